@@ -1,0 +1,3 @@
+//! `divvy-agent`: runs tasks on this host.
+
+fn main() {}

@@ -1,0 +1,3 @@
+//! `divvy-master`: offers what the agents have.
+
+fn main() {}

@@ -1,0 +1,3 @@
+//! `divvy`: the command line of a cluster.
+
+fn main() {}
