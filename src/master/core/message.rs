@@ -174,6 +174,8 @@ pub(crate) struct Update {
 /// What an operator asks.
 #[derive(Clone, Debug)]
 pub(crate) enum Question {
+    /// Whether it answers.
+    Alive,
     /// All there is to see.
     Snapshot,
     /// Remove a framework and kill its tasks.

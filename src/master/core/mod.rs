@@ -40,6 +40,7 @@ pub(crate) use self::{
         Accept, Answer, Call, Effect, Event, FrameworkFacts, Input, Launch, OfferMade, Operation, Order, Quantities,
         Question, Register, Report, ReportedTask, Subscribe, Update,
     },
+    registration::PROTOCOL,
     tasks::{Seen, Task},
     view::{Counts, Snapshot},
 };

@@ -1,0 +1,72 @@
+//! Fairness over time: roles with endless demand and tasks of a second.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use super::world::{World, facts};
+use crate::{
+    master::core::{Input, Question, RequestId, SessionId},
+    proto::v1::TaskState,
+};
+
+/// Runs two roles for a minute, every task ending a second after its launch; returns each role's task-seconds.
+fn minute_of(weight: f64) -> (u64, u64) {
+    let mut world = World::new();
+    let question = Question::Weight { role: "heavy".into(), weight };
+    world.feed(Input::Asked { request: RequestId(0), question });
+    let (agent, agent_id) = world.agent("cpus:12;mem:12288");
+    let clients = ["light", "heavy"].map(|role| world.subscribe(facts(role, role), None));
+    let mut ends: BTreeMap<u64, Vec<(usize, (String, String))>> = BTreeMap::new();
+    let (mut running, mut spent, mut number) = ([0_u64; 2], [0_u64; 2], 0);
+    for step in 0..600_u64 {
+        let mut offers: Vec<(usize, crate::master::core::OfferMade)> = take(&world, &clients);
+        world.wait(Duration::from_millis(100));
+        offers.extend(take(&world, &clients));
+        for (client, task) in ends.remove(&step).unwrap_or_default() {
+            let uuid = world.update(agent, &clients[client].1, &task, TaskState::TaskFinished);
+            running[client] -= 1;
+            offers.extend(take(&world, &clients));
+            world.acknowledge(clients[client].0, &agent_id, &task.0, &uuid);
+            offers.extend(take(&world, &clients));
+        }
+        while let Some((client, offer)) = offers.pop() {
+            let fit = offer.resources.cpus().raw() / 1_000;
+            let names: Vec<String> = (0..fit).map(|one| format!("t{number}-{one}")).collect();
+            number += 1;
+            let tasks: Vec<(&str, &str)> = names.iter().map(|name| (name.as_str(), "cpus:1;mem:1024")).collect();
+            world.launch(clients[client].0, &offer, &tasks);
+            let ran = world.runs(agent);
+            running[client] += ran.len() as u64;
+            // Ends are staggered, so that resources free up a few at a time as they do in a cluster.
+            for (at, task) in ran.into_iter().enumerate() {
+                ends.entry(step + 10 + (at as u64 % 3)).or_default().push((client, task));
+            }
+            offers.extend(take(&world, &clients));
+        }
+        if step >= 100 {
+            spent[0] += running[0];
+            spent[1] += running[1];
+        }
+    }
+    (spent[0], spent[1])
+}
+
+fn take(world: &World, clients: &[(SessionId, String); 2]) -> Vec<(usize, crate::master::core::OfferMade)> {
+    let of = |client: usize| world.offers(clients[client].0).into_iter().map(move |offer| (client, offer));
+    (0..2).flat_map(of).collect()
+}
+
+/// Task-seconds of 500 steps: one task's share of the whole time.
+const ONE_TASK: u64 = 500;
+
+#[test]
+fn two_roles_with_endless_demand_share_equally_within_one_task() {
+    let (light, heavy) = minute_of(1.0);
+    assert!(light + heavy > 9 * ONE_TASK, "the cluster is in use: {light} + {heavy}");
+    assert!(light.abs_diff(heavy) <= ONE_TASK, "{light} and {heavy}");
+}
+
+#[test]
+fn weight_two_gets_twice_as_much() {
+    let (light, heavy) = minute_of(2.0);
+    assert!((2 * light).abs_diff(heavy) <= 2 * ONE_TASK, "{light} and {heavy}");
+}
