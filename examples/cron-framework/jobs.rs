@@ -124,7 +124,7 @@ fn read(path: &Path, text: &str) -> Result<File, JobsError> {
     }
     toml::from_str(text).map_err(|error| {
         let before = error.span().map_or(0, |span| span.start).min(text.len());
-        let line = 1 + text.as_bytes()[..before].iter().filter(|byte| **byte == b'\n').count();
+        let line = 1 + text.get(..before).map_or(0, |before| before.matches('\n').count());
         syntax(line, error.message())
     })
 }
