@@ -3,9 +3,15 @@
 //! Not part of the library's promise. A binary's `main` hands its [`Program`] to [`run`]; everything a user did wrong ends
 //! as one line on standard error and an exit code, 2 for how the program was called and 1 for what happened then.
 
+pub mod agents;
+pub mod frameworks;
 pub mod logging;
+pub mod operator;
+pub mod run;
 pub mod settings;
 pub mod signals;
+pub mod table;
+pub mod tasks;
 mod usage;
 
 use std::{fmt, process::ExitCode};

@@ -38,10 +38,8 @@ mod tests {
     #[derive(Debug, Parser)]
     struct Arguments {
         #[arg(long)]
-        #[expect(dead_code, reason = "only its name matters")]
         listen: Option<String>,
         #[arg(long)]
-        #[expect(dead_code, reason = "only its name matters")]
         count: u32,
     }
 

@@ -1,0 +1,3 @@
+//! `divvy run`
+mod exit;
+mod screen;
