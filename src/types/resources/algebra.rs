@@ -10,7 +10,7 @@ use std::ops::{Add, AddAssign, Sub, SubAssign};
 use super::{Resource, Resources};
 
 impl Resource {
-    fn cmp_place(&self, other: &Self) -> Ordering {
+    pub(super) fn cmp_place(&self, other: &Self) -> Ordering {
         self.kind.cmp(&other.kind).then_with(|| self.amount.shape().cmp(&other.amount.shape())).then_with(|| {
             if self.kind.is_shared() || self.kind.is_exclusive() {
                 self.amount.cmp(&other.amount)

@@ -178,7 +178,7 @@ impl Kind {
         self.reservation().is_none_or(|reservation| is_self_or_below(role, &reservation.role))
     }
 
-    fn is_plain(&self) -> bool {
+    pub(super) fn is_plain(&self) -> bool {
         self.rank != u8::MAX
             && self.reservations.is_empty()
             && self.disk.is_none()

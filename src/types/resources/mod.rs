@@ -258,4 +258,8 @@ impl FromIterator<Resource> for Resources {
 }
 
 #[cfg(test)]
+mod format_tests;
+#[cfg(test)]
+mod laws;
+#[cfg(test)]
 mod tests;
