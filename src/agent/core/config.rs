@@ -32,7 +32,7 @@ pub struct Retention {
 impl Default for Retention {
     /// One week and 1,000 sandboxes.
     fn default() -> Self {
-        Self { keep: Duration::from_secs(7 * 24 * 3600), keep_at_most: 1_000 }
+        Self { keep: Duration::from_hours(7 * 24), keep_at_most: 1_000 }
     }
 }
 

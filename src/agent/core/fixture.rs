@@ -171,7 +171,7 @@ impl Fixture {
         let task = &self.agent.tasks[&id(container)];
         let kind = master_message::Kind::Acknowledge(wire::Acknowledge {
             framework_id: task.framework.value.clone(),
-            task_id: task.task_id.value.clone(),
+            task_id: task.name.value.clone(),
             uuid: task.pending.front().expect("a status is in flight").uuid.clone(),
         });
         self.receive(kind);

@@ -226,15 +226,15 @@ impl Agent {
             self.kill(now, id, grace, Some(Reason::FrameworkRemoved), out);
         }
     }
-
-    /// A container nobody knows: a leftover of a task that was forgotten or never written down.
-    pub(super) fn end_stranger(&mut self, supervisor: SupervisorId, container_id: String, out: &mut Vec<Effect>) {
-        let signal = supervisor_request::Kind::Signal(Signal { container_id, signal: SIGKILL, tree: true });
-        out.push(Effect::Supervise { supervisor, request: SupervisorRequest { kind: Some(signal) } });
-    }
 }
 
 fn signal(supervisor: SupervisorId, id: &ContainerId, signal: i32, out: &mut Vec<Effect>) {
     let signal = supervisor_request::Kind::Signal(Signal { container_id: id.to_string(), signal, tree: true });
+    out.push(Effect::Supervise { supervisor, request: SupervisorRequest { kind: Some(signal) } });
+}
+
+/// A container nobody knows: a leftover of a task that was forgotten or never written down.
+pub(super) fn end_stranger(supervisor: SupervisorId, container_id: String, out: &mut Vec<Effect>) {
+    let signal = supervisor_request::Kind::Signal(Signal { container_id, signal: SIGKILL, tree: true });
     out.push(Effect::Supervise { supervisor, request: SupervisorRequest { kind: Some(signal) } });
 }

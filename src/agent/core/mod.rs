@@ -49,7 +49,7 @@ pub struct Agent {
     boot_id: String,
     rng: StdRng,
     /// The id the master gave, empty before the first registration.
-    agent_id: String,
+    id: String,
     /// The highest epoch of a master seen.
     epoch: u64,
     /// Whether the host restarted since the log was written, until the tasks of before are accounted for.
@@ -97,7 +97,7 @@ impl Agent {
     /// The id the master gave this agent, once it has one.
     #[must_use]
     pub fn id(&self) -> Option<&str> {
-        (!self.agent_id.is_empty()).then_some(self.agent_id.as_str())
+        (!self.id.is_empty()).then_some(self.id.as_str())
     }
 
     /// Whether a master has taken the agent on the present session.
@@ -139,7 +139,7 @@ impl Agent {
         assert_eq!(self.names.len(), self.tasks.len(), "each task has one name");
         for (framework, task, container) in &self.names {
             let found = self.tasks.get(container);
-            assert!(found.is_some_and(|it| it.framework == *framework && it.task_id == *task), "{container} is named");
+            assert!(found.is_some_and(|it| it.framework == *framework && it.name == *task), "{container} is named");
         }
         for (container, task) in &self.tasks {
             task.check(container, self.supervisors.settled());
@@ -164,5 +164,7 @@ fn record(kind: agent_record::Kind) -> AgentRecord {
 mod core_tests;
 #[cfg(test)]
 mod fixture;
+#[cfg(test)]
+mod recovery_tests;
 #[cfg(test)]
 mod simulation;

@@ -39,7 +39,7 @@ impl Agent {
         let mut agent = Self {
             boot_id: String::new(),
             rng,
-            agent_id: String::new(),
+            id: String::new(),
             epoch: 0,
             restarted_host: false,
             link: Link::off(),
@@ -67,7 +67,7 @@ impl Agent {
     fn replay(&mut self, kind: &Kind) {
         match kind {
             Kind::Identity(identity) => {
-                self.agent_id.clone_from(&identity.agent_id);
+                self.id.clone_from(&identity.agent_id);
                 self.boot_id.clone_from(&identity.boot_id);
             }
             Kind::Epoch(epoch) => self.epoch = *epoch,
@@ -156,7 +156,7 @@ impl Agent {
     fn replay_forgotten(&mut self, container: &str) {
         let Some(id) = ContainerId::parse(container) else { return };
         if let Some(task) = self.tasks.remove(&id) {
-            self.names.remove(&(task.framework, task.task_id, id));
+            self.names.remove(&(task.framework, task.name, id));
         }
     }
 

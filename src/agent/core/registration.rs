@@ -26,7 +26,7 @@ const SPREAD_FIRST: Duration = Duration::from_secs(1);
 /// The next attempt after a session broke falls within this time.
 const SPREAD_BROKEN: Duration = Duration::from_millis(200);
 const SPREAD_REFUSED: Duration = Duration::from_secs(2);
-const SPREAD_WIDEST: Duration = Duration::from_secs(60);
+const SPREAD_WIDEST: Duration = Duration::from_mins(1);
 /// How long a master may take to answer a registration.
 const ANSWER: Duration = Duration::from_secs(30);
 /// Without pings for this long a master is taken for lost, where it does not say otherwise.
@@ -204,8 +204,8 @@ impl Agent {
     /// Writes down, against power cuts too, who the agent is and how new a master it has seen.
     fn remember_master(&mut self, registered: &Registered, out: &mut Vec<Effect>) {
         let mut facts = vec![];
-        if registered.agent_id != self.agent_id {
-            self.agent_id.clone_from(&registered.agent_id);
+        if registered.agent_id != self.id {
+            self.id.clone_from(&registered.agent_id);
             facts.push(self.identity());
         }
         if registered.epoch > self.epoch {
@@ -218,7 +218,7 @@ impl Agent {
     }
 
     pub(super) fn identity(&self) -> Kind {
-        Kind::Identity(Identity { agent_id: self.agent_id.clone(), boot_id: self.boot_id.clone() })
+        Kind::Identity(Identity { agent_id: self.id.clone(), boot_id: self.boot_id.clone() })
     }
 
     fn refused(&mut self, now: Now, session: SessionId, refused: Refused, out: &mut Vec<Effect>) {

@@ -24,7 +24,7 @@ use super::tasks::{Phase, Task};
 /// The first wait for an acknowledgement.
 const RETRY_FIRST: Duration = Duration::from_secs(10);
 /// The longest wait between two tries.
-const RETRY_LONGEST: Duration = Duration::from_secs(600);
+const RETRY_LONGEST: Duration = Duration::from_mins(10);
 
 /// A status that is not acknowledged.
 #[derive(Debug)]
@@ -106,10 +106,20 @@ impl Report {
 /// Whether no other state follows.
 pub(super) fn is_terminal(state: TaskState) -> bool {
     match state {
-        TaskState::TaskStaging | TaskState::TaskStarting | TaskState::TaskRunning | TaskState::TaskKilling => false,
-        TaskState::TaskUnreachable | TaskState::TaskUnknown => false,
-        TaskState::TaskFinished | TaskState::TaskFailed | TaskState::TaskKilled | TaskState::TaskError => true,
-        TaskState::TaskLost | TaskState::TaskDropped | TaskState::TaskGone | TaskState::TaskGoneByOperator => true,
+        TaskState::TaskStaging
+        | TaskState::TaskStarting
+        | TaskState::TaskRunning
+        | TaskState::TaskKilling
+        | TaskState::TaskUnreachable
+        | TaskState::TaskUnknown => false,
+        TaskState::TaskFinished
+        | TaskState::TaskFailed
+        | TaskState::TaskKilled
+        | TaskState::TaskError
+        | TaskState::TaskLost
+        | TaskState::TaskDropped
+        | TaskState::TaskGone
+        | TaskState::TaskGoneByOperator => true,
     }
 }
 
@@ -126,7 +136,7 @@ impl Agent {
         let uuid = self.fresh_uuid();
         let Some(task) = self.tasks.get_mut(id) else { return };
         let state = report.state;
-        let status = report.status(now, uuid, &self.agent_id, id, task.task_id.clone());
+        let status = report.status(now, uuid, &self.id, id, task.name.clone());
         task.latest = state;
         task.pending.push_back(Pending::new(&status, state));
         let first = task.pending.len() == 1;

@@ -6,7 +6,7 @@ use std::time::Duration;
 use prost::Message as _;
 use prost::bytes::Bytes;
 
-use super::kills::Kill;
+use super::kills::{Kill, end_stranger};
 use super::launch::Launch;
 use super::statuses::{Pending, Report, Retry, is_terminal};
 use super::timers::Timer;
@@ -23,7 +23,7 @@ use crate::types::Now;
 #[derive(Debug)]
 pub(super) struct Task {
     pub(super) framework: FrameworkId,
-    pub(super) task_id: TaskId,
+    pub(super) name: TaskId,
     /// The encoded `TaskInfo`.
     pub(super) info: Bytes,
     pub(super) accepted_wall_ns: i64,
@@ -80,7 +80,7 @@ impl Task {
         let limit = info.max_completion_time.map(|limit| nanos(limit.nanoseconds));
         Self {
             framework: FrameworkId { value: accepted.framework_id.clone() },
-            task_id: info.task_id.clone(),
+            name: info.task_id.clone(),
             info: accepted.task_info.clone(),
             accepted_wall_ns: accepted.wall_ns,
             grace: info.kill_policy.and_then(|policy| policy.grace_period).map(|grace| nanos(grace.nanoseconds)),
@@ -137,7 +137,7 @@ impl Agent {
         let framework = FrameworkId { value: run.framework_id.clone() };
         let launch = Launch {
             config: &self.config,
-            agent: &self.agent_id,
+            agent: &self.id,
             framework: &framework,
             framework_user: self.frameworks.get(&framework).map(|framework| framework.user.as_str()),
             container: &id,
@@ -174,7 +174,7 @@ impl Agent {
     }
 
     pub(super) fn insert(&mut self, id: &ContainerId, task: Task) {
-        self.names.insert((task.framework.clone(), task.task_id.clone(), id.clone()));
+        self.names.insert((task.framework.clone(), task.name.clone(), id.clone()));
         self.tasks.insert(id.clone(), task);
     }
 
@@ -214,14 +214,14 @@ impl Agent {
     /// The container's first process exists.
     pub(super) fn started(&mut self, now: Now, supervisor: SupervisorId, started: Started, out: &mut Vec<Effect>) {
         let Some((id, task)) = self.known(&started.container_id) else {
-            return self.end_stranger(supervisor, started.container_id, out);
+            return end_stranger(supervisor, started.container_id, out);
         };
         let first = match &task.phase {
             Phase::Starting(_) => true,
             Phase::Unresolved(seen) => seen.is_none() && task.latest == TaskState::TaskStaging,
             Phase::Running(..) => return self.term_again(&id, out),
             Phase::Preparing(_) | Phase::Ready(_) | Phase::Ended(_) => {
-                return self.end_stranger(supervisor, started.container_id, out);
+                return end_stranger(supervisor, started.container_id, out);
             }
         };
         let told = first && task.kill.is_none() && !task.orphaned;
@@ -299,7 +299,7 @@ impl Agent {
         if let Some(supervisor) = keeper {
             forget_container(supervisor, id.to_string(), out);
         }
-        self.names.remove(&(task.framework, task.task_id, id.clone()));
+        self.names.remove(&(task.framework, task.name, id.clone()));
         if task.sandbox {
             self.sandboxes.retire(now, id.clone(), Duration::ZERO, out);
         }

@@ -40,10 +40,10 @@ const SIGNALS: [&str; 32] = [
 
 /// How a container ended: "command exited with status 3".
 pub(super) fn exit(exited: &Exited) -> String {
-    let core = if exited.core_dumped { " and dumped core" } else { "" };
+    let dump = if exited.core_dumped { " and dumped core" } else { "" };
     match &exited.status {
         Some(Status::Code(code)) => format!("command exited with status {code}"),
-        Some(Status::Signal(number)) => format!("command ended by signal {}{core}", signal(*number)),
+        Some(Status::Signal(number)) => format!("command ended by signal {}{dump}", signal(*number)),
         Some(Status::Lost(text)) => text.clone(),
         None => "the supervisor did not say how the command ended".to_owned(),
     }
