@@ -1,1 +1,22 @@
-//! (being built)
+//! How messages travel: the clock, gRPC channels, the one accept loop, batches and backoff.
+//!
+//! Everything here is mechanism; what a message means and what follows from it is decided in the cores. Every wait has
+//! a limit and every queue a bound.
+
+pub mod backoff;
+pub mod batch;
+pub mod clock;
+pub mod connect;
+#[cfg(feature = "server")]
+pub mod serve;
+
+/// The largest message either end takes, in bytes; a larger one is refused before it is read whole.
+pub const MAX_MESSAGE_BYTES: usize = 64 << 20;
+/// How long a connection may be silent before the other end is asked whether it still lives, in seconds.
+pub const KEEP_ALIVE_SECS: u64 = 10;
+/// How long the other end has for that answer, in seconds.
+pub const KEEP_ALIVE_TIMEOUT_SECS: u64 = 10;
+/// HTTP/2 window of one stream, in bytes: a batch of offers or statuses passes without waiting for the reader.
+pub const STREAM_WINDOW_BYTES: u32 = 4 << 20;
+/// HTTP/2 window of a connection, in bytes.
+pub const CONNECTION_WINDOW_BYTES: u32 = 16 << 20;

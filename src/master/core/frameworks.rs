@@ -1,0 +1,391 @@
+//! Frameworks: subscribing, failing over, leaving.
+//!
+//! A framework is known by its id. Who subscribes with an id takes it over; the older instance is told and cut off. One
+//! that is away longer than its failover timeout is removed, and a removed id never comes back.
+
+use std::{
+    collections::{BTreeMap, VecDeque},
+    sync::Arc,
+};
+
+use bytes::Bytes;
+use prost::Message as _;
+
+use super::{
+    Effect, Event, FrameworkFacts, Master, Order, Peer, Quantities, Refusal, Register, Subscribe, Turn,
+    clients::Habits,
+    keys::{AgentKey, FrameworkKey, SessionId, TaskKey},
+    tasks::Task,
+    timers::Timer,
+};
+use crate::{
+    allocator::fair::RoleId,
+    proto::{
+        internal::registry_change,
+        v1::{self, TaskState},
+    },
+    types::{Milli, Resources},
+};
+
+/// Whether a framework's scheduler can be reached.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Link {
+    Connected,
+    /// It has its failover timeout to come back.
+    Disconnected,
+    /// Learnt from an agent after this master started; it has not subscribed here yet.
+    Recovered,
+    /// Removed; kept only to be looked at.
+    Completed,
+}
+
+/// A framework as readers see it.
+#[derive(Clone, Debug)]
+pub(crate) struct FrameworkBucket {
+    pub(crate) key: FrameworkKey,
+    pub(crate) id: Arc<str>,
+    pub(crate) facts: FrameworkFacts,
+    /// The encoded `FrameworkInfo`, its id set.
+    pub(crate) info: Bytes,
+    pub(crate) link: Link,
+    pub(crate) registered_ns: i64,
+    pub(crate) reregistered_ns: Option<i64>,
+    pub(crate) unregistered_ns: Option<i64>,
+    /// The last tasks that ended, with the agents they ran on.
+    pub(crate) completed: VecDeque<Arc<(Arc<str>, Task)>>,
+}
+
+/// A framework as the core keeps it.
+#[derive(Debug)]
+pub(crate) struct Framework {
+    pub(super) bucket: Arc<FrameworkBucket>,
+    pub(super) session: Option<SessionId>,
+    pub(super) tasks: BTreeMap<Arc<str>, (AgentKey, TaskKey)>,
+    pub(super) roles: BTreeMap<Arc<str>, Habits>,
+    /// Every role in which it has a place among the shares: its roles, and former ones with tasks.
+    entered: BTreeMap<Arc<str>, RoleId>,
+    /// What it asked for and has not launched: it is offered no more than this.
+    pub(super) demand: Option<Quantities>,
+    /// What its outstanding offers hold.
+    pub(super) offered: Resources,
+    /// Tells one absence from the next.
+    pub(super) absence: u64,
+}
+
+impl Framework {
+    pub(super) fn bucket_mut(&mut self) -> &mut FrameworkBucket {
+        Arc::make_mut(&mut self.bucket)
+    }
+
+    /// Where it stated a demand: that, less what it is offered already.
+    pub(super) fn open_demand(&self) -> Option<Quantities> {
+        let open = self.demand.as_ref()?.iter().map(|(name, wanted)| {
+            let rest = wanted.raw() - self.offered.scalar(name).raw();
+            (name.clone(), Milli::from_raw(rest.max(0)))
+        });
+        Some(open.collect())
+    }
+
+    /// The role behind an id of the shares, and how the framework behaves in it.
+    pub(super) fn role_of(&self, id: RoleId) -> Option<(&Arc<str>, &Habits)> {
+        let of = |role: &Arc<str>| self.entered.get(role) == Some(&id);
+        self.roles.iter().find(|(role, _)| of(role))
+    }
+}
+
+impl Master {
+    pub(super) fn subscribe(
+        &mut self,
+        turn: &mut Turn<'_>,
+        session: SessionId,
+        subscribe: Subscribe,
+    ) -> Result<(), Refusal> {
+        let given = subscribe.info.id.as_ref().map(|id| id.value.clone()).filter(|id| !id.is_empty());
+        if given.as_ref().is_some_and(|id| self.facts.removed_frameworks.contains(id)) {
+            return Self::subscription_error(turn, session, "Framework has been removed");
+        }
+        let known = given.as_ref().and_then(|id| self.framework_ids.get(id.as_str()).copied());
+        let key = if let Some(key) = known {
+            if self.frameworks[&key].bucket.facts.principal != subscribe.facts.principal {
+                return Self::subscription_error(turn, session, "the principal of a framework must not change");
+            }
+            self.take_over(turn, key, session);
+            self.replace_info(turn, key, subscribe);
+            key
+        } else {
+            let id = given.unwrap_or_else(|| self.counters.framework_id(&self.id));
+            self.add_framework(turn, id.into(), subscribe, Link::Connected)
+        };
+        self.sessions.insert(session, Peer::Framework(key));
+        self.connect_framework(turn, key, session);
+        Ok(())
+    }
+
+    fn subscription_error(turn: &mut Turn<'_>, session: SessionId, text: &str) -> Result<(), Refusal> {
+        turn.tell(Some(session), Event::Error { text: text.to_owned() });
+        turn.out.push(Effect::Close { session });
+        Ok(())
+    }
+
+    fn connect_framework(&mut self, turn: &mut Turn<'_>, key: FrameworkKey, session: SessionId) {
+        let Some(framework) = self.frameworks.get_mut(&key) else { return };
+        framework.session = Some(session);
+        framework.absence += 1;
+        if framework.bucket.link != Link::Connected {
+            framework.bucket_mut().link = Link::Connected;
+        }
+        for habits in framework.roles.values_mut() {
+            habits.warm_up();
+        }
+        let id = framework.bucket.id.clone();
+        turn.tell(Some(session), Event::Subscribed { framework: id });
+        turn.tell(Some(session), Event::Heartbeat);
+        self.timers.arm(turn.now.mono_after(self.config.heartbeat), Timer::Heartbeat(key, session));
+        self.activate_roles(key);
+        self.resend_unacknowledged(turn, key);
+        self.touch_all();
+    }
+
+    /// The older instance, if one is connected, hears that it was replaced; its offers are void.
+    fn take_over(&mut self, turn: &mut Turn<'_>, key: FrameworkKey, session: SessionId) {
+        self.withdraw_offers(turn, key);
+        let Some(framework) = self.frameworks.get_mut(&key) else { return };
+        framework.bucket_mut().reregistered_ns = Some(turn.now.wall_ns);
+        if let Some(old) = framework.session.take().filter(|old| *old != session) {
+            self.sessions.remove(&old);
+            turn.tell(Some(old), Event::Error { text: "Framework failed over".to_owned() });
+            turn.out.push(Effect::Close { session: old });
+        }
+    }
+
+    pub(super) fn add_framework(
+        &mut self,
+        turn: &Turn<'_>,
+        id: Arc<str>,
+        subscribe: Subscribe,
+        link: Link,
+    ) -> FrameworkKey {
+        let key = self.counters.framework();
+        let Subscribe { mut info, facts, suppressed } = subscribe;
+        info.id = Some(v1::FrameworkId { value: id.to_string() });
+        let roles = facts.roles.iter().map(|role| {
+            let quiet = suppressed.iter().any(|one| **one == **role);
+            (role.clone(), Habits::new(quiet))
+        });
+        let framework = Framework {
+            roles: roles.collect(),
+            entered: BTreeMap::new(),
+            session: None,
+            tasks: BTreeMap::new(),
+            demand: None,
+            offered: Resources::default(),
+            absence: 0,
+            bucket: Arc::new(FrameworkBucket {
+                key,
+                id: id.clone(),
+                info: info.encode_to_vec().into(),
+                facts,
+                link,
+                registered_ns: turn.now.wall_ns,
+                reregistered_ns: None,
+                unregistered_ns: None,
+                completed: VecDeque::new(),
+            }),
+        };
+        self.frameworks.insert(key, framework);
+        self.activate_roles(key);
+        self.framework_ids.insert(id, key);
+        self.counts.frameworks_registered += 1;
+        key
+    }
+
+    /// The framework's place among the shares of a role; made when it is new, and not served until it is activated.
+    fn enter(&mut self, key: FrameworkKey, role: &Arc<str>) -> Option<RoleId> {
+        let framework = self.frameworks.get_mut(&key)?;
+        if let Some(id) = framework.entered.get(role) {
+            return Some(*id);
+        }
+        let id = self.shares.add_client(role, key);
+        self.shares.deactivate(id, key);
+        framework.entered.insert(role.clone(), id);
+        Some(id)
+    }
+
+    /// Counts resources for the framework in this role.
+    pub(super) fn charge(&mut self, key: FrameworkKey, role: &Arc<str>, resources: &Resources) {
+        if let Some(id) = self.enter(key, role) {
+            self.shares.allocated(id, key, &resources.quantities());
+        }
+    }
+
+    /// Counts them no longer.
+    pub(super) fn discharge(&mut self, key: FrameworkKey, role: &Arc<str>, resources: &Resources) {
+        if let Some(id) = self.enter(key, role) {
+            self.shares.unallocated(id, key, &resources.quantities());
+        }
+    }
+
+    /// The shares serve just the roles that can be offered something.
+    pub(super) fn activate_roles(&mut self, key: FrameworkKey) {
+        let Some(framework) = self.frameworks.get(&key) else { return };
+        let connected = framework.session.is_some();
+        let wanted: Vec<(Arc<str>, bool)> =
+            framework.roles.iter().map(|(role, habits)| (role.clone(), connected && !habits.suppressed)).collect();
+        for (role, active) in wanted {
+            let Some(id) = self.enter(key, &role) else { continue };
+            if active {
+                self.shares.activate(id, key);
+            } else {
+                self.shares.deactivate(id, key);
+            }
+        }
+    }
+
+    pub(super) fn update_framework(
+        &mut self,
+        turn: &mut Turn<'_>,
+        key: FrameworkKey,
+        update: Subscribe,
+    ) -> Result<(), Refusal> {
+        let facts = &self.frameworks[&key].bucket.facts;
+        let forbidden = [
+            ("principal", facts.principal != update.facts.principal),
+            ("user", facts.user != update.facts.user),
+        ];
+        if let Some((field, _)) = forbidden.iter().find(|(_, changed)| *changed) {
+            return Err(Refusal::new(&format!("update_framework.framework_info.{field}"), "must not change"));
+        }
+        self.replace_info(turn, key, update);
+        Ok(())
+    }
+
+    /// Takes the new info, keeping user and checkpoint; offers of roles that went are taken back.
+    fn replace_info(&mut self, turn: &mut Turn<'_>, key: FrameworkKey, update: Subscribe) {
+        let Some(framework) = self.frameworks.get_mut(&key) else { return };
+        let Subscribe { mut info, mut facts, suppressed } = update;
+        facts.user.clone_from(&framework.bucket.facts.user);
+        info.user.clone_from(&facts.user);
+        info.id = Some(v1::FrameworkId { value: framework.bucket.id.to_string() });
+        let encoded = Bytes::from(info.encode_to_vec());
+        let changed = encoded != framework.bucket.info;
+        let gone: Vec<Arc<str>> = framework.roles.keys().filter(|role| !facts.roles.contains(role)).cloned().collect();
+        for role in &facts.roles {
+            let quiet = suppressed.iter().any(|one| **one == **role);
+            if let Some(habits) = framework.roles.get_mut(role) {
+                habits.suppressed = quiet;
+            } else {
+                framework.roles.insert(role.clone(), Habits::new(quiet));
+            }
+        }
+        let bucket = framework.bucket_mut();
+        bucket.facts = facts;
+        bucket.info = encoded;
+        for role in gone {
+            self.drop_role(turn, key, &role);
+        }
+        self.activate_roles(key);
+        if changed {
+            self.reintroduce(turn, key);
+        }
+        self.touch_all();
+    }
+
+    fn drop_role(&mut self, turn: &mut Turn<'_>, key: FrameworkKey, role: &Arc<str>) {
+        self.rescind_of(turn, key, Some(role));
+        if let Some(framework) = self.frameworks.get_mut(&key) {
+            framework.roles.remove(role);
+        }
+        if let Some(id) = self.enter(key, role) {
+            self.shares.deactivate(id, key);
+        }
+    }
+
+    /// Agents that know the framework get its new info.
+    fn reintroduce(&mut self, turn: &mut Turn<'_>, key: FrameworkKey) {
+        let info = self.frameworks[&key].bucket.info.clone();
+        for agent in self.agents.values().filter(|agent| agent.told.contains(&key)) {
+            turn.order(agent.session, Order::UpdateFramework { info: info.clone() });
+        }
+    }
+
+    pub(super) fn framework_detached(&mut self, turn: &mut Turn<'_>, key: FrameworkKey, session: SessionId) {
+        let Some(framework) = self.frameworks.get_mut(&key).filter(|one| one.session == Some(session)) else { return };
+        framework.session = None;
+        framework.absence += 1;
+        let (absence, timeout) = (framework.absence, framework.bucket.facts.failover);
+        framework.bucket_mut().link = Link::Disconnected;
+        self.withdraw_offers(turn, key);
+        self.activate_roles(key);
+        self.timers.arm(turn.now.mono_after(timeout), Timer::Failover(key, absence));
+    }
+
+    pub(super) fn failover_due(&mut self, turn: &mut Turn<'_>, key: FrameworkKey, absence: u64) {
+        let away = self.frameworks.get(&key).is_some_and(|one| one.absence == absence && one.session.is_none());
+        if away {
+            self.remove_framework(turn, key);
+        }
+    }
+
+    pub(super) fn heartbeat_due(&mut self, turn: &mut Turn<'_>, key: FrameworkKey, session: SessionId) {
+        if self.frameworks.get(&key).is_some_and(|framework| framework.session == Some(session)) {
+            turn.tell(Some(session), Event::Heartbeat);
+            self.timers.arm(turn.now.mono_after(self.config.heartbeat), Timer::Heartbeat(key, session));
+        }
+    }
+
+    /// The framework is over: a tombstone first, then its tasks end, then its stream.
+    pub(super) fn remove_framework(&mut self, turn: &mut Turn<'_>, key: FrameworkKey) {
+        self.withdraw_offers(turn, key);
+        let Some(framework) = self.frameworks.get(&key) else { return };
+        let id = framework.bucket.id.clone();
+        turn.persist(registry_change::Kind::FrameworkRemoved(id.to_string()));
+        self.facts.remove_framework(&id);
+        let tasks: Vec<(AgentKey, TaskKey)> = framework.tasks.values().copied().collect();
+        let agents: std::collections::BTreeSet<AgentKey> = tasks.iter().map(|(agent, _)| *agent).collect();
+        for agent in agents {
+            turn.order(self.agents[&agent].session, Order::Shutdown { framework: id.clone() });
+        }
+        for (agent, task) in tasks {
+            self.set_state(agent, task, TaskState::TaskKilled);
+            self.complete(agent, task, turn.now);
+        }
+        self.retire(turn, key);
+    }
+
+    fn retire(&mut self, turn: &mut Turn<'_>, key: FrameworkKey) {
+        let Some(mut framework) = self.frameworks.remove(&key) else { return };
+        self.framework_ids.remove(&framework.bucket.id);
+        for id in framework.entered.values() {
+            self.shares.remove_client(*id, key);
+        }
+        for agent in self.agents.values_mut() {
+            agent.told.remove(&key);
+            agent.refusals.retain(|client, _| client.framework != key);
+        }
+        if let Some(session) = framework.session.take() {
+            self.sessions.remove(&session);
+            turn.out.push(Effect::Close { session });
+        }
+        let bucket = framework.bucket_mut();
+        bucket.link = Link::Completed;
+        bucket.unregistered_ns = Some(turn.now.wall_ns);
+        self.completed_frameworks.push_back(framework.bucket);
+        while self.completed_frameworks.len() > self.config.completed_frameworks {
+            self.completed_frameworks.pop_front();
+        }
+        self.counts.frameworks_removed += 1;
+        self.touch_all();
+    }
+
+    /// Frameworks of a registering agent's tasks that this master does not know yet have their failover timeout to come.
+    pub(super) fn learn_frameworks(&mut self, turn: &mut Turn<'_>, register: &Register) {
+        for known in &register.frameworks {
+            let Some(id) = known.info.id.as_ref().map(|id| id.value.as_str()) else { continue };
+            if self.framework_ids.contains_key(id) || self.facts.removed_frameworks.contains(id) {
+                continue;
+            }
+            let key = self.add_framework(turn, id.into(), known.clone(), Link::Recovered);
+            self.timers.arm(turn.now.mono_after(known.facts.failover), Timer::Failover(key, 0));
+        }
+    }
+}

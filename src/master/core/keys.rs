@@ -1,0 +1,98 @@
+//! The integer names the core uses inside, and how they look outside.
+//!
+//! Keys are handed out once and never again. Text forms are those clients of Mesos know: `<master>-S3` for an agent,
+//! `<master>-O12` for an offer, `<master>-0001` for a framework.
+
+/// One connection, from its accept to its end. The shell counts them; a reconnect is a new session.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) struct SessionId(pub(crate) u64);
+
+/// An agent, as long as this master knows it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) struct AgentKey(pub(crate) u32);
+
+/// A framework, as long as this master knows it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) struct FrameworkKey(pub(crate) u32);
+
+/// An offer; its number is part of its id.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) struct OfferKey(pub(crate) u64);
+
+/// A task, from its launch until it is forgotten.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) struct TaskKey(pub(crate) u64);
+
+/// A read or change that waits for its answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) struct RequestId(pub(crate) u64);
+
+/// Gives out keys.
+#[derive(Debug, Default)]
+pub(crate) struct Counters {
+    agents: u32,
+    agent_ids: u32,
+    frameworks: u32,
+    framework_ids: u32,
+    offers: u64,
+    tasks: u64,
+}
+
+impl Counters {
+    pub(crate) fn agent(&mut self) -> AgentKey {
+        self.agents += 1;
+        AgentKey(self.agents)
+    }
+
+    pub(crate) fn agent_id(&mut self, master: &str) -> String {
+        let number = self.agent_ids;
+        self.agent_ids += 1;
+        format!("{master}-S{number}")
+    }
+
+    pub(crate) fn framework(&mut self) -> FrameworkKey {
+        self.frameworks += 1;
+        FrameworkKey(self.frameworks)
+    }
+
+    pub(crate) fn framework_id(&mut self, master: &str) -> String {
+        let number = self.framework_ids;
+        self.framework_ids += 1;
+        format!("{master}-{number:04}")
+    }
+
+    pub(crate) fn offer(&mut self) -> OfferKey {
+        let key = OfferKey(self.offers);
+        self.offers += 1;
+        key
+    }
+
+    pub(crate) fn task(&mut self) -> TaskKey {
+        self.tasks += 1;
+        TaskKey(self.tasks)
+    }
+}
+
+/// The id under which a framework sees an offer.
+pub(crate) fn offer_id(master: &str, key: OfferKey) -> String {
+    format!("{master}-O{}", key.0)
+}
+
+/// The key behind an offer id of this master; `None` for any other text.
+pub(crate) fn offer_key(master: &str, id: &str) -> Option<OfferKey> {
+    let number = id.strip_prefix(master)?.strip_prefix("-O")?;
+    number.parse().ok().map(OfferKey).filter(|key| key.0.to_string() == number)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_offer_id_leads_back_to_its_key_and_no_other_text_does() {
+        assert_eq!(offer_key("m", &offer_id("m", OfferKey(12))), Some(OfferKey(12)));
+        for foreign in ["", "m", "m-O", "m-O-1", "m-O+1", "m-O012", "n-O12", "m-S12", "m-O99999999999999999999"] {
+            assert_eq!(offer_key("m", foreign), None, "{foreign}");
+        }
+    }
+}

@@ -1,0 +1,237 @@
+//! What goes into the core and what comes out of it, past the edge: parsed, validated, compact.
+//!
+//! The connections' tasks turn wire messages into these ([`crate::master::api::intake`]) and these into wire messages
+//! ([`crate::master::api::outgo`]), so the core's thread neither decodes nor encodes.
+
+use std::{sync::Arc, time::Duration};
+
+use bytes::Bytes;
+
+use super::{
+    agents::AgentFacts,
+    keys::{OfferKey, RequestId, SessionId},
+    view::Snapshot,
+};
+use crate::{
+    proto::{internal, v1},
+    types::{Milli, Resources},
+};
+
+/// What happened outside.
+#[derive(Clone, Debug)]
+pub(crate) enum Input {
+    /// A framework or an agent opened its stream.
+    Attached { session: SessionId },
+    /// The stream ended, however it did.
+    Detached { session: SessionId },
+    /// A framework called; calls of one session are numbered from 1.
+    Called { session: SessionId, seq: u64, call: Call },
+    /// An agent said something.
+    Reported { session: SessionId, report: Report },
+    /// An operator asked for something.
+    Asked { request: RequestId, question: Question },
+    /// The deadline passed.
+    Ticked,
+}
+
+/// What the shell has to do, in this order: an effect leaves when every earlier [`Effect::Persist`] is synced.
+#[derive(Clone, Debug)]
+pub(crate) enum Effect {
+    /// Append to the registry and sync it.
+    Persist(Vec<internal::RegistryChange>),
+    /// Send to the framework of this session.
+    Tell { session: SessionId, event: Event },
+    /// Send to the agent of this session.
+    Order { session: SessionId, order: Order },
+    /// End the session once all that was sent before has gone out.
+    Close { session: SessionId },
+    /// Answer a request.
+    Reply { request: RequestId, answer: Answer },
+}
+
+/// A framework's call.
+#[derive(Clone, Debug)]
+pub(crate) enum Call {
+    Subscribe(Box<Subscribe>),
+    Teardown,
+    Accept(Box<Accept>),
+    Decline { offers: Vec<String>, refuse: Option<Duration> },
+    Revive { roles: Vec<String> },
+    Suppress { roles: Vec<String> },
+    Request { resources: Resources },
+    Kill { task: String, agent: Option<String>, policy: Option<v1::KillPolicy> },
+    Acknowledge { agent: String, task: String, uuid: Bytes },
+    Reconcile { tasks: Vec<(String, Option<String>)> },
+    Message { agent: String, executor: String, data: Bytes },
+    UpdateFramework(Box<Subscribe>),
+    /// The edge found it wrong, or this master does not do it: refused with these words.
+    Invalid { field: String, text: String },
+}
+
+/// SUBSCRIBE and `UPDATE_FRAMEWORK`, validated.
+#[derive(Clone, Debug)]
+pub(crate) struct Subscribe {
+    pub(crate) info: v1::FrameworkInfo,
+    pub(crate) facts: FrameworkFacts,
+    pub(crate) suppressed: Vec<String>,
+}
+
+/// What the core decides on about a framework; the rest of its info stays encoded.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct FrameworkFacts {
+    pub(crate) name: String,
+    pub(crate) user: String,
+    pub(crate) principal: Option<String>,
+    pub(crate) roles: Vec<Arc<str>>,
+    pub(crate) failover: Duration,
+    pub(crate) partition_aware: bool,
+    pub(crate) multi_role: bool,
+    pub(crate) refinement: bool,
+    pub(crate) revocable: bool,
+    pub(crate) shared: bool,
+    pub(crate) gpus: bool,
+    /// Per role: an offer has to hold one of these bundles of quantities.
+    pub(crate) minimum: Vec<(Arc<str>, Vec<Quantities>)>,
+}
+
+/// Scalars per resource name, sorted by name.
+pub(crate) type Quantities = Vec<(Arc<str>, Milli)>;
+
+/// ACCEPT.
+#[derive(Clone, Debug)]
+pub(crate) struct Accept {
+    pub(crate) offers: Vec<String>,
+    pub(crate) operations: Vec<Operation>,
+    pub(crate) refuse: Option<Duration>,
+}
+
+/// One operation of an ACCEPT.
+#[derive(Clone, Debug)]
+pub(crate) enum Operation {
+    Launch(Vec<Launch>),
+    /// Not done by this master, or malformed; the id asks for feedback.
+    Unsupported { name: String, id: Option<String>, text: String },
+}
+
+/// A task to launch.
+#[derive(Clone, Debug)]
+pub(crate) struct Launch {
+    pub(crate) id: String,
+    pub(crate) agent: String,
+    pub(crate) resources: Resources,
+    /// The encoded `TaskInfo`, as it goes to the agent.
+    pub(crate) info: Bytes,
+    /// What is wrong with it whatever the state of the cluster.
+    pub(crate) invalid: Option<String>,
+}
+
+/// What an agent says.
+#[derive(Clone, Debug)]
+pub(crate) enum Report {
+    Register(Box<Register>),
+    Updated(Box<Update>),
+    Ponged,
+    Sent { framework: String, executor: String, data: Bytes },
+    Unregistered,
+    /// The edge found it wrong: the session ends with these words.
+    Invalid { text: String },
+}
+
+/// An agent's first message.
+#[derive(Clone, Debug)]
+pub(crate) struct Register {
+    pub(crate) id: Option<String>,
+    pub(crate) facts: AgentFacts,
+    pub(crate) total: Resources,
+    pub(crate) info: v1::AgentInfo,
+    pub(crate) epoch: u64,
+    pub(crate) tasks: Vec<ReportedTask>,
+    pub(crate) frameworks: Vec<Subscribe>,
+}
+
+/// A task an agent still has.
+#[derive(Clone, Debug)]
+pub(crate) struct ReportedTask {
+    pub(crate) framework: String,
+    pub(crate) id: String,
+    pub(crate) container: String,
+    pub(crate) info: Bytes,
+    pub(crate) resources: Resources,
+    pub(crate) role: Arc<str>,
+    pub(crate) state: v1::TaskState,
+}
+
+/// A task's status on its way to the scheduler.
+#[derive(Clone, Debug)]
+pub(crate) struct Update {
+    pub(crate) framework: String,
+    pub(crate) container: String,
+    pub(crate) state: v1::TaskState,
+    pub(crate) latest: v1::TaskState,
+    pub(crate) status: Arc<v1::TaskStatus>,
+}
+
+/// What an operator asks.
+#[derive(Clone, Debug)]
+pub(crate) enum Question {
+    /// All there is to see.
+    Snapshot,
+    /// Remove a framework and kill its tasks.
+    Teardown { framework: String },
+    /// Set the weight of a role.
+    Weight { role: String, weight: f64 },
+}
+
+/// What an operator is told.
+#[derive(Clone, Debug)]
+pub(crate) enum Answer {
+    Snapshot(Snapshot),
+    Done,
+    Refused(String),
+}
+
+/// What a framework is told.
+#[derive(Clone, Debug)]
+pub(crate) enum Event {
+    Subscribed { framework: Arc<str> },
+    Offers(Vec<OfferMade>),
+    Rescinded { offer: OfferKey },
+    Updated { status: Arc<v1::TaskStatus> },
+    Message { agent: Arc<str>, executor: String, data: Bytes },
+    /// The agent is lost.
+    Failure { agent: Arc<str> },
+    Error { text: String },
+    Heartbeat,
+    /// All calls up to here are done with.
+    Applied { seq: u64 },
+    Refused { seq: u64, field: String, text: String },
+    OperationFailed { id: String, text: String },
+}
+
+/// An offer, compact; the framework's connection makes the message of it.
+#[derive(Clone, Debug)]
+pub(crate) struct OfferMade {
+    pub(crate) key: OfferKey,
+    pub(crate) framework: Arc<str>,
+    pub(crate) agent: Arc<str>,
+    pub(crate) facts: Arc<AgentFacts>,
+    pub(crate) role: Arc<str>,
+    pub(crate) resources: Resources,
+    pub(crate) multi_role: bool,
+    pub(crate) refinement: bool,
+}
+
+/// What an agent is told.
+#[derive(Clone, Debug)]
+pub(crate) enum Order {
+    Registered(Box<internal::Registered>),
+    Refused { text: String, permanent: bool },
+    Run { framework: Arc<str>, container: Arc<str>, info: Bytes },
+    Kill { framework: Arc<str>, task: Arc<str>, policy: Option<v1::KillPolicy> },
+    Acknowledge { framework: Arc<str>, task: String, uuid: Bytes },
+    UpdateFramework { info: Bytes },
+    Shutdown { framework: Arc<str> },
+    Ping,
+    Message { framework: Arc<str>, executor: String, data: Bytes },
+    Gone,
+}

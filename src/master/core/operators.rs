@@ -1,0 +1,35 @@
+//! What operators ask: to see everything, to remove a framework, to weigh a role.
+
+use super::{
+    Effect, Master, Turn,
+    keys::RequestId,
+    message::{Answer, Question},
+};
+use crate::proto::{internal::registry_change, v1};
+
+impl Master {
+    pub(super) fn asked(&mut self, turn: &mut Turn<'_>, request: RequestId, question: Question) {
+        let answer = match question {
+            Question::Snapshot => Answer::Snapshot(self.snapshot()),
+            Question::Teardown { framework } => match self.framework_ids.get(framework.as_str()).copied() {
+                Some(key) => {
+                    self.remove_framework(turn, key);
+                    Answer::Done
+                }
+                None => Answer::Refused(format!("no framework {framework} is known")),
+            },
+            Question::Weight { role, weight } => self.weigh(turn, role, weight),
+        };
+        turn.out.push(Effect::Reply { request, answer });
+    }
+
+    fn weigh(&mut self, turn: &mut Turn<'_>, role: String, weight: f64) -> Answer {
+        if !(weight.is_finite() && weight > 0.0) {
+            return Answer::Refused(format!("the weight of role {role} is {weight}: it must be over 0"));
+        }
+        self.shares.set_weight(&role, weight);
+        turn.persist(registry_change::Kind::Weight(v1::WeightInfo { weight, role: Some(role.clone()) }));
+        self.facts.weights.insert(role, weight);
+        Answer::Done
+    }
+}

@@ -1,0 +1,110 @@
+//! Reconciliation: a framework asks what has become of its tasks, and is told what this master knows.
+
+use std::sync::Arc;
+
+use super::{
+    Event, Master, Turn,
+    agents::Presence,
+    keys::{AgentKey, FrameworkKey, TaskKey},
+};
+use crate::{
+    proto::v1::{self, TaskState},
+    types::Now,
+};
+
+impl Master {
+    /// With an empty list, one answer per task of the framework; otherwise one per task named, as far as it is known.
+    pub(super) fn reconcile(
+        &mut self,
+        turn: &mut Turn<'_>,
+        framework: FrameworkKey,
+        tasks: &[(String, Option<String>)],
+    ) {
+        if tasks.is_empty() {
+            let all: Vec<(AgentKey, TaskKey)> = self.frameworks[&framework].tasks.values().copied().collect();
+            for (agent, task) in all {
+                if self.agents[&agent].bucket.tasks[&task].state != TaskState::TaskUnreachable {
+                    let status = self.known_status(agent, task, turn.now);
+                    turn.tell(self.frameworks[&framework].session, Event::Updated { status: Arc::new(status) });
+                }
+            }
+        }
+        for (task, agent) in tasks {
+            self.reconcile_one(turn, framework, task, agent.as_deref());
+        }
+    }
+
+    pub(super) fn reconcile_one(
+        &mut self,
+        turn: &mut Turn<'_>,
+        framework: FrameworkKey,
+        task: &str,
+        agent: Option<&str>,
+    ) {
+        let known = self.frameworks[&framework].tasks.get(task).copied();
+        let status = match known {
+            Some((agent, key)) => Some(self.known_status(agent, key, turn.now)),
+            None => self.unknown_status(framework, task, agent, turn.now),
+        };
+        if let Some(status) = status {
+            turn.tell(self.frameworks[&framework].session, Event::Updated { status: Arc::new(status) });
+        }
+    }
+
+    /// The latest state the framework was sent, or the current one.
+    fn known_status(&self, agent: AgentKey, key: TaskKey, now: Now) -> v1::TaskStatus {
+        let bucket = &self.agents[&agent].bucket;
+        let task = &bucket.tasks[&key];
+        let state = task.forwarded.unwrap_or(task.state);
+        let mut status = self.master_status(&task.id, Some(&bucket.id), state, now);
+        status.set_reason(v1::task_status::Reason::Reconciliation);
+        status.message = Some("Reconciliation: latest task state".to_owned());
+        status.executor_id = Some(v1::ExecutorId { value: task.id.to_string() });
+        status.healthy = task.history.last().and_then(|seen| seen.healthy);
+        status.container_status = Some(Box::new(v1::ContainerStatus {
+            container_id: Some(v1::ContainerId { value: task.container.to_string(), parent: None }),
+            ..v1::ContainerStatus::default()
+        }));
+        if let Presence::Unreachable { since_ns } = bucket.presence {
+            status.unreachable_time = Some(v1::TimeInfo { nanoseconds: since_ns });
+        }
+        status
+    }
+
+    /// What can be said of a task this master does not know; nothing while agents that may have it are still expected.
+    fn unknown_status(
+        &self,
+        framework: FrameworkKey,
+        task: &str,
+        agent: Option<&str>,
+        now: Now,
+    ) -> Option<v1::TaskStatus> {
+        let expected = match agent {
+            Some(agent) => self.recovered.contains(agent),
+            None => !self.recovered.is_empty(),
+        };
+        if expected {
+            return None;
+        }
+        let (state, since_ns, text) = match agent {
+            Some(agent) if self.facts.unreachable.contains_key(agent) => {
+                (TaskState::TaskUnreachable, self.facts.unreachable.get(agent), "the task's agent is unreachable")
+            }
+            Some(agent) if self.facts.gone.contains_key(agent) => {
+                (TaskState::TaskGoneByOperator, None, "the task's agent is gone")
+            }
+            Some(agent) if self.agent_ids.contains_key(agent) => {
+                (TaskState::TaskGone, None, "the task is unknown to the agent")
+            }
+            Some(_) | None => (TaskState::TaskUnknown, None, "the task is unknown"),
+        };
+        let aware = self.frameworks[&framework].bucket.facts.partition_aware;
+        let state = if aware { state } else { TaskState::TaskLost };
+        let agent: Option<Arc<str>> = agent.map(Arc::from);
+        let mut status = self.master_status(task, agent.as_ref(), state, now);
+        status.set_reason(v1::task_status::Reason::Reconciliation);
+        status.message = Some(format!("Reconciliation: {text}"));
+        status.unreachable_time = since_ns.map(|nanoseconds| v1::TimeInfo { nanoseconds: *nanoseconds });
+        Some(status)
+    }
+}

@@ -1,0 +1,297 @@
+//! Registration: an agent names itself and all it has, the master answers with what is missing or too much.
+//!
+//! The stream is the session and nothing survives it, so both sides exchange full state here and need no other way to
+//! agree. An agent is told that it is registered only after the registry holds it.
+
+use std::{collections::BTreeSet, sync::Arc};
+
+use super::{
+    Effect, Event, Master, Order, Peer, Register, ReportedTask, Turn,
+    agents::{Agent, AgentBucket, Presence},
+    keys::{AgentKey, SessionId, TaskKey},
+    tasks::{self, Seen, Task},
+    timers::Timer,
+};
+use crate::{
+    proto::{
+        internal::{MissingTask, Registered, registry_change},
+        v1,
+    },
+    types::Resources,
+};
+
+/// The version of the agent protocol this master speaks.
+pub(crate) const PROTOCOL: u32 = 1;
+
+impl Master {
+    pub(super) fn register(&mut self, turn: &mut Turn<'_>, session: SessionId, mut register: Register) {
+        if register.epoch > self.epoch {
+            let text = format!("this master is of epoch {}, the agent has seen epoch {}", self.epoch, register.epoch);
+            return refuse(turn, session, text, false);
+        }
+        if register.id.as_ref().is_some_and(|id| self.facts.gone.contains_key(id)) {
+            turn.order(Some(session), Order::Gone);
+            turn.out.push(Effect::Close { session });
+            return;
+        }
+        let id: Arc<str> = match register.id.take() {
+            Some(id) => id.into(),
+            None => self.counters.agent_id(&self.id).into(),
+        };
+        self.admit(turn, &id, &register);
+        let (key, returned) = match self.agent_by_id(&id) {
+            Some(key) => (key, self.agent_returned(turn, key, session, &register)),
+            None => (self.agent_added(turn, &id, session, &register), false),
+        };
+        self.sessions.insert(session, Peer::Agent(key));
+        self.learn_frameworks(turn, &register);
+        let removed = self.removed_frameworks_of(&register);
+        let missing = self.reconcile_tasks(turn, key, &register, &removed, returned);
+        turn.order(
+            Some(session),
+            Order::Registered(Box::new(Registered {
+                version: PROTOCOL,
+                agent_id: id.to_string(),
+                master_id: self.id.to_string(),
+                epoch: self.epoch,
+                ping_timeout_ms: self.ping_timeout_ms(),
+                missing,
+                removed_frameworks: removed.into_iter().collect(),
+            })),
+        );
+        self.resend_kills(turn, key);
+        self.timers.arm(turn.now.mono_after(self.config.ping_interval), Timer::Ping(key));
+        self.touch(key);
+    }
+
+    fn ping_timeout_ms(&self) -> u64 {
+        let timeout = self.config.ping_interval * self.config.pings_missed;
+        u64::try_from(timeout.as_millis()).unwrap_or(u64::MAX)
+    }
+
+    /// The registry holds the agent, reachable and as it describes itself, before anything else is said to it.
+    fn admit(&mut self, turn: &mut Turn<'_>, id: &Arc<str>, register: &Register) {
+        let mut info = register.info.clone();
+        info.id = Some(v1::AgentId { value: id.to_string() });
+        if self.facts.agents.get(&**id) != Some(&info) {
+            turn.persist(registry_change::Kind::AgentAdmitted(info.clone()));
+            self.facts.agents.insert(id.to_string(), info);
+        }
+        if self.facts.unreachable.remove(&**id).is_some() {
+            turn.persist(registry_change::Kind::AgentReachable(id.to_string()));
+        }
+        self.recovered.remove(&**id);
+    }
+
+    fn agent_added(&mut self, turn: &mut Turn<'_>, id: &Arc<str>, session: SessionId, register: &Register) -> AgentKey {
+        let key = self.counters.agent();
+        let bucket = AgentBucket {
+            id: id.clone(),
+            facts: Arc::new(register.facts.clone()),
+            presence: Presence::Connected,
+            total: register.total.clone(),
+            used: Resources::default(),
+            offered: Resources::default(),
+            free: register.total.clone(),
+            tasks: std::collections::BTreeMap::default(),
+            offers: std::collections::BTreeMap::default(),
+            registered_ns: turn.now.wall_ns,
+            reregistered_ns: None,
+        };
+        self.shares.add_total(&bucket.total.quantities());
+        self.agents.insert(key, Agent::new(bucket, session));
+        self.agent_ids.insert(id.clone(), key);
+        self.counts.agents_registered += 1;
+        key
+    }
+
+    /// Takes the agent back; true if it had been given up as unreachable.
+    fn agent_returned(
+        &mut self,
+        turn: &mut Turn<'_>,
+        key: AgentKey,
+        session: SessionId,
+        register: &Register,
+    ) -> bool {
+        self.rescind_all(turn, key);
+        let Some(agent) = self.agents.get_mut(&key) else { return false };
+        if let Some(old) = agent.session.replace(session) {
+            self.sessions.remove(&old);
+            turn.out.push(Effect::Close { session: old });
+        }
+        agent.absence += 1;
+        agent.pings_missed = 0;
+        agent.told.clear();
+        let was = agent.bucket.presence;
+        if *agent.bucket.facts != register.facts {
+            agent.refusals.clear();
+        }
+        let old_total = agent.bucket.total.quantities();
+        let bucket = agent.bucket_mut();
+        bucket.presence = Presence::Connected;
+        bucket.facts = Arc::new(register.facts.clone());
+        bucket.total = register.total.clone();
+        bucket.reregistered_ns = Some(turn.now.wall_ns);
+        bucket.balance();
+        let new_total = agent.bucket.total.quantities();
+        self.counts.agents_reregistered += 1;
+        if let Presence::Unreachable { since_ns } = was {
+            self.unreachable.remove(&(since_ns, key));
+            self.shares.add_total(&new_total);
+            return true;
+        }
+        if old_total != new_total {
+            self.shares.remove_total(&old_total);
+            self.shares.add_total(&new_total);
+        }
+        false
+    }
+
+    /// Frameworks of tombstones that the agent still has: it is told to end their tasks.
+    fn removed_frameworks_of(&self, register: &Register) -> BTreeSet<String> {
+        let named = register.frameworks.iter().filter_map(|one| one.info.id.as_ref()).map(|id| &id.value);
+        let with_tasks = register.tasks.iter().map(|task| &task.framework);
+        named.chain(with_tasks).filter(|id| self.facts.removed_frameworks.contains(*id)).cloned().collect()
+    }
+
+    /// Makes both sides agree on the agent's tasks; returns those that never arrived there.
+    fn reconcile_tasks(
+        &mut self,
+        turn: &mut Turn<'_>,
+        key: AgentKey,
+        register: &Register,
+        removed: &BTreeSet<String>,
+        returned: bool,
+    ) -> Vec<MissingTask> {
+        let mut named = BTreeSet::new();
+        for task in register.tasks.iter().filter(|task| !removed.contains(&task.framework)) {
+            named.extend(self.task_reported(turn, key, task, returned));
+        }
+        let unnamed: Vec<TaskKey> =
+            self.agents[&key].bucket.tasks.keys().filter(|task| !named.contains(task)).copied().collect();
+        unnamed.into_iter().filter_map(|task| self.task_missing(key, task, turn)).collect()
+    }
+
+    /// Known, it takes the state the agent says; unknown, it is learnt.
+    fn task_reported(
+        &mut self,
+        turn: &mut Turn<'_>,
+        key: AgentKey,
+        reported: &ReportedTask,
+        returned: bool,
+    ) -> Option<TaskKey> {
+        let framework = self.framework_ids.get(&*reported.framework).copied()?;
+        let known = self.frameworks[&framework].tasks.get(&*reported.id).copied();
+        if let Some((_, task)) = known.filter(|(agent, task)| {
+            *agent == key && self.agents[&key].bucket.tasks[task].container.as_ref() == reported.container.as_str()
+        }) {
+            self.set_state(key, task, reported.state);
+            if returned {
+                self.announce_reregistered(turn, key, task);
+            }
+            return Some(task);
+        }
+        if known.is_some() {
+            // The same id runs, or ran, elsewhere meanwhile: that copy is the framework's, this one has to end.
+            let order =
+                Order::Kill { framework: reported.framework.as_str().into(), task: reported.id.as_str().into(), policy: None };
+            turn.order(self.agents[&key].session, order);
+            return None;
+        }
+        let task = self.learn_task(turn, key, framework, reported);
+        if returned {
+            self.announce_reregistered(turn, key, task);
+        }
+        Some(task)
+    }
+
+    fn learn_task(
+        &mut self,
+        turn: &Turn<'_>,
+        key: AgentKey,
+        framework: super::FrameworkKey,
+        reported: &ReportedTask,
+    ) -> TaskKey {
+        let task_key = self.counters.task();
+        let task = Task {
+            framework,
+            id: reported.id.as_str().into(),
+            container: reported.container.as_str().into(),
+            role: reported.role.clone(),
+            info: reported.info.clone(),
+            resources: reported.resources.clone(),
+            state: reported.state,
+            holds: false,
+            forwarded: None,
+            unacknowledged: None,
+            kill: None,
+            history: vec![Seen::state_only(reported.state, turn.now)],
+        };
+        let id = task.id.clone();
+        self.insert_task(key, task_key, task);
+        if let Some(framework) = self.frameworks.get_mut(&framework) {
+            framework.tasks.insert(id, (key, task_key));
+        }
+        if tasks::holds_resources(reported.state) {
+            self.hold(key, task_key);
+        }
+        task_key
+    }
+
+    /// A task the agent did not name. One whose end was acknowledged is done; any other never arrived, and the agent
+    /// will say so in a status that is delivered like all others.
+    fn task_missing(&mut self, key: AgentKey, task_key: TaskKey, turn: &Turn<'_>) -> Option<MissingTask> {
+        let task = &self.agents[&key].bucket.tasks[&task_key];
+        if task.state.is_terminal() {
+            self.complete(key, task_key, turn.now);
+            return None;
+        }
+        let framework = &self.frameworks[&task.framework];
+        let state = if framework.bucket.facts.partition_aware { v1::TaskState::TaskDropped } else { v1::TaskState::TaskLost };
+        Some(MissingTask {
+            framework_id: framework.bucket.id.to_string(),
+            task_id: task.id.to_string(),
+            container_id: task.container.to_string(),
+            state: state.into(),
+        })
+    }
+
+    /// The agent was given up and is back: its tasks' frameworks hear the true state from the master.
+    fn announce_reregistered(&mut self, turn: &mut Turn<'_>, key: AgentKey, task: TaskKey) {
+        let task = &self.agents[&key].bucket.tasks[&task];
+        let framework = &self.frameworks[&task.framework];
+        let mut status = self.master_status(&task.id, Some(&self.agents[&key].bucket.id), task.state, turn.now);
+        status.set_reason(v1::task_status::Reason::AgentReregistered);
+        status.message = Some("the agent is reachable again".to_owned());
+        turn.tell(framework.session, Event::Updated { status: Arc::new(status) });
+    }
+
+    fn resend_kills(&mut self, turn: &mut Turn<'_>, key: AgentKey) {
+        let agent = &self.agents[&key];
+        for task in agent.bucket.tasks.values() {
+            let Some(policy) = &task.kill else { continue };
+            let framework = self.frameworks[&task.framework].bucket.id.clone();
+            let order = Order::Kill { framework, task: task.id.clone(), policy: policy.clone() };
+            turn.order(agent.session, order);
+        }
+    }
+
+    /// The agents of the registry had their time to come back after this master started.
+    pub(super) fn recovery_over(&mut self, turn: &mut Turn<'_>) {
+        for id in std::mem::take(&mut self.recovered) {
+            let since_ns = turn.now.wall_ns;
+            turn.persist(registry_change::Kind::AgentUnreachable(crate::proto::internal::AgentUnreachable {
+                agent_id: id.clone(),
+                wall_ns: since_ns,
+            }));
+            self.counts.agents_unreachable += 1;
+            self.facts.unreachable.insert(id.clone(), since_ns);
+            self.announce_failure(turn, &id.into());
+        }
+    }
+}
+
+fn refuse(turn: &mut Turn<'_>, session: SessionId, text: String, permanent: bool) {
+    turn.order(Some(session), Order::Refused { text, permanent });
+    turn.out.push(Effect::Close { session });
+}

@@ -1,0 +1,99 @@
+//! The way of a status through the master: from the agent to the framework, and its acknowledgement back.
+//!
+//! The agent repeats a status until it is acknowledged; the master adds nothing to it and loses nothing by losing it. It
+//! keeps the one in flight of each task, so that a framework that comes back has it at once.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use super::{
+    Event, Master, Order, Refusal, Turn, Update,
+    keys::{AgentKey, FrameworkKey},
+};
+use crate::proto::v1::{self, TaskState};
+
+impl Master {
+    pub(super) fn updated(&mut self, turn: &mut Turn<'_>, agent: AgentKey, update: Update) {
+        self.counts.updates += 1;
+        let Some(framework) = self.framework_ids.get(&*update.framework).copied() else { return };
+        let task_id = update.status.task_id.value.as_str();
+        let known = self.frameworks[&framework].tasks.get(task_id).copied().filter(|(on, task)| {
+            *on == agent && *self.agents[on].bucket.tasks[task].container == *update.container.as_str()
+        });
+        if let Some((_, key)) = known {
+            self.set_state(agent, key, update.latest);
+            let now = turn.now;
+            if let Some(task) = self.task_mut(agent, key) {
+                task.note(&update.status, now);
+                task.forwarded = Some(update.state);
+                task.unacknowledged = Some(update.status.clone());
+            }
+        }
+        turn.tell(self.frameworks[&framework].session, Event::Updated { status: update.status });
+    }
+
+    pub(super) fn acknowledge(
+        &mut self,
+        turn: &mut Turn<'_>,
+        framework: FrameworkKey,
+        agent: &str,
+        task_id: &str,
+        uuid: Bytes,
+    ) -> Result<(), Refusal> {
+        self.counts.acknowledgements += 1;
+        let Some(key) = self.agent_by_id(agent) else {
+            return Err(Refusal::new("acknowledge.agent_id", format!("agent {agent} is not registered")));
+        };
+        let session = self.agents[&key].session;
+        if session.is_none() {
+            // It sends the status again when it is back; the driver acknowledges it again.
+            return Ok(());
+        }
+        let id = self.frameworks[&framework].bucket.id.clone();
+        turn.order(session, Order::Acknowledge { framework: id, task: task_id.to_owned(), uuid: uuid.clone() });
+        let known = self.frameworks[&framework].tasks.get(task_id).copied().filter(|(on, _)| *on == key);
+        if let Some((_, task_key)) = known
+            && let Some(task) = self.task_mut(key, task_key)
+            && let Some(status) = task.unacknowledged.take_if(|status| status.uuid.as_ref() == Some(&uuid))
+            && TaskState::try_from(status.state).is_ok_and(TaskState::is_terminal)
+        {
+            self.complete(key, task_key, turn.now);
+        }
+        Ok(())
+    }
+
+    /// A framework that subscribed again gets what it has not acknowledged, without waiting for the agents to repeat it.
+    pub(super) fn resend_unacknowledged(&mut self, turn: &mut Turn<'_>, framework: FrameworkKey) {
+        let framework = &self.frameworks[&framework];
+        for (agent, task) in framework.tasks.values() {
+            let task = &self.agents[agent].bucket.tasks[task];
+            if let Some(status) = &task.unacknowledged {
+                turn.tell(framework.session, Event::Updated { status: status.clone() });
+            }
+        }
+    }
+
+    pub(super) fn kill(
+        &mut self,
+        turn: &mut Turn<'_>,
+        framework: FrameworkKey,
+        task_id: &str,
+        agent: Option<&str>,
+        policy: Option<v1::KillPolicy>,
+    ) {
+        let Some((key, task_key)) = self.frameworks[&framework].tasks.get(task_id).copied() else {
+            self.reconcile_one(turn, framework, task_id, agent);
+            return;
+        };
+        if agent.is_some_and(|agent| *agent != *self.agents[&key].bucket.id) {
+            return;
+        }
+        let id = self.frameworks[&framework].bucket.id.clone();
+        if let Some(task) = self.task_mut(key, task_key) {
+            task.kill = Some(policy.clone());
+        }
+        let order = Order::Kill { framework: id, task: Arc::from(task_id), policy };
+        turn.order(self.agents[&key].session, order);
+    }
+}

@@ -1,0 +1,247 @@
+//! Tasks: compact records, the states they go through, and when they hold resources.
+//!
+//! A task is in its agent's bucket from the launch until its end was acknowledged; then a note of it joins its
+//! framework's completed tasks, of which only so many are kept.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use super::{
+    Event, Master, Turn,
+    keys::{AgentKey, FrameworkKey, TaskKey},
+};
+use crate::{
+    proto::v1::{self, TaskState},
+    types::{Now, Resources},
+};
+
+/// A task of a framework on an agent.
+#[derive(Clone, Debug)]
+pub(crate) struct Task {
+    pub(crate) framework: FrameworkKey,
+    pub(crate) id: Arc<str>,
+    pub(crate) container: Arc<str>,
+    pub(crate) role: Arc<str>,
+    /// The encoded `TaskInfo`.
+    pub(crate) info: Bytes,
+    pub(crate) resources: Resources,
+    /// The latest state the agent reported, or STAGING.
+    pub(crate) state: TaskState,
+    /// Whether its resources are counted as used.
+    pub(crate) holds: bool,
+    /// The state of the last status that was sent to the framework.
+    pub(crate) forwarded: Option<TaskState>,
+    /// The status the framework has not acknowledged: a new instance of the framework is sent it at once.
+    pub(crate) unacknowledged: Option<Arc<v1::TaskStatus>>,
+    /// A kill to send again when the agent comes back.
+    pub(crate) kill: Option<Option<v1::KillPolicy>>,
+    /// One entry per consecutive state.
+    pub(crate) history: Vec<Seen>,
+}
+
+/// What is kept of a status for readers and for reconciliation.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Seen {
+    pub(crate) state: TaskState,
+    /// Seconds since the epoch.
+    pub(crate) timestamp: f64,
+    pub(crate) message: Option<Arc<str>>,
+    pub(crate) reason: Option<i32>,
+    pub(crate) source: Option<i32>,
+    pub(crate) healthy: Option<bool>,
+}
+
+impl Seen {
+    pub(super) fn state_only(state: TaskState, now: Now) -> Self {
+        Self { state, timestamp: now.wall_secs(), message: None, reason: None, source: None, healthy: None }
+    }
+
+    pub(super) fn of(status: &v1::TaskStatus, state: TaskState, now: Now) -> Self {
+        Self {
+            state,
+            timestamp: status.timestamp.unwrap_or_else(|| now.wall_secs()),
+            message: status.message.as_deref().map(Arc::from),
+            reason: status.reason,
+            source: status.source,
+            healthy: status.healthy,
+        }
+    }
+}
+
+/// Whether a task in this state occupies what it was given. An unreachable task does not: nothing of its agent is offered.
+pub(super) fn holds_resources(state: TaskState) -> bool {
+    !state.is_terminal() && state != TaskState::TaskUnreachable
+}
+
+impl Master {
+    pub(super) fn insert_task(&mut self, agent: AgentKey, key: TaskKey, task: Task) {
+        if let Some(agent) = self.agents.get_mut(&agent) {
+            agent.bucket_mut().tasks.insert(key, task);
+        }
+    }
+
+    pub(super) fn task_mut(&mut self, agent: AgentKey, key: TaskKey) -> Option<&mut Task> {
+        self.agents.get_mut(&agent)?.bucket_mut().tasks.get_mut(&key)
+    }
+
+    /// The task's resources count as used: for one learnt from its agent, taken from what is free.
+    pub(super) fn hold(&mut self, key: AgentKey, task_key: TaskKey) {
+        let Some(agent) = self.agents.get_mut(&key) else { return };
+        let bucket = agent.bucket_mut();
+        let Some(task) = bucket.tasks.get_mut(&task_key).filter(|task| !task.holds) else { return };
+        task.holds = true;
+        let (framework, role, resources) = (task.framework, task.role.clone(), task.resources.clone());
+        bucket.used += &resources;
+        bucket.balance();
+        self.charge(framework, &role, &resources);
+    }
+
+    /// Gives the task's resources back, once.
+    pub(super) fn release(&mut self, key: AgentKey, task_key: TaskKey) {
+        let Some(agent) = self.agents.get_mut(&key) else { return };
+        let bucket = agent.bucket_mut();
+        let Some(task) = bucket.tasks.get_mut(&task_key).filter(|task| task.holds) else { return };
+        task.holds = false;
+        let (framework, role, resources) = (task.framework, task.role.clone(), task.resources.clone());
+        bucket.used -= &resources;
+        bucket.balance();
+        agent.growth += 1;
+        self.discharge(framework, &role, &resources);
+        self.touch(key);
+    }
+
+    /// The agent's word on a task's latest state. A terminal task stays what it is, except that an agent which comes back
+    /// may say that a task given up as lost still runs.
+    pub(super) fn set_state(&mut self, agent: AgentKey, key: TaskKey, state: TaskState) {
+        let Some(task) = self.task_mut(agent, key) else { return };
+        if task.state == state {
+            return;
+        }
+        let final_word = task.state.is_terminal() && task.state != TaskState::TaskLost;
+        if final_word {
+            return;
+        }
+        let was = task.state;
+        task.state = state;
+        self.counts.left(was);
+        self.counts.entered(state);
+        if holds_resources(state) {
+            self.hold(agent, key);
+        } else {
+            self.release(agent, key);
+        }
+    }
+
+    /// The task is over and acknowledged: only a note of it stays.
+    pub(super) fn complete(&mut self, agent: AgentKey, key: TaskKey, now: Now) {
+        self.release(agent, key);
+        let Some(bucket) = self.agents.get_mut(&agent).map(super::agents::Agent::bucket_mut) else { return };
+        let Some(mut task) = bucket.tasks.remove(&key) else { return };
+        let agent_id = bucket.id.clone();
+        task.unacknowledged = None;
+        if task.history.is_empty() {
+            task.history.push(Seen::state_only(task.state, now));
+        }
+        self.counts.left(task.state);
+        let limit = self.config.completed_tasks;
+        if let Some(framework) = self.frameworks.get_mut(&task.framework) {
+            if framework.tasks.get(&task.id).is_some_and(|(_, known)| *known == key) {
+                framework.tasks.remove(&task.id);
+            }
+            let completed = &mut framework.bucket_mut().completed;
+            completed.push_back(Arc::new((agent_id, task)));
+            while completed.len() > limit {
+                completed.pop_front();
+            }
+        }
+    }
+
+    /// Every task of an agent that was given up; their frameworks hear it from the master.
+    pub(super) fn tasks_unreachable(&mut self, turn: &mut Turn<'_>, key: AgentKey, since_ns: i64) {
+        let Some(agent) = self.agents.get(&key) else { return };
+        let live: Vec<TaskKey> =
+            agent.bucket.tasks.iter().filter(|(_, task)| !task.state.is_terminal()).map(|(key, _)| *key).collect();
+        for task_key in live {
+            let aware = self.framework_of(key, task_key).is_some_and(|one| one.bucket.facts.partition_aware);
+            let state = if aware { TaskState::TaskUnreachable } else { TaskState::TaskLost };
+            self.set_state(key, task_key, state);
+            let task = &self.agents[&key].bucket.tasks[&task_key];
+            let mut status = self.master_status(&task.id, Some(&self.agents[&key].bucket.id), state, turn.now);
+            status.set_reason(v1::task_status::Reason::AgentRemoved);
+            status.message = Some("the agent does not answer".to_owned());
+            status.unreachable_time = Some(v1::TimeInfo { nanoseconds: since_ns });
+            self.tell_master_status(turn, key, task_key, status);
+        }
+    }
+
+    /// Every task of an agent that left for good.
+    pub(super) fn tasks_removed_with_agent(&mut self, turn: &mut Turn<'_>, key: AgentKey) {
+        let Some(agent) = self.agents.get(&key) else { return };
+        let all: Vec<TaskKey> = agent.bucket.tasks.keys().copied().collect();
+        for task_key in all {
+            let task = &self.agents[&key].bucket.tasks[&task_key];
+            if !task.state.is_terminal() {
+                let lost = TaskState::TaskLost;
+                let mut status = self.master_status(&task.id, Some(&self.agents[&key].bucket.id), lost, turn.now);
+                status.set_reason(v1::task_status::Reason::AgentRemoved);
+                status.message = Some("the agent was removed".to_owned());
+                self.set_state(key, task_key, lost);
+                self.tell_master_status(turn, key, task_key, status);
+            }
+            self.complete(key, task_key, turn.now);
+        }
+    }
+
+    fn framework_of(&self, agent: AgentKey, task: TaskKey) -> Option<&super::frameworks::Framework> {
+        self.frameworks.get(&self.agents.get(&agent)?.bucket.tasks.get(&task)?.framework)
+    }
+
+    /// Sends a status of the master's own making, which nobody acknowledges, and notes it.
+    pub(super) fn tell_master_status(
+        &mut self,
+        turn: &mut Turn<'_>,
+        agent: AgentKey,
+        task: TaskKey,
+        status: v1::TaskStatus,
+    ) {
+        let now = turn.now;
+        let Some(record) = self.task_mut(agent, task) else { return };
+        record.note(&status, now);
+        record.forwarded = Some(record.state);
+        let framework = record.framework;
+        let session = self.frameworks.get(&framework).and_then(|framework| framework.session);
+        turn.tell(session, Event::Updated { status: Arc::new(status) });
+    }
+
+    /// A status of the master's own: no uuid, so not to be acknowledged.
+    pub(super) fn master_status(
+        &self,
+        task: &str,
+        agent: Option<&Arc<str>>,
+        state: TaskState,
+        now: Now,
+    ) -> v1::TaskStatus {
+        let mut status = v1::TaskStatus {
+            task_id: v1::TaskId { value: task.to_owned() },
+            agent_id: agent.map(|id| v1::AgentId { value: id.to_string() }),
+            timestamp: Some(now.wall_secs()),
+            ..v1::TaskStatus::default()
+        };
+        status.set_state(state);
+        status.set_source(v1::task_status::Source::Master);
+        status
+    }
+}
+
+impl Task {
+    /// Adds a status to the history; a repeated state replaces the last entry.
+    pub(super) fn note(&mut self, status: &v1::TaskStatus, now: Now) {
+        let Ok(state) = TaskState::try_from(status.state) else { return };
+        let seen = Seen::of(status, state, now);
+        match self.history.last_mut() {
+            Some(last) if last.state == state => *last = seen,
+            Some(_) | None => self.history.push(seen),
+        }
+    }
+}

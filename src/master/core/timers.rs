@@ -1,0 +1,60 @@
+//! The deadlines of the master, in one ordered set. A timer that fires late or for something that is gone does nothing.
+
+use std::collections::BTreeSet;
+
+use super::keys::{AgentKey, FrameworkKey, OfferKey, SessionId};
+use crate::types::Now;
+
+/// What is due.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Timer {
+    Ping(AgentKey),
+    /// The agent was away for the whole re-registration timeout; the number tells one absence from the next.
+    Reregistration(AgentKey, u64),
+    /// The framework was away for its failover timeout.
+    Failover(FrameworkKey, u64),
+    Heartbeat(FrameworkKey, SessionId),
+    OfferContended(OfferKey),
+    OfferExpired(OfferKey),
+    RefusalEnded(AgentKey),
+    WithholdingEnded,
+    /// Agents of the registry that did not come back are unreachable now.
+    Recovery,
+}
+
+/// Refusals end on this grid, so that many of one agent share a timer.
+const GRID_NS: u64 = 10_000_000;
+
+/// All armed timers.
+#[derive(Debug, Default)]
+pub(super) struct Timers {
+    armed: BTreeSet<(u64, Timer)>,
+}
+
+impl Timers {
+    pub(super) fn arm(&mut self, at_ns: u64, timer: Timer) {
+        self.armed.insert((at_ns, timer));
+    }
+
+    /// Arms on a grid: `timer` fires at `at_ns` or up to 10 ms later.
+    pub(super) fn arm_roughly(&mut self, at_ns: u64, timer: Timer) {
+        self.armed.insert((at_ns.div_ceil(GRID_NS).saturating_mul(GRID_NS), timer));
+    }
+
+    pub(super) fn disarm(&mut self, at_ns: u64, timer: Timer) {
+        self.armed.remove(&(at_ns, timer));
+    }
+
+    pub(super) fn next(&self) -> Option<u64> {
+        self.armed.first().map(|(at, _)| *at)
+    }
+
+    /// Takes the earliest timer whose time has come.
+    pub(super) fn due(&mut self, now: Now) -> Option<Timer> {
+        let (at, _) = self.armed.first()?;
+        if *at > now.mono_ns {
+            return None;
+        }
+        self.armed.pop_first().map(|(_, timer)| timer)
+    }
+}

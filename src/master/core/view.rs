@@ -1,0 +1,67 @@
+//! What readers get: pointers to the buckets as they are now, and the counters. Rendering happens on other threads.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use super::{Master, agents::AgentBucket, frameworks::FrameworkBucket};
+use crate::proto::v1::TaskState;
+
+/// The whole state at one moment.
+#[derive(Clone, Debug)]
+pub(crate) struct Snapshot {
+    pub(crate) agents: Vec<Arc<AgentBucket>>,
+    /// Ids of admitted agents that have not come back since the master started.
+    pub(crate) recovered: Vec<String>,
+    pub(crate) frameworks: Vec<Arc<FrameworkBucket>>,
+    pub(crate) completed: Vec<Arc<FrameworkBucket>>,
+    pub(crate) weights: BTreeMap<String, f64>,
+    pub(crate) counts: Counts,
+}
+
+/// Counters for metrics.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Counts {
+    pub(crate) calls: u64,
+    pub(crate) refused: u64,
+    pub(crate) updates: u64,
+    pub(crate) acknowledgements: u64,
+    pub(crate) offers_made: u64,
+    pub(crate) offers_accepted: u64,
+    pub(crate) offers_declined: u64,
+    pub(crate) offers_rescinded: u64,
+    pub(crate) offers_expired: u64,
+    pub(crate) allocation_runs: u64,
+    pub(crate) tasks_launched: u64,
+    pub(crate) tasks_invalid: u64,
+    pub(crate) agents_registered: u64,
+    pub(crate) agents_reregistered: u64,
+    pub(crate) agents_disconnected: u64,
+    pub(crate) agents_unreachable: u64,
+    pub(crate) frameworks_registered: u64,
+    pub(crate) frameworks_removed: u64,
+    /// How many tasks entered and left each state since the start.
+    pub(crate) entered: BTreeMap<TaskState, u64>,
+    pub(crate) left: BTreeMap<TaskState, u64>,
+}
+
+impl Counts {
+    pub(super) fn entered(&mut self, state: TaskState) {
+        *self.entered.entry(state).or_default() += 1;
+    }
+
+    pub(super) fn left(&mut self, state: TaskState) {
+        *self.left.entry(state).or_default() += 1;
+    }
+}
+
+impl Master {
+    pub(super) fn snapshot(&self) -> Snapshot {
+        Snapshot {
+            agents: self.agents.values().map(|agent| agent.bucket.clone()).collect(),
+            recovered: self.recovered.iter().cloned().collect(),
+            frameworks: self.frameworks.values().map(|framework| framework.bucket.clone()).collect(),
+            completed: self.completed_frameworks.iter().cloned().collect(),
+            weights: self.facts.weights.clone(),
+            counts: self.counts.clone(),
+        }
+    }
+}

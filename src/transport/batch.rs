@@ -1,0 +1,125 @@
+//! All that is queued, taken at once: what a writer to a stream puts into one frame.
+//!
+//! A batch is never empty and never waits to fill up: it holds what was there when the writer came, up to a number of
+//! messages and of bytes. One message over the byte limit travels alone.
+
+use std::{
+    collections::VecDeque,
+    pin::Pin,
+    task::{Context, Poll, ready},
+};
+
+use futures::Stream;
+use tokio::sync::mpsc;
+
+/// The most messages in a batch unless told otherwise.
+pub const MAX_BATCH_MESSAGES: usize = 1024;
+/// The most bytes in a batch unless told otherwise.
+pub const MAX_BATCH_BYTES: usize = 1 << 20;
+
+/// The queue of a bounded channel as a stream of batches, in order. Ends when the senders are gone and all is taken.
+#[derive(Debug)]
+pub struct Batches<T, W> {
+    receiver: mpsc::Receiver<T>,
+    weigh: W,
+    max_messages: usize,
+    max_bytes: usize,
+    taken: Vec<T>,
+    pending: VecDeque<T>,
+}
+
+impl<T, W: Fn(&T) -> usize> Batches<T, W> {
+    /// Batches of what `receiver` holds; `weigh` tells a message's size on the wire in bytes.
+    pub fn new(receiver: mpsc::Receiver<T>, weigh: W) -> Self {
+        Self::with_limits(receiver, weigh, MAX_BATCH_MESSAGES, MAX_BATCH_BYTES)
+    }
+
+    /// The same with limits of one's own; a limit of zero messages counts as one.
+    pub fn with_limits(receiver: mpsc::Receiver<T>, weigh: W, max_messages: usize, max_bytes: usize) -> Self {
+        let max_messages = max_messages.max(1);
+        Self { receiver, weigh, max_messages, max_bytes, taken: Vec::new(), pending: VecDeque::new() }
+    }
+
+    /// The next batch, or `None` at the end. Nothing is lost when the future is dropped before it is ready.
+    pub async fn next_batch(&mut self) -> Option<Vec<T>>
+    where
+        T: Unpin,
+        W: Unpin,
+    {
+        std::future::poll_fn(|cx| Pin::new(&mut *self).poll_next(cx)).await
+    }
+
+    fn cut(&mut self) -> Vec<T> {
+        let (mut bytes, mut count) = (0_usize, 0);
+        for message in self.pending.iter().take(self.max_messages) {
+            bytes = bytes.saturating_add((self.weigh)(message));
+            if count > 0 && bytes > self.max_bytes {
+                break;
+            }
+            count += 1;
+        }
+        self.pending.drain(..count).collect()
+    }
+}
+
+impl<T: Unpin, W: Fn(&T) -> usize + Unpin> Stream for Batches<T, W> {
+    type Item = Vec<T>;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Vec<T>>> {
+        let this = &mut *self;
+        if this.pending.is_empty() {
+            let taken = ready!(this.receiver.poll_recv_many(cx, &mut this.taken, this.max_messages));
+            if taken == 0 {
+                return Poll::Ready(None);
+            }
+            this.pending.extend(this.taken.drain(..));
+        }
+        Poll::Ready(Some(this.cut()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    async fn batches_of(sizes: &[usize], max_messages: usize, max_bytes: usize) -> Vec<Vec<usize>> {
+        let (sender, receiver) = mpsc::channel(64);
+        for size in sizes {
+            sender.send(*size).await.expect("room for all");
+        }
+        drop(sender);
+        let mut batches = Batches::with_limits(receiver, |size| *size, max_messages, max_bytes);
+        let mut out = Vec::new();
+        while let Some(batch) = batches.next_batch().await {
+            out.push(batch);
+        }
+        out
+    }
+
+    #[tokio::test]
+    async fn all_that_is_queued_leaves_in_one_batch() {
+        assert_eq!(batches_of(&[1, 2, 3], 10, 100).await, [vec![1, 2, 3]]);
+    }
+
+    #[tokio::test]
+    async fn a_batch_ends_at_either_limit_and_keeps_the_order() {
+        assert_eq!(
+            batches_of(&[40, 40, 40, 1, 1, 1, 1], 3, 100).await,
+            [vec![40, 40], vec![40], vec![1, 1, 1], vec![1]]
+        );
+    }
+
+    #[tokio::test]
+    async fn a_message_over_the_byte_limit_travels_alone() {
+        assert_eq!(batches_of(&[1, 500, 1], 10, 100).await, [vec![1], vec![500], vec![1]]);
+    }
+
+    #[tokio::test]
+    async fn a_wait_that_is_dropped_loses_nothing() {
+        let (sender, receiver) = mpsc::channel(4);
+        let mut batches = Batches::new(receiver, |_: &u8| 1);
+        assert!(futures::poll!(std::pin::pin!(batches.next_batch())).is_pending());
+        sender.send(7).await.expect("open");
+        assert_eq!(batches.next_batch().await, Some(vec![7]));
+    }
+}

@@ -1,0 +1,277 @@
+//! Where a server is and how to reach it: addresses as people write them, and gRPC channels with keep-alive.
+//!
+//! A channel notices a dead peer within twenty seconds even when nothing is sent, gives up connecting after five, and
+//! sends small messages at once. Trying again, and when, is the caller's: see [`super::backoff`].
+
+use std::{error::Error, fmt, io, str::FromStr, time::Duration};
+
+use tonic::transport::{Channel, Endpoint};
+
+use super::{CONNECTION_WINDOW_BYTES, KEEP_ALIVE_SECS, KEEP_ALIVE_TIMEOUT_SECS, STREAM_WINDOW_BYTES};
+
+/// How long a connection may take to come about.
+pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// A host, by name or number, and a port.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Address {
+    host: String,
+    port: u16,
+}
+
+impl Address {
+    /// A name or number and a port, taken as they are.
+    #[must_use]
+    pub fn new(host: impl Into<String>, port: u16) -> Self {
+        Self { host: host.into(), port }
+    }
+
+    /// The host, without the brackets of an IPv6 number.
+    #[must_use]
+    pub fn host(&self) -> &str {
+        &self.host
+    }
+
+    /// The port.
+    #[must_use]
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// How to connect here, with our keep-alive, windows and limits set.
+    ///
+    /// # Errors
+    /// When the host has characters that no URL takes.
+    pub fn endpoint(&self) -> Result<Endpoint, InvalidAddress> {
+        let endpoint = Endpoint::from_shared(format!("http://{self}"))
+            .map_err(|error| InvalidAddress { text: self.to_string(), reason: Reason::NotAUrl(error.to_string()) })?;
+        Ok(endpoint
+            .tcp_nodelay(true)
+            .connect_timeout(CONNECT_TIMEOUT)
+            .http2_keep_alive_interval(Duration::from_secs(KEEP_ALIVE_SECS))
+            .keep_alive_timeout(Duration::from_secs(KEEP_ALIVE_TIMEOUT_SECS))
+            .keep_alive_while_idle(true)
+            .initial_stream_window_size(STREAM_WINDOW_BYTES)
+            .initial_connection_window_size(CONNECTION_WINDOW_BYTES))
+    }
+}
+
+impl fmt::Display for Address {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.host.contains(':') {
+            write!(f, "[{}]:{}", self.host, self.port)
+        } else {
+            write!(f, "{}:{}", self.host, self.port)
+        }
+    }
+}
+
+impl FromStr for Address {
+    type Err = InvalidAddress;
+
+    fn from_str(text: &str) -> Result<Self, InvalidAddress> {
+        let invalid = |reason| InvalidAddress { text: text.to_owned(), reason };
+        let plain = text.trim().trim_start_matches("http://").trim_end_matches('/');
+        let (host, port) = plain.rsplit_once(':').ok_or_else(|| invalid(Reason::NoPort))?;
+        let host = match host.strip_prefix('[') {
+            Some(number) => number.strip_suffix(']').ok_or_else(|| invalid(Reason::Host))?,
+            None if host.contains(':') => return Err(invalid(Reason::NoPort)),
+            None => host,
+        };
+        if host.is_empty() || host.contains(|c: char| c.is_whitespace() || "/@?#[]".contains(c)) {
+            return Err(invalid(Reason::Host));
+        }
+        match port.parse() {
+            Ok(0) | Err(_) => Err(invalid(Reason::Port(port.to_owned()))),
+            Ok(port) => Ok(Self::new(host, port)),
+        }
+    }
+}
+
+/// One or more servers of which one is to be used: `host:port[,host:port]`.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Addresses(Vec<Address>);
+
+impl Addresses {
+    /// The servers in the order they were named; there is at least one.
+    pub fn iter(&self) -> impl Iterator<Item = &Address> {
+        self.0.iter()
+    }
+}
+
+impl From<Address> for Addresses {
+    fn from(address: Address) -> Self {
+        Self(vec![address])
+    }
+}
+
+impl fmt::Display for Addresses {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (index, address) in self.0.iter().enumerate() {
+            write!(f, "{}{address}", if index == 0 { "" } else { "," })?;
+        }
+        Ok(())
+    }
+}
+
+impl FromStr for Addresses {
+    type Err = InvalidAddress;
+
+    fn from_str(text: &str) -> Result<Self, InvalidAddress> {
+        text.split(',').map(Address::from_str).collect::<Result<_, _>>().map(Self)
+    }
+}
+
+/// Text that names no server.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("invalid address {text:?}: {}", self.way_out())]
+pub struct InvalidAddress {
+    text: String,
+    reason: Reason,
+}
+
+impl InvalidAddress {
+    /// What is wrong and what would be right, without the text itself.
+    #[must_use]
+    pub fn way_out(&self) -> String {
+        format!("{}; write HOST:PORT, for example 127.0.0.1:5050", self.reason)
+    }
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+enum Reason {
+    #[error("there is no port")]
+    NoPort,
+    #[error("{0:?} is no port between 1 and 65535")]
+    Port(String),
+    #[error("the host is no name or number")]
+    Host,
+    #[error("{0}")]
+    NotAUrl(String),
+}
+
+/// Why there is no channel.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ConnectError {
+    /// The address cannot be connected to by anybody.
+    #[error(transparent)]
+    Invalid(#[from] InvalidAddress),
+    /// None of the masters named answers.
+    #[error("no master at {addresses}: {reason}; start one with `divvy-master` or name another with --master")]
+    NoMaster {
+        /// All that were tried.
+        addresses: Addresses,
+        /// What the last of them met, in a few words.
+        reason: String,
+    },
+    /// The agent does not answer.
+    #[error("no agent at {address}: {reason}; is it running, and does a firewall let port {} through?", address.port())]
+    NoAgent {
+        /// Where it should be.
+        address: Address,
+        /// What went wrong, in a few words.
+        reason: String,
+    },
+}
+
+/// A channel to the first address of `host:port[,host:port]` that connects when it is first used.
+///
+/// # Errors
+/// When the text is no list of addresses.
+///
+/// # Panics
+/// Outside a tokio runtime.
+pub fn channel(addresses: &str) -> Result<Channel, InvalidAddress> {
+    let Addresses(list) = addresses.parse()?;
+    Ok(list[0].endpoint()?.connect_lazy())
+}
+
+/// A connected channel to the first of the masters that answers.
+///
+/// # Errors
+/// When none does; the reason is the last one's.
+pub async fn master(addresses: &Addresses) -> Result<Channel, ConnectError> {
+    let mut reason = String::new();
+    for address in addresses.iter() {
+        match address.endpoint()?.connect().await {
+            Ok(channel) => return Ok(channel),
+            Err(error) => reason = in_words(&error),
+        }
+    }
+    Err(ConnectError::NoMaster { addresses: addresses.clone(), reason })
+}
+
+/// A connected channel to an agent.
+///
+/// # Errors
+/// When it does not answer.
+pub async fn agent(address: &Address) -> Result<Channel, ConnectError> {
+    let failed = |error| ConnectError::NoAgent { address: address.clone(), reason: in_words(&error) };
+    address.endpoint()?.connect().await.map_err(failed)
+}
+
+/// The innermost reason of a transport error: "connection refused" rather than "transport error".
+#[must_use]
+pub fn in_words(error: &tonic::transport::Error) -> String {
+    let mut deepest: &dyn Error = error;
+    while let Some(source) = deepest.source() {
+        deepest = source;
+    }
+    match deepest.downcast_ref::<io::Error>() {
+        Some(io) if io.raw_os_error().is_some() => io.kind().to_string(),
+        Some(io) if io.kind() == io::ErrorKind::TimedOut => "no answer within 5 s".to_owned(),
+        _ => deepest.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_are_read_as_people_write_them() {
+        for (text, shown) in [
+            ("127.0.0.1:5050", "127.0.0.1:5050"),
+            (" master.example:5050 ", "master.example:5050"),
+            ("http://localhost:5050/", "localhost:5050"),
+            ("[::1]:5050", "[::1]:5050"),
+            ("a:1,b:2", "a:1,b:2"),
+        ] {
+            assert_eq!(text.parse::<Addresses>().expect(text).to_string(), shown);
+        }
+        assert_eq!("[::1]:5050".parse(), Ok(Address::new("::1", 5050)));
+    }
+
+    #[test]
+    fn an_address_that_names_no_server_says_what_is_wrong() {
+        for (text, reason) in [
+            ("", "there is no port"),
+            ("localhost", "there is no port"),
+            ("::1", "there is no port"),
+            ("localhost:http", "\"http\" is no port between 1 and 65535"),
+            ("localhost:0", "\"0\" is no port"),
+            ("localhost:70000", "\"70000\" is no port"),
+            (":5050", "the host is no name or number"),
+            ("[::1:5050", "the host is no name or number"),
+            ("a b:5050", "the host is no name or number"),
+            ("user@host:5050", "the host is no name or number"),
+            ("a:1,,b:2", "there is no port"),
+        ] {
+            let error = text.parse::<Addresses>().expect_err(text).to_string();
+            assert!(error.contains(reason), "{text}: {error}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_master_that_is_not_there_is_reported_with_the_way_out() {
+        let free = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let address = free.local_addr().expect("bound").to_string();
+        drop(free);
+        let error = master(&address.parse().expect("an address")).await.expect_err("nobody listens").to_string();
+        let wanted = format!(
+            "no master at {address}: connection refused; start one with `divvy-master` or name another with --master"
+        );
+        assert_eq!(error, wanted);
+    }
+}

@@ -1,0 +1,138 @@
+//! The one accept loop: HTTP/1 and gRPC over HTTP/2 on one port, told apart by their first bytes.
+//!
+//! Rule: nobody holds a connection for nothing. A client that says nothing is dropped at the first-byte deadline, one
+//! that dribbles its header at the header deadline, one that is gone at the keep-alive timeout, and there are never
+//! more than [`Limits::connections`] of them. What is served is an [`axum::Router`]; the transport below it is plain
+//! TCP, and [`connection::serve`] takes any byte stream, so that encryption goes in between without touching either.
+
+mod connection;
+mod listener;
+mod opening;
+
+#[cfg(test)]
+mod tests;
+
+use std::{future::Future, io, net::SocketAddr, sync::Arc, time::Duration};
+
+use axum::{Router, extract::DefaultBodyLimit};
+use tokio::{net::TcpStream, sync::Semaphore};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+pub use listener::{ListenError, Listener};
+
+/// What a server puts up with from its clients.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Limits {
+    /// Connections open at a time; more wait in the kernel's queue.
+    pub connections: usize,
+    /// How long a new connection may stay silent.
+    pub first_byte: Duration,
+    /// How long an HTTP/1 request head may take, which is also how long a kept-alive connection may idle.
+    pub header: Duration,
+    /// Largest request head, in bytes; at least 8 KiB.
+    pub header_bytes: usize,
+    /// Largest body of an HTTP request that is read whole, in bytes. Streams and gRPC have limits of their own.
+    pub body_bytes: usize,
+    /// Streams a client may have open on one HTTP/2 connection.
+    pub streams: u32,
+    /// Silence on an HTTP/2 connection after which the client is asked for a sign of life.
+    pub keep_alive: Duration,
+    /// How long it has to give one.
+    pub keep_alive_timeout: Duration,
+    /// How long requests in progress may go on after the end was asked for.
+    pub drain: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            connections: 50_000,
+            first_byte: Duration::from_secs(10),
+            header: Duration::from_secs(30),
+            header_bytes: 64 << 10,
+            body_bytes: 8 << 20,
+            streams: 1_000,
+            keep_alive: Duration::from_secs(super::KEEP_ALIVE_SECS),
+            keep_alive_timeout: Duration::from_secs(super::KEEP_ALIVE_TIMEOUT_SECS),
+            drain: Duration::from_secs(3),
+        }
+    }
+}
+
+/// Who is at the other end of a request's connection; in every request's extensions.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Peer {
+    /// The address the connection came from.
+    pub address: SocketAddr,
+}
+
+/// What all connections of a server share.
+struct Server {
+    app: Router,
+    limits: Limits,
+    stopping: CancellationToken,
+    stopped: CancellationToken,
+}
+
+/// Serves `app` on `listener` until `stop` is cancelled.
+///
+/// Then no more connections are taken, and those that are open may finish their requests within [`Limits::drain`];
+/// what is still open after that is cut.
+pub async fn serve(listener: Listener, app: Router, limits: Limits, stop: CancellationToken) {
+    let app = app.layer(DefaultBodyLimit::max(limits.body_bytes));
+    let server = Arc::new(Server { app, limits, stopping: stop, stopped: CancellationToken::new() });
+    let connections = TaskTracker::new();
+    let _ = until(&server.stopping, accept_all(&listener, &server, &connections)).await;
+    drop(listener);
+    connections.close();
+    if tokio::time::timeout(server.limits.drain, connections.wait()).await.is_err() {
+        tracing::debug!(open = connections.len(), "connections cut at the end");
+        server.stopped.cancel();
+        connections.wait().await;
+    }
+}
+
+async fn accept_all(listener: &Listener, server: &Arc<Server>, connections: &TaskTracker) {
+    let slots = Arc::new(Semaphore::new(server.limits.connections.min(Semaphore::MAX_PERMITS)));
+    loop {
+        let slot = Arc::clone(&slots).acquire_owned().await.expect("the semaphore is never closed");
+        let (stream, address) = accept(listener).await;
+        let server = Arc::clone(server);
+        connections.spawn(async move {
+            let _slot = slot;
+            let stopped = server.stopped.clone();
+            let _ = until(&stopped, connection::serve(stream, Peer { address }, &server)).await;
+        });
+    }
+}
+
+/// The next connection. Running out of descriptors is waited out: connections end, and a busy loop would help nobody.
+async fn accept(listener: &Listener) -> (TcpStream, SocketAddr) {
+    loop {
+        match listener.accept().await {
+            Ok((stream, address)) => {
+                // Without it small frames wait tens of milliseconds for the acknowledgement of the one before.
+                if stream.set_nodelay(true).is_ok() {
+                    return (stream, address);
+                }
+            }
+            Err(error) if is_clients_fault(&error) => {}
+            Err(error) => {
+                tracing::warn!(%error, "cannot take a connection, trying again");
+                tokio::time::sleep(Duration::from_millis(100)).await;
+            }
+        }
+    }
+}
+
+fn is_clients_fault(error: &io::Error) -> bool {
+    use io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset};
+    matches!(error.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset)
+}
+
+/// Runs `work` until it ends or `token` is cancelled, whichever comes first.
+async fn until<T>(token: &CancellationToken, work: impl Future<Output = T>) -> Option<T> {
+    token.run_until_cancelled(work).await
+}

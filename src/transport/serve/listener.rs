@@ -1,0 +1,140 @@
+//! Taking a port: the rule that a server without authentication stays on this host, and errors with the way out.
+
+use std::{
+    io,
+    net::{IpAddr, SocketAddr},
+};
+
+use tokio::net::{TcpListener, TcpStream};
+
+/// A port that is ours but not served yet. Connections queue up from here on.
+#[derive(Debug)]
+pub struct Listener {
+    tcp: TcpListener,
+    address: SocketAddr,
+}
+
+impl Listener {
+    /// Takes `address`; port 0 picks a free one.
+    ///
+    /// # Errors
+    /// When the port is taken or not ours to take, and when the address is reachable from other hosts without
+    /// `insecure` saying that this is meant.
+    pub async fn bind(address: SocketAddr, insecure: bool) -> Result<Self, ListenError> {
+        if !insecure && !is_loopback(address.ip()) {
+            return Err(ListenError::Public { address });
+        }
+        let tcp = TcpListener::bind(address).await.map_err(|source| ListenError::from_io(address, source))?;
+        let address = tcp.local_addr().map_err(|source| ListenError::from_io(address, source))?;
+        Ok(Self { tcp, address })
+    }
+
+    /// The address taken, with the real port.
+    #[must_use]
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    pub(super) async fn accept(&self) -> io::Result<(TcpStream, SocketAddr)> {
+        self.tcp.accept().await
+    }
+}
+
+/// `::ffff:127.0.0.1` is loopback too.
+fn is_loopback(ip: IpAddr) -> bool {
+    ip.to_canonical().is_loopback()
+}
+
+/// Why an address cannot be listened on.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ListenError {
+    /// Another program has the port.
+    #[error(
+        "cannot listen on {address}: the port is taken; stop the other program or choose another with --listen \
+         (port 0 picks a free one)"
+    )]
+    Taken {
+        /// What was asked for.
+        address: SocketAddr,
+    },
+    /// The port is reserved to the superuser.
+    #[error("cannot listen on {address}: permission denied; choose a port over 1023 with --listen")]
+    Denied {
+        /// What was asked for.
+        address: SocketAddr,
+    },
+    /// No interface of this host has the address.
+    #[error("cannot listen on {address}: this host has no such address; choose another with --listen")]
+    NotHere {
+        /// What was asked for.
+        address: SocketAddr,
+    },
+    /// Other hosts could reach it, and there is no authentication.
+    #[error(
+        "refusing to listen on {address}: other hosts can reach it and nothing asks them who they are; listen on \
+         127.0.0.1, or say --insecure if that is meant"
+    )]
+    Public {
+        /// What was asked for.
+        address: SocketAddr,
+    },
+    /// Anything else.
+    #[error("cannot listen on {address}: {source}")]
+    Other {
+        /// What was asked for.
+        address: SocketAddr,
+        /// What the system said.
+        source: io::Error,
+    },
+}
+
+impl ListenError {
+    fn from_io(address: SocketAddr, source: io::Error) -> Self {
+        match source.kind() {
+            io::ErrorKind::AddrInUse => Self::Taken { address },
+            io::ErrorKind::PermissionDenied => Self::Denied { address },
+            io::ErrorKind::AddrNotAvailable => Self::NotHere { address },
+            _ => Self::Other { address, source },
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn address(text: &str) -> SocketAddr {
+        text.parse().expect(text)
+    }
+
+    #[tokio::test]
+    async fn a_port_that_is_taken_is_named_with_the_way_out() {
+        let first = Listener::bind(address("127.0.0.1:0"), false).await.expect("a free port");
+        let error = Listener::bind(first.address(), false).await.expect_err("it is taken").to_string();
+        let taken = first.address();
+        assert_eq!(
+            error,
+            format!(
+                "cannot listen on {taken}: the port is taken; stop the other program or choose another with --listen \
+                 (port 0 picks a free one)"
+            )
+        );
+    }
+
+    #[tokio::test]
+    async fn an_address_others_can_reach_is_refused_unless_that_is_meant() {
+        for open in ["0.0.0.0:0", "[::]:0"] {
+            let error = Listener::bind(address(open), false).await.expect_err(open);
+            assert!(matches!(error, ListenError::Public { .. }), "{error}");
+            assert!(error.to_string().contains("--insecure"), "{error}");
+        }
+        assert!(Listener::bind(address("0.0.0.0:0"), true).await.is_ok());
+    }
+
+    #[test]
+    fn a_mapped_loopback_address_is_loopback() {
+        assert!(is_loopback("::ffff:127.0.0.1".parse().expect("an address")));
+        assert!(!is_loopback("::ffff:10.0.0.1".parse().expect("an address")));
+    }
+}
