@@ -23,5 +23,9 @@ pub mod agent;
 #[cfg(all(feature = "framework", feature = "master", feature = "agent"))]
 pub mod local;
 
+#[cfg(feature = "cli")]
+#[doc(hidden)]
+pub mod cli;
+
 #[cfg(feature = "sim")]
 mod sim;

@@ -1,1 +1,3 @@
-//! (being built)
+//! The agent: what it decides ([`core`]), what it writes down, and how it runs tasks as real processes.
+
+pub mod core;

@@ -124,10 +124,18 @@ impl FromStr for Addresses {
 
 /// Text that names no server.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("invalid address {text:?}: {reason}; write HOST:PORT, for example 127.0.0.1:5050")]
+#[error("invalid address {text:?}: {}", self.way_out())]
 pub struct InvalidAddress {
     text: String,
     reason: Reason,
+}
+
+impl InvalidAddress {
+    /// What is wrong and what would be right, without the text itself.
+    #[must_use]
+    pub fn way_out(&self) -> String {
+        format!("{}; write HOST:PORT, for example 127.0.0.1:5050", self.reason)
+    }
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

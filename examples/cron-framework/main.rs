@@ -1,0 +1,5 @@
+//! cron
+mod fields;
+mod jobs;
+mod schedule;
+fn main() {}

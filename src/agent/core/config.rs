@@ -1,0 +1,48 @@
+//! What an agent's core is told when it is made.
+
+use std::time::Duration;
+
+use super::{ContainerId, SupervisorId};
+use crate::proto::v1;
+
+/// How the agent presents itself and where it puts things.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Hostname, port, resources and attributes as offered to the master; `id` is filled in by the core.
+    pub info: v1::AgentInfo,
+    /// The version of the program, told to the master.
+    pub divvy_version: String,
+    /// The user the agent and so every task runs as.
+    pub user: String,
+    /// Absolute path of the directory that holds one sandbox per container.
+    pub sandboxes: String,
+    /// How long sandboxes of ended containers are kept.
+    pub retention: Retention,
+}
+
+/// When the sandboxes of ended containers are removed: the first limit reached counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Retention {
+    /// How long after the container's end was acknowledged.
+    pub keep: Duration,
+    /// How many; the oldest go first.
+    pub keep_at_most: usize,
+}
+
+impl Default for Retention {
+    /// One week and 1,000 sandboxes.
+    fn default() -> Self {
+        Self { keep: Duration::from_hours(7 * 24), keep_at_most: 1_000 }
+    }
+}
+
+/// What the shell found on this host before the core began.
+#[derive(Clone, Debug, Default)]
+pub struct Found {
+    /// Names this run of the host's kernel.
+    pub boot_id: String,
+    /// Supervisors that will either greet or be reported lost: the agent does not register before all have.
+    pub supervisors: Vec<SupervisorId>,
+    /// Sandboxes on disk, each with the time of its last change in nanoseconds since the epoch.
+    pub sandboxes: Vec<(ContainerId, i64)>,
+}

@@ -1,0 +1,298 @@
+//! One agent under test: gives it inputs one at a time and compares the exact effects.
+
+use std::time::Duration;
+
+use prost::Message as _;
+use prost::bytes::Bytes;
+use rand::SeedableRng as _;
+use rand::rngs::StdRng;
+
+use super::{Agent, Config, ContainerId, Effect, Found, Input, Level, Retention, SessionId, SupervisorId};
+use crate::proto::internal::{self as wire, agent_message, agent_record, master_message, supervisor_event};
+use crate::proto::v1::{self, TaskState};
+use crate::types::Now;
+
+pub(super) const ONE: SupervisorId = SupervisorId(1);
+pub(super) const FRAMEWORK: &str = "f";
+
+pub(super) struct Fixture {
+    pub(super) agent: Agent,
+    pub(super) now: Now,
+    out: Vec<Effect>,
+    /// Everything persisted, as the log would hold it.
+    pub(super) log: Vec<wire::AgentRecord>,
+}
+
+pub(super) fn config() -> Config {
+    Config {
+        info: v1::AgentInfo { hostname: "h".to_owned(), ..Default::default() },
+        divvy_version: "0.1.0".to_owned(),
+        user: "me".to_owned(),
+        sandboxes: "/w/runs".to_owned(),
+        retention: Retention::default(),
+    }
+}
+
+pub(super) fn found(supervisors: &[SupervisorId]) -> Found {
+    Found { boot_id: "boot".to_owned(), supervisors: supervisors.to_vec(), sandboxes: vec![] }
+}
+
+pub(super) fn id(text: &str) -> ContainerId {
+    ContainerId::parse(text).unwrap()
+}
+
+impl Fixture {
+    /// An agent out of a log, waiting for supervisor 1.
+    pub(super) fn recovered(log: &[wire::AgentRecord]) -> Self {
+        Self::recovered_at(log, Now { mono_ns: 0, wall_ns: 1_000_000_000_000 }, found(&[ONE]))
+    }
+
+    pub(super) fn recovered_at(log: &[wire::AgentRecord], now: Now, found: Found) -> Self {
+        let mut out = vec![];
+        let agent = Agent::recover(log, config(), found, StdRng::seed_from_u64(7), now, &mut out);
+        Self { agent, now, out, log: log.to_vec() }
+    }
+
+    /// A new agent, registered with a master, with one supervisor and one framework of the capabilities given.
+    pub(super) fn registered(capabilities: &[v1::framework_info::capability::Type]) -> Self {
+        let mut fixture = Self::recovered(&[]);
+        fixture.welcome(&[], &[]);
+        fixture.register();
+        fixture.receive(master_message::Kind::UpdateFramework(Box::new(wire::UpdateFramework {
+            info: Some(framework(capabilities)),
+        })));
+        fixture.take();
+        fixture
+    }
+
+    pub(super) fn give(&mut self, input: Input) {
+        let before = self.out.len();
+        self.agent.handle(self.now, input, &mut self.out);
+        for effect in &self.out[before..] {
+            if let Effect::Persist { records, .. } = effect {
+                self.log.extend(records.iter().cloned());
+            }
+        }
+    }
+
+    pub(super) fn pass(&mut self, time: Duration) {
+        self.now = self.now.advanced(time);
+        self.give(Input::Tick);
+    }
+
+    /// Lets time pass up to the deadline.
+    pub(super) fn pass_to_deadline(&mut self) {
+        let at = self.agent.deadline().expect("something is due");
+        self.pass(Duration::from_nanos(at.saturating_sub(self.now.mono_ns)));
+    }
+
+    pub(super) fn take(&mut self) -> Vec<Effect> {
+        std::mem::take(&mut self.out)
+    }
+
+    /// The effects since the last time, in short words.
+    pub(super) fn told(&mut self) -> Vec<String> {
+        self.take().iter().map(in_short).collect()
+    }
+
+    pub(super) fn attach(&mut self) -> SessionId {
+        self.pass_to_deadline();
+        let asked = self.out.iter().rev().find_map(|effect| match effect {
+            Effect::Attach { session } => Some(*session),
+            _ => None,
+        });
+        let session = asked.expect("the agent attaches");
+        self.give(Input::Attached { session });
+        session
+    }
+
+    pub(super) fn register(&mut self) {
+        let session = self.attach();
+        let message = registered_by(1);
+        self.give(Input::Received { session, message });
+    }
+
+    pub(super) fn receive(&mut self, kind: master_message::Kind) {
+        let session = self.agent.session().expect("registered");
+        self.give(Input::Received { session, message: wire::MasterMessage { kind: Some(kind) } });
+    }
+
+    pub(super) fn supervised(&mut self, kind: supervisor_event::Kind) {
+        self.give(Input::Supervised { supervisor: ONE, event: wire::SupervisorEvent { kind: Some(kind) } });
+    }
+
+    pub(super) fn welcome(&mut self, running: &[&str], exited: &[(&str, i32)]) {
+        self.supervised(supervisor_event::Kind::Welcome(wire::SupervisorWelcome {
+            version: 1,
+            pid: 1,
+            running: running.iter().map(|id| started(id)).collect(),
+            exited: exited.iter().map(|(id, code)| exit(id, *code)).collect(),
+        }));
+    }
+
+    pub(super) fn run(&mut self, container: &str, info: &v1::TaskInfo) {
+        self.receive(master_message::Kind::RunTask(wire::RunTask {
+            framework_id: FRAMEWORK.to_owned(),
+            container_id: container.to_owned(),
+            task_info: Bytes::from(info.encode_to_vec()),
+        }));
+    }
+
+    /// Runs `task-ID` in a container up to its start.
+    pub(super) fn running(&mut self, container: &str) {
+        self.run(container, &task(container));
+        self.give(Input::SandboxMade { container: id(container) });
+        self.supervised(supervisor_event::Kind::Started(started(container)));
+    }
+
+    /// Runs a task up to its start and has RUNNING acknowledged.
+    pub(super) fn running_and_known(&mut self, container: &str) {
+        self.running(container);
+        self.acknowledge(container);
+        self.take();
+    }
+
+    pub(super) fn exited(&mut self, container: &str, code: i32) {
+        self.supervised(supervisor_event::Kind::Exited(exit(container, code)));
+    }
+
+    pub(super) fn kill(&mut self, container: &str, grace: Option<Duration>) {
+        let nanoseconds = |grace: Duration| i64::try_from(grace.as_nanos()).unwrap();
+        let grace_period = grace.map(|grace| v1::DurationInfo { nanoseconds: nanoseconds(grace) });
+        self.receive(master_message::Kind::KillTask(wire::KillTask {
+            framework_id: FRAMEWORK.to_owned(),
+            task_id: format!("task-{container}"),
+            kill_policy: grace.map(|_| v1::KillPolicy { grace_period }),
+        }));
+    }
+
+    /// Acknowledges the status in flight of a container's task.
+    pub(super) fn acknowledge(&mut self, container: &str) {
+        let task = &self.agent.tasks[&id(container)];
+        let kind = master_message::Kind::Acknowledge(wire::Acknowledge {
+            framework_id: task.framework.value.clone(),
+            task_id: task.name.value.clone(),
+            uuid: task.pending.front().expect("a status is in flight").uuid.clone(),
+        });
+        self.receive(kind);
+    }
+
+    /// The status in flight of a container's task.
+    pub(super) fn status(&self, container: &str) -> v1::TaskStatus {
+        self.agent.tasks[&id(container)].pending.front().expect("a status is in flight").decoded()
+    }
+}
+
+pub(super) fn task(container: &str) -> v1::TaskInfo {
+    v1::TaskInfo {
+        name: "n".to_owned(),
+        task_id: v1::TaskId { value: format!("task-{container}") },
+        command: Some(Box::new(v1::CommandInfo { value: Some("true".to_owned()), ..Default::default() })),
+        ..Default::default()
+    }
+}
+
+pub(super) fn framework(capabilities: &[v1::framework_info::capability::Type]) -> v1::FrameworkInfo {
+    let capability =
+        |it: &v1::framework_info::capability::Type| v1::framework_info::Capability { r#type: Some(*it as i32) };
+    v1::FrameworkInfo {
+        name: "framework".to_owned(),
+        id: Some(v1::FrameworkId { value: FRAMEWORK.to_owned() }),
+        capabilities: capabilities.iter().map(capability).collect(),
+        ..Default::default()
+    }
+}
+
+pub(super) fn registered_by(epoch: u64) -> wire::MasterMessage {
+    let registered = wire::Registered {
+        version: 1,
+        agent_id: "S0".to_owned(),
+        master_id: "M".to_owned(),
+        epoch,
+        ping_timeout_ms: 75_000,
+        ..Default::default()
+    };
+    wire::MasterMessage { kind: Some(master_message::Kind::Registered(Box::new(registered))) }
+}
+
+pub(super) fn started(container: &str) -> wire::Started {
+    wire::Started { container_id: container.to_owned(), pid: 77, start_time: 5 }
+}
+
+pub(super) fn exit(container: &str, code: i32) -> wire::Exited {
+    wire::Exited {
+        container_id: container.to_owned(),
+        status: Some(wire::exited::Status::Code(code)),
+        ..Default::default()
+    }
+}
+
+/// An effect in a few words, so that a test can name the whole list.
+pub(super) fn in_short(effect: &Effect) -> String {
+    match effect {
+        Effect::Persist { records, level } => {
+            let kinds: Vec<String> = records.iter().map(record_in_short).collect();
+            let level = if *level == Level::Host { "!" } else { "" };
+            format!("persist{level} {}", kinds.join(" + "))
+        }
+        Effect::Attach { session } => format!("attach {}", session.0),
+        Effect::Detach { session } => format!("detach {}", session.0),
+        Effect::Send { session, message } => format!("send {}: {}", session.0, message_in_short(message)),
+        Effect::Supervise { supervisor, request } => {
+            format!("supervise {}: {}", supervisor.0, request_in_short(request))
+        }
+        Effect::MakeSandbox { container } => format!("make sandbox {container}"),
+        Effect::RemoveSandbox { container } => format!("remove sandbox {container}"),
+        Effect::Stop { reason } => format!("stop {reason:?}"),
+    }
+}
+
+fn state(state: i32) -> String {
+    TaskState::try_from(state).unwrap().as_str_name().trim_start_matches("TASK_").to_owned()
+}
+
+fn record_in_short(record: &wire::AgentRecord) -> String {
+    match record.kind.as_ref().unwrap() {
+        agent_record::Kind::Identity(identity) => format!("identity {} {}", identity.agent_id, identity.boot_id),
+        agent_record::Kind::Epoch(epoch) => format!("epoch {epoch}"),
+        agent_record::Kind::Framework(info) => format!("framework {}", info.id.as_ref().unwrap().value),
+        agent_record::Kind::FrameworkForgotten(id) => format!("framework forgotten {id}"),
+        agent_record::Kind::Accepted(accepted) => format!("accepted {}", accepted.container_id),
+        agent_record::Kind::Started(started) => format!("started {}", started.container_id),
+        agent_record::Kind::Status(made) => {
+            format!("status {} {}", made.container_id, state(made.status.as_ref().unwrap().state))
+        }
+        agent_record::Kind::Acknowledged(acknowledged) => format!("acknowledged {}", acknowledged.container_id),
+        agent_record::Kind::Kill(kill) => format!("kill {} {}ms", kill.container_id, kill.grace_ms),
+        agent_record::Kind::Forgotten(container) => format!("forgotten {container}"),
+    }
+}
+
+fn message_in_short(message: &wire::AgentMessage) -> String {
+    match message.kind.as_ref().unwrap() {
+        agent_message::Kind::Register(register) => {
+            let task = |it: &wire::AgentTask| format!("{} {}", it.container_id, state(it.state));
+            let tasks: Vec<String> = register.tasks.iter().map(task).collect();
+            format!("register [{}]", tasks.join(", "))
+        }
+        agent_message::Kind::Update(update) => {
+            let status = update.status.as_ref().unwrap();
+            format!("update {} {} of {}", update.container_id, state(status.state), state(update.latest_state))
+        }
+        agent_message::Kind::Pong(_) => "pong".to_owned(),
+        agent_message::Kind::Message(_) => "message".to_owned(),
+        agent_message::Kind::Unregister(_) => "unregister".to_owned(),
+    }
+}
+
+fn request_in_short(request: &wire::SupervisorRequest) -> String {
+    match request.kind.as_ref().unwrap() {
+        wire::supervisor_request::Kind::Hello(_) => "hello".to_owned(),
+        wire::supervisor_request::Kind::Start(start) => format!("start {}", start.container_id),
+        wire::supervisor_request::Kind::Signal(signal) => {
+            format!("signal {} {}{}", signal.container_id, signal.signal, if signal.tree { " tree" } else { "" })
+        }
+        wire::supervisor_request::Kind::Forget(forget) => format!("forget {}", forget.container_id),
+        wire::supervisor_request::Kind::Retire(_) => "retire".to_owned(),
+    }
+}

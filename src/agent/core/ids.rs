@@ -1,0 +1,65 @@
+//! Names of the things an agent keeps: containers, supervisors, sessions with the master.
+//!
+//! A container id becomes the name of a directory, so it is checked where it comes in: a [`ContainerId`] is always a
+//! single, harmless path component.
+
+use std::fmt;
+use std::sync::Arc;
+
+/// Longest container id taken, in bytes: it has to fit a file name.
+const LONGEST: usize = 128;
+
+/// Names one container, minted by the master; cheap to clone.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ContainerId(Arc<str>);
+
+impl ContainerId {
+    /// Takes a text as a container id if it is a harmless file name: 1 to 128 letters, digits, `-`, `_` and `.`, not
+    /// starting with a dot.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        let legal = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
+        let harmless = !text.is_empty() && text.len() <= LONGEST && !text.starts_with('.') && text.bytes().all(legal);
+        harmless.then(|| Self(Arc::from(text)))
+    }
+
+    /// The id as text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// The id before all others, where a search in an ordered index begins.
+    pub(super) fn first() -> Self {
+        Self(Arc::from(""))
+    }
+}
+
+impl fmt::Display for ContainerId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// Names one supervisor; a later one has a higher number, and new tasks go to the latest.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct SupervisorId(pub u32);
+
+/// Names one attempt to be attached to a master, counted by the core from 1.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct SessionId(pub u64);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_container_id_is_always_one_harmless_path_component() {
+        for good in ["c1", "0b6f-77.a_b", &"x".repeat(128)] {
+            assert_eq!(ContainerId::parse(good).map(|id| id.to_string()), Some(good.to_owned()));
+        }
+        for bad in ["", ".", "..", ".hidden", "a/b", "../x", "a b", "a\0", "ä", &"x".repeat(129)] {
+            assert_eq!(ContainerId::parse(bad), None, "{bad:?}");
+        }
+    }
+}

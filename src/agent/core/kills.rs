@@ -1,0 +1,240 @@
+//! Ending tasks: SIGTERM to the whole container, and after a grace SIGKILL.
+//!
+//! A kill is written down before the first signal, so that an agent that comes back goes on with it. A repeated kill
+//! may only shorten the time that is left.
+
+use std::time::Duration;
+
+use super::statuses::Report;
+use super::tasks::{Phase, nanos};
+use super::timers::Timer;
+use super::{Agent, ContainerId, Effect, Level, StopReason, SupervisorId, persist};
+use crate::proto::internal::agent_record::Kind;
+use crate::proto::internal::{
+    AgentMessage, KillAsked, KillTask, Signal, SupervisorRequest, Unregister, agent_message, supervisor_request,
+};
+use crate::proto::v1::task_status::Reason;
+use crate::proto::v1::{FrameworkId, TaskId, TaskState};
+use crate::types::Now;
+
+/// Between SIGTERM and SIGKILL when neither the kill nor the task says otherwise.
+const GRACE: Duration = Duration::from_secs(3);
+/// Between two SIGKILLs: a process that is stuck in the kernel dies of the one it finds when it comes out.
+const AGAIN: Duration = Duration::from_secs(10);
+
+const SIGTERM: i32 = 15;
+const SIGKILL: i32 = 9;
+
+/// A kill that was written down.
+#[derive(Clone, Debug)]
+pub(super) struct Kill {
+    pub(super) grace: Duration,
+    pub(super) asked_wall_ns: i64,
+    /// Why the agent kills by itself; `None` when a scheduler asked.
+    pub(super) reason: Option<Reason>,
+    /// When SIGKILL follows; `None` as long as there is no process to send SIGTERM to.
+    pub(super) hard_at: Option<u64>,
+}
+
+impl Kill {
+    pub(super) fn new(grace: Duration, asked_wall_ns: i64, reason: Option<Reason>) -> Self {
+        Self { grace, asked_wall_ns, reason, hard_at: None }
+    }
+
+    /// The record of it.
+    pub(super) fn asked(&self, id: &ContainerId) -> Kind {
+        Kind::Kill(KillAsked {
+            container_id: id.to_string(),
+            grace_ms: u64::try_from(self.grace.as_millis()).unwrap_or(u64::MAX),
+            wall_ns: self.asked_wall_ns,
+            reason: self.reason.map(|reason| reason as i32),
+        })
+    }
+
+    /// The last status of a task that never ran.
+    pub(super) fn before_start(&self) -> Report {
+        match self.reason {
+            Some(reason) => Report::by_agent(TaskState::TaskFailed, reason, "ended before it was started".to_owned()),
+            None => Report::by_agent(
+                TaskState::TaskKilled,
+                Reason::TaskKilledDuringLaunch,
+                "killed before it was started".to_owned(),
+            ),
+        }
+    }
+
+    /// The last status of a task that ended as `text` says.
+    pub(super) fn after_exit(&self, text: &str, limit: Option<Duration>) -> Report {
+        match self.reason {
+            Some(reason) => {
+                let limit = limit.map(|limit| format!("it took longer than max_completion_time, {limit:?}: "));
+                let text = format!("ended by the agent: {}{text}", limit.unwrap_or_default());
+                Report { reason: Some(reason), ..Report::by_executor(TaskState::TaskFailed, text) }
+            }
+            None => Report::by_executor(TaskState::TaskKilled, format!("killed: {text}")),
+        }
+    }
+}
+
+impl Agent {
+    /// A scheduler wants a task killed. A task that is not known needs no killing.
+    pub(super) fn kill_task(&mut self, now: Now, kill: KillTask, out: &mut Vec<Effect>) {
+        let asked = kill.kill_policy.and_then(|policy| policy.grace_period).map(|grace| nanos(grace.nanoseconds));
+        let framework = FrameworkId { value: kill.framework_id };
+        for id in self.containers_of(&framework, Some(&TaskId { value: kill.task_id })) {
+            let own = self.tasks.get(&id).and_then(|task| task.grace);
+            self.kill(now, &id, asked.or(own).unwrap_or(GRACE), None, out);
+        }
+    }
+
+    /// The framework is gone: what it runs is killed, and nothing of it is told any more.
+    pub(super) fn shut_down_framework(&mut self, now: Now, framework_id: String, out: &mut Vec<Effect>) {
+        let framework = FrameworkId { value: framework_id };
+        let containers = self.containers_of(&framework, None);
+        if self.frameworks.remove(&framework).is_none() && containers.is_empty() {
+            return;
+        }
+        out.push(persist([Kind::FrameworkForgotten(framework.value)], Level::Process));
+        for id in containers {
+            self.orphan(now, &id, out);
+        }
+    }
+
+    /// Ends everything; the agent ends when nothing is left.
+    pub(super) fn leave(&mut self, now: Now, reason: StopReason, out: &mut Vec<Effect>) {
+        self.leaving = Some(reason);
+        let mut frameworks: Vec<FrameworkId> = self.names.iter().map(|(framework, ..)| framework.clone()).collect();
+        frameworks.dedup();
+        for framework in frameworks {
+            self.shut_down_framework(now, framework.value, out);
+        }
+    }
+
+    pub(super) fn leave_when_empty(&mut self, out: &mut Vec<Effect>) {
+        if !self.tasks.is_empty() {
+            return;
+        }
+        let Some(reason) = self.leaving.take() else { return };
+        if let (Some(session), StopReason::ShutDown) = (self.session(), &reason) {
+            let message = AgentMessage { kind: Some(agent_message::Kind::Unregister(Unregister {})) };
+            out.push(Effect::Send { session, message });
+        }
+        self.link_stopped();
+        out.push(Effect::Stop { reason });
+    }
+
+    /// Kills a task, whatever its phase; what it says about it depends on `reason`.
+    fn kill(&mut self, now: Now, id: &ContainerId, grace: Duration, reason: Option<Reason>, out: &mut Vec<Effect>) {
+        let Some(task) = self.tasks.get_mut(id) else { return };
+        let kill = Kill::new(grace, now.wall_ns, reason);
+        match (&task.phase, &mut task.kill) {
+            (Phase::Ended(_), _) => {}
+            (Phase::Preparing(_) | Phase::Ready(_), _) => self.end(now, id, kill.before_start(), out),
+            (Phase::Starting(_) | Phase::Running(..) | Phase::Unresolved(_), Some(before)) => {
+                let until = now.mono_after(grace);
+                if before.hard_at.map_or(before.grace > grace, |hard_at| until < hard_at) {
+                    *before = Kill { hard_at: before.hard_at, reason: before.reason, ..kill };
+                    out.push(persist([before.asked(id)], Level::Process));
+                    self.harden(id, until);
+                }
+            }
+            (Phase::Starting(_) | Phase::Running(..) | Phase::Unresolved(_), none @ None) => {
+                out.push(persist([kill.asked(id)], Level::Process));
+                *none = Some(kill);
+                self.report_killing(now, id, out);
+                self.resume_kill(now, id, out);
+            }
+        }
+    }
+
+    fn report_killing(&mut self, now: Now, id: &ContainerId, out: &mut Vec<Effect>) {
+        let Some(task) = self.tasks.get(id).filter(|task| !task.orphaned) else { return };
+        if self.frameworks.get(&task.framework).is_some_and(|framework| framework.killing_state) {
+            let report = Report::by_executor(TaskState::TaskKilling, "the task is being killed".to_owned());
+            self.report(now, id, report, None, out);
+        }
+    }
+
+    /// Sends SIGTERM to a container with a process and a kill that has not been signalled, and sets the end of its
+    /// grace. The grace counts from the asking: an agent that was away gives no more than what is left.
+    pub(super) fn resume_kill(&mut self, now: Now, id: &ContainerId, out: &mut Vec<Effect>) {
+        let Some(task) = self.tasks.get_mut(id) else { return };
+        let (Phase::Running(supervisor, _), Some(kill)) = (&task.phase, &mut task.kill) else { return };
+        if kill.hard_at.is_some() {
+            return;
+        }
+        let passed = Duration::from_nanos(u64::try_from(now.wall_ns.saturating_sub(kill.asked_wall_ns)).unwrap_or(0));
+        let until = now.mono_after(kill.grace.saturating_sub(passed));
+        kill.hard_at = Some(until);
+        signal(*supervisor, id, SIGTERM, out);
+        self.timers.arm(None, until, Timer::Kill(id.clone()));
+    }
+
+    /// The supervisor was away: it may not have got the signal.
+    pub(super) fn term_again(&mut self, id: &ContainerId, out: &mut Vec<Effect>) {
+        let Some(task) = self.tasks.get(id).filter(|task| task.kill.is_some()) else { return };
+        if let Phase::Running(supervisor, _) = &task.phase {
+            signal(*supervisor, id, SIGTERM, out);
+        }
+    }
+
+    /// Brings the end of a running grace forward.
+    fn harden(&mut self, id: &ContainerId, until: u64) {
+        let Some(kill) = self.tasks.get_mut(id).and_then(|task| task.kill.as_mut()) else { return };
+        let Some(before) = kill.hard_at else { return };
+        kill.hard_at = Some(until);
+        self.timers.arm(Some(before), until, Timer::Kill(id.clone()));
+    }
+
+    pub(super) fn kill_due(&mut self, now: Now, id: &ContainerId, out: &mut Vec<Effect>) {
+        let Some(task) = self.tasks.get_mut(id) else { return };
+        let (Phase::Running(supervisor, _), Some(kill)) = (&task.phase, &mut task.kill) else { return };
+        signal(*supervisor, id, SIGKILL, out);
+        let again = now.mono_after(AGAIN);
+        kill.hard_at = Some(again);
+        self.timers.arm(None, again, Timer::Kill(id.clone()));
+    }
+
+    /// Sees to it that a task does not take longer than it may.
+    pub(super) fn watch_completion(&mut self, now: Now, id: &ContainerId) {
+        let Some(task) = self.tasks.get_mut(id) else { return };
+        let Some(limit) = task.limit.filter(|_| !task.has_ended() && task.overdue_at.is_none()) else { return };
+        let passed = u64::try_from(now.wall_ns.saturating_sub(task.accepted_wall_ns)).unwrap_or(0);
+        let at = now.mono_after(limit.saturating_sub(Duration::from_nanos(passed)));
+        task.overdue_at = Some(at);
+        self.timers.arm(None, at, Timer::Overdue(id.clone()));
+    }
+
+    pub(super) fn overdue(&mut self, now: Now, id: &ContainerId, out: &mut Vec<Effect>) {
+        let Some(task) = self.tasks.get_mut(id) else { return };
+        task.overdue_at = None;
+        let (grace, killed) = (task.grace.unwrap_or(GRACE), task.kill.is_some());
+        if !killed {
+            self.kill(now, id, grace, Some(Reason::MaxCompletionTimeReached), out);
+        }
+    }
+
+    /// Ends a task nobody wants to hear of.
+    fn orphan(&mut self, now: Now, id: &ContainerId, out: &mut Vec<Effect>) {
+        let Some(task) = self.tasks.get_mut(id) else { return };
+        task.orphaned = true;
+        task.pending.clear();
+        let grace = task.grace.unwrap_or(GRACE);
+        if task.has_ended() {
+            self.forget(now, id, None, out);
+        } else {
+            self.kill(now, id, grace, Some(Reason::FrameworkRemoved), out);
+        }
+    }
+}
+
+fn signal(supervisor: SupervisorId, id: &ContainerId, signal: i32, out: &mut Vec<Effect>) {
+    let signal = supervisor_request::Kind::Signal(Signal { container_id: id.to_string(), signal, tree: true });
+    out.push(Effect::Supervise { supervisor, request: SupervisorRequest { kind: Some(signal) } });
+}
+
+/// A container nobody knows: a leftover of a task that was forgotten or never written down.
+pub(super) fn end_stranger(supervisor: SupervisorId, container_id: String, out: &mut Vec<Effect>) {
+    let signal = supervisor_request::Kind::Signal(Signal { container_id, signal: SIGKILL, tree: true });
+    out.push(Effect::Supervise { supervisor, request: SupervisorRequest { kind: Some(signal) } });
+}

@@ -1,0 +1,170 @@
+//! What an agent decides, without a socket, a process, a file, a clock or chance of its own.
+//!
+//! The shell feeds it [`Input`]s with the time they happened at, carries out the [`Effect`]s, and gives it a tick at
+//! [`Agent::deadline`]. The order rule: *an effect leaves when every earlier [`Effect::Persist`] has reached its level*.
+//! The core itself waits for nothing. After the end of the process [`Agent::recover`] rebuilds the state from whatever
+//! prefix of the log is left, and the supervisors' greetings say what became of the containers in between; the agent
+//! does not attach to a master before it knows.
+
+mod config;
+mod effects;
+mod environment;
+mod frameworks;
+mod ids;
+mod kills;
+mod launch;
+mod recovery;
+mod registration;
+mod sandboxes;
+mod snapshot;
+mod statuses;
+mod supervision;
+mod tasks;
+mod timers;
+mod wording;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use rand::rngs::StdRng;
+
+pub use config::{Config, Found, Retention};
+pub use effects::{Effect, Input, Level, StopReason};
+pub use environment::MARKER;
+pub use ids::{ContainerId, SessionId, SupervisorId};
+
+use crate::proto::internal::{AgentRecord, agent_record};
+use crate::proto::v1::{FrameworkId, TaskId};
+use crate::types::Now;
+use frameworks::Framework;
+use registration::Link;
+use sandboxes::Sandboxes;
+use supervision::Supervisors;
+use tasks::Task;
+use timers::{Timer, Timers};
+
+/// The state of one agent.
+#[derive(Debug)]
+pub struct Agent {
+    config: Config,
+    boot_id: String,
+    rng: StdRng,
+    /// The id the master gave, empty before the first registration.
+    id: String,
+    /// The highest epoch of a master seen.
+    epoch: u64,
+    /// Whether the host restarted since the log was written, until the tasks of before are accounted for.
+    restarted_host: bool,
+    link: Link,
+    supervisors: Supervisors,
+    frameworks: BTreeMap<FrameworkId, Framework>,
+    tasks: BTreeMap<ContainerId, Task>,
+    /// The tasks by name; a name may stand for an ended task and its successor at once.
+    names: BTreeSet<(FrameworkId, TaskId, ContainerId)>,
+    timers: Timers,
+    sandboxes: Sandboxes,
+    /// Why the agent ends as soon as it runs nothing, if it does.
+    leaving: Option<StopReason>,
+    inputs: u64,
+}
+
+impl Agent {
+    /// Takes one input and appends what has to be done to `out`.
+    pub fn handle(&mut self, now: Now, input: Input, out: &mut Vec<Effect>) {
+        match input {
+            Input::Attached { session } => self.attached(now, session, out),
+            Input::Detached { session } => self.detached(now, session),
+            Input::Received { session, message } => self.received(now, session, message, out),
+            Input::Supervised { supervisor, event } => self.supervised(now, supervisor, event, out),
+            Input::SupervisorLost { supervisor, text } => self.supervisor_lost(now, supervisor, &text, out),
+            Input::SandboxMade { container } => self.sandbox_made(&container, out),
+            Input::SandboxFailed { container, text } => self.sandbox_failed(now, &container, text, out),
+            Input::ShutDown => self.leave(now, StopReason::ShutDown, out),
+            Input::Tick => self.tick(now, out),
+        }
+        self.leave_when_empty(out);
+        self.inputs += 1;
+        if cfg!(debug_assertions) && (self.tasks.len() < 32 || self.inputs.is_multiple_of(1_000)) {
+            self.check();
+        }
+    }
+
+    /// The monotonic time, in nanoseconds, at which [`Input::Tick`] is due.
+    #[must_use]
+    pub fn deadline(&self) -> Option<u64> {
+        [self.link.deadline(), self.timers.deadline(), self.sandboxes.deadline()].into_iter().flatten().min()
+    }
+
+    /// The id the master gave this agent, once it has one.
+    #[must_use]
+    pub fn id(&self) -> Option<&str> {
+        (!self.id.is_empty()).then_some(self.id.as_str())
+    }
+
+    /// Whether a master has taken the agent on the present session.
+    #[must_use]
+    pub fn is_registered(&self) -> bool {
+        self.session().is_some()
+    }
+
+    /// How many tasks are not forgotten: queued, running, or with a status that is not acknowledged.
+    #[must_use]
+    pub fn task_count(&self) -> usize {
+        self.tasks.len()
+    }
+
+    /// Whether the container is known and has not ended.
+    #[must_use]
+    pub fn is_live(&self, container: &ContainerId) -> bool {
+        self.tasks.get(container).is_some_and(|task| !task.has_ended())
+    }
+
+    fn tick(&mut self, now: Now, out: &mut Vec<Effect>) {
+        self.link_due(now, out);
+        while let Some(timer) = self.timers.due(now) {
+            match timer {
+                Timer::Retry(container) => self.retry_due(now, &container, out),
+                Timer::Kill(container) => self.kill_due(now, &container, out),
+                Timer::Overdue(container) => self.overdue(now, &container, out),
+            }
+        }
+        self.sandboxes.expire(now, out);
+    }
+
+    /// Asserts what holds between any two inputs.
+    ///
+    /// # Panics
+    ///
+    /// When it does not hold.
+    pub fn check(&self) {
+        assert_eq!(self.names.len(), self.tasks.len(), "each task has one name");
+        for (framework, task, container) in &self.names {
+            let found = self.tasks.get(container);
+            assert!(found.is_some_and(|it| it.framework == *framework && it.name == *task), "{container} is named");
+        }
+        for (container, task) in &self.tasks {
+            task.check(container, self.supervisors.settled());
+        }
+        self.timers.check(|container| self.tasks.contains_key(container));
+        #[cfg(debug_assertions)]
+        for container in self.sandboxes.iter() {
+            assert!(!self.tasks.contains_key(container), "{container} has not ended, but its sandbox is retired");
+        }
+    }
+}
+
+fn persist(kinds: impl IntoIterator<Item = agent_record::Kind>, level: Level) -> Effect {
+    Effect::Persist { records: kinds.into_iter().map(record).collect(), level }
+}
+
+fn record(kind: agent_record::Kind) -> AgentRecord {
+    AgentRecord { kind: Some(kind) }
+}
+
+#[cfg(test)]
+mod core_tests;
+#[cfg(test)]
+mod fixture;
+#[cfg(test)]
+mod recovery_tests;
+#[cfg(test)]
+mod simulation;

@@ -1,0 +1,181 @@
+//! Rebuilds an agent from what is left of its log, which may be any prefix of what was written.
+//!
+//! Only the log speaks here. What became of the processes in the meantime the supervisors say afterwards.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use prost::Message as _;
+use rand::rngs::StdRng;
+
+use super::frameworks::Framework;
+use super::kills::Kill;
+use super::registration::Link;
+use super::sandboxes::Sandboxes;
+use super::statuses::{Pending, is_terminal};
+use super::supervision::Supervisors;
+use super::tasks::{Phase, Process, Task};
+use super::timers::Timers;
+use super::{Agent, Config, ContainerId, Effect, Found};
+use crate::proto::internal::agent_record::Kind;
+use crate::proto::internal::{AgentRecord, KillAsked, StatusAcknowledged, StatusMade, TaskAccepted};
+use crate::proto::v1::task_status::Reason;
+use crate::proto::v1::{FrameworkId, FrameworkInfo, TaskInfo, TaskState};
+use crate::types::Now;
+
+impl Agent {
+    /// The agent that `records` describe; with none it is a new one.
+    ///
+    /// `records` may be any prefix of what [`Effect::Persist`] asked to write. `rng` is the source of all its chance.
+    #[must_use]
+    pub fn recover(
+        records: &[AgentRecord],
+        config: Config,
+        found: Found,
+        rng: StdRng,
+        now: Now,
+        out: &mut Vec<Effect>,
+    ) -> Self {
+        let mut agent = Self {
+            boot_id: String::new(),
+            rng,
+            id: String::new(),
+            epoch: 0,
+            restarted_host: false,
+            link: Link::off(),
+            supervisors: Supervisors::awaiting(found.supervisors),
+            frameworks: BTreeMap::new(),
+            tasks: BTreeMap::new(),
+            names: BTreeSet::new(),
+            timers: Timers::default(),
+            sandboxes: Sandboxes::new(config.retention),
+            leaving: None,
+            inputs: 0,
+            config,
+        };
+        for kind in records.iter().filter_map(|record| record.kind.as_ref()) {
+            agent.replay(kind);
+        }
+        agent.forget_what_is_told();
+        agent.restarted_host = agent.boot_id != found.boot_id;
+        agent.boot_id = found.boot_id;
+        agent.take_in_sandboxes(now, found.sandboxes, out);
+        agent.settle(now, out);
+        agent
+    }
+
+    fn replay(&mut self, kind: &Kind) {
+        match kind {
+            Kind::Identity(identity) => {
+                self.id.clone_from(&identity.agent_id);
+                self.boot_id.clone_from(&identity.boot_id);
+            }
+            Kind::Epoch(epoch) => self.epoch = *epoch,
+            Kind::Framework(info) => self.replay_framework(info),
+            Kind::FrameworkForgotten(id) => self.replay_framework_forgotten(id),
+            Kind::Accepted(accepted) => self.replay_accepted(accepted),
+            Kind::Started(started) => {
+                let process = Process::from(started);
+                self.replay_task(&started.container_id, |task| {
+                    task.phase = Phase::Unresolved(Some(process));
+                    // Its status may be acknowledged and gone from a compacted log.
+                    if task.latest == TaskState::TaskStaging {
+                        task.latest = TaskState::TaskRunning;
+                    }
+                });
+            }
+            Kind::Status(made) => self.replay_status(made),
+            Kind::Acknowledged(acknowledged) => self.replay_acknowledged(acknowledged),
+            Kind::Kill(asked) => self.replay_kill(asked),
+            Kind::Forgotten(container) => self.replay_forgotten(container),
+        }
+    }
+
+    fn replay_task(&mut self, container: &str, change: impl FnOnce(&mut Task)) {
+        if let Some((_, task)) = self.known(container) {
+            change(task);
+        }
+    }
+
+    fn replay_framework(&mut self, info: &FrameworkInfo) {
+        if let Some(id) = &info.id {
+            self.frameworks.insert(id.clone(), Framework::new(info));
+        }
+    }
+
+    fn replay_framework_forgotten(&mut self, id: &str) {
+        let framework = FrameworkId { value: id.to_owned() };
+        self.frameworks.remove(&framework);
+        for id in self.containers_of(&framework, None) {
+            self.replay_task(id.as_str(), |task| {
+                task.orphaned = true;
+                task.pending.clear();
+            });
+        }
+    }
+
+    fn replay_accepted(&mut self, accepted: &TaskAccepted) {
+        let id = ContainerId::parse(&accepted.container_id);
+        let info = TaskInfo::decode(accepted.task_info.clone());
+        if let (Some(id), Ok(info)) = (id, info) {
+            self.insert(&id, Task::new(accepted, &info, Phase::Unresolved(None)));
+        }
+    }
+
+    fn replay_status(&mut self, made: &StatusMade) {
+        let Some(status) = &made.status else { return };
+        let Ok(state) = TaskState::try_from(status.state) else { return };
+        self.replay_task(&made.container_id, |task| {
+            task.latest = state;
+            task.pending.push_back(Pending::new(status, state));
+            if is_terminal(state) {
+                task.phase = Phase::Ended(None);
+            }
+        });
+    }
+
+    fn replay_kill(&mut self, asked: &KillAsked) {
+        let framework = self.known(&asked.container_id).map(|(_, task)| task.framework.clone());
+        let framework = framework.and_then(|id| self.frameworks.get(&id));
+        let told = framework.is_some_and(|framework| framework.killing_state);
+        let reason = asked.reason.and_then(|reason| Reason::try_from(reason).ok());
+        self.replay_task(&asked.container_id, |task| {
+            if told && !task.has_ended() {
+                task.latest = TaskState::TaskKilling;
+            }
+            task.kill = Some(Kill::new(Duration::from_millis(asked.grace_ms), asked.wall_ns, reason));
+        });
+    }
+
+    fn replay_acknowledged(&mut self, acknowledged: &StatusAcknowledged) {
+        self.replay_task(&acknowledged.container_id, |task| {
+            task.pending.pop_front_if(|first| first.uuid == acknowledged.uuid);
+        });
+    }
+
+    fn replay_forgotten(&mut self, container: &str) {
+        let Some(id) = ContainerId::parse(container) else { return };
+        if let Some(task) = self.tasks.remove(&id) {
+            self.names.remove(&(task.framework, task.name, id));
+        }
+    }
+
+    /// Drops tasks that have ended and of which nothing is to be told: the log was cut just before it said so.
+    fn forget_what_is_told(&mut self) {
+        let done = |task: &Task| task.has_ended() && task.pending.is_empty();
+        let done: Vec<String> = self.tasks.iter().filter(|(_, it)| done(it)).map(|(id, _)| id.to_string()).collect();
+        for container in done {
+            self.replay_forgotten(&container);
+        }
+    }
+
+    fn take_in_sandboxes(&mut self, now: Now, found: Vec<(ContainerId, i64)>, out: &mut Vec<Effect>) {
+        for (id, changed_wall_ns) in found {
+            let idle = u64::try_from(now.wall_ns.saturating_sub(changed_wall_ns)).unwrap_or(0);
+            match self.tasks.get_mut(&id) {
+                Some(task) => task.sandbox = true,
+                None => self.sandboxes.retire(now, id, Duration::from_nanos(idle), out),
+            }
+        }
+    }
+}

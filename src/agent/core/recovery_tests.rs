@@ -1,0 +1,123 @@
+//! What an agent that comes back makes of its log, its supervisors and its disk.
+
+use std::time::Duration;
+
+use super::fixture::{Fixture, ONE, found, id, in_short, registered_by, task};
+use super::*;
+use crate::proto::internal as wire;
+use crate::proto::v1::TaskState;
+use crate::proto::v1::framework_info::capability::Type as Capability;
+use crate::proto::v1::task_status::Reason;
+
+const SECOND: Duration = Duration::from_secs(1);
+
+#[test]
+fn a_container_nobody_knows_is_ended_and_dropped() {
+    let mut agent = Fixture::recovered(&[]);
+    agent.welcome(&["stray"], &[("old", 0)]);
+    assert_eq!(agent.told(), ["supervise 1: signal stray 9 tree", "supervise 1: forget old"]);
+}
+
+#[test]
+fn after_a_restart_of_the_agent_running_tasks_go_on_and_ended_ones_are_told() {
+    let mut agent = Fixture::registered(&[]);
+    for container in ["c1", "c2", "c3"] {
+        agent.running_and_known(container);
+    }
+    agent.running("c4");
+    agent.run("c5", &task("c5"));
+    let mut again = Fixture::recovered(&agent.log);
+    again.welcome(&["c1", "c4"], &[("c2", 3)]);
+    assert_eq!(again.told(), ["persist status c2 FAILED", "persist status c3 FAILED", "persist status c5 LOST"]);
+    assert_eq!(again.status("c3").reason, Some(Reason::ExecutorTerminated as i32));
+    assert_eq!(again.status("c5").message.unwrap(), "the launch was cut off by an agent restart");
+    let session = again.attach();
+    again.give(Input::Received { session, message: registered_by(1) });
+    let told = [
+        "attach 1",
+        "send 1: register [c1 RUNNING, c2 FAILED, c3 FAILED, c4 RUNNING, c5 LOST]",
+        "send 1: update c2 FAILED of FAILED",
+        "send 1: update c3 FAILED of FAILED",
+        "send 1: update c4 RUNNING of RUNNING",
+        "send 1: update c5 LOST of LOST",
+    ];
+    assert_eq!(again.told(), told);
+}
+
+#[test]
+fn a_kill_goes_on_after_a_restart_with_what_is_left_of_its_grace() {
+    let mut agent = Fixture::registered(&[]);
+    agent.running_and_known("c1");
+    agent.kill("c1", Some(10 * SECOND));
+    let later = agent.now.advanced(4 * SECOND);
+    let mut again = Fixture::recovered_at(&agent.log, later, found(&[ONE]));
+    again.welcome(&["c1"], &[]);
+    assert_eq!(again.told(), ["supervise 1: signal c1 15 tree"]);
+    again.give(Input::Detached { session: SessionId(9) });
+    again.now = later.advanced(6 * SECOND);
+    again.give(Input::Tick);
+    assert!(again.told().contains(&"supervise 1: signal c1 9 tree".to_owned()));
+}
+
+#[test]
+fn after_a_restart_of_the_host_no_task_is_said_to_run() {
+    for (capabilities, state) in
+        [(vec![], TaskState::TaskLost), (vec![Capability::PartitionAware], TaskState::TaskGone)]
+    {
+        let mut agent = Fixture::registered(&capabilities);
+        agent.running_and_known("c1");
+        let found = Found { boot_id: "another".to_owned(), ..found(&[]) };
+        let mut again = Fixture::recovered_at(&agent.log, agent.now, found);
+        assert_eq!(again.told().last().unwrap(), "persist identity S0 another");
+        assert_eq!(again.status("c1").state(), state);
+        assert_eq!(again.status("c1").message.unwrap(), "the host restarted");
+    }
+}
+
+#[test]
+fn the_agent_does_not_register_before_every_supervisor_was_heard() {
+    let mut agent = Fixture::recovered_at(&[], Now::default(), found(&[ONE, SupervisorId(2)]));
+    agent.welcome(&[], &[]);
+    assert_eq!(agent.agent.deadline(), None);
+    agent.give(Input::SupervisorLost { supervisor: SupervisorId(2), text: String::new() });
+    assert!(agent.agent.deadline().is_some());
+}
+
+#[test]
+fn a_snapshot_describes_the_same_agent_as_the_whole_log() {
+    let mut agent = Fixture::registered(&[Capability::TaskKillingState]);
+    for container in ["c1", "c2", "c3", "c4"] {
+        agent.running_and_known(container);
+    }
+    agent.kill("c2", None);
+    agent.exited("c3", 1);
+    agent.running("c5");
+    agent.run("c6", &task("c6"));
+    agent.exited("c4", 0);
+    agent.acknowledge("c4");
+    let describe = |log: &[wire::AgentRecord]| {
+        let mut again = Fixture::recovered(log);
+        again.welcome(&["c1", "c2", "c5"], &[]);
+        again.register();
+        again.take().iter().map(in_short).collect::<Vec<_>>()
+    };
+    let snapshot = agent.agent.snapshot();
+    assert!(snapshot.len() < agent.log.len());
+    assert_eq!(describe(&snapshot), describe(&agent.log));
+    assert_eq!(Fixture::recovered(&snapshot).agent.snapshot(), snapshot);
+}
+
+#[test]
+fn sandboxes_are_kept_by_age_and_survive_a_restart() {
+    let mut agent = Fixture::registered(&[]);
+    agent.running_and_known("c1");
+    agent.exited("c1", 0);
+    agent.acknowledge("c1");
+    agent.take();
+    let found = Found { sandboxes: vec![(id("c1"), agent.now.wall_ns), (id("old"), 0)], ..found(&[ONE]) };
+    let now = Now { mono_ns: 5, wall_ns: 8 * 24 * 3_600_000_000_000 };
+    let mut again = Fixture::recovered_at(&agent.log, now, found);
+    again.welcome(&[], &[]);
+    again.give(Input::Tick);
+    assert_eq!(again.told(), ["remove sandbox c1", "remove sandbox old"]);
+}

@@ -1,0 +1,100 @@
+//! Which sandboxes of ended containers are kept, and until when: by age and by number, the oldest go first.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use super::{ContainerId, Effect, Retention};
+use crate::types::Now;
+
+/// The sandboxes of containers that have ended and are forgotten otherwise.
+#[derive(Debug)]
+pub(super) struct Sandboxes {
+    retention: Retention,
+    /// By the monotonic time of their removal, so the first is always the next to go.
+    ended: BTreeSet<(u64, ContainerId)>,
+}
+
+impl Sandboxes {
+    pub(super) fn new(retention: Retention) -> Self {
+        Self { retention, ended: BTreeSet::new() }
+    }
+
+    /// Takes in a container's sandbox that nobody has changed for `idle`, and removes what is too much.
+    pub(super) fn retire(&mut self, now: Now, container: ContainerId, idle: Duration, out: &mut Vec<Effect>) {
+        let remove_at = now.mono_after(self.retention.keep.saturating_sub(idle));
+        self.ended.insert((remove_at, container));
+        while self.ended.len() > self.retention.keep_at_most {
+            self.remove_first(out);
+        }
+    }
+
+    /// Removes those whose time has come.
+    pub(super) fn expire(&mut self, now: Now, out: &mut Vec<Effect>) {
+        while self.deadline().is_some_and(|at| at <= now.mono_ns) {
+            self.remove_first(out);
+        }
+    }
+
+    pub(super) fn deadline(&self) -> Option<u64> {
+        self.ended.first().map(|(at, _)| *at)
+    }
+
+    #[cfg(debug_assertions)]
+    pub(super) fn iter(&self) -> impl Iterator<Item = &ContainerId> {
+        self.ended.iter().map(|(_, container)| container)
+    }
+
+    fn remove_first(&mut self, out: &mut Vec<Effect>) {
+        if let Some((_, container)) = self.ended.pop_first() {
+            out.push(Effect::RemoveSandbox { container });
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn id(text: &str) -> ContainerId {
+        ContainerId::parse(text).unwrap()
+    }
+
+    fn removed(out: &[Effect]) -> Vec<String> {
+        let name = |effect: &Effect| match effect {
+            Effect::RemoveSandbox { container } => container.to_string(),
+            other => panic!("unexpected {other:?}"),
+        };
+        out.iter().map(name).collect()
+    }
+
+    #[test]
+    fn a_sandbox_goes_when_its_age_is_reached_and_not_before() {
+        let mut kept = Sandboxes::new(Retention { keep: Duration::from_secs(10), keep_at_most: 5 });
+        let (start, mut out) = (Now::default(), vec![]);
+        kept.retire(start, id("young"), Duration::ZERO, &mut out);
+        kept.retire(start, id("old"), Duration::from_secs(4), &mut out);
+        kept.expire(start.advanced(Duration::from_secs(5)), &mut out);
+        assert_eq!(removed(&out), Vec::<String>::new());
+        kept.expire(start.advanced(Duration::from_secs(6)), &mut out);
+        assert_eq!(removed(&out), ["old"]);
+        assert_eq!(kept.deadline(), Some(10_000_000_000));
+    }
+
+    #[test]
+    fn the_oldest_goes_when_there_are_too_many() {
+        let mut kept = Sandboxes::new(Retention { keep: Duration::from_secs(10), keep_at_most: 1 });
+        let (start, mut out) = (Now::default(), vec![]);
+        kept.retire(start, id("z"), Duration::ZERO, &mut out);
+        kept.retire(start.advanced(Duration::from_secs(1)), id("a"), Duration::ZERO, &mut out);
+        assert_eq!(removed(&out), ["z"]);
+    }
+
+    #[test]
+    fn nothing_is_kept_when_the_limit_is_none() {
+        let mut kept = Sandboxes::new(Retention { keep: Duration::from_secs(10), keep_at_most: 0 });
+        let mut out = vec![];
+        kept.retire(Now::default(), id("a"), Duration::ZERO, &mut out);
+        assert_eq!(removed(&out), ["a"]);
+        assert_eq!(kept.deadline(), None);
+    }
+}

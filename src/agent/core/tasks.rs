@@ -1,0 +1,317 @@
+//! The life of a task: taken on and written down, given a sandbox, started, ended, forgotten.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use prost::Message as _;
+use prost::bytes::Bytes;
+
+use super::kills::{Kill, end_stranger};
+use super::launch::Launch;
+use super::statuses::{Pending, Report, Retry, is_terminal};
+use super::timers::Timer;
+use super::{Agent, ContainerId, Effect, Level, SupervisorId, persist, record, wording};
+use crate::proto::internal::agent_record::Kind;
+use crate::proto::internal::{
+    Exited, Forget, RunTask, Start, StartFailed, Started, SupervisorRequest, TaskAccepted, exited, supervisor_request,
+};
+use crate::proto::v1::task_status::Reason;
+use crate::proto::v1::{FrameworkId, TaskId, TaskInfo, TaskState};
+use crate::types::Now;
+
+/// One task that is not forgotten.
+#[derive(Debug)]
+pub(super) struct Task {
+    pub(super) framework: FrameworkId,
+    pub(super) name: TaskId,
+    /// The encoded `TaskInfo`.
+    pub(super) info: Bytes,
+    pub(super) accepted_wall_ns: i64,
+    /// From its own kill policy, where it has one.
+    pub(super) grace: Option<Duration>,
+    /// The longest it may take.
+    pub(super) limit: Option<Duration>,
+    pub(super) overdue_at: Option<u64>,
+    pub(super) phase: Phase,
+    pub(super) latest: TaskState,
+    pub(super) kill: Option<Kill>,
+    /// Its framework is gone: it is killed and nobody is told.
+    pub(super) orphaned: bool,
+    /// Whether a directory was or is being made for it.
+    pub(super) sandbox: bool,
+    /// Statuses not yet acknowledged; the first is in flight.
+    pub(super) pending: VecDeque<Pending>,
+    pub(super) retry: Option<Retry>,
+}
+
+/// Where a task stands.
+#[derive(Debug)]
+pub(super) enum Phase {
+    /// Its sandbox is being made.
+    Preparing(Box<Start>),
+    /// It waits for a supervisor.
+    Ready(Box<Start>),
+    /// The supervisor was asked to start it.
+    Starting(SupervisorId),
+    Running(SupervisorId, Process),
+    /// Taken from the log; no supervisor has said yet what became of it. The process, if it was seen to start.
+    Unresolved(Option<Process>),
+    /// Its last status is made. The supervisor keeps the exit until told to forget it.
+    Ended(Option<SupervisorId>),
+}
+
+/// The first process of a container: the two together name it for ever.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Process {
+    pub(super) pid: u32,
+    /// In clock ticks since boot.
+    pub(super) start_time: u64,
+}
+
+impl From<&Started> for Process {
+    fn from(started: &Started) -> Self {
+        Self { pid: started.pid, start_time: started.start_time }
+    }
+}
+
+impl Task {
+    /// A task as its acceptance describes it.
+    pub(super) fn new(accepted: &TaskAccepted, info: &TaskInfo, phase: Phase) -> Self {
+        let limit = info.max_completion_time.map(|limit| nanos(limit.nanoseconds));
+        Self {
+            framework: FrameworkId { value: accepted.framework_id.clone() },
+            name: info.task_id.clone(),
+            info: accepted.task_info.clone(),
+            accepted_wall_ns: accepted.wall_ns,
+            grace: info.kill_policy.and_then(|policy| policy.grace_period).map(|grace| nanos(grace.nanoseconds)),
+            limit,
+            overdue_at: None,
+            phase,
+            latest: TaskState::TaskStaging,
+            kill: None,
+            orphaned: false,
+            sandbox: false,
+            pending: VecDeque::new(),
+            retry: None,
+        }
+    }
+
+    pub(super) fn has_ended(&self) -> bool {
+        matches!(self.phase, Phase::Ended(_))
+    }
+
+    /// The supervisor that has the container, if any has.
+    pub(super) fn supervisor(&self) -> Option<SupervisorId> {
+        match &self.phase {
+            Phase::Starting(supervisor) | Phase::Running(supervisor, _) => Some(*supervisor),
+            Phase::Ended(supervisor) => *supervisor,
+            Phase::Preparing(_) | Phase::Ready(_) | Phase::Unresolved(_) => None,
+        }
+    }
+
+    pub(super) fn check(&self, container: &ContainerId, settled: bool) {
+        let unresolved = matches!(self.phase, Phase::Unresolved(_));
+        assert!(!(unresolved && settled), "{container} is unresolved though all supervisors were heard");
+        assert!(self.has_ended() || !is_terminal(self.latest), "{container} lives on in {:?}", self.latest);
+        let early = self.pending.iter().rev().skip(1).any(|pending| is_terminal(pending.state));
+        assert!(!early, "{container} has a status after its terminal one");
+        assert!(!self.has_ended() || !self.pending.is_empty(), "{container} has ended and been told of: forget it");
+        assert!(!self.orphaned || self.pending.is_empty(), "{container} tells of an orphan");
+    }
+}
+
+/// A duration of the wire; a negative one is none.
+pub(super) fn nanos(nanoseconds: i64) -> Duration {
+    Duration::from_nanos(u64::try_from(nanoseconds).unwrap_or(0))
+}
+
+impl Agent {
+    /// Takes on a task. A container that is known is taken on already; an id that is no container's is dropped, and
+    /// the master hears of it at the next registration.
+    pub(super) fn run_task(&mut self, now: Now, run: RunTask, out: &mut Vec<Effect>) {
+        let Some(id) = ContainerId::parse(&run.container_id) else { return };
+        if self.tasks.contains_key(&id) || self.leaving.is_some() {
+            return;
+        }
+        let Ok(info) = TaskInfo::decode(run.task_info.clone()) else { return };
+        let framework = FrameworkId { value: run.framework_id.clone() };
+        let launch = Launch {
+            config: &self.config,
+            agent: &self.id,
+            framework: &framework,
+            framework_user: self.frameworks.get(&framework).map(|framework| framework.user.as_str()),
+            container: &id,
+        };
+        match launch.prepare(&info) {
+            Ok(start) => {
+                self.accept(now, &id, run, &info, Phase::Preparing(Box::new(start)), out);
+                self.make_sandbox(&id, out);
+            }
+            Err(refusal) => {
+                self.accept(now, &id, run, &info, Phase::Ended(None), out);
+                let text = refusal.to_string();
+                let report = Report::by_agent(TaskState::TaskFailed, Reason::ContainerLaunchFailed, text);
+                self.end(now, &id, report, out);
+            }
+        }
+    }
+
+    /// Writes down that a task is this agent's from now on.
+    pub(super) fn accept(
+        &mut self,
+        now: Now,
+        id: &ContainerId,
+        run: RunTask,
+        info: &TaskInfo,
+        phase: Phase,
+        out: &mut Vec<Effect>,
+    ) {
+        let RunTask { framework_id, container_id, task_info } = run;
+        let accepted = TaskAccepted { framework_id, container_id, task_info, wall_ns: now.wall_ns };
+        self.insert(id, Task::new(&accepted, info, phase));
+        self.watch_completion(now, id);
+        out.push(persist([Kind::Accepted(accepted)], Level::Process));
+    }
+
+    pub(super) fn insert(&mut self, id: &ContainerId, task: Task) {
+        self.names.insert((task.framework.clone(), task.name.clone(), id.clone()));
+        self.tasks.insert(id.clone(), task);
+    }
+
+    fn make_sandbox(&mut self, id: &ContainerId, out: &mut Vec<Effect>) {
+        if let Some(task) = self.tasks.get_mut(id) {
+            task.sandbox = true;
+            out.push(Effect::MakeSandbox { container: id.clone() });
+        }
+    }
+
+    pub(super) fn sandbox_made(&mut self, id: &ContainerId, out: &mut Vec<Effect>) {
+        let Some(task) = self.tasks.get_mut(id) else { return };
+        if let Phase::Preparing(start) = &mut task.phase {
+            task.phase = Phase::Ready(std::mem::take(start));
+            self.start(id, out);
+        }
+    }
+
+    pub(super) fn sandbox_failed(&mut self, now: Now, id: &ContainerId, text: String, out: &mut Vec<Effect>) {
+        if self.tasks.get(id).is_some_and(|task| matches!(task.phase, Phase::Preparing(_))) {
+            let report = Report::by_agent(TaskState::TaskFailed, Reason::ContainerLaunchFailed, text);
+            self.end(now, id, report, out);
+        }
+    }
+
+    /// Has a task started if it is ready and there is a supervisor.
+    pub(super) fn start(&mut self, id: &ContainerId, out: &mut Vec<Effect>) {
+        let Some(supervisor) = self.supervisors.latest() else { return };
+        let Some(task) = self.tasks.get_mut(id) else { return };
+        if let Phase::Ready(start) = &mut task.phase {
+            let request = supervisor_request::Kind::Start(std::mem::take(&mut **start));
+            task.phase = Phase::Starting(supervisor);
+            out.push(Effect::Supervise { supervisor, request: SupervisorRequest { kind: Some(request) } });
+        }
+    }
+
+    /// The container's first process exists.
+    pub(super) fn started(&mut self, now: Now, supervisor: SupervisorId, started: Started, out: &mut Vec<Effect>) {
+        let Some((id, task)) = self.known(&started.container_id) else {
+            return end_stranger(supervisor, started.container_id, out);
+        };
+        let first = match &task.phase {
+            Phase::Starting(_) => true,
+            Phase::Unresolved(seen) => seen.is_none() && task.latest == TaskState::TaskStaging,
+            Phase::Running(..) => return self.term_again(&id, out),
+            Phase::Preparing(_) | Phase::Ready(_) | Phase::Ended(_) => {
+                return end_stranger(supervisor, started.container_id, out);
+            }
+        };
+        let told = first && task.kill.is_none() && !task.orphaned;
+        task.phase = Phase::Running(supervisor, Process::from(&started));
+        if told {
+            let report = Report::running(started.pid);
+            self.report(now, &id, report, Some(Kind::Started(started)), out);
+        } else if first {
+            out.push(persist([Kind::Started(started)], Level::Process));
+        }
+        self.watch_completion(now, &id);
+        self.resume_kill(now, &id, out);
+    }
+
+    pub(super) fn start_failed(&mut self, now: Now, failed: &StartFailed, out: &mut Vec<Effect>) {
+        let Some((id, task)) = self.known(&failed.container_id) else { return };
+        if task.has_ended() {
+            return;
+        }
+        let text = wording::start_failure(failed);
+        let report = match &task.kill {
+            Some(kill) => kill.before_start(),
+            None => Report::by_agent(TaskState::TaskFailed, Reason::ContainerLaunchFailed, text),
+        };
+        task.phase = Phase::Ended(None);
+        self.end(now, &id, report, out);
+    }
+
+    /// All processes of the container have ended.
+    pub(super) fn exited(&mut self, now: Now, supervisor: SupervisorId, exited: &Exited, out: &mut Vec<Effect>) {
+        let Some((id, task)) = self.known(&exited.container_id) else {
+            return forget_container(supervisor, exited.container_id.clone(), out);
+        };
+        if let Phase::Ended(keeper) = &mut task.phase {
+            *keeper = Some(supervisor);
+            return;
+        }
+        let text = wording::exit(exited);
+        let mut report = match (&task.kill, &exited.status) {
+            (Some(kill), _) => kill.after_exit(&text, task.limit),
+            (None, Some(exited::Status::Code(0))) => Report::by_executor(TaskState::TaskFinished, text),
+            (None, Some(exited::Status::Code(_) | exited::Status::Signal(_))) => {
+                Report::by_executor(TaskState::TaskFailed, text)
+            }
+            (None, Some(exited::Status::Lost(_)) | None) => {
+                Report::by_agent(TaskState::TaskFailed, Reason::ExecutorTerminated, text)
+            }
+        };
+        report.wall_ns = (exited.wall_ns > 0).then_some(exited.wall_ns);
+        task.phase = Phase::Ended(Some(supervisor));
+        self.end(now, &id, report, out);
+    }
+
+    /// Makes a task's last status; one whose framework is gone is forgotten at once.
+    pub(super) fn end(&mut self, now: Now, id: &ContainerId, report: Report, out: &mut Vec<Effect>) {
+        let Some(task) = self.tasks.get_mut(id) else { return };
+        let kill_at = task.kill.as_mut().and_then(|kill| kill.hard_at.take());
+        self.timers.disarm(kill_at, Timer::Kill(id.clone()));
+        self.timers.disarm(task.overdue_at.take(), Timer::Overdue(id.clone()));
+        task.phase = Phase::Ended(task.supervisor());
+        if task.orphaned {
+            self.forget(now, id, None, out);
+        } else {
+            self.report(now, id, report, None, out);
+        }
+    }
+
+    /// Drops all that is known of an ended task but its sandbox. `first` is written in the same breath.
+    pub(super) fn forget(&mut self, now: Now, id: &ContainerId, first: Option<Kind>, out: &mut Vec<Effect>) {
+        let Some(task) = self.tasks.remove(id) else { return };
+        self.timers.disarm(task.retry.and_then(|retry| retry.at), Timer::Retry(id.clone()));
+        let records = first.into_iter().chain([Kind::Forgotten(id.to_string())]).map(record).collect();
+        out.push(Effect::Persist { records, level: Level::Process });
+        let keeper = task.supervisor().filter(|supervisor| self.supervisors.has(*supervisor));
+        if let Some(supervisor) = keeper {
+            forget_container(supervisor, id.to_string(), out);
+        }
+        self.names.remove(&(task.framework, task.name, id.clone()));
+        if task.sandbox {
+            self.sandboxes.retire(now, id.clone(), Duration::ZERO, out);
+        }
+    }
+
+    pub(super) fn known(&mut self, container: &str) -> Option<(ContainerId, &mut Task)> {
+        let id = ContainerId::parse(container)?;
+        self.tasks.get_mut(&id).map(|task| (id, task))
+    }
+}
+
+pub(super) fn forget_container(supervisor: SupervisorId, container_id: String, out: &mut Vec<Effect>) {
+    let request = supervisor_request::Kind::Forget(Forget { container_id });
+    out.push(Effect::Supervise { supervisor, request: SupervisorRequest { kind: Some(request) } });
+}

@@ -1,0 +1,75 @@
+//! What the binaries are made of: settings, logs, signals, errors in one line, and the commands of `divvy`.
+//!
+//! Not part of the library's promise. A binary's `main` hands its [`Program`] to [`run`]; everything a user did wrong ends
+//! as one line on standard error and an exit code, 2 for how the program was called and 1 for what happened then.
+
+pub mod agents;
+pub mod frameworks;
+pub mod logging;
+pub mod operator;
+pub mod run;
+pub mod settings;
+pub mod signals;
+pub mod table;
+pub mod tasks;
+mod usage;
+
+use std::{fmt, process::ExitCode};
+
+use clap::Parser;
+pub use settings::SettingsError;
+
+/// Why a program ends before its work is done.
+#[derive(Debug)]
+pub enum Failure {
+    /// It was called wrongly; exit code 2.
+    Usage(String),
+    /// Something went wrong on the way; exit code 1.
+    Failed(anyhow::Error),
+}
+
+impl From<SettingsError> for Failure {
+    fn from(error: SettingsError) -> Self {
+        Self::Usage(error.to_string())
+    }
+}
+
+impl From<anyhow::Error> for Failure {
+    fn from(error: anyhow::Error) -> Self {
+        Self::Failed(error)
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let text = match self {
+            Self::Usage(text) => text.clone(),
+            Self::Failed(error) => format!("{error:#}"),
+        };
+        f.write_str(&text.replace('\n', " "))
+    }
+}
+
+/// A binary: how it is called and what it does.
+pub trait Program: Parser {
+    /// The name it goes by in messages.
+    const NAME: &'static str;
+
+    /// Does everything and tells the exit code.
+    ///
+    /// # Errors
+    /// With whatever ends the program early.
+    fn run(self) -> Result<ExitCode, Failure>;
+}
+
+/// The whole of a binary's `main`.
+#[must_use]
+pub fn run<P: Program>() -> ExitCode {
+    match usage::parse::<P>(std::env::args_os()).and_then(Program::run) {
+        Ok(code) => code,
+        Err(failure) => {
+            eprintln!("{}: {failure}", P::NAME);
+            ExitCode::from(if matches!(failure, Failure::Usage(_)) { 2 } else { 1 })
+        }
+    }
+}

@@ -1,0 +1,65 @@
+//! Asking the master what there is.
+
+use anyhow::Context;
+use tonic::transport::Channel;
+
+use crate::{
+    proto::{
+        ext::operator_client::OperatorClient,
+        v1::master::{Call, Response, call, response},
+    },
+    transport::{
+        MAX_MESSAGE_BYTES,
+        connect::{self, Addresses},
+    },
+};
+
+/// A connection to the master for questions.
+#[derive(Debug)]
+pub struct Operator {
+    client: OperatorClient<Channel>,
+}
+
+impl Operator {
+    /// Connects to the first master that answers.
+    ///
+    /// # Errors
+    /// When none does.
+    pub async fn connect(master: &Addresses) -> anyhow::Result<Self> {
+        let channel = connect::master(master).await?;
+        Ok(Self { client: OperatorClient::new(channel).max_decoding_message_size(MAX_MESSAGE_BYTES) })
+    }
+
+    /// Every agent.
+    ///
+    /// # Errors
+    /// When the master does not answer, or refuses.
+    pub async fn agents(&mut self) -> anyhow::Result<response::GetAgents> {
+        let answer = self.ask(call::Type::GetAgents).await?;
+        Ok(answer.get_agents.map(Into::into).unwrap_or_default())
+    }
+
+    /// Every task the master remembers.
+    ///
+    /// # Errors
+    /// When the master does not answer, or refuses.
+    pub async fn tasks(&mut self) -> anyhow::Result<response::GetTasks> {
+        let answer = self.ask(call::Type::GetTasks).await?;
+        Ok(answer.get_tasks.map(Into::into).unwrap_or_default())
+    }
+
+    /// Every framework the master remembers.
+    ///
+    /// # Errors
+    /// When the master does not answer, or refuses.
+    pub async fn frameworks(&mut self) -> anyhow::Result<response::GetFrameworks> {
+        let answer = self.ask(call::Type::GetFrameworks).await?;
+        Ok(answer.get_frameworks.map(Into::into).unwrap_or_default())
+    }
+
+    async fn ask(&mut self, what: call::Type) -> anyhow::Result<Response> {
+        let question = Call { r#type: Some(what.into()), ..Call::default() };
+        let answer = self.client.call(question).await.map_err(|status| anyhow::anyhow!("{}", status.message()));
+        Ok(answer.with_context(|| format!("the master did not answer {}", what.as_str_name()))?.into_inner())
+    }
+}

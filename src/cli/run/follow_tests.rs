@@ -1,0 +1,111 @@
+//! Following a file over real connections that break.
+
+use std::{
+    net::SocketAddr,
+    pin::Pin,
+    sync::atomic::{AtomicU64, Ordering},
+};
+
+use futures::{Stream, StreamExt, stream};
+use tokio_util::sync::{CancellationToken, DropGuard};
+use tonic::{Request, Response};
+
+use super::*;
+use crate::{
+    proto::{
+        ext::sandbox_server::{Sandbox, SandboxServer},
+        v1,
+    },
+    transport::serve::{self, Limits, Listener},
+};
+
+const TEXT: &[u8] = b"one two three";
+
+/// Serves `TEXT` three bytes at a time and breaks off after each three as often as it is told.
+struct Breaking {
+    breaks: AtomicU64,
+    refusal: Option<Code>,
+}
+
+#[tonic::async_trait]
+impl Sandbox for Breaking {
+    type ReadStream = Pin<Box<dyn Stream<Item = Result<Chunk, Status>> + Send>>;
+
+    async fn read(&self, request: Request<ReadRequest>) -> Result<Response<Self::ReadStream>, Status> {
+        if let Some(code) = self.refusal {
+            return Err(Status::new(code, "no such container"));
+        }
+        let offset = request.into_inner().offset;
+        let rest = TEXT.get(usize::try_from(offset).expect("small")..).unwrap_or_default();
+        let pieces: Vec<_> = rest.chunks(3).map(<[u8]>::to_vec).collect();
+        let chunks =
+            pieces.into_iter().zip((offset..).step_by(3)).map(|(data, offset)| Ok(Chunk { offset, data: data.into() }));
+        let breaks = self.breaks.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1)).is_ok();
+        let cut = breaks.then(|| Err(Status::unavailable("cut")));
+        let taken = if breaks { 1 } else { usize::MAX };
+        Ok(Response::new(Box::pin(stream::iter(chunks.collect::<Vec<_>>()).take(taken).chain(stream::iter(cut)))))
+    }
+}
+
+async fn served(breaks: u64, refusal: Option<Code>) -> (File, DropGuard) {
+    let listener = Listener::bind(SocketAddr::from(([127, 0, 0, 1], 0)), false).await.expect("a free port");
+    let agent = Address::new("127.0.0.1", listener.address().port());
+    let service = SandboxServer::new(Breaking { breaks: AtomicU64::new(breaks), refusal });
+    let app = tonic::service::Routes::new(service).into_axum_router();
+    let stop = CancellationToken::new();
+    tokio::spawn(serve::serve(listener, app, Limits::default(), stop.clone()));
+    (File { agent, container_id: "c1".to_owned(), path: "stdout" }, stop.drop_guard())
+}
+
+async fn read_all(file: &File) -> (Vec<u8>, Result<(), CutOff>) {
+    let text = std::sync::Mutex::new(Vec::new());
+    let outcome = follow(file, |chunk| {
+        text.lock().expect("no panic").extend_from_slice(&chunk.data);
+        std::future::ready(true)
+    });
+    let outcome = outcome.await;
+    (text.into_inner().expect("no panic"), outcome)
+}
+
+#[tokio::test]
+async fn a_connection_that_breaks_goes_on_where_it_stopped() {
+    let (file, _serving) = served(3, None).await;
+    let (text, outcome) = read_all(&file).await;
+    assert_eq!(text, TEXT);
+    assert!(outcome.is_ok());
+}
+
+#[tokio::test]
+async fn a_refusal_that_is_final_is_reported_at_once() {
+    let (file, _serving) = served(0, Some(Code::InvalidArgument)).await;
+    let (text, outcome) = read_all(&file).await;
+    assert!(text.is_empty());
+    let wanted = format!("the output of stdout on {} is cut off at byte 0: no such container", file.agent);
+    assert_eq!(outcome.expect_err("refused").to_string(), wanted);
+}
+
+#[tokio::test]
+async fn a_reader_that_has_enough_stops_the_stream() {
+    let (file, _serving) = served(0, None).await;
+    let mut pieces = 0;
+    let outcome = follow(&file, |_chunk| {
+        pieces += 1;
+        std::future::ready(false)
+    });
+    assert!(outcome.await.is_ok());
+    assert_eq!(pieces, 1);
+}
+
+#[test]
+fn an_agents_address_comes_from_its_offer() {
+    let url = |ip: Option<&str>, port| v1::Url {
+        scheme: "http".to_owned(),
+        address: v1::Address { hostname: Some("node".to_owned()), ip: ip.map(str::to_owned), port },
+        ..v1::Url::default()
+    };
+    let offer = |url| Offer { hostname: "other".to_owned(), url: Some(Box::new(url)), ..Offer::default() };
+    assert_eq!(address(&offer(url(Some("10.0.0.1"), 5051))), Some(Address::new("10.0.0.1", 5051)));
+    assert_eq!(address(&offer(url(None, 5051))), Some(Address::new("node", 5051)));
+    assert_eq!(address(&offer(url(None, -1))), None);
+    assert_eq!(address(&Offer::default()), None);
+}

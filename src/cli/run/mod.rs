@@ -1,0 +1,5 @@
+//! `divvy run`
+mod exit;
+mod follow;
+mod printer;
+mod screen;

@@ -1,0 +1,110 @@
+//! What a program is told: by flags, by environment variables, by a file, in this order of weight.
+//!
+//! Each program has one struct of optional values that clap fills from flags and environment and serde from the file;
+//! the two are laid over each other and only then read for their meaning, so a wrong value gets the same error wherever
+//! it came from.
+
+mod agent;
+mod master;
+
+use std::{
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    str::FromStr,
+    time::Duration,
+};
+
+pub use agent::{AgentArgs, AgentSettings};
+pub use master::{MasterArgs, MasterSettings};
+use serde::de::DeserializeOwned;
+
+use crate::transport::connect::{Addresses, InvalidAddress};
+
+/// Where a master is looked for when nothing is said.
+pub const DEFAULT_MASTER: &str = "127.0.0.1:5050";
+
+/// A setting that does not make sense, in one line that names it.
+#[derive(Debug, thiserror::Error)]
+pub enum SettingsError {
+    /// A value that cannot be understood.
+    #[error("{name} {value:?}: {problem}")]
+    Invalid {
+        /// The flag.
+        name: &'static str,
+        /// What it was set to.
+        value: String,
+        /// What is wrong and what would be right.
+        problem: String,
+    },
+    /// The settings file is not there or not readable.
+    #[error("cannot read {}: {source}; name another file with --config or DIVVY_CONFIG", path.display())]
+    Unreadable {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// The settings file says something it should not.
+    #[error("{}:{line}: {message}", path.display())]
+    Syntax {
+        /// The file.
+        path: PathBuf,
+        /// The line, from 1.
+        line: usize,
+        /// What is wrong there.
+        message: String,
+    },
+}
+
+impl SettingsError {
+    pub(crate) fn invalid(name: &'static str, value: &str, problem: &str) -> Self {
+        Self::Invalid { name, value: value.to_owned(), problem: problem.to_owned() }
+    }
+}
+
+/// The settings of a file, or none without one.
+fn read_file<T: DeserializeOwned + Default>(path: Option<&Path>) -> Result<T, SettingsError> {
+    let Some(path) = path else { return Ok(T::default()) };
+    let text =
+        std::fs::read_to_string(path).map_err(|source| SettingsError::Unreadable { path: path.to_owned(), source })?;
+    toml::from_str(&text).map_err(|error| {
+        let before = error.span().map_or(0, |span| span.start).min(text.len());
+        let line = 1 + text.get(..before).map_or(0, |before| before.matches('\n').count());
+        SettingsError::Syntax { path: path.to_owned(), line, message: error.message().replace('\n', " ") }
+    })
+}
+
+fn listen_address(text: Option<&str>, default: SocketAddr) -> Result<SocketAddr, SettingsError> {
+    let Some(text) = text else { return Ok(default) };
+    let named = text.strip_prefix("localhost:").map(|port| format!("127.0.0.1:{port}"));
+    named.as_deref().unwrap_or(text).parse().map_err(|_not_numbers| {
+        SettingsError::invalid("--listen", text, "write ADDR:PORT with numbers, for example 127.0.0.1:5050")
+    })
+}
+
+/// `host:port[,host:port]`, or where a master is unless told otherwise.
+pub(crate) fn master_addresses(text: Option<&str>) -> Result<Addresses, SettingsError> {
+    let text = text.unwrap_or(DEFAULT_MASTER);
+    text.parse().map_err(|error: InvalidAddress| SettingsError::invalid("--master", text, &error.way_out()))
+}
+
+/// A time span such as `90s`, `2m` or `1h 30m`.
+fn duration(name: &'static str, text: Option<&str>) -> Result<Option<Duration>, SettingsError> {
+    let read = |text: &str| match humantime::parse_duration(text) {
+        Ok(span) if span.is_zero() => Err(SettingsError::invalid(name, text, "it has to be longer than nothing")),
+        Ok(span) => Ok(span),
+        Err(error) => Err(SettingsError::invalid(name, text, &format!("{error}; for example 90s, 2m or 1h"))),
+    };
+    text.map(read).transpose()
+}
+
+/// Text with a meaning of its own, such as resources.
+fn meaning<T>(name: &'static str, text: Option<&str>, example: &str) -> Result<Option<T>, SettingsError>
+where
+    T: FromStr<Err: std::fmt::Display>,
+{
+    let read = |text: &str| {
+        text.parse().map_err(|error| SettingsError::invalid(name, text, &format!("{error}; for example '{example}'")))
+    };
+    text.map(read).transpose()
+}

@@ -1,0 +1,128 @@
+//! What `divvy-agent` is told.
+
+use std::{net::SocketAddr, path::PathBuf};
+
+use clap::Args;
+use serde::Deserialize;
+
+use super::{SettingsError, listen_address, master_addresses, meaning, read_file};
+use crate::{cli::logging::LogFormat, transport::connect::Addresses, types::Resources};
+
+/// The flags; each also as an environment variable and, with underscores, in the file that `--config` names.
+#[derive(Args, Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct AgentArgs {
+    /// The master, or all masters of which one leads, separated by commas [default: 127.0.0.1:5050]
+    #[arg(long, env = "DIVVY_MASTER", value_name = "HOST:PORT")]
+    pub master: Option<String>,
+    /// Address and port to serve on; port 0 picks a free one [default: 127.0.0.1:5051]
+    #[arg(long, env = "DIVVY_LISTEN", value_name = "ADDR:PORT")]
+    pub listen: Option<String>,
+    /// Where records and sandboxes are kept; made if it is not there [default: ./divvy-agent]
+    #[arg(long, env = "DIVVY_WORK_DIR", value_name = "DIR")]
+    pub work_dir: Option<PathBuf>,
+    /// What to offer, for example 'cpus:8;mem:8192;ports:[31000-32000]' [default: what this host has]
+    #[arg(long, env = "DIVVY_RESOURCES", value_name = "TEXT")]
+    pub resources: Option<String>,
+    /// What is special about this host, for example 'rack:r1;zone:a'
+    #[arg(long, env = "DIVVY_ATTRIBUTES", value_name = "TEXT")]
+    pub attributes: Option<String>,
+    /// The name or number under which others reach this host [default: its host name]
+    #[arg(long, env = "DIVVY_HOSTNAME", value_name = "NAME")]
+    pub hostname: Option<String>,
+    /// Serve on an address that other hosts can reach although nothing asks them who they are
+    #[arg(long, env = "DIVVY_INSECURE", num_args = 0..=1, default_missing_value = "true", require_equals = true)]
+    pub insecure: Option<bool>,
+    /// What to log: error, warn, info, debug, trace, or by part: info,divvy=debug [default: info]
+    #[arg(long, env = "DIVVY_LOG", value_name = "FILTER")]
+    pub log: Option<String>,
+    /// How log lines look [default: text]
+    #[arg(long, env = "DIVVY_LOG_FORMAT")]
+    pub log_format: Option<LogFormat>,
+    /// A TOML file with any of these settings
+    #[arg(long, env = "DIVVY_CONFIG", value_name = "FILE")]
+    #[serde(skip)]
+    pub config: Option<PathBuf>,
+}
+
+/// The same, read for its meaning.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct AgentSettings {
+    /// The masters.
+    pub master: Addresses,
+    /// Where to serve.
+    pub listen: SocketAddr,
+    /// Where records and sandboxes are.
+    pub work_dir: PathBuf,
+    /// What to offer; `None`: what the host has.
+    pub resources: Option<Resources>,
+    /// What is special about the host, as text.
+    pub attributes: Option<String>,
+    /// The name to be known by.
+    pub hostname: Option<String>,
+    /// Whether an address others can reach is meant.
+    pub insecure: bool,
+    /// What to log.
+    pub log: Option<String>,
+    /// How log lines look.
+    pub log_format: LogFormat,
+}
+
+impl AgentArgs {
+    /// Adds what the file says and reads everything.
+    ///
+    /// # Errors
+    /// When the file or a value cannot be understood.
+    pub fn resolve(self) -> Result<AgentSettings, SettingsError> {
+        let file: Self = read_file(self.config.as_deref())?;
+        let all = self.over(file);
+        Ok(AgentSettings {
+            master: master_addresses(all.master.as_deref())?,
+            listen: listen_address(all.listen.as_deref(), SocketAddr::from(([127, 0, 0, 1], 5051)))?,
+            work_dir: all.work_dir.unwrap_or_else(|| PathBuf::from("divvy-agent")),
+            resources: meaning("--resources", all.resources.as_deref(), "cpus:8;mem:8192;ports:[31000-32000]")?,
+            attributes: all.attributes,
+            hostname: all.hostname,
+            insecure: all.insecure.unwrap_or(false),
+            log: all.log,
+            log_format: all.log_format.unwrap_or_default(),
+        })
+    }
+
+    fn over(self, file: Self) -> Self {
+        Self {
+            master: self.master.or(file.master),
+            listen: self.listen.or(file.listen),
+            work_dir: self.work_dir.or(file.work_dir),
+            resources: self.resources.or(file.resources),
+            attributes: self.attributes.or(file.attributes),
+            hostname: self.hostname.or(file.hostname),
+            insecure: self.insecure.or(file.insecure),
+            log: self.log.or(file.log),
+            log_format: self.log_format.or(file.log_format),
+            config: self.config,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn resources_that_cannot_be_read_are_told_with_an_example() {
+        let args = AgentArgs { resources: Some("cpus:many".to_owned()), ..AgentArgs::default() };
+        let error = args.resolve().expect_err("many is no number").to_string();
+        assert!(error.starts_with("--resources \"cpus:many\": "), "{error}");
+        assert!(error.ends_with("; for example 'cpus:8;mem:8192;ports:[31000-32000]'"), "{error}");
+    }
+
+    #[test]
+    fn several_masters_are_read_and_a_wrong_one_is_told() {
+        let args = |master: &str| AgentArgs { master: Some(master.to_owned()), ..AgentArgs::default() };
+        assert_eq!(args("a:1,b:2").resolve().expect("two").master.to_string(), "a:1,b:2");
+        let error = args("a:1,b").resolve().expect_err("no port").to_string();
+        assert_eq!(error, "--master \"a:1,b\": there is no port; write HOST:PORT, for example 127.0.0.1:5050");
+    }
+}
