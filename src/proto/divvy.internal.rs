@@ -762,6 +762,9 @@ pub struct KillAsked {
     pub grace_ms: u64,
     #[prost(int64, tag = "3")]
     pub wall_ns: i64,
+    /// Why the agent itself kills the task; absent when a scheduler asked for it.
+    #[prost(enumeration = "super::v1::task_status::Reason", optional, tag = "4")]
+    pub reason: ::core::option::Option<i32>,
 }
 /// One durable fact of the master.
 #[derive(Clone, PartialEq, ::prost::Message)]
