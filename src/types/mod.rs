@@ -1,5 +1,29 @@
 //! What the messages of [`crate::proto`] mean: ids, exact resources, attributes, task states, validation, builders.
 
+mod attributes;
+mod durations;
+mod framework_info;
+mod ids;
 mod now;
+mod offer;
+mod quantity;
+mod ranges;
+pub mod resources;
+mod roles;
+mod task_info;
+mod task_state;
+mod task_status;
+mod text_value;
 
+pub use attributes::{Attribute, AttributeError, AttributeValue, Attributes};
+pub use framework_info::InvalidFailoverTimeout;
+pub use ids::{InvalidId, validate_id};
 pub use now::Now;
+pub use offer::refuse_duration;
+pub use quantity::{Milli, QuantityError};
+pub use ranges::{Ranges, RangesError};
+pub(crate) use resources::is_self_or_below;
+pub use resources::{Amount, Kind, KindRef, Reservation, Resource, ResourceError, Resources};
+pub use roles::{InvalidRole, validate_role};
+pub use task_state::UnknownTaskState;
+pub use text_value::ValueError;
