@@ -1,0 +1,254 @@
+//! Fair shares for the master: dominant resource fairness over a tree of weighted roles.
+//!
+//! The *dominant share* of a role or framework is the largest fraction of the cluster that it holds of any one
+//! resource. Siblings are served in increasing order of `max over names of (allocated / total) / weight`; ties go to
+//! the one that was allocated to fewer times, then to the lexicographically smaller path or key. Roles are a tree by
+//! path (`a/b` inside `a`): what a child holds counts for its parent, and a role's own frameworks stand together,
+//! with weight 1, beside its child roles. Inside a role frameworks are compared by the same rule.
+//!
+//! The formula is that of Ghodsi et al., "Dominant Resource Fairness: Fair Allocation of Multiple Resource Types",
+//! NSDI 2011. This module decides only the order; what may be offered to whom is the caller's business.
+
+mod amounts;
+mod rank;
+mod tree;
+
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeMap;
+use std::fmt::Debug;
+use std::sync::Arc;
+
+use self::amounts::Totals;
+use self::rank::Label;
+use self::tree::{NodeId, ROOT, Tree};
+use crate::types::Milli;
+
+/// A role known to [`Shares`], from [`Shares::add_client`]; valid while the role has clients, its own or of a
+/// descendant, and may stand for another role afterwards.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct RoleId(NodeId);
+
+/// The shares of all roles and frameworks, kept in order while allocations come and go.
+///
+/// A *client* is a framework inside a role, `K` the caller's key for the framework. Allocating, freeing, activating and
+/// deactivating cost a logarithm of the number of siblings on each level of the role's path. A change of the cluster's
+/// total re-orders everything, once, at the next call of [`order`](Self::order).
+///
+/// ```
+/// use divvy::allocator::fair::Shares;
+/// use divvy::types::Milli;
+///
+/// let mut shares = Shares::new();
+/// shares.add_total(&[("cpus", Milli::from_units(100)), ("mem", Milli::from_units(1000))]);
+/// let web = shares.add_client("web", 1);
+/// let batch = shares.add_client("batch", 2);
+/// shares.allocated(batch, 2, &[("cpus", Milli::from_units(10)), ("mem", Milli::from_units(10))]);
+/// assert_eq!(shares.order().next(), Some((web, 1)));
+/// shares.allocated(web, 1, &[("mem", Milli::from_units(200))]);
+/// assert_eq!(shares.order().next(), Some((batch, 2)));
+/// ```
+#[derive(Debug, Clone)]
+pub struct Shares<K> {
+    totals: Totals,
+    weights: BTreeMap<Arc<str>, f64>,
+    roles: BTreeMap<Arc<str>, NodeId>,
+    clients: BTreeMap<(RoleId, K), NodeId>,
+    tree: Tree<K>,
+    stale: bool,
+}
+
+impl<K: Copy + Ord + Debug> Default for Shares<K> {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl<K: Copy + Ord + Debug> Shares<K> {
+    /// No clients, an empty cluster, every weight 1.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::excluding(std::iter::empty::<&str>())
+    }
+
+    /// As [`new`](Self::new), but amounts of the resources named do not count for any share (scarce ones, say `gpus`,
+    /// whose few holders would otherwise be offered nothing else).
+    #[must_use]
+    pub fn excluding<N: AsRef<str>>(names: impl IntoIterator<Item = N>) -> Self {
+        Self {
+            totals: Totals::excluding(names),
+            weights: BTreeMap::new(),
+            roles: BTreeMap::new(),
+            clients: BTreeMap::new(),
+            tree: Tree::new(),
+            stale: false,
+        }
+    }
+
+    /// The cluster grew by these amounts, say by an agent's.
+    pub fn add_total<N: AsRef<str>>(&mut self, quantities: &[(N, Milli)]) {
+        self.totals.add(quantities);
+        self.stale = true;
+    }
+
+    /// The cluster shrank by these amounts. What clients hold of them stays counted until [`unallocated`](Self::unallocated).
+    pub fn remove_total<N: AsRef<str>>(&mut self, quantities: &[(N, Milli)]) {
+        self.totals.subtract(quantities);
+        self.stale = true;
+    }
+
+    /// The weight of a role among its siblings: with weight 2 it is entitled to twice the share. It holds from now on, also
+    /// for a role that is not known yet.
+    ///
+    /// # Panics
+    ///
+    /// When the weight is not a positive, finite number.
+    pub fn set_weight(&mut self, role: &str, weight: f64) {
+        assert!(
+            weight.is_finite() && weight > 0.0,
+            "the weight of role {role} is {weight}: it must be over 0 and finite"
+        );
+        self.weights.insert(role.into(), weight);
+        if let Some(&node) = self.roles.get(role) {
+            self.tree.set_weight(node, weight, &self.totals);
+        }
+    }
+
+    /// Puts a framework into a role, active and with nothing allocated. One that is there already stays as it is.
+    pub fn add_client(&mut self, role: &str, client: K) -> RoleId {
+        let id = RoleId(self.role_node(role));
+        if !self.clients.contains_key(&(id, client)) {
+            let own = self.tree.own_group(id.0);
+            let node = self.tree.add(own, Label::Client { role: id, client });
+            self.clients.insert((id, client), node);
+            self.tree.enter(node, &self.totals);
+        }
+        id
+    }
+
+    /// Takes a framework out of a role; what it still held counts no more. Does nothing when it is not there.
+    pub fn remove_client(&mut self, role: RoleId, client: K) {
+        if let Some(node) = self.clients.remove(&(role, client)) {
+            let held = self.tree.held(node).clone();
+            self.tree.discharge(node, &held, &self.totals);
+            for path in self.tree.remove(node) {
+                self.roles.remove(&path);
+            }
+        }
+    }
+
+    /// Lets a client appear in [`order`](Self::order) again.
+    ///
+    /// # Panics
+    ///
+    /// When the client was not added to the role.
+    pub fn activate(&mut self, role: RoleId, client: K) {
+        let node = self.client_node(role, client);
+        self.tree.enter(node, &self.totals);
+    }
+
+    /// Leaves a client out of [`order`](Self::order), at no cost for those who walk it. What it holds goes on counting for
+    /// its role.
+    ///
+    /// # Panics
+    ///
+    /// When the client was not added to the role.
+    pub fn deactivate(&mut self, role: RoleId, client: K) {
+        let node = self.client_node(role, client);
+        self.tree.leave(node);
+    }
+
+    /// A client was given these amounts: one allocation, whatever its size.
+    ///
+    /// # Panics
+    ///
+    /// When the client was not added to the role.
+    pub fn allocated<N: AsRef<str>>(&mut self, role: RoleId, client: K, quantities: &[(N, Milli)]) {
+        let node = self.client_node(role, client);
+        let amounts = self.totals.amounts(quantities);
+        self.tree.charge(node, &amounts, &self.totals);
+    }
+
+    /// A client gave back these amounts, or lost them. The count of allocations, which breaks ties, does not go down.
+    ///
+    /// # Panics
+    ///
+    /// When the client was not added to the role.
+    pub fn unallocated<N: AsRef<str>>(&mut self, role: RoleId, client: K, quantities: &[(N, Milli)]) {
+        let node = self.client_node(role, client);
+        let amounts = self.totals.amounts(quantities);
+        self.tree.discharge(node, &amounts, &self.totals);
+    }
+
+    /// The active clients, the one that is owed most first. Lazy: taking only the first few is cheap.
+    pub fn order(&mut self) -> impl Iterator<Item = (RoleId, K)> {
+        if std::mem::take(&mut self.stale) {
+            self.tree.rank_all(&self.totals);
+        }
+        self.tree.walk()
+    }
+
+    /// The id of a role that has clients, its own or of a descendant.
+    #[must_use]
+    pub fn role(&self, path: &str) -> Option<RoleId> {
+        self.roles.get(path).copied().map(RoleId)
+    }
+
+    /// The path of a role.
+    ///
+    /// # Panics
+    ///
+    /// When the id is not one of these shares'.
+    #[must_use]
+    pub fn path(&self, role: RoleId) -> &Arc<str> {
+        self.tree.path(role.0).expect("a role id stands for a role node while the role has clients")
+    }
+
+    /// What the order compares: the role's dominant share divided by its weight; 0 for an unknown role.
+    #[must_use]
+    pub fn share(&self, role: &str) -> f64 {
+        self.roles.get(role).map_or(0.0, |&node| self.tree.share(node, &self.totals).as_f64())
+    }
+
+    /// The fraction of the cluster, 0 to 1, that a role with its descendants holds of the resource it holds most of,
+    /// whatever its weight; 0 for an unknown role.
+    #[must_use]
+    pub fn dominant_share(&self, role: &str) -> f64 {
+        self.roles.get(role).map_or(0.0, |&node| self.totals.share(self.tree.held(node), 1.0).as_f64())
+    }
+
+    /// The dominant share of one client, 0 to 1; 0 for an unknown client.
+    #[must_use]
+    pub fn client_share(&self, role: RoleId, client: K) -> f64 {
+        self.clients.get(&(role, client)).map_or(0.0, |&node| self.tree.share(node, &self.totals).as_f64())
+    }
+
+    fn client_node(&self, role: RoleId, client: K) -> NodeId {
+        *self.clients.get(&(role, client)).unwrap_or_else(|| panic!("client {client:?} was not added to {role:?}"))
+    }
+
+    /// The node of a role, made with its ancestors where missing.
+    fn role_node(&mut self, path: &str) -> NodeId {
+        let mut parent = ROOT;
+        let ends = path.match_indices('/').map(|(at, _)| at).chain([path.len()]);
+        for end in ends {
+            let prefix = &path[..end];
+            parent = match self.roles.get(prefix) {
+                Some(&node) => node,
+                None => self.add_role(parent, prefix),
+            };
+        }
+        parent
+    }
+
+    fn add_role(&mut self, parent: NodeId, path: &str) -> NodeId {
+        let path: Arc<str> = path.into();
+        let node = self.tree.add(parent, Label::Role(Arc::clone(&path)));
+        if let Some(&weight) = self.weights.get(&path) {
+            self.tree.set_weight(node, weight, &self.totals);
+        }
+        self.roles.insert(path, node);
+        node
+    }
+}
