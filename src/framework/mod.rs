@@ -1,1 +1,6 @@
 //! (being built)
+
+mod core;
+mod event;
+
+pub use event::{Refusal, SchedulerEvent};
