@@ -17,7 +17,10 @@ use crate::{
             scheduler::{self, call::Type},
         },
     },
-    types::{Milli, Resources, validate},
+    types::{
+        Milli, Resources, refuse_duration,
+        validate::{self, LaunchContext},
+    },
 };
 
 /// A framework's call. One that is wrong becomes [`Call::Invalid`], so that it is refused in its turn.
@@ -50,11 +53,11 @@ fn digest(call: scheduler::Call) -> Result<Call, Wrong> {
         Type::Teardown => Call::Teardown,
         Type::Accept => {
             let accept = call.accept.map(|one| *one).unwrap_or_default();
-            Call::Accept(Box::new(self::accept(accept)))
+            Call::Accept(Box::new(self::accept(accept, &call.framework_id.unwrap_or_default())))
         }
         Type::Decline => {
             let decline = call.decline.unwrap_or_default();
-            let refuse = refusal(decline.filters.as_ref());
+            let refuse = refuse_duration(decline.filters.as_ref());
             Call::Decline { offers: decline.offer_ids.into_iter().map(|id| id.value).collect(), refuse }
         }
         Type::Revive => Call::Revive { roles: call.revive.unwrap_or_default().roles },
@@ -98,18 +101,12 @@ fn digest(call: scheduler::Call) -> Result<Call, Wrong> {
     })
 }
 
-fn refusal(filters: Option<&v1::Filters>) -> Option<Duration> {
-    validate::refuse_duration(filters)
-}
-
 /// A framework's info with what the core decides on, or what is wrong with it.
 fn subscribe(info: v1::FrameworkInfo, suppressed: Vec<String>, path: &str) -> Result<Subscribe, Wrong> {
-    validate::framework(&info).map_err(|invalid| (format!("{path}.framework_info.{}", invalid.field), invalid.text))?;
+    validate::subscription(&info, &suppressed, None)
+        .map_err(|invalid| invalid.under(path))
+        .map_err(|invalid| (invalid.field, invalid.text))?;
     let facts = facts(&info);
-    if let Some(at) = suppressed.iter().position(|role| !facts.roles.iter().any(|one| **one == **role)) {
-        let text = format!("{} is not one of the framework's roles", suppressed[at]);
-        return Err((format!("{path}.suppressed_roles[{at}]"), text));
-    }
     Ok(Subscribe { info, facts, suppressed })
 }
 
@@ -119,7 +116,7 @@ fn facts(info: &v1::FrameworkInfo) -> FrameworkFacts {
         user: info.user.clone(),
         principal: info.principal.clone(),
         roles: info.all_roles().into_iter().map(Arc::from).collect(),
-        failover: info.failover_timeout_duration().unwrap_or(Duration::ZERO),
+        failover: info.failover_duration().unwrap_or(Duration::ZERO),
         partition_aware: info.has(Capability::PartitionAware),
         multi_role: info.has(Capability::MultiRole),
         refinement: info.has(Capability::ReservationRefinement),
@@ -138,39 +135,49 @@ fn minimum(role: &str, filters: &v1::OfferFilters) -> Option<(Arc<str>, Vec<Quan
     Some((role.into(), bundles.collect()))
 }
 
-fn accept(accept: scheduler::call::Accept) -> Accept {
+fn accept(accept: scheduler::call::Accept, framework: &v1::FrameworkId) -> Accept {
     Accept {
-        refuse: refusal(accept.filters.as_ref()),
+        refuse: refuse_duration(accept.filters.as_ref()),
         offers: accept.offer_ids.into_iter().map(|id| id.value).collect(),
-        operations: accept.operations.into_iter().map(operation).collect(),
+        operations: accept.operations.into_iter().map(|one| operation(one, framework)).collect(),
     }
 }
 
-fn operation(operation: v1::offer::Operation) -> Operation {
+fn operation(operation: v1::offer::Operation, framework: &v1::FrameworkId) -> Operation {
     let id = operation.id.map(|id| id.value);
     let kind = OperationType::try_from(operation.r#type.unwrap_or_default()).unwrap_or(OperationType::Unknown);
     if kind == OperationType::Launch {
         let tasks = operation.launch.map(|launch| launch.task_infos).unwrap_or_default();
         let forbidden = id.is_some().then(|| "the 'id' field cannot be set on a LAUNCH operation".to_owned());
-        return Operation::Launch(tasks.into_iter().map(|task| launch(&task, forbidden.as_ref())).collect());
+        return Operation::Launch(tasks.into_iter().map(|task| launch(&task, framework, forbidden.as_ref())).collect());
     }
     let name = kind.as_str_name().to_lowercase();
     let text = format!("{} is not served by this master", kind.as_str_name());
     Operation::Unsupported { name, id, text }
 }
 
-fn launch(task: &v1::TaskInfo, forbidden: Option<&String>) -> Launch {
-    let invalid = forbidden.cloned().or_else(|| validate::task(task).err().map(|invalid| invalid.to_string()));
-    let resources = Resources::from_proto(&task.resources);
-    let invalid = invalid.or_else(|| resources.as_ref().err().map(|error| format!("resources{error}")));
+/// What depends on the cluster's state (is the id free, is it the offer's agent, does it fit) is left to the core.
+fn launch(task: &v1::TaskInfo, framework: &v1::FrameworkId, forbidden: Option<&String>) -> Launch {
+    let context = LaunchContext { framework_id: framework, agent_id: &task.agent_id, agent_has_limits: false };
+    let needs = match forbidden {
+        Some(text) => Err(text.clone()),
+        None => validate::task(task, &context).map_err(|invalid| invalid.to_string()),
+    };
+    let (resources, invalid) = match needs {
+        Ok(needs) => (needs.task, needs.executor.map(|_| EXECUTORS.to_owned())),
+        Err(text) => (Resources::default(), Some(text)),
+    };
     Launch {
         id: task.task_id.value.clone(),
         agent: task.agent_id.value.clone(),
-        resources: resources.unwrap_or_default(),
+        resources,
         info: task.encode_to_vec().into(),
         invalid,
     }
 }
+
+/// Said of a task that brings an executor.
+const EXECUTORS: &str = "executor: agents of this version run commands only; give the task a command instead";
 
 /// An agent's message.
 pub(super) fn report(message: internal::AgentMessage, peer: &str) -> Report {

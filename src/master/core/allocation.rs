@@ -55,9 +55,9 @@ impl Master {
 
     /// Serves what changed since the last call: the warm at once, all once a second.
     pub(super) fn allocate(&mut self, turn: &mut Turn<'_>) {
-        if turn.now.mono_ns >= self.next_cool_ns() && (!self.stale.is_empty() || !self.overdue.is_empty()) {
+        self.look_at_overdue(turn);
+        if turn.now.mono_ns >= self.next_cool_ns() && self.anything_for_the_cool() {
             self.last_cool_ns = turn.now.mono_ns;
-            self.reclaim_contended(turn);
             self.dirty.clear();
             let agents = std::mem::take(&mut self.stale);
             self.run(turn, Run::All, agents);
@@ -67,6 +67,14 @@ impl Master {
                 self.run(turn, Run::Warm, agents);
             }
         }
+    }
+
+    /// An agent with nothing left is no reason for the second's one run: the warm would have taken what freed up just
+    /// before it, every time, and the cool would starve. It is looked at when something frees up there.
+    fn anything_for_the_cool(&mut self) -> bool {
+        let agents = &self.agents;
+        self.stale.retain(|key| agents.get(key).is_some_and(|agent| agent.reachable() && !agent.bucket.free.is_empty()));
+        !self.stale.is_empty()
     }
 
     fn anybody_warm(&self) -> bool {
@@ -142,12 +150,17 @@ impl Master {
         (client.framework, made)
     }
 
-    /// Rule (d): offers nobody answered for a while are taken back where another warm client could use them.
-    fn reclaim_contended(&mut self, turn: &mut Turn<'_>) {
+    /// Rule (d): offers nobody answered for a while are taken back where another warm client could use them; once a
+    /// second, since who could use them changes.
+    fn look_at_overdue(&mut self, turn: &mut Turn<'_>) {
+        if self.next_look_ns.is_none_or(|at| at > turn.now.mono_ns) {
+            return;
+        }
         let wanted: Vec<OfferKey> = self.overdue.iter().filter(|key| self.wanted_by_another(turn.now, **key)).copied().collect();
         for key in wanted {
             self.expire(turn, key);
         }
+        self.next_look_ns = (!self.overdue.is_empty()).then(|| turn.now.mono_after(self.config.cool_interval));
     }
 
     fn wanted_by_another(&self, now: Now, key: OfferKey) -> bool {

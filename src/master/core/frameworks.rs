@@ -121,7 +121,7 @@ impl Master {
         Ok(())
     }
 
-    fn subscription_error(turn: &mut Turn<'_>, session: SessionId, text: &str) -> Result<(), Refusal> {
+    pub(super) fn subscription_error(turn: &mut Turn<'_>, session: SessionId, text: &str) -> Result<(), Refusal> {
         turn.tell(Some(session), Event::Error { text: text.to_owned() });
         turn.out.push(Effect::Close { session });
         Ok(())

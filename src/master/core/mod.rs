@@ -150,6 +150,8 @@ pub(crate) struct Master {
     offers: BTreeMap<OfferKey, AgentKey>,
     /// Offers that are old enough to be taken back as soon as somebody else could use them.
     overdue: BTreeSet<OfferKey>,
+    /// When the overdue offers are looked at next.
+    next_look_ns: Option<u64>,
     shares: Shares<FrameworkKey>,
     timers: Timers,
     /// Agents whose free resources changed since the last event run.
@@ -194,6 +196,7 @@ impl Master {
             completed_frameworks: VecDeque::new(),
             offers: BTreeMap::new(),
             overdue: BTreeSet::new(),
+            next_look_ns: None,
             shares,
             timers,
             dirty: BTreeSet::new(),
@@ -233,8 +236,8 @@ impl Master {
 
     /// When [`Input::Ticked`] is due, in monotonic nanoseconds.
     pub(crate) fn deadline(&self) -> Option<u64> {
-        let cool = (!self.stale.is_empty() || !self.overdue.is_empty()).then(|| self.next_cool_ns());
-        [self.timers.next(), cool].into_iter().flatten().min()
+        let cool = (!self.stale.is_empty()).then(|| self.next_cool_ns());
+        [self.timers.next(), cool, self.next_look_ns].into_iter().flatten().min()
     }
 
     fn detached(&mut self, turn: &mut Turn<'_>, session: SessionId) {
@@ -250,6 +253,10 @@ impl Master {
         self.counts.calls += 1;
         let outcome = match (peer, call) {
             (Peer::Stranger, Call::Subscribe(subscribe)) => self.subscribe(turn, session, *subscribe),
+            (Peer::Stranger, Call::Invalid { field, text }) => {
+                let text = format!("{field}: {text}");
+                Self::subscription_error(turn, session, &text)
+            }
             (Peer::Framework(key), call) => self.framework_called(turn, key, call),
             (Peer::Stranger | Peer::Agent(_), _) => Err(Refusal::new("type", "subscribe first")),
         };
@@ -325,6 +332,7 @@ impl Master {
                 Timer::OfferContended(offer) => {
                     if self.offers.contains_key(&offer) {
                         self.overdue.insert(offer);
+                        self.next_look_ns.get_or_insert(turn.now.mono_ns);
                     }
                 }
                 Timer::OfferExpired(offer) => self.expire(turn, offer),

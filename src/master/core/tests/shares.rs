@@ -4,11 +4,11 @@ use std::{collections::BTreeMap, time::Duration};
 
 use super::world::{World, facts};
 use crate::{
-    master::core::{Input, Question, RequestId, SessionId},
+    master::core::{Input, Question, RequestId},
     proto::v1::TaskState,
 };
 
-/// Runs two roles for a minute, every task ending a second after its launch; returns each role's task-seconds.
+/// Runs two roles for a minute, every task ending a second after its launch; returns each role's tasks times steps.
 fn minute_of(weight: f64) -> (u64, u64) {
     let mut world = World::new();
     let question = Question::Weight { role: "heavy".into(), weight };
@@ -16,31 +16,27 @@ fn minute_of(weight: f64) -> (u64, u64) {
     let (agent, agent_id) = world.agent("cpus:12;mem:12288");
     let clients = ["light", "heavy"].map(|role| world.subscribe(facts(role, role), None));
     let mut ends: BTreeMap<u64, Vec<(usize, (String, String))>> = BTreeMap::new();
-    let (mut running, mut spent, mut number) = ([0_u64; 2], [0_u64; 2], 0);
+    let (mut running, mut spent, mut number) = ([0_u64; 2], [0_u64; 2], 0_u64);
     for step in 0..600_u64 {
-        let mut offers: Vec<(usize, crate::master::core::OfferMade)> = take(&world, &clients);
         world.wait(Duration::from_millis(100));
-        offers.extend(take(&world, &clients));
         for (client, task) in ends.remove(&step).unwrap_or_default() {
             let uuid = world.update(agent, &clients[client].1, &task, TaskState::TaskFinished);
             running[client] -= 1;
-            offers.extend(take(&world, &clients));
             world.acknowledge(clients[client].0, &agent_id, &task.0, &uuid);
-            offers.extend(take(&world, &clients));
         }
-        while let Some((client, offer)) = offers.pop() {
+        for (session, offer) in world.inbox() {
+            let client = usize::from(session == clients[1].0);
             let fit = offer.resources.cpus().raw() / 1_000;
             let names: Vec<String> = (0..fit).map(|one| format!("t{number}-{one}")).collect();
             number += 1;
             let tasks: Vec<(&str, &str)> = names.iter().map(|name| (name.as_str(), "cpus:1;mem:1024")).collect();
-            world.launch(clients[client].0, &offer, &tasks);
-            let ran = world.runs(agent);
-            running[client] += ran.len() as u64;
-            // Ends are staggered, so that resources free up a few at a time as they do in a cluster.
-            for (at, task) in ran.into_iter().enumerate() {
-                ends.entry(step + 10 + (at as u64 % 3)).or_default().push((client, task));
+            world.launch(session, &offer, &tasks);
+            for (at, task) in world.runs(agent).into_iter().enumerate() {
+                running[client] += 1;
+                // The first ends are staggered, so that resources free up a few at a time as they do in a cluster.
+                let stagger = if step < 20 { at as u64 % 10 } else { 0 };
+                ends.entry(step + 10 + stagger).or_default().push((client, task));
             }
-            offers.extend(take(&world, &clients));
         }
         if step >= 100 {
             spent[0] += running[0];
@@ -48,11 +44,6 @@ fn minute_of(weight: f64) -> (u64, u64) {
         }
     }
     (spent[0], spent[1])
-}
-
-fn take(world: &World, clients: &[(SessionId, String); 2]) -> Vec<(usize, crate::master::core::OfferMade)> {
-    let of = |client: usize| world.offers(clients[client].0).into_iter().map(move |offer| (client, offer));
-    (0..2).flat_map(of).collect()
 }
 
 /// Task-seconds of 500 steps: one task's share of the whole time.

@@ -29,6 +29,8 @@ pub(super) struct World {
     pub(super) effects: Vec<Effect>,
     /// Whether agents answer pings.
     pub(super) lively: bool,
+    /// Offers of all steps that [`World::inbox`] has not handed out.
+    inbox: Vec<(SessionId, OfferMade)>,
 }
 
 impl World {
@@ -39,7 +41,7 @@ impl World {
     pub(super) fn with(facts: registry::State, config: Config) -> Self {
         let now = Now { mono_ns: 1_000_000_000_000, wall_ns: 1_700_000_000_000_000_000 };
         let master = Master::new(MASTER, 3, facts, config, StdRng::seed_from_u64(1), now);
-        Self { master, now, next: 0, seqs: BTreeMap::new(), effects: Vec::new(), lively: true }
+        Self { master, now, next: 0, seqs: BTreeMap::new(), effects: Vec::new(), lively: true, inbox: Vec::new() }
     }
 
     pub(super) fn feed(&mut self, input: Input) {
@@ -47,6 +49,16 @@ impl World {
         self.master.handle(self.now, input, &mut self.effects);
         self.master.settle(self.now, &mut self.effects);
         self.master.check();
+        for effect in &self.effects {
+            if let Effect::Tell { session, event: Event::Offers(offers) } = effect {
+                self.inbox.extend(offers.iter().map(|offer| (*session, offer.clone())));
+            }
+        }
+    }
+
+    /// Every offer made since the last call, with the session it went to.
+    pub(super) fn inbox(&mut self) -> Vec<(SessionId, OfferMade)> {
+        std::mem::take(&mut self.inbox)
     }
 
     /// Moves the clock, ticking at every deadline on the way; effects of all ticks are kept.
