@@ -6,8 +6,10 @@ use bytes::Bytes;
 use prost::Message as _;
 
 use crate::{
-    master::core::{Accept, Call, FrameworkFacts, Launch, Operation, Quantities, Register, Report, ReportedTask, Subscribe, Update},
     master::core::AgentFacts,
+    master::core::{
+        Accept, Call, FrameworkFacts, Launch, Operation, Quantities, Register, Report, ReportedTask, Subscribe, Update,
+    },
     proto::{
         internal::{self, agent_message::Kind},
         v1::{
@@ -33,7 +35,7 @@ pub(super) fn call(call: scheduler::Call) -> Call {
 
 type Wrong = (String, String);
 
-fn wrong(field: &str, text: impl ToString) -> Wrong {
+fn wrong(field: &str, text: &impl ToString) -> Wrong {
     (field.to_owned(), text.to_string())
 }
 
@@ -66,7 +68,7 @@ fn digest(call: scheduler::Call) -> Result<Call, Wrong> {
             let list: Vec<v1::Resource> =
                 call.request.unwrap_or_default().requests.into_iter().flat_map(|one| one.resources).collect();
             let resources =
-                Resources::from_proto(&list).map_err(|error| wrong("request.requests.resources", error))?;
+                Resources::from_proto(&list).map_err(|error| wrong("request.requests.resources", &error))?;
             Call::Request { resources }
         }
         Type::Kill => {
@@ -96,7 +98,7 @@ fn digest(call: scheduler::Call) -> Result<Call, Wrong> {
         | Type::Shutdown
         | Type::AcknowledgeOperationStatus
         | Type::ReconcileOperations => {
-            return Err(wrong("type", format!("{} is not served by this master", kind.as_str_name())));
+            return Err(wrong("type", &format!("{} is not served by this master", kind.as_str_name())));
         }
     })
 }
@@ -130,7 +132,9 @@ fn facts(info: &v1::FrameworkInfo) -> FrameworkFacts {
 fn minimum(role: &str, filters: &v1::OfferFilters) -> Option<(Arc<str>, Vec<Quantities>)> {
     let bundles = filters.min_allocatable_resources.as_ref()?.quantities.iter().map(|bundle| {
         let named = bundle.quantities.iter();
-        named.map(|(name, amount)| (Arc::from(name.as_str()), Milli::from_f64(amount.value).unwrap_or_default())).collect()
+        named
+            .map(|(name, amount)| (Arc::from(name.as_str()), Milli::from_f64(amount.value).unwrap_or_default()))
+            .collect()
     });
     Some((role.into(), bundles.collect()))
 }
@@ -183,15 +187,15 @@ const EXECUTORS: &str = "executor: agents of this version run commands only; giv
 pub(super) fn report(message: internal::AgentMessage, peer: &str) -> Report {
     let Some(kind) = message.kind else { return Report::Invalid { text: "an empty message".to_owned() } };
     let outcome = match kind {
-        Kind::Register(register) => self::register(*register, peer).map(|register| Report::Register(Box::new(register))),
+        Kind::Register(register) => {
+            self::register(*register, peer).map(|register| Report::Register(Box::new(register)))
+        }
         Kind::Update(update) => self::update(*update).map(|update| Report::Updated(Box::new(update))),
         Kind::Pong(_) => Ok(Report::Ponged),
         Kind::Unregister(_) => Ok(Report::Unregistered),
-        Kind::Message(message) => Ok(Report::Sent {
-            framework: message.framework_id,
-            executor: message.executor_id,
-            data: message.data,
-        }),
+        Kind::Message(message) => {
+            Ok(Report::Sent { framework: message.framework_id, executor: message.executor_id, data: message.data })
+        }
     };
     outcome.unwrap_or_else(|text| Report::Invalid { text })
 }

@@ -64,10 +64,7 @@ fn counters(registry: &mut Registry, snapshot: &Snapshot) {
 
 fn population(registry: &mut Registry, snapshot: &Snapshot) {
     let agents = Family::<Labels, Gauge>::default();
-    for (state, counted) in [
-        ("connected", Presence::Connected),
-        ("disconnected", Presence::Disconnected),
-    ] {
+    for (state, counted) in [("connected", Presence::Connected), ("disconnected", Presence::Disconnected)] {
         let count = snapshot.agents.iter().filter(|agent| agent.presence == counted).count();
         agents.get_or_create(&[("state", state.to_owned())]).set(gauge(count));
     }

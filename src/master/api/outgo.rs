@@ -37,7 +37,7 @@ fn framework_event(master: &MasterFacts, event: Event) -> Option<scheduler::Even
         }
         Event::Offers(offers) => {
             message.set_type(Type::Offers);
-            let offers = offers.into_iter().map(|made| offer(master, made)).collect();
+            let offers = offers.iter().map(|made| offer(master, made)).collect();
             message.offers = Some(scheduler::event::Offers { offers });
         }
         Event::Rescinded { offer } => {
@@ -86,7 +86,7 @@ fn framework_event(master: &MasterFacts, event: Event) -> Option<scheduler::Even
 }
 
 /// An offer as its framework sees it: the allocation role only where it understands several roles.
-fn offer(master: &MasterFacts, made: OfferMade) -> v1::Offer {
+fn offer(master: &MasterFacts, made: &OfferMade) -> v1::Offer {
     let role = made.multi_role.then_some(&*made.role);
     v1::Offer {
         id: v1::OfferId { value: offer_id(&master.id, made.key) },
@@ -135,9 +135,9 @@ fn agent_order(order: Order) -> Kind {
         Order::Acknowledge { framework, task, uuid } => {
             Kind::Acknowledge(internal::Acknowledge { framework_id: framework.to_string(), task_id: task, uuid })
         }
-        Order::UpdateFramework { info } => Kind::UpdateFramework(Box::new(internal::UpdateFramework {
-            info: prost::Message::decode(info).ok(),
-        })),
+        Order::UpdateFramework { info } => {
+            Kind::UpdateFramework(Box::new(internal::UpdateFramework { info: prost::Message::decode(info).ok() }))
+        }
         Order::Shutdown { framework } => {
             Kind::ShutdownFramework(internal::ShutdownFramework { framework_id: framework.to_string() })
         }

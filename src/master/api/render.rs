@@ -7,7 +7,7 @@ use crate::{
     proto::v1::{self, TaskState, master::response},
 };
 
-/// GET_AGENTS.
+/// `GET_AGENTS`.
 pub(super) fn agents(snapshot: &Snapshot) -> response::GetAgents {
     response::GetAgents {
         agents: snapshot.agents.iter().filter(|agent| reachable(agent)).map(|agent| self::agent(agent)).collect(),
@@ -50,7 +50,7 @@ fn agent(agent: &AgentBucket) -> response::get_agents::Agent {
     }
 }
 
-/// GET_TASKS.
+/// `GET_TASKS`.
 pub(super) fn tasks(snapshot: &Snapshot) -> response::GetTasks {
     let mut all = response::GetTasks::default();
     let ids = |task: &Task| framework_id(snapshot, task);
@@ -115,7 +115,7 @@ fn status(task: &Task, seen: &Seen, agent: &str) -> v1::TaskStatus {
     }
 }
 
-/// GET_FRAMEWORKS.
+/// `GET_FRAMEWORKS`.
 pub(super) fn frameworks(snapshot: &Snapshot, master: &str) -> response::GetFrameworks {
     response::GetFrameworks {
         frameworks: snapshot.frameworks.iter().map(|one| framework(snapshot, master, one)).collect(),

@@ -31,10 +31,7 @@ type Frames<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
 impl SchedulerSession for Api {
     type AttachStream = Frames<ext::Events>;
 
-    async fn attach(
-        &self,
-        request: Request<Streaming<ext::Calls>>,
-    ) -> Result<Response<Self::AttachStream>, Status> {
+    async fn attach(&self, request: Request<Streaming<ext::Calls>>) -> Result<Response<Self::AttachStream>, Status> {
         let outbox = Outbox::new(Clock::system().now());
         let session = self.open(AnyOutbox::Framework(outbox.clone())).await?;
         let facts = self.facts.clone();
@@ -70,7 +67,10 @@ impl AgentSession for Api {
 impl Api {
     async fn open(&self, outbox: AnyOutbox) -> Result<SessionId, Status> {
         let session = SessionId(self.sessions.fetch_add(1, Ordering::Relaxed));
-        self.core.send(Mail::Opened { session, outbox }).await.map_err(|error| Status::unavailable(error.to_string()))?;
+        self.core
+            .send(Mail::Opened { session, outbox })
+            .await
+            .map_err(|error| Status::unavailable(error.to_string()))?;
         Ok(session)
     }
 

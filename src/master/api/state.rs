@@ -19,7 +19,8 @@ use crate::{
 /// None in practice: every value is serialisable.
 pub(super) fn render(master: &MasterFacts, snapshot: &Snapshot) -> serde_json::Result<Vec<u8>> {
     let by_framework = Grouped::of(snapshot);
-    let slaves: Vec<&AgentBucket> = snapshot.agents.iter().map(|agent| &**agent).filter(|agent| render::reachable(agent)).collect();
+    let slaves: Vec<&AgentBucket> =
+        snapshot.agents.iter().map(|agent| &**agent).filter(|agent| render::reachable(agent)).collect();
     let active = slaves.iter().filter(|agent| agent.presence == Presence::Connected).count();
     let document = Document {
         version: MESOS_VERSION,

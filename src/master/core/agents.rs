@@ -281,7 +281,9 @@ impl Master {
         executor: String,
         data: Bytes,
     ) {
-        let Some(framework) = self.framework_ids.get(framework).and_then(|key| self.frameworks.get(key)) else { return };
+        let Some(framework) = self.framework_ids.get(framework).and_then(|key| self.frameworks.get(key)) else {
+            return;
+        };
         let agent = self.agents[&agent].bucket.id.clone();
         turn.tell(framework.session, Event::Message { agent, executor, data });
     }

@@ -31,6 +31,12 @@ use std::{
 
 use rand::rngs::StdRng;
 
+use self::{
+    agents::Agent,
+    frameworks::Framework,
+    keys::{Counters, OfferKey},
+    timers::{Timer, Timers},
+};
 pub(crate) use self::{
     agents::{AgentBucket, AgentFacts, Presence},
     clients::Client,
@@ -43,12 +49,6 @@ pub(crate) use self::{
     registration::PROTOCOL,
     tasks::{Seen, Task},
     view::{Counts, Snapshot},
-};
-use self::{
-    agents::Agent,
-    frameworks::Framework,
-    keys::{Counters, OfferKey},
-    timers::{Timer, Timers},
 };
 use crate::{allocator::fair::Shares, master::registry, proto::internal::registry_change, types::Now};
 
@@ -252,10 +252,14 @@ impl Master {
         let Some(peer) = self.sessions.get(&session).copied() else { return };
         self.counts.calls += 1;
         let outcome = match (peer, call) {
-            (Peer::Stranger, Call::Subscribe(subscribe)) => self.subscribe(turn, session, *subscribe),
+            (Peer::Stranger, Call::Subscribe(subscribe)) => {
+                self.subscribe(turn, session, *subscribe);
+                Ok(())
+            }
             (Peer::Stranger, Call::Invalid { field, text }) => {
                 let text = format!("{field}: {text}");
-                Self::subscription_error(turn, session, &text)
+                Self::subscription_error(turn, session, &text);
+                Ok(())
             }
             (Peer::Framework(key), call) => self.framework_called(turn, key, call),
             (Peer::Stranger | Peer::Agent(_), _) => Err(Refusal::new("type", "subscribe first")),
@@ -289,7 +293,7 @@ impl Master {
                 self.kill(turn, key, &task, agent.as_deref(), policy);
                 Ok(())
             }
-            Call::Acknowledge { agent, task, uuid } => self.acknowledge(turn, key, &agent, &task, uuid),
+            Call::Acknowledge { agent, task, uuid } => self.acknowledge(turn, key, &agent, &task, &uuid),
             Call::Reconcile { tasks } => {
                 self.reconcile(turn, key, &tasks);
                 Ok(())

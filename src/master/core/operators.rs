@@ -11,7 +11,7 @@ impl Master {
     pub(super) fn asked(&mut self, turn: &mut Turn<'_>, request: RequestId, question: Question) {
         let answer = match question {
             Question::Alive => Answer::Done,
-            Question::Snapshot => Answer::Snapshot(self.snapshot()),
+            Question::Snapshot => Answer::Snapshot(Box::new(self.snapshot())),
             Question::Teardown { framework } => match self.framework_ids.get(framework.as_str()).copied() {
                 Some(key) => {
                     self.remove_framework(turn, key);

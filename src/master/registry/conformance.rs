@@ -7,11 +7,8 @@ use crate::proto::{
 };
 
 fn admitted(id: &str) -> RegistryChange {
-    let info = v1::AgentInfo {
-        hostname: "h".into(),
-        id: Some(v1::AgentId { value: id.into() }),
-        ..v1::AgentInfo::default()
-    };
+    let info =
+        v1::AgentInfo { hostname: "h".into(), id: Some(v1::AgentId { value: id.into() }), ..v1::AgentInfo::default() };
     RegistryChange { kind: Some(Kind::AgentAdmitted(info)) }
 }
 
@@ -78,9 +75,13 @@ fn a_registry_in_use_names_the_directory_and_the_way_out() {
 #[test]
 fn a_state_is_what_its_own_changes_make() {
     let mut state = State::default();
-    facts().iter().for_each(|change| state.apply(change));
+    for change in facts() {
+        state.apply(&change);
+    }
     let mut again = State::default();
-    state.as_changes().iter().for_each(|change| again.apply(change));
+    for change in state.as_changes() {
+        again.apply(&change);
+    }
     assert_eq!(again, state);
 }
 

@@ -55,7 +55,9 @@ pub enum RegistryError {
         text: String,
     },
     /// What is stored cannot be read.
-    #[error("the registry is damaged: {text}; restore a backup, or start with an empty --work-dir and let agents register anew")]
+    #[error(
+        "the registry is damaged: {text}; restore a backup, or start with an empty --work-dir and let agents register anew"
+    )]
     Corrupt {
         /// What is wrong.
         text: String,
@@ -146,9 +148,10 @@ impl State {
         let unreachable = self.unreachable.iter().map(|(id, at)| {
             Kind::AgentUnreachable(crate::proto::internal::AgentUnreachable { agent_id: id.clone(), wall_ns: *at })
         });
-        let gone = self.gone.iter().map(|(id, at)| {
-            Kind::AgentGone(crate::proto::internal::AgentGone { agent_id: id.clone(), wall_ns: *at })
-        });
+        let gone = self
+            .gone
+            .iter()
+            .map(|(id, at)| Kind::AgentGone(crate::proto::internal::AgentGone { agent_id: id.clone(), wall_ns: *at }));
         let removed = self.removal_order.iter().map(|id| Kind::FrameworkRemoved(id.clone()));
         let weights = self
             .weights

@@ -147,7 +147,10 @@ fn an_offer_nobody_answers_is_taken_back_and_its_framework_waits() {
     world.wait(Duration::from_secs(119));
     assert!(world.events(framework).iter().all(|event| !matches!(event, Event::Rescinded { .. })));
     world.wait(Duration::from_millis(1_001));
-    let rescinded = world.events(framework).iter().any(|event| matches!(event, Event::Rescinded { offer: one } if *one == offer.key));
+    let rescinded = world
+        .events(framework)
+        .iter()
+        .any(|event| matches!(event, Event::Rescinded { offer: one } if *one == offer.key));
     assert!(rescinded);
     assert!(world.offers(framework).is_empty(), "withheld for a second");
     world.wait(CALM * 2);
@@ -257,7 +260,8 @@ fn an_idle_cluster_settles_to_one_round_a_second() {
     let frameworks: Vec<_> = (0..5).map(|number| world.framework(&format!("f{number}")).0).collect();
     for _ in 0..20 {
         let _ = world.agent("cpus:4;mem:1024");
-        let offers: Vec<_> = frameworks.iter().flat_map(|one| world.offers(*one).into_iter().map(|o| (*one, o))).collect();
+        let offers: Vec<_> =
+            frameworks.iter().flat_map(|one| world.offers(*one).into_iter().map(|o| (*one, o))).collect();
         for (framework, offer) in offers {
             world.decline(framework, &offer, 5);
         }

@@ -8,6 +8,9 @@ use crate::{
     proto::v1::TaskState,
 };
 
+/// A task with its client.
+type Running = (usize, (String, String));
+
 /// Runs two roles for a minute, every task ending a second after its launch; returns each role's tasks times steps.
 fn minute_of(weight: f64) -> (u64, u64) {
     let mut world = World::new();
@@ -15,7 +18,7 @@ fn minute_of(weight: f64) -> (u64, u64) {
     world.feed(Input::Asked { request: RequestId(0), question });
     let (agent, agent_id) = world.agent("cpus:12;mem:12288");
     let clients = ["light", "heavy"].map(|role| world.subscribe(facts(role, role), None));
-    let mut ends: BTreeMap<u64, Vec<(usize, (String, String))>> = BTreeMap::new();
+    let mut ends: BTreeMap<u64, Vec<Running>> = BTreeMap::new();
     let (mut running, mut spent, mut number) = ([0_u64; 2], [0_u64; 2], 0_u64);
     for step in 0..600_u64 {
         world.wait(Duration::from_millis(100));

@@ -6,8 +6,11 @@ use crate::{
     proto::v1::{TaskState, task_status::Reason},
 };
 
+/// A session and the id of who is at its other end.
+type Party = (SessionId, String);
+
 /// A framework with one task `t` running.
-fn running() -> (World, (SessionId, String), (SessionId, String), (String, String)) {
+fn running() -> (World, Party, Party, (String, String)) {
     let mut world = World::new();
     let framework = world.framework("f");
     let agent = world.agent("cpus:4;mem:1024");
@@ -93,9 +96,9 @@ fn reconciliation_answers_for_all_or_for_those_named() {
         ("nope".to_owned(), Some("m-S9".to_owned())),
     ];
     world.call(framework.0, Call::Reconcile { tasks });
-    let states: Vec<TaskState> = world.states(framework.0).into_iter().map(|(_, state)| state).collect();
-    use TaskState::{TaskGone, TaskRunning, TaskUnknown};
-    assert_eq!(states, [TaskRunning, TaskUnknown, TaskGone, TaskUnknown]);
+    let told: Vec<TaskState> = world.states(framework.0).into_iter().map(|(_, state)| state).collect();
+    let unknown = TaskState::TaskUnknown;
+    assert_eq!(told, [TaskState::TaskRunning, unknown, TaskState::TaskGone, unknown]);
 }
 
 #[test]

@@ -9,8 +9,8 @@ use rand::{SeedableRng as _, rngs::StdRng};
 use crate::{
     master::{
         core::{
-            Accept, AgentFacts, Call, Config, Effect, Event, FrameworkFacts, Input, Launch, Master, OfferMade, Operation,
-            Order, Register, Report, ReportedTask, SessionId, Subscribe, Update, offer_id,
+            Accept, AgentFacts, Call, Config, Effect, Event, FrameworkFacts, Input, Launch, Master, OfferMade,
+            Operation, Order, Register, Report, ReportedTask, SessionId, Subscribe, Update, offer_id,
         },
         registry,
     },
@@ -208,7 +208,8 @@ impl World {
     }
 
     pub(super) fn accept(&mut self, session: SessionId, offers: Vec<String>, tasks: Vec<Launch>) {
-        let accept = Accept { offers, operations: vec![Operation::Launch(tasks)], refuse: Some(Duration::from_secs(5)) };
+        let accept =
+            Accept { offers, operations: vec![Operation::Launch(tasks)], refuse: Some(Duration::from_secs(5)) };
         self.call(session, Call::Accept(Box::new(accept)));
     }
 
@@ -223,7 +224,13 @@ impl World {
         runs.collect()
     }
 
-    pub(super) fn update(&mut self, agent: SessionId, framework: &str, task: &(String, String), state: TaskState) -> Bytes {
+    pub(super) fn update(
+        &mut self,
+        agent: SessionId,
+        framework: &str,
+        task: &(String, String),
+        state: TaskState,
+    ) -> Bytes {
         let uuid = Bytes::copy_from_slice(&[u8::try_from(i32::from(state)).expect("small"); 16]);
         let mut status = v1::TaskStatus {
             task_id: v1::TaskId { value: task.0.clone() },
@@ -254,7 +261,7 @@ pub(super) fn facts(name: &str, role: &str) -> FrameworkFacts {
         user: "u".to_owned(),
         principal: None,
         roles: vec![role.into()],
-        failover: Duration::from_secs(60),
+        failover: Duration::from_mins(1),
         partition_aware: true,
         multi_role: true,
         refinement: true,
