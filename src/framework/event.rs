@@ -68,3 +68,23 @@ pub struct Refusal {
     /// What was wrong with it.
     pub text: String,
 }
+
+impl SchedulerEvent {
+    /// The name of the callback that tells it.
+    #[must_use]
+    pub fn callback(&self) -> &'static str {
+        match self {
+            Self::Registered { .. } => "registered",
+            Self::Reregistered { .. } => "reregistered",
+            Self::Disconnected => "disconnected",
+            Self::ResourceOffers(_) => "resource_offers",
+            Self::OfferRescinded(_) => "offer_rescinded",
+            Self::StatusUpdate(_) => "status_update",
+            Self::FrameworkMessage { .. } => "framework_message",
+            Self::AgentLost(_) => "agent_lost",
+            Self::ExecutorLost { .. } => "executor_lost",
+            Self::Refused(_) => "refused",
+            Self::Error(_) => "error",
+        }
+    }
+}

@@ -267,24 +267,9 @@ pub(super) fn uuid_of(bytes: &[u8]) -> Option<u128> {
     bytes.try_into().map(u128::from_be_bytes).ok()
 }
 
-/// True when nothing more is expected of a task in this state.
+/// True when nothing more is expected of a task in this state; that the master does not know it counts as such.
 pub(super) fn over(state: TaskState) -> bool {
-    match state {
-        TaskState::TaskStaging
-        | TaskState::TaskStarting
-        | TaskState::TaskRunning
-        | TaskState::TaskKilling
-        | TaskState::TaskUnreachable => false,
-        TaskState::TaskFinished
-        | TaskState::TaskFailed
-        | TaskState::TaskKilled
-        | TaskState::TaskError
-        | TaskState::TaskLost
-        | TaskState::TaskDropped
-        | TaskState::TaskGone
-        | TaskState::TaskGoneByOperator
-        | TaskState::TaskUnknown => true,
-    }
+    state.is_terminal() || state == TaskState::TaskUnknown
 }
 
 #[cfg(test)]
