@@ -11,7 +11,7 @@ use std::{
 use bytes::Bytes;
 
 use super::{
-    Client, Effect, Event, Master, Order, Peer, Turn,
+    Client, Event, Master, Order, Peer, Turn,
     clients::Refused,
     keys::{AgentKey, FrameworkKey, OfferKey, SessionId, TaskKey},
     offers::Offer,

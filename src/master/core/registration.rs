@@ -6,7 +6,7 @@
 use std::{collections::BTreeSet, sync::Arc};
 
 use super::{
-    Effect, Event, Master, Order, Peer, Register, ReportedTask, Turn,
+    Event, Master, Order, Peer, Register, ReportedTask, Turn,
     agents::{Agent, AgentBucket, Presence},
     keys::{AgentKey, SessionId, TaskKey},
     tasks::{self, Seen, Task, master_status},
