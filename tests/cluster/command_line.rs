@@ -140,25 +140,25 @@ fn wrong_input_is_one_clear_line() {
     fs::write(&config, "listne = \"127.0.0.1:0\"\n").expect("written");
     let config = config.to_str().expect("text");
     let master_dir = site.path().join("master");
-    let cases: Vec<(Command, &[&str])> = vec![
-        (agent(&["--work-dir", fresh, "--resources", "cpus:four"]), &["cpus:four"]),
-        (agent(&["--work-dir", fresh, "--resources", "ports:[5-1]"]), &["5-1"]),
-        (agent(&["--work-dir", fresh, "--attributes", "{a}"]), &["{a}"]),
-        (agent(&["--work-dir", used]), &[used, "--work-dir"]),
-        (second_master(&["--listen", &master.address, "--work-dir", fresh]), &[&master.address, "--listen"]),
+    let cases: Vec<(Command, Vec<&str>)> = vec![
+        (agent(&["--work-dir", fresh, "--resources", "cpus:four"]), vec!["cpus:four"]),
+        (agent(&["--work-dir", fresh, "--resources", "ports:[5-1]"]), vec!["5-1"]),
+        (agent(&["--work-dir", fresh, "--attributes", "{a}"]), vec!["{a}"]),
+        (agent(&["--work-dir", used]), vec![used, "--work-dir"]),
+        (second_master(&["--listen", &master.address, "--work-dir", fresh]), vec![&master.address, "--listen"]),
         (
             second_master(&["--listen", "127.0.0.1:0", "--work-dir", master_dir.to_str().expect("text")]),
             &["--work-dir"],
         ),
-        (second_master(&["--listen", "0.0.0.0:0", "--work-dir", fresh]), &["0.0.0.0", "--insecure"]),
-        (second_master(&["--listen", "nowhere"]), &["nowhere"]),
-        (second_master(&["--config", config]), &["listne", "divvy.toml"]),
-        (divvy("127.0.0.1:1", &["agents"]), &["127.0.0.1:1", "--master"]),
-        (divvy("127.0.0.1:1", &["run", "--", "true"]), &["127.0.0.1:1"]),
-        (divvy(&master.address, &["run", "--cpus", "-1", "--", "true"]), &["-1"]),
-        (divvy(&master.address, &["run", "--env", "novalue", "--", "true"]), &["novalue"]),
-        (divvy(&master.address, &["run", "--name", "a/b", "--", "true"]), &["a/b"]),
-        (divvy(&master.address, &["frobnicate"]), &["frobnicate"]),
+        (second_master(&["--listen", "0.0.0.0:0", "--work-dir", fresh]), vec!["0.0.0.0", "--insecure"]),
+        (second_master(&["--listen", "nowhere"]), vec!["nowhere"]),
+        (second_master(&["--config", config]), vec!["listne", "divvy.toml"]),
+        (divvy("127.0.0.1:1", &["agents"]), vec!["127.0.0.1:1", "--master"]),
+        (divvy("127.0.0.1:1", &["run", "--", "true"]), vec!["127.0.0.1:1"]),
+        (divvy(&master.address, &["run", "--cpus", "-1", "--", "true"]), vec!["-1"]),
+        (divvy(&master.address, &["run", "--env", "novalue", "--", "true"]), vec!["novalue"]),
+        (divvy(&master.address, &["run", "--name", "a/b", "--", "true"]), vec!["a/b"]),
+        (divvy(&master.address, &["frobnicate"]), vec!["frobnicate"]),
     ];
     for (command, wanted) in cases {
         let shown = format!("{command:?}");
