@@ -1,1 +1,6 @@
 //! (being built)
+
+pub mod facts;
+mod isolation;
+pub mod sandbox;
+pub mod supervisor;
