@@ -148,7 +148,7 @@ fn wrong_input_is_one_clear_line() {
         (second_master(&["--listen", &master.address, "--work-dir", fresh]), vec![&master.address, "--listen"]),
         (
             second_master(&["--listen", "127.0.0.1:0", "--work-dir", master_dir.to_str().expect("text")]),
-            &["--work-dir"],
+            vec!["--work-dir"],
         ),
         (second_master(&["--listen", "0.0.0.0:0", "--work-dir", fresh]), vec!["0.0.0.0", "--insecure"]),
         (second_master(&["--listen", "nowhere"]), vec!["nowhere"]),
