@@ -2,7 +2,7 @@
 //!
 //! Each test has a folder of its own, which is kept and named when the test fails. Waits have limits and say what they
 //! last saw.
-#![allow(missing_docs)]
+#![allow(missing_docs, reason = "a test binary has no users")]
 
 mod command_line;
 mod deaths;

@@ -43,15 +43,15 @@ async fn ten_thousand_true_tasks_end_once_each_and_nothing_grows() {
             other => Err(other),
         });
     };
-    let memory = |_: ()| -> BTreeMap<&str, u64> {
+    let memory = || -> BTreeMap<&str, u64> {
         let supervisor = supervisors(&site, &agent)[0];
         let all = [("master", master.pid()), ("agent", agent.pid()), ("supervisor", supervisor)];
         all.into_iter().map(|(name, pid)| (name, resident_kib(pid))).collect()
     };
     reached(EARLY);
-    let early = memory(());
+    let early = memory();
     reached(TASKS);
-    let late = memory(());
+    let late = memory();
     for (task, statuses) in heard.lock().expect("not poisoned").iter() {
         let terminal: Vec<TaskState> =
             statuses.iter().map(divvy::proto::v1::TaskStatus::state).filter(|state| state.is_terminal()).collect();

@@ -13,30 +13,30 @@ use std::{
 use tempfile::TempDir;
 
 /// How long anything may take before a test gives up on it.
-pub const LIMIT: Duration = Duration::from_secs(60);
+pub(crate) const LIMIT: Duration = Duration::from_mins(1);
 
 /// The folder of one test; what it started is killed when it ends.
-pub struct Site {
+pub(crate) struct Site {
     folder: Option<TempDir>,
     path: PathBuf,
 }
 
 impl Site {
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let folder = tempfile::Builder::new().prefix("divvy-test-").tempdir().expect("a temporary folder");
         let path = folder.path().to_owned();
         Self { folder: Some(folder), path }
     }
 
-    pub fn path(&self) -> &Path {
+    pub(crate) fn path(&self) -> &Path {
         &self.path
     }
 
-    pub fn master(&self) -> Part {
+    pub(crate) fn master(&self) -> Part {
         self.master_on("127.0.0.1:0")
     }
 
-    pub fn master_on(&self, address: &str) -> Part {
+    pub(crate) fn master_on(&self, address: &str) -> Part {
         let work_dir = self.path.join("master");
         let mut command = Command::new(env!("CARGO_BIN_EXE_divvy-master"));
         command.args(["--listen", address, "--work-dir"]).arg(work_dir);
@@ -44,7 +44,7 @@ impl Site {
     }
 
     /// An agent of that name, with these resources, for the master at that address.
-    pub fn agent(&self, name: &str, master: &str, resources: &str) -> Part {
+    pub(crate) fn agent(&self, name: &str, master: &str, resources: &str) -> Part {
         let mut command = Command::new(env!("CARGO_BIN_EXE_divvy-agent"));
         command.args(["--listen", "127.0.0.1:0", "--master", master, "--resources", resources, "--work-dir"]);
         command.arg(self.path.join(name));
@@ -52,14 +52,14 @@ impl Site {
     }
 
     /// `divvy` with these arguments, not waited for.
-    pub fn divvy(&self, name: &str, master: &str, arguments: &[&str]) -> Running {
+    pub(crate) fn divvy(&self, name: &str, master: &str, arguments: &[&str]) -> Running {
         let mut command = Command::new(env!("CARGO_BIN_EXE_divvy"));
         command.args(["--master", master]).args(arguments);
         Running::start(self, name, command)
     }
 
     /// Runs a command to its end.
-    pub fn run(&self, mut command: Command) -> Output {
+    pub(crate) fn run(&self, mut command: Command) -> Output {
         let running =
             command.current_dir(&self.path).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = running.spawn().expect("starts");
@@ -94,7 +94,7 @@ fn kill_everything_below(folder: &Path) {
 }
 
 /// Every process whose command line or working directory lies in the folder.
-pub fn processes_below(folder: &Path) -> Vec<u32> {
+pub(crate) fn processes_below(folder: &Path) -> Vec<u32> {
     let named = |pid: u32| {
         let line = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
         let in_line = String::from_utf8_lossy(&line).contains(&*folder.to_string_lossy());
@@ -106,14 +106,14 @@ pub fn processes_below(folder: &Path) -> Vec<u32> {
 }
 
 /// A process whose output goes to files of the site.
-pub struct Running {
+pub(crate) struct Running {
     name: String,
     child: Child,
     log: PathBuf,
 }
 
 impl Running {
-    pub fn start(site: &Site, name: &str, mut command: Command) -> Self {
+    pub(crate) fn start(site: &Site, name: &str, mut command: Command) -> Self {
         let log = |kind: &str| site.path.join(format!("{name}.{kind}"));
         let file = |kind: &str| File::options().create(true).append(true).open(log(kind)).expect("a log file");
         let command = command.current_dir(site.path()).stdin(Stdio::null());
@@ -121,21 +121,21 @@ impl Running {
         Self { name: name.to_owned(), child, log: site.path.join(name) }
     }
 
-    pub fn out(&self) -> String {
+    pub(crate) fn out(&self) -> String {
         fs::read_to_string(self.log.with_extension("out")).unwrap_or_default()
     }
 
-    pub fn err(&self) -> String {
+    pub(crate) fn err(&self) -> String {
         fs::read_to_string(self.log.with_extension("err")).unwrap_or_default()
     }
 
-    pub fn wait(mut self) -> (ExitStatus, String, String) {
+    pub(crate) fn wait(mut self) -> (ExitStatus, String, String) {
         let name = self.name.clone();
         let status = wait(&mut self.child, &name);
         (status, self.out(), self.err())
     }
 
-    pub fn signal(&self, signal: &str) {
+    pub(crate) fn signal(&self, signal: &str) {
         send(self.child.id(), signal);
     }
 }
@@ -148,9 +148,9 @@ impl Drop for Running {
 }
 
 /// A server: it has said on which address it serves.
-pub struct Part {
+pub(crate) struct Part {
     child: Child,
-    pub address: String,
+    pub(crate) address: String,
 }
 
 impl Part {
@@ -172,23 +172,15 @@ impl Part {
         Self { child, address }
     }
 
-    pub fn pid(&self) -> u32 {
+    pub(crate) fn pid(&self) -> u32 {
         self.child.id()
     }
 
     /// `kill -9`, and nobody is there any more.
-    pub fn kill(mut self) -> String {
+    pub(crate) fn kill(mut self) -> String {
         self.child.kill().expect("killed");
         self.child.wait().expect("reaped");
         self.address.clone()
-    }
-
-    pub fn signal(&self, signal: &str) {
-        send(self.child.id(), signal);
-    }
-
-    pub fn wait(mut self) -> ExitStatus {
-        wait(&mut self.child, "the server")
     }
 }
 
@@ -209,7 +201,7 @@ fn wait(child: &mut Child, name: &str) -> ExitStatus {
 }
 
 /// Tries until it comes out well, at most [`LIMIT`] long; then says what it last saw.
-pub fn until<T, E: std::fmt::Debug>(what: &str, mut attempt: impl FnMut() -> Result<T, E>) -> T {
+pub(crate) fn until<T, E: std::fmt::Debug>(what: &str, mut attempt: impl FnMut() -> Result<T, E>) -> T {
     let pause = Duration::from_millis(20);
     let mut waited = Duration::ZERO;
     loop {

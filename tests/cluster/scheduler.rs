@@ -12,13 +12,13 @@ use divvy::{
 };
 
 /// Every status by task, in the order the callback saw them.
-pub type Heard = Arc<Mutex<BTreeMap<String, Vec<TaskStatus>>>>;
+pub(crate) type Heard = Arc<Mutex<BTreeMap<String, Vec<TaskStatus>>>>;
 
 /// Launches each command once, as many at a time as the offers hold.
-pub struct Launcher {
-    pub waiting: Vec<(String, String)>,
-    pub each: Resources,
-    pub heard: Heard,
+pub(crate) struct Launcher {
+    pub(crate) waiting: Vec<(String, String)>,
+    pub(crate) each: Resources,
+    pub(crate) heard: Heard,
 }
 
 #[async_trait::async_trait]
@@ -57,7 +57,7 @@ impl Scheduler for Launcher {
 }
 
 /// Starts a driver with such a scheduler.
-pub fn start(master: &str, each: &str, commands: Vec<(String, String)>) -> (SchedulerDriver, Heard) {
+pub(crate) fn start(master: &str, each: &str, commands: Vec<(String, String)>) -> (SchedulerDriver, Heard) {
     let heard = Heard::default();
     let launcher = Launcher { waiting: commands, each: each.parse().expect("resources"), heard: heard.clone() };
     let driver = SchedulerDriver::builder(FrameworkInfo::new("test")).master(master).build(launcher).expect("valid");
@@ -66,20 +66,20 @@ pub fn start(master: &str, each: &str, commands: Vec<(String, String)>) -> (Sche
 }
 
 /// The states a task went through.
-pub fn states(heard: &Heard, task: &str) -> Vec<TaskState> {
+pub(crate) fn states(heard: &Heard, task: &str) -> Vec<TaskState> {
     let heard = heard.lock().expect("not poisoned");
     heard.get(task).map(|all| all.iter().map(TaskStatus::state).collect()).unwrap_or_default()
 }
 
 /// How many tasks have reached a terminal state, and how many are known at all.
-pub fn ended(heard: &Heard) -> (usize, usize) {
+pub(crate) fn ended(heard: &Heard) -> (usize, usize) {
     let heard = heard.lock().expect("not poisoned");
     let ended = heard.values().filter(|all| all.iter().any(|one| one.state().is_terminal())).count();
     (ended, heard.len())
 }
 
 /// How many tasks are in this state by their last status.
-pub fn in_state(heard: &Heard, state: TaskState) -> usize {
+pub(crate) fn in_state(heard: &Heard, state: TaskState) -> usize {
     let heard = heard.lock().expect("not poisoned");
     heard.values().filter(|all| all.last().is_some_and(|one| one.state() == state)).count()
 }
