@@ -2,4 +2,5 @@
 mod fields;
 mod jobs;
 mod schedule;
+mod scheduler;
 fn main() {}

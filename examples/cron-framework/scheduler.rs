@@ -32,8 +32,12 @@ struct Entry {
 enum Run {
     None,
     /// Waits for an offer that fits.
-    Wanted { due: Timestamp },
-    InFlight { task_id: TaskId },
+    Wanted {
+        due: Timestamp,
+    },
+    InFlight {
+        task_id: TaskId,
+    },
 }
 
 /// Tasks to launch on offers of one agent.

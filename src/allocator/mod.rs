@@ -1,6 +1,19 @@
 //! Who gets what: pure functions over offers, requests and shares.
 //!
-//! `fair` serves the master: it keeps the order in which roles and frameworks are to be offered what is free.
-//! Everything here is deterministic (same input, same output) and names no clock, socket, file or random source.
+//! For frameworks, [`place`] puts [`TaskRequest`]s onto offers and says of everything left over why, agent by agent. For the
+//! master, [`fair`] keeps the order in which roles and frameworks are owed what is free. Both sides and the agent ask
+//! [`feasible`] whether a task fits. Everything here is deterministic (same input, same output) and names no clock,
+//! socket, file or random source.
 
 pub mod fair;
+pub mod feasible;
+mod place;
+mod plan;
+mod pools;
+mod reason;
+mod request;
+
+pub use self::place::{place, place_all};
+pub use self::plan::{Launch, Placed, Plan, Unblock, Unplaced};
+pub use self::reason::{AgentReason, Host, Reason};
+pub use self::request::{RequestError, TaskRequest};

@@ -14,10 +14,15 @@ pub mod table;
 pub mod tasks;
 mod usage;
 
-use std::{fmt, process::ExitCode};
+use std::{
+    fmt,
+    io::{self, Write},
+    process::ExitCode,
+};
 
 use clap::Parser;
 pub use settings::SettingsError;
+use tokio::runtime::Runtime;
 
 /// Why a program ends before its work is done.
 #[derive(Debug)]
@@ -72,4 +77,15 @@ pub fn run<P: Program>() -> ExitCode {
             ExitCode::from(if matches!(failure, Failure::Usage(_)) { 2 } else { 1 })
         }
     }
+}
+
+fn runtime() -> Result<Runtime, Failure> {
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
+    runtime.map_err(|error| Failure::Failed(anyhow::Error::new(error).context("cannot start the runtime's threads")))
+}
+
+/// The one line on standard output that tells where a server serves.
+fn announce(name: &str, address: &str) {
+    // A server serves whether or not somebody reads this.
+    drop(writeln!(io::stdout().lock(), "{name} listening on {address}"));
 }

@@ -5,6 +5,7 @@
 //! it came from.
 
 mod agent;
+mod client;
 mod master;
 
 use std::{
@@ -15,6 +16,7 @@ use std::{
 };
 
 pub use agent::{AgentArgs, AgentSettings};
+pub use client::{ClientArgs, ClientSettings};
 pub use master::{MasterArgs, MasterSettings};
 use serde::de::DeserializeOwned;
 

@@ -18,11 +18,12 @@ impl Stop {
         Ok(Self { interrupt: signal(SignalKind::interrupt())?, terminate: signal(SignalKind::terminate())? })
     }
 
-    /// Waits for the next of them. Dropping the future loses none.
-    pub async fn asked(&mut self) {
+    /// Waits for the next of them and tells the exit code that goes with it: 128 and the signal's number. Dropping the
+    /// future loses none.
+    pub async fn asked(&mut self) -> u8 {
         tokio::select! {
-            _ = self.interrupt.recv() => {}
-            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => 130,
+            _ = self.terminate.recv() => 143,
         }
     }
 }

@@ -1,1 +1,93 @@
-//! (being built)
+//! The framework side: implement [`Scheduler`], or listen to an [`EventStream`], and leave the rest to the driver.
+//!
+//! A [`SchedulerDriver`] connects, subscribes, comes back after every break, acknowledges, reconciles, and gives back
+//! offers that nobody answers. A framework is a value with one method:
+//!
+//! ```no_run
+//! use divvy::allocator::{self, TaskRequest};
+//! use divvy::framework::{self, Result, Scheduler, SchedulerDriver};
+//! use divvy::proto::v1::{FrameworkInfo, Offer};
+//!
+//! struct Hello {
+//!     wanted: TaskRequest,
+//! }
+//!
+//! #[async_trait::async_trait]
+//! impl Scheduler for Hello {
+//!     async fn resource_offers(&mut self, driver: &SchedulerDriver, offers: Vec<Offer>) -> Result<()> {
+//!         let plan = allocator::place(&offers, std::slice::from_ref(&self.wanted));
+//!         self.wanted.count -= plan.placed();
+//!         driver.apply(plan).await
+//!     }
+//! }
+//!
+//! # #[tokio::main]
+//! # async fn main() -> Result<()> {
+//! let wanted = TaskRequest::command("hello", "echo hello").cpus(0.5).mem_mib(64).count(6).max_per_agent(2);
+//! framework::run(Hello { wanted }, FrameworkInfo::new("hello"), "127.0.0.1:5050").await
+//! # }
+//! ```
+//!
+//! The same events as a stream:
+//!
+//! ```no_run
+//! use divvy::framework::{Result, SchedulerDriver, SchedulerEvent};
+//! use divvy::proto::v1::FrameworkInfo;
+//! use futures::StreamExt as _;
+//!
+//! # #[tokio::main]
+//! # async fn main() -> Result<()> {
+//! let (driver, mut events) = SchedulerDriver::builder(FrameworkInfo::new("watch")).stream()?;
+//! driver.start()?;
+//! while let Some(event) = events.next().await {
+//!     match event {
+//!         SchedulerEvent::ResourceOffers(offers) => driver.decline_offer(&offers[0].id, None).await?,
+//!         SchedulerEvent::StatusUpdate(_) => driver.stop_teardown().await?,
+//!         _ => 0,
+//!     };
+//! }
+//! driver.join().await?;
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! What this room does not do: decide where tasks go (that is [`crate::allocator`]) or keep anything on disk.
+
+mod builder;
+mod callbacks;
+mod calls;
+mod checks;
+mod connection;
+mod core;
+mod counts;
+mod driver;
+mod environment;
+mod error;
+mod event;
+mod scheduler;
+mod service;
+mod stream;
+mod task_ids;
+mod user;
+
+pub use self::{
+    builder::DriverBuilder,
+    calls::CallSeq,
+    connection::LEADER_METADATA,
+    counts::DriverCounts,
+    driver::SchedulerDriver,
+    error::{DriverError, Error, Result},
+    event::{Refusal, SchedulerEvent},
+    scheduler::Scheduler,
+    stream::EventStream,
+};
+use crate::proto::v1::FrameworkInfo;
+
+/// Runs a scheduler against a master (`host:port`, or several separated by commas) until its driver is stopped.
+///
+/// # Errors
+/// An address or a framework that makes no sense, or what [`SchedulerDriver::join`] tells.
+pub async fn run(scheduler: impl Scheduler + 'static, framework: FrameworkInfo, master: &str) -> Result<()> {
+    let driver = SchedulerDriver::builder(framework).master(master).build(scheduler)?;
+    Ok(driver.run().await?)
+}

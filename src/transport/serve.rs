@@ -1,13 +1,14 @@
 //! The one accept loop: HTTP/1 and gRPC over HTTP/2 on one port, told apart by their first bytes.
 //!
 //! Rule: nobody holds a connection for nothing. A client that says nothing is dropped at the first-byte deadline, one
-//! that dribbles its header at the header deadline, one that is gone at the keep-alive timeout, and there are never
-//! more than [`Limits::connections`] of them. What is served is an [`axum::Router`]; the transport below it is plain
+//! that dribbles its header at the header deadline, one that stops reading or sending half-way at the stall limit, one
+//! that is gone at the keep-alive timeout, and there are never more than [`Limits::connections`] of them. What is served is an [`axum::Router`]; the transport below it is plain
 //! TCP, and [`connection::serve`] takes any byte stream, so that encryption goes in between without touching either.
 
 mod connection;
 mod listener;
 mod opening;
+mod progress;
 
 #[cfg(test)]
 mod tests;
@@ -30,6 +31,8 @@ pub struct Limits {
     pub first_byte: Duration,
     /// How long an HTTP/1 request head may take, which is also how long a kept-alive connection may idle.
     pub header: Duration,
+    /// How long a client may take nothing of what we write, or send nothing of the HTTP/1 body it announced.
+    pub stall: Duration,
     /// Largest request head, in bytes; at least 8 KiB.
     pub header_bytes: usize,
     /// Largest body of an HTTP request that is read whole, in bytes. Streams and gRPC have limits of their own.
@@ -50,6 +53,7 @@ impl Default for Limits {
             connections: 50_000,
             first_byte: Duration::from_secs(10),
             header: Duration::from_secs(30),
+            stall: Duration::from_secs(10),
             header_bytes: 64 << 10,
             body_bytes: 8 << 20,
             streams: 1_000,

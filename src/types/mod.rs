@@ -1,4 +1,9 @@
 //! What the messages of [`crate::proto`] mean: ids, exact resources, attributes, task states, validation, builders.
+//!
+//! The messages themselves travel on every surface and get their meaning here by inherent methods, `Display` and
+//! `FromStr`. Only where arithmetic or identity matters is there a type of its own: [`Resources`], [`Ranges`], [`Milli`],
+//! [`Attributes`]. Input is checked once, on the way in ([`validate`], `from_proto`, `parse`), with an error that names the
+//! field; nothing here reads a clock, draws a number or does I/O.
 
 mod attributes;
 mod durations;
@@ -14,6 +19,7 @@ mod task_info;
 mod task_state;
 mod task_status;
 mod text_value;
+pub mod validate;
 
 pub use attributes::{Attribute, AttributeError, AttributeValue, Attributes};
 pub use framework_info::InvalidFailoverTimeout;

@@ -45,7 +45,7 @@ impl Printer {
         let (done, finished) = oneshot::channel();
         thread::Builder::new().name("divvy-printer".to_owned()).spawn(move || {
             // Nobody waits for it when the run is given up.
-            drop(done.send(print(queue)));
+            let _ = done.send(print(queue));
         })?;
         Ok((Self { pieces }, finished))
     }

@@ -64,8 +64,13 @@ pub(super) enum Change {
     /// Its agent cannot be reached; it may come back.
     Unreachable,
     /// It never ran and is wanted again.
-    Again { text: String },
-    Ended { code: u8, text: String },
+    Again {
+        text: String,
+    },
+    Ended {
+        code: u8,
+        text: String,
+    },
 }
 
 impl Run {
@@ -122,7 +127,8 @@ impl Run {
                 _not_an_end => None,
             };
         };
-        let never_ran = instance.stage == Stage::Launched && matches!(state, TaskState::TaskDropped | TaskState::TaskLost);
+        let never_ran =
+            instance.stage == Stage::Launched && matches!(state, TaskState::TaskDropped | TaskState::TaskLost);
         instance.stage = Stage::Ended;
         if let Some(running) = self.wanted.running.get_mut(&instance.agent_id) {
             *running = running.saturating_sub(1);

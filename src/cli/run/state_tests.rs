@@ -41,7 +41,7 @@ fn what_does_not_fit_waits_for_another_agent_within_the_limit_per_agent() {
     let answer = run.offered(&[offer("a", 8.0), offer("b", 8.0)]);
     assert_eq!((ids(&answer).len(), answer.decline.len()), (0, 2));
     let answer = run.offered(&[offer("c", 8.0)]);
-    assert_eq!((ids(&answer), answer.unplaced), (vec!["hello.4", "hello.5"], None));
+    assert_eq!((ids(&answer), &answer.unplaced), (vec!["hello.4", "hello.5"], &None));
     assert!(!run.wants_offers() && !run.is_over());
 }
 

@@ -1,6 +1,6 @@
 //! One connection, from its first byte to its last.
 
-use std::{error::Error, pin::pin};
+use std::{error::Error, pin::pin, time::Duration};
 
 use axum::{Router, body::Body, extract::Request};
 use hyper::{body::Incoming, service::service_fn};
@@ -14,6 +14,7 @@ use tower::{ServiceExt, util::Oneshot};
 use super::{
     Limits, Peer, Server,
     opening::{self, Protocol},
+    progress::{self, Progressing},
 };
 use crate::transport::{CONNECTION_WINDOW_BYTES, STREAM_WINDOW_BYTES};
 
@@ -26,6 +27,7 @@ where
     S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
 {
     let address = peer.address;
+    let stream = Progressing::new(stream, server.limits.stall);
     let opened = server.stopping.run_until_cancelled(opening::open(stream, server.limits.first_byte)).await;
     let Some(Some((protocol, stream))) = opened else {
         tracing::debug!(%address, "connection dropped: no request in time");
@@ -33,7 +35,9 @@ where
     };
     let builder = builder(protocol, &server.limits);
     let (app, caller) = (server.app.clone(), peer.clone());
-    let service = service_fn(move |request| answer(request, &caller, &app));
+    // A stream over HTTP/2 may rest for hours; its keep-alive tells whether anybody is there.
+    let body_stall = (protocol == Protocol::Http1).then_some(server.limits.stall);
+    let service = service_fn(move |request| answer(request, &caller, &app, body_stall));
     let mut serving = pin!(builder.serve_connection_with_upgrades(TokioIo::new(stream), service));
     let ended = tokio::select! {
         ended = &mut serving => ended,
@@ -47,8 +51,16 @@ where
     }
 }
 
-fn answer(request: hyper::Request<Incoming>, peer: &Peer, app: &Router) -> Oneshot<Router, Request> {
-    let mut request: Request = request.map(Body::new);
+fn answer(
+    request: hyper::Request<Incoming>,
+    peer: &Peer,
+    app: &Router,
+    body_stall: Option<Duration>,
+) -> Oneshot<Router, Request> {
+    let mut request: Request = request.map(|body| match body_stall {
+        Some(stall) => progress::limited(body, stall),
+        None => Body::new(body),
+    });
     request.extensions_mut().insert(peer.clone());
     app.clone().oneshot(request)
 }

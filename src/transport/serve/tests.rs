@@ -34,6 +34,7 @@ fn limits() -> Limits {
     Limits {
         first_byte: Duration::from_millis(200),
         header: Duration::from_millis(300),
+        stall: Duration::from_millis(300),
         keep_alive: Duration::from_millis(200),
         keep_alive_timeout: Duration::from_millis(200),
         drain: Duration::from_millis(200),
@@ -46,6 +47,7 @@ async fn start(limits: Limits) -> Running {
     let app = Router::new()
         .route("/health", get(|Extension(peer): Extension<Peer>| async move { peer.address.ip().to_string() }))
         .route("/body", axum::routing::post(|body: String| async move { body.len().to_string() }))
+        .route("/large", get(|| async { vec![b'x'; 64 << 20] }))
         .route("/slow", get(|| async { std::future::pending::<()>().await }))
         .merge(grpc);
     let listener = Listener::bind(SocketAddr::from(([127, 0, 0, 1], 0)), false).await.expect("a free port");
@@ -157,6 +159,25 @@ async fn a_body_over_the_limit_is_refused() {
     assert!(answer.ends_with("10"), "{answer}");
     let answer = exchange(server.address, post("0123456789!").as_bytes()).await;
     assert!(answer.starts_with("HTTP/1.1 413"), "{answer}");
+}
+
+#[tokio::test]
+async fn a_client_that_stops_inside_its_body_is_answered_and_dropped() {
+    let server = start(limits()).await;
+    let answer = exchange(server.address, b"POST /body HTTP/1.1\r\nHost: x\r\nContent-Length: 10\r\n\r\n01234").await;
+    assert!(answer.is_empty() || answer.starts_with("HTTP/1.1 4"), "{answer}");
+}
+
+#[tokio::test]
+async fn a_client_that_does_not_read_is_dropped() {
+    let server = start(Limits { connections: 1, header: PATIENCE, ..limits() }).await;
+    let mut deaf = TcpStream::connect(server.address).await.expect("the server listens");
+    deaf.write_all(b"GET /large HTTP/1.1\r\nHost: x\r\n\r\n").await.expect("the server reads");
+    // Its place is free again although it keeps its end open.
+    let answer =
+        timeout(PATIENCE, exchange(server.address, b"GET /health HTTP/1.0\r\n\r\n")).await.expect("a free place");
+    assert!(answer.starts_with("HTTP/1.0 200"), "{answer}");
+    drop(deaf);
 }
 
 #[tokio::test]

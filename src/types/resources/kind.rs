@@ -40,7 +40,7 @@ pub struct Reservation {
 
 /// The disk an item stands for: a persistent volume, a source, or both.
 #[derive(Clone, Debug)]
-pub struct Disk {
+struct Disk {
     info: DiskInfo,
     encoded: Vec<u8>,
 }

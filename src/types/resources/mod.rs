@@ -18,7 +18,7 @@ use std::sync::Arc;
 
 pub use self::amount::Amount;
 pub(crate) use self::kind::is_self_or_below;
-pub use self::kind::{Disk, Kind, KindRef, Reservation};
+pub use self::kind::{Kind, KindRef, Reservation};
 pub use self::text::Parsed;
 use super::{Milli, Ranges};
 

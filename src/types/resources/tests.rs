@@ -228,6 +228,15 @@ fn volumes_are_never_merged_and_only_taken_whole() {
 }
 
 #[test]
+fn a_volume_is_cut_from_reserved_disk_space() {
+    let space = resources("disk(role):1000");
+    let left = space.checked_sub(&resources("disk(role):200")).unwrap() + &sum([volume(200, "v")]);
+    assert_eq!((left.len(), left.disk_mib()), (2, milli("1000")));
+    assert!(left.contains(&resources("disk(role):800")) && !left.contains(&resources("disk(role):801")));
+    assert_eq!(space.checked_sub(&resources("disk(role):2000")), None);
+}
+
+#[test]
 fn disks_that_are_devices_stand_side_by_side() {
     let twice = sum([mount(10), mount(10)]);
     assert_eq!((twice.len(), twice.disk_mib()), (2, milli("20")));

@@ -1,0 +1,151 @@
+//! Whether a task fits, decided in one place for frameworks, master and agents, with the first failing rule as data.
+//!
+//! [`fits`] answers for a request, which does not care how an agent's resources are reserved as long as its role may use
+//! them; [`shortage`] answers for a task whose resources are already named exactly. Plain requests never take what may be
+//! taken back (revocable), shared volumes, or disks other than the agent's own: those have to be asked for by name.
+
+mod room;
+#[cfg(test)]
+mod tests;
+
+use std::sync::Arc;
+
+pub(super) use self::room::{Names, Room, Total, Want, is_plain};
+use super::reason::Reason;
+use super::request::TaskRequest;
+use crate::types::{Resource, Resources};
+
+/// An agent as far as placing looks at it.
+#[derive(Debug, Clone, Copy)]
+#[non_exhaustive]
+pub struct Candidate<'a> {
+    /// What is left there.
+    pub available: &'a Resources,
+    /// The role it is offered to, where that matters.
+    pub role: Option<&'a str>,
+    /// How many instances of the request are there, running or about to.
+    pub instances: u32,
+}
+
+impl<'a> Candidate<'a> {
+    /// An agent with this left, for whatever role, with no instance yet.
+    #[must_use]
+    pub fn new(available: &'a Resources) -> Self {
+        Self { available, role: None, instances: 0 }
+    }
+
+    /// The same, offered to a role: what is reserved to others is not used.
+    #[must_use]
+    pub fn offered_to(self, role: &'a str) -> Self {
+        Self { role: Some(role), ..self }
+    }
+
+    /// The same with so many instances of the request there.
+    #[must_use]
+    pub fn with_instances(self, instances: u32) -> Self {
+        Self { instances, ..self }
+    }
+}
+
+/// That an instance fits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Fit {
+    /// How many instances would fit together, at least 1, whatever number is wanted.
+    pub instances: u32,
+}
+
+/// Whether one instance of a request fits on an agent.
+///
+/// ```
+/// use divvy::allocator::{TaskRequest, feasible};
+/// use divvy::types::Resources;
+///
+/// let left = Resources::cpus_mem(2.5, 4096.0);
+/// let agent = feasible::Candidate::new(&left);
+/// let fit = feasible::fits(&agent, &TaskRequest::command("small", "true").cpus(1.0).mem_mib(64));
+/// assert_eq!(fit.map(|fit| fit.instances), Ok(2));
+/// let no = feasible::fits(&agent, &TaskRequest::command("big", "true").cpus(4.0).mem_mib(64)).unwrap_err();
+/// assert_eq!(no.to_string(), "cpus: asked 4, 2.5 left");
+/// ```
+///
+/// # Errors
+///
+/// The first rule that failed, with its margin.
+pub fn fits(candidate: &Candidate<'_>, request: &TaskRequest) -> Result<Fit, Reason> {
+    let names = Names::of([request]);
+    let room = match candidate.role {
+        Some(role) => Room::new(&candidate.available.allocatable_to(role), &names),
+        None => Room::new(candidate.available, &names),
+    };
+    check(&room, candidate.role, candidate.instances, &Want::new(request, &names), &names)
+}
+
+/// The rules in their order, on prepared numbers.
+pub(super) fn check(
+    room: &Room,
+    role: Option<&str>,
+    instances: u32,
+    want: &Want<'_>,
+    names: &Names,
+) -> Result<Fit, Reason> {
+    if let (Some(offered), Some(asked)) = (role, want.role)
+        && offered != asked
+    {
+        return Err(Reason::Role { offered: offered.into(), asked: asked.into() });
+    }
+    let below_limit = want.max_per_agent.map_or(u32::MAX, |limit| limit.saturating_sub(instances));
+    if let (0, Some(limit)) = (below_limit, want.max_per_agent) {
+        return Err(Reason::AgentLimit { limit });
+    }
+    let by_room = room.check(want).map_err(|shortfall| shortfall.reason(want, names))?;
+    Ok(Fit { instances: by_room.min(below_limit) })
+}
+
+/// What keeps exactly these resources from being taken out of the available ones; `None` when they are all there.
+///
+/// ```
+/// use divvy::allocator::feasible::shortage;
+/// use divvy::types::Resources;
+///
+/// let left: Resources = "cpus:2;mem:512;ports:[31000-31009]".parse()?;
+/// assert!(shortage(&left, &"cpus:2;ports:[31009-31009]".parse()?).is_none());
+/// let reason = shortage(&left, &"cpus:1;ports:[31005-31010]".parse()?).expect("31010 is not there");
+/// assert_eq!(reason.to_string(), "port 31010 is not free");
+/// # Ok::<(), divvy::types::ResourceError>(())
+/// ```
+#[must_use]
+pub fn shortage(available: &Resources, wanted: &Resources) -> Option<Reason> {
+    if available.contains(wanted) {
+        return None;
+    }
+    scalar_shortage(available, wanted)
+        .or_else(|| port_shortage(available, wanted))
+        .or_else(|| kind_shortage(available, wanted))
+}
+
+fn scalar_shortage(available: &Resources, wanted: &Resources) -> Option<Reason> {
+    let sums = wanted.quantities();
+    let in_order = wanted.iter().filter_map(|item| sums.iter().find(|(name, _)| **name == *item.name()));
+    let short = |&(ref name, asked): &(Arc<str>, _)| {
+        let left = available.scalar(name);
+        (asked > left).then(|| Reason::Scalar { name: name.clone(), asked, left })
+    };
+    in_order.into_iter().find_map(short)
+}
+
+fn port_shortage(available: &Resources, wanted: &Resources) -> Option<Reason> {
+    let mut missing = wanted.ports();
+    missing -= &available.ports();
+    missing.first().map(|port| Reason::Port { port })
+}
+
+fn kind_shortage(available: &Resources, wanted: &Resources) -> Option<Reason> {
+    let alone = |item: &Resource| Resources::from_iter([item.clone()]);
+    let missing = wanted.iter().find(|item| !available.contains(&alone(item)));
+    // Each item may be there alone and still not all together: then any item shows the kind.
+    let item = missing.or_else(|| wanted.iter().next())?;
+    let left = available.filter(|other| other.name() == item.name());
+    let left = if left.is_empty() { format!("no {}", item.name()) } else { left.to_string() };
+    Some(Reason::Kind { asked: alone(item).to_string().into(), left: left.into() })
+}

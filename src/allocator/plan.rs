@@ -1,0 +1,199 @@
+//! What placing answers: launches by agent, offers to decline, and what did not fit with the reasons.
+//!
+//! A plan is small however many tasks it places: equal instances on one agent are one entry, and
+//! [`Launch::tasks`] writes the messages when they are sent.
+
+mod stock;
+mod unplaced;
+
+use std::fmt;
+use std::sync::Arc;
+
+use self::stock::Stock;
+pub use self::unplaced::{Unblock, Unplaced};
+use super::pools::Pool;
+use super::reason::Host;
+use super::request::TaskRequest;
+use crate::proto::v1::{self, environment};
+use crate::types::{Milli, Resources};
+
+/// The result of [`place`](super::place()).
+#[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
+pub struct Plan {
+    /// What to launch, one entry for each agent and role used.
+    pub launches: Vec<Launch>,
+    /// The offers to decline: nothing is launched on them.
+    pub unused: Vec<v1::OfferId>,
+    /// What was not placed, in the order of the requests.
+    pub unplaced: Vec<Unplaced>,
+}
+
+/// Tasks for one agent, to be launched by one ACCEPT of all the offers named.
+#[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
+pub struct Launch {
+    /// The agent and its host name.
+    pub host: Arc<Host>,
+    /// The offers, all of this agent and one role.
+    pub offer_ids: Vec<v1::OfferId>,
+    role: Option<Arc<str>>,
+    refinement: bool,
+    resources: Resources,
+    batches: Vec<Batch>,
+}
+
+/// One placed instance.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Placed<'a> {
+    /// The request's name.
+    pub task: &'a str,
+    /// Which instance of the request, counted from 0 within the plan.
+    pub instance: u32,
+    /// Its ports: the fixed ones first, in the order of the variables `PORT0`, `PORT1`, ...
+    pub ports: &'a [u64],
+}
+
+/// Equal instances on one agent.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Batch {
+    pub(super) task: Arc<Task>,
+    /// The number of the first instance; the others follow.
+    pub(super) first: u32,
+    pub(super) instances: u32,
+    /// The ports of all instances, `width` for each.
+    pub(super) ports: Vec<u64>,
+    pub(super) width: usize,
+}
+
+/// What the tasks of a request have in common.
+#[derive(Debug, PartialEq)]
+pub(super) struct Task {
+    name: String,
+    command: v1::CommandInfo,
+    labels: Vec<v1::Label>,
+    scalars: Vec<(String, Milli)>,
+    fixed_ports: usize,
+}
+
+impl Plan {
+    /// How many instances are placed.
+    #[must_use]
+    pub fn placed(&self) -> u32 {
+        self.launches.iter().map(Launch::count).fold(0, u32::saturating_add)
+    }
+
+    /// Whether everything that was asked for is placed.
+    #[must_use]
+    pub fn is_complete(&self) -> bool {
+        self.unplaced.is_empty()
+    }
+
+    pub(super) fn without_launches(self) -> Self {
+        let launched = self.launches.into_iter().flat_map(|launch| launch.offer_ids);
+        Self { launches: Vec::new(), unused: launched.chain(self.unused).collect(), unplaced: self.unplaced }
+    }
+}
+
+/// "3 placed on 2 agents", then a line for each request that is not placed in full.
+impl fmt::Display for Plan {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let agents = self.launches.len();
+        write!(f, "{} placed on {agents} {}", self.placed(), if agents == 1 { "agent" } else { "agents" })?;
+        for unplaced in &self.unplaced {
+            write!(f, "\n{}: {unplaced}", unplaced.task)?;
+        }
+        Ok(())
+    }
+}
+
+impl Launch {
+    pub(super) fn new(pool: Pool, batches: Vec<Batch>) -> Self {
+        let Pool { host, role, refinement, offer_ids, resources, .. } = pool;
+        Self { host, offer_ids, role, refinement, resources, batches }
+    }
+
+    /// The agent.
+    #[must_use]
+    pub fn agent_id(&self) -> &v1::AgentId {
+        &self.host.agent_id
+    }
+
+    /// How many tasks there are.
+    #[must_use]
+    pub fn count(&self) -> u32 {
+        self.batches.iter().map(|batch| batch.instances).fold(0, u32::saturating_add)
+    }
+
+    /// The instances in the order of [`tasks`](Self::tasks).
+    pub fn instances(&self) -> impl Iterator<Item = Placed<'_>> {
+        self.batches.iter().flat_map(Batch::placed).map(|(task, instance, ports)| Placed {
+            task: &task.name,
+            instance,
+            ports,
+        })
+    }
+
+    /// The tasks, complete but for their ids: those are the caller's to choose.
+    ///
+    /// Resources reserved for the role are taken before unreserved ones, and all are marked as allocated to the role that
+    /// the offers were made to.
+    #[must_use]
+    pub fn tasks(&self) -> Vec<v1::TaskInfo> {
+        let mut stock = Stock::new(&self.resources);
+        let instances = self.batches.iter().flat_map(Batch::placed);
+        instances.map(|(task, _, ports)| self.task_info(task, &stock.take(&task.scalars, ports), ports)).collect()
+    }
+
+    fn task_info(&self, task: &Task, resources: &Resources, ports: &[u64]) -> v1::TaskInfo {
+        let mut command = task.command.clone();
+        add_ports(&mut command, ports, task.fixed_ports);
+        v1::TaskInfo {
+            name: task.name.clone(),
+            agent_id: self.host.agent_id.clone(),
+            resources: resources.to_proto_as(self.role.as_deref(), self.refinement),
+            command: Some(Box::new(command)),
+            labels: (!task.labels.is_empty()).then(|| v1::Labels { labels: task.labels.clone() }),
+            ..Default::default()
+        }
+    }
+}
+
+impl Batch {
+    fn placed(&self) -> impl Iterator<Item = (&Task, u32, &[u64])> {
+        (0..self.instances).zip(0_usize..).map(|(instance, at)| {
+            let ports = &self.ports[at * self.width..(at + 1) * self.width];
+            (&*self.task, self.first + instance, ports)
+        })
+    }
+}
+
+impl Task {
+    pub(super) fn new(request: &TaskRequest) -> Self {
+        let wanted = request.scalars.iter().filter(|&(_, &amount)| amount > Milli::ZERO);
+        Self {
+            name: request.name.clone(),
+            command: request.command.clone(),
+            labels: request.labels.clone(),
+            scalars: wanted.map(|(name, &amount)| (name.clone(), amount)).collect(),
+            fixed_ports: request.fixed_ports.len(),
+        }
+    }
+}
+
+/// Tells a command its ports: `PORT` and `PORT0`, `PORT1`, ... in their order, `PORT_8080` for a fixed one, `PORTS` all of
+/// them. Variables that the author has set stay as they are.
+fn add_ports(command: &mut v1::CommandInfo, ports: &[u64], fixed: usize) {
+    let Some(first) = ports.first() else { return };
+    let all = ports.iter().map(u64::to_string).collect::<Vec<_>>().join(",");
+    let numbered = ports.iter().enumerate().map(|(index, port)| (format!("PORT{index}"), port.to_string()));
+    let named = ports[..fixed].iter().map(|port| (format!("PORT_{port}"), port.to_string()));
+    let whole = [("PORT".to_owned(), first.to_string()), ("PORTS".to_owned(), all)];
+    let variables = &mut command.environment.get_or_insert_default().variables;
+    for (name, value) in numbered.chain(named).chain(whole) {
+        if variables.iter().all(|variable| variable.name != name) {
+            variables.push(environment::Variable { name, value: Some(value), ..Default::default() });
+        }
+    }
+}

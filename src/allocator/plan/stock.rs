@@ -1,0 +1,73 @@
+//! The items of a pool, handed out task by task: exact kinds instead of the sums that placing decided on.
+
+use std::cmp::Reverse;
+
+use crate::allocator::feasible::is_plain;
+use crate::types::{Amount, KindRef, Milli, Ranges, Resource, Resources};
+
+/// What is left of a pool's plain items, the ones to be taken first in front: the deeper the role that an item is reserved for,
+/// the fewer others could use it.
+pub(super) struct Stock {
+    scalars: Vec<(KindRef, Milli)>,
+    ports: Vec<(KindRef, Ranges)>,
+}
+
+impl Stock {
+    pub(super) fn new(resources: &Resources) -> Self {
+        let mut stock = Self { scalars: Vec::new(), ports: Vec::new() };
+        for item in resources.iter().filter(|item| is_plain(item.kind())) {
+            match item.amount() {
+                Amount::Scalar(amount) => stock.scalars.push((item.kind().clone(), *amount)),
+                Amount::Ranges(ranges) if item.name() == "ports" => {
+                    stock.ports.push((item.kind().clone(), ranges.clone()));
+                }
+                Amount::Ranges(_) | Amount::Set(_) => {}
+            }
+        }
+        stock.scalars.sort_by_key(|(kind, _)| Reverse(depth(kind)));
+        stock.ports.sort_by_key(|(kind, _)| Reverse(depth(kind)));
+        stock
+    }
+
+    /// Takes one task's resources, which placing has found to be there.
+    pub(super) fn take(&mut self, scalars: &[(String, Milli)], ports: &[u64]) -> Resources {
+        let mut taken = Resources::new();
+        for (name, amount) in scalars {
+            self.take_scalar(name, *amount, &mut taken);
+        }
+        if !ports.is_empty() {
+            self.take_ports(ports.iter().map(|&port| port..=port).collect(), &mut taken);
+        }
+        taken
+    }
+
+    fn take_scalar(&mut self, name: &str, amount: Milli, taken: &mut Resources) {
+        let mut missing = amount;
+        for (kind, left) in self.scalars.iter_mut().filter(|(kind, _)| **kind.name() == *name) {
+            let piece = missing.min(*left);
+            if piece > Milli::ZERO {
+                taken.add(&Resource::new(kind.clone(), Amount::Scalar(piece)));
+                *left -= piece;
+                missing -= piece;
+            }
+        }
+        debug_assert!(missing.is_zero(), "the sum of the items was large enough");
+    }
+
+    fn take_ports(&mut self, mut missing: Ranges, taken: &mut Resources) {
+        for (kind, left) in &mut self.ports {
+            let piece = left.intersection(&missing);
+            if !piece.is_empty() {
+                missing -= &piece;
+                *left -= &piece;
+                taken.add(&Resource::new(kind.clone(), Amount::Ranges(piece)));
+            }
+        }
+        debug_assert!(missing.is_empty(), "the ports were among the items");
+    }
+}
+
+/// The length of the path of the role it is reserved for; all such roles lie on one line, so this orders them.
+fn depth(kind: &KindRef) -> usize {
+    kind.reservation().map_or(0, |reservation| reservation.role.len())
+}

@@ -1,0 +1,99 @@
+//! Offers as placing sees them: fragments of one agent and role merged, and what cannot be used set apart.
+//!
+//! Merged offers are accepted together, as the protocol demands of one ACCEPT: one agent, one role.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use super::feasible::{Names, Room};
+use super::reason::{AgentReason, Host, Reason};
+use crate::proto::v1;
+use crate::types::Resources;
+
+/// All that one agent offers to one role.
+#[derive(Debug)]
+pub(super) struct Pool {
+    pub(super) host: Arc<Host>,
+    /// Which agent, counted from 0 in the order of the offers: pools of several roles share it.
+    pub(super) agent: usize,
+    pub(super) role: Option<Arc<str>>,
+    /// Whether resources are written with reservation stacks.
+    pub(super) refinement: bool,
+    pub(super) offer_ids: Vec<v1::OfferId>,
+    pub(super) resources: Resources,
+    /// What is left of the resources while placing.
+    pub(super) room: Room,
+}
+
+/// Every offer, in a pool or set apart. Pools stand in the order of their first offers.
+#[derive(Debug)]
+pub(super) struct Pools {
+    pub(super) all: Vec<Pool>,
+    pub(super) agents: usize,
+    pub(super) unusable: Vec<(v1::OfferId, AgentReason)>,
+}
+
+impl Pools {
+    /// An offer that appears twice counts once.
+    pub(super) fn gather(offers: &[v1::Offer], names: &Names) -> Self {
+        let mut gathered = Gathering::default();
+        let mut seen = BTreeSet::new();
+        for offer in offers.iter().filter(|offer| seen.insert(&offer.id)) {
+            gathered.add(offer);
+        }
+        let Gathering { mut pools, agents, unusable, .. } = gathered;
+        for pool in &mut pools {
+            pool.room = Room::new(&pool.resources, names);
+        }
+        Self { all: pools, agents: agents.len(), unusable }
+    }
+}
+
+#[derive(Default)]
+struct Gathering<'a> {
+    pools: Vec<Pool>,
+    agents: BTreeMap<&'a v1::AgentId, (usize, Arc<Host>)>,
+    by_key: BTreeMap<(usize, Option<&'a str>), usize>,
+    unusable: Vec<(v1::OfferId, AgentReason)>,
+}
+
+impl<'a> Gathering<'a> {
+    fn add(&mut self, offer: &'a v1::Offer) {
+        let next = self.agents.len();
+        let host = || Arc::new(Host { agent_id: offer.agent_id.clone(), hostname: offer.hostname.clone() });
+        let (agent, host) = self.agents.entry(&offer.agent_id).or_insert_with(|| (next, host())).clone();
+        match Resources::from_proto(&offer.resources) {
+            Ok(resources) => self.merge(offer, agent, host, &resources),
+            Err(error) => {
+                let problem = format!("resources{error}").into();
+                self.unusable.push((offer.id.clone(), AgentReason::new(host, Reason::Offer { problem })));
+            }
+        }
+    }
+
+    fn merge(&mut self, offer: &'a v1::Offer, agent: usize, host: Arc<Host>, resources: &Resources) {
+        let role = offer.allocation_info.as_ref().and_then(|info| info.role.as_deref());
+        let index = *self.by_key.entry((agent, role)).or_insert_with(|| {
+            self.pools.push(Pool {
+                host,
+                agent,
+                role: role.map(Arc::from),
+                refinement: true,
+                offer_ids: Vec::new(),
+                resources: Resources::new(),
+                room: Room::default(),
+            });
+            self.pools.len() - 1
+        });
+        let pool = &mut self.pools[index];
+        pool.refinement &= has_stacks(&offer.resources);
+        pool.offer_ids.push(offer.id.clone());
+        pool.resources += resources;
+    }
+}
+
+/// Whether the list is in the format of reservation stacks: then no item has the old field of the role.
+#[expect(deprecated, reason = "the old field tells the format")]
+fn has_stacks(resources: &[v1::Resource]) -> bool {
+    resources.iter().all(|resource| resource.role.is_none())
+}

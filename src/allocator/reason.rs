@@ -1,0 +1,169 @@
+//! Why something does not fit, as data: the first rule that failed and by how much.
+//!
+//! [`Reason`] is what programs match on, its text what people read. The rules are asked in one order everywhere: offer,
+//! role, limit per agent, scalars (cpus, mem, disk, gpus, others by name), fixed ports, number of ports, kinds.
+
+use std::fmt;
+use std::sync::Arc;
+
+use crate::proto::v1;
+use crate::types::Milli;
+
+/// The first rule by which one instance does not fit.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Reason {
+    /// The offer makes no sense.
+    Offer {
+        /// What is wrong with it, with the field.
+        problem: Arc<str>,
+    },
+    /// It was offered to another role than the task wants to run under.
+    Role {
+        /// Whose offer it is.
+        offered: Arc<str>,
+        /// The role asked for.
+        asked: Arc<str>,
+    },
+    /// As many instances as allowed are on the agent.
+    AgentLimit {
+        /// How many are allowed.
+        limit: u32,
+    },
+    /// Too little of a scalar resource.
+    Scalar {
+        /// Which resource.
+        name: Arc<str>,
+        /// What one instance needs.
+        asked: Milli,
+        /// What is left.
+        left: Milli,
+    },
+    /// A port asked for by number is taken, or not offered.
+    Port {
+        /// The port.
+        port: u64,
+    },
+    /// Too few ports.
+    Ports {
+        /// How many one instance needs besides the fixed ones.
+        asked: u64,
+        /// How many are left.
+        left: u64,
+    },
+    /// There is enough of the name, but not of that kind: reserved otherwise, another volume, a taken item of a set.
+    Kind {
+        /// The item asked for, in text form.
+        asked: Arc<str>,
+        /// What is left of that name, in text form.
+        left: Arc<str>,
+    },
+}
+
+impl Reason {
+    /// The rule's short name: the resource's for scalars, else `offer`, `role`, `max_per_agent`, `port`, `ports`, `kind`.
+    #[must_use]
+    pub fn rule(&self) -> &str {
+        match self {
+            Self::Offer { .. } => "offer",
+            Self::Role { .. } => "role",
+            Self::AgentLimit { .. } => "max_per_agent",
+            Self::Scalar { name, .. } => name,
+            Self::Port { .. } => "port",
+            Self::Ports { .. } => "ports",
+            Self::Kind { .. } => "kind",
+        }
+    }
+
+    /// How much more one instance would need, where that is a number.
+    #[must_use]
+    pub fn margin(&self) -> Option<Milli> {
+        match *self {
+            Self::Scalar { asked, left, .. } => Some(asked - left),
+            Self::Ports { asked, left } => Some(count(asked) - count(left)),
+            Self::Offer { .. }
+            | Self::Role { .. }
+            | Self::AgentLimit { .. }
+            | Self::Port { .. }
+            | Self::Kind { .. } => None,
+        }
+    }
+
+    /// How much is left of what there is too little of, where that is a number.
+    #[must_use]
+    pub fn left(&self) -> Option<Milli> {
+        match *self {
+            Self::Scalar { left, .. } => Some(left),
+            Self::Ports { left, .. } => Some(count(left)),
+            Self::Offer { .. }
+            | Self::Role { .. }
+            | Self::AgentLimit { .. }
+            | Self::Port { .. }
+            | Self::Kind { .. } => None,
+        }
+    }
+}
+
+impl fmt::Display for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Offer { problem } => write!(f, "the offer cannot be used: {problem}"),
+            Self::Role { offered, asked } => write!(f, "offered to role {offered}, asked for {asked}"),
+            Self::AgentLimit { limit } => write!(f, "at its limit of {limit} on this agent"),
+            Self::Scalar { name, asked, left } => write!(f, "{name}: asked {asked}, {left} left"),
+            Self::Port { port } => write!(f, "port {port} is not free"),
+            Self::Ports { asked, left } => write!(f, "ports: asked {asked}, {left} left"),
+            Self::Kind { asked, left } => write!(f, "asked {asked}, left {left}"),
+        }
+    }
+}
+
+/// An agent as offers name it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Host {
+    /// The agent.
+    pub agent_id: v1::AgentId,
+    /// Its host's name.
+    pub hostname: String,
+}
+
+/// Why one instance does not fit on one agent.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AgentReason {
+    host: Arc<Host>,
+    reason: Reason,
+}
+
+impl AgentReason {
+    pub(super) fn new(host: Arc<Host>, reason: Reason) -> Self {
+        Self { host, reason }
+    }
+
+    /// The agent.
+    #[must_use]
+    pub fn agent_id(&self) -> &v1::AgentId {
+        &self.host.agent_id
+    }
+
+    /// The agent's host name.
+    #[must_use]
+    pub fn hostname(&self) -> &str {
+        &self.host.hostname
+    }
+
+    /// The first rule that failed; its text is `reason().to_string()`.
+    #[must_use]
+    pub fn reason(&self) -> &Reason {
+        &self.reason
+    }
+}
+
+impl fmt::Display for AgentReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.hostname(), self.reason)
+    }
+}
+
+fn count(ports: u64) -> Milli {
+    Milli::from_units(i64::try_from(ports).unwrap_or(i64::MAX))
+}

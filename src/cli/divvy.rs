@@ -1,0 +1,96 @@
+//! `divvy`: its commands and which of them does what.
+
+use std::{future::Future, process::ExitCode};
+
+use clap::{Args, Parser, Subcommand};
+
+use super::{
+    Failure, Program, agents, frameworks, local, logging,
+    operator::Operator,
+    run,
+    settings::{ClientArgs, ClientSettings},
+    table, tasks,
+};
+use crate::transport::clock::Clock;
+
+/// Use a cluster from the shell.
+#[derive(Debug, Parser)]
+#[command(name = "divvy", version, about, arg_required_else_help = true)]
+pub struct Divvy {
+    #[command(flatten)]
+    client: ClientArgs,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Start a master and agents in this process, until Ctrl-C
+    Local(local::LocalArgs),
+    /// Run a command on the cluster, show its output, and end with its exit code
+    Run(run::RunArgs),
+    /// List the agents
+    Agents(ListArgs),
+    /// List the tasks that have not ended
+    #[command(visible_alias = "ps")]
+    Tasks(ListAllArgs),
+    /// List the frameworks that have not ended
+    Frameworks(ListAllArgs),
+}
+
+#[derive(Args, Debug)]
+struct ListArgs {
+    /// Print a JSON array instead of a table
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Args, Debug)]
+struct ListAllArgs {
+    #[command(flatten)]
+    list: ListArgs,
+    /// Those that have ended as well, as far as the master remembers them
+    #[arg(long, short)]
+    all: bool,
+}
+
+impl Program for Divvy {
+    const NAME: &'static str = "divvy";
+
+    fn run(self) -> Result<ExitCode, Failure> {
+        let settings = self.client.resolve()?;
+        let fallback = if matches!(self.command, Command::Local(_)) { "info" } else { "warn" };
+        logging::start(settings.log.as_deref(), fallback, settings.log_format)?;
+        match self.command {
+            Command::Local(args) => block_on(local::serve(args)),
+            Command::Run(args) => block_on(run::run(args, settings.master)),
+            Command::Agents(args) => block_on(list_agents(settings, args)),
+            Command::Tasks(args) => block_on(list_tasks(settings, args)),
+            Command::Frameworks(args) => block_on(list_frameworks(settings, args)),
+        }
+    }
+}
+
+async fn list_agents(settings: ClientSettings, args: ListArgs) -> Result<ExitCode, Failure> {
+    let answer = Operator::connect(&settings.master).await?.agents().await?;
+    table::print(&agents::rows(answer), args.json)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn list_tasks(settings: ClientSettings, args: ListAllArgs) -> Result<ExitCode, Failure> {
+    let mut operator = Operator::connect(&settings.master).await?;
+    let (tasks, agents) = (operator.tasks().await?, operator.agents().await?);
+    let rows = tasks::rows(tasks, &agents, args.all, Clock::system().now().wall_secs());
+    table::print(&rows, args.list.json)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn list_frameworks(settings: ClientSettings, args: ListAllArgs) -> Result<ExitCode, Failure> {
+    let answer = Operator::connect(&settings.master).await?.frameworks().await?;
+    table::print(&frameworks::rows(answer, args.all), args.list.json)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn block_on(work: impl Future<Output = Result<ExitCode, Failure>>) -> Result<ExitCode, Failure> {
+    super::runtime()?.block_on(work)
+}

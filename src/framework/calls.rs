@@ -1,0 +1,183 @@
+//! The calls that a framework makes of the master.
+//!
+//! A call validates, queues and returns its number; it never waits for the master. Only a queue that is full, because
+//! the socket takes nothing, makes it wait, and then for the socket. What became of a call comes as a status, or as a
+//! refusal with its number.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+
+use super::{
+    core::Request,
+    driver::SchedulerDriver,
+    error::{DriverError, Result},
+};
+use crate::{
+    allocator::Plan,
+    proto::v1::{
+        self, AgentId, ExecutorId, Filters, KillPolicy, OfferId, TaskId, TaskInfo, TaskStatus, offer::Operation,
+    },
+    types::validate::Invalid,
+};
+
+/// Offers that a plan leaves over are refused for this long unless told otherwise.
+const REFUSE: Duration = Duration::from_secs(5);
+
+/// The number of a call, by which a refusal names it.
+pub type CallSeq = u64;
+
+impl SchedulerDriver {
+    /// Launches tasks on offers of one agent; what they leave of the offers is refused as `filters` say.
+    ///
+    /// A task that names no agent gets that of the offers. A task that cannot be launched is answered by a status.
+    ///
+    /// # Errors
+    /// A task that no master would take, or a driver that has ended.
+    pub async fn launch_tasks(
+        &self,
+        offer_ids: &[OfferId],
+        tasks: Vec<TaskInfo>,
+        filters: Option<Filters>,
+    ) -> Result<CallSeq, DriverError> {
+        let launch = v1::offer::operation::Launch { task_infos: tasks };
+        let kind = Some(v1::offer::operation::Type::Launch as i32);
+        let operation = Operation { r#type: kind, launch: Some(launch), ..Operation::default() };
+        self.accept_offers(offer_ids, vec![operation], filters).await
+    }
+
+    /// Carries out operations on offers of one agent, in their order; with none it declines them.
+    ///
+    /// # Errors
+    /// An operation that no master would take, or a driver that has ended.
+    pub async fn accept_offers(
+        &self,
+        offer_ids: &[OfferId],
+        operations: Vec<Operation>,
+        filters: Option<Filters>,
+    ) -> Result<CallSeq, DriverError> {
+        self.call(Request::Accept { offer_ids: offer_ids.to_vec(), operations, filters }).await
+    }
+
+    /// Refuses an offer; without `filters` for 5 s.
+    ///
+    /// # Errors
+    /// A driver that has ended.
+    pub async fn decline_offer(&self, offer_id: &OfferId, filters: Option<Filters>) -> Result<CallSeq, DriverError> {
+        self.call(Request::Decline { offer_ids: vec![offer_id.clone()], filters }).await
+    }
+
+    /// Kills a task. Without a master the call waits for one.
+    ///
+    /// # Errors
+    /// An empty id, or a driver that has ended.
+    pub async fn kill_task(&self, task_id: &TaskId) -> Result<CallSeq, DriverError> {
+        self.call(Request::Kill { task_id: task_id.clone(), policy: None }).await
+    }
+
+    /// Kills a task by this policy instead of its own.
+    ///
+    /// # Errors
+    /// An empty id, or a driver that has ended.
+    pub async fn kill_task_with(&self, task_id: &TaskId, policy: KillPolicy) -> Result<CallSeq, DriverError> {
+        self.call(Request::Kill { task_id: task_id.clone(), policy: Some(policy) }).await
+    }
+
+    /// Asks for the state of tasks, with their agents where known; with no tasks, of all that the master knows. The
+    /// answers are status updates. The driver does this by itself after every registration and now and then.
+    ///
+    /// # Errors
+    /// An empty id, or a driver that has ended.
+    pub async fn reconcile_tasks(
+        &self,
+        tasks: impl IntoIterator<Item = (TaskId, Option<AgentId>)>,
+    ) -> Result<CallSeq, DriverError> {
+        self.call(Request::Reconcile { tasks: tasks.into_iter().collect() }).await
+    }
+
+    /// Tells the master what the framework would use; told again after every registration.
+    ///
+    /// # Errors
+    /// Resources that make no sense, or a driver that has ended.
+    pub async fn request_resources(&self, requests: Vec<v1::Request>) -> Result<CallSeq, DriverError> {
+        self.call(Request::RequestResources { requests }).await
+    }
+
+    /// Wants offers again for these roles, all if none is named, and takes every refusal back.
+    ///
+    /// # Errors
+    /// A driver that has ended.
+    pub async fn revive_offers(&self, roles: &[&str]) -> Result<CallSeq, DriverError> {
+        self.call(Request::Revive { roles: owned(roles) }).await
+    }
+
+    /// Wants no offers for these roles, all if none is named, until they are revived.
+    ///
+    /// # Errors
+    /// A driver that has ended.
+    pub async fn suppress_offers(&self, roles: &[&str]) -> Result<CallSeq, DriverError> {
+        self.call(Request::Suppress { roles: owned(roles) }).await
+    }
+
+    /// Sends bytes to an executor. They may get lost; without a master the call is refused.
+    ///
+    /// # Errors
+    /// An empty id, too many bytes, or a driver that has ended.
+    pub async fn send_framework_message(
+        &self,
+        agent_id: &AgentId,
+        executor_id: &ExecutorId,
+        data: impl Into<Bytes>,
+    ) -> Result<CallSeq, DriverError> {
+        let (agent_id, executor_id) = (agent_id.clone(), executor_id.clone());
+        self.call(Request::Message { agent_id, executor_id, data: data.into() }).await
+    }
+
+    /// Acknowledges a status, for drivers built with
+    /// [`explicit_acknowledgements`](DriverBuilder::explicit_acknowledgements). A status without a uuid needs none.
+    ///
+    /// # Errors
+    /// A driver that acknowledges by itself, or one that has ended.
+    pub async fn acknowledge(&self, status: &TaskStatus) -> Result<CallSeq, DriverError> {
+        if !self.is_explicit() {
+            let text = "this driver acknowledges by itself; build it with explicit_acknowledgements() to do it by hand";
+            return Err(Invalid::new("acknowledge", text).into());
+        }
+        let (Some(uuid), Some(agent_id)) = (status.uuid.clone(), status.agent_id.clone()) else { return Ok(0) };
+        self.call(Request::Acknowledge { task_id: status.task_id.clone(), agent_id, uuid }).await
+    }
+
+    /// Carries a plan out: launches on the offers it uses, declines the others for 5 s.
+    ///
+    /// The tasks get ids of the form `name.instance.attempt` that are never used again.
+    ///
+    /// # Errors
+    /// A task that no master would take, or a driver that has ended.
+    pub async fn apply(&self, plan: Plan) -> Result<()> {
+        self.apply_refusing(plan, REFUSE).await
+    }
+
+    /// Carries a plan out and refuses what it leaves over for this long. A long time suits a framework with nothing left
+    /// to launch, which then calls [`revive_offers`](Self::revive_offers) when it has.
+    ///
+    /// # Errors
+    /// A task that no master would take, or a driver that has ended.
+    pub async fn apply_refusing(&self, plan: Plan, refuse: Duration) -> Result<()> {
+        let filters = Filters::refuse_for(refuse);
+        for launch in &plan.launches {
+            let mut tasks = launch.tasks();
+            for (task, placed) in tasks.iter_mut().zip(launch.instances()) {
+                task.task_id = self.mint(placed.task, placed.instance);
+            }
+            self.launch_tasks(&launch.offer_ids, tasks, Some(filters)).await?;
+        }
+        if !plan.unused.is_empty() {
+            self.call(Request::Decline { offer_ids: plan.unused, filters: Some(filters) }).await?;
+        }
+        Ok(())
+    }
+}
+
+fn owned(roles: &[&str]) -> Vec<String> {
+    roles.iter().map(|role| (*role).to_owned()).collect()
+}

@@ -1,0 +1,242 @@
+//! The driver as a state machine: what a framework calls and what a master tells go in, calls to send and callbacks to
+//! run come out.
+//!
+//! It owns no socket, clock or task. The shell feeds it [`Input`]s with the time they happened at, carries out the
+//! [`Effect`]s in the order given, and sends [`Input::Tick`] when [`Driver::deadline`] has passed. Rule: a status is
+//! acknowledged when the callback that got it returned `Ok`, never before; an offer that reached the driver is answered
+//! or given back, whatever the callbacks do.
+
+mod calls;
+mod deliveries;
+mod input;
+mod link;
+mod offers;
+mod queued;
+mod reconcile;
+mod session;
+mod statuses;
+mod stop;
+mod tasks;
+#[cfg(test)]
+mod tests;
+mod wire;
+
+use std::time::Duration;
+
+use rand::rngs::StdRng;
+
+pub(crate) use self::{
+    deliveries::BATCH,
+    input::{Effect, Finished, Input, Outcome, Request, Stop},
+};
+use self::{
+    deliveries::Deliveries, link::Link, offers::Offers, queued::Queued, reconcile::Reconciliation, statuses::Again,
+    stop::Stopping, tasks::Tasks,
+};
+use super::event::SchedulerEvent;
+use crate::{
+    proto::v1::{FrameworkId, FrameworkInfo, framework_info::capability},
+    types::Now,
+};
+
+/// Versions of the stream that this driver speaks.
+pub(crate) const VERSION: u32 = 1;
+
+/// Full checks of the invariants are this many inputs apart.
+const CHECK_EVERY: u64 = 1000;
+
+/// What a driver is told once.
+#[derive(Clone, Debug)]
+pub(crate) struct Options {
+    pub(crate) framework: FrameworkInfo,
+    /// `host:port` each; at least one.
+    pub(crate) masters: Vec<String>,
+    /// Roles that want no offers at first.
+    pub(crate) suppressed_roles: Vec<String>,
+    /// The user acknowledges, not the driver.
+    pub(crate) explicit: bool,
+    /// How long offers may go unanswered.
+    pub(crate) hold: Duration,
+    /// About how often all tasks are reconciled.
+    pub(crate) reconcile_every: Duration,
+}
+
+/// The state of one driver.
+#[derive(Debug)]
+pub(crate) struct Driver {
+    options: Options,
+    rng: StdRng,
+    phase: Phase,
+    /// The master has told the framework its id, in this driver's life or before.
+    framework_id: Option<FrameworkId>,
+    registered: bool,
+    stopping: Option<Stopping>,
+    link: Link,
+    offers: Offers,
+    tasks: Tasks,
+    queued: Queued,
+    reconciliation: Reconciliation,
+    again: Again,
+    deliveries: Deliveries,
+    repeats: u64,
+    inputs: u64,
+}
+
+/// Where the driver stands with the master.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Phase {
+    /// Not started.
+    Disconnected,
+    /// A connection was asked for; later inputs of other sessions do not count.
+    Connecting,
+    /// SUBSCRIBE was sent; without an answer the connection is given up at `due_ns`.
+    Subscribing { due_ns: u64 },
+    /// Without a word from the master the connection is given up at `due_ns`.
+    Subscribed { due_ns: u64 },
+    /// The driver ended as it was told, or because the master said so.
+    Stopped,
+    /// The driver was aborted.
+    Aborted,
+}
+
+impl Driver {
+    /// A driver that has not begun. `rng` decides its jitter.
+    pub(crate) fn new(options: Options, rng: StdRng) -> Self {
+        let mut queued = Queued::default();
+        queued.suppress(&options.suppressed_roles);
+        Self {
+            phase: Phase::Disconnected,
+            framework_id: options.framework.id.clone().filter(|id| !id.value.is_empty()),
+            registered: false,
+            stopping: None,
+            link: Link::new(options.masters.clone()),
+            offers: Offers::new(options.hold),
+            tasks: Tasks::default(),
+            queued,
+            reconciliation: Reconciliation::default(),
+            again: Again::default(),
+            deliveries: Deliveries::default(),
+            repeats: 0,
+            inputs: 0,
+            options,
+            rng,
+        }
+    }
+
+    /// Takes one input and appends what has to be done to `out`.
+    pub(crate) fn handle(&mut self, now: Now, input: Input, out: &mut Vec<Effect>) {
+        if self.ended() {
+            return;
+        }
+        match input {
+            Input::Started => self.started(out),
+            Input::Called { seq, request } => self.called(now, seq, request, out),
+            Input::Connected { session } => self.connected(now, session, out),
+            Input::Disconnected { session, reason, leader } => self.disconnected(session, reason, leader, out),
+            Input::Received { session, events } => self.received(now, session, *events, out),
+            Input::Returned { callback, outcome } => self.returned(now, callback, outcome, out),
+            Input::Tick => self.tick(now, out),
+        }
+        self.deliver(now, out);
+        self.inputs += 1;
+        if cfg!(debug_assertions) && self.inputs.is_multiple_of(CHECK_EVERY) {
+            self.check();
+        }
+    }
+
+    /// When [`Input::Tick`] is due, in monotonic nanoseconds.
+    pub(crate) fn deadline(&self) -> Option<u64> {
+        let phase = match self.phase {
+            Phase::Subscribing { due_ns } | Phase::Subscribed { due_ns } => Some(due_ns),
+            Phase::Disconnected | Phase::Connecting => None,
+            Phase::Stopped | Phase::Aborted => return None,
+        };
+        let stopping = self.stopping.as_ref().map(|stopping| stopping.due_ns);
+        let others = [self.offers.deadline_ns(), self.reconciliation.deadline_ns(), self.again.deadline_ns()];
+        others.into_iter().chain([phase, stopping]).flatten().min()
+    }
+
+    /// The framework's id, once the master has given one.
+    pub(crate) fn framework_id(&self) -> Option<&FrameworkId> {
+        self.framework_id.as_ref()
+    }
+
+    /// Tasks that are not known to have ended.
+    pub(crate) fn live_tasks(&self) -> usize {
+        self.tasks.len()
+    }
+
+    /// Statuses that the callbacks were spared because they had them.
+    pub(crate) fn repeats(&self) -> u64 {
+        self.repeats
+    }
+
+    /// Messages and refusals that were lost because no callback took them.
+    pub(crate) fn lost_events(&self) -> u64 {
+        self.deliveries.lost()
+    }
+
+    /// Asserts what holds between any two inputs.
+    pub(crate) fn check(&self) {
+        self.offers.check();
+        self.tasks.check();
+        self.deliveries.check();
+        if !self.subscribed() {
+            assert!(self.offers.is_empty(), "an offer outlived its session");
+        }
+        if self.registered {
+            assert!(self.framework_id.is_some(), "registered without an id");
+        }
+    }
+
+    fn tick(&mut self, now: Now, out: &mut Vec<Effect>) {
+        self.stop_overdue(now, out);
+        if self.ended() {
+            return;
+        }
+        match self.phase {
+            Phase::Subscribing { due_ns } if due_ns <= now.mono_ns => self.give_up("no answer to SUBSCRIBE", out),
+            Phase::Subscribed { due_ns } if due_ns <= now.mono_ns => self.give_up("no heartbeat", out),
+            Phase::Subscribed { .. } => {
+                self.return_overdue_offers(now, out);
+                self.reconcile_due(now, out);
+            }
+            Phase::Disconnected | Phase::Connecting | Phase::Subscribing { .. } | Phase::Stopped | Phase::Aborted => {}
+        }
+        self.tell_again(now);
+    }
+
+    /// Hands the callbacks their next batch when they are done with the last one.
+    fn deliver(&mut self, now: Now, out: &mut Vec<Effect>) {
+        if self.ended() || self.stopping.is_some() || !self.deliveries.idle() {
+            return;
+        }
+        if !self.deliveries.is_waiting() && !self.offers.has_waiting() {
+            return;
+        }
+        for (callback, event) in self.deliveries.next_batch(now) {
+            out.push(Effect::Deliver { callback, event });
+        }
+        if self.offers.has_waiting() {
+            let offers = self.offers.hand_over();
+            let (callback, event) = self.deliveries.offers(offers);
+            out.push(Effect::Deliver { callback, event });
+        }
+    }
+
+    fn tell(&mut self, event: SchedulerEvent) {
+        self.deliveries.push(event);
+    }
+
+    fn subscribed(&self) -> bool {
+        matches!(self.phase, Phase::Subscribed { .. })
+    }
+
+    fn ended(&self) -> bool {
+        matches!(self.phase, Phase::Stopped | Phase::Aborted)
+    }
+
+    fn capable_of(&self, capability: capability::Type) -> bool {
+        self.options.framework.capabilities.iter().any(|has| has.r#type == Some(capability as i32))
+    }
+}

@@ -1,0 +1,200 @@
+//! One stream to the master: it comes about, is subscribed on, brings frames, and breaks.
+
+use std::time::Duration;
+
+use super::{
+    Driver, Phase,
+    input::{Effect, Finished},
+    link::{Sent, Unsettled},
+    wire,
+};
+use crate::{
+    framework::event::{Refusal, SchedulerEvent},
+    proto::{
+        ext,
+        v1::{
+            FrameworkInfo, MasterInfo,
+            scheduler::{Call, Event, call, event},
+        },
+    },
+    types::Now,
+};
+
+/// How long the master may take to answer SUBSCRIBE.
+const SUBSCRIBE_WAIT: Duration = Duration::from_secs(30);
+
+impl Driver {
+    pub(super) fn started(&mut self, out: &mut Vec<Effect>) {
+        if self.phase == Phase::Disconnected {
+            self.link.open(out);
+            self.phase = Phase::Connecting;
+        }
+    }
+
+    pub(super) fn connected(&mut self, now: Now, session: u64, out: &mut Vec<Effect>) {
+        if session != self.link.session() || self.phase != Phase::Connecting {
+            return;
+        }
+        self.phase = Phase::Subscribing { due_ns: now.mono_after(SUBSCRIBE_WAIT) };
+        let framework_info = FrameworkInfo { id: self.framework_id.clone(), ..self.options.framework.clone() };
+        let suppressed_roles = self.queued.suppressed.iter().cloned().collect();
+        let subscribe = call::Subscribe { framework_info, suppressed_roles, offer_constraints: None };
+        let call = Call { subscribe: Some(Box::new(subscribe)), ..wire::bare(None, call::Type::Subscribe) };
+        self.send(call, 0, Sent::Plain, out);
+    }
+
+    pub(super) fn disconnected(&mut self, session: u64, reason: String, leader: Option<String>, out: &mut Vec<Effect>) {
+        if session == self.link.session() && self.phase != Phase::Disconnected {
+            self.lost(&reason, leader, out);
+        }
+    }
+
+    pub(super) fn received(&mut self, now: Now, session: u64, frame: ext::Events, out: &mut Vec<Effect>) {
+        if session != self.link.session() || matches!(self.phase, Phase::Disconnected | Phase::Connecting) {
+            return;
+        }
+        if frame.version != 0 && frame.version != super::VERSION {
+            let text =
+                format!("the master speaks version {} of the stream, this driver {}", frame.version, super::VERSION);
+            return self.fail(text, out);
+        }
+        self.heard(now);
+        for refused in frame.refused {
+            self.refused(now, refused);
+        }
+        if self.link.applied(frame.applied_seq) {
+            return self.finish(Finished::TornDown, out);
+        }
+        for event in frame.events {
+            self.happened(now, event, out);
+            if self.ended() {
+                return;
+            }
+        }
+    }
+
+    /// Closes the connection and asks for another.
+    pub(super) fn give_up(&mut self, reason: &str, out: &mut Vec<Effect>) {
+        out.push(Effect::Disconnect { session: self.link.session() });
+        self.lost(reason, None, out);
+    }
+
+    /// Sends a call; without a subscription this is the caller's mistake only before SUBSCRIBE.
+    pub(super) fn send(&mut self, mut call: Call, user_seq: u64, sent: Sent, out: &mut Vec<Effect>) {
+        call.framework_id.clone_from(&self.framework_id);
+        self.link.send(call, user_seq, sent, out);
+    }
+
+    /// A call of the user's cannot be carried out.
+    pub(super) fn refuse(&mut self, seq: u64, field: &str, text: impl Into<String>) {
+        self.tell(SchedulerEvent::Refused(Refusal { seq, field: field.to_owned(), text: text.into() }));
+    }
+
+    fn lost(&mut self, reason: &str, leader: Option<String>, out: &mut Vec<Effect>) {
+        tracing::debug!(reason, leader, "no connection to the master");
+        if self.subscribed() {
+            self.tell(SchedulerEvent::Disconnected);
+        }
+        self.offers.clear();
+        self.reconciliation.pause();
+        for call in self.link.unsettled() {
+            self.keep(call);
+        }
+        self.phase = Phase::Connecting;
+        self.link.reopen(leader, &mut self.rng, out);
+    }
+
+    /// Keeps what was sent in vain for the next session; the fate of launches is found by reconciling.
+    fn keep(&mut self, call: Unsettled) {
+        match call.sent {
+            Sent::Kill(task_id, policy) if !self.queued.kills.contains_key(&task_id) => {
+                if self.queued.kill(call.user_seq, task_id, policy).is_err() {
+                    self.refuse(call.user_seq, "kill", "lost with the connection, and too many calls wait already");
+                }
+            }
+            Sent::Revive(roles) => {
+                let suppressed = &self.queued.suppressed;
+                let wanted = roles.into_iter().filter(|role| !suppressed.contains(role));
+                self.queued.revived.extend(wanted);
+            }
+            Sent::Kill(..) | Sent::Plain | Sent::Launch(_) | Sent::Teardown => {}
+        }
+    }
+
+    fn heard(&mut self, now: Now) {
+        if self.subscribed() {
+            self.phase = Phase::Subscribed { due_ns: now.mono_after(self.link.patience()) };
+        }
+    }
+
+    fn happened(&mut self, now: Now, event: Event, out: &mut Vec<Effect>) {
+        let kind = event.r#type.and_then(|kind| event::Type::try_from(kind).ok()).unwrap_or(event::Type::Unknown);
+        if kind == event::Type::Subscribed {
+            if let Some(subscribed) = event.subscribed {
+                self.subscription(now, *subscribed, out);
+            }
+            return;
+        }
+        if kind == event::Type::Error {
+            let message = event.error.map(|error| error.message).unwrap_or_default();
+            return self.fail(message, out);
+        }
+        if !self.subscribed() {
+            return;
+        }
+        self.told(now, kind, event, out);
+    }
+
+    fn told(&mut self, now: Now, kind: event::Type, event: Event, out: &mut Vec<Effect>) {
+        match kind {
+            event::Type::Offers => self.offered(now, event.offers.map(|offers| offers.offers).unwrap_or_default(), out),
+            event::Type::Rescind => {
+                if let Some(rescind) = event.rescind.filter(|rescind| self.offers.rescinded(&rescind.offer_id)) {
+                    self.tell(SchedulerEvent::OfferRescinded(rescind.offer_id));
+                }
+            }
+            event::Type::Update => {
+                if let Some(update) = event.update {
+                    self.status(update.status, out);
+                }
+            }
+            event::Type::Message => {
+                if let Some(message) = event.message {
+                    let event::Message { agent_id, executor_id, data } = *message;
+                    self.tell(SchedulerEvent::FrameworkMessage { agent_id, executor_id, data });
+                }
+            }
+            event::Type::Failure => self.failure(event.failure.map(|failure| *failure)),
+            event::Type::Heartbeat | event::Type::Unknown | event::Type::Subscribed | event::Type::Error => {}
+            event::Type::InverseOffers | event::Type::RescindInverseOffer | event::Type::UpdateOperationStatus => {
+                tracing::debug!(kind = kind.as_str_name(), "an event that this driver has no callback for");
+            }
+        }
+    }
+
+    fn failure(&mut self, failure: Option<event::Failure>) {
+        let Some(event::Failure { agent_id: Some(agent_id), executor_id, status }) = failure else { return };
+        self.tell(match executor_id {
+            None => SchedulerEvent::AgentLost(agent_id),
+            Some(executor_id) => SchedulerEvent::ExecutorLost { executor_id, agent_id, status: status.unwrap_or(-1) },
+        });
+    }
+
+    fn subscription(&mut self, now: Now, subscribed: event::Subscribed, out: &mut Vec<Effect>) {
+        self.link.established(subscribed.heartbeat_interval_seconds);
+        self.phase = Phase::Subscribed { due_ns: now.mono_after(self.link.patience()) };
+        self.framework_id = Some(subscribed.framework_id.clone());
+        if self.stopping.is_some() {
+            return self.send_teardown(out);
+        }
+        let master = Box::new(subscribed.master_info.unwrap_or_else(MasterInfo::default));
+        self.tell(if self.registered {
+            SchedulerEvent::Reregistered { master }
+        } else {
+            SchedulerEvent::Registered { framework_id: subscribed.framework_id, master }
+        });
+        self.registered = true;
+        self.send_queued(out);
+        self.reconcile_all(now, out);
+    }
+}

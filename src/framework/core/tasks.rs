@@ -1,0 +1,312 @@
+//! What the driver remembers of each task, so that a status reaches the callback once.
+//!
+//! A live task is a few dozen bytes beside its id: agent, state, the uuid of its last status. A task that ended moves to
+//! a bounded ring, against the repeats that an agent sends when an acknowledgement got lost on the way. Rule: a task is
+//! live or ended, never both.
+
+use std::{collections::BTreeSet, collections::VecDeque, sync::Arc};
+
+use indexmap::IndexMap;
+
+use crate::proto::v1::{AgentId, TaskState, TaskStatus, task_status::Reason};
+
+/// How many ended tasks are remembered.
+const ENDED: usize = 65_536;
+
+#[derive(Debug, Default)]
+pub(super) struct Tasks {
+    live: IndexMap<Arc<str>, Task>,
+    ended: IndexMap<Arc<str>, Ended>,
+    ring: VecDeque<Arc<str>>,
+    agents: BTreeSet<Arc<str>>,
+    /// Tasks whose next answer to a reconciliation the framework wants to see, repeat or not.
+    asked: BTreeSet<Arc<str>>,
+}
+
+#[derive(Debug)]
+struct Task {
+    agent: Option<Arc<str>>,
+    state: TaskState,
+    stage: Stage,
+    /// Of the last status that had one.
+    uuid: Option<u128>,
+    acknowledged: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Stage {
+    /// Launched; nothing was heard of it.
+    Launched,
+    /// The callback has the state, or will.
+    Handling,
+    /// The callback took the state.
+    Handled,
+    /// The callback did not take the state: tell it again.
+    Failed,
+}
+
+#[derive(Debug)]
+struct Ended {
+    state: TaskState,
+    uuid: Option<u128>,
+}
+
+/// What to do with a status that arrived.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Verdict {
+    /// The callback has to hear of it.
+    Deliver,
+    /// It is known, or being dealt with.
+    Drop,
+    /// It was dealt with, but the agent does not know that yet.
+    Acknowledge,
+}
+
+impl Tasks {
+    pub(super) fn launched(&mut self, task_id: &str, agent_id: &AgentId) -> Arc<str> {
+        self.ended.swap_remove(task_id);
+        if let Some((key, _)) = self.live.get_key_value(task_id) {
+            return Arc::clone(key);
+        }
+        let key: Arc<str> = task_id.into();
+        let agent = Some(self.intern(&agent_id.value));
+        let stage = Stage::Launched;
+        let task = Task { agent, state: TaskState::TaskStaging, stage, uuid: None, acknowledged: false };
+        self.live.insert(Arc::clone(&key), task);
+        key
+    }
+
+    /// Decides on a status and remembers it.
+    pub(super) fn judge(&mut self, status: &TaskStatus) -> Verdict {
+        let asked = self.asked.remove(status.task_id.value.as_str());
+        let seen = Seen::of(status);
+        if let Some(ended) = self.ended.get_mut(status.task_id.value.as_str()) {
+            let verdict = ended.judge(&seen);
+            if verdict == Verdict::Deliver {
+                self.ended.swap_remove(status.task_id.value.as_str());
+            } else if !asked {
+                return verdict;
+            } else {
+                return Verdict::Deliver;
+            }
+        }
+        let agent = status.agent_id.as_ref().map(|agent_id| self.intern(&agent_id.value));
+        let Some(task) = self.live.get_mut(status.task_id.value.as_str()) else {
+            let (state, uuid) = (seen.state, seen.uuid);
+            let task = Task { agent, state, stage: Stage::Handling, uuid, acknowledged: false };
+            self.live.insert(status.task_id.value.as_str().into(), task);
+            return Verdict::Deliver;
+        };
+        if agent.is_some() {
+            task.agent = agent;
+        }
+        match task.judge(&seen) {
+            Verdict::Drop if asked => Verdict::Deliver,
+            verdict => verdict,
+        }
+    }
+
+    /// The callback took `state`, told by the status with `uuid` if it had one. `acknowledged`: so that was sent on.
+    pub(super) fn handled(&mut self, task_id: &str, state: TaskState, uuid: Option<u128>, acknowledged: bool) {
+        let Some(task) = self.live.get_mut(task_id) else { return };
+        if uuid.is_some() && task.uuid == uuid {
+            task.acknowledged |= acknowledged;
+        }
+        if task.state != state {
+            return;
+        }
+        task.stage = Stage::Handled;
+        if over(state) && (uuid.is_none() || acknowledged) {
+            self.end(task_id);
+        }
+    }
+
+    /// The callback did not take `state`: the next status that tells of it counts as new.
+    pub(super) fn failed(&mut self, task_id: &str, state: TaskState, uuid: Option<u128>) {
+        let Some(task) = self.live.get_mut(task_id) else { return };
+        if uuid.is_some() && task.uuid == uuid {
+            task.uuid = None;
+        }
+        if task.state == state {
+            task.stage = Stage::Failed;
+        }
+    }
+
+    /// The user acknowledged the status with `uuid`.
+    pub(super) fn acknowledged(&mut self, task_id: &str, uuid: Option<u128>) {
+        let Some(task) = self.live.get_mut(task_id).filter(|task| uuid.is_some() && task.uuid == uuid) else { return };
+        task.acknowledged = true;
+        if over(task.state) {
+            self.end(task_id);
+        }
+    }
+
+    /// True when the task is live and some status of it came.
+    pub(super) fn was_heard_of(&self, task_id: &str) -> bool {
+        self.live.get(task_id).is_some_and(|task| task.stage != Stage::Launched)
+    }
+
+    /// True when nothing was heard of the task since its launch was sent.
+    pub(super) fn only_launched(&self, task_id: &str) -> bool {
+        self.live.get(task_id).is_some_and(|task| task.stage == Stage::Launched)
+    }
+
+    /// True when the callback still has to be told `state` again, which it then counts as being.
+    pub(super) fn take_again(&mut self, task_id: &str, state: TaskState) -> bool {
+        let failed = |task: &&mut Task| task.stage == Stage::Failed && task.state == state;
+        self.live.get_mut(task_id).filter(failed).is_some_and(|task| {
+            task.stage = Stage::Handling;
+            true
+        })
+    }
+
+    pub(super) fn asked(&mut self, task_id: &str) {
+        self.asked.insert(task_id.into());
+    }
+
+    pub(super) fn asked_all(&mut self) {
+        self.asked.extend(self.live.keys().cloned());
+    }
+
+    pub(super) fn agent_of(&self, task_id: &str) -> Option<AgentId> {
+        let agent = self.live.get(task_id)?.agent.as_ref()?;
+        Some(AgentId { value: agent.to_string() })
+    }
+
+    pub(super) fn live_ids(&self) -> impl Iterator<Item = &Arc<str>> {
+        self.live.keys()
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.live.len()
+    }
+
+    /// Forgets agents that no task is on, and questions that stayed unanswered.
+    pub(super) fn sweep(&mut self) {
+        self.agents.retain(|agent| Arc::strong_count(agent) > 1);
+        self.asked.clear();
+    }
+
+    pub(super) fn check(&self) {
+        assert!(self.ring.len() <= ENDED, "the ring of ended tasks has a bound");
+        assert!(self.ended.len() <= self.ring.len(), "an ended task is not in the ring");
+        for task_id in self.ended.keys() {
+            assert!(!self.live.contains_key(task_id), "task {task_id} is live and ended");
+        }
+    }
+
+    fn end(&mut self, task_id: &str) {
+        let Some((key, task)) = self.live.swap_remove_entry(task_id) else { return };
+        while self.ring.len() >= ENDED
+            && let Some(oldest) = self.ring.pop_front()
+        {
+            self.ended.swap_remove(&oldest);
+        }
+        self.ring.push_back(Arc::clone(&key));
+        self.ended.insert(key, Ended { state: task.state, uuid: task.uuid.filter(|_| task.acknowledged) });
+    }
+
+    fn intern(&mut self, agent_id: &str) -> Arc<str> {
+        if let Some(known) = self.agents.get(agent_id) {
+            return Arc::clone(known);
+        }
+        let agent: Arc<str> = agent_id.into();
+        self.agents.insert(Arc::clone(&agent));
+        agent
+    }
+}
+
+/// What a status says, as far as repeats are concerned.
+struct Seen {
+    state: TaskState,
+    uuid: Option<u128>,
+    reconciled: bool,
+}
+
+impl Seen {
+    fn of(status: &TaskStatus) -> Self {
+        let reconciled = status.reason == Some(Reason::Reconciliation as i32);
+        Self { state: status.state(), uuid: status.uuid.as_deref().and_then(uuid_of), reconciled }
+    }
+}
+
+impl Task {
+    fn judge(&mut self, seen: &Seen) -> Verdict {
+        if seen.uuid.is_some() && seen.uuid == self.uuid {
+            return if self.acknowledged { Verdict::Acknowledge } else { Verdict::Drop };
+        }
+        let same = self.state == seen.state && self.stage != Stage::Failed;
+        // A terminal state that a reconciliation told first comes again from the agent, which then wants its answer.
+        let told = same && over(seen.state) && self.stage == Stage::Handling;
+        if (seen.uuid.is_none() && seen.reconciled && same) || (seen.uuid.is_some() && told) {
+            return Verdict::Drop;
+        }
+        self.state = seen.state;
+        self.stage = Stage::Handling;
+        if seen.uuid.is_some() {
+            self.uuid = seen.uuid;
+            self.acknowledged = false;
+        }
+        Verdict::Deliver
+    }
+}
+
+impl Ended {
+    fn judge(&self, seen: &Seen) -> Verdict {
+        match seen.uuid {
+            Some(_) if seen.uuid == self.uuid || seen.state == self.state => Verdict::Acknowledge,
+            Some(_) => Verdict::Deliver,
+            None if over(seen.state) => Verdict::Drop,
+            None => Verdict::Deliver,
+        }
+    }
+}
+
+/// The number in a status' uuid; `None` when it is not one of 16 bytes.
+pub(super) fn uuid_of(bytes: &[u8]) -> Option<u128> {
+    bytes.try_into().map(u128::from_be_bytes).ok()
+}
+
+/// True when nothing more is expected of a task in this state; that the master does not know it counts as such.
+pub(super) fn over(state: TaskState) -> bool {
+    state.is_terminal() || state == TaskState::TaskUnknown
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+
+    use super::*;
+    use crate::proto::v1::TaskId;
+
+    #[test]
+    fn the_memory_of_ended_tasks_has_a_bound() {
+        let mut tasks = Tasks::default();
+        let finished = |task: usize| TaskStatus {
+            task_id: TaskId { value: task.to_string() },
+            state: TaskState::TaskFinished as i32,
+            uuid: Some(Bytes::from(vec![7; 16])),
+            ..TaskStatus::default()
+        };
+        for task in 0..ENDED + 10 {
+            assert_eq!(tasks.judge(&finished(task)), Verdict::Deliver);
+            tasks.handled(&task.to_string(), TaskState::TaskFinished, uuid_of(&[7; 16]), true);
+        }
+        tasks.check();
+        assert_eq!((tasks.len(), tasks.ended.len()), (0, ENDED));
+        assert_eq!(tasks.judge(&finished(ENDED)), Verdict::Acknowledge);
+        assert_eq!(tasks.judge(&finished(9)), Verdict::Deliver, "it is the tenth that was forgotten");
+    }
+
+    #[test]
+    fn agents_without_tasks_are_forgotten() {
+        let mut tasks = Tasks::default();
+        tasks.launched("t1", &AgentId { value: "S1".into() });
+        tasks.launched("t2", &AgentId { value: "S2".into() });
+        let gone = TaskStatus { state: TaskState::TaskGone as i32, ..TaskStatus::default() };
+        tasks.judge(&TaskStatus { task_id: TaskId { value: "t1".into() }, ..gone });
+        tasks.handled("t1", TaskState::TaskGone, None, true);
+        tasks.sweep();
+        assert_eq!(tasks.agents.iter().map(|agent| &**agent).collect::<Vec<_>>(), ["S2"]);
+    }
+}

@@ -1,0 +1,235 @@
+//! What the framework asks for, with and without a master, and the offers it asks it on.
+
+use super::*;
+
+fn decline(effects: &[Effect]) -> Vec<&str> {
+    let declined = calls(effects).filter_map(|call| call.decline.as_ref());
+    declined.flat_map(|decline| decline.offer_ids.iter().map(|id| id.value.as_str())).collect()
+}
+
+#[test]
+fn a_launch_on_a_known_offer_is_sent_with_the_offers_agent() {
+    let mut bench = Bench::subscribed();
+    bench.receive([offers(&["O1"])]);
+    let effects = bench.launch("O1", &["t1"]);
+    let [Effect::Send { seq: 3, call, .. }] = &effects[..] else { panic!("{effects:?}") };
+    assert_eq!(call.framework_id.as_ref().map(|id| id.value.as_str()), Some("F1"));
+    let accept = call.accept.as_ref().expect("ACCEPT");
+    assert_eq!(accept.operations[0].launch.as_ref().expect("LAUNCH").task_infos[0].agent_id, agent_id());
+}
+
+#[test]
+fn a_launch_on_an_offer_that_is_gone_is_answered_with_dropped_tasks() {
+    let mut bench = Bench::subscribed();
+    let (_, status) = told(&bench.launch("O9", &["t1"]));
+    assert_eq!((status.state(), status.reason()), (TaskState::TaskDropped, Reason::InvalidOffers));
+    assert_eq!(status.message(), "offer O9 is no longer valid");
+    assert_eq!(status.uuid, None);
+}
+
+#[test]
+fn a_launch_on_one_known_and_one_unknown_offer_gives_the_known_one_back() {
+    let mut bench = Bench::subscribed();
+    bench.receive([offers(&["O1"])]);
+    bench.take_all();
+    let offer_ids = vec![offer_id("O1"), offer_id("O9")];
+    let effects = bench.ask(Request::Accept { offer_ids, operations: vec![launch(&["t1"])], filters: None });
+    assert_eq!(decline(&effects), ["O1"]);
+    told(&effects[1..]);
+}
+
+#[test]
+fn a_framework_that_is_not_partition_aware_hears_of_lost_tasks_instead_of_dropped_ones() {
+    let mut plain = options();
+    plain.framework.capabilities.clear();
+    let (_, status) = told(&Bench::subscribed_with(plain).launch("O9", &["t1"]));
+    assert_eq!(status.state(), TaskState::TaskLost);
+}
+
+#[test]
+fn a_second_launch_of_a_live_task_on_a_gone_offer_leaves_the_task_alone() {
+    let mut bench = Bench::subscribed();
+    bench.receive([update(status("t1", TaskState::TaskRunning, 1))]);
+    bench.take_all();
+    bench.launch("O9", &["t1"]);
+    assert!(matches!(&bench.take_all()[..], [SchedulerEvent::Refused(refusal)] if refusal.seq == 1));
+    assert_eq!(bench.driver.live_tasks(), 1);
+}
+
+#[test]
+fn an_id_used_again_after_its_task_ended_can_be_dropped() {
+    let mut bench = Bench::subscribed();
+    bench.receive([update(status("t1", TaskState::TaskFinished, 1))]);
+    bench.take_all();
+    let (_, status) = told(&bench.launch("O9", &["t1"]));
+    assert_eq!(status.state(), TaskState::TaskDropped);
+}
+
+#[test]
+fn a_launch_without_a_master_is_answered_with_dropped_tasks() {
+    let mut bench = Bench::subscribed();
+    bench.receive([offers(&["O1"])]);
+    bench.cut();
+    bench.take_all();
+    let (_, status) = told(&bench.launch("O1", &["t1"]));
+    assert_eq!((status.state(), status.reason()), (TaskState::TaskDropped, Reason::MasterDisconnected));
+}
+
+#[test]
+fn offers_go_back_after_the_hold_time_while_a_callback_hangs() {
+    let mut bench = Bench::subscribed();
+    let delivered = bench.receive([offers(&["O1"])]);
+    assert!(
+        matches!(&delivered[..], [Effect::Deliver { event: SchedulerEvent::ResourceOffers(offers), .. }] if offers.len() == 1)
+    );
+    bench.now = bench.now.advanced(Duration::from_secs(4));
+    assert_eq!(bench.receive([offers(&["O2"])]), [], "the callback is still at it");
+    assert_eq!(decline(&bench.after(Duration::from_secs(6))), ["O1"]);
+    assert_eq!(decline(&bench.after(Duration::from_secs(4))), ["O2"]);
+    assert_eq!(decline(&bench.receive([offers(&["O3"])])), ["O3"], "a stuck callback is given no offers to hold");
+    let Effect::Deliver { callback, .. } = delivered[0] else { panic!("{delivered:?}") };
+    let effects = bench.returned(callback, Outcome::Ok);
+    let [Effect::Deliver { event: SchedulerEvent::OfferRescinded(id), .. }] = &effects[..] else {
+        panic!("{effects:?}")
+    };
+    assert_eq!(id.value, "O1", "only the offer that the callback saw is told to be void");
+}
+
+#[test]
+fn a_launch_on_an_offer_that_went_back_is_dropped() {
+    let mut bench = Bench::subscribed();
+    bench.receive([offers(&["O1"])]);
+    bench.take_all();
+    bench.after(Duration::from_secs(10));
+    bench.take_all();
+    assert_eq!(told(&bench.launch("O1", &["t1"])).1.reason(), Reason::InvalidOffers);
+}
+
+#[test]
+fn an_offer_rescinded_before_the_callback_saw_it_is_never_told() {
+    let mut bench = Bench::subscribed();
+    bench.receive([offers(&["O1"])]);
+    let running = bench.out.clone();
+    assert_eq!(bench.receive([offers(&["O2", "O3"]), rescind("O2")]), []);
+    let Effect::Deliver { callback, .. } = running[0] else { panic!("{running:?}") };
+    let effects = bench.returned(callback, Outcome::Ok);
+    let [Effect::Deliver { event: SchedulerEvent::ResourceOffers(offers), .. }] = &effects[..] else {
+        panic!("{effects:?}")
+    };
+    assert_eq!(offers.iter().map(|offer| offer.id.value.as_str()).collect::<Vec<_>>(), ["O3"]);
+}
+
+#[test]
+fn statuses_are_told_before_offers_that_came_earlier() {
+    let mut bench = Bench::subscribed();
+    let first = bench.receive([offers(&["O1"])]);
+    bench.receive([offers(&["O2"]), update(status("t1", TaskState::TaskRunning, 1))]);
+    let Effect::Deliver { callback, .. } = first[0] else { panic!("{first:?}") };
+    let effects = bench.returned(callback, Outcome::Ok);
+    assert!(matches!(
+        effects[..],
+        [
+            Effect::Deliver { event: SchedulerEvent::StatusUpdate(_), .. },
+            Effect::Deliver { event: SchedulerEvent::ResourceOffers(_), .. }
+        ]
+    ));
+}
+
+#[test]
+fn an_offer_declined_twice_is_declined_once() {
+    let mut bench = Bench::subscribed();
+    bench.receive([offers(&["O1"])]);
+    let request = Request::Decline { offer_ids: vec![offer_id("O1")], filters: None };
+    assert_eq!(sent(&bench.ask(request.clone())), [call::Type::Decline]);
+    assert_eq!(bench.ask(request), []);
+}
+
+#[test]
+fn calls_that_can_wait_are_sent_once_when_there_is_a_master() {
+    let mut bench = Bench::subscribed();
+    bench.cut();
+    bench.take_all();
+    for request in [
+        Request::Kill { task_id: task_id("t1"), policy: None },
+        Request::Kill { task_id: task_id("t1"), policy: None },
+        Request::Revive { roles: vec![] },
+        Request::Revive { roles: vec![] },
+        Request::Reconcile { tasks: vec![(task_id("t1"), None)] },
+        Request::RequestResources { requests: vec![v1::Request::default()] },
+    ] {
+        assert_eq!(bench.ask(request), []);
+    }
+    let kinds = sent(&bench.resubscribe());
+    let [revive, request, kill, reconcile] =
+        [call::Type::Revive, call::Type::Request, call::Type::Kill, call::Type::Reconcile];
+    assert_eq!(kinds, [revive, request, kill, reconcile, reconcile], "the last one is the driver's own");
+}
+
+#[test]
+fn a_message_without_a_master_is_refused_with_the_number_of_its_call() {
+    let mut bench = Bench::subscribed();
+    bench.cut();
+    bench.take_all();
+    let executor_id = v1::ExecutorId { value: "E1".into() };
+    bench.ask(Request::Message { agent_id: agent_id(), executor_id, data: Bytes::new() });
+    let [SchedulerEvent::Refused(refusal)] = &bench.take_all()[..] else { panic!("{:?}", bench.out) };
+    assert_eq!((refusal.seq, refusal.field.as_str()), (1, "message"));
+}
+
+#[test]
+fn suppressed_roles_are_told_again_with_every_subscription() {
+    let mut bench = Bench::subscribed();
+    assert_eq!(sent(&bench.ask(Request::Suppress { roles: vec![] })), [call::Type::Suppress]);
+    bench.cut();
+    let suppressed = |effects: &[Effect]| {
+        calls(effects).next().and_then(|call| call.subscribe.clone()).expect("SUBSCRIBE").suppressed_roles
+    };
+    assert_eq!(suppressed(&bench.connect()), ["*"]);
+    bench.receive([subscribed()]);
+    bench.ask(Request::Revive { roles: vec![] });
+    bench.cut();
+    assert_eq!(suppressed(&bench.connect()), [""; 0]);
+    assert!(sent(&bench.receive([subscribed()])).contains(&call::Type::Revive), "the cut may have taken it");
+}
+
+#[test]
+fn a_kill_that_the_master_applied_is_not_sent_again() {
+    let mut bench = Bench::subscribed();
+    let effects = bench.ask(Request::Kill { task_id: task_id("t1"), policy: None });
+    let [Effect::Send { seq, .. }] = effects[..] else { panic!("{effects:?}") };
+    bench.frame(ext::Events { applied_seq: seq, ..ext::Events::default() });
+    bench.ask(Request::Kill { task_id: task_id("t2"), policy: None });
+    bench.cut();
+    let effects = bench.resubscribe();
+    let kills: Vec<_> = calls(&effects).filter_map(|call| call.kill.as_ref()).map(|kill| &kill.task_id.value).collect();
+    assert_eq!(kills, ["t2"]);
+}
+
+#[test]
+fn a_refused_launch_is_told_by_number_and_its_tasks_are_dropped() {
+    let mut bench = Bench::subscribed();
+    bench.receive([offers(&["O1"])]);
+    bench.take_all();
+    let effects = bench.launch("O1", &["t1"]);
+    let [Effect::Send { seq, .. }] = effects[..] else { panic!("{effects:?}") };
+    let refused = vec![ext::Refused { seq, field: "accept.operations[0]".into(), text: "too many".into() }];
+    bench.frame(ext::Events { refused, ..ext::Events::default() });
+    let [SchedulerEvent::StatusUpdate(status), SchedulerEvent::Refused(refusal)] = &bench.take_all()[..] else {
+        panic!("{:?}", bench.out)
+    };
+    assert_eq!(status.message(), "refused by the master: accept.operations[0]: too many");
+    assert_eq!((refusal.seq, refusal.text.as_str()), (1, "too many"));
+    assert_eq!(bench.driver.live_tasks(), 0);
+}
+
+#[test]
+fn refusals_that_no_callback_takes_are_bounded() {
+    let mut bench = Bench::subscribed();
+    bench.cut();
+    let executor_id = v1::ExecutorId { value: "E1".into() };
+    for _ in 0..2000 {
+        let (executor_id, data) = (executor_id.clone(), Bytes::new());
+        bench.ask(Request::Message { agent_id: agent_id(), executor_id, data });
+    }
+    assert!(bench.driver.lost_events() > 900, "{} were lost", bench.driver.lost_events());
+}

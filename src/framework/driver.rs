@@ -1,0 +1,219 @@
+//! The handle on a driver: its life, and the time, chance and company that it gives a scheduler.
+//!
+//! The calls that a framework makes of the master are in [`super::calls`]. A handle holds no state of the conversation;
+//! that is the core's.
+
+use std::{
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use rand::{Rng, SeedableRng as _, rngs::StdRng};
+use tokio::sync::{mpsc, watch};
+
+use super::{
+    builder::DriverBuilder,
+    calls::CallSeq,
+    checks,
+    core::{Finished, Input, Request, Stop},
+    counts::{Counters, DriverCounts},
+    environment::Environment,
+    error::DriverError,
+    service::{self, Start},
+    task_ids::TaskIds,
+};
+use crate::{
+    proto::v1::{FrameworkId, FrameworkInfo, TaskId},
+    types::Now,
+};
+
+/// A handle on a driver; clones are handles on the same one.
+#[derive(Clone, Debug)]
+pub struct SchedulerDriver {
+    shared: Arc<Shared>,
+}
+
+/// What all handles of a driver, its core and its callbacks share.
+#[derive(Debug)]
+pub(super) struct Shared {
+    pub(super) environment: Arc<dyn Environment>,
+    pub(super) counts: Counters,
+    pub(super) framework_id: Mutex<Option<FrameworkId>>,
+    /// No callback is to be begun any more.
+    pub(super) silent: AtomicBool,
+    pub(super) ended: watch::Sender<Option<Finished>>,
+    mailbox: mpsc::Sender<Input>,
+    seq: AtomicU64,
+    task_ids: TaskIds,
+    rng: Mutex<StdRng>,
+    start: Mutex<Option<Start>>,
+    explicit: bool,
+}
+
+impl From<Arc<Shared>> for SchedulerDriver {
+    fn from(shared: Arc<Shared>) -> Self {
+        Self { shared }
+    }
+}
+
+impl SchedulerDriver {
+    /// Describes a driver for this framework; [`DriverBuilder::build`] makes it.
+    #[must_use]
+    pub fn builder(framework: FrameworkInfo) -> DriverBuilder {
+        DriverBuilder::new(framework)
+    }
+
+    pub(super) fn new(
+        environment: Arc<dyn Environment>,
+        mut rng: StdRng,
+        mailbox: mpsc::Sender<Input>,
+        start: Start,
+    ) -> Self {
+        let shared = Shared {
+            environment,
+            counts: Counters::default(),
+            framework_id: Mutex::new(start.options.framework.id.clone()),
+            silent: AtomicBool::new(false),
+            ended: watch::Sender::new(None),
+            mailbox,
+            seq: AtomicU64::new(0),
+            task_ids: TaskIds::new(&mut rng),
+            rng: Mutex::new(rng),
+            explicit: start.options.explicit,
+            start: Mutex::new(Some(start)),
+        };
+        Self { shared: Arc::new(shared) }
+    }
+
+    /// Starts the driver in the tokio runtime around the caller.
+    ///
+    /// # Errors
+    /// A driver that was started before, or no runtime.
+    pub fn start(&self) -> Result<(), DriverError> {
+        if !self.shared.environment.can_spawn() {
+            return Err(DriverError::NoRuntime);
+        }
+        let start = self.lock_start().take().ok_or(DriverError::Started)?;
+        service::spawn(start, Arc::clone(&self.shared));
+        Ok(())
+    }
+
+    /// Waits until the driver has ended and its last callback has returned.
+    ///
+    /// # Errors
+    /// A driver that was not started, that the master cut off, or whose teardown was not confirmed.
+    pub async fn join(&self) -> Result<(), DriverError> {
+        if self.lock_start().is_some() {
+            return Err(DriverError::NotStarted);
+        }
+        let mut ended = self.shared.ended.subscribe();
+        let finished = ended.wait_for(Option::is_some).await.ok().and_then(|finished| finished.clone());
+        match finished {
+            Some(Finished::Failed(message)) => Err(DriverError::Failed(message)),
+            Some(Finished::TeardownUnconfirmed) => Err(DriverError::TeardownUnconfirmed),
+            Some(Finished::TornDown | Finished::LeftForFailover | Finished::Aborted) | None => Ok(()),
+        }
+    }
+
+    /// Starts the driver and waits until it has ended.
+    ///
+    /// # Errors
+    /// As [`start`](Self::start) and [`join`](Self::join).
+    pub async fn run(&self) -> Result<(), DriverError> {
+        self.start()?;
+        self.join().await
+    }
+
+    /// Ends the framework: its tasks are killed, its id is not used again. No callback follows.
+    ///
+    /// # Errors
+    /// A driver that has ended.
+    pub async fn stop_teardown(&self) -> Result<CallSeq, DriverError> {
+        self.stop(Stop::Teardown).await
+    }
+
+    /// Ends this driver only: the tasks go on, and a driver with the same framework id may take over until the failover
+    /// timeout has passed. No callback follows.
+    ///
+    /// # Errors
+    /// A driver that has ended.
+    pub async fn stop_failover(&self) -> Result<CallSeq, DriverError> {
+        self.stop(Stop::Failover).await
+    }
+
+    /// Gives up at once. To the master it looks like [`stop_failover`](Self::stop_failover).
+    ///
+    /// # Errors
+    /// A driver that has ended.
+    pub async fn abort(&self) -> Result<CallSeq, DriverError> {
+        self.stop(Stop::Abort).await
+    }
+
+    /// The time.
+    #[must_use]
+    pub fn now(&self) -> Now {
+        self.shared.environment.now()
+    }
+
+    /// Done after `duration`.
+    pub async fn sleep(&self, duration: Duration) {
+        self.shared.environment.sleep(duration).await;
+    }
+
+    /// A source of chance of one's own, different at every call.
+    #[must_use]
+    pub fn rng(&self) -> impl Rng + Send + use<> {
+        let mut rng = self.shared.rng.lock().unwrap_or_else(PoisonError::into_inner);
+        StdRng::seed_from_u64(rng.random())
+    }
+
+    /// Runs a task beside the callbacks until it is done or the driver has ended.
+    pub fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
+        let mut ended = self.shared.ended.subscribe();
+        self.shared.environment.spawn(Box::pin(async move {
+            tokio::select! {
+                () = task => {}
+                _ = ended.wait_for(Option::is_some) => {}
+            }
+        }));
+    }
+
+    /// The id that the master gave the framework, once it has.
+    #[must_use]
+    pub fn framework_id(&self) -> Option<FrameworkId> {
+        self.shared.framework_id.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// What the driver did so far.
+    #[must_use]
+    pub fn counts(&self) -> DriverCounts {
+        self.shared.counts.read()
+    }
+
+    pub(super) async fn call(&self, request: Request) -> Result<CallSeq, DriverError> {
+        checks::check(&request)?;
+        let seq = self.shared.seq.fetch_add(1, Ordering::Relaxed) + 1;
+        let input = Input::Called { seq, request };
+        self.shared.mailbox.send(input).await.map(|()| seq).map_err(|_closed| DriverError::Ended)
+    }
+
+    async fn stop(&self, stop: Stop) -> Result<CallSeq, DriverError> {
+        self.shared.silent.store(true, Ordering::Release);
+        self.call(Request::Stop(stop)).await
+    }
+
+    pub(super) fn mint(&self, name: &str, instance: u32) -> TaskId {
+        self.shared.task_ids.mint(name, instance)
+    }
+
+    pub(super) fn is_explicit(&self) -> bool {
+        self.shared.explicit
+    }
+
+    fn lock_start(&self) -> MutexGuard<'_, Option<Start>> {
+        self.shared.start.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

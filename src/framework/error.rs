@@ -1,0 +1,39 @@
+//! What can go wrong with a driver, and what a callback may return.
+
+use crate::{transport::connect::InvalidAddress, types::validate::Invalid};
+
+/// Any error at all: a callback may use `?` on whatever it calls.
+pub type Error = Box<dyn std::error::Error + Send + Sync>;
+
+/// What callbacks return. An `Err` is logged and counted; for a status it means "tell me again".
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// Why a driver could not be made, did not take a call, or ended otherwise than it was told to.
+#[non_exhaustive]
+#[derive(Debug, thiserror::Error)]
+pub enum DriverError {
+    /// The call, or what the framework says about itself, breaks a rule. Nothing was sent.
+    #[error(transparent)]
+    Invalid(#[from] Invalid),
+    /// No master can be there.
+    #[error(transparent)]
+    Address(#[from] InvalidAddress),
+    /// The driver has ended.
+    #[error("the driver has ended; build another one to go on")]
+    Ended,
+    /// A driver starts once.
+    #[error("the driver was started before; build another one to start again")]
+    Started,
+    /// The driver was not started.
+    #[error("the driver was not started; call start() or run()")]
+    NotStarted,
+    /// Drivers run inside tokio.
+    #[error("a driver needs a tokio runtime around it; start it in one, for example under #[tokio::main]")]
+    NoRuntime,
+    /// The master ended the session for good.
+    #[error("the master will not have this framework any more: {0}")]
+    Failed(String),
+    /// No master confirmed the teardown in time.
+    #[error("no master confirmed that the framework is gone; its tasks live on until its failover timeout ends")]
+    TeardownUnconfirmed,
+}

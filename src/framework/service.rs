@@ -1,0 +1,262 @@
+//! The task around a driver's core: feeds it what happens, does what it says.
+//!
+//! Everything comes in through bounded channels and is taken in batches. User calls are left in their queue while the
+//! socket does not take what was said before, so a framework cannot pile up calls without end; what the master and the
+//! callbacks tell is always taken.
+
+use std::{
+    collections::VecDeque,
+    fmt,
+    sync::{Arc, PoisonError, atomic::Ordering},
+    time::Duration,
+};
+
+use futures::future::{AbortHandle, Abortable, BoxFuture};
+use rand::rngs::StdRng;
+use tokio::sync::mpsc;
+
+use super::{
+    callbacks::{self, Delivery},
+    connection::{Connection, Numbered},
+    core::{BATCH, Driver, Effect, Finished, Input, Options},
+    driver::Shared,
+    scheduler::Scheduler,
+};
+
+/// User calls that wait for the core.
+pub(super) const MAILBOX: usize = 1024;
+/// Frames and changes of the connection that wait for the core.
+const LINK_QUEUE: usize = 64;
+/// Inputs taken from one queue before the others have their turn.
+const TURN: usize = 64;
+/// How long the callback that runs when the driver ends may take to return.
+const LAST_CALLBACK: Duration = Duration::from_secs(5);
+
+/// What a driver needs to begin.
+pub(super) struct Start {
+    pub(super) options: Options,
+    pub(super) scheduler: Box<dyn Scheduler>,
+    pub(super) mailbox: mpsc::Receiver<Input>,
+    pub(super) rng: StdRng,
+}
+
+impl fmt::Debug for Start {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Start").field("options", &self.options).finish_non_exhaustive()
+    }
+}
+
+/// Starts the tasks of a driver.
+pub(super) fn spawn(start: Start, shared: Arc<Shared>) {
+    let (returned_to, returned) = mpsc::channel(2 * BATCH);
+    let (deliveries, delivered) = mpsc::channel(2 * BATCH);
+    let (link_to, link) = mpsc::channel(LINK_QUEUE);
+    let (abort_callbacks, registration) = AbortHandle::new_pair();
+    let callbacks = callbacks::run(start.scheduler, Arc::clone(&shared), delivered, returned_to);
+    let callbacks = Abortable::new(callbacks, registration);
+    shared.environment.spawn(Box::pin(async move {
+        // Aborted means that the last callback took too long; the service has said so.
+        let _ = callbacks.await;
+    }));
+    let service = Service {
+        core: Driver::new(start.options, start.rng),
+        timer: Timer { due_ns: None, sleep: Box::pin(std::future::pending()) },
+        mailbox: start.mailbox,
+        returned,
+        link,
+        link_to,
+        connection: None,
+        backlog: VecDeque::new(),
+        deliveries,
+        abort_callbacks,
+        effects: Vec::new(),
+        shared: Arc::clone(&shared),
+    };
+    shared.environment.spawn(Box::pin(service.run()));
+}
+
+struct Service {
+    core: Driver,
+    shared: Arc<Shared>,
+    timer: Timer,
+    mailbox: mpsc::Receiver<Input>,
+    returned: mpsc::Receiver<Input>,
+    link: mpsc::Receiver<Input>,
+    link_to: mpsc::Sender<Input>,
+    connection: Option<Connection>,
+    /// Calls that the connection's queue has no room for.
+    backlog: VecDeque<Numbered>,
+    deliveries: mpsc::Sender<Delivery>,
+    abort_callbacks: AbortHandle,
+    effects: Vec<Effect>,
+}
+
+struct Timer {
+    due_ns: Option<u64>,
+    sleep: BoxFuture<'static, ()>,
+}
+
+impl Service {
+    async fn run(mut self) {
+        let mut finished = self.handle(Input::Started);
+        while finished.is_none() {
+            self.arm();
+            let input = self.next().await;
+            finished = input.and_then(|input| self.handle(input)).or_else(|| self.take_turns());
+        }
+        if let Some(how) = finished {
+            self.end(how).await;
+        }
+    }
+
+    /// Waits for something to happen; `None` when it was only that the socket took a call.
+    async fn next(&mut self) -> Option<Input> {
+        let room = room(self.connection.as_ref(), &self.backlog);
+        tokio::select! {
+            Some(input) = self.returned.recv() => Some(input),
+            Some(input) = self.link.recv() => Some(input),
+            Some(input) = self.mailbox.recv(), if self.backlog.is_empty() => Some(input),
+            () = &mut self.timer.sleep => {
+                self.timer.due_ns = None;
+                Some(Input::Tick)
+            }
+            permit = room => {
+                match (permit, self.backlog.pop_front()) {
+                    (Some(permit), Some(call)) => permit.send(call),
+                    // The connection broke; what it was to carry has no number on another one.
+                    (None, _) => self.backlog.clear(),
+                    (Some(_), None) => {}
+                }
+                None
+            }
+        }
+    }
+
+    /// Takes what else has come, from each queue a few.
+    fn take_turns(&mut self) -> Option<Finished> {
+        self.flush();
+        for _ in 0..TURN {
+            let returned = self.returned.try_recv().ok();
+            let linked = self.link.try_recv().ok();
+            let called = if self.backlog.is_empty() { self.mailbox.try_recv().ok() } else { None };
+            if returned.is_none() && linked.is_none() && called.is_none() {
+                return None;
+            }
+            for input in [returned, linked, called].into_iter().flatten() {
+                if let Some(how) = self.handle(input) {
+                    return Some(how);
+                }
+            }
+        }
+        None
+    }
+
+    fn handle(&mut self, input: Input) -> Option<Finished> {
+        let now = self.shared.environment.now();
+        let mut effects = std::mem::take(&mut self.effects);
+        self.core.handle(now, input, &mut effects);
+        let mut finished = None;
+        for effect in effects.drain(..) {
+            if let Some(how) = self.perform(effect) {
+                finished = Some(how);
+            }
+        }
+        self.effects = effects;
+        self.publish();
+        finished
+    }
+
+    fn perform(&mut self, effect: Effect) -> Option<Finished> {
+        match effect {
+            Effect::Connect { session, master, after } => {
+                if let Some(earlier) = self.connection.take().filter(|earlier| !earlier.is_closing()) {
+                    earlier.abort();
+                }
+                self.backlog.clear();
+                tracing::debug!(session, master, ?after, "connecting");
+                let (environment, inputs) = (&self.shared.environment, self.link_to.clone());
+                self.connection = Some(Connection::open(environment, session, master, after, inputs));
+            }
+            Effect::Disconnect { session } => {
+                self.flush();
+                if let Some(connection) = self.connection.as_mut().filter(|current| current.session() == session) {
+                    connection.close();
+                }
+            }
+            Effect::Send { session, seq, call } => {
+                if self.connection.as_ref().is_some_and(|current| current.session() == session) {
+                    self.backlog.push_back((seq, call));
+                    self.flush();
+                }
+            }
+            Effect::Deliver { callback, event } => {
+                // The core has no more than a batch under way, which is half of the room there is; a closed channel
+                // means that the callbacks were told to fall silent.
+                let _ = self.deliveries.try_send((callback, event));
+            }
+            Effect::Finish(how) => return Some(how),
+        }
+        None
+    }
+
+    /// Moves calls to the connection as far as it has room.
+    fn flush(&mut self) {
+        let Some(calls) = self.connection.as_ref().and_then(Connection::calls) else { return };
+        while !self.backlog.is_empty()
+            && let Ok(permit) = calls.try_reserve()
+            && let Some(call) = self.backlog.pop_front()
+        {
+            permit.send(call);
+        }
+    }
+
+    fn arm(&mut self) {
+        let due_ns = self.core.deadline();
+        let sooner = due_ns.is_some_and(|due| self.timer.due_ns.is_none_or(|armed| due < armed));
+        if let Some(due) = due_ns.filter(|_| sooner) {
+            let environment = &self.shared.environment;
+            let wait = Duration::from_nanos(due.saturating_sub(environment.now().mono_ns));
+            self.timer = Timer { due_ns, sleep: environment.sleep(wait) };
+        }
+    }
+
+    fn publish(&self) {
+        self.shared.counts.publish(&self.core);
+        let mut known = self.shared.framework_id.lock().unwrap_or_else(PoisonError::into_inner);
+        if known.as_ref() != self.core.framework_id() {
+            *known = self.core.framework_id().cloned();
+        }
+    }
+
+    /// Lets the last callback return and the last calls leave, then tells everybody.
+    async fn end(mut self, how: Finished) {
+        tracing::debug!(?how, "the driver has ended");
+        self.mailbox.close();
+        if !matches!(how, Finished::Failed(_)) {
+            self.shared.silent.store(true, Ordering::Release);
+        }
+        drop(self.deliveries);
+        drop(self.link_to);
+        let callbacks = async { while self.returned.recv().await.is_some() {} };
+        tokio::select! {
+            () = callbacks => {}
+            () = self.shared.environment.sleep(LAST_CALLBACK) => {
+                tracing::warn!("a callback has not returned {LAST_CALLBACK:?} after the driver ended; it is dropped");
+                self.abort_callbacks.abort();
+            }
+        }
+        while self.link.recv().await.is_some() {}
+        self.shared.ended.send_replace(Some(how));
+    }
+}
+
+/// Waits until the connection takes another call; `None` when it never will. Waits for ever when there is none to send.
+async fn room<'a>(
+    connection: Option<&'a Connection>,
+    backlog: &VecDeque<Numbered>,
+) -> Option<mpsc::Permit<'a, Numbered>> {
+    if backlog.is_empty() {
+        std::future::pending::<()>().await;
+    }
+    connection?.calls()?.reserve().await.ok()
+}

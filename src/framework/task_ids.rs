@@ -1,0 +1,64 @@
+//! Ids for tasks that are launched from a plan: `name.instance.attempt`, never the same twice.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use rand::Rng;
+
+use crate::proto::v1::TaskId;
+
+/// Ids become names of directories, which are at most 255 bytes; this leaves room for the numbers.
+const MAX_NAME_BYTES: usize = 200;
+const DIGITS: &[u8; 36] = b"0123456789abcdefghijklmnopqrstuvwxyz";
+
+/// A source of ids. Two sources differ in their stamp, the ids of one in their count.
+#[derive(Debug)]
+pub(super) struct TaskIds {
+    stamp: String,
+    next: AtomicU64,
+}
+
+impl TaskIds {
+    pub(super) fn new(rng: &mut impl Rng) -> Self {
+        let stamp = (0..8).map(|_| char::from(DIGITS[rng.random_range(0..DIGITS.len())])).collect();
+        Self { stamp, next: AtomicU64::new(1) }
+    }
+
+    pub(super) fn mint(&self, name: &str, instance: u32) -> TaskId {
+        let count = self.next.fetch_add(1, Ordering::Relaxed);
+        TaskId { value: format!("{}.{instance}.{}-{count}", legal(name), self.stamp) }
+    }
+}
+
+/// The name with what an id may not contain replaced.
+fn legal(name: &str) -> String {
+    let mut legal: String = name.chars().map(|c| if c.is_control() || "/\\".contains(c) { '-' } else { c }).collect();
+    legal.truncate(legal.floor_char_boundary(MAX_NAME_BYTES));
+    legal
+}
+
+#[cfg(test)]
+mod tests {
+    use rand::{SeedableRng as _, rngs::StdRng};
+
+    use super::*;
+    use crate::types::validate_id;
+
+    #[test]
+    fn ids_tell_name_and_instance_and_never_repeat() {
+        let ids = TaskIds::new(&mut StdRng::seed_from_u64(1));
+        let (one, other) = (ids.mint("web", 3), ids.mint("web", 3));
+        assert!(one.value.starts_with("web.3."), "{one}");
+        assert_ne!(one, other);
+        let successor = TaskIds::new(&mut StdRng::seed_from_u64(2));
+        assert_ne!(one, successor.mint("web", 3));
+    }
+
+    #[test]
+    fn any_name_makes_a_legal_id() {
+        let ids = TaskIds::new(&mut StdRng::seed_from_u64(1));
+        for name in ["", "..", "a/b\\c\n", &"ä".repeat(300)] {
+            let id = ids.mint(name, u32::MAX);
+            assert_eq!(validate_id("task id", &id.value), Ok(()), "{name}");
+        }
+    }
+}
