@@ -1,1 +1,188 @@
-//! (being built)
+//! The master: collects what agents have, offers it to frameworks, and carries launches and statuses between them.
+//!
+//! [`Master::start`] serves on an address until it is stopped. The core decides and does nothing else; the service
+//! around it owns the threads and the sockets, and the [`registry`] what has to survive.
+
+mod api;
+pub(crate) mod core;
+mod gate;
+mod outbox;
+pub mod registry;
+mod service;
+
+use std::{io, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
+
+use rand::{Rng as _, SeedableRng as _, rngs::StdRng};
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+use self::{
+    api::{Api, MasterFacts},
+    registry::{Embedded, Memory, Registry, RegistryError},
+};
+use crate::transport::{
+    clock::Clock,
+    serve::{self, Limits, ListenError, Listener},
+};
+
+/// How a master is started.
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct Options {
+    /// Where it listens; port 0 picks a free one.
+    pub listen: SocketAddr,
+    /// Where the registry lives; without one it lives in memory and dies with the process.
+    pub work_dir: Option<PathBuf>,
+    /// A registry of one's own, instead of one in `work_dir`.
+    pub registry: Option<Box<dyn Registry>>,
+    /// The name others know this host by; the listening address if none is given.
+    pub hostname: Option<String>,
+    /// Allows an address that others can reach, although nobody is asked who they are.
+    pub insecure: bool,
+    /// An offer nobody answers is taken back after this long; `None` leaves it out.
+    pub offer_timeout: Option<Duration>,
+    /// Time between two pings of an agent.
+    pub agent_ping_interval: Duration,
+    /// So many unanswered pings in a row make an agent unreachable.
+    pub agent_pings_missed: u32,
+    /// How long an agent whose connection broke, or that this master only knows from its registry, may take to return.
+    pub agent_reregister_timeout: Duration,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        let config = core::Config::default();
+        Self {
+            listen: SocketAddr::from(([127, 0, 0, 1], 5050)),
+            work_dir: None,
+            registry: None,
+            hostname: None,
+            insecure: false,
+            offer_timeout: config.offer_timeout,
+            agent_ping_interval: config.ping_interval,
+            agent_pings_missed: config.pings_missed,
+            agent_reregister_timeout: config.reregister_timeout,
+        }
+    }
+}
+
+/// Why a master did not start.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum StartError {
+    /// It cannot listen.
+    #[error(transparent)]
+    Listen(#[from] ListenError),
+    /// Its registry cannot be used.
+    #[error(transparent)]
+    Registry(#[from] RegistryError),
+    /// Its work directory cannot be made.
+    #[error("cannot make work directory {directory}: {source}; give another with --work-dir")]
+    WorkDir {
+        /// The directory.
+        directory: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// A thread cannot be started.
+    #[error("cannot start a thread: {0}")]
+    Thread(#[source] io::Error),
+}
+
+/// A running master. Dropping it stops it without waiting; [`stop`](Self::stop) waits.
+#[derive(Debug)]
+pub struct Master {
+    address: SocketAddr,
+    id: String,
+    stop: CancellationToken,
+    serving: JoinHandle<()>,
+    ending: service::Ending,
+}
+
+impl Master {
+    /// Opens the registry, starts the core and serves.
+    ///
+    /// # Errors
+    /// A port that is taken, an address that is not allowed, a registry that cannot be used.
+    pub async fn start(options: Options) -> Result<Self, StartError> {
+        let listener = Listener::bind(options.listen, options.insecure).await?;
+        let address = listener.address();
+        let config = core::Config {
+            offer_timeout: options.offer_timeout,
+            ping_interval: options.agent_ping_interval,
+            pings_missed: options.agent_pings_missed,
+            reregister_timeout: options.agent_reregister_timeout,
+            ..core::Config::default()
+        };
+        let (state, fence, registry) = open_registry(options.registry, options.work_dir).await?;
+        let mut rng = StdRng::from_os_rng();
+        let id = uuid::Builder::from_random_bytes(rng.random()).into_uuid().to_string();
+        let now = Clock::system().now();
+        let facts = MasterFacts {
+            id: id.clone(),
+            hostname: options.hostname.unwrap_or_else(|| address.ip().to_string()),
+            address,
+            started: now.wall_secs(),
+        };
+        let core = core::Master::new(&id, fence.epoch(), state, config, rng, now);
+        let (handle, ending) = service::start(core, registry, fence).map_err(StartError::Thread)?;
+        let stop = CancellationToken::new();
+        let router = api::router(Api { core: handle, facts: Arc::new(facts), sessions: Arc::default() });
+        let serving = tokio::spawn(serve::serve(listener, router, Limits::default(), stop.clone()));
+        tracing::info!(%address, %id, epoch = fence.epoch(), "master serves");
+        Ok(Self { address, id, stop, serving, ending })
+    }
+
+    /// The address it serves on, with the port that was picked.
+    #[must_use]
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// The id of this run of the master; the ids it hands out begin with it.
+    #[must_use]
+    pub fn id(&self) -> &str {
+        &self.id
+    }
+
+    /// Ends all connections and the core. Agents and frameworks go on and look for the next master.
+    pub async fn stop(mut self) {
+        self.stop.cancel();
+        // A panic in a connection was logged where it happened.
+        drop((&mut self.serving).await);
+        drop(self.ending.wait_for(Option::is_some).await);
+    }
+
+    /// Waits until the master can go on no more and says why.
+    pub async fn failed(&mut self) -> String {
+        match self.ending.wait_for(Option::is_some).await.map(|outcome| outcome.clone()) {
+            Ok(Some(Err(text))) => text,
+            Ok(Some(Ok(())) | None) | Err(_) => "the master has ended".to_owned(),
+        }
+    }
+}
+
+impl Drop for Master {
+    fn drop(&mut self) {
+        self.stop.cancel();
+    }
+}
+
+type Opened = (registry::State, registry::Fence, Box<dyn Registry>);
+
+async fn open_registry(given: Option<Box<dyn Registry>>, work_dir: Option<PathBuf>) -> Result<Opened, StartError> {
+    let opening = tokio::task::spawn_blocking(move || {
+        let mut registry: Box<dyn Registry> = match (given, work_dir) {
+            (Some(registry), _) => registry,
+            (None, None) => Box::new(Memory::default()),
+            (None, Some(directory)) => {
+                std::fs::create_dir_all(&directory)
+                    .map_err(|source| StartError::WorkDir { directory: directory.clone(), source })?;
+                Box::new(Embedded::open(&directory)?)
+            }
+        };
+        let (state, fence) = registry.load()?;
+        Ok((state, fence, registry))
+    });
+    opening.await.map_err(|error| StartError::Thread(io::Error::other(error)))?
+}

@@ -1,5 +1,7 @@
 //! Generates `src/proto/` from `proto/`, without protoc. The result is checked in, so that a build of the library runs
-//! no build script; a test here generates again and compares.
+//! no build script; a test here generates again and compares. [`chores`] holds what else is done here.
+
+pub mod chores;
 
 use std::path::{Path, PathBuf};
 

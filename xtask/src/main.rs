@@ -2,9 +2,19 @@
 
 use anyhow::bail;
 
+const CHORES: &str = "\
+cargo xtask test       all tests; installs what they need
+cargo xtask verify     what a change has to pass: format, lints, docs, all tests
+cargo xtask fix        formats, applies what the lints suggest, generates src/proto
+cargo xtask generate   writes src/proto from proto/";
+
 fn main() -> anyhow::Result<()> {
     match std::env::args().nth(1).as_deref() {
+        Some("test") => xtask::chores::test(),
+        Some("verify") => xtask::chores::verify(),
+        Some("fix") => xtask::chores::fix(),
         Some("generate") => xtask::generate(&xtask::root().join("src/proto")),
-        other => bail!("unknown chore {other:?}: try `cargo xtask generate`, which writes src/proto from proto/"),
+        Some(other) => bail!("no such chore: {other}\n{CHORES}"),
+        None => bail!("which chore?\n{CHORES}"),
     }
 }

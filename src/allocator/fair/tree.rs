@@ -152,15 +152,17 @@ impl<K: Copy + Ord> Tree<K> {
     /// Ranks every active node anew. A set that is nearly in order is rebuilt in nearly linear time.
     pub(super) fn rank_all(&mut self, totals: &Totals) {
         for parent in 0..self.nodes.len() {
-            let old = std::mem::take(&mut self.nodes[parent].order);
-            let mut order = Vec::with_capacity(old.len());
-            for rank in old {
-                let node = rank.node;
-                let rank = self.rank(node, totals);
-                self.nodes[node].rank = Some(rank.clone());
-                order.push(rank);
+            if self.nodes[parent].order.is_empty() {
+                continue;
             }
-            self.nodes[parent].order = order.into_iter().collect();
+            let order = std::mem::take(&mut self.nodes[parent].order);
+            let mut ranks: Vec<Rank<K>> = order.into_iter().collect();
+            for rank in &mut ranks {
+                let node = &mut self.nodes[rank.node];
+                rank.share = node.share(totals);
+                node.rank.as_mut().expect("a node in an order has a rank").share = rank.share;
+            }
+            self.nodes[parent].order = ranks.into_iter().collect();
         }
     }
 

@@ -100,11 +100,6 @@ impl Agent {
     pub(super) fn reachable(&self) -> bool {
         self.bucket.presence == Presence::Connected
     }
-
-    pub(super) fn free_up(&mut self, resources: &Resources) {
-        self.growth += 1;
-        self.bucket_mut().free += resources;
-    }
 }
 
 impl AgentBucket {
@@ -152,8 +147,8 @@ impl Master {
     }
 
     pub(super) fn reregistration_due(&mut self, turn: &mut Turn<'_>, key: AgentKey, absence: u64) {
-        let away = self.agents.get(&key).is_some_and(|agent| agent.absence == absence && agent.session.is_none());
-        if away {
+        let away = |agent: &Agent| agent.absence == absence && agent.bucket.presence == Presence::Disconnected;
+        if self.agents.get(&key).is_some_and(away) {
             self.unreachable(turn, key);
         }
     }
@@ -286,7 +281,9 @@ impl Master {
         executor: String,
         data: Bytes,
     ) {
-        let Some(framework) = self.framework_ids.get(framework).and_then(|key| self.frameworks.get(key)) else { return };
+        let Some(framework) = self.framework_ids.get(framework).and_then(|key| self.frameworks.get(key)) else {
+            return;
+        };
         let agent = self.agents[&agent].bucket.id.clone();
         turn.tell(framework.session, Event::Message { agent, executor, data });
     }

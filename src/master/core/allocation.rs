@@ -55,9 +55,9 @@ impl Master {
 
     /// Serves what changed since the last call: the warm at once, all once a second.
     pub(super) fn allocate(&mut self, turn: &mut Turn<'_>) {
-        if turn.now.mono_ns >= self.next_cool_ns() && (!self.stale.is_empty() || !self.overdue.is_empty()) {
+        self.look_at_overdue(turn);
+        if turn.now.mono_ns >= self.next_cool_ns() && self.anything_for_the_cool() {
             self.last_cool_ns = turn.now.mono_ns;
-            self.reclaim_contended(turn);
             self.dirty.clear();
             let agents = std::mem::take(&mut self.stale);
             self.run(turn, Run::All, agents);
@@ -67,6 +67,15 @@ impl Master {
                 self.run(turn, Run::Warm, agents);
             }
         }
+    }
+
+    /// An agent with nothing left is no reason for the second's one run: the warm would have taken what freed up just
+    /// before it, every time, and the cool would starve. It is looked at when something frees up there.
+    fn anything_for_the_cool(&mut self) -> bool {
+        let agents = &self.agents;
+        self.stale
+            .retain(|key| agents.get(key).is_some_and(|agent| agent.reachable() && !agent.bucket.free.is_empty()));
+        !self.stale.is_empty()
     }
 
     fn anybody_warm(&self) -> bool {
@@ -142,34 +151,38 @@ impl Master {
         (client.framework, made)
     }
 
-    /// Rule (d): offers nobody answered for a while are taken back where another warm client could use them.
-    fn reclaim_contended(&mut self, turn: &mut Turn<'_>) {
-        let wanted: Vec<OfferKey> = self.overdue.iter().filter(|key| self.wanted_by_another(turn.now, **key)).copied().collect();
+    /// Rule (d): offers nobody answered for a while are taken back where another warm client could use them; once a
+    /// second, since who could use them changes.
+    fn look_at_overdue(&mut self, turn: &mut Turn<'_>) {
+        if self.next_look_ns.is_none_or(|at| at > turn.now.mono_ns) {
+            return;
+        }
+        let wanted: Vec<OfferKey> =
+            self.overdue.iter().filter(|key| self.wanted_by_another(turn.now, **key)).copied().collect();
         for key in wanted {
             self.expire(turn, key);
         }
+        self.next_look_ns = (!self.overdue.is_empty()).then(|| turn.now.mono_after(self.config.cool_interval));
     }
 
     fn wanted_by_another(&self, now: Now, key: OfferKey) -> bool {
         let Some(agent) = self.offers.get(&key).and_then(|agent| self.agents.get(agent)) else { return false };
         let Some(offer) = agent.bucket.offers.get(&key) else { return false };
-        let rules = Rules {
-            now,
-            run: Run::Warm,
-            refusal_floor: self.config.refusal_floor,
-            minimum: &self.config.minimum,
-        };
+        let rules =
+            Rules { now, run: Run::Warm, refusal_floor: self.config.refusal_floor, minimum: &self.config.minimum };
         self.frameworks.iter().any(|(framework, one)| {
             one.session.is_some()
                 && *framework != offer.client.framework
-                && one.roles.iter().filter(|(_, habits)| habits.warm && !habits.suppressed && !habits.withheld(now)).any(
-                    |(role, _)| {
+                && one
+                    .roles
+                    .iter()
+                    .filter(|(_, habits)| habits.warm && !habits.suppressed && !habits.withheld(now))
+                    .any(|(role, _)| {
                         let client = Client { framework: *framework, role: role.clone() };
                         let facts = &one.bucket.facts;
-                        let part = rules.suitable(&offer.resources, role, facts);
+                        let part = Rules::suitable(&offer.resources, role, facts);
                         rules.enough(&part, &client, facts) && !refuses(agent, &client, &part, now)
-                    },
-                )
+                    })
         })
     }
 }
@@ -202,7 +215,7 @@ impl Rules<'_> {
         if agent.bucket.offers.values().any(fresh) {
             return None;
         }
-        let part = self.suitable(&agent.bucket.free, &client.role, facts);
+        let part = Self::suitable(&agent.bucket.free, &client.role, facts);
         if !self.enough(&part, client, facts) {
             return None;
         }
@@ -217,7 +230,7 @@ impl Rules<'_> {
     }
 
     /// The part of `free` that a client of this role and these capabilities may have.
-    fn suitable(&self, free: &Resources, role: &Arc<str>, facts: &FrameworkFacts) -> Resources {
+    fn suitable(free: &Resources, role: &Arc<str>, facts: &FrameworkFacts) -> Resources {
         if !facts.gpus && free.gpus().raw() > 0 {
             return Resources::default();
         }

@@ -36,7 +36,10 @@ impl Master {
             } else {
                 assert!(bucket.offers.is_empty(), "{key:?}: an agent that shrank below its tasks offers nothing");
             }
-            assert!(agent.reachable() || bucket.offers.is_empty(), "{key:?}: nothing of an agent that is away is offered");
+            assert!(
+                agent.reachable() || bucket.offers.is_empty(),
+                "{key:?}: nothing of an agent that is away is offered"
+            );
         }
     }
 

@@ -94,20 +94,17 @@ impl Framework {
 }
 
 impl Master {
-    pub(super) fn subscribe(
-        &mut self,
-        turn: &mut Turn<'_>,
-        session: SessionId,
-        subscribe: Subscribe,
-    ) -> Result<(), Refusal> {
+    pub(super) fn subscribe(&mut self, turn: &mut Turn<'_>, session: SessionId, subscribe: Subscribe) {
         let given = subscribe.info.id.as_ref().map(|id| id.value.clone()).filter(|id| !id.is_empty());
         if given.as_ref().is_some_and(|id| self.facts.removed_frameworks.contains(id)) {
-            return Self::subscription_error(turn, session, "Framework has been removed");
+            Self::subscription_error(turn, session, "Framework has been removed");
+            return;
         }
         let known = given.as_ref().and_then(|id| self.framework_ids.get(id.as_str()).copied());
         let key = if let Some(key) = known {
             if self.frameworks[&key].bucket.facts.principal != subscribe.facts.principal {
-                return Self::subscription_error(turn, session, "the principal of a framework must not change");
+                Self::subscription_error(turn, session, "the principal of a framework must not change");
+                return;
             }
             self.take_over(turn, key, session);
             self.replace_info(turn, key, subscribe);
@@ -118,13 +115,11 @@ impl Master {
         };
         self.sessions.insert(session, Peer::Framework(key));
         self.connect_framework(turn, key, session);
-        Ok(())
     }
 
-    fn subscription_error(turn: &mut Turn<'_>, session: SessionId, text: &str) -> Result<(), Refusal> {
+    pub(super) fn subscription_error(turn: &mut Turn<'_>, session: SessionId, text: &str) {
         turn.tell(Some(session), Event::Error { text: text.to_owned() });
         turn.out.push(Effect::Close { session });
-        Ok(())
     }
 
     fn connect_framework(&mut self, turn: &mut Turn<'_>, key: FrameworkKey, session: SessionId) {
@@ -248,10 +243,8 @@ impl Master {
         update: Subscribe,
     ) -> Result<(), Refusal> {
         let facts = &self.frameworks[&key].bucket.facts;
-        let forbidden = [
-            ("principal", facts.principal != update.facts.principal),
-            ("user", facts.user != update.facts.user),
-        ];
+        let forbidden =
+            [("principal", facts.principal != update.facts.principal), ("user", facts.user != update.facts.user)];
         if let Some((field, _)) = forbidden.iter().find(|(_, changed)| *changed) {
             return Err(Refusal::new(&format!("update_framework.framework_info.{field}"), "must not change"));
         }

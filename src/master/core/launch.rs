@@ -9,7 +9,7 @@ use super::{
     Client, Event, Launch, Master, Order, Turn,
     agents::Presence,
     keys::{AgentKey, FrameworkKey},
-    tasks::{Seen, Task},
+    tasks::{Seen, Task, master_status},
 };
 use crate::{
     allocator::feasible,
@@ -85,10 +85,7 @@ impl Master {
             return Err(format!("Task uses invalid agent {} while agent {id} is expected", launch.agent));
         }
         feasible::shortage(remaining, &launch.resources).map_or(Ok(()), |shortage| {
-            Err(format!(
-                "Task uses more resources {} than available {remaining}: {shortage}",
-                launch.resources
-            ))
+            Err(format!("Task uses more resources {} than available {remaining}: {shortage}", launch.resources))
         })
     }
 
@@ -114,7 +111,7 @@ impl Master {
         text: &str,
     ) {
         let agent: Option<Arc<str>> = (!launch.agent.is_empty()).then(|| launch.agent.as_str().into());
-        let mut status: v1::TaskStatus = self.master_status(&launch.id, agent.as_ref(), state, turn.now);
+        let mut status: v1::TaskStatus = master_status(&launch.id, agent.as_ref(), state, turn.now);
         status.set_reason(reason);
         status.message = Some(text.to_owned());
         turn.tell(self.frameworks[&framework].session, Event::Updated { status: Arc::new(status) });

@@ -55,17 +55,43 @@ pub(crate) enum Call {
     Subscribe(Box<Subscribe>),
     Teardown,
     Accept(Box<Accept>),
-    Decline { offers: Vec<String>, refuse: Option<Duration> },
-    Revive { roles: Vec<String> },
-    Suppress { roles: Vec<String> },
-    Request { resources: Resources },
-    Kill { task: String, agent: Option<String>, policy: Option<v1::KillPolicy> },
-    Acknowledge { agent: String, task: String, uuid: Bytes },
-    Reconcile { tasks: Vec<(String, Option<String>)> },
-    Message { agent: String, executor: String, data: Bytes },
+    Decline {
+        offers: Vec<String>,
+        refuse: Option<Duration>,
+    },
+    Revive {
+        roles: Vec<String>,
+    },
+    Suppress {
+        roles: Vec<String>,
+    },
+    Request {
+        resources: Resources,
+    },
+    Kill {
+        task: String,
+        agent: Option<String>,
+        policy: Option<v1::KillPolicy>,
+    },
+    Acknowledge {
+        agent: String,
+        task: String,
+        uuid: Bytes,
+    },
+    Reconcile {
+        tasks: Vec<(String, Option<String>)>,
+    },
+    Message {
+        agent: String,
+        executor: String,
+        data: Bytes,
+    },
     UpdateFramework(Box<Subscribe>),
     /// The edge found it wrong, or this master does not do it: refused with these words.
-    Invalid { field: String, text: String },
+    Invalid {
+        field: String,
+        text: String,
+    },
 }
 
 /// SUBSCRIBE and `UPDATE_FRAMEWORK`, validated.
@@ -78,6 +104,7 @@ pub(crate) struct Subscribe {
 
 /// What the core decides on about a framework; the rest of its info stays encoded.
 #[derive(Clone, Debug, PartialEq)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a capability of its own")]
 pub(crate) struct FrameworkFacts {
     pub(crate) name: String,
     pub(crate) user: String,
@@ -110,7 +137,11 @@ pub(crate) struct Accept {
 pub(crate) enum Operation {
     Launch(Vec<Launch>),
     /// Not done by this master, or malformed; the id asks for feedback.
-    Unsupported { name: String, id: Option<String>, text: String },
+    Unsupported {
+        name: String,
+        id: Option<String>,
+        text: String,
+    },
 }
 
 /// A task to launch.
@@ -131,10 +162,16 @@ pub(crate) enum Report {
     Register(Box<Register>),
     Updated(Box<Update>),
     Ponged,
-    Sent { framework: String, executor: String, data: Bytes },
+    Sent {
+        framework: String,
+        executor: String,
+        data: Bytes,
+    },
     Unregistered,
     /// The edge found it wrong: the session ends with these words.
-    Invalid { text: String },
+    Invalid {
+        text: String,
+    },
 }
 
 /// An agent's first message.
@@ -174,6 +211,8 @@ pub(crate) struct Update {
 /// What an operator asks.
 #[derive(Clone, Debug)]
 pub(crate) enum Question {
+    /// Whether it answers.
+    Alive,
     /// All there is to see.
     Snapshot,
     /// Remove a framework and kill its tasks.
@@ -185,7 +224,7 @@ pub(crate) enum Question {
 /// What an operator is told.
 #[derive(Clone, Debug)]
 pub(crate) enum Answer {
-    Snapshot(Snapshot),
+    Snapshot(Box<Snapshot>),
     Done,
     Refused(String),
 }
@@ -193,19 +232,42 @@ pub(crate) enum Answer {
 /// What a framework is told.
 #[derive(Clone, Debug)]
 pub(crate) enum Event {
-    Subscribed { framework: Arc<str> },
+    Subscribed {
+        framework: Arc<str>,
+    },
     Offers(Vec<OfferMade>),
-    Rescinded { offer: OfferKey },
-    Updated { status: Arc<v1::TaskStatus> },
-    Message { agent: Arc<str>, executor: String, data: Bytes },
+    Rescinded {
+        offer: OfferKey,
+    },
+    Updated {
+        status: Arc<v1::TaskStatus>,
+    },
+    Message {
+        agent: Arc<str>,
+        executor: String,
+        data: Bytes,
+    },
     /// The agent is lost.
-    Failure { agent: Arc<str> },
-    Error { text: String },
+    Failure {
+        agent: Arc<str>,
+    },
+    Error {
+        text: String,
+    },
     Heartbeat,
     /// All calls up to here are done with.
-    Applied { seq: u64 },
-    Refused { seq: u64, field: String, text: String },
-    OperationFailed { id: String, text: String },
+    Applied {
+        seq: u64,
+    },
+    Refused {
+        seq: u64,
+        field: String,
+        text: String,
+    },
+    OperationFailed {
+        id: String,
+        text: String,
+    },
 }
 
 /// An offer, compact; the framework's connection makes the message of it.

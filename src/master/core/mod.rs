@@ -31,6 +31,12 @@ use std::{
 
 use rand::rngs::StdRng;
 
+use self::{
+    agents::Agent,
+    frameworks::Framework,
+    keys::{Counters, OfferKey},
+    timers::{Timer, Timers},
+};
 pub(crate) use self::{
     agents::{AgentBucket, AgentFacts, Presence},
     clients::Client,
@@ -40,14 +46,9 @@ pub(crate) use self::{
         Accept, Answer, Call, Effect, Event, FrameworkFacts, Input, Launch, OfferMade, Operation, Order, Quantities,
         Question, Register, Report, ReportedTask, Subscribe, Update,
     },
+    registration::PROTOCOL,
     tasks::{Seen, Task},
     view::{Counts, Snapshot},
-};
-use self::{
-    agents::Agent,
-    frameworks::Framework,
-    keys::{Counters, OfferKey},
-    timers::{Timer, Timers},
 };
 use crate::{allocator::fair::Shares, master::registry, proto::internal::registry_change, types::Now};
 
@@ -149,6 +150,8 @@ pub(crate) struct Master {
     offers: BTreeMap<OfferKey, AgentKey>,
     /// Offers that are old enough to be taken back as soon as somebody else could use them.
     overdue: BTreeSet<OfferKey>,
+    /// When the overdue offers are looked at next.
+    next_look_ns: Option<u64>,
     shares: Shares<FrameworkKey>,
     timers: Timers,
     /// Agents whose free resources changed since the last event run.
@@ -193,6 +196,7 @@ impl Master {
             completed_frameworks: VecDeque::new(),
             offers: BTreeMap::new(),
             overdue: BTreeSet::new(),
+            next_look_ns: None,
             shares,
             timers,
             dirty: BTreeSet::new(),
@@ -232,8 +236,8 @@ impl Master {
 
     /// When [`Input::Ticked`] is due, in monotonic nanoseconds.
     pub(crate) fn deadline(&self) -> Option<u64> {
-        let cool = (!self.stale.is_empty() || !self.overdue.is_empty()).then(|| self.next_cool_ns());
-        [self.timers.next(), cool].into_iter().flatten().min()
+        let cool = (!self.stale.is_empty()).then(|| self.next_cool_ns());
+        [self.timers.next(), cool, self.next_look_ns].into_iter().flatten().min()
     }
 
     fn detached(&mut self, turn: &mut Turn<'_>, session: SessionId) {
@@ -248,7 +252,15 @@ impl Master {
         let Some(peer) = self.sessions.get(&session).copied() else { return };
         self.counts.calls += 1;
         let outcome = match (peer, call) {
-            (Peer::Stranger, Call::Subscribe(subscribe)) => self.subscribe(turn, session, *subscribe),
+            (Peer::Stranger, Call::Subscribe(subscribe)) => {
+                self.subscribe(turn, session, *subscribe);
+                Ok(())
+            }
+            (Peer::Stranger, Call::Invalid { field, text }) => {
+                let text = format!("{field}: {text}");
+                Self::subscription_error(turn, session, &text);
+                Ok(())
+            }
             (Peer::Framework(key), call) => self.framework_called(turn, key, call),
             (Peer::Stranger | Peer::Agent(_), _) => Err(Refusal::new("type", "subscribe first")),
         };
@@ -281,7 +293,7 @@ impl Master {
                 self.kill(turn, key, &task, agent.as_deref(), policy);
                 Ok(())
             }
-            Call::Acknowledge { agent, task, uuid } => self.acknowledge(turn, key, &agent, &task, uuid),
+            Call::Acknowledge { agent, task, uuid } => self.acknowledge(turn, key, &agent, &task, &uuid),
             Call::Reconcile { tasks } => {
                 self.reconcile(turn, key, &tasks);
                 Ok(())
@@ -324,6 +336,7 @@ impl Master {
                 Timer::OfferContended(offer) => {
                     if self.offers.contains_key(&offer) {
                         self.overdue.insert(offer);
+                        self.next_look_ns.get_or_insert(turn.now.mono_ns);
                     }
                 }
                 Timer::OfferExpired(offer) => self.expire(turn, offer),

@@ -162,8 +162,7 @@ impl Master {
             return;
         }
         let Some(agent) = self.agents.get_mut(&taken.agent) else { return };
-        let refused =
-            Refused { floor_ns, until_ns, resources: taken.offer.resources.clone(), held_at: None };
+        let refused = Refused { floor_ns, until_ns, resources: taken.offer.resources.clone(), held_at: None };
         agent.refusals.insert(taken.offer.client.clone(), refused);
         for at in [floor_ns, until_ns].into_iter().filter(|at| *at > turn.now.mono_ns) {
             self.timers.arm_roughly(at, Timer::RefusalEnded(taken.agent));
@@ -271,7 +270,10 @@ impl Master {
                     }
                 }
                 Operation::Unsupported { id: Some(id), .. } => {
-                    turn.tell(self.frameworks[&framework].session, Event::OperationFailed { id, text: text.to_owned() });
+                    turn.tell(
+                        self.frameworks[&framework].session,
+                        Event::OperationFailed { id, text: text.to_owned() },
+                    );
                 }
                 Operation::Unsupported { id: None, .. } => {}
             }

@@ -10,7 +10,8 @@ use crate::proto::{internal::registry_change, v1};
 impl Master {
     pub(super) fn asked(&mut self, turn: &mut Turn<'_>, request: RequestId, question: Question) {
         let answer = match question {
-            Question::Snapshot => Answer::Snapshot(self.snapshot()),
+            Question::Alive => Answer::Done,
+            Question::Snapshot => Answer::Snapshot(Box::new(self.snapshot())),
             Question::Teardown { framework } => match self.framework_ids.get(framework.as_str()).copied() {
                 Some(key) => {
                     self.remove_framework(turn, key);

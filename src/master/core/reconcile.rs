@@ -6,6 +6,7 @@ use super::{
     Event, Master, Turn,
     agents::Presence,
     keys::{AgentKey, FrameworkKey, TaskKey},
+    tasks::master_status,
 };
 use crate::{
     proto::v1::{self, TaskState},
@@ -56,7 +57,7 @@ impl Master {
         let bucket = &self.agents[&agent].bucket;
         let task = &bucket.tasks[&key];
         let state = task.forwarded.unwrap_or(task.state);
-        let mut status = self.master_status(&task.id, Some(&bucket.id), state, now);
+        let mut status = master_status(&task.id, Some(&bucket.id), state, now);
         status.set_reason(v1::task_status::Reason::Reconciliation);
         status.message = Some("Reconciliation: latest task state".to_owned());
         status.executor_id = Some(v1::ExecutorId { value: task.id.to_string() });
@@ -101,7 +102,7 @@ impl Master {
         let aware = self.frameworks[&framework].bucket.facts.partition_aware;
         let state = if aware { state } else { TaskState::TaskLost };
         let agent: Option<Arc<str>> = agent.map(Arc::from);
-        let mut status = self.master_status(task, agent.as_ref(), state, now);
+        let mut status = master_status(task, agent.as_ref(), state, now);
         status.set_reason(v1::task_status::Reason::Reconciliation);
         status.message = Some(format!("Reconciliation: {text}"));
         status.unreachable_time = since_ns.map(|nanoseconds| v1::TimeInfo { nanoseconds: *nanoseconds });

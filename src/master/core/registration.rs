@@ -9,7 +9,7 @@ use super::{
     Effect, Event, Master, Order, Peer, Register, ReportedTask, Turn,
     agents::{Agent, AgentBucket, Presence},
     keys::{AgentKey, SessionId, TaskKey},
-    tasks::{self, Seen, Task},
+    tasks::{self, Seen, Task, master_status},
     timers::Timer,
 };
 use crate::{
@@ -106,13 +106,7 @@ impl Master {
     }
 
     /// Takes the agent back; true if it had been given up as unreachable.
-    fn agent_returned(
-        &mut self,
-        turn: &mut Turn<'_>,
-        key: AgentKey,
-        session: SessionId,
-        register: &Register,
-    ) -> bool {
+    fn agent_returned(&mut self, turn: &mut Turn<'_>, key: AgentKey, session: SessionId, register: &Register) -> bool {
         self.rescind_all(turn, key);
         let Some(agent) = self.agents.get_mut(&key) else { return false };
         if let Some(old) = agent.session.replace(session) {
@@ -193,8 +187,11 @@ impl Master {
         }
         if known.is_some() {
             // The same id runs, or ran, elsewhere meanwhile: that copy is the framework's, this one has to end.
-            let order =
-                Order::Kill { framework: reported.framework.as_str().into(), task: reported.id.as_str().into(), policy: None };
+            let order = Order::Kill {
+                framework: reported.framework.as_str().into(),
+                task: reported.id.as_str().into(),
+                policy: None,
+            };
             turn.order(self.agents[&key].session, order);
             return None;
         }
@@ -247,7 +244,8 @@ impl Master {
             return None;
         }
         let framework = &self.frameworks[&task.framework];
-        let state = if framework.bucket.facts.partition_aware { v1::TaskState::TaskDropped } else { v1::TaskState::TaskLost };
+        let state =
+            if framework.bucket.facts.partition_aware { v1::TaskState::TaskDropped } else { v1::TaskState::TaskLost };
         Some(MissingTask {
             framework_id: framework.bucket.id.to_string(),
             task_id: task.id.to_string(),
@@ -260,7 +258,7 @@ impl Master {
     fn announce_reregistered(&mut self, turn: &mut Turn<'_>, key: AgentKey, task: TaskKey) {
         let task = &self.agents[&key].bucket.tasks[&task];
         let framework = &self.frameworks[&task.framework];
-        let mut status = self.master_status(&task.id, Some(&self.agents[&key].bucket.id), task.state, turn.now);
+        let mut status = master_status(&task.id, Some(&self.agents[&key].bucket.id), task.state, turn.now);
         status.set_reason(v1::task_status::Reason::AgentReregistered);
         status.message = Some("the agent is reachable again".to_owned());
         turn.tell(framework.session, Event::Updated { status: Arc::new(status) });
@@ -269,9 +267,9 @@ impl Master {
     fn resend_kills(&mut self, turn: &mut Turn<'_>, key: AgentKey) {
         let agent = &self.agents[&key];
         for task in agent.bucket.tasks.values() {
-            let Some(policy) = &task.kill else { continue };
+            let Some(kill) = task.kill else { continue };
             let framework = self.frameworks[&task.framework].bucket.id.clone();
-            let order = Order::Kill { framework, task: task.id.clone(), policy: policy.clone() };
+            let order = Order::Kill { framework, task: task.id.clone(), policy: kill.policy };
             turn.order(agent.session, order);
         }
     }

@@ -10,6 +10,7 @@ use bytes::Bytes;
 use super::{
     Event, Master, Order, Refusal, Turn, Update,
     keys::{AgentKey, FrameworkKey},
+    tasks::Kill,
 };
 use crate::proto::v1::{self, TaskState};
 
@@ -39,7 +40,7 @@ impl Master {
         framework: FrameworkKey,
         agent: &str,
         task_id: &str,
-        uuid: Bytes,
+        uuid: &Bytes,
     ) -> Result<(), Refusal> {
         self.counts.acknowledgements += 1;
         let Some(key) = self.agent_by_id(agent) else {
@@ -55,7 +56,7 @@ impl Master {
         let known = self.frameworks[&framework].tasks.get(task_id).copied().filter(|(on, _)| *on == key);
         if let Some((_, task_key)) = known
             && let Some(task) = self.task_mut(key, task_key)
-            && let Some(status) = task.unacknowledged.take_if(|status| status.uuid.as_ref() == Some(&uuid))
+            && let Some(status) = task.unacknowledged.take_if(|status| status.uuid.as_ref() == Some(uuid))
             && TaskState::try_from(status.state).is_ok_and(TaskState::is_terminal)
         {
             self.complete(key, task_key, turn.now);
@@ -91,7 +92,7 @@ impl Master {
         }
         let id = self.frameworks[&framework].bucket.id.clone();
         if let Some(task) = self.task_mut(key, task_key) {
-            task.kill = Some(policy.clone());
+            task.kill = Some(Kill { policy });
         }
         let order = Order::Kill { framework: id, task: Arc::from(task_id), policy };
         turn.order(self.agents[&key].session, order);

@@ -35,9 +35,15 @@ pub(crate) struct Task {
     /// The status the framework has not acknowledged: a new instance of the framework is sent it at once.
     pub(crate) unacknowledged: Option<Arc<v1::TaskStatus>>,
     /// A kill to send again when the agent comes back.
-    pub(crate) kill: Option<Option<v1::KillPolicy>>,
+    pub(crate) kill: Option<Kill>,
     /// One entry per consecutive state.
     pub(crate) history: Vec<Seen>,
+}
+
+/// A kill a framework asked for.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct Kill {
+    pub(crate) policy: Option<v1::KillPolicy>,
 }
 
 /// What is kept of a status for readers and for reconciliation.
@@ -72,6 +78,19 @@ impl Seen {
 /// Whether a task in this state occupies what it was given. An unreachable task does not: nothing of its agent is offered.
 pub(super) fn holds_resources(state: TaskState) -> bool {
     !state.is_terminal() && state != TaskState::TaskUnreachable
+}
+
+/// A status of the master's own: no uuid, so not to be acknowledged.
+pub(super) fn master_status(task: &str, agent: Option<&Arc<str>>, state: TaskState, now: Now) -> v1::TaskStatus {
+    let mut status = v1::TaskStatus {
+        task_id: v1::TaskId { value: task.to_owned() },
+        agent_id: agent.map(|id| v1::AgentId { value: id.to_string() }),
+        timestamp: Some(now.wall_secs()),
+        ..v1::TaskStatus::default()
+    };
+    status.set_state(state);
+    status.set_source(v1::task_status::Source::Master);
+    status
 }
 
 impl Master {
@@ -167,7 +186,7 @@ impl Master {
             let state = if aware { TaskState::TaskUnreachable } else { TaskState::TaskLost };
             self.set_state(key, task_key, state);
             let task = &self.agents[&key].bucket.tasks[&task_key];
-            let mut status = self.master_status(&task.id, Some(&self.agents[&key].bucket.id), state, turn.now);
+            let mut status = master_status(&task.id, Some(&self.agents[&key].bucket.id), state, turn.now);
             status.set_reason(v1::task_status::Reason::AgentRemoved);
             status.message = Some("the agent does not answer".to_owned());
             status.unreachable_time = Some(v1::TimeInfo { nanoseconds: since_ns });
@@ -183,7 +202,7 @@ impl Master {
             let task = &self.agents[&key].bucket.tasks[&task_key];
             if !task.state.is_terminal() {
                 let lost = TaskState::TaskLost;
-                let mut status = self.master_status(&task.id, Some(&self.agents[&key].bucket.id), lost, turn.now);
+                let mut status = master_status(&task.id, Some(&self.agents[&key].bucket.id), lost, turn.now);
                 status.set_reason(v1::task_status::Reason::AgentRemoved);
                 status.message = Some("the agent was removed".to_owned());
                 self.set_state(key, task_key, lost);
@@ -212,25 +231,6 @@ impl Master {
         let framework = record.framework;
         let session = self.frameworks.get(&framework).and_then(|framework| framework.session);
         turn.tell(session, Event::Updated { status: Arc::new(status) });
-    }
-
-    /// A status of the master's own: no uuid, so not to be acknowledged.
-    pub(super) fn master_status(
-        &self,
-        task: &str,
-        agent: Option<&Arc<str>>,
-        state: TaskState,
-        now: Now,
-    ) -> v1::TaskStatus {
-        let mut status = v1::TaskStatus {
-            task_id: v1::TaskId { value: task.to_owned() },
-            agent_id: agent.map(|id| v1::AgentId { value: id.to_string() }),
-            timestamp: Some(now.wall_secs()),
-            ..v1::TaskStatus::default()
-        };
-        status.set_state(state);
-        status.set_source(v1::task_status::Source::Master);
-        status
     }
 }
 

@@ -1,0 +1,58 @@
+//! The pages for machines: `/health`, `/version`, `/metrics`, `/state`.
+
+use axum::{
+    Router,
+    extract::State,
+    http::{StatusCode, header},
+    response::{IntoResponse, Response},
+    routing::get,
+};
+use serde_json::json;
+
+use super::{Api, MESOS_VERSION, metrics, state};
+
+/// The routes, each also under `/master` as clients of Mesos ask for them.
+pub(super) fn routes(api: Api) -> Router {
+    let pages = || {
+        Router::new()
+            .route("/health", get(health))
+            .route("/version", get(version))
+            .route("/metrics", get(prometheus))
+            .route("/state", get(whole_state))
+    };
+    pages().nest("/master", pages()).with_state(api)
+}
+
+async fn health(State(api): State<Api>) -> Response {
+    match api.core.ask(crate::master::core::Question::Alive).await {
+        Ok(_) => StatusCode::OK.into_response(),
+        Err(stopped) => (StatusCode::SERVICE_UNAVAILABLE, stopped.to_string()).into_response(),
+    }
+}
+
+async fn version() -> Response {
+    as_json(json!({ "version": MESOS_VERSION, "divvy_version": env!("CARGO_PKG_VERSION") }).to_string().into_bytes())
+}
+
+async fn prometheus(State(api): State<Api>) -> Response {
+    match api.rendered(metrics::render).await {
+        Ok(text) => {
+            let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+            ([(header::CONTENT_TYPE, kind)], text).into_response()
+        }
+        Err(status) => (StatusCode::SERVICE_UNAVAILABLE, status.message().to_owned()).into_response(),
+    }
+}
+
+async fn whole_state(State(api): State<Api>) -> Response {
+    let facts = api.facts.clone();
+    match api.rendered(move |snapshot| state::render(&facts, snapshot)).await {
+        Ok(Ok(document)) => as_json(document),
+        Ok(Err(error)) => (StatusCode::INTERNAL_SERVER_ERROR, error.to_string()).into_response(),
+        Err(status) => (StatusCode::SERVICE_UNAVAILABLE, status.message().to_owned()).into_response(),
+    }
+}
+
+fn as_json(document: Vec<u8>) -> Response {
+    ([(header::CONTENT_TYPE, "application/json")], document).into_response()
+}

@@ -1,0 +1,272 @@
+//! Wire messages become the core's inputs: parsed, validated, with what is wrong said of the field it is wrong with.
+
+use std::{sync::Arc, time::Duration};
+
+use bytes::Bytes;
+use prost::Message as _;
+
+use crate::{
+    master::core::AgentFacts,
+    master::core::{
+        Accept, Call, FrameworkFacts, Launch, Operation, Quantities, Register, Report, ReportedTask, Subscribe, Update,
+    },
+    proto::{
+        internal::{self, agent_message::Kind},
+        v1::{
+            self,
+            framework_info::capability::Type as Capability,
+            offer::operation::Type as OperationType,
+            scheduler::{self, call::Type},
+        },
+    },
+    types::{
+        Milli, Resources, refuse_duration,
+        validate::{self, LaunchContext},
+    },
+};
+
+/// A framework's call. One that is wrong becomes [`Call::Invalid`], so that it is refused in its turn.
+pub(super) fn call(call: scheduler::Call) -> Call {
+    if let Err(invalid) = validate::scheduler_call(&call) {
+        return Call::Invalid { field: invalid.field, text: invalid.text };
+    }
+    digest(call).unwrap_or_else(|(field, text)| Call::Invalid { field, text })
+}
+
+type Wrong = (String, String);
+
+fn wrong(field: &str, text: &impl ToString) -> Wrong {
+    (field.to_owned(), text.to_string())
+}
+
+fn digest(call: scheduler::Call) -> Result<Call, Wrong> {
+    let kind = Type::try_from(call.r#type.unwrap_or_default()).unwrap_or(Type::Unknown);
+    Ok(match kind {
+        Type::Subscribe => {
+            let subscribe = call.subscribe.map(|one| *one).unwrap_or_default();
+            let (info, suppressed) = (subscribe.framework_info, subscribe.suppressed_roles);
+            Call::Subscribe(Box::new(self::subscribe(info, suppressed, "subscribe")?))
+        }
+        Type::UpdateFramework => {
+            let update = call.update_framework.map(|one| *one).unwrap_or_default();
+            let (info, suppressed) = (update.framework_info, update.suppressed_roles);
+            Call::UpdateFramework(Box::new(self::subscribe(info, suppressed, "update_framework")?))
+        }
+        Type::Teardown => Call::Teardown,
+        Type::Accept => {
+            let accept = call.accept.map(|one| *one).unwrap_or_default();
+            Call::Accept(Box::new(self::accept(accept, &call.framework_id.unwrap_or_default())))
+        }
+        Type::Decline => {
+            let decline = call.decline.unwrap_or_default();
+            let refuse = refuse_duration(decline.filters.as_ref());
+            Call::Decline { offers: decline.offer_ids.into_iter().map(|id| id.value).collect(), refuse }
+        }
+        Type::Revive => Call::Revive { roles: call.revive.unwrap_or_default().roles },
+        Type::Suppress => Call::Suppress { roles: call.suppress.unwrap_or_default().roles },
+        Type::Request => {
+            let list: Vec<v1::Resource> =
+                call.request.unwrap_or_default().requests.into_iter().flat_map(|one| one.resources).collect();
+            let resources =
+                Resources::from_proto(&list).map_err(|error| wrong("request.requests.resources", &error))?;
+            Call::Request { resources }
+        }
+        Type::Kill => {
+            let kill = call.kill.unwrap_or_default();
+            let agent = kill.agent_id.map(|id| id.value).filter(|id| !id.is_empty());
+            Call::Kill { task: kill.task_id.value, agent, policy: kill.kill_policy }
+        }
+        Type::Acknowledge => {
+            let acknowledge = call.acknowledge.unwrap_or_default();
+            Call::Acknowledge {
+                agent: acknowledge.agent_id.value,
+                task: acknowledge.task_id.value,
+                uuid: acknowledge.uuid,
+            }
+        }
+        Type::Reconcile => {
+            let tasks = call.reconcile.unwrap_or_default().tasks.into_iter();
+            Call::Reconcile { tasks: tasks.map(|one| (one.task_id.value, one.agent_id.map(|id| id.value))).collect() }
+        }
+        Type::Message => {
+            let message = call.message.unwrap_or_default();
+            Call::Message { agent: message.agent_id.value, executor: message.executor_id.value, data: message.data }
+        }
+        Type::Unknown
+        | Type::AcceptInverseOffers
+        | Type::DeclineInverseOffers
+        | Type::Shutdown
+        | Type::AcknowledgeOperationStatus
+        | Type::ReconcileOperations => {
+            return Err(wrong("type", &format!("{} is not served by this master", kind.as_str_name())));
+        }
+    })
+}
+
+/// A framework's info with what the core decides on, or what is wrong with it.
+fn subscribe(info: v1::FrameworkInfo, suppressed: Vec<String>, path: &str) -> Result<Subscribe, Wrong> {
+    validate::subscription(&info, &suppressed, None)
+        .map_err(|invalid| invalid.under(path))
+        .map_err(|invalid| (invalid.field, invalid.text))?;
+    let facts = facts(&info);
+    Ok(Subscribe { info, facts, suppressed })
+}
+
+fn facts(info: &v1::FrameworkInfo) -> FrameworkFacts {
+    FrameworkFacts {
+        name: info.name.clone(),
+        user: info.user.clone(),
+        principal: info.principal.clone(),
+        roles: info.all_roles().into_iter().map(Arc::from).collect(),
+        failover: info.failover_duration().unwrap_or(Duration::ZERO),
+        partition_aware: info.has(Capability::PartitionAware),
+        multi_role: info.has(Capability::MultiRole),
+        refinement: info.has(Capability::ReservationRefinement),
+        revocable: info.has(Capability::RevocableResources),
+        shared: info.has(Capability::SharedResources),
+        gpus: info.has(Capability::GpuResources),
+        minimum: info.offer_filters.iter().filter_map(|(role, filters)| minimum(role, filters)).collect(),
+    }
+}
+
+fn minimum(role: &str, filters: &v1::OfferFilters) -> Option<(Arc<str>, Vec<Quantities>)> {
+    let bundles = filters.min_allocatable_resources.as_ref()?.quantities.iter().map(|bundle| {
+        let named = bundle.quantities.iter();
+        named
+            .map(|(name, amount)| (Arc::from(name.as_str()), Milli::from_f64(amount.value).unwrap_or_default()))
+            .collect()
+    });
+    Some((role.into(), bundles.collect()))
+}
+
+fn accept(accept: scheduler::call::Accept, framework: &v1::FrameworkId) -> Accept {
+    Accept {
+        refuse: refuse_duration(accept.filters.as_ref()),
+        offers: accept.offer_ids.into_iter().map(|id| id.value).collect(),
+        operations: accept.operations.into_iter().map(|one| operation(one, framework)).collect(),
+    }
+}
+
+fn operation(operation: v1::offer::Operation, framework: &v1::FrameworkId) -> Operation {
+    let id = operation.id.map(|id| id.value);
+    let kind = OperationType::try_from(operation.r#type.unwrap_or_default()).unwrap_or(OperationType::Unknown);
+    if kind == OperationType::Launch {
+        let tasks = operation.launch.map(|launch| launch.task_infos).unwrap_or_default();
+        let forbidden = id.is_some().then(|| "the 'id' field cannot be set on a LAUNCH operation".to_owned());
+        return Operation::Launch(tasks.into_iter().map(|task| launch(&task, framework, forbidden.as_ref())).collect());
+    }
+    let name = kind.as_str_name().to_lowercase();
+    let text = format!("{} is not served by this master", kind.as_str_name());
+    Operation::Unsupported { name, id, text }
+}
+
+/// What depends on the cluster's state (is the id free, is it the offer's agent, does it fit) is left to the core.
+fn launch(task: &v1::TaskInfo, framework: &v1::FrameworkId, forbidden: Option<&String>) -> Launch {
+    let context = LaunchContext { framework_id: framework, agent_id: &task.agent_id, agent_has_limits: false };
+    let needs = match forbidden {
+        Some(text) => Err(text.clone()),
+        None => validate::task(task, &context).map_err(|invalid| invalid.to_string()),
+    };
+    let (resources, invalid) = match needs {
+        Ok(needs) => (needs.task, needs.executor.map(|_| EXECUTORS.to_owned())),
+        Err(text) => (Resources::default(), Some(text)),
+    };
+    Launch {
+        id: task.task_id.value.clone(),
+        agent: task.agent_id.value.clone(),
+        resources,
+        info: task.encode_to_vec().into(),
+        invalid,
+    }
+}
+
+/// Said of a task that brings an executor.
+const EXECUTORS: &str = "executor: agents of this version run commands only; give the task a command instead";
+
+/// An agent's message.
+pub(super) fn report(message: internal::AgentMessage, peer: &str) -> Report {
+    let Some(kind) = message.kind else { return Report::Invalid { text: "an empty message".to_owned() } };
+    let outcome = match kind {
+        Kind::Register(register) => {
+            self::register(*register, peer).map(|register| Report::Register(Box::new(register)))
+        }
+        Kind::Update(update) => self::update(*update).map(|update| Report::Updated(Box::new(update))),
+        Kind::Pong(_) => Ok(Report::Ponged),
+        Kind::Unregister(_) => Ok(Report::Unregistered),
+        Kind::Message(message) => {
+            Ok(Report::Sent { framework: message.framework_id, executor: message.executor_id, data: message.data })
+        }
+    };
+    outcome.unwrap_or_else(|text| Report::Invalid { text })
+}
+
+fn register(register: internal::Register, peer: &str) -> Result<Register, String> {
+    let versions = register.versions.ok_or("register.versions: missing")?;
+    let own = crate::master::core::PROTOCOL;
+    if own < versions.min || own > versions.max {
+        let (min, max) = (versions.min, versions.max);
+        return Err(format!("this master speaks version {own} of the agent protocol, the agent {min} to {max}"));
+    }
+    let info = register.info.ok_or("register.info: missing")?;
+    let total = Resources::from_proto(&info.resources).map_err(|error| format!("register.info.resources{error}"))?;
+    let port = u16::try_from(info.port()).map_err(|error| format!("register.info.port: {}: {error}", info.port()))?;
+    let frameworks = register.frameworks.into_iter().map(|info| {
+        let facts = facts(&info);
+        Subscribe { info, facts, suppressed: Vec::new() }
+    });
+    let tasks = register.tasks.into_iter().map(task).collect::<Result<Vec<_>, String>>()?;
+    Ok(Register {
+        id: info.id.as_ref().map(|id| id.value.clone()).filter(|id| !id.is_empty()),
+        facts: AgentFacts {
+            hostname: info.hostname.clone(),
+            address: peer.to_owned(),
+            port,
+            attributes: info.attributes.clone(),
+            domain: info.domain.clone(),
+            version: register.divvy_version,
+        },
+        total,
+        info,
+        epoch: register.epoch,
+        tasks,
+        frameworks: frameworks.collect(),
+    })
+}
+
+fn task(task: internal::AgentTask) -> Result<ReportedTask, String> {
+    let info = v1::TaskInfo::decode(task.task_info.clone()).map_err(|error| format!("register.tasks: {error}"))?;
+    let id = info.task_id.value;
+    let resources =
+        Resources::from_proto(&info.resources).map_err(|error| format!("register.tasks: {id}: resources{error}"))?;
+    let state = v1::TaskState::try_from(task.state)
+        .map_err(|_unknown| format!("register.tasks: {id}: {} is no task state", task.state))?;
+    let allocated = info.resources.iter().find_map(|one| one.allocation_info.as_ref()?.role.clone());
+    Ok(ReportedTask {
+        framework: task.framework_id,
+        id,
+        container: task.container_id,
+        info: task.task_info,
+        resources,
+        role: allocated.as_deref().unwrap_or("*").into(),
+        state,
+    })
+}
+
+fn update(update: internal::Update) -> Result<Update, String> {
+    let status = update.status.ok_or("update.status: missing")?;
+    let id = &status.task_id.value;
+    let state = v1::TaskState::try_from(status.state)
+        .map_err(|_unknown| format!("update.status.state: {id}: {} is no task state", status.state))?;
+    let latest = v1::TaskState::try_from(update.latest_state)
+        .map_err(|_unknown| format!("update.latest_state: {id}: {} is no task state", update.latest_state))?;
+    if status.uuid.as_ref().is_none_or(Bytes::is_empty) {
+        return Err(format!("update.status.uuid: {id}: missing"));
+    }
+    Ok(Update {
+        framework: update.framework_id,
+        container: update.container_id,
+        state,
+        latest,
+        status: Arc::new(status),
+    })
+}

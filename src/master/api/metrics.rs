@@ -1,0 +1,122 @@
+//! `/metrics`: the core's counters and what a snapshot adds up to, as Prometheus reads them.
+
+use std::sync::atomic::AtomicU64;
+
+use prometheus_client::{
+    encoding::text::encode,
+    metrics::{counter::Counter, family::Family, gauge::Gauge},
+    registry::Registry,
+};
+
+use super::render;
+use crate::{
+    master::core::{Link, Presence, Snapshot},
+    types::Resources,
+};
+
+type Labels = [(&'static str, String); 1];
+
+/// The text of `/metrics`.
+pub(super) fn render(snapshot: &Snapshot) -> String {
+    let mut registry = Registry::with_prefix("divvy_master");
+    counters(&mut registry, snapshot);
+    population(&mut registry, snapshot);
+    resources(&mut registry, snapshot);
+    let mut text = String::new();
+    match encode(&mut text, &registry) {
+        Ok(()) => text,
+        Err(error) => format!("# cannot write the metrics: {error}\n"),
+    }
+}
+
+fn counters(registry: &mut Registry, snapshot: &Snapshot) {
+    let counts = &snapshot.counts;
+    for (name, help, value) in [
+        ("scheduler_calls", "Calls of frameworks", counts.calls),
+        ("scheduler_calls_refused", "Calls of frameworks that were refused", counts.refused),
+        ("status_updates", "Task statuses received from agents", counts.updates),
+        ("status_acknowledgements", "Acknowledgements received from frameworks", counts.acknowledgements),
+        ("offers_made", "Offers made", counts.offers_made),
+        ("offers_accepted", "ACCEPT calls on valid offers", counts.offers_accepted),
+        ("offers_declined", "Offers declined", counts.offers_declined),
+        ("offers_rescinded", "Offers taken back because their agent or role went", counts.offers_rescinded),
+        ("offers_expired", "Offers taken back because nobody answered", counts.offers_expired),
+        ("allocation_runs", "Allocation runs", counts.allocation_runs),
+        ("tasks_launched", "Tasks launched", counts.tasks_launched),
+        ("tasks_invalid", "Launches answered with TASK_ERROR", counts.tasks_invalid),
+        ("agents_registered", "Agents that registered", counts.agents_registered),
+        ("agents_reregistered", "Agents that came back", counts.agents_reregistered),
+        ("agents_disconnected_total_count", "Agents whose stream broke", counts.agents_disconnected),
+        ("agents_made_unreachable", "Agents given up as unreachable", counts.agents_unreachable),
+        ("frameworks_registered", "Frameworks that subscribed for the first time", counts.frameworks_registered),
+        ("frameworks_removed", "Frameworks removed", counts.frameworks_removed),
+    ] {
+        let counter = Counter::<u64, AtomicU64>::default();
+        counter.inc_by(value);
+        registry.register(name, help, counter);
+    }
+    let ended = Family::<Labels, Counter>::default();
+    for (state, count) in counts.entered.iter().filter(|(state, _)| state.is_terminal()) {
+        ended.get_or_create(&[("state", state.as_str_name().to_owned())]).inc_by(*count);
+    }
+    registry.register("tasks_ended", "Tasks that reached a terminal state", ended);
+}
+
+fn population(registry: &mut Registry, snapshot: &Snapshot) {
+    let agents = Family::<Labels, Gauge>::default();
+    for (state, counted) in [("connected", Presence::Connected), ("disconnected", Presence::Disconnected)] {
+        let count = snapshot.agents.iter().filter(|agent| agent.presence == counted).count();
+        agents.get_or_create(&[("state", state.to_owned())]).set(gauge(count));
+    }
+    let unreachable = snapshot.agents.iter().filter(|agent| !render::reachable(agent)).count();
+    agents.get_or_create(&[("state", "unreachable".to_owned())]).set(gauge(unreachable));
+    registry.register("agents", "Agents by state", agents);
+    let frameworks = Family::<Labels, Gauge>::default();
+    for (state, link) in
+        [("connected", Link::Connected), ("disconnected", Link::Disconnected), ("recovered", Link::Recovered)]
+    {
+        let count = snapshot.frameworks.iter().filter(|framework| framework.link == link).count();
+        frameworks.get_or_create(&[("state", state.to_owned())]).set(gauge(count));
+    }
+    registry.register("frameworks", "Frameworks by state", frameworks);
+    let tasks = Family::<Labels, Gauge>::default();
+    for (state, count) in render::states(snapshot) {
+        tasks.get_or_create(&[("state", state.as_str_name().to_owned())]).set(i64::try_from(count).unwrap_or(i64::MAX));
+    }
+    registry.register("tasks", "Tasks by state, until their end is acknowledged", tasks);
+    let outstanding = Gauge::<i64>::default();
+    outstanding.set(gauge(snapshot.agents.iter().map(|agent| agent.offers.len()).sum()));
+    registry.register("offers_outstanding", "Offers that wait for an answer", outstanding);
+}
+
+fn resources(registry: &mut Registry, snapshot: &Snapshot) {
+    for (name, help, part) in [
+        ("resources_total", "Scalar resources of connected agents", total as fn(&_) -> &_),
+        ("resources_used", "Scalar resources of running tasks", used),
+        ("resources_offered", "Scalar resources in outstanding offers", offered),
+    ] {
+        let family = Family::<Labels, Gauge<f64, AtomicU64>>::default();
+        for agent in snapshot.agents.iter().filter(|agent| render::reachable(agent)) {
+            for (resource, amount) in part(agent).quantities() {
+                family.get_or_create(&[("resource", resource.to_string())]).inc_by(amount.as_f64());
+            }
+        }
+        registry.register(name, help, family);
+    }
+}
+
+fn total(agent: &crate::master::core::AgentBucket) -> &Resources {
+    &agent.total
+}
+
+fn used(agent: &crate::master::core::AgentBucket) -> &Resources {
+    &agent.used
+}
+
+fn offered(agent: &crate::master::core::AgentBucket) -> &Resources {
+    &agent.offered
+}
+
+fn gauge(count: usize) -> i64 {
+    i64::try_from(count).unwrap_or(i64::MAX)
+}

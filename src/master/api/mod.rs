@@ -1,0 +1,58 @@
+//! What the master says to the world: gRPC streams for frameworks and agents, calls for operators, pages for machines.
+//!
+//! Everything here runs on the connections' tasks: it decodes, validates and encodes, and decides nothing.
+
+mod http;
+mod intake;
+mod metrics;
+mod operator;
+mod outgo;
+mod render;
+mod sessions;
+mod state;
+
+use std::{
+    net::SocketAddr,
+    sync::{Arc, atomic::AtomicU64},
+};
+
+use axum::Router;
+
+use super::service::Handle;
+use crate::{
+    proto::{
+        ext::{operator_server::OperatorServer, scheduler_session_server::SchedulerSessionServer},
+        internal::agent_session_server::AgentSessionServer,
+    },
+    transport::MAX_MESSAGE_BYTES,
+};
+
+/// What every handler knows of the master it serves.
+#[derive(Clone, Debug)]
+pub(super) struct Api {
+    pub(super) core: Handle,
+    pub(super) facts: Arc<MasterFacts>,
+    pub(super) sessions: Arc<AtomicU64>,
+}
+
+/// What the master says of itself.
+#[derive(Clone, Debug)]
+pub(super) struct MasterFacts {
+    pub(super) id: String,
+    pub(super) hostname: String,
+    pub(super) address: SocketAddr,
+    /// Seconds since the epoch.
+    pub(super) started: f64,
+}
+
+/// All routes of a master.
+pub(super) fn router(api: Api) -> Router {
+    let scheduler = SchedulerSessionServer::new(api.clone()).max_decoding_message_size(MAX_MESSAGE_BYTES);
+    let agents = AgentSessionServer::new(api.clone()).max_decoding_message_size(MAX_MESSAGE_BYTES);
+    let operator = OperatorServer::new(api.clone()).max_decoding_message_size(MAX_MESSAGE_BYTES);
+    let grpc = tonic::service::Routes::new(scheduler).add_service(agents).add_service(operator);
+    http::routes(api).merge(grpc.into_axum_router())
+}
+
+/// The version of the Mesos API this master answers with.
+pub(super) const MESOS_VERSION: &str = "1.11.0";

@@ -1,0 +1,169 @@
+//! A snapshot in the operator API's own messages.
+
+use prost::Message as _;
+
+use crate::{
+    master::core::{AgentBucket, FrameworkBucket, Link, Presence, Seen, Snapshot, Task, offer_id},
+    proto::v1::{self, TaskState, master::response},
+};
+
+/// `GET_AGENTS`.
+pub(super) fn agents(snapshot: &Snapshot) -> response::GetAgents {
+    response::GetAgents {
+        agents: snapshot.agents.iter().filter(|agent| reachable(agent)).map(|agent| self::agent(agent)).collect(),
+        recovered_agents: snapshot
+            .recovered
+            .iter()
+            .map(|id| v1::AgentInfo { id: Some(v1::AgentId { value: id.clone() }), ..v1::AgentInfo::default() })
+            .collect(),
+    }
+}
+
+/// Whether the agent counts as one of the cluster's.
+pub(super) fn reachable(agent: &AgentBucket) -> bool {
+    match agent.presence {
+        Presence::Connected | Presence::Disconnected => true,
+        Presence::Unreachable { .. } => false,
+    }
+}
+
+fn agent(agent: &AgentBucket) -> response::get_agents::Agent {
+    let time = |nanoseconds| v1::TimeInfo { nanoseconds };
+    response::get_agents::Agent {
+        agent_info: v1::AgentInfo {
+            hostname: agent.facts.hostname.clone(),
+            port: Some(i32::from(agent.facts.port)),
+            resources: agent.total.to_proto(),
+            attributes: agent.facts.attributes.clone(),
+            id: Some(v1::AgentId { value: agent.id.to_string() }),
+            domain: agent.facts.domain.clone(),
+        },
+        active: agent.presence == Presence::Connected,
+        version: agent.facts.version.clone(),
+        pid: Some(format!("slave(1)@{}:{}", agent.facts.address, agent.facts.port)),
+        registered_time: Some(time(agent.registered_ns)),
+        reregistered_time: agent.reregistered_ns.map(time),
+        total_resources: agent.total.to_proto(),
+        allocated_resources: agent.used.to_proto(),
+        offered_resources: agent.offered.to_proto(),
+        ..response::get_agents::Agent::default()
+    }
+}
+
+/// `GET_TASKS`.
+pub(super) fn tasks(snapshot: &Snapshot) -> response::GetTasks {
+    let mut all = response::GetTasks::default();
+    let ids = |task: &Task| framework_id(snapshot, task);
+    for agent in &snapshot.agents {
+        for record in agent.tasks.values() {
+            let place = if reachable(agent) { &mut all.tasks } else { &mut all.unreachable_tasks };
+            place.push(task(record, &agent.id, &ids(record)));
+        }
+    }
+    for framework in snapshot.frameworks.iter().chain(&snapshot.completed) {
+        let done = framework.completed.iter().map(|entry| task(&entry.1, &entry.0, &framework.id));
+        all.completed_tasks.extend(done);
+    }
+    all
+}
+
+fn framework_id(snapshot: &Snapshot, task: &Task) -> String {
+    let found = snapshot.frameworks.binary_search_by_key(&task.framework, |framework| framework.key);
+    found.map(|at| snapshot.frameworks[at].id.to_string()).unwrap_or_default()
+}
+
+/// A task with what its encoded info says of it.
+pub(super) fn task(task: &Task, agent: &str, framework: &str) -> v1::Task {
+    let info = v1::TaskInfo::decode(task.info.clone()).unwrap_or_default();
+    let mut message = v1::Task {
+        name: info.name,
+        task_id: v1::TaskId { value: task.id.to_string() },
+        framework_id: v1::FrameworkId { value: framework.to_owned() },
+        agent_id: v1::AgentId { value: agent.to_owned() },
+        resources: task.resources.to_proto_as(Some(&task.role), true),
+        statuses: task.history.iter().map(|seen| status(task, seen, agent)).collect(),
+        labels: info.labels,
+        discovery: info.discovery,
+        container: info.container,
+        health_check: info.health_check,
+        kill_policy: info.kill_policy,
+        limits: info.limits,
+        ..v1::Task::default()
+    };
+    message.set_state(task.state);
+    if let Some(forwarded) = task.forwarded {
+        message.set_status_update_state(forwarded);
+    }
+    message
+}
+
+fn status(task: &Task, seen: &Seen, agent: &str) -> v1::TaskStatus {
+    v1::TaskStatus {
+        task_id: v1::TaskId { value: task.id.to_string() },
+        state: seen.state.into(),
+        message: seen.message.as_deref().map(str::to_owned),
+        source: seen.source,
+        reason: seen.reason,
+        agent_id: Some(v1::AgentId { value: agent.to_owned() }),
+        timestamp: Some(seen.timestamp),
+        healthy: seen.healthy,
+        container_status: Some(Box::new(v1::ContainerStatus {
+            container_id: Some(v1::ContainerId { value: task.container.to_string(), parent: None }),
+            ..v1::ContainerStatus::default()
+        })),
+        ..v1::TaskStatus::default()
+    }
+}
+
+/// `GET_FRAMEWORKS`.
+pub(super) fn frameworks(snapshot: &Snapshot, master: &str) -> response::GetFrameworks {
+    response::GetFrameworks {
+        frameworks: snapshot.frameworks.iter().map(|one| framework(snapshot, master, one)).collect(),
+        completed_frameworks: snapshot.completed.iter().map(|one| framework(snapshot, master, one)).collect(),
+        ..response::GetFrameworks::default()
+    }
+}
+
+fn framework(snapshot: &Snapshot, master: &str, one: &FrameworkBucket) -> response::get_frameworks::Framework {
+    let time = |nanoseconds| v1::TimeInfo { nanoseconds };
+    let (mut used, mut offered) = (crate::types::Resources::default(), crate::types::Resources::default());
+    let mut offers = Vec::new();
+    for agent in &snapshot.agents {
+        for task in agent.tasks.values().filter(|task| task.framework == one.key && task.holds) {
+            used += &task.resources;
+        }
+        for (key, offer) in agent.offers.iter().filter(|(_, offer)| offer.client.framework == one.key) {
+            offered += &offer.resources;
+            offers.push(v1::Offer {
+                id: v1::OfferId { value: offer_id(master, *key) },
+                framework_id: v1::FrameworkId { value: one.id.to_string() },
+                agent_id: v1::AgentId { value: agent.id.to_string() },
+                hostname: agent.facts.hostname.clone(),
+                resources: offer.resources.to_proto_as(Some(&offer.client.role), true),
+                ..v1::Offer::default()
+            });
+        }
+    }
+    response::get_frameworks::Framework {
+        framework_info: v1::FrameworkInfo::decode(one.info.clone()).unwrap_or_default(),
+        active: one.link == Link::Connected,
+        connected: one.link == Link::Connected,
+        recovered: one.link == Link::Recovered,
+        registered_time: Some(time(one.registered_ns)),
+        reregistered_time: one.reregistered_ns.map(time),
+        unregistered_time: one.unregistered_ns.map(time),
+        offers,
+        allocated_resources: used.to_proto(),
+        offered_resources: offered.to_proto(),
+        ..response::get_frameworks::Framework::default()
+    }
+}
+
+/// How many live tasks are in each state, of those that readers see.
+pub(super) fn states(snapshot: &Snapshot) -> std::collections::BTreeMap<TaskState, u64> {
+    let mut counts = std::collections::BTreeMap::new();
+    for task in snapshot.agents.iter().flat_map(|agent| agent.tasks.values()) {
+        *counts.entry(task.state).or_default() += 1;
+    }
+    counts
+}

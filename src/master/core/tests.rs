@@ -1,0 +1,10 @@
+//! One input into the core at a time: the answer, the effects, the state.
+
+mod world;
+
+mod agents;
+mod frameworks;
+mod launches;
+mod offers;
+mod shares;
+mod statuses;

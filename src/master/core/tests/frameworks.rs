@@ -1,0 +1,147 @@
+//! Frameworks: taking over, staying away, being removed.
+
+use std::time::Duration;
+
+use super::world::{World, facts, register, reported};
+use crate::{
+    master::core::{Call, Event, Order, Question, RequestId},
+    proto::v1::TaskState,
+};
+
+fn error(world: &World, session: crate::master::core::SessionId) -> Option<String> {
+    world.events(session).into_iter().find_map(|event| match event {
+        Event::Error { text } => Some(text),
+        _ => None,
+    })
+}
+
+#[test]
+fn ids_are_given_in_order_and_kept() {
+    let mut world = World::new();
+    assert_eq!(world.framework("a").1, "m-0000");
+    assert_eq!(world.framework("b").1, "m-0001");
+    assert_eq!(world.subscribe(facts("c", "*"), Some("my-own")).1, "my-own");
+}
+
+#[test]
+fn a_second_instance_takes_over_and_the_first_can_do_no_more() {
+    let mut world = World::new();
+    let (first, id) = world.framework("f");
+    let _ = world.agent("cpus:4;mem:1024");
+    let offer = world.offers(first)[0].clone();
+    let (second, same) = world.subscribe(facts("f", "*"), Some(&id));
+    assert_eq!(same, id);
+    assert_eq!(error(&world, first).as_deref(), Some("Framework failed over"));
+    assert!(world.closed(first));
+    assert_eq!(world.offers(second).len(), 1, "the offers are made anew");
+    world.launch(first, &offer, &[("t", "cpus:1;mem:32")]);
+    assert!(world.effects.is_empty(), "{:?}", world.effects);
+    world.detach(first);
+    world.launch(second, &offer, &[("t", "cpus:1;mem:32")]);
+    assert_eq!(world.states(second), [("t".into(), TaskState::TaskDropped)], "the old offer is void");
+}
+
+#[test]
+fn a_framework_away_for_its_failover_timeout_is_removed_and_never_comes_back() {
+    let mut world = World::new();
+    let (framework, id) = world.framework("f");
+    let (agent, _) = world.agent("cpus:4;mem:1024");
+    let offer = world.offers(framework)[0].clone();
+    world.launch(framework, &offer, &[("t", "cpus:1;mem:32")]);
+    world.detach(framework);
+    world.wait(Duration::from_secs(59));
+    assert!(world.orders(agent).iter().all(|order| !matches!(order, Order::Shutdown { .. })));
+    world.wait(Duration::from_secs(2));
+    assert!(world.orders(agent).iter().any(|order| matches!(order, Order::Shutdown { .. })));
+    let (again, _) = world.subscribe(facts("f", "*"), Some(&id));
+    assert_eq!(error(&world, again).as_deref(), Some("Framework has been removed"));
+    assert!(world.closed(again));
+}
+
+#[test]
+fn a_framework_that_comes_back_in_time_is_not_removed_later() {
+    let mut world = World::new();
+    let (framework, id) = world.framework("f");
+    world.detach(framework);
+    world.wait(Duration::from_secs(30));
+    let (again, _) = world.subscribe(facts("f", "*"), Some(&id));
+    world.wait(Duration::from_mins(5));
+    assert!(!world.closed(again));
+    assert_eq!(world.master.snapshot().frameworks.len(), 1);
+}
+
+#[test]
+fn teardown_ends_tasks_also_on_agents_that_come_back_later() {
+    let mut world = World::new();
+    let (framework, id) = world.framework("f");
+    let (agent, agent_id) = world.agent("cpus:4;mem:1024");
+    let offer = world.offers(framework)[0].clone();
+    world.launch(framework, &offer, &[("t", "cpus:1;mem:32")]);
+    let task = world.runs(agent)[0].clone();
+    world.detach(agent);
+    world.call(framework, Call::Teardown);
+    assert!(world.closed(framework));
+    let mut back = register(Some(&agent_id), "cpus:4;mem:1024");
+    back.tasks = vec![reported(&id, &task, "cpus:1;mem:32", TaskState::TaskRunning)];
+    let session = world.register(back);
+    assert_eq!(world.registered(session).expect("registered").2, [id]);
+    assert!(world.master.snapshot().agents[0].used.is_empty());
+    assert_eq!(world.master.snapshot().completed[0].completed[0].1.state, TaskState::TaskKilled);
+}
+
+#[test]
+fn an_operator_removes_a_framework_by_its_id() {
+    let mut world = World::new();
+    let (framework, id) = world.framework("f");
+    let ask = |world: &mut World, framework: &str| {
+        let question = Question::Teardown { framework: framework.to_owned() };
+        world.feed(crate::master::core::Input::Asked { request: RequestId(1), question });
+    };
+    ask(&mut world, "nobody");
+    assert!(!world.closed(framework));
+    ask(&mut world, &id);
+    assert!(world.closed(framework));
+}
+
+#[test]
+fn nothing_but_subscribe_is_taken_from_a_stranger() {
+    let mut world = World::new();
+    let session = world.attach();
+    world.call(session, Call::Revive { roles: Vec::new() });
+    assert_eq!(world.refusals(session), [("type".into(), "subscribe first".into())]);
+}
+
+#[test]
+fn heartbeats_come_at_once_and_every_fifteen_seconds() {
+    let mut world = World::new();
+    let (framework, _) = world.framework("f");
+    let beats =
+        |world: &World| world.events(framework).iter().filter(|event| matches!(event, Event::Heartbeat)).count();
+    assert_eq!(beats(&world), 1);
+    world.wait(Duration::from_secs(46));
+    assert_eq!(beats(&world), 3);
+}
+
+#[test]
+fn completed_frameworks_are_kept_up_to_a_number() {
+    let mut world = World::new();
+    for _ in 0..60 {
+        let (framework, _) = world.framework("f");
+        world.call(framework, Call::Teardown);
+    }
+    assert_eq!(world.master.snapshot().completed.len(), 50);
+    assert!(world.master.snapshot().frameworks.is_empty());
+}
+
+#[test]
+fn an_update_takes_back_offers_of_roles_that_went() {
+    let mut world = World::new();
+    let (framework, _) = world.subscribe(facts("f", "a"), None);
+    let _ = world.agent("cpus:4;mem:1024");
+    assert_eq!(world.offers(framework).len(), 1);
+    let update = super::world::known("m-0000", "f");
+    let update = crate::master::core::Subscribe { facts: facts("f", "b"), ..update };
+    world.call(framework, Call::UpdateFramework(Box::new(update)));
+    assert!(world.events(framework).iter().any(|event| matches!(event, Event::Rescinded { .. })));
+    assert_eq!(&*world.offers(framework)[0].role, "b");
+}

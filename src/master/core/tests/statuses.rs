@@ -1,0 +1,127 @@
+//! Statuses, acknowledgements, kills and reconciliation.
+
+use super::world::World;
+use crate::{
+    master::core::{Call, Order, SessionId},
+    proto::v1::{TaskState, task_status::Reason},
+};
+
+/// A session and the id of who is at its other end.
+type Party = (SessionId, String);
+
+/// A framework with one task `t` running.
+fn running() -> (World, Party, Party, (String, String)) {
+    let mut world = World::new();
+    let framework = world.framework("f");
+    let agent = world.agent("cpus:4;mem:1024");
+    let offer = world.offers(framework.0)[0].clone();
+    world.launch(framework.0, &offer, &[("t", "cpus:1;mem:32")]);
+    let task = world.runs(agent.0)[0].clone();
+    world.update(agent.0, &framework.1, &task, TaskState::TaskRunning);
+    (world, framework, agent, task)
+}
+
+#[test]
+fn a_status_goes_on_to_the_framework_and_its_acknowledgement_back() {
+    let (mut world, framework, agent, task) = running();
+    assert_eq!(world.states(framework.0), [("t".into(), TaskState::TaskRunning)]);
+    let uuid = world.update(agent.0, &framework.1, &task, TaskState::TaskFinished);
+    world.acknowledge(framework.0, &agent.1, "t", &uuid);
+    assert!(matches!(&world.orders(agent.0)[..], [Order::Acknowledge { task, .. }] if task == "t"));
+    assert!(world.master.snapshot().agents[0].tasks.is_empty(), "the end was acknowledged");
+    assert_eq!(world.master.snapshot().frameworks[0].completed.len(), 1);
+}
+
+#[test]
+fn resources_are_free_with_the_latest_state_not_with_the_acknowledgement() {
+    let (mut world, framework, agent, task) = running();
+    let uuid = world.update(agent.0, &framework.1, &task, TaskState::TaskFailed);
+    assert!(world.master.snapshot().agents[0].used.is_empty());
+    assert!(!world.master.snapshot().agents[0].tasks.is_empty(), "listed until the acknowledgement");
+    world.update(agent.0, &framework.1, &task, TaskState::TaskFailed);
+    assert!(world.master.snapshot().agents[0].used.is_empty(), "freed once");
+    world.acknowledge(framework.0, &agent.1, "t", &uuid);
+    assert!(world.master.snapshot().agents[0].tasks.is_empty());
+}
+
+#[test]
+fn an_acknowledgement_of_another_status_does_not_end_the_task() {
+    let (mut world, framework, agent, task) = running();
+    world.update(agent.0, &framework.1, &task, TaskState::TaskFinished);
+    world.acknowledge(framework.0, &agent.1, "t", &bytes::Bytes::from_static(&[9; 16]));
+    assert_eq!(world.master.snapshot().agents[0].tasks.len(), 1);
+}
+
+#[test]
+fn a_framework_that_comes_back_has_the_open_statuses_at_once() {
+    let (mut world, framework, _, _) = running();
+    world.detach(framework.0);
+    let (again, id) = world.subscribe(super::world::facts("f", "*"), Some(&framework.1));
+    assert_eq!(id, framework.1);
+    assert_eq!(world.states(again), [("t".into(), TaskState::TaskRunning)]);
+    assert!(world.statuses(again)[0].uuid.is_some());
+}
+
+#[test]
+fn a_kill_goes_to_the_agent_and_again_when_it_comes_back() {
+    let (mut world, framework, agent, task) = running();
+    world.detach(agent.0);
+    world.call(framework.0, Call::Kill { task: "t".into(), agent: None, policy: None });
+    let mut back = super::world::register(Some(&agent.1), "cpus:4;mem:1024");
+    back.tasks = vec![super::world::reported(&framework.1, &task, "cpus:1;mem:32", TaskState::TaskRunning)];
+    let session = world.register(back);
+    assert!(world.orders(session).iter().any(|order| matches!(order, Order::Kill { task, .. } if &**task == "t")));
+}
+
+#[test]
+fn a_kill_that_names_another_agent_does_nothing() {
+    let (mut world, framework, agent, _) = running();
+    world.call(framework.0, Call::Kill { task: "t".into(), agent: Some("m-S9".into()), policy: None });
+    assert!(world.orders(agent.0).is_empty());
+    world.call(framework.0, Call::Kill { task: "t".into(), agent: Some(agent.1), policy: None });
+    assert_eq!(world.orders(agent.0).len(), 1);
+}
+
+#[test]
+fn reconciliation_answers_for_all_or_for_those_named() {
+    let (mut world, framework, agent, _) = running();
+    world.call(framework.0, Call::Reconcile { tasks: Vec::new() });
+    assert_eq!(world.states(framework.0), [("t".into(), TaskState::TaskRunning)]);
+    let status = world.statuses(framework.0)[0].clone();
+    assert_eq!((status.reason(), status.uuid), (Reason::Reconciliation, None));
+    let tasks = vec![
+        ("t".to_owned(), None),
+        ("nope".to_owned(), None),
+        ("nope".to_owned(), Some(agent.1)),
+        ("nope".to_owned(), Some("m-S9".to_owned())),
+    ];
+    world.call(framework.0, Call::Reconcile { tasks });
+    let told: Vec<TaskState> = world.states(framework.0).into_iter().map(|(_, state)| state).collect();
+    let unknown = TaskState::TaskUnknown;
+    assert_eq!(told, [TaskState::TaskRunning, unknown, TaskState::TaskGone, unknown]);
+}
+
+#[test]
+fn nothing_is_said_of_unknown_tasks_while_agents_are_expected_back() {
+    let mut facts = crate::master::registry::State::default();
+    facts.agents.insert("old-S0".into(), crate::proto::v1::AgentInfo::default());
+    let mut world = World::with(facts, crate::master::core::Config::default());
+    let (framework, _) = world.framework("f");
+    let ask = |agent: Option<&str>| Call::Reconcile { tasks: vec![("t".into(), agent.map(str::to_owned))] };
+    world.call(framework, ask(None));
+    world.call(framework, ask(Some("old-S0")));
+    assert!(world.states(framework).is_empty());
+    world.wait(std::time::Duration::from_mins(11));
+    world.call(framework, ask(Some("old-S0")));
+    assert_eq!(world.states(framework), [("t".into(), TaskState::TaskUnreachable)]);
+    assert!(world.statuses(framework)[0].unreachable_time.is_some());
+}
+
+#[test]
+fn a_terminal_task_stays_what_it_is() {
+    let (mut world, framework, agent, task) = running();
+    world.update(agent.0, &framework.1, &task, TaskState::TaskFinished);
+    world.update(agent.0, &framework.1, &task, TaskState::TaskKilled);
+    let tasks = &world.master.snapshot().agents[0].tasks;
+    assert_eq!(tasks.values().next().map(|task| task.state), Some(TaskState::TaskFinished));
+}

@@ -1,0 +1,324 @@
+//! A core with scripted agents and frameworks around it, under a clock the test moves.
+
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+
+use bytes::Bytes;
+use prost::Message as _;
+use rand::{SeedableRng as _, rngs::StdRng};
+
+use crate::{
+    master::{
+        core::{
+            Accept, AgentFacts, Call, Config, Effect, Event, FrameworkFacts, Input, Launch, Master, OfferMade,
+            Operation, Order, Register, Report, ReportedTask, SessionId, Subscribe, Update, offer_id,
+        },
+        registry,
+    },
+    proto::v1::{self, TaskState},
+    types::{Now, Resources},
+};
+
+pub(super) const MASTER: &str = "m";
+
+pub(super) struct World {
+    pub(super) master: Master,
+    pub(super) now: Now,
+    next: u64,
+    seqs: BTreeMap<SessionId, u64>,
+    /// Effects of the last step, in order.
+    pub(super) effects: Vec<Effect>,
+    /// Whether agents answer pings.
+    pub(super) lively: bool,
+    /// Offers of all steps that [`World::inbox`] has not handed out.
+    inbox: Vec<(SessionId, OfferMade)>,
+}
+
+impl World {
+    pub(super) fn new() -> Self {
+        Self::with(registry::State::default(), Config::default())
+    }
+
+    pub(super) fn with(facts: registry::State, config: Config) -> Self {
+        let now = Now { mono_ns: 1_000_000_000_000, wall_ns: 1_700_000_000_000_000_000 };
+        let master = Master::new(MASTER, 3, facts, config, StdRng::seed_from_u64(1), now);
+        Self { master, now, next: 0, seqs: BTreeMap::new(), effects: Vec::new(), lively: true, inbox: Vec::new() }
+    }
+
+    pub(super) fn feed(&mut self, input: Input) {
+        self.effects.clear();
+        self.master.handle(self.now, input, &mut self.effects);
+        self.master.settle(self.now, &mut self.effects);
+        self.master.check();
+        for effect in &self.effects {
+            if let Effect::Tell { session, event: Event::Offers(offers) } = effect {
+                self.inbox.extend(offers.iter().map(|offer| (*session, offer.clone())));
+            }
+        }
+    }
+
+    /// Every offer made since the last call, with the session it went to.
+    pub(super) fn inbox(&mut self) -> Vec<(SessionId, OfferMade)> {
+        std::mem::take(&mut self.inbox)
+    }
+
+    /// Moves the clock, ticking at every deadline on the way; effects of all ticks are kept.
+    pub(super) fn wait(&mut self, time: Duration) {
+        let end = self.now.advanced(time);
+        let mut all = Vec::new();
+        while let Some(at) = self.master.deadline().filter(|at| *at <= end.mono_ns) {
+            let step = Duration::from_nanos(at.saturating_sub(self.now.mono_ns));
+            self.now = self.now.advanced(step);
+            self.feed(Input::Ticked);
+            let pinged = self.pinged();
+            all.append(&mut self.effects);
+            for session in pinged {
+                self.feed(Input::Reported { session, report: Report::Ponged });
+                all.append(&mut self.effects);
+            }
+        }
+        self.now = end;
+        self.effects = all;
+    }
+
+    fn pinged(&self) -> Vec<SessionId> {
+        let pings = self.effects.iter().filter_map(|effect| match effect {
+            Effect::Order { session, order: Order::Ping } if self.lively => Some(*session),
+            _ => None,
+        });
+        pings.collect()
+    }
+
+    pub(super) fn attach(&mut self) -> SessionId {
+        self.next += 1;
+        let session = SessionId(self.next);
+        self.feed(Input::Attached { session });
+        session
+    }
+
+    pub(super) fn detach(&mut self, session: SessionId) {
+        self.feed(Input::Detached { session });
+    }
+
+    pub(super) fn call(&mut self, session: SessionId, call: Call) {
+        let seq = self.seqs.entry(session).or_insert(0);
+        *seq += 1;
+        let seq = *seq;
+        self.feed(Input::Called { session, seq, call });
+    }
+
+    /// Subscribes a framework; returns its session and its id.
+    pub(super) fn framework(&mut self, name: &str) -> (SessionId, String) {
+        self.subscribe(facts(name, "*"), None)
+    }
+
+    pub(super) fn subscribe(&mut self, facts: FrameworkFacts, id: Option<&str>) -> (SessionId, String) {
+        let session = self.attach();
+        let mut info = v1::FrameworkInfo { name: facts.name.clone(), user: facts.user.clone(), ..Default::default() };
+        info.id = id.map(|id| v1::FrameworkId { value: id.to_owned() });
+        self.call(session, Call::Subscribe(Box::new(Subscribe { info, facts, suppressed: Vec::new() })));
+        let id = self.events(session).into_iter().find_map(|event| match event {
+            Event::Subscribed { framework } => Some(framework.to_string()),
+            _ => None,
+        });
+        (session, id.unwrap_or_default())
+    }
+
+    /// Registers an agent with these resources; returns its session and its id.
+    pub(super) fn agent(&mut self, resources: &str) -> (SessionId, String) {
+        let session = self.register(register(None, resources));
+        (session, self.registered(session).expect("registered").0)
+    }
+
+    pub(super) fn register(&mut self, register: Register) -> SessionId {
+        let session = self.attach();
+        self.feed(Input::Reported { session, report: Report::Register(Box::new(register)) });
+        session
+    }
+
+    /// The id given, the missing tasks, the removed frameworks.
+    pub(super) fn registered(&self, session: SessionId) -> Option<(String, Vec<String>, Vec<String>)> {
+        self.orders(session).into_iter().find_map(|order| match order {
+            Order::Registered(registered) => Some((
+                registered.agent_id,
+                registered.missing.into_iter().map(|task| task.task_id).collect(),
+                registered.removed_frameworks,
+            )),
+            _ => None,
+        })
+    }
+
+    pub(super) fn events(&self, session: SessionId) -> Vec<Event> {
+        let to = self.effects.iter().filter_map(|effect| match effect {
+            Effect::Tell { session: to, event } if *to == session => Some(event.clone()),
+            _ => None,
+        });
+        to.collect()
+    }
+
+    pub(super) fn orders(&self, session: SessionId) -> Vec<Order> {
+        let to = self.effects.iter().filter_map(|effect| match effect {
+            Effect::Order { session: to, order } if *to == session => Some(order.clone()),
+            _ => None,
+        });
+        to.collect()
+    }
+
+    pub(super) fn offers(&self, session: SessionId) -> Vec<OfferMade> {
+        let made = self.events(session).into_iter().filter_map(|event| match event {
+            Event::Offers(offers) => Some(offers),
+            _ => None,
+        });
+        made.flatten().collect()
+    }
+
+    pub(super) fn statuses(&self, session: SessionId) -> Vec<v1::TaskStatus> {
+        let told = self.events(session).into_iter().filter_map(|event| match event {
+            Event::Updated { status } => Some((*status).clone()),
+            _ => None,
+        });
+        told.collect()
+    }
+
+    /// States in the statuses told, with their task.
+    pub(super) fn states(&self, session: SessionId) -> Vec<(String, TaskState)> {
+        let pair = |status: v1::TaskStatus| (status.task_id.value.clone(), status.state());
+        self.statuses(session).into_iter().map(pair).collect()
+    }
+
+    pub(super) fn refusals(&self, session: SessionId) -> Vec<(String, String)> {
+        let told = self.events(session).into_iter().filter_map(|event| match event {
+            Event::Refused { field, text, .. } => Some((field, text)),
+            _ => None,
+        });
+        told.collect()
+    }
+
+    pub(super) fn closed(&self, session: SessionId) -> bool {
+        self.effects.iter().any(|effect| matches!(effect, Effect::Close { session: one } if *one == session))
+    }
+
+    pub(super) fn decline(&mut self, session: SessionId, offer: &OfferMade, secs: u64) {
+        let refuse = (secs > 0).then(|| Duration::from_secs(secs));
+        self.call(session, Call::Decline { offers: vec![offer_id(MASTER, offer.key)], refuse });
+    }
+
+    pub(super) fn launch(&mut self, session: SessionId, offer: &OfferMade, tasks: &[(&str, &str)]) {
+        let tasks = tasks.iter().map(|(id, resources)| launch(id, &offer.agent, resources)).collect();
+        self.accept(session, vec![offer_id(MASTER, offer.key)], tasks);
+    }
+
+    pub(super) fn accept(&mut self, session: SessionId, offers: Vec<String>, tasks: Vec<Launch>) {
+        let accept =
+            Accept { offers, operations: vec![Operation::Launch(tasks)], refuse: Some(Duration::from_secs(5)) };
+        self.call(session, Call::Accept(Box::new(accept)));
+    }
+
+    /// The containers of the tasks ordered to run on this session.
+    pub(super) fn runs(&self, session: SessionId) -> Vec<(String, String)> {
+        let runs = self.orders(session).into_iter().filter_map(|order| match order {
+            Order::Run { container, info, .. } => {
+                Some((v1::TaskInfo::decode(info).expect("valid").task_id.value, container.to_string()))
+            }
+            _ => None,
+        });
+        runs.collect()
+    }
+
+    pub(super) fn update(
+        &mut self,
+        agent: SessionId,
+        framework: &str,
+        task: &(String, String),
+        state: TaskState,
+    ) -> Bytes {
+        let uuid = Bytes::copy_from_slice(&[u8::try_from(i32::from(state)).expect("small"); 16]);
+        let mut status = v1::TaskStatus {
+            task_id: v1::TaskId { value: task.0.clone() },
+            uuid: Some(uuid.clone()),
+            ..Default::default()
+        };
+        status.set_state(state);
+        let update = Update {
+            framework: framework.to_owned(),
+            container: task.1.clone(),
+            state,
+            latest: state,
+            status: Arc::new(status),
+        };
+        self.feed(Input::Reported { session: agent, report: Report::Updated(Box::new(update)) });
+        uuid
+    }
+
+    pub(super) fn acknowledge(&mut self, session: SessionId, agent: &str, task: &str, uuid: &Bytes) {
+        let (agent, task, uuid) = (agent.to_owned(), task.to_owned(), uuid.clone());
+        self.call(session, Call::Acknowledge { agent, task, uuid });
+    }
+}
+
+pub(super) fn facts(name: &str, role: &str) -> FrameworkFacts {
+    FrameworkFacts {
+        name: name.to_owned(),
+        user: "u".to_owned(),
+        principal: None,
+        roles: vec![role.into()],
+        failover: Duration::from_mins(1),
+        partition_aware: true,
+        multi_role: true,
+        refinement: true,
+        revocable: false,
+        shared: false,
+        gpus: false,
+        minimum: Vec::new(),
+    }
+}
+
+pub(super) fn resources(text: &str) -> Resources {
+    text.parse().expect("resources")
+}
+
+pub(super) fn register(id: Option<&str>, total: &str) -> Register {
+    let facts = AgentFacts {
+        hostname: "h".to_owned(),
+        address: "127.0.0.1".to_owned(),
+        port: 5051,
+        attributes: Vec::new(),
+        domain: None,
+        version: "0".to_owned(),
+    };
+    let info = v1::AgentInfo { hostname: "h".to_owned(), ..Default::default() };
+    let total = resources(total);
+    Register { id: id.map(str::to_owned), facts, total, info, epoch: 0, tasks: Vec::new(), frameworks: Vec::new() }
+}
+
+pub(super) fn launch(id: &str, agent: &str, wanted: &str) -> Launch {
+    let info = v1::TaskInfo {
+        name: id.to_owned(),
+        task_id: v1::TaskId { value: id.to_owned() },
+        agent_id: v1::AgentId { value: agent.to_owned() },
+        ..Default::default()
+    };
+    Launch {
+        id: id.to_owned(),
+        agent: agent.to_owned(),
+        resources: resources(wanted),
+        info: info.encode_to_vec().into(),
+        invalid: None,
+    }
+}
+
+pub(super) fn reported(framework: &str, task: &(String, String), wanted: &str, state: TaskState) -> ReportedTask {
+    ReportedTask {
+        framework: framework.to_owned(),
+        id: task.0.clone(),
+        container: task.1.clone(),
+        info: launch(&task.0, "a", wanted).info,
+        resources: resources(wanted),
+        role: "*".into(),
+        state,
+    }
+}
+
+pub(super) fn known(id: &str, name: &str) -> Subscribe {
+    let info = v1::FrameworkInfo { id: Some(v1::FrameworkId { value: id.to_owned() }), ..Default::default() };
+    Subscribe { info, facts: facts(name, "*"), suppressed: Vec::new() }
+}

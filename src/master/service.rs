@@ -1,0 +1,223 @@
+//! The thread on which the core runs, and the one on which the registry syncs.
+//!
+//! The core's thread waits for nothing but its mailbox: it takes all that is queued, hands it to the core, lets the core
+//! make its offers, and puts the effects into the outboxes as the gate lets them out. What connections put into the
+//! mailbox carries a permit of theirs, so that none can have more than [`PER_CONNECTION`] inputs undigested.
+
+use std::{collections::HashMap, io, sync::Arc, thread};
+
+use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot, watch};
+
+use super::{
+    core::{Answer, Effect, Event, Input, Master, Order, Question, RequestId, SessionId},
+    gate::{Gate, Released},
+    outbox::Outbox,
+    registry::{Fence, Registry},
+};
+use crate::{proto::internal::RegistryChange, transport::clock::Clock, types::Now};
+
+/// Inputs of one connection that the core has not taken yet.
+pub(super) const PER_CONNECTION: usize = 64;
+const MAILBOX: usize = 16_384;
+const BATCH: usize = 1_024;
+
+/// What goes into the mailbox.
+#[derive(Debug)]
+pub(super) enum Mail {
+    Opened { session: SessionId, outbox: AnyOutbox },
+    Input { input: Input, _permit: Option<OwnedSemaphorePermit> },
+    Asked { question: Question, reply: oneshot::Sender<Answer> },
+}
+
+/// How far the registry's thread has got: the number of the last store that is synced, or why it gave up.
+type Progress = Result<u64, String>;
+
+/// The outbox of whoever is at the other end.
+#[derive(Clone, Debug)]
+pub(super) enum AnyOutbox {
+    Framework(Outbox<Event>),
+    Agent(Outbox<Order>),
+}
+
+/// A way to the core; cheap to clone.
+#[derive(Clone, Debug)]
+pub(super) struct Handle {
+    mailbox: mpsc::Sender<Mail>,
+}
+
+/// The core's thread has ended.
+#[derive(Debug, thiserror::Error)]
+#[error("the master has stopped")]
+pub(super) struct Stopped;
+
+impl Handle {
+    pub(super) async fn send(&self, mail: Mail) -> Result<(), Stopped> {
+        self.mailbox.send(mail).await.map_err(|_closed| Stopped)
+    }
+
+    pub(super) async fn ask(&self, question: Question) -> Result<Answer, Stopped> {
+        let (reply, answer) = oneshot::channel();
+        self.send(Mail::Asked { question, reply }).await?;
+        answer.await.map_err(|_closed| Stopped)
+    }
+}
+
+/// How the core's thread ended: `None` while it runs, then why it could not go on, if there was a reason.
+pub(super) type Ending = watch::Receiver<Option<Result<(), String>>>;
+
+/// Starts both threads. They end when every [`Handle`] is gone, or when the registry fails.
+pub(super) fn start(core: Master, registry: Box<dyn Registry>, fence: Fence) -> io::Result<(Handle, Ending)> {
+    let (mailbox, mail) = mpsc::channel(MAILBOX);
+    let (store, changes) = mpsc::channel(MAILBOX);
+    let (ended, ending) = watch::channel(None);
+    let (progress, synced) = watch::channel(Ok(0));
+    thread::Builder::new().name("divvy-registry".into()).spawn(move || keep(registry, fence, changes, &progress))?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build()?;
+    thread::Builder::new().name("divvy-master".into()).spawn(move || {
+        let service = Service {
+            core,
+            clock: Clock::system(),
+            gate: Gate::default(),
+            store,
+            outboxes: HashMap::new(),
+            replies: HashMap::new(),
+            requests: 0,
+        };
+        let outcome = runtime.block_on(service.run(mail, synced));
+        ended.send_replace(Some(outcome));
+    })?;
+    Ok((Handle { mailbox }, ending))
+}
+
+/// Appends what comes, all that is queued in one go.
+fn keep(
+    mut registry: Box<dyn Registry>,
+    fence: Fence,
+    mut changes: mpsc::Receiver<(u64, Vec<RegistryChange>)>,
+    progress: &watch::Sender<Progress>,
+) {
+    let mut batch = Vec::new();
+    while changes.blocking_recv_many(&mut batch, BATCH) > 0 {
+        let last = batch.last().map_or(0, |(number, _)| *number);
+        let all: Vec<RegistryChange> = batch.drain(..).flat_map(|(_, changes)| changes).collect();
+        let outcome = registry.append(fence, &all);
+        let failed = outcome.is_err();
+        // What it replaces was seen, or is no longer of interest.
+        drop(progress.send_replace(outcome.map(|_| last).map_err(|error| error.to_string())));
+        if failed {
+            return;
+        }
+    }
+}
+
+/// The core with all that carries its effects out.
+struct Service {
+    core: Master,
+    clock: Clock,
+    gate: Gate,
+    store: mpsc::Sender<(u64, Vec<RegistryChange>)>,
+    outboxes: HashMap<SessionId, AnyOutbox>,
+    replies: HashMap<RequestId, oneshot::Sender<Answer>>,
+    requests: u64,
+}
+
+impl Service {
+    async fn run(
+        mut self,
+        mut mail: mpsc::Receiver<Mail>,
+        mut synced: watch::Receiver<Progress>,
+    ) -> Result<(), String> {
+        let (mut batch, mut effects) = (Vec::with_capacity(BATCH), Vec::new());
+        loop {
+            let deadline = self.core.deadline();
+            let mut released = Vec::new();
+            tokio::select! {
+                biased;
+                Ok(()) = synced.changed() => self.gate.synced(synced.borrow_and_update().clone()?, &mut released),
+                count = mail.recv_many(&mut batch, BATCH) => if count == 0 { return Ok(()) },
+                () = self.due(deadline) => {}
+            }
+            let now = self.clock.now();
+            for one in batch.drain(..) {
+                self.take(now, one, &mut effects);
+            }
+            if deadline.is_some_and(|deadline| deadline <= now.mono_ns) {
+                self.core.handle(now, Input::Ticked, &mut effects);
+            }
+            self.core.settle(now, &mut effects);
+            for effect in effects.drain(..) {
+                self.gate.push(effect, &mut released);
+            }
+            self.carry_out(released).await?;
+        }
+    }
+
+    async fn due(&self, deadline: Option<u64>) {
+        match deadline {
+            Some(at) => self.clock.sleep_until(at).await,
+            None => std::future::pending().await,
+        }
+    }
+
+    fn take(&mut self, now: Now, mail: Mail, effects: &mut Vec<Effect>) {
+        match mail {
+            Mail::Opened { session, outbox } => {
+                self.outboxes.insert(session, outbox);
+                self.core.handle(now, Input::Attached { session }, effects);
+            }
+            Mail::Input { input, _permit } => {
+                let gone = if let Input::Detached { session } = input { Some(session) } else { None };
+                self.core.handle(now, input, effects);
+                if let Some(session) = gone {
+                    self.outboxes.remove(&session);
+                }
+            }
+            Mail::Asked { question, reply } => {
+                self.requests += 1;
+                let request = RequestId(self.requests);
+                self.replies.insert(request, reply);
+                self.core.handle(now, Input::Asked { request, question }, effects);
+            }
+        }
+    }
+
+    async fn carry_out(&mut self, released: Vec<Released>) -> Result<(), String> {
+        let now = self.clock.now();
+        for one in released {
+            match one {
+                Released::Store { number, changes } => {
+                    let sent = self.store.send((number, changes)).await;
+                    sent.map_err(|_closed| "the registry's thread has ended".to_owned())?;
+                }
+                Released::Effect(Effect::Tell { session, event }) => {
+                    if let Some(AnyOutbox::Framework(outbox)) = self.outboxes.get(&session) {
+                        outbox.push(now, event);
+                    }
+                }
+                Released::Effect(Effect::Order { session, order }) => {
+                    if let Some(AnyOutbox::Agent(outbox)) = self.outboxes.get(&session) {
+                        outbox.push(now, order);
+                    }
+                }
+                Released::Effect(Effect::Close { session }) => match self.outboxes.get(&session) {
+                    Some(AnyOutbox::Framework(outbox)) => outbox.close(),
+                    Some(AnyOutbox::Agent(outbox)) => outbox.close(),
+                    None => {}
+                },
+                Released::Effect(Effect::Reply { request, answer }) => {
+                    if let Some(reply) = self.replies.remove(&request) {
+                        // Who asked may have gone meanwhile.
+                        drop(reply.send(answer));
+                    }
+                }
+                Released::Effect(Effect::Persist(_)) => {}
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Permits of one connection.
+pub(super) fn permits() -> Arc<tokio::sync::Semaphore> {
+    Arc::new(tokio::sync::Semaphore::new(PER_CONNECTION))
+}

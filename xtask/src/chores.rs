@@ -1,0 +1,73 @@
+//! The chores that run cargo: tests, verification, fixing. Each part's time is printed when it ends.
+
+use std::{process::Command, time::Instant};
+
+use anyhow::{Context as _, ensure};
+
+use crate::{generate, root};
+
+/// One part of a chore: what it is called, the arguments of cargo, more environment.
+type Part = (&'static str, &'static [&'static str], &'static [(&'static str, &'static str)]);
+
+const WARNINGS_ARE_ERRORS: &[(&str, &str)] = &[("RUSTDOCFLAGS", "-D warnings")];
+
+const TESTS: &[Part] = &[
+    ("binaries", &["build", "--bins", "--example", "cron-framework"], &[]),
+    ("tests", &["nextest", "run", "--workspace", "--all-features"], &[]),
+    ("doc tests", &["test", "--quiet", "--doc", "--workspace", "--all-features"], &[]),
+];
+
+const CHECKS: &[Part] = &[
+    ("format", &["fmt", "--all", "--check"], &[]),
+    ("lints", &["clippy", "--workspace", "--all-targets", "--all-features", "--", "-D", "warnings"], &[]),
+    ("docs", &["doc", "--workspace", "--all-features", "--no-deps", "--quiet"], WARNINGS_ARE_ERRORS),
+];
+
+const FIXES: &[Part] = &[
+    ("lints", &["clippy", "--fix", "--allow-dirty", "--allow-staged", "--workspace", "--all-targets", "--all-features"], &[]),
+    ("format", &["fmt", "--all"], &[]),
+];
+
+/// Runs every test, after installing the runner where it is missing.
+///
+/// # Errors
+/// The part that failed.
+pub fn test() -> anyhow::Result<()> {
+    if !Command::new("cargo").args(["nextest", "--version"]).output().is_ok_and(|output| output.status.success()) {
+        run(&("the test runner", &["install", "cargo-nextest", "--locked"], &[]))?;
+    }
+    TESTS.iter().try_for_each(run)
+}
+
+/// Checks format, lints and docs, then runs every test. Changes nothing.
+///
+/// # Errors
+/// The part that failed.
+pub fn verify() -> anyhow::Result<()> {
+    CHECKS.iter().try_for_each(run)?;
+    test()
+}
+
+/// Rewrites what can be rewritten: generated code, lint suggestions, format.
+///
+/// # Errors
+/// The part that failed.
+pub fn fix() -> anyhow::Result<()> {
+    generate(&root().join("src/proto"))?;
+    FIXES.iter().try_for_each(run)
+}
+
+#[expect(clippy::disallowed_methods, reason = "a chore measures itself; nothing here decides by it")]
+fn run((name, arguments, environment): &Part) -> anyhow::Result<()> {
+    eprintln!("== {name}: cargo {}", arguments.join(" "));
+    let started = Instant::now();
+    let status = Command::new("cargo")
+        .args(*arguments)
+        .envs(environment.iter().copied())
+        .current_dir(root())
+        .status()
+        .with_context(|| format!("{name}: cannot run cargo"))?;
+    eprintln!("== {name}: {:.1} s", started.elapsed().as_secs_f64());
+    ensure!(status.success(), "{name} failed");
+    Ok(())
+}
