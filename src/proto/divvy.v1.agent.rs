@@ -196,8 +196,8 @@ pub mod call {
         pub resources: ::prost::alloc::vec::Vec<super::super::Resource>,
         #[prost(message, optional, tag = "4")]
         pub container: ::core::option::Option<super::super::ContainerInfo>,
-        #[prost(map = "string, message", tag = "5")]
-        pub limits: ::std::collections::HashMap<
+        #[prost(btree_map = "string, message", tag = "5")]
+        pub limits: ::prost::alloc::collections::BTreeMap<
             ::prost::alloc::string::String,
             super::super::value::Scalar,
         >,

@@ -136,8 +136,8 @@ pub struct FrameworkInfo {
     pub capabilities: ::prost::alloc::vec::Vec<framework_info::Capability>,
     #[prost(message, optional, tag = "11")]
     pub labels: ::core::option::Option<Labels>,
-    #[prost(map = "string, message", tag = "13")]
-    pub offer_filters: ::std::collections::HashMap<
+    #[prost(btree_map = "string, message", tag = "13")]
+    pub offer_filters: ::prost::alloc::collections::BTreeMap<
         ::prost::alloc::string::String,
         OfferFilters,
     >,
@@ -221,8 +221,8 @@ pub struct OfferFilters {
 pub mod offer_filters {
     #[derive(Clone, PartialEq, ::prost::Message)]
     pub struct ResourceQuantities {
-        #[prost(map = "string, message", tag = "1")]
-        pub quantities: ::std::collections::HashMap<
+        #[prost(btree_map = "string, message", tag = "1")]
+        pub quantities: ::prost::alloc::collections::BTreeMap<
             ::prost::alloc::string::String,
             super::value::Scalar,
         >,
@@ -1144,8 +1144,8 @@ pub struct TaskInfo {
     pub discovery: ::core::option::Option<::prost::alloc::boxed::Box<DiscoveryInfo>>,
     #[prost(message, optional, tag = "14")]
     pub max_completion_time: ::core::option::Option<DurationInfo>,
-    #[prost(map = "string, message", tag = "15")]
-    pub limits: ::std::collections::HashMap<
+    #[prost(btree_map = "string, message", tag = "15")]
+    pub limits: ::prost::alloc::collections::BTreeMap<
         ::prost::alloc::string::String,
         value::Scalar,
     >,
@@ -1864,8 +1864,8 @@ pub struct Task {
     pub kill_policy: ::core::option::Option<KillPolicy>,
     #[prost(string, optional, tag = "14")]
     pub user: ::core::option::Option<::prost::alloc::string::String>,
-    #[prost(map = "string, message", tag = "17")]
-    pub limits: ::std::collections::HashMap<
+    #[prost(btree_map = "string, message", tag = "17")]
+    pub limits: ::prost::alloc::collections::BTreeMap<
         ::prost::alloc::string::String,
         value::Scalar,
     >,
@@ -2370,18 +2370,18 @@ pub mod volume {
                 pub volume_id: ::prost::alloc::string::String,
                 #[prost(message, required, tag = "2")]
                 pub volume_capability: VolumeCapability,
-                #[prost(map = "string, message", tag = "3")]
-                pub node_stage_secrets: ::std::collections::HashMap<
+                #[prost(btree_map = "string, message", tag = "3")]
+                pub node_stage_secrets: ::prost::alloc::collections::BTreeMap<
                     ::prost::alloc::string::String,
                     super::super::super::Secret,
                 >,
-                #[prost(map = "string, message", tag = "4")]
-                pub node_publish_secrets: ::std::collections::HashMap<
+                #[prost(btree_map = "string, message", tag = "4")]
+                pub node_publish_secrets: ::prost::alloc::collections::BTreeMap<
                     ::prost::alloc::string::String,
                     super::super::super::Secret,
                 >,
-                #[prost(map = "string, string", tag = "5")]
-                pub volume_context: ::std::collections::HashMap<
+                #[prost(btree_map = "string, string", tag = "5")]
+                pub volume_context: ::prost::alloc::collections::BTreeMap<
                     ::prost::alloc::string::String,
                     ::prost::alloc::string::String,
                 >,

@@ -332,8 +332,8 @@ pub mod attribute_constraint {
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct OfferConstraints {
-    #[prost(map = "string, message", tag = "1")]
-    pub role_constraints: ::std::collections::HashMap<
+    #[prost(btree_map = "string, message", tag = "1")]
+    pub role_constraints: ::prost::alloc::collections::BTreeMap<
         ::prost::alloc::string::String,
         offer_constraints::RoleConstraints,
     >,

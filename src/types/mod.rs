@@ -1,5 +1,35 @@
 //! What the messages of [`crate::proto`] mean: ids, exact resources, attributes, task states, validation, builders.
+//!
+//! The messages themselves travel on every surface and get their meaning here by inherent methods, `Display` and
+//! `FromStr`. Only where arithmetic or identity matters is there a type of its own: [`Resources`], [`Ranges`], [`Milli`],
+//! [`Attributes`]. Input is checked once, on the way in ([`validate`], `from_proto`, `parse`), with an error that names the
+//! field; nothing here reads a clock, draws a number or does I/O.
 
+mod attributes;
+mod durations;
+mod framework_info;
+mod ids;
 mod now;
+mod offer;
+mod quantity;
+mod ranges;
+pub mod resources;
+mod roles;
+mod task_info;
+mod task_state;
+mod task_status;
+mod text_value;
+pub mod validate;
 
+pub use attributes::{Attribute, AttributeError, AttributeValue, Attributes};
+pub use framework_info::InvalidFailoverTimeout;
+pub use ids::{InvalidId, validate_id};
 pub use now::Now;
+pub use offer::refuse_duration;
+pub use quantity::{Milli, QuantityError};
+pub use ranges::{Ranges, RangesError};
+pub(crate) use resources::is_self_or_below;
+pub use resources::{Amount, Kind, KindRef, Reservation, Resource, ResourceError, Resources};
+pub use roles::{InvalidRole, validate_role};
+pub use task_state::UnknownTaskState;
+pub use text_value::ValueError;

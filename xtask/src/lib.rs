@@ -107,6 +107,7 @@ pub fn generate(out: &Path) -> anyhow::Result<()> {
         .out_dir(out)
         .emit_rerun_if_changed(false)
         .bytes(".")
+        .btree_map(".")
         .client_mod_attribute(".", "#[cfg(feature = \"framework\")]")
         .server_mod_attribute(".", "#[cfg(feature = \"server\")]");
     for id in IDS {

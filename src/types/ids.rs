@@ -1,0 +1,156 @@
+//! Ids: made from text, shown as text, and checked by the one rule that all of them share.
+
+use std::fmt;
+
+use crate::proto::v1;
+
+/// Text that cannot be an id.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{kind} `{id}` {rule}")]
+pub struct InvalidId {
+    /// What it was to identify, e.g. `task id`.
+    pub kind: &'static str,
+    /// The text, with control characters escaped and cut off after 64 characters.
+    pub id: String,
+    /// The rule it breaks.
+    pub rule: &'static str,
+}
+
+/// The longest id in bytes: ids become names of directories.
+const MAX_ID_BYTES: usize = 255;
+
+/// Checks an id: 1 to 255 bytes, not `.` or `..`, no control characters and no slash or backslash. Spaces and any
+/// script are fine.
+///
+/// # Errors
+/// The rule it breaks; `kind` says in the text what it was to identify.
+pub fn validate_id(kind: &'static str, id: &str) -> Result<(), InvalidId> {
+    let rule = if id.is_empty() {
+        "must not be empty"
+    } else if id.len() > MAX_ID_BYTES {
+        "must not be longer than 255 bytes"
+    } else if id == "." || id == ".." {
+        "must not be a relative directory"
+    } else if id.contains(|c: char| c.is_ascii_control() || matches!(c, '/' | '\\')) {
+        "must not contain slashes, backslashes or control characters"
+    } else {
+        return Ok(());
+    };
+    let shown: String = id.chars().take(64).flat_map(char::escape_debug).collect();
+    Err(InvalidId { kind, id: shown, rule })
+}
+
+macro_rules! text_ids {
+    ($($id:ident),* $(,)?) => {$(
+        impl v1::$id {
+            /// The id as text.
+            #[must_use]
+            pub fn as_str(&self) -> &str {
+                &self.value
+            }
+        }
+
+        impl From<&str> for v1::$id {
+            fn from(id: &str) -> Self {
+                Self { value: id.to_owned() }
+            }
+        }
+
+        impl From<String> for v1::$id {
+            fn from(value: String) -> Self {
+                Self { value }
+            }
+        }
+
+        impl AsRef<str> for v1::$id {
+            fn as_ref(&self) -> &str {
+                &self.value
+            }
+        }
+
+        impl fmt::Display for v1::$id {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.pad(&self.value)
+            }
+        }
+    )*};
+}
+
+text_ids!(FrameworkId, OfferId, AgentId, TaskId, ExecutorId, ResourceProviderId, OperationId);
+
+impl From<&str> for v1::ContainerId {
+    fn from(id: &str) -> Self {
+        Self { value: id.to_owned(), parent: None }
+    }
+}
+
+impl v1::ContainerId {
+    /// A container inside this one.
+    #[must_use]
+    pub fn child(&self, id: &str) -> Self {
+        Self { value: id.to_owned(), parent: Some(Box::new(self.clone())) }
+    }
+}
+
+/// `parent.child`.
+impl fmt::Display for v1::ContainerId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut path = vec![self.value.as_str()];
+        let mut above = self.parent.as_deref();
+        while let Some(container) = above {
+            path.push(&container.value);
+            above = container.parent.as_deref();
+        }
+        path.reverse();
+        f.write_str(&path.join("."))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn rule(id: &str) -> Option<&'static str> {
+        validate_id("task id", id).err().map(|error| error.rule)
+    }
+
+    #[test]
+    fn what_can_name_a_directory_is_an_id() {
+        for id in ["a", "...", "a b", "zähler", "任务", "a:b", &"x".repeat(255)] {
+            assert_eq!(rule(id), None, "{id}");
+        }
+    }
+
+    #[test]
+    fn each_rule_is_named() {
+        assert_eq!(rule(""), Some("must not be empty"));
+        assert_eq!(rule(&"x".repeat(256)), Some("must not be longer than 255 bytes"));
+        assert_eq!(rule(&"ä".repeat(128)), Some("must not be longer than 255 bytes"));
+        assert_eq!(rule("."), Some("must not be a relative directory"));
+        assert_eq!(rule(".."), Some("must not be a relative directory"));
+        for id in ["a/b", "a\\b", "a\nb", "a\0b", "\x7f", "a\tb"] {
+            assert_eq!(rule(id), Some("must not contain slashes, backslashes or control characters"), "{id:?}");
+        }
+    }
+
+    #[test]
+    fn the_error_shows_a_hostile_id_harmlessly() {
+        let error = validate_id("task id", "a\nINFO fine/").unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "task id `a\\nINFO fine/` must not contain slashes, backslashes or control characters"
+        );
+        assert!(validate_id("task id", &"x".repeat(100_000)).unwrap_err().to_string().len() < 200);
+    }
+
+    #[test]
+    fn ids_are_text_and_back() {
+        let id = v1::TaskId::from("web-1");
+        assert_eq!(
+            (id.as_str(), id.to_string(), format!("{id:>6}|")),
+            ("web-1", "web-1".to_owned(), " web-1|".to_owned())
+        );
+        assert_eq!(id, String::from("web-1").into());
+        assert_eq!(v1::ContainerId::from("a").child("b").child("c").to_string(), "a.b.c");
+    }
+}

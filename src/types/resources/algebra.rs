@@ -1,0 +1,164 @@
+//! Adding, taking and comparing: walks over two lists that are sorted by *place*.
+//!
+//! A place is the kind and shape of an item, and for exclusive and shared kinds its amount too. Items of one place merge
+//! by amount, are counted (shared), or stand side by side (exclusive); so every operation only ever looks at one place.
+
+use std::cmp::Ordering;
+use std::iter::Sum;
+use std::ops::{Add, AddAssign, Sub, SubAssign};
+
+use super::{Resource, Resources};
+
+impl Resource {
+    pub(super) fn cmp_place(&self, other: &Self) -> Ordering {
+        self.kind.cmp(&other.kind).then_with(|| self.amount.shape().cmp(&other.amount.shape())).then_with(|| {
+            if self.kind.is_shared() || self.kind.is_exclusive() {
+                self.amount.cmp(&other.amount)
+            } else {
+                Ordering::Equal
+            }
+        })
+    }
+}
+
+impl Resources {
+    /// Adds one item.
+    pub fn add(&mut self, item: &Resource) {
+        self.add_from(0, item);
+    }
+
+    /// Whether every item of `other` is here in full: the whole volume, enough copies, every port.
+    #[must_use]
+    pub fn contains(&self, other: &Self) -> bool {
+        let mut at = 0;
+        other.items.iter().enumerate().all(|(index, item)| {
+            at = self.place_of(at, item);
+            self.has_at(at, item, other.repeats_before(index))
+        })
+    }
+
+    /// What is left once `other` is taken, or `None` if that is not all here.
+    #[must_use]
+    pub fn checked_sub(&self, other: &Self) -> Option<Self> {
+        let mut rest = self.clone();
+        rest.take_out(other).then_some(rest)
+    }
+
+    /// Takes `other` out if all of it is here, and says whether it was. Without a copy, unlike [`Self::checked_sub`].
+    #[must_use = "nothing is taken if not all of it was there"]
+    pub fn take(&mut self, other: &Self) -> bool {
+        self.contains(other) && self.take_out(other)
+    }
+
+    /// The first place at or after `from` that does not come before `item`'s.
+    fn place_of(&self, from: usize, item: &Resource) -> usize {
+        let before = |own: &&Resource| own.cmp_place(item).is_lt();
+        from + self.items[from..].iter().take_while(before).count()
+    }
+
+    fn is_at(&self, at: usize, item: &Resource) -> bool {
+        self.items.get(at).is_some_and(|own| own.cmp_place(item).is_eq())
+    }
+
+    /// How many items equal to the one at `index`, side by side because they are exclusive, stand before it.
+    fn repeats_before(&self, index: usize) -> usize {
+        let item = &self.items[index];
+        if !item.kind.is_exclusive() {
+            return 0;
+        }
+        self.items[..index].iter().rev().take_while(|own| *own == item).count()
+    }
+
+    /// Whether the item found `at` its place, or the `skip`th after it, covers `item`.
+    fn has_at(&self, at: usize, item: &Resource, skip: usize) -> bool {
+        let own = at + skip;
+        self.is_at(own, item) && self.items[own].copies >= item.copies && self.items[own].amount.contains(&item.amount)
+    }
+
+    /// Adds an item whose place is not before `from`; returns its place.
+    fn add_from(&mut self, from: usize, item: &Resource) -> usize {
+        if item.amount.is_empty() {
+            return from;
+        }
+        let at = self.place_of(from, item);
+        if !self.is_at(at, item) || item.kind.is_exclusive() {
+            self.items.insert(at, item.clone());
+        } else if item.kind.is_shared() {
+            self.items[at].copies = self.items[at].copies.saturating_add(item.copies);
+        } else {
+            self.items[at].amount.add(&item.amount);
+        }
+        at
+    }
+
+    /// Takes out what is here of `other`; false if that was not all of it.
+    fn take_out(&mut self, other: &Self) -> bool {
+        let (mut at, mut complete) = (0, true);
+        for item in &other.items {
+            at = self.place_of(at, item);
+            complete &= self.has_at(at, item, 0);
+            if self.is_at(at, item) {
+                self.take_at(at, item);
+            }
+        }
+        complete
+    }
+
+    fn take_at(&mut self, at: usize, item: &Resource) {
+        let own = &mut self.items[at];
+        let gone = if item.kind.is_shared() || item.kind.is_exclusive() {
+            own.copies = own.copies.saturating_sub(item.copies);
+            own.copies == 0
+        } else {
+            own.amount.subtract(&item.amount);
+            own.amount.is_empty()
+        };
+        if gone {
+            self.items.remove(at);
+        }
+    }
+}
+
+impl AddAssign<&Self> for Resources {
+    fn add_assign(&mut self, other: &Self) {
+        if self.items.is_empty() {
+            self.items.clone_from(&other.items);
+            return;
+        }
+        let mut at = 0;
+        for item in &other.items {
+            at = self.add_from(at, item);
+        }
+    }
+}
+
+/// Taking what is not there leaves nothing, as in Mesos; [`Resources::checked_sub`] notices.
+impl SubAssign<&Self> for Resources {
+    fn sub_assign(&mut self, other: &Self) {
+        self.take_out(other);
+    }
+}
+
+impl Add<&Self> for Resources {
+    type Output = Self;
+
+    fn add(mut self, other: &Self) -> Self {
+        self += other;
+        self
+    }
+}
+
+impl Sub<&Self> for Resources {
+    type Output = Self;
+
+    fn sub(mut self, other: &Self) -> Self {
+        self -= other;
+        self
+    }
+}
+
+impl<'a> Sum<&'a Self> for Resources {
+    fn sum<I: Iterator<Item = &'a Self>>(all: I) -> Self {
+        all.fold(Self::new(), Add::add)
+    }
+}

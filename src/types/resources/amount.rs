@@ -1,0 +1,74 @@
+//! How much of a kind: a number, ranges or a set, with the three operations the algebra needs.
+
+use std::collections::BTreeSet;
+
+use crate::types::{Milli, Ranges};
+
+/// How much of a kind there is.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Amount {
+    /// A number of units: cpus, MiB, devices.
+    Scalar(Milli),
+    /// Whole numbers, such as ports.
+    Ranges(Ranges),
+    /// Names.
+    Set(BTreeSet<String>),
+}
+
+/// What an amount is made of; amounts of different shape never meet.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Shape {
+    Scalar,
+    Ranges,
+    Set,
+}
+
+impl Amount {
+    /// Whether there is nothing of it.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        match self {
+            Self::Scalar(amount) => *amount <= Milli::ZERO,
+            Self::Ranges(ranges) => ranges.is_empty(),
+            Self::Set(set) => set.is_empty(),
+        }
+    }
+
+    pub(super) fn shape(&self) -> Shape {
+        match self {
+            Self::Scalar(_) => Shape::Scalar,
+            Self::Ranges(_) => Shape::Ranges,
+            Self::Set(_) => Shape::Set,
+        }
+    }
+
+    /// Whether all of `other` is in this; amounts of another shape are not.
+    pub(super) fn contains(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Scalar(own), Self::Scalar(other)) => own >= other,
+            (Self::Ranges(own), Self::Ranges(other)) => own.contains_all(other),
+            (Self::Set(own), Self::Set(other)) => other.is_subset(own),
+            (Self::Scalar(_) | Self::Ranges(_) | Self::Set(_), _) => false,
+        }
+    }
+
+    /// Adds an amount of the same shape; one of another shape changes nothing.
+    pub(super) fn add(&mut self, other: &Self) {
+        match (self, other) {
+            (Self::Scalar(own), Self::Scalar(other)) => *own += *other,
+            (Self::Ranges(own), Self::Ranges(other)) => *own += other,
+            (Self::Set(own), Self::Set(other)) => own.extend(other.iter().cloned()),
+            (Self::Scalar(_) | Self::Ranges(_) | Self::Set(_), _) => debug_assert!(false, "amounts of two shapes"),
+        }
+    }
+
+    /// Takes out what is there of an amount of the same shape.
+    pub(super) fn subtract(&mut self, other: &Self) {
+        match (self, other) {
+            (Self::Scalar(own), Self::Scalar(other)) => *own = own.saturating_sub(*other),
+            (Self::Ranges(own), Self::Ranges(other)) => *own -= other,
+            (Self::Set(own), Self::Set(other)) => own.retain(|item| !other.contains(item)),
+            (Self::Scalar(_) | Self::Ranges(_) | Self::Set(_), _) => debug_assert!(false, "amounts of two shapes"),
+        }
+    }
+}

@@ -1,0 +1,265 @@
+//! What an agent has, an offer carries and a task takes: an exact algebra of scalars, ranges and sets.
+//!
+//! [`Resources`] keeps its items sorted by kind with everything merged that may be merged, so equal resources are equal
+//! values and every operation is one walk over two short sorted lists. Three things never merge: different kinds (role,
+//! disk, revocable, provider), exclusive disks and volumes, which are only taken whole, and shared volumes of different
+//! size; copies of a shared volume are counted. Amounts are fixed point. Reading messages and text is where input is
+//! checked; past that there are no invalid resources.
+
+mod algebra;
+mod amount;
+mod kind;
+mod proto;
+mod select;
+mod text;
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+pub use self::amount::Amount;
+pub(crate) use self::kind::is_self_or_below;
+pub use self::kind::{Kind, KindRef, Reservation};
+pub use self::text::Parsed;
+use super::{Milli, Ranges};
+
+/// A sum of resources. See the [module](self) for its rules.
+#[derive(Clone, Default, PartialEq, Eq, Hash)]
+pub struct Resources {
+    items: Vec<Resource>,
+}
+
+/// One item: so much of one kind.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Resource {
+    kind: KindRef,
+    amount: Amount,
+    copies: u32,
+}
+
+/// Resources that make no sense, with the field or the text at fault.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum ResourceError {
+    /// A message's field, relative to the list: `[1].scalar`.
+    #[error("{path}: {problem}")]
+    Field {
+        /// Which field of which item.
+        path: String,
+        /// What is wrong with it.
+        problem: String,
+    },
+    /// A part of a text.
+    #[error("`{text}`: {problem}")]
+    Text {
+        /// The part between two semicolons.
+        text: String,
+        /// What is wrong with it, and what would be right.
+        problem: String,
+    },
+}
+
+impl Resource {
+    /// So much of that kind; a shared kind counts as one copy.
+    #[must_use]
+    pub fn new(kind: impl Into<KindRef>, amount: Amount) -> Self {
+        Self { kind: kind.into(), amount, copies: 1 }
+    }
+
+    /// `cpus`, `mem`, ...
+    #[must_use]
+    pub fn name(&self) -> &str {
+        self.kind.name()
+    }
+
+    /// Everything but the amount.
+    #[must_use]
+    pub fn kind(&self) -> &KindRef {
+        &self.kind
+    }
+
+    /// How much.
+    #[must_use]
+    pub fn amount(&self) -> &Amount {
+        &self.amount
+    }
+
+    /// How much, if it is a number.
+    #[must_use]
+    pub fn scalar(&self) -> Option<Milli> {
+        match self.amount {
+            Amount::Scalar(amount) => Some(amount),
+            Amount::Ranges(_) | Amount::Set(_) => None,
+        }
+    }
+
+    /// How many hold it; always one unless it is shared.
+    #[must_use]
+    pub fn copies(&self) -> u32 {
+        self.copies
+    }
+}
+
+impl Resources {
+    /// No resources.
+    #[must_use]
+    pub const fn new() -> Self {
+        Self { items: Vec::new() }
+    }
+
+    /// Unreserved scalars, added up by name.
+    #[must_use]
+    pub fn from_scalars(scalars: &[(&str, Milli)]) -> Self {
+        scalars.iter().map(|&(name, amount)| Resource::new(KindRef::plain(name), Amount::Scalar(amount))).collect()
+    }
+
+    /// Unreserved cpus and memory: what most tasks ask for.
+    ///
+    /// # Panics
+    /// If a number is negative, not finite or beyond the largest amount; meant for numbers in the source.
+    #[must_use]
+    pub fn cpus_mem(cpus: f64, mem_mib: f64) -> Self {
+        let amount = |number| Milli::amount(number).expect("cpus and mem in the source are amounts");
+        Self::from_scalars(&[("cpus", amount(cpus)), ("mem", amount(mem_mib))])
+    }
+
+    /// The same and these unreserved ports.
+    #[must_use]
+    pub fn with_ports(mut self, ports: impl Into<Ranges>) -> Self {
+        self.add(&Resource::new(KindRef::plain("ports"), Amount::Ranges(ports.into())));
+        self
+    }
+
+    /// The same and so much of an unreserved scalar.
+    #[must_use]
+    pub fn with_scalar(mut self, name: &str, amount: Milli) -> Self {
+        self.add(&Resource::new(KindRef::plain(name), Amount::Scalar(amount)));
+        self
+    }
+
+    /// Whether there is nothing.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.items.is_empty()
+    }
+
+    /// How many items there are after merging.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.items.len()
+    }
+
+    /// The items, sorted by kind: cpus, mem, disk, gpus, ports, then the others by name.
+    pub fn iter(&self) -> impl Iterator<Item = &Resource> {
+        self.items.iter()
+    }
+
+    /// The sum of the scalars of that name over all kinds; a shared item counts once.
+    #[must_use]
+    pub fn scalar(&self, name: &str) -> Milli {
+        self.named(name).filter_map(Resource::scalar).sum()
+    }
+
+    /// Processors.
+    #[must_use]
+    pub fn cpus(&self) -> Milli {
+        self.scalar("cpus")
+    }
+
+    /// Memory in MiB.
+    #[must_use]
+    pub fn mem_mib(&self) -> Milli {
+        self.scalar("mem")
+    }
+
+    /// Disk space in MiB, volumes included.
+    #[must_use]
+    pub fn disk_mib(&self) -> Milli {
+        self.scalar("disk")
+    }
+
+    /// Graphics processors; whole by rule.
+    #[must_use]
+    pub fn gpus(&self) -> Milli {
+        self.scalar("gpus")
+    }
+
+    /// The ports of all kinds.
+    #[must_use]
+    pub fn ports(&self) -> Ranges {
+        self.ranges("ports")
+    }
+
+    /// How many ports there are.
+    #[must_use]
+    pub fn total_ports(&self) -> u64 {
+        self.ports().len()
+    }
+
+    /// The union of the ranges of that name over all kinds.
+    #[must_use]
+    pub fn ranges(&self, name: &str) -> Ranges {
+        let mut all = Ranges::new();
+        for item in self.named(name) {
+            if let Amount::Ranges(ranges) = &item.amount {
+                all += ranges;
+            }
+        }
+        all
+    }
+
+    /// The union of the sets of that name over all kinds.
+    #[must_use]
+    pub fn set(&self, name: &str) -> BTreeSet<String> {
+        let mut all = BTreeSet::new();
+        for item in self.named(name) {
+            if let Amount::Set(set) = &item.amount {
+                all.extend(set.iter().cloned());
+            }
+        }
+        all
+    }
+
+    /// The scalars summed per name, sorted by name: what fair shares are reckoned in.
+    #[must_use]
+    pub fn quantities(&self) -> Vec<(Arc<str>, Milli)> {
+        let mut sums: Vec<(Arc<str>, Milli)> = Vec::with_capacity(self.items.len());
+        for (item, amount) in self.items.iter().filter_map(|item| item.scalar().map(|amount| (item, amount))) {
+            match sums.last_mut() {
+                Some((name, sum)) if *name == *item.kind.name() => *sum += amount,
+                _ => sums.push((item.kind.name().clone(), amount)),
+            }
+        }
+        sums.sort_unstable_by(|a, b| a.0.cmp(&b.0));
+        sums
+    }
+
+    fn named<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a Resource> {
+        self.items.iter().filter(move |item| &**item.kind.name() == name)
+    }
+}
+
+impl<'a> IntoIterator for &'a Resources {
+    type Item = &'a Resource;
+    type IntoIter = std::slice::Iter<'a, Resource>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        self.items.iter()
+    }
+}
+
+impl FromIterator<Resource> for Resources {
+    fn from_iter<I: IntoIterator<Item = Resource>>(items: I) -> Self {
+        let mut sum = Self::new();
+        for item in items {
+            sum.add(&item);
+        }
+        sum
+    }
+}
+
+#[cfg(test)]
+mod format_tests;
+#[cfg(test)]
+mod laws;
+#[cfg(test)]
+mod tests;

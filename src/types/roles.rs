@@ -1,0 +1,67 @@
+//! Names of roles: `*`, or a path such as `eng/web`.
+
+/// A name that no role can have.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("role `{role}` {rule}")]
+pub struct InvalidRole {
+    /// The name.
+    pub role: String,
+    /// The rule it breaks.
+    pub rule: &'static str,
+}
+
+/// Checks the name of a role: `*`, or components joined by single slashes, none of which is `.`, `..` or `*`, starts
+/// with `-`, or has white space in it.
+///
+/// # Errors
+/// The rule it breaks.
+pub fn validate_role(role: &str) -> Result<(), InvalidRole> {
+    if role == "*" {
+        return Ok(());
+    }
+    let broken = if role.is_empty() {
+        Some("is empty; leave it out or say `*`")
+    } else if role.starts_with('/') || role.ends_with('/') {
+        Some("must not begin or end with a slash")
+    } else {
+        role.split('/').find_map(broken_component_rule)
+    };
+    broken.map_or(Ok(()), |rule| Err(InvalidRole { role: role.escape_debug().to_string(), rule }))
+}
+
+fn broken_component_rule(component: &str) -> Option<&'static str> {
+    const BLANKS: [char; 7] = ['\t', '\n', '\x0b', '\x0c', '\r', ' ', '\x7f'];
+    match component {
+        "" => Some("must not have two slashes in a row"),
+        "." | ".." | "*" => Some("must not have `.`, `..` or `*` as a component"),
+        _ if component.starts_with('-') => Some("must not have a component that starts with a dash"),
+        _ if component.contains(BLANKS) => Some("must not contain white space"),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn paths_and_the_star_are_roles() {
+        for role in ["*", "eng", "eng/web", "a/b/c", "ünïcode", "a-b", "..a", "a*"] {
+            assert_eq!(validate_role(role), Ok(()), "{role}");
+        }
+    }
+
+    #[test]
+    fn what_could_not_be_a_directory_or_flag_is_no_role() {
+        let long = ["", "/", "/a", "a/", "a//b", ".", "..", "a/..", "a/./b", "*/a", "a/*", "-a", "a/-b", "a b", "a\tb"];
+        for role in long.into_iter().chain(["a\nb", "a\x0bb", "a\x0cb", "a\rb", "a\x7fb"]) {
+            assert!(validate_role(role).is_err(), "{role:?}");
+        }
+    }
+
+    #[test]
+    fn the_error_names_role_and_rule() {
+        let error = validate_role("/eng").unwrap_err();
+        assert_eq!(error.to_string(), "role `/eng` must not begin or end with a slash");
+    }
+}

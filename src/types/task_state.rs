@@ -1,0 +1,150 @@
+//! What the states of a task mean: which end it, which hold resources, what may follow, what old frameworks are told.
+
+use std::fmt;
+use std::str::FromStr;
+
+use crate::proto::v1::TaskState;
+
+/// A number or name that is no task state.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("`{0}` is not a task state; they are called like TASK_RUNNING")]
+pub struct UnknownTaskState(pub String);
+
+impl TaskState {
+    /// Whether the task is over as far as the master reckons. `TASK_UNREACHABLE` is not: the agent may return.
+    #[must_use]
+    pub const fn is_terminal(self) -> bool {
+        match self {
+            Self::TaskFinished
+            | Self::TaskFailed
+            | Self::TaskKilled
+            | Self::TaskError
+            | Self::TaskLost
+            | Self::TaskDropped
+            | Self::TaskGone
+            | Self::TaskGoneByOperator => true,
+            Self::TaskStaging
+            | Self::TaskStarting
+            | Self::TaskRunning
+            | Self::TaskKilling
+            | Self::TaskUnreachable
+            | Self::TaskUnknown => false,
+        }
+    }
+
+    /// Whether a task in this state keeps its resources from being offered. They are free once it is over or out of
+    /// reach, acknowledged or not.
+    #[must_use]
+    pub const fn holds_resources(self) -> bool {
+        matches!(self, Self::TaskStaging | Self::TaskStarting | Self::TaskRunning | Self::TaskKilling)
+    }
+
+    /// Whether a task may be reported as `next` after this.
+    ///
+    /// An end is final, but for those that were only guessed because the agent was away: it may return with the task
+    /// still running. No task goes back to `TASK_STAGING`, and `TASK_UNKNOWN` is an answer, not a state of a task.
+    #[must_use]
+    pub const fn may_become(self, next: Self) -> bool {
+        let guessed = matches!(self, Self::TaskLost | Self::TaskGoneByOperator);
+        !matches!(next, Self::TaskStaging | Self::TaskUnknown) && (guessed || !self.is_terminal())
+    }
+
+    /// What a framework without `PARTITION_AWARE` is told: it knows one word for every way of not being there.
+    #[must_use]
+    pub const fn downgraded(self) -> Self {
+        match self {
+            Self::TaskDropped
+            | Self::TaskUnreachable
+            | Self::TaskGone
+            | Self::TaskGoneByOperator
+            | Self::TaskUnknown => Self::TaskLost,
+            Self::TaskStaging
+            | Self::TaskStarting
+            | Self::TaskRunning
+            | Self::TaskKilling
+            | Self::TaskFinished
+            | Self::TaskFailed
+            | Self::TaskKilled
+            | Self::TaskError
+            | Self::TaskLost => self,
+        }
+    }
+
+    /// What a framework is told, given whether it has `PARTITION_AWARE`.
+    #[must_use]
+    pub const fn as_told(self, partition_aware: bool) -> Self {
+        if partition_aware { self } else { self.downgraded() }
+    }
+
+    /// The state behind a number on the wire. Unlike the generated accessors it takes no unknown number for the default.
+    ///
+    /// # Errors
+    /// A number that stands for no state.
+    pub fn from_wire(number: i32) -> Result<Self, UnknownTaskState> {
+        Self::try_from(number).ok().ok_or_else(|| UnknownTaskState(number.to_string()))
+    }
+}
+
+/// `TASK_RUNNING`, as Mesos calls it.
+impl fmt::Display for TaskState {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str_name())
+    }
+}
+
+impl FromStr for TaskState {
+    type Err = UnknownTaskState;
+
+    fn from_str(name: &str) -> Result<Self, UnknownTaskState> {
+        Self::from_str_name(name).ok_or_else(|| UnknownTaskState(name.to_owned()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn all() -> impl Iterator<Item = TaskState> {
+        (0..=13).map(|number| TaskState::from_wire(number).unwrap())
+    }
+
+    fn names(states: impl Iterator<Item = TaskState>) -> String {
+        states.map(|state| state.to_string().replace("TASK_", "")).collect::<Vec<_>>().join(" ")
+    }
+
+    #[test]
+    fn eight_states_are_ends() {
+        let ends = names(all().filter(|state| state.is_terminal()));
+        assert_eq!(ends, "FINISHED FAILED KILLED LOST ERROR DROPPED GONE GONE_BY_OPERATOR");
+    }
+
+    #[test]
+    fn a_task_out_of_reach_holds_nothing_and_is_not_over() {
+        assert_eq!(names(all().filter(|state| state.holds_resources())), "STARTING RUNNING STAGING KILLING");
+        assert!(!TaskState::TaskUnreachable.is_terminal());
+    }
+
+    #[test]
+    fn frameworks_that_do_not_know_partitions_hear_lost() {
+        let lost = names(all().filter(|state| state.downgraded() != *state));
+        assert_eq!(lost, "DROPPED UNREACHABLE GONE GONE_BY_OPERATOR UNKNOWN");
+        assert!(all().all(|state| state.as_told(true) == state));
+        assert!(all().all(|state| state.downgraded().downgraded() == state.downgraded()));
+    }
+
+    #[test]
+    fn an_end_is_final_unless_it_was_only_guessed() {
+        let back = names(all().filter(|state| state.is_terminal() && state.may_become(TaskState::TaskRunning)));
+        assert_eq!(back, "LOST GONE_BY_OPERATOR");
+        assert!(TaskState::TaskUnreachable.may_become(TaskState::TaskFinished));
+        assert!(all().all(|state| !state.may_become(TaskState::TaskStaging)));
+    }
+
+    #[test]
+    fn unknown_numbers_and_names_are_refused() {
+        assert!(TaskState::from_wire(14).is_err() && TaskState::from_wire(-1).is_err());
+        assert!(all().all(|state| state.to_string().parse() == Ok(state)));
+        let error = "RUNNING".parse::<TaskState>().unwrap_err();
+        assert_eq!(error.to_string(), "`RUNNING` is not a task state; they are called like TASK_RUNNING");
+    }
+}

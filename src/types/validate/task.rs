@@ -1,0 +1,92 @@
+//! One task of a LAUNCH, by the rules that need no memory, in the master's order.
+
+use super::{Invalid, checks, command, container, ensure, executor, inside, resources};
+use crate::proto::v1::{AgentId, FrameworkId, TaskInfo};
+use crate::types::{Milli, Resources, validate_id};
+
+/// What the rules have to know about the launch.
+#[derive(Clone, Copy, Debug)]
+pub struct LaunchContext<'a> {
+    /// The framework that launches.
+    pub framework_id: &'a FrameworkId,
+    /// The agent of the offers it launches on.
+    pub agent_id: &'a AgentId,
+    /// Whether that agent can hold tasks to limits above what they ask for.
+    pub agent_has_limits: bool,
+}
+
+/// What a valid task takes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TaskNeeds {
+    /// What the task takes by itself.
+    pub task: Resources,
+    /// What its executor takes, once per agent; `None` for a command.
+    pub executor: Option<Resources>,
+}
+
+/// Checks a task of a LAUNCH. Whether its id is free, its executor is the running one and all of it fits is the
+/// master's to check, with [`super::same_executor`] and [`super::fits`].
+///
+/// # Errors
+/// The first rule that is broken; the path is relative to the task.
+pub fn task(task: &TaskInfo, context: &LaunchContext<'_>) -> Result<TaskNeeds, Invalid> {
+    identity(task, context)?;
+    times(task)?;
+    inside("check", task.check.as_deref(), checks::check)?;
+    inside("health_check", task.health_check.as_deref(), checks::health_check)?;
+    ensure(!task.resources.is_empty(), "resources", "task has no resources")?;
+    let needed = resources::resources(&task.resources)?;
+    inside("command", task.command.as_deref(), command::command)?;
+    inside("container", task.container.as_deref(), container::container)?;
+    limits(task, &needed, context.agent_has_limits)?;
+    one_way_to_run(task)?;
+    let executor = match task.executor.as_deref() {
+        None => None,
+        Some(info) => {
+            let within = |error: Invalid| error.under("executor");
+            let taken = executor::executor(info, context.framework_id).map_err(within)?;
+            executor::launched(info, &taken).map_err(within)?;
+            resources::together(&needed, &taken)?;
+            Some(taken)
+        }
+    };
+    let linux = task.container.as_ref().and_then(|container| container.linux_info.as_ref());
+    let apart = linux.is_some_and(|linux| linux.share_cgroups == Some(false));
+    ensure(!apart, "container.linux_info.share_cgroups", "may be false only in a task group")?;
+    Ok(TaskNeeds { task: needed, executor })
+}
+
+fn identity(task: &TaskInfo, context: &LaunchContext<'_>) -> Result<(), Invalid> {
+    validate_id("task id", task.task_id.as_str()).map_err(|error| Invalid::from_id("task_id", &error))?;
+    let (given, expected) = (&task.agent_id, context.agent_id);
+    ensure(given == expected, "agent_id", format_args!("wrong agent `{given}`, expected `{expected}`"))
+}
+
+fn times(task: &TaskInfo) -> Result<(), Invalid> {
+    let grace = task.kill_policy.and_then(|policy| policy.grace_period);
+    let forward = |time: Option<crate::proto::v1::DurationInfo>| time.is_none_or(|time| !time.is_negative());
+    ensure(forward(grace), "kill_policy.grace_period", "must not be negative")?;
+    ensure(forward(task.max_completion_time), "max_completion_time", "must not be negative")
+}
+
+fn limits(task: &TaskInfo, needed: &Resources, agent_has_limits: bool) -> Result<(), Invalid> {
+    ensure(task.limits.is_empty() || agent_has_limits, "limits", "the agent cannot hold tasks to limits")?;
+    for (name, limit) in &task.limits {
+        let field = format!("limits[{name}]");
+        ensure(name == "cpus" || name == "mem", &field, "only cpus and mem can have a limit")?;
+        let request = needed.scalar(name);
+        ensure(request > Milli::ZERO, &field, format_args!("needs {name} among the task's resources"))?;
+        let enough = limit.value == f64::INFINITY || Milli::amount(limit.value).is_ok_and(|limit| limit >= request);
+        ensure(enough, &field, format_args!("{name} limit {} is below the {name} request {request}", limit.value))?;
+    }
+    Ok(())
+}
+
+fn one_way_to_run(task: &TaskInfo) -> Result<(), Invalid> {
+    let ways = usize::from(task.command.is_some()) + usize::from(task.executor.is_some());
+    ensure(ways == 1, "command", "a task needs one, and only one, of `command` and `executor`")
+}
+
+#[cfg(test)]
+#[path = "task_tests.rs"]
+mod tests;
