@@ -1,3 +1,4 @@
-//! The agent: what it decides ([`core`]), what it writes down, and how it runs tasks as real processes.
+//! The agent: what it decides ([`core`]), what it writes down ([`log`]), and how it runs tasks as real processes.
 
 pub mod core;
+pub mod log;

@@ -311,6 +311,7 @@ impl World {
                 let supervisor = self.supervisor;
                 self.lose_supervisor();
                 self.inbox.push_back(Input::SupervisorLost { supervisor, text: "gone".to_owned() });
+                self.inbox.push_back(Input::SupervisorEnded { supervisor });
                 self.greet();
             }
             _ => {

@@ -259,20 +259,27 @@ impl Agent {
             *keeper = Some(supervisor);
             return;
         }
+        task.phase = Phase::Ended(Some(supervisor));
+        let report = self.exit_report(&id, exited);
+        self.end(now, &id, report, out);
+    }
+
+    fn exit_report(&self, id: &ContainerId, exited: &Exited) -> Report {
         let text = wording::exit(exited);
-        let mut report = match (&task.kill, &exited.status) {
-            (Some(kill), _) => kill.after_exit(&text, task.limit),
+        let task = self.tasks.get(id);
+        let kill = task.and_then(|task| task.kill.as_ref().map(|kill| (kill, task.limit)));
+        let report = match (kill, &exited.status) {
+            (Some((kill, limit)), _) => kill.after_exit(&text, limit),
             (None, Some(exited::Status::Code(0))) => Report::by_executor(TaskState::TaskFinished, text),
             (None, Some(exited::Status::Code(_) | exited::Status::Signal(_))) => {
                 Report::by_executor(TaskState::TaskFailed, text)
             }
+            (None, Some(exited::Status::Lost(_)) | None) if self.restarted_host => self.host_restarted(id),
             (None, Some(exited::Status::Lost(_)) | None) => {
                 Report::by_agent(TaskState::TaskFailed, Reason::ExecutorTerminated, text)
             }
         };
-        report.wall_ns = (exited.wall_ns > 0).then_some(exited.wall_ns);
-        task.phase = Phase::Ended(Some(supervisor));
-        self.end(now, &id, report, out);
+        Report { wall_ns: (exited.wall_ns > 0).then_some(exited.wall_ns), ..report }
     }
 
     /// Makes a task's last status; one whose framework is gone is forgotten at once.
