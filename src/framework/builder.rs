@@ -128,7 +128,7 @@ impl DriverBuilder {
     pub fn build(self, scheduler: impl Scheduler + 'static) -> Result<SchedulerDriver, DriverError> {
         let masters: Addresses = self.masters.parse()?;
         let framework = complete(self.framework, self.own_capabilities);
-        validate::framework_info(&framework).map_err(|invalid| invalid.under("framework_info"))?;
+        validate::subscription(&framework, &self.suppressed_roles, None)?;
         let options = Options {
             framework,
             masters: masters.iter().map(ToString::to_string).collect(),

@@ -61,7 +61,6 @@ impl From<Arc<Shared>> for SchedulerDriver {
 
 impl SchedulerDriver {
     /// Describes a driver for this framework; [`DriverBuilder::build`] makes it.
-    #[must_use]
     pub fn builder(framework: FrameworkInfo) -> DriverBuilder {
         DriverBuilder::new(framework)
     }
@@ -97,7 +96,7 @@ impl SchedulerDriver {
             return Err(DriverError::NoRuntime);
         }
         let start = self.lock_start().take().ok_or(DriverError::Started)?;
-        service::spawn(start, Arc::clone(&self.shared));
+        service::spawn(start, &self.shared);
         Ok(())
     }
 

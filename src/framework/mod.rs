@@ -68,6 +68,8 @@ mod scheduler;
 mod service;
 mod stream;
 mod task_ids;
+#[cfg(all(test, feature = "server"))]
+mod tests;
 mod user;
 
 pub use self::{

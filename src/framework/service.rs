@@ -47,12 +47,12 @@ impl fmt::Debug for Start {
 }
 
 /// Starts the tasks of a driver.
-pub(super) fn spawn(start: Start, shared: Arc<Shared>) {
+pub(super) fn spawn(start: Start, shared: &Arc<Shared>) {
     let (returned_to, returned) = mpsc::channel(2 * BATCH);
     let (deliveries, delivered) = mpsc::channel(2 * BATCH);
     let (link_to, link) = mpsc::channel(LINK_QUEUE);
     let (abort_callbacks, registration) = AbortHandle::new_pair();
-    let callbacks = callbacks::run(start.scheduler, Arc::clone(&shared), delivered, returned_to);
+    let callbacks = callbacks::run(start.scheduler, Arc::clone(shared), delivered, returned_to);
     let callbacks = Abortable::new(callbacks, registration);
     shared.environment.spawn(Box::pin(async move {
         // Aborted means that the last callback took too long; the service has said so.
@@ -70,7 +70,7 @@ pub(super) fn spawn(start: Start, shared: Arc<Shared>) {
         deliveries,
         abort_callbacks,
         effects: Vec::new(),
-        shared: Arc::clone(&shared),
+        shared: Arc::clone(shared),
     };
     shared.environment.spawn(Box::pin(service.run()));
 }

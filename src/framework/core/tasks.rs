@@ -255,9 +255,8 @@ impl Ended {
     fn judge(&self, seen: &Seen) -> Verdict {
         match seen.uuid {
             Some(_) if seen.uuid == self.uuid || seen.state == self.state => Verdict::Acknowledge,
-            Some(_) => Verdict::Deliver,
             None if over(seen.state) => Verdict::Drop,
-            None => Verdict::Deliver,
+            Some(_) | None => Verdict::Deliver,
         }
     }
 }
