@@ -58,7 +58,7 @@ mod callbacks;
 mod calls;
 mod checks;
 mod connection;
-mod core;
+pub(crate) mod core;
 mod counts;
 mod driver;
 mod environment;
