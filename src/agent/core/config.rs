@@ -36,13 +36,22 @@ impl Default for Retention {
     }
 }
 
+/// A supervisor, or what is left of one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FoundSupervisor {
+    /// Its name.
+    pub id: SupervisorId,
+    /// Whether it starts containers: not when it has died and only its records are left.
+    pub takes_starts: bool,
+}
+
 /// What the shell found on this host before the core began.
 #[derive(Clone, Debug, Default)]
 pub struct Found {
     /// Names this run of the host's kernel.
     pub boot_id: String,
-    /// Supervisors that will either greet or be reported lost: the agent does not register before all have.
-    pub supervisors: Vec<SupervisorId>,
+    /// Supervisors that will either greet or be reported ended: the agent does not register before all have.
+    pub supervisors: Vec<FoundSupervisor>,
     /// Sandboxes on disk, each with the time of its last change in nanoseconds since the epoch.
     pub sandboxes: Vec<(ContainerId, i64)>,
 }

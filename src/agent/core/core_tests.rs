@@ -355,8 +355,17 @@ fn an_agent_that_leaves_says_so_when_nothing_runs_any_more() {
 fn a_lost_supervisors_tasks_fail_with_that_reason_and_new_ones_wait_for_the_next() {
     let mut agent = Fixture::registered(&[]);
     agent.running_and_known("c1");
+    agent.running_and_known("c3");
     agent.give(Input::SupervisorLost { supervisor: ONE, text: "the supervisor ended by signal 9".to_owned() });
-    assert_eq!(agent.told(), ["persist status c1 FAILED", "send 1: update c1 FAILED of FAILED"]);
+    assert_eq!(agent.told(), Vec::<String>::new(), "what it recorded is told first");
+    agent.welcome(&[], &[("c3", 0)]);
+    let told = [
+        "persist status c3 FINISHED",
+        "send 1: update c3 FINISHED of FINISHED",
+        "persist status c1 FAILED",
+        "send 1: update c1 FAILED of FAILED",
+    ];
+    assert_eq!(agent.told(), told);
     assert_eq!(agent.status("c1").reason, Some(Reason::ExecutorTerminated as i32));
     assert_eq!(agent.status("c1").message.unwrap(), "the supervisor ended by signal 9");
     agent.run("c2", &task("c2"));
@@ -366,6 +375,18 @@ fn a_lost_supervisors_tasks_fail_with_that_reason_and_new_ones_wait_for_the_next
         wire::SupervisorEvent { kind: Some(supervisor_event::Kind::Welcome(wire::SupervisorWelcome::default())) };
     agent.give(Input::Supervised { supervisor: SupervisorId(2), event });
     assert_eq!(agent.told(), ["supervise 2: start c2"]);
+    agent.acknowledge("c3");
+    assert_eq!(agent.told(), ["persist acknowledged c3 + forgotten c3", "supervise 1: forget c3"]);
+}
+
+#[test]
+fn a_supervisor_that_ends_without_a_word_takes_its_tasks_along() {
+    let mut agent = Fixture::registered(&[]);
+    agent.running_and_known("c1");
+    agent.give(Input::SupervisorEnded { supervisor: ONE });
+    assert_eq!(agent.told(), ["persist status c1 FAILED", "send 1: update c1 FAILED of FAILED"]);
+    agent.acknowledge("c1");
+    assert_eq!(agent.told(), ["persist acknowledged c1 + forgotten c1"]);
 }
 
 #[test]

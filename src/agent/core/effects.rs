@@ -31,12 +31,18 @@ pub enum Input {
         /// What it reported.
         event: SupervisorEvent,
     },
-    /// A supervisor's process is gone, and with it all it ran.
+    /// A supervisor's process is gone, and with it all it ran. What it had recorded is told by one more greeting, or
+    /// [`Input::SupervisorEnded`] says that there was nothing.
     SupervisorLost {
         /// Which one.
         supervisor: SupervisorId,
         /// How it ended, in words.
         text: String,
+    },
+    /// Nothing is left of a supervisor and nothing more is heard of it.
+    SupervisorEnded {
+        /// Which one.
+        supervisor: SupervisorId,
     },
     /// A sandbox is ready to be used.
     SandboxMade {

@@ -7,7 +7,9 @@ use prost::bytes::Bytes;
 use rand::SeedableRng as _;
 use rand::rngs::StdRng;
 
-use super::{Agent, Config, ContainerId, Effect, Found, Input, Level, Retention, SessionId, SupervisorId};
+use super::{
+    Agent, Config, ContainerId, Effect, Found, FoundSupervisor, Input, Level, Retention, SessionId, SupervisorId,
+};
 use crate::proto::internal::{self as wire, agent_message, agent_record, master_message, supervisor_event};
 use crate::proto::v1::{self, TaskState};
 use crate::types::Now;
@@ -34,7 +36,8 @@ pub(super) fn config() -> Config {
 }
 
 pub(super) fn found(supervisors: &[SupervisorId]) -> Found {
-    Found { boot_id: "boot".to_owned(), supervisors: supervisors.to_vec(), sandboxes: vec![] }
+    let supervisors = supervisors.iter().map(|id| FoundSupervisor { id: *id, takes_starts: true }).collect();
+    Found { boot_id: "boot".to_owned(), supervisors, sandboxes: vec![] }
 }
 
 pub(super) fn id(text: &str) -> ContainerId {

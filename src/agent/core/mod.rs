@@ -27,7 +27,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use rand::rngs::StdRng;
 
-pub use config::{Config, Found, Retention};
+pub use config::{Config, Found, FoundSupervisor, Retention};
 pub use effects::{Effect, Input, Level, StopReason};
 pub use environment::MARKER;
 pub use ids::{ContainerId, SessionId, SupervisorId};
@@ -75,7 +75,8 @@ impl Agent {
             Input::Detached { session } => self.detached(now, session),
             Input::Received { session, message } => self.received(now, session, message, out),
             Input::Supervised { supervisor, event } => self.supervised(now, supervisor, event, out),
-            Input::SupervisorLost { supervisor, text } => self.supervisor_lost(now, supervisor, &text, out),
+            Input::SupervisorLost { supervisor, text } => self.supervisor_lost(supervisor, text),
+            Input::SupervisorEnded { supervisor } => self.supervisor_ended(now, supervisor, out),
             Input::SandboxMade { container } => self.sandbox_made(&container, out),
             Input::SandboxFailed { container, text } => self.sandbox_failed(now, &container, text, out),
             Input::ShutDown => self.leave(now, StopReason::ShutDown, out),

@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use super::fixture::{Fixture, ONE, found, id, in_short, registered_by, task};
+use super::fixture::{Fixture, ONE, exit, found, id, in_short, registered_by, task};
 use super::*;
-use crate::proto::internal as wire;
+use crate::proto::internal::{self as wire, supervisor_event};
 use crate::proto::v1::TaskState;
 use crate::proto::v1::framework_info::capability::Type as Capability;
 use crate::proto::v1::task_status::Reason;
@@ -75,11 +75,32 @@ fn after_a_restart_of_the_host_no_task_is_said_to_run() {
 }
 
 #[test]
+fn what_a_dead_supervisor_recorded_before_the_host_went_down_still_counts() {
+    let mut agent = Fixture::registered(&[Capability::PartitionAware]);
+    agent.running_and_known("c1");
+    agent.running_and_known("c2");
+    let left = FoundSupervisor { id: ONE, takes_starts: false };
+    let found = Found { boot_id: "another".to_owned(), supervisors: vec![left], sandboxes: vec![] };
+    let mut again = Fixture::recovered_at(&agent.log, agent.now, found);
+    let mut lost = exit("c2", 0);
+    lost.status = Some(wire::exited::Status::Lost("the host was restarted".to_owned()));
+    let exited = vec![exit("c1", 0), lost];
+    again.supervised(supervisor_event::Kind::Welcome(wire::SupervisorWelcome { exited, ..Default::default() }));
+    let told = ["persist status c1 FINISHED", "persist status c2 GONE", "persist identity S0 another"];
+    assert_eq!(again.told(), told);
+    again.register();
+    again.run("c3", &task("c3"));
+    again.take();
+    again.give(Input::SandboxMade { container: id("c3") });
+    assert_eq!(again.told(), Vec::<String>::new(), "the dead start nothing");
+}
+
+#[test]
 fn the_agent_does_not_register_before_every_supervisor_was_heard() {
     let mut agent = Fixture::recovered_at(&[], Now::default(), found(&[ONE, SupervisorId(2)]));
     agent.welcome(&[], &[]);
     assert_eq!(agent.agent.deadline(), None);
-    agent.give(Input::SupervisorLost { supervisor: SupervisorId(2), text: String::new() });
+    agent.give(Input::SupervisorEnded { supervisor: SupervisorId(2) });
     assert!(agent.agent.deadline().is_some());
 }
 

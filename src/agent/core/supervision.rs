@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::statuses::Report;
 use super::tasks::{Phase, Task};
-use super::{Agent, ContainerId, Effect, Level, SupervisorId, persist};
+use super::{Agent, ContainerId, Effect, FoundSupervisor, Level, SupervisorId, persist};
 use crate::proto::internal::{
     Retire, SupervisorEvent, SupervisorRequest, SupervisorWelcome, supervisor_event, supervisor_request,
 };
@@ -15,19 +15,38 @@ use crate::proto::v1::TaskState;
 use crate::proto::v1::task_status::Reason;
 use crate::types::Now;
 
+/// Why a container of a dead supervisor is gone, when nobody saw the death.
+const DIED: &str = "its supervisor died";
+/// Why a container is gone whose supervisor lives.
+const UNKNOWN_THERE: &str = "its supervisor does not have it any more";
+
 /// The supervisors of an agent.
 #[derive(Debug)]
 pub(super) struct Supervisors {
-    /// Those that have greeted, and whether each was told to retire.
-    greeted: BTreeMap<SupervisorId, bool>,
-    /// Those found at the start that have not.
+    known: BTreeMap<SupervisorId, Standing>,
+    /// Those found at the start that have not greeted.
     awaited: BTreeSet<SupervisorId>,
     settled: bool,
 }
 
+/// What a supervisor is good for.
+#[derive(Debug, PartialEq, Eq)]
+enum Standing {
+    /// It has not greeted yet.
+    Found,
+    /// It takes starts.
+    Working,
+    /// It was told to end when it is empty.
+    Retired,
+    /// It died, as the text says; its records are served still.
+    Dead(String),
+}
+
 impl Supervisors {
-    pub(super) fn awaiting(found: impl IntoIterator<Item = SupervisorId>) -> Self {
-        Self { greeted: BTreeMap::new(), awaited: found.into_iter().collect(), settled: false }
+    pub(super) fn awaiting(found: impl IntoIterator<Item = FoundSupervisor>) -> Self {
+        let standing = |takes_starts| if takes_starts { Standing::Found } else { Standing::Dead(DIED.to_owned()) };
+        let known: BTreeMap<_, _> = found.into_iter().map(|it| (it.id, standing(it.takes_starts))).collect();
+        Self { awaited: known.keys().copied().collect(), known, settled: false }
     }
 
     /// Whether all that were found at the start were heard.
@@ -35,13 +54,31 @@ impl Supervisors {
         self.settled
     }
 
+    /// Whether it takes requests.
     pub(super) fn has(&self, supervisor: SupervisorId) -> bool {
-        self.greeted.contains_key(&supervisor)
+        self.known.contains_key(&supervisor)
     }
 
     /// Where new tasks go.
     pub(super) fn latest(&self) -> Option<SupervisorId> {
-        self.greeted.last_key_value().map(|(supervisor, _)| *supervisor)
+        let working = |(id, standing): (&SupervisorId, &Standing)| (*standing == Standing::Working).then_some(*id);
+        self.known.iter().rev().find_map(working)
+    }
+
+    fn greeted(&mut self, supervisor: SupervisorId) {
+        let standing = self.known.entry(supervisor).or_insert(Standing::Found);
+        if *standing == Standing::Found {
+            *standing = Standing::Working;
+        }
+        self.awaited.remove(&supervisor);
+    }
+
+    /// Why a container that a supervisor had is not there any more.
+    fn loss(&self, supervisor: SupervisorId) -> String {
+        match self.known.get(&supervisor) {
+            Some(Standing::Dead(text)) => text.clone(),
+            Some(Standing::Found | Standing::Working | Standing::Retired) | None => UNKNOWN_THERE.to_owned(),
+        }
     }
 }
 
@@ -64,8 +101,7 @@ impl Agent {
 
     /// A supervisor says all it has. What the agent had given it and it does not have is lost.
     fn welcomed(&mut self, now: Now, supervisor: SupervisorId, welcome: SupervisorWelcome, out: &mut Vec<Effect>) {
-        self.supervisors.greeted.entry(supervisor).or_insert(false);
-        self.supervisors.awaited.remove(&supervisor);
+        self.supervisors.greeted(supervisor);
         let running = welcome.running.iter().map(|started| started.container_id.as_str());
         let exited = welcome.exited.iter().map(|exited| exited.container_id.as_str());
         let named: BTreeSet<String> = running.chain(exited).map(str::to_owned).collect();
@@ -75,27 +111,20 @@ impl Agent {
         for exited in welcome.exited {
             self.exited(now, supervisor, &exited, out);
         }
-        for id in self.live_on(supervisor) {
-            if !named.contains(id.as_str()) {
-                self.lost(now, &id, "its supervisor does not have it any more", out);
-            }
-        }
+        self.lose(now, supervisor, &named, out);
         self.retire_earlier(out);
         self.settle(now, out);
         self.start_ready(out);
     }
 
-    pub(super) fn supervisor_lost(&mut self, now: Now, supervisor: SupervisorId, text: &str, out: &mut Vec<Effect>) {
-        self.supervisors.greeted.remove(&supervisor);
+    pub(super) fn supervisor_lost(&mut self, supervisor: SupervisorId, text: String) {
+        self.supervisors.known.insert(supervisor, Standing::Dead(text));
+    }
+
+    pub(super) fn supervisor_ended(&mut self, now: Now, supervisor: SupervisorId, out: &mut Vec<Effect>) {
+        self.lose(now, supervisor, &BTreeSet::new(), out);
+        self.supervisors.known.remove(&supervisor);
         self.supervisors.awaited.remove(&supervisor);
-        for id in self.live_on(supervisor) {
-            self.lost(now, &id, text, out);
-        }
-        for task in self.tasks.values_mut() {
-            if let Phase::Ended(keeper) = &mut task.phase {
-                keeper.take_if(|keeper| *keeper == supervisor);
-            }
-        }
         self.settle(now, out);
     }
 
@@ -122,10 +151,7 @@ impl Agent {
         let started = matches!(task.phase, Phase::Unresolved(Some(_))) || task.latest != TaskState::TaskStaging;
         let report = match &task.kill {
             Some(kill) if !started => kill.before_start(),
-            Some(_) | None if self.restarted_host => {
-                let state = self.lost_state(&task.framework, TaskState::TaskGone);
-                Report::by_agent(state, Reason::AgentRestarted, "the host restarted".to_owned())
-            }
+            Some(_) | None if self.restarted_host => self.host_restarted(id),
             Some(_) | None if started => {
                 let text = "the task's process ended unseen while the agent was away".to_owned();
                 Report::by_agent(TaskState::TaskFailed, Reason::ExecutorTerminated, text)
@@ -139,20 +165,27 @@ impl Agent {
         self.end(now, id, report, out);
     }
 
-    /// A container that its supervisor had and that is gone.
-    fn lost(&mut self, now: Now, id: &ContainerId, text: &str, out: &mut Vec<Effect>) {
-        let Some(task) = self.tasks.get_mut(id) else { return };
-        let report = match &task.kill {
-            Some(kill) => kill.after_exit(text, task.limit),
-            None => Report::by_agent(TaskState::TaskFailed, Reason::ExecutorTerminated, text.to_owned()),
-        };
-        task.phase = Phase::Ended(None);
-        self.end(now, id, report, out);
+    /// Ends the tasks a supervisor was given, but for those named.
+    fn lose(&mut self, now: Now, supervisor: SupervisorId, named: &BTreeSet<String>, out: &mut Vec<Effect>) {
+        let text = self.supervisors.loss(supervisor);
+        let there = |task: &Task| !task.has_ended() && task.supervisor() == Some(supervisor);
+        let gone = self.tasks.iter().filter(|(id, task)| there(task) && !named.contains(id.as_str()));
+        for id in gone.map(|(id, _)| id.clone()).collect::<Vec<_>>() {
+            let Some(task) = self.tasks.get_mut(&id) else { continue };
+            task.phase = Phase::Ended(None);
+            let report = match &task.kill {
+                Some(kill) => kill.after_exit(&text, task.limit),
+                None => Report::by_agent(TaskState::TaskFailed, Reason::ExecutorTerminated, text.clone()),
+            };
+            self.end(now, &id, report, out);
+        }
     }
 
-    fn live_on(&self, supervisor: SupervisorId) -> Vec<ContainerId> {
-        let there = |task: &Task| !task.has_ended() && task.supervisor() == Some(supervisor);
-        self.tasks.iter().filter(|(_, task)| there(task)).map(|(id, _)| id.clone()).collect()
+    /// What there is to say of a task that ran when the host went down.
+    pub(super) fn host_restarted(&self, id: &ContainerId) -> Report {
+        let framework = self.tasks.get(id).map(|task| task.framework.clone()).unwrap_or_default();
+        let state = self.lost_state(&framework, TaskState::TaskGone);
+        Report::by_agent(state, Reason::AgentRestarted, "the host restarted".to_owned())
     }
 
     fn start_ready(&mut self, out: &mut Vec<Effect>) {
@@ -165,8 +198,9 @@ impl Agent {
 
     fn retire_earlier(&mut self, out: &mut Vec<Effect>) {
         let Some(latest) = self.supervisors.latest() else { return };
-        for (supervisor, retired) in self.supervisors.greeted.range_mut(..latest) {
-            if !std::mem::replace(retired, true) {
+        for (supervisor, standing) in self.supervisors.known.range_mut(..latest) {
+            if *standing == Standing::Working {
+                *standing = Standing::Retired;
                 let request = SupervisorRequest { kind: Some(supervisor_request::Kind::Retire(Retire {})) };
                 out.push(Effect::Supervise { supervisor: *supervisor, request });
             }

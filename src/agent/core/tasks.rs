@@ -8,7 +8,7 @@ use prost::bytes::Bytes;
 
 use super::kills::{Kill, end_stranger};
 use super::launch::Launch;
-use super::statuses::{Pending, Report, Retry, is_terminal};
+use super::statuses::{Pending, Report, Retry};
 use super::timers::Timer;
 use super::{Agent, ContainerId, Effect, Level, SupervisorId, persist, record, wording};
 use crate::proto::internal::agent_record::Kind;
@@ -112,8 +112,8 @@ impl Task {
     pub(super) fn check(&self, container: &ContainerId, settled: bool) {
         let unresolved = matches!(self.phase, Phase::Unresolved(_));
         assert!(!(unresolved && settled), "{container} is unresolved though all supervisors were heard");
-        assert!(self.has_ended() || !is_terminal(self.latest), "{container} lives on in {:?}", self.latest);
-        let early = self.pending.iter().rev().skip(1).any(|pending| is_terminal(pending.state));
+        assert!(self.has_ended() || !self.latest.is_terminal(), "{container} lives on in {:?}", self.latest);
+        let early = self.pending.iter().rev().skip(1).any(|pending| pending.state.is_terminal());
         assert!(!early, "{container} has a status after its terminal one");
         assert!(!self.has_ended() || !self.pending.is_empty(), "{container} has ended and been told of: forget it");
         assert!(!self.orphaned || self.pending.is_empty(), "{container} tells of an orphan");
@@ -259,20 +259,27 @@ impl Agent {
             *keeper = Some(supervisor);
             return;
         }
+        task.phase = Phase::Ended(Some(supervisor));
+        let report = self.exit_report(&id, exited);
+        self.end(now, &id, report, out);
+    }
+
+    fn exit_report(&self, id: &ContainerId, exited: &Exited) -> Report {
         let text = wording::exit(exited);
-        let mut report = match (&task.kill, &exited.status) {
-            (Some(kill), _) => kill.after_exit(&text, task.limit),
+        let task = self.tasks.get(id);
+        let kill = task.and_then(|task| task.kill.as_ref().map(|kill| (kill, task.limit)));
+        let report = match (kill, &exited.status) {
+            (Some((kill, limit)), _) => kill.after_exit(&text, limit),
             (None, Some(exited::Status::Code(0))) => Report::by_executor(TaskState::TaskFinished, text),
             (None, Some(exited::Status::Code(_) | exited::Status::Signal(_))) => {
                 Report::by_executor(TaskState::TaskFailed, text)
             }
+            (None, Some(exited::Status::Lost(_)) | None) if self.restarted_host => self.host_restarted(id),
             (None, Some(exited::Status::Lost(_)) | None) => {
                 Report::by_agent(TaskState::TaskFailed, Reason::ExecutorTerminated, text)
             }
         };
-        report.wall_ns = (exited.wall_ns > 0).then_some(exited.wall_ns);
-        task.phase = Phase::Ended(Some(supervisor));
-        self.end(now, &id, report, out);
+        Report { wall_ns: (exited.wall_ns > 0).then_some(exited.wall_ns), ..report }
     }
 
     /// Makes a task's last status; one whose framework is gone is forgotten at once.

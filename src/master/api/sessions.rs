@@ -22,7 +22,7 @@ use crate::{
 /// Events and orders that go into one frame.
 const FRAME: usize = 1_024;
 
-/// The versions of the scheduler stream this master speaks.
+/// The version of the scheduler stream this master speaks.
 pub(super) const VERSION: u32 = 1;
 
 type Frames<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
@@ -83,6 +83,9 @@ impl Api {
     ) {
         let cut = outbox.cut().clone();
         let reading = self.feed(stream, |frame: ext::Calls| {
+            if let Some(call) = frame.versions.and_then(intake::unspoken) {
+                return vec![Input::Called { session, seq: 0, call }];
+            }
             let calls = frame.calls.into_iter().enumerate();
             calls
                 .map(|(offset, call)| {

@@ -12,7 +12,7 @@ use bytes::Bytes;
 use prost::Message as _;
 
 use super::{
-    Effect, Event, FrameworkFacts, Master, Order, Peer, Quantities, Refusal, Register, Subscribe, Turn,
+    Event, FrameworkFacts, Master, Order, Peer, Quantities, Refusal, Register, Subscribe, Turn,
     clients::Habits,
     keys::{AgentKey, FrameworkKey, SessionId, TaskKey},
     tasks::Task,
@@ -119,7 +119,7 @@ impl Master {
 
     pub(super) fn subscription_error(turn: &mut Turn<'_>, session: SessionId, text: &str) {
         turn.tell(Some(session), Event::Error { text: text.to_owned() });
-        turn.out.push(Effect::Close { session });
+        turn.close(session);
     }
 
     fn connect_framework(&mut self, turn: &mut Turn<'_>, key: FrameworkKey, session: SessionId) {
@@ -149,7 +149,7 @@ impl Master {
         if let Some(old) = framework.session.take().filter(|old| *old != session) {
             self.sessions.remove(&old);
             turn.tell(Some(old), Event::Error { text: "Framework failed over".to_owned() });
-            turn.out.push(Effect::Close { session: old });
+            turn.close(old);
         }
     }
 
@@ -357,7 +357,7 @@ impl Master {
         }
         if let Some(session) = framework.session.take() {
             self.sessions.remove(&session);
-            turn.out.push(Effect::Close { session });
+            turn.close(session);
         }
         let bucket = framework.bucket_mut();
         bucket.link = Link::Completed;

@@ -1,0 +1,93 @@
+//! Carries effects out, without ever making the core's thread wait.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use tokio::runtime::Handle;
+use tokio_util::task::TaskTracker;
+
+use super::mail::Mailbox;
+use super::outbox::Outbox;
+use super::sandboxes::Sandboxes;
+use super::session::Session;
+use crate::agent::core::{SessionId, SupervisorId};
+use crate::proto::internal::{AgentMessage, SupervisorRequest};
+use crate::transport::connect::Addresses;
+
+/// The ways to the supervisors; clones are the same.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Supervisors {
+    outboxes: Arc<Mutex<BTreeMap<SupervisorId, Outbox<SupervisorRequest>>>>,
+}
+
+impl Supervisors {
+    pub(super) fn insert(&self, supervisor: SupervisorId, outbox: Outbox<SupervisorRequest>) {
+        self.lock().insert(supervisor, outbox);
+    }
+
+    pub(super) fn remove(&self, supervisor: SupervisorId) {
+        if let Some(outbox) = self.lock().remove(&supervisor) {
+            outbox.close();
+        }
+    }
+
+    fn close(&self) {
+        for outbox in std::mem::take(&mut *self.lock()).into_values() {
+            outbox.close();
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<SupervisorId, Outbox<SupervisorRequest>>> {
+        self.outboxes.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Everything an effect may need.
+#[derive(Debug)]
+pub(super) struct Hands {
+    pub(super) masters: Addresses,
+    pub(super) mailbox: Mailbox,
+    pub(super) runtime: Handle,
+    /// The sessions that have not ended.
+    pub(super) sessions: TaskTracker,
+    pub(super) supervisors: Supervisors,
+    pub(super) sandboxes: Sandboxes,
+    pub(super) session: Option<Session>,
+}
+
+impl Hands {
+    pub(super) fn attach(&mut self, id: SessionId) {
+        let (session, life) = Session::begin(id, self.masters.clone(), self.mailbox.clone());
+        self.sessions.spawn_on(life, &self.runtime);
+        self.session = Some(session);
+    }
+
+    pub(super) fn detach(&mut self, id: SessionId) {
+        if let Some(session) = self.session.take_if(|session| session.id == id) {
+            session.cut.cancel();
+        }
+    }
+
+    pub(super) fn send(&self, id: SessionId, message: AgentMessage) {
+        if let Some(session) = self.session.as_ref().filter(|session| session.id == id) {
+            session.outbox.push(message);
+        }
+    }
+
+    pub(super) fn supervise(&self, supervisor: SupervisorId, request: SupervisorRequest) {
+        // One that is not there has ended, and the core will hear of it.
+        if let Some(outbox) = self.supervisors.lock().get(&supervisor) {
+            outbox.push(request);
+        }
+    }
+
+    /// Lets go of everybody, once what is queued for them is sent.
+    pub(super) fn finish(self) {
+        if let Some(session) = &self.session {
+            session.outbox.close();
+        }
+        self.supervisors.close();
+        self.sandboxes.stop();
+        self.sessions.close();
+    }
+}
