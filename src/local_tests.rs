@@ -29,14 +29,14 @@ async fn outcomes(cluster: &LocalCluster, mut wanted: TaskRequest) -> BTreeMap<S
                 wanted.count -= plan.placed();
                 driver.apply(plan).await.expect("the plan is sound");
             }
-            SchedulerEvent::StatusUpdate(status) if status.is_terminal() => {
+            SchedulerEvent::StatusUpdate(status) if status.state().is_terminal() => {
                 ends.insert(status.task_id.value.clone(), *status);
             }
             _ => {}
         }
     }
     driver.stop_teardown().await.expect("it runs");
-    drop(events);
+    while events.next().await.is_some() {}
     driver.join().await.expect("a clean end");
     ends
 }

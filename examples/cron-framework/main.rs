@@ -10,6 +10,7 @@ mod schedule;
 mod scheduler;
 
 use std::{
+    io::IsTerminal,
     path::{Path, PathBuf},
     process::ExitCode,
     time::Duration,
@@ -23,16 +24,22 @@ use divvy::{
     proto::v1::{Filters, FrameworkInfo, Offer, TaskState, TaskStatus},
 };
 use futures::StreamExt;
-use jiff::Timestamp;
+use jiff::{Timestamp, Zoned};
 use scheduler::{Answer, Cron, Progress, Tick};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tracing::{error, info, warn};
-use tracing_subscriber::EnvFilter;
+use tracing_subscriber::{
+    EnvFilter,
+    fmt::{format::Writer, time::FormatTime},
+};
 
 /// The longest sleep without a look at the wall clock, which somebody may set.
 const LONGEST_SLEEP: Duration = Duration::from_secs(30);
 /// How long offers are refused when no job wants any; a tick takes that back.
 const REFUSE: Duration = Duration::from_secs(3600);
+
+/// The most of a job's output that the log quotes, in characters.
+const LONGEST_QUOTE: usize = 120;
 
 /// Run the jobs of a file on their schedules.
 #[derive(Debug, Parser)]
@@ -51,14 +58,29 @@ struct Arguments {
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_unset| EnvFilter::new("warn,cron_framework=info"));
-    tracing_subscriber::fmt().with_env_filter(filter).with_target(false).with_writer(std::io::stderr).init();
+    start_log();
     match run(Arguments::parse()).await {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("cron-framework: {error:#}");
             ExitCode::FAILURE
         }
+    }
+}
+
+/// Our own lines, and of divvy's only what is wrong, unless `RUST_LOG` says otherwise.
+fn start_log() {
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_unset| EnvFilter::new("warn,cron_framework=info"));
+    let log = tracing_subscriber::fmt().with_env_filter(filter).with_target(false).with_timer(TimeOfDay);
+    log.with_ansi(std::io::stderr().is_terminal()).with_writer(std::io::stderr).init();
+}
+
+/// Log lines begin with what a clock on the wall shows.
+struct TimeOfDay;
+
+impl FormatTime for TimeOfDay {
+    fn format_time(&self, line: &mut Writer<'_>) -> std::fmt::Result {
+        write!(line, "{}", Zoned::now().strftime("%H:%M:%S%.3f"))
     }
 }
 
@@ -75,12 +97,12 @@ async fn run(arguments: Arguments) -> anyhow::Result<()> {
         None => Some(start_cluster(arguments.work_dir).await?),
     };
     let master = arguments.master.or_else(|| cluster.as_ref().map(LocalCluster::master)).unwrap_or_default();
-    let (driver, events) = SchedulerDriver::builder(FrameworkInfo::new("cron")).master(&master).stream()?;
+    let (driver, mut events) = SchedulerDriver::builder(FrameworkInfo::new("cron")).master(&master).stream()?;
     driver.start()?;
     info!("using the cluster of the master at {master}; Ctrl-C ends this");
     let mut shell = Shell { cron: Cron::new(jobs, now(&driver)), driver, cluster };
-    let outcome = shell.serve(events, &mut stop).await;
-    shell.end().await;
+    let outcome = shell.serve(&mut events, &mut stop).await;
+    shell.end(events).await;
     outcome
 }
 
@@ -103,7 +125,7 @@ struct Shell {
 
 impl Shell {
     /// Merges the clock, the cluster and Ctrl-C into one order of events.
-    async fn serve(&mut self, mut events: EventStream, stop: &mut Stop) -> anyhow::Result<()> {
+    async fn serve(&mut self, events: &mut EventStream, stop: &mut Stop) -> anyhow::Result<()> {
         loop {
             let wait = until(self.cron.next_tick(), now(&self.driver));
             tokio::select! {
@@ -170,34 +192,47 @@ impl Shell {
 
     fn reported(&mut self, status: &TaskStatus) {
         match self.cron.status(status) {
-            Some(Progress::Running { job }) => info!("{job}: running, {}", self.output_of(status)),
-            Some(Progress::Ended { job, state: TaskState::TaskFinished, .. }) => {
-                info!("{job}: finished, {}", self.output_of(status));
-            }
+            Some(Progress::Running { job }) => info!("{job}: running, output in {}", self.place_of(status)),
+            Some(Progress::Ended { job, state: TaskState::TaskFinished, .. }) => match self.last_line_of(status) {
+                Some(line) => info!("{job}: finished, saying {line:?}"),
+                None => info!("{job}: finished, output in {}", self.place_of(status)),
+            },
             Some(Progress::Ended { job, state, text }) => {
-                error!("{job}: {}: {text}, {}", state.as_str_name(), self.output_of(status));
+                error!("{job}: {}: {text}, output in {}", state.as_str_name(), self.place_of(status));
             }
             None => {}
         }
     }
 
     /// Where to look for what a task wrote.
-    fn output_of(&self, status: &TaskStatus) -> String {
-        let container = status.container_status.as_ref().and_then(|status| status.container_id.as_ref());
-        let Some(container) = container else { return "it wrote nothing".to_owned() };
-        match self.cluster.as_ref().and_then(|cluster| cluster.sandbox(&container.value)) {
-            Some(sandbox) => format!("output in {}", sandbox.join("stdout").display()),
-            None => format!("output in container {}", container.value),
+    fn place_of(&self, status: &TaskStatus) -> String {
+        match (self.sandbox_of(status), container_of(status)) {
+            (Some(sandbox), _) => sandbox.display().to_string(),
+            (None, Some(container)) => format!("container {container}"),
+            (None, None) => "no sandbox: it never started".to_owned(),
         }
     }
 
+    /// The last thing a task wrote, where its sandbox is on this host.
+    fn last_line_of(&self, status: &TaskStatus) -> Option<String> {
+        let text = std::fs::read(self.sandbox_of(status)?.join("stdout")).ok()?;
+        let text = String::from_utf8_lossy(&text);
+        let last = text.lines().rev().find(|line| !line.trim().is_empty())?;
+        Some(last.chars().take(LONGEST_QUOTE).collect())
+    }
+
+    fn sandbox_of(&self, status: &TaskStatus) -> Option<PathBuf> {
+        self.cluster.as_ref()?.sandbox(container_of(status)?)
+    }
+
     /// Ends the framework and its tasks, and the cluster if it is ours.
-    async fn end(self) {
+    async fn end(self, mut events: EventStream) {
         let in_flight: Vec<&str> = self.cron.in_flight().into_keys().collect();
         info!("ending; in flight: {}", if in_flight.is_empty() { "nothing".to_owned() } else { in_flight.join(", ") });
-        if self.driver.stop_teardown().await.is_ok()
-            && let Err(error) = self.driver.join().await
-        {
+        if self.driver.stop_teardown().await.is_ok() {
+            while events.next().await.is_some() {}
+        }
+        if let Err(error) = self.driver.join().await {
             warn!("{error}");
         }
         if let Some(cluster) = self.cluster {
@@ -223,6 +258,10 @@ impl Stop {
             _ = self.terminate.recv() => {}
         }
     }
+}
+
+fn container_of(status: &TaskStatus) -> Option<&str> {
+    Some(&status.container_status.as_ref()?.container_id.as_ref()?.value)
 }
 
 /// The wall clock, as the driver tells it.

@@ -217,7 +217,7 @@ impl Session {
     }
 
     /// Waits for the last output and leaves the cluster.
-    async fn finish(self, events: EventStream, finished: Option<Finished>) -> Result<u8, Failure> {
+    async fn finish(self, mut events: EventStream, finished: Option<Finished>) -> Result<u8, Failure> {
         let Self { run, printer, mut followers, interrupted, driver, .. } = self;
         drop(printer);
         let drained = async {
@@ -231,7 +231,7 @@ impl Session {
             eprintln!("divvy: some output did not arrive within {} s of the end", LAST_OUTPUT.as_secs());
         }
         driver.stop_teardown().await.map_err(failed)?;
-        drop(events);
+        while events.next().await.is_some() {}
         match driver.join().await {
             Ok(()) | Err(DriverError::TeardownUnconfirmed) => Ok(interrupted.unwrap_or_else(|| run.code())),
             Err(error) => Err(failed(error)),

@@ -6,7 +6,11 @@ use clap::Args;
 use serde::Deserialize;
 
 use super::{SettingsError, listen_address, master_addresses, meaning, read_file};
-use crate::{cli::logging::LogFormat, transport::connect::Addresses, types::{Attributes, Resources}};
+use crate::{
+    cli::logging::LogFormat,
+    transport::connect::Addresses,
+    types::{Attributes, Resources},
+};
 
 /// The flags; each also as an environment variable and, with underscores, in the file that `--config` names.
 #[derive(Args, Clone, Debug, Default, Deserialize)]
