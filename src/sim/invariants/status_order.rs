@@ -61,7 +61,9 @@ impl StatusOrder {
             return Err(format!("{task}: its end {state:?} is told again after the callback took it"));
         }
         let Some((uuid, made)) = made else { return Ok(()) };
-        let Some((container, place)) = made else { return Err(format!("{task}: {state:?} was never made by an agent")) };
+        let Some((container, place)) = made else {
+            return Err(format!("{task}: {state:?} was never made by an agent"));
+        };
         if seen.taken.contains(&uuid) {
             return Err(format!("{task}: {state:?} is told again after the callback took it"));
         }
