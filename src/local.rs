@@ -135,7 +135,7 @@ impl LocalCluster {
     /// The folder of everything.
     #[must_use]
     pub fn path(&self) -> &Path {
-        self.folder.as_ref().map_or(Path::new(""), Folder::path)
+        self.folder.as_ref().map_or_else(|| Path::new(""), Folder::path)
     }
 
     /// Waits until a part of the cluster can go on no more and says why.

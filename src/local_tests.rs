@@ -12,7 +12,7 @@ use crate::{
     proto::v1::{FrameworkInfo, TaskState, TaskStatus},
 };
 
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 /// Runs a request to its end and tells how each task ended.
 async fn outcomes(cluster: &LocalCluster, mut wanted: TaskRequest) -> BTreeMap<String, TaskStatus> {

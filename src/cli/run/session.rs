@@ -126,8 +126,12 @@ impl Session {
         if let Some(text) = unplaced.as_ref().filter(|_| hopeless) {
             return Err(anyhow::anyhow!("{text}").into());
         }
-        self.notices.placed(unplaced);
+        if unplaced.is_some() {
+            self.notices.unplaced = unplaced;
+            self.notices.due = Some(Instant::now() + QUIET);
+        }
         if !self.run.wants_offers() {
+            self.notices = Notices::default();
             self.driver.suppress_offers(&[]).await.map_err(failed)?;
         }
         Ok(())
@@ -138,7 +142,7 @@ impl Session {
         match self.run.status(status) {
             Some(Change::Started) => self.follow(status),
             Some(Change::Unreachable) => {
-                eprintln!("divvy: {task}: its agent cannot be reached; waiting for it to return")
+                eprintln!("divvy: {task}: its agent cannot be reached; waiting for it to return");
             }
             Some(Change::Again { text }) => {
                 eprintln!("divvy: {task} did not start: {text}; trying again");
@@ -148,7 +152,7 @@ impl Session {
                 if code != 0 && self.interrupted.is_none() {
                     eprintln!("divvy: {task}: {text}");
                 }
-                if self.run.wants_offers() {
+                if self.run.wants_offers() && !self.best_effort {
                     // Its agent may have room for another now, whatever was refused before.
                     self.driver.revive_offers(&[]).await.map_err(failed)?;
                 }
@@ -190,10 +194,11 @@ impl Session {
     fn tell(&mut self) {
         self.notices.due = None;
         if self.best_effort {
-            let why = self.notices.unplaced.take().unwrap_or_else(|| "nothing is offered".to_owned());
-            let left_out = self.run.settle();
-            if left_out > 0 {
-                eprintln!("divvy: left out {left_out} of {}: {why}", self.run.asked());
+            let (left_out, asked) = (self.run.settle(), self.run.asked());
+            match self.notices.unplaced.take() {
+                Some(text) => eprintln!("divvy: {text}; left out"),
+                None if left_out > 0 => eprintln!("divvy: {left_out} of {asked} left out: nothing is offered"),
+                None => {}
             }
             return;
         }
@@ -236,18 +241,6 @@ impl Session {
             Ok(()) | Err(DriverError::TeardownUnconfirmed) => Ok(interrupted.unwrap_or_else(|| run.code())),
             Err(error) => Err(failed(error)),
         }
-    }
-}
-
-impl Notices {
-    /// Offers were answered with this left over.
-    fn placed(&mut self, unplaced: Option<String>) {
-        if unplaced.is_none() {
-            *self = Self::default();
-            return;
-        }
-        self.unplaced = unplaced;
-        self.due = Some(Instant::now() + QUIET);
     }
 }
 

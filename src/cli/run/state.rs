@@ -2,11 +2,11 @@
 //!
 //! Decides and does nothing else: offers and statuses go in, tasks to launch and words for people come out.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::exit;
 use crate::{
-    allocator::{self, TaskRequest},
+    allocator::{self, TaskRequest, Unplaced},
     proto::v1::{AgentId, Offer, OfferId, TaskId, TaskInfo, TaskState, TaskStatus},
 };
 
@@ -16,8 +16,12 @@ const MAX_SECOND_TRIES: u32 = 10;
 /// All instances of one command.
 #[derive(Debug)]
 pub(super) struct Run {
-    /// `count` is what is still to be placed.
+    /// `count` is what is still to be placed; `running` also counts instances that have ended, so that the limit per
+    /// agent holds for the whole run and who gets what does not depend on how fast the first ones end.
     wanted: TaskRequest,
+    /// What fits now is run and no room is waited for, so every agent is asked once.
+    best_effort: bool,
+    asked_agents: BTreeSet<AgentId>,
     asked: u32,
     launched: u32,
     second_tries: u32,
@@ -74,32 +78,57 @@ pub(super) enum Change {
 }
 
 impl Run {
-    pub(super) fn new(wanted: TaskRequest) -> Self {
-        let asked = wanted.count;
-        Self { wanted, asked, launched: 0, second_tries: 0, instances: BTreeMap::new(), failure: None }
+    pub(super) fn new(wanted: TaskRequest, best_effort: bool) -> Self {
+        Self {
+            asked: wanted.count,
+            wanted,
+            best_effort,
+            asked_agents: BTreeSet::new(),
+            launched: 0,
+            second_tries: 0,
+            instances: BTreeMap::new(),
+            failure: None,
+        }
     }
 
-    /// Places what is still to be placed. What is launched by this counts against the limit per agent from now on.
+    /// Places what is still to be placed.
     pub(super) fn offered(&mut self, offers: &[Offer]) -> Answer {
-        if self.wanted.count == 0 {
-            let decline = offers.iter().map(|offer| offer.id.clone()).collect();
+        let again = |offer: &&Offer| self.best_effort && self.asked_agents.contains(&offer.agent_id);
+        let (useless, offers): (Vec<&Offer>, Vec<&Offer>) = match self.wanted.count {
+            0 => (offers.iter().collect(), Vec::new()),
+            _ => offers.iter().partition(again),
+        };
+        let mut decline: Vec<OfferId> = useless.into_iter().map(|offer| offer.id.clone()).collect();
+        if offers.is_empty() {
             return Answer { launches: Vec::new(), decline, unplaced: None, hopeless: false };
         }
-        let plan = allocator::place(offers, std::slice::from_ref(&self.wanted));
-        let launches = plan
-            .launches
-            .iter()
-            .map(|launch| Launch {
-                offer_ids: launch.offer_ids.clone(),
-                tasks: launch.tasks().into_iter().map(|task| self.launch(task)).collect(),
-            })
-            .collect();
+        self.asked_agents.extend(offers.iter().map(|offer| offer.agent_id.clone()));
+        let offers: Vec<Offer> = offers.into_iter().cloned().collect();
+        let plan = allocator::place(&offers, std::slice::from_ref(&self.wanted));
+        decline.extend(plan.unused);
+        let launches = plan.launches.iter().map(|launch| Launch {
+            offer_ids: launch.offer_ids.clone(),
+            tasks: launch.tasks().into_iter().map(|task| self.launch(task)).collect(),
+        });
+        let launches = launches.collect();
         let unplaced = plan.unplaced.first();
         Answer {
             launches,
-            decline: plan.unused,
-            unplaced: unplaced.map(|unplaced| unplaced.to_string()),
+            decline,
+            unplaced: unplaced.map(|unplaced| self.explain(unplaced)),
             hopeless: unplaced.is_some_and(|unplaced| unplaced.error.is_some() || unplaced.unblock.is_none()),
+        }
+    }
+
+    /// Why some are not placed, counted over the whole run rather than over what was left of it.
+    fn explain(&self, unplaced: &Unplaced) -> String {
+        match &unplaced.unblock {
+            Some(unblock) if unplaced.error.is_none() => {
+                let verb = if unplaced.missing == 1 { "does" } else { "do" };
+                let (missing, asked) = (unplaced.missing, self.asked);
+                format!("{missing} of {asked} {verb} not fit: {}; needs {unblock}", unplaced.summary())
+            }
+            Some(_) | None => unplaced.to_string(),
         }
     }
 
@@ -130,11 +159,12 @@ impl Run {
         let never_ran =
             instance.stage == Stage::Launched && matches!(state, TaskState::TaskDropped | TaskState::TaskLost);
         instance.stage = Stage::Ended;
-        if let Some(running) = self.wanted.running.get_mut(&instance.agent_id) {
-            *running = running.saturating_sub(1);
-        }
         let text = status.message().to_owned();
         if never_ran && self.second_tries < MAX_SECOND_TRIES {
+            if let Some(running) = self.wanted.running.get_mut(&instance.agent_id) {
+                *running = running.saturating_sub(1);
+            }
+            self.asked_agents.remove(&instance.agent_id);
             self.second_tries += 1;
             self.wanted.count += 1;
             return Some(Change::Again { text });
@@ -172,7 +202,7 @@ impl Run {
 
     /// The exit code: the first that was not 0, or 1 when nothing ran at all.
     pub(super) fn code(&self) -> u8 {
-        self.failure.unwrap_or(u8::from(self.instances.is_empty()))
+        self.failure.unwrap_or_else(|| u8::from(self.instances.is_empty()))
     }
 }
 

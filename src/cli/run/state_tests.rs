@@ -32,7 +32,7 @@ fn ids(answer: &Answer) -> Vec<&str> {
 
 #[test]
 fn what_does_not_fit_waits_for_another_agent_within_the_limit_per_agent() {
-    let mut run = Run::new(request(6).max_per_agent(2));
+    let mut run = Run::new(request(6).max_per_agent(2), false);
     let answer = run.offered(&[offer("a", 8.0), offer("b", 8.0)]);
     assert_eq!(ids(&answer), ["hello.0", "hello.1", "hello.2", "hello.3"]);
     let unplaced = answer.unplaced.expect("two are left");
@@ -47,7 +47,7 @@ fn what_does_not_fit_waits_for_another_agent_within_the_limit_per_agent() {
 
 #[test]
 fn a_run_is_over_with_its_last_instance_and_has_the_first_failures_code() {
-    let mut run = Run::new(request(3));
+    let mut run = Run::new(request(3), false);
     run.offered(&[offer("a", 8.0)]);
     assert_eq!(run.status(&status("hello.1", TaskState::TaskRunning, "")), Some(Change::Started));
     assert_eq!(run.status(&status("hello.1", TaskState::TaskRunning, "")), None, "a repeat is no news");
@@ -64,7 +64,7 @@ fn a_run_is_over_with_its_last_instance_and_has_the_first_failures_code() {
 
 #[test]
 fn an_instance_that_never_ran_is_tried_again_but_not_for_ever() {
-    let mut run = Run::new(request(1));
+    let mut run = Run::new(request(1), false);
     for attempt in 0..MAX_SECOND_TRIES {
         run.offered(&[offer("a", 8.0)]);
         let change = run.status(&status(&format!("hello.{attempt}"), TaskState::TaskDropped, "the agent is gone"));
@@ -80,7 +80,7 @@ fn an_instance_that_never_ran_is_tried_again_but_not_for_ever() {
 
 #[test]
 fn an_instance_that_ran_and_was_lost_is_a_failure() {
-    let mut run = Run::new(request(1));
+    let mut run = Run::new(request(1), false);
     run.offered(&[offer("a", 8.0)]);
     run.status(&status("hello.0", TaskState::TaskRunning, ""));
     assert_eq!(run.status(&status("hello.0", TaskState::TaskUnreachable, "")), Some(Change::Unreachable));
@@ -93,28 +93,34 @@ fn an_instance_that_ran_and_was_lost_is_a_failure() {
 }
 
 #[test]
-fn an_end_makes_room_on_its_agent() {
-    let mut run = Run::new(request(2).max_per_agent(1));
+fn the_limit_per_agent_holds_for_the_whole_run() {
+    let mut run = Run::new(request(2).max_per_agent(1), false);
     run.offered(&[offer("a", 8.0)]);
-    assert!(run.offered(&[offer("a", 8.0)]).launches.is_empty());
     run.status(&status("hello.0", TaskState::TaskFinished, ""));
-    assert_eq!(ids(&run.offered(&[offer("a", 8.0)])), ["hello.1"]);
+    let unplaced = run.offered(&[offer("a", 8.0)]).unplaced.expect("it had its share");
+    assert!(unplaced.starts_with("1 of 2 does not fit: 1 agent: at its limit of 1"), "{unplaced}");
+    assert_eq!(ids(&run.offered(&[offer("b", 8.0)])), ["hello.1"]);
 }
 
 #[test]
-fn best_effort_leaves_out_what_does_not_fit() {
-    let mut run = Run::new(request(3));
+fn best_effort_leaves_out_what_does_not_fit_at_once() {
+    let mut run = Run::new(request(4), true);
     run.offered(&[offer("a", 2.0)]);
-    assert_eq!(run.settle(), 1);
     run.status(&status("hello.0", TaskState::TaskFinished, ""));
+    // What the end made room for is waiting, which is not wanted; another agent is not.
+    let answer = run.offered(&[offer("a", 1.0), offer("b", 1.0)]);
+    assert_eq!((ids(&answer), answer.decline.len()), (vec!["hello.2"], 1));
+    assert!(answer.unplaced.expect("one is left").starts_with("1 of 4 does not fit: 1 agent: cpus: asked 1, 0 left"));
+    assert_eq!(run.settle(), 1);
     run.status(&status("hello.1", TaskState::TaskFinished, ""));
+    run.status(&status("hello.2", TaskState::TaskFinished, ""));
     assert!(run.is_over());
     assert_eq!(run.code(), 0);
 }
 
 #[test]
 fn nothing_run_is_a_failure() {
-    let mut run = Run::new(request(3));
+    let mut run = Run::new(request(3), false);
     assert_eq!(run.settle(), 3);
     assert!(run.is_over());
     assert_eq!(run.code(), 1);
@@ -122,8 +128,8 @@ fn nothing_run_is_a_failure() {
 
 #[test]
 fn a_request_that_no_offer_can_satisfy_is_known_as_such() {
-    let mut run = Run::new(request(1).cpus(-1.0));
+    let mut run = Run::new(request(1).cpus(-1.0), false);
     let answer = run.offered(&[offer("a", 8.0)]);
     assert!(answer.hopeless && answer.launches.is_empty());
-    assert!(Run::new(request(1).max_per_agent(0)).offered(&[offer("a", 8.0)]).hopeless);
+    assert!(Run::new(request(1).max_per_agent(0), false).offered(&[offer("a", 8.0)]).hopeless);
 }
