@@ -132,7 +132,7 @@ impl Run {
         Answer {
             decline: if unplaced.is_none() { self.give_back() } else { Vec::new() },
             launches,
-            unplaced: unplaced.map(|unplaced| unplaced.to_string()),
+            unplaced: unplaced.map(ToString::to_string),
             hopeless: unplaced.is_some_and(|unplaced| unplaced.error.is_some() || unplaced.unblock.is_none()),
         }
     }
@@ -206,7 +206,7 @@ impl Run {
 
     /// The exit code: the first that was not 0, or 1 when nothing ran at all.
     pub(super) fn code(&self) -> u8 {
-        self.failure.unwrap_or(u8::from(self.instances.is_empty()))
+        self.failure.unwrap_or_else(|| u8::from(self.instances.is_empty()))
     }
 }
 
