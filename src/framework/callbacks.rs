@@ -10,7 +10,7 @@ use tokio::sync::mpsc;
 
 use super::{
     core::{Input, Outcome},
-    driver::{Shared, SchedulerDriver},
+    driver::{SchedulerDriver, Shared},
     event::SchedulerEvent,
     scheduler::{self, Scheduler},
 };

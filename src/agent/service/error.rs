@@ -32,16 +32,9 @@ pub enum StartError {
         /// What is wrong with it.
         source: AttributeError,
     },
-    /// What this host has cannot be found out.
-    #[error("cannot find out {what} of this host: {reason}; give it with {flag}")]
-    Facts {
-        /// What was looked for.
-        what: &'static str,
-        /// What went wrong.
-        reason: String,
-        /// The flag that makes looking unnecessary.
-        flag: &'static str,
-    },
+    /// Without knowing which boot this is, nobody can say whether tasks of before still run.
+    #[error("cannot read /proc/sys/kernel/random/boot_id: {0}; is /proc mounted?")]
+    BootId(#[source] io::Error),
     /// The work directory cannot be had.
     #[error(transparent)]
     WorkDir(#[from] WorkDirError),

@@ -1,0 +1,1 @@
+//! What this host has: found out, or told by the operator.
