@@ -12,7 +12,7 @@ use crate::{
     proto::v1::{FrameworkInfo, TaskState, TaskStatus},
 };
 
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 /// Runs a request to its end and tells how each task ended.
 async fn outcomes(cluster: &LocalCluster, mut wanted: TaskRequest) -> BTreeMap<String, TaskStatus> {
@@ -42,7 +42,7 @@ async fn outcomes(cluster: &LocalCluster, mut wanted: TaskRequest) -> BTreeMap<S
 }
 
 fn two_agents() -> Builder {
-    LocalCluster::builder().agents(2).resources("cpus:2;mem:256;ports:[31000-31009]".parse().expect("resources"))
+    LocalCluster::builder().agents(2).resources("cpus:2;mem:256;ports:[31000-31009]")
 }
 
 #[tokio::test(flavor = "multi_thread")]

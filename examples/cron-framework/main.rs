@@ -36,7 +36,7 @@ use tracing_subscriber::{
 /// The longest sleep without a look at the wall clock, which somebody may set.
 const LONGEST_SLEEP: Duration = Duration::from_secs(30);
 /// How long offers are refused when no job wants any; a tick takes that back.
-const REFUSE: Duration = Duration::from_secs(3600);
+const REFUSE: Duration = Duration::from_hours(1);
 
 /// The most of a job's output that the log quotes, in characters.
 const LONGEST_QUOTE: usize = 120;
@@ -193,10 +193,10 @@ impl Shell {
     fn reported(&mut self, status: &TaskStatus) {
         match self.cron.status(status) {
             Some(Progress::Running { job }) => info!("{job}: running, output in {}", self.place_of(status)),
-            Some(Progress::Ended { job, state: TaskState::TaskFinished, .. }) => match self.last_line_of(status) {
-                Some(line) => info!("{job}: finished, saying {line:?}"),
-                None => info!("{job}: finished, output in {}", self.place_of(status)),
-            },
+            Some(Progress::Ended { job, state: TaskState::TaskFinished, .. }) => {
+                let said = self.last_line_of(status).map(|line| format!(", saying {line:?}"));
+                info!("{job}: finished{}", said.unwrap_or_default());
+            }
             Some(Progress::Ended { job, state, text }) => {
                 error!("{job}: {}: {text}, output in {}", state.as_str_name(), self.place_of(status));
             }

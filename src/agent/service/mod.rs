@@ -8,7 +8,6 @@ mod endpoints;
 mod error;
 mod gate;
 mod hands;
-mod host;
 mod mail;
 mod outbox;
 mod reading;

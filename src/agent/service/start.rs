@@ -1,6 +1,5 @@
 //! Brings an agent up, one thing after the other; what was brought up before something fails goes down again.
 
-use std::path::Path;
 use std::time::Duration;
 
 use rand::SeedableRng as _;
@@ -18,14 +17,14 @@ use super::reading::Reading;
 use super::sandboxes::Sandboxes;
 use super::supervision::Supervision;
 use super::sync::SyncThread;
-use super::{End, Options, Shared, StartError, SupervisorMode, endpoints, host};
+use super::{End, Options, Shared, StartError, SupervisorMode, endpoints};
 use crate::agent::core::{Agent, Config, Found};
+use crate::agent::facts::{self, Facts};
 use crate::agent::log::{Log, Opened, WorkDir};
 use crate::proto::v1::AgentInfo;
 use crate::transport::clock::Clock;
 use crate::transport::connect::Addresses;
 use crate::transport::serve::{self, Limits, Listener};
-use crate::types::{Attributes, Resources};
 
 /// The first attempts of agents that are started together fall within this time. A cluster within one process is small.
 const SPREAD_FIRST: Duration = Duration::from_secs(1);
@@ -89,23 +88,22 @@ impl Ground {
     async fn take(options: &Options) -> Result<Self, StartError> {
         let masters = options.master.parse()?;
         let work_dir = WorkDir::take(&options.work_dir)?;
-        let info = info(options, work_dir.path())?;
+        let facts = facts::detect(work_dir.path(), options.resources.as_deref(), options.attributes.as_deref())?;
         let opened = Log::open(work_dir.path())?;
         report_damage(&opened);
         let directory = Sandboxes::directory(work_dir.path());
         let sandboxes = Sandboxes::survey(&directory)
             .map_err(|source| StartError::Sandboxes { path: directory.clone(), source })?;
-        let boot_id = host::boot_id().map_err(StartError::BootId)?;
         let listener = Listener::bind(options.listen, options.insecure).await?;
         let config = Config {
-            info: AgentInfo { port: Some(listener.address().port().into()), ..info },
+            info: AgentInfo { port: Some(listener.address().port().into()), ..info(options, &facts) },
             divvy_version: env!("CARGO_PKG_VERSION").to_owned(),
-            user: host::user(),
+            user: facts.user,
             sandboxes: directory.to_string_lossy().into_owned(),
             retention: options.retention,
             spread_first: if options.supervisor == SupervisorMode::InProcess { Duration::ZERO } else { SPREAD_FIRST },
         };
-        let found = Found { boot_id, supervisors: vec![], sandboxes };
+        let found = Found { boot_id: facts.boot_id, supervisors: vec![], sandboxes };
         Ok(Self { masters, work_dir, opened, listener, config, found })
     }
 
@@ -133,17 +131,13 @@ impl Ground {
     }
 }
 
-fn info(options: &Options, _work_dir: &Path) -> Result<AgentInfo, StartError> {
-    let text = options.resources.clone().unwrap_or_default();
-    let resources: Resources = text.parse().map_err(|source| StartError::Resources { text, source })?;
-    let text = options.attributes.clone().unwrap_or_default();
-    let attributes: Attributes = text.parse().map_err(|source| StartError::Attributes { text, source })?;
-    Ok(AgentInfo {
-        hostname: options.hostname.clone().unwrap_or_else(host::hostname),
-        resources: resources.to_proto(),
-        attributes: attributes.to_proto(),
+fn info(options: &Options, facts: &Facts) -> AgentInfo {
+    AgentInfo {
+        hostname: options.hostname.clone().unwrap_or_else(|| facts.hostname.clone()),
+        resources: facts.resources.to_proto(),
+        attributes: facts.attributes.to_proto(),
         ..AgentInfo::default()
-    })
+    }
 }
 
 fn report_damage(opened: &Opened) {
