@@ -31,6 +31,8 @@ struct Task {
     /// Of the last status that had one.
     uuid: Option<u128>,
     acknowledged: bool,
+    /// Whether an agent told the state, and not the master of its own.
+    by_agent: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -49,6 +51,8 @@ enum Stage {
 struct Ended {
     state: TaskState,
     uuid: Option<u128>,
+    /// Whether an agent told the end.
+    by_agent: bool,
 }
 
 /// What to do with a status that arrived.
@@ -71,7 +75,8 @@ impl Tasks {
         let key: Arc<str> = task_id.into();
         let agent = Some(self.intern(&agent_id.value));
         let stage = Stage::Launched;
-        let task = Task { agent, state: TaskState::TaskStaging, stage, uuid: None, acknowledged: false };
+        let task =
+            Task { agent, state: TaskState::TaskStaging, stage, uuid: None, acknowledged: false, by_agent: false };
         self.live.insert(Arc::clone(&key), task);
         key
     }
@@ -93,7 +98,8 @@ impl Tasks {
         let agent = status.agent_id.as_ref().map(|agent_id| self.intern(&agent_id.value));
         let Some(task) = self.live.get_mut(status.task_id.value.as_str()) else {
             let (state, uuid) = (seen.state, seen.uuid);
-            let task = Task { agent, state, stage: Stage::Handling, uuid, acknowledged: false };
+            let (stage, by_agent) = (Stage::Handling, uuid.is_some());
+            let task = Task { agent, state, stage, uuid, acknowledged: false, by_agent };
             self.live.insert(status.task_id.value.as_str().into(), task);
             return Verdict::Deliver;
         };
@@ -203,7 +209,8 @@ impl Tasks {
             self.ended.swap_remove(&oldest);
         }
         self.ring.push_back(Arc::clone(&key));
-        self.ended.insert(key, Ended { state: task.state, uuid: task.uuid.filter(|_| task.acknowledged) });
+        let uuid = task.uuid.filter(|_| task.acknowledged);
+        self.ended.insert(key, Ended { state: task.state, uuid, by_agent: task.by_agent && task.acknowledged });
     }
 
     fn intern(&mut self, agent_id: &str) -> Arc<str> {
@@ -243,6 +250,7 @@ impl Task {
         }
         self.state = seen.state;
         self.stage = Stage::Handling;
+        self.by_agent = seen.uuid.is_some();
         if seen.uuid.is_some() {
             self.uuid = seen.uuid;
             self.acknowledged = false;
@@ -252,9 +260,15 @@ impl Task {
 }
 
 impl Ended {
-    fn judge(&self, seen: &Seen) -> Verdict {
+    fn judge(&mut self, seen: &Seen) -> Verdict {
         match seen.uuid {
-            Some(_) if seen.uuid == self.uuid || seen.state == self.state => Verdict::Acknowledge,
+            Some(_) if seen.uuid == self.uuid => Verdict::Acknowledge,
+            Some(_) if seen.state == self.state => {
+                self.by_agent = true;
+                Verdict::Acknowledge
+            }
+            // An agent that told the end and tells something else now has lost its memory in a power cut.
+            Some(_) if self.by_agent => Verdict::Acknowledge,
             None if over(seen.state) => Verdict::Drop,
             Some(_) | None => Verdict::Deliver,
         }
