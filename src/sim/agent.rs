@@ -243,7 +243,8 @@ impl World {
                 self.agents[index].host.sandboxes.remove(&container);
             }
             Effect::Stop { reason } => {
-                self.broken = Some(("settled", format!("agent {index} stopped for {reason:?}, which nobody asked for")));
+                self.broken =
+                    Some(("settled", format!("agent {index} stopped for {reason:?}, which nobody asked for")));
             }
         }
     }

@@ -54,14 +54,7 @@ pub(super) struct Failure {
 }
 
 impl Failure {
-    pub(super) fn new(
-        seed: u64,
-        step: u64,
-        now_ns: u64,
-        invariant: &'static str,
-        text: &str,
-        trace: &Trace,
-    ) -> Self {
+    pub(super) fn new(seed: u64, step: u64, now_ns: u64, invariant: &'static str, text: &str, trace: &Trace) -> Self {
         let last = trace.last.iter();
         let line = |(step, now_ns, fact): &(u64, u64, Fact)| format!("{step:>7} {} {fact:?}", seconds(*now_ns));
         Self { seed, step, now_ns, invariant, text: text.to_owned(), last: last.map(line).collect() }

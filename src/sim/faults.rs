@@ -126,7 +126,8 @@ impl World {
 
     /// A client and the master cannot reach each other for a while; neither is told.
     fn isolate(&mut self, agent: usize, framework: usize) {
-        let client = if percent(&mut self.chance.faults, 70) { Client::Agent(agent) } else { Client::Framework(framework) };
+        let client =
+            if percent(&mut self.chance.faults, 70) { Client::Agent(agent) } else { Client::Framework(framework) };
         let long = percent(&mut self.chance.faults, 30);
         let time = millis(&mut self.chance.faults, 100, if long { 90_000 } else { 5_000 });
         let until_ns = self.now_ns + u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);

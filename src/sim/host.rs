@@ -234,8 +234,7 @@ impl World {
         let runs = |one: &Supervisor| matches!(one.containers.get(container), Some(Container::Running(_)));
         let Some((supervisor, one)) = supervisors.iter_mut().find(|(_, one)| runs(one)) else { return };
         let supervisor = *supervisor;
-        let exited =
-            Exited { container_id: container.to_owned(), status: Some(status), wall_ns, core_dumped: false };
+        let exited = Exited { container_id: container.to_owned(), status: Some(status), wall_ns, core_dumped: false };
         one.containers.insert(container.to_owned(), Container::Ended(exited.clone()));
         self.fact(Fact::ProcessEnded { agent, container: container.to_owned(), how });
         self.from_supervisor(agent, supervisor, supervisor_event::Kind::Exited(exited));

@@ -146,7 +146,15 @@ impl Links {
         self.made
     }
 
-    pub(super) fn send(&mut self, now_ns: u64, rng: &mut StdRng, queue: &mut Queue, link: LinkId, to: End, frame: Frame) {
+    pub(super) fn send(
+        &mut self,
+        now_ns: u64,
+        rng: &mut StdRng,
+        queue: &mut Queue,
+        link: LinkId,
+        to: End,
+        frame: Frame,
+    ) {
         let travel_ns = self.travel_ns(rng);
         let Some(found) = self.all.get_mut(&link) else { return };
         let way = found.way(to);

@@ -84,7 +84,6 @@ impl MasterProcess {
             other => panic!("a snapshot was asked for, the answer is {other:?}"),
         }
     }
-
 }
 
 impl World {

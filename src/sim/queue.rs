@@ -15,39 +15,111 @@ use crate::{
 #[derive(Clone, Debug)]
 pub(super) enum Event {
     /// A node's deadline.
-    Wake { node: Node, life: u64 },
+    Wake {
+        node: Node,
+        life: u64,
+    },
     /// A node starts again.
-    Restart { node: Node },
+    Restart {
+        node: Node,
+    },
     /// An attempt of a client to reach the master gets there.
-    Reach { client: Client, life: u64, attempt: u64 },
+    Reach {
+        client: Client,
+        life: u64,
+        attempt: u64,
+    },
     /// It did not, and the client learns of it.
-    Unreached { client: Client, life: u64, attempt: u64 },
+    Unreached {
+        client: Client,
+        life: u64,
+        attempt: u64,
+    },
     /// A frame gets to this end.
-    Arrive { link: LinkId, to: End, number: u64, frame: Box<Frame> },
+    Arrive {
+        link: LinkId,
+        to: End,
+        number: u64,
+        frame: Box<Frame>,
+    },
     /// An end notices that its link is broken.
-    Notice { link: LinkId, end: End },
+    Notice {
+        link: LinkId,
+        end: End,
+    },
     /// The registry has taken everything up to this number.
-    Stored { life: u64, number: u64 },
+    Stored {
+        life: u64,
+        number: u64,
+    },
     /// The agent's disk has taken what was given to it.
-    Written { agent: usize, life: u64 },
+    Written {
+        agent: usize,
+        life: u64,
+    },
     /// Everything an agent wrote is synced in the background.
-    Synced { agent: usize, boot: u64, upto: usize },
-    SandboxMade { agent: usize, life: u64, container: ContainerId, fails: bool },
+    Synced {
+        agent: usize,
+        boot: u64,
+        upto: usize,
+    },
+    SandboxMade {
+        agent: usize,
+        life: u64,
+        container: ContainerId,
+        fails: bool,
+    },
     /// A request gets to a supervisor.
-    Requested { agent: usize, supervisor: SupervisorId, request: SupervisorRequest },
+    Requested {
+        agent: usize,
+        supervisor: SupervisorId,
+        request: SupervisorRequest,
+    },
     /// An event gets to the agent's process.
-    Supervised { agent: usize, life: u64, supervisor: SupervisorId, event: SupervisorEvent },
-    SupervisorLost { agent: usize, life: u64, supervisor: SupervisorId },
-    SupervisorEnded { agent: usize, life: u64, supervisor: SupervisorId },
+    Supervised {
+        agent: usize,
+        life: u64,
+        supervisor: SupervisorId,
+        event: SupervisorEvent,
+    },
+    SupervisorLost {
+        agent: usize,
+        life: u64,
+        supervisor: SupervisorId,
+    },
+    SupervisorEnded {
+        agent: usize,
+        life: u64,
+        supervisor: SupervisorId,
+    },
     /// A supervisor has started what it was asked to.
-    Spawned { agent: usize, supervisor: SupervisorId, container: String },
+    Spawned {
+        agent: usize,
+        supervisor: SupervisorId,
+        container: String,
+    },
     /// A process ends by itself, or of a signal.
-    ProcessEnds { agent: usize, container: String, signal: Option<i32> },
+    ProcessEnds {
+        agent: usize,
+        container: String,
+        signal: Option<i32>,
+    },
     /// A callback begins, and ends.
-    CallbackBegins { framework: usize, life: u64 },
-    CallbackEnds { framework: usize, life: u64, callback: u64, ok: bool },
+    CallbackBegins {
+        framework: usize,
+        life: u64,
+    },
+    CallbackEnds {
+        framework: usize,
+        life: u64,
+        callback: u64,
+        ok: bool,
+    },
     /// The scheduler looks after its tasks.
-    Chores { framework: usize, life: u64 },
+    Chores {
+        framework: usize,
+        life: u64,
+    },
     /// Something goes wrong.
     Fault,
     /// The trouble ends.

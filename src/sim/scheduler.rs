@@ -71,8 +71,7 @@ impl World {
                 Resources::from_scalars(&[("cpus", Milli::from_raw(cpus)), ("mem", Milli::from_units(mem))]);
             let store = &mut self.frameworks[index].store;
             let id = format!("f{index}-t{}", store.tasks.len());
-            let task =
-                Wanted { resources, launched: None, state: TaskState::TaskStaging, over: false, heard_ns: 0 };
+            let task = Wanted { resources, launched: None, state: TaskState::TaskStaging, over: false, heard_ns: 0 };
             store.tasks.insert(id, task);
         }
     }

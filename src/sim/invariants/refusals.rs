@@ -87,12 +87,17 @@ impl Invariant for Refusals {
                     if self.suppressed.contains(&framework) {
                         return Err(format!("{framework} is suppressed and is offered {}", offer.resources));
                     }
-                    let Some(refused) = self.refused.get(&(framework.clone(), offer.agent.to_string())) else { continue };
+                    let Some(refused) = self.refused.get(&(framework.clone(), offer.agent.to_string())) else {
+                        continue;
+                    };
                     let floor = known.now_ns < refused.at_ns.saturating_add(FLOOR_NS);
                     let filter = known.now_ns < refused.until_ns && refused.resources.contains(&offer.resources);
                     if floor || filter {
                         let (agent, what) = (&offer.agent, &offer.resources);
-                        return Err(format!("{framework} refused {} of {agent} and is offered {what}", refused.resources));
+                        return Err(format!(
+                            "{framework} refused {} of {agent} and is offered {what}",
+                            refused.resources
+                        ));
                     }
                 }
             }

@@ -22,9 +22,10 @@ impl Invariant for StartedOnce {
             return Err(format!("agent {agent} started {container}, which was launched on agent {}", this.agent));
         }
         let same = |id: &String| id != container;
-        let twin = known.containers.iter().find(|(id, one)| {
-            same(id) && one.runs() && one.task == this.task && one.framework == this.framework
-        });
+        let twin = known
+            .containers
+            .iter()
+            .find(|(id, one)| same(id) && one.runs() && one.task == this.task && one.framework == this.framework);
         twin.map_or(Ok(()), |(id, one)| {
             Err(format!("{} runs as {container} on agent {agent} and as {id} on agent {}", this.task, one.agent))
         })

@@ -22,6 +22,7 @@ pub(super) struct StatusOrder {
     /// Each status' place among those of its container.
     made: BTreeMap<Bytes, (String, usize)>,
     count: BTreeMap<String, usize>,
+    lives: BTreeMap<usize, u64>,
     /// What callbacks took, by framework and task.
     seen: BTreeMap<(usize, String), Seen>,
 }
@@ -61,7 +62,9 @@ impl StatusOrder {
             return Err(format!("{task}: its end {state:?} is told again after the callback took it"));
         }
         let Some((uuid, made)) = made else { return Ok(()) };
-        let Some((container, place)) = made else { return Err(format!("{task}: {state:?} was never made by an agent")) };
+        let Some((container, place)) = made else {
+            return Err(format!("{task}: {state:?} was never made by an agent"));
+        };
         if seen.taken.contains(&uuid) {
             return Err(format!("{task}: {state:?} is told again after the callback took it"));
         }
@@ -89,11 +92,11 @@ impl Invariant for StatusOrder {
                     self.made.insert(uuid, (made.container_id.clone(), *count));
                 }
             }
+            Fact::DriverStarted { framework, life } => drop(self.lives.insert(*framework, *life)),
             Fact::Asked { framework, request: Request::Reconcile { tasks } } => {
+                let life = self.lives.get(framework).copied().unwrap_or_default();
                 for (task, _) in tasks {
-                    if let Some(seen) = self.seen.get_mut(&(*framework, task.value.clone())) {
-                        seen.asked = true;
-                    }
+                    self.of(*framework, life, &task.value).asked = true;
                 }
             }
             Fact::Given { framework, life, event: SchedulerEvent::StatusUpdate(status) } => {

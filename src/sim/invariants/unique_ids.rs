@@ -42,9 +42,9 @@ impl Invariant for UniqueIds {
 
     fn observe(&mut self, known: &Known, fact: &Fact) -> Result<(), String> {
         match fact {
-            Fact::Ordered { session, order: Order::Registered(registered) } => {
-                known.agent_of(*session).map_or(Ok(()), |agent| one(&mut self.agents, registered.agent_id.clone(), agent))
-            }
+            Fact::Ordered { session, order: Order::Registered(registered) } => known
+                .agent_of(*session)
+                .map_or(Ok(()), |agent| one(&mut self.agents, registered.agent_id.clone(), agent)),
             Fact::Ordered { order: Order::Run { framework, container, info }, .. } => {
                 one(&mut self.containers, container.to_string(), (framework.to_string(), info.clone()))
             }
