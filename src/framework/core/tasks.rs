@@ -226,7 +226,9 @@ impl Task {
         let same = self.state == seen.state && self.stage != Stage::Failed;
         // A terminal state that a reconciliation told first comes again from the agent, which then wants its answer.
         let told = same && over(seen.state) && self.stage == Stage::Handling;
-        if (seen.uuid.is_none() && seen.reconciled && same) || (seen.uuid.is_some() && told) {
+        // What the master says of its own about an end, or when asked, adds nothing to what is known.
+        let known = same && (seen.reconciled || over(seen.state));
+        if (seen.uuid.is_none() && known) || (seen.uuid.is_some() && told) {
             return Verdict::Drop;
         }
         self.state = seen.state;
@@ -259,6 +261,17 @@ pub(super) fn over(state: TaskState) -> bool {
 mod tests {
     use super::*;
     use crate::proto::v1::TaskId;
+
+    #[test]
+    fn an_end_that_the_master_repeats_of_its_own_is_no_news() {
+        let mut tasks = Tasks::default();
+        let mut status = TaskStatus { task_id: TaskId { value: "t".into() }, ..TaskStatus::default() };
+        status.set_state(TaskState::TaskFailed);
+        let by_agent = TaskStatus { uuid: Some(vec![7; 16].into()), ..status.clone() };
+        assert_eq!(tasks.judge(&by_agent), Verdict::Deliver);
+        status.set_reason(Reason::AgentReregistered);
+        assert_eq!(tasks.judge(&status), Verdict::Drop);
+    }
 
     #[test]
     fn agents_without_tasks_are_forgotten() {
