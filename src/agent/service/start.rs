@@ -1,6 +1,5 @@
 //! Brings an agent up, one thing after the other; what was brought up before something fails goes down again.
 
-use std::path::Path;
 use std::time::Duration;
 
 use rand::SeedableRng as _;
@@ -13,19 +12,20 @@ use tokio_util::task::TaskTracker;
 use super::core_thread::CoreThread;
 use super::gate::Gate;
 use super::hands::{Hands, Supervisors};
+use super::housekeeping::Housekeeping;
 use super::mail::{Mail, Mailbox};
 use super::reading::Reading;
-use super::sandboxes::Sandboxes;
 use super::supervision::Supervision;
 use super::sync::SyncThread;
-use super::{End, Options, Shared, StartError, SupervisorMode, endpoints, host};
+use super::{End, Options, Shared, StartError, SupervisorMode, endpoints};
 use crate::agent::core::{Agent, Config, Found};
+use crate::agent::facts::{self, Facts};
 use crate::agent::log::{Log, Opened, WorkDir};
+use crate::agent::sandbox::Sandboxes;
 use crate::proto::v1::AgentInfo;
 use crate::transport::clock::Clock;
 use crate::transport::connect::Addresses;
 use crate::transport::serve::{self, Limits, Listener};
-use crate::types::{Attributes, Resources};
 
 /// The first attempts of agents that are started together fall within this time. A cluster within one process is small.
 const SPREAD_FIRST: Duration = Duration::from_secs(1);
@@ -45,10 +45,10 @@ pub(super) async fn start(options: Options) -> Result<Shared, StartError> {
         cut: cut_sessions.clone(),
         sessions: others.clone(),
         supervisors: ways,
-        sandboxes: Sandboxes::start(ground.sandboxes(), mailbox.clone()).map_err(StartError::Thread)?,
+        housekeeping: Housekeeping::start(&ground.sandboxes, mailbox.clone()).map_err(StartError::Thread)?,
         session: None,
     };
-    let reading = Reading { sandboxes: ground.sandboxes(), mailbox: mailbox.clone() };
+    let reading = Reading { sandboxes: ground.sandboxes.clone(), mailbox: mailbox.clone() };
     let (address, listener, id, ended) = ground.recover(&supervision, hands, mail)?;
 
     let (end_containers, end_supervision) = (CancellationToken::new(), CancellationToken::new());
@@ -78,6 +78,7 @@ struct Ground {
     masters: Addresses,
     work_dir: WorkDir,
     opened: Opened,
+    sandboxes: Sandboxes,
     listener: Listener,
     config: Config,
     found: Found,
@@ -89,28 +90,23 @@ impl Ground {
     async fn take(options: &Options) -> Result<Self, StartError> {
         let masters = options.master.parse()?;
         let work_dir = WorkDir::take(&options.work_dir)?;
-        let info = info(options, work_dir.path())?;
+        let facts = facts::detect(work_dir.path(), options.resources.as_deref(), options.attributes.as_deref())?;
         let opened = Log::open(work_dir.path())?;
         report_damage(&opened);
-        let directory = Sandboxes::directory(work_dir.path());
-        let sandboxes = Sandboxes::survey(&directory)
-            .map_err(|source| StartError::Sandboxes { path: directory.clone(), source })?;
-        let boot_id = host::boot_id().map_err(StartError::BootId)?;
+        let sandboxes = Sandboxes::new(work_dir.path())?;
         let listener = Listener::bind(options.listen, options.insecure).await?;
+        let in_process = options.supervisor == SupervisorMode::InProcess;
+        let found =
+            Found { boot_id: facts.boot_id.clone(), supervisors: vec![], sandboxes: Housekeeping::survey(&sandboxes)? };
         let config = Config {
-            info: AgentInfo { port: Some(listener.address().port().into()), ..info },
+            info: info(facts.clone(), options.hostname.clone(), listener.address().port()),
             divvy_version: env!("CARGO_PKG_VERSION").to_owned(),
-            user: host::user(),
-            sandboxes: directory.to_string_lossy().into_owned(),
+            user: facts.user,
+            sandboxes: sandboxes.root().to_string_lossy().into_owned(),
             retention: options.retention,
-            spread_first: if options.supervisor == SupervisorMode::InProcess { Duration::ZERO } else { SPREAD_FIRST },
+            spread_first: if in_process { Duration::ZERO } else { SPREAD_FIRST },
         };
-        let found = Found { boot_id, supervisors: vec![], sandboxes };
-        Ok(Self { masters, work_dir, opened, listener, config, found })
-    }
-
-    fn sandboxes(&self) -> std::path::PathBuf {
-        Sandboxes::directory(self.work_dir.path())
+        Ok(Self { masters, work_dir, opened, sandboxes, listener, config, found })
     }
 
     /// Lets the core recover and starts its thread.
@@ -127,23 +123,20 @@ impl Ground {
         let ((id, known_id), (end, ended)) = (watch::channel(None), watch::channel(None));
         let sync = SyncThread::start(hands.mailbox.clone()).map_err(StartError::Thread)?;
         let (log, gate, work_dir) = (self.opened.log, Gate::default(), self.work_dir);
-        let thread = CoreThread { agent, log, sync, gate, hands, mail, clock, work_dir, id };
+        let thread = CoreThread { agent, log, sync, gate, hands, mail, clock, followers: vec![], work_dir, id };
         thread.start(out, end).map_err(StartError::Thread)?;
         Ok((self.listener.address(), self.listener, known_id, ended))
     }
 }
 
-fn info(options: &Options, _work_dir: &Path) -> Result<AgentInfo, StartError> {
-    let text = options.resources.clone().unwrap_or_default();
-    let resources: Resources = text.parse().map_err(|source| StartError::Resources { text, source })?;
-    let text = options.attributes.clone().unwrap_or_default();
-    let attributes: Attributes = text.parse().map_err(|source| StartError::Attributes { text, source })?;
-    Ok(AgentInfo {
-        hostname: options.hostname.clone().unwrap_or_else(host::hostname),
-        resources: resources.to_proto(),
-        attributes: attributes.to_proto(),
+fn info(facts: Facts, hostname: Option<String>, port: u16) -> AgentInfo {
+    AgentInfo {
+        hostname: hostname.unwrap_or(facts.hostname),
+        port: Some(port.into()),
+        resources: facts.resources.to_proto(),
+        attributes: facts.attributes.to_proto(),
         ..AgentInfo::default()
-    })
+    }
 }
 
 fn report_damage(opened: &Opened) {
