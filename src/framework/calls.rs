@@ -100,7 +100,7 @@ impl SchedulerDriver {
     /// # Errors
     /// Resources that make no sense, or a driver that has ended.
     pub async fn request_resources(&self, requests: Vec<v1::Request>) -> Result<CallSeq, DriverError> {
-        self.call(Request::RequestResources { requests }).await
+        self.call(Request::Demand { requests }).await
     }
 
     /// Wants offers again for these roles, all if none is named, and takes every refusal back.
@@ -134,7 +134,7 @@ impl SchedulerDriver {
     }
 
     /// Acknowledges a status, for drivers built with
-    /// [`explicit_acknowledgements`](DriverBuilder::explicit_acknowledgements). A status without a uuid needs none.
+    /// [`explicit_acknowledgements`](super::DriverBuilder::explicit_acknowledgements). A status without a uuid needs none.
     ///
     /// # Errors
     /// A driver that acknowledges by itself, or one that has ended.

@@ -38,7 +38,7 @@ pub(super) fn check(request: &Request) -> Result<(), Invalid> {
             id("acknowledge.task_id", "task id", &task_id.value)?;
             id("acknowledge.agent_id", "agent id", &agent_id.value)
         }
-        Request::RequestResources { requests } => requests.iter().enumerate().try_for_each(|(index, request)| {
+        Request::Demand { requests } => requests.iter().enumerate().try_for_each(|(index, request)| {
             let field = format!("request.requests[{index}].resources");
             Resources::from_proto(&request.resources).map_err(|error| Invalid::new(field, error.to_string()))?;
             Ok(())

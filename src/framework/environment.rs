@@ -6,6 +6,7 @@
 use std::{fmt, time::Duration};
 
 use futures::future::BoxFuture;
+use rand::{Rng as _, SeedableRng as _, rngs::StdRng};
 
 use crate::{transport::clock::Clock, types::Now};
 
@@ -49,7 +50,7 @@ impl Environment for Host {
     }
 
     fn seed(&self) -> u64 {
-        rand::random()
+        StdRng::from_os_rng().random()
     }
 
     fn can_spawn(&self) -> bool {

@@ -42,7 +42,7 @@ pub struct Facts {
 #[non_exhaustive]
 pub enum FactsError {
     /// The operator's resources make no sense.
-    #[error("in the resources {text:?}: {source}")]
+    #[error("--resources {text:?}: {source}")]
     Resources {
         /// The whole text.
         text: String,
@@ -50,7 +50,7 @@ pub enum FactsError {
         source: ResourceError,
     },
     /// The operator's attributes make no sense.
-    #[error("in the attributes {text:?}: {source}")]
+    #[error("--attributes {text:?}: {source}")]
     Attributes {
         /// The whole text.
         text: String,
@@ -58,7 +58,7 @@ pub enum FactsError {
         source: AttributeError,
     },
     /// The host does not tell.
-    #[error("cannot find out {what} from {path}: {source}; say it in the resources", path = path.display())]
+    #[error("cannot find out {what} from {path}: {source}; say it with --resources", path = path.display())]
     Host {
         /// What was asked, for example `the size of the disk`.
         what: &'static str,
@@ -157,9 +157,9 @@ mod tests {
     fn a_text_that_makes_no_sense_is_quoted_with_its_fault() {
         let work = tempfile::tempdir().unwrap();
         let error = detect(work.path(), Some("cpus:many"), None).unwrap_err().to_string();
-        assert!(error.starts_with("in the resources \"cpus:many\": `cpus:many`: "), "{error}");
+        assert!(error.starts_with("--resources \"cpus:many\": `cpus:many`: "), "{error}");
         let error = detect(work.path(), None, Some("rack")).unwrap_err().to_string();
-        assert!(error.starts_with("in the attributes \"rack\": "), "{error}");
+        assert!(error.starts_with("--attributes \"rack\": "), "{error}");
         let error = detect(Path::new("/no/such/folder"), None, None).unwrap_err().to_string();
         assert!(error.starts_with("cannot find out the size of the disk from /no/such/folder: "), "{error}");
     }

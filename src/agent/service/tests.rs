@@ -283,9 +283,9 @@ async fn what_is_wrong_with_the_options_is_said_with_the_way_out() {
         Agent::start(options).await.unwrap_err().to_string()
     };
     let resources = wrong(&|options| options.resources = Some("cpus:many".to_owned())).await;
-    assert!(resources.starts_with("in the resources \"cpus:many\": "), "{resources}");
+    assert!(resources.starts_with("--resources \"cpus:many\": "), "{resources}");
     let attributes = wrong(&|options| options.attributes = Some("rack".to_owned())).await;
-    assert!(attributes.starts_with("in the attributes \"rack\": "), "{attributes}");
+    assert!(attributes.starts_with("--attributes \"rack\": "), "{attributes}");
     let address = wrong(&|options| options.master = "nowhere".to_owned()).await;
     assert!(address.contains("write HOST:PORT"), "{address}");
     let public = wrong(&|options| options.listen = "0.0.0.0:0".parse().unwrap()).await;

@@ -15,15 +15,15 @@ const MAX_NAME: usize = 200;
 #[derive(Args, Clone, Debug)]
 pub struct RunArgs {
     /// Processors for each instance
-    #[arg(long, default_value_t = 1.0, value_name = "NUMBER")]
+    #[arg(long, default_value_t = 1.0, allow_negative_numbers = true, value_name = "NUMBER")]
     cpus: f64,
     /// Memory for each instance, in MiB
-    #[arg(long, default_value_t = 128.0, value_name = "MIB")]
+    #[arg(long, default_value_t = 128.0, allow_negative_numbers = true, value_name = "MIB")]
     mem: f64,
     /// How many instances to run
     #[arg(long, default_value_t = 1, value_name = "N")]
     count: u32,
-    /// At most so many instances on one agent at a time
+    /// At most so many instances on one agent, those that have ended included
     #[arg(long, value_name = "N")]
     max_per_agent: Option<u32>,
     /// An environment variable for the command; may be given several times
@@ -143,6 +143,7 @@ mod tests {
     fn what_makes_no_sense_is_told_by_flag() {
         for (line, wanted) in [
             (vec!["--cpus", "0", "--", "a"], "--cpus \"0\": it has to be a number over 0"),
+            (vec!["--cpus", "-1", "--", "a"], "--cpus \"-1\": it has to be a number over 0"),
             (vec!["--mem", "nan", "--", "a"], "--mem \"NaN\": it has to be a number over 0"),
             (vec!["--count", "0", "--", "a"], "--count \"0\": it has to be at least 1"),
             (vec!["--env", "A", "--", "a"], "--env \"A\": write NAME=VALUE"),

@@ -1,7 +1,5 @@
 //! What the framework asks for: sent when subscribed; otherwise kept, answered here, or refused, by its kind.
 
-use std::collections::BTreeSet;
-
 use bytes::Bytes;
 
 use super::{
@@ -39,7 +37,7 @@ impl Driver {
             Request::Decline { offer_ids, filters } => self.decline(offer_ids, filters, seq, out),
             Request::Kill { task_id, policy } => self.kill(seq, task_id, policy, out),
             Request::Reconcile { tasks } => self.reconcile(seq, tasks, out),
-            Request::RequestResources { requests } => self.request_resources(seq, requests, out),
+            Request::Demand { requests } => self.request_resources(seq, requests, out),
             Request::Revive { roles } => self.revive(seq, roles, out),
             Request::Suppress { roles } => self.suppress(seq, roles, out),
             Request::Message { agent_id, executor_id, data } => self.message(seq, agent_id, executor_id, data, out),
@@ -155,7 +153,7 @@ impl Driver {
 
     fn kill(&mut self, seq: u64, task_id: TaskId, policy: Option<KillPolicy>, out: &mut Vec<Effect>) {
         if self.subscribed() {
-            let sent = Sent::Kill(task_id.clone(), policy.clone());
+            let sent = Sent::Kill(task_id.clone(), policy);
             let agent_id = self.tasks.agent_of(&task_id.value);
             self.send(wire::kill(task_id, agent_id, policy), seq, sent, out);
         } else if self.queued.kill(seq, task_id, policy).is_err() {
@@ -222,13 +220,11 @@ impl Driver {
 
     /// The roles meant; no name means all of them.
     fn named(&self, roles: Vec<String>) -> Vec<String> {
-        if roles.is_empty() { self.options.framework.roles.clone() } else { roles }
+        if roles.is_empty() { self.roles.clone() } else { roles }
     }
 
     /// All roles are written as none.
     fn all_or(&self, roles: Vec<String>) -> Vec<String> {
-        let named: BTreeSet<&String> = roles.iter().collect();
-        let all = self.options.framework.roles.iter().all(|role| named.contains(role));
-        if all && named.len() == self.options.framework.roles.len() { Vec::new() } else { roles }
+        if self.roles.iter().all(|role| roles.contains(role)) { Vec::new() } else { roles }
     }
 }

@@ -46,7 +46,7 @@ pub(crate) enum Request {
     Reconcile {
         tasks: Vec<(v1::TaskId, Option<v1::AgentId>)>,
     },
-    RequestResources {
+    Demand {
         requests: Vec<v1::Request>,
     },
     /// Empty: all roles.

@@ -8,6 +8,7 @@
 
 mod calls;
 mod deliveries;
+mod ended;
 mod input;
 mod link;
 mod offers;
@@ -65,6 +66,7 @@ pub(crate) struct Options {
 #[derive(Debug)]
 pub(crate) struct Driver {
     options: Options,
+    roles: Vec<String>,
     rng: StdRng,
     phase: Phase,
     /// The master has told the framework its id, in this driver's life or before.
@@ -106,6 +108,7 @@ impl Driver {
         queued.suppress(&options.suppressed_roles);
         Self {
             phase: Phase::Disconnected,
+            roles: options.framework.all_roles().into_iter().map(str::to_owned).collect(),
             framework_id: options.framework.id.clone().filter(|id| !id.value.is_empty()),
             registered: false,
             stopping: None,
@@ -132,7 +135,7 @@ impl Driver {
             Input::Started => self.started(out),
             Input::Called { seq, request } => self.called(now, seq, request, out),
             Input::Connected { session } => self.connected(now, session, out),
-            Input::Disconnected { session, reason, leader } => self.disconnected(session, reason, leader, out),
+            Input::Disconnected { session, reason, leader } => self.disconnected(session, &reason, leader, out),
             Input::Received { session, events } => self.received(now, session, *events, out),
             Input::Returned { callback, outcome } => self.returned(now, callback, outcome, out),
             Input::Tick => self.tick(now, out),
@@ -237,6 +240,6 @@ impl Driver {
     }
 
     fn capable_of(&self, capability: capability::Type) -> bool {
-        self.options.framework.capabilities.iter().any(|has| has.r#type == Some(capability as i32))
+        self.options.framework.has(capability)
     }
 }

@@ -13,7 +13,7 @@ use crate::{
     proto::{
         ext,
         v1::{
-            FrameworkInfo, MasterInfo,
+            FrameworkInfo,
             scheduler::{Call, Event, call, event},
         },
     },
@@ -43,9 +43,9 @@ impl Driver {
         self.send(call, 0, Sent::Plain, out);
     }
 
-    pub(super) fn disconnected(&mut self, session: u64, reason: String, leader: Option<String>, out: &mut Vec<Effect>) {
+    pub(super) fn disconnected(&mut self, session: u64, reason: &str, leader: Option<String>, out: &mut Vec<Effect>) {
         if session == self.link.session() && self.phase != Phase::Disconnected {
-            self.lost(&reason, leader, out);
+            self.lost(reason, leader, out);
         }
     }
 
@@ -91,7 +91,11 @@ impl Driver {
     }
 
     fn lost(&mut self, reason: &str, leader: Option<String>, out: &mut Vec<Effect>) {
-        tracing::debug!(reason, leader, "no connection to the master");
+        if leader.is_some() || std::mem::replace(&mut self.link.complained, true) {
+            tracing::debug!(leader, "still no master: {reason}");
+        } else {
+            tracing::warn!("no master: {reason}; trying until there is one");
+        }
         if self.subscribed() {
             self.tell(SchedulerEvent::Disconnected);
         }
@@ -187,7 +191,7 @@ impl Driver {
         if self.stopping.is_some() {
             return self.send_teardown(out);
         }
-        let master = Box::new(subscribed.master_info.unwrap_or_else(MasterInfo::default));
+        let master = Box::new(subscribed.master_info.unwrap_or_default());
         self.tell(if self.registered {
             SchedulerEvent::Reregistered { master }
         } else {

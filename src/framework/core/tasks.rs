@@ -1,23 +1,19 @@
 //! What the driver remembers of each task, so that a status reaches the callback once.
 //!
-//! A live task is a few dozen bytes beside its id: agent, state, the uuid of its last status. A task that ended moves to
-//! a bounded ring, against the repeats that an agent sends when an acknowledgement got lost on the way. Rule: a task is
-//! live or ended, never both.
+//! A live task is a few dozen bytes beside its id: agent, state, the uuid of its last status. One that ended moves to
+//! [`EndedTasks`]. Rule: a task is live or ended, never both.
 
-use std::{collections::BTreeSet, collections::VecDeque, sync::Arc};
+use std::{collections::BTreeSet, sync::Arc};
 
 use indexmap::IndexMap;
 
+use super::ended::{Ended, EndedTasks};
 use crate::proto::v1::{AgentId, TaskState, TaskStatus, task_status::Reason};
-
-/// How many ended tasks are remembered.
-const ENDED: usize = 65_536;
 
 #[derive(Debug, Default)]
 pub(super) struct Tasks {
     live: IndexMap<Arc<str>, Task>,
-    ended: IndexMap<Arc<str>, Ended>,
-    ring: VecDeque<Arc<str>>,
+    ended: EndedTasks,
     agents: BTreeSet<Arc<str>>,
     /// Tasks whose next answer to a reconciliation the framework wants to see, repeat or not.
     asked: BTreeSet<Arc<str>>,
@@ -45,12 +41,6 @@ enum Stage {
     Failed,
 }
 
-#[derive(Debug)]
-struct Ended {
-    state: TaskState,
-    uuid: Option<u128>,
-}
-
 /// What to do with a status that arrived.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Verdict {
@@ -64,7 +54,7 @@ pub(super) enum Verdict {
 
 impl Tasks {
     pub(super) fn launched(&mut self, task_id: &str, agent_id: &AgentId) -> Arc<str> {
-        self.ended.swap_remove(task_id);
+        self.ended.forget(task_id);
         if let Some((key, _)) = self.live.get_key_value(task_id) {
             return Arc::clone(key);
         }
@@ -80,15 +70,11 @@ impl Tasks {
     pub(super) fn judge(&mut self, status: &TaskStatus) -> Verdict {
         let asked = self.asked.remove(status.task_id.value.as_str());
         let seen = Seen::of(status);
-        if let Some(ended) = self.ended.get_mut(status.task_id.value.as_str()) {
-            let verdict = ended.judge(&seen);
-            if verdict == Verdict::Deliver {
-                self.ended.swap_remove(status.task_id.value.as_str());
-            } else if !asked {
-                return verdict;
-            } else {
-                return Verdict::Deliver;
-            }
+        match self.ended.judge(&status.task_id.value, &seen) {
+            Some(Verdict::Deliver) => self.ended.forget(&status.task_id.value),
+            Some(_) if asked => return Verdict::Deliver,
+            Some(verdict) => return verdict,
+            None => {}
         }
         let agent = status.agent_id.as_ref().map(|agent_id| self.intern(&agent_id.value));
         let Some(task) = self.live.get_mut(status.task_id.value.as_str()) else {
@@ -188,21 +174,14 @@ impl Tasks {
     }
 
     pub(super) fn check(&self) {
-        assert!(self.ring.len() <= ENDED, "the ring of ended tasks has a bound");
-        assert!(self.ended.len() <= self.ring.len(), "an ended task is not in the ring");
-        for task_id in self.ended.keys() {
+        self.ended.check();
+        for task_id in self.ended.ids() {
             assert!(!self.live.contains_key(task_id), "task {task_id} is live and ended");
         }
     }
 
     fn end(&mut self, task_id: &str) {
         let Some((key, task)) = self.live.swap_remove_entry(task_id) else { return };
-        while self.ring.len() >= ENDED
-            && let Some(oldest) = self.ring.pop_front()
-        {
-            self.ended.swap_remove(&oldest);
-        }
-        self.ring.push_back(Arc::clone(&key));
         self.ended.insert(key, Ended { state: task.state, uuid: task.uuid.filter(|_| task.acknowledged) });
     }
 
@@ -217,10 +196,10 @@ impl Tasks {
 }
 
 /// What a status says, as far as repeats are concerned.
-struct Seen {
-    state: TaskState,
-    uuid: Option<u128>,
-    reconciled: bool,
+pub(super) struct Seen {
+    pub(super) state: TaskState,
+    pub(super) uuid: Option<u128>,
+    pub(super) reconciled: bool,
 }
 
 impl Seen {
@@ -234,6 +213,9 @@ impl Task {
     fn judge(&mut self, seen: &Seen) -> Verdict {
         if seen.uuid.is_some() && seen.uuid == self.uuid {
             return if self.acknowledged { Verdict::Acknowledge } else { Verdict::Drop };
+        }
+        if over(self.state) && !self.state.may_become(seen.state) && self.state != seen.state {
+            return stale(seen);
         }
         let same = self.state == seen.state && self.stage != Stage::Failed;
         // A terminal state that a reconciliation told first comes again from the agent, which then wants its answer.
@@ -251,15 +233,9 @@ impl Task {
     }
 }
 
-impl Ended {
-    fn judge(&self, seen: &Seen) -> Verdict {
-        match seen.uuid {
-            Some(_) if seen.uuid == self.uuid || seen.state == self.state => Verdict::Acknowledge,
-            Some(_) => Verdict::Deliver,
-            None if over(seen.state) => Verdict::Drop,
-            None => Verdict::Deliver,
-        }
-    }
+/// What to do with a status of a task that ended otherwise: the agent is to go on to the next, nobody else has to know.
+pub(super) fn stale(seen: &Seen) -> Verdict {
+    if seen.uuid.is_some() { Verdict::Acknowledge } else { Verdict::Drop }
 }
 
 /// The number in a status' uuid; `None` when it is not one of 16 bytes.
@@ -274,29 +250,8 @@ pub(super) fn over(state: TaskState) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use bytes::Bytes;
-
     use super::*;
     use crate::proto::v1::TaskId;
-
-    #[test]
-    fn the_memory_of_ended_tasks_has_a_bound() {
-        let mut tasks = Tasks::default();
-        let finished = |task: usize| TaskStatus {
-            task_id: TaskId { value: task.to_string() },
-            state: TaskState::TaskFinished as i32,
-            uuid: Some(Bytes::from(vec![7; 16])),
-            ..TaskStatus::default()
-        };
-        for task in 0..ENDED + 10 {
-            assert_eq!(tasks.judge(&finished(task)), Verdict::Deliver);
-            tasks.handled(&task.to_string(), TaskState::TaskFinished, uuid_of(&[7; 16]), true);
-        }
-        tasks.check();
-        assert_eq!((tasks.len(), tasks.ended.len()), (0, ENDED));
-        assert_eq!(tasks.judge(&finished(ENDED)), Verdict::Acknowledge);
-        assert_eq!(tasks.judge(&finished(9)), Verdict::Deliver, "it is the tenth that was forgotten");
-    }
 
     #[test]
     fn agents_without_tasks_are_forgotten() {

@@ -11,6 +11,7 @@ use crate::{
         Accept, Call, FrameworkFacts, Launch, Operation, Quantities, Register, Report, ReportedTask, Subscribe, Update,
     },
     proto::{
+        ext,
         internal::{self, agent_message::Kind},
         v1::{
             self,
@@ -26,11 +27,20 @@ use crate::{
 };
 
 /// A framework's call. One that is wrong becomes [`Call::Invalid`], so that it is refused in its turn.
-pub(super) fn call(call: scheduler::Call) -> Call {
+pub(crate) fn call(call: scheduler::Call) -> Call {
     if let Err(invalid) = validate::scheduler_call(&call) {
         return Call::Invalid { field: invalid.field, text: invalid.text };
     }
     digest(call).unwrap_or_else(|(field, text)| Call::Invalid { field, text })
+}
+
+/// The refusal of a framework whose versions of the stream do not include this master's.
+pub(super) fn unspoken(versions: ext::VersionRange) -> Option<Call> {
+    let own = super::sessions::VERSION;
+    let text =
+        format!("this master speaks version {own} of the stream, the framework {} to {}", versions.min, versions.max);
+    let spoken = (versions.min..=versions.max).contains(&own);
+    (!spoken).then(|| Call::Invalid { field: "versions".to_owned(), text })
 }
 
 type Wrong = (String, String);
@@ -184,7 +194,7 @@ fn launch(task: &v1::TaskInfo, framework: &v1::FrameworkId, forbidden: Option<&S
 const EXECUTORS: &str = "executor: agents of this version run commands only; give the task a command instead";
 
 /// An agent's message.
-pub(super) fn report(message: internal::AgentMessage, peer: &str) -> Report {
+pub(crate) fn report(message: internal::AgentMessage, peer: &str) -> Report {
     let Some(kind) = message.kind else { return Report::Invalid { text: "an empty message".to_owned() } };
     let outcome = match kind {
         Kind::Register(register) => {

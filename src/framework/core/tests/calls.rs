@@ -155,7 +155,7 @@ fn calls_that_can_wait_are_sent_once_when_there_is_a_master() {
         Request::Revive { roles: vec![] },
         Request::Revive { roles: vec![] },
         Request::Reconcile { tasks: vec![(task_id("t1"), None)] },
-        Request::RequestResources { requests: vec![v1::Request::default()] },
+        Request::Demand { requests: vec![v1::Request::default()] },
     ] {
         assert_eq!(bench.ask(request), []);
     }

@@ -208,7 +208,7 @@ fn agent_id() -> AgentId {
 
 /// The kinds of the calls sent, in order.
 fn sent(effects: &[Effect]) -> Vec<call::Type> {
-    calls(effects).map(|call| call.r#type()).collect()
+    calls(effects).map(Call::r#type).collect()
 }
 
 fn calls(effects: &[Effect]) -> impl Iterator<Item = &Call> {

@@ -173,7 +173,7 @@ fn the_same_seed_and_inputs_make_the_same_effects() {
         for round in 0..20 {
             all.extend(bench.receive([offers(&["O1", "O2"]), update(status("t1", TaskState::TaskRunning, round))]));
             all.extend(bench.launch("O1", &["t2", "t3"]));
-            all.extend(bench.after(Duration::from_secs(60)));
+            all.extend(bench.after(Duration::from_mins(1)));
             all.extend(bench.cut());
             all.extend(bench.resubscribe());
         }

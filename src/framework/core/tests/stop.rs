@@ -67,5 +67,5 @@ fn nothing_is_told_and_nothing_taken_after_an_abort() {
     assert_eq!(bench.ask(Request::Stop(Stop::Abort))[1..], [Effect::Finish(Finished::Aborted)]);
     assert_eq!(bench.receive([offers(&["O1"])]), []);
     assert_eq!(bench.ask(Request::Revive { roles: vec![] }), []);
-    assert_eq!(bench.after(Duration::from_secs(3600)), []);
+    assert_eq!(bench.after(Duration::from_hours(1)), []);
 }

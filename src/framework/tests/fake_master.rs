@@ -1,0 +1,209 @@
+//! A master that does what a test tells it, one stream at a time.
+
+use std::{collections::VecDeque, pin::Pin};
+
+use futures::Stream;
+use tokio::{net::TcpListener, sync::mpsc, task::AbortHandle};
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::{
+    Request, Response, Status, Streaming,
+    metadata::MetadataValue,
+    transport::{Server, server::TcpIncoming},
+};
+
+use super::LIMIT;
+use crate::{
+    framework::LEADER_METADATA,
+    proto::{
+        ext::{
+            Calls, Events, Refused,
+            scheduler_session_server::{SchedulerSession, SchedulerSessionServer},
+        },
+        v1::{
+            AgentId, FrameworkId, Offer, TaskId, TaskState, TaskStatus,
+            scheduler::{Call, Event, call, event},
+        },
+    },
+    types::Resources,
+};
+
+/// A master on a port of its own; gone when dropped.
+pub(super) struct FakeMaster {
+    address: String,
+    sessions: mpsc::Receiver<Session>,
+    server: AbortHandle,
+}
+
+/// The master's end of one stream.
+pub(super) struct Session {
+    calls: Streaming<Calls>,
+    events: mpsc::Sender<Result<Events, Status>>,
+    received: VecDeque<(u64, Call)>,
+    expected: u64,
+}
+
+struct Doorman {
+    sessions: mpsc::Sender<Session>,
+    leader: Option<String>,
+}
+
+#[tonic::async_trait]
+impl SchedulerSession for Doorman {
+    type AttachStream = Pin<Box<dyn Stream<Item = Result<Events, Status>> + Send>>;
+
+    async fn attach(&self, request: Request<Streaming<Calls>>) -> Result<Response<Self::AttachStream>, Status> {
+        if let Some(leader) = &self.leader {
+            let mut status = Status::failed_precondition("another master leads");
+            let leader = MetadataValue::try_from(leader).map_err(|error| Status::internal(error.to_string()))?;
+            status.metadata_mut().insert(LEADER_METADATA, leader);
+            return Err(status);
+        }
+        let (events, from) = mpsc::channel(64);
+        let session = Session { calls: request.into_inner(), events, received: VecDeque::new(), expected: 1 };
+        self.sessions.send(session).await.map_err(|_closed| Status::unavailable("the test is over"))?;
+        Ok(Response::new(Box::pin(ReceiverStream::new(from))))
+    }
+}
+
+impl FakeMaster {
+    pub(super) async fn start() -> Self {
+        Self::with(None).await
+    }
+
+    /// One that does not lead and says who does.
+    pub(super) async fn following(leader: &FakeMaster) -> Self {
+        Self::with(Some(leader.address())).await
+    }
+
+    async fn with(leader: Option<String>) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let address = listener.local_addr().expect("bound").to_string();
+        let (to, sessions) = mpsc::channel(16);
+        let service = SchedulerSessionServer::new(Doorman { sessions: to, leader });
+        let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
+        let server = Server::builder().add_service(service).serve_with_incoming(incoming);
+        Self { address, sessions, server: tokio::spawn(server).abort_handle() }
+    }
+
+    pub(super) fn address(&self) -> String {
+        self.address.clone()
+    }
+
+    pub(super) async fn session(&mut self) -> Session {
+        let next = tokio::time::timeout(LIMIT, self.sessions.recv()).await;
+        next.expect("a driver attaches within the limit").expect("the server lives")
+    }
+}
+
+impl Drop for FakeMaster {
+    fn drop(&mut self) {
+        self.server.abort();
+    }
+}
+
+impl Session {
+    /// The next call; `None` when the driver closed its side or is gone.
+    pub(super) async fn try_call(&mut self) -> Option<(u64, Call)> {
+        while self.received.is_empty() {
+            let frame = tokio::time::timeout(LIMIT, self.calls.message()).await;
+            let frame = frame.expect("a call comes within the limit").ok().flatten()?;
+            assert_eq!(frame.seq, self.expected, "calls are numbered without gaps");
+            assert_eq!(frame.versions.is_some(), frame.seq == 1, "the first frame tells the versions");
+            self.expected += frame.calls.len() as u64;
+            self.received.extend((frame.seq..).zip(frame.calls));
+        }
+        self.received.pop_front()
+    }
+
+    /// The next call but for the driver's own reconciliation.
+    pub(super) async fn call(&mut self) -> (u64, Call) {
+        loop {
+            let (seq, call) = self.try_call().await.expect("the driver says something");
+            if call.reconcile.is_none() {
+                return (seq, call);
+            }
+        }
+    }
+
+    pub(super) async fn expect(&mut self, kind: call::Type) -> Call {
+        let (_, call) = self.call().await;
+        assert_eq!(call.r#type(), kind);
+        call
+    }
+
+    /// Takes SUBSCRIBE and answers it.
+    pub(super) async fn subscribe(&mut self) -> call::Subscribe {
+        let call = self.expect(call::Type::Subscribe).await;
+        self.greet().await;
+        *call.subscribe.expect("SUBSCRIBE has a body")
+    }
+
+    /// Answers SUBSCRIBE.
+    pub(super) async fn greet(&self) {
+        self.send([subscribed()]).await;
+    }
+
+    pub(super) async fn send(&self, events: impl IntoIterator<Item = Event>) {
+        self.frame(Events { version: 1, events: events.into_iter().collect(), ..Events::default() }).await;
+    }
+
+    pub(super) async fn applied(&self, applied_seq: u64) {
+        self.frame(Events { applied_seq, ..Events::default() }).await;
+    }
+
+    pub(super) async fn refuse(&self, seq: u64, field: &str, text: &str) {
+        let refused = vec![Refused { seq, field: field.into(), text: text.into() }];
+        self.frame(Events { applied_seq: seq, refused, ..Events::default() }).await;
+    }
+
+    /// True when the driver has closed its side without saying anything more.
+    pub(super) async fn is_closed(&mut self) -> bool {
+        loop {
+            match self.try_call().await {
+                Some((_, call)) if call.reconcile.is_some() => {}
+                other => return other.is_none(),
+            }
+        }
+    }
+
+    async fn frame(&self, events: Events) {
+        // A driver that has gone hears nothing.
+        let _ = self.events.send(Ok(events)).await;
+    }
+}
+
+fn subscribed() -> Event {
+    let framework_id = FrameworkId::from("F1");
+    let subscribed = event::Subscribed { framework_id, heartbeat_interval_seconds: Some(15.0), master_info: None };
+    Event { r#type: Some(event::Type::Subscribed as i32), subscribed: Some(Box::new(subscribed)), ..Event::default() }
+}
+
+pub(super) fn offer(id: &str) -> Event {
+    let resources = Resources::cpus_mem(4.0, 1024.0).to_proto_as(Some("*"), true);
+    let offer =
+        Offer { id: id.into(), agent_id: AgentId::from("S1"), hostname: "h1".into(), resources, ..Offer::default() };
+    let offers = Some(event::Offers { offers: vec![offer] });
+    Event { r#type: Some(event::Type::Offers as i32), offers, ..Event::default() }
+}
+
+pub(super) fn status(task_id: &TaskId, state: TaskState, uuid: u128) -> Event {
+    let status = TaskStatus::new(task_id.clone(), state).with_uuid(uuid::Uuid::from_u128(uuid));
+    update(TaskStatus { agent_id: Some(AgentId::from("S1")), ..status })
+}
+
+pub(super) fn update(status: TaskStatus) -> Event {
+    let update = Some(Box::new(event::Update { status }));
+    Event { r#type: Some(event::Type::Update as i32), update, ..Event::default() }
+}
+
+pub(super) fn error(message: &str) -> Event {
+    let error = Some(event::Error { message: message.into() });
+    Event { r#type: Some(event::Type::Error as i32), error, ..Event::default() }
+}
+
+/// The ids of the tasks that a call launches.
+pub(super) fn launched(call: &Call) -> Vec<TaskId> {
+    let operations = call.accept.iter().flat_map(|accept| &accept.operations);
+    let tasks = operations.filter_map(|operation| operation.launch.as_ref()).flat_map(|launch| &launch.task_infos);
+    tasks.map(|task| task.task_id.clone()).collect()
+}

@@ -1,0 +1,211 @@
+//! Starting, stopping, moving between masters.
+
+use super::{fake_master::error, *};
+use crate::proto::v1::scheduler::call::Type;
+
+#[tokio::test]
+async fn a_teardown_is_told_to_the_master_and_joined_when_confirmed() {
+    let mut master = FakeMaster::start().await;
+    let (driver, mut ear, mut session) = subscribed(&mut master).await;
+    driver.stop_teardown().await.unwrap();
+    let (seq, call) = session.call().await;
+    assert_eq!(call.r#type(), Type::Teardown);
+    session.applied(seq).await;
+    assert!(session.is_closed().await);
+    drop(session);
+    join(&driver).await.unwrap();
+    ear.nothing_more();
+    assert!(matches!(driver.revive_offers(&[]).await, Err(DriverError::Ended)));
+}
+
+#[tokio::test]
+async fn leaving_for_a_successor_sends_what_was_called_before_and_no_teardown() {
+    let mut master = FakeMaster::start().await;
+    let (driver, _ear, mut session) = subscribed(&mut master).await;
+    driver.kill_task(&"t1".into()).await.unwrap();
+    driver.stop_failover().await.unwrap();
+    session.expect(Type::Kill).await;
+    assert!(session.is_closed().await);
+    drop(session);
+    join(&driver).await.unwrap();
+}
+
+#[tokio::test]
+async fn everything_called_before_leaving_reaches_the_master_however_much_it_is() {
+    const CALLS: usize = 10_000;
+    let mut master = FakeMaster::start().await;
+    let (driver, _ear, mut session) = subscribed(&mut master).await;
+    let caller = driver.clone();
+    let calling = tokio::spawn(async move {
+        for task in 0..CALLS {
+            caller.kill_task(&format!("t{task}").into()).await.unwrap();
+        }
+        caller.stop_failover().await.unwrap();
+    });
+    for task in 0..CALLS {
+        assert_eq!(session.expect(Type::Kill).await.kill.unwrap().task_id.value, format!("t{task}"));
+    }
+    assert!(session.is_closed().await);
+    drop(session);
+    calling.await.unwrap();
+    join(&driver).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_successor_comes_with_the_framework_id() {
+    let mut master = FakeMaster::start().await;
+    let (driver, _ear, session) = subscribed(&mut master).await;
+    let id = driver.framework_id().expect("registered");
+    driver.stop_failover().await.unwrap();
+    drop(session);
+    join(&driver).await.unwrap();
+    let successor = SchedulerDriver::builder(FrameworkInfo::new("test").with_id(id.clone()));
+    let successor = successor.master(master.address()).build(recorder().0).unwrap();
+    successor.start().unwrap();
+    let subscribe = master.session().await.subscribe().await;
+    assert_eq!(subscribe.framework_info.id, Some(id));
+}
+
+#[tokio::test]
+async fn an_abort_ends_the_driver() {
+    let mut master = FakeMaster::start().await;
+    let (driver, _ear, session) = subscribed(&mut master).await;
+    driver.abort().await.unwrap();
+    drop(session);
+    join(&driver).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_driver_can_be_started_and_stopped_a_hundred_times_in_one_process() {
+    let mut master = FakeMaster::start().await;
+    for round in 0..100 {
+        let (driver, _ear, mut session) = subscribed(&mut master).await;
+        if round % 2 == 0 {
+            driver.stop_failover().await.unwrap();
+        } else {
+            driver.stop_teardown().await.unwrap();
+            let (seq, _) = session.call().await;
+            session.applied(seq).await;
+        }
+        assert!(session.is_closed().await);
+        drop(session);
+        join(&driver).await.unwrap();
+    }
+    let alive = tokio::runtime::Handle::current().metrics().num_alive_tasks();
+    assert!(alive < 20, "{alive} tasks are left behind");
+}
+
+#[tokio::test]
+async fn a_driver_starts_once_and_is_joined_only_after() {
+    let mut master = FakeMaster::start().await;
+    let driver = describe(&master).build(recorder().0).unwrap();
+    assert!(matches!(driver.join().await, Err(DriverError::NotStarted)));
+    driver.start().unwrap();
+    assert!(matches!(driver.start(), Err(DriverError::Started)));
+    master.session().await.subscribe().await;
+}
+
+#[test]
+fn a_driver_outside_a_runtime_says_what_it_needs() {
+    let driver = SchedulerDriver::builder(FrameworkInfo::new("test")).build(recorder().0).unwrap();
+    assert!(matches!(driver.start(), Err(DriverError::NoRuntime)));
+}
+
+#[test]
+fn a_driver_that_can_never_work_is_not_built() {
+    let build = |info: FrameworkInfo, master: &str| {
+        let error = SchedulerDriver::builder(info).master(master).build(recorder().0).unwrap_err();
+        error.to_string()
+    };
+    let text = build(FrameworkInfo::new("test"), "localhost");
+    assert!(text.contains("localhost") && text.contains("HOST:PORT"), "{text}");
+    let text = build(FrameworkInfo::new("test").with_role("a b"), "a:1");
+    assert!(text.starts_with("framework_info.roles"), "{text}");
+}
+
+#[tokio::test]
+async fn an_error_of_the_master_is_told_and_returned_by_join() {
+    let mut master = FakeMaster::start().await;
+    let (driver, mut ear, session) = subscribed(&mut master).await;
+    session.send([error("Framework has been removed")]).await;
+    assert!(matches!(ear.next().await, SchedulerEvent::Error(_)));
+    drop(session);
+    let error = join(&driver).await.unwrap_err();
+    assert!(matches!(&error, DriverError::Failed(message) if message == "Framework has been removed"), "{error}");
+}
+
+#[tokio::test]
+async fn the_leader_named_by_another_master_is_found() {
+    let mut leader = FakeMaster::start().await;
+    let follower = FakeMaster::following(&leader).await;
+    let driver = describe(&follower).build(recorder().0).unwrap();
+    driver.start().unwrap();
+    leader.session().await.subscribe().await;
+}
+
+#[tokio::test]
+async fn the_second_master_of_a_list_is_tried_when_the_first_is_not_there() {
+    let mut there = FakeMaster::start().await;
+    let gone = FakeMaster::start().await.address();
+    let masters = format!("{gone},{}", there.address());
+    let driver = SchedulerDriver::builder(FrameworkInfo::new("test")).master(masters).build(recorder().0).unwrap();
+    driver.start().unwrap();
+    there.session().await.subscribe().await;
+}
+
+#[tokio::test]
+async fn a_broken_stream_is_told_and_followed_by_another() {
+    let mut master = FakeMaster::start().await;
+    let (_driver, mut ear, session) = subscribed(&mut master).await;
+    drop(session);
+    assert_eq!(ear.next().await, SchedulerEvent::Disconnected);
+    let subscribe = master.session().await.subscribe().await;
+    assert_eq!(subscribe.framework_info.id, Some("F1".into()));
+    assert!(matches!(ear.next().await, SchedulerEvent::Reregistered { .. }));
+}
+
+/// Stops the driver from within a callback and goes on for a while.
+struct Leaver(Arc<AtomicUsize>);
+
+#[async_trait]
+impl Scheduler for Leaver {
+    async fn resource_offers(&mut self, _: &SchedulerDriver, _: Vec<Offer>) -> Result<()> {
+        Ok(())
+    }
+
+    async fn registered(&mut self, driver: &SchedulerDriver, _: FrameworkId, _: MasterInfo) -> Result<()> {
+        driver.stop_failover().await?;
+        for _ in 0..1000 {
+            tokio::task::yield_now().await;
+        }
+        self.0.fetch_add(1, Ordering::SeqCst);
+        Ok(())
+    }
+}
+
+#[tokio::test]
+async fn a_callback_that_stops_the_driver_runs_to_its_end_before_join_returns() {
+    let mut master = FakeMaster::start().await;
+    let ended = Arc::new(AtomicUsize::new(0));
+    let driver = describe(&master).build(Leaver(Arc::clone(&ended))).unwrap();
+    driver.start().unwrap();
+    master.session().await.subscribe().await;
+    join(&driver).await.unwrap();
+    assert_eq!(ended.load(Ordering::SeqCst), 1);
+}
+
+#[tokio::test]
+async fn a_spawned_task_ends_with_the_driver() {
+    let mut master = FakeMaster::start().await;
+    let (driver, _ear, session) = subscribed(&mut master).await;
+    let (held, mut watched) = mpsc::channel::<()>(1);
+    driver.spawn(async move {
+        let _held = held;
+        std::future::pending::<()>().await;
+    });
+    driver.stop_failover().await.unwrap();
+    drop(session);
+    join(&driver).await.unwrap();
+    let gone = tokio::time::timeout(LIMIT, watched.recv()).await.expect("the task ends within the limit");
+    assert_eq!(gone, None);
+}

@@ -1,0 +1,70 @@
+//! The same events as a stream.
+
+use futures::StreamExt as _;
+
+use super::{
+    fake_master::{offer, status},
+    *,
+};
+use crate::proto::v1::{TaskId, TaskState, scheduler::call::Type};
+
+async fn next(events: &mut EventStream) -> SchedulerEvent {
+    let next = tokio::time::timeout(LIMIT, events.next()).await;
+    next.expect("an event comes within the limit").expect("the stream goes on")
+}
+
+#[tokio::test]
+async fn a_status_is_acknowledged_when_the_next_event_is_asked_for() {
+    let mut master = FakeMaster::start().await;
+    let (driver, mut events) = describe(&master).stream().unwrap();
+    driver.start().unwrap();
+    let mut session = master.session().await;
+    session.subscribe().await;
+    assert!(matches!(next(&mut events).await, SchedulerEvent::Registered { .. }));
+    session.send([status(&TaskId::from("t1"), TaskState::TaskRunning, 1)]).await;
+    assert!(matches!(next(&mut events).await, SchedulerEvent::StatusUpdate(_)));
+    driver.kill_task(&TaskId::from("x")).await.unwrap();
+    session.expect(Type::Kill).await;
+    session.send([offer("O1")]).await;
+    assert!(matches!(next(&mut events).await, SchedulerEvent::ResourceOffers(_)));
+    session.expect(Type::Acknowledge).await;
+}
+
+#[tokio::test]
+async fn offers_go_back_while_nobody_reads_the_stream() {
+    let mut master = FakeMaster::start().await;
+    let (driver, events) = describe(&master).offer_hold(Duration::from_millis(50)).stream().unwrap();
+    driver.start().unwrap();
+    let mut session = master.session().await;
+    session.subscribe().await;
+    session.send([offer("O1")]).await;
+    session.expect(Type::Decline).await;
+    drop(events);
+}
+
+#[tokio::test]
+async fn the_stream_ends_with_the_driver() {
+    let mut master = FakeMaster::start().await;
+    let (driver, mut events) = describe(&master).stream().unwrap();
+    driver.start().unwrap();
+    let mut session = master.session().await;
+    session.subscribe().await;
+    next(&mut events).await;
+    driver.stop_failover().await.unwrap();
+    drop(session);
+    assert_eq!(tokio::time::timeout(LIMIT, events.next()).await.expect("an end within the limit"), None);
+    join(&driver).await.unwrap();
+}
+
+#[tokio::test]
+async fn dropping_the_stream_leaves_the_framework_to_a_successor() {
+    let mut master = FakeMaster::start().await;
+    let (driver, events) = describe(&master).stream().unwrap();
+    driver.start().unwrap();
+    let mut session = master.session().await;
+    drop(events);
+    session.subscribe().await;
+    assert!(session.is_closed().await);
+    drop(session);
+    join(&driver).await.unwrap();
+}
