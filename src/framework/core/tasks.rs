@@ -83,8 +83,9 @@ impl Tasks {
 
     /// Decides on a status and remembers it.
     pub(super) fn judge(&mut self, status: &TaskStatus) -> Verdict {
-        let asked = self.asked.remove(status.task_id.value.as_str());
         let seen = Seen::of(status);
+        // What an agent repeats answers no question.
+        let asked = seen.uuid.is_none() && self.asked.remove(status.task_id.value.as_str());
         if let Some(ended) = self.ended.get_mut(status.task_id.value.as_str()) {
             let verdict = ended.judge(&seen);
             if verdict == Verdict::Deliver {
@@ -269,7 +270,7 @@ impl Ended {
             }
             // An agent that told the end and tells something else now has lost its memory in a power cut.
             Some(_) if self.by_agent => Verdict::Acknowledge,
-            None if over(seen.state) => Verdict::Drop,
+            None if self.by_agent || over(seen.state) => Verdict::Drop,
             Some(_) | None => Verdict::Deliver,
         }
     }
