@@ -24,7 +24,11 @@ const CHECKS: &[Part] = &[
 ];
 
 const FIXES: &[Part] = &[
-    ("lints", &["clippy", "--fix", "--allow-dirty", "--allow-staged", "--workspace", "--all-targets", "--all-features"], &[]),
+    (
+        "lints",
+        &["clippy", "--fix", "--allow-dirty", "--allow-staged", "--workspace", "--all-targets", "--all-features"],
+        &[],
+    ),
     ("format", &["fmt", "--all"], &[]),
 ];
 
