@@ -4,11 +4,11 @@
 //! processes. They end with the cluster, and nothing is left on disk unless a folder was named.
 //!
 //! ```no_run
-//! use divvy::{local::LocalCluster, types::Resources};
+//! use divvy::local::LocalCluster;
 //!
 //! # #[tokio::main]
 //! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
-//! let cluster = LocalCluster::builder().agents(2).resources(Resources::cpus_mem(4.0, 1024.0)).start().await?;
+//! let cluster = LocalCluster::builder().agents(2).resources("cpus:4;mem:1024").start().await?;
 //! println!("a framework may connect to {}", cluster.master());
 //! cluster.stop().await;
 //! # Ok(())
@@ -31,7 +31,6 @@ use self::folder::Folder;
 use crate::{
     agent::{self, Agent, AgentError, SupervisorMode},
     master::{self, Master},
-    types::Resources,
 };
 
 /// How long the agents may take to register before the cluster counts as broken.
@@ -43,7 +42,7 @@ pub struct LocalCluster {
     master: Option<Master>,
     address: SocketAddr,
     agents: Vec<LocalAgent>,
-    resources: Option<Resources>,
+    resources: Option<String>,
     folder: Option<Folder>,
 }
 
@@ -59,7 +58,7 @@ struct LocalAgent {
 pub struct Builder {
     agents: usize,
     listen: SocketAddr,
-    resources: Option<Resources>,
+    resources: Option<String>,
     work_dir: Option<PathBuf>,
 }
 
@@ -113,7 +112,7 @@ impl LocalCluster {
         let work_dir = self.path().join(format!("agent-{number}"));
         let options = agent::Options {
             hostname: Some(format!("agent-{number}")),
-            resources: self.resources.as_ref().map(ToString::to_string),
+            resources: self.resources.clone(),
             ..agent::Options::new(self.master(), &work_dir, SupervisorMode::InProcess)
         };
         let agent = Agent::start(options).await?;
@@ -198,9 +197,10 @@ impl Builder {
         self
     }
 
-    /// What every agent offers; all that this host has unless set, the same for each.
-    pub fn resources(mut self, resources: Resources) -> Self {
-        self.resources = Some(resources);
+    /// What every agent offers, for example `cpus:4;mem:1024;ports:[31000-31009]`; all that this host has unless set, the
+    /// same for each.
+    pub fn resources(mut self, resources: impl Into<String>) -> Self {
+        self.resources = Some(resources.into());
         self
     }
 
@@ -213,7 +213,8 @@ impl Builder {
     /// Starts the master and the agents and waits until all have registered.
     ///
     /// # Errors
-    /// A port that is taken, a folder that cannot be made or is in use, an agent that does not register.
+    /// Resources that make no sense, a port that is taken, a folder that cannot be made or is in use, an agent that does
+    /// not register.
     pub async fn start(self) -> Result<LocalCluster, LocalError> {
         let folder = match self.work_dir {
             Some(folder) => Folder::named(folder),

@@ -42,7 +42,7 @@ async fn outcomes(cluster: &LocalCluster, mut wanted: TaskRequest) -> BTreeMap<S
 }
 
 fn two_agents() -> Builder {
-    LocalCluster::builder().agents(2).resources("cpus:2;mem:256;ports:[31000-31009]".parse().expect("resources"))
+    LocalCluster::builder().agents(2).resources("cpus:2;mem:256;ports:[31000-31009]")
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -122,4 +122,10 @@ async fn a_port_that_is_taken_is_told() {
     let address = taken.local_addr().expect("bound");
     let error = two_agents().listen(address).start().await.expect_err("it is taken").to_string();
     assert!(error.starts_with(&format!("cannot listen on {address}: the port is taken")), "{error}");
+}
+
+#[tokio::test]
+async fn resources_that_make_no_sense_are_told() {
+    let error = two_agents().resources("cpus:many").start().await.expect_err("many is no number").to_string();
+    assert!(error.contains("cpus:many"), "{error}");
 }

@@ -37,7 +37,7 @@ pub async fn serve(args: LocalArgs) -> Result<ExitCode, Failure> {
     let mut stop = Stop::listen()?;
     let mut builder = LocalCluster::builder().agents(args.agents).listen(listen);
     if let Some(resources) = resources {
-        builder = builder.resources(resources);
+        builder = builder.resources(resources.to_string());
     }
     if let Some(directory) = args.work_dir {
         builder = builder.work_dir(directory);

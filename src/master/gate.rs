@@ -10,7 +10,7 @@ use crate::proto::internal::RegistryChange;
 
 /// What the gate lets out.
 #[derive(Debug)]
-pub(super) enum Released {
+pub(crate) enum Released {
     /// Hand to the registry; its completion comes back as [`Gate::synced`] with this number.
     Store { number: u64, changes: Vec<RegistryChange> },
     /// Carry out.
@@ -25,13 +25,13 @@ enum Held {
 
 /// The queue of effects that wait.
 #[derive(Debug, Default)]
-pub(super) struct Gate {
+pub(crate) struct Gate {
     held: VecDeque<Held>,
     stored: u64,
 }
 
 impl Gate {
-    pub(super) fn push(&mut self, effect: Effect, out: &mut Vec<Released>) {
+    pub(crate) fn push(&mut self, effect: Effect, out: &mut Vec<Released>) {
         match effect {
             Effect::Persist(changes) => {
                 self.stored += 1;
@@ -44,7 +44,7 @@ impl Gate {
     }
 
     /// Everything stored up to `number` is synced.
-    pub(super) fn synced(&mut self, number: u64, out: &mut Vec<Released>) {
+    pub(crate) fn synced(&mut self, number: u64, out: &mut Vec<Released>) {
         while let Some(front) = self.held.pop_front() {
             match front {
                 Held::Until(waits) if waits > number => {

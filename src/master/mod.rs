@@ -3,11 +3,13 @@
 //! [`Master::start`] serves on an address until it is stopped. The core decides and does nothing else; the service
 //! around it owns the threads and the sockets, and the [`registry`] what has to survive.
 
-mod api;
+pub(crate) mod api;
 pub(crate) mod core;
-mod gate;
+pub(crate) mod gate;
 mod outbox;
 pub mod registry;
+#[doc(hidden)]
+pub mod rehearsal;
 mod service;
 
 use std::{io, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};

@@ -50,6 +50,20 @@ fn run_exits_as_its_command_does() {
 }
 
 #[test]
+fn a_sandbox_that_cannot_be_made_fails_the_task_with_a_reason() {
+    let site = Site::new();
+    let master = site.master();
+    let _agent = site.agent("a", &master.address, "cpus:4;mem:1024");
+    agents(&site, &master.address, 1);
+    let runs = site.path().join("a/runs");
+    fs::rename(&runs, site.path().join("elsewhere")).expect("moved");
+    fs::write(&runs, "in the way").expect("written");
+    let output = site.run(divvy(&master.address, &["run", "--", "true"]));
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(!output.status.success() && said.contains("runs"), "it says what cannot be made: {said}");
+}
+
+#[test]
 fn best_effort_runs_what_fits_and_says_what_it_left_out() {
     let site = Site::new();
     let master = site.master();

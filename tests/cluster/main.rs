@@ -8,5 +8,6 @@ mod command_line;
 mod deaths;
 mod example;
 mod many_tasks;
+mod neighbours;
 mod part;
 mod scheduler;

@@ -51,7 +51,7 @@ impl CoreThread {
             if let Err(error) = &end {
                 tracing::error!(%error, "the agent ends");
             }
-            self.finish();
+            self.finish(end.as_ref().is_ok_and(|ended| *ended != Ended::Stopped));
             ended.send_replace(Some(end.map_err(Arc::new)));
         })
     }
@@ -169,12 +169,13 @@ impl CoreThread {
         });
     }
 
-    fn finish(self) {
+    /// `politely`: what is queued for the master goes out first.
+    fn finish(self, politely: bool) {
         let Self { mail, sync, hands, work_dir, .. } = self;
         // Or a thread that is to end could wait for room in it.
         drop(mail);
         drop(sync);
-        hands.finish();
+        hands.finish(politely);
         drop(work_dir);
     }
 }

@@ -3,11 +3,11 @@
 use std::io;
 use std::path::PathBuf;
 
+use crate::agent::facts::FactsError;
 use crate::agent::log::{LogError, WorkDirError};
 use crate::agent::supervisor::SupervisorError;
 use crate::transport::connect::InvalidAddress;
 use crate::transport::serve::ListenError;
-use crate::types::{AttributeError, ResourceError};
 
 /// Why an agent does not start.
 #[derive(Debug, thiserror::Error)]
@@ -16,32 +16,9 @@ pub enum StartError {
     /// `--master` names no master.
     #[error("--master: {0}")]
     Master(#[from] InvalidAddress),
-    /// `--resources` is not what it should be.
-    #[error("--resources {text:?}: {source}")]
-    Resources {
-        /// What was given.
-        text: String,
-        /// What is wrong with it.
-        source: ResourceError,
-    },
-    /// `--attributes` is not what it should be.
-    #[error("--attributes {text:?}: {source}")]
-    Attributes {
-        /// What was given.
-        text: String,
-        /// What is wrong with it.
-        source: AttributeError,
-    },
-    /// What this host has cannot be found out.
-    #[error("cannot find out {what} of this host: {reason}; give it with {flag}")]
-    Facts {
-        /// What was looked for.
-        what: &'static str,
-        /// What went wrong.
-        reason: String,
-        /// The flag that makes looking unnecessary.
-        flag: &'static str,
-    },
+    /// `--resources` or `--attributes` is not what it should be, or the host does not say what it has.
+    #[error(transparent)]
+    Facts(#[from] FactsError),
     /// The work directory cannot be had.
     #[error(transparent)]
     WorkDir(#[from] WorkDirError),

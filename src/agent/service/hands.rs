@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::runtime::Handle;
+use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::mail::Mailbox;
@@ -48,6 +49,8 @@ pub(super) struct Hands {
     pub(super) masters: Addresses,
     pub(super) mailbox: Mailbox,
     pub(super) runtime: Handle,
+    /// Cuts every session off.
+    pub(super) cut: CancellationToken,
     /// The sessions that have not ended.
     pub(super) sessions: TaskTracker,
     pub(super) supervisors: Supervisors,
@@ -57,7 +60,7 @@ pub(super) struct Hands {
 
 impl Hands {
     pub(super) fn attach(&mut self, id: SessionId) {
-        let (session, life) = Session::begin(id, self.masters.clone(), self.mailbox.clone());
+        let (session, life) = Session::begin(id, self.masters.clone(), self.mailbox.clone(), self.cut.child_token());
         self.sessions.spawn_on(life, &self.runtime);
         self.session = Some(session);
     }
@@ -81,10 +84,11 @@ impl Hands {
         }
     }
 
-    /// Lets go of everybody, once what is queued for them is sent.
-    pub(super) fn finish(self) {
-        if let Some(session) = &self.session {
-            session.outbox.close();
+    /// Lets go of everybody; `politely` means that what is queued for the master goes out first.
+    pub(super) fn finish(self, politely: bool) {
+        match &self.session {
+            Some(session) if politely => session.outbox.close(),
+            Some(_) | None => self.cut.cancel(),
         }
         self.supervisors.close();
         self.sandboxes.stop();

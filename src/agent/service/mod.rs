@@ -8,7 +8,6 @@ mod endpoints;
 mod error;
 mod gate;
 mod hands;
-mod host;
 mod mail;
 mod outbox;
 mod reading;
@@ -109,9 +108,11 @@ struct Shared {
     mailbox: Mailbox,
     id: watch::Receiver<Option<String>>,
     ended: watch::Receiver<Option<End>>,
-    /// Ends the supervisors' part of the agent, and what serves its port.
-    stop_supervision: CancellationToken,
+    /// Ends supervisors within this process with all they run.
+    end_containers: CancellationToken,
+    end_supervision: CancellationToken,
     stop_serving: CancellationToken,
+    cut_sessions: CancellationToken,
     supervision: TaskTracker,
     /// The sessions and the server.
     others: TaskTracker,
@@ -147,7 +148,7 @@ impl Agent {
     pub async fn stop(&self) -> Result<Ended, Arc<AgentError>> {
         if self.shared.in_process {
             // Their ends are heard and written down, so that the next agent in this directory knows.
-            self.shared.stop_supervision.cancel();
+            self.shared.end_containers.cancel();
             self.shared.supervision.wait().await;
         }
         self.shared.mailbox.send(Mail::Stop).await;
@@ -174,10 +175,15 @@ impl Agent {
         let end = ended.wait_for(Option::is_some).await.ok().and_then(|end| end.clone());
         let shared = &self.shared;
         shared.stop_serving.cancel();
-        shared.stop_supervision.cancel();
+        shared.end_supervision.cancel();
+        if end.is_none() {
+            shared.end_containers.cancel();
+        }
         shared.others.close();
         if tokio::time::timeout(FAREWELL, shared.others.wait()).await.is_err() {
-            tracing::debug!("the master did not take the last words in time");
+            tracing::debug!("the last session did not end in time");
+            shared.cut_sessions.cancel();
+            shared.others.wait().await;
         }
         shared.supervision.wait().await;
         // A thread that ends without a word has panicked.

@@ -1,12 +1,13 @@
 //! Reads files of a sandbox for others, and goes on with a file that grows until its container has ended.
 //!
-//! The path is confined to the sandbox by the kernel; see [`crate::agent::sandbox`].
+//! The kernel confines the path to the sandbox, whatever links the task has put there.
 
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use futures::Stream;
+use rustix::fs::{Mode, OFlags, ResolveFlags, openat2};
 use tokio::fs::File;
 use tokio::io::{AsyncReadExt as _, AsyncSeekExt as _};
 use tokio::sync::oneshot;
@@ -14,7 +15,6 @@ use tonic::{Request, Response, Status};
 
 use super::mail::{Mail, Mailbox};
 use crate::agent::core::ContainerId;
-use crate::agent::sandbox;
 use crate::proto::ext::sandbox_server::Sandbox;
 use crate::proto::ext::{Chunk, ReadRequest};
 
@@ -47,13 +47,22 @@ impl Sandbox for Reading {
 impl Reading {
     async fn open(&self, container: &ContainerId, path: &str, offset: u64) -> Result<File, Status> {
         let (sandbox, wanted) = (self.sandboxes.join(container.as_str()), path.to_owned());
-        let opened = tokio::task::spawn_blocking(move || sandbox::open(&sandbox, &wanted)).await;
+        let opened = tokio::task::spawn_blocking(move || open_beneath(&sandbox, &wanted)).await;
         let opened = opened.map_err(|panic| Status::internal(panic.to_string()))?;
         let file = opened.map_err(|error| refused(container, path, &error))?;
         let mut file = File::from_std(file);
         file.seek(io::SeekFrom::Start(offset)).await.map_err(|error| refused(container, path, &error))?;
         Ok(file)
     }
+}
+
+/// Opens a regular file below `sandbox`. What leads out of it is not followed, and a pipe or device is not waited for.
+fn open_beneath(sandbox: &Path, path: &str) -> io::Result<std::fs::File> {
+    let folder = std::fs::File::open(sandbox)?;
+    let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK | OFlags::NOCTTY;
+    let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_MAGICLINKS;
+    let file = std::fs::File::from(openat2(folder, path, flags, Mode::empty(), resolve)?);
+    if file.metadata()?.is_file() { Ok(file) } else { Err(io::Error::other("it is not a regular file")) }
 }
 
 fn refused(container: &ContainerId, path: &str, error: &io::Error) -> Status {
@@ -101,5 +110,28 @@ impl Reader {
         let (answer, answered) = oneshot::channel();
         let asked = self.mailbox.send(Mail::IsLive(self.container.clone(), answer)).await;
         asked && answered.await.unwrap_or(false)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_outside_the_sandbox_is_read_and_nothing_but_files() {
+        let directory = tempfile::tempdir().unwrap();
+        let sandbox = directory.path().join("c1");
+        std::fs::create_dir_all(sandbox.join("sub")).unwrap();
+        std::fs::write(directory.path().join("secret"), "s").unwrap();
+        std::fs::write(sandbox.join("sub/mine"), "m").unwrap();
+        std::os::unix::fs::symlink("../secret", sandbox.join("out")).unwrap();
+        std::os::unix::fs::symlink("sub/mine", sandbox.join("in")).unwrap();
+        for path in ["sub/mine", "in", "./sub/../sub/mine"] {
+            assert!(open_beneath(&sandbox, path).is_ok(), "{path}");
+        }
+        let absolute = sandbox.join("sub/mine");
+        for path in ["../secret", "out", "/etc/passwd", absolute.to_str().unwrap(), "sub", "", "a\0b"] {
+            assert!(open_beneath(&sandbox, path).is_err(), "{path}");
+        }
     }
 }

@@ -28,9 +28,10 @@ impl Session {
         id: SessionId,
         masters: Addresses,
         mailbox: Mailbox,
+        cut: CancellationToken,
     ) -> (Self, impl Future<Output = ()> + Send + 'static) {
-        let session = Self { id, outbox: Outbox::new(), cut: CancellationToken::new() };
-        let (outbox, cut) = (session.outbox.clone(), session.cut.clone());
+        let outbox = Outbox::new();
+        let session = Self { id, outbox: outbox.clone(), cut: cut.clone() };
         let life = async move {
             let ended = cut.run_until_cancelled(converse(id, &masters, &mailbox, outbox.clone())).await;
             outbox.close();

@@ -1,118 +1,143 @@
 //! Brings an agent up, one thing after the other; what was brought up before something fails goes down again.
 
-use std::path::Path;
-use std::sync::Arc;
+use std::time::Duration;
 
 use rand::SeedableRng as _;
 use rand::rngs::StdRng;
 use tokio::runtime::Handle;
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::core_thread::CoreThread;
 use super::gate::Gate;
 use super::hands::{Hands, Supervisors};
-use super::mail::Mailbox;
+use super::mail::{Mail, Mailbox};
 use super::reading::Reading;
 use super::sandboxes::Sandboxes;
 use super::supervision::Supervision;
 use super::sync::SyncThread;
-use super::{Options, Shared, StartError, SupervisorMode, endpoints, host};
+use super::{End, Options, Shared, StartError, SupervisorMode, endpoints};
 use crate::agent::core::{Agent, Config, Found};
+use crate::agent::facts::{self, Facts};
 use crate::agent::log::{Log, Opened, WorkDir};
 use crate::proto::v1::AgentInfo;
 use crate::transport::clock::Clock;
 use crate::transport::connect::Addresses;
 use crate::transport::serve::{self, Limits, Listener};
-use crate::types::{Attributes, Resources};
+
+/// The first attempts of agents that are started together fall within this time. A cluster within one process is small.
+const SPREAD_FIRST: Duration = Duration::from_secs(1);
 
 pub(super) async fn start(options: Options) -> Result<Shared, StartError> {
-    let masters: Addresses = options.master.parse()?;
-    let work_dir = WorkDir::take(&options.work_dir)?;
-    let info = info(&options, work_dir.path())?;
-    let opened = Log::open(work_dir.path())?;
-    report_damage(&opened);
-    let listener = Listener::bind(options.listen, options.insecure).await?;
+    let in_process = options.supervisor == SupervisorMode::InProcess;
+    let ground = Ground::take(&options).await?;
     let (mailbox, mail) = Mailbox::new();
     let ways = Supervisors::default();
-    let directory = Sandboxes::directory(work_dir.path());
-    let sandboxes =
-        Sandboxes::survey(&directory).map_err(|source| StartError::Sandboxes { path: directory.clone(), source })?;
-    let in_process = options.supervisor == SupervisorMode::InProcess;
-    let supervision =
-        Supervision::bring_up(options.supervisor, work_dir.path().to_owned(), mailbox.clone(), ways.clone()).await?;
-
-    let address = listener.address();
-    let config = Config {
-        info: AgentInfo { port: Some(address.port().into()), ..info },
-        divvy_version: env!("CARGO_PKG_VERSION").to_owned(),
-        user: host::user(),
-        sandboxes: directory.to_string_lossy().into_owned(),
-        retention: options.retention,
+    let work_dir = ground.work_dir.path().to_owned();
+    let supervision = Supervision::bring_up(options.supervisor, work_dir, mailbox.clone(), ways.clone()).await?;
+    let (others, cut_sessions) = (TaskTracker::new(), CancellationToken::new());
+    let hands = Hands {
+        masters: ground.masters.clone(),
+        mailbox: mailbox.clone(),
+        runtime: Handle::current(),
+        cut: cut_sessions.clone(),
+        sessions: others.clone(),
+        supervisors: ways,
+        sandboxes: Sandboxes::start(ground.sandboxes(), mailbox.clone()).map_err(StartError::Thread)?,
+        session: None,
     };
-    let boot_id = host::boot_id().map_err(|error| StartError::Facts {
-        what: "the boot id",
-        reason: error.to_string(),
-        flag: "--x",
-    })?;
-    let found = Found { boot_id, supervisors: supervision.found(), sandboxes };
-    let (clock, mut recovered) = (Clock::system(), vec![]);
-    let agent = Agent::recover(&opened.records, config, found, StdRng::from_os_rng(), clock.now(), &mut recovered);
+    let reading = Reading { sandboxes: ground.sandboxes(), mailbox: mailbox.clone() };
+    let (address, listener, id, ended) = ground.recover(&supervision, hands, mail)?;
 
-    let (id, known_id) = watch::channel(None);
-    let (end, ended) = watch::channel(None);
-    let (supervising, others) = (TaskTracker::new(), TaskTracker::new());
-    let thread = CoreThread {
-        agent,
-        log: opened.log,
-        sync: SyncThread::start(mailbox.clone()).map_err(StartError::Thread)?,
-        gate: Gate::default(),
-        hands: Hands {
-            masters,
-            mailbox: mailbox.clone(),
-            runtime: Handle::current(),
-            sessions: others.clone(),
-            supervisors: ways,
-            sandboxes: Sandboxes::start(directory.clone(), mailbox.clone()).map_err(StartError::Thread)?,
-            session: None,
-        },
-        mail,
-        clock,
-        id,
-        work_dir,
-    };
-    thread.start(recovered, end).map_err(StartError::Thread)?;
-    let (stop_supervision, stop_serving) = (CancellationToken::new(), CancellationToken::new());
-    supervising.spawn(supervision.run(stop_supervision.clone()));
+    let (end_containers, end_supervision) = (CancellationToken::new(), CancellationToken::new());
+    let supervising = TaskTracker::new();
+    supervising.spawn(supervision.run(end_containers.clone(), end_supervision.clone()));
     supervising.close();
-    let app = endpoints::router(Reading { sandboxes: directory, mailbox: mailbox.clone() });
+    let app = endpoints::router(reading);
+    let stop_serving = CancellationToken::new();
     others.spawn(serve::serve(listener, app, Limits::default(), stop_serving.clone()));
     Ok(Shared {
         address,
         in_process,
         mailbox,
-        id: known_id,
+        id,
         ended,
-        stop_supervision,
+        end_containers,
+        end_supervision,
         stop_serving,
+        cut_sessions,
         supervision: supervising,
         others,
     })
 }
 
-fn info(options: &Options, work_dir: &Path) -> Result<AgentInfo, StartError> {
-    let text = options.resources.clone().unwrap_or_default();
-    let resources: Resources = text.parse().map_err(|source| StartError::Resources { text, source })?;
-    let _ = work_dir;
-    let text = options.attributes.clone().unwrap_or_default();
-    let attributes: Attributes = text.parse().map_err(|source| StartError::Attributes { text, source })?;
-    Ok(AgentInfo {
-        hostname: options.hostname.clone().unwrap_or_else(host::hostname),
-        resources: resources.to_proto(),
-        attributes: attributes.to_proto(),
+/// What an agent stands on before anything of it runs.
+struct Ground {
+    masters: Addresses,
+    work_dir: WorkDir,
+    opened: Opened,
+    listener: Listener,
+    config: Config,
+    found: Found,
+}
+
+type Recovered = (std::net::SocketAddr, Listener, watch::Receiver<Option<String>>, watch::Receiver<Option<End>>);
+
+impl Ground {
+    async fn take(options: &Options) -> Result<Self, StartError> {
+        let masters = options.master.parse()?;
+        let work_dir = WorkDir::take(&options.work_dir)?;
+        let facts = facts::detect(work_dir.path(), options.resources.as_deref(), options.attributes.as_deref())?;
+        let opened = Log::open(work_dir.path())?;
+        report_damage(&opened);
+        let directory = Sandboxes::directory(work_dir.path());
+        let sandboxes = Sandboxes::survey(&directory)
+            .map_err(|source| StartError::Sandboxes { path: directory.clone(), source })?;
+        let listener = Listener::bind(options.listen, options.insecure).await?;
+        let config = Config {
+            info: AgentInfo { port: Some(listener.address().port().into()), ..info(options, &facts) },
+            divvy_version: env!("CARGO_PKG_VERSION").to_owned(),
+            user: facts.user,
+            sandboxes: directory.to_string_lossy().into_owned(),
+            retention: options.retention,
+            spread_first: if options.supervisor == SupervisorMode::InProcess { Duration::ZERO } else { SPREAD_FIRST },
+        };
+        let found = Found { boot_id: facts.boot_id, supervisors: vec![], sandboxes };
+        Ok(Self { masters, work_dir, opened, listener, config, found })
+    }
+
+    fn sandboxes(&self) -> std::path::PathBuf {
+        Sandboxes::directory(self.work_dir.path())
+    }
+
+    /// Lets the core recover and starts its thread.
+    fn recover(
+        self,
+        supervision: &Supervision,
+        hands: Hands,
+        mail: mpsc::Receiver<Mail>,
+    ) -> Result<Recovered, StartError> {
+        let found = Found { supervisors: supervision.found(), ..self.found };
+        let (clock, mut out) = (Clock::system(), vec![]);
+        let (rng, now) = (StdRng::from_os_rng(), clock.now());
+        let agent = Agent::recover(&self.opened.records, self.config, found, rng, now, &mut out);
+        let ((id, known_id), (end, ended)) = (watch::channel(None), watch::channel(None));
+        let sync = SyncThread::start(hands.mailbox.clone()).map_err(StartError::Thread)?;
+        let (log, gate, work_dir) = (self.opened.log, Gate::default(), self.work_dir);
+        let thread = CoreThread { agent, log, sync, gate, hands, mail, clock, work_dir, id };
+        thread.start(out, end).map_err(StartError::Thread)?;
+        Ok((self.listener.address(), self.listener, known_id, ended))
+    }
+}
+
+fn info(options: &Options, facts: &Facts) -> AgentInfo {
+    AgentInfo {
+        hostname: options.hostname.clone().unwrap_or_else(|| facts.hostname.clone()),
+        resources: facts.resources.to_proto(),
+        attributes: facts.attributes.to_proto(),
         ..AgentInfo::default()
-    })
+    }
 }
 
 fn report_damage(opened: &Opened) {

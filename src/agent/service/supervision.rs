@@ -67,19 +67,24 @@ impl Supervision {
         self.links.iter().map(|(id, link)| FoundSupervisor { id: *id, takes_starts: link.takes_starts() }).collect()
     }
 
-    /// Passes on what supervisors say until `stop`. Those within this process then end with all they run, and what they
-    /// say of it is passed on still.
-    pub(super) async fn run(mut self, stop: CancellationToken) {
-        let mut stopping = false;
+    /// Passes on what supervisors say. When `end_containers` is cancelled, supervisors within this process end with all
+    /// they run, which is passed on too; those that are processes of their own are let go. When `end` is cancelled, no
+    /// more requests come: what is queued goes out, then all are let go.
+    pub(super) async fn run(mut self, end_containers: CancellationToken, end: CancellationToken) {
+        let (mut letting_go, mut ending) = (false, false);
         loop {
             tokio::select! {
                 Some(heard) = self.heard.recv() => self.pass_on(heard).await,
                 Some(supervisor) = self.ended.recv() => self.forget(supervisor).await,
-                () = stop.cancelled(), if !stopping => {
-                    stopping = true;
+                () = end_containers.cancelled(), if !letting_go => {
+                    letting_go = true;
                     self.let_go();
                 }
-                () = self.forwarding.wait(), if stopping => break,
+                () = end.cancelled(), if !ending => {
+                    ending = true;
+                    self.forwarding.close();
+                }
+                () = self.forwarding.wait(), if letting_go || ending => break,
             }
         }
         while let Ok(heard) = self.heard.try_recv() {
@@ -159,13 +164,13 @@ impl Supervision {
     }
 }
 
-/// Carries requests to a supervisor until there are no more or it has ended.
+/// Carries requests to a supervisor until it has ended, or there are no more and it is let go.
 async fn forward(number: SupervisorId, link: Link, outbox: Outbox<SupervisorRequest>, end: mpsc::Sender<SupervisorId>) {
     loop {
         tokio::select! {
             () = link.closed() => break,
             batch = outbox.next_batch(SupervisorRequest::encoded_len) => match batch {
-                None => return,
+                None => return link.shutdown().await,
                 // That it has closed shows above.
                 Some(requests) => drop(link.send(requests).await),
             },

@@ -111,8 +111,8 @@ fn next(shared: &Shared) -> Option<(Syncer, Option<Ticket>)> {
     let idle = |wanted: &mut Wanted| wanted.syncer.is_none() && !wanted.stop;
     let patient = |wanted: &mut Wanted| wanted.given == wanted.begun && !wanted.stop;
     let wanted = shared.changed.wait_while(shared.lock(), idle).unwrap_or_else(PoisonError::into_inner);
-    let waited = shared.changed.wait_timeout_while(wanted, DELAY, patient);
-    let mut wanted = waited.unwrap_or_else(PoisonError::into_inner).0;
+    let patience = shared.changed.wait_timeout_while(wanted, DELAY, patient);
+    let mut wanted = patience.unwrap_or_else(PoisonError::into_inner).0;
     let syncer = wanted.syncer.take()?;
     let waiting = (wanted.given > wanted.begun).then_some(wanted.given);
     wanted.begun = wanted.given;

@@ -133,6 +133,16 @@ impl Session {
         }
     }
 
+    /// The next terminal status; one that was on its way when an agent stopped may come again before it.
+    async fn last_status(&mut self) -> v1::TaskStatus {
+        loop {
+            let status = self.status().await;
+            if status.state().is_terminal() {
+                return status;
+            }
+        }
+    }
+
     async fn states(&mut self, count: usize) -> Vec<TaskState> {
         let mut states = vec![];
         for _ in 0..count {
@@ -221,9 +231,9 @@ async fn an_agent_that_comes_back_keeps_its_id_and_reports_what_ended_with_it() 
     assert_eq!(register.info.unwrap().id.unwrap().value, "S0");
     assert_eq!(register.epoch, 1);
     let task = &register.tasks[0];
-    assert_eq!((register.tasks.len(), task.container_id.as_str()), (1, "c1"));
+    assert_eq!(task.container_id.as_str(), "c1");
     assert_eq!(task.state, TaskState::TaskFailed as i32);
-    assert_eq!(session.status().await.message.as_deref(), Some("command ended by signal SIGKILL (9)"));
+    assert_eq!(session.last_status().await.message.as_deref(), Some("command ended by signal SIGKILL (9)"));
     within(again.stop()).await.unwrap();
 }
 
@@ -273,6 +283,77 @@ async fn what_is_wrong_with_the_options_is_said_with_the_way_out() {
     let held = wrong(&|_| {}).await;
     assert!(held.contains("is in use by process"), "{held}");
     within(agent.stop()).await.unwrap();
+}
+
+/// Options for an agent whose supervisor is a process of its own: this test program, told to be one.
+fn options_of_process(master: &Master, work_dir: &tempfile::TempDir) -> Options {
+    let program = work_dir.path().join("supervisor");
+    let tests = std::env::current_exe().unwrap();
+    let script = format!(
+        "#!/bin/sh\nshift\nexec {} --exact agent::supervisor::tests::serves_as_a_supervisor --nocapture \
+         --test-threads=2 -- \"$@\"\n",
+        tests.display()
+    );
+    std::fs::write(&program, script).unwrap();
+    std::fs::set_permissions(&program, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+    Options { supervisor: SupervisorMode::Process { program }, ..options(master, work_dir) }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn tasks_outlive_an_agent_whose_supervisor_is_a_process() {
+    let (work_dir, mut master) = (tempfile::tempdir().unwrap(), Master::start().await);
+    let options = options_of_process(&master, &work_dir);
+    let agent = Agent::start(options.clone()).await.unwrap();
+    let (mut session, _) = master.admit().await;
+    session.run("c1", "while [ ! -e go ]; do sleep 0.05; done; exit 7").await;
+    session.run("c2", "while [ ! -e go ]; do sleep 0.05; done; exit 8").await;
+    assert_eq!(session.states(2).await, [TaskState::TaskRunning; 2]);
+    assert_eq!(within(agent.stop()).await.unwrap(), Ended::Stopped);
+    // One ends while nobody looks, the other afterwards.
+    let runs = work_dir.path().join("work/runs");
+    std::fs::write(runs.join("c1/go"), "").unwrap();
+
+    let again = Agent::start(options).await.unwrap();
+    let (mut session, register) = master.admit().await;
+    assert_eq!(register.tasks.len(), 2);
+    assert_eq!(session.last_status().await.message.as_deref(), Some("command exited with status 7"));
+    std::fs::write(runs.join("c2/go"), "").unwrap();
+    assert_eq!(session.last_status().await.message.as_deref(), Some("command exited with status 8"));
+    assert_eq!(within(again.shutdown()).await.unwrap(), Ended::ShutDown);
+    let supervisors = work_dir.path().join("work/supervisors");
+    within(async {
+        while std::fs::read_dir(&supervisors).unwrap().next().is_some() {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn when_a_supervisor_dies_its_tasks_fail_with_that_reason_and_another_takes_over() {
+    let (work_dir, mut master) = (tempfile::tempdir().unwrap(), Master::start().await);
+    let agent = Agent::start(options_of_process(&master, &work_dir)).await.unwrap();
+    let (mut session, _) = master.admit().await;
+    session.run("c1", "echo $PPID > parent; exec sleep 1000").await;
+    assert_eq!(session.status().await.state(), TaskState::TaskRunning);
+    let parent = work_dir.path().join("work/runs/c1/parent");
+    let supervisor = within(async {
+        loop {
+            match std::fs::read_to_string(&parent).ok().and_then(|text| text.trim().parse::<i32>().ok()) {
+                Some(pid) => break pid,
+                None => tokio::time::sleep(Duration::from_millis(10)).await,
+            }
+        }
+    })
+    .await;
+    let supervisor = rustix::process::Pid::from_raw(supervisor).unwrap();
+    rustix::process::kill_process(supervisor, rustix::process::Signal::KILL).unwrap();
+    let last = session.status().await;
+    assert_eq!(last.state(), TaskState::TaskFailed);
+    assert_eq!(last.reason, Some(v1::task_status::Reason::ExecutorTerminated as i32));
+    session.run("c2", "true").await;
+    assert_eq!(session.states(2).await, [TaskState::TaskRunning, TaskState::TaskFinished]);
+    assert_eq!(within(agent.shutdown()).await.unwrap(), Ended::ShutDown);
 }
 
 #[tokio::test(flavor = "multi_thread")]

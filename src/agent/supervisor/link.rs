@@ -64,6 +64,11 @@ impl Link {
         self.state.takes_starts.load(Ordering::Relaxed)
     }
 
+    /// Returns when nothing more comes from the supervisor: it has ended, or this agent has let go of it.
+    pub async fn closed(&self) {
+        self.state.done.cancelled().await;
+    }
+
     /// Queues requests, in order; waits only when many batches are queued already.
     ///
     /// That they were queued does not mean that they arrive: see [`super::FromSupervisor::Event`].

@@ -1,13 +1,14 @@
 //! Finds and kills what a container leaves behind: processes that left its group, its session, its parents.
 //!
-//! One thread serves all containers, so one look at the host serves all that wait for it; and it looks no more often
-//! than costs a quarter of a core. An exit is reported when a look finds nothing more of the container, or after a bound
+//! One thread serves all containers, so one look at the host serves all that wait for it; and it rests between looks, so
+//! that a small host is left to its containers. An exit is reported when a look finds nothing more of the container, or after a bound
 //! that only a process stuck in the kernel reaches.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
     ffi::OsStr,
     os::{fd::OwnedFd, unix::ffi::OsStrExt as _},
+    time::Duration,
 };
 
 use rustix::process::Signal;
@@ -26,8 +27,9 @@ const MAX_ROUNDS: u32 = 200;
 const ROUND_MS: i64 = 50;
 /// How many it waits for, so that a container of thousands does not take all descriptors.
 const WAITED_FOR: usize = 64;
-/// One part of looking, three of rest.
+/// One part of looking, three of rest, but no longer than this.
 const REST: u32 = 3;
+const MAX_REST: Duration = Duration::from_millis(2);
 
 /// What is asked of the sweeper.
 #[derive(Debug)]
@@ -73,7 +75,7 @@ impl<'a> Sweeper<'a> {
                 view.reach(container_id, *signal);
             }
             self.kill_left(&view, &mut finished);
-            std::thread::sleep(cost * REST);
+            std::thread::sleep((cost * REST).min(MAX_REST));
         }
     }
 

@@ -26,8 +26,10 @@ const QUIET: Duration = Duration::from_millis(300);
 const NO_OFFERS: Duration = Duration::from_secs(5);
 /// How long the last output may take to arrive after its task's end.
 const LAST_OUTPUT: Duration = Duration::from_secs(10);
+/// How long offers on which not all fits are held before they are given back, all together.
+const HOLD: Duration = Duration::from_secs(5);
 /// How long an offer that nothing is launched on is refused for.
-const REFUSE: Duration = Duration::from_secs(5);
+const REFUSE: Duration = Duration::from_secs(1);
 /// What a shell says of a program whose reader has gone: 128 and SIGPIPE.
 const NOBODY_READS: u8 = 141;
 
@@ -43,6 +45,8 @@ pub(super) struct Session {
     agents: BTreeMap<AgentId, Address>,
     followers: JoinSet<()>,
     notices: Notices,
+    /// When the offers at hand are given back.
+    give_back: Option<Instant>,
     interrupted: Option<u8>,
 }
 
@@ -59,7 +63,8 @@ impl Session {
         let marked = run.asked() > 1;
         let notices = Notices { due: Some(Instant::now() + NO_OFFERS), ..Notices::default() };
         let (agents, followers) = (BTreeMap::new(), JoinSet::new());
-        Self { run, driver, best_effort, marked, printer, agents, followers, notices, interrupted: None }
+        let (give_back, interrupted) = (None, None);
+        Self { run, driver, best_effort, marked, printer, agents, followers, notices, give_back, interrupted }
     }
 
     /// Goes on until everything has ended and tells the exit code.
@@ -71,7 +76,7 @@ impl Session {
     ) -> Result<u8, Failure> {
         let mut reader_left = false;
         while !self.run.is_over() {
-            let due = self.notices.due;
+            let (due, give_back) = (self.notices.due, self.give_back);
             tokio::select! {
                 event = events.next() => match event {
                     Some(event) => self.heard(event).await?,
@@ -87,7 +92,10 @@ impl Session {
                     reader_left = true;
                     self.interrupt(NOBODY_READS).await?;
                 }
-                () = sleep_until(due.unwrap_or_else(Instant::now)), if due.is_some() => self.tell(),
+                () = sleep_until(due.unwrap_or_else(Instant::now)), if due.is_some() => self.tell().await?,
+                () = sleep_until(give_back.unwrap_or_else(Instant::now)), if give_back.is_some() => {
+                    self.give_back().await?;
+                }
             }
         }
         self.finish(events, (!reader_left).then_some(finished)).await
@@ -95,7 +103,8 @@ impl Session {
 
     async fn heard(&mut self, event: SchedulerEvent) -> Result<(), Failure> {
         match event {
-            SchedulerEvent::ResourceOffers(offers) => self.offered(&offers).await?,
+            SchedulerEvent::ResourceOffers(offers) => self.offered(offers).await?,
+            SchedulerEvent::OfferRescinded(offer_id) => self.run.rescinded(&offer_id),
             SchedulerEvent::StatusUpdate(status) => self.reported(&status).await?,
             SchedulerEvent::Disconnected => eprintln!("divvy: lost the master; looking for it again"),
             SchedulerEvent::Reregistered { .. } => eprintln!("divvy: connected to the master again"),
@@ -105,17 +114,24 @@ impl Session {
             }
             SchedulerEvent::Error(text) => return Err(anyhow::anyhow!("the master ended the run: {text}").into()),
             SchedulerEvent::Registered { .. }
-            | SchedulerEvent::OfferRescinded(_)
             | SchedulerEvent::FrameworkMessage { .. }
             | SchedulerEvent::ExecutorLost { .. } => {}
         }
         Ok(())
     }
 
-    async fn offered(&mut self, offers: &[Offer]) -> Result<(), Failure> {
+    async fn offered(&mut self, offers: Vec<Offer>) -> Result<(), Failure> {
         let addresses = offers.iter().filter_map(|offer| Some((offer.agent_id.clone(), follow::address(offer)?)));
         self.agents.extend(addresses);
-        let Answer { launches, decline, unplaced, hopeless } = self.run.offered(offers);
+        let answer = self.run.offered(offers);
+        if self.give_back.is_none() && answer.unplaced.is_some() {
+            self.give_back = Some(Instant::now() + HOLD);
+        }
+        self.answer(answer).await
+    }
+
+    async fn answer(&mut self, answer: Answer) -> Result<(), Failure> {
+        let Answer { launches, decline, unplaced, hopeless } = answer;
         let filters = Filters::refuse_for(REFUSE);
         for launch in launches {
             self.driver.launch_tasks(&launch.offer_ids, launch.tasks, Some(filters)).await.map_err(failed)?;
@@ -126,13 +142,22 @@ impl Session {
         if let Some(text) = unplaced.as_ref().filter(|_| hopeless) {
             return Err(anyhow::anyhow!("{text}").into());
         }
-        if unplaced.is_some() {
-            self.notices.unplaced = unplaced;
-            self.notices.due = Some(Instant::now() + QUIET);
+        if unplaced.is_none() {
+            self.give_back = None;
         }
+        self.notices.placed(unplaced);
         if !self.run.wants_offers() {
-            self.notices = Notices::default();
             self.driver.suppress_offers(&[]).await.map_err(failed)?;
+        }
+        Ok(())
+    }
+
+    /// Lets others have a go at the offers that were held; they are offered again soon, together.
+    async fn give_back(&mut self) -> Result<(), Failure> {
+        self.give_back = None;
+        let filters = Filters::refuse_for(REFUSE);
+        for offer_id in self.run.give_back() {
+            self.driver.decline_offer(&offer_id, Some(filters)).await.map_err(failed)?;
         }
         Ok(())
     }
@@ -152,7 +177,7 @@ impl Session {
                 if code != 0 && self.interrupted.is_none() {
                     eprintln!("divvy: {task}: {text}");
                 }
-                if self.run.wants_offers() && !self.best_effort {
+                if self.run.wants_offers() {
                     // Its agent may have room for another now, whatever was refused before.
                     self.driver.revive_offers(&[]).await.map_err(failed)?;
                 }
@@ -190,28 +215,30 @@ impl Session {
         Ok(())
     }
 
-    /// Says what does not fit, and whether that is waited for.
-    fn tell(&mut self) {
+    /// The offers have come in: says what does not fit, and with best effort goes on without it.
+    async fn tell(&mut self) -> Result<(), Failure> {
         self.notices.due = None;
         if self.best_effort {
-            let (left_out, asked) = (self.run.settle(), self.run.asked());
-            match self.notices.unplaced.take() {
-                Some(text) => eprintln!("divvy: {text}; left out"),
-                None if left_out > 0 => eprintln!("divvy: {left_out} of {asked} left out: nothing is offered"),
-                None => {}
+            let answer = self.run.take_what_fits();
+            let why = answer.unplaced.clone().unwrap_or_else(|| "nothing is offered".to_owned());
+            let left_out = self.run.settle();
+            if left_out > 0 {
+                eprintln!("divvy: left out {left_out} of {}: {why}", self.run.asked());
             }
-            return;
+            self.answer(Answer { unplaced: None, ..answer }).await?;
+            return Ok(());
         }
         let Some(text) = self.notices.unplaced.take() else {
             if self.run.wants_offers() {
                 eprintln!("divvy: nothing is offered yet; waiting (`divvy agents` shows what there is)");
             }
-            return;
+            return Ok(());
         };
         if self.notices.told.as_ref() != Some(&text) {
             eprintln!("divvy: {text}; waiting");
             self.notices.told = Some(text);
         }
+        Ok(())
     }
 
     async fn driver_ended(&self) -> Failure {
@@ -241,6 +268,18 @@ impl Session {
             Ok(()) | Err(DriverError::TeardownUnconfirmed) => Ok(interrupted.unwrap_or_else(|| run.code())),
             Err(error) => Err(failed(error)),
         }
+    }
+}
+
+impl Notices {
+    /// Offers were answered with this left over.
+    fn placed(&mut self, unplaced: Option<String>) {
+        if unplaced.is_none() {
+            *self = Self::default();
+            return;
+        }
+        self.unplaced = unplaced;
+        self.due = Some(Instant::now() + QUIET);
     }
 }
 

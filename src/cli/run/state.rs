@@ -1,12 +1,14 @@
 //! Where a `divvy run` stands: what is still to be placed, what runs, how it ended, and with which code we end.
 //!
-//! Decides and does nothing else: offers and statuses go in, tasks to launch and words for people come out.
+//! Decides and does nothing else: offers and statuses go in, tasks to launch and words for people come out. All instances
+//! start together: offers are pooled until all fit, and given back together when that takes too long, so that they
+//! come back together too.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use super::exit;
 use crate::{
-    allocator::{self, TaskRequest, Unplaced},
+    allocator::{self, Plan, TaskRequest},
     proto::v1::{AgentId, Offer, OfferId, TaskId, TaskInfo, TaskState, TaskStatus},
 };
 
@@ -16,15 +18,12 @@ const MAX_SECOND_TRIES: u32 = 10;
 /// All instances of one command.
 #[derive(Debug)]
 pub(super) struct Run {
-    /// `count` is what is still to be placed; `running` also counts instances that have ended, so that the limit per
-    /// agent holds for the whole run and who gets what does not depend on how fast the first ones end.
+    /// `count` is what is still to be placed.
     wanted: TaskRequest,
-    /// What fits now is run and no room is waited for, so every agent is asked once.
-    best_effort: bool,
-    asked_agents: BTreeSet<AgentId>,
     asked: u32,
     launched: u32,
     second_tries: u32,
+    pool: Vec<Offer>,
     instances: BTreeMap<TaskId, Instance>,
     /// Code of the first that ended with another than 0.
     failure: Option<u8>,
@@ -78,57 +77,63 @@ pub(super) enum Change {
 }
 
 impl Run {
-    pub(super) fn new(wanted: TaskRequest, best_effort: bool) -> Self {
+    pub(super) fn new(wanted: TaskRequest) -> Self {
+        let asked = wanted.count;
         Self {
-            asked: wanted.count,
             wanted,
-            best_effort,
-            asked_agents: BTreeSet::new(),
+            asked,
             launched: 0,
             second_tries: 0,
+            pool: Vec::new(),
             instances: BTreeMap::new(),
             failure: None,
         }
     }
 
-    /// Places what is still to be placed.
-    pub(super) fn offered(&mut self, offers: &[Offer]) -> Answer {
-        let again = |offer: &&Offer| self.best_effort && self.asked_agents.contains(&offer.agent_id);
-        let (useless, offers): (Vec<&Offer>, Vec<&Offer>) = match self.wanted.count {
-            0 => (offers.iter().collect(), Vec::new()),
-            _ => offers.iter().partition(again),
-        };
-        let mut decline: Vec<OfferId> = useless.into_iter().map(|offer| offer.id.clone()).collect();
-        if offers.is_empty() {
-            return Answer { launches: Vec::new(), decline, unplaced: None, hopeless: false };
-        }
-        self.asked_agents.extend(offers.iter().map(|offer| offer.agent_id.clone()));
-        let offers: Vec<Offer> = offers.into_iter().cloned().collect();
-        let plan = allocator::place(&offers, std::slice::from_ref(&self.wanted));
-        decline.extend(plan.unused);
-        let launches = plan.launches.iter().map(|launch| Launch {
-            offer_ids: launch.offer_ids.clone(),
-            tasks: launch.tasks().into_iter().map(|task| self.launch(task)).collect(),
-        });
-        let launches = launches.collect();
-        let unplaced = plan.unplaced.first();
-        Answer {
-            launches,
-            decline,
-            unplaced: unplaced.map(|unplaced| self.explain(unplaced)),
-            hopeless: unplaced.is_some_and(|unplaced| unplaced.error.is_some() || unplaced.unblock.is_none()),
-        }
+    /// Adds offers to those at hand and launches what is still to be placed if all of it fits on them.
+    pub(super) fn offered(&mut self, offers: Vec<Offer>) -> Answer {
+        self.pool.extend(offers);
+        self.place(allocator::place_all)
     }
 
-    /// Why some are not placed, counted over the whole run rather than over what was left of it.
-    fn explain(&self, unplaced: &Unplaced) -> String {
-        match &unplaced.unblock {
-            Some(unblock) if unplaced.error.is_none() => {
-                let verb = if unplaced.missing == 1 { "does" } else { "do" };
-                let (missing, asked) = (unplaced.missing, self.asked);
-                format!("{missing} of {asked} {verb} not fit: {}; needs {unblock}", unplaced.summary())
-            }
-            Some(_) | None => unplaced.to_string(),
+    /// Launches what fits on the offers at hand.
+    pub(super) fn take_what_fits(&mut self) -> Answer {
+        let mut answer = self.place(allocator::place);
+        answer.decline.extend(self.give_back());
+        answer
+    }
+
+    /// An offer is gone.
+    pub(super) fn rescinded(&mut self, offer_id: &OfferId) {
+        self.pool.retain(|offer| offer.id != *offer_id);
+    }
+
+    /// Parts with the offers at hand: somebody else may use them meanwhile.
+    pub(super) fn give_back(&mut self) -> Vec<OfferId> {
+        self.pool.drain(..).map(|offer| offer.id).collect()
+    }
+
+    fn place(&mut self, place: fn(&[Offer], &[TaskRequest]) -> Plan) -> Answer {
+        if self.wanted.count == 0 {
+            return Answer { launches: Vec::new(), decline: self.give_back(), unplaced: None, hopeless: false };
+        }
+        let plan = place(&self.pool, std::slice::from_ref(&self.wanted));
+        let launches: Vec<Launch> = plan
+            .launches
+            .iter()
+            .map(|launch| Launch {
+                offer_ids: launch.offer_ids.clone(),
+                tasks: launch.tasks().into_iter().map(|task| self.launch(task)).collect(),
+            })
+            .collect();
+        let used = |offer: &Offer| launches.iter().any(|launch| launch.offer_ids.contains(&offer.id));
+        self.pool.retain(|offer| !used(offer));
+        let unplaced = plan.unplaced.first();
+        Answer {
+            decline: if unplaced.is_none() { self.give_back() } else { Vec::new() },
+            launches,
+            unplaced: unplaced.map(ToString::to_string),
+            hopeless: unplaced.is_some_and(|unplaced| unplaced.error.is_some() || unplaced.unblock.is_none()),
         }
     }
 
@@ -159,12 +164,11 @@ impl Run {
         let never_ran =
             instance.stage == Stage::Launched && matches!(state, TaskState::TaskDropped | TaskState::TaskLost);
         instance.stage = Stage::Ended;
+        if let Some(running) = self.wanted.running.get_mut(&instance.agent_id) {
+            *running = running.saturating_sub(1);
+        }
         let text = status.message().to_owned();
         if never_ran && self.second_tries < MAX_SECOND_TRIES {
-            if let Some(running) = self.wanted.running.get_mut(&instance.agent_id) {
-                *running = running.saturating_sub(1);
-            }
-            self.asked_agents.remove(&instance.agent_id);
             self.second_tries += 1;
             self.wanted.count += 1;
             return Some(Change::Again { text });

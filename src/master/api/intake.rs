@@ -27,7 +27,7 @@ use crate::{
 };
 
 /// A framework's call. One that is wrong becomes [`Call::Invalid`], so that it is refused in its turn.
-pub(super) fn call(call: scheduler::Call) -> Call {
+pub(crate) fn call(call: scheduler::Call) -> Call {
     if let Err(invalid) = validate::scheduler_call(&call) {
         return Call::Invalid { field: invalid.field, text: invalid.text };
     }
@@ -194,7 +194,7 @@ fn launch(task: &v1::TaskInfo, framework: &v1::FrameworkId, forbidden: Option<&S
 const EXECUTORS: &str = "executor: agents of this version run commands only; give the task a command instead";
 
 /// An agent's message.
-pub(super) fn report(message: internal::AgentMessage, peer: &str) -> Report {
+pub(crate) fn report(message: internal::AgentMessage, peer: &str) -> Report {
     let Some(kind) = message.kind else { return Report::Invalid { text: "an empty message".to_owned() } };
     let outcome = match kind {
         Kind::Register(register) => {

@@ -3,10 +3,10 @@
 //! Everything here runs on the connections' tasks: it decodes, validates and encodes, and decides nothing.
 
 mod http;
-mod intake;
+pub(crate) mod intake;
 mod metrics;
 mod operator;
-mod outgo;
+pub(crate) mod outgo;
 mod render;
 mod sessions;
 mod state;
@@ -37,12 +37,12 @@ pub(super) struct Api {
 
 /// What the master says of itself.
 #[derive(Clone, Debug)]
-pub(super) struct MasterFacts {
-    pub(super) id: String,
-    pub(super) hostname: String,
-    pub(super) address: SocketAddr,
+pub(crate) struct MasterFacts {
+    pub(crate) id: String,
+    pub(crate) hostname: String,
+    pub(crate) address: SocketAddr,
     /// Seconds since the epoch.
-    pub(super) started: f64,
+    pub(crate) started: f64,
 }
 
 /// All routes of a master.

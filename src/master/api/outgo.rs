@@ -11,7 +11,7 @@ use crate::{
 };
 
 /// One frame of all these events.
-pub(super) fn framework_frame(master: &MasterFacts, version: u32, events: Vec<Event>) -> ext::Events {
+pub(crate) fn framework_frame(master: &MasterFacts, version: u32, events: Vec<Event>) -> ext::Events {
     let mut frame = ext::Events { version, ..ext::Events::default() };
     for event in events {
         match event {
@@ -113,7 +113,7 @@ fn offer(master: &MasterFacts, made: &OfferMade) -> v1::Offer {
 }
 
 /// One frame of all these orders.
-pub(super) fn agent_frame(orders: Vec<Order>) -> internal::MasterFrame {
+pub(crate) fn agent_frame(orders: Vec<Order>) -> internal::MasterFrame {
     let messages = orders.into_iter().map(|order| internal::MasterMessage { kind: Some(agent_order(order)) });
     internal::MasterFrame { messages: messages.collect() }
 }

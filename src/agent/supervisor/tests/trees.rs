@@ -65,7 +65,8 @@ async fn a_signal_to_the_group_alone_leaves_the_others() {
     let mut agent = Agent::new(Mode::Process).await;
     pipe(&agent, "signalled");
     pipe(&agent, "done");
-    let others = scatter(&mut agent, "trap 'echo > signalled' TERM; echo > ready; cat done; cat done").await;
+    let others =
+        scatter(&mut agent, "trap 'echo > signalled' TERM; echo > ready; while :; do cat done & wait; done").await;
     agent.signal("c", 15, false).await;
     hear(agent.path("signalled")).await;
     assert_eq!(others.map(is_alive), [true, true]);

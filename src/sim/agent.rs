@@ -1,0 +1,300 @@
+//! An agent's process: the core, its log, its link to the master and its way to the supervisors.
+//!
+//! Effects are carried out in order; those behind a `Persist` wait until the disk has taken it, while the core goes on.
+
+use std::collections::VecDeque;
+
+use rand::Rng as _;
+
+use super::{
+    chance::{millis, percent},
+    disk::Disk,
+    fact::Fact,
+    host::Host,
+    links::{End, Frame, LinkId},
+    nodes::{Client, Node},
+    queue::Event,
+    sabotage::Sabotage,
+    world::World,
+};
+use crate::{
+    agent::core::{Agent, Config, Effect, Found, Input, Level, Retention, SessionId},
+    proto::{
+        internal::{AgentFrame, AgentRecord, MasterFrame},
+        v1,
+    },
+    types::Resources,
+};
+
+/// A log longer than this is compacted when nothing waits for the disk.
+const COMPACT_AT: usize = 40;
+
+/// An agent, its host, and what outlives its process.
+#[derive(Debug)]
+pub(super) struct AgentNode {
+    pub(super) config: Config,
+    pub(super) total: Resources,
+    pub(super) disk: Disk,
+    pub(super) host: Host,
+    /// Counts its processes.
+    pub(super) life: u64,
+    pub(super) process: Option<Box<AgentProcess>>,
+}
+
+/// One life of an agent.
+#[derive(Debug)]
+pub(super) struct AgentProcess {
+    pub(super) core: Agent,
+    pub(super) link: Option<LinkId>,
+    pub(super) attempt: Option<SessionId>,
+    /// Effects that wait for the disk; it is writing `writing`.
+    held: VecDeque<Effect>,
+    writing: Option<(Vec<AgentRecord>, Level)>,
+    pub(super) wake_ns: Option<u64>,
+}
+
+impl AgentNode {
+    pub(super) fn new(index: usize, cpus: u32) -> Self {
+        let total = Resources::cpus_mem(f64::from(cpus), f64::from(cpus) * 1024.0);
+        let info = v1::AgentInfo {
+            hostname: format!("host{index}"),
+            port: Some(5051),
+            resources: total.to_proto(),
+            ..v1::AgentInfo::default()
+        };
+        let config = Config {
+            info,
+            divvy_version: "0".to_owned(),
+            user: "me".to_owned(),
+            sandboxes: "/runs".to_owned(),
+            retention: Retention { keep: std::time::Duration::from_mins(5), keep_at_most: 4 },
+            spread_first: std::time::Duration::from_secs(1),
+        };
+        let (disk, host) = (Disk::default(), Host::default());
+        Self { config, total, disk, host, life: 0, process: None }
+    }
+}
+
+impl World {
+    pub(super) fn start_agent(&mut self, index: usize) {
+        self.agents[index].life += 1;
+        let supervisors = self.supervisors_found(index);
+        let (rng, now) = (self.chance.for_core(), self.time(Node::Agent(index)));
+        let node = &mut self.agents[index];
+        let sandboxes = node.host.sandboxes.iter().map(|(id, at)| (id.clone(), *at)).collect();
+        let found = Found { boot_id: format!("boot{}", node.host.boot), supervisors: node.host.found(), sandboxes };
+        let mut out = Vec::new();
+        let core = Agent::recover(node.disk.records(), node.config.clone(), found, rng, now, &mut out);
+        node.process = Some(Box::new(AgentProcess {
+            core,
+            link: None,
+            attempt: None,
+            held: VecDeque::new(),
+            writing: None,
+            wake_ns: None,
+        }));
+        self.fact(Fact::AgentStarted { agent: index });
+        self.carry_out_of_agent(index, out);
+        for supervisor in supervisors {
+            self.greet(index, supervisor);
+        }
+        self.restart_started_again(index);
+        self.arm(Node::Agent(index));
+    }
+
+    /// Ends the process. What the disk was just writing is in the file up to any record; what was written to sockets may
+    /// still arrive.
+    pub(super) fn crash_agent(&mut self, index: usize, host: bool) {
+        let rng = &mut self.chance.faults;
+        let node = &mut self.agents[index];
+        let process = node.process.take();
+        if let Some((records, _)) = process.and_then(|process| process.writing) {
+            let torn = rng.random_range(0..=records.len());
+            node.disk.append(&records[..torn]);
+            let records = records[..torn].to_vec();
+            self.fact(Fact::Wrote { agent: index, records });
+        }
+        if host {
+            self.agents[index].disk.lose_unsynced(&mut self.chance.faults);
+        }
+        self.fact(Fact::AgentCrashed { agent: index, host });
+        let notice = std::time::Duration::from_millis(if host { 60_000 } else { 500 });
+        self.drop_links(Client::Agent(index), notice);
+        if host {
+            self.host_goes_down(index);
+        }
+    }
+
+    pub(super) fn give_agent(&mut self, index: usize, input: Input) {
+        let now = self.time(Node::Agent(index));
+        let Some(process) = &mut self.agents[index].process else { return };
+        let mut out = Vec::new();
+        process.core.handle(now, input, &mut out);
+        if process.core.deadline().is_some_and(|at| at <= now.mono_ns) {
+            process.core.handle(now, Input::Tick, &mut out);
+        }
+        self.trace.effects("agent", &out);
+        self.carry_out_of_agent(index, out);
+        self.arm(Node::Agent(index));
+    }
+
+    fn carry_out_of_agent(&mut self, index: usize, effects: Vec<Effect>) {
+        let effects = self.sabotage_agent(effects);
+        let Some(process) = &mut self.agents[index].process else { return };
+        process.held.extend(effects);
+        self.drain_agent(index);
+    }
+
+    /// Carries out what need not wait.
+    fn drain_agent(&mut self, index: usize) {
+        loop {
+            let Some(process) = &mut self.agents[index].process else { return };
+            if process.writing.is_some() {
+                return;
+            }
+            let Some(effect) = process.held.pop_front() else { break };
+            if let Effect::Persist { records, level } = effect {
+                process.writing = Some((records, level));
+                if self.blows(Node::Agent(index)) {
+                    return self.crash(Node::Agent(index));
+                }
+                self.write(index, level);
+                continue;
+            }
+            if self.blows(Node::Agent(index)) {
+                return self.crash(Node::Agent(index));
+            }
+            self.leaves_agent(index, effect);
+        }
+        self.compact(index);
+    }
+
+    /// The page cache takes records at once, mostly; a sync takes its time.
+    fn write(&mut self, index: usize, level: Level) {
+        let slow = self.faults().slow_disks;
+        let at_once = level == Level::Process && !(slow && percent(&mut self.chance.hosts, 30));
+        if at_once {
+            return self.take_in_records(index);
+        }
+        let after = millis(&mut self.chance.hosts, 0, if slow { 1_000 } else { 8 });
+        let life = self.agents[index].life;
+        self.after(after, Event::Written { agent: index, life });
+    }
+
+    fn take_in_records(&mut self, index: usize) {
+        let node = &mut self.agents[index];
+        let Some((records, level)) = node.process.as_mut().and_then(|process| process.writing.take()) else { return };
+        node.disk.append(&records);
+        let (upto, boot) = (node.disk.records().len(), node.host.boot);
+        if level == Level::Host {
+            node.disk.sync(upto);
+        } else {
+            let after = millis(&mut self.chance.hosts, 1, 50);
+            self.after(after, Event::Synced { agent: index, boot, upto });
+        }
+        self.fact(Fact::Wrote { agent: index, records });
+    }
+
+    pub(super) fn written(&mut self, index: usize, life: u64) {
+        if self.agents[index].life == life && self.agents[index].process.is_some() {
+            self.take_in_records(index);
+            self.drain_agent(index);
+        }
+    }
+
+    fn compact(&mut self, index: usize) {
+        let node = &mut self.agents[index];
+        let Some(process) = &mut node.process else { return };
+        if node.disk.records().len() >= COMPACT_AT {
+            node.disk.replace(process.core.snapshot());
+        }
+    }
+
+    fn leaves_agent(&mut self, index: usize, effect: Effect) {
+        let life = self.agents[index].life;
+        let Some(process) = &mut self.agents[index].process else { return };
+        match effect {
+            Effect::Persist { .. } => {}
+            Effect::Attach { session } => {
+                process.attempt = Some(session);
+                let travel_ns = self.links.travel_ns(&mut self.chance.network);
+                let client = Client::Agent(index);
+                self.queue.at(self.now_ns + travel_ns, Event::Reach { client, life, attempt: session.0 });
+            }
+            Effect::Detach { session } => {
+                if process.attempt == Some(session) {
+                    process.attempt = None;
+                    let link = process.link.take();
+                    self.client_lets_go(link);
+                }
+            }
+            Effect::Send { session, message } => {
+                let link = process.link.filter(|_| process.attempt == Some(session));
+                let Some(link) = link else { return };
+                self.fact(Fact::AgentSaid { agent: index, message: message.clone() });
+                self.send(link, End::Master, Frame::Reports(AgentFrame { messages: vec![message] }));
+            }
+            Effect::Supervise { supervisor, request } => self.to_supervisor(index, supervisor, request),
+            Effect::MakeSandbox { container } => {
+                let after = millis(&mut self.chance.hosts, 0, 10);
+                let fails = self.faults().bad_tasks && percent(&mut self.chance.hosts, 3);
+                self.after(after, Event::SandboxMade { agent: index, life, container, fails });
+            }
+            Effect::RemoveSandbox { container } => {
+                self.agents[index].host.sandboxes.remove(&container);
+            }
+            Effect::Stop { reason } => {
+                self.broken =
+                    Some(("settled", format!("agent {index} stopped for {reason:?}, which nobody asked for")));
+            }
+        }
+    }
+
+    /// A frame of the master's has got to the agent.
+    pub(super) fn agent_received(&mut self, index: usize, link: LinkId, frame: Frame) {
+        let Some(process) = &mut self.agents[index].process else { return };
+        let Some(session) = process.attempt.filter(|_| process.link == Some(link)) else { return };
+        match frame {
+            Frame::Opened => self.give_agent(index, Input::Attached { session }),
+            Frame::Orders(MasterFrame { messages }) => {
+                for message in messages {
+                    let message = self.sabotage_order_heard(index, message);
+                    self.fact(Fact::AgentHeard { agent: index, message: message.clone() });
+                    self.give_agent(index, Input::Received { session, message });
+                }
+            }
+            Frame::Closed => self.agent_link_lost(index, link),
+            Frame::Calls(_) | Frame::Events(_) | Frame::Reports(_) => {}
+        }
+    }
+
+    pub(super) fn agent_link_lost(&mut self, index: usize, link: LinkId) {
+        let Some(process) = &mut self.agents[index].process else { return };
+        if process.link != Some(link) {
+            return;
+        }
+        process.link = None;
+        let session = process.attempt.take();
+        self.client_lets_go(Some(link));
+        if let Some(session) = session {
+            self.give_agent(index, Input::Detached { session });
+        }
+    }
+
+    pub(super) fn agent_unreached(&mut self, index: usize, life: u64, attempt: u64) {
+        let node = &mut self.agents[index];
+        let Some(process) = node.process.as_mut().filter(|_| node.life == life) else { return };
+        if process.attempt == Some(SessionId(attempt)) && process.link.is_none() {
+            process.attempt = None;
+            self.give_agent(index, Input::Detached { session: SessionId(attempt) });
+        }
+    }
+
+    fn restart_started_again(&mut self, index: usize) {
+        if self.sabotage == Some(Sabotage::StartsAgainAfterRestart) {
+            for (supervisor, request) in self.agents[index].host.requests.clone() {
+                self.to_supervisor(index, supervisor, request);
+            }
+        }
+    }
+}

@@ -1,0 +1,121 @@
+//! What was seen to happen at the edges of the cores and in the world around them: the invariants judge by this alone,
+//! so that they believe no core's own account.
+
+use crate::{
+    framework::{SchedulerEvent, core::Request},
+    master::core::{Call, Event, OfferMade, Order, Report, SessionId},
+    proto::internal::{AgentMessage, AgentRecord, MasterMessage, RegistryChange},
+};
+
+use super::nodes::Client;
+
+/// How a process ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum How {
+    Code(i32),
+    Signal(i32),
+    /// With its supervisor or its host.
+    Torn,
+}
+
+/// One thing that happened.
+#[derive(Clone, Debug)]
+pub(super) enum Fact {
+    MasterStarted {
+        epoch: u64,
+    },
+    MasterCrashed,
+    /// The registry holds these for good.
+    Durable(Vec<RegistryChange>),
+    SessionOpened {
+        session: SessionId,
+        client: Client,
+    },
+    /// The core has heard that the session is over.
+    SessionEnded {
+        session: SessionId,
+    },
+    /// The master's core is about to take this in.
+    Called {
+        session: SessionId,
+        call: Call,
+    },
+    Reported {
+        session: SessionId,
+        report: Report,
+    },
+    /// The core made these offers; they leave the master as [`Fact::Told`].
+    Made {
+        session: SessionId,
+        offers: Vec<OfferMade>,
+    },
+    /// An operator removed a framework.
+    TornDown {
+        framework: String,
+    },
+    /// This has left the master.
+    Told {
+        session: SessionId,
+        event: Event,
+    },
+    Ordered {
+        session: SessionId,
+        order: Order,
+    },
+    AgentStarted {
+        agent: usize,
+    },
+    /// `host`: with the whole host, and some of what was not synced.
+    AgentCrashed {
+        agent: usize,
+        host: bool,
+    },
+    /// The records are in the file.
+    Wrote {
+        agent: usize,
+        records: Vec<AgentRecord>,
+    },
+    AgentSaid {
+        agent: usize,
+        message: AgentMessage,
+    },
+    AgentHeard {
+        agent: usize,
+        message: MasterMessage,
+    },
+    ProcessStarted {
+        agent: usize,
+        container: String,
+    },
+    ProcessEnded {
+        agent: usize,
+        container: String,
+        how: How,
+    },
+    DriverStarted {
+        framework: usize,
+        life: u64,
+    },
+    DriverCrashed {
+        framework: usize,
+    },
+    /// The scheduler made a call.
+    Asked {
+        framework: usize,
+        request: Request,
+    },
+    /// A callback begins with this.
+    Given {
+        framework: usize,
+        life: u64,
+        event: SchedulerEvent,
+    },
+    Returned {
+        framework: usize,
+        life: u64,
+        event: SchedulerEvent,
+        ok: bool,
+    },
+    /// Something went wrong, in words.
+    Fault(String),
+}

@@ -1,0 +1,333 @@
+//! An agent's host: its supervisors and the processes they run. A supervisor outlives the agent's process, tells an exit
+//! until it is told to forget it, and takes its processes along when it dies.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use rand::Rng as _;
+
+use super::{
+    chance::{millis, percent},
+    fact::{Fact, How},
+    nodes::Node,
+    queue::Event,
+    sabotage::Sabotage,
+    world::World,
+};
+use crate::{
+    agent::core::{ContainerId, FoundSupervisor, Input, SupervisorId},
+    proto::internal::{
+        Exited, StartFailed, Started, SupervisorEvent, SupervisorRequest, SupervisorWelcome, exited, supervisor_event,
+        supervisor_request,
+    },
+};
+
+const SIGTERM: i32 = 15;
+const SIGKILL: i32 = 9;
+
+/// What is on one host besides the agent's process.
+#[derive(Debug, Default)]
+pub(super) struct Host {
+    /// Counts the runs of its kernel.
+    pub(super) boot: u64,
+    pub(super) supervisors: BTreeMap<SupervisorId, Supervisor>,
+    latest: u32,
+    pids: u32,
+    /// Sandboxes and when they were made, on the wall clock.
+    pub(super) sandboxes: BTreeMap<ContainerId, i64>,
+    /// Starts that were asked for, kept only to be repeated by a planted bug.
+    pub(super) requests: Vec<(SupervisorId, SupervisorRequest)>,
+    /// When the last event reached the agent, and the last request a supervisor.
+    event_ns: u64,
+    request_ns: u64,
+}
+
+/// One supervisor.
+#[derive(Debug, Default)]
+pub(super) struct Supervisor {
+    /// It serves only what a dead one left.
+    heir: bool,
+    retired: bool,
+    /// The life of the agent's process that it has greeted.
+    greeted: u64,
+    pub(super) containers: BTreeMap<String, Container>,
+}
+
+/// One container.
+#[derive(Clone, Debug)]
+pub(super) enum Container {
+    /// With the signals that came meanwhile.
+    Starting(Vec<i32>),
+    Running(Running),
+    Ended(Exited),
+}
+
+/// A first process that lives.
+#[derive(Clone, Debug)]
+pub(super) struct Running {
+    started: Started,
+    ignores_term: bool,
+}
+
+impl Host {
+    /// The supervisors as an agent that starts finds them.
+    pub(super) fn found(&self) -> Vec<FoundSupervisor> {
+        let found = |(id, one): (&SupervisorId, &Supervisor)| FoundSupervisor { id: *id, takes_starts: !one.heir };
+        self.supervisors.iter().map(found).collect()
+    }
+}
+
+impl World {
+    /// The supervisors an agent finds when it starts; it starts one where there is none.
+    pub(super) fn supervisors_found(&mut self, agent: usize) -> Vec<SupervisorId> {
+        let upgraded = self.agents[agent].life > 1 && percent(&mut self.chance.hosts, 10);
+        let host = &mut self.agents[agent].host;
+        host.supervisors.retain(|_, one| !((one.heir || one.retired) && one.containers.is_empty()));
+        if upgraded || host.supervisors.values().all(|one| one.heir || one.retired) {
+            self.start_supervisor(agent);
+        }
+        self.agents[agent].host.supervisors.keys().copied().collect()
+    }
+
+    fn start_supervisor(&mut self, agent: usize) -> SupervisorId {
+        let host = &mut self.agents[agent].host;
+        host.latest += 1;
+        host.supervisors.insert(SupervisorId(host.latest), Supervisor::default());
+        SupervisorId(host.latest)
+    }
+
+    /// The supervisor tells all it has to the agent's process that just connected.
+    pub(super) fn greet(&mut self, agent: usize, supervisor: SupervisorId) {
+        let life = self.agents[agent].life;
+        let Some(one) = self.agents[agent].host.supervisors.get_mut(&supervisor) else { return };
+        one.greeted = life;
+        let mut welcome = SupervisorWelcome { version: 1, pid: supervisor.0, ..SupervisorWelcome::default() };
+        for container in one.containers.values() {
+            match container {
+                Container::Starting(_) => {}
+                Container::Running(running) => welcome.running.push(running.started.clone()),
+                Container::Ended(exited) => welcome.exited.push(exited.clone()),
+            }
+        }
+        self.from_supervisor(agent, supervisor, supervisor_event::Kind::Welcome(welcome));
+    }
+
+    /// Something for the agent; if its process is another one, or none, that one hears of it in the welcome.
+    fn from_supervisor(&mut self, agent: usize, supervisor: SupervisorId, kind: supervisor_event::Kind) {
+        let (life, running) = (self.agents[agent].life, self.agents[agent].process.is_some());
+        let host = &mut self.agents[agent].host;
+        if !running || host.supervisors.get(&supervisor).is_none_or(|one| one.greeted != life) {
+            return;
+        }
+        let travel_ns = self.chance.hosts.random_range(10_000..300_000);
+        host.event_ns = (self.now_ns + travel_ns).max(host.event_ns + 1);
+        let event = SupervisorEvent { kind: Some(kind) };
+        self.queue.at(host.event_ns, Event::Supervised { agent, life, supervisor, event });
+    }
+
+    pub(super) fn to_supervisor(&mut self, agent: usize, supervisor: SupervisorId, request: SupervisorRequest) {
+        let travel_ns = self.chance.hosts.random_range(10_000..300_000);
+        let host = &mut self.agents[agent].host;
+        host.request_ns = (self.now_ns + travel_ns).max(host.request_ns + 1);
+        if self.sabotage == Some(Sabotage::StartsAgainAfterRestart)
+            && matches!(request.kind, Some(supervisor_request::Kind::Start(_)))
+        {
+            host.requests.push((supervisor, request.clone()));
+        }
+        self.queue.at(host.request_ns, Event::Requested { agent, supervisor, request });
+    }
+
+    pub(super) fn requested(&mut self, agent: usize, supervisor: SupervisorId, request: SupervisorRequest) {
+        let replays = self.sabotage == Some(Sabotage::StartsAgainAfterRestart);
+        let Some(one) = self.agents[agent].host.supervisors.get_mut(&supervisor) else { return };
+        match request.kind {
+            Some(supervisor_request::Kind::Start(start)) => {
+                let id = start.container_id;
+                match one.containers.get(&id).filter(|_| !replays).cloned() {
+                    Some(Container::Starting(_)) => {}
+                    Some(Container::Running(running)) => {
+                        self.from_supervisor(agent, supervisor, supervisor_event::Kind::Started(running.started));
+                    }
+                    Some(Container::Ended(exited)) => {
+                        self.from_supervisor(agent, supervisor, supervisor_event::Kind::Exited(exited));
+                    }
+                    None if one.retired || one.heir => self.start_fails(agent, supervisor, id, 108),
+                    None => self.spawn(agent, supervisor, id),
+                }
+            }
+            Some(supervisor_request::Kind::Signal(signal)) => {
+                self.signal(agent, supervisor, &signal.container_id, signal.signal);
+            }
+            Some(supervisor_request::Kind::Forget(forget)) => {
+                if matches!(one.containers.get(&forget.container_id), Some(Container::Ended(_))) {
+                    one.containers.remove(&forget.container_id);
+                    self.end_supervisor_if_empty(agent, supervisor);
+                }
+            }
+            Some(supervisor_request::Kind::Retire(_)) => {
+                one.retired = true;
+                self.end_supervisor_if_empty(agent, supervisor);
+            }
+            Some(supervisor_request::Kind::Hello(_)) | None => {}
+        }
+    }
+
+    fn spawn(&mut self, agent: usize, supervisor: SupervisorId, container: String) {
+        let Some(one) = self.agents[agent].host.supervisors.get_mut(&supervisor) else { return };
+        one.containers.insert(container.clone(), Container::Starting(Vec::new()));
+        let after = millis(&mut self.chance.hosts, 0, if self.plan.faults.slow_disks { 500 } else { 5 });
+        self.after(after, Event::Spawned { agent, supervisor, container });
+    }
+
+    fn start_fails(&mut self, agent: usize, supervisor: SupervisorId, container_id: String, errno: i32) {
+        let failed = StartFailed { container_id, step: "execute".to_owned(), errno };
+        self.from_supervisor(agent, supervisor, supervisor_event::Kind::StartFailed(failed));
+    }
+
+    pub(super) fn spawned(&mut self, agent: usize, supervisor: SupervisorId, container: String) {
+        let fails = self.plan.faults.bad_tasks && percent(&mut self.chance.workload, 5);
+        let ignores_term = self.plan.faults.bad_tasks && percent(&mut self.chance.workload, 30);
+        let host = &mut self.agents[agent].host;
+        let Some(one) = host.supervisors.get_mut(&supervisor) else { return };
+        let Some(Container::Starting(signals)) = one.containers.remove(&container) else { return };
+        if fails {
+            return self.start_fails(agent, supervisor, container, 2);
+        }
+        host.pids += 1;
+        let started = Started { container_id: container.clone(), pid: host.pids, start_time: host.boot };
+        let running = Running { started: started.clone(), ignores_term };
+        one.containers.insert(container.clone(), Container::Running(running));
+        self.fact(Fact::ProcessStarted { agent, container: container.clone() });
+        self.from_supervisor(agent, supervisor, supervisor_event::Kind::Started(started));
+        let life = millis(&mut self.chance.workload, 0, 20_000);
+        let quick = percent(&mut self.chance.workload, 40);
+        let life = if quick { life / 1_000 } else { life };
+        self.after(life, Event::ProcessEnds { agent, container: container.clone(), signal: None });
+        for signal in signals {
+            self.signal(agent, supervisor, &container, signal);
+        }
+    }
+
+    fn signal(&mut self, agent: usize, supervisor: SupervisorId, container: &str, signal: i32) {
+        let Some(one) = self.agents[agent].host.supervisors.get_mut(&supervisor) else { return };
+        match one.containers.get_mut(container) {
+            Some(Container::Starting(signals)) => signals.push(signal),
+            Some(Container::Running(running)) if signal == SIGKILL || !running.ignores_term => {
+                let after = millis(&mut self.chance.hosts, 0, if signal == SIGTERM { 200 } else { 5 });
+                let ends = Event::ProcessEnds { agent, container: container.to_owned(), signal: Some(signal) };
+                self.after(after, ends);
+            }
+            Some(Container::Running(_) | Container::Ended(_)) | None => {}
+        }
+    }
+
+    pub(super) fn process_ends(&mut self, agent: usize, container: &str, signal: Option<i32>) {
+        let failing = percent(&mut self.chance.workload, 20);
+        let code = if failing { self.chance.workload.random_range(1..4) } else { 0 };
+        let wall_ns = self.time(Node::Agent(agent)).wall_ns;
+        let how = signal.map_or(How::Code(code), How::Signal);
+        let status = match how {
+            How::Code(code) => exited::Status::Code(code),
+            How::Signal(signal) => exited::Status::Signal(signal),
+            How::Torn => return,
+        };
+        let supervisors = &mut self.agents[agent].host.supervisors;
+        let runs = |one: &Supervisor| matches!(one.containers.get(container), Some(Container::Running(_)));
+        let Some((supervisor, one)) = supervisors.iter_mut().find(|(_, one)| runs(one)) else { return };
+        let supervisor = *supervisor;
+        let exited = Exited { container_id: container.to_owned(), status: Some(status), wall_ns, core_dumped: false };
+        one.containers.insert(container.to_owned(), Container::Ended(exited.clone()));
+        self.fact(Fact::ProcessEnded { agent, container: container.to_owned(), how });
+        self.from_supervisor(agent, supervisor, supervisor_event::Kind::Exited(exited));
+    }
+
+    /// A supervisor dies and all it runs with it. What it had recorded is told by an heir; the agent starts another.
+    pub(super) fn supervisor_dies(&mut self, agent: usize) {
+        let Some(supervisor) = self.agents[agent].host.supervisors.keys().next_back().copied() else { return };
+        self.tear_processes(agent, supervisor);
+        let life = self.agents[agent].life;
+        let Some(one) = self.agents[agent].host.supervisors.get_mut(&supervisor) else { return };
+        one.heir = true;
+        one.greeted = 0;
+        for (id, container) in &mut one.containers {
+            if !matches!(container, Container::Ended(_)) {
+                let status = Some(exited::Status::Lost("its supervisor died".to_owned()));
+                let exited = Exited { container_id: id.clone(), status, wall_ns: 0, core_dumped: false };
+                *container = Container::Ended(exited);
+            }
+        }
+        if self.agents[agent].process.is_some() {
+            let after = millis(&mut self.chance.hosts, 1, 50);
+            self.after(after, Event::SupervisorLost { agent, life, supervisor });
+        }
+    }
+
+    pub(super) fn supervisor_lost(&mut self, agent: usize, life: u64, supervisor: SupervisorId) {
+        if self.agents[agent].life != life || self.agents[agent].process.is_none() {
+            return;
+        }
+        self.give_agent(agent, Input::SupervisorLost { supervisor, text: "the supervisor died".to_owned() });
+        if self.agents[agent].life != life || self.agents[agent].process.is_none() {
+            return;
+        }
+        if !self.end_supervisor_if_empty(agent, supervisor) {
+            self.greet(agent, supervisor);
+        }
+        if self.agents[agent].process.is_some() {
+            let next = self.start_supervisor(agent);
+            self.greet(agent, next);
+        }
+    }
+
+    /// A supervisor that takes no more starts ends when it has nothing left to tell; the agent hears that it did.
+    fn end_supervisor_if_empty(&mut self, agent: usize, supervisor: SupervisorId) -> bool {
+        let supervisors = &mut self.agents[agent].host.supervisors;
+        let ends = |one: &Supervisor| (one.heir || one.retired) && one.containers.is_empty();
+        if !supervisors.get(&supervisor).is_some_and(ends) {
+            return false;
+        }
+        supervisors.remove(&supervisor);
+        let (life, after) = (self.agents[agent].life, millis(&mut self.chance.hosts, 0, 5));
+        self.after(after, Event::SupervisorEnded { agent, life, supervisor });
+        true
+    }
+
+    fn tear_processes(&mut self, agent: usize, supervisor: SupervisorId) {
+        let Some(one) = self.agents[agent].host.supervisors.get(&supervisor) else { return };
+        let running = one.containers.iter().filter(|(_, it)| matches!(it, Container::Running(_)));
+        let running: Vec<String> = running.map(|(id, _)| id.clone()).collect();
+        for container in running {
+            self.fact(Fact::ProcessEnded { agent, container, how: How::Torn });
+        }
+    }
+
+    /// The kernel ends, and with it everything that ran.
+    pub(super) fn host_goes_down(&mut self, agent: usize) {
+        let all: Vec<SupervisorId> = self.agents[agent].host.supervisors.keys().copied().collect();
+        for supervisor in all {
+            self.tear_processes(agent, supervisor);
+        }
+        let host = &mut self.agents[agent].host;
+        host.supervisors.clear();
+        host.requests.clear();
+        host.boot += 1;
+    }
+
+    pub(super) fn sandbox_made(&mut self, agent: usize, life: u64, container: ContainerId, fails: bool) {
+        let wall_ns = self.time(Node::Agent(agent)).wall_ns;
+        if self.agents[agent].life != life || self.agents[agent].process.is_none() {
+            return;
+        }
+        if fails {
+            let text = "no space left on device".to_owned();
+            return self.give_agent(agent, Input::SandboxFailed { container, text });
+        }
+        self.agents[agent].host.sandboxes.insert(container.clone(), wall_ns);
+        self.give_agent(agent, Input::SandboxMade { container });
+    }
+
+    /// How long a host is away after a fault of its kind.
+    pub(super) fn outage(&mut self) -> Duration {
+        let rng = &mut self.chance.faults;
+        if percent(rng, 15) { millis(rng, 1_000, 120_000) } else { millis(rng, 1, 3_000) }
+    }
+}

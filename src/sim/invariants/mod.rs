@@ -1,0 +1,204 @@
+//! What must hold, whatever goes wrong. Each judges by the facts of the world, not by a core's own account.
+//!
+//! | file | what holds |
+//! |---|---|
+//! | `conservation` | per agent and resource: offered + used + free = total, and the cores' own checks hold |
+//! | `single_offer` | a resource of an agent is in at most one live offer, and not in use besides |
+//! | `started_once` | a container is started at most once ever, and no task runs in two containers at once |
+//! | `own_offers` | a task is launched only out of a live offer of its own framework, once per ACCEPT |
+//! | `status_order` | a scheduler sees a task's statuses in the agent's order, its end once, nothing else after it |
+//! | `written_first` | a status is sent, and a process started, only after it was written |
+//! | `acknowledged_after_ok` | an agent hears an acknowledgement only of what a callback took |
+//! | `held_while_running` | what runs on a connected agent is counted as used there, until it ends |
+//! | `registry_first` | admission, loss and removal are durable before anybody is told |
+//! | `refusals` | no offer to a suppressed client, nor within a refusal |
+//! | `unique_ids` | no two things share an id |
+//! | `truth` | a task's last status is what its process came to |
+//! | `settled` | when the trouble ends, everything finds back together, and new work is served |
+
+mod acknowledged_after_ok;
+mod conservation;
+mod held_while_running;
+mod own_offers;
+mod refusals;
+mod registry_first;
+pub(super) mod settled;
+mod single_offer;
+mod started_once;
+mod status_order;
+mod truth;
+mod unique_ids;
+mod written_first;
+
+use std::collections::BTreeMap;
+
+use prost::Message as _;
+
+use super::{
+    fact::{Fact, How},
+    nodes::{Client, Node},
+    world::World,
+};
+use crate::{
+    master::core::{Call, Event, Order, SessionId, Snapshot},
+    proto::v1::TaskInfo,
+    types::Resources,
+};
+
+/// What was broken, and how.
+pub(super) type Broken = (&'static str, String);
+
+/// One invariant: it may look at every fact, and at the world after every step.
+pub(super) trait Invariant: std::fmt::Debug {
+    fn name(&self) -> &'static str;
+
+    fn observe(&mut self, _known: &Known, _fact: &Fact) -> Result<(), String> {
+        Ok(())
+    }
+
+    fn inspect(&mut self, _known: &Known, _view: &View<'_>) -> Result<(), String> {
+        Ok(())
+    }
+}
+
+/// What invariants may look at besides the facts.
+pub(super) struct View<'a> {
+    pub(super) world: &'a World,
+    /// The master's state, if there is one and it may have changed.
+    pub(super) snapshot: Option<&'a Snapshot>,
+}
+
+/// What several invariants have to know.
+#[derive(Debug, Default)]
+pub(super) struct Known {
+    pub(super) now_ns: u64,
+    pub(super) epoch: u64,
+    pub(super) sessions: BTreeMap<SessionId, Client>,
+    /// The framework behind a session, by id.
+    pub(super) frameworks: BTreeMap<SessionId, String>,
+    pub(super) containers: BTreeMap<String, Launched>,
+    /// Frameworks that were torn down: what they ran may still be dying.
+    pub(super) torn_down: Vec<String>,
+    /// What each agent has.
+    pub(super) totals: Vec<Resources>,
+}
+
+/// A container that a master had launched.
+#[derive(Clone, Debug)]
+pub(super) struct Launched {
+    pub(super) framework: String,
+    pub(super) task: String,
+    pub(super) resources: Resources,
+    pub(super) agent: usize,
+    pub(super) started: u32,
+    pub(super) ended: Option<How>,
+}
+
+impl Launched {
+    pub(super) fn runs(&self) -> bool {
+        self.started > 0 && self.ended.is_none()
+    }
+}
+
+/// All invariants.
+#[derive(Debug)]
+pub(super) struct Invariants {
+    known: Known,
+    all: Vec<Box<dyn Invariant>>,
+}
+
+impl Invariants {
+    pub(super) fn new(world: &World) -> Self {
+        let totals = world.agents.iter().map(|agent| agent.total.clone()).collect();
+        let all: Vec<Box<dyn Invariant>> = vec![
+            Box::<conservation::Conservation>::default(),
+            Box::<single_offer::SingleOffer>::default(),
+            Box::<started_once::StartedOnce>::default(),
+            Box::<own_offers::OwnOffers>::default(),
+            Box::<status_order::StatusOrder>::default(),
+            Box::<written_first::WrittenFirst>::default(),
+            Box::<acknowledged_after_ok::AcknowledgedAfterOk>::default(),
+            Box::<held_while_running::HeldWhileRunning>::default(),
+            Box::<registry_first::RegistryFirst>::default(),
+            Box::<refusals::Refusals>::default(),
+            Box::<unique_ids::UniqueIds>::default(),
+            Box::<truth::Truth>::default(),
+        ];
+        Self { known: Known { totals, ..Known::default() }, all }
+    }
+
+    /// Shows a fact to all.
+    pub(super) fn observe(&mut self, now_ns: u64, fact: &Fact) -> Result<(), Broken> {
+        self.known.now_ns = now_ns;
+        self.known.learn(fact);
+        for one in &mut self.all {
+            one.observe(&self.known, fact).map_err(|text| (one.name(), text))?;
+        }
+        Ok(())
+    }
+
+    /// Shows the world to all.
+    pub(super) fn inspect(&mut self, world: &mut World) -> Result<(), Broken> {
+        let now = world.time(Node::Master);
+        let snapshot = world.master.process.as_mut().map(|process| {
+            process.core.check();
+            process.snapshot(now)
+        });
+        let view = View { world, snapshot: snapshot.as_ref() };
+        for one in &mut self.all {
+            one.inspect(&self.known, &view).map_err(|text| (one.name(), text))?;
+        }
+        Ok(())
+    }
+}
+
+impl Known {
+    /// The session's client, if it is an agent.
+    pub(super) fn agent_of(&self, session: SessionId) -> Option<usize> {
+        match self.sessions.get(&session) {
+            Some(Client::Agent(index)) => Some(*index),
+            Some(Client::Framework(_)) | None => None,
+        }
+    }
+
+    fn learn(&mut self, fact: &Fact) {
+        match fact {
+            Fact::MasterStarted { epoch } => {
+                self.epoch = *epoch;
+                self.sessions.clear();
+                self.frameworks.clear();
+            }
+            Fact::SessionOpened { session, client } => drop(self.sessions.insert(*session, *client)),
+            Fact::Told { session, event: Event::Subscribed { framework } } => {
+                self.frameworks.insert(*session, framework.to_string());
+            }
+            Fact::Called { session, call: Call::Teardown } => {
+                self.torn_down.extend(self.frameworks.get(session).cloned());
+            }
+            Fact::TornDown { framework } => self.torn_down.push(framework.clone()),
+            Fact::Ordered { session, order: Order::Run { framework, container, info } } => {
+                let (Some(agent), Ok(info)) = (self.agent_of(*session), TaskInfo::decode(info.clone())) else { return };
+                let launched = Launched {
+                    framework: framework.to_string(),
+                    resources: info.resources().unwrap_or_default(),
+                    task: info.task_id.value,
+                    agent,
+                    started: 0,
+                    ended: None,
+                };
+                self.containers.entry(container.to_string()).or_insert(launched);
+            }
+            Fact::ProcessStarted { container, .. } => {
+                if let Some(launched) = self.containers.get_mut(container) {
+                    launched.started += 1;
+                }
+            }
+            Fact::ProcessEnded { container, how, .. } => {
+                if let Some(launched) = self.containers.get_mut(container) {
+                    launched.ended = Some(*how);
+                }
+            }
+            _ => {}
+        }
+    }
+}

@@ -1,0 +1,69 @@
+//! When the trouble ends, everything finds back together, and new work is served.
+//!
+//! Every agent is registered and remembers no task, every framework is subscribed, every task that was wanted has one
+//! last state at its scheduler (or is unreachable on an agent that lost its very name), and the master holds nothing.
+
+use crate::{proto::v1::TaskState, sim::world::World};
+
+/// Whether the master has the framework among those that may run something.
+pub(in crate::sim) fn knows(world: &mut World, framework: &str) -> bool {
+    let now = world.time(crate::sim::nodes::Node::Master);
+    let Some(process) = &mut world.master.process else { return false };
+    process.snapshot(now).frameworks.iter().any(|one| *one.id == *framework)
+}
+
+/// Nothing, or the first thing that is not as it should be.
+pub(in crate::sim) fn settled(world: &mut World) -> Result<(), String> {
+    agents(world)?;
+    frameworks(world)?;
+    let now = world.time(crate::sim::nodes::Node::Master);
+    let Some(process) = &mut world.master.process else { return Err("there is no master".to_owned()) };
+    let present: Vec<&str> =
+        world.agents.iter().filter_map(|agent| agent.process.as_ref().and_then(|process| process.core.id())).collect();
+    for agent in process.snapshot(now).agents {
+        if present.contains(&&*agent.id)
+            && let Some(task) = agent.tasks.values().next()
+        {
+            return Err(format!("the master keeps {} as {:?} on {}", task.id, task.state, agent.id));
+        }
+    }
+    Ok(())
+}
+
+fn agents(world: &World) -> Result<(), String> {
+    for (index, agent) in world.agents.iter().enumerate() {
+        let Some(process) = &agent.process else { return Err(format!("agent {index} is down")) };
+        if !process.core.is_registered() {
+            return Err(format!("agent {index} is not registered"));
+        }
+        if process.core.task_count() > 0 {
+            return Err(format!("agent {index} remembers tasks: {:?}", process.core.snapshot()));
+        }
+        for supervisor in agent.host.supervisors.values() {
+            if let Some(container) = supervisor.containers.keys().next() {
+                return Err(format!("a supervisor of agent {index} still has {container}"));
+            }
+        }
+    }
+    Ok(())
+}
+
+fn frameworks(world: &World) -> Result<(), String> {
+    let present: Vec<&str> =
+        world.agents.iter().filter_map(|agent| agent.process.as_ref().and_then(|process| process.core.id())).collect();
+    for (index, framework) in world.frameworks.iter().enumerate() {
+        if framework.wishes.torn_down {
+            continue;
+        }
+        if framework.process.is_none() {
+            return Err(format!("framework {index} is down"));
+        }
+        for (id, task) in &framework.store.tasks {
+            let nameless = task.launched.as_ref().is_some_and(|agent| !present.contains(&agent.value.as_str()));
+            if !task.over && !(nameless && task.state == TaskState::TaskUnreachable) {
+                return Err(format!("{id} is {:?} at its scheduler, launched on {:?}", task.state, task.launched));
+            }
+        }
+    }
+    Ok(())
+}

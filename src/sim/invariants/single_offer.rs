@@ -1,0 +1,99 @@
+//! A resource of an agent is in at most one live offer, and not in use besides.
+//!
+//! An offer lives from the moment it is told until it is answered, rescinded, or its framework's session is over. What
+//! processes use counts as long as they really run.
+
+use std::collections::BTreeMap;
+
+use super::{Fact, Invariant, Known};
+use crate::{
+    master::core::{Call, Event, Order, SessionId},
+    types::Resources,
+};
+
+#[derive(Debug)]
+struct Live {
+    session: SessionId,
+    agent: String,
+    resources: Resources,
+}
+
+#[derive(Debug, Default)]
+pub(super) struct SingleOffer {
+    live: BTreeMap<u64, Live>,
+    /// Which agent has which id.
+    agents: BTreeMap<String, usize>,
+}
+
+impl SingleOffer {
+    fn answered(&mut self, session: SessionId, offers: &[String]) {
+        let key = |id: &String| id.rsplit_once("-O").and_then(|(_, number)| number.parse().ok());
+        for key in offers.iter().filter_map(key) {
+            if self.live.get(&key).is_some_and(|live| live.session == session) {
+                self.live.remove(&key);
+            }
+        }
+    }
+
+    fn fits(&self, known: &Known, agent: &str) -> Result<(), String> {
+        let Some(index) = self.agents.get(agent) else { return Ok(()) };
+        let mut taken = Resources::default();
+        for live in self.live.values().filter(|live| live.agent == agent) {
+            taken += &live.resources;
+        }
+        let offered = taken.clone();
+        for one in known.containers.values().filter(|one| one.agent == *index && one.runs()) {
+            if !known.torn_down.contains(&one.framework) {
+                taken += &one.resources;
+            }
+        }
+        if known.totals[*index].contains(&taken) {
+            return Ok(());
+        }
+        Err(format!("{agent}: {offered} offered and with what runs {taken} taken, of {}", known.totals[*index]))
+    }
+}
+
+impl Invariant for SingleOffer {
+    fn name(&self) -> &'static str {
+        "single_offer"
+    }
+
+    fn observe(&mut self, known: &Known, fact: &Fact) -> Result<(), String> {
+        match fact {
+            Fact::MasterStarted { .. } | Fact::MasterCrashed => self.live.clear(),
+            Fact::SessionEnded { session } => self.live.retain(|_, live| live.session != *session),
+            Fact::Ordered { session, order: Order::Registered(registered) } => {
+                if let Some(index) = known.agent_of(*session) {
+                    self.agents.insert(registered.agent_id.clone(), index);
+                }
+            }
+            Fact::Called { session, call } => match call {
+                Call::Accept(accept) => self.answered(*session, &accept.offers),
+                Call::Decline { offers, .. } => self.answered(*session, offers),
+                Call::Teardown => self.live.retain(|_, live| live.session != *session),
+                _ => {}
+            },
+            Fact::TornDown { framework } => {
+                self.live.retain(|_, live| known.frameworks.get(&live.session) != Some(framework));
+            }
+            Fact::Told { session, event } => match event {
+                Event::Subscribed { framework } => {
+                    let of = |session: &SessionId| known.frameworks.get(session).map(String::as_str);
+                    self.live.retain(|_, live| live.session == *session || of(&live.session) != Some(&**framework));
+                }
+                Event::Rescinded { offer } => drop(self.live.remove(&offer.0)),
+                Event::Offers(offers) => {
+                    for offer in offers {
+                        let (agent, resources) = (offer.agent.to_string(), offer.resources.clone());
+                        self.live.insert(offer.key.0, Live { session: *session, agent, resources });
+                        self.fits(known, &offer.agent)?;
+                    }
+                }
+                _ => {}
+            },
+            _ => {}
+        }
+        Ok(())
+    }
+}

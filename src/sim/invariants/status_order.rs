@@ -1,0 +1,117 @@
+//! A scheduler sees a task's statuses in the order the agent made them, its end once, and nothing else after it.
+//!
+//! The end is told again only to a callback that did not take it, to a successor, or in answer to a question. A state
+//! that the master says of its own (lost, unreachable, unknown) is no end of the task's own making.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use bytes::Bytes;
+
+use super::{Fact, Invariant, Known};
+use crate::{
+    framework::{SchedulerEvent, core::Request},
+    proto::{
+        internal::agent_record,
+        v1::{TaskState, TaskStatus},
+    },
+    sim::scheduler::is_last,
+};
+
+#[derive(Debug, Default)]
+pub(super) struct StatusOrder {
+    /// Each status' place among those of its container.
+    made: BTreeMap<Bytes, (String, usize)>,
+    count: BTreeMap<String, usize>,
+    /// What callbacks took, by framework and task.
+    seen: BTreeMap<(usize, String), Seen>,
+}
+
+#[derive(Debug, Default)]
+struct Seen {
+    life: u64,
+    /// The last place told in this life, per container.
+    place: BTreeMap<String, usize>,
+    /// Taken in this life.
+    taken: BTreeSet<Bytes>,
+    /// The end that the agent told and a callback took, in any life.
+    end: Option<TaskState>,
+    /// In this life.
+    end_taken: bool,
+    asked: bool,
+}
+
+impl StatusOrder {
+    fn of(&mut self, framework: usize, life: u64, task: &str) -> &mut Seen {
+        let seen = self.seen.entry((framework, task.to_owned())).or_default();
+        if seen.life != life {
+            *seen = Seen { life, end: seen.end, ..Seen::default() };
+        }
+        seen
+    }
+
+    fn given(&mut self, framework: usize, life: u64, status: &TaskStatus) -> Result<(), String> {
+        let task = status.task_id.value.clone();
+        let state = status.state();
+        let made = status.uuid.as_ref().map(|uuid| (uuid.clone(), self.made.get(uuid).cloned()));
+        let seen = self.of(framework, life, &task);
+        if let Some(end) = seen.end.filter(|end| *end != state) {
+            return Err(format!("{task}: {state:?} is told after its end, {end:?}"));
+        }
+        if seen.end_taken && !(seen.asked && status.uuid.is_none()) {
+            return Err(format!("{task}: its end {state:?} is told again after the callback took it"));
+        }
+        let Some((uuid, made)) = made else { return Ok(()) };
+        let Some((container, place)) = made else {
+            return Err(format!("{task}: {state:?} was never made by an agent"));
+        };
+        if seen.taken.contains(&uuid) {
+            return Err(format!("{task}: {state:?} is told again after the callback took it"));
+        }
+        let last = seen.place.insert(container, place);
+        if last.is_some_and(|last| last > place) {
+            return Err(format!("{task}: {state:?} is told after a later status"));
+        }
+        Ok(())
+    }
+}
+
+impl Invariant for StatusOrder {
+    fn name(&self) -> &'static str {
+        "status_order"
+    }
+
+    fn observe(&mut self, _known: &Known, fact: &Fact) -> Result<(), String> {
+        match fact {
+            Fact::Wrote { records, .. } => {
+                for record in records {
+                    let Some(agent_record::Kind::Status(made)) = &record.kind else { continue };
+                    let Some(uuid) = made.status.as_ref().and_then(|status| status.uuid.clone()) else { continue };
+                    let count = self.count.entry(made.container_id.clone()).or_default();
+                    *count += 1;
+                    self.made.insert(uuid, (made.container_id.clone(), *count));
+                }
+            }
+            Fact::Asked { framework, request: Request::Reconcile { tasks } } => {
+                for (task, _) in tasks {
+                    if let Some(seen) = self.seen.get_mut(&(*framework, task.value.clone())) {
+                        seen.asked = true;
+                    }
+                }
+            }
+            Fact::Given { framework, life, event: SchedulerEvent::StatusUpdate(status) } => {
+                self.given(*framework, *life, status)?;
+            }
+            Fact::Returned { framework, life, event: SchedulerEvent::StatusUpdate(status), ok: true } => {
+                let state = status.state();
+                let seen = self.of(*framework, *life, &status.task_id.value);
+                seen.taken.extend(status.uuid.clone());
+                if status.uuid.is_some() && is_last(state) {
+                    seen.end = Some(state);
+                    seen.end_taken = true;
+                }
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,369 @@
+//! The master's process: the core, its gate, its sessions, and a registry whose appends take their time.
+//!
+//! Wire messages go through the very functions that the sockets use. A crash may fall between any two effects; appends
+//! that were not confirmed yet have reached the registry up to any point.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use rand::Rng as _;
+
+use super::{
+    chance::millis,
+    fact::Fact,
+    links::{End, Frame, LinkId},
+    nodes::{Client, Node},
+    queue::Event as Coming,
+    sabotage::{self, Sabotage},
+    world::World,
+};
+use crate::{
+    master::{
+        api::{MasterFacts, intake, outgo},
+        core::{Answer, Effect, Event, Input, Master, Order, Question, RequestId, SessionId, Snapshot},
+        gate::{Gate, Released},
+        registry::{Fence, Memory, Registry as _},
+    },
+    proto::{ext, internal},
+};
+
+/// The version of the scheduler stream, told in the first frame.
+const VERSION: u32 = 1;
+
+/// The master and what outlives its process.
+#[derive(Debug, Default)]
+pub(super) struct MasterNode {
+    registry: Memory,
+    /// Counts its processes.
+    pub(super) life: u64,
+    pub(super) process: Option<Box<MasterProcess>>,
+}
+
+/// One life of the master.
+#[derive(Debug)]
+pub(super) struct MasterProcess {
+    pub(super) core: Master,
+    gate: Gate,
+    fence: Fence,
+    facts: MasterFacts,
+    sessions: BTreeMap<SessionId, Session>,
+    opened: u64,
+    storing: VecDeque<(u64, Vec<internal::RegistryChange>)>,
+    pub(super) wake_ns: Option<u64>,
+}
+
+#[derive(Debug)]
+struct Session {
+    link: LinkId,
+    greeted: bool,
+    closing: bool,
+    outbox: Outbox,
+}
+
+#[derive(Debug)]
+enum Outbox {
+    Framework(Vec<Event>),
+    Agent(Vec<Order>),
+}
+
+impl Outbox {
+    fn is_empty(&self) -> bool {
+        match self {
+            Self::Framework(waiting) => waiting.is_empty(),
+            Self::Agent(waiting) => waiting.is_empty(),
+        }
+    }
+}
+
+impl MasterProcess {
+    /// The state as readers see it.
+    pub(super) fn snapshot(&mut self, now: crate::types::Now) -> Snapshot {
+        let (mut out, request) = (Vec::new(), RequestId(0));
+        self.core.handle(now, Input::Asked { request, question: Question::Snapshot }, &mut out);
+        match out.pop() {
+            Some(Effect::Reply { answer: Answer::Snapshot(snapshot), .. }) => *snapshot,
+            other => panic!("a snapshot was asked for, the answer is {other:?}"),
+        }
+    }
+}
+
+impl World {
+    pub(super) fn start_master(&mut self) {
+        self.master.life += 1;
+        let (state, fence) = self.master.registry.load().expect("a registry in memory can be loaded");
+        let (rng, now) = (self.chance.for_core(), self.time(Node::Master));
+        let id = format!("m{}", fence.epoch());
+        let facts = MasterFacts {
+            id: id.clone(),
+            hostname: "master".to_owned(),
+            address: std::net::SocketAddr::from(([127, 0, 0, 1], 5050)),
+            started: now.wall_secs(),
+        };
+        let core = Master::new(&id, fence.epoch(), state, self.plan.master.clone(), rng, now);
+        self.fact(Fact::MasterStarted { epoch: fence.epoch() });
+        self.master.process = Some(Box::new(MasterProcess {
+            core,
+            gate: Gate::default(),
+            fence,
+            facts,
+            sessions: BTreeMap::new(),
+            opened: 0,
+            storing: VecDeque::new(),
+            wake_ns: None,
+        }));
+        self.arm(Node::Master);
+    }
+
+    /// Ends the process; what was written to sockets may still arrive.
+    pub(super) fn crash_master(&mut self) {
+        let Some(mut process) = self.master.process.take() else { return };
+        let survive = self.chance.faults.random_range(0..=process.storing.len());
+        for (_, changes) in process.storing.drain(..survive) {
+            self.append(process.fence, changes);
+        }
+        self.fact(Fact::MasterCrashed);
+        let notice = std::time::Duration::from_millis(500);
+        for session in process.sessions.values() {
+            self.links.cut(self.now_ns, &mut self.chance.faults, &mut self.queue, session.link, notice);
+            self.links.release(session.link, End::Master);
+        }
+    }
+
+    fn append(&mut self, fence: Fence, changes: Vec<internal::RegistryChange>) {
+        let appended = self.master.registry.append(fence, &changes);
+        appended.expect("there is one master at a time, so none is fenced");
+        self.fact(Fact::Durable(changes));
+    }
+
+    pub(super) fn stored(&mut self, life: u64, number: u64) {
+        if self.master.life != life {
+            return;
+        }
+        let Some(process) = &mut self.master.process else { return };
+        let fence = process.fence;
+        let mut all = Vec::new();
+        while let Some((_, changes)) = process.storing.pop_front_if(|(stored, _)| *stored <= number) {
+            all.extend(changes);
+        }
+        let mut released = Vec::new();
+        process.gate.synced(number, &mut released);
+        if !all.is_empty() {
+            self.append(fence, all);
+        }
+        self.carry_out_of_master(released);
+    }
+
+    /// A client's attempt has got to the master.
+    pub(super) fn reached(&mut self, client: Client, life: u64, attempt: u64) {
+        let isolated = self.isolated(client);
+        let Some(process) = self.master.process.as_mut().filter(|_| !isolated) else {
+            let after = millis(&mut self.chance.network, 1, if isolated { 20_000 } else { 50 });
+            return self.after(after, Coming::Unreached { client, life, attempt });
+        };
+        if !Self::wants(&self.agents, &self.frameworks, client, life, attempt) {
+            return;
+        }
+        let session = SessionId(process.opened);
+        process.opened += 1;
+        let link = self.links.open(client, life, attempt, session);
+        let outbox = match client {
+            Client::Agent(_) => Outbox::Agent(Vec::new()),
+            Client::Framework(_) => Outbox::Framework(Vec::new()),
+        };
+        process.sessions.insert(session, Session { link, greeted: false, closing: false, outbox });
+        self.hold_link(client, link);
+        self.fact(Fact::SessionOpened { session, client });
+        self.send(link, End::Client, Frame::Opened);
+        self.give_master(vec![Input::Attached { session }]);
+    }
+
+    /// Something came from a client.
+    pub(super) fn master_received(&mut self, link: LinkId, frame: Frame) {
+        let Some(session) = self.links.get(link).map(|link| link.session) else { return };
+        let inputs = match frame {
+            Frame::Calls(frame) => self.calls(session, frame),
+            Frame::Reports(frame) => frame.messages.into_iter().map(|message| self.report(session, message)).collect(),
+            Frame::Closed => return self.session_over(link),
+            Frame::Opened | Frame::Events(_) | Frame::Orders(_) => Vec::new(),
+        };
+        self.give_master(inputs);
+    }
+
+    /// The link of a session is gone.
+    pub(super) fn session_over(&mut self, link: LinkId) {
+        let Some(session) = self.links.get(link).map(|link| link.session) else { return };
+        self.links.close(self.now_ns, &mut self.chance.network, &mut self.queue, link, End::Master);
+        let Some(process) = &mut self.master.process else { return };
+        if process.sessions.get(&session).is_none_or(|known| known.link != link) {
+            return;
+        }
+        self.fact(Fact::SessionEnded { session });
+        self.give_master(vec![Input::Detached { session }]);
+        if let Some(process) = &mut self.master.process {
+            process.sessions.remove(&session);
+        }
+    }
+
+    fn calls(&mut self, session: SessionId, frame: ext::Calls) -> Vec<Input> {
+        let mut inputs = Vec::new();
+        for (seq, call) in (frame.seq..).zip(frame.calls) {
+            let call = intake::call(call);
+            self.fact(Fact::Called { session, call: call.clone() });
+            inputs.push(Input::Called { session, seq, call });
+        }
+        inputs
+    }
+
+    fn report(&mut self, session: SessionId, message: internal::AgentMessage) -> Input {
+        let mut report = intake::report(message, "10.0.0.1");
+        self.fact(Fact::Reported { session, report: report.clone() });
+        self.sabotage_report(&mut report);
+        Input::Reported { session, report }
+    }
+
+    pub(super) fn give_master(&mut self, inputs: Vec<Input>) {
+        let now = self.time(Node::Master);
+        let Some(process) = &mut self.master.process else { return };
+        let mut effects = Vec::new();
+        for input in inputs {
+            process.core.handle(now, input, &mut effects);
+        }
+        if process.core.deadline().is_some_and(|at| at <= now.mono_ns) {
+            process.core.handle(now, Input::Ticked, &mut effects);
+        }
+        process.core.settle(now, &mut effects);
+        self.trace.effects("master", &effects);
+        let mut released = Vec::new();
+        self.note_offers(&effects);
+        let Some(process) = &mut self.master.process else { return };
+        for effect in effects {
+            let early = self.sabotage == Some(Sabotage::RegistersTooEarly);
+            match effect {
+                Effect::Order { order: Order::Registered(_), .. } if early => released.push(Released::Effect(effect)),
+                Effect::Persist(changes) if sabotage::drops(self.sabotage, &changes) => {}
+                effect => process.gate.push(effect, &mut released),
+            }
+        }
+        self.carry_out_of_master(released);
+        self.arm(Node::Master);
+    }
+
+    fn note_offers(&mut self, effects: &[Effect]) {
+        for effect in effects {
+            if let Effect::Tell { session, event: Event::Offers(offers) } = effect {
+                self.fact(Fact::Made { session: *session, offers: offers.clone() });
+            }
+        }
+    }
+
+    /// An operator removes a framework.
+    pub(super) fn tear_down(&mut self, framework: String) {
+        self.fact(Fact::TornDown { framework: framework.clone() });
+        let question = Question::Teardown { framework };
+        self.give_master(vec![Input::Asked { request: RequestId(1), question }]);
+    }
+
+    fn carry_out_of_master(&mut self, released: Vec<Released>) {
+        for one in released {
+            if self.blows(Node::Master) {
+                self.flush_master();
+                return self.crash(Node::Master);
+            }
+            match one {
+                Released::Store { number, changes } => self.store(number, changes),
+                Released::Effect(effect) => self.leaves_master(effect),
+            }
+        }
+        self.flush_master();
+    }
+
+    fn store(&mut self, number: u64, changes: Vec<internal::RegistryChange>) {
+        let slow = if self.faults().slow_disks { 2_000 } else { 8 };
+        let after = millis(&mut self.chance.hosts, 1, slow);
+        let life = self.master.life;
+        if let Some(process) = &mut self.master.process {
+            process.storing.push_back((number, changes));
+        }
+        self.after(after, Coming::Stored { life, number });
+    }
+
+    fn leaves_master(&mut self, effect: Effect) {
+        match effect {
+            Effect::Tell { session, event } => {
+                if self.into_outbox(session, |outbox| matches!(outbox, Outbox::Framework(_))) {
+                    self.fact(Fact::Told { session, event: event.clone() });
+                    self.push_event(session, event);
+                }
+            }
+            Effect::Order { session, order } => {
+                for order in self.sabotage_order(session, order) {
+                    if self.into_outbox(session, |outbox| matches!(outbox, Outbox::Agent(_))) {
+                        self.fact(Fact::Ordered { session, order: order.clone() });
+                        self.push_order(session, order);
+                    }
+                }
+            }
+            Effect::Close { session } => {
+                self.flush_session(session);
+                let Some(process) = &mut self.master.process else { return };
+                let Some(known) = process.sessions.get_mut(&session).filter(|known| !known.closing) else { return };
+                known.closing = true;
+                let link = known.link;
+                self.send(link, End::Client, Frame::Closed);
+            }
+            Effect::Reply { .. } | Effect::Persist(_) => {}
+        }
+    }
+
+    fn into_outbox(&self, session: SessionId, fits: impl Fn(&Outbox) -> bool) -> bool {
+        let known = self.master.process.as_ref().and_then(|process| process.sessions.get(&session));
+        known.is_some_and(|known| !known.closing && fits(&known.outbox))
+    }
+
+    fn push_event(&mut self, session: SessionId, event: Event) {
+        let known = self.master.process.as_mut().and_then(|process| process.sessions.get_mut(&session));
+        if let Some(Session { outbox: Outbox::Framework(waiting), .. }) = known {
+            waiting.push(event);
+        }
+    }
+
+    fn push_order(&mut self, session: SessionId, order: Order) {
+        let known = self.master.process.as_mut().and_then(|process| process.sessions.get_mut(&session));
+        if let Some(Session { outbox: Outbox::Agent(waiting), .. }) = known {
+            waiting.push(order);
+        }
+    }
+
+    fn flush_master(&mut self) {
+        let Some(process) = &self.master.process else { return };
+        let sessions: Vec<SessionId> = process.sessions.keys().copied().collect();
+        for session in sessions {
+            self.flush_session(session);
+        }
+    }
+
+    /// Writes what waits for a peer: in one frame or, when the writer was quick, in several.
+    fn flush_session(&mut self, session: SessionId) {
+        let Some(process) = &mut self.master.process else { return };
+        let Some(known) = process.sessions.get_mut(&session).filter(|known| !known.outbox.is_empty()) else { return };
+        let split = self.chance.network.random_range(1..=16);
+        let (link, mut frames) = (known.link, Vec::new());
+        match &mut known.outbox {
+            Outbox::Framework(waiting) => {
+                while !waiting.is_empty() {
+                    let events: Vec<Event> = waiting.drain(..waiting.len().min(split)).collect();
+                    let version = if std::mem::replace(&mut known.greeted, true) { 0 } else { VERSION };
+                    frames.push(Frame::Events(outgo::framework_frame(&process.facts, version, events)));
+                }
+            }
+            Outbox::Agent(waiting) => {
+                while !waiting.is_empty() {
+                    let orders = waiting.drain(..waiting.len().min(split)).collect();
+                    frames.push(Frame::Orders(outgo::agent_frame(orders)));
+                }
+            }
+        }
+        for frame in frames {
+            self.send(link, End::Client, frame);
+        }
+    }
+}

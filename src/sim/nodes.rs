@@ -1,0 +1,25 @@
+//! The names of what there is in a world.
+
+/// A node whose process can crash and start again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Node {
+    Master,
+    Agent(usize),
+    Framework(usize),
+}
+
+/// A node that connects to the master.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Client {
+    Agent(usize),
+    Framework(usize),
+}
+
+impl Client {
+    pub(super) fn node(self) -> Node {
+        match self {
+            Self::Agent(index) => Node::Agent(index),
+            Self::Framework(index) => Node::Framework(index),
+        }
+    }
+}

@@ -1,0 +1,148 @@
+//! What is going to happen, in the order of virtual time; at one time, in the order in which it was arranged.
+
+use std::collections::BTreeMap;
+
+use super::{
+    links::{End, Frame, LinkId},
+    nodes::{Client, Node},
+};
+use crate::{
+    agent::core::{ContainerId, SupervisorId},
+    proto::internal::{SupervisorEvent, SupervisorRequest},
+};
+
+/// Something that is going to happen. What belongs to one life of a node carries its number and is void after it.
+#[derive(Clone, Debug)]
+pub(super) enum Event {
+    /// A node's deadline.
+    Wake {
+        node: Node,
+        life: u64,
+    },
+    /// A node starts again.
+    Restart {
+        node: Node,
+    },
+    /// An attempt of a client to reach the master gets there.
+    Reach {
+        client: Client,
+        life: u64,
+        attempt: u64,
+    },
+    /// It did not, and the client learns of it.
+    Unreached {
+        client: Client,
+        life: u64,
+        attempt: u64,
+    },
+    /// A frame gets to this end.
+    Arrive {
+        link: LinkId,
+        to: End,
+        number: u64,
+        frame: Box<Frame>,
+    },
+    /// An end notices that its link is broken.
+    Notice {
+        link: LinkId,
+        end: End,
+    },
+    /// The registry has taken everything up to this number.
+    Stored {
+        life: u64,
+        number: u64,
+    },
+    /// The agent's disk has taken what was given to it.
+    Written {
+        agent: usize,
+        life: u64,
+    },
+    /// Everything an agent wrote is synced in the background.
+    Synced {
+        agent: usize,
+        boot: u64,
+        upto: usize,
+    },
+    SandboxMade {
+        agent: usize,
+        life: u64,
+        container: ContainerId,
+        fails: bool,
+    },
+    /// A request gets to a supervisor.
+    Requested {
+        agent: usize,
+        supervisor: SupervisorId,
+        request: SupervisorRequest,
+    },
+    /// An event gets to the agent's process.
+    Supervised {
+        agent: usize,
+        life: u64,
+        supervisor: SupervisorId,
+        event: SupervisorEvent,
+    },
+    SupervisorLost {
+        agent: usize,
+        life: u64,
+        supervisor: SupervisorId,
+    },
+    SupervisorEnded {
+        agent: usize,
+        life: u64,
+        supervisor: SupervisorId,
+    },
+    /// A supervisor has started what it was asked to.
+    Spawned {
+        agent: usize,
+        supervisor: SupervisorId,
+        container: String,
+    },
+    /// A process ends by itself, or of a signal.
+    ProcessEnds {
+        agent: usize,
+        container: String,
+        signal: Option<i32>,
+    },
+    /// A callback begins, and ends.
+    CallbackBegins {
+        framework: usize,
+        life: u64,
+    },
+    CallbackEnds {
+        framework: usize,
+        life: u64,
+        callback: u64,
+        ok: bool,
+    },
+    /// The scheduler looks after its tasks.
+    Chores {
+        framework: usize,
+        life: u64,
+    },
+    /// Something goes wrong.
+    Fault,
+    /// The trouble ends.
+    Heal,
+    /// Whether all has settled is looked at.
+    Look,
+}
+
+/// The queue.
+#[derive(Debug, Default)]
+pub(super) struct Queue {
+    waiting: BTreeMap<(u64, u64), Event>,
+    arranged: u64,
+}
+
+impl Queue {
+    pub(super) fn at(&mut self, at_ns: u64, event: Event) {
+        self.arranged += 1;
+        self.waiting.insert((at_ns, self.arranged), event);
+    }
+
+    /// The next event and its time.
+    pub(super) fn next(&mut self) -> Option<(u64, Event)> {
+        self.waiting.pop_first().map(|((at_ns, _), event)| (at_ns, event))
+    }
+}

@@ -1,0 +1,270 @@
+//! The workload: a scheduler that wants a number of tasks, launches them where they fit, and sometimes does what real
+//! ones do: forgets an offer, uses one twice, asks for too much, kills, fails, hangs.
+//!
+//! It writes a launch down before it makes it, and a state when its callback took it; that is what a successor finds.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use rand::Rng as _;
+
+use super::{chance::percent, queue::Event, world::World};
+use crate::{
+    framework::{SchedulerEvent, core::Request},
+    proto::v1::{self, AgentId, Filters, FrameworkId, Offer, TaskId, TaskInfo, TaskState},
+    types::{Milli, Resources},
+};
+
+/// A task of which nothing was heard for so long is asked after.
+const QUIET: Duration = Duration::from_secs(30);
+
+/// What a scheduler keeps.
+#[derive(Debug, Default)]
+pub(super) struct Store {
+    pub(super) framework_id: Option<FrameworkId>,
+    pub(super) tasks: BTreeMap<String, Wanted>,
+}
+
+/// A task and what its scheduler knows of it.
+#[derive(Clone, Debug)]
+pub(super) struct Wanted {
+    pub(super) resources: Resources,
+    /// Where it was launched.
+    pub(super) launched: Option<AgentId>,
+    pub(super) state: TaskState,
+    pub(super) over: bool,
+    heard_ns: u64,
+}
+
+impl Store {
+    fn waiting(&self) -> impl Iterator<Item = (&String, &Wanted)> {
+        self.tasks.iter().filter(|(_, task)| task.launched.is_none())
+    }
+}
+
+/// Whether nothing more is expected of a task in this state.
+pub(super) fn is_last(state: TaskState) -> bool {
+    match state {
+        TaskState::TaskStaging
+        | TaskState::TaskStarting
+        | TaskState::TaskRunning
+        | TaskState::TaskKilling
+        | TaskState::TaskUnreachable => false,
+        TaskState::TaskFinished
+        | TaskState::TaskFailed
+        | TaskState::TaskKilled
+        | TaskState::TaskError
+        | TaskState::TaskLost
+        | TaskState::TaskDropped
+        | TaskState::TaskGone
+        | TaskState::TaskGoneByOperator
+        | TaskState::TaskUnknown => true,
+    }
+}
+
+impl World {
+    /// The framework wants so many tasks more.
+    pub(super) fn want(&mut self, index: usize, count: u32) {
+        for _ in 0..count {
+            let cpus = self.chance.workload.random_range(100..=1_000);
+            let mem = self.chance.workload.random_range(32..=512);
+            let resources =
+                Resources::from_scalars(&[("cpus", Milli::from_raw(cpus)), ("mem", Milli::from_units(mem))]);
+            let store = &mut self.frameworks[index].store;
+            let id = format!("f{index}-t{}", store.tasks.len());
+            let task = Wanted { resources, launched: None, state: TaskState::TaskStaging, over: false, heard_ns: 0 };
+            store.tasks.insert(id, task);
+        }
+    }
+
+    /// A callback's body: the calls it makes.
+    pub(super) fn react(&mut self, index: usize, event: SchedulerEvent) {
+        match event {
+            SchedulerEvent::Registered { framework_id, .. } => {
+                self.frameworks[index].store.framework_id = Some(framework_id);
+                self.ask_after(index, Duration::ZERO);
+                self.state_demand(index);
+            }
+            SchedulerEvent::Reregistered { .. } => self.ask_after(index, Duration::ZERO),
+            SchedulerEvent::ResourceOffers(offers) => {
+                for offer in offers {
+                    self.consider(index, &offer);
+                }
+            }
+            SchedulerEvent::StatusUpdate(_)
+            | SchedulerEvent::Disconnected
+            | SchedulerEvent::OfferRescinded(_)
+            | SchedulerEvent::FrameworkMessage { .. }
+            | SchedulerEvent::AgentLost(_)
+            | SchedulerEvent::ExecutorLost { .. }
+            | SchedulerEvent::Refused(_)
+            | SchedulerEvent::Error(_) => {}
+        }
+    }
+
+    fn consider(&mut self, index: usize, offer: &Offer) {
+        if self.frameworks[index].process.is_none() {
+            return;
+        }
+        let careless = self.faults().callback_hangs;
+        if careless && percent(&mut self.chance.workload, 5) {
+            return;
+        }
+        let offered = offer.resources().expect("the master offers what can be read");
+        let (chosen, rest) = self.choose(index, offered);
+        let filters = self.filters();
+        if chosen.is_empty() {
+            self.ask(index, Request::Decline { offer_ids: vec![offer.id.clone()], filters });
+            return self.suppress_if_done(index);
+        }
+        let mut infos = Vec::new();
+        for id in &chosen {
+            infos.push(self.take_on(index, id, offer));
+        }
+        let bad = self.faults().bad_tasks;
+        if bad && percent(&mut self.chance.workload, 10) {
+            infos.push(self.too_much(index, offer, &rest));
+        }
+        let operations = vec![launch(infos)];
+        let offer_ids = vec![offer.id.clone()];
+        let alive = self.ask(index, Request::Accept { offer_ids: offer_ids.clone(), operations, filters });
+        if alive && bad && percent(&mut self.chance.workload, 10) {
+            let again = self.too_much(index, offer, &Resources::default());
+            self.ask(index, Request::Accept { offer_ids, operations: vec![launch(vec![again])], filters: None });
+        }
+        self.suppress_if_done(index);
+    }
+
+    /// The waiting tasks that fit, and what they leave.
+    fn choose(&mut self, index: usize, offered: Resources) -> (Vec<String>, Resources) {
+        let most = self.chance.workload.random_range(1..=4);
+        let (mut rest, mut chosen) = (offered, Vec::new());
+        for (id, task) in self.frameworks[index].store.waiting() {
+            if chosen.len() == most {
+                break;
+            }
+            if let Some(left) = rest.checked_sub(&task.resources) {
+                rest = left;
+                chosen.push(id.clone());
+            }
+        }
+        (chosen, rest)
+    }
+
+    fn take_on(&mut self, index: usize, id: &str, offer: &Offer) -> TaskInfo {
+        let now_ns = self.now_ns;
+        let role = offer.allocation_info.as_ref().and_then(|info| info.role.clone());
+        let task = self.frameworks[index].store.tasks.get_mut(id).expect("chosen from the store");
+        task.launched = Some(offer.agent_id.clone());
+        task.heard_ns = now_ns;
+        let mut info = TaskInfo::shell("task", "true").with_id(id).with_agent(offer.agent_id.clone());
+        info.resources = task.resources.to_proto_as(role.as_deref(), true);
+        info
+    }
+
+    /// A task that needs more than there is.
+    fn too_much(&mut self, index: usize, offer: &Offer, rest: &Resources) -> TaskInfo {
+        let store = &mut self.frameworks[index].store;
+        let id = format!("f{index}-t{}", store.tasks.len());
+        let mut resources = rest.clone();
+        resources += &Resources::cpus_mem(1.0, 64.0);
+        let task = Wanted { resources, launched: None, state: TaskState::TaskStaging, over: false, heard_ns: 0 };
+        store.tasks.insert(id.clone(), task);
+        self.take_on(index, &id, offer)
+    }
+
+    fn filters(&mut self) -> Option<Filters> {
+        let seconds = [None, Some(0.0), Some(0.5), Some(3.0), Some(20.0)][self.chance.workload.random_range(0..5)];
+        seconds.map(|refuse_seconds| Filters { refuse_seconds: Some(refuse_seconds) })
+    }
+
+    fn suppress_if_done(&mut self, index: usize) {
+        let node = &self.frameworks[index];
+        if node.wishes.suppresses && node.process.is_some() && node.store.waiting().next().is_none() {
+            self.ask(index, Request::Suppress { roles: Vec::new() });
+        }
+    }
+
+    /// There is something to be launched again.
+    pub(super) fn revive(&mut self, index: usize) {
+        self.state_demand(index);
+        self.ask(index, Request::Revive { roles: Vec::new() });
+    }
+
+    fn state_demand(&mut self, index: usize) {
+        let node = &self.frameworks[index];
+        if !node.wishes.requests {
+            return;
+        }
+        let mut total = Resources::default();
+        for (_, task) in node.store.waiting() {
+            total += &task.resources;
+        }
+        let requests = vec![v1::Request { agent_id: None, resources: total.to_proto() }];
+        self.ask(index, Request::Demand { requests });
+    }
+
+    /// The callback took it: written down.
+    pub(super) fn remember(&mut self, index: usize, event: &SchedulerEvent) {
+        let now_ns = self.now_ns;
+        if let SchedulerEvent::StatusUpdate(status) = event
+            && let Some(task) = self.frameworks[index].store.tasks.get_mut(&status.task_id.value)
+        {
+            task.state = status.state();
+            task.over = is_last(task.state);
+            task.heard_ns = now_ns;
+        }
+    }
+
+    pub(super) fn acknowledge_by_hand(&mut self, index: usize, event: &SchedulerEvent) {
+        if let SchedulerEvent::StatusUpdate(status) = event
+            && self.frameworks[index].wishes.explicit
+            && let (Some(agent_id), Some(uuid)) = (status.agent_id.clone(), status.uuid.clone())
+        {
+            self.ask(index, Request::Acknowledge { task_id: status.task_id.clone(), agent_id, uuid });
+        }
+    }
+
+    /// Asks after tasks of which nothing was heard for `quiet`.
+    fn ask_after(&mut self, index: usize, quiet: Duration) {
+        let now_ns = self.now_ns;
+        let quiet_ns = u64::try_from(quiet.as_nanos()).unwrap_or(u64::MAX);
+        let mut tasks = Vec::new();
+        for (id, task) in &mut self.frameworks[index].store.tasks {
+            if !task.over && task.launched.is_some() && now_ns.saturating_sub(task.heard_ns) >= quiet_ns {
+                task.heard_ns = now_ns;
+                tasks.push((TaskId { value: id.clone() }, task.launched.clone()));
+            }
+        }
+        if !tasks.is_empty() {
+            self.ask(index, Request::Reconcile { tasks });
+        }
+    }
+
+    pub(super) fn chores(&mut self, index: usize, life: u64) {
+        if self.frameworks[index].life != life || self.frameworks[index].process.is_none() {
+            return;
+        }
+        self.ask_after(index, QUIET);
+        self.after(Duration::from_secs(10), Event::Chores { framework: index, life });
+    }
+
+    /// The scheduler wants one of its tasks killed.
+    pub(super) fn kill_one(&mut self, index: usize) {
+        let live = self.frameworks[index].store.tasks.iter().filter(|(_, it)| it.launched.is_some() && !it.over);
+        let live: Vec<String> = live.map(|(id, _)| id.clone()).collect();
+        if live.is_empty() {
+            return;
+        }
+        let value = live[self.chance.faults.random_range(0..live.len())].clone();
+        self.ask(index, Request::Kill { task_id: TaskId { value }, policy: None });
+    }
+}
+
+fn launch(task_infos: Vec<TaskInfo>) -> v1::offer::Operation {
+    let mut operation = v1::offer::Operation {
+        launch: Some(v1::offer::operation::Launch { task_infos }),
+        ..v1::offer::Operation::default()
+    };
+    operation.set_type(v1::offer::operation::Type::Launch);
+    operation
+}

@@ -1,0 +1,379 @@
+//! The world: all nodes, the queue of what is going to happen, and the loop that lets it happen one by one.
+//!
+//! First everything goes wrong that the plan allows, while the workload runs; then the trouble ends and the cluster has
+//! to settle and to serve new work within a bound of virtual time. After every step the invariants are looked at.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use super::{
+    agent::AgentNode,
+    chance::{Chance, millis},
+    fact::Fact,
+    failure::{Failure, Trace},
+    framework::FrameworkNode,
+    invariants::{Invariants, settled},
+    links::{End, Frame, LinkId, Links},
+    master::MasterNode,
+    nodes::{Client, Node},
+    plan::{Faults, Plan},
+    queue::{Event, Queue},
+    sabotage::Sabotage,
+};
+use crate::{
+    agent::core::{Input as AgentInput, SessionId as Attempt},
+    framework::core::Input as DriverInput,
+    types::Now,
+};
+
+/// The cluster has to settle within this time after the trouble, and to serve new work within it again.
+const BOUND: Duration = Duration::from_mins(45);
+/// A history that takes more steps does not come to rest.
+const MOST_STEPS: u64 = 400_000;
+/// What the clocks show when a history begins.
+const MONO_START_NS: u64 = 1_000_000_000_000;
+const WALL_START_NS: i64 = 1_700_000_000_000_000_000;
+/// New work after all has settled: tasks of each framework.
+const NEW_TASKS: u32 = 2;
+
+/// How far a history is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Phase {
+    Trouble,
+    Settling { until_ns: u64 },
+    Serving { until_ns: u64 },
+    Done,
+}
+
+/// What a history came to.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Outcome {
+    pub(super) steps: u64,
+    pub(super) tasks: usize,
+    pub(super) faults: BTreeMap<String, u64>,
+}
+
+/// Everything.
+#[derive(Debug)]
+pub(super) struct World {
+    pub(super) seed: u64,
+    pub(super) plan: Plan,
+    pub(super) chance: Chance,
+    pub(super) now_ns: u64,
+    pub(super) queue: Queue,
+    pub(super) links: Links,
+    pub(super) master: MasterNode,
+    pub(super) agents: Vec<AgentNode>,
+    pub(super) frameworks: Vec<FrameworkNode>,
+    pub(super) sabotage: Option<Sabotage>,
+    pub(super) trace: Trace,
+    /// Nodes about to crash: after so many effects, and whether the host goes with them.
+    pub(super) fuses: BTreeMap<Node, (u32, bool)>,
+    pub(super) isolated_until: BTreeMap<Client, u64>,
+    pub(super) wall_steps: BTreeMap<Node, i64>,
+    pub(super) counted: BTreeMap<String, u64>,
+    pub(super) phase: Phase,
+    /// Something that must not be was found in the midst of a step.
+    pub(super) broken: Option<(&'static str, String)>,
+    facts: Vec<Fact>,
+    calm: Faults,
+    step: u64,
+}
+
+impl World {
+    pub(super) fn new(seed: u64, plan: Plan, sabotage: Option<Sabotage>) -> Self {
+        let frameworks = plan.frameworks.iter().enumerate();
+        Self {
+            seed,
+            chance: Chance::new(seed),
+            now_ns: 0,
+            queue: Queue::default(),
+            links: Links::new(plan.latency),
+            master: MasterNode::default(),
+            agents: (0..plan.agents).map(|index| AgentNode::new(index, plan.cpus)).collect(),
+            frameworks: frameworks.map(|(index, wishes)| FrameworkNode::new(index, wishes.clone())).collect(),
+            sabotage,
+            trace: Trace::default(),
+            fuses: BTreeMap::new(),
+            isolated_until: BTreeMap::new(),
+            wall_steps: BTreeMap::new(),
+            counted: BTreeMap::new(),
+            phase: Phase::Trouble,
+            broken: None,
+            facts: Vec::new(),
+            calm: Faults::default(),
+            step: 0,
+            plan,
+        }
+    }
+
+    /// Lets the whole history happen.
+    pub(super) fn run(&mut self) -> Result<Outcome, Failure> {
+        let mut invariants = Invariants::new(self);
+        self.begin();
+        while self.phase != Phase::Done {
+            let Some((at_ns, event)) = self.queue.next() else { return Err(self.failed("settled", "nothing happens")) };
+            self.now_ns = self.now_ns.max(at_ns);
+            self.step += 1;
+            if self.step > MOST_STEPS {
+                return Err(self.failed("settled", "the cluster does not come to rest"));
+            }
+            self.happen(event);
+            self.judge(&mut invariants)?;
+        }
+        let tasks = self.frameworks.iter().map(|one| one.store.tasks.len()).sum();
+        Ok(Outcome { steps: self.step, tasks, faults: std::mem::take(&mut self.counted) })
+    }
+
+    fn begin(&mut self) {
+        self.start_master();
+        for index in 0..self.agents.len() {
+            self.start_agent(index);
+        }
+        for index in 0..self.frameworks.len() {
+            self.want(index, self.frameworks[index].wishes.tasks);
+            self.start_framework(index);
+        }
+        if self.plan.faults.any() {
+            self.next_fault();
+        }
+        self.after(self.plan.trouble, Event::Heal);
+    }
+
+    fn judge(&mut self, invariants: &mut Invariants) -> Result<(), Failure> {
+        let facts = std::mem::take(&mut self.facts);
+        let found = facts.iter().find_map(|fact| invariants.observe(self.now_ns, fact).err());
+        let broken = self.broken.take().or(found);
+        for fact in facts {
+            self.trace.push(self.step, self.now_ns, fact);
+        }
+        match broken.map_or_else(|| invariants.inspect(self), Err) {
+            Ok(()) => Ok(()),
+            Err((name, text)) => Err(self.failed(name, &text)),
+        }
+    }
+
+    /// A failure of the present step.
+    pub(super) fn failed(&self, invariant: &'static str, text: &str) -> Failure {
+        Failure::new(self.seed, self.step, self.now_ns, invariant, text, &self.trace)
+    }
+
+    pub(super) fn fact(&mut self, fact: Fact) {
+        self.facts.push(fact);
+    }
+
+    /// What may go wrong now.
+    pub(super) fn faults(&self) -> &Faults {
+        if self.phase == Phase::Trouble { &self.plan.faults } else { &self.calm }
+    }
+
+    pub(super) fn time(&self, node: Node) -> Now {
+        let step = self.wall_steps.get(&node).copied().unwrap_or(0);
+        let passed = i64::try_from(self.now_ns).unwrap_or(i64::MAX);
+        Now { mono_ns: MONO_START_NS + self.now_ns, wall_ns: WALL_START_NS + passed + step }
+    }
+
+    pub(super) fn after(&mut self, time: Duration, event: Event) {
+        let nanos = u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
+        self.queue.at(self.now_ns.saturating_add(nanos), event);
+    }
+
+    /// Sees to it that the node is woken at its deadline.
+    pub(super) fn arm(&mut self, node: Node) {
+        let now_ns = self.now_ns;
+        let (deadline, wake_ns, life) = match node {
+            Node::Master => {
+                let Some(process) = &mut self.master.process else { return };
+                (process.core.deadline(), &mut process.wake_ns, self.master.life)
+            }
+            Node::Agent(index) => {
+                let node = &mut self.agents[index];
+                let Some(process) = &mut node.process else { return };
+                (process.core.deadline(), &mut process.wake_ns, node.life)
+            }
+            Node::Framework(index) => {
+                let node = &mut self.frameworks[index];
+                let Some(process) = &mut node.process else { return };
+                (process.core.deadline(), &mut process.wake_ns, node.life)
+            }
+        };
+        let Some(at_ns) = deadline.map(|at| at.saturating_sub(MONO_START_NS).max(now_ns + 1_000)) else { return };
+        if wake_ns.is_none_or(|wake_ns| at_ns < wake_ns || wake_ns <= now_ns) {
+            *wake_ns = Some(at_ns);
+            self.queue.at(at_ns, Event::Wake { node, life });
+        }
+    }
+
+    fn wake(&mut self, node: Node, life: u64) {
+        match node {
+            Node::Master if self.master.life == life => self.give_master(Vec::new()),
+            Node::Agent(index) if self.agents[index].life == life => self.give_agent(index, AgentInput::Tick),
+            Node::Framework(index) if self.frameworks[index].life == life => {
+                self.give_framework(index, DriverInput::Tick);
+            }
+            Node::Master | Node::Agent(_) | Node::Framework(_) => {}
+        }
+    }
+
+    fn happen(&mut self, event: Event) {
+        match event {
+            Event::Wake { node, life } => self.wake(node, life),
+            Event::Restart { node } => self.restart(node),
+            Event::Reach { client, life, attempt } => self.reached(client, life, attempt),
+            Event::Unreached { client: Client::Agent(index), life, attempt } => {
+                self.agent_unreached(index, life, attempt);
+            }
+            Event::Unreached { client: Client::Framework(index), life, attempt } => {
+                self.framework_unreached(index, life, attempt);
+            }
+            Event::Arrive { link, to, number, frame } => self.arrive(link, to, number, *frame),
+            Event::Notice { link, end } => self.notice(link, end),
+            Event::Stored { life, number } => self.stored(life, number),
+            Event::Written { agent, life } => self.written(agent, life),
+            Event::Synced { agent, boot, upto } => self.synced(agent, boot, upto),
+            Event::SandboxMade { agent, life, container, fails } => self.sandbox_made(agent, life, container, fails),
+            Event::Requested { agent, supervisor, request } => self.requested(agent, supervisor, request),
+            Event::Supervised { agent, life, supervisor, event } => {
+                if self.agents[agent].life == life {
+                    self.give_agent(agent, AgentInput::Supervised { supervisor, event });
+                }
+            }
+            Event::SupervisorLost { agent, life, supervisor } => self.supervisor_lost(agent, life, supervisor),
+            Event::SupervisorEnded { agent, life, supervisor } => {
+                if self.agents[agent].life == life {
+                    self.give_agent(agent, AgentInput::SupervisorEnded { supervisor });
+                }
+            }
+            Event::Spawned { agent, supervisor, container } => self.spawned(agent, supervisor, container),
+            Event::ProcessEnds { agent, container, signal } => self.process_ends(agent, &container, signal),
+            Event::CallbackBegins { framework, life } => self.callback_begins(framework, life),
+            Event::CallbackEnds { framework, life, callback, ok } => self.callback_ends(framework, life, callback, ok),
+            Event::Chores { framework, life } => self.chores(framework, life),
+            Event::Fault => self.fault(),
+            Event::Heal => self.heal(),
+            Event::Look => self.look(),
+        }
+    }
+
+    fn synced(&mut self, agent: usize, boot: u64, upto: usize) {
+        let node = &mut self.agents[agent];
+        if node.host.boot == boot {
+            node.disk.sync(upto);
+        }
+    }
+
+    pub(super) fn send(&mut self, link: LinkId, to: End, frame: Frame) {
+        self.links.send(self.now_ns, &mut self.chance.network, &mut self.queue, link, to, frame);
+    }
+
+    fn arrive(&mut self, link: LinkId, to: End, number: u64, frame: Frame) {
+        if !self.links.arrives(link, to, number) {
+            return;
+        }
+        match (to, self.links.get(link).map(|link| link.client)) {
+            (End::Master, Some(_)) => self.master_received(link, frame),
+            (End::Client, Some(Client::Agent(index))) => self.agent_received(index, link, frame),
+            (End::Client, Some(Client::Framework(index))) => self.framework_received(index, link, frame),
+            (End::Master | End::Client, None) => {}
+        }
+    }
+
+    fn notice(&mut self, link: LinkId, end: End) {
+        let Some(client) = self.links.get(link).filter(|link| link.holds(end)).map(|link| link.client) else { return };
+        match (end, client) {
+            (End::Master, _) => self.session_over(link),
+            (End::Client, Client::Agent(index)) => self.agent_link_lost(index, link),
+            (End::Client, Client::Framework(index)) => self.framework_link_lost(index, link),
+        }
+    }
+
+    /// Whether the client still waits for this attempt.
+    pub(super) fn wants(
+        agents: &[AgentNode],
+        frameworks: &[FrameworkNode],
+        client: Client,
+        life: u64,
+        attempt: u64,
+    ) -> bool {
+        match client {
+            Client::Agent(index) => {
+                let process = agents[index].process.as_ref().filter(|_| agents[index].life == life);
+                process.is_some_and(|one| one.link.is_none() && one.attempt == Some(Attempt(attempt)))
+            }
+            Client::Framework(index) => {
+                let process = frameworks[index].process.as_ref().filter(|_| frameworks[index].life == life);
+                process.is_some_and(|one| one.link.is_none() && one.attempt == Some(attempt))
+            }
+        }
+    }
+
+    pub(super) fn hold_link(&mut self, client: Client, link: LinkId) {
+        match client {
+            Client::Agent(index) => {
+                if let Some(process) = &mut self.agents[index].process {
+                    process.link = Some(link);
+                }
+            }
+            Client::Framework(index) => {
+                if let Some(process) = &mut self.frameworks[index].process {
+                    process.link = Some(link);
+                }
+            }
+        }
+    }
+
+    pub(super) fn client_lets_go(&mut self, link: Option<LinkId>) {
+        if let Some(link) = link {
+            self.links.close(self.now_ns, &mut self.chance.network, &mut self.queue, link, End::Client);
+        }
+    }
+
+    /// The client's process is gone; the master notices within `notice`.
+    pub(super) fn drop_links(&mut self, client: Client, notice: Duration) {
+        for link in self.links.of(client) {
+            self.links.cut(self.now_ns, &mut self.chance.faults, &mut self.queue, link, notice);
+            self.links.release(link, End::Client);
+        }
+    }
+
+    fn look(&mut self) {
+        for index in 0..self.frameworks.len() {
+            let node = &self.frameworks[index];
+            if let Some(id) = node.store.framework_id.clone().filter(|_| node.wishes.torn_down)
+                && self.master.process.is_some()
+                && settled::knows(self, &id.value)
+            {
+                self.tear_down(id.value);
+            }
+        }
+        let (until_ns, next) = match self.phase {
+            Phase::Settling { until_ns } => (until_ns, Phase::Serving { until_ns: self.now_ns + bound_ns() }),
+            Phase::Serving { until_ns } => (until_ns, Phase::Done),
+            Phase::Trouble | Phase::Done => return,
+        };
+        match settled::settled(self) {
+            Ok(()) => {
+                self.phase = next;
+                if next != Phase::Done {
+                    self.bring_new_work();
+                }
+            }
+            Err(text) if self.now_ns >= until_ns => self.broken = Some(("settled", text)),
+            Err(_) => {}
+        }
+        let wait = millis(&mut self.chance.hosts, 500, 1_500);
+        self.after(wait, Event::Look);
+    }
+
+    fn bring_new_work(&mut self) {
+        for index in 0..self.frameworks.len() {
+            if !self.frameworks[index].over && !self.frameworks[index].wishes.torn_down {
+                self.want(index, NEW_TASKS);
+                self.revive(index);
+            }
+        }
+    }
+}
+
+pub(super) fn bound_ns() -> u64 {
+    u64::try_from(BOUND.as_nanos()).unwrap_or(u64::MAX)
+}
