@@ -197,8 +197,8 @@ impl Builder {
         self
     }
 
-    /// What every agent offers, for example `cpus:4;mem:1024;ports:[31000-31009]`; all that this host has unless set, the
-    /// same for each.
+    /// What every agent offers, for example `cpus:4;mem:1024;ports:[31000-31009]`; what is not named, and everything
+    /// unless set, is what this host has, the same for each.
     pub fn resources(mut self, resources: impl Into<String>) -> Self {
         self.resources = Some(resources.into());
         self
@@ -213,8 +213,7 @@ impl Builder {
     /// Starts the master and the agents and waits until all have registered.
     ///
     /// # Errors
-    /// Resources that make no sense, a port that is taken, a folder that cannot be made or is in use, an agent that does
-    /// not register.
+    /// A port that is taken, resources that make no sense, a folder that cannot be made or is in use, an agent that does not register.
     pub async fn start(self) -> Result<LocalCluster, LocalError> {
         let folder = match self.work_dir {
             Some(folder) => Folder::named(folder),

@@ -123,9 +123,3 @@ async fn a_port_that_is_taken_is_told() {
     let error = two_agents().listen(address).start().await.expect_err("it is taken").to_string();
     assert!(error.starts_with(&format!("cannot listen on {address}: the port is taken")), "{error}");
 }
-
-#[tokio::test]
-async fn resources_that_make_no_sense_are_told() {
-    let error = two_agents().resources("cpus:many").start().await.expect_err("many is no number").to_string();
-    assert!(error.contains("cpus:many"), "{error}");
-}

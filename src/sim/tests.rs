@@ -21,10 +21,17 @@ fn a_calm_cluster_completes_twenty_tasks() {
 
 #[test]
 fn the_seed_given() {
-    if let Some(seed) = seed_given() {
-        println!("{:?}", Plan::drawn(seed));
-        println!("{:?}", play_or_fail(seed, Plan::drawn(seed)));
+    let Some(seed) = seed_given() else { return };
+    let mut world = World::new(seed, Plan::drawn(seed), None);
+    println!("{:?}", world.plan);
+    if std::env::var_os("DIVVY_SIM_TRACE").is_some() {
+        world.trace.record();
     }
+    let outcome = play(&mut world);
+    for line in world.trace.stream.take().into_iter().flatten() {
+        println!("{line}");
+    }
+    println!("{:?}", outcome.unwrap_or_else(|failure| panic!("{failure:?}")));
 }
 
 #[test]
@@ -48,4 +55,32 @@ fn as_many_other_seeds_as_there_is_time_for_break_nothing() {
         histories += 1;
     }
     println!("{histories} histories, {steps} steps in {seconds} s");
+}
+
+#[test]
+fn survey() {
+    let Some(count) = std::env::var("DIVVY_SIM_SURVEY").ok().and_then(|count| count.parse::<u64>().ok()) else {
+        return;
+    };
+    let mut found: std::collections::BTreeMap<String, (u64, u64, u64)> = std::collections::BTreeMap::new();
+    let (mut bad, mut steps) = (0, 0);
+    for seed in 1..=count {
+        match history(seed, Plan::drawn(seed), None) {
+            Ok(outcome) => steps += outcome.steps,
+            Err(failure) => {
+                bad += 1;
+                let text: String = failure.text.chars().take(150).filter(|c| !c.is_ascii_digit()).collect();
+                let short: String = text.chars().take(46).collect();
+                let entry = found.entry(format!("{}: {short}", failure.invariant)).or_insert((0, seed, failure.step));
+                entry.0 += 1;
+                if failure.step < entry.2 {
+                    (entry.1, entry.2) = (seed, failure.step);
+                }
+            }
+        }
+    }
+    println!("{count} histories, {bad} bad, {steps} steps");
+    for (what, (times, seed, step)) in found {
+        println!("{times:>5} x, seed {seed} at step {step}: {what}");
+    }
 }

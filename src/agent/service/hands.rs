@@ -18,28 +18,47 @@ use crate::transport::connect::Addresses;
 /// The ways to the supervisors; clones are the same.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Supervisors {
-    outboxes: Arc<Mutex<BTreeMap<SupervisorId, Outbox<SupervisorRequest>>>>,
+    ways: Arc<Mutex<Ways>>,
+}
+
+#[derive(Debug, Default)]
+struct Ways {
+    outboxes: BTreeMap<SupervisorId, Outbox<SupervisorRequest>>,
+    /// No more requests come.
+    closed: bool,
 }
 
 impl Supervisors {
     pub(super) fn insert(&self, supervisor: SupervisorId, outbox: Outbox<SupervisorRequest>) {
-        self.lock().insert(supervisor, outbox);
+        let mut ways = self.lock();
+        if ways.closed {
+            outbox.close();
+        } else {
+            ways.outboxes.insert(supervisor, outbox);
+        }
+    }
+
+    /// Whether no more requests come.
+    pub(super) fn are_closed(&self) -> bool {
+        self.lock().closed
     }
 
     pub(super) fn remove(&self, supervisor: SupervisorId) {
-        if let Some(outbox) = self.lock().remove(&supervisor) {
+        if let Some(outbox) = self.lock().outboxes.remove(&supervisor) {
             outbox.close();
         }
     }
 
     fn close(&self) {
-        for outbox in std::mem::take(&mut *self.lock()).into_values() {
+        let mut ways = self.lock();
+        ways.closed = true;
+        for outbox in std::mem::take(&mut ways.outboxes).into_values() {
             outbox.close();
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, BTreeMap<SupervisorId, Outbox<SupervisorRequest>>> {
-        self.outboxes.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, Ways> {
+        self.ways.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -79,7 +98,7 @@ impl Hands {
 
     pub(super) fn supervise(&self, supervisor: SupervisorId, request: SupervisorRequest) {
         // One that is not there has ended, and the core will hear of it.
-        if let Some(outbox) = self.supervisors.lock().get(&supervisor) {
+        if let Some(outbox) = self.supervisors.lock().outboxes.get(&supervisor) {
             outbox.push(request);
         }
     }

@@ -18,7 +18,7 @@ use super::mail::Mailbox;
 use super::outbox::Outbox;
 use crate::agent::core::{FoundSupervisor, Input, SupervisorId};
 use crate::agent::supervisor::{self, FromSupervisor, Link, SupervisorError};
-use crate::proto::internal::SupervisorRequest;
+use crate::proto::internal::{SupervisorRequest, supervisor_request};
 
 /// Events that may wait to be passed on.
 const EVENTS: usize = 1024;
@@ -36,9 +36,17 @@ pub(super) struct Supervision {
     numbers: BTreeMap<supervisor::SupervisorId, SupervisorId>,
     heard: mpsc::Receiver<FromSupervisor>,
     hear: mpsc::Sender<FromSupervisor>,
-    ended: mpsc::Receiver<SupervisorId>,
-    end: mpsc::Sender<SupervisorId>,
+    ended: mpsc::Receiver<Over>,
+    end: mpsc::Sender<Over>,
     forwarding: TaskTracker,
+}
+
+/// Nothing more comes from a supervisor.
+#[derive(Clone, Copy, Debug)]
+struct Over {
+    supervisor: SupervisorId,
+    /// Whether it was told to end.
+    retired: bool,
 }
 
 impl Supervision {
@@ -75,7 +83,7 @@ impl Supervision {
         loop {
             tokio::select! {
                 Some(heard) = self.heard.recv() => self.pass_on(heard).await,
-                Some(supervisor) = self.ended.recv() => self.forget(supervisor).await,
+                Some(over) = self.ended.recv() => self.forget(over).await,
                 () = end_containers.cancelled(), if !letting_go => {
                     letting_go = true;
                     self.let_go();
@@ -134,7 +142,8 @@ impl Supervision {
     }
 
     /// Nothing more is heard of it; but what it said before may still be on its way.
-    async fn forget(&mut self, supervisor: SupervisorId) {
+    async fn forget(&mut self, over: Over) {
+        let Over { supervisor, retired } = over;
         while let Ok(heard) = self.heard.try_recv() {
             Box::pin(self.pass_on(heard)).await;
         }
@@ -142,12 +151,14 @@ impl Supervision {
         self.numbers.retain(|_, number| *number != supervisor);
         self.ways.remove(supervisor);
         self.mailbox.input(Input::SupervisorEnded { supervisor }).await;
-        self.replace().await;
+        if !retired {
+            self.replace().await;
+        }
     }
 
     /// Starts another supervisor when none takes starts any more. Tasks wait in the core until it greets.
     async fn replace(&mut self) {
-        if self.forwarding.is_closed() || self.is_served() {
+        if self.forwarding.is_closed() || self.ways.are_closed() || self.is_served() {
             return;
         }
         while let Err(error) = self.start_one().await {
@@ -165,17 +176,25 @@ impl Supervision {
 }
 
 /// Carries requests to a supervisor until it has ended, or there are no more and it is let go.
-async fn forward(number: SupervisorId, link: Link, outbox: Outbox<SupervisorRequest>, end: mpsc::Sender<SupervisorId>) {
+async fn forward(number: SupervisorId, link: Link, outbox: Outbox<SupervisorRequest>, end: mpsc::Sender<Over>) {
+    let mut retired = false;
     loop {
         tokio::select! {
             () = link.closed() => break,
             batch = outbox.next_batch(SupervisorRequest::encoded_len) => match batch {
                 None => return link.shutdown().await,
-                // That it has closed shows above.
-                Some(requests) => drop(link.send(requests).await),
+                Some(requests) => {
+                    retired |= requests.iter().any(is_retire);
+                    // That it has closed shows above.
+                    let _ = link.send(requests).await;
+                }
             },
         }
     }
     // Nobody is interested when the agent itself has ended.
-    let _ = end.send(number).await;
+    let _ = end.send(Over { supervisor: number, retired }).await;
+}
+
+fn is_retire(request: &SupervisorRequest) -> bool {
+    matches!(request.kind, Some(supervisor_request::Kind::Retire(_)))
 }

@@ -156,6 +156,16 @@ async fn within<T>(future: impl Future<Output = T>) -> T {
     tokio::time::timeout(PATIENCE, future).await.expect("it took too long")
 }
 
+/// Looks again and again until it is so.
+async fn until(so: impl Fn() -> bool) {
+    within(async {
+        while !so() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    })
+    .await;
+}
+
 fn options(master: &Master, work_dir: &tempfile::TempDir) -> Options {
     let mut options = Options::new(&master.address, work_dir.path().join("work"), SupervisorMode::InProcess);
     options.resources = Some("cpus:2;mem:512".to_owned());
@@ -198,8 +208,9 @@ async fn a_task_that_ignores_sigterm_dies_of_sigkill() {
     let (work_dir, mut master) = (tempfile::tempdir().unwrap(), Master::start().await);
     let agent = Agent::start(options(&master, &work_dir)).await.unwrap();
     let (mut session, _) = master.admit().await;
-    session.run("c1", "trap '' TERM; while :; do sleep 1; done").await;
+    session.run("c1", "trap '' TERM; echo > ready; while :; do sleep 1; done").await;
     assert_eq!(session.status().await.state(), TaskState::TaskRunning);
+    until(|| work_dir.path().join("work/runs/c1/ready").exists()).await;
     let grace_period = Some(v1::DurationInfo { nanoseconds: 50_000_000 });
     session
         .say(master_message::Kind::KillTask(wire::KillTask {
@@ -321,12 +332,7 @@ async fn tasks_outlive_an_agent_whose_supervisor_is_a_process() {
     assert_eq!(session.last_status().await.message.as_deref(), Some("command exited with status 8"));
     assert_eq!(within(again.shutdown()).await.unwrap(), Ended::ShutDown);
     let supervisors = work_dir.path().join("work/supervisors");
-    within(async {
-        while std::fs::read_dir(&supervisors).unwrap().next().is_some() {
-            tokio::time::sleep(Duration::from_millis(10)).await;
-        }
-    })
-    .await;
+    until(|| std::fs::read_dir(&supervisors).unwrap().next().is_none()).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -337,15 +343,9 @@ async fn when_a_supervisor_dies_its_tasks_fail_with_that_reason_and_another_take
     session.run("c1", "echo $PPID > parent; exec sleep 1000").await;
     assert_eq!(session.status().await.state(), TaskState::TaskRunning);
     let parent = work_dir.path().join("work/runs/c1/parent");
-    let supervisor = within(async {
-        loop {
-            match std::fs::read_to_string(&parent).ok().and_then(|text| text.trim().parse::<i32>().ok()) {
-                Some(pid) => break pid,
-                None => tokio::time::sleep(Duration::from_millis(10)).await,
-            }
-        }
-    })
-    .await;
+    let read = || std::fs::read_to_string(&parent).unwrap_or_default();
+    until(|| read().ends_with('\n')).await;
+    let supervisor = read().trim().parse().unwrap();
     let supervisor = rustix::process::Pid::from_raw(supervisor).unwrap();
     rustix::process::kill_process(supervisor, rustix::process::Signal::KILL).unwrap();
     let last = session.status().await;

@@ -231,7 +231,7 @@ impl Master {
             }
             for task in agent.bucket.tasks.values() {
                 if let Some(framework) = self.frameworks.get_mut(&task.framework) {
-                    framework.tasks.remove(&task.id);
+                    framework.tasks.swap_remove(&task.id);
                 }
             }
         }

@@ -57,6 +57,17 @@ fn a_repeat_of_a_status_that_was_taken_is_acknowledged_again_without_being_told(
 }
 
 #[test]
+fn what_an_agent_says_after_the_end_it_told_is_acknowledged_without_being_told() {
+    let mut bench = Bench::subscribed();
+    bench.receive([update(status("t1", TaskState::TaskFinished, 1))]);
+    bench.take_all();
+    for (state, uuid) in [(TaskState::TaskRunning, 2), (TaskState::TaskGone, 3)] {
+        assert_eq!(acknowledged(&bench.receive([update(status("t1", state, uuid))])), [ack("t1", uuid)]);
+    }
+    assert_eq!((bench.running.len(), bench.driver.live_tasks()), (0, 0));
+}
+
+#[test]
 fn a_status_without_a_uuid_is_told_and_not_acknowledged() {
     let mut bench = Bench::subscribed();
     let lost = TaskStatus { uuid: None, ..status("t1", TaskState::TaskLost, 0) };
