@@ -22,6 +22,7 @@ use divvy::{
     framework::{EventStream, SchedulerDriver, SchedulerEvent},
     local::LocalCluster,
     proto::v1::{Filters, FrameworkInfo, Offer, TaskState, TaskStatus},
+    transport::connect,
 };
 use futures::StreamExt;
 use jiff::{Timestamp, Zoned};
@@ -93,7 +94,8 @@ async fn run(arguments: Arguments) -> anyhow::Result<()> {
     }
     let mut stop = Stop::listen()?;
     let cluster = match &arguments.master {
-        Some(_) => None,
+        // The driver would look for a master for ever; somebody at a shell wants to know that there is none.
+        Some(master) => connect::master(&master.parse()?).await.map(|_there| None)?,
         None => Some(start_cluster(arguments.work_dir).await?),
     };
     let master = arguments.master.or_else(|| cluster.as_ref().map(LocalCluster::master)).unwrap_or_default();
@@ -159,7 +161,7 @@ impl Shell {
             SchedulerEvent::Reregistered { .. } => info!("connected to the master again"),
             SchedulerEvent::Disconnected => warn!("lost the master; looking for it again"),
             SchedulerEvent::ResourceOffers(offers) => self.offered(&offers).await?,
-            SchedulerEvent::StatusUpdate(status) => self.reported(&status),
+            SchedulerEvent::StatusUpdate(status) => self.reported(&status).await?,
             SchedulerEvent::Refused(refusal) => warn!("the master refused {}: {}", refusal.field, refusal.text),
             SchedulerEvent::Error(text) => anyhow::bail!("the master ended the framework: {text}"),
             _ => {}
@@ -190,8 +192,10 @@ impl Shell {
         Ok(())
     }
 
-    fn reported(&mut self, status: &TaskStatus) {
-        match self.cron.status(status) {
+    async fn reported(&mut self, status: &TaskStatus) -> anyhow::Result<()> {
+        let progress = self.cron.status(status);
+        let ended = matches!(progress, Some(Progress::Ended { .. }));
+        match progress {
             Some(Progress::Running { job }) => info!("{job}: running, output in {}", self.place_of(status)),
             Some(Progress::Ended { job, state: TaskState::TaskFinished, .. }) => {
                 let said = self.last_line_of(status).map(|line| format!(", saying {line:?}"));
@@ -202,6 +206,11 @@ impl Shell {
             }
             None => {}
         }
+        if ended && self.cron.wants_offers() {
+            // What it made room for may be just what another job waits for.
+            self.driver.revive_offers(&[]).await?;
+        }
+        Ok(())
     }
 
     /// Where to look for what a task wrote.

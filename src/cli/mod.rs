@@ -53,10 +53,21 @@ impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let text = match self {
             Self::Usage(text) => text.clone(),
-            Self::Failed(error) => format!("{error:#}"),
+            Self::Failed(error) => with_causes(error),
         };
         f.write_str(&text.replace('\n', " "))
     }
+}
+
+/// An error and what caused it; most of ours quote their cause already.
+fn with_causes(error: &anyhow::Error) -> String {
+    let mut text = error.to_string();
+    for cause in error.chain().skip(1).map(ToString::to_string) {
+        if !text.contains(&cause) {
+            text = format!("{text}: {cause}");
+        }
+    }
+    text
 }
 
 /// A binary: how it is called and what it does.
@@ -108,8 +119,10 @@ mod tests {
     }
 
     #[test]
-    fn a_failure_is_one_line() {
+    fn a_failure_is_one_line_that_names_each_cause_once() {
         let error = anyhow::anyhow!("inner\nmost").context("outer");
         assert_eq!(Failure::from(error).to_string(), "outer: inner most");
+        let error = anyhow::anyhow!("no room").context("cannot write: no room; free some").context("stopped");
+        assert_eq!(Failure::from(error).to_string(), "stopped: cannot write: no room; free some");
     }
 }

@@ -23,7 +23,7 @@ pub struct RunArgs {
     /// How many instances to run
     #[arg(long, default_value_t = 1, value_name = "N")]
     count: u32,
-    /// At most so many instances on one agent, those that have ended included
+    /// At most so many instances on one agent at a time
     #[arg(long, value_name = "N")]
     max_per_agent: Option<u32>,
     /// An environment variable for the command; may be given several times

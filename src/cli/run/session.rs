@@ -167,7 +167,7 @@ impl Session {
         match self.run.status(status) {
             Some(Change::Started) => self.follow(status),
             Some(Change::Unreachable) => {
-                eprintln!("divvy: {task}: its agent cannot be reached; waiting for it to return")
+                eprintln!("divvy: {task}: its agent cannot be reached; waiting for it to return");
             }
             Some(Change::Again { text }) => {
                 eprintln!("divvy: {task} did not start: {text}; trying again");
