@@ -221,7 +221,8 @@ impl Task {
             return if self.acknowledged { Verdict::Acknowledge } else { Verdict::Drop };
         }
         if over(self.state) && !self.state.may_become(seen.state) && self.state != seen.state {
-            return stale(seen);
+            // Until the callback has taken the end, what came before it may still be wanted: the agent repeats it.
+            return if self.stage == Stage::Handled { stale(seen) } else { Verdict::Drop };
         }
         let same = self.state == seen.state && self.stage != Stage::Failed;
         // A terminal state that a reconciliation told first comes again from the agent, which then wants its answer.
