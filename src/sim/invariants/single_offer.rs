@@ -85,7 +85,7 @@ impl Invariant for SingleOffer {
                 Event::Rescinded { offer } => drop(self.live.remove(&offer.0)),
                 Event::Offers(offers) => {
                     for offer in offers {
-                        let (agent, resources) = (offer.agent.to_string(), offer.resources.clone());
+                        let (agent, resources) = (offer.agent.to_string(), Resources::clone(&offer.resources));
                         self.live.insert(offer.key.0, Live { session: *session, agent, resources });
                         self.fits(known, &offer.agent)?;
                     }
