@@ -11,4 +11,5 @@ pub mod sandbox;
 mod service;
 pub mod supervisor;
 
+pub use self::core::Retention;
 pub use service::{Agent, AgentError, Ended, Options, StartError, SupervisorMode};

@@ -1,6 +1,6 @@
 //! What the binaries are made of: settings, logs, signals, errors in one line, and the commands of `divvy`.
 //!
-//! Not part of the library's promise. A binary's `main` hands its [`Program`] to [`run`]; everything a user did wrong ends
+//! Not part of the library's promise. A binary's `main` hands its [`Program`] to `run`; everything a user did wrong ends
 //! as one line on standard error and an exit code, 2 for how the program was called and 1 for what happened then.
 
 pub mod agent;

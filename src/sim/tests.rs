@@ -21,10 +21,17 @@ fn a_calm_cluster_completes_twenty_tasks() {
 
 #[test]
 fn the_seed_given() {
-    if let Some(seed) = seed_given() {
-        println!("{:?}", Plan::drawn(seed));
-        println!("{:?}", play_or_fail(seed, Plan::drawn(seed)));
+    let Some(seed) = seed_given() else { return };
+    let mut world = World::new(seed, Plan::drawn(seed), None);
+    println!("{:?}", world.plan);
+    if std::env::var_os("DIVVY_SIM_TRACE").is_some() {
+        world.trace.record();
     }
+    let outcome = play(&mut world);
+    for line in world.trace.stream.take().into_iter().flatten() {
+        println!("{line}");
+    }
+    println!("{:?}", outcome.unwrap_or_else(|failure| panic!("{failure:?}")));
 }
 
 #[test]
@@ -48,4 +55,85 @@ fn as_many_other_seeds_as_there_is_time_for_break_nothing() {
         histories += 1;
     }
     println!("{histories} histories, {steps} steps in {seconds} s");
+}
+
+/// The seed that finds a planted bug first, and what it breaks.
+fn find(sabotage: Sabotage) -> (u64, Failure) {
+    let found = (1..=400).find_map(|seed| Some((seed, history(seed, Plan::drawn(seed), Some(sabotage)).err()?)));
+    found.unwrap_or_else(|| panic!("{sabotage:?} is found by no seed"))
+}
+
+#[test]
+fn planted_bugs_are_found() {
+    let planted = [
+        (Sabotage::RegistersTooEarly, "registry_first"),
+        (Sabotage::DropsTombstones, "registry_first"),
+        (Sabotage::SendsBeforeWriting, "written_first"),
+        (Sabotage::DropsStatusRecords, "written_first"),
+        (Sabotage::AcknowledgesAnother, "acknowledged_after_ok"),
+        (Sabotage::FreesTooEarly, "single_offer"),
+        (Sabotage::UsesOffersTwice, "own_offers"),
+        (Sabotage::StartsAgainAfterRestart, "started_once"),
+    ];
+    for (sabotage, invariant) in planted {
+        let (seed, failure) = find(sabotage);
+        println!("{sabotage:?}: seed {seed}, step {}: {}: {}", failure.step, failure.invariant, failure.text);
+        assert_eq!(failure.invariant, invariant, "{sabotage:?} breaks something else first: {failure:?}");
+    }
+}
+
+/// Everything that happens in a history, in text.
+fn stream(seed: u64) -> Vec<String> {
+    let mut world = World::new(seed, Plan::drawn(seed), None);
+    world.trace.record();
+    let outcome = play(&mut world);
+    assert!(outcome.is_ok(), "{outcome:?}");
+    world.trace.stream.take().unwrap_or_default()
+}
+
+#[test]
+fn one_seed_gives_one_history() {
+    for seed in [3, 14, 15, 92, 65] {
+        let (one, two) = (stream(seed), stream(seed));
+        let differs = one.iter().zip(&two).position(|(one, two)| one != two);
+        if let Some(at) = differs {
+            panic!("seed {seed}: line {at} of the two histories differs:\n{}\n{}", one[at], two[at]);
+        }
+        assert_eq!(one.len(), two.len(), "seed {seed}: one history goes on where the other ends");
+    }
+}
+
+#[test]
+fn survey() {
+    let Some(count) = std::env::var("DIVVY_SIM_SURVEY").ok().and_then(|count| count.parse::<u64>().ok()) else {
+        return;
+    };
+    let base = std::env::var("DIVVY_SIM_BASE").ok().and_then(|count| count.parse::<u64>().ok()).unwrap_or(1);
+    let mut found: std::collections::BTreeMap<String, (u64, u64, u64)> = std::collections::BTreeMap::new();
+    let (mut bad, mut steps) = (0, 0);
+    let mut faults: std::collections::BTreeMap<String, u64> = std::collections::BTreeMap::new();
+    for seed in base..base + count {
+        match history(seed, Plan::drawn(seed), None) {
+            Ok(outcome) => {
+                steps += outcome.steps;
+                for (kind, times) in outcome.faults {
+                    *faults.entry(kind).or_default() += times;
+                }
+            }
+            Err(failure) => {
+                bad += 1;
+                let text: String = failure.text.chars().take(150).filter(|c| !c.is_ascii_digit()).collect();
+                let short: String = text.chars().take(46).collect();
+                let entry = found.entry(format!("{}: {short}", failure.invariant)).or_insert((0, seed, failure.step));
+                entry.0 += 1;
+                if failure.step < entry.2 {
+                    (entry.1, entry.2) = (seed, failure.step);
+                }
+            }
+        }
+    }
+    println!("{count} histories, {bad} bad, {steps} steps {faults:?}");
+    for (what, (times, seed, step)) in found {
+        println!("{times:>5} x, seed {seed} at step {step}: {what}");
+    }
 }

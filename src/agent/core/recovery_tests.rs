@@ -142,3 +142,22 @@ fn sandboxes_are_kept_by_age_and_survive_a_restart() {
     again.give(Input::Tick);
     assert_eq!(again.told(), ["remove sandbox c1", "remove sandbox old"]);
 }
+
+#[test]
+fn a_launch_that_a_power_cut_took_and_whose_sandbox_it_left_is_told_to_be_lost() {
+    let found = Found { sandboxes: vec![(id("c9"), 0)], ..found(&[ONE]) };
+    let mut agent = Fixture::recovered_at(&[], Now::default(), found);
+    agent.welcome(&[], &[]);
+    let session = agent.attach();
+    let mut message = registered_by(1);
+    if let Some(wire::master_message::Kind::Registered(registered)) = &mut message.kind {
+        let container_id = "c9".to_owned();
+        registered.missing = vec![wire::MissingTask { container_id, ..wire::MissingTask::default() }];
+    }
+    agent.give(Input::Received { session, message });
+    agent.agent.check();
+    agent.take();
+    agent.acknowledge("c9");
+    assert_eq!(agent.told(), ["persist acknowledged c9 + forgotten c9"]);
+    assert!(agent.agent.deadline().is_some(), "the sandbox is kept for its time");
+}

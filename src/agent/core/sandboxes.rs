@@ -28,6 +28,13 @@ impl Sandboxes {
         }
     }
 
+    /// Takes a container's sandbox out again, if it is among them: the container is accounted for once more.
+    pub(super) fn take_back(&mut self, container: &ContainerId) -> bool {
+        let before = self.ended.len();
+        self.ended.retain(|(_, ended)| ended != container);
+        self.ended.len() < before
+    }
+
     /// Removes those whose time has come.
     pub(super) fn expire(&mut self, now: Now, out: &mut Vec<Effect>) {
         while self.deadline().is_some_and(|at| at <= now.mono_ns) {

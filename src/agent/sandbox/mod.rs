@@ -48,6 +48,12 @@ impl Sandboxes {
         Ok(Self { root })
     }
 
+    /// The folder that holds them all, absolute.
+    #[must_use]
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
     /// Where the sandbox of a container is, or would be.
     ///
     /// # Errors

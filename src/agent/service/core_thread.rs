@@ -7,14 +7,14 @@ use std::io;
 use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{mpsc, oneshot, watch};
 
 use super::gate::Gate;
 use super::hands::Hands;
 use super::mail::Mail;
 use super::sync::SyncThread;
 use super::{AgentError, End, Ended};
-use crate::agent::core::{Agent, Effect, Input, Level, StopReason};
+use crate::agent::core::{Agent, ContainerId, Effect, Input, Level, StopReason};
 use crate::agent::log::{Log, WorkDir};
 use crate::transport::clock::Clock;
 use crate::types::Now;
@@ -32,6 +32,8 @@ pub(super) struct CoreThread {
     pub(super) hands: Hands,
     pub(super) mail: mpsc::Receiver<Mail>,
     pub(super) clock: Clock,
+    /// Who wants to be told when a container has ended.
+    pub(super) followers: Vec<(ContainerId, oneshot::Sender<()>)>,
     /// Held as long as the log is written.
     pub(super) work_dir: WorkDir,
     /// Where the agent's id is announced.
@@ -63,6 +65,7 @@ impl CoreThread {
                 return Ok(ended);
             }
             self.announce();
+            self.tell_ends();
             let deadline = self.agent.deadline();
             let clock = self.clock;
             let due = async {
@@ -103,10 +106,7 @@ impl CoreThread {
                 }
             }
             Mail::DiskFailed(error) => return Err(error.into()),
-            Mail::IsLive(container, answer) => {
-                // Whoever asked may have gone away.
-                let _ = answer.send(self.agent.is_live(&container));
-            }
+            Mail::TellEnd(container, tell) => self.followers.push((container, tell)),
             Mail::Stop => {
                 self.carry_out(out)?;
                 return Ok(Some(Ended::Stopped));
@@ -138,9 +138,17 @@ impl CoreThread {
             }
         }
         if self.log.wants_compaction() {
-            self.log.rewrite(&self.agent.snapshot())?;
+            self.compact()?;
         }
         Ok(None)
+    }
+
+    fn compact(&mut self) -> Result<(), AgentError> {
+        match self.log.successor(&self.agent.snapshot()) {
+            Ok(successor) => self.log.adopt(successor)?,
+            Err(error) => tracing::warn!(%error, "the log stays longer than it need be"),
+        }
+        Ok(())
     }
 
     /// Carries one effect out; the last one ends the agent.
@@ -152,10 +160,20 @@ impl CoreThread {
             Effect::Detach { session } => self.hands.detach(session),
             Effect::Send { session, message } => self.hands.send(session, message),
             Effect::Supervise { supervisor, request } => self.hands.supervise(supervisor, request),
-            Effect::MakeSandbox { container } => self.hands.sandboxes.make(container),
-            Effect::RemoveSandbox { container } => self.hands.sandboxes.remove(container),
+            Effect::MakeSandbox { container } => self.hands.housekeeping.make(container),
+            Effect::RemoveSandbox { container } => self.hands.housekeeping.remove(container),
         }
         None
+    }
+
+    fn tell_ends(&mut self) {
+        let agent = &self.agent;
+        let is_over =
+            |(container, tell): &mut (ContainerId, oneshot::Sender<()>)| tell.is_closed() || !agent.is_live(container);
+        for (_, tell) in self.followers.extract_if(.., is_over) {
+            // Whoever asked may have gone away.
+            let _ = tell.send(());
+        }
     }
 
     fn announce(&self) {

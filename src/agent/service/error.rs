@@ -1,10 +1,10 @@
 //! Why an agent does not start, and how it ends.
 
 use std::io;
-use std::path::PathBuf;
 
 use crate::agent::facts::FactsError;
 use crate::agent::log::{LogError, WorkDirError};
+use crate::agent::sandbox::SandboxError;
 use crate::agent::supervisor::SupervisorError;
 use crate::transport::connect::InvalidAddress;
 use crate::transport::serve::ListenError;
@@ -16,7 +16,7 @@ pub enum StartError {
     /// `--master` names no master.
     #[error("--master: {0}")]
     Master(#[from] InvalidAddress),
-    /// `--resources` or `--attributes` is not what it should be, or the host does not say what it has.
+    /// What the operator says this host has makes no sense, or what he does not say cannot be found out.
     #[error(transparent)]
     Facts(#[from] FactsError),
     /// The work directory cannot be had.
@@ -25,14 +25,9 @@ pub enum StartError {
     /// The log cannot be used.
     #[error(transparent)]
     Log(#[from] LogError),
-    /// The directory of sandboxes cannot be used.
-    #[error("cannot use the directory of sandboxes {path}: {source}", path = path.display())]
-    Sandboxes {
-        /// Where it is.
-        path: PathBuf,
-        /// What the system said.
-        source: io::Error,
-    },
+    /// The sandboxes cannot be used.
+    #[error(transparent)]
+    Sandboxes(#[from] SandboxError),
     /// No supervisor is there and none can be started.
     #[error(transparent)]
     Supervisor(#[from] SupervisorError),
@@ -49,7 +44,7 @@ pub enum StartError {
 #[non_exhaustive]
 pub enum AgentError {
     /// What happened cannot be written down any more.
-    #[error("{0}; the agent ends, its tasks go on: start it again when that is mended")]
+    #[error("{0}; the agent ends: mend that and start it again")]
     Log(#[from] LogError),
     /// A part of it panicked.
     #[error("the agent's core has panicked: this is a defect, please report it")]

@@ -7,9 +7,9 @@ use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use super::housekeeping::Housekeeping;
 use super::mail::Mailbox;
 use super::outbox::Outbox;
-use super::sandboxes::Sandboxes;
 use super::session::Session;
 use crate::agent::core::{SessionId, SupervisorId};
 use crate::proto::internal::{AgentMessage, SupervisorRequest};
@@ -73,7 +73,7 @@ pub(super) struct Hands {
     /// The sessions that have not ended.
     pub(super) sessions: TaskTracker,
     pub(super) supervisors: Supervisors,
-    pub(super) sandboxes: Sandboxes,
+    pub(super) housekeeping: Housekeeping,
     pub(super) session: Option<Session>,
 }
 
@@ -110,7 +110,7 @@ impl Hands {
             Some(_) | None => self.cut.cancel(),
         }
         self.supervisors.close();
-        self.sandboxes.stop();
+        self.housekeeping.stop();
         self.sessions.close();
     }
 }

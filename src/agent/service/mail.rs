@@ -18,8 +18,8 @@ pub(super) enum Mail {
     Synced(Ticket),
     /// The disk has not.
     DiskFailed(LogError),
-    /// Somebody wants to know whether a container has not ended yet.
-    IsLive(ContainerId, oneshot::Sender<bool>),
+    /// Somebody wants to be told when a container has ended; of one that is not known that is so already.
+    TellEnd(ContainerId, oneshot::Sender<()>),
     /// The thread is to end and to leave everything as it is.
     Stop,
 }

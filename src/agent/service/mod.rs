@@ -8,10 +8,10 @@ mod endpoints;
 mod error;
 mod gate;
 mod hands;
+mod housekeeping;
 mod mail;
 mod outbox;
 mod reading;
-mod sandboxes;
 mod session;
 mod start;
 mod supervision;
@@ -61,8 +61,8 @@ pub struct Options {
 }
 
 impl Options {
-    /// An agent of `master` that keeps everything in `work_dir`, runs tasks through the program `divvy-agent` beside
-    /// its own, and serves on a free port of this host only.
+    /// An agent of `master` that keeps everything in `work_dir`, gives what it finds on this host, and serves on a free
+    /// port that other hosts do not reach.
     #[must_use]
     pub fn new(master: impl Into<String>, work_dir: impl Into<PathBuf>, supervisor: SupervisorMode) -> Self {
         Self {

@@ -12,15 +12,16 @@ use tokio_util::task::TaskTracker;
 use super::core_thread::CoreThread;
 use super::gate::Gate;
 use super::hands::{Hands, Supervisors};
+use super::housekeeping::Housekeeping;
 use super::mail::{Mail, Mailbox};
 use super::reading::Reading;
-use super::sandboxes::Sandboxes;
 use super::supervision::Supervision;
 use super::sync::SyncThread;
 use super::{End, Options, Shared, StartError, SupervisorMode, endpoints};
 use crate::agent::core::{Agent, Config, Found};
 use crate::agent::facts::{self, Facts};
 use crate::agent::log::{Log, Opened, WorkDir};
+use crate::agent::sandbox::Sandboxes;
 use crate::proto::v1::AgentInfo;
 use crate::transport::clock::Clock;
 use crate::transport::connect::Addresses;
@@ -44,10 +45,10 @@ pub(super) async fn start(options: Options) -> Result<Shared, StartError> {
         cut: cut_sessions.clone(),
         sessions: others.clone(),
         supervisors: ways,
-        sandboxes: Sandboxes::start(ground.sandboxes(), mailbox.clone()).map_err(StartError::Thread)?,
+        housekeeping: Housekeeping::start(&ground.sandboxes, mailbox.clone()).map_err(StartError::Thread)?,
         session: None,
     };
-    let reading = Reading { sandboxes: ground.sandboxes(), mailbox: mailbox.clone() };
+    let reading = Reading { sandboxes: ground.sandboxes.clone(), mailbox: mailbox.clone() };
     let (address, listener, id, ended) = ground.recover(&supervision, hands, mail)?;
 
     let (end_containers, end_supervision) = (CancellationToken::new(), CancellationToken::new());
@@ -77,6 +78,7 @@ struct Ground {
     masters: Addresses,
     work_dir: WorkDir,
     opened: Opened,
+    sandboxes: Sandboxes,
     listener: Listener,
     config: Config,
     found: Found,
@@ -91,24 +93,20 @@ impl Ground {
         let facts = facts::detect(work_dir.path(), options.resources.as_deref(), options.attributes.as_deref())?;
         let opened = Log::open(work_dir.path())?;
         report_damage(&opened);
-        let directory = Sandboxes::directory(work_dir.path());
-        let sandboxes = Sandboxes::survey(&directory)
-            .map_err(|source| StartError::Sandboxes { path: directory.clone(), source })?;
+        let sandboxes = Sandboxes::new(work_dir.path())?;
         let listener = Listener::bind(options.listen, options.insecure).await?;
+        let in_process = options.supervisor == SupervisorMode::InProcess;
+        let found =
+            Found { boot_id: facts.boot_id.clone(), supervisors: vec![], sandboxes: Housekeeping::survey(&sandboxes)? };
         let config = Config {
-            info: AgentInfo { port: Some(listener.address().port().into()), ..info(options, &facts) },
+            info: info(facts.clone(), options.hostname.clone(), listener.address().port()),
             divvy_version: env!("CARGO_PKG_VERSION").to_owned(),
             user: facts.user,
-            sandboxes: directory.to_string_lossy().into_owned(),
+            sandboxes: sandboxes.root().to_string_lossy().into_owned(),
             retention: options.retention,
-            spread_first: if options.supervisor == SupervisorMode::InProcess { Duration::ZERO } else { SPREAD_FIRST },
+            spread_first: if in_process { Duration::ZERO } else { SPREAD_FIRST },
         };
-        let found = Found { boot_id: facts.boot_id, supervisors: vec![], sandboxes };
-        Ok(Self { masters, work_dir, opened, listener, config, found })
-    }
-
-    fn sandboxes(&self) -> std::path::PathBuf {
-        Sandboxes::directory(self.work_dir.path())
+        Ok(Self { masters, work_dir, opened, sandboxes, listener, config, found })
     }
 
     /// Lets the core recover and starts its thread.
@@ -125,15 +123,16 @@ impl Ground {
         let ((id, known_id), (end, ended)) = (watch::channel(None), watch::channel(None));
         let sync = SyncThread::start(hands.mailbox.clone()).map_err(StartError::Thread)?;
         let (log, gate, work_dir) = (self.opened.log, Gate::default(), self.work_dir);
-        let thread = CoreThread { agent, log, sync, gate, hands, mail, clock, work_dir, id };
+        let thread = CoreThread { agent, log, sync, gate, hands, mail, clock, followers: vec![], work_dir, id };
         thread.start(out, end).map_err(StartError::Thread)?;
         Ok((self.listener.address(), self.listener, known_id, ended))
     }
 }
 
-fn info(options: &Options, facts: &Facts) -> AgentInfo {
+fn info(facts: Facts, hostname: Option<String>, port: u16) -> AgentInfo {
     AgentInfo {
-        hostname: options.hostname.clone().unwrap_or_else(|| facts.hostname.clone()),
+        hostname: hostname.unwrap_or(facts.hostname),
+        port: Some(port.into()),
         resources: facts.resources.to_proto(),
         attributes: facts.attributes.to_proto(),
         ..AgentInfo::default()

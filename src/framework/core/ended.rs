@@ -24,6 +24,8 @@ pub(super) struct EndedTasks {
 pub(super) struct Ended {
     pub(super) state: TaskState,
     pub(super) uuid: Option<u128>,
+    /// Whether an agent told the end.
+    pub(super) by_agent: bool,
 }
 
 impl EndedTasks {
@@ -42,11 +44,13 @@ impl EndedTasks {
     }
 
     /// What to do with a status of an ended task; `None` when the task is not known to have ended.
-    pub(super) fn judge(&self, task_id: &str, seen: &Seen) -> Option<Verdict> {
-        let ended = self.by_id.get(task_id)?;
+    pub(super) fn judge(&mut self, task_id: &str, seen: &Seen) -> Option<Verdict> {
+        let ended = self.by_id.get_mut(task_id)?;
         let repeat = seen.uuid.is_some() && (seen.uuid == ended.uuid || seen.state == ended.state);
+        ended.by_agent |= repeat;
         let answer = seen.uuid.is_none() && over(seen.state);
-        let news = !repeat && !answer && ended.state.may_become(seen.state);
+        // An agent that told the end and tells something else now has lost its memory in a power cut.
+        let news = !repeat && !answer && !ended.by_agent && ended.state.may_become(seen.state);
         Some(if news { Verdict::Deliver } else { stale(seen) })
     }
 
@@ -68,7 +72,7 @@ mod tests {
 
     fn after(state: TaskState) -> EndedTasks {
         let mut ended = EndedTasks::default();
-        ended.insert("t".into(), Ended { state, uuid: Some(7) });
+        ended.insert("t".into(), Ended { state, uuid: Some(7), by_agent: false });
         ended
     }
 
@@ -76,7 +80,10 @@ mod tests {
     fn the_oldest_is_forgotten_first() {
         let mut ended = EndedTasks::default();
         for task in 0..LIMIT + 10 {
-            ended.insert(task.to_string().into(), Ended { state: TaskState::TaskFinished, uuid: Some(7) });
+            ended.insert(
+                task.to_string().into(),
+                Ended { state: TaskState::TaskFinished, uuid: Some(7), by_agent: false },
+            );
         }
         ended.check();
         assert_eq!(ended.judge("10", &FINISHED), Some(Verdict::Acknowledge));
@@ -91,5 +98,14 @@ mod tests {
         let answer = Seen { uuid: None, reconciled: true, ..running };
         assert_eq!(after(TaskState::TaskFinished).judge("t", &answer), Some(Verdict::Drop));
         assert_eq!(after(TaskState::TaskUnknown).judge("t", &answer), Some(Verdict::Deliver));
+    }
+
+    #[test]
+    fn an_end_that_an_agent_told_is_never_taken_back() {
+        let mut ended = after(TaskState::TaskLost);
+        let told = Seen { state: TaskState::TaskLost, uuid: Some(9), reconciled: false };
+        assert_eq!(ended.judge("t", &told), Some(Verdict::Acknowledge));
+        let running = Seen { state: TaskState::TaskRunning, uuid: Some(8), reconciled: false };
+        assert_eq!(ended.judge("t", &running), Some(Verdict::Acknowledge));
     }
 }

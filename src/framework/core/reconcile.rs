@@ -43,7 +43,6 @@ impl Reconciliation {
 impl Driver {
     /// Begins a round.
     pub(super) fn reconcile_all(&mut self, now: Now, out: &mut Vec<Effect>) {
-        self.tasks.sweep();
         self.reconciliation.unanswered = self.tasks.live_ids().cloned().collect();
         self.reconciliation.wait = FIRST_WAIT;
         let every = self.options.reconcile_every.mul_f64(self.rng.random_range(0.9..1.1));
@@ -55,6 +54,7 @@ impl Driver {
     pub(super) fn reconcile_due(&mut self, now: Now, out: &mut Vec<Effect>) {
         let due = |at: Option<u64>| at.is_some_and(|at_ns| at_ns <= now.mono_ns);
         if due(self.reconciliation.next_round_ns) {
+            self.tasks.sweep();
             self.reconcile_all(now, out);
         } else if due(self.reconciliation.again_ns) {
             self.reconciliation.wait = self.reconciliation.wait.saturating_mul(2).min(LAST_WAIT);

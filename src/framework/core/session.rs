@@ -198,6 +198,7 @@ impl Driver {
             SchedulerEvent::Registered { framework_id: subscribed.framework_id, master }
         });
         self.registered = true;
+        self.tasks.sweep();
         self.send_queued(out);
         self.reconcile_all(now, out);
     }

@@ -9,7 +9,7 @@ use super::{
     deliveries::{Told, UnderWay},
     input::{Effect, Outcome},
     link::Sent,
-    tasks::{Verdict, uuid_of},
+    tasks::{Verdict, over, uuid_of},
     wire,
 };
 use crate::{
@@ -106,6 +106,10 @@ impl Driver {
         let explicit = self.options.explicit;
         let uuid = told.uuid.as_deref().and_then(uuid_of);
         self.tasks.handled(&told.task_id.value, told.state, uuid, !explicit);
+        if uuid.is_some() && over(told.state) {
+            // The question that waits for a master is answered.
+            self.queued.reconcile.remove(&told.task_id);
+        }
         if let (false, Some(agent_id), Some(uuid)) = (explicit, told.agent_id, told.uuid) {
             self.acknowledge(told.task_id, agent_id, uuid, out);
         }

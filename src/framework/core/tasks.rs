@@ -27,6 +27,8 @@ struct Task {
     /// Of the last status that had one.
     uuid: Option<u128>,
     acknowledged: bool,
+    /// Whether an agent told the state, and not the master of its own.
+    by_agent: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -61,15 +63,17 @@ impl Tasks {
         let key: Arc<str> = task_id.into();
         let agent = Some(self.intern(&agent_id.value));
         let stage = Stage::Launched;
-        let task = Task { agent, state: TaskState::TaskStaging, stage, uuid: None, acknowledged: false };
+        let task =
+            Task { agent, state: TaskState::TaskStaging, stage, uuid: None, acknowledged: false, by_agent: false };
         self.live.insert(Arc::clone(&key), task);
         key
     }
 
     /// Decides on a status and remembers it.
     pub(super) fn judge(&mut self, status: &TaskStatus) -> Verdict {
-        let asked = self.asked.remove(status.task_id.value.as_str());
         let seen = Seen::of(status);
+        // What an agent repeats answers no question.
+        let asked = seen.uuid.is_none() && self.asked.remove(status.task_id.value.as_str());
         match self.ended.judge(&status.task_id.value, &seen) {
             Some(Verdict::Deliver) => self.ended.forget(&status.task_id.value),
             Some(_) if asked => return Verdict::Deliver,
@@ -79,7 +83,8 @@ impl Tasks {
         let agent = status.agent_id.as_ref().map(|agent_id| self.intern(&agent_id.value));
         let Some(task) = self.live.get_mut(status.task_id.value.as_str()) else {
             let (state, uuid) = (seen.state, seen.uuid);
-            let task = Task { agent, state, stage: Stage::Handling, uuid, acknowledged: false };
+            let by_agent = uuid.is_some();
+            let task = Task { agent, state, stage: Stage::Handling, uuid, acknowledged: false, by_agent };
             self.live.insert(status.task_id.value.as_str().into(), task);
             return Verdict::Deliver;
         };
@@ -182,7 +187,8 @@ impl Tasks {
 
     fn end(&mut self, task_id: &str) {
         let Some((key, task)) = self.live.swap_remove_entry(task_id) else { return };
-        self.ended.insert(key, Ended { state: task.state, uuid: task.uuid.filter(|_| task.acknowledged) });
+        let uuid = task.uuid.filter(|_| task.acknowledged);
+        self.ended.insert(key, Ended { state: task.state, uuid, by_agent: task.by_agent && task.acknowledged });
     }
 
     fn intern(&mut self, agent_id: &str) -> Arc<str> {
@@ -220,11 +226,14 @@ impl Task {
         let same = self.state == seen.state && self.stage != Stage::Failed;
         // A terminal state that a reconciliation told first comes again from the agent, which then wants its answer.
         let told = same && over(seen.state) && self.stage == Stage::Handling;
-        if (seen.uuid.is_none() && seen.reconciled && same) || (seen.uuid.is_some() && told) {
+        // What the master says of its own about an end, or when asked, adds nothing to what is known.
+        let known = same && (seen.reconciled || over(seen.state));
+        if (seen.uuid.is_none() && known) || (seen.uuid.is_some() && told) {
             return Verdict::Drop;
         }
         self.state = seen.state;
         self.stage = Stage::Handling;
+        self.by_agent = seen.uuid.is_some();
         if seen.uuid.is_some() {
             self.uuid = seen.uuid;
             self.acknowledged = false;
@@ -252,6 +261,17 @@ pub(super) fn over(state: TaskState) -> bool {
 mod tests {
     use super::*;
     use crate::proto::v1::TaskId;
+
+    #[test]
+    fn an_end_that_the_master_repeats_of_its_own_is_no_news() {
+        let mut tasks = Tasks::default();
+        let mut status = TaskStatus { task_id: TaskId { value: "t".into() }, ..TaskStatus::default() };
+        status.set_state(TaskState::TaskFailed);
+        let by_agent = TaskStatus { uuid: Some(vec![7; 16].into()), ..status.clone() };
+        assert_eq!(tasks.judge(&by_agent), Verdict::Deliver);
+        status.set_reason(Reason::AgentReregistered);
+        assert_eq!(tasks.judge(&status), Verdict::Drop);
+    }
 
     #[test]
     fn agents_without_tasks_are_forgotten() {

@@ -111,7 +111,7 @@ impl Master {
             let Some(all) = rules.share_of(agent, &client, facts) else { continue };
             let Some(open) = one.open_demand() else { return Some(Pick { client, resources: all }) };
             let asked = all.shrink_to(&open);
-            if rules.enough(&asked, &client, facts) {
+            if rules.enough(&asked, &client, facts) && !refuses(agent, &client, &asked, now) {
                 return Some(Pick { client, resources: asked });
             }
         }

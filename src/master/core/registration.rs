@@ -195,6 +195,9 @@ impl Master {
             turn.order(self.agents[&key].session, order);
             return None;
         }
+        if self.has_told_the_end(framework, &reported.container) {
+            return None;
+        }
         let task = self.learn_task(turn, key, framework, reported);
         if returned {
             self.announce_reregistered(turn, key, task);

@@ -17,7 +17,9 @@ use crate::proto::v1::{self, TaskState};
 impl Master {
     pub(super) fn updated(&mut self, turn: &mut Turn<'_>, agent: AgentKey, update: Update) {
         self.counts.updates += 1;
-        let Some(framework) = self.framework_ids.get(&*update.framework).copied() else { return };
+        let Some(framework) = self.framework_ids.get(&*update.framework).copied() else {
+            return self.updated_for_nobody(turn, agent, &update.framework);
+        };
         let task_id = update.status.task_id.value.as_str();
         let known = self.frameworks[&framework].tasks.get(task_id).copied().filter(|(on, task)| {
             *on == agent && *self.agents[on].bucket.tasks[task].container == *update.container.as_str()
@@ -31,7 +33,31 @@ impl Master {
                 task.unacknowledged = Some(update.status.clone());
             }
         }
+        if known.is_none() && self.has_told_the_end(framework, &update.container) {
+            return self.acknowledge_itself(turn, agent, update);
+        }
         turn.tell(self.frameworks[&framework].session, Event::Updated { status: update.status });
+    }
+
+    /// The status of a framework that was removed: nobody will acknowledge it, so the agent has to be told to forget.
+    fn updated_for_nobody(&self, turn: &mut Turn<'_>, agent: AgentKey, framework: &str) {
+        if self.facts.removed_frameworks.contains(framework) {
+            turn.order(self.agents[&agent].session, Order::Shutdown { framework: framework.into() });
+        }
+    }
+
+    /// Whether the framework has acknowledged the end of this container. An agent may not know: a power cut takes what
+    /// it had not synced, and what it then says of the container comes after the end.
+    pub(super) fn has_told_the_end(&self, framework: FrameworkKey, container: &str) -> bool {
+        let completed = self.frameworks.get(&framework).map(|framework| &framework.bucket.completed);
+        completed.is_some_and(|all| all.iter().rev().any(|one| *one.1.container == *container))
+    }
+
+    fn acknowledge_itself(&self, turn: &mut Turn<'_>, agent: AgentKey, update: Update) {
+        let status = &update.status;
+        let (task, uuid) = (status.task_id.value.clone(), status.uuid.clone().unwrap_or_default());
+        let framework = update.framework.as_str().into();
+        turn.order(self.agents[&agent].session, Order::Acknowledge { framework, task, uuid });
     }
 
     pub(super) fn acknowledge(

@@ -73,7 +73,7 @@ impl Invariant for Refusals {
             Fact::Told { session, event: Event::Offers(offers) } => {
                 for offer in offers {
                     let id = crate::master::core::offer_id(&format!("m{}", known.epoch), offer.key);
-                    self.offers.insert(id, (*session, offer.agent.to_string(), Resources::clone(&offer.resources)));
+                    self.offers.insert(id, (*session, offer.agent.to_string(), (*offer.resources).clone()));
                 }
             }
             Fact::Told { event: Event::Rescinded { offer }, .. } => {

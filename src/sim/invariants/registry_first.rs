@@ -12,6 +12,8 @@ use crate::{
 pub(super) struct RegistryFirst {
     admitted: BTreeSet<String>,
     unreachable: BTreeSet<String>,
+    /// Those that were so at some time.
+    lost: BTreeSet<String>,
     removed: BTreeSet<String>,
 }
 
@@ -19,7 +21,10 @@ impl RegistryFirst {
     fn durable(&mut self, kind: &Kind) {
         match kind {
             Kind::AgentAdmitted(info) => self.admitted.extend(info.id.as_ref().map(|id| id.value.clone())),
-            Kind::AgentUnreachable(agent) => drop(self.unreachable.insert(agent.agent_id.clone())),
+            Kind::AgentUnreachable(agent) => {
+                self.unreachable.insert(agent.agent_id.clone());
+                self.lost.insert(agent.agent_id.clone());
+            }
             Kind::AgentReachable(id) => drop(self.unreachable.remove(id)),
             Kind::AgentGone(agent) => drop(self.admitted.remove(&agent.agent_id)),
             Kind::AgentRemoved(id) => drop(self.admitted.remove(id)),
@@ -53,8 +58,8 @@ impl Invariant for RegistryFirst {
                 return Err(format!("{framework} is subscribed after it was removed"));
             }
             Fact::Told { event: Event::Failure { agent }, .. } => {
-                if self.admitted.contains(&**agent) && !self.unreachable.contains(&**agent) {
-                    return Err(format!("{agent} is told to be lost, and the registry has it as reachable"));
+                if self.admitted.contains(&**agent) && !self.lost.contains(&**agent) {
+                    return Err(format!("{agent} is told to be lost, and the registry never had it as unreachable"));
                 }
             }
             _ => {}

@@ -21,8 +21,9 @@ struct Live {
 #[derive(Debug, Default)]
 pub(super) struct SingleOffer {
     live: BTreeMap<u64, Live>,
-    /// Which agent has which id.
-    agents: BTreeMap<String, usize>,
+    /// The id each agent has now. A power cut before its first id was synced makes a new agent of the host, and nothing
+    /// that the master still offers of the old one can be launched there.
+    agents: BTreeMap<usize, String>,
 }
 
 impl SingleOffer {
@@ -36,7 +37,7 @@ impl SingleOffer {
     }
 
     fn fits(&self, known: &Known, agent: &str) -> Result<(), String> {
-        let Some(index) = self.agents.get(agent) else { return Ok(()) };
+        let Some((index, _)) = self.agents.iter().find(|(_, id)| *id == agent) else { return Ok(()) };
         let mut taken = Resources::default();
         for live in self.live.values().filter(|live| live.agent == agent) {
             taken += &live.resources;
@@ -65,7 +66,7 @@ impl Invariant for SingleOffer {
             Fact::SessionEnded { session } => self.live.retain(|_, live| live.session != *session),
             Fact::Ordered { session, order: Order::Registered(registered) } => {
                 if let Some(index) = known.agent_of(*session) {
-                    self.agents.insert(registered.agent_id.clone(), index);
+                    self.agents.insert(index, registered.agent_id.clone());
                 }
             }
             Fact::Called { session, call } => match call {
@@ -85,7 +86,7 @@ impl Invariant for SingleOffer {
                 Event::Rescinded { offer } => drop(self.live.remove(&offer.0)),
                 Event::Offers(offers) => {
                     for offer in offers {
-                        let (agent, resources) = (offer.agent.to_string(), Resources::clone(&offer.resources));
+                        let (agent, resources) = (offer.agent.to_string(), (*offer.resources).clone());
                         self.live.insert(offer.key.0, Live { session: *session, agent, resources });
                         self.fits(known, &offer.agent)?;
                     }

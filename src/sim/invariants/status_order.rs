@@ -22,6 +22,7 @@ pub(super) struct StatusOrder {
     /// Each status' place among those of its container.
     made: BTreeMap<Bytes, (String, usize)>,
     count: BTreeMap<String, usize>,
+    lives: BTreeMap<usize, u64>,
     /// What callbacks took, by framework and task.
     seen: BTreeMap<(usize, String), Seen>,
 }
@@ -91,11 +92,11 @@ impl Invariant for StatusOrder {
                     self.made.insert(uuid, (made.container_id.clone(), *count));
                 }
             }
+            Fact::DriverStarted { framework, life } => drop(self.lives.insert(*framework, *life)),
             Fact::Asked { framework, request: Request::Reconcile { tasks } } => {
+                let life = self.lives.get(framework).copied().unwrap_or_default();
                 for (task, _) in tasks {
-                    if let Some(seen) = self.seen.get_mut(&(*framework, task.value.clone())) {
-                        seen.asked = true;
-                    }
+                    self.of(*framework, life, &task.value).asked = true;
                 }
             }
             Fact::Given { framework, life, event: SchedulerEvent::StatusUpdate(status) } => {

@@ -57,6 +57,59 @@ fn a_repeat_of_a_status_that_was_taken_is_acknowledged_again_without_being_told(
 }
 
 #[test]
+fn what_an_agent_says_after_the_end_it_told_is_acknowledged_without_being_told() {
+    let mut bench = Bench::subscribed();
+    bench.receive([update(status("t1", TaskState::TaskFinished, 1))]);
+    bench.take_all();
+    for (state, uuid) in [(TaskState::TaskRunning, 2), (TaskState::TaskGone, 3)] {
+        assert_eq!(acknowledged(&bench.receive([update(status("t1", state, uuid))])), [ack("t1", uuid)]);
+    }
+    assert_eq!((bench.running.len(), bench.driver.live_tasks()), (0, 0));
+}
+
+#[test]
+fn a_master_that_knows_less_does_not_bring_a_task_back_that_its_agent_ended() {
+    let mut bench = Bench::subscribed();
+    bench.receive([update(status("t1", TaskState::TaskFinished, 1))]);
+    bench.take_all();
+    bench.receive([update(answer("t1", TaskState::TaskUnreachable)), update(answer("t1", TaskState::TaskUnknown))]);
+    assert_eq!((bench.running.len(), bench.driver.live_tasks()), (0, 0));
+}
+
+#[test]
+fn a_question_that_waited_for_a_master_is_answered_though_it_tells_nothing_new() {
+    let mut bench = Bench::subscribed();
+    bench.receive([update(status("t1", TaskState::TaskRunning, 1))]);
+    bench.take_all();
+    bench.cut();
+    bench.ask(Request::Reconcile { tasks: vec![(task_id("t1"), None)] });
+    bench.resubscribe();
+    bench.take_all();
+    assert_eq!(told(&bench.receive([update(answer("t1", TaskState::TaskRunning))])).1.state(), TaskState::TaskRunning);
+}
+
+#[test]
+fn a_repeat_by_the_agent_is_no_answer_to_a_question() {
+    let mut bench = Bench::subscribed();
+    let finished = update(status("t1", TaskState::TaskFinished, 1));
+    told(&bench.receive([finished.clone()]));
+    bench.ask(Request::Reconcile { tasks: vec![(task_id("t1"), None)] });
+    assert_eq!(bench.receive([finished]), [], "the callback has it");
+    assert_eq!(bench.take_all().len(), 1);
+}
+
+#[test]
+fn a_question_that_waited_for_a_master_is_dropped_when_the_end_came_first() {
+    let mut bench = Bench::subscribed();
+    bench.receive([update(status("t1", TaskState::TaskFinished, 1))]);
+    bench.cut();
+    bench.ask(Request::Reconcile { tasks: vec![(task_id("t1"), None)] });
+    bench.take_all();
+    bench.connect();
+    assert_eq!(asked(&bench.receive([subscribed()])), [Vec::<String>::new()]);
+}
+
+#[test]
 fn a_status_without_a_uuid_is_told_and_not_acknowledged() {
     let mut bench = Bench::subscribed();
     let lost = TaskStatus { uuid: None, ..status("t1", TaskState::TaskLost, 0) };

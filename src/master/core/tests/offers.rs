@@ -195,6 +195,21 @@ fn who_states_a_demand_is_offered_no_more_than_that() {
 }
 
 #[test]
+fn a_refusal_holds_for_what_a_demand_makes_of_an_agent_too() {
+    let mut world = World::new();
+    let (framework, _) = world.framework("f");
+    world.call(framework, Call::Request { resources: resources("cpus:1;mem:100") });
+    let _ = world.agent("cpus:4;mem:1024");
+    let offer = world.offers(framework)[0].clone();
+    assert_eq!(offer.resources.cpus(), Milli::from_units(1));
+    world.decline(framework, &offer, 60);
+    world.wait(Duration::from_secs(59));
+    assert!(world.offers(framework).is_empty(), "the agent has more than was refused, the offer would not");
+    world.wait(Duration::from_secs(2));
+    assert_eq!(world.offers(framework).len(), 1);
+}
+
+#[test]
 fn an_agent_below_the_minimum_is_not_offered() {
     let mut world = World::new();
     let (framework, _) = world.framework("f");

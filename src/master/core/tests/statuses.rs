@@ -45,6 +45,28 @@ fn resources_are_free_with_the_latest_state_not_with_the_acknowledgement() {
 }
 
 #[test]
+fn an_agent_that_forgot_an_acknowledged_end_is_answered_by_the_master_and_nobody_is_told() {
+    let (mut world, framework, agent, task) = running();
+    let uuid = world.update(agent.0, &framework.1, &task, TaskState::TaskFinished);
+    world.acknowledge(framework.0, &agent.1, "t", &uuid);
+    let mut back = super::world::register(Some(&agent.1), "cpus:4;mem:1024");
+    back.tasks = vec![super::world::reported(&framework.1, &task, "cpus:1;mem:32", TaskState::TaskGone)];
+    let again = world.register(back);
+    assert!(world.master.snapshot().agents[0].tasks.is_empty(), "it is not taken for a task nobody knew");
+    let uuid = world.update(again, &framework.1, &task, TaskState::TaskGone);
+    assert!(world.statuses(framework.0).is_empty());
+    assert!(matches!(&world.orders(again)[..], [Order::Acknowledge { uuid: answered, .. }] if *answered == uuid));
+}
+
+#[test]
+fn an_agent_that_tells_of_a_removed_framework_is_told_to_forget_it() {
+    let (mut world, framework, agent, task) = running();
+    world.call(framework.0, Call::Teardown);
+    world.update(agent.0, &framework.1, &task, TaskState::TaskKilled);
+    assert!(matches!(&world.orders(agent.0)[..], [Order::Shutdown { framework: id }] if **id == framework.1));
+}
+
+#[test]
 fn an_acknowledgement_of_another_status_does_not_end_the_task() {
     let (mut world, framework, agent, task) = running();
     world.update(agent.0, &framework.1, &task, TaskState::TaskFinished);
