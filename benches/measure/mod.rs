@@ -30,10 +30,6 @@ impl Samples {
         self.0.len()
     }
 
-    pub(crate) fn last(&self) -> Option<Duration> {
-        self.0.last().copied()
-    }
-
     /// The sample below which this part of all lies.
     pub(crate) fn quantile(&self, part: f64) -> Duration {
         let mut sorted = self.0.clone();

@@ -10,6 +10,7 @@ use divvy::{
     types::Resources,
 };
 use futures::StreamExt as _;
+use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 
 use crate::{
@@ -24,11 +25,20 @@ pub(crate) struct Work {
     pub(crate) at_once: usize,
 }
 
+/// How it went.
+#[derive(Default)]
+pub(crate) struct Ran {
+    /// From the first launch to the last end.
+    pub(crate) took: Duration,
+    /// From each launch to its RUNNING.
+    pub(crate) started: Samples,
+}
+
 /// A running cluster of one agent.
 pub(crate) struct Cluster {
     master: Master,
     agent: Agent,
-    _folder: TempDir,
+    folder: TempDir,
 }
 
 fn each() -> Resources {
@@ -43,25 +53,39 @@ impl Cluster {
         let master = Master::start(options).await?;
         let supervisor = SupervisorMode::Process { program: std::env::current_exe()? };
         let mut options = Options::new(master.address().to_string(), folder.path(), supervisor);
-        options.resources = Some(format!("cpus:{};mem:{};disk:1024;ports:[]", slots.div_ceil(10), slots.max(32)));
+        // Just the slots: a rest that is declined would keep what frees up next away for a second.
+        let (whole, tenths) = (slots / 10, slots % 10);
+        options.resources = Some(format!("cpus:{whole}.{tenths};mem:{slots};disk:1024;ports:[]"));
         let agent = Agent::start(options).await?;
         agent.id().wait_for(Option::is_some).await?;
-        Ok(Self { master, agent, _folder: folder })
+        Ok(Self { master, agent, folder })
     }
 
     pub(crate) async fn stop(self) {
         // How it ended is of no interest to the figures.
         drop(self.agent.shutdown().await);
+        self.end_supervisors();
         self.master.stop().await;
     }
 
-    /// Runs so many tasks to their ends; answers how long each took from the launch to RUNNING.
-    pub(crate) async fn run(&self, work: Work) -> Outcome<Samples> {
+    /// A supervisor outlives its agent by design; here nobody comes back for it.
+    fn end_supervisors(&self) {
+        let folders = std::fs::read_dir(self.folder.path().join("supervisors")).into_iter().flatten().flatten();
+        for folder in folders {
+            let noted = std::fs::read_to_string(folder.path().join("pid")).unwrap_or_default();
+            let pid = noted.split_whitespace().next().and_then(|pid| pid.parse().ok()).and_then(Pid::from_raw);
+            // One that has ended by itself needs no signal.
+            pid.map(|pid| kill_process(pid, Signal::TERM).ok());
+        }
+    }
+
+    /// Runs so many tasks to their ends.
+    pub(crate) async fn run(&self, work: Work) -> Outcome<Ran> {
         let master = self.master.address().to_string();
         let (driver, mut events) = SchedulerDriver::builder(FrameworkInfo::new("bench")).master(master).stream()?;
         driver.start()?;
         let mut progress =
-            Progress { work, launched: 0, ended: 0, launched_ns: HashMap::new(), started: Samples::default() };
+            Progress { work, launched: 0, ended: 0, launched_ns: HashMap::new(), first_ns: 0, ran: Ran::default() };
         while progress.ended < work.tasks {
             match events.next().await.ok_or("the driver ended early")? {
                 SchedulerEvent::ResourceOffers(offers) => {
@@ -74,9 +98,10 @@ impl Cluster {
                 _ => {}
             }
         }
+        progress.ran.took = Duration::from_nanos(now_ns() - progress.first_ns);
         driver.stop_teardown().await?;
         driver.join().await?;
-        Ok(progress.started)
+        Ok(progress.ran)
     }
 }
 
@@ -85,7 +110,8 @@ struct Progress {
     launched: usize,
     ended: usize,
     launched_ns: HashMap<String, u64>,
-    started: Samples,
+    first_ns: u64,
+    ran: Ran,
 }
 
 impl Progress {
@@ -94,6 +120,9 @@ impl Progress {
         let fit = usize::try_from(resources.cpus().raw() / each().cpus().raw())?;
         let open = self.work.at_once.saturating_sub(self.launched - self.ended);
         let count = fit.min(open).min(self.work.tasks - self.launched);
+        if self.launched == 0 {
+            self.first_ns = now_ns();
+        }
         let tasks: Vec<TaskInfo> = (0..count).map(|_| self.task()).collect();
         driver
             .launch_tasks(std::slice::from_ref(&offer.id), tasks, Some(Filters { refuse_seconds: Some(0.0) }))
@@ -114,7 +143,7 @@ impl Progress {
             TaskState::TaskStarting => {}
             TaskState::TaskRunning => {
                 if let Some(at) = self.launched_ns.remove(id) {
-                    self.started.push(Duration::from_nanos(now_ns() - at));
+                    self.ran.started.push(Duration::from_nanos(now_ns() - at));
                 }
             }
             TaskState::TaskFinished => self.ended += 1,

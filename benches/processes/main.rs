@@ -18,6 +18,8 @@ use std::{
     time::Duration,
 };
 
+use tokio::runtime::{Builder, Runtime};
+
 use self::{
     cluster::{Cluster, Work},
     measure::{Samples, timed},
@@ -48,9 +50,14 @@ fn bench(words: &[String]) -> Outcome<()> {
     let (tasks, slots) = (number(words, "--tasks", 5_000)?, number(words, "--slots", 64)?);
     println!("processes: {}", measure::machine());
     println!("{tasks} x `true` each time, {slots} slots");
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
+    let runtime = Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
+    with_cluster(&runtime, slots, |cluster| turns(&runtime, cluster, tasks, slots))?;
+    with_cluster(&runtime, 1, |cluster| one_at_a_time(&runtime, cluster))
+}
+
+fn with_cluster(runtime: &Runtime, slots: usize, use_it: impl FnOnce(&Cluster) -> Outcome<()>) -> Outcome<()> {
     let cluster = runtime.block_on(Cluster::start(slots))?;
-    let outcome = turns(&runtime, &cluster, tasks, slots);
+    let outcome = use_it(&cluster);
     runtime.block_on(cluster.stop());
     outcome
 }
@@ -60,21 +67,24 @@ fn number(words: &[String], name: &str, default: usize) -> Outcome<usize> {
     Ok(at.and_then(|at| words.get(at + 1)).map_or(Ok(default), |word| word.parse())?)
 }
 
-fn turns(runtime: &tokio::runtime::Runtime, cluster: &Cluster, tasks: usize, slots: usize) -> Outcome<()> {
+fn turns(runtime: &Runtime, cluster: &Cluster, tasks: usize, slots: usize) -> Outcome<()> {
     let (mut bare, mut through) = (Samples::default(), Samples::default());
     for _ in 0..ROUNDS {
         let (took, outcome) = timed(|| spawn_and_wait(tasks));
         outcome?;
         bare.push(took);
         let work = Work { tasks, at_once: slots };
-        let (took, outcome) = timed(|| runtime.block_on(cluster.run(work)));
-        outcome?;
-        through.push(took);
-        println!("  bare {:.0}/s, divvy {:.0}/s", rate(tasks, took_last(&bare)), rate(tasks, took));
+        let ran = runtime.block_on(cluster.run(work))?;
+        through.push(ran.took);
+        println!("  bare {:.0}/s, divvy {:.0}/s", rate(tasks, took), rate(tasks, ran.took));
     }
     let (bare, through) = (rate(tasks, bare.median()), rate(tasks, through.median()));
     println!("medians of {ROUNDS}: bare {bare:.0}/s, divvy {through:.0}/s, {:.0} % of bare", 100.0 * through / bare);
-    let alone = runtime.block_on(cluster.run(Work { tasks: ONE_AT_A_TIME, at_once: 1 }))?;
+    Ok(())
+}
+
+fn one_at_a_time(runtime: &Runtime, cluster: &Cluster) -> Outcome<()> {
+    let alone = runtime.block_on(cluster.run(Work { tasks: ONE_AT_A_TIME, at_once: 1 }))?.started;
     println!(
         "one at a time, launch_tasks -> RUNNING: p50 {:.2?}, p99 {:.2?} ({} of them)",
         alone.median(),
@@ -82,10 +92,6 @@ fn turns(runtime: &tokio::runtime::Runtime, cluster: &Cluster, tasks: usize, slo
         alone.len()
     );
     Ok(())
-}
-
-fn took_last(samples: &Samples) -> Duration {
-    samples.last().unwrap_or_default()
 }
 
 #[expect(clippy::cast_precision_loss, reason = "figures for reading")]
