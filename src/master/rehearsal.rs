@@ -101,6 +101,7 @@ impl Rehearsal {
             resources: used.clone(),
             role: "*".into(),
             state: TaskState::TaskRunning,
+            unacknowledged: None,
         })
     }
 

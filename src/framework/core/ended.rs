@@ -39,8 +39,8 @@ impl EndedTasks {
         self.by_id.insert(task_id, ended);
     }
 
-    pub(super) fn forget(&mut self, task_id: &str) {
-        self.by_id.swap_remove(task_id);
+    pub(super) fn forget(&mut self, task_id: &str) -> Option<Ended> {
+        self.by_id.swap_remove(task_id)
     }
 
     /// What to do with a status of an ended task; `None` when the task is not known to have ended.

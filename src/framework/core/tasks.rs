@@ -74,17 +74,19 @@ impl Tasks {
         let seen = Seen::of(status);
         // What an agent repeats answers no question.
         let asked = seen.uuid.is_none() && self.asked.remove(status.task_id.value.as_str());
+        // Of a task that comes back, the repeats of what was acknowledged are still known.
+        let mut known_uuid = None;
         match self.ended.judge(&status.task_id.value, &seen) {
-            Some(Verdict::Deliver) => self.ended.forget(&status.task_id.value),
+            Some(Verdict::Deliver) => {
+                known_uuid = self.ended.forget(&status.task_id.value).and_then(|ended| ended.uuid)
+            }
             Some(_) if asked => return Verdict::Deliver,
             Some(verdict) => return verdict,
             None => {}
         }
         let agent = status.agent_id.as_ref().map(|agent_id| self.intern(&agent_id.value));
         let Some(task) = self.live.get_mut(status.task_id.value.as_str()) else {
-            let (state, uuid) = (seen.state, seen.uuid);
-            let by_agent = uuid.is_some();
-            let task = Task { agent, state, stage: Stage::Handling, uuid, acknowledged: false, by_agent };
+            let task = Task::found(agent, &seen, known_uuid);
             self.live.insert(status.task_id.value.as_str().into(), task);
             return Verdict::Deliver;
         };
@@ -127,7 +129,7 @@ impl Tasks {
     pub(super) fn acknowledged(&mut self, task_id: &str, uuid: Option<u128>) {
         let Some(task) = self.live.get_mut(task_id).filter(|task| uuid.is_some() && task.uuid == uuid) else { return };
         task.acknowledged = true;
-        if over(task.state) {
+        if over(task.state) && task.by_agent {
             self.end(task_id);
         }
     }
@@ -210,12 +212,20 @@ pub(super) struct Seen {
 
 impl Seen {
     fn of(status: &TaskStatus) -> Self {
-        let reconciled = status.reason == Some(Reason::Reconciliation as i32);
+        let told_again = [Reason::Reconciliation, Reason::AgentReregistered];
+        let reconciled = told_again.iter().any(|reason| status.reason == Some(*reason as i32));
         Self { state: status.state(), uuid: status.uuid.as_deref().and_then(uuid_of), reconciled }
     }
 }
 
 impl Task {
+    /// A task that becomes live with a status; `known_uuid` is of one that was acknowledged before.
+    fn found(agent: Option<Arc<str>>, seen: &Seen, known_uuid: Option<u128>) -> Self {
+        let by_agent = seen.uuid.is_some();
+        let (uuid, acknowledged) = (seen.uuid.or(known_uuid), !by_agent && known_uuid.is_some());
+        Self { agent, state: seen.state, stage: Stage::Handling, uuid, acknowledged, by_agent }
+    }
+
     fn judge(&mut self, seen: &Seen) -> Verdict {
         if seen.uuid.is_some() && seen.uuid == self.uuid {
             return if self.acknowledged { Verdict::Acknowledge } else { Verdict::Drop };

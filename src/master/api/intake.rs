@@ -251,6 +251,7 @@ fn task(task: internal::AgentTask) -> Result<ReportedTask, String> {
     let state = v1::TaskState::try_from(task.state)
         .map_err(|_unknown| format!("register.tasks: {id}: {} is no task state", task.state))?;
     let allocated = info.resources.iter().find_map(|one| one.allocation_info.as_ref()?.role.clone());
+    let unacknowledged = task.unacknowledged.and_then(|state| v1::TaskState::try_from(state).ok());
     Ok(ReportedTask {
         framework: task.framework_id,
         id,
@@ -259,6 +260,7 @@ fn task(task: internal::AgentTask) -> Result<ReportedTask, String> {
         resources,
         role: allocated.as_deref().unwrap_or("*").into(),
         state,
+        unacknowledged,
     })
 }
 

@@ -196,6 +196,8 @@ pub(crate) struct ReportedTask {
     pub(crate) resources: Resources,
     pub(crate) role: Arc<str>,
     pub(crate) state: v1::TaskState,
+    /// The state of the status that is not acknowledged yet, where one is not.
+    pub(crate) unacknowledged: Option<v1::TaskState>,
 }
 
 /// A task's status on its way to the scheduler.

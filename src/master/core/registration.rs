@@ -180,6 +180,9 @@ impl Master {
             *agent == key && self.agents[&key].bucket.tasks[task].container.as_ref() == reported.container.as_str()
         }) {
             self.set_state(key, task, reported.state);
+            if let Some(known) = self.task_mut(key, task).filter(|known| known.state == reported.state) {
+                known.forwarded = Some(reported.in_flight());
+            }
             if returned {
                 self.announce_reregistered(turn, key, task);
             }
@@ -222,7 +225,7 @@ impl Master {
             resources: reported.resources.clone(),
             state: reported.state,
             holds: false,
-            forwarded: None,
+            forwarded: Some(reported.in_flight()),
             unacknowledged: None,
             kill: None,
             history: vec![Seen::state_only(reported.state, turn.now)],
@@ -261,7 +264,8 @@ impl Master {
     fn announce_reregistered(&mut self, turn: &mut Turn<'_>, key: AgentKey, task: TaskKey) {
         let task = &self.agents[&key].bucket.tasks[&task];
         let framework = &self.frameworks[&task.framework];
-        let mut status = master_status(&task.id, Some(&self.agents[&key].bucket.id), task.state, turn.now);
+        let state = task.forwarded.unwrap_or(task.state);
+        let mut status = master_status(&task.id, Some(&self.agents[&key].bucket.id), state, turn.now);
         status.set_reason(v1::task_status::Reason::AgentReregistered);
         status.message = Some("the agent is reachable again".to_owned());
         turn.tell(framework.session, Event::Updated { status: Arc::new(status) });
@@ -289,6 +293,13 @@ impl Master {
             self.facts.unreachable.insert(id.clone(), since_ns);
             self.announce_failure(turn, &id.into());
         }
+    }
+}
+
+impl ReportedTask {
+    /// The state its framework is to know: what is still to be acknowledged comes before the latest.
+    fn in_flight(&self) -> v1::TaskState {
+        self.unacknowledged.unwrap_or(self.state)
     }
 }
 

@@ -85,7 +85,9 @@ impl Invariant for SingleOffer {
                 }
                 Event::Rescinded { offer } => drop(self.live.remove(&offer.0)),
                 Event::Offers(offers) => {
-                    for offer in offers {
+                    for offer in
+                        offers.iter().filter(|offer| !known.torn_down.iter().any(|one| **one == *offer.framework))
+                    {
                         let (agent, resources) = (offer.agent.to_string(), (*offer.resources).clone());
                         self.live.insert(offer.key.0, Live { session: *session, agent, resources });
                         self.fits(known, &offer.agent)?;

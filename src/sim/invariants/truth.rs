@@ -1,10 +1,12 @@
 //! A task's last status is what its process came to.
 //!
+//! A supervisor that is just starting a process when the agent comes back does not greet with it: the agent then tells
+//! that the launch was cut off, and kills the process as soon as it is there.
 //! What nobody could see (the process ended with its supervisor or its host) may be told as failed, lost or gone.
 
 use std::collections::BTreeSet;
 
-use super::{Fact, How, Invariant, Known};
+use super::{Fact, How, Invariant, Known, Launched};
 use crate::{
     framework::core::Request,
     proto::{
@@ -20,11 +22,17 @@ pub(super) struct Truth {
     killed: BTreeSet<String>,
     /// Agents on which an exit may have gone unseen.
     blind: BTreeSet<usize>,
+    /// Agents that were restarted at some time.
+    restarted: BTreeSet<usize>,
     /// Containers whose last status is written.
     ended: BTreeSet<String>,
 }
 
 impl Truth {
+    fn cut_off(&self, one: &Launched) -> bool {
+        self.restarted.contains(&one.agent)
+    }
+
     fn judge(&self, known: &Known, agent: usize, container: &str, status: &TaskStatus) -> Result<(), String> {
         let (state, task) = (status.state(), &status.task_id.value);
         let Some(one) = known.containers.get(container) else {
@@ -39,7 +47,7 @@ impl Truth {
         if known.torn_down.contains(&one.framework) {
             return Ok(());
         }
-        if one.runs() {
+        if one.runs() && !self.cut_off(one) {
             return Err(format!("{task} is told to be {state:?} while it runs as {container}"));
         }
         let true_of = match (state, one.ended) {
@@ -63,10 +71,14 @@ impl Invariant for Truth {
             Fact::Asked { request: Request::Kill { task_id, .. }, .. } => {
                 self.killed.insert(task_id.value.clone());
             }
-            Fact::ProcessEnded { agent, how: How::Torn, .. } | Fact::AgentCrashed { agent, host: true } => {
-                self.blind.insert(*agent);
+            Fact::ProcessEnded { agent, how: How::Torn, .. } => drop(self.blind.insert(*agent)),
+            Fact::AgentCrashed { agent, host } => {
+                self.restarted.insert(*agent);
+                self.blind.extend(host.then_some(*agent));
             }
-            Fact::ProcessStarted { container, .. } if self.ended.contains(container) => {
+            Fact::ProcessStarted { agent, container }
+                if self.ended.contains(container) && !self.restarted.contains(agent) =>
+            {
                 return Err(format!("{container} was started after its end was told"));
             }
             Fact::Wrote { agent, records } => {

@@ -2,7 +2,7 @@
 
 use super::world::World;
 use crate::{
-    master::core::{Call, Order, SessionId},
+    master::core::{Call, Order, ReportedTask, SessionId},
     proto::v1::{TaskState, task_status::Reason},
 };
 
@@ -64,6 +64,18 @@ fn an_agent_that_tells_of_a_removed_framework_is_told_to_forget_it() {
     world.call(framework.0, Call::Teardown);
     world.update(agent.0, &framework.1, &task, TaskState::TaskKilled);
     assert!(matches!(&world.orders(agent.0)[..], [Order::Shutdown { framework: id }] if **id == framework.1));
+}
+
+#[test]
+fn a_question_after_an_agent_came_back_is_answered_with_the_status_that_is_under_way() {
+    let (mut world, framework, agent, task) = running();
+    world.detach(agent.0);
+    let mut back = super::world::register(Some(&agent.1), "cpus:4;mem:1024");
+    let reported = super::world::reported(&framework.1, &task, "cpus:1;mem:32", TaskState::TaskFailed);
+    back.tasks = vec![ReportedTask { unacknowledged: Some(TaskState::TaskRunning), ..reported }];
+    world.register(back);
+    world.call(framework.0, Call::Reconcile { tasks: Vec::new() });
+    assert_eq!(world.states(framework.0), [("t".into(), TaskState::TaskRunning)], "the end comes in its turn");
 }
 
 #[test]

@@ -315,6 +315,7 @@ pub(super) fn reported(framework: &str, task: &(String, String), wanted: &str, s
         resources: resources(wanted),
         role: "*".into(),
         state,
+        unacknowledged: None,
     }
 }
 
