@@ -125,6 +125,7 @@ fn the_masters_pages_answer() {
     agents(&site, &master.address, 1);
     let page = |path: &str| get(&master.address, path);
     assert!(page("/health").starts_with("HTTP/1.1 200"), "{}", page("/health"));
+    assert!(page("/nowhere").starts_with("HTTP/1.1 404"), "{}", page("/nowhere"));
     assert!(page("/version").contains("\"version\":\"1.11.0\""));
     let metrics = page("/metrics");
     assert!(metrics.contains("divvy_master_agents{state=\"connected\"} 1"), "{metrics}");

@@ -78,7 +78,7 @@ impl Tasks {
         let mut known_uuid = None;
         match self.ended.judge(&status.task_id.value, &seen) {
             Some(Verdict::Deliver) => {
-                known_uuid = self.ended.forget(&status.task_id.value).and_then(|ended| ended.uuid)
+                known_uuid = self.ended.forget(&status.task_id.value).and_then(|ended| ended.uuid);
             }
             Some(_) if asked => return Verdict::Deliver,
             Some(verdict) => return verdict,
