@@ -34,7 +34,7 @@ impl Master {
             }
         }
         if known.is_none() && self.has_told_the_end(framework, &update.container) {
-            return self.acknowledge_itself(turn, agent, update);
+            return self.acknowledge_itself(turn, agent, &update);
         }
         turn.tell(self.frameworks[&framework].session, Event::Updated { status: update.status });
     }
@@ -53,7 +53,7 @@ impl Master {
         completed.is_some_and(|all| all.iter().rev().any(|one| *one.1.container == *container))
     }
 
-    fn acknowledge_itself(&self, turn: &mut Turn<'_>, agent: AgentKey, update: Update) {
+    fn acknowledge_itself(&self, turn: &mut Turn<'_>, agent: AgentKey, update: &Update) {
         let status = &update.status;
         let (task, uuid) = (status.task_id.value.clone(), status.uuid.clone().unwrap_or_default());
         let framework = update.framework.as_str().into();
