@@ -234,7 +234,7 @@ impl World {
                 self.fact(Fact::AgentSaid { agent: index, message: message.clone() });
                 self.send(link, End::Master, Frame::Reports(AgentFrame { messages: vec![message] }));
             }
-            Effect::Supervise { supervisor, request } => self.to_supervisor(index, supervisor, request),
+            Effect::Supervise { supervisor, request } => self.ask_supervisor(index, supervisor, request),
             Effect::MakeSandbox { container } => {
                 let after = millis(&mut self.chance.hosts, 0, 10);
                 let fails = self.faults().bad_tasks && percent(&mut self.chance.hosts, 3);
@@ -293,7 +293,7 @@ impl World {
     fn restart_started_again(&mut self, index: usize) {
         if self.sabotage == Some(Sabotage::StartsAgainAfterRestart) {
             for (supervisor, request) in self.agents[index].host.requests.clone() {
-                self.to_supervisor(index, supervisor, request);
+                self.ask_supervisor(index, supervisor, request);
             }
         }
     }

@@ -133,7 +133,7 @@ impl World {
         let until_ns = self.now_ns + u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
         self.isolated_until.insert(client, until_ns);
         for link in self.links.of(client) {
-            let notice = Duration::from_secs(60);
+            let notice = Duration::from_mins(1);
             self.links.cut(self.now_ns, &mut self.chance.faults, &mut self.queue, link, notice);
         }
     }

@@ -64,7 +64,7 @@ impl FrameworkNode {
         if self.wishes.partition_aware {
             framework = framework.with_capability(capability::Type::PartitionAware);
         }
-        framework.user = "me".to_owned();
+        "me".clone_into(&mut framework.user);
         framework.id.clone_from(&self.store.framework_id);
         Options {
             framework,

@@ -108,11 +108,11 @@ impl World {
                 Container::Ended(exited) => welcome.exited.push(exited.clone()),
             }
         }
-        self.from_supervisor(agent, supervisor, supervisor_event::Kind::Welcome(welcome));
+        self.supervisor_says(agent, supervisor, supervisor_event::Kind::Welcome(welcome));
     }
 
     /// Something for the agent; if its process is another one, or none, that one hears of it in the welcome.
-    fn from_supervisor(&mut self, agent: usize, supervisor: SupervisorId, kind: supervisor_event::Kind) {
+    fn supervisor_says(&mut self, agent: usize, supervisor: SupervisorId, kind: supervisor_event::Kind) {
         let (life, running) = (self.agents[agent].life, self.agents[agent].process.is_some());
         let host = &mut self.agents[agent].host;
         if !running || host.supervisors.get(&supervisor).is_none_or(|one| one.greeted != life) {
@@ -124,7 +124,7 @@ impl World {
         self.queue.at(host.event_ns, Event::Supervised { agent, life, supervisor, event });
     }
 
-    pub(super) fn to_supervisor(&mut self, agent: usize, supervisor: SupervisorId, request: SupervisorRequest) {
+    pub(super) fn ask_supervisor(&mut self, agent: usize, supervisor: SupervisorId, request: SupervisorRequest) {
         let travel_ns = self.chance.hosts.random_range(10_000..300_000);
         let host = &mut self.agents[agent].host;
         host.request_ns = (self.now_ns + travel_ns).max(host.request_ns + 1);
@@ -145,10 +145,10 @@ impl World {
                 match one.containers.get(&id).filter(|_| !replays).cloned() {
                     Some(Container::Starting(_)) => {}
                     Some(Container::Running(running)) => {
-                        self.from_supervisor(agent, supervisor, supervisor_event::Kind::Started(running.started));
+                        self.supervisor_says(agent, supervisor, supervisor_event::Kind::Started(running.started));
                     }
                     Some(Container::Ended(exited)) => {
-                        self.from_supervisor(agent, supervisor, supervisor_event::Kind::Exited(exited));
+                        self.supervisor_says(agent, supervisor, supervisor_event::Kind::Exited(exited));
                     }
                     None if one.retired || one.heir => self.start_fails(agent, supervisor, id, 108),
                     None => self.spawn(agent, supervisor, id),
@@ -180,7 +180,7 @@ impl World {
 
     fn start_fails(&mut self, agent: usize, supervisor: SupervisorId, container_id: String, errno: i32) {
         let failed = StartFailed { container_id, step: "execute".to_owned(), errno };
-        self.from_supervisor(agent, supervisor, supervisor_event::Kind::StartFailed(failed));
+        self.supervisor_says(agent, supervisor, supervisor_event::Kind::StartFailed(failed));
     }
 
     pub(super) fn spawned(&mut self, agent: usize, supervisor: SupervisorId, container: String) {
@@ -197,7 +197,7 @@ impl World {
         let running = Running { started: started.clone(), ignores_term };
         one.containers.insert(container.clone(), Container::Running(running));
         self.fact(Fact::ProcessStarted { agent, container: container.clone() });
-        self.from_supervisor(agent, supervisor, supervisor_event::Kind::Started(started));
+        self.supervisor_says(agent, supervisor, supervisor_event::Kind::Started(started));
         let life = millis(&mut self.chance.workload, 0, 20_000);
         let quick = percent(&mut self.chance.workload, 40);
         let life = if quick { life / 1_000 } else { life };
@@ -237,7 +237,7 @@ impl World {
         let exited = Exited { container_id: container.to_owned(), status: Some(status), wall_ns, core_dumped: false };
         one.containers.insert(container.to_owned(), Container::Ended(exited.clone()));
         self.fact(Fact::ProcessEnded { agent, container: container.to_owned(), how });
-        self.from_supervisor(agent, supervisor, supervisor_event::Kind::Exited(exited));
+        self.supervisor_says(agent, supervisor, supervisor_event::Kind::Exited(exited));
     }
 
     /// A supervisor dies and all it runs with it. What it had recorded is told by an heir; the agent starts another.

@@ -64,9 +64,6 @@ struct Way {
 #[derive(Debug)]
 pub(super) struct Link {
     pub(super) client: Client,
-    /// The life of the client's process that it belongs to, and its attempt.
-    pub(super) life: u64,
-    pub(super) attempt: u64,
     pub(super) session: SessionId,
     /// Whether the end holds it.
     client_holds: bool,
@@ -130,12 +127,10 @@ impl Links {
     }
 
     /// Makes a link that both ends hold.
-    pub(super) fn open(&mut self, client: Client, life: u64, attempt: u64, session: SessionId) -> LinkId {
+    pub(super) fn open(&mut self, client: Client, session: SessionId) -> LinkId {
         self.made += 1;
         let link = Link {
             client,
-            life,
-            attempt,
             session,
             client_holds: true,
             master_holds: true,

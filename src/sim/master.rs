@@ -164,7 +164,7 @@ impl World {
         }
         let session = SessionId(process.opened);
         process.opened += 1;
-        let link = self.links.open(client, life, attempt, session);
+        let link = self.links.open(client, session);
         let outbox = match client {
             Client::Agent(_) => Outbox::Agent(Vec::new()),
             Client::Framework(_) => Outbox::Framework(Vec::new()),
@@ -289,14 +289,14 @@ impl World {
     fn leaves_master(&mut self, effect: Effect) {
         match effect {
             Effect::Tell { session, event } => {
-                if self.into_outbox(session, |outbox| matches!(outbox, Outbox::Framework(_))) {
+                if self.takes(session, |outbox| matches!(outbox, Outbox::Framework(_))) {
                     self.fact(Fact::Told { session, event: event.clone() });
                     self.push_event(session, event);
                 }
             }
             Effect::Order { session, order } => {
                 for order in self.sabotage_order(session, order) {
-                    if self.into_outbox(session, |outbox| matches!(outbox, Outbox::Agent(_))) {
+                    if self.takes(session, |outbox| matches!(outbox, Outbox::Agent(_))) {
                         self.fact(Fact::Ordered { session, order: order.clone() });
                         self.push_order(session, order);
                     }
@@ -314,7 +314,7 @@ impl World {
         }
     }
 
-    fn into_outbox(&self, session: SessionId, fits: impl Fn(&Outbox) -> bool) -> bool {
+    fn takes(&self, session: SessionId, fits: impl Fn(&Outbox) -> bool) -> bool {
         let known = self.master.process.as_ref().and_then(|process| process.sessions.get(&session));
         known.is_some_and(|known| !known.closing && fits(&known.outbox))
     }

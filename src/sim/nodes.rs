@@ -14,12 +14,3 @@ pub(super) enum Client {
     Agent(usize),
     Framework(usize),
 }
-
-impl Client {
-    pub(super) fn node(self) -> Node {
-        match self {
-            Self::Agent(index) => Node::Agent(index),
-            Self::Framework(index) => Node::Framework(index),
-        }
-    }
-}

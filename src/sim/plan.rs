@@ -26,6 +26,7 @@ pub(super) struct Plan {
 
 /// What a framework wants and how it behaves.
 #[derive(Clone, Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "each is drawn by itself")]
 pub(super) struct Wishes {
     pub(super) tasks: u32,
     pub(super) partition_aware: bool,
@@ -41,6 +42,7 @@ pub(super) struct Wishes {
 
 /// Which faults there are.
 #[derive(Clone, Debug, Default)]
+#[expect(clippy::struct_excessive_bools, reason = "each is drawn by itself")]
 pub(super) struct Faults {
     /// Mean time between two faults of the kinds below.
     pub(super) every: Duration,

@@ -57,10 +57,10 @@ impl Invariant for RegistryFirst {
             Fact::Told { event: Event::Subscribed { framework }, .. } if self.removed.contains(&**framework) => {
                 return Err(format!("{framework} is subscribed after it was removed"));
             }
-            Fact::Told { event: Event::Failure { agent }, .. } => {
-                if self.admitted.contains(&**agent) && !self.lost.contains(&**agent) {
-                    return Err(format!("{agent} is told to be lost, and the registry never had it as unreachable"));
-                }
+            Fact::Told { event: Event::Failure { agent }, .. }
+                if self.admitted.contains(&**agent) && !self.lost.contains(&**agent) =>
+            {
+                return Err(format!("{agent} is told to be lost, and the registry never had it as unreachable"));
             }
             _ => {}
         }
