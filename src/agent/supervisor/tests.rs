@@ -1,7 +1,6 @@
 //! A supervisor with real processes, in a process of its own and in this one.
 
 mod containers;
-mod figures;
 mod lives;
 mod trees;
 
