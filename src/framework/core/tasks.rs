@@ -106,7 +106,7 @@ impl Tasks {
             task.agent = agent;
         }
         match task.judge(&seen) {
-            Verdict::Drop if asked => Verdict::Deliver,
+            Verdict::Drop if asked && task.state == seen.state => Verdict::Deliver,
             verdict => verdict,
         }
     }
@@ -248,6 +248,10 @@ impl Task {
     fn judge(&mut self, seen: &Seen) -> Verdict {
         if seen.uuid.is_some() && seen.uuid == self.uuid {
             return if self.acknowledged { Verdict::Acknowledge } else { Verdict::Drop };
+        }
+        if seen.uuid.is_none() && self.by_agent && over(self.state) && self.state != seen.state {
+            // A master that knows less than the agent, whose last word this was.
+            return Verdict::Drop;
         }
         let same = self.state == seen.state && self.stage != Stage::Failed;
         // A terminal state that a reconciliation told first comes again from the agent, which then wants its answer.
