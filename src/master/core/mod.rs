@@ -34,14 +34,14 @@ use rand::rngs::StdRng;
 use self::{
     agents::Agent,
     frameworks::Framework,
-    keys::{Counters, OfferKey},
+    keys::Counters,
     timers::{Timer, Timers},
 };
 pub(crate) use self::{
     agents::{AgentBucket, AgentFacts, Presence},
     clients::Client,
     frameworks::{FrameworkBucket, Link},
-    keys::{AgentKey, FrameworkKey, RequestId, SessionId, offer_id},
+    keys::{AgentKey, FrameworkKey, OfferKey, RequestId, SessionId, offer_id},
     message::{
         Accept, Answer, Call, Effect, Event, FrameworkFacts, Input, Launch, OfferMade, Operation, Order, Quantities,
         Question, Register, Report, ReportedTask, Subscribe, Update,
