@@ -1,8 +1,18 @@
 //! The cluster is a library.
 //!
-//! A **master** collects what every **agent** has to give and offers it to **frameworks**. A framework answers with
-//! tasks to launch on an offer; the agent runs them as real processes and reports every change of state back. All three
-//! are Rust values that can live in one process or on many machines, and the framework side is a trait.
+//! A **master** collects what every **agent** has to give and offers it to **frameworks**. A framework answers with tasks
+//! to launch on an offer; the agent runs them as real processes and reports every change of state back, and nothing of
+//! that is ever lost. All three are Rust values that can live in one process or on many machines.
+//!
+//! | you want to | look at |
+//! |---|---|
+//! | write a scheduler | [`framework`], with [`allocator`] to place tasks and say why some do not fit |
+//! | try it, or test it | [`local::LocalCluster`] |
+//! | run a cluster | [`master::Master`] and [`agent::Agent`], or the binaries around them |
+//! | handle the messages | [`proto::v1`], which is Mesos v1 field for field, and [`types`] for what they mean |
+//!
+//! Features: `framework` alone is the scheduler's side, without database, web server and process code; `master`, `agent`
+//! and `cli` add theirs; `sim` runs the parts' state machines under virtual time. The default is all but `sim`.
 
 pub mod allocator;
 pub mod proto;
@@ -29,3 +39,7 @@ pub mod cli;
 
 #[cfg(feature = "sim")]
 mod sim;
+
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

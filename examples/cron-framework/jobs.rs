@@ -64,8 +64,8 @@ fn default_time_zone() -> String {
 /// Why a job file cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum JobsError {
-    #[error("cannot read {}: {source}; name another job file with --jobs", path.display())]
-    Read { path: PathBuf, source: io::Error },
+    #[error("cannot read {}: {reason}; name another job file with --jobs", path.display())]
+    Read { path: PathBuf, reason: io::Error },
     #[error("{}:{line}: {message}", path.display())]
     Syntax { path: PathBuf, line: usize, message: String },
     #[error("{}: there are no jobs in it; begin one with [[jobs]]", path.display())]
@@ -93,7 +93,7 @@ pub(crate) enum Problem {
 
 /// Reads and checks a job file. `now` decides whether a schedule still fires.
 pub(crate) fn load(path: &Path, now: Timestamp) -> Result<Vec<Job>, JobsError> {
-    let text = fs::read_to_string(path).map_err(|source| JobsError::Read { path: path.to_owned(), source })?;
+    let text = fs::read_to_string(path).map_err(|reason| JobsError::Read { path: path.to_owned(), reason })?;
     parse(path, &text, now)
 }
 

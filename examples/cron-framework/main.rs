@@ -1,6 +1,285 @@
-//! cron
+//! A cron for a cluster: jobs of a file run as tasks on their schedules.
+//!
+//! `cargo run --example cron-framework` starts a cluster inside the process; with `--master HOST:PORT` it joins one that
+//! runs already. [`jobs`] reads the file, [`schedule`] knows when, [`scheduler`] decides what is launched on which offer,
+//! and this file ties them to the clock, the cluster and the log. Everything here uses divvy as any user would.
+
 mod fields;
 mod jobs;
 mod schedule;
 mod scheduler;
-fn main() {}
+
+use std::{
+    io::IsTerminal,
+    path::{Path, PathBuf},
+    process::ExitCode,
+    time::Duration,
+};
+
+use anyhow::Context;
+use clap::Parser;
+use divvy::{
+    framework::{EventStream, SchedulerDriver, SchedulerEvent},
+    local::LocalCluster,
+    proto::v1::{Filters, FrameworkInfo, Offer, TaskState, TaskStatus},
+    transport::connect,
+};
+use futures::StreamExt;
+use jiff::{Timestamp, Zoned};
+use scheduler::{Answer, Cron, Progress, Tick};
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tracing::{error, info, warn};
+use tracing_subscriber::{
+    EnvFilter,
+    fmt::{format::Writer, time::FormatTime},
+};
+
+/// The longest sleep without a look at the wall clock, which somebody may set.
+const LONGEST_SLEEP: Duration = Duration::from_secs(30);
+/// How long offers are refused when no job wants any; a tick takes that back.
+const REFUSE: Duration = Duration::from_hours(1);
+
+/// The most of a job's output that the log quotes, in characters.
+const LONGEST_QUOTE: usize = 120;
+
+/// Run the jobs of a file on their schedules.
+#[derive(Debug, Parser)]
+#[command(name = "cron-framework")]
+struct Arguments {
+    /// The job file, TOML or JSON [default: the sample that comes with the example]
+    #[arg(long, value_name = "FILE")]
+    jobs: Option<PathBuf>,
+    /// The cluster to run them on [default: one in this process]
+    #[arg(long, env = "DIVVY_MASTER", value_name = "HOST:PORT")]
+    master: Option<String>,
+    /// Where a cluster in this process keeps its files, which stay [default: a new folder, removed at the end]
+    #[arg(long, value_name = "DIR", conflicts_with = "master")]
+    work_dir: Option<PathBuf>,
+}
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    start_log();
+    match run(Arguments::parse()).await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("cron-framework: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Our own lines, and of divvy's only what is wrong, unless `RUST_LOG` says otherwise.
+fn start_log() {
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_unset| EnvFilter::new("warn,cron_framework=info"));
+    let log = tracing_subscriber::fmt().with_env_filter(filter).with_target(false).with_timer(TimeOfDay);
+    log.with_ansi(std::io::stderr().is_terminal()).with_writer(std::io::stderr).init();
+}
+
+/// Log lines begin with what a clock on the wall shows.
+struct TimeOfDay;
+
+impl FormatTime for TimeOfDay {
+    fn format_time(&self, line: &mut Writer<'_>) -> std::fmt::Result {
+        write!(line, "{}", Zoned::now().strftime("%H:%M:%S%.3f"))
+    }
+}
+
+async fn run(arguments: Arguments) -> anyhow::Result<()> {
+    let sample = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/cron-framework/jobs.toml");
+    let path = arguments.jobs.unwrap_or(sample);
+    let jobs = jobs::load(&path, Timestamp::now())?;
+    for job in &jobs {
+        info!("job {}: {} ({} cpus, {} MiB)", job.name, job.schedule, job.cpus, job.mem_mib);
+    }
+    let mut stop = Stop::listen()?;
+    let cluster = match &arguments.master {
+        // The driver would look for a master for ever; somebody at a shell wants to know that there is none.
+        Some(master) => connect::master(&master.parse()?).await.map(|_there| None)?,
+        None => Some(start_cluster(arguments.work_dir).await?),
+    };
+    let master = arguments.master.or_else(|| cluster.as_ref().map(LocalCluster::master)).unwrap_or_default();
+    let (driver, mut events) = SchedulerDriver::builder(FrameworkInfo::new("cron")).master(&master).stream()?;
+    driver.start()?;
+    info!("using the cluster of the master at {master}; Ctrl-C ends this");
+    let mut shell = Shell { cron: Cron::new(jobs, now(&driver)), driver, cluster };
+    let outcome = shell.serve(&mut events, &mut stop).await;
+    shell.end(events).await;
+    outcome
+}
+
+async fn start_cluster(work_dir: Option<PathBuf>) -> anyhow::Result<LocalCluster> {
+    let builder = LocalCluster::builder().agents(1);
+    let builder = match work_dir {
+        Some(directory) => builder.work_dir(directory),
+        None => builder,
+    };
+    builder.start().await.context("cannot start a cluster in this process")
+}
+
+/// The cron with everything it talks to.
+struct Shell {
+    cron: Cron,
+    driver: SchedulerDriver,
+    /// Ours, unless we joined another.
+    cluster: Option<LocalCluster>,
+}
+
+impl Shell {
+    /// Merges the clock, the cluster and Ctrl-C into one order of events.
+    async fn serve(&mut self, events: &mut EventStream, stop: &mut Stop) -> anyhow::Result<()> {
+        loop {
+            let wait = until(self.cron.next_tick(), now(&self.driver));
+            tokio::select! {
+                event = events.next() => match event {
+                    Some(event) => self.heard(event).await?,
+                    None => return Ok(self.driver.join().await?),
+                },
+                () = self.driver.sleep(wait) => self.tick().await?,
+                () = stop.asked() => return Ok(()),
+            }
+        }
+    }
+
+    async fn tick(&mut self) -> anyhow::Result<()> {
+        for tick in self.cron.tick(now(&self.driver)) {
+            match tick {
+                Tick::Wanted { job } => info!("{job}: due"),
+                Tick::StillInFlight { job, task_id } => warn!("{job}: due, but skipped: {task_id} has not ended yet"),
+                Tick::StillWaiting { job } => warn!("{job}: due again, but skipped: it still waits for an offer"),
+            }
+        }
+        if self.cron.wants_offers() {
+            self.driver.revive_offers(&[]).await?;
+        }
+        Ok(())
+    }
+
+    async fn heard(&mut self, event: SchedulerEvent) -> anyhow::Result<()> {
+        match event {
+            SchedulerEvent::Registered { framework_id, .. } => info!("registered as {framework_id}"),
+            SchedulerEvent::Reregistered { .. } => info!("connected to the master again"),
+            SchedulerEvent::Disconnected => warn!("lost the master; looking for it again"),
+            SchedulerEvent::ResourceOffers(offers) => self.offered(&offers).await?,
+            SchedulerEvent::StatusUpdate(status) => self.reported(&status).await?,
+            SchedulerEvent::Refused(refusal) => warn!("the master refused {}: {}", refusal.field, refusal.text),
+            SchedulerEvent::Error(text) => anyhow::bail!("the master ended the framework: {text}"),
+            _ => {}
+        }
+        Ok(())
+    }
+
+    async fn offered(&mut self, offers: &[Offer]) -> anyhow::Result<()> {
+        let Answer { launches, decline, waiting } = self.cron.offered(offers);
+        for launch in launches {
+            for task in &launch.tasks {
+                info!("{}: launched on {} as {}", task.name, launch.hostname, task.task_id);
+            }
+            self.driver.launch_tasks(&launch.offer_ids, launch.tasks, None).await?;
+        }
+        for line in waiting {
+            warn!("{line}; waiting");
+        }
+        // While a job waits, what is free now may be joined by more in a moment; otherwise nothing is wanted until a tick.
+        let wants = self.cron.wants_offers();
+        let filters = (!wants).then(|| Filters::refuse_for(REFUSE));
+        for offer_id in &decline {
+            self.driver.decline_offer(offer_id, filters).await?;
+        }
+        if !wants {
+            self.driver.suppress_offers(&[]).await?;
+        }
+        Ok(())
+    }
+
+    async fn reported(&mut self, status: &TaskStatus) -> anyhow::Result<()> {
+        let progress = self.cron.status(status);
+        let ended = matches!(progress, Some(Progress::Ended { .. }));
+        match progress {
+            Some(Progress::Running { job }) => info!("{job}: running, output in {}", self.place_of(status)),
+            Some(Progress::Ended { job, state: TaskState::TaskFinished, .. }) => {
+                let said = self.last_line_of(status).map(|line| format!(", saying {line:?}"));
+                info!("{job}: finished{}", said.unwrap_or_default());
+            }
+            Some(Progress::Ended { job, state, text }) => {
+                error!("{job}: {}: {text}, output in {}", state.as_str_name(), self.place_of(status));
+            }
+            None => {}
+        }
+        if ended && self.cron.wants_offers() {
+            // What it made room for may be just what another job waits for.
+            self.driver.revive_offers(&[]).await?;
+        }
+        Ok(())
+    }
+
+    /// Where to look for what a task wrote.
+    fn place_of(&self, status: &TaskStatus) -> String {
+        match (self.sandbox_of(status), container_of(status)) {
+            (Some(sandbox), _) => sandbox.display().to_string(),
+            (None, Some(container)) => format!("container {container}"),
+            (None, None) => "no sandbox: it never started".to_owned(),
+        }
+    }
+
+    /// The last thing a task wrote, where its sandbox is on this host.
+    fn last_line_of(&self, status: &TaskStatus) -> Option<String> {
+        let text = std::fs::read(self.sandbox_of(status)?.join("stdout")).ok()?;
+        let text = String::from_utf8_lossy(&text);
+        let last = text.lines().rev().find(|line| !line.trim().is_empty())?;
+        Some(last.chars().take(LONGEST_QUOTE).collect())
+    }
+
+    fn sandbox_of(&self, status: &TaskStatus) -> Option<PathBuf> {
+        self.cluster.as_ref()?.sandbox(container_of(status)?)
+    }
+
+    /// Ends the framework and its tasks, and the cluster if it is ours.
+    async fn end(self, mut events: EventStream) {
+        let in_flight: Vec<&str> = self.cron.in_flight().into_keys().collect();
+        info!("ending; in flight: {}", if in_flight.is_empty() { "nothing".to_owned() } else { in_flight.join(", ") });
+        if self.driver.stop_teardown().await.is_ok() {
+            while events.next().await.is_some() {}
+        }
+        if let Err(error) = self.driver.join().await {
+            warn!("{error}");
+        }
+        if let Some(cluster) = self.cluster {
+            cluster.stop().await;
+        }
+    }
+}
+
+/// Ctrl-C or SIGTERM.
+struct Stop {
+    interrupt: Signal,
+    terminate: Signal,
+}
+
+impl Stop {
+    fn listen() -> anyhow::Result<Self> {
+        Ok(Self { interrupt: signal(SignalKind::interrupt())?, terminate: signal(SignalKind::terminate())? })
+    }
+
+    async fn asked(&mut self) {
+        tokio::select! {
+            _ = self.interrupt.recv() => {}
+            _ = self.terminate.recv() => {}
+        }
+    }
+}
+
+fn container_of(status: &TaskStatus) -> Option<&str> {
+    Some(&status.container_status.as_ref()?.container_id.as_ref()?.value)
+}
+
+/// The wall clock, as the driver tells it.
+fn now(driver: &SchedulerDriver) -> Timestamp {
+    Timestamp::from_nanosecond(driver.now().wall_ns.into()).unwrap_or(Timestamp::UNIX_EPOCH)
+}
+
+/// How long to sleep for the next tick.
+fn until(next: Option<Timestamp>, now: Timestamp) -> Duration {
+    let wait = next.map_or(LONGEST_SLEEP, |next| Duration::try_from(next.duration_since(now)).unwrap_or_default());
+    wait.min(LONGEST_SLEEP)
+}

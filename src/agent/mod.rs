@@ -1,4 +1,15 @@
-//! The agent: what it decides ([`core`]), what it writes down ([`log`]), and how it runs tasks as real processes.
+//! The agent: runs tasks on this host as real processes and reports every change of their state.
+//!
+//! [`core`] decides, without any I/O. [`log`] is what it writes down, [`supervisor`] runs its processes, [`sandbox`] is
+//! where they run, [`facts`] what the host has to give; the service in front holds them together.
 
 pub mod core;
+pub mod facts;
+mod isolation;
 pub mod log;
+pub mod sandbox;
+mod service;
+pub mod supervisor;
+
+pub use self::core::Retention;
+pub use service::{Agent, AgentError, Ended, Options, StartError, SupervisorMode};

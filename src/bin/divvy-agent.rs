@@ -1,3 +1,9 @@
 //! `divvy-agent`: runs tasks on this host.
 
-fn main() {}
+use std::process::ExitCode;
+
+use divvy::cli::{self, agent::DivvyAgent};
+
+fn main() -> ExitCode {
+    cli::run::<DivvyAgent>()
+}

@@ -1,3 +1,9 @@
 //! `divvy-master`: offers what the agents have.
 
-fn main() {}
+use std::process::ExitCode;
+
+use divvy::cli::{self, master::DivvyMaster};
+
+fn main() -> ExitCode {
+    cli::run::<DivvyMaster>()
+}

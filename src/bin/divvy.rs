@@ -1,3 +1,9 @@
 //! `divvy`: the command line of a cluster.
 
-fn main() {}
+use std::process::ExitCode;
+
+use divvy::cli::{self, divvy::Divvy};
+
+fn main() -> ExitCode {
+    cli::run::<Divvy>()
+}

@@ -15,7 +15,8 @@ use crate::proto::v1::{
 pub struct AgentRow {
     id: String,
     hostname: String,
-    port: i32,
+    /// Where it serves, as the master reaches it.
+    address: String,
     state: &'static str,
     divvy_version: String,
     total: Amounts,
@@ -28,7 +29,7 @@ pub struct AgentRow {
 #[must_use]
 pub fn rows(answer: GetAgents) -> Vec<AgentRow> {
     let mut rows: Vec<AgentRow> = answer.agents.into_iter().map(AgentRow::of).collect();
-    rows.sort_by(|a, b| (&a.hostname, a.port, &a.id).cmp(&(&b.hostname, b.port, &b.id)));
+    rows.sort_by(|a, b| (&a.hostname, &a.id).cmp(&(&b.hostname, &b.id)));
     rows.extend(answer.recovered_agents.into_iter().map(|info| {
         let agent = Agent { total_resources: info.resources.clone(), agent_info: info, ..Agent::default() };
         AgentRow { state: "recovering", ..AgentRow::of(agent) }
@@ -44,8 +45,13 @@ impl AgentRow {
             (false, true) => "active",
             (false, false) => "disconnected",
         };
+        // "slave(1)@10.0.0.7:5051"; an agent that has not come back is known by its name only.
+        let address = match agent.pid.as_deref().and_then(|pid| pid.rsplit_once('@')) {
+            Some((_, address)) => address.to_owned(),
+            None => format!("{}:{}", info.hostname, info.port()),
+        };
         Self {
-            port: info.port(),
+            address,
             id: info.id.map(|id| id.value).unwrap_or_default(),
             hostname: info.hostname,
             state,
@@ -70,13 +76,13 @@ fn value(attribute: &v1::Attribute) -> String {
 }
 
 impl Listed for AgentRow {
-    const COLUMNS: &'static [&'static str] = &["ID", "ADDRESS", "STATE", "CPUS", "MEM", "ATTRIBUTES"];
+    const COLUMNS: &'static [&'static str] = &["ID", "HOST", "ADDRESS", "STATE", "CPUS", "MEM", "ATTRIBUTES"];
 
     fn cells(&self) -> Vec<String> {
         let [cpus, mem] = self.allocated.of(&self.total);
         let attributes: Vec<String> = self.attributes.iter().map(|(name, value)| format!("{name}:{value}")).collect();
-        let address = format!("{}:{}", self.hostname, self.port);
-        vec![self.id.clone(), address, self.state.to_owned(), cpus, mem, attributes.join(";")]
+        let (id, hostname, address) = (self.id.clone(), self.hostname.clone(), self.address.clone());
+        vec![id, hostname, address, self.state.to_owned(), cpus, mem, attributes.join(";")]
     }
 }
 
@@ -96,6 +102,7 @@ mod tests {
                 ..v1::AgentInfo::default()
             },
             active,
+            pid: Some("slave(1)@10.0.0.7:5051".to_owned()),
             total_resources: Resources::cpus_mem(4.0, 1024.0).to_proto(),
             allocated_resources: Resources::cpus_mem(0.5, 128.0).to_proto(),
             ..Agent::default()
@@ -106,14 +113,14 @@ mod tests {
     fn agents_are_listed_by_host_with_what_is_used() {
         let rows = rows(GetAgents { agents: vec![agent("b", false), agent("a", true)], recovered_agents: vec![] });
         let cells: Vec<_> = rows.iter().map(Listed::cells).collect();
-        assert_eq!(cells[0], ["id-of-a", "a:5051", "active", "0.5/4", "128/1024", "rack:r1"]);
-        assert_eq!(cells[1][..3], ["id-of-b", "b:5051", "disconnected"]);
+        assert_eq!(cells[0], ["id-of-a", "a", "10.0.0.7:5051", "active", "0.5/4", "128/1024", "rack:r1"]);
+        assert_eq!(cells[1][..4], ["id-of-b", "b", "10.0.0.7:5051", "disconnected"]);
     }
 
     #[test]
     fn an_agent_that_has_not_come_back_yet_is_listed_as_such() {
         let info = v1::AgentInfo { hostname: "c".to_owned(), ..v1::AgentInfo::default() };
         let rows = rows(GetAgents { agents: vec![agent("z", true)], recovered_agents: vec![info] });
-        assert_eq!((rows[1].hostname.as_str(), rows[1].state), ("c", "recovering"));
+        assert_eq!((rows[1].address.as_str(), rows[1].state), ("c:5051", "recovering"));
     }
 }

@@ -15,7 +15,7 @@ use crate::transport::clock::Clock;
 
 /// Use a cluster from the shell.
 #[derive(Debug, Parser)]
-#[command(name = "divvy", version, about, arg_required_else_help = true)]
+#[command(name = "divvy", version, arg_required_else_help = true)]
 pub struct Divvy {
     #[command(flatten)]
     client: ClientArgs,

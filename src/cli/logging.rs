@@ -1,5 +1,7 @@
 //! Logs go to standard error, so that standard output is for what was asked for.
 
+use std::io::IsTerminal;
+
 use tracing_subscriber::EnvFilter;
 
 use super::settings::SettingsError;
@@ -25,10 +27,11 @@ pub fn start(filter: Option<&str>, fallback: &str, format: LogFormat) -> Result<
     let filter = EnvFilter::builder()
         .parse(&text)
         .map_err(|error| SettingsError::invalid("--log", &text, &format!("{error}; for example info,divvy=debug")))?;
-    let logs = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_target(false);
+    let colours = std::io::stderr().is_terminal();
+    let logs = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(colours);
     let started = match format {
-        LogFormat::Text => logs.try_init(),
-        LogFormat::Json => logs.json().with_target(true).try_init(),
+        LogFormat::Text => logs.with_target(false).try_init(),
+        LogFormat::Json => logs.json().try_init(),
     };
     // A second start in one process (tests) keeps the first.
     drop(started);

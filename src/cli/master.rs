@@ -13,7 +13,7 @@ use crate::master::{Master, Options};
 
 /// Collect what agents have and offer it to frameworks.
 #[derive(Debug, Parser)]
-#[command(name = "divvy-master", version, about)]
+#[command(name = "divvy-master", version)]
 pub struct DivvyMaster {
     #[command(flatten)]
     args: MasterArgs,

@@ -1,11 +1,15 @@
 //! What the binaries are made of: settings, logs, signals, errors in one line, and the commands of `divvy`.
 //!
-//! Not part of the library's promise. A binary's `main` hands its [`Program`] to [`run`]; everything a user did wrong ends
+//! Not part of the library's promise. A binary's `main` hands its [`Program`] to `run`; everything a user did wrong ends
 //! as one line on standard error and an exit code, 2 for how the program was called and 1 for what happened then.
 
+pub mod agent;
 pub mod agents;
+pub mod divvy;
 pub mod frameworks;
+pub mod local;
 pub mod logging;
+pub mod master;
 pub mod operator;
 pub mod run;
 pub mod settings;
@@ -49,10 +53,21 @@ impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let text = match self {
             Self::Usage(text) => text.clone(),
-            Self::Failed(error) => format!("{error:#}"),
+            Self::Failed(error) => with_causes(error),
         };
         f.write_str(&text.replace('\n', " "))
     }
+}
+
+/// An error and what caused it; most of ours quote their cause already.
+fn with_causes(error: &anyhow::Error) -> String {
+    let mut text = error.to_string();
+    for cause in error.chain().skip(1).map(ToString::to_string) {
+        if !text.contains(&cause) {
+            text = format!("{text}: {cause}");
+        }
+    }
+    text
 }
 
 /// A binary: how it is called and what it does.
@@ -88,4 +103,26 @@ fn runtime() -> Result<Runtime, Failure> {
 fn announce(name: &str, address: &str) {
     // A server serves whether or not somebody reads this.
     drop(writeln!(io::stdout().lock(), "{name} listening on {address}"));
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_command_lines_are_sound() {
+        divvy::Divvy::command().debug_assert();
+        master::DivvyMaster::command().debug_assert();
+        agent::DivvyAgent::command().debug_assert();
+    }
+
+    #[test]
+    fn a_failure_is_one_line_that_names_each_cause_once() {
+        let error = anyhow::anyhow!("inner\nmost").context("outer");
+        assert_eq!(Failure::from(error).to_string(), "outer: inner most");
+        let error = anyhow::anyhow!("no room").context("cannot write: no room; free some").context("stopped");
+        assert_eq!(Failure::from(error).to_string(), "stopped: cannot write: no room; free some");
+    }
 }

@@ -36,7 +36,7 @@ impl Operator {
     /// When the master does not answer, or refuses.
     pub async fn agents(&mut self) -> anyhow::Result<response::GetAgents> {
         let answer = self.ask(call::Type::GetAgents).await?;
-        Ok(answer.get_agents.map(Into::into).unwrap_or_default())
+        Ok(answer.get_agents.unwrap_or_default())
     }
 
     /// Every task the master remembers.
@@ -45,7 +45,7 @@ impl Operator {
     /// When the master does not answer, or refuses.
     pub async fn tasks(&mut self) -> anyhow::Result<response::GetTasks> {
         let answer = self.ask(call::Type::GetTasks).await?;
-        Ok(answer.get_tasks.map(Into::into).unwrap_or_default())
+        Ok(answer.get_tasks.unwrap_or_default())
     }
 
     /// Every framework the master remembers.
@@ -54,7 +54,7 @@ impl Operator {
     /// When the master does not answer, or refuses.
     pub async fn frameworks(&mut self) -> anyhow::Result<response::GetFrameworks> {
         let answer = self.ask(call::Type::GetFrameworks).await?;
-        Ok(answer.get_frameworks.map(Into::into).unwrap_or_default())
+        Ok(answer.get_frameworks.unwrap_or_default())
     }
 
     async fn ask(&mut self, what: call::Type) -> anyhow::Result<Response> {

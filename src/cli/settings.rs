@@ -76,7 +76,7 @@ fn read_file<T: DeserializeOwned + Default>(path: Option<&Path>) -> Result<T, Se
     })
 }
 
-fn listen_address(text: Option<&str>, default: SocketAddr) -> Result<SocketAddr, SettingsError> {
+pub(crate) fn listen_address(text: Option<&str>, default: SocketAddr) -> Result<SocketAddr, SettingsError> {
     let Some(text) = text else { return Ok(default) };
     let named = text.strip_prefix("localhost:").map(|port| format!("127.0.0.1:{port}"));
     named.as_deref().unwrap_or(text).parse().map_err(|_not_numbers| {
@@ -101,7 +101,7 @@ fn duration(name: &'static str, text: Option<&str>) -> Result<Option<Duration>, 
 }
 
 /// Text with a meaning of its own, such as resources.
-fn meaning<T>(name: &'static str, text: Option<&str>, example: &str) -> Result<Option<T>, SettingsError>
+pub(crate) fn meaning<T>(name: &'static str, text: Option<&str>, example: &str) -> Result<Option<T>, SettingsError>
 where
     T: FromStr<Err: std::fmt::Display>,
 {

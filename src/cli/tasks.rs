@@ -19,7 +19,6 @@ pub struct TaskRow {
     agent_id: String,
     /// The agent's host name, where the agent is known.
     agent: String,
-    /// Without the `TASK_` in front.
     state: String,
     resources: Amounts,
     message: String,
@@ -57,7 +56,7 @@ impl TaskRow {
         Self {
             message: last.and_then(|status| status.message.clone()).unwrap_or_default(),
             agent: hosts.get(task.agent_id.value.as_str()).copied().unwrap_or_default().to_owned(),
-            state: state.trim_start_matches("TASK_").to_owned(),
+            state,
             resources: Amounts::read(&task.resources),
             id: task.task_id.value,
             name: task.name,
@@ -76,7 +75,7 @@ impl Listed for TaskRow {
         let [cpus, mem] = self.resources.cpus_and_mem();
         let agent = if self.agent.is_empty() { &self.agent_id } else { &self.agent };
         let since = self.age.map(age).unwrap_or_default();
-        let (id, name, state) = (self.id.clone(), self.name.clone(), self.state.clone());
+        let (id, name, state) = (self.id.clone(), self.name.clone(), self.state.trim_start_matches("TASK_").to_owned());
         vec![id, name, agent.clone(), state, since, cpus, mem, self.message.clone()]
     }
 }

@@ -11,7 +11,7 @@ use super::{
     environment::{Environment, Host},
     error::DriverError,
     scheduler::Scheduler,
-    service::{MAILBOX, Start},
+    service::{MAILBOX, STOPS, Start},
     stream::{self, EventStream},
     user,
 };
@@ -114,8 +114,7 @@ impl DriverBuilder {
     }
 
     /// What surrounds the driver instead of the host.
-    #[cfg(any(test, feature = "sim"))]
-    #[allow(dead_code, reason = "the simulator is the caller to come")]
+    #[cfg(test)]
     pub(crate) fn environment(mut self, environment: Arc<dyn Environment>) -> Self {
         self.environment = environment;
         self
@@ -140,9 +139,10 @@ impl DriverBuilder {
         let seed = self.seed.unwrap_or_else(|| self.environment.seed());
         let mut rng = StdRng::seed_from_u64(seed);
         let own = StdRng::from_rng(&mut rng);
-        let (mailbox, received) = mpsc::channel(MAILBOX);
-        let start = Start { options, scheduler: Box::new(scheduler), mailbox: received, rng: own };
-        Ok(SchedulerDriver::new(self.environment, rng, mailbox, start))
+        let (to_mailbox, mailbox) = mpsc::channel(MAILBOX);
+        let (to_stops, stops) = mpsc::channel(STOPS);
+        let start = Start { options, scheduler: Box::new(scheduler), mailbox, stops, rng: own };
+        Ok(SchedulerDriver::new(self.environment, rng, (to_mailbox, to_stops), start))
     }
 
     /// Makes a driver that tells a stream what happens. It does nothing until it is started.

@@ -134,7 +134,7 @@ impl SchedulerDriver {
     }
 
     /// Acknowledges a status, for drivers built with
-    /// [`explicit_acknowledgements`](DriverBuilder::explicit_acknowledgements). A status without a uuid needs none.
+    /// [`explicit_acknowledgements`](super::DriverBuilder::explicit_acknowledgements). A status without a uuid needs none.
     ///
     /// # Errors
     /// A driver that acknowledges by itself, or one that has ended.

@@ -3,7 +3,7 @@
 //! It decides nothing. When told to close it sends what is queued first, then waits a moment for the master to close its
 //! side, so that a last call is not cut off.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::VecDeque, sync::Arc, time::Duration};
 
 use futures::{StreamExt as _, future::AbortHandle, future::Abortable};
 use prost::Message as _;
@@ -83,10 +83,18 @@ impl Connection {
         self.calls.as_ref()
     }
 
-    /// Sends what is queued, then closes.
-    pub(super) fn close(&mut self) {
-        self.calls = None;
+    /// Sends what is queued and `rest`, then closes.
+    pub(super) fn close(&mut self, environment: &dyn Environment, rest: VecDeque<Numbered>) {
         self.closing.send_replace(true);
+        let Some(calls) = self.calls.take().filter(|_| !rest.is_empty()) else { return };
+        environment.spawn(Box::pin(async move {
+            for call in rest {
+                if calls.send(call).await.is_err() {
+                    // The master did not take it in time; the driver is on its way already.
+                    return;
+                }
+            }
+        }));
     }
 
     pub(super) fn is_closing(&self) -> bool {

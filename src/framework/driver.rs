@@ -22,7 +22,7 @@ use super::{
     counts::{Counters, DriverCounts},
     environment::Environment,
     error::DriverError,
-    service::{self, Start},
+    service::{self, Broken, Start},
     task_ids::TaskIds,
 };
 use crate::{
@@ -44,8 +44,9 @@ pub(super) struct Shared {
     pub(super) framework_id: Mutex<Option<FrameworkId>>,
     /// No callback is to be begun any more.
     pub(super) silent: AtomicBool,
-    pub(super) ended: watch::Sender<Option<Finished>>,
+    pub(super) ended: watch::Sender<Option<Result<Finished, Broken>>>,
     mailbox: mpsc::Sender<Input>,
+    stops: mpsc::Sender<Input>,
     seq: AtomicU64,
     task_ids: TaskIds,
     rng: Mutex<StdRng>,
@@ -68,7 +69,7 @@ impl SchedulerDriver {
     pub(super) fn new(
         environment: Arc<dyn Environment>,
         mut rng: StdRng,
-        mailbox: mpsc::Sender<Input>,
+        (mailbox, stops): (mpsc::Sender<Input>, mpsc::Sender<Input>),
         start: Start,
     ) -> Self {
         let shared = Shared {
@@ -78,6 +79,7 @@ impl SchedulerDriver {
             silent: AtomicBool::new(false),
             ended: watch::Sender::new(None),
             mailbox,
+            stops,
             seq: AtomicU64::new(0),
             task_ids: TaskIds::new(&mut rng),
             rng: Mutex::new(rng),
@@ -111,9 +113,10 @@ impl SchedulerDriver {
         let mut ended = self.shared.ended.subscribe();
         let finished = ended.wait_for(Option::is_some).await.ok().and_then(|finished| finished.clone());
         match finished {
-            Some(Finished::Failed(message)) => Err(DriverError::Failed(message)),
-            Some(Finished::TeardownUnconfirmed) => Err(DriverError::TeardownUnconfirmed),
-            Some(Finished::TornDown | Finished::LeftForFailover | Finished::Aborted) | None => Ok(()),
+            Some(Ok(Finished::Failed(message))) => Err(DriverError::Failed(message)),
+            Some(Ok(Finished::TeardownUnconfirmed)) => Err(DriverError::TeardownUnconfirmed),
+            Some(Ok(Finished::TornDown | Finished::LeftForFailover | Finished::Aborted)) => Ok(()),
+            Some(Err(Broken)) | None => Err(DriverError::Broken),
         }
     }
 
@@ -194,14 +197,17 @@ impl SchedulerDriver {
 
     pub(super) async fn call(&self, request: Request) -> Result<CallSeq, DriverError> {
         checks::check(&request)?;
-        let seq = self.shared.seq.fetch_add(1, Ordering::Relaxed) + 1;
-        let input = Input::Called { seq, request };
-        self.shared.mailbox.send(input).await.map(|()| seq).map_err(|_closed| DriverError::Ended)
+        self.enqueue(&self.shared.mailbox, request).await
     }
 
     async fn stop(&self, stop: Stop) -> Result<CallSeq, DriverError> {
         self.shared.silent.store(true, Ordering::Release);
-        self.call(Request::Stop(stop)).await
+        self.enqueue(&self.shared.stops, Request::Stop(stop)).await
+    }
+
+    async fn enqueue(&self, queue: &mpsc::Sender<Input>, request: Request) -> Result<CallSeq, DriverError> {
+        let seq = self.shared.seq.fetch_add(1, Ordering::Relaxed) + 1;
+        queue.send(Input::Called { seq, request }).await.map(|()| seq).map_err(|_closed| DriverError::Ended)
     }
 
     pub(super) fn mint(&self, name: &str, instance: u32) -> TaskId {

@@ -33,6 +33,9 @@ pub enum DriverError {
     /// The master ended the session for good.
     #[error("the master will not have this framework any more: {0}")]
     Failed(String),
+    /// The driver itself failed.
+    #[error("the driver failed in a way it should not; the log has the panic, please report it")]
+    Broken,
     /// No master confirmed the teardown in time.
     #[error("no master confirmed that the framework is gone; its tasks live on until its failover timeout ends")]
     TeardownUnconfirmed,

@@ -5,14 +5,14 @@
 //!
 //! ```no_run
 //! use divvy::allocator::{self, TaskRequest};
-//! use divvy::framework::{self, Result, Scheduler, SchedulerDriver};
+//! use divvy::framework::{self, Result, Scheduler, SchedulerDriver, async_trait};
 //! use divvy::proto::v1::{FrameworkInfo, Offer};
 //!
 //! struct Hello {
 //!     wanted: TaskRequest,
 //! }
 //!
-//! #[async_trait::async_trait]
+//! #[async_trait]
 //! impl Scheduler for Hello {
 //!     async fn resource_offers(&mut self, driver: &SchedulerDriver, offers: Vec<Offer>) -> Result<()> {
 //!         let plan = allocator::place(&offers, std::slice::from_ref(&self.wanted));
@@ -71,6 +71,8 @@ mod task_ids;
 #[cfg(all(test, feature = "server"))]
 mod tests;
 mod user;
+
+pub use async_trait::async_trait;
 
 pub use self::{
     builder::DriverBuilder,

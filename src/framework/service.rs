@@ -2,27 +2,34 @@
 //!
 //! Everything comes in through bounded channels and is taken in batches. User calls are left in their queue while the
 //! socket does not take what was said before, so a framework cannot pile up calls without end; what the master and the
-//! callbacks tell is always taken.
+//! callbacks tell is always taken, and so is the wish to stop.
 
 use std::{
     collections::VecDeque,
     fmt,
+    panic::AssertUnwindSafe,
     sync::{Arc, PoisonError, atomic::Ordering},
     time::Duration,
 };
 
-use futures::future::{AbortHandle, Abortable, BoxFuture};
+use futures::{
+    FutureExt as _,
+    future::{AbortHandle, Abortable, BoxFuture},
+};
 use rand::rngs::StdRng;
 use tokio::sync::mpsc;
 
 use super::{
     callbacks::{self, Delivery},
     connection::{Connection, Numbered},
-    core::{BATCH, Driver, Effect, Finished, Input, Options},
+    core::{BATCH, Driver, Effect, Finished, Input, Options, Request},
     driver::Shared,
+    environment::Environment,
     scheduler::Scheduler,
 };
 
+/// Stops that wait for the core.
+pub(super) const STOPS: usize = 4;
 /// User calls that wait for the core.
 pub(super) const MAILBOX: usize = 1024;
 /// Frames and changes of the connection that wait for the core.
@@ -32,11 +39,16 @@ const TURN: usize = 64;
 /// How long the callback that runs when the driver ends may take to return.
 const LAST_CALLBACK: Duration = Duration::from_secs(5);
 
+/// The driver itself failed.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Broken;
+
 /// What a driver needs to begin.
 pub(super) struct Start {
     pub(super) options: Options,
     pub(super) scheduler: Box<dyn Scheduler>,
     pub(super) mailbox: mpsc::Receiver<Input>,
+    pub(super) stops: mpsc::Receiver<Input>,
     pub(super) rng: StdRng,
 }
 
@@ -60,8 +72,9 @@ pub(super) fn spawn(start: Start, shared: &Arc<Shared>) {
     }));
     let service = Service {
         core: Driver::new(start.options, start.rng),
-        timer: Timer { due_ns: None, sleep: Box::pin(std::future::pending()) },
+        timer: Timer::default(),
         mailbox: start.mailbox,
+        stops: start.stops,
         returned,
         link,
         link_to,
@@ -72,7 +85,14 @@ pub(super) fn spawn(start: Start, shared: &Arc<Shared>) {
         effects: Vec::new(),
         shared: Arc::clone(shared),
     };
-    shared.environment.spawn(Box::pin(service.run()));
+    let shared = Arc::clone(shared);
+    let environment = Arc::clone(&shared.environment);
+    environment.spawn(Box::pin(async move {
+        if AssertUnwindSafe(service.run()).catch_unwind().await.is_err() {
+            tracing::error!("the driver's core panicked; this is a bug in divvy");
+            shared.ended.send_replace(Some(Err(Broken)));
+        }
+    }));
 }
 
 struct Service {
@@ -80,6 +100,7 @@ struct Service {
     shared: Arc<Shared>,
     timer: Timer,
     mailbox: mpsc::Receiver<Input>,
+    stops: mpsc::Receiver<Input>,
     returned: mpsc::Receiver<Input>,
     link: mpsc::Receiver<Input>,
     link_to: mpsc::Sender<Input>,
@@ -91,17 +112,35 @@ struct Service {
     effects: Vec<Effect>,
 }
 
+/// Rings no later than the core's deadline; a ring too many is harmless.
 struct Timer {
     due_ns: Option<u64>,
     sleep: BoxFuture<'static, ()>,
+}
+
+impl Default for Timer {
+    fn default() -> Self {
+        Self { due_ns: None, sleep: Box::pin(std::future::pending()) }
+    }
+}
+
+impl Timer {
+    fn arm(&mut self, environment: &dyn Environment, due_ns: Option<u64>) {
+        let Some(due) = due_ns.filter(|due| self.due_ns.is_none_or(|armed| *due < armed)) else { return };
+        let wait = Duration::from_nanos(due.saturating_sub(environment.now().mono_ns));
+        *self = Self { due_ns, sleep: environment.sleep(wait) };
+    }
 }
 
 impl Service {
     async fn run(mut self) {
         let mut finished = self.handle(Input::Started);
         while finished.is_none() {
-            self.arm();
+            self.timer.arm(&*self.shared.environment, self.core.deadline());
             let input = self.next().await;
+            if matches!(input, Some(Input::Called { request: Request::Stop(_), .. })) {
+                self.take_calls_before_the_stop();
+            }
             finished = input.and_then(|input| self.handle(input)).or_else(|| self.take_turns());
         }
         if let Some(how) = finished {
@@ -116,8 +155,9 @@ impl Service {
             Some(input) = self.returned.recv() => Some(input),
             Some(input) = self.link.recv() => Some(input),
             Some(input) = self.mailbox.recv(), if self.backlog.is_empty() => Some(input),
+            Some(input) = self.stops.recv() => Some(input),
             () = &mut self.timer.sleep => {
-                self.timer.due_ns = None;
+                self.timer = Timer::default();
                 Some(Input::Tick)
             }
             permit = room => {
@@ -129,6 +169,13 @@ impl Service {
                 }
                 None
             }
+        }
+    }
+
+    /// What was called before the stop is still to reach the master.
+    fn take_calls_before_the_stop(&mut self) {
+        while let Ok(input) = self.mailbox.try_recv() {
+            self.handle(input);
         }
     }
 
@@ -179,8 +226,9 @@ impl Service {
             }
             Effect::Disconnect { session } => {
                 self.flush();
+                let rest = std::mem::take(&mut self.backlog);
                 if let Some(connection) = self.connection.as_mut().filter(|current| current.session() == session) {
-                    connection.close();
+                    connection.close(&*self.shared.environment, rest);
                 }
             }
             Effect::Send { session, seq, call } => {
@@ -210,16 +258,6 @@ impl Service {
         }
     }
 
-    fn arm(&mut self) {
-        let due_ns = self.core.deadline();
-        let sooner = due_ns.is_some_and(|due| self.timer.due_ns.is_none_or(|armed| due < armed));
-        if let Some(due) = due_ns.filter(|_| sooner) {
-            let environment = &self.shared.environment;
-            let wait = Duration::from_nanos(due.saturating_sub(environment.now().mono_ns));
-            self.timer = Timer { due_ns, sleep: environment.sleep(wait) };
-        }
-    }
-
     fn publish(&self) {
         self.shared.counts.publish(&self.core);
         let mut known = self.shared.framework_id.lock().unwrap_or_else(PoisonError::into_inner);
@@ -237,6 +275,7 @@ impl Service {
         }
         drop(self.deliveries);
         drop(self.link_to);
+        self.stops.close();
         let callbacks = async { while self.returned.recv().await.is_some() {} };
         tokio::select! {
             () = callbacks => {}
@@ -246,7 +285,7 @@ impl Service {
             }
         }
         while self.link.recv().await.is_some() {}
-        self.shared.ended.send_replace(Some(how));
+        self.shared.ended.send_replace(Some(Ok(how)));
     }
 }
 

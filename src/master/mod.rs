@@ -8,6 +8,8 @@ pub(crate) mod core;
 pub(crate) mod gate;
 mod outbox;
 pub mod registry;
+#[doc(hidden)]
+pub mod rehearsal;
 mod service;
 
 use std::{io, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};

@@ -18,6 +18,8 @@ use crate::{proto::internal::RegistryChange, transport::clock::Clock, types::Now
 
 /// Inputs of one connection that the core has not taken yet.
 pub(super) const PER_CONNECTION: usize = 64;
+/// Inputs that go into the mailbox together: half of a connection's, so that the next are made meanwhile.
+pub(super) const TOGETHER: u32 = 32;
 const MAILBOX: usize = 16_384;
 const BATCH: usize = 1_024;
 
@@ -25,7 +27,7 @@ const BATCH: usize = 1_024;
 #[derive(Debug)]
 pub(super) enum Mail {
     Opened { session: SessionId, outbox: AnyOutbox },
-    Input { input: Input, _permit: Option<OwnedSemaphorePermit> },
+    Inputs { inputs: Vec<Input>, permits: Option<OwnedSemaphorePermit> },
     Asked { question: Question, reply: oneshot::Sender<Answer> },
 }
 
@@ -165,12 +167,15 @@ impl Service {
                 self.outboxes.insert(session, outbox);
                 self.core.handle(now, Input::Attached { session }, effects);
             }
-            Mail::Input { input, _permit } => {
-                let gone = if let Input::Detached { session } = input { Some(session) } else { None };
-                self.core.handle(now, input, effects);
-                if let Some(session) = gone {
-                    self.outboxes.remove(&session);
+            Mail::Inputs { inputs, permits } => {
+                for input in inputs {
+                    let gone = if let Input::Detached { session } = input { Some(session) } else { None };
+                    self.core.handle(now, input, effects);
+                    if let Some(session) = gone {
+                        self.outboxes.remove(&session);
+                    }
                 }
+                drop(permits);
             }
             Mail::Asked { question, reply } => {
                 self.requests += 1;

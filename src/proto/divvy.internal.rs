@@ -809,3 +809,25 @@ pub struct AgentGone {
     #[prost(int64, tag = "2")]
     pub wall_ns: i64,
 }
+/// One record of a supervisor's log.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct SupervisorRecord {
+    #[prost(oneof = "supervisor_record::Kind", tags = "1, 2, 3, 4")]
+    pub kind: ::core::option::Option<supervisor_record::Kind>,
+}
+/// Nested message and enum types in `SupervisorRecord`.
+pub mod supervisor_record {
+    #[derive(Clone, PartialEq, Eq, Hash, ::prost::Oneof)]
+    pub enum Kind {
+        /// The container is about to be started; written before anything is.
+        #[prost(string, tag = "1")]
+        Starting(::prost::alloc::string::String),
+        #[prost(message, tag = "2")]
+        Started(super::Started),
+        #[prost(message, tag = "3")]
+        Exited(super::Exited),
+        /// The agent has recorded the exit, or the start failed.
+        #[prost(string, tag = "4")]
+        Forgotten(::prost::alloc::string::String),
+    }
+}

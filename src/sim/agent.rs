@@ -68,6 +68,7 @@ impl AgentNode {
             user: "me".to_owned(),
             sandboxes: "/runs".to_owned(),
             retention: Retention { keep: std::time::Duration::from_mins(5), keep_at_most: 4 },
+            spread_first: std::time::Duration::from_secs(1),
         };
         let (disk, host) = (Disk::default(), Host::default());
         Self { config, total, disk, host, life: 0, process: None }

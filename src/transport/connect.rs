@@ -175,18 +175,6 @@ pub enum ConnectError {
     },
 }
 
-/// A channel to the first address of `host:port[,host:port]` that connects when it is first used.
-///
-/// # Errors
-/// When the text is no list of addresses.
-///
-/// # Panics
-/// Outside a tokio runtime.
-pub fn channel(addresses: &str) -> Result<Channel, InvalidAddress> {
-    let Addresses(list) = addresses.parse()?;
-    Ok(list[0].endpoint()?.connect_lazy())
-}
-
 /// A connected channel to the first of the masters that answers.
 ///
 /// # Errors

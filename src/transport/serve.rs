@@ -9,6 +9,7 @@ mod connection;
 mod listener;
 mod opening;
 mod progress;
+mod unknown;
 
 #[cfg(test)]
 mod tests;
@@ -85,7 +86,7 @@ struct Server {
 /// Then no more connections are taken, and those that are open may finish their requests within [`Limits::drain`];
 /// what is still open after that is cut.
 pub async fn serve(listener: Listener, app: Router, limits: Limits, stop: CancellationToken) {
-    let app = app.layer(DefaultBodyLimit::max(limits.body_bytes));
+    let app = app.fallback(unknown::unknown).layer(DefaultBodyLimit::max(limits.body_bytes));
     let server = Arc::new(Server { app, limits, stopping: stop, stopped: CancellationToken::new() });
     let connections = TaskTracker::new();
     let _ = until(&server.stopping, accept_all(&listener, &server, &connections)).await;

@@ -18,6 +18,9 @@ pub struct Config {
     pub sandboxes: String,
     /// How long sandboxes of ended containers are kept.
     pub retention: Retention,
+    /// The first attempt to attach falls at random within this time, so that a thousand agents that start together do
+    /// not all come at once.
+    pub spread_first: Duration,
 }
 
 /// When the sandboxes of ended containers are removed: the first limit reached counts.

@@ -341,14 +341,14 @@ fn an_agent_marked_gone_kills_what_it_runs_and_ends() {
     agent.receive(master_message::Kind::Gone(wire::Gone {}));
     agent.take();
     agent.exited("c1", 0);
-    assert_eq!(agent.told(), ["persist forgotten c1", "supervise 1: forget c1", "stop Gone"]);
+    assert_eq!(agent.told(), ["persist forgotten c1", "supervise 1: forget c1", "supervise 1: retire", "stop Gone"]);
 }
 
 #[test]
 fn an_agent_that_leaves_says_so_when_nothing_runs_any_more() {
     let mut agent = Fixture::registered(&[]);
     agent.give(Input::ShutDown);
-    assert_eq!(agent.told(), ["send 1: unregister", "stop ShutDown"]);
+    assert_eq!(agent.told(), ["send 1: unregister", "supervise 1: retire", "stop ShutDown"]);
 }
 
 #[test]

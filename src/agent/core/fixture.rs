@@ -32,6 +32,7 @@ pub(super) fn config() -> Config {
         user: "me".to_owned(),
         sandboxes: "/w/runs".to_owned(),
         retention: Retention::default(),
+        spread_first: Duration::from_secs(1),
     }
 }
 

@@ -64,6 +64,6 @@ impl Agent {
     /// The state of a task that ended without anybody's doing, as far as the framework understands it.
     pub(super) fn lost_state(&self, framework: &FrameworkId, aware: TaskState) -> TaskState {
         let partition_aware = self.frameworks.get(framework).is_some_and(|framework| framework.partition_aware);
-        if partition_aware { aware } else { TaskState::TaskLost }
+        aware.as_told(partition_aware)
     }
 }

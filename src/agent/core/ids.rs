@@ -7,19 +7,20 @@ use std::fmt;
 use std::sync::Arc;
 
 /// Longest container id taken, in bytes: it has to fit a file name.
-const LONGEST: usize = 128;
+const LONGEST: usize = 255;
 
 /// Names one container, minted by the master; cheap to clone.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ContainerId(Arc<str>);
 
 impl ContainerId {
-    /// Takes a text as a container id if it is a harmless file name: 1 to 128 letters, digits, `-`, `_` and `.`, not
-    /// starting with a dot.
+    /// Takes a text as a container id if it is a harmless file name: 1 to 255 letters, digits, `-`, `_` and `.`, and
+    /// neither `.` nor `..`.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
         let legal = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
-        let harmless = !text.is_empty() && text.len() <= LONGEST && !text.starts_with('.') && text.bytes().all(legal);
+        let harmless =
+            !text.is_empty() && text.len() <= LONGEST && !matches!(text, "." | "..") && text.bytes().all(legal);
         harmless.then(|| Self(Arc::from(text)))
     }
 
@@ -55,10 +56,10 @@ mod tests {
 
     #[test]
     fn a_container_id_is_always_one_harmless_path_component() {
-        for good in ["c1", "0b6f-77.a_b", &"x".repeat(128)] {
+        for good in ["c1", "0b6f-77.a_b", "...", &"x".repeat(255)] {
             assert_eq!(ContainerId::parse(good).map(|id| id.to_string()), Some(good.to_owned()));
         }
-        for bad in ["", ".", "..", ".hidden", "a/b", "../x", "a b", "a\0", "ä", &"x".repeat(129)] {
+        for bad in ["", ".", "..", "a/b", "../x", "a b", "a\0", "ä", &"x".repeat(256)] {
             assert_eq!(ContainerId::parse(bad), None, "{bad:?}");
         }
     }

@@ -119,6 +119,7 @@ impl Agent {
             let message = AgentMessage { kind: Some(agent_message::Kind::Unregister(Unregister {})) };
             out.push(Effect::Send { session, message });
         }
+        self.retire_all(out);
         self.link_stopped();
         out.push(Effect::Stop { reason });
     }

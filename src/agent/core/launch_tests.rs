@@ -11,6 +11,7 @@ fn prepare(task: &v1::TaskInfo, framework_user: Option<&str>) -> Result<Start, R
         user: "me".to_owned(),
         sandboxes: "/w/runs".to_owned(),
         retention,
+        spread_first: Duration::ZERO,
     };
     let framework = FrameworkId { value: "F".to_owned() };
     let container = ContainerId::parse("c1").unwrap();

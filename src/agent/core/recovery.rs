@@ -12,7 +12,7 @@ use super::frameworks::Framework;
 use super::kills::Kill;
 use super::registration::Link;
 use super::sandboxes::Sandboxes;
-use super::statuses::{Pending, is_terminal};
+use super::statuses::Pending;
 use super::supervision::Supervisors;
 use super::tasks::{Phase, Process, Task};
 use super::timers::Timers;
@@ -128,7 +128,7 @@ impl Agent {
         self.replay_task(&made.container_id, |task| {
             task.latest = state;
             task.pending.push_back(Pending::new(status, state));
-            if is_terminal(state) {
+            if state.is_terminal() {
                 task.phase = Phase::Ended(None);
             }
         });

@@ -1,6 +1,6 @@
 //! The link to the master: when to attach, what to say first, whom to believe, and when to give up on a silent one.
 //!
-//! The stream is the session. Attempts begin at random within a second; after a refusal or a failure they spread over
+//! The stream is the session. The first attempt falls at random within a given time; after a refusal or a failure they spread over
 //! 2 s, 4 s and so on up to a minute. A session that broke after the master had taken the agent is made anew at once.
 
 use std::time::Duration;
@@ -21,8 +21,6 @@ use crate::types::Now;
 
 /// The versions of the protocol between agent and master that this agent speaks.
 const VERSIONS: VersionRange = VersionRange { min: 1, max: 1 };
-/// The first attempt falls at random within this time.
-const SPREAD_FIRST: Duration = Duration::from_secs(1);
 /// The next attempt after a session broke falls within this time.
 const SPREAD_BROKEN: Duration = Duration::from_millis(200);
 const SPREAD_REFUSED: Duration = Duration::from_secs(2);
@@ -86,7 +84,7 @@ impl Link {
 
     fn wait(&mut self, now: Now, spread: Duration, rng: &mut StdRng) {
         let nanos = u64::try_from(spread.as_nanos()).unwrap_or(u64::MAX);
-        let attach_at = now.mono_after(Duration::from_nanos(rng.random_range(0..nanos)));
+        let attach_at = now.mono_after(Duration::from_nanos(rng.random_range(0..=nanos)));
         self.state = State::Waiting { attach_at };
     }
 
@@ -109,7 +107,7 @@ impl Agent {
 
     /// The agent knows what it runs and may tell a master.
     pub(super) fn begin_attaching(&mut self, now: Now) {
-        self.link.wait(now, SPREAD_FIRST, &mut self.rng);
+        self.link.wait(now, self.config.spread_first, &mut self.rng);
     }
 
     pub(super) fn link_stopped(&mut self) {

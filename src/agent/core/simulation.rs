@@ -13,7 +13,6 @@ use rand::rngs::StdRng;
 use rand::{Rng as _, SeedableRng as _};
 
 use super::fixture::{FRAMEWORK, config, found, framework, id, registered_by, started, task};
-use super::statuses::is_terminal;
 use super::{Agent, Effect, Input, SessionId, SupervisorId};
 use crate::proto::internal::{self as wire, agent_message, agent_record, master_message, supervisor_event};
 use crate::proto::v1::{TaskState, framework_info::capability::Type as Capability};
@@ -42,7 +41,7 @@ struct Launched {
 
 impl Launched {
     fn last(&self) -> Option<TaskState> {
-        self.seen.last().map(|(_, state)| *state).filter(|state| is_terminal(*state))
+        self.seen.last().map(|(_, state)| *state).filter(|state| state.is_terminal())
     }
 }
 

@@ -103,26 +103,6 @@ impl Report {
     }
 }
 
-/// Whether no other state follows.
-pub(super) fn is_terminal(state: TaskState) -> bool {
-    match state {
-        TaskState::TaskStaging
-        | TaskState::TaskStarting
-        | TaskState::TaskRunning
-        | TaskState::TaskKilling
-        | TaskState::TaskUnreachable
-        | TaskState::TaskUnknown => false,
-        TaskState::TaskFinished
-        | TaskState::TaskFailed
-        | TaskState::TaskKilled
-        | TaskState::TaskError
-        | TaskState::TaskLost
-        | TaskState::TaskDropped
-        | TaskState::TaskGone
-        | TaskState::TaskGoneByOperator => true,
-    }
-}
-
 impl Agent {
     /// Makes a status and sends it if no other is in flight. `also` is written in the same breath.
     pub(super) fn report(
@@ -190,7 +170,7 @@ impl Agent {
             let Some(id) = ContainerId::parse(&container_id).filter(|id| !self.tasks.contains_key(id)) else {
                 continue;
             };
-            let state = TaskState::try_from(state).ok().filter(|state| is_terminal(*state));
+            let state = TaskState::try_from(state).ok().filter(|state| state.is_terminal());
             let info = TaskInfo { task_id: TaskId { value: task_id }, ..TaskInfo::default() };
             let task_info = Bytes::from(info.encode_to_vec());
             self.accept(now, &id, RunTask { framework_id, container_id, task_info }, &info, Phase::Ended(None), out);

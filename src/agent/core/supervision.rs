@@ -73,6 +73,15 @@ impl Supervisors {
         self.awaited.remove(&supervisor);
     }
 
+    fn retire(&mut self, which: impl Fn(SupervisorId) -> bool, out: &mut Vec<Effect>) {
+        let working = |(id, standing): &(&SupervisorId, &mut Standing)| which(**id) && **standing == Standing::Working;
+        for (supervisor, standing) in self.known.iter_mut().filter(working) {
+            *standing = Standing::Retired;
+            let request = SupervisorRequest { kind: Some(supervisor_request::Kind::Retire(Retire {})) };
+            out.push(Effect::Supervise { supervisor: *supervisor, request });
+        }
+    }
+
     /// Why a container that a supervisor had is not there any more.
     fn loss(&self, supervisor: SupervisorId) -> String {
         match self.known.get(&supervisor) {
@@ -197,13 +206,13 @@ impl Agent {
     }
 
     fn retire_earlier(&mut self, out: &mut Vec<Effect>) {
-        let Some(latest) = self.supervisors.latest() else { return };
-        for (supervisor, standing) in self.supervisors.known.range_mut(..latest) {
-            if *standing == Standing::Working {
-                *standing = Standing::Retired;
-                let request = SupervisorRequest { kind: Some(supervisor_request::Kind::Retire(Retire {})) };
-                out.push(Effect::Supervise { supervisor: *supervisor, request });
-            }
+        if let Some(latest) = self.supervisors.latest() {
+            self.supervisors.retire(|supervisor| supervisor < latest, out);
         }
+    }
+
+    /// The agent leaves for good: nobody will want anything of its supervisors.
+    pub(super) fn retire_all(&mut self, out: &mut Vec<Effect>) {
+        self.supervisors.retire(|_| true, out);
     }
 }

@@ -8,7 +8,7 @@ use prost::bytes::Bytes;
 
 use super::kills::{Kill, end_stranger};
 use super::launch::Launch;
-use super::statuses::{Pending, Report, Retry, is_terminal};
+use super::statuses::{Pending, Report, Retry};
 use super::timers::Timer;
 use super::{Agent, ContainerId, Effect, Level, SupervisorId, persist, record, wording};
 use crate::proto::internal::agent_record::Kind;
@@ -112,8 +112,8 @@ impl Task {
     pub(super) fn check(&self, container: &ContainerId, settled: bool) {
         let unresolved = matches!(self.phase, Phase::Unresolved(_));
         assert!(!(unresolved && settled), "{container} is unresolved though all supervisors were heard");
-        assert!(self.has_ended() || !is_terminal(self.latest), "{container} lives on in {:?}", self.latest);
-        let early = self.pending.iter().rev().skip(1).any(|pending| is_terminal(pending.state));
+        assert!(self.has_ended() || !self.latest.is_terminal(), "{container} lives on in {:?}", self.latest);
+        let early = self.pending.iter().rev().skip(1).any(|pending| pending.state.is_terminal());
         assert!(!early, "{container} has a status after its terminal one");
         assert!(!self.has_ended() || !self.pending.is_empty(), "{container} has ended and been told of: forget it");
         assert!(!self.orphaned || self.pending.is_empty(), "{container} tells of an orphan");

@@ -148,22 +148,42 @@ impl Log {
         self.length > COMPACT_FROM.max(self.compact.saturating_mul(COMPACT_FACTOR))
     }
 
-    /// Puts `records` in place of everything written so far; afterwards all of it is on the disk itself. Whenever this
-    /// is cut off, either the old log or the new one is there whole.
+    /// Writes `records` as a log that may take this one's place. This one stays as it is.
     ///
     /// # Errors
     ///
-    /// The file system refused; the old log is still there.
-    pub fn rewrite(&mut self, records: &[AgentRecord]) -> Result<(), LogError> {
-        let (path, new) = (self.directory.join(NAME), self.directory.join(NEW));
-        let file = write_successor(&new, records)?;
-        fs::rename(&new, &path).map_err(at("rename", &new))?;
-        sync_directory(&self.directory)?;
-        self.length = file.metadata().map_err(at("inspect", &path))?.len();
+    /// The file system refused. Nothing is lost by it, and it is not worth trying again soon.
+    pub fn successor(&mut self, records: &[AgentRecord]) -> Result<Successor, LogError> {
         self.compact = self.length;
-        self.file = Arc::new(file);
-        Ok(())
+        let new = self.directory.join(NEW);
+        let file = write_successor(&new, records)?;
+        let length = file.metadata().map_err(at("inspect", &new))?.len();
+        Ok(Successor { file, length })
     }
+
+    /// Goes on with a successor that says all that this log says. Whenever this is cut off, one of the two is there
+    /// whole; afterwards everything written so far is on the disk itself.
+    ///
+    /// # Errors
+    ///
+    /// The file system refused, and it is not known which of the two a power cut would leave: whoever appends has to
+    /// stop.
+    pub fn adopt(&mut self, successor: Successor) -> Result<(), LogError> {
+        let new = self.directory.join(NEW);
+        fs::rename(&new, self.directory.join(NAME)).map_err(at("rename", &new))?;
+        self.length = successor.length;
+        self.compact = successor.length;
+        self.file = Arc::new(successor.file);
+        sync_directory(&self.directory)
+    }
+}
+
+/// A log that is complete on the disk and may take the place of another.
+#[derive(Debug)]
+pub struct Successor {
+    file: File,
+    /// In bytes.
+    length: u64,
 }
 
 /// Brings a log to the disk, from whatever thread.

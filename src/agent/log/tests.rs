@@ -23,6 +23,11 @@ fn opened(bytes: &[u8]) -> (tempfile::TempDir, Opened) {
     (directory, opened)
 }
 
+fn rewrite(log: &mut Log, records: &[AgentRecord]) {
+    let successor = log.successor(records).unwrap();
+    log.adopt(successor).unwrap();
+}
+
 #[test]
 fn what_was_appended_is_read_again() {
     let directory = tempfile::tempdir().unwrap();
@@ -121,7 +126,7 @@ fn a_rewritten_log_says_the_same_in_less() {
         log.append(std::slice::from_ref(&wordy)).unwrap();
     }
     assert!(log.length > COMPACT_FROM);
-    log.rewrite(&[record(1)]).unwrap();
+    rewrite(&mut log, &[record(1)]);
     assert!(!log.wants_compaction());
     log.append(&[record(2)]).unwrap();
     assert_eq!(Log::open(directory.path()).unwrap().records, [record(1), record(2)]);
@@ -132,7 +137,7 @@ fn a_log_whose_live_part_is_large_is_not_rewritten_again_and_again() {
     let directory = tempfile::tempdir().unwrap();
     let mut log = Log::open(directory.path()).unwrap().log;
     let live = vec![text(&"x".repeat(1 << 20)); 5];
-    log.rewrite(&live).unwrap();
+    rewrite(&mut log, &live);
     log.append(&live).unwrap();
     assert!(!log.wants_compaction(), "twice the live size is not worth it");
 }
@@ -163,13 +168,13 @@ fn a_full_disk_is_named_with_the_file() {
 }
 
 #[test]
-fn a_rewrite_that_fails_leaves_the_old_log_in_use() {
+fn a_successor_that_cannot_be_written_leaves_the_log_in_use() {
     let directory = tempfile::tempdir().unwrap();
     let mut log = Log::open(directory.path()).unwrap().log;
     log.append(&[record(1)]).unwrap();
-    // A directory in the place of the new file cannot be removed as a file, so that the rewrite fails at its start.
+    // A directory in the place of the new file cannot be removed as a file.
     fs::create_dir(directory.path().join(NEW)).unwrap();
-    assert!(log.rewrite(&[record(2)]).is_err());
+    assert!(log.successor(&[record(2)]).is_err());
     log.append(&[record(3)]).unwrap();
     fs::remove_dir(directory.path().join(NEW)).unwrap();
     assert_eq!(Log::open(directory.path()).unwrap().records, [record(1), record(3)]);

@@ -15,10 +15,10 @@ const MAX_NAME: usize = 200;
 #[derive(Args, Clone, Debug)]
 pub struct RunArgs {
     /// Processors for each instance
-    #[arg(long, default_value_t = 1.0, value_name = "NUMBER")]
+    #[arg(long, default_value_t = 1.0, allow_negative_numbers = true, value_name = "NUMBER")]
     cpus: f64,
     /// Memory for each instance, in MiB
-    #[arg(long, default_value_t = 128.0, value_name = "MIB")]
+    #[arg(long, default_value_t = 128.0, allow_negative_numbers = true, value_name = "MIB")]
     mem: f64,
     /// How many instances to run
     #[arg(long, default_value_t = 1, value_name = "N")]
@@ -143,6 +143,7 @@ mod tests {
     fn what_makes_no_sense_is_told_by_flag() {
         for (line, wanted) in [
             (vec!["--cpus", "0", "--", "a"], "--cpus \"0\": it has to be a number over 0"),
+            (vec!["--cpus", "-1", "--", "a"], "--cpus \"-1\": it has to be a number over 0"),
             (vec!["--mem", "nan", "--", "a"], "--mem \"NaN\": it has to be a number over 0"),
             (vec!["--count", "0", "--", "a"], "--count \"0\": it has to be at least 1"),
             (vec!["--env", "A", "--", "a"], "--env \"A\": write NAME=VALUE"),

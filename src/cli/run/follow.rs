@@ -2,12 +2,13 @@
 
 use std::time::Duration;
 
+use bytes::Bytes;
 use rand::{SeedableRng, rngs::StdRng};
 use tonic::{Code, Status};
 
 use crate::{
     proto::{
-        ext::{Chunk, ReadRequest, sandbox_client::SandboxClient},
+        ext::{ReadRequest, sandbox_client::SandboxClient},
         v1::Offer,
     },
     transport::{
@@ -38,6 +39,12 @@ pub(super) struct File {
     pub(super) path: &'static str,
 }
 
+/// Where the pieces of a file go.
+pub(super) trait Taker {
+    /// Takes the next piece; false when no more is wanted.
+    fn take(&mut self, bytes: Bytes) -> impl Future<Output = bool> + Send;
+}
+
 /// Why a file could not be read to its end.
 #[derive(Debug, thiserror::Error)]
 #[error("the output of {path} on {agent} is cut off at byte {offset}: {reason}")]
@@ -48,19 +55,15 @@ pub(super) struct CutOff {
     reason: String,
 }
 
-/// Hands every piece of the file to `take` until the container has ended and all is read, or `take` wants no more.
+/// Hands every piece of the file to `taker` until the container has ended and all is read, or `taker` wants no more.
 ///
 /// A connection that breaks is made again and goes on where it stopped.
-pub(super) async fn follow<F, T>(file: &File, mut take: F) -> Result<(), CutOff>
-where
-    F: FnMut(Chunk) -> T,
-    T: Future<Output = bool>,
-{
+pub(super) async fn follow(file: &File, taker: &mut impl Taker) -> Result<(), CutOff> {
     let (mut offset, mut attempts) = (0, 0);
     let (mut backoff, mut rng) = (Backoff::new(FIRST_WAIT, LONGEST_WAIT), StdRng::from_os_rng());
     loop {
         let before = offset;
-        let reason = match read(file, &mut offset, &mut take).await {
+        let reason = match read(file, &mut offset, taker).await {
             Ok(()) => return Ok(()),
             Err(status) if is_final(&status) => status.message().to_owned(),
             Err(status) => {
@@ -76,11 +79,7 @@ where
     }
 }
 
-async fn read<F, T>(file: &File, offset: &mut u64, take: &mut F) -> Result<(), Status>
-where
-    F: FnMut(Chunk) -> T,
-    T: Future<Output = bool>,
-{
+async fn read(file: &File, offset: &mut u64, taker: &mut impl Taker) -> Result<(), Status> {
     let channel = connect::agent(&file.agent).await.map_err(|error| Status::unavailable(error.to_string()))?;
     let request = ReadRequest {
         container_id: file.container_id.clone(),
@@ -91,7 +90,7 @@ where
     let mut chunks = SandboxClient::new(channel).read(request).await?.into_inner();
     while let Some(chunk) = chunks.message().await? {
         *offset = chunk.offset + chunk.data.len() as u64;
-        if !take(chunk).await {
+        if !taker.take(chunk.data).await {
             break;
         }
     }

@@ -13,7 +13,10 @@ use tonic::{Request, Response};
 use super::*;
 use crate::{
     proto::{
-        ext::sandbox_server::{Sandbox, SandboxServer},
+        ext::{
+            Chunk,
+            sandbox_server::{Sandbox, SandboxServer},
+        },
         v1,
     },
     transport::serve::{self, Limits, Listener},
@@ -57,14 +60,23 @@ async fn served(breaks: u64, refusal: Option<Code>) -> (File, DropGuard) {
     (File { agent, container_id: "c1".to_owned(), path: "stdout" }, stop.drop_guard())
 }
 
+/// Keeps what it gets until it has enough.
+struct Kept {
+    text: Vec<u8>,
+    enough: usize,
+}
+
+impl Taker for Kept {
+    async fn take(&mut self, bytes: Bytes) -> bool {
+        self.text.extend_from_slice(&bytes);
+        self.text.len() < self.enough
+    }
+}
+
 async fn read_all(file: &File) -> (Vec<u8>, Result<(), CutOff>) {
-    let text = std::sync::Mutex::new(Vec::new());
-    let outcome = follow(file, |chunk| {
-        text.lock().expect("no panic").extend_from_slice(&chunk.data);
-        std::future::ready(true)
-    });
-    let outcome = outcome.await;
-    (text.into_inner().expect("no panic"), outcome)
+    let mut kept = Kept { text: Vec::new(), enough: usize::MAX };
+    let outcome = follow(file, &mut kept).await;
+    (kept.text, outcome)
 }
 
 #[tokio::test]
@@ -87,13 +99,9 @@ async fn a_refusal_that_is_final_is_reported_at_once() {
 #[tokio::test]
 async fn a_reader_that_has_enough_stops_the_stream() {
     let (file, _serving) = served(0, None).await;
-    let mut pieces = 0;
-    let outcome = follow(&file, |_chunk| {
-        pieces += 1;
-        std::future::ready(false)
-    });
-    assert!(outcome.await.is_ok());
-    assert_eq!(pieces, 1);
+    let mut kept = Kept { text: Vec::new(), enough: 1 };
+    assert!(follow(&file, &mut kept).await.is_ok());
+    assert_eq!(kept.text, b"one");
 }
 
 #[test]

@@ -5,9 +5,13 @@ use std::{
     thread,
 };
 
+use bytes::Bytes;
 use tokio::sync::{mpsc, oneshot};
 
-use super::screen::{Marked, Plain};
+use super::{
+    follow::Taker,
+    screen::{Marked, Plain},
+};
 
 /// Pieces on their way to the screen.
 const QUEUED: usize = 64;
@@ -93,22 +97,23 @@ impl Channel {
         Self { printer, target, plain: terminal.then(Plain::default), marked: name.map(Marked::new) }
     }
 
-    /// Passes a piece on; false when nobody reads what we write.
-    pub(super) async fn write(&mut self, bytes: &[u8]) -> bool {
-        let stripped = self.plain.as_mut().map(|plain| plain.strip(bytes));
-        let bytes = stripped.as_deref().unwrap_or(bytes);
-        let lines = match &mut self.marked {
-            Some(marked) => marked.lines(bytes),
-            None => bytes.to_vec(),
-        };
-        self.printer.write(self.target, lines).await
-    }
-
     /// Passes on what was held back for a line end that never came.
     pub(super) async fn finish(mut self) {
         if let Some(marked) = &mut self.marked {
             let rest = marked.rest();
             self.printer.write(self.target, rest).await;
         }
+    }
+}
+
+impl Taker for Channel {
+    async fn take(&mut self, bytes: Bytes) -> bool {
+        let stripped = self.plain.as_mut().map(|plain| plain.strip(&bytes));
+        let bytes = stripped.as_deref().unwrap_or(&bytes);
+        let lines = match &mut self.marked {
+            Some(marked) => marked.lines(bytes),
+            None => bytes.to_vec(),
+        };
+        self.printer.write(self.target, lines).await
     }
 }

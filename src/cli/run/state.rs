@@ -1,12 +1,14 @@
 //! Where a `divvy run` stands: what is still to be placed, what runs, how it ended, and with which code we end.
 //!
-//! Decides and does nothing else: offers and statuses go in, tasks to launch and words for people come out.
+//! Decides and does nothing else: offers and statuses go in, tasks to launch and words for people come out. All instances
+//! start together: offers are pooled until all fit, and given back together when that takes too long, so that they
+//! come back together too.
 
 use std::collections::BTreeMap;
 
 use super::exit;
 use crate::{
-    allocator::{self, TaskRequest},
+    allocator::{self, Plan, TaskRequest},
     proto::v1::{AgentId, Offer, OfferId, TaskId, TaskInfo, TaskState, TaskStatus},
 };
 
@@ -21,6 +23,7 @@ pub(super) struct Run {
     asked: u32,
     launched: u32,
     second_tries: u32,
+    pool: Vec<Offer>,
     instances: BTreeMap<TaskId, Instance>,
     /// Code of the first that ended with another than 0.
     failure: Option<u8>,
@@ -76,17 +79,46 @@ pub(super) enum Change {
 impl Run {
     pub(super) fn new(wanted: TaskRequest) -> Self {
         let asked = wanted.count;
-        Self { wanted, asked, launched: 0, second_tries: 0, instances: BTreeMap::new(), failure: None }
+        Self {
+            wanted,
+            asked,
+            launched: 0,
+            second_tries: 0,
+            pool: Vec::new(),
+            instances: BTreeMap::new(),
+            failure: None,
+        }
     }
 
-    /// Places what is still to be placed. What is launched by this counts against the limit per agent from now on.
-    pub(super) fn offered(&mut self, offers: &[Offer]) -> Answer {
+    /// Adds offers to those at hand and launches what is still to be placed if all of it fits on them.
+    pub(super) fn offered(&mut self, offers: Vec<Offer>) -> Answer {
+        self.pool.extend(offers);
+        self.place(allocator::place_all)
+    }
+
+    /// Launches what fits on the offers at hand.
+    pub(super) fn take_what_fits(&mut self) -> Answer {
+        let mut answer = self.place(allocator::place);
+        answer.decline.extend(self.give_back());
+        answer
+    }
+
+    /// An offer is gone.
+    pub(super) fn rescinded(&mut self, offer_id: &OfferId) {
+        self.pool.retain(|offer| offer.id != *offer_id);
+    }
+
+    /// Parts with the offers at hand: somebody else may use them meanwhile.
+    pub(super) fn give_back(&mut self) -> Vec<OfferId> {
+        self.pool.drain(..).map(|offer| offer.id).collect()
+    }
+
+    fn place(&mut self, place: fn(&[Offer], &[TaskRequest]) -> Plan) -> Answer {
         if self.wanted.count == 0 {
-            let decline = offers.iter().map(|offer| offer.id.clone()).collect();
-            return Answer { launches: Vec::new(), decline, unplaced: None, hopeless: false };
+            return Answer { launches: Vec::new(), decline: self.give_back(), unplaced: None, hopeless: false };
         }
-        let plan = allocator::place(offers, std::slice::from_ref(&self.wanted));
-        let launches = plan
+        let plan = place(&self.pool, std::slice::from_ref(&self.wanted));
+        let launches: Vec<Launch> = plan
             .launches
             .iter()
             .map(|launch| Launch {
@@ -94,11 +126,13 @@ impl Run {
                 tasks: launch.tasks().into_iter().map(|task| self.launch(task)).collect(),
             })
             .collect();
+        let used = |offer: &Offer| launches.iter().any(|launch| launch.offer_ids.contains(&offer.id));
+        self.pool.retain(|offer| !used(offer));
         let unplaced = plan.unplaced.first();
         Answer {
+            decline: if unplaced.is_none() { self.give_back() } else { Vec::new() },
             launches,
-            decline: plan.unused,
-            unplaced: unplaced.map(|unplaced| unplaced.to_string()),
+            unplaced: unplaced.map(ToString::to_string),
             hopeless: unplaced.is_some_and(|unplaced| unplaced.error.is_some() || unplaced.unblock.is_none()),
         }
     }
@@ -172,7 +206,7 @@ impl Run {
 
     /// The exit code: the first that was not 0, or 1 when nothing ran at all.
     pub(super) fn code(&self) -> u8 {
-        self.failure.unwrap_or(u8::from(self.instances.is_empty()))
+        self.failure.unwrap_or_else(|| u8::from(self.instances.is_empty()))
     }
 }
 

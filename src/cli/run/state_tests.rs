@@ -31,24 +31,33 @@ fn ids(answer: &Answer) -> Vec<&str> {
 }
 
 #[test]
-fn what_does_not_fit_waits_for_another_agent_within_the_limit_per_agent() {
+fn all_start_together_when_another_agent_makes_them_fit_within_the_limit_per_agent() {
     let mut run = Run::new(request(6).max_per_agent(2));
-    let answer = run.offered(&[offer("a", 8.0), offer("b", 8.0)]);
-    assert_eq!(ids(&answer), ["hello.0", "hello.1", "hello.2", "hello.3"]);
+    let answer = run.offered(vec![offer("a", 8.0), offer("b", 8.0)]);
+    assert!(answer.launches.is_empty() && answer.decline.is_empty(), "the offers are held");
     let unplaced = answer.unplaced.expect("two are left");
     assert!(unplaced.starts_with("2 of 6 do not fit: 2 agents: at their limit of 2"), "{unplaced}");
-    // The same agents are of no use, a third is.
-    let answer = run.offered(&[offer("a", 8.0), offer("b", 8.0)]);
-    assert_eq!((ids(&answer).len(), answer.decline.len()), (0, 2));
-    let answer = run.offered(&[offer("c", 8.0)]);
-    assert_eq!((ids(&answer), &answer.unplaced), (vec!["hello.4", "hello.5"], &None));
+    let answer = run.offered(vec![offer("c", 8.0)]);
+    let per_agent: Vec<usize> = answer.launches.iter().map(|launch| launch.tasks.len()).collect();
+    assert_eq!((per_agent, &answer.unplaced), (vec![2, 2, 2], &None));
     assert!(!run.wants_offers() && !run.is_over());
+}
+
+#[test]
+fn offers_given_back_or_rescinded_are_not_used() {
+    let mut run = Run::new(request(2).max_per_agent(1));
+    run.offered(vec![offer("a", 8.0)]);
+    assert_eq!(run.give_back().len(), 1);
+    assert!(run.offered(vec![offer("b", 8.0)]).launches.is_empty());
+    run.rescinded(&OfferId { value: "offer-of-b".to_owned() });
+    assert!(run.offered(vec![offer("c", 8.0)]).launches.is_empty());
+    assert_eq!(ids(&run.offered(vec![offer("a", 8.0)])).len(), 2);
 }
 
 #[test]
 fn a_run_is_over_with_its_last_instance_and_has_the_first_failures_code() {
     let mut run = Run::new(request(3));
-    run.offered(&[offer("a", 8.0)]);
+    run.offered(vec![offer("a", 8.0)]);
     assert_eq!(run.status(&status("hello.1", TaskState::TaskRunning, "")), Some(Change::Started));
     assert_eq!(run.status(&status("hello.1", TaskState::TaskRunning, "")), None, "a repeat is no news");
     let ended = |code, text: &str| Some(Change::Ended { code, text: text.to_owned() });
@@ -66,12 +75,12 @@ fn a_run_is_over_with_its_last_instance_and_has_the_first_failures_code() {
 fn an_instance_that_never_ran_is_tried_again_but_not_for_ever() {
     let mut run = Run::new(request(1));
     for attempt in 0..MAX_SECOND_TRIES {
-        run.offered(&[offer("a", 8.0)]);
+        run.offered(vec![offer("a", 8.0)]);
         let change = run.status(&status(&format!("hello.{attempt}"), TaskState::TaskDropped, "the agent is gone"));
         assert_eq!(change, Some(Change::Again { text: "the agent is gone".to_owned() }));
         assert!(run.wants_offers());
     }
-    run.offered(&[offer("a", 8.0)]);
+    run.offered(vec![offer("a", 8.0)]);
     let change = run.status(&status(&format!("hello.{MAX_SECOND_TRIES}"), TaskState::TaskDropped, ""));
     assert_eq!(change, Some(Change::Ended { code: 1, text: String::new() }));
     assert!(run.is_over());
@@ -81,7 +90,7 @@ fn an_instance_that_never_ran_is_tried_again_but_not_for_ever() {
 #[test]
 fn an_instance_that_ran_and_was_lost_is_a_failure() {
     let mut run = Run::new(request(1));
-    run.offered(&[offer("a", 8.0)]);
+    run.offered(vec![offer("a", 8.0)]);
     run.status(&status("hello.0", TaskState::TaskRunning, ""));
     assert_eq!(run.status(&status("hello.0", TaskState::TaskUnreachable, "")), Some(Change::Unreachable));
     assert!(!run.is_over());
@@ -93,18 +102,22 @@ fn an_instance_that_ran_and_was_lost_is_a_failure() {
 }
 
 #[test]
-fn an_end_makes_room_on_its_agent() {
+fn an_instance_put_back_finds_no_room_beside_one_that_runs_at_the_limit() {
     let mut run = Run::new(request(2).max_per_agent(1));
-    run.offered(&[offer("a", 8.0)]);
-    assert!(run.offered(&[offer("a", 8.0)]).launches.is_empty());
-    run.status(&status("hello.0", TaskState::TaskFinished, ""));
-    assert_eq!(ids(&run.offered(&[offer("a", 8.0)])), ["hello.1"]);
+    run.offered(vec![offer("a", 8.0), offer("b", 8.0)]);
+    run.status(&status("hello.1", TaskState::TaskDropped, ""));
+    run.status(&status("hello.0", TaskState::TaskRunning, ""));
+    assert!(run.offered(vec![offer("a", 8.0)]).launches.is_empty());
+    assert_eq!(ids(&run.offered(vec![offer("b", 8.0)])), ["hello.2"]);
 }
 
 #[test]
 fn best_effort_leaves_out_what_does_not_fit() {
     let mut run = Run::new(request(3));
-    run.offered(&[offer("a", 2.0)]);
+    assert!(run.offered(vec![offer("a", 2.0)]).launches.is_empty());
+    let answer = run.take_what_fits();
+    assert_eq!(ids(&answer), ["hello.0", "hello.1"]);
+    assert!(answer.unplaced.is_some_and(|text| text.starts_with("1 of 3")));
     assert_eq!(run.settle(), 1);
     run.status(&status("hello.0", TaskState::TaskFinished, ""));
     run.status(&status("hello.1", TaskState::TaskFinished, ""));
@@ -123,7 +136,7 @@ fn nothing_run_is_a_failure() {
 #[test]
 fn a_request_that_no_offer_can_satisfy_is_known_as_such() {
     let mut run = Run::new(request(1).cpus(-1.0));
-    let answer = run.offered(&[offer("a", 8.0)]);
+    let answer = run.offered(vec![offer("a", 8.0)]);
     assert!(answer.hopeless && answer.launches.is_empty());
-    assert!(Run::new(request(1).max_per_agent(0)).offered(&[offer("a", 8.0)]).hopeless);
+    assert!(Run::new(request(1).max_per_agent(0)).offered(vec![offer("a", 8.0)]).hopeless);
 }

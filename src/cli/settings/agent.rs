@@ -6,7 +6,11 @@ use clap::Args;
 use serde::Deserialize;
 
 use super::{SettingsError, listen_address, master_addresses, meaning, read_file};
-use crate::{cli::logging::LogFormat, transport::connect::Addresses, types::Resources};
+use crate::{
+    cli::logging::LogFormat,
+    transport::connect::Addresses,
+    types::{Attributes, Resources},
+};
 
 /// The flags; each also as an environment variable and, with underscores, in the file that `--config` names.
 #[derive(Args, Clone, Debug, Default, Deserialize)]
@@ -57,8 +61,8 @@ pub struct AgentSettings {
     pub work_dir: PathBuf,
     /// What to offer; `None`: what the host has.
     pub resources: Option<Resources>,
-    /// What is special about the host, as text.
-    pub attributes: Option<String>,
+    /// What is special about the host.
+    pub attributes: Option<Attributes>,
     /// The name to be known by.
     pub hostname: Option<String>,
     /// Whether an address others can reach is meant.
@@ -82,7 +86,7 @@ impl AgentArgs {
             listen: listen_address(all.listen.as_deref(), SocketAddr::from(([127, 0, 0, 1], 5051)))?,
             work_dir: all.work_dir.unwrap_or_else(|| PathBuf::from("divvy-agent")),
             resources: meaning("--resources", all.resources.as_deref(), "cpus:8;mem:8192;ports:[31000-32000]")?,
-            attributes: all.attributes,
+            attributes: meaning("--attributes", all.attributes.as_deref(), "rack:r1;zone:a")?,
             hostname: all.hostname,
             insecure: all.insecure.unwrap_or(false),
             log: all.log,

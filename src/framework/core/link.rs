@@ -28,6 +28,8 @@ pub(super) struct Link {
     leader: Option<String>,
     /// The last attempt followed a hint, so another hint is not followed at once.
     followed: bool,
+    /// The user was told that there is no master.
+    pub(super) complained: bool,
     backoff: Backoff,
     session: u64,
     seq: u64,
@@ -61,6 +63,7 @@ impl Link {
             next_master: 0,
             leader: None,
             followed: false,
+            complained: false,
             backoff: Backoff::new(BACKOFF_FIRST, BACKOFF_CAP),
             session: 0,
             seq: 0,
@@ -89,6 +92,7 @@ impl Link {
     /// The master took the subscription and beats every `interval_secs`.
     pub(super) fn established(&mut self, interval_secs: Option<f64>) {
         self.backoff.reset();
+        self.complained = false;
         self.followed = false;
         let told = interval_secs.filter(|secs| *secs > 0.0).and_then(|secs| Duration::try_from_secs_f64(secs).ok());
         self.interval = told.unwrap_or(HEARTBEAT);

@@ -8,6 +8,7 @@
 
 mod calls;
 mod deliveries;
+mod ended;
 mod input;
 mod link;
 mod offers;

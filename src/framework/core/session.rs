@@ -91,7 +91,11 @@ impl Driver {
     }
 
     fn lost(&mut self, reason: &str, leader: Option<String>, out: &mut Vec<Effect>) {
-        tracing::debug!(reason, leader, "no connection to the master");
+        if leader.is_some() || std::mem::replace(&mut self.link.complained, true) {
+            tracing::debug!(leader, "still no master: {reason}");
+        } else {
+            tracing::warn!("no master: {reason}; trying until there is one");
+        }
         if self.subscribed() {
             self.tell(SchedulerEvent::Disconnected);
         }

@@ -1,23 +1,19 @@
 //! What the driver remembers of each task, so that a status reaches the callback once.
 //!
-//! A live task is a few dozen bytes beside its id: agent, state, the uuid of its last status. A task that ended moves to
-//! a bounded ring, against the repeats that an agent sends when an acknowledgement got lost on the way. Rule: a task is
-//! live or ended, never both.
+//! A live task is a few dozen bytes beside its id: agent, state, the uuid of its last status. One that ended moves to
+//! [`EndedTasks`]. Rule: a task is live or ended, never both.
 
-use std::{collections::BTreeSet, collections::VecDeque, sync::Arc};
+use std::{collections::BTreeSet, sync::Arc};
 
 use indexmap::IndexMap;
 
+use super::ended::{Ended, EndedTasks};
 use crate::proto::v1::{AgentId, TaskState, TaskStatus, task_status::Reason};
-
-/// How many ended tasks are remembered.
-const ENDED: usize = 65_536;
 
 #[derive(Debug, Default)]
 pub(super) struct Tasks {
     live: IndexMap<Arc<str>, Task>,
-    ended: IndexMap<Arc<str>, Ended>,
-    ring: VecDeque<Arc<str>>,
+    ended: EndedTasks,
     agents: BTreeSet<Arc<str>>,
     /// Tasks whose next answer to a reconciliation the framework wants to see, repeat or not.
     asked: BTreeSet<Arc<str>>,
@@ -47,14 +43,6 @@ enum Stage {
     Failed,
 }
 
-#[derive(Debug)]
-struct Ended {
-    state: TaskState,
-    uuid: Option<u128>,
-    /// Whether an agent told the end.
-    by_agent: bool,
-}
-
 /// What to do with a status that arrived.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Verdict {
@@ -68,7 +56,7 @@ pub(super) enum Verdict {
 
 impl Tasks {
     pub(super) fn launched(&mut self, task_id: &str, agent_id: &AgentId) -> Arc<str> {
-        self.ended.swap_remove(task_id);
+        self.ended.forget(task_id);
         if let Some((key, _)) = self.live.get_key_value(task_id) {
             return Arc::clone(key);
         }
@@ -88,13 +76,13 @@ impl Tasks {
         let asked = seen.uuid.is_none() && self.asked.remove(status.task_id.value.as_str());
         // Of a task that comes back, the repeats of what was acknowledged are still known.
         let mut known_uuid = None;
-        if let Some(ended) = self.ended.get_mut(status.task_id.value.as_str()) {
-            let verdict = ended.judge(&seen);
-            if verdict != Verdict::Deliver {
-                return if asked { Verdict::Deliver } else { verdict };
+        match self.ended.judge(&status.task_id.value, &seen) {
+            Some(Verdict::Deliver) => {
+                known_uuid = self.ended.forget(&status.task_id.value).and_then(|ended| ended.uuid);
             }
-            known_uuid = ended.uuid;
-            self.ended.swap_remove(status.task_id.value.as_str());
+            Some(_) if asked => return Verdict::Deliver,
+            Some(verdict) => return verdict,
+            None => {}
         }
         let agent = status.agent_id.as_ref().map(|agent_id| self.intern(&agent_id.value));
         let Some(task) = self.live.get_mut(status.task_id.value.as_str()) else {
@@ -193,21 +181,14 @@ impl Tasks {
     }
 
     pub(super) fn check(&self) {
-        assert!(self.ring.len() <= ENDED, "the ring of ended tasks has a bound");
-        assert!(self.ended.len() <= self.ring.len(), "an ended task is not in the ring");
-        for task_id in self.ended.keys() {
+        self.ended.check();
+        for task_id in self.ended.ids() {
             assert!(!self.live.contains_key(task_id), "task {task_id} is live and ended");
         }
     }
 
     fn end(&mut self, task_id: &str) {
         let Some((key, task)) = self.live.swap_remove_entry(task_id) else { return };
-        while self.ring.len() >= ENDED
-            && let Some(oldest) = self.ring.pop_front()
-        {
-            self.ended.swap_remove(&oldest);
-        }
-        self.ring.push_back(Arc::clone(&key));
         let uuid = task.uuid.filter(|_| task.acknowledged);
         self.ended.insert(key, Ended { state: task.state, uuid, by_agent: task.by_agent && task.acknowledged });
     }
@@ -223,10 +204,10 @@ impl Tasks {
 }
 
 /// What a status says, as far as repeats are concerned.
-struct Seen {
-    state: TaskState,
-    uuid: Option<u128>,
-    reconciled: bool,
+pub(super) struct Seen {
+    pub(super) state: TaskState,
+    pub(super) uuid: Option<u128>,
+    pub(super) reconciled: bool,
 }
 
 impl Seen {
@@ -253,10 +234,16 @@ impl Task {
             // A master that knows less than the agent, whose last word this was.
             return Verdict::Drop;
         }
+        if over(self.state) && !self.state.may_become(seen.state) && self.state != seen.state {
+            // Until the callback has taken the end, what came before it may still be wanted: the agent repeats it.
+            return if self.stage == Stage::Handled { stale(seen) } else { Verdict::Drop };
+        }
         let same = self.state == seen.state && self.stage != Stage::Failed;
         // A terminal state that a reconciliation told first comes again from the agent, which then wants its answer.
         let told = same && over(seen.state) && self.stage == Stage::Handling;
-        if (seen.uuid.is_none() && seen.reconciled && same) || (seen.uuid.is_some() && told) {
+        // What the master says of its own about an end, or when asked, adds nothing to what is known.
+        let known = same && (seen.reconciled || over(seen.state));
+        if (seen.uuid.is_none() && known) || (seen.uuid.is_some() && told) {
             return Verdict::Drop;
         }
         self.state = seen.state;
@@ -270,20 +257,9 @@ impl Task {
     }
 }
 
-impl Ended {
-    fn judge(&mut self, seen: &Seen) -> Verdict {
-        match seen.uuid {
-            Some(_) if seen.uuid == self.uuid => Verdict::Acknowledge,
-            Some(_) if seen.state == self.state => {
-                self.by_agent = true;
-                Verdict::Acknowledge
-            }
-            // An agent that told the end and tells something else now has lost its memory in a power cut.
-            Some(_) if self.by_agent => Verdict::Acknowledge,
-            None if self.by_agent || over(seen.state) => Verdict::Drop,
-            Some(_) | None => Verdict::Deliver,
-        }
-    }
+/// What to do with a status of a task that ended otherwise: the agent is to go on to the next, nobody else has to know.
+pub(super) fn stale(seen: &Seen) -> Verdict {
+    if seen.uuid.is_some() { Verdict::Acknowledge } else { Verdict::Drop }
 }
 
 /// The number in a status' uuid; `None` when it is not one of 16 bytes.
@@ -298,28 +274,18 @@ pub(super) fn over(state: TaskState) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use bytes::Bytes;
-
     use super::*;
     use crate::proto::v1::TaskId;
 
     #[test]
-    fn the_memory_of_ended_tasks_has_a_bound() {
+    fn an_end_that_the_master_repeats_of_its_own_is_no_news() {
         let mut tasks = Tasks::default();
-        let finished = |task: usize| TaskStatus {
-            task_id: TaskId { value: task.to_string() },
-            state: TaskState::TaskFinished as i32,
-            uuid: Some(Bytes::from(vec![7; 16])),
-            ..TaskStatus::default()
-        };
-        for task in 0..ENDED + 10 {
-            assert_eq!(tasks.judge(&finished(task)), Verdict::Deliver);
-            tasks.handled(&task.to_string(), TaskState::TaskFinished, uuid_of(&[7; 16]), true);
-        }
-        tasks.check();
-        assert_eq!((tasks.len(), tasks.ended.len()), (0, ENDED));
-        assert_eq!(tasks.judge(&finished(ENDED)), Verdict::Acknowledge);
-        assert_eq!(tasks.judge(&finished(9)), Verdict::Deliver, "it is the tenth that was forgotten");
+        let mut status = TaskStatus { task_id: TaskId { value: "t".into() }, ..TaskStatus::default() };
+        status.set_state(TaskState::TaskFailed);
+        let by_agent = TaskStatus { uuid: Some(vec![7; 16].into()), ..status.clone() };
+        assert_eq!(tasks.judge(&by_agent), Verdict::Deliver);
+        status.set_reason(Reason::AgentReregistered);
+        assert_eq!(tasks.judge(&status), Verdict::Drop);
     }
 
     #[test]

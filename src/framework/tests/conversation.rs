@@ -59,20 +59,19 @@ async fn a_failed_or_panicking_callback_leaves_the_status_to_be_sent_again() {
     let mut master = FakeMaster::start().await;
     let (driver, mut ear, mut session) = subscribed(&mut master).await;
     let running = status(&TaskId::from("t1"), TaskState::TaskRunning, 1);
-    for mood in [Mood::Fail, Mood::Panic] {
+    for (mood, count) in [(Mood::Fail, 1), (Mood::Panic, 2)] {
         ear.mood(mood);
         session.send([running.clone()]).await;
         ear.status().await;
-        // The callback after it is told that it ended, which this one's kill cannot overtake.
-        driver.kill_task(&TaskId::from("x")).await.unwrap();
-        session.expect(Type::Kill).await;
-    }
-    while driver.counts().callbacks_panicked == 0 {
-        tokio::task::yield_now().await;
+        while driver.counts().callbacks_failed + driver.counts().callbacks_panicked < count {
+            tokio::task::yield_now().await;
+        }
     }
     session.send([running]).await;
     ear.status().await;
     session.expect(Type::Acknowledge).await;
+    driver.kill_task(&TaskId::from("x")).await.unwrap();
+    session.expect(Type::Kill).await;
     assert_eq!((driver.counts().callbacks_failed, driver.counts().callbacks_panicked), (1, 1));
 }
 

@@ -31,6 +31,27 @@ async fn leaving_for_a_successor_sends_what_was_called_before_and_no_teardown() 
 }
 
 #[tokio::test]
+async fn everything_called_before_leaving_reaches_the_master_however_much_it_is() {
+    const CALLS: usize = 10_000;
+    let mut master = FakeMaster::start().await;
+    let (driver, _ear, mut session) = subscribed(&mut master).await;
+    let caller = driver.clone();
+    let calling = tokio::spawn(async move {
+        for task in 0..CALLS {
+            caller.kill_task(&format!("t{task}").into()).await.unwrap();
+        }
+        caller.stop_failover().await.unwrap();
+    });
+    for task in 0..CALLS {
+        assert_eq!(session.expect(Type::Kill).await.kill.unwrap().task_id.value, format!("t{task}"));
+    }
+    assert!(session.is_closed().await);
+    drop(session);
+    calling.await.unwrap();
+    join(&driver).await.unwrap();
+}
+
+#[tokio::test]
 async fn a_successor_comes_with_the_framework_id() {
     let mut master = FakeMaster::start().await;
     let (driver, _ear, session) = subscribed(&mut master).await;
@@ -154,7 +175,9 @@ impl Scheduler for Leaver {
 
     async fn registered(&mut self, driver: &SchedulerDriver, _: FrameworkId, _: MasterInfo) -> Result<()> {
         driver.stop_failover().await?;
-        driver.sleep(Duration::from_millis(20)).await;
+        for _ in 0..1000 {
+            tokio::task::yield_now().await;
+        }
         self.0.fetch_add(1, Ordering::SeqCst);
         Ok(())
     }

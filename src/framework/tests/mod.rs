@@ -5,6 +5,7 @@ mod cuts;
 mod fake_master;
 mod life;
 mod streams;
+mod time;
 
 use std::{
     sync::{

@@ -11,6 +11,7 @@ use crate::{
         Accept, Call, FrameworkFacts, Launch, Operation, Quantities, Register, Report, ReportedTask, Subscribe, Update,
     },
     proto::{
+        ext,
         internal::{self, agent_message::Kind},
         v1::{
             self,
@@ -31,6 +32,15 @@ pub(crate) fn call(call: scheduler::Call) -> Call {
         return Call::Invalid { field: invalid.field, text: invalid.text };
     }
     digest(call).unwrap_or_else(|(field, text)| Call::Invalid { field, text })
+}
+
+/// The refusal of a framework whose versions of the stream do not include this master's.
+pub(super) fn unspoken(versions: ext::VersionRange) -> Option<Call> {
+    let own = super::sessions::VERSION;
+    let text =
+        format!("this master speaks version {own} of the stream, the framework {} to {}", versions.min, versions.max);
+    let spoken = (versions.min..=versions.max).contains(&own);
+    (!spoken).then(|| Call::Invalid { field: "versions".to_owned(), text })
 }
 
 type Wrong = (String, String);

@@ -1,6 +1,10 @@
 //! The two streams: one per framework, one per agent. The stream is the session.
 
-use std::{pin::Pin, sync::atomic::Ordering, time::Duration};
+use std::{
+    pin::Pin,
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
 
 use futures::{Stream, StreamExt as _};
 use tonic::{Request, Response, Status, Streaming};
@@ -10,7 +14,7 @@ use crate::{
     master::{
         core::{Input, SessionId},
         outbox::{Outbox, STALL},
-        service::{AnyOutbox, Mail, Stopped, permits},
+        service::{AnyOutbox, Mail, Stopped, TOGETHER, permits},
     },
     proto::{
         ext::{self, scheduler_session_server::SchedulerSession},
@@ -22,7 +26,7 @@ use crate::{
 /// Events and orders that go into one frame.
 const FRAME: usize = 1_024;
 
-/// The versions of the scheduler stream this master speaks.
+/// The version of the scheduler stream this master speaks.
 pub(super) const VERSION: u32 = 1;
 
 type Frames<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
@@ -83,13 +87,14 @@ impl Api {
     ) {
         let cut = outbox.cut().clone();
         let reading = self.feed(stream, |frame: ext::Calls| {
-            let calls = frame.calls.into_iter().enumerate();
-            calls
-                .map(|(offset, call)| {
-                    let seq = frame.seq.saturating_add(offset as u64);
-                    Input::Called { session, seq, call: intake::call(call) }
-                })
-                .collect()
+            let unspoken = frame.versions.and_then(intake::unspoken);
+            let calls = if unspoken.is_some() { Vec::new() } else { frame.calls };
+            let first = frame.seq;
+            let calls = calls.into_iter().zip(0..).map(move |(call, offset)| {
+                let seq = first.saturating_add(offset);
+                Input::Called { session, seq, call: intake::call(call) }
+            });
+            unspoken.map(|call| Input::Called { session, seq: 0, call }).into_iter().chain(calls)
         });
         run_until_cut(reading, &cut, &outbox).await;
         self.close(session, &outbox).await;
@@ -103,9 +108,11 @@ impl Api {
         peer: String,
     ) {
         let cut = outbox.cut().clone();
+        let peer: Arc<str> = peer.into();
         let reading = self.feed(stream, |frame: internal::AgentFrame| {
-            let reports = frame.messages.into_iter().map(|message| intake::report(message, &peer));
-            reports.map(|report| Input::Reported { session, report }).collect()
+            let peer = peer.clone();
+            let reports = frame.messages.into_iter().map(move |message| intake::report(message, &peer));
+            reports.map(move |report| Input::Reported { session, report })
         });
         run_until_cut(reading, &cut, &outbox).await;
         self.close(session, &outbox).await;
@@ -113,18 +120,21 @@ impl Api {
 
     async fn close<T>(&self, session: SessionId, outbox: &Outbox<T>) {
         outbox.close();
-        let input = Input::Detached { session };
+        let inputs = vec![Input::Detached { session }];
         // A core that has ended has no sessions left to end.
-        drop(self.core.send(Mail::Input { input, _permit: None }).await);
+        drop(self.core.send(Mail::Inputs { inputs, permits: None }).await);
     }
 
     /// Digests frame after frame; each input takes a permit that it gives back when the core has taken it.
-    async fn feed<F>(&self, mut stream: Streaming<F>, digest: impl Fn(F) -> Vec<Input>) {
+    async fn feed<F, I: Iterator<Item = Input>>(&self, mut stream: Streaming<F>, digest: impl Fn(F) -> I) {
         let permits = permits();
         while let Some(Ok(frame)) = stream.next().await {
-            for input in digest(frame) {
-                let Ok(permit) = permits.clone().acquire_owned().await else { return };
-                let sent: Result<(), Stopped> = self.core.send(Mail::Input { input, _permit: Some(permit) }).await;
+            let mut digested = digest(frame).peekable();
+            while digested.peek().is_some() {
+                let Ok(mut room) = permits.clone().acquire_many_owned(TOGETHER).await else { return };
+                let inputs: Vec<Input> = digested.by_ref().take(TOGETHER as usize).collect();
+                let permits = room.split(inputs.len());
+                let sent: Result<(), Stopped> = self.core.send(Mail::Inputs { inputs, permits }).await;
                 if sent.is_err() {
                     return;
                 }

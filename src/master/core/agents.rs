@@ -11,7 +11,7 @@ use std::{
 use bytes::Bytes;
 
 use super::{
-    Client, Effect, Event, Master, Order, Peer, Turn,
+    Client, Event, Master, Order, Peer, Turn,
     clients::Refused,
     keys::{AgentKey, FrameworkKey, OfferKey, SessionId, TaskKey},
     offers::Offer,
@@ -157,7 +157,7 @@ impl Master {
         let Some(agent) = self.agents.get_mut(&key) else { return };
         let Some(session) = agent.session else { return };
         if agent.pings_missed >= self.config.pings_missed {
-            turn.out.push(Effect::Close { session });
+            turn.close(session);
             self.sessions.remove(&session);
             self.agent_detached(turn, key, session);
             self.unreachable(turn, key);
@@ -211,7 +211,7 @@ impl Master {
         self.announce_failure(turn, &id);
         if let Some(session) = session {
             self.sessions.insert(session, Peer::Stranger);
-            turn.out.push(Effect::Close { session });
+            turn.close(session);
         }
     }
 
@@ -231,7 +231,7 @@ impl Master {
             }
             for task in agent.bucket.tasks.values() {
                 if let Some(framework) = self.frameworks.get_mut(&task.framework) {
-                    framework.tasks.remove(&task.id);
+                    framework.tasks.swap_remove(&task.id);
                 }
             }
         }

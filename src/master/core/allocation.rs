@@ -7,6 +7,7 @@
 //! gets all that is left of the agent.
 
 use std::{
+    borrow::Cow,
     collections::{BTreeMap, BTreeSet},
     sync::Arc,
     time::Duration,
@@ -22,7 +23,7 @@ use super::{
 };
 use crate::{
     allocator::fair::RoleId,
-    types::{Now, Resources},
+    types::{Now, Resource, Resources},
 };
 
 /// Which clients a run serves.
@@ -120,7 +121,9 @@ impl Master {
     fn make_offer(&mut self, turn: &Turn<'_>, agent_key: AgentKey, pick: Pick) -> (FrameworkKey, OfferMade) {
         let key = self.counters.offer();
         let Pick { client, resources } = pick;
-        self.charge(client.framework, &client.role, &resources);
+        let quantities = resources.quantities();
+        self.charge(client.framework, &client.role, &quantities);
+        let resources = Arc::new(resources);
         let offer = Offer { client: client.clone(), resources: resources.clone(), made_ns: turn.now.mono_ns };
         self.timers.arm(self.contended_at(&offer), Timer::OfferContended(key));
         if let Some(expires) = self.expires_at(&offer) {
@@ -130,10 +133,10 @@ impl Master {
         let agent = self.agents.get_mut(&agent_key).expect("the pick was made of this agent");
         let bucket = agent.bucket_mut();
         bucket.offered += &resources;
-        bucket.balance();
+        bucket.free -= &resources;
         bucket.offers.insert(key, offer);
         let framework = self.frameworks.get_mut(&client.framework).expect("the pick was made for this framework");
-        framework.offered += &resources;
+        framework.offered(&quantities);
         if let Some(habits) = framework.roles.get_mut(&client.role) {
             habits.offered();
         }
@@ -226,25 +229,22 @@ impl Rules<'_> {
             }
             return None;
         }
-        Some(part)
+        Some(part.into_owned())
     }
 
     /// The part of `free` that a client of this role and these capabilities may have.
-    fn suitable(free: &Resources, role: &Arc<str>, facts: &FrameworkFacts) -> Resources {
+    fn suitable<'r>(free: &'r Resources, role: &Arc<str>, facts: &FrameworkFacts) -> Cow<'r, Resources> {
         if !facts.gpus && free.gpus().raw() > 0 {
-            return Resources::default();
+            return Cow::Owned(Resources::default());
         }
-        let mut part = free.allocatable_to(role);
-        if !facts.revocable {
-            part = part.non_revocable();
-        }
-        if !facts.shared {
-            part = part.without_shared();
-        }
-        if !facts.refinement {
-            part = part.without_refined();
-        }
-        part
+        let fits = |item: &Resource| {
+            let kind = item.kind();
+            kind.is_allocatable_to(role)
+                && (facts.revocable || !kind.is_revocable())
+                && (facts.shared || !kind.is_shared())
+                && (facts.refinement || !kind.is_refined())
+        };
+        if free.iter().all(fits) { Cow::Borrowed(free) } else { Cow::Owned(free.filter(fits)) }
     }
 
     /// Whether this is worth an offer: it holds one of the minimal bundles of the role, or of the master.

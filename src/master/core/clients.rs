@@ -89,7 +89,7 @@ pub(super) struct Refused {
     pub(super) floor_ns: u64,
     /// Until then nothing contained in `resources` is.
     pub(super) until_ns: u64,
-    pub(super) resources: Resources,
+    pub(super) resources: Arc<Resources>,
     /// The agent's growth count at which the filter was last found to hold; nothing freed since, it holds still.
     pub(super) held_at: Option<u64>,
 }

@@ -9,10 +9,11 @@ use std::{
 };
 
 use bytes::Bytes;
+use indexmap::IndexMap;
 use prost::Message as _;
 
 use super::{
-    Effect, Event, FrameworkFacts, Master, Order, Peer, Quantities, Refusal, Register, Subscribe, Turn,
+    Event, FrameworkFacts, Master, Order, Peer, Quantities, Refusal, Register, Subscribe, Turn,
     clients::Habits,
     keys::{AgentKey, FrameworkKey, SessionId, TaskKey},
     tasks::Task,
@@ -24,7 +25,7 @@ use crate::{
         internal::registry_change,
         v1::{self, TaskState},
     },
-    types::{Milli, Resources},
+    types::Milli,
 };
 
 /// Whether a framework's scheduler can be reached.
@@ -60,14 +61,15 @@ pub(crate) struct FrameworkBucket {
 pub(crate) struct Framework {
     pub(super) bucket: Arc<FrameworkBucket>,
     pub(super) session: Option<SessionId>,
-    pub(super) tasks: BTreeMap<Arc<str>, (AgentKey, TaskKey)>,
+    /// Where each task is. In the order of launches, but that the last takes the place of one that goes.
+    pub(super) tasks: IndexMap<Arc<str>, (AgentKey, TaskKey)>,
     pub(super) roles: BTreeMap<Arc<str>, Habits>,
     /// Every role in which it has a place among the shares: its roles, and former ones with tasks.
     entered: BTreeMap<Arc<str>, RoleId>,
     /// What it asked for and has not launched: it is offered no more than this.
     pub(super) demand: Option<Quantities>,
-    /// What its outstanding offers hold.
-    pub(super) offered: Resources,
+    /// The scalars its outstanding offers hold. Resources of different agents are never added up.
+    offered: BTreeMap<Arc<str>, Milli>,
     /// Tells one absence from the next.
     pub(super) absence: u64,
 }
@@ -80,10 +82,26 @@ impl Framework {
     /// Where it stated a demand: that, less what it is offered already.
     pub(super) fn open_demand(&self) -> Option<Quantities> {
         let open = self.demand.as_ref()?.iter().map(|(name, wanted)| {
-            let rest = wanted.raw() - self.offered.scalar(name).raw();
-            (name.clone(), Milli::from_raw(rest.max(0)))
+            let offered = self.offered.get(name).copied().unwrap_or_default();
+            (name.clone(), wanted.saturating_sub(offered))
         });
         Some(open.collect())
+    }
+
+    /// An offer of these amounts waits for its answer.
+    pub(super) fn offered(&mut self, quantities: &Quantities) {
+        for (name, amount) in quantities {
+            *self.offered.entry(name.clone()).or_default() += *amount;
+        }
+    }
+
+    /// An offer of these amounts waits no longer.
+    pub(super) fn answered_for(&mut self, quantities: &Quantities) {
+        for (name, amount) in quantities {
+            if let Some(offered) = self.offered.get_mut(name) {
+                *offered = offered.saturating_sub(*amount);
+            }
+        }
     }
 
     /// The role behind an id of the shares, and how the framework behaves in it.
@@ -119,7 +137,7 @@ impl Master {
 
     pub(super) fn subscription_error(turn: &mut Turn<'_>, session: SessionId, text: &str) {
         turn.tell(Some(session), Event::Error { text: text.to_owned() });
-        turn.out.push(Effect::Close { session });
+        turn.close(session);
     }
 
     fn connect_framework(&mut self, turn: &mut Turn<'_>, key: FrameworkKey, session: SessionId) {
@@ -149,7 +167,7 @@ impl Master {
         if let Some(old) = framework.session.take().filter(|old| *old != session) {
             self.sessions.remove(&old);
             turn.tell(Some(old), Event::Error { text: "Framework failed over".to_owned() });
-            turn.out.push(Effect::Close { session: old });
+            turn.close(old);
         }
     }
 
@@ -171,9 +189,9 @@ impl Master {
             roles: roles.collect(),
             entered: BTreeMap::new(),
             session: None,
-            tasks: BTreeMap::new(),
+            tasks: IndexMap::new(),
             demand: None,
-            offered: Resources::default(),
+            offered: BTreeMap::new(),
             absence: 0,
             bucket: Arc::new(FrameworkBucket {
                 key,
@@ -207,16 +225,16 @@ impl Master {
     }
 
     /// Counts resources for the framework in this role.
-    pub(super) fn charge(&mut self, key: FrameworkKey, role: &Arc<str>, resources: &Resources) {
+    pub(super) fn charge(&mut self, key: FrameworkKey, role: &Arc<str>, quantities: &Quantities) {
         if let Some(id) = self.enter(key, role) {
-            self.shares.allocated(id, key, &resources.quantities());
+            self.shares.allocated(id, key, quantities);
         }
     }
 
     /// Counts them no longer.
-    pub(super) fn discharge(&mut self, key: FrameworkKey, role: &Arc<str>, resources: &Resources) {
+    pub(super) fn discharge(&mut self, key: FrameworkKey, role: &Arc<str>, quantities: &Quantities) {
         if let Some(id) = self.enter(key, role) {
-            self.shares.unallocated(id, key, &resources.quantities());
+            self.shares.unallocated(id, key, quantities);
         }
     }
 
@@ -357,7 +375,7 @@ impl Master {
         }
         if let Some(session) = framework.session.take() {
             self.sessions.remove(&session);
-            turn.out.push(Effect::Close { session });
+            turn.close(session);
         }
         let bucket = framework.bucket_mut();
         bucket.link = Link::Completed;

@@ -81,7 +81,8 @@ pub(crate) fn offer_id(master: &str, key: OfferKey) -> String {
 /// The key behind an offer id of this master; `None` for any other text.
 pub(crate) fn offer_key(master: &str, id: &str) -> Option<OfferKey> {
     let number = id.strip_prefix(master)?.strip_prefix("-O")?;
-    number.parse().ok().map(OfferKey).filter(|key| key.0.to_string() == number)
+    let canonical = number == "0" || number.starts_with(|first: char| ('1'..='9').contains(&first));
+    number.parse().ok().filter(|_| canonical).map(OfferKey)
 }
 
 #[cfg(test)]

@@ -280,7 +280,7 @@ pub(crate) struct OfferMade {
     pub(crate) agent: Arc<str>,
     pub(crate) facts: Arc<AgentFacts>,
     pub(crate) role: Arc<str>,
-    pub(crate) resources: Resources,
+    pub(crate) resources: Arc<Resources>,
     pub(crate) multi_role: bool,
     pub(crate) refinement: bool,
 }

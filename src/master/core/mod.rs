@@ -112,9 +112,23 @@ enum Peer {
 struct Turn<'a> {
     now: Now,
     out: &'a mut Vec<Effect>,
+    closing: Vec<SessionId>,
 }
 
-impl Turn<'_> {
+impl<'a> Turn<'a> {
+    fn new(now: Now, out: &'a mut Vec<Effect>) -> Self {
+        Self { now, out, closing: Vec::new() }
+    }
+
+    /// The session ends with this input, after all that is said to it on the way.
+    fn close(&mut self, session: SessionId) {
+        self.closing.push(session);
+    }
+
+    fn end(self) {
+        self.out.extend(self.closing.into_iter().map(|session| Effect::Close { session }));
+    }
+
     fn tell(&mut self, session: Option<SessionId>, event: Event) {
         if let Some(session) = session {
             self.out.push(Effect::Tell { session, event });
@@ -213,7 +227,7 @@ impl Master {
     /// Takes one input and appends what has to be done to `out`.
     pub(crate) fn handle(&mut self, now: Now, input: Input, out: &mut Vec<Effect>) {
         self.inputs += 1;
-        let mut turn = Turn { now, out };
+        let mut turn = Turn::new(now, out);
         match input {
             Input::Attached { session } => {
                 self.sessions.insert(session, Peer::Stranger);
@@ -224,6 +238,7 @@ impl Master {
             Input::Asked { request, question } => self.asked(&mut turn, request, question),
             Input::Ticked => self.ticked(&mut turn),
         }
+        turn.end();
         if cfg!(debug_assertions) && self.inputs.is_multiple_of(FULL_CHECK_EVERY) {
             self.check();
         }
@@ -231,7 +246,9 @@ impl Master {
 
     /// Makes the offers that the inputs since the last call have made possible.
     pub(crate) fn settle(&mut self, now: Now, out: &mut Vec<Effect>) {
-        self.allocate(&mut Turn { now, out });
+        let mut turn = Turn::new(now, out);
+        self.allocate(&mut turn);
+        turn.end();
     }
 
     /// When [`Input::Ticked`] is due, in monotonic nanoseconds.
@@ -316,12 +333,12 @@ impl Master {
             (Some(Peer::Agent(key)), Report::Unregistered) => self.agent_unregistered(turn, key),
             (Some(_), Report::Invalid { text }) => {
                 turn.order(Some(session), Order::Refused { text, permanent: false });
-                turn.out.push(Effect::Close { session });
+                turn.close(session);
             }
             (Some(Peer::Stranger | Peer::Framework(_) | Peer::Agent(_)), _) => {
                 let text = "a session starts with one registration".to_owned();
                 turn.order(Some(session), Order::Refused { text, permanent: false });
-                turn.out.push(Effect::Close { session });
+                turn.close(session);
             }
         }
     }

@@ -15,7 +15,7 @@ use crate::types::{Milli, Resources};
 #[derive(Clone, Debug)]
 pub(crate) struct Offer {
     pub(crate) client: Client,
-    pub(crate) resources: Resources,
+    pub(crate) resources: Arc<Resources>,
     pub(crate) made_ns: u64,
 }
 
@@ -37,9 +37,10 @@ impl Master {
         bucket.offered -= &offer.resources;
         bucket.balance();
         agent.growth += 1;
-        self.discharge(offer.client.framework, &offer.client.role, &offer.resources);
+        let quantities = offer.resources.quantities();
+        self.discharge(offer.client.framework, &offer.client.role, &quantities);
         if let Some(framework) = self.frameworks.get_mut(&offer.client.framework) {
-            framework.offered -= &offer.resources;
+            framework.answered_for(&quantities);
         }
         self.timers.disarm(self.contended_at(&offer), Timer::OfferContended(key));
         if let Some(expires) = self.expires_at(&offer) {
@@ -218,7 +219,7 @@ impl Master {
                 }
             }
         }
-        let left = Taken { agent, offer: Offer { client, resources: remaining, made_ns: 0 } };
+        let left = Taken { agent, offer: Offer { client, resources: Arc::new(remaining), made_ns: 0 } };
         self.refuse(turn, &left, accept.refuse, !launches);
         outcome
     }

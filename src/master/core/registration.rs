@@ -6,7 +6,7 @@
 use std::{collections::BTreeSet, sync::Arc};
 
 use super::{
-    Effect, Event, Master, Order, Peer, Register, ReportedTask, Turn,
+    Event, Master, Order, Peer, Register, ReportedTask, Turn,
     agents::{Agent, AgentBucket, Presence},
     keys::{AgentKey, SessionId, TaskKey},
     tasks::{self, Seen, Task, master_status},
@@ -31,7 +31,7 @@ impl Master {
         }
         if register.id.as_ref().is_some_and(|id| self.facts.gone.contains_key(id)) {
             turn.order(Some(session), Order::Gone);
-            turn.out.push(Effect::Close { session });
+            turn.close(session);
             return;
         }
         let id: Arc<str> = match register.id.take() {
@@ -111,7 +111,7 @@ impl Master {
         let Some(agent) = self.agents.get_mut(&key) else { return false };
         if let Some(old) = agent.session.replace(session) {
             self.sessions.remove(&old);
-            turn.out.push(Effect::Close { session: old });
+            turn.close(old);
         }
         agent.absence += 1;
         agent.pings_missed = 0;
@@ -308,5 +308,5 @@ impl ReportedTask {
 
 fn refuse(turn: &mut Turn<'_>, session: SessionId, text: String, permanent: bool) {
     turn.order(Some(session), Order::Refused { text, permanent });
-    turn.out.push(Effect::Close { session });
+    turn.close(session);
 }

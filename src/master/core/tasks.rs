@@ -113,7 +113,7 @@ impl Master {
         let (framework, role, resources) = (task.framework, task.role.clone(), task.resources.clone());
         bucket.used += &resources;
         bucket.balance();
-        self.charge(framework, &role, &resources);
+        self.charge(framework, &role, &resources.quantities());
     }
 
     /// Gives the task's resources back, once.
@@ -126,7 +126,7 @@ impl Master {
         bucket.used -= &resources;
         bucket.balance();
         agent.growth += 1;
-        self.discharge(framework, &role, &resources);
+        self.discharge(framework, &role, &resources.quantities());
         self.touch(key);
     }
 
@@ -166,7 +166,7 @@ impl Master {
         let limit = self.config.completed_tasks;
         if let Some(framework) = self.frameworks.get_mut(&task.framework) {
             if framework.tasks.get(&task.id).is_some_and(|(_, known)| *known == key) {
-                framework.tasks.remove(&task.id);
+                framework.tasks.swap_remove(&task.id);
             }
             let completed = &mut framework.bucket_mut().completed;
             completed.push_back(Arc::new((agent_id, task)));
@@ -241,7 +241,11 @@ impl Task {
         let seen = Seen::of(status, state, now);
         match self.history.last_mut() {
             Some(last) if last.state == state => *last = seen,
-            Some(_) | None => self.history.push(seen),
+            Some(_) | None => {
+                // Few states follow, and every task has a history: no room is kept in advance.
+                self.history.reserve_exact(1);
+                self.history.push(seen);
+            }
         }
     }
 }

@@ -1,7 +1,7 @@
 //! An agent hears an acknowledgement only of what a callback took.
 //!
 //! A state that a callback took from an answer to a reconciliation may be acknowledged when the agent tells it itself,
-//! and whatever an agent without memory says of a container whose end was taken.
+//! and whatever an agent still says of a task whose end was taken.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -21,6 +21,8 @@ pub(super) struct AcknowledgedAfterOk {
     taken: BTreeSet<Bytes>,
     /// Containers whose end was taken.
     ended: BTreeSet<String>,
+    /// Tasks whose end was taken from the master, which names no container.
+    ended_tasks: BTreeSet<String>,
     states: BTreeSet<(String, i32)>,
 }
 
@@ -46,6 +48,7 @@ impl Invariant for AcknowledgedAfterOk {
                 let made = status.uuid.as_ref().and_then(|uuid| self.made.get(uuid));
                 if is_last(status.state()) {
                     self.ended.extend(made.map(|(container, _)| container.clone()));
+                    self.ended_tasks.insert(status.task_id.value.clone());
                 }
                 self.taken.extend(status.uuid.clone());
                 self.states.insert((status.task_id.value.clone(), status.state));
@@ -53,10 +56,10 @@ impl Invariant for AcknowledgedAfterOk {
             Fact::AgentHeard { agent, message } => {
                 let Some(master_message::Kind::Acknowledge(acknowledge)) = &message.kind else { return Ok(()) };
                 let uuid = &acknowledge.uuid;
-                let told = self
-                    .made
-                    .get(uuid)
-                    .is_some_and(|(container, says)| self.states.contains(says) || self.ended.contains(container));
+                let told = self.made.get(uuid).is_some_and(|(container, says)| {
+                    let over = self.ended.contains(container) || self.ended_tasks.contains(&says.0);
+                    over || self.states.contains(says)
+                });
                 if !self.taken.contains(uuid) && !told {
                     let what = self.made.get(uuid);
                     return Err(format!("agent {agent} hears {what:?} acknowledged, which no callback has taken"));

@@ -53,7 +53,7 @@ impl Invariant for OwnOffers {
             Fact::Told { session, event: Event::Offers(offers) } => {
                 for offer in offers {
                     let id = crate::master::core::offer_id(&format!("m{}", known.epoch), offer.key);
-                    self.live.insert(id, (*session, offer.resources.clone()));
+                    self.live.insert(id, (*session, (*offer.resources).clone()));
                 }
             }
             Fact::Told { event: Event::Rescinded { offer }, .. } => {

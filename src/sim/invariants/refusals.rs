@@ -95,7 +95,7 @@ impl Invariant for Refusals {
                 for offer in offers {
                     self.allowed(known, offer)?;
                     let id = crate::master::core::offer_id(&format!("m{}", known.epoch), offer.key);
-                    self.offers.insert(id, (*session, offer.agent.to_string(), offer.resources.clone()));
+                    self.offers.insert(id, (*session, offer.agent.to_string(), (*offer.resources).clone()));
                 }
             }
             _ => {}

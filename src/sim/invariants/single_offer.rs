@@ -88,7 +88,7 @@ impl Invariant for SingleOffer {
                     for offer in
                         offers.iter().filter(|offer| !known.torn_down.iter().any(|one| **one == *offer.framework))
                     {
-                        let (agent, resources) = (offer.agent.to_string(), offer.resources.clone());
+                        let (agent, resources) = (offer.agent.to_string(), (*offer.resources).clone());
                         self.live.insert(offer.key.0, Live { session: *session, agent, resources });
                         self.fits(known, &offer.agent)?;
                     }

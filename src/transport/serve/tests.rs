@@ -18,7 +18,7 @@ use crate::{
         sandbox_client::SandboxClient,
         sandbox_server::{Sandbox, SandboxServer},
     },
-    transport::connect,
+    transport::connect::{self, Address},
 };
 
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -86,7 +86,8 @@ impl Sandbox for Echo {
 }
 
 async fn read(address: SocketAddr, follow: bool) -> Streaming<Chunk> {
-    let channel = connect::channel(&address.to_string()).expect("an address");
+    let address = Address::new(address.ip().to_string(), address.port());
+    let channel = connect::agent(&address).await.expect("the server listens");
     let request = ReadRequest { path: "stdout".to_owned(), follow, ..ReadRequest::default() };
     SandboxClient::new(channel).read(request).await.expect("the server answers").into_inner()
 }

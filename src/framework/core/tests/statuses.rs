@@ -273,3 +273,13 @@ fn callbacks_are_given_a_bounded_batch_at_a_time() {
     assert_eq!(bench.take_all().len(), 1000);
     assert_eq!(bench.driver.live_tasks(), 1000);
 }
+
+#[test]
+fn what_came_before_an_end_is_acknowledged_untold_once_the_callback_took_the_end() {
+    let mut bench = Bench::subscribed();
+    let (callback, _) = told(&bench.receive([update(answer("t1", TaskState::TaskFinished))]));
+    let running = update(status("t1", TaskState::TaskRunning, 3));
+    assert_eq!(bench.receive([running.clone()]), [], "the callback is at it");
+    bench.returned(callback, Outcome::Ok);
+    assert_eq!(acknowledged(&bench.receive([running])), [ack("t1", 3)]);
+}

@@ -140,7 +140,7 @@ fn a_new_master_relearns_tasks_and_frameworks_and_offers_only_what_is_free() {
     let agent = world.register(back);
     let (framework, id) = world.subscribe(facts("f", "*"), Some("old-0000"));
     assert_eq!(id, "old-0000");
-    assert_eq!(world.offers(framework)[0].resources, super::world::resources("cpus:1;mem:1000"));
+    assert_eq!(*world.offers(framework)[0].resources, super::world::resources("cpus:1;mem:1000"));
     world.update(agent, "old-0000", &task, TaskState::TaskFinished);
     assert_eq!(world.states(framework), [("t".into(), TaskState::TaskFinished)]);
 }

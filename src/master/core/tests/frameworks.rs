@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::world::{World, facts, register, reported};
 use crate::{
-    master::core::{Call, Event, Order, Question, RequestId},
+    master::core::{Call, Effect, Event, Order, Question, RequestId},
     proto::v1::TaskState,
 };
 
@@ -87,6 +87,18 @@ fn teardown_ends_tasks_also_on_agents_that_come_back_later() {
     assert_eq!(world.registered(session).expect("registered").2, [id]);
     assert!(world.master.snapshot().agents[0].used.is_empty());
     assert_eq!(world.master.snapshot().completed[0].completed[0].1.state, TaskState::TaskKilled);
+}
+
+#[test]
+fn a_teardown_is_applied_before_its_session_ends_and_after_the_tombstone() {
+    let mut world = World::new();
+    let (framework, _) = world.framework("f");
+    world.call(framework, Call::Teardown);
+    let at = |wanted: fn(&Effect) -> bool| world.effects.iter().position(wanted).expect("happens");
+    let tombstone = at(|effect| matches!(effect, Effect::Persist(_)));
+    let applied = at(|effect| matches!(effect, Effect::Tell { event: Event::Applied { .. }, .. }));
+    let closed = at(|effect| matches!(effect, Effect::Close { .. }));
+    assert!(tombstone < applied && applied < closed, "{:?}", world.effects);
 }
 
 #[test]

@@ -17,7 +17,7 @@ fn all_an_agent_has_is_offered_at_once() {
     let _ = world.agent("cpus:4;mem:1024;ports:[31000-31009]");
     let offers = world.offers(framework);
     assert_eq!(offers.len(), 1);
-    assert_eq!(offers[0].resources, resources("cpus:4;mem:1024;ports:[31000-31009]"));
+    assert_eq!(*offers[0].resources, resources("cpus:4;mem:1024;ports:[31000-31009]"));
     assert_eq!((&*offers[0].framework, &*offers[0].role), (id.as_str(), "*"));
 }
 
@@ -81,7 +81,7 @@ fn more_than_was_refused_passes_the_filter() {
     world.wait(CALM);
     assert!(world.offers(framework).is_empty(), "what is left was refused by the filter of the ACCEPT");
     world.update(agent, &id, &task, crate::proto::v1::TaskState::TaskFinished);
-    assert_eq!(world.offers(framework)[0].resources, resources("cpus:4;mem:1024"));
+    assert_eq!(*world.offers(framework)[0].resources, resources("cpus:4;mem:1024"));
 }
 
 #[test]
@@ -135,7 +135,7 @@ fn what_frees_up_joins_the_next_offer_while_one_is_fresh() {
     world.update(agent, &id, &tasks[1], crate::proto::v1::TaskState::TaskFinished);
     assert!(world.offers(framework).is_empty(), "one offer of this agent is outstanding");
     world.wait(CALM);
-    assert_eq!(world.offers(framework)[0].resources, resources("cpus:1;mem:256"));
+    assert_eq!(*world.offers(framework)[0].resources, resources("cpus:1;mem:256"));
 }
 
 #[test]

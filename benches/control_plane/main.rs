@@ -1,0 +1,72 @@
+//! The control plane under load: a real master in a process of its own, simulated agents and one framework over TCP.
+//!
+//! `cargo bench --bench control_plane -- [--agents N] [--tasks N] [--slots N] [--hold | --churn | --latency | --echo]`; without a
+//! mode all run in turn, the bare echo of as many messages last. *hold* starts all tasks and keeps them; *churn* ends each
+//! once its RUNNING is acknowledged, `slots` at a time on an agent; *latency* runs one task at a time.
+//!
+//! CPU is what the scheduler charged every thread of both processes, so it can be told apart by thread name. Memory is the
+//! master's resident set: this process holds the peers and does not count.
+#![expect(clippy::print_stdout, reason = "a bench prints its figures")]
+
+mod agents;
+mod child;
+mod echo;
+mod framework;
+#[path = "../measure/mod.rs"]
+mod measure;
+mod scenario;
+mod usage;
+
+use std::error::Error;
+
+use self::scenario::Mode;
+
+pub(crate) type Outcome<T> = Result<T, Box<dyn Error + Send + Sync>>;
+
+/// What the command line asks for.
+#[derive(Clone, Debug)]
+pub(crate) struct Wanted {
+    pub(crate) agents: usize,
+    pub(crate) tasks: usize,
+    pub(crate) slots: usize,
+    pub(crate) modes: Vec<Mode>,
+}
+
+fn wanted() -> Outcome<Wanted> {
+    let mut wanted = Wanted { agents: 500, tasks: 100_000, slots: 20, modes: Vec::new() };
+    let mut words = std::env::args().skip(1);
+    while let Some(word) = words.next() {
+        let mut number = || {
+            words
+                .next()
+                .ok_or_else(|| format!("{word} takes a number"))?
+                .parse::<usize>()
+                .map_err(Box::<dyn Error + Send + Sync>::from)
+        };
+        match word.as_str() {
+            "--agents" => wanted.agents = number()?.max(1),
+            "--tasks" => wanted.tasks = number()?.max(1),
+            "--slots" => wanted.slots = number()?.max(1),
+            "--hold" => wanted.modes.push(Mode::Hold),
+            "--churn" => wanted.modes.push(Mode::Churn),
+            "--latency" => wanted.modes.push(Mode::Latency),
+            "--echo" => wanted.modes.push(Mode::Echo),
+            // What `cargo bench` itself adds.
+            "--bench" => {}
+            other => return Err(format!("{other} is no option of this bench").into()),
+        }
+    }
+    if wanted.modes.is_empty() {
+        wanted.modes = vec![Mode::Hold, Mode::Churn, Mode::Latency, Mode::Echo];
+    }
+    Ok(wanted)
+}
+
+fn main() -> Outcome<()> {
+    if let Some(role) = child::role() {
+        return role.serve();
+    }
+    let wanted = wanted()?;
+    println!("control_plane: {}", measure::machine());
+    scenario::play(&wanted)
+}

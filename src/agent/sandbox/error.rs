@@ -1,0 +1,77 @@
+//! What can be wrong with a sandbox or a path in it, in words for whoever asked.
+
+use std::{
+    fmt, io,
+    path::{Path, PathBuf},
+};
+
+use rustix::io::Errno;
+
+/// Why a sandbox could not be used as asked.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum SandboxError {
+    /// The container id could not name a folder.
+    #[error("{0:?} is no container id: 1 to 255 letters, digits, '.', '_' and '-', and neither '.' nor '..'")]
+    BadId(String),
+    /// There is no such sandbox.
+    #[error("container {0} has no sandbox here")]
+    NoSandbox(String),
+    /// There is such a sandbox already.
+    #[error("the sandbox {} exists already", .0.display())]
+    Exists(PathBuf),
+    /// A path in a sandbox names nothing.
+    #[error("there is no {0:?} in the sandbox")]
+    NotFound(String),
+    /// A path leads out of the sandbox, by itself or through a link.
+    #[error("{0:?} leads out of the sandbox")]
+    Outside(String),
+    /// A path names a folder, a pipe, a socket or a device.
+    #[error("{0:?} is not a regular file")]
+    NotAFile(String),
+    /// The system refused.
+    #[error("cannot {action} {path}: {cause}", path = path.display(), cause = Words(source))]
+    Failed {
+        /// What was being done.
+        action: &'static str,
+        /// With what.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+}
+
+impl SandboxError {
+    pub(super) fn failed(action: &'static str, path: impl AsRef<Path>, source: impl Into<io::Error>) -> Self {
+        Self::Failed { action, path: path.as_ref().to_owned(), source: source.into() }
+    }
+}
+
+/// A system's error for people: what they meet most often, with the way out.
+struct Words<'a>(&'a io::Error);
+
+impl fmt::Display for Words<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match Errno::from_io_error(self.0) {
+            Some(Errno::NOSPC) => f.write_str("the disk is full, or has no room for more files"),
+            Some(Errno::DQUOT) => f.write_str("the disk quota is used up"),
+            Some(Errno::ROFS) => f.write_str("the file system is read-only"),
+            Some(Errno::ACCESS | Errno::PERM) => write!(f, "permission denied to the agent's user ({})", self.0),
+            Some(Errno::MFILE | Errno::NFILE) => f.write_str("too many files are open"),
+            Some(Errno::NOSYS) => f.write_str("this needs Linux 5.6 or newer"),
+            Some(_) | None => self.0.fmt(f),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_full_disk_is_named_in_words() {
+        let error = SandboxError::failed("create the sandbox", "/w/runs/c", Errno::NOSPC);
+        let text = "cannot create the sandbox /w/runs/c: the disk is full, or has no room for more files";
+        assert_eq!(error.to_string(), text);
+    }
+}

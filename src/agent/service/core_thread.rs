@@ -1,0 +1,209 @@
+//! The thread of the core: takes mail, lets the core decide, writes down, and has the effects carried out.
+//!
+//! It waits for nothing but its mailbox and the next deadline. Everything that a batch of inputs wants to write is one
+//! write, before any effect of that batch leaves.
+
+use std::io;
+use std::sync::Arc;
+use std::thread::{self, JoinHandle};
+
+use tokio::sync::{mpsc, oneshot, watch};
+
+use super::gate::Gate;
+use super::hands::Hands;
+use super::mail::Mail;
+use super::sync::SyncThread;
+use super::{AgentError, End, Ended};
+use crate::agent::core::{Agent, ContainerId, Effect, Input, Level, StopReason};
+use crate::agent::log::{Log, WorkDir};
+use crate::transport::clock::Clock;
+use crate::types::Now;
+
+/// The most pieces of mail taken at once.
+const BATCH: usize = 256;
+
+/// What the thread works with.
+#[derive(Debug)]
+pub(super) struct CoreThread {
+    pub(super) agent: Agent,
+    pub(super) log: Log,
+    pub(super) sync: SyncThread,
+    pub(super) gate: Gate,
+    pub(super) hands: Hands,
+    pub(super) mail: mpsc::Receiver<Mail>,
+    pub(super) clock: Clock,
+    /// Who wants to be told when a container has ended.
+    pub(super) followers: Vec<(ContainerId, oneshot::Sender<()>)>,
+    /// Held as long as the log is written.
+    pub(super) work_dir: WorkDir,
+    /// Where the agent's id is announced.
+    pub(super) id: watch::Sender<Option<String>>,
+}
+
+impl CoreThread {
+    /// Starts the thread, which first carries out what recovery asked for. How it ended is told to `ended`.
+    pub(super) fn start(
+        mut self,
+        recovered: Vec<Effect>,
+        ended: watch::Sender<Option<End>>,
+    ) -> io::Result<JoinHandle<()>> {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build()?;
+        thread::Builder::new().name("agent-core".to_owned()).spawn(move || {
+            let end = runtime.block_on(self.run(recovered));
+            if let Err(error) = &end {
+                tracing::error!(%error, "the agent ends");
+            }
+            self.finish(end.as_ref().is_ok_and(|ended| *ended != Ended::Stopped));
+            ended.send_replace(Some(end.map_err(Arc::new)));
+        })
+    }
+
+    async fn run(&mut self, recovered: Vec<Effect>) -> Result<Ended, AgentError> {
+        let (mut mail, mut out) = (vec![], recovered);
+        loop {
+            if let Some(ended) = self.carry_out(&mut out)? {
+                return Ok(ended);
+            }
+            self.announce();
+            self.tell_ends();
+            let deadline = self.agent.deadline();
+            let clock = self.clock;
+            let due = async {
+                match deadline {
+                    Some(at) => clock.sleep_until(at).await,
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                biased;
+                () = due => {}
+                _ = self.mail.recv_many(&mut mail, BATCH) => {}
+            }
+            let now = self.clock.now();
+            for piece in mail.drain(..) {
+                if let Some(ended) = self.take(now, piece, &mut out)? {
+                    return Ok(ended);
+                }
+            }
+            if self.agent.deadline().is_some_and(|at| at <= now.mono_ns) {
+                self.agent.handle(now, Input::Tick, &mut out);
+            }
+        }
+    }
+
+    fn take(&mut self, now: Now, piece: Mail, out: &mut Vec<Effect>) -> Result<Option<Ended>, AgentError> {
+        match piece {
+            Mail::Inputs(inputs) => {
+                for input in inputs {
+                    self.agent.handle(now, input, out);
+                }
+            }
+            Mail::Synced(ticket) => {
+                while let Some(effect) = self.gate.release(ticket) {
+                    if let Some(ended) = self.act(effect) {
+                        return Ok(Some(ended));
+                    }
+                }
+            }
+            Mail::DiskFailed(error) => return Err(error.into()),
+            Mail::TellEnd(container, tell) => self.followers.push((container, tell)),
+            Mail::Stop => {
+                self.carry_out(out)?;
+                return Ok(Some(Ended::Stopped));
+            }
+        }
+        Ok(None)
+    }
+
+    fn carry_out(&mut self, out: &mut Vec<Effect>) -> Result<Option<Ended>, AgentError> {
+        let mut records = vec![];
+        for effect in &mut *out {
+            if let Effect::Persist { records: more, .. } = effect {
+                records.append(more);
+            }
+        }
+        if !records.is_empty() {
+            self.log.append(&records)?;
+            self.sync.soon(self.log.syncer());
+        }
+        for effect in out.drain(..) {
+            match effect {
+                Effect::Persist { level: Level::Process, .. } => {}
+                Effect::Persist { level: Level::Host, .. } => self.gate.close(self.sync.now(self.log.syncer())),
+                effect => {
+                    if let Some(ended) = self.gate.pass(effect).and_then(|effect| self.act(effect)) {
+                        return Ok(Some(ended));
+                    }
+                }
+            }
+        }
+        if self.log.wants_compaction() {
+            self.compact()?;
+        }
+        Ok(None)
+    }
+
+    fn compact(&mut self) -> Result<(), AgentError> {
+        match self.log.successor(&self.agent.snapshot()) {
+            Ok(successor) => self.log.adopt(successor)?,
+            Err(error) => tracing::warn!(%error, "the log stays longer than it need be"),
+        }
+        Ok(())
+    }
+
+    /// Carries one effect out; the last one ends the agent.
+    fn act(&mut self, effect: Effect) -> Option<Ended> {
+        match effect {
+            Effect::Stop { reason } => return Some(Ended::from(reason)),
+            Effect::Persist { .. } => {}
+            Effect::Attach { session } => self.hands.attach(session),
+            Effect::Detach { session } => self.hands.detach(session),
+            Effect::Send { session, message } => self.hands.send(session, message),
+            Effect::Supervise { supervisor, request } => self.hands.supervise(supervisor, request),
+            Effect::MakeSandbox { container } => self.hands.housekeeping.make(container),
+            Effect::RemoveSandbox { container } => self.hands.housekeeping.remove(container),
+        }
+        None
+    }
+
+    fn tell_ends(&mut self) {
+        let agent = &self.agent;
+        let is_over =
+            |(container, tell): &mut (ContainerId, oneshot::Sender<()>)| tell.is_closed() || !agent.is_live(container);
+        for (_, tell) in self.followers.extract_if(.., is_over) {
+            // Whoever asked may have gone away.
+            let _ = tell.send(());
+        }
+    }
+
+    fn announce(&self) {
+        let registered = self.agent.is_registered().then(|| self.agent.id()).flatten();
+        self.id.send_if_modified(|known| {
+            let changed = registered.is_some() && known.as_deref() != registered;
+            if changed {
+                *known = registered.map(str::to_owned);
+            }
+            changed
+        });
+    }
+
+    /// `politely`: what is queued for the master goes out first.
+    fn finish(self, politely: bool) {
+        let Self { mail, sync, hands, work_dir, .. } = self;
+        // Or a thread that is to end could wait for room in it.
+        drop(mail);
+        drop(sync);
+        hands.finish(politely);
+        drop(work_dir);
+    }
+}
+
+impl From<StopReason> for Ended {
+    fn from(reason: StopReason) -> Self {
+        match reason {
+            StopReason::Gone => Self::Gone,
+            StopReason::Refused(text) => Self::Refused(text),
+            StopReason::ShutDown => Self::ShutDown,
+        }
+    }
+}

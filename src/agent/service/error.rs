@@ -1,0 +1,66 @@
+//! Why an agent does not start, and how it ends.
+
+use std::io;
+
+use crate::agent::facts::FactsError;
+use crate::agent::log::{LogError, WorkDirError};
+use crate::agent::sandbox::SandboxError;
+use crate::agent::supervisor::SupervisorError;
+use crate::transport::connect::InvalidAddress;
+use crate::transport::serve::ListenError;
+
+/// Why an agent does not start.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum StartError {
+    /// `--master` names no master.
+    #[error("--master: {0}")]
+    Master(#[from] InvalidAddress),
+    /// What the operator says this host has makes no sense, or what he does not say cannot be found out.
+    #[error(transparent)]
+    Facts(#[from] FactsError),
+    /// The work directory cannot be had.
+    #[error(transparent)]
+    WorkDir(#[from] WorkDirError),
+    /// The log cannot be used.
+    #[error(transparent)]
+    Log(#[from] LogError),
+    /// The sandboxes cannot be used.
+    #[error(transparent)]
+    Sandboxes(#[from] SandboxError),
+    /// No supervisor is there and none can be started.
+    #[error(transparent)]
+    Supervisor(#[from] SupervisorError),
+    /// The port cannot be had.
+    #[error(transparent)]
+    Listen(#[from] ListenError),
+    /// No thread can be started.
+    #[error("cannot start a thread: {0}")]
+    Thread(#[source] io::Error),
+}
+
+/// Why an agent ended that should not have.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum AgentError {
+    /// What happened cannot be written down any more.
+    #[error("{0}; the agent ends: mend that and start it again")]
+    Log(#[from] LogError),
+    /// A part of it panicked.
+    #[error("the agent's core has panicked: this is a defect, please report it")]
+    Panicked,
+}
+
+/// How an agent ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Ended {
+    /// It was stopped.
+    Stopped,
+    /// It was shut down: its tasks have ended and the master knows that it left.
+    ShutDown,
+    /// An operator marked it gone.
+    Gone,
+    /// The master does not take it, for this reason.
+    Refused(String),
+}

@@ -1,0 +1,116 @@
+//! Carries effects out, without ever making the core's thread wait.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use tokio::runtime::Handle;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use super::housekeeping::Housekeeping;
+use super::mail::Mailbox;
+use super::outbox::Outbox;
+use super::session::Session;
+use crate::agent::core::{SessionId, SupervisorId};
+use crate::proto::internal::{AgentMessage, SupervisorRequest};
+use crate::transport::connect::Addresses;
+
+/// The ways to the supervisors; clones are the same.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Supervisors {
+    ways: Arc<Mutex<Ways>>,
+}
+
+#[derive(Debug, Default)]
+struct Ways {
+    outboxes: BTreeMap<SupervisorId, Outbox<SupervisorRequest>>,
+    /// No more requests come.
+    closed: bool,
+}
+
+impl Supervisors {
+    pub(super) fn insert(&self, supervisor: SupervisorId, outbox: Outbox<SupervisorRequest>) {
+        let mut ways = self.lock();
+        if ways.closed {
+            outbox.close();
+        } else {
+            ways.outboxes.insert(supervisor, outbox);
+        }
+    }
+
+    /// Whether no more requests come.
+    pub(super) fn are_closed(&self) -> bool {
+        self.lock().closed
+    }
+
+    pub(super) fn remove(&self, supervisor: SupervisorId) {
+        if let Some(outbox) = self.lock().outboxes.remove(&supervisor) {
+            outbox.close();
+        }
+    }
+
+    fn close(&self) {
+        let mut ways = self.lock();
+        ways.closed = true;
+        for outbox in std::mem::take(&mut ways.outboxes).into_values() {
+            outbox.close();
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Ways> {
+        self.ways.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Everything an effect may need.
+#[derive(Debug)]
+pub(super) struct Hands {
+    pub(super) masters: Addresses,
+    pub(super) mailbox: Mailbox,
+    pub(super) runtime: Handle,
+    /// Cuts every session off.
+    pub(super) cut: CancellationToken,
+    /// The sessions that have not ended.
+    pub(super) sessions: TaskTracker,
+    pub(super) supervisors: Supervisors,
+    pub(super) housekeeping: Housekeeping,
+    pub(super) session: Option<Session>,
+}
+
+impl Hands {
+    pub(super) fn attach(&mut self, id: SessionId) {
+        let (session, life) = Session::begin(id, self.masters.clone(), self.mailbox.clone(), self.cut.child_token());
+        self.sessions.spawn_on(life, &self.runtime);
+        self.session = Some(session);
+    }
+
+    pub(super) fn detach(&mut self, id: SessionId) {
+        if let Some(session) = self.session.take_if(|session| session.id == id) {
+            session.cut.cancel();
+        }
+    }
+
+    pub(super) fn send(&self, id: SessionId, message: AgentMessage) {
+        if let Some(session) = self.session.as_ref().filter(|session| session.id == id) {
+            session.outbox.push(message);
+        }
+    }
+
+    pub(super) fn supervise(&self, supervisor: SupervisorId, request: SupervisorRequest) {
+        // One that is not there has ended, and the core will hear of it.
+        if let Some(outbox) = self.supervisors.lock().outboxes.get(&supervisor) {
+            outbox.push(request);
+        }
+    }
+
+    /// Lets go of everybody; `politely` means that what is queued for the master goes out first.
+    pub(super) fn finish(self, politely: bool) {
+        match &self.session {
+            Some(session) if politely => session.outbox.close(),
+            Some(_) | None => self.cut.cancel(),
+        }
+        self.supervisors.close();
+        self.housekeeping.stop();
+        self.sessions.close();
+    }
+}

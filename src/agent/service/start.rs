@@ -1,0 +1,147 @@
+//! Brings an agent up, one thing after the other; what was brought up before something fails goes down again.
+
+use std::time::Duration;
+
+use rand::SeedableRng as _;
+use rand::rngs::StdRng;
+use tokio::runtime::Handle;
+use tokio::sync::{mpsc, watch};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use super::core_thread::CoreThread;
+use super::gate::Gate;
+use super::hands::{Hands, Supervisors};
+use super::housekeeping::Housekeeping;
+use super::mail::{Mail, Mailbox};
+use super::reading::Reading;
+use super::supervision::Supervision;
+use super::sync::SyncThread;
+use super::{End, Options, Shared, StartError, SupervisorMode, endpoints};
+use crate::agent::core::{Agent, Config, Found};
+use crate::agent::facts::{self, Facts};
+use crate::agent::log::{Log, Opened, WorkDir};
+use crate::agent::sandbox::Sandboxes;
+use crate::proto::v1::AgentInfo;
+use crate::transport::clock::Clock;
+use crate::transport::connect::Addresses;
+use crate::transport::serve::{self, Limits, Listener};
+
+/// The first attempts of agents that are started together fall within this time. A cluster within one process is small.
+const SPREAD_FIRST: Duration = Duration::from_secs(1);
+
+pub(super) async fn start(options: Options) -> Result<Shared, StartError> {
+    let in_process = options.supervisor == SupervisorMode::InProcess;
+    let ground = Ground::take(&options).await?;
+    let (mailbox, mail) = Mailbox::new();
+    let ways = Supervisors::default();
+    let work_dir = ground.work_dir.path().to_owned();
+    let supervision = Supervision::bring_up(options.supervisor, work_dir, mailbox.clone(), ways.clone()).await?;
+    let (others, cut_sessions) = (TaskTracker::new(), CancellationToken::new());
+    let hands = Hands {
+        masters: ground.masters.clone(),
+        mailbox: mailbox.clone(),
+        runtime: Handle::current(),
+        cut: cut_sessions.clone(),
+        sessions: others.clone(),
+        supervisors: ways,
+        housekeeping: Housekeeping::start(&ground.sandboxes, mailbox.clone()).map_err(StartError::Thread)?,
+        session: None,
+    };
+    let reading = Reading { sandboxes: ground.sandboxes.clone(), mailbox: mailbox.clone() };
+    let (address, listener, id, ended) = ground.recover(&supervision, hands, mail)?;
+
+    let (end_containers, end_supervision) = (CancellationToken::new(), CancellationToken::new());
+    let supervising = TaskTracker::new();
+    supervising.spawn(supervision.run(end_containers.clone(), end_supervision.clone()));
+    supervising.close();
+    let app = endpoints::router(reading);
+    let stop_serving = CancellationToken::new();
+    others.spawn(serve::serve(listener, app, Limits::default(), stop_serving.clone()));
+    Ok(Shared {
+        address,
+        in_process,
+        mailbox,
+        id,
+        ended,
+        end_containers,
+        end_supervision,
+        stop_serving,
+        cut_sessions,
+        supervision: supervising,
+        others,
+    })
+}
+
+/// What an agent stands on before anything of it runs.
+struct Ground {
+    masters: Addresses,
+    work_dir: WorkDir,
+    opened: Opened,
+    sandboxes: Sandboxes,
+    listener: Listener,
+    config: Config,
+    found: Found,
+}
+
+type Recovered = (std::net::SocketAddr, Listener, watch::Receiver<Option<String>>, watch::Receiver<Option<End>>);
+
+impl Ground {
+    async fn take(options: &Options) -> Result<Self, StartError> {
+        let masters = options.master.parse()?;
+        let work_dir = WorkDir::take(&options.work_dir)?;
+        let facts = facts::detect(work_dir.path(), options.resources.as_deref(), options.attributes.as_deref())?;
+        let opened = Log::open(work_dir.path())?;
+        report_damage(&opened);
+        let sandboxes = Sandboxes::new(work_dir.path())?;
+        let listener = Listener::bind(options.listen, options.insecure).await?;
+        let in_process = options.supervisor == SupervisorMode::InProcess;
+        let found =
+            Found { boot_id: facts.boot_id.clone(), supervisors: vec![], sandboxes: Housekeeping::survey(&sandboxes)? };
+        let config = Config {
+            info: info(facts.clone(), options.hostname.clone(), listener.address().port()),
+            divvy_version: env!("CARGO_PKG_VERSION").to_owned(),
+            user: facts.user,
+            sandboxes: sandboxes.root().to_string_lossy().into_owned(),
+            retention: options.retention,
+            spread_first: if in_process { Duration::ZERO } else { SPREAD_FIRST },
+        };
+        Ok(Self { masters, work_dir, opened, sandboxes, listener, config, found })
+    }
+
+    /// Lets the core recover and starts its thread.
+    fn recover(
+        self,
+        supervision: &Supervision,
+        hands: Hands,
+        mail: mpsc::Receiver<Mail>,
+    ) -> Result<Recovered, StartError> {
+        let found = Found { supervisors: supervision.found(), ..self.found };
+        let (clock, mut out) = (Clock::system(), vec![]);
+        let (rng, now) = (StdRng::from_os_rng(), clock.now());
+        let agent = Agent::recover(&self.opened.records, self.config, found, rng, now, &mut out);
+        let ((id, known_id), (end, ended)) = (watch::channel(None), watch::channel(None));
+        let sync = SyncThread::start(hands.mailbox.clone()).map_err(StartError::Thread)?;
+        let (log, gate, work_dir) = (self.opened.log, Gate::default(), self.work_dir);
+        let thread = CoreThread { agent, log, sync, gate, hands, mail, clock, followers: vec![], work_dir, id };
+        thread.start(out, end).map_err(StartError::Thread)?;
+        Ok((self.listener.address(), self.listener, known_id, ended))
+    }
+}
+
+fn info(facts: Facts, hostname: Option<String>, port: u16) -> AgentInfo {
+    AgentInfo {
+        hostname: hostname.unwrap_or(facts.hostname),
+        port: Some(port.into()),
+        resources: facts.resources.to_proto(),
+        attributes: facts.attributes.to_proto(),
+        ..AgentInfo::default()
+    }
+}
+
+fn report_damage(opened: &Opened) {
+    if let Some(damage) = &opened.damage {
+        let (bytes, kept) = (damage.bytes, damage.kept.display());
+        tracing::warn!(bytes, %kept, "the end of the agent's log could not be read and was cut off");
+    }
+}

@@ -1,0 +1,240 @@
+//! The task behind a link: carries requests and events, and sees to it that a supervisor's end is told in order.
+//!
+//! When the connection breaks there are three cases. The folder is gone: the supervisor was retired and has ended. The
+//! process lives: connect again. The process is dead: say so, take its records over, and go on serving them to the agent
+//! under the same name, so that it sees one uniform stream and settles every container the same way.
+
+use std::{io, os::fd::AsRawFd as _, sync::Arc, time::Duration};
+
+use bytes::BytesMut;
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::{
+        UnixStream,
+        unix::{OwnedReadHalf, OwnedWriteHalf},
+    },
+    sync::mpsc,
+};
+
+use super::{
+    FromSupervisor, SupervisorError, SupervisorId, VERSIONS,
+    directory::Directory,
+    frame, heir,
+    link::{Link, State},
+};
+use crate::proto::internal::{
+    SupervisorEvent, SupervisorHello, SupervisorRequest, SupervisorWelcome, supervisor_event, supervisor_request,
+};
+
+/// How long a supervisor may take to greet, which it does from memory.
+const GREETING: Duration = Duration::from_secs(10);
+/// Sessions that may break one after the other before the supervisor counts as broken itself.
+const MAX_BROKEN: u32 = 3;
+const READ_BYTES: usize = 64 << 10;
+/// Batches written at once.
+const BATCHES: usize = 64;
+
+/// A connection on which greetings were exchanged.
+#[derive(Debug)]
+pub(super) struct Session {
+    stream: UnixStream,
+    buffer: BytesMut,
+    welcome: SupervisorWelcome,
+}
+
+impl Session {
+    /// Connects to the supervisor that serves `directory`.
+    ///
+    /// # Errors
+    /// It is not there, does not greet in time, or speaks another version.
+    pub(super) async fn connect(directory: &Directory) -> Result<Self, SupervisorError> {
+        let failed = |source| SupervisorError::Connection { id: directory.id(), source };
+        // A socket's path may have 107 bytes only; through a descriptor of the folder it is always short enough.
+        let folder = std::fs::File::open(directory.path()).map_err(failed)?;
+        let path = format!("/proc/self/fd/{}/socket", folder.as_raw_fd());
+        let stream = UnixStream::connect(path).await.map_err(failed)?;
+        Self::open(stream, &directory.id()).await
+    }
+
+    /// Exchanges greetings with the supervisor `id` at the other end of `stream`.
+    ///
+    /// # Errors
+    /// It does not greet in time, or speaks another version.
+    pub(super) async fn open(stream: UnixStream, id: &SupervisorId) -> Result<Self, SupervisorError> {
+        let mut session = Self { stream, buffer: BytesMut::new(), welcome: SupervisorWelcome::default() };
+        let greeted = tokio::time::timeout(GREETING, session.greet()).await;
+        let greeted = greeted.unwrap_or_else(|_late| Err(io::ErrorKind::TimedOut.into()));
+        session.welcome = greeted.map_err(|source| SupervisorError::Connection { id: id.clone(), source })?;
+        if session.welcome.version == 0 {
+            return Err(SupervisorError::Version(id.clone()));
+        }
+        Ok(session)
+    }
+
+    async fn greet(&mut self) -> io::Result<SupervisorWelcome> {
+        let hello = supervisor_request::Kind::Hello(SupervisorHello { versions: Some(VERSIONS) });
+        let mut hail = BytesMut::new();
+        frame::put(&SupervisorRequest { kind: Some(hello) }, &mut hail).map_err(io::Error::other)?;
+        self.stream.write_all(&hail).await?;
+        loop {
+            match frame::take::<SupervisorEvent>(&mut self.buffer).map_err(io::Error::other)? {
+                Some(SupervisorEvent { kind: Some(supervisor_event::Kind::Welcome(welcome)) }) => return Ok(welcome),
+                Some(_) => return Err(io::Error::other("it does not begin with a greeting")),
+                None if self.stream.read_buf(&mut self.buffer).await? == 0 => {
+                    return Err(io::ErrorKind::UnexpectedEof.into());
+                }
+                None => {}
+            }
+        }
+    }
+}
+
+/// How a session ended.
+enum End {
+    /// This side let go, and the other has said all it had to say.
+    LetGo,
+    /// It broke, for this reason.
+    Broke(String),
+}
+
+/// The task behind a link.
+#[derive(Debug)]
+struct Attendant {
+    directory: Directory,
+    events: mpsc::Sender<FromSupervisor>,
+    requests: mpsc::Receiver<Vec<SupervisorRequest>>,
+    state: Arc<State>,
+}
+
+/// A link over `session`, attended to by a task of its own.
+pub(super) fn attend(directory: Directory, session: Session, events: mpsc::Sender<FromSupervisor>) -> Link {
+    let (link, requests, state) = Link::new(directory.id());
+    tokio::spawn(Attendant { directory, events, requests, state }.run(session));
+    link
+}
+
+/// The same over the records of a supervisor that died.
+pub(super) fn attend_heir(directory: Directory, session: Session, events: mpsc::Sender<FromSupervisor>) -> Link {
+    let (link, requests, state) = Link::new(directory.id());
+    state.take_no_more_starts();
+    tokio::spawn(Attendant { directory, events, requests, state }.run(session));
+    link
+}
+
+impl Attendant {
+    async fn run(mut self, session: Session) {
+        let (mut next, mut broken) = (Some(session), 0);
+        while let Some(session) = next.take() {
+            match self.converse(session, &mut broken).await {
+                End::LetGo => break,
+                End::Broke(reason) => next = self.follow_up(&reason, broken).await,
+            }
+        }
+        self.state.done.cancel();
+    }
+
+    async fn converse(&mut self, session: Session, broken: &mut u32) -> End {
+        let Session { stream, buffer, welcome } = session;
+        *broken += 1;
+        let welcome = SupervisorEvent { kind: Some(supervisor_event::Kind::Welcome(welcome)) };
+        if !deliver(&self.events, &self.directory.id(), welcome).await {
+            return End::LetGo;
+        }
+        let (from, to) = stream.into_split();
+        let hearing = hear(from, buffer, &self.events, self.directory.id(), broken);
+        let saying = say(to, &mut self.requests, &self.state);
+        tokio::pin!(hearing, saying);
+        tokio::select! {
+            end = &mut hearing => end,
+            // Having let go, hear the other out.
+            said = &mut saying => match (said, hearing.await) {
+                (Ok(()), _) | (_, End::LetGo) => End::LetGo,
+                (Err(error), End::Broke(_)) => End::Broke(error.to_string()),
+            },
+        }
+    }
+
+    async fn follow_up(&mut self, reason: &str, broken: u32) -> Option<Session> {
+        if !self.directory.exists() {
+            return None;
+        }
+        if let Some(identity) = heir::living(&self.directory) {
+            match Session::connect(&self.directory).await {
+                Ok(session) if broken < MAX_BROKEN => return Some(session),
+                Ok(_) | Err(_) => heir::end(identity).await,
+            }
+        }
+        tracing::error!(supervisor = %self.directory.id(), reason, "a supervisor died: its containers are killed");
+        self.state.take_no_more_starts();
+        let lost = FromSupervisor::Lost(self.directory.id(), reason.to_owned());
+        self.events.send(lost).await.ok()?;
+        match heir::inherit(&self.directory).await {
+            Ok(session) => session,
+            Err(error) => {
+                tracing::error!(supervisor = %self.directory.id(), %error, "its records cannot be taken over");
+                None
+            }
+        }
+    }
+}
+
+/// Delivers events until the other side ends, or nobody takes them any more.
+async fn hear(
+    mut from: OwnedReadHalf,
+    mut buffer: BytesMut,
+    events: &mpsc::Sender<FromSupervisor>,
+    id: SupervisorId,
+    broken: &mut u32,
+) -> End {
+    loop {
+        loop {
+            match frame::take::<SupervisorEvent>(&mut buffer) {
+                Ok(Some(event)) => {
+                    *broken = 0;
+                    if !deliver(events, &id, event).await {
+                        return End::LetGo;
+                    }
+                }
+                Ok(None) => break,
+                Err(error) => return End::Broke(format!("it sent {error}")),
+            }
+        }
+        buffer.reserve(READ_BYTES);
+        match from.read_buf(&mut buffer).await {
+            Ok(0) => return End::Broke("it closed the connection".to_owned()),
+            Ok(_) => {}
+            Err(error) => return End::Broke(error.to_string()),
+        }
+    }
+}
+
+/// Writes requests until there are no more, or this side is to let go; then says that it has said its last.
+async fn say(
+    mut to: OwnedWriteHalf,
+    requests: &mut mpsc::Receiver<Vec<SupervisorRequest>>,
+    state: &State,
+) -> io::Result<()> {
+    let (mut batches, mut buffer) = (Vec::new(), BytesMut::new());
+    loop {
+        let count = tokio::select! {
+            biased;
+            count = requests.recv_many(&mut batches, BATCHES) => count,
+            () = state.stop.cancelled() => 0,
+        };
+        if count == 0 {
+            return to.shutdown().await;
+        }
+        for request in batches.drain(..).flatten() {
+            if let Err(error) = frame::put(&request, &mut buffer) {
+                tracing::error!(%error, "a request that is too large is left out");
+            }
+        }
+        to.write_all(&buffer).await?;
+        buffer.clear();
+    }
+}
+
+/// False when nobody listens any more.
+async fn deliver(events: &mpsc::Sender<FromSupervisor>, id: &SupervisorId, event: SupervisorEvent) -> bool {
+    events.send(FromSupervisor::Event(id.clone(), event)).await.is_ok()
+}

@@ -1,0 +1,372 @@
+//! What a supervisor decides: which containers there are, what is recorded, what the agent is told.
+//!
+//! Inputs go in, effects come out, in the order in which they are to be done: a `Record` comes before whatever follows
+//! from it, so what the agent hears, or what was started, is on disk. Everything is idempotent by container id, since an
+//! agent that was away asks again. No clock, no files, no processes in here.
+
+use std::collections::BTreeMap;
+
+use super::VERSIONS;
+use crate::proto::{
+    ext::VersionRange,
+    internal::{
+        Exited, Forget, Signal, Start, StartFailed, Started, SupervisorEvent, SupervisorRecord, SupervisorRequest,
+        SupervisorWelcome, exited, supervisor_event, supervisor_record, supervisor_request,
+    },
+};
+
+/// `EINVAL`: the request itself is wrong.
+const INVALID: i32 = 22;
+/// `ESHUTDOWN`: no more starts here.
+const SHUT_DOWN: i32 = 108;
+/// `SIGKILL`.
+const KILL: i32 = 9;
+
+/// What happened.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) enum Input {
+    /// An agent connected; it has not said anything yet.
+    Attached,
+    /// The agent asked for something.
+    Requested(SupervisorRequest),
+    /// The agent is gone.
+    Detached,
+    /// A start that was asked for worked.
+    Spawned(Started),
+    /// A start that was asked for did not work.
+    SpawnFailed(StartFailed),
+    /// A first process ended, and nothing is left of its container.
+    Ended(Exited),
+}
+
+/// What is to be done.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) enum Effect {
+    /// Write to the journal.
+    Record(SupervisorRecord),
+    /// Tell the agent.
+    Send(SupervisorEvent),
+    /// Start the process; answered by `Spawned` or `SpawnFailed`.
+    Spawn(Box<Start>),
+    /// Send a signal to a container that runs.
+    Signal(Signal),
+    /// Nothing is left to remember: the journal may be emptied.
+    Empty,
+    /// Cut the agent off.
+    Disconnect,
+    /// The supervisor is done.
+    End,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+enum Container {
+    /// With the signals that arrived meanwhile.
+    Starting {
+        parent: Option<String>,
+        signals: Vec<Signal>,
+    },
+    Running {
+        parent: Option<String>,
+        started: Started,
+    },
+    Ended(Exited),
+}
+
+/// Where the conversation with the agent stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Session {
+    None,
+    /// Connected, but not yet greeted.
+    New,
+    Open,
+    /// The agent has said its last but still listens, and all is coming to an end.
+    Over,
+}
+
+/// How a supervisor lives and dies.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Life {
+    /// It goes on without the agent, until it is retired and empty.
+    Own,
+    /// When the agent goes, it kills all that runs and ends.
+    Agents,
+    /// It takes over the records of a supervisor that died: no starts.
+    Heir,
+}
+
+/// The state of a supervisor.
+#[derive(Debug)]
+pub(super) struct Core {
+    /// Sealed into the welcome: the process that serves.
+    pid: u32,
+    life: Life,
+    retired: bool,
+    ended: bool,
+    session: Session,
+    containers: BTreeMap<String, Container>,
+}
+
+impl Core {
+    /// A supervisor without containers, served by the process `pid`.
+    pub(super) fn new(pid: u32, life: Life) -> Self {
+        let retired = life == Life::Heir;
+        Self { pid, life, retired, ended: false, session: Session::None, containers: BTreeMap::new() }
+    }
+
+    /// What the journal of a dead supervisor says. What was running when it ended is given an exit `lost`, at `wall_ns`,
+    /// to be recorded; the caller has killed what was left of it.
+    pub(super) fn recover(
+        pid: u32,
+        records: &[SupervisorRecord],
+        lost: &str,
+        wall_ns: i64,
+        out: &mut Vec<Effect>,
+    ) -> Self {
+        let mut core = Self::new(pid, Life::Heir);
+        for record in records {
+            core.replay(record);
+        }
+        for (container_id, container) in &mut core.containers {
+            if !matches!(container, Container::Ended(_)) {
+                let status = Some(exited::Status::Lost(lost.to_owned()));
+                let exited = Exited { container_id: container_id.clone(), status, wall_ns, core_dumped: false };
+                out.push(record(supervisor_record::Kind::Exited(exited.clone())));
+                *container = Container::Ended(exited);
+            }
+        }
+        core
+    }
+
+    fn replay(&mut self, record: &SupervisorRecord) {
+        match record.kind.as_ref() {
+            Some(supervisor_record::Kind::Starting(id)) => {
+                self.containers.insert(id.clone(), Container::Starting { parent: None, signals: Vec::new() });
+            }
+            Some(supervisor_record::Kind::Started(started)) => {
+                let running = Container::Running { parent: None, started: started.clone() };
+                self.containers.insert(started.container_id.clone(), running);
+            }
+            Some(supervisor_record::Kind::Exited(exited)) => {
+                self.containers.insert(exited.container_id.clone(), Container::Ended(exited.clone()));
+            }
+            Some(supervisor_record::Kind::Forgotten(id)) => {
+                self.containers.remove(id);
+            }
+            None => {}
+        }
+    }
+
+    /// What still has to be on record, oldest state first: the content of a journal written anew.
+    pub(super) fn snapshot(&self) -> Vec<SupervisorRecord> {
+        let kinds = self.containers.iter().map(|(id, container)| match container {
+            Container::Starting { .. } => supervisor_record::Kind::Starting(id.clone()),
+            Container::Running { started, .. } => supervisor_record::Kind::Started(started.clone()),
+            Container::Ended(exited) => supervisor_record::Kind::Exited(exited.clone()),
+        });
+        kinds.map(|kind| SupervisorRecord { kind: Some(kind) }).collect()
+    }
+
+    /// Whether the agent has taken over all there was to tell.
+    pub(super) fn is_empty(&self) -> bool {
+        self.containers.is_empty()
+    }
+
+    /// Whether there is something to say also after the agent has said its last.
+    pub(super) fn talks_on(&self) -> bool {
+        self.session == Session::Over
+    }
+
+    /// Takes one input.
+    pub(super) fn handle(&mut self, input: Input, out: &mut Vec<Effect>) {
+        match input {
+            Input::Attached => self.session = Session::New,
+            Input::Requested(request) => self.requested(request, out),
+            Input::Detached => self.detached(out),
+            Input::Spawned(started) => self.spawned(started, out),
+            Input::SpawnFailed(failed) => self.spawn_failed(failed, out),
+            Input::Ended(exited) => self.ended(exited, out),
+        }
+        self.end_if_done(out);
+    }
+
+    fn requested(&mut self, request: SupervisorRequest, out: &mut Vec<Effect>) {
+        match (request.kind, self.session) {
+            (Some(supervisor_request::Kind::Hello(hello)), _) => self.greeted(hello.versions.unwrap_or_default(), out),
+            (_, Session::None | Session::New | Session::Over) => out.push(Effect::Disconnect),
+            (Some(supervisor_request::Kind::Start(start)), Session::Open) => self.start(start, out),
+            (Some(supervisor_request::Kind::Signal(signal)), Session::Open) => self.signal(signal, out),
+            (Some(supervisor_request::Kind::Forget(forget)), Session::Open) => self.forget(&forget, out),
+            (Some(supervisor_request::Kind::Retire(_)), Session::Open) => self.retired = true,
+            // A kind that a later version added; the handshake promised to send none that matters.
+            (None, Session::Open) => {}
+        }
+    }
+
+    fn greeted(&mut self, theirs: VersionRange, out: &mut Vec<Effect>) {
+        let version = theirs.max.min(VERSIONS.max);
+        if version < theirs.min.max(VERSIONS.min) {
+            let welcome = SupervisorWelcome { version: 0, pid: self.pid, running: Vec::new(), exited: Vec::new() };
+            out.extend([send(supervisor_event::Kind::Welcome(welcome)), Effect::Disconnect]);
+            return;
+        }
+        let mut welcome = SupervisorWelcome { version, pid: self.pid, running: Vec::new(), exited: Vec::new() };
+        for container in self.containers.values() {
+            match container {
+                Container::Starting { .. } => {}
+                Container::Running { started, .. } => welcome.running.push(started.clone()),
+                Container::Ended(exited) => welcome.exited.push(exited.clone()),
+            }
+        }
+        self.session = Session::Open;
+        out.push(send(supervisor_event::Kind::Welcome(welcome)));
+    }
+
+    fn detached(&mut self, out: &mut Vec<Effect>) {
+        match self.life {
+            Life::Own => self.session = Session::None,
+            Life::Agents | Life::Heir => {
+                self.session = Session::Over;
+                self.retired = true;
+                let all: Vec<String> = self.containers.keys().cloned().collect();
+                for container_id in all {
+                    self.signal(Signal { container_id, signal: KILL, tree: true }, out);
+                }
+            }
+        }
+    }
+
+    fn start(&mut self, start: Start, out: &mut Vec<Effect>) {
+        match self.containers.get(&start.container_id) {
+            Some(Container::Starting { .. }) => return,
+            Some(Container::Running { started, .. }) => {
+                return self.tell(supervisor_event::Kind::Started(started.clone()), out);
+            }
+            Some(Container::Ended(exited)) => return self.tell(supervisor_event::Kind::Exited(exited.clone()), out),
+            None => {}
+        }
+        let refusal = if self.retired {
+            Some(("start in a supervisor that is retired".to_owned(), SHUT_DOWN))
+        } else {
+            invalid(&start).map(|what| (format!("take a start request {what}"), INVALID))
+        };
+        if let Some((step, errno)) = refusal {
+            let failed = StartFailed { container_id: start.container_id, step, errno };
+            return self.tell(supervisor_event::Kind::StartFailed(failed), out);
+        }
+        let starting = Container::Starting { parent: start.parent_id.clone(), signals: Vec::new() };
+        self.containers.insert(start.container_id.clone(), starting);
+        out.push(record(supervisor_record::Kind::Starting(start.container_id.clone())));
+        out.push(Effect::Spawn(Box::new(start)));
+    }
+
+    fn signal(&mut self, signal: Signal, out: &mut Vec<Effect>) {
+        match self.containers.get_mut(&signal.container_id) {
+            Some(Container::Starting { signals, .. }) => {
+                if !signals.contains(&signal) {
+                    signals.push(signal);
+                }
+            }
+            Some(Container::Running { .. }) => out.push(Effect::Signal(signal)),
+            Some(Container::Ended(_)) | None => {}
+        }
+    }
+
+    fn forget(&mut self, forget: &Forget, out: &mut Vec<Effect>) {
+        if matches!(self.containers.get(&forget.container_id), Some(Container::Ended(_))) {
+            self.drop_container(&forget.container_id, out);
+        }
+    }
+
+    fn spawned(&mut self, started: Started, out: &mut Vec<Effect>) {
+        let Some(Container::Starting { parent, signals }) = self.containers.remove(&started.container_id) else {
+            return;
+        };
+        let orphaned = parent.as_ref().is_some_and(|parent| !self.is_alive(parent));
+        let running = Container::Running { parent, started: started.clone() };
+        self.containers.insert(started.container_id.clone(), running);
+        out.push(record(supervisor_record::Kind::Started(started.clone())));
+        out.extend(signals.into_iter().map(Effect::Signal));
+        if orphaned {
+            out.push(Effect::Signal(Signal { container_id: started.container_id.clone(), signal: KILL, tree: true }));
+        }
+        self.tell(supervisor_event::Kind::Started(started), out);
+    }
+
+    fn spawn_failed(&mut self, failed: StartFailed, out: &mut Vec<Effect>) {
+        self.drop_container(&failed.container_id, out);
+        self.tell(supervisor_event::Kind::StartFailed(failed), out);
+    }
+
+    /// A container nested in one that ended ends too.
+    fn ended(&mut self, exited: Exited, out: &mut Vec<Effect>) {
+        let id = exited.container_id.clone();
+        self.containers.insert(id.clone(), Container::Ended(exited.clone()));
+        out.push(record(supervisor_record::Kind::Exited(exited.clone())));
+        for (nested, container) in &self.containers {
+            if matches!(container, Container::Running { parent: Some(parent), .. } if *parent == id) {
+                out.push(Effect::Signal(Signal { container_id: nested.clone(), signal: KILL, tree: true }));
+            }
+        }
+        self.tell(supervisor_event::Kind::Exited(exited), out);
+    }
+
+    fn is_alive(&self, container_id: &str) -> bool {
+        matches!(self.containers.get(container_id), Some(Container::Starting { .. } | Container::Running { .. }))
+    }
+
+    fn drop_container(&mut self, container_id: &str, out: &mut Vec<Effect>) {
+        if self.containers.remove(container_id).is_some() {
+            out.push(record(supervisor_record::Kind::Forgotten(container_id.to_owned())));
+            if self.containers.is_empty() {
+                out.push(Effect::Empty);
+            }
+        }
+    }
+
+    /// An agent that is not attached hears of it in the next welcome.
+    fn tell(&self, kind: supervisor_event::Kind, out: &mut Vec<Effect>) {
+        if matches!(self.session, Session::Open | Session::Over) {
+            out.push(send(kind));
+        }
+    }
+
+    fn end_if_done(&mut self, out: &mut Vec<Effect>) {
+        let is_over = |container: &Container| match container {
+            Container::Starting { .. } | Container::Running { .. } => false,
+            // Nobody is going to forget it: it stays on record for the next agent.
+            Container::Ended(_) => self.session == Session::Over,
+        };
+        let done = self.retired && self.containers.values().all(is_over);
+        if done && !self.ended {
+            self.ended = true;
+            out.push(Effect::End);
+        }
+    }
+}
+
+/// What is wrong with a request, if anything.
+fn invalid(start: &Start) -> Option<String> {
+    if !crate::agent::sandbox::is_container_id(&start.container_id) {
+        return Some(format!("with the container id {:?}", start.container_id));
+    }
+    if start.program.is_empty() {
+        return Some("without a program".to_owned());
+    }
+    if !start.working_directory.starts_with('/') {
+        return Some(format!("with the working directory {:?}, which is not absolute", start.working_directory));
+    }
+    let bad = start.environment.iter().find(|it| it.name.is_empty() || it.name.contains(['=', '\0']));
+    bad.map(|variable| format!("with the environment variable {:?}", variable.name))
+}
+
+fn record(kind: supervisor_record::Kind) -> Effect {
+    Effect::Record(SupervisorRecord { kind: Some(kind) })
+}
+
+fn send(kind: supervisor_event::Kind) -> Effect {
+    Effect::Send(SupervisorEvent { kind: Some(kind) })
+}
+
+#[cfg(test)]
+#[path = "core_tests.rs"]
+mod tests;

@@ -1,0 +1,223 @@
+use super::*;
+use crate::proto::internal::{Retire, SupervisorHello};
+
+fn start(id: &str) -> Start {
+    Start {
+        container_id: id.to_owned(),
+        program: "true".to_owned(),
+        working_directory: "/tmp".to_owned(),
+        ..Start::default()
+    }
+}
+
+fn started(id: &str) -> Started {
+    Started { container_id: id.to_owned(), pid: 7, start_time: 99 }
+}
+
+fn exit(id: &str) -> Exited {
+    Exited { container_id: id.to_owned(), status: Some(exited::Status::Code(0)), wall_ns: 5, core_dumped: false }
+}
+
+fn kill(id: &str) -> Signal {
+    Signal { container_id: id.to_owned(), signal: KILL, tree: true }
+}
+
+fn hello(min: u32, max: u32) -> Input {
+    ask(supervisor_request::Kind::Hello(SupervisorHello { versions: Some(VersionRange { min, max }) }))
+}
+
+fn ask(kind: supervisor_request::Kind) -> Input {
+    Input::Requested(SupervisorRequest { kind: Some(kind) })
+}
+
+fn ask_start(id: &str) -> Input {
+    ask(supervisor_request::Kind::Start(start(id)))
+}
+
+fn ask_forget(id: &str) -> Input {
+    ask(supervisor_request::Kind::Forget(Forget { container_id: id.to_owned() }))
+}
+
+fn give(core: &mut Core, input: Input) -> Vec<Effect> {
+    let mut out = Vec::new();
+    core.handle(input, &mut out);
+    out
+}
+
+/// A supervisor with an agent attached, after `inputs`.
+fn after(life: Life, inputs: impl IntoIterator<Item = Input>) -> Core {
+    let mut core = Core::new(1, life);
+    for input in [Input::Attached, hello(1, 1)].into_iter().chain(inputs) {
+        give(&mut core, input);
+    }
+    core
+}
+
+fn told(kind: supervisor_event::Kind) -> Effect {
+    send(kind)
+}
+
+fn welcome(running: Vec<Started>, exited: Vec<Exited>) -> Effect {
+    told(supervisor_event::Kind::Welcome(SupervisorWelcome { version: 1, pid: 1, running, exited }))
+}
+
+#[test]
+fn a_container_is_on_record_before_it_starts_and_before_it_is_told_of() {
+    let mut core = after(Life::Own, []);
+    assert_eq!(
+        give(&mut core, ask_start("c")),
+        [record(supervisor_record::Kind::Starting("c".to_owned())), Effect::Spawn(Box::new(start("c")))]
+    );
+    assert_eq!(
+        give(&mut core, Input::Spawned(started("c"))),
+        [record(supervisor_record::Kind::Started(started("c"))), told(supervisor_event::Kind::Started(started("c")))]
+    );
+    assert_eq!(
+        give(&mut core, Input::Ended(exit("c"))),
+        [record(supervisor_record::Kind::Exited(exit("c"))), told(supervisor_event::Kind::Exited(exit("c")))]
+    );
+    assert_eq!(
+        give(&mut core, ask_forget("c")),
+        [record(supervisor_record::Kind::Forgotten("c".to_owned())), Effect::Empty]
+    );
+}
+
+#[test]
+fn a_start_that_failed_leaves_nothing() {
+    let mut core = after(Life::Own, [ask_start("c")]);
+    let failed = StartFailed { container_id: "c".to_owned(), step: "execute x".to_owned(), errno: 2 };
+    assert_eq!(
+        give(&mut core, Input::SpawnFailed(failed.clone())),
+        [
+            record(supervisor_record::Kind::Forgotten("c".to_owned())),
+            Effect::Empty,
+            told(supervisor_event::Kind::StartFailed(failed))
+        ]
+    );
+    assert!(core.is_empty());
+}
+
+#[test]
+fn an_agent_that_comes_back_is_told_what_happened_meanwhile_and_nothing_before_its_greeting() {
+    let mut core = after(Life::Own, [ask_start("a"), ask_start("b"), Input::Spawned(started("a"))]);
+    assert_eq!(give(&mut core, Input::Detached), []);
+    assert_eq!(give(&mut core, Input::Spawned(started("b"))).len(), 1, "recorded, but told to nobody");
+    assert_eq!(give(&mut core, Input::Ended(exit("a"))).len(), 1);
+    assert_eq!(give(&mut core, Input::Attached), []);
+    assert_eq!(give(&mut core, hello(1, 9)), [welcome(vec![started("b")], vec![exit("a")])]);
+}
+
+#[test]
+fn an_agent_of_no_common_version_is_told_so_and_cut_off() {
+    let mut core = after(Life::Own, []);
+    give(&mut core, Input::Attached);
+    let none = SupervisorWelcome { version: 0, pid: 1, running: Vec::new(), exited: Vec::new() };
+    assert_eq!(give(&mut core, hello(2, 3)), [told(supervisor_event::Kind::Welcome(none)), Effect::Disconnect]);
+    assert_eq!(give(&mut core, ask_start("c")), [Effect::Disconnect]);
+}
+
+#[test]
+fn a_request_before_the_greeting_ends_the_connection() {
+    let mut core = Core::new(1, Life::Own);
+    give(&mut core, Input::Attached);
+    assert_eq!(give(&mut core, ask_start("c")), [Effect::Disconnect]);
+    assert!(core.is_empty());
+}
+
+#[test]
+fn a_signal_to_a_container_that_is_still_starting_is_sent_once_it_runs() {
+    let mut core = after(Life::Own, [ask_start("c")]);
+    assert_eq!(give(&mut core, ask(supervisor_request::Kind::Signal(kill("c")))), []);
+    let effects = give(&mut core, Input::Spawned(started("c")));
+    assert!(effects.contains(&Effect::Signal(kill("c"))), "{effects:?}");
+}
+
+#[test]
+fn a_container_that_runs_cannot_be_forgotten() {
+    let mut core = after(Life::Own, [ask_start("c"), Input::Spawned(started("c"))]);
+    assert_eq!(give(&mut core, ask_forget("c")), []);
+    assert_eq!(give(&mut core, ask_forget("unknown")), []);
+    assert!(!core.is_empty());
+}
+
+#[test]
+fn nested_containers_are_killed_with_the_one_around_them_also_when_they_start_too_late() {
+    let nested =
+        |id: &str| ask(supervisor_request::Kind::Start(Start { parent_id: Some("outer".to_owned()), ..start(id) }));
+    let begin = [ask_start("outer"), Input::Spawned(started("outer")), nested("early"), nested("late")];
+    let mut core = after(Life::Own, begin);
+    give(&mut core, Input::Spawned(started("early")));
+    let effects = give(&mut core, Input::Ended(exit("outer")));
+    assert!(effects.contains(&Effect::Signal(kill("early"))), "{effects:?}");
+    let effects = give(&mut core, Input::Spawned(started("late")));
+    assert!(effects.contains(&Effect::Signal(kill("late"))), "{effects:?}");
+}
+
+#[test]
+fn a_retired_supervisor_ends_once_when_all_is_forgotten() {
+    let mut core = after(Life::Own, [ask_start("c"), Input::Spawned(started("c"))]);
+    assert_eq!(give(&mut core, ask(supervisor_request::Kind::Retire(Retire {}))), []);
+    assert!(!give(&mut core, Input::Ended(exit("c"))).contains(&Effect::End));
+    assert_eq!(give(&mut core, ask_forget("c")).last(), Some(&Effect::End));
+    assert_eq!(give(&mut core, ask(supervisor_request::Kind::Retire(Retire {}))), []);
+}
+
+#[test]
+fn a_supervisor_within_the_agent_kills_what_runs_when_the_agent_goes_and_tells_to_the_end() {
+    let mut core = after(Life::Agents, [ask_start("a"), Input::Spawned(started("a")), ask_start("b")]);
+    assert_eq!(give(&mut core, Input::Detached), [Effect::Signal(kill("a"))]);
+    let effects = give(&mut core, Input::Spawned(started("b")));
+    assert!(effects.contains(&Effect::Signal(kill("b"))), "{effects:?}");
+    let effects = give(&mut core, Input::Ended(exit("a")));
+    assert!(effects.contains(&told(supervisor_event::Kind::Exited(exit("a")))), "{effects:?}");
+    assert_eq!(give(&mut core, Input::Ended(exit("b"))).last(), Some(&Effect::End));
+    assert!(!core.is_empty(), "the exits stay on record");
+}
+
+#[test]
+fn every_prefix_of_a_journal_settles_every_container_once() {
+    let kinds = [
+        supervisor_record::Kind::Starting("a".to_owned()),
+        supervisor_record::Kind::Starting("b".to_owned()),
+        supervisor_record::Kind::Started(started("a")),
+        supervisor_record::Kind::Exited(exit("a")),
+        supervisor_record::Kind::Started(started("b")),
+        supervisor_record::Kind::Forgotten("a".to_owned()),
+    ];
+    let records = kinds.map(|kind| SupervisorRecord { kind: Some(kind) });
+    let lost = |id: &str| Exited { status: Some(exited::Status::Lost("died".to_owned())), wall_ns: 3, ..exit(id) };
+    let settled: [Vec<Exited>; 7] = [
+        vec![],
+        vec![lost("a")],
+        vec![lost("a"), lost("b")],
+        vec![lost("a"), lost("b")],
+        vec![exit("a"), lost("b")],
+        vec![exit("a"), lost("b")],
+        vec![lost("b")],
+    ];
+    for (length, expected) in settled.into_iter().enumerate() {
+        let mut out = Vec::new();
+        let mut core = Core::recover(1, &records[..length], "died", 3, &mut out);
+        let recorded = expected.iter().filter(|it| it.wall_ns == 3).cloned();
+        assert_eq!(out, recorded.map(|it| record(supervisor_record::Kind::Exited(it))).collect::<Vec<_>>());
+        give(&mut core, Input::Attached);
+        assert_eq!(give(&mut core, hello(1, 1))[0], welcome(vec![], expected), "{length} records");
+    }
+}
+
+#[test]
+fn a_journal_written_anew_gives_the_same_supervisor() {
+    let inputs = [
+        ask_start("a"),
+        ask_start("b"),
+        ask_start("c"),
+        Input::Spawned(started("a")),
+        Input::Spawned(started("b")),
+        Input::Ended(exit("a")),
+    ];
+    let core = after(Life::Own, inputs);
+    let mut again = Core::new(1, Life::Own);
+    core.snapshot().iter().for_each(|record| again.replay(record));
+    assert_eq!(again.containers.keys().collect::<Vec<_>>(), ["a", "b", "c"]);
+    assert_eq!(again.containers, core.containers);
+}

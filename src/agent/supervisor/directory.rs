@@ -1,0 +1,208 @@
+//! A supervisor's folder, `work_dir/supervisors/NAME/`: who it is, whether it lives, and its journal.
+//!
+//! `pid` names the serving process by process id, start time and boot, and is replaced as a whole. `lock` is held
+//! locked while somebody serves the folder, so that nobody else does. `socket` is where an agent connects, `exits` the
+//! journal, `log` what the process wrote to its standard error.
+
+use std::{
+    fs::{DirBuilder, File, OpenOptions},
+    io::{self, Write as _},
+    os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _},
+    path::{Path, PathBuf},
+};
+
+use rustix::fs::{FlockOperation, flock};
+
+use super::{SupervisorError, SupervisorId, process};
+
+/// A supervisor's folder.
+#[derive(Clone, Debug)]
+pub(super) struct Directory {
+    path: PathBuf,
+}
+
+/// Which process serves a folder.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Identity {
+    pub(super) pid: u32,
+    pub(super) start_time: u64,
+    pub(super) boot_id: String,
+}
+
+impl Identity {
+    /// This process.
+    pub(super) fn own() -> Self {
+        let pid = std::process::id();
+        let start_time = process::Stat::read(pid).map_or(0, |stat| stat.start_time);
+        Self { pid, start_time, boot_id: process::boot_id() }
+    }
+
+    /// Whether it was of this boot of the host.
+    pub(super) fn is_of_this_boot(&self) -> bool {
+        self.boot_id == process::boot_id()
+    }
+
+    /// A descriptor of the process, if it lives.
+    pub(super) fn open(&self) -> Option<std::os::fd::OwnedFd> {
+        if !self.is_of_this_boot() {
+            return None;
+        }
+        process::open(self.pid, self.start_time)
+    }
+
+    fn parse(text: &str) -> Option<Self> {
+        let mut words = text.split_ascii_whitespace();
+        let (pid, start_time) = (words.next()?.parse().ok()?, words.next()?.parse().ok()?);
+        Some(Self { pid, start_time, boot_id: words.next().unwrap_or_default().to_owned() })
+    }
+}
+
+impl Directory {
+    /// Makes a new one below `work_dir/supervisors/`.
+    ///
+    /// # Errors
+    /// The folder cannot be made.
+    pub(super) fn create(work_dir: &Path) -> Result<Self, SupervisorError> {
+        let parent = work_dir.join("supervisors");
+        let failed = SupervisorError::directory("create", &parent);
+        DirBuilder::new().recursive(true).mode(0o700).create(&parent).map_err(failed)?;
+        // Containers carry this path, and it has to name the same folder whatever way led to it.
+        let parent = parent.canonicalize().map_err(SupervisorError::directory("find", &parent))?;
+        let next = numbers(&parent)?.last().map_or(1, |highest| highest + 1);
+        for number in next.. {
+            let path = parent.join(number.to_string());
+            match DirBuilder::new().mode(0o700).create(&path) {
+                Ok(()) => return Ok(Self { path }),
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+                Err(error) => return Err(SupervisorError::directory("create", path)(error)),
+            }
+        }
+        unreachable!("there are more numbers than folders")
+    }
+
+    /// The one at `path`, which exists.
+    ///
+    /// # Errors
+    /// It does not exist.
+    pub(super) fn at(path: &Path) -> Result<Self, SupervisorError> {
+        let path = path.canonicalize().map_err(SupervisorError::directory("open", path))?;
+        Ok(Self { path })
+    }
+
+    /// All below `work_dir/supervisors/`, oldest first.
+    ///
+    /// # Errors
+    /// The folders cannot be listed.
+    pub(super) fn list(work_dir: &Path) -> Result<Vec<Self>, SupervisorError> {
+        let parent = work_dir.join("supervisors");
+        match parent.canonicalize() {
+            Ok(parent) => {
+                Ok(numbers(&parent)?.into_iter().map(|number| Self { path: parent.join(number.to_string()) }).collect())
+            }
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
+            Err(error) => Err(SupervisorError::directory("list", parent)(error)),
+        }
+    }
+
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    pub(super) fn id(&self) -> SupervisorId {
+        SupervisorId::new(self.path.file_name().map(|name| name.to_string_lossy()).unwrap_or_default())
+    }
+
+    pub(super) fn journal(&self) -> PathBuf {
+        self.path.join("exits")
+    }
+
+    pub(super) fn log(&self) -> PathBuf {
+        self.path.join("log")
+    }
+
+    /// Whether the folder is still there; a supervisor that ended in order takes it along.
+    pub(super) fn exists(&self) -> bool {
+        self.path.exists()
+    }
+
+    /// Waits until nobody else serves the folder, and keeps others from doing so while the result lives.
+    ///
+    /// # Errors
+    /// The lock cannot be taken.
+    pub(super) fn lock(&self) -> Result<File, SupervisorError> {
+        let path = self.path.join("lock");
+        let taken = OpenOptions::new().create(true).append(true).mode(0o600).open(&path).and_then(|file| {
+            flock(&file, FlockOperation::LockExclusive)?;
+            Ok(file)
+        });
+        taken.map_err(SupervisorError::directory("lock", path))
+    }
+
+    /// Writes down that this process serves.
+    ///
+    /// # Errors
+    /// The file cannot be written.
+    pub(super) fn claim(&self) -> Result<(), SupervisorError> {
+        let Identity { pid, start_time, boot_id } = Identity::own();
+        let path = self.path.join("pid");
+        let write = || -> io::Result<()> {
+            let draft = self.path.join("pid.new");
+            let mut file = File::create(&draft)?;
+            writeln!(file, "{pid} {start_time} {boot_id}")?;
+            file.sync_all()?;
+            std::fs::rename(&draft, &path)
+        };
+        write().map_err(SupervisorError::directory("write", &path))
+    }
+
+    /// Which process serves, or did; nothing where none ever came to it.
+    pub(super) fn identity(&self) -> Option<Identity> {
+        Identity::parse(&std::fs::read_to_string(self.path.join("pid")).ok()?)
+    }
+
+    /// Removes the folder with all that is in it.
+    pub(super) fn remove(&self) {
+        if let Err(error) = std::fs::remove_dir_all(&self.path)
+            && error.kind() != io::ErrorKind::NotFound
+        {
+            tracing::warn!(path = %self.path.display(), %error, "cannot remove the folder of a supervisor that ended");
+        }
+    }
+}
+
+fn numbers(parent: &Path) -> Result<Vec<u64>, SupervisorError> {
+    let entries = std::fs::read_dir(parent).map_err(SupervisorError::directory("list", parent))?;
+    let mut numbers: Vec<u64> =
+        entries.flatten().filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect();
+    numbers.sort_unstable();
+    Ok(numbers)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn folders_are_numbered_and_listed_oldest_first() {
+        let work = tempfile::tempdir().unwrap();
+        assert!(Directory::list(work.path()).unwrap().is_empty());
+        for _ in 0..11 {
+            Directory::create(work.path()).unwrap();
+        }
+        let names: Vec<_> = Directory::list(work.path()).unwrap().iter().map(|it| it.id().to_string()).collect();
+        assert_eq!(names, (1..=11).map(|number: u32| number.to_string()).collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn who_serves_is_known_by_process_start_and_boot() {
+        let work = tempfile::tempdir().unwrap();
+        let directory = Directory::create(work.path()).unwrap();
+        assert_eq!(directory.identity(), None);
+        directory.claim().unwrap();
+        let own = directory.identity().unwrap();
+        assert_eq!(own, Identity::own());
+        assert!(own.open().is_some());
+        assert!(Identity { boot_id: "another".to_owned(), ..own.clone() }.open().is_none());
+        assert!(Identity { start_time: 1, ..own }.open().is_none());
+    }
+}

@@ -1,0 +1,154 @@
+//! How an agent comes by its supervisors: starts one, finds those that lived on, or keeps one in this process.
+
+use std::{
+    ffi::OsString,
+    fs::OpenOptions,
+    io::{BufRead as _, BufReader},
+    os::unix::fs::OpenOptionsExt as _,
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
+    thread,
+};
+
+use tokio::sync::mpsc;
+
+use super::{
+    FromSupervisor, Link, SupervisorError,
+    attend::{Session, attend, attend_heir},
+    core::{Core, Life},
+    directory::Directory,
+    heir,
+    journal::Journal,
+};
+
+/// Of our own environment, what a supervisor gets: how much it logs. Its containers get none of it.
+const PASSED_ON: [&str; 2] = ["RUST_LOG", "RUST_BACKTRACE"];
+/// How much of a log an error quotes, in lines.
+const QUOTED_LINES: usize = 5;
+
+/// How a supervisor is started.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// The program whose `main` calls [`super::run`].
+    pub program: PathBuf,
+    /// Its arguments; `--directory DIRECTORY` follows them.
+    pub arguments: Vec<OsString>,
+    /// The agent's folder, below which the supervisor gets one of its own.
+    pub work_dir: PathBuf,
+}
+
+impl Settings {
+    /// Starts `program supervise --directory DIRECTORY`.
+    #[must_use]
+    pub fn new(program: impl Into<PathBuf>, work_dir: impl Into<PathBuf>) -> Self {
+        Self { program: program.into(), arguments: vec!["supervise".into()], work_dir: work_dir.into() }
+    }
+
+    fn start(&self, directory: &Directory) -> Result<Child, SupervisorError> {
+        let log = OpenOptions::new().create(true).append(true).mode(0o600).open(directory.log());
+        let log = log.map_err(SupervisorError::directory("open", directory.log()))?;
+        let mut command = Command::new(&self.program);
+        command.args(&self.arguments).arg("--directory").arg(directory.path()).env_clear();
+        command.envs(PASSED_ON.iter().filter_map(|name| Some((name, std::env::var_os(name)?))));
+        command.current_dir("/").stdin(Stdio::null()).stdout(Stdio::piped()).stderr(log);
+        let mut child = command.spawn().map_err(|error| self.not_started(error.to_string()))?;
+        let stdout = child.stdout.take().map(BufReader::new);
+        let mut lines = stdout.into_iter().flat_map(BufReader::lines).map_while(Result::ok);
+        if lines.any(|line| line == "ready") {
+            return Ok(child);
+        }
+        let _ = child.kill();
+        let ended = child.wait().map_or_else(|error| error.to_string(), |status| status.to_string());
+        let log = std::fs::read_to_string(directory.log()).unwrap_or_default();
+        let quoted: Vec<&str> = log.lines().rev().take(QUOTED_LINES).collect();
+        let text = if quoted.is_empty() { ended } else { quoted.into_iter().rev().collect::<Vec<_>>().join("; ") };
+        Err(self.not_started(text))
+    }
+
+    fn not_started(&self, text: String) -> SupervisorError {
+        SupervisorError::NotStarted { program: self.program.clone(), text }
+    }
+}
+
+/// Starts a supervisor as a process of its own. The first event it sends is its `Welcome`.
+///
+/// # Errors
+/// Its folder cannot be made, or it does not come up.
+pub async fn launch(settings: &Settings, events: mpsc::Sender<FromSupervisor>) -> Result<Link, SupervisorError> {
+    let directory = Directory::create(&settings.work_dir)?;
+    let started = {
+        let (settings, directory) = (settings.clone(), directory.clone());
+        tokio::task::spawn_blocking(move || settings.start(&directory)).await
+    };
+    let started = started.map_err(|panic| settings.not_started(panic.to_string())).flatten();
+    let mut child = started.inspect_err(|_| directory.remove())?;
+    match Session::connect(&directory).await {
+        Ok(session) => {
+            // While this process lives somebody has to take the supervisor's own exit status.
+            let wait = thread::Builder::new().name("supervisor-wait".to_owned()).stack_size(64 << 10);
+            let waiting = wait.spawn(move || drop(child.wait()));
+            waiting.map_err(|error| settings.not_started(error.to_string()))?;
+            Ok(attend(directory, session, events))
+        }
+        Err(error) => {
+            let _ = child.kill().and_then(|()| child.wait());
+            directory.remove();
+            Err(error)
+        }
+    }
+}
+
+/// Finds the supervisors that an earlier agent left below `work_dir`, oldest first.
+///
+/// One that lives is connected to. Of one that is dead, what runs is killed, and its link serves its records: a
+/// `Welcome` with every exit that was not forgotten, `lost` where nobody saw it; it takes no starts, and ends when all is
+/// forgotten.
+///
+/// # Errors
+/// A supervisor speaks another version, or its records cannot be read.
+pub async fn reconnect(work_dir: &Path, events: mpsc::Sender<FromSupervisor>) -> Result<Vec<Link>, SupervisorError> {
+    let mut links = Vec::new();
+    for directory in Directory::list(work_dir)? {
+        if let Some(process) = heir::living(&directory) {
+            match Session::connect(&directory).await {
+                Ok(session) => {
+                    links.push(attend(directory, session, events.clone()));
+                    continue;
+                }
+                Err(error @ SupervisorError::Version(_)) => return Err(error),
+                Err(error) => {
+                    tracing::error!(%error, "a supervisor lives but does not answer: it is killed");
+                    heir::end(process).await;
+                }
+            }
+        }
+        if let Some(session) = heir::inherit(&directory).await? {
+            links.push(attend_heir(directory, session, events.clone()));
+        }
+    }
+    Ok(links)
+}
+
+/// Keeps a supervisor in threads of this process, behind the same protocol. Its containers end with the last link to it.
+///
+/// The program around it stays as it is: its children are never waited for, orphans do not come to it, and nothing of
+/// it is confined, so what a container starts may gain privileges where the program itself may, and gets descriptors that
+/// the program has opened for its children. A descendant that has
+/// left its parents *and* wiped its environment is not found when its container ends; a supervisor that is a process of
+/// its own finds that one too.
+///
+/// # Errors
+/// Its folder cannot be made, or no descriptors or threads are left.
+pub async fn in_process(work_dir: &Path, events: mpsc::Sender<FromSupervisor>) -> Result<Link, SupervisorError> {
+    let directory = Directory::create(work_dir)?;
+    let lock = directory.lock()?;
+    let (journal, _) =
+        Journal::open(&directory.journal()).map_err(SupervisorError::directory("open", directory.journal()))?;
+    directory.claim()?;
+    let core = Core::new(std::process::id(), Life::Agents);
+    let failed = |source| SupervisorError::Connection { id: directory.id(), source };
+    let stream = heir::serve_in_thread(directory.clone(), core, journal, lock).map_err(failed)?;
+    let stream = tokio::net::UnixStream::from_std(stream).map_err(failed)?;
+    let session = Session::open(stream, &directory.id()).await?;
+    Ok(attend(directory, session, events))
+}

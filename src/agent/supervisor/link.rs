@@ -1,0 +1,99 @@
+//! An agent's end of the conversation with one supervisor.
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, Ordering},
+};
+
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+
+use super::SupervisorId;
+use crate::proto::internal::SupervisorRequest;
+
+/// Batches of requests that may wait to be written.
+const QUEUE: usize = 64;
+
+/// The supervisor has ended, or this agent has let go of it.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("supervisor {0} has ended")]
+pub struct LinkClosed(pub SupervisorId);
+
+/// A way to one supervisor. Clones lead to the same one.
+///
+/// When the last is dropped the agent lets go: a supervisor that is a process of its own goes on, one within this
+/// process kills its containers and ends.
+#[derive(Clone, Debug)]
+pub struct Link {
+    id: SupervisorId,
+    requests: mpsc::Sender<Vec<SupervisorRequest>>,
+    state: Arc<State>,
+}
+
+/// What a link and the task that attends to it share.
+#[derive(Debug)]
+pub(super) struct State {
+    takes_starts: AtomicBool,
+    pub(super) stop: CancellationToken,
+    pub(super) done: CancellationToken,
+}
+
+impl State {
+    pub(super) fn take_no_more_starts(&self) {
+        self.takes_starts.store(false, Ordering::Relaxed);
+    }
+}
+
+impl Link {
+    pub(super) fn new(id: SupervisorId) -> (Self, mpsc::Receiver<Vec<SupervisorRequest>>, Arc<State>) {
+        let (requests, queue) = mpsc::channel(QUEUE);
+        let (stop, done) = (CancellationToken::new(), CancellationToken::new());
+        let state = Arc::new(State { takes_starts: AtomicBool::new(true), stop, done });
+        (Self { id, requests, state: state.clone() }, queue, state)
+    }
+
+    /// Which supervisor this leads to.
+    #[must_use]
+    pub fn id(&self) -> &SupervisorId {
+        &self.id
+    }
+
+    /// Whether it starts containers: not when it died and only its records are left.
+    #[must_use]
+    pub fn takes_starts(&self) -> bool {
+        self.state.takes_starts.load(Ordering::Relaxed)
+    }
+
+    /// Returns when nothing more comes from the supervisor: it has ended, or this agent has let go of it.
+    pub async fn closed(&self) {
+        self.state.done.cancelled().await;
+    }
+
+    /// Queues requests, in order; waits only when many batches are queued already.
+    ///
+    /// That they were queued does not mean that they arrive: see [`super::FromSupervisor::Event`].
+    ///
+    /// # Errors
+    /// The supervisor has ended.
+    pub async fn send(&self, requests: Vec<SupervisorRequest>) -> Result<(), LinkClosed> {
+        self.requests.send(requests).await.map_err(|_refused| LinkClosed(self.id.clone()))
+    }
+
+    /// The same from a thread without a runtime.
+    ///
+    /// # Errors
+    /// The supervisor has ended.
+    ///
+    /// # Panics
+    /// When called from within an asynchronous task.
+    pub fn blocking_send(&self, requests: Vec<SupervisorRequest>) -> Result<(), LinkClosed> {
+        self.requests.blocking_send(requests).map_err(|_refused| LinkClosed(self.id.clone()))
+    }
+
+    /// Lets go of the supervisor and waits until that is done. One within this process kills its containers, whose exits
+    /// are still delivered: somebody has to go on taking them.
+    pub async fn shutdown(&self) {
+        self.state.stop.cancel();
+        self.state.done.cancelled().await;
+    }
+}

@@ -1,0 +1,207 @@
+//! The first processes of the containers that run, and the moment each of them ends.
+//!
+//! Each is held by a descriptor (pidfd) that an epoll set reports once, when the process has ended. Until it is reaped
+//! its number is taken, so a signal to its group reaches nobody else: signalling and reaping exclude each other. Only
+//! processes entered here are ever waited for, which makes it safe inside a program with children of its own.
+
+use std::{
+    collections::BTreeMap,
+    io,
+    mem::MaybeUninit,
+    os::fd::{AsFd, OwnedFd},
+    sync::{Mutex, MutexGuard, PoisonError},
+};
+
+use rustix::{
+    event::{EventfdFlags, epoll, eventfd},
+    io::Errno,
+    process::{
+        Pid, PidfdFlags, Signal, WaitId, WaitIdOptions, kill_process_group, pidfd_open, pidfd_send_signal, waitid,
+    },
+};
+
+use super::process::{self, Stat};
+use crate::proto::internal::{Exited, Started, exited};
+
+/// Reported by the epoll set when the service is to stop, and when a child of the process ended.
+const STOP: u64 = u64::MAX;
+const CHILD: u64 = u64::MAX - 1;
+const EVENTS: usize = 64;
+
+/// Names one entry; never used twice.
+pub(super) type Key = u64;
+
+/// The table of running first processes.
+#[derive(Debug)]
+pub(super) struct Live {
+    epoll: OwnedFd,
+    stop: OwnedFd,
+    table: Mutex<Table>,
+}
+
+#[derive(Debug, Default)]
+struct Table {
+    entries: BTreeMap<Key, Entry>,
+    keys: BTreeMap<String, Key>,
+    /// Starts that were begun and are not entered yet, and all that ever began.
+    starting: u64,
+    begun: u64,
+    next: Key,
+}
+
+#[derive(Debug)]
+struct Entry {
+    container_id: String,
+    pid: Pid,
+    number: u32,
+    descriptor: OwnedFd,
+}
+
+impl Live {
+    /// # Errors
+    /// No descriptors are left.
+    pub(super) fn new() -> io::Result<Self> {
+        let epoll = epoll::create(epoll::CreateFlags::CLOEXEC)?;
+        let stop = eventfd(0, EventfdFlags::CLOEXEC)?;
+        epoll::add(&epoll, &stop, epoll::EventData::new_u64(STOP), epoll::EventFlags::IN)?;
+        Ok(Self { epoll, stop, table: Mutex::default() })
+    }
+
+    /// Has [`Self::wait`] return also when `source` can be read.
+    ///
+    /// # Errors
+    /// No memory is left.
+    pub(super) fn also_wake_by(&self, source: impl AsFd) -> io::Result<()> {
+        Ok(epoll::add(&self.epoll, source, epoll::EventData::new_u64(CHILD), epoll::EventFlags::IN)?)
+    }
+
+    /// Says that a process is about to be started; [`Self::enter`] or [`Self::abandon`] follows.
+    pub(super) fn begin(&self) {
+        let mut table = self.lock();
+        table.starting += 1;
+        table.begun += 1;
+    }
+
+    /// The start did not work.
+    pub(super) fn abandon(&self) {
+        self.lock().starting -= 1;
+    }
+
+    /// Enters a child of this process that nobody has waited for. [`Self::arm`] follows.
+    ///
+    /// # Errors
+    /// No descriptors are left.
+    pub(super) fn enter(&self, container_id: &str, number: u32) -> io::Result<(Key, Started)> {
+        let pid = process::to_pid(number).ok_or(Errno::SRCH)?;
+        let descriptor = pidfd_open(pid, PidfdFlags::empty())?;
+        let start_time = Stat::read(number).map_or(0, |stat| stat.start_time);
+        let mut table = self.lock();
+        let key = table.next;
+        table.next += 1;
+        table.starting -= 1;
+        table.keys.insert(container_id.to_owned(), key);
+        table.entries.insert(key, Entry { container_id: container_id.to_owned(), pid, number, descriptor });
+        Ok((key, Started { container_id: container_id.to_owned(), pid: number, start_time }))
+    }
+
+    /// Has [`Self::wait`] report the entry once its process has ended.
+    ///
+    /// # Errors
+    /// No memory is left.
+    pub(super) fn arm(&self, key: Key) -> io::Result<()> {
+        let table = self.lock();
+        let entry = table.entries.get(&key).ok_or(Errno::NOENT)?;
+        let flags = epoll::EventFlags::IN | epoll::EventFlags::ONESHOT;
+        Ok(epoll::add(&self.epoll, &entry.descriptor, epoll::EventData::new_u64(key), flags)?)
+    }
+
+    /// Waits until something happens and adds the entries whose processes ended; false when it is time to stop.
+    pub(super) fn wait(&self, ended: &mut Vec<Key>) -> bool {
+        let mut buffer = [MaybeUninit::uninit(); EVENTS];
+        let (events, _) = match epoll::wait(&self.epoll, &mut buffer, None) {
+            Ok(events) => events,
+            Err(Errno::INTR) => return true,
+            Err(error) => unreachable!("waiting on a descriptor and a buffer of our own: {error}"),
+        };
+        let keys = events.iter().map(|event| event.data.u64());
+        let mut go_on = true;
+        for key in keys {
+            match key {
+                STOP => go_on = false,
+                CHILD => {}
+                key => ended.push(key),
+            }
+        }
+        go_on
+    }
+
+    /// Has [`Self::wait`] return false, now and from now on.
+    pub(super) fn stop(&self) {
+        // The only way this fails is a counter that is full, which wakes as well.
+        let _ = rustix::io::write(&self.stop, &1_u64.to_ne_bytes());
+    }
+
+    /// Sends `signal` to a container's first process and its group. Nothing happens when it has ended.
+    pub(super) fn signal(&self, container_id: &str, signal: Signal) {
+        let table = self.lock();
+        if let Some(entry) = table.keys.get(container_id).and_then(|key| table.entries.get(key)) {
+            entry.signal(signal);
+        }
+    }
+
+    /// Kills what is left of the group of a process that has ended and was not reaped yet.
+    pub(super) fn kill_group(&self, key: Key) {
+        if let Some(entry) = self.lock().entries.get(&key) {
+            let _ = kill_process_group(entry.pid, Signal::KILL);
+        }
+    }
+
+    /// The container of an entry.
+    pub(super) fn container(&self, key: Key) -> Option<String> {
+        self.lock().entries.get(&key).map(|entry| entry.container_id.clone())
+    }
+
+    /// The first processes of all containers.
+    pub(super) fn firsts(&self) -> BTreeMap<u32, String> {
+        self.lock().entries.values().map(|entry| (entry.number, entry.container_id.clone())).collect()
+    }
+
+    /// If nothing is starting and nothing runs besides the `ending`: how many starts there have been. The same answer
+    /// twice means that it was so all the time between.
+    pub(super) fn quiet_since(&self, ending: impl Fn(Key) -> bool) -> Option<u64> {
+        let table = self.lock();
+        (table.starting == 0 && table.entries.keys().all(|key| ending(*key))).then_some(table.begun)
+    }
+
+    /// Takes the exit status of a process that has ended and drops the entry. `wall_ns` is the time now.
+    pub(super) fn reap(&self, key: Key, wall_ns: i64) -> Option<Exited> {
+        let mut table = self.lock();
+        let entry = table.entries.remove(&key)?;
+        table.keys.remove(&entry.container_id);
+        let outcome = waitid(WaitId::PidFd(entry.descriptor.as_fd()), WaitIdOptions::EXITED);
+        drop(table);
+        let (status, core_dumped) = match outcome {
+            Ok(Some(status)) => match (status.exit_status(), status.terminating_signal()) {
+                (Some(code), _) => (exited::Status::Code(code), false),
+                (None, Some(signal)) => (exited::Status::Signal(signal), status.dumped()),
+                (None, None) => (exited::Status::Lost("it ended neither by itself nor by a signal".to_owned()), false),
+            },
+            Ok(None) | Err(_) => (exited::Status::Lost("another part of the program waited for it".to_owned()), false),
+        };
+        Some(Exited { container_id: entry.container_id, status: Some(status), wall_ns, core_dumped })
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Table> {
+        self.table.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Entry {
+    /// The first process leads its group, unless it has moved to another one by itself.
+    fn signal(&self, signal: Signal) {
+        if kill_process_group(self.pid, signal).is_err() {
+            // Ended in the meantime: its exit is on the way.
+            let _ = pidfd_send_signal(&self.descriptor, signal);
+        }
+    }
+}

@@ -1,0 +1,82 @@
+//! `divvy-agent`: runs tasks on this host.
+
+use std::{path::PathBuf, process::ExitCode};
+
+use anyhow::Context;
+use clap::{Parser, Subcommand};
+
+use super::{
+    Failure, Program, announce, logging, runtime,
+    settings::{AgentArgs, AgentSettings},
+    signals::Stop,
+};
+use crate::agent::{Agent, Ended, Options, SupervisorMode, supervisor};
+
+/// Offer what this host has to a master, and run the tasks that it sends.
+///
+/// The tasks outlive this program: when it ends, by whatever way, they go on, and it finds them again when it is started
+/// in the same work directory.
+#[derive(Debug, Parser)]
+#[command(name = "divvy-agent", version)]
+pub struct DivvyAgent {
+    #[command(flatten)]
+    args: AgentArgs,
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Start and reap processes for an agent; agents start this themselves
+    #[command(hide = true)]
+    Supervise {
+        /// The supervisor's own folder
+        #[arg(long, value_name = "DIR")]
+        directory: PathBuf,
+    },
+}
+
+impl Program for DivvyAgent {
+    const NAME: &'static str = "divvy-agent";
+
+    fn run(self) -> Result<ExitCode, Failure> {
+        if let Some(Command::Supervise { directory }) = self.command {
+            // Before there is any other thread, and without a runtime: this process stays small.
+            logging::start(None, "info", logging::LogFormat::Text)?;
+            return Ok(supervisor::run(&directory));
+        }
+        let settings = self.args.resolve()?;
+        logging::start(settings.log.as_deref(), "info", settings.log_format)?;
+        runtime()?.block_on(serve(settings))
+    }
+}
+
+async fn serve(settings: AgentSettings) -> Result<ExitCode, Failure> {
+    let mut stop = Stop::listen()?;
+    let agent = Agent::start(options(settings)?).await.map_err(anyhow::Error::from)?;
+    announce(DivvyAgent::NAME, &agent.address().to_string());
+    let ended = tokio::select! {
+        _ = stop.asked() => {
+            tracing::info!("stopping; tasks go on and are found again by the next agent in this work directory");
+            agent.stop().await
+        }
+        ended = agent.join() => ended,
+    };
+    match ended.map_err(anyhow::Error::from)? {
+        Ended::Stopped | Ended::ShutDown => Ok(ExitCode::SUCCESS),
+        Ended::Gone => Err(anyhow::anyhow!("an operator marked this agent gone; its tasks were ended").into()),
+        Ended::Refused(text) => Err(anyhow::anyhow!("the master refuses this agent: {text}").into()),
+    }
+}
+
+fn options(settings: AgentSettings) -> anyhow::Result<Options> {
+    let program = std::env::current_exe().context("cannot find this program's own file")?;
+    Ok(Options {
+        listen: settings.listen,
+        hostname: settings.hostname,
+        resources: settings.resources.map(|resources| resources.to_string()),
+        attributes: settings.attributes.map(|attributes| attributes.to_string()),
+        insecure: settings.insecure,
+        ..Options::new(settings.master.to_string(), settings.work_dir, SupervisorMode::Process { program })
+    })
+}

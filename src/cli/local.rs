@@ -1,0 +1,56 @@
+//! `divvy local`: a cluster in one process.
+
+use std::{net::SocketAddr, path::PathBuf, process::ExitCode};
+
+use clap::Args;
+
+use super::{Failure, SettingsError, announce, signals::Stop};
+use crate::{cli::settings, local::LocalCluster, types::Resources};
+
+/// Starts a master and agents in this process. Their tasks are real processes and end with it.
+#[derive(Args, Clone, Debug)]
+pub struct LocalArgs {
+    /// How many agents
+    #[arg(long, default_value_t = 1, value_name = "N")]
+    agents: usize,
+    /// Address and port of the master; port 0 picks a free one [default: 127.0.0.1:5050]
+    #[arg(long, value_name = "ADDR:PORT")]
+    listen: Option<String>,
+    /// What each agent offers, for example 'cpus:4;mem:1024' [default: all that this host has, each of them]
+    #[arg(long, value_name = "TEXT")]
+    resources: Option<String>,
+    /// Where everything is kept, and stays [default: a new folder that is removed at the end]
+    #[arg(long, value_name = "DIR")]
+    work_dir: Option<PathBuf>,
+}
+
+/// Runs the cluster until Ctrl-C.
+///
+/// # Errors
+/// Settings that make no sense, a port that is taken, a folder that cannot be made.
+pub async fn serve(args: LocalArgs) -> Result<ExitCode, Failure> {
+    if args.agents == 0 {
+        return Err(SettingsError::invalid("--agents", "0", "it has to be at least 1").into());
+    }
+    let listen = settings::listen_address(args.listen.as_deref(), SocketAddr::from(([127, 0, 0, 1], 5050)))?;
+    let resources = settings::meaning::<Resources>("--resources", args.resources.as_deref(), "cpus:4;mem:1024")?;
+    let mut stop = Stop::listen()?;
+    let mut builder = LocalCluster::builder().agents(args.agents).listen(listen);
+    if let Some(resources) = resources {
+        builder = builder.resources(resources.to_string());
+    }
+    if let Some(directory) = args.work_dir {
+        builder = builder.work_dir(directory);
+    }
+    let mut cluster = builder.start().await.map_err(anyhow::Error::from)?;
+    announce("divvy local", &cluster.master());
+    let failure = tokio::select! {
+        _ = stop.asked() => None,
+        reason = cluster.failed() => Some(reason),
+    };
+    cluster.stop().await;
+    match failure {
+        None => Ok(ExitCode::SUCCESS),
+        Some(reason) => Err(anyhow::anyhow!("{reason}").into()),
+    }
+}

@@ -1,0 +1,234 @@
+//! The master's core alone, with scripted agents and frameworks, for benches only; no promise is made of it.
+//!
+//! Frameworks and agents arrive as their sessions would, offers are made by [`settle`](Rehearsal::settle), and the clock
+//! stands still until [`tick`](Rehearsal::tick) moves it. Nothing travels: what is measured here is what the core decides.
+
+use std::{sync::Arc, time::Duration};
+
+use rand::{SeedableRng as _, rngs::StdRng};
+
+use super::{
+    core::{
+        AgentFacts, Call, Config, Effect, Event, FrameworkFacts, Input, Master, OfferKey, Order, Register, Report,
+        ReportedTask, SessionId, Subscribe, offer_id,
+    },
+    registry,
+};
+use crate::{
+    proto::v1::{self, TaskState},
+    types::{Now, Resources},
+};
+
+const MASTER: &str = "00000000-0000-4000-8000-000000000000";
+
+/// A core and all who are attached to it.
+#[derive(Debug)]
+pub struct Rehearsal {
+    core: Master,
+    now: Now,
+    sessions: u64,
+    agents: u64,
+    frameworks: Vec<Framework>,
+    outstanding: usize,
+    effects: Vec<Effect>,
+}
+
+#[derive(Debug)]
+struct Framework {
+    session: SessionId,
+    id: String,
+    calls: u64,
+    offers: Vec<OfferKey>,
+}
+
+impl Default for Rehearsal {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Rehearsal {
+    /// A master nobody has found yet, whose offers do not expire.
+    #[must_use]
+    pub fn new() -> Self {
+        let now = Now { mono_ns: 1_000_000_000_000, wall_ns: 1_700_000_000_000_000_000 };
+        let config = Config { offer_timeout: None, ..Config::default() };
+        let core = Master::new(MASTER, 1, registry::State::default(), config, StdRng::seed_from_u64(1), now);
+        Self { core, now, sessions: 0, agents: 0, frameworks: Vec::new(), outstanding: 0, effects: Vec::new() }
+    }
+
+    /// Subscribes a framework to one role.
+    pub fn add_framework(&mut self, role: &str) {
+        let session = self.attach();
+        let name = format!("framework{}", self.frameworks.len());
+        let facts = facts(&name, role);
+        let info = v1::FrameworkInfo { name, user: facts.user.clone(), ..v1::FrameworkInfo::default() };
+        let call = Call::Subscribe(Box::new(Subscribe { info, facts, suppressed: Vec::new() }));
+        self.frameworks.push(Framework { session, id: String::new(), calls: 1, offers: Vec::new() });
+        self.feed(Input::Called { session, seq: 1, call });
+        self.carry_out();
+    }
+
+    /// Registers an agent. What is `used` of it belongs to a running task, of each framework in turn.
+    pub fn add_agent(&mut self, total: &Resources, used: &Resources) {
+        let session = self.attach();
+        let number = self.agents;
+        self.agents += 1;
+        let hostname = format!("agent{number}.example");
+        let info = v1::AgentInfo { hostname: hostname.clone(), ..v1::AgentInfo::default() };
+        let facts = AgentFacts {
+            hostname,
+            address: "127.0.0.1".to_owned(),
+            port: 5051,
+            attributes: Vec::new(),
+            domain: None,
+            version: "0".to_owned(),
+        };
+        let tasks = self.running(number, used).into_iter().collect();
+        let register =
+            Register { id: None, facts, total: total.clone(), info, epoch: 0, tasks, frameworks: Vec::new() };
+        self.feed(Input::Reported { session, report: Report::Register(Box::new(register)) });
+        self.carry_out();
+    }
+
+    fn running(&self, number: u64, used: &Resources) -> Option<ReportedTask> {
+        let turn = usize::try_from(number).unwrap_or(usize::MAX).checked_rem(self.frameworks.len())?;
+        (!used.is_empty()).then(|| ReportedTask {
+            framework: self.frameworks[turn].id.clone(),
+            id: format!("task{number}"),
+            container: format!("container{number}"),
+            info: bytes::Bytes::new(),
+            resources: used.clone(),
+            role: "*".into(),
+            state: TaskState::TaskRunning,
+            unacknowledged: None,
+        })
+    }
+
+    /// Ends a batch of inputs: the offers they made possible are made. Answers how many.
+    pub fn settle(&mut self) -> usize {
+        self.core.settle(self.now, &mut self.effects);
+        self.carry_out()
+    }
+
+    /// Every framework declines all it was offered, with a filter of that length, in one call each.
+    pub fn decline_all(&mut self, refuse: Duration) {
+        for at in 0..self.frameworks.len() {
+            let framework = &mut self.frameworks[at];
+            if framework.offers.is_empty() {
+                continue;
+            }
+            framework.calls += 1;
+            let (session, seq) = (framework.session, framework.calls);
+            let offers: Vec<String> = framework.offers.drain(..).map(|key| offer_id(MASTER, key)).collect();
+            self.outstanding -= offers.len();
+            self.feed(Input::Called { session, seq, call: Call::Decline { offers, refuse: Some(refuse) } });
+        }
+        self.carry_out();
+    }
+
+    /// Every framework takes back a demand it never stated: all are warm, and the next run looks at every agent.
+    pub fn look_again(&mut self) {
+        for at in 0..self.frameworks.len() {
+            let framework = &mut self.frameworks[at];
+            framework.calls += 1;
+            let (session, seq) = (framework.session, framework.calls);
+            self.feed(Input::Called { session, seq, call: Call::Request { resources: Resources::default() } });
+        }
+        self.carry_out();
+    }
+
+    /// Offers that wait for an answer.
+    #[must_use]
+    pub fn offers_outstanding(&self) -> usize {
+        self.outstanding
+    }
+
+    /// Moves the clock and lets the core do what is due; agents answer their pings. Answers how many offers were made.
+    pub fn tick(&mut self, by: Duration) -> usize {
+        self.now = self.now.advanced(by);
+        self.feed(Input::Ticked);
+        self.core.settle(self.now, &mut self.effects);
+        self.carry_out()
+    }
+
+    fn attach(&mut self) -> SessionId {
+        self.sessions += 1;
+        let session = SessionId(self.sessions);
+        self.feed(Input::Attached { session });
+        session
+    }
+
+    fn feed(&mut self, input: Input) {
+        self.core.handle(self.now, input, &mut self.effects);
+    }
+
+    /// Takes note of offers and answers pings; what else the core wants done is dropped.
+    fn carry_out(&mut self) -> usize {
+        let before = self.outstanding;
+        let effects = std::mem::take(&mut self.effects);
+        for effect in effects {
+            match effect {
+                Effect::Tell { session, event: Event::Offers(offers) } => {
+                    let keys = offers.iter().map(|offer| offer.key);
+                    self.outstanding += offers.len();
+                    self.framework_of(session).offers.extend(keys);
+                }
+                Effect::Tell { session, event: Event::Subscribed { framework } } => {
+                    self.framework_of(session).id = framework.to_string();
+                }
+                Effect::Order { session, order: Order::Ping } => {
+                    self.feed(Input::Reported { session, report: Report::Ponged });
+                }
+                Effect::Tell { .. }
+                | Effect::Order { .. }
+                | Effect::Persist(_)
+                | Effect::Close { .. }
+                | Effect::Reply { .. } => {}
+            }
+        }
+        self.outstanding - before
+    }
+
+    fn framework_of(&mut self, session: SessionId) -> &mut Framework {
+        let at = self.frameworks.partition_point(|one| one.session < session);
+        &mut self.frameworks[at]
+    }
+}
+
+fn facts(name: &str, role: &str) -> FrameworkFacts {
+    FrameworkFacts {
+        name: name.to_owned(),
+        user: "root".to_owned(),
+        principal: None,
+        roles: vec![Arc::from(role)],
+        failover: Duration::from_mins(1),
+        partition_aware: true,
+        multi_role: true,
+        refinement: true,
+        revocable: false,
+        shared: false,
+        gpus: false,
+        minimum: Vec::new(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_declined_for_long_goes_to_the_next_framework_until_all_have_declined_it() {
+        let mut rehearsal = Rehearsal::new();
+        (0..2).for_each(|_| rehearsal.add_framework("*"));
+        let (total, used) = (Resources::cpus_mem(4.0, 1024.0), Resources::cpus_mem(1.0, 512.0));
+        (0..4).for_each(|_| rehearsal.add_agent(&total, &used));
+        let mut made = vec![rehearsal.settle()];
+        for _ in 0..3 {
+            rehearsal.decline_all(Duration::from_hours(24 * 365));
+            made.push(rehearsal.tick(Duration::from_secs(2)));
+        }
+        assert_eq!(made, [4, 4, 0, 0]);
+        assert_eq!(rehearsal.offers_outstanding(), 0);
+    }
+}

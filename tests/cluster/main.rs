@@ -1,0 +1,13 @@
+//! Real binaries, real processes, real signals: the cluster as its users run it.
+//!
+//! Each test has a folder of its own, which is kept and named when the test fails. Waits have limits and say what they
+//! last saw.
+#![allow(missing_docs, reason = "a test binary has no users")]
+
+mod command_line;
+mod deaths;
+mod example;
+mod many_tasks;
+mod neighbours;
+mod part;
+mod scheduler;

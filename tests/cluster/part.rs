@@ -1,0 +1,217 @@
+//! Starting, watching and killing the parts of a cluster.
+
+use std::{
+    fs::{self, File},
+    io::{BufRead as _, BufReader, Read as _},
+    path::{Path, PathBuf},
+    process::{Child, Command, ExitStatus, Output, Stdio},
+    sync::mpsc,
+    thread,
+    time::Duration,
+};
+
+use tempfile::TempDir;
+
+/// How long anything may take before a test gives up on it.
+pub(crate) const LIMIT: Duration = Duration::from_mins(1);
+
+/// The folder of one test; what it started is killed when it ends.
+pub(crate) struct Site {
+    folder: Option<TempDir>,
+    path: PathBuf,
+}
+
+impl Site {
+    pub(crate) fn new() -> Self {
+        let folder = tempfile::Builder::new().prefix("divvy-test-").tempdir().expect("a temporary folder");
+        let path = folder.path().to_owned();
+        Self { folder: Some(folder), path }
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    pub(crate) fn master(&self) -> Part {
+        self.master_on("127.0.0.1:0")
+    }
+
+    pub(crate) fn master_on(&self, address: &str) -> Part {
+        let work_dir = self.path.join("master");
+        let mut command = Command::new(env!("CARGO_BIN_EXE_divvy-master"));
+        command.args(["--listen", address, "--work-dir"]).arg(work_dir);
+        Part::start(self, "master", command)
+    }
+
+    /// An agent of that name, with these resources, for the master at that address.
+    pub(crate) fn agent(&self, name: &str, master: &str, resources: &str) -> Part {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_divvy-agent"));
+        command.args(["--listen", "127.0.0.1:0", "--master", master, "--resources", resources, "--work-dir"]);
+        command.arg(self.path.join(name));
+        Part::start(self, name, command)
+    }
+
+    /// `divvy` with these arguments, not waited for.
+    pub(crate) fn divvy(&self, name: &str, master: &str, arguments: &[&str]) -> Running {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_divvy"));
+        command.args(["--master", master]).args(arguments);
+        Running::start(self, name, command)
+    }
+
+    /// Runs a command to its end.
+    pub(crate) fn run(&self, mut command: Command) -> Output {
+        let running =
+            command.current_dir(&self.path).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = running.spawn().expect("starts");
+        let (mut out, mut err) = (child.stdout.take().expect("piped"), child.stderr.take().expect("piped"));
+        let reader = thread::spawn(move || {
+            let mut text = Vec::new();
+            out.read_to_end(&mut text).expect("readable");
+            text
+        });
+        let mut errors = Vec::new();
+        err.read_to_end(&mut errors).expect("readable");
+        let status = wait(&mut child, "the command");
+        Output { status, stdout: reader.join().expect("joined"), stderr: errors }
+    }
+}
+
+impl Drop for Site {
+    fn drop(&mut self) {
+        kill_everything_below(&self.path);
+        if thread::panicking() {
+            let kept = self.folder.take().map(TempDir::keep);
+            eprintln!("logs and work directories are kept in {kept:?}");
+        }
+    }
+}
+
+/// Kills supervisors and tasks that a test left: every process that works below the test's folder.
+fn kill_everything_below(folder: &Path) {
+    for pid in processes_below(folder) {
+        drop(Command::new("kill").args(["-9", &pid.to_string()]).stderr(Stdio::null()).status());
+    }
+}
+
+/// Every process whose command line or working directory lies in the folder.
+pub(crate) fn processes_below(folder: &Path) -> Vec<u32> {
+    let named = |pid: u32| {
+        let line = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+        let in_line = String::from_utf8_lossy(&line).contains(&*folder.to_string_lossy());
+        in_line || fs::read_link(format!("/proc/{pid}/cwd")).is_ok_and(|cwd| cwd.starts_with(folder))
+    };
+    let entries = fs::read_dir("/proc").expect("/proc").flatten();
+    let pids = entries.filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok());
+    pids.filter(|pid| *pid != std::process::id() && named(*pid)).collect()
+}
+
+/// A process whose output goes to files of the site.
+pub(crate) struct Running {
+    name: String,
+    child: Child,
+    log: PathBuf,
+}
+
+impl Running {
+    pub(crate) fn start(site: &Site, name: &str, mut command: Command) -> Self {
+        let log = |kind: &str| site.path.join(format!("{name}.{kind}"));
+        let file = |kind: &str| File::options().create(true).append(true).open(log(kind)).expect("a log file");
+        let command = command.current_dir(site.path()).stdin(Stdio::null());
+        let child = command.stdout(file("out")).stderr(file("err")).spawn().expect("starts");
+        Self { name: name.to_owned(), child, log: site.path.join(name) }
+    }
+
+    pub(crate) fn out(&self) -> String {
+        fs::read_to_string(self.log.with_extension("out")).unwrap_or_default()
+    }
+
+    pub(crate) fn err(&self) -> String {
+        fs::read_to_string(self.log.with_extension("err")).unwrap_or_default()
+    }
+
+    pub(crate) fn wait(mut self) -> (ExitStatus, String, String) {
+        let name = self.name.clone();
+        let status = wait(&mut self.child, &name);
+        (status, self.out(), self.err())
+    }
+
+    pub(crate) fn signal(&self, signal: &str) {
+        send(self.child.id(), signal);
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        drop(self.child.kill());
+        drop(self.child.wait());
+    }
+}
+
+/// A server: it has said on which address it serves.
+pub(crate) struct Part {
+    child: Child,
+    pub(crate) address: String,
+}
+
+impl Part {
+    fn start(site: &Site, name: &str, mut command: Command) -> Self {
+        let err = File::options().create(true).append(true).open(site.path.join(format!("{name}.err")));
+        let command = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(err.expect("a log file"));
+        let mut child = command.env("DIVVY_LOG", "debug,h2=info,hyper=info,tower=info").spawn().expect("starts");
+        let out = child.stdout.take().expect("piped");
+        let (tell, told) = mpsc::channel();
+        thread::spawn(move || {
+            for line in BufReader::new(out).lines().map_while(Result::ok) {
+                drop(tell.send(line));
+            }
+        });
+        let line =
+            told.recv_timeout(LIMIT).unwrap_or_else(|error| panic!("{name} said nothing on its output: {error}"));
+        let address = line.rsplit(' ').next().unwrap_or_default().to_owned();
+        assert!(address.parse::<std::net::SocketAddr>().is_ok(), "{name} names its address last: {line}");
+        Self { child, address }
+    }
+
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// `kill -9`, and nobody is there any more.
+    pub(crate) fn kill(mut self) -> String {
+        self.child.kill().expect("killed");
+        self.child.wait().expect("reaped");
+        self.address.clone()
+    }
+}
+
+impl Drop for Part {
+    fn drop(&mut self) {
+        drop(self.child.kill());
+        drop(self.child.wait());
+    }
+}
+
+fn send(pid: u32, signal: &str) {
+    let status = Command::new("kill").args([&format!("-{signal}"), &pid.to_string()]).status().expect("kill runs");
+    assert!(status.success(), "kill -{signal} {pid}");
+}
+
+fn wait(child: &mut Child, name: &str) -> ExitStatus {
+    until(&format!("{name} to end"), || child.try_wait().expect("a child of ours").ok_or("it runs"))
+}
+
+/// Tries until it comes out well, at most [`LIMIT`] long; then says what it last saw.
+pub(crate) fn until<T, E: std::fmt::Debug>(what: &str, mut attempt: impl FnMut() -> Result<T, E>) -> T {
+    let pause = Duration::from_millis(20);
+    let mut waited = Duration::ZERO;
+    loop {
+        match attempt() {
+            Ok(value) => return value,
+            Err(last) if waited >= LIMIT => panic!("waited {LIMIT:?} for {what}; last saw: {last:?}"),
+            Err(_) => {
+                thread::sleep(pause);
+                waited += pause;
+            }
+        }
+    }
+}

@@ -1,0 +1,85 @@
+//! A scheduler of the library's own kind that launches a list of commands and writes down what it hears.
+
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex},
+};
+
+use divvy::{
+    framework::{Result, Scheduler, SchedulerDriver},
+    proto::v1::{CommandInfo, FrameworkInfo, Offer, TaskInfo, TaskState, TaskStatus},
+    types::Resources,
+};
+
+/// Every status by task, in the order the callback saw them.
+pub(crate) type Heard = Arc<Mutex<BTreeMap<String, Vec<TaskStatus>>>>;
+
+/// Launches each command once, as many at a time as the offers hold.
+pub(crate) struct Launcher {
+    pub(crate) waiting: Vec<(String, String)>,
+    pub(crate) each: Resources,
+    pub(crate) heard: Heard,
+}
+
+#[async_trait::async_trait]
+impl Scheduler for Launcher {
+    async fn resource_offers(&mut self, driver: &SchedulerDriver, offers: Vec<Offer>) -> Result<()> {
+        for offer in offers {
+            let mut left = offer.resources()?;
+            let mut tasks = Vec::new();
+            while !self.waiting.is_empty() && left.contains(&self.each) {
+                let (id, command) = self.waiting.remove(0);
+                left -= &self.each;
+                let role = offer.allocation_info.as_ref().and_then(|info| info.role.clone());
+                tasks.push(TaskInfo {
+                    name: id.clone(),
+                    task_id: id.into(),
+                    agent_id: offer.agent_id.clone(),
+                    resources: self.each.to_proto_as(role.as_deref(), true),
+                    command: Some(Box::new(CommandInfo { value: Some(command), ..CommandInfo::default() })),
+                    ..TaskInfo::default()
+                });
+            }
+            if tasks.is_empty() {
+                driver.decline_offer(&offer.id, None).await?;
+            } else {
+                driver.launch_tasks(&[offer.id], tasks, None).await?;
+            }
+        }
+        Ok(())
+    }
+
+    async fn status_update(&mut self, _driver: &SchedulerDriver, status: TaskStatus) -> Result<()> {
+        let mut heard = self.heard.lock().expect("not poisoned");
+        heard.entry(status.task_id.value.clone()).or_default().push(status);
+        Ok(())
+    }
+}
+
+/// Starts a driver with such a scheduler.
+pub(crate) fn start(master: &str, each: &str, commands: Vec<(String, String)>) -> (SchedulerDriver, Heard) {
+    let heard = Heard::default();
+    let launcher = Launcher { waiting: commands, each: each.parse().expect("resources"), heard: heard.clone() };
+    let driver = SchedulerDriver::builder(FrameworkInfo::new("test")).master(master).build(launcher).expect("valid");
+    driver.start().expect("starts");
+    (driver, heard)
+}
+
+/// The states a task went through.
+pub(crate) fn states(heard: &Heard, task: &str) -> Vec<TaskState> {
+    let heard = heard.lock().expect("not poisoned");
+    heard.get(task).map(|all| all.iter().map(TaskStatus::state).collect()).unwrap_or_default()
+}
+
+/// How many tasks have reached a terminal state, and how many are known at all.
+pub(crate) fn ended(heard: &Heard) -> (usize, usize) {
+    let heard = heard.lock().expect("not poisoned");
+    let ended = heard.values().filter(|all| all.iter().any(|one| one.state().is_terminal())).count();
+    (ended, heard.len())
+}
+
+/// How many tasks are in this state by their last status.
+pub(crate) fn in_state(heard: &Heard, state: TaskState) -> usize {
+    let heard = heard.lock().expect("not poisoned");
+    heard.values().filter(|all| all.last().is_some_and(|one| one.state() == state)).count()
+}
