@@ -9,7 +9,7 @@ use bytes::Bytes;
 
 use super::{
     Event, Master, Order, Refusal, Turn, Update,
-    keys::{AgentKey, FrameworkKey},
+    keys::{AgentKey, FrameworkKey, TaskKey},
     tasks::Kill,
 };
 use crate::proto::v1::{self, TaskState};
@@ -25,6 +25,9 @@ impl Master {
             *on == agent && *self.agents[on].bucket.tasks[task].container == *update.container.as_str()
         });
         if let Some((_, key)) = known {
+            if self.waits_for_another_end(agent, key, &update) {
+                return;
+            }
             self.set_state(agent, key, update.latest);
             let now = turn.now;
             if let Some(task) = self.task_mut(agent, key) {
@@ -44,6 +47,13 @@ impl Master {
         if self.facts.removed_frameworks.contains(framework) {
             turn.order(self.agents[&agent].session, Order::Shutdown { framework: framework.into() });
         }
+    }
+
+    /// Whether the framework was sent an end of this task that the agent has forgotten: that one counts. The agent tells
+    /// its own again, and is answered when the framework has acknowledged the first.
+    fn waits_for_another_end(&self, agent: AgentKey, task: TaskKey, update: &Update) -> bool {
+        let sent = self.agents[&agent].bucket.tasks[&task].unacknowledged.as_ref();
+        sent.is_some_and(|sent| sent.state().is_terminal() && sent.uuid != update.status.uuid)
     }
 
     /// Whether the framework has acknowledged the end of this container. An agent may not know: a power cut takes what
