@@ -25,8 +25,8 @@ impl Master {
             *on == agent && *self.agents[on].bucket.tasks[task].container == *update.container.as_str()
         });
         if let Some((_, key)) = known {
-            if self.waits_for_another_end(agent, key, &update) {
-                return;
+            if let Some(first) = self.another_end(agent, key, &update) {
+                return turn.tell(self.frameworks[&framework].session, Event::Updated { status: first });
             }
             self.set_state(agent, key, update.latest);
             let now = turn.now;
@@ -49,11 +49,11 @@ impl Master {
         }
     }
 
-    /// Whether the framework was sent an end of this task that the agent has forgotten: that one counts. The agent tells
-    /// its own again, and is answered when the framework has acknowledged the first.
-    fn waits_for_another_end(&self, agent: AgentKey, task: TaskKey, update: &Update) -> bool {
-        let sent = self.agents[&agent].bucket.tasks[&task].unacknowledged.as_ref();
-        sent.is_some_and(|sent| sent.state().is_terminal() && sent.uuid != update.status.uuid)
+    /// An end of this task that the framework was sent and the agent has forgotten: that one counts, and is sent again.
+    /// The agent tells its own again too, and is answered when the framework has acknowledged the first.
+    fn another_end(&self, agent: AgentKey, task: TaskKey, update: &Update) -> Option<Arc<v1::TaskStatus>> {
+        let sent = self.agents[&agent].bucket.tasks[&task].unacknowledged.as_ref()?;
+        (sent.state().is_terminal() && sent.uuid != update.status.uuid).then(|| sent.clone())
     }
 
     /// Whether the framework has acknowledged the end of this container. An agent may not know: a power cut takes what

@@ -66,7 +66,7 @@ fn an_agent_that_forgot_an_end_on_its_way_does_not_tell_another() {
     back.tasks = vec![super::world::reported(&framework.1, &task, "cpus:1;mem:32", TaskState::TaskGone)];
     let again = world.register(back);
     let second = world.update(again, &framework.1, &task, TaskState::TaskGone);
-    assert!(world.statuses(framework.0).is_empty());
+    assert_eq!(world.states(framework.0), [("t".into(), TaskState::TaskFinished)], "the first, once more");
     world.acknowledge(framework.0, &agent.1, "t", &first);
     world.update(again, &framework.1, &task, TaskState::TaskGone);
     assert!(matches!(&world.orders(again)[..], [Order::Acknowledge { uuid, .. }] if *uuid == second));
