@@ -3,7 +3,7 @@
 
 use crate::{
     framework::{SchedulerEvent, core::Request},
-    master::core::{Call, Event, OfferMade, Order, Report, SessionId},
+    master::core::{Call, Event, OfferKey, OfferMade, Order, Report, SessionId},
     proto::internal::{AgentMessage, AgentRecord, MasterMessage, RegistryChange},
 };
 
@@ -49,6 +49,10 @@ pub(super) enum Fact {
     Made {
         session: SessionId,
         offers: Vec<OfferMade>,
+    },
+    /// The core took this offer back; it is told as [`Fact::Told`].
+    Withdrawn {
+        offer: OfferKey,
     },
     /// An operator removed a framework.
     TornDown {

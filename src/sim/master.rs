@@ -252,6 +252,9 @@ impl World {
             if let Effect::Tell { session, event: Event::Offers(offers) } = effect {
                 self.fact(Fact::Made { session: *session, offers: offers.clone() });
             }
+            if let Effect::Tell { event: Event::Rescinded { offer }, .. } = effect {
+                self.fact(Fact::Withdrawn { offer: *offer });
+            }
         }
     }
 

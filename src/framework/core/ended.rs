@@ -46,8 +46,9 @@ impl EndedTasks {
     /// What to do with a status of an ended task; `None` when the task is not known to have ended.
     pub(super) fn judge(&mut self, task_id: &str, seen: &Seen) -> Option<Verdict> {
         let ended = self.by_id.get_mut(task_id)?;
-        let repeat = seen.uuid.is_some() && (seen.uuid == ended.uuid || seen.state == ended.state);
-        ended.by_agent |= repeat;
+        let same_end = seen.uuid.is_some() && seen.state == ended.state;
+        let repeat = same_end || (seen.uuid.is_some() && seen.uuid == ended.uuid);
+        ended.by_agent |= same_end;
         let answer = seen.uuid.is_none() && over(seen.state);
         // An agent that told the end and tells something else now has lost its memory in a power cut.
         let news = !repeat && !answer && !ended.by_agent && ended.state.may_become(seen.state);
@@ -69,6 +70,14 @@ mod tests {
     use super::*;
 
     const FINISHED: Seen = Seen { state: TaskState::TaskFinished, uuid: Some(7), reconciled: false };
+
+    #[test]
+    fn an_end_is_news_after_a_loss_though_an_earlier_status_was_repeated_meanwhile() {
+        let mut ended = after(TaskState::TaskLost);
+        let running = Seen { state: TaskState::TaskRunning, uuid: Some(7), reconciled: false };
+        assert_eq!(ended.judge("t", &running), Some(Verdict::Acknowledge));
+        assert_eq!(ended.judge("t", &Seen { uuid: Some(8), ..FINISHED }), Some(Verdict::Deliver));
+    }
 
     fn after(state: TaskState) -> EndedTasks {
         let mut ended = EndedTasks::default();

@@ -94,7 +94,7 @@ impl Tasks {
             task.agent = agent;
         }
         match task.judge(&seen) {
-            Verdict::Drop if asked => Verdict::Deliver,
+            Verdict::Drop if asked && task.state == seen.state => Verdict::Deliver,
             verdict => verdict,
         }
     }
@@ -229,6 +229,10 @@ impl Task {
     fn judge(&mut self, seen: &Seen) -> Verdict {
         if seen.uuid.is_some() && seen.uuid == self.uuid {
             return if self.acknowledged { Verdict::Acknowledge } else { Verdict::Drop };
+        }
+        if seen.uuid.is_none() && self.by_agent && over(self.state) && self.state != seen.state {
+            // A master that knows less than the agent, whose last word this was.
+            return Verdict::Drop;
         }
         if over(self.state) && !self.state.may_become(seen.state) && self.state != seen.state {
             // Until the callback has taken the end, what came before it may still be wanted: the agent repeats it.

@@ -246,7 +246,10 @@ impl Master {
     fn task_missing(&mut self, key: AgentKey, task_key: TaskKey, turn: &Turn<'_>) -> Option<MissingTask> {
         let task = &self.agents[&key].bucket.tasks[&task_key];
         if task.state.is_terminal() {
-            self.complete(key, task_key, turn.now);
+            // An end that a power cut took from the agent is still to be acknowledged by the framework.
+            if task.unacknowledged.is_none() {
+                self.complete(key, task_key, turn.now);
+            }
             return None;
         }
         let framework = &self.frameworks[&task.framework];

@@ -9,7 +9,7 @@ use bytes::Bytes;
 
 use super::{
     Event, Master, Order, Refusal, Turn, Update,
-    keys::{AgentKey, FrameworkKey},
+    keys::{AgentKey, FrameworkKey, TaskKey},
     tasks::Kill,
 };
 use crate::proto::v1::{self, TaskState};
@@ -25,6 +25,9 @@ impl Master {
             *on == agent && *self.agents[on].bucket.tasks[task].container == *update.container.as_str()
         });
         if let Some((_, key)) = known {
+            if let Some(first) = self.another_end(agent, key, &update) {
+                return turn.tell(self.frameworks[&framework].session, Event::Updated { status: first });
+            }
             self.set_state(agent, key, update.latest);
             let now = turn.now;
             if let Some(task) = self.task_mut(agent, key) {
@@ -44,6 +47,13 @@ impl Master {
         if self.facts.removed_frameworks.contains(framework) {
             turn.order(self.agents[&agent].session, Order::Shutdown { framework: framework.into() });
         }
+    }
+
+    /// An end of this task that the framework was sent and the agent has forgotten: that one counts, and is sent again.
+    /// The agent tells its own again too, and is answered when the framework has acknowledged the first.
+    fn another_end(&self, agent: AgentKey, task: TaskKey, update: &Update) -> Option<Arc<v1::TaskStatus>> {
+        let sent = self.agents[&agent].bucket.tasks[&task].unacknowledged.as_ref()?;
+        (sent.state().is_terminal() && sent.uuid != update.status.uuid).then(|| sent.clone())
     }
 
     /// Whether the framework has acknowledged the end of this container. An agent may not know: a power cut takes what

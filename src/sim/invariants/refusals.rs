@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Fact, Invariant, Known};
 use crate::{
-    master::core::{Call, Event, SessionId},
+    master::core::{Call, OfferMade, SessionId},
     types::Resources,
 };
 
@@ -62,6 +62,22 @@ impl Refusals {
     }
 }
 
+impl Refusals {
+    fn allowed(&self, known: &Known, offer: &OfferMade) -> Result<(), String> {
+        let (framework, agent, what) = (offer.framework.to_string(), &offer.agent, &offer.resources);
+        if self.suppressed.contains(&framework) {
+            return Err(format!("{framework} is suppressed and is offered {what}"));
+        }
+        let Some(refused) = self.refused.get(&(framework.clone(), agent.to_string())) else { return Ok(()) };
+        let floor = known.now_ns < refused.at_ns.saturating_add(FLOOR_NS);
+        let filter = known.now_ns < refused.until_ns && refused.resources.contains(what);
+        if floor || filter {
+            return Err(format!("{framework} refused {} of {agent} and is offered {what}", refused.resources));
+        }
+        Ok(())
+    }
+}
+
 impl Invariant for Refusals {
     fn name(&self) -> &'static str {
         "refusals"
@@ -70,35 +86,16 @@ impl Invariant for Refusals {
     fn observe(&mut self, known: &Known, fact: &Fact) -> Result<(), String> {
         match fact {
             Fact::MasterStarted { .. } => *self = Self::default(),
-            Fact::Told { session, event: Event::Offers(offers) } => {
-                for offer in offers {
-                    let id = crate::master::core::offer_id(&format!("m{}", known.epoch), offer.key);
-                    self.offers.insert(id, (*session, offer.agent.to_string(), (*offer.resources).clone()));
-                }
-            }
-            Fact::Told { event: Event::Rescinded { offer }, .. } => {
+            Fact::Withdrawn { offer } => {
                 self.offers.remove(&crate::master::core::offer_id(&format!("m{}", known.epoch), *offer));
             }
             Fact::SessionEnded { session } => self.offers.retain(|_, (to, ..)| to != session),
             Fact::Called { session, call } => self.called(known, *session, call),
-            Fact::Made { offers, .. } => {
+            Fact::Made { session, offers } => {
                 for offer in offers {
-                    let framework = offer.framework.to_string();
-                    if self.suppressed.contains(&framework) {
-                        return Err(format!("{framework} is suppressed and is offered {}", offer.resources));
-                    }
-                    let Some(refused) = self.refused.get(&(framework.clone(), offer.agent.to_string())) else {
-                        continue;
-                    };
-                    let floor = known.now_ns < refused.at_ns.saturating_add(FLOOR_NS);
-                    let filter = known.now_ns < refused.until_ns && refused.resources.contains(&offer.resources);
-                    if floor || filter {
-                        let (agent, what) = (&offer.agent, &offer.resources);
-                        return Err(format!(
-                            "{framework} refused {} of {agent} and is offered {what}",
-                            refused.resources
-                        ));
-                    }
+                    self.allowed(known, offer)?;
+                    let id = crate::master::core::offer_id(&format!("m{}", known.epoch), offer.key);
+                    self.offers.insert(id, (*session, offer.agent.to_string(), (*offer.resources).clone()));
                 }
             }
             _ => {}

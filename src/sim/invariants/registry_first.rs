@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use super::{Fact, Invariant, Known};
 use crate::{
-    master::core::{Event, Order},
+    master::core::{Call, Event, Order, SessionId},
     proto::internal::registry_change::Kind,
 };
 
@@ -15,6 +15,8 @@ pub(super) struct RegistryFirst {
     /// Those that were so at some time.
     lost: BTreeSet<String>,
     removed: BTreeSet<String>,
+    /// Sessions that asked to be subscribed as a framework that was removed.
+    void: BTreeSet<SessionId>,
 }
 
 impl RegistryFirst {
@@ -54,7 +56,13 @@ impl Invariant for RegistryFirst {
             Fact::Ordered { order: Order::Shutdown { framework }, .. } if !self.removed.contains(&**framework) => {
                 return Err(format!("the tasks of {framework} are to end, and the registry has no tombstone of it"));
             }
-            Fact::Told { event: Event::Subscribed { framework }, .. } if self.removed.contains(&**framework) => {
+            Fact::MasterStarted { .. } => self.void.clear(),
+            Fact::Called { session, call: Call::Subscribe(subscribe) }
+                if subscribe.info.id.as_ref().is_some_and(|id| self.removed.contains(&id.value)) =>
+            {
+                self.void.insert(*session);
+            }
+            Fact::Told { session, event: Event::Subscribed { framework } } if self.void.contains(session) => {
                 return Err(format!("{framework} is subscribed after it was removed"));
             }
             Fact::Told { event: Event::Failure { agent }, .. }

@@ -83,6 +83,7 @@ impl Invariant for SingleOffer {
                     let of = |session: &SessionId| known.frameworks.get(session).map(String::as_str);
                     self.live.retain(|_, live| live.session == *session || of(&live.session) != Some(&**framework));
                 }
+                Event::Error { .. } => self.live.retain(|_, live| live.session != *session),
                 Event::Rescinded { offer } => drop(self.live.remove(&offer.0)),
                 Event::Offers(offers) => {
                     for offer in

@@ -23,6 +23,8 @@ pub(super) struct StatusOrder {
     made: BTreeMap<Bytes, (String, usize)>,
     count: BTreeMap<String, usize>,
     lives: BTreeMap<usize, u64>,
+    /// A host went down: where master and scheduler are replaced too, nobody is left that knows an end it had not synced.
+    power_cut: bool,
     /// What callbacks took, by framework and task.
     seen: BTreeMap<(usize, String), Seen>,
 }
@@ -54,8 +56,10 @@ impl StatusOrder {
         let task = status.task_id.value.clone();
         let state = status.state();
         let made = status.uuid.as_ref().map(|uuid| (uuid.clone(), self.made.get(uuid).cloned()));
+        let power_cut = self.power_cut;
         let seen = self.of(framework, life, &task);
-        if let Some(end) = seen.end.filter(|end| *end != state) {
+        let forgotten = power_cut && !seen.end_taken;
+        if let Some(end) = seen.end.filter(|end| *end != state && !forgotten) {
             return Err(format!("{task}: {state:?} is told after its end, {end:?}"));
         }
         if seen.end_taken && !(seen.asked && status.uuid.is_none()) {
@@ -92,6 +96,7 @@ impl Invariant for StatusOrder {
                     self.made.insert(uuid, (made.container_id.clone(), *count));
                 }
             }
+            Fact::AgentCrashed { host: true, .. } => self.power_cut = true,
             Fact::DriverStarted { framework, life } => drop(self.lives.insert(*framework, *life)),
             Fact::Asked { framework, request: Request::Reconcile { tasks } } => {
                 let life = self.lives.get(framework).copied().unwrap_or_default();

@@ -53,7 +53,7 @@ impl Truth {
         let true_of = match (state, one.ended) {
             (TaskState::TaskFinished, how) => how == Some(How::Code(0)),
             (TaskState::TaskKilled, _) => self.killed.contains(task),
-            (_, Some(How::Code(0))) => self.blind.contains(&agent),
+            (_, Some(How::Code(0))) => self.blind.contains(&agent) || self.cut_off(one),
             (_, Some(How::Code(_) | How::Signal(_))) => state == TaskState::TaskFailed || self.blind.contains(&agent),
             (_, Some(How::Torn) | None) => true,
         };

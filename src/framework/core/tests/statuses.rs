@@ -77,6 +77,16 @@ fn a_master_that_knows_less_does_not_bring_a_task_back_that_its_agent_ended() {
 }
 
 #[test]
+fn a_master_that_knows_less_does_not_overrule_an_end_that_waits_for_its_callback() {
+    let mut bench = Bench::subscribed();
+    bench.ask(Request::Reconcile { tasks: vec![(task_id("t1"), None)] });
+    told(&bench.receive([update(status("t1", TaskState::TaskFinished, 1))]));
+    bench.receive([update(answer("t1", TaskState::TaskLost))]);
+    assert_eq!(bench.take_all().len(), 1);
+    assert_eq!(bench.driver.live_tasks(), 0);
+}
+
+#[test]
 fn a_question_that_waited_for_a_master_is_answered_though_it_tells_nothing_new() {
     let mut bench = Bench::subscribed();
     bench.receive([update(status("t1", TaskState::TaskRunning, 1))]);

@@ -59,6 +59,32 @@ fn an_agent_that_forgot_an_acknowledged_end_is_answered_by_the_master_and_nobody
 }
 
 #[test]
+fn an_agent_that_forgot_an_end_on_its_way_does_not_tell_another() {
+    let (mut world, framework, agent, task) = running();
+    let first = world.update(agent.0, &framework.1, &task, TaskState::TaskFinished);
+    let mut back = super::world::register(Some(&agent.1), "cpus:4;mem:1024");
+    back.tasks = vec![super::world::reported(&framework.1, &task, "cpus:1;mem:32", TaskState::TaskGone)];
+    let again = world.register(back);
+    let second = world.update(again, &framework.1, &task, TaskState::TaskGone);
+    assert_eq!(world.states(framework.0), [("t".into(), TaskState::TaskFinished)], "the first, once more");
+    world.acknowledge(framework.0, &agent.1, "t", &first);
+    world.update(again, &framework.1, &task, TaskState::TaskGone);
+    assert!(matches!(&world.orders(again)[..], [Order::Acknowledge { uuid, .. }] if *uuid == second));
+}
+
+#[test]
+fn an_end_that_its_agent_forgot_is_kept_until_it_is_acknowledged() {
+    let (mut world, framework, agent, task) = running();
+    let end = world.update(agent.0, &framework.1, &task, TaskState::TaskFinished);
+    world.detach(framework.0);
+    world.register(super::world::register(Some(&agent.1), "cpus:4;mem:1024"));
+    let (again, _) = world.subscribe(super::world::facts("f", "*"), Some(&framework.1));
+    assert_eq!(world.states(again), [("t".into(), TaskState::TaskFinished)]);
+    world.acknowledge(again, &agent.1, "t", &end);
+    assert!(world.master.snapshot().agents[0].tasks.is_empty());
+}
+
+#[test]
 fn an_agent_that_tells_of_a_removed_framework_is_told_to_forget_it() {
     let (mut world, framework, agent, task) = running();
     world.call(framework.0, Call::Teardown);
