@@ -57,10 +57,10 @@ impl Invariant for RegistryFirst {
                 return Err(format!("the tasks of {framework} are to end, and the registry has no tombstone of it"));
             }
             Fact::MasterStarted { .. } => self.void.clear(),
-            Fact::Called { session, call: Call::Subscribe(subscribe) } => {
-                if subscribe.info.id.as_ref().is_some_and(|id| self.removed.contains(&id.value)) {
-                    self.void.insert(*session);
-                }
+            Fact::Called { session, call: Call::Subscribe(subscribe) }
+                if subscribe.info.id.as_ref().is_some_and(|id| self.removed.contains(&id.value)) =>
+            {
+                self.void.insert(*session);
             }
             Fact::Told { session, event: Event::Subscribed { framework } } if self.void.contains(session) => {
                 return Err(format!("{framework} is subscribed after it was removed"));
