@@ -110,5 +110,14 @@ fn growing(criterion: &mut Criterion) {
     });
 }
 
-criterion_group!(benches, placing, sharing, growing);
+fn short() -> Criterion {
+    use std::time::Duration;
+    Criterion::default().warm_up_time(Duration::from_millis(300)).measurement_time(Duration::from_secs(1))
+}
+
+criterion_group! {
+    name = benches;
+    config = short();
+    targets = placing, sharing, growing
+}
 criterion_main!(benches);

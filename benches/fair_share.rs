@@ -9,6 +9,7 @@ mod measure;
 
 use std::time::Duration;
 
+use divvy::allocator::fair::Shares;
 use divvy::master::rehearsal::Rehearsal;
 use divvy::types::Resources;
 
@@ -16,6 +17,7 @@ use self::measure::{Samples, timed};
 
 const TOTAL: &str = "cpus:24;mem:4096;disk:4096;ports:[31000-32000]";
 const ROUNDS: usize = 10;
+const REPEATS: usize = 3;
 const VERY_LONG: Duration = Duration::from_secs(i32::MAX as u64);
 /// Past the second that every refusal holds, and the one in which cool frameworks share a run.
 const NEXT_ROUND: Duration = Duration::from_millis(1_100);
@@ -34,6 +36,7 @@ fn resources(text: &str) -> Resources {
 /// What one size cost, over the repeats.
 #[derive(Default)]
 struct Costs {
+    walk: Samples,
     frameworks: Samples,
     agents: Samples,
     first: Samples,
@@ -59,27 +62,38 @@ fn decline_offers(agents: usize, frameworks: usize, costs: &mut Costs) {
     }
 }
 
+/// The baseline: only the question whose turn it is, for as many agents.
+fn bare_walk(agents: usize, frameworks: usize) -> Duration {
+    let quantities = (resources(TOTAL) - &used()).quantities();
+    let mut shares = Shares::new();
+    (0..agents).for_each(|_| shares.add_total(&quantities));
+    for framework in 0..frameworks {
+        shares.add_client("*", framework);
+    }
+    let walk = || {
+        for _ in 0..agents {
+            let (role, framework) = shares.order().next().expect("there is a framework");
+            shares.allocated(role, framework, &quantities);
+        }
+    };
+    timed(walk).0
+}
+
 fn grow(sizes: &[(usize, usize)]) {
-    println!(
-        "{:<30}{:>26}{:>26}{:>28}{:>28}{:>28}",
-        "agents x frameworks", "add frameworks", "add agents", "one run, all offered", "decline all", "a later round"
-    );
     for &(agents, frameworks) in sizes {
-        let repeats = if agents * frameworks > 5_000_000 { 3 } else { 5 };
         let mut costs = Costs::default();
-        for _ in 0..repeats {
+        for _ in 0..REPEATS {
+            costs.walk.push(bare_walk(agents, frameworks));
             decline_offers(agents, frameworks, &mut costs);
         }
-        println!(
-            "{:<30}{:>26}{:>26}{:>28}{:>28}{:>28}   offers in the last round: {}",
-            format!("{agents} x {frameworks}"),
-            costs.frameworks.to_string(),
-            costs.agents.to_string(),
-            costs.first.to_string(),
-            costs.declines.to_string(),
-            costs.rounds.to_string(),
-            costs.made
-        );
+        let ratio = costs.first.median().as_secs_f64() / costs.walk.median().as_secs_f64();
+        println!("\n{agents} agents x {frameworks} frameworks");
+        println!("  add frameworks         {}", costs.frameworks);
+        println!("  add agents             {}", costs.agents);
+        println!("  bare walk of the order {}", costs.walk);
+        println!("  one run, all offered   {}, {ratio:.1} times the bare walk", costs.first);
+        println!("  decline all            {}", costs.declines);
+        println!("  a later round          {}, {} offers in the last", costs.rounds, costs.made);
     }
 }
 

@@ -192,6 +192,9 @@ fn print_traffic(up: &str, down: &str, traffic: &Traffic, tasks: usize) {
 }
 
 fn print_projection(run: &Run, tasks: usize) {
+    if tasks >= 1_000_000 {
+        return;
+    }
     let million = run.seen.took.as_secs_f64() * 1e6 / per(tasks, 1);
     println!("  projected, not measured: 1,000,000 tasks at this pace take {million:.0} s");
 }

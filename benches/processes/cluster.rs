@@ -100,6 +100,8 @@ impl Cluster {
         }
         progress.ran.took = Duration::from_nanos(now_ns() - progress.first_ns);
         driver.stop_teardown().await?;
+        // The driver waits for whoever holds the stream to take what is left.
+        while events.next().await.is_some() {}
         driver.join().await?;
         Ok(progress.ran)
     }

@@ -270,27 +270,32 @@ fn offers_of_others_and_made_up_ids_are_not_declined() {
 }
 
 #[test]
-fn an_idle_cluster_settles_to_one_round_a_second() {
+fn fifty_idle_frameworks_on_a_thousand_agents_settle_to_one_round_a_second() {
     let mut world = World::new();
-    let frameworks: Vec<_> = (0..5).map(|number| world.framework(&format!("f{number}")).0).collect();
-    for _ in 0..20 {
-        let _ = world.agent("cpus:4;mem:1024");
-        let offers: Vec<_> =
-            frameworks.iter().flat_map(|one| world.offers(*one).into_iter().map(|o| (*one, o))).collect();
-        for (framework, offer) in offers {
-            world.decline(framework, &offer, 5);
-        }
+    world.checked = false;
+    for number in 0..50 {
+        world.framework(&format!("f{number}"));
     }
-    for _ in 0..30 {
+    for _ in 0..1_000 {
+        let _ = world.agent("cpus:4;mem:1024");
+        decline_all(&mut world);
+    }
+    world.wait(CALM * 5);
+    decline_all(&mut world);
+    for second in 0..10 {
         let before = world.master.counts.allocation_runs;
-        let mut offers = Vec::new();
         for _ in 0..10 {
             world.wait(Duration::from_millis(100));
-            offers.extend(frameworks.iter().flat_map(|one| world.offers(*one).into_iter().map(|o| (*one, o))));
+            decline_all(&mut world);
         }
-        for (framework, offer) in offers {
-            world.decline(framework, &offer, 5);
-        }
-        assert!(world.master.counts.allocation_runs - before <= 2, "one run a second, give or take the edge");
+        let rounds = world.master.counts.allocation_runs - before;
+        assert!(rounds <= 1, "second {second}: {rounds} rounds");
+    }
+    world.master.check();
+}
+
+fn decline_all(world: &mut World) {
+    for (framework, offer) in world.inbox() {
+        world.decline(framework, &offer, 5);
     }
 }
