@@ -107,8 +107,10 @@ impl Driver {
         let uuid = told.uuid.as_deref().and_then(uuid_of);
         self.tasks.handled(&told.task_id.value, told.state, uuid, !explicit);
         if uuid.is_some() && over(told.state) {
-            // The question that waits for a master is answered.
+            // That answers every question about the task, also one that waits for a master.
             self.queued.reconcile.remove(&told.task_id);
+            self.reconciliation.answered(&told.task_id.value);
+            self.tasks.answered(&told.task_id.value);
         }
         if let (false, Some(agent_id), Some(uuid)) = (explicit, told.agent_id, told.uuid) {
             self.acknowledge(told.task_id, agent_id, uuid, out);

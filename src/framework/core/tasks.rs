@@ -157,6 +157,11 @@ impl Tasks {
         self.asked.insert(task_id.into());
     }
 
+    /// The framework wants no further answer about the task.
+    pub(super) fn answered(&mut self, task_id: &str) {
+        self.asked.remove(task_id);
+    }
+
     pub(super) fn asked_all(&mut self) {
         self.asked.extend(self.live.keys().cloned());
     }

@@ -87,6 +87,16 @@ fn a_master_that_knows_less_does_not_overrule_an_end_that_waits_for_its_callback
 }
 
 #[test]
+fn an_end_that_the_callback_took_answers_what_was_asked_before() {
+    let mut bench = Bench::subscribed();
+    let (callback, _) = told(&bench.receive([update(status("t1", TaskState::TaskFinished, 1))]));
+    bench.ask(Request::Reconcile { tasks: vec![(task_id("t1"), None)] });
+    bench.returned(callback, Outcome::Ok);
+    assert_eq!(bench.receive([update(answer("t1", TaskState::TaskUnknown))]), []);
+    assert_eq!(bench.driver.live_tasks(), 0);
+}
+
+#[test]
 fn a_question_that_waited_for_a_master_is_answered_though_it_tells_nothing_new() {
     let mut bench = Bench::subscribed();
     bench.receive([update(status("t1", TaskState::TaskRunning, 1))]);
