@@ -576,6 +576,15 @@ pub struct SupervisorWelcome {
     /// Exits that were not forgotten yet.
     #[prost(message, repeated, tag = "4")]
     pub exited: ::prost::alloc::vec::Vec<Exited>,
+    /// Since version 2. Containers being started: `Started` or `StartFailed` follows.
+    #[prost(string, repeated, tag = "5")]
+    pub starting: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    /// Since version 2. It takes no more starts.
+    #[prost(bool, tag = "6")]
+    pub retired: bool,
+    /// Since version 2. Names the program file that serves, as device and inode.
+    #[prost(string, tag = "7")]
+    pub build: ::prost::alloc::string::String,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct EnvironmentVariable {
