@@ -4,7 +4,7 @@ use serde::{Serialize, Serializer, ser::SerializeStruct as _};
 
 use super::fragments::Fragments;
 use crate::{
-    allocator::{AgentReason, Launch, Plan, Unplaced},
+    allocator::{AgentReason, Launch, Placed, Plan, Unplaced},
     proto::v1,
 };
 
@@ -24,7 +24,7 @@ struct Placement<'a> {
 }
 
 #[derive(Serialize)]
-struct Missing<'a> {
+struct Rest<'a> {
     task: &'a str,
     missing: u32,
     reasons: Vec<Refusal<'a>>,
@@ -51,7 +51,7 @@ impl<'a> Answer<'a> {
         let mut fragments = Fragments::of(launch, self.offers);
         let agent = launch.agent_id().value.as_str();
         let tasks = launch.tasks();
-        let one = |(placed, task): (crate::allocator::Placed<'a>, &v1::TaskInfo)| {
+        let one = |(placed, task): (Placed<'a>, &v1::TaskInfo)| {
             let offer = fragments.take(&task.resources);
             Placement { task: placed.task, instance: placed.instance, offer, agent, ports: placed.ports }
         };
@@ -63,12 +63,12 @@ impl Serialize for Answer<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let mut answer = serializer.serialize_struct("Answer", 2)?;
         answer.serialize_field("placements", &self.placements())?;
-        answer.serialize_field("unplaced", &self.plan.unplaced.iter().map(Missing::of).collect::<Vec<_>>())?;
+        answer.serialize_field("unplaced", &self.plan.unplaced.iter().map(Rest::of).collect::<Vec<_>>())?;
         answer.end()
     }
 }
 
-impl<'a> Missing<'a> {
+impl<'a> Rest<'a> {
     fn of(unplaced: &'a Unplaced) -> Self {
         let reasons = unplaced.reasons.iter().map(Refusal::of).collect();
         Self { task: &unplaced.task, missing: unplaced.missing, reasons }

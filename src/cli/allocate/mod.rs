@@ -30,12 +30,10 @@ use crate::{
 /// Places tasks of a file on offers of a file.
 #[derive(Args, Clone, Debug)]
 pub struct AllocateArgs {
-    /// The offers: a JSON array of {"id", "agent", "hostname", "role", "attributes", "cpus", "mem", "disk", "gpus", "ports",
-    /// "resources"}; `-` for standard input
+    /// The offers as a JSON array; `-` for standard input
     #[arg(long, value_name = "FILE")]
     offers: PathBuf,
-    /// The tasks: a JSON array of {"name", "count", "max_per_agent", "cpus", "mem", "disk", "gpus", "ports",
-    /// "fixed_ports", "resources", "constraints", "priority", "running", "labels", "role"}; `-` for standard input
+    /// The tasks as a JSON array; `-` for standard input
     #[arg(long, value_name = "FILE")]
     tasks: PathBuf,
     /// Place what fits even if not everything does
