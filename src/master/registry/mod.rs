@@ -118,6 +118,11 @@ impl State {
                 self.unreachable.remove(&agent.agent_id);
                 self.gone.insert(agent.agent_id.clone(), agent.wall_ns);
             }
+            Kind::AgentForgotten(id) => {
+                self.agents.remove(id);
+                self.unreachable.remove(id);
+                self.gone.remove(id);
+            }
             Kind::AgentRemoved(id) => {
                 self.agents.remove(id);
                 self.unreachable.remove(id);
