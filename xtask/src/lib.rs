@@ -1,7 +1,9 @@
 //! Generates `src/proto/` from `proto/`, without protoc. The result is checked in, so that a build of the library runs
-//! no build script; a test here generates again and compares. [`chores`] holds what else is done here.
+//! no build script; a test here generates again and compares. [`chores`] holds what else is done here,
+//! [`instructions`] the gate on what the pure parts cost.
 
 pub mod chores;
+pub mod instructions;
 
 use std::path::{Path, PathBuf};
 
