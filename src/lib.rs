@@ -38,7 +38,7 @@ pub mod local;
 pub mod cli;
 
 #[cfg(feature = "sim")]
-mod sim;
+pub mod sim;
 
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]

@@ -8,6 +8,8 @@ mod fields;
 mod jobs;
 mod schedule;
 mod scheduler;
+#[cfg(all(test, feature = "sim"))]
+mod simulated_tests;
 
 use std::{
     io::IsTerminal,
@@ -103,7 +105,7 @@ async fn run(arguments: Arguments) -> anyhow::Result<()> {
     driver.start()?;
     info!("using the cluster of the master at {master}; Ctrl-C ends this");
     let mut shell = Shell { cron: Cron::new(jobs, now(&driver)), driver, cluster };
-    let outcome = shell.serve(&mut events, &mut stop).await;
+    let outcome = shell.serve(&mut events, stop.asked()).await;
     shell.end(events).await;
     outcome
 }
@@ -127,16 +129,19 @@ struct Shell {
 
 impl Shell {
     /// Merges the clock, the cluster and Ctrl-C into one order of events.
-    async fn serve(&mut self, events: &mut EventStream, stop: &mut Stop) -> anyhow::Result<()> {
+    async fn serve(&mut self, events: &mut EventStream, stop: impl Future<Output = ()>) -> anyhow::Result<()> {
+        let mut stop = std::pin::pin!(stop);
         loop {
             let wait = until(self.cron.next_tick(), now(&self.driver));
+            // In this order, so that a simulated run can be repeated.
             tokio::select! {
+                biased;
+                () = &mut stop => return Ok(()),
                 event = events.next() => match event {
                     Some(event) => self.heard(event).await?,
                     None => return Ok(self.driver.join().await?),
                 },
                 () = self.driver.sleep(wait) => self.tick().await?,
-                () = stop.asked() => return Ok(()),
             }
         }
     }

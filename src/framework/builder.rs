@@ -113,7 +113,7 @@ impl DriverBuilder {
     }
 
     /// What surrounds the driver instead of the host.
-    #[cfg(test)]
+    #[cfg(any(test, feature = "sim"))]
     pub(crate) fn environment(mut self, environment: Arc<dyn Environment>) -> Self {
         self.environment = environment;
         self

@@ -208,7 +208,14 @@ impl SchedulerDriver {
 
     async fn enqueue(&self, queue: &mpsc::Sender<Input>, request: Request) -> Result<CallSeq, DriverError> {
         let seq = self.shared.seq.fetch_add(1, Ordering::Relaxed) + 1;
+        self.shared.environment.called(&request);
         queue.send(Input::Called { seq, request }).await.map(|()| seq).map_err(|_closed| DriverError::Ended)
+    }
+
+    /// Whether calls are taken without a wait.
+    #[cfg(feature = "sim")]
+    pub(crate) fn takes_calls(&self) -> bool {
+        self.shared.mailbox.capacity() > 0
     }
 
     pub(super) fn mint(&self, name: &str, instance: u32) -> TaskId {

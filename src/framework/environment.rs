@@ -9,7 +9,7 @@ use std::{fmt, time::Duration};
 use futures::{future::BoxFuture, stream::BoxStream};
 use rand::{Rng as _, SeedableRng as _, rngs::StdRng};
 
-use super::{attach, user};
+use super::{attach, core::Request, user};
 use crate::{proto::ext, transport::clock::Clock, types::Now};
 
 /// What the driver says on a stream, frame by frame; its end is the driver's wish to close.
@@ -33,6 +33,10 @@ pub(crate) trait Environment: fmt::Debug + Send + Sync {
     fn sleep(&self, duration: Duration) -> BoxFuture<'static, ()>;
     /// Runs a task beside the caller's.
     fn spawn(&self, task: BoxFuture<'static, ()>);
+    /// Runs a task of the driver's own.
+    fn spawn_own(&self, task: BoxFuture<'static, ()>) {
+        self.spawn(task);
+    }
     /// A number that no other run has, or that the simulation wants.
     fn seed(&self) -> u64;
     /// Whether `spawn` can be called here.
@@ -42,6 +46,8 @@ pub(crate) trait Environment: fmt::Debug + Send + Sync {
     fn attach(&self, master: String, calls: CallFrames) -> BoxFuture<'static, Result<EventFrames, Gone>>;
     /// Whom tasks run as unless the framework names somebody.
     fn user(&self) -> String;
+    /// The framework makes this call.
+    fn called(&self, _request: &Request) {}
 }
 
 /// The host's clocks and network, and the tokio runtime around the caller.

@@ -62,12 +62,12 @@ mod connection;
 pub(crate) mod core;
 mod counts;
 mod driver;
-mod environment;
+pub(crate) mod environment;
 mod error;
 mod event;
-mod scheduler;
+pub(crate) mod scheduler;
 mod service;
-mod stream;
+pub(crate) mod stream;
 mod task_ids;
 #[cfg(all(test, feature = "server"))]
 mod tests;

@@ -93,7 +93,7 @@ pub trait Scheduler: Send {
 }
 
 /// Calls the callback that an event belongs to.
-pub(super) async fn call(scheduler: &mut dyn Scheduler, driver: &SchedulerDriver, event: SchedulerEvent) -> Result<()> {
+pub(crate) async fn call(scheduler: &mut dyn Scheduler, driver: &SchedulerDriver, event: SchedulerEvent) -> Result<()> {
     match event {
         SchedulerEvent::Registered { framework_id, master } => {
             scheduler.registered(driver, framework_id, *master).await

@@ -87,7 +87,7 @@ pub(super) fn spawn(start: Start, shared: &Arc<Shared>) {
     };
     let shared = Arc::clone(shared);
     let environment = Arc::clone(&shared.environment);
-    environment.spawn(Box::pin(async move {
+    environment.spawn_own(Box::pin(async move {
         if AssertUnwindSafe(service.run()).catch_unwind().await.is_err() {
             tracing::error!("the driver's core panicked; this is a bug in divvy");
             shared.ended.send_replace(Some(Err(Broken)));

@@ -48,12 +48,12 @@ impl Stream for EventStream {
 
 /// The callbacks that feed a stream.
 #[derive(Debug)]
-pub(super) struct Feed {
+pub(crate) struct Feed {
     events: mpsc::Sender<(SchedulerEvent, oneshot::Sender<()>)>,
 }
 
 /// A stream and what feeds it.
-pub(super) fn pair() -> (Feed, EventStream) {
+pub(crate) fn pair() -> (Feed, EventStream) {
     let (sender, events) = mpsc::channel(1);
     (Feed { events: sender }, EventStream { events, current: None })
 }

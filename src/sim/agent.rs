@@ -13,6 +13,7 @@ use super::{
     host::Host,
     links::{End, Frame, LinkId},
     nodes::{Client, Node},
+    plan::AgentPlan,
     queue::Event,
     sabotage::Sabotage,
     world::World,
@@ -54,18 +55,19 @@ pub(super) struct AgentProcess {
 }
 
 impl AgentNode {
-    pub(super) fn new(index: usize, cpus: u32) -> Self {
-        let total = Resources::cpus_mem(f64::from(cpus), f64::from(cpus) * 1024.0);
+    pub(super) fn new(index: usize, plan: &AgentPlan) -> Self {
+        let total = plan.resources.clone();
         let info = v1::AgentInfo {
             hostname: format!("host{index}"),
             port: Some(5051),
             resources: total.to_proto(),
+            attributes: plan.attributes.to_proto(),
             ..v1::AgentInfo::default()
         };
         let config = Config {
             info,
             divvy_version: "0".to_owned(),
-            user: "me".to_owned(),
+            user: "simulated".to_owned(),
             sandboxes: "/runs".to_owned(),
             retention: Retention { keep: std::time::Duration::from_mins(5), keep_at_most: 4 },
             spread_first: std::time::Duration::from_secs(1),
@@ -172,7 +174,7 @@ impl World {
 
     /// The page cache takes records at once, mostly; a sync takes its time.
     fn write(&mut self, index: usize, level: Level) {
-        let slow = self.faults().slow_disks;
+        let slow = self.writes_slowly(Node::Agent(index));
         let at_once = level == Level::Process && !(slow && percent(&mut self.chance.hosts, 30));
         if at_once {
             return self.take_in_records(index);
@@ -238,7 +240,7 @@ impl World {
             Effect::Supervise { supervisor, request } => self.ask_supervisor(index, supervisor, request),
             Effect::MakeSandbox { container } => {
                 let after = millis(&mut self.chance.hosts, 0, 10);
-                let fails = self.faults().bad_tasks && percent(&mut self.chance.hosts, 3);
+                let fails = self.oddities().bad_tasks && percent(&mut self.chance.hosts, 3);
                 self.after(after, Event::SandboxMade { agent: index, life, container, fails });
             }
             Effect::RemoveSandbox { container } => {

@@ -33,9 +33,13 @@ pub(super) fn percent(rng: &mut StdRng, percent: u32) -> bool {
     rng.random_ratio(percent.min(100), 100)
 }
 
+/// Nanoseconds, saturating.
+pub(super) fn nanos(time: Duration) -> u64 {
+    u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
+}
+
 /// A time from `least` up to `most`, both included.
 pub(super) fn between(rng: &mut StdRng, least: Duration, most: Duration) -> Duration {
-    let nanos = |time: Duration| u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
     Duration::from_nanos(rng.random_range(nanos(least)..=nanos(most).max(nanos(least))))
 }
 

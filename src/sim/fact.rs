@@ -104,6 +104,11 @@ pub(super) enum Fact {
     DriverCrashed {
         framework: usize,
     },
+    /// An author's driver has ended; with an error where it did not end as it was told.
+    DriverEnded {
+        framework: usize,
+        error: Option<String>,
+    },
     /// The scheduler made a call.
     Asked {
         framework: usize,

@@ -64,7 +64,7 @@ impl FrameworkNode {
         if self.wishes.partition_aware {
             framework = framework.with_capability(capability::Type::PartitionAware);
         }
-        "me".clone_into(&mut framework.user);
+        "simulated".clone_into(&mut framework.user);
         framework.id.clone_from(&self.store.framework_id);
         Options {
             framework,
@@ -193,13 +193,13 @@ impl World {
         process.running = Some(event.clone());
         self.fact(Fact::Given { framework: index, life, event: event.clone() });
         let takes = self.callback_takes();
-        let ok = !(self.faults().callback_errors && percent(&mut self.chance.workload, 15));
+        let ok = !(self.oddities().callback_errors && percent(&mut self.chance.workload, 15));
         self.after(takes, Event::CallbackEnds { framework: index, life, callback, ok });
         self.react(index, event);
     }
 
     fn callback_takes(&mut self) -> Duration {
-        let hangs = self.faults().callback_hangs && percent(&mut self.chance.workload, 5);
+        let hangs = self.oddities().callback_hangs && percent(&mut self.chance.workload, 5);
         let rng = &mut self.chance.workload;
         if hangs { millis(rng, 1_000, 40_000) } else { millis(rng, 0, 5) }
     }

@@ -11,6 +11,7 @@ use super::{
     nodes::Node,
     queue::Event,
     sabotage::Sabotage,
+    task_run::{End, TaskRun},
     world::World,
 };
 use crate::{
@@ -55,8 +56,8 @@ pub(super) struct Supervisor {
 /// One container.
 #[derive(Clone, Debug)]
 pub(super) enum Container {
-    /// With the signals that came meanwhile.
-    Starting(Vec<i32>),
+    /// With what it is going to do and the signals that came meanwhile.
+    Starting(TaskRun, Vec<i32>),
     Running(Running),
     Ended(Exited),
 }
@@ -65,6 +66,7 @@ pub(super) enum Container {
 #[derive(Clone, Debug)]
 pub(super) struct Running {
     started: Started,
+    end: End,
     ignores_term: bool,
 }
 
@@ -104,7 +106,7 @@ impl World {
         let mut welcome = SupervisorWelcome { version: 2, pid: supervisor.0, retired, ..SupervisorWelcome::default() };
         for (id, container) in &one.containers {
             match container {
-                Container::Starting(_) => welcome.starting.push(id.clone()),
+                Container::Starting(..) => welcome.starting.push(id.clone()),
                 Container::Running(running) => welcome.running.push(running.started.clone()),
                 Container::Ended(exited) => welcome.exited.push(exited.clone()),
             }
@@ -144,7 +146,7 @@ impl World {
             Some(supervisor_request::Kind::Start(start)) => {
                 let id = start.container_id;
                 match one.containers.get(&id).filter(|_| !replays).cloned() {
-                    Some(Container::Starting(_)) => {}
+                    Some(Container::Starting(..)) => {}
                     Some(Container::Running(running)) => {
                         self.supervisor_says(agent, supervisor, supervisor_event::Kind::Started(running.started));
                     }
@@ -173,10 +175,29 @@ impl World {
     }
 
     fn spawn(&mut self, agent: usize, supervisor: SupervisorId, container: String) {
+        let run = self.run_of(&container);
         let Some(one) = self.agents[agent].host.supervisors.get_mut(&supervisor) else { return };
-        one.containers.insert(container.clone(), Container::Starting(Vec::new()));
-        let after = millis(&mut self.chance.hosts, 0, if self.plan.faults.slow_disks { 500 } else { 5 });
+        let after = run.starts_after;
+        one.containers.insert(container.clone(), Container::Starting(run, Vec::new()));
         self.after(after, Event::Spawned { agent, supervisor, container });
+    }
+
+    /// What the task in a container is going to do.
+    fn run_of(&mut self, container: &str) -> TaskRun {
+        if let Some(lives) = &self.lives.0 {
+            let info = self.launched.remove(container).unwrap_or_default();
+            return lives(&info, &mut self.chance.workload);
+        }
+        let bad = self.oddities().bad_tasks;
+        let fails = bad && percent(&mut self.chance.workload, 5);
+        let ignores_term = bad && percent(&mut self.chance.workload, 30);
+        let life = millis(&mut self.chance.workload, 0, 20_000);
+        let life = if percent(&mut self.chance.workload, 40) { life / 1_000 } else { life };
+        let code = if percent(&mut self.chance.workload, 20) { self.chance.workload.random_range(1..4) } else { 0 };
+        let slow = percent(&mut self.chance.hosts, 5);
+        let starts_after = millis(&mut self.chance.hosts, 0, if slow { 500 } else { 5 });
+        let end = if fails { End::NotStarted } else { End::Code(code) };
+        TaskRun { starts_after, runs_for: Some(life), end, ignores_term }
     }
 
     fn start_fails(&mut self, agent: usize, supervisor: SupervisorId, container_id: String, errno: i32) {
@@ -185,24 +206,21 @@ impl World {
     }
 
     pub(super) fn spawned(&mut self, agent: usize, supervisor: SupervisorId, container: String) {
-        let fails = self.plan.faults.bad_tasks && percent(&mut self.chance.workload, 5);
-        let ignores_term = self.plan.faults.bad_tasks && percent(&mut self.chance.workload, 30);
         let host = &mut self.agents[agent].host;
         let Some(one) = host.supervisors.get_mut(&supervisor) else { return };
-        let Some(Container::Starting(signals)) = one.containers.remove(&container) else { return };
-        if fails {
+        let Some(Container::Starting(run, signals)) = one.containers.remove(&container) else { return };
+        if run.end == End::NotStarted {
             return self.start_fails(agent, supervisor, container, 2);
         }
         host.pids += 1;
         let started = Started { container_id: container.clone(), pid: host.pids, start_time: host.boot };
-        let running = Running { started: started.clone(), ignores_term };
+        let running = Running { started: started.clone(), end: run.end, ignores_term: run.ignores_term };
         one.containers.insert(container.clone(), Container::Running(running));
         self.fact(Fact::ProcessStarted { agent, container: container.clone() });
         self.supervisor_says(agent, supervisor, supervisor_event::Kind::Started(started));
-        let life = millis(&mut self.chance.workload, 0, 20_000);
-        let quick = percent(&mut self.chance.workload, 40);
-        let life = if quick { life / 1_000 } else { life };
-        self.after(life, Event::ProcessEnds { agent, container: container.clone(), signal: None });
+        if let Some(life) = run.runs_for {
+            self.after(life, Event::ProcessEnds { agent, container: container.clone(), signal: None });
+        }
         for signal in signals {
             self.signal(agent, supervisor, &container, signal);
         }
@@ -211,7 +229,7 @@ impl World {
     fn signal(&mut self, agent: usize, supervisor: SupervisorId, container: &str, signal: i32) {
         let Some(one) = self.agents[agent].host.supervisors.get_mut(&supervisor) else { return };
         match one.containers.get_mut(container) {
-            Some(Container::Starting(signals)) => signals.push(signal),
+            Some(Container::Starting(_, signals)) => signals.push(signal),
             Some(Container::Running(running)) if signal == SIGKILL || !running.ignores_term => {
                 let after = millis(&mut self.chance.hosts, 0, if signal == SIGTERM { 200 } else { 5 });
                 let ends = Event::ProcessEnds { agent, container: container.to_owned(), signal: Some(signal) };
@@ -222,19 +240,19 @@ impl World {
     }
 
     pub(super) fn process_ends(&mut self, agent: usize, container: &str, signal: Option<i32>) {
-        let failing = percent(&mut self.chance.workload, 20);
-        let code = if failing { self.chance.workload.random_range(1..4) } else { 0 };
         let wall_ns = self.time(Node::Agent(agent)).wall_ns;
-        let how = signal.map_or(How::Code(code), How::Signal);
-        let status = match how {
-            How::Code(code) => exited::Status::Code(code),
-            How::Signal(signal) => exited::Status::Signal(signal),
-            How::Torn => return,
-        };
         let supervisors = &mut self.agents[agent].host.supervisors;
-        let runs = |one: &Supervisor| matches!(one.containers.get(container), Some(Container::Running(_)));
-        let Some((supervisor, one)) = supervisors.iter_mut().find(|(_, one)| runs(one)) else { return };
-        let supervisor = *supervisor;
+        let running = |one: &Supervisor| match one.containers.get(container) {
+            Some(Container::Running(running)) => Some(running.end),
+            Some(Container::Starting(..) | Container::Ended(_)) | None => None,
+        };
+        let found = supervisors.iter_mut().find_map(|(id, one)| running(one).map(|end| (*id, one, end)));
+        let Some((supervisor, one, end)) = found else { return };
+        let (how, status) = match (signal, end) {
+            (Some(signal), _) | (None, End::Signal(signal)) => (How::Signal(signal), exited::Status::Signal(signal)),
+            (None, End::Code(code)) => (How::Code(code), exited::Status::Code(code)),
+            (None, End::NotStarted) => return,
+        };
         let exited = Exited { container_id: container.to_owned(), status: Some(status), wall_ns, core_dumped: false };
         one.containers.insert(container.to_owned(), Container::Ended(exited.clone()));
         self.fact(Fact::ProcessEnded { agent, container: container.to_owned(), how });

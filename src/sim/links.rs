@@ -18,6 +18,9 @@ use crate::{
     },
 };
 
+/// How much longer a frame takes on a slow link, at most.
+const SLOW_NS: u64 = 8_000_000_000;
+
 /// Names a link, for ever.
 pub(super) type LinkId = u64;
 
@@ -48,6 +51,23 @@ pub(super) enum Frame {
     Orders(MasterFrame),
     /// The other end closed the link.
     Closed,
+}
+
+/// Which directions of a link break.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Ways {
+    Both,
+    ToClient,
+    ToMaster,
+}
+
+impl Ways {
+    fn reach(self, end: End) -> bool {
+        match (self, end) {
+            (Self::Both, _) | (Self::ToClient, End::Client) | (Self::ToMaster, End::Master) => true,
+            (Self::ToClient, End::Master) | (Self::ToMaster, End::Client) => false,
+        }
+    }
 }
 
 /// One direction.
@@ -101,11 +121,23 @@ pub(super) struct Links {
     all: BTreeMap<LinkId, Link>,
     made: u64,
     latency: Duration,
+    /// Clients for which everything takes long, and until when.
+    slow: BTreeMap<Client, u64>,
 }
 
 impl Links {
     pub(super) fn new(latency: Duration) -> Self {
-        Self { all: BTreeMap::new(), made: 0, latency }
+        Self { all: BTreeMap::new(), made: 0, latency, slow: BTreeMap::new() }
+    }
+
+    /// Whatever goes to and from this client takes long until then.
+    pub(super) fn slow(&mut self, client: Client, until_ns: u64) {
+        self.slow.insert(client, until_ns);
+    }
+
+    /// Nothing takes long any more.
+    pub(super) fn quicken(&mut self) {
+        self.slow.clear();
     }
 
     /// A time on the way.
@@ -152,6 +184,8 @@ impl Links {
     ) {
         let travel_ns = self.travel_ns(rng);
         let Some(found) = self.all.get_mut(&link) else { return };
+        let slow = self.slow.get(&found.client).is_some_and(|until_ns| *until_ns > now_ns);
+        let travel_ns = if slow { travel_ns.saturating_add(rng.random_range(0..SLOW_NS)) } else { travel_ns };
         let way = found.way(to);
         let number = way.sent;
         way.sent += 1;
@@ -193,13 +227,23 @@ impl Links {
         held
     }
 
-    /// Breaks the link; some of what is under way still arrives. Each end notices within `notice`.
-    pub(super) fn cut(&mut self, now_ns: u64, rng: &mut StdRng, queue: &mut Queue, link: LinkId, notice: Duration) {
+    /// Breaks the link one way or both; some of what is under way still arrives. Each end notices within `notice`.
+    pub(super) fn cut(
+        &mut self,
+        now_ns: u64,
+        rng: &mut StdRng,
+        queue: &mut Queue,
+        link: LinkId,
+        ways: Ways,
+        notice: Duration,
+    ) {
         let Some(found) = self.all.get_mut(&link) else { return };
         for end in [End::Client, End::Master] {
             let way = found.way(end);
-            let under_way = rng.random_range(way.arrived..=way.sent.max(way.arrived));
-            way.limit = Some(way.limit.map_or(under_way, |limit| limit.min(under_way)));
+            if ways.reach(end) {
+                let under_way = rng.random_range(way.arrived..=way.sent.max(way.arrived));
+                way.limit = Some(way.limit.map_or(under_way, |limit| limit.min(under_way)));
+            }
             let after = super::chance::between(rng, Duration::from_millis(1), notice);
             let after_ns = u64::try_from(after.as_nanos()).unwrap_or(u64::MAX);
             queue.at(now_ns.saturating_add(after_ns), Event::Notice { link, end });

@@ -3,14 +3,18 @@
 //! Wire messages go through the very functions that the sockets use. A crash may fall between any two effects; appends
 //! that were not confirmed yet have reached the registry up to any point.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::{
+    collections::{BTreeMap, BTreeSet, VecDeque},
+    time::Duration,
+};
 
+use prost::Message as _;
 use rand::Rng as _;
 
 use super::{
     chance::millis,
     fact::Fact,
-    links::{End, Frame, LinkId},
+    links::{End, Frame, LinkId, Ways},
     nodes::{Client, Node},
     queue::Event as Coming,
     sabotage::{self, Sabotage},
@@ -23,7 +27,7 @@ use crate::{
         gate::{Gate, Released},
         registry::{Fence, Memory, Registry as _},
     },
-    proto::{ext, internal},
+    proto::{ext, internal, v1::TaskInfo},
 };
 
 /// The version of the scheduler stream, told in the first frame.
@@ -46,6 +50,8 @@ pub(super) struct MasterProcess {
     fence: Fence,
     facts: MasterFacts,
     sessions: BTreeMap<SessionId, Session>,
+    /// Those for which something waits to be written.
+    waiting: BTreeSet<SessionId>,
     opened: u64,
     storing: VecDeque<(u64, Vec<internal::RegistryChange>)>,
     pub(super) wake_ns: Option<u64>,
@@ -106,6 +112,7 @@ impl World {
             fence,
             facts,
             sessions: BTreeMap::new(),
+            waiting: BTreeSet::new(),
             opened: 0,
             storing: VecDeque::new(),
             wake_ns: None,
@@ -121,9 +128,10 @@ impl World {
             self.append(process.fence, changes);
         }
         self.fact(Fact::MasterCrashed);
-        let notice = std::time::Duration::from_millis(500);
+        let notice = Duration::from_millis(500);
         for session in process.sessions.values() {
-            self.links.cut(self.now_ns, &mut self.chance.faults, &mut self.queue, session.link, notice);
+            let link = session.link;
+            self.links.cut(self.now_ns, &mut self.chance.faults, &mut self.queue, link, Ways::Both, notice);
             self.links.release(session.link, End::Master);
         }
     }
@@ -155,11 +163,12 @@ impl World {
     /// A client's attempt has got to the master.
     pub(super) fn reached(&mut self, client: Client, life: u64, attempt: u64) {
         let isolated = self.isolated(client);
+        let wanted = self.wants(client, life, attempt);
         let Some(process) = self.master.process.as_mut().filter(|_| !isolated) else {
             let after = millis(&mut self.chance.network, 1, if isolated { 20_000 } else { 50 });
             return self.after(after, Coming::Unreached { client, life, attempt });
         };
-        if !Self::wants(&self.agents, &self.frameworks, client, life, attempt) {
+        if !wanted {
             return;
         }
         let session = SessionId(process.opened);
@@ -167,7 +176,7 @@ impl World {
         let link = self.links.open(client, session);
         let outbox = match client {
             Client::Agent(_) => Outbox::Agent(Vec::new()),
-            Client::Framework(_) => Outbox::Framework(Vec::new()),
+            Client::Framework(_) | Client::Author(_) => Outbox::Framework(Vec::new()),
         };
         process.sessions.insert(session, Session { link, greeted: false, closing: false, outbox });
         self.hold_link(client, link);
@@ -280,8 +289,9 @@ impl World {
     }
 
     fn store(&mut self, number: u64, changes: Vec<internal::RegistryChange>) {
-        let slow = if self.faults().slow_disks { 2_000 } else { 8 };
+        let slow = if self.writes_slowly(Node::Master) { 2_000 } else { 8 };
         let after = millis(&mut self.chance.hosts, 1, slow);
+        let after = after + Duration::from_nanos(self.registry_until_ns.saturating_sub(self.now_ns));
         let life = self.master.life;
         if let Some(process) = &mut self.master.process {
             process.storing.push_back((number, changes));
@@ -300,6 +310,7 @@ impl World {
             Effect::Order { session, order } => {
                 for order in self.sabotage_order(session, order) {
                     if self.takes(session, |outbox| matches!(outbox, Outbox::Agent(_))) {
+                        self.note_launch(&order);
                         self.fact(Fact::Ordered { session, order: order.clone() });
                         self.push_order(session, order);
                     }
@@ -317,29 +328,40 @@ impl World {
         }
     }
 
+    /// What tasks do is their author's to say, by what the framework said of them.
+    fn note_launch(&mut self, order: &Order) {
+        if let Order::Run { container, info, .. } = order
+            && self.lives.0.is_some()
+            && let Ok(info) = TaskInfo::decode(info.clone())
+        {
+            self.launched.insert(container.to_string(), info);
+        }
+    }
+
     fn takes(&self, session: SessionId, fits: impl Fn(&Outbox) -> bool) -> bool {
         let known = self.master.process.as_ref().and_then(|process| process.sessions.get(&session));
         known.is_some_and(|known| !known.closing && fits(&known.outbox))
     }
 
     fn push_event(&mut self, session: SessionId, event: Event) {
-        let known = self.master.process.as_mut().and_then(|process| process.sessions.get_mut(&session));
-        if let Some(Session { outbox: Outbox::Framework(waiting), .. }) = known {
+        let Some(process) = &mut self.master.process else { return };
+        if let Some(Session { outbox: Outbox::Framework(waiting), .. }) = process.sessions.get_mut(&session) {
             waiting.push(event);
+            process.waiting.insert(session);
         }
     }
 
     fn push_order(&mut self, session: SessionId, order: Order) {
-        let known = self.master.process.as_mut().and_then(|process| process.sessions.get_mut(&session));
-        if let Some(Session { outbox: Outbox::Agent(waiting), .. }) = known {
+        let Some(process) = &mut self.master.process else { return };
+        if let Some(Session { outbox: Outbox::Agent(waiting), .. }) = process.sessions.get_mut(&session) {
             waiting.push(order);
+            process.waiting.insert(session);
         }
     }
 
     fn flush_master(&mut self) {
-        let Some(process) = &self.master.process else { return };
-        let sessions: Vec<SessionId> = process.sessions.keys().copied().collect();
-        for session in sessions {
+        let Some(process) = &mut self.master.process else { return };
+        for session in std::mem::take(&mut process.waiting) {
             self.flush_session(session);
         }
     }

@@ -1,15 +1,49 @@
-//! The real cores of master, agents and drivers under virtual time, from one seed.
+//! A whole cluster under virtual time, from one seed, for the tests of a framework: an unchanged
+//! [`Scheduler`](crate::framework::Scheduler), the real master, agents and driver, and everything that can go wrong.
 //!
-//! A history is a cluster of a few nodes whose links, disks, supervisors, processes and schedulers are simulated. Any
-//! process crashes at any effect boundary, hosts lose what was not synced, links are cut at any frame; [`invariants`]
-//! says what must hold meanwhile and afterwards. One seed gives one history, byte for byte.
+//! ```
+//! use std::time::Duration;
+//! use divvy::allocator::{self, TaskRequest};
+//! use divvy::framework::{Result, Scheduler, SchedulerDriver, async_trait};
+//! use divvy::proto::v1::{Offer, TaskState};
+//! use divvy::sim::{Fault, Faults, SimCluster};
 //!
-//! The messages between the cores are the wire's, translated by the functions that the sockets use.
+//! struct Hello {
+//!     wanted: TaskRequest,
+//! }
+//!
+//! #[async_trait]
+//! impl Scheduler for Hello {
+//!     async fn resource_offers(&mut self, driver: &SchedulerDriver, offers: Vec<Offer>) -> Result<()> {
+//!         let plan = allocator::place(&offers, std::slice::from_ref(&self.wanted));
+//!         self.wanted.count -= plan.placed();
+//!         driver.apply(plan).await
+//!     }
+//! }
+//!
+//! let hello = Hello { wanted: TaskRequest::command("hello", "echo hello").cpus(0.5).mem_mib(64).count(20) };
+//! let cluster = SimCluster::new(7).agents(5).faults(Faults::none().with(Fault::MasterCrash).with(Fault::Cut));
+//! let run = cluster.run(hello, Duration::from_hours(1))?;
+//! assert_eq!(run.count(TaskState::TaskFinished), 20, "{run}");
+//! # Ok::<(), divvy::sim::Failure>(())
+//! ```
+//!
+//! What a scheduler waits for has to come from its driver: [`now`](crate::framework::SchedulerDriver::now),
+//! [`sleep`](crate::framework::SchedulerDriver::sleep), [`spawn`](crate::framework::SchedulerDriver::spawn),
+//! [`rng`](crate::framework::SchedulerDriver::rng) and the calls. A callback that waits for anything else, a panic, and user
+//! code that blocks fail the run with a message that names them. One seed gives one history, byte for byte, unless user
+//! code leaves something to chance of its own: `tokio::select!` without `biased`, the order of a `HashMap`.
+//!
+//! Any process crashes at any effect boundary, hosts lose what was not synced, links are cut at any frame; [`invariants`]
+//! says what must hold meanwhile. The messages between the cores are the wire's, translated by the functions that the
+//! sockets use. The crate's own tests play clusters of a few nodes whose sizes, times and faults the seed draws.
 
-#![cfg_attr(not(test), expect(dead_code, reason = "tests alone play histories until the simulator is public"))]
+#![cfg_attr(not(test), expect(dead_code, reason = "the crate's own tests alone play histories drawn from a seed"))]
 
 mod agent;
+mod author;
 mod chance;
+mod cluster;
 mod disk;
 mod fact;
 mod failure;
@@ -22,16 +56,27 @@ mod master;
 mod nodes;
 mod plan;
 mod queue;
+mod record;
+mod run;
 mod sabotage;
 mod scheduler;
+mod task_run;
 #[cfg(test)]
 mod tests;
+mod wording;
 mod world;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use self::{
+pub use self::{
+    cluster::SimCluster,
     failure::Failure,
+    faults::{Fault, Faults},
+    record::{Counts, Process, TaskHistory, Told},
+    run::Run,
+    task_run::TaskRun,
+};
+use self::{
     plan::Plan,
     sabotage::Sabotage,
     world::{Outcome, World},
@@ -39,11 +84,8 @@ use self::{
 
 /// Plays a history; a core that panics has failed like one that breaks an invariant.
 fn play(world: &mut World) -> Result<Outcome, Failure> {
-    catch_unwind(AssertUnwindSafe(|| world.run())).unwrap_or_else(|panic| {
-        let text = panic.downcast_ref::<String>().cloned();
-        let text = text.or_else(|| panic.downcast_ref::<&str>().map(|text| (*text).to_owned()));
-        Err(world.failed("a core's own check", &text.unwrap_or_default()))
-    })
+    catch_unwind(AssertUnwindSafe(|| world.run()))
+        .unwrap_or_else(|panic| Err(world.failed("a core's own check", &author::words_of(&*panic))))
 }
 
 /// Plays the history of a seed.

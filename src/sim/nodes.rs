@@ -6,6 +6,8 @@ pub(super) enum Node {
     Master,
     Agent(usize),
     Framework(usize),
+    /// A framework whose code is its author's.
+    Author(usize),
 }
 
 /// A node that connects to the master.
@@ -13,4 +15,6 @@ pub(super) enum Node {
 pub(super) enum Client {
     Agent(usize),
     Framework(usize),
+    /// A framework whose code is its author's.
+    Author(usize),
 }

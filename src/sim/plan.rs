@@ -6,22 +6,41 @@ use std::time::Duration;
 
 use rand::{Rng as _, SeedableRng as _, rngs::StdRng};
 
-use super::chance::{millis, percent};
-use crate::master::core::Config;
+use super::{
+    chance::{millis, percent},
+    faults::{self, Fault, Faults},
+};
+use crate::{
+    master::core::Config,
+    types::{Attributes, Resources},
+};
 
 /// The measures of one history.
 #[derive(Clone, Debug)]
 pub(super) struct Plan {
-    pub(super) agents: usize,
-    /// One entry per framework: how many tasks it has at first.
+    pub(super) agents: Vec<AgentPlan>,
     pub(super) frameworks: Vec<Wishes>,
-    /// Of each agent.
-    pub(super) cpus: u32,
     pub(super) latency: Duration,
     pub(super) master: Config,
     /// How long everything goes wrong.
     pub(super) trouble: Duration,
     pub(super) faults: Faults,
+    pub(super) oddities: Oddities,
+}
+
+/// What an agent has.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct AgentPlan {
+    pub(super) resources: Resources,
+    pub(super) attributes: Attributes,
+}
+
+impl AgentPlan {
+    /// So many CPUs, with a GiB of memory each.
+    pub(super) fn of(cpus: u32) -> Self {
+        let resources = Resources::cpus_mem(f64::from(cpus), f64::from(cpus) * 1024.0);
+        Self { resources, attributes: Attributes::default() }
+    }
 }
 
 /// What a framework wants and how it behaves.
@@ -40,75 +59,42 @@ pub(super) struct Wishes {
     pub(super) torn_down: bool,
 }
 
-/// Which faults there are.
+/// What schedulers and tasks do now and then that they had better not.
 #[derive(Clone, Debug, Default)]
 #[expect(clippy::struct_excessive_bools, reason = "each is drawn by itself")]
-pub(super) struct Faults {
-    /// Mean time between two faults of the kinds below.
-    pub(super) every: Duration,
-    pub(super) agent_crashes: bool,
-    pub(super) host_crashes: bool,
-    pub(super) master_crashes: bool,
-    pub(super) framework_crashes: bool,
-    pub(super) supervisor_deaths: bool,
-    pub(super) cuts: bool,
-    pub(super) isolation: bool,
+pub(super) struct Oddities {
     /// Callbacks that fail, and such that hang.
     pub(super) callback_errors: bool,
     pub(super) callback_hangs: bool,
     pub(super) kills: bool,
     /// Tasks that ignore SIGTERM, that fail to start, that ask for too much.
     pub(super) bad_tasks: bool,
-    pub(super) slow_disks: bool,
-    pub(super) wall_steps: bool,
 }
 
-impl Faults {
-    /// Whether something is to go wrong now and then.
-    pub(super) fn any(&self) -> bool {
-        self.agent_crashes
-            || self.host_crashes
-            || self.master_crashes
-            || self.framework_crashes
-            || self.supervisor_deaths
-            || self.cuts
-            || self.isolation
-            || self.kills
-            || self.wall_steps
-    }
-
+impl Oddities {
     fn drawn(rng: &mut StdRng) -> Self {
         let mut on = || percent(rng, 35);
-        Self {
-            agent_crashes: on(),
-            host_crashes: on(),
-            master_crashes: on(),
-            framework_crashes: on(),
-            supervisor_deaths: on(),
-            cuts: on(),
-            isolation: on(),
-            callback_errors: on(),
-            callback_hangs: on(),
-            kills: on(),
-            bad_tasks: on(),
-            slow_disks: on(),
-            wall_steps: on(),
-            every: millis(rng, 300, 8_000),
-        }
+        Self { callback_errors: on(), callback_hangs: on(), kills: on(), bad_tasks: on() }
     }
+}
+
+/// Each kind in about a third of the histories.
+fn drawn_faults(rng: &mut StdRng) -> Faults {
+    let kinds: Vec<Fault> = faults::ALL.into_iter().filter(|_| percent(rng, 30)).collect();
+    Faults::none().with_all(kinds).every(millis(rng, 300, 8_000))
 }
 
 impl Plan {
     /// One agent, one framework, nothing goes wrong.
     pub(super) fn calm(tasks: u32) -> Self {
         Self {
-            agents: 1,
+            agents: vec![AgentPlan::of(4)],
             frameworks: vec![Wishes::of(tasks)],
-            cpus: 4,
             latency: Duration::from_millis(2),
             master: Config::default(),
             trouble: Duration::from_secs(1),
-            faults: Faults::default(),
+            faults: Faults::none(),
+            oddities: Oddities::default(),
         }
     }
 
@@ -123,14 +109,15 @@ impl Plan {
             reregister_timeout: if long { Duration::from_mins(10) } else { millis(rng, 5_000, 60_000) },
             ..Config::default()
         };
+        let (agents, cpus) = (rng.random_range(1..=3), rng.random_range(1..=4));
         Self {
-            agents: rng.random_range(1..=3),
+            agents: vec![AgentPlan::of(cpus); agents],
             frameworks,
-            cpus: rng.random_range(1..=4),
             latency: [1, 20, 300].map(Duration::from_millis)[rng.random_range(0..3)],
             master,
             trouble: millis(rng, 5_000, 60_000),
-            faults: Faults::drawn(rng),
+            faults: drawn_faults(rng),
+            oddities: Oddities::drawn(rng),
         }
     }
 }

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::{
+    faults::Fault,
     links::{End, Frame, LinkId},
     nodes::{Client, Node},
 };
@@ -122,6 +123,13 @@ pub(super) enum Event {
     },
     /// Something goes wrong.
     Fault,
+    /// Something goes wrong that was asked for.
+    Planned {
+        fault: Fault,
+        agent: Option<usize>,
+    },
+    /// The history is over.
+    End,
     /// The trouble ends.
     Heal,
     /// Whether all has settled is looked at.

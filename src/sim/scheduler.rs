@@ -105,7 +105,7 @@ impl World {
         if self.frameworks[index].process.is_none() {
             return;
         }
-        let careless = self.faults().callback_hangs;
+        let careless = self.oddities().callback_hangs;
         if careless && percent(&mut self.chance.workload, 5) {
             return;
         }
@@ -120,7 +120,7 @@ impl World {
         for id in &chosen {
             infos.push(self.take_on(index, id, offer));
         }
-        let bad = self.faults().bad_tasks;
+        let bad = self.oddities().bad_tasks;
         if bad && percent(&mut self.chance.workload, 10) {
             infos.push(self.too_much(index, offer, &rest));
         }

@@ -3,25 +3,31 @@
 //! First everything goes wrong that the plan allows, while the workload runs; then the trouble ends and the cluster has
 //! to settle and to serve new work within a bound of virtual time. After every step the invariants are looked at.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use super::{
     agent::AgentNode,
+    author::{AuthorNode, Watchdog},
     chance::{Chance, millis},
     fact::Fact,
     failure::{Failure, Trace},
+    faults::Fault,
     framework::FrameworkNode,
     invariants::{Invariants, settled},
-    links::{End, Frame, LinkId, Links},
+    links::{End, Frame, LinkId, Links, Ways},
     master::MasterNode,
     nodes::{Client, Node},
-    plan::{Faults, Plan},
+    plan::{Oddities, Plan},
     queue::{Event, Queue},
+    record::Record,
+    run::Run,
     sabotage::Sabotage,
+    task_run::ShownLives,
 };
 use crate::{
     agent::core::{Input as AgentInput, SessionId as Attempt},
     framework::core::Input as DriverInput,
+    proto::v1::TaskInfo,
     types::Now,
 };
 
@@ -29,6 +35,15 @@ use crate::{
 const BOUND: Duration = Duration::from_mins(45);
 /// A history that takes more steps does not come to rest.
 const MOST_STEPS: u64 = 400_000;
+/// How long a stretch of time is within which they have to come to rest too.
+const MOMENT_NS: u64 = 1_000_000;
+/// Steps within it, for each agent.
+const MOST_AT_ONCE: u64 = 20_000;
+/// A cluster of so many agents is looked at as a whole after every step, a larger one now and then.
+const SMALL: usize = 8;
+const INSPECT_EVERY: u64 = 10_000;
+/// How much of its history an author's failure tells.
+const TOLD: usize = 60;
 /// What the clocks show when a history begins.
 const MONO_START_NS: u64 = 1_000_000_000_000;
 const WALL_START_NS: i64 = 1_700_000_000_000_000_000;
@@ -39,8 +54,14 @@ const NEW_TASKS: u32 = 2;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Phase {
     Trouble,
-    Settling { until_ns: u64 },
-    Serving { until_ns: u64 },
+    /// Nothing goes wrong any more, and the rest is up to the authors.
+    Calm,
+    Settling {
+        until_ns: u64,
+    },
+    Serving {
+        until_ns: u64,
+    },
     Done,
 }
 
@@ -64,18 +85,32 @@ pub(super) struct World {
     pub(super) master: MasterNode,
     pub(super) agents: Vec<AgentNode>,
     pub(super) frameworks: Vec<FrameworkNode>,
+    pub(super) authors: Vec<AuthorNode>,
+    pub(super) watchdog: Arc<Watchdog>,
+    /// What tasks do, where their author says it.
+    pub(super) lives: ShownLives,
+    /// What such an author is to be asked about, by container.
+    pub(super) launched: BTreeMap<String, TaskInfo>,
     pub(super) sabotage: Option<Sabotage>,
     pub(super) trace: Trace,
     /// Nodes about to crash: after so many effects, and whether the host goes with them.
     pub(super) fuses: BTreeMap<Node, (u32, bool)>,
     pub(super) isolated_until: BTreeMap<Client, u64>,
+    /// Nodes whose disks are slow.
+    pub(super) slow_until: BTreeMap<Node, u64>,
+    pub(super) registry_until_ns: u64,
     pub(super) wall_steps: BTreeMap<Node, i64>,
     pub(super) counted: BTreeMap<String, u64>,
     pub(super) phase: Phase,
     /// Something that must not be was found in the midst of a step.
     pub(super) broken: Option<(&'static str, String)>,
+    /// What the authors' runs are asked about.
+    pub(super) record: Record,
     facts: Vec<Fact>,
-    calm: Faults,
+    /// The present stretch of time, and how many steps fell into it.
+    moment: u64,
+    crowded: u64,
+    calm: Oddities,
     step: u64,
 }
 
@@ -89,18 +124,27 @@ impl World {
             queue: Queue::default(),
             links: Links::new(plan.latency),
             master: MasterNode::default(),
-            agents: (0..plan.agents).map(|index| AgentNode::new(index, plan.cpus)).collect(),
+            agents: plan.agents.iter().enumerate().map(|(index, agent)| AgentNode::new(index, agent)).collect(),
             frameworks: frameworks.map(|(index, wishes)| FrameworkNode::new(index, wishes.clone())).collect(),
+            authors: Vec::new(),
+            watchdog: Arc::default(),
+            lives: ShownLives(None),
+            launched: BTreeMap::new(),
             sabotage,
             trace: Trace::default(),
             fuses: BTreeMap::new(),
             isolated_until: BTreeMap::new(),
+            slow_until: BTreeMap::new(),
+            registry_until_ns: 0,
             wall_steps: BTreeMap::new(),
             counted: BTreeMap::new(),
             phase: Phase::Trouble,
             broken: None,
+            record: Record::default(),
             facts: Vec::new(),
-            calm: Faults::default(),
+            moment: 0,
+            crowded: 0,
+            calm: Oddities::default(),
             step: 0,
             plan,
         }
@@ -114,14 +158,53 @@ impl World {
             let Some((at_ns, event)) = self.queue.next() else { return Err(self.failed("settled", "nothing happens")) };
             self.now_ns = self.now_ns.max(at_ns);
             self.step += 1;
-            if self.step > MOST_STEPS {
-                return Err(self.failed("settled", "the cluster does not come to rest"));
-            }
+            self.rest(at_ns)?;
             self.happen(event);
             self.judge(&mut invariants)?;
         }
         let tasks = self.frameworks.iter().map(|one| one.store.tasks.len()).sum();
         Ok(Outcome { steps: self.step, tasks, faults: std::mem::take(&mut self.counted) })
+    }
+
+    /// A cluster that does ever more without time going on is broken, and so is one that does ever more at all.
+    fn rest(&mut self, at_ns: u64) -> Result<(), Failure> {
+        let moment = at_ns / MOMENT_NS;
+        self.crowded = if moment == self.moment { self.crowded + 1 } else { 0 };
+        self.moment = moment;
+        let (most, crowd) = if self.authors.is_empty() {
+            (MOST_STEPS, MOST_STEPS)
+        } else {
+            (u64::MAX, MOST_AT_ONCE * self.agents.len() as u64)
+        };
+        if self.step > most || self.crowded > crowd {
+            return Err(self.failed("settled", "the cluster does not come to rest"));
+        }
+        Ok(())
+    }
+
+    /// Arranges the end, and the faults that were asked for.
+    pub(super) fn plan_faults(&mut self, time: Duration, planned: &[(Duration, Fault, Option<usize>)]) {
+        for (at, fault, agent) in planned {
+            self.after(*at, Event::Planned { fault: *fault, agent: *agent });
+        }
+        self.after(time, Event::End);
+    }
+
+    /// Lets it happen for the authors of its frameworks.
+    pub(super) fn play_for_authors(mut self) -> Result<Run, Failure> {
+        let outcome = super::play(&mut self);
+        let record = std::mem::take(&mut self.record);
+        match outcome {
+            Ok(Outcome { steps, faults, .. }) => {
+                let ended = self.authors.iter().map(|author| author.ended.clone()).collect();
+                let elapsed = Duration::from_nanos(self.now_ns);
+                Ok(Run { seed: self.seed, elapsed, steps, faults, ended, record })
+            }
+            Err(failure) => {
+                let skipped = record.lines.len().saturating_sub(TOLD);
+                Err(failure.of_author(record.lines.into_iter().skip(skipped)))
+            }
+        }
     }
 
     fn begin(&mut self) {
@@ -133,7 +216,10 @@ impl World {
             self.want(index, self.frameworks[index].wishes.tasks);
             self.start_framework(index);
         }
-        if self.plan.faults.any() {
+        for index in 0..self.authors.len() {
+            self.start_author(index);
+        }
+        if self.plan.oddities.kills || self.plan.faults.kinds().next().is_some() {
             self.next_fault();
         }
         self.after(self.plan.trouble, Event::Heal);
@@ -144,9 +230,16 @@ impl World {
         let found = facts.iter().find_map(|fact| invariants.observe(self.now_ns, fact).err());
         let broken = self.broken.take().or(found);
         for fact in facts {
+            if !self.authors.is_empty() {
+                self.record.take_in(Duration::from_nanos(self.now_ns), &fact);
+            }
             self.trace.push(self.step, self.now_ns, fact);
         }
-        match broken.map_or_else(|| invariants.inspect(self), Err) {
+        let every = if self.agents.len() <= SMALL { 1 } else { INSPECT_EVERY };
+        let mut inspect = |world: &mut Self| {
+            if world.step.is_multiple_of(every) { invariants.inspect(world) } else { Ok(()) }
+        };
+        match broken.map_or_else(|| inspect(self), Err) {
             Ok(()) => Ok(()),
             Err((name, text)) => Err(self.failed(name, &text)),
         }
@@ -161,9 +254,9 @@ impl World {
         self.facts.push(fact);
     }
 
-    /// What may go wrong now.
-    pub(super) fn faults(&self) -> &Faults {
-        if self.phase == Phase::Trouble { &self.plan.faults } else { &self.calm }
+    /// What schedulers and tasks do now and then.
+    pub(super) fn oddities(&self) -> &Oddities {
+        if self.phase == Phase::Trouble { &self.plan.oddities } else { &self.calm }
     }
 
     pub(super) fn time(&self, node: Node) -> Now {
@@ -195,6 +288,11 @@ impl World {
                 let Some(process) = &mut node.process else { return };
                 (process.core.deadline(), &mut process.wake_ns, node.life)
             }
+            Node::Author(index) => {
+                let node = &mut self.authors[index];
+                let Some(process) = &mut node.process else { return };
+                (process.surroundings.deadline(), &mut process.wake_ns, node.life)
+            }
         };
         let Some(at_ns) = deadline.map(|at| at.saturating_sub(MONO_START_NS).max(now_ns + 1_000)) else { return };
         if wake_ns.is_none_or(|wake_ns| at_ns < wake_ns || wake_ns <= now_ns) {
@@ -210,7 +308,8 @@ impl World {
             Node::Framework(index) if self.frameworks[index].life == life => {
                 self.give_framework(index, DriverInput::Tick);
             }
-            Node::Master | Node::Agent(_) | Node::Framework(_) => {}
+            Node::Author(index) if self.authors[index].life == life => self.run_author(index),
+            Node::Master | Node::Agent(_) | Node::Framework(_) | Node::Author(_) => {}
         }
     }
 
@@ -224,6 +323,9 @@ impl World {
             }
             Event::Unreached { client: Client::Framework(index), life, attempt } => {
                 self.framework_unreached(index, life, attempt);
+            }
+            Event::Unreached { client: Client::Author(index), life, attempt } => {
+                self.author_unreached(index, life, attempt);
             }
             Event::Arrive { link, to, number, frame } => self.arrive(link, to, number, *frame),
             Event::Notice { link, end } => self.notice(link, end),
@@ -249,6 +351,8 @@ impl World {
             Event::CallbackEnds { framework, life, callback, ok } => self.callback_ends(framework, life, callback, ok),
             Event::Chores { framework, life } => self.chores(framework, life),
             Event::Fault => self.fault(),
+            Event::Planned { fault, agent } => self.inflict(fault, agent),
+            Event::End => self.phase = Phase::Done,
             Event::Heal => self.heal(),
             Event::Look => self.look(),
         }
@@ -273,6 +377,7 @@ impl World {
             (End::Master, Some(_)) => self.master_received(link, frame),
             (End::Client, Some(Client::Agent(index))) => self.agent_received(index, link, frame),
             (End::Client, Some(Client::Framework(index))) => self.framework_received(index, link, frame),
+            (End::Client, Some(Client::Author(index))) => self.author_received(index, link, frame),
             (End::Master | End::Client, None) => {}
         }
     }
@@ -283,24 +388,23 @@ impl World {
             (End::Master, _) => self.session_over(link),
             (End::Client, Client::Agent(index)) => self.agent_link_lost(index, link),
             (End::Client, Client::Framework(index)) => self.framework_link_lost(index, link),
+            (End::Client, Client::Author(index)) => self.author_link_lost(index, link),
         }
     }
 
     /// Whether the client still waits for this attempt.
-    pub(super) fn wants(
-        agents: &[AgentNode],
-        frameworks: &[FrameworkNode],
-        client: Client,
-        life: u64,
-        attempt: u64,
-    ) -> bool {
+    pub(super) fn wants(&self, client: Client, life: u64, attempt: u64) -> bool {
         match client {
             Client::Agent(index) => {
-                let process = agents[index].process.as_ref().filter(|_| agents[index].life == life);
+                let process = self.agents[index].process.as_ref().filter(|_| self.agents[index].life == life);
                 process.is_some_and(|one| one.link.is_none() && one.attempt == Some(Attempt(attempt)))
             }
             Client::Framework(index) => {
-                let process = frameworks[index].process.as_ref().filter(|_| frameworks[index].life == life);
+                let process = self.frameworks[index].process.as_ref().filter(|_| self.frameworks[index].life == life);
+                process.is_some_and(|one| one.link.is_none() && one.attempt == Some(attempt))
+            }
+            Client::Author(index) => {
+                let process = self.authors[index].process.as_ref().filter(|_| self.authors[index].life == life);
                 process.is_some_and(|one| one.link.is_none() && one.attempt == Some(attempt))
             }
         }
@@ -318,6 +422,11 @@ impl World {
                     process.link = Some(link);
                 }
             }
+            Client::Author(index) => {
+                if let Some(process) = &mut self.authors[index].process {
+                    process.link = Some(link);
+                }
+            }
         }
     }
 
@@ -330,7 +439,7 @@ impl World {
     /// The client's process is gone; the master notices within `notice`.
     pub(super) fn drop_links(&mut self, client: Client, notice: Duration) {
         for link in self.links.of(client) {
-            self.links.cut(self.now_ns, &mut self.chance.faults, &mut self.queue, link, notice);
+            self.links.cut(self.now_ns, &mut self.chance.faults, &mut self.queue, link, Ways::Both, notice);
             self.links.release(link, End::Client);
         }
     }
@@ -348,7 +457,7 @@ impl World {
         let (until_ns, next) = match self.phase {
             Phase::Settling { until_ns } => (until_ns, Phase::Serving { until_ns: self.now_ns + bound_ns() }),
             Phase::Serving { until_ns } => (until_ns, Phase::Done),
-            Phase::Trouble | Phase::Done => return,
+            Phase::Trouble | Phase::Calm | Phase::Done => return,
         };
         match settled::settled(self) {
             Ok(()) => {

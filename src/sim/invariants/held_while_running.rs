@@ -13,7 +13,7 @@ impl Invariant for HeldWhileRunning {
 
     fn inspect(&mut self, known: &Known, view: &View<'_>) -> Result<(), String> {
         let Some(snapshot) = view.snapshot else { return Ok(()) };
-        for (container, one) in known.containers.iter().filter(|(_, one)| one.runs()) {
+        for (container, one) in known.running() {
             if known.torn_down.contains(&one.framework) {
                 continue;
             }

@@ -30,7 +30,7 @@ mod truth;
 mod unique_ids;
 mod written_first;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use prost::Message as _;
 
@@ -77,6 +77,8 @@ pub(super) struct Known {
     /// The framework behind a session, by id.
     pub(super) frameworks: BTreeMap<SessionId, String>,
     pub(super) containers: BTreeMap<String, Launched>,
+    /// What each agent really runs.
+    running: BTreeMap<usize, BTreeSet<String>>,
     /// Frameworks that were torn down: what they ran may still be dying.
     pub(super) torn_down: Vec<String>,
     /// What each agent has.
@@ -153,11 +155,22 @@ impl Invariants {
 }
 
 impl Known {
+    /// What really runs on an agent.
+    pub(super) fn running_on(&self, agent: usize) -> impl Iterator<Item = (&String, &Launched)> {
+        let ids = self.running.get(&agent).into_iter().flatten();
+        ids.filter_map(|id| self.containers.get_key_value(id)).filter(|(_, one)| one.runs())
+    }
+
+    /// What really runs anywhere.
+    pub(super) fn running(&self) -> impl Iterator<Item = (&String, &Launched)> {
+        self.running.keys().flat_map(|agent| self.running_on(*agent))
+    }
+
     /// The session's client, if it is an agent.
     pub(super) fn agent_of(&self, session: SessionId) -> Option<usize> {
         match self.sessions.get(&session) {
             Some(Client::Agent(index)) => Some(*index),
-            Some(Client::Framework(_)) | None => None,
+            Some(Client::Framework(_) | Client::Author(_)) | None => None,
         }
     }
 
@@ -188,12 +201,16 @@ impl Known {
                 };
                 self.containers.entry(container.to_string()).or_insert(launched);
             }
-            Fact::ProcessStarted { container, .. } => {
+            Fact::ProcessStarted { agent, container } => {
                 if let Some(launched) = self.containers.get_mut(container) {
                     launched.started += 1;
+                    self.running.entry(*agent).or_default().insert(container.clone());
                 }
             }
-            Fact::ProcessEnded { container, how, .. } => {
+            Fact::ProcessEnded { agent, container, how } => {
+                if let Some(running) = self.running.get_mut(agent) {
+                    running.remove(container);
+                }
                 if let Some(launched) = self.containers.get_mut(container) {
                     launched.ended = Some(*how);
                 }

@@ -3,7 +3,7 @@
 //! An offer lives from the moment it is told until it is answered, rescinded, or its framework's session is over. What
 //! processes use counts as long as they really run.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Fact, Invariant, Known};
 use crate::{
@@ -21,9 +21,12 @@ struct Live {
 #[derive(Debug, Default)]
 pub(super) struct SingleOffer {
     live: BTreeMap<u64, Live>,
+    /// Those of each agent.
+    of: BTreeMap<String, BTreeSet<u64>>,
     /// The id each agent has now. A power cut before its first id was synced makes a new agent of the host, and nothing
     /// that the master still offers of the old one can be launched there.
     agents: BTreeMap<usize, String>,
+    indices: BTreeMap<String, usize>,
 }
 
 impl SingleOffer {
@@ -31,19 +34,30 @@ impl SingleOffer {
         let key = |id: &String| id.rsplit_once("-O").and_then(|(_, number)| number.parse().ok());
         for key in offers.iter().filter_map(key) {
             if self.live.get(&key).is_some_and(|live| live.session == session) {
-                self.live.remove(&key);
+                self.over(key);
             }
         }
     }
 
+    fn over(&mut self, key: u64) {
+        if let Some(live) = self.live.remove(&key)
+            && let Some(of) = self.of.get_mut(&live.agent)
+        {
+            of.remove(&key);
+        }
+    }
+
     fn fits(&self, known: &Known, agent: &str) -> Result<(), String> {
-        let Some((index, _)) = self.agents.iter().find(|(_, id)| *id == agent) else { return Ok(()) };
+        let Some(index) = self.indices.get(agent) else { return Ok(()) };
+        if self.agents.get(index).is_none_or(|id| id != agent) {
+            return Ok(());
+        }
         let mut taken = Resources::default();
-        for live in self.live.values().filter(|live| live.agent == agent) {
+        for live in self.of.get(agent).into_iter().flatten().filter_map(|key| self.live.get(key)) {
             taken += &live.resources;
         }
         let offered = taken.clone();
-        for one in known.containers.values().filter(|one| one.agent == *index && one.runs()) {
+        for (_, one) in known.running_on(*index) {
             if !known.torn_down.contains(&one.framework) {
                 taken += &one.resources;
             }
@@ -62,11 +76,15 @@ impl Invariant for SingleOffer {
 
     fn observe(&mut self, known: &Known, fact: &Fact) -> Result<(), String> {
         match fact {
-            Fact::MasterStarted { .. } | Fact::MasterCrashed => self.live.clear(),
+            Fact::MasterStarted { .. } | Fact::MasterCrashed => {
+                self.live.clear();
+                self.of.clear();
+            }
             Fact::SessionEnded { session } => self.live.retain(|_, live| live.session != *session),
             Fact::Ordered { session, order: Order::Registered(registered) } => {
                 if let Some(index) = known.agent_of(*session) {
                     self.agents.insert(index, registered.agent_id.clone());
+                    self.indices.insert(registered.agent_id.clone(), index);
                 }
             }
             Fact::Called { session, call } => match call {
@@ -84,12 +102,13 @@ impl Invariant for SingleOffer {
                     self.live.retain(|_, live| live.session == *session || of(&live.session) != Some(&**framework));
                 }
                 Event::Error { .. } => self.live.retain(|_, live| live.session != *session),
-                Event::Rescinded { offer } => drop(self.live.remove(&offer.0)),
+                Event::Rescinded { offer } => self.over(offer.0),
                 Event::Offers(offers) => {
                     for offer in
                         offers.iter().filter(|offer| !known.torn_down.iter().any(|one| **one == *offer.framework))
                     {
                         let (agent, resources) = (offer.agent.to_string(), (*offer.resources).clone());
+                        self.of.entry(agent.clone()).or_default().insert(offer.key.0);
                         self.live.insert(offer.key.0, Live { session: *session, agent, resources });
                         self.fits(known, &offer.agent)?;
                     }

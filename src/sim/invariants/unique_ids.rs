@@ -13,7 +13,7 @@ use crate::{
 #[derive(Debug, Default)]
 pub(super) struct UniqueIds {
     agents: BTreeMap<String, usize>,
-    frameworks: BTreeMap<String, usize>,
+    frameworks: BTreeMap<String, Client>,
     offers: BTreeMap<(u64, u64), String>,
     containers: BTreeMap<String, (String, Bytes)>,
     statuses: BTreeMap<Bytes, (String, i32)>,
@@ -49,7 +49,9 @@ impl Invariant for UniqueIds {
                 one(&mut self.containers, container.to_string(), (framework.to_string(), info.clone()))
             }
             Fact::Told { session, event: Event::Subscribed { framework } } => match known.sessions.get(session) {
-                Some(Client::Framework(index)) => one(&mut self.frameworks, framework.to_string(), *index),
+                Some(client @ (Client::Framework(_) | Client::Author(_))) => {
+                    one(&mut self.frameworks, framework.to_string(), *client)
+                }
                 Some(Client::Agent(_)) | None => Ok(()),
             },
             Fact::Told { event: Event::Offers(offers), .. } => offers.iter().try_for_each(|offer| {

@@ -1,5 +1,7 @@
 //! Histories: without faults, of fixed seeds, of as many others as there is time for, twice the same, and with bugs.
 
+mod authors;
+
 use std::{collections::BTreeMap, time::Duration};
 
 use super::*;

@@ -1,0 +1,253 @@
+//! Inflicts faults: what goes wrong, when, and for how long.
+
+use std::time::Duration;
+
+use rand::Rng as _;
+
+use super::Fault;
+use crate::sim::{
+    chance::{between, millis, nanos, percent},
+    fact::Fact,
+    links::Ways,
+    nodes::{Client, Node},
+    queue::Event,
+    world::{Phase, World, bound_ns},
+};
+
+impl World {
+    pub(in crate::sim) fn next_fault(&mut self) {
+        let every = self.plan.faults.every;
+        let after = between(&mut self.chance.faults, Duration::from_millis(10), every * 2);
+        self.after(after, Event::Fault);
+    }
+
+    /// A fault of any kind there is.
+    pub(in crate::sim) fn fault(&mut self) {
+        if self.phase != Phase::Trouble {
+            return;
+        }
+        self.next_fault();
+        if self.plan.oddities.kills && percent(&mut self.chance.faults, 30) {
+            return self.kill_some();
+        }
+        let kinds: Vec<Fault> = self.plan.faults.kinds().collect();
+        if kinds.is_empty() {
+            return;
+        }
+        let kind = kinds[self.chance.faults.random_range(0..kinds.len())];
+        self.inflict(kind, None);
+    }
+
+    /// A fault of this kind, on this agent where it is one that strikes an agent.
+    pub(in crate::sim) fn inflict(&mut self, kind: Fault, agent: Option<usize>) {
+        let drawn = self.chance.faults.random_range(0..self.agents.len());
+        let agent = agent.unwrap_or(drawn);
+        *self.counted.entry(format!("{kind:?}")).or_default() += 1;
+        self.fact(Fact::Fault(format!("{kind:?}")));
+        match kind {
+            Fault::AgentCrash => self.doom(Node::Agent(agent), false),
+            Fault::HostCrash => self.doom(Node::Agent(agent), true),
+            Fault::LongAbsence => self.send_away(agent),
+            Fault::MassLoss => self.lose_most(),
+            Fault::SupervisorDeath => self.supervisor_dies(agent),
+            Fault::MasterCrash => self.doom(Node::Master, false),
+            Fault::RegistryOutage => {
+                let time = millis(&mut self.chance.faults, 500, 60_000);
+                self.registry_until_ns = self.now_ns + nanos(time);
+            }
+            Fault::FrameworkCrash => {
+                if let Some(node) = self.some_framework() {
+                    self.doom(node, false);
+                }
+            }
+            Fault::Cut => self.cut_one(Ways::Both),
+            Fault::OneWayCut => {
+                let ways = if self.chance.faults.random() { Ways::ToClient } else { Ways::ToMaster };
+                self.cut_one(ways);
+            }
+            Fault::Isolation => self.isolate_some(agent),
+            Fault::SlowLink => {
+                let (client, until_ns) = (self.some_client(agent), self.until(60_000));
+                self.links.slow(client, until_ns);
+            }
+            Fault::SlowDisk => {
+                let node = if percent(&mut self.chance.faults, 25) { Node::Master } else { Node::Agent(agent) };
+                let until_ns = self.until(60_000);
+                self.slow_until.insert(node, until_ns);
+            }
+            Fault::WallStep => self.step_wall_clock(agent),
+        }
+    }
+
+    /// A time to come, within so many milliseconds.
+    fn until(&mut self, most_ms: u64) -> u64 {
+        self.now_ns + nanos(millis(&mut self.chance.faults, 100, most_ms))
+    }
+
+    /// A framework that may crash.
+    fn some_framework(&mut self) -> Option<Node> {
+        let own = (0..self.frameworks.len()).map(Node::Framework);
+        let authors = (0..self.authors.len()).filter(|index| self.authors[*index].restarts()).map(Node::Author);
+        let all: Vec<Node> = own.chain(authors).collect();
+        (!all.is_empty()).then(|| all[self.chance.faults.random_range(0..all.len())])
+    }
+
+    /// This agent, or less often a framework.
+    fn some_client(&mut self, agent: usize) -> Client {
+        let own = (0..self.frameworks.len()).map(Client::Framework);
+        let all: Vec<Client> = own.chain((0..self.authors.len()).map(Client::Author)).collect();
+        if all.is_empty() || percent(&mut self.chance.faults, 70) {
+            return Client::Agent(agent);
+        }
+        all[self.chance.faults.random_range(0..all.len())]
+    }
+
+    /// The node crashes at one of its next effects, or now.
+    fn doom(&mut self, node: Node, host: bool) {
+        let effects = self.chance.faults.random_range(0..12);
+        self.fuses.insert(node, (effects, host));
+        if effects == 0 {
+            self.crash(node);
+        }
+    }
+
+    /// Whether the node crashes before its next effect.
+    pub(in crate::sim) fn blows(&mut self, node: Node) -> bool {
+        let Some((left, _)) = self.fuses.get_mut(&node) else { return false };
+        *left = left.saturating_sub(1);
+        *left == 0
+    }
+
+    /// Ends the node's process here and now; it starts again after a while.
+    pub(in crate::sim) fn crash(&mut self, node: Node) {
+        let host = self.fuses.remove(&node).is_some_and(|(_, host)| host);
+        if self.goes_down(node, host) {
+            let after = self.outage();
+            self.after(after, Event::Restart { node });
+        }
+    }
+
+    /// Ends the node's process, if there is one.
+    fn goes_down(&mut self, node: Node, host: bool) -> bool {
+        match node {
+            Node::Master if self.master.process.is_some() => self.crash_master(),
+            Node::Agent(index) if self.agents[index].process.is_some() => self.crash_agent(index, host),
+            Node::Framework(index) if self.frameworks[index].process.is_some() => self.crash_framework(index),
+            Node::Author(index) if self.authors[index].process.is_some() => self.crash_author(index),
+            Node::Master | Node::Agent(_) | Node::Framework(_) | Node::Author(_) => return false,
+        }
+        true
+    }
+
+    pub(in crate::sim) fn restart(&mut self, node: Node) {
+        match node {
+            Node::Master if self.master.process.is_none() => self.start_master(),
+            Node::Agent(index) if self.agents[index].process.is_none() => self.start_agent(index),
+            Node::Framework(index) if self.frameworks[index].process.is_none() && !self.frameworks[index].over => {
+                self.start_framework(index);
+            }
+            Node::Author(index) if self.authors[index].process.is_none() && self.authors[index].ended.is_none() => {
+                self.start_author(index);
+            }
+            Node::Master | Node::Agent(_) | Node::Framework(_) | Node::Author(_) => {}
+        }
+    }
+
+    /// The agent's host goes down for longer than the master waits.
+    fn send_away(&mut self, agent: usize) {
+        let config = &self.plan.master;
+        let patience = config.ping_interval * (config.pings_missed + 1);
+        let least = patience.max(config.reregister_timeout);
+        if self.goes_down(Node::Agent(agent), true) {
+            let after = between(&mut self.chance.faults, least, least * 2);
+            self.after(after, Event::Restart { node: Node::Agent(agent) });
+        }
+    }
+
+    /// Most agents crash, or are cut off, at once.
+    fn lose_most(&mut self) {
+        let isolates = percent(&mut self.chance.faults, 50);
+        let host = !isolates && percent(&mut self.chance.faults, 50);
+        for agent in 0..self.agents.len() {
+            if percent(&mut self.chance.faults, 20) {
+                continue;
+            }
+            if isolates {
+                let until_ns = self.until(90_000);
+                self.isolate(Client::Agent(agent), until_ns);
+            } else if self.goes_down(Node::Agent(agent), host) {
+                let after = self.outage();
+                self.after(after, Event::Restart { node: Node::Agent(agent) });
+            }
+        }
+    }
+
+    fn cut_one(&mut self, ways: Ways) {
+        let links = self.links.ids();
+        if links.is_empty() {
+            return;
+        }
+        let link = links[self.chance.faults.random_range(0..links.len())];
+        let quiet = ways != Ways::Both || percent(&mut self.chance.faults, 30);
+        let notice = Duration::from_millis(if quiet { 90_000 } else { 200 });
+        self.links.cut(self.now_ns, &mut self.chance.faults, &mut self.queue, link, ways, notice);
+    }
+
+    fn isolate_some(&mut self, agent: usize) {
+        let client = self.some_client(agent);
+        let long = percent(&mut self.chance.faults, 30);
+        let until_ns = self.until(if long { 90_000 } else { 5_000 });
+        self.isolate(client, until_ns);
+    }
+
+    /// A client and the master cannot reach each other for a while; neither is told.
+    fn isolate(&mut self, client: Client, until_ns: u64) {
+        self.isolated_until.insert(client, until_ns);
+        for link in self.links.of(client) {
+            let notice = Duration::from_mins(1);
+            self.links.cut(self.now_ns, &mut self.chance.faults, &mut self.queue, link, Ways::Both, notice);
+        }
+    }
+
+    pub(in crate::sim) fn isolated(&self, client: Client) -> bool {
+        self.isolated_until.get(&client).is_some_and(|until_ns| *until_ns > self.now_ns)
+    }
+
+    /// Whether what the node writes takes long.
+    pub(in crate::sim) fn writes_slowly(&self, node: Node) -> bool {
+        self.slow_until.get(&node).is_some_and(|until_ns| *until_ns > self.now_ns)
+    }
+
+    fn step_wall_clock(&mut self, agent: usize) {
+        let mut nodes = vec![Node::Master, Node::Agent(agent)];
+        nodes.extend((0..self.frameworks.len()).map(Node::Framework));
+        nodes.extend((0..self.authors.len()).map(Node::Author));
+        let node = nodes[self.chance.faults.random_range(0..nodes.len())];
+        let step_ns = self.chance.faults.random_range(-3_600_000_000_000..=3_600_000_000_000);
+        self.wall_steps.insert(node, step_ns);
+    }
+
+    fn kill_some(&mut self) {
+        if !self.frameworks.is_empty() {
+            let framework = self.chance.faults.random_range(0..self.frameworks.len());
+            *self.counted.entry("Kill".to_owned()).or_default() += 1;
+            self.kill_one(framework);
+        }
+    }
+
+    /// From here on nothing goes wrong; what is down comes up.
+    pub(in crate::sim) fn heal(&mut self) {
+        self.fuses.clear();
+        self.isolated_until.clear();
+        self.slow_until.clear();
+        self.links.quicken();
+        self.registry_until_ns = 0;
+        self.fact(Fact::Fault("the trouble ends".to_owned()));
+        if self.authors.is_empty() {
+            self.phase = Phase::Settling { until_ns: self.now_ns + bound_ns() };
+            self.after(Duration::from_secs(1), Event::Look);
+        } else {
+            self.phase = Phase::Calm;
+        }
+    }
+}
