@@ -83,7 +83,8 @@ impl World {
         let supervisors = self.supervisors_found(index);
         let (rng, now) = (self.chance.for_core(), self.time(Node::Agent(index)));
         let node = &mut self.agents[index];
-        let sandboxes = node.host.sandboxes.iter().map(|(id, at)| (id.clone(), *at)).collect();
+        let forgets = self.sabotage == Some(Sabotage::RecoversNoSandboxes);
+        let sandboxes = node.host.sandboxes.iter().filter(|_| !forgets).map(|(id, at)| (id.clone(), *at)).collect();
         let boot_id = format!("boot{}", node.host.boot);
         let found = Found { boot_id, supervisors: node.host.found(), sandboxes, ..Found::default() };
         let mut out = Vec::new();

@@ -1,6 +1,8 @@
 //! What was seen to happen at the edges of the cores and in the world around them: the invariants judge by this alone,
 //! so that they believe no core's own account.
 
+use std::hash::{Hash as _, Hasher};
+
 use crate::{
     framework::{SchedulerEvent, core::Request},
     master::core::{Call, Event, OfferKey, OfferMade, Order, Report, SessionId},
@@ -26,8 +28,11 @@ pub(super) enum Fact {
         epoch: u64,
     },
     MasterCrashed,
-    /// The registry holds these for good.
-    Durable(Vec<RegistryChange>),
+    /// The registry holds these for good; a master of this epoch wrote them.
+    Durable {
+        epoch: u64,
+        changes: Vec<RegistryChange>,
+    },
     SessionOpened {
         session: SessionId,
         client: Client,
@@ -128,4 +133,24 @@ pub(super) enum Fact {
     },
     /// Something went wrong, in words.
     Fault(String),
+}
+
+impl Fact {
+    /// What is cheap to say of it: its kind, and of offers their keys in the order in which they were told.
+    pub(super) fn digest(&self, into: &mut impl Hasher) {
+        std::mem::discriminant(self).hash(into);
+        match self {
+            Self::Told { session, event: Event::Offers(offers) } => {
+                session.0.hash(into);
+                for offer in offers {
+                    offer.key.0.hash(into);
+                }
+            }
+            Self::ProcessStarted { agent, container } | Self::ProcessEnded { agent, container, .. } => {
+                agent.hash(into);
+                container.hash(into);
+            }
+            _ => {}
+        }
+    }
 }

@@ -37,6 +37,8 @@ const VERSION: u32 = 1;
 #[derive(Debug, Default)]
 pub(super) struct MasterNode {
     registry: Memory,
+    /// What a planted bug writes after its master is gone, and the epoch of that.
+    ghosts: Vec<(u64, Vec<internal::RegistryChange>)>,
     /// Counts its processes.
     pub(super) life: u64,
     pub(super) process: Option<Box<MasterProcess>>,
@@ -81,6 +83,11 @@ impl Outbox {
 }
 
 impl MasterProcess {
+    /// The id of this life.
+    pub(super) fn id(&self) -> String {
+        self.facts.id.clone()
+    }
+
     /// The state as readers see it.
     pub(super) fn snapshot(&mut self, now: crate::types::Now) -> Snapshot {
         let (mut out, request) = (Vec::new(), RequestId(0));
@@ -106,6 +113,10 @@ impl World {
         };
         let core = Master::new(&id, fence.epoch(), state, self.plan.master.clone(), rng, now);
         self.fact(Fact::MasterStarted { epoch: fence.epoch() });
+        for (epoch, changes) in std::mem::take(&mut self.master.ghosts) {
+            self.master.registry.append(fence, &changes).expect("the fence is the present master's");
+            self.fact(Fact::Durable { epoch, changes });
+        }
         self.master.process = Some(Box::new(MasterProcess {
             core,
             gate: Gate::default(),
@@ -123,6 +134,10 @@ impl World {
     /// Ends the process; what was written to sockets may still arrive.
     pub(super) fn crash_master(&mut self) {
         let Some(mut process) = self.master.process.take() else { return };
+        if self.sabotage == Some(Sabotage::OldMasterWrites) {
+            let epoch = process.fence.epoch();
+            self.master.ghosts.extend(process.storing.drain(..).map(|(_, changes)| (epoch, changes)));
+        }
         let survive = self.chance.faults.random_range(0..=process.storing.len());
         for (_, changes) in process.storing.drain(..survive) {
             self.append(process.fence, changes);
@@ -139,7 +154,7 @@ impl World {
     fn append(&mut self, fence: Fence, changes: Vec<internal::RegistryChange>) {
         let appended = self.master.registry.append(fence, &changes);
         appended.expect("there is one master at a time, so none is fenced");
-        self.fact(Fact::Durable(changes));
+        self.fact(Fact::Durable { epoch: fence.epoch(), changes });
     }
 
     pub(super) fn stored(&mut self, life: u64, number: u64) {
@@ -217,6 +232,7 @@ impl World {
         for (seq, call) in (frame.seq..).zip(frame.calls) {
             let call = intake::call(call);
             self.fact(Fact::Called { session, call: call.clone() });
+            let Some(call) = self.sabotage_call(session, call) else { continue };
             inputs.push(Input::Called { session, seq, call });
         }
         inputs
@@ -302,6 +318,7 @@ impl World {
     fn leaves_master(&mut self, effect: Effect) {
         match effect {
             Effect::Tell { session, event } => {
+                let event = self.sabotage_event(session, event);
                 if self.takes(session, |outbox| matches!(outbox, Outbox::Framework(_))) {
                     self.fact(Fact::Told { session, event: event.clone() });
                     self.push_event(session, event);

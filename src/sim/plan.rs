@@ -103,9 +103,15 @@ impl Plan {
         let rng = &mut StdRng::seed_from_u64(seed ^ 0x9e37_79b9_7f4a_7c15);
         let frameworks = (0..rng.random_range(1..=2)).map(|_| Wishes::drawn(rng)).collect();
         let long = percent(rng, 25);
+        // From a generator of its own: an offer's life came to be drawn later than the rest.
+        let offers = &mut StdRng::seed_from_u64(seed ^ 0x5bd1_e995);
+        let offer_timeout = [Some(120_000), Some(400), None][offers.random_range(0..3)];
+        let contended_after = [10_000, 150][offers.random_range(0..2)];
         let master = Config {
             ping_interval: millis(rng, 1_000, 15_000),
             pings_missed: rng.random_range(2..=5),
+            offer_timeout: offer_timeout.map(Duration::from_millis),
+            contended_after: Duration::from_millis(contended_after),
             reregister_timeout: if long { Duration::from_mins(10) } else { millis(rng, 5_000, 60_000) },
             ..Config::default()
         };

@@ -149,6 +149,11 @@ impl Queue {
         self.waiting.insert((at_ns, self.arranged), event);
     }
 
+    /// How much is going to happen.
+    pub(super) fn len(&self) -> usize {
+        self.waiting.len()
+    }
+
     /// The next event and its time.
     pub(super) fn next(&mut self) -> Option<(u64, Event)> {
         self.waiting.pop_first().map(|((at_ns, _), event)| (at_ns, event))

@@ -1,9 +1,14 @@
 //! Bugs planted at the edges of the cores, to show that the invariants bite.
 
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::Arc,
+};
+
 use super::world::World;
 use crate::{
     agent::core::Effect as AgentEffect,
-    master::core::{Order, Report, SessionId},
+    master::core::{Call, Event, Order, Report, SessionId, offer_id},
     proto::{
         internal::{MasterMessage, RegistryChange, agent_message, agent_record, master_message, registry_change},
         v1::TaskState,
@@ -23,12 +28,40 @@ pub(super) enum Sabotage {
     DropsStatusRecords,
     /// An acknowledgement is taken for one of another task.
     AcknowledgesAnother,
+    /// No acknowledgement reaches an agent.
+    LosesAcknowledgements,
     /// A task's resources are freed while it runs.
     FreesTooEarly,
     /// What one ACCEPT launched is launched again out of the same offer.
     UsesOffersTwice,
+    /// An offer that was taken back is accepted in the place of one that is live.
+    AcceptsRescinded,
     /// A restarted agent starts again what it had started.
     StartsAgainAfterRestart,
+    /// A restarted agent does not look for the sandboxes that were to be removed.
+    RecoversNoSandboxes,
+    /// An agent that comes back names no tasks.
+    LosesTasksAtReregistration,
+    /// A master that was replaced writes to the registry.
+    OldMasterWrites,
+    /// What is refused is refused for no time.
+    ForgetsFilters,
+    /// A removed framework is launched for when an agent is pinged next.
+    LaunchesForTheRemoved,
+    /// Nobody answers a question after tasks.
+    IgnoresReconciliation,
+    /// Offers are told in the order of a hash map.
+    LeaksMapOrder,
+}
+
+/// What planted bugs keep in mind.
+#[derive(Debug, Default)]
+pub(super) struct Memory {
+    /// The offers that each session has and has not answered.
+    live: BTreeMap<SessionId, Vec<String>>,
+    /// The last launch of each framework.
+    launched: BTreeMap<Arc<str>, Order>,
+    removed: Vec<Order>,
 }
 
 /// Whether the changes are lost on their way to the registry.
@@ -39,19 +72,78 @@ pub(super) fn drops(sabotage: Option<Sabotage>, changes: &[RegistryChange]) -> b
 
 impl World {
     pub(super) fn sabotage_report(&self, report: &mut Report) {
-        if self.sabotage == Some(Sabotage::FreesTooEarly)
-            && let Report::Updated(update) = report
-        {
-            update.latest = TaskState::TaskFinished;
+        match (self.sabotage, report) {
+            (Some(Sabotage::FreesTooEarly), Report::Updated(update)) => update.latest = TaskState::TaskFinished,
+            (Some(Sabotage::LosesTasksAtReregistration), Report::Register(register)) => register.tasks.clear(),
+            _ => {}
         }
     }
 
-    pub(super) fn sabotage_order(&self, _session: SessionId, order: Order) -> Vec<Order> {
-        match &order {
-            Order::Run { framework, container, info } if self.sabotage == Some(Sabotage::UsesOffersTwice) => {
+    /// What reaches the core of a call.
+    pub(super) fn sabotage_call(&mut self, session: SessionId, mut call: Call) -> Option<Call> {
+        match (self.sabotage, &mut call) {
+            (Some(Sabotage::IgnoresReconciliation), Call::Reconcile { .. }) => return None,
+            (Some(Sabotage::ForgetsFilters), Call::Decline { refuse, .. }) => *refuse = None,
+            (Some(Sabotage::ForgetsFilters), Call::Accept(accept)) => accept.refuse = None,
+            (Some(Sabotage::AcceptsRescinded), Call::Accept(accept)) => {
+                let live = self.planted.live.entry(session).or_default();
+                for id in &mut accept.offers {
+                    if !live.contains(id)
+                        && let Some(other) = live.first()
+                    {
+                        id.clone_from(other);
+                    }
+                    live.retain(|one| one != id);
+                }
+            }
+            _ => {}
+        }
+        Some(call)
+    }
+
+    /// What is told in the place of an event.
+    pub(super) fn sabotage_event(&mut self, session: SessionId, event: Event) -> Event {
+        let master = self.master.process.as_ref().map(|process| process.id()).unwrap_or_default();
+        match (self.sabotage, event) {
+            (Some(Sabotage::LeaksMapOrder), Event::Offers(offers)) => {
+                let shuffled: HashMap<u64, _> = offers.into_iter().map(|offer| (offer.key.0, offer)).collect();
+                Event::Offers(shuffled.into_values().collect())
+            }
+            (Some(Sabotage::AcceptsRescinded), event) => {
+                let live = self.planted.live.entry(session).or_default();
+                match &event {
+                    Event::Offers(offers) => live.extend(offers.iter().map(|offer| offer_id(&master, offer.key))),
+                    Event::Rescinded { offer } => live.retain(|id| *id != offer_id(&master, *offer)),
+                    _ => {}
+                }
+                event
+            }
+            (_, event) => event,
+        }
+    }
+
+    pub(super) fn sabotage_order(&mut self, _session: SessionId, order: Order) -> Vec<Order> {
+        match (self.sabotage, &order) {
+            (Some(Sabotage::UsesOffersTwice), Order::Run { framework, container, info }) => {
                 let container = format!("{container}-again").into();
                 let again = Order::Run { framework: framework.clone(), container, info: info.clone() };
                 vec![order, again]
+            }
+            (Some(Sabotage::LosesAcknowledgements), Order::Acknowledge { .. }) => Vec::new(),
+            (Some(Sabotage::LaunchesForTheRemoved), Order::Run { framework, container, info }) => {
+                let container = format!("{container}-late").into();
+                let late = Order::Run { framework: framework.clone(), container, info: info.clone() };
+                self.planted.launched.insert(framework.clone(), late);
+                vec![order]
+            }
+            (Some(Sabotage::LaunchesForTheRemoved), Order::Shutdown { framework }) => {
+                let late = self.planted.launched.remove(framework);
+                self.planted.removed.extend(late);
+                vec![order]
+            }
+            (Some(Sabotage::LaunchesForTheRemoved), Order::Ping) => {
+                let late = self.planted.removed.pop();
+                std::iter::once(order).chain(late).collect()
             }
             _ => vec![order],
         }

@@ -40,7 +40,7 @@ pub(super) fn of(fact: &Fact) -> Option<String> {
         }
         Fact::TornDown { framework } => format!("an operator removes {framework}"),
         Fact::Fault(text) => format!("FAULT {text}"),
-        Fact::Durable(_)
+        Fact::Durable { .. }
         | Fact::SessionOpened { .. }
         | Fact::SessionEnded { .. }
         | Fact::Called { .. }

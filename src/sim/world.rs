@@ -3,7 +3,12 @@
 //! First everything goes wrong that the plan allows, while the workload runs; then the trouble ends and the cluster has
 //! to settle and to serve new work within a bound of virtual time. After every step the invariants are looked at.
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{
+    collections::BTreeMap,
+    hash::{Hash as _, Hasher as _},
+    sync::Arc,
+    time::Duration,
+};
 
 use super::{
     agent::AgentNode,
@@ -21,7 +26,7 @@ use super::{
     queue::{Event, Queue},
     record::Record,
     run::Run,
-    sabotage::Sabotage,
+    sabotage::{self, Sabotage},
     task_run::ShownLives,
 };
 use crate::{
@@ -71,6 +76,11 @@ pub(super) struct Outcome {
     pub(super) steps: u64,
     pub(super) tasks: usize,
     pub(super) faults: BTreeMap<String, u64>,
+    /// How often an invariant was asked, and all of them.
+    pub(super) checks: u64,
+    pub(super) invariants: Vec<&'static str>,
+    /// A number for each step that differs where anything differs that matters to what follows.
+    pub(super) digests: Vec<u64>,
 }
 
 /// Everything.
@@ -92,6 +102,7 @@ pub(super) struct World {
     /// What such an author is to be asked about, by container.
     pub(super) launched: BTreeMap<String, TaskInfo>,
     pub(super) sabotage: Option<Sabotage>,
+    pub(super) planted: sabotage::Memory,
     pub(super) trace: Trace,
     /// Nodes about to crash: after so many effects, and whether the host goes with them.
     pub(super) fuses: BTreeMap<Node, (u32, bool)>,
@@ -107,6 +118,7 @@ pub(super) struct World {
     /// What the authors' runs are asked about.
     pub(super) record: Record,
     facts: Vec<Fact>,
+    digests: Vec<u64>,
     /// The present stretch of time, and how many steps fell into it.
     moment: u64,
     crowded: u64,
@@ -131,6 +143,7 @@ impl World {
             lives: ShownLives(None),
             launched: BTreeMap::new(),
             sabotage,
+            planted: sabotage::Memory::default(),
             trace: Trace::default(),
             fuses: BTreeMap::new(),
             isolated_until: BTreeMap::new(),
@@ -142,6 +155,7 @@ impl World {
             broken: None,
             record: Record::default(),
             facts: Vec::new(),
+            digests: Vec::new(),
             moment: 0,
             crowded: 0,
             calm: Oddities::default(),
@@ -160,10 +174,30 @@ impl World {
             self.step += 1;
             self.rest(at_ns)?;
             self.happen(event);
+            self.digest();
             self.judge(&mut invariants)?;
         }
         let tasks = self.frameworks.iter().map(|one| one.store.tasks.len()).sum();
-        Ok(Outcome { steps: self.step, tasks, faults: std::mem::take(&mut self.counted) })
+        Ok(Outcome {
+            steps: self.step,
+            tasks,
+            faults: std::mem::take(&mut self.counted),
+            checks: invariants.checks,
+            invariants: invariants.names(),
+            digests: std::mem::take(&mut self.digests),
+        })
+    }
+
+    /// Times, facts and what is still to come: whatever leaks in from outside soon shows in one of them.
+    fn digest(&mut self) {
+        if self.authors.is_empty() {
+            let mut digest = std::hash::DefaultHasher::new();
+            (self.now_ns, self.facts.len(), self.queue.len()).hash(&mut digest);
+            for fact in &self.facts {
+                fact.digest(&mut digest);
+            }
+            self.digests.push(digest.finish());
+        }
     }
 
     /// A cluster that does ever more without time going on is broken, and so is one that does ever more at all.

@@ -11,6 +11,7 @@
 //! | `acknowledged_after_ok` | an agent hears an acknowledgement only of what a callback took |
 //! | `held_while_running` | what runs on a connected agent is counted as used there, until it ends |
 //! | `registry_first` | admission, loss and removal are durable before anybody is told |
+//! | `one_writer` | the registry takes nothing of a master that was replaced |
 //! | `refusals` | no offer to a suppressed client, nor within a refusal |
 //! | `unique_ids` | no two things share an id |
 //! | `truth` | a task's last status is what its process came to |
@@ -19,6 +20,7 @@
 mod acknowledged_after_ok;
 mod conservation;
 mod held_while_running;
+mod one_writer;
 mod own_offers;
 mod refusals;
 mod registry_first;
@@ -107,6 +109,8 @@ impl Launched {
 pub(super) struct Invariants {
     known: Known,
     all: Vec<Box<dyn Invariant>>,
+    /// How often one of them was asked.
+    pub(super) checks: u64,
 }
 
 impl Invariants {
@@ -122,17 +126,24 @@ impl Invariants {
             Box::<acknowledged_after_ok::AcknowledgedAfterOk>::default(),
             Box::<held_while_running::HeldWhileRunning>::default(),
             Box::<registry_first::RegistryFirst>::default(),
+            Box::<one_writer::OneWriter>::default(),
             Box::<refusals::Refusals>::default(),
             Box::<unique_ids::UniqueIds>::default(),
             Box::<truth::Truth>::default(),
         ];
-        Self { known: Known { totals, ..Known::default() }, all }
+        Self { known: Known { totals, ..Known::default() }, all, checks: 0 }
+    }
+
+    /// What they are called.
+    pub(super) fn names(&self) -> Vec<&'static str> {
+        self.all.iter().map(|one| one.name()).chain(["settled"]).collect()
     }
 
     /// Shows a fact to all.
     pub(super) fn observe(&mut self, now_ns: u64, fact: &Fact) -> Result<(), Broken> {
         self.known.now_ns = now_ns;
         self.known.learn(fact);
+        self.checks += self.all.len() as u64;
         for one in &mut self.all {
             one.observe(&self.known, fact).map_err(|text| (one.name(), text))?;
         }
@@ -146,6 +157,7 @@ impl Invariants {
             process.core.check();
             process.snapshot(now)
         });
+        self.checks += self.all.len() as u64;
         let view = View { world, snapshot: snapshot.as_ref() };
         for one in &mut self.all {
             one.inspect(&self.known, &view).map_err(|text| (one.name(), text))?;

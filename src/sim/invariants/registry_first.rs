@@ -12,6 +12,9 @@ use crate::{
 pub(super) struct RegistryFirst {
     admitted: BTreeSet<String>,
     unreachable: BTreeSet<String>,
+    /// Those that were written to be back and have not been told so yet. A loss that was decided after the return may be
+    /// written before the return is told, when the registry is slow; the agent then hears of both, in order.
+    owed: BTreeSet<String>,
     /// Those that were so at some time.
     lost: BTreeSet<String>,
     removed: BTreeSet<String>,
@@ -27,7 +30,10 @@ impl RegistryFirst {
                 self.unreachable.insert(agent.agent_id.clone());
                 self.lost.insert(agent.agent_id.clone());
             }
-            Kind::AgentReachable(id) => drop(self.unreachable.remove(id)),
+            Kind::AgentReachable(id) => {
+                self.unreachable.remove(id);
+                self.owed.insert(id.clone());
+            }
             Kind::AgentGone(agent) => drop(self.admitted.remove(&agent.agent_id)),
             Kind::AgentRemoved(id) | Kind::AgentForgotten(id) => {
                 self.admitted.remove(id);
@@ -46,20 +52,27 @@ impl Invariant for RegistryFirst {
 
     fn observe(&mut self, _known: &Known, fact: &Fact) -> Result<(), String> {
         match fact {
-            Fact::Durable(changes) => changes.iter().filter_map(|it| it.kind.as_ref()).for_each(|it| self.durable(it)),
+            Fact::Durable { changes, .. } => {
+                for kind in changes.iter().filter_map(|change| change.kind.as_ref()) {
+                    self.durable(kind);
+                }
+            }
             Fact::Ordered { order: Order::Registered(registered), .. } => {
                 let id = &registered.agent_id;
                 if !self.admitted.contains(id) {
                     return Err(format!("{id} is told that it is registered, and the registry does not know it"));
                 }
-                if self.unreachable.contains(id) {
+                if self.unreachable.contains(id) && !self.owed.remove(id) {
                     return Err(format!("{id} is told that it is registered, and the registry has it as unreachable"));
                 }
             }
             Fact::Ordered { order: Order::Shutdown { framework }, .. } if !self.removed.contains(&**framework) => {
                 return Err(format!("the tasks of {framework} are to end, and the registry has no tombstone of it"));
             }
-            Fact::MasterStarted { .. } => self.void.clear(),
+            Fact::MasterStarted { .. } => {
+                self.void.clear();
+                self.owed.clear();
+            }
             Fact::Called { session, call: Call::Subscribe(subscribe) }
                 if subscribe.info.id.as_ref().is_some_and(|id| self.removed.contains(&id.value)) =>
             {

@@ -1,7 +1,8 @@
 //! When the trouble ends, everything finds back together, and new work is served.
 //!
 //! Every agent is registered and remembers no task, every framework is subscribed, every task that was wanted has one
-//! last state at its scheduler (or is unreachable on an agent that lost its very name), and the master holds nothing.
+//! last state at its scheduler (or is unreachable on an agent that lost its very name), the master holds nothing, and no
+//! agent keeps more sandboxes than it may.
 
 use crate::{proto::v1::TaskState, sim::world::World};
 
@@ -38,6 +39,10 @@ fn agents(world: &World) -> Result<(), String> {
         }
         if process.core.task_count() > 0 {
             return Err(format!("agent {index} remembers tasks: {:?}", process.core.snapshot()));
+        }
+        let (kept, most) = (agent.host.sandboxes.len(), agent.config.retention.keep_at_most);
+        if kept > most {
+            return Err(format!("agent {index} keeps {kept} sandboxes, and is to keep at most {most}"));
         }
         for supervisor in agent.host.supervisors.values() {
             if let Some(container) = supervisor.containers.keys().next() {
