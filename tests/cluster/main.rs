@@ -7,6 +7,7 @@
 mod command_line;
 mod deaths;
 mod example;
+mod faults;
 mod many_tasks;
 mod neighbours;
 mod part;
