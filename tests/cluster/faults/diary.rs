@@ -40,9 +40,9 @@ pub(super) enum Entry {
 
 impl Entry {
     pub(super) fn status(status: &TaskStatus) -> Self {
-        let uuid = status.uuid.iter().flatten().map(|byte| format!("{byte:02x}")).collect::<String>();
-        let (reason, source) = (status.reason().as_str_name(), status.source().as_str_name());
-        let text = format!("{reason} {source} {}", status.message().replace('\n', " "));
+        let uuid = status.acknowledgement().map(|uuid| uuid.to_string()).unwrap_or_default();
+        let reason = status.reason.map_or("-", |_| status.reason().as_str_name());
+        let text = format!("{reason} {} {}", status.source().as_str_name(), status.message().replace('\n', " "));
         Self::Status { task: status.task_id.value.clone(), state: status.state(), uuid, text }
     }
 

@@ -193,7 +193,7 @@ impl Scheduler for Steady {
     async fn resource_offers(&mut self, driver: &SchedulerDriver, offers: Vec<Offer>) -> Result<()> {
         for offer in offers {
             if self.life.stopping() {
-                driver.decline_offer(&offer.id, Some(Filters::refuse_for(Duration::from_secs(3600)))).await?;
+                driver.decline_offer(&offer.id, Some(Filters::refuse_for(Duration::from_hours(1)))).await?;
                 continue;
             }
             let mut left = offer.resources()?;

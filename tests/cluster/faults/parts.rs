@@ -1,6 +1,13 @@
 //! The parts of a run: a master, agents and a scheduler, each a process that can be killed, stopped and had back.
 
-use std::{collections::BTreeMap, fs, net::TcpListener, path::Path, time::Duration};
+use std::{
+    collections::BTreeMap,
+    fs::{self, File},
+    io::Write as _,
+    net::TcpListener,
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use divvy::transport::clock::Clock;
 use serde_json::Value;
@@ -44,13 +51,13 @@ impl<'a> Parts<'a> {
     pub(super) fn suffer(&mut self, steps: &[Step]) {
         let clock = Clock::system();
         let began = clock.now();
-        let mut timeline = String::new();
+        let file = self.site.path().join("timeline");
+        let mut timeline = File::create(file).expect("a file");
         for step in steps {
             let passed = Duration::from_nanos(clock.now().mono_ns - began.mono_ns);
             // When things happen is what the seed decides; nothing is waited for here.
             std::thread::sleep(step.at.saturating_sub(passed));
-            timeline.push_str(&format!("{step}\n"));
-            fs::write(self.site.path().join("timeline"), &timeline).expect("written");
+            writeln!(timeline, "{step}").expect("written");
             *self.struck.entry(format!("{:?} {}", step.deed, kind(step.target))).or_default() += 1;
             self.take(*step);
         }
@@ -135,7 +142,7 @@ fn agent_name(number: usize) -> String {
 }
 
 /// Where the sandboxes of an agent's tasks are.
-pub(super) fn runs(site: &Path, number: usize) -> std::path::PathBuf {
+pub(super) fn runs(site: &Path, number: usize) -> PathBuf {
     site.join(agent_name(number)).join("runs")
 }
 

@@ -42,8 +42,14 @@ impl fmt::Display for Step {
     }
 }
 
-/// Between two blows to one part, in milliseconds.
-const APART: std::ops::Range<u64> = 100..2_000;
+/// Between two blows to one part, in milliseconds. Everybody needs a moment to find the master again.
+fn apart(target: Target) -> std::ops::Range<u64> {
+    match target {
+        Target::Master => 500..5_000,
+        Target::Agent(_) | Target::Framework => 100..2_000,
+    }
+}
+
 /// How long a part is away, in milliseconds. Shorter than every timeout: nobody may notice but by the wait.
 const AWAY: std::ops::Range<u64> = 0..1_000;
 
@@ -54,13 +60,14 @@ pub(super) fn draw(seed: u64, targets: &[Target], span: Duration) -> Vec<Step> {
         let mut rng = StdRng::seed_from_u64(seed ^ (number as u64) << 48);
         let mut at = Duration::ZERO;
         loop {
-            at += Duration::from_millis(rng.random_range(APART));
+            at += Duration::from_millis(rng.random_range(apart(*target)));
             let back = at + Duration::from_millis(rng.random_range(AWAY));
             if back > span {
                 break;
             }
-            let (blow, cure) =
-                if rng.random_bool(0.7) { (Deed::Kill, Deed::Start) } else { (Deed::Stop, Deed::Continue) };
+            // The first is a kill, so that no run goes without.
+            let kills = steps.iter().all(|step: &Step| step.target != *target) || rng.random_bool(0.7);
+            let (blow, cure) = if kills { (Deed::Kill, Deed::Start) } else { (Deed::Stop, Deed::Continue) };
             steps.push(Step { at, target: *target, deed: blow });
             steps.push(Step { at: back, target: *target, deed: cure });
             at = back;

@@ -38,6 +38,9 @@ impl fmt::Display for Verdict {
     }
 }
 
+/// By agent and port: from when to when each task held it.
+type Held<'a> = BTreeMap<(&'a str, u64), Vec<(f64, f64, &'a str)>>;
+
 #[derive(Debug)]
 struct Story {
     agent: String,
@@ -45,7 +48,7 @@ struct Story {
     kill_asked: bool,
     /// Life, state and uuid of each end the callback heard.
     ends: Vec<(usize, TaskState, String)>,
-    /// The last life that heard of its end, to see that nothing follows.
+    /// All it heard, to be shown.
     lines: Vec<String>,
 }
 
@@ -53,7 +56,7 @@ struct Story {
 pub(super) fn judge(folder: &Path, seed: u64, entries: &[Entry]) -> Verdict {
     let mut verdict = Verdict::default();
     let stories = verdict.read(entries);
-    let mut held: BTreeMap<(&str, u64), Vec<(f64, f64, &str)>> = BTreeMap::new();
+    let mut held = Held::new();
     for (task, story) in &stories {
         let noted = noted(&folder.join("ledger").join(task));
         verdict.judge_task(task, story, &noted, Work::of(seed, number(task)));
@@ -133,7 +136,7 @@ impl Verdict {
     }
 
     /// No two tasks held one port of one agent at the same time: nothing was given away twice.
-    fn judge_ports(&mut self, held: BTreeMap<(&str, u64), Vec<(f64, f64, &str)>>) {
+    fn judge_ports(&mut self, held: Held<'_>) {
         for ((agent, port), mut times) in held {
             times.sort_by(|a, b| a.0.total_cmp(&b.0));
             for pair in times.windows(2) {
@@ -175,7 +178,7 @@ mod tests {
 
     /// The number of a task that ends by itself, with code 0.
     fn own_ending() -> u64 {
-        (0..).find(|number| Work::of(SEED, *number).ending == Ending::Code(0)).expect("half of them do")
+        (0..1_000).find(|number| Work::of(SEED, *number).ending == Ending::Code(0)).expect("half of them do")
     }
 
     const ONCE: &str = "start 7 10.00\nend 7 11.00\n";
