@@ -10,5 +10,6 @@ mod example;
 mod faults;
 mod many_tasks;
 mod neighbours;
+mod network;
 mod part;
 mod scheduler;

@@ -51,6 +51,11 @@ impl Site {
         Part::start(self, name, command)
     }
 
+    /// A server that this command runs.
+    pub(crate) fn start(&self, name: &str, command: Command) -> Part {
+        Part::start(self, name, command)
+    }
+
     /// `divvy` with these arguments, not waited for.
     pub(crate) fn divvy(&self, name: &str, master: &str, arguments: &[&str]) -> Running {
         let mut command = Command::new(env!("CARGO_BIN_EXE_divvy"));
