@@ -37,8 +37,8 @@ pub(super) fn config() -> Config {
 }
 
 pub(super) fn found(supervisors: &[SupervisorId]) -> Found {
-    let supervisors = supervisors.iter().map(|id| FoundSupervisor { id: *id, takes_starts: true }).collect();
-    Found { boot_id: "boot".to_owned(), supervisors, sandboxes: vec![] }
+    let supervisors = supervisors.iter().map(|id| FoundSupervisor { id: *id, died: false }).collect();
+    Found { boot_id: "boot".to_owned(), supervisors, ..Found::default() }
 }
 
 pub(super) fn id(text: &str) -> ContainerId {
@@ -131,7 +131,15 @@ impl Fixture {
             pid: 1,
             running: running.iter().map(|id| started(id)).collect(),
             exited: exited.iter().map(|(id, code)| exit(id, *code)).collect(),
+            ..Default::default()
         }));
+    }
+
+    /// A supervisor greets that is just starting these containers.
+    pub(super) fn welcome_starting(&mut self, starting: &[&str]) {
+        let starting = starting.iter().map(|id| (*id).to_owned()).collect();
+        let welcome = wire::SupervisorWelcome { version: 2, pid: 1, starting, ..Default::default() };
+        self.supervised(supervisor_event::Kind::Welcome(welcome));
     }
 
     pub(super) fn run(&mut self, container: &str, info: &v1::TaskInfo) {

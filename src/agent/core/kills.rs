@@ -23,7 +23,7 @@ const GRACE: Duration = Duration::from_secs(3);
 const AGAIN: Duration = Duration::from_secs(10);
 
 const SIGTERM: i32 = 15;
-const SIGKILL: i32 = 9;
+pub(super) const SIGKILL: i32 = 9;
 
 /// A kill that was written down.
 #[derive(Clone, Debug)]
@@ -229,13 +229,7 @@ impl Agent {
     }
 }
 
-fn signal(supervisor: SupervisorId, id: &ContainerId, signal: i32, out: &mut Vec<Effect>) {
+pub(super) fn signal(supervisor: SupervisorId, id: &(impl ToString + ?Sized), signal: i32, out: &mut Vec<Effect>) {
     let signal = supervisor_request::Kind::Signal(Signal { container_id: id.to_string(), signal, tree: true });
-    out.push(Effect::Supervise { supervisor, request: SupervisorRequest { kind: Some(signal) } });
-}
-
-/// A container nobody knows: a leftover of a task that was forgotten or never written down.
-pub(super) fn end_stranger(supervisor: SupervisorId, container_id: String, out: &mut Vec<Effect>) {
-    let signal = supervisor_request::Kind::Signal(Signal { container_id, signal: SIGKILL, tree: true });
     out.push(Effect::Supervise { supervisor, request: SupervisorRequest { kind: Some(signal) } });
 }

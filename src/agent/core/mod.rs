@@ -54,6 +54,8 @@ pub struct Agent {
     epoch: u64,
     /// Whether the host restarted since the log was written, until the tasks of before are accounted for.
     restarted_host: bool,
+    /// Why records may not tell how the run before went on, until a master has heard what follows from it.
+    loss: Option<String>,
     link: Link,
     supervisors: Supervisors,
     frameworks: BTreeMap<FrameworkId, Framework>,
@@ -80,6 +82,7 @@ impl Agent {
             Input::SandboxMade { container } => self.sandbox_made(&container, out),
             Input::SandboxFailed { container, text } => self.sandbox_failed(now, &container, text, out),
             Input::ShutDown => self.leave(now, StopReason::ShutDown, out),
+            Input::Stopping => self.retire_if_idle(out),
             Input::Tick => self.tick(now, out),
         }
         self.leave_when_empty(out);
@@ -92,7 +95,8 @@ impl Agent {
     /// The monotonic time, in nanoseconds, at which [`Input::Tick`] is due.
     #[must_use]
     pub fn deadline(&self) -> Option<u64> {
-        [self.link.deadline(), self.timers.deadline(), self.sandboxes.deadline()].into_iter().flatten().min()
+        let mine = [self.link.deadline(), self.timers.deadline(), self.sandboxes.deadline()];
+        mine.into_iter().chain([self.supervisors.deadline()]).flatten().min()
     }
 
     /// The id the master gave this agent, once it has one.
@@ -121,6 +125,7 @@ impl Agent {
 
     fn tick(&mut self, now: Now, out: &mut Vec<Effect>) {
         self.link_due(now, out);
+        self.sweep_due(now, out);
         while let Some(timer) = self.timers.due(now) {
             match timer {
                 Timer::Retry(container) => self.retry_due(now, &container, out),

@@ -42,6 +42,7 @@ impl Agent {
             id: String::new(),
             epoch: 0,
             restarted_host: false,
+            loss: found.loss,
             link: Link::off(),
             supervisors: Supervisors::awaiting(found.supervisors),
             frameworks: BTreeMap::new(),

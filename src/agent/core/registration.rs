@@ -197,6 +197,8 @@ impl Agent {
         }
         self.send_all_first(now, out);
         self.report_missing(now, registered.missing, out);
+        // A launch that goes missing from now on does so for another reason.
+        self.loss = None;
     }
 
     /// Writes down, against power cuts too, who the agent is and how new a master it has seen.

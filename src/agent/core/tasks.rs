@@ -6,7 +6,7 @@ use std::time::Duration;
 use prost::Message as _;
 use prost::bytes::Bytes;
 
-use super::kills::{Kill, end_stranger};
+use super::kills::Kill;
 use super::launch::Launch;
 use super::statuses::{Pending, Report, Retry};
 use super::timers::Timer;
@@ -214,14 +214,14 @@ impl Agent {
     /// The container's first process exists.
     pub(super) fn started(&mut self, now: Now, supervisor: SupervisorId, started: Started, out: &mut Vec<Effect>) {
         let Some((id, task)) = self.known(&started.container_id) else {
-            return end_stranger(supervisor, started.container_id, out);
+            return self.end_stranger(now, supervisor, started.container_id, out);
         };
         let first = match &task.phase {
             Phase::Starting(_) => true,
             Phase::Unresolved(seen) => seen.is_none() && task.latest == TaskState::TaskStaging,
             Phase::Running(..) => return self.term_again(&id, out),
             Phase::Preparing(_) | Phase::Ready(_) | Phase::Ended(_) => {
-                return end_stranger(supervisor, started.container_id, out);
+                return self.end_stranger(now, supervisor, started.container_id, out);
             }
         };
         let told = first && task.kill.is_none() && !task.orphaned;
@@ -236,7 +236,14 @@ impl Agent {
         self.resume_kill(now, &id, out);
     }
 
-    pub(super) fn start_failed(&mut self, now: Now, failed: &StartFailed, out: &mut Vec<Effect>) {
+    pub(super) fn start_failed(
+        &mut self,
+        now: Now,
+        supervisor: SupervisorId,
+        failed: &StartFailed,
+        out: &mut Vec<Effect>,
+    ) {
+        self.stranger_ended(now, supervisor, &failed.container_id, out);
         let Some((id, task)) = self.known(&failed.container_id) else { return };
         if task.has_ended() {
             return;
@@ -252,6 +259,7 @@ impl Agent {
 
     /// All processes of the container have ended.
     pub(super) fn exited(&mut self, now: Now, supervisor: SupervisorId, exited: &Exited, out: &mut Vec<Effect>) {
+        self.stranger_ended(now, supervisor, &exited.container_id, out);
         let Some((id, task)) = self.known(&exited.container_id) else {
             return forget_container(supervisor, exited.container_id.clone(), out);
         };
@@ -274,10 +282,9 @@ impl Agent {
             (None, Some(exited::Status::Code(_) | exited::Status::Signal(_))) => {
                 Report::by_executor(TaskState::TaskFailed, text)
             }
-            (None, Some(exited::Status::Lost(_)) | None) if self.restarted_host => self.host_restarted(id),
-            (None, Some(exited::Status::Lost(_)) | None) => {
-                Report::by_agent(TaskState::TaskFailed, Reason::ExecutorTerminated, text)
-            }
+            (None, Some(exited::Status::Lost(_)) | None) => self
+                .lost_with_the_run_before(id, |_| text.clone())
+                .unwrap_or_else(|| Report::by_agent(TaskState::TaskFailed, Reason::ExecutorTerminated, text)),
         };
         Report { wall_ns: (exited.wall_ns > 0).then_some(exited.wall_ns), ..report }
     }

@@ -85,7 +85,7 @@ async fn a_supervisor_that_died_with_its_agent_is_settled_by_the_next_and_the_on
     drop((link, events));
     kill(supervisor);
     let (sender, events) = mpsc::channel(16);
-    let mut links = reconnect(folder.path(), sender).await.unwrap();
+    let mut links = found(&folder, sender).await;
     assert_eq!(links.len(), 1);
     let mut agent = Agent { folder, link: links.remove(0), events, seen: Vec::new() };
     let first = agent.welcome().await;
@@ -97,7 +97,7 @@ async fn a_supervisor_that_died_with_its_agent_is_settled_by_the_next_and_the_on
     agent.forget("runs").await;
     agent.ended().await;
     let (sender, _events) = mpsc::channel(16);
-    assert!(reconnect(agent.folder.path(), sender).await.unwrap().is_empty());
+    assert!(found(&agent.folder, sender).await.is_empty());
 }
 
 #[tokio::test]
