@@ -7,4 +7,5 @@ mod frameworks;
 mod launches;
 mod offers;
 mod shares;
+mod silence;
 mod statuses;

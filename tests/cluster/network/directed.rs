@@ -19,7 +19,7 @@ use super::hosts::Network;
 pub(super) enum Heard {
     /// Host and what was offered of it.
     Offer(String, Resources),
-    Status(TaskStatus),
+    Status(Box<TaskStatus>),
     AgentLost(AgentId),
     Disconnected,
     Reregistered,
@@ -85,7 +85,7 @@ impl Framework {
     pub(super) fn statuses(&self, task: &str) -> Vec<TaskStatus> {
         let heard = self.heard().into_iter();
         let of_task = heard.filter_map(|heard| match heard {
-            Heard::Status(status) if status.task_id.value == task => Some(status),
+            Heard::Status(status) if status.task_id.value == task => Some(*status),
             _ => None,
         });
         of_task.collect()
@@ -167,7 +167,7 @@ impl Scheduler for Directed {
     }
 
     async fn status_update(&mut self, _: &SchedulerDriver, status: TaskStatus) -> Result<()> {
-        self.note(Heard::Status(status));
+        self.note(Heard::Status(Box::new(status)));
         Ok(())
     }
 
