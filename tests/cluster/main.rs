@@ -13,3 +13,4 @@ mod neighbours;
 mod network;
 mod part;
 mod scheduler;
+mod silence;

@@ -4,6 +4,7 @@
 
 pub mod chores;
 pub mod instructions;
+mod packages;
 
 use std::path::{Path, PathBuf};
 
