@@ -263,3 +263,39 @@ fn a_framework_cut_off_hears_all_that_happened_when_it_is_back() {
     ran_once(&cluster, &["ends", "stays", "new"]);
     assert_never_given_up(&cluster);
 }
+
+#[test]
+fn a_framework_that_was_replaced_while_it_was_cut_off_is_told_so_and_can_do_no_more() {
+    let cluster = Cluster::start(&["a"], "cpus:4;mem:512", Duration::from_secs(5));
+    cluster.framework.launch([cluster.waiting("old", "a", EACH)]);
+    until_all(&cluster, &["old"], RUNNING);
+    cluster.network.cut(MASTER, FRAMEWORK);
+    let second = cluster.takes_over();
+    until("the second to know the task", || match second.states("old") {
+        states if states.last() == Some(&RUNNING) => Ok(()),
+        states => Err(states),
+    });
+    // What the first still wants to do, on offers that it still believes in.
+    cluster.framework.launch([cluster.waiting("late", "a", EACH)]);
+    second.launch([cluster.waiting("new", "a", EACH)]);
+    until("the second's task to run", || match second.states("new") {
+        states if states.last() == Some(&RUNNING) => Ok(()),
+        states => Err(states),
+    });
+    // Long enough for the master to give up the connection that takes nothing.
+    last(Duration::from_secs(12));
+    cluster.network.mend(MASTER, FRAMEWORK);
+    until("the first to be told", || match cluster.framework.ended() {
+        Some(told) if told.contains("failed over") => Ok(()),
+        told => Err((told, second.ended(), cluster.framework.heard().len())),
+    });
+    cluster.let_go("old");
+    cluster.let_go("new");
+    until("the second to hear the ends", || match (second.states("old"), second.states("new")) {
+        (old, new) if old.last() == Some(&FINISHED) && new.last() == Some(&FINISHED) => Ok(()),
+        other => Err(other),
+    });
+    assert_eq!(second.ended(), None, "the second stays");
+    assert_eq!(cluster.noted("late"), "", "the first launched nothing");
+    once(&cluster, &["old", "new"]);
+}
