@@ -1,11 +1,12 @@
 //! Why something does not fit, as data: the first rule that failed and by how much.
 //!
 //! [`Reason`] is what programs match on, its text what people read. The rules are asked in one order everywhere: offer,
-//! role, limit per agent, scalars (cpus, mem, disk, gpus, others by name), fixed ports, number of ports, kinds.
+//! role, constraints, limit per agent, scalars (cpus, mem, disk, gpus, others by name), fixed ports, number of ports, kinds.
 
 use std::fmt;
 use std::sync::Arc;
 
+use super::constraint::Broken;
 use crate::proto::v1;
 use crate::types::Milli;
 
@@ -58,10 +59,13 @@ pub enum Reason {
         /// What is left of that name, in text form.
         left: Arc<str>,
     },
+    /// A constraint of the request, or of a neighbour that was there first.
+    Constraint(Broken),
 }
 
 impl Reason {
-    /// The rule's short name: the resource's for scalars, else `offer`, `role`, `max_per_agent`, `port`, `ports`, `kind`.
+    /// The rule's short name: the resource's for scalars, else `offer`, `role`, `max_per_agent`, `port`, `ports`, `kind`, or
+    /// for constraints what [`Broken::rule`] says.
     #[must_use]
     pub fn rule(&self) -> &str {
         match self {
@@ -72,6 +76,22 @@ impl Reason {
             Self::Port { .. } => "port",
             Self::Ports { .. } => "ports",
             Self::Kind { .. } => "kind",
+            Self::Constraint(broken) => broken.rule(),
+        }
+    }
+
+    /// What reasons are counted under in a summary: the attribute of a constraint on one, else the rule.
+    #[must_use]
+    pub fn subject(&self) -> &str {
+        match self {
+            Self::Constraint(broken) => broken.attribute().unwrap_or_else(|| broken.rule()),
+            Self::Offer { .. }
+            | Self::Role { .. }
+            | Self::AgentLimit { .. }
+            | Self::Scalar { .. }
+            | Self::Port { .. }
+            | Self::Ports { .. }
+            | Self::Kind { .. } => self.rule(),
         }
     }
 
@@ -85,7 +105,8 @@ impl Reason {
             | Self::Role { .. }
             | Self::AgentLimit { .. }
             | Self::Port { .. }
-            | Self::Kind { .. } => None,
+            | Self::Kind { .. }
+            | Self::Constraint(_) => None,
         }
     }
 
@@ -99,7 +120,8 @@ impl Reason {
             | Self::Role { .. }
             | Self::AgentLimit { .. }
             | Self::Port { .. }
-            | Self::Kind { .. } => None,
+            | Self::Kind { .. }
+            | Self::Constraint(_) => None,
         }
     }
 }
@@ -114,6 +136,7 @@ impl fmt::Display for Reason {
             Self::Port { port } => write!(f, "port {port} is not free"),
             Self::Ports { asked, left } => write!(f, "ports: asked {asked}, {left} left"),
             Self::Kind { asked, left } => write!(f, "asked {asked}, left {left}"),
+            Self::Constraint(broken) => broken.fmt(f),
         }
     }
 }

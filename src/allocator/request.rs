@@ -5,6 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::constraint::{self, Constraint, ConstraintError};
 use crate::proto::v1::{self, environment};
 use crate::types::{Milli, QuantityError};
 
@@ -40,6 +41,8 @@ pub struct TaskRequest {
     pub labels: Vec<v1::Label>,
     /// How many instances run already, by agent.
     pub running: BTreeMap<v1::AgentId, u32>,
+    /// Where instances may run, and where they had better.
+    pub constraints: Vec<Constraint>,
     invalid: Option<RequestError>,
 }
 
@@ -64,7 +67,24 @@ pub enum RequestError {
     /// No resource at all; masters refuse such tasks.
     #[error("no resources are asked for; say at least how many cpus")]
     Nothing,
+    /// A constraint that makes no sense.
+    #[error(transparent)]
+    Constraint(#[from] ConstraintError),
+    /// Two constraints that no agent can keep.
+    #[error("constraints `{first}` and `{second}` contradict each other; drop one, or make it soft")]
+    Contradiction {
+        /// The text of one.
+        first: String,
+        /// The text of the other.
+        second: String,
+    },
+    /// More constraints than are looked at.
+    #[error("{0} constraints; at most {MAX_CONSTRAINTS} are looked at")]
+    TooMany(usize),
 }
+
+/// How many constraints a request may have.
+const MAX_CONSTRAINTS: usize = 256;
 
 impl TaskRequest {
     /// One instance of a shell command, with no resources yet.
@@ -88,6 +108,7 @@ impl TaskRequest {
             fixed_ports: BTreeSet::new(),
             labels: Vec::new(),
             running: BTreeMap::new(),
+            constraints: Vec::new(),
             invalid: None,
         }
     }
@@ -180,11 +201,31 @@ impl TaskRequest {
         self
     }
 
+    /// Adds a constraint; all of them must hold together.
+    #[must_use]
+    pub fn constraint(mut self, constraint: Constraint) -> Self {
+        self.constraints.push(constraint);
+        self
+    }
+
+    /// Adds a constraint in its text form, e.g. `zone = a`; the table at [`Constraint`] has them all.
+    #[must_use]
+    pub fn constrained(mut self, text: &str) -> Self {
+        match text.parse() {
+            Ok(constraint) => self.constraint(constraint),
+            Err(problem) => {
+                self.invalid.get_or_insert(RequestError::Constraint(problem));
+                self
+            }
+        }
+    }
+
     /// Whether the request makes sense at all.
     ///
     /// # Errors
     ///
-    /// When an amount is negative, not finite or too large, when it asks for parts of a gpu, or for nothing at all.
+    /// When an amount is negative, not finite or too large, when it asks for parts of a gpu, or for nothing at all; when a
+    /// constraint makes no sense, or two can never hold together.
     pub fn check(&self) -> Result<(), RequestError> {
         if let Some(error) = &self.invalid {
             return Err(error.clone());
@@ -192,8 +233,19 @@ impl TaskRequest {
         for (name, &amount) in &self.scalars {
             check_scalar(name, amount)?;
         }
+        self.check_constraints()?;
         let some = self.scalars.values().any(|amount| !amount.is_zero());
         if some || self.ports > 0 || !self.fixed_ports.is_empty() { Ok(()) } else { Err(RequestError::Nothing) }
+    }
+
+    fn check_constraints(&self) -> Result<(), RequestError> {
+        if self.constraints.len() > MAX_CONSTRAINTS {
+            return Err(RequestError::TooMany(self.constraints.len()));
+        }
+        self.constraints.iter().try_for_each(Constraint::check)?;
+        constraint::conflict(&self.constraints).map_or(Ok(()), |(first, second)| {
+            Err(RequestError::Contradiction { first: first.to_string(), second: second.to_string() })
+        })
     }
 
     fn amount(mut self, name: &str, amount: f64) -> Self {
