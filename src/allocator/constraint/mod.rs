@@ -12,11 +12,14 @@ mod conflict;
 mod parse;
 mod rule;
 mod rules;
+#[cfg(test)]
+mod tests;
 mod text;
 mod version;
 mod view;
 
 pub use self::broken::Broken;
+pub(in crate::allocator) use self::broken::told_together;
 pub(in crate::allocator) use self::conflict::conflict;
 use self::rule::{Neighbours, Order, Pattern, Rule, Test};
 #[expect(unused_imports, reason = "placing calls them")]

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
+use crate::allocator::constraint::told_together;
 use crate::allocator::feasible::Names;
 use crate::allocator::reason::{AgentReason, Reason};
 use crate::allocator::request::{RequestError, TaskRequest};
@@ -79,11 +80,8 @@ impl Unplaced {
             Reason::AgentLimit { limit } => format!("at their limit of {limit}"),
             Reason::Scalar { name, asked, .. } => format!("{name}: asked {asked}, at most {most} left"),
             Reason::Ports { asked, .. } => format!("ports: asked {asked}, at most {most} left"),
-            Reason::Offer { .. }
-            | Reason::Role { .. }
-            | Reason::Port { .. }
-            | Reason::Kind { .. }
-            | Reason::Constraint(_) => first.to_string(),
+            Reason::Offer { .. } | Reason::Role { .. } | Reason::Port { .. } | Reason::Kind { .. } => first.to_string(),
+            Reason::Constraint(_) => told_together(self.reasons.iter().filter_map(|reason| reason.reason().broken())),
         }
     }
 }
@@ -154,5 +152,41 @@ fn measured(name: &str, amount: Milli) -> String {
         "disk" => format!("{amount} MiB of disk"),
         "cpus" | "gpus" if amount == Milli::from_units(1) => format!("1 {}", &name[..3]),
         _ => format!("{amount} {name}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::allocator::{Broken, Host};
+    use crate::proto::v1;
+
+    fn zone(found: &str) -> Reason {
+        Reason::Constraint(Broken::Attribute { name: "zone".into(), found: Some(found.into()), asked: "a".into() })
+    }
+
+    fn summary(reasons: Vec<Reason>) -> String {
+        let host = Arc::new(Host { agent_id: v1::AgentId { value: "s1".into() }, hostname: "h1".into() });
+        let reasons = reasons.into_iter().map(|reason| AgentReason::new(Arc::clone(&host), reason)).collect();
+        Unplaced::new(&TaskRequest::command("web", "true").cpus(1.0), 1, reasons).summary()
+    }
+
+    #[test]
+    fn constraints_are_counted_under_their_attributes() {
+        let cpus = Reason::Scalar { name: "cpus".into(), asked: Milli::from_units(4), left: Milli::ZERO };
+        let mut reasons = vec![cpus; 7];
+        reasons.extend([zone("b"), zone("c"), zone("b"), zone("b"), Reason::Port { port: 80 }]);
+        assert_eq!(summary(reasons), "12 agents: 7 cpus, 4 zone, 1 port");
+        let unique = Broken::PerValue { attribute: "zone".into(), value: "a".into(), there: 1, limit: 1 };
+        let exclusive = Broken::Exclusive { task: "db".into() };
+        let reasons = vec![Reason::Constraint(unique), Reason::Constraint(exclusive), zone("b")];
+        assert_eq!(summary(reasons), "3 agents: 2 zone, 1 exclusive");
+    }
+
+    #[test]
+    fn agents_that_fail_by_one_attribute_are_told_with_its_values() {
+        assert_eq!(summary(vec![zone("b"), zone("c"), zone("b")]), "3 agents: zone is b or c, asked a");
     }
 }
