@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::constraint::{self, Constraint, ConstraintError};
 use crate::proto::v1::{self, environment};
-use crate::types::{Milli, QuantityError};
+use crate::types::{Milli, PartitionPolicy, QuantityError};
 
 /// A number of equal tasks to be placed on offers.
 ///
@@ -39,6 +39,8 @@ pub struct TaskRequest {
     pub fixed_ports: BTreeSet<u16>,
     /// Labels of its tasks.
     pub labels: Vec<v1::Label>,
+    /// What becomes of its tasks when their agent is cut off.
+    pub partition: Option<PartitionPolicy>,
     /// How many instances run already, by agent.
     pub running: BTreeMap<v1::AgentId, u32>,
     /// Where instances may run, and where they had better.
@@ -107,6 +109,7 @@ impl TaskRequest {
             ports: 0,
             fixed_ports: BTreeSet::new(),
             labels: Vec::new(),
+            partition: None,
             running: BTreeMap::new(),
             constraints: Vec::new(),
             invalid: None,
@@ -218,6 +221,13 @@ impl TaskRequest {
                 self
             }
         }
+    }
+
+    /// What becomes of its tasks when their agent is cut off: nothing unless set.
+    #[must_use]
+    pub fn partition(mut self, policy: PartitionPolicy) -> Self {
+        self.partition = Some(policy);
+        self
     }
 
     /// Whether the request makes sense at all.

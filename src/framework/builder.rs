@@ -13,7 +13,6 @@ use super::{
     scheduler::Scheduler,
     service::{MAILBOX, STOPS, Start},
     stream::{self, EventStream},
-    user,
 };
 use crate::{
     proto::v1::{FrameworkInfo, framework_info::capability},
@@ -126,7 +125,7 @@ impl DriverBuilder {
     /// A master's address or a framework that makes no sense.
     pub fn build(self, scheduler: impl Scheduler + 'static) -> Result<SchedulerDriver, DriverError> {
         let masters: Addresses = self.masters.parse()?;
-        let framework = complete(self.framework, self.own_capabilities);
+        let framework = complete(self.framework, self.own_capabilities, || self.environment.user());
         validate::subscription(&framework, &self.suppressed_roles, None)?;
         let options = Options {
             framework,
@@ -157,9 +156,9 @@ impl DriverBuilder {
 
 /// Says what the framework left unsaid.
 #[expect(deprecated, reason = "a framework that names its one role in the old field is taken at its word")]
-fn complete(mut framework: FrameworkInfo, own_capabilities: bool) -> FrameworkInfo {
+fn complete(mut framework: FrameworkInfo, own_capabilities: bool, user: impl FnOnce() -> String) -> FrameworkInfo {
     if framework.user.is_empty() {
-        framework.user = user::current();
+        framework.user = user();
     }
     framework.checkpoint.get_or_insert(true);
     framework.failover_timeout.get_or_insert(FAILOVER.as_secs_f64());
@@ -176,13 +175,17 @@ fn complete(mut framework: FrameworkInfo, own_capabilities: bool) -> FrameworkIn
 mod tests {
     use super::*;
 
+    fn nobody() -> String {
+        "nobody".to_owned()
+    }
+
     #[test]
     fn what_a_framework_leaves_unsaid_is_what_nearly_all_want() {
-        let framework = complete(FrameworkInfo::new("f"), false);
+        let framework = complete(FrameworkInfo::new("f"), false, nobody);
         assert_eq!((framework.checkpoint, framework.failover_timeout), (Some(true), Some(604_800.0)));
         assert_eq!(framework.roles, ["*"]);
         assert!(CAPABILITIES.into_iter().all(|capability| framework.has(capability)));
-        assert!(!framework.user.is_empty());
+        assert_eq!(framework.user, "nobody");
     }
 
     #[test]
@@ -195,8 +198,8 @@ mod tests {
             role: Some("eng".into()),
             ..FrameworkInfo::new("f")
         };
-        assert_eq!(complete(said.clone(), true), said);
-        let both = complete(said, false);
+        assert_eq!(complete(said.clone(), true, nobody), said);
+        let both = complete(said, false, nobody);
         assert_eq!((both.roles, both.role, both.checkpoint), (vec!["eng".to_owned()], None, Some(false)));
     }
 }

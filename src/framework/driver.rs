@@ -177,6 +177,7 @@ impl SchedulerDriver {
         let mut ended = self.shared.ended.subscribe();
         self.shared.environment.spawn(Box::pin(async move {
             tokio::select! {
+                biased;
                 () = task => {}
                 _ = ended.wait_for(Option::is_some) => {}
             }

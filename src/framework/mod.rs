@@ -53,6 +53,7 @@
 //!
 //! What this room does not do: decide where tasks go (that is [`crate::allocator`]) or keep anything on disk.
 
+mod attach;
 mod builder;
 mod callbacks;
 mod calls;
@@ -75,9 +76,9 @@ mod user;
 pub use async_trait::async_trait;
 
 pub use self::{
+    attach::LEADER_METADATA,
     builder::DriverBuilder,
     calls::CallSeq,
-    connection::LEADER_METADATA,
     counts::DriverCounts,
     driver::SchedulerDriver,
     error::{DriverError, Error, Result},
