@@ -3,14 +3,18 @@
 //! A plan is small however many tasks it places: equal instances on one agent are one entry, and
 //! [`Launch::tasks`] writes the messages when they are sent.
 
+mod pieces;
 mod stock;
 mod unplaced;
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::sync::Arc;
 
+pub(super) use self::pieces::{Free, Pieces};
 use self::stock::Stock;
 pub use self::unplaced::{Unblock, Unplaced};
+use super::fitness::Score;
 use super::pools::Pool;
 use super::reason::Host;
 use super::request::TaskRequest;
@@ -44,7 +48,7 @@ pub struct Launch {
 }
 
 /// One placed instance.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq)]
 #[non_exhaustive]
 pub struct Placed<'a> {
     /// The request's name.
@@ -53,6 +57,13 @@ pub struct Placed<'a> {
     pub instance: u32,
     /// Its ports: the fixed ones first, in the order of the variables `PORT0`, `PORT1`, ...
     pub ports: &'a [u64],
+    /// Its items of sets, by the set's name, in the order of the names.
+    pub items: &'a [(Arc<str>, BTreeSet<String>)],
+    /// By which of its request's demands it was placed: 0 is the preferred one, 1 its first alternative.
+    pub variant: usize,
+    /// The parts of the place's score, as it was when the last equal instance was placed there. A search and
+    /// [`Strategy::Naive`](super::Strategy::Naive) reckon none.
+    pub score: Option<Score>,
 }
 
 /// Equal instances on one agent.
@@ -62,9 +73,8 @@ pub(super) struct Batch {
     /// The number of the first instance; the others follow.
     pub(super) first: u32,
     pub(super) instances: u32,
-    /// The ports of all instances, `width` for each.
-    pub(super) ports: Vec<u64>,
-    pub(super) width: usize,
+    pub(super) pieces: Pieces,
+    pub(super) score: Option<Score>,
 }
 
 /// What the tasks of a request have in common.
@@ -75,6 +85,7 @@ pub(super) struct Task {
     labels: Vec<v1::Label>,
     scalars: Vec<(String, Milli)>,
     fixed_ports: usize,
+    variant: usize,
 }
 
 impl Plan {
@@ -109,9 +120,16 @@ impl fmt::Display for Plan {
 }
 
 impl Launch {
-    pub(super) fn new(pool: Pool, batches: Vec<Batch>) -> Self {
+    pub(super) fn new(pool: &Pool, batches: Vec<Batch>) -> Self {
         let Pool { host, role, refinement, offer_ids, resources, .. } = pool;
-        Self { host, offer_ids, role, refinement, resources, batches }
+        Self {
+            host: Arc::clone(host),
+            offer_ids: offer_ids.clone(),
+            role: role.clone(),
+            refinement: *refinement,
+            resources: resources.clone(),
+            batches,
+        }
     }
 
     /// The agent.
@@ -128,11 +146,7 @@ impl Launch {
 
     /// The instances in the order of [`tasks`](Self::tasks).
     pub fn instances(&self) -> impl Iterator<Item = Placed<'_>> {
-        self.batches.iter().flat_map(Batch::placed).map(|(task, instance, ports)| Placed {
-            task: &task.name,
-            instance,
-            ports,
-        })
+        self.batches.iter().flat_map(Batch::placed)
     }
 
     /// The tasks, complete but for their ids: those are the caller's to choose.
@@ -142,8 +156,13 @@ impl Launch {
     #[must_use]
     pub fn tasks(&self) -> Vec<v1::TaskInfo> {
         let mut stock = Stock::new(&self.resources);
-        let instances = self.batches.iter().flat_map(Batch::placed);
-        instances.map(|(task, _, ports)| self.task_info(task, &stock.take(&task.scalars, ports), ports)).collect()
+        let instances = self.batches.iter().flat_map(|batch| batch.placed().map(|placed| (&*batch.task, placed)));
+        instances
+            .map(|(task, placed)| {
+                let resources = stock.take(&task.scalars, placed.ports, placed.items);
+                self.task_info(task, &resources, placed.ports)
+            })
+            .collect()
     }
 
     fn task_info(&self, task: &Task, resources: &Resources, ports: &[u64]) -> v1::TaskInfo {
@@ -161,23 +180,31 @@ impl Launch {
 }
 
 impl Batch {
-    fn placed(&self) -> impl Iterator<Item = (&Task, u32, &[u64])> {
-        (0..self.instances).zip(0_usize..).map(|(instance, at)| {
-            let ports = &self.ports[at * self.width..(at + 1) * self.width];
-            (&*self.task, self.first + instance, ports)
+    fn placed(&self) -> impl Iterator<Item = Placed<'_>> {
+        let Pieces { ports, width, items } = &self.pieces;
+        let width = *width;
+        (0..self.instances).zip(0_usize..).map(move |(instance, at)| Placed {
+            task: &self.task.name,
+            instance: self.first + instance,
+            ports: &ports[at * width..(at + 1) * width],
+            items: items.get(at).map_or(&[], Vec::as_slice),
+            variant: self.task.variant,
+            score: self.score,
         })
     }
 }
 
 impl Task {
-    pub(super) fn new(request: &TaskRequest) -> Self {
-        let wanted = request.scalars.iter().filter(|&(_, &amount)| amount > Milli::ZERO);
+    pub(super) fn new(request: &TaskRequest, variant: usize) -> Self {
+        let demand = request.nth_demand(variant);
+        let wanted = demand.scalars.iter().filter(|&(_, &amount)| amount > Milli::ZERO);
         Self {
             name: request.name.clone(),
             command: request.command.clone(),
             labels: request.labels.clone(),
             scalars: wanted.map(|(name, &amount)| (name.clone(), amount)).collect(),
-            fixed_ports: request.fixed_ports.len(),
+            fixed_ports: demand.fixed_ports.len(),
+            variant,
         }
     }
 }

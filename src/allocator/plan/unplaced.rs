@@ -79,7 +79,13 @@ impl Unplaced {
             Reason::AgentLimit { limit } => format!("at their limit of {limit}"),
             Reason::Scalar { name, asked, .. } => format!("{name}: asked {asked}, at most {most} left"),
             Reason::Ports { asked, .. } => format!("ports: asked {asked}, at most {most} left"),
-            Reason::Offer { .. } | Reason::Role { .. } | Reason::Port { .. } | Reason::Kind { .. } => first.to_string(),
+            Reason::Items { name, asked, .. } => format!("{name}: asked {asked} items, at most {most} left"),
+            Reason::Offer { .. }
+            | Reason::Role { .. }
+            | Reason::Port { .. }
+            | Reason::Item { .. }
+            | Reason::AnyOf(_)
+            | Reason::Kind { .. } => first.to_string(),
         }
     }
 }
@@ -100,11 +106,12 @@ impl fmt::Display for Unplaced {
 
 impl Unblock {
     fn of(request: &TaskRequest, missing: u32) -> Option<Self> {
-        let exclusive = (!request.fixed_ports.is_empty()).then_some(1);
+        let demand = &request.demand;
+        let exclusive = demand.is_exclusive().then_some(1);
         let per_agent = [request.max_per_agent, exclusive].into_iter().flatten().min();
-        let fixed = u32::try_from(request.fixed_ports.len()).expect("there are 65536 port numbers");
-        let ports = request.ports.saturating_add(fixed);
-        let scalars = request.scalars.clone();
+        let fixed = u32::try_from(demand.fixed_ports.len()).expect("there are 65536 port numbers");
+        let ports = demand.ports.saturating_add(fixed);
+        let scalars = demand.scalars.clone();
         (per_agent != Some(0)).then_some(Self { instances: missing, per_agent, scalars, ports })
     }
 
