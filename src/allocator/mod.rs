@@ -18,7 +18,7 @@ mod request;
 mod rules;
 
 pub use self::fitness::{BinPack, DominantShare, Fitness, Prospect, Score, Weighted, WorstFit};
-pub use self::place::{Placer, Strategy, place, place_all};
+pub use self::place::{Placer, Search, Strategy, place, place_all};
 pub use self::plan::{Launch, Placed, Plan, Unblock, Unplaced};
 pub use self::reason::{AgentReason, Host, Reason};
 pub use self::request::{Demand, RequestError, SetDemand, TaskRequest};

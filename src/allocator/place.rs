@@ -7,10 +7,12 @@
 mod finish;
 mod greedy;
 mod naive;
+mod search;
 #[cfg(test)]
 mod tests;
 
 use self::greedy::{Measure, Scoring};
+pub use self::search::Search;
 use super::board::Board;
 use super::fitness::Fitness;
 use super::plan::Plan;
@@ -65,7 +67,8 @@ pub enum Strategy {
     /// Use the emptiest agents, and spread the instances of a request: [`WorstFit`](super::WorstFit).
     Spread,
     /// First fit by memory, then cpus, biggest first, without scores and without search: what Mesomatic's allocator does, less
-    /// its mistakes. A queue of offers is carried from request to request.
+    /// its mistakes. A queue of offers is carried from request to request. A request that asks for no resources is placed, too,
+    /// though no master accepts such tasks.
     Naive,
 }
 
@@ -84,6 +87,7 @@ pub struct Placer<'a> {
     all_or_nothing: bool,
     fitness: Option<Box<dyn Fitness + 'a>>,
     good_enough: Option<f64>,
+    node_budget: Option<u64>,
     view: Option<&'a ClusterView>,
 }
 
@@ -122,6 +126,15 @@ impl<'a> Placer<'a> {
         self
     }
 
+    /// How many nodes the search may take when greedy placing leaves something over; 0 for no search. Unless set, up to 12
+    /// instances on 6 agents everything is looked at (so that what can be placed is), and beyond that 200,000 nodes,
+    /// which is some tens of milliseconds.
+    #[must_use]
+    pub fn node_budget(mut self, nodes: u64) -> Self {
+        self.node_budget = Some(nodes);
+        self
+    }
+
     /// Lets constraints look at the whole cluster and not only at the agents with offers.
     #[must_use]
     pub fn cluster(mut self, view: &'a ClusterView) -> Self {
@@ -132,16 +145,23 @@ impl<'a> Placer<'a> {
     /// Places.
     #[must_use]
     pub fn place(&self, offers: &[v1::Offer], requests: &[TaskRequest]) -> Plan {
-        let problem = Problem::new(offers, requests);
+        let problem = Problem::new(offers, requests, self.strategy == Strategy::Naive);
         let mut board = Board::new(&problem, self.view, self.strategy == Strategy::Spread);
-        match self.strategy {
-            Strategy::Naive => naive::fill(&mut board),
-            Strategy::Binpack | Strategy::Spread => self.greedy(&mut board),
-        }
-        let plan = finish::plan(board);
+        let search = match self.strategy {
+            Strategy::Naive => {
+                naive::fill(&mut board);
+                Search::default()
+            }
+            Strategy::Binpack | Strategy::Spread => {
+                self.greedy(&mut board);
+                search::improve(&mut board, self.view, self.node_budget)
+            }
+        };
+        let plan = finish::plan(&board, search);
         if self.all_or_nothing && !plan.is_complete() { plan.without_launches() } else { plan }
     }
 
+    /// A second round only where placing lets others in, as long as it does.
     fn greedy(&self, board: &mut Board<'_>) {
         let spread = self.strategy == Strategy::Spread;
         let fitness = match &self.fitness {
@@ -150,8 +170,12 @@ impl<'a> Placer<'a> {
             None => Measure::BinPack,
         };
         let scoring = Scoring { fitness, spread, good_enough: self.good_enough };
-        for request in board.problem.order() {
-            greedy::fill(board, &scoring, request);
+        let mut requests = board.problem.order();
+        while !requests.is_empty() {
+            let before = board.missing.clone();
+            requests.iter().for_each(|&request| greedy::fill(board, &scoring, request));
+            let placed_more = board.missing != before;
+            requests.retain(|&request| placed_more && board.missing[request] > 0 && board.rules.may_open(request));
         }
     }
 }

@@ -5,6 +5,7 @@
 
 mod pieces;
 mod stock;
+mod unblock;
 mod unplaced;
 
 use std::collections::BTreeSet;
@@ -13,8 +14,10 @@ use std::sync::Arc;
 
 pub(super) use self::pieces::{Free, Pieces};
 use self::stock::Stock;
-pub use self::unplaced::{Unblock, Unplaced};
+pub use self::unblock::Unblock;
+pub use self::unplaced::Unplaced;
 use super::fitness::Score;
+use super::place::Search;
 use super::pools::Pool;
 use super::reason::Host;
 use super::request::TaskRequest;
@@ -31,6 +34,7 @@ pub struct Plan {
     pub unused: Vec<v1::OfferId>,
     /// What was not placed, in the order of the requests.
     pub unplaced: Vec<Unplaced>,
+    pub(super) search: Search,
 }
 
 /// Tasks for one agent, to be launched by one ACCEPT of all the offers named.
@@ -101,9 +105,15 @@ impl Plan {
         self.unplaced.is_empty()
     }
 
+    /// How long was searched for a better answer than the greedy one, and whether that was all there is to search.
+    #[must_use]
+    pub fn search(&self) -> Search {
+        self.search
+    }
+
     pub(super) fn without_launches(self) -> Self {
         let launched = self.launches.into_iter().flat_map(|launch| launch.offer_ids);
-        Self { launches: Vec::new(), unused: launched.chain(self.unused).collect(), unplaced: self.unplaced }
+        Self { launches: Vec::new(), unused: launched.chain(self.unused).collect(), ..self }
     }
 }
 

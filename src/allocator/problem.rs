@@ -21,7 +21,8 @@ pub(super) struct Problem<'a> {
 }
 
 impl<'a> Problem<'a> {
-    pub(super) fn new(offers: &[v1::Offer], requests: &'a [TaskRequest]) -> Self {
+    /// With `accept_nothing` a request that asks for nothing makes sense.
+    pub(super) fn new(offers: &[v1::Offer], requests: &'a [TaskRequest], accept_nothing: bool) -> Self {
         let names = Names::of(requests);
         let pools = Pools::gather(offers);
         let rooms = pools.all.iter().map(|pool| Room::new(&pool.resources, &names)).collect();
@@ -29,7 +30,10 @@ impl<'a> Problem<'a> {
         for (index, pool) in pools.all.iter().enumerate() {
             pools_of[pool.agent].push(index);
         }
-        let errors: Vec<_> = requests.iter().map(|request| request.check().err()).collect();
+        let errors: Vec<_> = requests
+            .iter()
+            .map(|request| request.check().err().filter(|error| !(accept_nothing && *error == RequestError::Nothing)))
+            .collect();
         let wants = requests.iter().zip(&errors).map(|(request, error)| match error {
             None => request.demands().map(|demand| Want::new(demand, &names)).collect(),
             Some(_) => Vec::new(),

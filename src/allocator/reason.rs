@@ -109,13 +109,13 @@ impl Reason {
     pub fn margin(&self) -> Option<Milli> {
         match *self {
             Self::Scalar { asked, left, .. } => Some(asked - left),
+            Self::AnyOf(ref reasons) => reasons.first()?.margin(),
             Self::Ports { asked, left } | Self::Items { asked, left, .. } => Some(count(asked) - count(left)),
             Self::Offer { .. }
             | Self::Role { .. }
             | Self::AgentLimit { .. }
             | Self::Port { .. }
             | Self::Item { .. }
-            | Self::AnyOf(_)
             | Self::Kind { .. } => None,
         }
     }
@@ -125,13 +125,13 @@ impl Reason {
     pub fn left(&self) -> Option<Milli> {
         match *self {
             Self::Scalar { left, .. } => Some(left),
+            Self::AnyOf(ref reasons) => reasons.first()?.left(),
             Self::Ports { left, .. } | Self::Items { left, .. } => Some(count(left)),
             Self::Offer { .. }
             | Self::Role { .. }
             | Self::AgentLimit { .. }
             | Self::Port { .. }
             | Self::Item { .. }
-            | Self::AnyOf(_)
             | Self::Kind { .. } => None,
         }
     }
@@ -147,7 +147,7 @@ impl fmt::Display for Reason {
             Self::Port { port } => write!(f, "port {port} is not free"),
             Self::Ports { asked, left } => write!(f, "ports: asked {asked}, {left} left"),
             Self::Item { name, item } => write!(f, "{name}: {item} is not free"),
-            Self::Items { name, asked, left } => write!(f, "{name}: asked {asked} items, {left} left"),
+            Self::Items { name, asked, left } => write!(f, "{name}: asked {asked}, {left} left"),
             Self::AnyOf(reasons) => {
                 for (at, reason) in reasons.iter().enumerate() {
                     write!(f, "{}{reason}", if at == 0 { "" } else { " and " })?;

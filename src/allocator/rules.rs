@@ -31,6 +31,15 @@ impl<'a> Rules<'a> {
     pub(in crate::allocator) fn is_static(&self, _: usize) -> bool {
         true
     }
+    pub(in crate::allocator) fn may_open(&self, _: usize) -> bool {
+        false
+    }
+    pub(in crate::allocator) fn opens_by_agent(&self, _: usize) -> bool {
+        false
+    }
+    pub(in crate::allocator) fn is_group_full(&self, _: usize, _: usize) -> bool {
+        false
+    }
     pub(in crate::allocator) fn score(&self, _: usize, _: usize) -> Option<f64> {
         None
     }

@@ -2,13 +2,14 @@
 
 use std::sync::Arc;
 
+use super::search::Search;
 use crate::allocator::board::{Board, Entry};
 use crate::allocator::plan::{Batch, Free, Launch, Plan, Task, Unplaced};
 use crate::allocator::problem::Problem;
 use crate::allocator::reason::AgentReason;
 
-pub(super) fn plan(board: Board<'_>) -> Plan {
-    let unplaced = (0..board.problem.requests.len()).filter_map(|request| unplaced(&board, request)).collect();
+pub(super) fn plan(board: &Board<'_>, search: Search) -> Plan {
+    let unplaced = (0..board.problem.requests.len()).filter_map(|request| unplaced(board, request, search)).collect();
     let mut tasks = Tasks::new(board.problem);
     let (mut launches, mut unused) = (Vec::new(), Vec::new());
     for (pool, entries) in board.problem.pools.all.iter().zip(&board.placed) {
@@ -19,16 +20,16 @@ pub(super) fn plan(board: Board<'_>) -> Plan {
         }
     }
     unused.extend(board.problem.pools.unusable.iter().map(|(offer_id, _)| offer_id.clone()));
-    Plan { launches, unused, unplaced }
+    Plan { launches, unused, unplaced, search }
 }
 
-fn unplaced(board: &Board<'_>, request: usize) -> Option<Unplaced> {
+fn unplaced(board: &Board<'_>, request: usize, search: Search) -> Option<Unplaced> {
     let wanted = &board.problem.requests[request];
     let missing = board.missing[request];
     match &board.problem.errors[request] {
         _ if missing == 0 => None,
         Some(error) => Some(Unplaced::invalid(wanted, error.clone())),
-        None => Some(Unplaced::new(wanted, missing, reasons(board, request))),
+        None => Some(Unplaced::new(wanted, missing, reasons(board, request), search)),
     }
 }
 

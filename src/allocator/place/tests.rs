@@ -1,9 +1,12 @@
 //! What is placed where, and how it is told. Sizes are `O(cpus, mem)` offers and `T(cpus, mem)` requests.
 
+mod demands;
 mod explained;
 mod figures;
 mod laws;
+mod mesomatic;
 mod messages;
+mod oracle;
 
 use super::{place, place_all};
 use crate::allocator::{AgentReason, Launch, Placed, Plan, TaskRequest};
