@@ -2,11 +2,11 @@
 //!
 //! The one rule: [`Board::remove`] undoes [`Board::place`] exactly, so that a search can walk back and forth.
 
+use super::constraint::{ClusterView, Rules};
 use super::feasible::{self, Room};
 use super::fitness::Score;
 use super::problem::Problem;
 use super::reason::Reason;
-use super::rules::{ClusterView, Rules};
 
 /// Equal instances of a request in one pool.
 #[derive(Debug, Clone, Copy, PartialEq)]

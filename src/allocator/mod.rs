@@ -6,6 +6,7 @@
 //! socket, file or random source.
 
 mod board;
+mod constraint;
 pub mod fair;
 pub mod feasible;
 mod fitness;
@@ -15,8 +16,8 @@ mod pools;
 mod problem;
 mod reason;
 mod request;
-mod rules;
 
+pub use self::constraint::{Broken, ClusterAgent, ClusterTasks, ClusterView, Constraint, ConstraintError};
 pub use self::fitness::{BinPack, DominantShare, Fitness, Prospect, Score, Weighted, WorstFit};
 pub use self::place::{Placer, Search, Strategy, place, place_all};
 pub use self::plan::{Launch, Placed, Plan, Unblock, Unplaced};

@@ -14,11 +14,11 @@ mod tests;
 use self::greedy::{Measure, Scoring};
 pub use self::search::Search;
 use super::board::Board;
+use super::constraint::ClusterView;
 use super::fitness::Fitness;
 use super::plan::Plan;
 use super::problem::Problem;
 use super::request::TaskRequest;
-use super::rules::ClusterView;
 use crate::proto::v1;
 
 /// Places as many of the requested instances as it can, as [`Placer::new`] does.

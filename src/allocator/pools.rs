@@ -5,8 +5,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use super::constraint::Described;
 use super::reason::{AgentReason, Host, Reason};
-use super::rules::Described;
 use crate::proto::v1;
 use crate::types::Resources;
 
@@ -55,17 +55,16 @@ struct Gathering<'a> {
 
 impl<'a> Gathering<'a> {
     fn add(&mut self, offer: &'a v1::Offer) {
-        let read = Resources::from_proto(&offer.resources).map_err(|error| format!("resources{error}"));
-        let attributes = offer.attributes().map_err(|error| format!("attributes: {error}"));
-        match read.and_then(|resources| Ok((resources, attributes?))) {
-            Ok((resources, attributes)) => {
+        match Resources::from_proto(&offer.resources) {
+            Ok(resources) => {
                 let agent = *self.by_agent.entry(&offer.agent_id).or_insert_with(|| {
-                    self.agents.push(Described { host: host_of(offer), attributes });
+                    self.agents.push(Described::new(host_of(offer), &offer.attributes));
                     self.agents.len() - 1
                 });
                 self.merge(offer, agent, &resources);
             }
-            Err(problem) => {
+            Err(error) => {
+                let problem = format!("resources{error}");
                 let reason = AgentReason::new(host_of(offer), Reason::Offer { problem: problem.into() });
                 self.unusable.push((offer.id.clone(), reason));
             }

@@ -1,11 +1,13 @@
 //! Why something does not fit, as data: the first rule that failed and by how much.
 //!
 //! [`Reason`] is what programs match on, its text what people read. The rules are asked in one order everywhere: offer,
-//! role, limit per agent, scalars (cpus, mem, disk, gpus, others by name), fixed ports, number of ports, sets, kinds.
+//! role, constraints, limit per agent, scalars (cpus, mem, disk, gpus, others by name), fixed ports, number of ports, sets,
+//! kinds.
 
 use std::fmt;
 use std::sync::Arc;
 
+use super::constraint::Broken;
 use crate::proto::v1;
 use crate::types::Milli;
 
@@ -76,6 +78,8 @@ pub enum Reason {
         /// What is left of that name, in text form.
         left: Arc<str>,
     },
+    /// A constraint of the request, or of a neighbour that was there first.
+    Constraint(Broken),
 }
 
 impl Reason {
@@ -88,7 +92,7 @@ impl Reason {
     }
 
     /// The rule's short name: the resource's for scalars and sets, else `offer`, `role`, `max_per_agent`, `port`, `ports`,
-    /// `kind`. With alternatives, that of the first demand.
+    /// `kind`, or for constraints what [`Broken::rule`] says. With alternatives, that of the first demand.
     #[must_use]
     pub fn rule(&self) -> &str {
         match self {
@@ -101,6 +105,25 @@ impl Reason {
             Self::Item { name, .. } | Self::Items { name, .. } => name,
             Self::AnyOf(reasons) => reasons.first().map_or("kind", Self::rule),
             Self::Kind { .. } => "kind",
+            Self::Constraint(broken) => broken.rule(),
+        }
+    }
+
+    /// What reasons are counted under in a summary: the attribute of a constraint on one, else the rule.
+    #[must_use]
+    pub fn subject(&self) -> &str {
+        match self {
+            Self::Constraint(broken) => broken.attribute().unwrap_or_else(|| broken.rule()),
+            Self::AnyOf(reasons) => reasons.first().map_or("kind", Self::subject),
+            Self::Offer { .. }
+            | Self::Role { .. }
+            | Self::AgentLimit { .. }
+            | Self::Scalar { .. }
+            | Self::Port { .. }
+            | Self::Ports { .. }
+            | Self::Item { .. }
+            | Self::Items { .. }
+            | Self::Kind { .. } => self.rule(),
         }
     }
 
@@ -116,7 +139,8 @@ impl Reason {
             | Self::AgentLimit { .. }
             | Self::Port { .. }
             | Self::Item { .. }
-            | Self::Kind { .. } => None,
+            | Self::Kind { .. }
+            | Self::Constraint(_) => None,
         }
     }
 
@@ -132,7 +156,8 @@ impl Reason {
             | Self::AgentLimit { .. }
             | Self::Port { .. }
             | Self::Item { .. }
-            | Self::Kind { .. } => None,
+            | Self::Kind { .. }
+            | Self::Constraint(_) => None,
         }
     }
 }
@@ -155,6 +180,7 @@ impl fmt::Display for Reason {
                 Ok(())
             }
             Self::Kind { asked, left } => write!(f, "asked {asked}, left {left}"),
+            Self::Constraint(broken) => broken.fmt(f),
         }
     }
 }

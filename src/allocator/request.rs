@@ -8,6 +8,7 @@ mod demand;
 use std::collections::BTreeMap;
 
 pub use self::demand::{Demand, SetDemand};
+use super::constraint::{self, Constraint, ConstraintError};
 use crate::proto::v1::{self, environment};
 use crate::types::{Milli, QuantityError};
 
@@ -43,6 +44,9 @@ pub struct TaskRequest {
     pub labels: Vec<v1::Label>,
     /// How many instances run already, by agent.
     pub running: BTreeMap<v1::AgentId, u32>,
+    /// Where instances may run, and where they had better.
+    pub constraints: Vec<Constraint>,
+    invalid: Option<RequestError>,
 }
 
 /// A request that cannot be placed anywhere, whatever is offered.
@@ -69,7 +73,24 @@ pub enum RequestError {
     /// No resource at all; masters refuse such tasks.
     #[error("no resources are asked for; say at least how many cpus")]
     Nothing,
+    /// A constraint that makes no sense.
+    #[error(transparent)]
+    Constraint(#[from] ConstraintError),
+    /// Two constraints that no agent can keep.
+    #[error("constraints `{first}` and `{second}` contradict each other; drop one, or make it soft")]
+    Contradiction {
+        /// The text of one.
+        first: String,
+        /// The text of the other.
+        second: String,
+    },
+    /// More constraints than are looked at.
+    #[error("{0} constraints; at most {MAX_CONSTRAINTS} are looked at")]
+    TooMany(usize),
 }
+
+/// How many constraints a request may have.
+const MAX_CONSTRAINTS: usize = 256;
 
 impl TaskRequest {
     /// One instance of a shell command, with no resources yet.
@@ -93,6 +114,8 @@ impl TaskRequest {
             priority: 0,
             labels: Vec::new(),
             running: BTreeMap::new(),
+            constraints: Vec::new(),
+            invalid: None,
         }
     }
 
@@ -215,18 +238,52 @@ impl TaskRequest {
         self
     }
 
+    /// Adds a constraint; all of them must hold together.
+    #[must_use]
+    pub fn constraint(mut self, constraint: Constraint) -> Self {
+        self.constraints.push(constraint);
+        self
+    }
+
+    /// Adds a constraint in its text form, e.g. `zone = a`; the table at [`Constraint`] has them all.
+    #[must_use]
+    pub fn constrained(mut self, text: &str) -> Self {
+        match text.parse() {
+            Ok(constraint) => self.constraint(constraint),
+            Err(problem) => {
+                self.invalid.get_or_insert(RequestError::Constraint(problem));
+                self
+            }
+        }
+    }
+
     /// Whether the request makes sense at all.
     ///
     /// # Errors
     ///
-    /// When an amount is negative, not finite or too large, when it asks for parts of a gpu, or for nothing at all.
+    /// When an amount is negative, not finite or too large, when it asks for parts of a gpu, or for nothing at all; when a
+    /// constraint makes no sense, or two can never hold together.
     pub fn check(&self) -> Result<(), RequestError> {
+        if let Some(error) = &self.invalid {
+            return Err(error.clone());
+        }
+        self.check_constraints()?;
         self.demands().try_for_each(Demand::check)
     }
 
     /// What an instance takes and may take instead, the preferred first.
     pub fn demands(&self) -> impl Iterator<Item = &Demand> {
         std::iter::once(&self.demand).chain(&self.alternatives)
+    }
+
+    fn check_constraints(&self) -> Result<(), RequestError> {
+        if self.constraints.len() > MAX_CONSTRAINTS {
+            return Err(RequestError::TooMany(self.constraints.len()));
+        }
+        self.constraints.iter().try_for_each(Constraint::check)?;
+        constraint::conflict(&self.constraints).map_or(Ok(()), |(first, second)| {
+            Err(RequestError::Contradiction { first: first.to_string(), second: second.to_string() })
+        })
     }
 
     /// The demand of a variant: 0 is the preferred one, 1 the first alternative.

@@ -5,7 +5,8 @@
 //! the groups, not a scan. Ties go to the pool that was offered first.
 
 use std::cmp::Reverse;
-use std::collections::{BTreeMap, BinaryHeap};
+use std::collections::BTreeMap;
+use std::collections::binary_heap::{BinaryHeap, PeekMut};
 
 use crate::allocator::board::{Board, Entry};
 use crate::allocator::fitness::{BinPack, Fitness, Prospect, Score, WorstFit, bounded, mean};
@@ -160,22 +161,26 @@ impl Filling<'_> {
         true
     }
 
-    /// The best pool of a group that takes one more instance. Pools that take none leave the group; a group whose best
-    /// is kept out by rules is left as it is.
+    /// The best pool of a group that takes one more instance. Pools that take none leave the group; when a rule keeps the whole group
+    /// out, it stays as it is.
     fn best(&self, board: &Board<'_>, group: &mut BinaryHeap<Ranked>) -> Option<usize> {
         while let Some(mut top) = group.peek_mut() {
             let (was, Reverse(pool)) = *top;
             if board.fit(self.request, self.variant, pool) == 0 {
-                std::collections::binary_heap::PeekMut::pop(top);
+                PeekMut::pop(top);
                 continue;
             }
             // A key that rises is the one on top, which stays there.
             let now = self.key(board, pool);
-            if now >= was {
-                let allowed = self.is_static || board.rules.check(self.request, board.agent(pool)).is_ok();
-                return allowed.then_some(pool);
+            if now < was {
+                top.0 = now;
+            } else if self.is_static || board.rules.check(self.request, board.agent(pool)).is_ok() {
+                return Some(pool);
+            } else if board.rules.is_group_full(self.request, board.agent(pool)) {
+                return None;
+            } else {
+                PeekMut::pop(top);
             }
-            top.0 = now;
         }
         None
     }

@@ -11,7 +11,7 @@ mod exact;
 mod parts;
 
 use crate::allocator::board::Board;
-use crate::allocator::rules::ClusterView;
+use crate::allocator::constraint::ClusterView;
 
 /// Up to so many instances on so many agents the search is complete.
 const SMALL_INSTANCES: u64 = 12;

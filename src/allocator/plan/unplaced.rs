@@ -58,14 +58,14 @@ impl Unplaced {
     pub fn summary(&self) -> String {
         let Some(first) = self.reasons.first() else { return "nothing is offered".to_owned() };
         let agents = counted(self.reasons.len(), "agent");
-        let mut by_rule: BTreeMap<&str, usize> = BTreeMap::new();
+        let mut by_subject: BTreeMap<&str, usize> = BTreeMap::new();
         for reason in &self.reasons {
-            *by_rule.entry(reason.reason().rule()).or_default() += 1;
+            *by_subject.entry(reason.reason().subject()).or_default() += 1;
         }
-        if by_rule.len() == 1 {
+        if by_subject.len() == 1 {
             return format!("{agents}: {}", self.one_rule(first.reason()));
         }
-        let mut rules: Vec<_> = by_rule.into_iter().collect();
+        let mut rules: Vec<_> = by_subject.into_iter().collect();
         rules.sort_by_key(|&(rule, count)| (std::cmp::Reverse(count), rule));
         let rules: Vec<String> = rules.iter().map(|(rule, count)| format!("{count} {rule}")).collect();
         format!("{agents}: {}", rules.join(", "))
@@ -90,6 +90,7 @@ impl Unplaced {
             | Reason::Port { .. }
             | Reason::Item { .. }
             | Reason::AnyOf(_)
+            | Reason::Constraint(_)
             | Reason::Kind { .. } => first.to_string(),
         }
     }

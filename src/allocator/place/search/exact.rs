@@ -5,7 +5,7 @@
 //! of the placed) is entered once, whichever way leads to it; of `n` instances in all there are at most `2^n` states
 //! per agent. Where rules cannot forbid it, a set that something could still be added to is passed over.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 
 use super::Budget;
@@ -266,12 +266,16 @@ impl Classes {
             return Self { of, dynamic };
         }
         let by_agent = requests.iter().any(|&request| rules.opens_by_agent(request));
+        let hostname = |agent: usize| board.problem.pools.agents[agent].host.hostname.as_str();
+        let mut of_host: BTreeMap<&str, Vec<usize>> = BTreeMap::new();
+        agents.iter().for_each(|&agent| of_host.entry(hostname(agent)).or_default().push(agent));
         let sign = |agent: usize| {
-            let groups = requests.iter().map(|&request| rules.score_group(request, agent));
-            let own = u32::try_from(agent).unwrap_or(u32::MAX);
-            groups.chain(by_agent.then_some(own)).collect::<Vec<u32>>()
+            let groups = requests.iter().map(|&request| rules.score_group(request, agent)).collect::<Vec<u32>>();
+            // A rule on host names ties agents together that share one.
+            let tied = Some(hostname(agent)).filter(|name| of_host[name].len() > 1);
+            (groups, by_agent.then_some(agent), tied)
         };
-        let mut numbers = std::collections::BTreeMap::new();
+        let mut numbers = BTreeMap::new();
         for &agent in agents {
             let next = u32::try_from(numbers.len()).unwrap_or(u32::MAX);
             of[agent] = *numbers.entry(sign(agent)).or_insert(next);
@@ -284,7 +288,7 @@ impl Classes {
         if !self.dynamic {
             return;
         }
-        let mut counts = std::collections::BTreeMap::new();
+        let mut counts = BTreeMap::new();
         for &agent in agents {
             for &pool in &board.problem.pools_of[agent] {
                 for entry in &board.placed[pool] {
