@@ -24,6 +24,7 @@ pub(super) struct Board<'p> {
     pub(super) problem: &'p Problem<'p>,
     pub(super) rooms: Vec<Room>,
     pub(super) rules: Rules<'p>,
+    pub(super) view: Option<&'p ClusterView>,
     /// Instances that run or are placed, by request and agent; only where a limit or a score needs them.
     counts: Vec<Vec<u32>>,
     /// What was put into each pool, in this order.
@@ -43,6 +44,7 @@ impl<'p> Board<'p> {
             problem,
             rooms: problem.rooms.clone(),
             rules: Rules::new(problem.requests, &problem.pools.agents, view),
+            view,
             counts: problem.requests.iter().enumerate().map(counted).collect(),
             placed: vec![Vec::new(); problem.rooms.len()],
             missing: problem.requests.iter().map(|request| request.count).collect(),

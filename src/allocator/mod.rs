@@ -16,10 +16,11 @@ mod pools;
 mod problem;
 mod reason;
 mod request;
+pub mod shortage;
 
 pub use self::constraint::{Broken, ClusterAgent, ClusterTasks, ClusterView, Constraint, ConstraintError};
 pub use self::fitness::{BinPack, DominantShare, Fitness, Prospect, Score, Weighted, WorstFit};
-pub use self::place::{Placer, Search, Strategy, place, place_all};
-pub use self::plan::{Launch, Placed, Plan, Unblock, Unplaced};
+pub use self::place::{Placer, Ranked, Search, Strategy, place, place_all};
+pub use self::plan::{Hopeless, Launch, Placed, Plan, Refusal, Unblock, Unplaced};
 pub use self::reason::{AgentReason, Host, Reason};
 pub use self::request::{Demand, RequestError, SetDemand, TaskRequest};

@@ -11,13 +11,16 @@ mod search;
 #[cfg(test)]
 mod tests;
 
+use std::sync::Arc;
+
 use self::greedy::{Measure, Scoring};
 pub use self::search::Search;
 use super::board::Board;
 use super::constraint::ClusterView;
-use super::fitness::Fitness;
+use super::fitness::{Fitness, Score};
 use super::plan::Plan;
 use super::problem::Problem;
+use super::reason::Host;
 use super::request::TaskRequest;
 use crate::proto::v1;
 
@@ -145,7 +148,7 @@ impl<'a> Placer<'a> {
     /// Places.
     #[must_use]
     pub fn place(&self, offers: &[v1::Offer], requests: &[TaskRequest]) -> Plan {
-        let problem = Problem::new(offers, requests, self.strategy == Strategy::Naive);
+        let problem = Problem::new(offers, requests, self.view, self.strategy == Strategy::Naive);
         let mut board = Board::new(&problem, self.view, self.strategy == Strategy::Spread);
         let search = match self.strategy {
             Strategy::Naive => {
@@ -154,22 +157,34 @@ impl<'a> Placer<'a> {
             }
             Strategy::Binpack | Strategy::Spread => {
                 self.greedy(&mut board);
-                search::improve(&mut board, self.view, self.node_budget)
+                search::improve(&mut board, self.node_budget)
             }
         };
         let plan = finish::plan(&board, search);
         if self.all_or_nothing && !plan.is_complete() { plan.without_launches() } else { plan }
     }
 
+    /// The places for one instance of a request if nothing else were placed, the best first: what the score of a place is
+    /// made of, and what else there was.
+    #[must_use]
+    pub fn rank(&self, offers: &[v1::Offer], request: &TaskRequest) -> Vec<Ranked> {
+        let requests = std::slice::from_ref(request);
+        let problem = Problem::new(offers, requests, self.view, false);
+        let board = Board::new(&problem, self.view, true);
+        let scoring = self.scoring();
+        let rank = |pool: usize| {
+            let variant = (0..problem.wants[0].len()).find(|&variant| board.allows(0, variant, pool))?;
+            let score = scoring.whole(&board, 0, variant, pool);
+            Some(Ranked { host: Arc::clone(&problem.pools.all[pool].host), variant, score })
+        };
+        let mut ranked: Vec<Ranked> = (0..board.rooms.len()).filter_map(rank).collect();
+        ranked.sort_by(|a, b| b.score.total().total_cmp(&a.score.total()));
+        ranked
+    }
+
     /// A second round only where placing lets others in, as long as it does.
     fn greedy(&self, board: &mut Board<'_>) {
-        let spread = self.strategy == Strategy::Spread;
-        let fitness = match &self.fitness {
-            Some(fitness) => Measure::Other(&**fitness),
-            None if spread => Measure::WorstFit,
-            None => Measure::BinPack,
-        };
-        let scoring = Scoring { fitness, spread, good_enough: self.good_enough };
+        let scoring = self.scoring();
         let mut requests = board.problem.order();
         while !requests.is_empty() {
             let before = board.missing.clone();
@@ -178,6 +193,28 @@ impl<'a> Placer<'a> {
             requests.retain(|&request| placed_more && board.missing[request] > 0 && board.rules.may_open(request));
         }
     }
+
+    fn scoring(&self) -> Scoring<'_> {
+        let spread = self.strategy == Strategy::Spread;
+        let fitness = match &self.fitness {
+            Some(fitness) => Measure::Other(&**fitness),
+            None if spread => Measure::WorstFit,
+            None => Measure::BinPack,
+        };
+        Scoring { fitness, spread, good_enough: self.good_enough }
+    }
+}
+
+/// A place for an instance, from [`Placer::rank`].
+#[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
+pub struct Ranked {
+    /// The agent.
+    pub host: Arc<Host>,
+    /// By which of the request's demands it would be placed there.
+    pub variant: usize,
+    /// How good a place it is, in parts.
+    pub score: Score,
 }
 
 impl std::fmt::Debug for Placer<'_> {

@@ -15,7 +15,7 @@ use std::sync::Arc;
 pub(super) use self::pieces::{Free, Pieces};
 use self::stock::Stock;
 pub use self::unblock::Unblock;
-pub use self::unplaced::Unplaced;
+pub use self::unplaced::{Hopeless, Refusal, Unplaced};
 use super::fitness::Score;
 use super::place::Search;
 use super::pools::Pool;

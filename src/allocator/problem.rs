@@ -1,7 +1,8 @@
 //! What is to be placed and on what, in numbers, prepared once for all ways of placing.
 
+use super::constraint::ClusterView;
 use super::feasible::{Names, Room, Total, Want};
-use super::pools::Pools;
+use super::pools::{Pool, Pools};
 use super::request::{RequestError, TaskRequest};
 use crate::proto::v1;
 use crate::types::Milli;
@@ -13,6 +14,8 @@ pub(super) struct Problem<'a> {
     pub(super) pools: Pools,
     /// What was offered, by pool.
     pub(super) rooms: Vec<Room>,
+    /// What the pool's agent has in all, where a view tells that; nothing without a view.
+    totals: Vec<Option<Vec<Milli>>>,
     /// The pools of each agent, one for each role.
     pub(super) pools_of: Vec<Vec<usize>>,
     /// By request and demand; nothing for a request that makes no sense.
@@ -22,7 +25,12 @@ pub(super) struct Problem<'a> {
 
 impl<'a> Problem<'a> {
     /// With `accept_nothing` a request that asks for nothing makes sense.
-    pub(super) fn new(offers: &[v1::Offer], requests: &'a [TaskRequest], accept_nothing: bool) -> Self {
+    pub(super) fn new(
+        offers: &[v1::Offer],
+        requests: &'a [TaskRequest],
+        view: Option<&ClusterView>,
+        accept_nothing: bool,
+    ) -> Self {
         let names = Names::of(requests);
         let pools = Pools::gather(offers);
         let rooms = pools.all.iter().map(|pool| Room::new(&pool.resources, &names)).collect();
@@ -39,7 +47,8 @@ impl<'a> Problem<'a> {
             Some(_) => Vec::new(),
         });
         let wants = wants.collect();
-        Self { requests, names, pools, rooms, pools_of, wants, errors }
+        let totals = view.map_or_else(Vec::new, |view| totals(view, &pools, &names));
+        Self { requests, names, pools, rooms, totals, pools_of, wants, errors }
     }
 
     /// The requests that make sense and want something, the hardest to place first: by priority, then by the share of
@@ -59,9 +68,9 @@ impl<'a> Problem<'a> {
         self.requests[request].count > 0 && self.errors[request].is_none()
     }
 
-    /// What the pool's agent had to give of each scalar.
+    /// What the pool's agent has of each scalar, used or not, as far as that is known: by the view, or else by the offers.
     pub(super) fn total(&self, pool: usize) -> &[Milli] {
-        &self.rooms[pool].scalars
+        self.totals.get(pool).and_then(Option::as_deref).unwrap_or(&self.rooms[pool].scalars)
     }
 
     /// How many instances of a request run already, by agent.
@@ -73,4 +82,9 @@ impl<'a> Problem<'a> {
         let count = |agent_id| running.get(agent_id).copied().unwrap_or(0);
         self.pools.agents.iter().map(|agent| count(&agent.host.agent_id)).collect()
     }
+}
+
+fn totals(view: &ClusterView, pools: &Pools, names: &Names) -> Vec<Option<Vec<Milli>>> {
+    let total = |pool: &Pool| Some(Room::new(view.get(&pool.host.agent_id)?.total.as_ref()?, names).scalars);
+    pools.all.iter().map(total).collect()
 }

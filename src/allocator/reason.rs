@@ -109,12 +109,11 @@ impl Reason {
         }
     }
 
-    /// What reasons are counted under in a summary: the attribute of a constraint on one, else the rule.
+    /// The constraint that failed, if it is one.
     #[must_use]
-    pub fn subject(&self) -> &str {
+    pub fn broken(&self) -> Option<&Broken> {
         match self {
-            Self::Constraint(broken) => broken.attribute().unwrap_or_else(|| broken.rule()),
-            Self::AnyOf(reasons) => reasons.first().map_or("kind", Self::subject),
+            Self::Constraint(broken) => Some(broken),
             Self::Offer { .. }
             | Self::Role { .. }
             | Self::AgentLimit { .. }
@@ -123,8 +122,15 @@ impl Reason {
             | Self::Ports { .. }
             | Self::Item { .. }
             | Self::Items { .. }
-            | Self::Kind { .. } => self.rule(),
+            | Self::AnyOf(_)
+            | Self::Kind { .. } => None,
         }
+    }
+
+    /// What reasons are counted under in a summary: the attribute of a constraint on one, else the rule.
+    #[must_use]
+    pub fn subject(&self) -> &str {
+        self.broken().and_then(Broken::attribute).unwrap_or_else(|| self.rule())
     }
 
     /// How much more one instance would need, where that is a number.

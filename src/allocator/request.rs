@@ -325,6 +325,23 @@ mod tests {
     }
 
     #[test]
+    fn constraints_that_make_no_sense_are_told_with_their_text() {
+        let request = || TaskRequest::command("t", "true").cpus(1.0);
+        assert_eq!(text(&request().constrained("zone is a")), "constraint `zone is a`: expected set at character 9");
+        let soft = request().constraint(Constraint::unique("zone").soft(0));
+        let weight = "constraint `prefer 0: unique zone`: the weight 0 is not one of -100 to -1 and 1 to 100";
+        assert_eq!(text(&soft), weight);
+        let both = request().constrained("zone = a").constrained("unique hostname").constrained("zone = b");
+        assert_eq!(
+            text(&both),
+            "constraints `zone = a` and `zone = b` contradict each other; drop one, or make it soft"
+        );
+        assert_eq!(request().constrained("zone = a").constrained("prefer 5: zone = b").check(), Ok(()));
+        let many = (0..300).fold(request(), |request, _| request.constrained("zone = a"));
+        assert_eq!(text(&many), "300 constraints; at most 256 are looked at");
+    }
+
+    #[test]
     fn ports_alone_are_enough_to_ask_for() {
         assert_eq!(TaskRequest::command("t", "true").ports(1).check(), Ok(()));
         assert_eq!(TaskRequest::command("t", "true").fixed_ports([8080]).check(), Ok(()));

@@ -118,6 +118,43 @@ impl Broken {
     }
 }
 
+/// What several agents fail by, in one text: "zone is b or c, asked a".
+pub(in crate::allocator) fn told_together<'a>(all: impl IntoIterator<Item = &'a Broken>) -> String {
+    let mut distinct: Vec<&Broken> = Vec::new();
+    for broken in all {
+        if !distinct.contains(&broken) {
+            distinct.push(broken);
+        }
+    }
+    same_question(&distinct)
+        .unwrap_or_else(|| some_of(&distinct.iter().map(ToString::to_string).collect::<Vec<_>>(), "; ", "; "))
+}
+
+/// The text for values that were all asked the same.
+fn same_question(distinct: &[&Broken]) -> Option<String> {
+    let mut values = Vec::new();
+    for broken in distinct {
+        let Broken::Attribute { name, found: Some(found), asked } = broken else { return None };
+        values.push((name, asked, found.to_string()));
+    }
+    let (name, asked, _) = *values.first()?;
+    let alike = values.iter().all(|one| (one.0, one.1) == (name, asked));
+    let found: Vec<String> = values.into_iter().map(|(_, _, found)| found).collect();
+    alike.then(|| format!("{name} is {}, asked {asked}", some_of(&found, ", ", " or ")))
+}
+
+/// The first three texts, and how many others there are.
+fn some_of(texts: &[String], between: &str, last: &str) -> String {
+    let mut told: Vec<String> = texts.iter().take(3).cloned().collect();
+    if texts.len() > told.len() {
+        told.push(format!("{} others", texts.len() - told.len()));
+    }
+    match told.split_last() {
+        Some((end, first)) if !first.is_empty() => format!("{}{last}{end}", first.join(between)),
+        _ => told.concat(),
+    }
+}
+
 impl fmt::Display for Broken {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -172,5 +209,36 @@ impl Test {
             | Self::ContainsAny(_)
             | Self::Set => self.to_string(),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn zone(found: &str, asked: &str) -> Broken {
+        Broken::Attribute { name: "zone".into(), found: Some(found.into()), asked: asked.into() }
+    }
+
+    fn full(value: &str) -> Broken {
+        Broken::PerValue { attribute: "zone".into(), value: value.into(), there: 2, limit: 2 }
+    }
+
+    #[test]
+    fn values_that_were_asked_the_same_are_told_together() {
+        let together = |found: &[&str]| told_together(&found.iter().map(|found| zone(found, "a")).collect::<Vec<_>>());
+        assert_eq!(together(&["b", "b"]), "zone is b, asked a");
+        assert_eq!(together(&["b", "c", "b"]), "zone is b or c, asked a");
+        assert_eq!(together(&["b", "c", "d"]), "zone is b, c or d, asked a");
+        assert_eq!(together(&["b", "c", "d", "e", "f"]), "zone is b, c, d or 2 others, asked a");
+    }
+
+    #[test]
+    fn different_questions_are_told_one_after_the_other() {
+        let text = "2 instances with zone a, at most 2 there; 2 instances with zone b, at most 2 there";
+        assert_eq!(told_together(&[full("a"), full("b"), full("a")]), text);
+        assert_eq!(told_together(&[zone("b", "a"), zone("b", "> c")]), "zone is b, asked a; zone is b, asked > c");
+        let unset = Broken::Attribute { name: "zone".into(), found: None, asked: "= a".into() };
+        assert_eq!(told_together(&[zone("b", "a"), unset]), "zone is b, asked a; zone is not set, asked = a");
     }
 }

@@ -84,6 +84,7 @@ mod tests {
             ["x <= 3", "x >= 10"],
             ["with label app=db", "avoid label app=db"],
             ["with label app=db", "exclusive"],
+            ["with label app=db on same zone", "zone is not set"],
         ] {
             assert_eq!(conflicts(&["a = 1", first, second]), Some(format!("{first} / {second}")));
             assert_eq!(conflicts(&[second, "a = 1", first]), Some(format!("{second} / {first}")));
@@ -103,6 +104,7 @@ mod tests {
             ["with label app=db", "avoid label app=web"],
             ["with label app=db on same zone", "avoid label app=db"],
             ["with label app=db on same zone", "exclusive"],
+            ["avoid label app=db on same zone", "zone is not set"],
             ["zone = a", "prefer 50: zone = b"],
         ] {
             assert_eq!(conflicts(&[first, second]), None);

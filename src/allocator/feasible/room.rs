@@ -186,10 +186,6 @@ impl Room {
     pub(in crate::allocator) fn ports_left(&self) -> u64 {
         self.port_count.saturating_sub(self.promised_ports)
     }
-
-    pub(in crate::allocator) fn items_left(&self, set: usize) -> u64 {
-        self.sets[set].left()
-    }
 }
 
 impl SetRoom {

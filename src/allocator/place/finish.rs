@@ -4,12 +4,16 @@ use std::sync::Arc;
 
 use super::search::Search;
 use crate::allocator::board::{Board, Entry};
-use crate::allocator::plan::{Batch, Free, Launch, Plan, Task, Unplaced};
+use crate::allocator::constraint::{ClusterAgent, ClusterView};
+use crate::allocator::feasible::Room;
+use crate::allocator::plan::{Batch, Free, Hopeless, Launch, Plan, Task, Unplaced};
 use crate::allocator::problem::Problem;
 use crate::allocator::reason::AgentReason;
 
 pub(super) fn plan(board: &Board<'_>, search: Search) -> Plan {
-    let unplaced = (0..board.problem.requests.len()).filter_map(|request| unplaced(board, request, search)).collect();
+    let sizes = Sizes::new(board);
+    let requests = 0..board.problem.requests.len();
+    let unplaced = requests.filter_map(|request| unplaced(board, request, &sizes, search)).collect();
     let mut tasks = Tasks::new(board.problem);
     let (mut launches, mut unused) = (Vec::new(), Vec::new());
     for (pool, entries) in board.problem.pools.all.iter().zip(&board.placed) {
@@ -23,13 +27,42 @@ pub(super) fn plan(board: &Board<'_>, search: Search) -> Plan {
     Plan { launches, unused, unplaced, search }
 }
 
-fn unplaced(board: &Board<'_>, request: usize, search: Search) -> Option<Unplaced> {
+fn unplaced(board: &Board<'_>, request: usize, sizes: &Sizes, search: Search) -> Option<Unplaced> {
     let wanted = &board.problem.requests[request];
     let missing = board.missing[request];
     match &board.problem.errors[request] {
         _ if missing == 0 => None,
         Some(error) => Some(Unplaced::invalid(wanted, error.clone())),
-        None => Some(Unplaced::new(wanted, missing, reasons(board, request), search)),
+        None => {
+            let reasons = reasons(board, request);
+            Some(Unplaced::new(wanted, missing, reasons, sizes.hopeless(board, request), search))
+        }
+    }
+}
+
+/// What the agents of the view have when they are empty; `None` where it is not known.
+struct Sizes(Vec<Option<Room>>);
+
+impl Sizes {
+    /// Nothing without a view, or when everything is placed.
+    fn new(board: &Board<'_>) -> Self {
+        let is_needed = board.missing.iter().any(|&missing| missing > 0);
+        let agents = board.view.filter(|_| is_needed).into_iter().flat_map(ClusterView::agents);
+        let room = |agent: &ClusterAgent| Some(Room::new(agent.total.as_ref()?, &board.problem.names));
+        Self(agents.map(room).collect())
+    }
+
+    /// Whether no agent of the view will ever do for a request.
+    fn hopeless(&self, board: &Board<'_>, request: usize) -> Option<Hopeless> {
+        board.view?;
+        if board.rules.passes_nowhere(request) {
+            return Some(Hopeless::Constraints);
+        }
+        let wants = &board.problem.wants[request];
+        let holds = |room: &Room| wants.iter().any(|want| room.check(want).is_ok());
+        let viewed = self.0.iter().any(|room| room.as_ref().is_none_or(holds));
+        let offered = board.problem.rooms.iter().any(holds);
+        (!viewed && !offered).then_some(Hopeless::Size)
     }
 }
 

@@ -59,7 +59,7 @@ impl Scoring<'_> {
     }
 
     /// The whole score of one more instance in a pool.
-    fn whole(&self, board: &Board<'_>, request: usize, variant: usize, pool: usize) -> Score {
+    pub(super) fn whole(&self, board: &Board<'_>, request: usize, variant: usize, pool: usize) -> Score {
         let own = self.own(board, request, variant, pool);
         Score { constraints: board.rules.score(request, board.agent(pool)), ..own }
     }
@@ -82,7 +82,7 @@ pub(super) fn fill(board: &mut Board<'_>, scoring: &Scoring<'_>, request: usize)
 }
 
 /// A pool by its score; the greatest is the best.
-type Ranked = (Key, Reverse<usize>);
+type Standing = (Key, Reverse<usize>);
 
 /// A score in an order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -106,8 +106,8 @@ struct Filling<'s> {
 
 impl Filling<'_> {
     /// The pools with room for an instance, a heap for each group. Places at once what is good enough.
-    fn candidates(&mut self, board: &mut Board<'_>) -> Vec<BinaryHeap<Ranked>> {
-        let mut groups: BTreeMap<u32, Vec<Ranked>> = BTreeMap::new();
+    fn candidates(&mut self, board: &mut Board<'_>) -> Vec<BinaryHeap<Standing>> {
+        let mut groups: BTreeMap<u32, Vec<Standing>> = BTreeMap::new();
         for pool in 0..board.rooms.len() {
             if board.fit(self.request, self.variant, pool) == 0 {
                 continue;
@@ -148,7 +148,7 @@ impl Filling<'_> {
     }
 
     /// Places instances in the best pool of a group; answers whether more may be tried.
-    fn place_best(&self, board: &mut Board<'_>, group: &mut BinaryHeap<Ranked>) -> bool {
+    fn place_best(&self, board: &mut Board<'_>, group: &mut BinaryHeap<Standing>) -> bool {
         let missing = board.missing[self.request];
         if missing == 0 {
             return false;
@@ -163,7 +163,7 @@ impl Filling<'_> {
 
     /// The best pool of a group that takes one more instance. Pools that take none leave the group; when a rule keeps the whole group
     /// out, it stays as it is.
-    fn best(&self, board: &Board<'_>, group: &mut BinaryHeap<Ranked>) -> Option<usize> {
+    fn best(&self, board: &Board<'_>, group: &mut BinaryHeap<Standing>) -> Option<usize> {
         while let Some(mut top) = group.peek_mut() {
             let (was, Reverse(pool)) = *top;
             if board.fit(self.request, self.variant, pool) == 0 {
@@ -186,17 +186,17 @@ impl Filling<'_> {
     }
 
     /// Places one instance after the other in the group whose best pool scores best.
-    fn place_among(&mut self, board: &mut Board<'_>, mut groups: Vec<BinaryHeap<Ranked>>) {
+    fn place_among(&mut self, board: &mut Board<'_>, mut groups: Vec<BinaryHeap<Standing>>) {
         let few = groups.len() <= GROUPS_AT_ONCE;
-        let best_key = |heap: &BinaryHeap<Ranked>| heap.peek().map_or(Key::of(0.0), |&(key, _)| key);
-        let mut order: BinaryHeap<Ranked> = groups.iter().map(best_key).zip((0..).map(Reverse)).collect();
+        let best_key = |heap: &BinaryHeap<Standing>| heap.peek().map_or(Key::of(0.0), |&(key, _)| key);
+        let mut order: BinaryHeap<Standing> = groups.iter().map(best_key).zip((0..).map(Reverse)).collect();
         let mut kept_out = Vec::new();
         while board.missing[self.request] > 0 {
             if few {
                 order.extend(kept_out.drain(..));
             }
             let mut looked_at = Vec::new();
-            let mut best: Option<(Ranked, usize, Score)> = None;
+            let mut best: Option<(Standing, usize, Score)> = None;
             while looked_at.len() < GROUPS_AT_ONCE
                 && let Some((key, Reverse(group))) = order.pop()
             {
@@ -220,7 +220,7 @@ impl Filling<'_> {
                 }
                 // What was placed meanwhile may let others in.
                 None if !few && !kept_out.is_empty() => {
-                    let again: Vec<Ranked> = std::mem::take(&mut kept_out);
+                    let again: Vec<Standing> = std::mem::take(&mut kept_out);
                     if !self.any_allowed(board, &mut groups, &again) {
                         return;
                     }
@@ -231,7 +231,7 @@ impl Filling<'_> {
         }
     }
 
-    fn any_allowed(&self, board: &Board<'_>, groups: &mut [BinaryHeap<Ranked>], of: &[Ranked]) -> bool {
+    fn any_allowed(&self, board: &Board<'_>, groups: &mut [BinaryHeap<Standing>], of: &[Standing]) -> bool {
         of.iter().any(|&(_, Reverse(group))| self.best(board, &mut groups[group]).is_some())
     }
 

@@ -11,7 +11,6 @@ mod exact;
 mod parts;
 
 use crate::allocator::board::Board;
-use crate::allocator::constraint::ClusterView;
 
 /// Up to so many instances on so many agents the search is complete.
 const SMALL_INSTANCES: u64 = 12;
@@ -58,7 +57,7 @@ impl Budget {
 }
 
 /// Betters what is on the board where it can.
-pub(super) fn improve<'p>(board: &mut Board<'p>, view: Option<&'p ClusterView>, budget: Option<u64>) -> Search {
+pub(super) fn improve(board: &mut Board<'_>, budget: Option<u64>) -> Search {
     let problem = board.problem;
     let wanted: Vec<usize> = problem.order();
     if !could_be_better(board, &wanted) {
@@ -71,7 +70,7 @@ pub(super) fn improve<'p>(board: &mut Board<'p>, view: Option<&'p ClusterView>, 
     let mut budget = Budget { limit, spent: 0 };
     let is_whole = small || exact::is_manageable(agents, wanted.len());
     let is_settled = is_whole && {
-        let mut blank = Board::new(problem, view, false);
+        let mut blank = Board::new(problem, board.view, false);
         let all: Vec<usize> = (0..agents).collect();
         // Some nodes are left for parts.
         let most = if small { limit } else { limit / 2 };

@@ -7,6 +7,7 @@ mod laws;
 mod mesomatic;
 mod messages;
 mod oracle;
+mod oracle_rules;
 
 use super::{place, place_all};
 use crate::allocator::{AgentReason, Launch, Placed, Plan, TaskRequest};

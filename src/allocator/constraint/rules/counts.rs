@@ -181,24 +181,19 @@ pub(super) fn kept(exceeded_by: u64) -> f64 {
     if exceeded_by == 0 { 1.0 } else { 1.0 / number(exceeded_by) - 1.0 }
 }
 
+/// The boost of an even spread for a value with `there` instances, where values have from `least` to `most`.
 fn even(there: u64, least: u64, most: u64) -> f64 {
-    match (number(there), number(least), number(most)) {
-        (_, _, 0.0) => 0.0,
-        (there, 0.0, _) => {
-            if there > 0.0 {
-                -1.0
-            } else {
-                1.0
-            }
-        }
-        (there, least, most) if there > least || least >= most => {
-            if there > least {
-                (least - there) / least
-            } else {
-                -1.0
-            }
-        }
-        (_, least, most) => (most - least) / least,
+    let relative = |distance: u64| number(distance) / number(least);
+    if most == 0 {
+        0.0
+    } else if there > least {
+        if least == 0 { -1.0 } else { -relative(there - least) }
+    } else if least == most {
+        -1.0
+    } else if least == 0 {
+        1.0
+    } else {
+        relative(most - least)
     }
 }
 

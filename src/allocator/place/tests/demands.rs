@@ -1,7 +1,7 @@
 //! Sets, variants, priorities, strategies and fitness.
 
 use super::*;
-use crate::allocator::{DominantShare, Placer, Prospect, Strategy};
+use crate::allocator::{ClusterAgent, ClusterView, DominantShare, Placer, Prospect, Strategy};
 use crate::types::Milli;
 
 fn items(plan: &Plan) -> Vec<Vec<String>> {
@@ -156,4 +156,54 @@ fn a_large_answer_is_bettered_in_parts() {
     let plan = place(&offers, &requests);
     assert_eq!((greedy.placed(), plan.placed()), (200, 240), "{greedy}\n{plan}");
     assert_eq!(plan, place(&offers, &requests));
+}
+
+#[test]
+fn places_are_ranked_with_the_parts_of_their_scores() {
+    let offers = [offer("o1", "cpus:8;mem:80"), offer("o2", "cpus:2;mem:20"), offer("o3", "cpus:0.5;mem:80")];
+    let request = task("a", 1.0, 10.0).or(|instead| instead.cpus(0.5));
+    let ranked = Placer::new().rank(&offers, &request);
+    let told: Vec<(&str, usize)> = ranked.iter().map(|it| (it.host.hostname.as_str(), it.variant)).collect();
+    assert_eq!(told, [("host-o2", 0), ("host-o3", 1), ("host-o1", 0)]);
+    assert!((ranked[0].score.fitness - (20.0 - 2.0 * 10_f64.sqrt()) / 18.0).abs() < 1e-9);
+    assert_eq!(ranked[0].score.total(), ranked[0].score.fitness);
+}
+
+#[test]
+fn with_a_view_an_agent_that_is_half_used_counts_as_half_full() {
+    let offers = [offer("small", "cpus:4;mem:40"), offer("busy", "cpus:8;mem:80")];
+    let agent = |id: &str, total: &str| {
+        let id = v1::AgentId { value: id.to_owned() };
+        ClusterAgent::new(id, "h").total(total.parse().expect("resources in text form"))
+    };
+    let view = ClusterView::new().agent(agent("small", "cpus:4;mem:40")).agent(agent("busy", "cpus:64;mem:640"));
+    let one = [task("a", 1.0, 10.0)];
+    assert_eq!(told(&place(&offers, &one)), "a@small");
+    assert_eq!(told(&Placer::new().cluster(&view).place(&offers, &one)), "a@busy");
+}
+
+#[test]
+fn what_no_agent_of_the_cluster_can_run_is_told_as_such() {
+    let id = v1::AgentId { value: "o1".to_owned() };
+    let agent = ClusterAgent::new(id, "h").total("cpus:8;mem:80".parse().expect("resources in text form"));
+    let view = ClusterView::new().agent(agent.attributes("zone:a".parse().expect("attributes")));
+    let mut offer = offer("o1", "cpus:2;mem:80");
+    offer.attributes = "zone:a".parse::<crate::types::Attributes>().expect("attributes").to_proto();
+    let why = |request: TaskRequest| {
+        Placer::new().cluster(&view).place(std::slice::from_ref(&offer), &[request]).unplaced[0].to_string()
+    };
+    assert_eq!(
+        why(task("a", 4.0, 10.0)),
+        "1 of 1 does not fit: 1 agent: cpus: asked 4, 2 left; needs an agent with 4 cpus and 10 MiB"
+    );
+    assert_eq!(
+        why(task("a", 9.0, 10.0)),
+        "1 of 1 does not fit: 1 agent: cpus: asked 9, 2 left; no agent of the cluster is large enough, even when empty; \
+         needs an agent with 9 cpus and 10 MiB"
+    );
+    assert_eq!(
+        why(task("a", 4.0, 10.0).constrained("zone = b").constrained("unique zone").max_per_agent(1)),
+        "1 of 1 does not fit: 1 agent: zone is a, asked b; no agent of the cluster meets its constraints; \
+         needs 1 more agent with zone b, 4 cpus and 10 MiB, keeping \"unique zone\""
+    );
 }
