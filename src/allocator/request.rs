@@ -3,8 +3,11 @@
 //! The setters never fail, so that requests read as one expression; an amount that makes no sense is remembered and
 //! reported by [`TaskRequest::check`], and by placing, which places nothing of such a request.
 
-use std::collections::{BTreeMap, BTreeSet};
+mod demand;
 
+use std::collections::BTreeMap;
+
+pub use self::demand::{Demand, SetDemand};
 use super::constraint::{self, Constraint, ConstraintError};
 use crate::proto::v1::{self, environment};
 use crate::types::{Milli, PartitionPolicy, QuantityError};
@@ -31,12 +34,12 @@ pub struct TaskRequest {
     pub max_per_agent: Option<u32>,
     /// The role whose offers it may use; any unless set.
     pub role: Option<String>,
-    /// What one instance needs of each scalar resource, by name; `mem` and `disk` in MiB.
-    pub scalars: BTreeMap<String, Milli>,
-    /// How many ports one instance needs besides the fixed ones; which, is chosen while placing.
-    pub ports: u32,
-    /// Ports that one instance needs by number.
-    pub fixed_ports: BTreeSet<u16>,
+    /// What one instance takes.
+    pub demand: Demand,
+    /// What an instance may take instead, the preferred first.
+    pub alternatives: Vec<Demand>,
+    /// Requests of higher priority are placed before those of lower; 0 unless set.
+    pub priority: i32,
     /// Labels of its tasks.
     pub labels: Vec<v1::Label>,
     /// What becomes of its tasks when their agent is cut off.
@@ -66,6 +69,9 @@ pub enum RequestError {
     /// A scalar amount of a resource that has another type.
     #[error("{0} are not a scalar: use ports() or fixed_ports()")]
     NotScalar(String),
+    /// Items of a resource that has another type.
+    #[error("{0} is not a set")]
+    NotSet(String),
     /// No resource at all; masters refuse such tasks.
     #[error("no resources are asked for; say at least how many cpus")]
     Nothing,
@@ -105,9 +111,9 @@ impl TaskRequest {
             count: 1,
             max_per_agent: None,
             role: None,
-            scalars: BTreeMap::new(),
-            ports: 0,
-            fixed_ports: BTreeSet::new(),
+            demand: Demand::default(),
+            alternatives: Vec::new(),
+            priority: 0,
             labels: Vec::new(),
             partition: None,
             running: BTreeMap::new(),
@@ -119,45 +125,76 @@ impl TaskRequest {
     /// Processors per instance, in steps of 0.001.
     #[must_use]
     pub fn cpus(self, cpus: f64) -> Self {
-        self.amount("cpus", cpus)
+        self.demanding(|demand| demand.cpus(cpus))
     }
 
     /// Memory per instance, in MiB.
     #[must_use]
     pub fn mem_mib(self, mebibytes: impl Into<f64>) -> Self {
-        self.amount("mem", mebibytes.into())
+        self.demanding(|demand| demand.mem_mib(mebibytes))
     }
 
     /// Disk space per instance, in MiB.
     #[must_use]
     pub fn disk_mib(self, mebibytes: impl Into<f64>) -> Self {
-        self.amount("disk", mebibytes.into())
+        self.demanding(|demand| demand.disk_mib(mebibytes))
     }
 
     /// Graphics processors per instance.
     #[must_use]
     pub fn gpus(self, gpus: u32) -> Self {
-        self.resource("gpus", Milli::from_units(i64::from(gpus)))
+        self.demanding(|demand| demand.gpus(gpus))
     }
 
     /// So much per instance of a scalar resource of any name.
     #[must_use]
-    pub fn resource(mut self, name: impl Into<String>, amount: Milli) -> Self {
-        self.scalars.insert(name.into(), amount);
-        self
+    pub fn resource(self, name: impl Into<String>, amount: Milli) -> Self {
+        self.demanding(|demand| demand.resource(name, amount))
     }
 
     /// How many ports an instance gets; the lowest free ones, in the environment as `PORT`, `PORT0`, `PORT1`, ... and `PORTS`.
     #[must_use]
-    pub fn ports(mut self, count: u32) -> Self {
-        self.ports = count;
-        self
+    pub fn ports(self, count: u32) -> Self {
+        self.demanding(|demand| demand.ports(count))
     }
 
     /// Ports an instance gets by number, before those of [`ports`](Self::ports). Two instances cannot share an agent then.
     #[must_use]
-    pub fn fixed_ports(mut self, ports: impl IntoIterator<Item = u16>) -> Self {
-        self.fixed_ports = ports.into_iter().collect();
+    pub fn fixed_ports(self, ports: impl IntoIterator<Item = u16>) -> Self {
+        self.demanding(|demand| demand.fixed_ports(ports))
+    }
+
+    /// How many items of a set an instance gets, each to itself; the first free ones by name.
+    #[must_use]
+    pub fn set_of(self, name: impl Into<String>, count: u32) -> Self {
+        self.demanding(|demand| demand.set_of(name, count))
+    }
+
+    /// Items of a set that an instance gets by name. Two instances cannot share an agent then.
+    #[must_use]
+    pub fn set_items<I: Into<String>>(self, name: impl Into<String>, items: impl IntoIterator<Item = I>) -> Self {
+        self.demanding(|demand| demand.set_items(name, items))
+    }
+
+    /// What an instance may take instead of everything said so far, all of it named anew. All instances that the first
+    /// demand has room for get it; only then comes the next.
+    ///
+    /// ```
+    /// use divvy::allocator::TaskRequest;
+    ///
+    /// let train = TaskRequest::command("train", "train").gpus(1).cpus(4.0).or(|instead| instead.cpus(16.0));
+    /// assert_eq!(train.alternatives.len(), 1);
+    /// ```
+    #[must_use]
+    pub fn or(mut self, alternative: impl FnOnce(Demand) -> Demand) -> Self {
+        self.alternatives.push(alternative(Demand::default()));
+        self
+    }
+
+    /// Requests of higher priority are placed before those of lower.
+    #[must_use]
+    pub fn priority(mut self, priority: i32) -> Self {
+        self.priority = priority;
         self
     }
 
@@ -240,12 +277,13 @@ impl TaskRequest {
         if let Some(error) = &self.invalid {
             return Err(error.clone());
         }
-        for (name, &amount) in &self.scalars {
-            check_scalar(name, amount)?;
-        }
         self.check_constraints()?;
-        let some = self.scalars.values().any(|amount| !amount.is_zero());
-        if some || self.ports > 0 || !self.fixed_ports.is_empty() { Ok(()) } else { Err(RequestError::Nothing) }
+        self.demands().try_for_each(Demand::check)
+    }
+
+    /// What an instance takes and may take instead, the preferred first.
+    pub fn demands(&self) -> impl Iterator<Item = &Demand> {
+        std::iter::once(&self.demand).chain(&self.alternatives)
     }
 
     fn check_constraints(&self) -> Result<(), RequestError> {
@@ -258,29 +296,15 @@ impl TaskRequest {
         })
     }
 
-    fn amount(mut self, name: &str, amount: f64) -> Self {
-        match Milli::amount(amount) {
-            Ok(amount) => self.resource(name, amount),
-            Err(problem) => {
-                self.invalid.get_or_insert_with(|| RequestError::Amount { name: name.to_owned(), problem });
-                self
-            }
-        }
+    /// The demand of a variant: 0 is the preferred one, 1 the first alternative.
+    pub(super) fn nth_demand(&self, variant: usize) -> &Demand {
+        if variant == 0 { &self.demand } else { &self.alternatives[variant - 1] }
     }
-}
 
-fn check_scalar(name: &str, amount: Milli) -> Result<(), RequestError> {
-    if name == "ports" {
-        return Err(RequestError::NotScalar(name.to_owned()));
+    fn demanding(mut self, change: impl FnOnce(Demand) -> Demand) -> Self {
+        self.demand = change(self.demand);
+        self
     }
-    if amount < Milli::ZERO {
-        let problem = QuantityError::Negative(amount.as_f64());
-        return Err(RequestError::Amount { name: name.to_owned(), problem });
-    }
-    if name == "gpus" && !amount.is_whole() {
-        return Err(RequestError::Fraction(amount));
-    }
-    Ok(())
 }
 
 #[cfg(test)]

@@ -22,7 +22,6 @@ pub use self::broken::Broken;
 pub(in crate::allocator) use self::broken::told_together;
 pub(in crate::allocator) use self::conflict::conflict;
 use self::rule::{Neighbours, Order, Pattern, Rule, Test};
-#[expect(unused_imports, reason = "placing calls them")]
 pub(in crate::allocator) use self::rules::{Described, Rules};
 use self::version::Bounds;
 pub use self::view::{ClusterAgent, ClusterTasks, ClusterView};
@@ -281,6 +280,11 @@ impl Constraint {
             return Err(ConstraintError::TooLong { bytes: text.len() });
         }
         weight.and_then(|()| self.rule.check()).map_err(|problem| ConstraintError::Value { text, problem })
+    }
+
+    /// Whether it tests an attribute of each agent alone.
+    pub(in crate::allocator) fn is_test(&self) -> bool {
+        matches!(self.rule, Rule::Attribute { .. })
     }
 
     fn rule(&self) -> &Rule {

@@ -40,6 +40,8 @@ pub struct ClusterAgent {
     pub attributes: Attributes,
     /// All it has, used or not; `None` if that is not known, then any request could fit.
     pub total: Option<Resources>,
+    /// What no task uses, whether it is offered to somebody or not; `None` if that is not known.
+    pub free: Option<Resources>,
     /// What runs there.
     pub tasks: Vec<ClusterTasks>,
 }
@@ -87,7 +89,7 @@ impl ClusterAgent {
     #[must_use]
     pub fn new(agent_id: v1::AgentId, hostname: impl Into<String>) -> Self {
         let (hostname, attributes) = (hostname.into(), Attributes::default());
-        Self { agent_id, hostname, attributes, total: None, tasks: Vec::new() }
+        Self { agent_id, hostname, attributes, total: None, free: None, tasks: Vec::new() }
     }
 
     /// What distinguishes it.
@@ -100,6 +102,12 @@ impl ClusterAgent {
     #[must_use]
     pub fn total(self, total: Resources) -> Self {
         Self { total: Some(total), ..self }
+    }
+
+    /// What no task uses, whether it is offered to somebody or not.
+    #[must_use]
+    pub fn free(self, free: Resources) -> Self {
+        Self { free: Some(free), ..self }
     }
 
     /// Adds tasks that run there: the name of their request, their labels, and how many.

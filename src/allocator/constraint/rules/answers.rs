@@ -69,6 +69,43 @@ impl Rules<'_> {
         if required.iter().all(|(test, _)| self.passes(*test, agent)) { self.moving_room(request, agent) } else { 0 }
     }
 
+    /// Whether a hard rule that all agents of the group share keeps any more out for now.
+    pub(in crate::allocator) fn is_group_full(&self, request: usize, agent: usize) -> bool {
+        let compiled = &self.compiled[request];
+        let is_full = |rule: &&Distributed| {
+            let is_shared = !self.columns[compiled.counts[rule.counts].column].is_identity();
+            rule.weight.is_none() && is_shared && self.room_distributed(compiled, rule, agent) == 0
+        };
+        let is_unfit = |near: &&Near| {
+            let is_shared = self.watches[near.watch].column.is_some();
+            near.weight.is_none() && is_shared && self.room_near(near, agent) == 0
+        };
+        compiled.distributed.iter().any(|rule| is_full(&rule)) || compiled.near.iter().any(|near| is_unfit(&near))
+    }
+
+    /// Whether placing something may let in instances that hard rules keep out now.
+    pub(in crate::allocator) fn may_open(&self, request: usize) -> bool {
+        let compiled = &self.compiled[request];
+        let opens = |rule: &Distributed| rule.weight.is_none() && matches!(rule.limit, Limit::GroupBy { .. });
+        compiled.distributed.iter().any(opens) || compiled.near.iter().any(Near::opens)
+    }
+
+    /// Whether it matters for that on which agent something is, and not only in which group.
+    pub(in crate::allocator) fn opens_by_agent(&self, request: usize) -> bool {
+        let compiled = &self.compiled[request];
+        let on_identity = |rule: &Distributed| {
+            let is_identity = self.columns[compiled.counts[rule.counts].column].is_identity();
+            rule.weight.is_none() && is_identity && matches!(rule.limit, Limit::GroupBy { .. })
+        };
+        let on_agent = |near: &Near| near.opens() && self.watches[near.watch].column.is_none();
+        compiled.distributed.iter().any(on_identity) || compiled.near.iter().any(on_agent)
+    }
+
+    /// Whether no agent, offered or in the view, passes the tests of a request.
+    pub(in crate::allocator) fn passes_nowhere(&self, request: usize) -> bool {
+        (0..self.agents.len()).all(|agent| self.check_static(request, agent).is_err())
+    }
+
     /// The room by those rules that change.
     fn moving_room(&self, request: usize, agent: usize) -> u32 {
         let compiled = &self.compiled[request];

@@ -215,7 +215,7 @@ impl<'a> Compiler<'a> {
         let column = &self.columns[column];
         let mut reachable = vec![false; column.keys.len()];
         let mut missing = reachable.len();
-        let want = Want::new(request, &self.names);
+        let wants: Vec<Want> = request.demands().map(|demand| Want::new(demand, &self.names)).collect();
         for agent in 0..self.agents.len() {
             let Some(value) = column.key(agent).filter(|value| !reachable[*value]) else { continue };
             let passes = |&(test, _): &(usize, usize)| {
@@ -223,7 +223,8 @@ impl<'a> Compiler<'a> {
                 passes[self.columns[*column].list_of[agent]]
             };
             let total = self.totals[agent].as_ref();
-            if total.is_none_or(|total| total.check(&want).is_ok()) && compiled.required.iter().all(passes) {
+            let is_large_enough = |total: &Room| wants.iter().any(|want| total.check(want).is_ok());
+            if total.is_none_or(is_large_enough) && compiled.required.iter().all(passes) {
                 reachable[value] = true;
                 missing -= 1;
                 if missing == 0 {

@@ -96,6 +96,13 @@ struct Near {
     weight: Option<f64>,
 }
 
+impl Near {
+    /// Whether it is a hard rule that placing its neighbours fulfils.
+    fn opens(&self) -> bool {
+        !self.avoid && self.weight.is_none()
+    }
+}
+
 impl Described {
     /// The agent of an offer, with its attributes; one that cannot be read is left out, and a set is several values.
     pub(in crate::allocator) fn new(host: Arc<Host>, list: &[v1::Attribute]) -> Self {
