@@ -15,7 +15,7 @@ use super::pools::Pool;
 use super::reason::Host;
 use super::request::TaskRequest;
 use crate::proto::v1::{self, environment};
-use crate::types::{Milli, Resources};
+use crate::types::{Milli, PartitionPolicy, Resources};
 
 /// The result of [`place`](super::place()).
 #[derive(Debug, Clone, PartialEq)]
@@ -73,6 +73,7 @@ pub(super) struct Task {
     name: String,
     command: v1::CommandInfo,
     labels: Vec<v1::Label>,
+    partition: Option<PartitionPolicy>,
     scalars: Vec<(String, Milli)>,
     fixed_ports: usize,
 }
@@ -155,6 +156,7 @@ impl Launch {
             resources: resources.to_proto_as(self.role.as_deref(), self.refinement),
             command: Some(Box::new(command)),
             labels: (!task.labels.is_empty()).then(|| v1::Labels { labels: task.labels.clone() }),
+            partition_policy: task.partition.map(Box::new),
             ..Default::default()
         }
     }
@@ -176,6 +178,7 @@ impl Task {
             name: request.name.clone(),
             command: request.command.clone(),
             labels: request.labels.clone(),
+            partition: request.partition,
             scalars: wanted.map(|(name, &amount)| (name.clone(), amount)).collect(),
             fixed_ports: request.fixed_ports.len(),
         }

@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::proto::v1::{self, environment};
-use crate::types::{Milli, QuantityError};
+use crate::types::{Milli, PartitionPolicy, QuantityError};
 
 /// A number of equal tasks to be placed on offers.
 ///
@@ -38,6 +38,8 @@ pub struct TaskRequest {
     pub fixed_ports: BTreeSet<u16>,
     /// Labels of its tasks.
     pub labels: Vec<v1::Label>,
+    /// What becomes of its tasks when their agent is cut off.
+    pub partition: Option<PartitionPolicy>,
     /// How many instances run already, by agent.
     pub running: BTreeMap<v1::AgentId, u32>,
     invalid: Option<RequestError>,
@@ -87,6 +89,7 @@ impl TaskRequest {
             ports: 0,
             fixed_ports: BTreeSet::new(),
             labels: Vec::new(),
+            partition: None,
             running: BTreeMap::new(),
             invalid: None,
         }
@@ -177,6 +180,13 @@ impl TaskRequest {
     #[must_use]
     pub fn label(mut self, key: impl Into<String>, value: impl Into<String>) -> Self {
         self.labels.push(v1::Label { key: key.into(), value: Some(value.into()) });
+        self
+    }
+
+    /// What becomes of its tasks when their agent is cut off: nothing unless set.
+    #[must_use]
+    pub fn partition(mut self, policy: PartitionPolicy) -> Self {
+        self.partition = Some(policy);
         self
     }
 
