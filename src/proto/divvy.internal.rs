@@ -699,7 +699,7 @@ pub mod exited {
 /// One record of an agent's log.
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct AgentRecord {
-    #[prost(oneof = "agent_record::Kind", tags = "1, 2, 3, 4, 5, 6, 7, 8, 9, 10")]
+    #[prost(oneof = "agent_record::Kind", tags = "1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11")]
     pub kind: ::core::option::Option<agent_record::Kind>,
 }
 /// Nested message and enum types in `AgentRecord`.
@@ -726,6 +726,9 @@ pub mod agent_record {
         Kill(super::KillAsked),
         #[prost(string, tag = "10")]
         Forgotten(::prost::alloc::string::String),
+        /// No master has had the agent since then, in nanoseconds since the epoch; zero: one has it again.
+        #[prost(int64, tag = "11")]
+        CutOff(i64),
     }
 }
 /// The id the master gave this agent.
