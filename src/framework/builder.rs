@@ -132,7 +132,8 @@ impl DriverBuilder {
         self
     }
 
-    /// Fixes every choice that the driver leaves to chance.
+    /// Fixes every choice that the driver leaves to chance, among them by what the master tells this run of the framework
+    /// from others: runs that share a seed are one to it, and are not fenced off from each other.
     pub fn seed(mut self, seed: u64) -> Self {
         self.seed = Some(seed);
         self

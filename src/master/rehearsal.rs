@@ -63,7 +63,8 @@ impl Rehearsal {
         let name = format!("framework{}", self.frameworks.len());
         let facts = facts(&name, role);
         let info = v1::FrameworkInfo { name, user: facts.user.clone(), ..v1::FrameworkInfo::default() };
-        let call = Call::Subscribe(Box::new(Subscribe { info, facts, suppressed: Vec::new() }));
+        let call =
+            Call::Subscribe(Box::new(Subscribe { info, facts, suppressed: Vec::new(), instance: bytes::Bytes::new() }));
         self.frameworks.push(Framework { session, id: String::new(), calls: 1, offers: Vec::new() });
         self.feed(Input::Called { session, seq: 1, call });
         self.carry_out();

@@ -282,8 +282,10 @@ fn a_framework_that_was_replaced_while_it_was_cut_off_is_told_so_and_can_do_no_m
         states if states.last() == Some(&RUNNING) => Ok(()),
         states => Err(states),
     });
-    // Long enough for the master to give up the connection that takes nothing.
-    last(Duration::from_secs(12));
+    until("the first to notice that it is cut off", || {
+        let heard = cluster.framework.heard();
+        if heard.iter().any(|heard| matches!(heard, Heard::Disconnected)) { Ok(()) } else { Err(heard.len()) }
+    });
     cluster.network.mend(MASTER, FRAMEWORK);
     until("the first to be told", || match cluster.framework.ended() {
         Some(told) if told.contains("failed over") => Ok(()),

@@ -26,7 +26,8 @@ mod wire;
 
 use std::time::Duration;
 
-use rand::rngs::StdRng;
+use bytes::Bytes;
+use rand::{Rng as _, rngs::StdRng};
 
 pub(crate) use self::{
     deliveries::BATCH,
@@ -75,6 +76,8 @@ pub(crate) struct Driver {
     options: Options,
     roles: Vec<String>,
     rng: StdRng,
+    /// Tells this run of the framework from those before and after it.
+    instance: Bytes,
     phase: Phase,
     /// The master has told the framework its id, in this driver's life or before.
     framework_id: Option<FrameworkId>,
@@ -135,6 +138,8 @@ impl Driver {
             repeats: 0,
             inputs: 0,
             options,
+            // Drawn beside the jitter, which stays what it is.
+            instance: Bytes::copy_from_slice(&rng.clone().random::<[u8; 16]>()),
             rng,
         }
     }

@@ -26,6 +26,9 @@ use crate::{
     },
 };
 
+/// What a framework may use to tell one run of its driver from another.
+const INSTANCE_BYTES: usize = 64;
+
 /// A framework's call. One that is wrong becomes [`Call::Invalid`], so that it is refused in its turn.
 pub(crate) fn call(call: scheduler::Call) -> Call {
     if let Err(invalid) = validate::scheduler_call(&call) {
@@ -55,7 +58,13 @@ fn digest(call: scheduler::Call) -> Result<Call, Wrong> {
         Type::Subscribe => {
             let subscribe = call.subscribe.map(|one| *one).unwrap_or_default();
             let (info, suppressed) = (subscribe.framework_info, subscribe.suppressed_roles);
-            Call::Subscribe(Box::new(self::subscribe(info, suppressed, "subscribe")?))
+            let instance = subscribe.instance.unwrap_or_default();
+            if instance.len() > INSTANCE_BYTES {
+                let text = format!("has {} bytes; at most {INSTANCE_BYTES} are taken", instance.len());
+                return Err(("subscribe.instance".to_owned(), text));
+            }
+            let subscribe = self::subscribe(info, suppressed, "subscribe")?;
+            Call::Subscribe(Box::new(Subscribe { instance, ..subscribe }))
         }
         Type::UpdateFramework => {
             let update = call.update_framework.map(|one| *one).unwrap_or_default();
@@ -119,7 +128,7 @@ fn subscribe(info: v1::FrameworkInfo, suppressed: Vec<String>, path: &str) -> Re
         .map_err(|invalid| invalid.under(path))
         .map_err(|invalid| (invalid.field, invalid.text))?;
     let facts = facts(&info);
-    Ok(Subscribe { info, facts, suppressed })
+    Ok(Subscribe { info, facts, suppressed, instance: Bytes::new() })
 }
 
 fn facts(info: &v1::FrameworkInfo) -> FrameworkFacts {
@@ -222,7 +231,7 @@ fn register(register: internal::Register, peer: &str) -> Result<Register, String
     let port = u16::try_from(info.port()).map_err(|error| format!("register.info.port: {}: {error}", info.port()))?;
     let frameworks = register.frameworks.into_iter().map(|info| {
         let facts = facts(&info);
-        Subscribe { info, facts, suppressed: Vec::new() }
+        Subscribe { info, facts, suppressed: Vec::new(), instance: Bytes::new() }
     });
     let tasks = register.tasks.into_iter().map(task).collect::<Result<Vec<_>, String>>()?;
     Ok(Register {

@@ -100,6 +100,8 @@ pub(crate) struct Subscribe {
     pub(crate) info: v1::FrameworkInfo,
     pub(crate) facts: FrameworkFacts,
     pub(crate) suppressed: Vec<String>,
+    /// Which run of the framework's driver it is; empty where it does not say.
+    pub(crate) instance: Bytes,
 }
 
 /// What the core decides on about a framework; the rest of its info stays encoded.

@@ -13,6 +13,7 @@ mod clients;
 mod frameworks;
 mod keys;
 mod launch;
+mod lineage;
 mod message;
 mod offers;
 mod operators;

@@ -122,14 +122,9 @@ pub(super) fn open_tasks(entries: &[Entry]) -> (BTreeMap<String, String>, u64) {
                 open.insert(task.clone(), agent.clone());
                 launched += 1;
             }
-            Entry::Status { task, state, .. } if over(*state) => drop(open.remove(task)),
+            Entry::Status { task, state, .. } if state.is_terminal() => drop(open.remove(task)),
             _ => {}
         }
     }
     (open, launched)
-}
-
-/// Nothing more is expected of a task in this state.
-pub(super) fn over(state: TaskState) -> bool {
-    state.is_terminal() || state == TaskState::TaskUnknown
 }

@@ -13,8 +13,10 @@ use std::{
 };
 
 use divvy::{
-    framework::{Result, Scheduler, SchedulerDriver},
-    proto::v1::{AgentId, Filters, FrameworkId, FrameworkInfo, MasterInfo, Offer, TaskId, TaskInfo, TaskStatus},
+    framework::{Result, Scheduler, SchedulerDriver, UnknownTasks},
+    proto::v1::{
+        AgentId, Filters, FrameworkId, FrameworkInfo, MasterInfo, Offer, TaskId, TaskInfo, TaskState, TaskStatus,
+    },
     types::Resources,
 };
 
@@ -82,13 +84,17 @@ async fn live(folder: PathBuf, master: &str, seed: u64) {
         _ => None,
     });
     let kill_at_ns = open.keys().filter(|task| kill_after(seed, task).is_some()).map(|task| (task.clone(), 0));
+    let mine =
+        |(task, agent): (&String, &String)| (TaskId { value: task.clone() }, Some(AgentId { value: agent.clone() }));
+    let known: Vec<_> = open.iter().map(mine).collect();
     let tasks = Tasks { launched, kill_at_ns: kill_at_ns.collect(), open, ..Tasks::default() };
     let life = Arc::new(Life { diary: Diary::open(&folder), folder, seed, tasks: Mutex::new(tasks) });
     life.diary.add(&Entry::Life);
     let mut info = FrameworkInfo::new("faults");
     info.id = id.map(|value| FrameworkId { value });
-    let driver =
-        SchedulerDriver::builder(info).master(master).build(Steady { life: life.clone() }).expect("a valid framework");
+    // What ended and was not acknowledged comes again, and is to be seen.
+    let builder = SchedulerDriver::builder(info).master(master).known_tasks(known).unknown_tasks(UnknownTasks::Adopt);
+    let driver = builder.build(Steady { life: life.clone() }).expect("a valid framework");
     driver.start().expect("starts");
     let (leave, mut settled, mut round) = (life.folder.join(LEAVE), false, 0_u32);
     while !leave.exists() {
@@ -224,9 +230,12 @@ impl Scheduler for Steady {
         self.life.diary.add(&Entry::status(&status));
         let task = status.task_id.value.clone();
         let mut tasks = self.life.tasks.lock().expect("not poisoned");
-        if diary::over(status.state()) {
+        if status.state().is_terminal() {
             tasks.open.remove(&task);
             tasks.kill_at_ns.remove(&task);
+            tasks.heard.remove(&task);
+        } else if status.state() == TaskState::TaskUnknown {
+            // The answer to a kill that named no agent; the agent may come back with the task.
             tasks.heard.remove(&task);
         } else {
             tasks.heard.insert(task);

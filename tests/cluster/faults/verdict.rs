@@ -13,7 +13,7 @@ use std::{
 use divvy::proto::v1::TaskState;
 
 use super::{
-    diary::{Entry, over},
+    diary::Entry,
     framework::number,
     work::{Ending, Noted, Work, noted},
 };
@@ -88,10 +88,10 @@ impl Verdict {
                 Entry::Status { task, state, uuid, text } => match stories.get_mut(task) {
                     Some(story) => {
                         self.unreachable += usize::from(*state == TaskState::TaskUnreachable);
-                        if !over(*state) && story.ends.last().is_some_and(|(life, ..)| *life == self.lives) {
+                        if !state.is_terminal() && story.ends.last().is_some_and(|(life, ..)| *life == self.lives) {
                             self.wrong.push(format!("{task}: {state} after its end: {:?} {text}", story.lines));
                         }
-                        if over(*state) {
+                        if state.is_terminal() {
                             story.ends.push((self.lives, *state, uuid.clone()));
                         }
                         story.lines.push(format!("life {} {state} {uuid} {text}", self.lives));
@@ -125,7 +125,7 @@ impl Verdict {
             wrong("one life heard the end twice");
         }
         let killed = state == TaskState::TaskKilled && story.kill_asked;
-        let never_ran = [TaskState::TaskDropped, TaskState::TaskGone, TaskState::TaskUnknown].contains(&state);
+        let never_ran = [TaskState::TaskDropped, TaskState::TaskGone].contains(&state);
         let truth = match (noted.starts.len(), noted.ends.len()) {
             (0, _) => never_ran || killed,
             (_, 0) => killed && matches!(work.ending, Ending::Killed(_)),

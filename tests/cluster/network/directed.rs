@@ -6,7 +6,7 @@ use std::{
 };
 
 use divvy::{
-    framework::{Result, Scheduler, SchedulerDriver},
+    framework::{Result, Scheduler, SchedulerDriver, UnknownTasks},
     proto::v1::{AgentId, Filters, FrameworkId, FrameworkInfo, Offer, TaskId, TaskInfo, TaskState, TaskStatus},
     types::Resources,
 };
@@ -60,7 +60,8 @@ impl Framework {
         let shared = Arc::<Mutex<Shared>>::default();
         let directed = Directed { shared: shared.clone() };
         let info = FrameworkInfo { id, ..FrameworkInfo::new("directed") };
-        let driver = SchedulerDriver::builder(info).master(master).build(directed).expect("a valid framework");
+        let builder = SchedulerDriver::builder(info).master(master).unknown_tasks(UnknownTasks::Adopt);
+        let driver = builder.build(directed).expect("a valid framework");
         let _inside = runtime.enter();
         driver.start().expect("starts");
         Self { driver, shared, runtime }

@@ -125,10 +125,21 @@ impl World {
     }
 
     pub(super) fn subscribe(&mut self, facts: FrameworkFacts, id: Option<&str>) -> (SessionId, String) {
+        self.subscribe_as("", facts, id)
+    }
+
+    /// The same, as this run of the driver.
+    pub(super) fn subscribe_as(
+        &mut self,
+        instance: &'static str,
+        facts: FrameworkFacts,
+        id: Option<&str>,
+    ) -> (SessionId, String) {
         let session = self.attach();
         let mut info = v1::FrameworkInfo { name: facts.name.clone(), user: facts.user.clone(), ..Default::default() };
         info.id = id.map(|id| v1::FrameworkId { value: id.to_owned() });
-        self.call(session, Call::Subscribe(Box::new(Subscribe { info, facts, suppressed: Vec::new() })));
+        let instance = Bytes::from_static(instance.as_bytes());
+        self.call(session, Call::Subscribe(Box::new(Subscribe { info, facts, suppressed: Vec::new(), instance })));
         let id = self.events(session).into_iter().find_map(|event| match event {
             Event::Subscribed { framework } => Some(framework.to_string()),
             _ => None,
@@ -334,5 +345,5 @@ pub(super) fn reported(framework: &str, task: &(String, String), wanted: &str, s
 
 pub(super) fn known(id: &str, name: &str) -> Subscribe {
     let info = v1::FrameworkInfo { id: Some(v1::FrameworkId { value: id.to_owned() }), ..Default::default() };
-    Subscribe { info, facts: facts(name, "*"), suppressed: Vec::new() }
+    Subscribe { info, facts: facts(name, "*"), suppressed: Vec::new(), instance: Bytes::new() }
 }
