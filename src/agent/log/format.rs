@@ -18,7 +18,7 @@ const PREFIX: usize = 8;
 
 /// What a file that is no log of this version is.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Unknown {
+pub(crate) enum Unknown {
     Foreign,
     Version(String),
 }
@@ -29,7 +29,7 @@ pub(super) fn is_unfinished_header(bytes: &[u8]) -> bool {
 }
 
 /// What follows the header.
-pub(super) fn body(bytes: &[u8]) -> Result<&[u8], Unknown> {
+pub(crate) fn body(bytes: &[u8]) -> Result<&[u8], Unknown> {
     if let Some(body) = bytes.strip_prefix(HEADER) {
         return Ok(body);
     }
@@ -39,7 +39,7 @@ pub(super) fn body(bytes: &[u8]) -> Result<&[u8], Unknown> {
 }
 
 /// The records up to the first that is torn or damaged, and how many bytes they take.
-pub(super) fn read(body: &[u8]) -> (Vec<AgentRecord>, usize) {
+pub(crate) fn read(body: &[u8]) -> (Vec<AgentRecord>, usize) {
     let (mut records, mut good) = (vec![], 0);
     while let Some((record, length)) = first(&body[good..]) {
         records.push(record);
@@ -49,7 +49,7 @@ pub(super) fn read(body: &[u8]) -> (Vec<AgentRecord>, usize) {
 }
 
 /// Appends a record to `out`.
-pub(super) fn write(record: &AgentRecord, out: &mut Vec<u8>) {
+pub(crate) fn write(record: &AgentRecord, out: &mut Vec<u8>) {
     let start = out.len();
     out.extend([0; PREFIX]);
     record.encode(out).expect("a vector has room");

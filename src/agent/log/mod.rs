@@ -4,7 +4,7 @@
 //! under another name, and goes on from there. A batch of records is one write; [`Syncer`] brings what was written so
 //! far to the disk itself, from another thread. A log that has grown far beyond what it says is written anew.
 
-mod format;
+pub(crate) mod format;
 mod lock;
 #[cfg(test)]
 mod tests;

@@ -20,12 +20,16 @@ use std::{
 use anyhow::Context as _;
 use clap::Args;
 
-use self::{answer::Answer, offers::OfferText, read::Named, tasks::TaskText};
+pub(crate) use self::read::Input;
+use self::{answer::Answer, offers::OfferText, tasks::TaskText};
 use super::Failure;
 use crate::{
     allocator::{self, Plan, TaskRequest},
     proto::v1,
 };
+
+/// The answer names every instance: no more than these are asked for in one call.
+const MOST_INSTANCES: u64 = 10_000_000;
 
 /// Places tasks of a file on offers of a file.
 #[derive(Args, Clone, Debug)]
@@ -49,23 +53,25 @@ pub fn run(args: &AllocateArgs) -> Result<ExitCode, Failure> {
     if args.offers == args.tasks && args.offers.as_os_str() == "-" {
         return Err(Failure::Usage("--offers and --tasks are both -: standard input can be only one of them".into()));
     }
-    let (offers, requests) = (read::list(&args.offers)?, read::list(&args.tasks)?);
-    let (answer, complete) = allocate(&offers, &requests, args.best_effort)?;
+    let (offers, tasks) = (read::file(&args.offers)?, read::file(&args.tasks)?);
+    let (answer, complete) = allocate(&offers, &tasks, args.best_effort, MOST_INSTANCES)?;
     let mut out = io::stdout().lock();
     writeln!(out, "{answer}").context("cannot write the answer to standard output")?;
     Ok(ExitCode::from(u8::from(!complete)))
 }
 
 /// The answer as JSON, and whether it is complete.
-fn allocate(
-    offers: &Named<Vec<OfferText>>,
-    tasks: &Named<Vec<TaskText>>,
+pub(crate) fn allocate(
+    offers: &Input,
+    tasks: &Input,
     best_effort: bool,
+    most_instances: u64,
 ) -> Result<(String, bool), Failure> {
-    let offers: Vec<v1::Offer> = offers::offers(&offers.value).map_err(|error| offers.wrong(&error))?;
-    let requests: Vec<TaskRequest> = tasks::requests(&tasks.value).map_err(|error| tasks.wrong(&error))?;
-    let plan = place(&offers, &requests, best_effort);
-    let text = serde_json::to_string(&Answer::of(&plan, &offers)).context("cannot write the answer as JSON")?;
+    let (offer_texts, task_texts) = (offers.list::<OfferText>()?, tasks.list::<TaskText>()?);
+    let placed_on: Vec<v1::Offer> = offers::offers(&offer_texts).map_err(|error| offers.wrong(&error))?;
+    let requests = tasks::requests(&task_texts, most_instances).map_err(|error| tasks.wrong(&error))?;
+    let plan = place(&placed_on, &requests, best_effort);
+    let text = serde_json::to_string(&Answer::of(&plan, &placed_on)).context("cannot write the answer as JSON")?;
     Ok((text, plan.is_complete()))
 }
 

@@ -45,9 +45,19 @@ fn one() -> u32 {
 }
 
 /// The tasks as requests that make sense; what makes none is named by its place and field.
-pub(super) fn requests(texts: &[TaskText]) -> Result<Vec<TaskRequest>, String> {
-    let one = |(index, text): (usize, &TaskText)| text.request().map_err(|error| format!("[{index}]{error}"));
-    texts.iter().enumerate().map(one).collect()
+pub(super) fn requests(texts: &[TaskText], most_instances: u64) -> Result<Vec<TaskRequest>, String> {
+    let (mut requests, mut instances) = (Vec::with_capacity(texts.len()), 0);
+    for (index, text) in texts.iter().enumerate() {
+        requests.push(text.request().map_err(|error| format!("[{index}]{error}"))?);
+        instances += u64::from(text.count);
+        if instances > most_instances {
+            return Err(format!(
+                "[{index}].count: {} makes it more than {most_instances} instances in all",
+                text.count
+            ));
+        }
+    }
+    Ok(requests)
 }
 
 impl TaskText {

@@ -5,10 +5,8 @@ use super::*;
 const WEB_OFFER: &str = r#"[{"id":"o1","agent":"a1","hostname":"h1","attributes":{"zone":"a"},"cpus":4,"mem":8192,"disk":0,"gpus":0,"ports":[[31000,31009]]}]"#;
 
 fn answer(offers: &str, tasks: &str, best_effort: bool) -> Result<(String, bool), String> {
-    let offers = read::parse("offers.json".to_owned(), offers.as_bytes());
-    let tasks = read::parse("tasks.json".to_owned(), tasks.as_bytes());
-    let both = offers.and_then(|offers| Ok((offers, tasks?)));
-    both.and_then(|(offers, tasks)| allocate(&offers, &tasks, best_effort)).map_err(|failure| {
+    let (offers, tasks) = (Input::new("offers.json", offers), Input::new("tasks.json", tasks));
+    allocate(&offers, &tasks, best_effort, 1_000).map_err(|failure| {
         assert!(matches!(failure, Failure::Usage(_)), "{failure}");
         failure.to_string()
     })
@@ -74,6 +72,10 @@ fn bad_input_is_told_by_file_place_and_field() {
         (r#"[{"name":"a","cpus":-1}]"#, "tasks.json: [0].cpus: -1 is negative"),
         (r#"[{"name":"a","gpus":0.5}]"#, "tasks.json: [0]: gpus: 0.5 is not a whole number"),
         (r#"[{"name":"a","cpus":1,"count":-1}]"#, "tasks.json: [0].count: invalid value: integer `-1`, expected u32"),
+        (
+            r#"[{"name":"a","cpus":1,"count":999},{"name":"b","cpus":1,"count":2}]"#,
+            "tasks.json: [1].count: 2 makes it more than 1000 instances in all",
+        ),
         (r#"[{"name":"a","cpus":1,"fixed_ports":[70000]}]"#, "tasks.json: [0].fixed_ports[0]: invalid value"),
     ] {
         let text = wrong("[]", tasks);
