@@ -77,6 +77,7 @@ fn options(settings: AgentSettings) -> anyhow::Result<Options> {
         resources: settings.resources.map(|resources| resources.to_string()),
         attributes: settings.attributes.map(|attributes| attributes.to_string()),
         insecure: settings.insecure,
+        recover: settings.recover,
         ..Options::new(settings.master.to_string(), settings.work_dir, SupervisorMode::Process { program })
     })
 }

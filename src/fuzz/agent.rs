@@ -1,4 +1,4 @@
-//! The agent's core, its log, and the master's frames.
+//! The agent's core and the master's frames.
 //!
 //! The script is the master, the supervisors, the disk and the host at once; what the core asks for is answered late,
 //! wrongly or never. At the end, and at times in between, the agent starts again from a prefix of what it wrote.
@@ -7,9 +7,8 @@ use prost::Message as _;
 
 use super::script::Script;
 use crate::{
-    agent::{
-        core::{Agent, Config, ContainerId, Effect, Found, FoundSupervisor, Input, Retention, SessionId, SupervisorId},
-        log::format,
+    agent::core::{
+        Agent, Config, ContainerId, Effect, Found, FoundSupervisor, Input, Retention, SessionId, SupervisorId,
     },
     proto::{
         internal::{self, AgentRecord, master_message::Kind as Said, supervisor_event::Kind as Event},
@@ -17,22 +16,13 @@ use crate::{
     },
 };
 
-/// A file that is said to be a log: what is read is a prefix that reads the same when it is written again.
-pub(super) fn log(bytes: &[u8]) {
-    let Ok(body) = format::body(bytes) else { return };
-    let (records, good) = format::read(body);
-    let mut again = Vec::new();
-    for record in &records {
-        format::write(record, &mut again);
-    }
-    assert_eq!(format::read(&again).0, records);
-    assert!(good <= body.len());
-    let mut script = Script::new(bytes);
-    let mut agent = recover(&mut script, &records, "boot0");
-    agent.0.check();
-    let input = Input::SupervisorEnded { supervisor: SupervisorId(0) };
-    agent.0.handle(script.now, input, &mut agent.1);
-    agent.0.check();
+/// An agent that starts with these records.
+pub(super) fn begin_with(records: &[AgentRecord]) {
+    let mut script = Script::new(&[]);
+    let (mut agent, mut out) = recover(&mut script, records, "boot0");
+    agent.check();
+    agent.handle(script.now, Input::SupervisorEnded { supervisor: SupervisorId(0) }, &mut out);
+    agent.check();
 }
 
 /// A frame of a master, to an agent that is registered.
@@ -75,8 +65,8 @@ fn recover(script: &mut Script<'_>, records: &[AgentRecord], boot_id: &str) -> (
         retention: Retention::default(),
         spread_first: std::time::Duration::from_secs(1),
     };
-    let supervisor = FoundSupervisor { id: SupervisorId(0), takes_starts: true };
-    let found = Found { boot_id: boot_id.to_owned(), supervisors: vec![supervisor], sandboxes: Vec::new() };
+    let supervisor = FoundSupervisor { id: SupervisorId(0), died: false };
+    let found = Found { boot_id: boot_id.to_owned(), supervisors: vec![supervisor], ..Found::default() };
     let mut out = Vec::new();
     let agent = Agent::recover(records, config, found, script.rng(), script.now, &mut out);
     (agent, out)
@@ -217,7 +207,11 @@ fn registered(script: &mut Script<'_>) -> internal::Registered {
 fn welcome(script: &mut Script<'_>) -> internal::SupervisorEvent {
     let running = (0..script.below(3)).map(|_| started(script)).collect();
     let exited = (0..script.below(3)).map(|_| exited(script)).collect();
-    let welcome = internal::SupervisorWelcome { version: 1, pid: 7, running, exited };
+    let starting = (0..script.below(2)).map(|_| script.name("c", 4)).collect();
+    let version = if script.one_in(2) { 1 } else { 2 };
+    let retired = script.one_in(4);
+    let welcome =
+        internal::SupervisorWelcome { version, pid: 7, running, exited, starting, retired, build: String::new() };
     internal::SupervisorEvent { kind: Some(Event::Welcome(welcome)) }
 }
 

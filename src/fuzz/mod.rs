@@ -7,6 +7,7 @@ mod agent;
 mod driver;
 mod master;
 mod script;
+mod stores;
 #[cfg(test)]
 mod tests;
 mod text;
@@ -44,7 +45,8 @@ pub const TARGETS: &[Target] = &[
     Target::new("frame-of-an-agent", master::messages),
     Target::new("frame-to-a-framework", driver::frame),
     Target::new("frame-to-an-agent", agent::frame),
-    Target::new("agent-log", agent::log),
+    Target::new("store-agent-log", stores::agent_log),
+    Target::new("store-backup", stores::backup),
     Target::new("core-master", master::run),
     Target::new("core-agent", agent::run),
     Target::new("core-driver", driver::run),

@@ -576,6 +576,15 @@ pub struct SupervisorWelcome {
     /// Exits that were not forgotten yet.
     #[prost(message, repeated, tag = "4")]
     pub exited: ::prost::alloc::vec::Vec<Exited>,
+    /// Since version 2. Containers being started: `Started` or `StartFailed` follows.
+    #[prost(string, repeated, tag = "5")]
+    pub starting: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    /// Since version 2. It takes no more starts.
+    #[prost(bool, tag = "6")]
+    pub retired: bool,
+    /// Since version 2. Names the program file that serves, as device and inode.
+    #[prost(string, tag = "7")]
+    pub build: ::prost::alloc::string::String,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct EnvironmentVariable {
@@ -690,7 +699,7 @@ pub mod exited {
 /// One record of an agent's log.
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct AgentRecord {
-    #[prost(oneof = "agent_record::Kind", tags = "1, 2, 3, 4, 5, 6, 7, 8, 9, 10")]
+    #[prost(oneof = "agent_record::Kind", tags = "1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11")]
     pub kind: ::core::option::Option<agent_record::Kind>,
 }
 /// Nested message and enum types in `AgentRecord`.
@@ -717,6 +726,9 @@ pub mod agent_record {
         Kill(super::KillAsked),
         #[prost(string, tag = "10")]
         Forgotten(::prost::alloc::string::String),
+        /// No master has had the agent since then, in nanoseconds since the epoch; zero: one has it again.
+        #[prost(int64, tag = "11")]
+        CutOff(i64),
     }
 }
 /// The id the master gave this agent.

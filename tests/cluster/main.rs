@@ -7,7 +7,9 @@
 mod command_line;
 mod deaths;
 mod example;
+mod faults;
 mod many_tasks;
 mod neighbours;
+mod network;
 mod part;
 mod scheduler;

@@ -2,7 +2,7 @@
 
 use std::{
     fs::{self, File},
-    io::{BufRead as _, BufReader, Read as _},
+    io::{BufRead as _, BufReader, Read as _, Write as _},
     path::{Path, PathBuf},
     process::{Child, Command, ExitStatus, Output, Stdio},
     sync::mpsc,
@@ -48,6 +48,11 @@ impl Site {
         let mut command = Command::new(env!("CARGO_BIN_EXE_divvy-agent"));
         command.args(["--listen", "127.0.0.1:0", "--master", master, "--resources", resources, "--work-dir"]);
         command.arg(self.path.join(name));
+        Part::start(self, name, command)
+    }
+
+    /// A server that this command runs.
+    pub(crate) fn start(&self, name: &str, command: Command) -> Part {
         Part::start(self, name, command)
     }
 
@@ -176,6 +181,10 @@ impl Part {
         self.child.id()
     }
 
+    pub(crate) fn signal(&self, signal: &str) {
+        send(self.child.id(), signal);
+    }
+
     /// `kill -9`, and nobody is there any more.
     pub(crate) fn kill(mut self) -> String {
         self.child.kill().expect("killed");
@@ -189,6 +198,15 @@ impl Drop for Part {
         drop(self.child.kill());
         drop(self.child.wait());
     }
+}
+
+/// What a server answers to a GET, head and body.
+pub(crate) fn get(address: &str, path: &str) -> String {
+    let mut stream = std::net::TcpStream::connect(address).expect("connects");
+    write!(stream, "GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n").expect("sent");
+    let mut text = String::new();
+    stream.read_to_string(&mut text).expect("read");
+    text
 }
 
 fn send(pid: u32, signal: &str) {

@@ -93,8 +93,10 @@ impl Tasks {
         if agent.is_some() {
             task.agent = agent;
         }
+        // An end that is on its way to the callback is the answer.
+        let answered = over(task.state) && task.stage == Stage::Handling;
         match task.judge(&seen) {
-            Verdict::Drop if asked && task.state == seen.state => Verdict::Deliver,
+            Verdict::Drop if asked && !answered && task.state == seen.state => Verdict::Deliver,
             verdict => verdict,
         }
     }

@@ -97,6 +97,17 @@ fn an_end_that_the_callback_took_answers_what_was_asked_before() {
 }
 
 #[test]
+fn an_end_that_waits_for_its_callback_answers_what_was_asked_before() {
+    let mut bench = Bench::subscribed();
+    bench.receive([update(status("t1", TaskState::TaskRunning, 1))]);
+    bench.take_all();
+    bench.ask(Request::Reconcile { tasks: vec![(task_id("t1"), None)] });
+    told(&bench.receive([update(status("t1", TaskState::TaskFinished, 2))]));
+    assert_eq!(bench.receive([update(answer("t1", TaskState::TaskFinished))]), []);
+    assert_eq!(bench.take_all().len(), 1, "the callback hears the end once");
+}
+
+#[test]
 fn a_question_that_waited_for_a_master_is_answered_though_it_tells_nothing_new() {
     let mut bench = Bench::subscribed();
     bench.receive([update(status("t1", TaskState::TaskRunning, 1))]);
