@@ -4,6 +4,7 @@
 //! last saw.
 #![allow(missing_docs, reason = "a test binary has no users")]
 
+mod agent_recovery;
 mod command_line;
 mod deaths;
 mod example;

@@ -1,6 +1,7 @@
 //! Starting, watching and killing the parts of a cluster.
 
 use std::{
+    ffi::OsStr,
     fs::{self, File},
     io::{BufRead as _, BufReader, Read as _, Write as _},
     path::{Path, PathBuf},
@@ -45,10 +46,21 @@ impl Site {
 
     /// An agent of that name, with these resources, for the master at that address.
     pub(crate) fn agent(&self, name: &str, master: &str, resources: &str) -> Part {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_divvy-agent"));
+        Part::start(self, name, self.agent_command(env!("CARGO_BIN_EXE_divvy-agent"), name, master, resources))
+    }
+
+    /// How this program is started as an agent.
+    pub(crate) fn agent_command(
+        &self,
+        program: impl AsRef<OsStr>,
+        name: &str,
+        master: &str,
+        resources: &str,
+    ) -> Command {
+        let mut command = Command::new(program);
         command.args(["--listen", "127.0.0.1:0", "--master", master, "--resources", resources, "--work-dir"]);
         command.arg(self.path.join(name));
-        Part::start(self, name, command)
+        command
     }
 
     /// A server that this command runs.
@@ -159,7 +171,7 @@ pub(crate) struct Part {
 }
 
 impl Part {
-    fn start(site: &Site, name: &str, mut command: Command) -> Self {
+    pub(crate) fn start(site: &Site, name: &str, mut command: Command) -> Self {
         let err = File::options().create(true).append(true).open(site.path.join(format!("{name}.err")));
         let command = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(err.expect("a log file"));
         let mut child = command.env("DIVVY_LOG", "debug,h2=info,hyper=info,tower=info").spawn().expect("starts");
@@ -183,6 +195,12 @@ impl Part {
 
     pub(crate) fn signal(&self, signal: &str) {
         send(self.child.id(), signal);
+    }
+
+    /// Asks it to stop, and waits until it has.
+    pub(crate) fn stop(mut self) -> ExitStatus {
+        send(self.child.id(), "TERM");
+        wait(&mut self.child, "the part")
     }
 
     /// `kill -9`, and nobody is there any more.

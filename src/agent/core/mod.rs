@@ -178,3 +178,5 @@ mod fixture;
 mod recovery_tests;
 #[cfg(test)]
 mod simulation;
+#[cfg(test)]
+mod status_tests;
