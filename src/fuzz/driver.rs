@@ -8,7 +8,10 @@ use prost::Message as _;
 
 use super::script::Script;
 use crate::{
-    framework::core::{Driver, Effect, Input, Options, Outcome, Request, Stop},
+    framework::{
+        UnknownTasks,
+        core::{Driver, Effect, Input, Options, Outcome, Request, Stop},
+    },
     proto::{
         ext,
         v1::{
@@ -54,7 +57,9 @@ impl Play {
             suppressed_roles: Vec::new(),
             explicit: script.one_in(4),
             hold: Duration::from_secs(10),
-            reconcile_every: Duration::from_mins(15),
+            reconcile_every: Some(Duration::from_mins(15)),
+            known_tasks: vec![(v1::TaskId { value: "t3".to_owned() }, None)],
+            unknown_tasks: [UnknownTasks::Report, UnknownTasks::Adopt, UnknownTasks::Kill][script.below(3)],
         };
         let core = Driver::new(options, script.rng());
         let mut play = Self { core, session: 0, seq: 0, callbacks: VecDeque::new() };

@@ -40,6 +40,7 @@ pub const TARGETS: &[Target] = &[
     Target::new("text-attributes", text::attributes),
     Target::new("text-ranges", text::ranges),
     Target::new("text-addresses", text::addresses),
+    Target::new("text-constraints", text::constraints),
     Target::new("text-allocate", text::allocate),
     Target::new("frame-of-a-framework", master::calls),
     Target::new("frame-of-an-agent", master::messages),

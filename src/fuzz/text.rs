@@ -1,7 +1,8 @@
 //! What people write: resources, attributes, addresses, files of offers and tasks.
 
 use crate::{
-    cli::allocate::{self, Input},
+    allocator::Constraint,
+    cli::allocate::{self, Input, StrategyName, Way},
     transport::connect::Addresses,
     types::{Attributes, Ranges, Resources},
 };
@@ -30,13 +31,22 @@ pub(super) fn addresses(bytes: &[u8]) {
     assert_eq!(again.to_string(), read.to_string());
 }
 
+pub(super) fn constraints(bytes: &[u8]) {
+    let Some(read) = parsed::<Constraint>(bytes) else { return };
+    let again = read.to_string().parse::<Constraint>().expect("what was written can be read");
+    assert_eq!(again, read);
+}
+
 /// The file of offers, a zero byte, the file of tasks.
 pub(super) fn allocate(bytes: &[u8]) {
     let mut files = bytes.splitn(2, |byte| *byte == 0);
     let offers = Input::new("offers", files.next().unwrap_or_default());
     let tasks = Input::new("tasks", files.next().unwrap_or_default());
-    let answer = || allocate::allocate(&offers, &tasks, true, 1_000).map_err(|error| error.to_string());
-    assert_eq!(answer(), answer(), "the same input gives the same answer");
+    for strategy in [StrategyName::Naive, StrategyName::Binpack, StrategyName::Spread] {
+        let way = Way { strategy, best_effort: true };
+        let answer = || allocate::allocate(&offers, &tasks, way, 1_000).map_err(|error| error.to_string());
+        assert_eq!(answer(), answer(), "the same input gives the same answer");
+    }
 }
 
 fn parsed<T: std::str::FromStr>(bytes: &[u8]) -> Option<T> {
