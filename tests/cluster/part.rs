@@ -3,7 +3,7 @@
 use std::{
     ffi::OsStr,
     fs::{self, File},
-    io::{BufRead as _, BufReader, Read as _},
+    io::{BufRead as _, BufReader, Read as _, Write as _},
     path::{Path, PathBuf},
     process::{Child, Command, ExitStatus, Output, Stdio},
     sync::mpsc,
@@ -61,6 +61,11 @@ impl Site {
         command.args(["--listen", "127.0.0.1:0", "--master", master, "--resources", resources, "--work-dir"]);
         command.arg(self.path.join(name));
         command
+    }
+
+    /// A server that this command runs.
+    pub(crate) fn start(&self, name: &str, command: Command) -> Part {
+        Part::start(self, name, command)
     }
 
     /// `divvy` with these arguments, not waited for.
@@ -188,6 +193,10 @@ impl Part {
         self.child.id()
     }
 
+    pub(crate) fn signal(&self, signal: &str) {
+        send(self.child.id(), signal);
+    }
+
     /// Asks it to stop, and waits until it has.
     pub(crate) fn stop(mut self) -> ExitStatus {
         send(self.child.id(), "TERM");
@@ -207,6 +216,15 @@ impl Drop for Part {
         drop(self.child.kill());
         drop(self.child.wait());
     }
+}
+
+/// What a server answers to a GET, head and body.
+pub(crate) fn get(address: &str, path: &str) -> String {
+    let mut stream = std::net::TcpStream::connect(address).expect("connects");
+    write!(stream, "GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n").expect("sent");
+    let mut text = String::new();
+    stream.read_to_string(&mut text).expect("read");
+    text
 }
 
 fn send(pid: u32, signal: &str) {
