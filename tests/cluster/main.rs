@@ -10,4 +10,5 @@ mod example;
 mod many_tasks;
 mod neighbours;
 mod part;
+mod registry;
 mod scheduler;
