@@ -13,4 +13,5 @@ mod many_tasks;
 mod neighbours;
 mod network;
 mod part;
+mod registry;
 mod scheduler;

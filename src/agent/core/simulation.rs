@@ -305,7 +305,8 @@ impl World {
             task.kill_asked = true;
         }
         let (framework_id, task_id) = (FRAMEWORK.to_owned(), format!("task-{container}"));
-        self.say(master_message::Kind::KillTask(wire::KillTask { framework_id, task_id, kill_policy: None }));
+        let kill = wire::KillTask { framework_id, task_id, ..wire::KillTask::default() };
+        self.say(master_message::Kind::KillTask(kill));
     }
 
     fn end_one(&mut self) {

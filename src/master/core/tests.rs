@@ -6,5 +6,8 @@ mod agents;
 mod frameworks;
 mod launches;
 mod offers;
+mod partitions;
+mod policies;
+mod recovery;
 mod shares;
 mod statuses;
