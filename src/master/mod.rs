@@ -48,7 +48,8 @@ pub struct Options {
     pub agent_ping_interval: Duration,
     /// So many unanswered pings in a row make an agent unreachable.
     pub agent_pings_missed: u32,
-    /// How long an agent whose connection broke, or that this master only knows from its registry, may take to return.
+    /// How long an agent that this master only knows from its registry may take to return. One whose connection broke
+    /// has no longer than it may be silent.
     pub agent_reregister_timeout: Duration,
     /// How fast agents that stay away are given up as unreachable; `None`: each at once.
     pub agent_removal_rate: Option<RemovalRate>,

@@ -15,3 +15,4 @@ mod network;
 mod part;
 mod registry;
 mod scheduler;
+mod silence;

@@ -14,7 +14,7 @@ use divvy::{
 
 use self::{
     cluster::{Cluster, FRAMEWORK, MASTER},
-    directed::Heard,
+    directed::{Heard, Wanted},
 };
 use crate::part::until;
 
@@ -37,6 +37,35 @@ fn until_state(cluster: &Cluster, task: &str, state: TaskState) {
     });
 }
 
+fn until_all(cluster: &Cluster, tasks: &[&str], state: TaskState) {
+    for task in tasks {
+        until_state(cluster, task, state);
+    }
+}
+
+/// Lets tasks end, and waits until the callback has heard it of all.
+fn end_all(cluster: &Cluster, tasks: &[&str]) {
+    for task in tasks {
+        cluster.let_go(task);
+    }
+    until_all(cluster, tasks, FINISHED);
+}
+
+/// By their own notes, tasks ran to their end and did so once.
+fn once(cluster: &Cluster, tasks: &[&str]) {
+    for task in tasks {
+        assert_eq!(cluster.noted(task), "start\nend\n", "{task}");
+    }
+}
+
+/// The same, and the callback heard of nothing else.
+fn ran_once(cluster: &Cluster, tasks: &[&str]) {
+    once(cluster, tasks);
+    for task in tasks {
+        assert_eq!(cluster.framework.states(task), [RUNNING, FINISHED], "{task}");
+    }
+}
+
 fn assert_never_given_up(cluster: &Cluster) {
     let lost = cluster.framework.heard().into_iter().find(|heard| matches!(heard, Heard::AgentLost(_)));
     assert!(lost.is_none(), "{lost:?}");
@@ -49,7 +78,7 @@ fn a_partition_shorter_than_the_timeout_changes_nothing() {
     let cluster = Cluster::start(&["a"], "cpus:4;mem:512", Duration::from_secs(15));
     let tasks = ["silent", "unplugged", "long"];
     cluster.framework.launch(tasks.map(|task| cluster.waiting(task, "a", EACH)));
-    tasks.iter().for_each(|task| until_state(&cluster, task, RUNNING));
+    until_all(&cluster, &tasks, RUNNING);
     cluster.network.cut(MASTER, "a");
     cluster.let_go("silent");
     last(Duration::from_secs(3));
@@ -65,10 +94,7 @@ fn a_partition_shorter_than_the_timeout_changes_nothing() {
     assert_never_given_up(&cluster);
     cluster.let_go("long");
     until_state(&cluster, "long", FINISHED);
-    for task in tasks {
-        assert_eq!(cluster.framework.states(task), [RUNNING, FINISHED], "{task}");
-        assert_eq!(cluster.noted(task), "start\nend\n", "{task}");
-    }
+    ran_once(&cluster, &tasks);
 }
 
 #[test]
@@ -78,7 +104,7 @@ fn a_partition_longer_than_the_timeout_makes_tasks_unreachable_and_healing_tells
     cluster
         .framework
         .launch([cluster.waiting("stays", "a", &fixed(31_000)), cluster.waiting("ends", "a", &fixed(31_001))]);
-    ["stays", "ends"].iter().for_each(|task| until_state(&cluster, task, RUNNING));
+    until_all(&cluster, &["stays", "ends"], RUNNING);
     cluster.network.cut(MASTER, "a");
     given_up(&cluster, &["stays", "ends"]);
     let cut_off = cluster.framework.mark();
@@ -109,7 +135,7 @@ fn a_partition_longer_than_the_timeout_makes_tasks_unreachable_and_healing_tells
     });
     assert_eq!(cluster.framework.states("stays"), [RUNNING, UNREACHABLE, RUNNING, FINISHED]);
     assert_eq!(cluster.framework.states("ends"), [RUNNING, UNREACHABLE, FINISHED]);
-    ["stays", "ends"].iter().for_each(|task| assert_eq!(cluster.noted(task), "start\nend\n", "{task}"));
+    once(&cluster, &["stays", "ends"]);
 }
 
 /// Waits until these tasks are unreachable, and looks at all that goes with it.
@@ -141,7 +167,7 @@ fn given_up(cluster: &Cluster, tasks: &[&str]) {
 fn one_way(from: &'static str, to: &'static str) {
     let cluster = Cluster::start(&["a"], "cpus:4;mem:512", Duration::from_secs(5));
     cluster.framework.launch([cluster.waiting("stays", "a", EACH), cluster.waiting("ends", "a", EACH)]);
-    ["stays", "ends"].iter().for_each(|task| until_state(&cluster, task, RUNNING));
+    until_all(&cluster, &["stays", "ends"], RUNNING);
     cluster.network.cut_one_way(from, to);
     given_up(&cluster, &["stays", "ends"]);
     cluster.let_go("ends");
@@ -152,7 +178,7 @@ fn one_way(from: &'static str, to: &'static str) {
     until_state(&cluster, "stays", FINISHED);
     assert_eq!(cluster.framework.states("stays"), [RUNNING, UNREACHABLE, RUNNING, FINISHED]);
     assert_eq!(cluster.framework.states("ends"), [RUNNING, UNREACHABLE, FINISHED]);
-    ["stays", "ends"].iter().for_each(|task| assert_eq!(cluster.noted(task), "start\nend\n", "{task}"));
+    once(&cluster, &["stays", "ends"]);
 }
 
 #[test]
@@ -167,26 +193,23 @@ fn an_agent_that_is_heard_but_does_not_hear_is_given_up_and_comes_back() {
 
 #[test]
 fn an_agent_on_a_slow_link_is_behind_and_not_given_up() {
-    const TASKS: usize = 30;
     let cluster = Cluster::start(&["a"], "cpus:64;mem:4096", Duration::from_secs(5));
-    // 30 launches of 16 KiB each take three timeouts on this link.
-    cluster.network.slow("a", 256);
-    let tasks: Vec<String> = (0..TASKS).map(|number| format!("t{number}")).collect();
-    let wanted = tasks.iter().map(|task| {
-        let mut wanted = cluster.waiting(task, "a", EACH);
-        wanted.ballast = 16 << 10;
-        wanted
-    });
-    cluster.framework.launch(wanted);
-    tasks.iter().for_each(|task| until_state(&cluster, task, RUNNING));
+    // 30 launches of 64 KiB each take three timeouts on this link.
+    cluster.network.slow("a", 1_000);
+    let names: Vec<String> = (0..30).map(|number| format!("t{number}")).collect();
+    let tasks: Vec<&str> = names.iter().map(String::as_str).collect();
+    let wanted = |task: &&str| Wanted { ballast: 64 << 10, ..cluster.waiting(task, "a", EACH) };
+    let clock = Clock::system();
+    let began = clock.now();
+    cluster.framework.launch(tasks.iter().map(wanted));
+    until_all(&cluster, &tasks, RUNNING);
+    let passed = Duration::from_nanos(clock.now().mono_ns - began.mono_ns);
+    eprintln!("30 tasks run after {:.1} s", passed.as_secs_f64());
+    assert!(passed > Duration::from_secs(10), "the link is slow");
     assert_never_given_up(&cluster);
-    tasks.iter().for_each(|task| cluster.let_go(task));
-    tasks.iter().for_each(|task| until_state(&cluster, task, FINISHED));
+    end_all(&cluster, &tasks);
     assert_never_given_up(&cluster);
-    for task in &tasks {
-        assert_eq!(cluster.framework.states(task), [RUNNING, FINISHED], "{task}");
-        assert_eq!(cluster.noted(task), "start\nend\n", "{task}");
-    }
+    ran_once(&cluster, &tasks);
 }
 
 #[test]
@@ -195,7 +218,7 @@ fn a_master_cut_off_from_everybody_is_found_again_by_all() {
     let tasks = ["a-stays", "a-ends", "b-stays"];
     let hosts = ["a", "a", "b"];
     cluster.framework.launch(tasks.iter().zip(hosts).map(|(task, host)| cluster.waiting(task, host, EACH)));
-    tasks.iter().for_each(|task| until_state(&cluster, task, RUNNING));
+    until_all(&cluster, &tasks, RUNNING);
     cluster.network.unplug(MASTER);
     cluster.let_go("a-ends");
     until("both agents to be unreachable", || match &cluster.state()["unreachable_slaves"] {
@@ -208,15 +231,12 @@ fn a_master_cut_off_from_everybody_is_found_again_by_all() {
         count if *count == 2 => Ok(()),
         count => Err(count.to_string()),
     });
-    ["a-stays", "b-stays"].iter().for_each(|task| {
-        until_state(&cluster, task, RUNNING);
-        cluster.let_go(task);
-        until_state(&cluster, task, FINISHED);
-    });
+    until_all(&cluster, &["a-stays", "b-stays"], RUNNING);
+    end_all(&cluster, &["a-stays", "b-stays"]);
+    once(&cluster, &tasks);
     for task in tasks {
         let ends = cluster.framework.states(task).into_iter().filter(|state| state.is_terminal());
         assert_eq!(ends.collect::<Vec<_>>(), [FINISHED], "{task}: {:?}", cluster.framework.states(task));
-        assert_eq!(cluster.noted(task), "start\nend\n", "{task}");
     }
 }
 
@@ -225,7 +245,7 @@ fn a_framework_cut_off_hears_all_that_happened_when_it_is_back() {
     let cluster = Cluster::start(&["a"], "cpus:4;mem:512", Duration::from_secs(5));
     let tasks = ["ends", "stays"];
     cluster.framework.launch(tasks.map(|task| cluster.waiting(task, "a", EACH)));
-    tasks.iter().for_each(|task| until_state(&cluster, task, RUNNING));
+    until_all(&cluster, &tasks, RUNNING);
     cluster.network.cut(MASTER, FRAMEWORK);
     cluster.let_go("ends");
     // The master gives a connection up that takes nothing for ten seconds.
@@ -239,13 +259,43 @@ fn a_framework_cut_off_hears_all_that_happened_when_it_is_back() {
     assert!(heard.iter().any(|heard| matches!(heard, Heard::Reregistered)), "{heard:?}");
     cluster.framework.launch([cluster.waiting("new", "a", EACH)]);
     until_state(&cluster, "new", RUNNING);
-    ["stays", "new"].iter().for_each(|task| {
-        cluster.let_go(task);
-        until_state(&cluster, task, FINISHED);
-    });
-    for task in ["ends", "stays", "new"] {
-        assert_eq!(cluster.framework.states(task), [RUNNING, FINISHED], "{task}");
-        assert_eq!(cluster.noted(task), "start\nend\n", "{task}");
-    }
+    end_all(&cluster, &["stays", "new"]);
+    ran_once(&cluster, &["ends", "stays", "new"]);
     assert_never_given_up(&cluster);
+}
+
+#[test]
+fn a_framework_that_was_replaced_while_it_was_cut_off_is_told_so_and_can_do_no_more() {
+    let cluster = Cluster::start(&["a"], "cpus:4;mem:512", Duration::from_secs(5));
+    cluster.framework.launch([cluster.waiting("old", "a", EACH)]);
+    until_all(&cluster, &["old"], RUNNING);
+    cluster.network.cut(MASTER, FRAMEWORK);
+    let second = cluster.takes_over();
+    until("the second to know the task", || match second.states("old") {
+        states if states.last() == Some(&RUNNING) => Ok(()),
+        states => Err(states),
+    });
+    // What the first still wants to do, on offers that it still believes in.
+    cluster.framework.launch([cluster.waiting("late", "a", EACH)]);
+    second.launch([cluster.waiting("new", "a", EACH)]);
+    until("the second's task to run", || match second.states("new") {
+        states if states.last() == Some(&RUNNING) => Ok(()),
+        states => Err(states),
+    });
+    // Long enough for the master to give up the connection that takes nothing.
+    last(Duration::from_secs(12));
+    cluster.network.mend(MASTER, FRAMEWORK);
+    until("the first to be told", || match cluster.framework.ended() {
+        Some(told) if told.contains("failed over") => Ok(()),
+        told => Err((told, second.ended(), cluster.framework.heard().len())),
+    });
+    cluster.let_go("old");
+    cluster.let_go("new");
+    until("the second to hear the ends", || match (second.states("old"), second.states("new")) {
+        (old, new) if old.last() == Some(&FINISHED) && new.last() == Some(&FINISHED) => Ok(()),
+        other => Err(other),
+    });
+    assert_eq!(second.ended(), None, "the second stays");
+    assert_eq!(cluster.noted("late"), "", "the first launched nothing");
+    once(&cluster, &["old", "new"]);
 }

@@ -38,9 +38,14 @@ impl Site {
     }
 
     pub(crate) fn master_on(&self, address: &str) -> Part {
+        self.master_with(address, &[])
+    }
+
+    /// A master on that address with more flags.
+    pub(crate) fn master_with(&self, address: &str, flags: &[&str]) -> Part {
         let work_dir = self.path.join("master");
         let mut command = Command::new(env!("CARGO_BIN_EXE_divvy-master"));
-        command.args(["--listen", address, "--work-dir"]).arg(work_dir);
+        command.args(["--listen", address]).args(flags).arg("--work-dir").arg(work_dir);
         Part::start(self, "master", command)
     }
 

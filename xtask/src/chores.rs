@@ -4,7 +4,7 @@ use std::{process::Command, time::Instant};
 
 use anyhow::{Context as _, ensure};
 
-use crate::{generate, instructions, root};
+use crate::{generate, instructions, packages, root};
 
 /// One part of a chore: what it is called, the arguments of cargo, more environment.
 type Part = (&'static str, &'static [&'static str], &'static [(&'static str, &'static str)]);
@@ -32,13 +32,17 @@ const FIXES: &[Part] = &[
     ("format", &["fmt", "--all"], &[]),
 ];
 
-/// Runs every test, after installing the runner where it is missing.
+/// Runs every test, after installing what they need where it is missing: the runner, and `ip` and `tc` for the tests
+/// that cut links.
 ///
 /// # Errors
 /// The part that failed.
 pub fn test() -> anyhow::Result<()> {
-    if !Command::new("cargo").args(["nextest", "--version"]).output().is_ok_and(|output| output.status.success()) {
+    if !packages::runs("cargo", &["nextest", "--version"]) {
         run(&("the test runner", &["install", "cargo-nextest", "--locked"], &[]))?;
+    }
+    if !(packages::runs("ip", &["-V"]) && packages::runs("tc", &["-V"])) {
+        packages::install("iproute2")?;
     }
     TESTS.iter().try_for_each(run)
 }

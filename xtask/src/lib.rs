@@ -5,6 +5,7 @@
 pub mod chores;
 pub mod fuzz;
 pub mod instructions;
+mod packages;
 
 use std::path::{Path, PathBuf};
 

@@ -135,7 +135,9 @@ impl Master {
         if agent.bucket.presence == Presence::Connected {
             agent.bucket_mut().presence = Presence::Disconnected;
             self.rescind_all(turn, key);
-            self.timers.arm(turn.now.mono_after(self.config.reregister_timeout), Timer::Reregistration(key, absence));
+            // Without a stream it is as silent as one that answers no pings, and is not given more time.
+            let patience = self.config.reregister_timeout.min(self.config.ping_timeout());
+            self.timers.arm(turn.now.mono_after(patience), Timer::Reregistration(key, absence));
             self.counts.agents_disconnected += 1;
         }
     }
@@ -148,9 +150,8 @@ impl Master {
         }
     }
 
-    pub(super) fn ping_due(&mut self, turn: &mut Turn<'_>, key: AgentKey) {
-        let Some(agent) = self.agents.get_mut(&key) else { return };
-        let Some(session) = agent.session else { return };
+    pub(super) fn ping_due(&mut self, turn: &mut Turn<'_>, key: AgentKey, session: SessionId) {
+        let Some(agent) = self.agents.get_mut(&key).filter(|agent| agent.session == Some(session)) else { return };
         if agent.pings_missed >= self.config.pings_missed {
             // The stream is the session: an agent that is alive attaches again at once, and is not given up.
             let id = agent.bucket.id.clone();
@@ -162,10 +163,11 @@ impl Master {
         }
         agent.pings_missed += 1;
         turn.order(Some(session), Order::Ping);
-        self.timers.arm(turn.now.mono_after(self.config.ping_interval), Timer::Ping(key));
+        self.timers.arm(turn.now.mono_after(self.config.ping_interval), Timer::Ping(key, session));
     }
 
-    pub(super) fn ponged(&mut self, key: AgentKey) {
+    /// Any word of an agent shows that it is there: answers to pings come after all else that it has to say.
+    pub(super) fn heard_of(&mut self, key: AgentKey) {
         if let Some(agent) = self.agents.get_mut(&key) {
             agent.pings_missed = 0;
         }

@@ -91,6 +91,13 @@ pub(crate) struct Config {
     pub(crate) minimum: Vec<Quantities>,
 }
 
+impl Config {
+    /// How long an agent may be silent.
+    fn ping_timeout(&self) -> Duration {
+        self.ping_interval * self.pings_missed
+    }
+}
+
 impl Default for Config {
     fn default() -> Self {
         use crate::types::Milli;
@@ -344,11 +351,14 @@ impl Master {
     }
 
     fn reported(&mut self, turn: &mut Turn<'_>, session: SessionId, report: Report) {
-        match (self.sessions.get(&session).copied(), report) {
-            (None, _) => {}
+        let peer = self.sessions.get(&session).copied();
+        if let Some(Peer::Agent(key)) = peer {
+            self.heard_of(key);
+        }
+        match (peer, report) {
+            (None, _) | (Some(Peer::Agent(_)), Report::Ponged) => {}
             (Some(Peer::Stranger), Report::Register(register)) => self.register(turn, session, *register),
             (Some(Peer::Agent(key)), Report::Updated(update)) => self.updated(turn, key, *update),
-            (Some(Peer::Agent(key)), Report::Ponged) => self.ponged(key),
             (Some(Peer::Agent(key)), Report::Sent { framework, executor, data }) => {
                 self.forward_message(turn, key, &framework, executor, data);
             }
@@ -368,7 +378,7 @@ impl Master {
     fn ticked(&mut self, turn: &mut Turn<'_>) {
         while let Some(timer) = self.timers.due(turn.now) {
             match timer {
-                Timer::Ping(agent) => self.ping_due(turn, agent),
+                Timer::Ping(agent, session) => self.ping_due(turn, agent, session),
                 Timer::Reregistration(agent, attempt) => self.reregistration_due(turn, agent, attempt),
                 Timer::Failover(framework, attempt) => self.failover_due(turn, framework, attempt),
                 Timer::Heartbeat(framework, session) => self.heartbeat_due(turn, framework, session),

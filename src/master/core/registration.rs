@@ -64,13 +64,12 @@ impl Master {
             })),
         );
         self.resend_kills(turn, key);
-        self.timers.arm(turn.now.mono_after(self.config.ping_interval), Timer::Ping(key));
+        self.timers.arm(turn.now.mono_after(self.config.ping_interval), Timer::Ping(key, session));
         self.touch(key);
     }
 
     fn ping_timeout_ms(&self) -> u64 {
-        let timeout = self.config.ping_interval * self.config.pings_missed;
-        u64::try_from(timeout.as_millis()).unwrap_or(u64::MAX)
+        u64::try_from(self.config.ping_timeout().as_millis()).unwrap_or(u64::MAX)
     }
 
     /// The registry holds the agent, reachable and as it describes itself, before anything else is said to it.

@@ -10,4 +10,5 @@ mod partitions;
 mod policies;
 mod recovery;
 mod shares;
+mod silence;
 mod statuses;

@@ -8,7 +8,8 @@ use crate::types::Now;
 /// What is due.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Timer {
-    Ping(AgentKey),
+    /// Of that session: it ends with it.
+    Ping(AgentKey, SessionId),
     /// The agent was away for the whole re-registration timeout; the number tells one absence from the next.
     Reregistration(AgentKey, u64),
     /// The framework was away for its failover timeout.

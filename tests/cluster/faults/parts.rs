@@ -36,7 +36,7 @@ impl<'a> Parts<'a> {
         fs::create_dir_all(site.path().join("ledger")).expect("a folder");
         // A master comes back on its port, so the port is none that the system hands out to others meanwhile.
         let address = own_port();
-        let master = Some(site.master_on(&address));
+        let master = Some(master(site, &address));
         let agents = (0..agents).map(|number| Some(agent(site, &address, number))).collect();
         let mut parts = Self { site, seed, address, master, agents, framework: None, struck: BTreeMap::new() };
         parts.framework = Some(parts.start_framework());
@@ -69,7 +69,7 @@ impl<'a> Parts<'a> {
             (Deed::Kill, Target::Master) => drop(self.master.take().expect("it runs").kill()),
             (Deed::Kill, Target::Agent(number)) => drop(self.agents[number].take().expect("it runs").kill()),
             (Deed::Kill, Target::Framework) => drop(self.framework.take().expect("it runs")),
-            (Deed::Start, Target::Master) => self.master = Some(site.master_on(&self.address)),
+            (Deed::Start, Target::Master) => self.master = Some(master(site, &self.address)),
             (Deed::Start, Target::Agent(number)) => self.agents[number] = Some(agent(site, &self.address, number)),
             (Deed::Start, Target::Framework) => self.framework = Some(self.start_framework()),
             (Deed::Stop, target) => self.signal(target, "STOP"),
@@ -131,6 +131,11 @@ fn kind(target: Target) -> &'static str {
         Target::Agent(_) => "agent",
         Target::Framework => "framework",
     }
+}
+
+/// Its patience is shorter than the longest absences.
+fn master(site: &Site, address: &str) -> Part {
+    site.master_with(address, &["--agent-ping-timeout", "2500ms"])
 }
 
 fn agent(site: &Site, master: &str, number: usize) -> Part {

@@ -50,8 +50,10 @@ fn apart(target: Target) -> std::ops::Range<u64> {
     }
 }
 
-/// How long a part is away, in milliseconds. Shorter than every timeout: nobody may notice but by the wait.
+/// How long a part is away, in milliseconds: mostly shorter than every timeout,
 const AWAY: std::ops::Range<u64> = 0..1_000;
+/// and now and then long enough for an agent to be given up meanwhile.
+const LONG_AWAY: std::ops::Range<u64> = 1_000..6_000;
 
 /// All steps of a run of that length, by their time.
 pub(super) fn draw(seed: u64, targets: &[Target], span: Duration) -> Vec<Step> {
@@ -61,7 +63,8 @@ pub(super) fn draw(seed: u64, targets: &[Target], span: Duration) -> Vec<Step> {
         let mut at = Duration::ZERO;
         loop {
             at += Duration::from_millis(rng.random_range(apart(*target)));
-            let back = at + Duration::from_millis(rng.random_range(AWAY));
+            let away = if rng.random_bool(0.15) { LONG_AWAY } else { AWAY };
+            let back = at + Duration::from_millis(rng.random_range(away));
             if back > span {
                 break;
             }

@@ -26,15 +26,15 @@ pub(super) struct Verdict {
     ends: BTreeMap<&'static str, usize>,
     lives: usize,
     repeats: usize,
+    /// How often a task was told to be unreachable.
+    unreachable: usize,
 }
 
 impl fmt::Display for Verdict {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { launched, ends, lives, repeats, .. } = self;
-        write!(
-            f,
-            "{launched} tasks launched, ends {ends:?}, {lives} lives of the framework, {repeats} ends heard again"
-        )
+        let Self { launched, ends, lives, repeats, unreachable, .. } = self;
+        write!(f, "{launched} tasks launched, ends {ends:?}, {unreachable} times unreachable, ")?;
+        write!(f, "{lives} lives of the framework, {repeats} ends heard again")
     }
 }
 
@@ -87,6 +87,7 @@ impl Verdict {
                 Entry::Kill(task) => stories.get_mut(task).expect("a task of ours").kill_asked = true,
                 Entry::Status { task, state, uuid, text } => match stories.get_mut(task) {
                     Some(story) => {
+                        self.unreachable += usize::from(*state == TaskState::TaskUnreachable);
                         if !over(*state) && story.ends.last().is_some_and(|(life, ..)| *life == self.lives) {
                             self.wrong.push(format!("{task}: {state} after its end: {:?} {text}", story.lines));
                         }

@@ -12,6 +12,8 @@ use crate::part::{Part, Site, get, until};
 
 pub(super) const MASTER: &str = "master";
 pub(super) const FRAMEWORK: &str = "framework";
+/// Where another instance of the framework may be started.
+pub(super) const OTHER: &str = "other";
 
 /// Fields are dropped in this order: the network goes when nobody uses it any more.
 pub(super) struct Cluster {
@@ -25,7 +27,7 @@ pub(super) struct Cluster {
 impl Cluster {
     /// A master that gives agents up after this silence, agents on hosts of these names, and a framework.
     pub(super) fn start(agents: &[&'static str], resources: &str, ping_timeout: Duration) -> Self {
-        let hosts: Vec<&'static str> = [MASTER, FRAMEWORK].into_iter().chain(agents.iter().copied()).collect();
+        let hosts: Vec<&'static str> = [MASTER, FRAMEWORK, OTHER].into_iter().chain(agents.iter().copied()).collect();
         let network = Network::new(&hosts);
         let site = Site::new();
         let mut command = network.command(MASTER, env!("CARGO_BIN_EXE_divvy-master"));
@@ -41,8 +43,13 @@ impl Cluster {
             site.start(host, command)
         };
         let started = agents.iter().map(start).collect();
-        let framework = Framework::start(&network, FRAMEWORK, &master.address);
+        let framework = Framework::start(&network, FRAMEWORK, &master.address, None);
         Self { framework, _agents: started, master, site, network }
+    }
+
+    /// Another instance of the framework, which takes over.
+    pub(super) fn takes_over(&self) -> Framework {
+        Framework::start(&self.network, OTHER, &self.master.address, self.framework.id())
     }
 
     /// A task for that host that runs until it is let go, and notes its start and end.

@@ -7,7 +7,7 @@ use std::{
 
 use divvy::{
     framework::{Result, Scheduler, SchedulerDriver},
-    proto::v1::{AgentId, Filters, FrameworkInfo, Offer, TaskId, TaskInfo, TaskState, TaskStatus},
+    proto::v1::{AgentId, Filters, FrameworkId, FrameworkInfo, Offer, TaskId, TaskInfo, TaskState, TaskStatus},
     types::Resources,
 };
 use tokio::runtime::Runtime;
@@ -19,7 +19,7 @@ use super::hosts::Network;
 pub(super) enum Heard {
     /// Host and what was offered of it.
     Offer(String, Resources),
-    Status(TaskStatus),
+    Status(Box<TaskStatus>),
     AgentLost(AgentId),
     Disconnected,
     Reregistered,
@@ -52,14 +52,15 @@ pub(super) struct Framework {
 }
 
 impl Framework {
-    pub(super) fn start(network: &Network, host: &str, master: &str) -> Self {
+    /// With an id it takes over from whoever had it.
+    pub(super) fn start(network: &Network, host: &str, master: &str, id: Option<FrameworkId>) -> Self {
         // Its threads are made on that host, and so are their connections.
         let build = || tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
         let runtime = network.within(host, build).expect("a runtime");
         let shared = Arc::<Mutex<Shared>>::default();
         let directed = Directed { shared: shared.clone() };
-        let builder = SchedulerDriver::builder(FrameworkInfo::new("directed")).master(master);
-        let driver = builder.build(directed).expect("a valid framework");
+        let info = FrameworkInfo { id, ..FrameworkInfo::new("directed") };
+        let driver = SchedulerDriver::builder(info).master(master).build(directed).expect("a valid framework");
         let _inside = runtime.enter();
         driver.start().expect("starts");
         Self { driver, shared, runtime }
@@ -72,20 +73,28 @@ impl Framework {
     /// Launches these as soon as their hosts are offered.
     pub(super) fn launch(&self, wanted: impl IntoIterator<Item = Wanted>) {
         self.lock().wanted.extend(wanted);
-        self.runtime.block_on(self.driver.revive_offers(&[])).expect("a driver that runs");
+        // One that was ended launches nothing any more, and is not to be told.
+        drop(self.runtime.block_on(self.driver.revive_offers(&[])));
     }
 
     /// All that was heard so far.
     pub(super) fn heard(&self) -> Vec<Heard> {
-        let shared = self.lock();
-        assert_eq!(shared.ended, None, "the master ended the framework");
-        shared.heard.clone()
+        self.lock().heard.clone()
+    }
+
+    /// Why the master ended it, if it did.
+    pub(super) fn ended(&self) -> Option<String> {
+        self.lock().ended.clone()
+    }
+
+    pub(super) fn id(&self) -> Option<FrameworkId> {
+        self.driver.framework_id()
     }
 
     pub(super) fn statuses(&self, task: &str) -> Vec<TaskStatus> {
         let heard = self.heard().into_iter();
         let of_task = heard.filter_map(|heard| match heard {
-            Heard::Status(status) if status.task_id.value == task => Some(status),
+            Heard::Status(status) if status.task_id.value == task => Some(*status),
             _ => None,
         });
         of_task.collect()
@@ -167,7 +176,7 @@ impl Scheduler for Directed {
     }
 
     async fn status_update(&mut self, _: &SchedulerDriver, status: TaskStatus) -> Result<()> {
-        self.note(Heard::Status(status));
+        self.note(Heard::Status(Box::new(status)));
         Ok(())
     }
 

@@ -100,17 +100,6 @@ fn an_agent_that_answers_pings_stays() {
 }
 
 #[test]
-fn an_agent_away_for_the_whole_timeout_is_given_up() {
-    let mut world = World::new();
-    let (agent, _) = world.agent("cpus:4;mem:1024");
-    world.detach(agent);
-    world.wait(Duration::from_secs(599));
-    assert_eq!(world.master.snapshot().agents[0].presence, Presence::Disconnected);
-    world.wait(Duration::from_secs(2));
-    assert!(matches!(world.master.snapshot().agents[0].presence, Presence::Unreachable { .. }));
-}
-
-#[test]
 fn a_second_session_of_an_agent_replaces_the_first() {
     let mut world = World::new();
     let (first, id) = world.agent("cpus:4;mem:1024");
