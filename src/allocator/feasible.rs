@@ -14,7 +14,7 @@ use std::sync::Arc;
 
 pub(super) use self::names::Names;
 pub(super) use self::room::{Room, Total, is_plain};
-pub(super) use self::want::Want;
+pub(super) use self::want::{SetWant, Want};
 use super::reason::Reason;
 use super::request::TaskRequest;
 use crate::types::{Resource, Resources};

@@ -188,7 +188,9 @@ impl<'a> Placer<'a> {
         let mut requests = board.problem.order();
         while !requests.is_empty() {
             let before = board.missing.clone();
-            requests.iter().for_each(|&request| greedy::fill(board, &scoring, request));
+            for &request in &requests {
+                greedy::fill(board, &scoring, request);
+            }
             let placed_more = board.missing != before;
             requests.retain(|&request| placed_more && board.missing[request] > 0 && board.rules.may_open(request));
         }

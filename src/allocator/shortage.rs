@@ -127,7 +127,9 @@ fn together(demand: &Demand, instances: u32) -> BTreeMap<String, Milli> {
         sum.insert(name.clone(), count(u64::from(set.any) + set.items.len() as u64));
     }
     sum.retain(|_, amount| !amount.is_zero());
-    sum.values_mut().for_each(|amount| *amount = amount.times(i64::from(instances)));
+    for amount in sum.values_mut() {
+        *amount = amount.times(i64::from(instances));
+    }
     sum
 }
 

@@ -227,6 +227,13 @@ mod tests {
     }
 
     #[test]
+    fn a_known_task_without_an_id_is_refused_by_its_place() {
+        let known = vec![(TaskId::from("t1"), None), (TaskId::default(), None)];
+        let error = check_known(&known).expect_err("the second has no id");
+        assert_eq!(error.to_string(), "known_tasks[1].task_id: task id `` must not be empty");
+    }
+
+    #[test]
     #[expect(deprecated, reason = "the old field is what is tested")]
     fn what_a_framework_says_stands() {
         let said = FrameworkInfo {

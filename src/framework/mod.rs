@@ -51,6 +51,8 @@
 //! # }
 //! ```
 //!
+#![doc = include_str!("../../docs/driver.md")]
+//!
 //! What this room does not do: decide where tasks go (that is [`crate::allocator`]) or keep anything on disk.
 
 mod attach;

@@ -3,10 +3,13 @@
 //! Frameworks and agents arrive as their sessions would, offers are made by [`settle`](Rehearsal::settle), and the clock
 //! stands still until [`tick`](Rehearsal::tick) moves it. Nothing travels: what is measured here is what the core decides.
 
+mod restart;
+
 use std::{sync::Arc, time::Duration};
 
 use rand::{SeedableRng as _, rngs::StdRng};
 
+pub use self::restart::{Restart, Restarted};
 use super::{
     core::{
         AgentFacts, Call, Config, Effect, Event, FrameworkFacts, Input, Master, OfferKey, Order, Register, Report,
@@ -103,6 +106,7 @@ impl Rehearsal {
             role: "*".into(),
             state: TaskState::TaskRunning,
             unacknowledged: None,
+            partition: None,
         })
     }
 

@@ -160,6 +160,9 @@ pub struct KillTask {
     pub task_id: ::prost::alloc::string::String,
     #[prost(message, optional, tag = "3")]
     pub kill_policy: ::core::option::Option<super::v1::KillPolicy>,
+    /// The copy of the task that is meant; empty: whichever there are.
+    #[prost(string, tag = "4")]
+    pub container_id: ::prost::alloc::string::String,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Acknowledge {

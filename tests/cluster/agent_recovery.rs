@@ -1,5 +1,7 @@
 //! An agent and its supervisor, killed, replaced and started on damaged records: what happened to each task is told once.
 
+#![expect(clippy::disallowed_methods, reason = "how long real processes take is told in real time")]
+
 use std::{
     collections::BTreeSet,
     fs,
@@ -67,7 +69,7 @@ fn true_end(number: usize) -> TaskState {
 #[tokio::test(flavor = "multi_thread")]
 async fn of_two_hundred_tasks_none_is_lost_or_run_twice_though_their_agent_is_killed_ten_times() {
     const TASKS: usize = 200;
-    let (site, began) = (Site::new(), Instant::now());
+    let (site, first_of_all) = (Site::new(), Instant::now());
     let master = site.master();
     let mut agent = site.agent("agent", &master.address, ROOM);
     let (driver, heard) = start(&master.address, EACH, spread(&site, TASKS, 120));
@@ -92,7 +94,7 @@ async fn of_two_hundred_tasks_none_is_lost_or_run_twice_though_their_agent_is_ki
         let task = format!("t{number}");
         assert_eq!(terminal(&heard, &task), [true_end(number)], "{task}: {:?}", states(&heard, &task));
     }
-    println!("{TASKS} tasks, 10 kills of the agent: {:?}", began.elapsed());
+    println!("{TASKS} tasks, 10 kills of the agent: {:?}", first_of_all.elapsed());
     driver.stop_teardown().await.expect("stops");
     driver.join().await.expect("joins");
 }
@@ -100,7 +102,7 @@ async fn of_two_hundred_tasks_none_is_lost_or_run_twice_though_their_agent_is_ki
 #[tokio::test(flavor = "multi_thread")]
 async fn a_launch_cut_off_by_kills_of_the_agent_either_ran_to_its_end_or_never_began() {
     const TASKS: usize = 150;
-    let (site, began) = (Site::new(), Instant::now());
+    let (site, first_of_all) = (Site::new(), Instant::now());
     let master = site.master();
     let mut agent = site.agent("agent", &master.address, "cpus:20;mem:2000");
     let (driver, heard) = start(&master.address, EACH, spread(&site, TASKS, 3));
@@ -123,7 +125,7 @@ async fn a_launch_cut_off_by_kills_of_the_agent_either_ran_to_its_end_or_never_b
             other => panic!("{task}: {other:?} of {:?}", states(&heard, &task)),
         }
     }
-    println!("{TASKS} tasks, 6 kills during launches, {never} never began: {:?}", began.elapsed());
+    println!("{TASKS} tasks, 6 kills during launches, {never} never began: {:?}", first_of_all.elapsed());
     driver.stop_teardown().await.expect("stops");
     driver.join().await.expect("joins");
 }
@@ -253,7 +255,7 @@ async fn an_agent_without_tasks_that_is_stopped_leaves_no_process() {
 }
 
 /// An agent that was killed with one task running, and who it was.
-async fn killed_with_a_task(site: &Site, master: &Part) -> (divvy::framework::SchedulerDriver, Heard, String) {
+fn killed_with_a_task(site: &Site, master: &Part) -> (divvy::framework::SchedulerDriver, Heard, String) {
     let agent = site.agent("agent", &master.address, ROOM);
     let (driver, heard) = start(&master.address, EACH, vec![("t".to_owned(), "exec sleep 1000".to_owned())]);
     wait_for_running(&heard, 1);
@@ -280,7 +282,7 @@ async fn a_damaged_log_is_dealt_with_as_recover_says() {
     for (how, extra) in [("reconnect", None), ("cleanup", None), ("reconnect", Some("strict first"))] {
         let site = Site::new();
         let master = site.master();
-        let (driver, heard, id) = killed_with_a_task(&site, &master).await;
+        let (driver, heard, id) = killed_with_a_task(&site, &master);
         let log = site.path().join("agent/log");
         let mut bytes = fs::read(&log).expect("a log");
         // Where the task was taken on, so that nothing is known of it any more.
@@ -321,7 +323,7 @@ async fn a_damaged_log_is_dealt_with_as_recover_says() {
 async fn a_clean_start_ends_what_ran_and_tells_of_it_under_the_old_id() {
     let site = Site::new();
     let master = site.master();
-    let (driver, heard, id) = killed_with_a_task(&site, &master).await;
+    let (driver, heard, id) = killed_with_a_task(&site, &master);
     let first = supervisor(&site, 1);
     let mut command = site.agent_command(PROGRAM, "agent", &master.address, ROOM);
     command.arg("--recover=cleanup");

@@ -13,5 +13,6 @@ mod many_tasks;
 mod neighbours;
 mod network;
 mod part;
+mod registry;
 mod scheduler;
 mod silence;

@@ -3,6 +3,7 @@
 //! [`instructions`] the gate on what the pure parts cost.
 
 pub mod chores;
+pub mod fuzz;
 pub mod instructions;
 mod packages;
 

@@ -180,6 +180,7 @@ impl Fixture {
             framework_id: FRAMEWORK.to_owned(),
             task_id: format!("task-{container}"),
             kill_policy: grace.map(|_| v1::KillPolicy { grace_period }),
+            container_id: String::new(),
         }));
     }
 

@@ -89,7 +89,10 @@ impl Agent {
     pub(super) fn kill_task(&mut self, now: Now, kill: KillTask, out: &mut Vec<Effect>) {
         let asked = kill.kill_policy.and_then(|policy| policy.grace_period).map(|grace| nanos(grace.nanoseconds));
         let framework = FrameworkId { value: kill.framework_id };
-        for id in self.containers_of(&framework, Some(&TaskId { value: kill.task_id })) {
+        let meant = |id: &ContainerId| kill.container_id.is_empty() || id.as_str() == kill.container_id;
+        let mut containers = self.containers_of(&framework, Some(&TaskId { value: kill.task_id }));
+        containers.retain(meant);
+        for id in containers {
             let own = self.tasks.get(&id).and_then(|task| task.grace);
             self.kill(now, &id, asked.or(own).unwrap_or(GRACE), None, out);
         }

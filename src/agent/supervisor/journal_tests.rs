@@ -100,7 +100,9 @@ fn the_samples_of_every_version_are_read_and_the_newest_is_what_is_written() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("exits");
     let (mut journal, _) = open(&path);
-    records().iter().for_each(|record| journal.append(record));
+    for record in &records() {
+        journal.append(record);
+    }
     journal.flush();
     let written = std::fs::read(&path).unwrap();
     let newest = ending::sample("exits-2", || written.clone());

@@ -93,7 +93,9 @@ impl<'p> Tasks<'p> {
         let demand = |entry: &Entry| self.problem.requests[entry.request].nth_demand(entry.variant);
         let in_pieces = entries.iter().any(|entry| demand(entry).is_in_pieces());
         let mut free = if in_pieces { Free::new(resources) } else { Free::default() };
-        entries.iter().for_each(|entry| free.set_aside(demand(entry)));
+        for entry in entries {
+            free.set_aside(demand(entry));
+        }
         let mut batch = |entry: &Entry| {
             let request = &self.problem.requests[entry.request];
             let shared = &mut self.shared[entry.request][entry.variant];

@@ -71,7 +71,7 @@ pub(super) fn fill(board: &mut Board<'_>, scoring: &Scoring<'_>, request: usize)
         if board.missing[request] == 0 {
             return;
         }
-        let mut filling = Filling { scoring, request, variant, is_static: board.rules.is_static(request) };
+        let filling = Filling { scoring, request, variant, is_static: board.rules.is_static(request) };
         let mut groups = filling.candidates(board);
         match groups.len() {
             0 => {}
@@ -96,6 +96,26 @@ impl Key {
     }
 }
 
+/// The groups of a request, in the order of their best pools as they were scored last.
+struct Among {
+    groups: Vec<BinaryHeap<Standing>>,
+    order: BinaryHeap<Standing>,
+    /// Groups that a rule kept out when they were looked at.
+    kept_out: Vec<Standing>,
+}
+
+impl Among {
+    fn new(groups: Vec<BinaryHeap<Standing>>) -> Self {
+        let best = |heap: &BinaryHeap<Standing>| heap.peek().map(|&(key, _)| key);
+        let order = groups.iter().zip(0..).filter_map(|(heap, group)| Some((best(heap)?, Reverse(group)))).collect();
+        Self { groups, order, kept_out: Vec::new() }
+    }
+
+    fn let_in(&mut self) {
+        self.order.extend(self.kept_out.drain(..));
+    }
+}
+
 struct Filling<'s> {
     scoring: &'s Scoring<'s>,
     request: usize,
@@ -106,7 +126,7 @@ struct Filling<'s> {
 
 impl Filling<'_> {
     /// The pools with room for an instance, a heap for each group. Places at once what is good enough.
-    fn candidates(&mut self, board: &mut Board<'_>) -> Vec<BinaryHeap<Standing>> {
+    fn candidates(&self, board: &mut Board<'_>) -> Vec<BinaryHeap<Standing>> {
         let mut groups: BTreeMap<u32, Vec<Standing>> = BTreeMap::new();
         for pool in 0..board.rooms.len() {
             if board.fit(self.request, self.variant, pool) == 0 {
@@ -186,53 +206,44 @@ impl Filling<'_> {
     }
 
     /// Places one instance after the other in the group whose best pool scores best.
-    fn place_among(&mut self, board: &mut Board<'_>, mut groups: Vec<BinaryHeap<Standing>>) {
-        let few = groups.len() <= GROUPS_AT_ONCE;
-        let best_key = |heap: &BinaryHeap<Standing>| heap.peek().map_or(Key::of(0.0), |&(key, _)| key);
-        let mut order: BinaryHeap<Standing> = groups.iter().map(best_key).zip((0..).map(Reverse)).collect();
-        let mut kept_out = Vec::new();
+    fn place_among(&self, board: &mut Board<'_>, groups: Vec<BinaryHeap<Standing>>) {
+        let mut among = Among::new(groups);
         while board.missing[self.request] > 0 {
-            if few {
-                order.extend(kept_out.drain(..));
+            if among.groups.len() <= GROUPS_AT_ONCE {
+                among.let_in();
             }
-            let mut looked_at = Vec::new();
-            let mut best: Option<(Standing, usize, Score)> = None;
-            while looked_at.len() < GROUPS_AT_ONCE
-                && let Some((key, Reverse(group))) = order.pop()
-            {
-                let Some(pool) = self.best(board, &mut groups[group]) else {
-                    if !groups[group].is_empty() {
-                        kept_out.push((key, Reverse(group)));
-                    }
-                    continue;
-                };
-                let score = self.scoring.whole(board, self.request, self.variant, pool);
-                let ranked = (Key::of(score.total()), Reverse(pool));
-                looked_at.push((ranked.0, Reverse(group)));
-                if best.as_ref().is_none_or(|(best, ..)| ranked > *best) {
-                    best = Some((ranked, pool, score));
-                }
-            }
-            order.extend(looked_at);
-            match best {
-                Some((_, pool, score)) => {
-                    self.place(board, pool, 1, Some(score));
-                }
+            let best = self.best_among(board, &mut among).or_else(|| {
                 // What was placed meanwhile may let others in.
-                None if !few && !kept_out.is_empty() => {
-                    let again: Vec<Standing> = std::mem::take(&mut kept_out);
-                    if !self.any_allowed(board, &mut groups, &again) {
-                        return;
-                    }
-                    order.extend(again);
-                }
-                None => return,
-            }
+                among.let_in();
+                self.best_among(board, &mut among)
+            });
+            let Some((_, Reverse(pool), score)) = best else { return };
+            self.place(board, pool, 1, Some(score));
         }
     }
 
-    fn any_allowed(&self, board: &Board<'_>, groups: &mut [BinaryHeap<Standing>], of: &[Standing]) -> bool {
-        of.iter().any(|&(_, Reverse(group))| self.best(board, &mut groups[group]).is_some())
+    /// The best pool of the groups that stand first.
+    fn best_among(&self, board: &Board<'_>, among: &mut Among) -> Option<(Key, Reverse<usize>, Score)> {
+        let mut looked_at = Vec::new();
+        let mut best: Option<(Key, Reverse<usize>, Score)> = None;
+        while looked_at.len() < GROUPS_AT_ONCE
+            && let Some((key, Reverse(group))) = among.order.pop()
+        {
+            let Some(pool) = self.best(board, &mut among.groups[group]) else {
+                if !among.groups[group].is_empty() {
+                    among.kept_out.push((key, Reverse(group)));
+                }
+                continue;
+            };
+            let score = self.scoring.whole(board, self.request, self.variant, pool);
+            let key = Key::of(score.total());
+            looked_at.push((key, Reverse(group)));
+            if best.is_none_or(|(best, of, _)| (key, Reverse(pool)) > (best, of)) {
+                best = Some((key, Reverse(pool), score));
+            }
+        }
+        among.order.extend(looked_at);
+        best
     }
 
     fn place(&self, board: &mut Board<'_>, pool: usize, instances: u32, score: Option<Score>) {

@@ -72,9 +72,9 @@ fn amounts(tests: &[String], demand: &Demand, instances: u32) -> String {
     wanted.sort_by_key(|(name, _)| Names::rank(name));
     let scalars = wanted.into_iter().map(|(name, amount)| measured(name, amount.times(i64::from(instances))));
     let mut parts: Vec<String> = tests.iter().cloned().chain(scalars).collect();
-    let ports = (u64::from(demand.ports) + demand.fixed_ports.len() as u64) * u64::from(instances);
-    if ports > 0 {
-        parts.push(counted(ports, "port"));
+    let port_count = (u64::from(demand.ports) + demand.fixed_ports.len() as u64) * u64::from(instances);
+    if port_count > 0 {
+        parts.push(counted(port_count, "port"));
     }
     for (name, set) in &demand.sets {
         parts.extend(set.items.iter().map(|item| format!("{name} {item}")));

@@ -1,7 +1,7 @@
 //! What the driver remembers of each task, so that a status reaches the callback once.
 //!
-//! A live task is a few dozen bytes beside its id: agent, state, the uuid of its last status. One that ended moves to
-//! [`EndedTasks`]. Rule: a task is live or ended, never both.
+//! A live task is a few dozen bytes beside its id: agent, state, the uuid of its last status, whether it is the
+//! framework's own by its own word. One that ended moves to [`EndedTasks`]. Rule: a task is live or ended, never both.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -57,9 +57,7 @@ enum Stage {
     /// The framework says that it is its own; nothing was heard of it.
     Claimed,
     /// The callback has the state, or will.
-    Handling,
-    /// The callback took the state.
-    Handled,
+    Told,
 }
 
 /// What to do with a status that arrived.
@@ -108,7 +106,8 @@ impl Tasks {
         key
     }
 
-    /// Decides on a status and remembers it.
+    /// Decides on a status and remembers it. What was told of the task before has been dealt with: see
+    /// [`Lanes`](super::lanes::Lanes).
     pub(super) fn judge(&mut self, status: &TaskStatus) -> Verdict {
         let seen = Seen::of(status);
         let task_id = status.task_id.value.as_str();
@@ -137,10 +136,8 @@ impl Tasks {
         if agent.is_some() {
             task.agent = agent;
         }
-        // An end that is on its way to the callback is the answer.
-        let answered = over(task.state) && task.stage == Stage::Handling;
         match task.judge(&seen) {
-            Verdict::Drop if asked && !answered && task.state == seen.state => Verdict::Deliver,
+            Verdict::Drop if asked && task.state == seen.state => Verdict::Deliver,
             verdict => verdict,
         }
     }
@@ -154,7 +151,6 @@ impl Tasks {
         if task.state != state {
             return;
         }
-        task.stage = Stage::Handled;
         if over(state) && (uuid.is_none() || acknowledged) {
             self.end(task_id);
         }
@@ -290,7 +286,7 @@ impl Task {
     fn found(agent: Option<Arc<str>>, seen: &Seen, known_uuid: Option<u128>, known: bool) -> Self {
         let by_agent = seen.uuid.is_some();
         let (uuid, acknowledged) = (seen.uuid.or(known_uuid), !by_agent && known_uuid.is_some());
-        Self { agent, state: seen.state, stage: Stage::Handling, uuid, acknowledged, by_agent, known }
+        Self { agent, state: seen.state, stage: Stage::Told, uuid, acknowledged, by_agent, known }
     }
 
     fn judge(&mut self, seen: &Seen) -> Verdict {
@@ -302,19 +298,16 @@ impl Task {
             return Verdict::Drop;
         }
         if over(self.state) && !self.state.may_become(seen.state) && self.state != seen.state {
-            // Until the callback has taken the end, what came before it may still be wanted: the agent repeats it.
-            return if self.stage == Stage::Handled { stale(seen) } else { Verdict::Drop };
+            return stale(seen);
         }
         let same = self.state == seen.state && self.stage != Stage::Claimed;
-        // A terminal state that a reconciliation told first comes again from the agent, which then wants its answer.
-        let told = same && over(seen.state) && self.stage == Stage::Handling;
         // What the master says of its own about an end, or when asked, adds nothing to what is known.
         let known = same && (seen.reconciled || over(seen.state));
-        if (seen.uuid.is_none() && known) || (seen.uuid.is_some() && told) {
+        if seen.uuid.is_none() && known {
             return Verdict::Drop;
         }
         self.state = seen.state;
-        self.stage = Stage::Handling;
+        self.stage = Stage::Told;
         self.by_agent = seen.uuid.is_some();
         if seen.uuid.is_some() {
             self.uuid = seen.uuid;

@@ -162,10 +162,11 @@ fn agent_order(order: Order) -> Kind {
             container_id: container.to_string(),
             task_info: info,
         }),
-        Order::Kill { framework, task, policy } => Kind::KillTask(internal::KillTask {
+        Order::Kill { framework, task, container, policy } => Kind::KillTask(internal::KillTask {
             framework_id: framework.to_string(),
             task_id: task.to_string(),
             kill_policy: policy,
+            container_id: container.to_string(),
         }),
         Order::Acknowledge { framework, task, uuid } => {
             Kind::Acknowledge(internal::Acknowledge { framework_id: framework.to_string(), task_id: task, uuid })

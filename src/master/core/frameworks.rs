@@ -68,6 +68,8 @@ pub(crate) struct Framework {
     lineage: Lineage,
     /// Where each task is. In the order of launches, but that the last takes the place of one that goes.
     pub(super) tasks: IndexMap<Arc<str>, (AgentKey, TaskKey)>,
+    /// The tasks that were launched in the place of others, by the names of those.
+    pub(super) replacements: BTreeMap<Arc<str>, (AgentKey, TaskKey)>,
     pub(super) roles: BTreeMap<Arc<str>, Habits>,
     /// Every role in which it has a place among the shares: its roles, and former ones with tasks.
     entered: BTreeMap<Arc<str>, RoleId>,
@@ -82,6 +84,18 @@ pub(crate) struct Framework {
 impl Framework {
     pub(super) fn bucket_mut(&mut self) -> &mut FrameworkBucket {
         Arc::make_mut(&mut self.bucket)
+    }
+
+    /// The task's record goes: what leads to it goes too.
+    pub(super) fn forget_task(&mut self, agent: AgentKey, key: TaskKey, task: &Task) {
+        if self.tasks.get(&task.id) == Some(&(agent, key)) {
+            self.tasks.swap_remove(&task.id);
+        }
+        if let Some(replaced) = task.replaces()
+            && self.replacements.get(replaced) == Some(&(agent, key))
+        {
+            self.replacements.remove(replaced);
+        }
     }
 
     /// Where it stated a demand: that, less what it is offered already.
@@ -204,6 +218,7 @@ impl Master {
             session: None,
             lineage: Lineage::default(),
             tasks: IndexMap::new(),
+            replacements: BTreeMap::new(),
             demand: None,
             offered: BTreeMap::new(),
             absence: 0,
@@ -402,7 +417,8 @@ impl Master {
         self.touch_all();
     }
 
-    /// Frameworks of a registering agent's tasks that this master does not know yet have their failover timeout to come.
+    /// Frameworks of a registering agent's tasks that this master does not know yet have their failover timeout to come,
+    /// and as long as an agent has at least: that their master went is no fault of theirs.
     pub(super) fn learn_frameworks(&mut self, turn: &mut Turn<'_>, register: &Register) {
         for known in &register.frameworks {
             let Some(id) = known.info.id.as_ref().map(|id| id.value.as_str()) else { continue };
@@ -410,7 +426,8 @@ impl Master {
                 continue;
             }
             let key = self.add_framework(turn, id.into(), known.clone(), Link::Recovered);
-            self.timers.arm(turn.now.mono_after(known.facts.failover), Timer::Failover(key, 0));
+            let timeout = known.facts.failover.max(self.config.reregister_timeout);
+            self.timers.arm(turn.now.mono_after(timeout), Timer::Failover(key, 0));
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::keys::{AgentKey, FrameworkKey, OfferKey, SessionId};
+use super::keys::{AgentKey, FrameworkKey, OfferKey, SessionId, TaskKey};
 use crate::types::Now;
 
 /// What is due.
@@ -19,7 +19,13 @@ pub(super) enum Timer {
     OfferExpired(OfferKey),
     RefusalEnded(AgentKey),
     WithholdingEnded,
-    /// Agents of the registry that did not come back are unreachable now.
+    /// The task was unreachable for as long as its policy lets it; the number tells one absence of its agent from the next.
+    WriteOff(AgentKey, TaskKey, u64),
+    /// The next agent that waits for it may be given up.
+    Removal,
+    /// The registry is looked through for what may be forgotten.
+    RegistryGc,
+    /// Agents of the registry that did not come back are given up now.
     Recovery,
 }
 

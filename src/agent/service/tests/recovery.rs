@@ -41,7 +41,7 @@ async fn after_a_restart_of_the_host_tasks_are_lost_with_that_reason_and_the_age
     let (mut session, register) = master.admit().await;
     assert_eq!(register.info.unwrap().id.unwrap().value, "S0");
     assert_eq!(register.boot_id, before.boot_id, "it is of the present boot");
-    let mut told = vec![session.last_status().await, session.last_status().await];
+    let mut told = [session.last_status().await, session.last_status().await];
     told.sort_by(|a, b| a.task_id.value.cmp(&b.task_id.value));
     assert_eq!(told[0].state(), TaskState::TaskLost);
     assert_eq!(told[0].reason(), v1::task_status::Reason::AgentRestarted);

@@ -1,7 +1,7 @@
 //! More than this cannot be placed, whatever is tried: bounds by which a search turns back.
 
 use crate::allocator::board::Board;
-use crate::allocator::feasible::{Names, Total, Want};
+use crate::allocator::feasible::{Names, SetWant, Total, Want};
 
 /// How many instances of a request would fit on everything that was offered if nothing else were there.
 pub(super) fn alone(board: &Board<'_>, request: usize) -> u64 {
@@ -53,7 +53,7 @@ impl Dimension {
                 want.scalars.iter().find(|&&(name, _)| name == index).map_or(0, |(_, asked)| asked.raw().unsigned_abs())
             }
             Self::Ports => want.width() as u64,
-            Self::Set(index) => want.sets.iter().find(|set| set.name == index).map_or(0, |set| set.width()),
+            Self::Set(index) => want.sets.iter().find(|set| set.name == index).map_or(0, SetWant::width),
         }
     }
 

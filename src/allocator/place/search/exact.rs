@@ -11,6 +11,7 @@ use std::ops::Range;
 use super::Budget;
 use super::bounds::Bounds;
 use crate::allocator::board::{Board, Entry};
+use crate::allocator::constraint::Rules;
 
 /// No more states are remembered; what is not remembered may be looked at twice.
 const MOST_STATES: usize = 1 << 19;
@@ -61,7 +62,9 @@ pub(super) fn solve(
     let found = walk.found.take();
     walk.budget.limit = whole;
     for (pool, entries) in found.iter().flatten() {
-        entries.iter().for_each(|&entry| board.place(*pool, entry));
+        for &entry in entries {
+            board.place(*pool, entry);
+        }
     }
     Ended { is_better: found.is_some(), is_cut }
 }
@@ -222,25 +225,24 @@ impl Walk<'_, '_> {
         }
         let rules = &mut self.board.rules;
         waiting.sort_by_key(|&(request, ..)| rules.may_open(request) != opening_first);
-        waiting.iter().for_each(|&(request, agent, instances)| rules.remove(request, agent, instances));
-        let mut in_order = true;
-        while !waiting.is_empty() {
-            match waiting.iter().position(|&(request, agent, _)| rules.check(request, agent).is_ok()) {
-                Some(at) => {
-                    let (request, agent, instances) = &mut waiting[at];
-                    rules.place(*request, *agent, 1);
-                    *instances -= 1;
-                    if *instances == 0 {
-                        waiting.remove(at);
-                    }
-                }
-                None => {
-                    in_order = false;
-                    waiting.drain(..).for_each(|(request, agent, instances)| rules.place(request, agent, instances));
-                }
+        for &(request, agent, instances) in &waiting {
+            rules.remove(request, agent, instances);
+        }
+        let allowed = |waiting: &[(usize, usize, u32)], rules: &Rules<'_>| {
+            waiting.iter().position(|&(request, agent, _)| rules.check(request, agent).is_ok())
+        };
+        while let Some(at) = allowed(&waiting, rules) {
+            let (request, agent, instances) = &mut waiting[at];
+            rules.place(*request, *agent, 1);
+            *instances -= 1;
+            if *instances == 0 {
+                waiting.remove(at);
             }
         }
-        in_order
+        for &(request, agent, instances) in &waiting {
+            rules.place(request, agent, instances);
+        }
+        waiting.is_empty()
     }
 
     fn keep(&mut self, place: usize) {
@@ -268,7 +270,9 @@ impl Classes {
         let by_agent = requests.iter().any(|&request| rules.opens_by_agent(request));
         let hostname = |agent: usize| board.problem.pools.agents[agent].host.hostname.as_str();
         let mut of_host: BTreeMap<&str, Vec<usize>> = BTreeMap::new();
-        agents.iter().for_each(|&agent| of_host.entry(hostname(agent)).or_default().push(agent));
+        for &agent in agents {
+            of_host.entry(hostname(agent)).or_default().push(agent);
+        }
         let sign = |agent: usize| {
             let groups = requests.iter().map(|&request| rules.score_group(request, agent)).collect::<Vec<u32>>();
             // A rule on host names ties agents together that share one.

@@ -98,7 +98,9 @@ fn improve_part(
     let ended = exact::solve(board, agents, &requests, &missing, budget, NODES);
     if !ended.is_better {
         for (pool, entries) in &there {
-            entries.iter().for_each(|&entry| board.place(*pool, entry));
+            for &entry in entries {
+                board.place(*pool, entry);
+            }
         }
     }
     ended.is_better

@@ -28,7 +28,8 @@ fn one_request(text: &str) -> TaskRequest {
     let (size, rest) = rest.split_once(')').expect("a request reads a(1,1)x6/2");
     let (cpus, mem) = size.split_once(',').expect("cpus and mem");
     let request = task(name, cpus.parse().expect("cpus"), mem.parse().expect("mem"));
-    let (count, limit) = rest.trim_start_matches('x').split_once('/').unwrap_or((rest.trim_start_matches('x'), ""));
+    let rest = rest.trim_start_matches('x');
+    let (count, limit) = rest.split_once('/').unwrap_or((rest, ""));
     let request = if count.is_empty() { request } else { request.count(count.parse().expect("a count")) };
     if limit.is_empty() { request } else { request.max_per_agent(limit.parse().expect("a limit")) }
 }

@@ -50,20 +50,18 @@ impl Agent {
         let port = ask.port.is_none_or(|port| left.ports.remove(&port));
         let item = ask.item.is_none_or(|item| left.items.remove(&item));
         let amounts = left.cpus >= 0 && left.mem >= 0 && left.gpus >= 0;
-        let pieces = left.promised_ports <= left.ports.len() as i64 && left.promised_items <= left.items.len() as i64;
+        let holds = |items: usize, promised: i64| i64::try_from(items).expect("few") >= promised;
+        let pieces = holds(left.ports.len(), left.promised_ports) && holds(left.items.len(), left.promised_items);
         (port && item && amounts && pieces).then_some(left)
     }
 
     fn offer(&self, at: usize) -> v1::Offer {
-        let mut text = format!("cpus:{};mem:{};gpus:{}", self.cpus, self.mem, self.gpus);
-        if !self.ports.is_empty() {
-            let ranges: Vec<String> = self.ports.iter().map(|port| format!("{port}-{port}")).collect();
-            text += &format!(";ports:[{}]", ranges.join(","));
-        }
-        if !self.items.is_empty() {
-            let items: Vec<String> = self.items.iter().map(char::to_string).collect();
-            text += &format!(";kit:{{{}}}", items.join(","));
-        }
+        let joined = |parts: Vec<String>| parts.join(",");
+        let ports = joined(self.ports.iter().map(|port| format!("{port}-{port}")).collect());
+        let items = joined(self.items.iter().map(char::to_string).collect());
+        let ports = if ports.is_empty() { ports } else { format!(";ports:[{ports}]") };
+        let items = if items.is_empty() { items } else { format!(";kit:{{{items}}}") };
+        let text = format!("cpus:{};mem:{};gpus:{}{ports}{items}", self.cpus, self.mem, self.gpus);
         offer(&format!("o{at}"), &text)
     }
 }
