@@ -33,7 +33,7 @@ fn main() -> Outcome<()> {
     let mut words = std::env::args().skip(1);
     while let Some(word) = words.next() {
         let mut number =
-            || words.next().and_then(|text| text.parse::<usize>().ok()).ok_or(format!("{word} takes a number"));
+            || words.next().and_then(|text| text.parse::<usize>().ok()).ok_or_else(|| format!("{word} takes a number"));
         match word.as_str() {
             "--agents" => agents = number()?.max(1),
             "--connected" => connected = number()?.max(1),

@@ -154,7 +154,7 @@ fn said(script: &mut Script<'_>) -> Said {
     match script.below(10) {
         0 => Said::Registered(Box::new(registered(script))),
         1 => Said::Refused(internal::Refused { text: "no".to_owned(), permanent: script.one_in(2) }),
-        2 => Said::KillTask(internal::KillTask { framework_id, task_id, kill_policy: None }),
+        2 => Said::KillTask(internal::KillTask { framework_id, task_id, ..internal::KillTask::default() }),
         3 => Said::Acknowledge(internal::Acknowledge { framework_id, task_id, uuid: script.raw().to_vec().into() }),
         4 => {
             let id = Some(v1::FrameworkId { value: framework_id });
