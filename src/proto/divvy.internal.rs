@@ -781,7 +781,8 @@ pub struct KillAsked {
     #[prost(enumeration = "super::v1::task_status::Reason", optional, tag = "4")]
     pub reason: ::core::option::Option<i32>,
 }
-/// One durable fact of the master.
+/// One durable fact of the master. A new kind raises the registry's format (`master::registry::FORMAT`) once per release:
+/// a master that does not know the kind would lose it.
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct RegistryChange {
     #[prost(oneof = "registry_change::Kind", tags = "1, 2, 3, 4, 5, 6, 7, 20")]
