@@ -40,6 +40,10 @@ pub mod cli;
 #[cfg(feature = "sim")]
 pub mod sim;
 
+#[cfg(feature = "fuzz")]
+#[doc(hidden)]
+pub mod fuzz;
+
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]
 struct Readme;

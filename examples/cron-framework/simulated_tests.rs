@@ -30,7 +30,6 @@ fn a_day(cluster: SimCluster) -> BTreeMap<String, Vec<(Duration, Duration)>> {
     for runs in runs.values_mut() {
         runs.sort_unstable();
     }
-    println!("{run}");
     runs
 }
 

@@ -85,3 +85,13 @@ fn ends_in_a_hole(rest: &[u8], offset: usize) -> bool {
     let Some(last) = rest.iter().rposition(|byte| *byte != 0) else { return true };
     (offset + last + 1).next_multiple_of(SECTOR) < offset + rest.len()
 }
+
+/// A stored file of a format; written first if that is asked for.
+#[cfg(test)]
+pub(super) fn sample(name: &str, written: impl FnOnce() -> Vec<u8>) -> Vec<u8> {
+    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/samples/formats");
+    if std::env::var_os("DIVVY_WRITE_SAMPLES").is_some() {
+        std::fs::write(folder.join(name), written()).unwrap();
+    }
+    std::fs::read(folder.join(name)).unwrap()
+}

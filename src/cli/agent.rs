@@ -36,6 +36,9 @@ enum Command {
     },
 }
 
+/// The exit code of an agent that `--recover=strict` keeps from starting: trying again is of no use.
+const DAMAGED: u8 = 3;
+
 impl Program for DivvyAgent {
     const NAME: &'static str = "divvy-agent";
 
@@ -53,7 +56,13 @@ impl Program for DivvyAgent {
 
 async fn serve(settings: AgentSettings) -> Result<ExitCode, Failure> {
     let mut stop = Stop::listen()?;
-    let agent = Agent::start(options(settings)?).await.map_err(anyhow::Error::from)?;
+    let agent = match Agent::start(options(settings)?).await {
+        Err(error) if error.is_damage() => {
+            eprintln!("{}: {error}", DivvyAgent::NAME);
+            return Ok(ExitCode::from(DAMAGED));
+        }
+        started => started.map_err(anyhow::Error::from)?,
+    };
     announce(DivvyAgent::NAME, &agent.address().to_string());
     let ended = tokio::select! {
         _ = stop.asked() => {

@@ -7,6 +7,7 @@ use clap::{Args, Parser, Subcommand};
 use super::{
     Failure, Program, agents, allocate, frameworks, local, logging,
     operator::Operator,
+    registry::{RemoteBackupArgs, remote_backup},
     run,
     settings::{ClientArgs, ClientSettings},
     table, tasks,
@@ -36,6 +37,8 @@ enum Command {
     Tasks(ListAllArgs),
     /// List the frameworks that have not ended
     Frameworks(ListAllArgs),
+    /// Write the running master's registry to a file, for `divvy-master restore`
+    Backup(RemoteBackupArgs),
     /// Place tasks of a file on offers of a file and say why the rest does not fit; needs no cluster
     Allocate(allocate::AllocateArgs),
 }
@@ -69,6 +72,7 @@ impl Program for Divvy {
             Command::Agents(args) => block_on(list_agents(settings, args)),
             Command::Tasks(args) => block_on(list_tasks(settings, args)),
             Command::Frameworks(args) => block_on(list_frameworks(settings, args)),
+            Command::Backup(args) => block_on(async { remote_backup(&args, &settings.master).await }),
             Command::Allocate(args) => allocate::run(&args),
         }
     }

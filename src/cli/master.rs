@@ -2,10 +2,12 @@
 
 use std::process::ExitCode;
 
-use clap::Parser;
+use clap::{Parser, Subcommand};
 
 use super::{
-    Failure, Program, announce, logging, runtime,
+    Failure, Program, announce, logging,
+    registry::{self, BackupArgs, RestoreArgs},
+    runtime,
     settings::{MasterArgs, MasterSettings},
     signals::Stop,
 };
@@ -13,10 +15,20 @@ use crate::master::{Master, Options};
 
 /// Collect what agents have and offer it to frameworks.
 #[derive(Debug, Parser)]
-#[command(name = "divvy-master", version)]
+#[command(name = "divvy-master", version, args_conflicts_with_subcommands = true)]
 pub struct DivvyMaster {
     #[command(flatten)]
     args: MasterArgs,
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Write the registry of a stopped master to a file; `divvy backup` asks a running one
+    Backup(BackupArgs),
+    /// Make the registry of a master that is to be started out of a backup
+    Restore(RestoreArgs),
 }
 
 /// Pings that may stay unanswered; the timeout is shared out among them.
@@ -26,6 +38,11 @@ impl Program for DivvyMaster {
     const NAME: &'static str = "divvy-master";
 
     fn run(self) -> Result<ExitCode, Failure> {
+        match self.command {
+            Some(Command::Backup(args)) => return registry::backup(&args),
+            Some(Command::Restore(args)) => return registry::restore(&args),
+            None => {}
+        }
         let settings = self.args.resolve()?;
         logging::start(settings.log.as_deref(), "info", settings.log_format)?;
         runtime()?.block_on(serve(settings))
@@ -46,19 +63,28 @@ async fn serve(settings: MasterSettings) -> Result<ExitCode, Failure> {
 }
 
 fn options(settings: MasterSettings) -> Options {
-    let mut options = Options {
+    let preset = Options::default();
+    let (ping_interval, pings_missed) = match settings.agent_ping_timeout {
+        Some(timeout) => (timeout / PINGS, PINGS),
+        None => (preset.agent_ping_interval, preset.agent_pings_missed),
+    };
+    Options {
         listen: settings.listen,
         work_dir: Some(settings.work_dir),
         hostname: settings.hostname,
         insecure: settings.insecure,
-        ..Options::default()
-    };
-    if let Some(timeout) = settings.offer_timeout {
-        options.offer_timeout = Some(timeout);
+        offer_timeout: settings.offer_timeout.or(preset.offer_timeout),
+        agent_ping_interval: ping_interval,
+        agent_pings_missed: pings_missed,
+        agent_reregister_timeout: settings.agent_reregister_timeout.unwrap_or(preset.agent_reregister_timeout),
+        agent_removal_rate: settings.agent_removal_rate,
+        registry_gc_interval: settings.registry_gc_interval.unwrap_or(preset.registry_gc_interval),
+        registry_max_agent_age: settings.registry_max_agent_age.unwrap_or(preset.registry_max_agent_age),
+        registry_max_agents: settings.registry_max_agents.unwrap_or(preset.registry_max_agents),
+        max_completed_frameworks: settings.max_completed_frameworks.unwrap_or(preset.max_completed_frameworks),
+        max_completed_tasks_per_framework: settings
+            .max_completed_tasks_per_framework
+            .unwrap_or(preset.max_completed_tasks_per_framework),
+        ..preset
     }
-    if let Some(timeout) = settings.agent_ping_timeout {
-        options.agent_ping_interval = timeout / PINGS;
-        options.agent_pings_missed = PINGS;
-    }
-    options
 }

@@ -12,6 +12,7 @@ pub mod local;
 pub mod logging;
 pub mod master;
 pub mod operator;
+pub mod registry;
 pub mod run;
 pub mod settings;
 pub mod signals;

@@ -5,7 +5,7 @@ use tonic::transport::Channel;
 
 use crate::{
     proto::{
-        ext::operator_client::OperatorClient,
+        ext::{BackupRequest, operator_client::OperatorClient, registry_client::RegistryClient},
         v1::master::{Call, Response, call, response},
     },
     transport::{
@@ -18,6 +18,7 @@ use crate::{
 #[derive(Debug)]
 pub struct Operator {
     client: OperatorClient<Channel>,
+    registry: RegistryClient<Channel>,
 }
 
 impl Operator {
@@ -27,7 +28,10 @@ impl Operator {
     /// When none does.
     pub async fn connect(master: &Addresses) -> anyhow::Result<Self> {
         let channel = connect::master(master).await?;
-        Ok(Self { client: OperatorClient::new(channel).max_decoding_message_size(MAX_MESSAGE_BYTES) })
+        Ok(Self {
+            client: OperatorClient::new(channel.clone()).max_decoding_message_size(MAX_MESSAGE_BYTES),
+            registry: RegistryClient::new(channel),
+        })
     }
 
     /// Every agent.
@@ -55,6 +59,20 @@ impl Operator {
     pub async fn frameworks(&mut self) -> anyhow::Result<response::GetFrameworks> {
         let answer = self.ask(call::Type::GetFrameworks).await?;
         Ok(answer.get_frameworks.unwrap_or_default())
+    }
+
+    /// The bytes of a backup of the registry.
+    ///
+    /// # Errors
+    /// When the master does not answer, or breaks off.
+    pub async fn backup(&mut self) -> anyhow::Result<Vec<u8>> {
+        let failed = |status: tonic::Status| anyhow::anyhow!("the master sends no backup: {}", status.message());
+        let mut chunks = self.registry.backup(BackupRequest {}).await.map_err(failed)?.into_inner();
+        let mut bytes = Vec::new();
+        while let Some(chunk) = chunks.message().await.map_err(failed)? {
+            bytes.extend_from_slice(&chunk.data);
+        }
+        Ok(bytes)
     }
 
     async fn ask(&mut self, what: call::Type) -> anyhow::Result<Response> {

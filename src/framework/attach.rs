@@ -15,12 +15,9 @@ use crate::{
     proto::ext::{Calls, Events, scheduler_session_client::SchedulerSessionClient},
     transport::{
         MAX_MESSAGE_BYTES,
-        connect::{Address, InvalidAddress, in_words},
+        connect::{Address, InvalidAddress, LEADER_METADATA, in_words},
     },
 };
-
-/// Key of the gRPC metadata in which a master that does not lead names the one that does, as `host:port`.
-pub const LEADER_METADATA: &str = "divvy-leader";
 
 /// Connects; the stream goes on with whatever the master answers.
 pub(super) async fn over_grpc(master: String, calls: CallFrames) -> Result<EventFrames, Gone> {

@@ -51,6 +51,8 @@
 //! # }
 //! ```
 //!
+#![doc = include_str!("../../docs/driver.md")]
+//!
 //! What this room does not do: decide where tasks go (that is [`crate::allocator`]) or keep anything on disk.
 
 mod attach;
@@ -71,21 +73,24 @@ pub(crate) mod stream;
 mod task_ids;
 #[cfg(all(test, feature = "server"))]
 mod tests;
+mod unknown;
 mod user;
 
 pub use async_trait::async_trait;
 
 pub use self::{
-    attach::LEADER_METADATA,
     builder::DriverBuilder,
     calls::CallSeq,
     counts::DriverCounts,
     driver::SchedulerDriver,
     error::{DriverError, Error, Result},
-    event::{Refusal, SchedulerEvent},
+    event::{InDoubt, Refusal, SchedulerEvent},
     scheduler::Scheduler,
     stream::EventStream,
+    unknown::UnknownTasks,
 };
+pub use crate::transport::connect::LEADER_METADATA;
+
 use crate::proto::v1::FrameworkInfo;
 
 /// Runs a scheduler against a master (`host:port`, or several separated by commas) until its driver is stopped.

@@ -4,13 +4,7 @@
 //! socket does not take what was said before, so a framework cannot pile up calls without end; what the master and the
 //! callbacks tell is always taken, and so is the wish to stop.
 
-use std::{
-    collections::VecDeque,
-    fmt,
-    panic::AssertUnwindSafe,
-    sync::{Arc, PoisonError, atomic::Ordering},
-    time::Duration,
-};
+use std::{collections::VecDeque, fmt, panic::AssertUnwindSafe, sync::Arc, time::Duration};
 
 use futures::{
     FutureExt as _,
@@ -162,7 +156,7 @@ impl Service {
             }
             Some(input) = self.returned.recv() => Some(input),
             Some(input) = self.link.recv() => Some(input),
-            Some(input) = self.mailbox.recv(), if self.backlog.is_empty() => Some(input),
+            Some(input) = self.mailbox.recv(), if self.takes_calls() => Some(input),
             permit = room => {
                 match (permit, self.backlog.pop_front()) {
                     (Some(permit), Some(call)) => permit.send(call),
@@ -173,6 +167,11 @@ impl Service {
                 None
             }
         }
+    }
+
+    /// Whether the framework's calls have their turn: the socket took what was said before, and the master settles it.
+    fn takes_calls(&self) -> bool {
+        self.backlog.is_empty() && self.core.takes_calls()
     }
 
     /// What was called before the stop is still to reach the master.
@@ -188,7 +187,7 @@ impl Service {
         for _ in 0..TURN {
             let returned = self.returned.try_recv().ok();
             let linked = self.link.try_recv().ok();
-            let called = if self.backlog.is_empty() { self.mailbox.try_recv().ok() } else { None };
+            let called = if self.takes_calls() { self.mailbox.try_recv().ok() } else { None };
             if returned.is_none() && linked.is_none() && called.is_none() {
                 return None;
             }
@@ -205,6 +204,8 @@ impl Service {
         let now = self.shared.environment.now();
         let mut effects = std::mem::take(&mut self.effects);
         self.core.handle(now, input, &mut effects);
+        // Before the effects: whoever is given an offer can use it.
+        self.shared.publish(&self.core);
         let mut finished = None;
         for effect in effects.drain(..) {
             if let Some(how) = self.perform(effect) {
@@ -212,7 +213,6 @@ impl Service {
             }
         }
         self.effects = effects;
-        self.publish();
         finished
     }
 
@@ -261,20 +261,12 @@ impl Service {
         }
     }
 
-    fn publish(&self) {
-        self.shared.counts.publish(&self.core);
-        let mut known = self.shared.framework_id.lock().unwrap_or_else(PoisonError::into_inner);
-        if known.as_ref() != self.core.framework_id() {
-            *known = self.core.framework_id().cloned();
-        }
-    }
-
     /// Lets the last callback return and the last calls leave, then tells everybody.
     async fn end(mut self, how: Finished) {
         tracing::debug!(?how, "the driver has ended");
         self.mailbox.close();
         if !matches!(how, Finished::Failed(_)) {
-            self.shared.silent.store(true, Ordering::Release);
+            self.shared.silence.send_replace(true);
         }
         drop(self.deliveries);
         drop(self.link_to);

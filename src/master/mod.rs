@@ -18,6 +18,7 @@ use rand::{Rng as _, SeedableRng as _, rngs::StdRng};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
+pub use self::core::RemovalRate;
 use self::{
     api::{Api, MasterFacts},
     registry::{Embedded, Memory, Registry, RegistryError},
@@ -47,8 +48,21 @@ pub struct Options {
     pub agent_ping_interval: Duration,
     /// So many unanswered pings in a row make an agent unreachable.
     pub agent_pings_missed: u32,
-    /// How long an agent whose connection broke, or that this master only knows from its registry, may take to return.
+    /// How long an agent that this master only knows from its registry may take to return. One whose connection broke
+    /// has no longer than it may be silent.
     pub agent_reregister_timeout: Duration,
+    /// How fast agents that stay away are given up as unreachable; `None`: each at once.
+    pub agent_removal_rate: Option<RemovalRate>,
+    /// How often the registry is looked through for agents to forget.
+    pub registry_gc_interval: Duration,
+    /// Agents unreachable or gone for longer than this are forgotten.
+    pub registry_max_agent_age: Duration,
+    /// So many unreachable agents, and as many gone ones, are remembered; the oldest go first.
+    pub registry_max_agents: usize,
+    /// So many removed frameworks are kept to be looked at.
+    pub max_completed_frameworks: usize,
+    /// So many ended tasks of each framework are kept to be looked at.
+    pub max_completed_tasks_per_framework: usize,
 }
 
 impl Default for Options {
@@ -64,6 +78,30 @@ impl Default for Options {
             agent_ping_interval: config.ping_interval,
             agent_pings_missed: config.pings_missed,
             agent_reregister_timeout: config.reregister_timeout,
+            agent_removal_rate: config.removal_rate,
+            registry_gc_interval: config.registry_gc_interval,
+            registry_max_agent_age: config.registry_max_age,
+            registry_max_agents: config.registry_max_agents,
+            max_completed_frameworks: config.completed_frameworks,
+            max_completed_tasks_per_framework: config.completed_tasks,
+        }
+    }
+}
+
+impl Options {
+    fn config(&self) -> core::Config {
+        core::Config {
+            offer_timeout: self.offer_timeout,
+            ping_interval: self.agent_ping_interval,
+            pings_missed: self.agent_pings_missed,
+            reregister_timeout: self.agent_reregister_timeout,
+            removal_rate: self.agent_removal_rate,
+            registry_gc_interval: self.registry_gc_interval,
+            registry_max_age: self.registry_max_agent_age,
+            registry_max_agents: self.registry_max_agents,
+            completed_frameworks: self.max_completed_frameworks,
+            completed_tasks: self.max_completed_tasks_per_framework,
+            ..core::Config::default()
         }
     }
 }
@@ -109,13 +147,7 @@ impl Master {
     pub async fn start(options: Options) -> Result<Self, StartError> {
         let listener = Listener::bind(options.listen, options.insecure).await?;
         let address = listener.address();
-        let config = core::Config {
-            offer_timeout: options.offer_timeout,
-            ping_interval: options.agent_ping_interval,
-            pings_missed: options.agent_pings_missed,
-            reregister_timeout: options.agent_reregister_timeout,
-            ..core::Config::default()
-        };
+        let config = options.config();
         let (state, fence, registry) = open_registry(options.registry, options.work_dir).await?;
         let mut rng = StdRng::from_os_rng();
         let id = uuid::Builder::from_random_bytes(rng.random()).into_uuid().to_string();

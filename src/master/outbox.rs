@@ -19,6 +19,9 @@ use crate::types::Now;
 /// A peer whose socket takes nothing for this long is cut.
 pub(super) const STALL: Duration = Duration::from_secs(10);
 
+/// A frame takes no more, so that on a slow link a peer sees frame after frame and is not taken for a stalled one.
+const FRAME_BYTES: usize = 64 << 10;
+
 /// So many messages may wait. Statuses and acknowledgements are bounded by the tasks there are, offers by the agents;
 /// what is left to reach this is a peer that asks for ever and never reads.
 const MOST: usize = 4 << 20;
@@ -100,9 +103,10 @@ impl<T> Outbox<T> {
         !queue.waiting.is_empty() && now.since(queue.moved_ns) >= STALL
     }
 
-    /// The reading end; there is one.
-    pub(super) fn batches(&self, most: usize) -> Batches<T> {
-        Batches { outbox: self.clone(), most, clock: crate::transport::clock::Clock::system() }
+    /// The reading end; there is one. A batch holds at most so many messages, and of those that `weigh` something at most
+    /// [`FRAME_BYTES`] or a single one.
+    pub(super) fn batches(&self, most: usize, weigh: fn(&T) -> usize) -> Batches<T> {
+        Batches { outbox: self.clone(), most, weigh, clock: crate::transport::clock::Clock::system() }
     }
 }
 
@@ -111,6 +115,7 @@ impl<T> Outbox<T> {
 pub(super) struct Batches<T> {
     outbox: Outbox<T>,
     most: usize,
+    weigh: fn(&T) -> usize,
     clock: crate::transport::clock::Clock,
 }
 
@@ -127,12 +132,23 @@ impl<T> Stream for Batches<T> {
             return Poll::Pending;
         }
         queue.moved_ns = self.clock.now().mono_ns;
-        if queue.waiting.len() > self.most {
-            return Poll::Ready(Some(queue.waiting.drain(..self.most).collect()));
+        let count = fitting(&queue.waiting, self.most, self.weigh);
+        if count < queue.waiting.len() {
+            return Poll::Ready(Some(queue.waiting.drain(..count).collect()));
         }
         // The room goes with the messages: thousands of connections would keep that of their largest burst.
         Poll::Ready(Some(std::mem::take(&mut queue.waiting).into()))
     }
+}
+
+/// How many of the first messages go into one batch; at least one.
+fn fitting<T>(waiting: &VecDeque<T>, most: usize, weigh: fn(&T) -> usize) -> usize {
+    let mut bytes = 0_usize;
+    let light = waiting.iter().take(most).take_while(|message| {
+        bytes = bytes.saturating_add(weigh(message));
+        bytes <= FRAME_BYTES
+    });
+    light.count().max(1)
 }
 
 impl<T> Drop for Batches<T> {
@@ -150,7 +166,7 @@ mod tests {
     #[tokio::test]
     async fn what_waits_leaves_in_order_and_the_end_comes_after_it() {
         let outbox = Outbox::new(Now::default());
-        let mut batches = outbox.batches(2);
+        let mut batches = outbox.batches(2, |_| 1);
         (1..=3).for_each(|number| outbox.push(Now::default(), number));
         outbox.close();
         outbox.push(Now::default(), 4);
@@ -171,7 +187,21 @@ mod tests {
     #[test]
     fn a_connection_that_is_gone_cuts_its_outbox() {
         let outbox = Outbox::<u8>::new(Now::default());
-        drop(outbox.batches(1));
+        drop(outbox.batches(1, |_| 1));
         assert!(outbox.cut().is_cancelled());
+    }
+
+    #[tokio::test]
+    async fn a_batch_is_no_larger_than_a_slow_link_carries_within_a_timeout() {
+        let outbox = Outbox::new(Now::default());
+        let mut batches = outbox.batches(9, |bytes| *bytes);
+        for bytes in [FRAME_BYTES / 2, FRAME_BYTES / 2, 1, FRAME_BYTES * 3, 1, 1] {
+            outbox.push(Now::default(), bytes);
+        }
+        outbox.close();
+        assert_eq!(batches.next().await, Some(vec![FRAME_BYTES / 2, FRAME_BYTES / 2]));
+        assert_eq!(batches.next().await, Some(vec![1]));
+        assert_eq!(batches.next().await, Some(vec![FRAME_BYTES * 3]), "one that is over the limit goes alone");
+        assert_eq!(batches.next().await, Some(vec![1, 1]));
     }
 }

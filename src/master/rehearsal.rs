@@ -3,10 +3,13 @@
 //! Frameworks and agents arrive as their sessions would, offers are made by [`settle`](Rehearsal::settle), and the clock
 //! stands still until [`tick`](Rehearsal::tick) moves it. Nothing travels: what is measured here is what the core decides.
 
+mod restart;
+
 use std::{sync::Arc, time::Duration};
 
 use rand::{SeedableRng as _, rngs::StdRng};
 
+pub use self::restart::{Restart, Restarted};
 use super::{
     core::{
         AgentFacts, Call, Config, Effect, Event, FrameworkFacts, Input, Master, OfferKey, Order, Register, Report,
@@ -63,7 +66,8 @@ impl Rehearsal {
         let name = format!("framework{}", self.frameworks.len());
         let facts = facts(&name, role);
         let info = v1::FrameworkInfo { name, user: facts.user.clone(), ..v1::FrameworkInfo::default() };
-        let call = Call::Subscribe(Box::new(Subscribe { info, facts, suppressed: Vec::new() }));
+        let call =
+            Call::Subscribe(Box::new(Subscribe { info, facts, suppressed: Vec::new(), instance: bytes::Bytes::new() }));
         self.frameworks.push(Framework { session, id: String::new(), calls: 1, offers: Vec::new() });
         self.feed(Input::Called { session, seq: 1, call });
         self.carry_out();
@@ -102,6 +106,7 @@ impl Rehearsal {
             role: "*".into(),
             state: TaskState::TaskRunning,
             unacknowledged: None,
+            partition: None,
         })
     }
 

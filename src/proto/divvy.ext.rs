@@ -422,6 +422,9 @@ pub mod scheduler_session_client {
     use tonic::codegen::*;
     use tonic::codegen::http::Uri;
     /// The stream is the session: nothing survives it, and a framework that comes back subscribes again.
+    ///
+    /// A master that does not lead, or no longer does, refuses or ends the stream with the status FAILED_PRECONDITION; where it
+    /// knows the leader, the metadata "divvy-leader" beside that status names it as HOST:PORT.
     #[derive(Debug, Clone)]
     pub struct SchedulerSessionClient<T> {
         inner: tonic::client::Grpc<T>,
@@ -554,6 +557,9 @@ pub mod scheduler_session_server {
         ) -> std::result::Result<tonic::Response<Self::AttachStream>, tonic::Status>;
     }
     /// The stream is the session: nothing survives it, and a framework that comes back subscribes again.
+    ///
+    /// A master that does not lead, or no longer does, refuses or ends the stream with the status FAILED_PRECONDITION; where it
+    /// knows the leader, the metadata "divvy-leader" beside that status names it as HOST:PORT.
     #[derive(Debug)]
     pub struct SchedulerSessionServer<T> {
         inner: Arc<T>,

@@ -160,6 +160,9 @@ pub struct KillTask {
     pub task_id: ::prost::alloc::string::String,
     #[prost(message, optional, tag = "3")]
     pub kill_policy: ::core::option::Option<super::v1::KillPolicy>,
+    /// The copy of the task that is meant; empty: whichever there are.
+    #[prost(string, tag = "4")]
+    pub container_id: ::prost::alloc::string::String,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Acknowledge {
@@ -699,7 +702,7 @@ pub mod exited {
 /// One record of an agent's log.
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct AgentRecord {
-    #[prost(oneof = "agent_record::Kind", tags = "1, 2, 3, 4, 5, 6, 7, 8, 9, 10")]
+    #[prost(oneof = "agent_record::Kind", tags = "1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11")]
     pub kind: ::core::option::Option<agent_record::Kind>,
 }
 /// Nested message and enum types in `AgentRecord`.
@@ -726,6 +729,9 @@ pub mod agent_record {
         Kill(super::KillAsked),
         #[prost(string, tag = "10")]
         Forgotten(::prost::alloc::string::String),
+        /// No master has had the agent since then, in nanoseconds since the epoch; zero: one has it again.
+        #[prost(int64, tag = "11")]
+        CutOff(i64),
     }
 }
 /// The id the master gave this agent.
@@ -775,7 +781,8 @@ pub struct KillAsked {
     #[prost(enumeration = "super::v1::task_status::Reason", optional, tag = "4")]
     pub reason: ::core::option::Option<i32>,
 }
-/// One durable fact of the master.
+/// One durable fact of the master. A new kind raises the registry's format (`master::registry::FORMAT`) once per release:
+/// a master that does not know the kind would lose it.
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct RegistryChange {
     #[prost(oneof = "registry_change::Kind", tags = "1, 2, 3, 4, 5, 6, 7, 20")]

@@ -409,6 +409,10 @@ pub mod call {
         pub suppressed_roles: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
         #[prost(message, optional, tag = "3")]
         pub offer_constraints: ::core::option::Option<super::OfferConstraints>,
+        /// divvy's own, as all numbers from 10000 up. Which run of the framework's driver this is, in at most 64 bytes: one
+        /// that was replaced by another does not get the framework back.
+        #[prost(bytes = "bytes", optional, tag = "10000")]
+        pub instance: ::core::option::Option<::prost::bytes::Bytes>,
     }
     #[derive(Clone, PartialEq, ::prost::Message)]
     pub struct Accept {

@@ -33,6 +33,13 @@ pub(super) enum Fact {
         epoch: u64,
         changes: Vec<RegistryChange>,
     },
+    /// The master's core wants these written; they are as [`Fact::Durable`].
+    Proposed(Vec<RegistryChange>),
+    /// The core wants the agent to be told that it is registered; it is, as [`Fact::Ordered`].
+    Admits {
+        session: SessionId,
+        agent: String,
+    },
     SessionOpened {
         session: SessionId,
         client: Client,

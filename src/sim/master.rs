@@ -258,7 +258,7 @@ impl World {
         process.core.settle(now, &mut effects);
         self.trace.effects("master", &effects);
         let mut released = Vec::new();
-        self.note_offers(&effects);
+        self.note_decisions(&effects);
         let Some(process) = &mut self.master.process else { return };
         for effect in effects {
             let early = self.sabotage == Some(Sabotage::RegistersTooEarly);
@@ -272,10 +272,16 @@ impl World {
         self.arm(Node::Master);
     }
 
-    fn note_offers(&mut self, effects: &[Effect]) {
+    fn note_decisions(&mut self, effects: &[Effect]) {
         for effect in effects {
             if let Effect::Tell { session, event: Event::Offers(offers) } = effect {
                 self.fact(Fact::Made { session: *session, offers: offers.clone() });
+            }
+            if let Effect::Persist(changes) = effect {
+                self.fact(Fact::Proposed(changes.clone()));
+            }
+            if let Effect::Order { session, order: Order::Registered(registered) } = effect {
+                self.fact(Fact::Admits { session: *session, agent: registered.agent_id.clone() });
             }
             if let Effect::Tell { event: Event::Rescinded { offer }, .. } = effect {
                 self.fact(Fact::Withdrawn { offer: *offer });

@@ -63,6 +63,7 @@ mod scheduler;
 mod task_run;
 #[cfg(test)]
 mod tests;
+mod traffic;
 mod wording;
 mod world;
 

@@ -201,7 +201,7 @@ impl Record {
     fn given(&mut self, at: Duration, framework: usize, event: &SchedulerEvent) {
         match event {
             SchedulerEvent::ResourceOffers(offers) => self.counts.offers += offers.len() as u64,
-            SchedulerEvent::StatusUpdate(status) => {
+            SchedulerEvent::StatusUpdate(status) | SchedulerEvent::UnknownTask(status) => {
                 self.counts.statuses += 1;
                 let message = status.message().to_owned();
                 let told = Told { at, state: status.state(), message, taken: false };
@@ -213,7 +213,7 @@ impl Record {
 
     fn returned(&mut self, framework: usize, event: &SchedulerEvent, ok: bool) {
         self.counts.errors += u64::from(!ok);
-        if let SchedulerEvent::StatusUpdate(status) = event
+        if let SchedulerEvent::StatusUpdate(status) | SchedulerEvent::UnknownTask(status) = event
             && let Some(told) = self.task((framework, status.task_id.value.clone())).states.last_mut()
         {
             told.taken = ok;

@@ -41,6 +41,8 @@ pub(super) fn of(fact: &Fact) -> Option<String> {
         Fact::TornDown { framework } => format!("an operator removes {framework}"),
         Fact::Fault(text) => format!("FAULT {text}"),
         Fact::Durable { .. }
+        | Fact::Proposed(_)
+        | Fact::Admits { .. }
         | Fact::SessionOpened { .. }
         | Fact::SessionEnded { .. }
         | Fact::Called { .. }
@@ -91,6 +93,10 @@ fn event_of(event: &SchedulerEvent) -> String {
             [] => "resource_offers: none".to_owned(),
         },
         SchedulerEvent::StatusUpdate(status) => format!("status_update: {}", status_of(status)),
+        SchedulerEvent::UnknownTask(status) => format!("unknown_task: {}", status_of(status)),
+        SchedulerEvent::InDoubt(in_doubt) => {
+            format!("in_doubt: {}", listed(in_doubt.task_ids.iter().map(|id| id.value.as_str())))
+        }
         SchedulerEvent::Registered { framework_id, .. } => format!("registered as {framework_id}"),
         SchedulerEvent::OfferRescinded(offer) => format!("offer_rescinded: {offer}"),
         SchedulerEvent::AgentLost(agent) => format!("agent_lost: {agent}"),

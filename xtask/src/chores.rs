@@ -4,7 +4,7 @@ use std::{process::Command, time::Instant};
 
 use anyhow::{Context as _, ensure};
 
-use crate::{generate, instructions, root};
+use crate::{generate, instructions, packages, root};
 
 /// One part of a chore: what it is called, the arguments of cargo, more environment.
 type Part = (&'static str, &'static [&'static str], &'static [(&'static str, &'static str)]);
@@ -16,6 +16,20 @@ const TESTS: &[Part] = &[
     ("tests", &["nextest", "run", "--workspace", "--all-features"], &[]),
     ("doc tests", &["test", "--quiet", "--doc", "--workspace", "--all-features"], &[]),
 ];
+
+/// As many histories as three minutes have room for, from a fixed seed on.
+const SIMULATION: Part = (
+    "simulation",
+    &[
+        "nextest",
+        "run",
+        "--all-features",
+        "--lib",
+        "--no-capture",
+        "sim::tests::histories::as_many_other_seeds_as_there_is_time_for_break_nothing",
+    ],
+    &[("DIVVY_SIM_SECONDS", "180")],
+);
 
 const CHECKS: &[Part] = &[
     ("format", &["fmt", "--all", "--check"], &[]),
@@ -32,24 +46,30 @@ const FIXES: &[Part] = &[
     ("format", &["fmt", "--all"], &[]),
 ];
 
-/// Runs every test, after installing the runner where it is missing.
+/// Runs every test, after installing what they need where it is missing: the runner, and `ip` and `tc` for the tests
+/// that cut links.
 ///
 /// # Errors
 /// The part that failed.
 pub fn test() -> anyhow::Result<()> {
-    if !Command::new("cargo").args(["nextest", "--version"]).output().is_ok_and(|output| output.status.success()) {
+    if !packages::runs("cargo", &["nextest", "--version"]) {
         run(&("the test runner", &["install", "cargo-nextest", "--locked"], &[]))?;
+    }
+    if !(packages::runs("ip", &["-V"]) && packages::runs("tc", &["-V"])) {
+        packages::install("iproute2")?;
     }
     TESTS.iter().try_for_each(run)
 }
 
-/// Checks format, lints and docs, runs every test, counts instructions. Changes nothing.
+/// Checks format, lints and docs, runs every test, plays three minutes of simulated histories, counts
+/// instructions. Changes nothing.
 ///
 /// # Errors
 /// The part that failed.
 pub fn verify() -> anyhow::Result<()> {
     CHECKS.iter().try_for_each(run)?;
     test()?;
+    run(&SIMULATION)?;
     instructions::check()
 }
 

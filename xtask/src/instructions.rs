@@ -12,7 +12,7 @@ use std::{
 
 use anyhow::{Context as _, bail, ensure};
 
-use crate::root;
+use crate::{packages, root};
 
 /// How far a count may be from what is written down, in percent of it.
 const TOLERANCE_PERCENT: u64 = 5;
@@ -75,7 +75,9 @@ fn read(path: &Path) -> anyhow::Result<Counts> {
 }
 
 fn count_all() -> anyhow::Result<Counts> {
-    install_callgrind()?;
+    if !packages::runs("valgrind", &["--version"]) {
+        packages::install(PACKAGE)?;
+    }
     let bench = build()?;
     let listed = Command::new(&bench).output().with_context(|| format!("cannot run {}", bench.display()))?;
     ensure!(listed.status.success(), "{} does not list its cases", bench.display());
@@ -86,16 +88,6 @@ fn count_all() -> anyhow::Result<Counts> {
         Ok((case.to_owned(), count))
     };
     cases.lines().map(one).collect()
-}
-
-fn install_callgrind() -> anyhow::Result<()> {
-    if Command::new("valgrind").arg("--version").output().is_ok_and(|output| output.status.success()) {
-        return Ok(());
-    }
-    eprintln!("== {PACKAGE} is missing: apt-get install {PACKAGE}");
-    let install = Command::new("apt-get").args(["install", "--yes", "--no-install-recommends", PACKAGE]).status();
-    ensure!(install.is_ok_and(|status| status.success()), "{PACKAGE} is missing and apt-get cannot install it");
-    Ok(())
 }
 
 /// Builds the workloads with the pure rooms of the library only, and tells where they are.

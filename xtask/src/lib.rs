@@ -3,7 +3,9 @@
 //! [`instructions`] the gate on what the pure parts cost.
 
 pub mod chores;
+pub mod fuzz;
 pub mod instructions;
+mod packages;
 
 use std::path::{Path, PathBuf};
 

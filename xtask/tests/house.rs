@@ -79,3 +79,20 @@ fn a_file_has_one_subject_and_at_most_five_hundred_lines() {
         assert!(lines <= 500, "{} has {lines} lines: what second thing lives there?", path.display());
     }
 }
+
+#[test]
+fn the_guarantees_name_tests_that_exist() {
+    let root = xtask::root();
+    let page = fs::read_to_string(root.join("docs/guarantees.md")).expect("text");
+    let sources: String = ["src", "tests", "examples"]
+        .iter()
+        .flat_map(|folder| sources(&root.join(folder)))
+        .map(|path| fs::read_to_string(path).expect("text"))
+        .collect();
+    let named: Vec<&str> =
+        page.split('`').skip(1).step_by(2).filter(|word| word.len() > 25 && word.contains('_')).collect();
+    assert!(named.len() > 30, "only {} tests are named", named.len());
+    for name in named {
+        assert!(sources.contains(&format!("fn {name}(")), "there is no test {name}");
+    }
+}

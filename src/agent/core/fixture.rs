@@ -152,7 +152,12 @@ impl Fixture {
 
     /// Runs `task-ID` in a container up to its start.
     pub(super) fn running(&mut self, container: &str) {
-        self.run(container, &task(container));
+        self.started_as(container, &task(container));
+    }
+
+    /// Runs this task in a container up to its start.
+    pub(super) fn started_as(&mut self, container: &str, info: &v1::TaskInfo) {
+        self.run(container, info);
         self.give(Input::SandboxMade { container: id(container) });
         self.supervised(supervisor_event::Kind::Started(started(container)));
     }
@@ -175,6 +180,7 @@ impl Fixture {
             framework_id: FRAMEWORK.to_owned(),
             task_id: format!("task-{container}"),
             kill_policy: grace.map(|_| v1::KillPolicy { grace_period }),
+            container_id: String::new(),
         }));
     }
 
@@ -277,6 +283,7 @@ fn record_in_short(record: &wire::AgentRecord) -> String {
         agent_record::Kind::Acknowledged(acknowledged) => format!("acknowledged {}", acknowledged.container_id),
         agent_record::Kind::Kill(kill) => format!("kill {} {}ms", kill.container_id, kill.grace_ms),
         agent_record::Kind::Forgotten(container) => format!("forgotten {container}"),
+        agent_record::Kind::CutOff(since) => format!("cut off {since}"),
     }
 }
 

@@ -13,6 +13,7 @@ mod frameworks;
 mod ids;
 mod kills;
 mod launch;
+mod partition;
 mod recovery;
 mod registration;
 mod sandboxes;
@@ -36,6 +37,7 @@ use crate::proto::internal::{AgentRecord, agent_record};
 use crate::proto::v1::{FrameworkId, TaskId};
 use crate::types::Now;
 use frameworks::Framework;
+use partition::CutOff;
 use registration::Link;
 use sandboxes::Sandboxes;
 use supervision::Supervisors;
@@ -57,6 +59,7 @@ pub struct Agent {
     /// Why records may not tell how the run before went on, until a master has heard what follows from it.
     loss: Option<String>,
     link: Link,
+    cut_off: Option<CutOff>,
     supervisors: Supervisors,
     frameworks: BTreeMap<FrameworkId, Framework>,
     tasks: BTreeMap<ContainerId, Task>,
@@ -74,7 +77,7 @@ impl Agent {
     pub fn handle(&mut self, now: Now, input: Input, out: &mut Vec<Effect>) {
         match input {
             Input::Attached { session } => self.attached(now, session, out),
-            Input::Detached { session } => self.detached(now, session),
+            Input::Detached { session } => self.detached(now, session, out),
             Input::Received { session, message } => self.received(now, session, message, out),
             Input::Supervised { supervisor, event } => self.supervised(now, supervisor, event, out),
             Input::SupervisorLost { supervisor, text } => self.supervisor_lost(supervisor, text),
@@ -131,6 +134,7 @@ impl Agent {
                 Timer::Retry(container) => self.retry_due(now, &container, out),
                 Timer::Kill(container) => self.kill_due(now, &container, out),
                 Timer::Overdue(container) => self.overdue(now, &container, out),
+                Timer::CutOff(container) => self.stop_due(now, &container, out),
             }
         }
         self.sandboxes.expire(now, out);
@@ -174,3 +178,5 @@ mod fixture;
 mod recovery_tests;
 #[cfg(test)]
 mod simulation;
+#[cfg(test)]
+mod status_tests;

@@ -21,6 +21,8 @@ use crate::types::Now;
 /// What the supervisor has of a container.
 #[derive(Clone, Copy, PartialEq)]
 enum Process {
+    /// With the hardest signal that came meanwhile.
+    Starting(Option<i32>),
     Running,
     Exited(End),
 }
@@ -55,6 +57,8 @@ struct World {
     supervisor: SupervisorId,
     processes: BTreeMap<String, Process>,
     starts: BTreeSet<String>,
+    /// Those of which there was a process.
+    ran: BTreeSet<String>,
     ends: BTreeMap<String, End>,
     /// Inputs on their way to the agent, in order.
     inbox: VecDeque<Input>,
@@ -81,6 +85,7 @@ impl World {
             supervisor,
             processes: BTreeMap::new(),
             starts: BTreeSet::new(),
+            ran: BTreeSet::new(),
             ends: BTreeMap::new(),
             inbox: VecDeque::new(),
             session: None,
@@ -164,9 +169,10 @@ impl World {
     }
 
     fn greet(&mut self) {
-        let mut welcome = wire::SupervisorWelcome::default();
+        let mut welcome = wire::SupervisorWelcome { version: 2, ..wire::SupervisorWelcome::default() };
         for (container, process) in &self.processes {
             match process {
+                Process::Starting(_) => welcome.starting.push(container.clone()),
                 Process::Running => welcome.running.push(started(container)),
                 Process::Exited(end) => welcome.exited.push(exited(container, *end)),
             }
@@ -184,17 +190,38 @@ impl World {
             wire::supervisor_request::Kind::Start(start) => {
                 let new = self.starts.insert(start.container_id.clone());
                 assert!(new, "seed {}: {} started twice", self.seed, start.container_id);
-                self.processes.insert(start.container_id.clone(), Process::Running);
-                self.report(supervisor_event::Kind::Started(started(&start.container_id)));
+                self.processes.insert(start.container_id, Process::Starting(None));
             }
             wire::supervisor_request::Kind::Signal(signal) if signal.signal == 9 || self.percent(50) => {
-                self.end(&signal.container_id, End::Signal(signal.signal));
+                match self.processes.get_mut(&signal.container_id) {
+                    Some(Process::Starting(hardest)) => {
+                        *hardest = Some(hardest.map_or(signal.signal, |it| it.min(signal.signal)));
+                    }
+                    Some(Process::Running | Process::Exited(_)) | None => {
+                        self.end(&signal.container_id, End::Signal(signal.signal));
+                    }
+                }
             }
             wire::supervisor_request::Kind::Signal(_) | wire::supervisor_request::Kind::Hello(_) => {}
             wire::supervisor_request::Kind::Forget(forget) => {
                 self.processes.remove(&forget.container_id);
             }
             wire::supervisor_request::Kind::Retire(_) => panic!("there is one supervisor"),
+        }
+    }
+
+    /// A start that is under way comes to its end.
+    fn start_one(&mut self) {
+        let starting = |(id, process): (&String, &Process)| match process {
+            Process::Starting(signal) => Some((id.clone(), *signal)),
+            Process::Running | Process::Exited(_) => None,
+        };
+        let Some((container, signal)) = self.processes.iter().find_map(starting) else { return };
+        self.processes.insert(container.clone(), Process::Running);
+        self.ran.insert(container.clone());
+        self.report(supervisor_event::Kind::Started(started(&container)));
+        if let Some(signal) = signal {
+            self.end(&container, End::Signal(signal));
         }
     }
 
@@ -278,7 +305,8 @@ impl World {
             task.kill_asked = true;
         }
         let (framework_id, task_id) = (FRAMEWORK.to_owned(), format!("task-{container}"));
-        self.say(master_message::Kind::KillTask(wire::KillTask { framework_id, task_id, kill_policy: None }));
+        let kill = wire::KillTask { framework_id, task_id, ..wire::KillTask::default() };
+        self.say(master_message::Kind::KillTask(kill));
     }
 
     fn end_one(&mut self) {
@@ -292,7 +320,7 @@ impl World {
     }
 
     fn step(&mut self) {
-        match self.chance.random_range(0..10) {
+        match self.chance.random_range(0..11) {
             0..=4 => {
                 if let Some(input) = self.inbox.pop_front() {
                     self.give(input);
@@ -313,6 +341,7 @@ impl World {
                 self.inbox.push_back(Input::SupervisorEnded { supervisor });
                 self.greet();
             }
+            10 => self.start_one(),
             _ => {
                 let step = self.agent.deadline().map_or(0, |at| at.saturating_sub(self.now.mono_ns));
                 self.now = self.now.advanced(Duration::from_nanos(step.min(500_000_000)));
@@ -323,6 +352,10 @@ impl World {
         self.agent.check();
     }
 
+    fn is_quiet(&self) -> bool {
+        self.inbox.is_empty() && self.processes.is_empty()
+    }
+
     fn verify(&self) {
         let seed = self.seed;
         assert_eq!(self.agent.task_count(), 0, "seed {seed}: tasks left");
@@ -331,12 +364,16 @@ impl World {
             let last = task.last().unwrap_or_else(|| panic!("seed {seed}: {container} has no end: {:?}", task.seen));
             let expected: &[TaskState] = match self.ends.get(container) {
                 _ if task.kill_asked => continue,
+                Some(End::Code(0)) if !self.supervisors_die => &[TaskState::TaskFinished],
+                Some(_) if !self.supervisors_die => &[TaskState::TaskFailed],
                 Some(End::Code(0)) => &[TaskState::TaskFinished],
                 Some(End::Code(_) | End::Signal(_)) | None if self.starts.contains(container) => {
                     &[TaskState::TaskFailed, TaskState::TaskLost]
                 }
                 Some(_) | None => &[TaskState::TaskLost, TaskState::TaskDropped],
             };
+            let began = self.ran.contains(container) == self.ends.contains_key(container);
+            assert!(began || self.supervisors_die, "seed {seed}: {container} ran and nobody saw its end");
             // A supervisor that died took the exits it had not told along.
             let unseen = [TaskState::TaskFailed, TaskState::TaskLost];
             let known = expected.contains(&last) || (self.supervisor.0 > 1 && unseen.contains(&last));
@@ -370,7 +407,7 @@ fn run(seed: u64) {
     world.faults = false;
     for _ in 0..20_000 {
         world.step();
-        if world.tasks.len() == 8 && world.tasks.values().all(|task| task.acknowledged_last) && world.inbox.is_empty() {
+        if world.tasks.len() == 8 && world.tasks.values().all(|task| task.acknowledged_last) && world.is_quiet() {
             break;
         }
     }

@@ -200,6 +200,9 @@ impl Agent {
         if std::mem::take(&mut self.restarted_host) && self.id().is_some() {
             out.push(persist([self.identity()], Level::Process));
         }
+        if self.id().is_some() {
+            self.lost_touch(now, out);
+        }
         self.begin_attaching(now);
     }
 
@@ -209,7 +212,7 @@ impl Agent {
         let unknown = |loss: &str| format!("{loss}; what became of the task is not known");
         let lost = || self.lost_with_the_run_before(id, unknown);
         let report = match &task.kill {
-            Some(kill) if !started => kill.before_start(),
+            Some(kill) if !started => kill.before_start(task),
             Some(_) | None if let Some(lost) = lost() => lost,
             Some(_) | None if started => {
                 let text = "the task's process ended unseen while the agent was away".to_owned();
@@ -233,7 +236,7 @@ impl Agent {
             let Some(task) = self.tasks.get_mut(&id) else { continue };
             task.phase = Phase::Ended(None);
             let report = match &task.kill {
-                Some(kill) => kill.after_exit(&text, task.limit),
+                Some(kill) => kill.after_exit(&text, task),
                 None => Report::by_agent(TaskState::TaskFailed, Reason::ExecutorTerminated, text.clone()),
             };
             self.end(now, &id, report, out);

@@ -6,7 +6,7 @@ use std::time::Duration;
 use prost::Message as _;
 use prost::bytes::Bytes;
 
-use super::kills::Kill;
+use super::kills::{GRACE, Kill};
 use super::launch::Launch;
 use super::statuses::{Pending, Report, Retry};
 use super::timers::Timer;
@@ -32,6 +32,9 @@ pub(super) struct Task {
     /// The longest it may take.
     pub(super) limit: Option<Duration>,
     pub(super) overdue_at: Option<u64>,
+    /// The longest it may run without a master, and when that is over while there is none.
+    pub(super) stop_after: Option<Duration>,
+    pub(super) stop_at: Option<u64>,
     pub(super) phase: Phase,
     pub(super) latest: TaskState,
     pub(super) kill: Option<Kill>,
@@ -86,6 +89,8 @@ impl Task {
             grace: info.kill_policy.and_then(|policy| policy.grace_period).map(|grace| nanos(grace.nanoseconds)),
             limit,
             overdue_at: None,
+            stop_after: info.partition_policy.as_ref().and_then(|policy| policy.stop_after()),
+            stop_at: None,
             phase,
             latest: TaskState::TaskStaging,
             kill: None,
@@ -98,6 +103,11 @@ impl Task {
 
     pub(super) fn has_ended(&self) -> bool {
         matches!(self.phase, Phase::Ended(_))
+    }
+
+    /// Between SIGTERM and SIGKILL when a kill does not say otherwise.
+    pub(super) fn own_grace(&self) -> Duration {
+        self.grace.unwrap_or(GRACE)
     }
 
     /// The supervisor that has the container, if any has.
@@ -250,7 +260,7 @@ impl Agent {
         }
         let text = wording::start_failure(failed);
         let report = match &task.kill {
-            Some(kill) => kill.before_start(),
+            Some(kill) => kill.before_start(task),
             None => Report::by_agent(TaskState::TaskFailed, Reason::ContainerLaunchFailed, text),
         };
         task.phase = Phase::Ended(None);
@@ -275,9 +285,9 @@ impl Agent {
     fn exit_report(&self, id: &ContainerId, exited: &Exited) -> Report {
         let text = wording::exit(exited);
         let task = self.tasks.get(id);
-        let kill = task.and_then(|task| task.kill.as_ref().map(|kill| (kill, task.limit)));
+        let kill = task.and_then(|task| task.kill.as_ref().map(|kill| (kill, task)));
         let report = match (kill, &exited.status) {
-            (Some((kill, limit)), _) => kill.after_exit(&text, limit),
+            (Some((kill, task)), _) => kill.after_exit(&text, task),
             (None, Some(exited::Status::Code(0))) => Report::by_executor(TaskState::TaskFinished, text),
             (None, Some(exited::Status::Code(_) | exited::Status::Signal(_))) => {
                 Report::by_executor(TaskState::TaskFailed, text)
@@ -295,6 +305,7 @@ impl Agent {
         let kill_at = task.kill.as_mut().and_then(|kill| kill.hard_at.take());
         self.timers.disarm(kill_at, Timer::Kill(id.clone()));
         self.timers.disarm(task.overdue_at.take(), Timer::Overdue(id.clone()));
+        self.timers.disarm(task.stop_at.take(), Timer::CutOff(id.clone()));
         task.phase = Phase::Ended(task.supervisor());
         if task.orphaned {
             self.forget(now, id, None, out);

@@ -184,3 +184,4 @@ fn a_successor_that_cannot_be_written_leaves_the_log_in_use() {
 }
 
 mod damaged;
+mod samples;

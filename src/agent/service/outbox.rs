@@ -10,8 +10,9 @@ use tokio::sync::Notify;
 
 /// The most messages taken at once.
 const BATCH: usize = 1024;
-/// The most bytes taken at once, unless a single message is larger.
-const BATCH_BYTES: usize = 1 << 20;
+/// The most bytes taken at once, unless a single message is larger. Little, so that on a slow link the other end hears
+/// something often enough not to give this one up.
+const BATCH_BYTES: usize = 64 << 10;
 
 /// A queue to one peer; clones are the same queue.
 #[derive(Debug)]
@@ -99,7 +100,7 @@ mod tests {
     #[tokio::test]
     async fn a_batch_holds_what_is_there_up_to_the_limits() {
         let outbox = Outbox::new();
-        for size in [600_000, 400_000, 400_000, 3_000_000, 1] {
+        for size in [40_000, 25_000, 25_000, 200_000, 1] {
             outbox.push(size);
         }
         let mut batches = vec![];
@@ -108,7 +109,7 @@ mod tests {
         while let Some(batch) = outbox.next_batch(|size| *size).await {
             batches.push(batch);
         }
-        assert_eq!(batches, [vec![600_000, 400_000], vec![400_000], vec![3_000_000], vec![1]]);
+        assert_eq!(batches, [vec![40_000, 25_000], vec![25_000], vec![200_000], vec![1]]);
     }
 
     #[tokio::test]

@@ -1,5 +1,7 @@
 //! A whole agent with real processes, against a master that a test plays.
 
+mod recovery;
+
 use std::time::Duration;
 
 use futures::{Stream, StreamExt as _};
@@ -217,6 +219,7 @@ async fn a_task_that_ignores_sigterm_dies_of_sigkill() {
             framework_id: "f".to_owned(),
             task_id: "task-c1".to_owned(),
             kill_policy: Some(v1::KillPolicy { grace_period }),
+            container_id: "c1".to_owned(),
         }))
         .await;
     let last = session.status().await;

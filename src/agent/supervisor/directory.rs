@@ -220,6 +220,15 @@ mod tests {
     }
 
     #[test]
+    fn the_sample_of_who_serves_is_read() {
+        let text = String::from_utf8(crate::agent::ending::sample("supervisor-pid-1", || {
+            b"4321 99 0f0e0d0c-0b0a-0908-0706-050403020100\n".to_vec()
+        }));
+        let boot_id = "0f0e0d0c-0b0a-0908-0706-050403020100".to_owned();
+        assert_eq!(Identity::parse(&text.unwrap()), Some(Identity { pid: 4321, start_time: 99, boot_id }));
+    }
+
+    #[test]
     fn who_serves_is_known_by_process_start_and_boot() {
         let work = tempfile::tempdir().unwrap();
         let directory = Directory::create(work.path()).unwrap();

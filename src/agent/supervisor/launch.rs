@@ -8,6 +8,7 @@ use std::{
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     thread,
+    time::Duration,
 };
 
 use tokio::sync::mpsc;
@@ -178,6 +179,10 @@ pub async fn reconnect(
     Ok(found)
 }
 
+/// How often, and how far apart, one is tried to be reached of which nothing is known but that it serves.
+const ATTEMPTS: u32 = 500;
+const PAUSE: Duration = Duration::from_millis(20);
+
 /// How an agent finds a supervisor.
 enum Standing {
     Living(Session),
@@ -189,15 +194,21 @@ enum Standing {
 /// The folder says which process serves it, and its lock whether any does: a supervisor whose word on that is damaged is
 /// not taken for dead.
 async fn look(directory: &Directory) -> Result<Standing, SupervisorError> {
-    let process = heir::living(directory);
-    if process.is_none() && !directory.is_served() {
-        return Ok(Standing::Dead);
-    }
-    match (Session::connect(directory).await, process) {
-        (Ok(session), _) => Ok(Standing::Living(session)),
-        (Err(error @ SupervisorError::Version(_)), _) => Err(error),
-        (Err(error), Some(process)) => Ok(Standing::Silent(process, error)),
-        (Err(_), None) => Ok(Standing::Dead),
+    let mut left = ATTEMPTS;
+    loop {
+        let process = heir::living(directory);
+        if process.is_none() && !directory.is_served() {
+            return Ok(Standing::Dead);
+        }
+        match (Session::connect(directory).await, process) {
+            (Ok(session), _) => return Ok(Standing::Living(session)),
+            (Err(error @ SupervisorError::Version(_)), _) => return Err(error),
+            (Err(error), Some(process)) => return Ok(Standing::Silent(process, error)),
+            (Err(error), None) if left == 0 => return Err(error),
+            // It is just coming up, or going.
+            (Err(_), None) => tokio::time::sleep(PAUSE).await,
+        }
+        left -= 1;
     }
 }
 

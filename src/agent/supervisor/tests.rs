@@ -14,8 +14,10 @@ use tempfile::TempDir;
 use tokio::sync::mpsc;
 
 use super::{
-    Earlier, FromSupervisor, Link, Settings, directory::Directory, heir, in_process, launch, process::Stat, reconnect,
+    Earlier, FromSupervisor, Link, Settings, VERSIONS, directory::Directory, heir, in_process, launch, process::Stat,
+    reconnect, service::run_speaking,
 };
+use crate::proto::ext::VersionRange;
 use crate::proto::internal::{
     EnvironmentVariable, Exited, Forget, Output, Retire, Signal, Start, StartFailed, Started, SupervisorEvent,
     SupervisorRequest, SupervisorWelcome, exited::Status, output, supervisor_event, supervisor_request::Kind,
@@ -29,7 +31,9 @@ const LIMIT: Duration = Duration::from_secs(30);
 fn serves_as_a_supervisor() {
     let arguments: Vec<String> = std::env::args().collect();
     if let Some(at) = arguments.iter().position(|it| it == "--directory") {
-        let _ = super::run(Path::new(&arguments[at + 1]));
+        // As one did that was built before version 2 of the protocol.
+        let max = if arguments.iter().any(|it| it == "--version-1") { 1 } else { VERSIONS.max };
+        let _ = run_speaking(Path::new(&arguments[at + 1]), VersionRange { min: 1, max });
     }
 }
 

@@ -18,14 +18,18 @@ use std::{
 };
 
 use anyhow::Context as _;
-use clap::Args;
+use clap::{Args, ValueEnum};
 
-use self::{answer::Answer, offers::OfferText, read::Named, tasks::TaskText};
+pub(crate) use self::read::Input;
+use self::{answer::Answer, offers::OfferText, tasks::TaskText};
 use super::Failure;
 use crate::{
-    allocator::{self, Plan, TaskRequest},
+    allocator::{Placer, Strategy},
     proto::v1,
 };
+
+/// The answer names every instance: no more than these are asked for in one call.
+const MOST_INSTANCES: u64 = 10_000_000;
 
 /// Places tasks of a file on offers of a file.
 #[derive(Args, Clone, Debug)]
@@ -36,9 +40,40 @@ pub struct AllocateArgs {
     /// The tasks as a JSON array; `-` for standard input
     #[arg(long, value_name = "FILE")]
     tasks: PathBuf,
+    #[command(flatten)]
+    way: Way,
+}
+
+/// How to place.
+#[derive(Args, Clone, Copy, Debug)]
+pub(crate) struct Way {
+    /// Which of the agents with room are taken
+    #[arg(long, value_enum, default_value_t)]
+    pub(crate) strategy: StrategyName,
     /// Place what fits even if not everything does
     #[arg(long)]
-    best_effort: bool,
+    pub(crate) best_effort: bool,
+}
+
+/// The strategies by name.
+#[derive(Clone, Copy, Debug, Default, ValueEnum)]
+pub(crate) enum StrategyName {
+    /// First fit, the largest offers first, without a search
+    Naive,
+    /// Fill agents up
+    #[default]
+    Binpack,
+    /// Use the emptiest agents
+    Spread,
+}
+
+/// What is taken of a list of tasks.
+#[derive(Clone, Copy, Debug)]
+struct Limits {
+    /// The most instances in all.
+    instances: u64,
+    /// Whether a task may ask for no resources.
+    nothing_is_fine: bool,
 }
 
 /// Reads the files, places, prints.
@@ -49,26 +84,31 @@ pub fn run(args: &AllocateArgs) -> Result<ExitCode, Failure> {
     if args.offers == args.tasks && args.offers.as_os_str() == "-" {
         return Err(Failure::Usage("--offers and --tasks are both -: standard input can be only one of them".into()));
     }
-    let (offers, requests) = (read::list(&args.offers)?, read::list(&args.tasks)?);
-    let (answer, complete) = allocate(&offers, &requests, args.best_effort)?;
+    let (offers, tasks) = (read::file(&args.offers)?, read::file(&args.tasks)?);
+    let (answer, complete) = allocate(&offers, &tasks, args.way, MOST_INSTANCES)?;
     let mut out = io::stdout().lock();
     writeln!(out, "{answer}").context("cannot write the answer to standard output")?;
     Ok(ExitCode::from(u8::from(!complete)))
 }
 
 /// The answer as JSON, and whether it is complete.
-fn allocate(
-    offers: &Named<Vec<OfferText>>,
-    tasks: &Named<Vec<TaskText>>,
-    best_effort: bool,
-) -> Result<(String, bool), Failure> {
-    let offers: Vec<v1::Offer> = offers::offers(&offers.value).map_err(|error| offers.wrong(&error))?;
-    let requests: Vec<TaskRequest> = tasks::requests(&tasks.value).map_err(|error| tasks.wrong(&error))?;
-    let plan = place(&offers, &requests, best_effort);
-    let text = serde_json::to_string(&Answer::of(&plan, &offers)).context("cannot write the answer as JSON")?;
+pub(crate) fn allocate(offers: &Input, tasks: &Input, way: Way, instances: u64) -> Result<(String, bool), Failure> {
+    let (offer_texts, task_texts) = (offers.list::<OfferText>()?, tasks.list::<TaskText>()?);
+    let placed_on: Vec<v1::Offer> = offers::offers(&offer_texts).map_err(|error| offers.wrong(&error))?;
+    let limits = Limits { instances, nothing_is_fine: matches!(way.strategy, StrategyName::Naive) };
+    let requests = tasks::requests(&task_texts, limits).map_err(|error| tasks.wrong(&error))?;
+    let plan = way.placer().place(&placed_on, &requests);
+    let text = serde_json::to_string(&Answer::of(&plan, &placed_on)).context("cannot write the answer as JSON")?;
     Ok((text, plan.is_complete()))
 }
 
-fn place(offers: &[v1::Offer], requests: &[TaskRequest], best_effort: bool) -> Plan {
-    if best_effort { allocator::place(offers, requests) } else { allocator::place_all(offers, requests) }
+impl Way {
+    fn placer(self) -> Placer<'static> {
+        let placer = Placer::new().strategy(match self.strategy {
+            StrategyName::Naive => Strategy::Naive,
+            StrategyName::Binpack => Strategy::Binpack,
+            StrategyName::Spread => Strategy::Spread,
+        });
+        if self.best_effort { placer } else { placer.all_or_nothing() }
+    }
 }

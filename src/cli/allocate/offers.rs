@@ -34,6 +34,9 @@ pub(super) struct OfferText {
     /// Amounts of other scalar resources by name.
     #[serde(default)]
     resources: BTreeMap<String, f64>,
+    /// Items of sets by name.
+    #[serde(default)]
+    sets: BTreeMap<String, BTreeSet<String>>,
 }
 
 /// The value of an attribute; a list stands for its items with commas between them.
@@ -85,6 +88,9 @@ impl OfferText {
         for (name, amount) in usual.into_iter().chain(others) {
             let amount = Milli::amount(amount).map_err(|problem| format!("{name}: {problem}"))?;
             resources.add(&Resource::new(KindRef::plain(name), Amount::Scalar(amount)));
+        }
+        for (name, items) in &self.sets {
+            resources.add(&Resource::new(KindRef::plain(name), Amount::Set(items.clone())));
         }
         let ports = self.ports()?;
         Ok(if ports.is_empty() { resources } else { resources.with_ports(ports) })

@@ -16,38 +16,39 @@ const MAX_BYTES: u64 = 256 << 20;
 
 /// What a file holds, with its name for errors.
 #[derive(Debug)]
-pub(super) struct Named<T> {
-    pub(super) name: String,
-    pub(super) value: T,
+pub(crate) struct Input {
+    name: String,
+    bytes: Vec<u8>,
 }
 
-impl<T> Named<T> {
+impl Input {
+    pub(crate) fn new(name: impl Into<String>, bytes: impl Into<Vec<u8>>) -> Self {
+        Self { name: name.into(), bytes: bytes.into() }
+    }
+
     pub(super) fn wrong(&self, problem: &dyn fmt::Display) -> Failure {
         Failure::Usage(format!("{}: {problem}", self.name))
     }
+
+    /// The list that it holds; an element that makes no sense is named by its place and field.
+    pub(super) fn list<T: DeserializeOwned>(&self) -> Result<Vec<T>, Failure> {
+        let mut json = serde_json::Deserializer::from_slice(&self.bytes);
+        serde_path_to_error::deserialize(&mut json)
+            .map_err(|error| wrong(&error.path().to_string(), error.inner()))
+            .and_then(|value| json.end().map(|()| value).map_err(|error| error.to_string()))
+            .map_err(|problem| self.wrong(&problem))
+    }
 }
 
-/// Reads a list out of a file, or out of standard input for `-`.
-pub(super) fn list<T: DeserializeOwned>(path: &Path) -> Result<Named<Vec<T>>, Failure> {
+/// Reads a file, or standard input for `-`.
+pub(super) fn file(path: &Path) -> Result<Input, Failure> {
     let (name, bytes) = if path.as_os_str() == "-" {
         ("standard input".to_owned(), bounded(io::stdin().lock()))
     } else {
         (path.display().to_string(), File::open(path).and_then(bounded))
     };
     let bytes = bytes.map_err(|error| Failure::Usage(format!("{name}: cannot be read: {error}")))?;
-    parse(name, &bytes)
-}
-
-/// The list that the bytes are; an element that makes no sense is named by its place and field.
-pub(super) fn parse<T: DeserializeOwned>(name: String, bytes: &[u8]) -> Result<Named<Vec<T>>, Failure> {
-    let mut json = serde_json::Deserializer::from_slice(bytes);
-    let value = serde_path_to_error::deserialize(&mut json)
-        .map_err(|error| wrong(&error.path().to_string(), error.inner()))
-        .and_then(|value| json.end().map(|()| value).map_err(|error| error.to_string()));
-    match value {
-        Ok(value) => Ok(Named { name, value }),
-        Err(problem) => Err(Failure::Usage(format!("{name}: {problem}"))),
-    }
+    Ok(Input { name, bytes })
 }
 
 fn wrong(path: &str, error: &serde_json::Error) -> String {

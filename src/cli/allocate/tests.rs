@@ -5,10 +5,8 @@ use super::*;
 const WEB_OFFER: &str = r#"[{"id":"o1","agent":"a1","hostname":"h1","attributes":{"zone":"a"},"cpus":4,"mem":8192,"disk":0,"gpus":0,"ports":[[31000,31009]]}]"#;
 
 fn answer(offers: &str, tasks: &str, best_effort: bool) -> Result<(String, bool), String> {
-    let offers = read::parse("offers.json".to_owned(), offers.as_bytes());
-    let tasks = read::parse("tasks.json".to_owned(), tasks.as_bytes());
-    let both = offers.and_then(|offers| Ok((offers, tasks?)));
-    both.and_then(|(offers, tasks)| allocate(&offers, &tasks, best_effort)).map_err(|failure| {
+    let (offers, tasks) = (Input::new("offers.json", offers), Input::new("tasks.json", tasks));
+    allocate(&offers, &tasks, Way { strategy: StrategyName::Binpack, best_effort }, 1_000).map_err(|failure| {
         assert!(matches!(failure, Failure::Usage(_)), "{failure}");
         failure.to_string()
     })
@@ -16,7 +14,8 @@ fn answer(offers: &str, tasks: &str, best_effort: bool) -> Result<(String, bool)
 
 #[test]
 fn what_fits_is_placed_and_the_rest_explained() {
-    let tasks = r#"[{"name":"web","cpus":0.5,"mem":128,"ports":1,"count":2,"max_per_agent":1}]"#;
+    let tasks =
+        r#"[{"name":"web","cpus":0.5,"mem":128,"ports":1,"count":2,"max_per_agent":1,"constraints":["zone = a"]}]"#;
     let reasons = r#""unplaced":[{"task":"web","missing":1,"reasons":[{"agent":"a1","rule":"max_per_agent","text":"at its limit of 1 on this agent"}]}]}"#;
     let placed = r#"{"placements":[{"task":"web","instance":0,"offer":"o1","agent":"a1","ports":[31000]}],"#;
     assert_eq!(answer(WEB_OFFER, tasks, true), Ok((format!("{placed}{reasons}"), false)));
@@ -50,6 +49,27 @@ fn an_instance_is_written_down_to_the_offer_that_holds_it() {
 }
 
 #[test]
+fn a_variant_a_set_and_a_priority_are_understood() {
+    let offers = r#"[{"id":"o1","agent":"a1","cpus":4,"mem":64,"gpus":1,"sets":{"racks":["a","b"]}}]"#;
+    let tasks = r#"[{"name":"low","cpus":4},{"name":"high","cpus":16,"or":[{"cpus":1,"gpus":1}],"sets":{"racks":["b"]},"priority":5}]"#;
+    let (text, complete) = answer(offers, tasks, true).expect("it makes sense");
+    assert!(!complete);
+    assert!(
+        text.starts_with(r#"{"placements":[{"task":"high","instance":0,"offer":"o1","agent":"a1","ports":[]}],"#),
+        "{text}"
+    );
+    assert!(text.ends_with(r#"{"agent":"a1","rule":"cpus","text":"cpus: asked 4, 3 left"}]}]}"#), "{text}");
+}
+
+#[test]
+fn the_naive_strategy_places_what_asks_for_nothing() {
+    let (offers, tasks) = (Input::new("o", r#"[{"id":"o1","agent":"a1"}]"#), Input::new("t", r#"[{"name":"a"}]"#));
+    let way = Way { strategy: StrategyName::Naive, best_effort: false };
+    let (text, complete) = allocate(&offers, &tasks, way, 1).expect("it makes sense");
+    assert!(complete && text.contains(r#""task":"a","instance":0,"offer":"o1""#), "{text}");
+}
+
+#[test]
 fn bad_input_is_told_by_file_place_and_field() {
     let wrong = |offers: &str, tasks: &str| answer(offers, tasks, false).expect_err("it makes no sense");
     for (offers, told) in [
@@ -72,8 +92,18 @@ fn bad_input_is_told_by_file_place_and_field() {
         (r#"[{"name":"","cpus":1}]"#, "tasks.json: [0].name: it is empty"),
         (r#"[{"name":"a"}]"#, "tasks.json: [0]: no resources are asked for"),
         (r#"[{"name":"a","cpus":-1}]"#, "tasks.json: [0].cpus: -1 is negative"),
+        (r#"[{"name":"a","cpus":1,"or":[{"cpus":-1}]}]"#, "tasks.json: [0].or[0].cpus: -1 is negative"),
+        (r#"[{"name":"a","cpus":1,"or":[{"cpu":1}]}]"#, "tasks.json: [0].or[0].cpu: unknown field `cpu`"),
+        (
+            r#"[{"name":"a","cpus":1,"constraints":["zone is a"]}]"#,
+            "tasks.json: [0].constraints[0]: constraint `zone is a`: expected set at character 9",
+        ),
         (r#"[{"name":"a","gpus":0.5}]"#, "tasks.json: [0]: gpus: 0.5 is not a whole number"),
         (r#"[{"name":"a","cpus":1,"count":-1}]"#, "tasks.json: [0].count: invalid value: integer `-1`, expected u32"),
+        (
+            r#"[{"name":"a","cpus":1,"count":999},{"name":"b","cpus":1,"count":2}]"#,
+            "tasks.json: [1].count: 2 makes it more than 1000 instances in all",
+        ),
         (r#"[{"name":"a","cpus":1,"fixed_ports":[70000]}]"#, "tasks.json: [0].fixed_ports[0]: invalid value"),
     ] {
         let text = wrong("[]", tasks);

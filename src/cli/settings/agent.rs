@@ -36,7 +36,7 @@ pub struct AgentArgs {
     #[arg(long, env = "DIVVY_HOSTNAME", value_name = "NAME")]
     pub hostname: Option<String>,
     /// What to do with what an earlier agent left here: reconnect, cleanup (end it all and tell of it) or strict
-    /// (as reconnect, but do not start when a record is damaged) [default: reconnect]
+    /// (as reconnect, but end with code 3 and touch nothing when a record is damaged) [default: reconnect]
     #[arg(long, env = "DIVVY_RECOVER", value_name = "HOW")]
     pub recover: Option<String>,
     /// Serve on an address that other hosts can reach although nothing asks them who they are

@@ -1,12 +1,12 @@
 //! What `divvy-master` is told.
 
-use std::{net::SocketAddr, path::PathBuf, time::Duration};
+use std::{net::SocketAddr, num::NonZeroU32, path::PathBuf, time::Duration};
 
 use clap::Args;
 use serde::Deserialize;
 
 use super::{SettingsError, duration, listen_address, read_file};
-use crate::cli::logging::LogFormat;
+use crate::{cli::logging::LogFormat, master::RemovalRate};
 
 /// The flags; each also as an environment variable and, with underscores, in the file that `--config` names.
 #[derive(Args, Clone, Debug, Default, Deserialize)]
@@ -27,6 +27,27 @@ pub struct MasterArgs {
     /// How long an agent may be silent before its tasks are told to be unreachable [default: 75s]
     #[arg(long, env = "DIVVY_AGENT_PING_TIMEOUT", value_name = "TIME")]
     pub agent_ping_timeout: Option<String>,
+    /// How long an agent that is away may take to come back before its tasks are told to be unreachable [default: 10m]
+    #[arg(long, env = "DIVVY_AGENT_REREGISTER_TIMEOUT", value_name = "TIME")]
+    pub agent_reregister_timeout: Option<String>,
+    /// Give agents that are away up no faster than this, for example 1/20m; no limit unless set
+    #[arg(long, env = "DIVVY_AGENT_REMOVAL_RATE_LIMIT", value_name = "N/TIME")]
+    pub agent_removal_rate_limit: Option<String>,
+    /// How often to look for agents that may be forgotten [default: 15m]
+    #[arg(long, env = "DIVVY_REGISTRY_GC_INTERVAL", value_name = "TIME")]
+    pub registry_gc_interval: Option<String>,
+    /// Forget agents that were unreachable or gone for longer [default: 2w]
+    #[arg(long, env = "DIVVY_REGISTRY_MAX_AGENT_AGE", value_name = "TIME")]
+    pub registry_max_agent_age: Option<String>,
+    /// Remember so many unreachable agents, and as many gone ones [default: 102400]
+    #[arg(long, env = "DIVVY_REGISTRY_MAX_AGENT_COUNT", value_name = "N")]
+    pub registry_max_agent_count: Option<usize>,
+    /// Keep so many removed frameworks to be looked at [default: 50]
+    #[arg(long, env = "DIVVY_MAX_COMPLETED_FRAMEWORKS", value_name = "N")]
+    pub max_completed_frameworks: Option<usize>,
+    /// Keep so many ended tasks of each framework to be looked at [default: 1000]
+    #[arg(long, env = "DIVVY_MAX_COMPLETED_TASKS_PER_FRAMEWORK", value_name = "N")]
+    pub max_completed_tasks_per_framework: Option<usize>,
     /// Serve on an address that other hosts can reach although nothing asks them who they are
     #[arg(long, env = "DIVVY_INSECURE", num_args = 0..=1, default_missing_value = "true", require_equals = true)]
     pub insecure: Option<bool>,
@@ -56,6 +77,20 @@ pub struct MasterSettings {
     pub offer_timeout: Option<Duration>,
     /// How long an agent may be silent; `None`: the master's own default.
     pub agent_ping_timeout: Option<Duration>,
+    /// How long an agent may be away; `None` here and below: the master's own default.
+    pub agent_reregister_timeout: Option<Duration>,
+    /// How fast agents are given up.
+    pub agent_removal_rate: Option<RemovalRate>,
+    /// How often to look for what may be forgotten.
+    pub registry_gc_interval: Option<Duration>,
+    /// How long lost agents are remembered.
+    pub registry_max_agent_age: Option<Duration>,
+    /// How many lost agents are remembered.
+    pub registry_max_agents: Option<usize>,
+    /// How many removed frameworks are kept.
+    pub max_completed_frameworks: Option<usize>,
+    /// How many ended tasks of a framework are kept.
+    pub max_completed_tasks_per_framework: Option<usize>,
     /// Whether an address others can reach is meant.
     pub insecure: bool,
     /// What to log.
@@ -78,6 +113,13 @@ impl MasterArgs {
             hostname: all.hostname,
             offer_timeout: duration("--offer-timeout", all.offer_timeout.as_deref())?,
             agent_ping_timeout: duration("--agent-ping-timeout", all.agent_ping_timeout.as_deref())?,
+            agent_reregister_timeout: duration("--agent-reregister-timeout", all.agent_reregister_timeout.as_deref())?,
+            agent_removal_rate: removal_rate(all.agent_removal_rate_limit.as_deref())?,
+            registry_gc_interval: duration("--registry-gc-interval", all.registry_gc_interval.as_deref())?,
+            registry_max_agent_age: duration("--registry-max-agent-age", all.registry_max_agent_age.as_deref())?,
+            registry_max_agents: all.registry_max_agent_count,
+            max_completed_frameworks: all.max_completed_frameworks,
+            max_completed_tasks_per_framework: all.max_completed_tasks_per_framework,
             insecure: all.insecure.unwrap_or(false),
             log: all.log,
             log_format: all.log_format.unwrap_or_default(),
@@ -91,12 +133,32 @@ impl MasterArgs {
             hostname: self.hostname.or(file.hostname),
             offer_timeout: self.offer_timeout.or(file.offer_timeout),
             agent_ping_timeout: self.agent_ping_timeout.or(file.agent_ping_timeout),
+            agent_reregister_timeout: self.agent_reregister_timeout.or(file.agent_reregister_timeout),
+            agent_removal_rate_limit: self.agent_removal_rate_limit.or(file.agent_removal_rate_limit),
+            registry_gc_interval: self.registry_gc_interval.or(file.registry_gc_interval),
+            registry_max_agent_age: self.registry_max_agent_age.or(file.registry_max_agent_age),
+            registry_max_agent_count: self.registry_max_agent_count.or(file.registry_max_agent_count),
+            max_completed_frameworks: self.max_completed_frameworks.or(file.max_completed_frameworks),
+            max_completed_tasks_per_framework: self
+                .max_completed_tasks_per_framework
+                .or(file.max_completed_tasks_per_framework),
             insecure: self.insecure.or(file.insecure),
             log: self.log.or(file.log),
             log_format: self.log_format.or(file.log_format),
             config: self.config,
         }
     }
+}
+
+/// `N/TIME`: so many agents in that time.
+fn removal_rate(text: Option<&str>) -> Result<Option<RemovalRate>, SettingsError> {
+    const NAME: &str = "--agent-removal-rate-limit";
+    let Some(text) = text else { return Ok(None) };
+    let wrong = || SettingsError::invalid(NAME, text, "write N/TIME with N over 0, for example 1/20m");
+    let (count, time) = text.split_once('/').ok_or_else(wrong)?;
+    let count: NonZeroU32 = count.trim().parse().map_err(|_not_a_number| wrong())?;
+    let time = duration(NAME, Some(time.trim()))?;
+    Ok(time.map(|time| RemovalRate::new(count, time)))
 }
 
 #[cfg(test)]
@@ -128,6 +190,15 @@ mod tests {
     }
 
     #[test]
+    fn a_rate_is_read_as_so_many_in_a_time() {
+        for (text, seconds) in [("1/20mins", 1_200), ("4 / 20m", 300), ("2/1s", 0)] {
+            let args = MasterArgs { agent_removal_rate_limit: Some(text.to_owned()), ..MasterArgs::default() };
+            let rate = args.resolve().expect("all is well").agent_removal_rate.expect("set");
+            assert_eq!(rate.interval().as_secs(), seconds, "{text}");
+        }
+    }
+
+    #[test]
     fn an_unknown_name_in_the_file_is_told_with_its_line_and_the_known_ones() {
         let error =
             with_file("insecure = true\nlisen = \"x\"\n", MasterArgs::default()).expect_err("lisen").to_string();
@@ -142,6 +213,10 @@ mod tests {
         for (file, wanted) in [
             ("listen = \"5050\"", "--listen \"5050\": write ADDR:PORT with numbers, for example 127.0.0.1:5050"),
             ("offer_timeout = \"soon\"", "--offer-timeout \"soon\": expected number at 0; for example 90s, 2m or 1h"),
+            (
+                "agent_removal_rate_limit = \"0/1m\"",
+                "--agent-removal-rate-limit \"0/1m\": write N/TIME with N over 0, for example 1/20m",
+            ),
             ("offer_timeout = \"0s\"", "--offer-timeout \"0s\": it has to be longer than nothing"),
         ] {
             assert_eq!(with_file(file, MasterArgs::default()).expect_err(file).to_string(), wanted);

@@ -8,7 +8,8 @@ use prost::Message as _;
 use crate::{
     master::core::AgentFacts,
     master::core::{
-        Accept, Call, FrameworkFacts, Launch, Operation, Quantities, Register, Report, ReportedTask, Subscribe, Update,
+        Accept, Call, FrameworkFacts, Launch, Operation, Partition, Quantities, Register, Report, ReportedTask,
+        Subscribe, Update,
     },
     proto::{
         ext,
@@ -25,6 +26,9 @@ use crate::{
         validate::{self, LaunchContext},
     },
 };
+
+/// What a framework may use to tell one run of its driver from another.
+const INSTANCE_BYTES: usize = 64;
 
 /// A framework's call. One that is wrong becomes [`Call::Invalid`], so that it is refused in its turn.
 pub(crate) fn call(call: scheduler::Call) -> Call {
@@ -55,7 +59,13 @@ fn digest(call: scheduler::Call) -> Result<Call, Wrong> {
         Type::Subscribe => {
             let subscribe = call.subscribe.map(|one| *one).unwrap_or_default();
             let (info, suppressed) = (subscribe.framework_info, subscribe.suppressed_roles);
-            Call::Subscribe(Box::new(self::subscribe(info, suppressed, "subscribe")?))
+            let instance = subscribe.instance.unwrap_or_default();
+            if instance.len() > INSTANCE_BYTES {
+                let text = format!("has {} bytes; at most {INSTANCE_BYTES} are taken", instance.len());
+                return Err(("subscribe.instance".to_owned(), text));
+            }
+            let subscribe = self::subscribe(info, suppressed, "subscribe")?;
+            Call::Subscribe(Box::new(Subscribe { instance, ..subscribe }))
         }
         Type::UpdateFramework => {
             let update = call.update_framework.map(|one| *one).unwrap_or_default();
@@ -119,7 +129,7 @@ fn subscribe(info: v1::FrameworkInfo, suppressed: Vec<String>, path: &str) -> Re
         .map_err(|invalid| invalid.under(path))
         .map_err(|invalid| (invalid.field, invalid.text))?;
     let facts = facts(&info);
-    Ok(Subscribe { info, facts, suppressed })
+    Ok(Subscribe { info, facts, suppressed, instance: Bytes::new() })
 }
 
 fn facts(info: &v1::FrameworkInfo) -> FrameworkFacts {
@@ -186,6 +196,7 @@ fn launch(task: &v1::TaskInfo, framework: &v1::FrameworkId, forbidden: Option<&S
         agent: task.agent_id.value.clone(),
         resources,
         info: task.encode_to_vec().into(),
+        partition: Partition::of(task),
         invalid,
     }
 }
@@ -222,9 +233,11 @@ fn register(register: internal::Register, peer: &str) -> Result<Register, String
     let port = u16::try_from(info.port()).map_err(|error| format!("register.info.port: {}: {error}", info.port()))?;
     let frameworks = register.frameworks.into_iter().map(|info| {
         let facts = facts(&info);
-        Subscribe { info, facts, suppressed: Vec::new() }
+        Subscribe { info, facts, suppressed: Vec::new(), instance: Bytes::new() }
     });
+    let frameworks: Vec<Subscribe> = frameworks.collect();
     let tasks = register.tasks.into_iter().map(task).collect::<Result<Vec<_>, String>>()?;
+    all_of_named_frameworks(&tasks, &frameworks)?;
     Ok(Register {
         id: info.id.as_ref().map(|id| id.value.clone()).filter(|id| !id.is_empty()),
         facts: AgentFacts {
@@ -239,12 +252,23 @@ fn register(register: internal::Register, peer: &str) -> Result<Register, String
         info,
         epoch: register.epoch,
         tasks,
-        frameworks: frameworks.collect(),
+        frameworks,
     })
+}
+
+/// A live task whose framework nobody knows could not be counted for anybody, and what it holds would be offered again.
+/// Of one that never arrived at the agent there may be an end to report while the agent has not heard of its framework.
+fn all_of_named_frameworks(tasks: &[ReportedTask], frameworks: &[Subscribe]) -> Result<(), String> {
+    let named = |id: &str| frameworks.iter().any(|one| one.info.id.as_ref().is_some_and(|one| one.value == *id));
+    match tasks.iter().find(|task| !task.state.is_terminal() && !named(&task.framework)) {
+        Some(task) => Err(format!("register.frameworks: {} of task {} is missing", task.framework, task.id)),
+        None => Ok(()),
+    }
 }
 
 fn task(task: internal::AgentTask) -> Result<ReportedTask, String> {
     let info = v1::TaskInfo::decode(task.task_info.clone()).map_err(|error| format!("register.tasks: {error}"))?;
+    let partition = Partition::of(&info);
     let id = info.task_id.value;
     let resources =
         Resources::from_proto(&info.resources).map_err(|error| format!("register.tasks: {id}: resources{error}"))?;
@@ -261,6 +285,7 @@ fn task(task: internal::AgentTask) -> Result<ReportedTask, String> {
         role: allocated.as_deref().unwrap_or("*").into(),
         state,
         unacknowledged,
+        partition,
     })
 }
 

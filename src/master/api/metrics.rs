@@ -48,6 +48,11 @@ fn counters(registry: &mut Registry, snapshot: &Snapshot) {
         ("agents_reregistered", "Agents that came back", counts.agents_reregistered),
         ("agents_disconnected_total_count", "Agents whose stream broke", counts.agents_disconnected),
         ("agents_made_unreachable", "Agents given up as unreachable", counts.agents_unreachable),
+        ("agents_unreachable_scheduled", "Agents that were to be given up", counts.agents_unreachable_scheduled),
+        ("agents_unreachable_canceled", "Those that were back before", counts.agents_unreachable_canceled),
+        ("agents_unregistered", "Agents that left by themselves", counts.agents_unregistered),
+        ("agents_marked_gone", "Agents that an operator marked gone", counts.agents_gone),
+        ("agents_forgotten", "Agents unreachable or gone for too long", counts.agents_forgotten),
         ("frameworks_registered", "Frameworks that subscribed for the first time", counts.frameworks_registered),
         ("frameworks_removed", "Frameworks removed", counts.frameworks_removed),
     ] {

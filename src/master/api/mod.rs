@@ -2,6 +2,7 @@
 //!
 //! Everything here runs on the connections' tasks: it decodes, validates and encodes, and decides nothing.
 
+mod backup;
 mod http;
 pub(crate) mod intake;
 mod metrics;
@@ -21,7 +22,10 @@ use axum::Router;
 use super::service::Handle;
 use crate::{
     proto::{
-        ext::{operator_server::OperatorServer, scheduler_session_server::SchedulerSessionServer},
+        ext::{
+            operator_server::OperatorServer, registry_server::RegistryServer,
+            scheduler_session_server::SchedulerSessionServer,
+        },
         internal::agent_session_server::AgentSessionServer,
     },
     transport::MAX_MESSAGE_BYTES,
@@ -50,7 +54,8 @@ pub(super) fn router(api: Api) -> Router {
     let scheduler = SchedulerSessionServer::new(api.clone()).max_decoding_message_size(MAX_MESSAGE_BYTES);
     let agents = AgentSessionServer::new(api.clone()).max_decoding_message_size(MAX_MESSAGE_BYTES);
     let operator = OperatorServer::new(api.clone()).max_decoding_message_size(MAX_MESSAGE_BYTES);
-    let grpc = tonic::service::Routes::new(scheduler).add_service(agents).add_service(operator);
+    let registry = RegistryServer::new(api.clone());
+    let grpc = tonic::service::Routes::new(scheduler).add_service(agents).add_service(operator).add_service(registry);
     http::routes(api).merge(grpc.into_axum_router())
 }
 

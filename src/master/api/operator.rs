@@ -64,6 +64,10 @@ impl Operator for Api {
                 let teardown = call.teardown.ok_or_else(|| Status::invalid_argument("teardown: missing"))?;
                 self.change(Question::Teardown { framework: teardown.framework_id.value }).await?;
             }
+            Type::MarkAgentGone => {
+                let gone = call.mark_agent_gone.ok_or_else(|| Status::invalid_argument("mark_agent_gone: missing"))?;
+                self.change(Question::MarkGone { agent: gone.agent_id.value }).await?;
+            }
             Type::UpdateWeights => {
                 for weight in call.update_weights.unwrap_or_default().weight_infos {
                     let role = weight.role.ok_or_else(|| Status::invalid_argument("update_weights.role: missing"))?;
@@ -89,14 +93,14 @@ impl Api {
             Answer::Snapshot(snapshot) => tokio::task::spawn_blocking(move || render(&snapshot))
                 .await
                 .map_err(|error| Status::internal(format!("rendering failed: {error}"))),
-            Answer::Done | Answer::Refused(_) => Err(Status::internal("no snapshot came")),
+            Answer::Registry(..) | Answer::Done | Answer::Refused(_) => Err(Status::internal("no snapshot came")),
         }
     }
 
     async fn change(&self, question: Question) -> Result<(), Status> {
         match self.core.ask(question).await.map_err(|error| Status::unavailable(error.to_string()))? {
             Answer::Refused(text) => Err(Status::invalid_argument(text)),
-            Answer::Done | Answer::Snapshot(_) => Ok(()),
+            Answer::Done | Answer::Snapshot(_) | Answer::Registry(..) => Ok(()),
         }
     }
 }

@@ -1,5 +1,7 @@
 //! Compact events and orders become the messages that go out.
 
+use prost::Message as _;
+
 use super::MasterFacts;
 use crate::{
     master::core::{Event, OfferMade, Order, offer_id},
@@ -21,6 +23,39 @@ pub(crate) fn framework_frame(master: &MasterFacts, version: u32, events: Vec<Ev
         }
     }
     frame
+}
+
+/// What a message takes on the wire beside texts and bytes without a limit, roughly.
+const MESSAGE_BYTES: usize = 128;
+/// The same of an offer.
+const OFFER_BYTES: usize = 512;
+
+/// About how many bytes an event takes in a frame.
+pub(crate) fn event_weight(event: &Event) -> usize {
+    let more = match event {
+        Event::Offers(offers) => offers.len() * OFFER_BYTES,
+        Event::Updated { status } => status.data().len() + status.message().len(),
+        Event::Message { data, .. } => data.len(),
+        Event::Error { text } | Event::Refused { text, .. } | Event::OperationFailed { text, .. } => text.len(),
+        Event::Subscribed { .. }
+        | Event::Rescinded { .. }
+        | Event::Failure { .. }
+        | Event::Heartbeat
+        | Event::Applied { .. } => 0,
+    };
+    MESSAGE_BYTES + more
+}
+
+/// About how many bytes an order takes in a frame.
+pub(crate) fn order_weight(order: &Order) -> usize {
+    let more = match order {
+        Order::Registered(registered) => registered.encoded_len(),
+        Order::Run { info, .. } | Order::UpdateFramework { info } => info.len(),
+        Order::Message { data, .. } => data.len(),
+        Order::Refused { text, .. } => text.len(),
+        Order::Kill { .. } | Order::Acknowledge { .. } | Order::Shutdown { .. } | Order::Ping | Order::Gone => 0,
+    };
+    MESSAGE_BYTES + more
 }
 
 fn framework_event(master: &MasterFacts, event: Event) -> Option<scheduler::Event> {
@@ -127,10 +162,11 @@ fn agent_order(order: Order) -> Kind {
             container_id: container.to_string(),
             task_info: info,
         }),
-        Order::Kill { framework, task, policy } => Kind::KillTask(internal::KillTask {
+        Order::Kill { framework, task, container, policy } => Kind::KillTask(internal::KillTask {
             framework_id: framework.to_string(),
             task_id: task.to_string(),
             kill_policy: policy,
+            container_id: container.to_string(),
         }),
         Order::Acknowledge { framework, task, uuid } => {
             Kind::Acknowledge(internal::Acknowledge { framework_id: framework.to_string(), task_id: task, uuid })

@@ -40,7 +40,7 @@ impl SchedulerSession for Api {
         let session = self.open(AnyOutbox::Framework(outbox.clone())).await?;
         let facts = self.facts.clone();
         let mut first = true;
-        let frames = outbox.batches(FRAME).map(move |events| {
+        let frames = outbox.batches(FRAME, outgo::event_weight).map(move |events| {
             let version = if std::mem::take(&mut first) { VERSION } else { 0 };
             Ok(outgo::framework_frame(&facts, version, events))
         });
@@ -61,7 +61,7 @@ impl AgentSession for Api {
         let peer = request.extensions().get::<Peer>().map(|peer| peer.address.ip().to_string()).unwrap_or_default();
         let outbox = Outbox::new(Clock::system().now());
         let session = self.open(AnyOutbox::Agent(outbox.clone())).await?;
-        let frames = outbox.batches(FRAME).map(|orders| Ok(outgo::agent_frame(orders)));
+        let frames = outbox.batches(FRAME, outgo::order_weight).map(|orders| Ok(outgo::agent_frame(orders)));
         let api = self.clone();
         tokio::spawn(async move { api.read_reports(session, request.into_inner(), outbox, peer).await });
         Ok(Response::new(Box::pin(frames)))

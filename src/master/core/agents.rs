@@ -11,20 +11,14 @@ use std::{
 use bytes::Bytes;
 
 use super::{
-    Client, Event, Master, Order, Peer, Turn,
+    Client, Event, Master, Order, Turn,
     clients::Refused,
     keys::{AgentKey, FrameworkKey, OfferKey, SessionId, TaskKey},
     offers::Offer,
     tasks::Task,
     timers::Timer,
 };
-use crate::{
-    proto::{
-        internal::{AgentUnreachable, registry_change},
-        v1,
-    },
-    types::Resources,
-};
+use crate::{proto::v1, types::Resources};
 
 /// What an agent said of itself and what does not change while it is registered.
 #[derive(Clone, Debug, PartialEq)]
@@ -141,107 +135,41 @@ impl Master {
         if agent.bucket.presence == Presence::Connected {
             agent.bucket_mut().presence = Presence::Disconnected;
             self.rescind_all(turn, key);
-            self.timers.arm(turn.now.mono_after(self.config.reregister_timeout), Timer::Reregistration(key, absence));
+            // Without a stream it is as silent as one that answers no pings, and is not given more time.
+            let patience = self.config.reregister_timeout.min(self.config.ping_timeout());
+            self.timers.arm(turn.now.mono_after(patience), Timer::Reregistration(key, absence));
             self.counts.agents_disconnected += 1;
         }
     }
 
     pub(super) fn reregistration_due(&mut self, turn: &mut Turn<'_>, key: AgentKey, absence: u64) {
         let away = |agent: &Agent| agent.absence == absence && agent.bucket.presence == Presence::Disconnected;
-        if self.agents.get(&key).is_some_and(away) {
-            self.unreachable(turn, key);
+        if let Some(agent) = self.agents.get(&key).filter(|agent| away(agent)) {
+            let id = agent.bucket.id.clone();
+            self.give_up(turn, &id);
         }
     }
 
-    pub(super) fn ping_due(&mut self, turn: &mut Turn<'_>, key: AgentKey) {
-        let Some(agent) = self.agents.get_mut(&key) else { return };
-        let Some(session) = agent.session else { return };
+    pub(super) fn ping_due(&mut self, turn: &mut Turn<'_>, key: AgentKey, session: SessionId) {
+        let Some(agent) = self.agents.get_mut(&key).filter(|agent| agent.session == Some(session)) else { return };
         if agent.pings_missed >= self.config.pings_missed {
+            // The stream is the session: an agent that is alive attaches again at once, and is not given up.
+            let id = agent.bucket.id.clone();
             turn.close(session);
             self.sessions.remove(&session);
             self.agent_detached(turn, key, session);
-            self.unreachable(turn, key);
+            self.give_up(turn, &id);
             return;
         }
         agent.pings_missed += 1;
         turn.order(Some(session), Order::Ping);
-        self.timers.arm(turn.now.mono_after(self.config.ping_interval), Timer::Ping(key));
+        self.timers.arm(turn.now.mono_after(self.config.ping_interval), Timer::Ping(key, session));
     }
 
-    pub(super) fn ponged(&mut self, key: AgentKey) {
+    /// Any word of an agent shows that it is there: answers to pings come after all else that it has to say.
+    pub(super) fn heard_of(&mut self, key: AgentKey) {
         if let Some(agent) = self.agents.get_mut(&key) {
             agent.pings_missed = 0;
-        }
-    }
-
-    /// The agent has been away for too long: first the registry, then its tasks, then everybody hears of it.
-    fn unreachable(&mut self, turn: &mut Turn<'_>, key: AgentKey) {
-        let Some(agent) = self.agents.get_mut(&key) else { return };
-        let since_ns = turn.now.wall_ns;
-        let id = agent.bucket.id.clone();
-        let total = agent.bucket.total.quantities();
-        agent.bucket_mut().presence = Presence::Unreachable { since_ns };
-        self.counts.agents_unreachable += 1;
-        turn.persist(registry_change::Kind::AgentUnreachable(AgentUnreachable {
-            agent_id: id.to_string(),
-            wall_ns: since_ns,
-        }));
-        self.facts.unreachable.insert(id.to_string(), since_ns);
-        self.unreachable.insert((since_ns, key));
-        self.rescind_all(turn, key);
-        self.shares.remove_total(&total);
-        self.tasks_unreachable(turn, key, since_ns);
-        self.announce_failure(turn, &id);
-        self.forget_surplus_unreachable();
-    }
-
-    /// The agent said it leaves for good.
-    pub(super) fn agent_unregistered(&mut self, turn: &mut Turn<'_>, key: AgentKey) {
-        let Some(agent) = self.agents.get(&key) else { return };
-        let (id, session, presence) = (agent.bucket.id.clone(), agent.session, agent.bucket.presence);
-        let total = agent.bucket.total.quantities();
-        self.rescind_all(turn, key);
-        self.tasks_removed_with_agent(turn, key);
-        if !matches!(presence, Presence::Unreachable { .. }) {
-            self.shares.remove_total(&total);
-        }
-        self.drop_agent(key);
-        turn.persist(registry_change::Kind::AgentRemoved(id.to_string()));
-        self.facts.agents.remove(&*id);
-        self.announce_failure(turn, &id);
-        if let Some(session) = session {
-            self.sessions.insert(session, Peer::Stranger);
-            turn.close(session);
-        }
-    }
-
-    pub(super) fn announce_failure(&mut self, turn: &mut Turn<'_>, agent: &Arc<str>) {
-        for framework in self.frameworks.values() {
-            turn.tell(framework.session, Event::Failure { agent: agent.clone() });
-        }
-    }
-
-    pub(super) fn drop_agent(&mut self, key: AgentKey) {
-        if let Some(agent) = self.agents.remove(&key) {
-            self.agent_ids.remove(&agent.bucket.id);
-            self.dirty.remove(&key);
-            self.stale.remove(&key);
-            if let Presence::Unreachable { since_ns } = agent.bucket.presence {
-                self.unreachable.remove(&(since_ns, key));
-            }
-            for task in agent.bucket.tasks.values() {
-                if let Some(framework) = self.frameworks.get_mut(&task.framework) {
-                    framework.tasks.swap_remove(&task.id);
-                }
-            }
-        }
-    }
-
-    /// Memory for unreachable agents has a bound: those lost longest ago go first.
-    fn forget_surplus_unreachable(&mut self) {
-        while self.unreachable.len() > self.config.unreachable_agents {
-            let Some((_, oldest)) = self.unreachable.first().copied() else { return };
-            self.drop_agent(oldest);
         }
     }
 

@@ -16,6 +16,7 @@ use super::{
     Event, FrameworkFacts, Master, Order, Peer, Quantities, Refusal, Register, Subscribe, Turn,
     clients::Habits,
     keys::{AgentKey, FrameworkKey, SessionId, TaskKey},
+    lineage::Lineage,
     tasks::Task,
     timers::Timer,
 };
@@ -27,6 +28,9 @@ use crate::{
     },
     types::Milli,
 };
+
+/// What a run of a framework hears when another has taken over.
+const REPLACED: &str = "Framework failed over";
 
 /// Whether a framework's scheduler can be reached.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -61,8 +65,11 @@ pub(crate) struct FrameworkBucket {
 pub(crate) struct Framework {
     pub(super) bucket: Arc<FrameworkBucket>,
     pub(super) session: Option<SessionId>,
+    lineage: Lineage,
     /// Where each task is. In the order of launches, but that the last takes the place of one that goes.
     pub(super) tasks: IndexMap<Arc<str>, (AgentKey, TaskKey)>,
+    /// The tasks that were launched in the place of others, by the names of those.
+    pub(super) replacements: BTreeMap<Arc<str>, (AgentKey, TaskKey)>,
     pub(super) roles: BTreeMap<Arc<str>, Habits>,
     /// Every role in which it has a place among the shares: its roles, and former ones with tasks.
     entered: BTreeMap<Arc<str>, RoleId>,
@@ -77,6 +84,18 @@ pub(crate) struct Framework {
 impl Framework {
     pub(super) fn bucket_mut(&mut self) -> &mut FrameworkBucket {
         Arc::make_mut(&mut self.bucket)
+    }
+
+    /// The task's record goes: what leads to it goes too.
+    pub(super) fn forget_task(&mut self, agent: AgentKey, key: TaskKey, task: &Task) {
+        if self.tasks.get(&task.id) == Some(&(agent, key)) {
+            self.tasks.swap_remove(&task.id);
+        }
+        if let Some(replaced) = task.replaces()
+            && self.replacements.get(replaced) == Some(&(agent, key))
+        {
+            self.replacements.remove(replaced);
+        }
     }
 
     /// Where it stated a demand: that, less what it is offered already.
@@ -112,7 +131,8 @@ impl Framework {
 }
 
 impl Master {
-    pub(super) fn subscribe(&mut self, turn: &mut Turn<'_>, session: SessionId, subscribe: Subscribe) {
+    pub(super) fn subscribe(&mut self, turn: &mut Turn<'_>, session: SessionId, mut subscribe: Subscribe) {
+        let instance = std::mem::take(&mut subscribe.instance);
         let given = subscribe.info.id.as_ref().map(|id| id.value.clone()).filter(|id| !id.is_empty());
         if given.as_ref().is_some_and(|id| self.facts.removed_frameworks.contains(id)) {
             Self::subscription_error(turn, session, "Framework has been removed");
@@ -124,6 +144,10 @@ impl Master {
                 Self::subscription_error(turn, session, "the principal of a framework must not change");
                 return;
             }
+            if self.frameworks[&key].lineage.was_replaced(&instance) {
+                Self::subscription_error(turn, session, REPLACED);
+                return;
+            }
             self.take_over(turn, key, session);
             self.replace_info(turn, key, subscribe);
             key
@@ -132,6 +156,9 @@ impl Master {
             self.add_framework(turn, id.into(), subscribe, Link::Connected)
         };
         self.sessions.insert(session, Peer::Framework(key));
+        if let Some(framework) = self.frameworks.get_mut(&key) {
+            framework.lineage.takes_over(instance);
+        }
         self.connect_framework(turn, key, session);
     }
 
@@ -166,7 +193,7 @@ impl Master {
         framework.bucket_mut().reregistered_ns = Some(turn.now.wall_ns);
         if let Some(old) = framework.session.take().filter(|old| *old != session) {
             self.sessions.remove(&old);
-            turn.tell(Some(old), Event::Error { text: "Framework failed over".to_owned() });
+            turn.tell(Some(old), Event::Error { text: REPLACED.to_owned() });
             turn.close(old);
         }
     }
@@ -179,7 +206,7 @@ impl Master {
         link: Link,
     ) -> FrameworkKey {
         let key = self.counters.framework();
-        let Subscribe { mut info, facts, suppressed } = subscribe;
+        let Subscribe { mut info, facts, suppressed, instance: _ } = subscribe;
         info.id = Some(v1::FrameworkId { value: id.to_string() });
         let roles = facts.roles.iter().map(|role| {
             let quiet = suppressed.iter().any(|one| **one == **role);
@@ -189,7 +216,9 @@ impl Master {
             roles: roles.collect(),
             entered: BTreeMap::new(),
             session: None,
+            lineage: Lineage::default(),
             tasks: IndexMap::new(),
+            replacements: BTreeMap::new(),
             demand: None,
             offered: BTreeMap::new(),
             absence: 0,
@@ -273,7 +302,7 @@ impl Master {
     /// Takes the new info, keeping user and checkpoint; offers of roles that went are taken back.
     fn replace_info(&mut self, turn: &mut Turn<'_>, key: FrameworkKey, update: Subscribe) {
         let Some(framework) = self.frameworks.get_mut(&key) else { return };
-        let Subscribe { mut info, mut facts, suppressed } = update;
+        let Subscribe { mut info, mut facts, suppressed, instance: _ } = update;
         facts.user.clone_from(&framework.bucket.facts.user);
         info.user.clone_from(&facts.user);
         info.id = Some(v1::FrameworkId { value: framework.bucket.id.to_string() });
@@ -388,7 +417,8 @@ impl Master {
         self.touch_all();
     }
 
-    /// Frameworks of a registering agent's tasks that this master does not know yet have their failover timeout to come.
+    /// Frameworks of a registering agent's tasks that this master does not know yet have their failover timeout to come,
+    /// and as long as an agent has at least: that their master went is no fault of theirs.
     pub(super) fn learn_frameworks(&mut self, turn: &mut Turn<'_>, register: &Register) {
         for known in &register.frameworks {
             let Some(id) = known.info.id.as_ref().map(|id| id.value.as_str()) else { continue };
@@ -396,7 +426,8 @@ impl Master {
                 continue;
             }
             let key = self.add_framework(turn, id.into(), known.clone(), Link::Recovered);
-            self.timers.arm(turn.now.mono_after(known.facts.failover), Timer::Failover(key, 0));
+            let timeout = known.facts.failover.max(self.config.reregister_timeout);
+            self.timers.arm(turn.now.mono_after(timeout), Timer::Failover(key, 0));
         }
     }
 }

@@ -78,6 +78,15 @@ pub(crate) fn offer_id(master: &str, key: OfferKey) -> String {
     format!("{master}-O{}", key.0)
 }
 
+/// The id of the container in which a task is launched: a UUID of version 8 that holds the master's epoch, the number of the
+/// task and chance, in this order. So ids never repeat, and of two launches, by whichever masters, the later has the id
+/// that sorts later.
+pub(crate) fn container_id(epoch: u64, task: TaskKey, chance: u32) -> String {
+    let high = (epoch >> 12) << 16 | 8 << 12 | epoch & 0xfff;
+    let low = 0b10 << 62 | (task.0 & 0xffff_ffff) << 30 | u64::from(chance >> 2);
+    uuid::Uuid::from_u64_pair(high, low).to_string()
+}
+
 /// The key behind an offer id of this master; `None` for any other text.
 pub(crate) fn offer_key(master: &str, id: &str) -> Option<OfferKey> {
     let number = id.strip_prefix(master)?.strip_prefix("-O")?;
@@ -88,6 +97,17 @@ pub(crate) fn offer_key(master: &str, id: &str) -> Option<OfferKey> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_later_launch_has_the_id_that_sorts_later() {
+        let launches = [(1, 1, u32::MAX), (1, 2, 0), (2, 1, 7), (4_095, 9, 0), (4_096, 1, 0), (1 << 51, 3, 0)];
+        let ids = launches.map(|(epoch, task, chance)| container_id(epoch, TaskKey(task), chance));
+        assert!(ids.is_sorted(), "{ids:?}");
+        for id in &ids {
+            let parsed: uuid::Uuid = id.parse().expect("a UUID");
+            assert_eq!((parsed.get_version_num(), parsed.get_variant()), (8, uuid::Variant::RFC4122));
+        }
+    }
 
     #[test]
     fn an_offer_id_leads_back_to_its_key_and_no_other_text_does() {

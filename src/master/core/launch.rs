@@ -3,12 +3,11 @@
 use std::sync::Arc;
 
 use rand::Rng as _;
-use uuid::Builder;
 
 use super::{
     Client, Event, Launch, Master, Order, Turn,
     agents::Presence,
-    keys::{AgentKey, FrameworkKey},
+    keys::{AgentKey, FrameworkKey, container_id},
     tasks::{Seen, Task, master_status},
 };
 use crate::{
@@ -35,8 +34,15 @@ impl Master {
         let Some(rest) = remaining.checked_sub(&launch.resources) else { return };
         *remaining = rest;
         self.demand_met(client.framework, &launch.resources);
-        let container: Arc<str> = Builder::from_random_bytes(self.rng.random()).into_uuid().to_string().into();
+        if let Some((agent, lost)) = self.frameworks[&client.framework].tasks.get(launch.id.as_str()).copied() {
+            // Its framework was told that it is lost: from here on the name is this launch's.
+            self.complete(agent, lost, turn.now);
+        }
+        if let Some(replaced) = launch.partition.as_ref().and_then(|partition| partition.replaces.clone()) {
+            self.note_replaced(client.framework, &replaced);
+        }
         let key = self.counters.task();
+        let container: Arc<str> = container_id(self.epoch, key, self.rng.random()).into();
         let id: Arc<str> = launch.id.into();
         let info = launch.info.clone();
         let task = Task {
@@ -52,6 +58,7 @@ impl Master {
             unacknowledged: None,
             kill: None,
             history: vec![Seen::state_only(TaskState::TaskStaging, turn.now)],
+            partition: launch.partition,
         };
         self.counts.tasks_launched += 1;
         self.counts.entered(TaskState::TaskStaging);
@@ -76,9 +83,14 @@ impl Master {
         }
         if let Some((on, task)) = self.frameworks[&framework].tasks.get(launch.id.as_str()) {
             let unreachable = matches!(self.agents[on].bucket.presence, Presence::Unreachable { .. });
-            let state = self.agents[on].bucket.tasks[task].state;
-            let of = if unreachable { " from an unreachable task" } else { "" };
-            return Err(format!("Task has duplicate ID: {}{of} ({})", launch.id, state.as_str_name()));
+            let known = &self.agents[on].bucket.tasks[task];
+            if !(unreachable && known.written_off()) {
+                let of = if unreachable { " from an unreachable task" } else { "" };
+                return Err(format!("Task has duplicate ID: {}{of} ({})", launch.id, known.state.as_str_name()));
+            }
+        }
+        if let Some(replaced) = launch.partition.as_ref().and_then(|partition| partition.replaces.as_ref()) {
+            self.replaceable(framework, replaced)?;
         }
         let id = &self.agents[&agent].bucket.id;
         if *launch.agent != **id {

@@ -10,9 +10,11 @@ use bytes::Bytes;
 use super::{
     agents::AgentFacts,
     keys::{OfferKey, RequestId, SessionId},
+    partitions::Partition,
     view::Snapshot,
 };
 use crate::{
+    master::registry::State,
     proto::{internal, v1},
     types::{Milli, Resources},
 };
@@ -100,6 +102,8 @@ pub(crate) struct Subscribe {
     pub(crate) info: v1::FrameworkInfo,
     pub(crate) facts: FrameworkFacts,
     pub(crate) suppressed: Vec<String>,
+    /// Which run of the framework's driver it is; empty where it does not say.
+    pub(crate) instance: Bytes,
 }
 
 /// What the core decides on about a framework; the rest of its info stays encoded.
@@ -152,6 +156,7 @@ pub(crate) struct Launch {
     pub(crate) resources: Resources,
     /// The encoded `TaskInfo`, as it goes to the agent.
     pub(crate) info: Bytes,
+    pub(crate) partition: Option<Box<Partition>>,
     /// What is wrong with it whatever the state of the cluster.
     pub(crate) invalid: Option<String>,
 }
@@ -198,6 +203,7 @@ pub(crate) struct ReportedTask {
     pub(crate) state: v1::TaskState,
     /// The state of the status that is not acknowledged yet, where one is not.
     pub(crate) unacknowledged: Option<v1::TaskState>,
+    pub(crate) partition: Option<Box<Partition>>,
 }
 
 /// A task's status on its way to the scheduler.
@@ -219,6 +225,10 @@ pub(crate) enum Question {
     Snapshot,
     /// Remove a framework and kill its tasks.
     Teardown { framework: String },
+    /// End an agent for good.
+    MarkGone { agent: String },
+    /// All that the registry holds.
+    Registry,
     /// Set the weight of a role.
     Weight { role: String, weight: f64 },
 }
@@ -227,6 +237,8 @@ pub(crate) enum Question {
 #[derive(Clone, Debug)]
 pub(crate) enum Answer {
     Snapshot(Box<Snapshot>),
+    /// What the registry holds, synced, and the epoch of this master.
+    Registry(Box<State>, u64),
     Done,
     Refused(String),
 }
@@ -291,7 +303,7 @@ pub(crate) enum Order {
     Registered(Box<internal::Registered>),
     Refused { text: String, permanent: bool },
     Run { framework: Arc<str>, container: Arc<str>, info: Bytes },
-    Kill { framework: Arc<str>, task: Arc<str>, policy: Option<v1::KillPolicy> },
+    Kill { framework: Arc<str>, task: Arc<str>, container: Arc<str>, policy: Option<v1::KillPolicy> },
     Acknowledge { framework: Arc<str>, task: String, uuid: Bytes },
     UpdateFramework { info: Bytes },
     Shutdown { framework: Arc<str> },

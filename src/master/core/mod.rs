@@ -10,14 +10,18 @@ mod agents;
 mod allocation;
 mod check;
 mod clients;
+mod departures;
 mod frameworks;
 mod keys;
 mod launch;
+mod lineage;
 mod message;
 mod offers;
 mod operators;
+mod partitions;
 mod reconcile;
 mod registration;
+mod removals;
 mod statuses;
 mod tasks;
 mod timers;
@@ -31,10 +35,12 @@ use std::{
 
 use rand::rngs::StdRng;
 
+pub use self::removals::RemovalRate;
 use self::{
     agents::Agent,
     frameworks::Framework,
     keys::Counters,
+    removals::Removals,
     timers::{Timer, Timers},
 };
 pub(crate) use self::{
@@ -46,6 +52,7 @@ pub(crate) use self::{
         Accept, Answer, Call, Effect, Event, FrameworkFacts, Input, Launch, OfferMade, Operation, Order, Quantities,
         Question, Register, Report, ReportedTask, Subscribe, Update,
     },
+    partitions::Partition,
     registration::PROTOCOL,
     tasks::{Seen, Task},
     view::{Counts, Snapshot},
@@ -73,8 +80,23 @@ pub(crate) struct Config {
     pub(crate) completed_tasks: usize,
     pub(crate) completed_frameworks: usize,
     pub(crate) unreachable_agents: usize,
+    /// How fast agents may be given up; `None`: at once.
+    pub(crate) removal_rate: Option<RemovalRate>,
+    /// The registry is looked through this often,
+    pub(crate) registry_gc_interval: Duration,
+    /// and forgets agents that were unreachable or gone for longer than this,
+    pub(crate) registry_max_age: Duration,
+    /// and of each kind the oldest beyond so many.
+    pub(crate) registry_max_agents: usize,
     /// An offer has to hold one of these.
     pub(crate) minimum: Vec<Quantities>,
+}
+
+impl Config {
+    /// How long an agent may be silent.
+    fn ping_timeout(&self) -> Duration {
+        self.ping_interval * self.pings_missed
+    }
 }
 
 impl Default for Config {
@@ -93,6 +115,10 @@ impl Default for Config {
             completed_tasks: 1_000,
             completed_frameworks: 50,
             unreachable_agents: 10_000,
+            removal_rate: None,
+            registry_gc_interval: Duration::from_mins(15),
+            registry_max_age: Duration::from_hours(14 * 24),
+            registry_max_agents: 102_400,
             minimum: vec![least("cpus", 10), least("mem", 32_000)],
         }
     }
@@ -179,6 +205,8 @@ pub(crate) struct Master {
     unreachable: BTreeSet<(i64, AgentKey)>,
     /// Admitted agents that have not come back since this master started.
     recovered: BTreeSet<String>,
+    /// Agents that are given up as soon as the rate allows.
+    removals: Removals,
     counts: Counts,
     inputs: u64,
 }
@@ -193,6 +221,7 @@ impl Master {
         let recovered: BTreeSet<String> =
             facts.agents.keys().filter(|id| !facts.unreachable.contains_key(*id)).cloned().collect();
         let mut timers = Timers::default();
+        timers.arm(now.mono_after(config.registry_gc_interval), Timer::RegistryGc);
         if !recovered.is_empty() {
             timers.arm(now.mono_after(config.reregister_timeout), Timer::Recovery);
         }
@@ -219,6 +248,7 @@ impl Master {
             facts,
             unreachable: BTreeSet::new(),
             recovered,
+            removals: Removals::default(),
             counts: Counts::default(),
             inputs: 0,
         }
@@ -322,11 +352,14 @@ impl Master {
     }
 
     fn reported(&mut self, turn: &mut Turn<'_>, session: SessionId, report: Report) {
-        match (self.sessions.get(&session).copied(), report) {
-            (None, _) => {}
+        let peer = self.sessions.get(&session).copied();
+        if let Some(Peer::Agent(key)) = peer {
+            self.heard_of(key);
+        }
+        match (peer, report) {
+            (None, _) | (Some(Peer::Agent(_)), Report::Ponged) => {}
             (Some(Peer::Stranger), Report::Register(register)) => self.register(turn, session, *register),
             (Some(Peer::Agent(key)), Report::Updated(update)) => self.updated(turn, key, *update),
-            (Some(Peer::Agent(key)), Report::Ponged) => self.ponged(key),
             (Some(Peer::Agent(key)), Report::Sent { framework, executor, data }) => {
                 self.forward_message(turn, key, &framework, executor, data);
             }
@@ -346,7 +379,7 @@ impl Master {
     fn ticked(&mut self, turn: &mut Turn<'_>) {
         while let Some(timer) = self.timers.due(turn.now) {
             match timer {
-                Timer::Ping(agent) => self.ping_due(turn, agent),
+                Timer::Ping(agent, session) => self.ping_due(turn, agent, session),
                 Timer::Reregistration(agent, attempt) => self.reregistration_due(turn, agent, attempt),
                 Timer::Failover(framework, attempt) => self.failover_due(turn, framework, attempt),
                 Timer::Heartbeat(framework, session) => self.heartbeat_due(turn, framework, session),
@@ -359,6 +392,9 @@ impl Master {
                 Timer::OfferExpired(offer) => self.expire(turn, offer),
                 Timer::RefusalEnded(agent) => self.refusal_ended(turn, agent),
                 Timer::WithholdingEnded => self.touch_all(),
+                Timer::WriteOff(agent, task, absence) => self.write_off_due(turn, agent, task, absence),
+                Timer::Removal => self.removals_due(turn),
+                Timer::RegistryGc => self.registry_due(turn),
                 Timer::Recovery => self.recovery_over(turn),
             }
         }

@@ -1,4 +1,4 @@
-//! What operators ask: to see everything, to remove a framework, to weigh a role.
+//! What operators ask: to see everything, to remove a framework, to end an agent, to weigh a role.
 
 use super::{
     Effect, Master, Turn,
@@ -19,6 +19,8 @@ impl Master {
                 }
                 None => Answer::Refused(format!("no framework {framework} is known")),
             },
+            Question::MarkGone { agent } => self.mark_gone(turn, &agent),
+            Question::Registry => Answer::Registry(Box::new(self.facts.clone()), self.epoch),
             Question::Weight { role, weight } => self.weigh(turn, role, weight),
         };
         turn.out.push(Effect::Reply { request, answer });

@@ -38,15 +38,19 @@ impl Master {
             Some(id) => id.into(),
             None => self.counters.agent_id(&self.id).into(),
         };
+        let since_ns = self.facts.unreachable.get(&*id).copied();
         self.admit(turn, &id, &register);
-        let (key, returned) = match self.agent_by_id(&id) {
-            Some(key) => (key, self.agent_returned(turn, key, session, &register)),
-            None => (self.agent_added(turn, &id, session, &register), false),
+        let key = match self.agent_by_id(&id) {
+            Some(key) => {
+                self.agent_returned(turn, key, session, &register);
+                key
+            }
+            None => self.agent_added(turn, &id, session, &register),
         };
         self.sessions.insert(session, Peer::Agent(key));
         self.learn_frameworks(turn, &register);
         let removed = self.removed_frameworks_of(&register);
-        let missing = self.reconcile_tasks(turn, key, &register, &removed, returned);
+        let missing = self.reconcile_tasks(turn, key, &register, &removed, since_ns);
         turn.order(
             Some(session),
             Order::Registered(Box::new(Registered {
@@ -60,13 +64,12 @@ impl Master {
             })),
         );
         self.resend_kills(turn, key);
-        self.timers.arm(turn.now.mono_after(self.config.ping_interval), Timer::Ping(key));
+        self.timers.arm(turn.now.mono_after(self.config.ping_interval), Timer::Ping(key, session));
         self.touch(key);
     }
 
     fn ping_timeout_ms(&self) -> u64 {
-        let timeout = self.config.ping_interval * self.config.pings_missed;
-        u64::try_from(timeout.as_millis()).unwrap_or(u64::MAX)
+        u64::try_from(self.config.ping_timeout().as_millis()).unwrap_or(u64::MAX)
     }
 
     /// The registry holds the agent, reachable and as it describes itself, before anything else is said to it.
@@ -81,6 +84,9 @@ impl Master {
             turn.persist(registry_change::Kind::AgentReachable(id.to_string()));
         }
         self.recovered.remove(&**id);
+        if self.removals.cancel(id) {
+            self.counts.agents_unreachable_canceled += 1;
+        }
     }
 
     fn agent_added(&mut self, turn: &mut Turn<'_>, id: &Arc<str>, session: SessionId, register: &Register) -> AgentKey {
@@ -105,10 +111,10 @@ impl Master {
         key
     }
 
-    /// Takes the agent back; true if it had been given up as unreachable.
-    fn agent_returned(&mut self, turn: &mut Turn<'_>, key: AgentKey, session: SessionId, register: &Register) -> bool {
+    /// Takes back an agent that was away, for however long.
+    fn agent_returned(&mut self, turn: &mut Turn<'_>, key: AgentKey, session: SessionId, register: &Register) {
         self.rescind_all(turn, key);
-        let Some(agent) = self.agents.get_mut(&key) else { return false };
+        let Some(agent) = self.agents.get_mut(&key) else { return };
         if let Some(old) = agent.session.replace(session) {
             self.sessions.remove(&old);
             turn.close(old);
@@ -132,13 +138,10 @@ impl Master {
         if let Presence::Unreachable { since_ns } = was {
             self.unreachable.remove(&(since_ns, key));
             self.shares.add_total(&new_total);
-            return true;
-        }
-        if old_total != new_total {
+        } else if old_total != new_total {
             self.shares.remove_total(&old_total);
             self.shares.add_total(&new_total);
         }
-        false
     }
 
     /// Frameworks of tombstones that the agent still has: it is told to end their tasks.
@@ -148,63 +151,85 @@ impl Master {
         named.chain(with_tasks).filter(|id| self.facts.removed_frameworks.contains(*id)).cloned().collect()
     }
 
-    /// Makes both sides agree on the agent's tasks; returns those that never arrived there.
+    /// Makes both sides agree on the agent's tasks; returns those that never arrived there. `since_ns`: since when the
+    /// agent was unreachable, if it was.
     fn reconcile_tasks(
         &mut self,
         turn: &mut Turn<'_>,
         key: AgentKey,
         register: &Register,
         removed: &BTreeSet<String>,
-        returned: bool,
+        since_ns: Option<i64>,
     ) -> Vec<MissingTask> {
         let mut named = BTreeSet::new();
         for task in register.tasks.iter().filter(|task| !removed.contains(&task.framework)) {
-            named.extend(self.task_reported(turn, key, task, returned));
+            let Some((known, current)) = self.task_reported(turn, key, task) else { continue };
+            named.insert(known);
+            if let Some(since_ns) = since_ns.filter(|_| current) {
+                self.note_absence(turn.now.wall_ns, since_ns, key, known);
+                self.announce_reregistered(turn, key, known);
+            }
+            if current {
+                self.settle_copies(turn, key, known);
+            }
         }
-        let unnamed: Vec<TaskKey> =
-            self.agents[&key].bucket.tasks.keys().filter(|task| !named.contains(task)).copied().collect();
+        let tasks = &self.agents[&key].bucket.tasks;
+        if tasks.len() == named.len() {
+            return Vec::new();
+        }
+        let unnamed: Vec<TaskKey> = tasks.keys().filter(|task| !named.contains(task)).copied().collect();
         unnamed.into_iter().filter_map(|task| self.task_missing(key, task, turn)).collect()
     }
 
-    /// Known, it takes the state the agent says; unknown, it is learnt.
+    /// Known, it takes the state the agent says; unknown, it is learnt. Answers with its record, and whether that is the
+    /// task of its name and not an older copy.
     fn task_reported(
         &mut self,
         turn: &mut Turn<'_>,
         key: AgentKey,
         reported: &ReportedTask,
-        returned: bool,
-    ) -> Option<TaskKey> {
+    ) -> Option<(TaskKey, bool)> {
         let framework = self.framework_ids.get(&*reported.framework).copied()?;
-        let known = self.frameworks[&framework].tasks.get(&*reported.id).copied();
-        if let Some((_, task)) = known.filter(|(agent, task)| {
-            *agent == key && self.agents[&key].bucket.tasks[task].container.as_ref() == reported.container.as_str()
-        }) {
+        let Some((on, task)) = self.frameworks[&framework].tasks.get(&*reported.id).copied() else {
+            if self.has_told_the_end(framework, &reported.container) {
+                return self.copy_reported(turn, key, framework, reported).map(|task| (task, false));
+            }
+            return Some((self.learn_task(turn, key, framework, reported, true), true));
+        };
+        let known = &self.agents[&on].bucket.tasks[&task].container;
+        if on == key && **known == *reported.container {
             self.set_state(key, task, reported.state);
             if let Some(known) = self.task_mut(key, task).filter(|known| known.state == reported.state) {
                 known.forwarded = Some(reported.in_flight());
             }
-            if returned {
-                self.announce_reregistered(turn, key, task);
-            }
-            return Some(task);
+            return Some((task, true));
         }
-        if known.is_some() {
-            // The same id runs, or ran, elsewhere meanwhile: that copy is the framework's, this one has to end.
-            let order = Order::Kill {
-                framework: reported.framework.as_str().into(),
-                task: reported.id.as_str().into(),
-                policy: None,
-            };
-            turn.order(self.agents[&key].session, order);
-            return None;
+        // The same id runs, or ran, elsewhere too: the later launch is the framework's.
+        if **known < *reported.container {
+            self.end_copy(turn, on, task, key);
+            return Some((self.learn_task(turn, key, framework, reported, true), true));
         }
-        if self.has_told_the_end(framework, &reported.container) {
-            return None;
+        self.copy_reported(turn, key, framework, reported).map(|task| (task, false))
+    }
+
+    /// A container that is not its framework's any more: it is counted as long as it is there, and ended.
+    fn copy_reported(
+        &mut self,
+        turn: &mut Turn<'_>,
+        key: AgentKey,
+        framework: super::FrameworkKey,
+        reported: &ReportedTask,
+    ) -> Option<TaskKey> {
+        if let Some(known) = self.older_copy(key, framework, &reported.container) {
+            self.set_state(key, known, reported.state);
+            return Some(known);
         }
-        let task = self.learn_task(turn, key, framework, reported);
-        if returned {
-            self.announce_reregistered(turn, key, task);
+        if reported.state.is_terminal() {
+            let said = self.has_told_the_end(framework, &reported.container);
+            return (!said).then(|| self.learn_task(turn, key, framework, reported, false));
         }
+        let task = self.learn_task(turn, key, framework, reported, false);
+        self.end_copy(turn, key, task, key);
         Some(task)
     }
 
@@ -214,6 +239,7 @@ impl Master {
         key: AgentKey,
         framework: super::FrameworkKey,
         reported: &ReportedTask,
+        current: bool,
     ) -> TaskKey {
         let task_key = self.counters.task();
         let task = Task {
@@ -229,10 +255,11 @@ impl Master {
             unacknowledged: None,
             kill: None,
             history: vec![Seen::state_only(reported.state, turn.now)],
+            partition: if current { reported.partition.clone() } else { None },
         };
         let id = task.id.clone();
         self.insert_task(key, task_key, task);
-        if let Some(framework) = self.frameworks.get_mut(&framework) {
+        if let Some(framework) = self.frameworks.get_mut(&framework).filter(|_| current) {
             framework.tasks.insert(id, (key, task_key));
         }
         if tasks::holds_resources(reported.state) {
@@ -279,22 +306,8 @@ impl Master {
         for task in agent.bucket.tasks.values() {
             let Some(kill) = task.kill else { continue };
             let framework = self.frameworks[&task.framework].bucket.id.clone();
-            let order = Order::Kill { framework, task: task.id.clone(), policy: kill.policy };
-            turn.order(agent.session, order);
-        }
-    }
-
-    /// The agents of the registry had their time to come back after this master started.
-    pub(super) fn recovery_over(&mut self, turn: &mut Turn<'_>) {
-        for id in std::mem::take(&mut self.recovered) {
-            let since_ns = turn.now.wall_ns;
-            turn.persist(registry_change::Kind::AgentUnreachable(crate::proto::internal::AgentUnreachable {
-                agent_id: id.clone(),
-                wall_ns: since_ns,
-            }));
-            self.counts.agents_unreachable += 1;
-            self.facts.unreachable.insert(id.clone(), since_ns);
-            self.announce_failure(turn, &id.into());
+            let (task, container) = (task.id.clone(), task.container.clone());
+            turn.order(agent.session, Order::Kill { framework, task, container, policy: kill.policy });
         }
     }
 }

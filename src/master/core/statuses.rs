@@ -36,10 +36,33 @@ impl Master {
                 task.unacknowledged = Some(update.status.clone());
             }
         }
-        if known.is_none() && self.has_told_the_end(framework, &update.container) {
-            return self.acknowledge_itself(turn, agent, &update);
+        if known.is_none() && self.updated_for_history(turn, agent, framework, &update) {
+            return;
         }
         turn.tell(self.frameworks[&framework].session, Event::Updated { status: update.status });
+    }
+
+    /// The status of a container whose end the framework knows, or of an older copy of a task: not the framework's any
+    /// more, so the master answers for it.
+    fn updated_for_history(
+        &mut self,
+        turn: &mut Turn<'_>,
+        agent: AgentKey,
+        framework: FrameworkKey,
+        update: &Update,
+    ) -> bool {
+        let older = self.older_copy(agent, framework, &update.container);
+        if older.is_none() && !self.has_told_the_end(framework, &update.container) {
+            return false;
+        }
+        self.acknowledge_itself(turn, agent, update);
+        if let Some(key) = older {
+            self.set_state(agent, key, update.latest);
+            if update.state.is_terminal() {
+                self.complete(agent, key, turn.now);
+            }
+        }
+        true
     }
 
     /// The status of a framework that was removed: nobody will acknowledge it, so the agent has to be told to forget.
@@ -127,10 +150,10 @@ impl Master {
             return;
         }
         let id = self.frameworks[&framework].bucket.id.clone();
-        if let Some(task) = self.task_mut(key, task_key) {
-            task.kill = Some(Kill { policy });
-        }
-        let order = Order::Kill { framework: id, task: Arc::from(task_id), policy };
+        let Some(task) = self.task_mut(key, task_key) else { return };
+        task.kill = Some(Kill { policy });
+        let (task, container) = (task.id.clone(), task.container.clone());
+        let order = Order::Kill { framework: id, task, container, policy };
         turn.order(self.agents[&key].session, order);
     }
 }

@@ -10,9 +10,10 @@ use bytes::Bytes;
 use super::{
     Event, Master, Turn,
     keys::{AgentKey, FrameworkKey, TaskKey},
+    partitions::Partition,
 };
 use crate::{
-    proto::v1::{self, TaskState},
+    proto::v1::{self, TaskState, task_status::Reason},
     types::{Now, Resources},
 };
 
@@ -38,6 +39,31 @@ pub(crate) struct Task {
     pub(crate) kill: Option<Kill>,
     /// One entry per consecutive state.
     pub(crate) history: Vec<Seen>,
+    /// What is to become of it when its agent cannot be reached, where that was said.
+    pub(crate) partition: Option<Box<Partition>>,
+}
+
+/// Why the tasks of an agent end with it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Ending {
+    /// The agent left.
+    Removed,
+    /// An operator marked it gone.
+    Gone,
+}
+
+impl Ending {
+    /// What a framework is told, one that knows of partitions or another.
+    fn told(self, aware: bool) -> (TaskState, Reason, &'static str) {
+        match (self, aware) {
+            (Self::Removed, _) => (TaskState::TaskLost, Reason::AgentRemoved, "the agent was removed"),
+            (Self::Gone, true) => {
+                let text = "an operator marked the agent gone";
+                (TaskState::TaskGoneByOperator, Reason::AgentRemovedByOperator, text)
+            }
+            (Self::Gone, false) => (TaskState::TaskLost, Reason::AgentRemoved, "an operator marked the agent gone"),
+        }
+    }
 }
 
 /// A kill a framework asked for.
@@ -95,6 +121,11 @@ pub(super) fn master_status(task: &str, agent: Option<&Arc<str>>, state: TaskSta
 
 impl Master {
     pub(super) fn insert_task(&mut self, agent: AgentKey, key: TaskKey, task: Task) {
+        if let Some(replaced) = task.replaces().cloned()
+            && let Some(framework) = self.frameworks.get_mut(&task.framework)
+        {
+            framework.replacements.insert(replaced, (agent, key));
+        }
         if let Some(agent) = self.agents.get_mut(&agent) {
             agent.bucket_mut().tasks.insert(key, task);
         }
@@ -165,9 +196,7 @@ impl Master {
         self.counts.left(task.state);
         let limit = self.config.completed_tasks;
         if let Some(framework) = self.frameworks.get_mut(&task.framework) {
-            if framework.tasks.get(&task.id).is_some_and(|(_, known)| *known == key) {
-                framework.tasks.swap_remove(&task.id);
-            }
+            framework.forget_task(agent, key, &task);
             let completed = &mut framework.bucket_mut().completed;
             completed.push_back(Arc::new((agent_id, task)));
             while completed.len() > limit {
@@ -176,44 +205,22 @@ impl Master {
         }
     }
 
-    /// Every task of an agent that was given up; their frameworks hear it from the master.
-    pub(super) fn tasks_unreachable(&mut self, turn: &mut Turn<'_>, key: AgentKey, since_ns: i64) {
-        let Some(agent) = self.agents.get(&key) else { return };
-        let live: Vec<TaskKey> =
-            agent.bucket.tasks.iter().filter(|(_, task)| !task.state.is_terminal()).map(|(key, _)| *key).collect();
-        for task_key in live {
-            let aware = self.framework_of(key, task_key).is_some_and(|one| one.bucket.facts.partition_aware);
-            let state = if aware { TaskState::TaskUnreachable } else { TaskState::TaskLost };
-            self.set_state(key, task_key, state);
-            let task = &self.agents[&key].bucket.tasks[&task_key];
-            let mut status = master_status(&task.id, Some(&self.agents[&key].bucket.id), state, turn.now);
-            status.set_reason(v1::task_status::Reason::AgentRemoved);
-            status.message = Some("the agent does not answer".to_owned());
-            status.unreachable_time = Some(v1::TimeInfo { nanoseconds: since_ns });
-            self.tell_master_status(turn, key, task_key, status);
-        }
-    }
-
-    /// Every task of an agent that left for good.
-    pub(super) fn tasks_removed_with_agent(&mut self, turn: &mut Turn<'_>, key: AgentKey) {
+    /// Every task of an agent that does not come back.
+    pub(super) fn end_tasks_of(&mut self, turn: &mut Turn<'_>, key: AgentKey, ending: Ending) {
         let Some(agent) = self.agents.get(&key) else { return };
         let all: Vec<TaskKey> = agent.bucket.tasks.keys().copied().collect();
         for task_key in all {
             let task = &self.agents[&key].bucket.tasks[&task_key];
             if !task.state.is_terminal() {
-                let lost = TaskState::TaskLost;
-                let mut status = master_status(&task.id, Some(&self.agents[&key].bucket.id), lost, turn.now);
-                status.set_reason(v1::task_status::Reason::AgentRemoved);
-                status.message = Some("the agent was removed".to_owned());
-                self.set_state(key, task_key, lost);
+                let (state, reason, text) = ending.told(self.is_aware(key, task_key));
+                let mut status = master_status(&task.id, Some(&self.agents[&key].bucket.id), state, turn.now);
+                status.set_reason(reason);
+                status.message = Some(text.to_owned());
+                self.set_state(key, task_key, state);
                 self.tell_master_status(turn, key, task_key, status);
             }
             self.complete(key, task_key, turn.now);
         }
-    }
-
-    fn framework_of(&self, agent: AgentKey, task: TaskKey) -> Option<&super::frameworks::Framework> {
-        self.frameworks.get(&self.agents.get(&agent)?.bucket.tasks.get(&task)?.framework)
     }
 
     /// Sends a status of the master's own making, which nobody acknowledges, and notes it.
@@ -225,9 +232,13 @@ impl Master {
         status: v1::TaskStatus,
     ) {
         let now = turn.now;
+        let current = self.is_current(agent, task);
         let Some(record) = self.task_mut(agent, task) else { return };
         record.note(&status, now);
         record.forwarded = Some(record.state);
+        if !current {
+            return;
+        }
         let framework = record.framework;
         let session = self.frameworks.get(&framework).and_then(|framework| framework.session);
         turn.tell(session, Event::Updated { status: Arc::new(status) });

@@ -2,13 +2,14 @@
 
 use std::collections::BTreeSet;
 
-use super::keys::{AgentKey, FrameworkKey, OfferKey, SessionId};
+use super::keys::{AgentKey, FrameworkKey, OfferKey, SessionId, TaskKey};
 use crate::types::Now;
 
 /// What is due.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Timer {
-    Ping(AgentKey),
+    /// Of that session: it ends with it.
+    Ping(AgentKey, SessionId),
     /// The agent was away for the whole re-registration timeout; the number tells one absence from the next.
     Reregistration(AgentKey, u64),
     /// The framework was away for its failover timeout.
@@ -18,7 +19,13 @@ pub(super) enum Timer {
     OfferExpired(OfferKey),
     RefusalEnded(AgentKey),
     WithholdingEnded,
-    /// Agents of the registry that did not come back are unreachable now.
+    /// The task was unreachable for as long as its policy lets it; the number tells one absence of its agent from the next.
+    WriteOff(AgentKey, TaskKey, u64),
+    /// The next agent that waits for it may be given up.
+    Removal,
+    /// The registry is looked through for what may be forgotten.
+    RegistryGc,
+    /// Agents of the registry that did not come back are given up now.
     Recovery,
 }
 

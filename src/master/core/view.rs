@@ -36,6 +36,11 @@ pub(crate) struct Counts {
     pub(crate) agents_reregistered: u64,
     pub(crate) agents_disconnected: u64,
     pub(crate) agents_unreachable: u64,
+    pub(crate) agents_unreachable_scheduled: u64,
+    pub(crate) agents_unreachable_canceled: u64,
+    pub(crate) agents_unregistered: u64,
+    pub(crate) agents_gone: u64,
+    pub(crate) agents_forgotten: u64,
     pub(crate) frameworks_registered: u64,
     pub(crate) frameworks_removed: u64,
     /// How many tasks entered and left each state since the start.
@@ -54,7 +59,7 @@ impl Counts {
 }
 
 impl Master {
-    pub(super) fn snapshot(&self) -> Snapshot {
+    pub(crate) fn snapshot(&self) -> Snapshot {
         Snapshot {
             agents: self.agents.values().map(|agent| agent.bucket.clone()).collect(),
             recovered: self.recovered.iter().cloned().collect(),

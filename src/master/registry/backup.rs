@@ -118,8 +118,7 @@ impl Backup {
         if message.format > FORMAT {
             return Err(BackupError::Newer { what: "format", found: message.format, known: FORMAT });
         }
-        let mut state = State::default();
-        message.changes.iter().for_each(|change| state.apply(change));
+        let state = message.changes.iter().collect();
         let RegistryBackup { epoch, wall_ns, divvy_version, .. } = message;
         Ok(Self { epoch, wall_ns, divvy_version, state })
     }
@@ -158,7 +157,7 @@ fn write_new(path: &Path, bytes: &[u8]) -> Result<(), BackupError> {
     let mut file = File::create(&part).map_err(at("make", &part))?;
     let written = file.write_all(bytes).and_then(|()| file.sync_all());
     written.and_then(|()| fs::rename(&part, path)).map_err(at("write", path))?;
-    let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or_else(|| Path::new("."));
     File::open(parent).and_then(|directory| directory.sync_all()).map_err(at("sync", parent))
 }
 
@@ -168,9 +167,7 @@ mod tests {
     use crate::master::registry::conformance::facts;
 
     fn backup() -> Backup {
-        let mut state = State::default();
-        facts().iter().for_each(|change| state.apply(change));
-        Backup::new(state, 7, 1_700_000_000_000_000_000)
+        Backup::new(facts().iter().collect(), 7, 1_700_000_000_000_000_000)
     }
 
     #[test]

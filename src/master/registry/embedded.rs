@@ -42,7 +42,12 @@ pub struct Embedded {
 impl Drop for Embedded {
     fn drop(&mut self) {
         let database = self.database.take();
-        drop(guarded(|| Ok(drop(database))));
+        let closed = guarded(|| {
+            drop(database);
+            Ok(())
+        });
+        // What could not be closed cleanly is repaired, or found out, when it is opened.
+        drop(closed);
     }
 }
 
@@ -72,6 +77,18 @@ impl Embedded {
     /// [`RegistryError::Corrupt`] when its content cannot be read.
     pub fn open(work_dir: &Path) -> Result<Self, RegistryError> {
         Self::open_file(work_dir, &work_dir.join(NAME))
+    }
+
+    /// Opens the registry in `work_dir/registry.redb` if there is one.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open), and [`RegistryError::Unavailable`] where there is none.
+    pub fn open_existing(work_dir: &Path) -> Result<Self, RegistryError> {
+        if !work_dir.join(NAME).exists() {
+            let text = format!("there is none in {}; name another --work-dir", work_dir.display());
+            return Err(RegistryError::Unavailable { text });
+        }
+        Self::open(work_dir)
     }
 
     /// Opens a file that may not be the registry yet; `work_dir` is told to who finds it in use.

@@ -118,9 +118,7 @@ mod tests {
     const NOW_NS: i64 = 1_700_000_000_000_000_000;
 
     fn backup() -> Backup {
-        let mut state = State::default();
-        facts().iter().for_each(|change| state.apply(change));
-        Backup::new(state, 7, NOW_NS)
+        Backup::new(facts().iter().collect(), 7, NOW_NS)
     }
 
     fn load(folder: &Path) -> (State, u64) {

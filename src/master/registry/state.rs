@@ -29,6 +29,17 @@ pub struct State {
     pub weights: BTreeMap<String, f64>,
 }
 
+/// What these changes make of nothing.
+impl<'a> FromIterator<&'a RegistryChange> for State {
+    fn from_iter<I: IntoIterator<Item = &'a RegistryChange>>(changes: I) -> Self {
+        let mut state = Self::default();
+        for change in changes {
+            state.apply(change);
+        }
+        state
+    }
+}
+
 impl State {
     /// Takes a change in.
     pub fn apply(&mut self, change: &RegistryChange) {
@@ -104,14 +115,8 @@ mod tests {
 
     #[test]
     fn a_state_is_what_its_own_changes_make() {
-        let mut state = State::default();
-        for change in facts() {
-            state.apply(&change);
-        }
-        let mut again = State::default();
-        for change in state.as_changes() {
-            again.apply(&change);
-        }
+        let state: State = facts().iter().collect();
+        let again: State = state.as_changes().iter().collect();
         assert_eq!(again, state);
     }
 

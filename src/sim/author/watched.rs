@@ -8,7 +8,7 @@ use futures::FutureExt as _;
 
 use super::surroundings::{Ask, Surroundings};
 use crate::{
-    framework::{Refusal, Result, Scheduler, SchedulerDriver, SchedulerEvent, scheduler},
+    framework::{InDoubt, Refusal, Result, Scheduler, SchedulerDriver, SchedulerEvent, scheduler},
     proto::v1::{AgentId, ExecutorId, FrameworkId, MasterInfo, Offer, OfferId, TaskStatus},
 };
 
@@ -68,6 +68,14 @@ impl Scheduler for Watched {
 
     async fn status_update(&mut self, driver: &SchedulerDriver, status: TaskStatus) -> Result<()> {
         self.tell(driver, SchedulerEvent::StatusUpdate(Box::new(status))).await
+    }
+
+    async fn unknown_task(&mut self, driver: &SchedulerDriver, status: TaskStatus) -> Result<()> {
+        self.tell(driver, SchedulerEvent::UnknownTask(Box::new(status))).await
+    }
+
+    async fn in_doubt(&mut self, driver: &SchedulerDriver, in_doubt: InDoubt) -> Result<()> {
+        self.tell(driver, SchedulerEvent::InDoubt(in_doubt)).await
     }
 
     async fn framework_message(

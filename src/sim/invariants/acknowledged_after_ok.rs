@@ -44,7 +44,11 @@ impl Invariant for AcknowledgedAfterOk {
                     }
                 }
             }
-            Fact::Returned { event: SchedulerEvent::StatusUpdate(status), ok: true, .. } => {
+            Fact::Returned {
+                event: SchedulerEvent::StatusUpdate(status) | SchedulerEvent::UnknownTask(status),
+                ok: true,
+                ..
+            } => {
                 let made = status.uuid.as_ref().and_then(|uuid| self.made.get(uuid));
                 if is_last(status.state()) {
                     self.ended.extend(made.map(|(container, _)| container.clone()));

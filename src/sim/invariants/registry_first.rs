@@ -1,6 +1,6 @@
 //! Admission, loss and removal are durable before anybody is told; what was removed never comes back.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Fact, Invariant, Known};
 use crate::{
@@ -12,9 +12,13 @@ use crate::{
 pub(super) struct RegistryFirst {
     admitted: BTreeSet<String>,
     unreachable: BTreeSet<String>,
-    /// Those that were written to be back and have not been told so yet. A loss that was decided after the return may be
-    /// written before the return is told, when the registry is slow; the agent then hears of both, in order.
-    owed: BTreeSet<String>,
+    /// The same by what the core has decided; a slow registry has it later.
+    decided_unreachable: BTreeSet<String>,
+    /// What this master has wanted to be written, and what is.
+    proposed: usize,
+    written: usize,
+    /// How much has to be written before the agent of a session may be told that it is registered.
+    admits: BTreeMap<SessionId, usize>,
     /// Those that were so at some time.
     lost: BTreeSet<String>,
     removed: BTreeSet<String>,
@@ -23,6 +27,14 @@ pub(super) struct RegistryFirst {
 }
 
 impl RegistryFirst {
+    fn decided(&mut self, kind: &Kind) {
+        match kind {
+            Kind::AgentUnreachable(agent) => drop(self.decided_unreachable.insert(agent.agent_id.clone())),
+            Kind::AgentReachable(id) => drop(self.decided_unreachable.remove(id)),
+            _ => {}
+        }
+    }
+
     fn durable(&mut self, kind: &Kind) {
         match kind {
             Kind::AgentAdmitted(info) => self.admitted.extend(info.id.as_ref().map(|id| id.value.clone())),
@@ -30,10 +42,7 @@ impl RegistryFirst {
                 self.unreachable.insert(agent.agent_id.clone());
                 self.lost.insert(agent.agent_id.clone());
             }
-            Kind::AgentReachable(id) => {
-                self.unreachable.remove(id);
-                self.owed.insert(id.clone());
-            }
+            Kind::AgentReachable(id) => drop(self.unreachable.remove(id)),
             Kind::AgentGone(agent) => drop(self.admitted.remove(&agent.agent_id)),
             Kind::AgentRemoved(id) | Kind::AgentForgotten(id) => {
                 self.admitted.remove(id);
@@ -52,18 +61,33 @@ impl Invariant for RegistryFirst {
 
     fn observe(&mut self, _known: &Known, fact: &Fact) -> Result<(), String> {
         match fact {
+            Fact::Proposed(changes) => {
+                self.proposed += changes.len();
+                for kind in changes.iter().filter_map(|change| change.kind.as_ref()) {
+                    self.decided(kind);
+                }
+            }
+            Fact::Admits { session, agent } => {
+                if self.decided_unreachable.contains(agent) {
+                    return Err(format!("{agent} is taken back, and is to be written as unreachable"));
+                }
+                self.admits.insert(*session, self.proposed);
+            }
             Fact::Durable { changes, .. } => {
+                self.written += changes.len();
                 for kind in changes.iter().filter_map(|change| change.kind.as_ref()) {
                     self.durable(kind);
                 }
             }
-            Fact::Ordered { order: Order::Registered(registered), .. } => {
+            Fact::Ordered { session, order: Order::Registered(registered) } => {
                 let id = &registered.agent_id;
                 if !self.admitted.contains(id) {
                     return Err(format!("{id} is told that it is registered, and the registry does not know it"));
                 }
-                if self.unreachable.contains(id) && !self.owed.remove(id) {
-                    return Err(format!("{id} is told that it is registered, and the registry has it as unreachable"));
+                if self.admits.get(session).is_none_or(|writes| self.written < *writes) {
+                    return Err(format!(
+                        "{id} is told that it is registered before what was decided earlier is written"
+                    ));
                 }
             }
             Fact::Ordered { order: Order::Shutdown { framework }, .. } if !self.removed.contains(&**framework) => {
@@ -71,7 +95,9 @@ impl Invariant for RegistryFirst {
             }
             Fact::MasterStarted { .. } => {
                 self.void.clear();
-                self.owed.clear();
+                self.admits.clear();
+                (self.proposed, self.written) = (0, 0);
+                self.decided_unreachable.clone_from(&self.unreachable);
             }
             Fact::Called { session, call: Call::Subscribe(subscribe) }
                 if subscribe.info.id.as_ref().is_some_and(|id| self.removed.contains(&id.value)) =>

@@ -164,6 +164,11 @@ impl Scheduler for Careful {
         Ok(())
     }
 
+    /// The driver of a second life knows none of the first one's tasks until they are asked after.
+    async fn unknown_task(&mut self, driver: &SchedulerDriver, status: TaskStatus) -> Result<()> {
+        self.status_update(driver, status).await
+    }
+
     async fn status_update(&mut self, _driver: &SchedulerDriver, status: TaskStatus) -> Result<()> {
         // One that crashed between writing a task down and launching it hears that nobody knows the task.
         if status.state().is_terminal() || status.state() == TaskState::TaskUnknown {

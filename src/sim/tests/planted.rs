@@ -39,7 +39,7 @@ fn resources_that_are_freed_or_used_twice() {
 
 #[test]
 fn offers_that_are_used_after_their_end() {
-    is_found_by(Sabotage::AcceptsRescinded, &["own_offers"]);
+    is_found_by(Sabotage::AcceptsRescinded, &["own_offers", "single_offer"]);
 }
 
 #[test]

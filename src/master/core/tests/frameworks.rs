@@ -42,6 +42,20 @@ fn a_second_instance_takes_over_and_the_first_can_do_no_more() {
 }
 
 #[test]
+fn a_run_that_was_replaced_while_it_was_cut_off_does_not_get_the_framework_back() {
+    let mut world = World::new();
+    let (first, id) = world.subscribe_as("first", facts("f", "*"), None);
+    world.detach(first);
+    let (second, _) = world.subscribe_as("second", facts("f", "*"), Some(&id));
+    let (late, _) = world.subscribe_as("first", facts("f", "*"), Some(&id));
+    assert_eq!(error(&world, late).as_deref(), Some("Framework failed over"));
+    assert!(world.closed(late) && !world.closed(second) && error(&world, second).is_none());
+    let (again, same) = world.subscribe_as("second", facts("f", "*"), Some(&id));
+    assert_eq!(same, id, "the present run may come back");
+    assert!(!world.closed(again));
+}
+
+#[test]
 fn a_framework_away_for_its_failover_timeout_is_removed_and_never_comes_back() {
     let mut world = World::new();
     let (framework, id) = world.framework("f");

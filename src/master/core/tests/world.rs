@@ -9,12 +9,16 @@ use rand::{SeedableRng as _, rngs::StdRng};
 use crate::{
     master::{
         core::{
-            Accept, AgentFacts, Call, Config, Effect, Event, FrameworkFacts, Input, Launch, Master, OfferMade,
-            Operation, Order, Register, Report, ReportedTask, SessionId, Subscribe, Update, offer_id,
+            Accept, AgentFacts, Answer, Call, Config, Effect, Event, FrameworkFacts, Input, Launch, Master, OfferMade,
+            Operation, Order, Question, Register, Report, ReportedTask, RequestId, SessionId, Subscribe, Update,
+            offer_id,
         },
         registry,
     },
-    proto::v1::{self, TaskState},
+    proto::{
+        internal::registry_change::Kind,
+        v1::{self, TaskState},
+    },
     types::{Now, Resources},
 };
 
@@ -125,10 +129,21 @@ impl World {
     }
 
     pub(super) fn subscribe(&mut self, facts: FrameworkFacts, id: Option<&str>) -> (SessionId, String) {
+        self.subscribe_as("", facts, id)
+    }
+
+    /// The same, as this run of the driver.
+    pub(super) fn subscribe_as(
+        &mut self,
+        instance: &'static str,
+        facts: FrameworkFacts,
+        id: Option<&str>,
+    ) -> (SessionId, String) {
         let session = self.attach();
         let mut info = v1::FrameworkInfo { name: facts.name.clone(), user: facts.user.clone(), ..Default::default() };
         info.id = id.map(|id| v1::FrameworkId { value: id.to_owned() });
-        self.call(session, Call::Subscribe(Box::new(Subscribe { info, facts, suppressed: Vec::new() })));
+        let instance = Bytes::from_static(instance.as_bytes());
+        self.call(session, Call::Subscribe(Box::new(Subscribe { info, facts, suppressed: Vec::new(), instance })));
         let id = self.events(session).into_iter().find_map(|event| match event {
             Event::Subscribed { framework } => Some(framework.to_string()),
             _ => None,
@@ -213,6 +228,38 @@ impl World {
     pub(super) fn decline(&mut self, session: SessionId, offer: &OfferMade, secs: u64) {
         let refuse = (secs > 0).then(|| Duration::from_secs(secs));
         self.call(session, Call::Decline { offers: vec![offer_id(MASTER, offer.key)], refuse });
+    }
+
+    /// An operator asks; the answer.
+    pub(super) fn ask(&mut self, question: Question) -> Answer {
+        self.feed(Input::Asked { request: RequestId(1), question });
+        let answer = self.effects.iter().find_map(|effect| match effect {
+            Effect::Reply { answer, .. } => Some(answer.clone()),
+            _ => None,
+        });
+        answer.expect("every question has an answer")
+    }
+
+    /// What was handed to the registry in the last step.
+    pub(super) fn persisted(&self) -> Vec<Kind> {
+        let changes = self.effects.iter().filter_map(|effect| match effect {
+            Effect::Persist(changes) => Some(changes.clone()),
+            _ => None,
+        });
+        changes.flatten().filter_map(|change| change.kind).collect()
+    }
+
+    /// What a master that starts now would find in its registry.
+    pub(super) fn facts(&mut self) -> registry::State {
+        match self.ask(Question::Registry) {
+            Answer::Registry(state, _) => *state,
+            other => panic!("the registry was asked for, and {other:?} came"),
+        }
+    }
+
+    pub(super) fn reconcile(&mut self, session: SessionId, task: &str, agent: &str) -> Vec<v1::TaskStatus> {
+        self.call(session, Call::Reconcile { tasks: vec![(task.to_owned(), Some(agent.to_owned()))] });
+        self.statuses(session)
     }
 
     pub(super) fn launch(&mut self, session: SessionId, offer: &OfferMade, tasks: &[(&str, &str)]) {
@@ -315,6 +362,7 @@ pub(super) fn launch(id: &str, agent: &str, wanted: &str) -> Launch {
         agent: agent.to_owned(),
         resources: resources(wanted),
         info: info.encode_to_vec().into(),
+        partition: None,
         invalid: None,
     }
 }
@@ -329,10 +377,11 @@ pub(super) fn reported(framework: &str, task: &(String, String), wanted: &str, s
         role: "*".into(),
         state,
         unacknowledged: None,
+        partition: None,
     }
 }
 
 pub(super) fn known(id: &str, name: &str) -> Subscribe {
     let info = v1::FrameworkInfo { id: Some(v1::FrameworkId { value: id.to_owned() }), ..Default::default() };
-    Subscribe { info, facts: facts(name, "*"), suppressed: Vec::new() }
+    Subscribe { info, facts: facts(name, "*"), suppressed: Vec::new(), instance: Bytes::new() }
 }

@@ -48,9 +48,7 @@ fn append(registry: &mut dyn Registry, fence: Fence, changes: &[RegistryChange])
 }
 
 fn made_by(changes: &[RegistryChange]) -> State {
-    let mut state = State::default();
-    changes.iter().for_each(|change| state.apply(change));
-    state
+    changes.iter().collect()
 }
 
 fn unreachable(id: &str, wall_ns: i64) -> RegistryChange {

@@ -47,7 +47,9 @@ impl Place for Folder {
         let mut bytes = std::fs::read(self.file()).expect("readable");
         let name = b"host-of-a1";
         let places: Vec<usize> = (0..bytes.len() - name.len()).filter(|at| bytes[*at..].starts_with(name)).collect();
-        places.iter().for_each(|at| bytes[*at] = b'H');
+        for at in &places {
+            bytes[*at] = b'H';
+        }
         std::fs::write(self.file(), bytes).expect("writable");
         !places.is_empty()
     }

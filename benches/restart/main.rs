@@ -1,0 +1,74 @@
+//! A master starts anew in front of all its agents: until every task is known again and offers flow.
+//!
+//! `cargo bench --bench restart -- [--agents N] [--connected N] [--core | --sockets]`. *core* takes the encoded
+//! registrations of 20,000 agents with 5 tasks each through decoding, the core, and the encoding of what it says, in one
+//! thread. *sockets* kills the process of a master whose 2,000 agents are connected, starts it again in the same work
+//! directory, and waits until every agent is registered and every one of them was offered. Each has a baseline: the same
+//! bytes decoded only, and as many bare connections with as many bytes.
+#![expect(clippy::print_stdout, reason = "a bench prints its figures")]
+
+mod bare;
+mod child;
+#[path = "../measure/mod.rs"]
+mod measure;
+mod peers;
+
+use std::error::Error;
+
+use divvy::master::rehearsal::Restart;
+
+use crate::measure::{Samples, timed};
+
+pub(crate) type Outcome<T> = Result<T, Box<dyn Error + Send + Sync>>;
+
+/// Tasks on each agent.
+pub(crate) const TASKS: usize = 5;
+const REPEATS: usize = 7;
+
+fn main() -> Outcome<()> {
+    if let Some(role) = child::role() {
+        return role.serve();
+    }
+    let (mut agents, mut connected, mut modes) = (20_000, 2_000, Vec::new());
+    let mut words = std::env::args().skip(1);
+    while let Some(word) = words.next() {
+        let mut number =
+            || words.next().and_then(|text| text.parse::<usize>().ok()).ok_or_else(|| format!("{word} takes a number"));
+        match word.as_str() {
+            "--agents" => agents = number()?.max(1),
+            "--connected" => connected = number()?.max(1),
+            "--core" | "--sockets" => modes.push(word),
+            // What `cargo bench` itself adds.
+            "--bench" => {}
+            other => return Err(format!("{other} is no option of this bench").into()),
+        }
+    }
+    let wants = |mode: &str| modes.is_empty() || modes.iter().any(|one| one == mode);
+    println!("restart: {}", measure::machine());
+    if wants("--core") {
+        core(agents);
+    }
+    if wants("--sockets") {
+        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
+        runtime.block_on(peers::restart(connected))?;
+    }
+    Ok(())
+}
+
+fn core(agents: usize) {
+    let restart = Restart::new(agents, TASKS);
+    let (mut whole, mut plain) = (Samples::default(), Samples::default());
+    let mut last = None;
+    for _ in 0..REPEATS {
+        let (took, tasks) = timed(|| restart.decoded_only());
+        plain.push(took);
+        let (took, restarted) = timed(|| restart.play());
+        whole.push(took);
+        assert_eq!((restarted.tasks, restarted.offers), (tasks, agents), "all is known and offered");
+        last = Some(restarted);
+    }
+    println!("\ncore: {agents} agents x {TASKS} tasks register again, {} bytes in", restart.bytes());
+    println!("  until all is known and offered     {whole}");
+    println!("  the same bytes decoded only        {plain}");
+    println!("  {:?}", last.unwrap_or_default());
+}

@@ -1,0 +1,206 @@
+//! Simulated agents and one framework that come back whenever their master does.
+
+use std::{
+    collections::BTreeSet,
+    net::SocketAddr,
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicUsize, Ordering::Relaxed},
+    },
+    time::Duration,
+};
+
+use divvy::{
+    proto::{
+        ext::{self, scheduler_session_client::SchedulerSessionClient},
+        internal::{
+            AgentFrame, AgentMessage, AgentTask, Pong, Register, agent_message,
+            agent_session_client::AgentSessionClient, master_message,
+        },
+        v1::{self, TaskState, scheduler},
+    },
+    transport::{MAX_MESSAGE_BYTES, connect::Address},
+    types::Resources,
+};
+use prost::Message as _;
+use tokio::sync::mpsc;
+use tokio_stream::wrappers::ReceiverStream;
+
+use crate::{
+    Outcome, TASKS, bare,
+    child::Served,
+    measure::{Samples, now_ns, timed},
+};
+
+const FRAMEWORK: &str = "framework-0000";
+/// Between two attempts to reach a master.
+const RETRY: Duration = Duration::from_millis(20);
+const RESTARTS: usize = 3;
+
+/// What has happened since the master was started.
+#[derive(Debug, Default)]
+struct Seen {
+    registered: AtomicUsize,
+    offered: Mutex<BTreeSet<String>>,
+}
+
+impl Seen {
+    fn offered(&self) -> std::sync::MutexGuard<'_, BTreeSet<String>> {
+        self.offered.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn forget(&self) {
+        self.registered.store(0, Relaxed);
+        self.offered().clear();
+    }
+}
+
+/// Kills and starts a master a few times and prints how long all took to find back.
+pub(crate) async fn restart(agents: usize) -> Outcome<()> {
+    let folder = tempfile::tempdir()?;
+    let seen = Arc::new(Seen::default());
+    let mut master = Served::master(folder.path(), SocketAddr::from(([127, 0, 0, 1], 0)))?;
+    let address = master.address;
+    for number in 0..agents {
+        tokio::spawn(agent(address, number, seen.clone()));
+    }
+    tokio::spawn(framework(address, seen.clone()));
+    until(|| seen.registered.load(Relaxed) >= agents && seen.offered().len() >= agents).await;
+    let (mut known, mut offered, mut plain) = (Samples::default(), Samples::default(), Samples::default());
+    let bytes = registration(0, "old-S0").encoded_len();
+    for _ in 0..RESTARTS {
+        let other = Served::bare()?;
+        let start = now_ns();
+        bare::exchange(other.address, agents, bytes).await?;
+        plain.push(Duration::from_nanos(now_ns() - start));
+        drop(master);
+        seen.forget();
+        let (started, outcome) = timed(|| Served::master(folder.path(), address));
+        master = outcome?;
+        let start = now_ns();
+        until(|| seen.registered.load(Relaxed) >= agents).await;
+        known.push(started + Duration::from_nanos(now_ns() - start));
+        until(|| seen.offered().len() >= agents).await;
+        offered.push(started + Duration::from_nanos(now_ns() - start));
+    }
+    println!("\nsockets: {agents} agents x {TASKS} tasks, the master's process killed and started again");
+    println!("  start -> every agent registered    {known}");
+    println!("  start -> every agent offered       {offered}");
+    println!("  as many bare connections, {bytes} bytes each  {plain}");
+    drop(master);
+    Ok(())
+}
+
+async fn until(mut holds: impl FnMut() -> bool) {
+    while !holds() {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+}
+
+/// An agent that attaches whenever it can; it keeps the id it was given first.
+async fn agent(address: SocketAddr, number: usize, seen: Arc<Seen>) {
+    let mut id = String::new();
+    loop {
+        // Whatever ended the session, the master may be there again.
+        drop(attach_agent(address, number, &mut id, &seen).await);
+        tokio::time::sleep(RETRY).await;
+    }
+}
+
+async fn attach_agent(address: SocketAddr, number: usize, id: &mut String, seen: &Seen) -> Outcome<()> {
+    let channel = address.to_string().parse::<Address>()?.endpoint()?.connect().await?;
+    let mut client = AgentSessionClient::new(channel).max_decoding_message_size(MAX_MESSAGE_BYTES);
+    let (sender, receiver) = mpsc::channel(16);
+    sender.send(registration(number, id)).await?;
+    let mut incoming = client.attach(ReceiverStream::new(receiver)).await?.into_inner();
+    while let Some(frame) = incoming.message().await? {
+        for message in frame.messages {
+            if let Some(master_message::Kind::Registered(registered)) = message.kind {
+                *id = registered.agent_id;
+                seen.registered.fetch_add(1, Relaxed);
+            } else if let Some(master_message::Kind::Ping(_)) = message.kind {
+                let pong = AgentMessage { kind: Some(agent_message::Kind::Pong(Pong {})) };
+                sender.send(AgentFrame { messages: vec![pong] }).await?;
+            }
+        }
+    }
+    Ok(())
+}
+
+async fn framework(address: SocketAddr, seen: Arc<Seen>) {
+    loop {
+        drop(attach_framework(address, &seen).await);
+        tokio::time::sleep(RETRY).await;
+    }
+}
+
+async fn attach_framework(address: SocketAddr, seen: &Seen) -> Outcome<()> {
+    let channel = address.to_string().parse::<Address>()?.endpoint()?.connect().await?;
+    let mut client = SchedulerSessionClient::new(channel).max_decoding_message_size(MAX_MESSAGE_BYTES);
+    let (sender, receiver) = mpsc::channel(16);
+    sender.send(subscription()).await?;
+    let mut incoming = client.attach(ReceiverStream::new(receiver)).await?.into_inner();
+    while let Some(frame) = incoming.message().await? {
+        let offers = frame.events.into_iter().filter_map(|event| event.offers).flat_map(|offers| offers.offers);
+        seen.offered().extend(offers.map(|offer| offer.agent_id.value));
+    }
+    Ok(())
+}
+
+fn framework_info() -> v1::FrameworkInfo {
+    v1::FrameworkInfo {
+        id: Some(v1::FrameworkId { value: FRAMEWORK.to_owned() }),
+        name: FRAMEWORK.to_owned(),
+        user: "root".to_owned(),
+        failover_timeout: Some(600.0),
+        roles: vec!["*".to_owned()],
+        capabilities: vec![v1::framework_info::Capability {
+            r#type: Some(v1::framework_info::capability::Type::MultiRole.into()),
+        }],
+        ..v1::FrameworkInfo::default()
+    }
+}
+
+fn subscription() -> ext::Calls {
+    let subscribe = scheduler::call::Subscribe { framework_info: framework_info(), ..<_>::default() };
+    let mut call = scheduler::Call {
+        framework_id: Some(v1::FrameworkId { value: FRAMEWORK.to_owned() }),
+        subscribe: Some(Box::new(subscribe)),
+        ..scheduler::Call::default()
+    };
+    call.set_type(scheduler::call::Type::Subscribe);
+    ext::Calls { versions: Some(ext::VersionRange { min: 1, max: 1 }), seq: 1, calls: vec![call] }
+}
+
+/// What the agent says first: all about itself, and its running tasks.
+fn registration(number: usize, id: &str) -> AgentFrame {
+    let info = v1::AgentInfo {
+        id: (!id.is_empty()).then(|| v1::AgentId { value: id.to_owned() }),
+        hostname: format!("agent{number}.example"),
+        port: Some(5051),
+        resources: Resources::cpus_mem(20.0, 10_240.0).to_proto(),
+        ..v1::AgentInfo::default()
+    };
+    let task = |at: usize| {
+        let info = v1::TaskInfo::shell("task", "exec /usr/bin/program --option value")
+            .with_resources(&Resources::cpus_mem(0.1, 5.0))
+            .with_id(format!("task-{number}-{at}"))
+            .with_agent(id);
+        AgentTask {
+            framework_id: FRAMEWORK.to_owned(),
+            container_id: format!("{number:08}-0000-8000-8000-{at:012}"),
+            task_info: info.encode_to_vec().into(),
+            state: TaskState::TaskRunning.into(),
+            unacknowledged: None,
+        }
+    };
+    let register = Register {
+        versions: Some(ext::VersionRange { min: 1, max: 1 }),
+        divvy_version: "0.1.0".to_owned(),
+        info: Some(info),
+        tasks: (0..TASKS).map(task).collect(),
+        frameworks: vec![framework_info()],
+        ..Register::default()
+    };
+    AgentFrame { messages: vec![AgentMessage { kind: Some(agent_message::Kind::Register(Box::new(register))) }] }
+}

@@ -1,0 +1,180 @@
+//! A master that starts anew: what it knows from its registry, what it learns, what it says meanwhile. The numbers are
+//! rows of the behaviour page.
+
+use std::time::Duration;
+
+use super::world::{World, facts, known, register, reported};
+use crate::{
+    master::{
+        core::{Config, Event, FrameworkFacts, Link, Order, RemovalRate},
+        registry::State,
+    },
+    proto::v1::{AgentInfo, TaskState, task_status::Reason},
+};
+
+const TOTAL: &str = "cpus:4;mem:1024";
+const WANTED: &str = "cpus:3;mem:24";
+
+/// A master whose registry knows these agents.
+fn restarted(agents: &[&str], config: Config) -> World {
+    let mut state = State::default();
+    for id in agents {
+        state.agents.insert((*id).to_owned(), AgentInfo::default());
+    }
+    World::with(state, config)
+}
+
+fn back(world: &mut World, agent: &str, state: TaskState) -> crate::master::core::SessionId {
+    let mut back = register(Some(agent), TOTAL);
+    back.frameworks = vec![known("old-0000", "f")];
+    back.tasks = vec![reported("old-0000", &("t".to_owned(), "c".to_owned()), WANTED, state)];
+    world.register(back)
+}
+
+/// 62, 92, 93.
+#[test]
+fn an_agent_that_does_not_come_back_is_lost_without_a_word_of_its_tasks_until_it_does() {
+    let unaware = FrameworkFacts { partition_aware: false, ..facts("f", "*") };
+    for (facts, away) in [(facts("f", "*"), TaskState::TaskUnreachable), (unaware, TaskState::TaskLost)] {
+        let mut world = restarted(&["old-S0"], Config::default());
+        let (framework, _) = world.subscribe(facts, Some("old-0000"));
+        assert!(world.reconcile(framework, "t", "old-S0").is_empty(), "it may come any moment");
+        world.wait(Duration::from_mins(10));
+        assert!(world.events(framework).iter().any(|event| matches!(event, Event::Failure { .. })));
+        assert!(world.statuses(framework).is_empty(), "nothing is known of its tasks");
+        let told = world.reconcile(framework, "t", "old-S0");
+        let since = world.facts().unreachable["old-S0"];
+        assert_eq!((told[0].state(), told[0].reason()), (away, Reason::Reconciliation));
+        assert_eq!(told[0].unreachable_time.map(|time| time.nanoseconds), Some(since));
+        back(&mut world, "old-S0", TaskState::TaskRunning);
+        let told = world.statuses(framework);
+        assert_eq!((told[0].state(), told[0].reason()), (TaskState::TaskRunning, Reason::AgentReregistered));
+        assert!(world.facts().unreachable.is_empty());
+    }
+}
+
+/// 66.
+#[test]
+fn since_when_an_agent_is_unreachable_is_known_to_the_next_master() {
+    let mut state = State::default();
+    state.agents.insert("old-S0".to_owned(), AgentInfo::default());
+    state.unreachable.insert("old-S0".to_owned(), 77);
+    let mut world = World::with(state, Config::default());
+    let unaware = FrameworkFacts { partition_aware: false, ..facts("f", "*") };
+    let (framework, _) = world.subscribe(unaware, Some("old-0000"));
+    let told = world.reconcile(framework, "t", "old-S0");
+    assert_eq!(
+        (told[0].state(), told[0].unreachable_time.map(|time| time.nanoseconds)),
+        (TaskState::TaskLost, Some(77))
+    );
+}
+
+/// 94.
+#[test]
+fn recovered_agents_are_given_up_at_the_rate_and_one_that_registers_before_is_not() {
+    let rate = RemovalRate::new(2.try_into().expect("over 0"), Duration::from_mins(20));
+    let config = Config { removal_rate: Some(rate), ..Config::default() };
+    let mut world = restarted(&["old-S0", "old-S1", "old-S2"], config);
+    let (framework, _) = world.subscribe(facts("f", "*"), Some("old-0000"));
+    let lost = |world: &mut World| world.facts().unreachable.into_keys().collect::<Vec<_>>();
+    world.wait(Duration::from_mins(10));
+    assert_eq!(lost(&mut world), ["old-S0"]);
+    assert!(world.reconcile(framework, "t", "old-S1").is_empty(), "it is still expected");
+    world.wait(Duration::from_mins(9));
+    back(&mut world, "old-S1", TaskState::TaskRunning);
+    world.wait(Duration::from_mins(1));
+    assert_eq!(lost(&mut world), ["old-S0", "old-S2"]);
+    let counts = world.master.snapshot().counts;
+    assert_eq!((counts.agents_unreachable_scheduled, counts.agents_unreachable_canceled), (3, 1));
+}
+
+/// 74, 107.
+#[test]
+fn a_framework_is_recovered_with_its_tasks_until_it_subscribes() {
+    let mut world = restarted(&["old-S0"], Config::default());
+    back(&mut world, "old-S0", TaskState::TaskRunning);
+    let seen = world.master.snapshot();
+    assert_eq!((seen.frameworks[0].link, seen.agents[0].tasks.len()), (Link::Recovered, 1));
+    let (framework, _) = world.subscribe(facts("f", "*"), Some("old-0000"));
+    assert_eq!(world.master.snapshot().frameworks[0].link, Link::Connected);
+    assert_eq!(*world.offers(framework)[0].resources, super::world::resources("cpus:1;mem:1000"), "nothing twice");
+}
+
+/// 103: a framework that is not to outlive its scheduler is given the time its agents are given.
+#[test]
+fn a_failover_timeout_of_nothing_does_not_end_tasks_because_the_master_went() {
+    let mut world = restarted(&["old-S0"], Config::default());
+    let mut back = register(Some("old-S0"), TOTAL);
+    let mut framework = known("old-0000", "f");
+    framework.facts.failover = Duration::ZERO;
+    back.frameworks = vec![framework.clone()];
+    back.tasks = vec![reported("old-0000", &("t".to_owned(), "c".to_owned()), WANTED, TaskState::TaskRunning)];
+    let agent = world.register(back);
+    world.wait(Duration::from_mins(9));
+    assert!(world.orders(agent).iter().all(|order| !matches!(order, Order::Shutdown { .. })));
+    let (session, _) = world.subscribe(framework.facts, Some("old-0000"));
+    world.detach(session);
+    world.wait(Duration::ZERO);
+    assert!(world.orders(agent).iter().any(|order| matches!(order, Order::Shutdown { .. })), "now it is its own doing");
+}
+
+/// 99.
+#[test]
+fn an_agent_that_describes_itself_anew_changes_the_registry() {
+    let mut world = restarted(&["old-S0"], Config::default());
+    back(&mut world, "old-S0", TaskState::TaskRunning);
+    assert_eq!(world.facts().agents["old-S0"].hostname, "h");
+    assert!(world.master.snapshot().recovered.is_empty());
+}
+
+/// 102, 104.
+#[test]
+fn a_framework_that_was_removed_or_is_another_is_not_subscribed_by_the_next_master_either() {
+    let mut state = State::default();
+    state.remove_framework("old-0000");
+    let mut world = World::with(state, Config::default());
+    let (session, _) = world.subscribe(facts("f", "*"), Some("old-0000"));
+    let error = |world: &World, session| {
+        world.events(session).into_iter().find_map(|event| match event {
+            Event::Error { text } => Some(text),
+            _ => None,
+        })
+    };
+    assert_eq!(error(&world, session).as_deref(), Some("Framework has been removed"));
+    let (first, id) = world.framework("g");
+    let other = FrameworkFacts { principal: Some("another".to_owned()), ..facts("g", "*") };
+    let (second, _) = world.subscribe(other, Some(&id));
+    assert!(error(&world, second).is_some() && world.closed(second));
+    assert!(!world.closed(first), "the one that is subscribed stays so");
+}
+
+/// 123.
+#[test]
+fn an_agent_that_leaves_takes_its_tasks_along_at_once_and_may_come_back_as_a_new_one() {
+    let mut world = restarted(&["old-S0"], Config::default());
+    let (framework, _) = world.subscribe(facts("f", "*"), Some("old-0000"));
+    let agent = back(&mut world, "old-S0", TaskState::TaskRunning);
+    world.feed(crate::master::core::Input::Reported {
+        session: agent,
+        report: crate::master::core::Report::Unregistered,
+    });
+    let told = world.statuses(framework);
+    assert_eq!((told[0].state(), told[0].reason()), (TaskState::TaskLost, Reason::AgentRemoved));
+    assert!(world.events(framework).iter().any(|event| matches!(event, Event::Failure { .. })));
+    assert!(world.facts().agents.is_empty());
+}
+
+/// 125.
+#[test]
+fn a_kill_while_the_agent_is_away_is_said_again_when_it_is_back() {
+    let mut world = restarted(&["old-S0"], Config::default());
+    let (framework, _) = world.subscribe(facts("f", "*"), Some("old-0000"));
+    let agent = back(&mut world, "old-S0", TaskState::TaskRunning);
+    world.detach(agent);
+    let kill = crate::master::core::Call::Kill { task: "t".into(), agent: None, policy: None };
+    world.call(framework, kill);
+    let session = back(&mut world, "old-S0", TaskState::TaskRunning);
+    assert!(
+        world.orders(session).iter().any(|order| matches!(order, Order::Kill { container, .. } if &**container == "c"))
+    );
+}
