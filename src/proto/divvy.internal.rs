@@ -769,7 +769,7 @@ pub struct KillAsked {
 /// One durable fact of the master.
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct RegistryChange {
-    #[prost(oneof = "registry_change::Kind", tags = "1, 2, 3, 4, 5, 6, 7")]
+    #[prost(oneof = "registry_change::Kind", tags = "1, 2, 3, 4, 5, 6, 7, 20")]
     pub kind: ::core::option::Option<registry_change::Kind>,
 }
 /// Nested message and enum types in `RegistryChange`.
@@ -793,7 +793,15 @@ pub mod registry_change {
         FrameworkRemoved(::prost::alloc::string::String),
         #[prost(message, tag = "7")]
         Weight(super::super::v1::WeightInfo),
+        #[prost(message, tag = "20")]
+        Quotas(super::Quotas),
     }
+}
+/// Quotas that hold from now on, set together or not at all. One without amounts removes the role's quota.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct Quotas {
+    #[prost(message, repeated, tag = "1")]
+    pub configs: ::prost::alloc::vec::Vec<super::v1::quota::QuotaConfig>,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct AgentUnreachable {

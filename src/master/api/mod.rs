@@ -8,6 +8,7 @@ mod metrics;
 mod operator;
 pub(crate) mod outgo;
 mod render;
+mod roles;
 mod sessions;
 mod state;
 

@@ -11,8 +11,7 @@ use std::{
 use bytes::Bytes;
 
 use super::{
-    Client, Event, Master, Order, Peer, Turn,
-    clients::Refused,
+    Event, Master, Order, Peer, Turn,
     keys::{AgentKey, FrameworkKey, OfferKey, SessionId, TaskKey},
     offers::Offer,
     tasks::Task,
@@ -72,9 +71,6 @@ pub(super) struct Agent {
     pub(super) session: Option<SessionId>,
     /// Frameworks whose info was sent on this session.
     pub(super) told: BTreeSet<FrameworkKey>,
-    pub(super) refusals: BTreeMap<Client, Refused>,
-    /// Counts how often something became free here.
-    pub(super) growth: u64,
     pub(super) pings_missed: u32,
     /// Tells one absence from the next.
     pub(super) absence: u64,
@@ -82,15 +78,7 @@ pub(super) struct Agent {
 
 impl Agent {
     pub(super) fn new(bucket: AgentBucket, session: SessionId) -> Self {
-        Self {
-            bucket: Arc::new(bucket),
-            session: Some(session),
-            told: BTreeSet::new(),
-            refusals: BTreeMap::new(),
-            growth: 0,
-            pings_missed: 0,
-            absence: 0,
-        }
+        Self { bucket: Arc::new(bucket), session: Some(session), told: BTreeSet::new(), pings_missed: 0, absence: 0 }
     }
 
     pub(super) fn bucket_mut(&mut self) -> &mut AgentBucket {
@@ -120,16 +108,20 @@ impl Master {
 
     /// The next event run looks at this agent, and so does the next run for the cool.
     pub(super) fn touch(&mut self, agent: AgentKey) {
-        self.dirty.insert(agent);
-        self.stale.insert(agent);
+        self.allocator.touch(agent);
+    }
+
+    /// Tells the allocator what is free on an agent: of one that is away, nothing.
+    pub(super) fn tell_free(&mut self, key: AgentKey) {
+        if let Some(agent) = self.agents.get(&key) {
+            let nothing = Resources::new();
+            self.allocator.set_free(key, if agent.reachable() { &agent.bucket.free } else { &nothing });
+        }
     }
 
     /// Every agent is looked at again: something changed for a client.
     pub(super) fn touch_all(&mut self) {
-        let with_free = self.agents.iter().filter(|(_, agent)| agent.reachable() && !agent.bucket.free.is_empty());
-        let keys: Vec<AgentKey> = with_free.map(|(key, _)| *key).collect();
-        self.dirty.extend(&keys);
-        self.stale.extend(keys);
+        self.allocator.touch_all();
     }
 
     pub(super) fn agent_detached(&mut self, turn: &mut Turn<'_>, key: AgentKey, session: SessionId) {
@@ -141,6 +133,7 @@ impl Master {
         if agent.bucket.presence == Presence::Connected {
             agent.bucket_mut().presence = Presence::Disconnected;
             self.rescind_all(turn, key);
+            self.tell_free(key);
             self.timers.arm(turn.now.mono_after(self.config.reregister_timeout), Timer::Reregistration(key, absence));
             self.counts.agents_disconnected += 1;
         }
@@ -179,7 +172,6 @@ impl Master {
         let Some(agent) = self.agents.get_mut(&key) else { return };
         let since_ns = turn.now.wall_ns;
         let id = agent.bucket.id.clone();
-        let total = agent.bucket.total.quantities();
         agent.bucket_mut().presence = Presence::Unreachable { since_ns };
         self.counts.agents_unreachable += 1;
         turn.persist(registry_change::Kind::AgentUnreachable(AgentUnreachable {
@@ -189,7 +181,7 @@ impl Master {
         self.facts.unreachable.insert(id.to_string(), since_ns);
         self.unreachable.insert((since_ns, key));
         self.rescind_all(turn, key);
-        self.shares.remove_total(&total);
+        self.allocator.remove_agent(key);
         self.tasks_unreachable(turn, key, since_ns);
         self.announce_failure(turn, &id);
         self.forget_surplus_unreachable();
@@ -198,13 +190,9 @@ impl Master {
     /// The agent said it leaves for good.
     pub(super) fn agent_unregistered(&mut self, turn: &mut Turn<'_>, key: AgentKey) {
         let Some(agent) = self.agents.get(&key) else { return };
-        let (id, session, presence) = (agent.bucket.id.clone(), agent.session, agent.bucket.presence);
-        let total = agent.bucket.total.quantities();
+        let (id, session) = (agent.bucket.id.clone(), agent.session);
         self.rescind_all(turn, key);
         self.tasks_removed_with_agent(turn, key);
-        if !matches!(presence, Presence::Unreachable { .. }) {
-            self.shares.remove_total(&total);
-        }
         self.drop_agent(key);
         turn.persist(registry_change::Kind::AgentRemoved(id.to_string()));
         self.facts.agents.remove(&*id);
@@ -224,8 +212,9 @@ impl Master {
     pub(super) fn drop_agent(&mut self, key: AgentKey) {
         if let Some(agent) = self.agents.remove(&key) {
             self.agent_ids.remove(&agent.bucket.id);
-            self.dirty.remove(&key);
-            self.stale.remove(&key);
+            self.allocator.remove_agent(key);
+            self.stale.agents.remove(&key);
+            self.stale.eased.remove(&key);
             if let Presence::Unreachable { since_ns } = agent.bucket.presence {
                 self.unreachable.remove(&(since_ns, key));
             }

@@ -13,6 +13,7 @@ use super::{
     view::Snapshot,
 };
 use crate::{
+    allocator::fair::Quota,
     proto::{internal, v1},
     types::{Milli, Resources},
 };
@@ -221,6 +222,8 @@ pub(crate) enum Question {
     Teardown { framework: String },
     /// Set the weight of a role.
     Weight { role: String, weight: f64 },
+    /// Set or remove quotas, all or none. `force` leaves out what depends on the state of the cluster.
+    Quotas { quotas: Vec<(String, Quota)>, force: bool },
 }
 
 /// What an operator is told.

@@ -16,6 +16,7 @@ mod launch;
 mod message;
 mod offers;
 mod operators;
+mod quotas;
 mod reconcile;
 mod registration;
 mod statuses;
@@ -46,11 +47,17 @@ pub(crate) use self::{
         Accept, Answer, Call, Effect, Event, FrameworkFacts, Input, Launch, OfferMade, Operation, Order, Quantities,
         Question, Register, Report, ReportedTask, Subscribe, Update,
     },
+    quotas::quota,
     registration::PROTOCOL,
     tasks::{Seen, Task},
     view::{Counts, Snapshot},
 };
-use crate::{allocator::fair::Shares, master::registry, proto::internal::registry_change, types::Now};
+use crate::{
+    allocator::fair::{Allocator, Quota, Touched},
+    master::registry,
+    proto::internal::registry_change,
+    types::Now,
+};
 
 /// Every this many inputs the whole state is checked, in debug builds.
 const FULL_CHECK_EVERY: u64 = 1_000;
@@ -166,13 +173,14 @@ pub(crate) struct Master {
     overdue: BTreeSet<OfferKey>,
     /// When the overdue offers are looked at next.
     next_look_ns: Option<u64>,
-    shares: Shares<FrameworkKey>,
+    allocator: Allocator<AgentKey, FrameworkKey>,
     timers: Timers,
-    /// Agents whose free resources changed since the last event run.
-    dirty: BTreeSet<AgentKey>,
     /// Agents that changed since the last run for the cool clients.
-    stale: BTreeSet<AgentKey>,
+    stale: Touched<AgentKey>,
     last_cool_ns: u64,
+    quotas: BTreeMap<String, Quota>,
+    /// How many agents were to come back when this master started.
+    held_off: usize,
     /// Agents and frameworks the registry knows.
     facts: registry::State,
     /// Agents that are unreachable, by when they became so.
@@ -186,9 +194,13 @@ pub(crate) struct Master {
 impl Master {
     /// A master that starts with what the registry holds. `id` is new at every start.
     pub(crate) fn new(id: &str, epoch: u64, facts: registry::State, config: Config, rng: StdRng, now: Now) -> Self {
-        let mut shares = Shares::new();
+        let mut allocator = Allocator::default();
         for (role, weight) in &facts.weights {
-            shares.set_weight(role, *weight);
+            allocator.set_weight(role, *weight);
+        }
+        let quotas = quotas::of(&facts);
+        for (role, quota) in &quotas {
+            allocator.set_quota(role, Some(quota));
         }
         let recovered: BTreeSet<String> =
             facts.agents.keys().filter(|id| !facts.unreachable.contains_key(*id)).cloned().collect();
@@ -211,11 +223,12 @@ impl Master {
             offers: BTreeMap::new(),
             overdue: BTreeSet::new(),
             next_look_ns: None,
-            shares,
+            allocator,
             timers,
-            dirty: BTreeSet::new(),
-            stale: BTreeSet::new(),
+            stale: Touched::default(),
             last_cool_ns: now.mono_ns,
+            quotas,
+            held_off: recovered.len(),
             facts,
             unreachable: BTreeSet::new(),
             recovered,

@@ -6,5 +6,6 @@ mod agents;
 mod frameworks;
 mod launches;
 mod offers;
+mod quotas;
 mod shares;
 mod statuses;

@@ -2,7 +2,7 @@
 
 use super::{Embedded, Memory, Registry, RegistryError, State};
 use crate::proto::{
-    internal::{AgentUnreachable, RegistryChange, registry_change::Kind},
+    internal::{AgentUnreachable, Quotas, RegistryChange, registry_change::Kind},
     v1,
 };
 
@@ -12,12 +12,22 @@ fn admitted(id: &str) -> RegistryChange {
     RegistryChange { kind: Some(Kind::AgentAdmitted(info)) }
 }
 
+/// A limit for a role; none at all when it is zero.
+fn quota(role: &str, cpus: f64) -> RegistryChange {
+    let limits = (cpus > 0.0).then(|| ("cpus".to_owned(), v1::value::Scalar { value: cpus })).into_iter().collect();
+    let config = v1::quota::QuotaConfig { role: role.into(), limits, ..v1::quota::QuotaConfig::default() };
+    RegistryChange { kind: Some(Kind::Quotas(Quotas { configs: vec![config] })) }
+}
+
 fn facts() -> Vec<RegistryChange> {
     vec![
         admitted("a1"),
         admitted("a2"),
         RegistryChange { kind: Some(Kind::AgentUnreachable(AgentUnreachable { agent_id: "a1".into(), wall_ns: 7 })) },
         RegistryChange { kind: Some(Kind::FrameworkRemoved("f".into())) },
+        quota("r", 4.0),
+        quota("passing", 1.0),
+        quota("passing", 0.0),
         RegistryChange { kind: Some(Kind::Weight(v1::WeightInfo { weight: 2.0, role: Some("r".into()) })) },
     ]
 }
@@ -83,6 +93,17 @@ fn a_state_is_what_its_own_changes_make() {
         again.apply(&change);
     }
     assert_eq!(again, state);
+}
+
+#[test]
+fn a_registry_from_before_there_were_quotas_has_none() {
+    let mut state = State::default();
+    state.apply(&admitted("a1"));
+    assert!(state.quotas.is_empty());
+    for change in facts() {
+        state.apply(&change);
+    }
+    assert_eq!(state.quotas.keys().collect::<Vec<_>>(), ["r"], "the other was removed again");
 }
 
 #[test]

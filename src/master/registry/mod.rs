@@ -1,4 +1,4 @@
-//! The durable facts of a master: its epoch, the agents it admitted, weights, and the tombstones of frameworks.
+//! The durable facts of a master: its epoch, the agents it admitted, weights, quotas, and the tombstones of frameworks.
 //!
 //! A [`Registry`] keeps them in order and prefix-durable: whatever a crash leaves is a prefix of what was appended. Each
 //! [`load`](Registry::load) raises the epoch and returns a [`Fence`] of it; an append with an older fence is refused, so
@@ -11,8 +11,8 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 pub use self::{embedded::Embedded, memory::Memory};
 use crate::proto::{
-    internal::{RegistryChange, registry_change::Kind},
-    v1,
+    internal::{Quotas, RegistryChange, registry_change::Kind},
+    v1::{self, quota::QuotaConfig},
 };
 
 /// How many tombstones of removed frameworks are kept; the oldest go first.
@@ -95,6 +95,8 @@ pub struct State {
     removal_order: VecDeque<String>,
     /// Weights of roles; 1 where absent.
     pub weights: BTreeMap<String, f64>,
+    /// Quotas of roles.
+    pub quotas: BTreeMap<String, QuotaConfig>,
 }
 
 impl State {
@@ -126,6 +128,16 @@ impl State {
             Kind::Weight(weight) => {
                 self.weights.insert(weight.role().to_owned(), weight.weight);
             }
+            Kind::Quotas(quotas) => quotas.configs.iter().for_each(|config| self.set_quota(config)),
+        }
+    }
+
+    /// Sets the quota of a role, or removes it when there is nothing in it.
+    pub fn set_quota(&mut self, config: &QuotaConfig) {
+        if config.guarantees.is_empty() && config.limits.is_empty() {
+            self.quotas.remove(&config.role);
+        } else {
+            self.quotas.insert(config.role.clone(), config.clone());
         }
     }
 
@@ -157,7 +169,8 @@ impl State {
             .weights
             .iter()
             .map(|(role, weight)| Kind::Weight(v1::WeightInfo { weight: *weight, role: Some(role.clone()) }));
-        let all = agents.chain(unreachable).chain(gone).chain(removed).chain(weights);
+        let quotas = self.quotas.values().map(|config| Kind::Quotas(Quotas { configs: vec![config.clone()] }));
+        let all = agents.chain(unreachable).chain(gone).chain(removed).chain(weights).chain(quotas);
         all.map(|kind| RegistryChange { kind: Some(kind) }).collect()
     }
 }

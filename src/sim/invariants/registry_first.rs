@@ -31,7 +31,7 @@ impl RegistryFirst {
             Kind::AgentGone(agent) => drop(self.admitted.remove(&agent.agent_id)),
             Kind::AgentRemoved(id) => drop(self.admitted.remove(id)),
             Kind::FrameworkRemoved(id) => drop(self.removed.insert(id.clone())),
-            Kind::Weight(_) => {}
+            Kind::Weight(_) | Kind::Quotas(_) => {}
         }
     }
 }
