@@ -8,7 +8,7 @@ use criterion::{BatchSize, BenchmarkId, Criterion, Throughput, criterion_group, 
 use divvy::allocator::fair::{RoleId, Shares};
 use divvy::allocator::{TaskRequest, place};
 use divvy::proto::v1;
-use divvy::types::{Milli, Resources};
+use divvy::types::{Attributes, Milli, Resources};
 
 const AGENT: &str = "cpus:64;mem:131072;disk:1000000;ports:[31000-32000]";
 
@@ -53,6 +53,46 @@ fn placing(criterion: &mut Criterion) {
         let plan =
             place(&offers(1), &[TaskRequest::command("job", "true").cpus(0.05).mem_mib(64).ports(1).count(1_000)]);
         bench.iter(|| plan.launches[0].tasks().len());
+    });
+}
+
+/// The same agents in racks.
+fn racked(count: u32, racks: u32) -> Vec<v1::Offer> {
+    let mut offers = offers(count);
+    for (number, offer) in (0..racks).cycle().zip(&mut offers) {
+        let attributes: Attributes = format!("rack:r{number}").parse().expect("attributes in text form");
+        offer.attributes = attributes.to_proto();
+    }
+    offers
+}
+
+/// Nomad's grid: one job on agents in racks, without and with a spread over the racks.
+fn spreading(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("grid");
+    group.sample_size(10);
+    for (agents, racks) in [(500, 25), (1_000, 50), (5_000, 50), (10_000, 25), (10_000, 75)] {
+        let offers = racked(agents, racks);
+        for instances in [50, 300, 1_200] {
+            let job = TaskRequest::command("job", "true").cpus(0.5).mem_mib(256).count(instances);
+            let spread = job.clone().constrained("prefer 100: spread rack");
+            group.throughput(Throughput::Elements(instances.into()));
+            for (way, job) in [("plain", job), ("spread", spread)] {
+                assert_eq!(place(&offers, std::slice::from_ref(&job)).placed(), instances);
+                group.bench_function(format!("{agents} agents {racks} racks {instances} instances {way}"), |bench| {
+                    bench.iter(|| black_box(place(&offers, std::slice::from_ref(&job))).placed());
+                });
+            }
+        }
+    }
+    group.finish();
+    criterion.bench_function("place/100 jobs x 1000 spread over 50 racks on 5000 offers", |bench| {
+        let spread = |job: TaskRequest| job.constrained("prefer 100: spread rack");
+        let (offers, jobs) = (racked(5_000, 50), jobs(100, 1_000).into_iter().map(spread).collect::<Vec<_>>());
+        bench.iter(|| black_box(place(&offers, &jobs)).placed());
+    });
+    criterion.bench_function("place/100 jobs x 1000 plain on 5000 offers in racks", |bench| {
+        let (offers, jobs) = (racked(5_000, 50), jobs(100, 1_000));
+        bench.iter(|| black_box(place(&offers, &jobs)).placed());
     });
 }
 
@@ -118,6 +158,6 @@ fn short() -> Criterion {
 criterion_group! {
     name = benches;
     config = short();
-    targets = placing, sharing, growing
+    targets = placing, spreading, sharing, growing
 }
 criterion_main!(benches);

@@ -19,7 +19,7 @@ use std::{
 use anyhow::Context;
 use clap::Parser;
 use divvy::{
-    framework::{EventStream, SchedulerDriver, SchedulerEvent},
+    framework::{DriverError, EventStream, SchedulerDriver, SchedulerEvent},
     local::LocalCluster,
     proto::v1::{Filters, FrameworkInfo, Offer, TaskState, TaskStatus},
     transport::connect,
@@ -104,7 +104,7 @@ async fn run(arguments: Arguments) -> anyhow::Result<()> {
     info!("using the cluster of the master at {master}; Ctrl-C ends this");
     let mut shell = Shell { cron: Cron::new(jobs, now(&driver)), driver, cluster };
     let outcome = shell.serve(&mut events, &mut stop).await;
-    shell.end(events).await;
+    shell.end().await;
     outcome
 }
 
@@ -175,7 +175,9 @@ impl Shell {
             for task in &launch.tasks {
                 info!("{}: launched on {} as {}", task.name, launch.hostname, task.task_id);
             }
-            self.driver.launch_tasks(&launch.offer_ids, launch.tasks, None).await?;
+            let launched = self.driver.launch_tasks(&launch.offer_ids, launch.tasks, None).await;
+            // Without a master its tasks are told dropped.
+            DriverError::unless_disconnected(launched)?;
         }
         for line in waiting {
             warn!("{line}; waiting");
@@ -184,7 +186,7 @@ impl Shell {
         let wants = self.cron.wants_offers();
         let filters = (!wants).then(|| Filters::refuse_for(REFUSE));
         for offer_id in &decline {
-            self.driver.decline_offer(offer_id, filters).await?;
+            DriverError::unless_disconnected(self.driver.decline_offer(offer_id, filters).await)?;
         }
         if !wants {
             self.driver.suppress_offers(&[]).await?;
@@ -235,12 +237,11 @@ impl Shell {
     }
 
     /// Ends the framework and its tasks, and the cluster if it is ours.
-    async fn end(self, mut events: EventStream) {
+    async fn end(self) {
         let in_flight: Vec<&str> = self.cron.in_flight().into_keys().collect();
         info!("ending; in flight: {}", if in_flight.is_empty() { "nothing".to_owned() } else { in_flight.join(", ") });
-        if self.driver.stop_teardown().await.is_ok() {
-            while events.next().await.is_some() {}
-        }
+        // It fails when the driver has ended already; why, the next call tells.
+        let _ = self.driver.stop_teardown().await;
         if let Err(error) = self.driver.join().await {
             warn!("{error}");
         }

@@ -4,6 +4,8 @@
 //! where they run, [`facts`] what the host has to give; the service in front holds them together.
 
 pub mod core;
+mod damage;
+mod ending;
 pub mod facts;
 mod isolation;
 pub mod log;
@@ -12,4 +14,5 @@ mod service;
 pub mod supervisor;
 
 pub use self::core::Retention;
+pub use damage::{Damage, Kept, Recover, UnknownRecover};
 pub use service::{Agent, AgentError, Ended, Options, StartError, SupervisorMode};

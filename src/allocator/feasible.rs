@@ -4,13 +4,17 @@
 //! them; [`shortage`] answers for a task whose resources are already named exactly. Plain requests never take what may be
 //! taken back (revocable), shared volumes, or disks other than the agent's own: those have to be asked for by name.
 
+mod names;
 mod room;
 #[cfg(test)]
 mod tests;
+mod want;
 
 use std::sync::Arc;
 
-pub(super) use self::room::{Names, Room, Total, Want, is_plain};
+pub(super) use self::names::Names;
+pub(super) use self::room::{Room, Total, is_plain};
+pub(super) use self::want::Want;
 use super::reason::Reason;
 use super::request::TaskRequest;
 use crate::types::{Resource, Resources};
@@ -55,7 +59,8 @@ pub struct Fit {
     pub instances: u32,
 }
 
-/// Whether one instance of a request fits on an agent.
+/// Whether one instance of a request fits on an agent, by any of its demands. Constraints are not looked at: they need more
+/// than one agent to look at, and are [placing](super::Placer)'s business.
 ///
 /// ```
 /// use divvy::allocator::{TaskRequest, feasible};
@@ -78,28 +83,42 @@ pub fn fits(candidate: &Candidate<'_>, request: &TaskRequest) -> Result<Fit, Rea
         Some(role) => Room::new(&candidate.available.allocatable_to(role), &names),
         None => Room::new(candidate.available, &names),
     };
-    check(&room, candidate.role, candidate.instances, &Want::new(request, &names), &names)
+    check_role(candidate.role, request)?;
+    let below_limit = check_limit(candidate.instances, request)?;
+    let wants: Vec<Want> = request.demands().map(|demand| Want::new(demand, &names)).collect();
+    let (_, by_room) = check_room(&room, &wants, &names)?;
+    Ok(Fit { instances: by_room.min(below_limit) })
 }
 
-/// The rules in their order, on prepared numbers.
-pub(super) fn check(
-    room: &Room,
-    role: Option<&str>,
-    instances: u32,
-    want: &Want<'_>,
-    names: &Names,
-) -> Result<Fit, Reason> {
-    if let (Some(offered), Some(asked)) = (role, want.role)
-        && offered != asked
-    {
-        return Err(Reason::Role { offered: offered.into(), asked: asked.into() });
+/// Whether a request may use what is offered to this role.
+pub(super) fn check_role(offered: Option<&str>, request: &TaskRequest) -> Result<(), Reason> {
+    match (offered, request.role.as_deref()) {
+        (Some(offered), Some(asked)) if offered != asked => {
+            Err(Reason::Role { offered: offered.into(), asked: asked.into() })
+        }
+        _ => Ok(()),
     }
-    let below_limit = want.max_per_agent.map_or(u32::MAX, |limit| limit.saturating_sub(instances));
-    if let (0, Some(limit)) = (below_limit, want.max_per_agent) {
-        return Err(Reason::AgentLimit { limit });
+}
+
+/// How many more instances its limit per agent allows where so many are.
+pub(super) fn check_limit(instances: u32, request: &TaskRequest) -> Result<u32, Reason> {
+    let Some(limit) = request.max_per_agent else { return Ok(u32::MAX) };
+    match limit.saturating_sub(instances) {
+        0 => Err(Reason::AgentLimit { limit }),
+        more => Ok(more),
     }
-    let by_room = room.check(want).map_err(|shortfall| shortfall.reason(want, names))?;
-    Ok(Fit { instances: by_room.min(below_limit) })
+}
+
+/// The first of the demands that there is room for, by its index, and for how many instances.
+pub(super) fn check_room(room: &Room, wants: &[Want], names: &Names) -> Result<(usize, u32), Reason> {
+    let mut reasons = Vec::new();
+    for (variant, want) in wants.iter().enumerate() {
+        match room.check(want) {
+            Ok(instances) => return Ok((variant, instances)),
+            Err(shortfall) => reasons.push(shortfall.reason(names)),
+        }
+    }
+    Err(Reason::any_of(reasons))
 }
 
 /// What keeps exactly these resources from being taken out of the available ones; `None` when they are all there.

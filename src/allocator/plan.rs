@@ -3,19 +3,26 @@
 //! A plan is small however many tasks it places: equal instances on one agent are one entry, and
 //! [`Launch::tasks`] writes the messages when they are sent.
 
+mod pieces;
 mod stock;
+mod unblock;
 mod unplaced;
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::sync::Arc;
 
+pub(super) use self::pieces::{Free, Pieces};
 use self::stock::Stock;
-pub use self::unplaced::{Unblock, Unplaced};
+pub use self::unblock::Unblock;
+pub use self::unplaced::{Hopeless, Refusal, Unplaced};
+use super::fitness::Score;
+use super::place::Search;
 use super::pools::Pool;
 use super::reason::Host;
 use super::request::TaskRequest;
 use crate::proto::v1::{self, environment};
-use crate::types::{Milli, Resources};
+use crate::types::{Milli, PartitionPolicy, Resources};
 
 /// The result of [`place`](super::place()).
 #[derive(Debug, Clone, PartialEq)]
@@ -27,6 +34,7 @@ pub struct Plan {
     pub unused: Vec<v1::OfferId>,
     /// What was not placed, in the order of the requests.
     pub unplaced: Vec<Unplaced>,
+    pub(super) search: Search,
 }
 
 /// Tasks for one agent, to be launched by one ACCEPT of all the offers named.
@@ -44,7 +52,7 @@ pub struct Launch {
 }
 
 /// One placed instance.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq)]
 #[non_exhaustive]
 pub struct Placed<'a> {
     /// The request's name.
@@ -53,6 +61,13 @@ pub struct Placed<'a> {
     pub instance: u32,
     /// Its ports: the fixed ones first, in the order of the variables `PORT0`, `PORT1`, ...
     pub ports: &'a [u64],
+    /// Its items of sets, by the set's name, in the order of the names.
+    pub items: &'a [(Arc<str>, BTreeSet<String>)],
+    /// By which of its request's demands it was placed: 0 is the preferred one, 1 its first alternative.
+    pub variant: usize,
+    /// The parts of the place's score, as it was when the last equal instance was placed there. A search and
+    /// [`Strategy::Naive`](super::Strategy::Naive) reckon none.
+    pub score: Option<Score>,
 }
 
 /// Equal instances on one agent.
@@ -62,9 +77,8 @@ pub(super) struct Batch {
     /// The number of the first instance; the others follow.
     pub(super) first: u32,
     pub(super) instances: u32,
-    /// The ports of all instances, `width` for each.
-    pub(super) ports: Vec<u64>,
-    pub(super) width: usize,
+    pub(super) pieces: Pieces,
+    pub(super) score: Option<Score>,
 }
 
 /// What the tasks of a request have in common.
@@ -73,8 +87,10 @@ pub(super) struct Task {
     name: String,
     command: v1::CommandInfo,
     labels: Vec<v1::Label>,
+    partition: Option<PartitionPolicy>,
     scalars: Vec<(String, Milli)>,
     fixed_ports: usize,
+    variant: usize,
 }
 
 impl Plan {
@@ -90,9 +106,15 @@ impl Plan {
         self.unplaced.is_empty()
     }
 
+    /// How long was searched for a better answer than the greedy one, and whether that was all there is to search.
+    #[must_use]
+    pub fn search(&self) -> Search {
+        self.search
+    }
+
     pub(super) fn without_launches(self) -> Self {
         let launched = self.launches.into_iter().flat_map(|launch| launch.offer_ids);
-        Self { launches: Vec::new(), unused: launched.chain(self.unused).collect(), unplaced: self.unplaced }
+        Self { launches: Vec::new(), unused: launched.chain(self.unused).collect(), ..self }
     }
 }
 
@@ -109,9 +131,16 @@ impl fmt::Display for Plan {
 }
 
 impl Launch {
-    pub(super) fn new(pool: Pool, batches: Vec<Batch>) -> Self {
+    pub(super) fn new(pool: &Pool, batches: Vec<Batch>) -> Self {
         let Pool { host, role, refinement, offer_ids, resources, .. } = pool;
-        Self { host, offer_ids, role, refinement, resources, batches }
+        Self {
+            host: Arc::clone(host),
+            offer_ids: offer_ids.clone(),
+            role: role.clone(),
+            refinement: *refinement,
+            resources: resources.clone(),
+            batches,
+        }
     }
 
     /// The agent.
@@ -128,11 +157,7 @@ impl Launch {
 
     /// The instances in the order of [`tasks`](Self::tasks).
     pub fn instances(&self) -> impl Iterator<Item = Placed<'_>> {
-        self.batches.iter().flat_map(Batch::placed).map(|(task, instance, ports)| Placed {
-            task: &task.name,
-            instance,
-            ports,
-        })
+        self.batches.iter().flat_map(Batch::placed)
     }
 
     /// The tasks, complete but for their ids: those are the caller's to choose.
@@ -142,8 +167,13 @@ impl Launch {
     #[must_use]
     pub fn tasks(&self) -> Vec<v1::TaskInfo> {
         let mut stock = Stock::new(&self.resources);
-        let instances = self.batches.iter().flat_map(Batch::placed);
-        instances.map(|(task, _, ports)| self.task_info(task, &stock.take(&task.scalars, ports), ports)).collect()
+        let instances = self.batches.iter().flat_map(|batch| batch.placed().map(|placed| (&*batch.task, placed)));
+        instances
+            .map(|(task, placed)| {
+                let resources = stock.take(&task.scalars, placed.ports, placed.items);
+                self.task_info(task, &resources, placed.ports)
+            })
+            .collect()
     }
 
     fn task_info(&self, task: &Task, resources: &Resources, ports: &[u64]) -> v1::TaskInfo {
@@ -155,29 +185,39 @@ impl Launch {
             resources: resources.to_proto_as(self.role.as_deref(), self.refinement),
             command: Some(Box::new(command)),
             labels: (!task.labels.is_empty()).then(|| v1::Labels { labels: task.labels.clone() }),
+            partition_policy: task.partition.map(Box::new),
             ..Default::default()
         }
     }
 }
 
 impl Batch {
-    fn placed(&self) -> impl Iterator<Item = (&Task, u32, &[u64])> {
-        (0..self.instances).zip(0_usize..).map(|(instance, at)| {
-            let ports = &self.ports[at * self.width..(at + 1) * self.width];
-            (&*self.task, self.first + instance, ports)
+    fn placed(&self) -> impl Iterator<Item = Placed<'_>> {
+        let Pieces { ports, width, items } = &self.pieces;
+        let width = *width;
+        (0..self.instances).zip(0_usize..).map(move |(instance, at)| Placed {
+            task: &self.task.name,
+            instance: self.first + instance,
+            ports: &ports[at * width..(at + 1) * width],
+            items: items.get(at).map_or(&[], Vec::as_slice),
+            variant: self.task.variant,
+            score: self.score,
         })
     }
 }
 
 impl Task {
-    pub(super) fn new(request: &TaskRequest) -> Self {
-        let wanted = request.scalars.iter().filter(|&(_, &amount)| amount > Milli::ZERO);
+    pub(super) fn new(request: &TaskRequest, variant: usize) -> Self {
+        let demand = request.nth_demand(variant);
+        let wanted = demand.scalars.iter().filter(|&(_, &amount)| amount > Milli::ZERO);
         Self {
             name: request.name.clone(),
             command: request.command.clone(),
             labels: request.labels.clone(),
+            partition: request.partition,
             scalars: wanted.map(|(name, &amount)| (name.clone(), amount)).collect(),
-            fixed_ports: request.fixed_ports.len(),
+            fixed_ports: demand.fixed_ports.len(),
+            variant,
         }
     }
 }

@@ -5,7 +5,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use super::feasible::{Names, Room};
+use super::constraint::Described;
 use super::reason::{AgentReason, Host, Reason};
 use crate::proto::v1;
 use crate::types::Resources;
@@ -21,67 +21,66 @@ pub(super) struct Pool {
     pub(super) refinement: bool,
     pub(super) offer_ids: Vec<v1::OfferId>,
     pub(super) resources: Resources,
-    /// What is left of the resources while placing.
-    pub(super) room: Room,
 }
 
 /// Every offer, in a pool or set apart. Pools stand in the order of their first offers.
 #[derive(Debug)]
 pub(super) struct Pools {
     pub(super) all: Vec<Pool>,
-    pub(super) agents: usize,
+    pub(super) agents: Vec<Described>,
     pub(super) unusable: Vec<(v1::OfferId, AgentReason)>,
 }
 
 impl Pools {
     /// An offer that appears twice counts once.
-    pub(super) fn gather(offers: &[v1::Offer], names: &Names) -> Self {
+    pub(super) fn gather(offers: &[v1::Offer]) -> Self {
         let mut gathered = Gathering::default();
         let mut seen = BTreeSet::new();
         for offer in offers.iter().filter(|offer| seen.insert(&offer.id)) {
             gathered.add(offer);
         }
-        let Gathering { mut pools, agents, unusable, .. } = gathered;
-        for pool in &mut pools {
-            pool.room = Room::new(&pool.resources, names);
-        }
-        Self { all: pools, agents: agents.len(), unusable }
+        let Gathering { pools, agents, unusable, .. } = gathered;
+        Self { all: pools, agents, unusable }
     }
 }
 
 #[derive(Default)]
 struct Gathering<'a> {
     pools: Vec<Pool>,
-    agents: BTreeMap<&'a v1::AgentId, (usize, Arc<Host>)>,
+    agents: Vec<Described>,
+    by_agent: BTreeMap<&'a v1::AgentId, usize>,
     by_key: BTreeMap<(usize, Option<&'a str>), usize>,
     unusable: Vec<(v1::OfferId, AgentReason)>,
 }
 
 impl<'a> Gathering<'a> {
     fn add(&mut self, offer: &'a v1::Offer) {
-        let next = self.agents.len();
-        let host = || Arc::new(Host { agent_id: offer.agent_id.clone(), hostname: offer.hostname.clone() });
-        let (agent, host) = self.agents.entry(&offer.agent_id).or_insert_with(|| (next, host())).clone();
         match Resources::from_proto(&offer.resources) {
-            Ok(resources) => self.merge(offer, agent, host, &resources),
+            Ok(resources) => {
+                let agent = *self.by_agent.entry(&offer.agent_id).or_insert_with(|| {
+                    self.agents.push(Described::new(host_of(offer), &offer.attributes));
+                    self.agents.len() - 1
+                });
+                self.merge(offer, agent, &resources);
+            }
             Err(error) => {
-                let problem = format!("resources{error}").into();
-                self.unusable.push((offer.id.clone(), AgentReason::new(host, Reason::Offer { problem })));
+                let problem = format!("resources{error}");
+                let reason = AgentReason::new(host_of(offer), Reason::Offer { problem: problem.into() });
+                self.unusable.push((offer.id.clone(), reason));
             }
         }
     }
 
-    fn merge(&mut self, offer: &'a v1::Offer, agent: usize, host: Arc<Host>, resources: &Resources) {
+    fn merge(&mut self, offer: &'a v1::Offer, agent: usize, resources: &Resources) {
         let role = offer.allocation_info.as_ref().and_then(|info| info.role.as_deref());
         let index = *self.by_key.entry((agent, role)).or_insert_with(|| {
             self.pools.push(Pool {
-                host,
+                host: Arc::clone(&self.agents[agent].host),
                 agent,
                 role: role.map(Arc::from),
                 refinement: true,
                 offer_ids: Vec::new(),
                 resources: Resources::new(),
-                room: Room::default(),
             });
             self.pools.len() - 1
         });
@@ -90,6 +89,10 @@ impl<'a> Gathering<'a> {
         pool.offer_ids.push(offer.id.clone());
         pool.resources += resources;
     }
+}
+
+fn host_of(offer: &v1::Offer) -> Arc<Host> {
+    Arc::new(Host { agent_id: offer.agent_id.clone(), hostname: offer.hostname.clone() })
 }
 
 /// Whether the list is in the format of reservation stacks: then no item has the old field of the role.

@@ -1,11 +1,13 @@
 //! Why something does not fit, as data: the first rule that failed and by how much.
 //!
 //! [`Reason`] is what programs match on, its text what people read. The rules are asked in one order everywhere: offer,
-//! role, limit per agent, scalars (cpus, mem, disk, gpus, others by name), fixed ports, number of ports, kinds.
+//! role, constraints, limit per agent, scalars (cpus, mem, disk, gpus, others by name), fixed ports, number of ports, sets,
+//! kinds.
 
 use std::fmt;
 use std::sync::Arc;
 
+use super::constraint::Broken;
 use crate::proto::v1;
 use crate::types::Milli;
 
@@ -46,11 +48,29 @@ pub enum Reason {
     },
     /// Too few ports.
     Ports {
-        /// How many one instance needs besides the fixed ones.
+        /// How many one instance needs, fixed ones included.
         asked: u64,
         /// How many are left.
         left: u64,
     },
+    /// An item of a set that was asked for by name is taken, or not offered.
+    Item {
+        /// The set.
+        name: Arc<str>,
+        /// The item.
+        item: Arc<str>,
+    },
+    /// Too few items of a set.
+    Items {
+        /// The set.
+        name: Arc<str>,
+        /// How many one instance needs, named ones included.
+        asked: u64,
+        /// How many are left.
+        left: u64,
+    },
+    /// None of the demands of a request with alternatives fits: the reason for each.
+    AnyOf(Arc<[Reason]>),
     /// There is enough of the name, but not of that kind: reserved otherwise, another volume, a taken item of a set.
     Kind {
         /// The item asked for, in text form.
@@ -58,10 +78,21 @@ pub enum Reason {
         /// What is left of that name, in text form.
         left: Arc<str>,
     },
+    /// A constraint of the request, or of a neighbour that was there first.
+    Constraint(Broken),
 }
 
 impl Reason {
-    /// The rule's short name: the resource's for scalars, else `offer`, `role`, `max_per_agent`, `port`, `ports`, `kind`.
+    /// The reason for the first demand and those for its alternatives as one.
+    pub(super) fn any_of(mut reasons: Vec<Self>) -> Self {
+        match reasons.len() {
+            1 => reasons.remove(0),
+            _ => Self::AnyOf(reasons.into()),
+        }
+    }
+
+    /// The rule's short name: the resource's for scalars and sets, else `offer`, `role`, `max_per_agent`, `port`, `ports`,
+    /// `kind`, or for constraints what [`Broken::rule`] says. With alternatives, that of the first demand.
     #[must_use]
     pub fn rule(&self) -> &str {
         match self {
@@ -71,8 +102,35 @@ impl Reason {
             Self::Scalar { name, .. } => name,
             Self::Port { .. } => "port",
             Self::Ports { .. } => "ports",
+            Self::Item { name, .. } | Self::Items { name, .. } => name,
+            Self::AnyOf(reasons) => reasons.first().map_or("kind", Self::rule),
             Self::Kind { .. } => "kind",
+            Self::Constraint(broken) => broken.rule(),
         }
+    }
+
+    /// The constraint that failed, if it is one.
+    #[must_use]
+    pub fn broken(&self) -> Option<&Broken> {
+        match self {
+            Self::Constraint(broken) => Some(broken),
+            Self::Offer { .. }
+            | Self::Role { .. }
+            | Self::AgentLimit { .. }
+            | Self::Scalar { .. }
+            | Self::Port { .. }
+            | Self::Ports { .. }
+            | Self::Item { .. }
+            | Self::Items { .. }
+            | Self::AnyOf(_)
+            | Self::Kind { .. } => None,
+        }
+    }
+
+    /// What reasons are counted under in a summary: the attribute of a constraint on one, else the rule.
+    #[must_use]
+    pub fn subject(&self) -> &str {
+        self.broken().and_then(Broken::attribute).unwrap_or_else(|| self.rule())
     }
 
     /// How much more one instance would need, where that is a number.
@@ -80,12 +138,15 @@ impl Reason {
     pub fn margin(&self) -> Option<Milli> {
         match *self {
             Self::Scalar { asked, left, .. } => Some(asked - left),
-            Self::Ports { asked, left } => Some(count(asked) - count(left)),
+            Self::AnyOf(ref reasons) => reasons.first()?.margin(),
+            Self::Ports { asked, left } | Self::Items { asked, left, .. } => Some(count(asked) - count(left)),
             Self::Offer { .. }
             | Self::Role { .. }
             | Self::AgentLimit { .. }
             | Self::Port { .. }
-            | Self::Kind { .. } => None,
+            | Self::Item { .. }
+            | Self::Kind { .. }
+            | Self::Constraint(_) => None,
         }
     }
 
@@ -94,12 +155,15 @@ impl Reason {
     pub fn left(&self) -> Option<Milli> {
         match *self {
             Self::Scalar { left, .. } => Some(left),
-            Self::Ports { left, .. } => Some(count(left)),
+            Self::AnyOf(ref reasons) => reasons.first()?.left(),
+            Self::Ports { left, .. } | Self::Items { left, .. } => Some(count(left)),
             Self::Offer { .. }
             | Self::Role { .. }
             | Self::AgentLimit { .. }
             | Self::Port { .. }
-            | Self::Kind { .. } => None,
+            | Self::Item { .. }
+            | Self::Kind { .. }
+            | Self::Constraint(_) => None,
         }
     }
 }
@@ -113,7 +177,16 @@ impl fmt::Display for Reason {
             Self::Scalar { name, asked, left } => write!(f, "{name}: asked {asked}, {left} left"),
             Self::Port { port } => write!(f, "port {port} is not free"),
             Self::Ports { asked, left } => write!(f, "ports: asked {asked}, {left} left"),
+            Self::Item { name, item } => write!(f, "{name}: {item} is not free"),
+            Self::Items { name, asked, left } => write!(f, "{name}: asked {asked}, {left} left"),
+            Self::AnyOf(reasons) => {
+                for (at, reason) in reasons.iter().enumerate() {
+                    write!(f, "{}{reason}", if at == 0 { "" } else { " and " })?;
+                }
+                Ok(())
+            }
             Self::Kind { asked, left } => write!(f, "asked {asked}, left {left}"),
+            Self::Constraint(broken) => broken.fmt(f),
         }
     }
 }

@@ -3,10 +3,14 @@
 //! The setters never fail, so that requests read as one expression; an amount that makes no sense is remembered and
 //! reported by [`TaskRequest::check`], and by placing, which places nothing of such a request.
 
-use std::collections::{BTreeMap, BTreeSet};
+mod demand;
 
+use std::collections::BTreeMap;
+
+pub use self::demand::{Demand, SetDemand};
+use super::constraint::{self, Constraint, ConstraintError};
 use crate::proto::v1::{self, environment};
-use crate::types::{Milli, QuantityError};
+use crate::types::{Milli, PartitionPolicy, QuantityError};
 
 /// A number of equal tasks to be placed on offers.
 ///
@@ -30,16 +34,20 @@ pub struct TaskRequest {
     pub max_per_agent: Option<u32>,
     /// The role whose offers it may use; any unless set.
     pub role: Option<String>,
-    /// What one instance needs of each scalar resource, by name; `mem` and `disk` in MiB.
-    pub scalars: BTreeMap<String, Milli>,
-    /// How many ports one instance needs besides the fixed ones; which, is chosen while placing.
-    pub ports: u32,
-    /// Ports that one instance needs by number.
-    pub fixed_ports: BTreeSet<u16>,
+    /// What one instance takes.
+    pub demand: Demand,
+    /// What an instance may take instead, the preferred first.
+    pub alternatives: Vec<Demand>,
+    /// Requests of higher priority are placed before those of lower; 0 unless set.
+    pub priority: i32,
     /// Labels of its tasks.
     pub labels: Vec<v1::Label>,
+    /// What becomes of its tasks when their agent is cut off.
+    pub partition: Option<PartitionPolicy>,
     /// How many instances run already, by agent.
     pub running: BTreeMap<v1::AgentId, u32>,
+    /// Where instances may run, and where they had better.
+    pub constraints: Vec<Constraint>,
     invalid: Option<RequestError>,
 }
 
@@ -61,10 +69,30 @@ pub enum RequestError {
     /// A scalar amount of a resource that has another type.
     #[error("{0} are not a scalar: use ports() or fixed_ports()")]
     NotScalar(String),
+    /// Items of a resource that has another type.
+    #[error("{0} is not a set")]
+    NotSet(String),
     /// No resource at all; masters refuse such tasks.
     #[error("no resources are asked for; say at least how many cpus")]
     Nothing,
+    /// A constraint that makes no sense.
+    #[error(transparent)]
+    Constraint(#[from] ConstraintError),
+    /// Two constraints that no agent can keep.
+    #[error("constraints `{first}` and `{second}` contradict each other; drop one, or make it soft")]
+    Contradiction {
+        /// The text of one.
+        first: String,
+        /// The text of the other.
+        second: String,
+    },
+    /// More constraints than are looked at.
+    #[error("{0} constraints; at most {MAX_CONSTRAINTS} are looked at")]
+    TooMany(usize),
 }
+
+/// How many constraints a request may have.
+const MAX_CONSTRAINTS: usize = 256;
 
 impl TaskRequest {
     /// One instance of a shell command, with no resources yet.
@@ -83,11 +111,13 @@ impl TaskRequest {
             count: 1,
             max_per_agent: None,
             role: None,
-            scalars: BTreeMap::new(),
-            ports: 0,
-            fixed_ports: BTreeSet::new(),
+            demand: Demand::default(),
+            alternatives: Vec::new(),
+            priority: 0,
             labels: Vec::new(),
+            partition: None,
             running: BTreeMap::new(),
+            constraints: Vec::new(),
             invalid: None,
         }
     }
@@ -95,45 +125,76 @@ impl TaskRequest {
     /// Processors per instance, in steps of 0.001.
     #[must_use]
     pub fn cpus(self, cpus: f64) -> Self {
-        self.amount("cpus", cpus)
+        self.demanding(|demand| demand.cpus(cpus))
     }
 
     /// Memory per instance, in MiB.
     #[must_use]
     pub fn mem_mib(self, mebibytes: impl Into<f64>) -> Self {
-        self.amount("mem", mebibytes.into())
+        self.demanding(|demand| demand.mem_mib(mebibytes))
     }
 
     /// Disk space per instance, in MiB.
     #[must_use]
     pub fn disk_mib(self, mebibytes: impl Into<f64>) -> Self {
-        self.amount("disk", mebibytes.into())
+        self.demanding(|demand| demand.disk_mib(mebibytes))
     }
 
     /// Graphics processors per instance.
     #[must_use]
     pub fn gpus(self, gpus: u32) -> Self {
-        self.resource("gpus", Milli::from_units(i64::from(gpus)))
+        self.demanding(|demand| demand.gpus(gpus))
     }
 
     /// So much per instance of a scalar resource of any name.
     #[must_use]
-    pub fn resource(mut self, name: impl Into<String>, amount: Milli) -> Self {
-        self.scalars.insert(name.into(), amount);
-        self
+    pub fn resource(self, name: impl Into<String>, amount: Milli) -> Self {
+        self.demanding(|demand| demand.resource(name, amount))
     }
 
     /// How many ports an instance gets; the lowest free ones, in the environment as `PORT`, `PORT0`, `PORT1`, ... and `PORTS`.
     #[must_use]
-    pub fn ports(mut self, count: u32) -> Self {
-        self.ports = count;
-        self
+    pub fn ports(self, count: u32) -> Self {
+        self.demanding(|demand| demand.ports(count))
     }
 
     /// Ports an instance gets by number, before those of [`ports`](Self::ports). Two instances cannot share an agent then.
     #[must_use]
-    pub fn fixed_ports(mut self, ports: impl IntoIterator<Item = u16>) -> Self {
-        self.fixed_ports = ports.into_iter().collect();
+    pub fn fixed_ports(self, ports: impl IntoIterator<Item = u16>) -> Self {
+        self.demanding(|demand| demand.fixed_ports(ports))
+    }
+
+    /// How many items of a set an instance gets, each to itself; the first free ones by name.
+    #[must_use]
+    pub fn set_of(self, name: impl Into<String>, count: u32) -> Self {
+        self.demanding(|demand| demand.set_of(name, count))
+    }
+
+    /// Items of a set that an instance gets by name. Two instances cannot share an agent then.
+    #[must_use]
+    pub fn set_items<I: Into<String>>(self, name: impl Into<String>, items: impl IntoIterator<Item = I>) -> Self {
+        self.demanding(|demand| demand.set_items(name, items))
+    }
+
+    /// What an instance may take instead of everything said so far, all of it named anew. All instances that the first
+    /// demand has room for get it; only then comes the next.
+    ///
+    /// ```
+    /// use divvy::allocator::TaskRequest;
+    ///
+    /// let train = TaskRequest::command("train", "train").gpus(1).cpus(4.0).or(|instead| instead.cpus(16.0));
+    /// assert_eq!(train.alternatives.len(), 1);
+    /// ```
+    #[must_use]
+    pub fn or(mut self, alternative: impl FnOnce(Demand) -> Demand) -> Self {
+        self.alternatives.push(alternative(Demand::default()));
+        self
+    }
+
+    /// Requests of higher priority are placed before those of lower.
+    #[must_use]
+    pub fn priority(mut self, priority: i32) -> Self {
+        self.priority = priority;
         self
     }
 
@@ -180,45 +241,70 @@ impl TaskRequest {
         self
     }
 
-    /// Whether the request makes sense at all.
-    ///
-    /// # Errors
-    ///
-    /// When an amount is negative, not finite or too large, when it asks for parts of a gpu, or for nothing at all.
-    pub fn check(&self) -> Result<(), RequestError> {
-        if let Some(error) = &self.invalid {
-            return Err(error.clone());
-        }
-        for (name, &amount) in &self.scalars {
-            check_scalar(name, amount)?;
-        }
-        let some = self.scalars.values().any(|amount| !amount.is_zero());
-        if some || self.ports > 0 || !self.fixed_ports.is_empty() { Ok(()) } else { Err(RequestError::Nothing) }
+    /// Adds a constraint; all of them must hold together.
+    #[must_use]
+    pub fn constraint(mut self, constraint: Constraint) -> Self {
+        self.constraints.push(constraint);
+        self
     }
 
-    fn amount(mut self, name: &str, amount: f64) -> Self {
-        match Milli::amount(amount) {
-            Ok(amount) => self.resource(name, amount),
+    /// Adds a constraint in its text form, e.g. `zone = a`; the table at [`Constraint`] has them all.
+    #[must_use]
+    pub fn constrained(mut self, text: &str) -> Self {
+        match text.parse() {
+            Ok(constraint) => self.constraint(constraint),
             Err(problem) => {
-                self.invalid.get_or_insert_with(|| RequestError::Amount { name: name.to_owned(), problem });
+                self.invalid.get_or_insert(RequestError::Constraint(problem));
                 self
             }
         }
     }
-}
 
-fn check_scalar(name: &str, amount: Milli) -> Result<(), RequestError> {
-    if name == "ports" {
-        return Err(RequestError::NotScalar(name.to_owned()));
+    /// What becomes of its tasks when their agent is cut off: nothing unless set.
+    #[must_use]
+    pub fn partition(mut self, policy: PartitionPolicy) -> Self {
+        self.partition = Some(policy);
+        self
     }
-    if amount < Milli::ZERO {
-        let problem = QuantityError::Negative(amount.as_f64());
-        return Err(RequestError::Amount { name: name.to_owned(), problem });
+
+    /// Whether the request makes sense at all.
+    ///
+    /// # Errors
+    ///
+    /// When an amount is negative, not finite or too large, when it asks for parts of a gpu, or for nothing at all; when a
+    /// constraint makes no sense, or two can never hold together.
+    pub fn check(&self) -> Result<(), RequestError> {
+        if let Some(error) = &self.invalid {
+            return Err(error.clone());
+        }
+        self.check_constraints()?;
+        self.demands().try_for_each(Demand::check)
     }
-    if name == "gpus" && !amount.is_whole() {
-        return Err(RequestError::Fraction(amount));
+
+    /// What an instance takes and may take instead, the preferred first.
+    pub fn demands(&self) -> impl Iterator<Item = &Demand> {
+        std::iter::once(&self.demand).chain(&self.alternatives)
     }
-    Ok(())
+
+    fn check_constraints(&self) -> Result<(), RequestError> {
+        if self.constraints.len() > MAX_CONSTRAINTS {
+            return Err(RequestError::TooMany(self.constraints.len()));
+        }
+        self.constraints.iter().try_for_each(Constraint::check)?;
+        constraint::conflict(&self.constraints).map_or(Ok(()), |(first, second)| {
+            Err(RequestError::Contradiction { first: first.to_string(), second: second.to_string() })
+        })
+    }
+
+    /// The demand of a variant: 0 is the preferred one, 1 the first alternative.
+    pub(super) fn nth_demand(&self, variant: usize) -> &Demand {
+        if variant == 0 { &self.demand } else { &self.alternatives[variant - 1] }
+    }
+
+    fn demanding(mut self, change: impl FnOnce(Demand) -> Demand) -> Self {
+        self.demand = change(self.demand);
+        self
+    }
 }
 
 #[cfg(test)]
@@ -246,6 +332,23 @@ mod tests {
     #[test]
     fn the_first_mistake_is_not_hidden_by_a_later_amount() {
         assert_eq!(text(&TaskRequest::command("t", "true").cpus(-1.0).cpus(1.0)), "cpus: -1 is negative");
+    }
+
+    #[test]
+    fn constraints_that_make_no_sense_are_told_with_their_text() {
+        let request = || TaskRequest::command("t", "true").cpus(1.0);
+        assert_eq!(text(&request().constrained("zone is a")), "constraint `zone is a`: expected set at character 9");
+        let soft = request().constraint(Constraint::unique("zone").soft(0));
+        let weight = "constraint `prefer 0: unique zone`: the weight 0 is not one of -100 to -1 and 1 to 100";
+        assert_eq!(text(&soft), weight);
+        let both = request().constrained("zone = a").constrained("unique hostname").constrained("zone = b");
+        assert_eq!(
+            text(&both),
+            "constraints `zone = a` and `zone = b` contradict each other; drop one, or make it soft"
+        );
+        assert_eq!(request().constrained("zone = a").constrained("prefer 5: zone = b").check(), Ok(()));
+        let many = (0..300).fold(request(), |request, _| request.constrained("zone = a"));
+        assert_eq!(text(&many), "300 constraints; at most 256 are looked at");
     }
 
     #[test]

@@ -36,6 +36,9 @@ enum Command {
     },
 }
 
+/// The exit code of an agent that `--recover=strict` keeps from starting: trying again is of no use.
+const DAMAGED: u8 = 3;
+
 impl Program for DivvyAgent {
     const NAME: &'static str = "divvy-agent";
 
@@ -53,7 +56,13 @@ impl Program for DivvyAgent {
 
 async fn serve(settings: AgentSettings) -> Result<ExitCode, Failure> {
     let mut stop = Stop::listen()?;
-    let agent = Agent::start(options(settings)?).await.map_err(anyhow::Error::from)?;
+    let agent = match Agent::start(options(settings)?).await {
+        Err(error) if error.is_damage() => {
+            eprintln!("{}: {error}", DivvyAgent::NAME);
+            return Ok(ExitCode::from(DAMAGED));
+        }
+        started => started.map_err(anyhow::Error::from)?,
+    };
     announce(DivvyAgent::NAME, &agent.address().to_string());
     let ended = tokio::select! {
         _ = stop.asked() => {
@@ -77,6 +86,7 @@ fn options(settings: AgentSettings) -> anyhow::Result<Options> {
         resources: settings.resources.map(|resources| resources.to_string()),
         attributes: settings.attributes.map(|attributes| attributes.to_string()),
         insecure: settings.insecure,
+        recover: settings.recover,
         ..Options::new(settings.master.to_string(), settings.work_dir, SupervisorMode::Process { program })
     })
 }

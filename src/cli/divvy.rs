@@ -5,7 +5,7 @@ use std::{future::Future, process::ExitCode};
 use clap::{Args, Parser, Subcommand};
 
 use super::{
-    Failure, Program, agents, frameworks, local, logging,
+    Failure, Program, agents, allocate, frameworks, local, logging,
     operator::Operator,
     run,
     settings::{ClientArgs, ClientSettings},
@@ -36,6 +36,8 @@ enum Command {
     Tasks(ListAllArgs),
     /// List the frameworks that have not ended
     Frameworks(ListAllArgs),
+    /// Place tasks of a file on offers of a file and say why the rest does not fit; needs no cluster
+    Allocate(allocate::AllocateArgs),
 }
 
 #[derive(Args, Debug)]
@@ -67,6 +69,7 @@ impl Program for Divvy {
             Command::Agents(args) => block_on(list_agents(settings, args)),
             Command::Tasks(args) => block_on(list_tasks(settings, args)),
             Command::Frameworks(args) => block_on(list_frameworks(settings, args)),
+            Command::Allocate(args) => allocate::run(&args),
         }
     }
 }

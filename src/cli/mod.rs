@@ -5,6 +5,7 @@
 
 pub mod agent;
 pub mod agents;
+pub mod allocate;
 pub mod divvy;
 pub mod frameworks;
 pub mod local;

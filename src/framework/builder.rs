@@ -13,12 +13,15 @@ use super::{
     scheduler::Scheduler,
     service::{MAILBOX, STOPS, Start},
     stream::{self, EventStream},
-    user,
+    unknown::UnknownTasks,
 };
 use crate::{
-    proto::v1::{FrameworkInfo, framework_info::capability},
+    proto::v1::{AgentId, FrameworkInfo, TaskId, framework_info::capability},
     transport::connect::Addresses,
-    types::validate,
+    types::{
+        validate::{self, Invalid},
+        validate_id,
+    },
 };
 
 /// How long a framework may be away before its tasks are killed, unless it says otherwise.
@@ -27,6 +30,10 @@ const FAILOVER: Duration = Duration::from_hours(7 * 24);
 const HOLD: Duration = Duration::from_secs(10);
 /// How often all tasks are reconciled, unless told otherwise.
 const RECONCILE: Duration = Duration::from_mins(15);
+/// The shortest time between two reconciliations of the timer.
+const RECONCILE_LEAST: Duration = Duration::from_secs(1);
+/// The longest.
+const RECONCILE_MOST: Duration = Duration::from_hours(365 * 24);
 /// Where the master is unless told otherwise.
 const MASTER: &str = "127.0.0.1:5050";
 
@@ -49,7 +56,9 @@ pub struct DriverBuilder {
     explicit: bool,
     own_capabilities: bool,
     hold: Duration,
-    reconcile_every: Duration,
+    reconcile_every: Option<Duration>,
+    known_tasks: Vec<(TaskId, Option<AgentId>)>,
+    unknown_tasks: UnknownTasks,
     seed: Option<u64>,
     environment: Arc<dyn Environment>,
 }
@@ -63,7 +72,9 @@ impl DriverBuilder {
             explicit: false,
             own_capabilities: false,
             hold: HOLD,
-            reconcile_every: RECONCILE,
+            reconcile_every: Some(RECONCILE),
+            known_tasks: Vec::new(),
+            unknown_tasks: UnknownTasks::default(),
             seed: None,
             environment: Arc::new(Host::new()),
         }
@@ -101,9 +112,23 @@ impl DriverBuilder {
         self
     }
 
-    /// About how often all tasks are reconciled; 15 min unless set.
-    pub fn reconcile_every(mut self, every: Duration) -> Self {
-        self.reconcile_every = every;
+    /// About how often all tasks are reconciled, besides after every registration; 15 min unless set, at least 1 s,
+    /// `None` for never.
+    pub fn reconcile_every(mut self, every: impl Into<Option<Duration>>) -> Self {
+        self.reconcile_every = every.into();
+        self
+    }
+
+    /// Tasks that an earlier instance of the framework launched and that are not known to have ended, with their agents
+    /// where known. The driver asks what became of each.
+    pub fn known_tasks(mut self, tasks: impl IntoIterator<Item = (TaskId, Option<AgentId>)>) -> Self {
+        self.known_tasks.extend(tasks);
+        self
+    }
+
+    /// What is done about tasks that this driver neither launched nor was told of; reported unless set.
+    pub fn unknown_tasks(mut self, policy: UnknownTasks) -> Self {
+        self.unknown_tasks = policy;
         self
     }
 
@@ -126,15 +151,19 @@ impl DriverBuilder {
     /// A master's address or a framework that makes no sense.
     pub fn build(self, scheduler: impl Scheduler + 'static) -> Result<SchedulerDriver, DriverError> {
         let masters: Addresses = self.masters.parse()?;
-        let framework = complete(self.framework, self.own_capabilities);
+        let framework = complete(self.framework, self.own_capabilities, || self.environment.user());
         validate::subscription(&framework, &self.suppressed_roles, None)?;
+        check_known(&self.known_tasks)?;
+        let reconcile_every = self.reconcile_every.map(|every| every.clamp(RECONCILE_LEAST, RECONCILE_MOST));
         let options = Options {
             framework,
             masters: masters.iter().map(ToString::to_string).collect(),
             suppressed_roles: self.suppressed_roles,
             explicit: self.explicit,
             hold: self.hold,
-            reconcile_every: self.reconcile_every,
+            reconcile_every,
+            known_tasks: self.known_tasks,
+            unknown_tasks: self.unknown_tasks,
         };
         let seed = self.seed.unwrap_or_else(|| self.environment.seed());
         let mut rng = StdRng::seed_from_u64(seed);
@@ -155,11 +184,18 @@ impl DriverBuilder {
     }
 }
 
+fn check_known(tasks: &[(TaskId, Option<AgentId>)]) -> Result<(), Invalid> {
+    tasks.iter().enumerate().try_for_each(|(index, (task_id, _))| {
+        validate_id("task id", &task_id.value)
+            .map_err(|error| Invalid::new(format!("known_tasks[{index}].task_id"), error.to_string()))
+    })
+}
+
 /// Says what the framework left unsaid.
 #[expect(deprecated, reason = "a framework that names its one role in the old field is taken at its word")]
-fn complete(mut framework: FrameworkInfo, own_capabilities: bool) -> FrameworkInfo {
+fn complete(mut framework: FrameworkInfo, own_capabilities: bool, user: impl FnOnce() -> String) -> FrameworkInfo {
     if framework.user.is_empty() {
-        framework.user = user::current();
+        framework.user = user();
     }
     framework.checkpoint.get_or_insert(true);
     framework.failover_timeout.get_or_insert(FAILOVER.as_secs_f64());
@@ -176,13 +212,17 @@ fn complete(mut framework: FrameworkInfo, own_capabilities: bool) -> FrameworkIn
 mod tests {
     use super::*;
 
+    fn nobody() -> String {
+        "nobody".to_owned()
+    }
+
     #[test]
     fn what_a_framework_leaves_unsaid_is_what_nearly_all_want() {
-        let framework = complete(FrameworkInfo::new("f"), false);
+        let framework = complete(FrameworkInfo::new("f"), false, nobody);
         assert_eq!((framework.checkpoint, framework.failover_timeout), (Some(true), Some(604_800.0)));
         assert_eq!(framework.roles, ["*"]);
         assert!(CAPABILITIES.into_iter().all(|capability| framework.has(capability)));
-        assert!(!framework.user.is_empty());
+        assert_eq!(framework.user, "nobody");
     }
 
     #[test]
@@ -195,8 +235,8 @@ mod tests {
             role: Some("eng".into()),
             ..FrameworkInfo::new("f")
         };
-        assert_eq!(complete(said.clone(), true), said);
-        let both = complete(said, false);
+        assert_eq!(complete(said.clone(), true, nobody), said);
+        let both = complete(said, false, nobody);
         assert_eq!((both.roles, both.role, both.checkpoint), (vec!["eng".to_owned()], None, Some(false)));
     }
 }

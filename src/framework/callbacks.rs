@@ -1,9 +1,6 @@
 //! The task that runs a scheduler's callbacks, one after the other, and tells the core how each ended.
 
-use std::{
-    panic::AssertUnwindSafe,
-    sync::{Arc, atomic::Ordering},
-};
+use std::{panic::AssertUnwindSafe, sync::Arc};
 
 use futures::FutureExt as _;
 use tokio::sync::mpsc;
@@ -13,6 +10,7 @@ use super::{
     driver::{SchedulerDriver, Shared},
     event::SchedulerEvent,
     scheduler::{self, Scheduler},
+    stream::Unread,
 };
 
 /// What to run a callback with, and its number.
@@ -27,7 +25,7 @@ pub(super) async fn run(
 ) {
     let driver = SchedulerDriver::from(Arc::clone(&shared));
     while let Some((callback, event)) = deliveries.recv().await {
-        if shared.silent.load(Ordering::Acquire) {
+        if shared.is_silent() {
             return;
         }
         let outcome = guard(&mut *scheduler, &driver, event).await;
@@ -42,6 +40,7 @@ async fn guard(scheduler: &mut dyn Scheduler, driver: &SchedulerDriver, event: S
     let callback = event.callback();
     match AssertUnwindSafe(scheduler::call(scheduler, driver, event)).catch_unwind().await {
         Ok(Ok(())) => Outcome::Ok,
+        Ok(Err(error)) if error.is::<Unread>() => Outcome::Err,
         Ok(Err(error)) => {
             tracing::warn!(callback, "callback failed: {error}");
             Outcome::Err

@@ -1,8 +1,9 @@
 //! The calls that a framework makes of the master.
 //!
 //! A call validates, queues and returns its number; it never waits for the master. Only a queue that is full, because
-//! the socket takes nothing, makes it wait, and then for the socket. What became of a call comes as a status, or as a
-//! refusal with its number.
+//! the socket takes nothing or the master settles nothing, makes it wait. What became of a call comes as a status, or as
+//! a refusal with its number. Without a master a call is refused at once or kept, by its kind: the table is in
+//! `core::standing` and in `docs/driver.md`.
 
 use std::time::Duration;
 
@@ -30,10 +31,12 @@ pub type CallSeq = u64;
 impl SchedulerDriver {
     /// Launches tasks on offers of one agent; what they leave of the offers is refused as `filters` say.
     ///
-    /// A task that names no agent gets that of the offers. A task that cannot be launched is answered by a status.
+    /// A task that names no agent gets that of the offers. A task that cannot be launched is answered by a status:
+    /// `TASK_DROPPED`, or `TASK_LOST` to a framework that is not partition aware.
     ///
     /// # Errors
-    /// A task that no master would take, or a driver that has ended.
+    /// A task that no master would take, [`DriverError::Disconnected`] (the tasks are told dropped all the same, so count
+    /// them by their statuses), or a driver that has ended.
     pub async fn launch_tasks(
         &self,
         offer_ids: &[OfferId],
@@ -49,7 +52,8 @@ impl SchedulerDriver {
     /// Carries out operations on offers of one agent, in their order; with none it declines them.
     ///
     /// # Errors
-    /// An operation that no master would take, or a driver that has ended.
+    /// An operation that no master would take, [`DriverError::Disconnected`] (tasks are told dropped, other operations
+    /// refused), or a driver that has ended.
     pub async fn accept_offers(
         &self,
         offer_ids: &[OfferId],
@@ -62,15 +66,15 @@ impl SchedulerDriver {
     /// Refuses an offer; without `filters` for 5 s.
     ///
     /// # Errors
-    /// A driver that has ended.
+    /// [`DriverError::Disconnected`], which makes the offer void anyway, or a driver that has ended.
     pub async fn decline_offer(&self, offer_id: &OfferId, filters: Option<Filters>) -> Result<CallSeq, DriverError> {
         self.call(Request::Decline { offer_ids: vec![offer_id.clone()], filters }).await
     }
 
-    /// Kills a task. Without a master the call waits for one.
+    /// Kills a task. Without a master the call waits for one, and one whose way was cut off is sent again.
     ///
     /// # Errors
-    /// An empty id, or a driver that has ended.
+    /// An empty id, [`DriverError::Full`], or a driver that has ended.
     pub async fn kill_task(&self, task_id: &TaskId) -> Result<CallSeq, DriverError> {
         self.call(Request::Kill { task_id: task_id.clone(), policy: None }).await
     }
@@ -78,7 +82,7 @@ impl SchedulerDriver {
     /// Kills a task by this policy instead of its own.
     ///
     /// # Errors
-    /// An empty id, or a driver that has ended.
+    /// As [`kill_task`](Self::kill_task).
     pub async fn kill_task_with(&self, task_id: &TaskId, policy: KillPolicy) -> Result<CallSeq, DriverError> {
         self.call(Request::Kill { task_id: task_id.clone(), policy: Some(policy) }).await
     }
@@ -86,8 +90,11 @@ impl SchedulerDriver {
     /// Asks for the state of tasks, with their agents where known; with no tasks, of all that the master knows. The
     /// answers are status updates. The driver does this by itself after every registration and now and then.
     ///
+    /// Naming a task says that it is the framework's own, see [`UnknownTasks`](super::UnknownTasks). Without a master the
+    /// question is asked at registration, and so is one whose answer was cut off.
+    ///
     /// # Errors
-    /// An empty id, or a driver that has ended.
+    /// An empty id, [`DriverError::Full`], or a driver that has ended.
     pub async fn reconcile_tasks(
         &self,
         tasks: impl IntoIterator<Item = (TaskId, Option<AgentId>)>,
@@ -119,10 +126,10 @@ impl SchedulerDriver {
         self.call(Request::Suppress { roles: owned(roles) }).await
     }
 
-    /// Sends bytes to an executor. They may get lost; without a master the call is refused.
+    /// Sends bytes to an executor. They may get lost.
     ///
     /// # Errors
-    /// An empty id, too many bytes, or a driver that has ended.
+    /// An empty id, too many bytes, [`DriverError::Disconnected`], or a driver that has ended.
     pub async fn send_framework_message(
         &self,
         agent_id: &AgentId,
@@ -136,8 +143,10 @@ impl SchedulerDriver {
     /// Acknowledges a status, for drivers built with
     /// [`explicit_acknowledgements`](super::DriverBuilder::explicit_acknowledgements). A status without a uuid needs none.
     ///
+    /// Without a master the call waits for one.
+    ///
     /// # Errors
-    /// A driver that acknowledges by itself, or one that has ended.
+    /// A driver that acknowledges by itself or has ended, or [`DriverError::Full`]: the agent will repeat the status.
     pub async fn acknowledge(&self, status: &TaskStatus) -> Result<CallSeq, DriverError> {
         if !self.is_explicit() {
             let text = "this driver acknowledges by itself; build it with explicit_acknowledgements() to do it by hand";
@@ -149,10 +158,11 @@ impl SchedulerDriver {
 
     /// Carries a plan out: launches on the offers it uses, declines the others for 5 s.
     ///
-    /// The tasks get ids of the form `name.instance.attempt` that are never used again.
+    /// The tasks get ids of the form `name.instance.attempt` that are never used again. All of the plan is carried out
+    /// even when a part of it fails; without a master each task is told dropped.
     ///
     /// # Errors
-    /// A task that no master would take, or a driver that has ended.
+    /// The first of: a task that no master would take, [`DriverError::Disconnected`], a driver that has ended.
     pub async fn apply(&self, plan: Plan) -> Result<()> {
         self.apply_refusing(plan, REFUSE).await
     }
@@ -161,20 +171,23 @@ impl SchedulerDriver {
     /// to launch, which then calls [`revive_offers`](Self::revive_offers) when it has.
     ///
     /// # Errors
-    /// A task that no master would take, or a driver that has ended.
+    /// As [`apply`](Self::apply).
     pub async fn apply_refusing(&self, plan: Plan, refuse: Duration) -> Result<()> {
         let filters = Filters::refuse_for(refuse);
+        let mut outcome = Ok(());
         for launch in &plan.launches {
             let mut tasks = launch.tasks();
             for (task, placed) in tasks.iter_mut().zip(launch.instances()) {
                 task.task_id = self.mint(placed.task, placed.instance);
             }
-            self.launch_tasks(&launch.offer_ids, tasks, Some(filters)).await?;
+            let launched = self.launch_tasks(&launch.offer_ids, tasks, Some(filters)).await;
+            outcome = if outcome.is_ok() { launched.map(drop) } else { outcome };
         }
         if !plan.unused.is_empty() {
-            self.call(Request::Decline { offer_ids: plan.unused, filters: Some(filters) }).await?;
+            let declined = self.call(Request::Decline { offer_ids: plan.unused, filters: Some(filters) }).await;
+            outcome = if outcome.is_ok() { declined.map(drop) } else { outcome };
         }
-        Ok(())
+        Ok(outcome?)
     }
 }
 

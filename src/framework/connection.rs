@@ -1,33 +1,28 @@
-//! One stream to one master over gRPC: connects, packs queued calls into frames, hands frames on.
+//! One stream to one master: asks for it, packs queued calls into frames, hands frames on.
 //!
 //! It decides nothing. When told to close it sends what is queued first, then waits a moment for the master to close its
 //! side, so that a last call is not cut off.
 
 use std::{collections::VecDeque, sync::Arc, time::Duration};
 
-use futures::{StreamExt as _, future::AbortHandle, future::Abortable};
+use futures::{
+    StreamExt as _,
+    future::{AbortHandle, Abortable},
+};
 use prost::Message as _;
 use tokio::sync::{mpsc, watch};
-use tonic::transport::Channel;
 
 use super::{
     core::{Input, VERSION},
-    environment::Environment,
+    environment::{CallFrames, Environment, Gone},
 };
 use crate::{
     proto::{
-        ext::{Calls, VersionRange, scheduler_session_client::SchedulerSessionClient},
+        ext::{Calls, VersionRange},
         v1::scheduler::Call,
     },
-    transport::{
-        MAX_MESSAGE_BYTES,
-        batch::Batches,
-        connect::{Address, InvalidAddress, in_words},
-    },
+    transport::batch::Batches,
 };
-
-/// Key of the gRPC metadata in which a master that does not lead names the one that does, as `host:port`.
-pub const LEADER_METADATA: &str = "divvy-leader";
 
 /// Calls that wait for the socket.
 const QUEUE: usize = 4096;
@@ -46,9 +41,6 @@ pub(super) struct Connection {
     abort: AbortHandle,
 }
 
-/// Why there is no stream any more, and where else to go.
-type Ended = (String, Option<String>);
-
 impl Connection {
     /// Connects to `master` after a wait. What happens is told to `inputs`.
     pub(super) fn open(
@@ -63,7 +55,7 @@ impl Connection {
         let (abort, registration) = AbortHandle::new_pair();
         let env = Arc::clone(environment);
         let task = async move {
-            let (reason, leader) = run(&*env, session, &master, after, queue, closed, &inputs).await;
+            let Gone { reason, leader } = run(&*env, session, master, after, queue, closed, &inputs).await;
             // Nobody listens any more when the driver has ended.
             let _ = inputs.send(Input::Disconnected { session, reason, leader }).await;
         };
@@ -110,36 +102,53 @@ impl Connection {
 async fn run(
     environment: &dyn Environment,
     session: u64,
-    master: &str,
+    master: String,
     after: Duration,
     queue: mpsc::Receiver<Numbered>,
     mut closing: watch::Receiver<bool>,
     inputs: &mpsc::Sender<Input>,
-) -> Ended {
-    let connected = async {
+) -> Gone {
+    let attached = async {
         environment.sleep(after).await;
-        connect(master).await
+        environment.attach(master, frames(queue)).await
     };
-    let channel = tokio::select! {
-        connected = connected => connected,
+    let attached = tokio::select! {
+        biased;
+        attached = attached => attached,
         () = closed(&mut closing) => return closed_by_us(),
     };
-    let channel = match channel {
-        Ok(channel) => channel,
-        Err(reason) => return (reason, None),
+    let mut events = match attached {
+        Ok(events) => events,
+        Err(gone) => return gone,
+    };
+    let listening = async {
+        if inputs.send(Input::Connected { session }).await.is_err() {
+            return closed_by_us();
+        }
+        while let Some(events) = events.next().await {
+            let events = match events {
+                Ok(events) => Box::new(events),
+                Err(gone) => return gone,
+            };
+            if inputs.send(Input::Received { session, events }).await.is_err() {
+                return closed_by_us();
+            }
+        }
+        Gone { reason: "the master closed the stream".to_owned(), leader: None }
     };
     let closed = async {
         closed(&mut closing).await;
         environment.sleep(CLOSE_WAIT).await;
     };
     tokio::select! {
-        ended = attach(session, channel, queue, inputs) => ended,
+        biased;
+        gone = listening => gone,
         () = closed => closed_by_us(),
     }
 }
 
-fn closed_by_us() -> Ended {
-    ("closed".to_owned(), None)
+fn closed_by_us() -> Gone {
+    Gone { reason: "closed".to_owned(), leader: None }
 }
 
 async fn closed(closing: &mut watch::Receiver<bool>) {
@@ -149,49 +158,14 @@ async fn closed(closing: &mut watch::Receiver<bool>) {
     }
 }
 
-async fn connect(master: &str) -> Result<Channel, String> {
-    let address: Address = master.parse().map_err(|error: InvalidAddress| error.to_string())?;
-    let endpoint = address.endpoint().map_err(|error| error.to_string())?;
-    endpoint.connect().await.map_err(|error| format!("no master at {address}: {}", in_words(&error)))
-}
-
-async fn attach(
-    session: u64,
-    channel: Channel,
-    queue: mpsc::Receiver<Numbered>,
-    inputs: &mpsc::Sender<Input>,
-) -> Ended {
-    if inputs.send(Input::Connected { session }).await.is_err() {
-        return closed_by_us();
-    }
-    let mut client = SchedulerSessionClient::new(channel).max_decoding_message_size(MAX_MESSAGE_BYTES);
-    let mut events = match client.attach(frames(queue)).await {
-        Ok(response) => response.into_inner(),
-        Err(status) => return ended(&status),
-    };
-    loop {
-        let events = match events.message().await {
-            Ok(Some(events)) => Box::new(events),
-            Ok(None) => return ("the master closed the stream".to_owned(), None),
-            Err(status) => return ended(&status),
-        };
-        if inputs.send(Input::Received { session, events }).await.is_err() {
-            return closed_by_us();
-        }
-    }
-}
-
 /// All that is queued, in as few frames as it takes.
-fn frames(queue: mpsc::Receiver<Numbered>) -> impl futures::Stream<Item = Calls> + Send + 'static {
+fn frames(queue: mpsc::Receiver<Numbered>) -> CallFrames {
     let mut versions = Some(VersionRange { min: VERSION, max: VERSION });
-    Batches::new(queue, |(_, call): &Numbered| call.encoded_len()).map(move |batch| {
+    let batches = Batches::new(queue, |(_, call): &Numbered| call.encoded_len());
+    let frames = batches.map(move |batch| {
         let seq = batch.first().map_or(0, |(seq, _)| *seq);
         let calls = batch.into_iter().map(|(_, call)| *call).collect();
         Calls { versions: versions.take(), seq, calls }
-    })
-}
-
-fn ended(status: &tonic::Status) -> Ended {
-    let leader = status.metadata().get(LEADER_METADATA).and_then(|leader| leader.to_str().ok());
-    (format!("{}: {}", status.code(), status.message()), leader.map(str::to_owned))
+    });
+    frames.boxed()
 }

@@ -1,8 +1,8 @@
-//! What a driver did so far, in numbers that only grow.
+//! What a driver did so far, in numbers that grow, and two that say how things stand.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use super::core::{Driver, Outcome};
+use super::core::Outcome;
 
 /// A reading of a driver's counters.
 #[non_exhaustive]
@@ -16,9 +16,17 @@ pub struct DriverCounts {
     pub callbacks_panicked: u64,
     /// Statuses that the callbacks were spared because they had them.
     pub repeats: u64,
-    /// Messages and refusals that were lost because the callbacks did not keep up.
+    /// Statuses that were told once more because a callback had not taken them.
+    pub told_again: u64,
+    /// Messages, refusals and doubts that were lost because the callbacks did not keep up.
     pub lost: u64,
-    /// Tasks that are not known to have ended. The one number that may also shrink.
+    /// Tasks found that this driver neither launched nor was told of.
+    pub unknown_tasks: u64,
+    /// Runs of reconciliation begun: one after each registration, and those of the timer.
+    pub reconciliations: u64,
+    /// Tasks that the run under way has no answer for yet. It shrinks to zero.
+    pub unanswered_tasks: u64,
+    /// Tasks that are not known to have ended. It may also shrink.
     pub live_tasks: u64,
 }
 
@@ -27,9 +35,6 @@ pub(super) struct Counters {
     ok: AtomicU64,
     failed: AtomicU64,
     panicked: AtomicU64,
-    repeats: AtomicU64,
-    lost: AtomicU64,
-    live: AtomicU64,
 }
 
 impl Counters {
@@ -42,20 +47,13 @@ impl Counters {
         counter.fetch_add(1, Ordering::Relaxed);
     }
 
-    pub(super) fn publish(&self, core: &Driver) {
-        self.repeats.store(core.repeats(), Ordering::Relaxed);
-        self.lost.store(core.lost_events(), Ordering::Relaxed);
-        self.live.store(core.live_tasks() as u64, Ordering::Relaxed);
-    }
-
-    pub(super) fn read(&self) -> DriverCounts {
+    /// What the core counted, with the callbacks.
+    pub(super) fn complete(&self, of_core: DriverCounts) -> DriverCounts {
         DriverCounts {
             callbacks_ok: self.ok.load(Ordering::Relaxed),
             callbacks_failed: self.failed.load(Ordering::Relaxed),
             callbacks_panicked: self.panicked.load(Ordering::Relaxed),
-            repeats: self.repeats.load(Ordering::Relaxed),
-            lost: self.lost.load(Ordering::Relaxed),
-            live_tasks: self.live.load(Ordering::Relaxed),
+            ..of_core
         }
     }
 }

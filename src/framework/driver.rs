@@ -6,7 +6,7 @@
 use std::{
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicBool, AtomicU64, Ordering},
+        atomic::{AtomicU64, Ordering},
     },
     time::Duration,
 };
@@ -18,7 +18,7 @@ use super::{
     builder::DriverBuilder,
     calls::CallSeq,
     checks,
-    core::{Finished, Input, Request, Stop},
+    core::{Driver, Finished, Input, Objection, Request, Standing, Stop},
     counts::{Counters, DriverCounts},
     environment::Environment,
     error::DriverError,
@@ -41,9 +41,9 @@ pub struct SchedulerDriver {
 pub(super) struct Shared {
     pub(super) environment: Arc<dyn Environment>,
     pub(super) counts: Counters,
-    pub(super) framework_id: Mutex<Option<FrameworkId>>,
-    /// No callback is to be begun any more.
-    pub(super) silent: AtomicBool,
+    published: Mutex<Published>,
+    /// True when no callback is to be begun any more, because the driver was told to stop.
+    pub(super) silence: watch::Sender<bool>,
     pub(super) ended: watch::Sender<Option<Result<Finished, Broken>>>,
     mailbox: mpsc::Sender<Input>,
     stops: mpsc::Sender<Input>,
@@ -52,6 +52,38 @@ pub(super) struct Shared {
     rng: Mutex<StdRng>,
     start: Mutex<Option<Start>>,
     explicit: bool,
+}
+
+/// What the core lets its handles know.
+#[derive(Debug, Default)]
+struct Published {
+    framework_id: Option<FrameworkId>,
+    standing: Standing,
+    counts: DriverCounts,
+    finished: Option<Finished>,
+}
+
+impl Shared {
+    /// Lets the handles know how things stand; to be done before anything that the core decided is carried out.
+    pub(super) fn publish(&self, core: &Driver) {
+        let mut published = self.published();
+        published.standing = core.standing();
+        published.counts = core.counts();
+        if published.framework_id.as_ref() != core.framework_id() {
+            published.framework_id = core.framework_id().cloned();
+        }
+        if published.finished.is_none() {
+            published.finished = core.finished().cloned();
+        }
+    }
+
+    pub(super) fn is_silent(&self) -> bool {
+        *self.silence.borrow()
+    }
+
+    fn published(&self) -> MutexGuard<'_, Published> {
+        self.published.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 impl From<Arc<Shared>> for SchedulerDriver {
@@ -75,8 +107,11 @@ impl SchedulerDriver {
         let shared = Shared {
             environment,
             counts: Counters::default(),
-            framework_id: Mutex::new(start.options.framework.id.clone()),
-            silent: AtomicBool::new(false),
+            published: Mutex::new(Published {
+                framework_id: start.options.framework.id.clone(),
+                ..Published::default()
+            }),
+            silence: watch::Sender::new(false),
             ended: watch::Sender::new(None),
             mailbox,
             stops,
@@ -177,6 +212,7 @@ impl SchedulerDriver {
         let mut ended = self.shared.ended.subscribe();
         self.shared.environment.spawn(Box::pin(async move {
             tokio::select! {
+                biased;
                 () = task => {}
                 _ = ended.wait_for(Option::is_some) => {}
             }
@@ -186,32 +222,70 @@ impl SchedulerDriver {
     /// The id that the master gave the framework, once it has.
     #[must_use]
     pub fn framework_id(&self) -> Option<FrameworkId> {
-        self.shared.framework_id.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.shared.published().framework_id.clone()
     }
 
     /// What the driver did so far.
     #[must_use]
     pub fn counts(&self) -> DriverCounts {
-        self.shared.counts.read()
+        let of_core = self.shared.published().counts;
+        self.shared.counts.complete(of_core)
     }
 
     pub(super) async fn call(&self, request: Request) -> Result<CallSeq, DriverError> {
         checks::check(&request)?;
-        self.enqueue(&self.shared.mailbox, request).await
+        self.is_running()?;
+        let objection = self.shared.published().standing.objection(&request);
+        match objection {
+            None => self.enqueue(&self.shared.mailbox, request).await,
+            Some(Objection::Full) => Err(DriverError::Full),
+            Some(Objection::Disconnected) => {
+                if matches!(request, Request::Accept { .. }) {
+                    // The core answers for the tasks.
+                    self.enqueue(&self.shared.mailbox, request).await?;
+                }
+                Err(DriverError::Disconnected)
+            }
+        }
     }
 
     async fn stop(&self, stop: Stop) -> Result<CallSeq, DriverError> {
-        self.shared.silent.store(true, Ordering::Release);
+        if self.lock_start().is_some() {
+            return Err(DriverError::NotStarted);
+        }
+        self.shared.silence.send_replace(true);
         self.enqueue(&self.shared.stops, Request::Stop(stop)).await
+    }
+
+    fn is_running(&self) -> Result<(), DriverError> {
+        if self.lock_start().is_some() {
+            return Err(DriverError::NotStarted);
+        }
+        if self.shared.is_silent() { Err(self.ended()) } else { Ok(()) }
     }
 
     async fn enqueue(&self, queue: &mpsc::Sender<Input>, request: Request) -> Result<CallSeq, DriverError> {
         let seq = self.shared.seq.fetch_add(1, Ordering::Relaxed) + 1;
-        queue.send(Input::Called { seq, request }).await.map(|()| seq).map_err(|_closed| DriverError::Ended)
+        queue.send(Input::Called { seq, request }).await.map(|()| seq).map_err(|_closed| self.ended())
+    }
+
+    /// Why no call is taken any more.
+    fn ended(&self) -> DriverError {
+        match &self.shared.published().finished {
+            Some(Finished::Failed(message)) => DriverError::Failed(message.clone()),
+            Some(Finished::TeardownUnconfirmed) => DriverError::TeardownUnconfirmed,
+            Some(Finished::TornDown | Finished::LeftForFailover | Finished::Aborted) | None => DriverError::Ended,
+        }
     }
 
     pub(super) fn mint(&self, name: &str, instance: u32) -> TaskId {
         self.shared.task_ids.mint(name, instance)
+    }
+
+    /// Done once the driver was told to stop.
+    pub(super) async fn silenced(&self) {
+        // The handle holds the sender, so the wait ends only with the wish.
+        let _ = self.shared.silence.subscribe().wait_for(|silent| *silent).await;
     }
 
     pub(super) fn is_explicit(&self) -> bool {

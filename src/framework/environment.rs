@@ -1,14 +1,29 @@
-//! Where a driver gets time, timers and tasks from: the host, or a simulation.
+//! Where a driver gets time, timers, tasks and its way to the master from: the host, or a simulation.
 //!
-//! Everything that user code can reach goes through here and never to tokio directly, so the same scheduler runs on
-//! virtual time.
+//! Everything that a driver waits for is either one of these or a channel whose other end is one of its own tasks, so an
+//! environment that polls the tasks it was given and moves the clock runs an unchanged scheduler on virtual time. The
+//! driver's tasks decide nothing by chance: the same environment with the same seed makes the same run.
 
 use std::{fmt, time::Duration};
 
-use futures::future::BoxFuture;
+use futures::{future::BoxFuture, stream::BoxStream};
 use rand::{Rng as _, SeedableRng as _, rngs::StdRng};
 
-use crate::{transport::clock::Clock, types::Now};
+use super::{attach, user};
+use crate::{proto::ext, transport::clock::Clock, types::Now};
+
+/// What the driver says on a stream, frame by frame; its end is the driver's wish to close.
+pub(crate) type CallFrames = BoxStream<'static, ext::Calls>;
+/// What the master says on it, until the stream is gone.
+pub(crate) type EventFrames = BoxStream<'static, Result<ext::Events, Gone>>;
+
+/// Why there is no stream, and where the master said to go instead.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Gone {
+    pub(crate) reason: String,
+    /// `host:port`, as the master wrote it.
+    pub(crate) leader: Option<String>,
+}
 
 /// What surrounds a driver.
 pub(crate) trait Environment: fmt::Debug + Send + Sync {
@@ -22,9 +37,14 @@ pub(crate) trait Environment: fmt::Debug + Send + Sync {
     fn seed(&self) -> u64;
     /// Whether `spawn` can be called here.
     fn can_spawn(&self) -> bool;
+    /// Opens a stream to `master` (`host:port`): done when it stands, before the master has said anything. Dropping what
+    /// it gave ends the stream.
+    fn attach(&self, master: String, calls: CallFrames) -> BoxFuture<'static, Result<EventFrames, Gone>>;
+    /// Whom tasks run as unless the framework names somebody.
+    fn user(&self) -> String;
 }
 
-/// The host's clocks and the tokio runtime around the caller.
+/// The host's clocks and network, and the tokio runtime around the caller.
 #[derive(Debug)]
 pub(crate) struct Host {
     clock: Clock,
@@ -55,5 +75,13 @@ impl Environment for Host {
 
     fn can_spawn(&self) -> bool {
         tokio::runtime::Handle::try_current().is_ok()
+    }
+
+    fn attach(&self, master: String, calls: CallFrames) -> BoxFuture<'static, Result<EventFrames, Gone>> {
+        Box::pin(attach::over_grpc(master, calls))
+    }
+
+    fn user(&self) -> String {
+        user::current()
     }
 }

@@ -18,6 +18,13 @@ pub enum DriverError {
     /// No master can be there.
     #[error(transparent)]
     Address(#[from] InvalidAddress),
+    /// There is no master at the moment, so the offers at hand are void and a message would be lost. Nothing was sent;
+    /// the tasks of a launch are told dropped, by status.
+    #[error("there is no master at the moment; offers from before are void, make the call again when registered")]
+    Disconnected,
+    /// There is no master, and so many calls of that kind wait for one that this one found no room.
+    #[error("there is no master at the moment, and too many calls wait for one; make the call again when registered")]
+    Full,
     /// The driver has ended.
     #[error("the driver has ended; build another one to go on")]
     Ended,
@@ -39,4 +46,18 @@ pub enum DriverError {
     /// No master confirmed the teardown in time.
     #[error("no master confirmed that the framework is gone; its tasks live on until its failover timeout ends")]
     TeardownUnconfirmed,
+}
+
+impl DriverError {
+    /// For those who go by what the callbacks tell: without a master the tasks of a launch are told dropped and a decline
+    /// is not needed, so the call counts as made.
+    ///
+    /// # Errors
+    /// Whatever else went wrong.
+    pub fn unless_disconnected<T>(made: Result<T, Self>) -> Result<(), Self> {
+        match made {
+            Ok(_) | Err(Self::Disconnected) => Ok(()),
+            Err(other) => Err(other),
+        }
+    }
 }

@@ -31,6 +31,9 @@ pub enum SchedulerEvent {
     OfferRescinded(v1::OfferId),
     /// A task changed its state, or is told to have a certain state.
     StatusUpdate(Box<v1::TaskStatus>),
+    /// The state of a task that this driver neither launched nor was told of; see
+    /// [`UnknownTasks`](super::UnknownTasks).
+    UnknownTask(Box<v1::TaskStatus>),
     /// An executor sent something. Delivered at most once.
     FrameworkMessage {
         /// Where the executor runs.
@@ -53,8 +56,24 @@ pub enum SchedulerEvent {
     },
     /// A call was not carried out.
     Refused(Refusal),
+    /// The connection broke while offers were being accepted. Nobody knows what became of that until the driver is
+    /// registered again.
+    InDoubt(InDoubt),
     /// The master ended the framework's session for good. The driver has stopped.
     Error(String),
+}
+
+/// An ACCEPT that was on its way when the connection broke.
+///
+/// What became of each task comes as its status, after the reconciliation that follows the next registration: the state
+/// it is in, or that the master never heard of it (`TASK_UNKNOWN`, `TASK_GONE` or `TASK_LOST`). Nothing is sent again.
+#[non_exhaustive]
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct InDoubt {
+    /// The number that the call returned.
+    pub seq: u64,
+    /// The tasks it was to launch of which nothing was heard; none when it was to do something else.
+    pub task_ids: Vec<v1::TaskId>,
 }
 
 /// A driver call that was not carried out, and why.
@@ -80,10 +99,12 @@ impl SchedulerEvent {
             Self::ResourceOffers(_) => "resource_offers",
             Self::OfferRescinded(_) => "offer_rescinded",
             Self::StatusUpdate(_) => "status_update",
+            Self::UnknownTask(_) => "unknown_task",
             Self::FrameworkMessage { .. } => "framework_message",
             Self::AgentLost(_) => "agent_lost",
             Self::ExecutorLost { .. } => "executor_lost",
             Self::Refused(_) => "refused",
+            Self::InDoubt(_) => "in_doubt",
             Self::Error(_) => "error",
         }
     }

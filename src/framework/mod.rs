@@ -53,6 +53,7 @@
 //!
 //! What this room does not do: decide where tasks go (that is [`crate::allocator`]) or keep anything on disk.
 
+mod attach;
 mod builder;
 mod callbacks;
 mod calls;
@@ -70,6 +71,7 @@ mod stream;
 mod task_ids;
 #[cfg(all(test, feature = "server"))]
 mod tests;
+mod unknown;
 mod user;
 
 pub use async_trait::async_trait;
@@ -77,14 +79,16 @@ pub use async_trait::async_trait;
 pub use self::{
     builder::DriverBuilder,
     calls::CallSeq,
-    connection::LEADER_METADATA,
     counts::DriverCounts,
     driver::SchedulerDriver,
     error::{DriverError, Error, Result},
-    event::{Refusal, SchedulerEvent},
+    event::{InDoubt, Refusal, SchedulerEvent},
     scheduler::Scheduler,
     stream::EventStream,
+    unknown::UnknownTasks,
 };
+pub use crate::transport::connect::LEADER_METADATA;
+
 use crate::proto::v1::FrameworkInfo;
 
 /// Runs a scheduler against a master (`host:port`, or several separated by commas) until its driver is stopped.

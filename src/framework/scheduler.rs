@@ -6,7 +6,7 @@ use bytes::Bytes;
 use super::{
     driver::SchedulerDriver,
     error::Result,
-    event::{Refusal, SchedulerEvent},
+    event::{InDoubt, Refusal, SchedulerEvent},
 };
 use crate::proto::v1::{AgentId, ExecutorId, FrameworkId, MasterInfo, Offer, OfferId, TaskStatus};
 
@@ -52,6 +52,13 @@ pub trait Scheduler: Send {
         Ok(())
     }
 
+    /// The state of a task that this driver neither launched nor was told of; see
+    /// [`UnknownTasks`](super::UnknownTasks). Acknowledged like any other status.
+    async fn unknown_task(&mut self, _driver: &SchedulerDriver, status: TaskStatus) -> Result<()> {
+        tracing::warn!(task_id = %status.task_id, state = status.state().as_str_name(), "a task that nobody here launched");
+        Ok(())
+    }
+
     /// An executor sent something; it may also get lost on the way.
     async fn framework_message(
         &mut self,
@@ -85,6 +92,13 @@ pub trait Scheduler: Send {
         Ok(())
     }
 
+    /// The connection broke while offers were being accepted; what became of the tasks comes as status updates.
+    async fn in_doubt(&mut self, _driver: &SchedulerDriver, in_doubt: InDoubt) -> Result<()> {
+        let InDoubt { seq, task_ids } = in_doubt;
+        tracing::info!(seq, tasks = task_ids.len(), "the connection broke during a launch; its outcome will be told");
+        Ok(())
+    }
+
     /// The master ended the session for good; the driver has stopped.
     async fn error(&mut self, _driver: &SchedulerDriver, message: String) -> Result<()> {
         tracing::error!("the master ended the session: {message}");
@@ -103,6 +117,7 @@ pub(super) async fn call(scheduler: &mut dyn Scheduler, driver: &SchedulerDriver
         SchedulerEvent::ResourceOffers(offers) => scheduler.resource_offers(driver, offers).await,
         SchedulerEvent::OfferRescinded(offer_id) => scheduler.offer_rescinded(driver, offer_id).await,
         SchedulerEvent::StatusUpdate(status) => scheduler.status_update(driver, *status).await,
+        SchedulerEvent::UnknownTask(status) => scheduler.unknown_task(driver, *status).await,
         SchedulerEvent::FrameworkMessage { agent_id, executor_id, data } => {
             scheduler.framework_message(driver, agent_id, executor_id, data).await
         }
@@ -111,6 +126,7 @@ pub(super) async fn call(scheduler: &mut dyn Scheduler, driver: &SchedulerDriver
             scheduler.executor_lost(driver, executor_id, agent_id, status).await
         }
         SchedulerEvent::Refused(refusal) => scheduler.refused(driver, refusal).await,
+        SchedulerEvent::InDoubt(in_doubt) => scheduler.in_doubt(driver, in_doubt).await,
         SchedulerEvent::Error(message) => scheduler.error(driver, message).await,
     }
 }

@@ -4,13 +4,7 @@
 //! socket does not take what was said before, so a framework cannot pile up calls without end; what the master and the
 //! callbacks tell is always taken, and so is the wish to stop.
 
-use std::{
-    collections::VecDeque,
-    fmt,
-    panic::AssertUnwindSafe,
-    sync::{Arc, PoisonError, atomic::Ordering},
-    time::Duration,
-};
+use std::{collections::VecDeque, fmt, panic::AssertUnwindSafe, sync::Arc, time::Duration};
 
 use futures::{
     FutureExt as _,
@@ -152,14 +146,17 @@ impl Service {
     async fn next(&mut self) -> Option<Input> {
         let room = room(self.connection.as_ref(), &self.backlog);
         tokio::select! {
-            Some(input) = self.returned.recv() => Some(input),
-            Some(input) = self.link.recv() => Some(input),
-            Some(input) = self.mailbox.recv(), if self.backlog.is_empty() => Some(input),
+            // In a fixed order, so that a run can be repeated. What comes seldom is first; of the queues after it
+            // `take_turns` takes from each, so none waits for another.
+            biased;
             Some(input) = self.stops.recv() => Some(input),
             () = &mut self.timer.sleep => {
                 self.timer = Timer::default();
                 Some(Input::Tick)
             }
+            Some(input) = self.returned.recv() => Some(input),
+            Some(input) = self.link.recv() => Some(input),
+            Some(input) = self.mailbox.recv(), if self.takes_calls() => Some(input),
             permit = room => {
                 match (permit, self.backlog.pop_front()) {
                     (Some(permit), Some(call)) => permit.send(call),
@@ -170,6 +167,11 @@ impl Service {
                 None
             }
         }
+    }
+
+    /// Whether the framework's calls have their turn: the socket took what was said before, and the master settles it.
+    fn takes_calls(&self) -> bool {
+        self.backlog.is_empty() && self.core.takes_calls()
     }
 
     /// What was called before the stop is still to reach the master.
@@ -185,7 +187,7 @@ impl Service {
         for _ in 0..TURN {
             let returned = self.returned.try_recv().ok();
             let linked = self.link.try_recv().ok();
-            let called = if self.backlog.is_empty() { self.mailbox.try_recv().ok() } else { None };
+            let called = if self.takes_calls() { self.mailbox.try_recv().ok() } else { None };
             if returned.is_none() && linked.is_none() && called.is_none() {
                 return None;
             }
@@ -202,6 +204,8 @@ impl Service {
         let now = self.shared.environment.now();
         let mut effects = std::mem::take(&mut self.effects);
         self.core.handle(now, input, &mut effects);
+        // Before the effects: whoever is given an offer can use it.
+        self.shared.publish(&self.core);
         let mut finished = None;
         for effect in effects.drain(..) {
             if let Some(how) = self.perform(effect) {
@@ -209,7 +213,6 @@ impl Service {
             }
         }
         self.effects = effects;
-        self.publish();
         finished
     }
 
@@ -258,26 +261,19 @@ impl Service {
         }
     }
 
-    fn publish(&self) {
-        self.shared.counts.publish(&self.core);
-        let mut known = self.shared.framework_id.lock().unwrap_or_else(PoisonError::into_inner);
-        if known.as_ref() != self.core.framework_id() {
-            *known = self.core.framework_id().cloned();
-        }
-    }
-
     /// Lets the last callback return and the last calls leave, then tells everybody.
     async fn end(mut self, how: Finished) {
         tracing::debug!(?how, "the driver has ended");
         self.mailbox.close();
         if !matches!(how, Finished::Failed(_)) {
-            self.shared.silent.store(true, Ordering::Release);
+            self.shared.silence.send_replace(true);
         }
         drop(self.deliveries);
         drop(self.link_to);
         self.stops.close();
         let callbacks = async { while self.returned.recv().await.is_some() {} };
         tokio::select! {
+            biased;
             () = callbacks => {}
             () = self.shared.environment.sleep(LAST_CALLBACK) => {
                 tracing::warn!("a callback has not returned {LAST_CALLBACK:?} after the driver ended; it is dropped");

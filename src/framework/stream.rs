@@ -13,7 +13,7 @@ use tokio::sync::{mpsc, oneshot};
 use super::{
     driver::SchedulerDriver,
     error::Result,
-    event::{Refusal, SchedulerEvent},
+    event::{InDoubt, Refusal, SchedulerEvent},
     scheduler::Scheduler,
 };
 use crate::proto::v1::{AgentId, ExecutorId, FrameworkId, MasterInfo, Offer, OfferId, TaskStatus};
@@ -21,26 +21,50 @@ use crate::proto::v1::{AgentId, ExecutorId, FrameworkId, MasterInfo, Offer, Offe
 /// What a driver tells, one event at a time; made by [`DriverBuilder::stream`](super::DriverBuilder::stream).
 ///
 /// An event counts as dealt with when the next one is asked for: a status is acknowledged then, so one that was taken but
-/// not finished before a crash is told again. Offers go back after the hold time whether they were taken from the stream
+/// not finished before a crash is told again. [`tell_again`](Self::tell_again) says that it was not dealt with. Offers go back after the hold time whether they were taken from the stream
 /// or not. The stream ends with the driver; dropping it leaves the tasks to a successor, as
 /// [`stop_failover`](SchedulerDriver::stop_failover) does.
 #[derive(Debug)]
 pub struct EventStream {
-    events: mpsc::Receiver<(SchedulerEvent, oneshot::Sender<()>)>,
-    current: Option<oneshot::Sender<()>>,
+    events: mpsc::Receiver<(SchedulerEvent, oneshot::Sender<Taken>)>,
+    current: Option<oneshot::Sender<Taken>>,
+}
+
+/// What became of an event that was taken from the stream.
+#[derive(Clone, Copy, Debug)]
+enum Taken {
+    DealtWith,
+    ToBeToldAgain,
+}
+
+/// The event at hand was not dealt with, and nobody has to be told.
+#[derive(Debug, thiserror::Error)]
+#[error("an event taken from the stream was not dealt with")]
+pub(super) struct Unread;
+
+impl EventStream {
+    /// The event taken last was not dealt with. A status is told again, after 1 s at first and ever longer up to a
+    /// minute, and so are all later ones of its task; of other events it is logged.
+    pub fn tell_again(&mut self) {
+        self.settle(Taken::ToBeToldAgain);
+    }
+
+    fn settle(&mut self, taken: Taken) {
+        if let Some(current) = self.current.take() {
+            // Nobody waits for it when the driver has ended.
+            let _ = current.send(taken);
+        }
+    }
 }
 
 impl Stream for EventStream {
     type Item = SchedulerEvent;
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<SchedulerEvent>> {
-        if let Some(done) = self.current.take() {
-            // Nobody waits for it when the driver has ended.
-            let _ = done.send(());
-        }
+        self.settle(Taken::DealtWith);
         self.events.poll_recv(cx).map(|next| {
-            let (event, done) = next?;
-            self.current = Some(done);
+            let (event, current) = next?;
+            self.current = Some(current);
             Some(event)
         })
     }
@@ -49,7 +73,7 @@ impl Stream for EventStream {
 /// The callbacks that feed a stream.
 #[derive(Debug)]
 pub(super) struct Feed {
-    events: mpsc::Sender<(SchedulerEvent, oneshot::Sender<()>)>,
+    events: mpsc::Sender<(SchedulerEvent, oneshot::Sender<Taken>)>,
 }
 
 /// A stream and what feeds it.
@@ -59,16 +83,27 @@ pub(super) fn pair() -> (Feed, EventStream) {
 }
 
 impl Feed {
-    /// Waits until the event was taken and the next one asked for.
+    /// Waits until the event was taken and the next one asked for, or the driver was told to stop.
     async fn tell(&self, driver: &SchedulerDriver, event: SchedulerEvent) -> Result<()> {
-        let (done, wait) = oneshot::channel();
-        let told = self.events.send((event, done)).await.is_ok() && wait.await.is_ok();
-        if told {
-            return Ok(());
+        let (current, settled) = oneshot::channel();
+        let told = async {
+            self.events.send((event, current)).await.ok()?;
+            settled.await.ok()
+        };
+        let told = tokio::select! {
+            biased;
+            told = told => told,
+            () = driver.silenced() => return Err(Unread.into()),
+        };
+        match told {
+            Some(Taken::DealtWith) => Ok(()),
+            Some(Taken::ToBeToldAgain) => Err("the reader of the stream wants it told again".into()),
+            None => {
+                // It fails only when the driver has ended already.
+                let _ = driver.stop_failover().await;
+                Err(Unread.into())
+            }
         }
-        // It fails only when the driver has ended already.
-        let _ = driver.stop_failover().await;
-        Err("the stream of events was dropped".into())
     }
 }
 
@@ -131,7 +166,17 @@ impl Scheduler for Feed {
         self.tell(driver, SchedulerEvent::Refused(refusal)).await
     }
 
-    async fn error(&mut self, driver: &SchedulerDriver, message: String) -> Result<()> {
-        self.tell(driver, SchedulerEvent::Error(message)).await
+    async fn unknown_task(&mut self, driver: &SchedulerDriver, status: TaskStatus) -> Result<()> {
+        self.tell(driver, SchedulerEvent::UnknownTask(Box::new(status))).await
+    }
+
+    async fn in_doubt(&mut self, driver: &SchedulerDriver, in_doubt: InDoubt) -> Result<()> {
+        self.tell(driver, SchedulerEvent::InDoubt(in_doubt)).await
+    }
+
+    /// The last event: it is left in the stream, for nothing waits for it to be read.
+    async fn error(&mut self, _driver: &SchedulerDriver, message: String) -> Result<()> {
+        let (current, _settled) = oneshot::channel();
+        self.events.send((SchedulerEvent::Error(message), current)).await.map_err(|_closed| Unread.into())
     }
 }

@@ -576,6 +576,15 @@ pub struct SupervisorWelcome {
     /// Exits that were not forgotten yet.
     #[prost(message, repeated, tag = "4")]
     pub exited: ::prost::alloc::vec::Vec<Exited>,
+    /// Since version 2. Containers being started: `Started` or `StartFailed` follows.
+    #[prost(string, repeated, tag = "5")]
+    pub starting: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    /// Since version 2. It takes no more starts.
+    #[prost(bool, tag = "6")]
+    pub retired: bool,
+    /// Since version 2. Names the program file that serves, as device and inode.
+    #[prost(string, tag = "7")]
+    pub build: ::prost::alloc::string::String,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct EnvironmentVariable {
@@ -690,7 +699,7 @@ pub mod exited {
 /// One record of an agent's log.
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct AgentRecord {
-    #[prost(oneof = "agent_record::Kind", tags = "1, 2, 3, 4, 5, 6, 7, 8, 9, 10")]
+    #[prost(oneof = "agent_record::Kind", tags = "1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11")]
     pub kind: ::core::option::Option<agent_record::Kind>,
 }
 /// Nested message and enum types in `AgentRecord`.
@@ -717,6 +726,9 @@ pub mod agent_record {
         Kill(super::KillAsked),
         #[prost(string, tag = "10")]
         Forgotten(::prost::alloc::string::String),
+        /// No master has had the agent since then, in nanoseconds since the epoch; zero: one has it again.
+        #[prost(int64, tag = "11")]
+        CutOff(i64),
     }
 }
 /// The id the master gave this agent.
@@ -769,7 +781,7 @@ pub struct KillAsked {
 /// One durable fact of the master.
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct RegistryChange {
-    #[prost(oneof = "registry_change::Kind", tags = "1, 2, 3, 4, 5, 6, 7, 20")]
+    #[prost(oneof = "registry_change::Kind", tags = "1, 2, 3, 4, 5, 6, 7, 20, 21")]
     pub kind: ::core::option::Option<registry_change::Kind>,
 }
 /// Nested message and enum types in `RegistryChange`.
@@ -793,7 +805,10 @@ pub mod registry_change {
         FrameworkRemoved(::prost::alloc::string::String),
         #[prost(message, tag = "7")]
         Weight(super::super::v1::WeightInfo),
-        #[prost(message, tag = "20")]
+        /// The agent was unreachable or gone for longer than such agents are remembered.
+        #[prost(string, tag = "20")]
+        AgentForgotten(::prost::alloc::string::String),
+        #[prost(message, tag = "21")]
         Quotas(super::Quotas),
     }
 }
@@ -802,6 +817,25 @@ pub mod registry_change {
 pub struct Quotas {
     #[prost(message, repeated, tag = "1")]
     pub configs: ::prost::alloc::vec::Vec<super::v1::quota::QuotaConfig>,
+}
+/// Everything a registry held at one moment: what a backup file carries.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct RegistryBackup {
+    /// The format of the registry it is of; a newer one is refused.
+    #[prost(uint32, tag = "1")]
+    pub format: u32,
+    /// The epoch of the master that made it, or of the last one before.
+    #[prost(uint64, tag = "2")]
+    pub epoch: u64,
+    /// When it was made: nanoseconds since the epoch.
+    #[prost(int64, tag = "3")]
+    pub wall_ns: i64,
+    /// The version that made it.
+    #[prost(string, tag = "4")]
+    pub divvy_version: ::prost::alloc::string::String,
+    /// Make the facts out of nothing, in this order.
+    #[prost(message, repeated, tag = "5")]
+    pub changes: ::prost::alloc::vec::Vec<RegistryChange>,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct AgentUnreachable {

@@ -1149,6 +1149,14 @@ pub struct TaskInfo {
         ::prost::alloc::string::String,
         value::Scalar,
     >,
+    /// divvy's own, as all numbers from 10000 up.
+    #[prost(message, optional, boxed, tag = "10000")]
+    pub partition_policy: ::core::option::Option<
+        ::prost::alloc::boxed::Box<super::ext::PartitionPolicy>,
+    >,
+    /// The unreachable or lost task of the same framework in whose place this one is launched.
+    #[prost(message, optional, tag = "10001")]
+    pub replaces: ::core::option::Option<TaskId>,
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct TaskGroupInfo {

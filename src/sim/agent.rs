@@ -82,7 +82,8 @@ impl World {
         let (rng, now) = (self.chance.for_core(), self.time(Node::Agent(index)));
         let node = &mut self.agents[index];
         let sandboxes = node.host.sandboxes.iter().map(|(id, at)| (id.clone(), *at)).collect();
-        let found = Found { boot_id: format!("boot{}", node.host.boot), supervisors: node.host.found(), sandboxes };
+        let boot_id = format!("boot{}", node.host.boot);
+        let found = Found { boot_id, supervisors: node.host.found(), sandboxes, ..Found::default() };
         let mut out = Vec::new();
         let core = Agent::recover(node.disk.records(), node.config.clone(), found, rng, now, &mut out);
         node.process = Some(Box::new(AgentProcess {

@@ -16,7 +16,7 @@ use super::{
 };
 use crate::{
     framework::{
-        SchedulerEvent,
+        SchedulerEvent, UnknownTasks,
         core::{Driver, Effect, Finished, Input, Options, Outcome, Request},
     },
     proto::{
@@ -72,7 +72,9 @@ impl FrameworkNode {
             suppressed_roles: Vec::new(),
             explicit: self.wishes.explicit,
             hold: Duration::from_secs(10),
-            reconcile_every: Duration::from_mins(15),
+            reconcile_every: Some(Duration::from_mins(15)),
+            known_tasks: Vec::new(),
+            unknown_tasks: UnknownTasks::Adopt,
         }
     }
 }

@@ -71,7 +71,7 @@ pub(super) struct Running {
 impl Host {
     /// The supervisors as an agent that starts finds them.
     pub(super) fn found(&self) -> Vec<FoundSupervisor> {
-        let found = |(id, one): (&SupervisorId, &Supervisor)| FoundSupervisor { id: *id, takes_starts: !one.heir };
+        let found = |(id, one): (&SupervisorId, &Supervisor)| FoundSupervisor { id: *id, died: one.heir };
         self.supervisors.iter().map(found).collect()
     }
 }
@@ -100,10 +100,11 @@ impl World {
         let life = self.agents[agent].life;
         let Some(one) = self.agents[agent].host.supervisors.get_mut(&supervisor) else { return };
         one.greeted = life;
-        let mut welcome = SupervisorWelcome { version: 1, pid: supervisor.0, ..SupervisorWelcome::default() };
-        for container in one.containers.values() {
+        let retired = one.heir || one.retired;
+        let mut welcome = SupervisorWelcome { version: 2, pid: supervisor.0, retired, ..SupervisorWelcome::default() };
+        for (id, container) in &one.containers {
             match container {
-                Container::Starting(_) => {}
+                Container::Starting(_) => welcome.starting.push(id.clone()),
                 Container::Running(running) => welcome.running.push(running.started.clone()),
                 Container::Ended(exited) => welcome.exited.push(exited.clone()),
             }

@@ -96,7 +96,9 @@ impl World {
             | SchedulerEvent::FrameworkMessage { .. }
             | SchedulerEvent::AgentLost(_)
             | SchedulerEvent::ExecutorLost { .. }
+            | SchedulerEvent::UnknownTask(_)
             | SchedulerEvent::Refused(_)
+            | SchedulerEvent::InDoubt(_)
             | SchedulerEvent::Error(_) => {}
         }
     }

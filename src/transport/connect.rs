@@ -12,6 +12,10 @@ use super::{CONNECTION_WINDOW_BYTES, KEEP_ALIVE_SECS, KEEP_ALIVE_TIMEOUT_SECS, S
 /// How long a connection may take to come about.
 pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
+/// Key of the gRPC metadata in which a master that does not lead names the one that does, as `host:port`; beside the
+/// status that ends or refuses a stream.
+pub const LEADER_METADATA: &str = "divvy-leader";
+
 /// A host, by name or number, and a port.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Address {

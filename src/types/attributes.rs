@@ -24,7 +24,7 @@ pub struct Attribute {
 }
 
 /// What an attribute is.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum AttributeValue {
     /// A number.
     Scalar(Milli),
@@ -61,7 +61,7 @@ impl Attributes {
         self.0.is_empty()
     }
 
-    /// The first value of that name, which is the one that constraints look at.
+    /// The first value of that name, which is the one that instances are counted by.
     #[must_use]
     pub fn get(&self, name: &str) -> Option<&AttributeValue> {
         self.0.iter().find(|attribute| attribute.name == name).map(|attribute| &attribute.value)

@@ -2,7 +2,7 @@
 
 use std::{fs, process::Command};
 
-use super::part::{Site, until};
+use super::part::{Site, get, until};
 
 fn divvy(master: &str, arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_divvy"));
@@ -196,13 +196,4 @@ fn agents(site: &Site, master: &str, count: usize) {
         let list: serde_json::Value = serde_json::from_str(&text).unwrap_or_default();
         if list.as_array().is_some_and(|list| list.len() == count) { Ok(()) } else { Err(text) }
     });
-}
-
-fn get(address: &str, path: &str) -> String {
-    use std::io::{Read as _, Write as _};
-    let mut stream = std::net::TcpStream::connect(address).expect("connects");
-    write!(stream, "GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n").expect("sent");
-    let mut text = String::new();
-    stream.read_to_string(&mut text).expect("read");
-    text
 }

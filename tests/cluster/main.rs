@@ -4,10 +4,13 @@
 //! last saw.
 #![allow(missing_docs, reason = "a test binary has no users")]
 
+mod agent_recovery;
 mod command_line;
 mod deaths;
 mod example;
+mod faults;
 mod many_tasks;
 mod neighbours;
+mod network;
 mod part;
 mod scheduler;

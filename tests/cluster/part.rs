@@ -1,8 +1,9 @@
 //! Starting, watching and killing the parts of a cluster.
 
 use std::{
+    ffi::OsStr,
     fs::{self, File},
-    io::{BufRead as _, BufReader, Read as _},
+    io::{BufRead as _, BufReader, Read as _, Write as _},
     path::{Path, PathBuf},
     process::{Child, Command, ExitStatus, Output, Stdio},
     sync::mpsc,
@@ -45,9 +46,25 @@ impl Site {
 
     /// An agent of that name, with these resources, for the master at that address.
     pub(crate) fn agent(&self, name: &str, master: &str, resources: &str) -> Part {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_divvy-agent"));
+        Part::start(self, name, self.agent_command(env!("CARGO_BIN_EXE_divvy-agent"), name, master, resources))
+    }
+
+    /// How this program is started as an agent.
+    pub(crate) fn agent_command(
+        &self,
+        program: impl AsRef<OsStr>,
+        name: &str,
+        master: &str,
+        resources: &str,
+    ) -> Command {
+        let mut command = Command::new(program);
         command.args(["--listen", "127.0.0.1:0", "--master", master, "--resources", resources, "--work-dir"]);
         command.arg(self.path.join(name));
+        command
+    }
+
+    /// A server that this command runs.
+    pub(crate) fn start(&self, name: &str, command: Command) -> Part {
         Part::start(self, name, command)
     }
 
@@ -154,7 +171,7 @@ pub(crate) struct Part {
 }
 
 impl Part {
-    fn start(site: &Site, name: &str, mut command: Command) -> Self {
+    pub(crate) fn start(site: &Site, name: &str, mut command: Command) -> Self {
         let err = File::options().create(true).append(true).open(site.path.join(format!("{name}.err")));
         let command = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(err.expect("a log file"));
         let mut child = command.env("DIVVY_LOG", "debug,h2=info,hyper=info,tower=info").spawn().expect("starts");
@@ -176,6 +193,16 @@ impl Part {
         self.child.id()
     }
 
+    pub(crate) fn signal(&self, signal: &str) {
+        send(self.child.id(), signal);
+    }
+
+    /// Asks it to stop, and waits until it has.
+    pub(crate) fn stop(mut self) -> ExitStatus {
+        send(self.child.id(), "TERM");
+        wait(&mut self.child, "the part")
+    }
+
     /// `kill -9`, and nobody is there any more.
     pub(crate) fn kill(mut self) -> String {
         self.child.kill().expect("killed");
@@ -189,6 +216,15 @@ impl Drop for Part {
         drop(self.child.kill());
         drop(self.child.wait());
     }
+}
+
+/// What a server answers to a GET, head and body.
+pub(crate) fn get(address: &str, path: &str) -> String {
+    let mut stream = std::net::TcpStream::connect(address).expect("connects");
+    write!(stream, "GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n").expect("sent");
+    let mut text = String::new();
+    stream.read_to_string(&mut text).expect("read");
+    text
 }
 
 fn send(pid: u32, signal: &str) {

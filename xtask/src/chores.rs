@@ -4,7 +4,7 @@ use std::{process::Command, time::Instant};
 
 use anyhow::{Context as _, ensure};
 
-use crate::{generate, root};
+use crate::{generate, instructions, root};
 
 /// One part of a chore: what it is called, the arguments of cargo, more environment.
 type Part = (&'static str, &'static [&'static str], &'static [(&'static str, &'static str)]);
@@ -43,13 +43,14 @@ pub fn test() -> anyhow::Result<()> {
     TESTS.iter().try_for_each(run)
 }
 
-/// Checks format, lints and docs, then runs every test. Changes nothing.
+/// Checks format, lints and docs, runs every test, counts instructions. Changes nothing.
 ///
 /// # Errors
 /// The part that failed.
 pub fn verify() -> anyhow::Result<()> {
     CHECKS.iter().try_for_each(run)?;
-    test()
+    test()?;
+    instructions::check()
 }
 
 /// Rewrites what can be rewritten: generated code, lint suggestions, format.

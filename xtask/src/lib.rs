@@ -1,7 +1,9 @@
 //! Generates `src/proto/` from `proto/`, without protoc. The result is checked in, so that a build of the library runs
-//! no build script; a test here generates again and compares. [`chores`] holds what else is done here.
+//! no build script; a test here generates again and compares. [`chores`] holds what else is done here,
+//! [`instructions`] the gate on what the pure parts cost.
 
 pub mod chores;
+pub mod instructions;
 
 use std::path::{Path, PathBuf};
 
@@ -15,6 +17,7 @@ const BOXED: &[&str] = &[
     ".divvy.v1.TaskInfo.health_check",
     ".divvy.v1.TaskInfo.check",
     ".divvy.v1.TaskInfo.discovery",
+    ".divvy.v1.TaskInfo.partition_policy",
     ".divvy.v1.ExecutorInfo.command",
     ".divvy.v1.ExecutorInfo.container",
     ".divvy.v1.ExecutorInfo.discovery",
@@ -85,6 +88,8 @@ const FILES: &[&str] = &[
     "divvy/v1/executor.proto",
     "divvy/v1/master.proto",
     "divvy/v1/agent.proto",
+    "divvy/ext/partition.proto",
+    "divvy/ext/registry.proto",
     "divvy/ext/scheduler.proto",
     "divvy/ext/sandbox.proto",
     "divvy/internal/agent.proto",

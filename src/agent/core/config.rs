@@ -44,8 +44,8 @@ impl Default for Retention {
 pub struct FoundSupervisor {
     /// Its name.
     pub id: SupervisorId,
-    /// Whether it starts containers: not when it has died and only its records are left.
-    pub takes_starts: bool,
+    /// Whether it has died and only its records are left.
+    pub died: bool,
 }
 
 /// What the shell found on this host before the core began.
@@ -55,6 +55,9 @@ pub struct Found {
     pub boot_id: String,
     /// Supervisors that will either greet or be reported ended: the agent does not register before all have.
     pub supervisors: Vec<FoundSupervisor>,
+    /// Why the records of an earlier run may not tell how it went on, in words: they are damaged, or what was left of it
+    /// was ended. Tasks of which nothing is known are reported with it.
+    pub loss: Option<String>,
     /// Sandboxes on disk, each with the time of its last change in nanoseconds since the epoch.
     pub sandboxes: Vec<(ContainerId, i64)>,
 }

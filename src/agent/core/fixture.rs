@@ -37,8 +37,8 @@ pub(super) fn config() -> Config {
 }
 
 pub(super) fn found(supervisors: &[SupervisorId]) -> Found {
-    let supervisors = supervisors.iter().map(|id| FoundSupervisor { id: *id, takes_starts: true }).collect();
-    Found { boot_id: "boot".to_owned(), supervisors, sandboxes: vec![] }
+    let supervisors = supervisors.iter().map(|id| FoundSupervisor { id: *id, died: false }).collect();
+    Found { boot_id: "boot".to_owned(), supervisors, ..Found::default() }
 }
 
 pub(super) fn id(text: &str) -> ContainerId {
@@ -131,7 +131,15 @@ impl Fixture {
             pid: 1,
             running: running.iter().map(|id| started(id)).collect(),
             exited: exited.iter().map(|(id, code)| exit(id, *code)).collect(),
+            ..Default::default()
         }));
+    }
+
+    /// A supervisor greets that is just starting these containers.
+    pub(super) fn welcome_starting(&mut self, starting: &[&str]) {
+        let starting = starting.iter().map(|id| (*id).to_owned()).collect();
+        let welcome = wire::SupervisorWelcome { version: 2, pid: 1, starting, ..Default::default() };
+        self.supervised(supervisor_event::Kind::Welcome(welcome));
     }
 
     pub(super) fn run(&mut self, container: &str, info: &v1::TaskInfo) {
@@ -144,7 +152,12 @@ impl Fixture {
 
     /// Runs `task-ID` in a container up to its start.
     pub(super) fn running(&mut self, container: &str) {
-        self.run(container, &task(container));
+        self.started_as(container, &task(container));
+    }
+
+    /// Runs this task in a container up to its start.
+    pub(super) fn started_as(&mut self, container: &str, info: &v1::TaskInfo) {
+        self.run(container, info);
         self.give(Input::SandboxMade { container: id(container) });
         self.supervised(supervisor_event::Kind::Started(started(container)));
     }
@@ -269,6 +282,7 @@ fn record_in_short(record: &wire::AgentRecord) -> String {
         agent_record::Kind::Acknowledged(acknowledged) => format!("acknowledged {}", acknowledged.container_id),
         agent_record::Kind::Kill(kill) => format!("kill {} {}ms", kill.container_id, kill.grace_ms),
         agent_record::Kind::Forgotten(container) => format!("forgotten {container}"),
+        agent_record::Kind::CutOff(since) => format!("cut off {since}"),
     }
 }
 

@@ -6,7 +6,7 @@
 use std::time::Duration;
 
 use super::statuses::Report;
-use super::tasks::{Phase, nanos};
+use super::tasks::{Phase, Task, nanos};
 use super::timers::Timer;
 use super::{Agent, ContainerId, Effect, Level, StopReason, SupervisorId, persist};
 use crate::proto::internal::agent_record::Kind;
@@ -18,12 +18,12 @@ use crate::proto::v1::{FrameworkId, TaskId, TaskState};
 use crate::types::Now;
 
 /// Between SIGTERM and SIGKILL when neither the kill nor the task says otherwise.
-const GRACE: Duration = Duration::from_secs(3);
+pub(super) const GRACE: Duration = Duration::from_secs(3);
 /// Between two SIGKILLs: a process that is stuck in the kernel dies of the one it finds when it comes out.
 const AGAIN: Duration = Duration::from_secs(10);
 
 const SIGTERM: i32 = 15;
-const SIGKILL: i32 = 9;
+pub(super) const SIGKILL: i32 = 9;
 
 /// A kill that was written down.
 #[derive(Clone, Debug)]
@@ -52,8 +52,9 @@ impl Kill {
     }
 
     /// The last status of a task that never ran.
-    pub(super) fn before_start(&self) -> Report {
+    pub(super) fn before_start(&self, task: &Task) -> Report {
         match self.reason {
+            Some(Reason::AgentDisconnected) => cut_off(task, "it had not started"),
             Some(reason) => Report::by_agent(TaskState::TaskFailed, reason, "ended before it was started".to_owned()),
             None => Report::by_agent(
                 TaskState::TaskKilled,
@@ -64,16 +65,23 @@ impl Kill {
     }
 
     /// The last status of a task that ended as `text` says.
-    pub(super) fn after_exit(&self, text: &str, limit: Option<Duration>) -> Report {
+    pub(super) fn after_exit(&self, text: &str, task: &Task) -> Report {
         match self.reason {
+            Some(Reason::AgentDisconnected) => cut_off(task, text),
             Some(reason) => {
-                let limit = limit.map(|limit| format!("it took longer than max_completion_time, {limit:?}: "));
+                let limit = task.limit.map(|limit| format!("it took longer than max_completion_time, {limit:?}: "));
                 let text = format!("ended by the agent: {}{text}", limit.unwrap_or_default());
                 Report { reason: Some(reason), ..Report::by_executor(TaskState::TaskFailed, text) }
             }
             None => Report::by_executor(TaskState::TaskKilled, format!("killed: {text}")),
         }
     }
+}
+
+fn cut_off(task: &Task, text: &str) -> Report {
+    let time = task.stop_after.unwrap_or_default();
+    let text = format!("killed after {time:?} without a master, as its partition policy wants: {text}");
+    Report::by_agent(TaskState::TaskKilled, Reason::AgentDisconnected, text)
 }
 
 impl Agent {
@@ -125,12 +133,22 @@ impl Agent {
     }
 
     /// Kills a task, whatever its phase; what it says about it depends on `reason`.
-    fn kill(&mut self, now: Now, id: &ContainerId, grace: Duration, reason: Option<Reason>, out: &mut Vec<Effect>) {
+    pub(super) fn kill(
+        &mut self,
+        now: Now,
+        id: &ContainerId,
+        grace: Duration,
+        reason: Option<Reason>,
+        out: &mut Vec<Effect>,
+    ) {
         let Some(task) = self.tasks.get_mut(id) else { return };
         let kill = Kill::new(grace, now.wall_ns, reason);
         match (&task.phase, &mut task.kill) {
             (Phase::Ended(_), _) => {}
-            (Phase::Preparing(_) | Phase::Ready(_), _) => self.end(now, id, kill.before_start(), out),
+            (Phase::Preparing(_) | Phase::Ready(_), _) => {
+                let report = kill.before_start(task);
+                self.end(now, id, report, out);
+            }
             (Phase::Starting(_) | Phase::Running(..) | Phase::Unresolved(_), Some(before)) => {
                 let until = now.mono_after(grace);
                 if before.hard_at.map_or(before.grace > grace, |hard_at| until < hard_at) {
@@ -209,7 +227,7 @@ impl Agent {
     pub(super) fn overdue(&mut self, now: Now, id: &ContainerId, out: &mut Vec<Effect>) {
         let Some(task) = self.tasks.get_mut(id) else { return };
         task.overdue_at = None;
-        let (grace, killed) = (task.grace.unwrap_or(GRACE), task.kill.is_some());
+        let (grace, killed) = (task.own_grace(), task.kill.is_some());
         if !killed {
             self.kill(now, id, grace, Some(Reason::MaxCompletionTimeReached), out);
         }
@@ -220,7 +238,7 @@ impl Agent {
         let Some(task) = self.tasks.get_mut(id) else { return };
         task.orphaned = true;
         task.pending.clear();
-        let grace = task.grace.unwrap_or(GRACE);
+        let grace = task.own_grace();
         if task.has_ended() {
             self.forget(now, id, None, out);
         } else {
@@ -229,13 +247,7 @@ impl Agent {
     }
 }
 
-fn signal(supervisor: SupervisorId, id: &ContainerId, signal: i32, out: &mut Vec<Effect>) {
+pub(super) fn signal(supervisor: SupervisorId, id: &(impl ToString + ?Sized), signal: i32, out: &mut Vec<Effect>) {
     let signal = supervisor_request::Kind::Signal(Signal { container_id: id.to_string(), signal, tree: true });
-    out.push(Effect::Supervise { supervisor, request: SupervisorRequest { kind: Some(signal) } });
-}
-
-/// A container nobody knows: a leftover of a task that was forgotten or never written down.
-pub(super) fn end_stranger(supervisor: SupervisorId, container_id: String, out: &mut Vec<Effect>) {
-    let signal = supervisor_request::Kind::Signal(Signal { container_id, signal: SIGKILL, tree: true });
     out.push(Effect::Supervise { supervisor, request: SupervisorRequest { kind: Some(signal) } });
 }

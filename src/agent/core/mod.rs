@@ -13,6 +13,7 @@ mod frameworks;
 mod ids;
 mod kills;
 mod launch;
+mod partition;
 mod recovery;
 mod registration;
 mod sandboxes;
@@ -36,6 +37,7 @@ use crate::proto::internal::{AgentRecord, agent_record};
 use crate::proto::v1::{FrameworkId, TaskId};
 use crate::types::Now;
 use frameworks::Framework;
+use partition::CutOff;
 use registration::Link;
 use sandboxes::Sandboxes;
 use supervision::Supervisors;
@@ -54,7 +56,10 @@ pub struct Agent {
     epoch: u64,
     /// Whether the host restarted since the log was written, until the tasks of before are accounted for.
     restarted_host: bool,
+    /// Why records may not tell how the run before went on, until a master has heard what follows from it.
+    loss: Option<String>,
     link: Link,
+    cut_off: Option<CutOff>,
     supervisors: Supervisors,
     frameworks: BTreeMap<FrameworkId, Framework>,
     tasks: BTreeMap<ContainerId, Task>,
@@ -72,7 +77,7 @@ impl Agent {
     pub fn handle(&mut self, now: Now, input: Input, out: &mut Vec<Effect>) {
         match input {
             Input::Attached { session } => self.attached(now, session, out),
-            Input::Detached { session } => self.detached(now, session),
+            Input::Detached { session } => self.detached(now, session, out),
             Input::Received { session, message } => self.received(now, session, message, out),
             Input::Supervised { supervisor, event } => self.supervised(now, supervisor, event, out),
             Input::SupervisorLost { supervisor, text } => self.supervisor_lost(supervisor, text),
@@ -80,6 +85,7 @@ impl Agent {
             Input::SandboxMade { container } => self.sandbox_made(&container, out),
             Input::SandboxFailed { container, text } => self.sandbox_failed(now, &container, text, out),
             Input::ShutDown => self.leave(now, StopReason::ShutDown, out),
+            Input::Stopping => self.retire_if_idle(out),
             Input::Tick => self.tick(now, out),
         }
         self.leave_when_empty(out);
@@ -92,7 +98,8 @@ impl Agent {
     /// The monotonic time, in nanoseconds, at which [`Input::Tick`] is due.
     #[must_use]
     pub fn deadline(&self) -> Option<u64> {
-        [self.link.deadline(), self.timers.deadline(), self.sandboxes.deadline()].into_iter().flatten().min()
+        let mine = [self.link.deadline(), self.timers.deadline(), self.sandboxes.deadline()];
+        mine.into_iter().chain([self.supervisors.deadline()]).flatten().min()
     }
 
     /// The id the master gave this agent, once it has one.
@@ -121,11 +128,13 @@ impl Agent {
 
     fn tick(&mut self, now: Now, out: &mut Vec<Effect>) {
         self.link_due(now, out);
+        self.sweep_due(now, out);
         while let Some(timer) = self.timers.due(now) {
             match timer {
                 Timer::Retry(container) => self.retry_due(now, &container, out),
                 Timer::Kill(container) => self.kill_due(now, &container, out),
                 Timer::Overdue(container) => self.overdue(now, &container, out),
+                Timer::CutOff(container) => self.stop_due(now, &container, out),
             }
         }
         self.sandboxes.expire(now, out);
@@ -169,3 +178,5 @@ mod fixture;
 mod recovery_tests;
 #[cfg(test)]
 mod simulation;
+#[cfg(test)]
+mod status_tests;

@@ -42,7 +42,9 @@ impl Agent {
             id: String::new(),
             epoch: 0,
             restarted_host: false,
+            loss: found.loss,
             link: Link::off(),
+            cut_off: None,
             supervisors: Supervisors::awaiting(found.supervisors),
             frameworks: BTreeMap::new(),
             tasks: BTreeMap::new(),
@@ -88,6 +90,7 @@ impl Agent {
             Kind::Acknowledged(acknowledged) => self.replay_acknowledged(acknowledged),
             Kind::Kill(asked) => self.replay_kill(asked),
             Kind::Forgotten(container) => self.replay_forgotten(container),
+            Kind::CutOff(since_wall_ns) => self.replay_cut_off(*since_wall_ns),
         }
     }
 

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::fixture::{Fixture, ONE, exit, found, id, in_short, registered_by, task};
+use super::fixture::{Fixture, ONE, exit, found, id, in_short, registered_by, started, task};
 use super::*;
 use crate::proto::internal::{self as wire, supervisor_event};
 use crate::proto::v1::TaskState;
@@ -16,6 +16,113 @@ fn a_container_nobody_knows_is_ended_and_dropped() {
     let mut agent = Fixture::recovered(&[]);
     agent.welcome(&["stray"], &[("old", 0)]);
     assert_eq!(agent.told(), ["supervise 1: signal stray 9 tree", "supervise 1: forget old"]);
+}
+
+#[test]
+fn the_agent_does_not_register_before_what_nobody_knows_has_ended() {
+    let mut agent = Fixture::recovered(&[]);
+    agent.welcome(&["stray", "other"], &[]);
+    agent.exited("stray", 9);
+    agent.supervised(supervisor_event::Kind::StartFailed(wire::StartFailed {
+        container_id: "unheard of".to_owned(),
+        ..Default::default()
+    }));
+    agent.take();
+    agent.pass(9 * SECOND);
+    assert_eq!(agent.told(), Vec::<String>::new());
+    agent.exited("other", 9);
+    assert_eq!(agent.told(), ["supervise 1: forget other"]);
+    agent.pass_to_deadline();
+    assert_eq!(agent.told(), ["attach 1"]);
+}
+
+#[test]
+fn what_nobody_knows_and_does_not_die_holds_up_the_agent_for_a_while_only() {
+    let mut agent = Fixture::recovered(&[]);
+    agent.welcome(&["stuck"], &[]);
+    agent.take();
+    agent.pass(10 * SECOND);
+    agent.pass_to_deadline();
+    assert_eq!(agent.told(), ["attach 1"]);
+}
+
+#[test]
+fn a_launch_that_is_under_way_when_the_agent_comes_back_is_waited_for() {
+    let mut agent = Fixture::registered(&[]);
+    for container in ["c1", "c2"] {
+        agent.run(container, &task(container));
+        agent.give(Input::SandboxMade { container: id(container) });
+    }
+    let mut again = Fixture::recovered(&agent.log);
+    again.welcome_starting(&["c1", "nobody's"]);
+    let told = ["supervise 1: signal nobody's 9 tree"];
+    assert_eq!(again.told(), told, "what is not known is ended as soon as it starts");
+    again.supervised(supervisor_event::Kind::Started(started("c1")));
+    assert_eq!(again.told(), ["persist status c1 RUNNING + started c1"]);
+    again.supervised(supervisor_event::Kind::StartFailed(wire::StartFailed {
+        container_id: "nobody's".to_owned(),
+        ..Default::default()
+    }));
+    assert_eq!(again.told(), ["persist status c2 LOST"], "only now it is known that c2 is nowhere");
+    assert!(again.agent.is_live(&id("c1")));
+}
+
+#[test]
+fn a_supervisor_that_an_earlier_agent_retired_is_given_nothing() {
+    let mut agent = Fixture::recovered(&[]);
+    let welcome = wire::SupervisorWelcome { version: 2, retired: true, ..Default::default() };
+    agent.supervised(supervisor_event::Kind::Welcome(welcome));
+    agent.register();
+    agent.run("c1", &task("c1"));
+    agent.take();
+    agent.give(Input::SandboxMade { container: id("c1") });
+    assert_eq!(agent.told(), Vec::<String>::new(), "it waits for one that takes starts");
+    let event =
+        wire::SupervisorEvent { kind: Some(supervisor_event::Kind::Welcome(wire::SupervisorWelcome::default())) };
+    agent.give(Input::Supervised { supervisor: SupervisorId(2), event });
+    assert_eq!(agent.told(), ["supervise 2: start c1"]);
+}
+
+#[test]
+fn an_agent_that_stops_lets_its_supervisors_end_if_they_have_nothing_to_do() {
+    let mut agent = Fixture::registered(&[]);
+    agent.running_and_known("c1");
+    agent.give(Input::Stopping);
+    assert_eq!(agent.told(), Vec::<String>::new());
+    agent.exited("c1", 0);
+    agent.acknowledge("c1");
+    agent.take();
+    agent.give(Input::Stopping);
+    assert_eq!(agent.told(), ["supervise 1: retire"]);
+    Fixture::recovered(&agent.log).give(Input::Stopping);
+}
+
+#[test]
+fn what_damaged_records_do_not_tell_is_reported_as_lost_with_that_reason() {
+    for (capabilities, state) in
+        [(vec![], TaskState::TaskLost), (vec![Capability::PartitionAware], TaskState::TaskGone)]
+    {
+        let mut agent = Fixture::registered(&capabilities);
+        agent.running_and_known("c1");
+        agent.running_and_known("c2");
+        let found = Found { loss: Some("the log was damaged".to_owned()), ..found(&[ONE]) };
+        let mut again = Fixture::recovered_at(&agent.log, agent.now, found);
+        again.welcome(&[], &[("c2", 0)]);
+        assert_eq!(again.status("c1").state(), state);
+        assert_eq!(again.status("c1").reason, Some(Reason::AgentRestarted as i32));
+        let text = "the log was damaged; what became of the task is not known";
+        assert_eq!(again.status("c1").message.unwrap(), text);
+        assert_eq!(again.status("c2").state(), TaskState::TaskFinished, "what is known is told as it was");
+        let session = again.attach();
+        let mut message = registered_by(1);
+        if let Some(wire::master_message::Kind::Registered(registered)) = &mut message.kind {
+            let container_id = "c9".to_owned();
+            registered.missing = vec![wire::MissingTask { container_id, ..wire::MissingTask::default() }];
+        }
+        again.give(Input::Received { session, message });
+        let text = "the log was damaged; the agent knows nothing of the task";
+        assert_eq!(again.status("c9").message.unwrap(), text);
+    }
 }
 
 #[test]
@@ -79,8 +186,8 @@ fn what_a_dead_supervisor_recorded_before_the_host_went_down_still_counts() {
     let mut agent = Fixture::registered(&[Capability::PartitionAware]);
     agent.running_and_known("c1");
     agent.running_and_known("c2");
-    let left = FoundSupervisor { id: ONE, takes_starts: false };
-    let found = Found { boot_id: "another".to_owned(), supervisors: vec![left], sandboxes: vec![] };
+    let left = FoundSupervisor { id: ONE, died: true };
+    let found = Found { boot_id: "another".to_owned(), supervisors: vec![left], ..Found::default() };
     let mut again = Fixture::recovered_at(&agent.log, agent.now, found);
     let mut lost = exit("c2", 0);
     lost.status = Some(wire::exited::Status::Lost("the host was restarted".to_owned()));

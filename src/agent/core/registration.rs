@@ -124,12 +124,13 @@ impl Agent {
         out.push(Effect::Send { session, message: AgentMessage { kind: Some(register) } });
     }
 
-    pub(super) fn detached(&mut self, now: Now, session: SessionId) {
+    pub(super) fn detached(&mut self, now: Now, session: SessionId, out: &mut Vec<Effect>) {
         if !self.link.is(session) {
             return;
         }
         if self.session().is_some() {
             self.link.wait(now, SPREAD_BROKEN, &mut self.rng);
+            self.lost_touch(now, out);
         } else {
             self.link.back_off(now, &mut self.rng);
         }
@@ -149,7 +150,7 @@ impl Agent {
             }
             State::Registering { session, .. } | State::Registered { session, .. } => {
                 out.push(Effect::Detach { session });
-                self.detached(now, session);
+                self.detached(now, session, out);
             }
         }
     }
@@ -192,11 +193,14 @@ impl Agent {
         let silence = if told.is_zero() { SILENCE } else { told };
         self.link.spread = SPREAD_REFUSED;
         self.link.state = State::Registered { session, silence, until: now.mono_after(silence) };
+        self.in_touch(out);
         for framework in registered.removed_frameworks {
             self.shut_down_framework(now, framework, out);
         }
         self.send_all_first(now, out);
         self.report_missing(now, registered.missing, out);
+        // A launch that goes missing from now on does so for another reason.
+        self.loss = None;
     }
 
     /// Writes down, against power cuts too, who the agent is and how new a master it has seen.
@@ -221,6 +225,9 @@ impl Agent {
 
     fn refused(&mut self, now: Now, session: SessionId, refused: Refused, out: &mut Vec<Effect>) {
         out.push(Effect::Detach { session });
+        if self.session().is_some() {
+            self.lost_touch(now, out);
+        }
         if refused.permanent {
             self.link_stopped();
             out.push(Effect::Stop { reason: StopReason::Refused(refused.text) });

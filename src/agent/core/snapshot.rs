@@ -19,6 +19,8 @@ impl Agent {
         if self.epoch > 0 {
             kinds.push(Kind::Epoch(self.epoch));
         }
+        let written = self.cut_off.filter(|cut_off| cut_off.written);
+        kinds.extend(written.map(|cut_off| Kind::CutOff(cut_off.since_wall_ns)));
         let (orphans, others): (Vec<_>, Vec<_>) = self.tasks.iter().partition(|(_, task)| task.orphaned);
         for (id, task) in &orphans {
             describe(id, task, &mut kinds);

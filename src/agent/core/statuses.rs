@@ -179,7 +179,10 @@ impl Agent {
             if let Some(task) = self.tasks.get_mut(&id) {
                 task.sandbox = sandbox;
             }
-            let text = "the task never reached the agent".to_owned();
+            let text = match &self.loss {
+                Some(loss) => format!("{loss}; the agent knows nothing of the task"),
+                None => "the task never reached the agent".to_owned(),
+            };
             let report = Report::by_agent(state.unwrap_or(TaskState::TaskLost), Reason::Reconciliation, text);
             self.end(now, &id, report, out);
         }

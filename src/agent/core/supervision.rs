@@ -4,7 +4,9 @@
 //! New tasks go to the latest supervisor; earlier ones are retired and end when they are empty.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
+use super::kills::{SIGKILL, signal};
 use super::statuses::Report;
 use super::tasks::{Phase, Task};
 use super::{Agent, ContainerId, Effect, FoundSupervisor, Level, SupervisorId, persist};
@@ -15,6 +17,8 @@ use crate::proto::v1::TaskState;
 use crate::proto::v1::task_status::Reason;
 use crate::types::Now;
 
+/// How long registration waits for the ends of containers that nobody knows.
+const SWEEP: Duration = Duration::from_secs(10);
 /// Why a container of a dead supervisor is gone, when nobody saw the death.
 const DIED: &str = "its supervisor died";
 /// Why a container is gone whose supervisor lives.
@@ -26,6 +30,10 @@ pub(super) struct Supervisors {
     known: BTreeMap<SupervisorId, Standing>,
     /// Those found at the start that have not greeted.
     awaited: BTreeSet<SupervisorId>,
+    /// Containers of theirs that nobody knows and that are being ended.
+    strangers: BTreeSet<(SupervisorId, String)>,
+    /// Until when registration waits for the strangers' ends.
+    sweep_until: Option<u64>,
     settled: bool,
 }
 
@@ -44,9 +52,15 @@ enum Standing {
 
 impl Supervisors {
     pub(super) fn awaiting(found: impl IntoIterator<Item = FoundSupervisor>) -> Self {
-        let standing = |takes_starts| if takes_starts { Standing::Found } else { Standing::Dead(DIED.to_owned()) };
-        let known: BTreeMap<_, _> = found.into_iter().map(|it| (it.id, standing(it.takes_starts))).collect();
-        Self { awaited: known.keys().copied().collect(), known, settled: false }
+        let standing = |died| if died { Standing::Dead(DIED.to_owned()) } else { Standing::Found };
+        let known: BTreeMap<_, _> = found.into_iter().map(|it| (it.id, standing(it.died))).collect();
+        let awaited = known.keys().copied().collect();
+        Self { known, awaited, strangers: BTreeSet::new(), sweep_until: None, settled: false }
+    }
+
+    /// When to go on without having heard of the strangers' ends.
+    pub(super) fn deadline(&self) -> Option<u64> {
+        self.sweep_until.filter(|_| !self.settled)
     }
 
     /// Whether all that were found at the start were heard.
@@ -71,6 +85,13 @@ impl Supervisors {
             *standing = Standing::Working;
         }
         self.awaited.remove(&supervisor);
+    }
+
+    /// It says itself that it was retired, by an earlier agent.
+    fn has_retired(&mut self, supervisor: SupervisorId) {
+        if let Some(standing @ Standing::Working) = self.known.get_mut(&supervisor) {
+            *standing = Standing::Retired;
+        }
     }
 
     fn retire(&mut self, which: impl Fn(SupervisorId) -> bool, out: &mut Vec<Effect>) {
@@ -103,7 +124,7 @@ impl Agent {
         match kind {
             supervisor_event::Kind::Welcome(welcome) => self.welcomed(now, supervisor, welcome, out),
             supervisor_event::Kind::Started(started) => self.started(now, supervisor, started, out),
-            supervisor_event::Kind::StartFailed(failed) => self.start_failed(now, &failed, out),
+            supervisor_event::Kind::StartFailed(failed) => self.start_failed(now, supervisor, &failed, out),
             supervisor_event::Kind::Exited(exited) => self.exited(now, supervisor, &exited, out),
         }
     }
@@ -113,7 +134,14 @@ impl Agent {
         self.supervisors.greeted(supervisor);
         let running = welcome.running.iter().map(|started| started.container_id.as_str());
         let exited = welcome.exited.iter().map(|exited| exited.container_id.as_str());
-        let named: BTreeSet<String> = running.chain(exited).map(str::to_owned).collect();
+        let starting = welcome.starting.iter().map(String::as_str);
+        let named: BTreeSet<String> = running.chain(exited).chain(starting).map(str::to_owned).collect();
+        if welcome.retired {
+            self.supervisors.has_retired(supervisor);
+        }
+        for container_id in welcome.starting {
+            self.is_starting(now, supervisor, container_id, out);
+        }
         for started in welcome.running {
             self.started(now, supervisor, started, out);
         }
@@ -121,9 +149,26 @@ impl Agent {
             self.exited(now, supervisor, &exited, out);
         }
         self.lose(now, supervisor, &named, out);
+        self.supervisors.strangers.retain(|(of, id)| *of != supervisor || named.contains(id));
         self.retire_earlier(out);
         self.settle(now, out);
         self.start_ready(out);
+    }
+
+    /// An agent that was away asked for this start, and how it comes out is still to be told.
+    fn is_starting(&mut self, now: Now, supervisor: SupervisorId, container_id: String, out: &mut Vec<Effect>) {
+        match self.known(&container_id).map(|(_, task)| &mut task.phase) {
+            Some(phase @ Phase::Unresolved(None)) => *phase = Phase::Starting(supervisor),
+            Some(Phase::Starting(_)) => {}
+            Some(
+                Phase::Unresolved(Some(_))
+                | Phase::Preparing(_)
+                | Phase::Ready(_)
+                | Phase::Running(..)
+                | Phase::Ended(_),
+            )
+            | None => self.end_stranger(now, supervisor, container_id, out),
+        }
     }
 
     pub(super) fn supervisor_lost(&mut self, supervisor: SupervisorId, text: String) {
@@ -132,25 +177,31 @@ impl Agent {
 
     pub(super) fn supervisor_ended(&mut self, now: Now, supervisor: SupervisorId, out: &mut Vec<Effect>) {
         self.lose(now, supervisor, &BTreeSet::new(), out);
+        self.supervisors.strangers.retain(|(of, _)| *of != supervisor);
         self.supervisors.known.remove(&supervisor);
         self.supervisors.awaited.remove(&supervisor);
         self.settle(now, out);
     }
 
-    /// When all were heard: what is still unresolved has ended unseen. Then the agent may register.
+    /// When all were heard and what nobody knows has ended: what is still unresolved has ended unseen. Then the agent may
+    /// register.
     pub(super) fn settle(&mut self, now: Now, out: &mut Vec<Effect>) {
-        if self.supervisors.settled || !self.supervisors.awaited.is_empty() {
+        let open = !self.supervisors.awaited.is_empty() || !self.supervisors.strangers.is_empty();
+        if self.supervisors.settled || open {
             return;
         }
-        self.supervisors.settled = true;
         let unresolved =
             |(id, task): (&ContainerId, &Task)| matches!(task.phase, Phase::Unresolved(_)).then(|| id.clone());
         let unresolved: Vec<ContainerId> = self.tasks.iter().filter_map(unresolved).collect();
         for id in unresolved {
             self.end_unresolved(now, &id, out);
         }
+        self.supervisors.settled = true;
         if std::mem::take(&mut self.restarted_host) && self.id().is_some() {
             out.push(persist([self.identity()], Level::Process));
+        }
+        if self.id().is_some() {
+            self.lost_touch(now, out);
         }
         self.begin_attaching(now);
     }
@@ -158,9 +209,11 @@ impl Agent {
     fn end_unresolved(&mut self, now: Now, id: &ContainerId, out: &mut Vec<Effect>) {
         let Some(task) = self.tasks.get(id) else { return };
         let started = matches!(task.phase, Phase::Unresolved(Some(_))) || task.latest != TaskState::TaskStaging;
+        let unknown = |loss: &str| format!("{loss}; what became of the task is not known");
+        let lost = || self.lost_with_the_run_before(id, unknown);
         let report = match &task.kill {
-            Some(kill) if !started => kill.before_start(),
-            Some(_) | None if self.restarted_host => self.host_restarted(id),
+            Some(kill) if !started => kill.before_start(task),
+            Some(_) | None if let Some(lost) = lost() => lost,
             Some(_) | None if started => {
                 let text = "the task's process ended unseen while the agent was away".to_owned();
                 Report::by_agent(TaskState::TaskFailed, Reason::ExecutorTerminated, text)
@@ -183,18 +236,60 @@ impl Agent {
             let Some(task) = self.tasks.get_mut(&id) else { continue };
             task.phase = Phase::Ended(None);
             let report = match &task.kill {
-                Some(kill) => kill.after_exit(&text, task.limit),
+                Some(kill) => kill.after_exit(&text, task),
                 None => Report::by_agent(TaskState::TaskFailed, Reason::ExecutorTerminated, text.clone()),
             };
             self.end(now, &id, report, out);
         }
     }
 
-    /// What there is to say of a task that ran when the host went down.
-    pub(super) fn host_restarted(&self, id: &ContainerId) -> Report {
+    /// What there is to say, while the agent recovers, of a task that nobody saw end: that the host went down with it,
+    /// or `text` of the reason why records may be missing.
+    pub(super) fn lost_with_the_run_before(
+        &self,
+        id: &ContainerId,
+        text: impl FnOnce(&str) -> String,
+    ) -> Option<Report> {
+        let text = match &self.loss {
+            _ if self.supervisors.settled => return None,
+            Some(_) | None if self.restarted_host => "the host restarted".to_owned(),
+            Some(loss) => text(loss),
+            None => return None,
+        };
         let framework = self.tasks.get(id).map(|task| task.framework.clone()).unwrap_or_default();
         let state = self.lost_state(&framework, TaskState::TaskGone);
-        Report::by_agent(state, Reason::AgentRestarted, "the host restarted".to_owned())
+        Some(Report::by_agent(state, Reason::AgentRestarted, text))
+    }
+
+    /// A container nobody knows: a leftover of a task that was forgotten or never written down. Its resources are not
+    /// free before it has ended, so registration waits for that, within reason.
+    pub(super) fn end_stranger(
+        &mut self,
+        now: Now,
+        supervisor: SupervisorId,
+        container_id: String,
+        out: &mut Vec<Effect>,
+    ) {
+        signal(supervisor, &container_id, SIGKILL, out);
+        if !self.supervisors.settled {
+            self.supervisors.strangers.insert((supervisor, container_id));
+            self.supervisors.sweep_until.get_or_insert_with(|| now.mono_after(SWEEP));
+        }
+    }
+
+    pub(super) fn stranger_ended(&mut self, now: Now, supervisor: SupervisorId, id: &str, out: &mut Vec<Effect>) {
+        if self.supervisors.strangers.remove(&(supervisor, id.to_owned())) {
+            self.settle(now, out);
+        }
+    }
+
+    /// A process that is stuck in the kernel does not keep the agent from its work for ever.
+    pub(super) fn sweep_due(&mut self, now: Now, out: &mut Vec<Effect>) {
+        if self.supervisors.deadline().is_some_and(|at| at <= now.mono_ns) {
+            self.supervisors.strangers.clear();
+            self.supervisors.sweep_until = None;
+            self.settle(now, out);
+        }
     }
 
     fn start_ready(&mut self, out: &mut Vec<Effect>) {
@@ -208,6 +303,13 @@ impl Agent {
     fn retire_earlier(&mut self, out: &mut Vec<Effect>) {
         if let Some(latest) = self.supervisors.latest() {
             self.supervisors.retire(|supervisor| supervisor < latest, out);
+        }
+    }
+
+    /// Supervisors outlive the agent for the sake of its tasks. Without tasks they have nothing to stay for.
+    pub(super) fn retire_if_idle(&mut self, out: &mut Vec<Effect>) {
+        if self.supervisors.settled && self.tasks.is_empty() {
+            self.retire_all(out);
         }
     }
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 use prost::Message as _;
 use prost::bytes::Bytes;
 
-use super::kills::{Kill, end_stranger};
+use super::kills::{GRACE, Kill};
 use super::launch::Launch;
 use super::statuses::{Pending, Report, Retry};
 use super::timers::Timer;
@@ -32,6 +32,9 @@ pub(super) struct Task {
     /// The longest it may take.
     pub(super) limit: Option<Duration>,
     pub(super) overdue_at: Option<u64>,
+    /// The longest it may run without a master, and when that is over while there is none.
+    pub(super) stop_after: Option<Duration>,
+    pub(super) stop_at: Option<u64>,
     pub(super) phase: Phase,
     pub(super) latest: TaskState,
     pub(super) kill: Option<Kill>,
@@ -86,6 +89,8 @@ impl Task {
             grace: info.kill_policy.and_then(|policy| policy.grace_period).map(|grace| nanos(grace.nanoseconds)),
             limit,
             overdue_at: None,
+            stop_after: info.partition_policy.as_ref().and_then(|policy| policy.stop_after()),
+            stop_at: None,
             phase,
             latest: TaskState::TaskStaging,
             kill: None,
@@ -98,6 +103,11 @@ impl Task {
 
     pub(super) fn has_ended(&self) -> bool {
         matches!(self.phase, Phase::Ended(_))
+    }
+
+    /// Between SIGTERM and SIGKILL when a kill does not say otherwise.
+    pub(super) fn own_grace(&self) -> Duration {
+        self.grace.unwrap_or(GRACE)
     }
 
     /// The supervisor that has the container, if any has.
@@ -214,14 +224,14 @@ impl Agent {
     /// The container's first process exists.
     pub(super) fn started(&mut self, now: Now, supervisor: SupervisorId, started: Started, out: &mut Vec<Effect>) {
         let Some((id, task)) = self.known(&started.container_id) else {
-            return end_stranger(supervisor, started.container_id, out);
+            return self.end_stranger(now, supervisor, started.container_id, out);
         };
         let first = match &task.phase {
             Phase::Starting(_) => true,
             Phase::Unresolved(seen) => seen.is_none() && task.latest == TaskState::TaskStaging,
             Phase::Running(..) => return self.term_again(&id, out),
             Phase::Preparing(_) | Phase::Ready(_) | Phase::Ended(_) => {
-                return end_stranger(supervisor, started.container_id, out);
+                return self.end_stranger(now, supervisor, started.container_id, out);
             }
         };
         let told = first && task.kill.is_none() && !task.orphaned;
@@ -236,14 +246,21 @@ impl Agent {
         self.resume_kill(now, &id, out);
     }
 
-    pub(super) fn start_failed(&mut self, now: Now, failed: &StartFailed, out: &mut Vec<Effect>) {
+    pub(super) fn start_failed(
+        &mut self,
+        now: Now,
+        supervisor: SupervisorId,
+        failed: &StartFailed,
+        out: &mut Vec<Effect>,
+    ) {
+        self.stranger_ended(now, supervisor, &failed.container_id, out);
         let Some((id, task)) = self.known(&failed.container_id) else { return };
         if task.has_ended() {
             return;
         }
         let text = wording::start_failure(failed);
         let report = match &task.kill {
-            Some(kill) => kill.before_start(),
+            Some(kill) => kill.before_start(task),
             None => Report::by_agent(TaskState::TaskFailed, Reason::ContainerLaunchFailed, text),
         };
         task.phase = Phase::Ended(None);
@@ -252,6 +269,7 @@ impl Agent {
 
     /// All processes of the container have ended.
     pub(super) fn exited(&mut self, now: Now, supervisor: SupervisorId, exited: &Exited, out: &mut Vec<Effect>) {
+        self.stranger_ended(now, supervisor, &exited.container_id, out);
         let Some((id, task)) = self.known(&exited.container_id) else {
             return forget_container(supervisor, exited.container_id.clone(), out);
         };
@@ -267,17 +285,16 @@ impl Agent {
     fn exit_report(&self, id: &ContainerId, exited: &Exited) -> Report {
         let text = wording::exit(exited);
         let task = self.tasks.get(id);
-        let kill = task.and_then(|task| task.kill.as_ref().map(|kill| (kill, task.limit)));
+        let kill = task.and_then(|task| task.kill.as_ref().map(|kill| (kill, task)));
         let report = match (kill, &exited.status) {
-            (Some((kill, limit)), _) => kill.after_exit(&text, limit),
+            (Some((kill, task)), _) => kill.after_exit(&text, task),
             (None, Some(exited::Status::Code(0))) => Report::by_executor(TaskState::TaskFinished, text),
             (None, Some(exited::Status::Code(_) | exited::Status::Signal(_))) => {
                 Report::by_executor(TaskState::TaskFailed, text)
             }
-            (None, Some(exited::Status::Lost(_)) | None) if self.restarted_host => self.host_restarted(id),
-            (None, Some(exited::Status::Lost(_)) | None) => {
-                Report::by_agent(TaskState::TaskFailed, Reason::ExecutorTerminated, text)
-            }
+            (None, Some(exited::Status::Lost(_)) | None) => self
+                .lost_with_the_run_before(id, |_| text.clone())
+                .unwrap_or_else(|| Report::by_agent(TaskState::TaskFailed, Reason::ExecutorTerminated, text)),
         };
         Report { wall_ns: (exited.wall_ns > 0).then_some(exited.wall_ns), ..report }
     }
@@ -288,6 +305,7 @@ impl Agent {
         let kill_at = task.kill.as_mut().and_then(|kill| kill.hard_at.take());
         self.timers.disarm(kill_at, Timer::Kill(id.clone()));
         self.timers.disarm(task.overdue_at.take(), Timer::Overdue(id.clone()));
+        self.timers.disarm(task.stop_at.take(), Timer::CutOff(id.clone()));
         task.phase = Phase::Ended(task.supervisor());
         if task.orphaned {
             self.forget(now, id, None, out);

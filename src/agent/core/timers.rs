@@ -16,12 +16,16 @@ pub(super) enum Timer {
     Kill(ContainerId),
     /// The task has run as long as it may.
     Overdue(ContainerId),
+    /// The agent has been without a master for as long as the task may be.
+    CutOff(ContainerId),
 }
 
 impl Timer {
     fn container(&self) -> &ContainerId {
         match self {
-            Self::Retry(container) | Self::Kill(container) | Self::Overdue(container) => container,
+            Self::Retry(container) | Self::Kill(container) | Self::Overdue(container) | Self::CutOff(container) => {
+                container
+            }
         }
     }
 }

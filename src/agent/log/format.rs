@@ -5,6 +5,7 @@
 
 use prost::Message as _;
 
+use crate::agent::ending::Format;
 use crate::proto::internal::AgentRecord;
 
 /// The version written and the highest read.
@@ -13,10 +14,9 @@ pub(super) const VERSION: u32 = 1;
 pub(super) const HEADER: &[u8] = b"divvy agent log 1\n";
 
 const MAGIC: &[u8] = b"divvy agent log ";
-/// Length and checksum.
-const PREFIX: usize = 8;
+const PREFIX: usize = Records::PREFIX;
 
-/// What a file that is no log of this version is.
+/// What a file that does not begin as a log of this version is.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Unknown {
     Foreign,
@@ -38,16 +38,6 @@ pub(super) fn body(bytes: &[u8]) -> Result<&[u8], Unknown> {
     Err(version.map_or(Unknown::Foreign, |text| Unknown::Version(text.to_owned())))
 }
 
-/// The records up to the first that is torn or damaged, and how many bytes they take.
-pub(super) fn read(body: &[u8]) -> (Vec<AgentRecord>, usize) {
-    let (mut records, mut good) = (vec![], 0);
-    while let Some((record, length)) = first(&body[good..]) {
-        records.push(record);
-        good += length;
-    }
-    (records, good)
-}
-
 /// Appends a record to `out`.
 pub(super) fn write(record: &AgentRecord, out: &mut Vec<u8>) {
     let start = out.len();
@@ -60,15 +50,29 @@ pub(super) fn write(record: &AgentRecord, out: &mut Vec<u8>) {
     out[start + 4..start + PREFIX].copy_from_slice(&checksum.to_le_bytes());
 }
 
-fn first(bytes: &[u8]) -> Option<(AgentRecord, usize)> {
-    let (length, rest) = bytes.split_first_chunk::<4>()?;
-    let (expected, rest) = rest.split_first_chunk::<4>()?;
-    let payload = rest.get(..usize::try_from(u32::from_le_bytes(*length)).ok()?)?;
-    if payload.is_empty() || checksum(*length, payload) != u32::from_le_bytes(*expected) {
-        return None;
+/// Records of an agent's log.
+pub(super) struct Records;
+
+impl Format for Records {
+    type Record = AgentRecord;
+
+    const PREFIX: usize = 8;
+
+    fn announced(prefix: &[u8]) -> usize {
+        let length = prefix.first_chunk::<4>().map_or(u32::MAX, |length| u32::from_le_bytes(*length));
+        usize::try_from(length).unwrap_or(usize::MAX)
     }
-    let record = AgentRecord::decode(payload).ok()?;
-    Some((record, PREFIX + payload.len()))
+
+    fn first(bytes: &[u8]) -> Option<(AgentRecord, usize)> {
+        let (length, rest) = bytes.split_first_chunk::<4>()?;
+        let (expected, rest) = rest.split_first_chunk::<4>()?;
+        let payload = rest.get(..usize::try_from(u32::from_le_bytes(*length)).ok()?)?;
+        if payload.is_empty() || checksum(*length, payload) != u32::from_le_bytes(*expected) {
+            return None;
+        }
+        let record = AgentRecord::decode(payload).ok()?;
+        Some((record, Self::PREFIX + payload.len()))
+    }
 }
 
 fn checksum(length: [u8; 4], payload: &[u8]) -> u32 {

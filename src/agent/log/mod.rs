@@ -1,8 +1,9 @@
 //! What an agent writes down: an append log of checksummed records in its work directory.
 //!
-//! Every prefix of a log is a log. Opening reads up to the first record that is torn or damaged, keeps the rest aside
-//! under another name, and goes on from there. A batch of records is one write; [`Syncer`] brings what was written so
-//! far to the disk itself, from another thread. A log that has grown far beyond what it says is written anew.
+//! Every prefix of a log is a log. Opening reads up to the first record that is torn or damaged and goes on from there;
+//! a damaged log is kept aside as it was (see [`crate::agent::Recover`]). A batch of records is one write; [`Syncer`]
+//! brings what was written so far to the disk itself, from another thread. A log that has grown far beyond what it says
+//! is written anew.
 
 mod format;
 mod lock;
@@ -10,13 +11,17 @@ mod lock;
 mod tests;
 
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, Read as _, Seek as _, SeekFrom, Write as _};
+use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 pub use lock::{WorkDir, WorkDirError};
 
+use super::damage::{self, Damage, Kept, Recover};
+use super::ending::{self, Ending};
 use crate::proto::internal::AgentRecord;
+use crate::proto::internal::agent_record::Kind;
+use format::Records;
 
 /// The log's name in the work directory.
 const NAME: &str = "log";
@@ -42,7 +47,10 @@ pub enum LogError {
         source: io::Error,
     },
     /// The file is something else.
-    #[error("{} is not the log of an agent: move it away or give another --work-dir", .0.display())]
+    #[error(
+        "{} is not the log of an agent: move it away, give another --work-dir, or start once with --recover=cleanup",
+        .0.display()
+    )]
     Foreign(PathBuf),
     /// The file was written by a later divvy.
     #[error(
@@ -55,15 +63,9 @@ pub enum LogError {
         /// Its version.
         found: String,
     },
-}
-
-/// The end of a log that could not be read.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Damage {
-    /// How many bytes were cut off.
-    pub bytes: u64,
-    /// Where they are kept.
-    pub kept: PathBuf,
+    /// The file is damaged, and that is not to be passed over.
+    #[error("{0}; nothing was touched: start with --recover=reconnect or --recover=cleanup to go on without the rest")]
+    Damaged(Damage),
 }
 
 /// What opening a log gives.
@@ -73,8 +75,10 @@ pub struct Opened {
     pub log: Log,
     /// What it says.
     pub records: Vec<AgentRecord>,
+    /// How many bytes of a record that a crash cut off were dropped.
+    pub torn_bytes: u64,
     /// What could not be read.
-    pub damage: Option<Damage>,
+    pub damage: Option<Kept>,
 }
 
 /// An open log.
@@ -94,29 +98,45 @@ impl Log {
     ///
     /// # Errors
     ///
-    /// The directory or the file cannot be used, or the file is no log of this version. Damage is no error.
-    pub fn open(directory: &Path) -> Result<Opened, LogError> {
+    /// The directory or the file cannot be used, the file is no log of this version, or it is damaged and `recover` does
+    /// not pass over that. What is there stays as it is then.
+    pub fn open(directory: &Path, recover: Recover) -> Result<Opened, LogError> {
         let path = directory.join(NAME);
-        remove_if_there(&directory.join(NEW))?;
-        let options = OpenOptions::new().read(true).append(true).create(true).clone();
-        let mut file = options.open(&path).map_err(at("open", &path))?;
-        let mut bytes = vec![];
-        file.read_to_end(&mut bytes).map_err(at("read", &path))?;
+        let bytes = match fs::read(&path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => vec![],
+            read => read.map_err(at("read", &path))?,
+        };
         if format::is_unfinished_header(&bytes) {
-            begin(&mut file, &path)?;
-            sync_directory(directory)?;
-            bytes = format::HEADER.to_vec();
+            remove_if_there(&directory.join(NEW))?;
+            return begin(directory, &path);
         }
-        let body = format::body(&bytes).map_err(|unknown| match unknown {
-            format::Unknown::Foreign => LogError::Foreign(path.clone()),
-            format::Unknown::Version(found) => LogError::Version { path: path.clone(), found },
-        })?;
-        let (records, good) = format::read(body);
-        let unread = &body[good..];
-        let length = (bytes.len() - unread.len()) as u64;
-        let damage = if unread.is_empty() { None } else { Some(cut_off(directory, &file, length, unread)?) };
-        let log = Self { directory: directory.to_owned(), file: Arc::new(file), length, compact: 0, buffer: vec![] };
-        Ok(Opened { log, records, damage })
+        let (records, good, ending) = read(&path, &bytes, recover)?;
+        remove_if_there(&directory.join(NEW))?;
+        match ending {
+            Ending::Torn => {
+                let file = append_to(&path)?;
+                let torn_bytes = (bytes.len() - good) as u64;
+                if torn_bytes > 0 {
+                    file.set_len(good as u64).and_then(|()| file.sync_all()).map_err(at("shorten", &path))?;
+                }
+                Ok(Opened { log: Self::new(directory, file, good as u64), records, torn_bytes, damage: None })
+            }
+            Ending::Damaged { what, later } => {
+                let damage = Damage { file: path, offset: good as u64, what: what.to_owned() };
+                // Who the agent is and which master it has seen depends on nothing that may be missing.
+                let stands_alone =
+                    |record: &AgentRecord| matches!(record.kind, Some(Kind::Identity(_) | Kind::Epoch(_)));
+                let facts: Vec<AgentRecord> = later.into_iter().filter(stands_alone).collect();
+                if recover == Recover::Strict {
+                    return Err(LogError::Damaged(damage));
+                }
+                set_aside(directory, damage, [records, facts].concat())
+            }
+        }
+    }
+
+    fn new(directory: &Path, file: File, length: u64) -> Self {
+        Self { directory: directory.to_owned(), file: Arc::new(file), length, compact: 0, buffer: vec![] }
     }
 
     /// Appends records with one write. What was written survives the end of this process.
@@ -215,23 +235,51 @@ fn write_successor(new: &Path, records: &[AgentRecord]) -> Result<File, LogError
     Ok(file)
 }
 
-fn begin(file: &mut File, path: &Path) -> Result<(), LogError> {
-    file.set_len(0).map_err(at("empty", path))?;
-    file.seek(SeekFrom::Start(0)).map_err(at("write", path))?;
-    file.write_all(format::HEADER).and_then(|()| file.sync_all()).map_err(at("write", path))
+/// What can be read of a log, how many bytes that is, and what comes after.
+type Content = (Vec<AgentRecord>, usize, Ending<AgentRecord>);
+
+fn read(path: &Path, bytes: &[u8], recover: Recover) -> Result<Content, LogError> {
+    match format::body(bytes) {
+        Ok(body) => {
+            let (records, good) = ending::read::<Records>(body);
+            let (rest, good) = (&body[good..], format::HEADER.len() + good);
+            let ending = if rest.is_empty() { Ending::Torn } else { ending::judge::<Records>(rest, good) };
+            return Ok((records, good, ending));
+        }
+        Err(format::Unknown::Version(found)) => return Err(LogError::Version { path: path.to_owned(), found }),
+        Err(format::Unknown::Foreign) => {}
+    }
+    let (what, later) = match (ending::search::<Records>(bytes), recover) {
+        (Some(later), _) => ("it does not begin as the log of an agent, and records follow", later),
+        (None, Recover::Cleanup) => ("nothing in it can be read", vec![]),
+        (None, Recover::Reconnect | Recover::Strict) => return Err(LogError::Foreign(path.to_owned())),
+    };
+    Ok((vec![], 0, Ending::Damaged { what, later }))
 }
 
-/// Keeps what cannot be read under a name of its own, and ends the log before it.
-fn cut_off(directory: &Path, file: &File, length: u64, damaged: &[u8]) -> Result<Damage, LogError> {
-    let kept =
-        (1..=u32::MAX).map(|number| directory.join(format!("{NAME}.damaged-{number}"))).find(|path| !path.exists());
-    let kept = kept.expect("no directory holds as many files");
-    let mut aside = File::create_new(&kept).map_err(at("create", &kept))?;
-    aside.write_all(damaged).and_then(|()| aside.sync_all()).map_err(at("write", &kept))?;
+/// A log without a record.
+fn begin(directory: &Path, path: &Path) -> Result<Opened, LogError> {
+    let mut file = append_to(path)?;
+    file.set_len(0).map_err(at("empty", path))?;
+    file.write_all(format::HEADER).and_then(|()| file.sync_all()).map_err(at("write", path))?;
     sync_directory(directory)?;
+    let log = Log::new(directory, file, format::HEADER.len() as u64);
+    Ok(Opened { log, records: vec![], torn_bytes: 0, damage: None })
+}
+
+/// Keeps the damaged log under another name, and puts one with `records` in its place. Whenever this is cut off, one of
+/// the two stands there.
+fn set_aside(directory: &Path, damage: Damage, records: Vec<AgentRecord>) -> Result<Opened, LogError> {
     let path = directory.join(NAME);
-    file.set_len(length).and_then(|()| file.sync_all()).map_err(at("shorten", &path))?;
-    Ok(Damage { bytes: damaged.len() as u64, kept })
+    let kept = damage::keep(damage, directory, NAME).map_err(at("keep a copy of", &path))?;
+    let mut log = Log::new(directory, append_to(&path)?, 0);
+    let successor = log.successor(&records)?;
+    log.adopt(successor)?;
+    Ok(Opened { log, records, torn_bytes: 0, damage: Some(kept) })
+}
+
+fn append_to(path: &Path) -> Result<File, LogError> {
+    OpenOptions::new().append(true).create(true).open(path).map_err(at("open", path))
 }
 
 fn remove_if_there(path: &Path) -> Result<(), LogError> {

@@ -108,6 +108,7 @@ impl CoreThread {
             Mail::DiskFailed(error) => return Err(error.into()),
             Mail::TellEnd(container, tell) => self.followers.push((container, tell)),
             Mail::Stop => {
+                self.agent.handle(now, Input::Stopping, out);
                 self.carry_out(out)?;
                 return Ok(Some(Ended::Stopped));
             }

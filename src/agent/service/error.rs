@@ -39,6 +39,24 @@ pub enum StartError {
     Thread(#[source] io::Error),
 }
 
+impl StartError {
+    /// Whether records of an earlier run are damaged and [`Recover::Strict`](crate::agent::Recover::Strict) does not
+    /// pass over that: an operator has to decide.
+    #[must_use]
+    pub fn is_damage(&self) -> bool {
+        match self {
+            Self::Log(error) => matches!(error, LogError::Damaged(_)),
+            Self::Supervisor(error) => matches!(error, SupervisorError::Damaged(_) | SupervisorError::Silent(_)),
+            Self::Master(_)
+            | Self::Facts(_)
+            | Self::WorkDir(_)
+            | Self::Sandboxes(_)
+            | Self::Listen(_)
+            | Self::Thread(_) => false,
+        }
+    }
+}
+
 /// Why an agent ended that should not have.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]

@@ -31,6 +31,7 @@ use tokio_util::task::TaskTracker;
 pub use error::{AgentError, Ended, StartError};
 
 use crate::agent::core::{Input, Retention};
+use crate::agent::damage::Recover;
 use mail::{Mail, Mailbox};
 
 /// How long the last words to the master may take.
@@ -54,6 +55,8 @@ pub struct Options {
     pub attributes: Option<String>,
     /// Who runs the tasks.
     pub supervisor: SupervisorMode,
+    /// How what an earlier agent left here is taken up.
+    pub recover: Recover,
     /// How long sandboxes of ended containers are kept.
     pub retention: Retention,
     /// Whether the port may be reachable from other hosts though nobody has to say who he is.
@@ -73,6 +76,7 @@ impl Options {
             resources: None,
             attributes: None,
             supervisor,
+            recover: Recover::default(),
             retention: Retention::default(),
             insecure: false,
         }

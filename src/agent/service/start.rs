@@ -19,6 +19,7 @@ use super::supervision::Supervision;
 use super::sync::SyncThread;
 use super::{End, Options, Shared, StartError, SupervisorMode, endpoints};
 use crate::agent::core::{Agent, Config, Found};
+use crate::agent::damage::Recover;
 use crate::agent::facts::{self, Facts};
 use crate::agent::log::{Log, Opened, WorkDir};
 use crate::agent::sandbox::Sandboxes;
@@ -32,11 +33,14 @@ const SPREAD_FIRST: Duration = Duration::from_secs(1);
 
 pub(super) async fn start(options: Options) -> Result<Shared, StartError> {
     let in_process = options.supervisor == SupervisorMode::InProcess;
-    let ground = Ground::take(&options).await?;
+    let recover = options.recover;
+    let mut ground = Ground::take(&options).await?;
     let (mailbox, mail) = Mailbox::new();
     let ways = Supervisors::default();
     let work_dir = ground.work_dir.path().to_owned();
-    let supervision = Supervision::bring_up(options.supervisor, work_dir, mailbox.clone(), ways.clone()).await?;
+    let (supervision, damage) =
+        Supervision::bring_up(options.supervisor, recover, work_dir, mailbox.clone(), ways.clone()).await?;
+    ground.found.loss = loss(recover, ground.opened.damage.is_some(), !damage.is_empty());
     let (others, cut_sessions) = (TaskTracker::new(), CancellationToken::new());
     let hands = Hands {
         masters: ground.masters.clone(),
@@ -91,13 +95,15 @@ impl Ground {
         let masters = options.master.parse()?;
         let work_dir = WorkDir::take(&options.work_dir)?;
         let facts = facts::detect(work_dir.path(), options.resources.as_deref(), options.attributes.as_deref())?;
-        let opened = Log::open(work_dir.path())?;
-        report_damage(&opened);
+        let opened = Log::open(work_dir.path(), options.recover)?;
+        if opened.torn_bytes > 0 {
+            tracing::info!(bytes = opened.torn_bytes, "dropped a record that a crash had cut off");
+        }
         let sandboxes = Sandboxes::new(work_dir.path())?;
         let listener = Listener::bind(options.listen, options.insecure).await?;
         let in_process = options.supervisor == SupervisorMode::InProcess;
-        let found =
-            Found { boot_id: facts.boot_id.clone(), supervisors: vec![], sandboxes: Housekeeping::survey(&sandboxes)? };
+        let (boot_id, sandboxes_found) = (facts.boot_id.clone(), Housekeeping::survey(&sandboxes)?);
+        let found = Found { boot_id, sandboxes: sandboxes_found, ..Found::default() };
         let config = Config {
             info: info(facts.clone(), options.hostname.clone(), listener.address().port()),
             divvy_version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -139,9 +145,13 @@ fn info(facts: Facts, hostname: Option<String>, port: u16) -> AgentInfo {
     }
 }
 
-fn report_damage(opened: &Opened) {
-    if let Some(damage) = &opened.damage {
-        let (bytes, kept) = (damage.bytes, damage.kept.display());
-        tracing::warn!(bytes, %kept, "the end of the agent's log could not be read and was cut off");
-    }
+/// Why tasks may have ended unseen, as their statuses say it.
+fn loss(recover: Recover, log: bool, journals: bool) -> Option<String> {
+    let text = match (recover, log, journals) {
+        (Recover::Cleanup, ..) => "the agent was started with --recover=cleanup",
+        (Recover::Reconnect | Recover::Strict, true, _) => "the agent's log was damaged",
+        (Recover::Reconnect | Recover::Strict, false, true) => "a supervisor's journal was damaged",
+        (Recover::Reconnect | Recover::Strict, false, false) => return None,
+    };
+    Some(text.to_owned())
 }

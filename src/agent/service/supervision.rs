@@ -17,6 +17,7 @@ use super::hands::Supervisors;
 use super::mail::Mailbox;
 use super::outbox::Outbox;
 use crate::agent::core::{FoundSupervisor, Input, SupervisorId};
+use crate::agent::damage::{Kept, Recover};
 use crate::agent::supervisor::{self, FromSupervisor, Link, SupervisorError};
 use crate::proto::internal::{SupervisorRequest, supervisor_request};
 
@@ -50,29 +51,36 @@ struct Over {
 }
 
 impl Supervision {
-    /// Finds the supervisors there are and starts one if none takes starts.
+    /// Finds the supervisors there are and starts one if none takes starts. Also tells of damaged records.
     pub(super) async fn bring_up(
         mode: SupervisorMode,
+        recover: Recover,
         work_dir: PathBuf,
         mailbox: Mailbox,
         ways: Supervisors,
-    ) -> Result<Self, SupervisorError> {
+    ) -> Result<(Self, Vec<Kept>), SupervisorError> {
         let ((hear, heard), (end, ended)) = (mpsc::channel(EVENTS), mpsc::channel(16));
         let (links, numbers, forwarding) = (BTreeMap::new(), BTreeMap::new(), TaskTracker::new());
         let mut this = Self { mode, work_dir, mailbox, ways, links, numbers, heard, hear, ended, end, forwarding };
-        for link in supervisor::reconnect(&this.work_dir, this.hear.clone()).await? {
+        let program = match &this.mode {
+            SupervisorMode::Process { program } => Some(program.clone()),
+            SupervisorMode::InProcess => None,
+        };
+        let earlier = supervisor::Earlier { recover, program };
+        let found = supervisor::reconnect(&this.work_dir, &earlier, this.hear.clone()).await?;
+        for link in found.links {
             this.take_in(link);
         }
         let in_process = matches!(this.mode, SupervisorMode::InProcess);
         if in_process || !this.is_served() {
             this.start_one().await?;
         }
-        Ok(this)
+        Ok((this, found.damage))
     }
 
     /// Those that will greet or be said to have ended.
     pub(super) fn found(&self) -> Vec<FoundSupervisor> {
-        self.links.iter().map(|(id, link)| FoundSupervisor { id: *id, takes_starts: link.takes_starts() }).collect()
+        self.links.iter().map(|(id, link)| FoundSupervisor { id: *id, died: link.has_died() }).collect()
     }
 
     /// Passes on what supervisors say. When `end_containers` is cancelled, supervisors within this process end with all

@@ -1,5 +1,7 @@
 //! A whole agent with real processes, against a master that a test plays.
 
+mod recovery;
+
 use std::time::Duration;
 
 use futures::{Stream, StreamExt as _};

@@ -4,7 +4,12 @@
 //! process lives: connect again. The process is dead: say so, take its records over, and go on serving them to the agent
 //! under the same name, so that it sees one uniform stream and settles every container the same way.
 
-use std::{io, os::fd::AsRawFd as _, sync::Arc, time::Duration};
+use std::{
+    io,
+    os::fd::{AsRawFd as _, OwnedFd},
+    sync::Arc,
+    time::Duration,
+};
 
 use bytes::BytesMut;
 use tokio::{
@@ -71,6 +76,18 @@ impl Session {
         Ok(session)
     }
 
+    /// Whether the supervisor speaks all that this agent does and runs one of the program files `builds`.
+    pub(super) fn is_current(&self, builds: &[String]) -> bool {
+        self.welcome.version == VERSIONS.max && builds.contains(&self.welcome.build)
+    }
+
+    /// The process at the other end.
+    pub(super) fn process(&self) -> Option<OwnedFd> {
+        let pid = self.stream.peer_cred().ok()?.pid()?;
+        // It is there, having greeted, and this connection to it stands.
+        rustix::process::pidfd_open(rustix::process::Pid::from_raw(pid)?, rustix::process::PidfdFlags::empty()).ok()
+    }
+
     async fn greet(&mut self) -> io::Result<SupervisorWelcome> {
         let hello = supervisor_request::Kind::Hello(SupervisorHello { versions: Some(VERSIONS) });
         let mut hail = BytesMut::new();
@@ -109,6 +126,9 @@ struct Attendant {
 /// A link over `session`, attended to by a task of its own.
 pub(super) fn attend(directory: Directory, session: Session, events: mpsc::Sender<FromSupervisor>) -> Link {
     let (link, requests, state) = Link::new(directory.id());
+    if session.welcome.retired {
+        state.take_no_more_starts();
+    }
     tokio::spawn(Attendant { directory, events, requests, state }.run(session));
     link
 }
@@ -116,7 +136,7 @@ pub(super) fn attend(directory: Directory, session: Session, events: mpsc::Sende
 /// The same over the records of a supervisor that died.
 pub(super) fn attend_heir(directory: Directory, session: Session, events: mpsc::Sender<FromSupervisor>) -> Link {
     let (link, requests, state) = Link::new(directory.id());
-    state.take_no_more_starts();
+    state.died();
     tokio::spawn(Attendant { directory, events, requests, state }.run(session));
     link
 }
@@ -165,11 +185,11 @@ impl Attendant {
             }
         }
         tracing::error!(supervisor = %self.directory.id(), reason, "a supervisor died: its containers are killed");
-        self.state.take_no_more_starts();
-        let lost = FromSupervisor::Lost(self.directory.id(), reason.to_owned());
+        self.state.died();
+        let lost = FromSupervisor::Lost(self.directory.id(), format!("its supervisor died: {reason}"));
         self.events.send(lost).await.ok()?;
-        match heir::inherit(&self.directory).await {
-            Ok(session) => session,
+        match heir::inherit(&self.directory, None).await {
+            Ok(legacy) => legacy.session,
             Err(error) => {
                 tracing::error!(supervisor = %self.directory.id(), %error, "its records cannot be taken over");
                 None

@@ -97,8 +97,10 @@ pub(super) enum Life {
 /// The state of a supervisor.
 #[derive(Debug)]
 pub(super) struct Core {
-    /// Sealed into the welcome: the process that serves.
+    /// Sealed into the welcome: the process that serves, and the program it runs.
     pid: u32,
+    build: String,
+    versions: VersionRange,
     life: Life,
     retired: bool,
     ended: bool,
@@ -107,10 +109,23 @@ pub(super) struct Core {
 }
 
 impl Core {
-    /// A supervisor without containers, served by the process `pid`.
-    pub(super) fn new(pid: u32, life: Life) -> Self {
-        let retired = life == Life::Heir;
-        Self { pid, life, retired, ended: false, session: Session::None, containers: BTreeMap::new() }
+    /// A supervisor without containers, served by the process `pid` of the program `build`.
+    pub(super) fn new(pid: u32, build: String, life: Life) -> Self {
+        Self {
+            pid,
+            build,
+            versions: VERSIONS,
+            life,
+            retired: life == Life::Heir,
+            ended: false,
+            session: Session::None,
+            containers: BTreeMap::new(),
+        }
+    }
+
+    /// The same, speaking these versions of the protocol.
+    pub(super) fn speaking(self, versions: VersionRange) -> Self {
+        Self { versions, ..self }
     }
 
     /// What the journal of a dead supervisor says. What was running when it ended is given an exit `lost`, at `wall_ns`,
@@ -122,7 +137,7 @@ impl Core {
         wall_ns: i64,
         out: &mut Vec<Effect>,
     ) -> Self {
-        let mut core = Self::new(pid, Life::Heir);
+        let mut core = Self::new(pid, String::new(), Life::Heir);
         for record in records {
             core.replay(record);
         }
@@ -203,15 +218,21 @@ impl Core {
     }
 
     fn greeted(&mut self, theirs: VersionRange, out: &mut Vec<Effect>) {
-        let version = theirs.max.min(VERSIONS.max);
-        if version < theirs.min.max(VERSIONS.min) {
-            let welcome = SupervisorWelcome { version: 0, pid: self.pid, running: Vec::new(), exited: Vec::new() };
+        let version = theirs.max.min(self.versions.max);
+        let mut welcome = SupervisorWelcome { pid: self.pid, ..SupervisorWelcome::default() };
+        if version < theirs.min.max(self.versions.min) {
             out.extend([send(supervisor_event::Kind::Welcome(welcome)), Effect::Disconnect]);
             return;
         }
-        let mut welcome = SupervisorWelcome { version, pid: self.pid, running: Vec::new(), exited: Vec::new() };
-        for container in self.containers.values() {
+        welcome.version = version;
+        let says_more = version >= 2;
+        if says_more {
+            welcome.retired = self.retired;
+            welcome.build.clone_from(&self.build);
+        }
+        for (id, container) in &self.containers {
             match container {
+                Container::Starting { .. } if says_more => welcome.starting.push(id.clone()),
                 Container::Starting { .. } => {}
                 Container::Running { started, .. } => welcome.running.push(started.clone()),
                 Container::Ended(exited) => welcome.exited.push(exited.clone()),

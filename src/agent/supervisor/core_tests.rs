@@ -18,6 +18,8 @@ fn exit(id: &str) -> Exited {
     Exited { container_id: id.to_owned(), status: Some(exited::Status::Code(0)), wall_ns: 5, core_dumped: false }
 }
 
+const BUILD: &str = "8:1";
+
 fn kill(id: &str) -> Signal {
     Signal { container_id: id.to_owned(), signal: KILL, tree: true }
 }
@@ -46,7 +48,7 @@ fn give(core: &mut Core, input: Input) -> Vec<Effect> {
 
 /// A supervisor with an agent attached, after `inputs`.
 fn after(life: Life, inputs: impl IntoIterator<Item = Input>) -> Core {
-    let mut core = Core::new(1, life);
+    let mut core = Core::new(1, BUILD.to_owned(), life);
     for input in [Input::Attached, hello(1, 1)].into_iter().chain(inputs) {
         give(&mut core, input);
     }
@@ -58,7 +60,9 @@ fn told(kind: supervisor_event::Kind) -> Effect {
 }
 
 fn welcome(running: Vec<Started>, exited: Vec<Exited>) -> Effect {
-    told(supervisor_event::Kind::Welcome(SupervisorWelcome { version: 1, pid: 1, running, exited }))
+    let build = BUILD.to_owned();
+    let welcome = SupervisorWelcome { version: 2, pid: 1, running, exited, build, ..SupervisorWelcome::default() };
+    told(supervisor_event::Kind::Welcome(welcome))
 }
 
 #[test]
@@ -108,17 +112,37 @@ fn an_agent_that_comes_back_is_told_what_happened_meanwhile_and_nothing_before_i
 }
 
 #[test]
+fn an_agent_that_comes_back_is_told_of_starts_under_way_and_of_the_end_of_starts() {
+    let mut core = after(Life::Own, [ask_start("a"), ask(supervisor_request::Kind::Retire(Retire {}))]);
+    give(&mut core, Input::Detached);
+    give(&mut core, Input::Attached);
+    let (starting, build) = (vec!["a".to_owned()], BUILD.to_owned());
+    let welcome = SupervisorWelcome { version: 2, pid: 1, starting, retired: true, build, ..Default::default() };
+    assert_eq!(give(&mut core, hello(1, 2)), [told(supervisor_event::Kind::Welcome(welcome))]);
+}
+
+#[test]
+fn to_an_agent_of_version_1_nothing_is_said_that_it_does_not_know_and_all_else_goes_on() {
+    let mut core = after(Life::Own, [ask_start("a"), ask_start("b"), Input::Spawned(started("a"))]);
+    give(&mut core, Input::Detached);
+    give(&mut core, Input::Attached);
+    let welcome = SupervisorWelcome { version: 1, pid: 1, running: vec![started("a")], ..Default::default() };
+    assert_eq!(give(&mut core, hello(1, 1)), [told(supervisor_event::Kind::Welcome(welcome))]);
+    assert_eq!(give(&mut core, Input::Spawned(started("b"))).len(), 2, "recorded and told");
+}
+
+#[test]
 fn an_agent_of_no_common_version_is_told_so_and_cut_off() {
     let mut core = after(Life::Own, []);
     give(&mut core, Input::Attached);
-    let none = SupervisorWelcome { version: 0, pid: 1, running: Vec::new(), exited: Vec::new() };
-    assert_eq!(give(&mut core, hello(2, 3)), [told(supervisor_event::Kind::Welcome(none)), Effect::Disconnect]);
+    let none = SupervisorWelcome { pid: 1, ..SupervisorWelcome::default() };
+    assert_eq!(give(&mut core, hello(3, 4)), [told(supervisor_event::Kind::Welcome(none)), Effect::Disconnect]);
     assert_eq!(give(&mut core, ask_start("c")), [Effect::Disconnect]);
 }
 
 #[test]
 fn a_request_before_the_greeting_ends_the_connection() {
-    let mut core = Core::new(1, Life::Own);
+    let mut core = Core::new(1, BUILD.to_owned(), Life::Own);
     give(&mut core, Input::Attached);
     assert_eq!(give(&mut core, ask_start("c")), [Effect::Disconnect]);
     assert!(core.is_empty());
@@ -201,7 +225,9 @@ fn every_prefix_of_a_journal_settles_every_container_once() {
         let recorded = expected.iter().filter(|it| it.wall_ns == 3).cloned();
         assert_eq!(out, recorded.map(|it| record(supervisor_record::Kind::Exited(it))).collect::<Vec<_>>());
         give(&mut core, Input::Attached);
-        assert_eq!(give(&mut core, hello(1, 1))[0], welcome(vec![], expected), "{length} records");
+        let welcome = SupervisorWelcome { version: 2, pid: 1, exited: expected, retired: true, ..Default::default() };
+        let told = told(supervisor_event::Kind::Welcome(welcome));
+        assert_eq!(give(&mut core, hello(1, 2))[0], told, "{length} records");
     }
 }
 
@@ -216,7 +242,7 @@ fn a_journal_written_anew_gives_the_same_supervisor() {
         Input::Ended(exit("a")),
     ];
     let core = after(Life::Own, inputs);
-    let mut again = Core::new(1, Life::Own);
+    let mut again = Core::new(1, BUILD.to_owned(), Life::Own);
     core.snapshot().iter().for_each(|record| again.replay(record));
     assert_eq!(again.containers.keys().collect::<Vec<_>>(), ["a", "b", "c"]);
     assert_eq!(again.containers, core.containers);

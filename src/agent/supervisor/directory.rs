@@ -9,11 +9,16 @@ use std::{
     io::{self, Write as _},
     os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _},
     path::{Path, PathBuf},
+    time::Duration,
 };
 
 use rustix::fs::{FlockOperation, flock};
 
 use super::{SupervisorError, SupervisorId, process};
+
+/// How often and how far apart a folder's lock is tried: somebody who lets go of it takes milliseconds.
+const LOCK_ATTEMPTS: u32 = 1_000;
+const LOCK_PAUSE: Duration = Duration::from_millis(10);
 
 /// A supervisor's folder.
 #[derive(Clone, Debug)]
@@ -116,6 +121,12 @@ impl Directory {
         self.path.join("exits")
     }
 
+    /// Where a damaged journal is kept, which is not in here since this goes away, and under which name.
+    pub(super) fn journal_aside(&self) -> (&Path, String) {
+        let work_dir = self.path.parent().and_then(Path::parent).unwrap_or(&self.path);
+        (work_dir, format!("supervisor-{}.exits", self.id()))
+    }
+
     pub(super) fn log(&self) -> PathBuf {
         self.path.join("log")
     }
@@ -125,17 +136,32 @@ impl Directory {
         self.path.exists()
     }
 
-    /// Waits until nobody else serves the folder, and keeps others from doing so while the result lives.
+    /// Waits until nobody else serves the folder, within reason, and keeps others from doing so while the result lives.
     ///
     /// # Errors
-    /// The lock cannot be taken.
+    /// The lock cannot be taken, for example because somebody goes on serving.
     pub(super) fn lock(&self) -> Result<File, SupervisorError> {
-        let path = self.path.join("lock");
-        let taken = OpenOptions::new().create(true).append(true).mode(0o600).open(&path).and_then(|file| {
-            flock(&file, FlockOperation::LockExclusive)?;
-            Ok(file)
-        });
-        taken.map_err(SupervisorError::directory("lock", path))
+        let mut left = LOCK_ATTEMPTS;
+        loop {
+            match self.try_lock() {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock && left > 0 => {
+                    left -= 1;
+                    std::thread::sleep(LOCK_PAUSE);
+                }
+                taken => return taken.map_err(SupervisorError::directory("lock", self.path.join("lock"))),
+            }
+        }
+    }
+
+    /// Whether some process serves the folder now.
+    pub(super) fn is_served(&self) -> bool {
+        self.try_lock().is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock)
+    }
+
+    fn try_lock(&self) -> io::Result<File> {
+        let file = OpenOptions::new().create(true).append(true).mode(0o600).open(self.path.join("lock"))?;
+        flock(&file, FlockOperation::NonBlockingLockExclusive)?;
+        Ok(file)
     }
 
     /// Writes down that this process serves.
@@ -191,6 +217,15 @@ mod tests {
         }
         let names: Vec<_> = Directory::list(work.path()).unwrap().iter().map(|it| it.id().to_string()).collect();
         assert_eq!(names, (1..=11).map(|number: u32| number.to_string()).collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn the_sample_of_who_serves_is_read() {
+        let text = String::from_utf8(crate::agent::ending::sample("supervisor-pid-1", || {
+            b"4321 99 0f0e0d0c-0b0a-0908-0706-050403020100\n".to_vec()
+        }));
+        let boot_id = "0f0e0d0c-0b0a-0908-0706-050403020100".to_owned();
+        assert_eq!(Identity::parse(&text.unwrap()), Some(Identity { pid: 4321, start_time: 99, boot_id }));
     }
 
     #[test]

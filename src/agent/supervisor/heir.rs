@@ -15,12 +15,13 @@ use super::{
     attend::Session,
     core::{Core, Effect},
     directory::{Directory, Identity},
-    journal::Journal,
+    journal::{Content, Journal},
     process::{self, Stat},
     service::{self, Door},
     survey::{Owner, Survey},
 };
 use crate::{
+    agent::damage::{self, Damage, Kept},
     proto::internal::{Started, SupervisorRecord, supervisor_record},
     transport::clock::Clock,
 };
@@ -49,32 +50,63 @@ pub(super) async fn end(supervisor: OwnedFd) {
     }
 }
 
-/// Takes over the records of a dead supervisor; nothing when there is nothing to tell of it.
+/// What a dead supervisor left.
+#[derive(Debug, Default)]
+pub(super) struct Legacy {
+    /// Serves its records; nothing when there is nothing to tell of it.
+    pub(super) session: Option<Session>,
+    /// What of its journal could not be read.
+    pub(super) damage: Option<Kept>,
+}
+
+/// Takes over the records of a dead supervisor. What ran is said to have been lost because of `lost`, if that is more
+/// than its death.
 ///
 /// # Errors
 /// The records cannot be read, or not be served.
-pub(super) async fn inherit(directory: &Directory) -> Result<Option<Session>, SupervisorError> {
+pub(super) async fn inherit(directory: &Directory, lost: Option<&'static str>) -> Result<Legacy, SupervisorError> {
     let taken = {
         let directory = directory.clone();
-        tokio::task::spawn_blocking(move || take_over(directory)).await
+        tokio::task::spawn_blocking(move || take_over(directory, lost)).await
     };
     let failed = |source| SupervisorError::Connection { id: directory.id(), source };
-    let Some(stream) = taken.map_err(|panic| failed(panic.into()))?? else { return Ok(None) };
+    let (stream, damage) = taken.map_err(|panic| failed(panic.into()))??;
+    let Some(stream) = stream else { return Ok(Legacy { session: None, damage }) };
     let stream = tokio::net::UnixStream::from_std(stream).map_err(failed)?;
-    Session::open(stream, &directory.id()).await.map(Some)
+    let session = Session::open(stream, &directory.id()).await?;
+    Ok(Legacy { session: Some(session), damage })
 }
 
-fn take_over(directory: Directory) -> Result<Option<UnixStream>, SupervisorError> {
+/// What is wrong with the records of a dead supervisor, if anything.
+///
+/// # Errors
+/// They cannot be read.
+pub(super) fn inspect(directory: &Directory) -> Result<Option<Damage>, SupervisorError> {
+    let content = Content::read(&directory.journal());
+    Ok(content.map_err(SupervisorError::directory("read", directory.journal()))?.damage)
+}
+
+type TakenOver = (Option<UnixStream>, Option<Kept>);
+
+fn take_over(directory: Directory, lost: Option<&'static str>) -> Result<TakenOver, SupervisorError> {
     let lock = directory.lock()?;
-    let (mut journal, records) =
-        Journal::open(&directory.journal()).map_err(SupervisorError::directory("open", directory.journal()))?;
-    let lost = match directory.identity() {
-        Some(identity) if !identity.is_of_this_boot() => "the host was restarted",
-        Some(Identity { .. }) | None => "its supervisor died",
+    let path = directory.journal();
+    let content = Content::read(&path).map_err(SupervisorError::directory("read", &path))?;
+    let (folder, name) = directory.journal_aside();
+    let keep =
+        |damage| damage::keep(damage, folder, &name).map_err(SupervisorError::directory("keep a copy of", &path));
+    let damage = content.damage.clone().map(keep).transpose()?;
+    let mut journal = Journal::go_on(&path, &content).map_err(SupervisorError::directory("go on with", &path))?;
+    let records = &content.records;
+    let lost = match (directory.identity(), lost) {
+        (Some(identity), _) if !identity.is_of_this_boot() => "the host was restarted",
+        (Some(Identity { .. }) | None, Some(lost)) => lost,
+        (Some(Identity { .. }) | None, None) if damage.is_some() => "its supervisor died, and its journal is damaged",
+        (Some(Identity { .. }) | None, None) => "its supervisor died",
     };
-    kill_left(&directory, &records);
+    kill_left(&directory, records);
     let mut effects = Vec::new();
-    let core = Core::recover(std::process::id(), &records, lost, Clock::system().now().wall_ns, &mut effects);
+    let core = Core::recover(std::process::id(), records, lost, Clock::system().now().wall_ns, &mut effects);
     for effect in &effects {
         if let Effect::Record(record) = effect {
             journal.append(record);
@@ -83,11 +115,12 @@ fn take_over(directory: Directory) -> Result<Option<UnixStream>, SupervisorError
     journal.flush();
     if core.is_empty() {
         directory.remove();
-        return Ok(None);
+        return Ok((None, damage));
     }
     directory.claim()?;
     let failed = SupervisorError::directory("serve", directory.path().to_owned());
-    serve_in_thread(directory, core, journal, lock).map(Some).map_err(failed)
+    let stream = serve_in_thread(directory, core, journal, lock).map_err(failed)?;
+    Ok((Some(stream), damage))
 }
 
 /// Serves `directory` in threads of this process; the other end of the result is the door.
@@ -111,9 +144,11 @@ pub(super) fn serve_in_thread(
     Ok(ours)
 }
 
-/// Kills all that still runs of a dead supervisor's containers.
+/// Kills all that still runs of a dead supervisor's containers. By its number a process is known only within the boot
+/// of the host that the number was given in; what carries the supervisor's marker is known anyway.
 pub(super) fn kill_left(directory: &Directory, records: &[SupervisorRecord]) {
-    let firsts = firsts(records);
+    let is_of_this_boot = directory.identity().is_some_and(|identity| identity.is_of_this_boot());
+    let firsts = if is_of_this_boot { firsts(records) } else { BTreeMap::new() };
     for _ in 0..MAX_ROUNDS {
         let survey = Survey::take(directory.path().as_os_str().as_bytes());
         let owned = survey.owned(&firsts, None);

@@ -1,8 +1,9 @@
-//! What a supervisor knows, on disk: an append log of checksummed records.
+//! What a supervisor knows, on disk: an append log of checksummed records, `exits` in its folder.
 //!
 //! Written without syncing: it survives the end of any process, which is all that is asked for, since a host that goes
-//! down takes the containers with it. Any prefix of a journal is a journal; reading stops at the first record that is
-//! cut short or damaged. A full disk stops nobody: what could not be written is kept and tried again with the next record.
+//! down takes the containers with it. Any prefix of a journal is a journal; reading stops at the first record that is cut
+//! short. In a damaged one the records behind the damage count too: each stands on its own. A full disk stops nobody: what
+//! could not be written is kept and tried again with the next record.
 
 use std::{
     fs::{File, OpenOptions},
@@ -11,13 +12,20 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use bytes::{Buf as _, BufMut as _, BytesMut};
+use bytes::{BufMut as _, BytesMut};
 use prost::Message as _;
 
-use crate::proto::internal::SupervisorRecord;
+use crate::{
+    agent::{
+        damage::Damage,
+        ending::{self, Ending, Format},
+    },
+    proto::internal::SupervisorRecord,
+};
 
-/// Length and checksum, 32 bits each, big end first.
-const HEADER: usize = 8;
+/// The first line of a journal. Version 1 had none.
+const HEADER: &[u8] = b"divvy exits 2\n";
+const MAGIC: &[u8] = b"divvy exits ";
 /// A journal longer than this is written anew when more than half of it is of no use any more.
 const COMPACT_BYTES: u64 = 1 << 20;
 
@@ -34,24 +42,74 @@ pub(super) struct Journal {
     failing: bool,
 }
 
-impl Journal {
-    /// Opens or creates the journal at `path` and reads what is in it; a damaged end is cut off.
+/// What a journal says.
+#[derive(Debug)]
+pub(super) struct Content {
+    pub(super) records: Vec<SupervisorRecord>,
+    /// What could not be read; what a crash cut off does not count.
+    pub(super) damage: Option<Damage>,
+    /// How many bytes of the file can be read.
+    good: u64,
+}
+
+impl Content {
+    /// Reads the journal at `path`; one that is not there is empty.
     ///
     /// # Errors
-    /// The file cannot be opened, read or cut.
-    pub(super) fn open(path: &Path) -> io::Result<(Self, Vec<SupervisorRecord>)> {
+    /// The file cannot be read, or a later divvy wrote it.
+    pub(super) fn read(path: &Path) -> io::Result<Self> {
+        let bytes = match std::fs::read(path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Vec::new(),
+            read => read?,
+        };
+        let start = header_length(&bytes)?;
+        let (mut records, length) = ending::read::<Records>(&bytes[start..]);
+        let good = start + length;
+        let rest = &bytes[good..];
+        let ending = if rest.is_empty() { Ending::Torn } else { ending::judge::<Records>(rest, good) };
+        let good = good as u64;
+        let damage = match ending {
+            Ending::Torn => None,
+            Ending::Damaged { what, later } => {
+                records.extend(later);
+                Some(Damage { file: path.to_owned(), offset: good, what: what.to_owned() })
+            }
+        };
+        Ok(Self { records, damage, good })
+    }
+}
+
+impl Journal {
+    /// Opens or creates the journal at `path` to go on after `content`, which was just read from it: a torn end is cut
+    /// off, and a damaged one is written anew.
+    ///
+    /// # Errors
+    /// The file cannot be opened, cut or written.
+    pub(super) fn go_on(path: &Path, content: &Content) -> io::Result<Self> {
         let file = create(path, false)?;
-        let (records, good) = parse(&std::fs::read(path)?);
-        file.set_len(good)?;
-        let journal =
-            Self { path: path.to_owned(), file, written: good, compacted: 0, pending: BytesMut::new(), failing: false };
-        Ok((journal, records))
+        let written = content.good;
+        let (compacted, pending) = (0, BytesMut::new());
+        let mut journal = Self { path: path.to_owned(), file, written, compacted, pending, failing: false };
+        if content.damage.is_some() {
+            journal.write_anew(&content.records)?;
+        } else {
+            journal.file.set_len(written)?;
+        }
+        Ok(journal)
+    }
+
+    /// Opens or creates the journal at `path` of a supervisor that has not begun yet.
+    ///
+    /// # Errors
+    /// The file cannot be read or opened.
+    pub(super) fn begin(path: &Path) -> io::Result<Self> {
+        Self::go_on(path, &Content::read(path)?)
     }
 
     /// Adds a record; [`Self::flush`] writes it.
     pub(super) fn append(&mut self, record: &SupervisorRecord) {
         let length = record.encoded_len();
-        self.pending.reserve(HEADER + length);
+        self.pending.reserve(Records::PREFIX + length);
         let payload = record.encode_to_vec();
         self.pending.put_u32(u32::try_from(length).expect("ids and a few numbers are far below 4 GiB"));
         self.pending.put_u32(crc32fast::hash(&payload));
@@ -63,19 +121,26 @@ impl Journal {
         if self.pending.is_empty() {
             return;
         }
-        // At an offset of its own choosing, a write that was cut short is simply written over by the next one.
-        match self.file.write_all_at(&self.pending, self.written) {
-            Ok(()) => {
-                self.written += self.pending.len() as u64;
-                self.pending.clear();
-                self.failing = false;
-            }
+        match self.write_pending() {
+            Ok(()) => self.failing = false,
             Err(error) if !self.failing => {
                 self.failing = true;
                 tracing::error!(path = %self.path.display(), %error, "cannot write the journal: exits are in memory only");
             }
             Err(_) => {}
         }
+    }
+
+    /// At an offset of its own choosing, a write that was cut short is simply written over by the next one.
+    fn write_pending(&mut self) -> io::Result<()> {
+        let start = if self.written == 0 { HEADER.len() as u64 } else { self.written };
+        if self.written == 0 {
+            self.file.write_all_at(HEADER, 0)?;
+        }
+        self.file.write_all_at(&self.pending, start)?;
+        self.written = start + self.pending.len() as u64;
+        self.pending.clear();
+        Ok(())
     }
 
     /// Forgets everything.
@@ -112,9 +177,10 @@ impl Journal {
         for record in records {
             next.append(record);
         }
+        next.file.write_all(HEADER)?;
         next.file.write_all(&next.pending)?;
         std::fs::rename(&path, &self.path)?;
-        next.written = next.pending.len() as u64;
+        next.written = (HEADER.len() + next.pending.len()) as u64;
         next.compacted = next.written;
         next.pending.clear();
         *self = next;
@@ -126,100 +192,47 @@ fn create(path: &Path, truncate: bool) -> io::Result<File> {
     OpenOptions::new().read(true).write(true).create(true).truncate(truncate).mode(0o600).open(path)
 }
 
-/// The records of a journal, and how many of its bytes they are.
-fn parse(content: &[u8]) -> (Vec<SupervisorRecord>, u64) {
-    let (mut rest, mut records) = (content, Vec::new());
-    while let Some((record, after)) = parse_one(rest) {
-        records.push(record);
-        rest = after;
+/// How long the header is; none in a journal of version 1, in an empty one, and in one that was cut off in it.
+fn header_length(bytes: &[u8]) -> io::Result<usize> {
+    let Some(rest) = bytes.strip_prefix(MAGIC) else { return Ok(0) };
+    if bytes.starts_with(HEADER) {
+        return Ok(HEADER.len());
     }
-    (records, (content.len() - rest.len()) as u64)
+    match rest.iter().position(|byte| *byte == b'\n') {
+        Some(end) if rest[..end].iter().all(u8::is_ascii_digit) => {
+            let version = String::from_utf8_lossy(&rest[..end]);
+            let text =
+                format!("it has version {version}, and this agent reads up to 2: run the divvy it was written by");
+            Err(io::Error::new(io::ErrorKind::InvalidData, text))
+        }
+        Some(_) | None => Ok(0),
+    }
 }
 
-fn parse_one(mut bytes: &[u8]) -> Option<(SupervisorRecord, &[u8])> {
-    let length = usize::try_from(bytes.try_get_u32().ok()?).ok()?;
-    let checksum = bytes.try_get_u32().ok()?;
-    let (payload, after) = bytes.split_at_checked(length)?;
-    // An all-zero tail, as a file system may leave one, would otherwise read as an empty record.
-    let good = length > 0 && crc32fast::hash(payload) == checksum;
-    good.then(|| SupervisorRecord::decode(payload).ok()).flatten().map(|record| (record, after))
+/// Records of a journal.
+struct Records;
+
+impl Format for Records {
+    type Record = SupervisorRecord;
+
+    /// Length and checksum of the content, 32 bits each, big end first.
+    const PREFIX: usize = 8;
+
+    fn announced(prefix: &[u8]) -> usize {
+        let length = prefix.first_chunk::<4>().map_or(u32::MAX, |length| u32::from_be_bytes(*length));
+        usize::try_from(length).unwrap_or(usize::MAX)
+    }
+
+    fn first(bytes: &[u8]) -> Option<(SupervisorRecord, usize)> {
+        let (length, rest) = bytes.split_first_chunk::<4>()?;
+        let (checksum, rest) = rest.split_first_chunk::<4>()?;
+        let payload = rest.get(..usize::try_from(u32::from_be_bytes(*length)).ok()?)?;
+        // An all-zero tail, as a file system may leave one, would otherwise read as an empty record.
+        let good = !payload.is_empty() && crc32fast::hash(payload) == u32::from_be_bytes(*checksum);
+        good.then(|| SupervisorRecord::decode(payload).ok()).flatten().map(|it| (it, Self::PREFIX + payload.len()))
+    }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::proto::internal::supervisor_record::Kind;
-
-    fn record(id: &str) -> SupervisorRecord {
-        SupervisorRecord { kind: Some(Kind::Starting(id.to_owned())) }
-    }
-
-    #[test]
-    fn any_prefix_of_a_journal_gives_a_prefix_of_its_records() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("exits");
-        let records: Vec<_> = ["one", "two", "three"].iter().map(|id| record(id)).collect();
-        let (mut journal, before) = Journal::open(&path).unwrap();
-        assert!(before.is_empty());
-        for each in &records {
-            journal.append(each);
-            journal.flush();
-        }
-        let whole = std::fs::read(&path).unwrap();
-        for length in 0..=whole.len() {
-            std::fs::write(&path, &whole[..length]).unwrap();
-            let (mut journal, read) = Journal::open(&path).unwrap();
-            assert_eq!(read, records[..read.len()]);
-            journal.append(&record("after"));
-            journal.flush();
-            assert_eq!(Journal::open(&path).unwrap().1.last(), Some(&record("after")), "cut at {length}");
-        }
-    }
-
-    #[test]
-    fn a_damaged_record_ends_the_journal() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("exits");
-        let mut journal = Journal::open(&path).unwrap().0;
-        for id in ["one", "two"] {
-            journal.append(&record(id));
-        }
-        journal.flush();
-        let mut content = std::fs::read(&path).unwrap();
-        *content.last_mut().unwrap() ^= 1;
-        std::fs::write(&path, content).unwrap();
-        assert_eq!(Journal::open(&path).unwrap().1, [record("one")]);
-    }
-
-    #[test]
-    fn a_journal_written_anew_holds_what_it_was_given_and_goes_on() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("exits");
-        let mut journal = Journal::open(&path).unwrap().0;
-        while !journal.wants_compaction() {
-            journal.append(&record(&"x".repeat(1000)));
-            journal.flush();
-        }
-        journal.compact(&[record("kept")]);
-        assert!(!journal.wants_compaction());
-        journal.append(&record("later"));
-        journal.flush();
-        assert_eq!(Journal::open(&path).unwrap().1, [record("kept"), record("later")]);
-        journal.clear();
-        assert_eq!(Journal::open(&path).unwrap().1, []);
-    }
-
-    #[test]
-    fn a_write_that_fails_is_made_up_for_by_the_next() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("exits");
-        let mut journal = Journal::open(&path).unwrap().0;
-        let file = std::mem::replace(&mut journal.file, File::open("/dev/null").unwrap());
-        journal.append(&record("one"));
-        journal.flush();
-        journal.file = file;
-        journal.append(&record("two"));
-        journal.flush();
-        assert_eq!(Journal::open(&path).unwrap().1, [record("one"), record("two")]);
-    }
-}
+#[path = "journal_tests.rs"]
+mod tests;

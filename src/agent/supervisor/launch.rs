@@ -4,7 +4,7 @@ use std::{
     ffi::OsString,
     fs::OpenOptions,
     io::{BufRead as _, BufReader},
-    os::unix::fs::OpenOptionsExt as _,
+    os::{fd::OwnedFd, unix::fs::OpenOptionsExt as _},
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     thread,
@@ -15,11 +15,13 @@ use tokio::sync::mpsc;
 use super::{
     FromSupervisor, Link, SupervisorError,
     attend::{Session, attend, attend_heir},
+    build,
     core::{Core, Life},
     directory::Directory,
     heir,
     journal::Journal,
 };
+use crate::agent::damage::{Kept, Recover};
 
 /// Of our own environment, what a supervisor gets: how much it logs. Its containers get none of it.
 const PASSED_ON: [&str; 2] = ["RUST_LOG", "RUST_BACKTRACE"];
@@ -98,35 +100,105 @@ pub async fn launch(settings: &Settings, events: mpsc::Sender<FromSupervisor>) -
     }
 }
 
-/// Finds the supervisors that an earlier agent left below `work_dir`, oldest first.
+/// What becomes of the supervisors that an earlier agent left.
+#[derive(Clone, Debug, Default)]
+pub struct Earlier {
+    /// What is done with those that live, and about damaged records.
+    pub recover: Recover,
+    /// The program that is started as a supervisor: one that lives and runs another file, as after an upgrade, is given
+    /// no more containers.
+    pub program: Option<PathBuf>,
+}
+
+/// The supervisors that an earlier agent left.
+#[derive(Debug, Default)]
+pub struct Reconnected {
+    /// Oldest first.
+    pub links: Vec<Link>,
+    /// Journals of dead ones that could not be read to their end.
+    pub damage: Vec<Kept>,
+}
+
+/// Why containers were lost that an agent ended for a clean start.
+const CLEANED_UP: &str = "ended when the agent was started with --recover=cleanup";
+
+/// Finds the supervisors that an earlier agent left below `work_dir`.
 ///
 /// One that lives is connected to. Of one that is dead, what runs is killed, and its link serves its records: a
 /// `Welcome` with every exit that was not forgotten, `lost` where nobody saw it; it takes no starts, and ends when all is
 /// forgotten.
 ///
 /// # Errors
-/// A supervisor speaks another version, or its records cannot be read.
-pub async fn reconnect(work_dir: &Path, events: mpsc::Sender<FromSupervisor>) -> Result<Vec<Link>, SupervisorError> {
-    let mut links = Vec::new();
+/// A supervisor speaks another version, or its records cannot be read; under [`Recover::Strict`] also damage, and a
+/// supervisor that lives but does not answer, and nothing was touched then.
+pub async fn reconnect(
+    work_dir: &Path,
+    earlier: &Earlier,
+    events: mpsc::Sender<FromSupervisor>,
+) -> Result<Reconnected, SupervisorError> {
+    let mut builds = vec![build::own()];
+    builds.extend(earlier.program.as_deref().and_then(build::of));
+    let (mut living, mut dead) = (Vec::new(), Vec::new());
     for directory in Directory::list(work_dir)? {
-        if let Some(process) = heir::living(&directory) {
-            match Session::connect(&directory).await {
-                Ok(session) => {
-                    links.push(attend(directory, session, events.clone()));
-                    continue;
-                }
-                Err(error @ SupervisorError::Version(_)) => return Err(error),
-                Err(error) => {
-                    tracing::error!(%error, "a supervisor lives but does not answer: it is killed");
-                    heir::end(process).await;
-                }
+        match (look(&directory).await?, earlier.recover) {
+            (Standing::Living(session), Recover::Reconnect | Recover::Strict) => living.push((directory, session)),
+            (Standing::Living(session), Recover::Cleanup) => dead.push((directory, session.process())),
+            (Standing::Silent(_, error), Recover::Strict) => return Err(SupervisorError::Silent(Box::new(error))),
+            (Standing::Silent(process, error), Recover::Reconnect | Recover::Cleanup) => {
+                tracing::error!(%error, "a supervisor lives but does not answer: it is killed");
+                dead.push((directory, Some(process)));
             }
-        }
-        if let Some(session) = heir::inherit(&directory).await? {
-            links.push(attend_heir(directory, session, events.clone()));
+            (Standing::Dead, Recover::Strict) => match heir::inspect(&directory)? {
+                Some(damage) => return Err(SupervisorError::Damaged(damage)),
+                None => dead.push((directory, None)),
+            },
+            (Standing::Dead, Recover::Reconnect | Recover::Cleanup) => dead.push((directory, None)),
         }
     }
-    Ok(links)
+    let lost = (earlier.recover == Recover::Cleanup).then_some(CLEANED_UP);
+    let mut found = Reconnected::default();
+    for (directory, session) in living {
+        let is_current = session.is_current(&builds);
+        let link = attend(directory, session, events.clone());
+        if !is_current {
+            tracing::info!(supervisor = %link.id(), "a supervisor of another build goes on with what it has");
+            link.take_no_more_starts();
+        }
+        found.links.push(link);
+    }
+    for (directory, process) in dead {
+        if let Some(process) = process {
+            heir::end(process).await;
+        }
+        let legacy = heir::inherit(&directory, lost).await?;
+        found.damage.extend(legacy.damage);
+        found.links.extend(legacy.session.map(|session| attend_heir(directory, session, events.clone())));
+    }
+    found.links.sort_by_key(|link| link.id().as_str().parse::<u64>().unwrap_or(u64::MAX));
+    Ok(found)
+}
+
+/// How an agent finds a supervisor.
+enum Standing {
+    Living(Session),
+    /// It lives but does not answer, for this reason.
+    Silent(OwnedFd, SupervisorError),
+    Dead,
+}
+
+/// The folder says which process serves it, and its lock whether any does: a supervisor whose word on that is damaged is
+/// not taken for dead.
+async fn look(directory: &Directory) -> Result<Standing, SupervisorError> {
+    let process = heir::living(directory);
+    if process.is_none() && !directory.is_served() {
+        return Ok(Standing::Dead);
+    }
+    match (Session::connect(directory).await, process) {
+        (Ok(session), _) => Ok(Standing::Living(session)),
+        (Err(error @ SupervisorError::Version(_)), _) => Err(error),
+        (Err(error), Some(process)) => Ok(Standing::Silent(process, error)),
+        (Err(_), None) => Ok(Standing::Dead),
+    }
 }
 
 /// Keeps a supervisor in threads of this process, behind the same protocol. Its containers end with the last link to it.
@@ -142,10 +214,10 @@ pub async fn reconnect(work_dir: &Path, events: mpsc::Sender<FromSupervisor>) ->
 pub async fn in_process(work_dir: &Path, events: mpsc::Sender<FromSupervisor>) -> Result<Link, SupervisorError> {
     let directory = Directory::create(work_dir)?;
     let lock = directory.lock()?;
-    let (journal, _) =
-        Journal::open(&directory.journal()).map_err(SupervisorError::directory("open", directory.journal()))?;
+    let journal =
+        Journal::begin(&directory.journal()).map_err(SupervisorError::directory("open", directory.journal()))?;
     directory.claim()?;
-    let core = Core::new(std::process::id(), Life::Agents);
+    let core = Core::new(std::process::id(), build::own(), Life::Agents);
     let failed = |source| SupervisorError::Connection { id: directory.id(), source };
     let stream = heir::serve_in_thread(directory.clone(), core, journal, lock).map_err(failed)?;
     let stream = tokio::net::UnixStream::from_std(stream).map_err(failed)?;

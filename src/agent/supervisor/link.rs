@@ -34,6 +34,7 @@ pub struct Link {
 #[derive(Debug)]
 pub(super) struct State {
     takes_starts: AtomicBool,
+    has_died: AtomicBool,
     pub(super) stop: CancellationToken,
     pub(super) done: CancellationToken,
 }
@@ -42,13 +43,19 @@ impl State {
     pub(super) fn take_no_more_starts(&self) {
         self.takes_starts.store(false, Ordering::Relaxed);
     }
+
+    pub(super) fn died(&self) {
+        self.take_no_more_starts();
+        self.has_died.store(true, Ordering::Relaxed);
+    }
 }
 
 impl Link {
     pub(super) fn new(id: SupervisorId) -> (Self, mpsc::Receiver<Vec<SupervisorRequest>>, Arc<State>) {
         let (requests, queue) = mpsc::channel(QUEUE);
         let (stop, done) = (CancellationToken::new(), CancellationToken::new());
-        let state = Arc::new(State { takes_starts: AtomicBool::new(true), stop, done });
+        let (takes_starts, has_died) = (AtomicBool::new(true), AtomicBool::new(false));
+        let state = Arc::new(State { takes_starts, has_died, stop, done });
         (Self { id, requests, state: state.clone() }, queue, state)
     }
 
@@ -58,10 +65,21 @@ impl Link {
         &self.id
     }
 
-    /// Whether it starts containers: not when it died and only its records are left.
+    /// Whether it is to be given containers to start: not when it died, was retired, or is of another build.
     #[must_use]
     pub fn takes_starts(&self) -> bool {
         self.state.takes_starts.load(Ordering::Relaxed)
+    }
+
+    /// Whether it died and only its records are left.
+    #[must_use]
+    pub fn has_died(&self) -> bool {
+        self.state.has_died.load(Ordering::Relaxed)
+    }
+
+    /// From now on it is to be given no more containers.
+    pub(super) fn take_no_more_starts(&self) {
+        self.state.take_no_more_starts();
     }
 
     /// Returns when nothing more comes from the supervisor: it has ended, or this agent has let go of it.

@@ -9,6 +9,7 @@
 //! blocking calls do the rest, so that the heap stays small and starting a process stays on the vfork path.
 
 mod attend;
+mod build;
 mod connection;
 mod core;
 mod decider;
@@ -31,12 +32,14 @@ mod tests;
 
 use std::{fmt, io, path::PathBuf};
 
+use super::damage::Damage;
+
 pub use self::{
-    launch::{Settings, in_process, launch, reconnect},
+    launch::{Earlier, Reconnected, Settings, in_process, launch, reconnect},
     link::Link,
     service::run,
 };
-use crate::proto::internal::SupervisorEvent;
+use crate::proto::{ext::VersionRange, internal::SupervisorEvent};
 
 /// In every container's environment: the container's id.
 pub const CONTAINER_VARIABLE: &str = "DIVVY_CONTAINER_ID";
@@ -44,8 +47,9 @@ pub const CONTAINER_VARIABLE: &str = "DIVVY_CONTAINER_ID";
 /// id it tells whose a process is, also after its parents are gone.
 pub const SUPERVISOR_VARIABLE: &str = "DIVVY_SUPERVISOR";
 
-/// The lowest and the highest version of the protocol spoken here.
-const VERSIONS: crate::proto::ext::VersionRange = crate::proto::ext::VersionRange { min: 1, max: 1 };
+/// The lowest and the highest version of the protocol spoken here. Since 2 a greeting also names the containers being
+/// started, says whether the supervisor is retired, and which program file it is.
+const VERSIONS: VersionRange = VersionRange { min: 1, max: 2 };
 
 /// Names a supervisor: the name of its folder below `work_dir/supervisors/`.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -107,6 +111,14 @@ pub enum SupervisorError {
         "supervisor {0} speaks no version of the protocol that this agent does: end its tasks, or run the agent it was started by"
     )]
     Version(SupervisorId),
+    /// A supervisor's journal is damaged, and that is not to be passed over.
+    #[error("{0}; nothing was touched: start with --recover=reconnect or --recover=cleanup to go on without the rest")]
+    Damaged(Damage),
+    /// A supervisor lives but does not answer, and that is not to be passed over.
+    #[error(
+        "{0}: nothing was touched; --recover=reconnect would kill it with its tasks, and so does --recover=cleanup"
+    )]
+    Silent(Box<Self>),
     /// The connection failed.
     #[error("no connection to supervisor {id}: {source}")]
     Connection {

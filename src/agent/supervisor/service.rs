@@ -18,7 +18,7 @@ use std::{
 use rustix::io::Errno;
 
 use super::{
-    SupervisorError, connection,
+    SupervisorError, VERSIONS, build, connection,
     core::{Core, Input, Life},
     decider::{Decider, Mail},
     directory::Directory,
@@ -31,7 +31,10 @@ use super::{
 };
 use crate::{
     agent::isolation,
-    proto::internal::{Start, StartFailed},
+    proto::{
+        ext::VersionRange,
+        internal::{Start, StartFailed},
+    },
     transport::clock::Clock,
 };
 
@@ -72,7 +75,12 @@ pub(super) struct Shared {
 /// a line `ready` to standard output; what goes wrong before that, it writes to standard error.
 #[must_use]
 pub fn run(directory: &Path) -> ExitCode {
-    match prepare(directory) {
+    run_speaking(directory, VERSIONS)
+}
+
+/// The same, speaking these versions of the protocol.
+pub(super) fn run_speaking(directory: &Path, versions: VersionRange) -> ExitCode {
+    match prepare(directory, versions) {
         Ok(service) => {
             service();
             ExitCode::SUCCESS
@@ -84,12 +92,12 @@ pub fn run(directory: &Path) -> ExitCode {
     }
 }
 
-fn prepare(path: &Path) -> Result<impl FnOnce() + use<>, SupervisorError> {
+fn prepare(path: &Path, versions: VersionRange) -> Result<impl FnOnce() + use<>, SupervisorError> {
     let directory = Directory::at(path)?;
     isolation::harden_supervisor().map_err(SupervisorError::directory("confine the supervisor of", path))?;
     let lock = directory.lock()?;
-    let (journal, _) =
-        Journal::open(&directory.journal()).map_err(SupervisorError::directory("open", directory.journal()))?;
+    let journal =
+        Journal::begin(&directory.journal()).map_err(SupervisorError::directory("open", directory.journal()))?;
     let harvest = Harvest::new().map_err(SupervisorError::directory("listen for ended children of", path))?;
     // A socket's path may have 107 bytes only; from within the folder any folder will do.
     std::env::set_current_dir(directory.path()).map_err(SupervisorError::directory("enter", path))?;
@@ -104,7 +112,7 @@ fn prepare(path: &Path) -> Result<impl FnOnce() + use<>, SupervisorError> {
             std::process::abort();
         }));
         announce();
-        let core = Core::new(std::process::id(), Life::Own);
+        let core = Core::new(std::process::id(), build::own(), Life::Own).speaking(versions);
         if let Err(error) = serve(directory, core, journal, Door::Listener(listener), Some(harvest)) {
             tracing::error!(%error, "the supervisor cannot serve");
         }

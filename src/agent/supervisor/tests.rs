@@ -13,7 +13,11 @@ use std::{
 use tempfile::TempDir;
 use tokio::sync::mpsc;
 
-use super::{FromSupervisor, Link, Settings, directory::Directory, heir, in_process, launch, process::Stat, reconnect};
+use super::{
+    Earlier, FromSupervisor, Link, Settings, VERSIONS, directory::Directory, heir, in_process, launch, process::Stat,
+    reconnect, service::run_speaking,
+};
+use crate::proto::ext::VersionRange;
 use crate::proto::internal::{
     EnvironmentVariable, Exited, Forget, Output, Retire, Signal, Start, StartFailed, Started, SupervisorEvent,
     SupervisorRequest, SupervisorWelcome, exited::Status, output, supervisor_event, supervisor_request::Kind,
@@ -27,7 +31,9 @@ const LIMIT: Duration = Duration::from_secs(30);
 fn serves_as_a_supervisor() {
     let arguments: Vec<String> = std::env::args().collect();
     if let Some(at) = arguments.iter().position(|it| it == "--directory") {
-        let _ = super::run(Path::new(&arguments[at + 1]));
+        // As one did that was built before version 2 of the protocol.
+        let max = if arguments.iter().any(|it| it == "--version-1") { 1 } else { VERSIONS.max };
+        let _ = run_speaking(Path::new(&arguments[at + 1]), VersionRange { min: 1, max });
     }
 }
 
@@ -71,6 +77,11 @@ struct Agent {
     seen: Vec<FromSupervisor>,
 }
 
+/// The supervisors an agent finds that is of the same build.
+async fn found(folder: &Folder, events: mpsc::Sender<FromSupervisor>) -> Vec<Link> {
+    reconnect(folder.path(), &Earlier::default(), events).await.unwrap().links
+}
+
 fn settings(work_dir: &Path) -> Settings {
     let arguments =
         ["--exact", "agent::supervisor::tests::serves_as_a_supervisor", "--nocapture", "--test-threads=2", "--"];
@@ -102,7 +113,7 @@ impl Agent {
         let Self { folder, link, events, .. } = self;
         drop((link, events));
         let (sender, events) = mpsc::channel(16);
-        let mut links = reconnect(folder.path(), sender).await.unwrap();
+        let mut links = found(&folder, sender).await;
         assert_eq!(links.len(), 1, "one supervisor was there");
         Self { folder, link: links.remove(0), events, seen: Vec::new() }
     }

@@ -1,12 +1,17 @@
-//! The numbers that deciding needs, prepared once: names as indices, what an instance wants, what an agent has left.
+//! What an agent has left, in the numbers that deciding needs.
+//!
+//! Ports and items that are asked for by number or name are taken at once; of the others only the count is promised,
+//! and which ones they are is settled when everything is placed. So the order of placing never takes a port from the
+//! one who needs just that port, and taking is undone by giving the same back.
 //!
 //! Invariant: the amounts of a [`Room`] are the sums over the plain items of the resources it was made from, less what
 //! was taken; so whatever a room grants can be taken from those items, in whatever pieces.
 
-use std::sync::Arc;
+use std::collections::BTreeSet;
 
+use super::names::Names;
+use super::want::{SetWant, Want};
 use crate::allocator::reason::Reason;
-use crate::allocator::request::TaskRequest;
 use crate::types::{Amount, Kind, Milli, Ranges, Resources};
 
 /// Whether a plain request may use items of this kind.
@@ -14,139 +19,107 @@ pub(in crate::allocator) fn is_plain(kind: &Kind) -> bool {
     !kind.is_revocable() && !kind.is_shared() && kind.disk().is_none()
 }
 
-/// The scalar names that some request asks for, in the order in which they are checked.
-#[derive(Debug)]
-pub(in crate::allocator) struct Names(Vec<Arc<str>>);
-
-impl Names {
-    pub(in crate::allocator) fn of<'a>(requests: impl IntoIterator<Item = &'a TaskRequest>) -> Self {
-        let mut names: Vec<&str> = requests.into_iter().flat_map(|it| it.scalars.keys()).map(String::as_str).collect();
-        names.sort_unstable_by_key(|&name| (Self::rank(name), name));
-        names.dedup();
-        Self(names.into_iter().map(Arc::from).collect())
-    }
-
-    /// The place of a resource where several are told: the usual four in their order, then the others.
-    pub(in crate::allocator) fn rank(name: &str) -> usize {
-        let usual = ["cpus", "mem", "disk", "gpus"];
-        usual.iter().position(|known| *known == name).unwrap_or(usual.len())
-    }
-
-    fn index(&self, name: &str) -> Option<usize> {
-        self.0.iter().position(|known| **known == *name)
-    }
-}
-
-/// What one instance of a request wants.
-#[derive(Debug)]
-pub(in crate::allocator) struct Want<'a> {
-    pub(in crate::allocator) role: Option<&'a str>,
-    pub(in crate::allocator) max_per_agent: Option<u32>,
-    scalars: Vec<(usize, Milli)>,
-    fixed_ports: Vec<u64>,
-    ports: u64,
-}
-
-impl<'a> Want<'a> {
-    /// Amounts that are zero are not wanted, and negative ones, which [`TaskRequest::check`] refuses, count as zero.
-    pub(in crate::allocator) fn new(request: &'a TaskRequest, names: &Names) -> Self {
-        let wanted = request.scalars.iter().filter(|&(_, &amount)| amount > Milli::ZERO);
-        let mut scalars: Vec<_> = wanted.filter_map(|(name, &amount)| Some((names.index(name)?, amount))).collect();
-        scalars.sort_unstable();
-        Self {
-            role: request.role.as_deref(),
-            max_per_agent: request.max_per_agent,
-            scalars,
-            fixed_ports: request.fixed_ports.iter().copied().map(u64::from).collect(),
-            ports: request.ports.into(),
-        }
-    }
-
-    /// How many ports an instance gets, fixed ones included.
-    pub(in crate::allocator) fn width(&self) -> usize {
-        self.fixed_ports.len() + usize::try_from(self.ports).expect("it was a u32")
-    }
-
-    /// The largest fraction of a total that one instance takes.
-    #[expect(clippy::cast_precision_loss, reason = "it only decides who is placed first")]
-    pub(in crate::allocator) fn dominant_share(&self, total: &Total) -> f64 {
-        let scalars = self.scalars.iter().map(|&(name, asked)| asked.raw() as f64 / total.scalars[name].raw() as f64);
-        let ports = self.width() as f64 / total.ports as f64;
-        scalars.chain((self.width() > 0).then_some(ports)).fold(0.0, f64::max)
-    }
-}
-
 /// What an agent has left.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub(in crate::allocator) struct Room {
-    scalars: Vec<Milli>,
-    reserved_ports: Ranges,
-    unreserved_ports: Ranges,
+    pub(in crate::allocator) scalars: Vec<Milli>,
+    /// All but the ones taken by number.
+    ports: Ranges,
+    port_count: u64,
+    promised_ports: u64,
+    sets: Vec<SetRoom>,
 }
 
-/// What all agents have together; of ports only the number, since agents have the same ones.
-#[derive(Debug)]
+/// What is left of a set.
+#[derive(Debug, Clone, Default, PartialEq)]
+struct SetRoom {
+    /// All but the ones taken by name.
+    items: BTreeSet<String>,
+    promised: u64,
+}
+
+/// What all agents have together; of ports and items only the number, since agents have the same ones.
+#[derive(Debug, Clone)]
 pub(in crate::allocator) struct Total {
-    scalars: Vec<Milli>,
-    ports: u64,
+    pub(in crate::allocator) scalars: Vec<Milli>,
+    pub(in crate::allocator) ports: u64,
+    pub(in crate::allocator) sets: Vec<u64>,
 }
 
 impl Total {
+    pub(in crate::allocator) fn none(names: &Names) -> Self {
+        let scalars = vec![Milli::ZERO; names.scalars().len()];
+        Self { scalars, ports: 0, sets: vec![0; names.sets().len()] }
+    }
+
     pub(in crate::allocator) fn of<'a>(rooms: impl IntoIterator<Item = &'a Room>, names: &Names) -> Self {
-        let mut total = Self { scalars: vec![Milli::ZERO; names.0.len()], ports: 0 };
+        let mut total = Self::none(names);
         for room in rooms {
-            for (sum, amount) in total.scalars.iter_mut().zip(&room.scalars) {
-                *sum += *amount;
-            }
-            total.ports = total.ports.saturating_add(room.port_count());
+            total.add(room);
         }
         total
+    }
+
+    pub(in crate::allocator) fn add(&mut self, room: &Room) {
+        for (sum, amount) in self.scalars.iter_mut().zip(&room.scalars) {
+            *sum += *amount;
+        }
+        self.ports = self.ports.saturating_add(room.ports_left());
+        for (sum, set) in self.sets.iter_mut().zip(&room.sets) {
+            *sum = sum.saturating_add(set.left());
+        }
     }
 }
 
 /// The first amount that does not suffice.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, PartialEq)]
 pub(in crate::allocator) enum Shortfall {
     Scalar { name: usize, asked: Milli, left: Milli },
     Port { port: u64 },
-    Ports { left: u64 },
+    Ports { asked: u64, left: u64 },
+    Item { name: usize, item: String },
+    Items { name: usize, asked: u64, left: u64 },
 }
 
 impl Shortfall {
-    pub(in crate::allocator) fn reason(self, want: &Want<'_>, names: &Names) -> Reason {
+    pub(in crate::allocator) fn reason(self, names: &Names) -> Reason {
         match self {
-            Self::Scalar { name, asked, left } => Reason::Scalar { name: names.0[name].clone(), asked, left },
+            Self::Scalar { name, asked, left } => Reason::Scalar { name: names.scalars()[name].clone(), asked, left },
             Self::Port { port } => Reason::Port { port },
-            Self::Ports { left } => Reason::Ports { asked: want.ports, left },
+            Self::Ports { asked, left } => Reason::Ports { asked, left },
+            Self::Item { name, item } => Reason::Item { name: names.sets()[name].clone(), item: item.into() },
+            Self::Items { name, asked, left } => Reason::Items { name: names.sets()[name].clone(), asked, left },
         }
     }
 }
 
 impl Room {
     pub(in crate::allocator) fn new(resources: &Resources, names: &Names) -> Self {
-        let scalars = vec![Milli::ZERO; names.0.len()];
-        let mut room = Self { scalars, reserved_ports: Ranges::new(), unreserved_ports: Ranges::new() };
+        let mut room = Self { scalars: vec![Milli::ZERO; names.scalars().len()], ..Self::default() };
+        room.sets.resize_with(names.sets().len(), SetRoom::default);
         for item in resources.iter().filter(|item| is_plain(item.kind())) {
             match item.amount() {
                 Amount::Scalar(amount) => {
-                    if let Some(name) = names.index(item.name()) {
+                    if let Some(name) = names.scalar(item.name()) {
                         room.scalars[name] += *amount;
                     }
                 }
-                Amount::Ranges(ranges) if item.name() == "ports" => match item.kind().reservation() {
-                    Some(_) => room.reserved_ports += ranges,
-                    None => room.unreserved_ports += ranges,
-                },
-                Amount::Ranges(_) | Amount::Set(_) => {}
+                // A union: nobody may own a port or an item twice, whatever an offer says.
+                Amount::Ranges(ranges) if item.name() == "ports" => room.ports += ranges,
+                Amount::Set(set) => {
+                    if let Some(name) = names.set(item.name()) {
+                        room.sets[name].items.extend(set.iter().cloned());
+                    }
+                }
+                Amount::Ranges(_) => {}
             }
         }
-        // Nobody may own a port twice, whatever an offer says.
-        room.unreserved_ports -= &room.reserved_ports;
+        room.port_count = room.ports.len();
         room
     }
 
     /// How many instances fit, at least one.
-    pub(in crate::allocator) fn check(&self, want: &Want<'_>) -> Result<u32, Shortfall> {
+    pub(in crate::allocator) fn check(&self, want: &Want) -> Result<u32, Shortfall> {
         let mut instances = u64::from(u32::MAX);
         for &(name, asked) in &want.scalars {
             let left = self.scalars[name];
@@ -158,43 +131,75 @@ impl Room {
         if want.width() > 0 {
             instances = instances.min(self.check_ports(want)?);
         }
+        for set in &want.sets {
+            instances = instances.min(self.sets[set.name].check(set)?);
+        }
         Ok(u32::try_from(instances).unwrap_or(u32::MAX))
     }
 
-    fn check_ports(&self, want: &Want<'_>) -> Result<u64, Shortfall> {
-        let has = |port| self.reserved_ports.contains(port) || self.unreserved_ports.contains(port);
-        if let Some(&port) = want.fixed_ports.iter().find(|port| !has(**port)) {
+    fn check_ports(&self, want: &Want) -> Result<u64, Shortfall> {
+        if let Some(&port) = want.fixed_ports.iter().find(|port| !self.ports.contains(**port)) {
             return Err(Shortfall::Port { port });
         }
-        let left = self.port_count() - want.fixed_ports.len() as u64;
-        if left < want.ports {
-            return Err(Shortfall::Ports { left });
+        let fixed = want.fixed_ports.len() as u64;
+        let left = self.ports_left();
+        if left < fixed + want.ports {
+            return Err(Shortfall::Ports { asked: want.ports + fixed, left });
         }
-        Ok(if want.fixed_ports.is_empty() { left / want.ports } else { 1 })
+        Ok(if fixed > 0 { 1 } else { left / want.ports })
     }
 
-    /// Takes what so many instances want, which [`check`](Self::check) has granted; answers their ports, those of one
-    /// instance after those of the other, fixed ones first, then reserved before unreserved and low before high.
-    pub(in crate::allocator) fn take(&mut self, want: &Want<'_>, instances: u32) -> Vec<u64> {
+    /// Takes what so many instances want, which [`check`](Self::check) has granted.
+    pub(in crate::allocator) fn take(&mut self, want: &Want, instances: u32) {
         for &(name, asked) in &want.scalars {
             self.scalars[name] -= asked.times(i64::from(instances));
         }
-        let fixed: Ranges = want.fixed_ports.iter().map(|&port| port..=port).collect();
-        self.reserved_ports -= &fixed;
-        self.unreserved_ports -= &fixed;
-        let mut ports = want.fixed_ports.clone();
-        let mut missing = want.ports * u64::from(instances);
-        for free in [&mut self.reserved_ports, &mut self.unreserved_ports] {
-            let lowest = free.take(missing.min(free.len())).expect("no more are taken than there are");
-            *free -= &lowest;
-            missing -= lowest.len();
-            ports.extend(lowest.values());
+        for &port in &want.fixed_ports {
+            self.ports.remove(port..=port);
         }
-        debug_assert_eq!(missing, 0, "check granted the ports");
-        ports
+        self.port_count -= want.fixed_ports.len() as u64;
+        self.promised_ports += want.ports * u64::from(instances);
+        for set in &want.sets {
+            let left = &mut self.sets[set.name];
+            left.items.retain(|item| !set.items.contains(item));
+            left.promised += set.any * u64::from(instances);
+        }
     }
 
-    fn port_count(&self) -> u64 {
-        self.reserved_ports.len().saturating_add(self.unreserved_ports.len())
+    /// Gives back what [`take`](Self::take) took.
+    pub(in crate::allocator) fn give(&mut self, want: &Want, instances: u32) {
+        for &(name, asked) in &want.scalars {
+            self.scalars[name] += asked.times(i64::from(instances));
+        }
+        for &port in &want.fixed_ports {
+            self.ports.insert(port..=port);
+        }
+        self.port_count += want.fixed_ports.len() as u64;
+        self.promised_ports -= want.ports * u64::from(instances);
+        for set in &want.sets {
+            let left = &mut self.sets[set.name];
+            left.items.extend(set.items.iter().cloned());
+            left.promised -= set.any * u64::from(instances);
+        }
+    }
+
+    pub(in crate::allocator) fn ports_left(&self) -> u64 {
+        self.port_count.saturating_sub(self.promised_ports)
+    }
+}
+
+impl SetRoom {
+    fn left(&self) -> u64 {
+        (self.items.len() as u64).saturating_sub(self.promised)
+    }
+
+    fn check(&self, want: &SetWant) -> Result<u64, Shortfall> {
+        if let Some(item) = want.items.iter().find(|item| !self.items.contains(*item)) {
+            return Err(Shortfall::Item { name: want.name, item: item.clone() });
+        }
+        if self.left() < want.width() {
+            return Err(Shortfall::Items { name: want.name, asked: want.width(), left: self.left() });
+        }
+        Ok(if want.items.is_empty() { self.left().checked_div(want.any).unwrap_or(u64::MAX) } else { 1 })
     }
 }

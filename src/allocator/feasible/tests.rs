@@ -27,7 +27,7 @@ fn each_rule_has_a_text_with_its_margin() {
     assert_eq!(why_not(offer, &task().resource("slots", Milli::from_units(1))), "slots: asked 1, 0 left");
     assert_eq!(why_not(offer, &task().ports(3)), "ports: asked 3, 2 left");
     assert_eq!(why_not(offer, &task().fixed_ports([8080])), "port 8080 is not free");
-    assert_eq!(why_not(offer, &task().fixed_ports([31000]).ports(2)), "ports: asked 2, 1 left");
+    assert_eq!(why_not(offer, &task().fixed_ports([31000]).ports(2)), "ports: asked 3, 2 left");
 }
 
 #[test]

@@ -1,11 +1,17 @@
 //! What is placed where, and how it is told. Sizes are `O(cpus, mem)` offers and `T(cpus, mem)` requests.
 
+mod demands;
 mod explained;
 mod figures;
 mod laws;
+mod mesomatic;
 mod messages;
+mod oracle;
+mod oracle_rules;
 
-use super::*;
+use super::{place, place_all};
+use crate::allocator::{AgentReason, Launch, Placed, Plan, TaskRequest};
+use crate::proto::v1;
 use crate::types::Resources;
 
 fn offer_of(id: &str, agent: &str, resources: &str) -> v1::Offer {
@@ -39,7 +45,7 @@ fn task(name: &str, cpus: f64, mem_mib: f64) -> TaskRequest {
 
 /// "a@o1 a@o1 b@o2:31000+31001": tasks by agent, with their ports.
 fn told(plan: &Plan) -> String {
-    let one = |launch: &Launch, task: super::super::Placed<'_>| {
+    let one = |launch: &Launch, task: Placed<'_>| {
         let ports = task.ports.iter().map(u64::to_string).collect::<Vec<_>>().join("+");
         let colon = if ports.is_empty() { "" } else { ":" };
         format!("{}@{}{colon}{ports}", task.task, launch.agent_id().value)

@@ -3,7 +3,9 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use crate::allocator::feasible::Names;
+use super::unblock::Unblock;
+use crate::allocator::constraint::told_together;
+use crate::allocator::place::Search;
 use crate::allocator::reason::{AgentReason, Reason};
 use crate::allocator::request::{RequestError, TaskRequest};
 use crate::types::Milli;
@@ -24,49 +26,86 @@ pub struct Unplaced {
     pub error: Option<RequestError>,
     /// What would make room for the missing instances; `None` when nothing would.
     pub unblock: Option<Unblock>,
+    /// Set when the view of the cluster shows that none of its agents will ever do, whatever it offers.
+    pub hopeless: Option<Hopeless>,
+    /// Set when the search ran out of nodes before it knew that there is no better answer: how many it took.
+    pub searched: Option<u64>,
 }
 
-/// What would make room for missing instances. Its text reads "1 more agent with 0.5 cpus and 64 MiB".
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// Why a cluster cannot run a request as long as its agents stay the same.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
-pub struct Unblock {
-    /// How many instances are missing.
-    pub instances: u32,
-    /// How many of them one agent may run; no limit if `None`.
-    pub per_agent: Option<u32>,
-    /// What one instance needs of scalar resources, by name; `mem` and `disk` in MiB.
-    pub scalars: BTreeMap<String, Milli>,
-    /// How many ports one instance needs, fixed ones included.
-    pub ports: u32,
+pub enum Hopeless {
+    /// No agent passes the tests of its attributes.
+    Constraints,
+    /// No agent is large enough, even when it is empty.
+    Size,
+}
+
+/// All agents that refuse an instance for the same reason, without looking at the numbers.
+#[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
+pub struct Refusal {
+    /// The resource, the attribute or the rule.
+    pub subject: String,
+    /// How many agents.
+    pub agents: u32,
+    /// The first one's reason.
+    pub example: Reason,
+    /// How much the agent lacks that lacks least, where that is a number.
+    pub least_margin: Option<Milli>,
 }
 
 impl Unplaced {
-    pub(in crate::allocator) fn new(request: &TaskRequest, missing: u32, reasons: Vec<AgentReason>) -> Self {
+    pub(in crate::allocator) fn new(
+        request: &TaskRequest,
+        missing: u32,
+        reasons: Vec<AgentReason>,
+        hopeless: Option<Hopeless>,
+        search: Search,
+    ) -> Self {
         let unblock = Unblock::of(request, missing);
-        Self { task: request.name.clone(), asked: request.count, missing, reasons, error: None, unblock }
+        let searched = search.exhausted_budget.then_some(search.nodes);
+        let task = request.name.clone();
+        Self { task, asked: request.count, missing, reasons, error: None, unblock, hopeless, searched }
     }
 
     pub(in crate::allocator) fn invalid(request: &TaskRequest, error: RequestError) -> Self {
-        let (asked, missing) = (request.count, request.count);
-        Self { task: request.name.clone(), asked, missing, reasons: Vec::new(), error: Some(error), unblock: None }
+        let unplaced = Self::new(request, request.count, Vec::new(), None, Search::default());
+        Self { error: Some(error), unblock: None, ..unplaced }
+    }
+
+    /// The reasons by what they are about, the most frequent first.
+    #[must_use]
+    pub fn refusals(&self) -> Vec<Refusal> {
+        let mut by_subject: BTreeMap<&str, Refusal> = BTreeMap::new();
+        for reason in self.reasons.iter().map(AgentReason::reason) {
+            let subject = reason.subject();
+            let refusal = by_subject.entry(subject).or_insert_with(|| Refusal {
+                subject: subject.to_owned(),
+                agents: 0,
+                example: reason.clone(),
+                least_margin: None,
+            });
+            refusal.agents += 1;
+            refusal.least_margin = refusal.least_margin.into_iter().chain(reason.margin()).min();
+        }
+        let mut refusals: Vec<Refusal> = by_subject.into_values().collect();
+        refusals.sort_by_key(|refusal| std::cmp::Reverse(refusal.agents));
+        refusals
     }
 
     /// The reasons in one line: "2 agents: at their limit of 2", "12 agents: 7 cpus, 4 zone, 1 port".
     #[must_use]
     pub fn summary(&self) -> String {
         let Some(first) = self.reasons.first() else { return "nothing is offered".to_owned() };
-        let agents = counted(self.reasons.len() as u64, "agent");
-        let mut by_rule: BTreeMap<&str, usize> = BTreeMap::new();
-        for reason in &self.reasons {
-            *by_rule.entry(reason.reason().rule()).or_default() += 1;
-        }
-        if by_rule.len() == 1 {
+        let agents = counted(self.reasons.len(), "agent");
+        let refusals = self.refusals();
+        if refusals.len() == 1 {
             return format!("{agents}: {}", self.one_rule(first.reason()));
         }
-        let mut rules: Vec<_> = by_rule.into_iter().collect();
-        rules.sort_by_key(|&(rule, count)| (std::cmp::Reverse(count), rule));
-        let rules: Vec<String> = rules.iter().map(|(rule, count)| format!("{count} {rule}")).collect();
-        format!("{agents}: {}", rules.join(", "))
+        let told: Vec<String> = refusals.iter().map(|it| format!("{} {}", it.agents, it.subject)).collect();
+        format!("{agents}: {}", told.join(", "))
     }
 
     /// The text for agents that all fail by the first one's rule.
@@ -78,8 +117,18 @@ impl Unplaced {
         match first {
             Reason::AgentLimit { limit } => format!("at their limit of {limit}"),
             Reason::Scalar { name, asked, .. } => format!("{name}: asked {asked}, at most {most} left"),
+            Reason::Items { name, asked, .. } => format!("{name}: asked {asked}, at most {most} left"),
             Reason::Ports { asked, .. } => format!("ports: asked {asked}, at most {most} left"),
-            Reason::Offer { .. } | Reason::Role { .. } | Reason::Port { .. } | Reason::Kind { .. } => first.to_string(),
+            Reason::AnyOf(reasons) if !reasons.is_empty() => {
+                format!("{}, and no room for an alternative", self.one_rule(&reasons[0]))
+            }
+            Reason::Constraint(_) => told_together(self.reasons.iter().filter_map(|reason| reason.reason().broken())),
+            Reason::Offer { .. }
+            | Reason::Role { .. }
+            | Reason::Port { .. }
+            | Reason::Item { .. }
+            | Reason::AnyOf(_)
+            | Reason::Kind { .. } => first.to_string(),
         }
     }
 }
@@ -91,64 +140,83 @@ impl fmt::Display for Unplaced {
         }
         let verb = if self.missing == 1 { "does" } else { "do" };
         write!(f, "{} of {} {verb} not fit: {}", self.missing, self.asked, self.summary())?;
+        if let Some(hopeless) = self.hopeless {
+            write!(f, "; {hopeless}")?;
+        }
         match &self.unblock {
-            Some(unblock) => write!(f, "; needs {unblock}"),
-            None => write!(f, "; a limit of 0 allows none anywhere"),
+            Some(unblock) => write!(f, "; needs {unblock}")?,
+            None => write!(f, "; a limit of 0 allows none anywhere")?,
+        }
+        match self.searched {
+            Some(nodes) => write!(f, "; a search of {nodes} nodes did not settle whether there is a better answer"),
+            None => Ok(()),
         }
     }
 }
 
-impl Unblock {
-    fn of(request: &TaskRequest, missing: u32) -> Option<Self> {
-        let exclusive = (!request.fixed_ports.is_empty()).then_some(1);
-        let per_agent = [request.max_per_agent, exclusive].into_iter().flatten().min();
-        let fixed = u32::try_from(request.fixed_ports.len()).expect("there are 65536 port numbers");
-        let ports = request.ports.saturating_add(fixed);
-        let scalars = request.scalars.clone();
-        (per_agent != Some(0)).then_some(Self { instances: missing, per_agent, scalars, ports })
-    }
-
-    /// What so many instances need: "1 cpu, 128 MiB and 2 ports".
-    fn amounts(&self, instances: u32) -> String {
-        let mut wanted: Vec<(&str, Milli)> =
-            self.scalars.iter().map(|(name, &amount)| (name.as_str(), amount)).collect();
-        wanted.retain(|(_, amount)| !amount.is_zero());
-        wanted.sort_by_key(|(name, _)| Names::rank(name));
-        let each = wanted.into_iter().map(|(name, amount)| measured(name, amount.times(i64::from(instances))));
-        let port_count = u64::from(self.ports) * u64::from(instances);
-        let parts: Vec<String> = each.chain((port_count > 0).then(|| counted(port_count, "port"))).collect();
-        match parts.split_last() {
-            Some((last, rest)) if !rest.is_empty() => format!("{} and {last}", rest.join(", ")),
-            _ => parts.concat(),
-        }
-    }
-}
-
-impl fmt::Display for Unblock {
+impl fmt::Display for Hopeless {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { instances, per_agent, .. } = *self;
-        match per_agent.filter(|&limit| limit > 0) {
-            Some(limit) if instances <= limit => write!(f, "1 more agent with {}", self.amounts(instances)),
-            Some(limit) => {
-                write!(f, "{} more agents with {} each", instances.div_ceil(limit), self.amounts(limit))
-            }
-            None if instances == 1 => write!(f, "an agent with {}", self.amounts(1)),
-            None => write!(f, "{} more, in parts of {}", self.amounts(instances), self.amounts(1)),
-        }
+        f.write_str(match self {
+            Self::Constraints => "no agent of the cluster meets its constraints",
+            Self::Size => "no agent of the cluster is large enough, even when empty",
+        })
     }
 }
 
 /// "1 agent", "2 agents".
-fn counted(count: u64, noun: &str) -> String {
+fn counted(count: usize, noun: &str) -> String {
     format!("{count} {noun}{}", if count == 1 { "" } else { "s" })
 }
 
-/// An amount in its unit: "0.5 cpus", "1 cpu", "64 MiB", "10 MiB of disk", "3 licences".
-fn measured(name: &str, amount: Milli) -> String {
-    match name {
-        "mem" => format!("{amount} MiB"),
-        "disk" => format!("{amount} MiB of disk"),
-        "cpus" | "gpus" if amount == Milli::from_units(1) => format!("1 {}", &name[..3]),
-        _ => format!("{amount} {name}"),
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::allocator::{Broken, Host};
+    use crate::proto::v1;
+
+    fn zone(found: &str) -> Reason {
+        Reason::Constraint(Broken::Attribute { name: "zone".into(), found: Some(found.into()), asked: "a".into() })
+    }
+
+    fn unplaced(reasons: Vec<Reason>) -> Unplaced {
+        let host = Arc::new(Host { agent_id: v1::AgentId { value: "s1".into() }, hostname: "h1".into() });
+        let reasons = reasons.into_iter().map(|reason| AgentReason::new(Arc::clone(&host), reason)).collect();
+        Unplaced::new(&TaskRequest::command("web", "true").cpus(1.0), 1, reasons, None, Search::default())
+    }
+
+    fn summary(reasons: Vec<Reason>) -> String {
+        unplaced(reasons).summary()
+    }
+
+    fn cpus(left: i64) -> Reason {
+        Reason::Scalar { name: "cpus".into(), asked: Milli::from_units(4), left: Milli::from_units(left) }
+    }
+
+    #[test]
+    fn constraints_are_counted_under_their_attributes() {
+        let mut reasons = vec![cpus(0); 7];
+        reasons.extend([zone("b"), zone("c"), zone("b"), zone("b"), Reason::Port { port: 80 }]);
+        assert_eq!(summary(reasons), "12 agents: 7 cpus, 4 zone, 1 port");
+        let unique = Broken::PerValue { attribute: "zone".into(), value: "a".into(), there: 1, limit: 1 };
+        let exclusive = Broken::Exclusive { task: "db".into() };
+        let reasons = vec![Reason::Constraint(unique), Reason::Constraint(exclusive), zone("b")];
+        assert_eq!(summary(reasons), "3 agents: 2 zone, 1 exclusive");
+    }
+
+    #[test]
+    fn agents_that_fail_by_one_attribute_are_told_with_its_values() {
+        assert_eq!(summary(vec![zone("b"), zone("c"), zone("b")]), "3 agents: zone is b or c, asked a");
+    }
+
+    #[test]
+    fn refusals_tell_how_many_agents_refuse_for_what_and_how_near_the_nearest_is() {
+        let told: Vec<(String, u32, Option<Milli>)> = unplaced(vec![cpus(1), zone("b"), cpus(3)])
+            .refusals()
+            .into_iter()
+            .map(|it| (it.subject, it.agents, it.least_margin))
+            .collect();
+        assert_eq!(told, [("cpus".to_owned(), 2, Some(Milli::from_units(1))), ("zone".to_owned(), 1, None)]);
     }
 }

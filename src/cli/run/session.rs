@@ -98,7 +98,7 @@ impl Session {
                 }
             }
         }
-        self.finish(events, (!reader_left).then_some(finished)).await
+        self.finish((!reader_left).then_some(finished)).await
     }
 
     async fn heard(&mut self, event: SchedulerEvent) -> Result<(), Failure> {
@@ -114,6 +114,8 @@ impl Session {
             }
             SchedulerEvent::Error(text) => return Err(anyhow::anyhow!("the master ended the run: {text}").into()),
             SchedulerEvent::Registered { .. }
+            | SchedulerEvent::UnknownTask(_)
+            | SchedulerEvent::InDoubt(_)
             | SchedulerEvent::FrameworkMessage { .. }
             | SchedulerEvent::ExecutorLost { .. } => {}
         }
@@ -134,10 +136,12 @@ impl Session {
         let Answer { launches, decline, unplaced, hopeless } = answer;
         let filters = Filters::refuse_for(REFUSE);
         for launch in launches {
-            self.driver.launch_tasks(&launch.offer_ids, launch.tasks, Some(filters)).await.map_err(failed)?;
+            let launched = self.driver.launch_tasks(&launch.offer_ids, launch.tasks, Some(filters)).await;
+            DriverError::unless_disconnected(launched).map_err(failed)?;
         }
         for offer_id in &decline {
-            self.driver.decline_offer(offer_id, Some(filters)).await.map_err(failed)?;
+            let declined = self.driver.decline_offer(offer_id, Some(filters)).await;
+            DriverError::unless_disconnected(declined).map_err(failed)?;
         }
         if let Some(text) = unplaced.as_ref().filter(|_| hopeless) {
             return Err(anyhow::anyhow!("{text}").into());
@@ -157,7 +161,8 @@ impl Session {
         self.give_back = None;
         let filters = Filters::refuse_for(REFUSE);
         for offer_id in self.run.give_back() {
-            self.driver.decline_offer(&offer_id, Some(filters)).await.map_err(failed)?;
+            let declined = self.driver.decline_offer(&offer_id, Some(filters)).await;
+            DriverError::unless_disconnected(declined).map_err(failed)?;
         }
         Ok(())
     }
@@ -249,7 +254,7 @@ impl Session {
     }
 
     /// Waits for the last output and leaves the cluster.
-    async fn finish(self, mut events: EventStream, finished: Option<Finished>) -> Result<u8, Failure> {
+    async fn finish(self, finished: Option<Finished>) -> Result<u8, Failure> {
         let Self { run, printer, mut followers, interrupted, driver, .. } = self;
         drop(printer);
         let drained = async {
@@ -263,7 +268,6 @@ impl Session {
             eprintln!("divvy: some output did not arrive within {} s of the end", LAST_OUTPUT.as_secs());
         }
         driver.stop_teardown().await.map_err(failed)?;
-        while events.next().await.is_some() {}
         match driver.join().await {
             Ok(()) | Err(DriverError::TeardownUnconfirmed) => Ok(interrupted.unwrap_or_else(|| run.code())),
             Err(error) => Err(failed(error)),

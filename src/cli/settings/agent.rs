@@ -7,6 +7,7 @@ use serde::Deserialize;
 
 use super::{SettingsError, listen_address, master_addresses, meaning, read_file};
 use crate::{
+    agent::Recover,
     cli::logging::LogFormat,
     transport::connect::Addresses,
     types::{Attributes, Resources},
@@ -34,6 +35,10 @@ pub struct AgentArgs {
     /// The name or number under which others reach this host [default: its host name]
     #[arg(long, env = "DIVVY_HOSTNAME", value_name = "NAME")]
     pub hostname: Option<String>,
+    /// What to do with what an earlier agent left here: reconnect, cleanup (end it all and tell of it) or strict
+    /// (as reconnect, but end with code 3 and touch nothing when a record is damaged) [default: reconnect]
+    #[arg(long, env = "DIVVY_RECOVER", value_name = "HOW")]
+    pub recover: Option<String>,
     /// Serve on an address that other hosts can reach although nothing asks them who they are
     #[arg(long, env = "DIVVY_INSECURE", num_args = 0..=1, default_missing_value = "true", require_equals = true)]
     pub insecure: Option<bool>,
@@ -65,6 +70,8 @@ pub struct AgentSettings {
     pub attributes: Option<Attributes>,
     /// The name to be known by.
     pub hostname: Option<String>,
+    /// How to take up what an earlier agent left.
+    pub recover: Recover,
     /// Whether an address others can reach is meant.
     pub insecure: bool,
     /// What to log.
@@ -88,6 +95,7 @@ impl AgentArgs {
             resources: meaning("--resources", all.resources.as_deref(), "cpus:8;mem:8192;ports:[31000-32000]")?,
             attributes: meaning("--attributes", all.attributes.as_deref(), "rack:r1;zone:a")?,
             hostname: all.hostname,
+            recover: meaning("--recover", all.recover.as_deref(), "reconnect")?.unwrap_or_default(),
             insecure: all.insecure.unwrap_or(false),
             log: all.log,
             log_format: all.log_format.unwrap_or_default(),
@@ -102,6 +110,7 @@ impl AgentArgs {
             resources: self.resources.or(file.resources),
             attributes: self.attributes.or(file.attributes),
             hostname: self.hostname.or(file.hostname),
+            recover: self.recover.or(file.recover),
             insecure: self.insecure.or(file.insecure),
             log: self.log.or(file.log),
             log_format: self.log_format.or(file.log_format),
@@ -120,6 +129,14 @@ mod tests {
         let error = args.resolve().expect_err("many is no number").to_string();
         assert!(error.starts_with("--resources \"cpus:many\": "), "{error}");
         assert!(error.ends_with("; for example 'cpus:8;mem:8192;ports:[31000-32000]'"), "{error}");
+    }
+
+    #[test]
+    fn a_way_to_recover_that_there_is_not_is_told_with_those_that_there_are() {
+        let args = |how: &str| AgentArgs { recover: Some(how.to_owned()), ..AgentArgs::default() };
+        assert_eq!(args("strict").resolve().expect("known").recover, Recover::Strict);
+        let error = args("hope").resolve().expect_err("unknown").to_string();
+        assert_eq!(error, "--recover \"hope\": it has to be reconnect, cleanup or strict; for example 'reconnect'");
     }
 
     #[test]

@@ -21,6 +21,7 @@ use crate::{
 const NO_MASTER: &str = "there is no master at the moment; make the call again when registered";
 const IN_USE: &str = "a task of that id is live; a new task needs a new id";
 const TOO_MANY: &str = "there is no master at the moment, and too many calls wait for it already";
+const TOO_MANY_QUESTIONS: &str = "too many tasks were asked about that the master has not answered";
 
 impl Driver {
     pub(super) fn called(&mut self, now: Now, seq: u64, request: Request, out: &mut Vec<Effect>) {
@@ -85,13 +86,6 @@ impl Driver {
         for (task_id, (agent_id, uuid)) in std::mem::take(&mut self.queued.acknowledgements) {
             self.send(wire::acknowledge(task_id, agent_id, uuid), 0, Sent::Plain, out);
         }
-        let tasks: Vec<_> = std::mem::take(&mut self.queued.reconcile).into_iter().collect();
-        if !tasks.is_empty() {
-            self.reconcile(0, tasks, out);
-        }
-        if std::mem::take(&mut self.queued.reconcile_all) {
-            self.tasks.asked_all();
-        }
     }
 
     fn accept(
@@ -104,7 +98,7 @@ impl Driver {
         out: &mut Vec<Effect>,
     ) {
         if !self.subscribed() {
-            return self.drop_all(now, seq, operations, Reason::MasterDisconnected, NO_MASTER);
+            return self.drop_all(now, seq, operations, (Reason::MasterDisconnected, NO_MASTER), out);
         }
         let agent_id = match self.offers.take(&offer_ids) {
             Ok(agent_id) => agent_id,
@@ -113,7 +107,7 @@ impl Driver {
                     let at_once = Some(Filters { refuse_seconds: Some(0.0) });
                     self.send(wire::decline(others, at_once), 0, Sent::Plain, out);
                 }
-                return self.drop_all(now, seq, operations, Reason::InvalidOffers, &problem);
+                return self.drop_all(now, seq, operations, (Reason::InvalidOffers, &problem), out);
             }
         };
         let mut launched = Vec::new();
@@ -123,12 +117,20 @@ impl Driver {
             }
             launched.push(self.tasks.launched(&task.task_id.value, &task.agent_id));
         }
-        let sent = if launched.is_empty() { Sent::Plain } else { Sent::Launch(launched) };
+        // With no operation it is a decline, and void once the offers are.
+        let sent = if operations.is_empty() { Sent::Plain } else { Sent::Accept(launched) };
         self.send(wire::accept(offer_ids, operations, filters), seq, sent, out);
     }
 
     /// Answers operations that the master will not see: tasks by a status, others by a refusal.
-    fn drop_all(&mut self, now: Now, seq: u64, operations: Vec<Operation>, reason: Reason, text: &str) {
+    fn drop_all(
+        &mut self,
+        now: Now,
+        seq: u64,
+        operations: Vec<Operation>,
+        (reason, text): (Reason, &str),
+        out: &mut Vec<Effect>,
+    ) {
         for mut operation in operations {
             let tasks: &mut [TaskInfo] = wire::launched(&mut operation);
             if tasks.is_empty() {
@@ -139,7 +141,7 @@ impl Driver {
                     self.refuse(seq, "accept.operations.launch.task_infos.task_id", IN_USE);
                     continue;
                 }
-                self.drop_task(now, task, reason, text.to_owned());
+                self.drop_task(now, task, reason, text.to_owned(), out);
             }
         }
     }
@@ -151,7 +153,7 @@ impl Driver {
         }
     }
 
-    fn kill(&mut self, seq: u64, task_id: TaskId, policy: Option<KillPolicy>, out: &mut Vec<Effect>) {
+    pub(super) fn kill(&mut self, seq: u64, task_id: TaskId, policy: Option<KillPolicy>, out: &mut Vec<Effect>) {
         if self.subscribed() {
             let sent = Sent::Kill(task_id.clone(), policy);
             let agent_id = self.tasks.agent_of(&task_id.value);
@@ -161,19 +163,14 @@ impl Driver {
         }
     }
 
+    /// Without a master the questions are asked at registration, with the driver's own.
     fn reconcile(&mut self, seq: u64, tasks: Vec<(TaskId, Option<AgentId>)>, out: &mut Vec<Effect>) {
-        let subscribed = self.subscribed();
         if tasks.is_empty() {
             self.tasks.asked_all();
-            self.queued.reconcile_all |= !subscribed;
+        } else if !self.tasks.asked(&tasks) {
+            return self.refuse(seq, "reconcile.tasks", TOO_MANY_QUESTIONS);
         }
-        for (task_id, agent_id) in &tasks {
-            self.tasks.asked(&task_id.value);
-            if !subscribed && self.queued.reconcile(task_id.clone(), agent_id.clone()).is_err() {
-                return self.refuse(seq, "reconcile.tasks", TOO_MANY);
-            }
-        }
-        if subscribed {
+        if self.subscribed() {
             self.send(wire::reconcile(tasks), seq, Sent::Plain, out);
         }
     }

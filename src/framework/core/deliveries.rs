@@ -1,8 +1,8 @@
 //! What the callbacks are still to hear, in which order, and which of it they are at.
 //!
 //! One batch is out at a time, status updates before offers: offers wait for at most one batch of updates, and what the
-//! callback has not begun can still be taken back. Events that may be lost (messages, refusals) have a bound of their
-//! own; statuses are bounded by the number of tasks, because an agent has one per task under way.
+//! callback has not begun can still be taken back. Events that may be lost (messages, what became of calls) have a
+//! bound of their own; statuses are bounded by the number of tasks, because an agent has one per task under way.
 
 use std::collections::{BTreeMap, VecDeque};
 
@@ -44,8 +44,8 @@ pub(super) struct Told {
     pub(super) agent_id: Option<AgentId>,
     pub(super) state: TaskState,
     pub(super) uuid: Option<Bytes>,
-    /// The whole status when nobody else would send it again.
-    pub(super) status: Option<Box<TaskStatus>>,
+    /// To be told again if need be.
+    pub(super) status: Box<TaskStatus>,
 }
 
 impl Deliveries {
@@ -112,7 +112,9 @@ impl Deliveries {
     fn begin(&mut self, event: &SchedulerEvent) -> u64 {
         self.next += 1;
         let under_way = match event {
-            SchedulerEvent::StatusUpdate(status) => UnderWay::Status(Told::of(status)),
+            SchedulerEvent::StatusUpdate(status) | SchedulerEvent::UnknownTask(status) => {
+                UnderWay::Status(Told::of(status))
+            }
             SchedulerEvent::Registered { .. }
             | SchedulerEvent::Reregistered { .. }
             | SchedulerEvent::Disconnected
@@ -122,6 +124,7 @@ impl Deliveries {
             | SchedulerEvent::AgentLost(_)
             | SchedulerEvent::ExecutorLost { .. }
             | SchedulerEvent::Refused(_)
+            | SchedulerEvent::InDoubt(_)
             | SchedulerEvent::Error(_) => UnderWay::Other,
         };
         self.under_way.insert(self.next, under_way);
@@ -136,11 +139,11 @@ impl Told {
             agent_id: status.agent_id.clone(),
             state: status.state(),
             uuid: status.uuid.clone(),
-            status: status.uuid.is_none().then(|| Box::new(status.clone())),
+            status: Box::new(status.clone()),
         }
     }
 }
 
 fn is_lossy(event: &SchedulerEvent) -> bool {
-    matches!(event, SchedulerEvent::FrameworkMessage { .. } | SchedulerEvent::Refused(_))
+    matches!(event, SchedulerEvent::FrameworkMessage { .. } | SchedulerEvent::Refused(_) | SchedulerEvent::InDoubt(_))
 }

@@ -26,6 +26,8 @@ pub(super) struct Ended {
     pub(super) uuid: Option<u128>,
     /// Whether an agent told the end.
     pub(super) by_agent: bool,
+    /// Whether it was the framework's own, as it said.
+    pub(super) known: bool,
 }
 
 impl EndedTasks {
@@ -41,6 +43,18 @@ impl EndedTasks {
 
     pub(super) fn forget(&mut self, task_id: &str) -> Option<Ended> {
         self.by_id.swap_remove(task_id)
+    }
+
+    /// The framework says that the task is its own; false when it is not known to have ended.
+    pub(super) fn claim(&mut self, task_id: &str) -> bool {
+        self.by_id.get_mut(task_id).is_some_and(|ended| {
+            ended.known = true;
+            true
+        })
+    }
+
+    pub(super) fn is_known(&self, task_id: &str) -> bool {
+        self.by_id.get(task_id).is_some_and(|ended| ended.known)
     }
 
     /// What to do with a status of an ended task; `None` when the task is not known to have ended.
@@ -81,7 +95,7 @@ mod tests {
 
     fn after(state: TaskState) -> EndedTasks {
         let mut ended = EndedTasks::default();
-        ended.insert("t".into(), Ended { state, uuid: Some(7), by_agent: false });
+        ended.insert("t".into(), Ended { state, uuid: Some(7), by_agent: false, known: true });
         ended
     }
 
@@ -91,7 +105,7 @@ mod tests {
         for task in 0..LIMIT + 10 {
             ended.insert(
                 task.to_string().into(),
-                Ended { state: TaskState::TaskFinished, uuid: Some(7), by_agent: false },
+                Ended { state: TaskState::TaskFinished, uuid: Some(7), by_agent: false, known: true },
             );
         }
         ended.check();

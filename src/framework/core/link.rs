@@ -18,16 +18,18 @@ const BACKOFF_CAP: Duration = Duration::from_secs(15);
 /// Heartbeats that may be missed.
 const MISSED: u32 = 5;
 const HEARTBEAT: Duration = Duration::from_secs(15);
-/// Sent calls that are remembered until the master settles them.
+/// With so many calls that the master has not settled, no more are taken of the framework.
 const UNSETTLED: usize = 65_536;
+/// Masters that may pass the driver on to another one in a row.
+const HINTS: u32 = 3;
 
 #[derive(Debug)]
 pub(super) struct Link {
     masters: Vec<String>,
     next_master: usize,
     leader: Option<String>,
-    /// The last attempt followed a hint, so another hint is not followed at once.
-    followed: bool,
+    /// Hints followed in a row. The first is followed at once; after the last the list has its turn again.
+    followed: u32,
     /// The user was told that there is no master.
     pub(super) complained: bool,
     backoff: Backoff,
@@ -50,7 +52,8 @@ pub(super) struct Unsettled {
 #[derive(Debug)]
 pub(super) enum Sent {
     Plain,
-    Launch(Vec<Arc<str>>),
+    /// With the tasks it launches.
+    Accept(Vec<Arc<str>>),
     Kill(TaskId, Option<KillPolicy>),
     Revive(Vec<String>),
     Teardown,
@@ -62,7 +65,7 @@ impl Link {
             masters,
             next_master: 0,
             leader: None,
-            followed: false,
+            followed: 0,
             complained: false,
             backoff: Backoff::new(BACKOFF_FIRST, BACKOFF_CAP),
             session: 0,
@@ -79,13 +82,12 @@ impl Link {
 
     /// Asks for another connection: to the leader if one was named, otherwise to the next master after a while.
     pub(super) fn reopen(&mut self, leader: Option<String>, rng: &mut StdRng, out: &mut Vec<Effect>) -> u64 {
-        let follow = leader.is_some() && !self.followed;
-        self.followed = leader.is_some();
-        if leader.is_none() {
+        self.leader = leader.filter(|leader| !leader.is_empty() && self.followed < HINTS);
+        self.followed = if self.leader.is_some() { self.followed + 1 } else { 0 };
+        if self.leader.is_none() {
             self.next_master = (self.next_master + 1) % self.masters.len().max(1);
         }
-        self.leader = leader;
-        let after = if follow { Duration::ZERO } else { self.backoff.next_wait(rng) };
+        let after = if self.followed == 1 { Duration::ZERO } else { self.backoff.next_wait(rng) };
         self.connect(after, out)
     }
 
@@ -93,7 +95,7 @@ impl Link {
     pub(super) fn established(&mut self, interval_secs: Option<f64>) {
         self.backoff.reset();
         self.complained = false;
-        self.followed = false;
+        self.followed = 0;
         let told = interval_secs.filter(|secs| *secs > 0.0).and_then(|secs| Duration::try_from_secs_f64(secs).ok());
         self.interval = told.unwrap_or(HEARTBEAT);
     }
@@ -109,11 +111,15 @@ impl Link {
 
     pub(super) fn send(&mut self, call: Call, user_seq: u64, sent: Sent, out: &mut Vec<Effect>) {
         self.seq += 1;
-        if self.unsettled.len() >= UNSETTLED {
-            self.unsettled.pop_front();
+        if user_seq != 0 || !matches!(sent, Sent::Plain) {
+            self.unsettled.push_back(Unsettled { seq: self.seq, user_seq, sent });
         }
-        self.unsettled.push_back(Unsettled { seq: self.seq, user_seq, sent });
         out.push(Effect::Send { session: self.session, seq: self.seq, call: Box::new(call) });
+    }
+
+    /// True when more calls of the framework can be on their way.
+    pub(super) fn has_room(&self) -> bool {
+        self.unsettled.len() < UNSETTLED
     }
 
     /// The call the master refused as number `seq` of this stream.

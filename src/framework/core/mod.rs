@@ -10,11 +10,13 @@ mod calls;
 mod deliveries;
 mod ended;
 mod input;
+mod lanes;
 mod link;
 mod offers;
 mod queued;
 mod reconcile;
 mod session;
+mod standing;
 mod statuses;
 mod stop;
 mod tasks;
@@ -29,14 +31,15 @@ use rand::rngs::StdRng;
 pub(crate) use self::{
     deliveries::BATCH,
     input::{Effect, Finished, Input, Outcome, Request, Stop},
+    standing::{Objection, Standing},
 };
 use self::{
-    deliveries::Deliveries, link::Link, offers::Offers, queued::Queued, reconcile::Reconciliation, statuses::Again,
+    deliveries::Deliveries, lanes::Lanes, link::Link, offers::Offers, queued::Queued, reconcile::Reconciliation,
     stop::Stopping, tasks::Tasks,
 };
-use super::event::SchedulerEvent;
+use super::{counts::DriverCounts, event::SchedulerEvent, unknown::UnknownTasks};
 use crate::{
-    proto::v1::{FrameworkId, FrameworkInfo, framework_info::capability},
+    proto::v1::{AgentId, FrameworkId, FrameworkInfo, TaskId, framework_info::capability},
     types::Now,
 };
 
@@ -58,8 +61,12 @@ pub(crate) struct Options {
     pub(crate) explicit: bool,
     /// How long offers may go unanswered.
     pub(crate) hold: Duration,
-    /// About how often all tasks are reconciled.
-    pub(crate) reconcile_every: Duration,
+    /// About how often all tasks are reconciled; never between registrations when unset.
+    pub(crate) reconcile_every: Option<Duration>,
+    /// Tasks that an earlier instance launched, with their agents where known.
+    pub(crate) known_tasks: Vec<(TaskId, Option<AgentId>)>,
+    /// What is done about tasks that are not known.
+    pub(crate) unknown_tasks: UnknownTasks,
 }
 
 /// The state of one driver.
@@ -78,8 +85,9 @@ pub(crate) struct Driver {
     tasks: Tasks,
     queued: Queued,
     reconciliation: Reconciliation,
-    again: Again,
+    lanes: Lanes,
     deliveries: Deliveries,
+    finished: Option<Finished>,
     repeats: u64,
     inputs: u64,
 }
@@ -103,9 +111,13 @@ enum Phase {
 
 impl Driver {
     /// A driver that has not begun. `rng` decides its jitter.
-    pub(crate) fn new(options: Options, rng: StdRng) -> Self {
+    pub(crate) fn new(mut options: Options, rng: StdRng) -> Self {
         let mut queued = Queued::default();
         queued.suppress(&options.suppressed_roles);
+        let mut tasks = Tasks::default();
+        for (task_id, agent_id) in std::mem::take(&mut options.known_tasks) {
+            tasks.claimed(&task_id.value, agent_id.as_ref());
+        }
         Self {
             phase: Phase::Disconnected,
             roles: options.framework.all_roles().into_iter().map(str::to_owned).collect(),
@@ -114,11 +126,12 @@ impl Driver {
             stopping: None,
             link: Link::new(options.masters.clone()),
             offers: Offers::new(options.hold),
-            tasks: Tasks::default(),
+            tasks,
             queued,
             reconciliation: Reconciliation::default(),
-            again: Again::default(),
+            lanes: Lanes::default(),
             deliveries: Deliveries::default(),
+            finished: None,
             repeats: 0,
             inputs: 0,
             options,
@@ -155,7 +168,7 @@ impl Driver {
             Phase::Stopped | Phase::Aborted => return None,
         };
         let stopping = self.stopping.as_ref().map(|stopping| stopping.due_ns);
-        let others = [self.offers.deadline_ns(), self.reconciliation.deadline_ns(), self.again.deadline_ns()];
+        let others = [self.offers.deadline_ns(), self.reconciliation.deadline_ns(), self.lanes.deadline_ns()];
         others.into_iter().chain([phase, stopping]).flatten().min()
     }
 
@@ -164,19 +177,28 @@ impl Driver {
         self.framework_id.as_ref()
     }
 
-    /// Tasks that are not known to have ended.
-    pub(crate) fn live_tasks(&self) -> usize {
-        self.tasks.len()
+    /// How the driver ended, once it has.
+    pub(crate) fn finished(&self) -> Option<&Finished> {
+        self.finished.as_ref()
     }
 
-    /// Statuses that the callbacks were spared because they had them.
-    pub(crate) fn repeats(&self) -> u64 {
-        self.repeats
+    /// True while the master settles calls as they are made; otherwise they are better left where they are.
+    pub(crate) fn takes_calls(&self) -> bool {
+        self.link.has_room()
     }
 
-    /// Messages and refusals that were lost because no callback took them.
-    pub(crate) fn lost_events(&self) -> u64 {
-        self.deliveries.lost()
+    /// What was counted so far, but for the callbacks.
+    pub(crate) fn counts(&self) -> DriverCounts {
+        DriverCounts {
+            repeats: self.repeats,
+            told_again: self.lanes.told_again(),
+            lost: self.deliveries.lost(),
+            unknown_tasks: self.tasks.found_unknown(),
+            reconciliations: self.reconciliation.runs(),
+            unanswered_tasks: self.reconciliation.unanswered() as u64,
+            live_tasks: self.tasks.len() as u64,
+            ..DriverCounts::default()
+        }
     }
 
     /// Asserts what holds between any two inputs.
@@ -184,6 +206,7 @@ impl Driver {
         self.offers.check();
         self.tasks.check();
         self.deliveries.check();
+        self.lanes.check();
         if !self.subscribed() {
             assert!(self.offers.is_empty(), "an offer outlived its session");
         }
@@ -206,7 +229,7 @@ impl Driver {
             }
             Phase::Disconnected | Phase::Connecting | Phase::Subscribing { .. } | Phase::Stopped | Phase::Aborted => {}
         }
-        self.tell_again(now);
+        self.tell_again(now, out);
     }
 
     /// Hands the callbacks their next batch when they are done with the last one.

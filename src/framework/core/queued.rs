@@ -16,8 +16,6 @@ const LIMIT: usize = 65_536;
 pub(super) struct Queued {
     pub(super) kills: BTreeMap<TaskId, (u64, Option<KillPolicy>)>,
     pub(super) acknowledgements: BTreeMap<TaskId, (AgentId, Bytes)>,
-    pub(super) reconcile: BTreeMap<TaskId, Option<AgentId>>,
-    pub(super) reconcile_all: bool,
     /// Roles to revive.
     pub(super) revived: BTreeSet<String>,
     /// Roles that want no offers.
@@ -39,8 +37,12 @@ impl Queued {
         insert(&mut self.acknowledgements, task_id, (agent_id, uuid))
     }
 
-    pub(super) fn reconcile(&mut self, task_id: TaskId, agent_id: Option<AgentId>) -> Result<(), Full> {
-        insert(&mut self.reconcile, task_id, agent_id)
+    pub(super) fn is_full_of_kills(&self) -> bool {
+        self.kills.len() >= LIMIT
+    }
+
+    pub(super) fn is_full_of_acknowledgements(&self) -> bool {
+        self.acknowledgements.len() >= LIMIT
     }
 
     pub(super) fn suppress(&mut self, roles: &[String]) {

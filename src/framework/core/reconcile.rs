@@ -1,7 +1,9 @@
 //! Asking the master what became of the tasks: after every (re)registration and now and then.
 //!
-//! Each round asks for all there is and, task by task, for those the driver knows; the latter again, at growing
-//! intervals, until each was answered. An answer that tells nothing new does not reach the callback.
+//! A run asks task by task for those the driver knows, then for all there is; the tasks again after 8 s, 16 s and then
+//! every 30 s until each was answered, because a master says nothing of tasks on agents that may still come back. When
+//! that took several rounds it asks for all there is once more: agents came back meanwhile. One run goes on at a time; a
+//! later one adds its questions. An answer that tells nothing new does not reach the callback.
 
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
@@ -14,52 +16,84 @@ const FIRST_WAIT: Duration = Duration::from_secs(8);
 const LAST_WAIT: Duration = Duration::from_secs(30);
 /// Tasks asked for in one call.
 const PER_CALL: usize = 1000;
+/// What is remembered is tidied this often when there is no timer to reconcile.
+const SWEEP: Duration = Duration::from_mins(15);
 
 #[derive(Debug, Default)]
 pub(super) struct Reconciliation {
     unanswered: BTreeSet<Arc<str>>,
     wait: Duration,
+    /// Of this run; the first counts.
+    rounds: u32,
     again_ns: Option<u64>,
-    next_round_ns: Option<u64>,
+    next_run_ns: Option<u64>,
+    runs: u64,
 }
 
 impl Reconciliation {
-    pub(super) fn answered(&mut self, task_id: &str) {
-        if !self.unanswered.is_empty() && self.unanswered.remove(task_id) && self.unanswered.is_empty() {
-            self.again_ns = None;
-        }
-    }
-
     /// There is no master to ask.
     pub(super) fn pause(&mut self) {
-        *self = Self::default();
+        *self = Self { runs: self.runs, ..Self::default() };
     }
 
     pub(super) fn deadline_ns(&self) -> Option<u64> {
-        [self.again_ns, self.next_round_ns].into_iter().flatten().min()
+        [self.again_ns, self.next_run_ns].into_iter().flatten().min()
+    }
+
+    /// Runs begun so far.
+    pub(super) fn runs(&self) -> u64 {
+        self.runs
+    }
+
+    /// Tasks of which the master has not said anything since it was asked.
+    pub(super) fn unanswered(&self) -> usize {
+        self.unanswered.len()
     }
 }
 
 impl Driver {
-    /// Begins a round.
+    /// Begins a run, or adds to the one that goes on.
     pub(super) fn reconcile_all(&mut self, now: Now, out: &mut Vec<Effect>) {
-        self.reconciliation.unanswered = self.tasks.live_ids().cloned().collect();
-        self.reconciliation.wait = FIRST_WAIT;
-        let every = self.options.reconcile_every.mul_f64(self.rng.random_range(0.9..1.1));
-        self.reconciliation.next_round_ns = Some(now.mono_after(every));
+        let every = self.options.reconcile_every.unwrap_or(SWEEP).mul_f64(self.rng.random_range(0.9..1.1));
+        let run = &mut self.reconciliation;
+        if run.unanswered.is_empty() {
+            (run.wait, run.rounds) = (FIRST_WAIT, 0);
+        }
+        run.unanswered.extend(self.tasks.to_be_asked().cloned());
+        run.next_run_ns = Some(now.mono_after(every));
+        run.runs += 1;
         self.ask(now, out);
-        self.send(wire::reconcile(Vec::new()), 0, Sent::Plain, out);
+        self.ask_for_all(out);
     }
 
     pub(super) fn reconcile_due(&mut self, now: Now, out: &mut Vec<Effect>) {
         let due = |at: Option<u64>| at.is_some_and(|at_ns| at_ns <= now.mono_ns);
-        if due(self.reconciliation.next_round_ns) {
+        if due(self.reconciliation.next_run_ns) {
             self.tasks.sweep();
-            self.reconcile_all(now, out);
-        } else if due(self.reconciliation.again_ns) {
+            if self.options.reconcile_every.is_some() {
+                return self.reconcile_all(now, out);
+            }
+            self.reconciliation.next_run_ns = Some(now.mono_after(SWEEP));
+        }
+        if due(self.reconciliation.again_ns) {
             self.reconciliation.wait = self.reconciliation.wait.saturating_mul(2).min(LAST_WAIT);
             self.ask(now, out);
         }
+    }
+
+    /// Something was said of the task.
+    pub(super) fn answered(&mut self, task_id: &str, out: &mut Vec<Effect>) {
+        let run = &mut self.reconciliation;
+        if !run.unanswered.is_empty() && run.unanswered.remove(task_id) && run.unanswered.is_empty() {
+            run.again_ns = None;
+            if run.rounds > 1 {
+                self.ask_for_all(out);
+            }
+        }
+    }
+
+    fn ask_for_all(&mut self, out: &mut Vec<Effect>) {
+        self.send(wire::reconcile(Vec::new()), 0, Sent::Plain, out);
     }
 
     fn ask(&mut self, now: Now, out: &mut Vec<Effect>) {
@@ -67,6 +101,7 @@ impl Driver {
             self.reconciliation.again_ns = None;
             return;
         }
+        self.reconciliation.rounds += 1;
         self.reconciliation.again_ns = Some(now.mono_after(self.reconciliation.wait));
         let named = |task_id: &Arc<str>| (TaskId { value: task_id.to_string() }, self.tasks.agent_of(task_id));
         let tasks: Vec<_> = self.reconciliation.unanswered.iter().map(named).collect();

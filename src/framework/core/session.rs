@@ -9,11 +9,11 @@ use super::{
     wire,
 };
 use crate::{
-    framework::event::{Refusal, SchedulerEvent},
+    framework::event::{InDoubt, Refusal, SchedulerEvent},
     proto::{
         ext,
         v1::{
-            FrameworkInfo,
+            FrameworkInfo, TaskId,
             scheduler::{Call, Event, call, event},
         },
     },
@@ -60,7 +60,7 @@ impl Driver {
         }
         self.heard(now);
         for refused in frame.refused {
-            self.refused(now, refused);
+            self.refused(now, refused, out);
         }
         if self.link.applied(frame.applied_seq) {
             return self.finish(Finished::TornDown, out);
@@ -121,7 +121,15 @@ impl Driver {
                 let wanted = roles.into_iter().filter(|role| !suppressed.contains(role));
                 self.queued.revived.extend(wanted);
             }
-            Sent::Kill(..) | Sent::Plain | Sent::Launch(_) | Sent::Teardown => {}
+            Sent::Accept(tasks) => {
+                let unheard = tasks.iter().filter(|task_id| self.tasks.only_launched(task_id));
+                let task_ids: Vec<_> = unheard.map(|task_id| TaskId { value: task_id.to_string() }).collect();
+                if tasks.is_empty() || !task_ids.is_empty() {
+                    self.tell(SchedulerEvent::InDoubt(InDoubt { seq: call.user_seq, task_ids }));
+                }
+            }
+            // Sent again, told anew at registration, or void by now.
+            Sent::Kill(..) | Sent::Plain | Sent::Teardown => {}
         }
     }
 
@@ -198,7 +206,6 @@ impl Driver {
             SchedulerEvent::Registered { framework_id: subscribed.framework_id, master }
         });
         self.registered = true;
-        self.tasks.sweep();
         self.send_queued(out);
         self.reconcile_all(now, out);
     }

@@ -1,19 +1,18 @@
 //! A status update's way: judged, told, and acknowledged when the callback took it.
 
-use std::{collections::VecDeque, time::Duration};
-
 use bytes::Bytes;
 
 use super::{
     Driver,
     deliveries::{Told, UnderWay},
     input::{Effect, Outcome},
+    lanes::Entrance,
     link::Sent,
     tasks::{Verdict, over, uuid_of},
     wire,
 };
 use crate::{
-    framework::event::SchedulerEvent,
+    framework::{event::SchedulerEvent, unknown::UnknownTasks},
     proto::{
         ext,
         v1::{AgentId, TaskId, TaskInfo, TaskState, TaskStatus, framework_info::capability, task_status::Reason},
@@ -21,26 +20,22 @@ use crate::{
     types::Now,
 };
 
-/// A status that no agent will send again is told again after this long when the callback did not take it.
-const AGAIN: Duration = Duration::from_secs(10);
-
-/// Statuses without a uuid that a callback did not take.
-#[derive(Debug, Default)]
-pub(super) struct Again {
-    statuses: VecDeque<(u64, Box<TaskStatus>)>,
-}
-
-impl Again {
-    pub(super) fn deadline_ns(&self) -> Option<u64> {
-        self.statuses.front().map(|(due_ns, _)| *due_ns)
-    }
-}
-
 impl Driver {
+    /// The master told a status, or passed one on.
     pub(super) fn status(&mut self, status: TaskStatus, out: &mut Vec<Effect>) {
-        self.reconciliation.answered(&status.task_id.value);
+        self.answered(&status.task_id.value, out);
+        self.news(Box::new(status), out);
+    }
+
+    /// Tells a status unless the callback has it, or has one of the same task before it.
+    fn news(&mut self, status: Box<TaskStatus>, out: &mut Vec<Effect>) {
+        let status = match self.lanes.enter(status) {
+            Entrance::Free(status) => status,
+            Entrance::Repeat => return self.repeats += 1,
+            Entrance::Waits => return,
+        };
         match self.tasks.judge(&status) {
-            Verdict::Deliver => self.tell(SchedulerEvent::StatusUpdate(Box::new(status))),
+            Verdict::Deliver => self.deliver_status(status, out),
             Verdict::Drop => self.repeats += 1,
             Verdict::Acknowledge => {
                 self.repeats += 1;
@@ -51,13 +46,34 @@ impl Driver {
         }
     }
 
+    fn deliver_status(&mut self, status: Box<TaskStatus>, out: &mut Vec<Effect>) {
+        let task_id = &status.task_id;
+        if !self.tasks.is_known(&task_id.value) {
+            match self.options.unknown_tasks {
+                UnknownTasks::Report => {}
+                UnknownTasks::Adopt => self.tasks.claimed(&task_id.value, None),
+                UnknownTasks::Kill if over(status.state()) || status.state() == TaskState::TaskKilling => {}
+                UnknownTasks::Kill => self.kill(0, task_id.clone(), None, out),
+            }
+        }
+        self.lanes.open(&status);
+        self.tell_status(status);
+    }
+
+    fn tell_status(&mut self, status: Box<TaskStatus>) {
+        let known = self.tasks.is_known(&status.task_id.value);
+        self.tell(if known { SchedulerEvent::StatusUpdate(status) } else { SchedulerEvent::UnknownTask(status) });
+    }
+
     pub(super) fn returned(&mut self, now: Now, callback: u64, outcome: Outcome, out: &mut Vec<Effect>) {
-        match self.deliveries.returned(now, callback) {
-            Some(UnderWay::Status(told)) => match outcome {
-                Outcome::Ok => self.took(told, out),
-                Outcome::Err | Outcome::Panicked => self.did_not_take(now, told),
-            },
-            Some(UnderWay::Other) | None => {}
+        let Some(UnderWay::Status(told)) = self.deliveries.returned(now, callback) else { return };
+        let by_hand = self.options.explicit && {
+            let uuid = told.uuid.as_deref().and_then(uuid_of);
+            self.tasks.was_acknowledged(&told.task_id.value, uuid)
+        };
+        match outcome {
+            Outcome::Err | Outcome::Panicked if !by_hand => self.lanes.failed(now, told.status),
+            Outcome::Ok | Outcome::Err | Outcome::Panicked => self.took(told, out),
         }
     }
 
@@ -68,37 +84,53 @@ impl Driver {
     }
 
     /// A task that never got to the master, told as the master would tell it.
-    pub(super) fn drop_task(&mut self, now: Now, task: &TaskInfo, reason: Reason, message: String) {
+    pub(super) fn drop_task(
+        &mut self,
+        now: Now,
+        task: &TaskInfo,
+        reason: Reason,
+        message: String,
+        out: &mut Vec<Effect>,
+    ) {
         self.tasks.launched(&task.task_id.value, &task.agent_id);
         let lost = !self.capable_of(capability::Type::PartitionAware);
         let state = if lost { TaskState::TaskLost } else { TaskState::TaskDropped };
-        let status = wire::dropped(now, task, state, reason, message);
-        if self.tasks.judge(&status) == Verdict::Deliver {
-            self.tell(SchedulerEvent::StatusUpdate(Box::new(status)));
-        }
+        self.news(Box::new(wire::dropped(now, task, state, reason, message)), out);
     }
 
-    pub(super) fn refused(&mut self, now: Now, refused: ext::Refused) {
+    pub(super) fn refused(&mut self, now: Now, refused: ext::Refused, out: &mut Vec<Effect>) {
         let call = self.link.refused(refused.seq);
         let user_seq = call.as_ref().map_or(0, |call| call.user_seq);
-        if let Some(Sent::Launch(task_ids)) = call.map(|call| call.sent) {
-            for task_id in
-                task_ids.iter().filter(|task_id| self.tasks.only_launched(task_id)).cloned().collect::<Vec<_>>()
-            {
+        if let Some(Sent::Accept(task_ids)) = call.map(|call| call.sent) {
+            for task_id in task_ids {
+                if !self.tasks.only_launched(&task_id) {
+                    continue;
+                }
                 let agent_id = self.tasks.agent_of(&task_id).unwrap_or_default();
                 let task = TaskInfo { task_id: TaskId { value: task_id.to_string() }, agent_id, ..TaskInfo::default() };
                 let text = format!("refused by the master: {}: {}", refused.field, refused.text);
-                self.drop_task(now, &task, Reason::TaskInvalid, text);
+                self.drop_task(now, &task, Reason::TaskInvalid, text, out);
             }
         }
         self.refuse(user_seq, &refused.field, refused.text);
     }
 
-    pub(super) fn tell_again(&mut self, now: Now) {
-        while let Some((_, status)) = self.again.statuses.pop_front_if(|(due_ns, _)| *due_ns <= now.mono_ns) {
-            if self.tasks.take_again(&status.task_id.value, status.state()) {
-                self.tell(SchedulerEvent::StatusUpdate(status));
+    /// Tells statuses again whose callbacks did not take them.
+    pub(super) fn tell_again(&mut self, now: Now, out: &mut Vec<Effect>) {
+        while let Some(status) = self.lanes.next_due(now) {
+            let uuid = status.uuid.as_deref().and_then(uuid_of);
+            if self.options.explicit && self.tasks.was_acknowledged(&status.task_id.value, uuid) {
+                self.go_on(&status.task_id, out);
+            } else {
+                self.tell_status(status);
             }
+        }
+    }
+
+    /// What waited behind a status has its turn.
+    fn go_on(&mut self, task_id: &TaskId, out: &mut Vec<Effect>) {
+        for status in self.lanes.close(&task_id.value) {
+            self.news(status, out);
         }
     }
 
@@ -108,21 +140,13 @@ impl Driver {
         self.tasks.handled(&told.task_id.value, told.state, uuid, !explicit);
         if uuid.is_some() && over(told.state) {
             // That answers every question about the task, also one that waits for a master.
-            self.queued.reconcile.remove(&told.task_id);
-            self.reconciliation.answered(&told.task_id.value);
+            self.answered(&told.task_id.value, out);
             self.tasks.answered(&told.task_id.value);
         }
         if let (false, Some(agent_id), Some(uuid)) = (explicit, told.agent_id, told.uuid) {
-            self.acknowledge(told.task_id, agent_id, uuid, out);
+            self.acknowledge(told.task_id.clone(), agent_id, uuid, out);
         }
-    }
-
-    fn did_not_take(&mut self, now: Now, told: Told) {
-        let uuid = told.uuid.as_deref().and_then(uuid_of);
-        self.tasks.failed(&told.task_id.value, told.state, uuid);
-        if let Some(status) = told.status {
-            self.again.statuses.push_back((now.mono_after(AGAIN), status));
-        }
+        self.go_on(&told.task_id, out);
     }
 
     fn acknowledge(&mut self, task_id: TaskId, agent_id: AgentId, uuid: Bytes, out: &mut Vec<Effect>) {

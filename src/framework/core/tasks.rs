@@ -3,12 +3,18 @@
 //! A live task is a few dozen bytes beside its id: agent, state, the uuid of its last status. One that ended moves to
 //! [`EndedTasks`]. Rule: a task is live or ended, never both.
 
-use std::{collections::BTreeSet, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use indexmap::IndexMap;
 
 use super::ended::{Ended, EndedTasks};
-use crate::proto::v1::{AgentId, TaskState, TaskStatus, task_status::Reason};
+use crate::proto::v1::{AgentId, TaskId, TaskState, TaskStatus, task_status::Reason};
+
+/// The most questions about tasks that are not live and were not answered.
+const QUESTIONS: usize = 65_536;
 
 #[derive(Debug, Default)]
 pub(super) struct Tasks {
@@ -16,7 +22,18 @@ pub(super) struct Tasks {
     ended: EndedTasks,
     agents: BTreeSet<Arc<str>>,
     /// Tasks whose next answer to a reconciliation the framework wants to see, repeat or not.
-    asked: BTreeSet<Arc<str>>,
+    asked: BTreeMap<Arc<str>, Question>,
+    unknown: u64,
+}
+
+/// What the framework asked about a task.
+#[derive(Debug, Default)]
+struct Question {
+    agent: Option<Arc<str>>,
+    /// It named the task, and so said that the task is its own.
+    named: bool,
+    /// It was there at the last sweep.
+    old: bool,
 }
 
 #[derive(Debug)]
@@ -29,18 +46,20 @@ struct Task {
     acknowledged: bool,
     /// Whether an agent told the state, and not the master of its own.
     by_agent: bool,
+    /// Whether the framework launched the task through this driver, or said that it is its own.
+    known: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Stage {
     /// Launched; nothing was heard of it.
     Launched,
+    /// The framework says that it is its own; nothing was heard of it.
+    Claimed,
     /// The callback has the state, or will.
     Handling,
     /// The callback took the state.
     Handled,
-    /// The callback did not take the state: tell it again.
-    Failed,
 }
 
 /// What to do with a status that arrived.
@@ -57,14 +76,34 @@ pub(super) enum Verdict {
 impl Tasks {
     pub(super) fn launched(&mut self, task_id: &str, agent_id: &AgentId) -> Arc<str> {
         self.ended.forget(task_id);
-        if let Some((key, _)) = self.live.get_key_value(task_id) {
+        self.mine(task_id, Some(agent_id), Stage::Launched)
+    }
+
+    /// The framework says that the task is its own.
+    pub(super) fn claimed(&mut self, task_id: &str, agent_id: Option<&AgentId>) {
+        if !self.ended.claim(task_id) {
+            self.mine(task_id, agent_id, Stage::Claimed);
+        }
+    }
+
+    fn mine(&mut self, task_id: &str, agent_id: Option<&AgentId>, stage: Stage) -> Arc<str> {
+        if let Some(index) = self.live.get_index_of(task_id)
+            && let Some((key, task)) = self.live.get_index_mut(index)
+        {
+            task.known = true;
             return Arc::clone(key);
         }
         let key: Arc<str> = task_id.into();
-        let agent = Some(self.intern(&agent_id.value));
-        let stage = Stage::Launched;
-        let task =
-            Task { agent, state: TaskState::TaskStaging, stage, uuid: None, acknowledged: false, by_agent: false };
+        let agent = agent_id.map(|agent_id| self.intern(&agent_id.value));
+        let task = Task {
+            agent,
+            state: TaskState::TaskStaging,
+            stage,
+            uuid: None,
+            acknowledged: false,
+            by_agent: false,
+            known: true,
+        };
         self.live.insert(Arc::clone(&key), task);
         key
     }
@@ -72,29 +111,36 @@ impl Tasks {
     /// Decides on a status and remembers it.
     pub(super) fn judge(&mut self, status: &TaskStatus) -> Verdict {
         let seen = Seen::of(status);
+        let task_id = status.task_id.value.as_str();
+        let named = self.asked.get(task_id).is_some_and(|question| question.named);
         // What an agent repeats answers no question.
-        let asked = seen.uuid.is_none() && self.asked.remove(status.task_id.value.as_str());
+        let asked = seen.uuid.is_none() && self.asked.remove(task_id).is_some();
         // Of a task that comes back, the repeats of what was acknowledged are still known.
-        let mut known_uuid = None;
-        match self.ended.judge(&status.task_id.value, &seen) {
+        let (mut known, mut known_uuid) = (named, None);
+        match self.ended.judge(task_id, &seen) {
             Some(Verdict::Deliver) => {
-                known_uuid = self.ended.forget(&status.task_id.value).and_then(|ended| ended.uuid);
+                if let Some(ended) = self.ended.forget(task_id) {
+                    (known, known_uuid) = (known || ended.known, ended.uuid);
+                }
             }
             Some(_) if asked => return Verdict::Deliver,
             Some(verdict) => return verdict,
             None => {}
         }
         let agent = status.agent_id.as_ref().map(|agent_id| self.intern(&agent_id.value));
-        let Some(task) = self.live.get_mut(status.task_id.value.as_str()) else {
-            let task = Task::found(agent, &seen, known_uuid);
-            self.live.insert(status.task_id.value.as_str().into(), task);
+        let Some(task) = self.live.get_mut(task_id) else {
+            self.unknown += u64::from(!known);
+            self.live.insert(task_id.into(), Task::found(agent, &seen, known_uuid, known));
             return Verdict::Deliver;
         };
+        task.known |= named;
         if agent.is_some() {
             task.agent = agent;
         }
+        // An end that is on its way to the callback is the answer.
+        let answered = over(task.state) && task.stage == Stage::Handling;
         match task.judge(&seen) {
-            Verdict::Drop if asked && task.state == seen.state => Verdict::Deliver,
+            Verdict::Drop if asked && !answered && task.state == seen.state => Verdict::Deliver,
             verdict => verdict,
         }
     }
@@ -111,17 +157,6 @@ impl Tasks {
         task.stage = Stage::Handled;
         if over(state) && (uuid.is_none() || acknowledged) {
             self.end(task_id);
-        }
-    }
-
-    /// The callback did not take `state`: the next status that tells of it counts as new.
-    pub(super) fn failed(&mut self, task_id: &str, state: TaskState, uuid: Option<u128>) {
-        let Some(task) = self.live.get_mut(task_id) else { return };
-        if uuid.is_some() && task.uuid == uuid {
-            task.uuid = None;
-        }
-        if task.state == state {
-            task.stage = Stage::Failed;
         }
     }
 
@@ -144,17 +179,38 @@ impl Tasks {
         self.live.get(task_id).is_some_and(|task| task.stage == Stage::Launched)
     }
 
-    /// True when the callback still has to be told `state` again, which it then counts as being.
-    pub(super) fn take_again(&mut self, task_id: &str, state: TaskState) -> bool {
-        let failed = |task: &&mut Task| task.stage == Stage::Failed && task.state == state;
-        self.live.get_mut(task_id).filter(failed).is_some_and(|task| {
-            task.stage = Stage::Handling;
-            true
-        })
+    /// True when the user has acknowledged the status with `uuid` by hand.
+    pub(super) fn was_acknowledged(&self, task_id: &str, uuid: Option<u128>) -> bool {
+        uuid.is_some() && self.live.get(task_id).is_none_or(|task| task.acknowledged && task.uuid == uuid)
     }
 
-    pub(super) fn asked(&mut self, task_id: &str) {
-        self.asked.insert(task_id.into());
+    /// True when the task was launched through this driver or the framework said that it is its own.
+    pub(super) fn is_known(&self, task_id: &str) -> bool {
+        self.live.get(task_id).map_or_else(|| self.ended.is_known(task_id), |task| task.known)
+    }
+
+    /// How many tasks were found that the framework had said nothing of.
+    pub(super) fn found_unknown(&self) -> u64 {
+        self.unknown
+    }
+
+    /// The framework asks about these; false when too many of its questions are unanswered already.
+    pub(super) fn asked(&mut self, tasks: &[(TaskId, Option<AgentId>)]) -> bool {
+        if self.asked.len().saturating_add(tasks.len()) > self.live.len().saturating_add(QUESTIONS) {
+            return false;
+        }
+        for (task_id, agent_id) in tasks {
+            let agent = agent_id.as_ref().map(|agent_id| self.intern(&agent_id.value));
+            self.asked.insert(task_id.value.as_str().into(), Question { agent, named: true, old: false });
+            if let Some(task) = self.live.get_mut(task_id.value.as_str()) {
+                task.known = true;
+            }
+        }
+        true
+    }
+
+    pub(super) fn is_full_of_questions(&self) -> bool {
+        self.asked.len() >= self.live.len().saturating_add(QUESTIONS)
     }
 
     /// The framework wants no further answer about the task.
@@ -163,26 +219,31 @@ impl Tasks {
     }
 
     pub(super) fn asked_all(&mut self) {
-        self.asked.extend(self.live.keys().cloned());
+        for task_id in self.live.keys() {
+            self.asked.entry(Arc::clone(task_id)).or_default();
+        }
     }
 
+    /// Where the task is, as far as it is known.
     pub(super) fn agent_of(&self, task_id: &str) -> Option<AgentId> {
-        let agent = self.live.get(task_id)?.agent.as_ref()?;
+        let of_task = self.live.get(task_id).and_then(|task| task.agent.as_ref());
+        let agent = of_task.or_else(|| self.asked.get(task_id)?.agent.as_ref())?;
         Some(AgentId { value: agent.to_string() })
     }
 
-    pub(super) fn live_ids(&self) -> impl Iterator<Item = &Arc<str>> {
-        self.live.keys()
+    /// What a reconciliation has to ask about.
+    pub(super) fn to_be_asked(&self) -> impl Iterator<Item = &Arc<str>> {
+        self.live.keys().chain(self.asked.keys())
     }
 
     pub(super) fn len(&self) -> usize {
         self.live.len()
     }
 
-    /// Forgets agents that no task is on, and questions that stayed unanswered.
+    /// Forgets questions that stayed unanswered since the last sweep, and agents that no task is on.
     pub(super) fn sweep(&mut self) {
+        self.asked.retain(|_, question| !std::mem::replace(&mut question.old, true));
         self.agents.retain(|agent| Arc::strong_count(agent) > 1);
-        self.asked.clear();
     }
 
     pub(super) fn check(&self) {
@@ -195,7 +256,8 @@ impl Tasks {
     fn end(&mut self, task_id: &str) {
         let Some((key, task)) = self.live.swap_remove_entry(task_id) else { return };
         let uuid = task.uuid.filter(|_| task.acknowledged);
-        self.ended.insert(key, Ended { state: task.state, uuid, by_agent: task.by_agent && task.acknowledged });
+        let (state, known) = (task.state, task.known);
+        self.ended.insert(key, Ended { state, uuid, by_agent: task.by_agent && task.acknowledged, known });
     }
 
     fn intern(&mut self, agent_id: &str) -> Arc<str> {
@@ -225,10 +287,10 @@ impl Seen {
 
 impl Task {
     /// A task that becomes live with a status; `known_uuid` is of one that was acknowledged before.
-    fn found(agent: Option<Arc<str>>, seen: &Seen, known_uuid: Option<u128>) -> Self {
+    fn found(agent: Option<Arc<str>>, seen: &Seen, known_uuid: Option<u128>, known: bool) -> Self {
         let by_agent = seen.uuid.is_some();
         let (uuid, acknowledged) = (seen.uuid.or(known_uuid), !by_agent && known_uuid.is_some());
-        Self { agent, state: seen.state, stage: Stage::Handling, uuid, acknowledged, by_agent }
+        Self { agent, state: seen.state, stage: Stage::Handling, uuid, acknowledged, by_agent, known }
     }
 
     fn judge(&mut self, seen: &Seen) -> Verdict {
@@ -243,7 +305,7 @@ impl Task {
             // Until the callback has taken the end, what came before it may still be wanted: the agent repeats it.
             return if self.stage == Stage::Handled { stale(seen) } else { Verdict::Drop };
         }
-        let same = self.state == seen.state && self.stage != Stage::Failed;
+        let same = self.state == seen.state && self.stage != Stage::Claimed;
         // A terminal state that a reconciliation told first comes again from the agent, which then wants its answer.
         let told = same && over(seen.state) && self.stage == Stage::Handling;
         // What the master says of its own about an end, or when asked, adds nothing to what is known.
@@ -280,7 +342,6 @@ pub(super) fn over(state: TaskState) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::proto::v1::TaskId;
 
     #[test]
     fn an_end_that_the_master_repeats_of_its_own_is_no_news() {

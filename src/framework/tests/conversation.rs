@@ -6,7 +6,10 @@ use super::{
 };
 use crate::{
     allocator::{TaskRequest, place},
-    proto::v1::{TaskId, TaskInfo, TaskState, scheduler::call::Type, task_status::Reason},
+    proto::v1::{
+        TaskId, TaskInfo, TaskState, framework_info::capability::Type as Capability, scheduler::call::Type,
+        task_status::Reason,
+    },
     types::Resources,
 };
 
@@ -27,8 +30,10 @@ async fn a_driver_subscribes_with_what_nearly_all_frameworks_want() {
     let driver = describe(&master).build(recorder().0).unwrap();
     driver.start().unwrap();
     let subscribe = master.session().await.subscribe().await;
-    assert_eq!((subscribe.framework_info.checkpoint, subscribe.framework_info.id), (Some(true), None));
+    assert_eq!((subscribe.framework_info.checkpoint, &subscribe.framework_info.id), (Some(true), &None));
     assert_eq!(subscribe.framework_info.roles, ["*"]);
+    assert_eq!(subscribe.framework_info.failover_timeout, Some(7.0 * 24.0 * 3600.0));
+    assert!(subscribe.framework_info.has(Capability::PartitionAware));
 }
 
 #[tokio::test]

@@ -53,10 +53,7 @@ impl SchedulerSession for Doorman {
 
     async fn attach(&self, request: Request<Streaming<Calls>>) -> Result<Response<Self::AttachStream>, Status> {
         if let Some(leader) = &self.leader {
-            let mut status = Status::failed_precondition("another master leads");
-            let leader = MetadataValue::try_from(leader).map_err(|error| Status::internal(error.to_string()))?;
-            status.metadata_mut().insert(LEADER_METADATA, leader);
-            return Err(status);
+            return Err(not_leading(leader));
         }
         let (events, from) = mpsc::channel(64);
         let session = Session { calls: request.into_inner(), events, received: VecDeque::new(), expected: 1 };
@@ -65,14 +62,22 @@ impl SchedulerSession for Doorman {
     }
 }
 
+/// What a master says that does not lead.
+fn not_leading(leader: &str) -> Status {
+    let mut status = Status::failed_precondition("another master leads");
+    let leader = MetadataValue::try_from(leader).expect("an address is plain text");
+    status.metadata_mut().insert(LEADER_METADATA, leader);
+    status
+}
+
 impl FakeMaster {
     pub(super) async fn start() -> Self {
         Self::with(None).await
     }
 
-    /// One that does not lead and says who does.
-    pub(super) async fn following(leader: &FakeMaster) -> Self {
-        Self::with(Some(leader.address())).await
+    /// One that does not lead and names this one as the leader.
+    pub(super) async fn following(leader: &str) -> Self {
+        Self::with(Some(leader.to_owned())).await
     }
 
     async fn with(leader: Option<String>) -> Self {
@@ -87,6 +92,15 @@ impl FakeMaster {
 
     pub(super) fn address(&self) -> String {
         self.address.clone()
+    }
+
+    /// True when no driver has attached since the last session was taken.
+    pub(super) async fn nobody_comes(&mut self) -> bool {
+        // All tasks of the runtime get to run; an attempt made by now shows.
+        for _ in 0..1000 {
+            tokio::task::yield_now().await;
+        }
+        self.sessions.try_recv().is_err()
     }
 
     pub(super) async fn session(&mut self) -> Session {
@@ -164,6 +178,12 @@ impl Session {
                 other => return other.is_none(),
             }
         }
+    }
+
+    /// Ends the stream because another master leads now.
+    pub(super) async fn hand_over(self, leader: &FakeMaster) {
+        // A driver that has gone hears nothing.
+        let _ = self.events.send(Err(not_leading(&leader.address))).await;
     }
 
     async fn frame(&self, events: Events) {

@@ -100,6 +100,8 @@ async fn a_driver_starts_once_and_is_joined_only_after() {
     let mut master = FakeMaster::start().await;
     let driver = describe(&master).build(recorder().0).unwrap();
     assert!(matches!(driver.join().await, Err(DriverError::NotStarted)));
+    assert!(matches!(driver.revive_offers(&[]).await, Err(DriverError::NotStarted)));
+    assert!(matches!(driver.stop_teardown().await, Err(DriverError::NotStarted)));
     driver.start().unwrap();
     assert!(matches!(driver.start(), Err(DriverError::Started)));
     master.session().await.subscribe().await;
@@ -124,44 +126,22 @@ fn a_driver_that_can_never_work_is_not_built() {
 }
 
 #[tokio::test]
-async fn an_error_of_the_master_is_told_and_returned_by_join() {
+async fn an_older_instance_is_told_that_it_was_replaced_and_can_do_no_more() {
     let mut master = FakeMaster::start().await;
     let (driver, mut ear, session) = subscribed(&mut master).await;
-    session.send([error("Framework has been removed")]).await;
-    assert!(matches!(ear.next().await, SchedulerEvent::Error(_)));
+    session.send([error("Framework failed over")]).await;
+    assert_eq!(ear.next().await, SchedulerEvent::Error("Framework failed over".into()));
     drop(session);
-    let error = join(&driver).await.unwrap_err();
-    assert!(matches!(&error, DriverError::Failed(message) if message == "Framework has been removed"), "{error}");
-}
-
-#[tokio::test]
-async fn the_leader_named_by_another_master_is_found() {
-    let mut leader = FakeMaster::start().await;
-    let follower = FakeMaster::following(&leader).await;
-    let driver = describe(&follower).build(recorder().0).unwrap();
-    driver.start().unwrap();
-    leader.session().await.subscribe().await;
-}
-
-#[tokio::test]
-async fn the_second_master_of_a_list_is_tried_when_the_first_is_not_there() {
-    let mut there = FakeMaster::start().await;
-    let gone = FakeMaster::start().await.address();
-    let masters = format!("{gone},{}", there.address());
-    let driver = SchedulerDriver::builder(FrameworkInfo::new("test")).master(masters).build(recorder().0).unwrap();
-    driver.start().unwrap();
-    there.session().await.subscribe().await;
-}
-
-#[tokio::test]
-async fn a_broken_stream_is_told_and_followed_by_another() {
-    let mut master = FakeMaster::start().await;
-    let (_driver, mut ear, session) = subscribed(&mut master).await;
-    drop(session);
-    assert_eq!(ear.next().await, SchedulerEvent::Disconnected);
-    let subscribe = master.session().await.subscribe().await;
-    assert_eq!(subscribe.framework_info.id, Some("F1".into()));
-    assert!(matches!(ear.next().await, SchedulerEvent::Reregistered { .. }));
+    for outcome in [
+        join(&driver).await,
+        driver.kill_task(&"t1".into()).await.map(drop),
+        driver.revive_offers(&[]).await.map(drop),
+        driver.stop_teardown().await.map(drop),
+    ] {
+        let error = outcome.expect_err("another instance has the framework");
+        assert!(matches!(&error, DriverError::Failed(message) if message == "Framework failed over"), "{error}");
+    }
+    assert!(master.nobody_comes().await, "the older instance must not come back and throw the younger one out");
 }
 
 /// Stops the driver from within a callback and goes on for a while.

@@ -1,8 +1,10 @@
 //! Drivers against a scripted master over real sockets.
 
 mod conversation;
+mod cut_off;
 mod cuts;
 mod fake_master;
+mod leaders;
 mod life;
 mod streams;
 mod time;
@@ -116,8 +118,10 @@ impl Scheduler for Recorder {
     }
 }
 
+/// A driver whose tasks need not have been launched by it.
 fn describe(master: &FakeMaster) -> DriverBuilder {
-    SchedulerDriver::builder(FrameworkInfo::new("test")).master(master.address())
+    let framework = SchedulerDriver::builder(FrameworkInfo::new("test"));
+    framework.master(master.address()).unknown_tasks(UnknownTasks::Adopt)
 }
 
 /// A started driver whose subscription was taken, and told.

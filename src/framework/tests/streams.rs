@@ -1,9 +1,9 @@
 //! The same events as a stream.
 
-use futures::StreamExt as _;
+use futures::{FutureExt as _, StreamExt as _};
 
 use super::{
-    fake_master::{offer, status},
+    fake_master::{error, offer, status},
     *,
 };
 use crate::proto::v1::{TaskId, TaskState, scheduler::call::Type};
@@ -67,4 +67,61 @@ async fn dropping_the_stream_leaves_the_framework_to_a_successor() {
     assert!(session.is_closed().await);
     drop(session);
     join(&driver).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_driver_is_joined_though_nobody_reads_the_stream_to_its_end() {
+    let mut master = FakeMaster::start().await;
+    let (driver, mut events) = describe(&master).stream().unwrap();
+    driver.start().unwrap();
+    let mut session = master.session().await;
+    session.subscribe().await;
+    session.send([status(&TaskId::from("t1"), TaskState::TaskRunning, 1)]).await;
+    assert!(matches!(next(&mut events).await, SchedulerEvent::Registered { .. }));
+    assert!(matches!(next(&mut events).await, SchedulerEvent::StatusUpdate(_)));
+    driver.stop_teardown().await.unwrap();
+    let (seq, call) = session.call().await;
+    assert_eq!(call.r#type(), Type::Teardown);
+    session.applied(seq).await;
+    drop(session);
+    // A callback would be waited for five seconds.
+    let joined = tokio::time::timeout(Duration::from_secs(3), driver.join()).await;
+    joined.expect("nobody is waited for").unwrap();
+    drop(events);
+}
+
+#[tokio::test]
+async fn the_last_word_of_a_master_stays_in_the_stream_and_holds_nobody_up() {
+    let mut master = FakeMaster::start().await;
+    let (driver, mut events) = describe(&master).stream().unwrap();
+    driver.start().unwrap();
+    let mut session = master.session().await;
+    session.subscribe().await;
+    assert!(matches!(next(&mut events).await, SchedulerEvent::Registered { .. }));
+    session.send([offer("O1")]).await;
+    assert!(matches!(next(&mut events).await, SchedulerEvent::ResourceOffers(_)));
+    assert!(events.next().now_or_never().is_none());
+    session.send([error("Framework failed over")]).await;
+    drop(session);
+    let joined = tokio::time::timeout(Duration::from_secs(3), driver.join()).await.expect("nobody is waited for");
+    assert!(matches!(joined, Err(DriverError::Failed(_))));
+    assert_eq!(next(&mut events).await, SchedulerEvent::Error("Framework failed over".into()));
+    assert_eq!(tokio::time::timeout(LIMIT, events.next()).await.expect("an end within the limit"), None);
+}
+
+#[tokio::test]
+async fn a_status_that_the_reader_could_not_deal_with_comes_again() {
+    let mut master = FakeMaster::start().await;
+    let (driver, mut events) = describe(&master).stream().unwrap();
+    driver.start().unwrap();
+    let mut session = master.session().await;
+    session.subscribe().await;
+    assert!(matches!(next(&mut events).await, SchedulerEvent::Registered { .. }));
+    session.send([status(&TaskId::from("t1"), TaskState::TaskRunning, 1)]).await;
+    let first = next(&mut events).await;
+    events.tell_again();
+    assert_eq!(next(&mut events).await, first);
+    assert!(events.next().now_or_never().is_none());
+    session.expect(Type::Acknowledge).await;
+    assert_eq!(driver.counts().told_again, 1);
 }

@@ -5,7 +5,10 @@ use std::sync::Mutex;
 use futures::future::BoxFuture;
 use rand::Rng as _;
 
-use super::{super::environment::Environment, *};
+use super::{
+    super::environment::{CallFrames, Environment, EventFrames, Gone},
+    *,
+};
 use crate::types::Now;
 
 /// Time that moves only by sleeping, which takes none.
@@ -35,6 +38,14 @@ impl Environment for Virtual {
 
     fn can_spawn(&self) -> bool {
         true
+    }
+
+    fn attach(&self, _: String, _: CallFrames) -> BoxFuture<'static, Result<EventFrames, Gone>> {
+        Box::pin(std::future::ready(Err(Gone { reason: "there is no network".into(), leader: None })))
+    }
+
+    fn user(&self) -> String {
+        "nobody".into()
     }
 }
 

@@ -91,3 +91,54 @@ pub(super) fn parse_quotas(configs: &[QuotaConfig]) -> Result<Vec<(String, Quota
     }
     Ok(parsed)
 }
+
+#[cfg(test)]
+mod tests {
+    use rand::{SeedableRng as _, rngs::StdRng};
+
+    use super::*;
+    use crate::{
+        master::{
+            core::{Answer, Config, Effect, Input, Master, Question, RequestId},
+            registry::State,
+        },
+        types::Now,
+    };
+
+    fn limited(role: &str, cpus: f64) -> QuotaConfig {
+        let limits = [("cpus".to_owned(), v1::value::Scalar { value: cpus })].into_iter().collect();
+        QuotaConfig { role: role.to_owned(), limits, ..QuotaConfig::default() }
+    }
+
+    fn snapshot(state: State) -> Snapshot {
+        let now = Now { mono_ns: 1, wall_ns: 1 };
+        let mut master = Master::new("m", 1, state, Config::default(), StdRng::seed_from_u64(1), now);
+        let mut out = Vec::new();
+        master.handle(now, Input::Asked { request: RequestId(1), question: Question::Snapshot }, &mut out);
+        match out.pop() {
+            Some(Effect::Reply { answer: Answer::Snapshot(snapshot), .. }) => *snapshot,
+            other => panic!("no snapshot but {other:?}"),
+        }
+    }
+
+    #[test]
+    fn roles_with_a_quota_or_a_weight_are_known_and_so_are_those_above_them() {
+        let mut state = State::default();
+        state.set_quota(&limited("a/b", 2.0));
+        state.weights.insert("w".to_owned(), 3.0);
+        let snapshot = snapshot(state);
+        let told = roles(&snapshot).roles;
+        let told: Vec<(&str, f64)> = told.iter().map(|role| (role.name.as_str(), role.weight)).collect();
+        assert_eq!(told, [("a", 1.0), ("a/b", 1.0), ("w", 3.0)]);
+        assert_eq!(quotas(&snapshot).status.configs, [limited("a/b", 2.0)]);
+    }
+
+    #[test]
+    fn a_quota_that_makes_no_sense_is_refused_with_its_field() {
+        let refused = |configs: &[QuotaConfig]| parse_quotas(configs).expect_err("refused");
+        let negative = refused(&[limited("a", 1.0), limited("b", -1.0)]);
+        assert_eq!(negative, "update_quota.quota_configs[1]: limit of cpus: -1 is negative");
+        let twice = refused(&[limited("a", 1.0), limited("a", 2.0)]);
+        assert_eq!(twice, "update_quota.quota_configs[1].role: a is named twice");
+    }
+}

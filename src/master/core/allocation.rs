@@ -50,7 +50,7 @@ impl Master {
     /// Serves what changed since the last call: the warm at once, all once a second. What quotas kept back and have eased
     /// waits for the second's run, since every task's end eases them.
     pub(super) fn allocate(&mut self, turn: &mut Turn<'_>) {
-        if self.holds_off() {
+        if self.holds_off(turn.now) {
             return;
         }
         self.look_at_overdue(turn);

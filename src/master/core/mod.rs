@@ -179,8 +179,7 @@ pub(crate) struct Master {
     stale: Touched<AgentKey>,
     last_cool_ns: u64,
     quotas: BTreeMap<String, Quota>,
-    /// How many agents were to come back when this master started.
-    held_off: usize,
+    held_off: quotas::HeldOff,
     /// Agents and frameworks the registry knows.
     facts: registry::State,
     /// Agents that are unreachable, by when they became so.
@@ -204,6 +203,8 @@ impl Master {
         }
         let recovered: BTreeSet<String> =
             facts.agents.keys().filter(|id| !facts.unreachable.contains_key(*id)).cloned().collect();
+        let until_ns = now.mono_after(config.reregister_timeout);
+        let held_off = quotas::HeldOff { agents: recovered.len(), until_ns };
         let mut timers = Timers::default();
         if !recovered.is_empty() {
             timers.arm(now.mono_after(config.reregister_timeout), Timer::Recovery);
@@ -228,7 +229,7 @@ impl Master {
             stale: Touched::default(),
             last_cool_ns: now.mono_ns,
             quotas,
-            held_off: recovered.len(),
+            held_off,
             facts,
             unreachable: BTreeSet::new(),
             recovered,

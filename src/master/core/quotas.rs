@@ -18,7 +18,7 @@ use crate::{
         internal::{Quotas, registry_change},
         v1::{quota::QuotaConfig, value::Scalar},
     },
-    types::{Milli, is_self_or_below},
+    types::{Milli, Now, is_self_or_below},
 };
 
 /// So many of five agents have to be back before a master with quotas offers anything.
@@ -45,10 +45,19 @@ fn config(role: &str, quota: &Quota) -> QuotaConfig {
     QuotaConfig { role: role.to_owned(), guarantees: scalars(&quota.guarantees), limits: scalars(&quota.limits) }
 }
 
+/// How long a master with quotas waits for agents before it offers anything.
+#[derive(Debug)]
+pub(super) struct HeldOff {
+    /// How many agents the registry named at the start.
+    pub(super) agents: usize,
+    pub(super) until_ns: u64,
+}
+
 impl Master {
     /// Whether too few agents are back to know what the quotas leave.
-    pub(super) fn holds_off(&self) -> bool {
-        !self.quotas.is_empty() && self.recovered.len() * 5 > self.held_off * (5 - BACK_OF_FIVE)
+    pub(super) fn holds_off(&self, now: Now) -> bool {
+        let waiting = !self.quotas.is_empty() && now.mono_ns < self.held_off.until_ns;
+        waiting && self.recovered.len() * 5 > self.held_off.agents * (5 - BACK_OF_FIVE)
     }
 
     pub(super) fn set_quotas(&mut self, turn: &mut Turn<'_>, changes: &[(String, Quota)], force: bool) -> Answer {

@@ -4,19 +4,27 @@
 //! [`load`](Registry::load) raises the epoch and returns a [`Fence`] of it; an append with an older fence is refused, so
 //! a master that was replaced can write no more. Frameworks, tasks and offers are not here: the master relearns them.
 
+mod backup;
+pub mod conformance;
 mod embedded;
 mod memory;
+mod restore;
+#[cfg(test)]
+mod samples;
+mod state;
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
-
-pub use self::{embedded::Embedded, memory::Memory};
-use crate::proto::{
-    internal::{Quotas, RegistryChange, registry_change::Kind},
-    v1::{self, quota::QuotaConfig},
+pub use self::{
+    backup::{Backup, BackupError},
+    embedded::Embedded,
+    memory::Memory,
+    restore::{RestoreError, Restored, restore},
+    state::{State, TOMBSTONES},
 };
+use crate::proto::internal::RegistryChange;
 
-/// How many tombstones of removed frameworks are kept; the oldest go first.
-pub const TOMBSTONES: usize = 10_000;
+/// The format of what a registry stores: raised whenever a kind of change is added, because a master that does not know
+/// the kind would lose it. A registry of a newer format is refused, one of an older is read and written in this one.
+pub const FORMAT: u32 = 2;
 
 /// The right to append, given by the load of one master's start.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -25,6 +33,12 @@ pub struct Fence {
 }
 
 impl Fence {
+    /// The fence of an epoch: for those who implement a [`Registry`].
+    #[must_use]
+    pub fn new(epoch: u64) -> Self {
+        Self { epoch }
+    }
+
     /// The epoch this fence stands for; it is higher at every start.
     #[must_use]
     pub fn epoch(self) -> u64 {
@@ -62,119 +76,29 @@ pub enum RegistryError {
         /// What is wrong.
         text: String,
     },
+    /// A later divvy wrote it.
+    #[error("the registry has format {found}, and this master reads up to {FORMAT}: run the divvy it was written by")]
+    Newer {
+        /// Its format.
+        found: u64,
+    },
 }
 
 /// A store of the master's durable facts.
 ///
-/// Calls block until what they did is synced; the master calls them on a thread of their own.
+/// Calls block until what they did is synced; the master calls them on a thread of their own. An implementation shows
+/// that it keeps the contract by [`conformance::run`] in a test.
 pub trait Registry: Send + std::fmt::Debug {
     /// Raises the epoch, durably, and returns all facts.
     ///
     /// # Errors
-    /// [`RegistryError::Unavailable`] or [`RegistryError::Corrupt`].
+    /// [`RegistryError::Unavailable`], [`RegistryError::Corrupt`] or [`RegistryError::Newer`]; never part of the facts.
     fn load(&mut self) -> Result<(State, Fence), RegistryError>;
 
-    /// Appends changes in order and syncs them: all of them, or after a crash a prefix.
+    /// Appends changes in order and syncs them: all of them, or after a crash a prefix. Without changes it tells whether
+    /// the fence holds and how far the registry has got.
     ///
     /// # Errors
     /// [`RegistryError::Fenced`] when a later load happened, [`RegistryError::Unavailable`] or [`RegistryError::Corrupt`].
     fn append(&mut self, fence: Fence, changes: &[RegistryChange]) -> Result<Position, RegistryError>;
 }
-
-/// All facts of a registry.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct State {
-    /// Admitted agents by id, as they described themselves last.
-    pub agents: BTreeMap<String, v1::AgentInfo>,
-    /// Those given up as unreachable, and since when (nanoseconds since the epoch).
-    pub unreachable: BTreeMap<String, i64>,
-    /// Agents an operator marked gone, and when: they never come back.
-    pub gone: BTreeMap<String, i64>,
-    /// Ids that are never taken again.
-    pub removed_frameworks: BTreeSet<String>,
-    removal_order: VecDeque<String>,
-    /// Weights of roles; 1 where absent.
-    pub weights: BTreeMap<String, f64>,
-    /// Quotas of roles.
-    pub quotas: BTreeMap<String, QuotaConfig>,
-}
-
-impl State {
-    /// Takes a change in.
-    pub fn apply(&mut self, change: &RegistryChange) {
-        let Some(kind) = &change.kind else { return };
-        match kind {
-            Kind::AgentAdmitted(info) => {
-                if let Some(id) = &info.id {
-                    self.agents.insert(id.value.clone(), info.clone());
-                }
-            }
-            Kind::AgentUnreachable(agent) => {
-                self.unreachable.insert(agent.agent_id.clone(), agent.wall_ns);
-            }
-            Kind::AgentReachable(id) => {
-                self.unreachable.remove(id);
-            }
-            Kind::AgentGone(agent) => {
-                self.agents.remove(&agent.agent_id);
-                self.unreachable.remove(&agent.agent_id);
-                self.gone.insert(agent.agent_id.clone(), agent.wall_ns);
-            }
-            Kind::AgentRemoved(id) => {
-                self.agents.remove(id);
-                self.unreachable.remove(id);
-            }
-            Kind::FrameworkRemoved(id) => self.remove_framework(id),
-            Kind::Weight(weight) => {
-                self.weights.insert(weight.role().to_owned(), weight.weight);
-            }
-            Kind::Quotas(quotas) => quotas.configs.iter().for_each(|config| self.set_quota(config)),
-        }
-    }
-
-    /// Sets the quota of a role, or removes it when there is nothing in it.
-    pub fn set_quota(&mut self, config: &QuotaConfig) {
-        if config.guarantees.is_empty() && config.limits.is_empty() {
-            self.quotas.remove(&config.role);
-        } else {
-            self.quotas.insert(config.role.clone(), config.clone());
-        }
-    }
-
-    /// Sets a tombstone; beyond [`TOMBSTONES`] the oldest is dropped.
-    pub fn remove_framework(&mut self, id: &str) {
-        if self.removed_frameworks.insert(id.to_owned()) {
-            self.removal_order.push_back(id.to_owned());
-        }
-        if self.removal_order.len() > TOMBSTONES
-            && let Some(oldest) = self.removal_order.pop_front()
-        {
-            self.removed_frameworks.remove(&oldest);
-        }
-    }
-
-    /// The changes that make this state out of nothing.
-    #[must_use]
-    pub fn as_changes(&self) -> Vec<RegistryChange> {
-        let agents = self.agents.values().map(|info| Kind::AgentAdmitted(info.clone()));
-        let unreachable = self.unreachable.iter().map(|(id, at)| {
-            Kind::AgentUnreachable(crate::proto::internal::AgentUnreachable { agent_id: id.clone(), wall_ns: *at })
-        });
-        let gone = self
-            .gone
-            .iter()
-            .map(|(id, at)| Kind::AgentGone(crate::proto::internal::AgentGone { agent_id: id.clone(), wall_ns: *at }));
-        let removed = self.removal_order.iter().map(|id| Kind::FrameworkRemoved(id.clone()));
-        let weights = self
-            .weights
-            .iter()
-            .map(|(role, weight)| Kind::Weight(v1::WeightInfo { weight: *weight, role: Some(role.clone()) }));
-        let quotas = self.quotas.values().map(|config| Kind::Quotas(Quotas { configs: vec![config.clone()] }));
-        let all = agents.chain(unreachable).chain(gone).chain(removed).chain(weights).chain(quotas);
-        all.map(|kind| RegistryChange { kind: Some(kind) }).collect()
-    }
-}
-
-/// What every registry has to do; implementers run it against theirs.
-#[cfg(test)]
-mod conformance;

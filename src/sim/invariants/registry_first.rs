@@ -29,7 +29,10 @@ impl RegistryFirst {
             }
             Kind::AgentReachable(id) => drop(self.unreachable.remove(id)),
             Kind::AgentGone(agent) => drop(self.admitted.remove(&agent.agent_id)),
-            Kind::AgentRemoved(id) => drop(self.admitted.remove(id)),
+            Kind::AgentRemoved(id) | Kind::AgentForgotten(id) => {
+                self.admitted.remove(id);
+                self.unreachable.remove(id);
+            }
             Kind::FrameworkRemoved(id) => drop(self.removed.insert(id.clone())),
             Kind::Weight(_) | Kind::Quotas(_) => {}
         }

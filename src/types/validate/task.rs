@@ -2,7 +2,7 @@
 
 use super::{Invalid, checks, command, container, ensure, executor, inside, resources};
 use crate::proto::v1::{AgentId, FrameworkId, TaskInfo};
-use crate::types::{Milli, Resources, validate_id};
+use crate::types::{Milli, OnReturn, Resources, validate_id};
 
 /// What the rules have to know about the launch.
 #[derive(Clone, Copy, Debug)]
@@ -32,6 +32,7 @@ pub struct TaskNeeds {
 pub fn task(task: &TaskInfo, context: &LaunchContext<'_>) -> Result<TaskNeeds, Invalid> {
     identity(task, context)?;
     times(task)?;
+    partition(task)?;
     inside("check", task.check.as_deref(), checks::check)?;
     inside("health_check", task.health_check.as_deref(), checks::health_check)?;
     ensure(!task.resources.is_empty(), "resources", "task has no resources")?;
@@ -67,6 +68,18 @@ fn times(task: &TaskInfo) -> Result<(), Invalid> {
     let forward = |time: Option<crate::proto::v1::DurationInfo>| time.is_none_or(|time| !time.is_negative());
     ensure(forward(grace), "kill_policy.grace_period", "must not be negative")?;
     ensure(forward(task.max_completion_time), "max_completion_time", "must not be negative")
+}
+
+fn partition(task: &TaskInfo) -> Result<(), Invalid> {
+    let on_return = task.partition_policy.as_ref().map_or(0, |policy| policy.on_return);
+    ensure(
+        OnReturn::try_from(on_return).is_ok(),
+        "partition_policy.on_return",
+        format_args!("{on_return} is unknown"),
+    )?;
+    let Some(replaced) = &task.replaces else { return Ok(()) };
+    validate_id("task id", replaced.as_str()).map_err(|error| Invalid::from_id("replaces", &error))?;
+    ensure(*replaced != task.task_id, "replaces", "a task cannot replace itself")
 }
 
 fn limits(task: &TaskInfo, needed: &Resources, agent_has_limits: bool) -> Result<(), Invalid> {

@@ -3,6 +3,7 @@ use crate::proto::v1::{
     CheckInfo, CommandInfo, ContainerInfo, DurationInfo, ExecutorInfo, HealthCheck, KillPolicy, LinuxInfo,
     container_info, environment, value,
 };
+use crate::types::PartitionPolicy;
 
 fn valid() -> TaskInfo {
     TaskInfo::shell("web", "sleep 1").with_id("web-1").with_agent("S1").with_resources(&Resources::cpus_mem(1.0, 64.0))
@@ -55,6 +56,16 @@ fn times_do_not_run_backwards() {
     assert_eq!(refused(&TaskInfo { kill_policy, ..valid() }), "kill_policy.grace_period: must not be negative");
     let late = TaskInfo { max_completion_time: negative, ..valid() };
     assert_eq!(refused(&late), "max_completion_time: must not be negative");
+}
+
+#[test]
+fn a_partition_policy_is_understood_and_nothing_replaces_itself() {
+    let policy = PartitionPolicy { on_return: 9, ..PartitionPolicy::default() };
+    assert_eq!(refused(&valid().with_partition_policy(policy)), "partition_policy.on_return: 9 is unknown");
+    let own = valid().task_id;
+    assert_eq!(refused(&valid().with_replaced(own)), "replaces: a task cannot replace itself");
+    assert_eq!(refused(&valid().with_replaced("")), "replaces: task id `` must not be empty");
+    assert!(checked(&valid().with_replaced("before")).is_ok());
 }
 
 #[test]

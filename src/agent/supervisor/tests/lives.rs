@@ -1,6 +1,13 @@
 //! Agents and supervisors that come and go.
 
 use super::*;
+use crate::{
+    agent::{
+        damage::Recover,
+        supervisor::{attend::Session, build, journal::Journal},
+    },
+    proto::internal::{SupervisorRecord, supervisor_record},
+};
 
 #[tokio::test]
 async fn an_agent_that_was_away_hears_of_what_runs_and_of_what_ended() {
@@ -85,7 +92,7 @@ async fn a_supervisor_that_died_with_its_agent_is_settled_by_the_next_and_the_on
     drop((link, events));
     kill(supervisor);
     let (sender, events) = mpsc::channel(16);
-    let mut links = reconnect(folder.path(), sender).await.unwrap();
+    let mut links = found(&folder, sender).await;
     assert_eq!(links.len(), 1);
     let mut agent = Agent { folder, link: links.remove(0), events, seen: Vec::new() };
     let first = agent.welcome().await;
@@ -97,7 +104,7 @@ async fn a_supervisor_that_died_with_its_agent_is_settled_by_the_next_and_the_on
     agent.forget("runs").await;
     agent.ended().await;
     let (sender, _events) = mpsc::channel(16);
-    assert!(reconnect(agent.folder.path(), sender).await.unwrap().is_empty());
+    assert!(found(&agent.folder, sender).await.is_empty());
 }
 
 #[tokio::test]
@@ -148,4 +155,152 @@ fn statuses(welcome: &SupervisorWelcome) -> Vec<(&str, Status)> {
 fn kill(pid: u32) {
     let pid = super::super::process::to_pid(pid).unwrap();
     rustix::process::kill_process(pid, rustix::process::Signal::KILL).unwrap();
+}
+
+/// An agent whose supervisor was built before version 2 of the protocol.
+async fn agent_of_an_older_supervisor() -> Agent {
+    let folder = Folder::new();
+    let mut settings = settings(folder.path());
+    settings.arguments.push("--version-1".into());
+    let (sender, events) = mpsc::channel(16);
+    let link = launch(&settings, sender).await.unwrap();
+    Agent { folder, link, events, seen: Vec::new() }
+}
+
+#[tokio::test]
+async fn a_supervisor_one_version_back_is_served_to_its_end_and_given_nothing_more() {
+    let mut agent = agent_of_an_older_supervisor().await;
+    assert_eq!(agent.welcome().await.version, 1);
+    let hold = pipe(&agent, "hold");
+    agent.shell("stays", "cat hold; exit 4").await;
+    agent.shell("ends", "exit 3").await;
+    let stays = agent.started("stays").await;
+    assert_eq!(agent.status("ends").await, Status::Code(3));
+    let mut agent = agent.replaced().await;
+    let welcome = agent.welcome().await;
+    assert_eq!((welcome.version, &welcome.running, welcome.exited.len()), (1, &vec![stays], 1));
+    assert!(!agent.link.takes_starts() && !agent.link.has_died());
+    agent.retire().await;
+    agent.forget("ends").await;
+    fs::write(hold, "").unwrap();
+    assert_eq!(agent.status("stays").await, Status::Code(4));
+    agent.forget("stays").await;
+    agent.ended().await;
+}
+
+#[tokio::test]
+async fn a_supervisor_of_the_same_build_is_given_more_and_one_of_another_is_not() {
+    let agent = Agent::new(Mode::Process).await;
+    let agent = agent.replaced().await;
+    assert!(agent.link.takes_starts());
+    let Agent { folder, link, events, .. } = agent;
+    drop((link, events));
+    // As after an upgrade: this agent's program is another file than the one that serves.
+    for directory in Directory::list(folder.path()).unwrap() {
+        let session = Session::connect(&directory).await.unwrap();
+        assert!(session.is_current(&[build::own()]));
+        assert!(!session.is_current(&[build::of(Path::new("/bin/sh")).unwrap()]));
+    }
+}
+
+#[tokio::test]
+async fn a_supervisor_whose_pid_file_is_damaged_is_not_taken_for_dead() {
+    for damaged in ["", "garbage", "1 1 another-boot\n"] {
+        let mut agent = Agent::new(Mode::Process).await;
+        agent.shell("runs", "exec sleep 1000").await;
+        let runs = agent.started("runs").await;
+        let (file, supervisor) = (agent.path("supervisors/1/pid"), agent.supervisor_pid());
+        let true_words = fs::read_to_string(&file).unwrap();
+        fs::write(&file, damaged).unwrap();
+        let mut agent = agent.replaced().await;
+        assert_eq!(agent.welcome().await.running, [runs], "{damaged:?}");
+        assert!(is_alive(supervisor));
+        fs::write(&file, true_words).unwrap();
+    }
+}
+
+#[tokio::test]
+async fn a_process_of_this_boot_that_bears_a_number_of_an_earlier_boot_is_left_alone() {
+    let mut agent = Agent::new(Mode::Process).await;
+    agent.shell("runs", "exec sleep 1000").await;
+    agent.started("runs").await;
+    let supervisor = agent.supervisor_pid();
+    let Agent { folder, link, events, .. } = agent;
+    drop((link, events));
+    kill(supervisor);
+    heir::kill_left(&Directory::list(folder.path()).unwrap()[0], &[]);
+    // Another boot, in which both numbers were given out again, in the same tick.
+    let mut innocent = std::process::Command::new("sleep").arg("1000").spawn().unwrap();
+    let start_time = Stat::read(innocent.id()).unwrap().start_time;
+    let directory = folder.path().join("supervisors/1");
+    fs::write(directory.join("pid"), format!("{} {start_time} an-earlier-boot\n", innocent.id())).unwrap();
+    let mut journal = Journal::begin(&directory.join("exits")).unwrap();
+    let started = Started { container_id: "runs".to_owned(), pid: innocent.id(), start_time };
+    journal.append(&SupervisorRecord { kind: Some(supervisor_record::Kind::Started(started)) });
+    journal.flush();
+
+    let (sender, events) = mpsc::channel(16);
+    let mut links = found(&folder, sender).await;
+    let mut agent = Agent { folder, link: links.remove(0), events, seen: Vec::new() };
+    assert_eq!(statuses(&agent.welcome().await), [("runs", Status::Lost("the host was restarted".to_owned()))]);
+    assert!(is_alive(innocent.id()), "it is nobody's container");
+    innocent.kill().and_then(|()| innocent.wait()).unwrap();
+}
+
+#[tokio::test]
+async fn a_damaged_journal_is_kept_aside_and_what_ran_is_ended_and_told_with_that_reason() {
+    let mut agent = Agent::new(Mode::Process).await;
+    agent.shell("first", "exit 1").await;
+    agent.exited("first").await;
+    agent.shell("runs", "exec sleep 1000").await;
+    let runs = agent.started("runs").await;
+    agent.shell("last", "exit 2").await;
+    agent.exited("last").await;
+    let (supervisor, journal) = (agent.supervisor_pid(), agent.path("supervisors/1/exits"));
+    let Agent { folder, link, events, .. } = agent;
+    drop((link, events));
+    kill(supervisor);
+    let mut bytes = fs::read(&journal).unwrap();
+    // Where it says that `runs` was started.
+    let place = bytes.windows(4).rposition(|four| four == b"runs").unwrap();
+    bytes[place] ^= 1;
+    fs::write(&journal, &bytes).unwrap();
+
+    let (sender, _) = mpsc::channel(16);
+    let strict = Earlier { recover: Recover::Strict, program: None };
+    let error = reconnect(folder.path(), &strict, sender).await.unwrap_err().to_string();
+    assert!(error.contains("supervisors/1/exits is damaged at byte ") && error.contains("--recover="), "{error}");
+    assert_eq!(fs::read(&journal).unwrap(), bytes, "strict touches nothing");
+    assert!(is_alive(runs.pid), "strict ends nothing");
+
+    let (sender, events) = mpsc::channel(16);
+    let mut again = reconnect(folder.path(), &Earlier::default(), sender).await.unwrap();
+    let kept = &again.damage[0].aside;
+    assert!(kept.file_name().unwrap().to_str().unwrap().starts_with("supervisor-1.exits.damaged-20"), "{kept:?}");
+    assert_eq!(fs::read(kept).unwrap(), bytes);
+    let mut agent = Agent { folder, link: again.links.remove(0), events, seen: Vec::new() };
+    let lost = Status::Lost("its supervisor died, and its journal is damaged".to_owned());
+    let told = agent.welcome().await;
+    assert_eq!(statuses(&told), [("first", Status::Code(1)), ("last", Status::Code(2)), ("runs", lost)]);
+    assert!(!is_alive(runs.pid), "found by its marker");
+}
+
+#[tokio::test]
+async fn a_clean_start_ends_all_that_lives_and_tells_what_had_ended_before() {
+    let mut agent = Agent::new(Mode::Process).await;
+    agent.shell("ended", "exit 6").await;
+    agent.exited("ended").await;
+    agent.shell("runs", "exec sleep 1000").await;
+    let runs = agent.started("runs").await;
+    let supervisor = agent.supervisor_pid();
+    let Agent { folder, link, events, .. } = agent;
+    drop((link, events));
+    let (sender, events) = mpsc::channel(16);
+    let cleanup = Earlier { recover: Recover::Cleanup, program: None };
+    let mut links = reconnect(folder.path(), &cleanup, sender).await.unwrap().links;
+    let mut agent = Agent { folder, link: links.remove(0), events, seen: Vec::new() };
+    let lost = Status::Lost("ended when the agent was started with --recover=cleanup".to_owned());
+    assert_eq!(statuses(&agent.welcome().await), [("ended", Status::Code(6)), ("runs", lost)]);
+    assert!(!is_alive(runs.pid) && !is_alive(supervisor));
+    assert!(agent.link.has_died());
 }

@@ -27,6 +27,27 @@ fn unreserved_resources_go_by_dominant_shares() {
 }
 
 #[test]
+fn what_is_excluded_from_shares_changes_nothing_in_them() {
+    Stage::play(&[
+        "exclude gpus",
+        "agent A1 cpus:2;mem:1024;gpus:1",
+        "framework F1 role1",
+        "=> F1 A1 cpus:2;mem:1024;gpus:1",
+        "framework F2 role2",
+        "agent A2 cpus:1;mem:512",
+        "=> F2 A2 cpus:1;mem:512",
+        "agent A3 cpus:3;mem:2048",
+        "=> F2 A3 cpus:3;mem:2048",
+        "framework F3 role1",
+        "agent A4 cpus:4;mem:4096",
+        "=> F3 A4 cpus:4;mem:4096",
+        "framework F4 role1",
+        "agent A5 cpus:1;mem:512",
+        "=> F2 A5 cpus:1;mem:512",
+    ]);
+}
+
+#[test]
 fn reserved_resources_count_for_the_share_of_who_holds_them() {
     Stage::play(&[
         "agent A1 cpus:1;mem:512;cpus(role1):100;mem(role1):1024",

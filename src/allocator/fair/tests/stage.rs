@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::super::{Abilities, Allocator, Clients, Quota, Refusal, RoleId};
+use super::super::{Abilities, Allocator, Clients, Quota, Refusal, RoleId, Shares};
 use crate::proto::v1::resource::DiskInfo;
 use crate::proto::v1::resource::disk_info::{Source, source};
 use crate::types::{Amount, Kind, Milli, Now, Resource, Resources};
@@ -140,6 +140,7 @@ impl Stage {
                 let role = self.allocator.add_client(words[2], words[1]);
                 self.clients.entry(words[1]).or_default().push((words[2].to_owned(), role));
             }
+            "exclude" => self.allocator = Allocator::new(Shares::excluding([words[1]])),
             "able" => drop(self.cast.able.insert(words[1].to_owned(), able(words[2]))),
             "minimum" => self.cast.minimum = words[1].split('|').map(quantities).collect(),
             "own" => drop(self.cast.own.insert(

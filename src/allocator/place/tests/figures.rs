@@ -120,14 +120,15 @@ fn ports_are_the_lowest_free_ones_over_all_ranges() {
 }
 
 #[test]
-fn a_fixed_port_is_not_handed_out_twice() {
+fn a_fixed_port_is_not_handed_out_twice_nor_to_one_who_can_have_any() {
     let requests = [
         TaskRequest::command("fixed", "true").cpus(2.0).fixed_ports([31000]),
         TaskRequest::command("any", "true").cpus(1.8).ports(1),
         TaskRequest::command("late", "true").cpus(0.5).fixed_ports([31001]),
+        TaskRequest::command("later", "true").cpus(0.4).fixed_ports([31001]),
     ];
     let plan = place(&[offer("o", "cpus:9;ports:[31000-31009]")], &requests);
-    assert_eq!(told(&plan), "fixed@o:31000 any@o:31001");
+    assert_eq!(told(&plan), "fixed@o:31000 any@o:31002 late@o:31001");
     assert_eq!(plan.unplaced[0].reasons[0].to_string(), "host-o: port 31001 is not free");
 }
 

@@ -5,7 +5,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use proptest::prelude::*;
 
 use super::*;
-use crate::allocator::AgentReason;
 
 type Offered = (u8, bool, (u32, u32, u32), Vec<(u32, u32)>);
 
@@ -66,11 +65,11 @@ proptest! {
         for task in place(&offers, &requests).launches.iter().flat_map(Launch::tasks) {
             let request = requests.iter().find(|it| it.name == task.name).expect("a task of a request");
             let got = sum([&task.resources]);
-            for (name, &amount) in &request.scalars {
+            for (name, &amount) in &request.demand.scalars {
                 prop_assert_eq!(got.scalar(name), amount);
             }
-            prop_assert_eq!(got.ports().len(), u64::from(request.ports) + request.fixed_ports.len() as u64);
-            prop_assert!(request.fixed_ports.iter().all(|&port| got.ports().contains(port.into())));
+            prop_assert_eq!(got.ports().len(), u64::from(request.demand.ports) + request.demand.fixed_ports.len() as u64);
+            prop_assert!(request.demand.fixed_ports.iter().all(|&port| got.ports().contains(port.into())));
         }
     }
 

@@ -1,6 +1,7 @@
 //! The task messages of a plan.
 
 use super::*;
+use crate::types::{OnReturn, PartitionPolicy};
 
 fn variables(task: &v1::TaskInfo) -> Vec<(String, String)> {
     let environment = task.command.as_ref().and_then(|command| command.environment.clone()).unwrap_or_default();
@@ -14,6 +15,7 @@ fn resources(task: &v1::TaskInfo) -> Resources {
 #[test]
 fn a_task_has_everything_but_an_id() {
     let request = task("web", 0.5, 64.0).env("MODE", "test").label("team", "a").count(2);
+    let request = request.partition(PartitionPolicy::default().on_returning(OnReturn::KeepReplacement));
     let plan = place(&[offer("o1", "cpus:4;mem:8192")], &[request]);
     let tasks = plan.launches[0].tasks();
     assert_eq!(tasks.len(), 2);
@@ -23,6 +25,8 @@ fn a_task_has_everything_but_an_id() {
     assert_eq!(tasks[0].command.as_ref().and_then(|command| command.value.as_deref()), Some("true"));
     assert_eq!(variables(&tasks[0]), [("MODE".to_owned(), "test".to_owned())]);
     assert_eq!(tasks[0].labels.as_ref().map(|labels| labels.labels[0].key.as_str()), Some("team"));
+    let policy = tasks[0].partition_policy.as_ref().expect("set");
+    assert_eq!(policy.on_return(), OnReturn::KeepReplacement);
     assert_eq!(tasks[0], tasks[1]);
     assert_eq!(plan.launches[0].instances().map(|it| it.instance).collect::<Vec<_>>(), [0, 1]);
 }

@@ -53,7 +53,7 @@ fn a_second_launch_of_a_live_task_on_a_gone_offer_leaves_the_task_alone() {
     bench.take_all();
     bench.launch("O9", &["t1"]);
     assert!(matches!(&bench.take_all()[..], [SchedulerEvent::Refused(refusal)] if refusal.seq == 1));
-    assert_eq!(bench.driver.live_tasks(), 1);
+    assert_eq!(bench.driver.counts().live_tasks, 1);
 }
 
 #[test]
@@ -219,7 +219,7 @@ fn a_refused_launch_is_told_by_number_and_its_tasks_are_dropped() {
     };
     assert_eq!(status.message(), "refused by the master: accept.operations[0]: too many");
     assert_eq!((refusal.seq, refusal.text.as_str()), (1, "too many"));
-    assert_eq!(bench.driver.live_tasks(), 0);
+    assert_eq!(bench.driver.counts().live_tasks, 0);
 }
 
 #[test]
@@ -231,5 +231,38 @@ fn refusals_that_no_callback_takes_are_bounded() {
         let (executor_id, data) = (executor_id.clone(), Bytes::new());
         bench.ask(Request::Message { agent_id: agent_id(), executor_id, data });
     }
-    assert!(bench.driver.lost_events() > 900, "{} were lost", bench.driver.lost_events());
+    assert!(bench.driver.counts().lost > 900, "{} were lost", bench.driver.counts().lost);
+}
+
+#[test]
+fn a_master_that_settles_nothing_is_not_given_calls_without_end() {
+    let mut bench = Bench::subscribed();
+    let mut last = 0;
+    while bench.driver.takes_calls() {
+        let effects = bench.ask(Request::Kill { task_id: task_id("t1"), policy: None });
+        let [Effect::Send { seq, .. }] = effects[..] else { panic!("{effects:?}") };
+        last = seq;
+    }
+    assert_eq!(bench.call, 65_536);
+    bench.frame(ext::Events { applied_seq: last, ..ext::Events::default() });
+    assert!(bench.driver.takes_calls());
+}
+
+#[test]
+fn what_the_core_would_not_take_is_said_by_kind() {
+    let accept = Request::Accept { offer_ids: vec![], operations: vec![], filters: None };
+    let kill = |n: usize| Request::Kill { task_id: task_id(&n.to_string()), policy: None };
+    let mut bench = Bench::subscribed();
+    assert_eq!(bench.driver.standing().objection(&accept), None);
+    bench.cut();
+    for n in 0..65_536 {
+        assert_eq!(bench.driver.standing().objection(&kill(n)), None);
+        bench.ask(kill(n));
+    }
+    let standing = bench.driver.standing();
+    assert_eq!(standing.objection(&accept), Some(Objection::Disconnected));
+    assert_eq!(standing.objection(&kill(0)), Some(Objection::Full));
+    assert_eq!(standing.objection(&Request::Revive { roles: vec![] }), None);
+    bench.resubscribe();
+    assert_eq!(bench.driver.standing().objection(&kill(0)), None);
 }

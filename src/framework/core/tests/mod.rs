@@ -1,9 +1,13 @@
 //! The core under test: one input in, the exact effects out.
 
 mod calls;
+mod doubt;
+mod reconcile;
+mod retries;
 mod session;
 mod statuses;
 mod stop;
+mod unknown;
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -45,7 +49,9 @@ fn options() -> Options {
         suppressed_roles: Vec::new(),
         explicit: false,
         hold: Duration::from_secs(10),
-        reconcile_every: Duration::from_mins(15),
+        reconcile_every: Some(Duration::from_mins(15)),
+        known_tasks: Vec::new(),
+        unknown_tasks: UnknownTasks::Adopt,
     }
 }
 
@@ -222,4 +228,20 @@ fn told(effects: &[Effect]) -> (u64, TaskStatus) {
         [Effect::Deliver { callback, event: SchedulerEvent::StatusUpdate(status) }] => (*callback, *status.clone()),
         other => panic!("expected one status, found {other:?}"),
     }
+}
+
+/// The acknowledgements sent: task and uuid.
+fn acknowledged(effects: &[Effect]) -> Vec<(String, Bytes)> {
+    let acks = calls(effects).filter_map(|call| call.acknowledge.clone());
+    acks.map(|ack| (ack.task_id.value, ack.uuid)).collect()
+}
+
+fn ack(task: &str, uuid: u8) -> (String, Bytes) {
+    (task.to_owned(), Bytes::from(vec![uuid; 16]))
+}
+
+/// The tasks that each reconciliation sent asks about.
+fn asked(effects: &[Effect]) -> Vec<Vec<String>> {
+    let names = |reconcile: &call::Reconcile| reconcile.tasks.iter().map(|task| task.task_id.value.clone()).collect();
+    calls(effects).filter_map(|call| call.reconcile.as_ref()).map(names).collect()
 }

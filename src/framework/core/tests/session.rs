@@ -87,6 +87,20 @@ fn a_named_leader_is_followed_at_once_but_not_in_circles() {
 }
 
 #[test]
+fn after_three_hints_in_a_row_the_list_has_its_turn() {
+    let mut bench = Bench::with(options());
+    bench.give(Input::Started);
+    let mut tried = Vec::new();
+    for hint in ["c:3", "d:4", "c:3", "d:4", "c:3", ""] {
+        let (session, leader) = (bench.session, Some(hint.to_owned()));
+        let effects = bench.give(Input::Disconnected { session, reason: "not leading".into(), leader });
+        let [Effect::Connect { master, .. }] = &effects[..] else { panic!("{effects:?}") };
+        tried.push(master.clone());
+    }
+    assert_eq!(tried, ["c:3", "d:4", "c:3", "b:2", "c:3", "a:1"]);
+}
+
+#[test]
 fn five_missed_heartbeats_end_a_connection() {
     let mut bench = Bench::subscribed();
     assert_eq!(bench.after(Duration::from_secs(74)), []);

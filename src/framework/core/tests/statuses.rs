@@ -1,20 +1,6 @@
-//! Statuses: told once, acknowledged after the callback took them, asked for after every registration.
+//! Statuses: told once, acknowledged after the callback took them.
 
 use super::*;
-
-fn acknowledged(effects: &[Effect]) -> Vec<(String, Bytes)> {
-    let acks = calls(effects).filter_map(|call| call.acknowledge.clone());
-    acks.map(|ack| (ack.task_id.value, ack.uuid)).collect()
-}
-
-fn ack(task: &str, uuid: u8) -> (String, Bytes) {
-    (task.to_owned(), Bytes::from(vec![uuid; 16]))
-}
-
-fn asked(effects: &[Effect]) -> Vec<Vec<String>> {
-    let names = |reconcile: &call::Reconcile| reconcile.tasks.iter().map(|task| task.task_id.value.clone()).collect();
-    calls(effects).filter_map(|call| call.reconcile.as_ref()).map(names).collect()
-}
 
 #[test]
 fn a_status_is_acknowledged_when_its_callback_returned_ok() {
@@ -25,24 +11,12 @@ fn a_status_is_acknowledged_when_its_callback_returned_ok() {
 }
 
 #[test]
-fn a_status_whose_callback_failed_is_not_acknowledged_and_told_again_when_sent_again() {
-    for outcome in [Outcome::Err, Outcome::Panicked] {
-        let mut bench = Bench::subscribed();
-        let running = update(status("t1", TaskState::TaskRunning, 1));
-        let (callback, _) = told(&bench.receive([running.clone()]));
-        assert_eq!(bench.returned(callback, outcome), []);
-        let (callback, _) = told(&bench.receive([running]));
-        assert_eq!(acknowledged(&bench.returned(callback, Outcome::Ok)), [ack("t1", 1)]);
-    }
-}
-
-#[test]
 fn a_repeat_of_a_status_under_way_is_dropped() {
     let mut bench = Bench::subscribed();
     let running = update(status("t1", TaskState::TaskRunning, 1));
     told(&bench.receive([running.clone()]));
     assert_eq!(bench.receive([running]), []);
-    assert_eq!(bench.driver.repeats(), 1);
+    assert_eq!(bench.driver.counts().repeats, 1);
 }
 
 #[test]
@@ -53,7 +27,7 @@ fn a_repeat_of_a_status_that_was_taken_is_acknowledged_again_without_being_told(
         assert_eq!(bench.take_all().len(), 1);
         assert_eq!(acknowledged(&bench.receive([update(status("t1", state, state as u8))])), [ack("t1", state as u8)]);
     }
-    assert_eq!(bench.driver.live_tasks(), 0);
+    assert_eq!(bench.driver.counts().live_tasks, 0);
 }
 
 #[test]
@@ -64,7 +38,7 @@ fn what_an_agent_says_after_the_end_it_told_is_acknowledged_without_being_told()
     for (state, uuid) in [(TaskState::TaskRunning, 2), (TaskState::TaskGone, 3)] {
         assert_eq!(acknowledged(&bench.receive([update(status("t1", state, uuid))])), [ack("t1", uuid)]);
     }
-    assert_eq!((bench.running.len(), bench.driver.live_tasks()), (0, 0));
+    assert_eq!((bench.running.len(), bench.driver.counts().live_tasks), (0, 0));
 }
 
 #[test]
@@ -73,7 +47,7 @@ fn a_master_that_knows_less_does_not_bring_a_task_back_that_its_agent_ended() {
     bench.receive([update(status("t1", TaskState::TaskFinished, 1))]);
     bench.take_all();
     bench.receive([update(answer("t1", TaskState::TaskUnreachable)), update(answer("t1", TaskState::TaskUnknown))]);
-    assert_eq!((bench.running.len(), bench.driver.live_tasks()), (0, 0));
+    assert_eq!((bench.running.len(), bench.driver.counts().live_tasks), (0, 0));
 }
 
 #[test]
@@ -83,7 +57,7 @@ fn a_master_that_knows_less_does_not_overrule_an_end_that_waits_for_its_callback
     told(&bench.receive([update(status("t1", TaskState::TaskFinished, 1))]));
     bench.receive([update(answer("t1", TaskState::TaskLost))]);
     assert_eq!(bench.take_all().len(), 1);
-    assert_eq!(bench.driver.live_tasks(), 0);
+    assert_eq!(bench.driver.counts().live_tasks, 0);
 }
 
 #[test]
@@ -93,7 +67,18 @@ fn an_end_that_the_callback_took_answers_what_was_asked_before() {
     bench.ask(Request::Reconcile { tasks: vec![(task_id("t1"), None)] });
     bench.returned(callback, Outcome::Ok);
     assert_eq!(bench.receive([update(answer("t1", TaskState::TaskUnknown))]), []);
-    assert_eq!(bench.driver.live_tasks(), 0);
+    assert_eq!(bench.driver.counts().live_tasks, 0);
+}
+
+#[test]
+fn an_end_that_waits_for_its_callback_answers_what_was_asked_before() {
+    let mut bench = Bench::subscribed();
+    bench.receive([update(status("t1", TaskState::TaskRunning, 1))]);
+    bench.take_all();
+    bench.ask(Request::Reconcile { tasks: vec![(task_id("t1"), None)] });
+    told(&bench.receive([update(status("t1", TaskState::TaskFinished, 2))]));
+    assert_eq!(bench.receive([update(answer("t1", TaskState::TaskFinished))]), []);
+    assert_eq!(bench.take_all().len(), 1, "the callback hears the end once");
 }
 
 #[test]
@@ -128,7 +113,7 @@ fn an_acknowledgement_by_hand_of_an_earlier_status_does_not_end_a_task_whose_end
     let finished = update(status("t1", TaskState::TaskFinished, 2));
     assert_eq!(acknowledged(&bench.receive([finished])), [], "no callback has it yet");
     bench.returned(callback, Outcome::Err);
-    assert_eq!(bench.driver.live_tasks(), 1);
+    assert_eq!(bench.driver.counts().live_tasks, 1);
 }
 
 #[test]
@@ -173,16 +158,6 @@ fn a_status_without_a_uuid_is_told_and_not_acknowledged() {
 }
 
 #[test]
-fn a_status_that_nobody_will_send_again_is_kept_for_a_callback_that_failed() {
-    let mut bench = Bench::subscribed();
-    let lost = TaskStatus { uuid: None, ..status("t1", TaskState::TaskLost, 0) };
-    let (callback, _) = told(&bench.receive([update(lost.clone())]));
-    bench.returned(callback, Outcome::Err);
-    assert_eq!(bench.after(Duration::from_secs(9)), []);
-    assert_eq!(told(&bench.after(Duration::from_secs(1))).1, lost);
-}
-
-#[test]
 fn an_acknowledgement_without_a_master_waits_for_one() {
     let mut bench = Bench::subscribed();
     let (callback, _) = told(&bench.receive([update(status("t1", TaskState::TaskRunning, 1))]));
@@ -203,36 +178,7 @@ fn in_explicit_mode_the_user_acknowledges() {
     let effects = bench.ask(Request::Acknowledge { task_id: task_id("t1"), agent_id: agent_id(), uuid });
     assert_eq!(acknowledged(&effects), [ack("t1", 1)]);
     assert_eq!(acknowledged(&bench.receive([update(finished)])), [ack("t1", 1)]);
-    assert_eq!(bench.driver.live_tasks(), 0);
-}
-
-#[test]
-fn known_tasks_are_reconciled_after_a_reregistration_until_each_was_answered() {
-    let mut bench = Bench::subscribed();
-    bench.receive([offers(&["O1"])]);
-    bench.take_all();
-    bench.launch("O1", &["t1", "t2"]);
-    bench.cut();
-    bench.take_all();
-    assert_eq!(asked(&bench.resubscribe()), [vec!["t1", "t2"], vec![]]);
-    bench.receive([update(answer("t1", TaskState::TaskStaging))]);
-    assert_eq!(asked(&bench.after(Duration::from_secs(8))), [["t2"]]);
-    assert_eq!(asked(&bench.after(Duration::from_secs(15))), [[""; 0]; 0]);
-    assert_eq!(asked(&bench.after(Duration::from_secs(1))), [["t2"]]);
-    bench.receive([update(answer("t2", TaskState::TaskGone))]);
-    assert_eq!(asked(&bench.after(Duration::from_secs(40))), [[""; 0]; 0]);
-}
-
-#[test]
-fn a_round_of_reconciliation_comes_about_every_quarter_of_an_hour() {
-    let mut bench = Bench::subscribed();
-    let mut rounds = 0;
-    for _ in 0..(60 * 60 / 30) {
-        bench.now = bench.now.advanced(Duration::from_secs(30));
-        bench.receive([heartbeat()]);
-        rounds += asked(&bench.give(Input::Tick)).len();
-    }
-    assert!((3..=4).contains(&rounds), "{rounds} rounds in an hour");
+    assert_eq!(bench.driver.counts().live_tasks, 0);
 }
 
 #[test]
@@ -272,7 +218,7 @@ fn a_task_that_was_lost_and_runs_after_all_is_told() {
     bench.receive([update(TaskStatus { uuid: None, ..status("t1", TaskState::TaskLost, 0) })]);
     bench.take_all();
     told(&bench.receive([update(status("t1", TaskState::TaskRunning, 2))]));
-    assert_eq!(bench.driver.live_tasks(), 1);
+    assert_eq!(bench.driver.counts().live_tasks, 1);
 }
 
 #[test]
@@ -281,7 +227,7 @@ fn callbacks_are_given_a_bounded_batch_at_a_time() {
     let many: Vec<_> = (0..1000).map(|n| update(status(&format!("t{n}"), TaskState::TaskRunning, 1))).collect();
     assert_eq!(bench.receive(many).len(), BATCH);
     assert_eq!(bench.take_all().len(), 1000);
-    assert_eq!(bench.driver.live_tasks(), 1000);
+    assert_eq!(bench.driver.counts().live_tasks, 1000);
 }
 
 #[test]

@@ -1,0 +1,135 @@
+//! Fixed workloads of the pure parts, to be counted in instructions: the same number whatever else the machine is doing.
+//!
+//! `cargo xtask instructions` runs each under callgrind and compares with `counts.txt`. Without an argument the cases are
+//! listed, with one it is run. Only [`measured`] is counted, so setting up is free.
+#![expect(clippy::print_stdout, reason = "the cases are listed for whoever counts them")]
+
+use std::hint::black_box;
+
+use divvy::{
+    allocator::{
+        TaskRequest,
+        fair::{RoleId, Shares},
+        place,
+    },
+    proto::v1,
+    types::{Milli, Resources},
+};
+
+/// A workload, set up and ready to run.
+type Ready = Box<dyn FnOnce()>;
+
+/// A case: its name, and how it is set up.
+type Case = (&'static str, fn() -> Ready);
+
+const CASES: &[Case] = &[
+    ("place-jobs", jobs_on_many_agents),
+    ("place-nowhere", a_job_that_fits_nowhere),
+    ("fair-run", everything_to_those_owed_most),
+    ("fair-changes", shares_that_come_and_go),
+    ("resources", resources_back_and_forth),
+];
+
+fn main() {
+    let wanted = std::env::args().nth(1).filter(|argument| !argument.starts_with("--"));
+    for (name, ready) in CASES {
+        match &wanted {
+            None => println!("{name}"),
+            Some(wanted) if wanted == name => measured(ready()),
+            Some(_) => {}
+        }
+    }
+}
+
+/// What is counted: everything below this call.
+#[inline(never)]
+fn measured(work: Ready) {
+    work();
+    black_box(());
+}
+
+fn offers(count: usize, resources: &str) -> Vec<v1::Offer> {
+    let resources = resources.parse::<Resources>().expect("resources in text form").to_proto();
+    let offer = |number: usize| v1::Offer {
+        id: v1::OfferId { value: format!("O{number}") },
+        agent_id: v1::AgentId { value: format!("S{number}") },
+        hostname: format!("host{number}"),
+        resources: resources.clone(),
+        ..Default::default()
+    };
+    (0..count).map(offer).collect()
+}
+
+fn job(number: u32) -> TaskRequest {
+    let size = f64::from(number % 10 + 1);
+    TaskRequest::command(format!("job{number}"), "true").cpus(0.05 * size).mem_mib(64.0 * size)
+}
+
+fn jobs_on_many_agents() -> Ready {
+    let offers = offers(500, "cpus:64;mem:131072;disk:1000000;ports:[31000-32000]");
+    let jobs: Vec<TaskRequest> = (0..50).map(|number| job(number).count(50)).collect();
+    Box::new(move || assert_eq!(black_box(place(&offers, &jobs)).placed(), 2_500))
+}
+
+fn a_job_that_fits_nowhere() -> Ready {
+    let offers = offers(500, "cpus:64;mem:131072");
+    let job = [TaskRequest::command("big", "true").cpus(65.0)];
+    Box::new(move || assert_eq!(black_box(place(&offers, &job)).placed(), 0))
+}
+
+/// 200 frameworks of 20 roles in a cluster of 1,000 agents, nothing allocated.
+fn shares(agent: &[(std::sync::Arc<str>, Milli)]) -> Shares<u32> {
+    let mut shares = Shares::new();
+    for _ in 0..1_000 {
+        shares.add_total(agent);
+    }
+    for framework in 0..200 {
+        shares.add_client(&format!("group{}/role{}", framework % 4, framework % 20), framework);
+    }
+    shares.order().for_each(drop);
+    shares
+}
+
+fn owed_most(shares: &mut Shares<u32>) -> (RoleId, u32) {
+    shares.order().next().expect("there are frameworks")
+}
+
+fn everything_to_those_owed_most() -> Ready {
+    let agent = agent();
+    let mut shares = shares(&agent);
+    Box::new(move || {
+        for _ in 0..1_000 {
+            let (role, framework) = owed_most(&mut shares);
+            shares.allocated(role, framework, &agent);
+        }
+    })
+}
+
+fn shares_that_come_and_go() -> Ready {
+    let agent = agent();
+    let mut shares = shares(&agent);
+    Box::new(move || {
+        for _ in 0..1_000 {
+            let (role, framework) = owed_most(&mut shares);
+            shares.allocated(role, framework, &agent);
+            shares.unallocated(role, framework, &agent);
+        }
+    })
+}
+
+fn agent() -> Vec<(std::sync::Arc<str>, Milli)> {
+    "cpus:24;mem:4096;disk:4096".parse::<Resources>().expect("resources in text form").quantities()
+}
+
+fn resources_back_and_forth() -> Ready {
+    let parse = |text: &str| text.parse::<Resources>().expect("resources in text form");
+    let mut free = parse("cpus:24;mem:4096;disk:4096;ports:[31000-32000]");
+    let task = parse("cpus:1;mem:128;ports:[31126-31510,31512-31623,31810-31852]");
+    Box::new(move || {
+        for _ in 0..1_000 {
+            assert!(free.contains(&task));
+            free -= &task;
+            free += &task;
+        }
+    })
+}

@@ -1,0 +1,97 @@
+//! How a file of records ends that cannot be read to its last byte: torn by a crash, or damaged.
+//!
+//! A crash leaves a record that was begun, or a run of zeros where a file system had not yet put what was written.
+//! Everything else is damage: a record that is whole in length and wrong in content, or whole records after what cannot
+//! be read. Those are given too if they reach to the end of the file; whoever asked knows which of them stand on their own.
+
+/// File systems leave holes of whole sectors of this many bytes.
+const SECTOR: usize = 512;
+/// How many bytes may be summed up in search of records before it is given up; the answer is damage then.
+const SEARCH_BYTES: usize = 256 << 20;
+
+/// How records stand in a file.
+pub(super) trait Format {
+    type Record;
+
+    /// Length of what precedes a record's content, in bytes.
+    const PREFIX: usize;
+
+    /// The length of content that a prefix announces.
+    fn announced(prefix: &[u8]) -> usize;
+
+    /// The record at the beginning of `bytes` and the length of all of it.
+    fn first(bytes: &[u8]) -> Option<(Self::Record, usize)>;
+}
+
+/// What follows the last record that can be read.
+#[derive(Debug, PartialEq)]
+pub(super) enum Ending<R> {
+    /// Nothing, or what a crash leaves.
+    Torn,
+    Damaged {
+        what: &'static str,
+        /// The records from behind the damage to the end of the file.
+        later: Vec<R>,
+    },
+}
+
+/// The whole records up to the first that is none, and how many bytes they take.
+pub(super) fn read<F: Format>(bytes: &[u8]) -> (Vec<F::Record>, usize) {
+    let (mut records, mut good) = (vec![], 0);
+    while let Some((record, length)) = F::first(&bytes[good..]) {
+        records.push(record);
+        good += length;
+    }
+    (records, good)
+}
+
+/// Judges `rest`, which begins with something that is no record at `offset` of the file.
+pub(super) fn judge<F: Format>(rest: &[u8], offset: usize) -> Ending<F::Record> {
+    if let Some(later) = search::<F>(rest) {
+        return Ending::Damaged { what: "what stands there is no record, and whole records follow", later };
+    }
+    let is_whole = content_length::<F>(rest).is_some_and(|length| length <= rest.len() - F::PREFIX);
+    if is_whole && !ends_in_a_hole(rest, offset) {
+        return Ending::Damaged { what: "a record of the right length has the wrong checksum", later: vec![] };
+    }
+    Ending::Torn
+}
+
+/// Looks for records anywhere in `bytes`. If there are any: those that reach to the end.
+pub(super) fn search<F: Format>(bytes: &[u8]) -> Option<Vec<F::Record>> {
+    let (mut later, mut at, mut summed) = (None, 0, 0_usize);
+    while at < bytes.len() {
+        let rest = &bytes[at..];
+        let tried = content_length::<F>(rest).filter(|length| *length <= rest.len() - F::PREFIX).unwrap_or(0);
+        summed = summed.saturating_add(tried);
+        if summed > SEARCH_BYTES {
+            return Some(vec![]);
+        }
+        let (records, length) = read::<F>(rest);
+        at += length.max(1);
+        if length > 0 {
+            later = Some(if at == bytes.len() { records } else { vec![] });
+        }
+    }
+    later
+}
+
+fn content_length<F: Format>(rest: &[u8]) -> Option<usize> {
+    rest.get(..F::PREFIX).map(F::announced)
+}
+
+/// Whether the last whole sector, or all of it, was never written.
+fn ends_in_a_hole(rest: &[u8], offset: usize) -> bool {
+    let Some(last) = rest.iter().rposition(|byte| *byte != 0) else { return true };
+    (offset + last + 1).next_multiple_of(SECTOR) < offset + rest.len()
+}
+
+/// A stored file of a format; written first if that is asked for.
+#[cfg(test)]
+pub(super) fn sample(name: &str, written: impl FnOnce() -> Vec<u8>) -> Vec<u8> {
+    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/samples/formats");
+    if std::env::var_os("DIVVY_WRITE_SAMPLES").is_some() {
+        std::fs::write(folder.join(name), written()).unwrap();
+    }
+    std::fs::read(folder.join(name)).unwrap()
+}

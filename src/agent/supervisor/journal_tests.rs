@@ -1,0 +1,156 @@
+use super::*;
+use crate::proto::internal::supervisor_record::Kind;
+use crate::proto::internal::{Exited, Started, exited};
+
+fn open(path: &Path) -> (Journal, Vec<SupervisorRecord>) {
+    let content = Content::read(path).unwrap();
+    (Journal::go_on(path, &content).unwrap(), content.records)
+}
+
+fn record(id: &str) -> SupervisorRecord {
+    SupervisorRecord { kind: Some(Kind::Starting(id.to_owned())) }
+}
+
+#[test]
+fn any_prefix_of_a_journal_gives_a_prefix_of_its_records() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("exits");
+    let records: Vec<_> = ["one", "two", "three"].iter().map(|id| record(id)).collect();
+    let (mut journal, before) = open(&path);
+    assert!(before.is_empty());
+    for each in &records {
+        journal.append(each);
+        journal.flush();
+    }
+    let whole = std::fs::read(&path).unwrap();
+    for length in 0..=whole.len() {
+        std::fs::write(&path, &whole[..length]).unwrap();
+        let (mut journal, read) = open(&path);
+        assert_eq!(read, records[..read.len()]);
+        journal.append(&record("after"));
+        journal.flush();
+        assert_eq!(open(&path).1.last(), Some(&record("after")), "cut at {length}");
+    }
+}
+
+#[test]
+fn a_damaged_record_ends_the_journal() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("exits");
+    let mut journal = open(&path).0;
+    for id in ["one", "two"] {
+        journal.append(&record(id));
+    }
+    journal.flush();
+    let mut content = std::fs::read(&path).unwrap();
+    *content.last_mut().unwrap() ^= 1;
+    std::fs::write(&path, content).unwrap();
+    assert_eq!(open(&path).1, [record("one")]);
+}
+
+#[test]
+fn a_journal_written_anew_holds_what_it_was_given_and_goes_on() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("exits");
+    let mut journal = open(&path).0;
+    while !journal.wants_compaction() {
+        journal.append(&record(&"x".repeat(1000)));
+        journal.flush();
+    }
+    journal.compact(&[record("kept")]);
+    assert!(!journal.wants_compaction());
+    journal.append(&record("later"));
+    journal.flush();
+    assert_eq!(open(&path).1, [record("kept"), record("later")]);
+    journal.clear();
+    assert_eq!(open(&path).1, []);
+}
+
+#[test]
+fn a_write_that_fails_is_made_up_for_by_the_next() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("exits");
+    let mut journal = open(&path).0;
+    let file = std::mem::replace(&mut journal.file, File::open("/dev/null").unwrap());
+    journal.append(&record("one"));
+    journal.flush();
+    journal.file = file;
+    journal.append(&record("two"));
+    journal.flush();
+    assert_eq!(open(&path).1, [record("one"), record("two")]);
+}
+
+/// One record of each kind.
+fn records() -> Vec<SupervisorRecord> {
+    let container_id = || "c".to_owned();
+    let exited = Exited { container_id: container_id(), wall_ns: 1_700_000_000_000_000_000, ..Exited::default() };
+    let kinds = [
+        Kind::Starting(container_id()),
+        Kind::Started(Started { container_id: container_id(), pid: 4321, start_time: 99 }),
+        Kind::Exited(Exited { status: Some(exited::Status::Signal(11)), core_dumped: true, ..exited.clone() }),
+        Kind::Exited(Exited { status: Some(exited::Status::Lost("died".to_owned())), ..exited.clone() }),
+        Kind::Exited(Exited { status: Some(exited::Status::Code(3)), ..exited }),
+        Kind::Forgotten(container_id()),
+    ];
+    kinds.map(|kind| SupervisorRecord { kind: Some(kind) }).to_vec()
+}
+
+#[test]
+fn the_samples_of_every_version_are_read_and_the_newest_is_what_is_written() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("exits");
+    let (mut journal, _) = open(&path);
+    records().iter().for_each(|record| journal.append(record));
+    journal.flush();
+    let written = std::fs::read(&path).unwrap();
+    let newest = ending::sample("exits-2", || written.clone());
+    assert_eq!(written, newest, "the format has changed: it needs a new version and a new sample");
+    for sample in [newest, ending::sample("exits-1", || written[HEADER.len()..].to_vec())] {
+        std::fs::write(&path, &sample).unwrap();
+        let content = Content::read(&path).unwrap();
+        assert_eq!((&content.records, &content.damage), (&records(), &None));
+        // Whoever takes it over goes on in it.
+        let mut journal = Journal::go_on(&path, &content).unwrap();
+        journal.append(&record("later"));
+        journal.flush();
+        assert_eq!(open(&path).1, [records(), vec![record("later")]].concat());
+        assert!(std::fs::read(&path).unwrap().starts_with(&sample));
+    }
+}
+
+#[test]
+fn a_journal_of_a_later_version_is_refused_in_words() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("exits");
+    std::fs::write(&path, "divvy exits 3\nsomething later").unwrap();
+    let error = Content::read(&path).unwrap_err().to_string();
+    assert_eq!(error, "it has version 3, and this agent reads up to 2: run the divvy it was written by");
+}
+
+#[test]
+fn of_a_damaged_journal_all_counts_that_can_be_read() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("exits");
+    let (mut journal, _) = open(&path);
+    for id in ["one", "two", "three"] {
+        journal.append(&record(id));
+    }
+    journal.flush();
+    let whole = std::fs::read(&path).unwrap();
+    for position in 0..whole.len() {
+        let mut bytes = whole.clone();
+        bytes[position] ^= 0x04;
+        std::fs::write(&path, &bytes).unwrap();
+        // A version that there is not.
+        let Ok(content) = Content::read(&path) else { continue };
+        let expected = [record("one"), record("two"), record("three")];
+        let lost = expected.iter().filter(|it| !content.records.contains(it)).count();
+        let in_header = position < HEADER.len();
+        assert_eq!(lost, usize::from(!in_header), "a bit at {position}");
+        assert!(content.records.iter().all(|it| expected.contains(it)));
+        let journal = Journal::go_on(&path, &content).unwrap();
+        drop(journal);
+        let again = Content::read(&path).unwrap();
+        assert_eq!((again.records, again.damage), (content.records, None), "a bit at {position}");
+    }
+}

@@ -1,0 +1,175 @@
+//! What a constraint demands, apart from how firmly: tests of one attribute, and rules on how instances are distributed.
+
+use super::version::{Bounds, Version};
+
+/// One demand.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) enum Rule {
+    /// The agent's attribute passes a test.
+    Attribute { name: String, test: Test },
+    /// At most so many instances on all agents of one value together.
+    PerValue { attribute: String, limit: u32 },
+    /// So many percent of the instances on each value named; the rest evenly over the other values.
+    Spread { attribute: String, targets: Vec<(String, u32)> },
+    /// The most used value has at most `skew` instances more than the least used one.
+    GroupBy { attribute: String, skew: u32 },
+    /// Where tasks with the label are.
+    With(Neighbours),
+    /// Where no tasks with the label are.
+    Avoid(Neighbours),
+    /// Nothing else on the agent.
+    Exclusive,
+}
+
+/// A question about all values of one attribute of an agent.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) enum Test {
+    OneOf(Vec<String>),
+    NoneOf(Vec<String>),
+    Order(Order, String),
+    Matches(Pattern),
+    Version(Bounds<Version>),
+    Semver(Bounds<semver::Version>),
+    ContainsAll(Vec<String>),
+    ContainsAny(Vec<String>),
+    Set,
+    NotSet,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Order {
+    Less,
+    LessOrEqual,
+    Greater,
+    GreaterOrEqual,
+}
+
+/// Tasks with a label, on the same agent or on agents of the same value.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(super) struct Neighbours {
+    pub(super) key: String,
+    /// Any value if `None`.
+    pub(super) value: Option<String>,
+    /// The attribute whose values are compared; the agent itself if `None`.
+    pub(super) same: Option<String>,
+}
+
+/// A regular expression, compiled where it is written.
+#[derive(Debug, Clone)]
+pub(super) struct Pattern {
+    pub(super) text: String,
+    compiled: Result<regex::Regex, String>,
+}
+
+/// Bounds for what one pattern may cost, in bytes of its text and of its program.
+const PATTERN_TEXT_BYTES: usize = 1024;
+const PATTERN_PROGRAM_BYTES: usize = 256 * 1024;
+
+impl Rule {
+    /// The attribute that it looks at.
+    pub(super) fn attribute(&self) -> Option<&str> {
+        match self {
+            Self::Attribute { name: attribute, .. }
+            | Self::PerValue { attribute, .. }
+            | Self::Spread { attribute, .. }
+            | Self::GroupBy { attribute, .. } => Some(attribute),
+            Self::With(neighbours) | Self::Avoid(neighbours) => neighbours.same.as_deref(),
+            Self::Exclusive => None,
+        }
+    }
+
+    /// What makes it no rule at all.
+    pub(super) fn check(&self) -> Result<(), String> {
+        if self.attribute().is_some_and(str::is_empty) {
+            return Err("the attribute has no name".to_owned());
+        }
+        match self {
+            Self::Attribute { test, .. } => test.check(),
+            Self::PerValue { limit: 0, .. } => Err("at most 0 allows no instance anywhere".to_owned()),
+            Self::GroupBy { skew: 0, .. } => Err("a skew of 0 allows no first instance; the least is 1".to_owned()),
+            Self::Spread { targets, .. } => check_targets(targets),
+            Self::With(label) | Self::Avoid(label) if label.key.is_empty() => Err("the label has no key".to_owned()),
+            Self::PerValue { .. } | Self::GroupBy { .. } | Self::With(_) | Self::Avoid(_) | Self::Exclusive => Ok(()),
+        }
+    }
+}
+
+fn check_targets(targets: &[(String, u32)]) -> Result<(), String> {
+    let sum = targets.iter().fold(0_u32, |sum, (_, percent)| sum.saturating_add(*percent));
+    if sum > 100 {
+        return Err(format!("the targets add up to {sum}%; at most 100% can be spread"));
+    }
+    let twice = targets.iter().enumerate().find(|(at, (value, _))| targets[..*at].iter().any(|(it, _)| it == value));
+    twice.map_or(Ok(()), |(_, (value, _))| Err(format!("`{value}` has two targets")))
+}
+
+impl Test {
+    fn check(&self) -> Result<(), String> {
+        match self {
+            Self::Matches(pattern) => pattern.check(),
+            Self::Version(bounds) => bounds.check(),
+            Self::Semver(bounds) => bounds.check(),
+            Self::OneOf(values) | Self::NoneOf(values) | Self::ContainsAll(values) | Self::ContainsAny(values)
+                if values.is_empty() =>
+            {
+                Err("there are no values to look for".to_owned())
+            }
+            Self::OneOf(_)
+            | Self::NoneOf(_)
+            | Self::ContainsAll(_)
+            | Self::ContainsAny(_)
+            | Self::Order(..)
+            | Self::Set
+            | Self::NotSet => Ok(()),
+        }
+    }
+}
+
+impl Neighbours {
+    /// Whether a task with these labels is one of them.
+    pub(super) fn carried<'a>(&self, labels: impl IntoIterator<Item = (&'a str, &'a str)>) -> bool {
+        let wanted = self.value.as_deref();
+        labels.into_iter().any(|(key, value)| key == self.key && wanted.is_none_or(|wanted| wanted == value))
+    }
+
+    /// `app=db`, or `app` for any value.
+    pub(super) fn label(&self) -> String {
+        self.value.as_ref().map_or_else(|| self.key.clone(), |value| format!("{}={value}", self.key))
+    }
+}
+
+impl Pattern {
+    pub(super) fn new(text: impl Into<String>) -> Self {
+        let text = text.into();
+        Self { compiled: Self::compile(&text), text }
+    }
+
+    fn compile(text: &str) -> Result<regex::Regex, String> {
+        if text.len() > PATTERN_TEXT_BYTES {
+            return Err(format!("the pattern has {} bytes; at most {PATTERN_TEXT_BYTES} are read", text.len()));
+        }
+        let mut builder = regex::RegexBuilder::new(text);
+        builder.size_limit(PATTERN_PROGRAM_BYTES).dfa_size_limit(PATTERN_PROGRAM_BYTES).nest_limit(50);
+        builder.build().map_err(|error| match error {
+            regex::Error::CompiledTooBig(limit) => format!("/{text}/ needs more than {limit} bytes when compiled"),
+            // The last line says what is wrong; those before it draw where.
+            error => format!("/{text}/: {}", error.to_string().lines().last().unwrap_or("no regular expression")),
+        })
+    }
+
+    fn check(&self) -> Result<(), String> {
+        self.compiled.as_ref().map(|_| ()).map_err(Clone::clone)
+    }
+
+    /// Whether it is found anywhere in the text; one that could not be compiled is found nowhere.
+    pub(super) fn is_found_in(&self, text: &str) -> bool {
+        self.compiled.as_ref().is_ok_and(|pattern| pattern.is_match(text))
+    }
+}
+
+/// Equal when written equally.
+impl PartialEq for Pattern {
+    fn eq(&self, other: &Self) -> bool {
+        self.text == other.text
+    }
+}

@@ -1,0 +1,162 @@
+//! The constraints of all requests of one placement, compiled, with counts that follow what is placed.
+//!
+//! Agents are numbers: the offered ones first, in the order given, then those that only the view has. Placing instances
+//! changes a few counters by attribute value, and every answer reads a few; none walks over agents. `remove` undoes
+//! `place` exactly, so that a search can go back.
+
+mod answers;
+mod columns;
+mod compile;
+mod counts;
+mod groups;
+mod surroundings;
+#[cfg(test)]
+mod tests;
+
+use std::sync::Arc;
+
+use self::columns::{Column, Known};
+use self::counts::{Change, Counts, Limit};
+use self::groups::Groups;
+use self::surroundings::{Occupancy, Watch};
+use crate::allocator::reason::Host;
+use crate::allocator::request::TaskRequest;
+use crate::proto::v1;
+use crate::types::{AttributeValue, Attributes};
+
+/// An agent that is offered.
+#[derive(Debug, Clone, PartialEq)]
+pub(in crate::allocator) struct Described {
+    pub(in crate::allocator) host: Arc<Host>,
+    pub(in crate::allocator) attributes: Attributes,
+}
+
+/// See the [module](self).
+#[derive(Debug)]
+pub(in crate::allocator) struct Rules<'a> {
+    requests: &'a [TaskRequest],
+    agents: Vec<Known<'a>>,
+    columns: Vec<Column>,
+    tests: Vec<Tested>,
+    compiled: Vec<Compiled>,
+    watches: Vec<Watch<'a>>,
+    occupancy: Occupancy,
+}
+
+/// The answers to one test, by the lists of its column.
+#[derive(Debug)]
+struct Tested {
+    column: usize,
+    passes: Vec<bool>,
+}
+
+/// The constraints of one request. Where a rule is kept with a number, that is its place in the request's list.
+#[derive(Debug, Default)]
+struct Compiled {
+    /// Tests that must pass.
+    required: Vec<(usize, usize)>,
+    /// Tests that should, with their weights.
+    wished: Vec<(usize, f64)>,
+    counts: Vec<Counts>,
+    distributed: Vec<Distributed>,
+    near: Vec<Near>,
+    /// Whether an instance must be alone.
+    is_exclusive: bool,
+    /// How much it matters that an instance is alone, each wish of its own.
+    alone_wished: Vec<f64>,
+    /// The sum of all weights without their signs; 0 if there are no wishes.
+    weights: f64,
+    /// The watches whose label its tasks carry.
+    carries: Vec<usize>,
+    /// The watches whose tasks it must not have beside it.
+    avoids: Vec<usize>,
+    /// Whether nothing that is placed changes what its rules say.
+    is_static: bool,
+    groups: Groups,
+}
+
+/// A rule on the distribution over the values that one of the request's counts has.
+#[derive(Debug)]
+struct Distributed {
+    counts: usize,
+    limit: Limit,
+    rule: usize,
+    /// The weight of a wish.
+    weight: Option<f64>,
+}
+
+/// A rule on neighbours.
+#[derive(Debug)]
+struct Near {
+    watch: usize,
+    avoid: bool,
+    /// Whether the request carries the label itself.
+    carries: bool,
+    /// The weight of a wish.
+    weight: Option<f64>,
+}
+
+impl Near {
+    /// Whether it is a hard rule that placing its neighbours fulfils.
+    fn opens(&self) -> bool {
+        !self.avoid && self.weight.is_none()
+    }
+}
+
+impl Described {
+    /// The agent of an offer, with its attributes; one that cannot be read is left out, and a set is several values.
+    pub(in crate::allocator) fn new(host: Arc<Host>, list: &[v1::Attribute]) -> Self {
+        let mut attributes = Attributes::default();
+        for attribute in list {
+            if let Some(set) = attribute.set.as_ref().filter(|_| attribute.r#type() == v1::value::Type::Set) {
+                set.item.iter().for_each(|item| attributes.push(&attribute.name, AttributeValue::Text(item.clone())));
+            } else if let Ok(one) = Attributes::from_proto(std::slice::from_ref(attribute)) {
+                one.iter().for_each(|one| attributes.push(&one.name, one.value.clone()));
+            }
+        }
+        Self { host, attributes }
+    }
+}
+
+impl Rules<'_> {
+    /// Counts instances that are put on an agent; [`check`](Self::check) or [`room`](Self::room) has granted them.
+    pub(in crate::allocator) fn place(&mut self, request: usize, agent: usize, instances: u32) {
+        self.change_own(request, agent, Change::Add(instances.into()));
+        self.change_others(request, agent, Change::Add(instances.into()));
+    }
+
+    /// Undoes [`place`](Self::place).
+    pub(in crate::allocator) fn remove(&mut self, request: usize, agent: usize, instances: u32) {
+        self.change_own(request, agent, Change::Remove(instances.into()));
+        self.change_others(request, agent, Change::Remove(instances.into()));
+    }
+
+    /// Changes what only the request's own instances count for.
+    fn change_own(&mut self, request: usize, agent: usize, change: Change) {
+        let compiled = &mut self.compiled[request];
+        for counts in &mut compiled.counts {
+            if let Some(value) = self.columns[counts.column].key(agent) {
+                counts.change(value, change);
+            }
+        }
+        for &watch in &compiled.avoids {
+            self.watches[watch].change_avoiders(&self.columns, agent, change);
+        }
+        if self.occupancy.is_kept() {
+            self.occupancy.change_instances(request, agent, change);
+            if compiled.is_exclusive {
+                change.apply(&mut self.occupancy.alone[agent]);
+            }
+        }
+    }
+
+    /// Changes what the instances count for as tasks among others.
+    fn change_others(&mut self, request: usize, agent: usize, change: Change) {
+        for &watch in &self.compiled[request].carries {
+            self.watches[watch].change(&self.columns, agent, change);
+        }
+        if self.occupancy.is_kept() {
+            change.apply(&mut self.occupancy.tasks[agent]);
+        }
+    }
+}

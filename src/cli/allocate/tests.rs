@@ -1,0 +1,82 @@
+//! What is printed for which files, to the byte.
+
+use super::*;
+
+const WEB_OFFER: &str = r#"[{"id":"o1","agent":"a1","hostname":"h1","attributes":{"zone":"a"},"cpus":4,"mem":8192,"disk":0,"gpus":0,"ports":[[31000,31009]]}]"#;
+
+fn answer(offers: &str, tasks: &str, best_effort: bool) -> Result<(String, bool), String> {
+    let offers = read::parse("offers.json".to_owned(), offers.as_bytes());
+    let tasks = read::parse("tasks.json".to_owned(), tasks.as_bytes());
+    let both = offers.and_then(|offers| Ok((offers, tasks?)));
+    both.and_then(|(offers, tasks)| allocate(&offers, &tasks, best_effort)).map_err(|failure| {
+        assert!(matches!(failure, Failure::Usage(_)), "{failure}");
+        failure.to_string()
+    })
+}
+
+#[test]
+fn what_fits_is_placed_and_the_rest_explained() {
+    let tasks = r#"[{"name":"web","cpus":0.5,"mem":128,"ports":1,"count":2,"max_per_agent":1}]"#;
+    let reasons = r#""unplaced":[{"task":"web","missing":1,"reasons":[{"agent":"a1","rule":"max_per_agent","text":"at its limit of 1 on this agent"}]}]}"#;
+    let placed = r#"{"placements":[{"task":"web","instance":0,"offer":"o1","agent":"a1","ports":[31000]}],"#;
+    assert_eq!(answer(WEB_OFFER, tasks, true), Ok((format!("{placed}{reasons}"), false)));
+    assert_eq!(answer(WEB_OFFER, tasks, false), Ok((format!("{{\"placements\":[],{reasons}"), false)));
+}
+
+#[test]
+fn the_words_of_older_files_are_understood() {
+    for tasks in
+        [r#"[{"name":"a","cpus":1,"instances":2,"colocation":2}]"#, r#"[{"name":"a","cpus":1,"count":2,"maxcol":2}]"#]
+    {
+        let (text, complete) = answer(WEB_OFFER, tasks, false).expect("it makes sense");
+        assert!(complete, "{text}");
+    }
+}
+
+#[test]
+fn nothing_to_do_is_done() {
+    assert_eq!(answer("[]", "[]", false), Ok((r#"{"placements":[],"unplaced":[]}"#.to_owned(), true)));
+}
+
+#[test]
+fn an_instance_is_written_down_to_the_offer_that_holds_it() {
+    let offers = r#"[{"id":"o1","agent":"a1","cpus":1,"mem":64,"ports":[[1,1]]},{"id":"o2","agent":"a1","cpus":4,"mem":64,"ports":[[5,6]]}]"#;
+    let tasks = r#"[{"name":"t","cpus":1.5,"mem":32,"fixed_ports":[5]},{"name":"u","cpus":1,"fixed_ports":[1]},{"name":"v","cpus":2,"mem":64}]"#;
+    let (text, complete) = answer(offers, tasks, false).expect("it makes sense");
+    assert!(complete, "{text}");
+    for part in [r#""task":"t","instance":0,"offer":"o2""#, r#""task":"u","instance":0,"offer":"o1""#] {
+        assert!(text.contains(part), "{part} in {text}");
+    }
+}
+
+#[test]
+fn bad_input_is_told_by_file_place_and_field() {
+    let wrong = |offers: &str, tasks: &str| answer(offers, tasks, false).expect_err("it makes no sense");
+    for (offers, told) in [
+        ("", "offers.json: EOF while parsing a value at line 1 column 0; a JSON array is wanted"),
+        ("{}", "offers.json: invalid type: map, expected a sequence at line 1 column 0; a JSON array is wanted"),
+        ("[] []", "offers.json: trailing characters at line 1 column 4"),
+        (r#"[{"id":"o","agent":"a","cpus":"4"}]"#, "offers.json: [0].cpus: invalid type: string \"4\", expected f64"),
+        (r#"[{"id":"o","agent":"a","cpu":4}]"#, "offers.json: [0].cpu: unknown field `cpu`"),
+        (r#"[{"id":"o"}]"#, "offers.json: [0]: missing field `agent`"),
+        (r#"[{"id":"","agent":"a"}]"#, "offers.json: [0].id: it is empty"),
+        (r#"[{"id":"o","agent":"a","cpus":-1}]"#, "offers.json: [0].cpus: -1 is negative"),
+        (r#"[{"id":"o","agent":"a","mem":1e300}]"#, "offers.json: [0].mem: "),
+        (r#"[{"id":"o","agent":"a","ports":[[9,1]]}]"#, "offers.json: [0].ports[0]: [9,1] is no range of ports"),
+        (r#"[{"id":"o","agent":"a"},{"id":"o","agent":"b"}]"#, "offers.json: [1].id: \"o\" is the id of an offer"),
+    ] {
+        let text = wrong(offers, "[]");
+        assert!(text.starts_with(told), "{text}");
+    }
+    for (tasks, told) in [
+        (r#"[{"name":"","cpus":1}]"#, "tasks.json: [0].name: it is empty"),
+        (r#"[{"name":"a"}]"#, "tasks.json: [0]: no resources are asked for"),
+        (r#"[{"name":"a","cpus":-1}]"#, "tasks.json: [0].cpus: -1 is negative"),
+        (r#"[{"name":"a","gpus":0.5}]"#, "tasks.json: [0]: gpus: 0.5 is not a whole number"),
+        (r#"[{"name":"a","cpus":1,"count":-1}]"#, "tasks.json: [0].count: invalid value: integer `-1`, expected u32"),
+        (r#"[{"name":"a","cpus":1,"fixed_ports":[70000]}]"#, "tasks.json: [0].fixed_ports[0]: invalid value"),
+    ] {
+        let text = wrong("[]", tasks);
+        assert!(text.starts_with(told), "{text}");
+    }
+}

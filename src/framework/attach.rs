@@ -1,0 +1,52 @@
+//! One stream to one master over gRPC.
+//!
+//! A master that does not lead ends the stream with a status whose metadata name the one that does.
+
+use std::{
+    pin::Pin,
+    task::{Context, Poll},
+};
+
+use futures::{Stream, StreamExt as _, TryStreamExt as _, stream};
+use tonic::{Response, Streaming, transport::Channel};
+
+use super::environment::{CallFrames, EventFrames, Gone};
+use crate::{
+    proto::ext::{Calls, Events, scheduler_session_client::SchedulerSessionClient},
+    transport::{
+        MAX_MESSAGE_BYTES,
+        connect::{Address, InvalidAddress, LEADER_METADATA, in_words},
+    },
+};
+
+/// Connects; the stream goes on with whatever the master answers.
+pub(super) async fn over_grpc(master: String, calls: CallFrames) -> Result<EventFrames, Gone> {
+    let channel = connect(&master).await.map_err(|reason| Gone { reason, leader: None })?;
+    let mut client = SchedulerSessionClient::new(channel).max_decoding_message_size(MAX_MESSAGE_BYTES);
+    // A master may answer no earlier than with its first frame, so the answer is part of the stream.
+    let answer = async move { client.attach(Outgoing(calls)).await.map_err(|status| gone(&status)) };
+    let events = |answer: Response<Streaming<Events>>| answer.into_inner().map_err(|status| gone(&status));
+    Ok(stream::once(answer).map_ok(events).try_flatten().boxed())
+}
+
+/// The calls under a name: of a boxed stream the compiler cannot tell that the request can be sent to another thread.
+struct Outgoing(CallFrames);
+
+impl Stream for Outgoing {
+    type Item = Calls;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Calls>> {
+        self.0.poll_next_unpin(cx)
+    }
+}
+
+async fn connect(master: &str) -> Result<Channel, String> {
+    let address: Address = master.parse().map_err(|error: InvalidAddress| error.to_string())?;
+    let endpoint = address.endpoint().map_err(|error| error.to_string())?;
+    endpoint.connect().await.map_err(|error| format!("no master at {address}: {}", in_words(&error)))
+}
+
+fn gone(status: &tonic::Status) -> Gone {
+    let leader = status.metadata().get(LEADER_METADATA).and_then(|leader| leader.to_str().ok());
+    Gone { reason: format!("{}: {}", status.code(), status.message()), leader: leader.map(str::to_owned) }
+}

@@ -1,0 +1,168 @@
+//! Asking what became of the tasks: after every registration and now and then, until each was answered.
+
+use super::*;
+
+fn with_tasks() -> Bench {
+    let mut bench = Bench::subscribed();
+    bench.receive([offers(&["O1"])]);
+    bench.take_all();
+    bench.launch("O1", &["t1", "t2"]);
+    bench
+}
+
+/// Keeps the connection alive for so long; what was asked meanwhile.
+fn wait(bench: &mut Bench, secs: u64) -> Vec<Vec<String>> {
+    let mut questions = Vec::new();
+    for _ in 0..secs {
+        bench.now = bench.now.advanced(Duration::from_secs(1));
+        bench.receive([heartbeat()]);
+        questions.extend(asked(&bench.give(Input::Tick)));
+    }
+    questions
+}
+
+#[test]
+fn known_tasks_are_reconciled_after_a_reregistration_until_each_was_answered() {
+    let mut bench = Bench::subscribed();
+    bench.receive([offers(&["O1"])]);
+    bench.take_all();
+    bench.launch("O1", &["t1", "t2"]);
+    bench.cut();
+    bench.take_all();
+    assert_eq!(asked(&bench.resubscribe()), [vec!["t1", "t2"], vec![]]);
+    bench.receive([update(answer("t1", TaskState::TaskStaging))]);
+    assert_eq!(asked(&bench.after(Duration::from_secs(8))), [["t2"]]);
+    assert_eq!(asked(&bench.after(Duration::from_secs(15))), [[""; 0]; 0]);
+    assert_eq!(asked(&bench.after(Duration::from_secs(1))), [["t2"]]);
+    bench.receive([update(answer("t2", TaskState::TaskGone))]);
+    assert_eq!(asked(&bench.after(Duration::from_secs(40))), [[""; 0]; 0]);
+}
+
+#[test]
+fn waits_between_questions_grow_to_half_a_minute() {
+    let mut bench = with_tasks();
+    bench.cut();
+    bench.resubscribe();
+    let mut asked_at = Vec::new();
+    for second in 1..=120 {
+        if !wait(&mut bench, 1).is_empty() {
+            asked_at.push(second);
+        }
+    }
+    assert_eq!(asked_at, [8, 24, 54, 84, 114]);
+}
+
+#[test]
+fn when_answers_took_several_rounds_everything_is_asked_for_once_more() {
+    let mut bench = with_tasks();
+    bench.cut();
+    bench.resubscribe();
+    bench.receive([update(answer("t1", TaskState::TaskStaging))]);
+    bench.after(Duration::from_secs(8));
+    let effects = bench.receive([update(answer("t2", TaskState::TaskRunning))]);
+    assert_eq!(asked(&effects), [[""; 0]], "agents came back, perhaps with tasks that nobody here knows");
+    assert_eq!(bench.driver.counts().unanswered_tasks, 0);
+}
+
+#[test]
+fn a_status_of_an_agent_is_as_good_as_an_answer() {
+    let mut bench = with_tasks();
+    bench.cut();
+    bench.resubscribe();
+    bench.receive([update(status("t1", TaskState::TaskRunning, 1)), update(status("t2", TaskState::TaskRunning, 2))]);
+    assert_eq!(wait(&mut bench, 60), [[""; 0]; 0]);
+}
+
+#[test]
+fn a_later_run_adds_its_questions_to_the_one_that_goes_on() {
+    let mut bench = Bench::subscribed_with(Options { reconcile_every: Some(Duration::from_secs(20)), ..options() });
+    bench.receive([offers(&["O1", "O2"])]);
+    bench.take_all();
+    bench.launch("O1", &["t1"]);
+    bench.cut();
+    bench.resubscribe();
+    bench.receive([offers(&["O3"])]);
+    bench.take_all();
+    bench.launch("O3", &["t2"]);
+    assert_eq!(wait(&mut bench, 8), [["t1"]]);
+    let questions = wait(&mut bench, 17);
+    assert!(questions.contains(&vec!["t1".to_owned(), "t2".to_owned()]), "{questions:?}");
+    let counts = bench.driver.counts();
+    assert_eq!((counts.unanswered_tasks, counts.reconciliations), (2, 3));
+}
+
+#[test]
+fn a_round_of_reconciliation_comes_about_every_quarter_of_an_hour() {
+    let mut bench = Bench::subscribed();
+    let mut rounds = 0;
+    for _ in 0..(60 * 60 / 30) {
+        bench.now = bench.now.advanced(Duration::from_secs(30));
+        bench.receive([heartbeat()]);
+        rounds += asked(&bench.give(Input::Tick)).len();
+    }
+    assert!((3..=4).contains(&rounds), "{rounds} rounds in an hour");
+}
+
+#[test]
+fn without_the_timer_nothing_is_asked_between_registrations() {
+    let mut bench = Bench::subscribed_with(Options { reconcile_every: None, ..options() });
+    assert_eq!(wait(&mut bench, 2 * 60 * 60), [[""; 0]; 0]);
+    bench.cut();
+    assert_eq!(asked(&bench.resubscribe()), [[""; 0]]);
+}
+
+#[test]
+fn many_tasks_are_asked_for_a_thousand_at_a_time() {
+    let known_tasks = (0..2_500).map(|n| (task_id(&format!("t{n}")), None)).collect();
+    let mut bench = Bench::with(Options { known_tasks, ..options() });
+    bench.give(Input::Started);
+    bench.connect();
+    let sizes: Vec<_> = asked(&bench.receive([subscribed()])).iter().map(Vec::len).collect();
+    assert_eq!(sizes, [1000, 1000, 500, 0]);
+}
+
+#[test]
+fn tasks_of_an_earlier_instance_are_asked_for_where_they_are_and_told_whatever_their_state() {
+    let known_tasks = vec![(task_id("t1"), Some(agent_id())), (task_id("t2"), None)];
+    let mut bench = Bench::with(Options { known_tasks, unknown_tasks: UnknownTasks::Report, ..options() });
+    bench.give(Input::Started);
+    bench.connect();
+    let effects = bench.receive([subscribed()]);
+    let first = calls(&effects).find_map(|call| call.reconcile.clone()).expect("a reconciliation");
+    let agents: Vec<_> = first.tasks.iter().map(|task| task.agent_id.clone()).collect();
+    assert_eq!(agents, [Some(agent_id()), None]);
+    bench.take_all();
+    bench.receive([update(answer("t1", TaskState::TaskStaging)), update(answer("t2", TaskState::TaskUnknown))]);
+    let told = bench.take_all();
+    assert!(told.iter().all(|event| matches!(event, SchedulerEvent::StatusUpdate(_))) && told.len() == 2, "{told:?}");
+    assert_eq!((bench.driver.counts().live_tasks, bench.driver.counts().unknown_tasks), (1, 0));
+}
+
+#[test]
+fn a_question_whose_answer_was_cut_off_is_asked_again() {
+    let mut bench = Bench::subscribed();
+    let effects = bench.ask(Request::Reconcile { tasks: vec![(task_id("t9"), Some(agent_id()))] });
+    let [Effect::Send { seq, .. }] = effects[..] else { panic!("{effects:?}") };
+    bench.frame(ext::Events { applied_seq: seq, ..ext::Events::default() });
+    bench.cut();
+    assert_eq!(asked(&bench.resubscribe()), [vec!["t9"], vec![]]);
+    assert_eq!(wait(&mut bench, 8), [["t9"]]);
+    bench.take_all();
+    let effects = bench.receive([update(answer("t9", TaskState::TaskGone))]);
+    assert_eq!(asked(&effects), [[""; 0]], "the question took two rounds");
+    told(&effects[1..]);
+}
+
+#[test]
+fn questions_that_nobody_answers_are_bounded() {
+    let mut bench = Bench::subscribed();
+    let tasks = |from: usize| (from..from + 65_536).map(|n| (task_id(&format!("t{n}")), None)).collect();
+    bench.ask(Request::Reconcile { tasks: tasks(0) });
+    assert_eq!(asked(&bench.ask(Request::Reconcile { tasks: tasks(65_536) })), [[""; 0]; 0]);
+    assert!(matches!(&bench.take_all()[..], [SchedulerEvent::Refused(refusal)] if refusal.seq == 2));
+    assert!(!bench.driver.tasks.asked(&[(task_id("one"), None)]));
+    for _ in 0..3 {
+        bench.driver.tasks.sweep();
+    }
+    assert!(bench.driver.tasks.asked(&[(task_id("one"), None)]), "old questions are given up");
+}

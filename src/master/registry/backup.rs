@@ -1,0 +1,206 @@
+//! A backup: all facts of a registry at one moment, as bytes that can be checked.
+//!
+//! The file is 8 bytes `DIVVYREG`, the version of this layout (1), the length and the CRC-32 of what follows, all
+//! little-endian, and then an encoded `divvy.internal.RegistryBackup`. It is written beside its place, synced and renamed,
+//! so that a file under its name is a whole one; one that exists is never overwritten.
+
+use std::{
+    fs::{self, File},
+    io::{self, Write as _},
+    path::{Path, PathBuf},
+};
+
+use prost::Message as _;
+
+use super::{FORMAT, State};
+use crate::proto::internal::RegistryBackup;
+
+const MAGIC: &[u8; 8] = b"DIVVYREG";
+const LAYOUT: u32 = 1;
+/// Magic, layout, length, checksum.
+const HEADER_BYTES: usize = 8 + 4 + 8 + 4;
+
+/// All facts of a registry, and when they were so.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub struct Backup {
+    /// The epoch of the master that made it, or of the last one before.
+    pub epoch: u64,
+    /// When it was made, in nanoseconds since 1970.
+    pub wall_ns: i64,
+    /// The divvy that made it.
+    pub divvy_version: String,
+    /// The facts.
+    pub state: State,
+}
+
+/// Why a backup cannot be written or read.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum BackupError {
+    /// These bytes are something else.
+    #[error("this is no backup of a registry: it does not begin with DIVVYREG")]
+    Foreign,
+    /// A later divvy wrote it.
+    #[error("the backup has {what} {found}, and this divvy reads up to {known}: use the one it was written by")]
+    Newer {
+        /// Of what it is newer: its layout or the registry's format.
+        what: &'static str,
+        /// The version found.
+        found: u32,
+        /// The highest known.
+        known: u32,
+    },
+    /// It is not as it was written.
+    #[error("the backup is damaged: {0}")]
+    Damaged(String),
+    /// A file of that name is there.
+    #[error("{} exists: a backup does not overwrite, give another name", .0.display())]
+    Exists(PathBuf),
+    /// The file system refused.
+    #[error("cannot {action} {path}: {source}", path = path.display())]
+    Io {
+        /// What was being done.
+        action: &'static str,
+        /// With which file.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+}
+
+impl Backup {
+    /// The facts as they are at `wall_ns`, under this epoch.
+    #[must_use]
+    pub fn new(state: State, epoch: u64, wall_ns: i64) -> Self {
+        Self { epoch, wall_ns, divvy_version: env!("CARGO_PKG_VERSION").to_owned(), state }
+    }
+
+    /// The bytes of the file.
+    #[must_use]
+    pub fn encode(&self) -> Vec<u8> {
+        let message = RegistryBackup {
+            format: FORMAT,
+            epoch: self.epoch,
+            wall_ns: self.wall_ns,
+            divvy_version: self.divvy_version.clone(),
+            changes: self.state.as_changes(),
+        };
+        let content = message.encode_to_vec();
+        let length = u64::try_from(content.len()).unwrap_or(u64::MAX);
+        let sum = crc32fast::hash(&content);
+        [&MAGIC[..], &LAYOUT.to_le_bytes(), &length.to_le_bytes(), &sum.to_le_bytes(), &content].concat()
+    }
+
+    /// Reads the bytes of a file.
+    ///
+    /// # Errors
+    /// [`BackupError::Foreign`], [`BackupError::Newer`] or [`BackupError::Damaged`].
+    pub fn decode(bytes: &[u8]) -> Result<Self, BackupError> {
+        let rest = bytes.strip_prefix(MAGIC).ok_or(BackupError::Foreign)?;
+        let cut = || BackupError::Damaged(format!("it ends after {} bytes", bytes.len()));
+        let (layout, rest) = rest.split_first_chunk().ok_or_else(cut)?;
+        let layout = u32::from_le_bytes(*layout);
+        if layout > LAYOUT {
+            return Err(BackupError::Newer { what: "layout", found: layout, known: LAYOUT });
+        }
+        let (length, rest) = rest.split_first_chunk().ok_or_else(cut)?;
+        let (sum, content) = rest.split_first_chunk().ok_or_else(cut)?;
+        let length = u64::from_le_bytes(*length);
+        if u64::try_from(content.len()) != Ok(length) {
+            let text = format!("it has {} bytes, and says {length} behind a header of {HEADER_BYTES}", bytes.len());
+            return Err(BackupError::Damaged(text));
+        }
+        if crc32fast::hash(content) != u32::from_le_bytes(*sum) {
+            return Err(BackupError::Damaged("its checksum does not match its content".to_owned()));
+        }
+        let message = RegistryBackup::decode(content).map_err(|error| BackupError::Damaged(error.to_string()))?;
+        if message.format > FORMAT {
+            return Err(BackupError::Newer { what: "format", found: message.format, known: FORMAT });
+        }
+        let mut state = State::default();
+        message.changes.iter().for_each(|change| state.apply(change));
+        let RegistryBackup { epoch, wall_ns, divvy_version, .. } = message;
+        Ok(Self { epoch, wall_ns, divvy_version, state })
+    }
+
+    /// Writes the file, synced.
+    ///
+    /// # Errors
+    /// [`BackupError::Exists`] or [`BackupError::Io`].
+    pub fn write_to(&self, path: &Path) -> Result<(), BackupError> {
+        write_new(path, &self.encode())
+    }
+
+    /// Reads a file.
+    ///
+    /// # Errors
+    /// [`BackupError::Io`], or as [`decode`](Self::decode).
+    pub fn read_from(path: &Path) -> Result<Self, BackupError> {
+        let bytes =
+            fs::read(path).map_err(|source| BackupError::Io { action: "read", path: path.to_owned(), source })?;
+        Self::decode(&bytes)
+    }
+}
+
+/// Writes a file that must not be there yet: whole and synced, or not at all.
+fn write_new(path: &Path, bytes: &[u8]) -> Result<(), BackupError> {
+    if path.exists() {
+        return Err(BackupError::Exists(path.to_owned()));
+    }
+    let mut name = path.as_os_str().to_owned();
+    name.push(".part");
+    let part = PathBuf::from(name);
+    let at = |action, path: &Path| {
+        let path = path.to_owned();
+        move |source| BackupError::Io { action, path, source }
+    };
+    let mut file = File::create(&part).map_err(at("make", &part))?;
+    let written = file.write_all(bytes).and_then(|()| file.sync_all());
+    written.and_then(|()| fs::rename(&part, path)).map_err(at("write", path))?;
+    let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    File::open(parent).and_then(|directory| directory.sync_all()).map_err(at("sync", parent))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::master::registry::conformance::facts;
+
+    fn backup() -> Backup {
+        let mut state = State::default();
+        facts().iter().for_each(|change| state.apply(change));
+        Backup::new(state, 7, 1_700_000_000_000_000_000)
+    }
+
+    #[test]
+    fn a_backup_comes_back_from_its_file_and_never_overwrites_one() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let path = folder.path().join("backup");
+        backup().write_to(&path).expect("written");
+        assert_eq!(Backup::read_from(&path).expect("read"), backup());
+        let text = backup().write_to(&path).expect_err("it exists").to_string();
+        assert!(text.contains("exists: a backup does not overwrite"), "{text}");
+        assert_eq!(fs::read_dir(folder.path()).expect("listed").count(), 1, "nothing is left beside it");
+    }
+
+    #[test]
+    fn no_byte_of_a_backup_can_change_and_none_can_be_cut_off_unnoticed() {
+        let whole = backup().encode();
+        for at in 0..whole.len() {
+            let mut changed = whole.clone();
+            changed[at] ^= 0x10;
+            assert!(Backup::decode(&changed).is_err(), "byte {at} changed");
+            assert!(Backup::decode(&whole[..at]).is_err(), "cut at {at}");
+        }
+        assert!(matches!(Backup::decode(b"something else"), Err(BackupError::Foreign)));
+    }
+
+    #[test]
+    fn a_backup_of_a_later_divvy_is_refused_by_name() {
+        let mut later = backup().encode();
+        later[8] = 9;
+        let text = Backup::decode(&later).expect_err("newer").to_string();
+        assert!(text.contains("has layout 9, and this divvy reads up to 1"), "{text}");
+    }
+}

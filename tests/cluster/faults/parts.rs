@@ -1,0 +1,155 @@
+//! The parts of a run: a master, agents and a scheduler, each a process that can be killed, stopped and had back.
+
+use std::{
+    collections::BTreeMap,
+    fs::{self, File},
+    io::Write as _,
+    net::TcpListener,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use divvy::transport::clock::Clock;
+use serde_json::Value;
+
+use super::{
+    framework,
+    plan::{Deed, Step, Target},
+};
+use crate::part::{Part, Running, Site, get, until};
+
+/// What each agent has.
+pub(super) const RESOURCES: &str = "cpus:12;mem:1024;ports:[31000-31011]";
+
+pub(super) struct Parts<'a> {
+    site: &'a Site,
+    seed: u64,
+    pub(super) address: String,
+    master: Option<Part>,
+    agents: Vec<Option<Part>>,
+    framework: Option<Running>,
+    pub(super) struck: BTreeMap<String, u64>,
+}
+
+impl<'a> Parts<'a> {
+    pub(super) fn start(site: &'a Site, seed: u64, agents: usize) -> Self {
+        fs::create_dir_all(site.path().join("ledger")).expect("a folder");
+        // A master comes back on its port, so the port is none that the system hands out to others meanwhile.
+        let address = own_port();
+        let master = Some(site.master_on(&address));
+        let agents = (0..agents).map(|number| Some(agent(site, &address, number))).collect();
+        let mut parts = Self { site, seed, address, master, agents, framework: None, struck: BTreeMap::new() };
+        parts.framework = Some(parts.start_framework());
+        parts
+    }
+
+    fn start_framework(&self) -> Running {
+        Running::start(self.site, "framework", framework::command(self.site.path(), &self.address, self.seed))
+    }
+
+    /// Takes every step at its time.
+    pub(super) fn suffer(&mut self, steps: &[Step]) {
+        let clock = Clock::system();
+        let began = clock.now();
+        let file = self.site.path().join("timeline");
+        let mut timeline = File::create(file).expect("a file");
+        for step in steps {
+            let passed = Duration::from_nanos(clock.now().mono_ns - began.mono_ns);
+            // When things happen is what the seed decides; nothing is waited for here.
+            std::thread::sleep(step.at.saturating_sub(passed));
+            writeln!(timeline, "{step}").expect("written");
+            *self.struck.entry(format!("{:?} {}", step.deed, kind(step.target))).or_default() += 1;
+            self.take(*step);
+        }
+    }
+
+    fn take(&mut self, step: Step) {
+        let site = self.site;
+        match (step.deed, step.target) {
+            (Deed::Kill, Target::Master) => drop(self.master.take().expect("it runs").kill()),
+            (Deed::Kill, Target::Agent(number)) => drop(self.agents[number].take().expect("it runs").kill()),
+            (Deed::Kill, Target::Framework) => drop(self.framework.take().expect("it runs")),
+            (Deed::Start, Target::Master) => self.master = Some(site.master_on(&self.address)),
+            (Deed::Start, Target::Agent(number)) => self.agents[number] = Some(agent(site, &self.address, number)),
+            (Deed::Start, Target::Framework) => self.framework = Some(self.start_framework()),
+            (Deed::Stop, target) => self.signal(target, "STOP"),
+            (Deed::Continue, target) => self.signal(target, "CONT"),
+        }
+    }
+
+    fn signal(&self, target: Target, signal: &str) {
+        match target {
+            Target::Master => self.master.as_ref().expect("it runs").signal(signal),
+            Target::Agent(number) => self.agents[number].as_ref().expect("it runs").signal(signal),
+            Target::Framework => self.framework.as_ref().expect("it runs").signal(signal),
+        }
+    }
+
+    /// Tells the scheduler to launch no more and waits until all it launched has ended.
+    pub(super) fn settle(&self) {
+        fs::write(self.site.path().join(framework::STOP), "").expect("written");
+        until("every task to have ended at the callback", || {
+            let entries = super::diary::read(self.site.path());
+            if entries.contains(&super::diary::Entry::Settled) {
+                return Ok(());
+            }
+            let (open, launched) = super::diary::open_tasks(&entries);
+            Err(format!("{} of {launched} are open: {open:?}", open.len()))
+        });
+    }
+
+    /// Ends the framework and waits for its process.
+    pub(super) fn dismiss(&mut self) {
+        fs::write(self.site.path().join(framework::LEAVE), "").expect("written");
+        let (status, _, err) = self.framework.take().expect("it runs").wait();
+        assert!(status.success(), "the scheduler ends well: {err}");
+    }
+
+    /// The master's `/state`.
+    pub(super) fn state(&self) -> Value {
+        let answer = get(&self.address, "/state");
+        let body = answer.split_once("\r\n\r\n").map_or("", |(_, body)| body);
+        serde_json::from_str(body).unwrap_or_else(|error| panic!("/state is JSON: {error}: {answer}"))
+    }
+
+    /// The ids of all agents, by the master's word; waits until all are connected.
+    pub(super) fn agent_ids(&self) -> Vec<String> {
+        until("all agents to be connected", || {
+            let state = self.state();
+            let slaves = state["slaves"].as_array().cloned().unwrap_or_default();
+            let active = slaves.iter().filter(|agent| agent["active"] == Value::Bool(true));
+            let mut ids: Vec<String> = active.filter_map(|agent| agent["id"].as_str().map(str::to_owned)).collect();
+            ids.sort();
+            if ids.len() == self.agents.len() { Ok(ids) } else { Err(state["slaves"].to_string()) }
+        })
+    }
+}
+
+fn kind(target: Target) -> &'static str {
+    match target {
+        Target::Master => "master",
+        Target::Agent(_) => "agent",
+        Target::Framework => "framework",
+    }
+}
+
+fn agent(site: &Site, master: &str, number: usize) -> Part {
+    site.agent(&agent_name(number), master, RESOURCES)
+}
+
+fn agent_name(number: usize) -> String {
+    format!("agent{number}")
+}
+
+/// Where the sandboxes of an agent's tasks are.
+pub(super) fn runs(site: &Path, number: usize) -> PathBuf {
+    site.join(agent_name(number)).join("runs")
+}
+
+/// A free port below those that the system gives to connections.
+fn own_port() -> String {
+    let first = 10_000 + u16::try_from(std::process::id() % 15_000).expect("small");
+    let free = |port: &u16| TcpListener::bind(("127.0.0.1", *port)).is_ok();
+    let port = (first..first + 1_000).find(free).expect("one of a thousand ports is free");
+    format!("127.0.0.1:{port}")
+}
