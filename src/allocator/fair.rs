@@ -179,6 +179,16 @@ impl<K: Copy + Ord + Debug> Shares<K> {
         self.tree.leave(node);
     }
 
+    /// Whether a client appears in [`order`](Self::order).
+    ///
+    /// # Panics
+    ///
+    /// When the client was not added to the role.
+    #[must_use]
+    pub fn is_active(&self, role: RoleId, client: K) -> bool {
+        self.tree.is_active(self.client_node(role, client))
+    }
+
     /// A client was given these amounts: one allocation, whatever its size.
     ///
     /// # Panics

@@ -249,11 +249,13 @@ impl<A: Copy + Ord + Debug, K: Copy + Ord + Debug> Allocator<A, K> {
     ///
     /// When the client was not added to the role.
     pub fn set_active(&mut self, role: RoleId, framework: K, active: bool) {
-        if active {
-            self.shares.activate(role, framework);
-            self.touch_all();
-        } else {
-            self.shares.deactivate(role, framework);
+        match (self.shares.is_active(role, framework), active) {
+            (false, true) => {
+                self.shares.activate(role, framework);
+                self.touch_all();
+            }
+            (true, false) => self.shares.deactivate(role, framework),
+            (true, true) | (false, false) => {}
         }
     }
 

@@ -149,6 +149,10 @@ impl<K: Copy + Ord> Tree<K> {
         }
     }
 
+    pub(super) fn is_active(&self, node: NodeId) -> bool {
+        self.nodes[node].rank.is_some()
+    }
+
     /// Adds one allocation to a node and all above it.
     pub(super) fn charge(&mut self, node: NodeId, amounts: &Amounts, totals: &Totals) {
         self.update_up(node, totals, |node| {
