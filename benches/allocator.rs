@@ -6,7 +6,7 @@ use std::hint::black_box;
 
 use criterion::{BatchSize, BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use divvy::allocator::fair::{RoleId, Shares};
-use divvy::allocator::{TaskRequest, place};
+use divvy::allocator::{Placer, Strategy, TaskRequest, place};
 use divvy::proto::v1;
 use divvy::types::{Attributes, Milli, Resources};
 
@@ -44,6 +44,11 @@ fn placing(criterion: &mut Criterion) {
             bench.iter(|| black_box(place(&offers, &jobs)).placed());
         });
     }
+    group.bench_function("1000 jobs x 1000 on 5000 offers, first fit", |bench| {
+        let (offers, jobs) = (offers(5_000), jobs(1_000, 1_000));
+        let first_fit = Placer::new().strategy(Strategy::Naive);
+        bench.iter(|| black_box(first_fit.place(&offers, &jobs)).placed());
+    });
     group.finish();
     criterion.bench_function("place/1 job that fits nowhere on 5000 offers", |bench| {
         let (offers, job) = (offers(5_000), [TaskRequest::command("big", "true").cpus(65.0)]);

@@ -115,16 +115,12 @@ async fn attach_agent(address: SocketAddr, number: usize, id: &mut String, seen:
     let mut incoming = client.attach(ReceiverStream::new(receiver)).await?.into_inner();
     while let Some(frame) = incoming.message().await? {
         for message in frame.messages {
-            match message.kind {
-                Some(master_message::Kind::Registered(registered)) => {
-                    *id = registered.agent_id;
-                    seen.registered.fetch_add(1, Relaxed);
-                }
-                Some(master_message::Kind::Ping(_)) => {
-                    let pong = AgentMessage { kind: Some(agent_message::Kind::Pong(Pong {})) };
-                    sender.send(AgentFrame { messages: vec![pong] }).await?;
-                }
-                _ => {}
+            if let Some(master_message::Kind::Registered(registered)) = message.kind {
+                *id = registered.agent_id;
+                seen.registered.fetch_add(1, Relaxed);
+            } else if let Some(master_message::Kind::Ping(_)) = message.kind {
+                let pong = AgentMessage { kind: Some(agent_message::Kind::Pong(Pong {})) };
+                sender.send(AgentFrame { messages: vec![pong] }).await?;
             }
         }
     }

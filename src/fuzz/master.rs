@@ -281,7 +281,7 @@ fn subscribe(script: &mut Script<'_>, id: Option<v1::FrameworkId>) -> call::Subs
         capabilities: all.into_iter().filter(|_| !script.one_in(3)).map(capability).collect(),
         ..v1::FrameworkInfo::new("f")
     };
-    call::Subscribe { framework_info, ..call::Subscribe::default() }
+    call::Subscribe { framework_info, suppressed_roles: Vec::new(), offer_constraints: None, instance: None }
 }
 
 fn task_info(script: &mut Script<'_>, agent_id: &v1::AgentId) -> v1::TaskInfo {

@@ -17,7 +17,7 @@ const SMALL_INSTANCES: u64 = 12;
 const SMALL_AGENTS: usize = 6;
 
 /// Nodes for small problems; only constraints between the tasks themselves could ask for more.
-const SMALL_BUDGET: u64 = 1 << 24;
+const SMALL_BUDGET: u64 = 1 << 23;
 
 /// Nodes for larger problems: some tens of milliseconds.
 const LARGE_BUDGET: u64 = 200_000;
@@ -68,10 +68,9 @@ pub(super) fn improve(board: &mut Board<'_>, budget: Option<u64>) -> Search {
     let small = instances <= SMALL_INSTANCES && agents <= SMALL_AGENTS;
     let limit = budget.unwrap_or(if small { SMALL_BUDGET } else { LARGE_BUDGET });
     let mut budget = Budget { limit, spent: 0 };
-    let is_whole = small || exact::is_manageable(agents, wanted.len());
-    let is_settled = is_whole && {
+    let all: Vec<usize> = (0..agents).collect();
+    let is_settled = exact::is_manageable(board, &all, &wanted) && {
         let mut blank = Board::new(problem, board.view, false);
-        let all: Vec<usize> = (0..agents).collect();
         // Some nodes are left for parts.
         let most = if small { limit } else { limit / 2 };
         let ended = exact::solve(&mut blank, &all, &wanted, &board.missing, &mut budget, most);

@@ -131,7 +131,7 @@ fn subscribe() -> Call {
         user: facts.user.clone(),
         ..v1::FrameworkInfo::default()
     };
-    Call::Subscribe(Box::new(Subscribe { info, facts, suppressed: Vec::new(), instance: bytes::Bytes::new() }))
+    Call::Subscribe(Box::new(Subscribe { info, facts, suppressed: Vec::new(), instance: Bytes::new() }))
 }
 
 fn registration(number: usize, tasks: usize) -> Register {

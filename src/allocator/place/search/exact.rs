@@ -25,9 +25,14 @@ pub(super) struct Ended {
     pub(super) is_cut: bool,
 }
 
-/// Whether a walk over so much may come to an end, and does not nest too deeply.
-pub(super) fn is_manageable(agents: usize, requests: usize) -> bool {
-    agents <= 32 && agents * requests <= 512
+/// A walk nests once for each choice on each agent; the stack holds so many.
+const DEEPEST: usize = 2_000;
+
+/// Whether a walk does not nest too deeply.
+pub(super) fn is_manageable(board: &Board<'_>, agents: &[usize], requests: &[usize]) -> bool {
+    let variants: usize = requests.iter().map(|&request| board.problem.wants[request].len()).sum();
+    let pools: usize = agents.iter().map(|&agent| board.problem.pools_of[agent].len()).sum();
+    variants.saturating_mul(pools).saturating_add(agents.len()) <= DEEPEST
 }
 
 /// Fills empty agents with the requests, given in the order of priority. `missing` is what the answer known so far leaves

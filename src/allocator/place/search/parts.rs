@@ -88,7 +88,8 @@ fn improve_part(
         |it: &usize| *it == request || there.iter().any(|(_, entries)| entries.iter().any(|e| e.request == *it));
     budget.spend(1 + there.iter().map(|(_, entries)| entries.len() as u64).sum::<u64>());
     let requests: Vec<usize> = wanted.iter().copied().filter(on_part).collect();
-    if requests.len() > REQUESTS || budget.is_spent() {
+    let is_manageable = requests.len() <= REQUESTS && exact::is_manageable(board, agents, &requests);
+    if !is_manageable || budget.is_spent() {
         return false;
     }
     let missing = board.missing.clone();

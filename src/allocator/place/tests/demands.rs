@@ -207,3 +207,11 @@ fn what_no_agent_of_the_cluster_can_run_is_told_as_such() {
          needs 1 more agent with zone b, 4 cpus and 10 MiB, keeping \"unique zone\""
     );
 }
+
+#[test]
+fn a_request_of_very_many_alternatives_is_answered_without_a_deep_search() {
+    let offers = [offer("o1", "cpus:10;mem:64"), offer("o2", "cpus:10;mem:64")];
+    let many = (0..20_000).fold(task("many", 3.0, 1.0), |request, _| request.or(|instead| instead.cpus(3.0)));
+    let plan = place(&offers, &[task("large", 4.0, 1.0).count(2), many.count(4)]);
+    assert!(plan.placed() >= 5 && plan.search().exhausted_budget, "{}", plan.placed());
+}
