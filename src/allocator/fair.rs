@@ -9,8 +9,15 @@
 //! The formula is that of Ghodsi et al., "Dominant Resource Fairness: Fair Allocation of Multiple Resource Types",
 //! NSDI 2011. This module decides only the order; what may be offered to whom is the caller's business.
 
+mod allocator;
 mod amounts;
+mod lines;
+mod portion;
+mod quota;
 mod rank;
+mod refusals;
+mod round;
+mod spending;
 mod tree;
 
 #[cfg(test)]
@@ -20,8 +27,14 @@ use std::collections::BTreeMap;
 use std::fmt::Debug;
 use std::sync::Arc;
 
+pub use self::allocator::{Allocator, Touched};
 use self::amounts::Totals;
+use self::lines::Part;
+pub use self::portion::Abilities;
+pub use self::quota::{Quota, QuotaError, check_quotas};
 use self::rank::Label;
+pub use self::refusals::Refusal;
+pub use self::round::{Clients, Grant, Round};
 use self::tree::{NodeId, ROOT, Tree};
 use crate::types::Milli;
 
@@ -130,11 +143,18 @@ impl<K: Copy + Ord + Debug> Shares<K> {
     /// Takes a framework out of a role; what it still held counts no more. Does nothing when it is not there.
     pub fn remove_client(&mut self, role: RoleId, client: K) {
         if let Some(node) = self.clients.remove(&(role, client)) {
-            let held = self.tree.held(node).clone();
+            let (held, spent) = (self.tree.held(node).clone(), self.tree.spent(node).clone());
             self.tree.discharge(node, &held, &self.totals);
-            for path in self.tree.remove(node) {
-                self.roles.remove(&path);
-            }
+            let gone = self.tree.remove(node);
+            self.forget(gone);
+            let gone = if spent.is_zero() { Vec::new() } else { self.tree.give_back(role.0, &spent, &self.totals) };
+            self.forget(gone);
+        }
+    }
+
+    fn forget(&mut self, roles: Vec<Arc<str>>) {
+        for path in roles {
+            self.roles.remove(&path);
         }
     }
 
@@ -157,6 +177,16 @@ impl<K: Copy + Ord + Debug> Shares<K> {
     pub fn deactivate(&mut self, role: RoleId, client: K) {
         let node = self.client_node(role, client);
         self.tree.leave(node);
+    }
+
+    /// Whether a client appears in [`order`](Self::order).
+    ///
+    /// # Panics
+    ///
+    /// When the client was not added to the role.
+    #[must_use]
+    pub fn is_active(&self, role: RoleId, client: K) -> bool {
+        self.tree.is_active(self.client_node(role, client))
     }
 
     /// A client was given these amounts: one allocation, whatever its size.
@@ -183,10 +213,16 @@ impl<K: Copy + Ord + Debug> Shares<K> {
 
     /// The active clients, the one that is owed most first. Lazy: taking only the first few is cheap.
     pub fn order(&mut self) -> impl Iterator<Item = (RoleId, K)> {
+        self.refresh();
+        self.tree.walk(Part::All)
+    }
+
+    /// Takes a changed total in.
+    fn refresh(&mut self) {
         if std::mem::take(&mut self.stale) {
             self.tree.rank_all(&self.totals);
+            self.tree.mark_all(&self.totals);
         }
-        self.tree.walk()
     }
 
     /// The id of a role that has clients, its own or of a descendant.

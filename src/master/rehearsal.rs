@@ -12,12 +12,13 @@ use rand::{SeedableRng as _, rngs::StdRng};
 pub use self::restart::{Restart, Restarted};
 use super::{
     core::{
-        AgentFacts, Call, Config, Effect, Event, FrameworkFacts, Input, Master, OfferKey, Order, Register, Report,
-        ReportedTask, SessionId, Subscribe, offer_id,
+        Accept, AgentFacts, Call, Config, Effect, Event, FrameworkFacts, Input, Launch, Master, OfferMade, Operation,
+        Order, Question, Register, Report, ReportedTask, RequestId, SessionId, Subscribe, offer_id,
     },
     registry,
 };
 use crate::{
+    allocator::fair::Quota,
     proto::v1::{self, TaskState},
     types::{Now, Resources},
 };
@@ -41,7 +42,8 @@ struct Framework {
     session: SessionId,
     id: String,
     calls: u64,
-    offers: Vec<OfferKey>,
+    offers: Vec<OfferMade>,
+    launched: u64,
 }
 
 impl Default for Rehearsal {
@@ -68,7 +70,7 @@ impl Rehearsal {
         let info = v1::FrameworkInfo { name, user: facts.user.clone(), ..v1::FrameworkInfo::default() };
         let call =
             Call::Subscribe(Box::new(Subscribe { info, facts, suppressed: Vec::new(), instance: bytes::Bytes::new() }));
-        self.frameworks.push(Framework { session, id: String::new(), calls: 1, offers: Vec::new() });
+        self.frameworks.push(Framework { session, id: String::new(), calls: 1, offers: Vec::new(), launched: 0 });
         self.feed(Input::Called { session, seq: 1, call });
         self.carry_out();
     }
@@ -125,11 +127,70 @@ impl Rehearsal {
             }
             framework.calls += 1;
             let (session, seq) = (framework.session, framework.calls);
-            let offers: Vec<String> = framework.offers.drain(..).map(|key| offer_id(MASTER, key)).collect();
+            let offers: Vec<String> = framework.offers.drain(..).map(|offer| offer_id(MASTER, offer.key)).collect();
             self.outstanding -= offers.len();
             self.feed(Input::Called { session, seq, call: Call::Decline { offers, refuse: Some(refuse) } });
         }
         self.carry_out();
+    }
+
+    /// Sets quotas, whatever the cluster has.
+    pub fn set_quotas(&mut self, quotas: Vec<(String, Quota)>) {
+        let question = Question::Quotas { quotas, force: true };
+        self.feed(Input::Asked { request: RequestId(0), question });
+        self.carry_out();
+    }
+
+    /// These frameworks, by the order in which they were added, want no offers for now.
+    pub fn suppress(&mut self, frameworks: std::ops::Range<usize>) {
+        for at in frameworks {
+            let framework = &mut self.frameworks[at];
+            framework.calls += 1;
+            let (session, seq) = (framework.session, framework.calls);
+            self.feed(Input::Called { session, seq, call: Call::Suppress { roles: Vec::new() } });
+        }
+        self.carry_out();
+    }
+
+    /// Every framework uses each of its offers for up to `most(framework)` tasks of `task(framework)`, and gives the rest
+    /// back without a filter. Answers how many tasks were launched.
+    pub fn launch_all(&mut self, task: impl Fn(usize) -> Resources, most: impl Fn(usize, u64) -> u64) -> u64 {
+        let mut all = 0;
+        for at in 0..self.frameworks.len() {
+            let wanted = task(at);
+            for offer in std::mem::take(&mut self.frameworks[at].offers) {
+                self.outstanding -= 1;
+                let room = |name| match wanted.scalar(name).raw() {
+                    0 => i64::MAX,
+                    each => offer.resources.scalar(name).raw() / each,
+                };
+                let fit = u64::try_from(room("cpus").min(room("mem"))).unwrap_or(0);
+                let count = fit.min(most(at, self.frameworks[at].launched));
+                self.launch(at, &offer, &wanted, count);
+                all += count;
+            }
+        }
+        self.carry_out();
+        all
+    }
+
+    fn launch(&mut self, at: usize, offer: &OfferMade, wanted: &Resources, count: u64) {
+        let framework = &mut self.frameworks[at];
+        framework.calls += 1;
+        let first = framework.launched;
+        framework.launched += count;
+        let task = |number: u64| Launch {
+            id: format!("{at}-{number}"),
+            agent: offer.agent.to_string(),
+            resources: wanted.clone(),
+            info: bytes::Bytes::new(),
+            partition: None,
+            invalid: None,
+        };
+        let operations = vec![Operation::Launch((first..first + count).map(task).collect())];
+        let accept = Accept { offers: vec![offer_id(MASTER, offer.key)], operations, refuse: None };
+        let (session, seq) = (framework.session, framework.calls);
+        self.feed(Input::Called { session, seq, call: Call::Accept(Box::new(accept)) });
     }
 
     /// Every framework takes back a demand it never stated: all are warm, and the next run looks at every agent.
@@ -175,9 +236,8 @@ impl Rehearsal {
         for effect in effects {
             match effect {
                 Effect::Tell { session, event: Event::Offers(offers) } => {
-                    let keys = offers.iter().map(|offer| offer.key);
                     self.outstanding += offers.len();
-                    self.framework_of(session).offers.extend(keys);
+                    self.framework_of(session).offers.extend(offers);
                 }
                 Effect::Tell { session, event: Event::Subscribed { framework } } => {
                     self.framework_of(session).id = framework.to_string();
@@ -221,6 +281,24 @@ fn facts(name: &str, role: &str) -> FrameworkFacts {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn tasks_are_launched_and_quotas_and_suppression_are_heard() {
+        let mut rehearsal = Rehearsal::new();
+        for role in ["a", "b", "c"] {
+            rehearsal.add_framework(role);
+        }
+        rehearsal.set_quotas(vec![("a".to_owned(), Quota::new([], [("cpus", 1.0)]).expect("a quota"))]);
+        rehearsal.suppress(2..3);
+        (0..2).for_each(|_| rehearsal.add_agent(&Resources::cpus_mem(4.0, 1024.0), &Resources::default()));
+        rehearsal.settle();
+        let launched = rehearsal.launch_all(|_| Resources::cpus_mem(1.0, 10.0), |_, _| 100);
+        assert_eq!(
+            launched,
+            1 + 4,
+            "one within the limit, which took the memory beside it, and four on the other agent"
+        );
+    }
 
     #[test]
     fn what_is_declined_for_long_goes_to_the_next_framework_until_all_have_declined_it() {

@@ -785,7 +785,7 @@ pub struct KillAsked {
 /// a master that does not know the kind would lose it.
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct RegistryChange {
-    #[prost(oneof = "registry_change::Kind", tags = "1, 2, 3, 4, 5, 6, 7, 20")]
+    #[prost(oneof = "registry_change::Kind", tags = "1, 2, 3, 4, 5, 6, 7, 20, 21")]
     pub kind: ::core::option::Option<registry_change::Kind>,
 }
 /// Nested message and enum types in `RegistryChange`.
@@ -812,7 +812,15 @@ pub mod registry_change {
         /// The agent was unreachable or gone for longer than such agents are remembered.
         #[prost(string, tag = "20")]
         AgentForgotten(::prost::alloc::string::String),
+        #[prost(message, tag = "21")]
+        Quotas(super::Quotas),
     }
+}
+/// Quotas that hold from now on, set together or not at all. One without amounts removes the role's quota.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct Quotas {
+    #[prost(message, repeated, tag = "1")]
+    pub configs: ::prost::alloc::vec::Vec<super::v1::quota::QuotaConfig>,
 }
 /// Everything a registry held at one moment: what a backup file carries.
 #[derive(Clone, PartialEq, ::prost::Message)]

@@ -1,6 +1,7 @@
 //! Amounts per resource name as short vectors: what the cluster has, and what one node of the tree holds.
 //!
-//! A name gets an index when it is first seen and keeps it. Excluded names have none and are ignored everywhere.
+//! A name gets an index when it is first seen and keeps it. Names excluded from the shares have an index too, since
+//! quotas may be in them, but count as if the cluster had none.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -9,26 +10,46 @@ use super::rank::Share;
 use crate::types::Milli;
 
 /// Thousandths by name index; missing entries are zero.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default)]
 pub(super) struct Amounts(Vec<i64>);
 
 impl Amounts {
     pub(super) fn add(&mut self, other: &Amounts) {
-        if self.0.len() < other.0.len() {
-            self.0.resize(other.0.len(), 0);
-        }
+        self.reach(other.0.len());
         for (mine, theirs) in self.0.iter_mut().zip(&other.0) {
-            *mine += theirs;
+            *mine = mine.saturating_add(*theirs);
         }
     }
 
     pub(super) fn subtract(&mut self, other: &Amounts) {
-        if self.0.len() < other.0.len() {
-            self.0.resize(other.0.len(), 0);
-        }
+        self.reach(other.0.len());
         for (mine, theirs) in self.0.iter_mut().zip(&other.0) {
-            *mine -= theirs;
+            *mine = mine.saturating_sub(*theirs);
             debug_assert!(*mine >= 0, "more is taken away than there is");
+        }
+    }
+
+    pub(super) fn of(&self, index: usize) -> i64 {
+        self.0.get(index).copied().unwrap_or(0)
+    }
+
+    pub(super) fn set(&mut self, index: usize, amount: i64) {
+        self.reach(index + 1);
+        self.0[index] = amount;
+    }
+
+    /// One past the last index that may be other than zero.
+    pub(super) fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    pub(super) fn is_zero(&self) -> bool {
+        self.0.iter().all(|amount| *amount == 0)
+    }
+
+    fn reach(&mut self, len: usize) {
+        if self.0.len() < len {
+            self.0.resize(len, 0);
         }
     }
 }
@@ -38,36 +59,54 @@ impl Amounts {
 pub(super) struct Totals {
     indices: BTreeMap<Arc<str>, usize>,
     excluded: BTreeSet<Arc<str>>,
+    /// Of every name.
+    present: Amounts,
+    /// Of the names that count for shares.
     total: Amounts,
 }
 
 impl Totals {
     pub(super) fn excluding<N: AsRef<str>>(names: impl IntoIterator<Item = N>) -> Self {
         let excluded = names.into_iter().map(|name| name.as_ref().into()).collect();
-        Self { indices: BTreeMap::new(), excluded, total: Amounts::default() }
+        let (present, total) = (Amounts::default(), Amounts::default());
+        Self { indices: BTreeMap::new(), excluded, present, total }
     }
 
     pub(super) fn add<N: AsRef<str>>(&mut self, quantities: &[(N, Milli)]) {
         let amounts = self.amounts(quantities);
-        self.total.add(&amounts);
+        self.present.add(&amounts);
+        self.total.add(&self.counted(amounts));
     }
 
     pub(super) fn subtract<N: AsRef<str>>(&mut self, quantities: &[(N, Milli)]) {
         let amounts = self.amounts(quantities);
-        self.total.subtract(&amounts);
+        self.present.subtract(&amounts);
+        self.total.subtract(&self.counted(amounts));
     }
 
     pub(super) fn amounts<N: AsRef<str>>(&mut self, quantities: &[(N, Milli)]) -> Amounts {
         let mut amounts = Amounts(vec![0; self.indices.len()]);
         for (name, amount) in quantities {
-            if let Some(index) = self.index(name.as_ref()) {
-                if amounts.0.len() <= index {
-                    amounts.0.resize(index + 1, 0);
-                }
-                amounts.0[index] += amount.raw();
-            }
+            let index = self.index(name.as_ref());
+            amounts.reach(index + 1);
+            amounts.0[index] = amounts.0[index].saturating_add(amount.raw());
         }
         amounts
+    }
+
+    /// Every name seen, with its index.
+    pub(super) fn names(&self) -> impl Iterator<Item = (&Arc<str>, usize)> {
+        self.indices.iter().map(|(name, index)| (name, *index))
+    }
+
+    /// The index of a name that was seen before.
+    pub(super) fn index_of(&self, name: &str) -> Option<usize> {
+        self.indices.get(name).copied()
+    }
+
+    /// The indices of the names that the cluster has any of.
+    pub(super) fn held_names(&self) -> impl Iterator<Item = usize> {
+        (0..self.present.len()).filter(|name| self.present.of(*name) > 0)
     }
 
     /// The largest fraction of the total, over all names the cluster has any of, per unit of weight.
@@ -80,15 +119,21 @@ impl Totals {
         Share::new(fractions.map(|(&held, &total)| held as f64 / total as f64).fold(0.0, f64::max) / weight)
     }
 
-    fn index(&mut self, name: &str) -> Option<usize> {
+    pub(super) fn index(&mut self, name: &str) -> usize {
         if let Some(&index) = self.indices.get(name) {
-            return Some(index);
-        }
-        if self.excluded.contains(name) {
-            return None;
+            return index;
         }
         let index = self.indices.len();
         self.indices.insert(name.into(), index);
-        Some(index)
+        index
+    }
+
+    fn counted(&self, mut amounts: Amounts) -> Amounts {
+        for name in &self.excluded {
+            if let Some(&index) = self.indices.get(name).filter(|index| **index < amounts.len()) {
+                amounts.0[index] = 0;
+            }
+        }
+        amounts
     }
 }

@@ -1,7 +1,11 @@
 //! The published figures as tables, and the comparison with a slow reference.
 
+mod allocations;
 mod figures;
+mod from_scratch;
+mod quotas;
 mod reference;
+mod stage;
 
 use super::*;
 

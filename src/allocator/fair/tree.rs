@@ -1,15 +1,18 @@
 //! The tree of roles, own groups and clients, each node with its active children in order.
 //!
-//! Invariant: a node stands in its parent's order exactly when it is an active client or has an active child, under
-//! the rank that it also keeps itself. While totals have changed and [`Tree::rank_all`] has not run, ranks may
-//! be of yesterday, but both copies are the same.
+//! Invariant: a node stands in its parent's lines exactly when it is an active client or has an active child, under
+//! the rank and the marks that it also keeps itself. While totals have changed and [`Tree::rank_all`] has not run, ranks
+//! may be of yesterday, but both copies are the same.
 
-use std::collections::BTreeSet;
-use std::collections::btree_set;
+mod books;
+
 use std::sync::Arc;
 
+use self::books::Book;
+pub(super) use self::books::{Allowance, Bounds};
 use super::RoleId;
 use super::amounts::{Amounts, Totals};
+use super::lines::{LineIter, Lines, Marks, Part};
 use super::rank::{Label, Rank, Share};
 
 pub(super) type NodeId = usize;
@@ -26,13 +29,31 @@ struct Node<K> {
     held: Amounts,
     allocations: u64,
     rank: Option<Rank<K>>,
-    order: BTreeSet<Rank<K>>,
+    marks: Marks,
+    lines: Lines<K>,
+    /// What a client has of what quotas are about.
+    spent: Amounts,
+    /// What quotas say of a role; clients and own groups have none.
+    book: Option<Box<Book>>,
 }
 
 impl<K> Node<K> {
     fn new(parent: NodeId, label: Label<K>) -> Self {
-        let (held, order) = (Amounts::default(), BTreeSet::new());
-        Self { label, parent, children: 0, own_group: None, weight: 1.0, held, allocations: 0, rank: None, order }
+        let book = matches!(label, Label::Role(_)).then(Box::default);
+        Self {
+            label,
+            parent,
+            children: 0,
+            own_group: None,
+            weight: 1.0,
+            held: Amounts::default(),
+            allocations: 0,
+            rank: None,
+            marks: Marks::default(),
+            lines: Lines::default(),
+            spent: Amounts::default(),
+            book,
+        }
     }
 
     fn share(&self, totals: &Totals) -> Share {
@@ -44,11 +65,15 @@ impl<K> Node<K> {
 pub(super) struct Tree<K> {
     nodes: Vec<Node<K>>,
     free: Vec<NodeId>,
+    /// How many roles have a quota.
+    quotas: usize,
+    /// What is missing of all guarantees.
+    required: Amounts,
 }
 
 impl<K: Copy + Ord> Tree<K> {
     pub(super) fn new() -> Self {
-        Self { nodes: vec![Node::new(ROOT, Label::Own)], free: Vec::new() }
+        Self { nodes: vec![Node::new(ROOT, Label::Own)], free: Vec::new(), quotas: 0, required: Amounts::default() }
     }
 
     /// A new node, not in the order yet.
@@ -73,12 +98,19 @@ impl<K: Copy + Ord> Tree<K> {
         own
     }
 
-    /// Removes a childless node and every ancestor that this leaves without children; answers the paths of the roles gone.
+    /// Removes a childless node and every ancestor that this leaves without children and with nothing to remember;
+    /// answers the paths of the roles gone.
     pub(super) fn remove(&mut self, node: NodeId) -> Vec<Arc<str>> {
         self.leave(node);
+        self.prune(node)
+    }
+
+    /// As [`Self::remove`], for a node that is not active.
+    pub(super) fn prune(&mut self, node: NodeId) -> Vec<Arc<str>> {
         let mut gone = Vec::new();
         let mut at = node;
-        while at != ROOT && self.nodes[at].children == 0 {
+        let idle = |node: &Node<K>| node.children == 0 && node.book.as_ref().is_none_or(|book| book.is_blank());
+        while at != ROOT && idle(&self.nodes[at]) {
             let parent = self.nodes[at].parent;
             match std::mem::replace(&mut self.nodes[at], Node::new(ROOT, Label::Own)).label {
                 Label::Own => self.nodes[parent].own_group = None,
@@ -97,8 +129,8 @@ impl<K: Copy + Ord> Tree<K> {
         let mut at = node;
         while at != ROOT && self.nodes[at].rank.is_none() {
             let rank = self.rank(at, totals);
-            let parent = self.nodes[at].parent;
-            self.nodes[parent].order.insert(rank.clone());
+            let (parent, marks) = (self.nodes[at].parent, self.nodes[at].marks);
+            self.nodes[parent].lines.insert(rank.clone(), marks);
             self.nodes[at].rank = Some(rank);
             at = parent;
         }
@@ -108,12 +140,17 @@ impl<K: Copy + Ord> Tree<K> {
     pub(super) fn leave(&mut self, node: NodeId) {
         let mut at = node;
         while let Some(rank) = self.nodes[at].rank.take() {
+            let marks = self.nodes[at].marks;
             at = self.nodes[at].parent;
-            self.nodes[at].order.remove(&rank);
-            if !self.nodes[at].order.is_empty() {
+            self.nodes[at].lines.remove(&rank, marks);
+            if !self.nodes[at].lines.is_empty() {
                 return;
             }
         }
+    }
+
+    pub(super) fn is_active(&self, node: NodeId) -> bool {
+        self.nodes[node].rank.is_some()
     }
 
     /// Adds one allocation to a node and all above it.
@@ -152,23 +189,22 @@ impl<K: Copy + Ord> Tree<K> {
     /// Ranks every active node anew. A set that is nearly in order is rebuilt in nearly linear time.
     pub(super) fn rank_all(&mut self, totals: &Totals) {
         for parent in 0..self.nodes.len() {
-            if self.nodes[parent].order.is_empty() {
-                continue;
-            }
-            let order = std::mem::take(&mut self.nodes[parent].order);
-            let mut ranks: Vec<Rank<K>> = order.into_iter().collect();
+            let mut ranks = self.nodes[parent].lines.take_all();
             for rank in &mut ranks {
                 let node = &mut self.nodes[rank.node];
                 rank.share = node.share(totals);
-                node.rank.as_mut().expect("a node in an order has a rank").share = rank.share;
+                node.rank.as_mut().expect("a node in a line has a rank").share = rank.share;
             }
-            self.nodes[parent].order = ranks.into_iter().collect();
+            for rank in ranks {
+                let marks = self.nodes[rank.node].marks;
+                self.nodes[parent].lines.insert(rank, marks);
+            }
         }
     }
 
-    /// Active clients in order.
-    pub(super) fn walk(&self) -> impl Iterator<Item = (RoleId, K)> {
-        Walk { tree: self, levels: vec![self.nodes[ROOT].order.iter()] }
+    /// Active clients in order: all, those not at their limit, or those with a guarantee that is not met.
+    pub(super) fn walk(&self, part: Part) -> Walk<'_, K> {
+        Walk { tree: self, part, levels: vec![(self.nodes[ROOT].lines.iter(part), false)] }
     }
 
     fn rank(&self, node: NodeId, totals: &Totals) -> Rank<K> {
@@ -187,35 +223,52 @@ impl<K: Copy + Ord> Tree<K> {
 
     fn move_in_order(&mut self, at: NodeId, totals: &Totals) {
         let node = &mut self.nodes[at];
-        let (share, allocations, parent) = (node.share(totals), node.allocations, node.parent);
-        let Some(mut rank) = node.rank.take() else { return };
-        let order = &mut self.nodes[parent].order;
-        let mut entry = order.take(&rank).expect("an active node stands in its parent's order under its rank");
-        (entry.share, entry.allocations) = (share, allocations);
-        order.insert(entry);
-        (rank.share, rank.allocations) = (share, allocations);
-        self.nodes[at].rank = Some(rank);
+        let (share, allocations, parent, marks) = (node.share(totals), node.allocations, node.parent, node.marks);
+        let Some(old) = node.rank.take() else { return };
+        let new = Rank { share, allocations, ..old.clone() };
+        self.nodes[parent].lines.replace(&old, &new, marks);
+        self.nodes[at].rank = Some(new);
+    }
+
+    fn mark(&mut self, at: NodeId, marks: Marks) {
+        let was = std::mem::replace(&mut self.nodes[at].marks, marks);
+        let parent = self.nodes[at].parent;
+        if was != marks
+            && let Some(rank) = self.nodes[at].rank.clone()
+        {
+            let lines = &mut self.nodes[parent].lines;
+            lines.remove(&rank, was);
+            lines.insert(rank, marks);
+        }
     }
 }
 
-/// Depth first through the orders, smallest rank first.
-struct Walk<'a, K> {
+/// Depth first through the lines, smallest rank first.
+#[derive(Debug)]
+pub(super) struct Walk<'a, K> {
     tree: &'a Tree<K>,
-    levels: Vec<btree_set::Iter<'a, Rank<K>>>,
+    part: Part,
+    /// The rest of each line on the way down, and whether all below it may use what is kept back for a role above.
+    levels: Vec<(LineIter<'a, K>, bool)>,
 }
 
-impl<K: Copy> Iterator for Walk<'_, K> {
+impl<K: Copy + Ord> Iterator for Walk<'_, K> {
     type Item = (RoleId, K);
 
     fn next(&mut self) -> Option<Self::Item> {
-        while let Some(level) = self.levels.last_mut() {
-            match level.next() {
+        while let Some((line, entitled)) = self.levels.last_mut() {
+            let entitled = *entitled;
+            match line.next() {
                 None => {
                     self.levels.pop();
                 }
                 Some(rank) => match rank.label {
                     Label::Client { role, client } => return Some((role, client)),
-                    Label::Own | Label::Role(_) => self.levels.push(self.tree.nodes[rank.node].order.iter()),
+                    Label::Own | Label::Role(_) => {
+                        let entitled = entitled || self.tree.has_slack(rank.node);
+                        let part = if entitled && self.part == Part::Hungry { Part::All } else { self.part };
+                        self.levels.push((self.tree.nodes[rank.node].lines.iter(part), entitled));
+                    }
                 },
             }
         }

@@ -27,7 +27,7 @@ pub struct MasterArgs {
     /// How long an agent may be silent before its tasks are told to be unreachable [default: 75s]
     #[arg(long, env = "DIVVY_AGENT_PING_TIMEOUT", value_name = "TIME")]
     pub agent_ping_timeout: Option<String>,
-    /// How long an agent that is away may take to come back before its tasks are told to be unreachable [default: 10m]
+    /// How long an agent may take to come back to a master that only knows it from its registry [default: 10m]
     #[arg(long, env = "DIVVY_AGENT_REREGISTER_TIMEOUT", value_name = "TIME")]
     pub agent_reregister_timeout: Option<String>,
     /// Give agents that are away up no faster than this, for example 1/20m; no limit unless set

@@ -9,6 +9,7 @@ mod metrics;
 mod operator;
 pub(crate) mod outgo;
 mod render;
+mod roles;
 mod sessions;
 mod state;
 

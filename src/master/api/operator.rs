@@ -2,7 +2,7 @@
 
 use tonic::{Request, Response, Status};
 
-use super::{Api, MESOS_VERSION, render};
+use super::{Api, MESOS_VERSION, render, roles};
 use crate::{
     master::core::{Answer, Question, Snapshot},
     proto::{
@@ -73,6 +73,19 @@ impl Operator for Api {
                     let role = weight.role.ok_or_else(|| Status::invalid_argument("update_weights.role: missing"))?;
                     self.change(Question::Weight { role, weight: weight.weight }).await?;
                 }
+            }
+            Type::GetQuota => {
+                reply.set_type(response::Type::GetQuota);
+                reply.get_quota = Some(self.rendered(roles::quotas).await?);
+            }
+            Type::GetRoles => {
+                reply.set_type(response::Type::GetRoles);
+                reply.get_roles = Some(self.rendered(roles::roles).await?);
+            }
+            Type::UpdateQuota => {
+                let update = call.update_quota.ok_or_else(|| Status::invalid_argument("update_quota: missing"))?;
+                let quotas = roles::parse_quotas(&update.quota_configs).map_err(Status::invalid_argument)?;
+                self.change(Question::Quotas { quotas, force: update.force() }).await?;
             }
             other => {
                 return Err(Status::unimplemented(format!("{} is not served by this master", other.as_str_name())));

@@ -11,8 +11,7 @@ use std::{
 use bytes::Bytes;
 
 use super::{
-    Client, Event, Master, Order, Turn,
-    clients::Refused,
+    Event, Master, Order, Turn,
     keys::{AgentKey, FrameworkKey, OfferKey, SessionId, TaskKey},
     offers::Offer,
     tasks::Task,
@@ -66,9 +65,6 @@ pub(super) struct Agent {
     pub(super) session: Option<SessionId>,
     /// Frameworks whose info was sent on this session.
     pub(super) told: BTreeSet<FrameworkKey>,
-    pub(super) refusals: BTreeMap<Client, Refused>,
-    /// Counts how often something became free here.
-    pub(super) growth: u64,
     pub(super) pings_missed: u32,
     /// Tells one absence from the next.
     pub(super) absence: u64,
@@ -76,15 +72,7 @@ pub(super) struct Agent {
 
 impl Agent {
     pub(super) fn new(bucket: AgentBucket, session: SessionId) -> Self {
-        Self {
-            bucket: Arc::new(bucket),
-            session: Some(session),
-            told: BTreeSet::new(),
-            refusals: BTreeMap::new(),
-            growth: 0,
-            pings_missed: 0,
-            absence: 0,
-        }
+        Self { bucket: Arc::new(bucket), session: Some(session), told: BTreeSet::new(), pings_missed: 0, absence: 0 }
     }
 
     pub(super) fn bucket_mut(&mut self) -> &mut AgentBucket {
@@ -114,16 +102,20 @@ impl Master {
 
     /// The next event run looks at this agent, and so does the next run for the cool.
     pub(super) fn touch(&mut self, agent: AgentKey) {
-        self.dirty.insert(agent);
-        self.stale.insert(agent);
+        self.allocator.touch(agent);
+    }
+
+    /// Tells the allocator what is free on an agent: of one that is away, nothing.
+    pub(super) fn tell_free(&mut self, key: AgentKey) {
+        if let Some(agent) = self.agents.get(&key) {
+            let nothing = Resources::new();
+            self.allocator.set_free(key, if agent.reachable() { &agent.bucket.free } else { &nothing });
+        }
     }
 
     /// Every agent is looked at again: something changed for a client.
     pub(super) fn touch_all(&mut self) {
-        let with_free = self.agents.iter().filter(|(_, agent)| agent.reachable() && !agent.bucket.free.is_empty());
-        let keys: Vec<AgentKey> = with_free.map(|(key, _)| *key).collect();
-        self.dirty.extend(&keys);
-        self.stale.extend(keys);
+        self.allocator.touch_all();
     }
 
     pub(super) fn agent_detached(&mut self, turn: &mut Turn<'_>, key: AgentKey, session: SessionId) {
@@ -135,6 +127,7 @@ impl Master {
         if agent.bucket.presence == Presence::Connected {
             agent.bucket_mut().presence = Presence::Disconnected;
             self.rescind_all(turn, key);
+            self.tell_free(key);
             // Without a stream it is as silent as one that answers no pings, and is not given more time.
             let patience = self.config.reregister_timeout.min(self.config.ping_timeout());
             self.timers.arm(turn.now.mono_after(patience), Timer::Reregistration(key, absence));

@@ -6,15 +6,10 @@
 //! stated a demand is offered no more than that. Among those eligible, the one furthest below its fair share is first and
 //! gets all that is left of the agent.
 
-use std::{
-    borrow::Cow,
-    collections::{BTreeMap, BTreeSet},
-    sync::Arc,
-    time::Duration,
-};
+use std::{cell::OnceCell, collections::BTreeMap, sync::Arc, time::Duration};
 
 use super::{
-    Client, Event, FrameworkFacts, Master, OfferMade, Quantities, Turn,
+    Client, Config, Event, FrameworkFacts, Master, OfferMade, Quantities, Turn,
     agents::Agent,
     frameworks::Framework,
     keys::{AgentKey, FrameworkKey, OfferKey},
@@ -22,8 +17,8 @@ use super::{
     timers::Timer,
 };
 use crate::{
-    allocator::fair::RoleId,
-    types::{Now, Resource, Resources},
+    allocator::fair::{Abilities, Clients, Grant, RoleId, Touched},
+    types::Now,
 };
 
 /// Which clients a run serves.
@@ -33,18 +28,16 @@ enum Run {
     All,
 }
 
-/// What decides about a client besides the client itself.
+/// What decides about a client besides what it is owed.
 struct Rules<'a> {
     now: Now,
     run: Run,
     refusal_floor: Duration,
     minimum: &'a [Quantities],
-}
-
-/// A client that gets an offer, and what it gets.
-struct Pick {
-    client: Client,
-    resources: Resources,
+    frameworks: &'a BTreeMap<FrameworkKey, Framework>,
+    agents: &'a BTreeMap<AgentKey, Agent>,
+    /// Whether any client has no minimum; found out when it is first asked.
+    lenient: &'a OnceCell<bool>,
 }
 
 impl Master {
@@ -54,28 +47,33 @@ impl Master {
         self.last_cool_ns.saturating_add(interval)
     }
 
-    /// Serves what changed since the last call: the warm at once, all once a second.
+    /// Serves what changed since the last call: the warm at once, all once a second. What quotas kept back and have eased
+    /// waits for the second's run, since every task's end eases them.
     pub(super) fn allocate(&mut self, turn: &mut Turn<'_>) {
+        if self.holds_off(turn.now) {
+            return;
+        }
         self.look_at_overdue(turn);
+        let touched = self.allocator.take_touched();
+        let dirty = Touched { eased: std::collections::BTreeSet::new(), ..touched.clone() };
+        self.stale.join(touched);
         if turn.now.mono_ns >= self.next_cool_ns() && self.anything_for_the_cool() {
             self.last_cool_ns = turn.now.mono_ns;
-            self.dirty.clear();
-            let agents = std::mem::take(&mut self.stale);
-            self.run(turn, Run::All, agents);
-        } else if !self.dirty.is_empty() {
-            let agents = std::mem::take(&mut self.dirty);
-            if self.anybody_warm() {
-                self.run(turn, Run::Warm, agents);
-            }
+            let stale = std::mem::take(&mut self.stale);
+            self.run(turn, Run::All, stale);
+        } else if !dirty.is_empty() && self.anybody_warm() {
+            self.run(turn, Run::Warm, dirty);
         }
     }
 
     /// An agent with nothing left is no reason for the second's one run: the warm would have taken what freed up just
     /// before it, every time, and the cool would starve. It is looked at when something frees up there.
     fn anything_for_the_cool(&mut self) -> bool {
-        let agents = &self.agents;
-        self.stale
-            .retain(|key| agents.get(key).is_some_and(|agent| agent.reachable() && !agent.bucket.free.is_empty()));
+        let allocator = &self.allocator;
+        self.stale.all &= allocator.anything_free();
+        let free = |key: &AgentKey| allocator.free(*key).is_some_and(|free| !free.is_empty());
+        self.stale.agents.retain(free);
+        self.stale.eased.retain(free);
         !self.stale.is_empty()
     }
 
@@ -84,14 +82,20 @@ impl Master {
         self.frameworks.values().any(|framework| framework.session.is_some() && warm(framework))
     }
 
-    fn run(&mut self, turn: &mut Turn<'_>, run: Run, agents: BTreeSet<AgentKey>) {
+    fn run(&mut self, turn: &mut Turn<'_>, run: Run, touched: Touched<AgentKey>) {
         self.counts.allocation_runs += 1;
         let mut made: BTreeMap<FrameworkKey, Vec<OfferMade>> = BTreeMap::new();
-        for agent in agents {
-            while let Some(pick) = self.pick(turn.now, run, agent) {
-                let offer = self.make_offer(turn, agent, pick);
-                made.entry(offer.0).or_default().push(offer.1);
-            }
+        let mut round = self.allocator.round(touched);
+        let lenient = &OnceCell::new();
+        while let Some(grant) = {
+            let Self { allocator, frameworks, agents, config, .. } = &mut *self;
+            let Config { refusal_floor, minimum, .. } = &*config;
+            let rules =
+                Rules { now: turn.now, run, refusal_floor: *refusal_floor, minimum, frameworks, agents, lenient };
+            allocator.next(&mut round, turn.now, &rules)
+        } {
+            let (framework, offer) = self.make_offer(turn, grant);
+            made.entry(framework).or_default().push(offer);
         }
         for (framework, offers) in made {
             self.counts.offers_made += offers.len() as u64;
@@ -99,43 +103,26 @@ impl Master {
         }
     }
 
-    /// The client that is owed most of those who may have what is left of the agent.
-    fn pick(&mut self, now: Now, run: Run, key: AgentKey) -> Option<Pick> {
-        let Self { shares, agents, frameworks, config, .. } = self;
-        let agent = agents.get_mut(&key).filter(|agent| agent.reachable() && !agent.bucket.free.is_empty())?;
-        let rules = Rules { now, run, refusal_floor: config.refusal_floor, minimum: &config.minimum };
-        for (role, framework) in shares.order() {
-            let Some(one) = frameworks.get(&framework) else { continue };
-            let Some(client) = rules.admits(role, framework, one) else { continue };
-            let facts = &one.bucket.facts;
-            let Some(all) = rules.share_of(agent, &client, facts) else { continue };
-            let Some(open) = one.open_demand() else { return Some(Pick { client, resources: all }) };
-            let asked = all.shrink_to(&open);
-            if rules.enough(&asked, &client, facts) && !refuses(agent, &client, &asked, now) {
-                return Some(Pick { client, resources: asked });
-            }
-        }
-        None
-    }
-
-    fn make_offer(&mut self, turn: &Turn<'_>, agent_key: AgentKey, pick: Pick) -> (FrameworkKey, OfferMade) {
+    fn make_offer(&mut self, turn: &Turn<'_>, grant: Grant<AgentKey, FrameworkKey>) -> (FrameworkKey, OfferMade) {
         let key = self.counters.offer();
-        let Pick { client, resources } = pick;
-        let quantities = resources.quantities();
-        self.charge(client.framework, &client.role, &quantities);
-        let resources = Arc::new(resources);
+        let quantities = grant.resources.quantities();
+        let role = self.allocator.shares().path(grant.role).clone();
+        let client = Client { framework: grant.framework, role };
+        let resources = Arc::new(grant.resources);
         let offer = Offer { client: client.clone(), resources: resources.clone(), made_ns: turn.now.mono_ns };
         self.timers.arm(self.contended_at(&offer), Timer::OfferContended(key));
         if let Some(expires) = self.expires_at(&offer) {
             self.timers.arm(expires, Timer::OfferExpired(key));
         }
-        self.offers.insert(key, agent_key);
-        let agent = self.agents.get_mut(&agent_key).expect("the pick was made of this agent");
+        self.offers.insert(key, grant.agent);
+        let agent = self.agents.get_mut(&grant.agent).expect("the allocator knows the same agents");
         let bucket = agent.bucket_mut();
         bucket.offered += &resources;
-        bucket.free -= &resources;
+        if let Some(free) = self.allocator.free(grant.agent) {
+            bucket.free.clone_from(free);
+        }
         bucket.offers.insert(key, offer);
-        let framework = self.frameworks.get_mut(&client.framework).expect("the pick was made for this framework");
+        let framework = self.frameworks.get_mut(&client.framework).expect("the rules admitted this framework");
         framework.offered(&quantities);
         if let Some(habits) = framework.roles.get_mut(&client.role) {
             habits.offered();
@@ -169,92 +156,72 @@ impl Master {
     }
 
     fn wanted_by_another(&self, now: Now, key: OfferKey) -> bool {
-        let Some(agent) = self.offers.get(&key).and_then(|agent| self.agents.get(agent)) else { return false };
+        let Some(agent_key) = self.offers.get(&key) else { return false };
+        let Some(agent) = self.agents.get(agent_key) else { return false };
         let Some(offer) = agent.bucket.offers.get(&key) else { return false };
-        let rules =
-            Rules { now, run: Run::Warm, refusal_floor: self.config.refusal_floor, minimum: &self.config.minimum };
+        let rules = Rules {
+            now,
+            run: Run::Warm,
+            refusal_floor: self.config.refusal_floor,
+            minimum: &self.config.minimum,
+            frameworks: &self.frameworks,
+            agents: &self.agents,
+            lenient: &OnceCell::new(),
+        };
         self.frameworks.iter().any(|(framework, one)| {
+            let serves = |habits: &super::clients::Habits| habits.warm && !habits.suppressed && !habits.withheld(now);
             one.session.is_some()
                 && *framework != offer.client.framework
-                && one
-                    .roles
-                    .iter()
-                    .filter(|(_, habits)| habits.warm && !habits.suppressed && !habits.withheld(now))
-                    .any(|(role, _)| {
-                        let client = Client { framework: *framework, role: role.clone() };
-                        let facts = &one.bucket.facts;
-                        let part = Rules::suitable(&offer.resources, role, facts);
-                        rules.enough(&part, &client, facts) && !refuses(agent, &client, &part, now)
+                && one.roles.iter().filter(|(_, habits)| serves(habits)).any(|(role, _)| {
+                    one.seat(role).is_some_and(|seat| {
+                        self.allocator.could_use(*agent_key, seat, *framework, &offer.resources, now, &rules)
                     })
+                })
         })
     }
 }
 
-/// Whether the client has refused what it would be offered.
-fn refuses(agent: &Agent, client: &Client, part: &Resources, now: Now) -> bool {
-    agent.refusals.get(client).is_some_and(|refused| {
-        refused.floor_ns > now.mono_ns || (refused.until_ns > now.mono_ns && refused.resources.contains(part))
-    })
+impl Clients<AgentKey, FrameworkKey> for Rules<'_> {
+    /// Whether the run serves this client, and it has no fresh offer of the agent.
+    fn admits(&self, agent: AgentKey, role: RoleId, framework: FrameworkKey) -> bool {
+        let Some(one) = self.frameworks.get(&framework) else { return false };
+        let Some((role, habits)) = one.role_of(role) else { return false };
+        let served = !habits.suppressed && !habits.withheld(self.now) && (habits.warm || self.run == Run::All);
+        let fresh = |offer: &Offer| {
+            offer.client.framework == framework
+                && offer.client.role == *role
+                && self.now.since(offer.made_ns) < self.refusal_floor
+        };
+        served && self.agents.get(&agent).is_some_and(|agent| !agent.bucket.offers.values().any(fresh))
+    }
+
+    fn abilities(&self, framework: FrameworkKey) -> Abilities {
+        self.frameworks.get(&framework).map(|one| one.bucket.facts.abilities()).unwrap_or_default()
+    }
+
+    fn minimum(&self, role: &Arc<str>, framework: FrameworkKey) -> &[Quantities] {
+        let own = |one: &'_ Framework| one.bucket.facts.minimum.iter().position(|(of, _)| of == role);
+        match self.frameworks.get(&framework).map(|one| (one, own(one))) {
+            Some((one, Some(at))) => &one.bucket.facts.minimum[at].1,
+            Some((_, None)) | None => self.minimum,
+        }
+    }
+
+    fn anything_will_do(&self) -> bool {
+        let nothing = |bundles: &[Quantities]| bundles.is_empty() || bundles.iter().any(Vec::is_empty);
+        let lenient = |facts: &FrameworkFacts| facts.minimum.iter().any(|(_, bundles)| nothing(bundles));
+        *self
+            .lenient
+            .get_or_init(|| nothing(self.minimum) || self.frameworks.values().any(|one| lenient(&one.bucket.facts)))
+    }
+
+    fn demand(&self, framework: FrameworkKey) -> Option<Quantities> {
+        self.frameworks.get(&framework)?.open_demand()
+    }
 }
 
-impl Rules<'_> {
-    /// Whether the run serves this client at all.
-    fn admits(&self, role: RoleId, framework: FrameworkKey, one: &Framework) -> Option<Client> {
-        let (role, habits) = one.role_of(role)?;
-        let served = !habits.suppressed && !habits.withheld(self.now) && (habits.warm || self.run == Run::All);
-        served.then(|| Client { framework, role: role.clone() })
-    }
-
-    /// What the client would be offered of the agent now; `None` if that is nothing, not enough, refused or too soon.
-    fn share_of(&self, agent: &mut Agent, client: &Client, facts: &FrameworkFacts) -> Option<Resources> {
-        let now = self.now;
-        if let Some(refused) = agent.refusals.get(client)
-            && (refused.floor_ns > now.mono_ns
-                || (refused.until_ns > now.mono_ns && refused.held_at == Some(agent.growth)))
-        {
-            return None;
-        }
-        let fresh = |offer: &Offer| offer.client == *client && now.since(offer.made_ns) < self.refusal_floor;
-        if agent.bucket.offers.values().any(fresh) {
-            return None;
-        }
-        let part = Self::suitable(&agent.bucket.free, &client.role, facts);
-        if !self.enough(&part, client, facts) {
-            return None;
-        }
-        if refuses(agent, client, &part, now) {
-            let growth = agent.growth;
-            if let Some(refused) = agent.refusals.get_mut(client) {
-                refused.held_at = Some(growth);
-            }
-            return None;
-        }
-        Some(part.into_owned())
-    }
-
-    /// The part of `free` that a client of this role and these capabilities may have.
-    fn suitable<'r>(free: &'r Resources, role: &Arc<str>, facts: &FrameworkFacts) -> Cow<'r, Resources> {
-        if !facts.gpus && free.gpus().raw() > 0 {
-            return Cow::Owned(Resources::default());
-        }
-        let fits = |item: &Resource| {
-            let kind = item.kind();
-            kind.is_allocatable_to(role)
-                && (facts.revocable || !kind.is_revocable())
-                && (facts.shared || !kind.is_shared())
-                && (facts.refinement || !kind.is_refined())
-        };
-        if free.iter().all(fits) { Cow::Borrowed(free) } else { Cow::Owned(free.filter(fits)) }
-    }
-
-    /// Whether this is worth an offer: it holds one of the minimal bundles of the role, or of the master.
-    fn enough(&self, part: &Resources, client: &Client, facts: &FrameworkFacts) -> bool {
-        if part.is_empty() {
-            return false;
-        }
-        let own = facts.minimum.iter().find(|(role, _)| *role == client.role).map(|(_, bundles)| bundles.as_slice());
-        let bundles = own.unwrap_or(self.minimum);
-        let holds = |bundle: &Quantities| bundle.iter().all(|(name, least)| part.scalar(name) >= *least);
-        bundles.is_empty() || bundles.iter().any(holds)
+impl FrameworkFacts {
+    fn abilities(&self) -> Abilities {
+        Abilities { revocable: self.revocable, shared: self.shared, refinement: self.refinement, gpus: self.gpus }
     }
 }

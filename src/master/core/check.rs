@@ -36,6 +36,11 @@ impl Master {
             } else {
                 assert!(bucket.offers.is_empty(), "{key:?}: an agent that shrank below its tasks offers nothing");
             }
+            let told = self.allocator.free(*key);
+            let nothing = Resources::default();
+            let open = if agent.reachable() { &bucket.free } else { &nothing };
+            assert!(told.is_none_or(|told| told == open), "{key:?}: the allocator knows what is free");
+            assert!(told.is_some() || !agent.reachable(), "{key:?}: the allocator knows the agent");
             assert!(
                 agent.reachable() || bucket.offers.is_empty(),
                 "{key:?}: nothing of an agent that is away is offered"

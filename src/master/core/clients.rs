@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use super::keys::FrameworkKey;
-use crate::types::{Now, Resources};
+use crate::types::Now;
 
 /// One role of one framework.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -79,24 +79,6 @@ impl Habits {
 
     pub(super) fn withheld(&self, now: Now) -> bool {
         self.withheld_until_ns > now.mono_ns
-    }
-}
-
-/// A client's refusal of an agent's resources.
-#[derive(Clone, Debug)]
-pub(super) struct Refused {
-    /// Until then nothing of this agent is offered to it.
-    pub(super) floor_ns: u64,
-    /// Until then nothing contained in `resources` is.
-    pub(super) until_ns: u64,
-    pub(super) resources: Arc<Resources>,
-    /// The agent's growth count at which the filter was last found to hold; nothing freed since, it holds still.
-    pub(super) held_at: Option<u64>,
-}
-
-impl Refused {
-    pub(super) fn over(&self, now: Now) -> bool {
-        self.floor_ns.max(self.until_ns) <= now.mono_ns
     }
 }
 

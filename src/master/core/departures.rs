@@ -21,12 +21,11 @@ impl Master {
         let Some(agent) = self.agents.get_mut(&key) else { return };
         let since_ns = turn.now.wall_ns;
         let id = agent.bucket.id.clone();
-        let total = agent.bucket.total.quantities();
         agent.bucket_mut().presence = Presence::Unreachable { since_ns };
         self.unreachable.insert((since_ns, key));
         self.note_unreachable(turn, &id, since_ns);
         self.rescind_all(turn, key);
-        self.shares.remove_total(&total);
+        self.allocator.remove_agent(key);
         self.tasks_unreachable(turn, key, since_ns);
         self.announce_failure(turn, &id);
         self.forget_surplus_unreachable();
@@ -87,12 +86,7 @@ impl Master {
     fn dismiss(&mut self, turn: &mut Turn<'_>, key: AgentKey, ending: Ending) {
         self.rescind_all(turn, key);
         self.end_tasks_of(turn, key, ending);
-        let bucket = &self.agents[&key].bucket;
-        let total = bucket.total.quantities();
-        self.removals.cancel(&bucket.id);
-        if !matches!(bucket.presence, Presence::Unreachable { .. }) {
-            self.shares.remove_total(&total);
-        }
+        self.removals.cancel(&self.agents[&key].bucket.id);
         self.drop_agent(key);
     }
 
@@ -105,8 +99,9 @@ impl Master {
     fn drop_agent(&mut self, key: AgentKey) {
         let Some(agent) = self.agents.remove(&key) else { return };
         self.agent_ids.remove(&agent.bucket.id);
-        self.dirty.remove(&key);
-        self.stale.remove(&key);
+        self.allocator.remove_agent(key);
+        self.stale.agents.remove(&key);
+        self.stale.eased.remove(&key);
         if let Presence::Unreachable { since_ns } = agent.bucket.presence {
             self.unreachable.remove(&(since_ns, key));
         }

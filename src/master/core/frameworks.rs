@@ -26,7 +26,7 @@ use crate::{
         internal::registry_change,
         v1::{self, TaskState},
     },
-    types::Milli,
+    types::{Milli, Resources},
 };
 
 /// What a run of a framework hears when another has taken over.
@@ -121,6 +121,11 @@ impl Framework {
                 *offered = offered.saturating_sub(*amount);
             }
         }
+    }
+
+    /// The id of a role among the shares.
+    pub(super) fn seat(&self, role: &str) -> Option<RoleId> {
+        self.entered.get(role).copied()
     }
 
     /// The role behind an id of the shares, and how the framework behaves in it.
@@ -242,28 +247,28 @@ impl Master {
     }
 
     /// The framework's place among the shares of a role; made when it is new, and not served until it is activated.
-    fn enter(&mut self, key: FrameworkKey, role: &Arc<str>) -> Option<RoleId> {
+    pub(super) fn enter(&mut self, key: FrameworkKey, role: &Arc<str>) -> Option<RoleId> {
         let framework = self.frameworks.get_mut(&key)?;
         if let Some(id) = framework.entered.get(role) {
             return Some(*id);
         }
-        let id = self.shares.add_client(role, key);
-        self.shares.deactivate(id, key);
+        let id = self.allocator.add_client(role, key);
+        self.allocator.set_active(id, key, false);
         framework.entered.insert(role.clone(), id);
         Some(id)
     }
 
     /// Counts resources for the framework in this role.
-    pub(super) fn charge(&mut self, key: FrameworkKey, role: &Arc<str>, quantities: &Quantities) {
+    pub(super) fn charge(&mut self, key: FrameworkKey, role: &Arc<str>, resources: &Resources) {
         if let Some(id) = self.enter(key, role) {
-            self.shares.allocated(id, key, quantities);
+            self.allocator.allocated(id, key, resources);
         }
     }
 
     /// Counts them no longer.
-    pub(super) fn discharge(&mut self, key: FrameworkKey, role: &Arc<str>, quantities: &Quantities) {
+    pub(super) fn discharge(&mut self, key: FrameworkKey, role: &Arc<str>, resources: &Resources) {
         if let Some(id) = self.enter(key, role) {
-            self.shares.unallocated(id, key, quantities);
+            self.allocator.unallocated(id, key, resources);
         }
     }
 
@@ -275,11 +280,7 @@ impl Master {
             framework.roles.iter().map(|(role, habits)| (role.clone(), connected && !habits.suppressed)).collect();
         for (role, active) in wanted {
             let Some(id) = self.enter(key, &role) else { continue };
-            if active {
-                self.shares.activate(id, key);
-            } else {
-                self.shares.deactivate(id, key);
-            }
+            self.allocator.set_active(id, key, active);
         }
     }
 
@@ -327,7 +328,7 @@ impl Master {
         if changed {
             self.reintroduce(turn, key);
         }
-        self.touch_all();
+        self.allocator.client_changed();
     }
 
     fn drop_role(&mut self, turn: &mut Turn<'_>, key: FrameworkKey, role: &Arc<str>) {
@@ -336,7 +337,7 @@ impl Master {
             framework.roles.remove(role);
         }
         if let Some(id) = self.enter(key, role) {
-            self.shares.deactivate(id, key);
+            self.allocator.set_active(id, key, false);
         }
     }
 
@@ -396,11 +397,10 @@ impl Master {
         let Some(mut framework) = self.frameworks.remove(&key) else { return };
         self.framework_ids.remove(&framework.bucket.id);
         for id in framework.entered.values() {
-            self.shares.remove_client(*id, key);
+            self.allocator.remove_client(*id, key);
         }
         for agent in self.agents.values_mut() {
             agent.told.remove(&key);
-            agent.refusals.retain(|client, _| client.framework != key);
         }
         if let Some(session) = framework.session.take() {
             self.sessions.remove(&session);

@@ -14,6 +14,7 @@ use super::{
     view::Snapshot,
 };
 use crate::{
+    allocator::fair::Quota,
     master::registry::State,
     proto::{internal, v1},
     types::{Milli, Resources},
@@ -231,6 +232,8 @@ pub(crate) enum Question {
     Registry,
     /// Set the weight of a role.
     Weight { role: String, weight: f64 },
+    /// Set or remove quotas, all or none. `force` leaves out what depends on the state of the cluster.
+    Quotas { quotas: Vec<(String, Quota)>, force: bool },
 }
 
 /// What an operator is told.

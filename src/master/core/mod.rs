@@ -19,6 +19,7 @@ mod message;
 mod offers;
 mod operators;
 mod partitions;
+mod quotas;
 mod reconcile;
 mod registration;
 mod removals;
@@ -53,11 +54,17 @@ pub(crate) use self::{
         Question, Register, Report, ReportedTask, Subscribe, Update,
     },
     partitions::Partition,
+    quotas::quota,
     registration::PROTOCOL,
     tasks::{Seen, Task},
     view::{Counts, Snapshot},
 };
-use crate::{allocator::fair::Shares, master::registry, proto::internal::registry_change, types::Now};
+use crate::{
+    allocator::fair::{Allocator, Quota, Touched},
+    master::registry,
+    proto::internal::registry_change,
+    types::Now,
+};
 
 /// Every this many inputs the whole state is checked, in debug builds.
 const FULL_CHECK_EVERY: u64 = 1_000;
@@ -192,13 +199,13 @@ pub(crate) struct Master {
     overdue: BTreeSet<OfferKey>,
     /// When the overdue offers are looked at next.
     next_look_ns: Option<u64>,
-    shares: Shares<FrameworkKey>,
+    allocator: Allocator<AgentKey, FrameworkKey>,
     timers: Timers,
-    /// Agents whose free resources changed since the last event run.
-    dirty: BTreeSet<AgentKey>,
     /// Agents that changed since the last run for the cool clients.
-    stale: BTreeSet<AgentKey>,
+    stale: Touched<AgentKey>,
     last_cool_ns: u64,
+    quotas: BTreeMap<String, Quota>,
+    held_off: quotas::HeldOff,
     /// Agents and frameworks the registry knows.
     facts: registry::State,
     /// Agents that are unreachable, by when they became so.
@@ -214,12 +221,18 @@ pub(crate) struct Master {
 impl Master {
     /// A master that starts with what the registry holds. `id` is new at every start.
     pub(crate) fn new(id: &str, epoch: u64, facts: registry::State, config: Config, rng: StdRng, now: Now) -> Self {
-        let mut shares = Shares::new();
+        let mut allocator = Allocator::default();
         for (role, weight) in &facts.weights {
-            shares.set_weight(role, *weight);
+            allocator.set_weight(role, *weight);
+        }
+        let quotas = quotas::of(&facts);
+        for (role, quota) in &quotas {
+            allocator.set_quota(role, Some(quota));
         }
         let recovered: BTreeSet<String> =
             facts.agents.keys().filter(|id| !facts.unreachable.contains_key(*id)).cloned().collect();
+        let until_ns = now.mono_after(config.reregister_timeout);
+        let held_off = quotas::HeldOff { agents: recovered.len(), until_ns };
         let mut timers = Timers::default();
         timers.arm(now.mono_after(config.registry_gc_interval), Timer::RegistryGc);
         if !recovered.is_empty() {
@@ -240,11 +253,12 @@ impl Master {
             offers: BTreeMap::new(),
             overdue: BTreeSet::new(),
             next_look_ns: None,
-            shares,
+            allocator,
             timers,
-            dirty: BTreeSet::new(),
-            stale: BTreeSet::new(),
+            stale: Touched::default(),
             last_cool_ns: now.mono_ns,
+            quotas,
+            held_off,
             facts,
             unreachable: BTreeSet::new(),
             recovered,

@@ -5,11 +5,13 @@ use std::{sync::Arc, time::Duration};
 use super::{
     Accept, Client, Event, Master, Operation, Refusal, Turn,
     agents::Presence,
-    clients::Refused,
     keys::{AgentKey, FrameworkKey, OfferKey, offer_key},
     timers::Timer,
 };
-use crate::types::{Milli, Resources};
+use crate::{
+    allocator::fair::Refusal as Refused,
+    types::{Milli, Resources},
+};
 
 /// Resources of one agent that wait for one client's answer.
 #[derive(Clone, Debug)]
@@ -36,9 +38,9 @@ impl Master {
         let offer = bucket.offers.remove(&key)?;
         bucket.offered -= &offer.resources;
         bucket.balance();
-        agent.growth += 1;
+        self.tell_free(agent_key);
+        self.discharge(offer.client.framework, &offer.client.role, &offer.resources);
         let quantities = offer.resources.quantities();
-        self.discharge(offer.client.framework, &offer.client.role, &quantities);
         if let Some(framework) = self.frameworks.get_mut(&offer.client.framework) {
             framework.answered_for(&quantities);
         }
@@ -63,7 +65,7 @@ impl Master {
     }
 
     /// Takes an offer back and says so to its framework.
-    fn rescind(&mut self, turn: &mut Turn<'_>, key: OfferKey) {
+    pub(super) fn rescind(&mut self, turn: &mut Turn<'_>, key: OfferKey) {
         let Some(taken) = self.take(key) else { return };
         self.counts.offers_rescinded += 1;
         if let Some(habits) = self.habits(&taken.offer.client) {
@@ -162,20 +164,17 @@ impl Master {
         if floor_ns.max(until_ns) <= turn.now.mono_ns || taken.offer.resources.is_empty() {
             return;
         }
-        let Some(agent) = self.agents.get_mut(&taken.agent) else { return };
-        let refused = Refused { floor_ns, until_ns, resources: taken.offer.resources.clone(), held_at: None };
-        agent.refusals.insert(taken.offer.client.clone(), refused);
+        let Client { framework, role } = &taken.offer.client;
+        let Some(seat) = self.enter(*framework, role) else { return };
+        let refused = Refused { floor_ns, until_ns, resources: taken.offer.resources.clone() };
+        self.allocator.refuse(taken.agent, seat, *framework, refused);
         for at in [floor_ns, until_ns].into_iter().filter(|at| *at > turn.now.mono_ns) {
             self.timers.arm_roughly(at, Timer::RefusalEnded(taken.agent));
         }
     }
 
     pub(super) fn refusal_ended(&mut self, turn: &Turn<'_>, agent: AgentKey) {
-        let now = turn.now;
-        if let Some(one) = self.agents.get_mut(&agent) {
-            one.refusals.retain(|_, refused| !refused.over(now));
-            self.touch(agent);
-        }
+        self.allocator.refusals_ended(agent, turn.now);
     }
 
     pub(super) fn accept(
@@ -307,8 +306,8 @@ impl Master {
                 habits.suppressed = false;
                 habits.warm_up();
             }
-            for agent in self.agents.values_mut() {
-                agent.refusals.remove(&client);
+            if let Some(seat) = self.enter(framework, &client.role) {
+                self.allocator.forget_refusals(seat, framework);
             }
         }
         self.activate_roles(framework);

@@ -1,4 +1,4 @@
-//! What operators ask: to see everything, to remove a framework, to end an agent, to weigh a role.
+//! What operators ask: to see everything, to remove a framework, to end an agent, to weigh a role, to set quotas.
 
 use super::{
     Effect, Master, Turn,
@@ -22,6 +22,7 @@ impl Master {
             Question::MarkGone { agent } => self.mark_gone(turn, &agent),
             Question::Registry => Answer::Registry(Box::new(self.facts.clone()), self.epoch),
             Question::Weight { role, weight } => self.weigh(turn, role, weight),
+            Question::Quotas { quotas, force } => self.set_quotas(turn, &quotas, force),
         };
         turn.out.push(Effect::Reply { request, answer });
     }
@@ -30,7 +31,10 @@ impl Master {
         if !(weight.is_finite() && weight > 0.0) {
             return Answer::Refused(format!("the weight of role {role} is {weight}: it must be over 0"));
         }
-        self.shares.set_weight(&role, weight);
+        if let Err(error) = crate::types::validate_role(&role) {
+            return Answer::Refused(error.to_string());
+        }
+        self.allocator.set_weight(&role, weight);
         turn.persist(registry_change::Kind::Weight(v1::WeightInfo { weight, role: Some(role.clone()) }));
         self.facts.weights.insert(role, weight);
         Answer::Done

@@ -104,8 +104,9 @@ impl Master {
             registered_ns: turn.now.wall_ns,
             reregistered_ns: None,
         };
-        self.shares.add_total(&bucket.total.quantities());
+        self.allocator.set_agent(key, &bucket.total);
         self.agents.insert(key, Agent::new(bucket, session));
+        self.tell_free(key);
         self.agent_ids.insert(id.clone(), key);
         self.counts.agents_registered += 1;
         key
@@ -123,24 +124,21 @@ impl Master {
         agent.pings_missed = 0;
         agent.told.clear();
         let was = agent.bucket.presence;
-        if *agent.bucket.facts != register.facts {
-            agent.refusals.clear();
-        }
-        let old_total = agent.bucket.total.quantities();
+        let changed = *agent.bucket.facts != register.facts;
         let bucket = agent.bucket_mut();
         bucket.presence = Presence::Connected;
         bucket.facts = Arc::new(register.facts.clone());
         bucket.total = register.total.clone();
         bucket.reregistered_ns = Some(turn.now.wall_ns);
         bucket.balance();
-        let new_total = agent.bucket.total.quantities();
+        self.allocator.set_agent(key, &bucket.total);
+        if changed {
+            self.allocator.forget_refusals_of(key);
+        }
+        self.tell_free(key);
         self.counts.agents_reregistered += 1;
         if let Presence::Unreachable { since_ns } = was {
             self.unreachable.remove(&(since_ns, key));
-            self.shares.add_total(&new_total);
-        } else if old_total != new_total {
-            self.shares.remove_total(&old_total);
-            self.shares.add_total(&new_total);
         }
     }
 

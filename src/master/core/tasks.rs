@@ -144,7 +144,8 @@ impl Master {
         let (framework, role, resources) = (task.framework, task.role.clone(), task.resources.clone());
         bucket.used += &resources;
         bucket.balance();
-        self.charge(framework, &role, &resources.quantities());
+        self.tell_free(key);
+        self.charge(framework, &role, &resources);
     }
 
     /// Gives the task's resources back, once.
@@ -156,9 +157,8 @@ impl Master {
         let (framework, role, resources) = (task.framework, task.role.clone(), task.resources.clone());
         bucket.used -= &resources;
         bucket.balance();
-        agent.growth += 1;
-        self.discharge(framework, &role, &resources.quantities());
-        self.touch(key);
+        self.tell_free(key);
+        self.discharge(framework, &role, &resources);
     }
 
     /// The agent's word on a task's latest state. A terminal task stays what it is, except that an agent which comes back

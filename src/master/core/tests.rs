@@ -8,6 +8,7 @@ mod launches;
 mod offers;
 mod partitions;
 mod policies;
+mod quotas;
 mod recovery;
 mod shares;
 mod silence;

@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use super::{Master, agents::AgentBucket, frameworks::FrameworkBucket};
-use crate::proto::v1::TaskState;
+use crate::proto::v1::{TaskState, quota::QuotaConfig};
 
 /// The whole state at one moment.
 #[derive(Clone, Debug)]
@@ -14,6 +14,7 @@ pub(crate) struct Snapshot {
     pub(crate) frameworks: Vec<Arc<FrameworkBucket>>,
     pub(crate) completed: Vec<Arc<FrameworkBucket>>,
     pub(crate) weights: BTreeMap<String, f64>,
+    pub(crate) quotas: BTreeMap<String, QuotaConfig>,
     pub(crate) counts: Counts,
 }
 
@@ -66,6 +67,7 @@ impl Master {
             frameworks: self.frameworks.values().map(|framework| framework.bucket.clone()).collect(),
             completed: self.completed_frameworks.iter().cloned().collect(),
             weights: self.facts.weights.clone(),
+            quotas: self.facts.quotas.clone(),
             counts: self.counts.clone(),
         }
     }

@@ -1,4 +1,4 @@
-//! The durable facts of a master: its epoch, the agents it admitted, weights, and the tombstones of frameworks.
+//! The durable facts of a master: its epoch, the agents it admitted, weights, quotas, and the tombstones of frameworks.
 //!
 //! A [`Registry`] keeps them in order and prefix-durable: whatever a crash leaves is a prefix of what was appended. Each
 //! [`load`](Registry::load) raises the epoch and returns a [`Fence`] of it; an append with an older fence is refused, so

@@ -6,8 +6,8 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use crate::proto::{
-    internal::{AgentGone, AgentUnreachable, RegistryChange, registry_change::Kind},
-    v1,
+    internal::{AgentGone, AgentUnreachable, Quotas, RegistryChange, registry_change::Kind},
+    v1::{self, quota::QuotaConfig},
 };
 
 /// How many tombstones of removed frameworks are kept; the oldest go first.
@@ -27,6 +27,8 @@ pub struct State {
     removal_order: VecDeque<String>,
     /// Weights of roles; 1 where absent.
     pub weights: BTreeMap<String, f64>,
+    /// Quotas of roles.
+    pub quotas: BTreeMap<String, QuotaConfig>,
 }
 
 /// What these changes make of nothing.
@@ -74,6 +76,16 @@ impl State {
             Kind::Weight(weight) => {
                 self.weights.insert(weight.role().to_owned(), weight.weight);
             }
+            Kind::Quotas(quotas) => quotas.configs.iter().for_each(|config| self.set_quota(config)),
+        }
+    }
+
+    /// Sets the quota of a role, or removes it when there is nothing in it.
+    pub fn set_quota(&mut self, config: &QuotaConfig) {
+        if config.guarantees.is_empty() && config.limits.is_empty() {
+            self.quotas.remove(&config.role);
+        } else {
+            self.quotas.insert(config.role.clone(), config.clone());
         }
     }
 
@@ -103,7 +115,8 @@ impl State {
             .weights
             .iter()
             .map(|(role, weight)| Kind::Weight(v1::WeightInfo { weight: *weight, role: Some(role.clone()) }));
-        let all = agents.chain(unreachable).chain(gone).chain(removed).chain(weights);
+        let quotas = self.quotas.values().map(|config| Kind::Quotas(Quotas { configs: vec![config.clone()] }));
+        let all = agents.chain(unreachable).chain(gone).chain(removed).chain(weights).chain(quotas);
         all.map(|kind| RegistryChange { kind: Some(kind) }).collect()
     }
 }
@@ -117,6 +130,26 @@ mod tests {
     fn a_state_is_what_its_own_changes_make() {
         let state: State = facts().iter().collect();
         let again: State = state.as_changes().iter().collect();
+        assert_eq!(again, state);
+    }
+
+    /// A limit for a role; none at all when it is zero.
+    fn limit(role: &str, cpus: f64) -> QuotaConfig {
+        let limits = (cpus > 0.0).then(|| ("cpus".to_owned(), v1::value::Scalar { value: cpus }));
+        QuotaConfig { role: role.into(), limits: limits.into_iter().collect(), ..QuotaConfig::default() }
+    }
+
+    #[test]
+    fn quotas_are_set_together_and_an_empty_one_removes_a_roles() {
+        let mut state = State::default();
+        for configs in [vec![limit("a", 1.0), limit("b", 2.0)], vec![limit("a", 0.0), limit("b", 3.0)]] {
+            state.apply(&RegistryChange { kind: Some(Kind::Quotas(Quotas { configs })) });
+        }
+        assert_eq!(state.quotas.values().collect::<Vec<_>>(), [&limit("b", 3.0)]);
+        let mut again = State::default();
+        for change in state.as_changes() {
+            again.apply(&change);
+        }
         assert_eq!(again, state);
     }
 

@@ -23,8 +23,8 @@ struct Refused {
 pub(super) struct Refusals {
     offers: BTreeMap<String, (SessionId, String, Resources)>,
     suppressed: BTreeSet<String>,
-    /// By framework and agent.
-    refused: BTreeMap<(String, String), Refused>,
+    /// By framework and agent; they stand beside one another.
+    refused: BTreeMap<(String, String), Vec<Refused>>,
 }
 
 impl Refusals {
@@ -42,9 +42,7 @@ impl Refusals {
                 self.refused.retain(|(of, _), _| *of != framework);
             }
             Call::Accept(accept) => {
-                for (_, agent, _) in accept.offers.iter().filter_map(|id| self.offers.remove(id)) {
-                    self.refused.remove(&(framework.clone(), agent));
-                }
+                self.offers.retain(|id, _| !accept.offers.contains(id));
             }
             Call::Decline { offers, refuse } => {
                 let until_ns = refuse.map_or(0, |time| u64::try_from(time.as_nanos()).unwrap_or(u64::MAX));
@@ -53,7 +51,7 @@ impl Refusals {
                     if let Some((_, agent, resources)) = self.offers.remove(id).filter(|_| mine) {
                         let until_ns = known.now_ns.saturating_add(until_ns);
                         let refused = Refused { at_ns: known.now_ns, until_ns, resources };
-                        self.refused.insert((framework.clone(), agent), refused);
+                        self.refused.entry((framework.clone(), agent)).or_default().push(refused);
                     }
                 }
             }
@@ -68,13 +66,14 @@ impl Refusals {
         if self.suppressed.contains(&framework) {
             return Err(format!("{framework} is suppressed and is offered {what}"));
         }
-        let Some(refused) = self.refused.get(&(framework.clone(), agent.to_string())) else { return Ok(()) };
-        let floor = known.now_ns < refused.at_ns.saturating_add(FLOOR_NS);
-        let filter = known.now_ns < refused.until_ns && refused.resources.contains(what);
-        if floor || filter {
-            return Err(format!("{framework} refused {} of {agent} and is offered {what}", refused.resources));
+        let holds = |refused: &&Refused| {
+            let floor = known.now_ns < refused.at_ns.saturating_add(FLOOR_NS);
+            floor || (known.now_ns < refused.until_ns && refused.resources.contains(what))
+        };
+        match self.refused.get(&(framework.clone(), agent.to_string())).and_then(|all| all.iter().find(holds)) {
+            Some(refused) => Err(format!("{framework} refused {} of {agent} and is offered {what}", refused.resources)),
+            None => Ok(()),
         }
-        Ok(())
     }
 }
 

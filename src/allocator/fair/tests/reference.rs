@@ -18,8 +18,8 @@ enum Event {
     Free(usize, u32),
 }
 
-const ROLES: [&str; 7] = ["a", "a/b", "a/c", "a/b/d", "e", "e-f", "g/h"];
-const NAMES: [&str; 2] = ["cpus", "mem"];
+pub(super) const ROLES: [&str; 7] = ["a", "a/b", "a/c", "a/b/d", "e", "e-f", "g/h"];
+pub(super) const NAMES: [&str; 2] = ["cpus", "mem"];
 
 fn event() -> impl Strategy<Value = Event> {
     let (role, client) = (0..ROLES.len(), 0..3u32);
@@ -36,18 +36,18 @@ fn event() -> impl Strategy<Value = Event> {
 }
 
 #[derive(Debug, Clone)]
-struct Client {
-    held: [i64; 2],
-    active: bool,
+pub(super) struct Client {
+    pub(super) held: [i64; 2],
+    pub(super) active: bool,
 }
 
 /// Everything by its definition: no tree, no order kept. Counts are kept per path prefix and last as long as the prefix has clients.
 #[derive(Debug, Default)]
-struct Reference {
-    total: [i64; 2],
-    weights: BTreeMap<String, i64>,
-    clients: BTreeMap<(String, u32), Client>,
-    counts: BTreeMap<String, u64>,
+pub(super) struct Reference {
+    pub(super) total: [i64; 2],
+    pub(super) weights: BTreeMap<String, i64>,
+    pub(super) clients: BTreeMap<(String, u32), Client>,
+    pub(super) counts: BTreeMap<String, u64>,
 }
 
 /// A sibling to compare: held amounts, weight, count of allocations, and what breaks the last tie.
@@ -61,7 +61,7 @@ struct Sibling {
 
 impl Reference {
     /// The paths that count an allocation of this client: its roles, the own group, the client.
-    fn keys(role: &str, client: u32) -> Vec<String> {
+    pub(super) fn keys(role: &str, client: u32) -> Vec<String> {
         let ends = role.match_indices('/').map(|(at, _)| at).chain([role.len()]);
         let mut keys: Vec<String> = ends.map(|end| role[..end].to_owned()).collect();
         keys.extend([format!("{role}/."), format!("{role}/./{client}")]);
@@ -78,7 +78,7 @@ impl Reference {
         self.counts.retain(|key, _| known.contains(key));
     }
 
-    fn order(&self) -> Vec<(String, u32)> {
+    pub(super) fn order(&self) -> Vec<(String, u32)> {
         let mut out = Vec::new();
         self.visit("", &mut out);
         out

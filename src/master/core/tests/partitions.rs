@@ -231,7 +231,7 @@ fn agents_are_given_up_no_faster_than_the_rate_and_those_that_are_back_not_at_al
         world.detach(agent.0);
     }
     let lost = |world: &mut World| world.facts().unreachable.into_keys().collect::<Vec<_>>();
-    world.wait(Duration::from_mins(10));
+    world.wait(Duration::from_secs(75));
     assert_eq!(lost(&mut world), [agents[0].1.clone()]);
     world.wait(Duration::from_mins(19));
     assert_eq!(lost(&mut world).len(), 1);

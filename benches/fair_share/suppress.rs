@@ -1,0 +1,37 @@
+//! `SuppressOffers`: five rounds; before each all offers come back without a filter and a further fifth of the frameworks is
+//! suppressed, so that the last round has nobody to serve.
+
+use divvy::master::rehearsal::Rehearsal;
+
+use super::measure::{Samples, timed};
+use super::{NEXT_ROUND, REPEATS, SIZES, TOTAL, resources, used};
+
+const ROUNDS: usize = 5;
+
+pub(super) fn grow() {
+    for (agents, frameworks) in SIZES {
+        let mut rounds: Vec<(Samples, usize)> = (0..ROUNDS).map(|_| (Samples::default(), 0)).collect();
+        for _ in 0..REPEATS {
+            one(agents, frameworks, &mut rounds);
+        }
+        println!("\nsuppress, {agents} agents x {frameworks} frameworks");
+        for (round, (took, made)) in rounds.iter().enumerate() {
+            println!("  {} of 5 parts suppressed    {took}, {made} offers", round + 1);
+        }
+    }
+}
+
+fn one(agents: usize, frameworks: usize, rounds: &mut [(Samples, usize)]) {
+    let (total, used) = (resources(TOTAL), used(1_024));
+    let mut rehearsal = Rehearsal::new();
+    (0..frameworks).for_each(|_| rehearsal.add_framework("*"));
+    (0..agents).for_each(|_| rehearsal.add_agent(&total, &used));
+    rehearsal.settle();
+    for (round, (took, made)) in rounds.iter_mut().enumerate() {
+        rehearsal.decline_all(std::time::Duration::ZERO);
+        rehearsal.suppress(round * frameworks / ROUNDS..(round + 1) * frameworks / ROUNDS);
+        let (time, offers) = timed(|| rehearsal.tick(NEXT_ROUND));
+        took.push(time);
+        *made = offers;
+    }
+}

@@ -1,0 +1,68 @@
+//! What quotas are about: unreserved scalars that are not revocable, and reservations, allocated or not.
+
+use std::fmt::Debug;
+use std::sync::Arc;
+
+use super::amounts::Amounts;
+use super::{RoleId, Shares};
+use crate::types::{Milli, Resource, Resources};
+
+/// Whether an item counts for quotas when it is allocated, and for what is kept back while it is free. Reservations
+/// count from the moment they are made, so they do not count here.
+pub(super) fn counts(item: &Resource) -> bool {
+    let kind = item.kind();
+    kind.reservations().is_empty() && !kind.is_revocable() && !kind.is_shared() && item.scalar().is_some()
+}
+
+impl<K: Copy + Ord + Debug> Shares<K> {
+    /// What counts for quotas of free or allocated resources.
+    pub(super) fn counted(&mut self, resources: &Resources) -> Amounts {
+        let mut amounts = Amounts::default();
+        for item in resources.iter().filter(|item| counts(item)) {
+            let index = self.totals.index(item.name());
+            let amount = item.scalar().unwrap_or_default().raw();
+            amounts.set(index, amounts.of(index).saturating_add(amount));
+        }
+        amounts
+    }
+
+    /// What a role has of what quotas are about.
+    pub(super) fn consumed(&self, role: &str, name: &str) -> Milli {
+        let found = self.roles.get(role).zip(self.totals.index_of(name));
+        Milli::from_raw(found.map_or(0, |(&role, name)| self.tree.consumed(role).map_or(0, |all| all.of(name))))
+    }
+
+    /// A client was given resources: one allocation.
+    pub(super) fn grant(&mut self, role: RoleId, client: K, resources: &Resources) {
+        self.allocated(role, client, &resources.quantities());
+        let (node, amounts) = (self.client_node(role, client), self.counted(resources));
+        if !amounts.is_zero() {
+            self.tree.spend(node, &amounts);
+            self.tree.consume(role.0, &amounts, &self.totals);
+        }
+    }
+
+    /// A client gave resources back.
+    pub(super) fn take_back(&mut self, role: RoleId, client: K, resources: &Resources) {
+        self.unallocated(role, client, &resources.quantities());
+        let (node, amounts) = (self.client_node(role, client), self.counted(resources));
+        if !amounts.is_zero() {
+            self.tree.unspend(node, &amounts);
+            let gone = self.tree.give_back(role.0, &amounts, &self.totals);
+            self.forget(gone);
+        }
+    }
+
+    /// Scalars were reserved to a role.
+    pub(super) fn reserved(&mut self, role: &str, quantities: &[(Arc<str>, Milli)]) {
+        let (node, amounts) = (self.role_node(role), self.totals.amounts(quantities));
+        self.tree.consume(node, &amounts, &self.totals);
+    }
+
+    /// They are reserved no longer, or their agent went.
+    pub(super) fn unreserved(&mut self, role: &str, quantities: &[(Arc<str>, Milli)]) {
+        let (node, amounts) = (self.role_node(role), self.totals.amounts(quantities));
+        let gone = self.tree.give_back(node, &amounts, &self.totals);
+        self.forget(gone);
+    }
+}

@@ -1,0 +1,144 @@
+//! Roles, weights and quotas in the operator API's own messages.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::{
+    allocator::fair::Quota,
+    master::core::{Link, Snapshot, quota},
+    proto::v1::{self, master::response, quota::QuotaConfig},
+    types::{Milli, Resources},
+};
+
+/// `GET_QUOTA`: every quota, and the guarantees once more in the older form.
+pub(super) fn quotas(snapshot: &Snapshot) -> response::GetQuota {
+    let mut status = v1::quota::QuotaStatus::default();
+    for config in snapshot.quotas.values() {
+        let guarantee = config
+            .guarantees
+            .iter()
+            .filter_map(|(name, scalar)| Some(Resources::new().with_scalar(name, Milli::from_f64(scalar.value).ok()?)));
+        let guarantee = guarantee.flat_map(|one| one.to_proto()).collect();
+        #[expect(deprecated, reason = "older clients read this one")]
+        status.infos.push(v1::quota::QuotaInfo { role: Some(config.role.clone()), principal: None, guarantee });
+        status.configs.push(config.clone());
+    }
+    response::GetQuota { status }
+}
+
+/// `GET_ROLES`: every role that has a framework, resources, a weight or a quota, and those above them.
+pub(super) fn roles(snapshot: &Snapshot) -> response::GetRoles {
+    let mut allocated: BTreeMap<&str, BTreeMap<String, Milli>> = BTreeMap::new();
+    let mut count = |role, resources: &Resources| {
+        let sums: &mut BTreeMap<String, Milli> = allocated.entry(role).or_default();
+        for (name, amount) in resources.quantities() {
+            *sums.entry(name.to_string()).or_default() += amount;
+        }
+    };
+    for agent in &snapshot.agents {
+        agent.tasks.values().filter(|task| task.holds).for_each(|task| count(&*task.role, &task.resources));
+        agent.offers.values().for_each(|offer| count(&*offer.client.role, &offer.resources));
+    }
+    let role = |name: &String| v1::Role {
+        name: name.clone(),
+        weight: snapshot.weights.get(name).copied().unwrap_or(1.0),
+        frameworks: members(snapshot, name),
+        resources: allocated
+            .get(name.as_str())
+            .into_iter()
+            .flatten()
+            .flat_map(|(name, amount)| Resources::new().with_scalar(name, *amount).to_proto())
+            .collect(),
+    };
+    response::GetRoles { roles: known(snapshot).iter().map(role).collect() }
+}
+
+fn members(snapshot: &Snapshot, role: &str) -> Vec<v1::FrameworkId> {
+    let here = snapshot.frameworks.iter().filter(|one| one.link != Link::Completed);
+    let member = here.filter(|one| one.facts.roles.iter().any(|of| **of == *role));
+    member.map(|one| v1::FrameworkId { value: one.id.to_string() }).collect()
+}
+
+fn known(snapshot: &Snapshot) -> BTreeSet<String> {
+    let mut names: BTreeSet<String> = snapshot.weights.keys().chain(snapshot.quotas.keys()).cloned().collect();
+    for framework in &snapshot.frameworks {
+        names.extend(framework.facts.roles.iter().map(ToString::to_string));
+    }
+    for agent in &snapshot.agents {
+        names.extend(agent.tasks.values().map(|task| task.role.to_string()));
+        names.extend(agent.total.reservations().keys().map(ToString::to_string));
+    }
+    let above =
+        |name: &String| -> Vec<String> { name.match_indices('/').map(|(at, _)| name[..at].to_owned()).collect() };
+    let ancestors: Vec<String> = names.iter().flat_map(above).collect();
+    names.extend(ancestors);
+    names
+}
+
+/// Reads `UPDATE_QUOTA`.
+///
+/// # Errors
+/// The field that makes no sense.
+pub(super) fn parse_quotas(configs: &[QuotaConfig]) -> Result<Vec<(String, Quota)>, String> {
+    let mut seen = BTreeSet::new();
+    let mut parsed = Vec::with_capacity(configs.len());
+    for (number, config) in configs.iter().enumerate() {
+        let field = format!("update_quota.quota_configs[{number}]");
+        if !seen.insert(&config.role) {
+            return Err(format!("{field}.role: {} is named twice", config.role));
+        }
+        let quota = quota(config).map_err(|error| format!("{field}: {error}"))?;
+        parsed.push((config.role.clone(), quota));
+    }
+    Ok(parsed)
+}
+
+#[cfg(test)]
+mod tests {
+    use rand::{SeedableRng as _, rngs::StdRng};
+
+    use super::*;
+    use crate::{
+        master::{
+            core::{Answer, Config, Effect, Input, Master, Question, RequestId},
+            registry::State,
+        },
+        types::Now,
+    };
+
+    fn limited(role: &str, cpus: f64) -> QuotaConfig {
+        let limits = [("cpus".to_owned(), v1::value::Scalar { value: cpus })].into_iter().collect();
+        QuotaConfig { role: role.to_owned(), limits, ..QuotaConfig::default() }
+    }
+
+    fn snapshot(state: State) -> Snapshot {
+        let now = Now { mono_ns: 1, wall_ns: 1 };
+        let mut master = Master::new("m", 1, state, Config::default(), StdRng::seed_from_u64(1), now);
+        let mut out = Vec::new();
+        master.handle(now, Input::Asked { request: RequestId(1), question: Question::Snapshot }, &mut out);
+        match out.pop() {
+            Some(Effect::Reply { answer: Answer::Snapshot(snapshot), .. }) => *snapshot,
+            other => panic!("no snapshot but {other:?}"),
+        }
+    }
+
+    #[test]
+    fn roles_with_a_quota_or_a_weight_are_known_and_so_are_those_above_them() {
+        let mut state = State::default();
+        state.set_quota(&limited("a/b", 2.0));
+        state.weights.insert("w".to_owned(), 3.0);
+        let snapshot = snapshot(state);
+        let told = roles(&snapshot).roles;
+        let told: Vec<(&str, f64)> = told.iter().map(|role| (role.name.as_str(), role.weight)).collect();
+        assert_eq!(told, [("a", 1.0), ("a/b", 1.0), ("w", 3.0)]);
+        assert_eq!(quotas(&snapshot).status.configs, [limited("a/b", 2.0)]);
+    }
+
+    #[test]
+    fn a_quota_that_makes_no_sense_is_refused_with_its_field() {
+        let refused = |configs: &[QuotaConfig]| parse_quotas(configs).expect_err("refused");
+        let negative = refused(&[limited("a", 1.0), limited("b", -1.0)]);
+        assert_eq!(negative, "update_quota.quota_configs[1]: limit of cpus: -1 is negative");
+        let twice = refused(&[limited("a", 1.0), limited("a", 2.0)]);
+        assert_eq!(twice, "update_quota.quota_configs[1].role: a is named twice");
+    }
+}
