@@ -7,7 +7,10 @@
 use std::sync::Arc;
 
 use super::{Answer, Event, Master, Order, Peer, Turn, agents::Presence, keys::AgentKey, tasks::Ending, timers::Timer};
-use crate::proto::internal::{AgentGone, AgentUnreachable, RegistryChange, registry_change::Kind};
+use crate::{
+    proto::internal::{AgentGone, AgentUnreachable, RegistryChange, registry_change::Kind},
+    types::Resources,
+};
 
 impl Master {
     /// Has the change stored, and takes it in.
@@ -25,7 +28,9 @@ impl Master {
         self.unreachable.insert((since_ns, key));
         self.note_unreachable(turn, &id, since_ns);
         self.rescind_all(turn, key);
-        self.allocator.remove_agent(key);
+        // Counted no more, yet known: what was refused of it stays refused when it is back.
+        self.allocator.set_agent(key, &Resources::new());
+        self.tell_free(key);
         self.tasks_unreachable(turn, key, since_ns);
         self.announce_failure(turn, &id);
         self.forget_surplus_unreachable();

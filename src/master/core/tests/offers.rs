@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::world::{MASTER, World, facts, resources};
+use super::world::{MASTER, World, facts, register, resources};
 use crate::{
     master::core::{Call, Config, Event, offer_id},
     types::Milli,
@@ -44,6 +44,22 @@ fn a_declined_offer_does_not_return_before_its_filter_ends() {
     assert!(world.offers(framework).is_empty());
     world.wait(CALM);
     assert_eq!(world.offers(framework).len(), 1);
+}
+
+#[test]
+fn a_refusal_outlives_that_its_agent_was_unreachable() {
+    let mut world = World::new();
+    let (framework, _) = world.framework("f");
+    let (session, agent) = world.agent("cpus:4;mem:1024");
+    let offer = world.offers(framework)[0].clone();
+    world.decline(framework, &offer, 3_600);
+    world.detach(session);
+    world.wait(Duration::from_mins(15));
+    assert!(world.facts().unreachable.contains_key(&agent));
+    let session = world.register(register(Some(&agent), "cpus:4;mem:1024"));
+    assert!(world.registered(session).is_some());
+    world.wait(CALM);
+    assert!(world.offers(framework).is_empty());
 }
 
 #[test]
