@@ -1,12 +1,11 @@
 //! No offer to a suppressed client, none of an agent within the floor of its refusal, and none within its filter that
-//! holds no more than was refused. When an agent is given up, what was refused of it is forgotten.
+//! holds no more than was refused.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Fact, Invariant, Known};
 use crate::{
     master::core::{Call, OfferMade, SessionId},
-    proto::internal::registry_change::Kind,
     types::Resources,
 };
 
@@ -88,16 +87,6 @@ impl Invariant for Refusals {
             Fact::MasterStarted { .. } => *self = Self::default(),
             Fact::Withdrawn { offer } => {
                 self.offers.remove(&crate::master::core::offer_id(&format!("m{}", known.epoch), *offer));
-            }
-            Fact::Proposed(changes) => {
-                for change in changes {
-                    let lost = match &change.kind {
-                        Some(Kind::AgentUnreachable(agent)) => &agent.agent_id,
-                        Some(Kind::AgentGone(agent)) => &agent.agent_id,
-                        _ => continue,
-                    };
-                    self.refused.retain(|(_, agent), _| agent != lost);
-                }
             }
             Fact::SessionEnded { session } => self.offers.retain(|_, (to, ..)| to != session),
             Fact::Called { session, call } => self.called(known, *session, call),
