@@ -1,5 +1,5 @@
 //! `MultiFrameworkAllocations`: 80 large agents and three kinds of frameworks that launch until all their tasks run. What they do
-//! not use of an offer comes back without a filter.
+//! not use of an offer comes back without a filter; one that has launched all it wants suppresses offers, as drivers do.
 
 use divvy::master::rehearsal::Rehearsal;
 
@@ -49,12 +49,18 @@ pub(super) fn many_frameworks() {
         (0..AGENTS).for_each(|_| rehearsal.add_agent(&total, &resources("")));
         rounds = 0;
         let (took, ()) = timed(|| {
-            let mut launched = 0;
+            let (mut launched, mut done) = (0, vec![false; PROFILES.iter().map(|profile| profile.count).sum()]);
             while launched < ALL_TASKS {
                 runs.push(timed(|| rehearsal.tick(NEXT_ROUND)).0);
                 let most = |at: usize, so_far: u64| profile(at).per_offer.min(profile(at).tasks - so_far);
                 launched += rehearsal.launch_all(|at| resources(profile(at).task), most);
                 rounds += 1;
+                for at in 0..done.len() {
+                    if !done[at] && rehearsal.launched(at) == profile(at).tasks {
+                        done[at] = true;
+                        rehearsal.suppress(at..at + 1);
+                    }
+                }
                 assert!(rounds < 10_000, "{launched} of {ALL_TASKS} tasks launched");
             }
         });

@@ -63,7 +63,7 @@ fn at_once(small: usize, large: usize, costs: &mut Costs) {
     costs.agents.push(timed(|| (0..agents).for_each(|_| rehearsal.add_agent(&total, &none))).0);
     let joining = timed(|| roles.iter().for_each(|role| rehearsal.add_framework(role))).0;
     let (run, made) = timed(|| rehearsal.settle());
-    assert_eq!(made, small + 2 * large, "every quota is met");
+    assert_met(made, small, large);
     costs.frameworks.push(joining);
     costs.first.push(run);
     costs.together.push(joining + run);
@@ -88,5 +88,10 @@ fn one_by_one(small: usize, large: usize, costs: &mut Costs) {
         made += rehearsal.settle();
     };
     costs.one_by_one.push(timed(|| roles.iter().for_each(join)).0);
-    assert_eq!(made, small + 2 * large, "every quota is met");
+    assert_met(made, small, large);
+}
+
+/// Every quota is met. A role that finds half an agent left takes it, so a large one may need three agents for two.
+fn assert_met(made: usize, small: usize, large: usize) {
+    assert!((small + 2 * large..=small + 3 * large).contains(&made), "every quota is met: {made} allocations");
 }

@@ -174,6 +174,12 @@ impl Rehearsal {
         all
     }
 
+    /// How many tasks this framework, by the order in which they were added, has launched.
+    #[must_use]
+    pub fn launched(&self, framework: usize) -> u64 {
+        self.frameworks[framework].launched
+    }
+
     fn launch(&mut self, at: usize, offer: &OfferMade, wanted: &Resources, count: u64) {
         let framework = &mut self.frameworks[at];
         framework.calls += 1;

@@ -22,6 +22,7 @@ pub(crate) struct Input {
 }
 
 impl Input {
+    #[cfg(any(test, feature = "fuzz"))]
     pub(crate) fn new(name: impl Into<String>, bytes: impl Into<Vec<u8>>) -> Self {
         Self { name: name.into(), bytes: bytes.into() }
     }
