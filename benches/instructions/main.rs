@@ -13,7 +13,7 @@ use divvy::{
         place,
     },
     proto::v1,
-    types::{Milli, Resources},
+    types::{Attributes, Milli, Resources},
 };
 
 /// A workload, set up and ready to run.
@@ -24,6 +24,8 @@ type Case = (&'static str, fn() -> Ready);
 
 const CASES: &[Case] = &[
     ("place-jobs", jobs_on_many_agents),
+    ("place-spread", spread_over_racks),
+    ("place-search", a_tight_fit),
     ("place-nowhere", a_job_that_fits_nowhere),
     ("fair-run", everything_to_those_owed_most),
     ("fair-changes", shares_that_come_and_go),
@@ -69,6 +71,25 @@ fn jobs_on_many_agents() -> Ready {
     let offers = offers(500, "cpus:64;mem:131072;disk:1000000;ports:[31000-32000]");
     let jobs: Vec<TaskRequest> = (0..50).map(|number| job(number).count(50)).collect();
     Box::new(move || assert_eq!(black_box(place(&offers, &jobs)).placed(), 2_500))
+}
+
+fn spread_over_racks() -> Ready {
+    let mut offers = offers(500, "cpus:64;mem:131072");
+    for (number, offer) in offers.iter_mut().enumerate() {
+        let rack: Attributes = format!("rack:r{}", number % 25).parse().expect("attributes in text form");
+        offer.attributes = rack.to_proto();
+    }
+    let spread = |number| job(number).count(50).constrained("prefer 50: spread rack");
+    let jobs: Vec<TaskRequest> = (0..50).map(spread).collect();
+    Box::new(move || assert_eq!(black_box(place(&offers, &jobs)).placed(), 2_500))
+}
+
+/// Six agents that twelve instances fill to the last cpu, where taking the largest first does not end well.
+fn a_tight_fit() -> Ready {
+    let offers = offers(6, "cpus:10;mem:1024");
+    let of = |name: &str, cpus: f64| TaskRequest::command(name, "true").cpus(cpus).mem_mib(64).count(4);
+    let requests = [of("a", 6.0), of("b", 5.0), of("c", 4.0)];
+    Box::new(move || assert_eq!(black_box(place(&offers, &requests)).placed(), 12))
 }
 
 fn a_job_that_fits_nowhere() -> Ready {

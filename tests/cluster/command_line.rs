@@ -134,6 +134,41 @@ fn the_masters_pages_answer() {
 }
 
 #[test]
+fn allocate_places_what_fits_and_says_by_its_exit_code_whether_that_was_all() {
+    let site = Site::new();
+    let file = |name: &str, text: &str| fs::write(site.path().join(name), text).expect("written");
+    let offer = r#"{"id":"o1","agent":"a1","hostname":"h1","attributes":{"zone":"a"},"cpus":4,"mem":8192,"disk":0,"gpus":0,"ports":[[31000,31009]]}"#;
+    file("offers", &format!("[{offer}]"));
+    let task =
+        r#"{"name":"web","cpus":0.5,"mem":128,"ports":1,"count":2,"max_per_agent":1,"constraints":["zone = a"]}"#;
+    file("tasks", &format!("[{task}]"));
+    file("broken", "[{]");
+    let allocate = |arguments: &[&str]| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_divvy"));
+        command.args(["allocate", "--offers", "offers"]).args(arguments);
+        let output = site.run(command);
+        let text = |bytes: Vec<u8>| String::from_utf8(bytes).expect("text");
+        (output.status.code(), text(output.stdout), text(output.stderr))
+    };
+    let unplaced = r#""unplaced":[{"task":"web","missing":1,"reasons":[{"agent":"a1","rule":"max_per_agent","text":"at its limit of 1 on this agent"}]}]}"#;
+    let placed = r#"{"placements":[{"task":"web","instance":0,"offer":"o1","agent":"a1","ports":[31000]}]"#;
+    let best_effort = allocate(&["--tasks", "tasks", "--best-effort"]);
+    assert_eq!(best_effort, (Some(1), format!("{placed},{unplaced}\n"), String::new()));
+    let all_or_nothing = allocate(&["--tasks", "tasks"]);
+    assert_eq!(all_or_nothing, (Some(1), format!("{{\"placements\":[],{unplaced}\n"), String::new()));
+    file("tasks", &format!("[{}]", task.replace("\"count\":2", "\"count\":1")));
+    for strategy in ["naive", "binpack", "spread"] {
+        let complete = allocate(&["--tasks", "tasks", "--strategy", strategy]);
+        assert_eq!(complete, (Some(0), format!("{placed},\"unplaced\":[]}}\n"), String::new()));
+    }
+    let (code, out, err) = allocate(&["--tasks", "broken"]);
+    assert_eq!((code, out.as_str()), (Some(2), ""));
+    assert!(err.starts_with("divvy: broken: ") && err.lines().count() == 1, "{err}");
+    let (code, _, err) = allocate(&["--tasks", "nowhere"]);
+    assert!(code == Some(2) && err.starts_with("divvy: nowhere: cannot be read: "), "{err}");
+}
+
+#[test]
 fn wrong_input_is_one_clear_line() {
     let site = Site::new();
     let master = site.master();

@@ -1,6 +1,7 @@
 //! `cargo xtask`: chores of this repository.
 
 use anyhow::{Context as _, bail};
+use xtask::fuzz::Effort;
 
 const CHORES: &str = "\
 cargo xtask test       all tests; installs what they need
@@ -20,7 +21,7 @@ fn main() -> anyhow::Result<()> {
         Some("fuzz") => {
             let (target, seconds) = (std::env::args().nth(2), std::env::args().nth(3));
             let seconds = seconds.map_or(Ok(60), |text| text.parse().context("SECONDS is a whole number"))?;
-            xtask::fuzz::run(target.filter(|name| name != "all").as_deref(), seconds)
+            xtask::fuzz::run(target.filter(|name| name != "all").as_deref(), Effort::Seconds(seconds))
         }
         Some("fix") => xtask::chores::fix(),
         Some("generate") => xtask::generate(&xtask::root().join("src/proto")),
