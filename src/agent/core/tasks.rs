@@ -183,7 +183,11 @@ impl Agent {
         out.push(persist([Kind::Accepted(accepted)], Level::Process));
     }
 
+    /// A log may tell of one container twice, if a master used its id again; the later task is the one there is.
     pub(super) fn insert(&mut self, id: &ContainerId, task: Task) {
+        if let Some(earlier) = self.tasks.get(id) {
+            self.names.remove(&(earlier.framework.clone(), earlier.name.clone(), id.clone()));
+        }
         self.names.insert((task.framework.clone(), task.name.clone(), id.clone()));
         self.tasks.insert(id.clone(), task);
     }
