@@ -55,9 +55,9 @@ pub(super) fn many_frameworks() {
                 let most = |at: usize, so_far: u64| profile(at).per_offer.min(profile(at).tasks - so_far);
                 launched += rehearsal.launch_all(|at| resources(profile(at).task), most);
                 rounds += 1;
-                for at in 0..done.len() {
-                    if !done[at] && rehearsal.launched(at) == profile(at).tasks {
-                        done[at] = true;
+                for (at, done) in done.iter_mut().enumerate() {
+                    if !*done && rehearsal.launched(at) == profile(at).tasks {
+                        *done = true;
                         rehearsal.suppress(at..at + 1);
                     }
                 }
