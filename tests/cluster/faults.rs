@@ -22,6 +22,8 @@ use self::{
 use crate::part::{Site, processes_below, until};
 
 const AGENTS: usize = 2;
+/// A change is judged by the same blows as the one before it; other seeds explore.
+const SEED: u64 = 1;
 const ALL: [Target; 4] = [Target::Master, Target::Agent(0), Target::Agent(1), Target::Framework];
 
 #[test]
@@ -46,7 +48,7 @@ fn everything_killed_and_stopped_at_random_loses_and_doubles_nothing() {
 
 /// One run: strikes for this share of the whole time, lets all come to rest, and judges.
 fn run(name: &str, share: f64, targets: &[Target]) {
-    let seed = setting("DIVVY_FAULT_SEED").unwrap_or_else(rand::random);
+    let seed = setting("DIVVY_FAULT_SEED").unwrap_or(SEED);
     let seconds = setting("DIVVY_FAULT_SECONDS").unwrap_or(60);
     eprintln!("{name}: DIVVY_FAULT_SEED={seed} DIVVY_FAULT_SECONDS={seconds}");
     let steps = plan::draw(seed, targets, Duration::from_secs(seconds).mul_f64(share));
