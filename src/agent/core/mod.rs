@@ -26,6 +26,7 @@ mod wording;
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use prost::bytes::Bytes;
 use rand::rngs::StdRng;
 
 pub use config::{Config, Found, FoundSupervisor, Retention};
@@ -52,6 +53,10 @@ pub struct Agent {
     rng: StdRng,
     /// The id the master gave, empty before the first registration.
     id: String,
+    /// Names the work directory to a master that gave it an id which was not heard here; empty in those of older agents.
+    installation: Bytes,
+    /// Names this run of the agent.
+    instance: Bytes,
     /// The highest epoch of a master seen.
     epoch: u64,
     /// Whether the host restarted since the log was written, until the tasks of before are accounted for.

@@ -14,6 +14,7 @@ const SECOND: Duration = Duration::from_secs(1);
 #[test]
 fn a_container_nobody_knows_is_ended_and_dropped() {
     let mut agent = Fixture::recovered(&[]);
+    agent.take();
     agent.welcome(&["stray"], &[("old", 0)]);
     assert_eq!(agent.told(), ["supervise 1: signal stray 9 tree", "supervise 1: forget old"]);
 }

@@ -220,7 +220,11 @@ impl Agent {
     }
 
     pub(super) fn identity(&self) -> Kind {
-        Kind::Identity(Identity { agent_id: self.id.clone(), boot_id: self.boot_id.clone() })
+        Kind::Identity(Identity {
+            agent_id: self.id.clone(),
+            boot_id: self.boot_id.clone(),
+            installation: self.installation.clone(),
+        })
     }
 
     fn refused(&mut self, now: Now, session: SessionId, refused: Refused, out: &mut Vec<Effect>) {
@@ -245,6 +249,8 @@ impl Agent {
             info: Some(AgentInfo { id, ..self.config.info.clone() }),
             epoch: self.epoch,
             boot_id: self.boot_id.clone(),
+            installation: self.installation.clone(),
+            instance: self.instance.clone(),
             tasks: told.map(|(id, task)| described(id.as_str(), task)).collect(),
             frameworks: self.frameworks.values().map(super::frameworks::Framework::decoded).collect(),
         }

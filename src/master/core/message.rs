@@ -184,6 +184,10 @@ pub(crate) enum Report {
 #[derive(Clone, Debug)]
 pub(crate) struct Register {
     pub(crate) id: Option<String>,
+    /// The agent's work directory.
+    pub(crate) installation: Bytes,
+    /// The run of the agent.
+    pub(crate) instance: Bytes,
     pub(crate) facts: AgentFacts,
     pub(crate) total: Resources,
     pub(crate) info: v1::AgentInfo,

@@ -12,6 +12,7 @@ mod check;
 mod clients;
 mod departures;
 mod frameworks;
+mod identity;
 mod keys;
 mod launch;
 mod lineage;
@@ -40,6 +41,7 @@ pub use self::removals::RemovalRate;
 use self::{
     agents::Agent,
     frameworks::Framework,
+    identity::Identities,
     keys::Counters,
     removals::Removals,
     timers::{Timer, Timers},
@@ -190,6 +192,7 @@ pub(crate) struct Master {
     sessions: BTreeMap<SessionId, Peer>,
     agents: BTreeMap<AgentKey, Agent>,
     agent_ids: HashMap<Arc<str>, AgentKey>,
+    identities: Identities,
     frameworks: BTreeMap<FrameworkKey, Framework>,
     framework_ids: HashMap<Arc<str>, FrameworkKey>,
     completed_frameworks: VecDeque<Arc<FrameworkBucket>>,
@@ -247,6 +250,7 @@ impl Master {
             sessions: BTreeMap::new(),
             agents: BTreeMap::new(),
             agent_ids: HashMap::new(),
+            identities: Identities::default(),
             frameworks: BTreeMap::new(),
             framework_ids: HashMap::new(),
             completed_frameworks: VecDeque::new(),

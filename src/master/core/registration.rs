@@ -8,6 +8,7 @@ use std::{collections::BTreeSet, sync::Arc};
 use super::{
     Event, Master, Order, Peer, Register, ReportedTask, Turn,
     agents::{Agent, AgentBucket, Presence},
+    identity::Run,
     keys::{AgentKey, SessionId, TaskKey},
     tasks::{self, Seen, Task, master_status},
     timers::Timer,
@@ -34,10 +35,10 @@ impl Master {
             turn.close(session);
             return;
         }
-        let id: Arc<str> = match register.id.take() {
-            Some(id) => id.into(),
-            None => self.counters.agent_id(&self.id).into(),
-        };
+        let id = self.identify(turn, &mut register);
+        if let Some(text) = self.contest(turn, &id, &register) {
+            return refuse(turn, session, text, false);
+        }
         let since_ns = self.facts.unreachable.get(&*id).copied();
         self.admit(turn, &id, &register);
         let key = match self.agent_by_id(&id) {
@@ -105,7 +106,8 @@ impl Master {
             reregistered_ns: None,
         };
         self.allocator.set_agent(key, &bucket.total);
-        self.agents.insert(key, Agent::new(bucket, session));
+        self.agents.insert(key, Agent::new(bucket, session, Run::of(register)));
+        self.identities.insert(key, register);
         self.tell_free(key);
         self.agent_ids.insert(id.clone(), key);
         self.counts.agents_registered += 1;
@@ -120,8 +122,11 @@ impl Master {
             self.sessions.remove(&old);
             turn.close(old);
         }
+        self.identities.remove(key, agent);
+        self.identities.insert(key, register);
         agent.absence += 1;
         agent.pings_missed = 0;
+        agent.run = Run::of(register);
         agent.told.clear();
         let was = agent.bucket.presence;
         let changed = *agent.bucket.facts != register.facts;

@@ -340,14 +340,16 @@ pub(super) fn register(id: Option<&str>, total: &str) -> Register {
     let facts = AgentFacts {
         hostname: "h".to_owned(),
         address: "127.0.0.1".to_owned(),
-        port: 5051,
+        port: 0,
         attributes: Vec::new(),
         domain: None,
         version: "0".to_owned(),
     };
     let info = v1::AgentInfo { hostname: "h".to_owned(), ..Default::default() };
     let total = resources(total);
-    Register { id: id.map(str::to_owned), facts, total, info, epoch: 0, tasks: Vec::new(), frameworks: Vec::new() }
+    let (installation, instance) = (Bytes::new(), Bytes::new());
+    let id = id.map(str::to_owned);
+    Register { id, installation, instance, facts, total, info, epoch: 0, tasks: Vec::new(), frameworks: Vec::new() }
 }
 
 pub(super) fn launch(id: &str, agent: &str, wanted: &str) -> Launch {
