@@ -303,7 +303,14 @@ impl World {
                 return self.crash(Node::Master);
             }
             match one {
-                Released::Store { number, changes } => self.store(number, changes),
+                Released::Store { number, changes } => {
+                    self.store(number, changes);
+                    // What waits for the registry is held back, so no effect would come before it has written.
+                    if self.blows(Node::Master) {
+                        self.flush_master();
+                        return self.crash(Node::Master);
+                    }
+                }
                 Released::Effect(effect) => self.leaves_master(effect),
             }
         }
