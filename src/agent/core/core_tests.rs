@@ -257,6 +257,21 @@ fn messages_of_an_earlier_session_are_dropped() {
 }
 
 #[test]
+fn a_ping_is_answered_before_the_master_has_taken_the_agent_and_changes_nothing_else() {
+    let mut agent = Fixture::recovered(&[]);
+    agent.welcome(&[], &[]);
+    let session = agent.attach();
+    let until = agent.agent.deadline();
+    agent.take();
+    agent.pass(20 * SECOND);
+    let message = wire::MasterMessage { kind: Some(master_message::Kind::Ping(wire::Ping {})) };
+    agent.give(Input::Received { session, message });
+    assert_eq!(agent.told(), ["send 1: pong"]);
+    assert!(!agent.agent.is_registered());
+    assert_eq!(agent.agent.deadline(), until, "a master that only pings is not waited for any longer");
+}
+
+#[test]
 fn a_silent_master_is_left_and_attached_to_again() {
     let mut agent = Fixture::registered(&[]);
     agent.pass(75 * SECOND);

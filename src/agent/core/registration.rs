@@ -163,6 +163,8 @@ impl Agent {
             master_message::Kind::Registered(it) if registering => self.registered(now, session, *it, out),
             master_message::Kind::Refused(refused) => self.refused(now, session, refused, out),
             master_message::Kind::Gone(_) => self.leave(now, StopReason::Gone, out),
+            // Also while the master's registry keeps it from answering: that is not to count as silence.
+            master_message::Kind::Ping(_) => out.push(pong(session)),
             // A master that has not taken the agent yet has nothing else to say to it.
             _ if registering => {}
             master_message::Kind::RunTask(run) => self.run_task(now, run, out),
@@ -170,7 +172,6 @@ impl Agent {
             master_message::Kind::Acknowledge(acknowledge) => self.acknowledge(now, acknowledge, out),
             master_message::Kind::UpdateFramework(update) => self.update_framework(update.info, out),
             master_message::Kind::ShutdownFramework(shut) => self.shut_down_framework(now, shut.framework_id, out),
-            master_message::Kind::Ping(_) => out.push(pong(session)),
             // Bytes for an executor: command tasks have none. A second answer to one registration says nothing new.
             master_message::Kind::Message(_) | master_message::Kind::Registered(_) => {}
         }

@@ -1,6 +1,6 @@
 //! `/metrics`: the core's counters and what a snapshot adds up to, as Prometheus reads them.
 
-use std::sync::atomic::AtomicU64;
+use std::{sync::atomic::AtomicU64, time::Duration};
 
 use prometheus_client::{
     encoding::text::encode,
@@ -16,12 +16,15 @@ use crate::{
 
 type Labels = [(&'static str, String); 1];
 
-/// The text of `/metrics`.
-pub(super) fn render(snapshot: &Snapshot) -> String {
+/// The text of `/metrics`; the registry has owed an answer for `waited`.
+pub(super) fn render(snapshot: &Snapshot, waited: Duration) -> String {
     let mut registry = Registry::with_prefix("divvy_master");
     counters(&mut registry, snapshot);
     population(&mut registry, snapshot);
     resources(&mut registry, snapshot);
+    let owed = Gauge::<f64, AtomicU64>::default();
+    owed.set(waited.as_secs_f64());
+    registry.register("registry_waited_seconds", "How long the registry has owed its oldest answer", owed);
     let mut text = String::new();
     match encode(&mut text, &registry) {
         Ok(()) => text,
