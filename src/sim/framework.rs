@@ -2,7 +2,8 @@
 
 use std::{collections::VecDeque, time::Duration};
 
-use rand::Rng as _;
+use bytes::Bytes;
+use rand::{Rng as _, rngs::StdRng};
 
 use super::{
     chance::{millis, percent},
@@ -56,7 +57,8 @@ impl FrameworkNode {
         Self { wishes, role, store: Store::default(), life: 0, process: None, over: false }
     }
 
-    fn options(&self) -> Options {
+    /// What its driver is told; the run's name is drawn beside the jitter.
+    fn options(&self, rng: &StdRng) -> Options {
         let mut framework = FrameworkInfo::new("simulated")
             .with_role(self.role.clone())
             .with_failover_timeout(self.wishes.failover)
@@ -73,6 +75,7 @@ impl FrameworkNode {
             explicit: self.wishes.explicit,
             hold: Duration::from_secs(10),
             reconcile_every: Some(Duration::from_mins(15)),
+            instance: Bytes::copy_from_slice(&rng.clone().random::<[u8; 16]>()),
             known_tasks: Vec::new(),
             unknown_tasks: UnknownTasks::Adopt,
         }
@@ -86,7 +89,7 @@ impl World {
         node.life += 1;
         let life = node.life;
         node.process = Some(Box::new(DriverProcess {
-            core: Driver::new(node.options(), rng),
+            core: Driver::new(node.options(&rng), rng),
             link: None,
             attempt: None,
             callbacks: VecDeque::new(),
