@@ -180,6 +180,12 @@ impl Driver {
         self.framework_id.as_ref()
     }
 
+    /// Whether a master has ever subscribed this run.
+    #[cfg(any(test, feature = "sim"))]
+    pub(crate) fn was_registered(&self) -> bool {
+        self.registered
+    }
+
     /// How the driver ended, once it has.
     pub(crate) fn finished(&self) -> Option<&Finished> {
         self.finished.as_ref()

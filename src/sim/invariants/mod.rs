@@ -12,6 +12,7 @@
 //! | `held_while_running` | what runs on a connected agent is counted as used there, until it ends |
 //! | `registry_first` | admission, loss and removal are durable before anybody is told |
 //! | `one_writer` | the registry takes nothing of a master that was replaced |
+//! | `latest_run` | a run of a framework that was replaced never has it again, and is told nothing more |
 //! | `refusals` | no offer to a suppressed client, nor within a refusal |
 //! | `unique_ids` | no two things share an id |
 //! | `truth` | a task's last status is what its process came to |
@@ -20,6 +21,7 @@
 mod acknowledged_after_ok;
 mod conservation;
 mod held_while_running;
+mod latest_run;
 mod one_writer;
 mod own_offers;
 mod refusals;
@@ -127,6 +129,7 @@ impl Invariants {
             Box::<held_while_running::HeldWhileRunning>::default(),
             Box::<registry_first::RegistryFirst>::default(),
             Box::<one_writer::OneWriter>::default(),
+            Box::<latest_run::LatestRun>::default(),
             Box::<refusals::Refusals>::default(),
             Box::<unique_ids::UniqueIds>::default(),
             Box::<truth::Truth>::default(),
@@ -182,7 +185,7 @@ impl Known {
     pub(super) fn agent_of(&self, session: SessionId) -> Option<usize> {
         match self.sessions.get(&session) {
             Some(Client::Agent(index)) => Some(*index),
-            Some(Client::Framework(_) | Client::Author(_)) | None => None,
+            Some(Client::Framework(_) | Client::Replaced(_) | Client::Author(_)) | None => None,
         }
     }
 
