@@ -796,7 +796,10 @@ pub struct KillAsked {
 /// a master that does not know the kind would lose it.
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct RegistryChange {
-    #[prost(oneof = "registry_change::Kind", tags = "1, 2, 3, 4, 5, 6, 7, 20, 21")]
+    #[prost(
+        oneof = "registry_change::Kind",
+        tags = "1, 2, 3, 4, 5, 6, 7, 20, 21, 22, 23"
+    )]
     pub kind: ::core::option::Option<registry_change::Kind>,
 }
 /// Nested message and enum types in `RegistryChange`.
@@ -825,7 +828,23 @@ pub mod registry_change {
         AgentForgotten(::prost::alloc::string::String),
         #[prost(message, tag = "21")]
         Quotas(super::Quotas),
+        #[prost(message, tag = "22")]
+        FrameworkRun(super::FrameworkRun),
+        /// Nothing was heard of the framework for longer than its runs are remembered.
+        #[prost(string, tag = "23")]
+        FrameworkForgotten(::prost::alloc::string::String),
     }
+}
+/// This run of a framework's driver has the framework from now on: the one that had it before does not get it back.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct FrameworkRun {
+    #[prost(string, tag = "1")]
+    pub framework_id: ::prost::alloc::string::String,
+    /// As the run names itself in SUBSCRIBE; empty where it does not.
+    #[prost(bytes = "bytes", tag = "2")]
+    pub instance: ::prost::bytes::Bytes,
+    #[prost(int64, tag = "3")]
+    pub wall_ns: i64,
 }
 /// Quotas that hold from now on, set together or not at all. One without amounts removes the role's quota.
 #[derive(Clone, PartialEq, ::prost::Message)]

@@ -116,6 +116,11 @@ pub(super) enum Fact {
     DriverCrashed {
         framework: usize,
     },
+    /// Another run is started in the place of the framework's, which goes on as this client.
+    FailsOver {
+        framework: usize,
+        old: Client,
+    },
     /// An author's driver has ended; with an error where it did not end as it was told.
     DriverEnded {
         framework: usize,

@@ -152,7 +152,7 @@ impl World {
     }
 
     fn append(&mut self, fence: Fence, changes: Vec<internal::RegistryChange>) {
-        let appended = self.master.registry.append(fence, &changes);
+        let appended = self.master.registry.append(fence, &sabotage::kept(self.sabotage, &changes));
         appended.expect("there is one master at a time, so none is fenced");
         self.fact(Fact::Durable { epoch: fence.epoch(), changes });
     }
@@ -191,7 +191,7 @@ impl World {
         let link = self.links.open(client, session);
         let outbox = match client {
             Client::Agent(_) => Outbox::Agent(Vec::new()),
-            Client::Framework(_) | Client::Author(_) => Outbox::Framework(Vec::new()),
+            Client::Framework(_) | Client::Replaced(_) | Client::Author(_) => Outbox::Framework(Vec::new()),
         };
         process.sessions.insert(session, Session { link, greeted: false, closing: false, outbox });
         self.hold_link(client, link);

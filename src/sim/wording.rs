@@ -28,6 +28,7 @@ pub(super) fn of(fact: &Fact) -> Option<String> {
         }
         Fact::DriverStarted { framework, life: 1 } => format!("framework {framework} starts"),
         Fact::DriverStarted { framework, life } => format!("framework {framework} starts again, life {life}"),
+        Fact::FailsOver { framework, old } => format!("framework {framework} fails over, its old run is {old:?}"),
         Fact::DriverCrashed { framework } => format!("framework {framework} crashes"),
         Fact::DriverEnded { framework, error: None } => format!("the driver of framework {framework} ends"),
         Fact::DriverEnded { framework, error: Some(error) } => {

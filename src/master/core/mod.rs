@@ -15,7 +15,6 @@ mod frameworks;
 mod identity;
 mod keys;
 mod launch;
-mod lineage;
 mod message;
 mod offers;
 mod operators;
@@ -95,7 +94,7 @@ pub(crate) struct Config {
     pub(crate) registry_gc_interval: Duration,
     /// and forgets agents that were unreachable or gone for longer than this,
     pub(crate) registry_max_age: Duration,
-    /// and of each kind the oldest beyond so many.
+    /// and of each kind the oldest beyond so many; the same with the runs of frameworks nothing is known of.
     pub(crate) registry_max_agents: usize,
     /// An offer has to hold one of these.
     pub(crate) minimum: Vec<Quantities>,
@@ -211,6 +210,7 @@ pub(crate) struct Master {
     held_off: quotas::HeldOff,
     /// Agents and frameworks the registry knows.
     facts: registry::State,
+    started_wall_ns: i64,
     /// Agents that are unreachable, by when they became so.
     unreachable: BTreeSet<(i64, AgentKey)>,
     /// Admitted agents that have not come back since this master started.
@@ -264,6 +264,7 @@ impl Master {
             quotas,
             held_off,
             facts,
+            started_wall_ns: now.wall_ns,
             unreachable: BTreeSet::new(),
             recovered,
             removals: Removals::default(),

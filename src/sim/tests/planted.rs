@@ -60,6 +60,11 @@ fn a_master_that_writes_after_it_was_replaced() {
 }
 
 #[test]
+fn a_run_that_a_later_master_does_not_know_to_be_replaced() {
+    is_found_by(Sabotage::ForgetsRuns, &["latest_run"]);
+}
+
+#[test]
 fn refusals_that_do_not_hold() {
     is_found_by(Sabotage::ForgetsFilters, &["refusals"]);
 }
