@@ -37,11 +37,11 @@ impl Agent {
         out: &mut Vec<Effect>,
     ) -> Self {
         let mut agent = Self {
-            boot_id: String::new(),
+            boot_id: found.boot_id,
+            logged_boot: String::new(),
             rng,
             id: String::new(),
             epoch: 0,
-            restarted_host: false,
             loss: found.loss,
             link: Link::off(),
             cut_off: None,
@@ -59,8 +59,6 @@ impl Agent {
             agent.replay(kind);
         }
         agent.forget_what_is_told();
-        agent.restarted_host = agent.boot_id != found.boot_id;
-        agent.boot_id = found.boot_id;
         agent.take_in_sandboxes(now, found.sandboxes, out);
         agent.settle(now, out);
         agent
@@ -70,7 +68,7 @@ impl Agent {
         match kind {
             Kind::Identity(identity) => {
                 self.id.clone_from(&identity.agent_id);
-                self.boot_id.clone_from(&identity.boot_id);
+                self.logged_boot.clone_from(&identity.boot_id);
             }
             Kind::Epoch(epoch) => self.epoch = *epoch,
             Kind::Framework(info) => self.replay_framework(info),
