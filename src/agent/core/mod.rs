@@ -50,6 +50,8 @@ use timers::{Timer, Timers};
 pub struct Agent {
     config: Config,
     boot_id: String,
+    /// The boot that the log is of, until a master has heard what became of it.
+    logged_boot: String,
     rng: StdRng,
     /// The id the master gave, empty before the first registration.
     id: String,
@@ -59,8 +61,6 @@ pub struct Agent {
     instance: Bytes,
     /// The highest epoch of a master seen.
     epoch: u64,
-    /// Whether the host restarted since the log was written, until the tasks of before are accounted for.
-    restarted_host: bool,
     /// Why records may not tell how the run before went on, until a master has heard what follows from it.
     loss: Option<String>,
     link: Link,

@@ -39,13 +39,13 @@ impl Agent {
         out: &mut Vec<Effect>,
     ) -> Self {
         let mut agent = Self {
-            boot_id: String::new(),
+            boot_id: found.boot_id,
+            logged_boot: String::new(),
             instance: drawn(&mut rng),
             rng,
             id: String::new(),
             installation: Bytes::new(),
             epoch: 0,
-            restarted_host: false,
             loss: found.loss,
             link: Link::off(),
             cut_off: None,
@@ -63,10 +63,9 @@ impl Agent {
             agent.replay(kind);
         }
         agent.forget_what_is_told();
-        agent.restarted_host = agent.boot_id != found.boot_id;
-        agent.boot_id = found.boot_id;
         if agent.id.is_empty() && agent.installation.is_empty() {
             agent.installation = drawn(&mut agent.rng);
+            agent.logged_boot.clone_from(&agent.boot_id);
             out.push(persist([agent.identity()], Level::Host));
         }
         agent.take_in_sandboxes(now, found.sandboxes, out);
@@ -78,7 +77,7 @@ impl Agent {
         match kind {
             Kind::Identity(identity) => {
                 self.id.clone_from(&identity.agent_id);
-                self.boot_id.clone_from(&identity.boot_id);
+                self.logged_boot.clone_from(&identity.boot_id);
                 self.installation.clone_from(&identity.installation);
             }
             Kind::Epoch(epoch) => self.epoch = *epoch,

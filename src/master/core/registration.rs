@@ -271,8 +271,8 @@ impl Master {
         task_key
     }
 
-    /// A task the agent did not name. One whose end was acknowledged is done; any other never arrived, and the agent
-    /// will say so in a status that is delivered like all others.
+    /// A task the agent did not name. One whose end was acknowledged is done; any other never arrived, or a power cut took
+    /// it, and the agent will say so in a status that is delivered like all others.
     fn task_missing(&mut self, key: AgentKey, task_key: TaskKey, turn: &Turn<'_>) -> Option<MissingTask> {
         let task = &self.agents[&key].bucket.tasks[&task_key];
         if task.state.is_terminal() {
@@ -283,8 +283,8 @@ impl Master {
             return None;
         }
         let framework = &self.frameworks[&task.framework];
-        let state =
-            if framework.bucket.facts.partition_aware { v1::TaskState::TaskDropped } else { v1::TaskState::TaskLost };
+        let state = if task.was_seen_running() { v1::TaskState::TaskGone } else { v1::TaskState::TaskDropped };
+        let state = state.as_told(framework.bucket.facts.partition_aware);
         Some(MissingTask {
             framework_id: framework.bucket.id.to_string(),
             task_id: task.id.to_string(),
