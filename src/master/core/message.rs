@@ -230,8 +230,8 @@ pub(crate) enum Question {
     MarkGone { agent: String },
     /// All that the registry holds.
     Registry,
-    /// Set the weight of a role.
-    Weight { role: String, weight: f64 },
+    /// Set weights of roles, all or none.
+    Weights { weights: Vec<(String, f64)> },
     /// Set or remove quotas, all or none. `force` leaves out what depends on the state of the cluster.
     Quotas { quotas: Vec<(String, Quota)>, force: bool },
 }
@@ -251,6 +251,8 @@ pub(crate) enum Answer {
 pub(crate) enum Event {
     Subscribed {
         framework: Arc<str>,
+        /// So often the framework hears something, and may conclude from silence that the master is gone.
+        heartbeat: Duration,
     },
     Offers(Vec<OfferMade>),
     Rescinded {

@@ -9,7 +9,7 @@ use super::{
     Event, Master, Order, Peer, Register, ReportedTask, Turn,
     agents::{Agent, AgentBucket, Presence},
     keys::{AgentKey, SessionId, TaskKey},
-    tasks::{self, Seen, Task, master_status},
+    tasks::{Seen, Task, master_status},
     timers::Timer,
 };
 use crate::{
@@ -260,7 +260,7 @@ impl Master {
         if let Some(framework) = self.frameworks.get_mut(&framework).filter(|_| current) {
             framework.tasks.insert(id, (key, task_key));
         }
-        if tasks::holds_resources(reported.state) {
+        if reported.state.holds_resources() {
             self.hold(key, task_key);
         }
         task_key
@@ -278,8 +278,7 @@ impl Master {
             return None;
         }
         let framework = &self.frameworks[&task.framework];
-        let state =
-            if framework.bucket.facts.partition_aware { v1::TaskState::TaskDropped } else { v1::TaskState::TaskLost };
+        let state = v1::TaskState::TaskDropped.as_told(framework.bucket.facts.partition_aware);
         Some(MissingTask {
             framework_id: framework.bucket.id.to_string(),
             task_id: task.id.to_string(),

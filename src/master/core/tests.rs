@@ -13,3 +13,4 @@ mod recovery;
 mod shares;
 mod silence;
 mod statuses;
+mod weights;
