@@ -43,7 +43,7 @@ pub(crate) enum Presence {
 }
 
 /// An agent as readers see it.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub(crate) struct AgentBucket {
     pub(crate) id: Arc<str>,
     pub(crate) facts: Arc<AgentFacts>,

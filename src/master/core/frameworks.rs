@@ -45,7 +45,7 @@ pub(crate) enum Link {
 }
 
 /// A framework as readers see it.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub(crate) struct FrameworkBucket {
     pub(crate) key: FrameworkKey,
     pub(crate) id: Arc<str>,

@@ -21,7 +21,7 @@ use crate::{
 };
 
 /// What happened outside.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Input {
     /// A framework or an agent opened its stream.
     Attached { session: SessionId },
@@ -38,7 +38,7 @@ pub(crate) enum Input {
 }
 
 /// What the shell has to do, in this order: an effect leaves when every earlier [`Effect::Persist`] is synced.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Effect {
     /// Append to the registry and sync it.
     Persist(Vec<internal::RegistryChange>),
@@ -53,7 +53,7 @@ pub(crate) enum Effect {
 }
 
 /// A framework's call.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Call {
     Subscribe(Box<Subscribe>),
     Teardown,
@@ -98,7 +98,7 @@ pub(crate) enum Call {
 }
 
 /// SUBSCRIBE and `UPDATE_FRAMEWORK`, validated.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Subscribe {
     pub(crate) info: v1::FrameworkInfo,
     pub(crate) facts: FrameworkFacts,
@@ -130,7 +130,7 @@ pub(crate) struct FrameworkFacts {
 pub(crate) type Quantities = Vec<(Arc<str>, Milli)>;
 
 /// ACCEPT.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Accept {
     pub(crate) offers: Vec<String>,
     pub(crate) operations: Vec<Operation>,
@@ -138,7 +138,7 @@ pub(crate) struct Accept {
 }
 
 /// One operation of an ACCEPT.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Operation {
     Launch(Vec<Launch>),
     /// Not done by this master, or malformed; the id asks for feedback.
@@ -150,7 +150,7 @@ pub(crate) enum Operation {
 }
 
 /// A task to launch.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Launch {
     pub(crate) id: String,
     pub(crate) agent: String,
@@ -163,7 +163,7 @@ pub(crate) struct Launch {
 }
 
 /// What an agent says.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Report {
     Register(Box<Register>),
     Updated(Box<Update>),
@@ -181,7 +181,7 @@ pub(crate) enum Report {
 }
 
 /// An agent's first message.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Register {
     pub(crate) id: Option<String>,
     pub(crate) facts: AgentFacts,
@@ -193,7 +193,7 @@ pub(crate) struct Register {
 }
 
 /// A task an agent still has.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub(crate) struct ReportedTask {
     pub(crate) framework: String,
     pub(crate) id: String,
@@ -208,7 +208,7 @@ pub(crate) struct ReportedTask {
 }
 
 /// A task's status on its way to the scheduler.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Update {
     pub(crate) framework: String,
     pub(crate) container: String,
@@ -218,7 +218,7 @@ pub(crate) struct Update {
 }
 
 /// What an operator asks.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Question {
     /// Whether it answers.
     Alive,
@@ -237,7 +237,7 @@ pub(crate) enum Question {
 }
 
 /// What an operator is told.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Answer {
     Snapshot(Box<Snapshot>),
     /// What the registry holds, synced, and the epoch of this master.
@@ -247,7 +247,7 @@ pub(crate) enum Answer {
 }
 
 /// What a framework is told.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Event {
     Subscribed {
         framework: Arc<str>,
@@ -290,7 +290,7 @@ pub(crate) enum Event {
 }
 
 /// An offer, compact; the framework's connection makes the message of it.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub(crate) struct OfferMade {
     pub(crate) key: OfferKey,
     pub(crate) framework: Arc<str>,
@@ -303,7 +303,7 @@ pub(crate) struct OfferMade {
 }
 
 /// What an agent is told.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Order {
     Registered(Box<internal::Registered>),
     Refused { text: String, permanent: bool },

@@ -18,7 +18,7 @@ use crate::{
 };
 
 /// A task of a framework on an agent.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Task {
     pub(crate) framework: FrameworkKey,
     pub(crate) id: Arc<str>,

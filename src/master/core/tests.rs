@@ -3,6 +3,7 @@
 mod world;
 
 mod agents;
+mod effects;
 mod frameworks;
 mod launches;
 mod offers;

@@ -10,7 +10,7 @@ mod tests;
 
 use super::{Registry, RegistryError};
 use crate::proto::{
-    internal::{AgentGone, AgentUnreachable, RegistryChange, registry_change::Kind},
+    internal::{AgentGone, AgentUnreachable, Quotas, RegistryChange, registry_change::Kind},
     v1,
 };
 
@@ -95,6 +95,8 @@ pub fn run<P: Place>(mut fresh: impl FnMut() -> P) -> Report {
 #[must_use]
 pub fn facts() -> Vec<RegistryChange> {
     let unreachable = |id: &str| Kind::AgentUnreachable(AgentUnreachable { agent_id: id.to_owned(), wall_ns: 7 });
+    let limits = [("cpus".to_owned(), v1::value::Scalar { value: 2.0 })].into_iter().collect();
+    let quota = v1::quota::QuotaConfig { role: "r".to_owned(), limits, ..v1::quota::QuotaConfig::default() };
     let gone = AgentGone { agent_id: "a3".to_owned(), wall_ns: 8 };
     let kinds = vec![
         admitted("a1").kind,
@@ -109,6 +111,7 @@ pub fn facts() -> Vec<RegistryChange> {
         Some(Kind::AgentRemoved("a4".to_owned())),
         Some(Kind::FrameworkRemoved("f".to_owned())),
         Some(Kind::Weight(v1::WeightInfo { weight: 2.0, role: Some("r".to_owned()) })),
+        Some(Kind::Quotas(Quotas { configs: vec![quota] })),
         Some(Kind::AgentForgotten("a5".to_owned())),
     ];
     kinds.into_iter().map(|kind| RegistryChange { kind }).collect()
