@@ -69,10 +69,9 @@ impl Operator for Api {
                 self.change(Question::MarkGone { agent: gone.agent_id.value }).await?;
             }
             Type::UpdateWeights => {
-                for weight in call.update_weights.unwrap_or_default().weight_infos {
-                    let role = weight.role.ok_or_else(|| Status::invalid_argument("update_weights.role: missing"))?;
-                    self.change(Question::Weight { role, weight: weight.weight }).await?;
-                }
+                let update = call.update_weights.ok_or_else(|| Status::invalid_argument("update_weights: missing"))?;
+                let weights = roles::parse_weights(update.weight_infos).map_err(Status::invalid_argument)?;
+                self.change(Question::Weights { weights }).await?;
             }
             Type::GetQuota => {
                 reply.set_type(response::Type::GetQuota);

@@ -35,7 +35,7 @@ pub(crate) struct AgentFacts {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Presence {
     Connected,
-    /// Its stream broke; it has the re-registration timeout to come back.
+    /// Its stream broke; it has as long as it may be silent to come back, and no longer than the re-registration timeout.
     Disconnected,
     /// Since this wall time (nanoseconds) its tasks count as unreachable.
     Unreachable {
@@ -44,7 +44,7 @@ pub(crate) enum Presence {
 }
 
 /// An agent as readers see it.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub(crate) struct AgentBucket {
     pub(crate) id: Arc<str>,
     pub(crate) facts: Arc<AgentFacts>,

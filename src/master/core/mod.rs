@@ -27,6 +27,7 @@ mod statuses;
 mod tasks;
 mod timers;
 mod view;
+mod weights;
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap, VecDeque},
@@ -223,7 +224,8 @@ pub(crate) struct Master {
 
 impl Master {
     /// A master that starts with what the registry holds. `id` is new at every start.
-    pub(crate) fn new(id: &str, epoch: u64, facts: registry::State, config: Config, rng: StdRng, now: Now) -> Self {
+    pub(crate) fn new(id: &str, epoch: u64, mut facts: registry::State, config: Config, rng: StdRng, now: Now) -> Self {
+        weights::keep_sound(&mut facts.weights);
         let mut allocator = Allocator::default();
         for (role, weight) in &facts.weights {
             allocator.set_weight(role, *weight);
