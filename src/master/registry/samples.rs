@@ -9,7 +9,6 @@ use std::{
 use redb::TableDefinition;
 
 use super::{Embedded, FORMAT, Registry as _, RegistryError, State, conformance::facts, embedded::NAME};
-use crate::proto::internal::registry_change::Kind;
 
 /// So many of the facts are in the sample of the second format.
 const OF_THE_SECOND: usize = 13;
@@ -61,9 +60,7 @@ fn a_registry_of_the_second_format_is_read_and_goes_on_in_this_one() {
 fn a_registry_of_this_format_is_read() {
     let folder = copied(FORMAT);
     let (state, fence) = Embedded::open(folder.path()).and_then(|mut registry| registry.load()).expect("loads");
-    // The sample was stored before there were quotas.
-    let stored = facts().into_iter().filter(|change| !matches!(change.kind, Some(Kind::Quotas(_))));
-    assert_eq!((state, fence.epoch()), (stored.collect::<Vec<_>>().iter().collect(), 2));
+    assert_eq!((state, fence.epoch()), (facts().iter().collect(), 2));
 }
 
 #[test]
