@@ -91,8 +91,17 @@ impl Rehearsal {
             version: "0".to_owned(),
         };
         let tasks = self.running(number, used).into_iter().collect();
-        let register =
-            Register { id: None, facts, total: total.clone(), info, epoch: 0, tasks, frameworks: Vec::new() };
+        let register = Register {
+            version: 2,
+            id: None,
+            facts,
+            total: total.clone(),
+            info,
+            epoch: 0,
+            tasks,
+            orphans: Vec::new(),
+            frameworks: Vec::new(),
+        };
         self.feed(Input::Reported { session, report: Report::Register(Box::new(register)) });
         self.carry_out();
     }

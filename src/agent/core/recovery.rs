@@ -61,6 +61,7 @@ impl Agent {
         agent.forget_what_is_told();
         agent.restarted_host = agent.boot_id != found.boot_id;
         agent.boot_id = found.boot_id;
+        agent.kill_orphans(now, out);
         agent.take_in_sandboxes(now, found.sandboxes, out);
         agent.settle(now, out);
         agent

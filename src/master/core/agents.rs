@@ -14,6 +14,7 @@ use super::{
     Event, Master, Order, Turn,
     keys::{AgentKey, FrameworkKey, OfferKey, SessionId, TaskKey},
     offers::Offer,
+    orphans::Orphan,
     tasks::Task,
     timers::Timer,
 };
@@ -53,6 +54,8 @@ pub(crate) struct AgentBucket {
     pub(crate) offered: Resources,
     pub(crate) free: Resources,
     pub(crate) tasks: BTreeMap<TaskKey, Task>,
+    /// Containers of removed frameworks that have not ended yet; what they hold is used.
+    pub(crate) orphans: BTreeMap<Arc<str>, Orphan>,
     pub(crate) offers: BTreeMap<OfferKey, Offer>,
     pub(crate) registered_ns: i64,
     pub(crate) reregistered_ns: Option<i64>,
@@ -66,13 +69,22 @@ pub(super) struct Agent {
     /// Frameworks whose info was sent on this session.
     pub(super) told: BTreeSet<FrameworkKey>,
     pub(super) pings_missed: u32,
+    /// Whether it says when an orphan is gone.
+    pub(super) tells_of_orphans: bool,
     /// Tells one absence from the next.
     pub(super) absence: u64,
 }
 
 impl Agent {
     pub(super) fn new(bucket: AgentBucket, session: SessionId) -> Self {
-        Self { bucket: Arc::new(bucket), session: Some(session), told: BTreeSet::new(), pings_missed: 0, absence: 0 }
+        Self {
+            bucket: Arc::new(bucket),
+            session: Some(session),
+            told: BTreeSet::new(),
+            pings_missed: 0,
+            tells_of_orphans: false,
+            absence: 0,
+        }
     }
 
     pub(super) fn bucket_mut(&mut self) -> &mut AgentBucket {

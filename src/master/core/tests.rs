@@ -6,6 +6,7 @@ mod agents;
 mod frameworks;
 mod launches;
 mod offers;
+mod orphans;
 mod partitions;
 mod policies;
 mod quotas;
