@@ -7,6 +7,7 @@ mod restart;
 
 use std::{sync::Arc, time::Duration};
 
+use bytes::Bytes;
 use rand::{SeedableRng as _, rngs::StdRng};
 
 pub use self::restart::{Restart, Restarted};
@@ -94,6 +95,8 @@ impl Rehearsal {
         let register = Register {
             version: 2,
             id: None,
+            installation: Bytes::new(),
+            instance: Bytes::new(),
             facts,
             total: total.clone(),
             info,

@@ -71,12 +71,14 @@ pub(super) struct Oddities {
     pub(super) kills: bool,
     /// Tasks that ignore SIGTERM, that fail to start, that ask for too much.
     pub(super) bad_tasks: bool,
+    /// Frameworks of which another run is started while the first goes on.
+    pub(super) failovers: bool,
 }
 
 impl Oddities {
     fn drawn(rng: &mut StdRng) -> Self {
         let mut on = || percent(rng, 35);
-        Self { callback_errors: on(), callback_hangs: on(), kills: on(), bad_tasks: on() }
+        Self { callback_errors: on(), callback_hangs: on(), kills: on(), bad_tasks: on(), failovers: on() }
     }
 }
 

@@ -215,12 +215,24 @@ impl Agent {
         self.report_missing(now, registered.missing, out);
         // A launch that goes missing from now on does so for another reason.
         self.loss = None;
+        if self.host_restarted() {
+            self.logged_boot.clone_from(&self.boot_id);
+            out.push(persist([self.identity()], Level::Process));
+        }
+    }
+
+    /// Whether the host restarted since a master last heard what this agent has.
+    pub(super) fn host_restarted(&self) -> bool {
+        self.logged_boot != self.boot_id
     }
 
     /// Writes down, against power cuts too, who the agent is and how new a master it has seen.
     fn remember_master(&mut self, registered: &Registered, out: &mut Vec<Effect>) {
         let mut facts = vec![];
         if registered.agent_id != self.id {
+            if self.id.is_empty() {
+                self.logged_boot.clone_from(&self.boot_id);
+            }
             self.id.clone_from(&registered.agent_id);
             facts.push(self.identity());
         }
@@ -234,7 +246,11 @@ impl Agent {
     }
 
     pub(super) fn identity(&self) -> Kind {
-        Kind::Identity(Identity { agent_id: self.id.clone(), boot_id: self.boot_id.clone() })
+        Kind::Identity(Identity {
+            agent_id: self.id.clone(),
+            boot_id: self.logged_boot.clone(),
+            installation: self.installation.clone(),
+        })
     }
 
     fn refused(&mut self, now: Now, session: SessionId, refused: Refused, out: &mut Vec<Effect>) {
@@ -259,6 +275,8 @@ impl Agent {
             info: Some(AgentInfo { id, ..self.config.info.clone() }),
             epoch: self.epoch,
             boot_id: self.boot_id.clone(),
+            installation: self.installation.clone(),
+            instance: self.instance.clone(),
             tasks: told.map(|(id, task)| described(id.as_str(), task)).collect(),
             orphans: self.orphans(),
             frameworks: self.frameworks.values().map(super::frameworks::Framework::decoded).collect(),

@@ -54,6 +54,7 @@ fn counters(registry: &mut Registry, snapshot: &Snapshot) {
         ("agents_unreachable_scheduled", "Agents that were to be given up", counts.agents_unreachable_scheduled),
         ("agents_unreachable_canceled", "Those that were back before", counts.agents_unreachable_canceled),
         ("agents_unregistered", "Agents that left by themselves", counts.agents_unregistered),
+        ("agents_displaced", "Agents whose place a new one has taken", counts.agents_displaced),
         ("agents_marked_gone", "Agents that an operator marked gone", counts.agents_gone),
         ("agents_forgotten", "Agents unreachable or gone for too long", counts.agents_forgotten),
         ("frameworks_registered", "Frameworks that subscribed for the first time", counts.frameworks_registered),

@@ -12,6 +12,7 @@ use bytes::Bytes;
 
 use super::{
     Event, Master, Order, Turn,
+    identity::Run,
     keys::{AgentKey, FrameworkKey, OfferKey, SessionId, TaskKey},
     offers::Offer,
     orphans::Orphan,
@@ -73,18 +74,13 @@ pub(super) struct Agent {
     pub(super) tells_of_orphans: bool,
     /// Tells one absence from the next.
     pub(super) absence: u64,
+    pub(super) run: Run,
 }
 
 impl Agent {
-    pub(super) fn new(bucket: AgentBucket, session: SessionId) -> Self {
-        Self {
-            bucket: Arc::new(bucket),
-            session: Some(session),
-            told: BTreeSet::new(),
-            pings_missed: 0,
-            tells_of_orphans: false,
-            absence: 0,
-        }
+    pub(super) fn new(bucket: AgentBucket, session: SessionId, run: Run) -> Self {
+        let (bucket, session, told) = (Arc::new(bucket), Some(session), BTreeSet::new());
+        Self { bucket, session, told, pings_missed: 0, tells_of_orphans: false, absence: 0, run }
     }
 
     pub(super) fn bucket_mut(&mut self) -> &mut AgentBucket {
@@ -175,6 +171,7 @@ impl Master {
     pub(super) fn heard_of(&mut self, key: AgentKey) {
         if let Some(agent) = self.agents.get_mut(&key) {
             agent.pings_missed = 0;
+            agent.run.heard();
         }
     }
 

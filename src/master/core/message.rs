@@ -204,6 +204,10 @@ pub(crate) struct Register {
     /// The version of the protocol that it and this master speak.
     pub(crate) version: u32,
     pub(crate) id: Option<String>,
+    /// The agent's work directory.
+    pub(crate) installation: Bytes,
+    /// The run of the agent.
+    pub(crate) instance: Bytes,
     pub(crate) facts: AgentFacts,
     pub(crate) total: Resources,
     pub(crate) info: v1::AgentInfo,

@@ -13,6 +13,7 @@
 //! | `given_up` | an agent with which and with whose links nothing is wrong is not given up |
 //! | `registry_first` | admission, loss and removal are durable before anybody is told |
 //! | `one_writer` | the registry takes nothing of a master that was replaced |
+//! | `latest_run` | a run of a framework that was replaced never has it again, and is told nothing more |
 //! | `refusals` | no offer to a suppressed client, nor within a refusal |
 //! | `unique_ids` | no two things share an id |
 //! | `truth` | a task's last status is what its process came to |
@@ -22,6 +23,7 @@ mod acknowledged_after_ok;
 mod conservation;
 mod given_up;
 mod held_while_running;
+mod latest_run;
 mod one_writer;
 mod own_offers;
 mod refusals;
@@ -130,6 +132,7 @@ impl Invariants {
             Box::<given_up::GivenUp>::default(),
             Box::<registry_first::RegistryFirst>::default(),
             Box::<one_writer::OneWriter>::default(),
+            Box::<latest_run::LatestRun>::default(),
             Box::<refusals::Refusals>::default(),
             Box::<unique_ids::UniqueIds>::default(),
             Box::<truth::Truth>::default(),
@@ -185,7 +188,7 @@ impl Known {
     pub(super) fn agent_of(&self, session: SessionId) -> Option<usize> {
         match self.sessions.get(&session) {
             Some(Client::Agent(index)) => Some(*index),
-            Some(Client::Framework(_) | Client::Author(_)) | None => None,
+            Some(Client::Framework(_) | Client::Replaced(_) | Client::Author(_)) | None => None,
         }
     }
 
