@@ -370,7 +370,7 @@ fn a_removed_frameworks_tasks_are_killed_and_nobody_is_told() {
     ];
     assert_eq!(agent.told(), told);
     agent.exited("c1", 0);
-    assert_eq!(agent.told(), ["persist forgotten c1", "supervise 1: forget c1"]);
+    assert_eq!(agent.told(), ["persist forgotten c1", "supervise 1: forget c1", "send 1: orphan gone c1"]);
     let mut again = Fixture::recovered(&agent.log);
     again.welcome(&["c2"], &[]);
     assert_eq!(again.told(), ["supervise 1: signal c2 15 tree"], "the kill goes on after a restart");
@@ -386,7 +386,14 @@ fn an_agent_marked_gone_kills_what_it_runs_and_ends() {
     agent.receive(master_message::Kind::Gone(wire::Gone {}));
     agent.take();
     agent.exited("c1", 0);
-    assert_eq!(agent.told(), ["persist forgotten c1", "supervise 1: forget c1", "supervise 1: retire", "stop Gone"]);
+    let told = [
+        "persist forgotten c1",
+        "supervise 1: forget c1",
+        "send 1: orphan gone c1",
+        "supervise 1: retire",
+        "stop Gone",
+    ];
+    assert_eq!(agent.told(), told);
 }
 
 #[test]

@@ -182,6 +182,10 @@ pub(crate) enum Report {
     Register(Box<Register>),
     Updated(Box<Update>),
     Ponged,
+    /// Nothing is left of a container of a removed framework.
+    OrphanGone {
+        container: String,
+    },
     Sent {
         framework: String,
         executor: String,
@@ -197,6 +201,8 @@ pub(crate) enum Report {
 /// An agent's first message.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Register {
+    /// The version of the protocol that it and this master speak.
+    pub(crate) version: u32,
     pub(crate) id: Option<String>,
     /// The agent's work directory.
     pub(crate) installation: Bytes,
@@ -207,6 +213,8 @@ pub(crate) struct Register {
     pub(crate) info: v1::AgentInfo,
     pub(crate) epoch: u64,
     pub(crate) tasks: Vec<ReportedTask>,
+    /// Containers that are being ended and are nobody's tasks.
+    pub(crate) orphans: Vec<ReportedTask>,
     pub(crate) frameworks: Vec<Subscribe>,
 }
 

@@ -14,10 +14,12 @@ mod departures;
 mod frameworks;
 mod identity;
 mod keys;
+mod kills;
 mod launch;
 mod message;
 mod offers;
 mod operators;
+mod orphans;
 mod partitions;
 mod quotas;
 mod reconcile;
@@ -57,7 +59,7 @@ pub(crate) use self::{
     },
     partitions::Partition,
     quotas::quota,
-    registration::PROTOCOL,
+    registration::spoken_with,
     tasks::{Seen, Task},
     view::{Counts, Snapshot},
 };
@@ -384,6 +386,7 @@ impl Master {
             (Some(Peer::Agent(key)), Report::Sent { framework, executor, data }) => {
                 self.forward_message(turn, key, &framework, executor, data);
             }
+            (Some(Peer::Agent(key)), Report::OrphanGone { container }) => self.orphan_gone(key, &container),
             (Some(Peer::Agent(key)), Report::Unregistered) => self.agent_unregistered(turn, key),
             (Some(_), Report::Invalid { text }) => {
                 turn.order(Some(session), Order::Refused { text, permanent: false });

@@ -85,7 +85,7 @@ pub(super) struct Known {
     pub(super) containers: BTreeMap<String, Launched>,
     /// What each agent really runs.
     running: BTreeMap<usize, BTreeSet<String>>,
-    /// Frameworks that were torn down: what they ran may still be dying.
+    /// Frameworks that were torn down.
     pub(super) torn_down: Vec<String>,
     /// What each agent has.
     pub(super) totals: Vec<Resources>,
