@@ -3,7 +3,7 @@
 use super::{
     Effect, Master, Turn,
     keys::RequestId,
-    message::{Answer, Question},
+    message::{Answer, Departed, Question},
 };
 use crate::proto::{internal::registry_change, v1};
 
@@ -19,12 +19,20 @@ impl Master {
                 }
                 None => Answer::Refused(format!("no framework {framework} is known")),
             },
+            Question::Departed => Answer::Departed(self.departed()),
             Question::MarkGone { agent } => self.mark_gone(turn, &agent),
             Question::Registry => Answer::Registry(Box::new(self.facts.clone()), self.epoch),
             Question::Weight { role, weight } => self.weigh(turn, role, weight),
             Question::Quotas { quotas, force } => self.set_quotas(turn, &quotas, force),
         };
         turn.out.push(Effect::Reply { request, answer });
+    }
+
+    fn departed(&self) -> Vec<Departed> {
+        let hostname = |id| self.facts.agents.get(id).map(|info| info.hostname.clone()).unwrap_or_default();
+        let lists = [(&self.facts.unreachable, false), (&self.facts.gone, true)];
+        let all = lists.into_iter().flat_map(|(list, gone)| list.iter().map(move |(id, since)| (id, *since, gone)));
+        all.map(|(id, since_ns, gone)| Departed { id: id.clone(), hostname: hostname(id), since_ns, gone }).collect()
     }
 
     fn weigh(&mut self, turn: &mut Turn<'_>, role: String, weight: f64) -> Answer {
