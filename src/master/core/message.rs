@@ -252,6 +252,8 @@ pub(crate) enum Question {
     Snapshot,
     /// Remove a framework and kill its tasks.
     Teardown { framework: String },
+    /// The agents that went, as far as they are remembered.
+    Departed,
     /// End an agent for good.
     MarkGone { agent: String },
     /// All that the registry holds.
@@ -262,12 +264,24 @@ pub(crate) enum Question {
     Quotas { quotas: Vec<(String, Quota)>, force: bool },
 }
 
+/// An agent that was given up as unreachable, or marked gone.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Departed {
+    pub(crate) id: String,
+    /// Empty where it is not known.
+    pub(crate) hostname: String,
+    /// Nanoseconds since 1970.
+    pub(crate) since_ns: i64,
+    pub(crate) gone: bool,
+}
+
 /// What an operator is told.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Answer {
     /// It answers.
     Alive,
     Snapshot(Box<Snapshot>),
+    Departed(Vec<Departed>),
     /// What the registry holds, synced, and the epoch of this master.
     Registry(Box<State>, u64),
     Done,
