@@ -68,14 +68,24 @@ pub(super) struct Agent {
     pub(super) pings_missed: u32,
     /// Tells one absence from the next.
     pub(super) absence: u64,
+    /// Its bucket changed since its invariants were last asserted; only debug builds look.
+    pub(super) unchecked: bool,
 }
 
 impl Agent {
     pub(super) fn new(bucket: AgentBucket, session: SessionId) -> Self {
-        Self { bucket: Arc::new(bucket), session: Some(session), told: BTreeSet::new(), pings_missed: 0, absence: 0 }
+        Self {
+            bucket: Arc::new(bucket),
+            session: Some(session),
+            told: BTreeSet::new(),
+            pings_missed: 0,
+            absence: 0,
+            unchecked: true,
+        }
     }
 
     pub(super) fn bucket_mut(&mut self) -> &mut AgentBucket {
+        self.unchecked = true;
         Arc::make_mut(&mut self.bucket)
     }
 
