@@ -12,6 +12,7 @@ use bytes::Bytes;
 
 use super::{
     Event, Master, Order, Turn,
+    identity::Run,
     keys::{AgentKey, FrameworkKey, OfferKey, SessionId, TaskKey},
     offers::Offer,
     tasks::Task,
@@ -68,20 +69,15 @@ pub(super) struct Agent {
     pub(super) pings_missed: u32,
     /// Tells one absence from the next.
     pub(super) absence: u64,
+    pub(super) run: Run,
     /// Its bucket changed since its invariants were last asserted; only debug builds look.
     pub(super) unchecked: bool,
 }
 
 impl Agent {
-    pub(super) fn new(bucket: AgentBucket, session: SessionId) -> Self {
-        Self {
-            bucket: Arc::new(bucket),
-            session: Some(session),
-            told: BTreeSet::new(),
-            pings_missed: 0,
-            absence: 0,
-            unchecked: true,
-        }
+    pub(super) fn new(bucket: AgentBucket, session: SessionId, run: Run) -> Self {
+        let (bucket, session, told) = (Arc::new(bucket), Some(session), BTreeSet::new());
+        Self { bucket, session, told, pings_missed: 0, absence: 0, run, unchecked: true }
     }
 
     pub(super) fn bucket_mut(&mut self) -> &mut AgentBucket {
@@ -173,6 +169,7 @@ impl Master {
     pub(super) fn heard_of(&mut self, key: AgentKey) {
         if let Some(agent) = self.agents.get_mut(&key) {
             agent.pings_missed = 0;
+            agent.run.heard();
         }
     }
 

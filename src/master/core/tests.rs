@@ -5,6 +5,7 @@ mod world;
 mod agents;
 mod effects;
 mod frameworks;
+mod identity;
 mod launches;
 mod offers;
 mod partitions;

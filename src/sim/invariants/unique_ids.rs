@@ -52,7 +52,7 @@ impl Invariant for UniqueIds {
                 Some(client @ (Client::Framework(_) | Client::Author(_))) => {
                     one(&mut self.frameworks, framework.to_string(), *client)
                 }
-                Some(Client::Agent(_)) | None => Ok(()),
+                Some(Client::Agent(_) | Client::Replaced(_)) | None => Ok(()),
             },
             Fact::Told { event: Event::Offers(offers), .. } => offers.iter().try_for_each(|offer| {
                 let owner = format!("{} of {} to {}", offer.resources, offer.agent, offer.framework);
