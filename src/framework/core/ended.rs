@@ -74,6 +74,10 @@ impl EndedTasks {
         self.by_id.keys()
     }
 
+    pub(super) fn len(&self) -> usize {
+        self.by_id.len()
+    }
+
     pub(super) fn check(&self) {
         assert!(self.order.len() <= LIMIT, "the memory of ended tasks has a bound");
         assert!(self.by_id.len() <= self.order.len(), "an ended task would never be forgotten");

@@ -243,6 +243,11 @@ impl Tasks {
         self.agents.retain(|agent| Arc::strong_count(agent) > 1);
     }
 
+    /// Whether all of them can be looked at after every input.
+    pub(super) fn are_few(&self) -> bool {
+        self.live.len() + self.ended.len() < 64
+    }
+
     pub(super) fn check(&self) {
         self.ended.check();
         for task_id in self.ended.ids() {

@@ -292,8 +292,11 @@ impl Master {
             Input::Ticked => self.ticked(&mut turn),
         }
         turn.end();
-        if cfg!(debug_assertions) && self.inputs.is_multiple_of(FULL_CHECK_EVERY) {
-            self.check();
+        if cfg!(debug_assertions) {
+            self.check_changed();
+            if self.inputs.is_multiple_of(FULL_CHECK_EVERY) {
+                self.check();
+            }
         }
     }
 
@@ -302,6 +305,9 @@ impl Master {
         let mut turn = Turn::new(now, out);
         self.allocate(&mut turn);
         turn.end();
+        if cfg!(debug_assertions) {
+            self.check_changed();
+        }
     }
 
     /// When [`Input::Ticked`] is due, in monotonic nanoseconds.
