@@ -16,7 +16,10 @@ use super::{
     unknown::UnknownTasks,
 };
 use crate::{
-    proto::v1::{AgentId, FrameworkInfo, TaskId, framework_info::capability},
+    proto::{
+        ext::PartitionPolicy,
+        v1::{AgentId, FrameworkInfo, TaskId, framework_info::capability},
+    },
     transport::connect::Addresses,
     types::{
         validate::{self, Invalid},
@@ -58,6 +61,7 @@ pub struct DriverBuilder {
     hold: Duration,
     reconcile_every: Option<Duration>,
     known_tasks: Vec<(TaskId, Option<AgentId>)>,
+    known_policies: Vec<(TaskId, PartitionPolicy)>,
     unknown_tasks: UnknownTasks,
     seed: Option<u64>,
     environment: Arc<dyn Environment>,
@@ -74,6 +78,7 @@ impl DriverBuilder {
             hold: HOLD,
             reconcile_every: Some(RECONCILE),
             known_tasks: Vec::new(),
+            known_policies: Vec::new(),
             unknown_tasks: UnknownTasks::default(),
             seed: None,
             environment: Arc::new(Host::new()),
@@ -126,6 +131,14 @@ impl DriverBuilder {
         self
     }
 
+    /// The partition policies that tasks among [`known_tasks`](Self::known_tasks) were launched with. A master that was
+    /// started anew while a task's agent was away does not know the task: only by its driver's word can it tell, after
+    /// the policy's `lost_after`, that the task is lost.
+    pub fn known_policies(mut self, policies: impl IntoIterator<Item = (TaskId, PartitionPolicy)>) -> Self {
+        self.known_policies.extend(policies);
+        self
+    }
+
     /// What is done about tasks that this driver neither launched nor was told of; reported unless set.
     pub fn unknown_tasks(mut self, policy: UnknownTasks) -> Self {
         self.unknown_tasks = policy;
@@ -164,6 +177,7 @@ impl DriverBuilder {
             hold: self.hold,
             reconcile_every,
             known_tasks: self.known_tasks,
+            known_policies: self.known_policies,
             unknown_tasks: self.unknown_tasks,
         };
         let seed = self.seed.unwrap_or_else(|| self.environment.seed());

@@ -56,7 +56,7 @@ mod tests {
     use crate::agent::core::SessionId;
 
     fn effect(number: u64) -> Effect {
-        Effect::Attach { session: SessionId(number) }
+        Effect::Attach { session: SessionId(number), turn: 0 }
     }
 
     #[test]

@@ -77,8 +77,6 @@ pub(crate) struct Framework {
     pub(super) demand: Option<Quantities>,
     /// The scalars its outstanding offers hold. Resources of different agents are never added up.
     offered: BTreeMap<Arc<str>, Milli>,
-    /// Tells one absence from the next.
-    pub(super) absence: u64,
 }
 
 impl Framework {
@@ -139,6 +137,8 @@ impl Master {
     pub(super) fn subscribe(&mut self, turn: &mut Turn<'_>, session: SessionId, mut subscribe: Subscribe) {
         let instance = std::mem::take(&mut subscribe.instance);
         let given = subscribe.info.id.as_ref().map(|id| id.value.clone()).filter(|id| !id.is_empty());
+        // Nobody who has an id comes without it: the answer to this run's first SUBSCRIBE was lost.
+        let given = given.or_else(|| self.framework_of(&instance));
         if given.as_ref().is_some_and(|id| self.facts.removed_frameworks.contains(id)) {
             Self::subscription_error(turn, session, "Framework has been removed");
             return;
@@ -167,6 +167,12 @@ impl Master {
         self.connect_framework(turn, key, session);
     }
 
+    /// The id of the framework that this run of a driver has.
+    fn framework_of(&self, instance: &Bytes) -> Option<String> {
+        let its_own = |framework: &&Framework| framework.lineage.is_present(instance);
+        self.frameworks.values().find(its_own).map(|framework| framework.bucket.id.to_string())
+    }
+
     pub(super) fn subscription_error(turn: &mut Turn<'_>, session: SessionId, text: &str) {
         turn.tell(Some(session), Event::Error { text: text.to_owned() });
         turn.close(session);
@@ -174,8 +180,8 @@ impl Master {
 
     fn connect_framework(&mut self, turn: &mut Turn<'_>, key: FrameworkKey, session: SessionId) {
         let Some(framework) = self.frameworks.get_mut(&key) else { return };
+        self.timers.disarm_sole(Timer::Failover(key));
         framework.session = Some(session);
-        framework.absence += 1;
         if framework.bucket.link != Link::Connected {
             framework.bucket_mut().link = Link::Connected;
         }
@@ -185,7 +191,7 @@ impl Master {
         let id = framework.bucket.id.clone();
         turn.tell(Some(session), Event::Subscribed { framework: id });
         turn.tell(Some(session), Event::Heartbeat);
-        self.timers.arm(turn.now.mono_after(self.config.heartbeat), Timer::Heartbeat(key, session));
+        self.timers.arm_sole(turn.now.mono_after(self.config.heartbeat), Timer::Heartbeat(key, session));
         self.activate_roles(key);
         self.resend_unacknowledged(turn, key);
         self.touch_all();
@@ -226,7 +232,6 @@ impl Master {
             replacements: BTreeMap::new(),
             demand: None,
             offered: BTreeMap::new(),
-            absence: 0,
             bucket: Arc::new(FrameworkBucket {
                 key,
                 id: id.clone(),
@@ -352,17 +357,16 @@ impl Master {
     pub(super) fn framework_detached(&mut self, turn: &mut Turn<'_>, key: FrameworkKey, session: SessionId) {
         let Some(framework) = self.frameworks.get_mut(&key).filter(|one| one.session == Some(session)) else { return };
         framework.session = None;
-        framework.absence += 1;
-        let (absence, timeout) = (framework.absence, framework.bucket.facts.failover);
+        self.timers.disarm_sole(Timer::Heartbeat(key, session));
+        let timeout = framework.bucket.facts.failover;
         framework.bucket_mut().link = Link::Disconnected;
         self.withdraw_offers(turn, key);
         self.activate_roles(key);
-        self.timers.arm(turn.now.mono_after(timeout), Timer::Failover(key, absence));
+        self.timers.arm_sole(turn.now.mono_after(timeout), Timer::Failover(key));
     }
 
-    pub(super) fn failover_due(&mut self, turn: &mut Turn<'_>, key: FrameworkKey, absence: u64) {
-        let away = self.frameworks.get(&key).is_some_and(|one| one.absence == absence && one.session.is_none());
-        if away {
+    pub(super) fn failover_due(&mut self, turn: &mut Turn<'_>, key: FrameworkKey) {
+        if self.frameworks.get(&key).is_some_and(|one| one.session.is_none()) {
             self.remove_framework(turn, key);
         }
     }
@@ -370,7 +374,7 @@ impl Master {
     pub(super) fn heartbeat_due(&mut self, turn: &mut Turn<'_>, key: FrameworkKey, session: SessionId) {
         if self.frameworks.get(&key).is_some_and(|framework| framework.session == Some(session)) {
             turn.tell(Some(session), Event::Heartbeat);
-            self.timers.arm(turn.now.mono_after(self.config.heartbeat), Timer::Heartbeat(key, session));
+            self.timers.arm_sole(turn.now.mono_after(self.config.heartbeat), Timer::Heartbeat(key, session));
         }
     }
 
@@ -396,6 +400,7 @@ impl Master {
     fn retire(&mut self, turn: &mut Turn<'_>, key: FrameworkKey) {
         let Some(mut framework) = self.frameworks.remove(&key) else { return };
         self.framework_ids.remove(&framework.bucket.id);
+        self.timers.disarm_sole(Timer::Failover(key));
         for id in framework.entered.values() {
             self.allocator.remove_client(*id, key);
         }
@@ -427,7 +432,7 @@ impl Master {
             }
             let key = self.add_framework(turn, id.into(), known.clone(), Link::Recovered);
             let timeout = known.facts.failover.max(self.config.reregister_timeout);
-            self.timers.arm(turn.now.mono_after(timeout), Timer::Failover(key, 0));
+            self.timers.arm_sole(turn.now.mono_after(timeout), Timer::Failover(key));
         }
     }
 }

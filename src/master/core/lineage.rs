@@ -23,6 +23,10 @@ impl Lineage {
         self.replaced.contains(instance)
     }
 
+    pub(super) fn is_present(&self, instance: &Bytes) -> bool {
+        !instance.is_empty() && *instance == self.present
+    }
+
     /// This run has the framework from now on.
     pub(super) fn takes_over(&mut self, instance: Bytes) {
         if instance == self.present {

@@ -82,7 +82,7 @@ pub(crate) enum Call {
         uuid: Bytes,
     },
     Reconcile {
-        tasks: Vec<(String, Option<String>)>,
+        tasks: Vec<Doubt>,
     },
     Message {
         agent: String,
@@ -95,6 +95,15 @@ pub(crate) enum Call {
         field: String,
         text: String,
     },
+}
+
+/// A task that a framework asks after.
+#[derive(Clone, Debug)]
+pub(crate) struct Doubt {
+    pub(crate) task: String,
+    pub(crate) agent: Option<String>,
+    /// When it counts as lost, by the policy it was launched with.
+    pub(crate) lost_after: Option<Duration>,
 }
 
 /// SUBSCRIBE and `UPDATE_FRAMEWORK`, validated.
@@ -141,11 +150,12 @@ pub(crate) struct Accept {
 #[derive(Clone, Debug)]
 pub(crate) enum Operation {
     Launch(Vec<Launch>),
-    /// Not done by this master, or malformed; the id asks for feedback.
+    /// Not done by this master, or malformed; the id asks for feedback. Tasks that it was to launch are answered for.
     Unsupported {
         name: String,
         id: Option<String>,
         text: String,
+        tasks: Vec<Launch>,
     },
 }
 
@@ -280,6 +290,8 @@ pub(crate) enum Event {
         seq: u64,
         field: String,
         text: String,
+        /// The call was carried out but for this, and its tasks are answered for by their statuses.
+        taken_up: bool,
     },
     OperationFailed {
         id: String,

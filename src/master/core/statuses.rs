@@ -8,7 +8,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::{
-    Event, Master, Order, Refusal, Turn, Update,
+    Doubt, Event, Master, Order, Refusal, Turn, Update,
     keys::{AgentKey, FrameworkKey, TaskKey},
     tasks::Kill,
 };
@@ -143,8 +143,8 @@ impl Master {
         policy: Option<v1::KillPolicy>,
     ) {
         let Some((key, task_key)) = self.frameworks[&framework].tasks.get(task_id).copied() else {
-            self.reconcile_one(turn, framework, task_id, agent);
-            return;
+            let doubt = Doubt { task: task_id.to_owned(), agent: agent.map(str::to_owned), lost_after: None };
+            return self.reconcile_one(turn, framework, &doubt);
         };
         if agent.is_some_and(|agent| *agent != *self.agents[&key].bucket.id) {
             return;
