@@ -151,6 +151,8 @@ impl Play {
             boot_id: "boot".to_owned(),
             frameworks: tasks.iter().map(named).collect(),
             tasks,
+            installation: script.name("w", 3).into(),
+            instance: script.name("i", 3).into(),
         }
     }
 

@@ -6,6 +6,7 @@
 pub(crate) mod api;
 pub(crate) mod core;
 pub(crate) mod gate;
+mod lag;
 mod outbox;
 pub mod registry;
 #[doc(hidden)]

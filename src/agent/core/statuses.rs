@@ -179,13 +179,22 @@ impl Agent {
             if let Some(task) = self.tasks.get_mut(&id) {
                 task.sandbox = sandbox;
             }
-            let text = match &self.loss {
-                Some(loss) => format!("{loss}; the agent knows nothing of the task"),
-                None => "the task never reached the agent".to_owned(),
-            };
-            let report = Report::by_agent(state.unwrap_or(TaskState::TaskLost), Reason::Reconciliation, text);
+            let report = self.missing_report(state.unwrap_or(TaskState::TaskLost));
             self.end(now, &id, report, out);
         }
+    }
+
+    /// What to say of a task the agent knows nothing of: that it was dropped on its way, unless records are missing. Then
+    /// it may have run.
+    fn missing_report(&self, state: TaskState) -> Report {
+        let loss = self.loss.as_deref().or_else(|| self.host_restarted().then_some("the host restarted"));
+        let (state, text) = match (loss, state) {
+            (Some(loss), TaskState::TaskDropped) => (TaskState::TaskGone, unknown_here(loss)),
+            (Some(loss), state) => (state, unknown_here(loss)),
+            (None, TaskState::TaskDropped) => (state, "the task never reached the agent".to_owned()),
+            (None, state) => (state, "the agent does not have the task".to_owned()),
+        };
+        Report::by_agent(state, Reason::Reconciliation, text)
     }
 
     /// The containers of a framework, or of one of its tasks, in order.
@@ -218,6 +227,10 @@ impl Agent {
         self.rng.fill_bytes(&mut random);
         Bytes::copy_from_slice(uuid::Builder::from_random_bytes(random).as_uuid().as_bytes())
     }
+}
+
+fn unknown_here(loss: &str) -> String {
+    format!("{loss}; the agent knows nothing of the task")
 }
 
 fn update(session: SessionId, id: &ContainerId, task: &Task, first: &Pending) -> Effect {

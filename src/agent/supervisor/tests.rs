@@ -14,8 +14,8 @@ use tempfile::TempDir;
 use tokio::sync::mpsc;
 
 use super::{
-    Earlier, FromSupervisor, Link, Settings, VERSIONS, directory::Directory, heir, in_process, launch, process::Stat,
-    reconnect, service::run_speaking,
+    Earlier, FromSupervisor, IDLE, Link, Settings, VERSIONS, directory::Directory, heir, in_process, launch,
+    process::Stat, reconnect, service::run_speaking,
 };
 use crate::proto::ext::VersionRange;
 use crate::proto::internal::{
@@ -33,7 +33,9 @@ fn serves_as_a_supervisor() {
     if let Some(at) = arguments.iter().position(|it| it == "--directory") {
         // As one did that was built before version 2 of the protocol.
         let max = if arguments.iter().any(|it| it == "--version-1") { 1 } else { VERSIONS.max };
-        let _ = run_speaking(Path::new(&arguments[at + 1]), VersionRange { min: 1, max });
+        let idle_ms = arguments.iter().position(|it| it == "--idle-ms").map(|at| arguments[at + 1].parse().unwrap());
+        let idle = idle_ms.map_or(IDLE, Duration::from_millis);
+        let _ = run_speaking(Path::new(&arguments[at + 1]), idle, VersionRange { min: 1, max });
     }
 }
 
@@ -95,6 +97,22 @@ fn settings(work_dir: &Path) -> Settings {
 impl Agent {
     async fn new(mode: Mode) -> Self {
         Self::within(Folder::new(), mode).await
+    }
+
+    /// One whose supervisor ends when it was left alone with nothing to look after for a moment.
+    async fn of_an_impatient_supervisor() -> Self {
+        let folder = Folder::new();
+        let (sender, events) = mpsc::channel(16);
+        let settings = settings(folder.path()).ending_idle_after(Duration::from_millis(50));
+        let link = launch(&settings, sender).await.unwrap();
+        let mut agent = Self { folder, link, events, seen: Vec::new() };
+        agent.welcome().await;
+        agent
+    }
+
+    /// The agent goes, without a word; returns what it left.
+    fn killed(self) -> Folder {
+        self.folder
     }
 
     async fn within(folder: Folder, mode: Mode) -> Self {

@@ -1,6 +1,6 @@
 //! `/metrics`: the core's counters and what a snapshot adds up to, as Prometheus reads them.
 
-use std::sync::atomic::AtomicU64;
+use std::{sync::atomic::AtomicU64, time::Duration};
 
 use prometheus_client::{
     encoding::text::encode,
@@ -16,12 +16,15 @@ use crate::{
 
 type Labels = [(&'static str, String); 1];
 
-/// The text of `/metrics`.
-pub(super) fn render(snapshot: &Snapshot) -> String {
+/// The text of `/metrics`; the registry has owed an answer for `waited`.
+pub(super) fn render(snapshot: &Snapshot, waited: Duration) -> String {
     let mut registry = Registry::with_prefix("divvy_master");
     counters(&mut registry, snapshot);
     population(&mut registry, snapshot);
     resources(&mut registry, snapshot);
+    let owed = Gauge::<f64, AtomicU64>::default();
+    owed.set(waited.as_secs_f64());
+    registry.register("registry_waited_seconds", "How long the registry has owed its oldest answer", owed);
     let mut text = String::new();
     match encode(&mut text, &registry) {
         Ok(()) => text,
@@ -51,6 +54,7 @@ fn counters(registry: &mut Registry, snapshot: &Snapshot) {
         ("agents_unreachable_scheduled", "Agents that were to be given up", counts.agents_unreachable_scheduled),
         ("agents_unreachable_canceled", "Those that were back before", counts.agents_unreachable_canceled),
         ("agents_unregistered", "Agents that left by themselves", counts.agents_unregistered),
+        ("agents_displaced", "Agents whose place a new one has taken", counts.agents_displaced),
         ("agents_marked_gone", "Agents that an operator marked gone", counts.agents_gone),
         ("agents_forgotten", "Agents unreachable or gone for too long", counts.agents_forgotten),
         ("frameworks_registered", "Frameworks that subscribed for the first time", counts.frameworks_registered),

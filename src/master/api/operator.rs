@@ -106,14 +106,16 @@ impl Api {
             Answer::Snapshot(snapshot) => tokio::task::spawn_blocking(move || render(&snapshot))
                 .await
                 .map_err(|error| Status::internal(format!("rendering failed: {error}"))),
-            Answer::Registry(..) | Answer::Done | Answer::Refused(_) => Err(Status::internal("no snapshot came")),
+            Answer::Registry(..) | Answer::Alive | Answer::Done | Answer::Refused(_) => {
+                Err(Status::internal("no snapshot came"))
+            }
         }
     }
 
     async fn change(&self, question: Question) -> Result<(), Status> {
         match self.core.ask(question).await.map_err(|error| Status::unavailable(error.to_string()))? {
             Answer::Refused(text) => Err(Status::invalid_argument(text)),
-            Answer::Done | Answer::Snapshot(_) | Answer::Registry(..) => Ok(()),
+            Answer::Done | Answer::Alive | Answer::Snapshot(_) | Answer::Registry(..) => Ok(()),
         }
     }
 }

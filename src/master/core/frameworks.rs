@@ -1,7 +1,8 @@
 //! Frameworks: subscribing, failing over, leaving.
 //!
-//! A framework is known by its id. Who subscribes with an id takes it over; the older instance is told and cut off. One
-//! that is away longer than its failover timeout is removed, and a removed id never comes back.
+//! A framework is known by its id. Who subscribes with an id takes it over; the older instance is told and cut off, and
+//! the registry knows of it before anybody does. One that is away longer than its failover timeout is removed, and a
+//! removed id never comes back.
 
 use std::{
     collections::{BTreeMap, VecDeque},
@@ -16,14 +17,13 @@ use super::{
     Event, FrameworkFacts, Master, Order, Peer, Quantities, Refusal, Register, Subscribe, Turn,
     clients::Habits,
     keys::{AgentKey, FrameworkKey, SessionId, TaskKey},
-    lineage::Lineage,
     tasks::Task,
     timers::Timer,
 };
 use crate::{
     allocator::fair::RoleId,
     proto::{
-        internal::registry_change,
+        internal::{FrameworkRun, registry_change::Kind},
         v1::{self, TaskState},
     },
     types::{Milli, Resources},
@@ -65,7 +65,6 @@ pub(crate) struct FrameworkBucket {
 pub(crate) struct Framework {
     pub(super) bucket: Arc<FrameworkBucket>,
     pub(super) session: Option<SessionId>,
-    lineage: Lineage,
     /// Where each task is. In the order of launches, but that the last takes the place of one that goes.
     pub(super) tasks: IndexMap<Arc<str>, (AgentKey, TaskKey)>,
     /// The tasks that were launched in the place of others, by the names of those.
@@ -139,38 +138,63 @@ impl Master {
         let given = subscribe.info.id.as_ref().map(|id| id.value.clone()).filter(|id| !id.is_empty());
         // Nobody who has an id comes without it: the answer to this run's first SUBSCRIBE was lost.
         let given = given.or_else(|| self.framework_of(&instance));
-        if given.as_ref().is_some_and(|id| self.facts.removed_frameworks.contains(id)) {
-            Self::subscription_error(turn, session, "Framework has been removed");
+        let known = given.as_ref().and_then(|id| self.framework_ids.get(id.as_str()).copied());
+        if let Some(text) = self.objection(given.as_deref(), known, &subscribe.facts, &instance) {
+            Self::subscription_error(turn, session, text);
             return;
         }
-        let known = given.as_ref().and_then(|id| self.framework_ids.get(id.as_str()).copied());
+        let id: Arc<str> = given.unwrap_or_else(|| self.counters.framework_id(&self.id)).into();
+        self.note_run(turn, &id, instance);
         let key = if let Some(key) = known {
-            if self.frameworks[&key].bucket.facts.principal != subscribe.facts.principal {
-                Self::subscription_error(turn, session, "the principal of a framework must not change");
-                return;
-            }
-            if self.frameworks[&key].lineage.was_replaced(&instance) {
-                Self::subscription_error(turn, session, REPLACED);
-                return;
-            }
             self.take_over(turn, key, session);
             self.replace_info(turn, key, subscribe);
             key
         } else {
-            let id = given.unwrap_or_else(|| self.counters.framework_id(&self.id));
-            self.add_framework(turn, id.into(), subscribe, Link::Connected)
+            self.add_framework(turn, id, subscribe, Link::Connected)
         };
         self.sessions.insert(session, Peer::Framework(key));
-        if let Some(framework) = self.frameworks.get_mut(&key) {
-            framework.lineage.takes_over(instance);
-        }
         self.connect_framework(turn, key, session);
     }
 
     /// The id of the framework that this run of a driver has.
     fn framework_of(&self, instance: &Bytes) -> Option<String> {
-        let its_own = |framework: &&Framework| framework.lineage.is_present(instance);
-        self.frameworks.values().find(its_own).map(|framework| framework.bucket.id.to_string())
+        if instance.is_empty() {
+            return None;
+        }
+        let its_own = self.facts.runs.iter().filter(|(_, lineage)| lineage.present() == instance);
+        let mut ids = its_own.map(|(id, _)| id).filter(|id| !self.facts.removed_frameworks.contains(*id));
+        ids.next().cloned()
+    }
+
+    /// Why the framework of this id cannot be had by this run.
+    fn objection(
+        &self,
+        id: Option<&str>,
+        known: Option<FrameworkKey>,
+        facts: &FrameworkFacts,
+        instance: &Bytes,
+    ) -> Option<&'static str> {
+        let id = id?;
+        if self.facts.removed_frameworks.contains(id) {
+            return Some("Framework has been removed");
+        }
+        if known.is_some_and(|key| self.frameworks[&key].bucket.facts.principal != facts.principal) {
+            return Some("the principal of a framework must not change");
+        }
+        self.facts.runs.get(id).is_some_and(|lineage| lineage.was_replaced(instance)).then_some(REPLACED)
+    }
+
+    /// Has it stored which run has the framework from now on, unless that is stored already. The first run is stored too:
+    /// a later master may be the one that sees it replaced.
+    fn note_run(&mut self, turn: &mut Turn<'_>, id: &str, instance: Bytes) {
+        let same = match self.facts.runs.get(id) {
+            Some(lineage) => *lineage.present() == instance,
+            None => instance.is_empty(),
+        };
+        if !same {
+            let wall_ns = turn.now.wall_ns;
+            self.record(turn, Kind::FrameworkRun(FrameworkRun { framework_id: id.to_owned(), instance, wall_ns }));
+        }
     }
 
     pub(super) fn subscription_error(turn: &mut Turn<'_>, session: SessionId, text: &str) {
@@ -227,7 +251,6 @@ impl Master {
             roles: roles.collect(),
             entered: BTreeMap::new(),
             session: None,
-            lineage: Lineage::default(),
             tasks: IndexMap::new(),
             replacements: BTreeMap::new(),
             demand: None,
@@ -383,9 +406,8 @@ impl Master {
         self.withdraw_offers(turn, key);
         let Some(framework) = self.frameworks.get(&key) else { return };
         let id = framework.bucket.id.clone();
-        turn.persist(registry_change::Kind::FrameworkRemoved(id.to_string()));
-        self.facts.remove_framework(&id);
         let tasks: Vec<(AgentKey, TaskKey)> = framework.tasks.values().copied().collect();
+        self.record(turn, Kind::FrameworkRemoved(id.to_string()));
         let agents: std::collections::BTreeSet<AgentKey> = tasks.iter().map(|(agent, _)| *agent).collect();
         for agent in agents {
             turn.order(self.agents[&agent].session, Order::Shutdown { framework: id.clone() });

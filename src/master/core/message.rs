@@ -37,7 +37,8 @@ pub(crate) enum Input {
     Ticked,
 }
 
-/// What the shell has to do, in this order: an effect leaves when every earlier [`Effect::Persist`] is synced.
+/// What the shell has to do, in this order: an effect leaves when every earlier [`Effect::Persist`] is synced, but for one
+/// that [asserts nothing](Effect::asserts_nothing), which leaves at once.
 #[derive(Clone, Debug)]
 pub(crate) enum Effect {
     /// Append to the registry and sync it.
@@ -50,6 +51,19 @@ pub(crate) enum Effect {
     Close { session: SessionId },
     /// Answer a request.
     Reply { request: RequestId, answer: Answer },
+}
+
+impl Effect {
+    /// Whether it stands for no decision: it shows that this master is there, or what it has in mind just now. Such an
+    /// effect need not wait for what is to be synced before it.
+    pub(crate) fn asserts_nothing(&self) -> bool {
+        match self {
+            Self::Tell { event, .. } => matches!(event, Event::Heartbeat),
+            Self::Order { order, .. } => matches!(order, Order::Ping),
+            Self::Reply { answer, .. } => matches!(answer, Answer::Alive | Answer::Snapshot(_)),
+            Self::Persist(_) | Self::Close { .. } => false,
+        }
+    }
 }
 
 /// A framework's call.
@@ -194,6 +208,10 @@ pub(crate) enum Report {
 #[derive(Clone, Debug)]
 pub(crate) struct Register {
     pub(crate) id: Option<String>,
+    /// The agent's work directory.
+    pub(crate) installation: Bytes,
+    /// The run of the agent.
+    pub(crate) instance: Bytes,
     pub(crate) facts: AgentFacts,
     pub(crate) total: Resources,
     pub(crate) info: v1::AgentInfo,
@@ -249,6 +267,8 @@ pub(crate) enum Question {
 /// What an operator is told.
 #[derive(Clone, Debug)]
 pub(crate) enum Answer {
+    /// It answers.
+    Alive,
     Snapshot(Box<Snapshot>),
     /// What the registry holds, synced, and the epoch of this master.
     Registry(Box<State>, u64),

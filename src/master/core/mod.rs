@@ -12,9 +12,9 @@ mod check;
 mod clients;
 mod departures;
 mod frameworks;
+mod identity;
 mod keys;
 mod launch;
-mod lineage;
 mod message;
 mod offers;
 mod operators;
@@ -40,6 +40,7 @@ pub use self::removals::RemovalRate;
 use self::{
     agents::Agent,
     frameworks::Framework,
+    identity::Identities,
     keys::Counters,
     removals::Removals,
     timers::{Timer, Timers},
@@ -93,7 +94,7 @@ pub(crate) struct Config {
     pub(crate) registry_gc_interval: Duration,
     /// and forgets agents that were unreachable or gone for longer than this,
     pub(crate) registry_max_age: Duration,
-    /// and of each kind the oldest beyond so many.
+    /// and of each kind the oldest beyond so many; the same with the runs of frameworks nothing is known of.
     pub(crate) registry_max_agents: usize,
     /// An offer has to hold one of these.
     pub(crate) minimum: Vec<Quantities>,
@@ -190,6 +191,7 @@ pub(crate) struct Master {
     sessions: BTreeMap<SessionId, Peer>,
     agents: BTreeMap<AgentKey, Agent>,
     agent_ids: HashMap<Arc<str>, AgentKey>,
+    identities: Identities,
     frameworks: BTreeMap<FrameworkKey, Framework>,
     framework_ids: HashMap<Arc<str>, FrameworkKey>,
     completed_frameworks: VecDeque<Arc<FrameworkBucket>>,
@@ -208,6 +210,7 @@ pub(crate) struct Master {
     held_off: quotas::HeldOff,
     /// Agents and frameworks the registry knows.
     facts: registry::State,
+    started_wall_ns: i64,
     /// Agents that are unreachable, by when they became so.
     unreachable: BTreeSet<(i64, AgentKey)>,
     /// Admitted agents that have not come back since this master started.
@@ -247,6 +250,7 @@ impl Master {
             sessions: BTreeMap::new(),
             agents: BTreeMap::new(),
             agent_ids: HashMap::new(),
+            identities: Identities::default(),
             frameworks: BTreeMap::new(),
             framework_ids: HashMap::new(),
             completed_frameworks: VecDeque::new(),
@@ -260,6 +264,7 @@ impl Master {
             quotas,
             held_off,
             facts,
+            started_wall_ns: now.wall_ns,
             unreachable: BTreeSet::new(),
             recovered,
             removals: Removals::default(),

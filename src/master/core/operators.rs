@@ -10,7 +10,7 @@ use crate::proto::{internal::registry_change, v1};
 impl Master {
     pub(super) fn asked(&mut self, turn: &mut Turn<'_>, request: RequestId, question: Question) {
         let answer = match question {
-            Question::Alive => Answer::Done,
+            Question::Alive => Answer::Alive,
             Question::Snapshot => Answer::Snapshot(Box::new(self.snapshot())),
             Question::Teardown { framework } => match self.framework_ids.get(framework.as_str()).copied() {
                 Some(key) => {

@@ -43,6 +43,13 @@ pub(crate) struct Task {
     pub(crate) partition: Option<Box<Partition>>,
 }
 
+impl Task {
+    /// Whether its agent ever said that it runs.
+    pub(super) fn was_seen_running(&self) -> bool {
+        self.history.iter().any(|seen| matches!(seen.state, TaskState::TaskRunning | TaskState::TaskKilling))
+    }
+}
+
 /// Why the tasks of an agent end with it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Ending {

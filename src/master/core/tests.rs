@@ -4,6 +4,7 @@ mod world;
 
 mod agents;
 mod frameworks;
+mod identity;
 mod launches;
 mod offers;
 mod partitions;

@@ -40,6 +40,7 @@ pub(crate) struct Counts {
     pub(crate) agents_unreachable_scheduled: u64,
     pub(crate) agents_unreachable_canceled: u64,
     pub(crate) agents_unregistered: u64,
+    pub(crate) agents_displaced: u64,
     pub(crate) agents_gone: u64,
     pub(crate) agents_forgotten: u64,
     pub(crate) frameworks_registered: u64,

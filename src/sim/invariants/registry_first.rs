@@ -49,7 +49,7 @@ impl RegistryFirst {
                 self.unreachable.remove(id);
             }
             Kind::FrameworkRemoved(id) => drop(self.removed.insert(id.clone())),
-            Kind::Weight(_) | Kind::Quotas(_) => {}
+            Kind::Weight(_) | Kind::Quotas(_) | Kind::FrameworkRun(_) | Kind::FrameworkForgotten(_) => {}
         }
     }
 }

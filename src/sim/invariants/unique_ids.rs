@@ -63,7 +63,7 @@ impl Invariant for UniqueIds {
                     let run = self.runs.get(session).cloned().unwrap_or_default();
                     one(&mut self.of_runs, (known.epoch, run), framework.to_string())
                 }
-                Some(Client::Agent(_)) | None => Ok(()),
+                Some(Client::Agent(_) | Client::Replaced(_)) | None => Ok(()),
             },
             Fact::Told { event: Event::Offers(offers), .. } => offers.iter().try_for_each(|offer| {
                 let owner = format!("{} of {} to {}", offer.resources, offer.agent, offer.framework);

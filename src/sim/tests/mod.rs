@@ -5,6 +5,7 @@ mod authors;
 mod histories;
 mod planted;
 mod shrink;
+mod slow_storage;
 mod tally;
 
 use super::*;

@@ -246,6 +246,7 @@ impl Registry for Broken {
             "keeps the last back" => {
                 std::mem::swap(&mut self.late, &mut changes);
             }
+            "drops who has a framework" => changes.retain(|it| !matches!(it.kind, Some(Kind::FrameworkRun(_)))),
             "drops tombstones" => changes.retain(|it| !matches!(it.kind, Some(Kind::FrameworkRemoved(_)))),
             _ => {}
         }
@@ -265,9 +266,14 @@ impl Place for Broken {
 
 #[test]
 fn the_suite_bites() {
-    for how in
-        ["hands out the same epoch", "turns them round", "keeps the last back", "drops tombstones", "forgets the fence"]
-    {
+    for how in [
+        "hands out the same epoch",
+        "turns them round",
+        "keeps the last back",
+        "drops tombstones",
+        "drops who has a framework",
+        "forgets the fence",
+    ] {
         let suite = || run(|| Broken { sound: Memory::default(), how, late: Vec::new() });
         assert!(std::panic::catch_unwind(suite).is_err(), "a registry that {how} passes");
     }
