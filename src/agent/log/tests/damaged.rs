@@ -6,7 +6,10 @@ use super::*;
 use crate::proto::internal::Identity;
 
 fn identity(id: &str) -> AgentRecord {
-    AgentRecord { kind: Some(Kind::Identity(Identity { agent_id: id.to_owned(), boot_id: "b".to_owned() })) }
+    AgentRecord {
+        kind: Some(Kind::Identity(Identity { agent_id: id.to_owned(), boot_id: "b".to_owned() })),
+        ..AgentRecord::default()
+    }
 }
 
 fn some_records() -> Vec<AgentRecord> {
