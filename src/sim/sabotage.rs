@@ -20,8 +20,12 @@ use crate::{
 pub(super) enum Sabotage {
     /// An agent is told that it is registered before the registry holds it.
     RegistersTooEarly,
+    /// Pings do not leave while the registry owes an answer.
+    HoldsPings,
     /// The tombstone of a removed framework is not written.
     DropsTombstones,
+    /// Which run has a framework is not kept.
+    ForgetsRuns,
     /// A status leaves the agent before it is written.
     SendsBeforeWriting,
     /// A status is not written at all.
@@ -68,6 +72,13 @@ pub(super) struct Memory {
 pub(super) fn drops(sabotage: Option<Sabotage>, changes: &[RegistryChange]) -> bool {
     let tombstone = |change: &RegistryChange| matches!(change.kind, Some(registry_change::Kind::FrameworkRemoved(_)));
     sabotage == Some(Sabotage::DropsTombstones) && changes.iter().any(tombstone)
+}
+
+/// What the registry keeps of what it says it has.
+pub(super) fn kept(sabotage: Option<Sabotage>, changes: &[RegistryChange]) -> Vec<RegistryChange> {
+    let run = |change: &RegistryChange| matches!(change.kind, Some(registry_change::Kind::FrameworkRun(_)));
+    let lost = |change: &RegistryChange| sabotage == Some(Sabotage::ForgetsRuns) && run(change);
+    changes.iter().filter(|change| !lost(change)).cloned().collect()
 }
 
 impl World {

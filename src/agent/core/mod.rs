@@ -27,6 +27,7 @@ mod wording;
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use prost::bytes::Bytes;
 use rand::rngs::StdRng;
 
 pub use config::{Config, Found, FoundSupervisor, Retention};
@@ -52,13 +53,17 @@ pub struct Agent {
     boot_id: String,
     /// How far the host's monotonic clock is ahead of ours, where that is known.
     booted_before_ns: Option<u64>,
+    /// The boot that the log is of, until a master has heard what became of it.
+    logged_boot: String,
     rng: StdRng,
     /// The id the master gave, empty before the first registration.
     id: String,
+    /// Names the work directory to a master that gave it an id which was not heard here; empty in those of older agents.
+    installation: Bytes,
+    /// Names this run of the agent.
+    instance: Bytes,
     /// The highest epoch of a master seen.
     epoch: u64,
-    /// Whether the host restarted since the log was written, until the tasks of before are accounted for.
-    restarted_host: bool,
     /// Why records may not tell how the run before went on, until a master has heard what follows from it.
     loss: Option<String>,
     link: Link,

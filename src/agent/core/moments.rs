@@ -166,6 +166,7 @@ mod tests {
         let identity = agent_record::Kind::Identity(crate::proto::internal::Identity {
             agent_id: "S0".to_owned(),
             boot_id: "another".to_owned(),
+            ..Default::default()
         });
         agent.log.push(again.agent.moment(now).record(identity));
         let other = Found { boot_id: "another".to_owned(), ..at(now) };

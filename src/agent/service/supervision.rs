@@ -39,6 +39,8 @@ type Attempt = Pin<Box<dyn Future<Output = Result<Link, SupervisorError>> + Send
 /// The supervisors of an agent.
 pub(super) struct Supervision {
     mode: SupervisorMode,
+    /// How long one that is left alone with nothing to look after stays.
+    idle: Duration,
     work_dir: PathBuf,
     mailbox: Mailbox,
     ways: Supervisors,
@@ -66,6 +68,7 @@ impl Supervision {
     /// Finds the supervisors there are and starts one if none takes starts. Also tells of damaged records.
     pub(super) async fn bring_up(
         mode: SupervisorMode,
+        idle: Duration,
         recover: Recover,
         work_dir: PathBuf,
         mailbox: Mailbox,
@@ -74,8 +77,22 @@ impl Supervision {
         let ((hear, heard), (end, ended)) = (mpsc::channel(EVENTS), mpsc::channel(16));
         let (links, numbers, forwarding) = (BTreeMap::new(), BTreeMap::new(), TaskTracker::new());
         let (attempt, pause) = (None, AGAIN);
-        let mut this =
-            Self { mode, work_dir, mailbox, ways, links, numbers, heard, hear, ended, end, forwarding, attempt, pause };
+        let mut this = Self {
+            mode,
+            idle,
+            work_dir,
+            mailbox,
+            ways,
+            links,
+            numbers,
+            heard,
+            hear,
+            ended,
+            end,
+            forwarding,
+            attempt,
+            pause,
+        };
         let program = match &this.mode {
             SupervisorMode::Process { program } => Some(program.clone()),
             SupervisorMode::InProcess => None,
@@ -145,12 +162,14 @@ impl Supervision {
     /// Starts a supervisor after a while. Dropped, it leaves nothing of it.
     fn start_one(&self, after: Duration) -> Attempt {
         let (mode, work_dir, hear) = (self.mode.clone(), self.work_dir.clone(), self.hear.clone());
+        let idle = self.idle;
         Box::pin(async move {
             tokio::time::sleep(after).await;
             match mode {
                 SupervisorMode::InProcess => supervisor::in_process(&work_dir, hear).await,
                 SupervisorMode::Process { program } => {
-                    supervisor::launch(&supervisor::Settings::new(program, work_dir), hear).await
+                    let settings = supervisor::Settings::new(program, work_dir).ending_idle_after(idle);
+                    supervisor::launch(&settings, hear).await
                 }
             }
         })

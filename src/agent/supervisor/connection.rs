@@ -44,16 +44,16 @@ pub(super) struct Hearer {
 /// Reads one connection until either side ends it, and has `hearers` write to it. `attached` is given the way to
 /// answer; `request` takes one request and says whether to go on; `detached` is told when the agent says no more.
 pub(super) fn serve(
-    stream: Arc<UnixStream>,
+    stream: &Arc<UnixStream>,
     hearers: &Queue<Hearer>,
     attached: impl FnOnce(Outbox),
     request: impl FnMut(SupervisorRequest) -> bool,
     detached: impl FnOnce(),
 ) {
     let events = Arc::new(Queue::new());
-    hearers.extend([Hearer { stream: Arc::clone(&stream), events: Arc::clone(&events) }]);
+    hearers.extend([Hearer { stream: Arc::clone(stream), events: Arc::clone(&events) }]);
     attached(Outbox(events));
-    if let Err(error) = read(&stream, request) {
+    if let Err(error) = read(stream, request) {
         tracing::warn!(%error, "an agent's connection cannot be read on");
     }
     detached();

@@ -176,6 +176,8 @@ impl Directory {
         match self.try_lock() {
             Ok(_) => Ok(false),
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(true),
+            // The folder is gone.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
             Err(error) => Err(SupervisorError::directory("lock", self.path.join("lock"))(error)),
         }
     }

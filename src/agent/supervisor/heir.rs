@@ -29,6 +29,8 @@ use crate::{
     transport::clock::Clock,
 };
 
+/// How long one that says nothing any more may take to be gone, if it is just ending, in milliseconds.
+const MOMENT_MS: i64 = 1_000;
 /// How long a supervisor that was killed may take to be gone, in milliseconds.
 const END_MS: i64 = 10_000;
 /// For threads that look at the host and at records.
@@ -52,6 +54,12 @@ pub(super) async fn end(supervisor: OwnedFd) {
     if !aside(kill).await.unwrap_or(false) {
         tracing::error!("a supervisor that does not answer cannot be killed either");
     }
+}
+
+/// The process, unless it ends within a moment.
+pub(super) async fn unless_it_ends(supervisor: OwnedFd) -> Option<OwnedFd> {
+    let wait = move || (!process::wait_all(std::slice::from_ref(&supervisor), MOMENT_MS)).then_some(supervisor);
+    aside(wait).await.ok().flatten()
 }
 
 /// What a dead supervisor left.
@@ -105,7 +113,11 @@ fn host_restarted(directory: &Directory) -> Result<bool, SupervisorError> {
 type TakenOver = (Option<UnixStream>, Option<Kept>);
 
 fn take_over(directory: Directory, lost: Option<&'static str>) -> Result<TakenOver, SupervisorError> {
-    let lock = directory.lock()?;
+    let lock = match directory.lock() {
+        // It ended in order meanwhile, and took its folder along.
+        Err(_) if !directory.exists() => return Ok((None, None)),
+        taken => taken?,
+    };
     let path = directory.journal();
     let restarted = host_restarted(&directory)?;
     let content = content(&directory, restarted)?;

@@ -69,10 +69,9 @@ impl Operator for Api {
                 self.change(Question::MarkGone { agent: gone.agent_id.value }).await?;
             }
             Type::UpdateWeights => {
-                for weight in call.update_weights.unwrap_or_default().weight_infos {
-                    let role = weight.role.ok_or_else(|| Status::invalid_argument("update_weights.role: missing"))?;
-                    self.change(Question::Weight { role, weight: weight.weight }).await?;
-                }
+                let update = call.update_weights.ok_or_else(|| Status::invalid_argument("update_weights: missing"))?;
+                let weights = roles::parse_weights(update.weight_infos).map_err(Status::invalid_argument)?;
+                self.change(Question::Weights { weights }).await?;
             }
             Type::GetQuota => {
                 reply.set_type(response::Type::GetQuota);
@@ -106,14 +105,16 @@ impl Api {
             Answer::Snapshot(snapshot) => tokio::task::spawn_blocking(move || render(&snapshot))
                 .await
                 .map_err(|error| Status::internal(format!("rendering failed: {error}"))),
-            Answer::Registry(..) | Answer::Done | Answer::Refused(_) => Err(Status::internal("no snapshot came")),
+            Answer::Registry(..) | Answer::Alive | Answer::Done | Answer::Refused(_) => {
+                Err(Status::internal("no snapshot came"))
+            }
         }
     }
 
     async fn change(&self, question: Question) -> Result<(), Status> {
         match self.core.ask(question).await.map_err(|error| Status::unavailable(error.to_string()))? {
             Answer::Refused(text) => Err(Status::invalid_argument(text)),
-            Answer::Done | Answer::Snapshot(_) | Answer::Registry(..) => Ok(()),
+            Answer::Done | Answer::Alive | Answer::Snapshot(_) | Answer::Registry(..) => Ok(()),
         }
     }
 }

@@ -6,15 +6,16 @@
 //!
 //! One rule holds after every input: for each agent, offered + used + free = total.
 
+mod absences;
 mod agents;
 mod allocation;
 mod check;
 mod clients;
 mod departures;
 mod frameworks;
+mod identity;
 mod keys;
 mod launch;
-mod lineage;
 mod message;
 mod offers;
 mod operators;
@@ -27,6 +28,7 @@ mod statuses;
 mod tasks;
 mod timers;
 mod view;
+mod weights;
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap, VecDeque},
@@ -38,8 +40,10 @@ use rand::rngs::StdRng;
 
 pub use self::removals::RemovalRate;
 use self::{
+    absences::Absences,
     agents::Agent,
     frameworks::Framework,
+    identity::Identities,
     keys::Counters,
     removals::Removals,
     timers::{Timer, Timers},
@@ -93,7 +97,7 @@ pub(crate) struct Config {
     pub(crate) registry_gc_interval: Duration,
     /// and forgets agents that were unreachable or gone for longer than this,
     pub(crate) registry_max_age: Duration,
-    /// and of each kind the oldest beyond so many.
+    /// and of each kind the oldest beyond so many; the same with the runs of frameworks nothing is known of.
     pub(crate) registry_max_agents: usize,
     /// An offer has to hold one of these.
     pub(crate) minimum: Vec<Quantities>,
@@ -190,6 +194,7 @@ pub(crate) struct Master {
     sessions: BTreeMap<SessionId, Peer>,
     agents: BTreeMap<AgentKey, Agent>,
     agent_ids: HashMap<Arc<str>, AgentKey>,
+    identities: Identities,
     frameworks: BTreeMap<FrameworkKey, Framework>,
     framework_ids: HashMap<Arc<str>, FrameworkKey>,
     completed_frameworks: VecDeque<Arc<FrameworkBucket>>,
@@ -208,6 +213,9 @@ pub(crate) struct Master {
     held_off: quotas::HeldOff,
     /// Agents and frameworks the registry knows.
     facts: registry::State,
+    started_wall_ns: i64,
+    /// How long agents have been unreachable or gone.
+    absences: Absences,
     /// Agents that are unreachable, by when they became so.
     unreachable: BTreeSet<(i64, AgentKey)>,
     /// Admitted agents that have not come back since this master started.
@@ -220,7 +228,8 @@ pub(crate) struct Master {
 
 impl Master {
     /// A master that starts with what the registry holds. `id` is new at every start.
-    pub(crate) fn new(id: &str, epoch: u64, facts: registry::State, config: Config, rng: StdRng, now: Now) -> Self {
+    pub(crate) fn new(id: &str, epoch: u64, mut facts: registry::State, config: Config, rng: StdRng, now: Now) -> Self {
+        weights::keep_sound(&mut facts.weights);
         let mut allocator = Allocator::default();
         for (role, weight) in &facts.weights {
             allocator.set_weight(role, *weight);
@@ -247,6 +256,7 @@ impl Master {
             sessions: BTreeMap::new(),
             agents: BTreeMap::new(),
             agent_ids: HashMap::new(),
+            identities: Identities::default(),
             frameworks: BTreeMap::new(),
             framework_ids: HashMap::new(),
             completed_frameworks: VecDeque::new(),
@@ -260,6 +270,8 @@ impl Master {
             quotas,
             held_off,
             facts,
+            started_wall_ns: now.wall_ns,
+            absences: Absences::new(now),
             unreachable: BTreeSet::new(),
             recovered,
             removals: Removals::default(),

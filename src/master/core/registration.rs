@@ -3,13 +3,14 @@
 //! The stream is the session and nothing survives it, so both sides exchange full state here and need no other way to
 //! agree. An agent is told that it is registered only after the registry holds it.
 
-use std::{collections::BTreeSet, sync::Arc};
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use super::{
     Event, Master, Order, Peer, Register, ReportedTask, Turn,
     agents::{Agent, AgentBucket, Presence},
+    identity::Run,
     keys::{AgentKey, SessionId, TaskKey},
-    tasks::{self, Seen, Task, master_status},
+    tasks::{Seen, Task, master_status},
     timers::Timer,
 };
 use crate::{
@@ -34,11 +35,12 @@ impl Master {
             turn.close(session);
             return;
         }
-        let id: Arc<str> = match register.id.take() {
-            Some(id) => id.into(),
-            None => self.counters.agent_id(&self.id).into(),
-        };
+        let id = self.identify(turn, &mut register);
+        if let Some(text) = self.contest(turn, &id, &register) {
+            return refuse(turn, session, text, false);
+        }
         let since_ns = self.facts.unreachable.get(&*id).copied();
+        let away = since_ns.map(|since_ns| self.absences.lasted(turn.now, &id, since_ns));
         self.admit(turn, &id, &register);
         let key = match self.agent_by_id(&id) {
             Some(key) => {
@@ -50,7 +52,7 @@ impl Master {
         self.sessions.insert(session, Peer::Agent(key));
         self.learn_frameworks(turn, &register);
         let removed = self.removed_frameworks_of(&register);
-        let missing = self.reconcile_tasks(turn, key, &register, &removed, since_ns);
+        let missing = self.reconcile_tasks(turn, key, &register, &removed, away);
         turn.order(
             Some(session),
             Order::Registered(Box::new(Registered {
@@ -105,7 +107,8 @@ impl Master {
             reregistered_ns: None,
         };
         self.allocator.set_agent(key, &bucket.total);
-        self.agents.insert(key, Agent::new(bucket, session));
+        self.agents.insert(key, Agent::new(bucket, session, Run::of(register)));
+        self.identities.insert(key, register);
         self.tell_free(key);
         self.agent_ids.insert(id.clone(), key);
         self.counts.agents_registered += 1;
@@ -120,8 +123,11 @@ impl Master {
             self.sessions.remove(&old);
             turn.close(old);
         }
+        self.identities.remove(key, agent);
+        self.identities.insert(key, register);
         agent.absence += 1;
         agent.pings_missed = 0;
+        agent.run = Run::of(register);
         agent.told.clear();
         let was = agent.bucket.presence;
         let changed = *agent.bucket.facts != register.facts;
@@ -149,7 +155,7 @@ impl Master {
         named.chain(with_tasks).filter(|id| self.facts.removed_frameworks.contains(*id)).cloned().collect()
     }
 
-    /// Makes both sides agree on the agent's tasks; returns those that never arrived there. `since_ns`: since when the
+    /// Makes both sides agree on the agent's tasks; returns those that never arrived there. `away`: for how long the
     /// agent was unreachable, if it was.
     fn reconcile_tasks(
         &mut self,
@@ -157,14 +163,14 @@ impl Master {
         key: AgentKey,
         register: &Register,
         removed: &BTreeSet<String>,
-        since_ns: Option<i64>,
+        away: Option<Duration>,
     ) -> Vec<MissingTask> {
         let mut named = BTreeSet::new();
         for task in register.tasks.iter().filter(|task| !removed.contains(&task.framework)) {
             let Some((known, current)) = self.task_reported(turn, key, task) else { continue };
             named.insert(known);
-            if let Some(since_ns) = since_ns.filter(|_| current) {
-                self.note_absence(turn.now.wall_ns, since_ns, key, known);
+            if let Some(away) = away.filter(|_| current) {
+                self.note_absence(away, key, known);
                 self.announce_reregistered(turn, key, known);
             }
             if current {
@@ -260,14 +266,14 @@ impl Master {
         if let Some(framework) = self.frameworks.get_mut(&framework).filter(|_| current) {
             framework.tasks.insert(id, (key, task_key));
         }
-        if tasks::holds_resources(reported.state) {
+        if reported.state.holds_resources() {
             self.hold(key, task_key);
         }
         task_key
     }
 
-    /// A task the agent did not name. One whose end was acknowledged is done; any other never arrived, and the agent
-    /// will say so in a status that is delivered like all others.
+    /// A task the agent did not name. One whose end was acknowledged is done; any other never arrived, or a power cut took
+    /// it, and the agent will say so in a status that is delivered like all others.
     fn task_missing(&mut self, key: AgentKey, task_key: TaskKey, turn: &Turn<'_>) -> Option<MissingTask> {
         let task = &self.agents[&key].bucket.tasks[&task_key];
         if task.state.is_terminal() {
@@ -278,8 +284,8 @@ impl Master {
             return None;
         }
         let framework = &self.frameworks[&task.framework];
-        let state =
-            if framework.bucket.facts.partition_aware { v1::TaskState::TaskDropped } else { v1::TaskState::TaskLost };
+        let state = if task.was_seen_running() { v1::TaskState::TaskGone } else { v1::TaskState::TaskDropped };
+        let state = state.as_told(framework.bucket.facts.partition_aware);
         Some(MissingTask {
             framework_id: framework.bucket.id.to_string(),
             task_id: task.id.to_string(),
