@@ -3,6 +3,8 @@
 //! A crash leaves a record that was begun, or a run of zeros where a file system had not yet put what was written.
 //! Everything else is damage: a record that is whole in length and wrong in content, or whole records after what cannot
 //! be read. Those are given too if they reach to the end of the file; whoever asked knows which of them stand on their own.
+//! A power cut may also take any part of what was not synced and leave the rest. Where records tell how far the file was
+//! synced, nothing behind that is damage.
 
 /// File systems leave holes of whole sectors of this many bytes.
 const SECTOR: usize = 512;
@@ -21,6 +23,16 @@ pub(super) trait Format {
 
     /// The record at the beginning of `bytes` and the length of all of it.
     fn first(bytes: &[u8]) -> Option<(Self::Record, usize)>;
+
+    /// How many bytes of the file were on the disk itself when the record was written, if it tells.
+    fn synced(_record: &Self::Record) -> Option<u64> {
+        None
+    }
+}
+
+/// How many bytes of the file were on the disk itself, as far as any of the records tells.
+pub(super) fn synced<F: Format>(records: &[F::Record]) -> Option<u64> {
+    records.iter().filter_map(F::synced).max()
 }
 
 /// What follows the last record that can be read.
@@ -45,9 +57,15 @@ pub(super) fn read<F: Format>(bytes: &[u8]) -> (Vec<F::Record>, usize) {
     (records, good)
 }
 
-/// Judges `rest`, which begins with something that is no record at `offset` of the file.
-pub(super) fn judge<F: Format>(rest: &[u8], offset: usize) -> Ending<F::Record> {
-    if let Some(later) = search::<F>(rest) {
+/// Judges `rest`, which begins with something that is no record at `offset` of the file. The records before that tell
+/// that the file was synced up to `known`.
+pub(super) fn judge<F: Format>(rest: &[u8], offset: usize, known: Option<u64>) -> Ending<F::Record> {
+    let found = search::<F>(rest);
+    let synced = found.as_ref().and_then(|found| found.synced).max(known);
+    if synced.is_some_and(|synced| synced <= offset as u64) {
+        return Ending::Torn;
+    }
+    if let Some(Later { records: later, .. }) = found {
         return Ending::Damaged { what: "what stands there is no record, and whole records follow", later };
     }
     let is_whole = content_length::<F>(rest).is_some_and(|length| length <= rest.len() - F::PREFIX);
@@ -57,23 +75,34 @@ pub(super) fn judge<F: Format>(rest: &[u8], offset: usize) -> Ending<F::Record> 
     Ending::Torn
 }
 
-/// Looks for records anywhere in `bytes`. If there are any: those that reach to the end.
-pub(super) fn search<F: Format>(bytes: &[u8]) -> Option<Vec<F::Record>> {
+/// Records behind something that is none.
+#[derive(Debug)]
+pub(super) struct Later<R> {
+    /// Those that reach to the end.
+    pub(super) records: Vec<R>,
+    /// How far the file was synced, as far as any of them tells.
+    synced: Option<u64>,
+}
+
+/// Looks for records anywhere in `bytes`.
+pub(super) fn search<F: Format>(bytes: &[u8]) -> Option<Later<F::Record>> {
     let (mut later, mut at, mut summed) = (None, 0, 0_usize);
+    let mut vouched = None;
     while at < bytes.len() {
         let rest = &bytes[at..];
         let tried = content_length::<F>(rest).filter(|length| *length <= rest.len() - F::PREFIX).unwrap_or(0);
         summed = summed.saturating_add(tried);
         if summed > SEARCH_BYTES {
-            return Some(vec![]);
+            return Some(Later { records: vec![], synced: Some(u64::MAX) });
         }
         let (records, length) = read::<F>(rest);
         at += length.max(1);
         if length > 0 {
+            vouched = vouched.max(synced::<F>(&records));
             later = Some(if at == bytes.len() { records } else { vec![] });
         }
     }
-    later
+    later.map(|records| Later { records, synced: vouched })
 }
 
 fn content_length<F: Format>(rest: &[u8]) -> Option<usize> {

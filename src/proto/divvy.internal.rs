@@ -722,7 +722,14 @@ pub mod exited {
 /// One record of an agent's log.
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct AgentRecord {
-    #[prost(oneof = "agent_record::Kind", tags = "1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11")]
+    /// When that was by the host's monotonic clock, in nanoseconds: of `accepted`, `kill` and `cut_off`, beside their time of day. It
+    /// counts while the host runs on; `identity` tells of which boot it is. Zero: not known.
+    #[prost(uint64, tag = "13")]
+    pub boot_ns: u64,
+    #[prost(
+        oneof = "agent_record::Kind",
+        tags = "1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12"
+    )]
     pub kind: ::core::option::Option<agent_record::Kind>,
 }
 /// Nested message and enum types in `AgentRecord`.
@@ -752,6 +759,9 @@ pub mod agent_record {
         /// No master has had the agent since then, in nanoseconds since the epoch; zero: one has it again.
         #[prost(int64, tag = "11")]
         CutOff(i64),
+        /// Of the log itself: this many of its bytes, from its beginning, were on the disk when this was written.
+        #[prost(uint64, tag = "12")]
+        Synced(u64),
     }
 }
 /// The id the master gave this agent.

@@ -99,7 +99,9 @@ impl World {
         let forgets = self.sabotage == Some(Sabotage::RecoversNoSandboxes);
         let sandboxes = node.host.sandboxes.iter().filter(|_| !forgets).map(|(id, at)| (id.clone(), *at)).collect();
         let boot_id = format!("boot{}", node.host.boot);
-        let found = Found { boot_id, supervisors: node.host.found(), sandboxes, ..Found::default() };
+        // All hosts share the simulation's monotonic clock.
+        let boot_ns = Some(now.mono_ns);
+        let found = Found { boot_id, boot_ns, supervisors: node.host.found(), sandboxes, loss: None };
         let mut out = Vec::new();
         let core = Agent::recover(node.disk.records(), node.config.clone(), found, rng, now, &mut out);
         node.process = Some(Box::new(AgentProcess {

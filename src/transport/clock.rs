@@ -43,6 +43,15 @@ impl Clock {
     }
 }
 
+/// What the host's monotonic clock reads, in nanoseconds: all processes of one boot read the same one. Like the readings
+/// of [`Clock`] it stands still while the host sleeps.
+#[cfg(feature = "agent")]
+pub(crate) fn host_monotonic_ns() -> u64 {
+    let read = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
+    let seconds = u64::try_from(read.tv_sec).unwrap_or(0);
+    seconds.saturating_mul(1_000_000_000).saturating_add(u64::try_from(read.tv_nsec).unwrap_or(0))
+}
+
 impl Default for Clock {
     fn default() -> Self {
         Self::system()

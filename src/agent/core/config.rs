@@ -53,6 +53,9 @@ pub struct FoundSupervisor {
 pub struct Found {
     /// Names this run of the host's kernel.
     pub boot_id: String,
+    /// What the kernel's monotonic clock reads now, in nanoseconds, where that is known. Agents that follow one another
+    /// in one boot share it.
+    pub boot_ns: Option<u64>,
     /// Supervisors that will either greet or be reported ended: the agent does not register before all have.
     pub supervisors: Vec<FoundSupervisor>,
     /// Why the records of an earlier run may not tell how it went on, in words: they are damaged, or what was left of it

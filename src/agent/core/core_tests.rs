@@ -461,6 +461,39 @@ fn a_lost_supervisors_tasks_fail_with_that_reason_and_new_ones_wait_for_the_next
 }
 
 #[test]
+fn a_launch_waits_ten_seconds_for_a_supervisor_that_cannot_be_started_and_is_dropped_for_that_reason() {
+    let mut agent = Fixture::registered(&[Capability::PartitionAware]);
+    agent.give(Input::SupervisorEnded { supervisor: ONE });
+    let failed = || Input::NoSupervisor { text: "no space left on device".to_owned() };
+    agent.give(failed());
+    agent.pass(Duration::from_secs(8));
+    agent.run("c1", &task("c1"));
+    agent.give(Input::SandboxMade { container: id("c1") });
+    agent.run("c2", &task("c2"));
+    agent.give(failed());
+    assert_eq!(
+        agent.told(),
+        ["persist accepted c1", "make sandbox c1", "persist accepted c2", "make sandbox c2"],
+        "it may work yet"
+    );
+    agent.pass(Duration::from_secs(2));
+    agent.give(failed());
+    assert_eq!(agent.told(), ["persist status c1 DROPPED", "send 1: update c1 DROPPED of DROPPED"]);
+    let status = agent.status("c1");
+    assert_eq!(status.reason, Some(Reason::ContainerLaunchFailed as i32));
+    assert!(status.message.unwrap().ends_with("cannot start one: no space left on device"));
+    // One comes after all, and goes again: the ten seconds begin anew.
+    let welcome = supervisor_event::Kind::Welcome(wire::SupervisorWelcome::default());
+    let event = wire::SupervisorEvent { kind: Some(welcome) };
+    agent.give(Input::Supervised { supervisor: SupervisorId(2), event });
+    agent.give(Input::SupervisorEnded { supervisor: SupervisorId(2) });
+    agent.give(Input::SandboxMade { container: id("c2") });
+    agent.take();
+    agent.give(failed());
+    assert_eq!(agent.told(), Vec::<String>::new());
+}
+
+#[test]
 fn a_supervisor_that_ends_without_a_word_takes_its_tasks_along() {
     let mut agent = Fixture::registered(&[]);
     agent.running_and_known("c1");

@@ -60,6 +60,11 @@ pub enum Input {
     },
     /// The agent is to end its tasks and leave the cluster for good.
     ShutDown,
+    /// There is no supervisor that takes starts, and one could not be started; told for every attempt.
+    NoSupervisor {
+        /// Why not, in words.
+        text: String,
+    },
     /// The agent's process is about to end; its tasks go on and another will find them.
     Stopping,
     /// The time of [`super::Agent::deadline`] has come. Early, late or doubled ticks do no harm.

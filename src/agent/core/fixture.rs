@@ -66,7 +66,12 @@ impl Fixture {
 
     /// A new agent, registered with a master, with one supervisor and one framework of the capabilities given.
     pub(super) fn registered(capabilities: &[v1::framework_info::capability::Type]) -> Self {
-        let mut fixture = Self::recovered(&[]);
+        Self::recovered(&[]).with_a_framework(capabilities)
+    }
+
+    /// The same, out of an agent without a log.
+    pub(super) fn with_a_framework(self, capabilities: &[v1::framework_info::capability::Type]) -> Self {
+        let mut fixture = self;
         fixture.welcome(&[], &[]);
         fixture.register();
         fixture.receive(master_message::Kind::UpdateFramework(Box::new(wire::UpdateFramework {
@@ -295,6 +300,7 @@ fn record_in_short(record: &wire::AgentRecord) -> String {
         agent_record::Kind::Kill(kill) => format!("kill {} {}ms", kill.container_id, kill.grace_ms),
         agent_record::Kind::Forgotten(container) => format!("forgotten {container}"),
         agent_record::Kind::CutOff(since) => format!("cut off {since}"),
+        agent_record::Kind::Synced(length) => format!("synced {length}"),
     }
 }
 

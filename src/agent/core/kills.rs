@@ -5,13 +5,15 @@
 
 use std::time::Duration;
 
+use super::moments::Moment;
 use super::statuses::Report;
 use super::tasks::{Phase, Task, nanos};
 use super::timers::Timer;
-use super::{Agent, ContainerId, Effect, Level, StopReason, SupervisorId, persist};
+use super::{Agent, ContainerId, Effect, Level, StopReason, SupervisorId};
 use crate::proto::internal::agent_record::Kind;
 use crate::proto::internal::{
-    AgentMessage, KillAsked, KillTask, Signal, SupervisorRequest, Unregister, agent_message, supervisor_request,
+    AgentMessage, AgentRecord, KillAsked, KillTask, Signal, SupervisorRequest, Unregister, agent_message,
+    supervisor_request,
 };
 use crate::proto::v1::task_status::Reason;
 use crate::proto::v1::{FrameworkId, TaskId, TaskState};
@@ -29,7 +31,7 @@ pub(super) const SIGKILL: i32 = 9;
 #[derive(Clone, Debug)]
 pub(super) struct Kill {
     pub(super) grace: Duration,
-    pub(super) asked_wall_ns: i64,
+    pub(super) asked_at: Moment,
     /// Why the agent kills by itself; `None` when a scheduler asked.
     pub(super) reason: Option<Reason>,
     /// When SIGKILL follows; `None` as long as there is no process to send SIGTERM to.
@@ -37,18 +39,19 @@ pub(super) struct Kill {
 }
 
 impl Kill {
-    pub(super) fn new(grace: Duration, asked_wall_ns: i64, reason: Option<Reason>) -> Self {
-        Self { grace, asked_wall_ns, reason, hard_at: None }
+    pub(super) fn new(grace: Duration, asked_at: Moment, reason: Option<Reason>) -> Self {
+        Self { grace, asked_at, reason, hard_at: None }
     }
 
     /// The record of it.
-    pub(super) fn asked(&self, id: &ContainerId) -> Kind {
-        Kind::Kill(KillAsked {
+    pub(super) fn asked(&self, id: &ContainerId) -> AgentRecord {
+        let asked = KillAsked {
             container_id: id.to_string(),
             grace_ms: u64::try_from(self.grace.as_millis()).unwrap_or(u64::MAX),
-            wall_ns: self.asked_wall_ns,
+            wall_ns: self.asked_at.wall_ns,
             reason: self.reason.map(|reason| reason as i32),
-        })
+        };
+        self.asked_at.record(Kind::Kill(asked))
     }
 
     /// The last status of a task that never ran.
@@ -131,8 +134,8 @@ impl Agent {
         reason: Option<Reason>,
         out: &mut Vec<Effect>,
     ) {
+        let kill = Kill::new(grace, self.moment(now), reason);
         let Some(task) = self.tasks.get_mut(id) else { return };
-        let kill = Kill::new(grace, now.wall_ns, reason);
         match (&task.phase, &mut task.kill) {
             (Phase::Ended(_), _) => {}
             (Phase::Preparing(_) | Phase::Ready(_), _) => {
@@ -143,12 +146,12 @@ impl Agent {
                 let until = now.mono_after(grace);
                 if before.hard_at.map_or(before.grace > grace, |hard_at| until < hard_at) {
                     *before = Kill { hard_at: before.hard_at, reason: before.reason, ..kill };
-                    out.push(persist([before.asked(id)], Level::Process));
+                    out.push(Effect::Persist { records: vec![before.asked(id)], level: Level::Process });
                     self.harden(id, until);
                 }
             }
             (Phase::Starting(_) | Phase::Running(..) | Phase::Unresolved(_), none @ None) => {
-                out.push(persist([kill.asked(id)], Level::Process));
+                out.push(Effect::Persist { records: vec![kill.asked(id)], level: Level::Process });
                 *none = Some(kill);
                 self.report_killing(now, id, out);
                 self.resume_kill(now, id, out);
@@ -167,12 +170,13 @@ impl Agent {
     /// Sends SIGTERM to a container with a process and a kill that has not been signalled, and sets the end of its
     /// grace. The grace counts from the asking: an agent that was away gives no more than what is left.
     pub(super) fn resume_kill(&mut self, now: Now, id: &ContainerId, out: &mut Vec<Effect>) {
+        let asked_at = self.tasks.get(id).and_then(|task| task.kill.as_ref()).map(|kill| kill.asked_at);
+        let passed = asked_at.map(|at| self.passed_since(now, at)).unwrap_or_default();
         let Some(task) = self.tasks.get_mut(id) else { return };
         let (Phase::Running(supervisor, _), Some(kill)) = (&task.phase, &mut task.kill) else { return };
         if kill.hard_at.is_some() {
             return;
         }
-        let passed = Duration::from_nanos(u64::try_from(now.wall_ns.saturating_sub(kill.asked_wall_ns)).unwrap_or(0));
         let until = now.mono_after(kill.grace.saturating_sub(passed));
         kill.hard_at = Some(until);
         signal(*supervisor, id, SIGTERM, out);
@@ -206,10 +210,11 @@ impl Agent {
 
     /// Sees to it that a task does not take longer than it may.
     pub(super) fn watch_completion(&mut self, now: Now, id: &ContainerId) {
+        let Some(accepted_at) = self.tasks.get(id).map(|task| task.accepted_at) else { return };
+        let passed = self.passed_since(now, accepted_at);
         let Some(task) = self.tasks.get_mut(id) else { return };
         let Some(limit) = task.limit.filter(|_| !task.has_ended() && task.overdue_at.is_none()) else { return };
-        let passed = u64::try_from(now.wall_ns.saturating_sub(task.accepted_wall_ns)).unwrap_or(0);
-        let at = now.mono_after(limit.saturating_sub(Duration::from_nanos(passed)));
+        let at = now.mono_after(limit.saturating_sub(passed));
         task.overdue_at = Some(at);
         self.timers.arm(None, at, Timer::Overdue(id.clone()));
     }

@@ -13,6 +13,7 @@ mod frameworks;
 mod ids;
 mod kills;
 mod launch;
+mod moments;
 mod orphans;
 mod partition;
 mod recovery;
@@ -51,6 +52,8 @@ use timers::{Timer, Timers};
 pub struct Agent {
     config: Config,
     boot_id: String,
+    /// How far the host's monotonic clock is ahead of ours, where that is known.
+    booted_before_ns: Option<u64>,
     /// The boot that the log is of, until a master has heard what became of it.
     logged_boot: String,
     rng: StdRng,
@@ -88,6 +91,7 @@ impl Agent {
             Input::Supervised { supervisor, event } => self.supervised(now, supervisor, event, out),
             Input::SupervisorLost { supervisor, text } => self.supervisor_lost(supervisor, text),
             Input::SupervisorEnded { supervisor } => self.supervisor_ended(now, supervisor, out),
+            Input::NoSupervisor { text } => self.no_supervisor(now, &text, out),
             Input::SandboxMade { container } => self.sandbox_made(&container, out),
             Input::SandboxFailed { container, text } => self.sandbox_failed(now, &container, text, out),
             Input::ShutDown => self.leave(now, StopReason::ShutDown, out),
@@ -173,7 +177,7 @@ fn persist(kinds: impl IntoIterator<Item = agent_record::Kind>, level: Level) ->
 }
 
 fn record(kind: agent_record::Kind) -> AgentRecord {
-    AgentRecord { kind: Some(kind) }
+    AgentRecord { kind: Some(kind), ..AgentRecord::default() }
 }
 
 #[cfg(test)]

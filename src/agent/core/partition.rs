@@ -1,13 +1,13 @@
 //! Tasks that are not to run on when the agent is cut off: `partition_policy.stop_after` of each.
 //!
-//! The agent counts from when it notices that no master has it any more, on its own clock. That moment is written down
+//! The agent counts from when it notices that no master has it any more, on its host's clock. That moment is written down
 //! if a task asks for it, so that an agent which is restarted meanwhile does not give more time. An agent that comes up
 //! without such a moment on record counts from its own start.
 
-use std::time::Duration;
-
+use super::moments::Moment;
 use super::timers::Timer;
 use super::{Agent, ContainerId, Effect, Level, persist};
+use crate::proto::internal::AgentRecord;
 use crate::proto::internal::agent_record::Kind;
 use crate::proto::v1::task_status::Reason;
 use crate::types::Now;
@@ -15,31 +15,38 @@ use crate::types::Now;
 /// No master has the agent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct CutOff {
-    pub(super) since_wall_ns: i64,
+    pub(super) since: Moment,
     /// Whether the log says so.
     pub(super) written: bool,
+}
+
+impl CutOff {
+    pub(super) fn record(&self) -> AgentRecord {
+        self.since.record(Kind::CutOff(self.since.wall_ns))
+    }
 }
 
 /// What the log says when a master has the agent again.
 pub(super) const IN_TOUCH: i64 = 0;
 
 impl Agent {
-    pub(super) fn replay_cut_off(&mut self, since_wall_ns: i64) {
+    pub(super) fn replay_cut_off(&mut self, since_wall_ns: i64, boot_ns: u64) {
         let written = since_wall_ns != IN_TOUCH;
-        self.cut_off = written.then_some(CutOff { since_wall_ns, written });
+        self.cut_off = written.then_some(CutOff { since: Moment::read(since_wall_ns, boot_ns), written });
     }
 
     /// No master has the agent, now or still.
     pub(super) fn lost_touch(&mut self, now: Now, out: &mut Vec<Effect>) {
         let stopping = self.tasks.iter().filter(|(_, task)| task.stop_after.is_some() && !task.has_ended());
         let stopping: Vec<ContainerId> = stopping.map(|(id, _)| id.clone()).collect();
-        let cut_off = self.cut_off.get_or_insert(CutOff { since_wall_ns: now.wall_ns, written: false });
+        let begun = CutOff { since: self.moment(now), written: false };
+        let cut_off = self.cut_off.get_or_insert(begun);
         if !cut_off.written && !stopping.is_empty() {
             cut_off.written = true;
-            out.push(persist([Kind::CutOff(cut_off.since_wall_ns)], Level::Process));
+            out.push(Effect::Persist { records: vec![cut_off.record()], level: Level::Process });
         }
-        let passed_ns = now.wall_ns.saturating_sub(cut_off.since_wall_ns);
-        let passed = Duration::from_nanos(u64::try_from(passed_ns).unwrap_or(0));
+        let since = cut_off.since;
+        let passed = self.passed_since(now, since);
         for id in stopping {
             let Some(task) = self.tasks.get_mut(&id) else { continue };
             let Some(stop_after) = task.stop_after else { continue };

@@ -12,6 +12,7 @@ use rand::rngs::StdRng;
 
 use super::frameworks::Framework;
 use super::kills::Kill;
+use super::moments::Moment;
 use super::registration::Link;
 use super::sandboxes::Sandboxes;
 use super::statuses::Pending;
@@ -39,6 +40,7 @@ impl Agent {
         out: &mut Vec<Effect>,
     ) -> Self {
         let mut agent = Self {
+            booted_before_ns: found.boot_ns.map(|boot_ns| boot_ns.saturating_sub(now.mono_ns)),
             boot_id: found.boot_id,
             logged_boot: String::new(),
             instance: drawn(&mut rng),
@@ -59,10 +61,15 @@ impl Agent {
             inputs: 0,
             config,
         };
-        for kind in records.iter().filter_map(|record| record.kind.as_ref()) {
-            agent.replay(kind);
+        for record in records {
+            if let Some(kind) = &record.kind {
+                agent.replay(kind, record.boot_ns);
+            }
         }
         agent.forget_what_is_told();
+        if agent.logged_boot != agent.boot_id {
+            agent.age_moments();
+        }
         if agent.id.is_empty() && agent.installation.is_empty() {
             agent.installation = drawn(&mut agent.rng);
             agent.logged_boot.clone_from(&agent.boot_id);
@@ -74,17 +81,20 @@ impl Agent {
         agent
     }
 
-    fn replay(&mut self, kind: &Kind) {
+    fn replay(&mut self, kind: &Kind, boot_ns: u64) {
         match kind {
             Kind::Identity(identity) => {
                 self.id.clone_from(&identity.agent_id);
+                if self.logged_boot != identity.boot_id {
+                    self.age_moments();
+                }
                 self.logged_boot.clone_from(&identity.boot_id);
                 self.installation.clone_from(&identity.installation);
             }
             Kind::Epoch(epoch) => self.epoch = *epoch,
             Kind::Framework(info) => self.replay_framework(info),
             Kind::FrameworkForgotten(id) => self.replay_framework_forgotten(id),
-            Kind::Accepted(accepted) => self.replay_accepted(accepted),
+            Kind::Accepted(accepted) => self.replay_accepted(accepted, boot_ns),
             Kind::Started(started) => {
                 let process = Process::from(started);
                 self.replay_task(&started.container_id, |task| {
@@ -97,9 +107,11 @@ impl Agent {
             }
             Kind::Status(made) => self.replay_status(made),
             Kind::Acknowledged(acknowledged) => self.replay_acknowledged(acknowledged),
-            Kind::Kill(asked) => self.replay_kill(asked),
+            Kind::Kill(asked) => self.replay_kill(asked, boot_ns),
             Kind::Forgotten(container) => self.replay_forgotten(container),
-            Kind::CutOff(since_wall_ns) => self.replay_cut_off(*since_wall_ns),
+            Kind::CutOff(since_wall_ns) => self.replay_cut_off(*since_wall_ns, boot_ns),
+            // It is about the log.
+            Kind::Synced(_) => {}
         }
     }
 
@@ -126,11 +138,12 @@ impl Agent {
         }
     }
 
-    fn replay_accepted(&mut self, accepted: &TaskAccepted) {
+    fn replay_accepted(&mut self, accepted: &TaskAccepted, boot_ns: u64) {
         let id = ContainerId::parse(&accepted.container_id);
         let info = TaskInfo::decode(accepted.task_info.clone());
         if let (Some(id), Ok(info)) = (id, info) {
-            self.insert(&id, Task::new(accepted, &info, Phase::Unresolved(None)));
+            let at = Moment::read(accepted.wall_ns, boot_ns);
+            self.insert(&id, Task::new(accepted, at, &info, Phase::Unresolved(None)));
         }
     }
 
@@ -146,7 +159,7 @@ impl Agent {
         });
     }
 
-    fn replay_kill(&mut self, asked: &KillAsked) {
+    fn replay_kill(&mut self, asked: &KillAsked, boot_ns: u64) {
         let framework = self.known(&asked.container_id).map(|(_, task)| task.framework.clone());
         let framework = framework.and_then(|id| self.frameworks.get(&id));
         let told = framework.is_some_and(|framework| framework.killing_state);
@@ -155,7 +168,8 @@ impl Agent {
             if told && !task.has_ended() {
                 task.latest = TaskState::TaskKilling;
             }
-            task.kill = Some(Kill::new(Duration::from_millis(asked.grace_ms), asked.wall_ns, reason));
+            let at = Moment::read(asked.wall_ns, boot_ns);
+            task.kill = Some(Kill::new(Duration::from_millis(asked.grace_ms), at, reason));
         });
     }
 

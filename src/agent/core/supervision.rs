@@ -19,6 +19,8 @@ use crate::types::Now;
 
 /// How long registration waits for the ends of containers that nobody knows.
 const SWEEP: Duration = Duration::from_secs(10);
+/// How long a launch waits for a supervisor while none can be started.
+const WITHOUT: Duration = Duration::from_secs(10);
 /// Why a container of a dead supervisor is gone, when nobody saw the death.
 const DIED: &str = "its supervisor died";
 /// Why a container is gone whose supervisor lives.
@@ -36,6 +38,8 @@ pub(super) struct Supervisors {
     lingering: BTreeSet<(SupervisorId, String)>,
     /// Until when registration waits for the strangers' ends.
     sweep_until: Option<u64>,
+    /// Since when none can be started, on the monotonic clock.
+    missing_since: Option<u64>,
     settled: bool,
 }
 
@@ -63,6 +67,7 @@ impl Supervisors {
             strangers: BTreeSet::new(),
             lingering: BTreeSet::new(),
             sweep_until: None,
+            missing_since: None,
             settled: false,
         }
     }
@@ -104,6 +109,7 @@ impl Supervisors {
         let standing = self.known.entry(supervisor).or_insert(Standing::Found);
         if *standing == Standing::Found {
             *standing = Standing::Working;
+            self.missing_since = None;
         }
         self.awaited.remove(&supervisor);
     }
@@ -194,6 +200,24 @@ impl Agent {
 
     pub(super) fn supervisor_lost(&mut self, supervisor: SupervisorId, text: String) {
         self.supervisors.known.insert(supervisor, Standing::Dead(text));
+    }
+
+    /// A supervisor could not be started, as `text` says. What waits for one has waited long enough when that goes on:
+    /// its framework may do better elsewhere.
+    pub(super) fn no_supervisor(&mut self, now: Now, text: &str, out: &mut Vec<Effect>) {
+        if self.supervisors.latest().is_some() {
+            return;
+        }
+        let since = *self.supervisors.missing_since.get_or_insert(now.mono_ns);
+        if now.since(since) < WITHOUT {
+            return;
+        }
+        for id in self.ready() {
+            let framework = self.tasks.get(&id).map(|task| task.framework.clone()).unwrap_or_default();
+            let state = self.lost_state(&framework, TaskState::TaskDropped);
+            let text = format!("the agent has no supervisor to start it, and cannot start one: {text}");
+            self.end(now, &id, Report::by_agent(state, Reason::ContainerLaunchFailed, text), out);
+        }
     }
 
     pub(super) fn supervisor_ended(&mut self, now: Now, supervisor: SupervisorId, out: &mut Vec<Effect>) {
@@ -322,10 +346,14 @@ impl Agent {
         }
     }
 
-    fn start_ready(&mut self, out: &mut Vec<Effect>) {
+    /// The tasks that only wait for a supervisor.
+    fn ready(&self) -> Vec<ContainerId> {
         let ready = self.tasks.iter().filter(|(_, task)| matches!(task.phase, Phase::Ready(_)));
-        let ready: Vec<ContainerId> = ready.map(|(id, _)| id.clone()).collect();
-        for id in ready {
+        ready.map(|(id, _)| id.clone()).collect()
+    }
+
+    fn start_ready(&mut self, out: &mut Vec<Effect>) {
+        for id in self.ready() {
             self.start(&id, out);
         }
     }

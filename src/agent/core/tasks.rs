@@ -8,6 +8,7 @@ use prost::bytes::Bytes;
 
 use super::kills::{GRACE, Kill};
 use super::launch::Launch;
+use super::moments::Moment;
 use super::statuses::{Pending, Report, Retry};
 use super::timers::Timer;
 use super::{Agent, ContainerId, Effect, Level, SupervisorId, persist, record, wording};
@@ -27,7 +28,7 @@ pub(super) struct Task {
     pub(super) name: TaskId,
     /// The encoded `TaskInfo`.
     pub(super) info: Bytes,
-    pub(super) accepted_wall_ns: i64,
+    pub(super) accepted_at: Moment,
     /// From its own kill policy, where it has one.
     pub(super) grace: Option<Duration>,
     /// The longest it may take.
@@ -80,13 +81,13 @@ impl From<&Started> for Process {
 
 impl Task {
     /// A task as its acceptance describes it.
-    pub(super) fn new(accepted: &TaskAccepted, info: &TaskInfo, phase: Phase) -> Self {
+    pub(super) fn new(accepted: &TaskAccepted, accepted_at: Moment, info: &TaskInfo, phase: Phase) -> Self {
         let limit = info.max_completion_time.map(|limit| nanos(limit.nanoseconds));
         Self {
             framework: FrameworkId { value: accepted.framework_id.clone() },
             name: info.task_id.clone(),
             info: accepted.task_info.clone(),
-            accepted_wall_ns: accepted.wall_ns,
+            accepted_at,
             grace: info.kill_policy.and_then(|policy| policy.grace_period).map(|grace| nanos(grace.nanoseconds)),
             limit,
             overdue_at: None,
@@ -178,10 +179,11 @@ impl Agent {
         out: &mut Vec<Effect>,
     ) {
         let RunTask { framework_id, container_id, task_info } = run;
-        let accepted = TaskAccepted { framework_id, container_id, task_info, wall_ns: now.wall_ns };
-        self.insert(id, Task::new(&accepted, info, phase));
+        let (accepted, at) =
+            (TaskAccepted { framework_id, container_id, task_info, wall_ns: now.wall_ns }, self.moment(now));
+        self.insert(id, Task::new(&accepted, at, info, phase));
         self.watch_completion(now, id);
-        out.push(persist([Kind::Accepted(accepted)], Level::Process));
+        out.push(Effect::Persist { records: vec![at.record(Kind::Accepted(accepted))], level: Level::Process });
     }
 
     /// A log may tell of one container twice, if a master used its id again; the later task is the one there is.

@@ -11,7 +11,7 @@ use std::{
 use rustix::{
     fs::Mode,
     io::{Errno, FdFlags, fcntl_getfd, fcntl_setfd},
-    process::{Resource, Rlimit, getpid, getrlimit, set_child_subreaper, setrlimit, setsid, umask},
+    process::{Resource, Rlimit, getpid, getrlimit, getsid, set_child_subreaper, setrlimit, setsid, umask},
     thread::set_no_new_privs,
 };
 
@@ -35,6 +35,11 @@ pub(crate) fn harden_supervisor() -> io::Result<()> {
     setrlimit(Resource::Core, Rlimit { current: Some(0), maximum: Some(0) })?;
     umask(Mode::WGRP | Mode::WOTH);
     keep_descriptors()
+}
+
+/// Whether this process leads the session it is in.
+pub(crate) fn leads_session() -> bool {
+    getsid(None) == Ok(getpid())
 }
 
 /// Keeps all descriptors but the standard ones from what this process starts. All we open are kept already; these are

@@ -7,6 +7,7 @@ use prost::Message as _;
 
 use crate::agent::ending::Format;
 use crate::proto::internal::AgentRecord;
+use crate::proto::internal::agent_record::Kind;
 
 /// The version written and the highest read.
 pub(super) const VERSION: u32 = 1;
@@ -72,6 +73,13 @@ impl Format for Records {
         }
         let record = AgentRecord::decode(payload).ok()?;
         Some((record, Self::PREFIX + payload.len()))
+    }
+
+    fn synced(record: &AgentRecord) -> Option<u64> {
+        match record.kind {
+            Some(Kind::Synced(length)) => Some(length),
+            _ => None,
+        }
     }
 }
 

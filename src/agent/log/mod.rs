@@ -2,8 +2,9 @@
 //!
 //! Every prefix of a log is a log. Opening reads up to the first record that is torn or damaged and goes on from there;
 //! a damaged log is kept aside as it was (see [`crate::agent::Recover`]). A batch of records is one write; [`Syncer`]
-//! brings what was written so far to the disk itself, from another thread. A log that has grown far beyond what it says
-//! is written anew.
+//! brings what was written so far to the disk itself, from another thread. How far that has come is written down with
+//! the next batch: what a power cut made of the rest is no damage. A log that has grown far beyond what it says is
+//! written anew.
 
 mod format;
 mod lock;
@@ -14,6 +15,7 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 pub use lock::{WorkDir, WorkDirError};
 
@@ -91,10 +93,14 @@ pub struct Log {
     /// Its length when it was last written anew.
     compact: u64,
     buffer: Vec<u8>,
+    /// How much of it is on the disk itself, and how much it says is.
+    synced: Arc<AtomicU64>,
+    marked: u64,
 }
 
 impl Log {
-    /// Opens the log in a work directory, or begins one.
+    /// Opens the log in a work directory, or begins one. What is read is on the disk itself when this returns: an
+    /// earlier agent may have been killed between a write and its sync.
     ///
     /// # Errors
     ///
@@ -117,9 +123,14 @@ impl Log {
                 let file = append_to(&path)?;
                 let torn_bytes = (bytes.len() - good) as u64;
                 if torn_bytes > 0 {
-                    file.set_len(good as u64).and_then(|()| file.sync_all()).map_err(at("shorten", &path))?;
+                    file.set_len(good as u64).map_err(at("shorten", &path))?;
                 }
-                Ok(Opened { log: Self::new(directory, file, good as u64), records, torn_bytes, damage: None })
+                file.sync_all().map_err(at("sync", &path))?;
+                sync_directory(directory)?;
+                let marked = ending::synced::<Records>(&records);
+                let mut log = Self::new(directory, file, good as u64);
+                log.marked = log.marked.max(marked.unwrap_or(0));
+                Ok(Opened { log, records: said(records), torn_bytes, damage: None })
             }
             Ending::Damaged { what, later } => {
                 let damage = Damage { file: path, offset: good as u64, what: what.to_owned() };
@@ -130,13 +141,22 @@ impl Log {
                 if recover == Recover::Strict {
                     return Err(LogError::Damaged(damage));
                 }
-                set_aside(directory, damage, [records, facts].concat())
+                set_aside(directory, damage, [said(records), facts].concat())
             }
         }
     }
 
+    /// `length` bytes of it are on the disk itself.
     fn new(directory: &Path, file: File, length: u64) -> Self {
-        Self { directory: directory.to_owned(), file: Arc::new(file), length, compact: 0, buffer: vec![] }
+        Self {
+            directory: directory.to_owned(),
+            file: Arc::new(file),
+            length,
+            compact: 0,
+            buffer: vec![],
+            synced: Arc::new(AtomicU64::new(length)),
+            marked: format::HEADER.len() as u64,
+        }
     }
 
     /// Appends records with one write. What was written survives the end of this process.
@@ -147,6 +167,12 @@ impl Log {
     /// no more: whoever appends has to stop.
     pub fn append(&mut self, records: &[AgentRecord]) -> Result<(), LogError> {
         self.buffer.clear();
+        let synced = self.synced.load(Ordering::Acquire);
+        if synced > self.marked {
+            let mark = AgentRecord { kind: Some(Kind::Synced(synced)), ..AgentRecord::default() };
+            format::write(&mark, &mut self.buffer);
+            self.marked = synced;
+        }
         for record in records {
             format::write(record, &mut self.buffer);
         }
@@ -159,7 +185,8 @@ impl Log {
     /// What brings everything appended so far to the disk.
     #[must_use]
     pub fn syncer(&self) -> Syncer {
-        Syncer { file: Arc::clone(&self.file), path: self.directory.join(NAME) }
+        let (file, synced) = (Arc::clone(&self.file), Arc::clone(&self.synced));
+        Syncer { file, path: self.directory.join(NAME), length: self.length, synced }
     }
 
     /// Whether the log is so much longer than it need be that it is worth writing it anew.
@@ -194,6 +221,9 @@ impl Log {
         self.length = successor.length;
         self.compact = successor.length;
         self.file = Arc::new(successor.file);
+        // Its own: a sync of the log before may still be on its way.
+        self.synced = Arc::new(AtomicU64::new(successor.length));
+        self.marked = format::HEADER.len() as u64;
         sync_directory(&self.directory)
     }
 }
@@ -211,6 +241,9 @@ pub struct Successor {
 pub struct Syncer {
     file: Arc<File>,
     path: PathBuf,
+    /// How long the log was when this was made.
+    length: u64,
+    synced: Arc<AtomicU64>,
 }
 
 impl Syncer {
@@ -220,7 +253,9 @@ impl Syncer {
     ///
     /// The disk refused: nothing can be said of what it holds.
     pub fn sync(&self) -> Result<(), LogError> {
-        self.file.sync_data().map_err(at("sync", &self.path))
+        self.file.sync_data().map_err(at("sync", &self.path))?;
+        self.synced.fetch_max(self.length, Ordering::AcqRel);
+        Ok(())
     }
 }
 
@@ -231,8 +266,24 @@ fn write_successor(new: &Path, records: &[AgentRecord]) -> Result<File, LogError
     for record in records {
         format::write(record, &mut bytes);
     }
-    file.write_all(&bytes).and_then(|()| file.sync_all()).map_err(at("write", new))?;
+    fill(new, &mut file, &bytes)?;
     Ok(file)
+}
+
+/// Writes all of a successor. One that does not get whole is removed: on a full disk it would only take up room.
+fn fill(new: &Path, file: &mut File, bytes: &[u8]) -> Result<(), LogError> {
+    let written = file.write_all(bytes).and_then(|()| file.sync_all());
+    if written.is_err() {
+        // What the disk said first is what counts.
+        let _ = fs::remove_file(new);
+    }
+    written.map_err(at("write", new))
+}
+
+/// What a log says of the agent, without what it says of itself.
+fn said(records: Vec<AgentRecord>) -> Vec<AgentRecord> {
+    let of_itself = |record: &AgentRecord| matches!(record.kind, Some(Kind::Synced(_)));
+    records.into_iter().filter(|record| !of_itself(record)).collect()
 }
 
 /// What can be read of a log, how many bytes that is, and what comes after.
@@ -243,18 +294,22 @@ fn read(path: &Path, bytes: &[u8], recover: Recover) -> Result<Content, LogError
         Ok(body) => {
             let (records, good) = ending::read::<Records>(body);
             let (rest, good) = (&body[good..], format::HEADER.len() + good);
-            let ending = if rest.is_empty() { Ending::Torn } else { ending::judge::<Records>(rest, good) };
+            let ending = if rest.is_empty() { Ending::Torn } else { judge(rest, good, &records) };
             return Ok((records, good, ending));
         }
         Err(format::Unknown::Version(found)) => return Err(LogError::Version { path: path.to_owned(), found }),
         Err(format::Unknown::Foreign) => {}
     }
     let (what, later) = match (ending::search::<Records>(bytes), recover) {
-        (Some(later), _) => ("it does not begin as the log of an agent, and records follow", later),
+        (Some(later), _) => ("it does not begin as the log of an agent, and records follow", later.records),
         (None, Recover::Cleanup) => ("nothing in it can be read", vec![]),
         (None, Recover::Reconnect | Recover::Strict) => return Err(LogError::Foreign(path.to_owned())),
     };
     Ok((vec![], 0, Ending::Damaged { what, later }))
+}
+
+fn judge(rest: &[u8], good: usize, records: &[AgentRecord]) -> Ending<AgentRecord> {
+    ending::judge::<Records>(rest, good, ending::synced::<Records>(records))
 }
 
 /// A log without a record.

@@ -4,11 +4,11 @@ use super::*;
 use crate::proto::internal::agent_record::Kind;
 
 fn record(epoch: u64) -> AgentRecord {
-    AgentRecord { kind: Some(Kind::Epoch(epoch)) }
+    AgentRecord { kind: Some(Kind::Epoch(epoch)), ..AgentRecord::default() }
 }
 
 fn text(text: &str) -> AgentRecord {
-    AgentRecord { kind: Some(Kind::Forgotten(text.to_owned())) }
+    AgentRecord { kind: Some(Kind::Forgotten(text.to_owned())), ..AgentRecord::default() }
 }
 
 fn open(directory: &Path) -> Result<Opened, LogError> {
@@ -84,6 +84,86 @@ fn zeros_at_the_end_are_no_records_and_no_damage() {
     bytes[start.next_multiple_of(512) + 512..].fill(0);
     let (_directory, again) = opened(&bytes);
     assert_eq!((again.records, again.damage), (vec![record(1)], None));
+}
+
+/// A log of three batches, each synced and the syncs written down, and one that is not; where the last two begin.
+fn partly_synced() -> (Vec<u8>, [usize; 2]) {
+    let directory = tempfile::tempdir().unwrap();
+    let mut log = open(directory.path()).unwrap().log;
+    let mut starts = vec![];
+    for batch in 0..4 {
+        starts.push(usize::try_from(log.length).unwrap());
+        log.append(&[record(batch), text(&"x".repeat(600)), record(100 + batch)]).unwrap();
+        log.syncer().sync().unwrap();
+    }
+    (fs::read(directory.path().join(NAME)).unwrap(), [starts[2], starts[3]])
+}
+
+#[test]
+fn what_was_not_synced_yet_may_be_lost_in_any_order_and_is_no_damage() {
+    let (bytes, [_, last]) = partly_synced();
+    // The sector in which the last batch begins never reached the disk, and those behind it did.
+    for hole in [last..last + 40, last..last + 512, last + 20..last + 200] {
+        let mut bytes = bytes.clone();
+        bytes[hole].fill(0);
+        let directory = tempfile::tempdir().unwrap();
+        fs::write(directory.path().join(NAME), &bytes).unwrap();
+        let again = Log::open(directory.path(), Recover::Strict).unwrap();
+        assert_eq!(again.damage, None);
+        assert!(again.torn_bytes > 0);
+        assert_eq!(again.records[..9], opened(&bytes[..last]).1.records, "all that was synced is there");
+    }
+}
+
+#[test]
+fn what_was_synced_and_cannot_be_read_is_damage_also_when_the_sync_is_told_of_behind_it() {
+    let (bytes, [third, last]) = partly_synced();
+    for at in [third + 40, last - 1] {
+        let mut bytes = bytes.clone();
+        bytes[at] ^= 1;
+        let directory = tempfile::tempdir().unwrap();
+        fs::write(directory.path().join(NAME), &bytes).unwrap();
+        let error = Log::open(directory.path(), Recover::Strict).unwrap_err().to_string();
+        assert!(error.contains("is damaged at byte"), "{error}");
+    }
+}
+
+#[test]
+fn what_was_read_at_the_start_counts_as_synced_from_then_on() {
+    let bytes = written(&[record(1), text("second")]);
+    let (directory, mut again) = opened(&bytes);
+    again.log.append(&[]).unwrap();
+    let marked = fs::read(directory.path().join(NAME)).unwrap();
+    assert_eq!(
+        ending::read::<Records>(format::body(&marked).unwrap()).0[2].kind,
+        Some(Kind::Synced(bytes.len() as u64))
+    );
+    assert_eq!(open(directory.path()).unwrap().records, [record(1), text("second")], "the agent is not told of it");
+    // The same is not said twice.
+    again.log.append(&[]).unwrap();
+    assert_eq!(fs::read(directory.path().join(NAME)).unwrap(), marked);
+}
+
+#[test]
+fn a_sync_of_a_log_that_was_replaced_says_nothing_of_its_successor() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut log = open(directory.path()).unwrap().log;
+    log.append(&[text(&"x".repeat(4096))]).unwrap();
+    let late = log.syncer();
+    rewrite(&mut log, &[record(1)]);
+    late.sync().unwrap();
+    assert_eq!(log.synced.load(Ordering::Relaxed), log.length);
+}
+
+#[test]
+fn a_successor_for_which_there_is_no_room_is_removed() {
+    let directory = tempfile::tempdir().unwrap();
+    let new = directory.path().join(NEW);
+    fs::write(&new, "part of it").unwrap();
+    let mut full = OpenOptions::new().append(true).open("/dev/full").unwrap();
+    let error = fill(&new, &mut full, b"the rest").unwrap_err().to_string();
+    assert!(error.contains("No space left on device"), "{error}");
+    assert!(!new.exists());
 }
 
 #[test]

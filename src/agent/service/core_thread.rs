@@ -34,8 +34,8 @@ pub(super) struct CoreThread {
     pub(super) clock: Clock,
     /// Who wants to be told when a container has ended.
     pub(super) followers: Vec<(ContainerId, oneshot::Sender<()>)>,
-    /// Held as long as the log is written.
-    pub(super) work_dir: WorkDir,
+    /// Held as long as the log is written, and by others who use the directory longer.
+    pub(super) work_dir: Arc<WorkDir>,
     /// Where the agent's id is announced.
     pub(super) id: watch::Sender<Option<String>>,
 }
@@ -99,6 +99,8 @@ impl CoreThread {
                 }
             }
             Mail::Synced(ticket) => {
+                // What is acted on now is never to be taken for what a power cut left.
+                self.log.append(&[])?;
                 while let Some(effect) = self.gate.release(ticket) {
                     if let Some(ended) = self.act(effect) {
                         return Ok(Some(ended));

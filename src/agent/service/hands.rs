@@ -75,6 +75,8 @@ pub(super) struct Hands {
     pub(super) supervisors: Supervisors,
     pub(super) housekeeping: Housekeeping,
     pub(super) session: Option<Session>,
+    /// Ends what keeps supervisors at hand.
+    pub(super) end_supervision: CancellationToken,
 }
 
 impl Hands {
@@ -111,6 +113,7 @@ impl Hands {
             Some(_) | None => self.cut.cancel(),
         }
         self.supervisors.close();
+        self.end_supervision.cancel();
         self.housekeeping.stop();
         self.sessions.close();
     }

@@ -1,5 +1,6 @@
 //! Brings an agent up, one thing after the other; what was brought up before something fails goes down again.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use rand::SeedableRng as _;
@@ -25,7 +26,7 @@ use crate::agent::facts::{self, Facts};
 use crate::agent::log::{Log, Opened, WorkDir};
 use crate::agent::sandbox::Sandboxes;
 use crate::proto::v1::AgentInfo;
-use crate::transport::clock::Clock;
+use crate::transport::clock::{self, Clock};
 use crate::transport::connect::Addresses;
 use crate::transport::serve::{self, Limits, Listener};
 
@@ -49,6 +50,7 @@ pub(super) async fn start(options: Options) -> Result<Shared, StartError> {
     )
     .await?;
     ground.found.loss = loss(recover, ground.opened.damage.is_some(), !damage.is_empty());
+    let (end_containers, end_supervision) = (CancellationToken::new(), CancellationToken::new());
     let (others, cut_sessions) = (TaskTracker::new(), CancellationToken::new());
     let hands = Hands {
         masters: Masters::new(ground.masters.clone()),
@@ -59,13 +61,14 @@ pub(super) async fn start(options: Options) -> Result<Shared, StartError> {
         supervisors: ways,
         housekeeping: Housekeeping::start(&ground.sandboxes, mailbox.clone()).map_err(StartError::Thread)?,
         session: None,
+        end_supervision: end_supervision.clone(),
     };
+    let held = Arc::clone(&ground.work_dir);
     let reading = Reading { sandboxes: ground.sandboxes.clone(), mailbox: mailbox.clone() };
     let (address, listener, id, ended) = ground.recover(&supervision, hands, mail)?;
 
-    let (end_containers, end_supervision) = (CancellationToken::new(), CancellationToken::new());
     let supervising = TaskTracker::new();
-    supervising.spawn(supervision.run(end_containers.clone(), end_supervision.clone()));
+    supervising.spawn(supervision.run(end_containers.clone(), end_supervision.clone(), held));
     supervising.close();
     let app = endpoints::router(reading);
     let stop_serving = CancellationToken::new();
@@ -88,7 +91,7 @@ pub(super) async fn start(options: Options) -> Result<Shared, StartError> {
 /// What an agent stands on before anything of it runs.
 struct Ground {
     masters: Addresses,
-    work_dir: WorkDir,
+    work_dir: Arc<WorkDir>,
     opened: Opened,
     sandboxes: Sandboxes,
     listener: Listener,
@@ -101,7 +104,7 @@ type Recovered = (std::net::SocketAddr, Listener, watch::Receiver<Option<String>
 impl Ground {
     async fn take(options: &Options) -> Result<Self, StartError> {
         let masters = options.master.parse()?;
-        let work_dir = WorkDir::take(&options.work_dir)?;
+        let work_dir = Arc::new(WorkDir::take(&options.work_dir)?);
         let facts = facts::detect(work_dir.path(), options.resources.as_deref(), options.attributes.as_deref())?;
         let opened = Log::open(work_dir.path(), options.recover)?;
         if opened.torn_bytes > 0 {
@@ -130,8 +133,9 @@ impl Ground {
         hands: Hands,
         mail: mpsc::Receiver<Mail>,
     ) -> Result<Recovered, StartError> {
-        let found = Found { supervisors: supervision.found(), ..self.found };
         let (clock, mut out) = (Clock::system(), vec![]);
+        let boot_ns = Some(clock::host_monotonic_ns());
+        let found = Found { supervisors: supervision.found(), boot_ns, ..self.found };
         let (rng, now) = (StdRng::from_os_rng(), clock.now());
         let agent = Agent::recover(&self.opened.records, self.config, found, rng, now, &mut out);
         let ((id, known_id), (end, ended)) = (watch::channel(None), watch::channel(None));

@@ -1,10 +1,13 @@
 //! Keeps a supervisor at hand: finds those that an earlier agent left, starts one where none is, another when it dies.
 //!
 //! Their names become numbers for the core, later ones higher. What they say goes to the core's mailbox in order; that
-//! nothing more is to be expected of one is said after everything it said.
+//! nothing more is to be expected of one is said after everything it said. Starting one goes on beside all that: however
+//! long it takes, or fails, the others are heard.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::pin::Pin;
+use std::sync::Arc;
 use std::time::Duration;
 
 use prost::Message as _;
@@ -18,16 +21,22 @@ use super::mail::Mailbox;
 use super::outbox::Outbox;
 use crate::agent::core::{FoundSupervisor, Input, SupervisorId};
 use crate::agent::damage::{Kept, Recover};
+use crate::agent::log::WorkDir;
 use crate::agent::supervisor::{self, FromSupervisor, Link, SupervisorError};
 use crate::proto::internal::{SupervisorRequest, supervisor_request};
 
 /// Events that may wait to be passed on.
 const EVENTS: usize = 1024;
-/// Between two attempts to start a supervisor.
+/// Between two attempts to start a supervisor, at first and at most.
 const AGAIN: Duration = Duration::from_secs(1);
+const LONGEST_AGAIN: Duration = Duration::from_secs(5);
+/// How long letting go of supervisors may take. One within this process kills its containers first.
+const LET_GO: Duration = Duration::from_secs(30);
+
+/// A supervisor in the making.
+type Attempt = Pin<Box<dyn Future<Output = Result<Link, SupervisorError>> + Send>>;
 
 /// The supervisors of an agent.
-#[derive(Debug)]
 pub(super) struct Supervision {
     mode: SupervisorMode,
     /// How long one that is left alone with nothing to look after stays.
@@ -42,6 +51,9 @@ pub(super) struct Supervision {
     ended: mpsc::Receiver<Over>,
     end: mpsc::Sender<Over>,
     forwarding: TaskTracker,
+    attempt: Option<Attempt>,
+    /// How long to wait after an attempt that fails.
+    pause: Duration,
 }
 
 /// Nothing more comes from a supervisor.
@@ -64,8 +76,23 @@ impl Supervision {
     ) -> Result<(Self, Vec<Kept>), SupervisorError> {
         let ((hear, heard), (end, ended)) = (mpsc::channel(EVENTS), mpsc::channel(16));
         let (links, numbers, forwarding) = (BTreeMap::new(), BTreeMap::new(), TaskTracker::new());
-        let mut this =
-            Self { mode, idle, work_dir, mailbox, ways, links, numbers, heard, hear, ended, end, forwarding };
+        let (attempt, pause) = (None, AGAIN);
+        let mut this = Self {
+            mode,
+            idle,
+            work_dir,
+            mailbox,
+            ways,
+            links,
+            numbers,
+            heard,
+            hear,
+            ended,
+            end,
+            forwarding,
+            attempt,
+            pause,
+        };
         let program = match &this.mode {
             SupervisorMode::Process { program } => Some(program.clone()),
             SupervisorMode::InProcess => None,
@@ -77,7 +104,8 @@ impl Supervision {
         }
         let in_process = matches!(this.mode, SupervisorMode::InProcess);
         if in_process || !this.is_served() {
-            this.start_one().await?;
+            let link = this.start_one(Duration::ZERO).await?;
+            this.take_in(link);
         }
         Ok((this, found.damage))
     }
@@ -89,44 +117,79 @@ impl Supervision {
 
     /// Passes on what supervisors say. When `end_containers` is cancelled, supervisors within this process end with all
     /// they run, which is passed on too; those that are processes of their own are let go. When `end` is cancelled, no
-    /// more requests come: what is queued goes out, then all are let go.
-    pub(super) async fn run(mut self, end_containers: CancellationToken, end: CancellationToken) {
+    /// more requests come: what is queued goes out, then all are let go. `work_dir` is held until then.
+    pub(super) async fn run(
+        mut self,
+        end_containers: CancellationToken,
+        end: CancellationToken,
+        work_dir: Arc<WorkDir>,
+    ) {
         let (mut letting_go, mut ending) = (false, false);
+        let mut patience = None;
         loop {
             tokio::select! {
                 Some(heard) = self.heard.recv() => self.pass_on(heard).await,
                 Some(over) = self.ended.recv() => self.forget(over).await,
+                outcome = made(&mut self.attempt) => self.attempted(outcome).await,
                 () = end_containers.cancelled(), if !letting_go => {
                     letting_go = true;
+                    patience = Some(Box::pin(tokio::time::sleep(LET_GO)));
                     self.let_go();
                 }
                 () = end.cancelled(), if !ending => {
                     ending = true;
+                    patience = Some(Box::pin(tokio::time::sleep(LET_GO)));
+                    self.attempt = None;
                     self.forwarding.close();
                 }
                 () = self.forwarding.wait(), if letting_go || ending => break,
+                () = over(&mut patience) => {
+                    tracing::error!("a supervisor does not let this agent go: it is left as it is");
+                    break;
+                }
             }
         }
         while let Ok(heard) = self.heard.try_recv() {
             self.pass_on(heard).await;
         }
+        drop(work_dir);
     }
 
     fn is_served(&self) -> bool {
         self.links.values().any(Link::takes_starts)
     }
 
-    async fn start_one(&mut self) -> Result<(), SupervisorError> {
-        let link = match &self.mode {
-            SupervisorMode::InProcess => supervisor::in_process(&self.work_dir, self.hear.clone()).await?,
-            SupervisorMode::Process { program } => {
-                let settings = supervisor::Settings::new(program, &self.work_dir);
-                let settings = settings.ending_idle_after(self.idle);
-                supervisor::launch(&settings, self.hear.clone()).await?
+    /// Starts a supervisor after a while. Dropped, it leaves nothing of it.
+    fn start_one(&self, after: Duration) -> Attempt {
+        let (mode, work_dir, hear) = (self.mode.clone(), self.work_dir.clone(), self.hear.clone());
+        let idle = self.idle;
+        Box::pin(async move {
+            tokio::time::sleep(after).await;
+            match mode {
+                SupervisorMode::InProcess => supervisor::in_process(&work_dir, hear).await,
+                SupervisorMode::Process { program } => {
+                    let settings = supervisor::Settings::new(program, work_dir).ending_idle_after(idle);
+                    supervisor::launch(&settings, hear).await
+                }
             }
-        };
-        self.take_in(link);
-        Ok(())
+        })
+    }
+
+    /// An attempt came out. Tasks wait in the core until a supervisor greets, or until that has taken too long.
+    async fn attempted(&mut self, outcome: Result<Link, SupervisorError>) {
+        self.attempt = None;
+        match outcome {
+            Ok(link) => {
+                self.pause = AGAIN;
+                self.take_in(link);
+            }
+            Err(error) => {
+                tracing::error!(%error, "no task can be started; trying again");
+                self.mailbox.input(Input::NoSupervisor { text: error.to_string() }).await;
+                self.replace(self.pause);
+                self.pause = (self.pause * 2).min(LONGEST_AGAIN);
+            }
+        }
     }
 
     fn take_in(&mut self, link: Link) {
@@ -149,7 +212,7 @@ impl Supervision {
                 if let Some(supervisor) = self.numbers.get(&name).copied() {
                     self.mailbox.input(Input::SupervisorLost { supervisor, text }).await;
                 }
-                self.replace().await;
+                self.replace(Duration::ZERO);
             }
         }
     }
@@ -158,33 +221,47 @@ impl Supervision {
     async fn forget(&mut self, over: Over) {
         let Over { supervisor, retired } = over;
         while let Ok(heard) = self.heard.try_recv() {
-            Box::pin(self.pass_on(heard)).await;
+            self.pass_on(heard).await;
         }
         self.links.remove(&supervisor);
         self.numbers.retain(|_, number| *number != supervisor);
         self.ways.remove(supervisor);
         self.mailbox.input(Input::SupervisorEnded { supervisor }).await;
         if !retired {
-            self.replace().await;
+            self.replace(Duration::ZERO);
         }
     }
 
-    /// Starts another supervisor when none takes starts any more. Tasks wait in the core until it greets.
-    async fn replace(&mut self) {
-        if self.forwarding.is_closed() || self.ways.are_closed() || self.is_served() {
-            return;
-        }
-        while let Err(error) = self.start_one().await {
-            tracing::error!(%error, "no task can be started; trying again");
-            tokio::time::sleep(AGAIN).await;
+    /// Has another supervisor started, after a while, when none takes starts any more.
+    fn replace(&mut self, after: Duration) {
+        let is_over = self.forwarding.is_closed() || self.ways.are_closed();
+        if !is_over && !self.is_served() && self.attempt.is_none() {
+            self.attempt = Some(self.start_one(after));
         }
     }
 
     fn let_go(&mut self) {
+        self.attempt = None;
         self.forwarding.close();
         for link in std::mem::take(&mut self.links).into_values() {
             self.forwarding.spawn(async move { link.shutdown().await });
         }
+    }
+}
+
+/// How the attempt came out; nothing ever where there is none.
+async fn made(attempt: &mut Option<Attempt>) -> Result<Link, SupervisorError> {
+    match attempt {
+        Some(attempt) => attempt.await,
+        None => std::future::pending().await,
+    }
+}
+
+/// Returns when the time is over, if it was begun.
+async fn over(patience: &mut Option<Pin<Box<tokio::time::Sleep>>>) {
+    match patience {
+        Some(patience) => patience.await,
+        None => std::future::pending().await,
     }
 }
 
@@ -198,8 +275,11 @@ async fn forward(number: SupervisorId, link: Link, outbox: Outbox<SupervisorRequ
                 None => return link.shutdown().await,
                 Some(requests) => {
                     retired |= requests.iter().any(is_retire);
-                    // That it has closed shows above.
-                    let _ = link.send(requests).await;
+                    tokio::select! {
+                        // That it has closed shows here.
+                        () = link.closed() => break,
+                        _ = link.send(requests) => {}
+                    }
                 }
             },
         }

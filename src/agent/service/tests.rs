@@ -368,6 +368,38 @@ async fn when_a_supervisor_dies_its_tasks_fail_with_that_reason_and_another_take
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn while_no_supervisor_can_be_started_ends_are_heard_and_the_agent_can_stop() {
+    let (work_dir, mut master) = (tempfile::tempdir().unwrap(), Master::start().await);
+    let options = options_of_process(&master, &work_dir);
+    let agent = Agent::start(options.clone()).await.unwrap();
+    let (mut session, _) = master.admit().await;
+    session.run("c1", "exec sleep 1000").await;
+    assert_eq!(session.status().await.state(), TaskState::TaskRunning);
+    // As when the disk is full or the program was taken away.
+    let SupervisorMode::Process { program } = &options.supervisor else { panic!("{options:?}") };
+    let script = std::fs::read(program).unwrap();
+    std::fs::write(program, "#!/bin/sh\nexit 1\n").unwrap();
+    let supervisors = work_dir.path().join("work/supervisors");
+    let pid = std::fs::read_to_string(supervisors.join("1/pid")).unwrap();
+    let pid = pid.split_once(' ').unwrap().0.parse().unwrap();
+    let supervisor = rustix::process::Pid::from_raw(pid).unwrap();
+    rustix::process::kill_process(supervisor, rustix::process::Signal::KILL).unwrap();
+    assert_eq!(session.last_status().await.state(), TaskState::TaskFailed);
+    assert_eq!(within(agent.stop()).await.unwrap(), Ended::Stopped);
+    // The work directory is free, and all is well when one can be started again.
+    std::fs::write(program, script).unwrap();
+    let again = Agent::start(options).await.unwrap();
+    let (mut session, _) = master.admit().await;
+    session.run("c2", "true").await;
+    let mut last = session.last_status().await;
+    while last.task_id.value == "task-c1" {
+        last = session.last_status().await;
+    }
+    assert_eq!(last.state(), TaskState::TaskFinished);
+    assert_eq!(within(again.shutdown()).await.unwrap(), Ended::ShutDown);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn many_tasks_run_and_leave_nothing_behind() {
     let (work_dir, mut master) = (tempfile::tempdir().unwrap(), Master::start().await);
     let mut options = options(&master, &work_dir);

@@ -26,6 +26,7 @@ use super::{
     directory::Directory,
     frame, heir,
     link::{Link, State},
+    process,
 };
 use crate::proto::internal::{
     SupervisorEvent, SupervisorHello, SupervisorRequest, SupervisorWelcome, supervisor_event, supervisor_request,
@@ -33,6 +34,11 @@ use crate::proto::internal::{
 
 /// How long a supervisor may take to greet, which it does from memory.
 const GREETING: Duration = Duration::from_secs(10);
+/// How long to wait before trying again what failed, at first and at most.
+const PAUSE: Duration = Duration::from_millis(100);
+const LONGEST_PAUSE: Duration = Duration::from_secs(5);
+/// How often the records of a dead supervisor are tried to be taken over before they are given up.
+const MAX_TAKE_OVERS: u32 = 6;
 /// Sessions that may break one after the other before the supervisor counts as broken itself.
 const MAX_BROKEN: u32 = 3;
 const READ_BYTES: usize = 64 << 10;
@@ -143,6 +149,8 @@ pub(super) fn attend_heir(directory: Directory, session: Session, events: mpsc::
 
 impl Attendant {
     async fn run(mut self, session: Session) {
+        // Also when this task panics: nothing more comes then either.
+        let _done = self.state.done.clone().drop_guard();
         let (mut next, mut broken) = (Some(session), 0);
         while let Some(session) = next.take() {
             match self.converse(session, &mut broken).await {
@@ -150,7 +158,6 @@ impl Attendant {
                 End::Broke(reason) => next = self.follow_up(&reason, broken).await,
             }
         }
-        self.state.done.cancel();
     }
 
     async fn converse(&mut self, session: Session, broken: &mut u32) -> End {
@@ -178,23 +185,83 @@ impl Attendant {
         if !self.directory.exists() {
             return None;
         }
-        if let Some(identity) = heir::living(&self.directory) {
-            match Session::connect(&self.directory).await {
-                Ok(session) if broken < MAX_BROKEN => return Some(session),
-                Ok(_) | Err(_) => heir::end(identity).await,
-            }
+        if let Some(session) = self.find_again(broken).await {
+            return Some(session);
+        }
+        if self.state.stop.is_cancelled() {
+            return None;
         }
         tracing::error!(supervisor = %self.directory.id(), reason, "a supervisor died: its containers are killed");
         self.state.died();
         let lost = FromSupervisor::Lost(self.directory.id(), format!("its supervisor died: {reason}"));
         self.events.send(lost).await.ok()?;
-        match heir::inherit(&self.directory, None).await {
-            Ok(legacy) => legacy.session,
-            Err(error) => {
-                tracing::error!(supervisor = %self.directory.id(), %error, "its records cannot be taken over");
-                None
+        let Self { directory, requests, state, .. } = self;
+        tokio::select! {
+            session = take_over(directory) => session,
+            () = hear_nobody(requests, state) => None,
+        }
+    }
+
+    /// Connects again to a supervisor that lives, and kills one to which that is of no use. While that cannot be told,
+    /// for want of descriptors or threads here, nothing is taken for granted.
+    async fn find_again(&self, broken: u32) -> Option<Session> {
+        let mut pause = PAUSE;
+        loop {
+            let error = match heir::living(&self.directory) {
+                Ok(None) => return None,
+                Ok(Some(supervisor)) => match Session::connect(&self.directory).await {
+                    Ok(session) if broken < MAX_BROKEN => return Some(session),
+                    Err(SupervisorError::Connection { source, .. }) if process::is_shortage(&source) => source,
+                    Ok(_) | Err(_) => {
+                        heir::end(supervisor).await;
+                        return None;
+                    }
+                },
+                Err(error) => error,
+            };
+            tracing::warn!(supervisor = %self.directory.id(), %error, "cannot look for a supervisor: trying again");
+            tokio::select! {
+                () = tokio::time::sleep(pause) => {}
+                () = self.state.stop.cancelled() => return None,
+            }
+            pause = (pause * 2).min(LONGEST_PAUSE);
+        }
+    }
+}
+
+/// Kills what a dead supervisor left, for as long as that takes: nothing of it may be said to have ended before. Then
+/// takes over its records, if they can be had.
+async fn take_over(directory: &Directory) -> Option<Session> {
+    let (mut pause, mut cleared, mut left) = (PAUSE, false, MAX_TAKE_OVERS);
+    loop {
+        if !cleared {
+            let outcome = heir::clear(directory).await;
+            cleared = outcome.is_ok();
+            if let Err(error) = outcome {
+                tracing::error!(supervisor = %directory.id(), %error, "what it left cannot be killed: trying again");
             }
         }
+        if cleared {
+            match heir::inherit(directory, None).await {
+                Ok(legacy) => return legacy.session,
+                Err(error) => tracing::error!(supervisor = %directory.id(), %error, "its records cannot be taken over"),
+            }
+            left -= 1;
+            if left == 0 {
+                return None;
+            }
+        }
+        tokio::time::sleep(pause).await;
+        pause = (pause * 2).min(LONGEST_PAUSE);
+    }
+}
+
+/// Drops requests, which a dead supervisor cannot hear and the next greeting makes good, until there are no more or
+/// this side lets go.
+async fn hear_nobody(requests: &mut mpsc::Receiver<Vec<SupervisorRequest>>, state: &State) {
+    tokio::select! {
+        () = async { while requests.recv().await.is_some() {} } => {}
+        () = state.stop.cancelled() => {}
     }
 }
 

@@ -1,7 +1,8 @@
-//! One agent's connection to a supervisor: a thread that reads requests, and one that writes events.
+//! One agent's connection to a supervisor: one thread reads requests, another writes events.
 //!
 //! The reader takes no more requests while too many starts are waiting, which is what bounds the supervisor's queues.
-//! The writer sends all that is there at once. Nobody who decides ever waits for the socket.
+//! The writer sends all that is there at once. Nobody who decides ever waits for the socket. Both threads serve one
+//! connection after the other, so that an agent can come also when the host has no threads left to give.
 
 use std::{
     io::{self, Read as _, Write as _},
@@ -33,31 +34,41 @@ impl Drop for Outbox {
 
 const READ_BYTES: usize = 64 << 10;
 
-/// Serves one connection until either side ends it. `attached` is given the way to answer; `request` takes one request
-/// and says whether to go on; `detached` is told when the agent says no more.
+/// A connection to be written to.
+#[derive(Debug)]
+pub(super) struct Hearer {
+    stream: Arc<UnixStream>,
+    events: Arc<Queue<SupervisorEvent>>,
+}
+
+/// Reads one connection until either side ends it, and has `hearers` write to it. `attached` is given the way to
+/// answer; `request` takes one request and says whether to go on; `detached` is told when the agent says no more.
 pub(super) fn serve(
-    stream: &UnixStream,
+    stream: &Arc<UnixStream>,
+    hearers: &Queue<Hearer>,
     attached: impl FnOnce(Outbox),
     request: impl FnMut(SupervisorRequest) -> bool,
     detached: impl FnOnce(),
 ) {
-    let writing = Arc::new(Queue::new());
-    let outbox = Outbox(writing.clone());
-    std::thread::scope(|scope| {
-        scope.spawn(move || {
-            if let Err(error) = write(stream, &writing) {
-                tracing::debug!(%error, "an agent's connection broke");
-            }
-            // Ends the reader too.
-            let _ = stream.shutdown(Shutdown::Both);
-            writing.close();
-        });
-        attached(outbox);
-        if let Err(error) = read(stream, request) {
-            tracing::warn!(%error, "an agent's connection cannot be read on");
+    let events = Arc::new(Queue::new());
+    hearers.extend([Hearer { stream: Arc::clone(stream), events: Arc::clone(&events) }]);
+    attached(Outbox(events));
+    if let Err(error) = read(stream, request) {
+        tracing::warn!(%error, "an agent's connection cannot be read on");
+    }
+    detached();
+}
+
+/// Writes to one connection after the other, until `hearers` is closed.
+pub(super) fn write_all(hearers: &Queue<Hearer>) {
+    while let Some(Hearer { stream, events }) = hearers.pop() {
+        if let Err(error) = write(&stream, &events) {
+            tracing::debug!(%error, "an agent's connection broke");
         }
-        detached();
-    });
+        // Ends the reader too.
+        let _ = stream.shutdown(Shutdown::Both);
+        events.close();
+    }
 }
 
 fn read(mut stream: &UnixStream, mut request: impl FnMut(SupervisorRequest) -> bool) -> io::Result<()> {

@@ -32,25 +32,39 @@ pub(super) struct Identity {
     pub(super) pid: u32,
     pub(super) start_time: u64,
     pub(super) boot_id: String,
+    /// Whether it leads a session in which there is nothing but itself and what it started.
+    pub(super) owns_session: bool,
 }
+
+/// Says that a process owns its session.
+const SESSION: &str = "session";
 
 impl Identity {
     /// This process.
-    pub(super) fn own() -> Self {
+    ///
+    /// # Errors
+    /// No descriptors or memory are left.
+    pub(super) fn own(owns_session: bool) -> io::Result<Self> {
         let pid = std::process::id();
-        let start_time = process::Stat::read(pid).map_or(0, |stat| stat.start_time);
-        Self { pid, start_time, boot_id: process::boot_id() }
+        let start_time = process::Stat::read(pid)?.map_or(0, |stat| stat.start_time);
+        Ok(Self { pid, start_time, boot_id: process::boot_id()?, owns_session })
     }
 
     /// Whether it was of this boot of the host.
-    pub(super) fn is_of_this_boot(&self) -> bool {
-        self.boot_id == process::boot_id()
+    ///
+    /// # Errors
+    /// No descriptors or memory are left.
+    pub(super) fn is_of_this_boot(&self) -> io::Result<bool> {
+        Ok(self.boot_id == process::boot_id()?)
     }
 
     /// A descriptor of the process, if it lives.
-    pub(super) fn open(&self) -> Option<std::os::fd::OwnedFd> {
-        if !self.is_of_this_boot() {
-            return None;
+    ///
+    /// # Errors
+    /// No descriptors or memory are left.
+    pub(super) fn open(&self) -> io::Result<Option<std::os::fd::OwnedFd>> {
+        if !self.is_of_this_boot()? {
+            return Ok(None);
         }
         process::open(self.pid, self.start_time)
     }
@@ -58,7 +72,8 @@ impl Identity {
     fn parse(text: &str) -> Option<Self> {
         let mut words = text.split_ascii_whitespace();
         let (pid, start_time) = (words.next()?.parse().ok()?, words.next()?.parse().ok()?);
-        Some(Self { pid, start_time, boot_id: words.next().unwrap_or_default().to_owned() })
+        let boot_id = words.next().unwrap_or_default().to_owned();
+        Some(Self { pid, start_time, boot_id, owns_session: words.next() == Some(SESSION) })
     }
 }
 
@@ -154,8 +169,17 @@ impl Directory {
     }
 
     /// Whether some process serves the folder now.
-    pub(super) fn is_served(&self) -> bool {
-        self.try_lock().is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock)
+    ///
+    /// # Errors
+    /// That cannot be found out, for example because no descriptors are left.
+    pub(super) fn is_served(&self) -> Result<bool, SupervisorError> {
+        match self.try_lock() {
+            Ok(_) => Ok(false),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(true),
+            // The folder is gone.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+            Err(error) => Err(SupervisorError::directory("lock", self.path.join("lock"))(error)),
+        }
     }
 
     fn try_lock(&self) -> io::Result<File> {
@@ -164,26 +188,31 @@ impl Directory {
         Ok(file)
     }
 
-    /// Writes down that this process serves.
+    /// Writes down that this process serves; `owns_session` as in [`Identity`].
     ///
     /// # Errors
     /// The file cannot be written.
-    pub(super) fn claim(&self) -> Result<(), SupervisorError> {
-        let Identity { pid, start_time, boot_id } = Identity::own();
+    pub(super) fn claim(&self, owns_session: bool) -> Result<(), SupervisorError> {
         let path = self.path.join("pid");
         let write = || -> io::Result<()> {
+            let Identity { pid, start_time, boot_id, owns_session } = Identity::own(owns_session)?;
             let draft = self.path.join("pid.new");
             let mut file = File::create(&draft)?;
-            writeln!(file, "{pid} {start_time} {boot_id}")?;
+            let session = if owns_session { format!(" {SESSION}") } else { String::new() };
+            writeln!(file, "{pid} {start_time} {boot_id}{session}")?;
             file.sync_all()?;
             std::fs::rename(&draft, &path)
         };
         write().map_err(SupervisorError::directory("write", &path))
     }
 
-    /// Which process serves, or did; nothing where none ever came to it.
-    pub(super) fn identity(&self) -> Option<Identity> {
-        Identity::parse(&std::fs::read_to_string(self.path.join("pid")).ok()?)
+    /// Which process serves, or did; nothing where none ever came to it, or where that is not legible.
+    ///
+    /// # Errors
+    /// No descriptors or memory are left.
+    pub(super) fn identity(&self) -> io::Result<Option<Identity>> {
+        let text = process::unless_short(std::fs::read_to_string(self.path.join("pid")))?;
+        Ok(text.and_then(|text| Identity::parse(&text)))
     }
 
     /// Removes the folder with all that is in it.
@@ -225,19 +254,24 @@ mod tests {
             b"4321 99 0f0e0d0c-0b0a-0908-0706-050403020100\n".to_vec()
         }));
         let boot_id = "0f0e0d0c-0b0a-0908-0706-050403020100".to_owned();
-        assert_eq!(Identity::parse(&text.unwrap()), Some(Identity { pid: 4321, start_time: 99, boot_id }));
+        assert_eq!(
+            Identity::parse(&text.unwrap()),
+            Some(Identity { pid: 4321, start_time: 99, boot_id, owns_session: false })
+        );
     }
 
     #[test]
     fn who_serves_is_known_by_process_start_and_boot() {
         let work = tempfile::tempdir().unwrap();
         let directory = Directory::create(work.path()).unwrap();
-        assert_eq!(directory.identity(), None);
-        directory.claim().unwrap();
-        let own = directory.identity().unwrap();
-        assert_eq!(own, Identity::own());
-        assert!(own.open().is_some());
-        assert!(Identity { boot_id: "another".to_owned(), ..own.clone() }.open().is_none());
-        assert!(Identity { start_time: 1, ..own }.open().is_none());
+        assert_eq!(directory.identity().unwrap(), None);
+        for owns_session in [true, false] {
+            directory.claim(owns_session).unwrap();
+            let own = directory.identity().unwrap().unwrap();
+            assert_eq!(own, Identity::own(owns_session).unwrap());
+            assert!(own.open().unwrap().is_some());
+            assert!(Identity { boot_id: "another".to_owned(), ..own.clone() }.open().unwrap().is_none());
+            assert!(Identity { start_time: 1, ..own }.open().unwrap().is_none());
+        }
     }
 }

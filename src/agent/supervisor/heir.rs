@@ -4,7 +4,9 @@
 
 use std::{
     collections::BTreeMap,
+    io,
     os::{fd::OwnedFd, unix::ffi::OsStrExt as _, unix::net::UnixStream},
+    sync::Arc,
     thread,
 };
 
@@ -14,11 +16,12 @@ use super::{
     SupervisorError,
     attend::Session,
     core::{Core, Effect},
+    cull,
     directory::{Directory, Identity},
     journal::{Content, Journal},
     process::{self, Stat},
     service::{self, Door},
-    survey::{Owner, Survey},
+    survey::{Known, Leader, Survey},
 };
 use crate::{
     agent::damage::{self, Damage, Kept},
@@ -26,19 +29,20 @@ use crate::{
     transport::clock::Clock,
 };
 
-/// How often the host is looked over for processes that are left.
-const MAX_ROUNDS: u32 = 200;
-/// How long a round waits for those it killed, in milliseconds.
-const ROUND_MS: i64 = 50;
 /// How long one that says nothing any more may take to be gone, if it is just ending, in milliseconds.
 const MOMENT_MS: i64 = 1_000;
 /// How long a supervisor that was killed may take to be gone, in milliseconds.
 const END_MS: i64 = 10_000;
+/// For threads that look at the host and at records.
+const STACK_BYTES: usize = 512 << 10;
 
 /// The process that serves `directory`, if it lives and is another than this.
-pub(super) fn living(directory: &Directory) -> Option<OwnedFd> {
-    let identity = directory.identity()?;
-    if identity.pid == std::process::id() { None } else { identity.open() }
+///
+/// # Errors
+/// No descriptors or memory are left.
+pub(super) fn living(directory: &Directory) -> io::Result<Option<OwnedFd>> {
+    let Some(identity) = directory.identity()? else { return Ok(None) };
+    if identity.pid == std::process::id() { Ok(None) } else { identity.open() }
 }
 
 /// Kills a supervisor that lives but does not answer.
@@ -47,7 +51,7 @@ pub(super) async fn end(supervisor: OwnedFd) {
         let _ = process::signal(&supervisor, Signal::KILL);
         process::wait_all(&[supervisor], END_MS)
     };
-    if !tokio::task::spawn_blocking(kill).await.unwrap_or(false) {
+    if !aside(kill).await.unwrap_or(false) {
         tracing::error!("a supervisor that does not answer cannot be killed either");
     }
 }
@@ -55,7 +59,7 @@ pub(super) async fn end(supervisor: OwnedFd) {
 /// The process, unless it ends within a moment.
 pub(super) async fn unless_it_ends(supervisor: OwnedFd) -> Option<OwnedFd> {
     let wait = move || (!process::wait_all(std::slice::from_ref(&supervisor), MOMENT_MS)).then_some(supervisor);
-    tokio::task::spawn_blocking(wait).await.ok().flatten()
+    aside(wait).await.ok().flatten()
 }
 
 /// What a dead supervisor left.
@@ -75,10 +79,10 @@ pub(super) struct Legacy {
 pub(super) async fn inherit(directory: &Directory, lost: Option<&'static str>) -> Result<Legacy, SupervisorError> {
     let taken = {
         let directory = directory.clone();
-        tokio::task::spawn_blocking(move || take_over(directory, lost)).await
+        aside(move || take_over(directory, lost)).await
     };
     let failed = |source| SupervisorError::Connection { id: directory.id(), source };
-    let (stream, damage) = taken.map_err(|panic| failed(panic.into()))??;
+    let (stream, damage) = taken.map_err(failed)??;
     let Some(stream) = stream else { return Ok(Legacy { session: None, damage }) };
     let stream = tokio::net::UnixStream::from_std(stream).map_err(failed)?;
     let session = Session::open(stream, &directory.id()).await?;
@@ -90,8 +94,20 @@ pub(super) async fn inherit(directory: &Directory, lost: Option<&'static str>) -
 /// # Errors
 /// They cannot be read.
 pub(super) fn inspect(directory: &Directory) -> Result<Option<Damage>, SupervisorError> {
+    Ok(content(directory, host_restarted(directory)?)?.damage)
+}
+
+fn content(directory: &Directory, restarted: bool) -> Result<Content, SupervisorError> {
     let content = Content::read(&directory.journal());
-    Ok(content.map_err(SupervisorError::directory("read", directory.journal()))?.damage)
+    let content = content.map_err(SupervisorError::directory("read", directory.journal()))?;
+    Ok(if restarted { content.after_restart() } else { content })
+}
+
+/// Whether the host was restarted since the supervisor served.
+fn host_restarted(directory: &Directory) -> Result<bool, SupervisorError> {
+    let of_this_boot = |identity: Identity| identity.is_of_this_boot();
+    let known = directory.identity().and_then(|identity| identity.map(of_this_boot).transpose());
+    Ok(known.map_err(SupervisorError::directory("read who serves", directory.path()))? == Some(false))
 }
 
 type TakenOver = (Option<UnixStream>, Option<Kept>);
@@ -103,20 +119,21 @@ fn take_over(directory: Directory, lost: Option<&'static str>) -> Result<TakenOv
         taken => taken?,
     };
     let path = directory.journal();
-    let content = Content::read(&path).map_err(SupervisorError::directory("read", &path))?;
+    let restarted = host_restarted(&directory)?;
+    let content = content(&directory, restarted)?;
     let (folder, name) = directory.journal_aside();
     let keep =
         |damage| damage::keep(damage, folder, &name).map_err(SupervisorError::directory("keep a copy of", &path));
     let damage = content.damage.clone().map(keep).transpose()?;
     let mut journal = Journal::go_on(&path, &content).map_err(SupervisorError::directory("go on with", &path))?;
     let records = &content.records;
-    let lost = match (directory.identity(), lost) {
-        (Some(identity), _) if !identity.is_of_this_boot() => "the host was restarted",
-        (Some(Identity { .. }) | None, Some(lost)) => lost,
-        (Some(Identity { .. }) | None, None) if damage.is_some() => "its supervisor died, and its journal is damaged",
-        (Some(Identity { .. }) | None, None) => "its supervisor died",
+    let lost = match lost {
+        _ if restarted => "the host was restarted",
+        Some(lost) => lost,
+        None if damage.is_some() => "its supervisor died, and its journal is damaged",
+        None => "its supervisor died",
     };
-    kill_left(&directory, records);
+    kill_left(&directory, records).map_err(SupervisorError::directory("look for what is left of", directory.path()))?;
     let mut effects = Vec::new();
     let core = Core::recover(std::process::id(), records, lost, Clock::system().now().wall_ns, &mut effects);
     for effect in &effects {
@@ -129,7 +146,7 @@ fn take_over(directory: Directory, lost: Option<&'static str>) -> Result<TakenOv
         directory.remove();
         return Ok((None, damage));
     }
-    directory.claim()?;
+    directory.claim(false)?;
     let failed = SupervisorError::directory("serve", directory.path().to_owned());
     let stream = serve_in_thread(directory, core, journal, lock).map_err(failed)?;
     Ok((Some(stream), damage))
@@ -148,7 +165,7 @@ pub(super) fn serve_in_thread(
     let (ours, theirs) = UnixStream::pair()?;
     ours.set_nonblocking(true)?;
     thread::Builder::new().name("supervisor-reap".to_owned()).spawn(move || {
-        if let Err(error) = service::serve(directory, core, journal, Door::Stream(theirs), None) {
+        if let Err(error) = service::serve(directory, core, journal, Door::Stream(Arc::new(theirs)), None) {
             tracing::error!(%error, "a supervisor cannot serve");
         }
         drop(lock);
@@ -157,35 +174,58 @@ pub(super) fn serve_in_thread(
 }
 
 /// Kills all that still runs of a dead supervisor's containers. By its number a process is known only within the boot
-/// of the host that the number was given in; what carries the supervisor's marker is known anyway.
-pub(super) fn kill_left(directory: &Directory, records: &[SupervisorRecord]) {
-    let is_of_this_boot = directory.identity().is_some_and(|identity| identity.is_of_this_boot());
-    let firsts = if is_of_this_boot { firsts(records) } else { BTreeMap::new() };
-    for _ in 0..MAX_ROUNDS {
-        let survey = Survey::take(directory.path().as_os_str().as_bytes());
-        let owned = survey.owned(&firsts, None);
-        let left = owned.iter().filter(|(_, owner)| matches!(owner, Owner::Container(_)));
-        let left: Vec<OwnedFd> = left.filter_map(|(stat, _)| process::open(stat.pid, stat.start_time)).collect();
-        if left.is_empty() {
-            return;
-        }
-        for descriptor in &left {
-            let _ = process::signal(descriptor, Signal::KILL);
-        }
-        process::wait_all(&left, ROUND_MS);
+/// of the host that the number was given in; what carries the supervisor's marker is known anyway, and so is what is in
+/// a session that was the supervisor's own: it has no marker yet between its fork and its exec.
+///
+/// # Errors
+/// No descriptors or memory are left: something may still run.
+pub(super) fn kill_left(directory: &Directory, records: &[SupervisorRecord]) -> io::Result<()> {
+    let mut known = Known::default();
+    if let Some(identity) = directory.identity()?
+        && identity.is_of_this_boot()?
+    {
+        known.firsts = firsts(records)?;
+        let Identity { pid, start_time, owns_session, .. } = identity;
+        known.session = owns_session.then_some(Leader { pid, start_time });
     }
-    tracing::warn!(supervisor = %directory.id(), "processes are left that do not die");
+    let supervisor = directory.path().as_os_str().as_bytes();
+    let look = || Ok(Survey::take(supervisor)?.owned(&known).into_iter().map(|(stat, _)| stat).collect());
+    if !cull::kill_all(look)? {
+        tracing::warn!(supervisor = %directory.id(), "processes are left that do not die");
+    }
+    Ok(())
+}
+
+/// The same from an asynchronous task, with no more than can be known without the supervisor's records.
+///
+/// # Errors
+/// No descriptors, memory or threads are left.
+pub(super) async fn clear(directory: &Directory) -> io::Result<()> {
+    let directory = directory.clone();
+    aside(move || kill_left(&directory, &[])).await?
+}
+
+/// Has a thread of its own do something that may block.
+///
+/// # Errors
+/// There is no thread to be had, or it panicked.
+pub(super) async fn aside<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> io::Result<T> {
+    let (done, outcome) = tokio::sync::oneshot::channel();
+    // Whoever asked may have gone away; then the outcome is dropped.
+    let body = move || drop(done.send(work()));
+    thread::Builder::new().name("supervisor-aside".to_owned()).stack_size(STACK_BYTES).spawn(body)?;
+    outcome.await.map_err(|_panicked| io::Error::other("a thread panicked"))
 }
 
 /// The first processes that still live, as far as records tell.
-fn firsts(records: &[SupervisorRecord]) -> BTreeMap<u32, String> {
+fn firsts(records: &[SupervisorRecord]) -> io::Result<BTreeMap<u32, String>> {
     let mut firsts = BTreeMap::new();
     for record in records {
         if let Some(supervisor_record::Kind::Started(Started { container_id, pid, start_time })) = &record.kind
-            && Stat::read(*pid).is_some_and(|stat| stat.start_time == *start_time)
+            && Stat::read(*pid)?.is_some_and(|stat| stat.start_time == *start_time)
         {
             firsts.insert(*pid, container_id.clone());
         }
     }
-    firsts
+    Ok(firsts)
 }

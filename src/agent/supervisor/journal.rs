@@ -1,7 +1,7 @@
 //! What a supervisor knows, on disk: an append log of checksummed records, `exits` in its folder.
 //!
-//! Written without syncing: it survives the end of any process, which is all that is asked for, since a host that goes
-//! down takes the containers with it. Any prefix of a journal is a journal; reading stops at the first record that is cut
+//! Records are written without syncing: they survive the end of any process, which is all that is asked for, since a
+//! host that goes down takes the containers with it. Any prefix of a journal is a journal; reading stops at the first record that is cut
 //! short. In a damaged one the records behind the damage count too: each stands on its own. A full disk stops nobody: what
 //! could not be written is kept and tried again with the next record.
 
@@ -50,6 +50,8 @@ pub(super) struct Content {
     pub(super) damage: Option<Damage>,
     /// How many bytes of the file can be read.
     good: u64,
+    /// Whether all records stand there, without a break.
+    whole: bool,
 }
 
 impl Content {
@@ -66,7 +68,7 @@ impl Content {
         let (mut records, length) = ending::read::<Records>(&bytes[start..]);
         let good = start + length;
         let rest = &bytes[good..];
-        let ending = if rest.is_empty() { Ending::Torn } else { ending::judge::<Records>(rest, good) };
+        let ending = if rest.is_empty() { Ending::Torn } else { ending::judge::<Records>(rest, good, None) };
         let good = good as u64;
         let damage = match ending {
             Ending::Torn => None,
@@ -75,7 +77,13 @@ impl Content {
                 Some(Damage { file: path.to_owned(), offset: good, what: what.to_owned() })
             }
         };
-        Ok(Self { records, damage, good })
+        let whole = damage.is_none();
+        Ok(Self { records, damage, good, whole })
+    }
+
+    /// The same after a restart of the host: a journal is never synced, so a power cut may have left any part of it.
+    pub(super) fn after_restart(self) -> Self {
+        Self { damage: None, ..self }
     }
 }
 
@@ -90,10 +98,10 @@ impl Journal {
         let written = content.good;
         let (compacted, pending) = (0, BytesMut::new());
         let mut journal = Self { path: path.to_owned(), file, written, compacted, pending, failing: false };
-        if content.damage.is_some() {
-            journal.write_anew(&content.records)?;
-        } else {
+        if content.whole {
             journal.file.set_len(written)?;
+        } else {
+            journal.write_anew(&content.records)?;
         }
         Ok(journal)
     }
@@ -171,9 +179,16 @@ impl Journal {
 
     fn write_anew(&mut self, records: &[SupervisorRecord]) -> io::Result<()> {
         let path = self.path.with_extension("new");
+        self.write_anew_at(&path, records).inspect_err(|_| {
+            // On a full disk what there is of it would only take up room.
+            let _ = std::fs::remove_file(&path);
+        })
+    }
+
+    fn write_anew_at(&mut self, path: &Path, records: &[SupervisorRecord]) -> io::Result<()> {
         let mut next = Self {
             path: self.path.clone(),
-            file: create(&path, true)?,
+            file: create(path, true)?,
             written: 0,
             compacted: 0,
             pending: BytesMut::new(),
@@ -184,7 +199,9 @@ impl Journal {
         }
         next.file.write_all(HEADER)?;
         next.file.write_all(&next.pending)?;
-        std::fs::rename(&path, &self.path)?;
+        // Or a power cut could leave the new name without the content, and what the disk had long had would be gone.
+        next.file.sync_data()?;
+        std::fs::rename(path, &self.path)?;
         next.written = (HEADER.len() + next.pending.len()) as u64;
         next.compacted = next.written;
         next.pending.clear();

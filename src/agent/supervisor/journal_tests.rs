@@ -158,3 +158,40 @@ fn of_a_damaged_journal_all_counts_that_can_be_read() {
         assert_eq!((again.records, again.damage), (content.records, None), "a bit at {position}");
     }
 }
+
+#[test]
+fn a_new_journal_for_which_there_is_no_room_is_removed_and_the_old_one_stays() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("exits");
+    let mut journal = Journal::begin(&path).unwrap();
+    let record = SupervisorRecord { kind: Some(Kind::Starting("a".to_owned())) };
+    journal.append(&record);
+    journal.flush();
+    std::os::unix::fs::symlink("/dev/full", path.with_extension("new")).unwrap();
+    journal.compact(&[]);
+    assert!(path.with_extension("new").symlink_metadata().is_err());
+    assert_eq!(Content::read(&path).unwrap().records, [record]);
+}
+
+#[test]
+fn after_a_restart_of_the_host_nothing_in_a_journal_is_damage_and_all_that_can_be_read_counts() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("exits");
+    let mut journal = Journal::begin(&path).unwrap();
+    let records = ["a", "b", "c"].map(|id| SupervisorRecord { kind: Some(Kind::Starting(id.to_owned())) });
+    records.iter().for_each(|record| journal.append(record));
+    journal.flush();
+    let mut bytes = std::fs::read(&path).unwrap();
+    let middle = bytes.iter().position(|byte| *byte == b'b').unwrap();
+    bytes[middle] = 0;
+    std::fs::write(&path, &bytes).unwrap();
+    let content = Content::read(&path).unwrap();
+    assert!(content.damage.is_some());
+    let content = content.after_restart();
+    assert_eq!(content.damage, None);
+    let left = [records[0].clone(), records[2].clone()];
+    assert_eq!(content.records, left);
+    drop(Journal::go_on(&path, &content).unwrap());
+    let again = Content::read(&path).unwrap();
+    assert_eq!((again.records, again.damage), (left.to_vec(), None), "it is written anew without the hole");
+}

@@ -1,13 +1,9 @@
-//! How an agent comes by its supervisors: starts one, finds those that lived on, or keeps one in this process.
+//! How an agent comes by its supervisors: has one started, finds those that lived on, or keeps one in this process.
 
 use std::{
     ffi::OsString,
-    fs::OpenOptions,
-    io::{BufRead as _, BufReader},
-    os::{fd::OwnedFd, unix::fs::OpenOptionsExt as _},
+    os::fd::OwnedFd,
     path::{Path, PathBuf},
-    process::{Child, Command, Stdio},
-    thread,
     time::Duration,
 };
 
@@ -19,15 +15,14 @@ use super::{
     build,
     core::{Core, Life},
     directory::Directory,
+    fresh::Fresh,
     heir,
     journal::Journal,
 };
 use crate::agent::damage::{Kept, Recover};
 
-/// Of our own environment, what a supervisor gets: how much it logs. Its containers get none of it.
-const PASSED_ON: [&str; 2] = ["RUST_LOG", "RUST_BACKTRACE"];
-/// How much of a log an error quotes, in lines.
-const QUOTED_LINES: usize = 5;
+/// How long a supervisor that was started may take until it can be connected to.
+const READY: Duration = Duration::from_secs(10);
 
 /// How a supervisor is started.
 #[derive(Clone, Debug)]
@@ -53,59 +48,36 @@ impl Settings {
         self.arguments.extend(["--idle-ms".into(), idle.as_millis().to_string().into()]);
         self
     }
-
-    fn start(&self, directory: &Directory) -> Result<Child, SupervisorError> {
-        let log = OpenOptions::new().create(true).append(true).mode(0o600).open(directory.log());
-        let log = log.map_err(SupervisorError::directory("open", directory.log()))?;
-        let mut command = Command::new(&self.program);
-        command.args(&self.arguments).arg("--directory").arg(directory.path()).env_clear();
-        command.envs(PASSED_ON.iter().filter_map(|name| Some((name, std::env::var_os(name)?))));
-        command.current_dir("/").stdin(Stdio::null()).stdout(Stdio::piped()).stderr(log);
-        let mut child = command.spawn().map_err(|error| self.not_started(error.to_string()))?;
-        let stdout = child.stdout.take().map(BufReader::new);
-        let mut lines = stdout.into_iter().flat_map(BufReader::lines).map_while(Result::ok);
-        if lines.any(|line| line == "ready") {
-            return Ok(child);
-        }
-        let _ = child.kill();
-        let ended = child.wait().map_or_else(|error| error.to_string(), |status| status.to_string());
-        let log = std::fs::read_to_string(directory.log()).unwrap_or_default();
-        let quoted: Vec<&str> = log.lines().rev().take(QUOTED_LINES).collect();
-        let text = if quoted.is_empty() { ended } else { quoted.into_iter().rev().collect::<Vec<_>>().join("; ") };
-        Err(self.not_started(text))
-    }
-
-    fn not_started(&self, text: String) -> SupervisorError {
-        SupervisorError::NotStarted { program: self.program.clone(), text }
-    }
 }
 
 /// Starts a supervisor as a process of its own. The first event it sends is its `Welcome`.
 ///
+/// Nothing is left of it when this fails, or is given up.
+///
 /// # Errors
-/// Its folder cannot be made, or it does not come up.
+/// Its folder cannot be made, or it does not come up within 10 seconds.
 pub async fn launch(settings: &Settings, events: mpsc::Sender<FromSupervisor>) -> Result<Link, SupervisorError> {
+    launch_within(settings, events, READY).await
+}
+
+/// The same within another time.
+pub(super) async fn launch_within(
+    settings: &Settings,
+    events: mpsc::Sender<FromSupervisor>,
+    limit: Duration,
+) -> Result<Link, SupervisorError> {
     let directory = Directory::create(&settings.work_dir)?;
+    let not_started = |text| SupervisorError::NotStarted { program: settings.program.clone(), text };
     let started = {
         let (settings, directory) = (settings.clone(), directory.clone());
-        tokio::task::spawn_blocking(move || settings.start(&directory)).await
+        heir::aside(move || Fresh::start(&settings, directory)).await
     };
-    let started = started.map_err(|panic| settings.not_started(panic.to_string())).flatten();
-    let mut child = started.inspect_err(|_| directory.remove())?;
-    match Session::connect(&directory).await {
-        Ok(session) => {
-            // While this process lives somebody has to take the supervisor's own exit status.
-            let wait = thread::Builder::new().name("supervisor-wait".to_owned()).stack_size(64 << 10);
-            let waiting = wait.spawn(move || drop(child.wait()));
-            waiting.map_err(|error| settings.not_started(error.to_string()))?;
-            Ok(attend(directory, session, events))
-        }
-        Err(error) => {
-            let _ = child.kill().and_then(|()| child.wait());
-            directory.remove();
-            Err(error)
-        }
-    }
+    let started = started.map_err(|error| not_started(error.to_string())).flatten();
+    let mut fresh = started.inspect_err(|_| directory.remove())?;
+    fresh.ready(limit).await.map_err(not_started)?;
+    let session = Session::connect(&directory).await?;
+    fresh.keep();
+    Ok(attend(directory, session, events))
 }
 
 /// What becomes of the supervisors that an earlier agent left.
@@ -207,7 +179,8 @@ async fn look(directory: &Directory) -> Result<Standing, SupervisorError> {
     let mut left = ATTEMPTS;
     loop {
         let process = heir::living(directory);
-        if process.is_none() && !directory.is_served() {
+        let process = process.map_err(SupervisorError::directory("read who serves", directory.path()))?;
+        if process.is_none() && !directory.is_served()? {
             return Ok(if directory.exists() { Standing::Dead } else { Standing::Gone });
         }
         match (Session::connect(directory).await, process) {
@@ -241,7 +214,7 @@ pub async fn in_process(work_dir: &Path, events: mpsc::Sender<FromSupervisor>) -
     let lock = directory.lock()?;
     let journal =
         Journal::begin(&directory.journal()).map_err(SupervisorError::directory("open", directory.journal()))?;
-    directory.claim()?;
+    directory.claim(false)?;
     let core = Core::new(std::process::id(), build::own(), Life::Agents);
     let failed = |source| SupervisorError::Connection { id: directory.id(), source };
     let stream = heir::serve_in_thread(directory.clone(), core, journal, lock).map_err(failed)?;

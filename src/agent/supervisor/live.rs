@@ -94,7 +94,7 @@ impl Live {
     pub(super) fn enter(&self, container_id: &str, number: u32) -> io::Result<(Key, Started)> {
         let pid = process::to_pid(number).ok_or(Errno::SRCH)?;
         let descriptor = pidfd_open(pid, PidfdFlags::empty())?;
-        let start_time = Stat::read(number).map_or(0, |stat| stat.start_time);
+        let start_time = Stat::read(number)?.map_or(0, |stat| stat.start_time);
         let mut table = self.lock();
         let key = table.next;
         table.next += 1;

@@ -2,10 +2,14 @@
 //!
 //! Process ids are used again, on some hosts within seconds. A signal therefore goes through a descriptor of the
 //! process (pidfd) that was opened first and compared with the start time after: what it then names cannot change.
+//! That a process could not be looked at for want of descriptors or memory never means that it is not there.
 
-use std::{io, os::fd::OwnedFd};
+use std::{io, os::fd::OwnedFd, sync::OnceLock};
 
-use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
+use rustix::{
+    io::Errno,
+    process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal},
+};
 
 /// What `/proc/PID/stat` says of a process, as far as it matters here.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -13,6 +17,7 @@ pub(super) struct Stat {
     pub(super) pid: u32,
     pub(super) parent: u32,
     pub(super) group: u32,
+    pub(super) session: u32,
     /// In clock ticks since boot.
     pub(super) start_time: u64,
     /// Whether it has not ended yet; what ended and waits for its parent does not count as alive.
@@ -21,8 +26,12 @@ pub(super) struct Stat {
 
 impl Stat {
     /// Reads it; nothing when there is no such process.
-    pub(super) fn read(pid: u32) -> Option<Self> {
-        Self::parse(&std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?)
+    ///
+    /// # Errors
+    /// No descriptors or memory are left.
+    pub(super) fn read(pid: u32) -> io::Result<Option<Self>> {
+        let line = unless_short(std::fs::read_to_string(format!("/proc/{pid}/stat")))?;
+        Ok(line.and_then(|line| Self::parse(&line)))
     }
 
     /// The program's name stands in brackets and may itself contain any of them: what follows the last one counts.
@@ -32,16 +41,41 @@ impl Stat {
         let alive = !matches!(fields.next()?, "Z" | "X" | "x");
         let parent = fields.next()?.parse().ok()?;
         let group = fields.next()?.parse().ok()?;
-        let start_time = fields.nth(16)?.parse().ok()?;
-        Some(Self { pid, parent, group, start_time, alive })
+        let session = fields.next()?.parse().ok()?;
+        let start_time = fields.nth(15)?.parse().ok()?;
+        Some(Self { pid, parent, group, session, start_time, alive })
     }
 }
 
 /// A descriptor of the process `pid` if it is the one that started at `start_time` and has not ended.
-pub(super) fn open(pid: u32, start_time: u64) -> Option<OwnedFd> {
-    let descriptor = pidfd_open(to_pid(pid)?, PidfdFlags::empty()).ok()?;
+///
+/// # Errors
+/// No descriptors or memory are left.
+pub(super) fn open(pid: u32, start_time: u64) -> io::Result<Option<OwnedFd>> {
+    let Some(number) = to_pid(pid) else { return Ok(None) };
+    let Some(descriptor) = unless_short(pidfd_open(number, PidfdFlags::empty()).map_err(io::Error::from))? else {
+        return Ok(None);
+    };
     let stat = Stat::read(pid)?;
-    (stat.alive && stat.start_time == start_time).then_some(descriptor)
+    Ok(stat.filter(|stat| stat.alive && stat.start_time == start_time).map(|_| descriptor))
+}
+
+/// What was found out about a process, or nothing when it is gone or not ours to look at.
+///
+/// # Errors
+/// It could not be found out: this process or the host has no descriptors or memory left.
+pub(super) fn unless_short<T>(found: io::Result<T>) -> io::Result<Option<T>> {
+    match found {
+        Ok(found) => Ok(Some(found)),
+        Err(error) if is_shortage(&error) => Err(error),
+        Err(_) => Ok(None),
+    }
+}
+
+/// Whether what failed may work once others have let go of descriptors, memory or threads.
+pub(super) fn is_shortage(error: &io::Error) -> bool {
+    let shortages = [Errno::MFILE, Errno::NFILE, Errno::NOMEM, Errno::AGAIN];
+    Errno::from_io_error(error).is_some_and(|errno| shortages.contains(&errno))
 }
 
 /// Sends `signal` through a descriptor. A process that has ended already is no error.
@@ -76,8 +110,16 @@ pub(super) fn to_pid(pid: u32) -> Option<Pid> {
 }
 
 /// Names this boot of the host; empty where the host does not tell.
-pub(super) fn boot_id() -> String {
-    std::fs::read_to_string("/proc/sys/kernel/random/boot_id").map(|id| id.trim().to_owned()).unwrap_or_default()
+///
+/// # Errors
+/// No descriptors or memory are left; once it was found out it is known.
+pub(super) fn boot_id() -> io::Result<String> {
+    static KNOWN: OnceLock<String> = OnceLock::new();
+    if let Some(known) = KNOWN.get() {
+        return Ok(known.clone());
+    }
+    let id = unless_short(std::fs::read_to_string("/proc/sys/kernel/random/boot_id"))?.unwrap_or_default();
+    Ok(KNOWN.get_or_init(|| id.trim().to_owned()).clone())
 }
 
 #[cfg(test)]
@@ -86,8 +128,8 @@ mod tests {
 
     #[test]
     fn a_program_name_with_brackets_and_spaces_does_not_shift_the_fields() {
-        let line = "42 (a) S 7 (b)) R 7 42 42 0 -1 4194560 1 0 0 0 0 0 0 0 20 0 1 0 123456 0 0";
-        let stat = Stat { pid: 42, parent: 7, group: 42, start_time: 123_456, alive: true };
+        let line = "42 (a) S 7 (b)) R 7 42 41 0 -1 4194560 1 0 0 0 0 0 0 0 20 0 1 0 123456 0 0";
+        let stat = Stat { pid: 42, parent: 7, group: 42, session: 41, start_time: 123_456, alive: true };
         assert_eq!(Stat::parse(line), Some(stat));
         assert_eq!(Stat::parse(&line.replace(") R", ") Z")), Some(Stat { alive: false, ..stat }));
         assert_eq!(Stat::parse("42 (cut"), None);
@@ -95,9 +137,19 @@ mod tests {
 
     #[test]
     fn a_process_id_with_another_start_time_is_another_process() {
-        let me = Stat::read(std::process::id()).unwrap();
+        let me = Stat::read(std::process::id()).unwrap().unwrap();
         assert!(me.alive);
-        assert!(open(me.pid, me.start_time).is_some());
-        assert!(open(me.pid, me.start_time + 1).is_none());
+        assert!(open(me.pid, me.start_time).unwrap().is_some());
+        assert!(open(me.pid, me.start_time + 1).unwrap().is_none());
+    }
+
+    #[test]
+    fn a_process_that_cannot_be_looked_at_for_want_of_descriptors_is_not_taken_for_gone() {
+        let error = |errno: Errno| -> io::Result<()> { Err(errno.into()) };
+        assert!(unless_short(error(Errno::SRCH)).unwrap().is_none());
+        assert!(unless_short(error(Errno::ACCESS)).unwrap().is_none(), "somebody else's is not ours");
+        for shortage in [Errno::MFILE, Errno::NFILE, Errno::NOMEM] {
+            assert_eq!(unless_short(error(shortage)).unwrap_err().raw_os_error(), Some(shortage.raw_os_error()));
+        }
     }
 }

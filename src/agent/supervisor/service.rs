@@ -10,8 +10,11 @@ use std::{
         unix::net::{UnixListener, UnixStream},
     },
     path::Path,
-    process::ExitCode,
-    sync::mpsc::{Receiver, SyncSender, sync_channel},
+    process::{Child, ExitCode},
+    sync::{
+        Arc,
+        mpsc::{Receiver, SyncSender, sync_channel},
+    },
     thread::{self, Scope},
     time::Duration,
 };
@@ -19,7 +22,8 @@ use std::{
 use rustix::io::Errno;
 
 use super::{
-    SupervisorError, VERSIONS, build, connection,
+    SupervisorError, VERSIONS, build,
+    connection::{self, Hearer},
     core::{Core, Input, Life},
     decider::{Decider, Mail},
     directory::Directory,
@@ -28,7 +32,7 @@ use super::{
     live::{Key, Live},
     queue::Queue,
     spawn,
-    sweep::{Job, Sweeper},
+    sweep::{self, Job, Sweeper},
 };
 use crate::{
     agent::isolation,
@@ -45,6 +49,8 @@ const SPAWNERS: usize = 2;
 const MAX_WAITING_STARTS: usize = 1024;
 /// Inputs that may wait; who has more waits.
 const MAILBOX: usize = 4096;
+/// How long is waited when descriptors or memory are short: others have to let go of some first.
+const SHORTAGE_PAUSE: Duration = Duration::from_millis(100);
 /// Enough for what the threads do, and little for the many small hosts.
 const STACK_BYTES: usize = 256 << 10;
 
@@ -53,7 +59,7 @@ pub(super) enum Door {
     /// One after the other.
     Listener(UnixListener),
     /// One, and no other after it.
-    Stream(UnixStream),
+    Stream(Arc<UnixStream>),
 }
 
 /// What the threads share.
@@ -62,6 +68,7 @@ pub(super) struct Shared {
     pub(super) live: Live,
     pub(super) starts: Queue<Start>,
     pub(super) sweeps: Queue<Job>,
+    hearers: Queue<Hearer>,
     mail: SyncSender<Mail>,
     door: Door,
     clock: Clock,
@@ -108,7 +115,7 @@ fn prepare(path: &Path, idle: Duration, versions: VersionRange) -> Result<impl F
     std::env::set_current_dir(directory.path()).map_err(SupervisorError::directory("enter", path))?;
     let _ = std::fs::remove_file("socket");
     let listener = UnixListener::bind("socket").map_err(SupervisorError::directory("listen at the socket in", path))?;
-    directory.claim()?;
+    directory.claim(isolation::leads_session())?;
     Ok(move || {
         // A thread that fails would leave containers that nobody looks after: end, and have them killed and reported.
         let report = std::panic::take_hook();
@@ -152,6 +159,7 @@ pub(super) fn serve(
         live,
         starts: Queue::new(),
         sweeps: Queue::new(),
+        hearers: Queue::new(),
         mail,
         door,
         clock: Clock::system(),
@@ -182,6 +190,7 @@ fn start_threads<'scope>(
     for _ in 0..SPAWNERS {
         spawn("spawn", Box::new(|| shared.start_processes()))?;
     }
+    spawn("say", Box::new(|| connection::write_all(&shared.hearers)))?;
     spawn("sweep", Box::new(|| shared.sweep()))?;
     spawn("door", Box::new(|| shared.receive()))
 }
@@ -191,6 +200,7 @@ impl Shared {
     pub(super) fn stop(&self) {
         self.starts.close();
         self.sweeps.close();
+        self.hearers.close();
         self.live.stop();
         if let Door::Listener(listener) = &self.door {
             let _ = rustix::net::shutdown(listener, rustix::net::Shutdown::Both);
@@ -217,7 +227,8 @@ impl Shared {
     fn sweep(&self) {
         let reaper = self.owns_process.then(std::process::id);
         let supervisor = self.directory.path().as_os_str();
-        Sweeper::new(&self.live, supervisor, reaper).run(&self.sweeps, |key| self.finish(key));
+        let more_files = || self.more_files();
+        Sweeper::new(&self.live, supervisor, reaper, &more_files).run(&self.sweeps, |key| self.finish(key));
     }
 
     fn finish(&self, key: Key) {
@@ -238,7 +249,7 @@ impl Shared {
 
     fn start(&self, start: &Start) -> Result<(), StartFailed> {
         let supervisor = self.directory.path().as_os_str();
-        let mut child = match spawn::spawn(start, supervisor) {
+        let child = match spawn::spawn(start, supervisor) {
             Err(failed) if failed.errno == Errno::MFILE.raw_os_error() && self.more_files() => {
                 spawn::spawn(start, supervisor)?
             }
@@ -251,7 +262,7 @@ impl Shared {
             outcome => outcome,
         };
         let (key, started) = entered.map_err(|error| {
-            let _ = child.kill().and_then(|()| child.wait());
+            self.end_unwatched(&start.container_id, child);
             spawn::failed(start, "watch the process".to_owned(), &error)
         })?;
         self.tell(Input::Spawned(started));
@@ -263,6 +274,19 @@ impl Shared {
         Ok(())
     }
 
+    /// Kills a container that could not be entered with all that it has started meanwhile. Its first process is not
+    /// reaped before, so its number and its group's are nobody else's.
+    fn end_unwatched(&self, container_id: &str, mut first: Child) {
+        let supervisor = self.directory.path().as_os_str();
+        while let Err(error) = sweep::end(supervisor, container_id, first.id()) {
+            tracing::error!(container_id, %error, "cannot look for what is left of a container: trying again");
+            let _ = self.more_files();
+            thread::sleep(SHORTAGE_PAUSE);
+        }
+        // It was killed, or has ended by itself.
+        let _ = first.wait();
+    }
+
     /// A supervisor that runs out of descriptors may have more; a program that it is only part of decides by itself.
     fn more_files(&self) -> bool {
         self.owns_process && isolation::raise_file_limit()
@@ -271,15 +295,28 @@ impl Shared {
     fn receive(&self) {
         match &self.door {
             Door::Listener(listener) => {
-                listener.incoming().map_while(Result::ok).for_each(|stream| self.converse(&stream));
+                for stream in listener.incoming() {
+                    match stream {
+                        Ok(stream) => self.converse(&Arc::new(stream)),
+                        // Closed by `stop`.
+                        Err(error) if Errno::from_io_error(&error) == Some(Errno::INVAL) => return,
+                        Err(error) => {
+                            tracing::error!(%error, "an agent cannot be let in: trying again");
+                            if !self.more_files() {
+                                thread::sleep(SHORTAGE_PAUSE);
+                            }
+                        }
+                    }
+                }
             }
             Door::Stream(stream) => self.converse(stream),
         }
     }
 
-    fn converse(&self, stream: &UnixStream) {
+    fn converse(&self, stream: &Arc<UnixStream>) {
         connection::serve(
             stream,
+            &self.hearers,
             |outbox| drop(self.mail.send(Mail::Attached(outbox))),
             |request| {
                 self.starts.wait_below(MAX_WAITING_STARTS);

@@ -5,9 +5,12 @@
 //! process, orphans become the supervisor's children: one that has wiped its environment as well is a *stray*, known to
 //! be some container's but not whose. A survey is a moment's view: repeat it until it shows nothing more.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, io};
 
-use super::{CONTAINER_VARIABLE, SUPERVISOR_VARIABLE, process::Stat};
+use super::{
+    CONTAINER_VARIABLE, SUPERVISOR_VARIABLE,
+    process::{Stat, unless_short},
+};
 
 /// How many generations are followed before a chain of parents counts as broken.
 const MAX_GENERATIONS: usize = 1 << 15;
@@ -20,6 +23,24 @@ pub(super) enum Owner {
     Foreign,
 }
 
+/// What names processes as containers' besides their markers.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Known {
+    /// The first processes of containers.
+    pub(super) firsts: BTreeMap<u32, String>,
+    /// The process that orphans come to, if it is the supervisor's own.
+    pub(super) reaper: Option<u32>,
+    /// The dead supervisor that led a session of its own: whatever is in it was started by it or by its containers.
+    pub(super) session: Option<Leader>,
+}
+
+/// A process that led a session.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Leader {
+    pub(super) pid: u32,
+    pub(super) start_time: u64,
+}
+
 /// All processes of the host at one moment.
 #[derive(Debug, Default)]
 pub(super) struct Survey {
@@ -28,31 +49,44 @@ pub(super) struct Survey {
 
 impl Survey {
     /// Looks at every process. Markers count if they name `supervisor`.
-    pub(super) fn take(supervisor: &[u8]) -> Self {
-        let processes = pids().filter_map(|pid| {
-            let marker = marker(pid, supervisor);
-            Some((pid, (Stat::read(pid)?, marker)))
-        });
-        Self { processes: processes.collect() }
+    ///
+    /// # Errors
+    /// Not every process could be looked at: what was not seen may be there.
+    pub(super) fn take(supervisor: &[u8]) -> io::Result<Self> {
+        let mut processes = BTreeMap::new();
+        for pid in pids()? {
+            let marker = marker(pid, supervisor)?;
+            processes.extend(Stat::read(pid)?.map(|stat| (pid, (stat, marker))));
+        }
+        Ok(Self { processes })
     }
 
-    /// The living processes that are not foreign, each with its owner. `firsts` are the first processes of containers;
-    /// `reaper` is the process that orphans come to, if it is the supervisor's own.
-    pub(super) fn owned(&self, firsts: &BTreeMap<u32, String>, reaper: Option<u32>) -> Vec<(Stat, Owner)> {
+    /// The living processes that are not foreign, each with its owner.
+    pub(super) fn owned(&self, known: &Known) -> Vec<(Stat, Owner)> {
+        let leader = known.session.filter(|leader| self.is_free_or_of(*leader));
         let living = self.processes.values().map(|(stat, _)| stat).filter(|stat| stat.alive);
-        let owners = living.map(|stat| (*stat, self.owner(stat.pid, firsts, reaper)));
+        let owners = living.map(|stat| (*stat, self.owner(stat.pid, known, leader)));
         owners.filter(|(_, owner)| *owner != Owner::Foreign).collect()
     }
 
-    fn owner(&self, pid: u32, firsts: &BTreeMap<u32, String>, reaper: Option<u32>) -> Owner {
+    /// A number stays taken as long as a session bears it. One that another process has now was free before, so of the
+    /// leader's session nobody is left.
+    fn is_free_or_of(&self, leader: Leader) -> bool {
+        self.processes.get(&leader.pid).is_none_or(|(stat, _)| stat.start_time == leader.start_time)
+    }
+
+    fn owner(&self, pid: u32, known: &Known, leader: Option<Leader>) -> Owner {
+        let is_led = |stat: &Stat| {
+            leader.is_some_and(|it| stat.session == it.pid && stat.pid != it.pid && stat.start_time >= it.start_time)
+        };
         let mut at = pid;
         for _ in 0..MAX_GENERATIONS {
-            if let Some(container) = firsts.get(&at) {
+            if let Some(container) = known.firsts.get(&at) {
                 return Owner::Container(container.clone());
             }
             match self.processes.get(&at) {
                 Some((_, Some(marker))) => return Owner::Container(marker.clone()),
-                Some((stat, None)) if Some(stat.parent) == reaper => return Owner::Stray,
+                Some((stat, None)) if Some(stat.parent) == known.reaper || is_led(stat) => return Owner::Stray,
                 Some((stat, None)) if stat.parent > 1 => at = stat.parent,
                 Some(_) | None => return Owner::Foreign,
             }
@@ -61,18 +95,26 @@ impl Survey {
     }
 }
 
-/// The processes that carry a marker of `supervisor`, with the container's id. Much cheaper than a survey.
-pub(super) fn marked(supervisor: &[u8]) -> Vec<(u32, String)> {
-    pids().filter_map(|pid| Some((pid, marker(pid, supervisor)?))).collect()
+/// The containers that processes carry a marker of `supervisor` for. Much cheaper than a survey.
+///
+/// # Errors
+/// Not every process could be looked at.
+pub(super) fn marked(supervisor: &[u8]) -> io::Result<Vec<String>> {
+    let markers = pids()?.into_iter().filter_map(|pid| marker(pid, supervisor).transpose());
+    markers.collect()
 }
 
-fn pids() -> impl Iterator<Item = u32> {
-    let entries = std::fs::read_dir("/proc").into_iter().flatten().flatten();
-    entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok())
+fn pids() -> io::Result<Vec<u32>> {
+    let mut pids = Vec::new();
+    for entry in std::fs::read_dir("/proc")? {
+        pids.extend(entry?.file_name().to_str().and_then(|name| name.parse::<u32>().ok()));
+    }
+    Ok(pids)
 }
 
-fn marker(pid: u32, supervisor: &[u8]) -> Option<String> {
-    parse(&std::fs::read(format!("/proc/{pid}/environ")).ok()?, supervisor)
+fn marker(pid: u32, supervisor: &[u8]) -> io::Result<Option<String>> {
+    let environ = unless_short(std::fs::read(format!("/proc/{pid}/environ")))?;
+    Ok(environ.and_then(|environ| parse(&environ, supervisor)))
 }
 
 fn parse(environ: &[u8], supervisor: &[u8]) -> Option<String> {
@@ -90,10 +132,10 @@ fn parse(environ: &[u8], supervisor: &[u8]) -> Option<String> {
 mod tests {
     use super::*;
 
-    /// Processes as (pid, parent, marker); the supervisor is process 10.
+    /// Processes as (pid, parent, marker); the supervisor is process 10, and the session 9 is nobody's.
     fn survey(processes: &[(u32, u32, Option<&str>)]) -> Survey {
         let processes = processes.iter().map(|&(pid, parent, marker)| {
-            let stat = Stat { pid, parent, group: pid, start_time: 0, alive: true };
+            let stat = Stat { pid, parent, group: pid, session: 9, start_time: 5, alive: true };
             (pid, (stat, marker.map(str::to_owned)))
         });
         Survey { processes: processes.collect() }
@@ -101,7 +143,11 @@ mod tests {
 
     fn owned(survey: &Survey, firsts: &[(u32, &str)], reaper: Option<u32>) -> Vec<(u32, Owner)> {
         let firsts = firsts.iter().map(|(pid, id)| (*pid, (*id).to_owned())).collect();
-        survey.owned(&firsts, reaper).into_iter().map(|(stat, owner)| (stat.pid, owner)).collect()
+        owners(survey, &Known { firsts, reaper, session: None })
+    }
+
+    fn owners(survey: &Survey, known: &Known) -> Vec<(u32, Owner)> {
+        survey.owned(known).into_iter().map(|(stat, owner)| (stat.pid, owner)).collect()
     }
 
     fn of(container: &str) -> Owner {
@@ -125,6 +171,21 @@ mod tests {
         let survey = survey(&[(10, 1, None), (30, 10, None), (40, 30, None), (50, 10, Some("b"))]);
         assert_eq!(owned(&survey, &[], Some(10)), [(30, Owner::Stray), (40, Owner::Stray), (50, of("b"))]);
         assert_eq!(owned(&survey, &[], None), [(50, of("b"))], "children of an embedding program are its own");
+    }
+
+    #[test]
+    fn whoever_is_in_the_session_of_a_dead_supervisor_is_its_own_also_without_a_marker() {
+        let mut survey = survey(&[(20, 1, None), (21, 20, None), (30, 1, Some("a")), (40, 1, None)]);
+        survey.processes.get_mut(&20).unwrap().0.session = 10;
+        let led_by = |start_time| Known { session: Some(Leader { pid: 10, start_time }), ..Known::default() };
+        let strays = [(20, Owner::Stray), (21, Owner::Stray), (30, of("a"))];
+        assert_eq!(owners(&survey, &led_by(5)), strays);
+        assert_eq!(owners(&survey, &led_by(6)), [(30, of("a"))], "it is older than the supervisor");
+        let leader = Stat { pid: 10, parent: 1, group: 10, session: 10, start_time: 5, alive: true };
+        survey.processes.insert(10, (leader, None));
+        assert_eq!(owners(&survey, &led_by(5)), strays, "the supervisor itself is not of its containers");
+        survey.processes.insert(10, (Stat { start_time: 7, ..leader }, None));
+        assert_eq!(owners(&survey, &led_by(5)), [(30, of("a"))], "another process bears the number now");
     }
 
     #[test]

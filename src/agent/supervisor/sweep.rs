@@ -1,23 +1,25 @@
 //! Finds and kills what a container leaves behind: processes that left its group, its session, its parents.
 //!
 //! One thread serves all containers, so one look at the host serves all that wait for it; and it rests between looks, so
-//! that a small host is left to its containers. An exit is reported when a look finds nothing more of the container, or after a bound
-//! that only a process stuck in the kernel reaches.
+//! that a small host is left to its containers. An exit is reported when a look finds nothing more of the container, or
+//! after a bound that only a process stuck in the kernel reaches; never because nobody could look.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
     ffi::OsStr,
-    os::{fd::OwnedFd, unix::ffi::OsStrExt as _},
+    io,
+    os::unix::ffi::OsStrExt as _,
     time::Duration,
 };
 
-use rustix::process::Signal;
+use rustix::process::{Signal, kill_process_group};
 
 use super::{
+    cull,
     live::{Key, Live},
     process::{self, Stat},
     queue::Queue,
-    survey::{Owner, Survey, marked},
+    survey::{Known, Owner, Survey, marked},
 };
 use crate::transport::clock::Clock;
 
@@ -25,11 +27,11 @@ use crate::transport::clock::Clock;
 const MAX_ROUNDS: u32 = 200;
 /// How long a round waits for those it killed, in milliseconds.
 const ROUND_MS: i64 = 50;
-/// How many it waits for, so that a container of thousands does not take all descriptors.
-const WAITED_FOR: usize = 64;
 /// One part of looking, three of rest, but no longer than this.
 const REST: u32 = 3;
 const MAX_REST: Duration = Duration::from_millis(2);
+/// How long it rests when there are no descriptors or memory to look with.
+const SHORTAGE_REST: Duration = Duration::from_millis(100);
 
 /// What is asked of the sweeper.
 #[derive(Debug)]
@@ -41,70 +43,91 @@ pub(super) enum Job {
 }
 
 /// The one who looks.
-#[derive(Debug)]
 pub(super) struct Sweeper<'a> {
     live: &'a Live,
     supervisor: &'a OsStr,
     /// The process that orphans come to, if it is our own.
     reaper: Option<u32>,
+    /// Sees to it that this process may have more files open, if it can.
+    more_files: &'a dyn Fn() -> bool,
     clock: Clock,
+    /// Signals that are still to be sent.
+    signals: Vec<(String, Signal)>,
+    /// Whether the last look was not to be had.
+    is_blind: bool,
     /// Containers being finished, with the rounds they took.
     finishing: BTreeMap<Key, u32>,
 }
 
 impl<'a> Sweeper<'a> {
-    pub(super) fn new(live: &'a Live, supervisor: &'a OsStr, reaper: Option<u32>) -> Self {
-        Self { live, supervisor, reaper, clock: Clock::system(), finishing: BTreeMap::new() }
+    pub(super) fn new(
+        live: &'a Live,
+        supervisor: &'a OsStr,
+        reaper: Option<u32>,
+        more_files: &'a dyn Fn() -> bool,
+    ) -> Self {
+        let (signals, finishing) = (Vec::new(), BTreeMap::new());
+        Self { live, supervisor, reaper, more_files, clock: Clock::system(), signals, is_blind: false, finishing }
     }
 
     /// Serves `jobs` until it is closed; `finished` is told of each container of which nothing is left.
     pub(super) fn run(&mut self, jobs: &Queue<Job>, mut finished: impl FnMut(Key)) {
         loop {
             let mut batch = jobs.take();
-            if batch.is_empty() && self.finishing.is_empty() {
+            if batch.is_empty() && self.finishing.is_empty() && self.signals.is_empty() {
                 match jobs.pop_all() {
                     Some(jobs) => batch = jobs,
                     None => return,
                 }
             }
-            let signals = self.sort(batch);
+            self.sort(batch);
             let before = self.clock.now();
-            let view = self.look(&signals);
+            let outcome = self.sweep_once(&mut finished);
             let cost = self.clock.now().since(before.mono_ns);
-            for (container_id, signal) in &signals {
-                view.reach(container_id, *signal);
-            }
-            self.kill_left(&view, &mut finished);
-            std::thread::sleep((cost * REST).min(MAX_REST));
+            std::thread::sleep(match &outcome {
+                Ok(()) => (cost * REST).min(MAX_REST),
+                Err(error) => self.rest_blind(error),
+            });
+            self.is_blind = outcome.is_err();
         }
     }
 
-    fn sort(&mut self, jobs: impl IntoIterator<Item = Job>) -> Vec<(String, Signal)> {
-        let mut signals = Vec::new();
+    fn sort(&mut self, jobs: impl IntoIterator<Item = Job>) {
         for job in jobs {
             match job {
                 Job::Finish(key) => drop(self.finishing.insert(key, 0)),
-                Job::Signal { container_id, signal } => signals.push((container_id, signal)),
+                Job::Signal { container_id, signal } => self.signals.push((container_id, signal)),
             }
         }
-        signals
+    }
+
+    /// One look, and what follows from it. Signals that did not reach everybody are sent again with the next.
+    fn sweep_once(&mut self, finished: &mut impl FnMut(Key)) -> io::Result<()> {
+        let view = self.look()?;
+        for (container_id, signal) in &self.signals {
+            view.reach(container_id, *signal)?;
+        }
+        self.signals.clear();
+        self.kill_left(&view, finished)
     }
 
     /// All processes of containers; none, cheaply, when only those being finished matter and nothing bears their marks.
-    fn look(&self, signals: &[(String, Signal)]) -> View {
+    fn look(&self) -> io::Result<View> {
         let supervisor = self.supervisor.as_bytes();
         let firsts = self.live.firsts();
         let ending: BTreeMap<String, Key> =
             self.finishing.keys().filter_map(|key| Some((self.live.container(*key)?, *key))).collect();
-        let is_marked = || marked(supervisor).iter().any(|(_, container)| ending.contains_key(container));
-        if signals.is_empty() && self.reaper.is_none() && !is_marked() {
-            return View { firsts, ending, owned: Vec::new(), strays_are_left: false };
+        let is_marked =
+            || marked(supervisor).map(|marked| marked.iter().any(|container| ending.contains_key(container)));
+        if self.signals.is_empty() && self.reaper.is_none() && !is_marked()? {
+            return Ok(View { firsts, ending, owned: Vec::new(), strays_are_left: false });
         }
         let quiet = self.quiet();
-        let owned = Survey::take(supervisor).owned(&firsts, self.reaper);
+        let known = Known { firsts, reaper: self.reaper, session: None };
+        let owned = Survey::take(supervisor)?.owned(&known);
         // Between its fork and its own environment a first process looks like a stray: none may have begun meanwhile.
         let strays_are_left = quiet.is_some() && quiet == self.quiet();
-        View { firsts, ending, owned, strays_are_left }
+        Ok(View { firsts: known.firsts, ending, owned, strays_are_left })
     }
 
     /// How many starts there were, if nothing runs or starts but what is being finished.
@@ -112,8 +135,8 @@ impl<'a> Sweeper<'a> {
         self.live.quiet_since(|key| self.finishing.contains_key(&key))
     }
 
-    fn kill_left(&mut self, view: &View, finished: &mut impl FnMut(Key)) {
-        let (mut left, mut killed) = (BTreeSet::new(), Vec::new());
+    fn kill_left(&mut self, view: &View, finished: &mut impl FnMut(Key)) -> io::Result<()> {
+        let (mut left, mut to_kill) = (BTreeSet::new(), Vec::new());
         for (stat, owner) in &view.owned {
             match owner {
                 Owner::Container(container) => match view.ending.get(container) {
@@ -123,9 +146,9 @@ impl<'a> Sweeper<'a> {
                 Owner::Stray if view.strays_are_left => left.extend(view.ending.values()),
                 Owner::Stray | Owner::Foreign => continue,
             }
-            kill(stat, &mut killed);
+            to_kill.push(stat);
         }
-        process::wait_all(&killed, ROUND_MS);
+        process::wait_all(&cull::kill(to_kill)?, ROUND_MS);
         self.finishing.retain(|key, rounds| {
             *rounds += 1;
             let stuck = *rounds >= MAX_ROUNDS;
@@ -138,6 +161,15 @@ impl<'a> Sweeper<'a> {
             }
             go_on
         });
+        Ok(())
+    }
+
+    /// What nobody can look for may be there: nothing is finished before there is a look.
+    fn rest_blind(&self, error: &io::Error) -> Duration {
+        if !self.is_blind {
+            tracing::error!(%error, "cannot look for what containers leave: their ends are told when that is possible");
+        }
+        if (self.more_files)() { Duration::ZERO } else { SHORTAGE_REST }
     }
 }
 
@@ -153,24 +185,35 @@ struct View {
 
 impl View {
     /// Sends `signal` to all of a container but the group of its first process, which had it already.
-    fn reach(&self, container_id: &str, signal: Signal) {
+    fn reach(&self, container_id: &str, signal: Signal) -> io::Result<()> {
         for (stat, owner) in &self.owned {
             let is_its = matches!(owner, Owner::Container(id) if id == container_id);
             if is_its
                 && !self.firsts.contains_key(&stat.group)
-                && let Some(descriptor) = process::open(stat.pid, stat.start_time)
+                && let Some(descriptor) = process::open(stat.pid, stat.start_time)?
             {
                 let _ = process::signal(&descriptor, signal);
             }
         }
+        Ok(())
     }
 }
 
-fn kill(stat: &Stat, killed: &mut Vec<OwnedFd>) {
-    if let Some(descriptor) = process::open(stat.pid, stat.start_time)
-        && process::signal(&descriptor, Signal::KILL).is_ok()
-        && killed.len() < WAITED_FOR
-    {
-        killed.push(descriptor);
+/// Kills all of a container whose first process, not reaped yet, is nobody's entry.
+///
+/// # Errors
+/// No descriptors or memory are left: something of it may still run.
+pub(super) fn end(supervisor: &OsStr, container_id: &str, first: u32) -> io::Result<()> {
+    if let Some(group) = process::to_pid(first) {
+        // It needs no descriptor. A group of which nobody is left is no error.
+        let _ = kill_process_group(group, Signal::KILL);
     }
+    let firsts = BTreeMap::from([(first, container_id.to_owned())]);
+    let known = Known { firsts, ..Known::default() };
+    let is_its = |(stat, owner): (Stat, Owner)| (owner == Owner::Container(container_id.to_owned())).then_some(stat);
+    let look = || Ok(Survey::take(supervisor.as_bytes())?.owned(&known).into_iter().filter_map(is_its).collect());
+    if !cull::kill_all(look)? {
+        tracing::warn!(container_id, "processes are left that do not die");
+    }
+    Ok(())
 }

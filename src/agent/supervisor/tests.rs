@@ -1,7 +1,9 @@
 //! A supervisor with real processes, in a process of its own and in this one.
 
 mod containers;
+mod heirs;
 mod lives;
+mod shortages;
 mod trees;
 
 use std::{
@@ -64,10 +66,10 @@ impl Folder {
 impl Drop for Folder {
     fn drop(&mut self) {
         for directory in Directory::list(self.path()).unwrap() {
-            if let Some(supervisor) = heir::living(&directory) {
+            if let Some(supervisor) = heir::living(&directory).unwrap() {
                 super::process::signal(&supervisor, rustix::process::Signal::KILL).unwrap();
             }
-            heir::kill_left(&directory, &[]);
+            heir::kill_left(&directory, &[]).unwrap();
         }
     }
 }
@@ -287,5 +289,5 @@ async fn aside<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> 
 }
 
 fn is_alive(pid: u32) -> bool {
-    Stat::read(pid).is_some_and(|stat| stat.alive)
+    Stat::read(pid).unwrap().is_some_and(|stat| stat.alive)
 }

@@ -9,7 +9,7 @@ use std::{collections::BTreeMap, sync::Arc};
 use super::{Answer, Event, Master, Order, Peer, Turn, agents::Presence, keys::AgentKey, tasks::Ending, timers::Timer};
 use crate::{
     proto::internal::{AgentGone, AgentUnreachable, RegistryChange, registry_change::Kind},
-    types::Resources,
+    types::{Now, Resources},
 };
 
 impl Master {
@@ -44,6 +44,7 @@ impl Master {
 
     fn note_unreachable(&mut self, turn: &mut Turn<'_>, id: &Arc<str>, wall_ns: i64) {
         self.counts.agents_unreachable += 1;
+        self.absences.note(turn.now, id);
         self.record(turn, Kind::AgentUnreachable(AgentUnreachable { agent_id: id.to_string(), wall_ns }));
     }
 
@@ -76,6 +77,7 @@ impl Master {
             return Answer::Refused(format!("no agent {id} is known"));
         }
         self.counts.agents_gone += 1;
+        self.absences.note(turn.now, id);
         let gone = AgentGone { agent_id: id.to_owned(), wall_ns: turn.now.wall_ns };
         self.record(turn, Kind::AgentGone(gone));
         self.recovered.remove(id);
@@ -137,12 +139,12 @@ impl Master {
     /// something that nothing is known of.
     pub(super) fn registry_due(&mut self, turn: &mut Turn<'_>) {
         self.timers.arm(turn.now.mono_after(self.config.registry_gc_interval), Timer::RegistryGc);
-        let age = i64::try_from(self.config.registry_max_age.as_nanos()).unwrap_or(i64::MAX);
-        let oldest = turn.now.wall_ns.saturating_sub(age);
-        for id in surplus(&self.unknown_frameworks(), oldest, &self.config) {
+        let facts = &self.facts;
+        self.absences.retain(|id| facts.unreachable.contains_key(id) || facts.gone.contains_key(id));
+        for id in self.surplus(&self.unknown_frameworks(), turn.now) {
             self.record(turn, Kind::FrameworkForgotten(id));
         }
-        for list in [&self.facts.unreachable, &self.facts.gone].map(|list| surplus(list, oldest, &self.config)) {
+        for list in [&self.facts.unreachable, &self.facts.gone].map(|list| self.surplus(list, turn.now)) {
             for id in list {
                 if let Some(key) = self.agent_by_id(&id) {
                     self.drop_agent(key);
@@ -158,13 +160,15 @@ impl Master {
         let unknown = self.facts.runs.iter().filter(|(id, _)| !self.framework_ids.contains_key(id.as_str()));
         unknown.map(|(id, lineage)| (id.clone(), lineage.since_ns().max(self.started_wall_ns))).collect()
     }
-}
 
-/// Those of the list that are older than may be, and the oldest beyond the number that may be.
-fn surplus(list: &BTreeMap<String, i64>, oldest: i64, config: &super::Config) -> Vec<String> {
-    let mut by_age: Vec<(i64, &String)> = list.iter().map(|(id, since)| (*since, id)).collect();
-    by_age.sort_unstable();
-    let too_many = by_age.len().saturating_sub(config.registry_max_agents);
-    let goes = by_age.into_iter().enumerate().filter(|(place, (since, _))| *place < too_many || *since < oldest);
-    goes.map(|(_, (_, id))| id.clone()).collect()
+    /// Those of the list that have been away for longer than may be, and the oldest beyond the number that may be.
+    fn surplus(&self, list: &BTreeMap<String, i64>, now: Now) -> Vec<String> {
+        let mut by_age: Vec<(i64, &String)> = list.iter().map(|(id, since)| (*since, id)).collect();
+        by_age.sort_unstable();
+        let too_many = by_age.len().saturating_sub(self.config.registry_max_agents);
+        let too_long = |id: &str, since| self.absences.lasted(now, id, since) > self.config.registry_max_age;
+        let goes = by_age.into_iter().enumerate();
+        let goes = goes.filter(|(place, (since, id))| *place < too_many || too_long(id, *since));
+        goes.map(|(_, (_, id))| id.clone()).collect()
+    }
 }

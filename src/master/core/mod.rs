@@ -6,6 +6,7 @@
 //!
 //! One rule holds after every input: for each agent, offered + used + free = total.
 
+mod absences;
 mod agents;
 mod allocation;
 mod check;
@@ -41,6 +42,7 @@ use rand::rngs::StdRng;
 
 pub use self::removals::RemovalRate;
 use self::{
+    absences::Absences,
     agents::Agent,
     frameworks::Framework,
     identity::Identities,
@@ -214,6 +216,8 @@ pub(crate) struct Master {
     /// Agents and frameworks the registry knows.
     facts: registry::State,
     started_wall_ns: i64,
+    /// How long agents have been unreachable or gone.
+    absences: Absences,
     /// Agents that are unreachable, by when they became so.
     unreachable: BTreeSet<(i64, AgentKey)>,
     /// Admitted agents that have not come back since this master started.
@@ -269,6 +273,7 @@ impl Master {
             held_off,
             facts,
             started_wall_ns: now.wall_ns,
+            absences: Absences::new(now),
             unreachable: BTreeSet::new(),
             recovered,
             removals: Removals::default(),

@@ -149,10 +149,9 @@ impl Master {
         }
     }
 
-    /// A task is back after its agent was unreachable since then: it may have been written off by an earlier master.
-    pub(super) fn note_absence(&mut self, now_ns: i64, since_ns: i64, agent: AgentKey, task: TaskKey) {
+    /// A task is back after its agent was unreachable for so long: it may have been written off by an earlier master.
+    pub(super) fn note_absence(&mut self, away: Duration, agent: AgentKey, task: TaskKey) {
         let Some(partition) = self.task_mut(agent, task).and_then(|task| task.partition.as_mut()) else { return };
-        let away = Duration::from_nanos(u64::try_from(now_ns.saturating_sub(since_ns)).unwrap_or_default());
         partition.written_off |= partition.lost_after.is_some_and(|time| time <= away);
     }
 

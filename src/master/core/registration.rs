@@ -3,7 +3,7 @@
 //! The stream is the session and nothing survives it, so both sides exchange full state here and need no other way to
 //! agree. An agent is told that it is registered only after the registry holds it.
 
-use std::{collections::BTreeSet, sync::Arc};
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use super::{
     Event, Master, Order, Peer, Register, ReportedTask, Turn,
@@ -51,6 +51,7 @@ impl Master {
             return refuse(turn, session, text, false);
         }
         let since_ns = self.facts.unreachable.get(&*id).copied();
+        let away = since_ns.map(|since_ns| self.absences.lasted(turn.now, &id, since_ns));
         self.admit(turn, &id, &register);
         let key = match self.agent_by_id(&id) {
             Some(key) => {
@@ -63,7 +64,7 @@ impl Master {
         self.learn_frameworks(turn, &register);
         let removed = self.removed_frameworks_of(&register);
         self.reconcile_orphans(turn.now, key, &register, &removed);
-        let missing = self.reconcile_tasks(turn, key, &register, &removed, since_ns);
+        let missing = self.reconcile_tasks(turn, key, &register, &removed, away);
         turn.order(
             Some(session),
             Order::Registered(Box::new(Registered {
@@ -167,7 +168,7 @@ impl Master {
         named.chain(with_tasks).filter(|id| self.facts.removed_frameworks.contains(*id)).cloned().collect()
     }
 
-    /// Makes both sides agree on the agent's tasks; returns those that never arrived there. `since_ns`: since when the
+    /// Makes both sides agree on the agent's tasks; returns those that never arrived there. `away`: for how long the
     /// agent was unreachable, if it was.
     fn reconcile_tasks(
         &mut self,
@@ -175,14 +176,14 @@ impl Master {
         key: AgentKey,
         register: &Register,
         removed: &BTreeSet<String>,
-        since_ns: Option<i64>,
+        away: Option<Duration>,
     ) -> Vec<MissingTask> {
         let mut named = BTreeSet::new();
         for task in register.tasks.iter().filter(|task| !removed.contains(&task.framework)) {
             let Some((known, current)) = self.task_reported(turn, key, task) else { continue };
             named.insert(known);
-            if let Some(since_ns) = since_ns.filter(|_| current) {
-                self.note_absence(turn.now.wall_ns, since_ns, key, known);
+            if let Some(away) = away.filter(|_| current) {
+                self.note_absence(away, key, known);
                 self.announce_reregistered(turn, key, known);
             }
             if current {

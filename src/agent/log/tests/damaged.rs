@@ -8,6 +8,7 @@ use crate::proto::internal::Identity;
 fn identity(id: &str) -> AgentRecord {
     AgentRecord {
         kind: Some(Kind::Identity(Identity { agent_id: id.to_owned(), boot_id: "b".to_owned(), ..Default::default() })),
+        ..AgentRecord::default()
     }
 }
 

@@ -42,7 +42,7 @@ fn records() -> Vec<AgentRecord> {
         Kind::Forgotten(container_id()),
         Kind::FrameworkForgotten("F".to_owned()),
     ];
-    kinds.into_iter().map(|kind| AgentRecord { kind: Some(kind) }).collect()
+    kinds.into_iter().map(|kind| AgentRecord { kind: Some(kind), ..AgentRecord::default() }).collect()
 }
 
 #[test]

@@ -16,7 +16,7 @@ fn restart_host(work_dir: &std::path::Path) {
     std::fs::write(&file, format!("{} {} an-earlier-boot\n", words[0], words[1])).unwrap();
     let identity = Identity { agent_id: "S0".to_owned(), boot_id: "an-earlier-boot".to_owned(), ..Default::default() };
     let mut log = Log::open(work_dir, Recover::Strict).unwrap().log;
-    log.append(&[AgentRecord { kind: Some(Kind::Identity(identity)) }]).unwrap();
+    log.append(&[AgentRecord { kind: Some(Kind::Identity(identity)), ..AgentRecord::default() }]).unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -4,7 +4,7 @@ use super::*;
 use crate::{
     agent::{
         damage::Recover,
-        supervisor::{attend::Session, build, journal::Journal},
+        supervisor::{attend::Session, build, journal::Journal, launch::launch_within},
     },
     proto::internal::{SupervisorRecord, supervisor_record},
 };
@@ -148,11 +148,25 @@ async fn a_program_that_is_no_supervisor_is_named_with_what_it_said() {
     assert_eq!(fs::read_dir(folder.path().join("supervisors")).unwrap().count(), 0);
 }
 
+#[tokio::test]
+async fn a_program_that_never_gets_ready_is_given_up_and_killed() {
+    let folder = Folder::new();
+    let (sender, _events) = mpsc::channel(1);
+    let script = "echo $$ > \"${0%/supervisors*}/pid\"; exec sleep 1000";
+    let arguments = ["-c", script, &format!("{}/supervisors", folder.path().display())].map(Into::into).to_vec();
+    let settings = Settings { program: "/bin/sh".into(), arguments, work_dir: folder.path().to_owned() };
+    let error = launch_within(&settings, sender, Duration::from_secs(1)).await.unwrap_err();
+    assert_eq!(error.to_string(), "the supervisor /bin/sh did not start: it was not ready within 1s");
+    let pid = fs::read_to_string(folder.path().join("pid")).unwrap();
+    assert!(!is_alive(pid.trim().parse().unwrap()));
+    assert_eq!(fs::read_dir(folder.path().join("supervisors")).unwrap().count(), 0);
+}
+
 fn statuses(welcome: &SupervisorWelcome) -> Vec<(&str, Status)> {
     welcome.exited.iter().map(|it| (it.container_id.as_str(), it.status.clone().unwrap())).collect()
 }
 
-fn kill(pid: u32) {
+pub(super) fn kill(pid: u32) {
     let pid = super::super::process::to_pid(pid).unwrap();
     let process = rustix::process::pidfd_open(pid, rustix::process::PidfdFlags::empty()).unwrap();
     rustix::process::kill_process(pid, rustix::process::Signal::KILL).unwrap();
@@ -231,10 +245,10 @@ async fn a_process_of_this_boot_that_bears_a_number_of_an_earlier_boot_is_left_a
     let Agent { folder, link, events, .. } = agent;
     drop((link, events));
     kill(supervisor);
-    heir::kill_left(&Directory::list(folder.path()).unwrap()[0], &[]);
+    heir::kill_left(&Directory::list(folder.path()).unwrap()[0], &[]).unwrap();
     // Another boot, in which both numbers were given out again, in the same tick.
     let mut innocent = std::process::Command::new("sleep").arg("1000").spawn().unwrap();
-    let start_time = Stat::read(innocent.id()).unwrap().start_time;
+    let start_time = Stat::read(innocent.id()).unwrap().unwrap().start_time;
     let directory = folder.path().join("supervisors/1");
     fs::write(directory.join("pid"), format!("{} {start_time} an-earlier-boot\n", innocent.id())).unwrap();
     let mut journal = Journal::begin(&directory.join("exits")).unwrap();
@@ -319,7 +333,7 @@ async fn an_idle_supervisor_that_no_agent_comes_to_ends_and_leaves_nothing() {
     agent.shell("done", "exit 3").await;
     agent.exited("done").await;
     agent.forget("done").await;
-    let supervisor = heir::living(&Directory::list(agent.folder.path()).unwrap()[0]).unwrap();
+    let supervisor = heir::living(&Directory::list(agent.folder.path()).unwrap()[0]).unwrap().unwrap();
     let folder = agent.killed();
     gone(supervisor).await;
     assert!(Directory::list(folder.path()).unwrap().is_empty(), "its folder went with it");
@@ -333,7 +347,7 @@ async fn what_ended_before_an_idle_supervisor_ended_is_told_to_the_next_agent_as
     let agent = Agent::of_an_impatient_supervisor().await;
     let hold = pipe(&agent, "hold");
     agent.shell("runs", "cat hold; exit 6").await;
-    let supervisor = heir::living(&Directory::list(agent.folder.path()).unwrap()[0]).unwrap();
+    let supervisor = heir::living(&Directory::list(agent.folder.path()).unwrap()[0]).unwrap().unwrap();
     let folder = agent.killed();
     // It runs something, so it stays until that has ended.
     aside(move || fs::write(hold, "").unwrap()).await;
@@ -353,8 +367,8 @@ async fn a_supervisor_that_ends_while_it_is_greeted_is_not_one_that_lives_and_do
     let folder = Folder::new();
     let directory = Directory::create(folder.path()).unwrap();
     let mut ends = std::process::Command::new("sleep").arg("1000").spawn().unwrap();
-    let start_time = Stat::read(ends.id()).unwrap().start_time;
-    let identity = format!("{} {start_time} {}\n", ends.id(), super::super::process::boot_id());
+    let start_time = Stat::read(ends.id()).unwrap().unwrap().start_time;
+    let identity = format!("{} {start_time} {}\n", ends.id(), super::super::process::boot_id().unwrap());
     fs::write(directory.path().join("pid"), identity).unwrap();
     let listener = std::os::unix::net::UnixListener::bind(directory.path().join("socket")).unwrap();
     let ending = std::thread::spawn(move || {

@@ -109,8 +109,8 @@ async fn a_nested_container_ends_with_the_one_around_it() {
 
 /// Waits until a process that is no child of ours has ended.
 async fn wait_for_end(pid: u32) {
-    let Some(stat) = Stat::read(pid) else { return };
-    let Some(descriptor) = super::super::process::open(pid, stat.start_time) else { return };
+    let Some(stat) = Stat::read(pid).unwrap() else { return };
+    let Some(descriptor) = super::super::process::open(pid, stat.start_time).unwrap() else { return };
     let ended = aside(move || super::super::process::wait_all(&[descriptor], 30_000)).await;
     assert!(ended, "process {pid} did not end");
 }

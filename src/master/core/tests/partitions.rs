@@ -189,6 +189,20 @@ fn operators_are_told_which_agents_went_and_since_when() {
     assert!(departed[0].since_ns < since_ns && departed[1].since_ns == since_ns, "{departed:?}");
 }
 
+#[test]
+fn a_clock_put_forward_by_a_year_lets_no_agent_be_forgotten() {
+    let (mut world, framework, agent, _) = running_for(facts("f", "*"), Config::default());
+    cut_off(&mut world, framework.0);
+    world.now.wall_ns += 365 * 24 * 3_600_000_000_000;
+    world.wait(Duration::from_mins(40));
+    assert_eq!(world.reconcile(framework.0, "t", &agent.1)[0].state(), TaskState::TaskUnreachable);
+    // Nor one that an earlier master knew as unreachable.
+    let mut world = world.next();
+    world.now.wall_ns += 365 * 24 * 3_600_000_000_000;
+    world.wait(Duration::from_mins(40));
+    assert!(world.facts().unreachable.contains_key(&agent.1));
+}
+
 /// 87, 88.
 #[test]
 fn an_agent_marked_gone_is_told_and_so_are_its_tasks_frameworks_for_good() {

@@ -95,6 +95,16 @@ fn an_agent_that_is_back_in_time_stops_the_clock() {
 }
 
 #[test]
+fn a_clock_put_forward_during_a_short_absence_writes_no_task_off() {
+    let (mut world, framework, agent, task) = running(after_a_minute(OnReturn::KeepReplacement));
+    cut_off(&mut world, framework.0);
+    world.wait(Duration::from_secs(30));
+    world.now.wall_ns += 3_600_000_000_000;
+    let session = back(&mut world, &agent, &framework, &[&task]);
+    assert!(killed(&world, session).is_empty(), "it is the only copy, and was away for half a minute");
+}
+
+#[test]
 fn the_copy_that_comes_back_late_runs_on_or_is_killed_as_its_policy_says() {
     for (winner, dies) in
         [(OnReturn::KeepBoth, false), (OnReturn::KeepOriginal, false), (OnReturn::KeepReplacement, true)]

@@ -1,0 +1,75 @@
+//! A host that has run out of something: nothing is said to have ended that has not, and nobody is given up for it.
+
+use rustix::process::{Resource, Rlimit, getrlimit, prlimit};
+
+use super::*;
+
+#[tokio::test]
+async fn an_exit_is_not_told_while_nobody_can_look_for_what_the_container_left() {
+    let mut agent = Agent::new(Mode::Process).await;
+    for name in ["one", "ready", "hold"] {
+        pipe(&agent, name);
+    }
+    let script = "sh -c 'setsid sh -c \"echo \\$\\$ > orphan; echo > one; exec sleep 1000\" &'
+        cat one; echo > ready; cat hold; exit 5";
+    agent.shell("c", script).await;
+    agent.started("c").await;
+    hear(agent.path("ready")).await;
+    // None are left, and only the supervisor itself can allow more.
+    let limit = Rlimit { current: Some(3), ..getrlimit(Resource::Nofile) };
+    let supervisor = super::super::process::to_pid(agent.supervisor_pid());
+    prlimit(supervisor, Resource::Nofile, limit).unwrap();
+    fs::write(agent.path("hold"), "").unwrap();
+    assert_eq!(agent.status("c").await, Status::Code(5));
+    assert!(!is_alive(agent.pid("orphan")));
+}
+
+#[tokio::test]
+async fn an_agent_is_let_in_also_when_the_supervisor_has_no_descriptors_left() {
+    let mut agent = Agent::new(Mode::Process).await;
+    agent.shell("c", "exec sleep 1000").await;
+    let started = agent.started("c").await;
+    let limit = Rlimit { current: Some(3), ..getrlimit(Resource::Nofile) };
+    prlimit(super::super::process::to_pid(agent.supervisor_pid()), Resource::Nofile, limit).unwrap();
+    let mut agent = agent.replaced().await;
+    assert_eq!(agent.welcome().await.running, [started]);
+    let mut agent = agent.replaced().await;
+    assert_eq!(agent.welcome().await.running.len(), 1);
+}
+
+#[tokio::test]
+async fn a_supervisor_needs_no_new_thread_to_let_an_agent_in() {
+    let agent = Agent::new(Mode::Process).await;
+    let mut agent = agent.replaced().await;
+    agent.welcome().await;
+    let tasks = fs::read_dir(format!("/proc/{}/task", agent.supervisor_pid())).unwrap();
+    let names = tasks.map(|task| fs::read_to_string(task.unwrap().path().join("comm")).unwrap());
+    let mut names: Vec<String> = names.filter(|name| name.starts_with("supervisor-")).collect();
+    names.sort();
+    let expected = ["core", "door", "say", "spaw", "spaw", "swee"].map(|name| format!("supervisor-{name}\n"));
+    assert_eq!(names, expected);
+}
+
+#[tokio::test]
+async fn a_container_that_cannot_be_watched_is_ended_with_all_that_it_started() {
+    let folder = Folder::new();
+    let supervisor = folder.path().as_os_str();
+    let ready = folder.path().join("ready");
+    let start = shell(
+        folder.path(),
+        "c",
+        "sh -c 'setsid sh -c \"echo \\$\\$ > orphan; mv orphan ready; exec sleep 1000\" &'; exec sleep 1000",
+    );
+    let mut child = super::super::spawn::spawn(&start, supervisor).unwrap();
+    tokio::time::timeout(LIMIT, async {
+        while !ready.exists() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    })
+    .await
+    .expect("the orphan to start");
+    let orphan: u32 = fs::read_to_string(&ready).unwrap().trim().parse().unwrap();
+    super::super::sweep::end(supervisor, "c", child.id()).unwrap();
+    assert!(!is_alive(orphan) && !is_alive(child.id()));
+    child.wait().unwrap();
+}
