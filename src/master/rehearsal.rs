@@ -257,7 +257,7 @@ impl Rehearsal {
                     self.outstanding += offers.len();
                     self.framework_of(session).offers.extend(offers);
                 }
-                Effect::Tell { session, event: Event::Subscribed { framework } } => {
+                Effect::Tell { session, event: Event::Subscribed { framework, .. } } => {
                     self.framework_of(session).id = framework.to_string();
                 }
                 Effect::Order { session, order: Order::Ping } => {

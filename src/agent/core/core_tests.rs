@@ -6,6 +6,7 @@ use rand::SeedableRng as _;
 
 use super::fixture::{FRAMEWORK, Fixture, ONE, exit, found, id, registered_by, started, task};
 use super::*;
+use crate::proto::ext::process_end::How;
 use crate::proto::internal::{self as wire, agent_message, master_message, supervisor_event};
 use crate::proto::v1::framework_info::capability::Type as Capability;
 use crate::proto::v1::task_status::{Reason, Source};
@@ -71,7 +72,9 @@ fn a_task_is_written_down_given_a_sandbox_started_and_reported() {
     assert_eq!(agent.told(), ["persist status c1 FINISHED"], "one status in flight");
     agent.acknowledge("c1");
     assert_eq!(agent.told(), ["persist acknowledged c1", "send 1: update c1 FINISHED of FINISHED"]);
-    assert_eq!(agent.status("c1").message.unwrap(), "command exited with status 0");
+    let last = agent.status("c1");
+    assert_eq!(last.message.unwrap(), "command exited with status 0");
+    assert_eq!(last.process_end.and_then(|end| end.how), Some(How::ExitCode(0)));
     agent.acknowledge("c1");
     assert_eq!(agent.told(), ["persist acknowledged c1 + forgotten c1", "supervise 1: forget c1"]);
     assert_eq!(agent.agent.task_count(), 0);

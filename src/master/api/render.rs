@@ -3,7 +3,7 @@
 use prost::Message as _;
 
 use crate::{
-    master::core::{AgentBucket, FrameworkBucket, Link, Presence, Seen, Snapshot, Task, offer_id},
+    master::core::{AgentBucket, Departed, FrameworkBucket, Link, Presence, Seen, Snapshot, Task, offer_id},
     proto::v1::{self, TaskState, master::response},
 };
 
@@ -16,6 +16,17 @@ pub(super) fn agents(snapshot: &Snapshot) -> response::GetAgents {
             .iter()
             .map(|id| v1::AgentInfo { id: Some(v1::AgentId { value: id.clone() }), ..v1::AgentInfo::default() })
             .collect(),
+        departed: Vec::new(),
+    }
+}
+
+/// One that went, for `GET_AGENTS`.
+pub(super) fn departed(agent: Departed) -> response::get_agents::Departed {
+    response::get_agents::Departed {
+        agent_id: v1::AgentId { value: agent.id },
+        hostname: Some(agent.hostname).filter(|hostname| !hostname.is_empty()),
+        since: v1::TimeInfo { nanoseconds: agent.since_ns },
+        gone: Some(agent.gone),
     }
 }
 

@@ -36,7 +36,7 @@ pub(crate) struct AgentFacts {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Presence {
     Connected,
-    /// Its stream broke; it has the re-registration timeout to come back.
+    /// Its stream broke; it has as long as it may be silent to come back, and no longer than the re-registration timeout.
     Disconnected,
     /// Since this wall time (nanoseconds) its tasks count as unreachable.
     Unreachable {
@@ -45,7 +45,7 @@ pub(crate) enum Presence {
 }
 
 /// An agent as readers see it.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub(crate) struct AgentBucket {
     pub(crate) id: Arc<str>,
     pub(crate) facts: Arc<AgentFacts>,
@@ -75,15 +75,18 @@ pub(super) struct Agent {
     /// Tells one absence from the next.
     pub(super) absence: u64,
     pub(super) run: Run,
+    /// Its bucket changed since its invariants were last asserted; only debug builds look.
+    pub(super) unchecked: bool,
 }
 
 impl Agent {
     pub(super) fn new(bucket: AgentBucket, session: SessionId, run: Run) -> Self {
         let (bucket, session, told) = (Arc::new(bucket), Some(session), BTreeSet::new());
-        Self { bucket, session, told, pings_missed: 0, tells_of_orphans: false, absence: 0, run }
+        Self { bucket, session, told, pings_missed: 0, tells_of_orphans: false, absence: 0, run, unchecked: true }
     }
 
     pub(super) fn bucket_mut(&mut self) -> &mut AgentBucket {
+        self.unchecked = true;
         Arc::make_mut(&mut self.bucket)
     }
 

@@ -29,6 +29,7 @@ mod statuses;
 mod tasks;
 mod timers;
 mod view;
+mod weights;
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap, VecDeque},
@@ -53,8 +54,8 @@ pub(crate) use self::{
     frameworks::{FrameworkBucket, Link},
     keys::{AgentKey, FrameworkKey, OfferKey, RequestId, SessionId, offer_id},
     message::{
-        Accept, Answer, Call, Effect, Event, FrameworkFacts, Input, Launch, OfferMade, Operation, Order, Quantities,
-        Question, Register, Report, ReportedTask, Subscribe, Update,
+        Accept, Answer, Call, Departed, Effect, Event, FrameworkFacts, Input, Launch, OfferMade, Operation, Order,
+        Quantities, Question, Register, Report, ReportedTask, Subscribe, Update,
     },
     partitions::Partition,
     quotas::quota,
@@ -225,7 +226,8 @@ pub(crate) struct Master {
 
 impl Master {
     /// A master that starts with what the registry holds. `id` is new at every start.
-    pub(crate) fn new(id: &str, epoch: u64, facts: registry::State, config: Config, rng: StdRng, now: Now) -> Self {
+    pub(crate) fn new(id: &str, epoch: u64, mut facts: registry::State, config: Config, rng: StdRng, now: Now) -> Self {
+        weights::keep_sound(&mut facts.weights);
         let mut allocator = Allocator::default();
         for (role, weight) in &facts.weights {
             allocator.set_weight(role, *weight);
@@ -290,8 +292,11 @@ impl Master {
             Input::Ticked => self.ticked(&mut turn),
         }
         turn.end();
-        if cfg!(debug_assertions) && self.inputs.is_multiple_of(FULL_CHECK_EVERY) {
-            self.check();
+        if cfg!(debug_assertions) {
+            self.check_changed();
+            if self.inputs.is_multiple_of(FULL_CHECK_EVERY) {
+                self.check();
+            }
         }
     }
 
@@ -300,6 +305,9 @@ impl Master {
         let mut turn = Turn::new(now, out);
         self.allocate(&mut turn);
         turn.end();
+        if cfg!(debug_assertions) {
+            self.check_changed();
+        }
     }
 
     /// When [`Input::Ticked`] is due, in monotonic nanoseconds.

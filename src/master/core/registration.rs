@@ -10,7 +10,7 @@ use super::{
     agents::{Agent, AgentBucket, Presence},
     identity::Run,
     keys::{AgentKey, SessionId, TaskKey},
-    tasks::{self, Seen, Task, master_status},
+    tasks::{Seen, Task, master_status},
     timers::Timer,
 };
 use crate::{
@@ -281,7 +281,7 @@ impl Master {
         if let Some(framework) = self.frameworks.get_mut(&framework) {
             framework.file(id, (key, task_key), current);
         }
-        if tasks::holds_resources(reported.state) {
+        if reported.state.holds_resources() {
             self.hold(key, task_key);
         }
         task_key

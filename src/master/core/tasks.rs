@@ -19,7 +19,7 @@ use crate::{
 };
 
 /// A task of a framework on an agent.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Task {
     pub(crate) framework: FrameworkKey,
     pub(crate) id: Arc<str>,
@@ -103,11 +103,6 @@ impl Seen {
     }
 }
 
-/// Whether a task in this state occupies what it was given. An unreachable task does not: nothing of its agent is offered.
-pub(super) fn holds_resources(state: TaskState) -> bool {
-    !state.is_terminal() && state != TaskState::TaskUnreachable
-}
-
 /// A status of the master's own: no uuid, so not to be acknowledged.
 pub(super) fn master_status(task: &str, agent: Option<&Arc<str>>, state: TaskState, now: Now) -> v1::TaskStatus {
     let mut status = v1::TaskStatus {
@@ -178,7 +173,7 @@ impl Master {
         task.state = state;
         self.counts.left(was);
         self.counts.entered(state);
-        if holds_resources(state) {
+        if state.holds_resources() {
             self.hold(agent, key);
         } else {
             self.release(agent, key);

@@ -3,6 +3,7 @@
 mod world;
 
 mod agents;
+mod effects;
 mod frameworks;
 mod identity;
 mod launches;
@@ -15,3 +16,4 @@ mod recovery;
 mod shares;
 mod silence;
 mod statuses;
+mod weights;

@@ -200,7 +200,7 @@ impl Known {
                 self.frameworks.clear();
             }
             Fact::SessionOpened { session, client } => drop(self.sessions.insert(*session, *client)),
-            Fact::Told { session, event: Event::Subscribed { framework } } => {
+            Fact::Told { session, event: Event::Subscribed { framework, .. } } => {
                 self.frameworks.insert(*session, framework.to_string());
             }
             Fact::Called { session, call: Call::Teardown } => {

@@ -176,6 +176,19 @@ fn the_registry_forgets_the_oldest_and_the_too_old() {
     assert_eq!(world.reconcile(framework.0, "t", &agent.1)[0].state(), TaskState::TaskUnknown);
 }
 
+#[test]
+fn operators_are_told_which_agents_went_and_since_when() {
+    let (mut world, framework, lost, _) = running_for(facts("f", "*"), Config::default());
+    cut_off(&mut world, framework.0);
+    let gone = world.agent(TOTAL);
+    assert!(matches!(world.ask(Question::MarkGone { agent: gone.1.clone() }), Answer::Done));
+    let since_ns = world.now.wall_ns;
+    let Answer::Departed(departed) = world.ask(Question::Departed) else { panic!("they were asked for") };
+    let told: Vec<_> = departed.iter().map(|one| (&one.id, one.hostname.as_str(), one.gone)).collect();
+    assert_eq!(told, [(&lost.1, "h", false), (&gone.1, "", true)]);
+    assert!(departed[0].since_ns < since_ns && departed[1].since_ns == since_ns, "{departed:?}");
+}
+
 /// 87, 88.
 #[test]
 fn an_agent_marked_gone_is_told_and_so_are_its_tasks_frameworks_for_good() {

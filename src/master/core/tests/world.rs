@@ -158,7 +158,7 @@ impl World {
         let instance = Bytes::from_static(instance.as_bytes());
         self.call(session, Call::Subscribe(Box::new(Subscribe { info, facts, suppressed: Vec::new(), instance })));
         let id = self.events(session).into_iter().find_map(|event| match event {
-            Event::Subscribed { framework } => Some(framework.to_string()),
+            Event::Subscribed { framework, .. } => Some(framework.to_string()),
             _ => None,
         });
         (session, id.unwrap_or_default())
