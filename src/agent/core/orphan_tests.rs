@@ -115,6 +115,7 @@ fn an_orphan_goes_with_its_supervisor() {
 #[test]
 fn a_container_without_a_record_that_does_not_die_in_time_is_told_as_an_orphan() {
     let mut agent = Fixture::recovered(&[]);
+    agent.take();
     agent.welcome(&["nobody's"], &[]);
     assert_eq!(agent.told(), ["supervise 1: signal nobody's 9 tree"]);
     agent.pass(10 * SECOND);
