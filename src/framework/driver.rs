@@ -200,13 +200,16 @@ impl SchedulerDriver {
         self.stop(Stop::Abort).await
     }
 
-    /// The time.
+    /// Both clocks, in nanoseconds; in a simulation, its own.
     #[must_use]
     pub fn now(&self) -> Now {
         self.shared.environment.now()
     }
 
-    /// Done after `duration`.
+    /// Is done after `duration`; in a simulation, of its own time.
+    ///
+    /// # Panics
+    /// Outside of a tokio runtime, unless it is a simulation.
     pub async fn sleep(&self, duration: Duration) {
         self.shared.environment.sleep(duration).await;
     }
@@ -219,6 +222,9 @@ impl SchedulerDriver {
     }
 
     /// Runs a task beside the callbacks until it is done or the driver has ended.
+    ///
+    /// # Panics
+    /// Outside of a tokio runtime, unless it is a simulation.
     pub fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
         let mut ended = self.shared.ended.subscribe();
         self.shared.environment.spawn(Box::pin(async move {

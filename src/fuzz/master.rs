@@ -151,6 +151,8 @@ impl Play {
             boot_id: "boot".to_owned(),
             frameworks: tasks.iter().map(named).collect(),
             tasks,
+            installation: script.name("w", 3).into(),
+            instance: script.name("i", 3).into(),
         }
     }
 
@@ -261,7 +263,10 @@ fn question(script: &mut Script<'_>) -> Question {
         0 => Question::Alive,
         1 => Question::Snapshot,
         2 => Question::Teardown { framework: script.name("m-000", 3) },
-        _ => Question::Weight { role: script.name("r", 3), weight: [0.0, 1.0, 2.5, -1.0][script.below(4)] },
+        _ => {
+            let weight = (script.name("r", 3), [0.0, 1.0, 2.5, -1.0][script.below(4)]);
+            Question::Weights { weights: vec![weight] }
+        }
     }
 }
 

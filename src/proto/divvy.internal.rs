@@ -82,6 +82,13 @@ pub struct Register {
     /// The frameworks of those tasks, ids set.
     #[prost(message, repeated, tag = "7")]
     pub frameworks: ::prost::alloc::vec::Vec<super::v1::FrameworkInfo>,
+    /// Drawn once per work directory and on its disk before the first registration: an agent that was given an id and did
+    /// not hear it is given the same again.
+    #[prost(bytes = "bytes", tag = "8")]
+    pub installation: ::prost::bytes::Bytes,
+    /// Drawn once per run of the agent: two runs at once under one id are two copies of a work directory.
+    #[prost(bytes = "bytes", tag = "9")]
+    pub instance: ::prost::bytes::Bytes,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct AgentTask {
@@ -737,10 +744,14 @@ pub mod agent_record {
 /// The id the master gave this agent.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Identity {
+    /// Empty before the first registration.
     #[prost(string, tag = "1")]
     pub agent_id: ::prost::alloc::string::String,
     #[prost(string, tag = "2")]
     pub boot_id: ::prost::alloc::string::String,
+    /// See Register.
+    #[prost(bytes = "bytes", tag = "3")]
+    pub installation: ::prost::bytes::Bytes,
 }
 /// A launch was taken on; written before anything is started.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]

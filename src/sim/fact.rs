@@ -86,6 +86,8 @@ pub(super) enum Fact {
     AgentCrashed {
         agent: usize,
         host: bool,
+        /// Containers of whose end there was a record on the host, and is none any more.
+        ends_lost: Vec<String>,
     },
     /// The records are in the file.
     Wrote {

@@ -265,7 +265,11 @@ impl World {
             match effect {
                 Effect::Order { order: Order::Registered(_), .. } if early => released.push(Released::Effect(effect)),
                 Effect::Persist(changes) if sabotage::drops(self.sabotage, &changes) => {}
-                effect => process.gate.push(effect, &mut released),
+                effect
+                    if self.sabotage == Some(Sabotage::HoldsPings)
+                        && effect.asserts_nothing()
+                        && process.gate.waits_since().is_some() => {}
+                effect => process.gate.push(now, effect, &mut released),
             }
         }
         self.carry_out_of_master(released);
@@ -305,6 +309,7 @@ impl World {
             match one {
                 Released::Store { number, changes } => {
                     self.store(number, changes);
+                    // What waits for the registry is held back, so no effect would come before it has written.
                     if self.blows(Node::Master) {
                         self.flush_master();
                         return self.crash(Node::Master);

@@ -20,6 +20,8 @@ use crate::{
 pub(super) enum Sabotage {
     /// An agent is told that it is registered before the registry holds it.
     RegistersTooEarly,
+    /// Pings do not leave while the registry owes an answer.
+    HoldsPings,
     /// The tombstone of a removed framework is not written.
     DropsTombstones,
     /// Which run has a framework is not kept.

@@ -15,8 +15,8 @@ pub(super) fn of(fact: &Fact) -> Option<String> {
         Fact::MasterStarted { epoch } => format!("the master starts, epoch {epoch}"),
         Fact::MasterCrashed => "the master crashes".to_owned(),
         Fact::AgentStarted { agent } => format!("agent {agent} starts"),
-        Fact::AgentCrashed { agent, host: false } => format!("agent {agent} crashes"),
-        Fact::AgentCrashed { agent, host: true } => format!("the host of agent {agent} goes down"),
+        Fact::AgentCrashed { agent, host: false, .. } => format!("agent {agent} crashes"),
+        Fact::AgentCrashed { agent, host: true, .. } => format!("the host of agent {agent} goes down"),
         Fact::ProcessStarted { agent, container } => format!("agent {agent} runs {container}"),
         Fact::ProcessEnded { agent, container, how } => {
             let how = match how {

@@ -247,6 +247,9 @@ impl World {
         for index in 0..self.frameworks.len() {
             self.want(index, self.frameworks[index].wishes.tasks);
             self.start_framework(index);
+            if let Some(after) = self.frameworks[index].wishes.torn_down_after {
+                self.after(after, Event::TearDown { framework: index });
+            }
         }
         for index in 0..self.authors.len() {
             self.start_author(index);
@@ -388,6 +391,7 @@ impl World {
             Event::CallbackBegins { framework, life } => self.callback_begins(framework, life),
             Event::CallbackEnds { framework, life, callback, ok } => self.callback_ends(framework, life, callback, ok),
             Event::Chores { framework, life } => self.chores(framework, life),
+            Event::TearDown { framework } => self.tear_down_soon(framework),
             Event::Fault => self.fault(),
             Event::Planned { fault, agent } => self.inflict(fault, agent),
             Event::End => self.phase = Phase::Done,
@@ -403,14 +407,26 @@ impl World {
         }
     }
 
+    /// An operator removes the framework, if the master knows it.
+    fn try_tear_down(&mut self, index: usize) -> bool {
+        let Some(id) = self.frameworks[index].store.framework_id.clone() else { return false };
+        let known = self.master.process.is_some() && settled::knows(self, &id.value);
+        if known {
+            self.tear_down(id.value);
+        }
+        known
+    }
+
+    fn tear_down_soon(&mut self, framework: usize) {
+        if self.phase == Phase::Trouble && !self.try_tear_down(framework) {
+            self.after(Duration::from_millis(500), Event::TearDown { framework });
+        }
+    }
+
     fn look(&mut self) {
         for index in 0..self.frameworks.len() {
-            let node = &self.frameworks[index];
-            if let Some(id) = node.store.framework_id.clone().filter(|_| node.wishes.torn_down)
-                && self.master.process.is_some()
-                && settled::knows(self, &id.value)
-            {
-                self.tear_down(id.value);
+            if self.frameworks[index].wishes.torn_down {
+                self.try_tear_down(index);
             }
         }
         let (until_ns, next) = match self.phase {

@@ -261,6 +261,17 @@ fn wrong_input_is_one_clear_line() {
     }
 }
 
+#[test]
+fn a_local_cluster_serves_other_hosts_only_where_that_is_meant() {
+    let site = Site::new();
+    let refused = site.run(divvy("127.0.0.1:1", &["local", "--listen", "0.0.0.0:0"]));
+    let said = String::from_utf8_lossy(&refused.stderr);
+    assert!(!refused.status.success() && said.contains("--insecure"), "{said}");
+    let local = site.start("local", divvy("127.0.0.1:1", &["local", "--listen", "0.0.0.0:0", "--insecure"]));
+    agents(&site, &local.address, 1);
+    assert!(local.stop().success());
+}
+
 fn agents(site: &Site, master: &str, count: usize) {
     until(&format!("{count} agents"), || {
         let output = site.run(divvy(master, &["agents", "--json"]));

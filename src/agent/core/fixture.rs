@@ -52,9 +52,16 @@ impl Fixture {
     }
 
     pub(super) fn recovered_at(log: &[wire::AgentRecord], now: Now, found: Found) -> Self {
+        Self::recovered_by(StdRng::seed_from_u64(7), log, now, found)
+    }
+
+    /// As another run would be, with chances of its own.
+    pub(super) fn recovered_by(rng: StdRng, log: &[wire::AgentRecord], now: Now, found: Found) -> Self {
         let mut out = vec![];
-        let agent = Agent::recover(log, config(), found, StdRng::seed_from_u64(7), now, &mut out);
-        Self { agent, now, out, log: log.to_vec() }
+        let agent = Agent::recover(log, config(), found, rng, now, &mut out);
+        let mut fixture = Self { agent, now, out, log: log.to_vec() };
+        fixture.write_down(0);
+        fixture
     }
 
     /// A new agent, registered with a master, with one supervisor and one framework of the capabilities given.
@@ -72,7 +79,11 @@ impl Fixture {
     pub(super) fn give(&mut self, input: Input) {
         let before = self.out.len();
         self.agent.handle(self.now, input, &mut self.out);
-        for effect in &self.out[before..] {
+        self.write_down(before);
+    }
+
+    fn write_down(&mut self, from: usize) {
+        for effect in &self.out[from..] {
             if let Effect::Persist { records, .. } = effect {
                 self.log.extend(records.iter().cloned());
             }

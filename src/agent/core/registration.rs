@@ -163,6 +163,8 @@ impl Agent {
             master_message::Kind::Registered(it) if registering => self.registered(now, session, *it, out),
             master_message::Kind::Refused(refused) => self.refused(now, session, refused, out),
             master_message::Kind::Gone(_) => self.leave(now, StopReason::Gone, out),
+            // Also while the master's registry keeps it from answering: that is not to count as silence.
+            master_message::Kind::Ping(_) => out.push(pong(session)),
             // A master that has not taken the agent yet has nothing else to say to it.
             _ if registering => {}
             master_message::Kind::RunTask(run) => self.run_task(now, run, out),
@@ -170,7 +172,6 @@ impl Agent {
             master_message::Kind::Acknowledge(acknowledge) => self.acknowledge(now, acknowledge, out),
             master_message::Kind::UpdateFramework(update) => self.update_framework(update.info, out),
             master_message::Kind::ShutdownFramework(shut) => self.shut_down_framework(now, shut.framework_id, out),
-            master_message::Kind::Ping(_) => out.push(pong(session)),
             // Bytes for an executor: command tasks have none. A second answer to one registration says nothing new.
             master_message::Kind::Message(_) | master_message::Kind::Registered(_) => {}
         }
@@ -201,12 +202,24 @@ impl Agent {
         self.report_missing(now, registered.missing, out);
         // A launch that goes missing from now on does so for another reason.
         self.loss = None;
+        if self.host_restarted() {
+            self.logged_boot.clone_from(&self.boot_id);
+            out.push(persist([self.identity()], Level::Process));
+        }
+    }
+
+    /// Whether the host restarted since a master last heard what this agent has.
+    pub(super) fn host_restarted(&self) -> bool {
+        self.logged_boot != self.boot_id
     }
 
     /// Writes down, against power cuts too, who the agent is and how new a master it has seen.
     fn remember_master(&mut self, registered: &Registered, out: &mut Vec<Effect>) {
         let mut facts = vec![];
         if registered.agent_id != self.id {
+            if self.id.is_empty() {
+                self.logged_boot.clone_from(&self.boot_id);
+            }
             self.id.clone_from(&registered.agent_id);
             facts.push(self.identity());
         }
@@ -220,7 +233,11 @@ impl Agent {
     }
 
     pub(super) fn identity(&self) -> Kind {
-        Kind::Identity(Identity { agent_id: self.id.clone(), boot_id: self.boot_id.clone() })
+        Kind::Identity(Identity {
+            agent_id: self.id.clone(),
+            boot_id: self.logged_boot.clone(),
+            installation: self.installation.clone(),
+        })
     }
 
     fn refused(&mut self, now: Now, session: SessionId, refused: Refused, out: &mut Vec<Effect>) {
@@ -245,6 +262,8 @@ impl Agent {
             info: Some(AgentInfo { id, ..self.config.info.clone() }),
             epoch: self.epoch,
             boot_id: self.boot_id.clone(),
+            installation: self.installation.clone(),
+            instance: self.instance.clone(),
             tasks: told.map(|(id, task)| described(id.as_str(), task)).collect(),
             frameworks: self.frameworks.values().map(super::frameworks::Framework::decoded).collect(),
         }

@@ -9,7 +9,7 @@ use std::time::Duration;
 use super::kills::{SIGKILL, signal};
 use super::statuses::Report;
 use super::tasks::{Phase, Task};
-use super::{Agent, ContainerId, Effect, FoundSupervisor, Level, SupervisorId, persist};
+use super::{Agent, ContainerId, Effect, FoundSupervisor, SupervisorId};
 use crate::proto::internal::{
     Retire, SupervisorEvent, SupervisorRequest, SupervisorWelcome, supervisor_event, supervisor_request,
 };
@@ -197,9 +197,6 @@ impl Agent {
             self.end_unresolved(now, &id, out);
         }
         self.supervisors.settled = true;
-        if std::mem::take(&mut self.restarted_host) && self.id().is_some() {
-            out.push(persist([self.identity()], Level::Process));
-        }
         if self.id().is_some() {
             self.lost_touch(now, out);
         }
@@ -252,7 +249,7 @@ impl Agent {
     ) -> Option<Report> {
         let text = match &self.loss {
             _ if self.supervisors.settled => return None,
-            Some(_) | None if self.restarted_host => "the host restarted".to_owned(),
+            Some(_) | None if self.host_restarted() => "the host restarted".to_owned(),
             Some(loss) => text(loss),
             None => return None,
         };

@@ -240,6 +240,8 @@ fn register(register: internal::Register, peer: &str) -> Result<Register, String
     all_of_named_frameworks(&tasks, &frameworks)?;
     Ok(Register {
         id: info.id.as_ref().map(|id| id.value.clone()).filter(|id| !id.is_empty()),
+        installation: register.installation,
+        instance: register.instance,
         facts: AgentFacts {
             hostname: info.hostname.clone(),
             address: peer.to_owned(),

@@ -71,10 +71,9 @@ impl Operator for Api {
                 self.change(Question::MarkGone { agent: gone.agent_id.value }).await?;
             }
             Type::UpdateWeights => {
-                for weight in call.update_weights.unwrap_or_default().weight_infos {
-                    let role = weight.role.ok_or_else(|| Status::invalid_argument("update_weights.role: missing"))?;
-                    self.change(Question::Weight { role, weight: weight.weight }).await?;
-                }
+                let update = call.update_weights.ok_or_else(|| Status::invalid_argument("update_weights: missing"))?;
+                let weights = roles::parse_weights(update.weight_infos).map_err(Status::invalid_argument)?;
+                self.change(Question::Weights { weights }).await?;
             }
             Type::GetQuota => {
                 reply.set_type(response::Type::GetQuota);
@@ -108,7 +107,7 @@ impl Api {
             Answer::Snapshot(snapshot) => tokio::task::spawn_blocking(move || render(&snapshot))
                 .await
                 .map_err(|error| Status::internal(format!("rendering failed: {error}"))),
-            Answer::Departed(_) | Answer::Registry(..) | Answer::Done | Answer::Refused(_) => {
+            Answer::Departed(_) | Answer::Registry(..) | Answer::Alive | Answer::Done | Answer::Refused(_) => {
                 Err(Status::internal("no snapshot came"))
             }
         }
@@ -117,7 +116,7 @@ impl Api {
     async fn departed(&self) -> Result<Vec<Departed>, Status> {
         match self.core.ask(Question::Departed).await.map_err(|error| Status::unavailable(error.to_string()))? {
             Answer::Departed(departed) => Ok(departed.into_iter().map(render::departed).collect()),
-            Answer::Snapshot(_) | Answer::Registry(..) | Answer::Done | Answer::Refused(_) => {
+            Answer::Snapshot(_) | Answer::Registry(..) | Answer::Alive | Answer::Done | Answer::Refused(_) => {
                 Err(Status::internal("no list of departed agents came"))
             }
         }
@@ -126,7 +125,7 @@ impl Api {
     async fn change(&self, question: Question) -> Result<(), Status> {
         match self.core.ask(question).await.map_err(|error| Status::unavailable(error.to_string()))? {
             Answer::Refused(text) => Err(Status::invalid_argument(text)),
-            Answer::Done | Answer::Departed(_) | Answer::Snapshot(_) | Answer::Registry(..) => Ok(()),
+            Answer::Done | Answer::Alive | Answer::Departed(_) | Answer::Snapshot(_) | Answer::Registry(..) => Ok(()),
         }
     }
 }

@@ -12,6 +12,7 @@ use bytes::Bytes;
 
 use super::{
     Event, Master, Order, Turn,
+    identity::Run,
     keys::{AgentKey, FrameworkKey, OfferKey, SessionId, TaskKey},
     offers::Offer,
     tasks::Task,
@@ -34,7 +35,7 @@ pub(crate) struct AgentFacts {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Presence {
     Connected,
-    /// Its stream broke; it has the re-registration timeout to come back.
+    /// Its stream broke; it has as long as it may be silent to come back, and no longer than the re-registration timeout.
     Disconnected,
     /// Since this wall time (nanoseconds) its tasks count as unreachable.
     Unreachable {
@@ -43,7 +44,7 @@ pub(crate) enum Presence {
 }
 
 /// An agent as readers see it.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub(crate) struct AgentBucket {
     pub(crate) id: Arc<str>,
     pub(crate) facts: Arc<AgentFacts>,
@@ -68,11 +69,13 @@ pub(super) struct Agent {
     pub(super) pings_missed: u32,
     /// Tells one absence from the next.
     pub(super) absence: u64,
+    pub(super) run: Run,
 }
 
 impl Agent {
-    pub(super) fn new(bucket: AgentBucket, session: SessionId) -> Self {
-        Self { bucket: Arc::new(bucket), session: Some(session), told: BTreeSet::new(), pings_missed: 0, absence: 0 }
+    pub(super) fn new(bucket: AgentBucket, session: SessionId, run: Run) -> Self {
+        let (bucket, session, told) = (Arc::new(bucket), Some(session), BTreeSet::new());
+        Self { bucket, session, told, pings_missed: 0, absence: 0, run }
     }
 
     pub(super) fn bucket_mut(&mut self) -> &mut AgentBucket {
@@ -163,6 +166,7 @@ impl Master {
     pub(super) fn heard_of(&mut self, key: AgentKey) {
         if let Some(agent) = self.agents.get_mut(&key) {
             agent.pings_missed = 0;
+            agent.run.heard();
         }
     }
 

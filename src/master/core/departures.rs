@@ -49,9 +49,14 @@ impl Master {
 
     /// The agent said it leaves for good.
     pub(super) fn agent_unregistered(&mut self, turn: &mut Turn<'_>, key: AgentKey) {
+        self.counts.agents_unregistered += 1;
+        self.remove_agent(turn, key);
+    }
+
+    /// The agent will never come back: its tasks are lost.
+    pub(super) fn remove_agent(&mut self, turn: &mut Turn<'_>, key: AgentKey) {
         let Some(agent) = self.agents.get(&key) else { return };
         let (id, session) = (agent.bucket.id.clone(), agent.session);
-        self.counts.agents_unregistered += 1;
         self.record(turn, Kind::AgentRemoved(id.to_string()));
         self.dismiss(turn, key, Ending::Removed);
         self.announce_failure(turn, &id);
@@ -104,6 +109,7 @@ impl Master {
     fn drop_agent(&mut self, key: AgentKey) {
         let Some(agent) = self.agents.remove(&key) else { return };
         self.agent_ids.remove(&agent.bucket.id);
+        self.identities.remove(key, &agent);
         self.allocator.remove_agent(key);
         self.stale.agents.remove(&key);
         self.stale.eased.remove(&key);

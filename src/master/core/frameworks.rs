@@ -45,7 +45,7 @@ pub(crate) enum Link {
 }
 
 /// A framework as readers see it.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub(crate) struct FrameworkBucket {
     pub(crate) key: FrameworkKey,
     pub(crate) id: Arc<str>,
@@ -203,7 +203,7 @@ impl Master {
             habits.warm_up();
         }
         let id = framework.bucket.id.clone();
-        turn.tell(Some(session), Event::Subscribed { framework: id });
+        turn.tell(Some(session), Event::Subscribed { framework: id, heartbeat: self.config.heartbeat });
         turn.tell(Some(session), Event::Heartbeat);
         self.timers.arm(turn.now.mono_after(self.config.heartbeat), Timer::Heartbeat(key, session));
         self.activate_roles(key);

@@ -109,7 +109,7 @@ impl Master {
             return;
         }
         let aware = self.frameworks[&framework].bucket.facts.partition_aware;
-        let state = if aware { TaskState::TaskDropped } else { TaskState::TaskLost };
+        let state = TaskState::TaskDropped.as_told(aware);
         self.answer_launch(turn, framework, launch, state, Reason::InvalidOffers, text);
     }
 

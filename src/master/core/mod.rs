@@ -12,6 +12,7 @@ mod check;
 mod clients;
 mod departures;
 mod frameworks;
+mod identity;
 mod keys;
 mod launch;
 mod message;
@@ -26,6 +27,7 @@ mod statuses;
 mod tasks;
 mod timers;
 mod view;
+mod weights;
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap, VecDeque},
@@ -39,6 +41,7 @@ pub use self::removals::RemovalRate;
 use self::{
     agents::Agent,
     frameworks::Framework,
+    identity::Identities,
     keys::Counters,
     removals::Removals,
     timers::{Timer, Timers},
@@ -189,6 +192,7 @@ pub(crate) struct Master {
     sessions: BTreeMap<SessionId, Peer>,
     agents: BTreeMap<AgentKey, Agent>,
     agent_ids: HashMap<Arc<str>, AgentKey>,
+    identities: Identities,
     frameworks: BTreeMap<FrameworkKey, Framework>,
     framework_ids: HashMap<Arc<str>, FrameworkKey>,
     completed_frameworks: VecDeque<Arc<FrameworkBucket>>,
@@ -220,7 +224,8 @@ pub(crate) struct Master {
 
 impl Master {
     /// A master that starts with what the registry holds. `id` is new at every start.
-    pub(crate) fn new(id: &str, epoch: u64, facts: registry::State, config: Config, rng: StdRng, now: Now) -> Self {
+    pub(crate) fn new(id: &str, epoch: u64, mut facts: registry::State, config: Config, rng: StdRng, now: Now) -> Self {
+        weights::keep_sound(&mut facts.weights);
         let mut allocator = Allocator::default();
         for (role, weight) in &facts.weights {
             allocator.set_weight(role, *weight);
@@ -247,6 +252,7 @@ impl Master {
             sessions: BTreeMap::new(),
             agents: BTreeMap::new(),
             agent_ids: HashMap::new(),
+            identities: Identities::default(),
             frameworks: BTreeMap::new(),
             framework_ids: HashMap::new(),
             completed_frameworks: VecDeque::new(),

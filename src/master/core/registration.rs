@@ -8,8 +8,9 @@ use std::{collections::BTreeSet, sync::Arc};
 use super::{
     Event, Master, Order, Peer, Register, ReportedTask, Turn,
     agents::{Agent, AgentBucket, Presence},
+    identity::Run,
     keys::{AgentKey, SessionId, TaskKey},
-    tasks::{self, Seen, Task, master_status},
+    tasks::{Seen, Task, master_status},
     timers::Timer,
 };
 use crate::{
@@ -34,10 +35,10 @@ impl Master {
             turn.close(session);
             return;
         }
-        let id: Arc<str> = match register.id.take() {
-            Some(id) => id.into(),
-            None => self.counters.agent_id(&self.id).into(),
-        };
+        let id = self.identify(turn, &mut register);
+        if let Some(text) = self.contest(turn, &id, &register) {
+            return refuse(turn, session, text, false);
+        }
         let since_ns = self.facts.unreachable.get(&*id).copied();
         self.admit(turn, &id, &register);
         let key = match self.agent_by_id(&id) {
@@ -105,7 +106,8 @@ impl Master {
             reregistered_ns: None,
         };
         self.allocator.set_agent(key, &bucket.total);
-        self.agents.insert(key, Agent::new(bucket, session));
+        self.agents.insert(key, Agent::new(bucket, session, Run::of(register)));
+        self.identities.insert(key, register);
         self.tell_free(key);
         self.agent_ids.insert(id.clone(), key);
         self.counts.agents_registered += 1;
@@ -120,8 +122,11 @@ impl Master {
             self.sessions.remove(&old);
             turn.close(old);
         }
+        self.identities.remove(key, agent);
+        self.identities.insert(key, register);
         agent.absence += 1;
         agent.pings_missed = 0;
+        agent.run = Run::of(register);
         agent.told.clear();
         let was = agent.bucket.presence;
         let changed = *agent.bucket.facts != register.facts;
@@ -260,14 +265,14 @@ impl Master {
         if let Some(framework) = self.frameworks.get_mut(&framework).filter(|_| current) {
             framework.tasks.insert(id, (key, task_key));
         }
-        if tasks::holds_resources(reported.state) {
+        if reported.state.holds_resources() {
             self.hold(key, task_key);
         }
         task_key
     }
 
-    /// A task the agent did not name. One whose end was acknowledged is done; any other never arrived, and the agent
-    /// will say so in a status that is delivered like all others.
+    /// A task the agent did not name. One whose end was acknowledged is done; any other never arrived, or a power cut took
+    /// it, and the agent will say so in a status that is delivered like all others.
     fn task_missing(&mut self, key: AgentKey, task_key: TaskKey, turn: &Turn<'_>) -> Option<MissingTask> {
         let task = &self.agents[&key].bucket.tasks[&task_key];
         if task.state.is_terminal() {
@@ -278,8 +283,8 @@ impl Master {
             return None;
         }
         let framework = &self.frameworks[&task.framework];
-        let state =
-            if framework.bucket.facts.partition_aware { v1::TaskState::TaskDropped } else { v1::TaskState::TaskLost };
+        let state = if task.was_seen_running() { v1::TaskState::TaskGone } else { v1::TaskState::TaskDropped };
+        let state = state.as_told(framework.bucket.facts.partition_aware);
         Some(MissingTask {
             framework_id: framework.bucket.id.to_string(),
             task_id: task.id.to_string(),

@@ -18,7 +18,7 @@ use crate::{
 };
 
 /// A task of a framework on an agent.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Task {
     pub(crate) framework: FrameworkKey,
     pub(crate) id: Arc<str>,
@@ -41,6 +41,13 @@ pub(crate) struct Task {
     pub(crate) history: Vec<Seen>,
     /// What is to become of it when its agent cannot be reached, where that was said.
     pub(crate) partition: Option<Box<Partition>>,
+}
+
+impl Task {
+    /// Whether its agent ever said that it runs.
+    pub(super) fn was_seen_running(&self) -> bool {
+        self.history.iter().any(|seen| matches!(seen.state, TaskState::TaskRunning | TaskState::TaskKilling))
+    }
 }
 
 /// Why the tasks of an agent end with it.
@@ -99,11 +106,6 @@ impl Seen {
             healthy: status.healthy,
         }
     }
-}
-
-/// Whether a task in this state occupies what it was given. An unreachable task does not: nothing of its agent is offered.
-pub(super) fn holds_resources(state: TaskState) -> bool {
-    !state.is_terminal() && state != TaskState::TaskUnreachable
 }
 
 /// A status of the master's own: no uuid, so not to be acknowledged.
@@ -176,7 +178,7 @@ impl Master {
         task.state = state;
         self.counts.left(was);
         self.counts.entered(state);
-        if holds_resources(state) {
+        if state.holds_resources() {
             self.hold(agent, key);
         } else {
             self.release(agent, key);

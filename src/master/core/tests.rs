@@ -3,7 +3,9 @@
 mod world;
 
 mod agents;
+mod effects;
 mod frameworks;
+mod identity;
 mod launches;
 mod offers;
 mod partitions;
@@ -13,3 +15,4 @@ mod recovery;
 mod shares;
 mod silence;
 mod statuses;
+mod weights;

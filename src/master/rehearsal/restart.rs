@@ -171,6 +171,7 @@ fn registration(number: usize, tasks: usize) -> Register {
         boot_id: "boot".to_owned(),
         tasks: (0..tasks).map(task).collect(),
         frameworks: vec![framework],
+        ..Register::default()
     }
 }
 

@@ -10,6 +10,7 @@
 //! | `written_first` | a status is sent, and a process started, only after it was written |
 //! | `acknowledged_after_ok` | an agent hears an acknowledgement only of what a callback took |
 //! | `held_while_running` | what runs on a connected agent is counted as used there, until it ends |
+//! | `given_up` | an agent with which and with whose links nothing is wrong is not given up |
 //! | `registry_first` | admission, loss and removal are durable before anybody is told |
 //! | `one_writer` | the registry takes nothing of a master that was replaced |
 //! | `latest_run` | a run of a framework that was replaced never has it again, and is told nothing more |
@@ -20,6 +21,7 @@
 
 mod acknowledged_after_ok;
 mod conservation;
+mod given_up;
 mod held_while_running;
 mod latest_run;
 mod one_writer;
@@ -127,6 +129,7 @@ impl Invariants {
             Box::<written_first::WrittenFirst>::default(),
             Box::<acknowledged_after_ok::AcknowledgedAfterOk>::default(),
             Box::<held_while_running::HeldWhileRunning>::default(),
+            Box::<given_up::GivenUp>::default(),
             Box::<registry_first::RegistryFirst>::default(),
             Box::<one_writer::OneWriter>::default(),
             Box::<latest_run::LatestRun>::default(),
@@ -197,7 +200,7 @@ impl Known {
                 self.frameworks.clear();
             }
             Fact::SessionOpened { session, client } => drop(self.sessions.insert(*session, *client)),
-            Fact::Told { session, event: Event::Subscribed { framework } } => {
+            Fact::Told { session, event: Event::Subscribed { framework, .. } } => {
                 self.frameworks.insert(*session, framework.to_string());
             }
             Fact::Called { session, call: Call::Teardown } => {

@@ -97,7 +97,7 @@ impl Invariant for SingleOffer {
                 self.live.retain(|_, live| known.frameworks.get(&live.session) != Some(framework));
             }
             Fact::Told { session, event } => match event {
-                Event::Subscribed { framework } => {
+                Event::Subscribed { framework, .. } => {
                     let of = |session: &SessionId| known.frameworks.get(session).map(String::as_str);
                     self.live.retain(|_, live| live.session == *session || of(&live.session) != Some(&**framework));
                 }

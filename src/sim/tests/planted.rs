@@ -50,7 +50,8 @@ fn restarts_that_start_again_or_forget_what_is_to_be_removed() {
 
 #[test]
 fn tasks_that_a_returning_agent_does_not_name() {
-    is_found_by(Sabotage::LosesTasksAtReregistration, &["held_while_running", "single_offer", "truth", "status_order"]);
+    let shown_by = ["held_while_running", "single_offer", "truth", "status_order", "acknowledged_after_ok"];
+    is_found_by(Sabotage::LosesTasksAtReregistration, &shown_by);
 }
 
 #[test]

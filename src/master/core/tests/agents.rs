@@ -67,6 +67,28 @@ fn a_launch_that_never_arrived_is_named_to_the_agent() {
 }
 
 #[test]
+fn a_task_that_ran_and_is_missing_is_gone_and_not_dropped() {
+    let mut world = World::new();
+    let (framework, id) = world.framework("f");
+    let (agent, agent_id) = world.agent("cpus:4;mem:1024");
+    let offer = world.offers(framework)[0].clone();
+    world.launch(framework, &offer, &[("ran", "cpus:1;mem:32"), ("never", "cpus:1;mem:32")]);
+    let ran = world.runs(agent)[0].clone();
+    world.update(agent, &id, &ran, TaskState::TaskRunning);
+    world.detach(agent);
+    let session = world.register(register(Some(&agent_id), "cpus:4;mem:1024"));
+    let missing = world.orders(session).into_iter().find_map(|order| match order {
+        Order::Registered(registered) => Some(registered.missing),
+        _ => None,
+    });
+    let mut missing: Vec<_> =
+        missing.expect("registered").into_iter().map(|it| (it.task_id.clone(), it.state())).collect();
+    missing.sort();
+    let told = [("never".to_owned(), TaskState::TaskDropped), ("ran".to_owned(), TaskState::TaskGone)];
+    assert_eq!(missing, told);
+}
+
+#[test]
 fn a_silent_agent_is_given_up_and_its_tasks_are_unreachable_until_it_returns() {
     let mut world = World::new();
     let (framework, id) = world.framework("f");

@@ -158,7 +158,7 @@ impl World {
         let instance = Bytes::from_static(instance.as_bytes());
         self.call(session, Call::Subscribe(Box::new(Subscribe { info, facts, suppressed: Vec::new(), instance })));
         let id = self.events(session).into_iter().find_map(|event| match event {
-            Event::Subscribed { framework } => Some(framework.to_string()),
+            Event::Subscribed { framework, .. } => Some(framework.to_string()),
             _ => None,
         });
         (session, id.unwrap_or_default())
@@ -353,14 +353,16 @@ pub(super) fn register(id: Option<&str>, total: &str) -> Register {
     let facts = AgentFacts {
         hostname: "h".to_owned(),
         address: "127.0.0.1".to_owned(),
-        port: 5051,
+        port: 0,
         attributes: Vec::new(),
         domain: None,
         version: "0".to_owned(),
     };
     let info = v1::AgentInfo { hostname: "h".to_owned(), ..Default::default() };
     let total = resources(total);
-    Register { id: id.map(str::to_owned), facts, total, info, epoch: 0, tasks: Vec::new(), frameworks: Vec::new() }
+    let (installation, instance) = (Bytes::new(), Bytes::new());
+    let id = id.map(str::to_owned);
+    Register { id, installation, instance, facts, total, info, epoch: 0, tasks: Vec::new(), frameworks: Vec::new() }
 }
 
 pub(super) fn launch(id: &str, agent: &str, wanted: &str) -> Launch {
