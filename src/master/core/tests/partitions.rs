@@ -105,7 +105,7 @@ fn a_framework_removed_while_its_agent_is_cut_off_has_nothing_left_there_afterwa
     world.call(framework.0, Call::Teardown);
     let session = back(&mut world, &agent.1, &framework.1, &task, TaskState::TaskRunning);
     assert_eq!(world.registered(session).expect("registered").2, [framework.1]);
-    assert!(world.master.snapshot().agents[0].used.is_empty());
+    assert!(world.master.snapshot().agents[0].tasks.is_empty());
 }
 
 /// 79.
@@ -256,4 +256,14 @@ fn agents_are_given_up_no_faster_than_the_rate_and_those_that_are_back_not_at_al
     let unreachable =
         (counts.agents_unreachable_scheduled, counts.agents_unreachable_canceled, counts.agents_unreachable);
     assert_eq!(unreachable, (3, 1, 2));
+}
+
+#[test]
+fn a_kill_of_an_unreachable_task_is_answered_and_carried_out_when_its_agent_is_back() {
+    let (mut world, framework, agent, task) = running_for(facts("f", "*"), Config::default());
+    cut_off(&mut world, framework.0);
+    world.call(framework.0, Call::Kill { task: "t".into(), agent: None, policy: None });
+    assert_eq!(world.states(framework.0), [("t".into(), TaskState::TaskUnreachable)]);
+    let session = back(&mut world, &agent.1, &framework.1, &task, TaskState::TaskRunning);
+    assert!(world.orders(session).iter().any(|order| matches!(order, Order::Kill { .. })));
 }
