@@ -64,7 +64,7 @@ struct AgentsArgs {
 
 #[derive(Debug, Subcommand)]
 enum AgentsCommand {
-    /// Mark an agent gone for good: its tasks end as TASK_GONE_BY_OPERATOR, and it can never come back
+    /// Mark an agent gone for good: its tasks end as gone by operator, and it can never come back
     Gone(gone::GoneArgs),
 }
 

@@ -1,6 +1,9 @@
 //! `divvy agents gone`: an agent that does not come back is marked so, and its tasks end.
 
-use std::process::ExitCode;
+use std::{
+    io::{self, Write as _},
+    process::ExitCode,
+};
 
 use clap::Args;
 
@@ -34,8 +37,7 @@ pub async fn mark(args: &GoneArgs, master: &Addresses) -> Result<ExitCode, Failu
         return Err(Failure::Failed(anyhow::anyhow!(text)));
     };
     if known == Known::Gone {
-        println!("agent {id} is marked gone already");
-        return Ok(ExitCode::SUCCESS);
+        return say(&format!("agent {id} is marked gone already"));
     }
     if !args.yes {
         let tasks = tasks_on(&operator.tasks().await?, id);
@@ -46,7 +48,11 @@ pub async fn mark(args: &GoneArgs, master: &Addresses) -> Result<ExitCode, Failu
         return Err(Failure::Usage(text));
     }
     operator.mark_gone(id).await?;
-    println!("agent {id} is marked gone");
+    say(&format!("agent {id} is marked gone"))
+}
+
+fn say(text: &str) -> Result<ExitCode, Failure> {
+    writeln!(io::stdout(), "{text}").map_err(anyhow::Error::from)?;
     Ok(ExitCode::SUCCESS)
 }
 
