@@ -20,7 +20,7 @@ use super::{
     world::World,
 };
 use crate::{
-    agent::core::{Agent, Config, Effect, Found, Input, Level, Retention, SessionId},
+    agent::core::{Agent, Config, Effect, Found, Input, Level, Retention, SessionId, StopReason},
     proto::{
         internal::{AgentFrame, AgentRecord, MasterFrame, agent_record},
         v1,
@@ -187,7 +187,7 @@ impl World {
             let Some(effect) = process.held.pop_front() else { break };
             if let Effect::Persist { records, level } = effect {
                 process.writing = Some((records, level));
-                if self.blows(Node::Agent(index)) {
+                if self.disk_is_full(Node::Agent(index)) || self.blows(Node::Agent(index)) {
                     return self.crash(Node::Agent(index));
                 }
                 self.write(index, level);
@@ -275,11 +275,35 @@ impl World {
             Effect::RemoveSandbox { container } => {
                 self.agents[index].host.sandboxes.remove(&container);
             }
-            Effect::Stop { reason } => {
-                self.broken =
-                    Some(("settled", format!("agent {index} stopped for {reason:?}, which nobody asked for")));
-            }
+            Effect::Stop { reason } => self.agent_stopped(index, &reason),
         }
+    }
+
+    /// The agent has left for good. An operator clears its host, which comes back as an agent that nobody knows.
+    fn agent_stopped(&mut self, index: usize, reason: &StopReason) {
+        let id = self.id_of_agent(index);
+        if *reason != StopReason::Gone || id.is_none_or(|id| !self.gone.contains(&id)) {
+            self.broken = Some(("settled", format!("agent {index} stopped for {reason:?}, which nobody asked for")));
+            return;
+        }
+        self.agents[index].process = None;
+        self.fact(Fact::AgentLeft { agent: index });
+        self.drop_links(Client::Agent(index), std::time::Duration::from_millis(500));
+        self.clear_host(index);
+        let after = self.outage();
+        self.after(after, Event::Restart { node: Node::Agent(index) });
+    }
+
+    /// The id that the agent of this number has, or will have when it starts again.
+    pub(super) fn id_of_agent(&self, index: usize) -> Option<String> {
+        let node = &self.agents[index];
+        if let Some(process) = &node.process {
+            return process.core.id().map(str::to_owned);
+        }
+        node.disk.records().iter().rev().find_map(|record| match &record.kind {
+            Some(agent_record::Kind::Identity(identity)) => Some(identity.agent_id.clone()),
+            _ => None,
+        })
     }
 
     /// A frame of the master's has got to the agent.

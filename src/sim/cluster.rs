@@ -210,8 +210,12 @@ impl SimCluster {
         self.play(Body::Loops(Box::new(move |driver, events| Box::pin(make(driver, events)))), time)
     }
 
-    /// Plays it on a thread of its own, so that user code that blocks is noticed.
     fn play(self, body: Body, time: Duration) -> Result<Run, Failure> {
+        self.play_watched(body, time).map_err(|failure| failure.in_test(thread::current().name()))
+    }
+
+    /// Plays it on a thread of its own, so that user code that blocks is noticed.
+    fn play_watched(self, body: Body, time: Duration) -> Result<Run, Failure> {
         let watchdog = Arc::new(Watchdog::default());
         let (seed, blocked_after) = (self.seed, self.blocked_after);
         let (done, outcome) = mpsc::sync_channel(1);

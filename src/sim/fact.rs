@@ -66,6 +66,14 @@ pub(super) enum Fact {
     Withdrawn {
         offer: OfferKey,
     },
+    /// An operator marked an agent gone.
+    MarkedGone {
+        agent: String,
+    },
+    /// The agent's process has ended because it was marked gone.
+    AgentLeft {
+        agent: usize,
+    },
     /// An operator removed a framework.
     TornDown {
         framework: String,

@@ -3,10 +3,11 @@
 
 use std::{collections::VecDeque, fmt, time::Duration};
 
-use super::fact::Fact;
+use super::{fact::Fact, wording};
 
-/// How many of the last facts are told.
+/// How many of the last facts are told, and how much of one that is not put in words.
 const LAST: usize = 40;
+const UNWORDED: usize = 200;
 
 /// What happened, as far as it is kept.
 #[derive(Debug, Default)]
@@ -32,9 +33,16 @@ impl Trace {
         self.last.push_back((step, now_ns, fact));
     }
 
-    /// The last facts, in text.
+    /// The last facts, in words, or short where they have none.
     fn lines(&self) -> Vec<String> {
-        let line = |(step, now_ns, fact): &(u64, u64, Fact)| format!("{step:>7} {} {fact:?}", seconds(*now_ns));
+        let line = |(step, now_ns, fact): &(u64, u64, Fact)| {
+            let words = wording::of(fact).unwrap_or_else(|| {
+                let mut text = format!("  {fact:?}");
+                text.truncate(text.floor_char_boundary(UNWORDED));
+                text
+            });
+            format!("{step:>7} {:>12} {words}", seconds(*now_ns))
+        };
         self.last.iter().map(line).collect()
     }
 
@@ -60,7 +68,8 @@ pub struct Failure {
 impl Failure {
     pub(super) fn new(seed: u64, step: u64, now_ns: u64, invariant: &'static str, text: &str, trace: &Trace) -> Self {
         let again = format!(
-            "DIVVY_SIM_SEED={seed} cargo nextest run --all-features --lib --run-ignored all sim::tests::the_seed_given"
+            "DIVVY_SIM_SEED={seed} cargo nextest run --all-features --lib --run-ignored all sim::tests::the_seed_given \
+             (with DIVVY_SIM_TRACE=1 it prints all that happens)"
         );
         Self { seed, step, now_ns, invariant, text: text.to_owned(), last: trace.lines(), again }
     }
@@ -69,6 +78,13 @@ impl Failure {
     pub(super) fn of_author(self, lines: impl Iterator<Item = String>) -> Self {
         let again = format!("run the same test with SimCluster::new({})", self.seed);
         Self { last: lines.collect(), again, ..self }
+    }
+
+    /// The test it happened in, by the name that test threads bear.
+    pub(super) fn in_test(self, test: Option<&str>) -> Self {
+        let Some(test) = test.filter(|test| *test != "main") else { return self };
+        let again = format!("cargo test {test}, with SimCluster::new({})", self.seed);
+        Self { again, ..self }
     }
 
     /// One that the simulation itself cannot tell of.

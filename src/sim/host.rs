@@ -7,6 +7,7 @@ use rand::Rng as _;
 
 use super::{
     chance::{millis, percent},
+    disk::Disk,
     fact::{Fact, How},
     nodes::Node,
     queue::Event,
@@ -152,7 +153,8 @@ impl World {
         {
             host.requests.push((supervisor, request.clone()));
         }
-        self.queue.at(host.request_ns, Event::Requested { agent, supervisor, request });
+        let boot = host.boot;
+        self.queue.at(host.request_ns, Event::Requested { agent, boot, supervisor, request });
     }
 
     pub(super) fn requested(&mut self, agent: usize, supervisor: SupervisorId, request: SupervisorRequest) {
@@ -337,6 +339,20 @@ impl World {
         for container in running {
             self.fact(Fact::ProcessEnded { agent, container, how: How::Torn });
         }
+    }
+
+    /// All that an agent left on its host is removed. What it ran has ended before it left.
+    pub(super) fn clear_host(&mut self, agent: usize) {
+        let node = &mut self.agents[agent];
+        let containers = node.host.supervisors.values().flat_map(|one| &one.containers);
+        if let Some((id, _)) = containers.into_iter().find(|(_, it)| matches!(it, Container::Running(_))) {
+            self.broken = Some(("gone", format!("agent {agent} has left, and {id} still runs there")));
+            return;
+        }
+        let (boot, latest, pids) = (node.host.boot, node.host.latest, node.host.pids);
+        let (event_ns, request_ns) = (node.host.event_ns, node.host.request_ns);
+        node.host = Host { boot, latest, pids, event_ns, request_ns, ..Host::default() };
+        node.disk = Disk::default();
     }
 
     /// The kernel ends, and with it everything that ran.

@@ -111,7 +111,8 @@ impl World {
             address: std::net::SocketAddr::from(([127, 0, 0, 1], 5050)),
             started: now.wall_secs(),
         };
-        let core = Master::new(&id, fence.epoch(), state, self.plan.master.clone(), rng, now);
+        let config = sabotage::configured(self.sabotage, &self.plan.master);
+        let core = Master::new(&id, fence.epoch(), state, config, rng, now);
         self.fact(Fact::MasterStarted { epoch: fence.epoch() });
         for (epoch, changes) in std::mem::take(&mut self.master.ghosts) {
             self.master.registry.append(fence, &changes).expect("the fence is the present master's");
@@ -233,7 +234,9 @@ impl World {
             let call = intake::call(call);
             self.fact(Fact::Called { session, call: call.clone() });
             let Some(call) = self.sabotage_call(session, call) else { continue };
+            let widened = self.sabotage_refusal(session, &call);
             inputs.push(Input::Called { session, seq, call });
+            inputs.extend(widened);
         }
         inputs
     }
@@ -245,8 +248,10 @@ impl World {
         Input::Reported { session, report }
     }
 
-    pub(super) fn give_master(&mut self, inputs: Vec<Input>) {
+    pub(super) fn give_master(&mut self, mut inputs: Vec<Input>) {
         let now = self.time(Node::Master);
+        self.stirred = true;
+        self.sabotage_inputs(&mut inputs);
         let Some(process) = &mut self.master.process else { return };
         let mut effects = Vec::new();
         for input in inputs {
@@ -293,6 +298,17 @@ impl World {
         }
     }
 
+    /// An operator marks an agent gone, where there is a master to take it.
+    pub(super) fn mark_gone(&mut self, index: usize) {
+        let Some(agent) = self.id_of_agent(index) else { return };
+        if self.master.process.is_none() || self.paused(Node::Master).is_some() {
+            return;
+        }
+        self.gone.insert(agent.clone());
+        self.fact(Fact::MarkedGone { agent: agent.clone() });
+        self.give_master(vec![Input::Asked { request: RequestId(1), question: Question::MarkGone { agent } }]);
+    }
+
     /// An operator removes a framework.
     pub(super) fn tear_down(&mut self, framework: String) {
         self.fact(Fact::TornDown { framework: framework.clone() });
@@ -317,11 +333,17 @@ impl World {
                 }
                 Released::Effect(effect) => self.leaves_master(effect),
             }
+            if self.master.process.is_none() {
+                return;
+            }
         }
         self.flush_master();
     }
 
     fn store(&mut self, number: u64, changes: Vec<internal::RegistryChange>) {
+        if self.disk_is_full(Node::Master) {
+            return self.crash(Node::Master);
+        }
         let slow = if self.writes_slowly(Node::Master) { 2_000 } else { 8 };
         let after = millis(&mut self.chance.hosts, 1, slow);
         let after = after + Duration::from_nanos(self.registry_until_ns.saturating_sub(self.now_ns));

@@ -22,3 +22,13 @@ pub(super) enum Client {
     /// A framework whose code is its author's.
     Author(usize),
 }
+
+impl Client {
+    pub(super) fn node(self) -> Node {
+        match self {
+            Self::Agent(index) => Node::Agent(index),
+            Self::Framework(index) => Node::Framework(index),
+            Self::Author(index) => Node::Author(index),
+        }
+    }
+}

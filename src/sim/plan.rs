@@ -2,7 +2,7 @@
 //!
 //! Few kinds of fault in one history reach further than all at once, so each kind is in about a third of them.
 
-use std::time::Duration;
+use std::{num::NonZeroU32, time::Duration};
 
 use rand::{Rng as _, SeedableRng as _, rngs::StdRng};
 
@@ -11,9 +11,12 @@ use super::{
     faults::{self, Fault, Faults},
 };
 use crate::{
-    master::core::Config,
+    master::core::{Config, RemovalRate},
     types::{Attributes, Resources},
 };
+
+/// So many kinds of fault are drawn with the rest of a plan.
+const FIRST_FAULTS: usize = 14;
 
 /// The measures of one history.
 #[derive(Clone, Debug)]
@@ -82,9 +85,11 @@ impl Oddities {
     }
 }
 
-/// Each kind in about a third of the histories.
-fn drawn_faults(rng: &mut StdRng) -> Faults {
-    let kinds: Vec<Fault> = faults::ALL.into_iter().filter(|_| percent(rng, 30)).collect();
+/// Each kind in about a third of the histories. The later kinds came later, so they have a generator of their own.
+fn drawn_faults(rng: &mut StdRng, later: &mut StdRng) -> Faults {
+    let (first, rest) = faults::ALL.split_at(FIRST_FAULTS);
+    let mut kinds: Vec<Fault> = first.iter().copied().filter(|_| percent(rng, 30)).collect();
+    kinds.extend(rest.iter().copied().filter(|_| percent(later, 20)));
     Faults::none().with_all(kinds).every(millis(rng, 300, 8_000))
 }
 
@@ -111,12 +116,15 @@ impl Plan {
         let offers = &mut StdRng::seed_from_u64(seed ^ 0x5bd1_e995);
         let offer_timeout = [Some(120_000), Some(400), None][offers.random_range(0..3)];
         let contended_after = [10_000, 150][offers.random_range(0..2)];
+        let later = &mut StdRng::seed_from_u64(seed ^ 0x2545_f491);
+        let removals = percent(later, 30).then(|| millis(later, 1_000, 30_000));
         let master = Config {
             ping_interval: millis(rng, 1_000, 15_000),
             pings_missed: rng.random_range(2..=5),
             offer_timeout: offer_timeout.map(Duration::from_millis),
             contended_after: Duration::from_millis(contended_after),
             reregister_timeout: if long { Duration::from_mins(10) } else { millis(rng, 5_000, 60_000) },
+            removal_rate: removals.map(|time| RemovalRate::new(NonZeroU32::MIN, time)),
             ..Config::default()
         };
         let (agents, cpus) = (rng.random_range(1..=3), rng.random_range(1..=4));
@@ -126,7 +134,7 @@ impl Plan {
             latency: [1, 20, 300].map(Duration::from_millis)[rng.random_range(0..3)],
             master,
             trouble: millis(rng, 5_000, 60_000),
-            faults: drawn_faults(rng),
+            faults: drawn_faults(rng, later),
             oddities: Oddities::drawn(rng),
         };
         plan.tearing_down_some(seed)

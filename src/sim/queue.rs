@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::{
     faults::Fault,
-    links::{End, Frame, LinkId},
+    links::{End, Frame, LinkId, Links},
     nodes::{Client, Node},
 };
 use crate::{
@@ -70,9 +70,10 @@ pub(super) enum Event {
         container: ContainerId,
         fails: bool,
     },
-    /// A request gets to a supervisor.
+    /// A request gets to a supervisor, unless the host was restarted meanwhile.
     Requested {
         agent: usize,
+        boot: u64,
         supervisor: SupervisorId,
         request: SupervisorRequest,
     },
@@ -138,6 +139,39 @@ pub(super) enum Event {
     Heal,
     /// Whether all has settled is looked at.
     Look,
+}
+
+impl Event {
+    /// The node whose process the event comes to, if it comes to one.
+    pub(super) fn taker(&self, links: &Links) -> Option<Node> {
+        match self {
+            Self::Wake { node, .. } => Some(*node),
+            Self::Reach { .. } | Self::Stored { .. } => Some(Node::Master),
+            Self::Unreached { client, .. } => Some(client.node()),
+            Self::Arrive { link, to: end, .. } | Self::Notice { link, end } => match end {
+                End::Master => Some(Node::Master),
+                End::Client => links.get(*link).map(|link| link.client.node()),
+            },
+            Self::Written { agent, .. }
+            | Self::SandboxMade { agent, .. }
+            | Self::Supervised { agent, .. }
+            | Self::SupervisorLost { agent, .. }
+            | Self::SupervisorEnded { agent, .. } => Some(Node::Agent(*agent)),
+            Self::CallbackBegins { framework, .. }
+            | Self::CallbackEnds { framework, .. }
+            | Self::Chores { framework, .. } => Some(Node::Framework(*framework)),
+            Self::Restart { .. }
+            | Self::Synced { .. }
+            | Self::Requested { .. }
+            | Self::Spawned { .. }
+            | Self::ProcessEnds { .. }
+            | Self::Fault
+            | Self::Planned { .. }
+            | Self::End
+            | Self::Heal
+            | Self::Look => None,
+        }
+    }
 }
 
 /// The queue.

@@ -8,7 +8,7 @@ use std::{
 use super::world::World;
 use crate::{
     agent::core::Effect as AgentEffect,
-    master::core::{Call, Event, Order, Report, SessionId, offer_id},
+    master::core::{Call, Config, Event, Input, Order, Report, SessionId, offer_id},
     proto::{
         internal::{MasterMessage, RegistryChange, agent_message, agent_record, master_message, registry_change},
         v1::TaskState,
@@ -60,6 +60,14 @@ pub(super) enum Sabotage {
     IgnoresReconciliation,
     /// Offers are told in the order of a hash map.
     LeaksMapOrder,
+    /// A refusal keeps away more than what was refused: everything, until its time is over.
+    FiltersEverything,
+    /// All agents that are to be given up are given up at once.
+    GivesUpAtOnce,
+    /// The registry is not told that an agent is gone.
+    ForgetsTheGone,
+    /// An agent that is marked gone does not hear of it.
+    KeepsTheGone,
 }
 
 /// What planted bugs keep in mind.
@@ -70,12 +78,25 @@ pub(super) struct Memory {
     /// The last launch of each framework.
     launched: BTreeMap<Arc<str>, Order>,
     removed: Vec<Order>,
+    /// Sessions that are kept from everything, and until when.
+    kept_away: BTreeMap<SessionId, u64>,
+}
+
+/// The measures of a master that is started.
+pub(super) fn configured(sabotage: Option<Sabotage>, config: &Config) -> Config {
+    let removal_rate = config.removal_rate.filter(|_| sabotage != Some(Sabotage::GivesUpAtOnce));
+    Config { removal_rate, ..config.clone() }
 }
 
 /// Whether the changes are lost on their way to the registry.
 pub(super) fn drops(sabotage: Option<Sabotage>, changes: &[RegistryChange]) -> bool {
     let tombstone = |change: &RegistryChange| matches!(change.kind, Some(registry_change::Kind::FrameworkRemoved(_)));
-    sabotage == Some(Sabotage::DropsTombstones) && changes.iter().any(tombstone)
+    let gone = |change: &RegistryChange| matches!(change.kind, Some(registry_change::Kind::AgentGone(_)));
+    match sabotage {
+        Some(Sabotage::DropsTombstones) => changes.iter().any(tombstone),
+        Some(Sabotage::ForgetsTheGone) => changes.iter().any(gone),
+        _ => false,
+    }
 }
 
 /// What the registry keeps of what it says it has.
@@ -117,6 +138,29 @@ impl World {
         Some(call)
     }
 
+    /// What a refusal does besides.
+    pub(super) fn sabotage_refusal(&mut self, session: SessionId, call: &Call) -> Option<Input> {
+        let Some(Sabotage::FiltersEverything) = self.sabotage else { return None };
+        let refuse = match call {
+            Call::Decline { refuse, .. } => refuse.filter(|time| time.as_secs() > 1)?,
+            Call::Revive { .. } => {
+                self.planted.kept_away.remove(&session);
+                return None;
+            }
+            _ => return None,
+        };
+        self.planted.kept_away.insert(session, self.now_ns + super::chance::nanos(refuse));
+        Some(Input::Called { session, seq: 0, call: Call::Suppress { roles: Vec::new() } })
+    }
+
+    /// What reaches the core besides its inputs.
+    pub(super) fn sabotage_inputs(&mut self, inputs: &mut Vec<Input>) {
+        let now_ns = self.now_ns;
+        let over = self.planted.kept_away.extract_if(.., |_, until_ns| *until_ns <= now_ns);
+        let revive = |(session, _)| Input::Called { session, seq: 0, call: Call::Revive { roles: Vec::new() } };
+        inputs.extend(over.map(revive));
+    }
+
     /// What is told in the place of an event.
     pub(super) fn sabotage_event(&mut self, session: SessionId, event: Event) -> Event {
         let master = self.master.process.as_ref().map(|process| process.id()).unwrap_or_default();
@@ -146,7 +190,8 @@ impl World {
                 vec![order, again]
             }
             (Some(Sabotage::LosesAcknowledgements), Order::Acknowledge { .. })
-            | (Some(Sabotage::LosesKills), Order::Kill { .. }) => Vec::new(),
+            | (Some(Sabotage::LosesKills), Order::Kill { .. })
+            | (Some(Sabotage::KeepsTheGone), Order::Gone) => Vec::new(),
             (Some(Sabotage::LaunchesForTheRemoved), Order::Run { framework, container, info }) => {
                 let container = format!("{container}-late").into();
                 let late = Order::Run { framework: framework.clone(), container, info: info.clone() };

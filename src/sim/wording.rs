@@ -39,6 +39,8 @@ pub(super) fn of(fact: &Fact) -> Option<String> {
         Fact::Returned { framework, event, ok: false, .. } => {
             format!("framework {framework}: {} fails", event.callback())
         }
+        Fact::MarkedGone { agent } => format!("an operator marks agent {agent} gone"),
+        Fact::AgentLeft { agent } => format!("agent {agent} leaves for good"),
         Fact::TornDown { framework } => format!("an operator removes {framework}"),
         Fact::Fault(text) => format!("FAULT {text}"),
         Fact::Durable { .. }

@@ -39,7 +39,7 @@ const MOST_STEPS: u64 = 400_000;
 const MOMENT_NS: u64 = 1_000_000;
 /// Steps within it, for each agent.
 const MOST_AT_ONCE: u64 = 20_000;
-/// A cluster of so many agents is looked at as a whole after every step, a larger one now and then.
+/// A cluster of so many agents is looked at as a whole after every step that may change it, a larger one now and then.
 const SMALL: usize = 8;
 const INSPECT_EVERY: u64 = 10_000;
 /// How much of its history an author's failure tells.
@@ -108,8 +108,15 @@ pub(super) struct World {
     /// Nodes about to crash: after so many effects, and whether the host goes with them.
     pub(super) fuses: BTreeMap<Node, (u32, bool)>,
     pub(super) isolated_until: BTreeMap<Client, u64>,
-    /// Nodes whose disks are slow.
+    /// Nodes whose disks are slow, and such whose disks are full.
     pub(super) slow_until: BTreeMap<Node, u64>,
+    pub(super) full_until: BTreeMap<Node, u64>,
+    /// Nodes whose processes are stopped.
+    pub(super) paused_until: BTreeMap<Node, u64>,
+    /// Ids of agents that an operator marked gone.
+    pub(super) gone: BTreeSet<String>,
+    /// Something happened that the invariants which look at the whole state have to look at.
+    pub(super) stirred: bool,
     pub(super) registry_until_ns: u64,
     pub(super) wall_steps: BTreeMap<Node, i64>,
     pub(super) counted: BTreeMap<String, u64>,
@@ -152,6 +159,10 @@ impl World {
             fuses: BTreeMap::new(),
             isolated_until: BTreeMap::new(),
             slow_until: BTreeMap::new(),
+            full_until: BTreeMap::new(),
+            paused_until: BTreeMap::new(),
+            gone: BTreeSet::new(),
+            stirred: false,
             registry_until_ns: 0,
             wall_steps: BTreeMap::new(),
             counted: BTreeMap::new(),
@@ -272,19 +283,26 @@ impl World {
         let found = facts.iter().find_map(|fact| invariants.observe(self.now_ns, fact).err());
         let broken = self.broken.take().or(found);
         for fact in facts {
-            if !self.authors.is_empty() {
+            if self.authors.is_empty() {
+                self.trace.push(self.step, self.now_ns, fact);
+            } else {
                 self.record.take_in(Duration::from_nanos(self.now_ns), &fact);
             }
-            self.trace.push(self.step, self.now_ns, fact);
         }
-        let every = if self.agents.len() <= SMALL { 1 } else { INSPECT_EVERY };
         let mut inspect = |world: &mut Self| {
-            if world.step.is_multiple_of(every) { invariants.inspect(world) } else { Ok(()) }
+            let stirred = std::mem::take(&mut world.stirred);
+            let looks = if world.is_small() { stirred } else { world.step.is_multiple_of(INSPECT_EVERY) };
+            if looks { invariants.inspect(world) } else { Ok(()) }
         };
         match broken.map_or_else(|| inspect(self), Err) {
             Ok(()) => Ok(()),
             Err((name, text)) => Err(self.failed(name, &text)),
         }
+    }
+
+    /// Whether the whole state is looked at after every step that may have changed it.
+    pub(super) fn is_small(&self) -> bool {
+        self.agents.len() <= SMALL
     }
 
     /// A failure of the present step.
@@ -293,6 +311,7 @@ impl World {
     }
 
     pub(super) fn fact(&mut self, fact: Fact) {
+        self.stirred |= matches!(fact, Fact::ProcessStarted { .. } | Fact::AgentHeard { .. } | Fact::MasterCrashed);
         self.facts.push(fact);
     }
 
@@ -361,6 +380,12 @@ impl World {
     }
 
     fn happen(&mut self, event: Event) {
+        // What comes to a process that is stopped waits for it, in order.
+        if !self.paused_until.is_empty()
+            && let Some(until_ns) = event.taker(&self.links).and_then(|node| self.paused(node))
+        {
+            return self.queue.at(until_ns, event);
+        }
         match event {
             Event::Wake { node, life } => self.wake(node, life),
             Event::Restart { node } => self.restart(node),
@@ -380,7 +405,11 @@ impl World {
             Event::Written { agent, life } => self.written(agent, life),
             Event::Synced { agent, boot, upto } => self.synced(agent, boot, upto),
             Event::SandboxMade { agent, life, container, fails } => self.sandbox_made(agent, life, container, fails),
-            Event::Requested { agent, supervisor, request } => self.requested(agent, supervisor, request),
+            Event::Requested { agent, boot, supervisor, request } => {
+                if self.agents[agent].host.boot == boot {
+                    self.requested(agent, supervisor, request);
+                }
+            }
             Event::Supervised { agent, life, supervisor, event } => {
                 if self.agents[agent].life == life {
                     self.give_agent(agent, AgentInput::Supervised { supervisor, event });

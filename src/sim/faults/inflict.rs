@@ -79,6 +79,13 @@ impl World {
                 self.slow_until.insert(node, until_ns);
             }
             Fault::WallStep => self.step_wall_clock(agent),
+            Fault::MarkedGone => self.mark_gone(agent),
+            Fault::FullDisk => {
+                let node = if percent(&mut self.chance.faults, 25) { Node::Master } else { Node::Agent(agent) };
+                let until_ns = self.until(20_000);
+                self.full_until.insert(node, until_ns);
+            }
+            Fault::Pause => self.pause_some(agent),
         }
     }
 
@@ -130,8 +137,39 @@ impl World {
         }
     }
 
+    /// A process is stopped. One that is already goes on when it was to.
+    fn pause_some(&mut self, agent: usize) {
+        let node = if percent(&mut self.chance.faults, 40) { Node::Master } else { self.some_client(agent).node() };
+        let long = percent(&mut self.chance.faults, 30);
+        let until_ns = self.until(if long { 90_000 } else { 5_000 });
+        self.paused_until.retain(|_, until_ns| *until_ns > self.now_ns);
+        if self.runs(node) {
+            self.paused_until.entry(node).or_insert(until_ns);
+        }
+    }
+
+    /// Until when the node is stopped, if it is.
+    pub(in crate::sim) fn paused(&self, node: Node) -> Option<u64> {
+        self.paused_until.get(&node).copied().filter(|until_ns| *until_ns > self.now_ns)
+    }
+
+    /// Whether the node's disk takes nothing.
+    pub(in crate::sim) fn disk_is_full(&self, node: Node) -> bool {
+        self.full_until.get(&node).is_some_and(|until_ns| *until_ns > self.now_ns)
+    }
+
+    fn runs(&self, node: Node) -> bool {
+        match node {
+            Node::Master => self.master.process.is_some(),
+            Node::Agent(index) => self.agents[index].process.is_some(),
+            Node::Framework(index) => self.frameworks[index].process.is_some(),
+            Node::Author(index) => self.authors[index].process.is_some(),
+        }
+    }
+
     /// Ends the node's process, if there is one.
     fn goes_down(&mut self, node: Node, host: bool) -> bool {
+        self.paused_until.remove(&node);
         match node {
             Node::Master if self.master.process.is_some() => self.crash_master(),
             Node::Agent(index) if self.agents[index].process.is_some() => self.crash_agent(index, host),
@@ -233,6 +271,9 @@ impl World {
     fn kill_some(&mut self) {
         if !self.frameworks.is_empty() {
             let framework = self.chance.faults.random_range(0..self.frameworks.len());
+            if self.paused(Node::Framework(framework)).is_some() {
+                return;
+            }
             *self.counted.entry("Kill".to_owned()).or_default() += 1;
             self.kill_one(framework);
         }
@@ -243,6 +284,7 @@ impl World {
         self.fuses.clear();
         self.isolated_until.clear();
         self.slow_until.clear();
+        self.full_until.clear();
         self.links.quicken();
         self.registry_until_ns = 0;
         self.fact(Fact::Fault("the trouble ends".to_owned()));

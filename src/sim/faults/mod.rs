@@ -39,10 +39,16 @@ pub enum Fault {
     SlowDisk,
     /// The wall clock of a node is set forward or back.
     WallStep,
+    /// An operator marks an agent gone, which ends all it runs; its host comes back as an agent that nobody knows.
+    MarkedGone,
+    /// The disk of an agent or of the master takes nothing for a while: whoever has to write ends, and is started again.
+    FullDisk,
+    /// A node's process is stopped for a while and then goes on, as if no time had passed.
+    Pause,
 }
 
 /// All kinds.
-pub(super) const ALL: [Fault; 14] = [
+pub(super) const ALL: [Fault; 17] = [
     Fault::AgentCrash,
     Fault::HostCrash,
     Fault::LongAbsence,
@@ -57,6 +63,9 @@ pub(super) const ALL: [Fault; 14] = [
     Fault::SlowLink,
     Fault::SlowDisk,
     Fault::WallStep,
+    Fault::MarkedGone,
+    Fault::FullDisk,
+    Fault::Pause,
 ];
 
 /// Which faults there are and how often one comes.

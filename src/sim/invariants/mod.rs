@@ -15,6 +15,9 @@
 //! | `one_writer` | the registry takes nothing of a master that was replaced |
 //! | `latest_run` | a run of a framework that was replaced never has it again, and is told nothing more |
 //! | `refusals` | no offer to a suppressed client, nor within a refusal |
+//! | `free_is_offered` | what is free and was not refused is offered within seconds |
+//! | `gone` | an agent marked gone is never taken again, nothing of it is offered, its end is told once |
+//! | `removal_rate` | agents are given up no faster than operators allow |
 //! | `unique_ids` | no two things share an id, and no run of a driver has two frameworks |
 //! | `truth` | a task's last status is what its process came to |
 //! | `killed_ends` | what was to be killed runs no more when all has come to rest |
@@ -22,7 +25,9 @@
 
 mod acknowledged_after_ok;
 mod conservation;
+mod free_is_offered;
 mod given_up;
+mod gone;
 mod held_while_running;
 pub(super) mod killed_ends;
 mod latest_run;
@@ -30,6 +35,7 @@ mod one_writer;
 mod own_offers;
 mod refusals;
 mod registry_first;
+mod removal_rate;
 pub(super) mod settled;
 mod single_offer;
 mod started_once;
@@ -59,6 +65,11 @@ pub(super) type Broken = (&'static str, String);
 /// One invariant: it may look at every fact, and at the world after every step.
 pub(super) trait Invariant: std::fmt::Debug {
     fn name(&self) -> &'static str;
+
+    /// Whether it can judge such a world.
+    fn suits(&self, _world: &World) -> bool {
+        true
+    }
 
     fn observe(&mut self, _known: &Known, _fact: &Fact) -> Result<(), String> {
         Ok(())
@@ -138,7 +149,11 @@ impl Invariants {
             Box::<refusals::Refusals>::default(),
             Box::<unique_ids::UniqueIds>::default(),
             Box::<truth::Truth>::default(),
+            Box::<free_is_offered::FreeIsOffered>::default(),
+            Box::<gone::Gone>::default(),
+            Box::new(removal_rate::SlowRemovals::new(world.plan.master.removal_rate)),
         ];
+        let all = all.into_iter().filter(|one| one.suits(world)).collect();
         Self { known: Known { totals, ..Known::default() }, all, checks: 0 }
     }
 
@@ -161,6 +176,7 @@ impl Invariants {
     /// Shows the world to all.
     pub(super) fn inspect(&mut self, world: &mut World) -> Result<(), Broken> {
         let now = world.time(Node::Master);
+        self.known.now_ns = world.now_ns;
         let snapshot = world.master.process.as_mut().map(|process| {
             process.core.check();
             process.snapshot(now)

@@ -1,22 +1,38 @@
 //! No offer to a suppressed client, none of an agent within the floor of its refusal, and none within its filter that
 //! holds no more than was refused.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use super::{Fact, Invariant, Known};
 use crate::{
     master::core::{Call, OfferMade, SessionId},
+    sim::chance::nanos,
     types::Resources,
 };
 
 /// A refusal holds at least this long.
 const FLOOR_NS: u64 = 1_000_000_000;
 
+/// So much of an agent, refused at a time and until a time.
 #[derive(Debug)]
-struct Refused {
+pub(super) struct Refused {
     at_ns: u64,
     until_ns: u64,
     resources: Resources,
+}
+
+impl Refused {
+    pub(super) fn new(at_ns: u64, time: Option<Duration>, resources: Resources) -> Self {
+        Self { at_ns, until_ns: at_ns.saturating_add(time.map_or(0, nanos)), resources }
+    }
+
+    pub(super) fn holds(&self, now_ns: u64, what: &Resources) -> bool {
+        let floor = now_ns < self.at_ns.saturating_add(FLOOR_NS);
+        floor || (now_ns < self.until_ns && self.resources.contains(what))
+    }
 }
 
 #[derive(Debug, Default)]
@@ -30,9 +46,14 @@ pub(super) struct Refusals {
 impl Refusals {
     fn called(&mut self, known: &Known, session: SessionId, call: &Call) {
         if let Call::Subscribe(subscribe) = call
-            && let Some(id) = subscribe.info.id.as_ref().filter(|_| subscribe.suppressed.is_empty())
+            && let Some(id) = &subscribe.info.id
         {
-            self.suppressed.remove(&id.value);
+            // A framework of the simulation has one role.
+            if subscribe.suppressed.is_empty() {
+                self.suppressed.remove(&id.value);
+            } else {
+                self.suppressed.insert(id.value.clone());
+            }
         }
         let Some(framework) = known.frameworks.get(&session).cloned() else { return };
         match call {
@@ -45,12 +66,10 @@ impl Refusals {
                 self.offers.retain(|id, _| !accept.offers.contains(id));
             }
             Call::Decline { offers, refuse } => {
-                let until_ns = refuse.map_or(0, |time| u64::try_from(time.as_nanos()).unwrap_or(u64::MAX));
                 for id in offers {
                     let mine = self.offers.get(id).is_some_and(|(to, ..)| *to == session);
                     if let Some((_, agent, resources)) = self.offers.remove(id).filter(|_| mine) {
-                        let until_ns = known.now_ns.saturating_add(until_ns);
-                        let refused = Refused { at_ns: known.now_ns, until_ns, resources };
+                        let refused = Refused::new(known.now_ns, *refuse, resources);
                         self.refused.entry((framework.clone(), agent)).or_default().push(refused);
                     }
                 }
@@ -61,15 +80,23 @@ impl Refusals {
 }
 
 impl Refusals {
+    /// Whether the framework wants no offers.
+    pub(super) fn suppresses(&self, framework: &str) -> bool {
+        self.suppressed.contains(framework)
+    }
+
+    /// Whether the framework has refused this much of the agent, or refused anything of it just now.
+    pub(super) fn refuses(&self, now_ns: u64, framework: &str, agent: &str, what: &Resources) -> bool {
+        let refused = self.refused.get(&(framework.to_owned(), agent.to_owned()));
+        refused.is_some_and(|all| all.iter().any(|one| one.holds(now_ns, what)))
+    }
+
     fn allowed(&self, known: &Known, offer: &OfferMade) -> Result<(), String> {
         let (framework, agent, what) = (offer.framework.to_string(), &offer.agent, &offer.resources);
         if self.suppressed.contains(&framework) {
             return Err(format!("{framework} is suppressed and is offered {what}"));
         }
-        let holds = |refused: &&Refused| {
-            let floor = known.now_ns < refused.at_ns.saturating_add(FLOOR_NS);
-            floor || (known.now_ns < refused.until_ns && refused.resources.contains(what))
-        };
+        let holds = |refused: &&Refused| refused.holds(known.now_ns, what);
         match self.refused.get(&(framework.clone(), agent.to_string())).and_then(|all| all.iter().find(holds)) {
             Some(refused) => Err(format!("{framework} refused {} of {agent} and is offered {what}", refused.resources)),
             None => Ok(()),

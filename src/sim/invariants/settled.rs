@@ -68,7 +68,8 @@ fn frameworks(world: &World) -> Result<(), String> {
         }
         for (id, task) in &framework.store.tasks {
             let nameless = task.launched.as_ref().is_some_and(|agent| !present.contains(&agent.value.as_str()));
-            let out_of_reach = nameless && task.state == TaskState::TaskUnreachable;
+            let gone = task.launched.as_ref().is_some_and(|agent| world.gone.contains(&agent.value));
+            let out_of_reach = nameless && !gone && task.state == TaskState::TaskUnreachable;
             if !(task.over || out_of_reach) {
                 return Err(format!("{id} is {:?} at its scheduler, launched on {:?}", task.state, task.launched));
             }

@@ -68,6 +68,48 @@ fn a_thousand_agents_fit_into_a_test() {
     println!("{run}");
 }
 
+/// Keeps so many instances running.
+struct Service {
+    instance: TaskRequest,
+    wanted: u32,
+}
+
+#[async_trait]
+impl Scheduler for Service {
+    async fn resource_offers(&mut self, driver: &SchedulerDriver, offers: Vec<Offer>) -> Result<()> {
+        let plan = allocator::place(&offers, &[self.instance.clone().count(self.wanted)]);
+        self.wanted -= plan.placed();
+        driver.apply(plan).await?;
+        if self.wanted == 0 {
+            driver.suppress_offers(&[]).await?;
+        }
+        Ok(())
+    }
+
+    async fn status_update(&mut self, driver: &SchedulerDriver, status: TaskStatus) -> Result<()> {
+        if status.state().is_terminal() {
+            self.wanted += 1;
+            driver.revive_offers(&[]).await?;
+        }
+        Ok(())
+    }
+}
+
+#[test]
+fn a_service_on_a_thousand_agents_for_an_hour_fits_into_a_test() {
+    let instance = TaskRequest::command("service", "serve").cpus(0.5).mem_mib(64).max_per_agent(4);
+    let run = SimCluster::new(12)
+        .agents(1_000)
+        .tasks(|_task, _chance| TaskRun::forever())
+        .faults(Faults::mild().without(Fault::FrameworkCrash).with(Fault::HostCrash))
+        .run(Service { instance, wanted: 2_000 }, HOUR)
+        .expect("nothing breaks");
+    let running = run.running_at(Duration::from_mins(59)).len();
+    assert!((1_950..=2_000).contains(&running), "{running} of 2,000 run, some are being replaced: {run}");
+    assert!(run.tasks().count() > 2_000, "some were lost with their hosts and replaced: {run}");
+    println!("{run}");
+}
+
 fn words(run: &Run) -> Vec<String> {
     run.history().map(str::to_owned).collect()
 }
@@ -280,7 +322,9 @@ fn fails_in<W: Future<Output = ()> + Send + 'static>(
 ) -> Failure {
     let failure = cluster.run(Does(Some(does)), HOUR).expect_err("it is not simulated");
     assert_eq!(failure.rule(), "framework", "{failure}");
-    assert!(failure.to_string().contains("SimCluster::new(10)"), "{failure}");
+    let again = failure.to_string().lines().last().unwrap_or_default().to_owned();
+    assert!(again.starts_with("again: cargo test sim::tests::authors::a_"), "{failure}");
+    assert!(again.ends_with(", with SimCluster::new(10)"), "{failure}");
     failure
 }
 

@@ -75,6 +75,22 @@ fn refusals_that_do_not_hold() {
 }
 
 #[test]
+fn refusals_that_hold_for_more_than_was_refused() {
+    is_found_by(Sabotage::FiltersEverything, &["free_is_offered"]);
+}
+
+#[test]
+fn agents_that_are_given_up_all_at_once() {
+    is_found_by(Sabotage::GivesUpAtOnce, &["removal_rate"]);
+}
+
+#[test]
+fn agents_that_are_marked_gone_and_stay() {
+    is_found_by(Sabotage::ForgetsTheGone, &["gone", "registry_first"]);
+    is_found_by(Sabotage::KeepsTheGone, &["settled", "gone"]);
+}
+
+#[test]
 fn a_timer_of_a_removed_framework() {
     is_found_by(Sabotage::LaunchesForTheRemoved, &["own_offers"]);
 }

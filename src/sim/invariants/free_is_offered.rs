@@ -1,0 +1,157 @@
+//! What is free on a connected agent is offered within seconds to a client that wants offers and has not refused that much
+//! of it.
+//!
+//! What an ACCEPT leaves of its offers counts as refused. A client that has not answered an offer of the agent has to do so
+//! first. One that let an offer be taken back is withheld for a while,
+//! and one that stated its demand gets no more than that: of those nothing is asked.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::{
+    Fact, Invariant, Known, View,
+    refusals::{Refusals, Refused},
+};
+use crate::{
+    framework::core::Request,
+    master::core::{AgentBucket, Call, FrameworkBucket, Link, OfferMade, Presence, SessionId, offer_id},
+    sim::{
+        nodes::{Client, Node},
+        world::World,
+    },
+    types::Milli,
+};
+
+/// The cool share one run a second; this is several of them.
+const BOUND_NS: u64 = 5_000_000_000;
+/// How often it is looked at.
+const LOOK_NS: u64 = 500_000_000;
+/// The longest that a client is withheld, and a little.
+const WITHHELD_NS: u64 = 65_000_000_000;
+
+#[derive(Debug, Default)]
+pub(super) struct FreeIsOffered {
+    refusals: Refusals,
+    /// Since when something of an agent was free that a framework could have, in each look at it.
+    since_ns: BTreeMap<(String, String), u64>,
+    looked_ns: u64,
+    /// Frameworks that state their demand, by number.
+    demands: BTreeSet<usize>,
+    /// When an offer of a framework was last taken back.
+    withdrawn_ns: BTreeMap<String, u64>,
+    /// Whose offer it is, of which agent, and what it holds.
+    offers: BTreeMap<String, OfferMade>,
+    /// What was offered and not used, by framework and agent.
+    unused: BTreeMap<(String, String), Vec<Refused>>,
+}
+
+impl FreeIsOffered {
+    fn wants(&self, known: &Known, framework: &FrameworkBucket) -> bool {
+        let id = &*framework.id;
+        let of = |session| known.frameworks.get(session).is_some_and(|of| of == id);
+        let demands = known.sessions.iter().any(|(session, client)| match client {
+            Client::Framework(index) | Client::Author(index) => of(session) && self.demands.contains(index),
+            Client::Agent(_) => false,
+        });
+        let withheld = self.withdrawn_ns.get(id).is_some_and(|at_ns| known.now_ns < at_ns + WITHHELD_NS);
+        framework.link == Link::Connected && !demands && !withheld && !self.refusals.suppresses(id)
+    }
+
+    fn could_have(&self, known: &Known, framework: &FrameworkBucket, agent: &AgentBucket) -> bool {
+        let enough = |name, least| agent.free.scalar(name) >= Milli::from_units(least);
+        let worth_it = enough("cpus", 1) || enough("mem", 32);
+        agent.presence == Presence::Connected
+            && worth_it
+            && !self.refusals.refuses(known.now_ns, &framework.id, &agent.id, &agent.free)
+            && !self.left_over(known, framework, agent)
+            && !agent.offers.values().any(|offer| offer.client.framework == framework.key)
+    }
+
+    fn left_over(&self, known: &Known, framework: &FrameworkBucket, agent: &AgentBucket) -> bool {
+        let unused = self.unused.get(&(framework.id.to_string(), agent.id.to_string()));
+        unused.is_some_and(|all| all.iter().any(|one| one.holds(known.now_ns, &agent.free)))
+    }
+
+    fn called(&mut self, known: &Known, session: SessionId, call: &Call) {
+        let Some(framework) = known.frameworks.get(&session) else { return };
+        match call {
+            Call::Revive { .. } => self.unused.retain(|(of, _), _| of != framework),
+            Call::Accept(accept) => {
+                for offer in accept.offers.iter().filter_map(|id| self.offers.remove(id)) {
+                    let refused = Refused::new(known.now_ns, accept.refuse, (*offer.resources).clone());
+                    self.unused.entry((framework.clone(), offer.agent.to_string())).or_default().push(refused);
+                }
+            }
+            _ => {}
+        }
+    }
+}
+
+impl Invariant for FreeIsOffered {
+    fn name(&self) -> &'static str {
+        "free_is_offered"
+    }
+
+    /// A large cluster is looked at too rarely.
+    fn suits(&self, world: &World) -> bool {
+        world.is_small()
+    }
+
+    fn observe(&mut self, known: &Known, fact: &Fact) -> Result<(), String> {
+        match fact {
+            Fact::MasterStarted { .. } => {
+                self.since_ns.clear();
+                self.offers.clear();
+                self.withdrawn_ns.clear();
+                self.unused.clear();
+            }
+            Fact::Called { session, call } => self.called(known, *session, call),
+            Fact::Asked { framework, request: Request::Demand { .. } } => drop(self.demands.insert(*framework)),
+            Fact::Made { offers, .. } => {
+                let name = |key| offer_id(&format!("m{}", known.epoch), key);
+                self.offers.extend(offers.iter().map(|offer| (name(offer.key), offer.clone())));
+            }
+            Fact::Withdrawn { offer } => {
+                if let Some(offer) = self.offers.remove(&offer_id(&format!("m{}", known.epoch), *offer)) {
+                    self.withdrawn_ns.insert(offer.framework.to_string(), known.now_ns);
+                }
+            }
+            _ => {}
+        }
+        // It judges what is made; here only what is refused counts.
+        let _ = self.refusals.observe(known, fact);
+        Ok(())
+    }
+
+    fn inspect(&mut self, known: &Known, view: &View<'_>) -> Result<(), String> {
+        let Some(snapshot) = view.snapshot.filter(|_| view.world.paused(Node::Master).is_none()) else {
+            self.since_ns.clear();
+            return Ok(());
+        };
+        if known.now_ns < self.looked_ns + LOOK_NS {
+            return Ok(());
+        }
+        // Where nothing was looked at for long, nothing is known of the time between.
+        let blind = known.now_ns > self.looked_ns + BOUND_NS;
+        self.looked_ns = known.now_ns;
+        let before = if blind { BTreeMap::new() } else { std::mem::take(&mut self.since_ns) };
+        self.since_ns.clear();
+        for framework in &snapshot.frameworks {
+            for agent in &snapshot.agents {
+                if !(self.wants(known, framework) && self.could_have(known, framework, agent)) {
+                    continue;
+                }
+                let key = (framework.id.to_string(), agent.id.to_string());
+                let since_ns = before.get(&key).copied().unwrap_or(known.now_ns);
+                if known.now_ns > since_ns + BOUND_NS {
+                    let (free, passed) = (&agent.free, (known.now_ns - since_ns) / 1_000_000);
+                    return Err(format!(
+                        "{free} of {} is free for {passed} ms and not offered to {}",
+                        agent.id, framework.id
+                    ));
+                }
+                self.since_ns.insert(key, since_ns);
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,86 @@
+//! What an operator marked gone stays so: from then on the agent is never told again that it is registered and nothing of
+//! it is offered; its tasks' end is told when the registry has it, and once.
+
+use std::collections::BTreeSet;
+
+use super::{Fact, Invariant, Known};
+use crate::{
+    framework::{SchedulerEvent, core::Request},
+    master::core::Event,
+    proto::{
+        internal::{RegistryChange, registry_change::Kind},
+        v1::TaskState,
+    },
+};
+
+#[derive(Debug, Default)]
+pub(super) struct Gone {
+    /// What the registry has as gone.
+    durable: BTreeSet<String>,
+    /// The same by what the present master has decided; a slow registry has it later.
+    decided: BTreeSet<String>,
+    /// What operators have asked for.
+    asked: BTreeSet<String>,
+    /// Ends by an operator that a callback took, by framework, life and task.
+    taken: BTreeSet<(usize, u64, String)>,
+    /// Tasks that were asked after.
+    questions: BTreeSet<(usize, String)>,
+}
+
+/// The agents that the changes make gone.
+fn made_gone(changes: &[RegistryChange]) -> impl Iterator<Item = &String> {
+    changes.iter().filter_map(|change| match &change.kind {
+        Some(Kind::AgentGone(gone)) => Some(&gone.agent_id),
+        _ => None,
+    })
+}
+
+impl Invariant for Gone {
+    fn name(&self) -> &'static str {
+        "gone"
+    }
+
+    fn observe(&mut self, _known: &Known, fact: &Fact) -> Result<(), String> {
+        match fact {
+            Fact::MasterStarted { .. } => self.decided.clone_from(&self.durable),
+            Fact::MarkedGone { agent } => drop(self.asked.insert(agent.clone())),
+            Fact::Proposed(changes) => {
+                for id in made_gone(changes) {
+                    if !self.asked.contains(id) {
+                        return Err(format!("{id} is gone, and nobody asked for that"));
+                    }
+                    self.decided.insert(id.clone());
+                }
+            }
+            Fact::Durable { changes, .. } => self.durable.extend(made_gone(changes).cloned()),
+            Fact::Admits { agent, .. } if self.decided.contains(agent) => {
+                return Err(format!("{agent} is told that it is registered, and was marked gone"));
+            }
+            Fact::Made { offers, .. } => {
+                if let Some(offer) = offers.iter().find(|offer| self.decided.contains(&*offer.agent)) {
+                    return Err(format!("{} is offered, and {} was marked gone", offer.resources, offer.agent));
+                }
+            }
+            Fact::Told { event: Event::Updated { status }, .. } if status.state() == TaskState::TaskGoneByOperator => {
+                let agent = status.agent_id.as_ref().map(|id| id.value.as_str()).unwrap_or_default();
+                if !self.durable.contains(agent) {
+                    let task = &status.task_id.value;
+                    return Err(format!("{task} is told to be gone, and the registry does not have {agent:?} as gone"));
+                }
+            }
+            Fact::Asked { framework, request: Request::Reconcile { tasks } } => {
+                self.questions.extend(tasks.iter().map(|(task, _)| (*framework, task.value.clone())));
+            }
+            Fact::Returned { framework, life, event: SchedulerEvent::StatusUpdate(status), ok: true }
+                if status.state() == TaskState::TaskGoneByOperator =>
+            {
+                let (task, asked) = (status.task_id.value.clone(), (*framework, status.task_id.value.clone()));
+                if !self.taken.insert((*framework, *life, task.clone())) && !self.questions.contains(&asked) {
+                    return Err(format!("{task} is told twice to be gone"));
+                }
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+}
