@@ -36,6 +36,8 @@ pub(super) enum Sabotage {
     LosesAcknowledgements,
     /// A task's resources are freed while it runs.
     FreesTooEarly,
+    /// The resources of a removed framework's tasks are freed before their containers are gone.
+    FreesTheRemovedAtOnce,
     /// What one ACCEPT launched is launched again out of the same offer.
     UsesOffersTwice,
     /// An offer that was taken back is accepted in the place of one that is live.
@@ -52,6 +54,8 @@ pub(super) enum Sabotage {
     ForgetsFilters,
     /// A removed framework is launched for when an agent is pinged next.
     LaunchesForTheRemoved,
+    /// A kill does not reach the agent.
+    LosesKills,
     /// Nobody answers a question after tasks.
     IgnoresReconciliation,
     /// Offers are told in the order of a hash map.
@@ -86,6 +90,7 @@ impl World {
         match (self.sabotage, report) {
             (Some(Sabotage::FreesTooEarly), Report::Updated(update)) => update.latest = TaskState::TaskFinished,
             (Some(Sabotage::LosesTasksAtReregistration), Report::Register(register)) => register.tasks.clear(),
+            (Some(Sabotage::FreesTheRemovedAtOnce), Report::Register(register)) => register.version = 1,
             _ => {}
         }
     }
@@ -140,7 +145,8 @@ impl World {
                 let again = Order::Run { framework: framework.clone(), container, info: info.clone() };
                 vec![order, again]
             }
-            (Some(Sabotage::LosesAcknowledgements), Order::Acknowledge { .. }) => Vec::new(),
+            (Some(Sabotage::LosesAcknowledgements), Order::Acknowledge { .. })
+            | (Some(Sabotage::LosesKills), Order::Kill { .. }) => Vec::new(),
             (Some(Sabotage::LaunchesForTheRemoved), Order::Run { framework, container, info }) => {
                 let container = format!("{container}-late").into();
                 let late = Order::Run { framework: framework.clone(), container, info: info.clone() };

@@ -325,6 +325,35 @@ fn refusals_are_met_with_patience_and_a_final_one_ends_the_agent() {
 }
 
 #[test]
+fn the_turn_passes_on_from_a_master_that_does_not_take_the_agent_and_stays_with_one_that_does() {
+    let mut agent = Fixture::recovered(&[]);
+    agent.welcome(&[], &[]);
+    let turn = |agent: &mut Fixture| {
+        agent.take();
+        agent.pass_to_deadline();
+        let attached = agent.take().into_iter().find_map(|effect| match effect {
+            Effect::Attach { session, turn } => Some((session, turn)),
+            _ => None,
+        });
+        attached.expect("it tries again")
+    };
+    let (session, first) = turn(&mut agent);
+    agent.give(Input::Detached { session });
+    let (session, second) = turn(&mut agent);
+    agent.give(Input::Attached { session });
+    agent.pass(Duration::from_secs(30));
+    let (session, third) = turn(&mut agent);
+    agent.give(Input::Attached { session });
+    agent.give(Input::Received { session, message: registered_by(2) });
+    agent.give(Input::Detached { session });
+    let (session, after_it_took_the_agent) = turn(&mut agent);
+    agent.give(Input::Attached { session });
+    agent.give(Input::Received { session, message: registered_by(1) });
+    let (_, after_a_lower_epoch) = turn(&mut agent);
+    assert_eq!([first, second, third, after_it_took_the_agent, after_a_lower_epoch], [0, 1, 2, 2, 3]);
+}
+
+#[test]
 fn a_task_the_master_launched_that_never_arrived_is_reported_and_not_forgotten() {
     let mut agent = Fixture::recovered(&[]);
     agent.welcome(&[], &[]);
@@ -370,7 +399,7 @@ fn a_removed_frameworks_tasks_are_killed_and_nobody_is_told() {
     ];
     assert_eq!(agent.told(), told);
     agent.exited("c1", 0);
-    assert_eq!(agent.told(), ["persist forgotten c1", "supervise 1: forget c1"]);
+    assert_eq!(agent.told(), ["persist forgotten c1", "supervise 1: forget c1", "send 1: orphan gone c1"]);
     let mut again = Fixture::recovered(&agent.log);
     again.welcome(&["c2"], &[]);
     assert_eq!(again.told(), ["supervise 1: signal c2 15 tree"], "the kill goes on after a restart");
@@ -386,7 +415,14 @@ fn an_agent_marked_gone_kills_what_it_runs_and_ends() {
     agent.receive(master_message::Kind::Gone(wire::Gone {}));
     agent.take();
     agent.exited("c1", 0);
-    assert_eq!(agent.told(), ["persist forgotten c1", "supervise 1: forget c1", "supervise 1: retire", "stop Gone"]);
+    let told = [
+        "persist forgotten c1",
+        "supervise 1: forget c1",
+        "send 1: orphan gone c1",
+        "supervise 1: retire",
+        "stop Gone",
+    ];
+    assert_eq!(agent.told(), told);
 }
 
 #[test]

@@ -1,7 +1,8 @@
 //! The link to the master: when to attach, what to say first, whom to believe, and when to give up on a silent one.
 //!
 //! The stream is the session. The first attempt falls at random within a given time; after a refusal or a failure they spread over
-//! 2 s, 4 s and so on up to a minute. A session that broke after the master had taken the agent is made anew at once.
+//! 2 s, 4 s and so on up to a minute, and it is another master's turn. A session that broke after the master had taken the
+//! agent is made anew at once, with the same master first.
 
 use std::time::Duration;
 
@@ -20,7 +21,9 @@ use crate::proto::v1::{AgentId, AgentInfo};
 use crate::types::Now;
 
 /// The versions of the protocol between agent and master that this agent speaks.
-const VERSIONS: VersionRange = VersionRange { min: 1, max: 1 };
+const VERSIONS: VersionRange = VersionRange { min: 1, max: 2 };
+/// The first version in which the master wants to hear of orphans.
+const ORPHANS_SINCE: u32 = 2;
 /// The next attempt after a session broke falls within this time.
 const SPREAD_BROKEN: Duration = Duration::from_millis(200);
 const SPREAD_REFUSED: Duration = Duration::from_secs(2);
@@ -36,6 +39,8 @@ pub(super) struct Link {
     state: State,
     /// The latest session's number.
     latest: u64,
+    /// Whose turn it is among the masters.
+    turn: u64,
     /// Within which time after the next failure an attempt falls.
     spread: Duration,
 }
@@ -54,6 +59,8 @@ enum State {
     },
     Registered {
         session: SessionId,
+        /// Of the protocol, as the master has chosen it.
+        version: u32,
         silence: Duration,
         until: u64,
     },
@@ -61,7 +68,7 @@ enum State {
 
 impl Link {
     pub(super) fn off() -> Self {
-        Self { state: State::Off, latest: 0, spread: SPREAD_REFUSED }
+        Self { state: State::Off, latest: 0, turn: 0, spread: SPREAD_REFUSED }
     }
 
     pub(super) fn deadline(&self) -> Option<u64> {
@@ -88,8 +95,9 @@ impl Link {
         self.state = State::Waiting { attach_at };
     }
 
-    /// Tries again after ever longer times.
+    /// Tries again after ever longer times, another master first.
     fn back_off(&mut self, now: Now, rng: &mut StdRng) {
+        self.turn += 1;
         let spread = self.spread;
         self.spread = (spread * 2).min(SPREAD_WIDEST);
         self.wait(now, spread, rng);
@@ -102,6 +110,14 @@ impl Agent {
         match self.link.state {
             State::Off | State::Waiting { .. } | State::Attaching(_) | State::Registering { .. } => None,
             State::Registered { session, .. } => Some(session),
+        }
+    }
+
+    /// The session on which a master wants to hear of orphans, if there is one.
+    pub(super) fn orphans_told_to(&self) -> Option<SessionId> {
+        match self.link.state {
+            State::Off | State::Waiting { .. } | State::Attaching(_) | State::Registering { .. } => None,
+            State::Registered { session, version, .. } => (version >= ORPHANS_SINCE).then_some(session),
         }
     }
 
@@ -146,7 +162,7 @@ impl Agent {
                 self.link.latest += 1;
                 let session = SessionId(self.link.latest);
                 self.link.state = State::Attaching(session);
-                out.push(Effect::Attach { session });
+                out.push(Effect::Attach { session, turn: self.link.turn });
             }
             State::Registering { session, .. } | State::Registered { session, .. } => {
                 out.push(Effect::Detach { session });
@@ -193,7 +209,8 @@ impl Agent {
         let told = Duration::from_millis(registered.ping_timeout_ms);
         let silence = if told.is_zero() { SILENCE } else { told };
         self.link.spread = SPREAD_REFUSED;
-        self.link.state = State::Registered { session, silence, until: now.mono_after(silence) };
+        self.link.state =
+            State::Registered { session, version: registered.version, silence, until: now.mono_after(silence) };
         self.in_touch(out);
         for framework in registered.removed_frameworks {
             self.shut_down_framework(now, framework, out);
@@ -265,12 +282,13 @@ impl Agent {
             installation: self.installation.clone(),
             instance: self.instance.clone(),
             tasks: told.map(|(id, task)| described(id.as_str(), task)).collect(),
+            orphans: self.orphans(),
             frameworks: self.frameworks.values().map(super::frameworks::Framework::decoded).collect(),
         }
     }
 }
 
-fn described(container: &str, task: &Task) -> AgentTask {
+pub(super) fn described(container: &str, task: &Task) -> AgentTask {
     AgentTask {
         framework_id: task.framework.value.clone(),
         container_id: container.to_owned(),

@@ -331,6 +331,9 @@ impl Agent {
             forget_container(supervisor, id.to_string(), out);
         }
         self.names.remove(&(task.framework, task.name, id.clone()));
+        if task.orphaned {
+            self.orphan_gone(id.to_string(), out);
+        }
         if task.sandbox {
             self.sandboxes.retire(now, id.clone(), Duration::ZERO, out);
         }

@@ -8,7 +8,7 @@ use prost::Message as _;
 use crate::{
     master::core::AgentFacts,
     master::core::{
-        Accept, Call, FrameworkFacts, Launch, Operation, Partition, Quantities, Register, Report, ReportedTask,
+        Accept, Call, Doubt, FrameworkFacts, Launch, Operation, Partition, Quantities, Register, Report, ReportedTask,
         Subscribe, Update,
     },
     proto::{
@@ -106,7 +106,12 @@ fn digest(call: scheduler::Call) -> Result<Call, Wrong> {
         }
         Type::Reconcile => {
             let tasks = call.reconcile.unwrap_or_default().tasks.into_iter();
-            Call::Reconcile { tasks: tasks.map(|one| (one.task_id.value, one.agent_id.map(|id| id.value))).collect() }
+            let doubt = |one: scheduler::call::reconcile::Task| Doubt {
+                task: one.task_id.value,
+                agent: one.agent_id.map(|id| id.value),
+                lost_after: one.partition_policy.and_then(|policy| policy.lost_after()),
+            };
+            Call::Reconcile { tasks: tasks.map(doubt).collect() }
         }
         Type::Message => {
             let message = call.message.unwrap_or_default();
@@ -177,7 +182,9 @@ fn operation(operation: v1::offer::Operation, framework: &v1::FrameworkId) -> Op
     }
     let name = kind.as_str_name().to_lowercase();
     let text = format!("{} is not served by this master", kind.as_str_name());
-    Operation::Unsupported { name, id, text }
+    let group = operation.launch_group.map(|group| group.task_group.tasks).unwrap_or_default();
+    let tasks = group.into_iter().map(|task| launch(&task, framework, Some(&text))).collect();
+    Operation::Unsupported { name, id, text, tasks }
 }
 
 /// What depends on the cluster's state (is the id free, is it the offer's agent, does it fit) is left to the core.
@@ -214,6 +221,7 @@ pub(crate) fn report(message: internal::AgentMessage, peer: &str) -> Report {
         Kind::Update(update) => self::update(*update).map(|update| Report::Updated(Box::new(update))),
         Kind::Pong(_) => Ok(Report::Ponged),
         Kind::Unregister(_) => Ok(Report::Unregistered),
+        Kind::OrphanGone(gone) => Ok(Report::OrphanGone { container: gone.container_id }),
         Kind::Message(message) => {
             Ok(Report::Sent { framework: message.framework_id, executor: message.executor_id, data: message.data })
         }
@@ -223,11 +231,7 @@ pub(crate) fn report(message: internal::AgentMessage, peer: &str) -> Report {
 
 fn register(register: internal::Register, peer: &str) -> Result<Register, String> {
     let versions = register.versions.ok_or("register.versions: missing")?;
-    let own = crate::master::core::PROTOCOL;
-    if own < versions.min || own > versions.max {
-        let (min, max) = (versions.min, versions.max);
-        return Err(format!("this master speaks version {own} of the agent protocol, the agent {min} to {max}"));
-    }
+    let version = crate::master::core::spoken_with(versions.min, versions.max)?;
     let info = register.info.ok_or("register.info: missing")?;
     let total = Resources::from_proto(&info.resources).map_err(|error| format!("register.info.resources{error}"))?;
     let port = u16::try_from(info.port()).map_err(|error| format!("register.info.port: {}: {error}", info.port()))?;
@@ -237,8 +241,10 @@ fn register(register: internal::Register, peer: &str) -> Result<Register, String
     });
     let frameworks: Vec<Subscribe> = frameworks.collect();
     let tasks = register.tasks.into_iter().map(task).collect::<Result<Vec<_>, String>>()?;
+    let orphans = register.orphans.into_iter().map(task).collect::<Result<Vec<_>, String>>()?;
     all_of_named_frameworks(&tasks, &frameworks)?;
     Ok(Register {
+        version,
         id: info.id.as_ref().map(|id| id.value.clone()).filter(|id| !id.is_empty()),
         installation: register.installation,
         instance: register.instance,
@@ -254,6 +260,7 @@ fn register(register: internal::Register, peer: &str) -> Result<Register, String
         info,
         epoch: register.epoch,
         tasks,
+        orphans,
         frameworks,
     })
 }

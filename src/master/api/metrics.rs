@@ -93,6 +93,9 @@ fn population(registry: &mut Registry, snapshot: &Snapshot) {
         tasks.get_or_create(&[("state", state.as_str_name().to_owned())]).set(i64::try_from(count).unwrap_or(i64::MAX));
     }
     registry.register("tasks", "Tasks by state, until their end is acknowledged", tasks);
+    let orphans = Gauge::<i64>::default();
+    orphans.set(gauge(snapshot.agents.iter().map(|agent| agent.orphans.len()).sum()));
+    registry.register("orphans", "Containers of removed frameworks that have not ended", orphans);
     let outstanding = Gauge::<i64>::default();
     outstanding.set(gauge(snapshot.agents.iter().map(|agent| agent.offers.len()).sum()));
     registry.register("offers_outstanding", "Offers that wait for an answer", outstanding);
@@ -101,7 +104,7 @@ fn population(registry: &mut Registry, snapshot: &Snapshot) {
 fn resources(registry: &mut Registry, snapshot: &Snapshot) {
     for (name, help, part) in [
         ("resources_capacity", "Scalar resources of connected agents", total as fn(&_) -> &_),
-        ("resources_used", "Scalar resources of running tasks", used),
+        ("resources_used", "Scalar resources of tasks and orphans that have not ended", used),
         ("resources_offered", "Scalar resources in outstanding offers", offered),
     ] {
         let family = Family::<Labels, Gauge<f64, AtomicU64>>::default();

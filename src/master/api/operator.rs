@@ -9,7 +9,7 @@ use crate::{
         ext::operator_server::Operator,
         v1::{
             self,
-            master::{Call, Response as Reply, call::Type, response},
+            master::{Call, Response as Reply, call::Type, response, response::get_agents::Departed},
         },
     },
 };
@@ -78,7 +78,9 @@ impl Api {
             }
             Type::GetAgents => {
                 reply.set_type(response::Type::GetAgents);
-                reply.get_agents = Some(self.rendered(render::agents).await?);
+                let departed = self.departed().await?;
+                let agents = self.rendered(render::agents).await?;
+                reply.get_agents = Some(response::GetAgents { departed, ..agents });
             }
             Type::GetTasks => {
                 reply.set_type(response::Type::GetTasks);
@@ -121,8 +123,17 @@ impl Api {
             Answer::Snapshot(snapshot) => tokio::task::spawn_blocking(move || render(&snapshot))
                 .await
                 .map_err(|error| Status::internal(format!("rendering failed: {error}"))),
-            Answer::Registry(..) | Answer::Alive | Answer::Done | Answer::Refused(_) => {
+            Answer::Departed(_) | Answer::Registry(..) | Answer::Alive | Answer::Done | Answer::Refused(_) => {
                 Err(Status::internal("no snapshot came"))
+            }
+        }
+    }
+
+    async fn departed(&self) -> Result<Vec<Departed>, Status> {
+        match self.core.ask(Question::Departed).await.map_err(|error| Status::unavailable(error.to_string()))? {
+            Answer::Departed(departed) => Ok(departed.into_iter().map(render::departed).collect()),
+            Answer::Snapshot(_) | Answer::Registry(..) | Answer::Alive | Answer::Done | Answer::Refused(_) => {
+                Err(Status::internal("no list of departed agents came"))
             }
         }
     }
@@ -130,7 +141,7 @@ impl Api {
     async fn change(&self, question: Question) -> Result<(), Status> {
         match self.core.ask(question).await.map_err(|error| Status::unavailable(error.to_string()))? {
             Answer::Refused(text) => Err(Status::invalid_argument(text)),
-            Answer::Done | Answer::Alive | Answer::Snapshot(_) | Answer::Registry(..) => Ok(()),
+            Answer::Done | Answer::Alive | Answer::Departed(_) | Answer::Snapshot(_) | Answer::Registry(..) => Ok(()),
         }
     }
 }

@@ -47,6 +47,7 @@ impl Master {
             assert!(connected, "{offer:?} is of a connected framework");
         }
         for task in agent.bucket.tasks.values() {
+            assert!(self.frameworks.contains_key(&task.framework), "{}: its framework is there", task.id);
             assert!(!(task.holds && task.state.is_terminal()), "{}: a terminal task holds nothing", task.id);
         }
     }
@@ -57,7 +58,10 @@ impl Master {
         for task in bucket.tasks.values().filter(|task| task.holds) {
             used += &task.resources;
         }
-        assert_eq!(used, bucket.used, "{key:?}: used is what its tasks hold");
+        for orphan in bucket.orphans.values() {
+            used += &orphan.resources;
+        }
+        assert_eq!(used, bucket.used, "{key:?}: used is what its tasks and orphans hold");
         let mut offered = Resources::default();
         for offer in bucket.offers.values() {
             offered += &offer.resources;

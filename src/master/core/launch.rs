@@ -65,7 +65,8 @@ impl Master {
         self.insert_task(agent, key, task);
         self.hold(agent, key);
         let Some(framework) = self.frameworks.get_mut(&client.framework) else { return };
-        framework.tasks.insert(id, (agent, key));
+        framework.awaited_kills.forget(&id);
+        framework.file(id, (agent, key), true);
         let framework_id = framework.bucket.id.clone();
         self.introduce(turn, agent, client.framework);
         turn.order(self.agents[&agent].session, Order::Run { framework: framework_id, container, info });

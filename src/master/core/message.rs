@@ -96,7 +96,7 @@ pub(crate) enum Call {
         uuid: Bytes,
     },
     Reconcile {
-        tasks: Vec<(String, Option<String>)>,
+        tasks: Vec<Doubt>,
     },
     Message {
         agent: String,
@@ -109,6 +109,22 @@ pub(crate) enum Call {
         field: String,
         text: String,
     },
+}
+
+/// A task that a framework asks after.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Doubt {
+    pub(crate) task: String,
+    pub(crate) agent: Option<String>,
+    /// When it counts as lost, by the policy it was launched with.
+    pub(crate) lost_after: Option<Duration>,
+}
+
+impl Doubt {
+    /// Of a task of which nobody says when it counts as lost.
+    pub(crate) fn of(task: &str, agent: Option<&str>) -> Self {
+        Self { task: task.to_owned(), agent: agent.map(str::to_owned), lost_after: None }
+    }
 }
 
 /// SUBSCRIBE and `UPDATE_FRAMEWORK`, validated.
@@ -155,11 +171,12 @@ pub(crate) struct Accept {
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Operation {
     Launch(Vec<Launch>),
-    /// Not done by this master, or malformed; the id asks for feedback.
+    /// Not done by this master, or malformed; the id asks for feedback. Tasks that it was to launch are answered for.
     Unsupported {
         name: String,
         id: Option<String>,
         text: String,
+        tasks: Vec<Launch>,
     },
 }
 
@@ -182,6 +199,10 @@ pub(crate) enum Report {
     Register(Box<Register>),
     Updated(Box<Update>),
     Ponged,
+    /// Nothing is left of a container of a removed framework.
+    OrphanGone {
+        container: String,
+    },
     Sent {
         framework: String,
         executor: String,
@@ -197,6 +218,8 @@ pub(crate) enum Report {
 /// An agent's first message.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Register {
+    /// The version of the protocol that it and this master speak.
+    pub(crate) version: u32,
     pub(crate) id: Option<String>,
     /// The agent's work directory.
     pub(crate) installation: Bytes,
@@ -207,6 +230,8 @@ pub(crate) struct Register {
     pub(crate) info: v1::AgentInfo,
     pub(crate) epoch: u64,
     pub(crate) tasks: Vec<ReportedTask>,
+    /// Containers that are being ended and are nobody's tasks.
+    pub(crate) orphans: Vec<ReportedTask>,
     pub(crate) frameworks: Vec<Subscribe>,
 }
 
@@ -244,6 +269,8 @@ pub(crate) enum Question {
     Snapshot,
     /// Remove a framework and kill its tasks.
     Teardown { framework: String },
+    /// The agents that went, as far as they are remembered.
+    Departed,
     /// End an agent for good.
     MarkGone { agent: String },
     /// All that the registry holds.
@@ -254,12 +281,24 @@ pub(crate) enum Question {
     Quotas { quotas: Vec<(String, Quota)>, force: bool },
 }
 
+/// An agent that was given up as unreachable, or marked gone.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Departed {
+    pub(crate) id: String,
+    /// Empty where it is not known.
+    pub(crate) hostname: String,
+    /// Nanoseconds since 1970.
+    pub(crate) since_ns: i64,
+    pub(crate) gone: bool,
+}
+
 /// What an operator is told.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Answer {
     /// It answers.
     Alive,
     Snapshot(Box<Snapshot>),
+    Departed(Vec<Departed>),
     /// What the registry holds, synced, and the epoch of this master.
     Registry(Box<State>, u64),
     Done,
@@ -302,6 +341,8 @@ pub(crate) enum Event {
         seq: u64,
         field: String,
         text: String,
+        /// The call was carried out but for this, and its tasks are answered for by their statuses.
+        taken_up: bool,
     },
     OperationFailed {
         id: String,

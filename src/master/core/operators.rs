@@ -3,7 +3,7 @@
 use super::{
     Effect, Master, Turn,
     keys::RequestId,
-    message::{Answer, Question},
+    message::{Answer, Departed, Question},
 };
 
 impl Master {
@@ -18,11 +18,19 @@ impl Master {
                 }
                 None => Answer::Refused(format!("no framework {framework} is known")),
             },
+            Question::Departed => Answer::Departed(self.departed()),
             Question::MarkGone { agent } => self.mark_gone(turn, &agent),
             Question::Registry => Answer::Registry(Box::new(self.facts.clone()), self.epoch),
             Question::Weights { weights } => self.set_weights(turn, weights),
             Question::Quotas { quotas, force } => self.set_quotas(turn, &quotas, force),
         };
         turn.out.push(Effect::Reply { request, answer });
+    }
+
+    fn departed(&self) -> Vec<Departed> {
+        let hostname = |id| self.facts.agents.get(id).map(|info| info.hostname.clone()).unwrap_or_default();
+        let lists = [(&self.facts.unreachable, false), (&self.facts.gone, true)];
+        let all = lists.into_iter().flat_map(|(list, gone)| list.iter().map(move |(id, since)| (id, *since, gone)));
+        all.map(|(id, since_ns, gone)| Departed { id: id.clone(), hostname: hostname(id), since_ns, gone }).collect()
     }
 }

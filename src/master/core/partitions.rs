@@ -10,7 +10,8 @@ use super::{
     Master, Order, Turn,
     agents::Presence,
     keys::{AgentKey, FrameworkKey, TaskKey},
-    tasks::{Kill, Task, master_status},
+    kills::Kill,
+    tasks::{Task, master_status},
     timers::Timer,
 };
 use crate::{

@@ -10,6 +10,7 @@ use bytes::Bytes;
 use super::{
     Event, Master, Turn,
     keys::{AgentKey, FrameworkKey, TaskKey},
+    kills::Kill,
     partitions::Partition,
 };
 use crate::{
@@ -71,12 +72,6 @@ impl Ending {
             (Self::Gone, false) => (TaskState::TaskLost, Reason::AgentRemoved, "an operator marked the agent gone"),
         }
     }
-}
-
-/// A kill a framework asked for.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub(crate) struct Kill {
-    pub(crate) policy: Option<v1::KillPolicy>,
 }
 
 /// What is kept of a status for readers and for reconciliation.

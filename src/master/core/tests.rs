@@ -8,6 +8,7 @@ mod frameworks;
 mod identity;
 mod launches;
 mod offers;
+mod orphans;
 mod partitions;
 mod policies;
 mod quotas;

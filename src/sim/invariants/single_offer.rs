@@ -58,9 +58,7 @@ impl SingleOffer {
         }
         let offered = taken.clone();
         for (_, one) in known.running_on(*index) {
-            if !known.torn_down.contains(&one.framework) {
-                taken += &one.resources;
-            }
+            taken += &one.resources;
         }
         if known.totals[*index].contains(&taken) {
             return Ok(());

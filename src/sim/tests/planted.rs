@@ -38,6 +38,11 @@ fn resources_that_are_freed_or_used_twice() {
 }
 
 #[test]
+fn resources_that_a_removed_framework_still_uses() {
+    is_found_by(Sabotage::FreesTheRemovedAtOnce, &["single_offer", "held_while_running"]);
+}
+
+#[test]
 fn offers_that_are_used_after_their_end() {
     is_found_by(Sabotage::AcceptsRescinded, &["own_offers", "single_offer"]);
 }
@@ -72,6 +77,11 @@ fn refusals_that_do_not_hold() {
 #[test]
 fn a_timer_of_a_removed_framework() {
     is_found_by(Sabotage::LaunchesForTheRemoved, &["own_offers"]);
+}
+
+#[test]
+fn kills_that_go_astray() {
+    is_found_by(Sabotage::LosesKills, &["killed_ends"]);
 }
 
 #[test]

@@ -160,7 +160,7 @@ fn a_recovered_framework_that_does_not_come_is_removed_when_agents_had_their_tim
     assert!(world.orders(agent).iter().all(|order| !matches!(order, Order::Shutdown { .. })));
     world.wait(Duration::from_secs(2));
     assert!(world.orders(agent).iter().any(|order| matches!(order, Order::Shutdown { .. })));
-    assert!(world.master.snapshot().agents[0].used.is_empty());
+    assert!(world.master.snapshot().agents[0].tasks.is_empty());
 }
 
 #[test]
