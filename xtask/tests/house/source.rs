@@ -183,6 +183,6 @@ mod tests {
         assert_eq!(names, ["mod", "a", "use", "z::z"]);
         let file = Some("b_tests.rs".to_owned());
         assert_eq!(source.test_modules, [("tests".to_owned(), None), ("b".to_owned(), file)]);
-        assert_eq!(source.paths[3].line, 12);
+        assert_eq!(source.paths[3].line, 13);
     }
 }
