@@ -27,7 +27,9 @@ pub enum DriverError {
     Full,
     /// No callback has taken what became of so many earlier calls that there is no room to tell it of another. Nothing was
     /// sent.
-    #[error("1,024 refusals and doubts of earlier calls wait for a callback to take them; make the call again when it has")]
+    #[error(
+        "1,024 refusals and doubts of earlier calls wait for a callback to take them; make the call again when it has"
+    )]
     Unheard,
     /// The driver has ended.
     #[error("the driver has ended; build another one to go on")]

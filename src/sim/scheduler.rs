@@ -73,7 +73,14 @@ impl World {
                 Resources::from_scalars(&[("cpus", Milli::from_raw(cpus)), ("mem", Milli::from_units(mem))]);
             let store = &mut self.frameworks[index].store;
             let id = format!("f{index}-t{}", store.tasks.len());
-            let task = Wanted { resources, launched: None, state: TaskState::TaskStaging, over: false, heard_ns: 0, killed_in: None };
+            let task = Wanted {
+                resources,
+                launched: None,
+                state: TaskState::TaskStaging,
+                over: false,
+                heard_ns: 0,
+                killed_in: None,
+            };
             store.tasks.insert(id, task);
         }
     }
@@ -176,7 +183,14 @@ impl World {
         let id = format!("f{index}-t{}", store.tasks.len());
         let mut resources = rest.clone();
         resources += &Resources::cpus_mem(1.0, 64.0);
-        let task = Wanted { resources, launched: None, state: TaskState::TaskStaging, over: false, heard_ns: 0, killed_in: None };
+        let task = Wanted {
+            resources,
+            launched: None,
+            state: TaskState::TaskStaging,
+            over: false,
+            heard_ns: 0,
+            killed_in: None,
+        };
         store.tasks.insert(id.clone(), task);
         self.take_on(index, &id, offer)
     }

@@ -10,9 +10,7 @@ use super::{
 };
 use crate::{
     framework::event::SchedulerEvent,
-    proto::v1::{
-        self, AgentId, ExecutorId, Filters, OfferId, TaskId, TaskInfo, offer::Operation, task_status::Reason,
-    },
+    proto::v1::{self, AgentId, ExecutorId, Filters, OfferId, TaskId, TaskInfo, offer::Operation, task_status::Reason},
     types::Now,
 };
 

@@ -146,9 +146,8 @@ impl Driver {
 
     fn ask_for(&mut self, task_ids: Vec<Arc<str>>, out: &mut Vec<Effect>) {
         for some in task_ids.chunks(PER_CALL) {
-            let question = |task_id: &Arc<str>| {
-                self.question(TaskId { value: task_id.to_string() }, self.tasks.agent_of(task_id))
-            };
+            let question =
+                |task_id: &Arc<str>| self.question(TaskId { value: task_id.to_string() }, self.tasks.agent_of(task_id));
             let questions = some.iter().map(question).collect();
             self.send(wire::reconcile(questions), 0, Sent::Plain, out);
         }

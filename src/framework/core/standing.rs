@@ -38,8 +38,7 @@ impl Standing {
     /// What speaks against a call.
     pub(crate) fn objection(self, request: &Request) -> Option<Objection> {
         // A kill and an acknowledgement are answered by statuses.
-        let answered_for =
-            matches!(request, Request::Stop(_) | Request::Kill { .. } | Request::Acknowledge { .. });
+        let answered_for = matches!(request, Request::Stop(_) | Request::Kill { .. } | Request::Acknowledge { .. });
         if self.unheard && !answered_for {
             return Some(Objection::Unheard);
         }

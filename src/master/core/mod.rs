@@ -51,8 +51,8 @@ pub(crate) use self::{
     frameworks::{FrameworkBucket, Link},
     keys::{AgentKey, FrameworkKey, OfferKey, RequestId, SessionId, offer_id},
     message::{
-        Accept, Answer, Call, Doubt, Effect, Event, FrameworkFacts, Input, Launch, OfferMade, Operation, Order, Quantities,
-        Question, Register, Report, ReportedTask, Subscribe, Update,
+        Accept, Answer, Call, Doubt, Effect, Event, FrameworkFacts, Input, Launch, OfferMade, Operation, Order,
+        Quantities, Question, Register, Report, ReportedTask, Subscribe, Update,
     },
     partitions::Partition,
     quotas::quota,

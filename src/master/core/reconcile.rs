@@ -15,12 +15,7 @@ use crate::{
 
 impl Master {
     /// With an empty list, one answer per task of the framework; otherwise one per task named, as far as it is known.
-    pub(super) fn reconcile(
-        &mut self,
-        turn: &mut Turn<'_>,
-        framework: FrameworkKey,
-        tasks: &[Doubt],
-    ) {
+    pub(super) fn reconcile(&mut self, turn: &mut Turn<'_>, framework: FrameworkKey, tasks: &[Doubt]) {
         if tasks.is_empty() {
             let all: Vec<(AgentKey, TaskKey)> = self.frameworks[&framework].tasks.values().copied().collect();
             for (agent, task) in all {
@@ -35,12 +30,7 @@ impl Master {
         }
     }
 
-    pub(super) fn reconcile_one(
-        &mut self,
-        turn: &mut Turn<'_>,
-        framework: FrameworkKey,
-        doubt: &Doubt,
-    ) {
+    pub(super) fn reconcile_one(&mut self, turn: &mut Turn<'_>, framework: FrameworkKey, doubt: &Doubt) {
         let known = self.frameworks[&framework].tasks.get(doubt.task.as_str()).copied();
         let status = match known {
             Some((agent, key)) => Some(self.known_status(agent, key, turn.now)),
@@ -72,12 +62,7 @@ impl Master {
     }
 
     /// What can be said of a task this master does not know; nothing while agents that may have it are still expected.
-    fn unknown_status(
-        &self,
-        framework: FrameworkKey,
-        doubt: &Doubt,
-        now: Now,
-    ) -> Option<v1::TaskStatus> {
+    fn unknown_status(&self, framework: FrameworkKey, doubt: &Doubt, now: Now) -> Option<v1::TaskStatus> {
         let agent = doubt.agent.as_deref();
         let expected = match agent {
             Some(agent) => self.recovered.contains(agent),

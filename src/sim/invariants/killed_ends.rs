@@ -2,10 +2,7 @@
 //!
 //! Here a task that its scheduler wants to be killed does not end by itself any more, so a kill that got lost shows.
 
-use crate::sim::{
-    host::Container,
-    world::World,
-};
+use crate::sim::{host::Container, world::World};
 
 /// A container that still runs although its task was to be killed.
 pub(in crate::sim) fn survivor(world: &World) -> Option<String> {

@@ -199,7 +199,8 @@ fn a_refused_launch_is_told_by_number_and_its_tasks_are_dropped() {
     bench.take_all();
     let effects = bench.launch("O1", &["t1"]);
     let [Effect::Send { seq, .. }] = effects[..] else { panic!("{effects:?}") };
-    let refused = vec![ext::Refused { seq, field: "accept.operations[0]".into(), text: "too many".into(), taken_up: false }];
+    let refused =
+        vec![ext::Refused { seq, field: "accept.operations[0]".into(), text: "too many".into(), taken_up: false }];
     bench.frame(ext::Events { refused, ..ext::Events::default() });
     let [SchedulerEvent::StatusUpdate(status), SchedulerEvent::Refused(refusal)] = &bench.take_all()[..] else {
         panic!("{:?}", bench.out)
@@ -257,8 +258,12 @@ fn a_task_on_its_way_is_not_launched_twice_and_what_becomes_of_a_second_call_is_
     bench.launch("O1", &["t1"]);
     let effects = bench.launch("O2", &["t1", "t2"]);
     let accept = calls(&effects).find_map(|call| call.accept.clone()).expect("ACCEPT");
-    let launched: Vec<_> =
-        accept.operations[0].launch.iter().flat_map(|launch| &launch.task_infos).map(|task| &task.task_id.value).collect();
+    let launched: Vec<_> = accept.operations[0]
+        .launch
+        .iter()
+        .flat_map(|launch| &launch.task_infos)
+        .map(|task| &task.task_id.value)
+        .collect();
     assert_eq!(launched, ["t2"]);
     bench.launch("O9", &["t1"]);
     bench.cut();

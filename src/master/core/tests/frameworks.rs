@@ -32,7 +32,11 @@ fn a_run_that_did_not_hear_its_id_gets_the_framework_it_has() {
     let (lost, id) = world.subscribe_as("run", facts("f", "*"), None);
     world.detach(lost);
     assert_eq!(world.subscribe_as("run", facts("f", "*"), None).1, id);
-    assert_eq!(world.subscribe_as("run", facts("f", "*"), None).1, id, "also while the first connection seems to stand");
+    assert_eq!(
+        world.subscribe_as("run", facts("f", "*"), None).1,
+        id,
+        "also while the first connection seems to stand"
+    );
     assert_ne!(world.subscribe_as("another", facts("f", "*"), None).1, id);
     assert_ne!(world.subscribe_as("", facts("f", "*"), None).1, world.subscribe_as("", facts("f", "*"), None).1);
     assert_eq!(world.master.snapshot().frameworks.len(), 4);

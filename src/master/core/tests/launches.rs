@@ -113,7 +113,12 @@ fn an_operation_this_master_does_not_do_is_answered_for() {
     let (framework, _) = world.framework("f");
     let _ = world.agent("cpus:4;mem:1024");
     let offer = world.offers(framework)[0].clone();
-    let reserve = Operation::Unsupported { name: "reserve".into(), id: Some("op".into()), text: "not served".into(), tasks: vec![] };
+    let reserve = Operation::Unsupported {
+        name: "reserve".into(),
+        id: Some("op".into()),
+        text: "not served".into(),
+        tasks: vec![],
+    };
     let accept = Accept { offers: vec![offer_id(MASTER, offer.key)], operations: vec![reserve], refuse: None };
     world.call(framework, Call::Accept(Box::new(accept)));
     assert_eq!(world.refusals(framework)[0].0, "accept.operations[0].reserve");
@@ -128,14 +133,13 @@ fn of_an_accept_each_operation_stands_for_itself_and_its_tasks_are_answered_for_
     let (agent, agent_id) = world.agent("cpus:4;mem:1024");
     let offer = world.offers(framework)[0].clone();
     let task = |id: &str| launch(id, &agent_id, "cpus:1;mem:32");
-    let unsupported = |name: &str, tasks| Operation::Unsupported {
-        name: name.into(),
-        id: None,
-        text: "not served".into(),
-        tasks,
-    };
-    let operations =
-        vec![Operation::Launch(vec![task("t1")]), unsupported("launch_group", vec![task("t2")]), unsupported("reserve", vec![])];
+    let unsupported =
+        |name: &str, tasks| Operation::Unsupported { name: name.into(), id: None, text: "not served".into(), tasks };
+    let operations = vec![
+        Operation::Launch(vec![task("t1")]),
+        unsupported("launch_group", vec![task("t2")]),
+        unsupported("reserve", vec![]),
+    ];
     let accept = Accept { offers: vec![offer_id(MASTER, offer.key)], operations, refuse: None };
     world.call(framework, Call::Accept(Box::new(accept.clone())));
     assert_eq!(world.runs(agent).len(), 1);

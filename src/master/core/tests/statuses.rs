@@ -151,12 +151,7 @@ fn reconciliation_answers_for_all_or_for_those_named() {
     assert_eq!(world.states(framework.0), [("t".into(), TaskState::TaskRunning)]);
     let status = world.statuses(framework.0)[0].clone();
     assert_eq!((status.reason(), status.uuid), (Reason::Reconciliation, None));
-    let tasks = vec![
-        doubt("t", None),
-        doubt("nope", None),
-        doubt("nope", Some(&agent.1)),
-        doubt("nope", Some("m-S9")),
-    ];
+    let tasks = vec![doubt("t", None), doubt("nope", None), doubt("nope", Some(&agent.1)), doubt("nope", Some("m-S9"))];
     world.call(framework.0, Call::Reconcile { tasks });
     let told: Vec<TaskState> = world.states(framework.0).into_iter().map(|(_, state)| state).collect();
     let unknown = TaskState::TaskUnknown;

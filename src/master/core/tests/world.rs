@@ -9,9 +9,9 @@ use rand::{SeedableRng as _, rngs::StdRng};
 use crate::{
     master::{
         core::{
-            Accept, AgentFacts, Answer, Call, Config, Doubt, Effect, Event, FrameworkFacts, Input, Launch, Master, OfferMade,
-            Operation, Order, Question, Register, Report, ReportedTask, RequestId, SessionId, Subscribe, Update,
-            offer_id,
+            Accept, AgentFacts, Answer, Call, Config, Doubt, Effect, Event, FrameworkFacts, Input, Launch, Master,
+            OfferMade, Operation, Order, Question, Register, Report, ReportedTask, RequestId, SessionId, Subscribe,
+            Update, offer_id,
         },
         registry,
     },
