@@ -36,7 +36,7 @@ impl SchedulerDriver {
     ///
     /// # Errors
     /// A task that no master would take, [`DriverError::Disconnected`] (the tasks are told dropped all the same, so count
-    /// them by their statuses), or a driver that has ended.
+    /// them by their statuses), [`DriverError::Unheard`] (nothing is told), or a driver that has ended.
     pub async fn launch_tasks(
         &self,
         offer_ids: &[OfferId],
@@ -49,7 +49,7 @@ impl SchedulerDriver {
         self.accept_offers(offer_ids, vec![operation], filters).await
     }
 
-    /// Carries out operations on offers of one agent, in their order; with none it declines them.
+    /// Carries out operations on offers of one agent, in their order, each for itself; with none it declines them.
     ///
     /// # Errors
     /// An operation that no master would take, [`DriverError::Disconnected`] (tasks are told dropped, other operations
@@ -71,7 +71,8 @@ impl SchedulerDriver {
         self.call(Request::Decline { offer_ids: vec![offer_id.clone()], filters }).await
     }
 
-    /// Kills a task. Without a master the call waits for one, and one whose way was cut off is sent again.
+    /// Kills a task. Without a master the call waits for one, and it is sent again until the task is told to be killed or to
+    /// have ended. The driver keeps it no longer than it lives itself.
     ///
     /// # Errors
     /// An empty id, [`DriverError::Full`], or a driver that has ended.

@@ -14,8 +14,8 @@ pub struct InvalidFailoverTimeout(pub f64);
 const LONGEST_FAILOVER_SECS: f64 = 9_223_372_036.0;
 
 impl FrameworkInfo {
-    /// A framework of that name, in role `*`, with nothing else asked for. `user` is who its tasks run as; empty means the
-    /// agent's default.
+    /// A framework of that name, in role `*`, with nothing else asked for. `user` is who its tasks run as; where it is empty a
+    /// driver names the user that it runs as itself, and fills in more: see `SchedulerDriver::builder`.
     ///
     /// ```
     /// use std::time::Duration;

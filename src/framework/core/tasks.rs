@@ -343,8 +343,8 @@ impl Task {
     fn found(agent: Option<Arc<str>>, seen: &Seen, known_uuid: Option<Uuid>, known: bool) -> Self {
         let by_agent = seen.uuid.is_some();
         let (uuid, acknowledged) = (seen.uuid.or(known_uuid), !by_agent && known_uuid.is_some());
-        let (state, stage) = (seen.state, Stage::Told);
-        Self { agent, state, stage, uuid, acknowledged, by_agent, known, kill: None, policy: None }
+        let (kill, policy) = (None, None);
+        Self { agent, state: seen.state, stage: Stage::Told, uuid, acknowledged, by_agent, known, kill, policy }
     }
 
     fn judge(&mut self, seen: &Seen) -> Verdict {

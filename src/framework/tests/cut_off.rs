@@ -43,7 +43,8 @@ async fn kills_and_questions_wait_for_a_master() {
     let (_, kill) = session.try_call().await.expect("a call");
     assert_eq!(kill.r#type(), Type::Kill);
     let (_, reconcile) = session.try_call().await.expect("a call");
-    assert_eq!(reconcile.reconcile.unwrap().tasks[0].task_id, "t2".into());
+    let asked: Vec<_> = reconcile.reconcile.unwrap().tasks.into_iter().map(|task| task.task_id.value).collect();
+    assert_eq!(asked, ["t1", "t2"], "what is to be killed is asked for too");
 }
 
 #[tokio::test]
