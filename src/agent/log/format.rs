@@ -76,10 +76,8 @@ impl Format for Records {
     }
 
     fn synced(record: &AgentRecord) -> Option<u64> {
-        match record.kind {
-            Some(Kind::Synced(length)) => Some(length),
-            _ => None,
-        }
+        let Some(Kind::Synced(length)) = record.kind else { return None };
+        Some(length)
     }
 }
 

@@ -8,6 +8,7 @@ use std::{
     os::{fd::OwnedFd, unix::ffi::OsStrExt as _, unix::net::UnixStream},
     sync::Arc,
     thread,
+    time::Duration,
 };
 
 use rustix::process::Signal;
@@ -31,6 +32,8 @@ use crate::{
 
 /// How long one that says nothing any more may take to be gone, if it is just ending, in milliseconds.
 const MOMENT_MS: i64 = 1_000;
+/// How long is waited where there is no thread to be had.
+const PAUSE: Duration = Duration::from_millis(100);
 /// How long a supervisor that was killed may take to be gone, in milliseconds.
 const END_MS: i64 = 10_000;
 /// For threads that look at the host and at records.
@@ -59,7 +62,12 @@ pub(super) async fn end(supervisor: OwnedFd) {
 /// The process, unless it ends within a moment.
 pub(super) async fn unless_it_ends(supervisor: OwnedFd) -> Option<OwnedFd> {
     let wait = move || (!process::wait_all(std::slice::from_ref(&supervisor), MOMENT_MS)).then_some(supervisor);
-    aside(wait).await.ok().flatten()
+    if let Ok(left) = aside(wait).await {
+        return left;
+    }
+    // Nobody can wait for it: it is looked at again.
+    tokio::time::sleep(PAUSE).await;
+    None
 }
 
 /// What a dead supervisor left.

@@ -179,7 +179,9 @@ fn after_a_restart_of_the_host_nothing_in_a_journal_is_damage_and_all_that_can_b
     let path = folder.path().join("exits");
     let mut journal = Journal::begin(&path).unwrap();
     let records = ["a", "b", "c"].map(|id| SupervisorRecord { kind: Some(Kind::Starting(id.to_owned())) });
-    records.iter().for_each(|record| journal.append(record));
+    for record in &records {
+        journal.append(record);
+    }
     journal.flush();
     let mut bytes = std::fs::read(&path).unwrap();
     let middle = bytes.iter().position(|byte| *byte == b'b').unwrap();

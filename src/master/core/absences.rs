@@ -50,7 +50,7 @@ fn passed(since_ns: i64, until_ns: i64) -> Duration {
 mod tests {
     use super::*;
 
-    const HOUR: Duration = Duration::from_secs(3600);
+    const HOUR: Duration = Duration::from_hours(1);
     const YEAR_NS: i64 = 365 * 24 * 3_600_000_000_000;
 
     #[test]
