@@ -52,7 +52,7 @@ pub(crate) struct AgentBucket {
     pub(crate) used: Resources,
     pub(crate) offered: Resources,
     pub(crate) free: Resources,
-    pub(crate) tasks: BTreeMap<TaskKey, Task>,
+    pub(crate) tasks: BTreeMap<TaskKey, Arc<Task>>,
     pub(crate) offers: BTreeMap<OfferKey, Offer>,
     pub(crate) registered_ns: i64,
     pub(crate) reregistered_ns: Option<i64>,

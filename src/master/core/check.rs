@@ -20,7 +20,7 @@ impl Master {
             let bucket = &agent.bucket;
             let mut used = Resources::default();
             for task in bucket.tasks.values().filter(|task| task.holds) {
-                used += &task.resources;
+                used += &*task.resources;
             }
             assert_eq!(used, bucket.used, "{key:?}: used is what its tasks hold");
             let mut offered = Resources::default();

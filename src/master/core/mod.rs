@@ -12,6 +12,7 @@ mod check;
 mod clients;
 mod departures;
 mod frameworks;
+mod interned;
 mod keys;
 mod launch;
 mod lineage;
@@ -40,6 +41,7 @@ pub use self::removals::RemovalRate;
 use self::{
     agents::Agent,
     frameworks::Framework,
+    interned::Interned,
     keys::Counters,
     removals::Removals,
     timers::{Timer, Timers},
@@ -214,6 +216,8 @@ pub(crate) struct Master {
     recovered: BTreeSet<String>,
     /// Agents that are given up as soon as the rate allows.
     removals: Removals,
+    /// What tasks take.
+    taken: Interned,
     counts: Counts,
     inputs: u64,
 }
@@ -263,6 +267,7 @@ impl Master {
             unreachable: BTreeSet::new(),
             recovered,
             removals: Removals::default(),
+            taken: Interned::default(),
             counts: Counts::default(),
             inputs: 0,
         }
