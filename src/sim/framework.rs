@@ -12,6 +12,7 @@ use super::{
     plan::Wishes,
     queue::Event,
     scheduler::Store,
+    way::Way,
     world::World,
 };
 use crate::{
@@ -42,8 +43,7 @@ pub(super) struct FrameworkNode {
 #[derive(Debug)]
 pub(super) struct DriverProcess {
     pub(super) core: Driver,
-    pub(super) link: Option<LinkId>,
-    pub(super) attempt: Option<u64>,
+    pub(super) way: Way,
     callbacks: VecDeque<(u64, SchedulerEvent)>,
     running: Option<SchedulerEvent>,
     seq: u64,
@@ -87,8 +87,7 @@ impl World {
         let life = node.life;
         node.process = Some(Box::new(DriverProcess {
             core: Driver::new(node.options(), rng),
-            link: None,
-            attempt: None,
+            way: Way::default(),
             callbacks: VecDeque::new(),
             running: None,
             seq: 0,
@@ -138,8 +137,7 @@ impl World {
         let Some(process) = &mut self.frameworks[index].process else { return };
         match effect {
             Effect::Connect { session, after, .. } => {
-                process.attempt = Some(session);
-                let old = process.link.take();
+                let old = process.way.begin(session);
                 let client = Client::Framework(index);
                 let travel_ns = self.links.travel_ns(&mut self.chance.network);
                 let at_ns = self.now_ns + u64::try_from(after.as_nanos()).unwrap_or(u64::MAX) + travel_ns;
@@ -147,14 +145,11 @@ impl World {
                 self.client_lets_go(old);
             }
             Effect::Disconnect { session } => {
-                if process.attempt == Some(session) {
-                    process.attempt = None;
-                    let old = process.link.take();
-                    self.client_lets_go(old);
-                }
+                let link = process.way.give_up(session);
+                self.client_lets_go(link);
             }
             Effect::Send { session, seq, call } => {
-                let Some(link) = process.link.filter(|_| process.attempt == Some(session)) else { return };
+                let Some(link) = process.way.link(session) else { return };
                 let frame = ext::Calls { versions: None, seq, calls: vec![*call] };
                 self.send(link, End::Master, Frame::Calls(frame));
             }
@@ -230,7 +225,7 @@ impl World {
     /// A frame of the master's has got to the driver.
     pub(super) fn framework_received(&mut self, index: usize, link: LinkId, frame: Frame) {
         let Some(process) = &mut self.frameworks[index].process else { return };
-        let Some(session) = process.attempt.filter(|_| process.link == Some(link)) else { return };
+        let Some(session) = process.way.attempt(link) else { return };
         match frame {
             Frame::Opened => self.give_framework(index, Input::Connected { session }),
             Frame::Events(events) => {
@@ -243,23 +238,16 @@ impl World {
 
     pub(super) fn framework_link_lost(&mut self, index: usize, link: LinkId) {
         let Some(process) = &mut self.frameworks[index].process else { return };
-        if process.link != Some(link) {
-            return;
-        }
-        process.link = None;
-        let session = process.attempt.take();
+        let Some(session) = process.way.lose(link) else { return };
         self.client_lets_go(Some(link));
-        if let Some(session) = session {
-            let reason = "the stream ended".to_owned();
-            self.give_framework(index, Input::Disconnected { session, reason, leader: None });
-        }
+        let reason = "the stream ended".to_owned();
+        self.give_framework(index, Input::Disconnected { session, reason, leader: None });
     }
 
     pub(super) fn framework_unreached(&mut self, index: usize, life: u64, attempt: u64) {
         let node = &mut self.frameworks[index];
         let Some(process) = node.process.as_mut().filter(|_| node.life == life) else { return };
-        if process.attempt == Some(attempt) && process.link.is_none() {
-            process.attempt = None;
+        if process.way.fail(attempt) {
             let reason = "connection refused".to_owned();
             self.give_framework(index, Input::Disconnected { session: attempt, reason, leader: None });
         }

@@ -64,6 +64,7 @@ mod task_run;
 #[cfg(test)]
 mod tests;
 mod traffic;
+mod way;
 mod wording;
 mod world;
 

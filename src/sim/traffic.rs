@@ -5,9 +5,9 @@ use std::time::Duration;
 use super::{
     links::{End, Frame, LinkId, Ways},
     nodes::Client,
+    way::Way,
     world::World,
 };
-use crate::agent::core::SessionId as Attempt;
 
 impl World {
     pub(super) fn send(&mut self, link: LinkId, to: End, frame: Frame) {
@@ -38,41 +38,31 @@ impl World {
     }
 
     /// Whether the client still waits for this attempt.
-    pub(super) fn wants(&self, client: Client, life: u64, attempt: u64) -> bool {
-        match client {
-            Client::Agent(index) => {
-                let process = self.agents[index].process.as_ref().filter(|_| self.agents[index].life == life);
-                process.is_some_and(|one| one.link.is_none() && one.attempt == Some(Attempt(attempt)))
-            }
-            Client::Framework(index) => {
-                let process = self.frameworks[index].process.as_ref().filter(|_| self.frameworks[index].life == life);
-                process.is_some_and(|one| one.link.is_none() && one.attempt == Some(attempt))
-            }
-            Client::Author(index) => {
-                let process = self.authors[index].process.as_ref().filter(|_| self.authors[index].life == life);
-                process.is_some_and(|one| one.link.is_none() && one.attempt == Some(attempt))
-            }
-        }
+    pub(super) fn wants(&mut self, client: Client, life: u64, attempt: u64) -> bool {
+        self.life_of(client) == life && self.way(client).is_some_and(|way| way.waits(attempt))
     }
 
     pub(super) fn hold_link(&mut self, client: Client, link: LinkId) {
-        match client {
-            Client::Agent(index) => {
-                if let Some(process) = &mut self.agents[index].process {
-                    process.link = Some(link);
-                }
-            }
-            Client::Framework(index) => {
-                if let Some(process) = &mut self.frameworks[index].process {
-                    process.link = Some(link);
-                }
-            }
-            Client::Author(index) => {
-                if let Some(process) = &mut self.authors[index].process {
-                    process.link = Some(link);
-                }
-            }
+        if let Some(way) = self.way(client) {
+            way.arrive(link);
         }
+    }
+
+    fn life_of(&self, client: Client) -> u64 {
+        match client {
+            Client::Agent(index) => self.agents[index].life,
+            Client::Framework(index) => self.frameworks[index].life,
+            Client::Author(index) => self.authors[index].life,
+        }
+    }
+
+    /// The way of a client whose process runs.
+    fn way(&mut self, client: Client) -> Option<&mut Way> {
+        Some(match client {
+            Client::Agent(index) => &mut self.agents[index].process.as_mut()?.way,
+            Client::Framework(index) => &mut self.frameworks[index].process.as_mut()?.way,
+            Client::Author(index) => &mut self.authors[index].process.as_mut()?.way,
+        })
     }
 
     pub(super) fn client_lets_go(&mut self, link: Option<LinkId>) {
