@@ -6,7 +6,7 @@ use std::{
 };
 
 use async_trait::async_trait;
-use futures::Stream;
+use futures::{FutureExt as _, Stream};
 use tokio::sync::{mpsc, oneshot};
 
 use super::{
@@ -76,19 +76,24 @@ pub(crate) struct Feed {
 
 /// A stream and what feeds it.
 pub(crate) fn pair() -> (Retold<Feed>, EventStream) {
-    let (sender, events) = mpsc::channel(1);
+    // One event that waits to be taken, and the last word behind it.
+    let (sender, events) = mpsc::channel(2);
     (Retold(Feed { events: sender }), EventStream { events, current: None })
 }
 
 #[async_trait]
 impl Listener for Feed {
-    /// Waits until the event was taken and the next one asked for, or the driver was told to stop.
+    /// Waits until the event was taken and the next one asked for, or the driver was told to stop or cut off.
     async fn tell(&mut self, driver: &SchedulerDriver, event: SchedulerEvent) -> Result<()> {
-        let (current, settled) = oneshot::channel();
         if matches!(event, SchedulerEvent::Error(_)) {
             // The last one: it is left in the stream, for nothing waits for it to be read.
+            let (current, _settled) = oneshot::channel();
             return self.events.send((event, current)).await.map_err(|_closed| Unread.into());
         }
+        if driver.silenced().now_or_never().is_some() {
+            return Err(Unread.into());
+        }
+        let (current, settled) = oneshot::channel();
         let told = async {
             self.events.send((event, current)).await.ok()?;
             settled.await.ok()

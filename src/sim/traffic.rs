@@ -21,7 +21,9 @@ impl World {
         match (to, self.links.get(link).map(|link| link.client)) {
             (End::Master, Some(_)) => self.master_received(link, frame),
             (End::Client, Some(Client::Agent(index))) => self.agent_received(index, link, frame),
-            (End::Client, Some(Client::Framework(index))) => self.framework_received(index, link, frame),
+            (End::Client, Some(client @ (Client::Framework(_) | Client::Replaced(_)))) => {
+                self.driver_received(client, link, frame);
+            }
             (End::Client, Some(Client::Author(index))) => self.author_received(index, link, frame),
             (End::Master | End::Client, None) => {}
         }
@@ -32,7 +34,7 @@ impl World {
         match (end, client) {
             (End::Master, _) => self.session_over(link),
             (End::Client, Client::Agent(index)) => self.agent_link_lost(index, link),
-            (End::Client, Client::Framework(index)) => self.framework_link_lost(index, link),
+            (End::Client, Client::Framework(_) | Client::Replaced(_)) => self.driver_link_lost(client, link),
             (End::Client, Client::Author(index)) => self.author_link_lost(index, link),
         }
     }
@@ -48,21 +50,13 @@ impl World {
         }
     }
 
-    fn life_of(&self, client: Client) -> u64 {
-        match client {
-            Client::Agent(index) => self.agents[index].life,
-            Client::Framework(index) => self.frameworks[index].life,
-            Client::Author(index) => self.authors[index].life,
-        }
-    }
-
     /// The way of a client whose process runs.
     fn way(&mut self, client: Client) -> Option<&mut Way> {
-        Some(match client {
-            Client::Agent(index) => &mut self.agents[index].process.as_mut()?.way,
-            Client::Framework(index) => &mut self.frameworks[index].process.as_mut()?.way,
-            Client::Author(index) => &mut self.authors[index].process.as_mut()?.way,
-        })
+        match client {
+            Client::Agent(index) => self.agents[index].process.as_mut().map(|process| &mut process.way),
+            Client::Framework(_) | Client::Replaced(_) => self.driver_mut(client).map(|process| &mut process.way),
+            Client::Author(index) => self.authors[index].process.as_mut().map(|process| &mut process.way),
+        }
     }
 
     pub(super) fn client_lets_go(&mut self, link: Option<LinkId>) {

@@ -20,7 +20,12 @@ impl Way {
 
     /// Whether this attempt is still on its way.
     pub(super) fn waits(&self, attempt: u64) -> bool {
-        self.link.is_none() && self.attempt == Some(attempt)
+        self.under_way() == Some(attempt)
+    }
+
+    /// The attempt that is still on its way.
+    pub(super) fn under_way(&self) -> Option<u64> {
+        self.attempt.filter(|_| self.link.is_none())
     }
 
     /// The attempt that waits has got there.

@@ -12,13 +12,15 @@ mod check;
 mod clients;
 mod departures;
 mod frameworks;
+mod identity;
 mod interned;
 mod keys;
+mod kills;
 mod launch;
-mod lineage;
 mod message;
 mod offers;
 mod operators;
+mod orphans;
 mod partitions;
 mod quotas;
 mod reconcile;
@@ -28,6 +30,7 @@ mod statuses;
 mod tasks;
 mod timers;
 mod view;
+mod weights;
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap, VecDeque},
@@ -41,6 +44,7 @@ pub use self::removals::RemovalRate;
 use self::{
     agents::Agent,
     frameworks::Framework,
+    identity::Identities,
     interned::Interned,
     keys::Counters,
     removals::Removals,
@@ -52,12 +56,12 @@ pub(crate) use self::{
     frameworks::{FrameworkBucket, Link},
     keys::{AgentKey, FrameworkKey, OfferKey, RequestId, SessionId, offer_id},
     message::{
-        Accept, Answer, Call, Effect, Event, FrameworkFacts, Input, Launch, OfferMade, Operation, Order, Quantities,
-        Question, Register, Report, ReportedTask, Subscribe, Update,
+        Accept, Answer, Call, Departed, Effect, Event, FrameworkFacts, Input, Launch, OfferMade, Operation, Order,
+        Quantities, Question, Register, Report, ReportedTask, Subscribe, Update,
     },
     partitions::Partition,
     quotas::quota,
-    registration::PROTOCOL,
+    registration::spoken_with,
     tasks::{Seen, Task},
     view::{Counts, Snapshot},
 };
@@ -95,7 +99,7 @@ pub(crate) struct Config {
     pub(crate) registry_gc_interval: Duration,
     /// and forgets agents that were unreachable or gone for longer than this,
     pub(crate) registry_max_age: Duration,
-    /// and of each kind the oldest beyond so many.
+    /// and of each kind the oldest beyond so many; the same with the runs of frameworks nothing is known of.
     pub(crate) registry_max_agents: usize,
     /// An offer has to hold one of these.
     pub(crate) minimum: Vec<Quantities>,
@@ -192,6 +196,7 @@ pub(crate) struct Master {
     sessions: BTreeMap<SessionId, Peer>,
     agents: BTreeMap<AgentKey, Agent>,
     agent_ids: HashMap<Arc<str>, AgentKey>,
+    identities: Identities,
     frameworks: BTreeMap<FrameworkKey, Framework>,
     framework_ids: HashMap<Arc<str>, FrameworkKey>,
     completed_frameworks: VecDeque<Arc<FrameworkBucket>>,
@@ -210,6 +215,7 @@ pub(crate) struct Master {
     held_off: quotas::HeldOff,
     /// Agents and frameworks the registry knows.
     facts: registry::State,
+    started_wall_ns: i64,
     /// Agents that are unreachable, by when they became so.
     unreachable: BTreeSet<(i64, AgentKey)>,
     /// Admitted agents that have not come back since this master started.
@@ -224,7 +230,8 @@ pub(crate) struct Master {
 
 impl Master {
     /// A master that starts with what the registry holds. `id` is new at every start.
-    pub(crate) fn new(id: &str, epoch: u64, facts: registry::State, config: Config, rng: StdRng, now: Now) -> Self {
+    pub(crate) fn new(id: &str, epoch: u64, mut facts: registry::State, config: Config, rng: StdRng, now: Now) -> Self {
+        weights::keep_sound(&mut facts.weights);
         let mut allocator = Allocator::default();
         for (role, weight) in &facts.weights {
             allocator.set_weight(role, *weight);
@@ -251,6 +258,7 @@ impl Master {
             sessions: BTreeMap::new(),
             agents: BTreeMap::new(),
             agent_ids: HashMap::new(),
+            identities: Identities::default(),
             frameworks: BTreeMap::new(),
             framework_ids: HashMap::new(),
             completed_frameworks: VecDeque::new(),
@@ -264,6 +272,7 @@ impl Master {
             quotas,
             held_off,
             facts,
+            started_wall_ns: now.wall_ns,
             unreachable: BTreeSet::new(),
             recovered,
             removals: Removals::default(),
@@ -288,8 +297,11 @@ impl Master {
             Input::Ticked => self.ticked(&mut turn),
         }
         turn.end();
-        if cfg!(debug_assertions) && self.inputs.is_multiple_of(FULL_CHECK_EVERY) {
-            self.check();
+        if cfg!(debug_assertions) {
+            self.check_changed();
+            if self.inputs.is_multiple_of(FULL_CHECK_EVERY) {
+                self.check();
+            }
         }
     }
 
@@ -298,6 +310,9 @@ impl Master {
         let mut turn = Turn::new(now, out);
         self.allocate(&mut turn);
         turn.end();
+        if cfg!(debug_assertions) {
+            self.check_changed();
+        }
     }
 
     /// When [`Input::Ticked`] is due, in monotonic nanoseconds.
@@ -382,6 +397,7 @@ impl Master {
             (Some(Peer::Agent(key)), Report::Sent { framework, executor, data }) => {
                 self.forward_message(turn, key, &framework, executor, data);
             }
+            (Some(Peer::Agent(key)), Report::OrphanGone { container }) => self.orphan_gone(key, &container),
             (Some(Peer::Agent(key)), Report::Unregistered) => self.agent_unregistered(turn, key),
             (Some(_), Report::Invalid { text }) => {
                 turn.order(Some(session), Order::Refused { text, permanent: false });
