@@ -2,35 +2,30 @@
 //!
 //! `cargo bench --bench allocator`. Sizes grow to those of the budgets, so that the growth can be read as well.
 
+#[path = "measure/offers.rs"]
+mod offers;
+
 use std::hint::black_box;
 
 use criterion::{BatchSize, BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use divvy::allocator::fair::{RoleId, Shares};
 use divvy::allocator::{Placer, Strategy, TaskRequest, place};
 use divvy::proto::v1;
-use divvy::types::{Attributes, Milli, Resources};
+use divvy::types::{Milli, Resources};
 
 const AGENT: &str = "cpus:64;mem:131072;disk:1000000;ports:[31000-32000]";
 
 fn offers(count: u32) -> Vec<v1::Offer> {
-    let resources = AGENT.parse::<Resources>().expect("resources in text form").to_proto();
-    let offer = |number: u32| v1::Offer {
-        id: v1::OfferId { value: format!("O{number}") },
-        agent_id: v1::AgentId { value: format!("S{number}") },
-        hostname: format!("host{number}"),
-        resources: resources.clone(),
-        ..Default::default()
-    };
-    (0..count).map(offer).collect()
+    offers::offers(count, AGENT)
+}
+
+fn racked(count: u32, racks: u32) -> Vec<v1::Offer> {
+    offers::racked(count, racks, AGENT)
 }
 
 /// Jobs of ten sizes, small enough that all instances fit.
 fn jobs(count: u32, instances: u32) -> Vec<TaskRequest> {
-    let job = |number: u32| {
-        let size = f64::from(number % 10 + 1);
-        TaskRequest::command(format!("job{number}"), "true").cpus(0.05 * size).mem_mib(64.0 * size).count(instances)
-    };
-    (0..count).map(job).collect()
+    (0..count).map(|number| offers::job(number).count(instances)).collect()
 }
 
 fn placing(criterion: &mut Criterion) {
@@ -61,21 +56,13 @@ fn placing(criterion: &mut Criterion) {
     });
 }
 
-/// The same agents in racks.
-fn racked(count: u32, racks: u32) -> Vec<v1::Offer> {
-    let mut offers = offers(count);
-    for (number, offer) in (0..racks).cycle().zip(&mut offers) {
-        let attributes: Attributes = format!("rack:r{number}").parse().expect("attributes in text form");
-        offer.attributes = attributes.to_proto();
-    }
-    offers
-}
-
 /// Nomad's grid: one job on agents in racks, without and with a spread over the racks.
 fn spreading(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("grid");
     group.sample_size(10);
-    for (agents, racks) in [(500, 25), (1_000, 50), (5_000, 50), (10_000, 25), (10_000, 75)] {
+    for (agents, racks) in
+        [500, 1_000, 5_000, 10_000].into_iter().flat_map(|agents| [25, 50, 75].map(|racks| (agents, racks)))
+    {
         let offers = racked(agents, racks);
         for instances in [50, 300, 1_200] {
             let job = TaskRequest::command("job", "true").cpus(0.5).mem_mib(256).count(instances);

@@ -53,11 +53,11 @@ fn answers(frame: AgentFrame) -> Vec<MasterMessage> {
 }
 
 /// Serves on a free port.
-pub(crate) fn serve() -> Outcome<(SocketAddr, impl Future<Output = Result<(), tonic::transport::Error>>)> {
+pub(crate) fn serve() -> Outcome<(SocketAddr, impl Future<Output = Outcome<()>>)> {
     let incoming = TcpIncoming::bind(SocketAddr::from(([127, 0, 0, 1], 0)))?.with_nodelay(Some(true));
     let address = incoming.local_addr()?;
     let server = tonic::transport::Server::builder().add_service(AgentSessionServer::new(Echo));
-    Ok((address, server.serve_with_incoming(incoming)))
+    Ok((address, async { Ok(server.serve_with_incoming(incoming).await?) }))
 }
 
 /// Sends `frames` frames of `size` statuses on each of so many connections and takes the answers.

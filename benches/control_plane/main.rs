@@ -9,7 +9,6 @@
 #![expect(clippy::print_stdout, reason = "a bench prints its figures")]
 
 mod agents;
-mod child;
 mod echo;
 mod framework;
 #[path = "../measure/mod.rs"]
@@ -17,11 +16,14 @@ mod measure;
 mod scenario;
 mod usage;
 
-use std::error::Error;
+use std::{error::Error, net::SocketAddr};
+
+use divvy::master::Options;
 
 use self::scenario::Mode;
 
-pub(crate) type Outcome<T> = Result<T, Box<dyn Error + Send + Sync>>;
+pub(crate) use self::measure::Outcome;
+use self::measure::child;
 
 /// What the command line asks for.
 #[derive(Clone, Debug)]
@@ -63,8 +65,14 @@ fn wanted() -> Outcome<Wanted> {
 }
 
 fn main() -> Outcome<()> {
-    if let Some(role) = child::role() {
-        return role.serve();
+    match child::role().as_deref() {
+        Some(scenario::MASTER) => {
+            let mut options = Options::default();
+            options.listen = SocketAddr::from(([127, 0, 0, 1], 0));
+            return child::master(options);
+        }
+        Some(_) => return child::serve(async { echo::serve() }),
+        None => {}
     }
     let wanted = wanted()?;
     println!("control_plane: {}", measure::machine());

@@ -11,12 +11,15 @@ use tokio::runtime::{Builder, Runtime};
 use crate::{
     Outcome, Wanted,
     agents::{self, Fleet, Traffic},
-    child::{Role, Served},
     echo,
     framework::{self, Demand, Seen},
-    measure::timed,
-    usage::{Cpu, micros_per, resident_kib},
+    measure::{child::Served, resident_kib, timed},
+    usage::{Cpu, micros_per},
 };
+
+/// The roles of the other process.
+pub(crate) const MASTER: &str = "master";
+const ECHO: &str = "echo";
 
 /// What is run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -71,9 +74,10 @@ struct Run {
 
 impl Peers {
     fn run(&self, agents: usize, resources: &Resources, ends: bool, demand: Demand) -> Outcome<Run> {
-        let master = Served::start(Role::Master)?;
+        let master = Served::start(MASTER)?;
         let empty = resident_kib(master.pid())?;
-        let fleet = self.agents.block_on(async { agents::connect(&master.address, agents, resources, ends) })?;
+        let fleet =
+            self.agents.block_on(async { agents::connect(&master.address.to_string(), agents, resources, ends) })?;
         self.agents.block_on(async {
             while fleet.registered.load(Relaxed) < agents {
                 tokio::time::sleep(Duration::from_millis(10)).await;
@@ -82,7 +86,7 @@ impl Peers {
         });
         let with_agents = resident_kib(master.pid())?;
         let before = (Cpu::of(master.pid())?, Cpu::of(std::process::id())?);
-        let seen = self.framework.block_on(framework::run(&master.address, &fleet, demand))?;
+        let seen = self.framework.block_on(framework::run(&master.address.to_string(), &fleet, demand))?;
         let run = Run {
             seen,
             master: Cpu::of(master.pid())?.since(&before.0),
@@ -132,14 +136,14 @@ impl Peers {
 
     /// As many messages in as many frames, and nothing behind them.
     fn echo(&self, wanted: &Wanted, load: Load) -> Outcome<()> {
-        let server = Served::start(Role::Echo)?;
+        let server = Served::start(ECHO)?;
         let size = (load.messages / load.frames.max(1)).max(1);
         let frames = (load.frames / 2 / wanted.agents).max(1);
         let messages = 2 * size * frames * wanted.agents;
         println!("\necho: {messages} messages in frames of {size} on {} bare connections", wanted.agents);
         let before = (Cpu::of(server.pid())?, Cpu::of(std::process::id())?);
         let (took, outcome) =
-            timed(|| self.agents.block_on(echo::exchange(&server.address, wanted.agents, frames, size)));
+            timed(|| self.agents.block_on(echo::exchange(&server.address.to_string(), wanted.agents, frames, size)));
         outcome?;
         let (there, here) = (Cpu::of(server.pid())?.since(&before.0), Cpu::of(std::process::id())?.since(&before.1));
         let cpu = there.total() + here.total();

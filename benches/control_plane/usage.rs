@@ -1,4 +1,4 @@
-//! What a process has used so far: processor time by thread name, and resident memory.
+//! What a process has used so far: processor time by thread name.
 
 use std::{collections::BTreeMap, fs, time::Duration};
 
@@ -46,11 +46,4 @@ impl Cpu {
 #[expect(clippy::cast_precision_loss, reason = "figures for reading")]
 pub(crate) fn micros_per(time: Duration, count: usize) -> f64 {
     time.as_secs_f64() * 1e6 / count.max(1) as f64
-}
-
-/// Resident memory in KiB.
-pub(crate) fn resident_kib(pid: u32) -> Outcome<u64> {
-    let status = fs::read_to_string(format!("/proc/{pid}/status"))?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).ok_or("no VmRSS")?;
-    Ok(line.trim().trim_end_matches("kB").trim().parse()?)
 }

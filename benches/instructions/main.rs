@@ -4,6 +4,9 @@
 //! listed, with one it is run. Only [`measured`] is counted, so setting up is free.
 #![expect(clippy::print_stdout, reason = "the cases are listed for whoever counts them")]
 
+#[path = "../measure/offers.rs"]
+mod offers;
+
 use std::hint::black_box;
 
 use divvy::{
@@ -12,9 +15,10 @@ use divvy::{
         fair::{RoleId, Shares},
         place,
     },
-    proto::v1,
-    types::{Attributes, Milli, Resources},
+    types::{Milli, Resources},
 };
+
+use crate::offers::{job, offers, racked};
 
 /// A workload, set up and ready to run.
 type Ready = Box<dyn FnOnce()>;
@@ -50,23 +54,6 @@ fn measured(work: Ready) {
     black_box(());
 }
 
-fn offers(count: usize, resources: &str) -> Vec<v1::Offer> {
-    let resources = resources.parse::<Resources>().expect("resources in text form").to_proto();
-    let offer = |number: usize| v1::Offer {
-        id: v1::OfferId { value: format!("O{number}") },
-        agent_id: v1::AgentId { value: format!("S{number}") },
-        hostname: format!("host{number}"),
-        resources: resources.clone(),
-        ..Default::default()
-    };
-    (0..count).map(offer).collect()
-}
-
-fn job(number: u32) -> TaskRequest {
-    let size = f64::from(number % 10 + 1);
-    TaskRequest::command(format!("job{number}"), "true").cpus(0.05 * size).mem_mib(64.0 * size)
-}
-
 fn jobs_on_many_agents() -> Ready {
     let offers = offers(500, "cpus:64;mem:131072;disk:1000000;ports:[31000-32000]");
     let jobs: Vec<TaskRequest> = (0..50).map(|number| job(number).count(50)).collect();
@@ -74,11 +61,7 @@ fn jobs_on_many_agents() -> Ready {
 }
 
 fn spread_over_racks() -> Ready {
-    let mut offers = offers(500, "cpus:64;mem:131072");
-    for (number, offer) in offers.iter_mut().enumerate() {
-        let rack: Attributes = format!("rack:r{}", number % 25).parse().expect("attributes in text form");
-        offer.attributes = rack.to_proto();
-    }
+    let offers = racked(500, 25, "cpus:64;mem:131072");
     let spread = |number| job(number).count(50).constrained("prefer 50: spread rack");
     let jobs: Vec<TaskRequest> = (0..50).map(spread).collect();
     Box::new(move || assert_eq!(black_box(place(&offers, &jobs)).placed(), 2_500))

@@ -1,13 +1,25 @@
 //! What the benches with a main of their own share: the clock, medians with their spread, and the line that says where.
 #![allow(dead_code, reason = "each bench takes what it needs")]
 
-use std::{fmt, time::Duration};
+pub(crate) mod child;
+
+use std::{error::Error, fmt, time::Duration};
 
 use divvy::transport::clock::Clock;
+
+/// What may fail in a bench, and ends it.
+pub(crate) type Outcome<T> = Result<T, Box<dyn Error + Send + Sync>>;
 
 /// Nanoseconds on the monotonic clock.
 pub(crate) fn now_ns() -> u64 {
     Clock::system().now().mono_ns
+}
+
+/// Resident memory in KiB.
+pub(crate) fn resident_kib(pid: u32) -> Outcome<u64> {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status"))?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).ok_or("no VmRSS")?;
+    Ok(line.trim().trim_end_matches("kB").trim().parse()?)
 }
 
 /// How long `work` took, and what it answered.

@@ -10,7 +10,6 @@ mod cluster;
 mod measure;
 
 use std::{
-    error::Error,
     path::Path,
     process::{Command, ExitCode, Stdio},
     sync::atomic::{AtomicUsize, Ordering::Relaxed},
@@ -25,7 +24,7 @@ use self::{
     measure::{Samples, timed},
 };
 
-type Outcome<T> = Result<T, Box<dyn Error + Send + Sync>>;
+pub(crate) use self::measure::Outcome;
 
 const ROUNDS: usize = 3;
 const ONE_AT_A_TIME: usize = 200;

@@ -4,7 +4,7 @@ use std::{future::Future, net::SocketAddr};
 
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
-    net::{TcpListener, TcpStream},
+    net::{TcpSocket, TcpStream},
     task::JoinSet,
 };
 
@@ -12,9 +12,11 @@ use crate::Outcome;
 
 const ANSWER: [u8; 128] = [0; 128];
 
-/// Answers every message, which is preceded by its length.
-pub(crate) async fn serve() -> Outcome<(SocketAddr, impl Future<Output = Outcome<()>>)> {
-    let listener = TcpListener::bind("127.0.0.1:0").await?;
+/// Answers every message, which is preceded by its length. As many connections may wait as before a master's port.
+pub(crate) fn serve() -> Outcome<(SocketAddr, impl Future<Output = Outcome<()>>)> {
+    let socket = TcpSocket::new_v4()?;
+    socket.bind(SocketAddr::from(([127, 0, 0, 1], 0)))?;
+    let listener = socket.listen(u16::MAX.into())?;
     let address = listener.local_addr()?;
     let serving = async move {
         loop {
@@ -40,8 +42,11 @@ pub(crate) async fn exchange(address: SocketAddr, connections: usize, bytes: usi
             stream.read_exact(&mut [0; ANSWER.len()]).await
         });
     }
+    let mut answered = 0;
     while let Some(outcome) = all.join_next().await {
-        outcome??;
+        outcome?
+            .map_err(|error| format!("{error}, when {answered} of {connections} bare connections were answered"))?;
+        answered += 1;
     }
     Ok(())
 }

@@ -1,25 +1,25 @@
 //! A master starts anew in front of all its agents: until every task is known again and offers flow.
 //!
-//! `cargo bench --bench restart -- [--agents N] [--connected N] [--core | --sockets]`. *core* takes the encoded
+//! `cargo bench --bench restart -- [--agents N] [--connected N] [--core | --sockets | --memory]`. *core* takes the encoded
 //! registrations of 20,000 agents with 5 tasks each through decoding, the core, and the encoding of what it says, in one
 //! thread. *sockets* kills the process of a master whose 2,000 agents are connected, starts it again in the same work
-//! directory, and waits until every agent is registered and every one of them was offered. Each has a baseline: the same
-//! bytes decoded only, and as many bare connections with as many bytes.
+//! directory, where all come back at once, and waits until every agent is registered and every one of them was offered. Each has a baseline: the same
+//! bytes decoded only, and as many bare connections with as many bytes. *memory* tells what the core alone keeps of a
+//! running task: the growth of the resident set between the same agents without tasks and with 100 each.
 #![expect(clippy::print_stdout, reason = "a bench prints its figures")]
 
 mod bare;
-mod child;
 #[path = "../measure/mod.rs"]
 mod measure;
 mod peers;
 
-use std::error::Error;
+use divvy::master::{
+    Options,
+    rehearsal::{Played, Restart},
+};
 
-use divvy::master::rehearsal::Restart;
-
-use crate::measure::{Samples, timed};
-
-pub(crate) type Outcome<T> = Result<T, Box<dyn Error + Send + Sync>>;
+pub(crate) use crate::measure::Outcome;
+use crate::measure::{Samples, child, timed};
 
 /// Tasks on each agent.
 pub(crate) const TASKS: usize = 5;
@@ -27,7 +27,7 @@ const REPEATS: usize = 7;
 
 fn main() -> Outcome<()> {
     if let Some(role) = child::role() {
-        return role.serve();
+        return serve(&role);
     }
     let (mut agents, mut connected, mut modes) = (20_000, 2_000, Vec::new());
     let mut words = std::env::args().skip(1);
@@ -37,7 +37,7 @@ fn main() -> Outcome<()> {
         match word.as_str() {
             "--agents" => agents = number()?.max(1),
             "--connected" => connected = number()?.max(1),
-            "--core" | "--sockets" => modes.push(word),
+            "--core" | "--sockets" | "--memory" => modes.push(word),
             // What `cargo bench` itself adds.
             "--bench" => {}
             other => return Err(format!("{other} is no option of this bench").into()),
@@ -45,6 +45,9 @@ fn main() -> Outcome<()> {
     }
     let wants = |mode: &str| modes.is_empty() || modes.iter().any(|one| one == mode);
     println!("restart: {}", measure::machine());
+    if wants("--memory") {
+        memory()?;
+    }
     if wants("--core") {
         core(agents);
     }
@@ -52,6 +55,35 @@ fn main() -> Outcome<()> {
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
         runtime.block_on(peers::restart(connected))?;
     }
+    Ok(())
+}
+
+/// A master, if the role says where and in which directory; otherwise the bare server.
+fn serve(role: &str) -> Outcome<()> {
+    let Some((address, work_dir)) = role.split_once(' ') else { return child::serve(async { bare::serve() }) };
+    let mut options = Options::default();
+    options.listen = address.parse()?;
+    options.work_dir = Some(work_dir.into());
+    child::master(options)
+}
+
+/// What the core keeps of each of these tasks and agents; before anything else has used memory.
+fn memory() -> Outcome<()> {
+    const AGENTS: usize = 1_000;
+    const EACH: usize = 100;
+    let grown = |restart: &Restart| -> Outcome<(Played, usize)> {
+        let before = measure::resident_kib(std::process::id())?;
+        let played = restart.played();
+        let grown = measure::resident_kib(std::process::id())?.saturating_sub(before);
+        Ok((played, usize::try_from(grown)? << 10))
+    };
+    let (without, with) = (Restart::new(AGENTS, 0), Restart::new(AGENTS, EACH));
+    let (_idle, agents) = grown(&without)?;
+    let (busy, all) = grown(&with)?;
+    let tasks = busy.restarted().tasks;
+    println!("\nmemory of the core alone: {AGENTS} agents, {tasks} tasks, {} bytes said of them", with.bytes());
+    println!("  bytes per agent without tasks      {}", agents / AGENTS);
+    println!("  bytes per running task             {}", all.saturating_sub(agents) / tasks);
     Ok(())
 }
 

@@ -2,9 +2,10 @@
 
 use std::{
     collections::BTreeSet,
+    fmt,
     net::SocketAddr,
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicUsize, Ordering::Relaxed},
     },
     time::Duration,
@@ -23,86 +24,148 @@ use divvy::{
     types::Resources,
 };
 use prost::Message as _;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio_stream::wrappers::ReceiverStream;
 
 use crate::{
     Outcome, TASKS, bare,
-    child::Served,
-    measure::{Samples, now_ns, timed},
+    measure::{Samples, child::Served, machine, now_ns, timed},
 };
 
 const FRAMEWORK: &str = "framework-0000";
-/// Between two attempts to reach a master.
+/// Between two attempts to reach a master that serves.
 const RETRY: Duration = Duration::from_millis(20);
-const RESTARTS: usize = 3;
+const RESTARTS: usize = 5;
+/// How long anything may take before the bench gives up.
+const LIMIT: Duration = Duration::from_secs(60);
 
 /// What has happened since the master was started.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Seen {
+    agents: usize,
+    /// Which master serves, counted from 1; 0 while none does. Nobody tries then: what is measured is its coming back, not
+    /// the waiting.
+    serves: watch::Sender<usize>,
     registered: AtomicUsize,
     offered: Mutex<BTreeSet<String>>,
+    /// Attempts with this master that ended.
+    failed: AtomicUsize,
+    last_failure: Mutex<String>,
+}
+
+fn held<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Seen {
-    fn offered(&self) -> std::sync::MutexGuard<'_, BTreeSet<String>> {
-        self.offered.lock().unwrap_or_else(PoisonError::into_inner)
+    fn new(agents: usize) -> Self {
+        Self {
+            agents,
+            serves: watch::Sender::new(0),
+            registered: AtomicUsize::new(0),
+            offered: Mutex::default(),
+            failed: AtomicUsize::new(0),
+            last_failure: Mutex::default(),
+        }
     }
 
     fn forget(&self) {
+        self.serves.send_replace(0);
         self.registered.store(0, Relaxed);
-        self.offered().clear();
+        held(&self.offered).clear();
+        self.failed.store(0, Relaxed);
+    }
+
+    async fn until_one_serves(&self) -> usize {
+        // The sender is in this very value.
+        self.serves.subscribe().wait_for(|serves| *serves > 0).await.map_or(0, |serves| *serves)
+    }
+
+    fn ended(&self, with: usize, outcome: Outcome<()>) {
+        if *self.serves.borrow() == with {
+            self.failed.fetch_add(1, Relaxed);
+            *held(&self.last_failure) = outcome.map_or_else(|error| format!("{error:?}"), |()| "ended".to_owned());
+        }
+    }
+
+    /// Waits until all have done something; the error says how far they came.
+    async fn until_all(&self, what: &str, count: impl Fn(&Self) -> usize) -> Outcome<()> {
+        let start = now_ns();
+        while count(self) < self.agents {
+            if u128::from(now_ns() - start) > LIMIT.as_nanos() {
+                return Err(format!("not {what} within {LIMIT:?}: {self}").into());
+            }
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        Ok(())
+    }
+
+    async fn until_registered(&self) -> Outcome<()> {
+        self.until_all("every agent is registered", |seen| seen.registered.load(Relaxed)).await
+    }
+
+    async fn until_offered(&self) -> Outcome<()> {
+        self.until_all("every agent was offered", |seen| held(&seen.offered).len()).await
+    }
+}
+
+impl fmt::Display for Seen {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (registered, failed) = (self.registered.load(Relaxed), self.failed.load(Relaxed));
+        let (offered, agents) = (held(&self.offered).len(), self.agents);
+        write!(f, "{registered} of {agents} agents registered, {offered} offered, {failed} attempts failed")?;
+        if failed > 0 { write!(f, ", the last: {}", held(&self.last_failure)) } else { Ok(()) }
     }
 }
 
 /// Kills and starts a master a few times and prints how long all took to find back.
 pub(crate) async fn restart(agents: usize) -> Outcome<()> {
     let folder = tempfile::tempdir()?;
-    let seen = Arc::new(Seen::default());
-    let mut master = Served::master(folder.path(), SocketAddr::from(([127, 0, 0, 1], 0)))?;
+    let seen = Arc::new(Seen::new(agents));
+    let role = |address: SocketAddr| format!("{address} {}", folder.path().display());
+    let mut master = Served::start(&role(SocketAddr::from(([127, 0, 0, 1], 0))))?;
     let address = master.address;
     for number in 0..agents {
         tokio::spawn(agent(address, number, seen.clone()));
     }
     tokio::spawn(framework(address, seen.clone()));
-    until(|| seen.registered.load(Relaxed) >= agents && seen.offered().len() >= agents).await;
+    seen.serves.send_replace(1);
+    seen.until_registered().await?;
+    seen.until_offered().await?;
+    println!("\nsockets: {agents} agents x {TASKS} tasks, the master's process killed and started again");
     let (mut known, mut offered, mut plain) = (Samples::default(), Samples::default(), Samples::default());
     let bytes = registration(0, "old-S0").encoded_len();
-    for _ in 0..RESTARTS {
-        let other = Served::bare()?;
+    for master_number in 2..RESTARTS + 2 {
+        let other = Served::start("bare")?;
         let start = now_ns();
         bare::exchange(other.address, agents, bytes).await?;
         plain.push(Duration::from_nanos(now_ns() - start));
-        drop(master);
         seen.forget();
-        let (started, outcome) = timed(|| Served::master(folder.path(), address));
+        drop((other, master));
+        let (started, outcome) = timed(|| Served::start(&role(address)));
         master = outcome?;
         let start = now_ns();
-        until(|| seen.registered.load(Relaxed) >= agents).await;
+        seen.serves.send_replace(master_number);
+        seen.until_registered().await?;
         known.push(started + Duration::from_nanos(now_ns() - start));
-        until(|| seen.offered().len() >= agents).await;
+        seen.until_offered().await?;
         offered.push(started + Duration::from_nanos(now_ns() - start));
+        println!("  started after {started:.2?}; {seen}");
     }
-    println!("\nsockets: {agents} agents x {TASKS} tasks, the master's process killed and started again");
     println!("  start -> every agent registered    {known}");
     println!("  start -> every agent offered       {offered}");
     println!("  as many bare connections, {bytes} bytes each  {plain}");
+    println!("  {}", machine());
     drop(master);
     Ok(())
-}
-
-async fn until(mut holds: impl FnMut() -> bool) {
-    while !holds() {
-        tokio::time::sleep(Duration::from_millis(1)).await;
-    }
 }
 
 /// An agent that attaches whenever it can; it keeps the id it was given first.
 async fn agent(address: SocketAddr, number: usize, seen: Arc<Seen>) {
     let mut id = String::new();
     loop {
-        // Whatever ended the session, the master may be there again.
-        drop(attach_agent(address, number, &mut id, &seen).await);
+        let with = seen.until_one_serves().await;
+        seen.ended(with, attach_agent(address, number, &mut id, &seen).await);
         tokio::time::sleep(RETRY).await;
     }
 }
@@ -129,7 +192,8 @@ async fn attach_agent(address: SocketAddr, number: usize, id: &mut String, seen:
 
 async fn framework(address: SocketAddr, seen: Arc<Seen>) {
     loop {
-        drop(attach_framework(address, &seen).await);
+        let with = seen.until_one_serves().await;
+        seen.ended(with, attach_framework(address, &seen).await);
         tokio::time::sleep(RETRY).await;
     }
 }
@@ -142,7 +206,7 @@ async fn attach_framework(address: SocketAddr, seen: &Seen) -> Outcome<()> {
     let mut incoming = client.attach(ReceiverStream::new(receiver)).await?.into_inner();
     while let Some(frame) = incoming.message().await? {
         let offers = frame.events.into_iter().filter_map(|event| event.offers).flat_map(|offers| offers.offers);
-        seen.offered().extend(offers.map(|offer| offer.agent_id.value));
+        held(&seen.offered).extend(offers.map(|offer| offer.agent_id.value));
     }
     Ok(())
 }

@@ -4,6 +4,7 @@
 //! best. When that leaves something over, a search looks for a better answer. Everything is deterministic: ties go to the request
 //! and the offer that come first, ports and items are the lowest free ones.
 
+mod among;
 mod finish;
 mod greedy;
 mod naive;

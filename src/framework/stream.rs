@@ -6,17 +6,15 @@ use std::{
 };
 
 use async_trait::async_trait;
-use bytes::Bytes;
 use futures::{FutureExt as _, Stream};
 use tokio::sync::{mpsc, oneshot};
 
 use super::{
     driver::SchedulerDriver,
     error::Result,
-    event::{InDoubt, Refusal, SchedulerEvent},
-    scheduler::Scheduler,
+    event::SchedulerEvent,
+    retold::{Listener, Retold},
 };
-use crate::proto::v1::{AgentId, ExecutorId, FrameworkId, MasterInfo, Offer, OfferId, TaskStatus};
 
 /// What a driver tells, one event at a time; made by [`DriverBuilder::stream`](super::DriverBuilder::stream).
 ///
@@ -77,15 +75,21 @@ pub(crate) struct Feed {
 }
 
 /// A stream and what feeds it.
-pub(crate) fn pair() -> (Feed, EventStream) {
+pub(crate) fn pair() -> (Retold<Feed>, EventStream) {
     // One event that waits to be taken, and the last word behind it.
     let (sender, events) = mpsc::channel(2);
-    (Feed { events: sender }, EventStream { events, current: None })
+    (Retold(Feed { events: sender }), EventStream { events, current: None })
 }
 
-impl Feed {
+#[async_trait]
+impl Listener for Feed {
     /// Waits until the event was taken and the next one asked for, or the driver was told to stop or cut off.
-    async fn tell(&self, driver: &SchedulerDriver, event: SchedulerEvent) -> Result<()> {
+    async fn tell(&mut self, driver: &SchedulerDriver, event: SchedulerEvent) -> Result<()> {
+        if matches!(event, SchedulerEvent::Error(_)) {
+            // The last one: it is left in the stream, for nothing waits for it to be read.
+            let (current, _settled) = oneshot::channel();
+            return self.events.send((event, current)).await.map_err(|_closed| Unread.into());
+        }
         if driver.silenced().now_or_never().is_some() {
             return Err(Unread.into());
         }
@@ -108,79 +112,5 @@ impl Feed {
                 Err(Unread.into())
             }
         }
-    }
-}
-
-#[async_trait]
-impl Scheduler for Feed {
-    async fn resource_offers(&mut self, driver: &SchedulerDriver, offers: Vec<Offer>) -> Result<()> {
-        self.tell(driver, SchedulerEvent::ResourceOffers(offers)).await
-    }
-
-    async fn registered(
-        &mut self,
-        driver: &SchedulerDriver,
-        framework_id: FrameworkId,
-        master: MasterInfo,
-    ) -> Result<()> {
-        self.tell(driver, SchedulerEvent::Registered { framework_id, master: Box::new(master) }).await
-    }
-
-    async fn reregistered(&mut self, driver: &SchedulerDriver, master: MasterInfo) -> Result<()> {
-        self.tell(driver, SchedulerEvent::Reregistered { master: Box::new(master) }).await
-    }
-
-    async fn disconnected(&mut self, driver: &SchedulerDriver) -> Result<()> {
-        self.tell(driver, SchedulerEvent::Disconnected).await
-    }
-
-    async fn offer_rescinded(&mut self, driver: &SchedulerDriver, offer_id: OfferId) -> Result<()> {
-        self.tell(driver, SchedulerEvent::OfferRescinded(offer_id)).await
-    }
-
-    async fn status_update(&mut self, driver: &SchedulerDriver, status: TaskStatus) -> Result<()> {
-        self.tell(driver, SchedulerEvent::StatusUpdate(Box::new(status))).await
-    }
-
-    async fn framework_message(
-        &mut self,
-        driver: &SchedulerDriver,
-        agent_id: AgentId,
-        executor_id: ExecutorId,
-        data: Bytes,
-    ) -> Result<()> {
-        self.tell(driver, SchedulerEvent::FrameworkMessage { agent_id, executor_id, data }).await
-    }
-
-    async fn agent_lost(&mut self, driver: &SchedulerDriver, agent_id: AgentId) -> Result<()> {
-        self.tell(driver, SchedulerEvent::AgentLost(agent_id)).await
-    }
-
-    async fn executor_lost(
-        &mut self,
-        driver: &SchedulerDriver,
-        executor_id: ExecutorId,
-        agent_id: AgentId,
-        status: i32,
-    ) -> Result<()> {
-        self.tell(driver, SchedulerEvent::ExecutorLost { executor_id, agent_id, status }).await
-    }
-
-    async fn refused(&mut self, driver: &SchedulerDriver, refusal: Refusal) -> Result<()> {
-        self.tell(driver, SchedulerEvent::Refused(refusal)).await
-    }
-
-    async fn unknown_task(&mut self, driver: &SchedulerDriver, status: TaskStatus) -> Result<()> {
-        self.tell(driver, SchedulerEvent::UnknownTask(Box::new(status))).await
-    }
-
-    async fn in_doubt(&mut self, driver: &SchedulerDriver, in_doubt: InDoubt) -> Result<()> {
-        self.tell(driver, SchedulerEvent::InDoubt(in_doubt)).await
-    }
-
-    /// The last event: it is left in the stream, for nothing waits for it to be read.
-    async fn error(&mut self, _driver: &SchedulerDriver, message: String) -> Result<()> {
-        let (current, _settled) = oneshot::channel();
-        self.events.send((SchedulerEvent::Error(message), current)).await.map_err(|_closed| Unread.into())
     }
 }

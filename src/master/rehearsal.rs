@@ -10,7 +10,7 @@ use std::{sync::Arc, time::Duration};
 use bytes::Bytes;
 use rand::{SeedableRng as _, rngs::StdRng};
 
-pub use self::restart::{Restart, Restarted};
+pub use self::restart::{Played, Restart, Restarted};
 use super::{
     core::{
         Accept, AgentFacts, Call, Config, Effect, Event, FrameworkFacts, Input, Launch, Master, OfferMade, Operation,
@@ -279,7 +279,8 @@ impl Rehearsal {
     }
 }
 
-fn facts(name: &str, role: &str) -> FrameworkFacts {
+/// A framework of one role that can do all that asks for nothing special.
+pub(super) fn facts(name: &str, role: &str) -> FrameworkFacts {
     FrameworkFacts {
         name: name.to_owned(),
         user: "root".to_owned(),

@@ -17,6 +17,7 @@ use super::{
     queue::Event,
     sabotage::Sabotage,
     scheduler::is_last,
+    way::Way,
     world::World,
 };
 use crate::{
@@ -47,8 +48,7 @@ pub(super) struct AgentNode {
 #[derive(Debug)]
 pub(super) struct AgentProcess {
     pub(super) core: Agent,
-    pub(super) link: Option<LinkId>,
-    pub(super) attempt: Option<SessionId>,
+    pub(super) way: Way,
     /// Effects that wait for the disk; it is writing `writing`.
     held: VecDeque<Effect>,
     writing: Option<(Vec<AgentRecord>, Level)>,
@@ -106,8 +106,7 @@ impl World {
         let core = Agent::recover(node.disk.records(), node.config.clone(), found, rng, now, &mut out);
         node.process = Some(Box::new(AgentProcess {
             core,
-            link: None,
-            attempt: None,
+            way: Way::default(),
             held: VecDeque::new(),
             writing: None,
             wake_ns: None,
@@ -248,21 +247,18 @@ impl World {
         match effect {
             Effect::Persist { .. } => {}
             Effect::Attach { session, .. } => {
-                process.attempt = Some(session);
+                let old = process.way.begin(session.0);
                 let travel_ns = self.links.travel_ns(&mut self.chance.network);
                 let client = Client::Agent(index);
                 self.queue.at(self.now_ns + travel_ns, Event::Reach { client, life, attempt: session.0 });
+                self.client_lets_go(old);
             }
             Effect::Detach { session } => {
-                if process.attempt == Some(session) {
-                    process.attempt = None;
-                    let link = process.link.take();
-                    self.client_lets_go(link);
-                }
+                let link = process.way.give_up(session.0);
+                self.client_lets_go(link);
             }
             Effect::Send { session, message } => {
-                let link = process.link.filter(|_| process.attempt == Some(session));
-                let Some(link) = link else { return };
+                let Some(link) = process.way.link(session.0) else { return };
                 self.fact(Fact::AgentSaid { agent: index, message: message.clone() });
                 self.send(link, End::Master, Frame::Reports(AgentFrame { messages: vec![message] }));
             }
@@ -309,7 +305,7 @@ impl World {
     /// A frame of the master's has got to the agent.
     pub(super) fn agent_received(&mut self, index: usize, link: LinkId, frame: Frame) {
         let Some(process) = &mut self.agents[index].process else { return };
-        let Some(session) = process.attempt.filter(|_| process.link == Some(link)) else { return };
+        let Some(session) = process.way.attempt(link).map(SessionId) else { return };
         match frame {
             Frame::Opened => self.give_agent(index, Input::Attached { session }),
             Frame::Orders(MasterFrame { messages }) => {
@@ -326,22 +322,15 @@ impl World {
 
     pub(super) fn agent_link_lost(&mut self, index: usize, link: LinkId) {
         let Some(process) = &mut self.agents[index].process else { return };
-        if process.link != Some(link) {
-            return;
-        }
-        process.link = None;
-        let session = process.attempt.take();
+        let Some(session) = process.way.lose(link).map(SessionId) else { return };
         self.client_lets_go(Some(link));
-        if let Some(session) = session {
-            self.give_agent(index, Input::Detached { session });
-        }
+        self.give_agent(index, Input::Detached { session });
     }
 
     pub(super) fn agent_unreached(&mut self, index: usize, life: u64, attempt: u64) {
         let node = &mut self.agents[index];
         let Some(process) = node.process.as_mut().filter(|_| node.life == life) else { return };
-        if process.attempt == Some(SessionId(attempt)) && process.link.is_none() {
-            process.attempt = None;
+        if process.way.fail(attempt) {
             self.give_agent(index, Input::Detached { session: SessionId(attempt) });
         }
     }

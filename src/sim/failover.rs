@@ -27,7 +27,7 @@ impl World {
             node.store.framework_id.is_some() && node.process.as_ref().is_some_and(|it| it.core.was_registered());
         let Some(mut process) = node.process.take_if(|_| known) else { return };
         process.wake_ns = None;
-        let under_way = process.attempt.filter(|_| process.link.is_none());
+        let under_way = process.way.under_way();
         *self.counted.entry("Failover".to_owned()).or_default() += 1;
         let old = Client::Replaced(self.replaced.len());
         self.replaced.push(Some(process));

@@ -13,6 +13,7 @@ use super::{
     plan::Wishes,
     queue::Event,
     scheduler::Store,
+    way::Way,
     world::World,
 };
 use crate::{
@@ -43,8 +44,7 @@ pub(super) struct FrameworkNode {
 #[derive(Debug)]
 pub(super) struct DriverProcess {
     pub(super) core: Driver,
-    pub(super) link: Option<LinkId>,
-    pub(super) attempt: Option<u64>,
+    pub(super) way: Way,
     callbacks: VecDeque<(u64, SchedulerEvent)>,
     running: Option<SchedulerEvent>,
     seq: u64,
@@ -91,8 +91,7 @@ impl World {
         let life = node.life;
         node.process = Some(Box::new(DriverProcess {
             core: Driver::new(node.options(&rng), rng),
-            link: None,
-            attempt: None,
+            way: Way::default(),
             callbacks: VecDeque::new(),
             running: None,
             seq: 0,
@@ -146,8 +145,10 @@ impl World {
     /// Which life of the client this is; one that was replaced has no other.
     pub(super) fn life_of(&self, client: Client) -> u64 {
         match client {
+            Client::Agent(index) => self.agents[index].life,
             Client::Framework(index) => self.frameworks[index].life,
-            Client::Replaced(_) | Client::Agent(_) | Client::Author(_) => 0,
+            Client::Author(index) => self.authors[index].life,
+            Client::Replaced(_) => 0,
         }
     }
 
@@ -178,22 +179,18 @@ impl World {
         let Some(process) = self.driver_mut(client) else { return };
         match effect {
             Effect::Connect { session, after, .. } => {
-                process.attempt = Some(session);
-                let old = process.link.take();
+                let old = process.way.begin(session);
                 let travel_ns = self.links.travel_ns(&mut self.chance.network);
                 let at_ns = self.now_ns + u64::try_from(after.as_nanos()).unwrap_or(u64::MAX) + travel_ns;
                 self.queue.at(at_ns, Event::Reach { client, life, attempt: session });
                 self.client_lets_go(old);
             }
             Effect::Disconnect { session } => {
-                if process.attempt == Some(session) {
-                    process.attempt = None;
-                    let old = process.link.take();
-                    self.client_lets_go(old);
-                }
+                let link = process.way.give_up(session);
+                self.client_lets_go(link);
             }
             Effect::Send { session, seq, call } => {
-                let Some(link) = process.link.filter(|_| process.attempt == Some(session)) else { return };
+                let Some(link) = process.way.link(session) else { return };
                 let frame = ext::Calls { versions: None, seq, calls: vec![*call] };
                 self.send(link, End::Master, Frame::Calls(frame));
             }
@@ -275,7 +272,7 @@ impl World {
     /// A frame of the master's has got to the driver.
     pub(super) fn driver_received(&mut self, client: Client, link: LinkId, frame: Frame) {
         let Some(process) = self.driver(client) else { return };
-        let Some(session) = process.attempt.filter(|_| process.link == Some(link)) else { return };
+        let Some(session) = process.way.attempt(link) else { return };
         match frame {
             Frame::Opened => self.give_driver(client, Input::Connected { session }),
             Frame::Events(events) => {
@@ -287,14 +284,10 @@ impl World {
     }
 
     pub(super) fn driver_link_lost(&mut self, client: Client, link: LinkId) {
-        let Some(process) = self.driver_mut(client).filter(|process| process.link == Some(link)) else { return };
-        process.link = None;
-        let session = process.attempt.take();
+        let Some(session) = self.driver_mut(client).and_then(|process| process.way.lose(link)) else { return };
         self.client_lets_go(Some(link));
-        if let Some(session) = session {
-            let reason = "the stream ended".to_owned();
-            self.give_driver(client, Input::Disconnected { session, reason, leader: None });
-        }
+        let reason = "the stream ended".to_owned();
+        self.give_driver(client, Input::Disconnected { session, reason, leader: None });
     }
 
     pub(super) fn driver_unreached(&mut self, client: Client, life: u64, attempt: u64) {
@@ -302,8 +295,7 @@ impl World {
             return;
         }
         let Some(process) = self.driver_mut(client) else { return };
-        if process.attempt == Some(attempt) && process.link.is_none() {
-            process.attempt = None;
+        if process.way.fail(attempt) {
             let reason = "connection refused".to_owned();
             self.give_driver(client, Input::Disconnected { session: attempt, reason, leader: None });
         }

@@ -65,6 +65,7 @@ mod task_run;
 #[cfg(test)]
 mod tests;
 mod traffic;
+mod way;
 mod wording;
 mod world;
 

@@ -3,12 +3,11 @@
 use std::time::Duration;
 
 use super::{
-    framework::DriverProcess,
     links::{End, Frame, LinkId, Ways},
     nodes::Client,
+    way::Way,
     world::World,
 };
-use crate::agent::core::SessionId as Attempt;
 
 impl World {
     pub(super) fn send(&mut self, link: LinkId, to: End, frame: Frame) {
@@ -41,40 +40,22 @@ impl World {
     }
 
     /// Whether the client still waits for this attempt.
-    pub(super) fn wants(&self, client: Client, life: u64, attempt: u64) -> bool {
-        match client {
-            Client::Agent(index) => {
-                let process = self.agents[index].process.as_ref().filter(|_| self.agents[index].life == life);
-                process.is_some_and(|one| one.link.is_none() && one.attempt == Some(Attempt(attempt)))
-            }
-            Client::Framework(_) | Client::Replaced(_) => {
-                let waits = |one: &DriverProcess| one.link.is_none() && one.attempt == Some(attempt);
-                self.life_of(client) == life && self.driver(client).is_some_and(waits)
-            }
-            Client::Author(index) => {
-                let process = self.authors[index].process.as_ref().filter(|_| self.authors[index].life == life);
-                process.is_some_and(|one| one.link.is_none() && one.attempt == Some(attempt))
-            }
-        }
+    pub(super) fn wants(&mut self, client: Client, life: u64, attempt: u64) -> bool {
+        self.life_of(client) == life && self.way(client).is_some_and(|way| way.waits(attempt))
     }
 
     pub(super) fn hold_link(&mut self, client: Client, link: LinkId) {
+        if let Some(way) = self.way(client) {
+            way.arrive(link);
+        }
+    }
+
+    /// The way of a client whose process runs.
+    fn way(&mut self, client: Client) -> Option<&mut Way> {
         match client {
-            Client::Agent(index) => {
-                if let Some(process) = &mut self.agents[index].process {
-                    process.link = Some(link);
-                }
-            }
-            Client::Framework(_) | Client::Replaced(_) => {
-                if let Some(process) = self.driver_mut(client) {
-                    process.link = Some(link);
-                }
-            }
-            Client::Author(index) => {
-                if let Some(process) = &mut self.authors[index].process {
-                    process.link = Some(link);
-                }
-            }
+            Client::Agent(index) => self.agents[index].process.as_mut().map(|process| &mut process.way),
+            Client::Framework(_) | Client::Replaced(_) => self.driver_mut(client).map(|process| &mut process.way),
+            Client::Author(index) => self.authors[index].process.as_mut().map(|process| &mut process.way),
         }
     }
 

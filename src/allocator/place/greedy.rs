@@ -2,17 +2,15 @@
 //!
 //! Placing one instance changes the fitness of one pool, and what rules say of whole groups of agents at once. So each
 //! request has one heap of pools per group, best pool on top: an instance costs a logarithm of the pools and a look at
-//! the groups, not a scan. Ties go to the pool that was offered first.
+//! the groups it concerns, not a scan. Ties go to the pool that was offered first.
 
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
 use std::collections::binary_heap::{BinaryHeap, PeekMut};
 
+use super::among;
 use crate::allocator::board::{Board, Entry};
 use crate::allocator::fitness::{BinPack, Fitness, Prospect, Score, WorstFit, bounded, mean};
-
-/// Where there are more groups, so many of the best are looked at for an instance.
-const GROUPS_AT_ONCE: usize = 64;
 
 /// How places are scored.
 pub(super) struct Scoring<'f> {
@@ -76,49 +74,29 @@ pub(super) fn fill(board: &mut Board<'_>, scoring: &Scoring<'_>, request: usize)
         match groups.len() {
             0 => {}
             1 => while filling.place_best(board, &mut groups[0]) {},
-            _ => filling.place_among(board, groups),
+            _ => among::fill(&filling, board, groups),
         }
     }
 }
 
 /// A pool by its score; the greatest is the best.
-type Standing = (Key, Reverse<usize>);
+pub(super) type Standing = (Key, Reverse<usize>);
 
 /// A score in an order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-struct Key(i64);
+pub(super) struct Key(i64);
 
 impl Key {
-    fn of(score: f64) -> Self {
+    pub(super) fn of(score: f64) -> Self {
         let bits = score.to_bits().cast_signed();
         // Of negative numbers all bits but the sign count downwards.
         Self(if bits < 0 { bits ^ i64::MAX } else { bits })
     }
 }
 
-/// The groups of a request, in the order of their best pools as they were scored last.
-struct Among {
-    groups: Vec<BinaryHeap<Standing>>,
-    order: BinaryHeap<Standing>,
-    /// Groups that a rule kept out when they were looked at.
-    kept_out: Vec<Standing>,
-}
-
-impl Among {
-    fn new(groups: Vec<BinaryHeap<Standing>>) -> Self {
-        let best = |heap: &BinaryHeap<Standing>| heap.peek().map(|&(key, _)| key);
-        let order = groups.iter().zip(0..).filter_map(|(heap, group)| Some((best(heap)?, Reverse(group)))).collect();
-        Self { groups, order, kept_out: Vec::new() }
-    }
-
-    fn let_in(&mut self) {
-        self.order.extend(self.kept_out.drain(..));
-    }
-}
-
-struct Filling<'s> {
+pub(super) struct Filling<'s> {
     scoring: &'s Scoring<'s>,
-    request: usize,
+    pub(super) request: usize,
     variant: usize,
     /// Whether nothing that rules say of the request changes while placing.
     is_static: bool,
@@ -140,7 +118,7 @@ impl Filling<'_> {
                 continue;
             }
             let group = if self.is_static { 0 } else { board.rules.score_group(self.request, agent) };
-            groups.entry(group).or_default().push((self.key(board, pool), Reverse(pool)));
+            groups.entry(group).or_default().push((self.ranked(board, pool).0, Reverse(pool)));
         }
         groups.into_values().map(BinaryHeap::from).collect()
     }
@@ -158,13 +136,15 @@ impl Filling<'_> {
         true
     }
 
-    /// What a pool is ranked by within its group. Of rules that change, the group's share is the same for all in it.
-    fn key(&self, board: &Board<'_>, pool: usize) -> Key {
+    /// What a pool is ranked by within its group, and that score. Of rules that change it holds nothing: the group's share is
+    /// the same for all in it.
+    fn ranked(&self, board: &Board<'_>, pool: usize) -> (Key, Score) {
         if self.is_static {
-            return Key::of(self.scoring.whole(board, self.request, self.variant, pool).total());
+            let whole = self.scoring.whole(board, self.request, self.variant, pool);
+            return (Key::of(whole.total()), whole);
         }
         let own = self.scoring.own(board, self.request, self.variant, pool);
-        Key::of(mean([Some(own.fitness), own.own_instances]))
+        (Key::of(mean([Some(own.fitness), own.own_instances])), own)
     }
 
     /// Places instances in the best pool of a group; answers whether more may be tried.
@@ -173,17 +153,16 @@ impl Filling<'_> {
         if missing == 0 {
             return false;
         }
-        let Some(pool) = self.best(board, group) else { return false };
-        let score = self.scoring.whole(board, self.request, self.variant, pool);
+        let Some((pool, score)) = self.best(board, group) else { return false };
         let all = self.scoring.fills() && self.is_static;
         let instances = if all { board.fit(self.request, self.variant, pool).min(missing) } else { 1 };
         self.place(board, pool, instances, Some(score));
         true
     }
 
-    /// The best pool of a group that takes one more instance. Pools that take none leave the group; when a rule keeps the whole group
+    /// The best pool of a group that takes one more instance, and its whole score. Pools that take none leave the group; when a rule keeps the whole group
     /// out, it stays as it is.
-    fn best(&self, board: &Board<'_>, group: &mut BinaryHeap<Standing>) -> Option<usize> {
+    pub(super) fn best(&self, board: &Board<'_>, group: &mut BinaryHeap<Standing>) -> Option<(usize, Score)> {
         while let Some(mut top) = group.peek_mut() {
             let (was, Reverse(pool)) = *top;
             if board.fit(self.request, self.variant, pool) == 0 {
@@ -191,12 +170,15 @@ impl Filling<'_> {
                 continue;
             }
             // A key that rises is the one on top, which stays there.
-            let now = self.key(board, pool);
+            let (now, score) = self.ranked(board, pool);
+            let agent = board.agent(pool);
             if now < was {
                 top.0 = now;
-            } else if self.is_static || board.rules.check(self.request, board.agent(pool)).is_ok() {
-                return Some(pool);
-            } else if board.rules.is_group_full(self.request, board.agent(pool)) {
+            } else if self.is_static {
+                return Some((pool, score));
+            } else if board.rules.check(self.request, agent).is_ok() {
+                return Some((pool, Score { constraints: board.rules.score(self.request, agent), ..score }));
+            } else if board.rules.is_group_full(self.request, agent) {
                 return None;
             } else {
                 PeekMut::pop(top);
@@ -205,48 +187,7 @@ impl Filling<'_> {
         None
     }
 
-    /// Places one instance after the other in the group whose best pool scores best.
-    fn place_among(&self, board: &mut Board<'_>, groups: Vec<BinaryHeap<Standing>>) {
-        let mut among = Among::new(groups);
-        while board.missing[self.request] > 0 {
-            if among.groups.len() <= GROUPS_AT_ONCE {
-                among.let_in();
-            }
-            let best = self.best_among(board, &mut among).or_else(|| {
-                // What was placed meanwhile may let others in.
-                among.let_in();
-                self.best_among(board, &mut among)
-            });
-            let Some((_, Reverse(pool), score)) = best else { return };
-            self.place(board, pool, 1, Some(score));
-        }
-    }
-
-    /// The best pool of the groups that stand first.
-    fn best_among(&self, board: &Board<'_>, among: &mut Among) -> Option<(Key, Reverse<usize>, Score)> {
-        let mut looked_at = Vec::new();
-        let mut best: Option<(Key, Reverse<usize>, Score)> = None;
-        while looked_at.len() < GROUPS_AT_ONCE
-            && let Some((key, Reverse(group))) = among.order.pop()
-        {
-            let Some(pool) = self.best(board, &mut among.groups[group]) else {
-                if !among.groups[group].is_empty() {
-                    among.kept_out.push((key, Reverse(group)));
-                }
-                continue;
-            };
-            let score = self.scoring.whole(board, self.request, self.variant, pool);
-            let key = Key::of(score.total());
-            looked_at.push((key, Reverse(group)));
-            if best.is_none_or(|(best, of, _)| (key, Reverse(pool)) > (best, of)) {
-                best = Some((key, Reverse(pool), score));
-            }
-        }
-        among.order.extend(looked_at);
-        best
-    }
-
-    fn place(&self, board: &mut Board<'_>, pool: usize, instances: u32, score: Option<Score>) {
+    pub(super) fn place(&self, board: &mut Board<'_>, pool: usize, instances: u32, score: Option<Score>) {
         board.place(pool, Entry { request: self.request, variant: self.variant, instances, score });
     }
 }

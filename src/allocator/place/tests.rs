@@ -6,6 +6,7 @@ mod figures;
 mod laws;
 mod mesomatic;
 mod messages;
+mod one_by_one;
 mod oracle;
 mod oracle_rules;
 

@@ -65,7 +65,7 @@ fn digest(call: scheduler::Call) -> Result<Call, Wrong> {
                 return Err(("subscribe.instance".to_owned(), text));
             }
             let subscribe = self::subscribe(info, suppressed, "subscribe")?;
-            Call::Subscribe(Box::new(Subscribe { instance, ..subscribe }))
+            Call::Subscribe(Box::new(Subscribe { instance: own(&instance), ..subscribe }))
         }
         Type::UpdateFramework => {
             let update = call.update_framework.map(|one| *one).unwrap_or_default();
@@ -126,6 +126,12 @@ fn digest(call: scheduler::Call) -> Result<Call, Wrong> {
             return Err(wrong("type", &format!("{} is not served by this master", kind.as_str_name())));
         }
     })
+}
+
+/// The same bytes in memory of their own. Those of a message are a part of the whole buffer it was received in, and what the
+/// core keeps of it would keep all of that.
+fn own(bytes: &Bytes) -> Bytes {
+    Bytes::copy_from_slice(bytes)
 }
 
 /// A framework's info with what the core decides on, or what is wrong with it.
@@ -289,7 +295,7 @@ fn task(task: internal::AgentTask) -> Result<ReportedTask, String> {
         framework: task.framework_id,
         id,
         container: task.container_id,
-        info: task.task_info,
+        info: own(&task.task_info),
         resources,
         role: allocated.as_deref().unwrap_or("*").into(),
         state,
@@ -299,7 +305,7 @@ fn task(task: internal::AgentTask) -> Result<ReportedTask, String> {
 }
 
 fn update(update: internal::Update) -> Result<Update, String> {
-    let status = update.status.ok_or("update.status: missing")?;
+    let mut status = update.status.ok_or("update.status: missing")?;
     let id = &status.task_id.value;
     let state = v1::TaskState::try_from(status.state)
         .map_err(|_unknown| format!("update.status.state: {id}: {} is no task state", status.state))?;
@@ -308,6 +314,8 @@ fn update(update: internal::Update) -> Result<Update, String> {
     if status.uuid.as_ref().is_none_or(Bytes::is_empty) {
         return Err(format!("update.status.uuid: {id}: missing"));
     }
+    status.uuid = status.uuid.as_ref().map(own);
+    status.data = status.data.as_ref().map(own);
     Ok(Update {
         framework: update.framework_id,
         container: update.container_id,

@@ -175,7 +175,7 @@ fn framework(snapshot: &Snapshot, master: &str, one: &FrameworkBucket) -> respon
     let mut offers = Vec::new();
     for agent in &snapshot.agents {
         for task in agent.tasks.values().filter(|task| task.framework == one.key && task.holds) {
-            used += &task.resources;
+            used += &*task.resources;
         }
         for (key, offer) in agent.offers.iter().filter(|(_, offer)| offer.client.framework == one.key) {
             offered += &offer.resources;

@@ -135,7 +135,7 @@ fn framework(one: &FrameworkBucket, grouped: &Grouped<'_>) -> Value {
     let none = Vec::new();
     let live = grouped.tasks.get(&one.key.0).unwrap_or(&none);
     let mut used = Resources::default();
-    live.iter().filter(|(_, task)| task.holds).for_each(|(_, task)| used += &task.resources);
+    live.iter().filter(|(_, task)| task.holds).for_each(|(_, task)| used += &*task.resources);
     let offered = grouped.offered.get(&one.key.0).cloned().unwrap_or_default();
     let mut both = used.clone();
     both += &offered;

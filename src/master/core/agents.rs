@@ -54,7 +54,7 @@ pub(crate) struct AgentBucket {
     pub(crate) used: Resources,
     pub(crate) offered: Resources,
     pub(crate) free: Resources,
-    pub(crate) tasks: BTreeMap<TaskKey, Task>,
+    pub(crate) tasks: BTreeMap<TaskKey, Arc<Task>>,
     /// Containers of removed frameworks that have not ended yet; what they hold is used.
     pub(crate) orphans: BTreeMap<Arc<str>, Orphan>,
     pub(crate) offers: BTreeMap<OfferKey, Offer>,

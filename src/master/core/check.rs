@@ -56,7 +56,7 @@ impl Master {
     fn check_balance(key: AgentKey, bucket: &AgentBucket) {
         let mut used = Resources::default();
         for task in bucket.tasks.values().filter(|task| task.holds) {
-            used += &task.resources;
+            used += &*task.resources;
         }
         for orphan in bucket.orphans.values() {
             used += &orphan.resources;

@@ -14,6 +14,7 @@ mod clients;
 mod departures;
 mod frameworks;
 mod identity;
+mod interned;
 mod keys;
 mod kills;
 mod launch;
@@ -46,6 +47,7 @@ use self::{
     agents::Agent,
     frameworks::Framework,
     identity::Identities,
+    interned::Interned,
     keys::Counters,
     removals::Removals,
     timers::{Timer, Timers},
@@ -224,6 +226,8 @@ pub(crate) struct Master {
     recovered: BTreeSet<String>,
     /// Agents that are given up as soon as the rate allows.
     removals: Removals,
+    /// What tasks take.
+    taken: Interned,
     counts: Counts,
     inputs: u64,
 }
@@ -277,6 +281,7 @@ impl Master {
             unreachable: BTreeSet::new(),
             recovered,
             removals: Removals::default(),
+            taken: Interned::default(),
             counts: Counts::default(),
             inputs: 0,
         }

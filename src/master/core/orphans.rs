@@ -35,7 +35,7 @@ impl Orphan {
             framework: framework.clone(),
             task: task.id.clone(),
             role: task.role.clone(),
-            resources: task.resources.clone(),
+            resources: Resources::clone(&task.resources),
             since_ns: now.wall_ns,
         }
     }

@@ -268,7 +268,7 @@ impl Master {
             container: reported.container.as_str().into(),
             role: reported.role.clone(),
             info: reported.info.clone(),
-            resources: reported.resources.clone(),
+            resources: self.taken.share(reported.resources.clone()),
             state: reported.state,
             holds: false,
             forwarded: Some(reported.in_flight()),

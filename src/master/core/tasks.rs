@@ -1,7 +1,8 @@
 //! Tasks: compact records, the states they go through, and when they hold resources.
 //!
 //! A task is in its agent's bucket from the launch until its end was acknowledged; then a note of it joins its
-//! framework's completed tasks, of which only so many are kept.
+//! framework's completed tasks, of which only so many are kept. There may be a million: a record is shared with snapshots
+//! until it changes, and what is equal in many is kept once.
 
 use std::sync::Arc;
 
@@ -25,9 +26,9 @@ pub(crate) struct Task {
     pub(crate) id: Arc<str>,
     pub(crate) container: Arc<str>,
     pub(crate) role: Arc<str>,
-    /// The encoded `TaskInfo`.
+    /// The encoded `TaskInfo`, in memory of its own.
     pub(crate) info: Bytes,
-    pub(crate) resources: Resources,
+    pub(crate) resources: Arc<Resources>,
     /// The latest state the agent reported, or STAGING.
     pub(crate) state: TaskState,
     /// Whether its resources are counted as used.
@@ -124,22 +125,22 @@ impl Master {
             framework.replacements.insert(replaced, (agent, key));
         }
         if let Some(agent) = self.agents.get_mut(&agent) {
-            agent.bucket_mut().tasks.insert(key, task);
+            agent.bucket_mut().tasks.insert(key, Arc::new(task));
         }
     }
 
     pub(super) fn task_mut(&mut self, agent: AgentKey, key: TaskKey) -> Option<&mut Task> {
-        self.agents.get_mut(&agent)?.bucket_mut().tasks.get_mut(&key)
+        self.agents.get_mut(&agent)?.bucket_mut().tasks.get_mut(&key).map(Arc::make_mut)
     }
 
     /// The task's resources count as used: for one learnt from its agent, taken from what is free.
     pub(super) fn hold(&mut self, key: AgentKey, task_key: TaskKey) {
         let Some(agent) = self.agents.get_mut(&key) else { return };
         let bucket = agent.bucket_mut();
-        let Some(task) = bucket.tasks.get_mut(&task_key).filter(|task| !task.holds) else { return };
+        let Some(task) = bucket.tasks.get_mut(&task_key).filter(|task| !task.holds).map(Arc::make_mut) else { return };
         task.holds = true;
         let (framework, role, resources) = (task.framework, task.role.clone(), task.resources.clone());
-        bucket.used += &resources;
+        bucket.used += &*resources;
         bucket.balance();
         self.tell_free(key);
         self.charge(framework, &role, &resources);
@@ -149,10 +150,10 @@ impl Master {
     pub(super) fn release(&mut self, key: AgentKey, task_key: TaskKey) {
         let Some(agent) = self.agents.get_mut(&key) else { return };
         let bucket = agent.bucket_mut();
-        let Some(task) = bucket.tasks.get_mut(&task_key).filter(|task| task.holds) else { return };
+        let Some(task) = bucket.tasks.get_mut(&task_key).filter(|task| task.holds).map(Arc::make_mut) else { return };
         task.holds = false;
         let (framework, role, resources) = (task.framework, task.role.clone(), task.resources.clone());
-        bucket.used -= &resources;
+        bucket.used -= &*resources;
         bucket.balance();
         self.tell_free(key);
         self.discharge(framework, &role, &resources);
@@ -184,7 +185,7 @@ impl Master {
     pub(super) fn complete(&mut self, agent: AgentKey, key: TaskKey, now: Now) {
         self.release(agent, key);
         let Some(bucket) = self.agents.get_mut(&agent).map(super::agents::Agent::bucket_mut) else { return };
-        let Some(mut task) = bucket.tasks.remove(&key) else { return };
+        let Some(mut task) = bucket.tasks.remove(&key).map(Arc::unwrap_or_clone) else { return };
         let agent_id = bucket.id.clone();
         task.unacknowledged = None;
         if task.history.is_empty() {

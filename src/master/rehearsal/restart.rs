@@ -96,6 +96,15 @@ impl Restart {
     /// If what was encoded here cannot be decoded.
     #[must_use]
     pub fn play(&self) -> Restarted {
+        self.played().restarted()
+    }
+
+    /// The same, and the master stays: for what it weighs.
+    ///
+    /// # Panics
+    /// If what was encoded here cannot be decoded.
+    #[must_use]
+    pub fn played(&self) -> Played {
         let now = Now { mono_ns: 1_000_000_000_000, wall_ns: 1_700_000_000_000_000_000 };
         let rng = StdRng::seed_from_u64(1);
         let mut master = Master::new(MASTER, 2, self.registry.clone(), Config::default(), rng, now);
@@ -108,7 +117,8 @@ impl Restart {
             for (frame, number) in frames.iter().zip(first..) {
                 let session = SessionId(number);
                 master.handle(now, Input::Attached { session }, &mut effects);
-                let frame = AgentFrame::decode(frame.clone()).expect("encoded here");
+                // As it comes from a socket: in a buffer of its own.
+                let frame = AgentFrame::decode(Bytes::copy_from_slice(frame)).expect("encoded here");
                 for message in frame.messages {
                     let report = intake::report(message, "127.0.0.1");
                     master.handle(now, Input::Reported { session, report }, &mut effects);
@@ -117,9 +127,23 @@ impl Restart {
             master.settle(now, &mut effects);
             shell.carry_out(&mut effects);
         }
-        let seen = master.snapshot();
-        shell.restarted.tasks = seen.agents.iter().map(|agent| agent.tasks.len()).sum();
-        shell.restarted
+        Played { master, restarted: shell.restarted }
+    }
+}
+
+/// A master that all agents have registered with.
+#[derive(Debug)]
+pub struct Played {
+    master: Master,
+    restarted: Restarted,
+}
+
+impl Played {
+    /// What came of it.
+    #[must_use]
+    pub fn restarted(&self) -> Restarted {
+        let tasks = self.master.snapshot().agents.iter().map(|agent| agent.tasks.len()).sum();
+        Restarted { tasks, ..self.restarted }
     }
 }
 

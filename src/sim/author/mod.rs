@@ -26,6 +26,7 @@ use super::{
     links::{End, Frame, LinkId},
     nodes::{Client, Node},
     queue::Event,
+    way::Way,
     world::World,
 };
 use crate::{
@@ -74,8 +75,7 @@ pub(super) struct AuthorProcess {
     executor: Executor,
     pub(super) surroundings: Surroundings,
     driver: SchedulerDriver,
-    pub(super) link: Option<LinkId>,
-    pub(super) attempt: Option<u64>,
+    pub(super) way: Way,
     pub(super) wake_ns: Option<u64>,
     /// The present second, and how often the framework was run in it.
     second: u64,
@@ -174,8 +174,7 @@ impl World {
                     executor,
                     surroundings,
                     driver,
-                    link: None,
-                    attempt: None,
+                    way: Way::default(),
                     wake_ns: None,
                     second: 0,
                     runs: 0,
@@ -246,21 +245,19 @@ impl World {
         let Some(process) = &mut self.authors[index].process else { return };
         match ask {
             Ask::Reach { attempt } => {
-                process.attempt = Some(attempt);
+                let old = process.way.begin(attempt);
                 let travel_ns = self.links.travel_ns(&mut self.chance.network);
                 let client = Client::Author(index);
                 self.queue.at(self.now_ns + travel_ns, Event::Reach { client, life, attempt });
+                self.client_lets_go(old);
             }
             Ask::Send { attempt, calls } => {
-                let Some(link) = process.link.filter(|_| process.attempt == Some(attempt)) else { return };
+                let Some(link) = process.way.link(attempt) else { return };
                 self.send(link, End::Master, Frame::Calls(calls));
             }
             Ask::LetGo { attempt } => {
-                if process.attempt == Some(attempt) {
-                    process.attempt = None;
-                    let link = process.link.take();
-                    self.client_lets_go(link);
-                }
+                let link = process.way.give_up(attempt);
+                self.client_lets_go(link);
             }
             Ask::Called(request) => self.fact(Fact::Asked { framework: index, request }),
             Ask::Given(event) => self.fact(Fact::Given { framework: index, life, event }),
@@ -278,7 +275,7 @@ impl World {
     /// A frame of the master's has got to the driver.
     pub(super) fn author_received(&mut self, index: usize, link: LinkId, frame: Frame) {
         let Some(process) = &mut self.authors[index].process else { return };
-        let Some(attempt) = process.attempt.filter(|_| process.link == Some(link)) else { return };
+        let Some(attempt) = process.way.attempt(link) else { return };
         match frame {
             Frame::Closed => self.author_link_lost(index, link),
             Frame::Opened | Frame::Calls(_) | Frame::Events(_) | Frame::Orders(_) | Frame::Reports(_) => {
@@ -290,14 +287,8 @@ impl World {
 
     pub(super) fn author_link_lost(&mut self, index: usize, link: LinkId) {
         let Some(process) = &mut self.authors[index].process else { return };
-        if process.link != Some(link) {
-            return;
-        }
-        process.link = None;
-        let attempt = process.attempt.take();
-        if let Some(attempt) = attempt {
-            process.surroundings.arrived(attempt, Frame::Closed);
-        }
+        let Some(attempt) = process.way.lose(link) else { return };
+        process.surroundings.arrived(attempt, Frame::Closed);
         self.client_lets_go(Some(link));
         self.run_author(index);
     }
@@ -305,8 +296,7 @@ impl World {
     pub(super) fn author_unreached(&mut self, index: usize, life: u64, attempt: u64) {
         let node = &mut self.authors[index];
         let Some(process) = node.process.as_mut().filter(|_| node.life == life) else { return };
-        if process.attempt == Some(attempt) && process.link.is_none() {
-            process.attempt = None;
+        if process.way.fail(attempt) {
             process.surroundings.arrived(attempt, Frame::Closed);
             self.run_author(index);
         }

@@ -5,7 +5,12 @@ use std::{
     net::{IpAddr, SocketAddr},
 };
 
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
+
+/// Connections that may wait to be taken; the kernel cuts it to `net.core.somaxconn`. All agents and frameworks come back
+/// at once after a restart, and of a queue that is full the kernel resets some connections and leaves others to be tried
+/// again seconds later.
+const BACKLOG: u32 = 65_535;
 
 /// A port that is ours but not served yet. Connections queue up from here on.
 #[derive(Debug)]
@@ -20,11 +25,12 @@ impl Listener {
     /// # Errors
     /// When the port is taken or not ours to take, and when the address is reachable from other hosts without
     /// `insecure` saying that this is meant.
+    #[expect(clippy::unused_async, reason = "it is for a runtime only, and says so")]
     pub async fn bind(address: SocketAddr, insecure: bool) -> Result<Self, ListenError> {
         if !insecure && !is_loopback(address.ip()) {
             return Err(ListenError::Public { address });
         }
-        let tcp = TcpListener::bind(address).await.map_err(|source| ListenError::from_io(address, source))?;
+        let tcp = listen(address).map_err(|source| ListenError::from_io(address, source))?;
         let address = tcp.local_addr().map_err(|source| ListenError::from_io(address, source))?;
         Ok(Self { tcp, address })
     }
@@ -38,6 +44,14 @@ impl Listener {
     pub(super) async fn accept(&self) -> io::Result<(TcpStream, SocketAddr)> {
         self.tcp.accept().await
     }
+}
+
+fn listen(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+    // A port whose last owner's connections are still being closed is free.
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    socket.listen(BACKLOG)
 }
 
 /// `::ffff:127.0.0.1` is loopback too.
@@ -102,6 +116,8 @@ impl ListenError {
 
 #[cfg(test)]
 mod tests {
+    use std::{fs, time::Duration};
+
     use super::*;
 
     fn address(text: &str) -> SocketAddr {
@@ -130,6 +146,23 @@ mod tests {
             assert!(error.to_string().contains("--insecure"), "{error}");
         }
         assert!(Listener::bind(address("0.0.0.0:0"), true).await.is_ok());
+    }
+
+    /// Nobody takes them, so each has to find a place in the queue. Those that are closed keep theirs, and no descriptor.
+    #[tokio::test]
+    async fn agents_that_come_back_all_at_once_wait_in_the_queue() {
+        let most = fs::read_to_string("/proc/sys/net/core/somaxconn").expect("the kernel's limit");
+        let agents = most.trim().parse::<usize>().expect("a number").min(2_000);
+        let listener = Listener::bind(address("127.0.0.1:0"), false).await.expect("a free port");
+        for agent in 0..agents {
+            let connecting = TcpStream::connect(listener.address());
+            let connected = tokio::time::timeout(Duration::from_secs(10), connecting).await;
+            drop(
+                connected
+                    .unwrap_or_else(|_| panic!("no place for connection {agent} of {agents}"))
+                    .expect("a connection"),
+            );
+        }
     }
 
     #[test]

@@ -105,8 +105,16 @@ impl Counts {
         others.into_iter().find(|&(_, values)| values > 0).map(|(count, _)| count)
     }
 
+    /// What [`least_other`](Self::least_other) reads of all values: the fewest instances of any, whether several have as few,
+    /// and the next number.
+    pub(super) fn lowest(&self) -> [u64; 3] {
+        let mut counts = self.histogram.iter().map(|(&count, &values)| (count, values));
+        let (least, values) = counts.next().unwrap_or((u64::MAX, 0));
+        [least, u64::from(values > 1), counts.next().map_or(u64::MAX, |(count, _)| count)]
+    }
+
     /// The fewest and the most instances that a reachable value has.
-    fn extremes(&self) -> Option<(u64, u64)> {
+    pub(super) fn extremes(&self) -> Option<(u64, u64)> {
         Some((*self.histogram.first_key_value()?.0, *self.histogram.last_key_value()?.0))
     }
 }

@@ -9,6 +9,7 @@ mod columns;
 mod compile;
 mod counts;
 mod groups;
+mod ripples;
 mod surroundings;
 #[cfg(test)]
 mod tests;

@@ -6,6 +6,7 @@ use bytes::Bytes;
 use prost::Message as _;
 use rand::{SeedableRng as _, rngs::StdRng};
 
+pub(super) use crate::master::rehearsal::facts;
 use crate::{
     master::{
         core::{
@@ -325,23 +326,6 @@ impl World {
     pub(super) fn acknowledge(&mut self, session: SessionId, agent: &str, task: &str, uuid: &Bytes) {
         let (agent, task, uuid) = (agent.to_owned(), task.to_owned(), uuid.clone());
         self.call(session, Call::Acknowledge { agent, task, uuid });
-    }
-}
-
-pub(super) fn facts(name: &str, role: &str) -> FrameworkFacts {
-    FrameworkFacts {
-        name: name.to_owned(),
-        user: "u".to_owned(),
-        principal: None,
-        roles: vec![role.into()],
-        failover: Duration::from_mins(1),
-        partition_aware: true,
-        multi_role: true,
-        refinement: true,
-        revocable: false,
-        shared: false,
-        gpus: false,
-        minimum: Vec::new(),
     }
 }
 
