@@ -178,7 +178,9 @@ impl Agent {
     ) {
         let RunTask { framework_id, container_id, task_info } = run;
         let accepted = TaskAccepted { framework_id, container_id, task_info, wall_ns: now.wall_ns };
-        self.insert(id, Task::new(&accepted, info, phase));
+        // Left by a power cut that took the launch from the log, or by a container whose id is used again.
+        let sandbox = self.sandboxes.take_back(id);
+        self.insert(id, Task { sandbox, ..Task::new(&accepted, info, phase) });
         self.watch_completion(now, id);
         out.push(persist([Kind::Accepted(accepted)], Level::Process));
     }

@@ -220,7 +220,9 @@ pub(crate) struct Master {
 
 impl Master {
     /// A master that starts with what the registry holds. `id` is new at every start.
-    pub(crate) fn new(id: &str, epoch: u64, facts: registry::State, config: Config, rng: StdRng, now: Now) -> Self {
+    pub(crate) fn new(id: &str, epoch: u64, mut facts: registry::State, config: Config, rng: StdRng, now: Now) -> Self {
+        // One that makes no sense was not written by any master, and is left out.
+        facts.weights.retain(|_, weight| operators::is_weight(*weight));
         let mut allocator = Allocator::default();
         for (role, weight) in &facts.weights {
             allocator.set_weight(role, *weight);

@@ -7,6 +7,11 @@ use super::{
 };
 use crate::proto::{internal::registry_change, v1};
 
+/// Whether a role can have this weight.
+pub(super) fn is_weight(weight: f64) -> bool {
+    weight.is_finite() && weight > 0.0
+}
+
 impl Master {
     pub(super) fn asked(&mut self, turn: &mut Turn<'_>, request: RequestId, question: Question) {
         let answer = match question {
@@ -28,7 +33,7 @@ impl Master {
     }
 
     fn weigh(&mut self, turn: &mut Turn<'_>, role: String, weight: f64) -> Answer {
-        if !(weight.is_finite() && weight > 0.0) {
+        if !is_weight(weight) {
             return Answer::Refused(format!("the weight of role {role} is {weight}: it must be over 0"));
         }
         if let Err(error) = crate::types::validate_role(&role) {

@@ -178,3 +178,12 @@ fn a_kill_while_the_agent_is_away_is_said_again_when_it_is_back() {
         world.orders(session).iter().any(|order| matches!(order, Order::Kill { container, .. } if &**container == "c"))
     );
 }
+
+#[test]
+fn weights_that_no_master_can_have_written_are_left_out_of_what_is_known() {
+    let weights = [("a", 2.0), ("b", -1.0), ("c", 0.0), ("d", f64::NAN), ("e", f64::INFINITY)];
+    let mut state = State::default();
+    state.weights.extend(weights.map(|(role, weight)| (role.to_owned(), weight)));
+    let mut world = World::with(state, Config::default());
+    assert_eq!(world.facts().weights, [("a".to_owned(), 2.0)].into());
+}
