@@ -60,18 +60,9 @@ impl Operator for Api {
                 reply.set_type(response::Type::GetWeights);
                 reply.get_weights = Some(self.rendered(weights).await?);
             }
-            Type::Teardown => {
-                let teardown = call.teardown.ok_or_else(|| Status::invalid_argument("teardown: missing"))?;
-                self.change(Question::Teardown { framework: teardown.framework_id.value }).await?;
-            }
-            Type::MarkAgentGone => {
-                let gone = call.mark_agent_gone.ok_or_else(|| Status::invalid_argument("mark_agent_gone: missing"))?;
-                self.change(Question::MarkGone { agent: gone.agent_id.value }).await?;
-            }
-            Type::UpdateWeights => {
-                for weight in call.update_weights.unwrap_or_default().weight_infos {
-                    let role = weight.role.ok_or_else(|| Status::invalid_argument("update_weights.role: missing"))?;
-                    self.change(Question::Weight { role, weight: weight.weight }).await?;
+            Type::Teardown | Type::MarkAgentGone | Type::UpdateWeights | Type::UpdateQuota => {
+                for question in questions(call)? {
+                    self.change(question).await?;
                 }
             }
             Type::GetQuota => {
@@ -81,11 +72,6 @@ impl Operator for Api {
             Type::GetRoles => {
                 reply.set_type(response::Type::GetRoles);
                 reply.get_roles = Some(self.rendered(roles::roles).await?);
-            }
-            Type::UpdateQuota => {
-                let update = call.update_quota.ok_or_else(|| Status::invalid_argument("update_quota: missing"))?;
-                let quotas = roles::parse_quotas(&update.quota_configs).map_err(Status::invalid_argument)?;
-                self.change(Question::Quotas { quotas, force: update.force() }).await?;
             }
             other => {
                 return Err(Status::unimplemented(format!("{} is not served by this master", other.as_str_name())));
@@ -116,6 +102,35 @@ impl Api {
             Answer::Done | Answer::Snapshot(_) | Answer::Registry(..) => Ok(()),
         }
     }
+}
+
+/// What a call that changes something asks of the core, in order; nothing for one that only looks.
+pub(super) fn questions(call: Call) -> Result<Vec<Question>, Status> {
+    let missing = |field: &str| Status::invalid_argument(format!("{field}: missing"));
+    Ok(match Type::try_from(call.r#type.unwrap_or_default()).unwrap_or(Type::Unknown) {
+        Type::Teardown => {
+            let teardown = call.teardown.ok_or_else(|| missing("teardown"))?;
+            vec![Question::Teardown { framework: teardown.framework_id.value }]
+        }
+        Type::MarkAgentGone => {
+            let gone = call.mark_agent_gone.ok_or_else(|| missing("mark_agent_gone"))?;
+            vec![Question::MarkGone { agent: gone.agent_id.value }]
+        }
+        Type::UpdateWeights => {
+            let weigh = |info: v1::WeightInfo| {
+                let role = info.role.ok_or_else(|| missing("update_weights.role"))?;
+                Ok(Question::Weight { role, weight: info.weight })
+            };
+            let infos = call.update_weights.unwrap_or_default().weight_infos;
+            infos.into_iter().map(weigh).collect::<Result<_, Status>>()?
+        }
+        Type::UpdateQuota => {
+            let update = call.update_quota.ok_or_else(|| missing("update_quota"))?;
+            let quotas = roles::parse_quotas(&update.quota_configs).map_err(Status::invalid_argument)?;
+            vec![Question::Quotas { quotas, force: update.force() }]
+        }
+        _ => Vec::new(),
+    })
 }
 
 fn state(snapshot: &Snapshot, master: &str) -> response::GetState {
