@@ -7,12 +7,14 @@
 //! | you want to | look at |
 //! |---|---|
 //! | write a scheduler | [`framework`], with [`allocator`] to place tasks and say why some do not fit |
-//! | try it, or test it | [`local::LocalCluster`] |
+//! | try it | [`local::LocalCluster`]: a whole cluster in your process, with real tasks |
+//! | test it | `sim::SimCluster` (feature `sim`): the same scheduler under virtual time, with faults from a seed |
 //! | run a cluster | [`master::Master`] and [`agent::Agent`], or the binaries around them |
 //! | handle the messages | [`proto::v1`], which is Mesos v1 field for field, and [`types`] for what they mean |
 //!
 //! Features: `framework` alone is the scheduler's side, without database, web server and process code; `master`, `agent`
-//! and `cli` add theirs; `sim` runs the parts' state machines under virtual time. The default is all but `sim`.
+//! and `cli` add theirs; `sim` runs the parts' state machines under virtual time. The default is all of these but `sim`.
+//! (`fuzz` is for work on this crate.)
 
 pub mod allocator;
 pub mod proto;
@@ -23,6 +25,9 @@ pub mod transport;
 
 #[cfg(feature = "framework")]
 pub mod framework;
+
+#[cfg(feature = "framework")]
+pub mod prelude;
 
 #[cfg(feature = "master")]
 pub mod master;

@@ -32,10 +32,10 @@ const ONE_AT_A_TIME: usize = 200;
 
 fn main() -> ExitCode {
     let words: Vec<String> = std::env::args().skip(1).collect();
-    if let [verb, flag, directory] = words.as_slice()
+    if let [verb, .., flag, directory] = words.as_slice()
         && (verb.as_str(), flag.as_str()) == ("supervise", "--directory")
     {
-        return divvy::agent::supervisor::run(Path::new(directory));
+        return divvy::agent::supervisor::run(Path::new(directory), divvy::agent::supervisor::IDLE);
     }
     match bench(&words) {
         Ok(()) => ExitCode::SUCCESS,

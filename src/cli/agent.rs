@@ -1,6 +1,6 @@
 //! `divvy-agent`: runs tasks on this host.
 
-use std::{path::PathBuf, process::ExitCode};
+use std::{path::PathBuf, process::ExitCode, time::Duration};
 
 use anyhow::Context;
 use clap::{Parser, Subcommand};
@@ -33,6 +33,9 @@ enum Command {
         /// The supervisor's own folder
         #[arg(long, value_name = "DIR")]
         directory: PathBuf,
+        /// How long to stay without an agent and with nothing to look after, in milliseconds
+        #[arg(long, value_name = "MS")]
+        idle_ms: Option<u64>,
     },
 }
 
@@ -43,10 +46,10 @@ impl Program for DivvyAgent {
     const NAME: &'static str = "divvy-agent";
 
     fn run(self) -> Result<ExitCode, Failure> {
-        if let Some(Command::Supervise { directory }) = self.command {
+        if let Some(Command::Supervise { directory, idle_ms }) = self.command {
             // Before there is any other thread, and without a runtime: this process stays small.
             logging::start(None, "info", logging::LogFormat::Text)?;
-            return Ok(supervisor::run(&directory));
+            return Ok(supervisor::run(&directory, idle_ms.map_or(supervisor::IDLE, Duration::from_millis)));
         }
         let settings = self.args.resolve()?;
         logging::start(settings.log.as_deref(), "info", settings.log_format)?;
@@ -87,6 +90,7 @@ fn options(settings: AgentSettings) -> anyhow::Result<Options> {
         attributes: settings.attributes.map(|attributes| attributes.to_string()),
         insecure: settings.insecure,
         recover: settings.recover,
+        supervisor_idle: settings.supervisor_idle,
         ..Options::new(settings.master.to_string(), settings.work_dir, SupervisorMode::Process { program })
     })
 }

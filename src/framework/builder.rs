@@ -2,6 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
+use bytes::Bytes;
 use rand::{SeedableRng as _, rngs::StdRng};
 use tokio::sync::mpsc;
 
@@ -13,6 +14,7 @@ use super::{
     scheduler::Scheduler,
     service::{MAILBOX, STOPS, Start},
     stream::{self, EventStream},
+    task_ids::TaskIds,
     unknown::UnknownTasks,
 };
 use crate::{
@@ -132,8 +134,8 @@ impl DriverBuilder {
         self
     }
 
-    /// Fixes every choice that the driver leaves to chance, among them by what the master tells this run of the framework
-    /// from others: runs that share a seed are one to it, and are not fenced off from each other.
+    /// Fixes what the driver leaves to chance: its jitter and [`SchedulerDriver::rng`]. What tells one run of a framework
+    /// from another stays its own, so runs that share a seed are fenced off from each other, and their task ids differ.
     pub fn seed(mut self, seed: u64) -> Self {
         self.seed = Some(seed);
         self
@@ -156,6 +158,7 @@ impl DriverBuilder {
         validate::subscription(&framework, &self.suppressed_roles, None)?;
         check_known(&self.known_tasks)?;
         let reconcile_every = self.reconcile_every.map(|every| every.clamp(RECONCILE_LEAST, RECONCILE_MOST));
+        let identity = self.environment.identity();
         let options = Options {
             framework,
             masters: masters.iter().map(ToString::to_string).collect(),
@@ -163,6 +166,7 @@ impl DriverBuilder {
             explicit: self.explicit,
             hold: self.hold,
             reconcile_every,
+            instance: Bytes::copy_from_slice(&identity),
             known_tasks: self.known_tasks,
             unknown_tasks: self.unknown_tasks,
         };
@@ -172,7 +176,8 @@ impl DriverBuilder {
         let (to_mailbox, mailbox) = mpsc::channel(MAILBOX);
         let (to_stops, stops) = mpsc::channel(STOPS);
         let start = Start { options, scheduler: Box::new(scheduler), mailbox, stops, rng: own };
-        Ok(SchedulerDriver::new(self.environment, rng, (to_mailbox, to_stops), start))
+        let chance = (rng, TaskIds::new(identity));
+        Ok(SchedulerDriver::new(self.environment, chance, (to_mailbox, to_stops), start))
     }
 
     /// Makes a driver that tells a stream what happens. It does nothing until it is started.

@@ -42,8 +42,8 @@ pub(super) struct Shared {
     pub(super) environment: Arc<dyn Environment>,
     pub(super) counts: Counters,
     published: Mutex<Published>,
-    /// True when no callback is to be begun any more, because the driver was told to stop.
-    pub(super) silence: watch::Sender<bool>,
+    /// Which callbacks are still begun.
+    pub(super) telling: watch::Sender<Telling>,
     pub(super) ended: watch::Sender<Option<Result<Finished, Broken>>>,
     mailbox: mpsc::Sender<Input>,
     stops: mpsc::Sender<Input>,
@@ -52,6 +52,17 @@ pub(super) struct Shared {
     rng: Mutex<StdRng>,
     start: Mutex<Option<Start>>,
     explicit: bool,
+}
+
+/// Which callbacks are still begun.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Telling {
+    Everything,
+    /// The master cut the driver off: what was to be told is told still, its last word at the end, but nobody is waited
+    /// for who has not read what came before.
+    LastWord,
+    /// The driver was told to stop.
+    Nothing,
 }
 
 /// What the core lets its handles know.
@@ -78,7 +89,7 @@ impl Shared {
     }
 
     pub(super) fn is_silent(&self) -> bool {
-        *self.silence.borrow()
+        *self.telling.borrow() == Telling::Nothing
     }
 
     fn published(&self) -> MutexGuard<'_, Published> {
@@ -100,7 +111,7 @@ impl SchedulerDriver {
 
     pub(super) fn new(
         environment: Arc<dyn Environment>,
-        mut rng: StdRng,
+        (rng, task_ids): (StdRng, TaskIds),
         (mailbox, stops): (mpsc::Sender<Input>, mpsc::Sender<Input>),
         start: Start,
     ) -> Self {
@@ -111,12 +122,12 @@ impl SchedulerDriver {
                 framework_id: start.options.framework.id.clone(),
                 ..Published::default()
             }),
-            silence: watch::Sender::new(false),
+            telling: watch::Sender::new(Telling::Everything),
             ended: watch::Sender::new(None),
             mailbox,
             stops,
             seq: AtomicU64::new(0),
-            task_ids: TaskIds::new(&mut rng),
+            task_ids,
             rng: Mutex::new(rng),
             explicit: start.options.explicit,
             start: Mutex::new(Some(start)),
@@ -189,13 +200,16 @@ impl SchedulerDriver {
         self.stop(Stop::Abort).await
     }
 
-    /// The time.
+    /// Both clocks, in nanoseconds; in a simulation, its own.
     #[must_use]
     pub fn now(&self) -> Now {
         self.shared.environment.now()
     }
 
-    /// Done after `duration`.
+    /// Is done after `duration`; in a simulation, of its own time.
+    ///
+    /// # Panics
+    /// Outside of a tokio runtime, unless it is a simulation.
     pub async fn sleep(&self, duration: Duration) {
         self.shared.environment.sleep(duration).await;
     }
@@ -208,6 +222,9 @@ impl SchedulerDriver {
     }
 
     /// Runs a task beside the callbacks until it is done or the driver has ended.
+    ///
+    /// # Panics
+    /// Outside of a tokio runtime, unless it is a simulation.
     pub fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
         let mut ended = self.shared.ended.subscribe();
         self.shared.environment.spawn(Box::pin(async move {
@@ -253,7 +270,7 @@ impl SchedulerDriver {
         if self.lock_start().is_some() {
             return Err(DriverError::NotStarted);
         }
-        self.shared.silence.send_replace(true);
+        self.shared.telling.send_replace(Telling::Nothing);
         self.enqueue(&self.shared.stops, Request::Stop(stop)).await
     }
 
@@ -289,10 +306,10 @@ impl SchedulerDriver {
         self.shared.task_ids.mint(name, instance)
     }
 
-    /// Done once the driver was told to stop.
+    /// Done once the driver was told to stop, or was cut off.
     pub(super) async fn silenced(&self) {
-        // The handle holds the sender, so the wait ends only with the wish.
-        let _ = self.shared.silence.subscribe().wait_for(|silent| *silent).await;
+        // The handle holds the sender, so the wait ends only with the driver.
+        let _ = self.shared.telling.subscribe().wait_for(|telling| *telling != Telling::Everything).await;
     }
 
     pub(super) fn is_explicit(&self) -> bool {

@@ -39,6 +39,8 @@ pub(crate) trait Environment: fmt::Debug + Send + Sync {
     }
     /// A number that no other run has, or that the simulation wants.
     fn seed(&self) -> u64;
+    /// What tells this run of the framework from all others, whatever seeds they share; in the simulation what it wants.
+    fn identity(&self) -> [u8; 16];
     /// Whether `spawn` can be called here.
     fn can_spawn(&self) -> bool;
     /// Opens a stream to `master` (`host:port`): done when it stands, before the master has said anything. Dropping what
@@ -76,6 +78,10 @@ impl Environment for Host {
     }
 
     fn seed(&self) -> u64 {
+        StdRng::from_os_rng().random()
+    }
+
+    fn identity(&self) -> [u8; 16] {
         StdRng::from_os_rng().random()
     }
 

@@ -41,10 +41,14 @@
 //! driver.start()?;
 //! while let Some(event) = events.next().await {
 //!     match event {
-//!         SchedulerEvent::ResourceOffers(offers) => driver.decline_offer(&offers[0].id, None).await?,
-//!         SchedulerEvent::StatusUpdate(_) => driver.stop_teardown().await?,
-//!         _ => 0,
-//!     };
+//!         SchedulerEvent::ResourceOffers(offers) => {
+//!             for offer in &offers {
+//!                 driver.decline_offer(&offer.id, None).await?;
+//!             }
+//!         }
+//!         SchedulerEvent::AgentLost(agent) => println!("lost {}", agent.value),
+//!         _ => {}
+//!     }
 //! }
 //! driver.join().await?;
 //! # Ok(())

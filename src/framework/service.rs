@@ -17,7 +17,7 @@ use super::{
     callbacks::{self, Delivery},
     connection::{Connection, Numbered},
     core::{BATCH, Driver, Effect, Finished, Input, Options, Request},
-    driver::Shared,
+    driver::{Shared, Telling},
     environment::Environment,
     scheduler::Scheduler,
 };
@@ -265,9 +265,8 @@ impl Service {
     async fn end(mut self, how: Finished) {
         tracing::debug!(?how, "the driver has ended");
         self.mailbox.close();
-        if !matches!(how, Finished::Failed(_)) {
-            self.shared.silence.send_replace(true);
-        }
+        let failed = matches!(how, Finished::Failed(_));
+        self.shared.telling.send_replace(if failed { Telling::LastWord } else { Telling::Nothing });
         drop(self.deliveries);
         drop(self.link_to);
         self.stops.close();

@@ -7,7 +7,7 @@ use std::{
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use futures::Stream;
+use futures::{FutureExt as _, Stream};
 use tokio::sync::{mpsc, oneshot};
 
 use super::{
@@ -78,13 +78,17 @@ pub(crate) struct Feed {
 
 /// A stream and what feeds it.
 pub(crate) fn pair() -> (Feed, EventStream) {
-    let (sender, events) = mpsc::channel(1);
+    // One event that waits to be taken, and the last word behind it.
+    let (sender, events) = mpsc::channel(2);
     (Feed { events: sender }, EventStream { events, current: None })
 }
 
 impl Feed {
-    /// Waits until the event was taken and the next one asked for, or the driver was told to stop.
+    /// Waits until the event was taken and the next one asked for, or the driver was told to stop or cut off.
     async fn tell(&self, driver: &SchedulerDriver, event: SchedulerEvent) -> Result<()> {
+        if driver.silenced().now_or_never().is_some() {
+            return Err(Unread.into());
+        }
         let (current, settled) = oneshot::channel();
         let told = async {
             self.events.send((event, current)).await.ok()?;

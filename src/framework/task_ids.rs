@@ -2,8 +2,6 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use rand::Rng;
-
 use crate::proto::v1::TaskId;
 
 /// Ids become names of directories, which are at most 255 bytes; this leaves room for the numbers.
@@ -18,8 +16,11 @@ pub(super) struct TaskIds {
 }
 
 impl TaskIds {
-    pub(super) fn new(rng: &mut impl Rng) -> Self {
-        let stamp = (0..8).map(|_| char::from(DIGITS[rng.random_range(0..DIGITS.len())])).collect();
+    /// Those of the run that this tells from all others.
+    pub(super) fn new(identity: [u8; 16]) -> Self {
+        let (pairs, _) = identity.as_chunks::<2>();
+        let digit = |pair: &[u8; 2]| char::from(DIGITS[usize::from(u16::from_le_bytes(*pair)) % DIGITS.len()]);
+        let stamp = pairs.iter().map(digit).collect();
         Self { stamp, next: AtomicU64::new(1) }
     }
 
@@ -38,24 +39,22 @@ fn legal(name: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use rand::{SeedableRng as _, rngs::StdRng};
-
     use super::*;
     use crate::types::validate_id;
 
     #[test]
     fn ids_tell_name_and_instance_and_never_repeat() {
-        let ids = TaskIds::new(&mut StdRng::seed_from_u64(1));
+        let ids = TaskIds::new([1; 16]);
         let (one, other) = (ids.mint("web", 3), ids.mint("web", 3));
         assert!(one.value.starts_with("web.3."), "{one}");
         assert_ne!(one, other);
-        let successor = TaskIds::new(&mut StdRng::seed_from_u64(2));
+        let successor = TaskIds::new([2; 16]);
         assert_ne!(one, successor.mint("web", 3));
     }
 
     #[test]
     fn any_name_makes_a_legal_id() {
-        let ids = TaskIds::new(&mut StdRng::seed_from_u64(1));
+        let ids = TaskIds::new([1; 16]);
         for name in ["", "..", "a/b\\c\n", &"ä".repeat(300)] {
             let id = ids.mint(name, u32::MAX);
             assert_eq!(validate_id("task id", &id.value), Ok(()), "{name}");

@@ -73,6 +73,7 @@ impl Play {
             explicit: script.one_in(4),
             hold: Duration::from_secs(10),
             reconcile_every: Some(Duration::from_mins(15)),
+            instance: bytes::Bytes::from_static(b"run"),
             known_tasks: vec![(v1::TaskId { value: "t3".to_owned() }, None)],
             unknown_tasks: [UnknownTasks::Report, UnknownTasks::Adopt, UnknownTasks::Kill][script.below(3)],
         };

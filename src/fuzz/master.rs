@@ -62,7 +62,7 @@ pub(super) fn operator(bytes: &[u8]) {
     let Ok(call) = v1::master::Call::decode(bytes) else { return };
     let mut script = Script::new(&[]);
     let mut play = Play::populated(&mut script);
-    for question in inside::asked(call) {
+    if let Some(question) = inside::asked(call) {
         play.handle(&script, Input::Asked { request: RequestId(0), question });
         play.settle(&script);
     }
@@ -90,7 +90,9 @@ pub(super) fn run(bytes: &[u8]) {
 /// The same, and what came of it.
 pub(super) fn play(bytes: &[u8]) -> BTreeSet<&'static str> {
     let mut script = Script::new(bytes);
-    let mut play = Play::begin(&mut script, State::default());
+    let empty = script.one_in(4);
+    let mut play =
+        if empty { Play::begin(&mut script, State::default()) } else { Play::populated(&mut Script::new(&[])) };
     while script.goes_on() {
         play.step(&mut script);
     }
@@ -100,6 +102,8 @@ pub(super) fn play(bytes: &[u8]) -> BTreeSet<&'static str> {
 
 struct Play {
     core: Master,
+    /// New at every start, as the epoch is.
+    id: String,
     epoch: u64,
     /// All that was ever written to the registry.
     changes: Vec<RegistryChange>,
@@ -119,7 +123,8 @@ struct Play {
 impl Play {
     fn begin(script: &mut Script<'_>, state: State) -> Self {
         Self {
-            core: core(script, 7, state),
+            core: core(script, ID, 7, state),
+            id: ID.to_owned(),
             epoch: 7,
             changes: Vec::new(),
             offers: Vec::new(),
@@ -155,6 +160,7 @@ impl Play {
             ..Call::default()
         };
         play.handle(script, Input::Called { session: framework, seq: 2, call: intake::call(accept) });
+        play.seqs.insert(framework, 2);
         play.settle(script);
         play
     }
@@ -201,7 +207,8 @@ impl Play {
     fn restart(&mut self, script: &mut Script<'_>) {
         self.changes.truncate(self.changes.len() - script.below(self.changes.len().min(8) + 1));
         self.epoch += 1;
-        self.core = core(script, self.epoch, self.changes.iter().collect());
+        self.id = format!("{ID}{}", self.epoch);
+        self.core = core(script, &self.id, self.epoch, self.changes.iter().collect());
         self.seqs.clear();
         self.agents.clear();
         self.frameworks.clear();
@@ -229,7 +236,7 @@ impl Play {
     /// All that there is to see can be shown, and what the registry would hold is what was written to it.
     fn look(&mut self, script: &Script<'_>) {
         self.core.check();
-        for question in [Question::Snapshot, Question::Registry] {
+        for question in [Question::Snapshot, Question::Departed, Question::Registry] {
             let mut out = Vec::new();
             self.core.handle(script.now, Input::Asked { request: RequestId(0), question }, &mut out);
             self.heed(out);
@@ -247,7 +254,11 @@ impl Play {
                     self.frameworks.retain(|(one, _)| *one != session);
                 }
                 Effect::Reply { answer: Answer::Snapshot(snapshot), .. } => inside::look(&snapshot),
-                Effect::Reply { answer: Answer::Registry(..) | Answer::Done | Answer::Refused(_), .. } => {}
+                Effect::Reply {
+                    answer:
+                        Answer::Alive | Answer::Departed(_) | Answer::Registry(..) | Answer::Done | Answer::Refused(_),
+                    ..
+                } => {}
             }
         }
     }
@@ -257,7 +268,8 @@ impl Play {
             Event::Subscribed { framework } => self.frameworks.push((session, framework.to_string())),
             Event::Offers(offers) => {
                 self.reached.insert("resources were offered");
-                self.offers.extend(offers.iter().map(|offer| (offer_id(ID, offer.key), offer.agent.to_string())));
+                let offers = offers.iter().map(|offer| (offer_id(&self.id, offer.key), offer.agent.to_string()));
+                self.offers.extend(offers);
             }
             Event::Updated { status } if status.state().is_terminal() && status.uuid.is_some() => {
                 self.reached.insert("a task's end was told");
@@ -300,7 +312,7 @@ impl Play {
     }
 }
 
-fn core(script: &mut Script<'_>, epoch: u64, state: State) -> Master {
+fn core(script: &mut Script<'_>, id: &str, epoch: u64, state: State) -> Master {
     let config = Config { completed_tasks: 5, completed_frameworks: 2, unreachable_agents: 2, ..Config::default() };
-    Master::new(ID, epoch, state, config, script.rng(), script.now)
+    Master::new(id, epoch, state, config, script.rng(), script.now)
 }

@@ -7,6 +7,7 @@ mod restart;
 
 use std::{sync::Arc, time::Duration};
 
+use bytes::Bytes;
 use rand::{SeedableRng as _, rngs::StdRng};
 
 pub use self::restart::{Restart, Restarted};
@@ -91,8 +92,19 @@ impl Rehearsal {
             version: "0".to_owned(),
         };
         let tasks = self.running(number, used).into_iter().collect();
-        let register =
-            Register { id: None, facts, total: total.clone(), info, epoch: 0, tasks, frameworks: Vec::new() };
+        let register = Register {
+            version: 2,
+            id: None,
+            installation: Bytes::new(),
+            instance: Bytes::new(),
+            facts,
+            total: total.clone(),
+            info,
+            epoch: 0,
+            tasks,
+            orphans: Vec::new(),
+            frameworks: Vec::new(),
+        };
         self.feed(Input::Reported { session, report: Report::Register(Box::new(register)) });
         self.carry_out();
     }
@@ -245,7 +257,7 @@ impl Rehearsal {
                     self.outstanding += offers.len();
                     self.framework_of(session).offers.extend(offers);
                 }
-                Effect::Tell { session, event: Event::Subscribed { framework } } => {
+                Effect::Tell { session, event: Event::Subscribed { framework, .. } } => {
                     self.framework_of(session).id = framework.to_string();
                 }
                 Effect::Order { session, order: Order::Ping } => {

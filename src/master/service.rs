@@ -11,6 +11,7 @@ use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot, watch};
 use super::{
     core::{Answer, Effect, Event, Input, Master, Order, Question, RequestId, SessionId},
     gate::{Gate, Released},
+    lag::{self, Lag, Watcher},
     outbox::Outbox,
     registry::{Fence, Registry},
 };
@@ -45,6 +46,7 @@ pub(super) enum AnyOutbox {
 #[derive(Clone, Debug)]
 pub(super) struct Handle {
     mailbox: mpsc::Sender<Mail>,
+    lag: Lag,
 }
 
 /// The core's thread has ended.
@@ -53,6 +55,11 @@ pub(super) struct Handle {
 pub(super) struct Stopped;
 
 impl Handle {
+    /// How long the registry has owed an answer.
+    pub(super) fn lag(&self) -> &Lag {
+        &self.lag
+    }
+
     pub(super) async fn send(&self, mail: Mail) -> Result<(), Stopped> {
         self.mailbox.send(mail).await.map_err(|_closed| Stopped)
     }
@@ -73,6 +80,7 @@ pub(super) fn start(core: Master, registry: Box<dyn Registry>, fence: Fence) -> 
     let (store, changes) = mpsc::channel(MAILBOX);
     let (ended, ending) = watch::channel(None);
     let (progress, synced) = watch::channel(Ok(0));
+    let (watcher, lag) = lag::watched();
     thread::Builder::new().name("divvy-registry".into()).spawn(move || keep(registry, fence, changes, &progress))?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build()?;
     thread::Builder::new().name("divvy-master".into()).spawn(move || {
@@ -80,6 +88,7 @@ pub(super) fn start(core: Master, registry: Box<dyn Registry>, fence: Fence) -> 
             core,
             clock: Clock::system(),
             gate: Gate::default(),
+            watcher,
             store,
             outboxes: HashMap::new(),
             replies: HashMap::new(),
@@ -88,7 +97,7 @@ pub(super) fn start(core: Master, registry: Box<dyn Registry>, fence: Fence) -> 
         let outcome = runtime.block_on(service.run(mail, synced));
         ended.send_replace(Some(outcome));
     })?;
-    Ok((Handle { mailbox }, ending))
+    Ok((Handle { mailbox, lag }, ending))
 }
 
 /// Appends what comes, all that is queued in one go.
@@ -117,6 +126,7 @@ struct Service {
     core: Master,
     clock: Clock,
     gate: Gate,
+    watcher: Watcher,
     store: mpsc::Sender<(u64, Vec<RegistryChange>)>,
     outboxes: HashMap<SessionId, AnyOutbox>,
     replies: HashMap<RequestId, oneshot::Sender<Answer>>,
@@ -137,7 +147,7 @@ impl Service {
                 biased;
                 Ok(()) = synced.changed() => self.gate.synced(synced.borrow_and_update().clone()?, &mut released),
                 count = mail.recv_many(&mut batch, BATCH) => if count == 0 { return Ok(()) },
-                () = self.due(deadline) => {}
+                () = self.due(deadline.into_iter().chain(self.watcher.deadline()).min()) => {}
             }
             let now = self.clock.now();
             for one in batch.drain(..) {
@@ -148,8 +158,9 @@ impl Service {
             }
             self.core.settle(now, &mut effects);
             for effect in effects.drain(..) {
-                self.gate.push(effect, &mut released);
+                self.gate.push(now, effect, &mut released);
             }
+            self.watcher.look(now, self.gate.waits_since());
             self.carry_out(released).await?;
         }
     }
@@ -226,3 +237,7 @@ impl Service {
 pub(super) fn permits() -> Arc<tokio::sync::Semaphore> {
     Arc::new(tokio::sync::Semaphore::new(PER_CONNECTION))
 }
+
+#[cfg(test)]
+#[path = "service_tests.rs"]
+mod tests;

@@ -11,7 +11,7 @@ pub struct MasterFrame {
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct AgentMessage {
-    #[prost(oneof = "agent_message::Kind", tags = "1, 2, 3, 4, 5")]
+    #[prost(oneof = "agent_message::Kind", tags = "1, 2, 3, 4, 5, 6")]
     pub kind: ::core::option::Option<agent_message::Kind>,
 }
 /// Nested message and enum types in `AgentMessage`.
@@ -28,6 +28,8 @@ pub mod agent_message {
         Message(super::FrameworkMessage),
         #[prost(message, tag = "5")]
         Unregister(super::Unregister),
+        #[prost(message, tag = "6")]
+        OrphanGone(super::OrphanGone),
     }
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
@@ -82,6 +84,17 @@ pub struct Register {
     /// The frameworks of those tasks, ids set.
     #[prost(message, repeated, tag = "7")]
     pub frameworks: ::prost::alloc::vec::Vec<super::v1::FrameworkInfo>,
+    /// Drawn once per work directory and on its disk before the first registration: an agent that was given an id and did
+    /// not hear it is given the same again.
+    #[prost(bytes = "bytes", tag = "8")]
+    pub installation: ::prost::bytes::Bytes,
+    /// Drawn once per run of the agent: two runs at once under one id are two copies of a work directory.
+    #[prost(bytes = "bytes", tag = "9")]
+    pub instance: ::prost::bytes::Bytes,
+    /// Since version 2. Containers that are being ended and that nobody wants to hear of: of removed frameworks, and such as
+    /// the agent has no record of (nothing but the container's id is set then).
+    #[prost(message, repeated, tag = "10")]
+    pub orphans: ::prost::alloc::vec::Vec<AgentTask>,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct AgentTask {
@@ -102,6 +115,7 @@ pub struct AgentTask {
 /// The master's answer to Register: what it knows, and what the agent has to put right.
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct Registered {
+    /// The latest version that both speak.
     #[prost(uint32, tag = "1")]
     pub version: u32,
     #[prost(string, tag = "2")]
@@ -188,6 +202,12 @@ pub struct ShutdownFramework {
 pub struct Ping {}
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Pong {}
+/// Since version 2. Nothing is left of a container that was an orphan: what it was given is free.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct OrphanGone {
+    #[prost(string, tag = "1")]
+    pub container_id: ::prost::alloc::string::String,
+}
 /// The agent leaves for good.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Unregister {}
@@ -737,10 +757,14 @@ pub mod agent_record {
 /// The id the master gave this agent.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Identity {
+    /// Empty before the first registration.
     #[prost(string, tag = "1")]
     pub agent_id: ::prost::alloc::string::String,
     #[prost(string, tag = "2")]
     pub boot_id: ::prost::alloc::string::String,
+    /// See Register.
+    #[prost(bytes = "bytes", tag = "3")]
+    pub installation: ::prost::bytes::Bytes,
 }
 /// A launch was taken on; written before anything is started.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -785,7 +809,10 @@ pub struct KillAsked {
 /// a master that does not know the kind would lose it.
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct RegistryChange {
-    #[prost(oneof = "registry_change::Kind", tags = "1, 2, 3, 4, 5, 6, 7, 20, 21")]
+    #[prost(
+        oneof = "registry_change::Kind",
+        tags = "1, 2, 3, 4, 5, 6, 7, 20, 21, 22, 23"
+    )]
     pub kind: ::core::option::Option<registry_change::Kind>,
 }
 /// Nested message and enum types in `RegistryChange`.
@@ -814,7 +841,23 @@ pub mod registry_change {
         AgentForgotten(::prost::alloc::string::String),
         #[prost(message, tag = "21")]
         Quotas(super::Quotas),
+        #[prost(message, tag = "22")]
+        FrameworkRun(super::FrameworkRun),
+        /// Nothing was heard of the framework for longer than its runs are remembered.
+        #[prost(string, tag = "23")]
+        FrameworkForgotten(::prost::alloc::string::String),
     }
+}
+/// This run of a framework's driver has the framework from now on: the one that had it before does not get it back.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct FrameworkRun {
+    #[prost(string, tag = "1")]
+    pub framework_id: ::prost::alloc::string::String,
+    /// As the run names itself in SUBSCRIBE; empty where it does not.
+    #[prost(bytes = "bytes", tag = "2")]
+    pub instance: ::prost::bytes::Bytes,
+    #[prost(int64, tag = "3")]
+    pub wall_ns: i64,
 }
 /// Quotas that hold from now on, set together or not at all. One without amounts removes the role's quota.
 #[derive(Clone, PartialEq, ::prost::Message)]

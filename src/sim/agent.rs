@@ -2,7 +2,7 @@
 //!
 //! Effects are carried out in order; those behind a `Persist` wait until the disk has taken it, while the core goes on.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 
 use rand::Rng as _;
 
@@ -16,12 +16,13 @@ use super::{
     plan::AgentPlan,
     queue::Event,
     sabotage::Sabotage,
+    scheduler::is_last,
     world::World,
 };
 use crate::{
     agent::core::{Agent, Config, Effect, Found, Input, Level, Retention, SessionId},
     proto::{
-        internal::{AgentFrame, AgentRecord, MasterFrame},
+        internal::{AgentFrame, AgentRecord, MasterFrame, agent_record},
         v1,
     },
     types::Resources,
@@ -75,6 +76,18 @@ impl AgentNode {
         let (disk, host) = (Disk::default(), Host::default());
         Self { config, total, disk, host, life: 0, process: None }
     }
+
+    /// The containers of whose end the log or a supervisor has a record.
+    fn ends_on_disk(&self) -> BTreeSet<String> {
+        let told = self.disk.records().iter().filter_map(|record| match &record.kind {
+            Some(agent_record::Kind::Status(made)) => {
+                let state = made.status.as_ref().map(v1::TaskStatus::state)?;
+                is_last(state).then(|| made.container_id.clone())
+            }
+            _ => None,
+        });
+        told.chain(self.host.ends()).collect()
+    }
 }
 
 impl World {
@@ -118,15 +131,20 @@ impl World {
             let records = records[..torn].to_vec();
             self.fact(Fact::Wrote { agent: index, records });
         }
-        if host {
-            self.agents[index].disk.lose_unsynced(&mut self.chance.faults);
-        }
-        self.fact(Fact::AgentCrashed { agent: index, host });
+        let ends_lost = if host { self.power_cut(index) } else { Vec::new() };
+        self.fact(Fact::AgentCrashed { agent: index, host, ends_lost });
         let notice = std::time::Duration::from_millis(if host { 60_000 } else { 500 });
         self.drop_links(Client::Agent(index), notice);
-        if host {
-            self.host_goes_down(index);
-        }
+    }
+
+    /// The host ends, with all that ran and some of what was not synced. Returns the containers whose end nothing on it
+    /// tells of any more.
+    fn power_cut(&mut self, index: usize) -> Vec<String> {
+        let before = self.agents[index].ends_on_disk();
+        self.agents[index].disk.lose_unsynced(&mut self.chance.faults);
+        self.host_goes_down(index);
+        let after = self.agents[index].ends_on_disk();
+        before.difference(&after).cloned().collect()
     }
 
     pub(super) fn give_agent(&mut self, index: usize, input: Input) {
@@ -144,6 +162,14 @@ impl World {
 
     fn carry_out_of_agent(&mut self, index: usize, effects: Vec<Effect>) {
         let effects = self.sabotage_agent(effects);
+        // What is written for one batch of inputs is one write, so no answer to a ping waits for many; and for a sync none.
+        let (pongs, effects): (Vec<_>, Vec<_>) = effects.into_iter().partition(Effect::asserts_nothing);
+        for pong in pongs {
+            if self.blows(Node::Agent(index)) {
+                return self.crash(Node::Agent(index));
+            }
+            self.leaves_agent(index, pong);
+        }
         let Some(process) = &mut self.agents[index].process else { return };
         process.held.extend(effects);
         self.drain_agent(index);

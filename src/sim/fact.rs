@@ -86,6 +86,8 @@ pub(super) enum Fact {
     AgentCrashed {
         agent: usize,
         host: bool,
+        /// Containers of whose end there was a record on the host, and is none any more.
+        ends_lost: Vec<String>,
     },
     /// The records are in the file.
     Wrote {
@@ -115,6 +117,11 @@ pub(super) enum Fact {
     },
     DriverCrashed {
         framework: usize,
+    },
+    /// Another run is started in the place of the framework's, which goes on as this client.
+    FailsOver {
+        framework: usize,
+        old: Client,
     },
     /// An author's driver has ended; with an error where it did not end as it was told.
     DriverEnded {

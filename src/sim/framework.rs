@@ -2,7 +2,8 @@
 
 use std::{collections::VecDeque, time::Duration};
 
-use rand::Rng as _;
+use bytes::Bytes;
+use rand::{Rng as _, rngs::StdRng};
 
 use super::{
     chance::{millis, percent},
@@ -56,7 +57,8 @@ impl FrameworkNode {
         Self { wishes, role, store: Store::default(), life: 0, process: None, over: false }
     }
 
-    fn options(&self) -> Options {
+    /// What its driver is told; the run's name is drawn beside the jitter.
+    fn options(&self, rng: &StdRng) -> Options {
         let mut framework = FrameworkInfo::new("simulated")
             .with_role(self.role.clone())
             .with_failover_timeout(self.wishes.failover)
@@ -73,6 +75,7 @@ impl FrameworkNode {
             explicit: self.wishes.explicit,
             hold: Duration::from_secs(10),
             reconcile_every: Some(Duration::from_mins(15)),
+            instance: Bytes::copy_from_slice(&rng.clone().random::<[u8; 16]>()),
             known_tasks: Vec::new(),
             unknown_tasks: UnknownTasks::Adopt,
         }
@@ -86,7 +89,7 @@ impl World {
         node.life += 1;
         let life = node.life;
         node.process = Some(Box::new(DriverProcess {
-            core: Driver::new(node.options(), rng),
+            core: Driver::new(node.options(&rng), rng),
             link: None,
             attempt: None,
             callbacks: VecDeque::new(),
@@ -116,8 +119,41 @@ impl World {
     }
 
     pub(super) fn give_framework(&mut self, index: usize, input: Input) {
-        let now = self.time(Node::Framework(index));
-        let Some(process) = &mut self.frameworks[index].process else { return };
+        self.give_driver(Client::Framework(index), input);
+    }
+
+    /// The driver behind a client that is one.
+    pub(super) fn driver(&self, client: Client) -> Option<&DriverProcess> {
+        match client {
+            Client::Framework(index) => self.frameworks[index].process.as_deref(),
+            Client::Replaced(index) => self.replaced[index].as_deref(),
+            Client::Agent(_) | Client::Author(_) => None,
+        }
+    }
+
+    pub(super) fn driver_mut(&mut self, client: Client) -> Option<&mut DriverProcess> {
+        match client {
+            Client::Framework(index) => self.frameworks[index].process.as_deref_mut(),
+            Client::Replaced(index) => self.replaced[index].as_deref_mut(),
+            Client::Agent(_) | Client::Author(_) => None,
+        }
+    }
+
+    /// Which life of the client this is; one that was replaced has no other.
+    pub(super) fn life_of(&self, client: Client) -> u64 {
+        match client {
+            Client::Framework(index) => self.frameworks[index].life,
+            Client::Replaced(_) | Client::Agent(_) | Client::Author(_) => 0,
+        }
+    }
+
+    pub(super) fn give_driver(&mut self, client: Client, input: Input) {
+        let node = match client {
+            Client::Replaced(index) => Node::Replaced(index),
+            Client::Framework(index) | Client::Agent(index) | Client::Author(index) => Node::Framework(index),
+        };
+        let now = self.time(node);
+        let Some(process) = self.driver_mut(client) else { return };
         let mut out = Vec::new();
         process.core.handle(now, input, &mut out);
         if process.core.deadline().is_some_and(|at| at <= now.mono_ns) {
@@ -125,22 +161,21 @@ impl World {
         }
         self.trace.effects("framework", &out);
         for effect in out {
-            if self.blows(Node::Framework(index)) {
-                return self.crash(Node::Framework(index));
+            if self.blows(node) {
+                return self.crash(node);
             }
-            self.leaves_framework(index, effect);
+            self.leaves_driver(client, effect);
         }
-        self.arm(Node::Framework(index));
+        self.arm(node);
     }
 
-    fn leaves_framework(&mut self, index: usize, effect: Effect) {
-        let life = self.frameworks[index].life;
-        let Some(process) = &mut self.frameworks[index].process else { return };
+    fn leaves_driver(&mut self, client: Client, effect: Effect) {
+        let life = self.life_of(client);
+        let Some(process) = self.driver_mut(client) else { return };
         match effect {
             Effect::Connect { session, after, .. } => {
                 process.attempt = Some(session);
                 let old = process.link.take();
-                let client = Client::Framework(index);
                 let travel_ns = self.links.travel_ns(&mut self.chance.network);
                 let at_ns = self.now_ns + u64::try_from(after.as_nanos()).unwrap_or(u64::MAX) + travel_ns;
                 self.queue.at(at_ns, Event::Reach { client, life, attempt: session });
@@ -160,11 +195,17 @@ impl World {
             }
             Effect::Deliver { callback, event } => {
                 process.callbacks.push_back((callback, event));
-                if process.running.is_none() && process.callbacks.len() == 1 {
+                if let Client::Framework(index) = client
+                    && process.running.is_none()
+                    && process.callbacks.len() == 1
+                {
                     self.begin_callback_soon(index);
                 }
             }
-            Effect::Finish(how) => self.finished(index, &how),
+            Effect::Finish(how) => match client {
+                Client::Replaced(index) => self.replaced_finished(index, &how),
+                Client::Framework(index) | Client::Agent(index) | Client::Author(index) => self.finished(index, &how),
+            },
         }
     }
 
@@ -228,40 +269,39 @@ impl World {
     }
 
     /// A frame of the master's has got to the driver.
-    pub(super) fn framework_received(&mut self, index: usize, link: LinkId, frame: Frame) {
-        let Some(process) = &mut self.frameworks[index].process else { return };
+    pub(super) fn driver_received(&mut self, client: Client, link: LinkId, frame: Frame) {
+        let Some(process) = self.driver(client) else { return };
         let Some(session) = process.attempt.filter(|_| process.link == Some(link)) else { return };
         match frame {
-            Frame::Opened => self.give_framework(index, Input::Connected { session }),
+            Frame::Opened => self.give_driver(client, Input::Connected { session }),
             Frame::Events(events) => {
-                self.give_framework(index, Input::Received { session, events: Box::new(events) });
+                self.give_driver(client, Input::Received { session, events: Box::new(events) });
             }
-            Frame::Closed => self.framework_link_lost(index, link),
+            Frame::Closed => self.driver_link_lost(client, link),
             Frame::Calls(_) | Frame::Orders(_) | Frame::Reports(_) => {}
         }
     }
 
-    pub(super) fn framework_link_lost(&mut self, index: usize, link: LinkId) {
-        let Some(process) = &mut self.frameworks[index].process else { return };
-        if process.link != Some(link) {
-            return;
-        }
+    pub(super) fn driver_link_lost(&mut self, client: Client, link: LinkId) {
+        let Some(process) = self.driver_mut(client).filter(|process| process.link == Some(link)) else { return };
         process.link = None;
         let session = process.attempt.take();
         self.client_lets_go(Some(link));
         if let Some(session) = session {
             let reason = "the stream ended".to_owned();
-            self.give_framework(index, Input::Disconnected { session, reason, leader: None });
+            self.give_driver(client, Input::Disconnected { session, reason, leader: None });
         }
     }
 
-    pub(super) fn framework_unreached(&mut self, index: usize, life: u64, attempt: u64) {
-        let node = &mut self.frameworks[index];
-        let Some(process) = node.process.as_mut().filter(|_| node.life == life) else { return };
+    pub(super) fn driver_unreached(&mut self, client: Client, life: u64, attempt: u64) {
+        if self.life_of(client) != life {
+            return;
+        }
+        let Some(process) = self.driver_mut(client) else { return };
         if process.attempt == Some(attempt) && process.link.is_none() {
             process.attempt = None;
             let reason = "connection refused".to_owned();
-            self.give_framework(index, Input::Disconnected { session: attempt, reason, leader: None });
+            self.give_driver(client, Input::Disconnected { session: attempt, reason, leader: None });
         }
     }
 }

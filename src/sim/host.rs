@@ -76,6 +76,22 @@ impl Host {
         let found = |(id, one): (&SupervisorId, &Supervisor)| FoundSupervisor { id: *id, died: one.heir };
         self.supervisors.iter().map(found).collect()
     }
+
+    /// The containers of whose end a supervisor has a record.
+    pub(super) fn ends(&self) -> impl Iterator<Item = String> {
+        let containers = self.supervisors.values().flat_map(|one| &one.containers);
+        containers.filter(|(_, container)| matches!(container, Container::Ended(_))).map(|(id, _)| id.clone())
+    }
+}
+
+impl Supervisor {
+    /// What is left of it when its host comes back: its journal is not synced, so any prefix of that.
+    fn after_power_cut(mut self, cut_ns: i64) -> Option<Self> {
+        self.containers
+            .retain(|_, container| matches!(container, Container::Ended(exited) if exited.wall_ns <= cut_ns));
+        (self.heir, self.greeted) = (true, 0);
+        (!self.containers.is_empty()).then_some(self)
+    }
 }
 
 impl World {
@@ -325,8 +341,16 @@ impl World {
         for supervisor in all {
             self.tear_processes(agent, supervisor);
         }
-        let host = &mut self.agents[agent].host;
-        host.supervisors.clear();
+        let (rng, host) = (&mut self.chance.faults, &mut self.agents[agent].host);
+        let left = std::mem::take(&mut host.supervisors).into_iter().filter_map(|(id, one)| {
+            let ends = one.containers.values().filter_map(|container| match container {
+                Container::Ended(exited) => Some(exited.wall_ns),
+                Container::Starting(..) | Container::Running(_) => None,
+            });
+            let ends: Vec<i64> = std::iter::once(-1).chain(ends).collect();
+            one.after_power_cut(ends[rng.random_range(0..ends.len())]).map(|one| (id, one))
+        });
+        host.supervisors = left.collect();
         host.requests.clear();
         host.boot += 1;
     }

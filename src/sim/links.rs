@@ -158,6 +158,13 @@ impl Links {
         self.all.iter().filter(|(_, link)| link.client == client).map(|(id, _)| *id).collect()
     }
 
+    /// The links of one client are another's from now on.
+    pub(super) fn rename(&mut self, old: Client, new: Client) {
+        for link in self.all.values_mut().filter(|link| link.client == old) {
+            link.client = new;
+        }
+    }
+
     /// Makes a link that both ends hold.
     pub(super) fn open(&mut self, client: Client, session: SessionId) -> LinkId {
         self.made += 1;

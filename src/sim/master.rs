@@ -152,7 +152,7 @@ impl World {
     }
 
     fn append(&mut self, fence: Fence, changes: Vec<internal::RegistryChange>) {
-        let appended = self.master.registry.append(fence, &changes);
+        let appended = self.master.registry.append(fence, &sabotage::kept(self.sabotage, &changes));
         appended.expect("there is one master at a time, so none is fenced");
         self.fact(Fact::Durable { epoch: fence.epoch(), changes });
     }
@@ -191,7 +191,7 @@ impl World {
         let link = self.links.open(client, session);
         let outbox = match client {
             Client::Agent(_) => Outbox::Agent(Vec::new()),
-            Client::Framework(_) | Client::Author(_) => Outbox::Framework(Vec::new()),
+            Client::Framework(_) | Client::Replaced(_) | Client::Author(_) => Outbox::Framework(Vec::new()),
         };
         process.sessions.insert(session, Session { link, greeted: false, closing: false, outbox });
         self.hold_link(client, link);
@@ -265,7 +265,11 @@ impl World {
             match effect {
                 Effect::Order { order: Order::Registered(_), .. } if early => released.push(Released::Effect(effect)),
                 Effect::Persist(changes) if sabotage::drops(self.sabotage, &changes) => {}
-                effect => process.gate.push(effect, &mut released),
+                effect
+                    if self.sabotage == Some(Sabotage::HoldsPings)
+                        && effect.asserts_nothing()
+                        && process.gate.waits_since().is_some() => {}
+                effect => process.gate.push(now, effect, &mut released),
             }
         }
         self.carry_out_of_master(released);
@@ -303,7 +307,14 @@ impl World {
                 return self.crash(Node::Master);
             }
             match one {
-                Released::Store { number, changes } => self.store(number, changes),
+                Released::Store { number, changes } => {
+                    self.store(number, changes);
+                    // What waits for the registry is held back, so no effect would come before it has written.
+                    if self.blows(Node::Master) {
+                        self.flush_master();
+                        return self.crash(Node::Master);
+                    }
+                }
                 Released::Effect(effect) => self.leaves_master(effect),
             }
         }

@@ -46,6 +46,7 @@ mod chance;
 mod cluster;
 mod disk;
 mod fact;
+mod failover;
 mod failure;
 mod faults;
 mod framework;

@@ -6,6 +6,8 @@ pub(super) enum Node {
     Master,
     Agent(usize),
     Framework(usize),
+    /// A run of a framework that goes on when another was started in its place.
+    Replaced(usize),
     /// A framework whose code is its author's.
     Author(usize),
 }
@@ -15,6 +17,8 @@ pub(super) enum Node {
 pub(super) enum Client {
     Agent(usize),
     Framework(usize),
+    /// A run of a framework that goes on when another was started in its place.
+    Replaced(usize),
     /// A framework whose code is its author's.
     Author(usize),
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use rand::{Rng as _, SeedableRng as _, rngs::StdRng};
 
 use super::{
-    chance::{millis, percent},
+    chance::{between, millis, percent},
     faults::{self, Fault, Faults},
 };
 use crate::{
@@ -55,8 +55,10 @@ pub(super) struct Wishes {
     /// States its demand.
     pub(super) requests: bool,
     pub(super) explicit: bool,
-    /// Is torn down by an operator when the trouble ends.
+    /// Is torn down by an operator when the trouble ends,
     pub(super) torn_down: bool,
+    /// or in the midst of it.
+    pub(super) torn_down_after: Option<Duration>,
 }
 
 /// What schedulers and tasks do now and then that they had better not.
@@ -69,12 +71,14 @@ pub(super) struct Oddities {
     pub(super) kills: bool,
     /// Tasks that ignore SIGTERM, that fail to start, that ask for too much.
     pub(super) bad_tasks: bool,
+    /// Frameworks of which another run is started while the first goes on.
+    pub(super) failovers: bool,
 }
 
 impl Oddities {
     fn drawn(rng: &mut StdRng) -> Self {
         let mut on = || percent(rng, 35);
-        Self { callback_errors: on(), callback_hangs: on(), kills: on(), bad_tasks: on() }
+        Self { callback_errors: on(), callback_hangs: on(), kills: on(), bad_tasks: on(), failovers: on() }
     }
 }
 
@@ -116,7 +120,7 @@ impl Plan {
             ..Config::default()
         };
         let (agents, cpus) = (rng.random_range(1..=3), rng.random_range(1..=4));
-        Self {
+        let plan = Self {
             agents: vec![AgentPlan::of(cpus); agents],
             frameworks,
             latency: [1, 20, 300].map(Duration::from_millis)[rng.random_range(0..3)],
@@ -124,7 +128,20 @@ impl Plan {
             trouble: millis(rng, 5_000, 60_000),
             faults: drawn_faults(rng),
             oddities: Oddities::drawn(rng),
+        };
+        plan.tearing_down_some(seed)
+    }
+
+    /// Some frameworks are torn down while everything goes wrong; from a generator of its own too.
+    fn tearing_down_some(mut self, seed: u64) -> Self {
+        let rng = &mut StdRng::seed_from_u64(seed ^ 0x7ea2_d043);
+        for wishes in &mut self.frameworks {
+            if percent(rng, 15) {
+                wishes.torn_down = true;
+                wishes.torn_down_after = Some(between(rng, Duration::from_millis(500), self.trouble));
+            }
         }
+        self
     }
 }
 
@@ -138,6 +155,7 @@ impl Wishes {
             requests: false,
             explicit: false,
             torn_down: false,
+            torn_down_after: None,
         }
     }
 

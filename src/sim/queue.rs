@@ -99,6 +99,10 @@ pub(super) enum Event {
         supervisor: SupervisorId,
         container: String,
     },
+    /// An operator removes a framework, as soon as the master knows it.
+    TearDown {
+        framework: usize,
+    },
     /// A process ends by itself, or of a signal.
     ProcessEnds {
         agent: usize,

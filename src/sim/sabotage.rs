@@ -20,8 +20,12 @@ use crate::{
 pub(super) enum Sabotage {
     /// An agent is told that it is registered before the registry holds it.
     RegistersTooEarly,
+    /// Pings do not leave while the registry owes an answer.
+    HoldsPings,
     /// The tombstone of a removed framework is not written.
     DropsTombstones,
+    /// Which run has a framework is not kept.
+    ForgetsRuns,
     /// A status leaves the agent before it is written.
     SendsBeforeWriting,
     /// A status is not written at all.
@@ -32,6 +36,8 @@ pub(super) enum Sabotage {
     LosesAcknowledgements,
     /// A task's resources are freed while it runs.
     FreesTooEarly,
+    /// The resources of a removed framework's tasks are freed before their containers are gone.
+    FreesTheRemovedAtOnce,
     /// What one ACCEPT launched is launched again out of the same offer.
     UsesOffersTwice,
     /// An offer that was taken back is accepted in the place of one that is live.
@@ -70,11 +76,19 @@ pub(super) fn drops(sabotage: Option<Sabotage>, changes: &[RegistryChange]) -> b
     sabotage == Some(Sabotage::DropsTombstones) && changes.iter().any(tombstone)
 }
 
+/// What the registry keeps of what it says it has.
+pub(super) fn kept(sabotage: Option<Sabotage>, changes: &[RegistryChange]) -> Vec<RegistryChange> {
+    let run = |change: &RegistryChange| matches!(change.kind, Some(registry_change::Kind::FrameworkRun(_)));
+    let lost = |change: &RegistryChange| sabotage == Some(Sabotage::ForgetsRuns) && run(change);
+    changes.iter().filter(|change| !lost(change)).cloned().collect()
+}
+
 impl World {
     pub(super) fn sabotage_report(&self, report: &mut Report) {
         match (self.sabotage, report) {
             (Some(Sabotage::FreesTooEarly), Report::Updated(update)) => update.latest = TaskState::TaskFinished,
             (Some(Sabotage::LosesTasksAtReregistration), Report::Register(register)) => register.tasks.clear(),
+            (Some(Sabotage::FreesTheRemovedAtOnce), Report::Register(register)) => register.version = 1,
             _ => {}
         }
     }

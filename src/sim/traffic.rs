@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::{
+    framework::DriverProcess,
     links::{End, Frame, LinkId, Ways},
     nodes::Client,
     world::World,
@@ -21,7 +22,9 @@ impl World {
         match (to, self.links.get(link).map(|link| link.client)) {
             (End::Master, Some(_)) => self.master_received(link, frame),
             (End::Client, Some(Client::Agent(index))) => self.agent_received(index, link, frame),
-            (End::Client, Some(Client::Framework(index))) => self.framework_received(index, link, frame),
+            (End::Client, Some(client @ (Client::Framework(_) | Client::Replaced(_)))) => {
+                self.driver_received(client, link, frame);
+            }
             (End::Client, Some(Client::Author(index))) => self.author_received(index, link, frame),
             (End::Master | End::Client, None) => {}
         }
@@ -32,7 +35,7 @@ impl World {
         match (end, client) {
             (End::Master, _) => self.session_over(link),
             (End::Client, Client::Agent(index)) => self.agent_link_lost(index, link),
-            (End::Client, Client::Framework(index)) => self.framework_link_lost(index, link),
+            (End::Client, Client::Framework(_) | Client::Replaced(_)) => self.driver_link_lost(client, link),
             (End::Client, Client::Author(index)) => self.author_link_lost(index, link),
         }
     }
@@ -44,9 +47,9 @@ impl World {
                 let process = self.agents[index].process.as_ref().filter(|_| self.agents[index].life == life);
                 process.is_some_and(|one| one.link.is_none() && one.attempt == Some(Attempt(attempt)))
             }
-            Client::Framework(index) => {
-                let process = self.frameworks[index].process.as_ref().filter(|_| self.frameworks[index].life == life);
-                process.is_some_and(|one| one.link.is_none() && one.attempt == Some(attempt))
+            Client::Framework(_) | Client::Replaced(_) => {
+                let waits = |one: &DriverProcess| one.link.is_none() && one.attempt == Some(attempt);
+                self.life_of(client) == life && self.driver(client).is_some_and(waits)
             }
             Client::Author(index) => {
                 let process = self.authors[index].process.as_ref().filter(|_| self.authors[index].life == life);
@@ -62,8 +65,8 @@ impl World {
                     process.link = Some(link);
                 }
             }
-            Client::Framework(index) => {
-                if let Some(process) = &mut self.frameworks[index].process {
+            Client::Framework(_) | Client::Replaced(_) => {
+                if let Some(process) = self.driver_mut(client) {
                     process.link = Some(link);
                 }
             }

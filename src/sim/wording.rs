@@ -15,8 +15,8 @@ pub(super) fn of(fact: &Fact) -> Option<String> {
         Fact::MasterStarted { epoch } => format!("the master starts, epoch {epoch}"),
         Fact::MasterCrashed => "the master crashes".to_owned(),
         Fact::AgentStarted { agent } => format!("agent {agent} starts"),
-        Fact::AgentCrashed { agent, host: false } => format!("agent {agent} crashes"),
-        Fact::AgentCrashed { agent, host: true } => format!("the host of agent {agent} goes down"),
+        Fact::AgentCrashed { agent, host: false, .. } => format!("agent {agent} crashes"),
+        Fact::AgentCrashed { agent, host: true, .. } => format!("the host of agent {agent} goes down"),
         Fact::ProcessStarted { agent, container } => format!("agent {agent} runs {container}"),
         Fact::ProcessEnded { agent, container, how } => {
             let how = match how {
@@ -28,6 +28,7 @@ pub(super) fn of(fact: &Fact) -> Option<String> {
         }
         Fact::DriverStarted { framework, life: 1 } => format!("framework {framework} starts"),
         Fact::DriverStarted { framework, life } => format!("framework {framework} starts again, life {life}"),
+        Fact::FailsOver { framework, old } => format!("framework {framework} fails over, its old run is {old:?}"),
         Fact::DriverCrashed { framework } => format!("framework {framework} crashes"),
         Fact::DriverEnded { framework, error: None } => format!("the driver of framework {framework} ends"),
         Fact::DriverEnded { framework, error: Some(error) } => {

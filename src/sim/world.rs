@@ -17,7 +17,7 @@ use super::{
     fact::Fact,
     failure::{Failure, Trace},
     faults::Fault,
-    framework::FrameworkNode,
+    framework::{DriverProcess, FrameworkNode},
     invariants::{Invariants, settled},
     links::Links,
     master::MasterNode,
@@ -90,6 +90,8 @@ pub(super) struct World {
     pub(super) master: MasterNode,
     pub(super) agents: Vec<AgentNode>,
     pub(super) frameworks: Vec<FrameworkNode>,
+    /// Runs of frameworks that others were started in the place of, as long as they go on.
+    pub(super) replaced: Vec<Option<Box<DriverProcess>>>,
     pub(super) authors: Vec<AuthorNode>,
     pub(super) watchdog: Arc<Watchdog>,
     /// What tasks do, where their author says it.
@@ -133,6 +135,7 @@ impl World {
             master: MasterNode::default(),
             agents: plan.agents.iter().enumerate().map(|(index, agent)| AgentNode::new(index, agent)).collect(),
             frameworks: frameworks.map(|(index, wishes)| FrameworkNode::new(index, wishes.clone())).collect(),
+            replaced: Vec::new(),
             authors: Vec::new(),
             watchdog: Arc::default(),
             lives: ShownLives(None),
@@ -244,11 +247,15 @@ impl World {
         for index in 0..self.frameworks.len() {
             self.want(index, self.frameworks[index].wishes.tasks);
             self.start_framework(index);
+            if let Some(after) = self.frameworks[index].wishes.torn_down_after {
+                self.after(after, Event::TearDown { framework: index });
+            }
         }
         for index in 0..self.authors.len() {
             self.start_author(index);
         }
-        if self.plan.oddities.kills || self.plan.faults.kinds().next().is_some() {
+        let Oddities { kills, failovers, .. } = self.plan.oddities;
+        if kills || failovers || self.plan.faults.kinds().next().is_some() {
             self.next_fault();
         }
         self.after(self.plan.trouble, Event::Heal);
@@ -317,6 +324,10 @@ impl World {
                 let Some(process) = &mut node.process else { return };
                 (process.core.deadline(), &mut process.wake_ns, node.life)
             }
+            Node::Replaced(index) => {
+                let Some(process) = &mut self.replaced[index] else { return };
+                (process.core.deadline(), &mut process.wake_ns, 0)
+            }
             Node::Author(index) => {
                 let node = &mut self.authors[index];
                 let Some(process) = &mut node.process else { return };
@@ -337,6 +348,7 @@ impl World {
             Node::Framework(index) if self.frameworks[index].life == life => {
                 self.give_framework(index, DriverInput::Tick);
             }
+            Node::Replaced(index) => self.give_driver(Client::Replaced(index), DriverInput::Tick),
             Node::Author(index) if self.authors[index].life == life => self.run_author(index),
             Node::Master | Node::Agent(_) | Node::Framework(_) | Node::Author(_) => {}
         }
@@ -350,8 +362,8 @@ impl World {
             Event::Unreached { client: Client::Agent(index), life, attempt } => {
                 self.agent_unreached(index, life, attempt);
             }
-            Event::Unreached { client: Client::Framework(index), life, attempt } => {
-                self.framework_unreached(index, life, attempt);
+            Event::Unreached { client: client @ (Client::Framework(_) | Client::Replaced(_)), life, attempt } => {
+                self.driver_unreached(client, life, attempt);
             }
             Event::Unreached { client: Client::Author(index), life, attempt } => {
                 self.author_unreached(index, life, attempt);
@@ -379,6 +391,7 @@ impl World {
             Event::CallbackBegins { framework, life } => self.callback_begins(framework, life),
             Event::CallbackEnds { framework, life, callback, ok } => self.callback_ends(framework, life, callback, ok),
             Event::Chores { framework, life } => self.chores(framework, life),
+            Event::TearDown { framework } => self.tear_down_soon(framework),
             Event::Fault => self.fault(),
             Event::Planned { fault, agent } => self.inflict(fault, agent),
             Event::End => self.phase = Phase::Done,
@@ -394,14 +407,26 @@ impl World {
         }
     }
 
+    /// An operator removes the framework, if the master knows it.
+    fn try_tear_down(&mut self, index: usize) -> bool {
+        let Some(id) = self.frameworks[index].store.framework_id.clone() else { return false };
+        let known = self.master.process.is_some() && settled::knows(self, &id.value);
+        if known {
+            self.tear_down(id.value);
+        }
+        known
+    }
+
+    fn tear_down_soon(&mut self, framework: usize) {
+        if self.phase == Phase::Trouble && !self.try_tear_down(framework) {
+            self.after(Duration::from_millis(500), Event::TearDown { framework });
+        }
+    }
+
     fn look(&mut self) {
         for index in 0..self.frameworks.len() {
-            let node = &self.frameworks[index];
-            if let Some(id) = node.store.framework_id.clone().filter(|_| node.wishes.torn_down)
-                && self.master.process.is_some()
-                && settled::knows(self, &id.value)
-            {
-                self.tear_down(id.value);
+            if self.frameworks[index].wishes.torn_down {
+                self.try_tear_down(index);
             }
         }
         let (until_ns, next) = match self.phase {

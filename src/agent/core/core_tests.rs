@@ -2,9 +2,12 @@
 
 use std::time::Duration;
 
-use super::fixture::{FRAMEWORK, Fixture, ONE, exit, id, registered_by, started, task};
+use rand::SeedableRng as _;
+
+use super::fixture::{FRAMEWORK, Fixture, ONE, exit, found, id, registered_by, started, task};
 use super::*;
-use crate::proto::internal::{self as wire, master_message, supervisor_event};
+use crate::proto::ext::process_end::How;
+use crate::proto::internal::{self as wire, agent_message, master_message, supervisor_event};
 use crate::proto::v1::framework_info::capability::Type as Capability;
 use crate::proto::v1::task_status::{Reason, Source};
 use crate::proto::v1::{self, TaskState};
@@ -14,12 +17,37 @@ const SECOND: Duration = Duration::from_secs(1);
 #[test]
 fn a_new_agent_writes_down_against_power_cuts_who_it_is() {
     let mut agent = Fixture::recovered(&[]);
+    assert_eq!(agent.told(), ["persist! identity  boot"]);
     assert_eq!(agent.agent.deadline(), None, "it knows not yet what it runs");
     agent.welcome(&[], &[]);
     assert!(agent.agent.deadline().unwrap() < 1_000_000_000);
     agent.register();
     assert_eq!(agent.told(), ["attach 1", "send 1: register []", "persist! identity S0 boot + epoch 1"]);
     assert_eq!(agent.agent.id(), Some("S0"));
+}
+
+#[test]
+fn an_agent_that_did_not_hear_its_id_registers_as_the_same_work_directory_in_another_run() {
+    let registration = |agent: &mut Fixture| {
+        agent.welcome(&[], &[]);
+        agent.attach();
+        let sent = agent.take().into_iter().find_map(|effect| match effect {
+            Effect::Send { message: wire::AgentMessage { kind: Some(agent_message::Kind::Register(it)) }, .. } => {
+                Some(it)
+            }
+            _ => None,
+        });
+        let it = sent.expect("a registration");
+        (it.installation, it.instance)
+    };
+    let mut agent = Fixture::recovered(&[]);
+    let (installation, instance) = registration(&mut agent);
+    assert!(installation.len() == 16 && instance.len() == 16 && installation != instance);
+    let mut again = Fixture::recovered_by(StdRng::seed_from_u64(8), &agent.log, agent.now, found(&[ONE]));
+    let (same, another) = registration(&mut again);
+    assert!(same == installation && another != instance, "out of the log");
+    let mut compacted = Fixture::recovered(&again.agent.snapshot());
+    assert_eq!(registration(&mut compacted).0, installation);
 }
 
 #[test]
@@ -44,7 +72,9 @@ fn a_task_is_written_down_given_a_sandbox_started_and_reported() {
     assert_eq!(agent.told(), ["persist status c1 FINISHED"], "one status in flight");
     agent.acknowledge("c1");
     assert_eq!(agent.told(), ["persist acknowledged c1", "send 1: update c1 FINISHED of FINISHED"]);
-    assert_eq!(agent.status("c1").message.unwrap(), "command exited with status 0");
+    let last = agent.status("c1");
+    assert_eq!(last.message.unwrap(), "command exited with status 0");
+    assert_eq!(last.process_end.and_then(|end| end.how), Some(How::ExitCode(0)));
     agent.acknowledge("c1");
     assert_eq!(agent.told(), ["persist acknowledged c1 + forgotten c1", "supervise 1: forget c1"]);
     assert_eq!(agent.agent.task_count(), 0);
@@ -230,6 +260,21 @@ fn messages_of_an_earlier_session_are_dropped() {
 }
 
 #[test]
+fn a_ping_is_answered_before_the_master_has_taken_the_agent_and_changes_nothing_else() {
+    let mut agent = Fixture::recovered(&[]);
+    agent.welcome(&[], &[]);
+    let session = agent.attach();
+    let until = agent.agent.deadline();
+    agent.take();
+    agent.pass(20 * SECOND);
+    let message = wire::MasterMessage { kind: Some(master_message::Kind::Ping(wire::Ping {})) };
+    agent.give(Input::Received { session, message });
+    assert_eq!(agent.told(), ["send 1: pong"]);
+    assert!(!agent.agent.is_registered());
+    assert_eq!(agent.agent.deadline(), until, "a master that only pings is not waited for any longer");
+}
+
+#[test]
 fn a_silent_master_is_left_and_attached_to_again() {
     let mut agent = Fixture::registered(&[]);
     agent.pass(75 * SECOND);
@@ -325,7 +370,7 @@ fn a_removed_frameworks_tasks_are_killed_and_nobody_is_told() {
     ];
     assert_eq!(agent.told(), told);
     agent.exited("c1", 0);
-    assert_eq!(agent.told(), ["persist forgotten c1", "supervise 1: forget c1"]);
+    assert_eq!(agent.told(), ["persist forgotten c1", "supervise 1: forget c1", "send 1: orphan gone c1"]);
     let mut again = Fixture::recovered(&agent.log);
     again.welcome(&["c2"], &[]);
     assert_eq!(again.told(), ["supervise 1: signal c2 15 tree"], "the kill goes on after a restart");
@@ -341,7 +386,14 @@ fn an_agent_marked_gone_kills_what_it_runs_and_ends() {
     agent.receive(master_message::Kind::Gone(wire::Gone {}));
     agent.take();
     agent.exited("c1", 0);
-    assert_eq!(agent.told(), ["persist forgotten c1", "supervise 1: forget c1", "supervise 1: retire", "stop Gone"]);
+    let told = [
+        "persist forgotten c1",
+        "supervise 1: forget c1",
+        "send 1: orphan gone c1",
+        "supervise 1: retire",
+        "stop Gone",
+    ];
+    assert_eq!(agent.told(), told);
 }
 
 #[test]

@@ -1,7 +1,9 @@
 //! What goes into the agent's core and what comes out of it: plain data, so that a run can be recorded and replayed.
 
 use super::{ContainerId, SessionId, SupervisorId};
-use crate::proto::internal::{AgentMessage, AgentRecord, MasterMessage, SupervisorEvent, SupervisorRequest};
+use crate::proto::internal::{
+    AgentMessage, AgentRecord, MasterMessage, SupervisorEvent, SupervisorRequest, agent_message,
+};
 
 /// What happened outside.
 #[derive(Clone, Debug, PartialEq)]
@@ -68,7 +70,8 @@ pub enum Input {
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub enum Effect {
-    /// Append to the log; no later effect leaves before the records have reached `level`.
+    /// Append to the log; no later effect leaves before the records have reached `level`, but for one that
+    /// [asserts nothing](Effect::asserts_nothing).
     Persist {
         /// In order.
         records: Vec<AgentRecord>,
@@ -114,6 +117,15 @@ pub enum Effect {
         /// Why.
         reason: StopReason,
     },
+}
+
+impl Effect {
+    /// Whether it stands for nothing that was decided or done: it shows that this agent is there. Such an effect need not
+    /// wait for what is to be on the disk before it.
+    #[must_use]
+    pub fn asserts_nothing(&self) -> bool {
+        matches!(self, Self::Send { message, .. } if matches!(message.kind, Some(agent_message::Kind::Pong(_))))
+    }
 }
 
 /// How safe a record has to be before an effect that follows it leaves.

@@ -52,9 +52,16 @@ impl Fixture {
     }
 
     pub(super) fn recovered_at(log: &[wire::AgentRecord], now: Now, found: Found) -> Self {
+        Self::recovered_by(StdRng::seed_from_u64(7), log, now, found)
+    }
+
+    /// As another run would be, with chances of its own.
+    pub(super) fn recovered_by(rng: StdRng, log: &[wire::AgentRecord], now: Now, found: Found) -> Self {
         let mut out = vec![];
-        let agent = Agent::recover(log, config(), found, StdRng::seed_from_u64(7), now, &mut out);
-        Self { agent, now, out, log: log.to_vec() }
+        let agent = Agent::recover(log, config(), found, rng, now, &mut out);
+        let mut fixture = Self { agent, now, out, log: log.to_vec() };
+        fixture.write_down(0);
+        fixture
     }
 
     /// A new agent, registered with a master, with one supervisor and one framework of the capabilities given.
@@ -72,7 +79,11 @@ impl Fixture {
     pub(super) fn give(&mut self, input: Input) {
         let before = self.out.len();
         self.agent.handle(self.now, input, &mut self.out);
-        for effect in &self.out[before..] {
+        self.write_down(before);
+    }
+
+    fn write_down(&mut self, from: usize) {
+        for effect in &self.out[from..] {
             if let Effect::Persist { records, .. } = effect {
                 self.log.extend(records.iter().cloned());
             }
@@ -223,7 +234,7 @@ pub(super) fn framework(capabilities: &[v1::framework_info::capability::Type]) -
 
 pub(super) fn registered_by(epoch: u64) -> wire::MasterMessage {
     let registered = wire::Registered {
-        version: 1,
+        version: 2,
         agent_id: "S0".to_owned(),
         master_id: "M".to_owned(),
         epoch,
@@ -292,7 +303,9 @@ fn message_in_short(message: &wire::AgentMessage) -> String {
         agent_message::Kind::Register(register) => {
             let task = |it: &wire::AgentTask| format!("{} {}", it.container_id, state(it.state));
             let tasks: Vec<String> = register.tasks.iter().map(task).collect();
-            format!("register [{}]", tasks.join(", "))
+            let orphans: Vec<&str> = register.orphans.iter().map(|it| it.container_id.as_str()).collect();
+            let orphans = if orphans.is_empty() { String::new() } else { format!(" orphans [{}]", orphans.join(", ")) };
+            format!("register [{}]{orphans}", tasks.join(", "))
         }
         agent_message::Kind::Update(update) => {
             let status = update.status.as_ref().unwrap();
@@ -301,6 +314,7 @@ fn message_in_short(message: &wire::AgentMessage) -> String {
         agent_message::Kind::Pong(_) => "pong".to_owned(),
         agent_message::Kind::Message(_) => "message".to_owned(),
         agent_message::Kind::Unregister(_) => "unregister".to_owned(),
+        agent_message::Kind::OrphanGone(gone) => format!("orphan gone {}", gone.container_id),
     }
 }
 

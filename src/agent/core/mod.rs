@@ -13,6 +13,7 @@ mod frameworks;
 mod ids;
 mod kills;
 mod launch;
+mod orphans;
 mod partition;
 mod recovery;
 mod registration;
@@ -26,6 +27,7 @@ mod wording;
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use prost::bytes::Bytes;
 use rand::rngs::StdRng;
 
 pub use config::{Config, Found, FoundSupervisor, Retention};
@@ -49,13 +51,17 @@ use timers::{Timer, Timers};
 pub struct Agent {
     config: Config,
     boot_id: String,
+    /// The boot that the log is of, until a master has heard what became of it.
+    logged_boot: String,
     rng: StdRng,
     /// The id the master gave, empty before the first registration.
     id: String,
+    /// Names the work directory to a master that gave it an id which was not heard here; empty in those of older agents.
+    installation: Bytes,
+    /// Names this run of the agent.
+    instance: Bytes,
     /// The highest epoch of a master seen.
     epoch: u64,
-    /// Whether the host restarted since the log was written, until the tasks of before are accounted for.
-    restarted_host: bool,
     /// Why records may not tell how the run before went on, until a master has heard what follows from it.
     loss: Option<String>,
     link: Link,
@@ -174,6 +180,8 @@ fn record(kind: agent_record::Kind) -> AgentRecord {
 mod core_tests;
 #[cfg(test)]
 mod fixture;
+#[cfg(test)]
+mod orphan_tests;
 #[cfg(test)]
 mod recovery_tests;
 #[cfg(test)]

@@ -6,6 +6,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use prost::Message as _;
+use prost::bytes::Bytes;
+use rand::Rng as _;
 use rand::rngs::StdRng;
 
 use super::frameworks::Framework;
@@ -16,7 +18,7 @@ use super::statuses::Pending;
 use super::supervision::Supervisors;
 use super::tasks::{Phase, Process, Task};
 use super::timers::Timers;
-use super::{Agent, Config, ContainerId, Effect, Found};
+use super::{Agent, Config, ContainerId, Effect, Found, Level, persist};
 use crate::proto::internal::agent_record::Kind;
 use crate::proto::internal::{AgentRecord, KillAsked, StatusAcknowledged, StatusMade, TaskAccepted};
 use crate::proto::v1::task_status::Reason;
@@ -32,16 +34,18 @@ impl Agent {
         records: &[AgentRecord],
         config: Config,
         found: Found,
-        rng: StdRng,
+        mut rng: StdRng,
         now: Now,
         out: &mut Vec<Effect>,
     ) -> Self {
         let mut agent = Self {
-            boot_id: String::new(),
+            boot_id: found.boot_id,
+            logged_boot: String::new(),
+            instance: drawn(&mut rng),
             rng,
             id: String::new(),
+            installation: Bytes::new(),
             epoch: 0,
-            restarted_host: false,
             loss: found.loss,
             link: Link::off(),
             cut_off: None,
@@ -59,8 +63,12 @@ impl Agent {
             agent.replay(kind);
         }
         agent.forget_what_is_told();
-        agent.restarted_host = agent.boot_id != found.boot_id;
-        agent.boot_id = found.boot_id;
+        if agent.id.is_empty() && agent.installation.is_empty() {
+            agent.installation = drawn(&mut agent.rng);
+            agent.logged_boot.clone_from(&agent.boot_id);
+            out.push(persist([agent.identity()], Level::Host));
+        }
+        agent.kill_orphans(now, out);
         agent.take_in_sandboxes(now, found.sandboxes, out);
         agent.settle(now, out);
         agent
@@ -70,7 +78,8 @@ impl Agent {
         match kind {
             Kind::Identity(identity) => {
                 self.id.clone_from(&identity.agent_id);
-                self.boot_id.clone_from(&identity.boot_id);
+                self.logged_boot.clone_from(&identity.boot_id);
+                self.installation.clone_from(&identity.installation);
             }
             Kind::Epoch(epoch) => self.epoch = *epoch,
             Kind::Framework(info) => self.replay_framework(info),
@@ -181,4 +190,9 @@ impl Agent {
             }
         }
     }
+}
+
+/// A name that nobody else draws.
+fn drawn(rng: &mut StdRng) -> Bytes {
+    Bytes::copy_from_slice(&rng.random::<[u8; 16]>())
 }

@@ -16,6 +16,7 @@ const SECOND: Duration = Duration::from_secs(1);
 #[test]
 fn a_container_nobody_knows_is_ended_and_dropped() {
     let mut agent = Fixture::recovered(&[]);
+    agent.take();
     agent.welcome(&["stray"], &[("old", 0)]);
     assert_eq!(agent.told(), ["supervise 1: signal stray 9 tree", "supervise 1: forget old"]);
 }
@@ -177,9 +178,11 @@ fn after_a_restart_of_the_host_no_task_is_said_to_run() {
         agent.running_and_known("c1");
         let found = Found { boot_id: "another".to_owned(), ..found(&[]) };
         let mut again = Fixture::recovered_at(&agent.log, agent.now, found);
-        assert_eq!(again.told().last().unwrap(), "persist identity S0 another");
         assert_eq!(again.status("c1").state(), state);
         assert_eq!(again.status("c1").message.unwrap(), "the host restarted");
+        again.take();
+        again.register();
+        assert_eq!(again.told().last().unwrap(), "persist identity S0 another");
     }
 }
 
@@ -195,8 +198,7 @@ fn what_a_dead_supervisor_recorded_before_the_host_went_down_still_counts() {
     lost.status = Some(wire::exited::Status::Lost("the host was restarted".to_owned()));
     let exited = vec![exit("c1", 0), lost];
     again.supervised(supervisor_event::Kind::Welcome(wire::SupervisorWelcome { exited, ..Default::default() }));
-    let told = ["persist status c1 FINISHED", "persist status c2 GONE", "persist identity S0 another"];
-    assert_eq!(again.told(), told);
+    assert_eq!(again.told(), ["persist status c1 FINISHED", "persist status c2 GONE"]);
     again.register();
     again.run("c3", &task("c3"));
     again.take();
@@ -282,4 +284,26 @@ fn a_container_that_a_log_tells_of_twice_is_the_later_task_and_has_one_name() {
     let fixture = Fixture::recovered(&[accepted("first"), accepted("second")]);
     fixture.agent.check();
     assert_eq!(fixture.agent.tasks[&id("c1")].name.value, "second");
+}
+
+#[test]
+fn a_launch_that_a_power_cut_took_may_have_run_so_it_is_gone_and_not_dropped() {
+    let mut agent = Fixture::registered(&[Capability::PartitionAware]);
+    let before = agent.log.clone();
+    agent.running_and_known("c1");
+    let found = Found { boot_id: "another".to_owned(), ..found(&[]) };
+    // The agent is killed once more before a master has heard of the restart.
+    let log = Fixture::recovered_at(&before, agent.now, found.clone()).log;
+    let mut again = Fixture::recovered_at(&log, agent.now, found);
+    let session = again.attach();
+    let mut message = registered_by(1);
+    if let Some(wire::master_message::Kind::Registered(registered)) = &mut message.kind {
+        let state = TaskState::TaskDropped as i32;
+        let container_id = "c1".to_owned();
+        registered.missing = vec![wire::MissingTask { container_id, state, ..wire::MissingTask::default() }];
+    }
+    again.give(Input::Received { session, message });
+    assert_eq!(again.status("c1").state(), TaskState::TaskGone);
+    assert_eq!(again.status("c1").message.unwrap(), "the host restarted; the agent knows nothing of the task");
+    assert_eq!(again.told().last().unwrap(), "persist identity S0 another", "only now it is of the past");
 }

@@ -20,7 +20,9 @@ use crate::proto::v1::{AgentId, AgentInfo};
 use crate::types::Now;
 
 /// The versions of the protocol between agent and master that this agent speaks.
-const VERSIONS: VersionRange = VersionRange { min: 1, max: 1 };
+const VERSIONS: VersionRange = VersionRange { min: 1, max: 2 };
+/// The first version in which the master wants to hear of orphans.
+const ORPHANS_SINCE: u32 = 2;
 /// The next attempt after a session broke falls within this time.
 const SPREAD_BROKEN: Duration = Duration::from_millis(200);
 const SPREAD_REFUSED: Duration = Duration::from_secs(2);
@@ -54,6 +56,8 @@ enum State {
     },
     Registered {
         session: SessionId,
+        /// Of the protocol, as the master has chosen it.
+        version: u32,
         silence: Duration,
         until: u64,
     },
@@ -102,6 +106,14 @@ impl Agent {
         match self.link.state {
             State::Off | State::Waiting { .. } | State::Attaching(_) | State::Registering { .. } => None,
             State::Registered { session, .. } => Some(session),
+        }
+    }
+
+    /// The session on which a master wants to hear of orphans, if there is one.
+    pub(super) fn orphans_told_to(&self) -> Option<SessionId> {
+        match self.link.state {
+            State::Off | State::Waiting { .. } | State::Attaching(_) | State::Registering { .. } => None,
+            State::Registered { session, version, .. } => (version >= ORPHANS_SINCE).then_some(session),
         }
     }
 
@@ -163,6 +175,8 @@ impl Agent {
             master_message::Kind::Registered(it) if registering => self.registered(now, session, *it, out),
             master_message::Kind::Refused(refused) => self.refused(now, session, refused, out),
             master_message::Kind::Gone(_) => self.leave(now, StopReason::Gone, out),
+            // Also while the master's registry keeps it from answering: that is not to count as silence.
+            master_message::Kind::Ping(_) => out.push(pong(session)),
             // A master that has not taken the agent yet has nothing else to say to it.
             _ if registering => {}
             master_message::Kind::RunTask(run) => self.run_task(now, run, out),
@@ -170,7 +184,6 @@ impl Agent {
             master_message::Kind::Acknowledge(acknowledge) => self.acknowledge(now, acknowledge, out),
             master_message::Kind::UpdateFramework(update) => self.update_framework(update.info, out),
             master_message::Kind::ShutdownFramework(shut) => self.shut_down_framework(now, shut.framework_id, out),
-            master_message::Kind::Ping(_) => out.push(pong(session)),
             // Bytes for an executor: command tasks have none. A second answer to one registration says nothing new.
             master_message::Kind::Message(_) | master_message::Kind::Registered(_) => {}
         }
@@ -192,7 +205,8 @@ impl Agent {
         let told = Duration::from_millis(registered.ping_timeout_ms);
         let silence = if told.is_zero() { SILENCE } else { told };
         self.link.spread = SPREAD_REFUSED;
-        self.link.state = State::Registered { session, silence, until: now.mono_after(silence) };
+        self.link.state =
+            State::Registered { session, version: registered.version, silence, until: now.mono_after(silence) };
         self.in_touch(out);
         for framework in registered.removed_frameworks {
             self.shut_down_framework(now, framework, out);
@@ -201,12 +215,24 @@ impl Agent {
         self.report_missing(now, registered.missing, out);
         // A launch that goes missing from now on does so for another reason.
         self.loss = None;
+        if self.host_restarted() {
+            self.logged_boot.clone_from(&self.boot_id);
+            out.push(persist([self.identity()], Level::Process));
+        }
+    }
+
+    /// Whether the host restarted since a master last heard what this agent has.
+    pub(super) fn host_restarted(&self) -> bool {
+        self.logged_boot != self.boot_id
     }
 
     /// Writes down, against power cuts too, who the agent is and how new a master it has seen.
     fn remember_master(&mut self, registered: &Registered, out: &mut Vec<Effect>) {
         let mut facts = vec![];
         if registered.agent_id != self.id {
+            if self.id.is_empty() {
+                self.logged_boot.clone_from(&self.boot_id);
+            }
             self.id.clone_from(&registered.agent_id);
             facts.push(self.identity());
         }
@@ -220,7 +246,11 @@ impl Agent {
     }
 
     pub(super) fn identity(&self) -> Kind {
-        Kind::Identity(Identity { agent_id: self.id.clone(), boot_id: self.boot_id.clone() })
+        Kind::Identity(Identity {
+            agent_id: self.id.clone(),
+            boot_id: self.logged_boot.clone(),
+            installation: self.installation.clone(),
+        })
     }
 
     fn refused(&mut self, now: Now, session: SessionId, refused: Refused, out: &mut Vec<Effect>) {
@@ -245,13 +275,16 @@ impl Agent {
             info: Some(AgentInfo { id, ..self.config.info.clone() }),
             epoch: self.epoch,
             boot_id: self.boot_id.clone(),
+            installation: self.installation.clone(),
+            instance: self.instance.clone(),
             tasks: told.map(|(id, task)| described(id.as_str(), task)).collect(),
+            orphans: self.orphans(),
             frameworks: self.frameworks.values().map(super::frameworks::Framework::decoded).collect(),
         }
     }
 }
 
-fn described(container: &str, task: &Task) -> AgentTask {
+pub(super) fn described(container: &str, task: &Task) -> AgentTask {
     AgentTask {
         framework_id: task.framework.value.clone(),
         container_id: container.to_owned(),

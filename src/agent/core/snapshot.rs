@@ -13,7 +13,7 @@ impl Agent {
     #[must_use]
     pub fn snapshot(&self) -> Vec<AgentRecord> {
         let mut kinds = vec![];
-        if self.id().is_some() {
+        if self.id().is_some() || !self.installation.is_empty() {
             kinds.push(self.identity());
         }
         if self.epoch > 0 {

@@ -11,6 +11,7 @@ use rand::RngCore as _;
 
 use super::timers::Timer;
 use super::{Agent, ContainerId, Effect, Level, SessionId, persist, record};
+use crate::proto::ext::ProcessEnd;
 use crate::proto::internal::agent_record::Kind;
 use crate::proto::internal::{
     Acknowledge, AgentMessage, MissingTask, RunTask, StatusAcknowledged, StatusMade, Update, agent_message,
@@ -62,6 +63,8 @@ pub(super) struct Report {
     pub(super) reason: Option<Reason>,
     pub(super) message: Option<String>,
     pub(super) pid: Option<u32>,
+    /// How its process ended, on the last status of one that was seen to.
+    pub(super) process_end: Option<ProcessEnd>,
     /// When it happened, if that was not just now.
     pub(super) wall_ns: Option<i64>,
 }
@@ -74,7 +77,15 @@ impl Report {
 
     /// What the task itself did.
     pub(super) fn by_executor(state: TaskState, message: String) -> Self {
-        Self { state, source: Source::Executor, reason: None, message: Some(message), pid: None, wall_ns: None }
+        Self {
+            state,
+            source: Source::Executor,
+            reason: None,
+            message: Some(message),
+            pid: None,
+            process_end: None,
+            wall_ns: None,
+        }
     }
 
     /// What the agent found or did.
@@ -98,6 +109,7 @@ impl Report {
             timestamp: Some(when.wall_secs()),
             uuid: Some(uuid),
             container_status: Some(Box::new(container_status)),
+            process_end: self.process_end,
             ..Default::default()
         }
     }
@@ -174,13 +186,22 @@ impl Agent {
             let info = TaskInfo { task_id: TaskId { value: task_id }, ..TaskInfo::default() };
             let task_info = Bytes::from(info.encode_to_vec());
             self.accept(now, &id, RunTask { framework_id, container_id, task_info }, &info, Phase::Ended(None), out);
-            let text = match &self.loss {
-                Some(loss) => format!("{loss}; the agent knows nothing of the task"),
-                None => "the task never reached the agent".to_owned(),
-            };
-            let report = Report::by_agent(state.unwrap_or(TaskState::TaskLost), Reason::Reconciliation, text);
+            let report = self.missing_report(state.unwrap_or(TaskState::TaskLost));
             self.end(now, &id, report, out);
         }
+    }
+
+    /// What to say of a task the agent knows nothing of: that it was dropped on its way, unless records are missing. Then
+    /// it may have run.
+    fn missing_report(&self, state: TaskState) -> Report {
+        let loss = self.loss.as_deref().or_else(|| self.host_restarted().then_some("the host restarted"));
+        let (state, text) = match (loss, state) {
+            (Some(loss), TaskState::TaskDropped) => (TaskState::TaskGone, unknown_here(loss)),
+            (Some(loss), state) => (state, unknown_here(loss)),
+            (None, TaskState::TaskDropped) => (state, "the task never reached the agent".to_owned()),
+            (None, state) => (state, "the agent does not have the task".to_owned()),
+        };
+        Report::by_agent(state, Reason::Reconciliation, text)
     }
 
     /// The containers of a framework, or of one of its tasks, in order.
@@ -213,6 +234,10 @@ impl Agent {
         self.rng.fill_bytes(&mut random);
         Bytes::copy_from_slice(uuid::Builder::from_random_bytes(random).as_uuid().as_bytes())
     }
+}
+
+fn unknown_here(loss: &str) -> String {
+    format!("{loss}; the agent knows nothing of the task")
 }
 
 fn update(session: SessionId, id: &ContainerId, task: &Task, first: &Pending) -> Effect {

@@ -1,7 +1,8 @@
 //! Keeps the order rule: an effect leaves when every earlier `Persist` has reached its level.
 //!
 //! What is to be written at the level *process* is written before anything of the same batch leaves, so only the level
-//! *host* makes effects wait here, for the sync their ticket names.
+//! *host* makes effects wait here, for the sync their ticket names. Answers to pings do not wait: a disk that is slow to
+//! sync makes no agent look gone.
 
 use std::collections::VecDeque;
 
@@ -28,7 +29,7 @@ impl Gate {
 
     /// Gives the effect back when it may leave at once.
     pub(super) fn pass(&mut self, effect: Effect) -> Option<Effect> {
-        if self.held.is_empty() {
+        if self.held.is_empty() || effect.asserts_nothing() {
             return Some(effect);
         }
         self.held.push_back(Held::Effect(effect));
@@ -54,6 +55,7 @@ impl Gate {
 mod tests {
     use super::*;
     use crate::agent::core::SessionId;
+    use crate::proto::internal::{AgentMessage, Pong, agent_message};
 
     fn effect(number: u64) -> Effect {
         Effect::Attach { session: SessionId(number) }
@@ -75,5 +77,16 @@ mod tests {
         assert_eq!(gate.release(second), Some(effect(3)));
         assert_eq!(gate.release(second), Some(effect(4)));
         assert_eq!(gate.pass(effect(5)), Some(effect(5)));
+    }
+
+    #[test]
+    fn an_answer_to_a_ping_does_not_wait_for_the_disk() {
+        let mut gate = Gate::default();
+        gate.close(Ticket::numbered(1));
+        assert_eq!(gate.pass(effect(1)), None);
+        let message = AgentMessage { kind: Some(agent_message::Kind::Pong(Pong {})) };
+        let pong = Effect::Send { session: SessionId(1), message };
+        assert_eq!(gate.pass(pong.clone()), Some(pong));
+        assert_eq!(gate.release(Ticket::numbered(1)), Some(effect(1)));
     }
 }

@@ -32,6 +32,7 @@ pub use error::{AgentError, Ended, StartError};
 
 use crate::agent::core::{Input, Retention};
 use crate::agent::damage::Recover;
+use crate::agent::supervisor;
 use mail::{Mail, Mailbox};
 
 /// How long the last words to the master may take.
@@ -55,6 +56,8 @@ pub struct Options {
     pub attributes: Option<String>,
     /// Who runs the tasks.
     pub supervisor: SupervisorMode,
+    /// How long a supervisor that no agent comes to stays when nothing runs.
+    pub supervisor_idle: Duration,
     /// How what an earlier agent left here is taken up.
     pub recover: Recover,
     /// How long sandboxes of ended containers are kept.
@@ -76,6 +79,7 @@ impl Options {
             resources: None,
             attributes: None,
             supervisor,
+            supervisor_idle: supervisor::IDLE,
             recover: Recover::default(),
             retention: Retention::default(),
             insecure: false,

@@ -9,7 +9,7 @@ use super::mail::{Mail, Mailbox};
 use super::outbox::Outbox;
 use crate::agent::core::{Input, SessionId};
 use crate::proto::internal::agent_session_client::AgentSessionClient;
-use crate::proto::internal::{AgentFrame, AgentMessage, MasterFrame};
+use crate::proto::internal::{AgentFrame, AgentMessage, MasterFrame, MasterMessage, Refused, master_message};
 use crate::transport::MAX_MESSAGE_BYTES;
 use crate::transport::connect::{self, Addresses};
 
@@ -72,6 +72,9 @@ async fn converse(
 
 async fn deliver(id: SessionId, mailbox: &Mailbox, mut frames: Streaming<MasterFrame>) -> Result<(), SessionError> {
     while let Some(frame) = frames.message().await.map_err(Box::new)? {
+        for refused in frame.messages.iter().filter_map(refusal) {
+            tracing::warn!("the master refuses this agent: {}", refused.text);
+        }
         let received = |message| Input::Received { session: id, message };
         let inputs: Vec<Input> = frame.messages.into_iter().map(received).collect();
         if !inputs.is_empty() && !mailbox.send(Mail::Inputs(inputs)).await {
@@ -79,6 +82,13 @@ async fn deliver(id: SessionId, mailbox: &Mailbox, mut frames: Streaming<MasterF
         }
     }
     Ok(())
+}
+
+fn refusal(message: &MasterMessage) -> Option<&Refused> {
+    match &message.kind {
+        Some(master_message::Kind::Refused(refused)) => Some(refused),
+        _ => None,
+    }
 }
 
 fn frames(outbox: Outbox<AgentMessage>) -> impl Stream<Item = AgentFrame> + Send + 'static {

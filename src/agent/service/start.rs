@@ -38,8 +38,15 @@ pub(super) async fn start(options: Options) -> Result<Shared, StartError> {
     let (mailbox, mail) = Mailbox::new();
     let ways = Supervisors::default();
     let work_dir = ground.work_dir.path().to_owned();
-    let (supervision, damage) =
-        Supervision::bring_up(options.supervisor, recover, work_dir, mailbox.clone(), ways.clone()).await?;
+    let (supervision, damage) = Supervision::bring_up(
+        options.supervisor,
+        options.supervisor_idle,
+        recover,
+        work_dir,
+        mailbox.clone(),
+        ways.clone(),
+    )
+    .await?;
     ground.found.loss = loss(recover, ground.opened.damage.is_some(), !damage.is_empty());
     let (others, cut_sessions) = (TaskTracker::new(), CancellationToken::new());
     let hands = Hands {

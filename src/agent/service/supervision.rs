@@ -30,6 +30,8 @@ const AGAIN: Duration = Duration::from_secs(1);
 #[derive(Debug)]
 pub(super) struct Supervision {
     mode: SupervisorMode,
+    /// How long one that is left alone with nothing to look after stays.
+    idle: Duration,
     work_dir: PathBuf,
     mailbox: Mailbox,
     ways: Supervisors,
@@ -54,6 +56,7 @@ impl Supervision {
     /// Finds the supervisors there are and starts one if none takes starts. Also tells of damaged records.
     pub(super) async fn bring_up(
         mode: SupervisorMode,
+        idle: Duration,
         recover: Recover,
         work_dir: PathBuf,
         mailbox: Mailbox,
@@ -61,7 +64,8 @@ impl Supervision {
     ) -> Result<(Self, Vec<Kept>), SupervisorError> {
         let ((hear, heard), (end, ended)) = (mpsc::channel(EVENTS), mpsc::channel(16));
         let (links, numbers, forwarding) = (BTreeMap::new(), BTreeMap::new(), TaskTracker::new());
-        let mut this = Self { mode, work_dir, mailbox, ways, links, numbers, heard, hear, ended, end, forwarding };
+        let mut this =
+            Self { mode, idle, work_dir, mailbox, ways, links, numbers, heard, hear, ended, end, forwarding };
         let program = match &this.mode {
             SupervisorMode::Process { program } => Some(program.clone()),
             SupervisorMode::InProcess => None,
@@ -117,6 +121,7 @@ impl Supervision {
             SupervisorMode::InProcess => supervisor::in_process(&self.work_dir, self.hear.clone()).await?,
             SupervisorMode::Process { program } => {
                 let settings = supervisor::Settings::new(program, &self.work_dir);
+                let settings = settings.ending_idle_after(self.idle);
                 supervisor::launch(&settings, self.hear.clone()).await?
             }
         };

@@ -2,9 +2,10 @@
 //!
 //! Inputs go in, effects come out, in the order in which they are to be done: a `Record` comes before whatever follows
 //! from it, so what the agent hears, or what was started, is on disk. Everything is idempotent by container id, since an
-//! agent that was away asks again. No clock, no files, no processes in here.
+//! agent that was away asks again. One that no agent comes to ends when it has nothing to look after; what was not taken
+//! over stays on disk for the next agent. No clock, no files, no processes in here.
 
-use std::{collections::BTreeMap, ops::RangeInclusive};
+use std::{collections::BTreeMap, ops::RangeInclusive, time::Duration};
 
 use super::VERSIONS;
 use crate::proto::{
@@ -39,6 +40,8 @@ pub(crate) enum Input {
     SpawnFailed(StartFailed),
     /// A first process ended, and nothing is left of its container.
     Ended(Exited),
+    /// Nothing else happened for as long as [`Core::patience`] says.
+    Waited,
 }
 
 /// What is to be done.
@@ -104,6 +107,8 @@ pub(crate) struct Core {
     build: String,
     versions: VersionRange,
     life: Life,
+    /// How long it stays when there is nothing to look after and nobody comes; `None`: for ever.
+    idle: Option<Duration>,
     retired: bool,
     ended: bool,
     session: Session,
@@ -118,6 +123,7 @@ impl Core {
             build,
             versions: VERSIONS,
             life,
+            idle: None,
             retired: life == Life::Heir,
             ended: false,
             session: Session::None,
@@ -128,6 +134,18 @@ impl Core {
     /// The same, speaking these versions of the protocol.
     pub(crate) fn speaking(self, versions: VersionRange) -> Self {
         Self { versions, ..self }
+    }
+
+    /// The same, which ends when it was without an agent and without a running container for so long.
+    pub(super) fn ending_idle_after(self, idle: Duration) -> Self {
+        Self { idle: Some(idle), ..self }
+    }
+
+    /// How long to wait for the next input before [`Input::Waited`] is due; `None`: for ever.
+    pub(super) fn patience(&self) -> Option<Duration> {
+        let over = |container: &Container| matches!(container, Container::Ended(_));
+        let idle = self.life == Life::Own && self.session == Session::None && self.containers.values().all(over);
+        self.idle.filter(|_| idle)
     }
 
     /// What the journal of a dead supervisor says. What was running when it ended is given an exit `lost`, at `wall_ns`,
@@ -202,6 +220,7 @@ impl Core {
             Input::Spawned(started) => self.spawned(started, out),
             Input::SpawnFailed(failed) => self.spawn_failed(failed, out),
             Input::Ended(exited) => self.ended(exited, out),
+            Input::Waited => self.waited(),
         }
         self.end_if_done(out);
     }
@@ -255,6 +274,13 @@ impl Core {
                     self.signal(Signal { container_id, signal: KILL, tree: true }, out);
                 }
             }
+        }
+    }
+
+    fn waited(&mut self) {
+        if self.patience().is_some() {
+            self.session = Session::Over;
+            self.retired = true;
         }
     }
 
@@ -370,7 +396,7 @@ impl Core {
 
 /// What is wrong with a request, if anything.
 fn invalid(start: &Start) -> Option<String> {
-    if !crate::agent::sandbox::is_container_id(&start.container_id) {
+    if !crate::agent::core::ContainerId::is_legal(&start.container_id) {
         return Some(format!("with the container id {:?}", start.container_id));
     }
     if start.program.is_empty() {

@@ -1,3 +1,5 @@
+//! The supervisor's core: one request at a time, and the exact effects.
+
 use super::*;
 use crate::proto::internal::{Retire, SupervisorHello};
 
@@ -257,4 +259,65 @@ fn a_journal_written_anew_gives_the_same_supervisor() {
     core.snapshot().iter().for_each(|record| again.replay(record));
     assert_eq!(again.containers.keys().collect::<Vec<_>>(), ["a", "b", "c"]);
     assert_eq!(again.containers, core.containers);
+}
+
+/// The supervisor of an agent that was killed, after `inputs`.
+fn left_alone(inputs: impl IntoIterator<Item = Input>) -> Core {
+    let mut core = Core::new(1, BUILD.to_owned(), Life::Own).ending_idle_after(Duration::from_mins(10));
+    for input in [Input::Attached, hello(1, 2)].into_iter().chain(inputs).chain([Input::Detached]) {
+        give(&mut core, input);
+    }
+    core
+}
+
+#[test]
+fn one_that_nobody_comes_to_ends_when_it_has_nothing_to_look_after() {
+    let mut core = left_alone([]);
+    assert_eq!(core.patience(), Some(Duration::from_mins(10)));
+    assert_eq!(give(&mut core, Input::Waited), [Effect::End]);
+    assert!(core.is_empty(), "its folder goes too");
+    assert_eq!(give(&mut core, Input::Waited), [], "once");
+    let mut never_had_one = Core::new(1, BUILD.to_owned(), Life::Own).ending_idle_after(Duration::from_secs(1));
+    assert_eq!(give(&mut never_had_one, Input::Waited), [Effect::End], "its agent died before it came");
+}
+
+#[test]
+fn one_that_runs_or_starts_something_waits_for_an_agent_however_long() {
+    for inputs in [vec![ask_start("a")], vec![ask_start("a"), Input::Spawned(started("a"))]] {
+        let mut core = left_alone(inputs);
+        assert_eq!(core.patience(), None);
+        assert_eq!(give(&mut core, Input::Waited), []);
+    }
+}
+
+#[test]
+fn what_ended_and_was_not_taken_over_stays_on_record_when_it_ends_idle() {
+    let mut core = left_alone([ask_start("a"), Input::Spawned(started("a"))]);
+    give(&mut core, Input::Ended(exit("a")));
+    assert_eq!(core.patience(), Some(Duration::from_mins(10)));
+    assert_eq!(give(&mut core, Input::Waited), [Effect::End]);
+    assert!(!core.is_empty(), "its folder stays");
+    assert_eq!(core.snapshot(), [SupervisorRecord { kind: Some(supervisor_record::Kind::Exited(exit("a"))) }]);
+    let mut out = Vec::new();
+    let records = [started("a")]
+        .map(supervisor_record::Kind::Started)
+        .into_iter()
+        .chain([supervisor_record::Kind::Exited(exit("a"))]);
+    let records: Vec<_> = records.map(|kind| SupervisorRecord { kind: Some(kind) }).collect();
+    Core::recover(1, &records, "its supervisor died", 9, &mut out);
+    assert_eq!(out, [], "nothing of it is said to be lost");
+}
+
+#[test]
+fn an_agent_that_is_just_connecting_is_not_turned_away() {
+    let mut core = left_alone([]);
+    give(&mut core, Input::Attached);
+    assert_eq!(core.patience(), None);
+    assert_eq!(give(&mut core, Input::Waited), [], "the wait was over in the same moment");
+    assert!(matches!(give(&mut core, hello(1, 2))[..], [Effect::Send(_)]));
+    for life in [Life::Agents, Life::Heir] {
+        let core = Core::new(1, BUILD.to_owned(), life).ending_idle_after(Duration::from_secs(1));
+        assert_eq!(core.patience(), None, "{life:?} ends by itself");
+    }
+    assert_eq!(Core::new(1, BUILD.to_owned(), Life::Own).patience(), None, "it was not told to");
 }

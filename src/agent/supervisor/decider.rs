@@ -3,7 +3,7 @@
 //! All records of a batch are one write, before anything else of the batch is done. When it ends, by whatever way, the
 //! other threads are told to end too.
 
-use std::sync::mpsc::Receiver;
+use std::sync::mpsc::{Receiver, RecvTimeoutError};
 
 use rustix::process::Signal;
 
@@ -45,7 +45,7 @@ impl<'a> Decider<'a> {
     /// Decides until the core ends.
     pub(super) fn run(mut self, mailbox: &Receiver<Mail>) {
         while !self.ended {
-            let Ok(first) = mailbox.recv() else { return };
+            let Some(first) = self.next(mailbox) else { return };
             self.take(first);
             for mail in mailbox.try_iter().take(BATCH) {
                 self.take(mail);
@@ -55,6 +55,24 @@ impl<'a> Decider<'a> {
         if self.core.is_empty() {
             self.shared.directory.remove();
         }
+    }
+
+    /// Waits for mail as long as the core does. Nothing while nobody is left to send any.
+    fn next(&mut self, mailbox: &Receiver<Mail>) -> Option<Mail> {
+        while let Some(patience) = self.core.patience() {
+            match mailbox.recv_timeout(patience) {
+                Ok(mail) => return Some(mail),
+                Err(RecvTimeoutError::Disconnected) => return None,
+                // What is in memory only would be lost with this process: a full disk keeps it.
+                Err(RecvTimeoutError::Timeout) => {
+                    self.journal.flush();
+                    if self.journal.is_written() {
+                        return Some(Mail::Input(Input::Waited));
+                    }
+                }
+            }
+        }
+        mailbox.recv().ok()
     }
 
     /// What was decided for one agent is said to it, not to the next.

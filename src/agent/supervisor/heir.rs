@@ -30,6 +30,8 @@ use crate::{
 const MAX_ROUNDS: u32 = 200;
 /// How long a round waits for those it killed, in milliseconds.
 const ROUND_MS: i64 = 50;
+/// How long one that says nothing any more may take to be gone, if it is just ending, in milliseconds.
+const MOMENT_MS: i64 = 1_000;
 /// How long a supervisor that was killed may take to be gone, in milliseconds.
 const END_MS: i64 = 10_000;
 
@@ -48,6 +50,12 @@ pub(super) async fn end(supervisor: OwnedFd) {
     if !tokio::task::spawn_blocking(kill).await.unwrap_or(false) {
         tracing::error!("a supervisor that does not answer cannot be killed either");
     }
+}
+
+/// The process, unless it ends within a moment.
+pub(super) async fn unless_it_ends(supervisor: OwnedFd) -> Option<OwnedFd> {
+    let wait = move || (!process::wait_all(std::slice::from_ref(&supervisor), MOMENT_MS)).then_some(supervisor);
+    tokio::task::spawn_blocking(wait).await.ok().flatten()
 }
 
 /// What a dead supervisor left.
@@ -89,7 +97,11 @@ pub(super) fn inspect(directory: &Directory) -> Result<Option<Damage>, Superviso
 type TakenOver = (Option<UnixStream>, Option<Kept>);
 
 fn take_over(directory: Directory, lost: Option<&'static str>) -> Result<TakenOver, SupervisorError> {
-    let lock = directory.lock()?;
+    let lock = match directory.lock() {
+        // It ended in order meanwhile, and took its folder along.
+        Err(_) if !directory.exists() => return Ok((None, None)),
+        taken => taken?,
+    };
     let path = directory.journal();
     let content = Content::read(&path).map_err(SupervisorError::directory("read", &path))?;
     let (folder, name) = directory.journal_aside();

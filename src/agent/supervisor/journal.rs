@@ -131,6 +131,11 @@ impl Journal {
         }
     }
 
+    /// Whether all that was added is in the file.
+    pub(super) fn is_written(&self) -> bool {
+        self.pending.is_empty()
+    }
+
     /// At an offset of its own choosing, a write that was cut short is simply written over by the next one.
     fn write_pending(&mut self) -> io::Result<()> {
         let start = if self.written == 0 { HEADER.len() as u64 } else { self.written };

@@ -47,6 +47,13 @@ impl Settings {
         Self { program: program.into(), arguments: vec!["supervise".into()], work_dir: work_dir.into() }
     }
 
+    /// The same, which ends by itself when no agent came and nothing ran for so long; [`super::IDLE`] unless told.
+    #[must_use]
+    pub fn ending_idle_after(mut self, idle: Duration) -> Self {
+        self.arguments.extend(["--idle-ms".into(), idle.as_millis().to_string().into()]);
+        self
+    }
+
     fn start(&self, directory: &Directory) -> Result<Child, SupervisorError> {
         let log = OpenOptions::new().create(true).append(true).mode(0o600).open(directory.log());
         let log = log.map_err(SupervisorError::directory("open", directory.log()))?;
@@ -142,6 +149,7 @@ pub async fn reconnect(
     let (mut living, mut dead) = (Vec::new(), Vec::new());
     for directory in Directory::list(work_dir)? {
         match (look(&directory).await?, earlier.recover) {
+            (Standing::Gone, _) => {}
             (Standing::Living(session), Recover::Reconnect | Recover::Strict) => living.push((directory, session)),
             (Standing::Living(session), Recover::Cleanup) => dead.push((directory, session.process())),
             (Standing::Silent(_, error), Recover::Strict) => return Err(SupervisorError::Silent(Box::new(error))),
@@ -185,6 +193,8 @@ const PAUSE: Duration = Duration::from_millis(20);
 
 /// How an agent finds a supervisor.
 enum Standing {
+    /// It ended in order just now, and took its folder along.
+    Gone,
     Living(Session),
     /// It lives but does not answer, for this reason.
     Silent(OwnedFd, SupervisorError),
@@ -198,12 +208,16 @@ async fn look(directory: &Directory) -> Result<Standing, SupervisorError> {
     loop {
         let process = heir::living(directory);
         if process.is_none() && !directory.is_served() {
-            return Ok(Standing::Dead);
+            return Ok(if directory.exists() { Standing::Dead } else { Standing::Gone });
         }
         match (Session::connect(directory).await, process) {
             (Ok(session), _) => return Ok(Standing::Living(session)),
             (Err(error @ SupervisorError::Version(_)), _) => return Err(error),
-            (Err(error), Some(process)) => return Ok(Standing::Silent(process, error)),
+            (Err(error), Some(process)) => {
+                // One that is just ending has closed its door already, and still counts as alive.
+                let Some(process) = heir::unless_it_ends(process).await else { continue };
+                return Ok(Standing::Silent(process, error));
+            }
             (Err(error), None) if left == 0 => return Err(error),
             // It is just coming up, or going.
             (Err(_), None) => tokio::time::sleep(PAUSE).await,

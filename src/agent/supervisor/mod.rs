@@ -37,7 +37,7 @@ use super::damage::Damage;
 pub use self::{
     launch::{Earlier, Reconnected, Settings, in_process, launch, reconnect},
     link::Link,
-    service::run,
+    service::{IDLE, run},
 };
 use crate::proto::{ext::VersionRange, internal::SupervisorEvent};
 

@@ -13,6 +13,7 @@ use std::{
     process::ExitCode,
     sync::mpsc::{Receiver, SyncSender, sync_channel},
     thread::{self, Scope},
+    time::Duration,
 };
 
 use rustix::io::Errno;
@@ -68,19 +69,23 @@ pub(super) struct Shared {
     owns_process: bool,
 }
 
-/// The body of `divvy-agent supervise --directory DIRECTORY`: serves until retired and empty.
+/// How long a supervisor without an agent and without a running container stays, unless told otherwise.
+pub const IDLE: Duration = Duration::from_mins(10);
+
+/// The body of `divvy-agent supervise --directory DIRECTORY`: serves until retired and empty, or until it was `idle` for
+/// that long: without an agent, and without a container that runs. Ends that no agent has taken over stay on disk then.
 ///
 /// Call it on the main thread, before there is any other, since orphans come to that one. It takes the whole process:
 /// own session, no core dumps, no new privileges, all inherited by what it starts. Once it can be connected to it writes
 /// a line `ready` to standard output; what goes wrong before that, it writes to standard error.
 #[must_use]
-pub fn run(directory: &Path) -> ExitCode {
-    run_speaking(directory, VERSIONS)
+pub fn run(directory: &Path, idle: Duration) -> ExitCode {
+    run_speaking(directory, idle, VERSIONS)
 }
 
 /// The same, speaking these versions of the protocol.
-pub(super) fn run_speaking(directory: &Path, versions: VersionRange) -> ExitCode {
-    match prepare(directory, versions) {
+pub(super) fn run_speaking(directory: &Path, idle: Duration, versions: VersionRange) -> ExitCode {
+    match prepare(directory, idle, versions) {
         Ok(service) => {
             service();
             ExitCode::SUCCESS
@@ -92,7 +97,7 @@ pub(super) fn run_speaking(directory: &Path, versions: VersionRange) -> ExitCode
     }
 }
 
-fn prepare(path: &Path, versions: VersionRange) -> Result<impl FnOnce() + use<>, SupervisorError> {
+fn prepare(path: &Path, idle: Duration, versions: VersionRange) -> Result<impl FnOnce() + use<>, SupervisorError> {
     let directory = Directory::at(path)?;
     isolation::harden_supervisor().map_err(SupervisorError::directory("confine the supervisor of", path))?;
     let lock = directory.lock()?;
@@ -112,7 +117,7 @@ fn prepare(path: &Path, versions: VersionRange) -> Result<impl FnOnce() + use<>,
             std::process::abort();
         }));
         announce();
-        let core = Core::new(std::process::id(), build::own(), Life::Own).speaking(versions);
+        let core = Core::new(std::process::id(), build::own(), Life::Own).speaking(versions).ending_idle_after(idle);
         if let Err(error) = serve(directory, core, journal, Door::Listener(listener), Some(harvest)) {
             tracing::error!(%error, "the supervisor cannot serve");
         }

@@ -1,13 +1,13 @@
 //! What `divvy-agent` is told.
 
-use std::{net::SocketAddr, path::PathBuf};
+use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use clap::Args;
 use serde::Deserialize;
 
-use super::{SettingsError, listen_address, master_addresses, meaning, read_file};
+use super::{SettingsError, duration, listen_address, master_addresses, meaning, read_file};
 use crate::{
-    agent::Recover,
+    agent::{Recover, supervisor},
     cli::logging::LogFormat,
     transport::connect::Addresses,
     types::{Attributes, Resources},
@@ -39,6 +39,9 @@ pub struct AgentArgs {
     /// (as reconnect, but end with code 3 and touch nothing when a record is damaged) [default: reconnect]
     #[arg(long, env = "DIVVY_RECOVER", value_name = "HOW")]
     pub recover: Option<String>,
+    /// How long a supervisor stays that no agent comes to and that runs nothing [default: 10m]
+    #[arg(long, env = "DIVVY_SUPERVISOR_IDLE", value_name = "TIME")]
+    pub supervisor_idle: Option<String>,
     /// Serve on an address that other hosts can reach although nothing asks them who they are
     #[arg(long, env = "DIVVY_INSECURE", num_args = 0..=1, default_missing_value = "true", require_equals = true)]
     pub insecure: Option<bool>,
@@ -72,6 +75,8 @@ pub struct AgentSettings {
     pub hostname: Option<String>,
     /// How to take up what an earlier agent left.
     pub recover: Recover,
+    /// How long a supervisor that no agent comes to stays when nothing runs.
+    pub supervisor_idle: Duration,
     /// Whether an address others can reach is meant.
     pub insecure: bool,
     /// What to log.
@@ -96,6 +101,7 @@ impl AgentArgs {
             attributes: meaning("--attributes", all.attributes.as_deref(), "rack:r1;zone:a")?,
             hostname: all.hostname,
             recover: meaning("--recover", all.recover.as_deref(), "reconnect")?.unwrap_or_default(),
+            supervisor_idle: duration("--supervisor-idle", all.supervisor_idle.as_deref())?.unwrap_or(supervisor::IDLE),
             insecure: all.insecure.unwrap_or(false),
             log: all.log,
             log_format: all.log_format.unwrap_or_default(),
@@ -111,6 +117,7 @@ impl AgentArgs {
             attributes: self.attributes.or(file.attributes),
             hostname: self.hostname.or(file.hostname),
             recover: self.recover.or(file.recover),
+            supervisor_idle: self.supervisor_idle.or(file.supervisor_idle),
             insecure: self.insecure.or(file.insecure),
             log: self.log.or(file.log),
             log_format: self.log_format.or(file.log_format),

@@ -27,7 +27,7 @@ mod wire;
 use std::time::Duration;
 
 use bytes::Bytes;
-use rand::{Rng as _, rngs::StdRng};
+use rand::rngs::StdRng;
 
 pub(crate) use self::{
     deliveries::BATCH,
@@ -47,7 +47,7 @@ use crate::{
 /// Versions of the stream that this driver speaks.
 pub(crate) const VERSION: u32 = 1;
 
-/// Full checks of the invariants are this many inputs apart.
+/// Full checks of the invariants are this many inputs apart where more than a few tasks are remembered.
 const CHECK_EVERY: u64 = 1000;
 
 /// What a driver is told once.
@@ -64,6 +64,8 @@ pub(crate) struct Options {
     pub(crate) hold: Duration,
     /// About how often all tasks are reconciled; never between registrations when unset.
     pub(crate) reconcile_every: Option<Duration>,
+    /// By what the master tells this run of the framework from those before and after it.
+    pub(crate) instance: Bytes,
     /// Tasks that an earlier instance launched, with their agents where known.
     pub(crate) known_tasks: Vec<(TaskId, Option<AgentId>)>,
     /// What is done about tasks that are not known.
@@ -76,8 +78,6 @@ pub(crate) struct Driver {
     options: Options,
     roles: Vec<String>,
     rng: StdRng,
-    /// Tells this run of the framework from those before and after it.
-    instance: Bytes,
     phase: Phase,
     /// The master has told the framework its id, in this driver's life or before.
     framework_id: Option<FrameworkId>,
@@ -138,8 +138,6 @@ impl Driver {
             repeats: 0,
             inputs: 0,
             options,
-            // Drawn beside the jitter, which stays what it is.
-            instance: Bytes::copy_from_slice(&rng.clone().random::<[u8; 16]>()),
             rng,
         }
     }
@@ -160,8 +158,11 @@ impl Driver {
         }
         self.deliver(now, out);
         self.inputs += 1;
-        if cfg!(debug_assertions) && self.inputs.is_multiple_of(CHECK_EVERY) {
-            self.check();
+        if cfg!(debug_assertions) {
+            self.check_session();
+            if self.tasks.are_few() || self.inputs.is_multiple_of(CHECK_EVERY) {
+                self.check();
+            }
         }
     }
 
@@ -180,6 +181,12 @@ impl Driver {
     /// The framework's id, once the master has given one.
     pub(crate) fn framework_id(&self) -> Option<&FrameworkId> {
         self.framework_id.as_ref()
+    }
+
+    /// Whether a master has ever subscribed this run.
+    #[cfg(any(test, feature = "sim"))]
+    pub(crate) fn was_registered(&self) -> bool {
+        self.registered
     }
 
     /// How the driver ended, once it has.
@@ -212,6 +219,10 @@ impl Driver {
         self.tasks.check();
         self.deliveries.check();
         self.lanes.check();
+        self.check_session();
+    }
+
+    fn check_session(&self) {
         if !self.subscribed() {
             assert!(self.offers.is_empty(), "an offer outlived its session");
         }

@@ -38,7 +38,7 @@ impl Driver {
         self.phase = Phase::Subscribing { due_ns: now.mono_after(SUBSCRIBE_WAIT) };
         let framework_info = FrameworkInfo { id: self.framework_id.clone(), ..self.options.framework.clone() };
         let suppressed_roles = self.queued.suppressed.iter().cloned().collect();
-        let instance = Some(self.instance.clone());
+        let instance = Some(self.options.instance.clone());
         let subscribe = call::Subscribe { framework_info, suppressed_roles, offer_constraints: None, instance };
         let call = Call { subscribe: Some(Box::new(subscribe)), ..wire::bare(None, call::Type::Subscribe) };
         self.send(call, 0, Sent::Plain, out);

@@ -192,7 +192,7 @@ impl Session {
     }
 }
 
-fn subscribed() -> Event {
+pub(super) fn subscribed() -> Event {
     let framework_id = FrameworkId::from("F1");
     let subscribed = event::Subscribed { framework_id, heartbeat_interval_seconds: Some(15.0), master_info: None };
     Event { r#type: Some(event::Type::Subscribed as i32), subscribed: Some(Box::new(subscribed)), ..Event::default() }

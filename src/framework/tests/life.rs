@@ -144,6 +144,25 @@ async fn an_older_instance_is_told_that_it_was_replaced_and_can_do_no_more() {
     assert!(master.nobody_comes().await, "the older instance must not come back and throw the younger one out");
 }
 
+#[tokio::test]
+async fn a_run_keeps_its_name_and_another_with_the_same_seed_has_another() {
+    let mut master = FakeMaster::start().await;
+    let mut names = Vec::new();
+    for _ in 0..2 {
+        let driver = describe(&master).seed(7).build(recorder().0).expect("a driver");
+        driver.start().expect("started");
+        let mut session = master.session().await;
+        let name = session.subscribe().await.instance.expect("it says which run it is");
+        drop(session);
+        let mut again = master.session().await;
+        assert_eq!(again.subscribe().await.instance.as_ref(), Some(&name), "it is the same run");
+        names.push((name, driver.mint("web", 0)));
+        driver.abort().await.expect("aborted");
+    }
+    assert_ne!(names[0].0, names[1].0, "the master has to tell them apart");
+    assert_ne!(names[0].1, names[1].1, "their tasks must not have the same ids");
+}
+
 /// Stops the driver from within a callback and goes on for a while.
 struct Leaver(Arc<AtomicUsize>);
 

@@ -3,10 +3,14 @@
 use futures::{FutureExt as _, StreamExt as _};
 
 use super::{
-    fake_master::{error, offer, status},
+    fake_master::{error, offer, status, subscribed},
+    time::Still,
     *,
 };
-use crate::proto::v1::{TaskId, TaskState, scheduler::call::Type};
+use crate::proto::{
+    ext::Events,
+    v1::{TaskId, TaskState, scheduler::call::Type},
+};
 
 async fn next(events: &mut EventStream) -> SchedulerEvent {
     let next = tokio::time::timeout(LIMIT, events.next()).await;
@@ -107,6 +111,30 @@ async fn the_last_word_of_a_master_stays_in_the_stream_and_holds_nobody_up() {
     assert!(matches!(joined, Err(DriverError::Failed(_))));
     assert_eq!(next(&mut events).await, SchedulerEvent::Error("Framework failed over".into()));
     assert_eq!(tokio::time::timeout(LIMIT, events.next()).await.expect("an end within the limit"), None);
+}
+
+/// The driver's end takes no time at all: here none passes.
+#[tokio::test]
+async fn a_reader_that_has_not_finished_with_an_event_does_not_hold_up_the_end_of_a_driver_that_was_cut_off() {
+    for taken in [true, false] {
+        let (say, said) = mpsc::channel(8);
+        let still = Arc::new(Still::new(said));
+        let described = SchedulerDriver::builder(FrameworkInfo::new("test")).unknown_tasks(UnknownTasks::Adopt);
+        let (driver, mut events) = described.environment(still).stream().expect("a driver");
+        driver.start().expect("started");
+        let told = [subscribed(), offer("O1"), status(&"t1".into(), TaskState::TaskRunning, 1)];
+        say.send(Ok(Events { version: 1, events: told.into(), ..Events::default() })).await.expect("heard");
+        if taken {
+            assert!(matches!(next(&mut events).await, SchedulerEvent::Registered { .. }));
+        }
+        let last = vec![error("Framework failed over")];
+        say.send(Ok(Events { version: 1, events: last, ..Events::default() })).await.expect("heard");
+        drop(say);
+        let joined = join(&driver).await;
+        assert!(matches!(joined, Err(DriverError::Failed(_))), "taken: {taken}: {joined:?}");
+        let rest: Vec<SchedulerEvent> = events.collect().await;
+        assert_eq!(rest.last(), Some(&SchedulerEvent::Error("Framework failed over".into())), "{rest:?}");
+    }
 }
 
 #[tokio::test]

@@ -22,6 +22,10 @@ impl Play {
             1 | 2 => Kind::Register(Box::new(self.register(script))),
             3 => Kind::Pong(internal::Pong {}),
             4 if script.one_in(4) => Kind::Unregister(internal::Unregister {}),
+            4 if script.one_in(2) => {
+                let container_id = script.pick(&self.ordered).map(|(_, id, _)| id.clone()).unwrap_or_default();
+                Kind::OrphanGone(internal::OrphanGone { container_id })
+            }
             _ => Kind::Update(Box::new(self.update(script))),
         };
         internal::AgentMessage { kind: Some(kind) }
@@ -41,13 +45,16 @@ impl Play {
             ..v1::FrameworkInfo::new("f")
         };
         internal::Register {
-            versions: Some(ext::VersionRange { min: 1, max: 1 }),
+            versions: Some(ext::VersionRange { min: 1, max: if script.one_in(8) { 1 } else { 2 } }),
+            orphans: (0..script.below(2)).filter_map(|_| self.reported(script)).collect(),
             divvy_version: "0.1.0".to_owned(),
             info: Some(info),
             epoch: script.below(9) as u64,
             boot_id: "boot".to_owned(),
             frameworks: tasks.iter().map(named).collect(),
             tasks,
+            installation: script.name("w", 3).into(),
+            instance: script.name("i", 3).into(),
         }
     }
 

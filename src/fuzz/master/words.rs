@@ -14,7 +14,10 @@ pub(super) fn question(script: &mut Script<'_>) -> Question {
         3 => Question::MarkGone { agent: script.name("m-S", 3) },
         4 => Question::Registry,
         5 => Question::Quotas { quotas: inside::quotas(&[quota(script)]), force: script.one_in(2) },
-        _ => Question::Weight { role: script.name("r", 3), weight: [0.0, 1.0, 2.5, -1.0][script.below(4)] },
+        _ => {
+            let weight = (script.name("r", 3), [0.0, 1.0, 2.5, -1.0][script.below(4)]);
+            Question::Weights { weights: vec![weight] }
+        }
     }
 }
 

@@ -25,7 +25,10 @@ pub(super) fn routes(api: Api) -> Router {
 
 async fn health(State(api): State<Api>) -> Response {
     match api.core.ask(crate::master::core::Question::Alive).await {
-        Ok(_) => StatusCode::OK.into_response(),
+        Ok(_) => match api.core.lag().stalled() {
+            Some(text) => (StatusCode::SERVICE_UNAVAILABLE, text).into_response(),
+            None => StatusCode::OK.into_response(),
+        },
         Err(stopped) => (StatusCode::SERVICE_UNAVAILABLE, stopped.to_string()).into_response(),
     }
 }
@@ -35,7 +38,8 @@ async fn version() -> Response {
 }
 
 async fn prometheus(State(api): State<Api>) -> Response {
-    match api.rendered(metrics::render).await {
+    let waited = api.core.lag().waited();
+    match api.rendered(move |snapshot| metrics::render(snapshot, waited)).await {
         Ok(text) => {
             let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";
             ([(header::CONTENT_TYPE, kind)], text).into_response()

@@ -6,12 +6,16 @@ use super::{MasterFacts, metrics, operator, render, roles, state};
 use crate::{
     allocator::fair::Quota,
     master::core::{Question, Snapshot},
-    proto::v1::{master::Call, quota::QuotaConfig},
+    proto::v1::{
+        master::{Call, call},
+        quota::QuotaConfig,
+    },
 };
 
-/// What a call asks for, if it makes sense.
-pub(crate) fn asked(call: Call) -> Vec<Question> {
-    operator::questions(call).unwrap_or_default()
+/// What a call asks to be changed, if it makes sense.
+pub(crate) fn asked(call: Call) -> Option<Question> {
+    let kind = call::Type::try_from(call.r#type.unwrap_or_default()).unwrap_or(call::Type::Unknown);
+    operator::question(kind, call).ok()
 }
 
 /// Quotas that make sense, or none.

@@ -1,6 +1,6 @@
 //! `/metrics`: the core's counters and what a snapshot adds up to, as Prometheus reads them.
 
-use std::sync::atomic::AtomicU64;
+use std::{sync::atomic::AtomicU64, time::Duration};
 
 use prometheus_client::{
     encoding::text::encode,
@@ -16,12 +16,15 @@ use crate::{
 
 type Labels = [(&'static str, String); 1];
 
-/// The text of `/metrics`.
-pub(super) fn render(snapshot: &Snapshot) -> String {
+/// The text of `/metrics`; the registry has owed an answer for `waited`.
+pub(super) fn render(snapshot: &Snapshot, waited: Duration) -> String {
     let mut registry = Registry::with_prefix("divvy_master");
     counters(&mut registry, snapshot);
     population(&mut registry, snapshot);
     resources(&mut registry, snapshot);
+    let owed = Gauge::<f64, AtomicU64>::default();
+    owed.set(waited.as_secs_f64());
+    registry.register("registry_waited_seconds", "How long the registry has owed its oldest answer", owed);
     let mut text = String::new();
     match encode(&mut text, &registry) {
         Ok(()) => text,
@@ -46,11 +49,12 @@ fn counters(registry: &mut Registry, snapshot: &Snapshot) {
         ("tasks_invalid", "Launches answered with TASK_ERROR", counts.tasks_invalid),
         ("agents_registered", "Agents that registered", counts.agents_registered),
         ("agents_reregistered", "Agents that came back", counts.agents_reregistered),
-        ("agents_disconnected_total_count", "Agents whose stream broke", counts.agents_disconnected),
+        ("agent_disconnections", "Agents whose stream broke", counts.agents_disconnected),
         ("agents_made_unreachable", "Agents given up as unreachable", counts.agents_unreachable),
         ("agents_unreachable_scheduled", "Agents that were to be given up", counts.agents_unreachable_scheduled),
         ("agents_unreachable_canceled", "Those that were back before", counts.agents_unreachable_canceled),
         ("agents_unregistered", "Agents that left by themselves", counts.agents_unregistered),
+        ("agents_displaced", "Agents whose place a new one has taken", counts.agents_displaced),
         ("agents_marked_gone", "Agents that an operator marked gone", counts.agents_gone),
         ("agents_forgotten", "Agents unreachable or gone for too long", counts.agents_forgotten),
         ("frameworks_registered", "Frameworks that subscribed for the first time", counts.frameworks_registered),
@@ -89,6 +93,9 @@ fn population(registry: &mut Registry, snapshot: &Snapshot) {
         tasks.get_or_create(&[("state", state.as_str_name().to_owned())]).set(i64::try_from(count).unwrap_or(i64::MAX));
     }
     registry.register("tasks", "Tasks by state, until their end is acknowledged", tasks);
+    let orphans = Gauge::<i64>::default();
+    orphans.set(gauge(snapshot.agents.iter().map(|agent| agent.orphans.len()).sum()));
+    registry.register("orphans", "Containers of removed frameworks that have not ended", orphans);
     let outstanding = Gauge::<i64>::default();
     outstanding.set(gauge(snapshot.agents.iter().map(|agent| agent.offers.len()).sum()));
     registry.register("offers_outstanding", "Offers that wait for an answer", outstanding);
@@ -96,8 +103,8 @@ fn population(registry: &mut Registry, snapshot: &Snapshot) {
 
 fn resources(registry: &mut Registry, snapshot: &Snapshot) {
     for (name, help, part) in [
-        ("resources_total", "Scalar resources of connected agents", total as fn(&_) -> &_),
-        ("resources_used", "Scalar resources of running tasks", used),
+        ("resources_capacity", "Scalar resources of connected agents", total as fn(&_) -> &_),
+        ("resources_used", "Scalar resources of tasks and orphans that have not ended", used),
         ("resources_offered", "Scalar resources in outstanding offers", offered),
     ] {
         let family = Family::<Labels, Gauge<f64, AtomicU64>>::default();
@@ -124,4 +131,40 @@ fn offered(agent: &crate::master::core::AgentBucket) -> &Resources {
 
 fn gauge(count: usize) -> i64 {
     i64::try_from(count).unwrap_or(i64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use rand::{SeedableRng as _, rngs::StdRng};
+
+    use super::*;
+    use crate::{
+        master::{
+            core::{Config, Master},
+            registry::State,
+        },
+        types::Now,
+    };
+
+    fn rendered() -> String {
+        let now = Now { mono_ns: 1, wall_ns: 1 };
+        let master = Master::new("m", 1, State::default(), Config::default(), StdRng::seed_from_u64(1), now);
+        render(&master.snapshot(), Duration::from_millis(1))
+    }
+
+    /// A counter's samples get `_total` behind its name, and nothing else may have it: so readers tell rates from levels.
+    #[test]
+    fn counters_and_no_others_end_in_total_once() {
+        let text = rendered();
+        let mut counters = 0;
+        for line in text.lines().filter_map(|line| line.strip_prefix("# TYPE divvy_master_")) {
+            let (name, kind) = line.split_once(' ').expect("a name and a type");
+            assert!(!name.contains("total") && !name.contains("count"), "{name} says what its type says");
+            assert!(matches!(kind, "counter" | "gauge"), "{name} is a {kind}");
+            let sample = format!("\ndivvy_master_{name}_total ");
+            counters += usize::from(kind == "counter" && text.contains(&sample));
+        }
+        assert_eq!(counters, text.lines().filter(|line| line.contains("_total ")).count(), "{text}");
+        assert!(text.contains("\ndivvy_master_agent_disconnections_total 0\n"), "{text}");
+    }
 }

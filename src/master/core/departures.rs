@@ -4,7 +4,7 @@
 //! The registry holds a departure before anybody hears of it. What is unreachable or gone is remembered so that questions
 //! after its tasks have an answer; how many and how long has a bound.
 
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
 use super::{Answer, Event, Master, Order, Peer, Turn, agents::Presence, keys::AgentKey, tasks::Ending, timers::Timer};
 use crate::{
@@ -14,7 +14,7 @@ use crate::{
 
 impl Master {
     /// Has the change stored, and takes it in.
-    fn record(&mut self, turn: &mut Turn<'_>, kind: Kind) {
+    pub(super) fn record(&mut self, turn: &mut Turn<'_>, kind: Kind) {
         self.facts.apply(&RegistryChange { kind: Some(kind.clone()) });
         turn.persist(kind);
     }
@@ -49,9 +49,14 @@ impl Master {
 
     /// The agent said it leaves for good.
     pub(super) fn agent_unregistered(&mut self, turn: &mut Turn<'_>, key: AgentKey) {
+        self.counts.agents_unregistered += 1;
+        self.remove_agent(turn, key);
+    }
+
+    /// The agent will never come back: its tasks are lost.
+    pub(super) fn remove_agent(&mut self, turn: &mut Turn<'_>, key: AgentKey) {
         let Some(agent) = self.agents.get(&key) else { return };
         let (id, session) = (agent.bucket.id.clone(), agent.session);
-        self.counts.agents_unregistered += 1;
         self.record(turn, Kind::AgentRemoved(id.to_string()));
         self.dismiss(turn, key, Ending::Removed);
         self.announce_failure(turn, &id);
@@ -104,6 +109,7 @@ impl Master {
     fn drop_agent(&mut self, key: AgentKey) {
         let Some(agent) = self.agents.remove(&key) else { return };
         self.agent_ids.remove(&agent.bucket.id);
+        self.identities.remove(key, &agent);
         self.allocator.remove_agent(key);
         self.stale.agents.remove(&key);
         self.stale.eased.remove(&key);
@@ -126,12 +132,16 @@ impl Master {
         }
     }
 
-    /// The registry forgets agents that have been unreachable or gone for too long, and the oldest where there are too
-    /// many. Such an agent may still come back; it is then taken as one that nothing is known of.
+    /// The registry forgets agents that have been unreachable or gone for too long, frameworks of which nothing but their
+    /// runs has been known for as long, and the oldest where there are too many. What comes back after that is taken as
+    /// something that nothing is known of.
     pub(super) fn registry_due(&mut self, turn: &mut Turn<'_>) {
         self.timers.arm(turn.now.mono_after(self.config.registry_gc_interval), Timer::RegistryGc);
         let age = i64::try_from(self.config.registry_max_age.as_nanos()).unwrap_or(i64::MAX);
         let oldest = turn.now.wall_ns.saturating_sub(age);
+        for id in surplus(&self.unknown_frameworks(), oldest, &self.config) {
+            self.record(turn, Kind::FrameworkForgotten(id));
+        }
         for list in [&self.facts.unreachable, &self.facts.gone].map(|list| surplus(list, oldest, &self.config)) {
             for id in list {
                 if let Some(key) = self.agent_by_id(&id) {
@@ -142,10 +152,16 @@ impl Master {
             }
         }
     }
+
+    /// Frameworks that have not been here since this master started, nor tasks of theirs, and since when.
+    fn unknown_frameworks(&self) -> BTreeMap<String, i64> {
+        let unknown = self.facts.runs.iter().filter(|(id, _)| !self.framework_ids.contains_key(id.as_str()));
+        unknown.map(|(id, lineage)| (id.clone(), lineage.since_ns().max(self.started_wall_ns))).collect()
+    }
 }
 
 /// Those of the list that are older than may be, and the oldest beyond the number that may be.
-fn surplus(list: &std::collections::BTreeMap<String, i64>, oldest: i64, config: &super::Config) -> Vec<String> {
+fn surplus(list: &BTreeMap<String, i64>, oldest: i64, config: &super::Config) -> Vec<String> {
     let mut by_age: Vec<(i64, &String)> = list.iter().map(|(id, since)| (*since, id)).collect();
     by_age.sort_unstable();
     let too_many = by_age.len().saturating_sub(config.registry_max_agents);

@@ -1,10 +1,11 @@
 //! Frameworks: subscribing, failing over, leaving.
 //!
-//! A framework is known by its id. Who subscribes with an id takes it over; the older instance is told and cut off. One
-//! that is away longer than its failover timeout is removed, and a removed id never comes back.
+//! A framework is known by its id. Who subscribes with an id takes it over; the older instance is told and cut off, and
+//! the registry knows of it before anybody does. One that is away longer than its failover timeout is removed, and a
+//! removed id never comes back.
 
 use std::{
-    collections::{BTreeMap, VecDeque},
+    collections::{BTreeMap, BTreeSet, VecDeque},
     sync::Arc,
 };
 
@@ -16,14 +17,14 @@ use super::{
     Event, FrameworkFacts, Master, Order, Peer, Quantities, Refusal, Register, Subscribe, Turn,
     clients::Habits,
     keys::{AgentKey, FrameworkKey, SessionId, TaskKey},
-    lineage::Lineage,
+    kills::AwaitedKills,
     tasks::Task,
     timers::Timer,
 };
 use crate::{
     allocator::fair::RoleId,
     proto::{
-        internal::registry_change,
+        internal::{FrameworkRun, registry_change::Kind},
         v1::{self, TaskState},
     },
     types::{Milli, Resources},
@@ -45,7 +46,7 @@ pub(crate) enum Link {
 }
 
 /// A framework as readers see it.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub(crate) struct FrameworkBucket {
     pub(crate) key: FrameworkKey,
     pub(crate) id: Arc<str>,
@@ -65,9 +66,11 @@ pub(crate) struct FrameworkBucket {
 pub(crate) struct Framework {
     pub(super) bucket: Arc<FrameworkBucket>,
     pub(super) session: Option<SessionId>,
-    lineage: Lineage,
     /// Where each task is. In the order of launches, but that the last takes the place of one that goes.
     pub(super) tasks: IndexMap<Arc<str>, (AgentKey, TaskKey)>,
+    /// Where the older copies of its tasks are, as long as they are known.
+    copies: BTreeSet<(AgentKey, TaskKey)>,
+    pub(super) awaited_kills: AwaitedKills,
     /// The tasks that were launched in the place of others, by the names of those.
     pub(super) replacements: BTreeMap<Arc<str>, (AgentKey, TaskKey)>,
     pub(super) roles: BTreeMap<Arc<str>, Habits>,
@@ -86,8 +89,16 @@ impl Framework {
         Arc::make_mut(&mut self.bucket)
     }
 
+    /// Notes where a task is. One that is not `current` is an older copy of the task of its name, and one whose place
+    /// it takes becomes such.
+    pub(super) fn file(&mut self, id: Arc<str>, place: (AgentKey, TaskKey), current: bool) {
+        let older = if current { self.tasks.insert(id, place) } else { Some(place) };
+        self.copies.extend(older);
+    }
+
     /// The task's record goes: what leads to it goes too.
     pub(super) fn forget_task(&mut self, agent: AgentKey, key: TaskKey, task: &Task) {
+        self.copies.remove(&(agent, key));
         if self.tasks.get(&task.id) == Some(&(agent, key)) {
             self.tasks.swap_remove(&task.id);
         }
@@ -139,32 +150,53 @@ impl Master {
     pub(super) fn subscribe(&mut self, turn: &mut Turn<'_>, session: SessionId, mut subscribe: Subscribe) {
         let instance = std::mem::take(&mut subscribe.instance);
         let given = subscribe.info.id.as_ref().map(|id| id.value.clone()).filter(|id| !id.is_empty());
-        if given.as_ref().is_some_and(|id| self.facts.removed_frameworks.contains(id)) {
-            Self::subscription_error(turn, session, "Framework has been removed");
+        let known = given.as_ref().and_then(|id| self.framework_ids.get(id.as_str()).copied());
+        if let Some(text) = self.objection(given.as_deref(), known, &subscribe.facts, &instance) {
+            Self::subscription_error(turn, session, text);
             return;
         }
-        let known = given.as_ref().and_then(|id| self.framework_ids.get(id.as_str()).copied());
+        let id: Arc<str> = given.unwrap_or_else(|| self.counters.framework_id(&self.id)).into();
+        self.note_run(turn, &id, instance);
         let key = if let Some(key) = known {
-            if self.frameworks[&key].bucket.facts.principal != subscribe.facts.principal {
-                Self::subscription_error(turn, session, "the principal of a framework must not change");
-                return;
-            }
-            if self.frameworks[&key].lineage.was_replaced(&instance) {
-                Self::subscription_error(turn, session, REPLACED);
-                return;
-            }
             self.take_over(turn, key, session);
             self.replace_info(turn, key, subscribe);
             key
         } else {
-            let id = given.unwrap_or_else(|| self.counters.framework_id(&self.id));
-            self.add_framework(turn, id.into(), subscribe, Link::Connected)
+            self.add_framework(turn, id, subscribe, Link::Connected)
         };
         self.sessions.insert(session, Peer::Framework(key));
-        if let Some(framework) = self.frameworks.get_mut(&key) {
-            framework.lineage.takes_over(instance);
-        }
         self.connect_framework(turn, key, session);
+    }
+
+    /// Why the framework of this id cannot be had by this run.
+    fn objection(
+        &self,
+        id: Option<&str>,
+        known: Option<FrameworkKey>,
+        facts: &FrameworkFacts,
+        instance: &Bytes,
+    ) -> Option<&'static str> {
+        let id = id?;
+        if self.facts.removed_frameworks.contains(id) {
+            return Some("Framework has been removed");
+        }
+        if known.is_some_and(|key| self.frameworks[&key].bucket.facts.principal != facts.principal) {
+            return Some("the principal of a framework must not change");
+        }
+        self.facts.runs.get(id).is_some_and(|lineage| lineage.was_replaced(instance)).then_some(REPLACED)
+    }
+
+    /// Has it stored which run has the framework from now on, unless that is stored already. The first run is stored too:
+    /// a later master may be the one that sees it replaced.
+    fn note_run(&mut self, turn: &mut Turn<'_>, id: &str, instance: Bytes) {
+        let same = match self.facts.runs.get(id) {
+            Some(lineage) => *lineage.present() == instance,
+            None => instance.is_empty(),
+        };
+        if !same {
+            let wall_ns = turn.now.wall_ns;
+            self.record(turn, Kind::FrameworkRun(FrameworkRun { framework_id: id.to_owned(), instance, wall_ns }));
+        }
     }
 
     pub(super) fn subscription_error(turn: &mut Turn<'_>, session: SessionId, text: &str) {
@@ -183,7 +215,7 @@ impl Master {
             habits.warm_up();
         }
         let id = framework.bucket.id.clone();
-        turn.tell(Some(session), Event::Subscribed { framework: id });
+        turn.tell(Some(session), Event::Subscribed { framework: id, heartbeat: self.config.heartbeat });
         turn.tell(Some(session), Event::Heartbeat);
         self.timers.arm(turn.now.mono_after(self.config.heartbeat), Timer::Heartbeat(key, session));
         self.activate_roles(key);
@@ -221,8 +253,9 @@ impl Master {
             roles: roles.collect(),
             entered: BTreeMap::new(),
             session: None,
-            lineage: Lineage::default(),
             tasks: IndexMap::new(),
+            copies: BTreeSet::new(),
+            awaited_kills: AwaitedKills::default(),
             replacements: BTreeMap::new(),
             demand: None,
             offered: BTreeMap::new(),
@@ -374,21 +407,25 @@ impl Master {
         }
     }
 
-    /// The framework is over: a tombstone first, then its tasks end, then its stream.
+    /// The framework is over: a tombstone first, then its tasks end, then its stream. Their containers are orphans from
+    /// here on.
     pub(super) fn remove_framework(&mut self, turn: &mut Turn<'_>, key: FrameworkKey) {
         self.withdraw_offers(turn, key);
         let Some(framework) = self.frameworks.get(&key) else { return };
         let id = framework.bucket.id.clone();
-        turn.persist(registry_change::Kind::FrameworkRemoved(id.to_string()));
-        self.facts.remove_framework(&id);
-        let tasks: Vec<(AgentKey, TaskKey)> = framework.tasks.values().copied().collect();
-        let agents: std::collections::BTreeSet<AgentKey> = tasks.iter().map(|(agent, _)| *agent).collect();
+        let tasks: Vec<(AgentKey, TaskKey)> = framework.tasks.values().chain(&framework.copies).copied().collect();
+        self.record(turn, Kind::FrameworkRemoved(id.to_string()));
+        let agents: BTreeSet<AgentKey> = tasks.iter().map(|(agent, _)| *agent).collect();
         for agent in agents {
             turn.order(self.agents[&agent].session, Order::Shutdown { framework: id.clone() });
         }
         for (agent, task) in tasks {
+            let orphan = self.orphan_of(agent, task, &id, turn.now);
             self.set_state(agent, task, TaskState::TaskKilled);
             self.complete(agent, task, turn.now);
+            if let Some((container, orphan)) = orphan {
+                self.add_orphan(agent, container, orphan);
+            }
         }
         self.retire(turn, key);
     }

@@ -21,7 +21,7 @@ use crate::{
 };
 
 /// What happened outside.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Input {
     /// A framework or an agent opened its stream.
     Attached { session: SessionId },
@@ -37,8 +37,9 @@ pub(crate) enum Input {
     Ticked,
 }
 
-/// What the shell has to do, in this order: an effect leaves when every earlier [`Effect::Persist`] is synced.
-#[derive(Clone, Debug)]
+/// What the shell has to do, in this order: an effect leaves when every earlier [`Effect::Persist`] is synced, but for one
+/// that [asserts nothing](Effect::asserts_nothing), which leaves at once.
+#[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Effect {
     /// Append to the registry and sync it.
     Persist(Vec<internal::RegistryChange>),
@@ -52,8 +53,21 @@ pub(crate) enum Effect {
     Reply { request: RequestId, answer: Answer },
 }
 
+impl Effect {
+    /// Whether it stands for no decision: it shows that this master is there, or what it has in mind just now. Such an
+    /// effect need not wait for what is to be synced before it.
+    pub(crate) fn asserts_nothing(&self) -> bool {
+        match self {
+            Self::Tell { event, .. } => matches!(event, Event::Heartbeat),
+            Self::Order { order, .. } => matches!(order, Order::Ping),
+            Self::Reply { answer, .. } => matches!(answer, Answer::Alive | Answer::Snapshot(_)),
+            Self::Persist(_) | Self::Close { .. } => false,
+        }
+    }
+}
+
 /// A framework's call.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Call {
     Subscribe(Box<Subscribe>),
     Teardown,
@@ -98,7 +112,7 @@ pub(crate) enum Call {
 }
 
 /// SUBSCRIBE and `UPDATE_FRAMEWORK`, validated.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Subscribe {
     pub(crate) info: v1::FrameworkInfo,
     pub(crate) facts: FrameworkFacts,
@@ -130,7 +144,7 @@ pub(crate) struct FrameworkFacts {
 pub(crate) type Quantities = Vec<(Arc<str>, Milli)>;
 
 /// ACCEPT.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Accept {
     pub(crate) offers: Vec<String>,
     pub(crate) operations: Vec<Operation>,
@@ -138,7 +152,7 @@ pub(crate) struct Accept {
 }
 
 /// One operation of an ACCEPT.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Operation {
     Launch(Vec<Launch>),
     /// Not done by this master, or malformed; the id asks for feedback.
@@ -150,7 +164,7 @@ pub(crate) enum Operation {
 }
 
 /// A task to launch.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Launch {
     pub(crate) id: String,
     pub(crate) agent: String,
@@ -163,11 +177,15 @@ pub(crate) struct Launch {
 }
 
 /// What an agent says.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Report {
     Register(Box<Register>),
     Updated(Box<Update>),
     Ponged,
+    /// Nothing is left of a container of a removed framework.
+    OrphanGone {
+        container: String,
+    },
     Sent {
         framework: String,
         executor: String,
@@ -181,19 +199,27 @@ pub(crate) enum Report {
 }
 
 /// An agent's first message.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Register {
+    /// The version of the protocol that it and this master speak.
+    pub(crate) version: u32,
     pub(crate) id: Option<String>,
+    /// The agent's work directory.
+    pub(crate) installation: Bytes,
+    /// The run of the agent.
+    pub(crate) instance: Bytes,
     pub(crate) facts: AgentFacts,
     pub(crate) total: Resources,
     pub(crate) info: v1::AgentInfo,
     pub(crate) epoch: u64,
     pub(crate) tasks: Vec<ReportedTask>,
+    /// Containers that are being ended and are nobody's tasks.
+    pub(crate) orphans: Vec<ReportedTask>,
     pub(crate) frameworks: Vec<Subscribe>,
 }
 
 /// A task an agent still has.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub(crate) struct ReportedTask {
     pub(crate) framework: String,
     pub(crate) id: String,
@@ -208,7 +234,7 @@ pub(crate) struct ReportedTask {
 }
 
 /// A task's status on its way to the scheduler.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Update {
     pub(crate) framework: String,
     pub(crate) container: String,
@@ -218,7 +244,7 @@ pub(crate) struct Update {
 }
 
 /// What an operator asks.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Question {
     /// Whether it answers.
     Alive,
@@ -226,20 +252,36 @@ pub(crate) enum Question {
     Snapshot,
     /// Remove a framework and kill its tasks.
     Teardown { framework: String },
+    /// The agents that went, as far as they are remembered.
+    Departed,
     /// End an agent for good.
     MarkGone { agent: String },
     /// All that the registry holds.
     Registry,
-    /// Set the weight of a role.
-    Weight { role: String, weight: f64 },
+    /// Set weights of roles, all or none.
+    Weights { weights: Vec<(String, f64)> },
     /// Set or remove quotas, all or none. `force` leaves out what depends on the state of the cluster.
     Quotas { quotas: Vec<(String, Quota)>, force: bool },
 }
 
+/// An agent that was given up as unreachable, or marked gone.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Departed {
+    pub(crate) id: String,
+    /// Empty where it is not known.
+    pub(crate) hostname: String,
+    /// Nanoseconds since 1970.
+    pub(crate) since_ns: i64,
+    pub(crate) gone: bool,
+}
+
 /// What an operator is told.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Answer {
+    /// It answers.
+    Alive,
     Snapshot(Box<Snapshot>),
+    Departed(Vec<Departed>),
     /// What the registry holds, synced, and the epoch of this master.
     Registry(Box<State>, u64),
     Done,
@@ -247,10 +289,12 @@ pub(crate) enum Answer {
 }
 
 /// What a framework is told.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Event {
     Subscribed {
         framework: Arc<str>,
+        /// So often the framework hears something, and may conclude from silence that the master is gone.
+        heartbeat: Duration,
     },
     Offers(Vec<OfferMade>),
     Rescinded {
@@ -288,7 +332,7 @@ pub(crate) enum Event {
 }
 
 /// An offer, compact; the framework's connection makes the message of it.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub(crate) struct OfferMade {
     pub(crate) key: OfferKey,
     pub(crate) framework: Arc<str>,
@@ -301,7 +345,7 @@ pub(crate) struct OfferMade {
 }
 
 /// What an agent is told.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Order {
     Registered(Box<internal::Registered>),
     Refused { text: String, permanent: bool },

@@ -12,12 +12,14 @@ mod check;
 mod clients;
 mod departures;
 mod frameworks;
+mod identity;
 mod keys;
+mod kills;
 mod launch;
-mod lineage;
 mod message;
 mod offers;
 mod operators;
+mod orphans;
 mod partitions;
 mod quotas;
 mod reconcile;
@@ -27,6 +29,7 @@ mod statuses;
 mod tasks;
 mod timers;
 mod view;
+mod weights;
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap, VecDeque},
@@ -40,6 +43,7 @@ pub use self::removals::RemovalRate;
 use self::{
     agents::Agent,
     frameworks::Framework,
+    identity::Identities,
     keys::Counters,
     removals::Removals,
     timers::{Timer, Timers},
@@ -50,12 +54,12 @@ pub(crate) use self::{
     frameworks::{FrameworkBucket, Link},
     keys::{AgentKey, FrameworkKey, OfferKey, RequestId, SessionId, offer_id},
     message::{
-        Accept, Answer, Call, Effect, Event, FrameworkFacts, Input, Launch, OfferMade, Operation, Order, Quantities,
-        Question, Register, Report, ReportedTask, Subscribe, Update,
+        Accept, Answer, Call, Departed, Effect, Event, FrameworkFacts, Input, Launch, OfferMade, Operation, Order,
+        Quantities, Question, Register, Report, ReportedTask, Subscribe, Update,
     },
     partitions::Partition,
     quotas::quota,
-    registration::PROTOCOL,
+    registration::spoken_with,
     tasks::{Seen, Task},
     view::{Counts, Snapshot},
 };
@@ -93,7 +97,7 @@ pub(crate) struct Config {
     pub(crate) registry_gc_interval: Duration,
     /// and forgets agents that were unreachable or gone for longer than this,
     pub(crate) registry_max_age: Duration,
-    /// and of each kind the oldest beyond so many.
+    /// and of each kind the oldest beyond so many; the same with the runs of frameworks nothing is known of.
     pub(crate) registry_max_agents: usize,
     /// An offer has to hold one of these.
     pub(crate) minimum: Vec<Quantities>,
@@ -190,6 +194,7 @@ pub(crate) struct Master {
     sessions: BTreeMap<SessionId, Peer>,
     agents: BTreeMap<AgentKey, Agent>,
     agent_ids: HashMap<Arc<str>, AgentKey>,
+    identities: Identities,
     frameworks: BTreeMap<FrameworkKey, Framework>,
     framework_ids: HashMap<Arc<str>, FrameworkKey>,
     completed_frameworks: VecDeque<Arc<FrameworkBucket>>,
@@ -208,6 +213,7 @@ pub(crate) struct Master {
     held_off: quotas::HeldOff,
     /// Agents and frameworks the registry knows.
     facts: registry::State,
+    started_wall_ns: i64,
     /// Agents that are unreachable, by when they became so.
     unreachable: BTreeSet<(i64, AgentKey)>,
     /// Admitted agents that have not come back since this master started.
@@ -221,8 +227,7 @@ pub(crate) struct Master {
 impl Master {
     /// A master that starts with what the registry holds. `id` is new at every start.
     pub(crate) fn new(id: &str, epoch: u64, mut facts: registry::State, config: Config, rng: StdRng, now: Now) -> Self {
-        // One that makes no sense was not written by any master, and is left out.
-        facts.weights.retain(|_, weight| operators::is_weight(*weight));
+        weights::keep_sound(&mut facts.weights);
         let mut allocator = Allocator::default();
         for (role, weight) in &facts.weights {
             allocator.set_weight(role, *weight);
@@ -249,6 +254,7 @@ impl Master {
             sessions: BTreeMap::new(),
             agents: BTreeMap::new(),
             agent_ids: HashMap::new(),
+            identities: Identities::default(),
             frameworks: BTreeMap::new(),
             framework_ids: HashMap::new(),
             completed_frameworks: VecDeque::new(),
@@ -262,6 +268,7 @@ impl Master {
             quotas,
             held_off,
             facts,
+            started_wall_ns: now.wall_ns,
             unreachable: BTreeSet::new(),
             recovered,
             removals: Removals::default(),
@@ -285,8 +292,11 @@ impl Master {
             Input::Ticked => self.ticked(&mut turn),
         }
         turn.end();
-        if cfg!(debug_assertions) && self.inputs.is_multiple_of(FULL_CHECK_EVERY) {
-            self.check();
+        if cfg!(debug_assertions) {
+            self.check_changed();
+            if self.inputs.is_multiple_of(FULL_CHECK_EVERY) {
+                self.check();
+            }
         }
     }
 
@@ -295,6 +305,9 @@ impl Master {
         let mut turn = Turn::new(now, out);
         self.allocate(&mut turn);
         turn.end();
+        if cfg!(debug_assertions) {
+            self.check_changed();
+        }
     }
 
     /// When [`Input::Ticked`] is due, in monotonic nanoseconds.
@@ -379,6 +392,7 @@ impl Master {
             (Some(Peer::Agent(key)), Report::Sent { framework, executor, data }) => {
                 self.forward_message(turn, key, &framework, executor, data);
             }
+            (Some(Peer::Agent(key)), Report::OrphanGone { container }) => self.orphan_gone(key, &container),
             (Some(Peer::Agent(key)), Report::Unregistered) => self.agent_unregistered(turn, key),
             (Some(_), Report::Invalid { text }) => {
                 turn.order(Some(session), Order::Refused { text, permanent: false });

@@ -14,7 +14,7 @@ use crate::{
 };
 
 /// Resources of one agent that wait for one client's answer.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Offer {
     pub(crate) client: Client,
     pub(crate) resources: Arc<Resources>,

@@ -8,8 +8,9 @@ use std::{collections::BTreeSet, sync::Arc};
 use super::{
     Event, Master, Order, Peer, Register, ReportedTask, Turn,
     agents::{Agent, AgentBucket, Presence},
+    identity::Run,
     keys::{AgentKey, SessionId, TaskKey},
-    tasks::{self, Seen, Task, master_status},
+    tasks::{Seen, Task, master_status},
     timers::Timer,
 };
 use crate::{
@@ -20,8 +21,19 @@ use crate::{
     types::Resources,
 };
 
-/// The version of the agent protocol this master speaks.
-pub(crate) const PROTOCOL: u32 = 1;
+/// The versions of the agent protocol this master speaks. Since 2, agents tell of their orphans.
+const VERSIONS: std::ops::RangeInclusive<u32> = 1..=2;
+
+/// The latest version that this master and an agent that speaks these versions have in common.
+pub(crate) fn spoken_with(min: u32, max: u32) -> Result<u32, String> {
+    let (oldest, own) = (*VERSIONS.start(), *VERSIONS.end());
+    let version = own.min(max);
+    if version < min.max(oldest) {
+        let text = "of the agent protocol, the agent";
+        return Err(format!("this master speaks versions {oldest} to {own} {text} {min} to {max}"));
+    }
+    Ok(version)
+}
 
 impl Master {
     pub(super) fn register(&mut self, turn: &mut Turn<'_>, session: SessionId, mut register: Register) {
@@ -34,10 +46,10 @@ impl Master {
             turn.close(session);
             return;
         }
-        let id: Arc<str> = match register.id.take() {
-            Some(id) => id.into(),
-            None => self.counters.agent_id(&self.id).into(),
-        };
+        let id = self.identify(turn, &mut register);
+        if let Some(text) = self.contest(turn, &id, &register) {
+            return refuse(turn, session, text, false);
+        }
         let since_ns = self.facts.unreachable.get(&*id).copied();
         self.admit(turn, &id, &register);
         let key = match self.agent_by_id(&id) {
@@ -50,11 +62,12 @@ impl Master {
         self.sessions.insert(session, Peer::Agent(key));
         self.learn_frameworks(turn, &register);
         let removed = self.removed_frameworks_of(&register);
+        self.reconcile_orphans(turn.now, key, &register, &removed);
         let missing = self.reconcile_tasks(turn, key, &register, &removed, since_ns);
         turn.order(
             Some(session),
             Order::Registered(Box::new(Registered {
-                version: PROTOCOL,
+                version: register.version,
                 agent_id: id.to_string(),
                 master_id: self.id.to_string(),
                 epoch: self.epoch,
@@ -100,12 +113,14 @@ impl Master {
             offered: Resources::default(),
             free: register.total.clone(),
             tasks: std::collections::BTreeMap::default(),
+            orphans: std::collections::BTreeMap::default(),
             offers: std::collections::BTreeMap::default(),
             registered_ns: turn.now.wall_ns,
             reregistered_ns: None,
         };
         self.allocator.set_agent(key, &bucket.total);
-        self.agents.insert(key, Agent::new(bucket, session));
+        self.agents.insert(key, Agent::new(bucket, session, Run::of(register)));
+        self.identities.insert(key, register);
         self.tell_free(key);
         self.agent_ids.insert(id.clone(), key);
         self.counts.agents_registered += 1;
@@ -120,8 +135,11 @@ impl Master {
             self.sessions.remove(&old);
             turn.close(old);
         }
+        self.identities.remove(key, agent);
+        self.identities.insert(key, register);
         agent.absence += 1;
         agent.pings_missed = 0;
+        agent.run = Run::of(register);
         agent.told.clear();
         let was = agent.bucket.presence;
         let changed = *agent.bucket.facts != register.facts;
@@ -240,6 +258,9 @@ impl Master {
         current: bool,
     ) -> TaskKey {
         let task_key = self.counters.task();
+        let on = &self.agents[&key].bucket.id;
+        let its = self.frameworks.get_mut(&framework).filter(|_| current);
+        let kill = its.and_then(|framework| framework.awaited_kills.take(&reported.id, on));
         let task = Task {
             framework,
             id: reported.id.as_str().into(),
@@ -251,23 +272,23 @@ impl Master {
             holds: false,
             forwarded: Some(reported.in_flight()),
             unacknowledged: None,
-            kill: None,
+            kill,
             history: vec![Seen::state_only(reported.state, turn.now)],
             partition: if current { reported.partition.clone() } else { None },
         };
         let id = task.id.clone();
         self.insert_task(key, task_key, task);
-        if let Some(framework) = self.frameworks.get_mut(&framework).filter(|_| current) {
-            framework.tasks.insert(id, (key, task_key));
+        if let Some(framework) = self.frameworks.get_mut(&framework) {
+            framework.file(id, (key, task_key), current);
         }
-        if tasks::holds_resources(reported.state) {
+        if reported.state.holds_resources() {
             self.hold(key, task_key);
         }
         task_key
     }
 
-    /// A task the agent did not name. One whose end was acknowledged is done; any other never arrived, and the agent
-    /// will say so in a status that is delivered like all others.
+    /// A task the agent did not name. One whose end was acknowledged is done; any other never arrived, or a power cut took
+    /// it, and the agent will say so in a status that is delivered like all others.
     fn task_missing(&mut self, key: AgentKey, task_key: TaskKey, turn: &Turn<'_>) -> Option<MissingTask> {
         let task = &self.agents[&key].bucket.tasks[&task_key];
         if task.state.is_terminal() {
@@ -278,8 +299,8 @@ impl Master {
             return None;
         }
         let framework = &self.frameworks[&task.framework];
-        let state =
-            if framework.bucket.facts.partition_aware { v1::TaskState::TaskDropped } else { v1::TaskState::TaskLost };
+        let state = if task.was_seen_running() { v1::TaskState::TaskGone } else { v1::TaskState::TaskDropped };
+        let state = state.as_told(framework.bucket.facts.partition_aware);
         Some(MissingTask {
             framework_id: framework.bucket.id.to_string(),
             task_id: task.id.to_string(),
@@ -297,16 +318,6 @@ impl Master {
         status.set_reason(v1::task_status::Reason::AgentReregistered);
         status.message = Some("the agent is reachable again".to_owned());
         turn.tell(framework.session, Event::Updated { status: Arc::new(status) });
-    }
-
-    fn resend_kills(&mut self, turn: &mut Turn<'_>, key: AgentKey) {
-        let agent = &self.agents[&key];
-        for task in agent.bucket.tasks.values() {
-            let Some(kill) = task.kill else { continue };
-            let framework = self.frameworks[&task.framework].bucket.id.clone();
-            let (task, container) = (task.id.clone(), task.container.clone());
-            turn.order(agent.session, Order::Kill { framework, task, container, policy: kill.policy });
-        }
     }
 }
 

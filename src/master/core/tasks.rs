@@ -10,6 +10,7 @@ use bytes::Bytes;
 use super::{
     Event, Master, Turn,
     keys::{AgentKey, FrameworkKey, TaskKey},
+    kills::Kill,
     partitions::Partition,
 };
 use crate::{
@@ -18,7 +19,7 @@ use crate::{
 };
 
 /// A task of a framework on an agent.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Task {
     pub(crate) framework: FrameworkKey,
     pub(crate) id: Arc<str>,
@@ -43,6 +44,13 @@ pub(crate) struct Task {
     pub(crate) partition: Option<Box<Partition>>,
 }
 
+impl Task {
+    /// Whether its agent ever said that it runs.
+    pub(super) fn was_seen_running(&self) -> bool {
+        self.history.iter().any(|seen| matches!(seen.state, TaskState::TaskRunning | TaskState::TaskKilling))
+    }
+}
+
 /// Why the tasks of an agent end with it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Ending {
@@ -64,12 +72,6 @@ impl Ending {
             (Self::Gone, false) => (TaskState::TaskLost, Reason::AgentRemoved, "an operator marked the agent gone"),
         }
     }
-}
-
-/// A kill a framework asked for.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub(crate) struct Kill {
-    pub(crate) policy: Option<v1::KillPolicy>,
 }
 
 /// What is kept of a status for readers and for reconciliation.
@@ -99,11 +101,6 @@ impl Seen {
             healthy: status.healthy,
         }
     }
-}
-
-/// Whether a task in this state occupies what it was given. An unreachable task does not: nothing of its agent is offered.
-pub(super) fn holds_resources(state: TaskState) -> bool {
-    !state.is_terminal() && state != TaskState::TaskUnreachable
 }
 
 /// A status of the master's own: no uuid, so not to be acknowledged.
@@ -176,7 +173,7 @@ impl Master {
         task.state = state;
         self.counts.left(was);
         self.counts.entered(state);
-        if holds_resources(state) {
+        if state.holds_resources() {
             self.hold(agent, key);
         } else {
             self.release(agent, key);

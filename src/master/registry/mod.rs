@@ -1,12 +1,15 @@
-//! The durable facts of a master: its epoch, the agents it admitted, weights, quotas, and the tombstones of frameworks.
+//! The durable facts of a master: its epoch, the agents it admitted, weights, quotas, and of frameworks their tombstones
+//! and which run of each has it.
 //!
 //! A [`Registry`] keeps them in order and prefix-durable: whatever a crash leaves is a prefix of what was appended. Each
 //! [`load`](Registry::load) raises the epoch and returns a [`Fence`] of it; an append with an older fence is refused, so
-//! a master that was replaced can write no more. Frameworks, tasks and offers are not here: the master relearns them.
+//! a master that was replaced can write no more. What frameworks are, tasks and offers are not here: the master relearns
+//! them.
 
 mod backup;
 pub mod conformance;
 mod embedded;
+mod lineage;
 mod memory;
 mod restore;
 #[cfg(test)]
@@ -16,6 +19,7 @@ mod state;
 pub use self::{
     backup::{Backup, BackupError},
     embedded::Embedded,
+    lineage::Lineage,
     memory::Memory,
     restore::{RestoreError, Restored, restore},
     state::{State, TOMBSTONES},
@@ -24,7 +28,7 @@ use crate::proto::internal::RegistryChange;
 
 /// The format of what a registry stores: raised whenever a kind of change is added, because a master that does not know
 /// the kind would lose it. A registry of a newer format is refused, one of an older is read and written in this one.
-pub const FORMAT: u32 = 2;
+pub const FORMAT: u32 = 3;
 
 /// The right to append, given by the load of one master's start.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

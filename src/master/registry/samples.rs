@@ -10,6 +10,9 @@ use redb::TableDefinition;
 
 use super::{Embedded, FORMAT, Registry as _, RegistryError, State, conformance::facts, embedded::NAME};
 
+/// So many of the facts are in the sample of the second format.
+const OF_THE_SECOND: usize = 13;
+
 fn sample(format: u32) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("tests/samples/registry/format-{format}.redb"))
 }
@@ -43,6 +46,17 @@ fn a_registry_of_the_first_format_is_read_and_goes_on_in_this_one() {
 }
 
 #[test]
+fn a_registry_of_the_second_format_is_read_and_goes_on_in_this_one() {
+    let folder = copied(2);
+    let mut registry = Embedded::open(folder.path()).expect("opens");
+    let (state, fence) = registry.load().expect("loads");
+    assert_eq!((state, fence.epoch()), (facts()[..OF_THE_SECOND].iter().collect(), 2));
+    registry.append(fence, &facts()[OF_THE_SECOND..]).expect("appended");
+    let (again, _) = registry.load().expect("loads");
+    assert_eq!(again, facts().iter().collect(), "what the second format could not tell is kept");
+}
+
+#[test]
 fn a_registry_of_this_format_is_read() {
     let folder = copied(FORMAT);
     let (state, fence) = Embedded::open(folder.path()).and_then(|mut registry| registry.load()).expect("loads");
@@ -67,7 +81,7 @@ fn a_registry_of_a_later_format_is_refused_and_left_as_it_is() {
     drop(database);
     let refused = Embedded::open(folder.path()).and_then(|mut registry| registry.load()).expect_err("newer");
     assert!(matches!(refused, RegistryError::Newer { found: 9 }), "{refused:?}");
-    assert!(refused.to_string().contains("format 9, and this master reads up to 2"), "{refused}");
+    assert!(refused.to_string().contains("format 9, and this master reads up to 3"), "{refused}");
     let again = Embedded::open(folder.path()).and_then(|registry| registry.peek());
     assert!(matches!(again, Err(RegistryError::Newer { found: 9 })), "it was not touched: {again:?}");
 }

@@ -1,12 +1,14 @@
 //! The facts a registry holds, and what each change does to them.
 //!
 //! A state is what its changes make of nothing, in their order; a change applied twice in a row is applied once. How many
-//! agents that are unreachable or gone are remembered is the master's decision, and comes as a change too.
+//! agents that are unreachable or gone, and the runs of how many frameworks, are remembered is the master's decision, and
+//! comes as a change too.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
+use super::Lineage;
 use crate::proto::{
-    internal::{AgentGone, AgentUnreachable, Quotas, RegistryChange, registry_change::Kind},
+    internal::{AgentGone, AgentUnreachable, FrameworkRun, Quotas, RegistryChange, registry_change::Kind},
     v1::{self, quota::QuotaConfig},
 };
 
@@ -25,6 +27,8 @@ pub struct State {
     /// Ids that are never taken again.
     pub removed_frameworks: BTreeSet<String>,
     removal_order: VecDeque<String>,
+    /// Who has each framework that was not removed, and who had it before.
+    pub runs: BTreeMap<String, Lineage>,
     /// Weights of roles; 1 where absent.
     pub weights: BTreeMap<String, f64>,
     /// Quotas of roles.
@@ -76,6 +80,12 @@ impl State {
             Kind::Weight(weight) => {
                 self.weights.insert(weight.role().to_owned(), weight.weight);
             }
+            Kind::FrameworkRun(run) => {
+                self.runs.entry(run.framework_id.clone()).or_default().takes_over(&run.instance, run.wall_ns);
+            }
+            Kind::FrameworkForgotten(id) => {
+                self.runs.remove(id);
+            }
             Kind::Quotas(quotas) => quotas.configs.iter().for_each(|config| self.set_quota(config)),
         }
     }
@@ -89,8 +99,9 @@ impl State {
         }
     }
 
-    /// Sets a tombstone; beyond [`TOMBSTONES`] the oldest is dropped.
+    /// Sets a tombstone; beyond [`TOMBSTONES`] the oldest is dropped. Nobody has the framework any more.
     pub fn remove_framework(&mut self, id: &str) {
+        self.runs.remove(id);
         if self.removed_frameworks.insert(id.to_owned()) {
             self.removal_order.push_back(id.to_owned());
         }
@@ -111,12 +122,18 @@ impl State {
             .map(|(id, at)| Kind::AgentUnreachable(AgentUnreachable { agent_id: id.clone(), wall_ns: *at }));
         let gone = self.gone.iter().map(|(id, at)| Kind::AgentGone(AgentGone { agent_id: id.clone(), wall_ns: *at }));
         let removed = self.removal_order.iter().map(|id| Kind::FrameworkRemoved(id.clone()));
+        let runs = self.runs.iter().flat_map(|(id, lineage)| {
+            lineage.runs().map(|instance| {
+                let (instance, wall_ns) = (instance.clone(), lineage.since_ns());
+                Kind::FrameworkRun(FrameworkRun { framework_id: id.clone(), instance, wall_ns })
+            })
+        });
         let weights = self
             .weights
             .iter()
             .map(|(role, weight)| Kind::Weight(v1::WeightInfo { weight: *weight, role: Some(role.clone()) }));
         let quotas = self.quotas.values().map(|config| Kind::Quotas(Quotas { configs: vec![config.clone()] }));
-        let all = agents.chain(unreachable).chain(gone).chain(removed).chain(weights).chain(quotas);
+        let all = agents.chain(unreachable).chain(gone).chain(removed).chain(runs).chain(weights).chain(quotas);
         all.map(|kind| RegistryChange { kind: Some(kind) }).collect()
     }
 }

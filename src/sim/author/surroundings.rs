@@ -13,6 +13,7 @@ use std::{
 };
 
 use futures::future::BoxFuture;
+use rand::{Rng as _, SeedableRng as _, rngs::StdRng};
 
 use super::line;
 use crate::{
@@ -260,6 +261,11 @@ impl Environment for Surroundings {
 
     fn seed(&self) -> u64 {
         self.lock().seed
+    }
+
+    fn identity(&self) -> [u8; 16] {
+        // Another stream of chance than the driver's own, which begins with the seed itself.
+        StdRng::seed_from_u64(!self.lock().seed).random()
     }
 
     fn can_spawn(&self) -> bool {

@@ -30,6 +30,9 @@ impl World {
         if self.plan.oddities.kills && percent(&mut self.chance.faults, 30) {
             return self.kill_some();
         }
+        if self.plan.oddities.failovers && percent(&mut self.chance.faults, 15) {
+            return self.fail_over_some();
+        }
         let kinds: Vec<Fault> = self.plan.faults.kinds().collect();
         if kinds.is_empty() {
             return;
@@ -80,7 +83,7 @@ impl World {
     }
 
     /// A time to come, within so many milliseconds.
-    fn until(&mut self, most_ms: u64) -> u64 {
+    pub(in crate::sim) fn until(&mut self, most_ms: u64) -> u64 {
         self.now_ns + nanos(millis(&mut self.chance.faults, 100, most_ms))
     }
 
@@ -134,7 +137,7 @@ impl World {
             Node::Agent(index) if self.agents[index].process.is_some() => self.crash_agent(index, host),
             Node::Framework(index) if self.frameworks[index].process.is_some() => self.crash_framework(index),
             Node::Author(index) if self.authors[index].process.is_some() => self.crash_author(index),
-            Node::Master | Node::Agent(_) | Node::Framework(_) | Node::Author(_) => return false,
+            Node::Master | Node::Agent(_) | Node::Framework(_) | Node::Replaced(_) | Node::Author(_) => return false,
         }
         true
     }
@@ -149,7 +152,7 @@ impl World {
             Node::Author(index) if self.authors[index].process.is_none() && self.authors[index].ended.is_none() => {
                 self.start_author(index);
             }
-            Node::Master | Node::Agent(_) | Node::Framework(_) | Node::Author(_) => {}
+            Node::Master | Node::Agent(_) | Node::Framework(_) | Node::Replaced(_) | Node::Author(_) => {}
         }
     }
 
@@ -201,7 +204,7 @@ impl World {
     }
 
     /// A client and the master cannot reach each other for a while; neither is told.
-    fn isolate(&mut self, client: Client, until_ns: u64) {
+    pub(in crate::sim) fn isolate(&mut self, client: Client, until_ns: u64) {
         self.isolated_until.insert(client, until_ns);
         for link in self.links.of(client) {
             let notice = Duration::from_mins(1);

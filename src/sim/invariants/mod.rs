@@ -10,8 +10,10 @@
 //! | `written_first` | a status is sent, and a process started, only after it was written |
 //! | `acknowledged_after_ok` | an agent hears an acknowledgement only of what a callback took |
 //! | `held_while_running` | what runs on a connected agent is counted as used there, until it ends |
+//! | `given_up` | an agent with which and with whose links nothing is wrong is not given up |
 //! | `registry_first` | admission, loss and removal are durable before anybody is told |
 //! | `one_writer` | the registry takes nothing of a master that was replaced |
+//! | `latest_run` | a run of a framework that was replaced never has it again, and is told nothing more |
 //! | `refusals` | no offer to a suppressed client, nor within a refusal |
 //! | `unique_ids` | no two things share an id |
 //! | `truth` | a task's last status is what its process came to |
@@ -19,7 +21,9 @@
 
 mod acknowledged_after_ok;
 mod conservation;
+mod given_up;
 mod held_while_running;
+mod latest_run;
 mod one_writer;
 mod own_offers;
 mod refusals;
@@ -81,7 +85,7 @@ pub(super) struct Known {
     pub(super) containers: BTreeMap<String, Launched>,
     /// What each agent really runs.
     running: BTreeMap<usize, BTreeSet<String>>,
-    /// Frameworks that were torn down: what they ran may still be dying.
+    /// Frameworks that were torn down.
     pub(super) torn_down: Vec<String>,
     /// What each agent has.
     pub(super) totals: Vec<Resources>,
@@ -125,8 +129,10 @@ impl Invariants {
             Box::<written_first::WrittenFirst>::default(),
             Box::<acknowledged_after_ok::AcknowledgedAfterOk>::default(),
             Box::<held_while_running::HeldWhileRunning>::default(),
+            Box::<given_up::GivenUp>::default(),
             Box::<registry_first::RegistryFirst>::default(),
             Box::<one_writer::OneWriter>::default(),
+            Box::<latest_run::LatestRun>::default(),
             Box::<refusals::Refusals>::default(),
             Box::<unique_ids::UniqueIds>::default(),
             Box::<truth::Truth>::default(),
@@ -182,7 +188,7 @@ impl Known {
     pub(super) fn agent_of(&self, session: SessionId) -> Option<usize> {
         match self.sessions.get(&session) {
             Some(Client::Agent(index)) => Some(*index),
-            Some(Client::Framework(_) | Client::Author(_)) | None => None,
+            Some(Client::Framework(_) | Client::Replaced(_) | Client::Author(_)) | None => None,
         }
     }
 
@@ -194,7 +200,7 @@ impl Known {
                 self.frameworks.clear();
             }
             Fact::SessionOpened { session, client } => drop(self.sessions.insert(*session, *client)),
-            Fact::Told { session, event: Event::Subscribed { framework } } => {
+            Fact::Told { session, event: Event::Subscribed { framework, .. } } => {
                 self.frameworks.insert(*session, framework.to_string());
             }
             Fact::Called { session, call: Call::Teardown } => {

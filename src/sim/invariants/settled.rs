@@ -54,6 +54,9 @@ fn agents(world: &World) -> Result<(), String> {
 }
 
 fn frameworks(world: &World) -> Result<(), String> {
+    if let Some(index) = world.replaced.iter().position(Option::is_some) {
+        return Err(format!("replaced run {index} of a framework goes on"));
+    }
     let present: Vec<&str> =
         world.agents.iter().filter_map(|agent| agent.process.as_ref().and_then(|process| process.core.id())).collect();
     for (index, framework) in world.frameworks.iter().enumerate() {

@@ -2,6 +2,9 @@
 //!
 //! The end is told again only to a callback that did not take it, to a successor, or in answer to a question. A state
 //! that the master says of its own (lost, unreachable, unknown) is no end of the task's own making.
+//!
+//! Another end may follow where nobody is left that knows the first: a power cut took it from its host, the masters that
+//! had heard of it have ended, and so has the run of the framework that took it.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -10,6 +13,7 @@ use bytes::Bytes;
 use super::{Fact, Invariant, Known};
 use crate::{
     framework::{SchedulerEvent, core::Request},
+    master::core::Report,
     proto::{
         internal::agent_record,
         v1::{TaskState, TaskStatus},
@@ -23,8 +27,10 @@ pub(super) struct StatusOrder {
     made: BTreeMap<Bytes, (String, usize)>,
     count: BTreeMap<String, usize>,
     lives: BTreeMap<usize, u64>,
-    /// A host went down: where master and scheduler are replaced too, nobody is left that knows an end it had not synced.
-    power_cut: bool,
+    /// Containers whose end a power cut took from their host.
+    lost: BTreeSet<String>,
+    /// The epoch of the last master that heard of a container's end.
+    heard: BTreeMap<String, u64>,
     /// What callbacks took, by framework and task.
     seen: BTreeMap<(usize, String), Seen>,
 }
@@ -36,8 +42,8 @@ struct Seen {
     place: BTreeMap<String, usize>,
     /// Taken in this life.
     taken: BTreeSet<Bytes>,
-    /// The end that the agent told and a callback took, in any life.
-    end: Option<TaskState>,
+    /// The end that the agent told and a callback took, in any life, and its container.
+    end: Option<(TaskState, String)>,
     /// In this life.
     end_taken: bool,
     asked: bool,
@@ -47,21 +53,28 @@ impl StatusOrder {
     fn of(&mut self, framework: usize, life: u64, task: &str) -> &mut Seen {
         let seen = self.seen.entry((framework, task.to_owned())).or_default();
         if seen.life != life {
-            *seen = Seen { life, end: seen.end, ..Seen::default() };
+            *seen = Seen { life, end: seen.end.take(), ..Seen::default() };
         }
         seen
     }
 
-    fn given(&mut self, framework: usize, life: u64, status: &TaskStatus) -> Result<(), String> {
+    /// Whether no part that runs knows the end of a container, its framework's run aside.
+    fn forgotten(&self, known: &Known, container: &str) -> bool {
+        self.lost.contains(container) && self.heard.get(container).is_none_or(|epoch| *epoch < known.epoch)
+    }
+
+    fn given(&mut self, known: &Known, framework: usize, life: u64, status: &TaskStatus) -> Result<(), String> {
         let task = status.task_id.value.clone();
         let state = status.state();
         let made = status.uuid.as_ref().map(|uuid| (uuid.clone(), self.made.get(uuid).cloned()));
-        let power_cut = self.power_cut;
         let seen = self.of(framework, life, &task);
-        let forgotten = power_cut && !seen.end_taken;
-        if let Some(end) = seen.end.filter(|end| *end != state && !forgotten) {
+        let (end, in_this_life) = (seen.end.clone(), seen.end_taken);
+        if let Some((end, container)) = end.filter(|(end, _)| *end != state)
+            && (in_this_life || !self.forgotten(known, &container))
+        {
             return Err(format!("{task}: {state:?} is told after its end, {end:?}"));
         }
+        let seen = self.of(framework, life, &task);
         if seen.end_taken && !(seen.asked && status.uuid.is_none()) {
             return Err(format!("{task}: its end {state:?} is told again after the callback took it"));
         }
@@ -85,7 +98,7 @@ impl Invariant for StatusOrder {
         "status_order"
     }
 
-    fn observe(&mut self, _known: &Known, fact: &Fact) -> Result<(), String> {
+    fn observe(&mut self, known: &Known, fact: &Fact) -> Result<(), String> {
         match fact {
             Fact::Wrote { records, .. } => {
                 for record in records {
@@ -96,7 +109,14 @@ impl Invariant for StatusOrder {
                     self.made.insert(uuid, (made.container_id.clone(), *count));
                 }
             }
-            Fact::AgentCrashed { host: true, .. } => self.power_cut = true,
+            Fact::AgentCrashed { ends_lost, .. } => self.lost.extend(ends_lost.iter().cloned()),
+            Fact::Reported { report: Report::Updated(update), .. } if is_last(update.latest) => {
+                self.heard.insert(update.container.clone(), known.epoch);
+            }
+            Fact::Reported { report: Report::Register(register), .. } => {
+                let ended = register.tasks.iter().filter(|task| is_last(task.state));
+                self.heard.extend(ended.map(|task| (task.container.clone(), known.epoch)));
+            }
             Fact::DriverStarted { framework, life } => drop(self.lives.insert(*framework, *life)),
             Fact::Asked { framework, request: Request::Reconcile { tasks } } => {
                 let life = self.lives.get(framework).copied().unwrap_or_default();
@@ -105,14 +125,15 @@ impl Invariant for StatusOrder {
                 }
             }
             Fact::Given { framework, life, event: SchedulerEvent::StatusUpdate(status) } => {
-                self.given(*framework, *life, status)?;
+                self.given(known, *framework, *life, status)?;
             }
             Fact::Returned { framework, life, event: SchedulerEvent::StatusUpdate(status), ok: true } => {
                 let state = status.state();
+                let made = status.uuid.as_ref().and_then(|uuid| self.made.get(uuid)).cloned();
                 let seen = self.of(*framework, *life, &status.task_id.value);
                 seen.taken.extend(status.uuid.clone());
-                if status.uuid.is_some() && is_last(state) {
-                    seen.end = Some(state);
+                if let Some((container, _)) = made.filter(|_| is_last(state)) {
+                    seen.end = Some((state, container));
                     seen.end_taken = true;
                 }
             }

@@ -1,12 +1,11 @@
 //! A task's last status is what its process came to.
 //!
-//! A supervisor that is just starting a process when the agent comes back does not greet with it: the agent then tells
-//! that the launch was cut off, and kills the process as soon as it is there.
-//! What nobody could see (the process ended with its supervisor or its host) may be told as failed, lost or gone.
+//! What nobody could see (the process ended with its supervisor or its host) may be told as failed, lost or gone; so may
+//! an end of which a power cut left no record. What was started is never told to have been dropped on its way.
 
 use std::collections::BTreeSet;
 
-use super::{Fact, How, Invariant, Known, Launched};
+use super::{Fact, How, Invariant, Known};
 use crate::{
     framework::core::Request,
     proto::{
@@ -20,41 +19,37 @@ use crate::{
 pub(super) struct Truth {
     /// Tasks somebody wanted to kill.
     killed: BTreeSet<String>,
-    /// Agents on which an exit may have gone unseen.
-    blind: BTreeSet<usize>,
-    /// Agents that were restarted at some time.
-    restarted: BTreeSet<usize>,
+    /// Containers whose end a power cut took from their host.
+    unseen: BTreeSet<String>,
+    /// Agents whose hosts went down, until a master has heard what is left.
+    rebooted: BTreeSet<usize>,
     /// Containers whose last status is written.
     ended: BTreeSet<String>,
 }
 
 impl Truth {
-    fn cut_off(&self, one: &Launched) -> bool {
-        self.restarted.contains(&one.agent)
-    }
-
     fn judge(&self, known: &Known, agent: usize, container: &str, status: &TaskStatus) -> Result<(), String> {
         let (state, task) = (status.state(), &status.task_id.value);
         let Some(one) = known.containers.get(container) else {
-            // The order to run it was lost on its way out of the master.
+            // The order to run it was lost on its way out of the master. After a power cut the agent cannot know that.
             let never = matches!(state, TaskState::TaskDropped | TaskState::TaskLost);
+            let never = never || (state == TaskState::TaskGone && self.rebooted.contains(&agent));
             return if never {
                 Ok(())
             } else {
                 Err(format!("{task} is {state:?} as {container}, which was never ordered"))
             };
         };
-        if known.torn_down.contains(&one.framework) {
-            return Ok(());
-        }
-        if one.runs() && !self.cut_off(one) {
+        if one.runs() {
             return Err(format!("{task} is told to be {state:?} while it runs as {container}"));
         }
+        let unseen = self.unseen.contains(container);
         let true_of = match (state, one.ended) {
             (TaskState::TaskFinished, how) => how == Some(How::Code(0)),
             (TaskState::TaskKilled, _) => self.killed.contains(task),
-            (_, Some(How::Code(0))) => self.blind.contains(&agent) || self.cut_off(one),
-            (_, Some(How::Code(_) | How::Signal(_))) => state == TaskState::TaskFailed || self.blind.contains(&agent),
+            (TaskState::TaskDropped, how) => how.is_none(),
+            (_, Some(How::Code(0))) => unseen,
+            (_, Some(How::Code(_) | How::Signal(_))) => state == TaskState::TaskFailed || unseen,
             (_, Some(How::Torn) | None) => true,
         };
         if true_of { Ok(()) } else { Err(format!("{task} is told to be {state:?}, and its process: {:?}", one.ended)) }
@@ -71,18 +66,18 @@ impl Invariant for Truth {
             Fact::Asked { request: Request::Kill { task_id, .. }, .. } => {
                 self.killed.insert(task_id.value.clone());
             }
-            Fact::ProcessEnded { agent, how: How::Torn, .. } => drop(self.blind.insert(*agent)),
-            Fact::AgentCrashed { agent, host } => {
-                self.restarted.insert(*agent);
-                self.blind.extend(host.then_some(*agent));
+            Fact::AgentCrashed { agent, host, ends_lost } => {
+                self.rebooted.extend(host.then_some(*agent));
+                self.unseen.extend(ends_lost.iter().cloned());
             }
-            Fact::ProcessStarted { agent, container }
-                if self.ended.contains(container) && !self.restarted.contains(agent) =>
-            {
+            Fact::ProcessStarted { container, .. } if self.ended.contains(container) => {
                 return Err(format!("{container} was started after its end was told"));
             }
             Fact::Wrote { agent, records } => {
                 for record in records {
+                    if matches!(record.kind, Some(agent_record::Kind::Identity(_))) {
+                        self.rebooted.remove(agent);
+                    }
                     if let Some(agent_record::Kind::Status(made)) = &record.kind
                         && let Some(status) = made.status.as_ref().filter(|status| is_last(status.state()))
                     {

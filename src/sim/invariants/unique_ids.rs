@@ -48,11 +48,11 @@ impl Invariant for UniqueIds {
             Fact::Ordered { order: Order::Run { framework, container, info }, .. } => {
                 one(&mut self.containers, container.to_string(), (framework.to_string(), info.clone()))
             }
-            Fact::Told { session, event: Event::Subscribed { framework } } => match known.sessions.get(session) {
+            Fact::Told { session, event: Event::Subscribed { framework, .. } } => match known.sessions.get(session) {
                 Some(client @ (Client::Framework(_) | Client::Author(_))) => {
                     one(&mut self.frameworks, framework.to_string(), *client)
                 }
-                Some(Client::Agent(_)) | None => Ok(()),
+                Some(Client::Agent(_) | Client::Replaced(_)) | None => Ok(()),
             },
             Fact::Told { event: Event::Offers(offers), .. } => offers.iter().try_for_each(|offer| {
                 let owner = format!("{} of {} to {}", offer.resources, offer.agent, offer.framework);

@@ -38,6 +38,11 @@ fn resources_that_are_freed_or_used_twice() {
 }
 
 #[test]
+fn resources_that_a_removed_framework_still_uses() {
+    is_found_by(Sabotage::FreesTheRemovedAtOnce, &["single_offer", "held_while_running"]);
+}
+
+#[test]
 fn offers_that_are_used_after_their_end() {
     is_found_by(Sabotage::AcceptsRescinded, &["own_offers", "single_offer"]);
 }
@@ -50,12 +55,18 @@ fn restarts_that_start_again_or_forget_what_is_to_be_removed() {
 
 #[test]
 fn tasks_that_a_returning_agent_does_not_name() {
-    is_found_by(Sabotage::LosesTasksAtReregistration, &["held_while_running", "single_offer", "truth", "status_order"]);
+    let shown_by = ["held_while_running", "single_offer", "truth", "status_order", "acknowledged_after_ok"];
+    is_found_by(Sabotage::LosesTasksAtReregistration, &shown_by);
 }
 
 #[test]
 fn a_master_that_writes_after_it_was_replaced() {
     is_found_by(Sabotage::OldMasterWrites, &["one_writer"]);
+}
+
+#[test]
+fn a_run_that_a_later_master_does_not_know_to_be_replaced() {
+    is_found_by(Sabotage::ForgetsRuns, &["latest_run"]);
 }
 
 #[test]

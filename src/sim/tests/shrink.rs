@@ -55,7 +55,7 @@ fn candidates(plan: &Plan) -> Vec<Plan> {
         with(&|plan| plan.faults = plan.faults.clone().without(fault));
     }
     let odd = &plan.oddities;
-    if odd.bad_tasks || odd.callback_errors || odd.callback_hangs || odd.kills {
+    if odd.bad_tasks || odd.callback_errors || odd.callback_hangs || odd.kills || odd.failovers {
         with(&|plan| plan.oddities = plan::Oddities::default());
     }
     if plan.trouble > std::time::Duration::from_secs(2) {

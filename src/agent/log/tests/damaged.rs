@@ -6,7 +6,9 @@ use super::*;
 use crate::proto::internal::Identity;
 
 fn identity(id: &str) -> AgentRecord {
-    AgentRecord { kind: Some(Kind::Identity(Identity { agent_id: id.to_owned(), boot_id: "b".to_owned() })) }
+    AgentRecord {
+        kind: Some(Kind::Identity(Identity { agent_id: id.to_owned(), boot_id: "b".to_owned(), ..Default::default() })),
+    }
 }
 
 fn some_records() -> Vec<AgentRecord> {

@@ -25,7 +25,7 @@ fn records() -> Vec<AgentRecord> {
         ..FrameworkInfo::default()
     };
     let kinds = [
-        Kind::Identity(Identity { agent_id: "S0".to_owned(), boot_id: "boot".to_owned() }),
+        Kind::Identity(Identity { agent_id: "S0".to_owned(), boot_id: "boot".to_owned(), ..Default::default() }),
         Kind::Epoch(300),
         Kind::Framework(Box::new(framework)),
         Kind::Accepted(TaskAccepted {

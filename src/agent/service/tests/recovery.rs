@@ -14,7 +14,7 @@ fn restart_host(work_dir: &std::path::Path) {
     let supervisor = rustix::process::Pid::from_raw(words[0].parse().unwrap()).unwrap();
     rustix::process::kill_process(supervisor, rustix::process::Signal::KILL).unwrap();
     std::fs::write(&file, format!("{} {} an-earlier-boot\n", words[0], words[1])).unwrap();
-    let identity = Identity { agent_id: "S0".to_owned(), boot_id: "an-earlier-boot".to_owned() };
+    let identity = Identity { agent_id: "S0".to_owned(), boot_id: "an-earlier-boot".to_owned(), ..Default::default() };
     let mut log = Log::open(work_dir, Recover::Strict).unwrap().log;
     log.append(&[AgentRecord { kind: Some(Kind::Identity(identity)) }]).unwrap();
 }

@@ -154,7 +154,10 @@ fn statuses(welcome: &SupervisorWelcome) -> Vec<(&str, Status)> {
 
 fn kill(pid: u32) {
     let pid = super::super::process::to_pid(pid).unwrap();
+    let process = rustix::process::pidfd_open(pid, rustix::process::PidfdFlags::empty()).unwrap();
     rustix::process::kill_process(pid, rustix::process::Signal::KILL).unwrap();
+    // It takes its time to die on a busy host, and is alive until then.
+    assert!(super::super::process::wait_all(&[process], 30_000), "it dies");
 }
 
 /// An agent whose supervisor was built before version 2 of the protocol.
@@ -303,4 +306,64 @@ async fn a_clean_start_ends_all_that_lives_and_tells_what_had_ended_before() {
     assert_eq!(statuses(&agent.welcome().await), [("ended", Status::Code(6)), ("runs", lost)]);
     assert!(!is_alive(runs.pid) && !is_alive(supervisor));
     assert!(agent.link.has_died());
+}
+
+/// Waits until the process has ended.
+async fn gone(supervisor: std::os::fd::OwnedFd) {
+    assert!(aside(move || super::super::process::wait_all(&[supervisor], 30_000)).await, "it ends by itself");
+}
+
+#[tokio::test]
+async fn an_idle_supervisor_that_no_agent_comes_to_ends_and_leaves_nothing() {
+    let mut agent = Agent::of_an_impatient_supervisor().await;
+    agent.shell("done", "exit 3").await;
+    agent.exited("done").await;
+    agent.forget("done").await;
+    let supervisor = heir::living(&Directory::list(agent.folder.path()).unwrap()[0]).unwrap();
+    let folder = agent.killed();
+    gone(supervisor).await;
+    assert!(Directory::list(folder.path()).unwrap().is_empty(), "its folder went with it");
+    let (sender, _events) = mpsc::channel(16);
+    let strict = Earlier { recover: Recover::Strict, program: None };
+    assert!(reconnect(folder.path(), &strict, sender).await.unwrap().links.is_empty());
+}
+
+#[tokio::test]
+async fn what_ended_before_an_idle_supervisor_ended_is_told_to_the_next_agent_as_it_was() {
+    let agent = Agent::of_an_impatient_supervisor().await;
+    let hold = pipe(&agent, "hold");
+    agent.shell("runs", "cat hold; exit 6").await;
+    let supervisor = heir::living(&Directory::list(agent.folder.path()).unwrap()[0]).unwrap();
+    let folder = agent.killed();
+    // It runs something, so it stays until that has ended.
+    aside(move || fs::write(hold, "").unwrap()).await;
+    gone(supervisor).await;
+    let (sender, events) = mpsc::channel(16);
+    let mut links = found(&folder, sender).await;
+    let mut agent = Agent { folder, link: links.remove(0), events, seen: Vec::new() };
+    assert_eq!(statuses(&agent.welcome().await), [("runs", Status::Code(6))]);
+    agent.forget("runs").await;
+    agent.ended().await;
+    assert!(!agent.path("supervisors/1").exists());
+}
+
+/// What a supervisor looks like that closes its door because it is just ending.
+#[tokio::test]
+async fn a_supervisor_that_ends_while_it_is_greeted_is_not_one_that_lives_and_does_not_answer() {
+    let folder = Folder::new();
+    let directory = Directory::create(folder.path()).unwrap();
+    let mut ends = std::process::Command::new("sleep").arg("1000").spawn().unwrap();
+    let start_time = Stat::read(ends.id()).unwrap().start_time;
+    let identity = format!("{} {start_time} {}\n", ends.id(), super::super::process::boot_id());
+    fs::write(directory.path().join("pid"), identity).unwrap();
+    let listener = std::os::unix::net::UnixListener::bind(directory.path().join("socket")).unwrap();
+    let ending = std::thread::spawn(move || {
+        drop(listener.accept().unwrap());
+        ends.kill().and_then(|()| ends.wait()).unwrap();
+    });
+    let (sender, _events) = mpsc::channel(16);
+    let strict = Earlier { recover: Recover::Strict, program: None };
+    let found = reconnect(folder.path(), &strict, sender).await.unwrap();
+    assert!(found.links.is_empty() && !directory.exists(), "there was nothing to tell of it");
+    ending.join().unwrap();
 }

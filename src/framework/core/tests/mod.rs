@@ -50,6 +50,7 @@ fn options() -> Options {
         explicit: false,
         hold: Duration::from_secs(10),
         reconcile_every: Some(Duration::from_mins(15)),
+        instance: Bytes::from_static(b"run"),
         known_tasks: Vec::new(),
         unknown_tasks: UnknownTasks::Adopt,
     }

@@ -67,6 +67,28 @@ fn a_launch_that_never_arrived_is_named_to_the_agent() {
 }
 
 #[test]
+fn a_task_that_ran_and_is_missing_is_gone_and_not_dropped() {
+    let mut world = World::new();
+    let (framework, id) = world.framework("f");
+    let (agent, agent_id) = world.agent("cpus:4;mem:1024");
+    let offer = world.offers(framework)[0].clone();
+    world.launch(framework, &offer, &[("ran", "cpus:1;mem:32"), ("never", "cpus:1;mem:32")]);
+    let ran = world.runs(agent)[0].clone();
+    world.update(agent, &id, &ran, TaskState::TaskRunning);
+    world.detach(agent);
+    let session = world.register(register(Some(&agent_id), "cpus:4;mem:1024"));
+    let missing = world.orders(session).into_iter().find_map(|order| match order {
+        Order::Registered(registered) => Some(registered.missing),
+        _ => None,
+    });
+    let mut missing: Vec<_> =
+        missing.expect("registered").into_iter().map(|it| (it.task_id.clone(), it.state())).collect();
+    missing.sort();
+    let told = [("never".to_owned(), TaskState::TaskDropped), ("ran".to_owned(), TaskState::TaskGone)];
+    assert_eq!(missing, told);
+}
+
+#[test]
 fn a_silent_agent_is_given_up_and_its_tasks_are_unreachable_until_it_returns() {
     let mut world = World::new();
     let (framework, id) = world.framework("f");
@@ -138,7 +160,7 @@ fn a_recovered_framework_that_does_not_come_is_removed_when_agents_had_their_tim
     assert!(world.orders(agent).iter().all(|order| !matches!(order, Order::Shutdown { .. })));
     world.wait(Duration::from_secs(2));
     assert!(world.orders(agent).iter().any(|order| matches!(order, Order::Shutdown { .. })));
-    assert!(world.master.snapshot().agents[0].used.is_empty());
+    assert!(world.master.snapshot().agents[0].tasks.is_empty());
 }
 
 #[test]
@@ -191,4 +213,14 @@ fn an_agent_that_shrank_below_its_tasks_offers_nothing_until_they_end() {
     world.call(framework, crate::master::core::Call::Revive { roles: Vec::new() });
     assert!(!world.master.snapshot().agents[0].offers.is_empty());
     assert_eq!(world.master.snapshot().agents[0].offered, super::world::resources("cpus:2;mem:256"));
+}
+
+#[test]
+#[should_panic(expected = "offered + used + free = total")]
+fn what_an_input_left_unbalanced_is_found_after_that_input() {
+    let mut world = World::new();
+    let (session, _) = world.agent("cpus:4;mem:1024");
+    let agent = world.master.agents.values_mut().next().expect("registered");
+    agent.bucket_mut().free = super::world::resources("cpus:1");
+    world.master.handle(world.now, Input::Reported { session, report: Report::Ponged }, &mut Vec::new());
 }

@@ -4,8 +4,11 @@ use std::time::Duration;
 
 use super::world::{World, facts, register, reported};
 use crate::{
-    master::core::{Call, Effect, Event, Order, Question, RequestId},
-    proto::v1::TaskState,
+    master::{
+        core::{Call, Config, Effect, Event, Order, Question, RequestId},
+        registry::State,
+    },
+    proto::{internal::registry_change::Kind, v1::TaskState},
 };
 
 fn error(world: &World, session: crate::master::core::SessionId) -> Option<String> {
@@ -55,6 +58,83 @@ fn a_run_that_was_replaced_while_it_was_cut_off_does_not_get_the_framework_back(
     assert!(!world.closed(again));
 }
 
+/// What is stored and told, in order: `Some` for a run that is stored, `None` for a SUBSCRIBED.
+fn stored_and_subscribed(world: &World) -> Vec<Option<&[u8]>> {
+    let of = world.effects.iter().filter_map(|effect| match effect {
+        Effect::Persist(changes) => match &changes[0].kind {
+            Some(Kind::FrameworkRun(run)) => Some(Some(&*run.instance)),
+            _ => None,
+        },
+        Effect::Tell { event: Event::Subscribed { .. }, .. } => Some(None),
+        _ => None,
+    });
+    of.collect()
+}
+
+#[test]
+fn who_has_a_framework_is_stored_before_it_is_told_and_not_again_when_it_comes_back() {
+    let mut world = World::new();
+    let (first, id) = world.subscribe_as("first", facts("f", "*"), None);
+    assert_eq!(stored_and_subscribed(&world), [Some(&b"first"[..]), None]);
+    world.detach(first);
+    let _ = world.subscribe_as("first", facts("f", "*"), Some(&id));
+    assert_eq!(stored_and_subscribed(&world), [None]);
+    let _ = world.subscribe_as("second", facts("f", "*"), Some(&id));
+    assert_eq!(stored_and_subscribed(&world), [Some(&b"second"[..]), None]);
+    let error =
+        world.effects.iter().position(|effect| matches!(effect, Effect::Tell { event: Event::Error { .. }, .. }));
+    let stored = world.effects.iter().position(|effect| matches!(effect, Effect::Persist(_)));
+    assert!(stored < error, "who is replaced hears of it when it is stored: {:?}", world.effects);
+    let _ = world.subscribe(facts("f", "*"), Some(&id));
+    assert_eq!(stored_and_subscribed(&world), [Some(&b""[..]), None], "one that does not name itself replaces too");
+    let _ = world.framework("g");
+    assert_eq!(stored_and_subscribed(&world), [None], "of one that never named itself there is nothing to store");
+}
+
+#[test]
+fn a_run_that_was_replaced_does_not_get_the_framework_back_from_any_later_master() {
+    let mut world = World::new();
+    let (first, id) = world.subscribe_as("first", facts("f", "*"), None);
+    world.detach(first);
+    let mut world = world.next();
+    let (second, same) = world.subscribe_as("second", facts("f", "*"), Some(&id));
+    assert_eq!(same, id);
+    for _ in 0..2 {
+        world = world.next();
+        let (late, _) = world.subscribe_as("first", facts("f", "*"), Some(&id));
+        assert_eq!(error(&world, late).as_deref(), Some("Framework failed over"));
+        assert!(world.closed(late));
+    }
+    let (again, _) = world.subscribe_as("second", facts("f", "*"), Some(&id));
+    assert!(!world.closed(again) && error(&world, second).is_none(), "the present run may come back");
+    world.call(again, Call::Teardown);
+    assert!(world.stored.runs.is_empty(), "a removed framework has no runs");
+}
+
+#[test]
+fn runs_of_frameworks_that_nobody_has_heard_of_for_long_are_forgotten_and_no_others() {
+    let config = Config { registry_max_age: Duration::from_mins(20), ..Config::default() };
+    let mut world = World::with(State::default(), config.clone());
+    let (_, gone) = world.subscribe_as("a", facts("f", "*"), None);
+    let (_, here) = world.subscribe_as("b", facts("g", "*"), None);
+    let mut world = World::with(world.stored, config);
+    let _ = world.subscribe_as("b", facts("g", "*"), Some(&here));
+    world.wait(Duration::from_mins(16));
+    assert!(world.stored.runs.contains_key(&gone), "it has as long as this master is up");
+    world.wait(Duration::from_mins(15));
+    let runs = &world.stored.runs;
+    assert!(!runs.contains_key(&gone) && runs.contains_key(&here), "{runs:?}");
+    let few = Config { registry_max_agents: 1, ..Config::default() };
+    let mut world = World::new();
+    for name in ["a", "b", "c"] {
+        let _ = world.subscribe_as("run", facts(name, "*"), None);
+        world.wait(Duration::from_secs(1));
+    }
+    let mut world = World::with(world.stored, few);
+    world.wait(Duration::from_mins(16));
+    assert_eq!(world.stored.runs.len(), 1, "of those beyond the number the oldest go");
+}
+
 #[test]
 fn a_framework_away_for_its_failover_timeout_is_removed_and_never_comes_back() {
     let mut world = World::new();
@@ -99,7 +179,7 @@ fn teardown_ends_tasks_also_on_agents_that_come_back_later() {
     back.tasks = vec![reported(&id, &task, "cpus:1;mem:32", TaskState::TaskRunning)];
     let session = world.register(back);
     assert_eq!(world.registered(session).expect("registered").2, [id]);
-    assert!(world.master.snapshot().agents[0].used.is_empty());
+    assert!(world.master.snapshot().agents[0].tasks.is_empty());
     assert_eq!(world.master.snapshot().completed[0].completed[0].1.state, TaskState::TaskKilled);
 }
 

@@ -27,7 +27,7 @@ pub(super) const MASTER: &str = "m";
 pub(super) struct World {
     pub(super) master: Master,
     pub(super) now: Now,
-    next: u64,
+    sessions: u64,
     seqs: BTreeMap<SessionId, u64>,
     /// Effects of the last step, in order.
     pub(super) effects: Vec<Effect>,
@@ -37,6 +37,8 @@ pub(super) struct World {
     pub(super) checked: bool,
     /// Offers of all steps that [`World::inbox`] has not handed out.
     inbox: Vec<(SessionId, OfferMade)>,
+    /// What the registry holds.
+    pub(super) stored: registry::State,
 }
 
 impl World {
@@ -46,17 +48,24 @@ impl World {
 
     pub(super) fn with(facts: registry::State, config: Config) -> Self {
         let now = Now { mono_ns: 1_000_000_000_000, wall_ns: 1_700_000_000_000_000_000 };
+        let stored = facts.clone();
         let master = Master::new(MASTER, 3, facts, config, StdRng::seed_from_u64(1), now);
         Self {
             master,
             now,
-            next: 0,
+            sessions: 0,
             seqs: BTreeMap::new(),
             effects: Vec::new(),
             lively: true,
             checked: true,
             inbox: Vec::new(),
+            stored,
         }
+    }
+
+    /// The master ends, and another starts with what it stored.
+    pub(super) fn next(self) -> Self {
+        Self::with(self.stored, Config::default())
     }
 
     pub(super) fn feed(&mut self, input: Input) {
@@ -67,8 +76,12 @@ impl World {
             self.master.check();
         }
         for effect in &self.effects {
-            if let Effect::Tell { session, event: Event::Offers(offers) } = effect {
-                self.inbox.extend(offers.iter().map(|offer| (*session, offer.clone())));
+            match effect {
+                Effect::Tell { session, event: Event::Offers(offers) } => {
+                    self.inbox.extend(offers.iter().map(|offer| (*session, offer.clone())));
+                }
+                Effect::Persist(changes) => changes.iter().for_each(|change| self.stored.apply(change)),
+                _ => {}
             }
         }
     }
@@ -106,8 +119,8 @@ impl World {
     }
 
     pub(super) fn attach(&mut self) -> SessionId {
-        self.next += 1;
-        let session = SessionId(self.next);
+        self.sessions += 1;
+        let session = SessionId(self.sessions);
         self.feed(Input::Attached { session });
         session
     }
@@ -145,7 +158,7 @@ impl World {
         let instance = Bytes::from_static(instance.as_bytes());
         self.call(session, Call::Subscribe(Box::new(Subscribe { info, facts, suppressed: Vec::new(), instance })));
         let id = self.events(session).into_iter().find_map(|event| match event {
-            Event::Subscribed { framework } => Some(framework.to_string()),
+            Event::Subscribed { framework, .. } => Some(framework.to_string()),
             _ => None,
         });
         (session, id.unwrap_or_default())
@@ -340,14 +353,26 @@ pub(super) fn register(id: Option<&str>, total: &str) -> Register {
     let facts = AgentFacts {
         hostname: "h".to_owned(),
         address: "127.0.0.1".to_owned(),
-        port: 5051,
+        port: 0,
         attributes: Vec::new(),
         domain: None,
         version: "0".to_owned(),
     };
     let info = v1::AgentInfo { hostname: "h".to_owned(), ..Default::default() };
     let total = resources(total);
-    Register { id: id.map(str::to_owned), facts, total, info, epoch: 0, tasks: Vec::new(), frameworks: Vec::new() }
+    Register {
+        version: 2,
+        id: id.map(str::to_owned),
+        installation: Bytes::new(),
+        instance: Bytes::new(),
+        facts,
+        total,
+        info,
+        epoch: 0,
+        tasks: Vec::new(),
+        orphans: Vec::new(),
+        frameworks: Vec::new(),
+    }
 }
 
 pub(super) fn launch(id: &str, agent: &str, wanted: &str) -> Launch {

@@ -10,8 +10,8 @@ mod tests;
 
 use super::{Registry, RegistryError};
 use crate::proto::{
-    internal::{AgentGone, AgentUnreachable, RegistryChange, registry_change::Kind},
-    v1,
+    internal::{AgentGone, AgentUnreachable, FrameworkRun, Quotas, RegistryChange, registry_change::Kind},
+    v1::{self, quota::QuotaConfig},
 };
 
 /// Where a registry under test keeps its facts. It starts with none.
@@ -91,11 +91,13 @@ pub fn run<P: Place>(mut fresh: impl FnMut() -> P) -> Report {
     report
 }
 
-/// One change of every kind there is; all but the last leave something that can be seen.
+/// Changes of every kind there is; together they leave something of each that can be seen.
 #[must_use]
 pub fn facts() -> Vec<RegistryChange> {
     let unreachable = |id: &str| Kind::AgentUnreachable(AgentUnreachable { agent_id: id.to_owned(), wall_ns: 7 });
     let gone = AgentGone { agent_id: "a3".to_owned(), wall_ns: 8 };
+    let limits = [("cpus".to_owned(), v1::value::Scalar { value: 2.5 })].into();
+    let quota = QuotaConfig { role: "r".to_owned(), limits, ..QuotaConfig::default() };
     let kinds = vec![
         admitted("a1").kind,
         admitted("a2").kind,
@@ -110,8 +112,20 @@ pub fn facts() -> Vec<RegistryChange> {
         Some(Kind::FrameworkRemoved("f".to_owned())),
         Some(Kind::Weight(v1::WeightInfo { weight: 2.0, role: Some("r".to_owned()) })),
         Some(Kind::AgentForgotten("a5".to_owned())),
+        taken_over("g", "one", 9).kind,
+        taken_over("g", "two", 10).kind,
+        taken_over("h", "one", 11).kind,
+        Some(Kind::FrameworkForgotten("h".to_owned())),
+        Some(Kind::Quotas(Quotas { configs: vec![quota] })),
     ];
     kinds.into_iter().map(|kind| RegistryChange { kind }).collect()
+}
+
+/// This run of the framework took it over then.
+fn taken_over(framework: &str, instance: &'static str, wall_ns: i64) -> RegistryChange {
+    let instance = instance.as_bytes().into();
+    let run = FrameworkRun { framework_id: framework.to_owned(), instance, wall_ns };
+    RegistryChange { kind: Some(Kind::FrameworkRun(run)) }
 }
 
 /// An agent of this id was admitted.

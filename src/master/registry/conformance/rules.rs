@@ -1,6 +1,6 @@
 //! The rules, one function each, in the order in which they are tried.
 
-use super::{Place, Rule, Tried, admitted, facts};
+use super::{Place, Rule, Tried, admitted, facts, taken_over};
 use crate::{
     master::registry::{Fence, Registry, RegistryError, State},
     proto::{
@@ -20,6 +20,7 @@ pub(super) fn all<P: Place>() -> Vec<Rule<P>> {
         ("every kind of change is there after the next load", keeps_every_kind),
         ("after each append the registry that is opened next has that much and no more", keeps_every_prefix),
         ("changes take effect in their order, within an append and across", keeps_the_order),
+        ("who replaced whom at the head of a framework is kept, in order", keeps_lineages),
         ("the epoch rises at every load, whoever loads", raises_the_epoch),
         ("a fence of an earlier load is refused and changes nothing", refuses_an_old_fence),
         ("a fence nobody was given is refused", refuses_a_made_up_fence),
@@ -98,6 +99,25 @@ fn keeps_the_order(place: &impl Place) -> Tried {
     drop(registry);
     let (state, _) = load(&mut *open(place));
     assert_eq!(state.unreachable.get("a"), Some(&3), "the last change counts");
+    Tried::Holds
+}
+
+fn keeps_lineages(place: &impl Place) -> Tried {
+    let mut registry = open(place);
+    let (_, fence) = load(&mut *registry);
+    append(&mut *registry, fence, &[taken_over("f", "first", 1), taken_over("g", "first", 2)]);
+    append(&mut *registry, fence, &[taken_over("f", "second", 3)]);
+    drop(registry);
+    let mut registry = open(place);
+    let (state, fence) = load(&mut *registry);
+    let f = &state.runs["f"];
+    assert_eq!((&**f.present(), f.since_ns()), (&b"second"[..], 3), "the last has it");
+    assert!(f.was_replaced(&"first".into()) && !state.runs["g"].was_replaced(&"first".into()), "{:?}", state.runs);
+    append(&mut *registry, fence, &[taken_over("f", "third", 4)]);
+    drop(registry);
+    let (state, _) = load(&mut *open(place));
+    let runs: Vec<&[u8]> = state.runs["f"].runs().map(|run| &**run).collect();
+    assert_eq!(runs, [&b"first"[..], b"second", b"third"]);
     Tried::Holds
 }
 

@@ -254,6 +254,7 @@ impl Registry for Broken {
             "keeps the last back" => {
                 std::mem::swap(&mut self.late, &mut changes);
             }
+            "drops who has a framework" => changes.retain(|it| !matches!(it.kind, Some(Kind::FrameworkRun(_)))),
             "drops tombstones" => changes.retain(|it| !matches!(it.kind, Some(Kind::FrameworkRemoved(_)))),
             _ => {}
         }
@@ -273,11 +274,44 @@ impl Place for Broken {
 
 #[test]
 fn the_suite_bites() {
-    for how in
-        ["hands out the same epoch", "turns them round", "keeps the last back", "drops tombstones", "forgets the fence"]
-    {
+    for how in [
+        "hands out the same epoch",
+        "turns them round",
+        "keeps the last back",
+        "drops tombstones",
+        "drops who has a framework",
+        "forgets the fence",
+    ] {
         let suite = || run(|| Broken { sound: Memory::default(), how, late: Vec::new() });
         assert!(std::panic::catch_unwind(suite).is_err(), "a registry that {how} passes");
     }
     run(|| Broken { sound: Memory::default(), how: "is sound", late: Vec::new() });
+}
+
+/// How many kinds of change there are, and which of them this is. Whoever adds a kind adds it to [`facts`] too: only then
+/// does the suite ask an implementation for it.
+fn kind_of(kind: &Kind) -> (usize, usize) {
+    let number = match kind {
+        Kind::AgentAdmitted(_) => 0,
+        Kind::AgentUnreachable(_) => 1,
+        Kind::AgentReachable(_) => 2,
+        Kind::AgentGone(_) => 3,
+        Kind::AgentRemoved(_) => 4,
+        Kind::FrameworkRemoved(_) => 5,
+        Kind::Weight(_) => 6,
+        Kind::Quotas(_) => 7,
+        Kind::AgentForgotten(_) => 8,
+        Kind::FrameworkRun(_) => 9,
+        Kind::FrameworkForgotten(_) => 10,
+    };
+    (11, number)
+}
+
+#[test]
+fn the_facts_hold_a_change_of_every_kind_there_is() {
+    let all = facts();
+    let kinds: Vec<(usize, usize)> = all.iter().filter_map(|change| change.kind.as_ref()).map(kind_of).collect();
+    for number in 0..kinds[0].0 {
+        assert!(kinds.iter().any(|(_, of)| *of == number), "a change of kind {number} is missing");
+    }
 }

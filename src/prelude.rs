@@ -1,0 +1,10 @@
+//! What nearly every framework names: `use divvy::prelude::*;`.
+//!
+//! Traits and types only, nothing that shadows a name of the standard library: the driver's `Result` stays at
+//! [`framework::Result`](crate::framework::Result).
+
+pub use crate::{
+    allocator::{self, TaskRequest},
+    framework::{self, Scheduler, SchedulerDriver, SchedulerEvent, async_trait},
+    proto::v1::{AgentId, FrameworkInfo, Offer, OfferId, TaskId, TaskInfo, TaskState, TaskStatus},
+};

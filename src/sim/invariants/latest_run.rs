@@ -1,0 +1,71 @@
+//! A framework belongs to the latest of its runs: one that another took it over from is never subscribed again, by
+//! whichever master, and is told nothing any more.
+
+use std::collections::BTreeMap;
+
+use bytes::Bytes;
+
+use super::{Fact, Invariant, Known};
+use crate::master::core::{Call, Event, SessionId};
+
+#[derive(Debug, Default)]
+pub(super) struct LatestRun {
+    /// As what run the session asked to be subscribed.
+    asked: BTreeMap<SessionId, Bytes>,
+    /// The framework and the run of each session that was subscribed.
+    subscribed: BTreeMap<SessionId, (String, Bytes)>,
+    /// The runs of each framework, in the order in which they were told that they have it.
+    runs: BTreeMap<String, Vec<Bytes>>,
+}
+
+impl LatestRun {
+    fn subscribed(&mut self, session: SessionId, framework: &str) -> Result<(), String> {
+        let run = self.asked.get(&session).cloned().unwrap_or_default();
+        let runs = self.runs.entry(framework.to_owned()).or_default();
+        match runs.iter().position(|one| *one == run) {
+            Some(place) if place + 1 < runs.len() => {
+                return Err(format!(
+                    "run {} of {framework} is subscribed, and {} have replaced it",
+                    place,
+                    runs.len() - place - 1
+                ));
+            }
+            Some(_) => {}
+            None => runs.push(run.clone()),
+        }
+        self.subscribed.insert(session, (framework.to_owned(), run));
+        Ok(())
+    }
+}
+
+impl Invariant for LatestRun {
+    fn name(&self) -> &'static str {
+        "latest_run"
+    }
+
+    fn observe(&mut self, _known: &Known, fact: &Fact) -> Result<(), String> {
+        match fact {
+            Fact::MasterStarted { .. } => {
+                self.asked.clear();
+                self.subscribed.clear();
+            }
+            Fact::Called { session, call: Call::Subscribe(subscribe) } => {
+                if subscribe.instance.is_empty() {
+                    return Err("a driver does not say which run it is".to_owned());
+                }
+                self.asked.insert(*session, subscribe.instance.clone());
+            }
+            Fact::Told { session, event: Event::Subscribed { framework, .. } } => {
+                return self.subscribed(*session, framework);
+            }
+            Fact::Told { session, event } => {
+                let Some((framework, run)) = self.subscribed.get(session) else { return Ok(()) };
+                if self.runs[framework].last() != Some(run) {
+                    return Err(format!("a run of {framework} that was replaced is told {event:?}"));
+                }
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+}
