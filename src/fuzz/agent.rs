@@ -221,7 +221,7 @@ impl Play {
         for effect in effects {
             match effect {
                 Effect::Persist { records, .. } => self.persist(records),
-                Effect::Attach { session } => self.session = session,
+                Effect::Attach { session, .. } => self.session = session,
                 Effect::MakeSandbox { container } => self.host.push_back(Input::SandboxMade { container }),
                 Effect::Supervise { supervisor: ONE, request } => self.supervise(request.kind),
                 Effect::Send { message, .. } => self.send(message.kind),

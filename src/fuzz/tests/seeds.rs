@@ -123,7 +123,7 @@ fn calls() -> Vec<Call> {
     let accept = call::Accept { offer_ids: offer_ids.clone(), operations: vec![operation], filters };
     let made =
         |kind: call::Type| Call { framework_id: Some(framework_id()), r#type: Some(kind.into()), ..Default::default() };
-    let known = call::reconcile::Task { task_id: task_id("t0"), agent_id: Some(agent_id()) };
+    let known = call::reconcile::Task { task_id: task_id("t0"), agent_id: Some(agent_id()), ..Default::default() };
     let kill = call::Kill { task_id: task_id("t0"), agent_id: Some(agent_id()), kill_policy: None };
     let acknowledge = call::Acknowledge { agent_id: agent_id(), task_id: task_id("t0"), uuid: vec![7; 16].into() };
     vec![

@@ -10,7 +10,7 @@ use std::{collections::BTreeSet, sync::Arc};
 use super::{
     Master, Register, ReportedTask,
     keys::{AgentKey, TaskKey},
-    tasks::{Task, holds_resources},
+    tasks::Task,
 };
 use crate::types::{Now, Resources};
 
@@ -18,7 +18,7 @@ use crate::types::{Now, Resources};
 pub(super) const TOLD_SINCE: u32 = 2;
 
 /// What is known of such a container.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Orphan {
     /// The framework that was removed, and its task; empty where the agent itself knows no more than the container.
     pub(crate) framework: Arc<str>,
@@ -100,7 +100,7 @@ impl Master {
         removed: &BTreeSet<String>,
     ) {
         let tells = register.version >= TOLD_SINCE;
-        let bereft = |task: &&ReportedTask| removed.contains(&task.framework) && holds_resources(task.state);
+        let bereft = |task: &&ReportedTask| removed.contains(&task.framework) && task.state.holds_resources();
         let named = register.orphans.iter().chain(register.tasks.iter().filter(bereft));
         let named: Vec<&ReportedTask> = named.filter(|_| tells).collect();
         let there: BTreeSet<&str> = named.iter().map(|one| one.container.as_str()).collect();
