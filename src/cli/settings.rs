@@ -69,11 +69,25 @@ fn read_file<T: DeserializeOwned + Default>(path: Option<&Path>) -> Result<T, Se
     let Some(path) = path else { return Ok(T::default()) };
     let text =
         std::fs::read_to_string(path).map_err(|source| SettingsError::Unreadable { path: path.to_owned(), source })?;
-    toml::from_str(&text).map_err(|error| {
+    parse(path, &text)
+}
+
+fn parse<T: DeserializeOwned>(path: &Path, text: &str) -> Result<T, SettingsError> {
+    toml::from_str(text).map_err(|error| {
         let before = error.span().map_or(0, |span| span.start).min(text.len());
         let line = 1 + text.get(..before).map_or(0, |before| before.matches('\n').count());
         SettingsError::Syntax { path: path.to_owned(), line, message: error.message().replace('\n', " ") }
     })
+}
+
+/// What is wrong with a text as the settings file of each program, for the fuzzer.
+#[cfg(feature = "fuzz")]
+pub(crate) fn check(text: &str) -> Vec<SettingsError> {
+    let path = Path::new("settings.toml");
+    let master = parse::<MasterArgs>(path, text).and_then(MasterArgs::resolve).err();
+    let agent = parse::<AgentArgs>(path, text).and_then(AgentArgs::resolve).err();
+    let client = parse::<ClientArgs>(path, text).and_then(ClientArgs::resolve).err();
+    [master, agent, client].into_iter().flatten().collect()
 }
 
 pub(crate) fn listen_address(text: Option<&str>, default: SocketAddr) -> Result<SocketAddr, SettingsError> {

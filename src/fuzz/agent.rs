@@ -1,7 +1,11 @@
-//! The agent's core and the master's frames.
+//! The agent's core and the frames it is sent.
 //!
 //! The script is the master, the supervisors, the disk and the host at once; what the core asks for is answered late,
 //! wrongly or never. At the end, and at times in between, the agent starts again from a prefix of what it wrote.
+
+mod words;
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use prost::Message as _;
 
@@ -11,25 +15,35 @@ use crate::{
         Agent, Config, ContainerId, Effect, Found, FoundSupervisor, Input, Retention, SessionId, SupervisorId,
     },
     proto::{
-        internal::{self, AgentRecord, master_message::Kind as Said, supervisor_event::Kind as Event},
+        internal::{
+            self, AgentRecord, SupervisorEvent, agent_message, agent_record, exited, master_message::Kind as Said,
+            supervisor_event::Kind as Event, supervisor_request::Kind as Asked,
+        },
         v1,
     },
 };
 
+/// The supervisor that is always there.
+const ONE: SupervisorId = SupervisorId(0);
+
+/// A record as a log may hold it.
+pub(super) fn record(script: &mut Script<'_>) -> AgentRecord {
+    words::record(script)
+}
+
 /// An agent that starts with these records.
 pub(super) fn begin_with(records: &[AgentRecord]) {
     let mut script = Script::new(&[]);
-    let (mut agent, mut out) = recover(&mut script, records, "boot0");
-    agent.check();
-    agent.handle(script.now, Input::SupervisorEnded { supervisor: SupervisorId(0) }, &mut out);
-    agent.check();
+    let mut play = Play::begin(&mut script, records.to_vec());
+    play.handle(&script, Input::SupervisorEnded { supervisor: ONE });
+    play.restart(&mut script);
 }
 
 /// A frame of a master, to an agent that is registered.
 pub(super) fn frame(bytes: &[u8]) {
     let Ok(frame) = internal::MasterFrame::decode(bytes) else { return };
     let mut script = Script::new(&[]);
-    let mut play = Play::begin(&mut script);
+    let mut play = Play::begin(&mut script, Vec::new());
     play.register(&mut script);
     for message in frame.messages {
         let session = play.session;
@@ -38,14 +52,39 @@ pub(super) fn frame(bytes: &[u8]) {
     play.restart(&mut script);
 }
 
+/// What a supervisor says to an agent that has just launched four tasks.
+pub(super) fn supervised(events: Vec<SupervisorEvent>) {
+    let mut script = Script::new(&[]);
+    let mut play = Play::begin(&mut script, Vec::new());
+    play.register(&mut script);
+    for number in 0..4 {
+        let Said::RunTask(run) = words::run_task(&mut script, "f0".to_owned(), format!("t{number}")) else { return };
+        let message = message(Said::RunTask(internal::RunTask { container_id: format!("c{number}"), ..run }));
+        play.handle(&script, Input::Received { session: play.session, message });
+    }
+    while let Some(input) = play.host.pop_front() {
+        play.handle(&script, input);
+    }
+    for event in events {
+        play.handle(&script, Input::Supervised { supervisor: ONE, event });
+    }
+    play.restart(&mut script);
+}
+
 /// Plays a script on a core.
 pub(super) fn run(bytes: &[u8]) {
+    play(bytes);
+}
+
+/// The same, and what came of it.
+pub(super) fn play(bytes: &[u8]) -> BTreeSet<&'static str> {
     let mut script = Script::new(bytes);
-    let mut play = Play::begin(&mut script);
+    let mut play = Play::begin(&mut script, Vec::new());
     while script.goes_on() {
         play.step(&mut script);
     }
     play.restart(&mut script);
+    play.reached
 }
 
 struct Play {
@@ -54,29 +93,36 @@ struct Play {
     /// Everything ever persisted since the last start, after what that start found.
     records: Vec<AgentRecord>,
     boot: usize,
-}
-
-fn recover(script: &mut Script<'_>, records: &[AgentRecord], boot_id: &str) -> (Agent, Vec<Effect>) {
-    let config = Config {
-        info: v1::AgentInfo { hostname: "h".to_owned(), ..Default::default() },
-        divvy_version: "0.1.0".to_owned(),
-        user: "root".to_owned(),
-        sandboxes: "/work/runs".to_owned(),
-        retention: Retention::default(),
-        spread_first: std::time::Duration::from_secs(1),
-    };
-    let supervisor = FoundSupervisor { id: SupervisorId(0), died: false };
-    let found = Found { boot_id: boot_id.to_owned(), supervisors: vec![supervisor], ..Found::default() };
-    let mut out = Vec::new();
-    let agent = Agent::recover(records, config, found, script.rng(), script.now, &mut out);
-    (agent, out)
+    starts: usize,
+    /// What the host and the supervisor have not answered yet.
+    host: VecDeque<Input>,
+    running: BTreeSet<String>,
+    exited: BTreeMap<String, internal::Exited>,
+    /// At which start each container was accepted.
+    accepted: BTreeMap<String, usize>,
+    /// Statuses that were sent.
+    sent: Vec<internal::Acknowledge>,
+    reached: BTreeSet<&'static str>,
 }
 
 impl Play {
-    fn begin(script: &mut Script<'_>) -> Self {
-        let (core, out) = recover(script, &[], "boot0");
-        let mut play = Self { core, session: SessionId(0), records: Vec::new(), boot: 0 };
+    fn begin(script: &mut Script<'_>, records: Vec<AgentRecord>) -> Self {
+        let (core, out) = recover(script, &records, "boot0");
+        let mut play = Self {
+            core,
+            records,
+            session: SessionId(0),
+            boot: 0,
+            starts: 0,
+            host: VecDeque::new(),
+            running: BTreeSet::new(),
+            exited: BTreeMap::new(),
+            accepted: BTreeMap::new(),
+            sent: Vec::new(),
+            reached: BTreeSet::new(),
+        };
         play.heed(out);
+        play.core.check();
         play
     }
 
@@ -85,6 +131,8 @@ impl Play {
         let left = self.records.len() - script.below(self.records.len().min(8) + 1);
         self.records.truncate(left);
         self.boot += usize::from(script.one_in(3));
+        self.starts += 1;
+        self.host.clear();
         let (core, out) = recover(script, &self.records, &format!("boot{}", self.boot));
         self.core = core;
         self.heed(out);
@@ -92,8 +140,8 @@ impl Play {
     }
 
     fn register(&mut self, script: &mut Script<'_>) {
-        let event = welcome(script);
-        self.handle(script, Input::Supervised { supervisor: SupervisorId(0), event });
+        let event = if script.one_in(2) { words::welcome(script) } else { self.welcome() };
+        self.handle(script, Input::Supervised { supervisor: ONE, event });
         for _ in 0..4 {
             if let Some(at) = self.core.deadline() {
                 script.now.mono_ns = script.now.mono_ns.max(at);
@@ -101,7 +149,7 @@ impl Play {
             self.handle(script, Input::Tick);
         }
         self.handle(script, Input::Attached { session: self.session });
-        let said = Said::Registered(Box::new(registered(script)));
+        let said = Said::Registered(Box::new(words::registered(script)));
         self.handle(script, Input::Received { session: self.session, message: message(said) });
     }
 
@@ -110,7 +158,7 @@ impl Play {
         let session = if script.one_in(8) { SessionId(script.below(4) as u64) } else { self.session };
         let supervisor = SupervisorId(u32::from(script.one_in(2)));
         let container = ContainerId::parse(&script.name("c", 4));
-        let input = match (script.below(16), container) {
+        let input = match (script.below(20), container) {
             (0, _) => return self.restart(script),
             (1, _) => Input::Attached { session },
             (2, _) => Input::Detached { session },
@@ -120,11 +168,46 @@ impl Play {
             (6, Some(container)) => Input::SandboxMade { container },
             (7, Some(container)) => Input::SandboxFailed { container, text: "no room".to_owned() },
             (8, _) => return self.register(script),
-            (9, _) if script.one_in(4) => Input::ShutDown,
-            (9 | 10, _) => Input::Supervised { supervisor, event: event(script) },
-            _ => Input::Received { session, message: message(said(script)) },
+            (9, _) if script.one_in(4) => [Input::ShutDown, Input::Stopping][script.below(2)].clone(),
+            (9 | 10, _) => Input::Supervised { supervisor, event: words::event(script) },
+            (11..=15, _) => return self.answer(script),
+            _ => Input::Received { session, message: message(self.said(script)) },
         };
         self.handle(script, input);
+    }
+
+    /// The host does the next thing it was asked for, or a process ends.
+    fn answer(&mut self, script: &mut Script<'_>) {
+        let ends = script.one_in(3);
+        if let Some(input) = self.host.pop_front_if(|_| !ends) {
+            return self.handle(script, input);
+        }
+        let running: Vec<String> = self.running.iter().cloned().collect();
+        if let Some(container_id) = script.pick(&running) {
+            self.ends(script, container_id, exited::Status::Code(0));
+        }
+    }
+
+    fn ends(&mut self, script: &Script<'_>, container_id: &str, status: exited::Status) {
+        self.running.remove(container_id);
+        let container_id = container_id.to_owned();
+        let exited = internal::Exited { container_id, status: Some(status), wall_ns: 1, core_dumped: false };
+        self.exited.insert(exited.container_id.clone(), exited.clone());
+        let event = SupervisorEvent { kind: Some(Event::Exited(exited)) };
+        self.handle(script, Input::Supervised { supervisor: ONE, event });
+    }
+
+    /// What the supervisor would say.
+    fn welcome(&self) -> SupervisorEvent {
+        let started = |id: &String| internal::Started { container_id: id.clone(), pid: 100, start_time: 1 };
+        let welcome = internal::SupervisorWelcome {
+            version: 2,
+            pid: 7,
+            running: self.running.iter().map(started).collect(),
+            exited: self.exited.values().cloned().collect(),
+            ..internal::SupervisorWelcome::default()
+        };
+        SupervisorEvent { kind: Some(Event::Welcome(welcome)) }
     }
 
     fn handle(&mut self, script: &Script<'_>, input: Input) {
@@ -137,110 +220,114 @@ impl Play {
     fn heed(&mut self, effects: Vec<Effect>) {
         for effect in effects {
             match effect {
-                Effect::Persist { records, .. } => self.records.extend(records),
+                Effect::Persist { records, .. } => self.persist(records),
                 Effect::Attach { session, .. } => self.session = session,
-                _ => {}
+                Effect::MakeSandbox { container } => self.host.push_back(Input::SandboxMade { container }),
+                Effect::Supervise { supervisor: ONE, request } => self.supervise(request.kind),
+                Effect::Send { message, .. } => self.send(message.kind),
+                Effect::Supervise { .. }
+                | Effect::Detach { .. }
+                | Effect::RemoveSandbox { .. }
+                | Effect::Stop { .. } => {}
             }
         }
     }
+
+    fn persist(&mut self, records: Vec<AgentRecord>) {
+        for record in &records {
+            if let Some(agent_record::Kind::Accepted(accepted)) = &record.kind {
+                self.accepted.insert(accepted.container_id.clone(), self.starts);
+            }
+            if let Some(agent_record::Kind::Acknowledged(_)) = &record.kind {
+                self.reached.insert("a status was acknowledged");
+            }
+        }
+        self.records.extend(records);
+    }
+
+    fn supervise(&mut self, request: Option<Asked>) {
+        match request {
+            Some(Asked::Start(start)) => {
+                let started = internal::Started { container_id: start.container_id.clone(), pid: 100, start_time: 1 };
+                let event = SupervisorEvent { kind: Some(Event::Started(started)) };
+                assert!(self.running.insert(start.container_id), "a container is started once");
+                self.host.push_back(Input::Supervised { supervisor: ONE, event });
+                self.reached.insert("a container was started");
+            }
+            Some(Asked::Forget(forget)) => drop(self.exited.remove(&forget.container_id)),
+            Some(Asked::Hello(_) | Asked::Signal(_) | Asked::Retire(_)) | None => {}
+        }
+    }
+
+    fn send(&mut self, message: Option<agent_message::Kind>) {
+        let Some(agent_message::Kind::Update(update)) = message else { return };
+        let status = update.status.unwrap_or_default();
+        if status.state().is_terminal() {
+            self.reached.insert("a task's end was told");
+            if self.accepted.get(&update.container_id).is_some_and(|start| *start < self.starts) {
+                self.reached.insert("a task's end was told after a restart");
+            }
+        }
+        self.sent.push(internal::Acknowledge {
+            framework_id: update.framework_id,
+            task_id: status.task_id.value,
+            uuid: status.uuid.unwrap_or_default(),
+        });
+    }
+
+    fn said(&self, script: &mut Script<'_>) -> Said {
+        let (framework_id, task_id) = (script.name("f", 2), script.name("t", 4));
+        match script.below(10) {
+            0 => Said::Registered(Box::new(words::registered(script))),
+            1 => Said::Refused(internal::Refused { text: "no".to_owned(), permanent: script.one_in(2) }),
+            2 => {
+                let container_id = if script.one_in(2) { script.name("c", 4) } else { String::new() };
+                Said::KillTask(internal::KillTask { framework_id, task_id, kill_policy: None, container_id })
+            }
+            3 => {
+                let recent = &self.sent[self.sent.len().saturating_sub(4)..];
+                let other = internal::Acknowledge { framework_id, task_id, uuid: vec![1; 16].into() };
+                Said::Acknowledge(script.pick(recent).cloned().unwrap_or(other))
+            }
+            4 => {
+                let id = Some(v1::FrameworkId { value: framework_id });
+                let info = v1::FrameworkInfo { id, ..v1::FrameworkInfo::new("f") };
+                Said::UpdateFramework(Box::new(internal::UpdateFramework { info: Some(info) }))
+            }
+            5 => Said::ShutdownFramework(internal::ShutdownFramework { framework_id }),
+            6 => Said::Ping(internal::Ping {}),
+            7 if script.one_in(4) => Said::Gone(internal::Gone {}),
+            8 => internal::MasterMessage::decode(script.raw())
+                .ok()
+                .and_then(|message| message.kind)
+                .unwrap_or(Said::Ping(internal::Ping {})),
+            _ => words::run_task(script, framework_id, task_id),
+        }
+    }
+}
+
+fn recover(script: &mut Script<'_>, records: &[AgentRecord], boot_id: &str) -> (Agent, Vec<Effect>) {
+    let config = Config {
+        info: v1::AgentInfo { hostname: "h".to_owned(), ..Default::default() },
+        divvy_version: "0.1.0".to_owned(),
+        user: "root".to_owned(),
+        sandboxes: "/work/runs".to_owned(),
+        retention: Retention { keep_at_most: 2, ..Retention::default() },
+        spread_first: std::time::Duration::from_secs(1),
+    };
+    let mut supervisors = vec![FoundSupervisor { id: ONE, died: false }];
+    if script.one_in(4) {
+        supervisors.push(FoundSupervisor { id: SupervisorId(1), died: script.one_in(2) });
+    }
+    let left = (0..script.below(3)).filter_map(|_| ContainerId::parse(&script.name("c", 4)));
+    let sandboxes = left.map(|id| (id, 1_000)).collect();
+    let loss = script.one_in(4).then(|| "its log is damaged".to_owned());
+    let found = Found { boot_id: boot_id.to_owned(), supervisors, loss, sandboxes };
+    let mut out = Vec::new();
+    let agent = Agent::recover(records, config, found, script.rng(), script.now, &mut out);
+    (agent, out)
 }
 
 fn message(kind: Said) -> internal::MasterMessage {
     internal::MasterMessage { kind: Some(kind) }
-}
-
-fn said(script: &mut Script<'_>) -> Said {
-    let (framework_id, task_id) = (script.name("f", 2), script.name("t", 4));
-    match script.below(10) {
-        0 => Said::Registered(Box::new(registered(script))),
-        1 => Said::Refused(internal::Refused { text: "no".to_owned(), permanent: script.one_in(2) }),
-        2 => {
-            let container_id = if script.one_in(2) { script.name("c", 4) } else { String::new() };
-            Said::KillTask(internal::KillTask { framework_id, task_id, kill_policy: None, container_id })
-        }
-        3 => Said::Acknowledge(internal::Acknowledge { framework_id, task_id, uuid: script.raw().to_vec().into() }),
-        4 => {
-            let id = Some(v1::FrameworkId { value: framework_id });
-            let info = v1::FrameworkInfo { id, ..v1::FrameworkInfo::new("f") };
-            Said::UpdateFramework(Box::new(internal::UpdateFramework { info: Some(info) }))
-        }
-        5 => Said::ShutdownFramework(internal::ShutdownFramework { framework_id }),
-        6 => Said::Ping(internal::Ping {}),
-        7 if script.one_in(4) => Said::Gone(internal::Gone {}),
-        8 => internal::MasterMessage::decode(script.raw())
-            .ok()
-            .and_then(|message| message.kind)
-            .unwrap_or(Said::Ping(internal::Ping {})),
-        _ => {
-            let command = v1::CommandInfo { value: Some("true".to_owned()), ..Default::default() };
-            let task = v1::TaskInfo {
-                name: "t".to_owned(),
-                task_id: v1::TaskId { value: task_id },
-                command: Some(Box::new(command)),
-                ..Default::default()
-            };
-            let task_info = if script.one_in(8) { script.raw().to_vec() } else { task.encode_to_vec() };
-            Said::RunTask(internal::RunTask {
-                framework_id,
-                container_id: script.name("c", 4),
-                task_info: task_info.into(),
-            })
-        }
-    }
-}
-
-fn registered(script: &mut Script<'_>) -> internal::Registered {
-    let missing = (0..script.below(3)).map(|_| internal::MissingTask {
-        framework_id: script.name("f", 2),
-        task_id: script.name("t", 4),
-        container_id: script.name("c", 4),
-        state: v1::TaskState::TaskDropped.into(),
-    });
-    internal::Registered {
-        version: 1,
-        agent_id: "S0".to_owned(),
-        master_id: "m".to_owned(),
-        missing: missing.collect(),
-        epoch: script.below(3) as u64 + 1,
-        ping_timeout_ms: 75_000,
-        removed_frameworks: (0..script.below(2)).map(|_| script.name("f", 2)).collect(),
-    }
-}
-
-fn welcome(script: &mut Script<'_>) -> internal::SupervisorEvent {
-    let running = (0..script.below(3)).map(|_| started(script)).collect();
-    let exited = (0..script.below(3)).map(|_| exited(script)).collect();
-    let starting = (0..script.below(2)).map(|_| script.name("c", 4)).collect();
-    let version = if script.one_in(2) { 1 } else { 2 };
-    let retired = script.one_in(4);
-    let welcome =
-        internal::SupervisorWelcome { version, pid: 7, running, exited, starting, retired, build: String::new() };
-    internal::SupervisorEvent { kind: Some(Event::Welcome(welcome)) }
-}
-
-fn event(script: &mut Script<'_>) -> internal::SupervisorEvent {
-    let kind = match script.below(5) {
-        0 => return welcome(script),
-        1 => return internal::SupervisorEvent::decode(script.raw()).unwrap_or_default(),
-        2 => Event::Started(started(script)),
-        3 => {
-            let container_id = script.name("c", 4);
-            Event::StartFailed(internal::StartFailed { container_id, step: "execute".to_owned(), errno: 2 })
-        }
-        _ => Event::Exited(exited(script)),
-    };
-    internal::SupervisorEvent { kind: Some(kind) }
-}
-
-fn started(script: &mut Script<'_>) -> internal::Started {
-    internal::Started { container_id: script.name("c", 4), pid: 100, start_time: 1 }
-}
-
-fn exited(script: &mut Script<'_>) -> internal::Exited {
-    let status = match script.below(3) {
-        0 => internal::exited::Status::Code(0),
-        1 => internal::exited::Status::Signal(9),
-        _ => internal::exited::Status::Lost("its supervisor died".to_owned()),
-    };
-    internal::Exited { container_id: script.name("c", 4), status: Some(status), wall_ns: 1, core_dumped: false }
 }

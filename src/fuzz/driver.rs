@@ -2,21 +2,24 @@
 //!
 //! The script is the master and the user's code at once: callbacks return in order, well, badly or with a panic.
 
-use std::{collections::VecDeque, time::Duration};
+use std::{
+    collections::{BTreeSet, VecDeque},
+    time::Duration,
+};
 
 use prost::Message as _;
 
 use super::script::Script;
 use crate::{
     framework::{
-        UnknownTasks,
+        SchedulerEvent, UnknownTasks,
         core::{Driver, Effect, Input, Options, Outcome, Request, Stop},
     },
     proto::{
         ext,
         v1::{
             self,
-            scheduler::{Event, event},
+            scheduler::{Call, Event, event},
         },
     },
 };
@@ -34,12 +37,18 @@ pub(super) fn frame(bytes: &[u8]) {
 
 /// Plays a script on a core.
 pub(super) fn run(bytes: &[u8]) {
+    play(bytes);
+}
+
+/// The same, and what came of it.
+pub(super) fn play(bytes: &[u8]) -> BTreeSet<&'static str> {
     let mut script = Script::new(bytes);
     let mut play = Play::begin(&mut script);
     while script.goes_on() {
         play.step(&mut script);
     }
     play.finish(&script);
+    play.reached
 }
 
 struct Play {
@@ -47,6 +56,12 @@ struct Play {
     session: u64,
     seq: u64,
     callbacks: VecDeque<u64>,
+    delivered: u64,
+    finished: bool,
+    /// Tasks that were launched, and those of them of whose end the callback was told.
+    launched: BTreeSet<String>,
+    ended: BTreeSet<String>,
+    reached: BTreeSet<&'static str>,
 }
 
 impl Play {
@@ -64,7 +79,17 @@ impl Play {
             unknown_tasks: [UnknownTasks::Report, UnknownTasks::Adopt, UnknownTasks::Kill][script.below(3)],
         };
         let core = Driver::new(options, script.rng());
-        let mut play = Self { core, session: 0, seq: 0, callbacks: VecDeque::new() };
+        let mut play = Self {
+            core,
+            session: 0,
+            seq: 0,
+            callbacks: VecDeque::new(),
+            delivered: 0,
+            finished: false,
+            launched: BTreeSet::new(),
+            ended: BTreeSet::new(),
+            reached: BTreeSet::new(),
+        };
         play.handle(script, Input::Started);
         play
     }
@@ -134,11 +159,37 @@ impl Play {
         let mut out = Vec::new();
         self.core.handle(script.now, input, &mut out);
         for effect in out {
+            assert!(!self.finished, "nothing follows the end: {effect:?}");
             match effect {
                 Effect::Connect { session, .. } => self.session = session,
-                Effect::Deliver { callback, .. } => self.callbacks.push_back(callback),
-                Effect::Disconnect { .. } | Effect::Send { .. } | Effect::Finish(_) => {}
+                Effect::Deliver { callback, event } => self.deliver(callback, event),
+                Effect::Send { call, .. } => self.send(*call),
+                Effect::Disconnect { .. } => {}
+                Effect::Finish(_) => self.finished = true,
             }
+        }
+    }
+
+    fn deliver(&mut self, callback: u64, event: SchedulerEvent) {
+        assert!(callback > std::mem::replace(&mut self.delivered, callback), "a callback has a number of its own");
+        self.callbacks.push_back(callback);
+        if let SchedulerEvent::StatusUpdate(status) = event
+            && status.state().is_terminal()
+            && self.launched.contains(&status.task_id.value)
+        {
+            self.reached.insert("the end of a task that was launched was told");
+            self.ended.insert(status.task_id.value);
+        }
+    }
+
+    fn send(&mut self, call: Call) {
+        let launches = call.accept.into_iter().flat_map(|accept| accept.operations).filter_map(|it| it.launch);
+        for task in launches.flat_map(|launch| launch.task_infos) {
+            self.reached.insert("a task was launched");
+            self.launched.insert(task.task_id.value);
+        }
+        if call.acknowledge.is_some_and(|it| self.ended.contains(&it.task_id.value)) {
+            self.reached.insert("the end of a task that was launched was acknowledged");
         }
     }
 }

@@ -1,22 +1,26 @@
 //! The master's core, and what its connections make of frames.
 //!
 //! A script's frameworks and agents say whatever they like through the functions the sockets use; they know the offers
-//! that were made and the containers that were ordered, so that a script can go deep.
+//! that were made and the containers that were ordered, so that a script can go deep. Now and then another master starts
+//! from a prefix of what was written to the registry.
 
-use std::collections::BTreeMap;
+mod says;
+mod words;
+
+use std::collections::{BTreeMap, BTreeSet};
 
 use prost::Message as _;
 
 use super::script::Script;
 use crate::{
     master::{
-        api::intake,
-        core::{Config, Effect, Event, Input, Master, Order, Question, RequestId, SessionId, offer_id},
+        api::{inside, intake},
+        core::{Answer, Config, Effect, Event, Input, Master, Order, Question, RequestId, SessionId, offer_id},
         registry::State,
     },
     proto::{
         ext,
-        internal::{self, agent_message::Kind},
+        internal::{self, RegistryChange, agent_message::Kind},
         v1::{
             self,
             scheduler::{Call, call},
@@ -30,55 +34,163 @@ const SESSIONS: usize = 6;
 /// A frame of a framework.
 pub(super) fn calls(bytes: &[u8]) {
     let Ok(frame) = ext::Calls::decode(bytes) else { return };
+    let mut script = Script::new(&[]);
+    let mut play = Play::populated(&mut script);
+    let (session, mut seq) = (SessionId(1), 10);
     for call in frame.calls {
-        drop(intake::call(call));
+        seq += 1;
+        play.handle(&script, Input::Called { session, seq, call: intake::call(call) });
+        play.settle(&script);
     }
+    play.look(&script);
 }
 
 /// A frame of an agent.
 pub(super) fn messages(bytes: &[u8]) {
     let Ok(frame) = internal::AgentFrame::decode(bytes) else { return };
+    let mut script = Script::new(&[]);
+    let mut play = Play::populated(&mut script);
     for message in frame.messages {
-        drop(intake::report(message, "peer"));
+        play.handle(&script, Input::Reported { session: SessionId(0), report: intake::report(message, "peer") });
+        play.settle(&script);
     }
+    play.look(&script);
+}
+
+/// A call of an operator.
+pub(super) fn operator(bytes: &[u8]) {
+    let Ok(call) = v1::master::Call::decode(bytes) else { return };
+    let mut script = Script::new(&[]);
+    let mut play = Play::populated(&mut script);
+    if let Some(question) = inside::asked(call) {
+        play.handle(&script, Input::Asked { request: RequestId(0), question });
+        play.settle(&script);
+    }
+    play.look(&script);
+}
+
+/// A master that starts with these facts, to which no agent comes back.
+pub(super) fn begin_with(state: State) {
+    let mut script = Script::new(&[]);
+    let mut play = Play::begin(&mut script, state);
+    for _ in 0..20 {
+        let Some(at) = play.core.deadline() else { break };
+        script.now.mono_ns = script.now.mono_ns.max(at);
+        play.handle(&script, Input::Ticked);
+        play.settle(&script);
+    }
+    play.look(&script);
 }
 
 /// Plays a script on a core.
 pub(super) fn run(bytes: &[u8]) {
+    play(bytes);
+}
+
+/// The same, and what came of it.
+pub(super) fn play(bytes: &[u8]) -> BTreeSet<&'static str> {
     let mut script = Script::new(bytes);
-    let config = Config { completed_tasks: 5, completed_frameworks: 2, unreachable_agents: 2, ..Config::default() };
-    let core = Master::new(ID, 7, State::default(), config, script.rng(), script.now);
-    let mut play = Play { core, offers: Vec::new(), ordered: Vec::new(), seqs: BTreeMap::new() };
+    let empty = script.one_in(4);
+    let mut play =
+        if empty { Play::begin(&mut script, State::default()) } else { Play::populated(&mut Script::new(&[])) };
     while script.goes_on() {
         play.step(&mut script);
     }
-    play.core.check();
+    play.look(&script);
+    play.reached
 }
 
 struct Play {
     core: Master,
+    /// New at every start, as the epoch is.
+    id: String,
+    epoch: u64,
+    /// All that was ever written to the registry.
+    changes: Vec<RegistryChange>,
     /// Ids of all offers ever made, with their agents.
     offers: Vec<(String, String)>,
     /// What agents were told to run: framework, container, task.
     ordered: Vec<(String, String, v1::TaskInfo)>,
+    /// Containers that an earlier master ordered.
+    inherited: BTreeSet<String>,
     seqs: BTreeMap<SessionId, u64>,
+    /// Who registered and who subscribed on which session, and has not left.
+    agents: Vec<SessionId>,
+    frameworks: Vec<(SessionId, String)>,
+    reached: BTreeSet<&'static str>,
 }
 
 impl Play {
+    fn begin(script: &mut Script<'_>, state: State) -> Self {
+        Self {
+            core: core(script, ID, 7, state),
+            id: ID.to_owned(),
+            epoch: 7,
+            changes: Vec::new(),
+            offers: Vec::new(),
+            ordered: Vec::new(),
+            inherited: BTreeSet::new(),
+            seqs: BTreeMap::new(),
+            agents: Vec::new(),
+            frameworks: Vec::new(),
+            reached: BTreeSet::new(),
+        }
+    }
+
+    /// An agent on session 0, a framework on session 1, a task that runs and offers.
+    fn populated(script: &mut Script<'_>) -> Self {
+        let mut play = Self::begin(script, State::default());
+        let (agent, framework) = (SessionId(0), SessionId(1));
+        play.handle(script, Input::Attached { session: agent });
+        play.handle(script, Input::Attached { session: framework });
+        let register = Kind::Register(Box::new(play.register(script)));
+        let message = internal::AgentMessage { kind: Some(register) };
+        play.handle(script, Input::Reported { session: agent, report: intake::report(message, "peer") });
+        let subscribe = Call {
+            r#type: Some(call::Type::Subscribe.into()),
+            subscribe: Some(Box::new(words::subscriber(vec!["*".to_owned()]))),
+            ..Call::default()
+        };
+        play.handle(script, Input::Called { session: framework, seq: 1, call: intake::call(subscribe) });
+        play.settle(script);
+        let accept = Call {
+            framework_id: play.frameworks.first().map(|(_, id)| v1::FrameworkId { value: id.clone() }),
+            r#type: Some(call::Type::Accept.into()),
+            accept: Some(Box::new(play.launch(script))),
+            ..Call::default()
+        };
+        play.handle(script, Input::Called { session: framework, seq: 2, call: intake::call(accept) });
+        play.seqs.insert(framework, 2);
+        play.settle(script);
+        play
+    }
+
+    fn launch(&self, script: &mut Script<'_>) -> call::Accept {
+        let newest = self.offers.last().cloned().unwrap_or_default();
+        let task_infos = vec![words::task_info(script, &v1::AgentId { value: newest.1 })];
+        call::Accept { offer_ids: vec![v1::OfferId { value: newest.0 }], ..words::accept(task_infos) }
+    }
+
     fn step(&mut self, script: &mut Script<'_>) {
         script.wait();
         let session = SessionId(script.below(SESSIONS) as u64);
         let input = match script.below(16) {
             0 | 1 => Input::Attached { session },
             2 => Input::Detached { session },
+            3 if script.one_in(8) => return self.restart(script),
             3 => Input::Ticked,
-            4 => Input::Asked { request: RequestId(0), question: question(script) },
-            5..=9 => Input::Reported { session, report: intake::report(self.message(script), "peer") },
+            4 => Input::Asked { request: RequestId(0), question: words::question(script) },
+            5..=9 => {
+                let session = if script.one_in(4) { session } else { *script.pick(&self.agents).unwrap_or(&session) };
+                Input::Reported { session, report: intake::report(self.message(script), "peer") }
+            }
             _ => {
+                let known = script.pick(&self.frameworks).filter(|_| !script.one_in(4)).cloned();
+                let (session, id) = known.map_or((session, None), |(session, id)| (session, Some(id)));
                 let seq = self.seqs.entry(session).or_default();
                 *seq += 1;
                 let seq = *seq;
-                Input::Called { session, seq, call: intake::call(self.call(script)) }
+                Input::Called { session, seq, call: intake::call(self.call(script, id)) }
             }
         };
         // The shell names a session once.
@@ -87,252 +199,120 @@ impl Play {
         }
         self.handle(script, input);
         if script.one_in(3) {
-            let mut out = Vec::new();
-            self.core.settle(script.now, &mut out);
-            self.heed(out);
+            self.settle(script);
         }
     }
 
+    /// Another master, with a prefix of what was written; nobody is connected to it.
+    fn restart(&mut self, script: &mut Script<'_>) {
+        self.changes.truncate(self.changes.len() - script.below(self.changes.len().min(8) + 1));
+        self.epoch += 1;
+        self.id = format!("{ID}{}", self.epoch);
+        self.core = core(script, &self.id, self.epoch, self.changes.iter().collect());
+        self.seqs.clear();
+        self.agents.clear();
+        self.frameworks.clear();
+        self.inherited.extend(self.ordered.iter().map(|(_, container, _)| container.clone()));
+        self.core.check();
+    }
+
     fn handle(&mut self, script: &Script<'_>, input: Input) {
+        if let Input::Detached { session } = &input {
+            self.agents.retain(|one| one != session);
+            self.frameworks.retain(|(one, _)| one != session);
+        }
         let mut out = Vec::new();
         self.core.handle(script.now, input, &mut out);
         self.heed(out);
         self.core.check();
     }
 
+    fn settle(&mut self, script: &Script<'_>) {
+        let mut out = Vec::new();
+        self.core.settle(script.now, &mut out);
+        self.heed(out);
+    }
+
+    /// All that there is to see can be shown, and what the registry would hold is what was written to it.
+    fn look(&mut self, script: &Script<'_>) {
+        self.core.check();
+        for question in [Question::Snapshot, Question::Departed, Question::Registry] {
+            let mut out = Vec::new();
+            self.core.handle(script.now, Input::Asked { request: RequestId(0), question }, &mut out);
+            self.heed(out);
+        }
+    }
+
     fn heed(&mut self, effects: Vec<Effect>) {
         for effect in effects {
             match effect {
-                Effect::Tell { event: Event::Offers(offers), .. } => {
-                    self.offers.extend(offers.iter().map(|offer| (offer_id(ID, offer.key), offer.agent.to_string())));
+                Effect::Persist(changes) => self.changes.extend(changes),
+                Effect::Tell { session, event } => self.told(session, event),
+                Effect::Order { session, order } => self.order(session, order),
+                Effect::Close { session } => {
+                    self.agents.retain(|one| *one != session);
+                    self.frameworks.retain(|(one, _)| *one != session);
                 }
-                Effect::Order { order: Order::Run { framework, container, info }, .. } => {
-                    let info = v1::TaskInfo::decode(info).expect("the master passes on what it has decoded");
-                    self.ordered.push((framework.to_string(), container.to_string(), info));
+                Effect::Reply { answer: Answer::Snapshot(snapshot), .. } => inside::look(&snapshot),
+                Effect::Reply {
+                    answer:
+                        Answer::Alive | Answer::Departed(_) | Answer::Registry(..) | Answer::Done | Answer::Refused(_),
+                    ..
+                } => {}
+            }
+        }
+    }
+
+    fn told(&mut self, session: SessionId, event: Event) {
+        match event {
+            Event::Subscribed { framework } => self.frameworks.push((session, framework.to_string())),
+            Event::Offers(offers) => {
+                self.reached.insert("resources were offered");
+                let offers = offers.iter().map(|offer| (offer_id(&self.id, offer.key), offer.agent.to_string()));
+                self.offers.extend(offers);
+            }
+            Event::Updated { status } if status.state().is_terminal() && status.uuid.is_some() => {
+                self.reached.insert("a task's end was told");
+                let task = self.ordered.iter().find(|(_, _, info)| info.task_id == status.task_id);
+                if task.is_some_and(|(_, container, _)| self.inherited.contains(container)) {
+                    self.reached.insert("a task's end was told by another master than launched it");
                 }
-                Effect::Persist(_)
-                | Effect::Tell { .. }
-                | Effect::Order { .. }
-                | Effect::Close { .. }
-                | Effect::Reply { .. } => {}
             }
+            Event::Updated { .. }
+            | Event::Rescinded { .. }
+            | Event::Message { .. }
+            | Event::Failure { .. }
+            | Event::Error { .. }
+            | Event::Heartbeat
+            | Event::Applied { .. }
+            | Event::Refused { .. }
+            | Event::OperationFailed { .. } => {}
         }
     }
 
-    fn message(&mut self, script: &mut Script<'_>) -> internal::AgentMessage {
-        let kind = match script.below(6) {
-            0 => return internal::AgentMessage::decode(script.raw()).unwrap_or_default(),
-            1 | 2 => Kind::Register(Box::new(self.register(script))),
-            3 => Kind::Pong(internal::Pong {}),
-            4 if script.one_in(4) => Kind::Unregister(internal::Unregister {}),
-            4 if script.one_in(2) => {
-                let container_id = script.pick(&self.ordered).map(|(_, id, _)| id.clone()).unwrap_or_default();
-                Kind::OrphanGone(internal::OrphanGone { container_id })
+    fn order(&mut self, session: SessionId, order: Order) {
+        match order {
+            Order::Registered(_) => self.agents.push(session),
+            Order::Run { framework, container, info } => {
+                let info = v1::TaskInfo::decode(info).expect("the master passes on what it has decoded");
+                self.ordered.push((framework.to_string(), container.to_string(), info));
+                self.reached.insert("a task was launched");
             }
-            _ => Kind::Update(Box::new(self.update(script))),
-        };
-        internal::AgentMessage { kind: Some(kind) }
-    }
-
-    fn register(&mut self, script: &mut Script<'_>) -> internal::Register {
-        let id = script.one_in(2).then(|| v1::AgentId { value: script.name("m-S", 3) });
-        let text = ["cpus:4;mem:1024;ports:[1-9]", "cpus:1;mem:64", "cpus:2;mem:512;cpus(a):1", "gpus:1;cpus:1;mem:64"];
-        let resources: crate::types::Resources =
-            text[script.below(text.len())].parse().expect("resources in text form");
-        let info =
-            v1::AgentInfo { id, hostname: script.name("h", 3), resources: resources.to_proto(), ..Default::default() };
-        let tasks: Vec<internal::AgentTask> = (0..script.below(4)).filter_map(|_| self.reported(script)).collect();
-        let named = |task: &internal::AgentTask| v1::FrameworkInfo {
-            id: Some(v1::FrameworkId { value: task.framework_id.clone() }),
-            user: "root".to_owned(),
-            ..v1::FrameworkInfo::new("f")
-        };
-        internal::Register {
-            versions: Some(ext::VersionRange { min: 1, max: if script.one_in(8) { 1 } else { 2 } }),
-            orphans: (0..script.below(2)).filter_map(|_| self.reported(script)).collect(),
-            divvy_version: "0.1.0".to_owned(),
-            info: Some(info),
-            epoch: script.below(9) as u64,
-            boot_id: "boot".to_owned(),
-            frameworks: tasks.iter().map(named).collect(),
-            tasks,
-            installation: script.name("w", 3).into(),
-            instance: script.name("i", 3).into(),
-        }
-    }
-
-    fn reported(&mut self, script: &mut Script<'_>) -> Option<internal::AgentTask> {
-        let (framework_id, container_id, task) = script.pick(&self.ordered)?.clone();
-        let unacknowledged = script.one_in(2).then(|| state(script).into());
-        let state = state(script).into();
-        Some(internal::AgentTask {
-            framework_id,
-            container_id,
-            task_info: task.encode_to_vec().into(),
-            state,
-            unacknowledged,
-        })
-    }
-
-    fn update(&mut self, script: &mut Script<'_>) -> internal::Update {
-        let (framework_id, container_id, task) = script.pick(&self.ordered).cloned().unwrap_or_default();
-        let status = v1::TaskStatus {
-            task_id: task.task_id,
-            agent_id: Some(task.agent_id),
-            state: state(script).into(),
-            uuid: Some(uuid(script)),
-            ..Default::default()
-        };
-        internal::Update { framework_id, container_id, status: Some(status), latest_state: state(script).into() }
-    }
-
-    fn call(&mut self, script: &mut Script<'_>) -> Call {
-        let kind = script.below(14);
-        if kind == 0 {
-            return Call::decode(script.raw()).unwrap_or_default();
-        }
-        let mut made =
-            Call { framework_id: Some(v1::FrameworkId { value: script.name("m-000", 3) }), ..Call::default() };
-        let kind = match kind {
-            1 | 2 => {
-                made.subscribe = Some(Box::new(subscribe(script, made.framework_id.take())));
-                call::Type::Subscribe
+            Order::Acknowledge { .. } => {
+                self.reached.insert("an acknowledgement was passed on");
             }
-            3 if script.one_in(3) => call::Type::Teardown,
-            4..=6 => {
-                made.accept = Some(Box::new(self.accept(script)));
-                call::Type::Accept
-            }
-            7 => {
-                made.decline = Some(call::Decline { offer_ids: self.offer_ids(script), filters: filters(script) });
-                call::Type::Decline
-            }
-            8 => {
-                made.revive = Some(call::Revive { roles: roles(script) });
-                call::Type::Revive
-            }
-            9 => {
-                made.suppress = Some(call::Suppress { roles: roles(script) });
-                call::Type::Suppress
-            }
-            10 => {
-                let (task_id, agent_id) = self.task(script);
-                made.kill = Some(call::Kill { task_id, agent_id: Some(agent_id), kill_policy: None });
-                call::Type::Kill
-            }
-            11 => {
-                let (task_id, agent_id) = self.task(script);
-                made.acknowledge = Some(call::Acknowledge { agent_id, task_id, uuid: uuid(script) });
-                call::Type::Acknowledge
-            }
-            _ => {
-                let tasks = (0..script.below(3)).map(|_| {
-                    let (task_id, agent_id) = self.task(script);
-                    call::reconcile::Task { task_id, agent_id: Some(agent_id), ..Default::default() }
-                });
-                made.reconcile = Some(call::Reconcile { tasks: tasks.collect() });
-                call::Type::Reconcile
-            }
-        };
-        made.r#type = Some(kind.into());
-        made
-    }
-
-    fn offer_ids(&mut self, script: &mut Script<'_>) -> Vec<v1::OfferId> {
-        let recent = self.offers.len().saturating_sub(8);
-        let picked = (0..=script.below(3)).filter_map(|_| script.pick(&self.offers[recent..]));
-        picked.map(|(id, _)| v1::OfferId { value: id.clone() }).collect()
-    }
-
-    fn accept(&mut self, script: &mut Script<'_>) -> call::Accept {
-        let offer_ids = self.offer_ids(script);
-        let agent = offer_ids.first().and_then(|id| self.offers.iter().find(|(offer, _)| *offer == id.value));
-        let agent_id = v1::AgentId { value: agent.map(|(_, agent)| agent.clone()).unwrap_or_default() };
-        let task_infos: Vec<v1::TaskInfo> = (0..script.below(4)).map(|_| task_info(script, &agent_id)).collect();
-        let launch = v1::offer::operation::Launch { task_infos };
-        let kind = v1::offer::operation::Type::Launch.into();
-        let operation = v1::offer::Operation { r#type: Some(kind), launch: Some(launch), ..Default::default() };
-        call::Accept { offer_ids, operations: vec![operation], filters: filters(script) }
-    }
-
-    fn task(&mut self, script: &mut Script<'_>) -> (v1::TaskId, v1::AgentId) {
-        match script.pick(&self.ordered) {
-            Some((_, _, task)) => (task.task_id.clone(), task.agent_id.clone()),
-            None => (v1::TaskId { value: script.name("t", 6) }, v1::AgentId { value: script.name("m-S", 3) }),
+            Order::Refused { .. }
+            | Order::Kill { .. }
+            | Order::UpdateFramework { .. }
+            | Order::Shutdown { .. }
+            | Order::Ping
+            | Order::Message { .. }
+            | Order::Gone => {}
         }
     }
 }
 
-fn question(script: &mut Script<'_>) -> Question {
-    match script.below(4) {
-        0 => Question::Alive,
-        1 => Question::Snapshot,
-        2 => Question::Teardown { framework: script.name("m-000", 3) },
-        _ => {
-            let weight = (script.name("r", 3), [0.0, 1.0, 2.5, -1.0][script.below(4)]);
-            Question::Weights { weights: vec![weight] }
-        }
-    }
-}
-
-fn subscribe(script: &mut Script<'_>, id: Option<v1::FrameworkId>) -> call::Subscribe {
-    let capability =
-        |kind: v1::framework_info::capability::Type| v1::framework_info::Capability { r#type: Some(kind.into()) };
-    let all = [
-        v1::framework_info::capability::Type::MultiRole,
-        v1::framework_info::capability::Type::PartitionAware,
-        v1::framework_info::capability::Type::ReservationRefinement,
-    ];
-    let framework_info = v1::FrameworkInfo {
-        user: "root".to_owned(),
-        id: id.filter(|_| script.one_in(2)),
-        roles: roles(script),
-        failover_timeout: Some([0.0, 1.0, 3600.0, f64::NAN][script.below(4)]),
-        capabilities: all.into_iter().filter(|_| !script.one_in(3)).map(capability).collect(),
-        ..v1::FrameworkInfo::new("f")
-    };
-    call::Subscribe { framework_info, suppressed_roles: Vec::new(), offer_constraints: None, instance: None }
-}
-
-fn task_info(script: &mut Script<'_>, agent_id: &v1::AgentId) -> v1::TaskInfo {
-    let resources: crate::types::Resources =
-        ["cpus:1;mem:64", "cpus:0.1;mem:32;ports:[1-1]", "cpus:4;mem:1024", "cpus:99", "cpus(a):1"][script.below(5)]
-            .parse()
-            .expect("resources in text form");
-    v1::TaskInfo {
-        name: "t".to_owned(),
-        task_id: v1::TaskId { value: script.name("t", 6) },
-        agent_id: agent_id.clone(),
-        resources: resources.to_proto_as(Some("*"), true),
-        command: Some(Box::new(v1::CommandInfo { value: Some("true".to_owned()), ..Default::default() })),
-        ..Default::default()
-    }
-}
-
-fn roles(script: &mut Script<'_>) -> Vec<String> {
-    let all = ["*", "a", "a/b", "r"];
-    all.into_iter().filter(|_| script.one_in(2)).map(str::to_owned).collect()
-}
-
-fn filters(script: &mut Script<'_>) -> Option<v1::Filters> {
-    let seconds = [0.0, 0.5, 5.0, 1e9, -1.0, f64::NAN][script.below(6)];
-    script.one_in(2).then_some(v1::Filters { refuse_seconds: Some(seconds) })
-}
-
-fn state(script: &mut Script<'_>) -> v1::TaskState {
-    use v1::TaskState as State;
-    let all = [
-        State::TaskRunning,
-        State::TaskFinished,
-        State::TaskFailed,
-        State::TaskKilled,
-        State::TaskLost,
-        State::TaskStaging,
-        State::TaskKilling,
-    ];
-    all[script.below(all.len())]
-}
-
-fn uuid(script: &mut Script<'_>) -> bytes::Bytes {
-    vec![u8::try_from(script.below(4)).unwrap_or(0); 16].into()
+fn core(script: &mut Script<'_>, id: &str, epoch: u64, state: State) -> Master {
+    let config = Config { completed_tasks: 5, completed_frameworks: 2, unreachable_agents: 2, ..Config::default() };
+    Master::new(id, epoch, state, config, script.rng(), script.now)
 }

@@ -1,5 +1,8 @@
 //! The corpus, fed to its targets: what the fuzzer found interesting, or broke, stays tested without it.
 
+mod depth;
+mod seeds;
+
 use std::{fs, path::PathBuf};
 
 use super::*;

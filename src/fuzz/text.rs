@@ -1,8 +1,18 @@
-//! What people write: resources, attributes, addresses, files of offers and tasks.
+//! What people write: resources, attributes, addresses, settings, files of offers and tasks; and what tasks print, or
+//! make the host say of them.
 
+use super::stores::Folder;
 use crate::{
-    allocator::Constraint,
-    cli::allocate::{self, Input, StrategyName, Way},
+    agent::{
+        sandbox::{SandboxError, Sandboxes},
+        supervisor,
+    },
+    allocator::{ClusterAgent, ClusterView, Constraint, TaskRequest, shortage},
+    cli::{
+        allocate::{self, Input, StrategyName, Way},
+        run::screen::{Marked, Plain},
+        settings,
+    },
     transport::connect::Addresses,
     types::{Attributes, Ranges, Resources},
 };
@@ -47,6 +57,76 @@ pub(super) fn allocate(bytes: &[u8]) {
         let answer = || allocate::allocate(&offers, &tasks, way, 1_000).map_err(|error| error.to_string());
         assert_eq!(answer(), answer(), "the same input gives the same answer");
     }
+}
+
+/// A settings file, of whichever program. What is wrong with it is said in one line.
+pub(super) fn settings(bytes: &[u8]) {
+    let Ok(text) = std::str::from_utf8(bytes) else { return };
+    for error in settings::check(text) {
+        let line = error.to_string();
+        assert!(!line.contains('\n'), "one line: {line:?}");
+    }
+}
+
+/// What a task prints: nothing of it steers a terminal, however it is cut, and every line says whose it is.
+pub(super) fn output(bytes: &[u8]) {
+    let Some((piece, printed)) = bytes.split_first() else { return };
+    let mut plain = Plain::default();
+    let pieces: Vec<u8> = printed.chunks(usize::from(*piece).max(1)).flat_map(|piece| plain.strip(piece)).collect();
+    assert_eq!(Plain::default().strip(printed), pieces, "the pieces make no difference");
+    let control = |byte: &u8| matches!(byte, 0..=8 | 0x0b | 0x0c | 0x0e..=0x1f | 0x7f);
+    assert!(!pieces.iter().any(control), "nothing is left that steers a terminal: {pieces:?}");
+    let c1 = |pair: &[u8]| pair[0] == 0xc2 && (0x80..=0x9f).contains(&pair[1]);
+    assert!(!pieces.windows(2).any(c1), "nothing is left that steers a terminal: {pieces:?}");
+    let mut marked = Marked::new("t");
+    let lines = [marked.lines(&pieces), marked.rest()].concat();
+    assert!(
+        lines.split_inclusive(|byte| *byte == b'\n').all(|line| line.starts_with(b"t | ") && line.ends_with(b"\n"))
+    );
+}
+
+/// What the host says of a process, some of which the process chose, and of who serves a folder.
+pub(super) fn processes(bytes: &[u8]) {
+    supervisor::read_of_the_host(bytes);
+}
+
+/// The id of a container and a path in its sandbox, with a zero byte between: what is read was put in there.
+pub(super) fn path_in_a_sandbox(bytes: &[u8]) {
+    let Ok(text) = std::str::from_utf8(bytes) else { return };
+    let (id, path) = text.split_once('\0').unwrap_or(("c", text));
+    let folder = Folder::new();
+    let sandboxes = Sandboxes::new(&folder.0).expect("a folder can be made");
+    let sandbox = sandboxes.create("c").expect("a folder can be made");
+    std::fs::write(folder.0.join("secret"), "outside").expect("a file can be written");
+    std::fs::create_dir(sandbox.join("a")).expect("a folder can be made");
+    std::fs::write(sandbox.join("a/f"), "inside").expect("a file can be written");
+    for (target, name) in [("/", "r"), ("../..", "u"), ("a/f", "l"), ("m", "m"), ("/proc/self/root", "p")] {
+        std::os::unix::fs::symlink(target, sandbox.join(name)).expect("a link can be made");
+    }
+    match sandboxes.read(id, path, 0, 100) {
+        Ok(part) => assert_eq!((id, &*part.data), ("c", &b"inside"[..]), "{path:?}"),
+        Err(SandboxError::Failed { .. }) => assert!(path.contains('\0') || path.len() > 255, "{id:?} {path:?}"),
+        Err(_) => {}
+    }
+}
+
+/// A constraint and an agent's attributes, with a zero byte between: it holds or not, and says why, in the same way twice.
+pub(super) fn placement(bytes: &[u8]) {
+    let mut texts = bytes.splitn(3, |byte| *byte == 0);
+    let mut next = || std::str::from_utf8(texts.next().unwrap_or_default()).unwrap_or_default();
+    let (Ok(constraint), Ok(one), Ok(other)) = (next().parse::<Constraint>(), next().parse(), next().parse()) else {
+        return;
+    };
+    let agent = |name: &str, attributes: Attributes| {
+        let id = crate::proto::v1::AgentId { value: name.to_owned() };
+        let total = "cpus:2;mem:64".parse().expect("resources in text form");
+        ClusterAgent::new(id, name).attributes(attributes).total(total)
+    };
+    let (one, other): (Attributes, Attributes) = (one, other);
+    let view = ClusterView::new().agent(agent("a", one)).agent(agent("b", other));
+    let wanted = TaskRequest::command("t", "true").cpus(1.0).count(3).constraint(constraint);
+    let told = || format!("{:?}", shortage::of(&view, std::slice::from_ref(&wanted)));
+    assert_eq!(told(), told(), "the same question gets the same answer");
 }
 
 fn parsed<T: std::str::FromStr>(bytes: &[u8]) -> Option<T> {

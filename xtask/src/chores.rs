@@ -4,7 +4,10 @@ use std::{process::Command, time::Instant};
 
 use anyhow::{Context as _, ensure};
 
-use crate::{generate, instructions, packages, root};
+use crate::{
+    fuzz::{self, Effort},
+    generate, instructions, packages, root,
+};
 
 /// One part of a chore: what it is called, the arguments of cargo, more environment.
 type Part = (&'static str, &'static [&'static str], &'static [(&'static str, &'static str)]);
@@ -61,8 +64,8 @@ pub fn test() -> anyhow::Result<()> {
     TESTS.iter().try_for_each(run)
 }
 
-/// Checks format, lints and docs, runs every test, plays three minutes of simulated histories, counts
-/// instructions. Changes nothing in the repository; on this host it installs what is missing, as [`test`] does, and
+/// Checks format, lints and docs, runs every test, plays three minutes of simulated histories, fuzzes every target for
+/// some seconds, counts instructions. Changes nothing in the repository; on this host it installs what is missing, as [`test`] does, and
 /// callgrind.
 ///
 /// # Errors
@@ -71,6 +74,7 @@ pub fn verify() -> anyhow::Result<()> {
     CHECKS.iter().try_for_each(run)?;
     test()?;
     run(&SIMULATION)?;
+    timed("fuzzing", || fuzz::run(None, Effort::Short))?;
     instructions::check()
 }
 
@@ -83,17 +87,24 @@ pub fn fix() -> anyhow::Result<()> {
     FIXES.iter().try_for_each(run)
 }
 
-#[expect(clippy::disallowed_methods, reason = "a chore measures itself; nothing here decides by it")]
 fn run((name, arguments, environment): &Part) -> anyhow::Result<()> {
     eprintln!("== {name}: cargo {}", arguments.join(" "));
+    timed(name, || {
+        let status = Command::new("cargo")
+            .args(*arguments)
+            .envs(environment.iter().copied())
+            .current_dir(root())
+            .status()
+            .with_context(|| format!("{name}: cannot run cargo"))?;
+        ensure!(status.success(), "{name} failed");
+        Ok(())
+    })
+}
+
+#[expect(clippy::disallowed_methods, reason = "a chore measures itself; nothing here decides by it")]
+fn timed(name: &str, part: impl FnOnce() -> anyhow::Result<()>) -> anyhow::Result<()> {
     let started = Instant::now();
-    let status = Command::new("cargo")
-        .args(*arguments)
-        .envs(environment.iter().copied())
-        .current_dir(root())
-        .status()
-        .with_context(|| format!("{name}: cannot run cargo"))?;
+    let outcome = part();
     eprintln!("== {name}: {:.1} s", started.elapsed().as_secs_f64());
-    ensure!(status.success(), "{name} failed");
-    Ok(())
+    outcome
 }

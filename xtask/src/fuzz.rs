@@ -1,92 +1,158 @@
 //! Fuzzing: builds the one program of all targets with coverage counters and lets it look for inputs that break one.
 //!
-//! The compiler's coverage passes are stable options, so neither another toolchain nor another program is needed. What the
-//! fuzzer finds interesting goes below `target/fuzz`; what breaks a target is written to `fuzz/broken`, to be mended
-//! and moved into the corpus.
+//! The compiler's coverage passes are stable options, so neither another toolchain nor another program is needed; the
+//! fuzzer itself is C++. What it finds interesting goes below `target/fuzz`; what breaks a target is written to
+//! `fuzz/broken`, to be mended and moved into the corpus.
 
-use std::{path::Path, process::Command};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::Command,
+    sync::{Mutex, PoisonError},
+    thread,
+};
 
-use anyhow::{Context as _, ensure};
+use anyhow::{Context as _, bail, ensure};
 
-use crate::root;
+use crate::{packages, root};
 
 /// Where the instrumented program is built.
 const TARGET_DIR: &str = "target/fuzz";
 
-/// Counters at every edge and the values of comparisons, as libFuzzer wants them.
-const COVERAGE: &str = "-Cpasses=sancov-module -Cllvm-args=-sanitizer-coverage-level=4 \
-     -Cllvm-args=-sanitizer-coverage-inline-8bit-counters -Cllvm-args=-sanitizer-coverage-pc-table \
-     -Cllvm-args=-sanitizer-coverage-trace-compares --cfg fuzzing -Ccodegen-units=1";
-
 /// How far the fuzzer looks, for each target.
 #[derive(Clone, Copy, Debug)]
 pub enum Effort {
-    /// So many inputs, always the same ones: a change is judged, not luck.
-    Inputs(u32),
+    /// A few seconds' worth of inputs, always the same ones: a change is judged, not luck.
+    Short,
     /// As many as there is time for, in seconds.
     Seconds(u32),
 }
 
 impl Effort {
-    fn arguments(self) -> [String; 2] {
+    fn arguments(self, target: &str) -> [String; 2] {
         match self {
-            Self::Inputs(inputs) => [format!("-runs={inputs}"), "-seed=1".to_owned()],
+            Self::Short => [format!("-runs={}", inputs(target)), "-seed=1".to_owned()],
             Self::Seconds(seconds) => [format!("-max_total_time={seconds}"), "-seed=0".to_owned()],
         }
     }
 }
 
-/// Fuzzes every target, or the one named.
+/// What a target takes in about three seconds: a script is a long life, a text a moment.
+fn inputs(target: &str) -> u32 {
+    match target.split('-').next() {
+        Some("core") => 1_000,
+        Some("store" | "path") => 2_000,
+        Some("frame" | "call") => 5_000,
+        Some(_) | None => 20_000,
+    }
+}
+
+/// Fuzzes every target, or the one named, as many at once as there are processors.
 ///
 /// # Errors
 /// When the program cannot be built, or a target breaks.
 pub fn run(only: Option<&str>, effort: Effort) -> anyhow::Result<()> {
-    let host = host()?;
-    let arguments =
-        ["build", "--release", "--manifest-path", "fuzz/Cargo.toml", "--target", &host, "--target-dir", TARGET_DIR];
-    let built = Command::new("cargo").args(arguments).env("RUSTFLAGS", COVERAGE).current_dir(root()).status();
-    ensure!(built.context("cannot run cargo")?.success(), "the fuzzer does not build; it needs a C++ compiler");
-    let program = root().join(TARGET_DIR).join(&host).join("release/divvy");
-    for target in targets()?.iter().filter(|name| only.is_none_or(|only| only == *name)) {
-        fuzz(&program, target, effort)?;
+    let mut targets = targets()?;
+    targets.retain(|name| only.is_none_or(|only| only == name));
+    ensure!(!targets.is_empty(), "there is no target {}: fuzz/corpus has a folder for each", only.unwrap_or_default());
+    let program = build()?;
+    let (waiting, failures) = (Mutex::new(targets.into_iter()), Mutex::new(Vec::new()));
+    let next = || waiting.lock().unwrap_or_else(PoisonError::into_inner).next();
+    thread::scope(|scope| {
+        for _ in 0..thread::available_parallelism().map_or(1, usize::from) {
+            scope.spawn(|| {
+                while let Some(target) = next() {
+                    if let Err(error) = fuzz(&program, &target, effort) {
+                        failures.lock().unwrap_or_else(PoisonError::into_inner).push(format!("{error:#}"));
+                    }
+                }
+            });
+        }
+    });
+    let failures = failures.into_inner().unwrap_or_else(PoisonError::into_inner);
+    if failures.is_empty() { Ok(()) } else { bail!("{}", failures.join("\n\n")) }
+}
+
+/// Builds the program; counters come into divvy itself by `fuzz/instrument`, which cargo calls in place of rustc.
+fn build() -> anyhow::Result<PathBuf> {
+    if !packages::runs("c++", &["--version"]) {
+        packages::install("g++").context("the fuzzer is written in C++ and there is no compiler `c++`")?;
     }
-    Ok(())
+    let arguments = ["build", "--profile", "fuzz", "--manifest-path", "fuzz/Cargo.toml", "--target-dir", TARGET_DIR];
+    let built = Command::new("cargo")
+        .args(arguments)
+        .env("RUSTC_WRAPPER", root().canonicalize()?.join("fuzz/instrument"))
+        .current_dir(root())
+        .status();
+    ensure!(built.context("cannot run cargo")?.success(), "the fuzzer does not build");
+    Ok(root().join(TARGET_DIR).join("fuzz/divvy"))
 }
 
 fn fuzz(program: &Path, target: &str, effort: Effort) -> anyhow::Result<()> {
-    let (found, broken) = (root().join(TARGET_DIR).join("found").join(target), root().join("fuzz/broken"));
-    std::fs::create_dir_all(&found)?;
-    std::fs::create_dir_all(&broken)?;
+    let (found, broken) = (found(target, effort)?, root().join("fuzz/broken"));
+    fs::create_dir_all(&broken)?;
     let output = Command::new(program)
         .env("DIVVY_FUZZ_TARGET", target)
-        .args(effort.arguments())
+        .envs(memory())
+        .args(effort.arguments(target))
         .arg(format!("-artifact_prefix={}/{target}-", broken.display()))
-        .args(["-max_len=4096", "-timeout=10", "-rss_limit_mb=2048", "-print_final_stats=1"])
+        .args(words(target))
+        .args(["-max_len=4096", "-timeout=20", "-rss_limit_mb=2048", "-print_final_stats=1"])
         .args([found, root().join("fuzz/corpus").join(target)])
         .output()
         .context("cannot run the fuzzer")?;
     let told = String::from_utf8_lossy(&output.stderr);
-    ensure!(output.status.success(), "{target} is broken:\n{}", last_lines(&told, 40));
+    ensure!(output.status.success(), "{target} is broken:\n{}", essence(&told));
     let runs = told.lines().find_map(|line| line.strip_prefix("stat::number_of_executed_units:")).unwrap_or("?");
-    eprintln!("{target}: {} inputs, nothing broken", runs.trim());
+    eprintln!("{target}: {} inputs, {}, nothing broken", runs.trim(), reach(&told));
     Ok(())
 }
 
-fn last_lines(text: &str, count: usize) -> String {
-    let lines: Vec<&str> = text.lines().collect();
-    lines[lines.len().saturating_sub(count)..].join("\n")
+/// Where files are made that are gone in a moment: syncing costs nothing in memory.
+fn memory() -> Option<(&'static str, &'static str)> {
+    Path::new("/dev/shm").is_dir().then_some(("TMPDIR", "/dev/shm"))
+}
+
+/// Texts are made of words; in other bytes these only take the place of what matters.
+fn words(target: &str) -> Option<String> {
+    let takes_text = ["text-", "path-", "store-agent-log", "store-journal"].iter().any(|kind| target.starts_with(kind));
+    takes_text.then(|| format!("-dict={}", root().join("fuzz/words").display()))
+}
+
+/// Where what is found goes: an empty folder for a short run, which is to be the same every time.
+fn found(target: &str, effort: Effort) -> anyhow::Result<PathBuf> {
+    let place = root().join(TARGET_DIR);
+    let folder = match effort {
+        Effort::Short => place.join("short").join(target),
+        Effort::Seconds(_) => place.join("found").join(target),
+    };
+    if matches!(effort, Effort::Short) && folder.exists() {
+        fs::remove_dir_all(&folder)?;
+    }
+    fs::create_dir_all(&folder)?;
+    Ok(folder)
+}
+
+/// How much of the program was seen: the fuzzer's last word on it.
+fn reach(told: &str) -> String {
+    let last = told.lines().rev().find_map(|line| Some((line, line.split_once("cov: ")?.1)));
+    let edges = last.and_then(|(_, rest)| rest.split(' ').next()).unwrap_or("?");
+    format!("{edges} edges")
+}
+
+/// What the target said when it broke, and the end, which names the input.
+fn essence(told: &str) -> String {
+    let lines: Vec<&str> = told.lines().collect();
+    let panic = lines.iter().position(|line| line.contains("panicked at")).unwrap_or(lines.len());
+    let said = lines.iter().skip(panic).take(20);
+    let end = &lines[lines.len().saturating_sub(8).max(panic)..];
+    said.chain(end).copied().collect::<Vec<_>>().join("\n")
 }
 
 /// The targets are the folders of the corpus; a test of the library holds that to be all of them.
 fn targets() -> anyhow::Result<Vec<String>> {
-    let entries = std::fs::read_dir(root().join("fuzz/corpus"))?.collect::<Result<Vec<_>, _>>()?;
+    let entries = fs::read_dir(root().join("fuzz/corpus"))?.collect::<Result<Vec<_>, _>>()?;
     let mut names: Vec<String> = entries.iter().filter_map(|entry| entry.file_name().into_string().ok()).collect();
     names.sort();
     Ok(names)
-}
-
-fn host() -> anyhow::Result<String> {
-    let output = Command::new("rustc").arg("-vV").output().context("cannot run rustc")?;
-    let text = String::from_utf8(output.stdout)?;
-    text.lines().find_map(|line| line.strip_prefix("host: ")).map(str::to_owned).context("rustc does not tell its host")
 }

@@ -5,7 +5,7 @@ use xtask::fuzz::Effort;
 
 const CHORES: &str = "\
 cargo xtask test       all tests; installs what they need
-cargo xtask verify     what a change has to pass: format, lints, docs, all tests, instructions
+cargo xtask verify     what a change has to pass: format, lints, docs, all tests, simulation, fuzzing, instructions
 cargo xtask instructions [--write]   counts what the pure parts cost and compares, or writes the counts down
 cargo xtask fuzz [TARGET|all] [SECONDS]   lets the fuzzer look for inputs that break something, 60 s a target
 cargo xtask fix        formats, applies what the lints suggest, generates src/proto

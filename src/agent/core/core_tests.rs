@@ -533,3 +533,18 @@ fn the_same_seed_and_inputs_give_the_same_effects() {
     };
     assert_eq!(run(), run());
 }
+
+#[test]
+fn a_container_id_that_is_used_again_never_has_its_sandbox_removed_under_it() {
+    let mut agent = Fixture::registered(&[]);
+    agent.running_and_known("c1");
+    agent.exited("c1", 0);
+    agent.acknowledge("c1");
+    agent.take();
+    agent.run("c1", &task("c1"));
+    assert_eq!(agent.told(), ["persist accepted c1", "make sandbox c1"]);
+    agent.pass(Retention::default().keep);
+    assert!(!agent.told().contains(&"remove sandbox c1".to_owned()));
+    agent.give(Input::SandboxFailed { container: id("c1"), text: "it exists".to_owned() });
+    assert_eq!(agent.status("c1").state(), TaskState::TaskFailed);
+}

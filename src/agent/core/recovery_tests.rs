@@ -2,12 +2,14 @@
 
 use std::time::Duration;
 
-use super::fixture::{Fixture, ONE, exit, found, id, in_short, registered_by, started, task};
+use prost::Message as _;
+
+use super::fixture::{FRAMEWORK, Fixture, ONE, exit, found, id, in_short, registered_by, started, task};
 use super::*;
 use crate::proto::internal::{self as wire, supervisor_event};
-use crate::proto::v1::TaskState;
 use crate::proto::v1::framework_info::capability::Type as Capability;
 use crate::proto::v1::task_status::Reason;
+use crate::proto::v1::{self, TaskState};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -269,6 +271,19 @@ fn a_launch_that_a_power_cut_took_and_whose_sandbox_it_left_is_told_to_be_lost()
     agent.acknowledge("c9");
     assert_eq!(agent.told(), ["persist acknowledged c9 + forgotten c9"]);
     assert!(agent.agent.deadline().is_some(), "the sandbox is kept for its time");
+}
+
+#[test]
+fn a_container_that_a_log_tells_of_twice_is_the_later_task_and_has_one_name() {
+    let accepted = |task_id: &str| {
+        let info = v1::TaskInfo { task_id: v1::TaskId { value: task_id.to_owned() }, ..task("c1") };
+        let task_info = info.encode_to_vec().into();
+        let (framework_id, container_id) = (FRAMEWORK.to_owned(), "c1".to_owned());
+        record(agent_record::Kind::Accepted(wire::TaskAccepted { framework_id, container_id, task_info, wall_ns: 1 }))
+    };
+    let fixture = Fixture::recovered(&[accepted("first"), accepted("second")]);
+    fixture.agent.check();
+    assert_eq!(fixture.agent.tasks[&id("c1")].name.value, "second");
 }
 
 #[test]

@@ -186,11 +186,6 @@ impl Agent {
             let info = TaskInfo { task_id: TaskId { value: task_id }, ..TaskInfo::default() };
             let task_info = Bytes::from(info.encode_to_vec());
             self.accept(now, &id, RunTask { framework_id, container_id, task_info }, &info, Phase::Ended(None), out);
-            // A power cut may have taken the launch from the log and left its directory.
-            let sandbox = self.sandboxes.take_back(&id);
-            if let Some(task) = self.tasks.get_mut(&id) {
-                task.sandbox = sandbox;
-            }
             let report = self.missing_report(state.unwrap_or(TaskState::TaskLost));
             self.end(now, &id, report, out);
         }

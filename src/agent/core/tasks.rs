@@ -179,9 +179,11 @@ impl Agent {
         out: &mut Vec<Effect>,
     ) {
         let RunTask { framework_id, container_id, task_info } = run;
-        let (accepted, at) =
-            (TaskAccepted { framework_id, container_id, task_info, wall_ns: now.wall_ns }, self.moment(now));
-        self.insert(id, Task::new(&accepted, at, info, phase));
+        let accepted = TaskAccepted { framework_id, container_id, task_info, wall_ns: now.wall_ns };
+        let at = self.moment(now);
+        // Left by a power cut that took the launch from the log, or by a container whose id is used again.
+        let sandbox = self.sandboxes.take_back(id);
+        self.insert(id, Task { sandbox, ..Task::new(&accepted, at, info, phase) });
         self.watch_completion(now, id);
         out.push(Effect::Persist { records: vec![at.record(Kind::Accepted(accepted))], level: Level::Process });
     }

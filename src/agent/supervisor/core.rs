@@ -5,7 +5,7 @@
 //! agent that was away asks again. One that no agent comes to ends when it has nothing to look after; what was not taken
 //! over stays on disk for the next agent. No clock, no files, no processes in here.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{collections::BTreeMap, ops::RangeInclusive, time::Duration};
 
 use super::VERSIONS;
 use crate::proto::{
@@ -22,10 +22,12 @@ const INVALID: i32 = 22;
 const SHUT_DOWN: i32 = 108;
 /// `SIGKILL`.
 const KILL: i32 = 9;
+/// What can be sent to a process, the real-time signals included.
+const SIGNALS: RangeInclusive<i32> = 1..=64;
 
 /// What happened.
 #[derive(Clone, Debug, PartialEq)]
-pub(super) enum Input {
+pub(crate) enum Input {
     /// An agent connected; it has not said anything yet.
     Attached,
     /// The agent asked for something.
@@ -44,7 +46,7 @@ pub(super) enum Input {
 
 /// What is to be done.
 #[derive(Clone, Debug, PartialEq)]
-pub(super) enum Effect {
+pub(crate) enum Effect {
     /// Write to the journal.
     Record(SupervisorRecord),
     /// Tell the agent.
@@ -88,7 +90,7 @@ enum Session {
 
 /// How a supervisor lives and dies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Life {
+pub(crate) enum Life {
     /// It goes on without the agent, until it is retired and empty.
     Own,
     /// When the agent goes, it kills all that runs and ends.
@@ -99,7 +101,7 @@ pub(super) enum Life {
 
 /// The state of a supervisor.
 #[derive(Debug)]
-pub(super) struct Core {
+pub(crate) struct Core {
     /// Sealed into the welcome: the process that serves, and the program it runs.
     pid: u32,
     build: String,
@@ -115,7 +117,7 @@ pub(super) struct Core {
 
 impl Core {
     /// A supervisor without containers, served by the process `pid` of the program `build`.
-    pub(super) fn new(pid: u32, build: String, life: Life) -> Self {
+    pub(crate) fn new(pid: u32, build: String, life: Life) -> Self {
         Self {
             pid,
             build,
@@ -130,7 +132,7 @@ impl Core {
     }
 
     /// The same, speaking these versions of the protocol.
-    pub(super) fn speaking(self, versions: VersionRange) -> Self {
+    pub(crate) fn speaking(self, versions: VersionRange) -> Self {
         Self { versions, ..self }
     }
 
@@ -148,7 +150,7 @@ impl Core {
 
     /// What the journal of a dead supervisor says. What was running when it ended is given an exit `lost`, at `wall_ns`,
     /// to be recorded; the caller has killed what was left of it.
-    pub(super) fn recover(
+    pub(crate) fn recover(
         pid: u32,
         records: &[SupervisorRecord],
         lost: &str,
@@ -190,7 +192,7 @@ impl Core {
     }
 
     /// What still has to be on record, oldest state first: the content of a journal written anew.
-    pub(super) fn snapshot(&self) -> Vec<SupervisorRecord> {
+    pub(crate) fn snapshot(&self) -> Vec<SupervisorRecord> {
         let kinds = self.containers.iter().map(|(id, container)| match container {
             Container::Starting { .. } => supervisor_record::Kind::Starting(id.clone()),
             Container::Running { started, .. } => supervisor_record::Kind::Started(started.clone()),
@@ -200,17 +202,17 @@ impl Core {
     }
 
     /// Whether the agent has taken over all there was to tell.
-    pub(super) fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.containers.is_empty()
     }
 
     /// Whether there is something to say also after the agent has said its last.
-    pub(super) fn talks_on(&self) -> bool {
+    pub(crate) fn talks_on(&self) -> bool {
         self.session == Session::Over
     }
 
     /// Takes one input.
-    pub(super) fn handle(&mut self, input: Input, out: &mut Vec<Effect>) {
+    pub(crate) fn handle(&mut self, input: Input, out: &mut Vec<Effect>) {
         match input {
             Input::Attached => self.session = Session::New,
             Input::Requested(request) => self.requested(request, out),
@@ -309,7 +311,8 @@ impl Core {
     fn signal(&mut self, signal: Signal, out: &mut Vec<Effect>) {
         match self.containers.get_mut(&signal.container_id) {
             Some(Container::Starting { signals, .. }) => {
-                if !signals.contains(&signal) {
+                // Each that there is at most once, so that what is kept is bounded.
+                if SIGNALS.contains(&signal.signal) && !signals.contains(&signal) {
                     signals.push(signal);
                 }
             }

@@ -159,6 +159,17 @@ fn a_signal_to_a_container_that_is_still_starting_is_sent_once_it_runs() {
 }
 
 #[test]
+fn what_is_kept_for_a_container_that_is_starting_is_bounded_by_the_signals_that_there_are() {
+    let mut core = after(Life::Own, [ask_start("c")]);
+    for signal in (-100..1_000).chain(-100..1_000) {
+        give(&mut core, ask(supervisor_request::Kind::Signal(Signal { signal, ..kill("c") })));
+    }
+    let effects = give(&mut core, Input::Spawned(started("c")));
+    let sent = effects.iter().filter(|effect| matches!(effect, Effect::Signal(_))).count();
+    assert_eq!(sent, SIGNALS.count());
+}
+
+#[test]
 fn a_container_that_runs_cannot_be_forgotten() {
     let mut core = after(Life::Own, [ask_start("c"), Input::Spawned(started("c"))]);
     assert_eq!(give(&mut core, ask_forget("c")), []);

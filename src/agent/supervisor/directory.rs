@@ -69,7 +69,7 @@ impl Identity {
         process::open(self.pid, self.start_time)
     }
 
-    fn parse(text: &str) -> Option<Self> {
+    pub(super) fn parse(text: &str) -> Option<Self> {
         let mut words = text.split_ascii_whitespace();
         let (pid, start_time) = (words.next()?.parse().ok()?, words.next()?.parse().ok()?);
         let boot_id = words.next().unwrap_or_default().to_owned();

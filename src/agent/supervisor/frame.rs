@@ -12,7 +12,7 @@ const HEADER: usize = 4;
 
 /// Why a stream cannot be read on.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum FrameError {
+pub(crate) enum FrameError {
     #[error("a message of {0} bytes, where the limit is {MAX_BYTES}")]
     TooLong(usize),
     #[error("a message that does not decode: {0}")]
@@ -23,7 +23,7 @@ pub(super) enum FrameError {
 ///
 /// # Errors
 /// A message over the limit; `buffer` is as before.
-pub(super) fn put(message: &impl Message, buffer: &mut BytesMut) -> Result<(), FrameError> {
+pub(crate) fn put(message: &impl Message, buffer: &mut BytesMut) -> Result<(), FrameError> {
     let length = message.encoded_len();
     let header = u32::try_from(length).ok().filter(|_| length <= MAX_BYTES).ok_or(FrameError::TooLong(length))?;
     buffer.reserve(HEADER + length);
@@ -36,7 +36,7 @@ pub(super) fn put(message: &impl Message, buffer: &mut BytesMut) -> Result<(), F
 ///
 /// # Errors
 /// A message over the limit, or one that does not decode.
-pub(super) fn take<M: Message + Default>(buffer: &mut BytesMut) -> Result<Option<M>, FrameError> {
+pub(crate) fn take<M: Message + Default>(buffer: &mut BytesMut) -> Result<Option<M>, FrameError> {
     let Some(header) = buffer.first_chunk::<HEADER>() else { return Ok(None) };
     let length = usize::try_from(u32::from_be_bytes(*header)).unwrap_or(usize::MAX);
     if length > MAX_BYTES {

@@ -31,7 +31,7 @@ const COMPACT_BYTES: u64 = 1 << 20;
 
 /// An open journal.
 #[derive(Debug)]
-pub(super) struct Journal {
+pub(crate) struct Journal {
     path: PathBuf,
     file: File,
     /// How far the file is known to be good.
@@ -44,10 +44,10 @@ pub(super) struct Journal {
 
 /// What a journal says.
 #[derive(Debug)]
-pub(super) struct Content {
-    pub(super) records: Vec<SupervisorRecord>,
+pub(crate) struct Content {
+    pub(crate) records: Vec<SupervisorRecord>,
     /// What could not be read; what a crash cut off does not count.
-    pub(super) damage: Option<Damage>,
+    pub(crate) damage: Option<Damage>,
     /// How many bytes of the file can be read.
     good: u64,
     /// Whether all records stand there, without a break.
@@ -59,7 +59,7 @@ impl Content {
     ///
     /// # Errors
     /// The file cannot be read, or a later divvy wrote it.
-    pub(super) fn read(path: &Path) -> io::Result<Self> {
+    pub(crate) fn read(path: &Path) -> io::Result<Self> {
         let bytes = match std::fs::read(path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => Vec::new(),
             read => read?,
@@ -93,7 +93,7 @@ impl Journal {
     ///
     /// # Errors
     /// The file cannot be opened, cut or written.
-    pub(super) fn go_on(path: &Path, content: &Content) -> io::Result<Self> {
+    pub(crate) fn go_on(path: &Path, content: &Content) -> io::Result<Self> {
         let file = create(path, false)?;
         let written = content.good;
         let (compacted, pending) = (0, BytesMut::new());
@@ -110,12 +110,12 @@ impl Journal {
     ///
     /// # Errors
     /// The file cannot be read or opened.
-    pub(super) fn begin(path: &Path) -> io::Result<Self> {
+    pub(crate) fn begin(path: &Path) -> io::Result<Self> {
         Self::go_on(path, &Content::read(path)?)
     }
 
     /// Adds a record; [`Self::flush`] writes it.
-    pub(super) fn append(&mut self, record: &SupervisorRecord) {
+    pub(crate) fn append(&mut self, record: &SupervisorRecord) {
         let length = record.encoded_len();
         self.pending.reserve(Records::PREFIX + length);
         let payload = record.encode_to_vec();
@@ -125,7 +125,7 @@ impl Journal {
     }
 
     /// Writes what was added. On a failure it stays to be written the next time, and the log says so once.
-    pub(super) fn flush(&mut self) {
+    pub(crate) fn flush(&mut self) {
         if self.pending.is_empty() {
             return;
         }
@@ -157,7 +157,7 @@ impl Journal {
     }
 
     /// Forgets everything.
-    pub(super) fn clear(&mut self) {
+    pub(crate) fn clear(&mut self) {
         self.pending.clear();
         if self.written > 0 && self.file.set_len(0).is_ok() {
             (self.written, self.compacted) = (0, 0);
@@ -165,12 +165,12 @@ impl Journal {
     }
 
     /// Whether so much of the journal is of no use that it should be written anew.
-    pub(super) fn wants_compaction(&self) -> bool {
+    pub(crate) fn wants_compaction(&self) -> bool {
         self.written > COMPACT_BYTES.max(2 * self.compacted)
     }
 
     /// Replaces the journal by one that holds `records`. On a failure the old one stays, for a good while.
-    pub(super) fn compact(&mut self, records: &[SupervisorRecord]) {
+    pub(crate) fn compact(&mut self, records: &[SupervisorRecord]) {
         if let Err(error) = self.write_anew(records) {
             tracing::warn!(path = %self.path.display(), %error, "cannot shorten the journal");
             self.compacted = self.written;

@@ -11,15 +11,15 @@
 mod attend;
 mod build;
 mod connection;
-mod core;
+pub(crate) mod core;
 mod cull;
 mod decider;
 mod directory;
-mod frame;
+pub(crate) mod frame;
 mod fresh;
 mod harvest;
 mod heir;
-mod journal;
+pub(crate) mod journal;
 mod launch;
 mod link;
 mod live;
@@ -52,6 +52,15 @@ pub const SUPERVISOR_VARIABLE: &str = "DIVVY_SUPERVISOR";
 /// The lowest and the highest version of the protocol spoken here. Since 2 a greeting also names the containers being
 /// started, says whether the supervisor is retired, and which program file it is.
 const VERSIONS: VersionRange = VersionRange { min: 1, max: 2 };
+
+/// Reads bytes as each of the texts that the host tells of processes, which may say what they please there.
+#[cfg(feature = "fuzz")]
+pub(crate) fn read_of_the_host(bytes: &[u8]) {
+    let text = String::from_utf8_lossy(bytes);
+    let named = survey::parse(bytes, b"/work/supervisors/1");
+    assert!(named.is_none_or(|id| text.contains(&id)), "a container is named by its marker");
+    drop((process::Stat::parse(&text), directory::Identity::parse(&text)));
+}
 
 /// Names a supervisor: the name of its folder below `work_dir/supervisors/`.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -35,7 +35,7 @@ impl Stat {
     }
 
     /// The program's name stands in brackets and may itself contain any of them: what follows the last one counts.
-    fn parse(line: &str) -> Option<Self> {
+    pub(super) fn parse(line: &str) -> Option<Self> {
         let pid = line.split_once(' ')?.0.parse().ok()?;
         let mut fields = line.rsplit_once(')')?.1.split_ascii_whitespace();
         let alive = !matches!(fields.next()?, "Z" | "X" | "x");

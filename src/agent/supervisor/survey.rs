@@ -117,7 +117,7 @@ fn marker(pid: u32, supervisor: &[u8]) -> io::Result<Option<String>> {
     Ok(environ.and_then(|environ| parse(&environ, supervisor)))
 }
 
-fn parse(environ: &[u8], supervisor: &[u8]) -> Option<String> {
+pub(super) fn parse(environ: &[u8], supervisor: &[u8]) -> Option<String> {
     let value = |name: &str| {
         let mut variables = environ.split(|byte| *byte == 0);
         variables.find_map(|it| it.strip_prefix(name.as_bytes())?.strip_prefix(b"="))

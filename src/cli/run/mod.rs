@@ -6,7 +6,7 @@ mod args;
 mod exit;
 mod follow;
 mod printer;
-mod screen;
+pub(crate) mod screen;
 mod session;
 mod state;
 

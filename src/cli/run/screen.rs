@@ -12,7 +12,7 @@ const C1_SEQUENCE: u8 = 0x9b;
 
 /// Takes out what would steer a terminal: escape sequences and control characters other than tab and line ends.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Plain {
+pub(crate) struct Plain {
     state: State,
 }
 
@@ -36,7 +36,7 @@ enum State {
 
 impl Plain {
     /// What remains of `bytes`.
-    pub(super) fn strip(&mut self, bytes: &[u8]) -> Vec<u8> {
+    pub(crate) fn strip(&mut self, bytes: &[u8]) -> Vec<u8> {
         let mut out = Vec::with_capacity(bytes.len());
         for byte in bytes {
             self.state = self.next(*byte, &mut out);
@@ -72,11 +72,15 @@ fn text(byte: u8, out: &mut Vec<u8>) -> State {
 
 fn second_of_two(byte: u8, out: &mut Vec<u8>) -> State {
     match byte {
-        C1_SEQUENCE => return State::Sequence,
-        0x80..=0x9f => {}
-        _ => out.extend([C1_LEAD, byte]),
+        C1_SEQUENCE => State::Sequence,
+        0x80..=0x9f => State::Text,
+        0xa0..=0xbf => {
+            out.extend([C1_LEAD, byte]);
+            State::Text
+        }
+        // A first byte alone is no character, and what follows could make a control of it.
+        _ => text(byte, out),
     }
-    State::Text
 }
 
 fn escaped(byte: u8) -> State {
@@ -90,18 +94,18 @@ fn escaped(byte: u8) -> State {
 
 /// Puts a name before every line and holds back a line that has not ended.
 #[derive(Clone, Debug)]
-pub(super) struct Marked {
+pub(crate) struct Marked {
     prefix: String,
     line: Vec<u8>,
 }
 
 impl Marked {
-    pub(super) fn new(name: &str) -> Self {
+    pub(crate) fn new(name: &str) -> Self {
         Self { prefix: format!("{name} | "), line: Vec::new() }
     }
 
     /// The lines that are whole now.
-    pub(super) fn lines(&mut self, bytes: &[u8]) -> Vec<u8> {
+    pub(crate) fn lines(&mut self, bytes: &[u8]) -> Vec<u8> {
         let mut out = Vec::new();
         for piece in bytes.split_inclusive(|byte| *byte == b'\n') {
             self.line.extend_from_slice(piece);
@@ -113,7 +117,7 @@ impl Marked {
     }
 
     /// What is left at the end of everything, with the line end it lacks.
-    pub(super) fn rest(&mut self) -> Vec<u8> {
+    pub(crate) fn rest(&mut self) -> Vec<u8> {
         let mut out = Vec::new();
         if !self.line.is_empty() {
             self.flush_into(&mut out);
@@ -160,6 +164,18 @@ mod tests {
             for piece in [1, 2, 3, 100] {
                 assert_eq!(stripped(text, piece), left, "{text:?} in pieces of {piece}");
             }
+        }
+    }
+
+    #[test]
+    fn broken_characters_carry_no_control_through() {
+        for bytes in [&b"\xc2\xc2\x9b1m"[..], b"\xc2\x9b\xc2\x07\x9b", b"\xc2\x07\x9b", b"\xc2\x00", b"\xc2\x1b[1m"] {
+            let left = Plain::default().strip(bytes);
+            let steers = |pair: &[u8]| pair[0] == 0xc2 && pair[1] < 0xa0;
+            assert!(
+                !left.windows(2).any(steers) && !left.iter().any(|byte| *byte < b' '),
+                "{bytes:x?} leaves {left:x?}"
+            );
         }
     }
 

@@ -4,6 +4,8 @@
 
 mod backup;
 mod http;
+#[cfg(feature = "fuzz")]
+pub(crate) mod inside;
 pub(crate) mod intake;
 mod metrics;
 mod operator;

@@ -22,32 +22,36 @@ impl Operator for Api {
         if let Some(reply) = self.shown(kind).await? {
             return Ok(Response::new(reply));
         }
-        let question = match kind {
-            Type::Teardown => {
-                let teardown = call.teardown.ok_or_else(|| missing("teardown"))?;
-                Question::Teardown { framework: teardown.framework_id.value }
-            }
-            Type::MarkAgentGone => {
-                let gone = call.mark_agent_gone.ok_or_else(|| missing("mark_agent_gone"))?;
-                Question::MarkGone { agent: gone.agent_id.value }
-            }
-            Type::UpdateWeights => {
-                let update = call.update_weights.ok_or_else(|| missing("update_weights"))?;
-                let weights = roles::parse_weights(update.weight_infos).map_err(Status::invalid_argument)?;
-                Question::Weights { weights }
-            }
-            Type::UpdateQuota => {
-                let update = call.update_quota.ok_or_else(|| missing("update_quota"))?;
-                let quotas = roles::parse_quotas(&update.quota_configs).map_err(Status::invalid_argument)?;
-                Question::Quotas { quotas, force: update.force() }
-            }
-            other => {
-                return Err(Status::unimplemented(format!("{} is not served by this master", other.as_str_name())));
-            }
-        };
-        self.change(question).await?;
+        self.change(question(kind, call)?).await?;
         Ok(Response::new(Reply::default()))
     }
+}
+
+/// What a call that changes something asks of the core.
+pub(super) fn question(kind: Type, call: Call) -> Result<Question, Status> {
+    Ok(match kind {
+        Type::Teardown => {
+            let teardown = call.teardown.ok_or_else(|| missing("teardown"))?;
+            Question::Teardown { framework: teardown.framework_id.value }
+        }
+        Type::MarkAgentGone => {
+            let gone = call.mark_agent_gone.ok_or_else(|| missing("mark_agent_gone"))?;
+            Question::MarkGone { agent: gone.agent_id.value }
+        }
+        Type::UpdateWeights => {
+            let update = call.update_weights.ok_or_else(|| missing("update_weights"))?;
+            let weights = roles::parse_weights(update.weight_infos).map_err(Status::invalid_argument)?;
+            Question::Weights { weights }
+        }
+        Type::UpdateQuota => {
+            let update = call.update_quota.ok_or_else(|| missing("update_quota"))?;
+            let quotas = roles::parse_quotas(&update.quota_configs).map_err(Status::invalid_argument)?;
+            Question::Quotas { quotas, force: update.force() }
+        }
+        other => {
+            return Err(Status::unimplemented(format!("{} is not served by this master", other.as_str_name())));
+        }
+    })
 }
 
 fn missing(field: &str) -> Status {

@@ -27,7 +27,7 @@ impl Master {
             if let Some(first) = self.another_end(agent, key, &update) {
                 return turn.tell(self.frameworks[&framework].session, Event::Updated { status: first });
             }
-            self.set_state(agent, key, update.latest);
+            self.agent_says(turn, agent, key, update.latest);
             let now = turn.now;
             if let Some(task) = self.task_mut(agent, key) {
                 task.note(&update.status, now);
@@ -39,6 +39,17 @@ impl Master {
             return;
         }
         turn.tell(self.frameworks[&framework].session, Event::Updated { status: update.status });
+    }
+
+    /// A task has this state by its agent's word. What an agent had given up may be offered by now: one that takes it back
+    /// has its offers taken back too.
+    fn agent_says(&mut self, turn: &mut Turn<'_>, agent: AgentKey, key: TaskKey, state: TaskState) {
+        let holds = |master: &Self| master.agents[&agent].bucket.tasks.get(&key).is_some_and(|task| task.holds);
+        let held = holds(self);
+        self.set_state(agent, key, state);
+        if !held && holds(self) {
+            self.rescind_all(turn, agent);
+        }
     }
 
     /// The status of a container whose end the framework knows, or of an older copy of a task: not the framework's any
@@ -56,7 +67,7 @@ impl Master {
         }
         self.acknowledge_itself(turn, agent, update);
         if let Some(key) = older {
-            self.set_state(agent, key, update.latest);
+            self.agent_says(turn, agent, key, update.latest);
             if update.state.is_terminal() {
                 self.complete(agent, key, turn.now);
             }

@@ -110,8 +110,8 @@ impl Embedded {
     }
 
     /// Stores in something else than a file.
-    #[cfg(test)]
-    pub(super) fn on(backend: impl redb::StorageBackend) -> Result<Self, RegistryError> {
+    #[cfg(any(test, feature = "fuzz"))]
+    pub(crate) fn on(backend: impl redb::StorageBackend) -> Result<Self, RegistryError> {
         let database = guarded(|| Ok(Database::builder().create_with_backend(backend)))?;
         Ok(Self { database: Some(database.map_err(|error| self::error(error.into()))?) })
     }
@@ -179,7 +179,9 @@ impl Embedded {
             transaction.open_table(CHANGES)?;
             let mut table = transaction.open_table(FACTS)?;
             let facts = read_facts(&table)?.unwrap_or_default();
-            let facts = Facts { epoch: facts.epoch + 1, format: FORMAT.into(), ..facts };
+            let epoch = facts.epoch.checked_add(1);
+            let epoch = epoch.ok_or_else(|| redb::Error::Corrupted("its epoch is the last there is".to_owned()))?;
+            let facts = Facts { epoch, format: FORMAT.into(), ..facts };
             write_facts(&mut table, facts)?;
             facts.epoch
         };

@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use super::world::{World, doubt};
+use super::world::{World, doubt, resources};
 use crate::{
-    master::core::{Call, Doubt, Order, ReportedTask, SessionId},
-    proto::v1::{TaskState, task_status::Reason},
+    master::core::{Call, Doubt, Input, Order, Report, ReportedTask, SessionId, Update},
+    proto::v1::{TaskId, TaskState, TaskStatus, task_status::Reason},
 };
 
 /// A session and the id of who is at its other end.
@@ -181,6 +181,24 @@ fn a_terminal_task_stays_what_it_is() {
     world.update(agent.0, &framework.1, &task, TaskState::TaskKilled);
     let tasks = &world.master.snapshot().agents[0].tasks;
     assert_eq!(tasks.values().next().map(|task| task.state), Some(TaskState::TaskFinished));
+}
+
+#[test]
+fn what_an_agent_takes_back_for_a_task_it_had_given_up_is_offered_to_nobody() {
+    let (mut world, framework, agent, task) = running();
+    let says = |latest: TaskState| {
+        let mut status = TaskStatus { task_id: TaskId { value: task.0.clone() }, ..TaskStatus::default() };
+        status.set_state(TaskState::TaskRunning);
+        let (framework, container) = (framework.1.clone(), task.1.clone());
+        let update = Update { framework, container, state: TaskState::TaskRunning, latest, status: status.into() };
+        Input::Reported { session: agent.0, report: Report::Updated(Box::new(update)) }
+    };
+    world.feed(says(TaskState::TaskLost));
+    world.wait(Duration::from_secs(10));
+    let offered = |world: &World| world.master.snapshot().agents[0].offered.clone();
+    assert_eq!(offered(&world), resources("cpus:4;mem:1024"));
+    world.feed(says(TaskState::TaskRunning));
+    assert!(resources("cpus:3;mem:992").contains(&offered(&world)), "{}", offered(&world));
 }
 
 #[test]

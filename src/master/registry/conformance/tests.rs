@@ -217,6 +217,14 @@ fn no_changed_byte_makes_other_facts_of_a_file() {
 }
 
 #[test]
+fn an_epoch_that_cannot_be_raised_is_damage() {
+    let disk = Disk::default();
+    Embedded::on(disk.clone()).and_then(|registry| registry.fill(&State::default(), u64::MAX)).expect("filled");
+    let text = Embedded::on(disk).and_then(|mut registry| registry.load()).expect_err("no epoch is left").to_string();
+    assert!(text.contains("is damaged: its epoch is the last there is"), "{text}");
+}
+
+#[test]
 fn a_registry_in_use_names_the_directory_and_the_way_out() {
     let folder = Folder::new();
     let _held = folder.open().expect("opens");

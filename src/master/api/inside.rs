@@ -1,0 +1,38 @@
+//! For the fuzzer: what the operator API asks of the core, and all pages of a snapshot.
+
+use prost::Message as _;
+
+use super::{MasterFacts, metrics, operator, render, roles, state};
+use crate::{
+    allocator::fair::Quota,
+    master::core::{Question, Snapshot},
+    proto::v1::{
+        master::{Call, call},
+        quota::QuotaConfig,
+    },
+};
+
+/// What a call asks to be changed, if it makes sense.
+pub(crate) fn asked(call: Call) -> Option<Question> {
+    let kind = call::Type::try_from(call.r#type.unwrap_or_default()).unwrap_or(call::Type::Unknown);
+    operator::question(kind, call).ok()
+}
+
+/// Quotas that make sense, or none.
+pub(crate) fn quotas(configs: &[QuotaConfig]) -> Vec<(String, Quota)> {
+    roles::parse_quotas(configs).unwrap_or_default()
+}
+
+/// Renders everything; `/state` is JSON that can be read.
+pub(crate) fn look(snapshot: &Snapshot) {
+    let (id, hostname) = ("m".to_owned(), "h".to_owned());
+    let facts = MasterFacts { id, hostname, address: ([127, 0, 0, 1], 5050).into(), started: 1.0 };
+    let document = state::render(&facts, snapshot).expect("every value can be written");
+    drop(serde_json::from_slice::<serde_json::Value>(&document).expect("what was written can be read"));
+    assert!(metrics::render(snapshot).ends_with("# EOF\n"), "all metrics are written");
+    drop(render::agents(snapshot).encode_to_vec());
+    drop(render::tasks(snapshot).encode_to_vec());
+    drop(render::frameworks(snapshot, &facts.id).encode_to_vec());
+    drop(roles::roles(snapshot).encode_to_vec());
+    drop(roles::quotas(snapshot).encode_to_vec());
+}
