@@ -265,7 +265,7 @@ impl Play {
 
     fn told(&mut self, session: SessionId, event: Event) {
         match event {
-            Event::Subscribed { framework } => self.frameworks.push((session, framework.to_string())),
+            Event::Subscribed { framework, .. } => self.frameworks.push((session, framework.to_string())),
             Event::Offers(offers) => {
                 self.reached.insert("resources were offered");
                 let offers = offers.iter().map(|offer| (offer_id(&self.id, offer.key), offer.agent.to_string()));

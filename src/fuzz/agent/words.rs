@@ -88,7 +88,11 @@ pub(super) fn record(script: &mut Script<'_>) -> AgentRecord {
     let kind = match script.below(10) {
         0 => return AgentRecord::decode(script.raw()).ok().filter(|it| it.kind.is_some()).unwrap_or_else(epoch),
         1 => {
-            let identity = internal::Identity { agent_id: script.name("S", 2), boot_id: script.name("boot", 2) };
+            let identity = internal::Identity {
+                agent_id: script.name("S", 2),
+                boot_id: script.name("boot", 2),
+                ..Default::default()
+            };
             Recorded::Identity(identity)
         }
         2 => Recorded::CutOff(i64::try_from(script.below(2_000)).unwrap_or(0) * 1_000_000_000),

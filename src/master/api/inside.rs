@@ -29,7 +29,7 @@ pub(crate) fn look(snapshot: &Snapshot) {
     let facts = MasterFacts { id, hostname, address: ([127, 0, 0, 1], 5050).into(), started: 1.0 };
     let document = state::render(&facts, snapshot).expect("every value can be written");
     drop(serde_json::from_slice::<serde_json::Value>(&document).expect("what was written can be read"));
-    assert!(metrics::render(snapshot).ends_with("# EOF\n"), "all metrics are written");
+    assert!(metrics::render(snapshot, std::time::Duration::ZERO).ends_with("# EOF\n"), "all metrics are written");
     drop(render::agents(snapshot).encode_to_vec());
     drop(render::tasks(snapshot).encode_to_vec());
     drop(render::frameworks(snapshot, &facts.id).encode_to_vec());
