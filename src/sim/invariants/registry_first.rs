@@ -43,7 +43,8 @@ impl RegistryFirst {
                 self.lost.insert(agent.agent_id.clone());
             }
             Kind::AgentReachable(id) => drop(self.unreachable.remove(id)),
-            Kind::AgentGone(agent) => drop(self.admitted.remove(&agent.agent_id)),
+            // That it was admitted may have been decided before and be told after: see `gone` for what is not.
+            Kind::AgentGone(agent) => drop(self.lost.insert(agent.agent_id.clone())),
             Kind::AgentRemoved(id) | Kind::AgentForgotten(id) => {
                 self.admitted.remove(id);
                 self.unreachable.remove(id);
