@@ -60,6 +60,7 @@ pub struct Builder {
     listen: SocketAddr,
     resources: Option<String>,
     work_dir: Option<PathBuf>,
+    insecure: bool,
 }
 
 /// Why a cluster did not start.
@@ -88,7 +89,13 @@ pub enum LocalError {
 impl LocalCluster {
     /// A cluster of one agent with all that this host has, on a free port, in a new folder.
     pub fn builder() -> Builder {
-        Builder { agents: 1, listen: SocketAddr::from(([127, 0, 0, 1], 0)), resources: None, work_dir: None }
+        Builder {
+            agents: 1,
+            listen: SocketAddr::from(([127, 0, 0, 1], 0)),
+            resources: None,
+            work_dir: None,
+            insecure: false,
+        }
     }
 
     /// Where the master is, as `host:port`.
@@ -210,18 +217,29 @@ impl Builder {
         self
     }
 
+    /// Allows the master to [`listen`](Self::listen) where other hosts can reach it, although nobody is asked who they
+    /// are; refused unless set. The agents stay on 127.0.0.1.
+    pub fn insecure(mut self, insecure: bool) -> Self {
+        self.insecure = insecure;
+        self
+    }
+
     /// Starts the master and the agents and waits until all have registered.
     ///
     /// # Errors
-    /// A port that is taken, resources that make no sense, a folder that cannot be made or is in use, an agent that does not register.
+    /// A port that is taken, an address that is not allowed, resources that make no sense, a folder that cannot be made or is in use, an agent that does not register.
     pub async fn start(self) -> Result<LocalCluster, LocalError> {
         let folder = match self.work_dir {
             Some(folder) => Folder::named(folder),
             None => Folder::temporary(),
         };
         let folder = folder.map_err(|(folder, source)| LocalError::Folder { folder, source })?;
-        let options =
-            master::Options { listen: self.listen, work_dir: Some(folder.path().join("master")), ..Default::default() };
+        let options = master::Options {
+            listen: self.listen,
+            insecure: self.insecure,
+            work_dir: Some(folder.path().join("master")),
+            ..Default::default()
+        };
         let master = Master::start(options).await?;
         let mut cluster = LocalCluster {
             address: master.address(),

@@ -1,3 +1,5 @@
+//! The scores of placements, and what they prefer.
+
 use super::*;
 use crate::allocator::TaskRequest;
 use crate::types::Milli;

@@ -1,13 +1,16 @@
 //! `divvy agents`.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, time::Duration};
 
 use serde::Serialize;
 
-use super::table::{Amounts, Listed};
+use super::table::{Amounts, Listed, age};
 use crate::proto::v1::{
     self,
-    master::response::{GetAgents, get_agents::Agent},
+    master::response::{
+        GetAgents,
+        get_agents::{Agent, Departed},
+    },
 };
 
 /// An agent as it is listed.
@@ -18,6 +21,10 @@ pub struct AgentRow {
     /// Where it serves, as the master reaches it.
     address: String,
     state: &'static str,
+    /// Since when it is unreachable or gone, in seconds since 1970.
+    since: Option<f64>,
+    #[serde(skip)]
+    age: Option<f64>,
     divvy_version: String,
     total: Amounts,
     allocated: Amounts,
@@ -25,19 +32,39 @@ pub struct AgentRow {
     attributes: BTreeMap<String, String>,
 }
 
-/// The agents by host name; those that have not come back after a change of master are last.
+/// The agents by host name; behind them those that have not come back after a change of master, then those that are
+/// unreachable, and with `all` those that were marked gone.
 #[must_use]
-pub fn rows(answer: GetAgents) -> Vec<AgentRow> {
+pub fn rows(answer: GetAgents, all: bool, now_secs: f64) -> Vec<AgentRow> {
     let mut rows: Vec<AgentRow> = answer.agents.into_iter().map(AgentRow::of).collect();
     rows.sort_by(|a, b| (&a.hostname, &a.id).cmp(&(&b.hostname, &b.id)));
     rows.extend(answer.recovered_agents.into_iter().map(|info| {
         let agent = Agent { total_resources: info.resources.clone(), agent_info: info, ..Agent::default() };
         AgentRow { state: "recovering", ..AgentRow::of(agent) }
     }));
+    let departed = answer.departed.into_iter().filter(|agent| all || !agent.gone());
+    rows.extend(departed.map(|agent| AgentRow::departed(&agent, now_secs)));
     rows
 }
 
 impl AgentRow {
+    fn departed(agent: &Departed, now_secs: f64) -> Self {
+        let since = Duration::from_nanos(agent.since.nanoseconds.unsigned_abs()).as_secs_f64();
+        Self {
+            id: agent.agent_id.value.clone(),
+            hostname: agent.hostname().to_owned(),
+            address: String::new(),
+            state: if agent.gone() { "gone" } else { "unreachable" },
+            since: Some(since),
+            age: Some(now_secs - since),
+            divvy_version: String::new(),
+            total: Amounts::default(),
+            allocated: Amounts::default(),
+            offered: Amounts::default(),
+            attributes: BTreeMap::new(),
+        }
+    }
+
     fn of(agent: Agent) -> Self {
         let info = agent.agent_info;
         let state = match (agent.deactivated.unwrap_or(false), agent.active) {
@@ -55,6 +82,8 @@ impl AgentRow {
             id: info.id.map(|id| id.value).unwrap_or_default(),
             hostname: info.hostname,
             state,
+            since: None,
+            age: None,
             divvy_version: agent.version,
             total: Amounts::read(&agent.total_resources),
             allocated: Amounts::read(&agent.allocated_resources),
@@ -76,13 +105,14 @@ fn value(attribute: &v1::Attribute) -> String {
 }
 
 impl Listed for AgentRow {
-    const COLUMNS: &'static [&'static str] = &["ID", "HOST", "ADDRESS", "STATE", "CPUS", "MEM", "ATTRIBUTES"];
+    const COLUMNS: &'static [&'static str] = &["ID", "HOST", "ADDRESS", "STATE", "SINCE", "CPUS", "MEM", "ATTRIBUTES"];
 
     fn cells(&self) -> Vec<String> {
         let [cpus, mem] = self.allocated.of(&self.total);
         let attributes: Vec<String> = self.attributes.iter().map(|(name, value)| format!("{name}:{value}")).collect();
         let (id, hostname, address) = (self.id.clone(), self.hostname.clone(), self.address.clone());
-        vec![id, hostname, address, self.state.to_owned(), cpus, mem, attributes.join(";")]
+        let since = self.age.map(age).unwrap_or_default();
+        vec![id, hostname, address, self.state.to_owned(), since, cpus, mem, attributes.join(";")]
     }
 }
 
@@ -111,16 +141,32 @@ mod tests {
 
     #[test]
     fn agents_are_listed_by_host_with_what_is_used() {
-        let rows = rows(GetAgents { agents: vec![agent("b", false), agent("a", true)], recovered_agents: vec![] });
+        let agents = vec![agent("b", false), agent("a", true)];
+        let rows = rows(GetAgents { agents, ..GetAgents::default() }, true, 0.0);
         let cells: Vec<_> = rows.iter().map(Listed::cells).collect();
-        assert_eq!(cells[0], ["id-of-a", "a", "10.0.0.7:5051", "active", "0.5/4", "128/1024", "rack:r1"]);
+        assert_eq!(cells[0], ["id-of-a", "a", "10.0.0.7:5051", "active", "", "0.5/4", "128/1024", "rack:r1"]);
         assert_eq!(cells[1][..4], ["id-of-b", "b", "10.0.0.7:5051", "disconnected"]);
     }
 
     #[test]
     fn an_agent_that_has_not_come_back_yet_is_listed_as_such() {
         let info = v1::AgentInfo { hostname: "c".to_owned(), ..v1::AgentInfo::default() };
-        let rows = rows(GetAgents { agents: vec![agent("z", true)], recovered_agents: vec![info] });
+        let agents = vec![agent("z", true)];
+        let rows = rows(GetAgents { agents, recovered_agents: vec![info], ..GetAgents::default() }, false, 0.0);
         assert_eq!((rows[1].address.as_str(), rows[1].state), ("c:5051", "recovering"));
+    }
+
+    #[test]
+    fn an_unreachable_agent_is_listed_with_since_when_and_a_gone_one_where_all_are_asked_for() {
+        let departed = |id: &str, gone| Departed {
+            agent_id: v1::AgentId { value: id.to_owned() },
+            hostname: Some("d".to_owned()),
+            since: v1::TimeInfo { nanoseconds: 100_000_000_000 },
+            gone: Some(gone),
+        };
+        let answer = || GetAgents { departed: vec![departed("u", false), departed("g", true)], ..GetAgents::default() };
+        let cells = |all| rows(answer(), all, 160.0).iter().map(|row| row.cells()[..5].to_vec()).collect::<Vec<_>>();
+        assert_eq!(cells(false), [["u", "d", "", "unreachable", "60s"]]);
+        assert_eq!(cells(true)[1], ["g", "d", "", "gone", "60s"]);
     }
 }

@@ -5,7 +5,7 @@ use std::{future::Future, process::ExitCode};
 use clap::{Args, Parser, Subcommand};
 
 use super::{
-    Failure, Program, agents, allocate, frameworks, local, logging,
+    Failure, Program, agents, allocate, frameworks, gone, local, logging,
     operator::Operator,
     registry::{RemoteBackupArgs, remote_backup},
     run,
@@ -30,8 +30,8 @@ enum Command {
     Local(local::LocalArgs),
     /// Run a command on the cluster, show its output, and end with its exit code
     Run(run::RunArgs),
-    /// List the agents
-    Agents(ListArgs),
+    /// List the agents, or mark one gone
+    Agents(AgentsArgs),
     /// List the tasks that have not ended
     #[command(visible_alias = "ps")]
     Tasks(ListAllArgs),
@@ -48,6 +48,24 @@ struct ListArgs {
     /// Print a JSON array instead of a table
     #[arg(long)]
     json: bool,
+}
+
+#[derive(Args, Debug)]
+#[command(args_conflicts_with_subcommands = true)]
+struct AgentsArgs {
+    #[command(flatten)]
+    list: ListArgs,
+    /// Those that were marked gone as well, as far as the master remembers them
+    #[arg(long, short)]
+    all: bool,
+    #[command(subcommand)]
+    command: Option<AgentsCommand>,
+}
+
+#[derive(Debug, Subcommand)]
+enum AgentsCommand {
+    /// Mark an agent gone for good: its tasks end as TASK_GONE_BY_OPERATOR, and it can never come back
+    Gone(gone::GoneArgs),
 }
 
 #[derive(Args, Debug)]
@@ -69,7 +87,10 @@ impl Program for Divvy {
         match self.command {
             Command::Local(args) => block_on(local::serve(args)),
             Command::Run(args) => block_on(run::run(args, settings.master)),
-            Command::Agents(args) => block_on(list_agents(settings, args)),
+            Command::Agents(AgentsArgs { command: Some(AgentsCommand::Gone(args)), .. }) => {
+                block_on(async { gone::mark(&args, &settings.master).await })
+            }
+            Command::Agents(AgentsArgs { list, all, command: None }) => block_on(list_agents(settings, list, all)),
             Command::Tasks(args) => block_on(list_tasks(settings, args)),
             Command::Frameworks(args) => block_on(list_frameworks(settings, args)),
             Command::Backup(args) => block_on(async { remote_backup(&args, &settings.master).await }),
@@ -78,9 +99,9 @@ impl Program for Divvy {
     }
 }
 
-async fn list_agents(settings: ClientSettings, args: ListArgs) -> Result<ExitCode, Failure> {
+async fn list_agents(settings: ClientSettings, args: ListArgs, all: bool) -> Result<ExitCode, Failure> {
     let answer = Operator::connect(&settings.master).await?.agents().await?;
-    table::print(&agents::rows(answer), args.json)?;
+    table::print(&agents::rows(answer, all, Clock::system().now().wall_secs()), args.json)?;
     Ok(ExitCode::SUCCESS)
 }
 

@@ -22,6 +22,9 @@ pub struct LocalArgs {
     /// Where everything is kept, and stays [default: a new folder that is removed at the end]
     #[arg(long, value_name = "DIR")]
     work_dir: Option<PathBuf>,
+    /// Serve on an address that other hosts can reach although nothing asks them who they are
+    #[arg(long)]
+    insecure: bool,
 }
 
 /// Runs the cluster until Ctrl-C.
@@ -35,7 +38,7 @@ pub async fn serve(args: LocalArgs) -> Result<ExitCode, Failure> {
     let listen = settings::listen_address(args.listen.as_deref(), SocketAddr::from(([127, 0, 0, 1], 5050)))?;
     let resources = settings::meaning::<Resources>("--resources", args.resources.as_deref(), "cpus:4;mem:1024")?;
     let mut stop = Stop::listen()?;
-    let mut builder = LocalCluster::builder().agents(args.agents).listen(listen);
+    let mut builder = LocalCluster::builder().agents(args.agents).listen(listen).insecure(args.insecure);
     if let Some(resources) = resources {
         builder = builder.resources(resources.to_string());
     }

@@ -8,6 +8,7 @@ pub mod agents;
 pub mod allocate;
 pub mod divvy;
 pub mod frameworks;
+pub mod gone;
 pub mod local;
 pub mod logging;
 pub mod master;

@@ -6,7 +6,10 @@ use tonic::transport::Channel;
 use crate::{
     proto::{
         ext::{BackupRequest, operator_client::OperatorClient, registry_client::RegistryClient},
-        v1::master::{Call, Response, call, response},
+        v1::{
+            AgentId,
+            master::{Call, Response, call, response},
+        },
     },
     transport::{
         MAX_MESSAGE_BYTES,
@@ -41,6 +44,21 @@ impl Operator {
     pub async fn agents(&mut self) -> anyhow::Result<response::GetAgents> {
         let answer = self.ask(call::Type::GetAgents).await?;
         Ok(answer.get_agents.unwrap_or_default())
+    }
+
+    /// Marks an agent gone for good.
+    ///
+    /// # Errors
+    /// When the master does not answer, or does not know the agent.
+    pub async fn mark_gone(&mut self, agent_id: &str) -> anyhow::Result<()> {
+        let agent_id = AgentId { value: agent_id.to_owned() };
+        let call = Call {
+            r#type: Some(call::Type::MarkAgentGone.into()),
+            mark_agent_gone: Some(call::MarkAgentGone { agent_id }),
+            ..Call::default()
+        };
+        let answer = self.client.call(call).await;
+        answer.map(drop).map_err(|status| anyhow::anyhow!("{}", status.message()))
     }
 
     /// Every task the master remembers.

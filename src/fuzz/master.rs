@@ -125,6 +125,10 @@ impl Play {
             1 | 2 => Kind::Register(Box::new(self.register(script))),
             3 => Kind::Pong(internal::Pong {}),
             4 if script.one_in(4) => Kind::Unregister(internal::Unregister {}),
+            4 if script.one_in(2) => {
+                let container_id = script.pick(&self.ordered).map(|(_, id, _)| id.clone()).unwrap_or_default();
+                Kind::OrphanGone(internal::OrphanGone { container_id })
+            }
             _ => Kind::Update(Box::new(self.update(script))),
         };
         internal::AgentMessage { kind: Some(kind) }
@@ -144,7 +148,8 @@ impl Play {
             ..v1::FrameworkInfo::new("f")
         };
         internal::Register {
-            versions: Some(ext::VersionRange { min: 1, max: 1 }),
+            versions: Some(ext::VersionRange { min: 1, max: if script.one_in(8) { 1 } else { 2 } }),
+            orphans: (0..script.below(2)).filter_map(|_| self.reported(script)).collect(),
             divvy_version: "0.1.0".to_owned(),
             info: Some(info),
             epoch: script.below(9) as u64,
@@ -263,7 +268,10 @@ fn question(script: &mut Script<'_>) -> Question {
         0 => Question::Alive,
         1 => Question::Snapshot,
         2 => Question::Teardown { framework: script.name("m-000", 3) },
-        _ => Question::Weight { role: script.name("r", 3), weight: [0.0, 1.0, 2.5, -1.0][script.below(4)] },
+        _ => {
+            let weight = (script.name("r", 3), [0.0, 1.0, 2.5, -1.0][script.below(4)]);
+            Question::Weights { weights: vec![weight] }
+        }
     }
 }
 

@@ -172,12 +172,12 @@ mod tests {
     fn no_heartbeat_comes_before_the_framework_is_subscribed() {
         let mut gate = Gate::default();
         push(&mut gate, persist());
-        let event = Event::Subscribed { framework: "f".into() };
+        let event = Event::Subscribed { framework: "f".into(), heartbeat: Duration::from_secs(15) };
         assert!(push(&mut gate, Effect::Tell { session: FRAMEWORK, event }).is_empty());
         assert!(push(&mut gate, heartbeat()).is_empty());
         assert_eq!(push(&mut gate, ping()), ["Ping"], "another session's matters are its own");
         push(&mut gate, persist());
-        assert_eq!(synced(&mut gate, 1), ["Subscribed { framework: \"f\" }", "Heartbeat"]);
+        assert_eq!(synced(&mut gate, 1), ["Subscribed { framework: \"f\", heartbeat: 15s }", "Heartbeat"]);
         assert_eq!(push(&mut gate, heartbeat()), ["Heartbeat"], "from then on they pass");
     }
 

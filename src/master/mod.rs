@@ -117,6 +117,9 @@ pub enum StartError {
     /// Its registry cannot be used.
     #[error(transparent)]
     Registry(#[from] RegistryError),
+    /// Its registry panicked while it was opened: a bug in it.
+    #[error("opening the registry panicked: {0}")]
+    RegistryPanicked(String),
     /// Its work directory cannot be made.
     #[error("cannot make work directory {directory}: {source}; give another with --work-dir")]
     WorkDir {
@@ -219,5 +222,35 @@ async fn open_registry(given: Option<Box<dyn Registry>>, work_dir: Option<PathBu
         let (state, fence) = registry.load()?;
         Ok((state, fence, registry))
     });
-    opening.await.map_err(|error| StartError::Thread(io::Error::other(error)))?
+    opening.await.map_err(|error| StartError::RegistryPanicked(error.to_string()))?
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(Debug)]
+    struct Broken;
+
+    impl Registry for Broken {
+        fn load(&mut self) -> Result<(registry::State, registry::Fence), RegistryError> {
+            panic!("the index is off by one")
+        }
+
+        fn append(
+            &mut self,
+            _: registry::Fence,
+            _: &[crate::proto::internal::RegistryChange],
+        ) -> Result<registry::Position, RegistryError> {
+            unreachable!("nothing is written before the facts are there")
+        }
+    }
+
+    #[tokio::test]
+    async fn a_registry_that_panics_is_not_taken_for_a_lack_of_threads() {
+        let listen = SocketAddr::from(([127, 0, 0, 1], 0));
+        let options = Options { listen, registry: Some(Box::new(Broken)), ..Options::default() };
+        let error = Master::start(options).await.expect_err("it cannot start");
+        assert!(matches!(&error, StartError::RegistryPanicked(text) if text.contains("off by one")), "{error}");
+    }
 }

@@ -14,7 +14,7 @@ use std::{
 use futures::Stream;
 use tokio_util::sync::CancellationToken;
 
-use crate::types::Now;
+use crate::{transport::batch::fitting, types::Now};
 
 /// A peer whose socket takes nothing for this long is cut.
 pub(super) const STALL: Duration = Duration::from_secs(10);
@@ -132,23 +132,13 @@ impl<T> Stream for Batches<T> {
             return Poll::Pending;
         }
         queue.moved_ns = self.clock.now().mono_ns;
-        let count = fitting(&queue.waiting, self.most, self.weigh);
+        let count = fitting(&queue.waiting, self.most, FRAME_BYTES, self.weigh);
         if count < queue.waiting.len() {
             return Poll::Ready(Some(queue.waiting.drain(..count).collect()));
         }
         // The room goes with the messages: thousands of connections would keep that of their largest burst.
         Poll::Ready(Some(std::mem::take(&mut queue.waiting).into()))
     }
-}
-
-/// How many of the first messages go into one batch; at least one.
-fn fitting<T>(waiting: &VecDeque<T>, most: usize, weigh: fn(&T) -> usize) -> usize {
-    let mut bytes = 0_usize;
-    let light = waiting.iter().take(most).take_while(|message| {
-        bytes = bytes.saturating_add(weigh(message));
-        bytes <= FRAME_BYTES
-    });
-    light.count().max(1)
 }
 
 impl<T> Drop for Batches<T> {

@@ -93,6 +93,7 @@ impl Rehearsal {
         };
         let tasks = self.running(number, used).into_iter().collect();
         let register = Register {
+            version: 2,
             id: None,
             installation: Bytes::new(),
             instance: Bytes::new(),
@@ -101,6 +102,7 @@ impl Rehearsal {
             info,
             epoch: 0,
             tasks,
+            orphans: Vec::new(),
             frameworks: Vec::new(),
         };
         self.feed(Input::Reported { session, report: Report::Register(Box::new(register)) });
@@ -255,7 +257,7 @@ impl Rehearsal {
                     self.outstanding += offers.len();
                     self.framework_of(session).offers.extend(offers);
                 }
-                Effect::Tell { session, event: Event::Subscribed { framework } } => {
+                Effect::Tell { session, event: Event::Subscribed { framework, .. } } => {
                     self.framework_of(session).id = framework.to_string();
                 }
                 Effect::Order { session, order: Order::Ping } => {

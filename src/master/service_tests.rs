@@ -45,7 +45,7 @@ async fn a_master_whose_registry_hangs_is_there_tells_so_and_changes_nothing() {
     let (handle, _ending) = start(core, Box::new(registry), fence).unwrap();
     assert_eq!(handle.lag().waited(), Duration::ZERO);
 
-    let question = Question::Weight { role: "dev".to_owned(), weight: 2.0 };
+    let question = Question::Weights { weights: vec![("dev".to_owned(), 2.0)] };
     let change = tokio::spawn({
         let handle = handle.clone();
         async move { handle.ask(question).await }

@@ -51,6 +51,24 @@ impl OnReturn {
         }
     }
 }
+/// Set in TaskStatus.process_end of a task whose process was seen to end.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ProcessEnd {
+    #[prost(oneof = "process_end::How", tags = "1, 2")]
+    pub how: ::core::option::Option<process_end::How>,
+}
+/// Nested message and enum types in `ProcessEnd`.
+pub mod process_end {
+    #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Oneof)]
+    pub enum How {
+        /// What it gave to exit().
+        #[prost(int32, tag = "1")]
+        ExitCode(i32),
+        /// The number of the signal that ended it.
+        #[prost(int32, tag = "2")]
+        Signal(i32),
+    }
+}
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct BackupRequest {}
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]

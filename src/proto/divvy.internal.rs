@@ -11,7 +11,7 @@ pub struct MasterFrame {
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct AgentMessage {
-    #[prost(oneof = "agent_message::Kind", tags = "1, 2, 3, 4, 5")]
+    #[prost(oneof = "agent_message::Kind", tags = "1, 2, 3, 4, 5, 6")]
     pub kind: ::core::option::Option<agent_message::Kind>,
 }
 /// Nested message and enum types in `AgentMessage`.
@@ -28,6 +28,8 @@ pub mod agent_message {
         Message(super::FrameworkMessage),
         #[prost(message, tag = "5")]
         Unregister(super::Unregister),
+        #[prost(message, tag = "6")]
+        OrphanGone(super::OrphanGone),
     }
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
@@ -89,6 +91,10 @@ pub struct Register {
     /// Drawn once per run of the agent: two runs at once under one id are two copies of a work directory.
     #[prost(bytes = "bytes", tag = "9")]
     pub instance: ::prost::bytes::Bytes,
+    /// Since version 2. Containers that are being ended and that nobody wants to hear of: of removed frameworks, and such as
+    /// the agent has no record of (nothing but the container's id is set then).
+    #[prost(message, repeated, tag = "10")]
+    pub orphans: ::prost::alloc::vec::Vec<AgentTask>,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct AgentTask {
@@ -109,6 +115,7 @@ pub struct AgentTask {
 /// The master's answer to Register: what it knows, and what the agent has to put right.
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct Registered {
+    /// The latest version that both speak.
     #[prost(uint32, tag = "1")]
     pub version: u32,
     #[prost(string, tag = "2")]
@@ -195,6 +202,12 @@ pub struct ShutdownFramework {
 pub struct Ping {}
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Pong {}
+/// Since version 2. Nothing is left of a container that was an orphan: what it was given is free.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct OrphanGone {
+    #[prost(string, tag = "1")]
+    pub container_id: ::prost::alloc::string::String,
+}
 /// The agent leaves for good.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Unregister {}

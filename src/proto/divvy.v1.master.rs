@@ -450,6 +450,9 @@ pub mod response {
         pub agents: ::prost::alloc::vec::Vec<get_agents::Agent>,
         #[prost(message, repeated, tag = "2")]
         pub recovered_agents: ::prost::alloc::vec::Vec<super::super::AgentInfo>,
+        /// divvy's own, as all numbers from 10000 up.
+        #[prost(message, repeated, tag = "10000")]
+        pub departed: ::prost::alloc::vec::Vec<get_agents::Departed>,
     }
     /// Nested message and enum types in `GetAgents`.
     pub mod get_agents {
@@ -503,6 +506,19 @@ pub mod response {
                     super::super::super::super::Resource,
                 >,
             }
+        }
+        /// divvy's own: an agent that was given up as unreachable, or marked gone.
+        #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+        pub struct Departed {
+            #[prost(message, required, tag = "1")]
+            pub agent_id: super::super::super::AgentId,
+            /// Not known of one that is gone.
+            #[prost(string, optional, tag = "2")]
+            pub hostname: ::core::option::Option<::prost::alloc::string::String>,
+            #[prost(message, required, tag = "3")]
+            pub since: super::super::super::TimeInfo,
+            #[prost(bool, optional, tag = "4")]
+            pub gone: ::core::option::Option<bool>,
         }
     }
     #[derive(Clone, PartialEq, ::prost::Message)]

@@ -1639,6 +1639,9 @@ pub struct TaskStatus {
     pub limitation: ::core::option::Option<
         ::prost::alloc::boxed::Box<TaskResourceLimitation>,
     >,
+    /// divvy's own, as all numbers from 10000 up. How the task's process ended, where that was seen.
+    #[prost(message, optional, tag = "10000")]
+    pub process_end: ::core::option::Option<super::ext::ProcessEnd>,
 }
 /// Nested message and enum types in `TaskStatus`.
 pub mod task_status {

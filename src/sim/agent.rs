@@ -165,6 +165,9 @@ impl World {
         // What is written for one batch of inputs is one write, so no answer to a ping waits for many; and for a sync none.
         let (pongs, effects): (Vec<_>, Vec<_>) = effects.into_iter().partition(Effect::asserts_nothing);
         for pong in pongs {
+            if self.blows(Node::Agent(index)) {
+                return self.crash(Node::Agent(index));
+            }
             self.leaves_agent(index, pong);
         }
         let Some(process) = &mut self.agents[index].process else { return };

@@ -59,7 +59,9 @@ pub struct Failure {
 
 impl Failure {
     pub(super) fn new(seed: u64, step: u64, now_ns: u64, invariant: &'static str, text: &str, trace: &Trace) -> Self {
-        let again = format!("DIVVY_SIM_SEED={seed} cargo nextest run --all-features sim::tests::the_seed_given");
+        let again = format!(
+            "DIVVY_SIM_SEED={seed} cargo nextest run --all-features --lib --run-ignored all sim::tests::the_seed_given"
+        );
         Self { seed, step, now_ns, invariant, text: text.to_owned(), last: trace.lines(), again }
     }
 

@@ -140,7 +140,7 @@ impl Record {
             Fact::SessionOpened { session, client: Client::Author(index) } => {
                 self.sessions.insert(*session, *index);
             }
-            Fact::Told { session, event: Event::Subscribed { framework } } => {
+            Fact::Told { session, event: Event::Subscribed { framework, .. } } => {
                 if let Some(index) = self.sessions.get(session) {
                     self.frameworks.insert(framework.to_string(), *index);
                 }

@@ -36,6 +36,8 @@ pub(super) enum Sabotage {
     LosesAcknowledgements,
     /// A task's resources are freed while it runs.
     FreesTooEarly,
+    /// The resources of a removed framework's tasks are freed before their containers are gone.
+    FreesTheRemovedAtOnce,
     /// What one ACCEPT launched is launched again out of the same offer.
     UsesOffersTwice,
     /// An offer that was taken back is accepted in the place of one that is live.
@@ -88,6 +90,7 @@ impl World {
         match (self.sabotage, report) {
             (Some(Sabotage::FreesTooEarly), Report::Updated(update)) => update.latest = TaskState::TaskFinished,
             (Some(Sabotage::LosesTasksAtReregistration), Report::Register(register)) => register.tasks.clear(),
+            (Some(Sabotage::FreesTheRemovedAtOnce), Report::Register(register)) => register.version = 1,
             _ => {}
         }
     }

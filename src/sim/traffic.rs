@@ -49,7 +49,7 @@ impl World {
             }
             Client::Framework(_) | Client::Replaced(_) => {
                 let waits = |one: &DriverProcess| one.link.is_none() && one.attempt == Some(attempt);
-                self.life_of(client) == life && self.driver(client).is_some_and(|one| waits(one))
+                self.life_of(client) == life && self.driver(client).is_some_and(waits)
             }
             Client::Author(index) => {
                 let process = self.authors[index].process.as_ref().filter(|_| self.authors[index].life == life);

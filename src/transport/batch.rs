@@ -48,18 +48,21 @@ impl<T, W: Fn(&T) -> usize> Batches<T, W> {
     {
         std::future::poll_fn(|cx| Pin::new(&mut *self).poll_next(cx)).await
     }
+}
 
-    fn cut(&mut self) -> Vec<T> {
-        let (mut bytes, mut count) = (0_usize, 0);
-        for message in self.pending.iter().take(self.max_messages) {
-            bytes = bytes.saturating_add((self.weigh)(message));
-            if count > 0 && bytes > self.max_bytes {
-                break;
-            }
-            count += 1;
-        }
-        self.pending.drain(..count).collect()
-    }
+/// How many of the first messages make a batch within these limits; none only where none waits.
+pub(crate) fn fitting<T>(
+    waiting: &VecDeque<T>,
+    max_messages: usize,
+    max_bytes: usize,
+    weigh: impl Fn(&T) -> usize,
+) -> usize {
+    let mut bytes = 0_usize;
+    let light = waiting.iter().take(max_messages).take_while(|message| {
+        bytes = bytes.saturating_add(weigh(message));
+        bytes <= max_bytes
+    });
+    light.count().max(1).min(waiting.len())
 }
 
 impl<T: Unpin, W: Fn(&T) -> usize + Unpin> Stream for Batches<T, W> {
@@ -74,7 +77,8 @@ impl<T: Unpin, W: Fn(&T) -> usize + Unpin> Stream for Batches<T, W> {
             }
             this.pending.extend(this.taken.drain(..));
         }
-        Poll::Ready(Some(this.cut()))
+        let count = fitting(&this.pending, this.max_messages, this.max_bytes, &this.weigh);
+        Poll::Ready(Some(this.pending.drain(..count).collect()))
     }
 }
 

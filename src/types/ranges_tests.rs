@@ -1,3 +1,5 @@
+//! Sets of ranges: what they hold, add, subtract and refuse.
+
 use proptest::prelude::*;
 
 use super::*;

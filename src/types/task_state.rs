@@ -32,11 +32,11 @@ impl TaskState {
         }
     }
 
-    /// Whether a task in this state keeps its resources from being offered. They are free once it is over or out of
-    /// reach, acknowledged or not.
+    /// Whether a task in this state keeps its resources from being offered. They are free once it is over, acknowledged
+    /// or not; nothing of an agent out of reach is offered anyway, and of a task that nothing is known of they may be in use.
     #[must_use]
     pub const fn holds_resources(self) -> bool {
-        matches!(self, Self::TaskStaging | Self::TaskStarting | Self::TaskRunning | Self::TaskKilling)
+        !self.is_terminal() && !matches!(self, Self::TaskUnreachable)
     }
 
     /// Whether a task may be reported as `next` after this.
@@ -119,8 +119,8 @@ mod tests {
     }
 
     #[test]
-    fn a_task_out_of_reach_holds_nothing_and_is_not_over() {
-        assert_eq!(names(all().filter(|state| state.holds_resources())), "STARTING RUNNING STAGING KILLING");
+    fn a_task_holds_resources_until_it_is_over_or_out_of_reach() {
+        assert_eq!(names(all().filter(|state| state.holds_resources())), "STARTING RUNNING STAGING KILLING UNKNOWN");
         assert!(!TaskState::TaskUnreachable.is_terminal());
     }
 

@@ -118,6 +118,43 @@ fn tables_and_json_show_the_cluster() {
 }
 
 #[test]
+fn an_agent_is_marked_gone_once_it_is_confirmed_and_an_unknown_one_is_told() {
+    let site = Site::new();
+    let master = site.master();
+    let agent = site.agent("a", &master.address, "cpus:2;mem:1024");
+    agents(&site, &master.address, 1);
+    let said = |arguments: &[&str]| {
+        let output = site.run(divvy(&master.address, arguments));
+        let text = |bytes: Vec<u8>| String::from_utf8(bytes).expect("text");
+        (output.status.code(), text(output.stdout), text(output.stderr))
+    };
+    let listed = |arguments: &[&str]| {
+        let (_, out, err) = said(arguments);
+        serde_json::from_str::<serde_json::Value>(&out).unwrap_or_else(|error| panic!("{error}: {out}{err}"))
+    };
+    let before = listed(&["agents", "--json"]);
+    let id = before[0]["id"].as_str().expect("an id");
+    let (code, out, err) = said(&["agents", "gone", "nobody", "--yes"]);
+    assert_eq!((code, out.as_str()), (Some(1), ""));
+    assert!(err.contains("no agent nobody is known") && err.contains("divvy agents --all"), "{err}");
+    let (code, _, err) = said(&["agents", "gone", id]);
+    assert!(code == Some(2) && err.contains("--yes") && err.contains("tasks: 0"), "{err}");
+    assert_eq!(listed(&["agents", "--json"])[0]["state"], "active", "nothing was done");
+    let done = format!("agent {id} is marked gone\n");
+    assert_eq!(said(&["agents", "gone", id, "--yes"]), (Some(0), done, String::new()));
+    let (code, out, _) = said(&["agents", "gone", id, "--yes"]);
+    assert!(code == Some(0) && out.contains("already"), "{out}");
+    agents(&site, &master.address, 0);
+    let gone = listed(&["agents", "--all", "--json"]);
+    assert_eq!((&gone[0]["id"], &gone[0]["state"]), (&before[0]["id"], &"gone".into()));
+    assert!(gone[0]["since"].as_f64().is_some_and(|since| since > 1e9), "{gone}");
+    until("the agent to end", || {
+        let stat = fs::read_to_string(format!("/proc/{}/stat", agent.pid())).unwrap_or_default();
+        if stat.is_empty() || stat.contains(") Z ") { Ok(()) } else { Err(stat) }
+    });
+}
+
+#[test]
 fn the_masters_pages_answer() {
     let site = Site::new();
     let master = site.master();
@@ -222,6 +259,17 @@ fn wrong_input_is_one_clear_line() {
             assert!(said.contains(word), "{shown} names {word}: {said}");
         }
     }
+}
+
+#[test]
+fn a_local_cluster_serves_other_hosts_only_where_that_is_meant() {
+    let site = Site::new();
+    let refused = site.run(divvy("127.0.0.1:1", &["local", "--listen", "0.0.0.0:0"]));
+    let said = String::from_utf8_lossy(&refused.stderr);
+    assert!(!refused.status.success() && said.contains("--insecure"), "{said}");
+    let local = site.start("local", divvy("127.0.0.1:1", &["local", "--listen", "0.0.0.0:0", "--insecure"]));
+    agents(&site, &local.address, 1);
+    assert!(local.stop().success());
 }
 
 fn agents(site: &Site, master: &str, count: usize) {

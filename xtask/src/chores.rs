@@ -62,7 +62,8 @@ pub fn test() -> anyhow::Result<()> {
 }
 
 /// Checks format, lints and docs, runs every test, plays three minutes of simulated histories, counts
-/// instructions. Changes nothing.
+/// instructions. Changes nothing in the repository; on this host it installs what is missing, as [`test`] does, and
+/// callgrind.
 ///
 /// # Errors
 /// The part that failed.

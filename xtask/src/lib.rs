@@ -91,6 +91,7 @@ const FILES: &[&str] = &[
     "divvy/v1/master.proto",
     "divvy/v1/agent.proto",
     "divvy/ext/partition.proto",
+    "divvy/ext/process.proto",
     "divvy/ext/registry.proto",
     "divvy/ext/scheduler.proto",
     "divvy/ext/sandbox.proto",

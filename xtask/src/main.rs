@@ -7,25 +7,28 @@ const CHORES: &str = "\
 cargo xtask test       all tests; installs what they need
 cargo xtask verify     what a change has to pass: format, lints, docs, all tests, instructions
 cargo xtask instructions [--write]   counts what the pure parts cost and compares, or writes the counts down
-cargo xtask fuzz [TARGET] [SECONDS]   lets the fuzzer look for inputs that break something, 60 s a target
+cargo xtask fuzz [TARGET|all] [SECONDS]   lets the fuzzer look for inputs that break something, 60 s a target
 cargo xtask fix        formats, applies what the lints suggest, generates src/proto
 cargo xtask generate   writes src/proto from proto/";
 
 fn main() -> anyhow::Result<()> {
-    let write = std::env::args().nth(2).as_deref() == Some("--write");
-    match std::env::args().nth(1).as_deref() {
-        Some("instructions") if write => xtask::instructions::write(),
-        Some("instructions") => xtask::instructions::check(),
-        Some("test") => xtask::chores::test(),
-        Some("verify") => xtask::chores::verify(),
-        Some("fuzz") => {
-            let (target, seconds) = (std::env::args().nth(2), std::env::args().nth(3));
-            let seconds = seconds.map_or(Ok(60), |text| text.parse().context("SECONDS is a whole number"))?;
-            xtask::fuzz::run(target.filter(|name| name != "all").as_deref(), Effort::Seconds(seconds))
-        }
-        Some("fix") => xtask::chores::fix(),
-        Some("generate") => xtask::generate(&xtask::root().join("src/proto")),
-        Some(other) => bail!("no such chore: {other}\n{CHORES}"),
-        None => bail!("which chore?\n{CHORES}"),
+    let words: Vec<String> = std::env::args().skip(1).collect();
+    match words.iter().map(String::as_str).collect::<Vec<_>>()[..] {
+        ["test"] => xtask::chores::test(),
+        ["verify"] => xtask::chores::verify(),
+        ["instructions"] => xtask::instructions::check(),
+        ["instructions", "--write"] => xtask::instructions::write(),
+        ["fuzz"] => fuzz("all", "60"),
+        ["fuzz", target] => fuzz(target, "60"),
+        ["fuzz", target, seconds] => fuzz(target, seconds),
+        ["fix"] => xtask::chores::fix(),
+        ["generate"] => xtask::generate(&xtask::root().join("src/proto")),
+        [] => bail!("which chore?\n{CHORES}"),
+        [..] => bail!("no such chore: {}\n{CHORES}", words.join(" ")),
     }
+}
+
+fn fuzz(target: &str, seconds: &str) -> anyhow::Result<()> {
+    let seconds = seconds.parse().with_context(|| format!("SECONDS {seconds:?}: write a whole number"))?;
+    xtask::fuzz::run((target != "all").then_some(target), Effort::Seconds(seconds))
 }

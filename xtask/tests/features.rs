@@ -1,23 +1,43 @@
-//! Who asks for a part of the library gets just that part.
+//! Who asks for a part of the library gets just that part, and each part builds alone.
 
-use std::process::Command;
+use std::{fs, process::Command};
 
-fn cargo(arguments: &[&str]) -> String {
+/// What cargo says, on standard output and standard error.
+fn cargo(arguments: &[&str]) -> (String, String) {
     let output = Command::new("cargo").args(arguments).current_dir(xtask::root()).output().expect("cargo runs");
-    assert!(output.status.success(), "cargo {arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
-    String::from_utf8(output.stdout).expect("text")
+    let text = |bytes| String::from_utf8(bytes).expect("text");
+    let (out, err) = (text(output.stdout), text(output.stderr));
+    assert!(output.status.success(), "cargo {arguments:?}: {err}");
+    (out, err)
 }
 
-const FRAMEWORK_ALONE: [&str; 5] = ["--package", "divvy", "--no-default-features", "--features", "framework"];
+/// The features of the library, as its manifest lists them.
+fn features() -> Vec<String> {
+    let manifest = fs::read_to_string(xtask::root().join("Cargo.toml")).expect("text");
+    let (_, list) = manifest.split_once("\n[features]\n").expect("there are features");
+    let (list, _) = list.split_once("\n\n").expect("they end with an empty line");
+    let named = list.lines().filter(|line| !line.starts_with('#')).filter_map(|line| line.split_once(" = "));
+    named.map(|(name, _)| name.to_owned()).filter(|name| name != "default").collect()
+}
 
+/// In one test, because cargo would do them one after the other anyway. What no feature of a user's needs is a warning here:
+/// code that only another feature calls.
 #[test]
-fn framework_alone_builds() {
-    let _ = cargo(&[["check", "--lib"].as_slice(), FRAMEWORK_ALONE.as_slice()].concat());
+fn each_feature_builds_alone_and_so_does_the_library_without_any() {
+    let features = features();
+    assert!(features.iter().any(|name| name == "framework") && features.len() > 5, "{features:?}");
+    let alone = features.iter().map(|name| vec!["--features", name]);
+    for chosen in std::iter::once(Vec::new()).chain(alone) {
+        let check = ["check", "--package", "divvy", "--lib", "--no-default-features"];
+        let (_, said) = cargo(&[check.as_slice(), chosen.as_slice()].concat());
+        assert!(!said.contains("warning"), "with {chosen:?}: {said}");
+    }
 }
 
 #[test]
 fn framework_alone_brings_no_database_no_web_server_and_no_process_code() {
-    let tree = cargo(&[["tree", "--edges", "normal", "--prefix", "none"].as_slice(), &FRAMEWORK_ALONE].concat());
+    let alone = ["--package", "divvy", "--no-default-features", "--features", "framework"];
+    let (tree, _) = cargo(&[["tree", "--edges", "normal", "--prefix", "none"].as_slice(), &alone].concat());
     let names: Vec<&str> = tree.lines().filter_map(|line| line.split(' ').next()).collect();
     assert!(names.contains(&"tonic"), "the tree is there: {tree}");
     for unwanted in ["redb", "axum", "rustix", "nix", "procfs", "clap", "prometheus-client", "serde_json", "protox"] {

@@ -6,6 +6,7 @@ use rand::SeedableRng as _;
 
 use super::fixture::{FRAMEWORK, Fixture, ONE, exit, found, id, registered_by, started, task};
 use super::*;
+use crate::proto::ext::process_end::How;
 use crate::proto::internal::{self as wire, agent_message, master_message, supervisor_event};
 use crate::proto::v1::framework_info::capability::Type as Capability;
 use crate::proto::v1::task_status::{Reason, Source};
@@ -71,7 +72,9 @@ fn a_task_is_written_down_given_a_sandbox_started_and_reported() {
     assert_eq!(agent.told(), ["persist status c1 FINISHED"], "one status in flight");
     agent.acknowledge("c1");
     assert_eq!(agent.told(), ["persist acknowledged c1", "send 1: update c1 FINISHED of FINISHED"]);
-    assert_eq!(agent.status("c1").message.unwrap(), "command exited with status 0");
+    let last = agent.status("c1");
+    assert_eq!(last.message.unwrap(), "command exited with status 0");
+    assert_eq!(last.process_end.and_then(|end| end.how), Some(How::ExitCode(0)));
     agent.acknowledge("c1");
     assert_eq!(agent.told(), ["persist acknowledged c1 + forgotten c1", "supervise 1: forget c1"]);
     assert_eq!(agent.agent.task_count(), 0);
@@ -396,7 +399,7 @@ fn a_removed_frameworks_tasks_are_killed_and_nobody_is_told() {
     ];
     assert_eq!(agent.told(), told);
     agent.exited("c1", 0);
-    assert_eq!(agent.told(), ["persist forgotten c1", "supervise 1: forget c1"]);
+    assert_eq!(agent.told(), ["persist forgotten c1", "supervise 1: forget c1", "send 1: orphan gone c1"]);
     let mut again = Fixture::recovered(&agent.log);
     again.welcome(&["c2"], &[]);
     assert_eq!(again.told(), ["supervise 1: signal c2 15 tree"], "the kill goes on after a restart");
@@ -412,7 +415,14 @@ fn an_agent_marked_gone_kills_what_it_runs_and_ends() {
     agent.receive(master_message::Kind::Gone(wire::Gone {}));
     agent.take();
     agent.exited("c1", 0);
-    assert_eq!(agent.told(), ["persist forgotten c1", "supervise 1: forget c1", "supervise 1: retire", "stop Gone"]);
+    let told = [
+        "persist forgotten c1",
+        "supervise 1: forget c1",
+        "send 1: orphan gone c1",
+        "supervise 1: retire",
+        "stop Gone",
+    ];
+    assert_eq!(agent.told(), told);
 }
 
 #[test]

@@ -234,7 +234,7 @@ pub(super) fn framework(capabilities: &[v1::framework_info::capability::Type]) -
 
 pub(super) fn registered_by(epoch: u64) -> wire::MasterMessage {
     let registered = wire::Registered {
-        version: 1,
+        version: 2,
         agent_id: "S0".to_owned(),
         master_id: "M".to_owned(),
         epoch,
@@ -303,7 +303,9 @@ fn message_in_short(message: &wire::AgentMessage) -> String {
         agent_message::Kind::Register(register) => {
             let task = |it: &wire::AgentTask| format!("{} {}", it.container_id, state(it.state));
             let tasks: Vec<String> = register.tasks.iter().map(task).collect();
-            format!("register [{}]", tasks.join(", "))
+            let orphans: Vec<&str> = register.orphans.iter().map(|it| it.container_id.as_str()).collect();
+            let orphans = if orphans.is_empty() { String::new() } else { format!(" orphans [{}]", orphans.join(", ")) };
+            format!("register [{}]{orphans}", tasks.join(", "))
         }
         agent_message::Kind::Update(update) => {
             let status = update.status.as_ref().unwrap();
@@ -312,6 +314,7 @@ fn message_in_short(message: &wire::AgentMessage) -> String {
         agent_message::Kind::Pong(_) => "pong".to_owned(),
         agent_message::Kind::Message(_) => "message".to_owned(),
         agent_message::Kind::Unregister(_) => "unregister".to_owned(),
+        agent_message::Kind::OrphanGone(gone) => format!("orphan gone {}", gone.container_id),
     }
 }
 

@@ -18,10 +18,14 @@ impl ContainerId {
     /// neither `.` nor `..`.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
+        Self::is_legal(text).then(|| Self(Arc::from(text)))
+    }
+
+    /// Whether [`parse`](Self::parse) takes this text.
+    #[must_use]
+    pub fn is_legal(text: &str) -> bool {
         let legal = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
-        let harmless =
-            !text.is_empty() && text.len() <= LONGEST && !matches!(text, "." | "..") && text.bytes().all(legal);
-        harmless.then(|| Self(Arc::from(text)))
+        (1..=LONGEST).contains(&text.len()) && !matches!(text, "." | "..") && text.bytes().all(legal)
     }
 
     /// The id as text.

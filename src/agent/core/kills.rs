@@ -98,19 +98,6 @@ impl Agent {
         }
     }
 
-    /// The framework is gone: what it runs is killed, and nothing of it is told any more.
-    pub(super) fn shut_down_framework(&mut self, now: Now, framework_id: String, out: &mut Vec<Effect>) {
-        let framework = FrameworkId { value: framework_id };
-        let containers = self.containers_of(&framework, None);
-        if self.frameworks.remove(&framework).is_none() && containers.is_empty() {
-            return;
-        }
-        out.push(persist([Kind::FrameworkForgotten(framework.value)], Level::Process));
-        for id in containers {
-            self.orphan(now, &id, out);
-        }
-    }
-
     /// Ends everything; the agent ends when nothing is left.
     pub(super) fn leave(&mut self, now: Now, reason: StopReason, out: &mut Vec<Effect>) {
         self.leaving = Some(reason);
@@ -233,19 +220,6 @@ impl Agent {
         let (grace, killed) = (task.own_grace(), task.kill.is_some());
         if !killed {
             self.kill(now, id, grace, Some(Reason::MaxCompletionTimeReached), out);
-        }
-    }
-
-    /// Ends a task nobody wants to hear of.
-    fn orphan(&mut self, now: Now, id: &ContainerId, out: &mut Vec<Effect>) {
-        let Some(task) = self.tasks.get_mut(id) else { return };
-        task.orphaned = true;
-        task.pending.clear();
-        let grace = task.own_grace();
-        if task.has_ended() {
-            self.forget(now, id, None, out);
-        } else {
-            self.kill(now, id, grace, Some(Reason::FrameworkRemoved), out);
         }
     }
 }

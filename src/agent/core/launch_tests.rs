@@ -1,3 +1,5 @@
+//! Launches that an agent takes or refuses, and what it starts for them.
+
 use std::time::Duration;
 
 use super::super::Retention;

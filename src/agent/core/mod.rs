@@ -13,6 +13,7 @@ mod frameworks;
 mod ids;
 mod kills;
 mod launch;
+mod orphans;
 mod partition;
 mod recovery;
 mod registration;
@@ -179,6 +180,8 @@ fn record(kind: agent_record::Kind) -> AgentRecord {
 mod core_tests;
 #[cfg(test)]
 mod fixture;
+#[cfg(test)]
+mod orphan_tests;
 #[cfg(test)]
 mod recovery_tests;
 #[cfg(test)]

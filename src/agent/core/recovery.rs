@@ -68,6 +68,7 @@ impl Agent {
             agent.logged_boot.clone_from(&agent.boot_id);
             out.push(persist([agent.identity()], Level::Host));
         }
+        agent.kill_orphans(now, out);
         agent.take_in_sandboxes(now, found.sandboxes, out);
         agent.settle(now, out);
         agent

@@ -21,7 +21,9 @@ use crate::proto::v1::{AgentId, AgentInfo};
 use crate::types::Now;
 
 /// The versions of the protocol between agent and master that this agent speaks.
-const VERSIONS: VersionRange = VersionRange { min: 1, max: 1 };
+const VERSIONS: VersionRange = VersionRange { min: 1, max: 2 };
+/// The first version in which the master wants to hear of orphans.
+const ORPHANS_SINCE: u32 = 2;
 /// The next attempt after a session broke falls within this time.
 const SPREAD_BROKEN: Duration = Duration::from_millis(200);
 const SPREAD_REFUSED: Duration = Duration::from_secs(2);
@@ -57,6 +59,8 @@ enum State {
     },
     Registered {
         session: SessionId,
+        /// Of the protocol, as the master has chosen it.
+        version: u32,
         silence: Duration,
         until: u64,
     },
@@ -106,6 +110,14 @@ impl Agent {
         match self.link.state {
             State::Off | State::Waiting { .. } | State::Attaching(_) | State::Registering { .. } => None,
             State::Registered { session, .. } => Some(session),
+        }
+    }
+
+    /// The session on which a master wants to hear of orphans, if there is one.
+    pub(super) fn orphans_told_to(&self) -> Option<SessionId> {
+        match self.link.state {
+            State::Off | State::Waiting { .. } | State::Attaching(_) | State::Registering { .. } => None,
+            State::Registered { session, version, .. } => (version >= ORPHANS_SINCE).then_some(session),
         }
     }
 
@@ -197,7 +209,8 @@ impl Agent {
         let told = Duration::from_millis(registered.ping_timeout_ms);
         let silence = if told.is_zero() { SILENCE } else { told };
         self.link.spread = SPREAD_REFUSED;
-        self.link.state = State::Registered { session, silence, until: now.mono_after(silence) };
+        self.link.state =
+            State::Registered { session, version: registered.version, silence, until: now.mono_after(silence) };
         self.in_touch(out);
         for framework in registered.removed_frameworks {
             self.shut_down_framework(now, framework, out);
@@ -269,12 +282,13 @@ impl Agent {
             installation: self.installation.clone(),
             instance: self.instance.clone(),
             tasks: told.map(|(id, task)| described(id.as_str(), task)).collect(),
+            orphans: self.orphans(),
             frameworks: self.frameworks.values().map(super::frameworks::Framework::decoded).collect(),
         }
     }
 }
 
-fn described(container: &str, task: &Task) -> AgentTask {
+pub(super) fn described(container: &str, task: &Task) -> AgentTask {
     AgentTask {
         framework_id: task.framework.value.clone(),
         container_id: container.to_owned(),

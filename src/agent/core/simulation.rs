@@ -248,7 +248,10 @@ impl World {
                 self.say(master_message::Kind::UpdateFramework(Box::new(wire::UpdateFramework { info })));
             }
             agent_message::Kind::Update(update) => self.seen(*update),
-            agent_message::Kind::Pong(_) | agent_message::Kind::Message(_) | agent_message::Kind::Unregister(_) => {}
+            agent_message::Kind::Pong(_)
+            | agent_message::Kind::Message(_)
+            | agent_message::Kind::Unregister(_)
+            | agent_message::Kind::OrphanGone(_) => {}
         }
     }
 

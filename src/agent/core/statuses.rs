@@ -11,6 +11,7 @@ use rand::RngCore as _;
 
 use super::timers::Timer;
 use super::{Agent, ContainerId, Effect, Level, SessionId, persist, record};
+use crate::proto::ext::ProcessEnd;
 use crate::proto::internal::agent_record::Kind;
 use crate::proto::internal::{
     Acknowledge, AgentMessage, MissingTask, RunTask, StatusAcknowledged, StatusMade, Update, agent_message,
@@ -62,6 +63,8 @@ pub(super) struct Report {
     pub(super) reason: Option<Reason>,
     pub(super) message: Option<String>,
     pub(super) pid: Option<u32>,
+    /// How its process ended, on the last status of one that was seen to.
+    pub(super) process_end: Option<ProcessEnd>,
     /// When it happened, if that was not just now.
     pub(super) wall_ns: Option<i64>,
 }
@@ -74,7 +77,15 @@ impl Report {
 
     /// What the task itself did.
     pub(super) fn by_executor(state: TaskState, message: String) -> Self {
-        Self { state, source: Source::Executor, reason: None, message: Some(message), pid: None, wall_ns: None }
+        Self {
+            state,
+            source: Source::Executor,
+            reason: None,
+            message: Some(message),
+            pid: None,
+            process_end: None,
+            wall_ns: None,
+        }
     }
 
     /// What the agent found or did.
@@ -98,6 +109,7 @@ impl Report {
             timestamp: Some(when.wall_secs()),
             uuid: Some(uuid),
             container_status: Some(Box::new(container_status)),
+            process_end: self.process_end,
             ..Default::default()
         }
     }

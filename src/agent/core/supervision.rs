@@ -32,6 +32,8 @@ pub(super) struct Supervisors {
     awaited: BTreeSet<SupervisorId>,
     /// Containers of theirs that nobody knows and that are being ended.
     strangers: BTreeSet<(SupervisorId, String)>,
+    /// Those of them that registration did not wait for, or no longer.
+    lingering: BTreeSet<(SupervisorId, String)>,
     /// Until when registration waits for the strangers' ends.
     sweep_until: Option<u64>,
     settled: bool,
@@ -55,7 +57,14 @@ impl Supervisors {
         let standing = |died| if died { Standing::Dead(DIED.to_owned()) } else { Standing::Found };
         let known: BTreeMap<_, _> = found.into_iter().map(|it| (it.id, standing(it.died))).collect();
         let awaited = known.keys().copied().collect();
-        Self { known, awaited, strangers: BTreeSet::new(), sweep_until: None, settled: false }
+        Self {
+            known,
+            awaited,
+            strangers: BTreeSet::new(),
+            lingering: BTreeSet::new(),
+            sweep_until: None,
+            settled: false,
+        }
     }
 
     /// When to go on without having heard of the strangers' ends.
@@ -66,6 +75,18 @@ impl Supervisors {
     /// Whether all that were found at the start were heard.
     pub(super) fn settled(&self) -> bool {
         self.settled
+    }
+
+    /// The containers that nobody knows and that have not ended yet.
+    pub(super) fn strangers(&self) -> impl Iterator<Item = &str> {
+        self.strangers.iter().chain(&self.lingering).map(|(_, container)| container.as_str())
+    }
+
+    /// Takes out those strangers of a supervisor that it does not name; gives those that were told of.
+    fn strangers_left(&mut self, supervisor: SupervisorId, named: &BTreeSet<String>) -> Vec<String> {
+        let gone = |(of, id): &(SupervisorId, String)| *of == supervisor && !named.contains(id);
+        self.strangers.retain(|stranger| !gone(stranger));
+        self.lingering.extract_if(.., |stranger| gone(stranger)).map(|(_, id)| id).collect()
     }
 
     /// Whether it takes requests.
@@ -149,7 +170,7 @@ impl Agent {
             self.exited(now, supervisor, &exited, out);
         }
         self.lose(now, supervisor, &named, out);
-        self.supervisors.strangers.retain(|(of, id)| *of != supervisor || named.contains(id));
+        self.strangers_gone(supervisor, &named, out);
         self.retire_earlier(out);
         self.settle(now, out);
         self.start_ready(out);
@@ -177,7 +198,7 @@ impl Agent {
 
     pub(super) fn supervisor_ended(&mut self, now: Now, supervisor: SupervisorId, out: &mut Vec<Effect>) {
         self.lose(now, supervisor, &BTreeSet::new(), out);
-        self.supervisors.strangers.retain(|(of, _)| *of != supervisor);
+        self.strangers_gone(supervisor, &BTreeSet::new(), out);
         self.supervisors.known.remove(&supervisor);
         self.supervisors.awaited.remove(&supervisor);
         self.settle(now, out);
@@ -258,8 +279,14 @@ impl Agent {
         Some(Report::by_agent(state, Reason::AgentRestarted, text))
     }
 
-    /// A container nobody knows: a leftover of a task that was forgotten or never written down. Its resources are not
-    /// free before it has ended, so registration waits for that, within reason.
+    fn strangers_gone(&mut self, supervisor: SupervisorId, named: &BTreeSet<String>, out: &mut Vec<Effect>) {
+        for container_id in self.supervisors.strangers_left(supervisor, named) {
+            self.orphan_gone(container_id, out);
+        }
+    }
+
+    /// A container nobody knows: a leftover of a task that was forgotten or never written down. What it uses is not free
+    /// before it has ended, and no record tells how much that is; so registration waits for its end, within reason.
     pub(super) fn end_stranger(
         &mut self,
         now: Now,
@@ -268,22 +295,28 @@ impl Agent {
         out: &mut Vec<Effect>,
     ) {
         signal(supervisor, &container_id, SIGKILL, out);
-        if !self.supervisors.settled {
+        if self.supervisors.settled {
+            self.supervisors.lingering.insert((supervisor, container_id));
+        } else {
             self.supervisors.strangers.insert((supervisor, container_id));
             self.supervisors.sweep_until.get_or_insert_with(|| now.mono_after(SWEEP));
         }
     }
 
     pub(super) fn stranger_ended(&mut self, now: Now, supervisor: SupervisorId, id: &str, out: &mut Vec<Effect>) {
-        if self.supervisors.strangers.remove(&(supervisor, id.to_owned())) {
+        let stranger = (supervisor, id.to_owned());
+        if self.supervisors.strangers.remove(&stranger) {
             self.settle(now, out);
+        } else if self.supervisors.lingering.remove(&stranger) {
+            self.orphan_gone(stranger.1, out);
         }
     }
 
     /// A process that is stuck in the kernel does not keep the agent from its work for ever.
     pub(super) fn sweep_due(&mut self, now: Now, out: &mut Vec<Effect>) {
         if self.supervisors.deadline().is_some_and(|at| at <= now.mono_ns) {
-            self.supervisors.strangers.clear();
+            let strangers = std::mem::take(&mut self.supervisors.strangers);
+            self.supervisors.lingering.extend(strangers);
             self.supervisors.sweep_until = None;
             self.settle(now, out);
         }

@@ -11,6 +11,7 @@ use super::launch::Launch;
 use super::statuses::{Pending, Report, Retry};
 use super::timers::Timer;
 use super::{Agent, ContainerId, Effect, Level, SupervisorId, persist, record, wording};
+use crate::proto::ext::{ProcessEnd, process_end::How};
 use crate::proto::internal::agent_record::Kind;
 use crate::proto::internal::{
     Exited, Forget, RunTask, Start, StartFailed, Started, SupervisorRequest, TaskAccepted, exited, supervisor_request,
@@ -300,7 +301,8 @@ impl Agent {
                 .lost_with_the_run_before(id, |_| text.clone())
                 .unwrap_or_else(|| Report::by_agent(TaskState::TaskFailed, Reason::ExecutorTerminated, text)),
         };
-        Report { wall_ns: (exited.wall_ns > 0).then_some(exited.wall_ns), ..report }
+        let process_end = exited.status.as_ref().and_then(process_end);
+        Report { wall_ns: (exited.wall_ns > 0).then_some(exited.wall_ns), process_end, ..report }
     }
 
     /// Makes a task's last status; one whose framework is gone is forgotten at once.
@@ -329,6 +331,9 @@ impl Agent {
             forget_container(supervisor, id.to_string(), out);
         }
         self.names.remove(&(task.framework, task.name, id.clone()));
+        if task.orphaned {
+            self.orphan_gone(id.to_string(), out);
+        }
         if task.sandbox {
             self.sandboxes.retire(now, id.clone(), Duration::ZERO, out);
         }
@@ -338,6 +343,15 @@ impl Agent {
         let id = ContainerId::parse(container)?;
         self.tasks.get_mut(&id).map(|task| (id, task))
     }
+}
+
+fn process_end(status: &exited::Status) -> Option<ProcessEnd> {
+    let how = match status {
+        exited::Status::Code(code) => How::ExitCode(*code),
+        exited::Status::Signal(number) => How::Signal(*number),
+        exited::Status::Lost(_) => return None,
+    };
+    Some(ProcessEnd { how: Some(how) })
 }
 
 pub(super) fn forget_container(supervisor: SupervisorId, container_id: String, out: &mut Vec<Effect>) {

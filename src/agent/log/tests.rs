@@ -1,3 +1,5 @@
+//! The log of an agent, written, cut off, damaged and read again.
+
 use super::*;
 use crate::proto::internal::agent_record::Kind;
 

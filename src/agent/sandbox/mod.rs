@@ -20,13 +20,7 @@ use std::{
 use rustix::{fs::OFlags, io::Errno};
 
 pub use self::{error::SandboxError, read::Part};
-
-/// Whether `id` may name a container, and so a file: 1 to 255 letters, digits, `.`, `_` and `-`, and not `.` or `..`.
-#[must_use]
-pub fn is_container_id(id: &str) -> bool {
-    let is_allowed = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-');
-    (1..=255).contains(&id.len()) && !matches!(id, "." | "..") && id.bytes().all(is_allowed)
-}
+use crate::agent::core::ContainerId;
 
 /// All sandboxes of an agent. Cheap to clone. The calls block for as long as the disk does.
 #[derive(Clone, Debug)]
@@ -59,7 +53,7 @@ impl Sandboxes {
     /// # Errors
     /// The id is not one.
     pub fn path(&self, container_id: &str) -> Result<PathBuf, SandboxError> {
-        if is_container_id(container_id) {
+        if ContainerId::is_legal(container_id) {
             Ok(self.root.join(container_id))
         } else {
             Err(SandboxError::BadId(container_id.to_owned()))
@@ -87,7 +81,7 @@ impl Sandboxes {
         let list = || -> io::Result<Vec<String>> {
             let mut ids = Vec::new();
             for entry in std::fs::read_dir(&self.root)? {
-                ids.extend(entry?.file_name().into_string().ok().filter(|id| is_container_id(id)));
+                ids.extend(entry?.file_name().into_string().ok().filter(|id| ContainerId::is_legal(id)));
             }
             ids.sort_unstable();
             Ok(ids)

@@ -8,6 +8,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::Notify;
 
+use crate::transport::batch::fitting;
+
 /// The most messages taken at once.
 const BATCH: usize = 1024;
 /// The most bytes taken at once, unless a single message is larger. Little, so that on a slow link the other end hears
@@ -65,7 +67,8 @@ impl<T> Outbox<T> {
             {
                 let mut queue = self.lock();
                 if !queue.messages.is_empty() {
-                    return Some(cut(&mut queue.messages, &weigh));
+                    let count = fitting(&queue.messages, BATCH, BATCH_BYTES, &weigh);
+                    return Some(queue.messages.drain(..count).collect());
                 }
                 if queue.closed {
                     return None;
@@ -79,18 +82,6 @@ impl<T> Outbox<T> {
         // A push or a cut leaves the queue whole wherever it stops.
         self.shared.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
-
-fn cut<T>(messages: &mut VecDeque<T>, weigh: &impl Fn(&T) -> usize) -> Vec<T> {
-    let (mut bytes, mut count) = (0_usize, 0);
-    for message in messages.iter().take(BATCH) {
-        bytes = bytes.saturating_add(weigh(message));
-        if count > 0 && bytes > BATCH_BYTES {
-            break;
-        }
-        count += 1;
-    }
-    messages.drain(..count).collect()
 }
 
 #[cfg(test)]

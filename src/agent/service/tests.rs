@@ -15,6 +15,7 @@ use tonic::{Request, Response, Status, Streaming};
 
 use super::{Agent, Ended, Options, SupervisorMode};
 use crate::proto::ext::ReadRequest;
+use crate::proto::ext::process_end::How;
 use crate::proto::ext::sandbox_client::SandboxClient;
 use crate::proto::internal::agent_session_server::{AgentSession, AgentSessionServer};
 use crate::proto::internal::{self as wire, agent_message, master_message};
@@ -195,6 +196,7 @@ async fn a_real_process_runs_is_reported_and_its_output_can_be_read() {
     let last = session.status().await;
     assert_eq!(last.state(), TaskState::TaskFailed);
     assert_eq!(last.message.as_deref(), Some("command exited with status 3"));
+    assert_eq!(last.process_end.and_then(|end| end.how), Some(How::ExitCode(3)));
     let read = async |path: &str| {
         let mut client = SandboxClient::connect(format!("http://{}", agent.address())).await.unwrap();
         let request = ReadRequest { container_id: "c1".to_owned(), path: path.to_owned(), offset: 1, follow: true };
@@ -310,8 +312,8 @@ fn options_of_process(master: &Master, work_dir: &tempfile::TempDir) -> Options 
     let program = work_dir.path().join("supervisor");
     let tests = std::env::current_exe().unwrap();
     let script = format!(
-        "#!/bin/sh\nshift\nexec {} --exact agent::supervisor::tests::serves_as_a_supervisor --nocapture \
-         --test-threads=2 -- \"$@\"\n",
+        "#!/bin/sh\nshift\nexec {} --ignored --exact agent::supervisor::tests::serves_as_a_supervisor \
+         --nocapture --test-threads=2 -- \"$@\"\n",
         tests.display()
     );
     std::fs::write(&program, script).unwrap();

@@ -393,7 +393,7 @@ impl Core {
 
 /// What is wrong with a request, if anything.
 fn invalid(start: &Start) -> Option<String> {
-    if !crate::agent::sandbox::is_container_id(&start.container_id) {
+    if !crate::agent::core::ContainerId::is_legal(&start.container_id) {
         return Some(format!("with the container id {:?}", start.container_id));
     }
     if start.program.is_empty() {

@@ -1,3 +1,5 @@
+//! The supervisor's core: one request at a time, and the exact effects.
+
 use super::*;
 use crate::proto::internal::{Retire, SupervisorHello};
 

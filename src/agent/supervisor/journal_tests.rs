@@ -1,3 +1,5 @@
+//! The journal of a supervisor, written, cut off, damaged and read again.
+
 use super::*;
 use crate::proto::internal::supervisor_record::Kind;
 use crate::proto::internal::{Exited, Started, exited};

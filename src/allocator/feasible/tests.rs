@@ -1,3 +1,5 @@
+//! Whether a task fits, and the reasons why one does not.
+
 use proptest::prelude::*;
 
 use super::*;

@@ -1,7 +1,10 @@
 //! A run's decisions, one input at a time.
 
 use super::*;
-use crate::types::Resources;
+use crate::{
+    proto::ext::{ProcessEnd, process_end},
+    types::Resources,
+};
 
 fn offer(agent: &str, cpus: f64) -> Offer {
     Offer {
@@ -61,12 +64,15 @@ fn a_run_is_over_with_its_last_instance_and_has_the_first_failures_code() {
     assert_eq!(run.status(&status("hello.1", TaskState::TaskRunning, "")), Some(Change::Started));
     assert_eq!(run.status(&status("hello.1", TaskState::TaskRunning, "")), None, "a repeat is no news");
     let ended = |code, text: &str| Some(Change::Ended { code, text: text.to_owned() });
-    let failed = status("hello.1", TaskState::TaskFailed, "command exited with status 7");
-    assert_eq!(run.status(&failed), ended(7, "command exited with status 7"));
-    assert_eq!(run.status(&failed), None);
+    let failed = |name: &str, code| {
+        let process_end = Some(ProcessEnd { how: Some(process_end::How::ExitCode(code)) });
+        TaskStatus { process_end, ..status(name, TaskState::TaskFailed, "it failed") }
+    };
+    assert_eq!(run.status(&failed("hello.1", 7)), ended(7, "it failed"));
+    assert_eq!(run.status(&failed("hello.1", 7)), None);
     assert_eq!(run.status(&status("hello.0", TaskState::TaskFinished, "")), ended(0, ""));
     assert!(!run.is_over());
-    assert_eq!(run.status(&status("hello.2", TaskState::TaskFailed, "status 9")), ended(9, "status 9"));
+    assert_eq!(run.status(&failed("hello.2", 9)), ended(9, "it failed"));
     assert!(run.is_over());
     assert_eq!(run.code(), 7);
 }

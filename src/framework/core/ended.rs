@@ -5,6 +5,7 @@
 use std::{collections::VecDeque, sync::Arc};
 
 use indexmap::IndexMap;
+use uuid::Uuid;
 
 use super::{
     kills::Kill,
@@ -26,7 +27,7 @@ pub(super) struct EndedTasks {
 #[derive(Debug)]
 pub(super) struct Ended {
     pub(super) state: TaskState,
-    pub(super) uuid: Option<u128>,
+    pub(super) uuid: Option<Uuid>,
     /// Whether an agent told the end.
     pub(super) by_agent: bool,
     /// Whether it was the framework's own, as it said.
@@ -86,6 +87,10 @@ impl EndedTasks {
         self.by_id.keys()
     }
 
+    pub(super) fn len(&self) -> usize {
+        self.by_id.len()
+    }
+
     pub(super) fn check(&self) {
         assert!(self.order.len() <= LIMIT, "the memory of ended tasks has a bound");
         assert!(self.by_id.len() <= self.order.len(), "an ended task would never be forgotten");
@@ -96,19 +101,20 @@ impl EndedTasks {
 mod tests {
     use super::*;
 
-    const FINISHED: Seen = Seen { state: TaskState::TaskFinished, uuid: Some(7), reconciled: false };
+    const FINISHED: Seen = Seen { state: TaskState::TaskFinished, uuid: Some(Uuid::from_u128(7)), reconciled: false };
 
     #[test]
     fn an_end_is_news_after_a_loss_though_an_earlier_status_was_repeated_meanwhile() {
         let mut ended = after(TaskState::TaskLost);
-        let running = Seen { state: TaskState::TaskRunning, uuid: Some(7), reconciled: false };
+        let running = Seen { state: TaskState::TaskRunning, uuid: Some(Uuid::from_u128(7)), reconciled: false };
         assert_eq!(ended.judge("t", &running), Some(Verdict::Acknowledge));
-        assert_eq!(ended.judge("t", &Seen { uuid: Some(8), ..FINISHED }), Some(Verdict::Deliver));
+        assert_eq!(ended.judge("t", &Seen { uuid: Some(Uuid::from_u128(8)), ..FINISHED }), Some(Verdict::Deliver));
     }
 
     fn after(state: TaskState) -> EndedTasks {
         let mut ended = EndedTasks::default();
-        ended.insert("t".into(), Ended { state, uuid: Some(7), by_agent: false, known: true, kill: None });
+        let one = Ended { state, uuid: Some(Uuid::from_u128(7)), by_agent: false, known: true, kill: None };
+        ended.insert("t".into(), one);
         ended
     }
 
@@ -118,7 +124,13 @@ mod tests {
         for task in 0..LIMIT + 10 {
             ended.insert(
                 task.to_string().into(),
-                Ended { state: TaskState::TaskFinished, uuid: Some(7), by_agent: false, known: true, kill: None },
+                Ended {
+                    state: TaskState::TaskFinished,
+                    uuid: Some(Uuid::from_u128(7)),
+                    by_agent: false,
+                    known: true,
+                    kill: None,
+                },
             );
         }
         ended.check();
@@ -128,7 +140,7 @@ mod tests {
 
     #[test]
     fn an_end_is_final_unless_it_was_guessed() {
-        let running = Seen { state: TaskState::TaskRunning, uuid: Some(8), reconciled: false };
+        let running = Seen { state: TaskState::TaskRunning, uuid: Some(Uuid::from_u128(8)), reconciled: false };
         assert_eq!(after(TaskState::TaskFinished).judge("t", &running), Some(Verdict::Acknowledge));
         assert_eq!(after(TaskState::TaskLost).judge("t", &running), Some(Verdict::Deliver));
         let answer = Seen { uuid: None, reconciled: true, ..running };
@@ -139,9 +151,9 @@ mod tests {
     #[test]
     fn an_end_that_an_agent_told_is_never_taken_back() {
         let mut ended = after(TaskState::TaskLost);
-        let told = Seen { state: TaskState::TaskLost, uuid: Some(9), reconciled: false };
+        let told = Seen { state: TaskState::TaskLost, uuid: Some(Uuid::from_u128(9)), reconciled: false };
         assert_eq!(ended.judge("t", &told), Some(Verdict::Acknowledge));
-        let running = Seen { state: TaskState::TaskRunning, uuid: Some(8), reconciled: false };
+        let running = Seen { state: TaskState::TaskRunning, uuid: Some(Uuid::from_u128(8)), reconciled: false };
         assert_eq!(ended.judge("t", &running), Some(Verdict::Acknowledge));
     }
 }

@@ -11,8 +11,8 @@ use std::{
 };
 
 use indexmap::IndexMap;
+use uuid::Uuid;
 
-use super::tasks::uuid_of;
 use crate::{proto::v1::TaskStatus, types::Now};
 
 /// How long a status waits after its first failure; doubled at each further one.
@@ -33,7 +33,7 @@ pub(super) struct Lanes {
 #[derive(Debug)]
 struct Lane {
     /// Of the status at the head.
-    uuid: Option<u128>,
+    uuid: Option<Uuid>,
     failures: u32,
     /// The head, when it waits to be told again, and since when it is due.
     again: Option<(u64, Box<TaskStatus>)>,
@@ -54,7 +54,7 @@ pub(super) enum Entrance {
 impl Lanes {
     pub(super) fn enter(&mut self, status: Box<TaskStatus>) -> Entrance {
         let Some(lane) = self.by_task.get_mut(status.task_id.value.as_str()) else { return Entrance::Free(status) };
-        let uuid = status.uuid.as_deref().and_then(uuid_of);
+        let uuid = status.acknowledgement();
         if uuid.is_some() && (lane.uuid == uuid || lane.behind.iter().any(|other| other.uuid == status.uuid)) {
             return Entrance::Repeat;
         }
@@ -68,7 +68,7 @@ impl Lanes {
 
     /// The status is being told.
     pub(super) fn open(&mut self, status: &TaskStatus) {
-        let uuid = status.uuid.as_deref().and_then(uuid_of);
+        let uuid = status.acknowledgement();
         let lane = Lane { uuid, failures: 0, again: None, behind: VecDeque::new() };
         self.by_task.insert(status.task_id.value.as_str().into(), lane);
     }

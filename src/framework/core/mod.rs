@@ -52,7 +52,7 @@ use crate::{
 /// Versions of the stream that this driver speaks.
 pub(crate) const VERSION: u32 = 1;
 
-/// Full checks of the invariants are this many inputs apart.
+/// Full checks of the invariants are this many inputs apart where more than a few tasks are remembered.
 const CHECK_EVERY: u64 = 1000;
 
 /// What a driver is told once.
@@ -171,8 +171,11 @@ impl Driver {
         }
         self.deliver(now, out);
         self.inputs += 1;
-        if cfg!(debug_assertions) && self.inputs.is_multiple_of(CHECK_EVERY) {
-            self.check();
+        if cfg!(debug_assertions) {
+            self.check_session();
+            if self.tasks.are_few() || self.inputs.is_multiple_of(CHECK_EVERY) {
+                self.check();
+            }
         }
     }
 
@@ -229,6 +232,10 @@ impl Driver {
         self.tasks.check();
         self.deliveries.check();
         self.lanes.check();
+        self.check_session();
+    }
+
+    fn check_session(&self) {
         if !self.subscribed() {
             assert!(self.offers.is_empty(), "an offer outlived its session");
         }

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
+use uuid::Uuid;
 
 use super::{
     Driver,
@@ -11,7 +12,7 @@ use super::{
     kills::may_be_killed,
     lanes::Entrance,
     link::Sent,
-    tasks::{Verdict, over, uuid_of},
+    tasks::{Verdict, over},
     wire,
 };
 use crate::{
@@ -80,7 +81,7 @@ impl Driver {
     pub(super) fn returned(&mut self, now: Now, callback: u64, outcome: Outcome, out: &mut Vec<Effect>) {
         let Some(UnderWay::Status(told)) = self.deliveries.returned(now, callback) else { return };
         let by_hand = self.options.explicit && {
-            let uuid = told.uuid.as_deref().and_then(uuid_of);
+            let uuid = told.status.acknowledgement();
             self.tasks.was_acknowledged(&told.task_id.value, uuid)
         };
         match outcome {
@@ -91,7 +92,7 @@ impl Driver {
 
     /// The user acknowledges by hand.
     pub(super) fn acknowledged(&mut self, task_id: TaskId, agent_id: AgentId, uuid: Bytes, out: &mut Vec<Effect>) {
-        self.tasks.acknowledged(&task_id.value, uuid_of(&uuid));
+        self.tasks.acknowledged(&task_id.value, Uuid::from_slice(&uuid).ok());
         self.acknowledge(task_id, agent_id, uuid, out);
     }
 
@@ -105,8 +106,7 @@ impl Driver {
         out: &mut Vec<Effect>,
     ) {
         self.tasks.launched(task);
-        let lost = !self.capable_of(capability::Type::PartitionAware);
-        let state = if lost { TaskState::TaskLost } else { TaskState::TaskDropped };
+        let state = TaskState::TaskDropped.as_told(self.capable_of(capability::Type::PartitionAware));
         self.news(Box::new(wire::dropped(now, task, state, reason, message)), out);
     }
 
@@ -140,7 +140,7 @@ impl Driver {
     /// Tells statuses again whose callbacks did not take them.
     pub(super) fn tell_again(&mut self, now: Now, out: &mut Vec<Effect>) {
         while let Some(status) = self.lanes.next_due(now) {
-            let uuid = status.uuid.as_deref().and_then(uuid_of);
+            let uuid = status.acknowledgement();
             if self.options.explicit && self.tasks.was_acknowledged(&status.task_id.value, uuid) {
                 self.go_on(&status.task_id, out);
             } else {
@@ -158,7 +158,7 @@ impl Driver {
 
     fn took(&mut self, told: Told, out: &mut Vec<Effect>) {
         let explicit = self.options.explicit;
-        let uuid = told.uuid.as_deref().and_then(uuid_of);
+        let uuid = told.status.acknowledgement();
         self.tasks.handled(&told.task_id.value, told.state, uuid, !explicit);
         if uuid.is_some() && over(told.state) {
             // That answers every question about the task, also one that waits for a master.

@@ -10,6 +10,7 @@ use std::{
 };
 
 use indexmap::IndexMap;
+use uuid::Uuid;
 
 use super::{
     ended::{Ended, EndedTasks},
@@ -51,7 +52,7 @@ pub(super) struct Task {
     pub(super) state: TaskState,
     stage: Stage,
     /// Of the last status that had one.
-    uuid: Option<u128>,
+    uuid: Option<Uuid>,
     acknowledged: bool,
     /// Whether an agent told the state, and not the master of its own.
     by_agent: bool,
@@ -187,7 +188,7 @@ impl Tasks {
     }
 
     /// The callback took `state`, told by the status with `uuid` if it had one. `acknowledged`: so that was sent on.
-    pub(super) fn handled(&mut self, task_id: &str, state: TaskState, uuid: Option<u128>, acknowledged: bool) {
+    pub(super) fn handled(&mut self, task_id: &str, state: TaskState, uuid: Option<Uuid>, acknowledged: bool) {
         let Some(task) = self.live.get_mut(task_id) else { return };
         if uuid.is_some() && task.uuid == uuid {
             task.acknowledged |= acknowledged;
@@ -201,7 +202,7 @@ impl Tasks {
     }
 
     /// The user acknowledged the status with `uuid`.
-    pub(super) fn acknowledged(&mut self, task_id: &str, uuid: Option<u128>) {
+    pub(super) fn acknowledged(&mut self, task_id: &str, uuid: Option<Uuid>) {
         let Some(task) = self.live.get_mut(task_id).filter(|task| uuid.is_some() && task.uuid == uuid) else { return };
         task.acknowledged = true;
         if over(task.state) && task.by_agent {
@@ -225,7 +226,7 @@ impl Tasks {
     }
 
     /// True when the user has acknowledged the status with `uuid` by hand.
-    pub(super) fn was_acknowledged(&self, task_id: &str, uuid: Option<u128>) -> bool {
+    pub(super) fn was_acknowledged(&self, task_id: &str, uuid: Option<Uuid>) -> bool {
         uuid.is_some() && self.live.get(task_id).is_none_or(|task| task.acknowledged && task.uuid == uuid)
     }
 
@@ -291,6 +292,11 @@ impl Tasks {
         self.agents.retain(|agent| Arc::strong_count(agent) > 1);
     }
 
+    /// Whether all of them can be looked at after every input.
+    pub(super) fn are_few(&self) -> bool {
+        self.live.len() + self.ended.len() < 64
+    }
+
     pub(super) fn check(&self) {
         self.ended.check();
         for task_id in self.ended.ids() {
@@ -320,7 +326,7 @@ impl Tasks {
 /// What a status says, as far as repeats are concerned.
 pub(super) struct Seen {
     pub(super) state: TaskState,
-    pub(super) uuid: Option<u128>,
+    pub(super) uuid: Option<Uuid>,
     pub(super) reconciled: bool,
 }
 
@@ -328,13 +334,13 @@ impl Seen {
     fn of(status: &TaskStatus) -> Self {
         let told_again = [Reason::Reconciliation, Reason::AgentReregistered];
         let reconciled = told_again.iter().any(|reason| status.reason == Some(*reason as i32));
-        Self { state: status.state(), uuid: status.uuid.as_deref().and_then(uuid_of), reconciled }
+        Self { state: status.state(), uuid: status.acknowledgement(), reconciled }
     }
 }
 
 impl Task {
     /// A task that becomes live with a status; `known_uuid` is of one that was acknowledged before.
-    fn found(agent: Option<Arc<str>>, seen: &Seen, known_uuid: Option<u128>, known: bool) -> Self {
+    fn found(agent: Option<Arc<str>>, seen: &Seen, known_uuid: Option<Uuid>, known: bool) -> Self {
         let by_agent = seen.uuid.is_some();
         let (uuid, acknowledged) = (seen.uuid.or(known_uuid), !by_agent && known_uuid.is_some());
         let (kill, policy) = (None, None);
@@ -378,11 +384,6 @@ fn arrived(state: TaskState) -> bool {
 /// What to do with a status of a task that ended otherwise: the agent is to go on to the next, nobody else has to know.
 pub(super) fn stale(seen: &Seen) -> Verdict {
     if seen.uuid.is_some() { Verdict::Acknowledge } else { Verdict::Drop }
-}
-
-/// The number in a status' uuid; `None` when it is not one of 16 bytes.
-pub(super) fn uuid_of(bytes: &[u8]) -> Option<u128> {
-    bytes.try_into().map(u128::from_be_bytes).ok()
 }
 
 /// True when nothing more is expected of a task in this state; that the master does not know it counts as such.

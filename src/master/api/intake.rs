@@ -221,6 +221,7 @@ pub(crate) fn report(message: internal::AgentMessage, peer: &str) -> Report {
         Kind::Update(update) => self::update(*update).map(|update| Report::Updated(Box::new(update))),
         Kind::Pong(_) => Ok(Report::Ponged),
         Kind::Unregister(_) => Ok(Report::Unregistered),
+        Kind::OrphanGone(gone) => Ok(Report::OrphanGone { container: gone.container_id }),
         Kind::Message(message) => {
             Ok(Report::Sent { framework: message.framework_id, executor: message.executor_id, data: message.data })
         }
@@ -230,11 +231,7 @@ pub(crate) fn report(message: internal::AgentMessage, peer: &str) -> Report {
 
 fn register(register: internal::Register, peer: &str) -> Result<Register, String> {
     let versions = register.versions.ok_or("register.versions: missing")?;
-    let own = crate::master::core::PROTOCOL;
-    if own < versions.min || own > versions.max {
-        let (min, max) = (versions.min, versions.max);
-        return Err(format!("this master speaks version {own} of the agent protocol, the agent {min} to {max}"));
-    }
+    let version = crate::master::core::spoken_with(versions.min, versions.max)?;
     let info = register.info.ok_or("register.info: missing")?;
     let total = Resources::from_proto(&info.resources).map_err(|error| format!("register.info.resources{error}"))?;
     let port = u16::try_from(info.port()).map_err(|error| format!("register.info.port: {}: {error}", info.port()))?;
@@ -244,8 +241,10 @@ fn register(register: internal::Register, peer: &str) -> Result<Register, String
     });
     let frameworks: Vec<Subscribe> = frameworks.collect();
     let tasks = register.tasks.into_iter().map(task).collect::<Result<Vec<_>, String>>()?;
+    let orphans = register.orphans.into_iter().map(task).collect::<Result<Vec<_>, String>>()?;
     all_of_named_frameworks(&tasks, &frameworks)?;
     Ok(Register {
+        version,
         id: info.id.as_ref().map(|id| id.value.clone()).filter(|id| !id.is_empty()),
         installation: register.installation,
         instance: register.instance,
@@ -261,6 +260,7 @@ fn register(register: internal::Register, peer: &str) -> Result<Register, String
         info,
         epoch: register.epoch,
         tasks,
+        orphans,
         frameworks,
     })
 }

@@ -49,7 +49,7 @@ fn counters(registry: &mut Registry, snapshot: &Snapshot) {
         ("tasks_invalid", "Launches answered with TASK_ERROR", counts.tasks_invalid),
         ("agents_registered", "Agents that registered", counts.agents_registered),
         ("agents_reregistered", "Agents that came back", counts.agents_reregistered),
-        ("agents_disconnected_total_count", "Agents whose stream broke", counts.agents_disconnected),
+        ("agent_disconnections", "Agents whose stream broke", counts.agents_disconnected),
         ("agents_made_unreachable", "Agents given up as unreachable", counts.agents_unreachable),
         ("agents_unreachable_scheduled", "Agents that were to be given up", counts.agents_unreachable_scheduled),
         ("agents_unreachable_canceled", "Those that were back before", counts.agents_unreachable_canceled),
@@ -93,6 +93,9 @@ fn population(registry: &mut Registry, snapshot: &Snapshot) {
         tasks.get_or_create(&[("state", state.as_str_name().to_owned())]).set(i64::try_from(count).unwrap_or(i64::MAX));
     }
     registry.register("tasks", "Tasks by state, until their end is acknowledged", tasks);
+    let orphans = Gauge::<i64>::default();
+    orphans.set(gauge(snapshot.agents.iter().map(|agent| agent.orphans.len()).sum()));
+    registry.register("orphans", "Containers of removed frameworks that have not ended", orphans);
     let outstanding = Gauge::<i64>::default();
     outstanding.set(gauge(snapshot.agents.iter().map(|agent| agent.offers.len()).sum()));
     registry.register("offers_outstanding", "Offers that wait for an answer", outstanding);
@@ -100,8 +103,8 @@ fn population(registry: &mut Registry, snapshot: &Snapshot) {
 
 fn resources(registry: &mut Registry, snapshot: &Snapshot) {
     for (name, help, part) in [
-        ("resources_total", "Scalar resources of connected agents", total as fn(&_) -> &_),
-        ("resources_used", "Scalar resources of running tasks", used),
+        ("resources_capacity", "Scalar resources of connected agents", total as fn(&_) -> &_),
+        ("resources_used", "Scalar resources of tasks and orphans that have not ended", used),
         ("resources_offered", "Scalar resources in outstanding offers", offered),
     ] {
         let family = Family::<Labels, Gauge<f64, AtomicU64>>::default();
@@ -128,4 +131,40 @@ fn offered(agent: &crate::master::core::AgentBucket) -> &Resources {
 
 fn gauge(count: usize) -> i64 {
     i64::try_from(count).unwrap_or(i64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use rand::{SeedableRng as _, rngs::StdRng};
+
+    use super::*;
+    use crate::{
+        master::{
+            core::{Config, Master},
+            registry::State,
+        },
+        types::Now,
+    };
+
+    fn rendered() -> String {
+        let now = Now { mono_ns: 1, wall_ns: 1 };
+        let master = Master::new("m", 1, State::default(), Config::default(), StdRng::seed_from_u64(1), now);
+        render(&master.snapshot(), Duration::from_millis(1))
+    }
+
+    /// A counter's samples get `_total` behind its name, and nothing else may have it: so readers tell rates from levels.
+    #[test]
+    fn counters_and_no_others_end_in_total_once() {
+        let text = rendered();
+        let mut counters = 0;
+        for line in text.lines().filter_map(|line| line.strip_prefix("# TYPE divvy_master_")) {
+            let (name, kind) = line.split_once(' ').expect("a name and a type");
+            assert!(!name.contains("total") && !name.contains("count"), "{name} says what its type says");
+            assert!(matches!(kind, "counter" | "gauge"), "{name} is a {kind}");
+            let sample = format!("\ndivvy_master_{name}_total ");
+            counters += usize::from(kind == "counter" && text.contains(&sample));
+        }
+        assert_eq!(counters, text.lines().filter(|line| line.contains("_total ")).count(), "{text}");
+        assert!(text.contains("\ndivvy_master_agent_disconnections_total 0\n"), "{text}");
+    }
 }

@@ -9,7 +9,7 @@ use crate::{
         ext::operator_server::Operator,
         v1::{
             self,
-            master::{Call, Response as Reply, call::Type, response},
+            master::{Call, Response as Reply, call::Type, response, response::get_agents::Departed},
         },
     },
 };
@@ -19,6 +19,44 @@ impl Operator for Api {
     async fn call(&self, request: Request<Call>) -> Result<Response<Reply>, Status> {
         let call = request.into_inner();
         let kind = Type::try_from(call.r#type.unwrap_or_default()).unwrap_or(Type::Unknown);
+        if let Some(reply) = self.shown(kind).await? {
+            return Ok(Response::new(reply));
+        }
+        let question = match kind {
+            Type::Teardown => {
+                let teardown = call.teardown.ok_or_else(|| missing("teardown"))?;
+                Question::Teardown { framework: teardown.framework_id.value }
+            }
+            Type::MarkAgentGone => {
+                let gone = call.mark_agent_gone.ok_or_else(|| missing("mark_agent_gone"))?;
+                Question::MarkGone { agent: gone.agent_id.value }
+            }
+            Type::UpdateWeights => {
+                let update = call.update_weights.ok_or_else(|| missing("update_weights"))?;
+                let weights = roles::parse_weights(update.weight_infos).map_err(Status::invalid_argument)?;
+                Question::Weights { weights }
+            }
+            Type::UpdateQuota => {
+                let update = call.update_quota.ok_or_else(|| missing("update_quota"))?;
+                let quotas = roles::parse_quotas(&update.quota_configs).map_err(Status::invalid_argument)?;
+                Question::Quotas { quotas, force: update.force() }
+            }
+            other => {
+                return Err(Status::unimplemented(format!("{} is not served by this master", other.as_str_name())));
+            }
+        };
+        self.change(question).await?;
+        Ok(Response::new(Reply::default()))
+    }
+}
+
+fn missing(field: &str) -> Status {
+    Status::invalid_argument(format!("{field}: missing"))
+}
+
+impl Api {
+    /// The answer to a call that changes nothing; `None` to any other.
+    async fn shown(&self, kind: Type) -> Result<Option<Reply>, Status> {
         let mut reply = Reply::default();
         match kind {
             Type::GetHealth => {
@@ -40,7 +78,9 @@ impl Operator for Api {
             }
             Type::GetAgents => {
                 reply.set_type(response::Type::GetAgents);
-                reply.get_agents = Some(self.rendered(render::agents).await?);
+                let departed = self.departed().await?;
+                let agents = self.rendered(render::agents).await?;
+                reply.get_agents = Some(response::GetAgents { departed, ..agents });
             }
             Type::GetTasks => {
                 reply.set_type(response::Type::GetTasks);
@@ -60,20 +100,6 @@ impl Operator for Api {
                 reply.set_type(response::Type::GetWeights);
                 reply.get_weights = Some(self.rendered(weights).await?);
             }
-            Type::Teardown => {
-                let teardown = call.teardown.ok_or_else(|| Status::invalid_argument("teardown: missing"))?;
-                self.change(Question::Teardown { framework: teardown.framework_id.value }).await?;
-            }
-            Type::MarkAgentGone => {
-                let gone = call.mark_agent_gone.ok_or_else(|| Status::invalid_argument("mark_agent_gone: missing"))?;
-                self.change(Question::MarkGone { agent: gone.agent_id.value }).await?;
-            }
-            Type::UpdateWeights => {
-                for weight in call.update_weights.unwrap_or_default().weight_infos {
-                    let role = weight.role.ok_or_else(|| Status::invalid_argument("update_weights.role: missing"))?;
-                    self.change(Question::Weight { role, weight: weight.weight }).await?;
-                }
-            }
             Type::GetQuota => {
                 reply.set_type(response::Type::GetQuota);
                 reply.get_quota = Some(self.rendered(roles::quotas).await?);
@@ -82,20 +108,11 @@ impl Operator for Api {
                 reply.set_type(response::Type::GetRoles);
                 reply.get_roles = Some(self.rendered(roles::roles).await?);
             }
-            Type::UpdateQuota => {
-                let update = call.update_quota.ok_or_else(|| Status::invalid_argument("update_quota: missing"))?;
-                let quotas = roles::parse_quotas(&update.quota_configs).map_err(Status::invalid_argument)?;
-                self.change(Question::Quotas { quotas, force: update.force() }).await?;
-            }
-            other => {
-                return Err(Status::unimplemented(format!("{} is not served by this master", other.as_str_name())));
-            }
+            _ => return Ok(None),
         }
-        Ok(Response::new(reply))
+        Ok(Some(reply))
     }
-}
 
-impl Api {
     /// Takes a snapshot and renders it away from the core's thread and from the connections'.
     pub(super) async fn rendered<T: Send + 'static>(
         &self,
@@ -106,8 +123,17 @@ impl Api {
             Answer::Snapshot(snapshot) => tokio::task::spawn_blocking(move || render(&snapshot))
                 .await
                 .map_err(|error| Status::internal(format!("rendering failed: {error}"))),
-            Answer::Registry(..) | Answer::Alive | Answer::Done | Answer::Refused(_) => {
+            Answer::Departed(_) | Answer::Registry(..) | Answer::Alive | Answer::Done | Answer::Refused(_) => {
                 Err(Status::internal("no snapshot came"))
+            }
+        }
+    }
+
+    async fn departed(&self) -> Result<Vec<Departed>, Status> {
+        match self.core.ask(Question::Departed).await.map_err(|error| Status::unavailable(error.to_string()))? {
+            Answer::Departed(departed) => Ok(departed.into_iter().map(render::departed).collect()),
+            Answer::Snapshot(_) | Answer::Registry(..) | Answer::Alive | Answer::Done | Answer::Refused(_) => {
+                Err(Status::internal("no list of departed agents came"))
             }
         }
     }
@@ -115,7 +141,7 @@ impl Api {
     async fn change(&self, question: Question) -> Result<(), Status> {
         match self.core.ask(question).await.map_err(|error| Status::unavailable(error.to_string()))? {
             Answer::Refused(text) => Err(Status::invalid_argument(text)),
-            Answer::Done | Answer::Alive | Answer::Snapshot(_) | Answer::Registry(..) => Ok(()),
+            Answer::Done | Answer::Alive | Answer::Departed(_) | Answer::Snapshot(_) | Answer::Registry(..) => Ok(()),
         }
     }
 }

@@ -64,11 +64,11 @@ fn framework_event(master: &MasterFacts, event: Event) -> Option<scheduler::Even
     use scheduler::event::Type;
     let mut message = scheduler::Event::default();
     match event {
-        Event::Subscribed { framework } => {
+        Event::Subscribed { framework, heartbeat } => {
             message.set_type(Type::Subscribed);
             message.subscribed = Some(Box::new(scheduler::event::Subscribed {
                 framework_id: v1::FrameworkId { value: framework.to_string() },
-                heartbeat_interval_seconds: Some(15.0),
+                heartbeat_interval_seconds: Some(heartbeat.as_secs_f64()),
                 master_info: Some(master.info()),
             }));
         }

@@ -3,7 +3,7 @@
 use prost::Message as _;
 
 use crate::{
-    master::core::{AgentBucket, FrameworkBucket, Link, Presence, Seen, Snapshot, Task, offer_id},
+    master::core::{AgentBucket, Departed, FrameworkBucket, Link, Presence, Seen, Snapshot, Task, offer_id},
     proto::v1::{self, TaskState, master::response},
 };
 
@@ -16,6 +16,17 @@ pub(super) fn agents(snapshot: &Snapshot) -> response::GetAgents {
             .iter()
             .map(|id| v1::AgentInfo { id: Some(v1::AgentId { value: id.clone() }), ..v1::AgentInfo::default() })
             .collect(),
+        departed: Vec::new(),
+    }
+}
+
+/// One that went, for `GET_AGENTS`.
+pub(super) fn departed(agent: Departed) -> response::get_agents::Departed {
+    response::get_agents::Departed {
+        agent_id: v1::AgentId { value: agent.id },
+        hostname: Some(agent.hostname).filter(|hostname| !hostname.is_empty()),
+        since: v1::TimeInfo { nanoseconds: agent.since_ns },
+        gone: Some(agent.gone),
     }
 }
 
@@ -51,6 +62,7 @@ fn agent(agent: &AgentBucket) -> response::get_agents::Agent {
 }
 
 /// `GET_TASKS`.
+#[expect(deprecated, reason = "Mesos has no orphans any more, and its word for what ours are is free")]
 pub(super) fn tasks(snapshot: &Snapshot) -> response::GetTasks {
     let mut all = response::GetTasks::default();
     let ids = |task: &Task| framework_id(snapshot, task);
@@ -60,11 +72,44 @@ pub(super) fn tasks(snapshot: &Snapshot) -> response::GetTasks {
             place.push(task(record, &agent.id, &ids(record)));
         }
     }
+    all.orphan_tasks = snapshot.agents.iter().flat_map(|agent| orphans(agent)).collect();
     for framework in snapshot.frameworks.iter().chain(&snapshot.completed) {
         let done = framework.completed.iter().map(|entry| task(&entry.1, &entry.0, &framework.id));
         all.completed_tasks.extend(done);
     }
     all
+}
+
+/// What an agent still runs of removed frameworks: it is being killed.
+fn orphans(agent: &AgentBucket) -> impl Iterator<Item = v1::Task> {
+    agent.orphans.iter().map(|(container, orphan)| {
+        let mut status = v1::TaskStatus {
+            task_id: v1::TaskId { value: orphan.task.to_string() },
+            timestamp: Some(seconds(orphan.since_ns)),
+            container_status: Some(Box::new(v1::ContainerStatus {
+                container_id: Some(v1::ContainerId { value: container.to_string(), parent: None }),
+                ..v1::ContainerStatus::default()
+            })),
+            ..v1::TaskStatus::default()
+        };
+        status.set_state(TaskState::TaskKilling);
+        let mut message = v1::Task {
+            task_id: v1::TaskId { value: orphan.task.to_string() },
+            framework_id: v1::FrameworkId { value: orphan.framework.to_string() },
+            agent_id: v1::AgentId { value: agent.id.to_string() },
+            resources: orphan.resources.to_proto_as(Some(&orphan.role), true),
+            statuses: vec![status],
+            ..v1::Task::default()
+        };
+        message.set_state(TaskState::TaskKilling);
+        message
+    })
+}
+
+/// Nanoseconds since the epoch in seconds.
+#[expect(clippy::cast_precision_loss, reason = "microseconds survive")]
+pub(super) fn seconds(wall_ns: i64) -> f64 {
+    wall_ns as f64 / 1e9
 }
 
 fn framework_id(snapshot: &Snapshot, task: &Task) -> String {

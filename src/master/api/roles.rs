@@ -74,6 +74,18 @@ fn known(snapshot: &Snapshot) -> BTreeSet<String> {
     names
 }
 
+/// Reads `UPDATE_WEIGHTS`. What a weight may be is the core's to say: a registry's have to be so too.
+///
+/// # Errors
+/// The field that is missing.
+pub(super) fn parse_weights(infos: Vec<v1::WeightInfo>) -> Result<Vec<(String, f64)>, String> {
+    let one = |(number, info): (usize, v1::WeightInfo)| {
+        let missing = || format!("update_weights.weight_infos[{number}].role: missing");
+        Ok((info.role.ok_or_else(missing)?, info.weight))
+    };
+    infos.into_iter().enumerate().map(one).collect()
+}
+
 /// Reads `UPDATE_QUOTA`.
 ///
 /// # Errors
@@ -131,6 +143,14 @@ mod tests {
         let told: Vec<(&str, f64)> = told.iter().map(|role| (role.name.as_str(), role.weight)).collect();
         assert_eq!(told, [("a", 1.0), ("a/b", 1.0), ("w", 3.0)]);
         assert_eq!(quotas(&snapshot).status.configs, [limited("a/b", 2.0)]);
+    }
+
+    #[test]
+    fn a_weight_without_a_role_is_refused_with_its_field() {
+        let info = |role: Option<&str>| v1::WeightInfo { weight: 2.0, role: role.map(str::to_owned) };
+        let refused = parse_weights(vec![info(Some("a")), info(None)]).expect_err("refused");
+        assert_eq!(refused, "update_weights.weight_infos[1].role: missing");
+        assert_eq!(parse_weights(vec![info(Some("a"))]), Ok(vec![("a".to_owned(), 2.0)]));
     }
 
     #[test]

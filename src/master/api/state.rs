@@ -6,7 +6,10 @@ use prost::Message as _;
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 
-use super::{MESOS_VERSION, MasterFacts, render};
+use super::{
+    MESOS_VERSION, MasterFacts,
+    render::{self, seconds},
+};
 use crate::{
     master::core::{AgentBucket, FrameworkBucket, Link, Presence, Snapshot, Task},
     proto::v1,
@@ -37,7 +40,7 @@ pub(super) fn render(master: &MasterFacts, snapshot: &Snapshot) -> serde_json::R
         recovered_slaves: snapshot.recovered.iter().map(|id| json!({ "id": id })).collect(),
         frameworks: snapshot.frameworks.iter().map(|one| framework(one, &by_framework)).collect(),
         completed_frameworks: snapshot.completed.iter().map(|one| framework(one, &by_framework)).collect(),
-        orphan_tasks: [],
+        orphan_tasks: snapshot.agents.iter().flat_map(|agent| orphans(agent)).collect(),
         unregistered_frameworks: [],
     };
     serde_json::to_vec(&document)
@@ -59,7 +62,7 @@ struct Document<'a> {
     recovered_slaves: Vec<Value>,
     frameworks: Vec<Value>,
     completed_frameworks: Vec<Value>,
-    orphan_tasks: [Value; 0],
+    orphan_tasks: Vec<Value>,
     unregistered_frameworks: [Value; 0],
 }
 
@@ -102,6 +105,28 @@ fn slave(agent: &AgentBucket) -> Value {
         "active": agent.presence == Presence::Connected,
         "deactivated": false,
         "version": agent.facts.version,
+    })
+}
+
+/// What an agent still runs of removed frameworks, killed and not dead.
+fn orphans(agent: &AgentBucket) -> impl Iterator<Item = Value> {
+    agent.orphans.iter().map(|(container, orphan)| {
+        json!({
+            "id": &*orphan.task,
+            "name": "",
+            "framework_id": &*orphan.framework,
+            "executor_id": "",
+            "slave_id": &*agent.id,
+            "state": v1::TaskState::TaskKilling.as_str_name(),
+            "resources": flat(&orphan.resources),
+            "role": &*orphan.role,
+            "labels": [],
+            "statuses": [{
+                "state": v1::TaskState::TaskKilling.as_str_name(),
+                "timestamp": seconds(orphan.since_ns),
+                "container_status": { "container_id": { "value": &**container }, "network_infos": [] },
+            }],
+        })
     })
 }
 
@@ -203,9 +228,4 @@ fn attributes(list: &[v1::Attribute]) -> Value {
         (None, None, None, None) => Value::Null,
     };
     list.iter().map(|one| (one.name.clone(), value(one))).collect::<Map<String, Value>>().into()
-}
-
-#[expect(clippy::cast_precision_loss, reason = "microseconds survive")]
-fn seconds(wall_ns: i64) -> f64 {
-    wall_ns as f64 / 1e9
 }

@@ -15,6 +15,7 @@ use super::{
     identity::Run,
     keys::{AgentKey, FrameworkKey, OfferKey, SessionId, TaskKey},
     offers::Offer,
+    orphans::Orphan,
     tasks::Task,
     timers::Timer,
 };
@@ -35,7 +36,7 @@ pub(crate) struct AgentFacts {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Presence {
     Connected,
-    /// Its stream broke; it has the re-registration timeout to come back.
+    /// Its stream broke; it has as long as it may be silent to come back, and no longer than the re-registration timeout.
     Disconnected,
     /// Since this wall time (nanoseconds) its tasks count as unreachable.
     Unreachable {
@@ -44,7 +45,7 @@ pub(crate) enum Presence {
 }
 
 /// An agent as readers see it.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub(crate) struct AgentBucket {
     pub(crate) id: Arc<str>,
     pub(crate) facts: Arc<AgentFacts>,
@@ -54,6 +55,8 @@ pub(crate) struct AgentBucket {
     pub(crate) offered: Resources,
     pub(crate) free: Resources,
     pub(crate) tasks: BTreeMap<TaskKey, Task>,
+    /// Containers of removed frameworks that have not ended yet; what they hold is used.
+    pub(crate) orphans: BTreeMap<Arc<str>, Orphan>,
     pub(crate) offers: BTreeMap<OfferKey, Offer>,
     pub(crate) registered_ns: i64,
     pub(crate) reregistered_ns: Option<i64>,
@@ -67,18 +70,23 @@ pub(super) struct Agent {
     /// Frameworks whose info was sent on this session.
     pub(super) told: BTreeSet<FrameworkKey>,
     pub(super) pings_missed: u32,
+    /// Whether it says when an orphan is gone.
+    pub(super) tells_of_orphans: bool,
     /// Tells one absence from the next.
     pub(super) absence: u64,
     pub(super) run: Run,
+    /// Its bucket changed since its invariants were last asserted; only debug builds look.
+    pub(super) unchecked: bool,
 }
 
 impl Agent {
     pub(super) fn new(bucket: AgentBucket, session: SessionId, run: Run) -> Self {
         let (bucket, session, told) = (Arc::new(bucket), Some(session), BTreeSet::new());
-        Self { bucket, session, told, pings_missed: 0, absence: 0, run }
+        Self { bucket, session, told, pings_missed: 0, tells_of_orphans: false, absence: 0, run, unchecked: true }
     }
 
     pub(super) fn bucket_mut(&mut self) -> &mut AgentBucket {
+        self.unchecked = true;
         Arc::make_mut(&mut self.bucket)
     }
 

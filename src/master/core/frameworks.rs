@@ -5,7 +5,7 @@
 //! removed id never comes back.
 
 use std::{
-    collections::{BTreeMap, VecDeque},
+    collections::{BTreeMap, BTreeSet, VecDeque},
     sync::Arc,
 };
 
@@ -17,6 +17,7 @@ use super::{
     Event, FrameworkFacts, Master, Order, Peer, Quantities, Refusal, Register, Subscribe, Turn,
     clients::Habits,
     keys::{AgentKey, FrameworkKey, SessionId, TaskKey},
+    kills::AwaitedKills,
     tasks::Task,
     timers::Timer,
 };
@@ -45,7 +46,7 @@ pub(crate) enum Link {
 }
 
 /// A framework as readers see it.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub(crate) struct FrameworkBucket {
     pub(crate) key: FrameworkKey,
     pub(crate) id: Arc<str>,
@@ -67,6 +68,9 @@ pub(crate) struct Framework {
     pub(super) session: Option<SessionId>,
     /// Where each task is. In the order of launches, but that the last takes the place of one that goes.
     pub(super) tasks: IndexMap<Arc<str>, (AgentKey, TaskKey)>,
+    /// Where the older copies of its tasks are, as long as they are known.
+    copies: BTreeSet<(AgentKey, TaskKey)>,
+    pub(super) awaited_kills: AwaitedKills,
     /// The tasks that were launched in the place of others, by the names of those.
     pub(super) replacements: BTreeMap<Arc<str>, (AgentKey, TaskKey)>,
     pub(super) roles: BTreeMap<Arc<str>, Habits>,
@@ -83,8 +87,16 @@ impl Framework {
         Arc::make_mut(&mut self.bucket)
     }
 
+    /// Notes where a task is. One that is not `current` is an older copy of the task of its name, and one whose place
+    /// it takes becomes such.
+    pub(super) fn file(&mut self, id: Arc<str>, place: (AgentKey, TaskKey), current: bool) {
+        let older = if current { self.tasks.insert(id, place) } else { Some(place) };
+        self.copies.extend(older);
+    }
+
     /// The task's record goes: what leads to it goes too.
     pub(super) fn forget_task(&mut self, agent: AgentKey, key: TaskKey, task: &Task) {
+        self.copies.remove(&(agent, key));
         if self.tasks.get(&task.id) == Some(&(agent, key)) {
             self.tasks.swap_remove(&task.id);
         }
@@ -213,7 +225,7 @@ impl Master {
             habits.warm_up();
         }
         let id = framework.bucket.id.clone();
-        turn.tell(Some(session), Event::Subscribed { framework: id });
+        turn.tell(Some(session), Event::Subscribed { framework: id, heartbeat: self.config.heartbeat });
         turn.tell(Some(session), Event::Heartbeat);
         self.timers.arm_sole(turn.now.mono_after(self.config.heartbeat), Timer::Heartbeat(key, session));
         self.activate_roles(key);
@@ -252,6 +264,8 @@ impl Master {
             entered: BTreeMap::new(),
             session: None,
             tasks: IndexMap::new(),
+            copies: BTreeSet::new(),
+            awaited_kills: AwaitedKills::default(),
             replacements: BTreeMap::new(),
             demand: None,
             offered: BTreeMap::new(),
@@ -401,20 +415,25 @@ impl Master {
         }
     }
 
-    /// The framework is over: a tombstone first, then its tasks end, then its stream.
+    /// The framework is over: a tombstone first, then its tasks end, then its stream. Their containers are orphans from
+    /// here on.
     pub(super) fn remove_framework(&mut self, turn: &mut Turn<'_>, key: FrameworkKey) {
         self.withdraw_offers(turn, key);
         let Some(framework) = self.frameworks.get(&key) else { return };
         let id = framework.bucket.id.clone();
-        let tasks: Vec<(AgentKey, TaskKey)> = framework.tasks.values().copied().collect();
+        let tasks: Vec<(AgentKey, TaskKey)> = framework.tasks.values().chain(&framework.copies).copied().collect();
         self.record(turn, Kind::FrameworkRemoved(id.to_string()));
-        let agents: std::collections::BTreeSet<AgentKey> = tasks.iter().map(|(agent, _)| *agent).collect();
+        let agents: BTreeSet<AgentKey> = tasks.iter().map(|(agent, _)| *agent).collect();
         for agent in agents {
             turn.order(self.agents[&agent].session, Order::Shutdown { framework: id.clone() });
         }
         for (agent, task) in tasks {
+            let orphan = self.orphan_of(agent, task, &id, turn.now);
             self.set_state(agent, task, TaskState::TaskKilled);
             self.complete(agent, task, turn.now);
+            if let Some((container, orphan)) = orphan {
+                self.add_orphan(agent, container, orphan);
+            }
         }
         self.retire(turn, key);
     }

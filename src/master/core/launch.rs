@@ -65,7 +65,8 @@ impl Master {
         self.insert_task(agent, key, task);
         self.hold(agent, key);
         let Some(framework) = self.frameworks.get_mut(&client.framework) else { return };
-        framework.tasks.insert(id, (agent, key));
+        framework.awaited_kills.forget(&id);
+        framework.file(id, (agent, key), true);
         let framework_id = framework.bucket.id.clone();
         self.introduce(turn, agent, client.framework);
         turn.order(self.agents[&agent].session, Order::Run { framework: framework_id, container, info });
@@ -109,7 +110,7 @@ impl Master {
             return;
         }
         let aware = self.frameworks[&framework].bucket.facts.partition_aware;
-        let state = if aware { TaskState::TaskDropped } else { TaskState::TaskLost };
+        let state = TaskState::TaskDropped.as_told(aware);
         self.answer_launch(turn, framework, launch, state, Reason::InvalidOffers, text);
     }
 

@@ -21,7 +21,7 @@ use crate::{
 };
 
 /// What happened outside.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Input {
     /// A framework or an agent opened its stream.
     Attached { session: SessionId },
@@ -39,7 +39,7 @@ pub(crate) enum Input {
 
 /// What the shell has to do, in this order: an effect leaves when every earlier [`Effect::Persist`] is synced, but for one
 /// that [asserts nothing](Effect::asserts_nothing), which leaves at once.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Effect {
     /// Append to the registry and sync it.
     Persist(Vec<internal::RegistryChange>),
@@ -67,7 +67,7 @@ impl Effect {
 }
 
 /// A framework's call.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Call {
     Subscribe(Box<Subscribe>),
     Teardown,
@@ -112,7 +112,7 @@ pub(crate) enum Call {
 }
 
 /// A task that a framework asks after.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Doubt {
     pub(crate) task: String,
     pub(crate) agent: Option<String>,
@@ -120,8 +120,15 @@ pub(crate) struct Doubt {
     pub(crate) lost_after: Option<Duration>,
 }
 
+impl Doubt {
+    /// Of a task of which nobody says when it counts as lost.
+    pub(crate) fn of(task: &str, agent: Option<&str>) -> Self {
+        Self { task: task.to_owned(), agent: agent.map(str::to_owned), lost_after: None }
+    }
+}
+
 /// SUBSCRIBE and `UPDATE_FRAMEWORK`, validated.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Subscribe {
     pub(crate) info: v1::FrameworkInfo,
     pub(crate) facts: FrameworkFacts,
@@ -153,7 +160,7 @@ pub(crate) struct FrameworkFacts {
 pub(crate) type Quantities = Vec<(Arc<str>, Milli)>;
 
 /// ACCEPT.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Accept {
     pub(crate) offers: Vec<String>,
     pub(crate) operations: Vec<Operation>,
@@ -161,7 +168,7 @@ pub(crate) struct Accept {
 }
 
 /// One operation of an ACCEPT.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Operation {
     Launch(Vec<Launch>),
     /// Not done by this master, or malformed; the id asks for feedback. Tasks that it was to launch are answered for.
@@ -174,7 +181,7 @@ pub(crate) enum Operation {
 }
 
 /// A task to launch.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Launch {
     pub(crate) id: String,
     pub(crate) agent: String,
@@ -187,11 +194,15 @@ pub(crate) struct Launch {
 }
 
 /// What an agent says.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Report {
     Register(Box<Register>),
     Updated(Box<Update>),
     Ponged,
+    /// Nothing is left of a container of a removed framework.
+    OrphanGone {
+        container: String,
+    },
     Sent {
         framework: String,
         executor: String,
@@ -205,8 +216,10 @@ pub(crate) enum Report {
 }
 
 /// An agent's first message.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Register {
+    /// The version of the protocol that it and this master speak.
+    pub(crate) version: u32,
     pub(crate) id: Option<String>,
     /// The agent's work directory.
     pub(crate) installation: Bytes,
@@ -217,11 +230,13 @@ pub(crate) struct Register {
     pub(crate) info: v1::AgentInfo,
     pub(crate) epoch: u64,
     pub(crate) tasks: Vec<ReportedTask>,
+    /// Containers that are being ended and are nobody's tasks.
+    pub(crate) orphans: Vec<ReportedTask>,
     pub(crate) frameworks: Vec<Subscribe>,
 }
 
 /// A task an agent still has.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub(crate) struct ReportedTask {
     pub(crate) framework: String,
     pub(crate) id: String,
@@ -236,7 +251,7 @@ pub(crate) struct ReportedTask {
 }
 
 /// A task's status on its way to the scheduler.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Update {
     pub(crate) framework: String,
     pub(crate) container: String,
@@ -246,7 +261,7 @@ pub(crate) struct Update {
 }
 
 /// What an operator asks.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Question {
     /// Whether it answers.
     Alive,
@@ -254,22 +269,36 @@ pub(crate) enum Question {
     Snapshot,
     /// Remove a framework and kill its tasks.
     Teardown { framework: String },
+    /// The agents that went, as far as they are remembered.
+    Departed,
     /// End an agent for good.
     MarkGone { agent: String },
     /// All that the registry holds.
     Registry,
-    /// Set the weight of a role.
-    Weight { role: String, weight: f64 },
+    /// Set weights of roles, all or none.
+    Weights { weights: Vec<(String, f64)> },
     /// Set or remove quotas, all or none. `force` leaves out what depends on the state of the cluster.
     Quotas { quotas: Vec<(String, Quota)>, force: bool },
 }
 
+/// An agent that was given up as unreachable, or marked gone.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Departed {
+    pub(crate) id: String,
+    /// Empty where it is not known.
+    pub(crate) hostname: String,
+    /// Nanoseconds since 1970.
+    pub(crate) since_ns: i64,
+    pub(crate) gone: bool,
+}
+
 /// What an operator is told.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Answer {
     /// It answers.
     Alive,
     Snapshot(Box<Snapshot>),
+    Departed(Vec<Departed>),
     /// What the registry holds, synced, and the epoch of this master.
     Registry(Box<State>, u64),
     Done,
@@ -277,10 +306,12 @@ pub(crate) enum Answer {
 }
 
 /// What a framework is told.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Event {
     Subscribed {
         framework: Arc<str>,
+        /// So often the framework hears something, and may conclude from silence that the master is gone.
+        heartbeat: Duration,
     },
     Offers(Vec<OfferMade>),
     Rescinded {
@@ -320,7 +351,7 @@ pub(crate) enum Event {
 }
 
 /// An offer, compact; the framework's connection makes the message of it.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub(crate) struct OfferMade {
     pub(crate) key: OfferKey,
     pub(crate) framework: Arc<str>,
@@ -333,7 +364,7 @@ pub(crate) struct OfferMade {
 }
 
 /// What an agent is told.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Order {
     Registered(Box<internal::Registered>),
     Refused { text: String, permanent: bool },

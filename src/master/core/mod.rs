@@ -14,10 +14,12 @@ mod departures;
 mod frameworks;
 mod identity;
 mod keys;
+mod kills;
 mod launch;
 mod message;
 mod offers;
 mod operators;
+mod orphans;
 mod partitions;
 mod quotas;
 mod reconcile;
@@ -27,6 +29,7 @@ mod statuses;
 mod tasks;
 mod timers;
 mod view;
+mod weights;
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap, VecDeque},
@@ -51,12 +54,12 @@ pub(crate) use self::{
     frameworks::{FrameworkBucket, Link},
     keys::{AgentKey, FrameworkKey, OfferKey, RequestId, SessionId, offer_id},
     message::{
-        Accept, Answer, Call, Doubt, Effect, Event, FrameworkFacts, Input, Launch, OfferMade, Operation, Order,
-        Quantities, Question, Register, Report, ReportedTask, Subscribe, Update,
+        Accept, Answer, Call, Departed, Doubt, Effect, Event, FrameworkFacts, Input, Launch, OfferMade, Operation,
+        Order, Quantities, Question, Register, Report, ReportedTask, Subscribe, Update,
     },
     partitions::Partition,
     quotas::quota,
-    registration::PROTOCOL,
+    registration::spoken_with,
     tasks::{Seen, Task},
     view::{Counts, Snapshot},
 };
@@ -223,7 +226,8 @@ pub(crate) struct Master {
 
 impl Master {
     /// A master that starts with what the registry holds. `id` is new at every start.
-    pub(crate) fn new(id: &str, epoch: u64, facts: registry::State, config: Config, rng: StdRng, now: Now) -> Self {
+    pub(crate) fn new(id: &str, epoch: u64, mut facts: registry::State, config: Config, rng: StdRng, now: Now) -> Self {
+        weights::keep_sound(&mut facts.weights);
         let mut allocator = Allocator::default();
         for (role, weight) in &facts.weights {
             allocator.set_weight(role, *weight);
@@ -288,8 +292,11 @@ impl Master {
             Input::Ticked => self.ticked(&mut turn),
         }
         turn.end();
-        if cfg!(debug_assertions) && self.inputs.is_multiple_of(FULL_CHECK_EVERY) {
-            self.check();
+        if cfg!(debug_assertions) {
+            self.check_changed();
+            if self.inputs.is_multiple_of(FULL_CHECK_EVERY) {
+                self.check();
+            }
         }
     }
 
@@ -298,6 +305,9 @@ impl Master {
         let mut turn = Turn::new(now, out);
         self.allocate(&mut turn);
         turn.end();
+        if cfg!(debug_assertions) {
+            self.check_changed();
+        }
     }
 
     /// When [`Input::Ticked`] is due, in monotonic nanoseconds.
@@ -388,6 +398,7 @@ impl Master {
             (Some(Peer::Agent(key)), Report::Sent { framework, executor, data }) => {
                 self.forward_message(turn, key, &framework, executor, data);
             }
+            (Some(Peer::Agent(key)), Report::OrphanGone { container }) => self.orphan_gone(key, &container),
             (Some(Peer::Agent(key)), Report::Unregistered) => self.agent_unregistered(turn, key),
             (Some(_), Report::Invalid { text }) => {
                 turn.order(Some(session), Order::Refused { text, permanent: false });

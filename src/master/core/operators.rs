@@ -1,11 +1,10 @@
-//! What operators ask: to see everything, to remove a framework, to end an agent, to weigh a role, to set quotas.
+//! What operators ask: to see everything, to remove a framework, to end an agent, to weigh roles, to set quotas.
 
 use super::{
     Effect, Master, Turn,
     keys::RequestId,
-    message::{Answer, Question},
+    message::{Answer, Departed, Question},
 };
-use crate::proto::{internal::registry_change, v1};
 
 impl Master {
     pub(super) fn asked(&mut self, turn: &mut Turn<'_>, request: RequestId, question: Question) {
@@ -19,24 +18,19 @@ impl Master {
                 }
                 None => Answer::Refused(format!("no framework {framework} is known")),
             },
+            Question::Departed => Answer::Departed(self.departed()),
             Question::MarkGone { agent } => self.mark_gone(turn, &agent),
             Question::Registry => Answer::Registry(Box::new(self.facts.clone()), self.epoch),
-            Question::Weight { role, weight } => self.weigh(turn, role, weight),
+            Question::Weights { weights } => self.set_weights(turn, weights),
             Question::Quotas { quotas, force } => self.set_quotas(turn, &quotas, force),
         };
         turn.out.push(Effect::Reply { request, answer });
     }
 
-    fn weigh(&mut self, turn: &mut Turn<'_>, role: String, weight: f64) -> Answer {
-        if !(weight.is_finite() && weight > 0.0) {
-            return Answer::Refused(format!("the weight of role {role} is {weight}: it must be over 0"));
-        }
-        if let Err(error) = crate::types::validate_role(&role) {
-            return Answer::Refused(error.to_string());
-        }
-        self.allocator.set_weight(&role, weight);
-        turn.persist(registry_change::Kind::Weight(v1::WeightInfo { weight, role: Some(role.clone()) }));
-        self.facts.weights.insert(role, weight);
-        Answer::Done
+    fn departed(&self) -> Vec<Departed> {
+        let hostname = |id| self.facts.agents.get(id).map(|info| info.hostname.clone()).unwrap_or_default();
+        let lists = [(&self.facts.unreachable, false), (&self.facts.gone, true)];
+        let all = lists.into_iter().flat_map(|(list, gone)| list.iter().map(move |(id, since)| (id, *since, gone)));
+        all.map(|(id, since_ns, gone)| Departed { id: id.clone(), hostname: hostname(id), since_ns, gone }).collect()
     }
 }

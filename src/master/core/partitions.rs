@@ -10,7 +10,8 @@ use super::{
     Master, Order, Turn,
     agents::Presence,
     keys::{AgentKey, FrameworkKey, TaskKey},
-    tasks::{Kill, Task, master_status},
+    kills::Kill,
+    tasks::{Task, master_status},
     timers::Timer,
 };
 use crate::{
@@ -71,7 +72,7 @@ impl Master {
             .map(|(key, task)| (*key, task.partition.as_ref().and_then(|partition| partition.lost_after)))
             .collect();
         for (task, lost_after) in live {
-            let state = if self.is_aware(key, task) { TaskState::TaskUnreachable } else { TaskState::TaskLost };
+            let state = TaskState::TaskUnreachable.as_told(self.is_aware(key, task));
             match lost_after {
                 Some(Duration::ZERO) => self.write_off(turn, key, task, since_ns),
                 Some(time) => {

@@ -86,9 +86,8 @@ impl Master {
             Some(_) | None => (TaskState::TaskUnknown, "the task is unknown"),
         };
         let aware = self.frameworks[&framework].bucket.facts.partition_aware;
-        let state = if aware { state } else { TaskState::TaskLost };
         let agent: Option<Arc<str>> = agent.map(Arc::from);
-        let mut status = master_status(&doubt.task, agent.as_ref(), state, now);
+        let mut status = master_status(&doubt.task, agent.as_ref(), state.as_told(aware), now);
         status.set_reason(v1::task_status::Reason::Reconciliation);
         status.message = Some(format!("Reconciliation: {text}"));
         status.unreachable_time = since_ns.map(|nanoseconds| v1::TimeInfo { nanoseconds });

@@ -10,7 +10,7 @@ use super::{
     agents::{Agent, AgentBucket, Presence},
     identity::Run,
     keys::{AgentKey, SessionId, TaskKey},
-    tasks::{self, Seen, Task, master_status},
+    tasks::{Seen, Task, master_status},
     timers::Timer,
 };
 use crate::{
@@ -21,8 +21,19 @@ use crate::{
     types::Resources,
 };
 
-/// The version of the agent protocol this master speaks.
-pub(crate) const PROTOCOL: u32 = 1;
+/// The versions of the agent protocol this master speaks. Since 2, agents tell of their orphans.
+const VERSIONS: std::ops::RangeInclusive<u32> = 1..=2;
+
+/// The latest version that this master and an agent that speaks these versions have in common.
+pub(crate) fn spoken_with(min: u32, max: u32) -> Result<u32, String> {
+    let (oldest, own) = (*VERSIONS.start(), *VERSIONS.end());
+    let version = own.min(max);
+    if version < min.max(oldest) {
+        let text = "of the agent protocol, the agent";
+        return Err(format!("this master speaks versions {oldest} to {own} {text} {min} to {max}"));
+    }
+    Ok(version)
+}
 
 impl Master {
     pub(super) fn register(&mut self, turn: &mut Turn<'_>, session: SessionId, mut register: Register) {
@@ -51,11 +62,12 @@ impl Master {
         self.sessions.insert(session, Peer::Agent(key));
         self.learn_frameworks(turn, &register);
         let removed = self.removed_frameworks_of(&register);
+        self.reconcile_orphans(turn.now, key, &register, &removed);
         let missing = self.reconcile_tasks(turn, key, &register, &removed, since_ns);
         turn.order(
             Some(session),
             Order::Registered(Box::new(Registered {
-                version: PROTOCOL,
+                version: register.version,
                 agent_id: id.to_string(),
                 master_id: self.id.to_string(),
                 epoch: self.epoch,
@@ -101,6 +113,7 @@ impl Master {
             offered: Resources::default(),
             free: register.total.clone(),
             tasks: std::collections::BTreeMap::default(),
+            orphans: std::collections::BTreeMap::default(),
             offers: std::collections::BTreeMap::default(),
             registered_ns: turn.now.wall_ns,
             reregistered_ns: None,
@@ -245,6 +258,9 @@ impl Master {
         current: bool,
     ) -> TaskKey {
         let task_key = self.counters.task();
+        let on = &self.agents[&key].bucket.id;
+        let its = self.frameworks.get_mut(&framework).filter(|_| current);
+        let kill = its.and_then(|framework| framework.awaited_kills.take(&reported.id, on));
         let task = Task {
             framework,
             id: reported.id.as_str().into(),
@@ -256,16 +272,16 @@ impl Master {
             holds: false,
             forwarded: Some(reported.in_flight()),
             unacknowledged: None,
-            kill: None,
+            kill,
             history: vec![Seen::state_only(reported.state, turn.now)],
             partition: if current { reported.partition.clone() } else { None },
         };
         let id = task.id.clone();
         self.insert_task(key, task_key, task);
-        if let Some(framework) = self.frameworks.get_mut(&framework).filter(|_| current) {
-            framework.tasks.insert(id, (key, task_key));
+        if let Some(framework) = self.frameworks.get_mut(&framework) {
+            framework.file(id, (key, task_key), current);
         }
-        if tasks::holds_resources(reported.state) {
+        if reported.state.holds_resources() {
             self.hold(key, task_key);
         }
         task_key
@@ -302,16 +318,6 @@ impl Master {
         status.set_reason(v1::task_status::Reason::AgentReregistered);
         status.message = Some("the agent is reachable again".to_owned());
         turn.tell(framework.session, Event::Updated { status: Arc::new(status) });
-    }
-
-    fn resend_kills(&mut self, turn: &mut Turn<'_>, key: AgentKey) {
-        let agent = &self.agents[&key];
-        for task in agent.bucket.tasks.values() {
-            let Some(kill) = task.kill else { continue };
-            let framework = self.frameworks[&task.framework].bucket.id.clone();
-            let (task, container) = (task.id.clone(), task.container.clone());
-            turn.order(agent.session, Order::Kill { framework, task, container, policy: kill.policy });
-        }
     }
 }
 

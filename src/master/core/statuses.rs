@@ -8,9 +8,8 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::{
-    Doubt, Event, Master, Order, Refusal, Turn, Update,
+    Event, Master, Order, Refusal, Turn, Update,
     keys::{AgentKey, FrameworkKey, TaskKey},
-    tasks::Kill,
 };
 use crate::proto::v1::{self, TaskState};
 
@@ -18,7 +17,7 @@ impl Master {
     pub(super) fn updated(&mut self, turn: &mut Turn<'_>, agent: AgentKey, update: Update) {
         self.counts.updates += 1;
         let Some(framework) = self.framework_ids.get(&*update.framework).copied() else {
-            return self.updated_for_nobody(turn, agent, &update.framework);
+            return self.updated_for_nobody(turn, agent, &update);
         };
         let task_id = update.status.task_id.value.as_str();
         let known = self.frameworks[&framework].tasks.get(task_id).copied().filter(|(on, task)| {
@@ -66,9 +65,13 @@ impl Master {
     }
 
     /// The status of a framework that was removed: nobody will acknowledge it, so the agent has to be told to forget.
-    fn updated_for_nobody(&self, turn: &mut Turn<'_>, agent: AgentKey, framework: &str) {
-        if self.facts.removed_frameworks.contains(framework) {
-            turn.order(self.agents[&agent].session, Order::Shutdown { framework: framework.into() });
+    fn updated_for_nobody(&mut self, turn: &mut Turn<'_>, agent: AgentKey, update: &Update) {
+        if update.latest.is_terminal() {
+            self.orphan_gone(agent, &update.container);
+        }
+        if self.facts.removed_frameworks.contains(&update.framework) {
+            let framework = update.framework.as_str().into();
+            turn.order(self.agents[&agent].session, Order::Shutdown { framework });
         }
     }
 
@@ -132,28 +135,5 @@ impl Master {
                 turn.tell(framework.session, Event::Updated { status: status.clone() });
             }
         }
-    }
-
-    pub(super) fn kill(
-        &mut self,
-        turn: &mut Turn<'_>,
-        framework: FrameworkKey,
-        task_id: &str,
-        agent: Option<&str>,
-        policy: Option<v1::KillPolicy>,
-    ) {
-        let Some((key, task_key)) = self.frameworks[&framework].tasks.get(task_id).copied() else {
-            let doubt = Doubt { task: task_id.to_owned(), agent: agent.map(str::to_owned), lost_after: None };
-            return self.reconcile_one(turn, framework, &doubt);
-        };
-        if agent.is_some_and(|agent| *agent != *self.agents[&key].bucket.id) {
-            return;
-        }
-        let id = self.frameworks[&framework].bucket.id.clone();
-        let Some(task) = self.task_mut(key, task_key) else { return };
-        task.kill = Some(Kill { policy });
-        let (task, container) = (task.id.clone(), task.container.clone());
-        let order = Order::Kill { framework: id, task, container, policy };
-        turn.order(self.agents[&key].session, order);
     }
 }

@@ -10,6 +10,7 @@ use bytes::Bytes;
 use super::{
     Event, Master, Turn,
     keys::{AgentKey, FrameworkKey, TaskKey},
+    kills::Kill,
     partitions::Partition,
 };
 use crate::{
@@ -18,7 +19,7 @@ use crate::{
 };
 
 /// A task of a framework on an agent.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Task {
     pub(crate) framework: FrameworkKey,
     pub(crate) id: Arc<str>,
@@ -73,12 +74,6 @@ impl Ending {
     }
 }
 
-/// A kill a framework asked for.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub(crate) struct Kill {
-    pub(crate) policy: Option<v1::KillPolicy>,
-}
-
 /// What is kept of a status for readers and for reconciliation.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Seen {
@@ -106,11 +101,6 @@ impl Seen {
             healthy: status.healthy,
         }
     }
-}
-
-/// Whether a task in this state occupies what it was given. An unreachable task does not: nothing of its agent is offered.
-pub(super) fn holds_resources(state: TaskState) -> bool {
-    !state.is_terminal() && state != TaskState::TaskUnreachable
 }
 
 /// A status of the master's own: no uuid, so not to be acknowledged.
@@ -183,7 +173,7 @@ impl Master {
         task.state = state;
         self.counts.left(was);
         self.counts.entered(state);
-        if holds_resources(state) {
+        if state.holds_resources() {
             self.hold(agent, key);
         } else {
             self.release(agent, key);

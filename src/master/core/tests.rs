@@ -3,10 +3,12 @@
 mod world;
 
 mod agents;
+mod effects;
 mod frameworks;
 mod identity;
 mod launches;
 mod offers;
+mod orphans;
 mod partitions;
 mod policies;
 mod quotas;
@@ -14,3 +16,4 @@ mod recovery;
 mod shares;
 mod silence;
 mod statuses;
+mod weights;

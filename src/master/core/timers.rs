@@ -13,7 +13,7 @@ use crate::types::Now;
 pub(super) enum Timer {
     /// Of that session: it ends with it.
     Ping(AgentKey, SessionId),
-    /// The agent was away for the whole re-registration timeout; the number tells one absence from the next.
+    /// The agent whose stream broke was away for as long as it may be; the number tells one absence from the next.
     Reregistration(AgentKey, u64),
     /// The framework was away for its failover timeout.
     Failover(FrameworkKey),
@@ -29,7 +29,7 @@ pub(super) enum Timer {
     Removal,
     /// The registry is looked through for what may be forgotten.
     RegistryGc,
-    /// Agents of the registry that did not come back are given up now.
+    /// The re-registration timeout is over: agents of the registry that did not come back are given up now.
     Recovery,
 }
 

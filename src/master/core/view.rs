@@ -6,7 +6,7 @@ use super::{Master, agents::AgentBucket, frameworks::FrameworkBucket};
 use crate::proto::v1::{TaskState, quota::QuotaConfig};
 
 /// The whole state at one moment.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Snapshot {
     pub(crate) agents: Vec<Arc<AgentBucket>>,
     /// Ids of admitted agents that have not come back since the master started.
@@ -19,7 +19,7 @@ pub(crate) struct Snapshot {
 }
 
 /// Counters for metrics.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Counts {
     pub(crate) calls: u64,
     pub(crate) refused: u64,

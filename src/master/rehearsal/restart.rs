@@ -164,7 +164,8 @@ fn registration(number: usize, tasks: usize) -> Register {
         ..v1::FrameworkInfo::default()
     };
     Register {
-        versions: Some(ext::VersionRange { min: 1, max: 1 }),
+        orphans: Vec::new(),
+        versions: Some(ext::VersionRange { min: 1, max: 2 }),
         divvy_version: env!("CARGO_PKG_VERSION").to_owned(),
         info: Some(info),
         epoch: 1,

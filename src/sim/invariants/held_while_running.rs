@@ -14,9 +14,6 @@ impl Invariant for HeldWhileRunning {
     fn inspect(&mut self, known: &Known, view: &View<'_>) -> Result<(), String> {
         let Some(snapshot) = view.snapshot else { return Ok(()) };
         for (container, one) in known.running() {
-            if known.torn_down.contains(&one.framework) {
-                continue;
-            }
             let Some(process) = &view.world.agents[one.agent].process else { continue };
             let lives = ContainerId::parse(container).is_some_and(|id| process.core.is_live(&id));
             if !lives || !process.core.is_registered() {
@@ -26,7 +23,7 @@ impl Invariant for HeldWhileRunning {
             let bucket = snapshot.agents.iter().find(|bucket| *bucket.id == *id);
             let Some(bucket) = bucket.filter(|bucket| bucket.presence == Presence::Connected) else { continue };
             let held = bucket.tasks.values().any(|task| *task.container == **container && task.holds);
-            if !held {
+            if !held && !bucket.orphans.contains_key(container.as_str()) {
                 return Err(format!("{} runs as {container} on {id}, and its resources are not held", one.task));
             }
         }

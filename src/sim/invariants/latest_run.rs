@@ -55,7 +55,7 @@ impl Invariant for LatestRun {
                 }
                 self.asked.insert(*session, subscribe.instance.clone());
             }
-            Fact::Told { session, event: Event::Subscribed { framework } } => {
+            Fact::Told { session, event: Event::Subscribed { framework, .. } } => {
                 return self.subscribed(*session, framework);
             }
             Fact::Told { session, event } => {

@@ -87,7 +87,7 @@ pub(super) struct Known {
     pub(super) containers: BTreeMap<String, Launched>,
     /// What each agent really runs.
     running: BTreeMap<usize, BTreeSet<String>>,
-    /// Frameworks that were torn down: what they ran may still be dying.
+    /// Frameworks that were torn down.
     pub(super) torn_down: Vec<String>,
     /// What each agent has.
     pub(super) totals: Vec<Resources>,
@@ -202,7 +202,7 @@ impl Known {
                 self.frameworks.clear();
             }
             Fact::SessionOpened { session, client } => drop(self.sessions.insert(*session, *client)),
-            Fact::Told { session, event: Event::Subscribed { framework } } => {
+            Fact::Told { session, event: Event::Subscribed { framework, .. } } => {
                 self.frameworks.insert(*session, framework.to_string());
             }
             Fact::Called { session, call: Call::Teardown } => {

@@ -104,7 +104,7 @@ impl Invariant for RegistryFirst {
             {
                 self.void.insert(*session);
             }
-            Fact::Told { session, event: Event::Subscribed { framework } } if self.void.contains(session) => {
+            Fact::Told { session, event: Event::Subscribed { framework, .. } } if self.void.contains(session) => {
                 return Err(format!("{framework} is subscribed after it was removed"));
             }
             Fact::Told { event: Event::Failure { agent }, .. }

@@ -58,9 +58,7 @@ impl SingleOffer {
         }
         let offered = taken.clone();
         for (_, one) in known.running_on(*index) {
-            if !known.torn_down.contains(&one.framework) {
-                taken += &one.resources;
-            }
+            taken += &one.resources;
         }
         if known.totals[*index].contains(&taken) {
             return Ok(());
@@ -97,7 +95,7 @@ impl Invariant for SingleOffer {
                 self.live.retain(|_, live| known.frameworks.get(&live.session) != Some(framework));
             }
             Fact::Told { session, event } => match event {
-                Event::Subscribed { framework } => {
+                Event::Subscribed { framework, .. } => {
                     let of = |session: &SessionId| known.frameworks.get(session).map(String::as_str);
                     self.live.retain(|_, live| live.session == *session || of(&live.session) != Some(&**framework));
                 }

@@ -40,9 +40,6 @@ impl Truth {
                 Err(format!("{task} is {state:?} as {container}, which was never ordered"))
             };
         };
-        if known.torn_down.contains(&one.framework) {
-            return Ok(());
-        }
         if one.runs() {
             return Err(format!("{task} is told to be {state:?} while it runs as {container}"));
         }

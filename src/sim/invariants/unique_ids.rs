@@ -57,7 +57,7 @@ impl Invariant for UniqueIds {
             Fact::Ordered { order: Order::Run { framework, container, info }, .. } => {
                 one(&mut self.containers, container.to_string(), (framework.to_string(), info.clone()))
             }
-            Fact::Told { session, event: Event::Subscribed { framework } } => match known.sessions.get(session) {
+            Fact::Told { session, event: Event::Subscribed { framework, .. } } => match known.sessions.get(session) {
                 Some(client @ (Client::Framework(_) | Client::Author(_))) => {
                     one(&mut self.frameworks, framework.to_string(), *client)?;
                     let run = self.runs.get(session).cloned().unwrap_or_default();

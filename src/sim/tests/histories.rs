@@ -27,8 +27,10 @@ fn as_many_other_seeds_as_there_is_time_for_break_nothing() {
 /// What a range of seeds breaks, each kind once with the seed that shows it in the fewest steps: `DIVVY_SIM_SURVEY` of
 /// them from `DIVVY_SIM_BASE` on.
 #[test]
+#[ignore = "surveys as many seeds as DIVVY_SIM_SURVEY says"]
 fn a_range_of_seeds_asked_for_breaks_nothing() {
-    let (count, base) = (number("DIVVY_SIM_SURVEY").unwrap_or(0), number("DIVVY_SIM_BASE").unwrap_or(1));
+    let count = number("DIVVY_SIM_SURVEY").expect("DIVVY_SIM_SURVEY says how many seeds");
+    let base = number("DIVVY_SIM_BASE").unwrap_or(1);
     let mut found: BTreeMap<String, (u64, Failure)> = BTreeMap::new();
     let (mut steps, mut faults) = (0, BTreeMap::<String, u64>::new());
     for seed in base..base + count {

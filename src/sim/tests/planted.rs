@@ -38,6 +38,11 @@ fn resources_that_are_freed_or_used_twice() {
 }
 
 #[test]
+fn resources_that_a_removed_framework_still_uses() {
+    is_found_by(Sabotage::FreesTheRemovedAtOnce, &["single_offer", "held_while_running"]);
+}
+
+#[test]
 fn offers_that_are_used_after_their_end() {
     is_found_by(Sabotage::AcceptsRescinded, &["own_offers", "single_offer"]);
 }

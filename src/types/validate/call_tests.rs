@@ -1,3 +1,5 @@
+//! Calls of schedulers, each with one thing wrong, and the field that is named.
+
 use bytes::Bytes;
 
 use super::*;

@@ -1,3 +1,5 @@
+//! Tasks, each with one thing wrong, and the field that is named.
+
 use super::*;
 use crate::proto::v1::{
     CheckInfo, CommandInfo, ContainerInfo, DurationInfo, ExecutorInfo, HealthCheck, KillPolicy, LinuxInfo,

@@ -160,7 +160,7 @@ fn a_recovered_framework_that_does_not_come_is_removed_when_agents_had_their_tim
     assert!(world.orders(agent).iter().all(|order| !matches!(order, Order::Shutdown { .. })));
     world.wait(Duration::from_secs(2));
     assert!(world.orders(agent).iter().any(|order| matches!(order, Order::Shutdown { .. })));
-    assert!(world.master.snapshot().agents[0].used.is_empty());
+    assert!(world.master.snapshot().agents[0].tasks.is_empty());
 }
 
 #[test]
@@ -213,4 +213,14 @@ fn an_agent_that_shrank_below_its_tasks_offers_nothing_until_they_end() {
     world.call(framework, crate::master::core::Call::Revive { roles: Vec::new() });
     assert!(!world.master.snapshot().agents[0].offers.is_empty());
     assert_eq!(world.master.snapshot().agents[0].offered, super::world::resources("cpus:2;mem:256"));
+}
+
+#[test]
+#[should_panic(expected = "offered + used + free = total")]
+fn what_an_input_left_unbalanced_is_found_after_that_input() {
+    let mut world = World::new();
+    let (session, _) = world.agent("cpus:4;mem:1024");
+    let agent = world.master.agents.values_mut().next().expect("registered");
+    agent.bucket_mut().free = super::world::resources("cpus:1");
+    world.master.handle(world.now, Input::Reported { session, report: Report::Ponged }, &mut Vec::new());
 }

@@ -211,7 +211,7 @@ fn teardown_ends_tasks_also_on_agents_that_come_back_later() {
     back.tasks = vec![reported(&id, &task, "cpus:1;mem:32", TaskState::TaskRunning)];
     let session = world.register(back);
     assert_eq!(world.registered(session).expect("registered").2, [id]);
-    assert!(world.master.snapshot().agents[0].used.is_empty());
+    assert!(world.master.snapshot().agents[0].tasks.is_empty());
     assert_eq!(world.master.snapshot().completed[0].completed[0].1.state, TaskState::TaskKilled);
 }
 

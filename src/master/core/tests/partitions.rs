@@ -105,7 +105,7 @@ fn a_framework_removed_while_its_agent_is_cut_off_has_nothing_left_there_afterwa
     world.call(framework.0, Call::Teardown);
     let session = back(&mut world, &agent.1, &framework.1, &task, TaskState::TaskRunning);
     assert_eq!(world.registered(session).expect("registered").2, [framework.1]);
-    assert!(world.master.snapshot().agents[0].used.is_empty());
+    assert!(world.master.snapshot().agents[0].tasks.is_empty());
 }
 
 /// 79.
@@ -176,6 +176,19 @@ fn the_registry_forgets_the_oldest_and_the_too_old() {
     assert_eq!(world.reconcile(framework.0, "t", &agent.1)[0].state(), TaskState::TaskUnknown);
 }
 
+#[test]
+fn operators_are_told_which_agents_went_and_since_when() {
+    let (mut world, framework, lost, _) = running_for(facts("f", "*"), Config::default());
+    cut_off(&mut world, framework.0);
+    let gone = world.agent(TOTAL);
+    assert!(matches!(world.ask(Question::MarkGone { agent: gone.1.clone() }), Answer::Done));
+    let since_ns = world.now.wall_ns;
+    let Answer::Departed(departed) = world.ask(Question::Departed) else { panic!("they were asked for") };
+    let told: Vec<_> = departed.iter().map(|one| (&one.id, one.hostname.as_str(), one.gone)).collect();
+    assert_eq!(told, [(&lost.1, "h", false), (&gone.1, "", true)]);
+    assert!(departed[0].since_ns < since_ns && departed[1].since_ns == since_ns, "{departed:?}");
+}
+
 /// 87, 88.
 #[test]
 fn an_agent_marked_gone_is_told_and_so_are_its_tasks_frameworks_for_good() {
@@ -243,4 +256,14 @@ fn agents_are_given_up_no_faster_than_the_rate_and_those_that_are_back_not_at_al
     let unreachable =
         (counts.agents_unreachable_scheduled, counts.agents_unreachable_canceled, counts.agents_unreachable);
     assert_eq!(unreachable, (3, 1, 2));
+}
+
+#[test]
+fn a_kill_of_an_unreachable_task_is_answered_and_carried_out_when_its_agent_is_back() {
+    let (mut world, framework, agent, task) = running_for(facts("f", "*"), Config::default());
+    cut_off(&mut world, framework.0);
+    world.call(framework.0, Call::Kill { task: "t".into(), agent: None, policy: None });
+    assert_eq!(world.states(framework.0), [("t".into(), TaskState::TaskUnreachable)]);
+    let session = back(&mut world, &agent.1, &framework.1, &task, TaskState::TaskRunning);
+    assert!(world.orders(session).iter().any(|order| matches!(order, Order::Kill { .. })));
 }

@@ -6,10 +6,10 @@ use std::time::Duration;
 use super::world::{World, facts, known, register, reported};
 use crate::{
     master::{
-        core::{Config, Event, FrameworkFacts, Link, Order, RemovalRate},
+        core::{Call, Config, Event, FrameworkFacts, Link, Order, RemovalRate, SessionId},
         registry::State,
     },
-    proto::v1::{AgentInfo, TaskState, task_status::Reason},
+    proto::v1::{AgentInfo, TaskState, TaskStatus, task_status::Reason},
 };
 
 const TOTAL: &str = "cpus:4;mem:1024";
@@ -177,4 +177,57 @@ fn a_kill_while_the_agent_is_away_is_said_again_when_it_is_back() {
     assert!(
         world.orders(session).iter().any(|order| matches!(order, Order::Kill { container, .. } if &**container == "c"))
     );
+}
+
+#[test]
+fn a_kill_of_a_task_that_its_agent_has_not_brought_back_yet_is_carried_out_when_it_has() {
+    for named in [None, Some("old-S0")] {
+        for given_up in [false, true] {
+            let mut world = restarted(&["old-S0"], Config::default());
+            let (framework, _) = world.subscribe(facts("f", "*"), Some("old-0000"));
+            if given_up {
+                world.wait(Duration::from_mins(11));
+            }
+            let agent = named.map(str::to_owned);
+            world.call(framework, Call::Kill { task: "t".into(), agent, policy: None });
+            let told: Vec<TaskState> = world.statuses(framework).iter().map(TaskStatus::state).collect();
+            let expected = match (given_up, named) {
+                (false, _) => vec![],
+                (true, Some(_)) => vec![TaskState::TaskUnreachable],
+                (true, None) => vec![TaskState::TaskUnknown],
+            };
+            assert_eq!(told, expected, "{named:?}, given up: {given_up}");
+            let session = back(&mut world, "old-S0", TaskState::TaskRunning);
+            assert_eq!(kills(&world, session), 1, "{named:?}, given up: {given_up}");
+        }
+    }
+}
+
+#[test]
+fn a_kill_that_is_awaited_on_one_agent_is_not_for_another_nor_for_a_later_task_of_that_name() {
+    let mut world = restarted(&["old-S0", "old-S1"], Config::default());
+    let (framework, _) = world.subscribe(facts("f", "*"), Some("old-0000"));
+    let kill = |task: &str, agent: Option<&str>| Call::Kill {
+        task: task.into(),
+        agent: agent.map(str::to_owned),
+        policy: None,
+    };
+    world.call(framework, kill("t", Some("old-S1")));
+    let session = back(&mut world, "old-S0", TaskState::TaskRunning);
+    assert_eq!(kills(&world, session), 0);
+
+    world.call(framework, kill("later", None));
+    let offer = world.inbox().pop().expect("the rest of the agent is offered").1;
+    world.launch(framework, &offer, &[("later", "cpus:0.1;mem:32")]);
+    let run = world.runs(session).pop().expect("launched");
+    world.detach(session);
+    let mut again = register(Some("old-S0"), TOTAL);
+    again.frameworks = vec![known("old-0000", "f")];
+    again.tasks = vec![reported("old-0000", &run, "cpus:0.1;mem:32", TaskState::TaskRunning)];
+    let session = world.register(again);
+    assert_eq!(kills(&world, session), 0);
+}
+
+fn kills(world: &World, session: SessionId) -> usize {
+    world.orders(session).iter().filter(|order| matches!(order, Order::Kill { .. })).count()
 }

@@ -14,7 +14,7 @@ type Running = (usize, (String, String));
 /// Runs two roles for a minute, every task ending a second after its launch; returns each role's tasks times steps.
 fn minute_of(weight: f64) -> (u64, u64) {
     let mut world = World::new();
-    let question = Question::Weight { role: "heavy".into(), weight };
+    let question = Question::Weights { weights: vec![("heavy".into(), weight)] };
     world.feed(Input::Asked { request: RequestId(0), question });
     let (agent, agent_id) = world.agent("cpus:12;mem:12288");
     let clients = ["light", "heavy"].map(|role| world.subscribe(facts(role, role), None));

@@ -158,7 +158,7 @@ impl World {
         let instance = Bytes::from_static(instance.as_bytes());
         self.call(session, Call::Subscribe(Box::new(Subscribe { info, facts, suppressed: Vec::new(), instance })));
         let id = self.events(session).into_iter().find_map(|event| match event {
-            Event::Subscribed { framework } => Some(framework.to_string()),
+            Event::Subscribed { framework, .. } => Some(framework.to_string()),
             _ => None,
         });
         (session, id.unwrap_or_default())
@@ -360,9 +360,19 @@ pub(super) fn register(id: Option<&str>, total: &str) -> Register {
     };
     let info = v1::AgentInfo { hostname: "h".to_owned(), ..Default::default() };
     let total = resources(total);
-    let (installation, instance) = (Bytes::new(), Bytes::new());
-    let id = id.map(str::to_owned);
-    Register { id, installation, instance, facts, total, info, epoch: 0, tasks: Vec::new(), frameworks: Vec::new() }
+    Register {
+        version: 2,
+        id: id.map(str::to_owned),
+        installation: Bytes::new(),
+        instance: Bytes::new(),
+        facts,
+        total,
+        info,
+        epoch: 0,
+        tasks: Vec::new(),
+        orphans: Vec::new(),
+        frameworks: Vec::new(),
+    }
 }
 
 pub(super) fn launch(id: &str, agent: &str, wanted: &str) -> Launch {

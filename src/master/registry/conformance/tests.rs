@@ -279,3 +279,31 @@ fn the_suite_bites() {
     }
     run(|| Broken { sound: Memory::default(), how: "is sound", late: Vec::new() });
 }
+
+/// How many kinds of change there are, and which of them this is. Whoever adds a kind adds it to [`facts`] too: only then
+/// does the suite ask an implementation for it.
+fn kind_of(kind: &Kind) -> (usize, usize) {
+    let number = match kind {
+        Kind::AgentAdmitted(_) => 0,
+        Kind::AgentUnreachable(_) => 1,
+        Kind::AgentReachable(_) => 2,
+        Kind::AgentGone(_) => 3,
+        Kind::AgentRemoved(_) => 4,
+        Kind::FrameworkRemoved(_) => 5,
+        Kind::Weight(_) => 6,
+        Kind::Quotas(_) => 7,
+        Kind::AgentForgotten(_) => 8,
+        Kind::FrameworkRun(_) => 9,
+        Kind::FrameworkForgotten(_) => 10,
+    };
+    (11, number)
+}
+
+#[test]
+fn the_facts_hold_a_change_of_every_kind_there_is() {
+    let all = facts();
+    let kinds: Vec<(usize, usize)> = all.iter().filter_map(|change| change.kind.as_ref()).map(kind_of).collect();
+    for number in 0..kinds[0].0 {
+        assert!(kinds.iter().any(|(_, of)| *of == number), "a change of kind {number} is missing");
+    }
+}

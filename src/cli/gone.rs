@@ -1,0 +1,74 @@
+//! `divvy agents gone`: an agent that does not come back is marked so, and its tasks end.
+
+use std::process::ExitCode;
+
+use clap::Args;
+
+use super::{Failure, operator::Operator};
+use crate::{
+    proto::v1::master::response::{GetAgents, GetTasks},
+    transport::connect::Addresses,
+};
+
+/// What `divvy agents gone` is told.
+#[derive(Args, Debug)]
+pub struct GoneArgs {
+    /// The agent's id, as `divvy agents` shows it
+    #[arg(value_name = "ID")]
+    agent_id: String,
+    /// Do it; without this it is only said what would happen
+    #[arg(long, short)]
+    yes: bool,
+}
+
+/// Marks the agent gone, or says what that would do.
+///
+/// # Errors
+/// No master answers, none knows the agent, or `--yes` is missing.
+pub async fn mark(args: &GoneArgs, master: &Addresses) -> Result<ExitCode, Failure> {
+    let mut operator = Operator::connect(master).await?;
+    let agents = operator.agents().await?;
+    let id = &args.agent_id;
+    let Some(known) = Known::find(&agents, id) else {
+        let text = format!("no agent {id} is known to the master; `divvy agents --all` lists those that are");
+        return Err(Failure::Failed(anyhow::anyhow!(text)));
+    };
+    if known == Known::Gone {
+        println!("agent {id} is marked gone already");
+        return Ok(ExitCode::SUCCESS);
+    }
+    if !args.yes {
+        let tasks = tasks_on(&operator.tasks().await?, id);
+        let text = format!(
+            "marking agent {id} gone ends what it runs (tasks: {tasks}) as TASK_GONE_BY_OPERATOR, and it can never come \
+             back; say --yes to do it"
+        );
+        return Err(Failure::Usage(text));
+    }
+    operator.mark_gone(id).await?;
+    println!("agent {id} is marked gone");
+    Ok(ExitCode::SUCCESS)
+}
+
+/// How the master knows an agent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Known {
+    Present,
+    Gone,
+}
+
+impl Known {
+    fn find(agents: &GetAgents, id: &str) -> Option<Self> {
+        let present = agents.agents.iter().map(|agent| &agent.agent_info).chain(&agents.recovered_agents);
+        if present.filter_map(|info| info.id.as_ref()).any(|one| one.value == id) {
+            return Some(Self::Present);
+        }
+        let departed = agents.departed.iter().find(|agent| agent.agent_id.value == id)?;
+        Some(if departed.gone() { Self::Gone } else { Self::Present })
+    }
+}
+
+/// How many tasks that have not ended the master has on this agent.
+fn tasks_on(tasks: &GetTasks, id: &str) -> usize {
+    tasks.tasks.iter().chain(&tasks.unreachable_tasks).filter(|task| task.agent_id.value == id).count()
+}

@@ -1,0 +1,106 @@
+//! Kills: sent on at once, and kept until the agent has heard.
+//!
+//! The kill of a task whose agent is away is carried out when that is back. So is one of a task this master does not know:
+//! an agent of which only the registry tells may come back with it. Of such kills a framework has [`MOST_AWAITED`].
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use super::{
+    Doubt, Master, Order, Turn,
+    keys::{AgentKey, FrameworkKey},
+};
+use crate::proto::v1::{self, TaskState};
+
+/// So many kills of tasks that are not known are kept for a framework; of more it hears what is known of the task alone.
+const MOST_AWAITED: usize = 10_000;
+
+/// A kill a framework asked for.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct Kill {
+    pub(crate) policy: Option<v1::KillPolicy>,
+}
+
+/// Kills of tasks that may yet come back, by their names.
+#[derive(Debug, Default)]
+pub(super) struct AwaitedKills(BTreeMap<Arc<str>, (Option<Arc<str>>, Kill)>);
+
+impl AwaitedKills {
+    /// `agent`: the one that has the task, if that was said.
+    fn keep(&mut self, task: &str, agent: Option<&str>, kill: Kill) {
+        if self.0.len() < MOST_AWAITED || self.0.contains_key(task) {
+            self.0.insert(task.into(), (agent.map(Arc::from), kill));
+        }
+    }
+
+    /// The task has come back on this agent.
+    pub(super) fn take(&mut self, task: &str, agent: &str) -> Option<Kill> {
+        self.0.get(task).filter(|(on, _)| on.as_deref().is_none_or(|on| on == agent))?;
+        self.0.remove(task).map(|(_, kill)| kill)
+    }
+
+    /// The name is another task's from here on.
+    pub(super) fn forget(&mut self, task: &str) {
+        self.0.remove(task);
+    }
+
+    /// The agent is back, and has said what it has.
+    fn agent_returned(&mut self, agent: &str) {
+        self.0.retain(|_, (on, _)| on.as_deref() != Some(agent));
+    }
+}
+
+impl Master {
+    pub(super) fn kill(
+        &mut self,
+        turn: &mut Turn<'_>,
+        framework: FrameworkKey,
+        task_id: &str,
+        agent: Option<&str>,
+        policy: Option<v1::KillPolicy>,
+    ) {
+        let Some((key, task_key)) = self.frameworks[&framework].tasks.get(task_id).copied() else {
+            self.await_task(framework, task_id, agent, Kill { policy });
+            return self.reconcile_one(turn, framework, &Doubt::of(task_id, agent));
+        };
+        if agent.is_some_and(|agent| *agent != *self.agents[&key].bucket.id) {
+            return;
+        }
+        let id = self.frameworks[&framework].bucket.id.clone();
+        let Some(task) = self.task_mut(key, task_key) else { return };
+        task.kill = Some(Kill { policy });
+        let away = task.state == TaskState::TaskUnreachable;
+        let (task, container) = (task.id.clone(), task.container.clone());
+        let order = Order::Kill { framework: id, task, container, policy };
+        turn.order(self.agents[&key].session, order);
+        if away {
+            // Nothing will be heard of it for long.
+            self.reconcile_one(turn, framework, &Doubt::of(task_id, agent));
+        }
+    }
+
+    /// Keeps the kill of a task that an agent which is away may have.
+    fn await_task(&mut self, framework: FrameworkKey, task: &str, agent: Option<&str>, kill: Kill) {
+        let (recovered, unreachable) = (&self.recovered, &self.facts.unreachable);
+        let may_come = match agent {
+            Some(agent) => recovered.contains(agent) || unreachable.contains_key(agent),
+            None => !(recovered.is_empty() && unreachable.is_empty()),
+        };
+        if let Some(framework) = self.frameworks.get_mut(&framework).filter(|_| may_come) {
+            framework.awaited_kills.keep(task, agent, kill);
+        }
+    }
+
+    /// After an agent was told that it is registered: kills it may not have heard of.
+    pub(super) fn resend_kills(&mut self, turn: &mut Turn<'_>, key: AgentKey) {
+        let agent = &self.agents[&key];
+        for task in agent.bucket.tasks.values() {
+            let Some(kill) = task.kill else { continue };
+            let framework = self.frameworks[&task.framework].bucket.id.clone();
+            let (task, container) = (task.id.clone(), task.container.clone());
+            turn.order(agent.session, Order::Kill { framework, task, container, policy: kill.policy });
+        }
+        for framework in self.frameworks.values_mut() {
+            framework.awaited_kills.agent_returned(&agent.bucket.id);
+        }
+    }
+}
