@@ -50,7 +50,7 @@ impl Masters {
             return leader.into();
         }
         self.followed = 0;
-        self.all.from_turn(turn)
+        self.all.in_turn(turn)
     }
 }
 
