@@ -105,7 +105,7 @@ impl Addresses {
 
 impl Addresses {
     /// The same servers, beginning with the one whose turn it is; after the last comes the first.
-    pub(crate) fn from_turn(&self, turn: u64) -> Self {
+    pub(crate) fn in_turn(&self, turn: u64) -> Self {
         let mut servers = self.0.clone();
         let first = usize::try_from(turn % servers.len().max(1) as u64).unwrap_or(0);
         servers.rotate_left(first);

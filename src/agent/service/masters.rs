@@ -45,16 +45,12 @@ impl Masters {
 
     /// Those that the next session tries, in order.
     pub(super) fn in_order(&mut self, turn: u64) -> Addresses {
-        match self.hint.take().filter(|_| self.followed < HINTS) {
-            Some(leader) => {
-                self.followed += 1;
-                leader.into()
-            }
-            None => {
-                self.followed = 0;
-                self.all.from_turn(turn)
-            }
+        if let Some(leader) = self.hint.take().filter(|_| self.followed < HINTS) {
+            self.followed += 1;
+            return leader.into();
         }
+        self.followed = 0;
+        self.all.in_turn(turn)
     }
 }
 

@@ -60,11 +60,10 @@ pub(super) struct Told {
 impl Deliveries {
     pub(super) fn push(&mut self, event: SchedulerEvent) {
         let waits = match Bound::of(&event) {
-            Bound::Own => true,
             Bound::Message => self.messages < MESSAGES,
             Bound::Unheard => self.unheard < UNHEARD_MOST,
             Bound::Failed(failed) if self.failures.contains(&failed) => return,
-            Bound::Failed(_) => true,
+            Bound::Own | Bound::Failed(_) => true,
             Bound::Connection => {
                 self.forget_turns_before(&event);
                 true

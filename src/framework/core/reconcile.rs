@@ -87,8 +87,8 @@ impl Driver {
             self.ask(now, out);
         }
         let overdue = self.reconciliation.write_offs.due(now);
-        let overdue = overdue.into_iter().filter(|task_id| self.tasks.is_unreachable(task_id)).collect();
-        self.ask_for(overdue, out);
+        let overdue: Vec<_> = overdue.into_iter().filter(|task_id| self.tasks.is_unreachable(task_id)).collect();
+        self.ask_for(&overdue, out);
     }
 
     /// Nothing is known of the task: it is asked for until the master says what it is.
@@ -98,7 +98,7 @@ impl Driver {
             (run.wait, run.rounds) = (FIRST_WAIT, 0);
         }
         run.unanswered.insert(task_id.into());
-        run.again_ns.get_or_insert(now.mono_after(run.wait));
+        run.again_ns.get_or_insert_with(|| now.mono_after(run.wait));
     }
 
     /// A task that cannot be reached is asked for again when it counts as lost by its policy: a master that was started
@@ -141,10 +141,10 @@ impl Driver {
         for task_id in &task_ids {
             self.kill_again(task_id, out);
         }
-        self.ask_for(task_ids, out);
+        self.ask_for(&task_ids, out);
     }
 
-    fn ask_for(&mut self, task_ids: Vec<Arc<str>>, out: &mut Vec<Effect>) {
+    fn ask_for(&mut self, task_ids: &[Arc<str>], out: &mut Vec<Effect>) {
         for some in task_ids.chunks(PER_CALL) {
             let question =
                 |task_id: &Arc<str>| self.question(TaskId { value: task_id.to_string() }, self.tasks.agent_of(task_id));

@@ -43,14 +43,14 @@ impl Standing {
             return Some(Objection::Unheard);
         }
         let full = match request {
-            Request::Stop(_) => false,
             Request::Kill { .. } => self.kills_full,
             Request::Acknowledge { .. } => self.acknowledgements_full && !self.subscribed,
             Request::Accept { .. } | Request::Decline { .. } | Request::Message { .. } if !self.subscribed => {
                 return Some(Objection::Disconnected);
             }
             Request::Reconcile { .. } => self.questions_full && !self.subscribed,
-            Request::Accept { .. }
+            Request::Stop(_)
+            | Request::Accept { .. }
             | Request::Decline { .. }
             | Request::Message { .. }
             | Request::Demand { .. }

@@ -106,11 +106,6 @@ fn digest(call: scheduler::Call) -> Result<Call, Wrong> {
         }
         Type::Reconcile => {
             let tasks = call.reconcile.unwrap_or_default().tasks.into_iter();
-            let doubt = |one: scheduler::call::reconcile::Task| Doubt {
-                task: one.task_id.value,
-                agent: one.agent_id.map(|id| id.value),
-                lost_after: one.partition_policy.and_then(|policy| policy.lost_after()),
-            };
             Call::Reconcile { tasks: tasks.map(doubt).collect() }
         }
         Type::Message => {
@@ -132,6 +127,14 @@ fn digest(call: scheduler::Call) -> Result<Call, Wrong> {
 /// core keeps of it would keep all of that.
 fn own(bytes: &Bytes) -> Bytes {
     Bytes::copy_from_slice(bytes)
+}
+
+fn doubt(task: scheduler::call::reconcile::Task) -> Doubt {
+    Doubt {
+        task: task.task_id.value,
+        agent: task.agent_id.map(|id| id.value),
+        lost_after: task.partition_policy.and_then(|policy| policy.lost_after()),
+    }
 }
 
 /// A framework's info with what the core decides on, or what is wrong with it.

@@ -221,10 +221,10 @@ impl Master {
                         let task = Launch { invalid: Some(text.clone()), ..task };
                         self.launch(turn, agent, &client, &mut remaining, task);
                     }
-                    outcome = outcome.and(Err(Refusal {
-                        taken_up: true,
-                        ..Refusal::new(&format!("accept.operations[{number}].{name}"), text)
-                    }));
+                    if outcome.is_ok() {
+                        let field = format!("accept.operations[{number}].{name}");
+                        outcome = Err(Refusal { taken_up: true, ..Refusal::new(&field, text) });
+                    }
                 }
             }
         }
