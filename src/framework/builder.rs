@@ -18,7 +18,10 @@ use super::{
     unknown::UnknownTasks,
 };
 use crate::{
-    proto::v1::{AgentId, FrameworkInfo, TaskId, framework_info::capability},
+    proto::{
+        ext::PartitionPolicy,
+        v1::{AgentId, FrameworkInfo, TaskId, framework_info::capability},
+    },
     transport::connect::Addresses,
     types::{
         validate::{self, Invalid},
@@ -60,6 +63,7 @@ pub struct DriverBuilder {
     hold: Duration,
     reconcile_every: Option<Duration>,
     known_tasks: Vec<(TaskId, Option<AgentId>)>,
+    known_policies: Vec<(TaskId, PartitionPolicy)>,
     unknown_tasks: UnknownTasks,
     seed: Option<u64>,
     environment: Arc<dyn Environment>,
@@ -76,6 +80,7 @@ impl DriverBuilder {
             hold: HOLD,
             reconcile_every: Some(RECONCILE),
             known_tasks: Vec::new(),
+            known_policies: Vec::new(),
             unknown_tasks: UnknownTasks::default(),
             seed: None,
             environment: Arc::new(Host::new()),
@@ -128,6 +133,14 @@ impl DriverBuilder {
         self
     }
 
+    /// The partition policies that tasks among [`known_tasks`](Self::known_tasks) were launched with. A master that was
+    /// started anew while a task's agent was away does not know the task: only by its driver's word can it tell, after
+    /// the policy's `lost_after`, that the task is lost.
+    pub fn known_policies(mut self, policies: impl IntoIterator<Item = (TaskId, PartitionPolicy)>) -> Self {
+        self.known_policies.extend(policies);
+        self
+    }
+
     /// What is done about tasks that this driver neither launched nor was told of; reported unless set.
     pub fn unknown_tasks(mut self, policy: UnknownTasks) -> Self {
         self.unknown_tasks = policy;
@@ -168,6 +181,7 @@ impl DriverBuilder {
             reconcile_every,
             instance: Bytes::copy_from_slice(&identity),
             known_tasks: self.known_tasks,
+            known_policies: self.known_policies,
             unknown_tasks: self.unknown_tasks,
         };
         let seed = self.seed.unwrap_or_else(|| self.environment.seed());

@@ -18,7 +18,7 @@ pub struct DriverCounts {
     pub repeats: u64,
     /// Statuses that were told once more because a callback had not taken them.
     pub told_again: u64,
-    /// Messages, refusals and doubts that were lost because the callbacks did not keep up.
+    /// Messages that were lost because the callbacks did not keep up.
     pub lost: u64,
     /// Tasks found that this driver neither launched nor was told of.
     pub unknown_tasks: u64,

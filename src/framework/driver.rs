@@ -105,6 +105,16 @@ impl From<Arc<Shared>> for SchedulerDriver {
 
 impl SchedulerDriver {
     /// Describes a driver for this framework; [`DriverBuilder::build`] makes it.
+    ///
+    /// What the framework leaves unsaid is filled in with what nearly all want, not with the wire's defaults:
+    ///
+    /// | field | filled in |
+    /// |---|---|
+    /// | `user` | the user that this process runs as |
+    /// | `checkpoint` | `true` |
+    /// | `failover_timeout` | a week: so long its tasks outlive a framework that is away |
+    /// | `roles` | `*`, or the one in the old field `role` |
+    /// | `capabilities` | those of [`own_capabilities`](DriverBuilder::own_capabilities), added to what is listed |
     pub fn builder(framework: FrameworkInfo) -> DriverBuilder {
         DriverBuilder::new(framework)
     }
@@ -256,6 +266,7 @@ impl SchedulerDriver {
         match objection {
             None => self.enqueue(&self.shared.mailbox, request).await,
             Some(Objection::Full) => Err(DriverError::Full),
+            Some(Objection::Unheard) => Err(DriverError::Unheard),
             Some(Objection::Disconnected) => {
                 if matches!(request, Request::Accept { .. }) {
                     // The core answers for the tasks.

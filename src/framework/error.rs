@@ -22,9 +22,15 @@ pub enum DriverError {
     /// the tasks of a launch are told dropped, by status.
     #[error("there is no master at the moment; offers from before are void, make the call again when registered")]
     Disconnected,
-    /// There is no master, and so many calls of that kind wait for one that this one found no room.
-    #[error("there is no master at the moment, and too many calls wait for one; make the call again when registered")]
+    /// So many calls of that kind wait for a master's answer that this one found no room.
+    #[error("65,536 calls of that kind wait for a master to answer them; make this one again when it has")]
     Full,
+    /// No callback has taken what became of so many earlier calls that there is no room to tell it of another. Nothing was
+    /// sent.
+    #[error(
+        "1,024 refusals and doubts of earlier calls wait for a callback to take them; make the call again when it has"
+    )]
+    Unheard,
     /// The driver has ended.
     #[error("the driver has ended; build another one to go on")]
     Ended,

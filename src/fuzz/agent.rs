@@ -138,7 +138,7 @@ impl Play {
         for effect in effects {
             match effect {
                 Effect::Persist { records, .. } => self.records.extend(records),
-                Effect::Attach { session } => self.session = session,
+                Effect::Attach { session, .. } => self.session = session,
                 _ => {}
             }
         }

@@ -228,7 +228,7 @@ impl Play {
             _ => {
                 let tasks = (0..script.below(3)).map(|_| {
                     let (task_id, agent_id) = self.task(script);
-                    call::reconcile::Task { task_id, agent_id: Some(agent_id) }
+                    call::reconcile::Task { task_id, agent_id: Some(agent_id), ..Default::default() }
                 });
                 made.reconcile = Some(call::Reconcile { tasks: tasks.collect() });
                 call::Type::Reconcile

@@ -416,7 +416,7 @@ pub struct Events {
     #[prost(message, repeated, tag = "4")]
     pub refused: ::prost::alloc::vec::Vec<Refused>,
 }
-/// A call that the master did not apply, and why.
+/// A call that the master did not apply, or not all of, and why.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Refused {
     #[prost(uint64, tag = "1")]
@@ -426,6 +426,9 @@ pub struct Refused {
     pub field: ::prost::alloc::string::String,
     #[prost(string, tag = "3")]
     pub text: ::prost::alloc::string::String,
+    /// Set: the call was taken up, and of every task in it a status tells what became of it. Otherwise nothing of it was done.
+    #[prost(bool, tag = "4")]
+    pub taken_up: bool,
 }
 /// Generated client implementations.
 #[cfg(feature = "framework")]

@@ -500,6 +500,12 @@ pub mod call {
             pub task_id: super::super::super::TaskId,
             #[prost(message, optional, tag = "2")]
             pub agent_id: ::core::option::Option<super::super::super::AgentId>,
+            /// divvy's own, as all numbers from 10000 up. The policy that the task was launched with: a master that does not
+            /// know the task answers by it.
+            #[prost(message, optional, tag = "10000")]
+            pub partition_policy: ::core::option::Option<
+                super::super::super::super::ext::PartitionPolicy,
+            >,
         }
     }
     #[derive(Clone, PartialEq, ::prost::Message)]

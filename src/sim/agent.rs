@@ -244,7 +244,7 @@ impl World {
         let Some(process) = &mut self.agents[index].process else { return };
         match effect {
             Effect::Persist { .. } => {}
-            Effect::Attach { session } => {
+            Effect::Attach { session, .. } => {
                 let old = process.way.begin(session.0);
                 let travel_ns = self.links.travel_ns(&mut self.chance.network);
                 let client = Client::Agent(index);

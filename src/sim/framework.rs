@@ -77,6 +77,7 @@ impl FrameworkNode {
             reconcile_every: Some(Duration::from_mins(15)),
             instance: Bytes::copy_from_slice(&rng.clone().random::<[u8; 16]>()),
             known_tasks: Vec::new(),
+            known_policies: Vec::new(),
             unknown_tasks: UnknownTasks::Adopt,
         }
     }
@@ -112,6 +113,9 @@ impl World {
         let Some(process) = &mut self.frameworks[index].process else { return false };
         process.seq += 1;
         let seq = process.seq;
+        if let Request::Kill { task_id, .. } = &request {
+            self.to_be_killed.insert(task_id.value.clone());
+        }
         self.fact(Fact::Asked { framework: index, request: request.clone() });
         self.give_framework(index, Input::Called { seq, request });
         self.frameworks[index].process.is_some()

@@ -264,6 +264,10 @@ impl World {
         };
         let found = supervisors.iter_mut().find_map(|(id, one)| running(one).map(|end| (*id, one, end)));
         let Some((supervisor, one, end)) = found else { return };
+        if signal.is_none() && self.tasks.get(container).is_some_and(|task| self.to_be_killed.contains(task)) {
+            // It ends of its kill or not at all.
+            return;
+        }
         let (how, status) = match (signal, end) {
             (Some(signal), _) | (None, End::Signal(signal)) => (How::Signal(signal), exited::Status::Signal(signal)),
             (None, End::Code(code)) => (How::Code(code), exited::Status::Code(code)),

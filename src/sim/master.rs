@@ -364,11 +364,12 @@ impl World {
 
     /// What tasks do is their author's to say, by what the framework said of them.
     fn note_launch(&mut self, order: &Order) {
-        if let Order::Run { container, info, .. } = order
-            && self.lives.0.is_some()
-            && let Ok(info) = TaskInfo::decode(info.clone())
-        {
+        let Order::Run { container, info, .. } = order else { return };
+        let Ok(info) = TaskInfo::decode(info.clone()) else { return };
+        if self.lives.0.is_some() {
             self.launched.insert(container.to_string(), info);
+        } else {
+            self.tasks.insert(container.to_string(), info.task_id.value);
         }
     }
 

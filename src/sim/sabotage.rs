@@ -54,6 +54,8 @@ pub(super) enum Sabotage {
     ForgetsFilters,
     /// A removed framework is launched for when an agent is pinged next.
     LaunchesForTheRemoved,
+    /// A kill does not reach the agent.
+    LosesKills,
     /// Nobody answers a question after tasks.
     IgnoresReconciliation,
     /// Offers are told in the order of a hash map.
@@ -143,7 +145,8 @@ impl World {
                 let again = Order::Run { framework: framework.clone(), container, info: info.clone() };
                 vec![order, again]
             }
-            (Some(Sabotage::LosesAcknowledgements), Order::Acknowledge { .. }) => Vec::new(),
+            (Some(Sabotage::LosesAcknowledgements), Order::Acknowledge { .. })
+            | (Some(Sabotage::LosesKills), Order::Kill { .. }) => Vec::new(),
             (Some(Sabotage::LaunchesForTheRemoved), Order::Run { framework, container, info }) => {
                 let container = format!("{container}-late").into();
                 let late = Order::Run { framework: framework.clone(), container, info: info.clone() };

@@ -33,6 +33,8 @@ pub(super) struct Wanted {
     pub(super) state: TaskState,
     pub(super) over: bool,
     heard_ns: u64,
+    /// The life in which the scheduler wanted it to be killed last.
+    killed_in: Option<u64>,
 }
 
 impl Store {
@@ -71,7 +73,14 @@ impl World {
                 Resources::from_scalars(&[("cpus", Milli::from_raw(cpus)), ("mem", Milli::from_units(mem))]);
             let store = &mut self.frameworks[index].store;
             let id = format!("f{index}-t{}", store.tasks.len());
-            let task = Wanted { resources, launched: None, state: TaskState::TaskStaging, over: false, heard_ns: 0 };
+            let task = Wanted {
+                resources,
+                launched: None,
+                state: TaskState::TaskStaging,
+                over: false,
+                heard_ns: 0,
+                killed_in: None,
+            };
             store.tasks.insert(id, task);
         }
     }
@@ -83,6 +92,7 @@ impl World {
                 self.frameworks[index].store.framework_id = Some(framework_id);
                 self.ask_after(index, Duration::ZERO);
                 self.state_demand(index);
+                self.kill_once_more(index, None);
             }
             SchedulerEvent::Reregistered { .. } => self.ask_after(index, Duration::ZERO),
             SchedulerEvent::ResourceOffers(offers) => {
@@ -90,8 +100,12 @@ impl World {
                     self.consider(index, &offer);
                 }
             }
-            SchedulerEvent::StatusUpdate(_)
-            | SchedulerEvent::Disconnected
+            SchedulerEvent::StatusUpdate(status) => {
+                if !is_last(status.state()) {
+                    self.kill_once_more(index, Some(&status.task_id.value));
+                }
+            }
+            SchedulerEvent::Disconnected
             | SchedulerEvent::OfferRescinded(_)
             | SchedulerEvent::FrameworkMessage { .. }
             | SchedulerEvent::AgentLost(_)
@@ -169,7 +183,14 @@ impl World {
         let id = format!("f{index}-t{}", store.tasks.len());
         let mut resources = rest.clone();
         resources += &Resources::cpus_mem(1.0, 64.0);
-        let task = Wanted { resources, launched: None, state: TaskState::TaskStaging, over: false, heard_ns: 0 };
+        let task = Wanted {
+            resources,
+            launched: None,
+            state: TaskState::TaskStaging,
+            over: false,
+            heard_ns: 0,
+            killed_in: None,
+        };
         store.tasks.insert(id.clone(), task);
         self.take_on(index, &id, offer)
     }
@@ -257,8 +278,31 @@ impl World {
         if live.is_empty() {
             return;
         }
-        let value = live[self.chance.faults.random_range(0..live.len())].clone();
-        self.ask(index, Request::Kill { task_id: TaskId { value }, policy: None });
+        let id = live[self.chance.faults.random_range(0..live.len())].clone();
+        self.kill(index, id);
+    }
+
+    /// Written down first: a driver keeps a kill for as long as it lives, and the scheduler for longer.
+    fn kill(&mut self, index: usize, id: String) {
+        let node = &mut self.frameworks[index];
+        let life = node.life;
+        if let Some(task) = node.store.tasks.get_mut(&id) {
+            task.killed_in = Some(life);
+            self.ask(index, Request::Kill { task_id: TaskId { value: id }, policy: None });
+        }
+    }
+
+    /// What an earlier life wanted to be killed, and this one finds alive.
+    fn kill_once_more(&mut self, index: usize, of: Option<&str>) {
+        let node = &self.frameworks[index];
+        let earlier = |(id, task): &(&String, &Wanted)| {
+            let wanted = task.killed_in.is_some_and(|life| life != node.life);
+            wanted && of.map_or(!task.over, |of| of == id.as_str())
+        };
+        let ids: Vec<String> = node.store.tasks.iter().filter(earlier).map(|(id, _)| id.clone()).collect();
+        for id in ids {
+            self.kill(index, id);
+        }
     }
 }
 

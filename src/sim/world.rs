@@ -4,7 +4,7 @@
 //! to settle and to serve new work within a bound of virtual time. After every step the invariants are looked at.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     hash::{Hash as _, Hasher as _},
     sync::Arc,
     time::Duration,
@@ -18,7 +18,7 @@ use super::{
     failure::{Failure, Trace},
     faults::Fault,
     framework::{DriverProcess, FrameworkNode},
-    invariants::{Invariants, settled},
+    invariants::{Invariants, killed_ends, settled},
     links::Links,
     master::MasterNode,
     nodes::{Client, Node},
@@ -96,6 +96,10 @@ pub(super) struct World {
     pub(super) watchdog: Arc<Watchdog>,
     /// What tasks do, where their author says it.
     pub(super) lives: ShownLives,
+    /// The tasks of containers that were ordered, where no author says what they do.
+    pub(super) tasks: BTreeMap<String, String>,
+    /// Tasks that their schedulers wanted to be killed.
+    pub(super) to_be_killed: BTreeSet<String>,
     /// What such an author is to be asked about, by container.
     pub(super) launched: BTreeMap<String, TaskInfo>,
     pub(super) sabotage: Option<Sabotage>,
@@ -139,6 +143,8 @@ impl World {
             authors: Vec::new(),
             watchdog: Arc::default(),
             lives: ShownLives(None),
+            tasks: BTreeMap::new(),
+            to_be_killed: BTreeSet::new(),
             launched: BTreeMap::new(),
             sabotage,
             planted: sabotage::Memory::default(),
@@ -441,7 +447,10 @@ impl World {
                     self.bring_new_work();
                 }
             }
-            Err(text) if self.now_ns >= until_ns => self.broken = Some(("settled", text)),
+            Err(text) if self.now_ns >= until_ns => {
+                let survivor = killed_ends::survivor(self).map(|text| ("killed_ends", text));
+                self.broken = survivor.or(Some(("settled", text)));
+            }
             Err(_) => {}
         }
         let wait = millis(&mut self.chance.hosts, 500, 1_500);

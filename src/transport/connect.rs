@@ -103,6 +103,16 @@ impl Addresses {
     }
 }
 
+impl Addresses {
+    /// The same servers, beginning with the one whose turn it is; after the last comes the first.
+    pub(crate) fn from_turn(&self, turn: u64) -> Self {
+        let mut servers = self.0.clone();
+        let first = usize::try_from(turn % servers.len().max(1) as u64).unwrap_or(0);
+        servers.rotate_left(first);
+        Self(servers)
+    }
+}
+
 impl From<Address> for Addresses {
     fn from(address: Address) -> Self {
         Self(vec![address])
@@ -179,7 +189,7 @@ pub enum ConnectError {
     },
 }
 
-/// A connected channel to the first of the masters that answers.
+/// A connected channel to the first of the masters that accepts a connection; whether it answers is another matter.
 ///
 /// # Errors
 /// When none does; the reason is the last one's.

@@ -325,6 +325,35 @@ fn refusals_are_met_with_patience_and_a_final_one_ends_the_agent() {
 }
 
 #[test]
+fn the_turn_passes_on_from_a_master_that_does_not_take_the_agent_and_stays_with_one_that_does() {
+    let mut agent = Fixture::recovered(&[]);
+    agent.welcome(&[], &[]);
+    let turn = |agent: &mut Fixture| {
+        agent.take();
+        agent.pass_to_deadline();
+        let attached = agent.take().into_iter().find_map(|effect| match effect {
+            Effect::Attach { session, turn } => Some((session, turn)),
+            _ => None,
+        });
+        attached.expect("it tries again")
+    };
+    let (session, first) = turn(&mut agent);
+    agent.give(Input::Detached { session });
+    let (session, second) = turn(&mut agent);
+    agent.give(Input::Attached { session });
+    agent.pass(Duration::from_secs(30));
+    let (session, third) = turn(&mut agent);
+    agent.give(Input::Attached { session });
+    agent.give(Input::Received { session, message: registered_by(2) });
+    agent.give(Input::Detached { session });
+    let (session, after_it_took_the_agent) = turn(&mut agent);
+    agent.give(Input::Attached { session });
+    agent.give(Input::Received { session, message: registered_by(1) });
+    let (_, after_a_lower_epoch) = turn(&mut agent);
+    assert_eq!([first, second, third, after_it_took_the_agent, after_a_lower_epoch], [0, 1, 2, 2, 3]);
+}
+
+#[test]
 fn a_task_the_master_launched_that_never_arrived_is_reported_and_not_forgotten() {
     let mut agent = Fixture::recovered(&[]);
     agent.welcome(&[], &[]);

@@ -82,6 +82,9 @@ pub enum Effect {
     Attach {
         /// The name of the session that begins.
         session: SessionId,
+        /// How many sessions ended without a master's having taken the agent. Of several masters the one whose turn it
+        /// is comes first: one that took the agent keeps its turn, one that refused it or was silent passes it on.
+        turn: u64,
     },
     /// Drop the stream to the master.
     Detach {

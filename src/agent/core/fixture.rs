@@ -113,7 +113,7 @@ impl Fixture {
     pub(super) fn attach(&mut self) -> SessionId {
         self.pass_to_deadline();
         let asked = self.out.iter().rev().find_map(|effect| match effect {
-            Effect::Attach { session } => Some(*session),
+            Effect::Attach { session, .. } => Some(*session),
             _ => None,
         });
         let session = asked.expect("the agent attaches");
@@ -264,7 +264,7 @@ pub(super) fn in_short(effect: &Effect) -> String {
             let level = if *level == Level::Host { "!" } else { "" };
             format!("persist{level} {}", kinds.join(" + "))
         }
-        Effect::Attach { session } => format!("attach {}", session.0),
+        Effect::Attach { session, .. } => format!("attach {}", session.0),
         Effect::Detach { session } => format!("detach {}", session.0),
         Effect::Send { session, message } => format!("send {}: {}", session.0, message_in_short(message)),
         Effect::Supervise { supervisor, request } => {

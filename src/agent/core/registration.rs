@@ -1,7 +1,8 @@
 //! The link to the master: when to attach, what to say first, whom to believe, and when to give up on a silent one.
 //!
 //! The stream is the session. The first attempt falls at random within a given time; after a refusal or a failure they spread over
-//! 2 s, 4 s and so on up to a minute. A session that broke after the master had taken the agent is made anew at once.
+//! 2 s, 4 s and so on up to a minute, and it is another master's turn. A session that broke after the master had taken the
+//! agent is made anew at once, with the same master first.
 
 use std::time::Duration;
 
@@ -38,6 +39,8 @@ pub(super) struct Link {
     state: State,
     /// The latest session's number.
     latest: u64,
+    /// Whose turn it is among the masters.
+    turn: u64,
     /// Within which time after the next failure an attempt falls.
     spread: Duration,
 }
@@ -65,7 +68,7 @@ enum State {
 
 impl Link {
     pub(super) fn off() -> Self {
-        Self { state: State::Off, latest: 0, spread: SPREAD_REFUSED }
+        Self { state: State::Off, latest: 0, turn: 0, spread: SPREAD_REFUSED }
     }
 
     pub(super) fn deadline(&self) -> Option<u64> {
@@ -92,8 +95,9 @@ impl Link {
         self.state = State::Waiting { attach_at };
     }
 
-    /// Tries again after ever longer times.
+    /// Tries again after ever longer times, another master first.
     fn back_off(&mut self, now: Now, rng: &mut StdRng) {
+        self.turn += 1;
         let spread = self.spread;
         self.spread = (spread * 2).min(SPREAD_WIDEST);
         self.wait(now, spread, rng);
@@ -158,7 +162,7 @@ impl Agent {
                 self.link.latest += 1;
                 let session = SessionId(self.link.latest);
                 self.link.state = State::Attaching(session);
-                out.push(Effect::Attach { session });
+                out.push(Effect::Attach { session, turn: self.link.turn });
             }
             State::Registering { session, .. } | State::Registered { session, .. } => {
                 out.push(Effect::Detach { session });

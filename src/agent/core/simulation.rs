@@ -123,7 +123,7 @@ impl World {
     fn effect(&mut self, effect: Effect) {
         match effect {
             Effect::Persist { records, .. } => self.write(&records),
-            Effect::Attach { session } => {
+            Effect::Attach { session, .. } => {
                 self.session = Some(session);
                 self.inbox.push_back(Input::Attached { session });
             }

@@ -157,7 +157,7 @@ impl CoreThread {
         match effect {
             Effect::Stop { reason } => return Some(Ended::from(reason)),
             Effect::Persist { .. } => {}
-            Effect::Attach { session } => self.hands.attach(session),
+            Effect::Attach { session, turn } => self.hands.attach(session, turn),
             Effect::Detach { session } => self.hands.detach(session),
             Effect::Send { session, message } => self.hands.send(session, message),
             Effect::Supervise { supervisor, request } => self.hands.supervise(supervisor, request),

@@ -10,6 +10,7 @@ mod gate;
 mod hands;
 mod housekeeping;
 mod mail;
+mod masters;
 mod outbox;
 mod reading;
 mod session;

@@ -6,12 +6,13 @@ use tokio_util::sync::CancellationToken;
 use tonic::Streaming;
 
 use super::mail::{Mail, Mailbox};
+use super::masters::Hint;
 use super::outbox::Outbox;
 use crate::agent::core::{Input, SessionId};
 use crate::proto::internal::agent_session_client::AgentSessionClient;
 use crate::proto::internal::{AgentFrame, AgentMessage, MasterFrame, MasterMessage, Refused, master_message};
 use crate::transport::MAX_MESSAGE_BYTES;
-use crate::transport::connect::{self, Addresses};
+use crate::transport::connect::{self, Address, Addresses, LEADER_METADATA};
 
 /// A session as the core's thread sees it.
 #[derive(Debug)]
@@ -27,6 +28,7 @@ impl Session {
     pub(super) fn begin(
         id: SessionId,
         masters: Addresses,
+        hint: Hint,
         mailbox: Mailbox,
         cut: CancellationToken,
     ) -> (Self, impl Future<Output = ()> + Send + 'static) {
@@ -36,7 +38,10 @@ impl Session {
             let ended = cut.run_until_cancelled(converse(id, &masters, &mailbox, outbox.clone())).await;
             outbox.close();
             match ended {
-                Some(Err(error)) => tracing::warn!(master = %masters, "{error}"),
+                Some(Err(error)) => {
+                    tracing::warn!(master = %masters, "{error}");
+                    hint.set(error.leader());
+                }
                 Some(Ok(())) => tracing::info!(master = %masters, "the session with the master ended"),
                 None => {}
             }
@@ -53,6 +58,14 @@ enum SessionError {
     Connect(#[from] connect::ConnectError),
     #[error("the session with the master broke: {}", .0.message())]
     Broke(#[from] Box<tonic::Status>),
+}
+
+impl SessionError {
+    /// Where a master that does not lead says to go.
+    fn leader(&self) -> Option<Address> {
+        let Self::Broke(status) = self else { return None };
+        status.metadata().get(LEADER_METADATA)?.to_str().ok()?.parse().ok()
+    }
 }
 
 async fn converse(

@@ -14,6 +14,7 @@ use super::gate::Gate;
 use super::hands::{Hands, Supervisors};
 use super::housekeeping::Housekeeping;
 use super::mail::{Mail, Mailbox};
+use super::masters::Masters;
 use super::reading::Reading;
 use super::supervision::Supervision;
 use super::sync::SyncThread;
@@ -50,7 +51,7 @@ pub(super) async fn start(options: Options) -> Result<Shared, StartError> {
     ground.found.loss = loss(recover, ground.opened.damage.is_some(), !damage.is_empty());
     let (others, cut_sessions) = (TaskTracker::new(), CancellationToken::new());
     let hands = Hands {
-        masters: ground.masters.clone(),
+        masters: Masters::new(ground.masters.clone()),
         mailbox: mailbox.clone(),
         runtime: Handle::current(),
         cut: cut_sessions.clone(),

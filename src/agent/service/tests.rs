@@ -1,6 +1,7 @@
 //! A whole agent with real processes, against a master that a test plays.
 
 mod recovery;
+mod several_masters;
 
 use std::time::Duration;
 
@@ -77,6 +78,11 @@ impl Master {
 
     /// Waits for an agent and takes it; gives what it registered with.
     async fn admit(&mut self) -> (Session, wire::Register) {
+        self.admit_as(1).await
+    }
+
+    /// The same as a master of this epoch.
+    async fn admit_as(&mut self, epoch: u64) -> (Session, wire::Register) {
         let attached = within(self.attached.recv()).await.expect("an agent attaches");
         let mut session = Session { attached };
         let agent_message::Kind::Register(register) = session.hear().await else { panic!("no registration") };
@@ -84,7 +90,7 @@ impl Master {
             version: 1,
             agent_id: "S0".to_owned(),
             master_id: "M".to_owned(),
-            epoch: 1,
+            epoch,
             ..Default::default()
         };
         session.say(master_message::Kind::Registered(Box::new(registered))).await;

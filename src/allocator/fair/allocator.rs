@@ -340,6 +340,12 @@ impl<A: Copy + Ord + Debug, K: Copy + Ord + Debug> Allocator<A, K> {
         }
     }
 
+    /// When the first of the refusals of an agent ends that have not.
+    #[must_use]
+    pub fn next_refusal_end(&self, agent: A, now: Now) -> Option<u64> {
+        self.agents.get(&agent)?.refusals.values().filter_map(|refusals| refusals.next_end(now)).min()
+    }
+
     /// Something was given back or promised to nobody any more: what quotas kept back may be offered now.
     fn ease(&mut self) {
         if self.shares.tree.any_quota() {

@@ -54,6 +54,12 @@ impl Refusals {
         self.filters.is_empty() && self.floor_ns <= now.mono_ns
     }
 
+    /// When the next of them ends.
+    pub(super) fn next_end(&self, now: Now) -> Option<u64> {
+        let ends = self.filters.iter().map(|(until_ns, _)| *until_ns).chain([self.floor_ns]);
+        ends.filter(|end_ns| *end_ns > now.mono_ns).min()
+    }
+
     /// Whether they are known to hold without looking.
     pub(super) fn surely_hold(&self, now: Now, growth: Growth) -> bool {
         self.floor_ns > now.mono_ns || self.held_at.is_some_and(|(until, at)| at == growth && until > now.mono_ns)

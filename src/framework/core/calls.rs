@@ -10,17 +10,13 @@ use super::{
 };
 use crate::{
     framework::event::SchedulerEvent,
-    proto::v1::{
-        self, AgentId, ExecutorId, Filters, KillPolicy, OfferId, TaskId, TaskInfo, offer::Operation,
-        task_status::Reason,
-    },
+    proto::v1::{self, AgentId, ExecutorId, Filters, OfferId, TaskId, TaskInfo, offer::Operation, task_status::Reason},
     types::Now,
 };
 
 /// Why a call that cannot wait was not carried out.
 const NO_MASTER: &str = "there is no master at the moment; make the call again when registered";
 const IN_USE: &str = "a task of that id is live; a new task needs a new id";
-const TOO_MANY: &str = "there is no master at the moment, and too many calls wait for it already";
 const TOO_MANY_QUESTIONS: &str = "too many tasks were asked about that the master has not answered";
 
 impl Driver {
@@ -36,7 +32,7 @@ impl Driver {
                 self.accept(now, seq, offer_ids, operations, filters, out);
             }
             Request::Decline { offer_ids, filters } => self.decline(offer_ids, filters, seq, out),
-            Request::Kill { task_id, policy } => self.kill(seq, task_id, policy, out),
+            Request::Kill { task_id, policy } => self.kill(now, seq, &task_id, policy, out),
             Request::Reconcile { tasks } => self.reconcile(seq, tasks, out),
             Request::Demand { requests } => self.request_resources(seq, requests, out),
             Request::Revive { roles } => self.revive(seq, roles, out),
@@ -80,9 +76,6 @@ impl Driver {
         if !self.queued.demand.is_empty() {
             self.send(wire::request(self.queued.demand.clone()), 0, Sent::Plain, out);
         }
-        for (task_id, (seq, policy)) in std::mem::take(&mut self.queued.kills) {
-            self.kill(seq, task_id, policy, out);
-        }
         for (task_id, (agent_id, uuid)) in std::mem::take(&mut self.queued.acknowledgements) {
             self.send(wire::acknowledge(task_id, agent_id, uuid), 0, Sent::Plain, out);
         }
@@ -110,16 +103,32 @@ impl Driver {
                 return self.drop_all(now, seq, operations, (Reason::InvalidOffers, &problem), out);
             }
         };
+        self.refuse_in_use(seq, &mut operations);
         let mut launched = Vec::new();
         for task in operations.iter_mut().flat_map(wire::launched) {
             if task.agent_id.value.is_empty() {
                 task.agent_id.clone_from(&agent_id);
             }
-            launched.push(self.tasks.launched(&task.task_id.value, &task.agent_id));
+            let (task_id, first) = self.tasks.launched(task);
+            // Of a task that is live already this call can neither be in doubt nor be refused.
+            launched.extend(first.then_some(task_id));
         }
         // With no operation it is a decline, and void once the offers are.
         let sent = if operations.is_empty() { Sent::Plain } else { Sent::Accept(launched) };
         self.send(wire::accept(offer_ids, operations, filters), seq, sent, out);
+    }
+
+    /// A task whose id a live one has is not launched: what the master would say of it were said of the live one.
+    fn refuse_in_use(&mut self, seq: u64, operations: &mut [Operation]) {
+        for launch in operations.iter_mut().filter_map(|operation| operation.launch.as_mut()) {
+            launch.task_infos.retain(|task| {
+                let free = !self.tasks.may_live(&task.task_id.value);
+                if !free {
+                    self.refuse(seq, "accept.operations.launch.task_infos.task_id", IN_USE);
+                }
+                free
+            });
+        }
     }
 
     /// Answers operations that the master will not see: tasks by a status, others by a refusal.
@@ -137,7 +146,7 @@ impl Driver {
                 self.refuse(seq, "accept.operations", text);
             }
             for task in tasks {
-                if self.tasks.was_heard_of(&task.task_id.value) {
+                if self.tasks.is_live(&task.task_id.value) {
                     self.refuse(seq, "accept.operations.launch.task_infos.task_id", IN_USE);
                     continue;
                 }
@@ -153,16 +162,6 @@ impl Driver {
         }
     }
 
-    pub(super) fn kill(&mut self, seq: u64, task_id: TaskId, policy: Option<KillPolicy>, out: &mut Vec<Effect>) {
-        if self.subscribed() {
-            let sent = Sent::Kill(task_id.clone(), policy);
-            let agent_id = self.tasks.agent_of(&task_id.value);
-            self.send(wire::kill(task_id, agent_id, policy), seq, sent, out);
-        } else if self.queued.kill(seq, task_id, policy).is_err() {
-            self.refuse(seq, "kill", TOO_MANY);
-        }
-    }
-
     /// Without a master the questions are asked at registration, with the driver's own.
     fn reconcile(&mut self, seq: u64, tasks: Vec<(TaskId, Option<AgentId>)>, out: &mut Vec<Effect>) {
         if tasks.is_empty() {
@@ -171,6 +170,7 @@ impl Driver {
             return self.refuse(seq, "reconcile.tasks", TOO_MANY_QUESTIONS);
         }
         if self.subscribed() {
+            let tasks = tasks.into_iter().map(|(task_id, agent_id)| self.question(task_id, agent_id)).collect();
             self.send(wire::reconcile(tasks), seq, Sent::Plain, out);
         }
     }

@@ -7,7 +7,10 @@ use std::{collections::VecDeque, sync::Arc};
 use indexmap::IndexMap;
 use uuid::Uuid;
 
-use super::tasks::{Seen, Verdict, over, stale};
+use super::{
+    kills::Kill,
+    tasks::{Seen, Verdict, over, stale},
+};
 use crate::proto::v1::TaskState;
 
 /// How many ended tasks are remembered.
@@ -29,6 +32,8 @@ pub(super) struct Ended {
     pub(super) by_agent: bool,
     /// Whether it was the framework's own, as it said.
     pub(super) known: bool,
+    /// Where the end was only guessed: the task may be back, and is to be killed then.
+    pub(super) kill: Option<Box<Kill>>,
 }
 
 impl EndedTasks {
@@ -52,6 +57,14 @@ impl EndedTasks {
             ended.known = true;
             true
         })
+    }
+
+    pub(super) fn get_mut(&mut self, task_id: &str) -> Option<&mut Ended> {
+        self.by_id.get_mut(task_id)
+    }
+
+    pub(super) fn is_killed(&self, task_id: &str) -> bool {
+        self.by_id.get(task_id).is_some_and(|ended| ended.kill.is_some())
     }
 
     pub(super) fn is_known(&self, task_id: &str) -> bool {
@@ -100,7 +113,8 @@ mod tests {
 
     fn after(state: TaskState) -> EndedTasks {
         let mut ended = EndedTasks::default();
-        ended.insert("t".into(), Ended { state, uuid: Some(Uuid::from_u128(7)), by_agent: false, known: true });
+        let one = Ended { state, uuid: Some(Uuid::from_u128(7)), by_agent: false, known: true, kill: None };
+        ended.insert("t".into(), one);
         ended
     }
 
@@ -110,7 +124,13 @@ mod tests {
         for task in 0..LIMIT + 10 {
             ended.insert(
                 task.to_string().into(),
-                Ended { state: TaskState::TaskFinished, uuid: Some(Uuid::from_u128(7)), by_agent: false, known: true },
+                Ended {
+                    state: TaskState::TaskFinished,
+                    uuid: Some(Uuid::from_u128(7)),
+                    by_agent: false,
+                    known: true,
+                    kill: None,
+                },
             );
         }
         ended.check();

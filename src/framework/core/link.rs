@@ -9,7 +9,7 @@ use rand::rngs::StdRng;
 
 use super::input::Effect;
 use crate::{
-    proto::v1::{KillPolicy, TaskId, scheduler::Call},
+    proto::v1::{TaskId, scheduler::Call},
     transport::backoff::Backoff,
 };
 
@@ -54,7 +54,7 @@ pub(super) enum Sent {
     Plain,
     /// With the tasks it launches.
     Accept(Vec<Arc<str>>),
-    Kill(TaskId, Option<KillPolicy>),
+    Kill(TaskId),
     Revive(Vec<String>),
     Teardown,
 }

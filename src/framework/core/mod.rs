@@ -10,6 +10,7 @@ mod calls;
 mod deliveries;
 mod ended;
 mod input;
+mod kills;
 mod lanes;
 mod link;
 mod offers;
@@ -23,6 +24,7 @@ mod tasks;
 #[cfg(test)]
 mod tests;
 mod wire;
+mod write_offs;
 
 use std::time::Duration;
 
@@ -40,7 +42,10 @@ use self::{
 };
 use super::{counts::DriverCounts, event::SchedulerEvent, unknown::UnknownTasks};
 use crate::{
-    proto::v1::{AgentId, FrameworkId, FrameworkInfo, TaskId, framework_info::capability},
+    proto::{
+        ext::PartitionPolicy,
+        v1::{AgentId, FrameworkId, FrameworkInfo, TaskId, framework_info::capability},
+    },
     types::Now,
 };
 
@@ -68,6 +73,8 @@ pub(crate) struct Options {
     pub(crate) instance: Bytes,
     /// Tasks that an earlier instance launched, with their agents where known.
     pub(crate) known_tasks: Vec<(TaskId, Option<AgentId>)>,
+    /// What those were launched with, where it was more than nothing.
+    pub(crate) known_policies: Vec<(TaskId, PartitionPolicy)>,
     /// What is done about tasks that are not known.
     pub(crate) unknown_tasks: UnknownTasks,
 }
@@ -81,6 +88,8 @@ pub(crate) struct Driver {
     phase: Phase,
     /// The master has told the framework its id, in this driver's life or before.
     framework_id: Option<FrameworkId>,
+    /// SUBSCRIBE was sent at some time, whether or not it was answered.
+    introduced: bool,
     registered: bool,
     stopping: Option<Stopping>,
     link: Link,
@@ -121,10 +130,14 @@ impl Driver {
         for (task_id, agent_id) in std::mem::take(&mut options.known_tasks) {
             tasks.claimed(&task_id.value, agent_id.as_ref());
         }
+        for (task_id, policy) in std::mem::take(&mut options.known_policies) {
+            tasks.has_policy(&task_id.value, policy);
+        }
         Self {
             phase: Phase::Disconnected,
             roles: options.framework.all_roles().into_iter().map(str::to_owned).collect(),
             framework_id: options.framework.id.clone().filter(|id| !id.value.is_empty()),
+            introduced: false,
             registered: false,
             stopping: None,
             link: Link::new(options.masters.clone()),

@@ -3,14 +3,19 @@
 //! A run asks task by task for those the driver knows, then for all there is; the tasks again after 8 s, 16 s and then
 //! every 30 s until each was answered, because a master says nothing of tasks on agents that may still come back. When
 //! that took several rounds it asks for all there is once more: agents came back meanwhile. One run goes on at a time; a
-//! later one adds its questions. An answer that tells nothing new does not reach the callback.
+//! later one adds its questions. With a question goes the kill of the task, if it is to be killed, and its partition
+//! policy: a master that does not know the task answers by that. An answer that tells nothing new does not reach the
+//! callback.
 
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use rand::Rng as _;
 
-use super::{Driver, input::Effect, link::Sent, wire};
-use crate::{proto::v1::TaskId, types::Now};
+use super::{Driver, input::Effect, link::Sent, wire, write_offs::WriteOffs};
+use crate::{
+    proto::v1::{AgentId, TaskId, TaskState, TaskStatus, scheduler::call},
+    types::Now,
+};
 
 const FIRST_WAIT: Duration = Duration::from_secs(8);
 const LAST_WAIT: Duration = Duration::from_secs(30);
@@ -27,6 +32,8 @@ pub(super) struct Reconciliation {
     rounds: u32,
     again_ns: Option<u64>,
     next_run_ns: Option<u64>,
+    /// Unreachable tasks that a policy writes off.
+    write_offs: WriteOffs,
     runs: u64,
 }
 
@@ -37,7 +44,7 @@ impl Reconciliation {
     }
 
     pub(super) fn deadline_ns(&self) -> Option<u64> {
-        [self.again_ns, self.next_run_ns].into_iter().flatten().min()
+        [self.again_ns, self.next_run_ns, self.write_offs.deadline_ns()].into_iter().flatten().min()
     }
 
     /// Runs begun so far.
@@ -79,6 +86,33 @@ impl Driver {
             self.reconciliation.wait = self.reconciliation.wait.saturating_mul(2).min(LAST_WAIT);
             self.ask(now, out);
         }
+        let overdue = self.reconciliation.write_offs.due(now);
+        let overdue = overdue.into_iter().filter(|task_id| self.tasks.is_unreachable(task_id)).collect();
+        self.ask_for(overdue, out);
+    }
+
+    /// Nothing is known of the task: it is asked for until the master says what it is.
+    pub(super) fn wonder(&mut self, now: Now, task_id: &str) {
+        let run = &mut self.reconciliation;
+        if run.unanswered.is_empty() {
+            (run.wait, run.rounds) = (FIRST_WAIT, 0);
+        }
+        run.unanswered.insert(task_id.into());
+        run.again_ns.get_or_insert(now.mono_after(run.wait));
+    }
+
+    /// A task that cannot be reached is asked for again when it counts as lost by its policy: a master that was started
+    /// anew knows since when, and not of the task.
+    pub(super) fn note_unreachable(&mut self, now: Now, status: &TaskStatus) {
+        if status.state() != TaskState::TaskUnreachable {
+            return;
+        }
+        let task_id = status.task_id.value.as_str();
+        let policy = self.tasks.policy_of(task_id);
+        if let Some(lost_after) = policy.and_then(|policy| policy.lost_after()) {
+            let since_ns = status.unreachable_time.map_or(now.wall_ns, |time| time.nanoseconds);
+            self.reconciliation.write_offs.expect(now, task_id, since_ns, lost_after);
+        }
     }
 
     /// Something was said of the task.
@@ -103,10 +137,24 @@ impl Driver {
         }
         self.reconciliation.rounds += 1;
         self.reconciliation.again_ns = Some(now.mono_after(self.reconciliation.wait));
-        let named = |task_id: &Arc<str>| (TaskId { value: task_id.to_string() }, self.tasks.agent_of(task_id));
-        let tasks: Vec<_> = self.reconciliation.unanswered.iter().map(named).collect();
-        for some in tasks.chunks(PER_CALL) {
-            self.send(wire::reconcile(some.to_vec()), 0, Sent::Plain, out);
+        let task_ids: Vec<Arc<str>> = self.reconciliation.unanswered.iter().cloned().collect();
+        for task_id in &task_ids {
+            self.kill_again(task_id, out);
         }
+        self.ask_for(task_ids, out);
+    }
+
+    fn ask_for(&mut self, task_ids: Vec<Arc<str>>, out: &mut Vec<Effect>) {
+        for some in task_ids.chunks(PER_CALL) {
+            let question =
+                |task_id: &Arc<str>| self.question(TaskId { value: task_id.to_string() }, self.tasks.agent_of(task_id));
+            let questions = some.iter().map(question).collect();
+            self.send(wire::reconcile(questions), 0, Sent::Plain, out);
+        }
+    }
+
+    pub(super) fn question(&self, task_id: TaskId, agent_id: Option<AgentId>) -> call::reconcile::Task {
+        let partition_policy = self.tasks.policy_of(&task_id.value);
+        call::reconcile::Task { task_id, agent_id, partition_policy }
     }
 }

@@ -36,6 +36,7 @@ impl Driver {
             return;
         }
         self.phase = Phase::Subscribing { due_ns: now.mono_after(SUBSCRIBE_WAIT) };
+        self.introduced = true;
         let framework_info = FrameworkInfo { id: self.framework_id.clone(), ..self.options.framework.clone() };
         let suppressed_roles = self.queued.suppressed.iter().cloned().collect();
         let instance = Some(self.options.instance.clone());
@@ -60,17 +61,18 @@ impl Driver {
             return self.fail(text, out);
         }
         self.heard(now);
-        for refused in frame.refused {
-            self.refused(now, refused, out);
-        }
-        if self.link.applied(frame.applied_seq) {
-            return self.finish(Finished::TornDown, out);
-        }
         for event in frame.events {
             self.happened(now, event, out);
             if self.ended() {
                 return;
             }
+        }
+        // What the master says of the tasks in a call comes before its refusal, in this frame or an earlier one.
+        for refused in frame.refused {
+            self.refused(now, refused, out);
+        }
+        if self.link.applied(frame.applied_seq) {
+            self.finish(Finished::TornDown, out);
         }
     }
 
@@ -112,11 +114,6 @@ impl Driver {
     /// Keeps what was sent in vain for the next session; the fate of launches is found by reconciling.
     fn keep(&mut self, call: Unsettled) {
         match call.sent {
-            Sent::Kill(task_id, policy) if !self.queued.kills.contains_key(&task_id) => {
-                if self.queued.kill(call.user_seq, task_id, policy).is_err() {
-                    self.refuse(call.user_seq, "kill", "lost with the connection, and too many calls wait already");
-                }
-            }
             Sent::Revive(roles) => {
                 let suppressed = &self.queued.suppressed;
                 let wanted = roles.into_iter().filter(|role| !suppressed.contains(role));
@@ -129,8 +126,8 @@ impl Driver {
                     self.tell(SchedulerEvent::InDoubt(InDoubt { seq: call.user_seq, task_ids }));
                 }
             }
-            // Sent again, told anew at registration, or void by now.
-            Sent::Kill(..) | Sent::Plain | Sent::Teardown => {}
+            // Kept anyway, told anew at registration, or void by now.
+            Sent::Kill(_) | Sent::Plain | Sent::Teardown => {}
         }
     }
 
@@ -168,7 +165,7 @@ impl Driver {
             }
             event::Type::Update => {
                 if let Some(update) = event.update {
-                    self.status(update.status, out);
+                    self.status(now, update.status, out);
                 }
             }
             event::Type::Message => {

@@ -1,5 +1,7 @@
 //! A status update's way: judged, told, and acknowledged when the callback took it.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use uuid::Uuid;
 
@@ -7,6 +9,7 @@ use super::{
     Driver,
     deliveries::{Told, UnderWay},
     input::{Effect, Outcome},
+    kills::may_be_killed,
     lanes::Entrance,
     link::Sent,
     tasks::{Verdict, over},
@@ -23,9 +26,15 @@ use crate::{
 
 impl Driver {
     /// The master told a status, or passed one on.
-    pub(super) fn status(&mut self, status: TaskStatus, out: &mut Vec<Effect>) {
+    pub(super) fn status(&mut self, now: Now, status: TaskStatus, out: &mut Vec<Effect>) {
         self.answered(&status.task_id.value, out);
+        let runs = may_be_killed(status.state()) && self.tasks.is_killed(&status.task_id.value);
+        let killed_in_vain = runs.then(|| status.task_id.value.clone());
+        self.note_unreachable(now, &status);
         self.news(Box::new(status), out);
+        if let Some(task_id) = killed_in_vain {
+            self.kill_again(&task_id, out);
+        }
     }
 
     /// Tells a status unless the callback has it, or has one of the same task before it.
@@ -54,7 +63,10 @@ impl Driver {
                 UnknownTasks::Report => {}
                 UnknownTasks::Adopt => self.tasks.claimed(&task_id.value, None),
                 UnknownTasks::Kill if over(status.state()) || status.state() == TaskState::TaskKilling => {}
-                UnknownTasks::Kill => self.kill(0, task_id.clone(), None, out),
+                UnknownTasks::Kill => {
+                    self.tasks.kill_unknown(&task_id.value);
+                    self.kill_again(&task_id.value, out);
+                }
             }
         }
         self.lanes.open(&status);
@@ -93,26 +105,36 @@ impl Driver {
         message: String,
         out: &mut Vec<Effect>,
     ) {
-        self.tasks.launched(&task.task_id.value, &task.agent_id);
+        self.tasks.launched(task);
         let state = TaskState::TaskDropped.as_told(self.capable_of(capability::Type::PartitionAware));
         self.news(Box::new(wire::dropped(now, task, state, reason, message)), out);
     }
 
+    /// The master did not carry a call out, or not all of it. What it took up it answers for itself, task by task: some of
+    /// them may run.
     pub(super) fn refused(&mut self, now: Now, refused: ext::Refused, out: &mut Vec<Effect>) {
-        let call = self.link.refused(refused.seq);
-        let user_seq = call.as_ref().map_or(0, |call| call.user_seq);
-        if let Some(Sent::Accept(task_ids)) = call.map(|call| call.sent) {
-            for task_id in task_ids {
-                if !self.tasks.only_launched(&task_id) {
-                    continue;
-                }
-                let agent_id = self.tasks.agent_of(&task_id).unwrap_or_default();
-                let task = TaskInfo { task_id: TaskId { value: task_id.to_string() }, agent_id, ..TaskInfo::default() };
+        let Some(call) = self.link.refused(refused.seq) else {
+            return self.refuse(0, &refused.field, refused.text);
+        };
+        match call.sent {
+            Sent::Accept(task_ids) if !refused.taken_up => {
                 let text = format!("refused by the master: {}: {}", refused.field, refused.text);
-                self.drop_task(now, &task, Reason::TaskInvalid, text, out);
+                self.drop_refused(now, &task_ids, &text, out);
+            }
+            Sent::Kill(task_id) => self.tasks.kill_refused(&task_id.value),
+            Sent::Accept(_) | Sent::Plain | Sent::Revive(_) | Sent::Teardown => {}
+        }
+        self.refuse(call.user_seq, &refused.field, refused.text);
+    }
+
+    fn drop_refused(&mut self, now: Now, task_ids: &[Arc<str>], text: &str, out: &mut Vec<Effect>) {
+        for task_id in task_ids {
+            if self.tasks.only_launched(task_id) {
+                let agent_id = self.tasks.agent_of(task_id).unwrap_or_default();
+                let task = TaskInfo { task_id: TaskId { value: task_id.to_string() }, agent_id, ..TaskInfo::default() };
+                self.drop_task(now, &task, Reason::TaskInvalid, text.to_owned(), out);
             }
         }
-        self.refuse(user_seq, &refused.field, refused.text);
     }
 
     /// Tells statuses again whose callbacks did not take them.

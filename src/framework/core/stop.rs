@@ -38,9 +38,10 @@ impl Driver {
         }
     }
 
-    /// False when no master can have heard of the framework.
+    /// False when no master can have heard of the framework. One that was asked to subscribe it may have done so although
+    /// its answer did not come: the next SUBSCRIBE of this run gets the same framework, which can then be torn down.
     fn may_be_known(&self) -> bool {
-        self.framework_id.is_some() || matches!(self.phase, Phase::Subscribing { .. })
+        self.framework_id.is_some() || self.introduced
     }
 
     pub(super) fn send_teardown(&mut self, out: &mut Vec<Effect>) {

@@ -1,7 +1,8 @@
 //! What the driver remembers of each task, so that a status reaches the callback once.
 //!
 //! A live task is a few dozen bytes beside its id: agent, state, the uuid of its last status, whether it is the
-//! framework's own by its own word. One that ended moves to [`EndedTasks`]. Rule: a task is live or ended, never both.
+//! framework's own by its own word, a kill on its way. One that ended moves to [`EndedTasks`]. Rule: a task is live or
+//! ended, never both.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -11,16 +12,24 @@ use std::{
 use indexmap::IndexMap;
 use uuid::Uuid;
 
-use super::ended::{Ended, EndedTasks};
-use crate::proto::v1::{AgentId, TaskId, TaskState, TaskStatus, task_status::Reason};
+use super::{
+    ended::{Ended, EndedTasks},
+    kills::{Kill, is_guess},
+};
+use crate::proto::{
+    ext::PartitionPolicy,
+    v1::{AgentId, TaskId, TaskInfo, TaskState, TaskStatus, task_status::Reason},
+};
 
 /// The most questions about tasks that are not live and were not answered.
 const QUESTIONS: usize = 65_536;
 
 #[derive(Debug, Default)]
 pub(super) struct Tasks {
-    live: IndexMap<Arc<str>, Task>,
-    ended: EndedTasks,
+    pub(super) live: IndexMap<Arc<str>, Task>,
+    pub(super) ended: EndedTasks,
+    /// Kills of tasks that are neither live nor ended here, until the master says what they are.
+    pub(super) kills: BTreeMap<Arc<str>, Kill>,
     agents: BTreeSet<Arc<str>>,
     /// Tasks whose next answer to a reconciliation the framework wants to see, repeat or not.
     asked: BTreeMap<Arc<str>, Question>,
@@ -38,9 +47,9 @@ struct Question {
 }
 
 #[derive(Debug)]
-struct Task {
+pub(super) struct Task {
     agent: Option<Arc<str>>,
-    state: TaskState,
+    pub(super) state: TaskState,
     stage: Stage,
     /// Of the last status that had one.
     uuid: Option<Uuid>,
@@ -49,6 +58,10 @@ struct Task {
     by_agent: bool,
     /// Whether the framework launched the task through this driver, or said that it is its own.
     known: bool,
+    /// Asked for, and not known to have arrived.
+    pub(super) kill: Option<Box<Kill>>,
+    /// What it was launched with, where it said anything.
+    policy: Option<Box<PartitionPolicy>>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -73,9 +86,35 @@ pub(super) enum Verdict {
 }
 
 impl Tasks {
-    pub(super) fn launched(&mut self, task_id: &str, agent_id: &AgentId) -> Arc<str> {
+    /// A launch is on its way. Answers with the task's name, and whether the launch is the first of that name: a task that
+    /// is live already is not this launch's.
+    pub(super) fn launched(&mut self, task: &TaskInfo) -> (Arc<str>, bool) {
+        let task_id = task.task_id.value.as_str();
         self.ended.forget(task_id);
-        self.mine(task_id, Some(agent_id), Stage::Launched)
+        let live = self.live.len();
+        let key = self.mine(task_id, Some(&task.agent_id), Stage::Launched);
+        let first = self.live.len() > live;
+        if first && let Some(task_policy) = task.partition_policy.as_deref() {
+            self.has_policy(task_id, *task_policy);
+        }
+        (key, first)
+    }
+
+    /// What the task was launched with.
+    pub(super) fn has_policy(&mut self, task_id: &str, policy: PartitionPolicy) {
+        if let Some(task) = self.live.get_mut(task_id) {
+            task.policy = Some(Box::new(policy));
+        }
+    }
+
+    /// The policy of a live task, as far as it is known.
+    pub(super) fn policy_of(&self, task_id: &str) -> Option<PartitionPolicy> {
+        self.live.get(task_id)?.policy.as_deref().copied()
+    }
+
+    /// True when the last that was said of the task is that its agent cannot be reached.
+    pub(super) fn is_unreachable(&self, task_id: &str) -> bool {
+        self.live.get(task_id).is_some_and(|task| task.state == TaskState::TaskUnreachable)
     }
 
     /// The framework says that the task is its own.
@@ -102,6 +141,8 @@ impl Tasks {
             acknowledged: false,
             by_agent: false,
             known: true,
+            kill: self.kills.remove(task_id).map(Box::new),
+            policy: None,
         };
         self.live.insert(Arc::clone(&key), task);
         key
@@ -116,11 +157,11 @@ impl Tasks {
         // What an agent repeats answers no question.
         let asked = seen.uuid.is_none() && self.asked.remove(task_id).is_some();
         // Of a task that comes back, the repeats of what was acknowledged are still known.
-        let (mut known, mut known_uuid) = (named, None);
+        let (mut known, mut known_uuid, mut kill) = (named, None, None);
         match self.ended.judge(task_id, &seen) {
             Some(Verdict::Deliver) => {
                 if let Some(ended) = self.ended.forget(task_id) {
-                    (known, known_uuid) = (known || ended.known, ended.uuid);
+                    (known, known_uuid, kill) = (known || ended.known, ended.uuid, ended.kill);
                 }
             }
             Some(_) if asked => return Verdict::Deliver,
@@ -130,7 +171,10 @@ impl Tasks {
         let agent = status.agent_id.as_ref().map(|agent_id| self.intern(&agent_id.value));
         let Some(task) = self.live.get_mut(task_id) else {
             self.unknown += u64::from(!known);
-            self.live.insert(task_id.into(), Task::found(agent, &seen, known_uuid, known));
+            let kill = kill.or_else(|| self.kills.remove(task_id).map(Box::new));
+            let mut found = Task::found(agent, &seen, known_uuid, known);
+            found.kill = kill.filter(|_| !arrived(seen.state));
+            self.live.insert(task_id.into(), found);
             return Verdict::Deliver;
         };
         task.known |= named;
@@ -166,9 +210,14 @@ impl Tasks {
         }
     }
 
-    /// True when the task is live and some status of it came.
-    pub(super) fn was_heard_of(&self, task_id: &str) -> bool {
-        self.live.get(task_id).is_some_and(|task| task.stage != Stage::Launched)
+    /// True when the task was launched or heard of, and has not ended.
+    pub(super) fn is_live(&self, task_id: &str) -> bool {
+        self.live.contains_key(task_id)
+    }
+
+    /// True when the task was launched or heard of, and nothing was said of an end.
+    pub(super) fn may_live(&self, task_id: &str) -> bool {
+        self.live.get(task_id).is_some_and(|task| !over(task.state))
     }
 
     /// True when nothing was heard of the task since its launch was sent.
@@ -230,7 +279,7 @@ impl Tasks {
 
     /// What a reconciliation has to ask about.
     pub(super) fn to_be_asked(&self) -> impl Iterator<Item = &Arc<str>> {
-        self.live.keys().chain(self.asked.keys())
+        self.live.keys().chain(self.asked.keys()).chain(self.kills.keys())
     }
 
     pub(super) fn len(&self) -> usize {
@@ -259,7 +308,9 @@ impl Tasks {
         let Some((key, task)) = self.live.swap_remove_entry(task_id) else { return };
         let uuid = task.uuid.filter(|_| task.acknowledged);
         let (state, known) = (task.state, task.known);
-        self.ended.insert(key, Ended { state, uuid, by_agent: task.by_agent && task.acknowledged, known });
+        let by_agent = task.by_agent && task.acknowledged;
+        let kill = task.kill.filter(|_| is_guess(state) && !by_agent);
+        self.ended.insert(key, Ended { state, uuid, by_agent, known, kill });
     }
 
     fn intern(&mut self, agent_id: &str) -> Arc<str> {
@@ -292,7 +343,8 @@ impl Task {
     fn found(agent: Option<Arc<str>>, seen: &Seen, known_uuid: Option<Uuid>, known: bool) -> Self {
         let by_agent = seen.uuid.is_some();
         let (uuid, acknowledged) = (seen.uuid.or(known_uuid), !by_agent && known_uuid.is_some());
-        Self { agent, state: seen.state, stage: Stage::Told, uuid, acknowledged, by_agent, known }
+        let (state, stage) = (seen.state, Stage::Told);
+        Self { agent, state, stage, uuid, acknowledged, by_agent, known, kill: None, policy: None }
     }
 
     fn judge(&mut self, seen: &Seen) -> Verdict {
@@ -313,6 +365,7 @@ impl Task {
             return Verdict::Drop;
         }
         self.state = seen.state;
+        self.kill.take_if(|_| arrived(seen.state));
         self.stage = Stage::Told;
         self.by_agent = seen.uuid.is_some();
         if seen.uuid.is_some() {
@@ -321,6 +374,11 @@ impl Task {
         }
         Verdict::Deliver
     }
+}
+
+/// True when a task that is said to be in this state needs no kill any more.
+fn arrived(state: TaskState) -> bool {
+    state == TaskState::TaskKilling || (over(state) && !is_guess(state))
 }
 
 /// What to do with a status of a task that ended otherwise: the agent is to go on to the next, nobody else has to know.
@@ -351,8 +409,10 @@ mod tests {
     #[test]
     fn agents_without_tasks_are_forgotten() {
         let mut tasks = Tasks::default();
-        tasks.launched("t1", &AgentId { value: "S1".into() });
-        tasks.launched("t2", &AgentId { value: "S2".into() });
+        for (task_id, agent_id) in [("t1", "S1"), ("t2", "S2")] {
+            let (task_id, agent_id) = (TaskId::from(task_id), AgentId::from(agent_id));
+            tasks.launched(&TaskInfo { task_id, agent_id, ..TaskInfo::default() });
+        }
         let gone = TaskStatus { state: TaskState::TaskGone as i32, ..TaskStatus::default() };
         tasks.judge(&TaskStatus { task_id: TaskId { value: "t1".into() }, ..gone });
         tasks.handled("t1", TaskState::TaskGone, None, true);

@@ -38,9 +38,7 @@ pub(super) fn acknowledge(task_id: TaskId, agent_id: AgentId, uuid: Bytes) -> Ca
     Call { acknowledge, ..bare(None, call::Type::Acknowledge) }
 }
 
-pub(super) fn reconcile(tasks: Vec<(TaskId, Option<AgentId>)>) -> Call {
-    let task = |(task_id, agent_id)| call::reconcile::Task { task_id, agent_id };
-    let tasks = tasks.into_iter().map(task).collect();
+pub(super) fn reconcile(tasks: Vec<call::reconcile::Task>) -> Call {
     Call { reconcile: Some(call::Reconcile { tasks }), ..bare(None, call::Type::Reconcile) }
 }
 

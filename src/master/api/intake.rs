@@ -8,7 +8,7 @@ use prost::Message as _;
 use crate::{
     master::core::AgentFacts,
     master::core::{
-        Accept, Call, FrameworkFacts, Launch, Operation, Partition, Quantities, Register, Report, ReportedTask,
+        Accept, Call, Doubt, FrameworkFacts, Launch, Operation, Partition, Quantities, Register, Report, ReportedTask,
         Subscribe, Update,
     },
     proto::{
@@ -106,7 +106,12 @@ fn digest(call: scheduler::Call) -> Result<Call, Wrong> {
         }
         Type::Reconcile => {
             let tasks = call.reconcile.unwrap_or_default().tasks.into_iter();
-            Call::Reconcile { tasks: tasks.map(|one| (one.task_id.value, one.agent_id.map(|id| id.value))).collect() }
+            let doubt = |one: scheduler::call::reconcile::Task| Doubt {
+                task: one.task_id.value,
+                agent: one.agent_id.map(|id| id.value),
+                lost_after: one.partition_policy.and_then(|policy| policy.lost_after()),
+            };
+            Call::Reconcile { tasks: tasks.map(doubt).collect() }
         }
         Type::Message => {
             let message = call.message.unwrap_or_default();
@@ -183,7 +188,9 @@ fn operation(operation: v1::offer::Operation, framework: &v1::FrameworkId) -> Op
     }
     let name = kind.as_str_name().to_lowercase();
     let text = format!("{} is not served by this master", kind.as_str_name());
-    Operation::Unsupported { name, id, text }
+    let group = operation.launch_group.map(|group| group.task_group.tasks).unwrap_or_default();
+    let tasks = group.into_iter().map(|task| launch(&task, framework, Some(&text))).collect();
+    Operation::Unsupported { name, id, text, tasks }
 }
 
 /// What depends on the cluster's state (is the id free, is it the offer's agent, does it fit) is left to the core.

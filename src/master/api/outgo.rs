@@ -18,7 +18,9 @@ pub(crate) fn framework_frame(master: &MasterFacts, version: u32, events: Vec<Ev
     for event in events {
         match event {
             Event::Applied { seq } => frame.applied_seq = seq,
-            Event::Refused { seq, field, text } => frame.refused.push(ext::Refused { seq, field, text }),
+            Event::Refused { seq, field, text, taken_up } => {
+                frame.refused.push(ext::Refused { seq, field, text, taken_up });
+            }
             other => frame.events.extend(framework_event(master, other)),
         }
     }

@@ -80,8 +80,6 @@ pub(crate) struct Framework {
     pub(super) demand: Option<Quantities>,
     /// The scalars its outstanding offers hold. Resources of different agents are never added up.
     offered: BTreeMap<Arc<str>, Milli>,
-    /// Tells one absence from the next.
-    pub(super) absence: u64,
 }
 
 impl Framework {
@@ -150,6 +148,8 @@ impl Master {
     pub(super) fn subscribe(&mut self, turn: &mut Turn<'_>, session: SessionId, mut subscribe: Subscribe) {
         let instance = std::mem::take(&mut subscribe.instance);
         let given = subscribe.info.id.as_ref().map(|id| id.value.clone()).filter(|id| !id.is_empty());
+        // Nobody who has an id comes without it: the answer to this run's first SUBSCRIBE was lost.
+        let given = given.or_else(|| self.framework_of(&instance));
         let known = given.as_ref().and_then(|id| self.framework_ids.get(id.as_str()).copied());
         if let Some(text) = self.objection(given.as_deref(), known, &subscribe.facts, &instance) {
             Self::subscription_error(turn, session, text);
@@ -166,6 +166,16 @@ impl Master {
         };
         self.sessions.insert(session, Peer::Framework(key));
         self.connect_framework(turn, key, session);
+    }
+
+    /// The id of the framework that this run of a driver has.
+    fn framework_of(&self, instance: &Bytes) -> Option<String> {
+        if instance.is_empty() {
+            return None;
+        }
+        let its_own = self.facts.runs.iter().filter(|(_, lineage)| lineage.present() == instance);
+        let mut ids = its_own.map(|(id, _)| id).filter(|id| !self.facts.removed_frameworks.contains(*id));
+        ids.next().cloned()
     }
 
     /// Why the framework of this id cannot be had by this run.
@@ -206,8 +216,8 @@ impl Master {
 
     fn connect_framework(&mut self, turn: &mut Turn<'_>, key: FrameworkKey, session: SessionId) {
         let Some(framework) = self.frameworks.get_mut(&key) else { return };
+        self.timers.disarm_sole(Timer::Failover(key));
         framework.session = Some(session);
-        framework.absence += 1;
         if framework.bucket.link != Link::Connected {
             framework.bucket_mut().link = Link::Connected;
         }
@@ -217,7 +227,7 @@ impl Master {
         let id = framework.bucket.id.clone();
         turn.tell(Some(session), Event::Subscribed { framework: id, heartbeat: self.config.heartbeat });
         turn.tell(Some(session), Event::Heartbeat);
-        self.timers.arm(turn.now.mono_after(self.config.heartbeat), Timer::Heartbeat(key, session));
+        self.timers.arm_sole(turn.now.mono_after(self.config.heartbeat), Timer::Heartbeat(key, session));
         self.activate_roles(key);
         self.resend_unacknowledged(turn, key);
         self.touch_all();
@@ -259,7 +269,6 @@ impl Master {
             replacements: BTreeMap::new(),
             demand: None,
             offered: BTreeMap::new(),
-            absence: 0,
             bucket: Arc::new(FrameworkBucket {
                 key,
                 id: id.clone(),
@@ -385,17 +394,16 @@ impl Master {
     pub(super) fn framework_detached(&mut self, turn: &mut Turn<'_>, key: FrameworkKey, session: SessionId) {
         let Some(framework) = self.frameworks.get_mut(&key).filter(|one| one.session == Some(session)) else { return };
         framework.session = None;
-        framework.absence += 1;
-        let (absence, timeout) = (framework.absence, framework.bucket.facts.failover);
+        self.timers.disarm_sole(Timer::Heartbeat(key, session));
+        let timeout = framework.bucket.facts.failover;
         framework.bucket_mut().link = Link::Disconnected;
         self.withdraw_offers(turn, key);
         self.activate_roles(key);
-        self.timers.arm(turn.now.mono_after(timeout), Timer::Failover(key, absence));
+        self.timers.arm_sole(turn.now.mono_after(timeout), Timer::Failover(key));
     }
 
-    pub(super) fn failover_due(&mut self, turn: &mut Turn<'_>, key: FrameworkKey, absence: u64) {
-        let away = self.frameworks.get(&key).is_some_and(|one| one.absence == absence && one.session.is_none());
-        if away {
+    pub(super) fn failover_due(&mut self, turn: &mut Turn<'_>, key: FrameworkKey) {
+        if self.frameworks.get(&key).is_some_and(|one| one.session.is_none()) {
             self.remove_framework(turn, key);
         }
     }
@@ -403,7 +411,7 @@ impl Master {
     pub(super) fn heartbeat_due(&mut self, turn: &mut Turn<'_>, key: FrameworkKey, session: SessionId) {
         if self.frameworks.get(&key).is_some_and(|framework| framework.session == Some(session)) {
             turn.tell(Some(session), Event::Heartbeat);
-            self.timers.arm(turn.now.mono_after(self.config.heartbeat), Timer::Heartbeat(key, session));
+            self.timers.arm_sole(turn.now.mono_after(self.config.heartbeat), Timer::Heartbeat(key, session));
         }
     }
 
@@ -433,6 +441,7 @@ impl Master {
     fn retire(&mut self, turn: &mut Turn<'_>, key: FrameworkKey) {
         let Some(mut framework) = self.frameworks.remove(&key) else { return };
         self.framework_ids.remove(&framework.bucket.id);
+        self.timers.disarm_sole(Timer::Failover(key));
         for id in framework.entered.values() {
             self.allocator.remove_client(*id, key);
         }
@@ -464,7 +473,7 @@ impl Master {
             }
             let key = self.add_framework(turn, id.into(), known.clone(), Link::Recovered);
             let timeout = known.facts.failover.max(self.config.reregister_timeout);
-            self.timers.arm(turn.now.mono_after(timeout), Timer::Failover(key, 0));
+            self.timers.arm_sole(turn.now.mono_after(timeout), Timer::Failover(key));
         }
     }
 }

@@ -6,7 +6,7 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use super::{
-    Master, Order, Turn,
+    Doubt, Master, Order, Turn,
     keys::{AgentKey, FrameworkKey},
 };
 use crate::proto::v1::{self, TaskState};
@@ -60,8 +60,7 @@ impl Master {
     ) {
         let Some((key, task_key)) = self.frameworks[&framework].tasks.get(task_id).copied() else {
             self.await_task(framework, task_id, agent, Kill { policy });
-            self.reconcile_one(turn, framework, task_id, agent);
-            return;
+            return self.reconcile_one(turn, framework, &Doubt::of(task_id, agent));
         };
         if agent.is_some_and(|agent| *agent != *self.agents[&key].bucket.id) {
             return;
@@ -75,7 +74,7 @@ impl Master {
         turn.order(self.agents[&key].session, order);
         if away {
             // Nothing will be heard of it for long.
-            self.reconcile_one(turn, framework, task_id, agent);
+            self.reconcile_one(turn, framework, &Doubt::of(task_id, agent));
         }
     }
 

@@ -96,7 +96,7 @@ pub(crate) enum Call {
         uuid: Bytes,
     },
     Reconcile {
-        tasks: Vec<(String, Option<String>)>,
+        tasks: Vec<Doubt>,
     },
     Message {
         agent: String,
@@ -109,6 +109,22 @@ pub(crate) enum Call {
         field: String,
         text: String,
     },
+}
+
+/// A task that a framework asks after.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Doubt {
+    pub(crate) task: String,
+    pub(crate) agent: Option<String>,
+    /// When it counts as lost, by the policy it was launched with.
+    pub(crate) lost_after: Option<Duration>,
+}
+
+impl Doubt {
+    /// Of a task of which nobody says when it counts as lost.
+    pub(crate) fn of(task: &str, agent: Option<&str>) -> Self {
+        Self { task: task.to_owned(), agent: agent.map(str::to_owned), lost_after: None }
+    }
 }
 
 /// SUBSCRIBE and `UPDATE_FRAMEWORK`, validated.
@@ -155,11 +171,12 @@ pub(crate) struct Accept {
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Operation {
     Launch(Vec<Launch>),
-    /// Not done by this master, or malformed; the id asks for feedback.
+    /// Not done by this master, or malformed; the id asks for feedback. Tasks that it was to launch are answered for.
     Unsupported {
         name: String,
         id: Option<String>,
         text: String,
+        tasks: Vec<Launch>,
     },
 }
 
@@ -324,6 +341,8 @@ pub(crate) enum Event {
         seq: u64,
         field: String,
         text: String,
+        /// The call was carried out but for this, and its tasks are answered for by their statuses.
+        taken_up: bool,
     },
     OperationFailed {
         id: String,

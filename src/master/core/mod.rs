@@ -56,8 +56,8 @@ pub(crate) use self::{
     frameworks::{FrameworkBucket, Link},
     keys::{AgentKey, FrameworkKey, OfferKey, RequestId, SessionId, offer_id},
     message::{
-        Accept, Answer, Call, Departed, Effect, Event, FrameworkFacts, Input, Launch, OfferMade, Operation, Order,
-        Quantities, Question, Register, Report, ReportedTask, Subscribe, Update,
+        Accept, Answer, Call, Departed, Doubt, Effect, Event, FrameworkFacts, Input, Launch, OfferMade, Operation,
+        Order, Quantities, Question, Register, Report, ReportedTask, Subscribe, Update,
     },
     partitions::Partition,
     quotas::quota,
@@ -321,6 +321,12 @@ impl Master {
         [self.timers.next(), cool, self.next_look_ns].into_iter().flatten().min()
     }
 
+    /// How many timers are armed.
+    #[cfg(test)]
+    fn timers(&self) -> usize {
+        self.timers.len()
+    }
+
     fn detached(&mut self, turn: &mut Turn<'_>, session: SessionId) {
         match self.sessions.remove(&session) {
             None | Some(Peer::Stranger) => {}
@@ -345,9 +351,9 @@ impl Master {
             (Peer::Framework(key), call) => self.framework_called(turn, key, call),
             (Peer::Stranger | Peer::Agent(_), _) => Err(Refusal::new("type", "subscribe first")),
         };
-        if let Err(Refusal { field, text }) = outcome {
+        if let Err(Refusal { field, text, taken_up }) = outcome {
             self.counts.refused += 1;
-            turn.tell(Some(session), Event::Refused { seq, field, text });
+            turn.tell(Some(session), Event::Refused { seq, field, text, taken_up });
         }
         turn.tell(Some(session), Event::Applied { seq });
     }
@@ -381,7 +387,7 @@ impl Master {
             }
             Call::Message { agent, executor, data } => self.message(turn, key, &agent, executor, data),
             Call::UpdateFramework(update) => self.update_framework(turn, key, *update),
-            Call::Invalid { field, text } => Err(Refusal { field, text }),
+            Call::Invalid { field, text } => Err(Refusal::new(&field, text)),
         }
     }
 
@@ -416,7 +422,7 @@ impl Master {
             match timer {
                 Timer::Ping(agent, session) => self.ping_due(turn, agent, session),
                 Timer::Reregistration(agent, attempt) => self.reregistration_due(turn, agent, attempt),
-                Timer::Failover(framework, attempt) => self.failover_due(turn, framework, attempt),
+                Timer::Failover(framework) => self.failover_due(turn, framework),
                 Timer::Heartbeat(framework, session) => self.heartbeat_due(turn, framework, session),
                 Timer::OfferContended(offer) => {
                     if self.offers.contains_key(&offer) {
@@ -436,16 +442,18 @@ impl Master {
     }
 }
 
-/// Why a call was not applied.
+/// Why a call was not applied, or not all of it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Refusal {
     field: String,
     text: String,
+    /// It was applied otherwise, and its tasks are answered for by their statuses.
+    taken_up: bool,
 }
 
 impl Refusal {
     fn new(field: &str, text: impl Into<String>) -> Self {
-        Self { field: field.to_owned(), text: text.into() }
+        Self { field: field.to_owned(), text: text.into(), taken_up: false }
     }
 }
 

@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use super::{
-    Accept, Client, Event, Master, Operation, Refusal, Turn,
+    Accept, Client, Event, Launch, Master, Operation, Refusal, Turn,
     agents::Presence,
     keys::{AgentKey, FrameworkKey, OfferKey, offer_key},
     timers::Timer,
@@ -175,6 +175,9 @@ impl Master {
 
     pub(super) fn refusal_ended(&mut self, turn: &Turn<'_>, agent: AgentKey) {
         self.allocator.refusals_ended(agent, turn.now);
+        if let Some(next_ns) = self.allocator.next_refusal_end(agent, turn.now) {
+            self.timers.arm_roughly(next_ns, Timer::RefusalEnded(agent));
+        }
     }
 
     pub(super) fn accept(
@@ -188,7 +191,7 @@ impl Master {
             Ok(found) => found,
             Err(text) => {
                 self.accept_void(turn, framework, accept, &text);
-                return Err(Refusal::new("accept.offer_ids", text));
+                return Err(Refusal { taken_up: true, ..Refusal::new("accept.offer_ids", text) });
             }
         };
         let mut remaining = Resources::default();
@@ -209,12 +212,19 @@ impl Master {
                         self.launch(turn, agent, &client, &mut remaining, task);
                     }
                 }
-                Operation::Unsupported { name, id, text } => {
+                Operation::Unsupported { name, id, text, tasks } => {
                     if let Some(id) = id {
                         let session = self.frameworks[&framework].session;
                         turn.tell(session, Event::OperationFailed { id, text: text.clone() });
                     }
-                    outcome = Err(Refusal::new(&format!("accept.operations[{number}].{name}"), text));
+                    for task in tasks {
+                        let task = Launch { invalid: Some(text.clone()), ..task };
+                        self.launch(turn, agent, &client, &mut remaining, task);
+                    }
+                    outcome = outcome.and(Err(Refusal {
+                        taken_up: true,
+                        ..Refusal::new(&format!("accept.operations[{number}].{name}"), text)
+                    }));
                 }
             }
         }
@@ -269,13 +279,15 @@ impl Master {
                         self.drop_launch(turn, framework, &task, text);
                     }
                 }
-                Operation::Unsupported { id: Some(id), .. } => {
-                    turn.tell(
-                        self.frameworks[&framework].session,
-                        Event::OperationFailed { id, text: text.to_owned() },
-                    );
+                Operation::Unsupported { id, tasks, .. } => {
+                    if let Some(id) = id {
+                        let session = self.frameworks[&framework].session;
+                        turn.tell(session, Event::OperationFailed { id, text: text.to_owned() });
+                    }
+                    for task in tasks {
+                        self.drop_launch(turn, framework, &task, text);
+                    }
                 }
-                Operation::Unsupported { id: None, .. } => {}
             }
         }
     }

@@ -18,7 +18,7 @@ use crate::types::{Now, Resources};
 pub(super) const TOLD_SINCE: u32 = 2;
 
 /// What is known of such a container.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Orphan {
     /// The framework that was removed, and its task; empty where the agent itself knows no more than the container.
     pub(crate) framework: Arc<str>,

@@ -1,9 +1,9 @@
 //! Reconciliation: a framework asks what has become of its tasks, and is told what this master knows.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use super::{
-    Event, Master, Turn,
+    Doubt, Event, Master, Turn,
     agents::Presence,
     keys::{AgentKey, FrameworkKey, TaskKey},
     tasks::master_status,
@@ -15,12 +15,7 @@ use crate::{
 
 impl Master {
     /// With an empty list, one answer per task of the framework; otherwise one per task named, as far as it is known.
-    pub(super) fn reconcile(
-        &mut self,
-        turn: &mut Turn<'_>,
-        framework: FrameworkKey,
-        tasks: &[(String, Option<String>)],
-    ) {
+    pub(super) fn reconcile(&mut self, turn: &mut Turn<'_>, framework: FrameworkKey, tasks: &[Doubt]) {
         if tasks.is_empty() {
             let all: Vec<(AgentKey, TaskKey)> = self.frameworks[&framework].tasks.values().copied().collect();
             for (agent, task) in all {
@@ -30,22 +25,16 @@ impl Master {
                 }
             }
         }
-        for (task, agent) in tasks {
-            self.reconcile_one(turn, framework, task, agent.as_deref());
+        for doubt in tasks {
+            self.reconcile_one(turn, framework, doubt);
         }
     }
 
-    pub(super) fn reconcile_one(
-        &mut self,
-        turn: &mut Turn<'_>,
-        framework: FrameworkKey,
-        task: &str,
-        agent: Option<&str>,
-    ) {
-        let known = self.frameworks[&framework].tasks.get(task).copied();
+    pub(super) fn reconcile_one(&mut self, turn: &mut Turn<'_>, framework: FrameworkKey, doubt: &Doubt) {
+        let known = self.frameworks[&framework].tasks.get(doubt.task.as_str()).copied();
         let status = match known {
             Some((agent, key)) => Some(self.known_status(agent, key, turn.now)),
-            None => self.unknown_status(framework, task, agent, turn.now),
+            None => self.unknown_status(framework, doubt, turn.now),
         };
         if let Some(status) = status {
             turn.tell(self.frameworks[&framework].session, Event::Updated { status: Arc::new(status) });
@@ -73,13 +62,8 @@ impl Master {
     }
 
     /// What can be said of a task this master does not know; nothing while agents that may have it are still expected.
-    fn unknown_status(
-        &self,
-        framework: FrameworkKey,
-        task: &str,
-        agent: Option<&str>,
-        now: Now,
-    ) -> Option<v1::TaskStatus> {
+    fn unknown_status(&self, framework: FrameworkKey, doubt: &Doubt, now: Now) -> Option<v1::TaskStatus> {
+        let agent = doubt.agent.as_deref();
         let expected = match agent {
             Some(agent) => self.recovered.contains(agent),
             None => !self.recovered.is_empty(),
@@ -87,24 +71,35 @@ impl Master {
         if expected {
             return None;
         }
-        let (state, since_ns, text) = match agent {
-            Some(agent) if self.facts.unreachable.contains_key(agent) => {
-                (TaskState::TaskUnreachable, self.facts.unreachable.get(agent), "the task's agent is unreachable")
+        let since_ns = agent.and_then(|agent| self.facts.unreachable.get(agent)).copied();
+        let (state, text) = match agent {
+            Some(_) if since_ns.is_some_and(|since_ns| doubt.is_lost(now, since_ns)) => {
+                (TaskState::TaskLost, "the agent did not answer for as long as the task's partition policy allows")
             }
+            Some(_) if since_ns.is_some() => (TaskState::TaskUnreachable, "the task's agent is unreachable"),
             Some(agent) if self.facts.gone.contains_key(agent) => {
-                (TaskState::TaskGoneByOperator, None, "the task's agent is gone")
+                (TaskState::TaskGoneByOperator, "the task's agent is gone")
             }
             Some(agent) if self.agent_ids.contains_key(agent) => {
-                (TaskState::TaskGone, None, "the task is unknown to the agent")
+                (TaskState::TaskGone, "the task is unknown to the agent")
             }
-            Some(_) | None => (TaskState::TaskUnknown, None, "the task is unknown"),
+            Some(_) | None => (TaskState::TaskUnknown, "the task is unknown"),
         };
         let aware = self.frameworks[&framework].bucket.facts.partition_aware;
         let agent: Option<Arc<str>> = agent.map(Arc::from);
-        let mut status = master_status(task, agent.as_ref(), state.as_told(aware), now);
+        let mut status = master_status(&doubt.task, agent.as_ref(), state.as_told(aware), now);
         status.set_reason(v1::task_status::Reason::Reconciliation);
         status.message = Some(format!("Reconciliation: {text}"));
-        status.unreachable_time = since_ns.map(|nanoseconds| v1::TimeInfo { nanoseconds: *nanoseconds });
+        status.unreachable_time = since_ns.map(|nanoseconds| v1::TimeInfo { nanoseconds });
         Some(status)
+    }
+}
+
+impl Doubt {
+    /// Whether a task whose agent is unreachable since then counts as lost by now. A master that was started meanwhile does
+    /// not know the task, and goes by what its framework says of the policy.
+    fn is_lost(&self, now: Now, since_ns: i64) -> bool {
+        let away = Duration::from_nanos(u64::try_from(now.wall_ns.saturating_sub(since_ns)).unwrap_or_default());
+        self.lost_after.is_some_and(|time| time <= away)
     }
 }

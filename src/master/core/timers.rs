@@ -1,6 +1,9 @@
 //! The deadlines of the master, in one ordered set. A timer that fires late or for something that is gone does nothing.
+//!
+//! What may be armed again long before it is due is armed as the only one of its name, so that frameworks that come and
+//! go, and offers that are declined for a year, leave nothing behind.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::keys::{AgentKey, FrameworkKey, OfferKey, SessionId, TaskKey};
 use crate::types::Now;
@@ -13,10 +16,11 @@ pub(super) enum Timer {
     /// The agent whose stream broke was away for as long as it may be; the number tells one absence from the next.
     Reregistration(AgentKey, u64),
     /// The framework was away for its failover timeout.
-    Failover(FrameworkKey, u64),
+    Failover(FrameworkKey),
     Heartbeat(FrameworkKey, SessionId),
     OfferContended(OfferKey),
     OfferExpired(OfferKey),
+    /// The first of the refusals of the agent's resources ends.
     RefusalEnded(AgentKey),
     WithholdingEnded,
     /// The task was unreachable for as long as its policy lets it; the number tells one absence of its agent from the next.
@@ -36,6 +40,8 @@ const GRID_NS: u64 = 10_000_000;
 #[derive(Debug, Default)]
 pub(super) struct Timers {
     armed: BTreeSet<(u64, Timer)>,
+    /// Those that are the only ones of their names.
+    sole: BTreeMap<Timer, u64>,
 }
 
 impl Timers {
@@ -43,9 +49,25 @@ impl Timers {
         self.armed.insert((at_ns, timer));
     }
 
-    /// Arms on a grid: `timer` fires at `at_ns` or up to 10 ms later.
+    /// Arms the only timer of that name, in the place of any earlier one.
+    pub(super) fn arm_sole(&mut self, at_ns: u64, timer: Timer) {
+        self.disarm_sole(timer);
+        self.sole.insert(timer, at_ns);
+        self.armed.insert((at_ns, timer));
+    }
+
+    pub(super) fn disarm_sole(&mut self, timer: Timer) {
+        if let Some(at_ns) = self.sole.remove(&timer) {
+            self.armed.remove(&(at_ns, timer));
+        }
+    }
+
+    /// Sees to it that the only timer of that name fires no later than at `at_ns`, or up to 10 ms later: on a grid.
     pub(super) fn arm_roughly(&mut self, at_ns: u64, timer: Timer) {
-        self.armed.insert((at_ns.div_ceil(GRID_NS).saturating_mul(GRID_NS), timer));
+        let at_ns = at_ns.div_ceil(GRID_NS).saturating_mul(GRID_NS);
+        if self.sole.get(&timer).is_none_or(|armed_ns| *armed_ns > at_ns) {
+            self.arm_sole(at_ns, timer);
+        }
     }
 
     pub(super) fn disarm(&mut self, at_ns: u64, timer: Timer) {
@@ -62,6 +84,13 @@ impl Timers {
         if *at > now.mono_ns {
             return None;
         }
-        self.armed.pop_first().map(|(_, timer)| timer)
+        let (_, timer) = self.armed.pop_first()?;
+        self.sole.remove(&timer);
+        Some(timer)
+    }
+
+    #[cfg(test)]
+    pub(super) fn len(&self) -> usize {
+        self.armed.len()
     }
 }

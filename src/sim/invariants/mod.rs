@@ -15,14 +15,16 @@
 //! | `one_writer` | the registry takes nothing of a master that was replaced |
 //! | `latest_run` | a run of a framework that was replaced never has it again, and is told nothing more |
 //! | `refusals` | no offer to a suppressed client, nor within a refusal |
-//! | `unique_ids` | no two things share an id |
+//! | `unique_ids` | no two things share an id, and no run of a driver has two frameworks |
 //! | `truth` | a task's last status is what its process came to |
+//! | `killed_ends` | what was to be killed runs no more when all has come to rest |
 //! | `settled` | when the trouble ends, everything finds back together, and new work is served |
 
 mod acknowledged_after_ok;
 mod conservation;
 mod given_up;
 mod held_while_running;
+pub(super) mod killed_ends;
 mod latest_run;
 mod one_writer;
 mod own_offers;
@@ -142,7 +144,7 @@ impl Invariants {
 
     /// What they are called.
     pub(super) fn names(&self) -> Vec<&'static str> {
-        self.all.iter().map(|one| one.name()).chain(["settled"]).collect()
+        self.all.iter().map(|one| one.name()).chain(["killed_ends", "settled"]).collect()
     }
 
     /// Shows a fact to all.

@@ -1,4 +1,5 @@
-//! No two things share an id: agents, frameworks, offers, containers, statuses.
+//! No two things share an id: agents, frameworks, offers, containers, statuses. No run of a driver has two frameworks of
+//! one master.
 
 use std::collections::BTreeMap;
 
@@ -6,7 +7,7 @@ use bytes::Bytes;
 
 use super::{Client, Fact, Invariant, Known};
 use crate::{
-    master::core::{Event, Order},
+    master::core::{Call, Event, Order, SessionId},
     proto::internal::agent_record,
 };
 
@@ -17,6 +18,10 @@ pub(super) struct UniqueIds {
     offers: BTreeMap<(u64, u64), String>,
     containers: BTreeMap<String, (String, Bytes)>,
     statuses: BTreeMap<Bytes, (String, i32)>,
+    /// The runs of drivers that subscribe on these sessions.
+    runs: BTreeMap<SessionId, Bytes>,
+    /// The framework that a master gave to a run.
+    of_runs: BTreeMap<(u64, Bytes), String>,
 }
 
 /// Notes who has the id, and fails if that is another one than before.
@@ -42,6 +47,10 @@ impl Invariant for UniqueIds {
 
     fn observe(&mut self, known: &Known, fact: &Fact) -> Result<(), String> {
         match fact {
+            Fact::Called { session, call: Call::Subscribe(subscribe) } => {
+                self.runs.insert(*session, subscribe.instance.clone());
+                Ok(())
+            }
             Fact::Ordered { session, order: Order::Registered(registered) } => known
                 .agent_of(*session)
                 .map_or(Ok(()), |agent| one(&mut self.agents, registered.agent_id.clone(), agent)),
@@ -50,7 +59,9 @@ impl Invariant for UniqueIds {
             }
             Fact::Told { session, event: Event::Subscribed { framework, .. } } => match known.sessions.get(session) {
                 Some(client @ (Client::Framework(_) | Client::Author(_))) => {
-                    one(&mut self.frameworks, framework.to_string(), *client)
+                    one(&mut self.frameworks, framework.to_string(), *client)?;
+                    let run = self.runs.get(session).cloned().unwrap_or_default();
+                    one(&mut self.of_runs, (known.epoch, run), framework.to_string())
                 }
                 Some(Client::Agent(_) | Client::Replaced(_)) | None => Ok(()),
             },

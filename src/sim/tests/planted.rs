@@ -80,6 +80,11 @@ fn a_timer_of_a_removed_framework() {
 }
 
 #[test]
+fn kills_that_go_astray() {
+    is_found_by(Sabotage::LosesKills, &["killed_ends"]);
+}
+
+#[test]
 fn questions_that_nobody_answers() {
     is_found_by(Sabotage::IgnoresReconciliation, &["settled"]);
 }

@@ -193,26 +193,14 @@ fn suppressed_roles_are_told_again_with_every_subscription() {
 }
 
 #[test]
-fn a_kill_that_the_master_applied_is_not_sent_again() {
-    let mut bench = Bench::subscribed();
-    let effects = bench.ask(Request::Kill { task_id: task_id("t1"), policy: None });
-    let [Effect::Send { seq, .. }] = effects[..] else { panic!("{effects:?}") };
-    bench.frame(ext::Events { applied_seq: seq, ..ext::Events::default() });
-    bench.ask(Request::Kill { task_id: task_id("t2"), policy: None });
-    bench.cut();
-    let effects = bench.resubscribe();
-    let kills: Vec<_> = calls(&effects).filter_map(|call| call.kill.as_ref()).map(|kill| &kill.task_id.value).collect();
-    assert_eq!(kills, ["t2"]);
-}
-
-#[test]
 fn a_refused_launch_is_told_by_number_and_its_tasks_are_dropped() {
     let mut bench = Bench::subscribed();
     bench.receive([offers(&["O1"])]);
     bench.take_all();
     let effects = bench.launch("O1", &["t1"]);
     let [Effect::Send { seq, .. }] = effects[..] else { panic!("{effects:?}") };
-    let refused = vec![ext::Refused { seq, field: "accept.operations[0]".into(), text: "too many".into() }];
+    let refused =
+        vec![ext::Refused { seq, field: "accept.operations[0]".into(), text: "too many".into(), taken_up: false }];
     bench.frame(ext::Events { refused, ..ext::Events::default() });
     let [SchedulerEvent::StatusUpdate(status), SchedulerEvent::Refused(refusal)] = &bench.take_all()[..] else {
         panic!("{:?}", bench.out)
@@ -222,16 +210,122 @@ fn a_refused_launch_is_told_by_number_and_its_tasks_are_dropped() {
     assert_eq!(bench.driver.counts().live_tasks, 0);
 }
 
+/// The number that the one call sent has on the stream.
+#[track_caller]
+fn number(effects: &[Effect]) -> u64 {
+    let [Effect::Send { seq, .. }] = effects[..] else { panic!("{effects:?}") };
+    seq
+}
+
+/// A frame that refuses the call of this number, of which the rest was done or nothing.
+fn refused(seq: u64, taken_up: bool) -> ext::Events {
+    let (field, text) = ("accept.operations[1].reserve".into(), "not served".into());
+    let refused = vec![ext::Refused { seq, field, text, taken_up }];
+    ext::Events { refused, applied_seq: seq, ..ext::Events::default() }
+}
+
 #[test]
-fn refusals_that_no_callback_takes_are_bounded() {
+fn of_a_call_that_was_taken_up_the_master_alone_says_what_became_of_its_tasks() {
     let mut bench = Bench::subscribed();
+    bench.receive([offers(&["O1"])]);
+    bench.take_all();
+    let seq = number(&bench.launch("O1", &["t1"]));
+    bench.frame(refused(seq, true));
+    assert!(matches!(&bench.take_all()[..], [SchedulerEvent::Refused(refusal)] if refusal.seq == 1));
+    let (_, status) = told(&bench.receive([update(status("t1", TaskState::TaskRunning, 1))]));
+    assert_eq!(status.state(), TaskState::TaskRunning);
+}
+
+#[test]
+fn what_the_master_says_of_a_task_is_told_before_the_refusal_of_its_call_and_in_its_words() {
+    let mut bench = Bench::subscribed();
+    bench.receive([offers(&["O1"])]);
+    bench.take_all();
+    let seq = number(&bench.launch("O1", &["t1"]));
+    let mut dropped = TaskStatus { uuid: None, ..status("t1", TaskState::TaskDropped, 0) };
+    dropped.set_reason(Reason::InvalidOffers);
+    bench.frame(ext::Events { events: vec![update(dropped)], ..refused(seq, false) });
+    let told = bench.take_all();
+    let [SchedulerEvent::StatusUpdate(status), SchedulerEvent::Refused(_)] = &told[..] else { panic!("{told:?}") };
+    assert_eq!(status.reason(), Reason::InvalidOffers);
+}
+
+#[test]
+fn a_task_on_its_way_is_not_launched_twice_and_what_becomes_of_a_second_call_is_not_said_of_it() {
+    let mut bench = Bench::subscribed();
+    bench.receive([offers(&["O1", "O2"])]);
+    bench.take_all();
+    bench.launch("O1", &["t1"]);
+    let effects = bench.launch("O2", &["t1", "t2"]);
+    let accept = calls(&effects).find_map(|call| call.accept.clone()).expect("ACCEPT");
+    let launched: Vec<_> = accept.operations[0]
+        .launch
+        .iter()
+        .flat_map(|launch| &launch.task_infos)
+        .map(|task| &task.task_id.value)
+        .collect();
+    assert_eq!(launched, ["t2"]);
+    bench.launch("O9", &["t1"]);
     bench.cut();
-    let executor_id = v1::ExecutorId { value: "E1".into() };
-    for _ in 0..2000 {
-        let (executor_id, data) = (executor_id.clone(), Bytes::new());
-        bench.ask(Request::Message { agent_id: agent_id(), executor_id, data });
+    bench.launch("O1", &["t1"]);
+    let told = bench.take_all();
+    let dropped = |event: &SchedulerEvent| matches!(event, SchedulerEvent::StatusUpdate(_));
+    assert!(!told.iter().any(dropped), "{told:?}");
+    let refused = |event: &&SchedulerEvent| matches!(event, SchedulerEvent::Refused(_));
+    assert_eq!(told.iter().filter(refused).count(), 3);
+    assert_eq!(bench.driver.counts().live_tasks, 2);
+}
+
+#[test]
+fn refusals_that_no_callback_takes_are_all_kept_and_no_further_call_is_taken() {
+    let mut bench = Bench::subscribed();
+    let hanging = bench.receive([offers(&["O1"])]);
+    bench.cut();
+    let message = || Request::Message {
+        agent_id: agent_id(),
+        executor_id: v1::ExecutorId { value: "E1".into() },
+        data: Bytes::new(),
+    };
+    let (reconcile, kill) =
+        (Request::Reconcile { tasks: vec![] }, Request::Kill { task_id: task_id("t1"), policy: None });
+    for _ in 0..1024 {
+        assert_eq!(bench.driver.standing().objection(&reconcile), None);
+        bench.ask(message());
     }
-    assert!(bench.driver.counts().lost > 900, "{} were lost", bench.driver.counts().lost);
+    let standing = bench.driver.standing();
+    for refused in [message(), reconcile, Request::Revive { roles: vec![] }] {
+        assert_eq!(standing.objection(&refused), Some(Objection::Unheard), "{refused:?}");
+    }
+    assert_eq!(standing.objection(&kill), None, "a status answers it");
+    for _ in 0..1000 {
+        bench.ask(message());
+    }
+    let Effect::Deliver { callback, .. } = hanging[0] else { panic!("{hanging:?}") };
+    bench.returned(callback, Outcome::Ok);
+    let told = bench.take_all();
+    let refused = told.iter().filter(|event| matches!(event, SchedulerEvent::Refused(_))).count();
+    assert_eq!((refused, bench.driver.counts().lost), (2024, 0));
+    assert_eq!(bench.driver.standing().objection(&message()), Some(Objection::Disconnected));
+}
+
+#[test]
+fn of_what_happens_again_and_again_while_a_callback_hangs_the_last_is_told_once() {
+    let mut bench = Bench::subscribed();
+    let hanging = bench.receive([offers(&["O1"])]);
+    for round in 0..3000 {
+        if round % 3 == 0 {
+            bench.cut();
+            bench.resubscribe();
+        }
+        let failure = event::Failure { agent_id: Some(AgentId::from(["S1", "S2"][round % 2])), ..Default::default() };
+        let kind = Some(event::Type::Failure as i32);
+        bench.receive([Event { r#type: kind, failure: Some(Box::new(failure)), ..Event::default() }]);
+    }
+    bench.cut();
+    let Effect::Deliver { callback, .. } = hanging[0] else { panic!("{hanging:?}") };
+    bench.returned(callback, Outcome::Ok);
+    let lost = |agent| SchedulerEvent::AgentLost(AgentId::from(agent));
+    assert_eq!(bench.take_all(), [lost("S1"), lost("S2"), SchedulerEvent::Disconnected]);
 }
 
 #[test]
@@ -263,6 +357,9 @@ fn what_the_core_would_not_take_is_said_by_kind() {
     assert_eq!(standing.objection(&accept), Some(Objection::Disconnected));
     assert_eq!(standing.objection(&kill(0)), Some(Objection::Full));
     assert_eq!(standing.objection(&Request::Revive { roles: vec![] }), None);
-    bench.resubscribe();
+    let effects = bench.resubscribe();
+    assert_eq!(calls(&effects).filter(|call| call.kill.is_some()).count(), 65_536);
+    assert_eq!(bench.driver.standing().objection(&kill(0)), Some(Objection::Full), "nothing was answered yet");
+    bench.receive([update(answer("0", TaskState::TaskUnknown))]);
     assert_eq!(bench.driver.standing().objection(&kill(0)), None);
 }

@@ -2,6 +2,7 @@
 
 mod calls;
 mod doubt;
+mod kills;
 mod reconcile;
 mod retries;
 mod session;
@@ -16,7 +17,7 @@ use rand::SeedableRng as _;
 
 use super::*;
 use crate::proto::{
-    ext,
+    ext::{self, PartitionPolicy},
     v1::{
         self, AgentId, Offer, OfferId, TaskId, TaskInfo, TaskState, TaskStatus,
         scheduler::{Call, Event, call, event},
@@ -52,6 +53,7 @@ fn options() -> Options {
         reconcile_every: Some(Duration::from_mins(15)),
         instance: Bytes::from_static(b"run"),
         known_tasks: Vec::new(),
+        known_policies: Vec::new(),
         unknown_tasks: UnknownTasks::Adopt,
     }
 }

@@ -111,6 +111,67 @@ fn without_the_timer_nothing_is_asked_between_registrations() {
     assert_eq!(asked(&bench.resubscribe()), [[""; 0]]);
 }
 
+/// A launch of `t1` that counts as lost a minute after its agent went.
+fn with_policy() -> Bench {
+    let mut bench = Bench::subscribed();
+    bench.receive([offers(&["O1"])]);
+    bench.take_all();
+    let mut operation = launch(&["t1"]);
+    let policy = PartitionPolicy::default().losing_after(Duration::from_mins(1));
+    for task in operation.launch.iter_mut().flat_map(|launch| &mut launch.task_infos) {
+        task.partition_policy = Some(Box::new(policy));
+    }
+    bench.ask(Request::Accept { offer_ids: vec![offer_id("O1")], operations: vec![operation], filters: None });
+    bench
+}
+
+fn unreachable(since_secs: i64) -> Event {
+    let unreachable_time = Some(v1::TimeInfo { nanoseconds: since_secs * 1_000_000_000 });
+    update(TaskStatus { unreachable_time, ..answer("t1", TaskState::TaskUnreachable) })
+}
+
+#[test]
+fn an_unreachable_task_is_asked_for_with_its_policy_when_that_writes_it_off() {
+    let mut bench = with_policy();
+    bench.cut();
+    let effects = bench.resubscribe();
+    let question = calls(&effects).find_map(|call| call.reconcile.clone()).expect("a reconciliation").tasks[0].clone();
+    assert_eq!(question.partition_policy.and_then(|policy| policy.lost_after()), Some(Duration::from_mins(1)));
+    bench.now = bench.now.advanced(Duration::from_secs(20));
+    bench.receive([unreachable(0)]);
+    assert_eq!(wait(&mut bench, 39), [[""; 0]; 0]);
+    assert_eq!(wait(&mut bench, 1), [["t1"]]);
+    bench.receive([unreachable(0)]);
+    assert_eq!(wait(&mut bench, 30), [["t1"]], "a master whose clock is behind is asked again");
+    bench.receive([update(answer("t1", TaskState::TaskLost))]);
+    let told = bench.take_all();
+    assert!(matches!(told.last(), Some(SchedulerEvent::StatusUpdate(status)) if status.state() == TaskState::TaskLost));
+    assert_eq!(wait(&mut bench, 120), [[""; 0]; 0]);
+}
+
+#[test]
+fn a_task_that_is_reachable_again_or_has_no_policy_is_not_asked_for() {
+    let mut bench = with_policy();
+    bench.receive([unreachable(0), update(answer("t1", TaskState::TaskRunning))]);
+    bench.take_all();
+    assert_eq!(wait(&mut bench, 120), [[""; 0]; 0]);
+    let mut bench = with_tasks();
+    bench.receive([unreachable(0)]);
+    assert_eq!(wait(&mut bench, 120), [[""; 0]; 0]);
+}
+
+#[test]
+fn policies_of_tasks_of_an_earlier_instance_are_named_as_well() {
+    let policy = PartitionPolicy::default().losing_after(Duration::from_mins(1));
+    let known_tasks = vec![(task_id("t1"), Some(agent_id()))];
+    let mut bench = Bench::with(Options { known_tasks, known_policies: vec![(task_id("t1"), policy)], ..options() });
+    bench.give(Input::Started);
+    bench.connect();
+    let effects = bench.receive([subscribed()]);
+    let question = calls(&effects).find_map(|call| call.reconcile.clone()).expect("a reconciliation").tasks[0].clone();
+    assert_eq!(question.partition_policy, Some(policy));
+}
+
 #[test]
 fn many_tasks_are_asked_for_a_thousand_at_a_time() {
     let known_tasks = (0..2_500).map(|n| (task_id(&format!("t{n}")), None)).collect();

@@ -55,6 +55,23 @@ fn a_registration_under_way_is_waited_for_and_torn_down() {
 }
 
 #[test]
+fn a_teardown_after_an_answer_to_subscribe_was_lost_asks_again_and_says_when_nobody_answered() {
+    let lost = || {
+        let mut bench = Bench::with(options());
+        bench.give(Input::Started);
+        bench.connect();
+        bench.cut();
+        assert_eq!(bench.give(teardown()), [], "the master may have the framework");
+        bench
+    };
+    let mut bench = lost();
+    bench.connect();
+    assert_eq!(sent(&bench.receive([subscribed()])), [call::Type::Teardown]);
+    let effects = lost().after(Duration::from_secs(10));
+    assert_eq!(effects[1..], [Effect::Finish(Finished::TeardownUnconfirmed)]);
+}
+
+#[test]
 fn leaving_for_a_successor_closes_the_connection_and_sends_nothing() {
     let mut bench = Bench::subscribed();
     let effects = bench.ask(Request::Stop(Stop::Failover));

@@ -27,6 +27,38 @@ fn ids_are_given_in_order_and_kept() {
 }
 
 #[test]
+fn a_run_that_did_not_hear_its_id_gets_the_framework_it_has() {
+    let mut world = World::new();
+    let (lost, id) = world.subscribe_as("run", facts("f", "*"), None);
+    world.detach(lost);
+    assert_eq!(world.subscribe_as("run", facts("f", "*"), None).1, id);
+    assert_eq!(
+        world.subscribe_as("run", facts("f", "*"), None).1,
+        id,
+        "also while the first connection seems to stand"
+    );
+    assert_ne!(world.subscribe_as("another", facts("f", "*"), None).1, id);
+    assert_ne!(world.subscribe_as("", facts("f", "*"), None).1, world.subscribe_as("", facts("f", "*"), None).1);
+    assert_eq!(world.master.snapshot().frameworks.len(), 4);
+}
+
+#[test]
+fn a_framework_that_comes_and_goes_leaves_one_timer() {
+    let mut world = World::new();
+    let (mut session, id) = world.framework("f");
+    for _ in 0..100 {
+        world.detach(session);
+        session = world.subscribe(facts("f", "*"), Some(&id)).0;
+    }
+    assert!(world.master.timers() < 10, "{} are armed", world.master.timers());
+    world.detach(session);
+    world.wait(Duration::from_secs(59));
+    assert_eq!(world.master.snapshot().frameworks.len(), 1);
+    world.wait(Duration::from_secs(1));
+    assert_eq!(world.master.snapshot().frameworks.len(), 0, "the last absence counts");
+}
+
+#[test]
 fn a_second_instance_takes_over_and_the_first_can_do_no_more() {
     let mut world = World::new();
     let (first, id) = world.framework("f");

@@ -113,12 +113,48 @@ fn an_operation_this_master_does_not_do_is_answered_for() {
     let (framework, _) = world.framework("f");
     let _ = world.agent("cpus:4;mem:1024");
     let offer = world.offers(framework)[0].clone();
-    let reserve = Operation::Unsupported { name: "reserve".into(), id: Some("op".into()), text: "not served".into() };
+    let reserve = Operation::Unsupported {
+        name: "reserve".into(),
+        id: Some("op".into()),
+        text: "not served".into(),
+        tasks: vec![],
+    };
     let accept = Accept { offers: vec![offer_id(MASTER, offer.key)], operations: vec![reserve], refuse: None };
     world.call(framework, Call::Accept(Box::new(accept)));
     assert_eq!(world.refusals(framework)[0].0, "accept.operations[0].reserve");
     let failed = |event: &Event| matches!(event, Event::OperationFailed { id, .. } if id == "op");
     assert!(world.events(framework).iter().any(failed));
+}
+
+#[test]
+fn of_an_accept_each_operation_stands_for_itself_and_its_tasks_are_answered_for_by_statuses() {
+    let mut world = World::new();
+    let (framework, _) = world.framework("f");
+    let (agent, agent_id) = world.agent("cpus:4;mem:1024");
+    let offer = world.offers(framework)[0].clone();
+    let task = |id: &str| launch(id, &agent_id, "cpus:1;mem:32");
+    let unsupported =
+        |name: &str, tasks| Operation::Unsupported { name: name.into(), id: None, text: "not served".into(), tasks };
+    let operations = vec![
+        Operation::Launch(vec![task("t1")]),
+        unsupported("launch_group", vec![task("t2")]),
+        unsupported("reserve", vec![]),
+    ];
+    let accept = Accept { offers: vec![offer_id(MASTER, offer.key)], operations, refuse: None };
+    world.call(framework, Call::Accept(Box::new(accept.clone())));
+    assert_eq!(world.runs(agent).len(), 1);
+    assert_eq!(world.states(framework), [("t2".into(), TaskState::TaskError)]);
+    let refused = |world: &World| {
+        let told = world.events(framework).into_iter().find_map(|event| match event {
+            Event::Refused { field, taken_up, .. } => Some((field, taken_up)),
+            _ => None,
+        });
+        told.expect("refused")
+    };
+    assert_eq!(refused(&world), ("accept.operations[1].launch_group".into(), true), "the first that was wrong");
+    world.call(framework, Call::Accept(Box::new(accept)));
+    assert_eq!(refused(&world), ("accept.offer_ids".into(), true));
+    assert_eq!(world.states(framework), [("t2".into(), TaskState::TaskDropped)], "of t1, which runs, nothing is said");
 }
 
 #[test]

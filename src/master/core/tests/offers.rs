@@ -76,6 +76,22 @@ fn a_refusal_without_a_filter_holds_for_a_second_all_the_same() {
 }
 
 #[test]
+fn refusals_of_one_agent_share_a_timer_however_many_and_long_they_are() {
+    let mut world = World::new();
+    let (framework, _) = world.framework("f");
+    let _ = world.agent("cpus:4;mem:1024");
+    let mut armed = Vec::new();
+    for round in 0..50 {
+        let offer = world.offers(framework)[0].clone();
+        world.decline(framework, &offer, 365 * 24 * 3_600 - round);
+        armed.push(world.master.timers());
+        world.wait(CALM);
+        world.call(framework, Call::Revive { roles: Vec::new() });
+    }
+    assert_eq!(armed.iter().max(), armed.first(), "{armed:?}");
+}
+
+#[test]
 fn revive_ends_every_refusal_at_once() {
     let mut world = World::new();
     let (framework, _) = world.framework("f");

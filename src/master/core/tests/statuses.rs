@@ -1,8 +1,10 @@
 //! Statuses, acknowledgements, kills and reconciliation.
 
-use super::world::World;
+use std::time::Duration;
+
+use super::world::{World, doubt};
 use crate::{
-    master::core::{Call, Order, ReportedTask, SessionId},
+    master::core::{Call, Doubt, Order, ReportedTask, SessionId},
     proto::v1::{TaskState, task_status::Reason},
 };
 
@@ -149,12 +151,7 @@ fn reconciliation_answers_for_all_or_for_those_named() {
     assert_eq!(world.states(framework.0), [("t".into(), TaskState::TaskRunning)]);
     let status = world.statuses(framework.0)[0].clone();
     assert_eq!((status.reason(), status.uuid), (Reason::Reconciliation, None));
-    let tasks = vec![
-        ("t".to_owned(), None),
-        ("nope".to_owned(), None),
-        ("nope".to_owned(), Some(agent.1)),
-        ("nope".to_owned(), Some("m-S9".to_owned())),
-    ];
+    let tasks = vec![doubt("t", None), doubt("nope", None), doubt("nope", Some(&agent.1)), doubt("nope", Some("m-S9"))];
     world.call(framework.0, Call::Reconcile { tasks });
     let told: Vec<TaskState> = world.states(framework.0).into_iter().map(|(_, state)| state).collect();
     let unknown = TaskState::TaskUnknown;
@@ -167,11 +164,11 @@ fn nothing_is_said_of_unknown_tasks_while_agents_are_expected_back() {
     facts.agents.insert("old-S0".into(), crate::proto::v1::AgentInfo::default());
     let mut world = World::with(facts, crate::master::core::Config::default());
     let (framework, _) = world.framework("f");
-    let ask = |agent: Option<&str>| Call::Reconcile { tasks: vec![("t".into(), agent.map(str::to_owned))] };
+    let ask = |agent: Option<&str>| Call::Reconcile { tasks: vec![doubt("t", agent)] };
     world.call(framework, ask(None));
     world.call(framework, ask(Some("old-S0")));
     assert!(world.states(framework).is_empty());
-    world.wait(std::time::Duration::from_mins(11));
+    world.wait(Duration::from_mins(11));
     world.call(framework, ask(Some("old-S0")));
     assert_eq!(world.states(framework), [("t".into(), TaskState::TaskUnreachable)]);
     assert!(world.statuses(framework)[0].unreachable_time.is_some());
@@ -184,4 +181,28 @@ fn a_terminal_task_stays_what_it_is() {
     world.update(agent.0, &framework.1, &task, TaskState::TaskKilled);
     let tasks = &world.master.snapshot().agents[0].tasks;
     assert_eq!(tasks.values().next().map(|task| task.state), Some(TaskState::TaskFinished));
+}
+
+#[test]
+fn a_master_started_anew_tells_an_unknown_task_lost_when_its_policy_says_so_and_not_before() {
+    let mut facts = crate::master::registry::State::default();
+    facts.agents.insert("old-S0".into(), crate::proto::v1::AgentInfo::default());
+    let mut world = World::with(facts, crate::master::core::Config::default());
+    let (framework, _) = world.framework("f");
+    let ask = |lost_after: Option<Duration>| {
+        let doubt = Doubt { lost_after, ..doubt("t", Some("old-S0")) };
+        Call::Reconcile { tasks: vec![doubt] }
+    };
+    let soon = Some(Duration::from_mins(5));
+    world.wait(Duration::from_mins(11));
+    world.call(framework, ask(soon));
+    assert_eq!(world.states(framework), [("t".into(), TaskState::TaskUnreachable)]);
+    world.wait(Duration::from_mins(4));
+    world.call(framework, ask(soon));
+    let lost = &world.statuses(framework)[0];
+    assert_eq!((lost.state(), lost.unreachable_time.is_some()), (TaskState::TaskLost, true), "{lost:?}");
+    for patient in [None, Some(Duration::from_hours(1))] {
+        world.call(framework, ask(patient));
+        assert_eq!(world.states(framework), [("t".into(), TaskState::TaskUnreachable)]);
+    }
 }

@@ -10,9 +10,9 @@ pub(super) use crate::master::rehearsal::facts;
 use crate::{
     master::{
         core::{
-            Accept, AgentFacts, Answer, Call, Config, Effect, Event, FrameworkFacts, Input, Launch, Master, OfferMade,
-            Operation, Order, Question, Register, Report, ReportedTask, RequestId, SessionId, Subscribe, Update,
-            offer_id,
+            Accept, AgentFacts, Answer, Call, Config, Doubt, Effect, Event, FrameworkFacts, Input, Launch, Master,
+            OfferMade, Operation, Order, Question, Register, Report, ReportedTask, RequestId, SessionId, Subscribe,
+            Update, offer_id,
         },
         registry,
     },
@@ -272,7 +272,7 @@ impl World {
     }
 
     pub(super) fn reconcile(&mut self, session: SessionId, task: &str, agent: &str) -> Vec<v1::TaskStatus> {
-        self.call(session, Call::Reconcile { tasks: vec![(task.to_owned(), Some(agent.to_owned()))] });
+        self.call(session, Call::Reconcile { tasks: vec![doubt(task, Some(agent))] });
         self.statuses(session)
     }
 
@@ -374,6 +374,10 @@ pub(super) fn launch(id: &str, agent: &str, wanted: &str) -> Launch {
         partition: None,
         invalid: None,
     }
+}
+
+pub(super) fn doubt(task: &str, agent: Option<&str>) -> Doubt {
+    Doubt { task: task.to_owned(), agent: agent.map(str::to_owned), lost_after: None }
 }
 
 pub(super) fn reported(framework: &str, task: &(String, String), wanted: &str, state: TaskState) -> ReportedTask {

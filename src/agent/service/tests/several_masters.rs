@@ -1,0 +1,51 @@
+//! An agent that is told of several masters finds the one that takes it.
+
+use tonic::metadata::MetadataMap;
+
+use super::*;
+use crate::transport::connect::LEADER_METADATA;
+
+fn of_both(first: &str, second: &Master, work_dir: &tempfile::TempDir) -> Options {
+    Options { master: format!("{first},{}", second.address), ..options(second, work_dir) }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_first_master_that_is_stopped_does_not_keep_an_agent_from_the_second() {
+    let (work_dir, mut master) = (tempfile::tempdir().unwrap(), Master::start().await);
+    // The kernel takes its connections, and nobody ever answers on them.
+    let stopped = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let first = stopped.local_addr().unwrap().to_string();
+    let agent = Agent::start(of_both(&first, &master, &work_dir)).await.unwrap();
+    let attached = tokio::time::timeout(2 * PATIENCE, master.attached.recv()).await;
+    assert!(attached.expect("the agent goes on to the second in time").is_some());
+    within(agent.stop()).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_first_master_of_a_lower_epoch_does_not_keep_an_agent_from_the_second() {
+    let work_dir = tempfile::tempdir().unwrap();
+    let (mut stale, mut master) = (Master::start().await, Master::start().await);
+    let agent = Agent::start(options(&master, &work_dir)).await.unwrap();
+    let (session, _) = master.admit_as(5).await;
+    within(agent.stop()).await.unwrap();
+    drop(session);
+    let agent = Agent::start(of_both(&stale.address, &master, &work_dir)).await.unwrap();
+    let (_refused, _) = stale.admit_as(4).await;
+    let (_session, register) = master.admit_as(5).await;
+    assert_eq!(register.epoch, 5);
+    within(agent.stop()).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_master_that_names_the_leader_is_believed() {
+    let work_dir = tempfile::tempdir().unwrap();
+    let (mut follower, mut leader) = (Master::start().await, Master::start().await);
+    let agent = Agent::start(options(&follower, &work_dir)).await.unwrap();
+    let attached = within(follower.attached.recv()).await.expect("an agent attaches");
+    let mut metadata = MetadataMap::new();
+    metadata.insert(LEADER_METADATA, leader.address.parse().unwrap());
+    let elsewhere = Status::with_metadata(tonic::Code::Unavailable, "not the leader", metadata);
+    attached.answers.send(Err(elsewhere)).await.unwrap();
+    leader.admit().await;
+    within(agent.stop()).await.unwrap();
+}

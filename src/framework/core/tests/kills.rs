@@ -1,0 +1,124 @@
+//! Kills: kept and sent again until they are known to have arrived.
+
+use super::*;
+use crate::proto::v1::KillPolicy;
+
+fn kill(task: &str) -> Request {
+    Request::Kill { task_id: task_id(task), policy: None }
+}
+
+/// With `t1` running, and a kill of it that the master has applied.
+fn killed() -> Bench {
+    let mut bench = Bench::subscribed();
+    bench.receive([offers(&["O1"])]);
+    bench.take_all();
+    bench.launch("O1", &["t1"]);
+    bench.receive([update(status("t1", TaskState::TaskRunning, 1))]);
+    bench.take_all();
+    let effects = bench.ask(kill("t1"));
+    let [Effect::Send { seq, .. }] = effects[..] else { panic!("{effects:?}") };
+    bench.frame(ext::Events { applied_seq: seq, ..ext::Events::default() });
+    bench
+}
+
+/// The tasks of which kills were sent.
+fn kills(effects: &[Effect]) -> Vec<&str> {
+    calls(effects).filter_map(|call| call.kill.as_ref()).map(|kill| kill.task_id.value.as_str()).collect()
+}
+
+fn reconnected(bench: &mut Bench) -> Vec<Effect> {
+    bench.cut();
+    bench.take_all();
+    bench.resubscribe()
+}
+
+#[test]
+fn a_kill_that_a_master_applied_is_sent_to_the_next_one_too() {
+    let mut bench = killed();
+    for _ in 0..3 {
+        assert_eq!(kills(&reconnected(&mut bench)), ["t1"], "the order may have been lost with the master");
+    }
+}
+
+#[test]
+fn a_kill_goes_with_every_question_after_its_task_and_keeps_its_policy() {
+    let mut bench = killed();
+    let policy = Some(KillPolicy::default());
+    bench.ask(Request::Kill { task_id: task_id("t1"), policy });
+    reconnected(&mut bench);
+    for wait in [8, 16, 30] {
+        let effects = bench.after(Duration::from_secs(wait));
+        bench.receive([heartbeat()]);
+        assert_eq!(asked(&effects), [["t1"]], "the master says nothing while the agent is expected");
+        let again = calls(&effects).find_map(|call| call.kill.clone()).expect("a kill");
+        assert_eq!((again.kill_policy, again.agent_id), (policy, Some(agent_id())));
+    }
+}
+
+#[test]
+fn a_task_that_is_told_to_run_though_it_was_killed_is_killed_again() {
+    let mut bench = killed();
+    let effects = bench.receive([update(answer("t1", TaskState::TaskRunning))]);
+    assert_eq!(kills(&effects), ["t1"], "though the answer is no news");
+    let effects = bench.receive([update(answer("t1", TaskState::TaskUnreachable))]);
+    assert_eq!(kills(&effects), [""; 0], "nobody is there to be told");
+    assert_eq!(kills(&bench.receive([update(answer("t1", TaskState::TaskRunning))])), ["t1"]);
+}
+
+#[test]
+fn a_kill_is_done_with_once_its_task_is_being_killed_or_has_ended() {
+    for state in [TaskState::TaskKilling, TaskState::TaskKilled, TaskState::TaskFinished] {
+        let mut bench = killed();
+        bench.receive([update(status("t1", state, 2))]);
+        bench.take_all();
+        assert_eq!(kills(&reconnected(&mut bench)), [""; 0], "{state:?}");
+        assert_eq!(kills(&bench.receive([update(answer("t1", TaskState::TaskRunning))])), [""; 0], "{state:?}");
+    }
+}
+
+#[test]
+fn a_kill_outlives_an_end_that_was_only_guessed() {
+    let mut bench = killed();
+    bench.receive([update(TaskStatus { uuid: None, ..status("t1", TaskState::TaskLost, 0) })]);
+    bench.take_all();
+    assert_eq!(bench.driver.counts().live_tasks, 0);
+    assert_eq!(kills(&reconnected(&mut bench)), [""; 0]);
+    assert_eq!(kills(&bench.receive([update(answer("t1", TaskState::TaskRunning))])), ["t1"], "its agent is back");
+    bench.take_all();
+    assert_eq!(kills(&reconnected(&mut bench)), ["t1"]);
+}
+
+#[test]
+fn an_id_that_is_used_again_is_not_killed_for_its_namesake() {
+    let mut bench = killed();
+    bench.receive([update(TaskStatus { uuid: None, ..status("t1", TaskState::TaskLost, 0) }), offers(&["O2"])]);
+    bench.take_all();
+    bench.launch("O2", &["t1"]);
+    assert_eq!(kills(&bench.receive([update(status("t1", TaskState::TaskRunning, 9))])), [""; 0]);
+}
+
+#[test]
+fn a_task_that_nothing_is_known_of_is_killed_and_asked_for_until_the_master_says_what_it_is() {
+    let mut bench = Bench::subscribed();
+    assert_eq!(kills(&bench.ask(kill("t9"))), ["t9"]);
+    let effects = bench.after(Duration::from_secs(8));
+    assert_eq!((kills(&effects), asked(&effects)), (vec!["t9"], vec![vec!["t9".to_owned()]]));
+    let effects = bench.receive([update(status("t9", TaskState::TaskRunning, 1))]);
+    assert_eq!(kills(&effects), ["t9"]);
+    bench.take_all();
+    bench.receive([update(status("t9", TaskState::TaskKilled, 2))]);
+    bench.take_all();
+    let effects = reconnected(&mut bench);
+    assert_eq!((kills(&effects), asked(&effects)), (vec![], vec![Vec::<String>::new()]));
+}
+
+#[test]
+fn a_kill_that_the_master_refuses_is_told_once_and_not_sent_again() {
+    let mut bench = Bench::subscribed();
+    let effects = bench.ask(kill("t9"));
+    let [Effect::Send { seq, .. }] = effects[..] else { panic!("{effects:?}") };
+    let refused = vec![ext::Refused { seq, field: "kill.task_id".into(), text: "no id".into(), taken_up: false }];
+    bench.frame(ext::Events { refused, applied_seq: seq, ..ext::Events::default() });
+    assert!(matches!(&bench.take_all()[..], [SchedulerEvent::Refused(refusal)] if refusal.seq == 1));
+    assert_eq!(kills(&reconnected(&mut bench)), [""; 0]);
+}
