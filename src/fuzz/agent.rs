@@ -322,7 +322,7 @@ fn recover(script: &mut Script<'_>, records: &[AgentRecord], boot_id: &str) -> (
     let left = (0..script.below(3)).filter_map(|_| ContainerId::parse(&script.name("c", 4)));
     let sandboxes = left.map(|id| (id, 1_000)).collect();
     let loss = script.one_in(4).then(|| "its log is damaged".to_owned());
-    let found = Found { boot_id: boot_id.to_owned(), supervisors, loss, sandboxes };
+    let found = Found { boot_id: boot_id.to_owned(), boot_ns: Some(0), supervisors, loss, sandboxes };
     let mut out = Vec::new();
     let agent = Agent::recover(records, config, found, script.rng(), script.now, &mut out);
     (agent, out)

@@ -9,7 +9,7 @@ use super::{
     chance::{millis, percent},
     fact::Fact,
     links::{End, Frame, LinkId},
-    nodes::{Client, Node},
+    nodes::Client,
     plan::Wishes,
     queue::Event,
     scheduler::Store,
@@ -153,10 +153,7 @@ impl World {
     }
 
     pub(super) fn give_driver(&mut self, client: Client, input: Input) {
-        let node = match client {
-            Client::Replaced(index) => Node::Replaced(index),
-            Client::Framework(index) | Client::Agent(index) | Client::Author(index) => Node::Framework(index),
-        };
+        let node = client.node();
         let now = self.time(node);
         let Some(process) = self.driver_mut(client) else { return };
         let mut out = Vec::new();

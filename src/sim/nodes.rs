@@ -28,6 +28,7 @@ impl Client {
         match self {
             Self::Agent(index) => Node::Agent(index),
             Self::Framework(index) => Node::Framework(index),
+            Self::Replaced(index) => Node::Replaced(index),
             Self::Author(index) => Node::Author(index),
         }
     }

@@ -167,6 +167,7 @@ impl Event {
             | Self::ProcessEnds { .. }
             | Self::Fault
             | Self::Planned { .. }
+            | Self::TearDown { .. }
             | Self::End
             | Self::Heal
             | Self::Look => None,

@@ -124,9 +124,9 @@ pub(super) fn record(script: &mut Script<'_>) -> AgentRecord {
             Recorded::Kill(internal::KillAsked { container_id, grace_ms, wall_ns: 1, reason: None })
         }
     };
-    AgentRecord { kind: Some(kind) }
+    AgentRecord { kind: Some(kind), ..Default::default() }
 }
 
 fn epoch() -> AgentRecord {
-    AgentRecord { kind: Some(Recorded::Epoch(1)) }
+    AgentRecord { kind: Some(Recorded::Epoch(1)), ..Default::default() }
 }

@@ -163,6 +163,7 @@ impl World {
             Node::Master => self.master.process.is_some(),
             Node::Agent(index) => self.agents[index].process.is_some(),
             Node::Framework(index) => self.frameworks[index].process.is_some(),
+            Node::Replaced(index) => self.replaced[index].is_some(),
             Node::Author(index) => self.authors[index].process.is_some(),
         }
     }
