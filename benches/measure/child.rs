@@ -65,7 +65,8 @@ impl Served {
         let out = child.stdout.take().ok_or("the child has no output")?;
         let mut address = String::new();
         BufReader::new(out).read_line(&mut address)?;
-        let address = address.trim().parse().map_err(|_| format!("the child in the role {role} says no address"))?;
+        let address =
+            address.trim().parse().map_err(|error| format!("the child in the role {role} says no address: {error}"))?;
         Ok(Self { child, address })
     }
 

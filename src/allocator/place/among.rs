@@ -94,7 +94,9 @@ fn concerned(board: &Board<'_>, request: usize, groups: &[Group]) -> Vec<Vec<usi
     let values: Vec<_> = groups.iter().map(values).collect();
     let mut sharing: BTreeMap<_, Vec<usize>> = BTreeMap::new();
     for (group, values) in values.iter().enumerate() {
-        values.iter().for_each(|value| sharing.entry(*value).or_default().push(group));
+        for value in values {
+            sharing.entry(*value).or_default().push(group);
+        }
     }
     let concerned = |(group, values): (usize, &Vec<_>)| {
         let mut all: Vec<usize> = values.iter().flat_map(|value| &sharing[value]).copied().chain([group]).collect();

@@ -69,6 +69,7 @@ impl Driver {
 
     pub(super) fn finish(&mut self, how: Finished, out: &mut Vec<Effect>) {
         self.phase = if how == Finished::Aborted { Phase::Aborted } else { Phase::Stopped };
+        self.offers.clear();
         out.push(Effect::Disconnect { session: self.link.session() });
         self.finished = Some(how.clone());
         out.push(Effect::Finish(how));

@@ -50,7 +50,9 @@ impl FreeIsOffered {
         let of = |session| known.frameworks.get(session).is_some_and(|of| of == id);
         let demands = known.sessions.iter().any(|(session, client)| match client {
             Client::Framework(index) | Client::Author(index) => of(session) && self.demands.contains(index),
-            Client::Agent(_) | Client::Replaced(_) => false,
+            // What a run asked for before it was replaced is not known under its new name.
+            Client::Replaced(_) => of(session),
+            Client::Agent(_) => false,
         });
         let withheld = self.withdrawn_ns.get(id).is_some_and(|at_ns| known.now_ns < at_ns + WITHHELD_NS);
         framework.link == Link::Connected && !demands && !withheld && !self.refusals.suppresses(id)

@@ -11,7 +11,8 @@ use crate::{
 };
 
 /// Whatever may come between an agent and the master.
-const BETWEEN: [Fault; 5] = [Fault::Cut, Fault::OneWayCut, Fault::Isolation, Fault::SlowLink, Fault::MassLoss];
+const BETWEEN: [Fault; 6] =
+    [Fault::Cut, Fault::OneWayCut, Fault::Isolation, Fault::SlowLink, Fault::MassLoss, Fault::Pause];
 
 #[derive(Debug, Default)]
 pub(super) struct GivenUp {
