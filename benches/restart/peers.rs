@@ -37,7 +37,7 @@ const FRAMEWORK: &str = "framework-0000";
 const RETRY: Duration = Duration::from_millis(20);
 const RESTARTS: usize = 5;
 /// How long anything may take before the bench gives up.
-const LIMIT: Duration = Duration::from_secs(60);
+const LIMIT: Duration = Duration::from_mins(1);
 
 /// What has happened since the master was started.
 #[derive(Debug)]

@@ -3,8 +3,8 @@
 //! A crash leaves a record that was begun, or a run of zeros where a file system had not yet put what was written.
 //! Everything else is damage: a record that is whole in length and wrong in content, or whole records after what cannot
 //! be read. Those are given too if they reach to the end of the file; whoever asked knows which of them stand on their own.
-//! A power cut may also take any part of what was not synced and leave the rest. Where records tell how far the file was
-//! synced, nothing behind that is damage.
+//! A power cut may also take any part of what was not synced and leave the rest. Where there may have been one and records
+//! tell how far the file was synced, nothing behind that is damage.
 
 /// File systems leave holes of whole sectors of this many bytes.
 const SECTOR: usize = 512;
@@ -58,10 +58,10 @@ pub(super) fn read<F: Format>(bytes: &[u8]) -> (Vec<F::Record>, usize) {
 }
 
 /// Judges `rest`, which begins with something that is no record at `offset` of the file. The records before that tell
-/// that the file was synced up to `known`.
-pub(super) fn judge<F: Format>(rest: &[u8], offset: usize, known: Option<u64>) -> Ending<F::Record> {
+/// that the file was synced up to `known`; `power_cut`: whether the host may have gone down since it was written.
+pub(super) fn judge<F: Format>(rest: &[u8], offset: usize, known: Option<u64>, power_cut: bool) -> Ending<F::Record> {
     let found = search::<F>(rest);
-    let synced = found.as_ref().and_then(|found| found.synced).max(known);
+    let synced = found.as_ref().and_then(|found| found.synced).max(known).filter(|_| power_cut);
     if synced.is_some_and(|synced| synced <= offset as u64) {
         return Ending::Torn;
     }

@@ -62,6 +62,14 @@ pub(super) enum Fact {
         session: SessionId,
         offers: Vec<OfferMade>,
     },
+    /// The core gives its framework to this session; it is told as [`Fact::Told`].
+    Subscribes {
+        session: SessionId,
+    },
+    /// The core is done with this session; it ends once all that was said to it has left.
+    Drops {
+        session: SessionId,
+    },
     /// The core took this offer back; it is told as [`Fact::Told`].
     Withdrawn {
         offer: OfferKey,

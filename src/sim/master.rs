@@ -295,6 +295,12 @@ impl World {
             if let Effect::Tell { event: Event::Rescinded { offer }, .. } = effect {
                 self.fact(Fact::Withdrawn { offer: *offer });
             }
+            if let Effect::Tell { session, event: Event::Subscribed { .. } } = effect {
+                self.fact(Fact::Subscribes { session: *session });
+            }
+            if let Effect::Close { session } = effect {
+                self.fact(Fact::Drops { session: *session });
+            }
         }
     }
 

@@ -52,6 +52,8 @@ pub(super) fn of(fact: &Fact) -> Option<String> {
         | Fact::Reported { .. }
         | Fact::Made { .. }
         | Fact::Withdrawn { .. }
+        | Fact::Subscribes { .. }
+        | Fact::Drops { .. }
         | Fact::Told { .. }
         | Fact::Ordered { .. }
         | Fact::Wrote { .. }

@@ -35,9 +35,8 @@ use crate::{agent::core::Input as AgentInput, framework::core::Input as DriverIn
 const BOUND: Duration = Duration::from_mins(45);
 /// A history that takes more steps does not come to rest.
 const MOST_STEPS: u64 = 400_000;
-/// How long a stretch of time is within which they have to come to rest too.
+/// Steps for each agent within a moment, after which they do not come to rest either.
 const MOMENT_NS: u64 = 1_000_000;
-/// Steps within it, for each agent.
 const MOST_AT_ONCE: u64 = 20_000;
 /// A cluster of so many agents is looked at as a whole after every step that may change it, a larger one now and then.
 const SMALL: usize = 8;

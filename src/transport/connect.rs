@@ -103,6 +103,7 @@ impl Addresses {
     }
 }
 
+#[cfg(feature = "agent")]
 impl Addresses {
     /// The same servers, beginning with the one whose turn it is; after the last comes the first.
     pub(crate) fn in_turn(&self, turn: u64) -> Self {

@@ -302,7 +302,7 @@ async fn a_damaged_log_is_dealt_with_as_recover_says() {
         let _agent = Part::start(&site, "agent", command);
         wait_for_ended(&heard, 1);
         let status = last(&heard, "t");
-        assert!(matches!(status.state(), TaskState::TaskDropped | TaskState::TaskLost), "{how}: {status:?}");
+        assert!(matches!(status.state(), TaskState::TaskGone | TaskState::TaskLost), "{how}: {status:?}");
         let reason = if how == "cleanup" { "--recover=cleanup" } else { "the agent's log was damaged" };
         assert!(status.message().contains(reason), "{how}: {status:?}");
         assert_eq!(status.agent_id.expect("an agent").value, id, "it is the same agent");

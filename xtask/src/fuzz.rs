@@ -40,7 +40,7 @@ impl Effort {
 /// What a target takes in about three seconds: a script is a long life, a text a moment.
 fn inputs(target: &str) -> u32 {
     match target.split('-').next() {
-        Some("core") => 1_000,
+        Some("core") => 300,
         Some("store" | "path") => 2_000,
         Some("frame" | "call") => 5_000,
         Some(_) | None => 20_000,

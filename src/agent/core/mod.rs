@@ -189,6 +189,8 @@ mod orphan_tests;
 #[cfg(test)]
 mod recovery_tests;
 #[cfg(test)]
+mod registration_tests;
+#[cfg(test)]
 mod simulation;
 #[cfg(test)]
 mod status_tests;

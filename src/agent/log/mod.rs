@@ -29,6 +29,8 @@ use format::Records;
 const NAME: &str = "log";
 /// Its successor's while that is being written.
 const NEW: &str = "log.new";
+/// Tells one run of the kernel from the next.
+const BOOT_ID: &str = "/proc/sys/kernel/random/boot_id";
 /// A log smaller than this, in bytes, is never written anew.
 const COMPACT_FROM: u64 = 4 << 20;
 /// A log is written anew when it is this many times as large as when it was last.
@@ -309,7 +311,17 @@ fn read(path: &Path, bytes: &[u8], recover: Recover) -> Result<Content, LogError
 }
 
 fn judge(rest: &[u8], good: usize, records: &[AgentRecord]) -> Ending<AgentRecord> {
-    ending::judge::<Records>(rest, good, ending::synced::<Records>(records))
+    ending::judge::<Records>(rest, good, ending::synced::<Records>(records), !host_ran_on(records))
+}
+
+/// Whether the host has been up since the records were written: then nothing that was written is missing.
+fn host_ran_on(records: &[AgentRecord]) -> bool {
+    let identity = |record: &AgentRecord| match &record.kind {
+        Some(Kind::Identity(identity)) => Some(identity.boot_id.clone()),
+        _ => None,
+    };
+    let boot = records.iter().rev().find_map(identity);
+    boot.is_some_and(|boot| fs::read_to_string(BOOT_ID).is_ok_and(|now| now.trim() == boot))
 }
 
 /// A log without a record.

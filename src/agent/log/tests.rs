@@ -1,6 +1,7 @@
 //! The log of an agent, written, cut off, damaged and read again.
 
 use super::*;
+use crate::proto::internal::Identity;
 use crate::proto::internal::agent_record::Kind;
 
 fn record(epoch: u64) -> AgentRecord {
@@ -113,6 +114,26 @@ fn what_was_not_synced_yet_may_be_lost_in_any_order_and_is_no_damage() {
         assert!(again.torn_bytes > 0);
         assert_eq!(again.records[..9], opened(&bytes[..last]).1.records, "all that was synced is there");
     }
+}
+
+#[test]
+fn what_was_not_synced_is_damage_too_when_the_host_has_been_up_all_the_time() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut log = open(directory.path()).unwrap().log;
+    let boot_id = fs::read_to_string(BOOT_ID).unwrap().trim().to_owned();
+    let identity = Identity { agent_id: "S0".to_owned(), boot_id, ..Identity::default() };
+    let identity = AgentRecord { kind: Some(Kind::Identity(identity)), ..AgentRecord::default() };
+    log.append(&[identity]).unwrap();
+    log.syncer().sync().unwrap();
+    log.append(&[text("second"), text("third")]).unwrap();
+    drop(log);
+    let path = directory.path().join(NAME);
+    let mut bytes = fs::read(&path).unwrap();
+    let second = bytes.windows(6).position(|six| six == b"second").unwrap();
+    bytes[second] ^= 1;
+    fs::write(&path, &bytes).unwrap();
+    let error = Log::open(directory.path(), Recover::Strict).unwrap_err().to_string();
+    assert!(error.contains("is damaged at byte"), "{error}");
 }
 
 #[test]

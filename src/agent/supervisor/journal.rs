@@ -68,7 +68,7 @@ impl Content {
         let (mut records, length) = ending::read::<Records>(&bytes[start..]);
         let good = start + length;
         let rest = &bytes[good..];
-        let ending = if rest.is_empty() { Ending::Torn } else { ending::judge::<Records>(rest, good, None) };
+        let ending = if rest.is_empty() { Ending::Torn } else { ending::judge::<Records>(rest, good, None, true) };
         let good = good as u64;
         let damage = match ending {
             Ending::Torn => None,

@@ -5,7 +5,7 @@
 //! process, orphans become the supervisor's children: one that has wiped its environment as well is a *stray*, known to
 //! be some container's but not whose. A survey is a moment's view: repeat it until it shows nothing more.
 
-use std::{collections::BTreeMap, io};
+use std::{collections::BTreeMap, io, time::Duration};
 
 use super::{
     CONTAINER_VARIABLE, SUPERVISOR_VARIABLE,
@@ -14,6 +14,9 @@ use super::{
 
 /// How many generations are followed before a chain of parents counts as broken.
 const MAX_GENERATIONS: usize = 1 << 15;
+/// In the midst of an exec a process shows an empty environment; after so many looks it has none.
+const MAX_LOOKS: u32 = 4;
+const BETWEEN_LOOKS: Duration = Duration::from_millis(1);
 
 /// Whose a process is.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -113,8 +116,15 @@ fn pids() -> io::Result<Vec<u32>> {
 }
 
 fn marker(pid: u32, supervisor: &[u8]) -> io::Result<Option<String>> {
-    let environ = unless_short(std::fs::read(format!("/proc/{pid}/environ")))?;
-    Ok(environ.and_then(|environ| parse(&environ, supervisor)))
+    for _ in 0..MAX_LOOKS {
+        let environ = unless_short(std::fs::read(format!("/proc/{pid}/environ")))?;
+        let Some(environ) = environ else { break };
+        if !environ.is_empty() {
+            return Ok(parse(&environ, supervisor));
+        }
+        std::thread::sleep(BETWEEN_LOOKS);
+    }
+    Ok(None)
 }
 
 pub(super) fn parse(environ: &[u8], supervisor: &[u8]) -> Option<String> {

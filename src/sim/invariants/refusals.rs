@@ -41,19 +41,23 @@ pub(super) struct Refusals {
     suppressed: BTreeSet<String>,
     /// By framework and agent; they stand beside one another.
     refused: BTreeMap<(String, String), Vec<Refused>>,
+    /// Sessions that ask for a framework, and whether it was suppressed before.
+    asking: BTreeMap<SessionId, (String, bool)>,
+    /// Sessions that the master is done with: it does not hear what they call.
+    dropped: BTreeSet<SessionId>,
 }
 
 impl Refusals {
     fn called(&mut self, known: &Known, session: SessionId, call: &Call) {
+        if self.dropped.contains(&session) {
+            return;
+        }
         if let Call::Subscribe(subscribe) = call
             && let Some(id) = &subscribe.info.id
         {
+            self.asking.insert(session, (id.value.clone(), self.suppressed.contains(&id.value)));
             // A framework of the simulation has one role.
-            if subscribe.suppressed.is_empty() {
-                self.suppressed.remove(&id.value);
-            } else {
-                self.suppressed.insert(id.value.clone());
-            }
+            self.set_suppressed(&id.value, !subscribe.suppressed.is_empty());
         }
         let Some(framework) = known.frameworks.get(&session).cloned() else { return };
         match call {
@@ -80,6 +84,22 @@ impl Refusals {
 }
 
 impl Refusals {
+    fn set_suppressed(&mut self, framework: &str, suppressed: bool) {
+        if suppressed {
+            self.suppressed.insert(framework.to_owned());
+        } else {
+            self.suppressed.remove(framework);
+        }
+    }
+
+    /// The session does not get what it asks for, or has it no more.
+    fn drops(&mut self, session: SessionId) {
+        self.dropped.insert(session);
+        if let Some((framework, suppressed)) = self.asking.remove(&session) {
+            self.set_suppressed(&framework, suppressed);
+        }
+    }
+
     /// Whether the framework wants no offers.
     pub(super) fn suppresses(&self, framework: &str) -> bool {
         self.suppressed.contains(framework)
@@ -115,6 +135,8 @@ impl Invariant for Refusals {
             Fact::Withdrawn { offer } => {
                 self.offers.remove(&crate::master::core::offer_id(&format!("m{}", known.epoch), *offer));
             }
+            Fact::Subscribes { session } => drop(self.asking.remove(session)),
+            Fact::Drops { session } => self.drops(*session),
             Fact::SessionEnded { session } => self.offers.retain(|_, (to, ..)| to != session),
             Fact::Called { session, call } => self.called(known, *session, call),
             Fact::Made { session, offers } => {
