@@ -1,7 +1,7 @@
 //! What nearly every framework names: `use divvy::prelude::*;`.
 //!
 //! Traits and types only, nothing that shadows a name of the standard library: the driver's `Result` stays at
-//! [`framework::Result`](crate::framework::Result).
+//! [`framework::Result`].
 
 pub use crate::{
     allocator::{self, TaskRequest},

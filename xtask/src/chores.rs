@@ -65,7 +65,7 @@ pub fn test() -> anyhow::Result<()> {
 }
 
 /// Checks format, lints and docs, runs every test, plays three minutes of simulated histories, fuzzes every target for
-/// some seconds, counts instructions. Changes nothing in the repository; on this host it installs what is missing, as [`test`] does, and
+/// some seconds, counts instructions. Changes nothing in the repository; on this host it installs what is missing, as [`test()`] does, and
 /// callgrind.
 ///
 /// # Errors
