@@ -119,11 +119,9 @@ impl Master {
         let Some(key) = self.agent_by_id(agent) else {
             return Err(Refusal::new("acknowledge.agent_id", format!("agent {agent} is not registered")));
         };
+        // Where the agent is away it says the status again when it is back, unless a power cut took it: an end counts as
+        // acknowledged now, and the master answers for it then.
         let session = self.agents[&key].session;
-        if session.is_none() {
-            // It sends the status again when it is back; the driver acknowledges it again.
-            return Ok(());
-        }
         let id = self.frameworks[&framework].bucket.id.clone();
         turn.order(session, Order::Acknowledge { framework: id, task: task_id.to_owned(), uuid: uuid.clone() });
         let known = self.frameworks[&framework].tasks.get(task_id).copied().filter(|(on, _)| *on == key);

@@ -58,6 +58,12 @@ impl StatusOrder {
         seen
     }
 
+    /// Whether this may be the end that a power cut took later, and is not what the agent made of its loss.
+    fn is_first(&self, container: &str, state: TaskState) -> bool {
+        let guessed = matches!(state, TaskState::TaskGone | TaskState::TaskLost | TaskState::TaskDropped);
+        is_last(state) && !(guessed && self.lost.contains(container))
+    }
+
     /// Whether no part that runs knows the end of a container, its framework's run aside.
     fn forgotten(&self, known: &Known, container: &str) -> bool {
         self.lost.contains(container) && self.heard.get(container).is_none_or(|epoch| *epoch < known.epoch)
@@ -110,12 +116,17 @@ impl Invariant for StatusOrder {
                 }
             }
             Fact::AgentCrashed { ends_lost, .. } => self.lost.extend(ends_lost.iter().cloned()),
-            Fact::Reported { report: Report::Updated(update), .. } if is_last(update.latest) => {
+            Fact::Reported { report: Report::Updated(update), .. }
+                if self.is_first(&update.container, update.latest) =>
+            {
                 self.heard.insert(update.container.clone(), known.epoch);
             }
             Fact::Reported { report: Report::Register(register), .. } => {
-                let ended = register.tasks.iter().filter(|task| is_last(task.state));
-                self.heard.extend(ended.map(|task| (task.container.clone(), known.epoch)));
+                for task in &register.tasks {
+                    if self.is_first(&task.container, task.state) {
+                        self.heard.insert(task.container.clone(), known.epoch);
+                    }
+                }
             }
             Fact::DriverStarted { framework, life } => drop(self.lives.insert(*framework, *life)),
             Fact::Asked { framework, request: Request::Reconcile { tasks } } => {
