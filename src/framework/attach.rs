@@ -15,7 +15,7 @@ use crate::{
     proto::ext::{Calls, Events, scheduler_session_client::SchedulerSessionClient},
     transport::{
         MAX_MESSAGE_BYTES,
-        connect::{Address, InvalidAddress, LEADER_METADATA, in_words},
+        connect::{Address, InvalidAddress, in_words, leader_named},
     },
 };
 
@@ -47,6 +47,5 @@ async fn connect(master: &str) -> Result<Channel, String> {
 }
 
 fn gone(status: &tonic::Status) -> Gone {
-    let leader = status.metadata().get(LEADER_METADATA).and_then(|leader| leader.to_str().ok());
-    Gone { reason: format!("{}: {}", status.code(), status.message()), leader: leader.map(str::to_owned) }
+    Gone { reason: format!("{}: {}", status.code(), status.message()), leader: leader_named(status).map(str::to_owned) }
 }

@@ -317,7 +317,12 @@ impl SchedulerDriver {
         self.shared.task_ids.mint(name, instance)
     }
 
-    /// Done once the driver was told to stop, or was cut off.
+    /// Whether the driver was told to stop, or was cut off.
+    pub(super) fn is_silenced(&self) -> bool {
+        *self.shared.telling.borrow() != Telling::Everything
+    }
+
+    /// Done once it is.
     pub(super) async fn silenced(&self) {
         // The handle holds the sender, so the wait ends only with the driver.
         let _ = self.shared.telling.subscribe().wait_for(|telling| *telling != Telling::Everything).await;

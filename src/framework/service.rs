@@ -266,7 +266,10 @@ impl Service {
         tracing::debug!(?how, "the driver has ended");
         self.mailbox.close();
         let failed = matches!(how, Finished::Failed(_));
-        self.shared.telling.send_replace(if failed { Telling::LastWord } else { Telling::Nothing });
+        // Who has stopped it hears nothing more, however it ends.
+        self.shared.telling.send_modify(|telling| {
+            *telling = if failed && *telling == Telling::Everything { Telling::LastWord } else { Telling::Nothing };
+        });
         drop(self.deliveries);
         drop(self.link_to);
         self.stops.close();

@@ -6,7 +6,7 @@ use std::{
 };
 
 use async_trait::async_trait;
-use futures::{FutureExt as _, Stream};
+use futures::Stream;
 use tokio::sync::{mpsc, oneshot};
 
 use super::{
@@ -90,7 +90,7 @@ impl Listener for Feed {
             let (current, _settled) = oneshot::channel();
             return self.events.send((event, current)).await.map_err(|_closed| Unread.into());
         }
-        if driver.silenced().now_or_never().is_some() {
+        if driver.is_silenced() {
             return Err(Unread.into());
         }
         let (current, settled) = oneshot::channel();

@@ -161,7 +161,7 @@ impl Play {
         let input = match (script.below(20), container) {
             (0, _) => return self.restart(script),
             (1, _) => Input::Attached { session },
-            (2, _) => Input::Detached { session },
+            (2, _) => Input::Detached { session, leader: None },
             (3, _) => Input::Tick,
             (4, _) => Input::SupervisorLost { supervisor, text: "killed".to_owned() },
             (5, _) => Input::SupervisorEnded { supervisor },

@@ -32,7 +32,7 @@ pub(super) fn agent_log_damaged(bytes: &[u8]) {
     let mut script = Script::new(bytes);
     let written: Vec<AgentRecord> = (0..script.below(8)).map(|_| agent::record(&mut script)).collect();
     let folder = Folder::new();
-    let mut log = Log::open(&folder.0, Recover::Strict).expect("a log can be begun").log;
+    let mut log = Log::open(&folder.0, "boot", Recover::Strict).expect("a log can be begun").log;
     log.append(&written).expect("a temporary file can be written");
     drop(log);
     let damaged = damage(&mut script, fs::read(folder.0.join("log")).expect("it is there"));
@@ -47,10 +47,10 @@ pub(super) fn agent_log_damaged(bytes: &[u8]) {
 fn read_log(bytes: &[u8], recover: Recover) -> Option<Vec<AgentRecord>> {
     let folder = Folder::new();
     fs::write(folder.0.join("log"), bytes).expect("a temporary file can be written");
-    let opened = Log::open(&folder.0, recover).ok()?;
+    let opened = Log::open(&folder.0, "boot", recover).ok()?;
     let records = opened.records;
     drop(opened.log);
-    let again = Log::open(&folder.0, Recover::Strict).expect("a log that was opened can be opened");
+    let again = Log::open(&folder.0, "boot", Recover::Strict).expect("a log that was opened can be opened");
     assert_eq!(encoded(&again.records), encoded(&records));
     assert!(again.damage.is_none() && again.torn_bytes == 0, "what was read is whole: {again:?}");
     Some(records)

@@ -324,14 +324,14 @@ impl World {
         let Some(process) = &mut self.agents[index].process else { return };
         let Some(session) = process.way.lose(link).map(SessionId) else { return };
         self.client_lets_go(Some(link));
-        self.give_agent(index, Input::Detached { session });
+        self.give_agent(index, Input::Detached { session, leader: None });
     }
 
     pub(super) fn agent_unreached(&mut self, index: usize, life: u64, attempt: u64) {
         let node = &mut self.agents[index];
         let Some(process) = node.process.as_mut().filter(|_| node.life == life) else { return };
         if process.way.fail(attempt) {
-            self.give_agent(index, Input::Detached { session: SessionId(attempt) });
+            self.give_agent(index, Input::Detached { session: SessionId(attempt), leader: None });
         }
     }
 

@@ -16,6 +16,11 @@ pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// status that ends or refuses a stream.
 pub const LEADER_METADATA: &str = "divvy-leader";
 
+/// The leader that a master named as it ended or refused a stream, if it named one.
+pub(crate) fn leader_named(status: &tonic::Status) -> Option<&str> {
+    status.metadata().get(LEADER_METADATA)?.to_str().ok()
+}
+
 /// A host, by name or number, and a port.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Address {
@@ -244,6 +249,14 @@ mod tests {
             assert_eq!(text.parse::<Addresses>().expect(text).to_string(), shown);
         }
         assert_eq!("[::1]:5050".parse(), Ok(Address::new("::1", 5050)));
+    }
+
+    #[cfg(feature = "agent")]
+    #[test]
+    fn turns_go_round_the_list() {
+        let masters: Addresses = "a:1,b:2,c:3".parse().expect("addresses");
+        let tried = [0, 1, 5].map(|turn| masters.in_turn(turn).to_string());
+        assert_eq!(tried, ["a:1,b:2,c:3", "b:2,c:3,a:1", "c:3,a:1,b:2"]);
     }
 
     #[test]

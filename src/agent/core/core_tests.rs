@@ -375,7 +375,7 @@ fn an_earlier_supervisor_is_retired_when_a_later_one_greets() {
 #[test]
 fn frameworks_without_tasks_are_not_remembered_beyond_a_session() {
     let mut agent = Fixture::registered(&[]);
-    agent.give(Input::Detached { session: SessionId(1) });
+    agent.give(Input::Detached { session: SessionId(1), leader: None });
     agent.attach();
     assert_eq!(agent.told(), ["attach 2", "persist framework forgotten f", "send 2: register []"]);
 }

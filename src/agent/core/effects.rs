@@ -18,6 +18,8 @@ pub enum Input {
     Detached {
         /// The session that is over.
         session: SessionId,
+        /// Where the master said to go instead, as `host:port`.
+        leader: Option<String>,
     },
     /// The master sent a message.
     Received {
@@ -90,6 +92,8 @@ pub enum Effect {
         /// How many sessions ended without a master's having taken the agent. Of several masters the one whose turn it
         /// is comes first: one that took the agent keeps its turn, one that refused it or was silent passes it on.
         turn: u64,
+        /// The master to try in the place of all of them: another one named it as the leader.
+        leader: Option<String>,
     },
     /// Drop the stream to the master.
     Detach {

@@ -9,7 +9,7 @@ use super::moments::Moment;
 use super::statuses::Report;
 use super::tasks::{Phase, Task, nanos};
 use super::timers::Timer;
-use super::{Agent, ContainerId, Effect, Level, StopReason, SupervisorId};
+use super::{Agent, ContainerId, Effect, StopReason, SupervisorId, persist_records};
 use crate::proto::internal::agent_record::Kind;
 use crate::proto::internal::{
     AgentMessage, AgentRecord, KillAsked, KillTask, Signal, SupervisorRequest, Unregister, agent_message,
@@ -146,12 +146,12 @@ impl Agent {
                 let until = now.mono_after(grace);
                 if before.hard_at.map_or(before.grace > grace, |hard_at| until < hard_at) {
                     *before = Kill { hard_at: before.hard_at, reason: before.reason, ..kill };
-                    out.push(Effect::Persist { records: vec![before.asked(id)], level: Level::Process });
+                    out.push(persist_records(vec![before.asked(id)]));
                     self.harden(id, until);
                 }
             }
             (Phase::Starting(_) | Phase::Running(..) | Phase::Unresolved(_), none @ None) => {
-                out.push(Effect::Persist { records: vec![kill.asked(id)], level: Level::Process });
+                out.push(persist_records(vec![kill.asked(id)]));
                 *none = Some(kill);
                 self.report_killing(now, id, out);
                 self.resume_kill(now, id, out);

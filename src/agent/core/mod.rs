@@ -86,7 +86,7 @@ impl Agent {
     pub fn handle(&mut self, now: Now, input: Input, out: &mut Vec<Effect>) {
         match input {
             Input::Attached { session } => self.attached(now, session, out),
-            Input::Detached { session } => self.detached(now, session, out),
+            Input::Detached { session, leader } => self.detached(now, session, leader, out),
             Input::Received { session, message } => self.received(now, session, message, out),
             Input::Supervised { supervisor, event } => self.supervised(now, supervisor, event, out),
             Input::SupervisorLost { supervisor, text } => self.supervisor_lost(supervisor, text),
@@ -174,6 +174,11 @@ impl Agent {
 
 fn persist(kinds: impl IntoIterator<Item = agent_record::Kind>, level: Level) -> Effect {
     Effect::Persist { records: kinds.into_iter().map(record).collect(), level }
+}
+
+/// The same of whole records, at the level of the process.
+fn persist_records(records: Vec<AgentRecord>) -> Effect {
+    Effect::Persist { records, level: Level::Process }
 }
 
 fn record(kind: agent_record::Kind) -> AgentRecord {

@@ -129,7 +129,7 @@ mod tests {
 
         let policy = PartitionPolicy::default().stopping_after(10 * SECOND);
         let mut alone = agent(&task("c1").with_partition_policy(policy));
-        alone.give(super::super::Input::Detached { session: super::super::SessionId(1) });
+        alone.give(super::super::Input::Detached { session: super::super::SessionId(1), leader: None });
         let mut again = restarted(&alone);
         again.pass(7 * SECOND);
         assert_eq!(signals(&mut again), Vec::<String>::new());

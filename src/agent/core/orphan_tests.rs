@@ -24,7 +24,7 @@ fn bereft() -> Fixture {
 
 /// The session breaks, and another begins; what the agent registered with.
 fn again(agent: &mut Fixture, session: u64, version: u32) -> String {
-    agent.give(Input::Detached { session: SessionId(session) });
+    agent.give(Input::Detached { session: SessionId(session), leader: None });
     let session = agent.attach();
     let registration = agent.told().pop().expect("it registers");
     let mut message = registered_by(1);
@@ -48,7 +48,7 @@ fn an_orphan_is_named_at_registration_until_it_is_gone_and_its_end_is_told() {
 #[test]
 fn an_end_that_came_without_a_session_is_told_by_not_naming_the_orphan() {
     let mut agent = bereft();
-    agent.give(Input::Detached { session: SessionId(1) });
+    agent.give(Input::Detached { session: SessionId(1), leader: None });
     agent.exited("c1", 0);
     assert_eq!(agent.told(), ["persist forgotten c1", "supervise 1: forget c1"]);
     agent.attach();

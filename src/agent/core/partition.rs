@@ -6,7 +6,7 @@
 
 use super::moments::Moment;
 use super::timers::Timer;
-use super::{Agent, ContainerId, Effect, Level, persist};
+use super::{Agent, ContainerId, Effect, Level, persist, persist_records};
 use crate::proto::internal::AgentRecord;
 use crate::proto::internal::agent_record::Kind;
 use crate::proto::v1::task_status::Reason;
@@ -43,7 +43,7 @@ impl Agent {
         let cut_off = self.cut_off.get_or_insert(begun);
         if !cut_off.written && !stopping.is_empty() {
             cut_off.written = true;
-            out.push(Effect::Persist { records: vec![cut_off.record()], level: Level::Process });
+            out.push(persist_records(vec![cut_off.record()]));
         }
         let since = cut_off.since;
         let passed = self.passed_since(now, since);
@@ -105,7 +105,7 @@ mod tests {
     }
 
     fn cut(agent: &mut Fixture) {
-        agent.give(Input::Detached { session: SessionId(1) });
+        agent.give(Input::Detached { session: SessionId(1), leader: None });
     }
 
     /// The core's doings but for its tries to attach.
@@ -143,7 +143,7 @@ mod tests {
         agent.give(Input::Received { session, message: registered_by(1) });
         assert_eq!(agent.told(), ["persist cut off 0"]);
         agent.pass(5 * SECOND);
-        agent.give(Input::Detached { session });
+        agent.give(Input::Detached { session, leader: None });
         agent.pass(9 * SECOND);
         assert!(told(&mut agent).iter().all(|effect| !effect.contains("kill")));
         agent.pass(SECOND);

@@ -163,7 +163,7 @@ fn a_kill_goes_on_after_a_restart_with_what_is_left_of_its_grace() {
     let mut again = Fixture::recovered_at(&agent.log, later, found(&[ONE]));
     again.welcome(&["c1"], &[]);
     assert_eq!(again.told(), ["supervise 1: signal c1 15 tree"]);
-    again.give(Input::Detached { session: SessionId(9) });
+    again.give(Input::Detached { session: SessionId(9), leader: None });
     again.now = later.advanced(6 * SECOND);
     again.give(Input::Tick);
     assert!(again.told().contains(&"supervise 1: signal c1 9 tree".to_owned()));

@@ -28,6 +28,8 @@ const ORPHANS_SINCE: u32 = 2;
 const SPREAD_BROKEN: Duration = Duration::from_millis(200);
 const SPREAD_REFUSED: Duration = Duration::from_secs(2);
 const SPREAD_WIDEST: Duration = Duration::from_mins(1);
+/// Masters that may pass the agent on to another one in a row; then the list has its turn again.
+const HINTS: u32 = 3;
 /// How long a master may take to answer a registration.
 const ANSWER: Duration = Duration::from_secs(30);
 /// Without pings for this long a master is taken for lost, where it does not say otherwise.
@@ -41,6 +43,10 @@ pub(super) struct Link {
     latest: u64,
     /// Whose turn it is among the masters.
     turn: u64,
+    /// The leader that the last one named, while that is to be followed.
+    leader: Option<String>,
+    /// Hints followed in a row.
+    followed: u32,
     /// Within which time after the next failure an attempt falls.
     spread: Duration,
 }
@@ -68,7 +74,7 @@ enum State {
 
 impl Link {
     pub(super) fn off() -> Self {
-        Self { state: State::Off, latest: 0, turn: 0, spread: SPREAD_REFUSED }
+        Self { state: State::Off, latest: 0, turn: 0, leader: None, followed: 0, spread: SPREAD_REFUSED }
     }
 
     pub(super) fn deadline(&self) -> Option<u64> {
@@ -95,9 +101,17 @@ impl Link {
         self.state = State::Waiting { attach_at };
     }
 
+    /// A session ended, and its master may have said where to go. Whether to go there at once: masters may pass the agent
+    /// round.
+    fn is_sent_on(&mut self, leader: Option<String>) -> bool {
+        self.leader = leader.filter(|_| self.followed < HINTS);
+        self.followed = if self.leader.is_some() { self.followed + 1 } else { 0 };
+        self.followed == 1
+    }
+
     /// Tries again after ever longer times, another master first.
     fn back_off(&mut self, now: Now, rng: &mut StdRng) {
-        self.turn += 1;
+        self.turn += u64::from(self.leader.is_none());
         let spread = self.spread;
         self.spread = (spread * 2).min(SPREAD_WIDEST);
         self.wait(now, spread, rng);
@@ -140,13 +154,16 @@ impl Agent {
         out.push(Effect::Send { session, message: AgentMessage { kind: Some(register) } });
     }
 
-    pub(super) fn detached(&mut self, now: Now, session: SessionId, out: &mut Vec<Effect>) {
+    pub(super) fn detached(&mut self, now: Now, session: SessionId, leader: Option<String>, out: &mut Vec<Effect>) {
         if !self.link.is(session) {
             return;
         }
+        let sent_on = self.link.is_sent_on(leader);
         if self.session().is_some() {
             self.link.wait(now, SPREAD_BROKEN, &mut self.rng);
             self.lost_touch(now, out);
+        } else if sent_on {
+            self.link.wait(now, SPREAD_BROKEN, &mut self.rng);
         } else {
             self.link.back_off(now, &mut self.rng);
         }
@@ -162,11 +179,11 @@ impl Agent {
                 self.link.latest += 1;
                 let session = SessionId(self.link.latest);
                 self.link.state = State::Attaching(session);
-                out.push(Effect::Attach { session, turn: self.link.turn });
+                out.push(Effect::Attach { session, turn: self.link.turn, leader: self.link.leader.take() });
             }
             State::Registering { session, .. } | State::Registered { session, .. } => {
                 out.push(Effect::Detach { session });
-                self.detached(now, session, out);
+                self.detached(now, session, None, out);
             }
         }
     }
@@ -209,6 +226,7 @@ impl Agent {
         let told = Duration::from_millis(registered.ping_timeout_ms);
         let silence = if told.is_zero() { SILENCE } else { told };
         self.link.spread = SPREAD_REFUSED;
+        self.link.followed = 0;
         self.link.state =
             State::Registered { session, version: registered.version, silence, until: now.mono_after(silence) };
         self.in_touch(out);

@@ -84,7 +84,7 @@ fn a_silent_master_is_left_and_attached_to_again() {
 #[test]
 fn a_master_of_a_lower_epoch_is_not_believed() {
     let mut agent = Fixture::registered(&[]);
-    agent.give(Input::Detached { session: SessionId(1) });
+    agent.give(Input::Detached { session: SessionId(1), leader: None });
     let session = agent.attach();
     agent.take();
     agent.give(Input::Received { session, message: registered_by(0) });
@@ -129,23 +129,57 @@ fn the_turn_passes_on_from_a_master_that_does_not_take_the_agent_and_stays_with_
         agent.take();
         agent.pass_to_deadline();
         let attached = agent.take().into_iter().find_map(|effect| match effect {
-            Effect::Attach { session, turn } => Some((session, turn)),
+            Effect::Attach { session, turn, .. } => Some((session, turn)),
             _ => None,
         });
         attached.expect("it tries again")
     };
     let (session, first) = turn(&mut agent);
-    agent.give(Input::Detached { session });
+    agent.give(Input::Detached { session, leader: None });
     let (session, second) = turn(&mut agent);
     agent.give(Input::Attached { session });
     agent.pass(Duration::from_secs(30));
     let (session, third) = turn(&mut agent);
     agent.give(Input::Attached { session });
     agent.give(Input::Received { session, message: registered_by(2) });
-    agent.give(Input::Detached { session });
+    agent.give(Input::Detached { session, leader: None });
     let (session, after_it_took_the_agent) = turn(&mut agent);
     agent.give(Input::Attached { session });
     agent.give(Input::Received { session, message: registered_by(1) });
     let (_, after_a_lower_epoch) = turn(&mut agent);
     assert_eq!([first, second, third, after_it_took_the_agent, after_a_lower_epoch], [0, 1, 2, 2, 3]);
+}
+
+#[test]
+fn the_leader_that_a_master_names_is_tried_at_once_and_hints_are_not_followed_for_ever() {
+    let mut agent = Fixture::recovered(&[]);
+    agent.welcome(&[], &[]);
+    let next = |agent: &mut Fixture| {
+        agent.take();
+        let wait_ns = agent.agent.deadline().unwrap() - agent.now.mono_ns;
+        agent.pass_to_deadline();
+        let attached = agent.take().into_iter().find_map(|effect| match effect {
+            Effect::Attach { session, turn, leader } => Some((session, turn, leader)),
+            _ => None,
+        });
+        (wait_ns, attached.expect("it tries again"))
+    };
+    let (_, (mut session, ..)) = next(&mut agent);
+    let mut tried = vec![];
+    for _ in 0..5 {
+        agent.give(Input::Detached { session, leader: Some("d:4".to_owned()) });
+        let (wait_ns, (again, turn, leader)) = next(&mut agent);
+        session = again;
+        tried.push((turn, leader.is_some()));
+        assert!(tried.len() > 1 || wait_ns <= 200_000_000, "the first is followed at once");
+    }
+    assert_eq!(tried, [(0, true), (0, true), (0, true), (1, false), (1, true)]);
+    agent.give(Input::Attached { session });
+    agent.give(Input::Received { session, message: registered_by(1) });
+    for _ in 0..3 {
+        agent.give(Input::Detached { session, leader: Some("d:4".to_owned()) });
+        let (_, (again, _, leader)) = next(&mut agent);
+        session = again;
+        assert!(leader.is_some(), "those before it was taken do not count");
+    }
 }

@@ -1,6 +1,6 @@
 //! Which sandboxes of ended containers are kept, and until when: by age and by number, the oldest go first.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use super::{ContainerId, Effect, Retention};
@@ -12,16 +12,20 @@ pub(super) struct Sandboxes {
     retention: Retention,
     /// By the monotonic time of their removal, so the first is always the next to go.
     ended: BTreeSet<(u64, ContainerId)>,
+    /// The same by container: every launch asks for its own.
+    due: BTreeMap<ContainerId, u64>,
 }
 
 impl Sandboxes {
     pub(super) fn new(retention: Retention) -> Self {
-        Self { retention, ended: BTreeSet::new() }
+        Self { retention, ended: BTreeSet::new(), due: BTreeMap::new() }
     }
 
     /// Takes in a container's sandbox that nobody has changed for `idle`, and removes what is too much.
     pub(super) fn retire(&mut self, now: Now, container: ContainerId, idle: Duration, out: &mut Vec<Effect>) {
         let remove_at = now.mono_after(self.retention.keep.saturating_sub(idle));
+        self.take_back(&container);
+        self.due.insert(container.clone(), remove_at);
         self.ended.insert((remove_at, container));
         while self.ended.len() > self.retention.keep_at_most {
             self.remove_first(out);
@@ -30,9 +34,7 @@ impl Sandboxes {
 
     /// Takes a container's sandbox out again, if it is among them: the container is accounted for once more.
     pub(super) fn take_back(&mut self, container: &ContainerId) -> bool {
-        let before = self.ended.len();
-        self.ended.retain(|(_, ended)| ended != container);
-        self.ended.len() < before
+        self.due.remove(container).is_some_and(|at| self.ended.remove(&(at, container.clone())))
     }
 
     /// Removes those whose time has come.
@@ -53,6 +55,7 @@ impl Sandboxes {
 
     fn remove_first(&mut self, out: &mut Vec<Effect>) {
         if let Some((_, container)) = self.ended.pop_first() {
+            self.due.remove(&container);
             out.push(Effect::RemoveSandbox { container });
         }
     }

@@ -334,7 +334,7 @@ impl World {
             7 if self.percent(20) => self.kill_one(),
             8 if self.faults && self.percent(10) => {
                 if let Some(session) = self.session.take() {
-                    self.inbox.push_back(Input::Detached { session });
+                    self.inbox.push_back(Input::Detached { session, leader: None });
                 }
             }
             9 if self.faults && self.supervisors_die && self.percent(3) => {

@@ -58,7 +58,7 @@ fn a_new_session_sends_at_once_what_is_not_acknowledged_and_waits_as_at_first() 
         agent.pass(20 * SECOND);
     }
     agent.take();
-    agent.give(Input::Detached { session: SessionId(1) });
+    agent.give(Input::Detached { session: SessionId(1), leader: None });
     agent.pass(Duration::ZERO);
     assert_eq!(sent(&mut agent), vec![], "to nobody nothing is sent");
     register_again(&mut agent);

@@ -10,7 +10,7 @@ use prost::bytes::Bytes;
 use rand::RngCore as _;
 
 use super::timers::Timer;
-use super::{Agent, ContainerId, Effect, Level, SessionId, persist, record};
+use super::{Agent, ContainerId, Effect, Level, SessionId, persist, persist_records, record};
 use crate::proto::ext::ProcessEnd;
 use crate::proto::internal::agent_record::Kind;
 use crate::proto::internal::{
@@ -134,7 +134,7 @@ impl Agent {
         let first = task.pending.len() == 1;
         let made = StatusMade { container_id: id.to_string(), status: Some(status) };
         let records = std::iter::once(Kind::Status(Box::new(made))).chain(also).map(record).collect();
-        out.push(Effect::Persist { records, level: Level::Process });
+        out.push(persist_records(records));
         if first {
             self.send_first(now, id, RETRY_FIRST, out);
         }

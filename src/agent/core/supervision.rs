@@ -34,9 +34,7 @@ pub(super) struct Supervisors {
     awaited: BTreeSet<SupervisorId>,
     /// Containers of theirs that nobody knows and that are being ended.
     strangers: BTreeSet<(SupervisorId, String)>,
-    /// Those of them that registration did not wait for, or no longer.
-    lingering: BTreeSet<(SupervisorId, String)>,
-    /// Until when registration waits for the strangers' ends.
+    /// Until when registration waits for the strangers' ends, while it does.
     sweep_until: Option<u64>,
     /// Since when none can be started, on the monotonic clock.
     missing_since: Option<u64>,
@@ -61,15 +59,7 @@ impl Supervisors {
         let standing = |died| if died { Standing::Dead(DIED.to_owned()) } else { Standing::Found };
         let known: BTreeMap<_, _> = found.into_iter().map(|it| (it.id, standing(it.died))).collect();
         let awaited = known.keys().copied().collect();
-        Self {
-            known,
-            awaited,
-            strangers: BTreeSet::new(),
-            lingering: BTreeSet::new(),
-            sweep_until: None,
-            missing_since: None,
-            settled: false,
-        }
+        Self { known, awaited, strangers: BTreeSet::new(), sweep_until: None, missing_since: None, settled: false }
     }
 
     /// When to go on without having heard of the strangers' ends.
@@ -84,14 +74,13 @@ impl Supervisors {
 
     /// The containers that nobody knows and that have not ended yet.
     pub(super) fn strangers(&self) -> impl Iterator<Item = &str> {
-        self.strangers.iter().chain(&self.lingering).map(|(_, container)| container.as_str())
+        self.strangers.iter().map(|(_, container)| container.as_str())
     }
 
     /// Takes out those strangers of a supervisor that it does not name; gives those that were told of.
     fn strangers_left(&mut self, supervisor: SupervisorId, named: &BTreeSet<String>) -> Vec<String> {
         let gone = |(of, id): &(SupervisorId, String)| *of == supervisor && !named.contains(id);
-        self.strangers.retain(|stranger| !gone(stranger));
-        self.lingering.extract_if(.., |stranger| gone(stranger)).map(|(_, id)| id).collect()
+        self.strangers.extract_if(.., |stranger| gone(stranger)).map(|(_, id)| id).collect()
     }
 
     /// Whether it takes requests.
@@ -231,7 +220,8 @@ impl Agent {
     /// When all were heard and what nobody knows has ended: what is still unresolved has ended unseen. Then the agent may
     /// register.
     pub(super) fn settle(&mut self, now: Now, out: &mut Vec<Effect>) {
-        let open = !self.supervisors.awaited.is_empty() || !self.supervisors.strangers.is_empty();
+        let sweeps = self.supervisors.sweep_until.is_some() && !self.supervisors.strangers.is_empty();
+        let open = !self.supervisors.awaited.is_empty() || sweeps;
         if self.supervisors.settled || open {
             return;
         }
@@ -319,10 +309,8 @@ impl Agent {
         out: &mut Vec<Effect>,
     ) {
         signal(supervisor, &container_id, SIGKILL, out);
-        if self.supervisors.settled {
-            self.supervisors.lingering.insert((supervisor, container_id));
-        } else {
-            self.supervisors.strangers.insert((supervisor, container_id));
+        self.supervisors.strangers.insert((supervisor, container_id));
+        if !self.supervisors.settled {
             self.supervisors.sweep_until.get_or_insert_with(|| now.mono_after(SWEEP));
         }
     }
@@ -330,17 +318,14 @@ impl Agent {
     pub(super) fn stranger_ended(&mut self, now: Now, supervisor: SupervisorId, id: &str, out: &mut Vec<Effect>) {
         let stranger = (supervisor, id.to_owned());
         if self.supervisors.strangers.remove(&stranger) {
-            self.settle(now, out);
-        } else if self.supervisors.lingering.remove(&stranger) {
             self.orphan_gone(stranger.1, out);
+            self.settle(now, out);
         }
     }
 
     /// A process that is stuck in the kernel does not keep the agent from its work for ever.
     pub(super) fn sweep_due(&mut self, now: Now, out: &mut Vec<Effect>) {
         if self.supervisors.deadline().is_some_and(|at| at <= now.mono_ns) {
-            let strangers = std::mem::take(&mut self.supervisors.strangers);
-            self.supervisors.lingering.extend(strangers);
             self.supervisors.sweep_until = None;
             self.settle(now, out);
         }

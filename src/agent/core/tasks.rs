@@ -11,7 +11,7 @@ use super::launch::Launch;
 use super::moments::Moment;
 use super::statuses::{Pending, Report, Retry};
 use super::timers::Timer;
-use super::{Agent, ContainerId, Effect, Level, SupervisorId, persist, record, wording};
+use super::{Agent, ContainerId, Effect, Level, SupervisorId, persist, persist_records, record, wording};
 use crate::proto::ext::{ProcessEnd, process_end::How};
 use crate::proto::internal::agent_record::Kind;
 use crate::proto::internal::{
@@ -185,7 +185,7 @@ impl Agent {
         let sandbox = self.sandboxes.take_back(id);
         self.insert(id, Task { sandbox, ..Task::new(&accepted, at, info, phase) });
         self.watch_completion(now, id);
-        out.push(Effect::Persist { records: vec![at.record(Kind::Accepted(accepted))], level: Level::Process });
+        out.push(persist_records(vec![at.record(Kind::Accepted(accepted))]));
     }
 
     /// A log may tell of one container twice, if a master used its id again; the later task is the one there is.
@@ -329,7 +329,7 @@ impl Agent {
         let Some(task) = self.tasks.remove(id) else { return };
         self.timers.disarm(task.retry.and_then(|retry| retry.at), Timer::Retry(id.clone()));
         let records = first.into_iter().chain([Kind::Forgotten(id.to_string())]).map(record).collect();
-        out.push(Effect::Persist { records, level: Level::Process });
+        out.push(persist_records(records));
         let keeper = task.supervisor().filter(|supervisor| self.supervisors.has(*supervisor));
         if let Some(supervisor) = keeper {
             forget_container(supervisor, id.to_string(), out);

@@ -29,8 +29,6 @@ use format::Records;
 const NAME: &str = "log";
 /// Its successor's while that is being written.
 const NEW: &str = "log.new";
-/// Tells one run of the kernel from the next.
-const BOOT_ID: &str = "/proc/sys/kernel/random/boot_id";
 /// A log smaller than this, in bytes, is never written anew.
 const COMPACT_FROM: u64 = 4 << 20;
 /// A log is written anew when it is this many times as large as when it was last.
@@ -101,14 +99,14 @@ pub struct Log {
 }
 
 impl Log {
-    /// Opens the log in a work directory, or begins one. What is read is on the disk itself when this returns: an
+    /// Opens the log in a work directory, or begins one, in this run of the host. What is read is on the disk itself when this returns: an
     /// earlier agent may have been killed between a write and its sync.
     ///
     /// # Errors
     ///
     /// The directory or the file cannot be used, the file is no log of this version, or it is damaged and `recover` does
     /// not pass over that. What is there stays as it is then.
-    pub fn open(directory: &Path, recover: Recover) -> Result<Opened, LogError> {
+    pub fn open(directory: &Path, boot_id: &str, recover: Recover) -> Result<Opened, LogError> {
         let path = directory.join(NAME);
         let bytes = match fs::read(&path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => vec![],
@@ -118,7 +116,7 @@ impl Log {
             remove_if_there(&directory.join(NEW))?;
             return begin(directory, &path);
         }
-        let (records, good, ending) = read(&path, &bytes, recover)?;
+        let (records, good, ending) = read(&path, &bytes, boot_id, recover)?;
         remove_if_there(&directory.join(NEW))?;
         match ending {
             Ending::Torn => {
@@ -291,12 +289,12 @@ fn said(records: Vec<AgentRecord>) -> Vec<AgentRecord> {
 /// What can be read of a log, how many bytes that is, and what comes after.
 type Content = (Vec<AgentRecord>, usize, Ending<AgentRecord>);
 
-fn read(path: &Path, bytes: &[u8], recover: Recover) -> Result<Content, LogError> {
+fn read(path: &Path, bytes: &[u8], boot_id: &str, recover: Recover) -> Result<Content, LogError> {
     match format::body(bytes) {
         Ok(body) => {
             let (records, good) = ending::read::<Records>(body);
             let (rest, good) = (&body[good..], format::HEADER.len() + good);
-            let ending = if rest.is_empty() { Ending::Torn } else { judge(rest, good, &records) };
+            let ending = if rest.is_empty() { Ending::Torn } else { judge(rest, good, &records, boot_id) };
             return Ok((records, good, ending));
         }
         Err(format::Unknown::Version(found)) => return Err(LogError::Version { path: path.to_owned(), found }),
@@ -310,18 +308,17 @@ fn read(path: &Path, bytes: &[u8], recover: Recover) -> Result<Content, LogError
     Ok((vec![], 0, Ending::Damaged { what, later }))
 }
 
-fn judge(rest: &[u8], good: usize, records: &[AgentRecord]) -> Ending<AgentRecord> {
-    ending::judge::<Records>(rest, good, ending::synced::<Records>(records), !host_ran_on(records))
+fn judge(rest: &[u8], good: usize, records: &[AgentRecord], boot_id: &str) -> Ending<AgentRecord> {
+    ending::judge::<Records>(rest, good, ending::synced::<Records>(records), !host_ran_on(records, boot_id))
 }
 
 /// Whether the host has been up since the records were written: then nothing that was written is missing.
-fn host_ran_on(records: &[AgentRecord]) -> bool {
-    let identity = |record: &AgentRecord| match &record.kind {
-        Some(Kind::Identity(identity)) => Some(identity.boot_id.clone()),
+fn host_ran_on(records: &[AgentRecord], boot_id: &str) -> bool {
+    let mut boots = records.iter().rev().filter_map(|record| match &record.kind {
+        Some(Kind::Identity(identity)) => Some(&*identity.boot_id),
         _ => None,
-    };
-    let boot = records.iter().rev().find_map(identity);
-    boot.is_some_and(|boot| fs::read_to_string(BOOT_ID).is_ok_and(|now| now.trim() == boot))
+    });
+    boots.next() == Some(boot_id)
 }
 
 /// A log without a record.

@@ -4,6 +4,9 @@ use super::*;
 use crate::proto::internal::Identity;
 use crate::proto::internal::agent_record::Kind;
 
+/// The run of the host that the tests are in.
+pub(super) const BOOT: &str = "this-boot";
+
 fn record(epoch: u64) -> AgentRecord {
     AgentRecord { kind: Some(Kind::Epoch(epoch)), ..AgentRecord::default() }
 }
@@ -13,7 +16,7 @@ fn text(text: &str) -> AgentRecord {
 }
 
 fn open(directory: &Path) -> Result<Opened, LogError> {
-    Log::open(directory, Recover::Reconnect)
+    Log::open(directory, BOOT, Recover::Reconnect)
 }
 
 /// A log with these records, as bytes.
@@ -56,7 +59,7 @@ fn a_log_torn_at_any_byte_gives_the_whole_records_before_it_and_is_no_damage() {
     for cut in 0..=whole.len() {
         let directory = tempfile::tempdir().unwrap();
         fs::write(directory.path().join(NAME), &whole[..cut]).unwrap();
-        let again = Log::open(directory.path(), Recover::Strict).unwrap();
+        let again = Log::open(directory.path(), BOOT, Recover::Strict).unwrap();
         let expected = ends.iter().skip(1).filter(|end| **end <= cut).count();
         assert_eq!(again.records, records[..expected], "cut at {cut}");
         let torn = ends.iter().all(|end| *end != cut) && cut > format::HEADER.len();
@@ -109,7 +112,7 @@ fn what_was_not_synced_yet_may_be_lost_in_any_order_and_is_no_damage() {
         bytes[hole].fill(0);
         let directory = tempfile::tempdir().unwrap();
         fs::write(directory.path().join(NAME), &bytes).unwrap();
-        let again = Log::open(directory.path(), Recover::Strict).unwrap();
+        let again = Log::open(directory.path(), BOOT, Recover::Strict).unwrap();
         assert_eq!(again.damage, None);
         assert!(again.torn_bytes > 0);
         assert_eq!(again.records[..9], opened(&bytes[..last]).1.records, "all that was synced is there");
@@ -120,7 +123,7 @@ fn what_was_not_synced_yet_may_be_lost_in_any_order_and_is_no_damage() {
 fn what_was_not_synced_is_damage_too_when_the_host_has_been_up_all_the_time() {
     let directory = tempfile::tempdir().unwrap();
     let mut log = open(directory.path()).unwrap().log;
-    let boot_id = fs::read_to_string(BOOT_ID).unwrap().trim().to_owned();
+    let boot_id = BOOT.to_owned();
     let identity = Identity { agent_id: "S0".to_owned(), boot_id, ..Identity::default() };
     let identity = AgentRecord { kind: Some(Kind::Identity(identity)), ..AgentRecord::default() };
     log.append(&[identity]).unwrap();
@@ -132,7 +135,7 @@ fn what_was_not_synced_is_damage_too_when_the_host_has_been_up_all_the_time() {
     let second = bytes.windows(6).position(|six| six == b"second").unwrap();
     bytes[second] ^= 1;
     fs::write(&path, &bytes).unwrap();
-    let error = Log::open(directory.path(), Recover::Strict).unwrap_err().to_string();
+    let error = Log::open(directory.path(), BOOT, Recover::Strict).unwrap_err().to_string();
     assert!(error.contains("is damaged at byte"), "{error}");
 }
 
@@ -144,7 +147,7 @@ fn what_was_synced_and_cannot_be_read_is_damage_also_when_the_sync_is_told_of_be
         bytes[at] ^= 1;
         let directory = tempfile::tempdir().unwrap();
         fs::write(directory.path().join(NAME), &bytes).unwrap();
-        let error = Log::open(directory.path(), Recover::Strict).unwrap_err().to_string();
+        let error = Log::open(directory.path(), BOOT, Recover::Strict).unwrap_err().to_string();
         assert!(error.contains("is damaged at byte"), "{error}");
     }
 }
@@ -200,10 +203,10 @@ fn a_file_that_is_no_log_is_left_alone_unless_all_is_to_be_cleaned_up() {
     let path = directory.path().join(NAME);
     fs::write(&path, "somebody's notes, longer than a header").unwrap();
     for recover in [Recover::Reconnect, Recover::Strict] {
-        let error = Log::open(directory.path(), recover).unwrap_err().to_string();
+        let error = Log::open(directory.path(), BOOT, recover).unwrap_err().to_string();
         assert!(error.contains("is not the log of an agent: move it away"), "{error}");
     }
-    let cleaned = Log::open(directory.path(), Recover::Cleanup).unwrap();
+    let cleaned = Log::open(directory.path(), BOOT, Recover::Cleanup).unwrap();
     let kept = cleaned.damage.expect("it is kept");
     assert_eq!(kept.damage.to_string(), format!("{} is damaged at byte 0: nothing in it can be read", path.display()));
     assert_eq!(fs::read(kept.aside).unwrap(), b"somebody's notes, longer than a header");
@@ -216,7 +219,7 @@ fn a_log_of_a_later_version_is_refused_whatever_is_asked_for() {
     let path = directory.path().join(NAME);
     fs::write(&path, "divvy agent log 7\nsomething later").unwrap();
     for recover in [Recover::Reconnect, Recover::Strict, Recover::Cleanup] {
-        let error = Log::open(directory.path(), recover).unwrap_err().to_string();
+        let error = Log::open(directory.path(), BOOT, recover).unwrap_err().to_string();
         let expected = "has version 7, and this agent reads up to 1: run the divvy it was written by";
         assert!(error.ends_with(expected), "{error}");
         assert_eq!(fs::read(&path).unwrap(), b"divvy agent log 7\nsomething later");

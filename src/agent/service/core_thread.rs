@@ -159,7 +159,7 @@ impl CoreThread {
         match effect {
             Effect::Stop { reason } => return Some(Ended::from(reason)),
             Effect::Persist { .. } => {}
-            Effect::Attach { session, turn } => self.hands.attach(session, turn),
+            Effect::Attach { session, turn, leader } => self.hands.attach(session, turn, leader.as_deref()),
             Effect::Detach { session } => self.hands.detach(session),
             Effect::Send { session, message } => self.hands.send(session, message),
             Effect::Supervise { supervisor, request } => self.hands.supervise(supervisor, request),

@@ -58,7 +58,7 @@ mod tests {
     use crate::proto::internal::{AgentMessage, Pong, agent_message};
 
     fn effect(number: u64) -> Effect {
-        Effect::Attach { session: SessionId(number), turn: 0 }
+        Effect::Attach { session: SessionId(number), turn: 0, leader: None }
     }
 
     #[test]

@@ -9,11 +9,11 @@ use tokio_util::task::TaskTracker;
 
 use super::housekeeping::Housekeeping;
 use super::mail::Mailbox;
-use super::masters::Masters;
 use super::outbox::Outbox;
 use super::session::Session;
 use crate::agent::core::{SessionId, SupervisorId};
 use crate::proto::internal::{AgentMessage, SupervisorRequest};
+use crate::transport::connect::{Address, Addresses};
 
 /// The ways to the supervisors; clones are the same.
 #[derive(Clone, Debug, Default)]
@@ -65,7 +65,8 @@ impl Supervisors {
 /// Everything an effect may need.
 #[derive(Debug)]
 pub(super) struct Hands {
-    pub(super) masters: Masters,
+    /// All masters there may be.
+    pub(super) masters: Addresses,
     pub(super) mailbox: Mailbox,
     pub(super) runtime: Handle,
     /// Cuts every session off.
@@ -80,9 +81,10 @@ pub(super) struct Hands {
 }
 
 impl Hands {
-    pub(super) fn attach(&mut self, id: SessionId, turn: u64) {
-        let (masters, hint) = (self.masters.in_order(turn), self.masters.hint());
-        let (session, life) = Session::begin(id, masters, hint, self.mailbox.clone(), self.cut.child_token());
+    pub(super) fn attach(&mut self, id: SessionId, turn: u64, leader: Option<&str>) {
+        let leader = leader.and_then(|leader| leader.parse::<Address>().ok());
+        let masters = leader.map_or_else(|| self.masters.in_turn(turn), Addresses::from);
+        let (session, life) = Session::begin(id, masters, self.mailbox.clone(), self.cut.child_token());
         self.sessions.spawn_on(life, &self.runtime);
         self.session = Some(session);
     }

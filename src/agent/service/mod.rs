@@ -10,7 +10,6 @@ mod gate;
 mod hands;
 mod housekeeping;
 mod mail;
-mod masters;
 mod outbox;
 mod reading;
 mod session;

@@ -6,13 +6,12 @@ use tokio_util::sync::CancellationToken;
 use tonic::Streaming;
 
 use super::mail::{Mail, Mailbox};
-use super::masters::Hint;
 use super::outbox::Outbox;
 use crate::agent::core::{Input, SessionId};
 use crate::proto::internal::agent_session_client::AgentSessionClient;
 use crate::proto::internal::{AgentFrame, AgentMessage, MasterFrame, MasterMessage, Refused, master_message};
 use crate::transport::MAX_MESSAGE_BYTES;
-use crate::transport::connect::{self, Address, Addresses, LEADER_METADATA};
+use crate::transport::connect::{self, Addresses};
 
 /// A session as the core's thread sees it.
 #[derive(Debug)]
@@ -28,7 +27,6 @@ impl Session {
     pub(super) fn begin(
         id: SessionId,
         masters: Addresses,
-        hint: Hint,
         mailbox: Mailbox,
         cut: CancellationToken,
     ) -> (Self, impl Future<Output = ()> + Send + 'static) {
@@ -37,15 +35,18 @@ impl Session {
         let life = async move {
             let ended = cut.run_until_cancelled(converse(id, &masters, &mailbox, outbox.clone())).await;
             outbox.close();
-            match ended {
+            let leader = match ended {
                 Some(Err(error)) => {
                     tracing::warn!(master = %masters, "{error}");
-                    hint.set(error.leader());
+                    error.leader().map(str::to_owned)
                 }
-                Some(Ok(())) => tracing::info!(master = %masters, "the session with the master ended"),
-                None => {}
-            }
-            mailbox.input(Input::Detached { session: id }).await;
+                Some(Ok(())) => {
+                    tracing::info!(master = %masters, "the session with the master ended");
+                    None
+                }
+                None => None,
+            };
+            mailbox.input(Input::Detached { session: id, leader }).await;
         };
         (session, life)
     }
@@ -62,9 +63,11 @@ enum SessionError {
 
 impl SessionError {
     /// Where a master that does not lead says to go.
-    fn leader(&self) -> Option<Address> {
-        let Self::Broke(status) = self else { return None };
-        status.metadata().get(LEADER_METADATA)?.to_str().ok()?.parse().ok()
+    fn leader(&self) -> Option<&str> {
+        match self {
+            Self::Broke(status) => connect::leader_named(status),
+            Self::Connect(_) => None,
+        }
     }
 }
 

@@ -15,7 +15,6 @@ use super::gate::Gate;
 use super::hands::{Hands, Supervisors};
 use super::housekeeping::Housekeeping;
 use super::mail::{Mail, Mailbox};
-use super::masters::Masters;
 use super::reading::Reading;
 use super::supervision::Supervision;
 use super::sync::SyncThread;
@@ -53,7 +52,7 @@ pub(super) async fn start(options: Options) -> Result<Shared, StartError> {
     let (end_containers, end_supervision) = (CancellationToken::new(), CancellationToken::new());
     let (others, cut_sessions) = (TaskTracker::new(), CancellationToken::new());
     let hands = Hands {
-        masters: Masters::new(ground.masters.clone()),
+        masters: ground.masters.clone(),
         mailbox: mailbox.clone(),
         runtime: Handle::current(),
         cut: cut_sessions.clone(),
@@ -106,7 +105,7 @@ impl Ground {
         let masters = options.master.parse()?;
         let work_dir = Arc::new(WorkDir::take(&options.work_dir)?);
         let facts = facts::detect(work_dir.path(), options.resources.as_deref(), options.attributes.as_deref())?;
-        let opened = Log::open(work_dir.path(), options.recover)?;
+        let opened = Log::open(work_dir.path(), &facts.boot_id, options.recover)?;
         if opened.torn_bytes > 0 {
             tracing::info!(bytes = opened.torn_bytes, "dropped a record that a crash had cut off");
         }

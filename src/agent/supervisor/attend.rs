@@ -221,10 +221,9 @@ impl Attendant {
             };
             tracing::warn!(supervisor = %self.directory.id(), %error, "cannot look for a supervisor: trying again");
             tokio::select! {
-                () = tokio::time::sleep(pause) => {}
+                () = rest(&mut pause) => {}
                 () = self.state.stop.cancelled() => return None,
             }
-            pause = (pause * 2).min(LONGEST_PAUSE);
         }
     }
 }
@@ -232,28 +231,25 @@ impl Attendant {
 /// Kills what a dead supervisor left, for as long as that takes: nothing of it may be said to have ended before. Then
 /// takes over its records, if they can be had.
 async fn take_over(directory: &Directory) -> Option<Session> {
-    let (mut pause, mut cleared, mut left) = (PAUSE, false, MAX_TAKE_OVERS);
-    loop {
-        if !cleared {
-            let outcome = heir::clear(directory).await;
-            cleared = outcome.is_ok();
-            if let Err(error) = outcome {
-                tracing::error!(supervisor = %directory.id(), %error, "what it left cannot be killed: trying again");
-            }
-        }
-        if cleared {
-            match heir::inherit(directory, None).await {
-                Ok(legacy) => return legacy.session,
-                Err(error) => tracing::error!(supervisor = %directory.id(), %error, "its records cannot be taken over"),
-            }
-            left -= 1;
-            if left == 0 {
-                return None;
-            }
-        }
-        tokio::time::sleep(pause).await;
-        pause = (pause * 2).min(LONGEST_PAUSE);
+    let mut pause = PAUSE;
+    while let Err(error) = heir::clear(directory).await {
+        tracing::error!(supervisor = %directory.id(), %error, "what it left cannot be killed: trying again");
+        rest(&mut pause).await;
     }
+    for _ in 0..MAX_TAKE_OVERS {
+        match heir::inherit(directory, None).await {
+            Ok(legacy) => return legacy.session,
+            Err(error) => tracing::error!(supervisor = %directory.id(), %error, "its records cannot be taken over"),
+        }
+        rest(&mut pause).await;
+    }
+    None
+}
+
+/// Waits, longer each time.
+async fn rest(pause: &mut Duration) {
+    tokio::time::sleep(*pause).await;
+    *pause = (*pause * 2).min(LONGEST_PAUSE);
 }
 
 /// Drops requests, which a dead supervisor cannot hear and the next greeting makes good, until there are no more or

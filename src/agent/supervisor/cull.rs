@@ -10,9 +10,9 @@ use rustix::process::Signal;
 use super::process::{self, Stat};
 
 /// How often the host is looked over for processes that are left.
-const MAX_ROUNDS: u32 = 200;
+pub(super) const MAX_ROUNDS: u32 = 200;
 /// How long a round waits for those it killed, in milliseconds.
-const ROUND_MS: i64 = 50;
+pub(super) const ROUND_MS: i64 = 50;
 /// How many it waits for, so that a container of thousands does not take all descriptors.
 const WAITED_FOR: usize = 64;
 

@@ -1,9 +1,9 @@
 //! What a supervisor knows, on disk: an append log of checksummed records, `exits` in its folder.
 //!
 //! Records are written without syncing: they survive the end of any process, which is all that is asked for, since a
-//! host that goes down takes the containers with it. Any prefix of a journal is a journal; reading stops at the first record that is cut
-//! short. In a damaged one the records behind the damage count too: each stands on its own. A full disk stops nobody: what
-//! could not be written is kept and tried again with the next record.
+//! host that goes down takes the containers with it. Any prefix of a journal is a journal; reading stops at the first
+//! record that is cut short. In a damaged one the records behind the damage count too: each stands on its own. A full
+//! disk stops nobody: what could not be written is kept and tried again with the next record.
 
 use std::{
     fs::{File, OpenOptions},
@@ -81,7 +81,8 @@ impl Content {
         Ok(Self { records, damage, good, whole })
     }
 
-    /// The same after a restart of the host: a journal is never synced, so a power cut may have left any part of it.
+    /// The same after a restart of the host: records appended to a journal are never synced, so a power cut may have
+    /// left any part of them.
     pub(super) fn after_restart(self) -> Self {
         Self { damage: None, ..self }
     }

@@ -70,7 +70,8 @@ pub(super) async fn launch_within(
     let not_started = |text| SupervisorError::NotStarted { program: settings.program.clone(), text };
     let started = {
         let (settings, directory) = (settings.clone(), directory.clone());
-        heir::aside(move || Fresh::start(&settings, directory)).await
+        // Whoever gave the attempt up meanwhile does not remove it any more.
+        heir::aside(move || Fresh::start(&settings, directory.clone()).inspect_err(|_| directory.remove())).await
     };
     let started = started.map_err(|error| not_started(error.to_string())).flatten();
     let mut fresh = started.inspect_err(|_| directory.remove())?;

@@ -14,6 +14,8 @@ use super::{
 
 /// How many generations are followed before a chain of parents counts as broken.
 const MAX_GENERATIONS: usize = 1 << 15;
+/// The parent of all threads of the kernel.
+const KERNEL_THREADS: u32 = 2;
 /// In the midst of an exec a process shows an empty environment; after so many looks it has none.
 const MAX_LOOKS: u32 = 4;
 const BETWEEN_LOOKS: Duration = Duration::from_millis(1);
@@ -57,8 +59,7 @@ impl Survey {
     /// Not every process could be looked at: what was not seen may be there.
     pub(super) fn take(supervisor: &[u8]) -> io::Result<Self> {
         let mut processes = BTreeMap::new();
-        for pid in pids()? {
-            let marker = marker(pid, supervisor)?;
+        for (pid, marker) in markers(supervisor)? {
             processes.extend(Stat::read(pid)?.map(|stat| (pid, (stat, marker))));
         }
         Ok(Self { processes })
@@ -103,8 +104,7 @@ impl Survey {
 /// # Errors
 /// Not every process could be looked at.
 pub(super) fn marked(supervisor: &[u8]) -> io::Result<Vec<String>> {
-    let markers = pids()?.into_iter().filter_map(|pid| marker(pid, supervisor).transpose());
-    markers.collect()
+    Ok(markers(supervisor)?.into_values().flatten().collect())
 }
 
 fn pids() -> io::Result<Vec<u32>> {
@@ -115,16 +115,39 @@ fn pids() -> io::Result<Vec<u32>> {
     Ok(pids)
 }
 
-fn marker(pid: u32, supervisor: &[u8]) -> io::Result<Option<String>> {
-    for _ in 0..MAX_LOOKS {
-        let environ = unless_short(std::fs::read(format!("/proc/{pid}/environ")))?;
-        let Some(environ) = environ else { break };
-        if !environ.is_empty() {
-            return Ok(parse(&environ, supervisor));
+/// Every process with its marker, if it has one of `supervisor`.
+fn markers(supervisor: &[u8]) -> io::Result<BTreeMap<u32, Option<String>>> {
+    let (mut markers, mut unclear) = (BTreeMap::new(), Vec::new());
+    for pid in pids()? {
+        match environ(pid)? {
+            Some(environ) if environ.is_empty() && may_exec(pid)? => unclear.push(pid),
+            environ => drop(markers.insert(pid, environ.and_then(|environ| parse(&environ, supervisor)))),
+        }
+    }
+    for _ in 1..MAX_LOOKS {
+        if unclear.is_empty() {
+            break;
         }
         std::thread::sleep(BETWEEN_LOOKS);
+        for pid in std::mem::take(&mut unclear) {
+            match environ(pid)? {
+                Some(environ) if environ.is_empty() => unclear.push(pid),
+                environ => drop(markers.insert(pid, environ.and_then(|environ| parse(&environ, supervisor)))),
+            }
+        }
     }
-    Ok(None)
+    markers.extend(unclear.into_iter().map(|pid| (pid, None)));
+    Ok(markers)
+}
+
+fn environ(pid: u32) -> io::Result<Option<Vec<u8>>> {
+    unless_short(std::fs::read(format!("/proc/{pid}/environ")))
+}
+
+/// Whether it is a living program: what has ended and the kernel's own threads have no environment either.
+fn may_exec(pid: u32) -> io::Result<bool> {
+    let is_kernels = |stat: &Stat| stat.pid == KERNEL_THREADS || stat.parent == KERNEL_THREADS;
+    Ok(Stat::read(pid)?.is_some_and(|stat| stat.alive && !is_kernels(&stat)))
 }
 
 pub(super) fn parse(environ: &[u8], supervisor: &[u8]) -> Option<String> {

@@ -15,7 +15,7 @@ use std::{
 use rustix::process::{Signal, kill_process_group};
 
 use super::{
-    cull,
+    cull::{self, MAX_ROUNDS, ROUND_MS},
     live::{Key, Live},
     process::{self, Stat},
     queue::Queue,
@@ -23,10 +23,6 @@ use super::{
 };
 use crate::transport::clock::Clock;
 
-/// How often a container is swept before its exit is reported all the same.
-const MAX_ROUNDS: u32 = 200;
-/// How long a round waits for those it killed, in milliseconds.
-const ROUND_MS: i64 = 50;
 /// One part of looking, three of rest, but no longer than this.
 const REST: u32 = 3;
 const MAX_REST: Duration = Duration::from_millis(2);

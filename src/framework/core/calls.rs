@@ -10,7 +10,7 @@ use super::{
 };
 use crate::{
     framework::event::SchedulerEvent,
-    proto::v1::{self, AgentId, ExecutorId, Filters, OfferId, TaskId, TaskInfo, offer::Operation, task_status::Reason},
+    proto::v1::{self, AgentId, ExecutorId, Filters, OfferId, TaskId, offer::Operation, task_status::Reason},
     types::Now,
 };
 
@@ -105,13 +105,11 @@ impl Driver {
         };
         self.refuse_in_use(seq, &mut operations);
         let mut launched = Vec::new();
-        for task in operations.iter_mut().flat_map(wire::launched) {
+        for task in operations.iter_mut().filter_map(wire::launched).flatten() {
             if task.agent_id.value.is_empty() {
                 task.agent_id.clone_from(&agent_id);
             }
-            let (task_id, first) = self.tasks.launched(task);
-            // Of a task that is live already this call can neither be in doubt nor be refused.
-            launched.extend(first.then_some(task_id));
+            launched.push(self.tasks.launched(task));
         }
         // With no operation it is a decline, and void once the offers are.
         let sent = if operations.is_empty() { Sent::Plain } else { Sent::Accept(launched) };
@@ -120,8 +118,8 @@ impl Driver {
 
     /// A task whose id a live one has is not launched: what the master would say of it were said of the live one.
     fn refuse_in_use(&mut self, seq: u64, operations: &mut [Operation]) {
-        for launch in operations.iter_mut().filter_map(|operation| operation.launch.as_mut()) {
-            launch.task_infos.retain(|task| {
+        for tasks in operations.iter_mut().filter_map(wire::launched) {
+            tasks.retain(|task| {
                 let free = !self.tasks.may_live(&task.task_id.value);
                 if !free {
                     self.refuse(seq, "accept.operations.launch.task_infos.task_id", IN_USE);
@@ -141,12 +139,12 @@ impl Driver {
         out: &mut Vec<Effect>,
     ) {
         for mut operation in operations {
-            let tasks: &mut [TaskInfo] = wire::launched(&mut operation);
+            let tasks = wire::launched(&mut operation).map(std::mem::take).unwrap_or_default();
             if tasks.is_empty() {
                 self.refuse(seq, "accept.operations", text);
             }
-            for task in tasks {
-                if self.tasks.is_live(&task.task_id.value) {
+            for task in &tasks {
+                if self.tasks.may_live(&task.task_id.value) {
                     self.refuse(seq, "accept.operations.launch.task_infos.task_id", IN_USE);
                     continue;
                 }

@@ -59,10 +59,11 @@ pub(super) struct Told {
 
 impl Deliveries {
     pub(super) fn push(&mut self, event: SchedulerEvent) {
-        let waits = match Bound::of(&event) {
+        let bound = Bound::of(&event);
+        let waits = match &bound {
             Bound::Message => self.messages < MESSAGES,
             Bound::Unheard => self.unheard < UNHEARD_MOST,
-            Bound::Failed(failed) if self.failures.contains(&failed) => return,
+            Bound::Failed(failed) if self.failures.contains(failed) => return,
             Bound::Own | Bound::Failed(_) => true,
             Bound::Connection => {
                 self.forget_turns_before(&event);
@@ -70,7 +71,7 @@ impl Deliveries {
             }
         };
         if waits {
-            self.count(&event);
+            self.count(bound);
             self.queue.push_back(event);
         } else {
             self.lost += 1;
@@ -89,8 +90,8 @@ impl Deliveries {
         }
     }
 
-    fn count(&mut self, event: &SchedulerEvent) {
-        match Bound::of(event) {
+    fn count(&mut self, bound: Bound) {
+        match bound {
             Bound::Message => self.messages += 1,
             Bound::Unheard => self.unheard += 1,
             Bound::Failed(failed) => drop(self.failures.insert(failed)),
@@ -110,6 +111,11 @@ impl Deliveries {
     /// True when the callbacks leave so much of what became of calls unheard that no further call is to be taken.
     pub(super) fn are_unheard(&self) -> bool {
         self.unheard >= UNHEARD
+    }
+
+    /// True while it costs nothing to look at all that waits after every input.
+    pub(super) fn are_few(&self) -> bool {
+        self.queue.len() < 64
     }
 
     /// True when the callbacks are done with all they were given.

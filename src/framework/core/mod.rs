@@ -173,7 +173,8 @@ impl Driver {
         self.inputs += 1;
         if cfg!(debug_assertions) {
             self.check_session();
-            if self.tasks.are_few() || self.inputs.is_multiple_of(CHECK_EVERY) {
+            let few = self.tasks.are_few() && self.deliveries.are_few();
+            if few || self.inputs.is_multiple_of(CHECK_EVERY) {
                 self.check();
             }
         }

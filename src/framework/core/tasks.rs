@@ -86,18 +86,18 @@ pub(super) enum Verdict {
 }
 
 impl Tasks {
-    /// A launch is on its way. Answers with the task's name, and whether the launch is the first of that name: a task that
-    /// is live already is not this launch's.
-    pub(super) fn launched(&mut self, task: &TaskInfo) -> (Arc<str>, bool) {
+    /// A launch is on its way, of a task that may not live yet. What there was under its name is over, and so is a kill of
+    /// that. Answers with the task's name.
+    pub(super) fn launched(&mut self, task: &TaskInfo) -> Arc<str> {
         let task_id = task.task_id.value.as_str();
+        self.end(task_id);
         self.ended.forget(task_id);
-        let live = self.live.len();
+        self.kills.remove(task_id);
         let key = self.mine(task_id, Some(&task.agent_id), Stage::Launched);
-        let first = self.live.len() > live;
-        if first && let Some(task_policy) = task.partition_policy.as_deref() {
-            self.has_policy(task_id, *task_policy);
+        if let Some(policy) = task.partition_policy.as_deref() {
+            self.has_policy(task_id, *policy);
         }
-        (key, first)
+        key
     }
 
     /// What the task was launched with.
@@ -208,11 +208,6 @@ impl Tasks {
         if over(task.state) && task.by_agent {
             self.end(task_id);
         }
-    }
-
-    /// True when the task was launched or heard of, and has not ended.
-    pub(super) fn is_live(&self, task_id: &str) -> bool {
-        self.live.contains_key(task_id)
     }
 
     /// True when the task was launched or heard of, and nothing was said of an end.

@@ -74,9 +74,9 @@ pub(super) fn dropped(now: Now, task: &v1::TaskInfo, state: TaskState, reason: R
 }
 
 /// The tasks that an operation launches.
-pub(super) fn launched(operation: &mut v1::offer::Operation) -> &mut [v1::TaskInfo] {
+pub(super) fn launched(operation: &mut v1::offer::Operation) -> Option<&mut Vec<v1::TaskInfo>> {
     if let Some(launch) = &mut operation.launch {
-        return &mut launch.task_infos;
+        return Some(&mut launch.task_infos);
     }
-    operation.launch_group.as_mut().map_or(&mut [], |group| &mut group.task_group.tasks)
+    operation.launch_group.as_mut().map(|group| &mut group.task_group.tasks)
 }

@@ -145,6 +145,20 @@ async fn an_older_instance_is_told_that_it_was_replaced_and_can_do_no_more() {
 }
 
 #[tokio::test]
+async fn who_has_stopped_the_driver_hears_nothing_more_though_a_master_fails_it_then() {
+    let mut master = FakeMaster::start().await;
+    let (driver, mut ear, session) = subscribed(&mut master).await;
+    drop(session);
+    assert_eq!(ear.next().await, SchedulerEvent::Disconnected);
+    driver.stop_teardown().await.expect("told to stop");
+    let mut again = master.session().await;
+    again.expect(Type::Subscribe).await;
+    again.send([error("Framework failed over")]).await;
+    assert!(matches!(join(&driver).await, Err(DriverError::Failed(_))));
+    ear.nothing_more();
+}
+
+#[tokio::test]
 async fn a_run_keeps_its_name_and_another_with_the_same_seed_has_another() {
     let mut master = FakeMaster::start().await;
     let mut names = Vec::new();

@@ -255,8 +255,8 @@ fn register(register: internal::Register, peer: &str) -> Result<Register, String
     Ok(Register {
         version,
         id: info.id.as_ref().map(|id| id.value.clone()).filter(|id| !id.is_empty()),
-        installation: register.installation,
-        instance: register.instance,
+        installation: own(&register.installation),
+        instance: own(&register.instance),
         facts: AgentFacts {
             hostname: info.hostname.clone(),
             address: peer.to_owned(),

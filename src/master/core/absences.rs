@@ -12,7 +12,7 @@ use crate::types::Now;
 #[derive(Debug)]
 pub(super) struct Absences {
     /// When this master started.
-    began: Now,
+    pub(super) began: Now,
     /// Agents that it noted as unreachable or gone.
     noted: BTreeMap<String, u64>,
 }

@@ -15,8 +15,16 @@ use crate::{
 impl Master {
     /// Has the change stored, and takes it in.
     pub(super) fn record(&mut self, turn: &mut Turn<'_>, kind: Kind) {
-        self.facts.apply(&RegistryChange { kind: Some(kind.clone()) });
-        turn.persist(kind);
+        self.record_all(turn, vec![kind]);
+    }
+
+    /// The same with several at once: all of them are stored, or none.
+    pub(super) fn record_all(&mut self, turn: &mut Turn<'_>, kinds: Vec<Kind>) {
+        let changes: Vec<_> = kinds.into_iter().map(|kind| RegistryChange { kind: Some(kind) }).collect();
+        for change in &changes {
+            self.facts.apply(change);
+        }
+        turn.persist(changes);
     }
 
     /// The agent has been away for too long: first the registry, then its tasks, then everybody hears of it.
@@ -112,6 +120,7 @@ impl Master {
         let Some(agent) = self.agents.remove(&key) else { return };
         self.agent_ids.remove(&agent.bucket.id);
         self.identities.remove(key, &agent);
+        self.timers.disarm_sole(Timer::RefusalEnded(key));
         self.allocator.remove_agent(key);
         self.stale.agents.remove(&key);
         self.stale.eased.remove(&key);
@@ -153,12 +162,13 @@ impl Master {
                 self.record(turn, Kind::AgentForgotten(id));
             }
         }
+        self.forget_awaited_kills();
     }
 
     /// Frameworks that have not been here since this master started, nor tasks of theirs, and since when.
     fn unknown_frameworks(&self) -> BTreeMap<String, i64> {
         let unknown = self.facts.runs.iter().filter(|(id, _)| !self.framework_ids.contains_key(id.as_str()));
-        unknown.map(|(id, lineage)| (id.clone(), lineage.since_ns().max(self.started_wall_ns))).collect()
+        unknown.map(|(id, lineage)| (id.clone(), lineage.since_ns().max(self.absences.began.wall_ns))).collect()
     }
 
     /// Those of the list that have been away for longer than may be, and the oldest beyond the number that may be.

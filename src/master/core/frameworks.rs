@@ -173,9 +173,7 @@ impl Master {
         if instance.is_empty() {
             return None;
         }
-        let its_own = self.facts.runs.iter().filter(|(_, lineage)| lineage.present() == instance);
-        let mut ids = its_own.map(|(id, _)| id).filter(|id| !self.facts.removed_frameworks.contains(*id));
-        ids.next().cloned()
+        self.facts.runs.iter().find(|(_, lineage)| lineage.present() == instance).map(|(id, _)| id.clone())
     }
 
     /// Why the framework of this id cannot be had by this run.

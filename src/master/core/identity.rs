@@ -106,7 +106,7 @@ impl Master {
         let agent = self.agents.get_mut(&key)?;
         let session = agent.session.filter(|_| agent.run.is_another(register))?;
         match agent.run.doubted_ns {
-            Some(since) if turn.now.mono_ns.saturating_sub(since) >= nanos(PROOF_OF_LIFE) => return None,
+            Some(since) if turn.now.since(since) >= PROOF_OF_LIFE => return None,
             Some(_) => {}
             None => {
                 agent.run.doubted_ns = Some(turn.now.mono_ns);
@@ -119,8 +119,4 @@ impl Master {
              directory is a copy of that one's, start with an empty one"
         ))
     }
-}
-
-fn nanos(time: Duration) -> u64 {
-    u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
 }

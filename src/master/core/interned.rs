@@ -17,15 +17,15 @@ pub(super) struct Interned {
 
 impl Interned {
     /// The same resources, shared with all tasks that take as much.
-    pub(super) fn share(&mut self, resources: Resources) -> Arc<Resources> {
-        if let Some(known) = self.known.get(&resources) {
+    pub(super) fn share(&mut self, resources: &Resources) -> Arc<Resources> {
+        if let Some(known) = self.known.get(resources) {
             return known.clone();
         }
         if self.known.len() >= self.most {
             self.known.retain(|one| Arc::strong_count(one) > 1);
             self.most = FEW.max(2 * self.known.len());
         }
-        let shared = Arc::new(resources);
+        let shared = Arc::new(resources.clone());
         self.known.insert(shared.clone());
         shared
     }
@@ -39,12 +39,12 @@ mod tests {
     fn equal_resources_are_kept_once_and_none_for_ever() {
         let mut interned = Interned::default();
         let cpus = |cpus: u32| Resources::cpus_mem(f64::from(cpus), 1.0);
-        let kept = interned.share(cpus(1));
-        assert!(Arc::ptr_eq(&kept, &interned.share(cpus(1))));
+        let kept = interned.share(&cpus(1));
+        assert!(Arc::ptr_eq(&kept, &interned.share(&cpus(1))));
         for other in 2..10_000 {
-            interned.share(cpus(other));
+            interned.share(&cpus(other));
         }
         assert!(interned.known.len() <= FEW, "{} are kept", interned.known.len());
-        assert!(Arc::ptr_eq(&kept, &interned.share(cpus(1))));
+        assert!(Arc::ptr_eq(&kept, &interned.share(&cpus(1))));
     }
 }

@@ -3,13 +3,19 @@
 //! The kill of a task whose agent is away is carried out when that is back. So is one of a task this master does not know:
 //! an agent of which only the registry tells may come back with it. Of such kills a framework has [`MOST_AWAITED`].
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use super::{
     Doubt, Master, Order, Turn,
-    keys::{AgentKey, FrameworkKey},
+    keys::{AgentKey, FrameworkKey, TaskKey},
 };
-use crate::proto::v1::{self, TaskState};
+use crate::{
+    master::registry::State,
+    proto::v1::{self, TaskState},
+};
 
 /// So many kills of tasks that are not known are kept for a framework; of more it hears what is known of the task alone.
 const MOST_AWAITED: usize = 10_000;
@@ -43,9 +49,9 @@ impl AwaitedKills {
         self.0.remove(task);
     }
 
-    /// The agent is back, and has said what it has.
-    fn agent_returned(&mut self, agent: &str) {
-        self.0.retain(|_, (on, _)| on.as_deref() != Some(agent));
+    /// Keeps those whose task may still come back with an agent; `None` stands for any.
+    pub(super) fn retain(&mut self, may_come: impl Fn(Option<&str>) -> bool) {
+        self.0.retain(|_, (on, _)| may_come(on.as_deref()));
     }
 }
 
@@ -65,13 +71,10 @@ impl Master {
         if agent.is_some_and(|agent| *agent != *self.agents[&key].bucket.id) {
             return;
         }
-        let id = self.frameworks[&framework].bucket.id.clone();
         let Some(task) = self.task_mut(key, task_key) else { return };
         task.kill = Some(Kill { policy });
         let away = task.state == TaskState::TaskUnreachable;
-        let (task, container) = (task.id.clone(), task.container.clone());
-        let order = Order::Kill { framework: id, task, container, policy };
-        turn.order(self.agents[&key].session, order);
+        self.order_kill(turn, key, task_key);
         if away {
             // Nothing will be heard of it for long.
             self.reconcile_one(turn, framework, &Doubt::of(task_id, agent));
@@ -80,27 +83,41 @@ impl Master {
 
     /// Keeps the kill of a task that an agent which is away may have.
     fn await_task(&mut self, framework: FrameworkKey, task: &str, agent: Option<&str>, kill: Kill) {
-        let (recovered, unreachable) = (&self.recovered, &self.facts.unreachable);
-        let may_come = match agent {
-            Some(agent) => recovered.contains(agent) || unreachable.contains_key(agent),
-            None => !(recovered.is_empty() && unreachable.is_empty()),
-        };
+        let may_come = may_come(&self.recovered, &self.facts, agent);
         if let Some(framework) = self.frameworks.get_mut(&framework).filter(|_| may_come) {
             framework.awaited_kills.keep(task, agent, kill);
         }
     }
 
-    /// After an agent was told that it is registered: kills it may not have heard of.
-    pub(super) fn resend_kills(&mut self, turn: &mut Turn<'_>, key: AgentKey) {
-        let agent = &self.agents[&key];
-        for task in agent.bucket.tasks.values() {
-            let Some(kill) = task.kill else { continue };
-            let framework = self.frameworks[&task.framework].bucket.id.clone();
-            let (task, container) = (task.id.clone(), task.container.clone());
-            turn.order(agent.session, Order::Kill { framework, task, container, policy: kill.policy });
-        }
+    /// Kills of tasks that no agent can come back with any more are forgotten.
+    pub(super) fn forget_awaited_kills(&mut self) {
         for framework in self.frameworks.values_mut() {
-            framework.awaited_kills.agent_returned(&agent.bucket.id);
+            framework.awaited_kills.retain(|agent| may_come(&self.recovered, &self.facts, agent));
         }
+    }
+
+    /// Sends the kill of a task to its agent, if there is one and the agent is connected.
+    pub(super) fn order_kill(&self, turn: &mut Turn<'_>, key: AgentKey, task: TaskKey) {
+        let agent = &self.agents[&key];
+        let task = &agent.bucket.tasks[&task];
+        let Some(Kill { policy }) = task.kill else { return };
+        let framework = self.frameworks[&task.framework].bucket.id.clone();
+        let (task, container) = (task.id.clone(), task.container.clone());
+        turn.order(agent.session, Order::Kill { framework, task, container, policy });
+    }
+
+    /// After an agent was told that it is registered: kills it may not have heard of.
+    pub(super) fn resend_kills(&self, turn: &mut Turn<'_>, key: AgentKey) {
+        for task in self.agents[&key].bucket.tasks.keys() {
+            self.order_kill(turn, key, *task);
+        }
+    }
+}
+
+/// Whether this agent, or any, is away and may come back with tasks that nothing is known of.
+fn may_come(recovered: &BTreeSet<String>, facts: &State, agent: Option<&str>) -> bool {
+    match agent {
+        Some(agent) => recovered.contains(agent) || facts.unreachable.contains_key(agent),
+        None => !(recovered.is_empty() && facts.unreachable.is_empty()),
     }
 }

@@ -51,7 +51,7 @@ impl Master {
             container: container.clone(),
             role: client.role.clone(),
             info: launch.info,
-            resources: self.taken.share(launch.resources),
+            resources: self.taken.share(&launch.resources),
             state: TaskState::TaskStaging,
             holds: false,
             forwarded: None,

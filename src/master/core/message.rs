@@ -60,7 +60,7 @@ impl Effect {
         match self {
             Self::Tell { event, .. } => matches!(event, Event::Heartbeat),
             Self::Order { order, .. } => matches!(order, Order::Ping),
-            Self::Reply { answer, .. } => matches!(answer, Answer::Alive | Answer::Snapshot(_)),
+            Self::Reply { answer, .. } => matches!(answer, Answer::Alive | Answer::Snapshot(_) | Answer::Departed(_)),
             Self::Persist(_) | Self::Close { .. } => false,
         }
     }

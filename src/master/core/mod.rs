@@ -70,7 +70,7 @@ pub(crate) use self::{
 use crate::{
     allocator::fair::{Allocator, Quota, Touched},
     master::registry,
-    proto::internal::registry_change,
+    proto::internal::RegistryChange,
     types::Now,
 };
 
@@ -182,8 +182,11 @@ impl<'a> Turn<'a> {
         }
     }
 
-    fn persist(&mut self, change: registry_change::Kind) {
-        self.out.push(Effect::Persist(vec![crate::proto::internal::RegistryChange { kind: Some(change) }]));
+    /// All of them are stored, or none.
+    fn persist(&mut self, changes: Vec<RegistryChange>) {
+        if !changes.is_empty() {
+            self.out.push(Effect::Persist(changes));
+        }
     }
 }
 
@@ -217,7 +220,6 @@ pub(crate) struct Master {
     held_off: quotas::HeldOff,
     /// Agents and frameworks the registry knows.
     facts: registry::State,
-    started_wall_ns: i64,
     /// How long agents have been unreachable or gone.
     absences: Absences,
     /// Agents that are unreachable, by when they became so.
@@ -276,7 +278,6 @@ impl Master {
             quotas,
             held_off,
             facts,
-            started_wall_ns: now.wall_ns,
             absences: Absences::new(now),
             unreachable: BTreeSet::new(),
             recovered,

@@ -168,8 +168,9 @@ impl Master {
         let Some(seat) = self.enter(*framework, role) else { return };
         let refused = Refused { floor_ns, until_ns, resources: taken.offer.resources.clone() };
         self.allocator.refuse(taken.agent, seat, *framework, refused);
-        for at in [floor_ns, until_ns].into_iter().filter(|at| *at > turn.now.mono_ns) {
-            self.timers.arm_roughly(at, Timer::RefusalEnded(taken.agent));
+        // The end after the first one is armed when that comes.
+        if let Some(first_ns) = [floor_ns, until_ns].into_iter().filter(|at| *at > turn.now.mono_ns).min() {
+            self.timers.arm_roughly(first_ns, Timer::RefusalEnded(taken.agent));
         }
     }
 

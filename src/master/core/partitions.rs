@@ -7,7 +7,7 @@
 use std::{sync::Arc, time::Duration};
 
 use super::{
-    Master, Order, Turn,
+    Master, Turn,
     agents::Presence,
     keys::{AgentKey, FrameworkKey, TaskKey},
     kills::Kill,
@@ -192,14 +192,10 @@ impl Master {
     /// was told that it is.
     pub(super) fn end_copy(&mut self, turn: &mut Turn<'_>, agent: AgentKey, key: TaskKey, registering: AgentKey) {
         let Some(task) = self.task_mut(agent, key).filter(|task| !task.state.is_terminal()) else { return };
-        let policy = None;
-        task.kill = Some(Kill { policy });
-        if agent == registering {
-            return;
+        task.kill = Some(Kill { policy: None });
+        if agent != registering {
+            self.order_kill(turn, agent, key);
         }
-        let (framework, container, task) = (task.framework, task.container.clone(), task.id.clone());
-        let framework = self.frameworks[&framework].bucket.id.clone();
-        turn.order(self.agents[&agent].session, Order::Kill { framework, task, container, policy });
     }
 
     /// Whether this record is the task of its name, not an older copy.

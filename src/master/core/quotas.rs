@@ -75,10 +75,7 @@ impl Master {
             return Answer::Refused(text);
         }
         let configs: Vec<QuotaConfig> = changes.iter().map(|(role, quota)| config(role, quota)).collect();
-        for config in &configs {
-            self.facts.set_quota(config);
-        }
-        turn.persist(registry_change::Kind::Quotas(Quotas { configs }));
+        self.record(turn, registry_change::Kind::Quotas(Quotas { configs }));
         self.quotas = all;
         for (role, quota) in changes {
             self.allocator.set_quota(role, (!quota.is_empty()).then_some(quota));

@@ -1,6 +1,6 @@
 //! Reconciliation: a framework asks what has become of its tasks, and is told what this master knows.
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
 use super::{
     Doubt, Event, Master, Turn,
@@ -73,7 +73,7 @@ impl Master {
         }
         let since_ns = agent.and_then(|agent| self.facts.unreachable.get(agent)).copied();
         let (state, text) = match agent {
-            Some(_) if since_ns.is_some_and(|since_ns| doubt.is_lost(now, since_ns)) => {
+            Some(agent) if since_ns.is_some_and(|since_ns| self.counts_as_lost(doubt, now, agent, since_ns)) => {
                 (TaskState::TaskLost, "the agent did not answer for as long as the task's partition policy allows")
             }
             Some(_) if since_ns.is_some() => (TaskState::TaskUnreachable, "the task's agent is unreachable"),
@@ -93,13 +93,10 @@ impl Master {
         status.unreachable_time = since_ns.map(|nanoseconds| v1::TimeInfo { nanoseconds });
         Some(status)
     }
-}
 
-impl Doubt {
     /// Whether a task whose agent is unreachable since then counts as lost by now. A master that was started meanwhile does
     /// not know the task, and goes by what its framework says of the policy.
-    fn is_lost(&self, now: Now, since_ns: i64) -> bool {
-        let away = Duration::from_nanos(u64::try_from(now.wall_ns.saturating_sub(since_ns)).unwrap_or_default());
-        self.lost_after.is_some_and(|time| time <= away)
+    fn counts_as_lost(&self, doubt: &Doubt, now: Now, agent: &str, since_ns: i64) -> bool {
+        doubt.lost_after.is_some_and(|time| time <= self.absences.lasted(now, agent, since_ns))
     }
 }

@@ -91,11 +91,10 @@ impl Master {
         let mut info = register.info.clone();
         info.id = Some(v1::AgentId { value: id.to_string() });
         if self.facts.agents.get(&**id) != Some(&info) {
-            turn.persist(registry_change::Kind::AgentAdmitted(info.clone()));
-            self.facts.agents.insert(id.to_string(), info);
+            self.record(turn, registry_change::Kind::AgentAdmitted(info));
         }
-        if self.facts.unreachable.remove(&**id).is_some() {
-            turn.persist(registry_change::Kind::AgentReachable(id.to_string()));
+        if self.facts.unreachable.contains_key(&**id) {
+            self.record(turn, registry_change::Kind::AgentReachable(id.to_string()));
         }
         self.recovered.remove(&**id);
         if self.removals.cancel(id) {
@@ -268,7 +267,7 @@ impl Master {
             container: reported.container.as_str().into(),
             role: reported.role.clone(),
             info: reported.info.clone(),
-            resources: self.taken.share(reported.resources.clone()),
+            resources: self.taken.share(&reported.resources),
             state: reported.state,
             holds: false,
             forwarded: Some(reported.in_flight()),

@@ -76,10 +76,7 @@ impl Master {
     }
 
     /// The status of a framework that was removed: nobody will acknowledge it, so the agent has to be told to forget.
-    fn updated_for_nobody(&mut self, turn: &mut Turn<'_>, agent: AgentKey, update: &Update) {
-        if update.latest.is_terminal() {
-            self.orphan_gone(agent, &update.container);
-        }
+    fn updated_for_nobody(&self, turn: &mut Turn<'_>, agent: AgentKey, update: &Update) {
         if self.facts.removed_frameworks.contains(&update.framework) {
             let framework = update.framework.as_str().into();
             turn.order(self.agents[&agent].session, Order::Shutdown { framework });

@@ -2,12 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use super::{Answer, Effect, Master, Turn};
+use super::{Answer, Master, Turn};
 use crate::{
-    proto::{
-        internal::{RegistryChange, registry_change::Kind},
-        v1::WeightInfo,
-    },
+    proto::{internal::registry_change::Kind, v1::WeightInfo},
     types::validate_role,
 };
 
@@ -38,16 +35,11 @@ impl Master {
                 return Answer::Refused(format!("update_weights.weight_infos[{number}].{field}: {text}"));
             }
         }
-        let change = |(role, weight): &(String, f64)| RegistryChange {
-            kind: Some(Kind::Weight(WeightInfo { weight: *weight, role: Some(role.clone()) })),
-        };
-        if !weights.is_empty() {
-            turn.out.push(Effect::Persist(weights.iter().map(change).collect()));
+        for (role, weight) in &weights {
+            self.allocator.set_weight(role, *weight);
         }
-        for (role, weight) in weights {
-            self.allocator.set_weight(&role, weight);
-            self.facts.weights.insert(role, weight);
-        }
+        let change = |(role, weight)| Kind::Weight(WeightInfo { weight, role: Some(role) });
+        self.record_all(turn, weights.into_iter().map(change).collect());
         Answer::Done
     }
 }

@@ -22,7 +22,7 @@ fn opened_in_each_way(bytes: &[u8]) -> Result<(Vec<AgentRecord>, Option<Damage>)
     let at_work = tempfile::tempdir().unwrap();
     let path = at_work.path().join(NAME);
     fs::write(&path, bytes).unwrap();
-    let strict = Log::open(at_work.path(), Recover::Strict);
+    let strict = Log::open(at_work.path(), BOOT, Recover::Strict);
     if let Err(error) = &strict {
         assert_eq!(fs::read(&path).unwrap(), bytes, "strict has touched the log");
         assert_eq!(fs::read_dir(at_work.path()).unwrap().count(), 1, "strict has left something");
@@ -35,7 +35,7 @@ fn opened_in_each_way(bytes: &[u8]) -> Result<(Vec<AgentRecord>, Option<Damage>)
     let mut answers = vec![];
     for recover in [Recover::Reconnect, Recover::Cleanup] {
         fs::write(&path, bytes).unwrap();
-        let Opened { mut log, records, damage, .. } = Log::open(at_work.path(), recover).unwrap();
+        let Opened { mut log, records, damage, .. } = Log::open(at_work.path(), BOOT, recover).unwrap();
         let refused =
             matches!(&strict, Err(LogError::Damaged(found)) if Some(found) == damage.as_ref().map(|it| &it.damage));
         assert_eq!(damage.is_some(), refused, "{strict:?} but {damage:?}");
@@ -43,7 +43,7 @@ fn opened_in_each_way(bytes: &[u8]) -> Result<(Vec<AgentRecord>, Option<Damage>)
             assert_eq!(fs::read(&kept.aside).unwrap(), bytes, "what is kept is what was found");
         }
         log.append(&[text("after")]).unwrap();
-        let again = Log::open(at_work.path(), Recover::Strict).unwrap();
+        let again = Log::open(at_work.path(), BOOT, Recover::Strict).unwrap();
         assert_eq!(again.records, [records.clone(), vec![text("after")]].concat(), "the log goes on whole");
         answers.push((records, damage.map(|kept| kept.damage)));
     }

@@ -15,7 +15,7 @@ fn restart_host(work_dir: &std::path::Path) {
     rustix::process::kill_process(supervisor, rustix::process::Signal::KILL).unwrap();
     std::fs::write(&file, format!("{} {} an-earlier-boot\n", words[0], words[1])).unwrap();
     let identity = Identity { agent_id: "S0".to_owned(), boot_id: "an-earlier-boot".to_owned(), ..Default::default() };
-    let mut log = Log::open(work_dir, Recover::Strict).unwrap().log;
+    let mut log = Log::open(work_dir, "boot", Recover::Strict).unwrap().log;
     log.append(&[AgentRecord { kind: Some(Kind::Identity(identity)), ..AgentRecord::default() }]).unwrap();
 }
 

@@ -98,6 +98,32 @@ fn an_id_that_is_used_again_is_not_killed_for_its_namesake() {
 }
 
 #[test]
+fn a_kill_of_a_task_that_nothing_is_known_of_is_not_for_a_later_launch_of_its_id() {
+    let mut bench = Bench::subscribed();
+    bench.ask(kill("t1"));
+    bench.receive([offers(&["O1"])]);
+    bench.take_all();
+    bench.launch("O1", &["t1"]);
+    assert_eq!(kills(&bench.receive([update(status("t1", TaskState::TaskRunning, 1))])), [""; 0]);
+}
+
+#[test]
+fn a_launch_while_the_guessed_end_of_its_namesake_is_being_told_is_a_task_of_its_own() {
+    let mut bench = killed();
+    bench.receive([offers(&["O2"])]);
+    bench.take_all();
+    bench.receive([update(TaskStatus { uuid: None, ..status("t1", TaskState::TaskLost, 0) })]);
+    bench.launch("O2", &["t1"]);
+    bench.cut();
+    let in_doubt =
+        |event: &SchedulerEvent| matches!(event, SchedulerEvent::InDoubt(doubt) if doubt.task_ids == [task_id("t1")]);
+    assert!(bench.take_all().iter().any(in_doubt), "the first's end says nothing of the second");
+    assert_eq!(bench.driver.counts().live_tasks, 1);
+    assert_eq!(kills(&bench.resubscribe()), [""; 0]);
+    assert_eq!(kills(&bench.receive([update(status("t1", TaskState::TaskRunning, 9))])), [""; 0]);
+}
+
+#[test]
 fn a_task_that_nothing_is_known_of_is_killed_and_asked_for_until_the_master_says_what_it_is() {
     let mut bench = Bench::subscribed();
     assert_eq!(kills(&bench.ask(kill("t9"))), ["t9"]);

@@ -84,12 +84,14 @@ fn an_operators_teardown_and_a_failover_timeout_leave_orphans_too() {
 }
 
 #[test]
-fn an_end_that_was_on_its_way_when_the_framework_was_removed_frees_what_the_task_had() {
+fn an_end_that_was_on_its_way_when_the_framework_was_removed_is_not_the_word_that_frees_what_the_task_had() {
     let (mut world, framework, agent, task, _) = running();
     world.call(framework.0, Call::Teardown);
     world.update(agent.0, &framework.1, &task, TaskState::TaskRunning);
     assert_eq!(used(&world), resources(WANTED));
     world.update(agent.0, &framework.1, &task, TaskState::TaskFinished);
+    assert_eq!(used(&world), resources(WANTED));
+    gone(&mut world, agent.0, &task.1);
     assert!(used(&world).is_empty());
 }
 
