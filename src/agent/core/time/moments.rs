@@ -5,26 +5,26 @@
 
 use std::time::Duration;
 
-use super::Agent;
+use crate::agent::core::Agent;
 use crate::proto::internal::{AgentRecord, agent_record};
 use crate::types::Now;
 
 /// When something was.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Moment {
-    pub(super) wall_ns: i64,
+pub(in crate::agent::core) struct Moment {
+    pub(in crate::agent::core) wall_ns: i64,
     /// On the host's monotonic clock, if it was in this boot.
     boot_ns: Option<u64>,
 }
 
 impl Moment {
     /// As a record tells it.
-    pub(super) fn read(wall_ns: i64, boot_ns: u64) -> Self {
+    pub(in crate::agent::core) fn read(wall_ns: i64, boot_ns: u64) -> Self {
         Self { wall_ns, boot_ns: (boot_ns != 0).then_some(boot_ns) }
     }
 
     /// The record of something that was then.
-    pub(super) fn record(self, kind: agent_record::Kind) -> AgentRecord {
+    pub(in crate::agent::core) fn record(self, kind: agent_record::Kind) -> AgentRecord {
         AgentRecord { kind: Some(kind), boot_ns: self.boot_ns.unwrap_or(0) }
     }
 
@@ -36,12 +36,12 @@ impl Moment {
 
 impl Agent {
     /// This moment.
-    pub(super) fn moment(&self, now: Now) -> Moment {
+    pub(in crate::agent::core) fn moment(&self, now: Now) -> Moment {
         Moment { wall_ns: now.wall_ns, boot_ns: self.boot_ns(now) }
     }
 
     /// How long ago a moment was.
-    pub(super) fn passed_since(&self, now: Now, moment: Moment) -> Duration {
+    pub(in crate::agent::core) fn passed_since(&self, now: Now, moment: Moment) -> Duration {
         let passed_ns = match (moment.boot_ns, self.boot_ns(now)) {
             (Some(then), Some(now)) => now.saturating_sub(then),
             (None, _) | (_, None) => u64::try_from(now.wall_ns.saturating_sub(moment.wall_ns)).unwrap_or(0),
@@ -55,7 +55,7 @@ impl Agent {
     }
 
     /// The host restarted after all that is known so far.
-    pub(super) fn age_moments(&mut self) {
+    pub(in crate::agent::core) fn age_moments(&mut self) {
         for task in self.tasks.values_mut() {
             task.accepted_at.age();
             if let Some(kill) = &mut task.kill {
@@ -70,9 +70,9 @@ impl Agent {
 
 #[cfg(test)]
 mod tests {
-    use super::super::Found;
-    use super::super::fixture::{Fixture, ONE, found, task};
     use super::*;
+    use crate::agent::core::Found;
+    use crate::agent::core::tests::fixture::{Fixture, ONE, found, task};
     use crate::proto::v1::{DurationInfo, TaskInfo};
     use crate::types::PartitionPolicy;
 
@@ -129,7 +129,7 @@ mod tests {
 
         let policy = PartitionPolicy::default().stopping_after(10 * SECOND);
         let mut alone = agent(&task("c1").with_partition_policy(policy));
-        alone.give(super::super::Input::Detached { session: super::super::SessionId(1), leader: None });
+        alone.give(crate::agent::core::Input::Detached { session: crate::agent::core::SessionId(1), leader: None });
         let mut again = restarted(&alone);
         again.pass(7 * SECOND);
         assert_eq!(signals(&mut again), Vec::<String>::new());
@@ -148,7 +148,7 @@ mod tests {
             record.boot_ns = 0;
         }
         let mut again = restarted(&agent);
-        again.give(super::super::Input::Tick);
+        again.give(crate::agent::core::Input::Tick);
         assert_eq!(signals(&mut again), ["supervise 1: signal c1 15 tree"]);
     }
 

@@ -5,11 +5,11 @@
 
 use std::time::Duration;
 
-use super::moments::Moment;
-use super::statuses::Report;
-use super::tasks::{Phase, Task, nanos};
-use super::timers::Timer;
-use super::{Agent, ContainerId, Effect, StopReason, SupervisorId, persist_records};
+use crate::agent::core::tasks::statuses::Report;
+use crate::agent::core::tasks::{Phase, Task, nanos};
+use crate::agent::core::time::moments::Moment;
+use crate::agent::core::time::timers::Timer;
+use crate::agent::core::{Agent, ContainerId, Effect, StopReason, SupervisorId, persist_records};
 use crate::proto::internal::agent_record::Kind;
 use crate::proto::internal::{
     AgentMessage, AgentRecord, KillAsked, KillTask, Signal, SupervisorRequest, Unregister, agent_message,
@@ -20,31 +20,31 @@ use crate::proto::v1::{FrameworkId, TaskId, TaskState};
 use crate::types::Now;
 
 /// Between SIGTERM and SIGKILL when neither the kill nor the task says otherwise.
-pub(super) const GRACE: Duration = Duration::from_secs(3);
+pub(in crate::agent::core) const GRACE: Duration = Duration::from_secs(3);
 /// Between two SIGKILLs: a process that is stuck in the kernel dies of the one it finds when it comes out.
 const AGAIN: Duration = Duration::from_secs(10);
 
 const SIGTERM: i32 = 15;
-pub(super) const SIGKILL: i32 = 9;
+pub(in crate::agent::core) const SIGKILL: i32 = 9;
 
 /// A kill that was written down.
 #[derive(Clone, Debug)]
-pub(super) struct Kill {
-    pub(super) grace: Duration,
-    pub(super) asked_at: Moment,
+pub(in crate::agent::core) struct Kill {
+    pub(in crate::agent::core) grace: Duration,
+    pub(in crate::agent::core) asked_at: Moment,
     /// Why the agent kills by itself; `None` when a scheduler asked.
-    pub(super) reason: Option<Reason>,
+    pub(in crate::agent::core) reason: Option<Reason>,
     /// When SIGKILL follows; `None` as long as there is no process to send SIGTERM to.
-    pub(super) hard_at: Option<u64>,
+    pub(in crate::agent::core) hard_at: Option<u64>,
 }
 
 impl Kill {
-    pub(super) fn new(grace: Duration, asked_at: Moment, reason: Option<Reason>) -> Self {
+    pub(in crate::agent::core) fn new(grace: Duration, asked_at: Moment, reason: Option<Reason>) -> Self {
         Self { grace, asked_at, reason, hard_at: None }
     }
 
     /// The record of it.
-    pub(super) fn asked(&self, id: &ContainerId) -> AgentRecord {
+    pub(in crate::agent::core) fn asked(&self, id: &ContainerId) -> AgentRecord {
         let asked = KillAsked {
             container_id: id.to_string(),
             grace_ms: u64::try_from(self.grace.as_millis()).unwrap_or(u64::MAX),
@@ -55,7 +55,7 @@ impl Kill {
     }
 
     /// The last status of a task that never ran.
-    pub(super) fn before_start(&self, task: &Task) -> Report {
+    pub(in crate::agent::core) fn before_start(&self, task: &Task) -> Report {
         match self.reason {
             Some(Reason::AgentDisconnected) => cut_off(task, "it had not started"),
             Some(reason) => Report::by_agent(TaskState::TaskFailed, reason, "ended before it was started".to_owned()),
@@ -68,7 +68,7 @@ impl Kill {
     }
 
     /// The last status of a task that ended as `text` says.
-    pub(super) fn after_exit(&self, text: &str, task: &Task) -> Report {
+    pub(in crate::agent::core) fn after_exit(&self, text: &str, task: &Task) -> Report {
         match self.reason {
             Some(Reason::AgentDisconnected) => cut_off(task, text),
             Some(reason) => {
@@ -89,7 +89,7 @@ fn cut_off(task: &Task, text: &str) -> Report {
 
 impl Agent {
     /// A scheduler wants a task killed. A task that is not known needs no killing.
-    pub(super) fn kill_task(&mut self, now: Now, kill: KillTask, out: &mut Vec<Effect>) {
+    pub(in crate::agent::core) fn kill_task(&mut self, now: Now, kill: KillTask, out: &mut Vec<Effect>) {
         let asked = kill.kill_policy.and_then(|policy| policy.grace_period).map(|grace| nanos(grace.nanoseconds));
         let framework = FrameworkId { value: kill.framework_id };
         let meant = |id: &ContainerId| kill.container_id.is_empty() || id.as_str() == kill.container_id;
@@ -102,7 +102,7 @@ impl Agent {
     }
 
     /// Ends everything; the agent ends when nothing is left.
-    pub(super) fn leave(&mut self, now: Now, reason: StopReason, out: &mut Vec<Effect>) {
+    pub(in crate::agent::core) fn leave(&mut self, now: Now, reason: StopReason, out: &mut Vec<Effect>) {
         self.leaving = Some(reason);
         let mut frameworks: Vec<FrameworkId> = self.names.iter().map(|(framework, ..)| framework.clone()).collect();
         frameworks.dedup();
@@ -111,7 +111,7 @@ impl Agent {
         }
     }
 
-    pub(super) fn leave_when_empty(&mut self, out: &mut Vec<Effect>) {
+    pub(in crate::agent::core) fn leave_when_empty(&mut self, out: &mut Vec<Effect>) {
         if !self.tasks.is_empty() {
             return;
         }
@@ -126,7 +126,7 @@ impl Agent {
     }
 
     /// Kills a task, whatever its phase; what it says about it depends on `reason`.
-    pub(super) fn kill(
+    pub(in crate::agent::core) fn kill(
         &mut self,
         now: Now,
         id: &ContainerId,
@@ -169,7 +169,7 @@ impl Agent {
 
     /// Sends SIGTERM to a container with a process and a kill that has not been signalled, and sets the end of its
     /// grace. The grace counts from the asking: an agent that was away gives no more than what is left.
-    pub(super) fn resume_kill(&mut self, now: Now, id: &ContainerId, out: &mut Vec<Effect>) {
+    pub(in crate::agent::core) fn resume_kill(&mut self, now: Now, id: &ContainerId, out: &mut Vec<Effect>) {
         let asked_at = self.tasks.get(id).and_then(|task| task.kill.as_ref()).map(|kill| kill.asked_at);
         let passed = asked_at.map(|at| self.passed_since(now, at)).unwrap_or_default();
         let Some(task) = self.tasks.get_mut(id) else { return };
@@ -184,7 +184,7 @@ impl Agent {
     }
 
     /// The supervisor was away: it may not have got the signal.
-    pub(super) fn term_again(&mut self, id: &ContainerId, out: &mut Vec<Effect>) {
+    pub(in crate::agent::core) fn term_again(&mut self, id: &ContainerId, out: &mut Vec<Effect>) {
         let Some(task) = self.tasks.get(id).filter(|task| task.kill.is_some()) else { return };
         if let Phase::Running(supervisor, _) = &task.phase {
             signal(*supervisor, id, SIGTERM, out);
@@ -199,7 +199,7 @@ impl Agent {
         self.timers.arm(Some(before), until, Timer::Kill(id.clone()));
     }
 
-    pub(super) fn kill_due(&mut self, now: Now, id: &ContainerId, out: &mut Vec<Effect>) {
+    pub(in crate::agent::core) fn kill_due(&mut self, now: Now, id: &ContainerId, out: &mut Vec<Effect>) {
         let Some(task) = self.tasks.get_mut(id) else { return };
         let (Phase::Running(supervisor, _), Some(kill)) = (&task.phase, &mut task.kill) else { return };
         signal(*supervisor, id, SIGKILL, out);
@@ -209,7 +209,7 @@ impl Agent {
     }
 
     /// Sees to it that a task does not take longer than it may.
-    pub(super) fn watch_completion(&mut self, now: Now, id: &ContainerId) {
+    pub(in crate::agent::core) fn watch_completion(&mut self, now: Now, id: &ContainerId) {
         let Some(accepted_at) = self.tasks.get(id).map(|task| task.accepted_at) else { return };
         let passed = self.passed_since(now, accepted_at);
         let Some(task) = self.tasks.get_mut(id) else { return };
@@ -219,7 +219,7 @@ impl Agent {
         self.timers.arm(None, at, Timer::Overdue(id.clone()));
     }
 
-    pub(super) fn overdue(&mut self, now: Now, id: &ContainerId, out: &mut Vec<Effect>) {
+    pub(in crate::agent::core) fn overdue(&mut self, now: Now, id: &ContainerId, out: &mut Vec<Effect>) {
         let Some(task) = self.tasks.get_mut(id) else { return };
         task.overdue_at = None;
         let (grace, killed) = (task.own_grace(), task.kill.is_some());
@@ -229,7 +229,12 @@ impl Agent {
     }
 }
 
-pub(super) fn signal(supervisor: SupervisorId, id: &(impl ToString + ?Sized), signal: i32, out: &mut Vec<Effect>) {
+pub(in crate::agent::core) fn signal(
+    supervisor: SupervisorId,
+    id: &(impl ToString + ?Sized),
+    signal: i32,
+    out: &mut Vec<Effect>,
+) {
     let signal = supervisor_request::Kind::Signal(Signal { container_id: id.to_string(), signal, tree: true });
     out.push(Effect::Supervise { supervisor, request: SupervisorRequest { kind: Some(signal) } });
 }

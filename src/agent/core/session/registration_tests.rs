@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use rand::SeedableRng as _;
 
-use super::fixture::{Fixture, ONE, found, registered_by};
-use super::*;
+use crate::agent::core::tests::fixture::{Fixture, ONE, found, registered_by};
+use crate::agent::core::*;
 use crate::proto::internal::{self as wire, agent_message, master_message};
 
 const SECOND: Duration = Duration::from_secs(1);

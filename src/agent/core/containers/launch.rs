@@ -3,14 +3,14 @@
 //! Everything that can be refused is refused here, before a sandbox is made. Whatever an agent does not honour yet is
 //! refused too: a task never runs with a part of its description silently left out.
 
-use super::environment::{Surroundings, environment};
-use super::{Config, ContainerId};
+use crate::agent::core::containers::environment::{Surroundings, environment};
+use crate::agent::core::{Config, ContainerId};
 use crate::proto::internal::{Output, Start, output};
 use crate::proto::v1::{self, FrameworkId};
 
 /// Why a task is not started.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub(super) enum Refusal {
+pub(in crate::agent::core) enum Refusal {
     #[error("task.executor is set, and executors come later: use task.command")]
     Executor,
     #[error("task.{field} is not supported by this agent yet: leave it out")]
@@ -30,18 +30,18 @@ pub(super) enum Refusal {
 }
 
 /// What a launch depends on besides the task itself.
-pub(super) struct Launch<'a> {
-    pub(super) config: &'a Config,
-    pub(super) agent: &'a str,
-    pub(super) framework: &'a FrameworkId,
+pub(in crate::agent::core) struct Launch<'a> {
+    pub(in crate::agent::core) config: &'a Config,
+    pub(in crate::agent::core) agent: &'a str,
+    pub(in crate::agent::core) framework: &'a FrameworkId,
     /// The user the framework runs as, if known.
-    pub(super) framework_user: Option<&'a str>,
-    pub(super) container: &'a ContainerId,
+    pub(in crate::agent::core) framework_user: Option<&'a str>,
+    pub(in crate::agent::core) container: &'a ContainerId,
 }
 
 impl Launch<'_> {
     /// The process that is the task.
-    pub(super) fn prepare(&self, task: &v1::TaskInfo) -> Result<Start, Refusal> {
+    pub(in crate::agent::core) fn prepare(&self, task: &v1::TaskInfo) -> Result<Start, Refusal> {
         if let Some(field) = unsupported(task) {
             return Err(Refusal::Unsupported { field });
         }

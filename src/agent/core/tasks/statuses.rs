@@ -9,8 +9,8 @@ use prost::Message as _;
 use prost::bytes::Bytes;
 use rand::RngCore as _;
 
-use super::timers::Timer;
-use super::{Agent, ContainerId, Effect, Level, SessionId, persist, persist_records, record};
+use crate::agent::core::time::timers::Timer;
+use crate::agent::core::{Agent, ContainerId, Effect, Level, SessionId, persist, persist_records, record};
 use crate::proto::ext::ProcessEnd;
 use crate::proto::internal::agent_record::Kind;
 use crate::proto::internal::{
@@ -20,7 +20,7 @@ use crate::proto::v1::task_status::{Reason, Source};
 use crate::proto::v1::{self, FrameworkId, TaskId, TaskInfo, TaskState, TaskStatus};
 use crate::types::Now;
 
-use super::tasks::{Phase, Task};
+use crate::agent::core::tasks::{Phase, Task};
 
 /// The first wait for an acknowledgement.
 const RETRY_FIRST: Duration = Duration::from_secs(10);
@@ -29,54 +29,54 @@ const RETRY_LONGEST: Duration = Duration::from_mins(10);
 
 /// A status that is not acknowledged.
 #[derive(Debug)]
-pub(super) struct Pending {
-    pub(super) uuid: Bytes,
-    pub(super) state: TaskState,
+pub(in crate::agent::core) struct Pending {
+    pub(in crate::agent::core) uuid: Bytes,
+    pub(in crate::agent::core) state: TaskState,
     /// The encoded `TaskStatus`.
-    pub(super) status: Bytes,
+    pub(in crate::agent::core) status: Bytes,
 }
 
 impl Pending {
-    pub(super) fn new(status: &TaskStatus, state: TaskState) -> Self {
+    pub(in crate::agent::core) fn new(status: &TaskStatus, state: TaskState) -> Self {
         let uuid = status.uuid.clone().unwrap_or_default();
         Self { uuid, state, status: Bytes::from(status.encode_to_vec()) }
     }
 
-    pub(super) fn decoded(&self) -> TaskStatus {
+    pub(in crate::agent::core) fn decoded(&self) -> TaskStatus {
         TaskStatus::decode(self.status.clone()).expect("encoded by us from a message")
     }
 }
 
 /// When the status in flight is sent again.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Retry {
+pub(in crate::agent::core) struct Retry {
     /// `None` while the agent is not registered.
-    pub(super) at: Option<u64>,
+    pub(in crate::agent::core) at: Option<u64>,
     wait: Duration,
 }
 
 /// What there is to tell of a task.
 #[derive(Debug)]
-pub(super) struct Report {
-    pub(super) state: TaskState,
-    pub(super) source: Source,
-    pub(super) reason: Option<Reason>,
-    pub(super) message: Option<String>,
-    pub(super) pid: Option<u32>,
+pub(in crate::agent::core) struct Report {
+    pub(in crate::agent::core) state: TaskState,
+    pub(in crate::agent::core) source: Source,
+    pub(in crate::agent::core) reason: Option<Reason>,
+    pub(in crate::agent::core) message: Option<String>,
+    pub(in crate::agent::core) pid: Option<u32>,
     /// How its process ended, on the last status of one that was seen to.
-    pub(super) process_end: Option<ProcessEnd>,
+    pub(in crate::agent::core) process_end: Option<ProcessEnd>,
     /// When it happened, if that was not just now.
-    pub(super) wall_ns: Option<i64>,
+    pub(in crate::agent::core) wall_ns: Option<i64>,
 }
 
 impl Report {
     /// The task's process exists.
-    pub(super) fn running(pid: u32) -> Self {
+    pub(in crate::agent::core) fn running(pid: u32) -> Self {
         Self { message: None, pid: Some(pid), ..Self::by_executor(TaskState::TaskRunning, String::new()) }
     }
 
     /// What the task itself did.
-    pub(super) fn by_executor(state: TaskState, message: String) -> Self {
+    pub(in crate::agent::core) fn by_executor(state: TaskState, message: String) -> Self {
         Self {
             state,
             source: Source::Executor,
@@ -89,7 +89,7 @@ impl Report {
     }
 
     /// What the agent found or did.
-    pub(super) fn by_agent(state: TaskState, reason: Reason, message: String) -> Self {
+    pub(in crate::agent::core) fn by_agent(state: TaskState, reason: Reason, message: String) -> Self {
         Self { source: Source::Agent, reason: Some(reason), ..Self::by_executor(state, message) }
     }
 
@@ -117,7 +117,7 @@ impl Report {
 
 impl Agent {
     /// Makes a status and sends it if no other is in flight. `also` is written in the same breath.
-    pub(super) fn report(
+    pub(in crate::agent::core) fn report(
         &mut self,
         now: Now,
         id: &ContainerId,
@@ -141,7 +141,7 @@ impl Agent {
     }
 
     /// The scheduler has the status; the next one goes, or all is told and the task is forgotten.
-    pub(super) fn acknowledge(&mut self, now: Now, acknowledge: Acknowledge, out: &mut Vec<Effect>) {
+    pub(in crate::agent::core) fn acknowledge(&mut self, now: Now, acknowledge: Acknowledge, out: &mut Vec<Effect>) {
         let framework = FrameworkId { value: acknowledge.framework_id };
         let task_id = TaskId { value: acknowledge.task_id };
         let in_flight = |task: &Task| task.pending.front().is_some_and(|first| first.uuid == acknowledge.uuid);
@@ -161,7 +161,7 @@ impl Agent {
     }
 
     /// After registration: everything that is not acknowledged goes again.
-    pub(super) fn send_all_first(&mut self, now: Now, out: &mut Vec<Effect>) {
+    pub(in crate::agent::core) fn send_all_first(&mut self, now: Now, out: &mut Vec<Effect>) {
         let waiting = self.tasks.iter().filter(|(_, task)| !task.pending.is_empty());
         let waiting: Vec<ContainerId> = waiting.map(|(id, _)| id.clone()).collect();
         for id in waiting {
@@ -169,7 +169,7 @@ impl Agent {
         }
     }
 
-    pub(super) fn retry_due(&mut self, now: Now, id: &ContainerId, out: &mut Vec<Effect>) {
+    pub(in crate::agent::core) fn retry_due(&mut self, now: Now, id: &ContainerId, out: &mut Vec<Effect>) {
         let Some(retry) = self.tasks.get_mut(id).and_then(|task| task.retry.as_mut()) else { return };
         retry.at = None;
         let wait = (retry.wait * 2).min(RETRY_LONGEST);
@@ -177,7 +177,12 @@ impl Agent {
     }
 
     /// Tells of tasks the master launched here that never arrived.
-    pub(super) fn report_missing(&mut self, now: Now, missing: Vec<MissingTask>, out: &mut Vec<Effect>) {
+    pub(in crate::agent::core) fn report_missing(
+        &mut self,
+        now: Now,
+        missing: Vec<MissingTask>,
+        out: &mut Vec<Effect>,
+    ) {
         for MissingTask { framework_id, task_id, container_id, state } in missing {
             let Some(id) = ContainerId::parse(&container_id).filter(|id| !self.tasks.contains_key(id)) else {
                 continue;
@@ -205,7 +210,11 @@ impl Agent {
     }
 
     /// The containers of a framework, or of one of its tasks, in order.
-    pub(super) fn containers_of(&self, framework: &FrameworkId, task: Option<&TaskId>) -> Vec<ContainerId> {
+    pub(in crate::agent::core) fn containers_of(
+        &self,
+        framework: &FrameworkId,
+        task: Option<&TaskId>,
+    ) -> Vec<ContainerId> {
         let from = (framework.clone(), task.cloned().unwrap_or_default(), ContainerId::first());
         let same = |(of, name, _): &&(FrameworkId, TaskId, ContainerId)| {
             of == framework && task.is_none_or(|wanted| name == wanted)

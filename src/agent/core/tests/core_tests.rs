@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use super::fixture::{FRAMEWORK, Fixture, ONE, exit, id, registered_by, started, task};
-use super::*;
+use crate::agent::core::tests::fixture::{FRAMEWORK, Fixture, ONE, exit, id, registered_by, started, task};
+use crate::agent::core::*;
 use crate::proto::ext::process_end::How;
 use crate::proto::internal::{self as wire, master_message, supervisor_event};
 use crate::proto::v1::framework_info::capability::Type as Capability;

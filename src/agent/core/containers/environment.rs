@@ -4,8 +4,8 @@
 
 use std::collections::BTreeMap;
 
-use super::ContainerId;
-use super::launch::Refusal;
+use crate::agent::core::ContainerId;
+use crate::agent::core::containers::launch::Refusal;
 use crate::proto::internal::EnvironmentVariable;
 use crate::proto::v1;
 
@@ -19,15 +19,18 @@ const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
 const MOST_PORTS: usize = 256;
 
 /// What a task is told of where it runs.
-pub(super) struct Surroundings<'a> {
-    pub(super) agent: &'a str,
-    pub(super) framework: &'a str,
-    pub(super) container: &'a ContainerId,
-    pub(super) sandbox: &'a str,
+pub(in crate::agent::core) struct Surroundings<'a> {
+    pub(in crate::agent::core) agent: &'a str,
+    pub(in crate::agent::core) framework: &'a str,
+    pub(in crate::agent::core) container: &'a ContainerId,
+    pub(in crate::agent::core) sandbox: &'a str,
 }
 
 /// All variables of a task, sorted by name.
-pub(super) fn environment(around: &Surroundings<'_>, task: &v1::TaskInfo) -> Result<Vec<EnvironmentVariable>, Refusal> {
+pub(in crate::agent::core) fn environment(
+    around: &Surroundings<'_>,
+    task: &v1::TaskInfo,
+) -> Result<Vec<EnvironmentVariable>, Refusal> {
     let mut variables = told(around, task);
     for variable in task.command.iter().flat_map(|command| &command.environment).flat_map(|all| &all.variables) {
         let (name, value) = own(variable)?;

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use super::fixture::{Fixture, ONE, found, id, registered_by, task};
-use super::*;
+use crate::agent::core::tests::fixture::{Fixture, ONE, found, id, registered_by, task};
+use crate::agent::core::*;
 use crate::proto::internal::{self as wire, agent_message, master_message};
 use crate::proto::v1::{TaskState, TaskStatus};
 
@@ -97,11 +97,14 @@ fn an_acknowledgement_that_comes_twice_or_late_does_not_take_the_next_status() {
     let mut agent = Fixture::registered(&[]);
     agent.run("c1", &task("c1"));
     agent.give(Input::SandboxMade { container: id("c1") });
-    agent.supervised(wire::supervisor_event::Kind::Started(super::fixture::started("c1")));
+    agent.supervised(wire::supervisor_event::Kind::Started(crate::agent::core::tests::fixture::started("c1")));
     agent.exited("c1", 0);
     let uuid = sent(&mut agent)[0].uuid.clone().unwrap();
-    let acknowledge =
-        wire::Acknowledge { framework_id: super::fixture::FRAMEWORK.to_owned(), task_id: "task-c1".to_owned(), uuid };
+    let acknowledge = wire::Acknowledge {
+        framework_id: crate::agent::core::tests::fixture::FRAMEWORK.to_owned(),
+        task_id: "task-c1".to_owned(),
+        uuid,
+    };
     for _ in 0..3 {
         agent.receive(master_message::Kind::Acknowledge(acknowledge.clone()));
     }

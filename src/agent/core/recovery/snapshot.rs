@@ -2,8 +2,8 @@
 
 use std::collections::BTreeSet;
 
-use super::tasks::{Phase, Task};
-use super::{Agent, ContainerId, record};
+use crate::agent::core::tasks::{Phase, Task};
+use crate::agent::core::{Agent, ContainerId, record};
 use crate::proto::internal::agent_record::Kind;
 use crate::proto::internal::{AgentRecord, Started, StatusMade, TaskAccepted};
 use crate::proto::v1::FrameworkId;

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use super::fixture::{FRAMEWORK, Fixture, registered_by};
-use super::{Input, SessionId, SupervisorId};
+use crate::agent::core::tests::fixture::{FRAMEWORK, Fixture, registered_by};
+use crate::agent::core::{Input, SessionId, SupervisorId};
 use crate::proto::internal::{self as wire, agent_record, master_message};
 
 const SECOND: Duration = Duration::from_secs(1);

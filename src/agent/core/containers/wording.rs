@@ -39,7 +39,7 @@ const SIGNALS: [&str; 32] = [
 ];
 
 /// How a container ended: "command exited with status 3".
-pub(super) fn exit(exited: &Exited) -> String {
+pub(in crate::agent::core) fn exit(exited: &Exited) -> String {
     let dump = if exited.core_dumped { " and dumped core" } else { "" };
     match &exited.status {
         Some(Status::Code(code)) => format!("command exited with status {code}"),
@@ -50,7 +50,7 @@ pub(super) fn exit(exited: &Exited) -> String {
 }
 
 /// Why a container did not start: "cannot execute /bin/nope: no such file or directory (os error 2)".
-pub(super) fn start_failure(failed: &StartFailed) -> String {
+pub(in crate::agent::core) fn start_failure(failed: &StartFailed) -> String {
     let error = std::io::Error::from_raw_os_error(failed.errno).to_string();
     format!("cannot {}: {}", failed.step, uncapitalised(&error))
 }

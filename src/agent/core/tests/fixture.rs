@@ -7,25 +7,25 @@ use prost::bytes::Bytes;
 use rand::SeedableRng as _;
 use rand::rngs::StdRng;
 
-use super::{
+use crate::agent::core::{
     Agent, Config, ContainerId, Effect, Found, FoundSupervisor, Input, Level, Retention, SessionId, SupervisorId,
 };
 use crate::proto::internal::{self as wire, agent_message, agent_record, master_message, supervisor_event};
 use crate::proto::v1::{self, TaskState};
 use crate::types::Now;
 
-pub(super) const ONE: SupervisorId = SupervisorId(1);
-pub(super) const FRAMEWORK: &str = "f";
+pub(in crate::agent::core) const ONE: SupervisorId = SupervisorId(1);
+pub(in crate::agent::core) const FRAMEWORK: &str = "f";
 
-pub(super) struct Fixture {
-    pub(super) agent: Agent,
-    pub(super) now: Now,
+pub(in crate::agent::core) struct Fixture {
+    pub(in crate::agent::core) agent: Agent,
+    pub(in crate::agent::core) now: Now,
     out: Vec<Effect>,
     /// Everything persisted, as the log would hold it.
-    pub(super) log: Vec<wire::AgentRecord>,
+    pub(in crate::agent::core) log: Vec<wire::AgentRecord>,
 }
 
-pub(super) fn config() -> Config {
+pub(in crate::agent::core) fn config() -> Config {
     Config {
         info: v1::AgentInfo { hostname: "h".to_owned(), ..Default::default() },
         divvy_version: "0.1.0".to_owned(),
@@ -36,27 +36,27 @@ pub(super) fn config() -> Config {
     }
 }
 
-pub(super) fn found(supervisors: &[SupervisorId]) -> Found {
+pub(in crate::agent::core) fn found(supervisors: &[SupervisorId]) -> Found {
     let supervisors = supervisors.iter().map(|id| FoundSupervisor { id: *id, died: false }).collect();
     Found { boot_id: "boot".to_owned(), supervisors, ..Found::default() }
 }
 
-pub(super) fn id(text: &str) -> ContainerId {
+pub(in crate::agent::core) fn id(text: &str) -> ContainerId {
     ContainerId::parse(text).unwrap()
 }
 
 impl Fixture {
     /// An agent out of a log, waiting for supervisor 1.
-    pub(super) fn recovered(log: &[wire::AgentRecord]) -> Self {
+    pub(in crate::agent::core) fn recovered(log: &[wire::AgentRecord]) -> Self {
         Self::recovered_at(log, Now { mono_ns: 0, wall_ns: 1_000_000_000_000 }, found(&[ONE]))
     }
 
-    pub(super) fn recovered_at(log: &[wire::AgentRecord], now: Now, found: Found) -> Self {
+    pub(in crate::agent::core) fn recovered_at(log: &[wire::AgentRecord], now: Now, found: Found) -> Self {
         Self::recovered_by(StdRng::seed_from_u64(7), log, now, found)
     }
 
     /// As another run would be, with chances of its own.
-    pub(super) fn recovered_by(rng: StdRng, log: &[wire::AgentRecord], now: Now, found: Found) -> Self {
+    pub(in crate::agent::core) fn recovered_by(rng: StdRng, log: &[wire::AgentRecord], now: Now, found: Found) -> Self {
         let mut out = vec![];
         let agent = Agent::recover(log, config(), found, rng, now, &mut out);
         let mut fixture = Self { agent, now, out, log: log.to_vec() };
@@ -65,12 +65,15 @@ impl Fixture {
     }
 
     /// A new agent, registered with a master, with one supervisor and one framework of the capabilities given.
-    pub(super) fn registered(capabilities: &[v1::framework_info::capability::Type]) -> Self {
+    pub(in crate::agent::core) fn registered(capabilities: &[v1::framework_info::capability::Type]) -> Self {
         Self::recovered(&[]).with_a_framework(capabilities)
     }
 
     /// The same, out of an agent without a log.
-    pub(super) fn with_a_framework(self, capabilities: &[v1::framework_info::capability::Type]) -> Self {
+    pub(in crate::agent::core) fn with_a_framework(
+        self,
+        capabilities: &[v1::framework_info::capability::Type],
+    ) -> Self {
         let mut fixture = self;
         fixture.welcome(&[], &[]);
         fixture.register();
@@ -81,7 +84,7 @@ impl Fixture {
         fixture
     }
 
-    pub(super) fn give(&mut self, input: Input) {
+    pub(in crate::agent::core) fn give(&mut self, input: Input) {
         let before = self.out.len();
         self.agent.handle(self.now, input, &mut self.out);
         self.write_down(before);
@@ -95,27 +98,27 @@ impl Fixture {
         }
     }
 
-    pub(super) fn pass(&mut self, time: Duration) {
+    pub(in crate::agent::core) fn pass(&mut self, time: Duration) {
         self.now = self.now.advanced(time);
         self.give(Input::Tick);
     }
 
     /// Lets time pass up to the deadline.
-    pub(super) fn pass_to_deadline(&mut self) {
+    pub(in crate::agent::core) fn pass_to_deadline(&mut self) {
         let at = self.agent.deadline().expect("something is due");
         self.pass(Duration::from_nanos(at.saturating_sub(self.now.mono_ns)));
     }
 
-    pub(super) fn take(&mut self) -> Vec<Effect> {
+    pub(in crate::agent::core) fn take(&mut self) -> Vec<Effect> {
         std::mem::take(&mut self.out)
     }
 
     /// The effects since the last time, in short words.
-    pub(super) fn told(&mut self) -> Vec<String> {
+    pub(in crate::agent::core) fn told(&mut self) -> Vec<String> {
         self.take().iter().map(in_short).collect()
     }
 
-    pub(super) fn attach(&mut self) -> SessionId {
+    pub(in crate::agent::core) fn attach(&mut self) -> SessionId {
         self.pass_to_deadline();
         let asked = self.out.iter().rev().find_map(|effect| match effect {
             Effect::Attach { session, .. } => Some(*session),
@@ -126,22 +129,22 @@ impl Fixture {
         session
     }
 
-    pub(super) fn register(&mut self) {
+    pub(in crate::agent::core) fn register(&mut self) {
         let session = self.attach();
         let message = registered_by(1);
         self.give(Input::Received { session, message });
     }
 
-    pub(super) fn receive(&mut self, kind: master_message::Kind) {
+    pub(in crate::agent::core) fn receive(&mut self, kind: master_message::Kind) {
         let session = self.agent.session().expect("registered");
         self.give(Input::Received { session, message: wire::MasterMessage { kind: Some(kind) } });
     }
 
-    pub(super) fn supervised(&mut self, kind: supervisor_event::Kind) {
+    pub(in crate::agent::core) fn supervised(&mut self, kind: supervisor_event::Kind) {
         self.give(Input::Supervised { supervisor: ONE, event: wire::SupervisorEvent { kind: Some(kind) } });
     }
 
-    pub(super) fn welcome(&mut self, running: &[&str], exited: &[(&str, i32)]) {
+    pub(in crate::agent::core) fn welcome(&mut self, running: &[&str], exited: &[(&str, i32)]) {
         self.supervised(supervisor_event::Kind::Welcome(wire::SupervisorWelcome {
             version: 1,
             pid: 1,
@@ -152,13 +155,13 @@ impl Fixture {
     }
 
     /// A supervisor greets that is just starting these containers.
-    pub(super) fn welcome_starting(&mut self, starting: &[&str]) {
+    pub(in crate::agent::core) fn welcome_starting(&mut self, starting: &[&str]) {
         let starting = starting.iter().map(|id| (*id).to_owned()).collect();
         let welcome = wire::SupervisorWelcome { version: 2, pid: 1, starting, ..Default::default() };
         self.supervised(supervisor_event::Kind::Welcome(welcome));
     }
 
-    pub(super) fn run(&mut self, container: &str, info: &v1::TaskInfo) {
+    pub(in crate::agent::core) fn run(&mut self, container: &str, info: &v1::TaskInfo) {
         self.receive(master_message::Kind::RunTask(wire::RunTask {
             framework_id: FRAMEWORK.to_owned(),
             container_id: container.to_owned(),
@@ -167,29 +170,29 @@ impl Fixture {
     }
 
     /// Runs `task-ID` in a container up to its start.
-    pub(super) fn running(&mut self, container: &str) {
+    pub(in crate::agent::core) fn running(&mut self, container: &str) {
         self.started_as(container, &task(container));
     }
 
     /// Runs this task in a container up to its start.
-    pub(super) fn started_as(&mut self, container: &str, info: &v1::TaskInfo) {
+    pub(in crate::agent::core) fn started_as(&mut self, container: &str, info: &v1::TaskInfo) {
         self.run(container, info);
         self.give(Input::SandboxMade { container: id(container) });
         self.supervised(supervisor_event::Kind::Started(started(container)));
     }
 
     /// Runs a task up to its start and has RUNNING acknowledged.
-    pub(super) fn running_and_known(&mut self, container: &str) {
+    pub(in crate::agent::core) fn running_and_known(&mut self, container: &str) {
         self.running(container);
         self.acknowledge(container);
         self.take();
     }
 
-    pub(super) fn exited(&mut self, container: &str, code: i32) {
+    pub(in crate::agent::core) fn exited(&mut self, container: &str, code: i32) {
         self.supervised(supervisor_event::Kind::Exited(exit(container, code)));
     }
 
-    pub(super) fn kill(&mut self, container: &str, grace: Option<Duration>) {
+    pub(in crate::agent::core) fn kill(&mut self, container: &str, grace: Option<Duration>) {
         let nanoseconds = |grace: Duration| i64::try_from(grace.as_nanos()).unwrap();
         let grace_period = grace.map(|grace| v1::DurationInfo { nanoseconds: nanoseconds(grace) });
         self.receive(master_message::Kind::KillTask(wire::KillTask {
@@ -201,7 +204,7 @@ impl Fixture {
     }
 
     /// Acknowledges the status in flight of a container's task.
-    pub(super) fn acknowledge(&mut self, container: &str) {
+    pub(in crate::agent::core) fn acknowledge(&mut self, container: &str) {
         let task = &self.agent.tasks[&id(container)];
         let kind = master_message::Kind::Acknowledge(wire::Acknowledge {
             framework_id: task.framework.value.clone(),
@@ -212,12 +215,12 @@ impl Fixture {
     }
 
     /// The status in flight of a container's task.
-    pub(super) fn status(&self, container: &str) -> v1::TaskStatus {
+    pub(in crate::agent::core) fn status(&self, container: &str) -> v1::TaskStatus {
         self.agent.tasks[&id(container)].pending.front().expect("a status is in flight").decoded()
     }
 }
 
-pub(super) fn task(container: &str) -> v1::TaskInfo {
+pub(in crate::agent::core) fn task(container: &str) -> v1::TaskInfo {
     v1::TaskInfo {
         name: "n".to_owned(),
         task_id: v1::TaskId { value: format!("task-{container}") },
@@ -226,7 +229,7 @@ pub(super) fn task(container: &str) -> v1::TaskInfo {
     }
 }
 
-pub(super) fn framework(capabilities: &[v1::framework_info::capability::Type]) -> v1::FrameworkInfo {
+pub(in crate::agent::core) fn framework(capabilities: &[v1::framework_info::capability::Type]) -> v1::FrameworkInfo {
     let capability =
         |it: &v1::framework_info::capability::Type| v1::framework_info::Capability { r#type: Some(*it as i32) };
     v1::FrameworkInfo {
@@ -237,7 +240,7 @@ pub(super) fn framework(capabilities: &[v1::framework_info::capability::Type]) -
     }
 }
 
-pub(super) fn registered_by(epoch: u64) -> wire::MasterMessage {
+pub(in crate::agent::core) fn registered_by(epoch: u64) -> wire::MasterMessage {
     let registered = wire::Registered {
         version: 2,
         agent_id: "S0".to_owned(),
@@ -249,11 +252,11 @@ pub(super) fn registered_by(epoch: u64) -> wire::MasterMessage {
     wire::MasterMessage { kind: Some(master_message::Kind::Registered(Box::new(registered))) }
 }
 
-pub(super) fn started(container: &str) -> wire::Started {
+pub(in crate::agent::core) fn started(container: &str) -> wire::Started {
     wire::Started { container_id: container.to_owned(), pid: 77, start_time: 5 }
 }
 
-pub(super) fn exit(container: &str, code: i32) -> wire::Exited {
+pub(in crate::agent::core) fn exit(container: &str, code: i32) -> wire::Exited {
     wire::Exited {
         container_id: container.to_owned(),
         status: Some(wire::exited::Status::Code(code)),
@@ -262,7 +265,7 @@ pub(super) fn exit(container: &str, code: i32) -> wire::Exited {
 }
 
 /// An effect in a few words, so that a test can name the whole list.
-pub(super) fn in_short(effect: &Effect) -> String {
+pub(in crate::agent::core) fn in_short(effect: &Effect) -> String {
     match effect {
         Effect::Persist { records, level } => {
             let kinds: Vec<String> = records.iter().map(record_in_short).collect();

@@ -3,12 +3,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use super::{ContainerId, Effect, Retention};
+use crate::agent::core::{ContainerId, Effect, Retention};
 use crate::types::Now;
 
 /// The sandboxes of containers that have ended and are forgotten otherwise.
 #[derive(Debug)]
-pub(super) struct Sandboxes {
+pub(in crate::agent::core) struct Sandboxes {
     retention: Retention,
     /// By the monotonic time of their removal, so the first is always the next to go.
     ended: BTreeSet<(u64, ContainerId)>,
@@ -17,12 +17,18 @@ pub(super) struct Sandboxes {
 }
 
 impl Sandboxes {
-    pub(super) fn new(retention: Retention) -> Self {
+    pub(in crate::agent::core) fn new(retention: Retention) -> Self {
         Self { retention, ended: BTreeSet::new(), due: BTreeMap::new() }
     }
 
     /// Takes in a container's sandbox that nobody has changed for `idle`, and removes what is too much.
-    pub(super) fn retire(&mut self, now: Now, container: ContainerId, idle: Duration, out: &mut Vec<Effect>) {
+    pub(in crate::agent::core) fn retire(
+        &mut self,
+        now: Now,
+        container: ContainerId,
+        idle: Duration,
+        out: &mut Vec<Effect>,
+    ) {
         let remove_at = now.mono_after(self.retention.keep.saturating_sub(idle));
         self.take_back(&container);
         self.due.insert(container.clone(), remove_at);
@@ -33,23 +39,23 @@ impl Sandboxes {
     }
 
     /// Takes a container's sandbox out again, if it is among them: the container is accounted for once more.
-    pub(super) fn take_back(&mut self, container: &ContainerId) -> bool {
+    pub(in crate::agent::core) fn take_back(&mut self, container: &ContainerId) -> bool {
         self.due.remove(container).is_some_and(|at| self.ended.remove(&(at, container.clone())))
     }
 
     /// Removes those whose time has come.
-    pub(super) fn expire(&mut self, now: Now, out: &mut Vec<Effect>) {
+    pub(in crate::agent::core) fn expire(&mut self, now: Now, out: &mut Vec<Effect>) {
         while self.deadline().is_some_and(|at| at <= now.mono_ns) {
             self.remove_first(out);
         }
     }
 
-    pub(super) fn deadline(&self) -> Option<u64> {
+    pub(in crate::agent::core) fn deadline(&self) -> Option<u64> {
         self.ended.first().map(|(at, _)| *at)
     }
 
     #[cfg(debug_assertions)]
-    pub(super) fn iter(&self) -> impl Iterator<Item = &ContainerId> {
+    pub(in crate::agent::core) fn iter(&self) -> impl Iterator<Item = &ContainerId> {
         self.ended.iter().map(|(_, container)| container)
     }
 

@@ -4,8 +4,10 @@ use std::time::Duration;
 
 use prost::Message as _;
 
-use super::fixture::{FRAMEWORK, Fixture, ONE, exit, found, id, in_short, registered_by, started, task};
-use super::*;
+use crate::agent::core::tests::fixture::{
+    FRAMEWORK, Fixture, ONE, exit, found, id, in_short, registered_by, started, task,
+};
+use crate::agent::core::*;
 use crate::proto::internal::{self as wire, supervisor_event};
 use crate::proto::v1::framework_info::capability::Type as Capability;
 use crate::proto::v1::task_status::Reason;

@@ -1,17 +1,27 @@
 //! The life of a task: taken on and written down, given a sandbox, started, ended, forgotten.
 
+pub(in crate::agent::core) mod frameworks;
+pub(in crate::agent::core) mod kills;
+#[cfg(test)]
+mod orphan_tests;
+mod orphans;
+#[cfg(test)]
+mod status_tests;
+pub(in crate::agent::core) mod statuses;
+
 use std::collections::VecDeque;
 use std::time::Duration;
 
 use prost::Message as _;
 use prost::bytes::Bytes;
 
-use super::kills::{GRACE, Kill};
-use super::launch::Launch;
-use super::moments::Moment;
-use super::statuses::{Pending, Report, Retry};
-use super::timers::Timer;
-use super::{Agent, ContainerId, Effect, Level, SupervisorId, persist, persist_records, record, wording};
+use crate::agent::core::containers::launch::Launch;
+use crate::agent::core::containers::wording;
+use crate::agent::core::tasks::kills::{GRACE, Kill};
+use crate::agent::core::tasks::statuses::{Pending, Report, Retry};
+use crate::agent::core::time::moments::Moment;
+use crate::agent::core::time::timers::Timer;
+use crate::agent::core::{Agent, ContainerId, Effect, Level, SupervisorId, persist, persist_records, record};
 use crate::proto::ext::{ProcessEnd, process_end::How};
 use crate::proto::internal::agent_record::Kind;
 use crate::proto::internal::{
@@ -23,35 +33,35 @@ use crate::types::Now;
 
 /// One task that is not forgotten.
 #[derive(Debug)]
-pub(super) struct Task {
-    pub(super) framework: FrameworkId,
-    pub(super) name: TaskId,
+pub(in crate::agent::core) struct Task {
+    pub(in crate::agent::core) framework: FrameworkId,
+    pub(in crate::agent::core) name: TaskId,
     /// The encoded `TaskInfo`.
-    pub(super) info: Bytes,
-    pub(super) accepted_at: Moment,
+    pub(in crate::agent::core) info: Bytes,
+    pub(in crate::agent::core) accepted_at: Moment,
     /// From its own kill policy, where it has one.
-    pub(super) grace: Option<Duration>,
+    pub(in crate::agent::core) grace: Option<Duration>,
     /// The longest it may take.
-    pub(super) limit: Option<Duration>,
-    pub(super) overdue_at: Option<u64>,
+    pub(in crate::agent::core) limit: Option<Duration>,
+    pub(in crate::agent::core) overdue_at: Option<u64>,
     /// The longest it may run without a master, and when that is over while there is none.
-    pub(super) stop_after: Option<Duration>,
-    pub(super) stop_at: Option<u64>,
-    pub(super) phase: Phase,
-    pub(super) latest: TaskState,
-    pub(super) kill: Option<Kill>,
+    pub(in crate::agent::core) stop_after: Option<Duration>,
+    pub(in crate::agent::core) stop_at: Option<u64>,
+    pub(in crate::agent::core) phase: Phase,
+    pub(in crate::agent::core) latest: TaskState,
+    pub(in crate::agent::core) kill: Option<Kill>,
     /// Its framework is gone: it is killed and nobody is told.
-    pub(super) orphaned: bool,
+    pub(in crate::agent::core) orphaned: bool,
     /// Whether a directory was or is being made for it.
-    pub(super) sandbox: bool,
+    pub(in crate::agent::core) sandbox: bool,
     /// Statuses not yet acknowledged; the first is in flight.
-    pub(super) pending: VecDeque<Pending>,
-    pub(super) retry: Option<Retry>,
+    pub(in crate::agent::core) pending: VecDeque<Pending>,
+    pub(in crate::agent::core) retry: Option<Retry>,
 }
 
 /// Where a task stands.
 #[derive(Debug)]
-pub(super) enum Phase {
+pub(in crate::agent::core) enum Phase {
     /// Its sandbox is being made.
     Preparing(Box<Start>),
     /// It waits for a supervisor.
@@ -67,10 +77,10 @@ pub(super) enum Phase {
 
 /// The first process of a container: the two together name it for ever.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Process {
-    pub(super) pid: u32,
+pub(in crate::agent::core) struct Process {
+    pub(in crate::agent::core) pid: u32,
     /// In clock ticks since boot.
-    pub(super) start_time: u64,
+    pub(in crate::agent::core) start_time: u64,
 }
 
 impl From<&Started> for Process {
@@ -81,7 +91,12 @@ impl From<&Started> for Process {
 
 impl Task {
     /// A task as its acceptance describes it.
-    pub(super) fn new(accepted: &TaskAccepted, accepted_at: Moment, info: &TaskInfo, phase: Phase) -> Self {
+    pub(in crate::agent::core) fn new(
+        accepted: &TaskAccepted,
+        accepted_at: Moment,
+        info: &TaskInfo,
+        phase: Phase,
+    ) -> Self {
         let limit = info.max_completion_time.map(|limit| nanos(limit.nanoseconds));
         Self {
             framework: FrameworkId { value: accepted.framework_id.clone() },
@@ -103,17 +118,17 @@ impl Task {
         }
     }
 
-    pub(super) fn has_ended(&self) -> bool {
+    pub(in crate::agent::core) fn has_ended(&self) -> bool {
         matches!(self.phase, Phase::Ended(_))
     }
 
     /// Between SIGTERM and SIGKILL when a kill does not say otherwise.
-    pub(super) fn own_grace(&self) -> Duration {
+    pub(in crate::agent::core) fn own_grace(&self) -> Duration {
         self.grace.unwrap_or(GRACE)
     }
 
     /// The supervisor that has the container, if any has.
-    pub(super) fn supervisor(&self) -> Option<SupervisorId> {
+    pub(in crate::agent::core) fn supervisor(&self) -> Option<SupervisorId> {
         match &self.phase {
             Phase::Starting(supervisor) | Phase::Running(supervisor, _) => Some(*supervisor),
             Phase::Ended(supervisor) => *supervisor,
@@ -121,7 +136,7 @@ impl Task {
         }
     }
 
-    pub(super) fn check(&self, container: &ContainerId, settled: bool) {
+    pub(in crate::agent::core) fn check(&self, container: &ContainerId, settled: bool) {
         let unresolved = matches!(self.phase, Phase::Unresolved(_));
         assert!(!(unresolved && settled), "{container} is unresolved though all supervisors were heard");
         assert!(self.has_ended() || !self.latest.is_terminal(), "{container} lives on in {:?}", self.latest);
@@ -133,14 +148,14 @@ impl Task {
 }
 
 /// A duration of the wire; a negative one is none.
-pub(super) fn nanos(nanoseconds: i64) -> Duration {
+pub(in crate::agent::core) fn nanos(nanoseconds: i64) -> Duration {
     Duration::from_nanos(u64::try_from(nanoseconds).unwrap_or(0))
 }
 
 impl Agent {
     /// Takes on a task. A container that is known is taken on already; an id that is no container's is dropped, and
     /// the master hears of it at the next registration.
-    pub(super) fn run_task(&mut self, now: Now, run: RunTask, out: &mut Vec<Effect>) {
+    pub(in crate::agent::core) fn run_task(&mut self, now: Now, run: RunTask, out: &mut Vec<Effect>) {
         let Some(id) = ContainerId::parse(&run.container_id) else { return };
         if self.tasks.contains_key(&id) || self.leaving.is_some() {
             return;
@@ -169,7 +184,7 @@ impl Agent {
     }
 
     /// Writes down that a task is this agent's from now on.
-    pub(super) fn accept(
+    pub(in crate::agent::core) fn accept(
         &mut self,
         now: Now,
         id: &ContainerId,
@@ -189,7 +204,7 @@ impl Agent {
     }
 
     /// A log may tell of one container twice, if a master used its id again; the later task is the one there is.
-    pub(super) fn insert(&mut self, id: &ContainerId, task: Task) {
+    pub(in crate::agent::core) fn insert(&mut self, id: &ContainerId, task: Task) {
         if let Some(earlier) = self.tasks.get(id) {
             self.names.remove(&(earlier.framework.clone(), earlier.name.clone(), id.clone()));
         }
@@ -204,7 +219,7 @@ impl Agent {
         }
     }
 
-    pub(super) fn sandbox_made(&mut self, id: &ContainerId, out: &mut Vec<Effect>) {
+    pub(in crate::agent::core) fn sandbox_made(&mut self, id: &ContainerId, out: &mut Vec<Effect>) {
         let Some(task) = self.tasks.get_mut(id) else { return };
         if let Phase::Preparing(start) = &mut task.phase {
             task.phase = Phase::Ready(std::mem::take(start));
@@ -212,7 +227,13 @@ impl Agent {
         }
     }
 
-    pub(super) fn sandbox_failed(&mut self, now: Now, id: &ContainerId, text: String, out: &mut Vec<Effect>) {
+    pub(in crate::agent::core) fn sandbox_failed(
+        &mut self,
+        now: Now,
+        id: &ContainerId,
+        text: String,
+        out: &mut Vec<Effect>,
+    ) {
         if self.tasks.get(id).is_some_and(|task| matches!(task.phase, Phase::Preparing(_))) {
             let report = Report::by_agent(TaskState::TaskFailed, Reason::ContainerLaunchFailed, text);
             self.end(now, id, report, out);
@@ -220,7 +241,7 @@ impl Agent {
     }
 
     /// Has a task started if it is ready and there is a supervisor.
-    pub(super) fn start(&mut self, id: &ContainerId, out: &mut Vec<Effect>) {
+    pub(in crate::agent::core) fn start(&mut self, id: &ContainerId, out: &mut Vec<Effect>) {
         let Some(supervisor) = self.supervisors.latest() else { return };
         let Some(task) = self.tasks.get_mut(id) else { return };
         if let Phase::Ready(start) = &mut task.phase {
@@ -231,7 +252,13 @@ impl Agent {
     }
 
     /// The container's first process exists.
-    pub(super) fn started(&mut self, now: Now, supervisor: SupervisorId, started: Started, out: &mut Vec<Effect>) {
+    pub(in crate::agent::core) fn started(
+        &mut self,
+        now: Now,
+        supervisor: SupervisorId,
+        started: Started,
+        out: &mut Vec<Effect>,
+    ) {
         let Some((id, task)) = self.known(&started.container_id) else {
             return self.end_stranger(now, supervisor, started.container_id, out);
         };
@@ -255,7 +282,7 @@ impl Agent {
         self.resume_kill(now, &id, out);
     }
 
-    pub(super) fn start_failed(
+    pub(in crate::agent::core) fn start_failed(
         &mut self,
         now: Now,
         supervisor: SupervisorId,
@@ -277,7 +304,13 @@ impl Agent {
     }
 
     /// All processes of the container have ended.
-    pub(super) fn exited(&mut self, now: Now, supervisor: SupervisorId, exited: &Exited, out: &mut Vec<Effect>) {
+    pub(in crate::agent::core) fn exited(
+        &mut self,
+        now: Now,
+        supervisor: SupervisorId,
+        exited: &Exited,
+        out: &mut Vec<Effect>,
+    ) {
         self.stranger_ended(now, supervisor, &exited.container_id, out);
         let Some((id, task)) = self.known(&exited.container_id) else {
             return forget_container(supervisor, exited.container_id.clone(), out);
@@ -310,7 +343,7 @@ impl Agent {
     }
 
     /// Makes a task's last status; one whose framework is gone is forgotten at once.
-    pub(super) fn end(&mut self, now: Now, id: &ContainerId, report: Report, out: &mut Vec<Effect>) {
+    pub(in crate::agent::core) fn end(&mut self, now: Now, id: &ContainerId, report: Report, out: &mut Vec<Effect>) {
         let Some(task) = self.tasks.get_mut(id) else { return };
         let kill_at = task.kill.as_mut().and_then(|kill| kill.hard_at.take());
         self.timers.disarm(kill_at, Timer::Kill(id.clone()));
@@ -325,7 +358,13 @@ impl Agent {
     }
 
     /// Drops all that is known of an ended task but its sandbox. `first` is written in the same breath.
-    pub(super) fn forget(&mut self, now: Now, id: &ContainerId, first: Option<Kind>, out: &mut Vec<Effect>) {
+    pub(in crate::agent::core) fn forget(
+        &mut self,
+        now: Now,
+        id: &ContainerId,
+        first: Option<Kind>,
+        out: &mut Vec<Effect>,
+    ) {
         let Some(task) = self.tasks.remove(id) else { return };
         self.timers.disarm(task.retry.and_then(|retry| retry.at), Timer::Retry(id.clone()));
         let records = first.into_iter().chain([Kind::Forgotten(id.to_string())]).map(record).collect();
@@ -343,7 +382,7 @@ impl Agent {
         }
     }
 
-    pub(super) fn known(&mut self, container: &str) -> Option<(ContainerId, &mut Task)> {
+    pub(in crate::agent::core) fn known(&mut self, container: &str) -> Option<(ContainerId, &mut Task)> {
         let id = ContainerId::parse(container)?;
         self.tasks.get_mut(&id).map(|task| (id, task))
     }
@@ -358,7 +397,7 @@ fn process_end(status: &exited::Status) -> Option<ProcessEnd> {
     Some(ProcessEnd { how: Some(how) })
 }
 
-pub(super) fn forget_container(supervisor: SupervisorId, container_id: String, out: &mut Vec<Effect>) {
+pub(in crate::agent::core) fn forget_container(supervisor: SupervisorId, container_id: String, out: &mut Vec<Effect>) {
     let request = supervisor_request::Kind::Forget(Forget { container_id });
     out.push(Effect::Supervise { supervisor, request: SupervisorRequest { kind: Some(request) } });
 }

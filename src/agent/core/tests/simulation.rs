@@ -12,8 +12,8 @@ use prost::bytes::Bytes;
 use rand::rngs::StdRng;
 use rand::{Rng as _, SeedableRng as _};
 
-use super::fixture::{FRAMEWORK, config, found, framework, id, registered_by, started, task};
-use super::{Agent, Effect, Input, SessionId, SupervisorId};
+use crate::agent::core::tests::fixture::{FRAMEWORK, config, found, framework, id, registered_by, started, task};
+use crate::agent::core::{Agent, Effect, Input, SessionId, SupervisorId};
 use crate::proto::internal::{self as wire, agent_message, agent_record, master_message, supervisor_event};
 use crate::proto::v1::{TaskState, framework_info::capability::Type as Capability};
 use crate::types::Now;

@@ -4,9 +4,9 @@
 //! if a task asks for it, so that an agent which is restarted meanwhile does not give more time. An agent that comes up
 //! without such a moment on record counts from its own start.
 
-use super::moments::Moment;
-use super::timers::Timer;
-use super::{Agent, ContainerId, Effect, Level, persist, persist_records};
+use crate::agent::core::time::moments::Moment;
+use crate::agent::core::time::timers::Timer;
+use crate::agent::core::{Agent, ContainerId, Effect, Level, persist, persist_records};
 use crate::proto::internal::AgentRecord;
 use crate::proto::internal::agent_record::Kind;
 use crate::proto::v1::task_status::Reason;
@@ -14,29 +14,29 @@ use crate::types::Now;
 
 /// No master has the agent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct CutOff {
-    pub(super) since: Moment,
+pub(in crate::agent::core) struct CutOff {
+    pub(in crate::agent::core) since: Moment,
     /// Whether the log says so.
-    pub(super) written: bool,
+    pub(in crate::agent::core) written: bool,
 }
 
 impl CutOff {
-    pub(super) fn record(&self) -> AgentRecord {
+    pub(in crate::agent::core) fn record(&self) -> AgentRecord {
         self.since.record(Kind::CutOff(self.since.wall_ns))
     }
 }
 
 /// What the log says when a master has the agent again.
-pub(super) const IN_TOUCH: i64 = 0;
+pub(in crate::agent::core) const IN_TOUCH: i64 = 0;
 
 impl Agent {
-    pub(super) fn replay_cut_off(&mut self, since_wall_ns: i64, boot_ns: u64) {
+    pub(in crate::agent::core) fn replay_cut_off(&mut self, since_wall_ns: i64, boot_ns: u64) {
         let written = since_wall_ns != IN_TOUCH;
         self.cut_off = written.then_some(CutOff { since: Moment::read(since_wall_ns, boot_ns), written });
     }
 
     /// No master has the agent, now or still.
-    pub(super) fn lost_touch(&mut self, now: Now, out: &mut Vec<Effect>) {
+    pub(in crate::agent::core) fn lost_touch(&mut self, now: Now, out: &mut Vec<Effect>) {
         let stopping = self.tasks.iter().filter(|(_, task)| task.stop_after.is_some() && !task.has_ended());
         let stopping: Vec<ContainerId> = stopping.map(|(id, _)| id.clone()).collect();
         let begun = CutOff { since: self.moment(now), written: false };
@@ -56,7 +56,7 @@ impl Agent {
     }
 
     /// A master has taken the agent: what was not stopped yet runs on.
-    pub(super) fn in_touch(&mut self, out: &mut Vec<Effect>) {
+    pub(in crate::agent::core) fn in_touch(&mut self, out: &mut Vec<Effect>) {
         if self.cut_off.take().is_some_and(|cut_off| cut_off.written) {
             out.push(persist([Kind::CutOff(IN_TOUCH)], Level::Process));
         }
@@ -66,7 +66,7 @@ impl Agent {
     }
 
     /// A task has been cut off for as long as it may.
-    pub(super) fn stop_due(&mut self, now: Now, id: &ContainerId, out: &mut Vec<Effect>) {
+    pub(in crate::agent::core) fn stop_due(&mut self, now: Now, id: &ContainerId, out: &mut Vec<Effect>) {
         let Some(task) = self.tasks.get_mut(id) else { return };
         task.stop_at = None;
         if task.kill.is_none() {
@@ -80,8 +80,8 @@ impl Agent {
 mod tests {
     use std::time::Duration;
 
-    use super::super::fixture::{Fixture, ONE, found, id, registered_by, task};
-    use super::super::{Input, SessionId};
+    use crate::agent::core::tests::fixture::{Fixture, ONE, found, id, registered_by, task};
+    use crate::agent::core::{Input, SessionId};
     use crate::proto::v1::task_status::Reason;
     use crate::proto::v1::{TaskInfo, TaskState};
     use crate::types::PartitionPolicy;

@@ -4,12 +4,12 @@
 
 use std::collections::BTreeSet;
 
-use super::ContainerId;
+use crate::agent::core::ContainerId;
 use crate::types::Now;
 
 /// What is due for a container.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Timer {
+pub(in crate::agent::core) enum Timer {
     /// The status in flight was not acknowledged.
     Retry(ContainerId),
     /// The grace of a kill is over.
@@ -32,13 +32,13 @@ impl Timer {
 
 /// All timers that are armed.
 #[derive(Debug, Default)]
-pub(super) struct Timers {
+pub(in crate::agent::core) struct Timers {
     armed: BTreeSet<(u64, Timer)>,
 }
 
 impl Timers {
     /// Arms a timer in place of the one armed for `before`, if any.
-    pub(super) fn arm(&mut self, before: Option<u64>, at: u64, timer: Timer) {
+    pub(in crate::agent::core) fn arm(&mut self, before: Option<u64>, at: u64, timer: Timer) {
         if before != Some(at) {
             self.disarm(before, timer.clone());
         }
@@ -46,24 +46,24 @@ impl Timers {
     }
 
     /// Takes back the timer armed for `at`, if any.
-    pub(super) fn disarm(&mut self, at: Option<u64>, timer: Timer) {
+    pub(in crate::agent::core) fn disarm(&mut self, at: Option<u64>, timer: Timer) {
         if let Some(at) = at {
             self.armed.remove(&(at, timer));
         }
     }
 
     /// Takes out the next timer whose time has come.
-    pub(super) fn due(&mut self, now: Now) -> Option<Timer> {
+    pub(in crate::agent::core) fn due(&mut self, now: Now) -> Option<Timer> {
         self.deadline().filter(|at| *at <= now.mono_ns)?;
         self.armed.pop_first().map(|(_, timer)| timer)
     }
 
-    pub(super) fn deadline(&self) -> Option<u64> {
+    pub(in crate::agent::core) fn deadline(&self) -> Option<u64> {
         self.armed.first().map(|(at, _)| *at)
     }
 
     /// Asserts that every timer belongs to something known, and that none is armed twice.
-    pub(super) fn check(&self, known: impl Fn(&ContainerId) -> bool) {
+    pub(in crate::agent::core) fn check(&self, known: impl Fn(&ContainerId) -> bool) {
         let mut seen = BTreeSet::new();
         for (_, timer) in &self.armed {
             assert!(known(timer.container()), "{timer:?} is armed for an unknown container");

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use super::super::Retention;
 use super::*;
+use crate::agent::core::Retention;
 
 fn prepare(task: &v1::TaskInfo, framework_user: Option<&str>) -> Result<Start, Refusal> {
     let retention = Retention { keep: Duration::ZERO, keep_at_most: 0 };

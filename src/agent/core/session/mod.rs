@@ -4,13 +4,17 @@
 //! 2 s, 4 s and so on up to a minute, and it is another master's turn. A session that broke after the master had taken the
 //! agent is made anew at once, with the same master first.
 
+pub(in crate::agent::core) mod partition;
+#[cfg(test)]
+mod registration_tests;
+
 use std::time::Duration;
 
 use rand::Rng as _;
 use rand::rngs::StdRng;
 
-use super::tasks::Task;
-use super::{Agent, Effect, Level, SessionId, StopReason, persist};
+use crate::agent::core::tasks::Task;
+use crate::agent::core::{Agent, Effect, Level, SessionId, StopReason, persist};
 use crate::proto::ext::VersionRange;
 use crate::proto::internal::agent_record::Kind;
 use crate::proto::internal::{
@@ -37,7 +41,7 @@ const SILENCE: Duration = Duration::from_secs(75);
 
 /// The link to the master.
 #[derive(Debug)]
-pub(super) struct Link {
+pub(in crate::agent::core) struct Link {
     state: State,
     /// The latest session's number.
     latest: u64,
@@ -73,11 +77,11 @@ enum State {
 }
 
 impl Link {
-    pub(super) fn off() -> Self {
+    pub(in crate::agent::core) fn off() -> Self {
         Self { state: State::Off, latest: 0, turn: 0, leader: None, followed: 0, spread: SPREAD_REFUSED }
     }
 
-    pub(super) fn deadline(&self) -> Option<u64> {
+    pub(in crate::agent::core) fn deadline(&self) -> Option<u64> {
         match self.state {
             State::Off | State::Attaching(_) => None,
             State::Waiting { attach_at } => Some(attach_at),
@@ -120,7 +124,7 @@ impl Link {
 
 impl Agent {
     /// The session on which a master has taken this agent, if any.
-    pub(super) fn session(&self) -> Option<SessionId> {
+    pub(in crate::agent::core) fn session(&self) -> Option<SessionId> {
         match self.link.state {
             State::Off | State::Waiting { .. } | State::Attaching(_) | State::Registering { .. } => None,
             State::Registered { session, .. } => Some(session),
@@ -128,7 +132,7 @@ impl Agent {
     }
 
     /// The session on which a master wants to hear of orphans, if there is one.
-    pub(super) fn orphans_told_to(&self) -> Option<SessionId> {
+    pub(in crate::agent::core) fn orphans_told_to(&self) -> Option<SessionId> {
         match self.link.state {
             State::Off | State::Waiting { .. } | State::Attaching(_) | State::Registering { .. } => None,
             State::Registered { session, version, .. } => (version >= ORPHANS_SINCE).then_some(session),
@@ -136,15 +140,15 @@ impl Agent {
     }
 
     /// The agent knows what it runs and may tell a master.
-    pub(super) fn begin_attaching(&mut self, now: Now) {
+    pub(in crate::agent::core) fn begin_attaching(&mut self, now: Now) {
         self.link.wait(now, self.config.spread_first, &mut self.rng);
     }
 
-    pub(super) fn link_stopped(&mut self) {
+    pub(in crate::agent::core) fn link_stopped(&mut self) {
         self.link.state = State::Off;
     }
 
-    pub(super) fn attached(&mut self, now: Now, session: SessionId, out: &mut Vec<Effect>) {
+    pub(in crate::agent::core) fn attached(&mut self, now: Now, session: SessionId, out: &mut Vec<Effect>) {
         if !matches!(self.link.state, State::Attaching(present) if present == session) {
             return;
         }
@@ -154,7 +158,13 @@ impl Agent {
         out.push(Effect::Send { session, message: AgentMessage { kind: Some(register) } });
     }
 
-    pub(super) fn detached(&mut self, now: Now, session: SessionId, leader: Option<String>, out: &mut Vec<Effect>) {
+    pub(in crate::agent::core) fn detached(
+        &mut self,
+        now: Now,
+        session: SessionId,
+        leader: Option<String>,
+        out: &mut Vec<Effect>,
+    ) {
         if !self.link.is(session) {
             return;
         }
@@ -169,7 +179,7 @@ impl Agent {
         }
     }
 
-    pub(super) fn link_due(&mut self, now: Now, out: &mut Vec<Effect>) {
+    pub(in crate::agent::core) fn link_due(&mut self, now: Now, out: &mut Vec<Effect>) {
         if self.link.deadline().is_none_or(|at| at > now.mono_ns) {
             return;
         }
@@ -188,7 +198,13 @@ impl Agent {
         }
     }
 
-    pub(super) fn received(&mut self, now: Now, session: SessionId, message: MasterMessage, out: &mut Vec<Effect>) {
+    pub(in crate::agent::core) fn received(
+        &mut self,
+        now: Now,
+        session: SessionId,
+        message: MasterMessage,
+        out: &mut Vec<Effect>,
+    ) {
         let Some(kind) = message.kind.filter(|_| self.link.is(session)) else { return };
         let registering = matches!(self.link.state, State::Registering { .. });
         self.heard(now);
@@ -244,7 +260,7 @@ impl Agent {
     }
 
     /// Whether the host restarted since a master last heard what this agent has.
-    pub(super) fn host_restarted(&self) -> bool {
+    pub(in crate::agent::core) fn host_restarted(&self) -> bool {
         self.logged_boot != self.boot_id
     }
 
@@ -267,7 +283,7 @@ impl Agent {
         }
     }
 
-    pub(super) fn identity(&self) -> Kind {
+    pub(in crate::agent::core) fn identity(&self) -> Kind {
         Kind::Identity(Identity {
             agent_id: self.id.clone(),
             boot_id: self.logged_boot.clone(),
@@ -301,12 +317,16 @@ impl Agent {
             instance: self.instance.clone(),
             tasks: told.map(|(id, task)| described(id.as_str(), task)).collect(),
             orphans: self.orphans(),
-            frameworks: self.frameworks.values().map(super::frameworks::Framework::decoded).collect(),
+            frameworks: self
+                .frameworks
+                .values()
+                .map(crate::agent::core::tasks::frameworks::Framework::decoded)
+                .collect(),
         }
     }
 }
 
-pub(super) fn described(container: &str, task: &Task) -> AgentTask {
+pub(in crate::agent::core) fn described(container: &str, task: &Task) -> AgentTask {
     AgentTask {
         framework_id: task.framework.value.clone(),
         container_id: container.to_owned(),

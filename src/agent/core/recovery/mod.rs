@@ -2,6 +2,10 @@
 //!
 //! Only the log speaks here. What became of the processes in the meantime the supervisors say afterwards.
 
+#[cfg(test)]
+mod recovery_tests;
+mod snapshot;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
@@ -10,16 +14,16 @@ use prost::bytes::Bytes;
 use rand::Rng as _;
 use rand::rngs::StdRng;
 
-use super::frameworks::Framework;
-use super::kills::Kill;
-use super::moments::Moment;
-use super::registration::Link;
-use super::sandboxes::Sandboxes;
-use super::statuses::Pending;
-use super::supervision::Supervisors;
-use super::tasks::{Phase, Process, Task};
-use super::timers::Timers;
-use super::{Agent, Config, ContainerId, Effect, Found, Level, persist};
+use crate::agent::core::containers::sandboxes::Sandboxes;
+use crate::agent::core::containers::supervision::Supervisors;
+use crate::agent::core::session::Link;
+use crate::agent::core::tasks::frameworks::Framework;
+use crate::agent::core::tasks::kills::Kill;
+use crate::agent::core::tasks::statuses::Pending;
+use crate::agent::core::tasks::{Phase, Process, Task};
+use crate::agent::core::time::moments::Moment;
+use crate::agent::core::time::timers::Timers;
+use crate::agent::core::{Agent, Config, ContainerId, Effect, Found, Level, persist};
 use crate::proto::internal::agent_record::Kind;
 use crate::proto::internal::{AgentRecord, KillAsked, StatusAcknowledged, StatusMade, TaskAccepted};
 use crate::proto::v1::task_status::Reason;

@@ -4,8 +4,8 @@
 //! they use until they have ended, so the master is told which there are when the agent registers, and of each when
 //! nothing is left of it. A process that is stuck in the kernel keeps its container an orphan for as long as that lasts.
 
-use super::registration::described;
-use super::{Agent, ContainerId, Effect, Level, persist};
+use crate::agent::core::session::described;
+use crate::agent::core::{Agent, ContainerId, Effect, Level, persist};
 use crate::proto::internal::agent_record::Kind;
 use crate::proto::internal::{AgentMessage, AgentTask, OrphanGone, agent_message};
 use crate::proto::v1::FrameworkId;
@@ -14,7 +14,12 @@ use crate::types::Now;
 
 impl Agent {
     /// The framework is gone: what it runs is killed, and nothing of it is told any more but its end to the master.
-    pub(super) fn shut_down_framework(&mut self, now: Now, framework_id: String, out: &mut Vec<Effect>) {
+    pub(in crate::agent::core) fn shut_down_framework(
+        &mut self,
+        now: Now,
+        framework_id: String,
+        out: &mut Vec<Effect>,
+    ) {
         let framework = FrameworkId { value: framework_id };
         let containers = self.containers_of(&framework, None);
         if self.frameworks.remove(&framework).is_none() && containers.is_empty() {
@@ -40,7 +45,7 @@ impl Agent {
     }
 
     /// A crash may have come between the record that makes orphans and those of their kills.
-    pub(super) fn kill_orphans(&mut self, now: Now, out: &mut Vec<Effect>) {
+    pub(in crate::agent::core) fn kill_orphans(&mut self, now: Now, out: &mut Vec<Effect>) {
         let spared = self.tasks.iter().filter(|(_, task)| task.orphaned && task.kill.is_none());
         let spared: Vec<ContainerId> = spared.map(|(id, _)| id.clone()).collect();
         for id in spared {
@@ -49,7 +54,7 @@ impl Agent {
     }
 
     /// All orphans, as the master is told of them.
-    pub(super) fn orphans(&self) -> Vec<AgentTask> {
+    pub(in crate::agent::core) fn orphans(&self) -> Vec<AgentTask> {
         let tasks = self.tasks.iter().filter(|(_, task)| task.orphaned && !task.has_ended());
         let strangers = self
             .supervisors
@@ -59,7 +64,7 @@ impl Agent {
     }
 
     /// Nothing is left of an orphan. Without a session, the next registration does not name it.
-    pub(super) fn orphan_gone(&self, container_id: String, out: &mut Vec<Effect>) {
+    pub(in crate::agent::core) fn orphan_gone(&self, container_id: String, out: &mut Vec<Effect>) {
         if let Some(session) = self.orphans_told_to() {
             let gone = agent_message::Kind::OrphanGone(OrphanGone { container_id });
             out.push(Effect::Send { session, message: AgentMessage { kind: Some(gone) } });

@@ -6,10 +6,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use super::kills::{SIGKILL, signal};
-use super::statuses::Report;
-use super::tasks::{Phase, Task};
-use super::{Agent, ContainerId, Effect, FoundSupervisor, SupervisorId};
+use crate::agent::core::tasks::kills::{SIGKILL, signal};
+use crate::agent::core::tasks::statuses::Report;
+use crate::agent::core::tasks::{Phase, Task};
+use crate::agent::core::{Agent, ContainerId, Effect, FoundSupervisor, SupervisorId};
 use crate::proto::internal::{
     Retire, SupervisorEvent, SupervisorRequest, SupervisorWelcome, supervisor_event, supervisor_request,
 };
@@ -28,7 +28,7 @@ const UNKNOWN_THERE: &str = "its supervisor does not have it any more";
 
 /// The supervisors of an agent.
 #[derive(Debug)]
-pub(super) struct Supervisors {
+pub(in crate::agent::core) struct Supervisors {
     known: BTreeMap<SupervisorId, Standing>,
     /// Those found at the start that have not greeted.
     awaited: BTreeSet<SupervisorId>,
@@ -55,7 +55,7 @@ enum Standing {
 }
 
 impl Supervisors {
-    pub(super) fn awaiting(found: impl IntoIterator<Item = FoundSupervisor>) -> Self {
+    pub(in crate::agent::core) fn awaiting(found: impl IntoIterator<Item = FoundSupervisor>) -> Self {
         let standing = |died| if died { Standing::Dead(DIED.to_owned()) } else { Standing::Found };
         let known: BTreeMap<_, _> = found.into_iter().map(|it| (it.id, standing(it.died))).collect();
         let awaited = known.keys().copied().collect();
@@ -63,17 +63,17 @@ impl Supervisors {
     }
 
     /// When to go on without having heard of the strangers' ends.
-    pub(super) fn deadline(&self) -> Option<u64> {
+    pub(in crate::agent::core) fn deadline(&self) -> Option<u64> {
         self.sweep_until.filter(|_| !self.settled)
     }
 
     /// Whether all that were found at the start were heard.
-    pub(super) fn settled(&self) -> bool {
+    pub(in crate::agent::core) fn settled(&self) -> bool {
         self.settled
     }
 
     /// The containers that nobody knows and that have not ended yet.
-    pub(super) fn strangers(&self) -> impl Iterator<Item = &str> {
+    pub(in crate::agent::core) fn strangers(&self) -> impl Iterator<Item = &str> {
         self.strangers.iter().map(|(_, container)| container.as_str())
     }
 
@@ -84,12 +84,12 @@ impl Supervisors {
     }
 
     /// Whether it takes requests.
-    pub(super) fn has(&self, supervisor: SupervisorId) -> bool {
+    pub(in crate::agent::core) fn has(&self, supervisor: SupervisorId) -> bool {
         self.known.contains_key(&supervisor)
     }
 
     /// Where new tasks go.
-    pub(super) fn latest(&self) -> Option<SupervisorId> {
+    pub(in crate::agent::core) fn latest(&self) -> Option<SupervisorId> {
         let working = |(id, standing): (&SupervisorId, &Standing)| (*standing == Standing::Working).then_some(*id);
         self.known.iter().rev().find_map(working)
     }
@@ -129,7 +129,7 @@ impl Supervisors {
 }
 
 impl Agent {
-    pub(super) fn supervised(
+    pub(in crate::agent::core) fn supervised(
         &mut self,
         now: Now,
         supervisor: SupervisorId,
@@ -187,13 +187,13 @@ impl Agent {
         }
     }
 
-    pub(super) fn supervisor_lost(&mut self, supervisor: SupervisorId, text: String) {
+    pub(in crate::agent::core) fn supervisor_lost(&mut self, supervisor: SupervisorId, text: String) {
         self.supervisors.known.insert(supervisor, Standing::Dead(text));
     }
 
     /// A supervisor could not be started, as `text` says. What waits for one has waited long enough when that goes on:
     /// its framework may do better elsewhere.
-    pub(super) fn no_supervisor(&mut self, now: Now, text: &str, out: &mut Vec<Effect>) {
+    pub(in crate::agent::core) fn no_supervisor(&mut self, now: Now, text: &str, out: &mut Vec<Effect>) {
         if self.supervisors.latest().is_some() {
             return;
         }
@@ -209,7 +209,12 @@ impl Agent {
         }
     }
 
-    pub(super) fn supervisor_ended(&mut self, now: Now, supervisor: SupervisorId, out: &mut Vec<Effect>) {
+    pub(in crate::agent::core) fn supervisor_ended(
+        &mut self,
+        now: Now,
+        supervisor: SupervisorId,
+        out: &mut Vec<Effect>,
+    ) {
         self.lose(now, supervisor, &BTreeSet::new(), out);
         self.strangers_gone(supervisor, &BTreeSet::new(), out);
         self.supervisors.known.remove(&supervisor);
@@ -219,7 +224,7 @@ impl Agent {
 
     /// When all were heard and what nobody knows has ended: what is still unresolved has ended unseen. Then the agent may
     /// register.
-    pub(super) fn settle(&mut self, now: Now, out: &mut Vec<Effect>) {
+    pub(in crate::agent::core) fn settle(&mut self, now: Now, out: &mut Vec<Effect>) {
         let sweeps = self.supervisors.sweep_until.is_some() && !self.supervisors.strangers.is_empty();
         let open = !self.supervisors.awaited.is_empty() || sweeps;
         if self.supervisors.settled || open {
@@ -277,7 +282,7 @@ impl Agent {
 
     /// What there is to say, while the agent recovers, of a task that nobody saw end: that the host went down with it,
     /// or `text` of the reason why records may be missing.
-    pub(super) fn lost_with_the_run_before(
+    pub(in crate::agent::core) fn lost_with_the_run_before(
         &self,
         id: &ContainerId,
         text: impl FnOnce(&str) -> String,
@@ -301,7 +306,7 @@ impl Agent {
 
     /// A container nobody knows: a leftover of a task that was forgotten or never written down. What it uses is not free
     /// before it has ended, and no record tells how much that is; so registration waits for its end, within reason.
-    pub(super) fn end_stranger(
+    pub(in crate::agent::core) fn end_stranger(
         &mut self,
         now: Now,
         supervisor: SupervisorId,
@@ -315,7 +320,13 @@ impl Agent {
         }
     }
 
-    pub(super) fn stranger_ended(&mut self, now: Now, supervisor: SupervisorId, id: &str, out: &mut Vec<Effect>) {
+    pub(in crate::agent::core) fn stranger_ended(
+        &mut self,
+        now: Now,
+        supervisor: SupervisorId,
+        id: &str,
+        out: &mut Vec<Effect>,
+    ) {
         let stranger = (supervisor, id.to_owned());
         if self.supervisors.strangers.remove(&stranger) {
             self.orphan_gone(stranger.1, out);
@@ -324,7 +335,7 @@ impl Agent {
     }
 
     /// A process that is stuck in the kernel does not keep the agent from its work for ever.
-    pub(super) fn sweep_due(&mut self, now: Now, out: &mut Vec<Effect>) {
+    pub(in crate::agent::core) fn sweep_due(&mut self, now: Now, out: &mut Vec<Effect>) {
         if self.supervisors.deadline().is_some_and(|at| at <= now.mono_ns) {
             self.supervisors.sweep_until = None;
             self.settle(now, out);
@@ -350,14 +361,14 @@ impl Agent {
     }
 
     /// Supervisors outlive the agent for the sake of its tasks. Without tasks they have nothing to stay for.
-    pub(super) fn retire_if_idle(&mut self, out: &mut Vec<Effect>) {
+    pub(in crate::agent::core) fn retire_if_idle(&mut self, out: &mut Vec<Effect>) {
         if self.supervisors.settled && self.tasks.is_empty() {
             self.retire_all(out);
         }
     }
 
     /// The agent leaves for good: nobody will want anything of its supervisors.
-    pub(super) fn retire_all(&mut self, out: &mut Vec<Effect>) {
+    pub(in crate::agent::core) fn retire_all(&mut self, out: &mut Vec<Effect>) {
         self.supervisors.retire(|_| true, out);
     }
 }

@@ -3,23 +3,23 @@
 use prost::Message as _;
 use prost::bytes::Bytes;
 
-use super::{Agent, Effect, Level, persist};
+use crate::agent::core::{Agent, Effect, Level, persist};
 use crate::proto::internal::agent_record::Kind;
 use crate::proto::v1::framework_info::capability;
 use crate::proto::v1::{FrameworkId, FrameworkInfo, TaskState};
 
 /// One framework.
 #[derive(Debug, PartialEq)]
-pub(super) struct Framework {
+pub(in crate::agent::core) struct Framework {
     /// The encoded `FrameworkInfo`.
-    pub(super) info: Bytes,
-    pub(super) user: String,
-    pub(super) partition_aware: bool,
-    pub(super) killing_state: bool,
+    pub(in crate::agent::core) info: Bytes,
+    pub(in crate::agent::core) user: String,
+    pub(in crate::agent::core) partition_aware: bool,
+    pub(in crate::agent::core) killing_state: bool,
 }
 
 impl Framework {
-    pub(super) fn new(info: &FrameworkInfo) -> Self {
+    pub(in crate::agent::core) fn new(info: &FrameworkInfo) -> Self {
         let can = |wanted| info.capabilities.iter().any(|capability| capability.r#type == Some(wanted as i32));
         Self {
             info: Bytes::from(info.encode_to_vec()),
@@ -30,13 +30,13 @@ impl Framework {
     }
 
     /// The description as it came.
-    pub(super) fn decoded(&self) -> FrameworkInfo {
+    pub(in crate::agent::core) fn decoded(&self) -> FrameworkInfo {
         FrameworkInfo::decode(self.info.clone()).expect("encoded by us from a message")
     }
 }
 
 impl Agent {
-    pub(super) fn update_framework(&mut self, info: Option<FrameworkInfo>, out: &mut Vec<Effect>) {
+    pub(in crate::agent::core) fn update_framework(&mut self, info: Option<FrameworkInfo>, out: &mut Vec<Effect>) {
         let Some((id, info)) = info.and_then(|info| Some((info.id.clone()?, info))) else { return };
         let framework = Framework::new(&info);
         if self.frameworks.get(&id) != Some(&framework) {
@@ -47,10 +47,10 @@ impl Agent {
 
     /// A new session begins, on which the master names every framework again before its first task: those without
     /// tasks need not be remembered.
-    pub(super) fn drop_idle_frameworks(&mut self, out: &mut Vec<Effect>) {
+    pub(in crate::agent::core) fn drop_idle_frameworks(&mut self, out: &mut Vec<Effect>) {
         let names = &self.names;
         let busy = |id: &FrameworkId| {
-            let from = (id.clone(), crate::proto::v1::TaskId::default(), super::ContainerId::first());
+            let from = (id.clone(), crate::proto::v1::TaskId::default(), crate::agent::core::ContainerId::first());
             names.range(from..).next().is_some_and(|(framework, ..)| framework == id)
         };
         let idle: Vec<FrameworkId> = self.frameworks.keys().filter(|id| !busy(id)).cloned().collect();
@@ -62,7 +62,7 @@ impl Agent {
     }
 
     /// The state of a task that ended without anybody's doing, as far as the framework understands it.
-    pub(super) fn lost_state(&self, framework: &FrameworkId, aware: TaskState) -> TaskState {
+    pub(in crate::agent::core) fn lost_state(&self, framework: &FrameworkId, aware: TaskState) -> TaskState {
         let partition_aware = self.frameworks.get(framework).is_some_and(|framework| framework.partition_aware);
         aware.as_told(partition_aware)
     }
