@@ -6,189 +6,59 @@
 //!
 //! One rule holds after every input: for each agent, offered + used + free = total.
 
-mod absences;
 mod agents;
-mod allocation;
 mod check;
-mod clients;
-mod departures;
+mod effect;
 mod frameworks;
-mod identity;
-mod interned;
+mod input;
 mod keys;
-mod kills;
-mod launch;
-mod message;
 mod offers;
 mod operators;
-mod orphans;
-mod partitions;
-mod quotas;
-mod reconcile;
-mod registration;
-mod removals;
-mod statuses;
+mod options;
+mod sessions;
 mod tasks;
 mod timers;
-mod view;
-mod weights;
+mod turn;
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap, VecDeque},
     sync::Arc,
-    time::Duration,
 };
 
 use rand::rngs::StdRng;
 
-pub use self::removals::RemovalRate;
+pub use self::agents::RemovalRate;
 use self::{
-    absences::Absences,
-    agents::Agent,
+    agents::{Absences, Agent, Identities, Removals},
     frameworks::Framework,
-    identity::Identities,
-    interned::Interned,
     keys::Counters,
-    removals::Removals,
+    operators::HeldOff,
+    sessions::Peer,
+    tasks::Interned,
     timers::{Timer, Timers},
+    turn::{Refusal, Turn},
 };
 pub(crate) use self::{
-    agents::{AgentBucket, AgentFacts, Presence},
-    clients::Client,
-    frameworks::{FrameworkBucket, Link},
-    keys::{AgentKey, FrameworkKey, OfferKey, RequestId, SessionId, offer_id},
-    message::{
-        Accept, Answer, Call, Departed, Doubt, Effect, Event, FrameworkFacts, Input, Launch, OfferMade, Operation,
-        Order, Quantities, Question, Register, Report, ReportedTask, Subscribe, Update,
+    agents::{AgentBucket, AgentFacts, Partition, Presence, spoken_with},
+    effect::{Answer, Departed, Effect, Event, OfferMade, Order},
+    frameworks::{Client, FrameworkBucket, Link},
+    input::{
+        Accept, Call, Doubt, FrameworkFacts, Input, Launch, Operation, Quantities, Question, Register, Report,
+        ReportedTask, Subscribe, Update,
     },
-    partitions::Partition,
-    quotas::quota,
-    registration::spoken_with,
+    keys::{AgentKey, FrameworkKey, OfferKey, RequestId, SessionId, offer_id},
+    operators::{Counts, Snapshot, quota},
+    options::Config,
     tasks::{Seen, Task},
-    view::{Counts, Snapshot},
 };
 use crate::{
     allocator::fair::{Allocator, Quota, Touched},
     master::registry,
-    proto::internal::RegistryChange,
     types::Now,
 };
 
 /// Every this many inputs the whole state is checked, in debug builds.
 const FULL_CHECK_EVERY: u64 = 1_000;
-
-/// Times and limits of a master. The defaults are Mesos' where Mesos has one.
-#[derive(Clone, Debug)]
-pub(crate) struct Config {
-    pub(crate) ping_interval: Duration,
-    pub(crate) pings_missed: u32,
-    pub(crate) reregister_timeout: Duration,
-    /// An offer nobody answered is taken back after this long; `None` leaves it out.
-    pub(crate) offer_timeout: Option<Duration>,
-    /// An offer somebody else could use is taken back after this long.
-    pub(crate) contended_after: Duration,
-    /// A refusal holds at least this long, and an outstanding offer keeps others to the same client away for it.
-    pub(crate) refusal_floor: Duration,
-    /// The cool clients share one allocation run in this time.
-    pub(crate) cool_interval: Duration,
-    pub(crate) heartbeat: Duration,
-    pub(crate) completed_tasks: usize,
-    pub(crate) completed_frameworks: usize,
-    pub(crate) unreachable_agents: usize,
-    /// How fast agents may be given up; `None`: at once.
-    pub(crate) removal_rate: Option<RemovalRate>,
-    /// The registry is looked through this often,
-    pub(crate) registry_gc_interval: Duration,
-    /// and forgets agents that were unreachable or gone for longer than this,
-    pub(crate) registry_max_age: Duration,
-    /// and of each kind the oldest beyond so many; the same with the runs of frameworks nothing is known of.
-    pub(crate) registry_max_agents: usize,
-    /// An offer has to hold one of these.
-    pub(crate) minimum: Vec<Quantities>,
-}
-
-impl Config {
-    /// How long an agent may be silent.
-    fn ping_timeout(&self) -> Duration {
-        self.ping_interval * self.pings_missed
-    }
-}
-
-impl Default for Config {
-    fn default() -> Self {
-        use crate::types::Milli;
-        let least = |name: &str, milli| vec![(Arc::from(name), Milli::from_raw(milli))];
-        Self {
-            ping_interval: Duration::from_secs(15),
-            pings_missed: 5,
-            reregister_timeout: Duration::from_mins(10),
-            offer_timeout: Some(Duration::from_mins(2)),
-            contended_after: Duration::from_secs(10),
-            refusal_floor: Duration::from_secs(1),
-            cool_interval: Duration::from_secs(1),
-            heartbeat: Duration::from_secs(15),
-            completed_tasks: 1_000,
-            completed_frameworks: 50,
-            unreachable_agents: 10_000,
-            removal_rate: None,
-            registry_gc_interval: Duration::from_mins(15),
-            registry_max_age: Duration::from_hours(14 * 24),
-            registry_max_agents: 102_400,
-            minimum: vec![least("cpus", 10), least("mem", 32_000)],
-        }
-    }
-}
-
-/// Who is at the other end of a session.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Peer {
-    /// Attached, and has not said who it is.
-    Stranger,
-    Framework(FrameworkKey),
-    Agent(AgentKey),
-}
-
-/// What one input may use: the time it came at and the place for its effects.
-#[derive(Debug)]
-struct Turn<'a> {
-    now: Now,
-    out: &'a mut Vec<Effect>,
-    closing: Vec<SessionId>,
-}
-
-impl<'a> Turn<'a> {
-    fn new(now: Now, out: &'a mut Vec<Effect>) -> Self {
-        Self { now, out, closing: Vec::new() }
-    }
-
-    /// The session ends with this input, after all that is said to it on the way.
-    fn close(&mut self, session: SessionId) {
-        self.closing.push(session);
-    }
-
-    fn end(self) {
-        self.out.extend(self.closing.into_iter().map(|session| Effect::Close { session }));
-    }
-
-    fn tell(&mut self, session: Option<SessionId>, event: Event) {
-        if let Some(session) = session {
-            self.out.push(Effect::Tell { session, event });
-        }
-    }
-
-    fn order(&mut self, session: Option<SessionId>, order: Order) {
-        if let Some(session) = session {
-            self.out.push(Effect::Order { session, order });
-        }
-    }
-
-    /// All of them are stored, or none.
-    fn persist(&mut self, changes: Vec<RegistryChange>) {
-        if !changes.is_empty() {
-            self.out.push(Effect::Persist(changes));
-        }
-    }
-}
 
 /// The state of a master.
 #[derive(Debug)]
@@ -217,7 +87,7 @@ pub(crate) struct Master {
     stale: Touched<AgentKey>,
     last_cool_ns: u64,
     quotas: BTreeMap<String, Quota>,
-    held_off: quotas::HeldOff,
+    held_off: HeldOff,
     /// Agents and frameworks the registry knows.
     facts: registry::State,
     /// How long agents have been unreachable or gone.
@@ -237,19 +107,19 @@ pub(crate) struct Master {
 impl Master {
     /// A master that starts with what the registry holds. `id` is new at every start.
     pub(crate) fn new(id: &str, epoch: u64, mut facts: registry::State, config: Config, rng: StdRng, now: Now) -> Self {
-        weights::keep_sound(&mut facts.weights);
+        operators::keep_sound(&mut facts.weights);
         let mut allocator = Allocator::default();
         for (role, weight) in &facts.weights {
             allocator.set_weight(role, *weight);
         }
-        let quotas = quotas::of(&facts);
+        let quotas = operators::quotas_of(&facts);
         for (role, quota) in &quotas {
             allocator.set_quota(role, Some(quota));
         }
         let recovered: BTreeSet<String> =
             facts.agents.keys().filter(|id| !facts.unreachable.contains_key(*id)).cloned().collect();
         let until_ns = now.mono_after(config.reregister_timeout);
-        let held_off = quotas::HeldOff { agents: recovered.len(), until_ns };
+        let held_off = HeldOff { agents: recovered.len(), until_ns };
         let mut timers = Timers::default();
         timers.arm(now.mono_after(config.registry_gc_interval), Timer::RegistryGc);
         if !recovered.is_empty() {
@@ -445,21 +315,6 @@ impl Master {
                 Timer::Recovery => self.recovery_over(turn),
             }
         }
-    }
-}
-
-/// Why a call was not applied, or not all of it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-struct Refusal {
-    field: String,
-    text: String,
-    /// It was applied otherwise, and its tasks are answered for by their statuses.
-    taken_up: bool,
-}
-
-impl Refusal {
-    fn new(field: &str, text: impl Into<String>) -> Self {
-        Self { field: field.to_owned(), text: text.into(), taken_up: false }
     }
 }
 
