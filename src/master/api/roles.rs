@@ -111,7 +111,7 @@ mod tests {
     use super::*;
     use crate::{
         master::{
-            core::{Answer, Config, Effect, Input, Master, Question, RequestId},
+            core::{Answer, Config, Effect, Input, Master, Principal, Question, RequestId},
             registry::State,
         },
         types::Now,
@@ -126,7 +126,11 @@ mod tests {
         let now = Now { mono_ns: 1, wall_ns: 1 };
         let mut master = Master::new("m", 1, state, Config::default(), StdRng::seed_from_u64(1), now);
         let mut out = Vec::new();
-        master.handle(now, Input::Asked { request: RequestId(1), question: Question::Snapshot }, &mut out);
+        master.handle(
+            now,
+            Input::Asked { request: RequestId(1), principal: Principal::Anonymous, question: Question::Snapshot },
+            &mut out,
+        );
         match out.pop() {
             Some(Effect::Reply { answer: Answer::Snapshot(snapshot), .. }) => *snapshot,
             other => panic!("no snapshot but {other:?}"),

@@ -7,6 +7,7 @@ use super::{
     Master,
     agents::{Agent, AgentBucket},
     keys::AgentKey,
+    sessions::Peer,
 };
 use crate::types::Resources;
 
@@ -19,8 +20,26 @@ impl Master {
         for (key, agent) in &self.agents {
             self.check_agent(*key, agent);
         }
+        self.check_sessions();
         self.check_offers();
         self.check_tasks();
+    }
+
+    /// A session and the peer it is of agree.
+    fn check_sessions(&self) {
+        for (session, peer) in self.sessions.identified() {
+            let current = match peer {
+                Peer::Stranger => None,
+                Peer::Framework(key) => self.frameworks.get(&key).and_then(|framework| framework.session),
+                Peer::Agent(key) => self.agents.get(&key).and_then(|agent| agent.session),
+            };
+            assert_eq!(current, Some(session), "{peer:?} is at the other end");
+        }
+        let agents = self.agents.iter().filter_map(|(key, agent)| Some((agent.session?, Peer::Agent(*key))));
+        let frameworks = self.frameworks.iter().filter_map(|(key, one)| Some((one.session?, Peer::Framework(*key))));
+        for (session, peer) in agents.chain(frameworks) {
+            assert_eq!(self.sessions.peer(session), Some(peer), "{session:?} is open");
+        }
     }
 
     /// Asserts the invariants of the agents that changed since the last call.

@@ -8,7 +8,7 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use crate::{
     master::core::{
-        Answer, Event, Master, Order, Peer, Turn, agents::Presence, keys::AgentKey, tasks::Ending, timers::Timer,
+        Answer, Event, Master, Order, Turn, agents::Presence, keys::AgentKey, tasks::Ending, timers::Timer,
     },
     proto::internal::{AgentGone, AgentUnreachable, RegistryChange, registry_change::Kind},
     types::{Now, Resources},
@@ -72,7 +72,7 @@ impl Master {
         self.dismiss(turn, key, Ending::Removed);
         self.announce_failure(turn, &id);
         if let Some(session) = session {
-            self.sessions.insert(session, Peer::Stranger);
+            self.sessions.remove(session);
             turn.close(session);
         }
     }
@@ -95,7 +95,7 @@ impl Master {
         if let Some(key) = key {
             if let Some(session) = self.agents[&key].session {
                 turn.order(Some(session), Order::Gone);
-                self.sessions.remove(&session);
+                self.sessions.remove(session);
                 turn.close(session);
             }
             self.dismiss(turn, key, Ending::Gone);

@@ -176,7 +176,7 @@ impl Master {
             // The stream is the session: an agent that is alive attaches again at once, and is not given up.
             let id = agent.bucket.id.clone();
             turn.close(session);
-            self.sessions.remove(&session);
+            self.sessions.remove(session);
             self.agent_detached(turn, key, session);
             self.give_up(turn, &id);
             return;

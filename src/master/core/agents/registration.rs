@@ -65,7 +65,7 @@ impl Master {
             }
             None => self.agent_added(turn, &id, session, &register),
         };
-        self.sessions.insert(session, Peer::Agent(key));
+        self.sessions.identify(session, Peer::Agent(key));
         self.learn_frameworks(turn, &register);
         let removed = self.removed_frameworks_of(&register);
         self.reconcile_orphans(turn.now, key, &register, &removed);
@@ -137,7 +137,7 @@ impl Master {
         self.rescind_all(turn, key);
         let Some(agent) = self.agents.get_mut(&key) else { return };
         if let Some(old) = agent.session.replace(session) {
-            self.sessions.remove(&old);
+            self.sessions.remove(old);
             turn.close(old);
         }
         self.identities.remove(key, agent);

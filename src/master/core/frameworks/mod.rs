@@ -172,7 +172,7 @@ impl Master {
         } else {
             self.add_framework(turn, id, subscribe, Link::Connected)
         };
-        self.sessions.insert(session, Peer::Framework(key));
+        self.sessions.identify(session, Peer::Framework(key));
         self.connect_framework(turn, key, session);
     }
 
@@ -245,7 +245,7 @@ impl Master {
         let Some(framework) = self.frameworks.get_mut(&key) else { return };
         framework.bucket_mut().reregistered_ns = Some(turn.now.wall_ns);
         if let Some(old) = framework.session.take().filter(|old| *old != session) {
-            self.sessions.remove(&old);
+            self.sessions.remove(old);
             turn.tell(Some(old), Event::Error { text: REPLACED.to_owned() });
             turn.close(old);
         }
@@ -465,7 +465,7 @@ impl Master {
             agent.told.remove(&key);
         }
         if let Some(session) = framework.session.take() {
-            self.sessions.remove(&session);
+            self.sessions.remove(session);
             turn.close(session);
         }
         let bucket = framework.bucket_mut();
