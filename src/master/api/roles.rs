@@ -35,7 +35,11 @@ pub(super) fn roles(snapshot: &Snapshot) -> response::GetRoles {
         }
     };
     for agent in &snapshot.agents {
-        agent.tasks.values().filter(|task| task.holds).for_each(|task| count(&*task.role, &task.resources));
+        agent
+            .tasks
+            .values()
+            .filter(|task| task.state.holds_resources())
+            .for_each(|task| count(&*task.role, &task.resources));
         agent.offers.values().for_each(|offer| count(&*offer.client.role, &offer.resources));
     }
     let role = |name: &String| v1::Role {
@@ -65,7 +69,7 @@ fn known(snapshot: &Snapshot) -> BTreeSet<String> {
     }
     for agent in &snapshot.agents {
         names.extend(agent.tasks.values().map(|task| task.role.to_string()));
-        names.extend(agent.total.reservations().keys().map(ToString::to_string));
+        names.extend(agent.amounts.total.reservations().keys().map(ToString::to_string));
     }
     let above =
         |name: &String| -> Vec<String> { name.match_indices('/').map(|(at, _)| name[..at].to_owned()).collect() };

@@ -13,6 +13,7 @@ mod effect;
 mod frameworks;
 mod input;
 mod keys;
+mod ledger;
 mod offers;
 mod operators;
 mod options;
@@ -34,6 +35,7 @@ use self::{
     authorization::{Action, Object, Policy, allow_all, authorize},
     frameworks::Framework,
     keys::Counters,
+    ledger::Ledger,
     operators::HeldOff,
     sessions::{Peer, Sessions},
     tasks::Interned,
@@ -41,7 +43,7 @@ use self::{
     turn::{Refusal, Turn},
 };
 pub(crate) use self::{
-    agents::{AgentBucket, AgentFacts, Partition, Presence, spoken_with},
+    agents::{AgentFacts, Partition, Presence, spoken_with},
     authorization::Principal,
     effect::{Answer, Departed, Effect, Event, OfferMade, Order},
     frameworks::{Client, FrameworkBucket, Link},
@@ -49,8 +51,8 @@ pub(crate) use self::{
         Accept, Call, Doubt, FrameworkFacts, Input, Launch, Operation, Quantities, Question, Register, Report,
         ReportedTask, Subscribe, Update,
     },
-    keys::{AgentKey, FrameworkKey, OfferKey, RequestId, SessionId, offer_id},
-    operators::{Counts, Snapshot, quota},
+    keys::{AgentKey, FrameworkKey, OfferKey, RequestId, SessionId, TaskKey, offer_id},
+    operators::{AgentView, Counts, Snapshot, quota},
     options::Config,
     tasks::{Seen, Task},
 };
@@ -85,7 +87,7 @@ pub(crate) struct Master {
     overdue: BTreeSet<OfferKey>,
     /// When the overdue offers are looked at next.
     next_look_ns: Option<u64>,
-    allocator: Allocator<AgentKey, FrameworkKey>,
+    ledger: Ledger,
     timers: Timers,
     /// Agents that changed since the last run for the cool clients.
     stale: Touched<AgentKey>,
@@ -146,7 +148,7 @@ impl Master {
             offers: BTreeMap::new(),
             overdue: BTreeSet::new(),
             next_look_ns: None,
-            allocator,
+            ledger: Ledger::new(allocator),
             timers,
             stale: Touched::default(),
             last_cool_ns: now.mono_ns,

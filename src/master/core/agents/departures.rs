@@ -11,7 +11,7 @@ use crate::{
         Answer, Event, Master, Order, Turn, agents::Presence, keys::AgentKey, tasks::Ending, timers::Timer,
     },
     proto::internal::{AgentGone, AgentUnreachable, RegistryChange, registry_change::Kind},
-    types::{Now, Resources},
+    types::Now,
 };
 
 impl Master {
@@ -38,9 +38,7 @@ impl Master {
         self.unreachable.insert((since_ns, key));
         self.note_unreachable(turn, &id, since_ns);
         self.rescind_all(turn, key);
-        // Counted no more, yet known: what was refused of it stays refused when it is back.
-        self.allocator.set_agent(key, &Resources::new());
-        self.tell_free(key);
+        self.ledger.set_unreachable(key);
         self.tasks_unreachable(turn, key, since_ns);
         self.announce_failure(turn, &id);
         self.forget_surplus_unreachable();
@@ -123,7 +121,7 @@ impl Master {
         self.agent_ids.remove(&agent.bucket.id);
         self.identities.remove(key, &agent);
         self.timers.disarm_sole(Timer::RefusalEnded(key));
-        self.allocator.remove_agent(key);
+        self.ledger.remove_agent(key);
         self.stale.agents.remove(&key);
         self.stale.eased.remove(&key);
         if let Presence::Unreachable { since_ns } = agent.bucket.presence {

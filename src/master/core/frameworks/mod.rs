@@ -30,7 +30,7 @@ use crate::{
         internal::{FrameworkRun, registry_change::Kind},
         v1::{self, TaskState},
     },
-    types::{Milli, Resources},
+    types::Milli,
 };
 
 /// What a run of a framework hears when another has taken over.
@@ -300,24 +300,10 @@ impl Master {
         if let Some(id) = framework.entered.get(role) {
             return Some(*id);
         }
-        let id = self.allocator.add_client(role, key);
-        self.allocator.set_active(id, key, false);
+        let id = self.ledger.shares_mut().add_client(role, key);
+        self.ledger.shares_mut().set_active(id, key, false);
         framework.entered.insert(role.clone(), id);
         Some(id)
-    }
-
-    /// Counts resources for the framework in this role.
-    pub(in crate::master::core) fn charge(&mut self, key: FrameworkKey, role: &Arc<str>, resources: &Resources) {
-        if let Some(id) = self.enter(key, role) {
-            self.allocator.allocated(id, key, resources);
-        }
-    }
-
-    /// Counts them no longer.
-    pub(in crate::master::core) fn discharge(&mut self, key: FrameworkKey, role: &Arc<str>, resources: &Resources) {
-        if let Some(id) = self.enter(key, role) {
-            self.allocator.unallocated(id, key, resources);
-        }
     }
 
     /// The shares serve just the roles that can be offered something.
@@ -328,7 +314,7 @@ impl Master {
             framework.roles.iter().map(|(role, habits)| (role.clone(), connected && !habits.suppressed)).collect();
         for (role, active) in wanted {
             let Some(id) = self.enter(key, &role) else { continue };
-            self.allocator.set_active(id, key, active);
+            self.ledger.shares_mut().set_active(id, key, active);
         }
     }
 
@@ -376,7 +362,7 @@ impl Master {
         if changed {
             self.reintroduce(turn, key);
         }
-        self.allocator.client_changed();
+        self.ledger.shares_mut().client_changed();
     }
 
     fn drop_role(&mut self, turn: &mut Turn<'_>, key: FrameworkKey, role: &Arc<str>) {
@@ -385,7 +371,7 @@ impl Master {
             framework.roles.remove(role);
         }
         if let Some(id) = self.enter(key, role) {
-            self.allocator.set_active(id, key, false);
+            self.ledger.shares_mut().set_active(id, key, false);
         }
     }
 
@@ -459,7 +445,7 @@ impl Master {
         self.framework_ids.remove(&framework.bucket.id);
         self.timers.disarm_sole(Timer::Failover(key));
         for id in framework.entered.values() {
-            self.allocator.remove_client(*id, key);
+            self.ledger.remove_client(*id, key);
         }
         for agent in self.agents.values_mut() {
             agent.told.remove(&key);

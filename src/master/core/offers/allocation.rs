@@ -54,7 +54,7 @@ impl Master {
             return;
         }
         self.look_at_overdue(turn);
-        let touched = self.allocator.take_touched();
+        let touched = self.ledger.shares_mut().take_touched();
         let dirty = Touched { eased: std::collections::BTreeSet::new(), ..touched.clone() };
         self.stale.join(touched);
         if turn.now.mono_ns >= self.next_cool_ns() && self.anything_for_the_cool() {
@@ -69,7 +69,7 @@ impl Master {
     /// An agent with nothing left is no reason for the second's one run: the warm would have taken what freed up just
     /// before it, every time, and the cool would starve. It is looked at when something frees up there.
     fn anything_for_the_cool(&mut self) -> bool {
-        let allocator = &self.allocator;
+        let allocator = self.ledger.shares();
         self.stale.all &= allocator.anything_free();
         let free = |key: &AgentKey| allocator.free(*key).is_some_and(|free| !free.is_empty());
         self.stale.agents.retain(free);
@@ -85,14 +85,14 @@ impl Master {
     fn run(&mut self, turn: &mut Turn<'_>, run: Run, touched: Touched<AgentKey>) {
         self.counts.allocation_runs += 1;
         let mut made: BTreeMap<FrameworkKey, Vec<OfferMade>> = BTreeMap::new();
-        let mut round = self.allocator.round(touched);
+        let mut round = self.ledger.shares_mut().round(touched);
         let lenient = &OnceCell::new();
         while let Some(grant) = {
-            let Self { allocator, frameworks, agents, config, .. } = &mut *self;
+            let Self { ledger, frameworks, agents, config, .. } = &mut *self;
             let Config { refusal_floor, minimum, .. } = &*config;
             let rules =
                 Rules { now: turn.now, run, refusal_floor: *refusal_floor, minimum, frameworks, agents, lenient };
-            allocator.next(&mut round, turn.now, &rules)
+            ledger.shares_mut().next(&mut round, turn.now, &rules)
         } {
             let (framework, offer) = self.make_offer(turn, grant);
             made.entry(framework).or_default().push(offer);
@@ -106,9 +106,10 @@ impl Master {
     fn make_offer(&mut self, turn: &Turn<'_>, grant: Grant<AgentKey, FrameworkKey>) -> (FrameworkKey, OfferMade) {
         let key = self.counters.offer();
         let quantities = grant.resources.quantities();
-        let role = self.allocator.shares().path(grant.role).clone();
+        let resources = Arc::new(grant.resources.clone());
+        self.ledger.record_offer(key, &grant, &resources);
+        let role = self.ledger.shares_mut().shares().path(grant.role).clone();
         let client = Client { framework: grant.framework, role };
-        let resources = Arc::new(grant.resources);
         let offer = Offer { client: client.clone(), resources: resources.clone(), made_ns: turn.now.mono_ns };
         self.timers.arm(self.contended_at(&offer), Timer::OfferContended(key));
         if let Some(expires) = self.expires_at(&offer) {
@@ -117,10 +118,6 @@ impl Master {
         self.offers.insert(key, grant.agent);
         let agent = self.agents.get_mut(&grant.agent).expect("the allocator knows the same agents");
         let bucket = agent.bucket_mut();
-        bucket.offered += &resources;
-        if let Some(free) = self.allocator.free(grant.agent) {
-            bucket.free.clone_from(free);
-        }
         bucket.offers.insert(key, offer);
         let framework = self.frameworks.get_mut(&client.framework).expect("the rules admitted this framework");
         framework.offered(&quantities);
@@ -174,7 +171,7 @@ impl Master {
                 && *framework != offer.client.framework
                 && one.roles.iter().filter(|(_, habits)| serves(habits)).any(|(role, _)| {
                     one.seat(role).is_some_and(|seat| {
-                        self.allocator.could_use(*agent_key, seat, *framework, &offer.resources, now, &rules)
+                        self.ledger.shares().could_use(*agent_key, seat, *framework, &offer.resources, now, &rules)
                     })
                 })
         })

@@ -11,6 +11,7 @@ use crate::{
         agents::Presence,
         frameworks::{Framework, Habits},
         keys::{AgentKey, FrameworkKey, OfferKey, offer_key},
+        ledger::Holding,
         timers::Timer,
     },
     types::{Milli, Resources},
@@ -36,13 +37,8 @@ impl Master {
     fn take(&mut self, key: OfferKey) -> Option<Taken> {
         let agent_key = self.offers.remove(&key)?;
         self.overdue.remove(&key);
-        let agent = self.agents.get_mut(&agent_key)?;
-        let bucket = agent.bucket_mut();
-        let offer = bucket.offers.remove(&key)?;
-        bucket.offered -= &offer.resources;
-        bucket.balance();
-        self.tell_free(agent_key);
-        self.discharge(offer.client.framework, &offer.client.role, &offer.resources);
+        let offer = self.agents.get_mut(&agent_key)?.bucket_mut().offers.remove(&key)?;
+        self.ledger.release(agent_key, Holding::Offer(key));
         let quantities = offer.resources.quantities();
         if let Some(framework) = self.frameworks.get_mut(&offer.client.framework) {
             framework.answered_for(&quantities);
@@ -174,7 +170,7 @@ impl Master {
         let Client { framework, role } = &taken.offer.client;
         let Some(seat) = self.enter(*framework, role) else { return };
         let refused = Refused { floor_ns, until_ns, resources: taken.offer.resources.clone() };
-        self.allocator.refuse(taken.agent, seat, *framework, refused);
+        self.ledger.shares_mut().refuse(taken.agent, seat, *framework, refused);
         // The end after the first one is armed when that comes.
         if let Some(first_ns) = [floor_ns, until_ns].into_iter().filter(|at| *at > turn.now.mono_ns).min() {
             self.timers.arm_roughly(first_ns, Timer::RefusalEnded(taken.agent));
@@ -182,8 +178,8 @@ impl Master {
     }
 
     pub(in crate::master::core) fn refusal_ended(&mut self, turn: &Turn<'_>, agent: AgentKey) {
-        self.allocator.refusals_ended(agent, turn.now);
-        if let Some(next_ns) = self.allocator.next_refusal_end(agent, turn.now) {
+        self.ledger.shares_mut().refusals_ended(agent, turn.now);
+        if let Some(next_ns) = self.ledger.shares().next_refusal_end(agent, turn.now) {
             self.timers.arm_roughly(next_ns, Timer::RefusalEnded(agent));
         }
     }
@@ -327,7 +323,7 @@ impl Master {
                 habits.warm_up();
             }
             if let Some(seat) = self.enter(framework, &client.role) {
-                self.allocator.forget_refusals(seat, framework);
+                self.ledger.shares_mut().forget_refusals(seat, framework);
             }
         }
         self.activate_roles(framework);

@@ -6,7 +6,7 @@ mod weights;
 
 pub(crate) use self::{
     quotas::quota,
-    view::{Counts, Snapshot},
+    view::{AgentView, Counts, Snapshot},
 };
 pub(in crate::master::core) use self::{
     quotas::{HeldOff, quotas_of},
