@@ -6,11 +6,11 @@
 pub(crate) mod api;
 pub(crate) mod core;
 pub(crate) mod gate;
+#[doc(hidden)]
+pub mod harness;
 mod lag;
 mod outbox;
 pub mod registry;
-#[doc(hidden)]
-pub mod rehearsal;
 mod service;
 
 use std::{io, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};

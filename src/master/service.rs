@@ -11,6 +11,7 @@ use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot, watch};
 use super::{
     core::{Answer, Effect, Event, Input, Master, Order, Principal, Question, RequestId, SessionId},
     gate::{Gate, Released},
+    harness::{Harness, Outlet},
     lag::{self, Lag, Watcher},
     outbox::Outbox,
     registry::{Fence, Registry},
@@ -85,7 +86,7 @@ pub(super) fn start(core: Master, registry: Box<dyn Registry>, fence: Fence) -> 
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build()?;
     thread::Builder::new().name("divvy-master".into()).spawn(move || {
         let service = Service {
-            core,
+            harness: Harness::new(core),
             clock: Clock::system(),
             gate: Gate::default(),
             watcher,
@@ -123,7 +124,7 @@ fn keep(
 
 /// The core with all that carries its effects out.
 struct Service {
-    core: Master,
+    harness: Harness,
     clock: Clock,
     gate: Gate,
     watcher: Watcher,
@@ -139,9 +140,9 @@ impl Service {
         mut mail: mpsc::Receiver<Mail>,
         mut synced: watch::Receiver<Progress>,
     ) -> Result<(), String> {
-        let (mut batch, mut effects) = (Vec::with_capacity(BATCH), Vec::new());
+        let mut batch = Vec::with_capacity(BATCH);
         loop {
-            let deadline = self.core.deadline();
+            let deadline = self.harness.deadline();
             let mut released = Vec::new();
             tokio::select! {
                 biased;
@@ -151,15 +152,9 @@ impl Service {
             }
             let now = self.clock.now();
             for one in batch.drain(..) {
-                self.take(now, one, &mut effects);
+                self.take(now, one);
             }
-            if deadline.is_some_and(|deadline| deadline <= now.mono_ns) {
-                self.core.handle(now, Input::Ticked, &mut effects);
-            }
-            self.core.settle(now, &mut effects);
-            for effect in effects.drain(..) {
-                self.gate.push(now, effect, &mut released);
-            }
+            self.harness.finish(now, &mut (&mut self.gate, &mut released));
             self.watcher.look(now, self.gate.waits_since());
             self.carry_out(released).await?;
         }
@@ -172,16 +167,16 @@ impl Service {
         }
     }
 
-    fn take(&mut self, now: Now, mail: Mail, effects: &mut Vec<Effect>) {
+    fn take(&mut self, now: Now, mail: Mail) {
         match mail {
             Mail::Opened { session, outbox } => {
                 self.outboxes.insert(session, outbox);
-                self.core.handle(now, Input::Attached { session, principal: Principal::Anonymous }, effects);
+                self.harness.handle(now, Input::Attached { session, principal: Principal::Anonymous });
             }
             Mail::Inputs { inputs, permits } => {
                 for input in inputs {
                     let gone = if let Input::Detached { session } = input { Some(session) } else { None };
-                    self.core.handle(now, input, effects);
+                    self.harness.handle(now, input);
                     if let Some(session) = gone {
                         self.outboxes.remove(&session);
                     }
@@ -192,7 +187,7 @@ impl Service {
                 self.requests += 1;
                 let request = RequestId(self.requests);
                 self.replies.insert(request, reply);
-                self.core.handle(now, Input::Asked { request, principal: Principal::Anonymous, question }, effects);
+                self.harness.handle(now, Input::Asked { request, principal: Principal::Anonymous, question });
             }
         }
     }
@@ -230,6 +225,13 @@ impl Service {
             }
         }
         Ok(())
+    }
+}
+
+/// The gate lets out what need not wait.
+impl Outlet for (&mut Gate, &mut Vec<Released>) {
+    fn take(&mut self, now: Now, effect: Effect) {
+        self.0.push(now, effect, self.1);
     }
 }
 

@@ -60,7 +60,7 @@ fn an_agent_is_written_down_before_it_is_registered_and_then_offered() {
         key: OfferKey(0),
         framework: framework_id.into(),
         agent: id.into(),
-        facts: world.master.snapshot().agents[0].facts.clone(),
+        facts: world.harness.core.snapshot().agents[0].facts.clone(),
         role: "*".into(),
         resources: Arc::new(resources(TOTAL)),
         multi_role: true,
@@ -73,7 +73,7 @@ fn an_agent_is_written_down_before_it_is_registered_and_then_offered() {
 fn a_launch_introduces_the_framework_to_the_agent_runs_the_task_and_is_done() {
     let (mut world, framework, agent, offer) = offered();
     world.launch(framework, &offer, &[("a", "cpus:1;mem:32")]);
-    let info = world.master.snapshot().frameworks[0].info.clone();
+    let info = world.harness.core.snapshot().frameworks[0].info.clone();
     let run = Order::Run {
         framework: offer.framework.clone(),
         container: world.runs(agent)[0].1.as_str().into(),
@@ -146,5 +146,5 @@ fn a_framework_that_names_itself_wrongly_is_told_so_and_its_stream_ends() {
         world.effects,
         [tell(session, error), tell(session, Event::Applied { seq: 1 }), Effect::Close { session }]
     );
-    assert!(world.master.snapshot().frameworks.is_empty());
+    assert!(world.harness.core.snapshot().frameworks.is_empty());
 }

@@ -84,7 +84,7 @@ fn refusals_of_one_agent_share_a_timer_however_many_and_long_they_are() {
     for round in 0..50 {
         let offer = world.offers(framework)[0].clone();
         world.decline(framework, &offer, 365 * 24 * 3_600 - round);
-        armed.push(world.master.timers());
+        armed.push(world.harness.core.timers());
         world.wait(CALM);
         world.call(framework, Call::Revive { roles: Vec::new() });
     }
@@ -315,15 +315,15 @@ fn fifty_idle_frameworks_on_a_thousand_agents_settle_to_one_round_a_second() {
     world.wait(CALM * 5);
     decline_all(&mut world);
     for second in 0..10 {
-        let before = world.master.counts.allocation_runs;
+        let before = world.harness.core.counts.allocation_runs;
         for _ in 0..10 {
             world.wait(Duration::from_millis(100));
             decline_all(&mut world);
         }
-        let rounds = world.master.counts.allocation_runs - before;
+        let rounds = world.harness.core.counts.allocation_runs - before;
         assert!(rounds <= 1, "second {second}: {rounds} rounds");
     }
-    world.master.check();
+    world.harness.core.check();
 }
 
 fn decline_all(world: &mut World) {
