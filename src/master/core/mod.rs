@@ -52,7 +52,7 @@ pub(crate) use self::{
     tasks::{Seen, Task},
 };
 use crate::{
-    allocator::fair::{Allocator, Quota, Touched},
+    allocator::fair::{Allocator, Dirty, Quota},
     master::registry,
     types::Now,
 };
@@ -83,9 +83,9 @@ pub(crate) struct Master {
     next_look_ns: Option<u64>,
     allocator: Allocator<AgentKey, FrameworkKey>,
     timers: Timers,
-    /// Agents that changed since the last run for the cool clients.
-    stale: Touched<AgentKey>,
-    last_cool_ns: u64,
+    /// What became dirty since the last run for the idle clients.
+    pending_idle: Dirty<AgentKey, FrameworkKey>,
+    last_idle_run_ns: u64,
     quotas: BTreeMap<String, Quota>,
     held_off: HeldOff,
     /// Agents and frameworks the registry knows.
@@ -143,8 +143,8 @@ impl Master {
             next_look_ns: None,
             allocator,
             timers,
-            stale: Touched::default(),
-            last_cool_ns: now.mono_ns,
+            pending_idle: Dirty::default(),
+            last_idle_run_ns: now.mono_ns,
             quotas,
             held_off,
             facts,
@@ -193,8 +193,9 @@ impl Master {
 
     /// When [`Input::Ticked`] is due, in monotonic nanoseconds.
     pub(crate) fn deadline(&self) -> Option<u64> {
-        let cool = (!self.stale.is_empty()).then(|| self.next_cool_ns());
-        [self.timers.next(), cool, self.next_look_ns].into_iter().flatten().min()
+        let idle_run = (!self.pending_idle.is_empty()).then(|| self.next_idle_run_ns());
+        let unfinished = self.allocator.is_running().then_some(0);
+        [self.timers.next(), idle_run, self.next_look_ns, unfinished].into_iter().flatten().min()
     }
 
     /// How many timers are armed.
@@ -308,7 +309,7 @@ impl Master {
                 }
                 Timer::OfferExpired(offer) => self.expire(turn, offer),
                 Timer::RefusalEnded(agent) => self.refusal_ended(turn, agent),
-                Timer::WithholdingEnded => self.touch_all(),
+                Timer::BackoffEnded(framework) => self.backoff_ended(turn, framework),
                 Timer::WriteOff(agent, task, absence) => self.write_off_due(turn, agent, task, absence),
                 Timer::Removal => self.removals_due(turn),
                 Timer::RegistryGc => self.registry_due(turn),

@@ -22,7 +22,8 @@ pub(super) enum Timer {
     OfferExpired(OfferKey),
     /// The first of the refusals of the agent's resources ends.
     RefusalEnded(AgentKey),
-    WithholdingEnded,
+    /// A client of the framework that was silent may be offered something again.
+    BackoffEnded(FrameworkKey),
     /// The task was unreachable for as long as its policy lets it; the number tells one absence of its agent from the next.
     WriteOff(AgentKey, TaskKey, u64),
     /// The next agent that waits for it may be given up.

@@ -7,7 +7,7 @@ use proptest::prelude::*;
 
 use super::reference::{Client, NAMES, ROLES, Reference};
 use super::*;
-use crate::allocator::fair::{Abilities, Allocator, Clients, Grant, Quota, Refusal, check_quotas};
+use crate::allocator::fair::{Allocator, Clients, Grant, Quota, Refusal, Serve, Step, Terms, check_quotas};
 use crate::types::{Kind, Now, Reservation, Resource, Resources, is_self_or_below};
 
 type Pair = [i64; 2];
@@ -238,25 +238,13 @@ struct Pairing {
 
 struct Everybody;
 
-impl Clients<u32, u32> for Everybody {
-    fn admits(&self, _: u32, _: RoleId, _: u32) -> bool {
+impl Clients<u32> for Everybody {
+    fn terms(&self, _: RoleId, _: u32) -> Terms<'_> {
+        Terms::default()
+    }
+
+    fn accepts_any(&self) -> bool {
         true
-    }
-
-    fn abilities(&self, _: u32) -> Abilities {
-        Abilities::default()
-    }
-
-    fn minimum(&self, _: &Arc<str>, _: u32) -> &[Vec<(Arc<str>, Milli)>] {
-        &[]
-    }
-
-    fn anything_will_do(&self) -> bool {
-        true
-    }
-
-    fn demand(&self, _: u32) -> Option<Vec<(Arc<str>, Milli)>> {
-        None
     }
 }
 
@@ -419,10 +407,11 @@ impl Pairing {
     /// Both runs, each by its own account.
     fn run(&mut self) -> (Vec<Held>, Vec<Held>) {
         let mut granted = Vec::new();
-        let touched = self.allocator.take_touched();
-        let mut round = self.allocator.round(touched);
+        let dirty = self.allocator.take_dirty();
+        self.allocator.begin(dirty, Serve::All);
         let now = Now { mono_ns: self.world.now, wall_ns: 0 };
-        while let Some(Grant { agent, role, framework, resources }) = self.allocator.next(&mut round, now, &Everybody) {
+        while let Step::Granted(grant) = self.allocator.step(now, &Everybody, &mut usize::MAX.clone()) {
+            let Grant { agent, role, framework, resources } = grant;
             let (open, all) = (resources.unreserved(), &resources);
             let units = |part: &Resources| NAMES.map(|name| part.scalar(name).raw() / 1000);
             let role = self.allocator.shares().path(role).to_string();
@@ -455,6 +444,6 @@ proptest! {
             pairing.apply(event);
         }
         pairing.run();
-        prop_assert!(pairing.allocator.take_touched().is_empty());
+        prop_assert!(pairing.allocator.take_dirty().is_empty());
     }
 }

@@ -129,7 +129,7 @@ impl Master {
 
     /// The next event run looks at this agent, and so does the next run for the cool.
     pub(in crate::master::core) fn touch(&mut self, agent: AgentKey) {
-        self.allocator.touch(agent);
+        self.allocator.mark_dirty(agent);
     }
 
     /// Tells the allocator what is free on an agent: of one that is away, nothing.
@@ -138,11 +138,6 @@ impl Master {
             let nothing = Resources::new();
             self.allocator.set_free(key, if agent.reachable() { &agent.bucket.free } else { &nothing });
         }
-    }
-
-    /// Every agent is looked at again: something changed for a client.
-    pub(in crate::master::core) fn touch_all(&mut self) {
-        self.allocator.touch_all();
     }
 
     pub(in crate::master::core) fn agent_detached(&mut self, turn: &mut Turn<'_>, key: AgentKey, session: SessionId) {

@@ -16,7 +16,7 @@ use indexmap::IndexMap;
 use prost::Message as _;
 
 pub(crate) use self::clients::Client;
-pub(in crate::master::core) use self::clients::Habits;
+pub(in crate::master::core) use self::clients::ClientState;
 use crate::{
     allocator::fair::RoleId,
     master::core::{
@@ -76,9 +76,11 @@ pub(crate) struct Framework {
     pub(in crate::master::core) awaited_kills: AwaitedKills,
     /// The tasks that were launched in the place of others, by the names of those.
     pub(in crate::master::core) replacements: BTreeMap<Arc<str>, (AgentKey, TaskKey)>,
-    pub(in crate::master::core) roles: BTreeMap<Arc<str>, Habits>,
+    pub(in crate::master::core) roles: BTreeMap<Arc<str>, ClientState>,
     /// Every role in which it has a place among the shares: its roles, and former ones with tasks.
     entered: BTreeMap<Arc<str>, RoleId>,
+    /// Where the minimum of a role stands in its facts.
+    minimum_at: Vec<(RoleId, usize)>,
     /// What it asked for and has not launched: it is offered no more than this.
     pub(in crate::master::core) demand: Option<Quantities>,
     /// The scalars its outstanding offers hold. Resources of different agents are never added up.
@@ -136,14 +138,14 @@ impl Framework {
     }
 
     /// The id of a role among the shares.
-    pub(in crate::master::core) fn seat(&self, role: &str) -> Option<RoleId> {
+    pub(in crate::master::core) fn role_id(&self, role: &str) -> Option<RoleId> {
         self.entered.get(role).copied()
     }
 
-    /// The role behind an id of the shares, and how the framework behaves in it.
-    pub(in crate::master::core) fn role_of(&self, id: RoleId) -> Option<(&Arc<str>, &Habits)> {
-        let of = |role: &Arc<str>| self.entered.get(role) == Some(&id);
-        self.roles.iter().find(|(role, _)| of(role))
+    /// The minimum it states for a role of its own, if it does.
+    pub(in crate::master::core) fn own_minimum(&self, role: RoleId) -> Option<&[Quantities]> {
+        let at = self.minimum_at.iter().find(|(id, _)| *id == role).map(|(_, at)| *at)?;
+        self.bucket.facts.minimum.get(at).map(|(_, bundles)| bundles.as_slice())
     }
 }
 
@@ -227,16 +229,13 @@ impl Master {
         if framework.bucket.link != Link::Connected {
             framework.bucket_mut().link = Link::Connected;
         }
-        for habits in framework.roles.values_mut() {
-            habits.warm_up();
-        }
+        framework.roles.values_mut().for_each(ClientState::activate);
         let id = framework.bucket.id.clone();
         turn.tell(Some(session), Event::Subscribed { framework: id, heartbeat: self.config.heartbeat });
         turn.tell(Some(session), Event::Heartbeat);
         self.timers.arm_sole(turn.now.mono_after(self.config.heartbeat), Timer::Heartbeat(key, session));
-        self.activate_roles(key);
+        self.serve_framework(key);
         self.resend_unacknowledged(turn, key);
-        self.touch_all();
     }
 
     /// The older instance, if one is connected, hears that it was replaced; its offers are void.
@@ -263,11 +262,12 @@ impl Master {
         info.id = Some(v1::FrameworkId { value: id.to_string() });
         let roles = facts.roles.iter().map(|role| {
             let quiet = suppressed.iter().any(|one| **one == **role);
-            (role.clone(), Habits::new(quiet))
+            (role.clone(), ClientState::new(quiet))
         });
         let framework = Framework {
             roles: roles.collect(),
             entered: BTreeMap::new(),
+            minimum_at: Vec::new(),
             session: None,
             tasks: IndexMap::new(),
             copies: BTreeSet::new(),
@@ -288,7 +288,8 @@ impl Master {
             }),
         };
         self.frameworks.insert(key, framework);
-        self.activate_roles(key);
+        self.serve_framework(key);
+        self.index_minima(key);
         self.framework_ids.insert(id, key);
         self.counts.frameworks_registered += 1;
         key
@@ -320,15 +321,39 @@ impl Master {
         }
     }
 
-    /// The shares serve just the roles that can be offered something.
-    pub(in crate::master::core) fn activate_roles(&mut self, key: FrameworkKey) {
+    /// The allocator serves just the roles that can be offered something.
+    pub(in crate::master::core) fn serve_framework(&mut self, key: FrameworkKey) {
         let Some(framework) = self.frameworks.get(&key) else { return };
-        let connected = framework.session.is_some();
-        let wanted: Vec<(Arc<str>, bool)> =
-            framework.roles.iter().map(|(role, habits)| (role.clone(), connected && !habits.suppressed)).collect();
-        for (role, active) in wanted {
-            let Some(id) = self.enter(key, &role) else { continue };
-            self.allocator.set_active(id, key, active);
+        let roles: Vec<Arc<str>> = framework.roles.keys().cloned().collect();
+        for role in roles {
+            self.serve_client(key, &role);
+        }
+    }
+
+    /// The same for one of its roles.
+    pub(in crate::master::core) fn serve_client(&mut self, key: FrameworkKey, role: &Arc<str>) {
+        let Some(id) = self.enter(key, role) else { return };
+        let Some(framework) = self.frameworks.get(&key) else { return };
+        let Some(state) = framework.roles.get(role) else { return };
+        let active = framework.session.is_some() && !state.suppressed && !state.in_backoff();
+        self.allocator.set_idle(id, key, state.idle);
+        self.allocator.set_active(id, key, active);
+    }
+
+    /// What the framework can use changed, for each of its roles.
+    pub(in crate::master::core) fn framework_changed(&mut self, key: FrameworkKey) {
+        let Some(framework) = self.frameworks.get(&key) else { return };
+        for id in framework.roles.keys().filter_map(|role| framework.role_id(role)) {
+            self.allocator.client_changed(id, key);
+        }
+    }
+
+    /// Finds the minima of its roles.
+    fn index_minima(&mut self, key: FrameworkKey) {
+        if let Some(framework) = self.frameworks.get_mut(&key) {
+            let minima = framework.bucket.facts.minimum.iter().enumerate();
+            let at = minima.filter_map(|(at, (role, _))| Some((*framework.entered.get(role)?, at)));
+            framework.minimum_at = at.collect();
         }
     }
 
@@ -360,10 +385,10 @@ impl Master {
         let gone: Vec<Arc<str>> = framework.roles.keys().filter(|role| !facts.roles.contains(role)).cloned().collect();
         for role in &facts.roles {
             let quiet = suppressed.iter().any(|one| **one == **role);
-            if let Some(habits) = framework.roles.get_mut(role) {
-                habits.suppressed = quiet;
+            if let Some(state) = framework.roles.get_mut(role) {
+                state.suppressed = quiet;
             } else {
-                framework.roles.insert(role.clone(), Habits::new(quiet));
+                framework.roles.insert(role.clone(), ClientState::new(quiet));
             }
         }
         let bucket = framework.bucket_mut();
@@ -372,11 +397,12 @@ impl Master {
         for role in gone {
             self.drop_role(turn, key, &role);
         }
-        self.activate_roles(key);
+        self.serve_framework(key);
+        self.index_minima(key);
         if changed {
             self.reintroduce(turn, key);
         }
-        self.allocator.client_changed();
+        self.framework_changed(key);
     }
 
     fn drop_role(&mut self, turn: &mut Turn<'_>, key: FrameworkKey, role: &Arc<str>) {
@@ -409,7 +435,7 @@ impl Master {
         let timeout = framework.bucket.facts.failover;
         framework.bucket_mut().link = Link::Disconnected;
         self.withdraw_offers(turn, key);
-        self.activate_roles(key);
+        self.serve_framework(key);
         self.timers.arm_sole(turn.now.mono_after(timeout), Timer::Failover(key));
     }
 
@@ -476,7 +502,6 @@ impl Master {
             self.completed_frameworks.pop_front();
         }
         self.counts.frameworks_removed += 1;
-        self.touch_all();
     }
 
     /// Frameworks of a registering agent's tasks that this master does not know yet have their failover timeout to come,

@@ -9,7 +9,7 @@ use crate::{
     master::core::{
         Accept, Client, Event, Launch, Master, Operation, Refusal, Turn,
         agents::Presence,
-        frameworks::{Framework, Habits},
+        frameworks::{ClientState, Framework},
         keys::{AgentKey, FrameworkKey, OfferKey, offer_key},
         timers::Timer,
     },
@@ -43,10 +43,15 @@ impl Master {
         bucket.balance();
         self.tell_free(agent_key);
         self.discharge(offer.client.framework, &offer.client.role, &offer.resources);
+        if let Some(id) = self.enter(offer.client.framework, &offer.client.role) {
+            let fresh_until_ns = offer.made_ns.saturating_add(nanos(self.config.refusal_floor));
+            self.allocator.clear_fresh(agent_key, id, offer.client.framework, fresh_until_ns);
+        }
         let quantities = offer.resources.quantities();
         if let Some(framework) = self.frameworks.get_mut(&offer.client.framework) {
             framework.answered_for(&quantities);
         }
+        self.demand_opened(offer.client.framework);
         self.timers.disarm(self.contended_at(&offer), Timer::OfferContended(key));
         if let Some(expires) = self.expires_at(&offer) {
             self.timers.disarm(expires, Timer::OfferExpired(key));
@@ -63,17 +68,21 @@ impl Master {
         Some(offer.made_ns.saturating_add(nanos(self.config.offer_timeout?)))
     }
 
-    fn habits(&mut self, client: &Client) -> Option<&mut Habits> {
-        self.frameworks.get_mut(&client.framework)?.roles.get_mut(&client.role)
+    /// Changes how a client behaves, and has the allocator serve it accordingly.
+    fn change_client(&mut self, client: &Client, change: impl FnOnce(&mut ClientState)) {
+        if let Some(framework) = self.frameworks.get_mut(&client.framework)
+            && let Some(state) = framework.roles.get_mut(&client.role)
+        {
+            change(state);
+            self.serve_client(client.framework, &client.role);
+        }
     }
 
     /// Takes an offer back and says so to its framework.
     pub(in crate::master::core) fn rescind(&mut self, turn: &mut Turn<'_>, key: OfferKey) {
         let Some(taken) = self.take(key) else { return };
         self.counts.offers_rescinded += 1;
-        if let Some(habits) = self.habits(&taken.offer.client) {
-            habits.outstanding = habits.outstanding.saturating_sub(1);
-        }
+        self.change_client(&taken.offer.client, |state| state.outstanding = state.outstanding.saturating_sub(1));
         self.tell_rescinded(turn, &taken, key);
     }
 
@@ -106,17 +115,17 @@ impl Master {
     /// A framework that left, or was replaced, has no offers; nobody is told.
     pub(in crate::master::core) fn withdraw_offers(&mut self, _turn: &mut Turn<'_>, framework: FrameworkKey) {
         for key in self.offers_of(framework, None) {
-            if let Some(taken) = self.take(key)
-                && let Some(habits) = self.habits(&taken.offer.client)
-            {
-                habits.outstanding = habits.outstanding.saturating_sub(1);
+            if let Some(taken) = self.take(key) {
+                self.change_client(&taken.offer.client, |state| {
+                    state.outstanding = state.outstanding.saturating_sub(1)
+                });
             }
         }
     }
 
     fn offers_of(&self, framework: FrameworkKey, role: Option<&Arc<str>>) -> Vec<OfferKey> {
         let outstanding =
-            |framework: &Framework| framework.roles.values().map(|habits| u64::from(habits.outstanding)).sum::<u64>();
+            |framework: &Framework| framework.roles.values().map(|state| u64::from(state.outstanding)).sum::<u64>();
         if self.frameworks.get(&framework).is_none_or(|framework| outstanding(framework) == 0) {
             return Vec::new();
         }
@@ -127,16 +136,23 @@ impl Master {
         mine.map(|(key, _)| *key).collect()
     }
 
-    /// Nobody answered: the offer goes back and its framework is withheld for a while.
+    /// The offer was not answered: it goes back, and its client gets none for a while.
     pub(in crate::master::core) fn expire(&mut self, turn: &mut Turn<'_>, key: OfferKey) {
         let Some(taken) = self.take(key) else { return };
         self.counts.offers_expired += 1;
-        let now = turn.now;
-        if let Some(habits) = self.habits(&taken.offer.client) {
-            let until = habits.expired(now);
-            self.timers.arm(until, Timer::WithholdingEnded);
+        let Offer { client, made_ns, .. } = &taken.offer;
+        let mut until_ns = None;
+        self.change_client(client, |state| until_ns = state.expired(turn.now, *made_ns));
+        if let Some(until_ns) = until_ns {
+            self.timers.arm(until_ns, Timer::BackoffEnded(client.framework));
         }
         self.tell_rescinded(turn, &taken, key);
+    }
+
+    pub(in crate::master::core) fn backoff_ended(&mut self, turn: &Turn<'_>, framework: FrameworkKey) {
+        let Some(one) = self.frameworks.get_mut(&framework) else { return };
+        one.roles.values_mut().for_each(|state| state.end_backoff(turn.now));
+        self.serve_framework(framework);
     }
 
     pub(in crate::master::core) fn decline(
@@ -150,9 +166,7 @@ impl Master {
             let Some(key) = self.own_offer(framework, id) else { continue };
             let Some(taken) = self.take(key) else { continue };
             self.counts.offers_declined += 1;
-            if let Some(habits) = self.habits(&taken.offer.client) {
-                habits.answered(false);
-            }
+            self.change_client(&taken.offer.client, |state| state.answered(false));
             self.refuse(turn, &taken, refuse, true);
         }
     }
@@ -172,9 +186,9 @@ impl Master {
             return;
         }
         let Client { framework, role } = &taken.offer.client;
-        let Some(seat) = self.enter(*framework, role) else { return };
+        let Some(id) = self.enter(*framework, role) else { return };
         let refused = Refused { floor_ns, until_ns, resources: taken.offer.resources.clone() };
-        self.allocator.refuse(taken.agent, seat, *framework, refused);
+        self.allocator.refuse(taken.agent, id, *framework, refused);
         // The end after the first one is armed when that comes.
         if let Some(first_ns) = [floor_ns, until_ns].into_iter().filter(|at| *at > turn.now.mono_ns).min() {
             self.timers.arm_roughly(first_ns, Timer::RefusalEnded(taken.agent));
@@ -206,9 +220,7 @@ impl Master {
         for id in &accept.offers {
             if let Some(taken) = self.own_offer(framework, id).and_then(|key| self.take(key)) {
                 remaining += &taken.offer.resources;
-                if let Some(habits) = self.habits(&taken.offer.client) {
-                    habits.answered(launches);
-                }
+                self.change_client(&taken.offer.client, |state| state.answered(launches));
             }
         }
         self.counts.offers_accepted += 1;
@@ -274,10 +286,8 @@ impl Master {
     /// An ACCEPT of offers that cannot be used together: each goes back, and every task in it is answered for.
     fn accept_void(&mut self, turn: &mut Turn<'_>, framework: FrameworkKey, accept: Accept, text: &str) {
         for id in &accept.offers {
-            if let Some(taken) = self.own_offer(framework, id).and_then(|key| self.take(key))
-                && let Some(habits) = self.habits(&taken.offer.client)
-            {
-                habits.answered(true);
+            if let Some(taken) = self.own_offer(framework, id).and_then(|key| self.take(key)) {
+                self.change_client(&taken.offer.client, |state| state.answered(true));
             }
         }
         for operation in accept.operations {
@@ -322,16 +332,14 @@ impl Master {
     ) -> Result<(), Refusal> {
         for role in self.named_roles(framework, roles, "revive")? {
             let client = Client { framework, role };
-            if let Some(habits) = self.habits(&client) {
-                habits.suppressed = false;
-                habits.warm_up();
-            }
-            if let Some(seat) = self.enter(framework, &client.role) {
-                self.allocator.forget_refusals(seat, framework);
+            self.change_client(&client, |state| {
+                state.suppressed = false;
+                state.activate();
+            });
+            if let Some(id) = self.enter(framework, &client.role) {
+                self.allocator.forget_refusals(id, framework);
             }
         }
-        self.activate_roles(framework);
-        self.touch_all();
         Ok(())
     }
 
@@ -342,11 +350,8 @@ impl Master {
         roles: &[String],
     ) -> Result<(), Refusal> {
         for role in self.named_roles(framework, roles, "suppress")? {
-            if let Some(habits) = self.habits(&Client { framework, role }) {
-                habits.suppressed = true;
-            }
+            self.change_client(&Client { framework, role }, |state| state.suppressed = true);
         }
-        self.activate_roles(framework);
         Ok(())
     }
 
@@ -358,13 +363,18 @@ impl Master {
         framework: FrameworkKey,
         resources: &Resources,
     ) {
-        if let Some(framework) = self.frameworks.get_mut(&framework) {
-            framework.demand = (!resources.is_empty()).then(|| resources.quantities());
-            for habits in framework.roles.values_mut() {
-                habits.warm_up();
-            }
+        let Some(one) = self.frameworks.get_mut(&framework) else { return };
+        one.demand = (!resources.is_empty()).then(|| resources.quantities());
+        one.roles.values_mut().for_each(ClientState::activate);
+        self.serve_framework(framework);
+        self.framework_changed(framework);
+    }
+
+    /// An offer was answered: if the framework stated a demand, it may be offered as much elsewhere now.
+    fn demand_opened(&mut self, framework: FrameworkKey) {
+        if self.frameworks.get(&framework).is_some_and(|one| one.demand.is_some()) {
+            self.framework_changed(framework);
         }
-        self.touch_all();
     }
 
     /// What was launched is no longer asked for.
