@@ -104,6 +104,12 @@ impl<A: Copy + Ord + Debug, K: Copy + Ord + Debug> Allocator<A, K> {
         std::mem::take(&mut self.dirty)
     }
 
+    /// Whether nothing became dirty since [`take_dirty`](Self::take_dirty) was called.
+    #[must_use]
+    pub fn is_clean(&self) -> bool {
+        self.dirty.is_empty()
+    }
+
     /// Drops what a run could not offer anything of: agents with nothing free, and clients while nothing is free at all.
     pub fn retain_free(&self, dirty: &mut Dirty<A, K>) {
         dirty.retain_agents(!self.with_free.is_empty(), |agent| self.with_free.contains(agent));

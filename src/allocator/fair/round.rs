@@ -26,6 +26,9 @@ use crate::types::{Milli, Now, Resources};
 /// Scalars per resource name.
 type Quantities = Vec<(Arc<str>, Milli)>;
 
+/// A grant takes as long as so many looks.
+const LOOKS_PER_GRANT: usize = 16;
+
 /// What the caller knows of clients and a run has to ask.
 pub trait Clients<K> {
     /// What a client can use and wants.
@@ -153,6 +156,14 @@ impl<A: Copy + Ord + Debug, K: Copy + Ord + Debug> Allocator<A, K> {
             Some(Round { serve, scope, agents, at, below_guarantee, entered, whole, marked, here: Vec::new() });
     }
 
+    /// Ends a run before its time: what it had left to look at is dirty again.
+    pub fn stop(&mut self) {
+        if let Some(round) = self.round.take() {
+            self.unmark(&round);
+            self.dirty.join(round.scope);
+        }
+    }
+
     /// Whether a run has begun and not ended.
     #[must_use]
     pub fn is_running(&self) -> bool {
@@ -160,7 +171,7 @@ impl<A: Copy + Ord + Debug, K: Copy + Ord + Debug> Allocator<A, K> {
     }
 
     /// The next grant of the run, if there is one before `budget` agents and clients have been looked at; takes those
-    /// looks from the budget. The clients of one agent are always looked at in one go.
+    /// looks from the budget, and more for a grant. The clients of one agent are always looked at in one go.
     pub fn step<C: Clients<K>>(&mut self, now: Now, clients: &C, budget: &mut usize) -> Step<A, K> {
         let Some(mut round) = self.round.take() else { return Step::Done };
         self.shares.refresh();
@@ -198,6 +209,7 @@ impl<A: Copy + Ord + Debug, K: Copy + Ord + Debug> Allocator<A, K> {
                 self.enter_agent(round, agent);
             }
             if let Some((client, portion)) = self.pick(agent, now, round, clients, budget) {
+                *budget = budget.saturating_sub(LOOKS_PER_GRANT);
                 return Step::Granted(self.grant(agent, round, client, portion));
             }
             self.leave_agent(round);
