@@ -32,6 +32,7 @@ use self::{
     agents::{Absences, Agent, Identities, Removals},
     frameworks::Framework,
     keys::Counters,
+    offers::Overdue,
     operators::HeldOff,
     sessions::Peer,
     tasks::Interned,
@@ -77,10 +78,7 @@ pub(crate) struct Master {
     completed_frameworks: VecDeque<Arc<FrameworkBucket>>,
     /// Where each outstanding offer is kept.
     offers: BTreeMap<OfferKey, AgentKey>,
-    /// Offers that are old enough to be taken back as soon as somebody else could use them.
-    overdue: BTreeSet<OfferKey>,
-    /// When the overdue offers are looked at next.
-    next_look_ns: Option<u64>,
+    overdue: Overdue,
     allocator: Allocator<AgentKey, FrameworkKey>,
     timers: Timers,
     /// What became dirty since the last run for the idle clients.
@@ -139,8 +137,7 @@ impl Master {
             framework_ids: HashMap::new(),
             completed_frameworks: VecDeque::new(),
             offers: BTreeMap::new(),
-            overdue: BTreeSet::new(),
-            next_look_ns: None,
+            overdue: Overdue::default(),
             allocator,
             timers,
             pending_idle: Dirty::default(),
@@ -194,8 +191,13 @@ impl Master {
     /// When [`Input::Ticked`] is due, in monotonic nanoseconds.
     pub(crate) fn deadline(&self) -> Option<u64> {
         let idle_run = (!self.pending_idle.is_empty()).then(|| self.next_idle_run_ns());
-        let unfinished = self.allocator.is_running().then_some(0);
-        [self.timers.next(), idle_run, self.next_look_ns, unfinished].into_iter().flatten().min()
+        let unfinished = self.is_running().then_some(0);
+        [self.timers.next(), idle_run, self.next_overdue_ns(), unfinished].into_iter().flatten().min()
+    }
+
+    /// Whether an allocation run goes on at the next [`settle`](Self::settle).
+    pub(crate) fn is_running(&self) -> bool {
+        self.allocator.is_running()
     }
 
     /// How many timers are armed.
@@ -301,13 +303,6 @@ impl Master {
                 Timer::Reregistration(agent, attempt) => self.reregistration_due(turn, agent, attempt),
                 Timer::Failover(framework) => self.failover_due(turn, framework),
                 Timer::Heartbeat(framework, session) => self.heartbeat_due(turn, framework, session),
-                Timer::OfferContended(offer) => {
-                    if self.offers.contains_key(&offer) {
-                        self.overdue.insert(offer);
-                        self.next_look_ns.get_or_insert(turn.now.mono_ns);
-                    }
-                }
-                Timer::OfferExpired(offer) => self.expire(turn, offer),
                 Timer::RefusalEnded(agent) => self.refusal_ended(turn, agent),
                 Timer::BackoffEnded(framework) => self.backoff_ended(turn, framework),
                 Timer::WriteOff(agent, task, absence) => self.write_off_due(turn, agent, task, absence),
@@ -316,6 +311,7 @@ impl Master {
                 Timer::Recovery => self.recovery_over(turn),
             }
         }
+        self.expire_overdue(turn);
     }
 }
 

@@ -70,6 +70,12 @@ impl ClientState {
         }
     }
 
+    /// The master took an offer back for reasons of its own: that says nothing of the client, but the round may be over.
+    pub(in crate::master::core) fn rescinded(&mut self) {
+        self.outstanding = self.outstanding.saturating_sub(1);
+        self.launched &= self.outstanding > 0;
+    }
+
     /// The client did not answer an offer made at that time: it gets none for 1, 2, 4 ... 60 s, until it answers. One silence
     /// counts once, however many offers it held. Answers when the backoff ends, if it began now.
     pub(in crate::master::core) fn expired(&mut self, now: Now, made_ns: u64) -> Option<u64> {

@@ -21,7 +21,7 @@ use crate::{
     allocator::fair::RoleId,
     master::core::{
         Event, FrameworkFacts, Master, Order, Peer, Quantities, Refusal, Register, Subscribe, Turn,
-        keys::{AgentKey, FrameworkKey, SessionId, TaskKey},
+        keys::{AgentKey, FrameworkKey, OfferKey, SessionId, TaskKey},
         tasks::AwaitedKills,
         tasks::Task,
         timers::Timer,
@@ -83,6 +83,8 @@ pub(crate) struct Framework {
     minimum_at: Vec<(RoleId, usize)>,
     /// What it asked for and has not launched: it is offered no more than this.
     pub(in crate::master::core) demand: Option<Quantities>,
+    /// The offers it has not answered.
+    pub(in crate::master::core) outstanding: BTreeSet<OfferKey>,
     /// The scalars its outstanding offers hold. Resources of different agents are never added up.
     offered: BTreeMap<Arc<str>, Milli>,
 }
@@ -116,20 +118,30 @@ impl Framework {
     pub(in crate::master::core) fn open_demand(&self) -> Option<Quantities> {
         let open = self.demand.as_ref()?.iter().map(|(name, wanted)| {
             let offered = self.offered.get(name).copied().unwrap_or_default();
-            (name.clone(), wanted.saturating_sub(offered))
+            (name.clone(), wanted.saturating_sub(offered).max(Milli::ZERO))
         });
         Some(open.collect())
     }
 
+    /// Whether it stated a demand, and is not offered all of it.
+    pub(in crate::master::core) fn has_open_demand(&self) -> bool {
+        self.open_demand().is_some_and(|open| open.iter().any(|(_, amount)| !amount.is_zero()))
+    }
+
     /// An offer of these amounts waits for its answer.
-    pub(in crate::master::core) fn offered(&mut self, quantities: &Quantities) {
+    pub(in crate::master::core) fn offered(&mut self, offer: OfferKey, quantities: &Quantities) {
+        self.outstanding.insert(offer);
         for (name, amount) in quantities {
-            *self.offered.entry(name.clone()).or_default() += *amount;
+            match self.offered.get_mut(name) {
+                Some(offered) => *offered += *amount,
+                None => drop(self.offered.insert(name.clone(), *amount)),
+            }
         }
     }
 
     /// An offer of these amounts waits no longer.
-    pub(in crate::master::core) fn answered_for(&mut self, quantities: &Quantities) {
+    pub(in crate::master::core) fn answered_for(&mut self, offer: OfferKey, quantities: &Quantities) {
+        self.outstanding.remove(&offer);
         for (name, amount) in quantities {
             if let Some(offered) = self.offered.get_mut(name) {
                 *offered = offered.saturating_sub(*amount);
@@ -274,6 +286,7 @@ impl Master {
             awaited_kills: AwaitedKills::default(),
             replacements: BTreeMap::new(),
             demand: None,
+            outstanding: BTreeSet::new(),
             offered: BTreeMap::new(),
             bucket: Arc::new(FrameworkBucket {
                 key,

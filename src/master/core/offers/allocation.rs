@@ -16,20 +16,19 @@ use crate::{
     allocator::fair::{Abilities, Clients, Dirty, Grant, RoleId, Serve, Step, Terms},
     master::core::{
         Client, Event, FrameworkFacts, Master, OfferMade, Quantities, Turn,
-        frameworks::{ClientState, Framework},
-        keys::{AgentKey, FrameworkKey, OfferKey},
+        frameworks::Framework,
+        keys::{AgentKey, FrameworkKey},
         offers::Offer,
         timers::Timer,
     },
-    types::Now,
 };
 
 /// What the allocator has to ask about clients.
-struct Rules<'a> {
-    minimum: &'a [Quantities],
-    frameworks: &'a BTreeMap<FrameworkKey, Framework>,
+pub(super) struct Rules<'a> {
+    pub(super) minimum: &'a [Quantities],
+    pub(super) frameworks: &'a BTreeMap<FrameworkKey, Framework>,
     /// Whether any client has no minimum; found out when it is first asked.
-    accepts_any: OnceCell<bool>,
+    pub(super) accepts_any: OnceCell<bool>,
 }
 
 /// So many agents and clients a turn looks at before it lets other inputs pass: a few milliseconds.
@@ -46,14 +45,16 @@ impl Master {
     /// allow now waits for the second's run, since every task's end eases them.
     pub(in crate::master::core) fn allocate(&mut self, turn: &mut Turn<'_>) {
         if self.holds_off(turn.now) {
+            self.allocator.stop();
             return;
         }
-        self.look_at_overdue(turn);
+        self.expire_contended(turn);
         let mut budget = LOOKS_PER_TURN;
         if !self.run(turn, &mut budget) {
             return;
         }
-        let dirty = self.allocator.take_dirty();
+        let mut dirty = self.allocator.take_dirty();
+        self.allocator.retain_free(&mut dirty);
         let event = Dirty { unblocked: BTreeSet::new(), ..dirty.clone() };
         self.pending_idle.join(dirty);
         if turn.now.mono_ns >= self.next_idle_run_ns() && self.anything_for_the_idle() {
@@ -111,10 +112,6 @@ impl Master {
         let client = Client { framework: grant.framework, role };
         let resources = Arc::new(grant.resources);
         let offer = Offer { client: client.clone(), resources: resources.clone(), made_ns: turn.now.mono_ns };
-        self.timers.arm(self.contended_at(&offer), Timer::OfferContended(key));
-        if let Some(expires) = self.expires_at(&offer) {
-            self.timers.arm(expires, Timer::OfferExpired(key));
-        }
         self.offers.insert(key, grant.agent);
         let agent = self.agents.get_mut(&grant.agent).expect("the allocator knows the same agents");
         let bucket = agent.bucket_mut();
@@ -124,7 +121,7 @@ impl Master {
         }
         bucket.offers.insert(key, offer);
         let framework = self.frameworks.get_mut(&client.framework).expect("the rules admitted this framework");
-        framework.offered(&quantities);
+        framework.offered(key, &quantities);
         if let Some(state) = framework.roles.get_mut(&client.role) {
             state.offered();
         }
@@ -146,37 +143,6 @@ impl Master {
             refinement: facts.refinement,
         };
         (client.framework, made)
-    }
-
-    /// Rule (d): offers nobody answered for a while are taken back where another warm client could use them; once a
-    /// second, since who could use them changes.
-    fn look_at_overdue(&mut self, turn: &mut Turn<'_>) {
-        if self.next_look_ns.is_none_or(|at| at > turn.now.mono_ns) {
-            return;
-        }
-        let wanted: Vec<OfferKey> =
-            self.overdue.iter().filter(|key| self.wanted_by_another(turn.now, **key)).copied().collect();
-        for key in wanted {
-            self.expire(turn, key);
-        }
-        self.next_look_ns = (!self.overdue.is_empty()).then(|| turn.now.mono_after(self.config.cool_interval));
-    }
-
-    fn wanted_by_another(&self, now: Now, key: OfferKey) -> bool {
-        let Some(agent_key) = self.offers.get(&key) else { return false };
-        let Some(agent) = self.agents.get(agent_key) else { return false };
-        let Some(offer) = agent.bucket.offers.get(&key) else { return false };
-        let rules = Rules { minimum: &self.config.minimum, frameworks: &self.frameworks, accepts_any: OnceCell::new() };
-        self.frameworks.iter().any(|(framework, one)| {
-            let serves = |state: &ClientState| !state.idle && !state.suppressed && !state.in_backoff();
-            one.session.is_some()
-                && *framework != offer.client.framework
-                && one.roles.iter().filter(|(_, state)| serves(state)).any(|(role, _)| {
-                    one.role_id(role).is_some_and(|id| {
-                        self.allocator.could_use(*agent_key, id, *framework, &offer.resources, now, &rules)
-                    })
-                })
-        })
     }
 }
 

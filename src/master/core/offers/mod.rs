@@ -1,9 +1,11 @@
 //! Offers: made, answered, taken back. An offer is answered once; whatever happens to it first is all that happens.
 
 mod allocation;
+mod overdue;
 
 use std::{sync::Arc, time::Duration};
 
+pub(in crate::master::core) use self::overdue::Overdue;
 use crate::{
     allocator::fair::Refusal as Refused,
     master::core::{
@@ -35,7 +37,6 @@ impl Master {
     /// Removes an offer and frees what it held; the caller says why.
     fn take(&mut self, key: OfferKey) -> Option<Taken> {
         let agent_key = self.offers.remove(&key)?;
-        self.overdue.remove(&key);
         let agent = self.agents.get_mut(&agent_key)?;
         let bucket = agent.bucket_mut();
         let offer = bucket.offers.remove(&key)?;
@@ -49,23 +50,11 @@ impl Master {
         }
         let quantities = offer.resources.quantities();
         if let Some(framework) = self.frameworks.get_mut(&offer.client.framework) {
-            framework.answered_for(&quantities);
+            framework.answered_for(key, &quantities);
         }
         self.demand_opened(offer.client.framework);
-        self.timers.disarm(self.contended_at(&offer), Timer::OfferContended(key));
-        if let Some(expires) = self.expires_at(&offer) {
-            self.timers.disarm(expires, Timer::OfferExpired(key));
-        }
         self.touch(agent_key);
         Some(Taken { agent: agent_key, offer })
-    }
-
-    pub(in crate::master::core) fn contended_at(&self, offer: &Offer) -> u64 {
-        offer.made_ns.saturating_add(nanos(self.config.contended_after))
-    }
-
-    pub(in crate::master::core) fn expires_at(&self, offer: &Offer) -> Option<u64> {
-        Some(offer.made_ns.saturating_add(nanos(self.config.offer_timeout?)))
     }
 
     /// Changes how a client behaves, and has the allocator serve it accordingly.
@@ -82,7 +71,7 @@ impl Master {
     pub(in crate::master::core) fn rescind(&mut self, turn: &mut Turn<'_>, key: OfferKey) {
         let Some(taken) = self.take(key) else { return };
         self.counts.offers_rescinded += 1;
-        self.change_client(&taken.offer.client, |state| state.outstanding = state.outstanding.saturating_sub(1));
+        self.change_client(&taken.offer.client, ClientState::rescinded);
         self.tell_rescinded(turn, &taken, key);
     }
 
@@ -124,29 +113,11 @@ impl Master {
     }
 
     fn offers_of(&self, framework: FrameworkKey, role: Option<&Arc<str>>) -> Vec<OfferKey> {
-        let outstanding =
-            |framework: &Framework| framework.roles.values().map(|state| u64::from(state.outstanding)).sum::<u64>();
-        if self.frameworks.get(&framework).is_none_or(|framework| outstanding(framework) == 0) {
-            return Vec::new();
-        }
-        let mine = self.offers.iter().filter(|(key, agent)| {
-            let client = &self.agents[*agent].bucket.offers[*key].client;
-            client.framework == framework && role.is_none_or(|role| *role == client.role)
-        });
-        mine.map(|(key, _)| *key).collect()
-    }
-
-    /// The offer was not answered: it goes back, and its client gets none for a while.
-    pub(in crate::master::core) fn expire(&mut self, turn: &mut Turn<'_>, key: OfferKey) {
-        let Some(taken) = self.take(key) else { return };
-        self.counts.offers_expired += 1;
-        let Offer { client, made_ns, .. } = &taken.offer;
-        let mut until_ns = None;
-        self.change_client(client, |state| until_ns = state.expired(turn.now, *made_ns));
-        if let Some(until_ns) = until_ns {
-            self.timers.arm(until_ns, Timer::BackoffEnded(client.framework));
-        }
-        self.tell_rescinded(turn, &taken, key);
+        let Some(one) = self.frameworks.get(&framework) else { return Vec::new() };
+        let of = |key: &OfferKey| {
+            role.is_none_or(|role| self.agents[&self.offers[key]].bucket.offers[key].client.role == *role)
+        };
+        one.outstanding.iter().filter(|key| of(key)).copied().collect()
     }
 
     pub(in crate::master::core) fn backoff_ended(&mut self, turn: &Turn<'_>, framework: FrameworkKey) {
@@ -370,9 +341,9 @@ impl Master {
         self.framework_changed(framework);
     }
 
-    /// An offer was answered: if the framework stated a demand, it may be offered as much elsewhere now.
+    /// An offer was answered: if its framework stated a demand, it may be offered as much elsewhere now.
     fn demand_opened(&mut self, framework: FrameworkKey) {
-        if self.frameworks.get(&framework).is_some_and(|one| one.demand.is_some()) {
+        if self.frameworks.get(&framework).is_some_and(Framework::has_open_demand) {
             self.framework_changed(framework);
         }
     }
