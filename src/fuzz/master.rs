@@ -15,7 +15,9 @@ use super::script::Script;
 use crate::{
     master::{
         api::{inside, intake},
-        core::{Answer, Config, Effect, Event, Input, Master, Order, Question, RequestId, SessionId, offer_id},
+        core::{
+            Answer, Config, Effect, Event, Input, Master, Order, Principal, Question, RequestId, SessionId, offer_id,
+        },
         registry::State,
     },
     proto::{
@@ -63,7 +65,7 @@ pub(super) fn operator(bytes: &[u8]) {
     let mut script = Script::new(&[]);
     let mut play = Play::populated(&mut script);
     if let Some(question) = inside::asked(call) {
-        play.handle(&script, Input::Asked { request: RequestId(0), question });
+        play.handle(&script, Input::Asked { request: RequestId(0), principal: Principal::Anonymous, question });
         play.settle(&script);
     }
     play.look(&script);
@@ -141,8 +143,8 @@ impl Play {
     fn populated(script: &mut Script<'_>) -> Self {
         let mut play = Self::begin(script, State::default());
         let (agent, framework) = (SessionId(0), SessionId(1));
-        play.handle(script, Input::Attached { session: agent });
-        play.handle(script, Input::Attached { session: framework });
+        play.handle(script, Input::Attached { session: agent, principal: Principal::Anonymous });
+        play.handle(script, Input::Attached { session: framework, principal: Principal::Anonymous });
         let register = Kind::Register(Box::new(play.register(script)));
         let message = internal::AgentMessage { kind: Some(register) };
         play.handle(script, Input::Reported { session: agent, report: intake::report(message, "peer") });
@@ -175,11 +177,15 @@ impl Play {
         script.wait();
         let session = SessionId(script.below(SESSIONS) as u64);
         let input = match script.below(16) {
-            0 | 1 => Input::Attached { session },
+            0 | 1 => Input::Attached { session, principal: Principal::Anonymous },
             2 => Input::Detached { session },
             3 if script.one_in(8) => return self.restart(script),
             3 => Input::Ticked,
-            4 => Input::Asked { request: RequestId(0), question: words::question(script) },
+            4 => Input::Asked {
+                request: RequestId(0),
+                principal: Principal::Anonymous,
+                question: words::question(script),
+            },
             5..=9 => {
                 let session = if script.one_in(4) { session } else { *script.pick(&self.agents).unwrap_or(&session) };
                 Input::Reported { session, report: intake::report(self.message(script), "peer") }
@@ -194,7 +200,7 @@ impl Play {
             }
         };
         // The shell names a session once.
-        if let Input::Attached { session } = &input {
+        if let Input::Attached { session, .. } = &input {
             self.handle(script, Input::Detached { session: *session });
         }
         self.handle(script, input);
@@ -238,7 +244,11 @@ impl Play {
         self.core.check();
         for question in [Question::Snapshot, Question::Departed, Question::Registry] {
             let mut out = Vec::new();
-            self.core.handle(script.now, Input::Asked { request: RequestId(0), question }, &mut out);
+            self.core.handle(
+                script.now,
+                Input::Asked { request: RequestId(0), principal: Principal::Anonymous, question },
+                &mut out,
+            );
             self.heed(out);
         }
     }

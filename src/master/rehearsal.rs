@@ -14,7 +14,7 @@ pub use self::restart::{Played, Restart, Restarted};
 use super::{
     core::{
         Accept, AgentFacts, Call, Config, Effect, Event, FrameworkFacts, Input, Launch, Master, OfferMade, Operation,
-        Order, Question, Register, Report, ReportedTask, RequestId, SessionId, Subscribe, offer_id,
+        Order, Principal, Question, Register, Report, ReportedTask, RequestId, SessionId, Subscribe, offer_id,
     },
     registry,
 };
@@ -173,7 +173,7 @@ impl Rehearsal {
     /// Sets quotas, whatever the cluster has.
     pub fn set_quotas(&mut self, quotas: Vec<(String, Quota)>) {
         let question = Question::Quotas { quotas, force: true };
-        self.feed(Input::Asked { request: RequestId(0), question });
+        self.feed(Input::Asked { request: RequestId(0), principal: Principal::Anonymous, question });
         self.carry_out();
     }
 
@@ -262,7 +262,7 @@ impl Rehearsal {
     fn attach(&mut self) -> SessionId {
         self.sessions += 1;
         let session = SessionId(self.sessions);
-        self.feed(Input::Attached { session });
+        self.feed(Input::Attached { session, principal: Principal::Anonymous });
         session
     }
 

@@ -9,7 +9,7 @@ use std::{collections::HashMap, io, sync::Arc, thread};
 use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot, watch};
 
 use super::{
-    core::{Answer, Effect, Event, Input, Master, Order, Question, RequestId, SessionId},
+    core::{Answer, Effect, Event, Input, Master, Order, Principal, Question, RequestId, SessionId},
     gate::{Gate, Released},
     lag::{self, Lag, Watcher},
     outbox::Outbox,
@@ -176,7 +176,7 @@ impl Service {
         match mail {
             Mail::Opened { session, outbox } => {
                 self.outboxes.insert(session, outbox);
-                self.core.handle(now, Input::Attached { session }, effects);
+                self.core.handle(now, Input::Attached { session, principal: Principal::Anonymous }, effects);
             }
             Mail::Inputs { inputs, permits } => {
                 for input in inputs {
@@ -192,7 +192,7 @@ impl Service {
                 self.requests += 1;
                 let request = RequestId(self.requests);
                 self.replies.insert(request, reply);
-                self.core.handle(now, Input::Asked { request, question }, effects);
+                self.core.handle(now, Input::Asked { request, principal: Principal::Anonymous, question }, effects);
             }
         }
     }

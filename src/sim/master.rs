@@ -23,7 +23,7 @@ use super::{
 use crate::{
     master::{
         api::{MasterFacts, intake, outgo},
-        core::{Answer, Effect, Event, Input, Master, Order, Question, RequestId, SessionId, Snapshot},
+        core::{Answer, Effect, Event, Input, Master, Order, Principal, Question, RequestId, SessionId, Snapshot},
         gate::{Gate, Released},
         registry::{Fence, Memory, Registry as _},
     },
@@ -91,7 +91,11 @@ impl MasterProcess {
     /// The state as readers see it.
     pub(super) fn snapshot(&mut self, now: crate::types::Now) -> Snapshot {
         let (mut out, request) = (Vec::new(), RequestId(0));
-        self.core.handle(now, Input::Asked { request, question: Question::Snapshot }, &mut out);
+        self.core.handle(
+            now,
+            Input::Asked { request, principal: Principal::Anonymous, question: Question::Snapshot },
+            &mut out,
+        );
         match out.pop() {
             Some(Effect::Reply { answer: Answer::Snapshot(snapshot), .. }) => *snapshot,
             other => panic!("a snapshot was asked for, the answer is {other:?}"),
@@ -198,7 +202,7 @@ impl World {
         self.hold_link(client, link);
         self.fact(Fact::SessionOpened { session, client });
         self.send(link, End::Client, Frame::Opened);
-        self.give_master(vec![Input::Attached { session }]);
+        self.give_master(vec![Input::Attached { session, principal: Principal::Anonymous }]);
     }
 
     /// Something came from a client.
@@ -312,14 +316,18 @@ impl World {
         }
         self.gone.insert(agent.clone());
         self.fact(Fact::MarkedGone { agent: agent.clone() });
-        self.give_master(vec![Input::Asked { request: RequestId(1), question: Question::MarkGone { agent } }]);
+        self.give_master(vec![Input::Asked {
+            request: RequestId(1),
+            principal: Principal::Anonymous,
+            question: Question::MarkGone { agent },
+        }]);
     }
 
     /// An operator removes a framework.
     pub(super) fn tear_down(&mut self, framework: String) {
         self.fact(Fact::TornDown { framework: framework.clone() });
         let question = Question::Teardown { framework };
-        self.give_master(vec![Input::Asked { request: RequestId(1), question }]);
+        self.give_master(vec![Input::Asked { request: RequestId(1), principal: Principal::Anonymous, question }]);
     }
 
     fn carry_out_of_master(&mut self, released: Vec<Released>) {

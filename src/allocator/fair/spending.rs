@@ -27,6 +27,23 @@ impl<K: Copy + Ord + Debug> Shares<K> {
         Milli::from_raw(found.map_or(0, |(&role, name)| self.tree.consumed(role).map_or(0, |all| all.of(name))))
     }
 
+    /// Every client: the framework and its role.
+    pub fn clients(&self) -> impl Iterator<Item = (K, RoleId)> {
+        self.clients.keys().map(|(role, client)| (*client, *role))
+    }
+
+    /// What a client holds of each name that counts for shares, where that is not nothing.
+    ///
+    /// # Panics
+    ///
+    /// When the client was not added to the role.
+    #[must_use]
+    pub fn held(&self, role: RoleId, client: K) -> Vec<(Arc<str>, Milli)> {
+        let held = self.tree.held(self.client_node(role, client));
+        let all = self.totals.names().map(|(name, index)| (name.clone(), Milli::from_raw(held.of(index))));
+        all.filter(|(_, amount)| !amount.is_zero()).collect()
+    }
+
     /// A client was given resources: one allocation.
     pub(super) fn grant(&mut self, role: RoleId, client: K, resources: &Resources) {
         let (node, counted) = (self.client_node(role, client), self.counted(resources));

@@ -3,7 +3,7 @@
 use prost::Message as _;
 
 use crate::{
-    master::core::{AgentBucket, Departed, FrameworkBucket, Link, Presence, Seen, Snapshot, Task, offer_id},
+    master::core::{AgentView, Departed, FrameworkBucket, Link, Presence, Seen, Snapshot, Task, offer_id},
     proto::v1::{self, TaskState, master::response},
 };
 
@@ -31,20 +31,20 @@ pub(super) fn departed(agent: Departed) -> response::get_agents::Departed {
 }
 
 /// Whether the agent counts as one of the cluster's.
-pub(super) fn reachable(agent: &AgentBucket) -> bool {
+pub(super) fn reachable(agent: &AgentView) -> bool {
     match agent.presence {
         Presence::Connected | Presence::Disconnected => true,
         Presence::Unreachable { .. } => false,
     }
 }
 
-fn agent(agent: &AgentBucket) -> response::get_agents::Agent {
+fn agent(agent: &AgentView) -> response::get_agents::Agent {
     let time = |nanoseconds| v1::TimeInfo { nanoseconds };
     response::get_agents::Agent {
         agent_info: v1::AgentInfo {
             hostname: agent.facts.hostname.clone(),
             port: Some(i32::from(agent.facts.port)),
-            resources: agent.total.to_proto(),
+            resources: agent.amounts.total.to_proto(),
             attributes: agent.facts.attributes.clone(),
             id: Some(v1::AgentId { value: agent.id.to_string() }),
             domain: agent.facts.domain.clone(),
@@ -54,9 +54,9 @@ fn agent(agent: &AgentBucket) -> response::get_agents::Agent {
         pid: Some(format!("slave(1)@{}:{}", agent.facts.address, agent.facts.port)),
         registered_time: Some(time(agent.registered_ns)),
         reregistered_time: agent.reregistered_ns.map(time),
-        total_resources: agent.total.to_proto(),
-        allocated_resources: agent.used.to_proto(),
-        offered_resources: agent.offered.to_proto(),
+        total_resources: agent.amounts.total.to_proto(),
+        allocated_resources: agent.amounts.used.to_proto(),
+        offered_resources: agent.amounts.offered.to_proto(),
         ..response::get_agents::Agent::default()
     }
 }
@@ -81,7 +81,7 @@ pub(super) fn tasks(snapshot: &Snapshot) -> response::GetTasks {
 }
 
 /// What an agent still runs of removed frameworks: it is being killed.
-fn orphans(agent: &AgentBucket) -> impl Iterator<Item = v1::Task> {
+fn orphans(agent: &AgentView) -> impl Iterator<Item = v1::Task> {
     agent.orphans.iter().map(|(container, orphan)| {
         let mut status = v1::TaskStatus {
             task_id: v1::TaskId { value: orphan.task.to_string() },
@@ -174,7 +174,7 @@ fn framework(snapshot: &Snapshot, master: &str, one: &FrameworkBucket) -> respon
     let (mut used, mut offered) = (crate::types::Resources::default(), crate::types::Resources::default());
     let mut offers = Vec::new();
     for agent in &snapshot.agents {
-        for task in agent.tasks.values().filter(|task| task.framework == one.key && task.holds) {
+        for task in agent.tasks.values().filter(|task| task.framework == one.key && task.state.holds_resources()) {
             used += &*task.resources;
         }
         for (key, offer) in agent.offers.iter().filter(|(_, offer)| offer.client.framework == one.key) {

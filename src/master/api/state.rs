@@ -11,7 +11,7 @@ use super::{
     render::{self, seconds},
 };
 use crate::{
-    master::core::{AgentBucket, FrameworkBucket, Link, Presence, Snapshot, Task},
+    master::core::{AgentView, FrameworkBucket, Link, Presence, Snapshot, Task},
     proto::v1,
     types::Resources,
 };
@@ -22,8 +22,7 @@ use crate::{
 /// None in practice: every value is serialisable.
 pub(super) fn render(master: &MasterFacts, snapshot: &Snapshot) -> serde_json::Result<Vec<u8>> {
     let by_framework = Grouped::of(snapshot);
-    let slaves: Vec<&AgentBucket> =
-        snapshot.agents.iter().map(|agent| &**agent).filter(|agent| render::reachable(agent)).collect();
+    let slaves: Vec<&AgentView> = snapshot.agents.iter().filter(|agent| render::reachable(agent)).collect();
     let active = slaves.iter().filter(|agent| agent.presence == Presence::Connected).count();
     let document = Document {
         version: MESOS_VERSION,
@@ -68,7 +67,7 @@ struct Document<'a> {
 
 /// Tasks and offers of the agents' buckets, found by framework.
 struct Grouped<'a> {
-    tasks: BTreeMap<u32, Vec<(&'a AgentBucket, &'a Task)>>,
+    tasks: BTreeMap<u32, Vec<(&'a AgentView, &'a Task)>>,
     offered: BTreeMap<u32, Resources>,
 }
 
@@ -87,7 +86,7 @@ impl<'a> Grouped<'a> {
     }
 }
 
-fn slave(agent: &AgentBucket) -> Value {
+fn slave(agent: &AgentView) -> Value {
     json!({
         "id": &*agent.id,
         "hostname": agent.facts.hostname,
@@ -96,11 +95,11 @@ fn slave(agent: &AgentBucket) -> Value {
         "attributes": attributes(&agent.facts.attributes),
         "registered_time": seconds(agent.registered_ns),
         "reregistered_time": agent.reregistered_ns.map(seconds),
-        "resources": flat(&agent.total),
-        "used_resources": flat(&agent.used),
-        "offered_resources": flat(&agent.offered),
-        "unreserved_resources": flat(&agent.total.unreserved()),
-        "reserved_resources": agent.total.reservations().iter()
+        "resources": flat(&agent.amounts.total),
+        "used_resources": flat(&agent.amounts.used),
+        "offered_resources": flat(&agent.amounts.offered),
+        "unreserved_resources": flat(&agent.amounts.total.unreserved()),
+        "reserved_resources": agent.amounts.total.reservations().iter()
             .map(|(role, part)| (role.to_string(), flat(part))).collect::<Map<String, Value>>(),
         "active": agent.presence == Presence::Connected,
         "deactivated": false,
@@ -109,7 +108,7 @@ fn slave(agent: &AgentBucket) -> Value {
 }
 
 /// What an agent still runs of removed frameworks, killed and not dead.
-fn orphans(agent: &AgentBucket) -> impl Iterator<Item = Value> {
+fn orphans(agent: &AgentView) -> impl Iterator<Item = Value> {
     agent.orphans.iter().map(|(container, orphan)| {
         json!({
             "id": &*orphan.task,
@@ -135,7 +134,7 @@ fn framework(one: &FrameworkBucket, grouped: &Grouped<'_>) -> Value {
     let none = Vec::new();
     let live = grouped.tasks.get(&one.key.0).unwrap_or(&none);
     let mut used = Resources::default();
-    live.iter().filter(|(_, task)| task.holds).for_each(|(_, task)| used += &*task.resources);
+    live.iter().filter(|(_, task)| task.state.holds_resources()).for_each(|(_, task)| used += &*task.resources);
     let offered = grouped.offered.get(&one.key.0).cloned().unwrap_or_default();
     let mut both = used.clone();
     both += &offered;

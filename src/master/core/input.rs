@@ -7,6 +7,7 @@ use std::{sync::Arc, time::Duration};
 use bytes::Bytes;
 
 use super::{
+    Principal,
     agents::{AgentFacts, Partition},
     keys::{RequestId, SessionId},
 };
@@ -20,7 +21,7 @@ use crate::{
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Input {
     /// A framework or an agent opened its stream.
-    Attached { session: SessionId },
+    Attached { session: SessionId, principal: Principal },
     /// The stream ended, however it did.
     Detached { session: SessionId },
     /// A framework called; calls of one session are numbered from 1.
@@ -28,7 +29,7 @@ pub(crate) enum Input {
     /// An agent said something.
     Reported { session: SessionId, report: Report },
     /// An operator asked for something.
-    Asked { request: RequestId, question: Question },
+    Asked { request: RequestId, principal: Principal, question: Question },
     /// The deadline passed.
     Ticked,
 }

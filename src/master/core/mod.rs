@@ -7,11 +7,13 @@
 //! One rule holds after every input: for each agent, offered + used + free = total.
 
 mod agents;
+mod authorization;
 mod check;
 mod effect;
 mod frameworks;
 mod input;
 mod keys;
+mod ledger;
 mod offers;
 mod operators;
 mod options;
@@ -30,25 +32,28 @@ use rand::rngs::StdRng;
 pub use self::agents::RemovalRate;
 use self::{
     agents::{Absences, Agent, Identities, Removals},
+    authorization::{Action, Object, Policy, allow_all, authorize},
     frameworks::Framework,
     keys::Counters,
+    ledger::Ledger,
     offers::Overdue,
     operators::HeldOff,
-    sessions::Peer,
+    sessions::{Peer, Sessions},
     tasks::Interned,
     timers::{Timer, Timers},
     turn::{Refusal, Turn},
 };
 pub(crate) use self::{
-    agents::{AgentBucket, AgentFacts, Partition, Presence, spoken_with},
+    agents::{AgentFacts, Partition, Presence, spoken_with},
+    authorization::Principal,
     effect::{Answer, Departed, Effect, Event, OfferMade, Order},
     frameworks::{Client, FrameworkBucket, Link},
     input::{
         Accept, Call, Doubt, FrameworkFacts, Input, Launch, Operation, Quantities, Question, Register, Report,
         ReportedTask, Subscribe, Update,
     },
-    keys::{AgentKey, FrameworkKey, OfferKey, RequestId, SessionId, offer_id},
-    operators::{Counts, Snapshot, quota},
+    keys::{AgentKey, FrameworkKey, OfferKey, RequestId, SessionId, TaskKey, offer_id},
+    operators::{AgentView, Counts, Snapshot, quota},
     options::Config,
     tasks::{Seen, Task},
 };
@@ -69,7 +74,8 @@ pub(crate) struct Master {
     config: Config,
     rng: StdRng,
     counters: Counters,
-    sessions: BTreeMap<SessionId, Peer>,
+    sessions: Sessions,
+    policy: Policy,
     agents: BTreeMap<AgentKey, Agent>,
     agent_ids: HashMap<Arc<str>, AgentKey>,
     identities: Identities,
@@ -79,7 +85,7 @@ pub(crate) struct Master {
     /// Where each outstanding offer is kept.
     offers: BTreeMap<OfferKey, AgentKey>,
     overdue: Overdue,
-    allocator: Allocator<AgentKey, FrameworkKey>,
+    ledger: Ledger,
     timers: Timers,
     /// What became dirty since the last run for the idle clients.
     pending_idle: Dirty<AgentKey, FrameworkKey>,
@@ -129,7 +135,8 @@ impl Master {
             config,
             rng,
             counters: Counters::default(),
-            sessions: BTreeMap::new(),
+            sessions: Sessions::default(),
+            policy: allow_all,
             agents: BTreeMap::new(),
             agent_ids: HashMap::new(),
             identities: Identities::default(),
@@ -138,7 +145,7 @@ impl Master {
             completed_frameworks: VecDeque::new(),
             offers: BTreeMap::new(),
             overdue: Overdue::default(),
-            allocator,
+            ledger: Ledger::new(allocator),
             timers,
             pending_idle: Dirty::default(),
             last_idle_run_ns: now.mono_ns,
@@ -160,14 +167,15 @@ impl Master {
         self.inputs += 1;
         let mut turn = Turn::new(now, out);
         match input {
-            Input::Attached { session } => {
-                self.sessions.insert(session, Peer::Stranger);
-            }
+            Input::Attached { session, principal } => self.sessions.attach(session, principal),
             Input::Detached { session } => self.detached(&mut turn, session),
             Input::Called { session, seq, call } => self.called(&mut turn, session, seq, call),
             Input::Reported { session, report } => self.reported(&mut turn, session, report),
-            Input::Asked { request, question } => self.asked(&mut turn, request, question),
+            Input::Asked { request, principal, question } => self.asked(&mut turn, request, &principal, question),
             Input::Ticked => self.ticked(&mut turn),
+        }
+        for session in turn.closing() {
+            self.detached(&mut turn, session);
         }
         turn.end();
         if cfg!(debug_assertions) {
@@ -197,7 +205,7 @@ impl Master {
 
     /// Whether an allocation run goes on at the next [`settle`](Self::settle).
     pub(crate) fn is_running(&self) -> bool {
-        self.allocator.is_running()
+        self.ledger.shares().is_running()
     }
 
     /// How many timers are armed.
@@ -207,7 +215,7 @@ impl Master {
     }
 
     fn detached(&mut self, turn: &mut Turn<'_>, session: SessionId) {
-        match self.sessions.remove(&session) {
+        match self.sessions.remove(session) {
             None | Some(Peer::Stranger) => {}
             Some(Peer::Framework(key)) => self.framework_detached(turn, key, session),
             Some(Peer::Agent(key)) => self.agent_detached(turn, key, session),
@@ -215,9 +223,15 @@ impl Master {
     }
 
     fn called(&mut self, turn: &mut Turn<'_>, session: SessionId, seq: u64, call: Call) {
-        let Some(peer) = self.sessions.get(&session).copied() else { return };
+        let Some(peer) = self.sessions.peer(session) else { return };
         self.counts.calls += 1;
         let outcome = match (peer, call) {
+            (peer, call) if let Err(text) = self.authorize_peer(session, call.action()) => {
+                if peer == Peer::Stranger {
+                    Self::subscription_error(turn, session, &text);
+                }
+                Err(Refusal::new("type", text))
+            }
             (Peer::Stranger, Call::Subscribe(subscribe)) => {
                 self.subscribe(turn, session, *subscribe);
                 Ok(())
@@ -271,29 +285,39 @@ impl Master {
     }
 
     fn reported(&mut self, turn: &mut Turn<'_>, session: SessionId, report: Report) {
-        let peer = self.sessions.get(&session).copied();
-        if let Some(Peer::Agent(key)) = peer {
+        let Some(peer) = self.sessions.peer(session) else { return };
+        if let Err(text) = self.authorize_peer(session, report.action()) {
+            return self.refuse_agent(turn, session, text);
+        }
+        if let Peer::Agent(key) = peer {
             self.heard_of(key);
         }
         match (peer, report) {
-            (None, _) | (Some(Peer::Agent(_)), Report::Ponged) => {}
-            (Some(Peer::Stranger), Report::Register(register)) => self.register(turn, session, *register),
-            (Some(Peer::Agent(key)), Report::Updated(update)) => self.updated(turn, key, *update),
-            (Some(Peer::Agent(key)), Report::Sent { framework, executor, data }) => {
+            (Peer::Agent(_), Report::Ponged) => {}
+            (Peer::Stranger, Report::Register(register)) => self.register(turn, session, *register),
+            (Peer::Agent(key), Report::Updated(update)) => self.updated(turn, key, *update),
+            (Peer::Agent(key), Report::Sent { framework, executor, data }) => {
                 self.forward_message(turn, key, &framework, executor, data);
             }
-            (Some(Peer::Agent(key)), Report::OrphanGone { container }) => self.orphan_gone(key, &container),
-            (Some(Peer::Agent(key)), Report::Unregistered) => self.agent_unregistered(turn, key),
-            (Some(_), Report::Invalid { text }) => {
-                turn.order(Some(session), Order::Refused { text, permanent: false });
-                turn.close(session);
-            }
-            (Some(Peer::Stranger | Peer::Framework(_) | Peer::Agent(_)), _) => {
-                let text = "a session starts with one registration".to_owned();
-                turn.order(Some(session), Order::Refused { text, permanent: false });
-                turn.close(session);
+            (Peer::Agent(key), Report::OrphanGone { container }) => self.orphan_gone(key, &container),
+            (Peer::Agent(key), Report::Unregistered) => self.agent_unregistered(turn, key),
+            (_, Report::Invalid { text }) => self.refuse_agent(turn, session, text),
+            (Peer::Stranger | Peer::Framework(_) | Peer::Agent(_), _) => {
+                self.refuse_agent(turn, session, "a session starts with one registration".to_owned());
             }
         }
+    }
+
+    /// Ends a session in which an agent broke the rules; the agent may attach again.
+    fn refuse_agent(&mut self, turn: &mut Turn<'_>, session: SessionId, text: String) {
+        turn.order(Some(session), Order::Refused { text, permanent: false });
+        turn.close(session);
+    }
+
+    /// The one place where inputs of sessions are authorized.
+    fn authorize_peer(&self, session: SessionId, wanted: Option<(Action, Object<'_>)>) -> Result<(), String> {
+        let principal = self.sessions.principal(session);
+        principal.zip(wanted).map_or(Ok(()), |(principal, wanted)| authorize(self.policy, principal, wanted))
     }
 
     fn ticked(&mut self, turn: &mut Turn<'_>) {

@@ -21,6 +21,11 @@ impl<'a> Turn<'a> {
         self.closing.push(session);
     }
 
+    /// The sessions that end with this input.
+    pub(super) fn closing(&self) -> Vec<SessionId> {
+        self.closing.clone()
+    }
+
     pub(super) fn end(self) {
         self.out.extend(self.closing.into_iter().map(|session| Effect::Close { session }));
     }

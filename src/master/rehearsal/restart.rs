@@ -10,7 +10,7 @@ use super::{MASTER, facts};
 use crate::{
     master::{
         api::{MasterFacts, intake, outgo},
-        core::{Call, Config, Effect, Event, Input, Master, Order, SessionId, Subscribe},
+        core::{Call, Config, Effect, Event, Input, Master, Order, Principal, SessionId, Subscribe},
         registry,
     },
     proto::{
@@ -111,12 +111,12 @@ impl Restart {
         let mut shell = Shell::new();
         let mut effects = Vec::new();
         let framework = SessionId(0);
-        master.handle(now, Input::Attached { session: framework }, &mut effects);
+        master.handle(now, Input::Attached { session: framework, principal: Principal::Anonymous }, &mut effects);
         master.handle(now, Input::Called { session: framework, seq: 1, call: subscribe() }, &mut effects);
         for (frames, first) in self.frames.chunks(BATCH).zip((1..).step_by(BATCH)) {
             for (frame, number) in frames.iter().zip(first..) {
                 let session = SessionId(number);
-                master.handle(now, Input::Attached { session }, &mut effects);
+                master.handle(now, Input::Attached { session, principal: Principal::Anonymous }, &mut effects);
                 // As it comes from a socket: in a buffer of its own.
                 let frame = AgentFrame::decode(Bytes::copy_from_slice(frame)).expect("encoded here");
                 for message in frame.messages {

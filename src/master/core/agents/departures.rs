@@ -8,10 +8,10 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use crate::{
     master::core::{
-        Answer, Event, Master, Order, Peer, Turn, agents::Presence, keys::AgentKey, tasks::Ending, timers::Timer,
+        Answer, Event, Master, Order, Turn, agents::Presence, keys::AgentKey, tasks::Ending, timers::Timer,
     },
     proto::internal::{AgentGone, AgentUnreachable, RegistryChange, registry_change::Kind},
-    types::{Now, Resources},
+    types::Now,
 };
 
 impl Master {
@@ -38,9 +38,7 @@ impl Master {
         self.unreachable.insert((since_ns, key));
         self.note_unreachable(turn, &id, since_ns);
         self.rescind_all(turn, key);
-        // Counted no more, yet known: what was refused of it stays refused when it is back.
-        self.allocator.set_agent(key, &Resources::new());
-        self.tell_free(key);
+        self.ledger.set_unreachable(key);
         self.tasks_unreachable(turn, key, since_ns);
         self.announce_failure(turn, &id);
         self.forget_surplus_unreachable();
@@ -72,7 +70,7 @@ impl Master {
         self.dismiss(turn, key, Ending::Removed);
         self.announce_failure(turn, &id);
         if let Some(session) = session {
-            self.sessions.insert(session, Peer::Stranger);
+            self.sessions.remove(session);
             turn.close(session);
         }
     }
@@ -95,7 +93,7 @@ impl Master {
         if let Some(key) = key {
             if let Some(session) = self.agents[&key].session {
                 turn.order(Some(session), Order::Gone);
-                self.sessions.remove(&session);
+                self.sessions.remove(session);
                 turn.close(session);
             }
             self.dismiss(turn, key, Ending::Gone);
@@ -123,7 +121,7 @@ impl Master {
         self.agent_ids.remove(&agent.bucket.id);
         self.identities.remove(key, &agent);
         self.timers.disarm_sole(Timer::RefusalEnded(key));
-        self.allocator.remove_agent(key);
+        self.ledger.remove_agent(key);
         self.pending_idle.forget_agent(key);
         if let Presence::Unreachable { since_ns } = agent.bucket.presence {
             self.unreachable.remove(&(since_ns, key));

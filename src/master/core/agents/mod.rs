@@ -1,7 +1,7 @@
 //! Agents: what they are, what they have, whether they can be reached.
 //!
 //! What readers may see of an agent stands in its [`AgentBucket`], which is shared with snapshots and copied only when
-//! it changes while one is held. Resources move between free, offered and used here and nowhere else.
+//! it changes while one is held. What the agent has is the ledger's.
 
 mod absences;
 mod departures;
@@ -34,7 +34,6 @@ use crate::{
         timers::Timer,
     },
     proto::v1,
-    types::Resources,
 };
 
 /// What an agent said of itself and what does not change while it is registered.
@@ -66,10 +65,6 @@ pub(crate) struct AgentBucket {
     pub(crate) id: Arc<str>,
     pub(crate) facts: Arc<AgentFacts>,
     pub(crate) presence: Presence,
-    pub(crate) total: Resources,
-    pub(crate) used: Resources,
-    pub(crate) offered: Resources,
-    pub(crate) free: Resources,
     pub(crate) tasks: BTreeMap<TaskKey, Arc<Task>>,
     /// Containers of removed frameworks that have not ended yet; what they hold is used.
     pub(crate) orphans: BTreeMap<Arc<str>, Orphan>,
@@ -111,17 +106,6 @@ impl Agent {
     }
 }
 
-impl AgentBucket {
-    /// What is left when `used` and `offered` are taken from the total; an agent that came back smaller than its tasks
-    /// has nothing left.
-    pub(in crate::master::core) fn balance(&mut self) {
-        let mut free = self.total.clone();
-        free -= &self.used;
-        free -= &self.offered;
-        self.free = free;
-    }
-}
-
 impl Master {
     pub(in crate::master::core) fn agent_by_id(&self, id: &str) -> Option<AgentKey> {
         self.agent_ids.get(id).copied()
@@ -129,15 +113,7 @@ impl Master {
 
     /// The next event run looks at this agent, and so does the next run for the cool.
     pub(in crate::master::core) fn touch(&mut self, agent: AgentKey) {
-        self.allocator.mark_dirty(agent);
-    }
-
-    /// Tells the allocator what is free on an agent: of one that is away, nothing.
-    pub(in crate::master::core) fn tell_free(&mut self, key: AgentKey) {
-        if let Some(agent) = self.agents.get(&key) {
-            let nothing = Resources::new();
-            self.allocator.set_free(key, if agent.reachable() { &agent.bucket.free } else { &nothing });
-        }
+        self.ledger.shares_mut().mark_dirty(agent);
     }
 
     pub(in crate::master::core) fn agent_detached(&mut self, turn: &mut Turn<'_>, key: AgentKey, session: SessionId) {
@@ -148,8 +124,8 @@ impl Master {
         let absence = agent.absence;
         if agent.bucket.presence == Presence::Connected {
             agent.bucket_mut().presence = Presence::Disconnected;
+            self.ledger.set_disconnected(key);
             self.rescind_all(turn, key);
-            self.tell_free(key);
             // Without a stream it is as silent as one that answers no pings, and is not given more time.
             let patience = self.config.reregister_timeout.min(self.config.ping_timeout());
             self.timers.arm(turn.now.mono_after(patience), Timer::Reregistration(key, absence));
@@ -171,7 +147,7 @@ impl Master {
             // The stream is the session: an agent that is alive attaches again at once, and is not given up.
             let id = agent.bucket.id.clone();
             turn.close(session);
-            self.sessions.remove(&session);
+            self.sessions.remove(session);
             self.agent_detached(turn, key, session);
             self.give_up(turn, &id);
             return;

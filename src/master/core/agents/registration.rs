@@ -18,7 +18,6 @@ use crate::{
         internal::{MissingTask, Registered, registry_change},
         v1,
     },
-    types::Resources,
 };
 
 /// The versions of the agent protocol this master speaks. Since 2, agents tell of their orphans.
@@ -65,7 +64,7 @@ impl Master {
             }
             None => self.agent_added(turn, &id, session, &register),
         };
-        self.sessions.insert(session, Peer::Agent(key));
+        self.sessions.identify(session, Peer::Agent(key));
         self.learn_frameworks(turn, &register);
         let removed = self.removed_frameworks_of(&register);
         self.reconcile_orphans(turn.now, key, &register, &removed);
@@ -113,20 +112,15 @@ impl Master {
             id: id.clone(),
             facts: Arc::new(register.facts.clone()),
             presence: Presence::Connected,
-            total: register.total.clone(),
-            used: Resources::default(),
-            offered: Resources::default(),
-            free: register.total.clone(),
             tasks: std::collections::BTreeMap::default(),
             orphans: std::collections::BTreeMap::default(),
             offers: std::collections::BTreeMap::default(),
             registered_ns: turn.now.wall_ns,
             reregistered_ns: None,
         };
-        self.allocator.set_agent(key, &bucket.total);
         self.agents.insert(key, Agent::new(bucket, session, Run::of(register)));
         self.identities.insert(key, register);
-        self.tell_free(key);
+        self.ledger.set_total(key, &register.total);
         self.agent_ids.insert(id.clone(), key);
         self.counts.agents_registered += 1;
         key
@@ -137,7 +131,7 @@ impl Master {
         self.rescind_all(turn, key);
         let Some(agent) = self.agents.get_mut(&key) else { return };
         if let Some(old) = agent.session.replace(session) {
-            self.sessions.remove(&old);
+            self.sessions.remove(old);
             turn.close(old);
         }
         self.identities.remove(key, agent);
@@ -151,14 +145,11 @@ impl Master {
         let bucket = agent.bucket_mut();
         bucket.presence = Presence::Connected;
         bucket.facts = Arc::new(register.facts.clone());
-        bucket.total = register.total.clone();
         bucket.reregistered_ns = Some(turn.now.wall_ns);
-        bucket.balance();
-        self.allocator.set_agent(key, &bucket.total);
+        self.ledger.set_total(key, &register.total);
         if changed {
-            self.allocator.forget_refusals_of(key);
+            self.ledger.shares_mut().forget_refusals_of(key);
         }
-        self.tell_free(key);
         self.counts.agents_reregistered += 1;
         if let Presence::Unreachable { since_ns } = was {
             self.unreachable.remove(&(since_ns, key));
@@ -274,7 +265,6 @@ impl Master {
             info: reported.info.clone(),
             resources: self.taken.share(&reported.resources),
             state: reported.state,
-            holds: false,
             forwarded: Some(reported.in_flight()),
             unacknowledged: None,
             kill,
@@ -287,7 +277,7 @@ impl Master {
             framework.file(id, (key, task_key), current);
         }
         if reported.state.holds_resources() {
-            self.hold(key, task_key);
+            self.allocate_task(key, task_key);
         }
         task_key
     }

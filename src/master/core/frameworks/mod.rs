@@ -30,7 +30,7 @@ use crate::{
         internal::{FrameworkRun, registry_change::Kind},
         v1::{self, TaskState},
     },
-    types::{Milli, Resources},
+    types::Milli,
 };
 
 /// What a run of a framework hears when another has taken over.
@@ -186,7 +186,7 @@ impl Master {
         } else {
             self.add_framework(turn, id, subscribe, Link::Connected)
         };
-        self.sessions.insert(session, Peer::Framework(key));
+        self.sessions.identify(session, Peer::Framework(key));
         self.connect_framework(turn, key, session);
     }
 
@@ -256,7 +256,7 @@ impl Master {
         let Some(framework) = self.frameworks.get_mut(&key) else { return };
         framework.bucket_mut().reregistered_ns = Some(turn.now.wall_ns);
         if let Some(old) = framework.session.take().filter(|old| *old != session) {
-            self.sessions.remove(&old);
+            self.sessions.remove(old);
             turn.tell(Some(old), Event::Error { text: REPLACED.to_owned() });
             turn.close(old);
         }
@@ -314,24 +314,10 @@ impl Master {
         if let Some(id) = framework.entered.get(role) {
             return Some(*id);
         }
-        let id = self.allocator.add_client(role, key);
-        self.allocator.set_active(id, key, false);
+        let id = self.ledger.shares_mut().add_client(role, key);
+        self.ledger.shares_mut().set_active(id, key, false);
         framework.entered.insert(role.clone(), id);
         Some(id)
-    }
-
-    /// Counts resources for the framework in this role.
-    pub(in crate::master::core) fn charge(&mut self, key: FrameworkKey, role: &Arc<str>, resources: &Resources) {
-        if let Some(id) = self.enter(key, role) {
-            self.allocator.allocated(id, key, resources);
-        }
-    }
-
-    /// Counts them no longer.
-    pub(in crate::master::core) fn discharge(&mut self, key: FrameworkKey, role: &Arc<str>, resources: &Resources) {
-        if let Some(id) = self.enter(key, role) {
-            self.allocator.unallocated(id, key, resources);
-        }
     }
 
     /// The allocator serves just the roles that can be offered something.
@@ -349,15 +335,16 @@ impl Master {
         let Some(framework) = self.frameworks.get(&key) else { return };
         let Some(state) = framework.roles.get(role) else { return };
         let active = framework.session.is_some() && !state.suppressed && !state.in_backoff();
-        self.allocator.set_idle(id, key, state.idle);
-        self.allocator.set_active(id, key, active);
+        let shares = self.ledger.shares_mut();
+        shares.set_idle(id, key, state.idle);
+        shares.set_active(id, key, active);
     }
 
     /// What the framework can use changed, for each of its roles.
     pub(in crate::master::core) fn framework_changed(&mut self, key: FrameworkKey) {
         let Some(framework) = self.frameworks.get(&key) else { return };
         for id in framework.roles.keys().filter_map(|role| framework.role_id(role)) {
-            self.allocator.client_changed(id, key);
+            self.ledger.shares_mut().client_changed(id, key);
         }
     }
 
@@ -424,7 +411,7 @@ impl Master {
             framework.roles.remove(role);
         }
         if let Some(id) = self.enter(key, role) {
-            self.allocator.set_active(id, key, false);
+            self.ledger.shares_mut().set_active(id, key, false);
         }
     }
 
@@ -498,13 +485,13 @@ impl Master {
         self.framework_ids.remove(&framework.bucket.id);
         self.timers.disarm_sole(Timer::Failover(key));
         for id in framework.entered.values() {
-            self.allocator.remove_client(*id, key);
+            self.ledger.remove_client(*id, key);
         }
         for agent in self.agents.values_mut() {
             agent.told.remove(&key);
         }
         if let Some(session) = framework.session.take() {
-            self.sessions.remove(&session);
+            self.sessions.remove(session);
             turn.close(session);
         }
         let bucket = framework.bucket_mut();

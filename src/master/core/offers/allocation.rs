@@ -45,7 +45,7 @@ impl Master {
     /// allow now waits for the second's run, since every task's end eases them.
     pub(in crate::master::core) fn allocate(&mut self, turn: &mut Turn<'_>) {
         if self.holds_off(turn.now) {
-            self.allocator.stop();
+            self.ledger.shares_mut().stop();
             return;
         }
         self.expire_contended(turn);
@@ -53,16 +53,16 @@ impl Master {
         if !self.run(turn, &mut budget) {
             return;
         }
-        let mut dirty = self.allocator.take_dirty();
-        self.allocator.retain_free(&mut dirty);
+        let mut dirty = self.ledger.shares_mut().take_dirty();
+        self.ledger.shares().retain_free(&mut dirty);
         let event = Dirty { unblocked: BTreeSet::new(), ..dirty.clone() };
         self.pending_idle.join(dirty);
         if turn.now.mono_ns >= self.next_idle_run_ns() && self.anything_for_the_idle() {
             self.last_idle_run_ns = turn.now.mono_ns;
             let pending = std::mem::take(&mut self.pending_idle);
-            self.allocator.begin(pending, Serve::All);
-        } else if !event.is_empty() && self.allocator.any_awake() {
-            self.allocator.begin(event, Serve::Active);
+            self.ledger.shares_mut().begin(pending, Serve::All);
+        } else if !event.is_empty() && self.ledger.shares().any_awake() {
+            self.ledger.shares_mut().begin(event, Serve::Active);
         } else {
             return;
         }
@@ -73,7 +73,7 @@ impl Master {
     /// Skips the idle run while all pending agents are full: otherwise the active clients take what frees up just before
     /// it, every time, and the idle ones starve. An agent is pending again when something frees up there.
     fn anything_for_the_idle(&mut self) -> bool {
-        self.allocator.retain_free(&mut self.pending_idle);
+        self.ledger.shares().retain_free(&mut self.pending_idle);
         !self.pending_idle.is_empty()
     }
 
@@ -82,9 +82,9 @@ impl Master {
         let mut made: BTreeMap<FrameworkKey, Vec<OfferMade>> = BTreeMap::new();
         let mut accepts_any = OnceCell::new();
         let done = loop {
-            let Self { allocator, frameworks, config, .. } = &mut *self;
+            let Self { ledger, frameworks, config, .. } = &mut *self;
             let rules = Rules { minimum: &config.minimum, frameworks, accepts_any };
-            let step = allocator.step(turn.now, &rules, budget);
+            let step = ledger.shares_mut().step(turn.now, &rules, budget);
             Rules { accepts_any, .. } = rules;
             match step {
                 Step::Granted(grant) => {
@@ -95,7 +95,7 @@ impl Master {
                 Step::Done => break true,
             }
         };
-        for (agent, until_ns) in self.allocator.take_skipped() {
+        for (agent, until_ns) in self.ledger.shares_mut().take_skipped() {
             self.timers.arm_roughly(until_ns, Timer::RefusalEnded(agent));
         }
         for (framework, offers) in made {
@@ -108,24 +108,21 @@ impl Master {
     fn make_offer(&mut self, turn: &Turn<'_>, grant: Grant<AgentKey, FrameworkKey>) -> (FrameworkKey, OfferMade) {
         let key = self.counters.offer();
         let quantities = grant.resources.quantities();
-        let role = self.allocator.shares().path(grant.role).clone();
+        let resources = Arc::new(grant.resources.clone());
+        self.ledger.record_offer(key, &grant, &resources);
+        let role = self.ledger.shares_mut().shares().path(grant.role).clone();
         let client = Client { framework: grant.framework, role };
-        let resources = Arc::new(grant.resources);
         let offer = Offer { client: client.clone(), resources: resources.clone(), made_ns: turn.now.mono_ns };
         self.offers.insert(key, grant.agent);
         let agent = self.agents.get_mut(&grant.agent).expect("the allocator knows the same agents");
         let bucket = agent.bucket_mut();
-        bucket.offered += &resources;
-        if let Some(free) = self.allocator.free(grant.agent) {
-            bucket.free.clone_from(free);
-        }
         bucket.offers.insert(key, offer);
         let framework = self.frameworks.get_mut(&client.framework).expect("the rules admitted this framework");
         framework.offered(key, &quantities);
         if let Some(state) = framework.roles.get_mut(&client.role) {
             state.offered();
         }
-        self.allocator.set_fresh(
+        self.ledger.shares_mut().set_fresh(
             grant.agent,
             grant.role,
             client.framework,

@@ -13,6 +13,7 @@ use crate::{
         agents::Presence,
         frameworks::{ClientState, Framework},
         keys::{AgentKey, FrameworkKey, OfferKey, offer_key},
+        ledger::Holding,
         timers::Timer,
     },
     types::{Milli, Resources},
@@ -37,16 +38,11 @@ impl Master {
     /// Removes an offer and frees what it held; the caller says why.
     fn take(&mut self, key: OfferKey) -> Option<Taken> {
         let agent_key = self.offers.remove(&key)?;
-        let agent = self.agents.get_mut(&agent_key)?;
-        let bucket = agent.bucket_mut();
-        let offer = bucket.offers.remove(&key)?;
-        bucket.offered -= &offer.resources;
-        bucket.balance();
-        self.tell_free(agent_key);
-        self.discharge(offer.client.framework, &offer.client.role, &offer.resources);
-        if let Some(id) = self.enter(offer.client.framework, &offer.client.role) {
+        let offer = self.agents.get_mut(&agent_key)?.bucket_mut().offers.remove(&key)?;
+        let held = self.ledger.release(agent_key, Holding::Offer(key));
+        if let Some((framework, role)) = held.and_then(|held| held.client) {
             let fresh_until_ns = offer.made_ns.saturating_add(nanos(self.config.refusal_floor));
-            self.allocator.clear_fresh(agent_key, id, offer.client.framework, fresh_until_ns);
+            self.ledger.shares_mut().clear_fresh(agent_key, role, framework, fresh_until_ns);
         }
         let quantities = offer.resources.quantities();
         if let Some(framework) = self.frameworks.get_mut(&offer.client.framework) {
@@ -159,7 +155,7 @@ impl Master {
         let Client { framework, role } = &taken.offer.client;
         let Some(id) = self.enter(*framework, role) else { return };
         let refused = Refused { floor_ns, until_ns, resources: taken.offer.resources.clone() };
-        self.allocator.refuse(taken.agent, id, *framework, refused);
+        self.ledger.shares_mut().refuse(taken.agent, id, *framework, refused);
         // The end after the first one is armed when that comes.
         if let Some(first_ns) = [floor_ns, until_ns].into_iter().filter(|at| *at > turn.now.mono_ns).min() {
             self.timers.arm_roughly(first_ns, Timer::RefusalEnded(taken.agent));
@@ -167,8 +163,8 @@ impl Master {
     }
 
     pub(in crate::master::core) fn refusal_ended(&mut self, turn: &Turn<'_>, agent: AgentKey) {
-        self.allocator.refusals_ended(agent, turn.now);
-        if let Some(next_ns) = self.allocator.next_refusal_end(agent, turn.now) {
+        self.ledger.shares_mut().refusals_ended(agent, turn.now);
+        if let Some(next_ns) = self.ledger.shares().next_refusal_end(agent, turn.now) {
             self.timers.arm_roughly(next_ns, Timer::RefusalEnded(agent));
         }
     }
@@ -308,7 +304,7 @@ impl Master {
                 state.activate();
             });
             if let Some(id) = self.enter(framework, &client.role) {
-                self.allocator.forget_refusals(id, framework);
+                self.ledger.shares_mut().forget_refusals(id, framework);
             }
         }
         Ok(())

@@ -103,8 +103,9 @@ impl Master {
         let rules = Rules { minimum: &self.config.minimum, frameworks: &self.frameworks, accepts_any: OnceCell::new() };
         let others = rivals.iter().filter(|(framework, _)| *framework != offer.client.framework);
         let mut others = others.inspect(|_| *looks = looks.saturating_sub(1));
-        others
-            .any(|(framework, role)| self.allocator.could_use(agent, *role, *framework, &offer.resources, now, &rules))
+        others.any(|(framework, role)| {
+            self.ledger.shares().could_use(agent, *role, *framework, &offer.resources, now, &rules)
+        })
     }
 
     /// The clients that every change serves.

@@ -6,17 +6,34 @@ mod weights;
 
 pub(crate) use self::{
     quotas::quota,
-    view::{Counts, Snapshot},
+    view::{AgentView, Counts, Snapshot},
 };
 pub(in crate::master::core) use self::{
     quotas::{HeldOff, quotas_of},
     weights::keep_sound,
 };
-use crate::master::core::{Answer, Departed, Effect, Master, Question, Turn, keys::RequestId};
+use crate::master::core::{
+    Answer, Departed, Effect, Master, Principal, Question, Turn, authorization::authorize, keys::RequestId,
+};
 
 impl Master {
-    pub(in crate::master::core) fn asked(&mut self, turn: &mut Turn<'_>, request: RequestId, question: Question) {
-        let answer = match question {
+    pub(in crate::master::core) fn asked(
+        &mut self,
+        turn: &mut Turn<'_>,
+        request: RequestId,
+        principal: &Principal,
+        question: Question,
+    ) {
+        let authorized = question.action().map_or(Ok(()), |wanted| authorize(self.policy, principal, wanted));
+        let answer = match authorized {
+            Ok(()) => self.answer(turn, question),
+            Err(text) => Answer::Refused(text),
+        };
+        turn.out.push(Effect::Reply { request, answer });
+    }
+
+    fn answer(&mut self, turn: &mut Turn<'_>, question: Question) -> Answer {
+        match question {
             Question::Alive => Answer::Alive,
             Question::Snapshot => Answer::Snapshot(Box::new(self.snapshot())),
             Question::Teardown { framework } => match self.framework_ids.get(framework.as_str()).copied() {
@@ -31,8 +48,7 @@ impl Master {
             Question::Registry => Answer::Registry(Box::new(self.facts.clone()), self.epoch),
             Question::Weights { weights } => self.set_weights(turn, weights),
             Question::Quotas { quotas, force } => self.set_quotas(turn, &quotas, force),
-        };
-        turn.out.push(Effect::Reply { request, answer });
+        }
     }
 
     fn departed(&self) -> Vec<Departed> {

@@ -83,7 +83,7 @@ impl Master {
         self.record(turn, registry_change::Kind::Quotas(Quotas { configs }));
         self.quotas = all;
         for (role, quota) in changes {
-            self.allocator.set_quota(role, (!quota.is_empty()).then_some(quota));
+            self.ledger.shares_mut().set_quota(role, (!quota.is_empty()).then_some(quota));
         }
         for (role, quota) in changes {
             self.make_room_below(turn, role, quota);
@@ -96,7 +96,7 @@ impl Master {
     fn quotas_can_be_kept(&self, changes: &[(String, Quota)], all: &BTreeMap<String, Quota>) -> Result<(), String> {
         for (role, quota) in changes {
             for (name, &limit) in &quota.limits {
-                let consumed = self.allocator.consumed(role, name);
+                let consumed = self.ledger.shares().consumed(role, name);
                 if consumed > limit {
                     return Err(format!(
                         "role {role} has {name}:{consumed}, over its limit of {name}:{limit}; force sets it all the same"
@@ -108,8 +108,9 @@ impl Master {
         for name in names {
             let guaranteed = guaranteed(all, name);
             let registered =
-                self.agents.values().filter(|agent| !matches!(agent.bucket.presence, Presence::Unreachable { .. }));
-            let total: Milli = registered.map(|agent| agent.bucket.total.non_revocable().scalar(name)).sum();
+                self.agents.iter().filter(|(_, agent)| !matches!(agent.bucket.presence, Presence::Unreachable { .. }));
+            let amounts = registered.filter_map(|(key, _)| self.ledger.amounts(*key));
+            let total: Milli = amounts.map(|amounts| amounts.total.non_revocable().scalar(name)).sum();
             if guaranteed > total {
                 return Err(format!(
                     "{name}:{guaranteed} would be guaranteed, the cluster has {name}:{total}; force sets it all the same"
@@ -122,11 +123,11 @@ impl Master {
     /// Offers in a role that is over its limit go back, the newest first.
     fn make_room_below(&mut self, turn: &mut Turn<'_>, role: &str, quota: &Quota) {
         for (name, &limit) in &quota.limits {
-            if self.allocator.consumed(role, name) <= limit {
+            if self.ledger.shares().consumed(role, name) <= limit {
                 continue;
             }
             for (key, agent) in self.newest_offers() {
-                if self.allocator.consumed(role, name) <= limit {
+                if self.ledger.shares().consumed(role, name) <= limit {
                     break;
                 }
                 let offer = &self.agents[&agent].bucket.offers[&key];
@@ -139,11 +140,11 @@ impl Master {
 
     /// Offers of what guarantees lack go back, the newest first, but for those of roles with guarantees of their own.
     fn make_room_for_guarantees(&mut self, turn: &mut Turn<'_>) {
-        if self.allocator.lacking().is_empty() {
+        if self.ledger.shares().lacking().is_empty() {
             return;
         }
         for (key, agent) in self.newest_offers() {
-            let lacking = self.allocator.lacking();
+            let lacking = self.ledger.shares().lacking();
             if lacking.is_empty() {
                 return;
             }

@@ -1,16 +1,21 @@
 //! What readers get: pointers to the buckets as they are now, and the counters. Rendering happens on other threads.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{collections::BTreeMap, ops::Deref, sync::Arc};
 
 use crate::{
-    master::core::{Master, agents::AgentBucket, frameworks::FrameworkBucket},
+    master::core::{
+        AgentKey, Master,
+        agents::{Agent, AgentBucket},
+        frameworks::FrameworkBucket,
+        ledger::Amounts,
+    },
     proto::v1::{TaskState, quota::QuotaConfig},
 };
 
 /// The whole state at one moment.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Snapshot {
-    pub(crate) agents: Vec<Arc<AgentBucket>>,
+    pub(crate) agents: Vec<AgentView>,
     /// Ids of admitted agents that have not come back since the master started.
     pub(crate) recovered: Vec<String>,
     pub(crate) frameworks: Vec<Arc<FrameworkBucket>>,
@@ -18,6 +23,21 @@ pub(crate) struct Snapshot {
     pub(crate) weights: BTreeMap<String, f64>,
     pub(crate) quotas: BTreeMap<String, QuotaConfig>,
     pub(crate) counts: Counts,
+}
+
+/// An agent at one moment: what is known of it, and what it has.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct AgentView {
+    record: Arc<AgentBucket>,
+    pub(crate) amounts: Arc<Amounts>,
+}
+
+impl Deref for AgentView {
+    type Target = AgentBucket;
+
+    fn deref(&self) -> &AgentBucket {
+        &self.record
+    }
 }
 
 /// Counters for metrics.
@@ -63,9 +83,14 @@ impl Counts {
 }
 
 impl Master {
+    fn view(&self, key: AgentKey, agent: &Agent) -> AgentView {
+        let amounts = self.ledger.amounts(key).expect("every agent has an account").clone();
+        AgentView { record: agent.bucket.clone(), amounts }
+    }
+
     pub(crate) fn snapshot(&self) -> Snapshot {
         Snapshot {
-            agents: self.agents.values().map(|agent| agent.bucket.clone()).collect(),
+            agents: self.agents.iter().map(|(key, agent)| self.view(*key, agent)).collect(),
             recovered: self.recovered.iter().cloned().collect(),
             frameworks: self.frameworks.values().map(|framework| framework.bucket.clone()).collect(),
             completed: self.completed_frameworks.iter().cloned().collect(),

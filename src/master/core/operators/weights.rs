@@ -36,7 +36,7 @@ impl Master {
             }
         }
         for (role, weight) in &weights {
-            self.allocator.set_weight(role, *weight);
+            self.ledger.shares_mut().set_weight(role, *weight);
         }
         let change = |(role, weight)| Kind::Weight(WeightInfo { weight, role: Some(role) });
         self.record_all(turn, weights.into_iter().map(change).collect());

@@ -53,7 +53,6 @@ impl Master {
             info: launch.info,
             resources: self.taken.share(&launch.resources),
             state: TaskState::TaskStaging,
-            holds: false,
             forwarded: None,
             unacknowledged: None,
             kill: None,
@@ -63,7 +62,7 @@ impl Master {
         self.counts.tasks_launched += 1;
         self.counts.entered(TaskState::TaskStaging);
         self.insert_task(agent, key, task);
-        self.hold(agent, key);
+        self.allocate_task(agent, key);
         let Some(framework) = self.frameworks.get_mut(&client.framework) else { return };
         framework.awaited_kills.forget(&id);
         framework.file(id, (agent, key), true);

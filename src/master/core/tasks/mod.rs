@@ -22,6 +22,7 @@ use crate::{
         Event, Master, Turn,
         agents::{Agent, Partition},
         keys::{AgentKey, FrameworkKey, TaskKey},
+        ledger::{Held, Holding},
     },
     proto::v1::{self, TaskState, task_status::Reason},
     types::{Now, Resources},
@@ -39,8 +40,6 @@ pub(crate) struct Task {
     pub(crate) resources: Arc<Resources>,
     /// The latest state the agent reported, or STAGING.
     pub(crate) state: TaskState,
-    /// Whether its resources are counted as used.
-    pub(crate) holds: bool,
     /// The state of the last status that was sent to the framework.
     pub(crate) forwarded: Option<TaskState>,
     /// The status the framework has not acknowledged: a new instance of the framework is sent it at once.
@@ -146,30 +145,14 @@ impl Master {
         self.agents.get_mut(&agent)?.bucket_mut().tasks.get_mut(&key).map(Arc::make_mut)
     }
 
-    /// The task's resources count as used: for one learnt from its agent, taken from what is free.
-    pub(in crate::master::core) fn hold(&mut self, key: AgentKey, task_key: TaskKey) {
-        let Some(agent) = self.agents.get_mut(&key) else { return };
-        let bucket = agent.bucket_mut();
-        let Some(task) = bucket.tasks.get_mut(&task_key).filter(|task| !task.holds).map(Arc::make_mut) else { return };
-        task.holds = true;
-        let (framework, role, resources) = (task.framework, task.role.clone(), task.resources.clone());
-        bucket.used += &*resources;
-        bucket.balance();
-        self.tell_free(key);
-        self.charge(framework, &role, &resources);
-    }
-
-    /// Gives the task's resources back, once.
-    pub(in crate::master::core) fn release(&mut self, key: AgentKey, task_key: TaskKey) {
-        let Some(agent) = self.agents.get_mut(&key) else { return };
-        let bucket = agent.bucket_mut();
-        let Some(task) = bucket.tasks.get_mut(&task_key).filter(|task| task.holds).map(Arc::make_mut) else { return };
-        task.holds = false;
-        let (framework, role, resources) = (task.framework, task.role.clone(), task.resources.clone());
-        bucket.used -= &*resources;
-        bucket.balance();
-        self.tell_free(key);
-        self.discharge(framework, &role, &resources);
+    /// Counts the task's resources as used: for one learnt from its agent, out of what is free.
+    pub(in crate::master::core) fn allocate_task(&mut self, key: AgentKey, task_key: TaskKey) {
+        let Some(task) = self.agents.get(&key).and_then(|agent| agent.bucket.tasks.get(&task_key)).cloned() else {
+            return;
+        };
+        let role = self.enter(task.framework, &task.role);
+        let client = role.map(|role| (task.framework, role));
+        self.ledger.allocate(key, Holding::Task(task_key), Held { client, resources: task.resources.clone() });
     }
 
     /// The agent's word on a task's latest state. A terminal task stays what it is, except that an agent which comes back
@@ -188,15 +171,15 @@ impl Master {
         self.counts.left(was);
         self.counts.entered(state);
         if state.holds_resources() {
-            self.hold(agent, key);
+            self.allocate_task(agent, key);
         } else {
-            self.release(agent, key);
+            self.ledger.release(agent, Holding::Task(key));
         }
     }
 
     /// The task is over and acknowledged: only a note of it stays.
     pub(in crate::master::core) fn complete(&mut self, agent: AgentKey, key: TaskKey, now: Now) {
-        self.release(agent, key);
+        self.ledger.release(agent, Holding::Task(key));
         let Some(bucket) = self.agents.get_mut(&agent).map(Agent::bucket_mut) else { return };
         let Some(mut task) = bucket.tasks.remove(&key).map(Arc::unwrap_or_clone) else { return };
         let agent_id = bucket.id.clone();

@@ -11,6 +11,7 @@ use crate::{
     master::core::{
         Master, Register, ReportedTask,
         keys::{AgentKey, TaskKey},
+        ledger::{Held, Holding},
         tasks::Task,
     },
     types::{Now, Resources},
@@ -26,28 +27,32 @@ pub(crate) struct Orphan {
     pub(crate) framework: Arc<str>,
     pub(crate) task: Arc<str>,
     pub(crate) role: Arc<str>,
-    pub(crate) resources: Resources,
+    pub(crate) resources: Arc<Resources>,
+    /// Its number among the holdings of the agent.
+    pub(crate) key: TaskKey,
     /// Since when this master has it as an orphan, on the wall clock.
     pub(crate) since_ns: i64,
 }
 
 impl Orphan {
-    fn of_task(task: &Task, framework: &Arc<str>, now: Now) -> Self {
+    fn of_task(key: TaskKey, task: &Task, framework: &Arc<str>, now: Now) -> Self {
         Self {
             framework: framework.clone(),
             task: task.id.clone(),
             role: task.role.clone(),
-            resources: Resources::clone(&task.resources),
+            resources: task.resources.clone(),
+            key,
             since_ns: now.wall_ns,
         }
     }
 
-    fn reported(task: &ReportedTask, now: Now) -> Self {
+    fn reported(key: TaskKey, task: &ReportedTask, resources: Arc<Resources>, now: Now) -> Self {
         Self {
             framework: task.framework.as_str().into(),
             task: task.id.as_str().into(),
             role: task.role.clone(),
-            resources: task.resources.clone(),
+            resources,
+            key,
             since_ns: now.wall_ns,
         }
     }
@@ -58,24 +63,23 @@ impl Master {
     pub(in crate::master::core) fn orphan_of(
         &self,
         agent: AgentKey,
-        task: TaskKey,
+        key: TaskKey,
         framework: &Arc<str>,
         now: Now,
     ) -> Option<(Arc<str>, Orphan)> {
-        let agent = self.agents.get(&agent).filter(|agent| agent.tells_of_orphans)?;
-        let task = agent.bucket.tasks.get(&task).filter(|task| task.holds)?;
-        Some((task.container.clone(), Orphan::of_task(task, framework, now)))
+        let held = self.ledger.has(agent, Holding::Task(key));
+        let agent = self.agents.get(&agent).filter(|agent| held && agent.tells_of_orphans)?;
+        let task = agent.bucket.tasks.get(&key)?;
+        Some((task.container.clone(), Orphan::of_task(key, task, framework, now)))
     }
 
     pub(in crate::master::core) fn add_orphan(&mut self, key: AgentKey, container: Arc<str>, orphan: Orphan) {
         let Some(agent) = self.agents.get_mut(&key) else { return };
-        let bucket = agent.bucket_mut();
-        bucket.used += &orphan.resources;
-        if let Some(before) = bucket.orphans.insert(container, orphan) {
-            bucket.used -= &before.resources;
+        let held = Held { client: None, resources: orphan.resources.clone() };
+        self.ledger.allocate(key, Holding::Orphan(orphan.key), held);
+        if let Some(before) = agent.bucket_mut().orphans.insert(container, orphan) {
+            self.ledger.release(key, Holding::Orphan(before.key));
         }
-        bucket.balance();
-        self.tell_free(key);
     }
 
     /// Nothing is left of the container. One that is no orphan of this agent is somebody's task, or was forgotten.
@@ -84,12 +88,9 @@ impl Master {
         if !agent.bucket.orphans.contains_key(container) {
             return;
         }
-        let bucket = agent.bucket_mut();
-        if let Some(orphan) = bucket.orphans.remove(container) {
-            bucket.used -= &orphan.resources;
-            bucket.balance();
+        if let Some(orphan) = agent.bucket_mut().orphans.remove(container) {
+            self.ledger.release(key, Holding::Orphan(orphan.key));
         }
-        self.tell_free(key);
     }
 
     /// An agent that registers names its orphans, and tasks that become such by what it is answered: these there are, and
@@ -115,7 +116,8 @@ impl Master {
         }
         for one in named {
             if !self.agents[&key].bucket.orphans.contains_key(one.container.as_str()) {
-                self.add_orphan(key, one.container.as_str().into(), Orphan::reported(one, now));
+                let orphan = Orphan::reported(self.counters.task(), one, self.taken.share(&one.resources), now);
+                self.add_orphan(key, one.container.as_str().into(), orphan);
             }
         }
     }

@@ -11,6 +11,7 @@ use crate::{
     master::core::{
         Event, Master, Order, Refusal, Turn, Update,
         keys::{AgentKey, FrameworkKey, TaskKey},
+        ledger::Holding,
     },
     proto::v1::{self, TaskState},
 };
@@ -46,10 +47,9 @@ impl Master {
     /// A task has this state by its agent's word. What an agent had given up may be offered by now: one that takes it back
     /// has its offers taken back too.
     fn agent_says(&mut self, turn: &mut Turn<'_>, agent: AgentKey, key: TaskKey, state: TaskState) {
-        let holds = |master: &Self| master.agents[&agent].bucket.tasks.get(&key).is_some_and(|task| task.holds);
-        let held = holds(self);
+        let held = self.ledger.has(agent, Holding::Task(key));
         self.set_state(agent, key, state);
-        if !held && holds(self) {
+        if !held && self.ledger.has(agent, Holding::Task(key)) {
             self.rescind_all(turn, agent);
         }
     }

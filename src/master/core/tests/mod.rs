@@ -3,4 +3,5 @@
 pub(super) mod partitioned;
 pub(super) mod world;
 
+mod closed;
 mod effects;

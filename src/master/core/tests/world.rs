@@ -11,8 +11,8 @@ use crate::{
     master::{
         core::{
             Accept, AgentFacts, Answer, Call, Config, Doubt, Effect, Event, FrameworkFacts, Input, Launch, Master,
-            OfferMade, Operation, Order, Question, Register, Report, ReportedTask, RequestId, SessionId, Subscribe,
-            Update, offer_id,
+            OfferMade, Operation, Order, Principal, Question, Register, Report, ReportedTask, RequestId, SessionId,
+            Subscribe, Update, offer_id,
         },
         registry,
     },
@@ -122,7 +122,7 @@ impl World {
     pub(in crate::master::core) fn attach(&mut self) -> SessionId {
         self.sessions += 1;
         let session = SessionId(self.sessions);
-        self.feed(Input::Attached { session });
+        self.feed(Input::Attached { session, principal: Principal::Anonymous });
         session
     }
 
@@ -250,7 +250,7 @@ impl World {
 
     /// An operator asks; the answer.
     pub(in crate::master::core) fn ask(&mut self, question: Question) -> Answer {
-        self.feed(Input::Asked { request: RequestId(1), question });
+        self.feed(Input::Asked { request: RequestId(1), principal: Principal::Anonymous, question });
         let answer = self.effects.iter().find_map(|effect| match effect {
             Effect::Reply { answer, .. } => Some(answer.clone()),
             _ => None,

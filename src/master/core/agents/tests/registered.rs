@@ -212,7 +212,7 @@ fn an_agent_that_shrank_below_its_tasks_offers_nothing_until_they_end() {
     world.wait(Duration::from_secs(8));
     world.call(framework, crate::master::core::Call::Revive { roles: Vec::new() });
     assert!(!world.master.snapshot().agents[0].offers.is_empty());
-    assert_eq!(world.master.snapshot().agents[0].offered, super::world::resources("cpus:2;mem:256"));
+    assert_eq!(world.master.snapshot().agents[0].amounts.offered, super::world::resources("cpus:2;mem:256"));
 }
 
 #[test]
@@ -220,7 +220,7 @@ fn an_agent_that_shrank_below_its_tasks_offers_nothing_until_they_end() {
 fn what_an_input_left_unbalanced_is_found_after_that_input() {
     let mut world = World::new();
     let (session, _) = world.agent("cpus:4;mem:1024");
-    let agent = world.master.agents.values_mut().next().expect("registered");
-    agent.bucket_mut().free = super::world::resources("cpus:1");
+    let agent = *world.master.agents.keys().next().expect("registered");
+    world.master.ledger.break_account(agent);
     world.master.handle(world.now, Input::Reported { session, report: Report::Ponged }, &mut Vec::new());
 }

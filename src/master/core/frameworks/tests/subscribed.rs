@@ -233,7 +233,11 @@ fn an_operator_removes_a_framework_by_its_id() {
     let (framework, id) = world.framework("f");
     let ask = |world: &mut World, framework: &str| {
         let question = Question::Teardown { framework: framework.to_owned() };
-        world.feed(crate::master::core::Input::Asked { request: RequestId(1), question });
+        world.feed(crate::master::core::Input::Asked {
+            request: RequestId(1),
+            principal: crate::master::core::Principal::Anonymous,
+            question,
+        });
     };
     ask(&mut world, "nobody");
     assert!(!world.closed(framework));

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, time::Duration};
 
 use super::world::{World, facts};
 use crate::{
-    master::core::{Input, Question, RequestId},
+    master::core::{Input, Principal, Question, RequestId},
     proto::v1::TaskState,
 };
 
@@ -15,7 +15,7 @@ type Running = (usize, (String, String));
 fn minute_of(weight: f64) -> (u64, u64) {
     let mut world = World::new();
     let question = Question::Weights { weights: vec![("heavy".into(), weight)] };
-    world.feed(Input::Asked { request: RequestId(0), question });
+    world.feed(Input::Asked { request: RequestId(0), principal: Principal::Anonymous, question });
     let (agent, agent_id) = world.agent("cpus:12;mem:12288");
     let clients = ["light", "heavy"].map(|role| world.subscribe(facts(role, role), None));
     let mut ends: BTreeMap<u64, Vec<Running>> = BTreeMap::new();

@@ -6,7 +6,7 @@ use super::world::{World, facts, known, register, reported};
 use crate::{
     allocator::fair::Quota,
     master::{
-        core::{Answer, Call, Config, Effect, Event, Input, Question, RequestId},
+        core::{Answer, Call, Config, Effect, Event, Input, Principal, Question, RequestId},
         registry::State,
     },
     proto::{internal::RegistryChange, v1::TaskState},
@@ -22,7 +22,7 @@ fn quota(least: &[(&str, f64)], most: &[(&str, f64)]) -> Quota {
 /// Sets a quota; the words of the refusal, if it is refused.
 fn set(world: &mut World, role: &str, quota: Quota, force: bool) -> Result<(), String> {
     let question = Question::Quotas { quotas: vec![(role.to_owned(), quota)], force };
-    world.feed(Input::Asked { request: RequestId(7), question });
+    world.feed(Input::Asked { request: RequestId(7), principal: Principal::Anonymous, question });
     let reply = world.effects.iter().find_map(|effect| match effect {
         Effect::Reply { answer: Answer::Refused(text), .. } => Some(Err(text.clone())),
         Effect::Reply { .. } => Some(Ok(())),

@@ -167,5 +167,8 @@ fn two_uses_of_a_tenth_add_up_exactly() {
     world.launch(framework, &offer, &[("a", third), ("b", third), ("c", third)]);
     assert_eq!(world.runs(agent).len(), 3);
     let bucket = &world.master.snapshot().agents[0];
-    assert_eq!((bucket.free.clone(), bucket.used.clone()), (resources(""), resources("cpus:0.3;mem:96")));
+    assert_eq!(
+        (bucket.amounts.free.clone(), bucket.amounts.used.clone()),
+        (resources(""), resources("cpus:0.3;mem:96"))
+    );
 }

@@ -22,7 +22,7 @@ fn running() -> (World, Party, Party, (String, String), Party) {
 }
 
 fn used(world: &World) -> Resources {
-    world.master.snapshot().agents[0].used.clone()
+    world.master.snapshot().agents[0].amounts.used.clone()
 }
 
 /// The containers the master has as orphans, with their frameworks.

@@ -38,10 +38,10 @@ fn a_status_goes_on_to_the_framework_and_its_acknowledgement_back() {
 fn resources_are_free_with_the_latest_state_not_with_the_acknowledgement() {
     let (mut world, framework, agent, task) = running();
     let uuid = world.update(agent.0, &framework.1, &task, TaskState::TaskFailed);
-    assert!(world.master.snapshot().agents[0].used.is_empty());
+    assert!(world.master.snapshot().agents[0].amounts.used.is_empty());
     assert!(!world.master.snapshot().agents[0].tasks.is_empty(), "listed until the acknowledgement");
     world.update(agent.0, &framework.1, &task, TaskState::TaskFailed);
-    assert!(world.master.snapshot().agents[0].used.is_empty(), "freed once");
+    assert!(world.master.snapshot().agents[0].amounts.used.is_empty(), "freed once");
     world.acknowledge(framework.0, &agent.1, "t", &uuid);
     assert!(world.master.snapshot().agents[0].tasks.is_empty());
 }
@@ -195,7 +195,7 @@ fn what_an_agent_takes_back_for_a_task_it_had_given_up_is_offered_to_nobody() {
     };
     world.feed(says(TaskState::TaskLost));
     world.wait(Duration::from_secs(10));
-    let offered = |world: &World| world.master.snapshot().agents[0].offered.clone();
+    let offered = |world: &World| world.master.snapshot().agents[0].amounts.offered.clone();
     assert_eq!(offered(&world), resources("cpus:4;mem:1024"));
     world.feed(says(TaskState::TaskRunning));
     assert!(resources("cpus:3;mem:992").contains(&offered(&world)), "{}", offered(&world));
