@@ -122,8 +122,7 @@ impl Master {
         self.identities.remove(key, &agent);
         self.timers.disarm_sole(Timer::RefusalEnded(key));
         self.ledger.remove_agent(key);
-        self.stale.agents.remove(&key);
-        self.stale.eased.remove(&key);
+        self.pending_idle.forget_agent(key);
         if let Presence::Unreachable { since_ns } = agent.bucket.presence {
             self.unreachable.remove(&(since_ns, key));
         }
