@@ -9,6 +9,7 @@ pub(crate) mod gate;
 mod lag;
 mod outbox;
 pub mod registry;
+mod registry_thread;
 #[doc(hidden)]
 pub mod rehearsal;
 mod service;
