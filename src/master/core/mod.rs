@@ -343,4 +343,4 @@ impl Master {
 }
 
 #[cfg(test)]
-mod tests;
+pub(in crate::master) mod tests;

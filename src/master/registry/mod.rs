@@ -18,6 +18,7 @@ mod state;
 mod subject;
 mod tombstones;
 
+pub(crate) use self::backup::Pieces;
 pub use self::{
     backup::{Backup, BackupError},
     embedded::Embedded,
