@@ -53,11 +53,34 @@ const QUESTIONS: Bounds = Bounds { shared: Duration::ZERO, views: 4, readers: 4 
 /// Gives out snapshots; clones give out the same.
 #[derive(Clone, Debug)]
 pub(crate) struct Views {
-    core: Handle,
+    source: Source,
     clock: Clock,
     bounds: Bounds,
     held: Held,
     places: Arc<Semaphore>,
+}
+
+/// Where snapshots come from.
+#[derive(Clone, Debug)]
+enum Source {
+    Core(Handle),
+    #[cfg(test)]
+    Fixed(Arc<Snapshot>),
+}
+
+impl Source {
+    async fn snapshot(&self) -> Result<Snapshot, Status> {
+        match self {
+            Self::Core(core) => {
+                match core.ask(Question::Snapshot).await.map_err(|error| Status::unavailable(error.to_string()))? {
+                    Answer::Snapshot(snapshot) => Ok(*snapshot),
+                    _ => Err(Status::internal("no snapshot came")),
+                }
+            }
+            #[cfg(test)]
+            Self::Fixed(snapshot) => Ok((**snapshot).clone()),
+        }
+    }
 }
 
 /// The snapshots that are held, the oldest first.
@@ -133,17 +156,17 @@ impl Readers {
 impl Views {
     /// For pages.
     pub(crate) fn of_pages(core: Handle) -> Self {
-        Self::new(core, PAGES)
+        Self::new(Source::Core(core), PAGES)
     }
 
     /// For questions of operators.
     pub(crate) fn of_questions(core: Handle) -> Self {
-        Self::new(core, QUESTIONS)
+        Self::new(Source::Core(core), QUESTIONS)
     }
 
-    fn new(core: Handle, bounds: Bounds) -> Self {
+    fn new(source: Source, bounds: Bounds) -> Self {
         let places = Arc::new(Semaphore::new(bounds.readers));
-        Self { core, clock: Clock::system(), bounds, held: Arc::default(), places }
+        Self { source, clock: Clock::system(), bounds, held: Arc::default(), places }
     }
 
     /// A place among the readers of the present snapshot, once there is one.
@@ -162,9 +185,8 @@ impl Views {
     }
 
     async fn take(&self, taken: Now, held: &mut VecDeque<Arc<View>>) -> Result<Arc<View>, Status> {
-        let answer = self.core.ask(Question::Snapshot).await.map_err(|error| Status::unavailable(error.to_string()))?;
-        let Answer::Snapshot(snapshot) = answer else { return Err(Status::internal("no snapshot came")) };
-        let made = tokio::task::spawn_blocking(move || View::new(*snapshot, taken));
+        let snapshot = self.source.snapshot().await?;
+        let made = tokio::task::spawn_blocking(move || View::new(snapshot, taken));
         let view = made.await.map_err(|error| Status::internal(format!("a snapshot cannot be read: {error}")))?;
         let view = Arc::new(view);
         held.push_back(view.clone());

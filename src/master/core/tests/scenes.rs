@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use super::world::{World, facts, launch, register};
+use super::world::{World, facts, known, launch, register, reported};
 use crate::{
     master::{
         core::{Call, Config, FrameworkFacts, SessionId, Snapshot, offer_id},
@@ -48,6 +48,18 @@ pub(in crate::master) fn mixed() -> Snapshot {
     world.detach(agents[2].0);
     let _ = world.framework("last");
     world.wait(Duration::from_secs(2));
+    world.master.snapshot()
+}
+
+/// One agent that runs so many tasks of one framework.
+pub(in crate::master) fn crowded(tasks: usize) -> Snapshot {
+    let mut world = World::new();
+    let mut agent = register(Some("old-S0"), "cpus:100000;mem:10000000");
+    agent.frameworks = vec![known("old-0000", "f")];
+    let names = (0..tasks).map(|number| (format!("task-{number}"), format!("container-{number}")));
+    let running = |names| reported("old-0000", &names, "cpus:1;mem:32", TaskState::TaskRunning);
+    agent.tasks = names.map(running).collect();
+    world.register(agent);
     world.master.snapshot()
 }
 
