@@ -340,4 +340,4 @@ impl Master {
 }
 
 #[cfg(test)]
-mod tests;
+pub(in crate::master) mod tests;

@@ -5,6 +5,7 @@
 //! removed id never comes back.
 
 mod clients;
+mod tombstones;
 
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
@@ -207,7 +208,7 @@ impl Master {
         instance: &Bytes,
     ) -> Option<&'static str> {
         let id = id?;
-        if self.facts.removed_frameworks.contains(id) {
+        if self.was_removed(id) {
             return Some("Framework has been removed");
         }
         if known.is_some_and(|key| self.frameworks[&key].bucket.facts.principal != facts.principal) {
@@ -464,7 +465,7 @@ impl Master {
         let Some(framework) = self.frameworks.get(&key) else { return };
         let id = framework.bucket.id.clone();
         let tasks: Vec<(AgentKey, TaskKey)> = framework.tasks.values().chain(&framework.copies).copied().collect();
-        self.record(turn, Kind::FrameworkRemoved(id.to_string()));
+        self.record_removal(turn, &id);
         let agents: BTreeSet<AgentKey> = tasks.iter().map(|(agent, _)| *agent).collect();
         for agent in agents {
             turn.order(self.agents[&agent].session, Order::Shutdown { framework: id.clone() });
@@ -509,7 +510,7 @@ impl Master {
     pub(in crate::master::core) fn learn_frameworks(&mut self, turn: &mut Turn<'_>, register: &Register) {
         for known in &register.frameworks {
             let Some(id) = known.info.id.as_ref().map(|id| id.value.as_str()) else { continue };
-            if self.framework_ids.contains_key(id) || self.facts.removed_frameworks.contains(id) {
+            if self.framework_ids.contains_key(id) || self.was_removed(id) {
                 continue;
             }
             let key = self.add_framework(turn, id.into(), known.clone(), Link::Recovered);
