@@ -14,7 +14,7 @@ use crate::{
         },
     },
     transport::{
-        MAX_MESSAGE_BYTES,
+        MAX_REPLY_BYTES,
         connect::{self, Addresses},
     },
 };
@@ -34,7 +34,7 @@ impl Operator {
     pub async fn connect(master: &Addresses) -> anyhow::Result<Self> {
         let channel = connect::master(master).await?;
         Ok(Self {
-            client: OperatorClient::new(channel.clone()).max_decoding_message_size(MAX_MESSAGE_BYTES),
+            client: OperatorClient::new(channel.clone()).max_decoding_message_size(MAX_REPLY_BYTES),
             registry: RegistryClient::new(channel),
         })
     }

@@ -2,9 +2,9 @@
 //!
 //! The core's thread waits for nothing but its mailbox: it takes all that is queued, hands it to the core, lets the core
 //! make its offers, and puts the effects into the outboxes as the gate lets them out. What connections put into the
-//! mailbox carries a permit of theirs, so that none can have more than [`PER_CONNECTION`] inputs undigested.
+//! mailbox carries a permit of theirs, so that none can have more than so many inputs undigested.
 
-use std::{collections::HashMap, io, sync::Arc, thread};
+use std::{collections::HashMap, io, thread};
 
 use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot, watch};
 
@@ -19,8 +19,6 @@ use super::{
 };
 use crate::{transport::clock::Clock, types::Now};
 
-/// Inputs of one connection that the core has not taken yet.
-pub(super) const PER_CONNECTION: usize = 64;
 /// Inputs that go into the mailbox together: half of a connection's, so that the next are made meanwhile.
 pub(super) const TOGETHER: u32 = 32;
 const MAILBOX: usize = 16_384;
@@ -210,11 +208,6 @@ impl Outlet for (&mut Gate, &mut Vec<Released>) {
     fn take(&mut self, now: Now, effect: Effect) {
         self.0.push(now, effect, self.1);
     }
-}
-
-/// Permits of one connection.
-pub(super) fn permits() -> Arc<tokio::sync::Semaphore> {
-    Arc::new(tokio::sync::Semaphore::new(PER_CONNECTION))
 }
 
 #[cfg(test)]

@@ -5,8 +5,9 @@
 use std::fmt;
 use std::str::FromStr;
 
+use super::limits::{ATTRIBUTE_NAME_BYTES, ATTRIBUTE_TEXT_BYTES, ATTRIBUTES};
 use super::text_value::TextValue;
-use super::{Milli, Ranges};
+use super::{Milli, Ranges, quoted};
 use crate::proto::v1;
 use crate::proto::v1::value;
 
@@ -84,11 +85,17 @@ impl Attributes {
     /// Reads the message form.
     ///
     /// # Errors
-    /// An attribute without a name, of type SET, or without the value of its type.
+    /// An attribute without a name, of type SET, or without the value of its type; too many, or one that is too long.
     pub fn from_proto(list: &[v1::Attribute]) -> Result<Self, AttributeError> {
+        if list.len() > ATTRIBUTES {
+            let problem = format!("are {}; at most {ATTRIBUTES} are accepted", list.len());
+            return Err(AttributeError { attribute: "all".to_owned(), problem });
+        }
         let read = |(at, message): (usize, &v1::Attribute)| {
-            let value = read_value(message)
-                .map_err(|problem| AttributeError { attribute: format!("[{at}] {}", message.name), problem })?;
+            let value = read_value(message).map_err(|problem| AttributeError {
+                attribute: format!("[{at}] {}", quoted(&message.name)),
+                problem,
+            })?;
             Ok(Attribute { name: message.name.clone(), value })
         };
         list.iter().enumerate().map(read).collect::<Result<_, _>>().map(Self)
@@ -105,6 +112,7 @@ fn read_value(message: &v1::Attribute) -> Result<AttributeValue, String> {
     if message.name.is_empty() {
         return Err("has no name".to_owned());
     }
+    at_most("name", message.name.len(), ATTRIBUTE_NAME_BYTES)?;
     let missing = || format!("has no value of its type {}", message.r#type().as_str_name());
     match value::Type::try_from(message.r#type).map_err(|error| error.to_string())? {
         value::Type::Scalar => {
@@ -117,10 +125,15 @@ fn read_value(message: &v1::Attribute) -> Result<AttributeValue, String> {
         }
         value::Type::Text => {
             let text = message.text.as_ref().ok_or_else(missing)?;
+            at_most("text", text.value.len(), ATTRIBUTE_TEXT_BYTES)?;
             Ok(AttributeValue::Text(text.value.clone()))
         }
         value::Type::Set => Err("is a set; give a number, [1-2] or text".to_owned()),
     }
+}
+
+fn at_most(what: &str, bytes: usize, most: usize) -> Result<(), String> {
+    if bytes > most { Err(format!("has a {what} of {bytes} bytes; at most {most} are accepted")) } else { Ok(()) }
 }
 
 impl Attribute {
@@ -151,7 +164,7 @@ impl FromStr for Attributes {
     fn from_str(text: &str) -> Result<Self, AttributeError> {
         let entries = text.split([';', '\n']).map(str::trim).filter(|entry| !entry.is_empty());
         let parse =
-            |entry: &str| parse_entry(entry).map_err(|problem| AttributeError { attribute: entry.to_owned(), problem });
+            |entry: &str| parse_entry(entry).map_err(|problem| AttributeError { attribute: quoted(entry), problem });
         entries.map(parse).collect::<Result<_, _>>().map(Self)
     }
 }

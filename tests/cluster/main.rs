@@ -9,6 +9,7 @@ mod command_line;
 mod deaths;
 mod example;
 mod faults;
+mod hostile;
 mod many_tasks;
 mod neighbours;
 mod network;

@@ -7,12 +7,14 @@ use std::{
 
 use rustix::io::Errno;
 
+use crate::types::Quoted;
+
 /// Why a sandbox could not be used as asked.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum SandboxError {
     /// The container id could not name a folder.
-    #[error("{0:?} is no container id: 1 to 255 letters, digits, '.', '_' and '-', and neither '.' nor '..'")]
+    #[error("`{}` is no container id: 1 to 255 letters, digits, '.', '_' and '-', and neither '.' nor '..'", Quoted(.0))]
     BadId(String),
     /// There is no such sandbox.
     #[error("container {0} has no sandbox here")]
@@ -21,13 +23,13 @@ pub enum SandboxError {
     #[error("the sandbox {} exists already", .0.display())]
     Exists(PathBuf),
     /// A path in a sandbox names nothing.
-    #[error("there is no {0:?} in the sandbox")]
+    #[error("there is no `{}` in the sandbox", Quoted(.0))]
     NotFound(String),
     /// A path leads out of the sandbox, by itself or through a link.
-    #[error("{0:?} leads out of the sandbox")]
+    #[error("`{}` leads out of the sandbox", Quoted(.0))]
     Outside(String),
     /// A path names a folder, a pipe, a socket or a device.
-    #[error("{0:?} is not a regular file")]
+    #[error("`{}` is not a regular file", Quoted(.0))]
     NotAFile(String),
     /// The system refused.
     #[error("cannot {action} {path}: {cause}", path = path.display(), cause = Words(source))]

@@ -13,6 +13,7 @@ mod lists;
 mod metrics;
 mod operator;
 pub(crate) mod outgo;
+mod reading;
 mod render;
 mod roles;
 mod sessions;
@@ -37,7 +38,7 @@ use crate::{
         },
         internal::agent_session_server::AgentSessionServer,
     },
-    transport::MAX_MESSAGE_BYTES,
+    transport::{MAX_MESSAGE_BYTES, MAX_REGISTRATION_BYTES},
 };
 
 /// What every handler knows of the master it serves.
@@ -81,7 +82,7 @@ pub(crate) struct MasterFacts {
 /// All routes of a master.
 pub(super) fn router(api: Api) -> Router {
     let scheduler = SchedulerSessionServer::new(api.clone()).max_decoding_message_size(MAX_MESSAGE_BYTES);
-    let agents = AgentSessionServer::new(api.clone()).max_decoding_message_size(MAX_MESSAGE_BYTES);
+    let agents = AgentSessionServer::new(api.clone()).max_decoding_message_size(MAX_REGISTRATION_BYTES);
     let operator = OperatorServer::new(api.clone()).max_decoding_message_size(MAX_MESSAGE_BYTES);
     let registry = RegistryServer::new(api.clone());
     let grpc = tonic::service::Routes::new(scheduler).add_service(agents).add_service(operator).add_service(registry);

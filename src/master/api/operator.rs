@@ -13,6 +13,7 @@ use crate::{
             master::{Call, Response as Reply, call::Type, response, response::get_agents::Departed},
         },
     },
+    types::limits::ID_BYTES,
 };
 
 /// A part of a large answer has about so many bytes.
@@ -61,11 +62,11 @@ pub(super) fn question(kind: Type, call: Call) -> Result<Question, Status> {
     Ok(match kind {
         Type::Teardown => {
             let teardown = call.teardown.ok_or_else(|| missing("teardown"))?;
-            Question::Teardown { framework: teardown.framework_id.value }
+            Question::Teardown { framework: id("teardown.framework_id", teardown.framework_id.value)? }
         }
         Type::MarkAgentGone => {
             let gone = call.mark_agent_gone.ok_or_else(|| missing("mark_agent_gone"))?;
-            Question::MarkGone { agent: gone.agent_id.value }
+            Question::MarkGone { agent: id("mark_agent_gone.agent_id", gone.agent_id.value)? }
         }
         Type::UpdateWeights => {
             let update = call.update_weights.ok_or_else(|| missing("update_weights"))?;
@@ -81,6 +82,14 @@ pub(super) fn question(kind: Type, call: Call) -> Result<Question, Status> {
             return Err(Status::unimplemented(format!("{} is not served by this master", other.as_str_name())));
         }
     })
+}
+
+/// An id that a refusal may name.
+fn id(field: &str, id: String) -> Result<String, Status> {
+    if id.len() <= ID_BYTES {
+        return Ok(id);
+    }
+    Err(Status::invalid_argument(format!("{field}: has {} bytes; at most {ID_BYTES} are accepted", id.len())))
 }
 
 fn missing(field: &str) -> Status {

@@ -62,6 +62,23 @@ impl Amount {
         }
     }
 
+    /// Adds amounts of the same shape; sets of ranges are sorted once for all of them.
+    pub(super) fn add_all<'a>(&mut self, others: impl Iterator<Item = &'a Self>) {
+        match self {
+            Self::Scalar(_) | Self::Set(_) => others.for_each(|other| self.add(other)),
+            Self::Ranges(own) => {
+                let ranges = others.filter_map(|other| match other {
+                    Self::Ranges(ranges) => Some(ranges),
+                    Self::Scalar(_) | Self::Set(_) => None,
+                });
+                let ranges: Vec<&Ranges> = ranges.collect();
+                if !ranges.is_empty() {
+                    *own = std::iter::once(&*own).chain(ranges).collect();
+                }
+            }
+        }
+    }
+
     /// Takes out what is there of an amount of the same shape.
     pub(super) fn subtract(&mut self, other: &Self) {
         match (self, other) {

@@ -198,13 +198,11 @@ impl Resources {
     /// The union of the ranges of that name over all kinds.
     #[must_use]
     pub fn ranges(&self, name: &str) -> Ranges {
-        let mut all = Ranges::new();
-        for item in self.named(name) {
-            if let Amount::Ranges(ranges) = &item.amount {
-                all += ranges;
-            }
-        }
-        all
+        let ranges = self.named(name).filter_map(|item| match &item.amount {
+            Amount::Ranges(ranges) => Some(ranges),
+            Amount::Scalar(_) | Amount::Set(_) => None,
+        });
+        ranges.collect()
     }
 
     /// The union of the sets of that name over all kinds.
@@ -249,11 +247,7 @@ impl<'a> IntoIterator for &'a Resources {
 
 impl FromIterator<Resource> for Resources {
     fn from_iter<I: IntoIterator<Item = Resource>>(items: I) -> Self {
-        let mut sum = Self::new();
-        for item in items {
-            sum.add(&item);
-        }
-        sum
+        Self::merged(items.into_iter().collect())
     }
 }
 

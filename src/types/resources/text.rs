@@ -7,7 +7,7 @@ use std::str::FromStr;
 use super::{Amount, Kind, Reservation, Resource, ResourceError, Resources};
 use crate::proto::v1::resource::{DiskInfo, disk_info::Source};
 use crate::types::text_value::TextValue;
-use crate::types::{Milli, validate_role};
+use crate::types::{Milli, quoted, validate_role};
 
 /// Resources read from text, and what the text spoke of.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -32,14 +32,14 @@ impl Resources {
     /// # Errors
     /// As [`Resources::from_str`], and if the role is not a valid name.
     pub fn parse_with_default_role(text: &str, default_role: &str) -> Result<Parsed, ResourceError> {
-        let mut parsed = Parsed::default();
+        let (mut mentioned, mut items) = (BTreeSet::new(), Vec::new());
         for entry in text.split([';', '\n']).map(str::trim).filter(|entry| !entry.is_empty()) {
-            let wrong = |problem: String| ResourceError::Text { text: entry.to_owned(), problem };
+            let wrong = |problem: String| ResourceError::Text { text: quoted(entry), problem };
             let item = parse_entry(entry, default_role).map_err(wrong)?;
-            parsed.mentioned.insert(item.name().to_owned());
-            parsed.resources.add(&item);
+            mentioned.insert(item.name().to_owned());
+            items.push(item);
         }
-        Ok(parsed)
+        Ok(Parsed { resources: Resources::merged(items), mentioned })
     }
 }
 
@@ -55,13 +55,14 @@ impl FromStr for Resources {
 fn parse_entry(entry: &str, default_role: &str) -> Result<Resource, String> {
     const FORM: &str = "write it like cpus:4, ports:[31000-32000] or mem(role):512";
     let (head, value) = entry.split_once(':').ok_or_else(|| format!("has no `:`; {FORM}"))?;
-    let (name, role) = parse_head(head.trim()).ok_or_else(|| format!("`{}` is not a name; {FORM}", head.trim()))?;
+    let (name, role) =
+        parse_head(head.trim()).ok_or_else(|| format!("`{}` is not a name; {FORM}", quoted(head.trim())))?;
     let amount = match TextValue::parse(value).map_err(|error| error.to_string())? {
         TextValue::Scalar(amount) => Amount::Scalar(amount),
         TextValue::Ranges(ranges) => Amount::Ranges(ranges),
         TextValue::Set(set) => Amount::Set(set),
         TextValue::Text(text) => {
-            return Err(format!("`{text}` is not an amount; give a number from 0 up, [1-2] or {{a,b}}"));
+            return Err(format!("`{}` is not an amount; give a number from 0 up, [1-2] or {{a,b}}", quoted(text)));
         }
     };
     check_whole(name, &amount)?;

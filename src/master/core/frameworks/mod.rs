@@ -364,9 +364,13 @@ impl Master {
         key: FrameworkKey,
         update: Subscribe,
     ) -> Result<(), Refusal> {
-        let facts = &self.frameworks[&key].bucket.facts;
-        let forbidden =
-            [("principal", facts.principal != update.facts.principal), ("user", facts.user != update.facts.user)];
+        let bucket = &self.frameworks[&key].bucket;
+        let facts = &bucket.facts;
+        let forbidden = [
+            ("principal", facts.principal != update.facts.principal),
+            ("user", facts.user != update.facts.user),
+            ("checkpoint", checkpoint_of(&bucket.info).unwrap_or_default() != update.info.checkpoint()),
+        ];
         if let Some((field, _)) = forbidden.iter().find(|(_, changed)| *changed) {
             return Err(Refusal::new(&format!("update_framework.framework_info.{field}"), "must not change"));
         }
@@ -380,6 +384,7 @@ impl Master {
         let Subscribe { mut info, mut facts, suppressed, instance: _ } = update;
         facts.user.clone_from(&framework.bucket.facts.user);
         info.user.clone_from(&facts.user);
+        info.checkpoint = checkpoint_of(&framework.bucket.info);
         info.id = Some(v1::FrameworkId { value: framework.bucket.id.to_string() });
         let encoded = Bytes::from(info.encode_to_vec());
         let changed = encoded != framework.bucket.info;
@@ -518,6 +523,11 @@ impl Master {
             self.timers.arm_sole(turn.now.mono_after(timeout), Timer::Failover(key));
         }
     }
+}
+
+/// Whether a framework asked for checkpoints when it first subscribed, which stays for its life.
+fn checkpoint_of(info: &Bytes) -> Option<bool> {
+    v1::FrameworkInfo::decode(info.clone()).ok()?.checkpoint
 }
 
 #[cfg(test)]
