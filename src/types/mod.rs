@@ -8,6 +8,7 @@
 mod attributes;
 mod durations;
 mod framework_info;
+mod host_port;
 mod ids;
 mod now;
 mod offer;
@@ -24,6 +25,7 @@ pub mod validate;
 
 pub use attributes::{Attribute, AttributeError, AttributeValue, Attributes};
 pub use framework_info::InvalidFailoverTimeout;
+pub(crate) use host_port::HostPort;
 pub use ids::{InvalidId, validate_id};
 pub use now::Now;
 pub use offer::refuse_duration;
@@ -31,7 +33,7 @@ pub use partition::{OnReturn, PartitionPolicy};
 pub use quantity::{Milli, QuantityError};
 pub use ranges::{Ranges, RangesError};
 pub(crate) use resources::is_self_or_below;
-pub use resources::{Amount, Kind, KindRef, Reservation, Resource, ResourceError, Resources};
+pub use resources::{Amount, DeclaredResources, Kind, KindRef, Reservation, Resource, ResourceError, Resources};
 pub use roles::{InvalidRole, validate_role};
 pub use task_state::UnknownTaskState;
 pub use text_value::ValueError;

@@ -5,7 +5,7 @@ use std::{net::SocketAddr, num::NonZeroU32, path::PathBuf, time::Duration};
 use clap::Args;
 use serde::Deserialize;
 
-use super::{SettingsError, duration, listen_address, read_file};
+use super::{SettingsError, duration, duration_or_none, hostname, listen_address, read_file};
 use crate::{cli::logging::LogFormat, master::RemovalRate};
 
 /// The flags; each also as an environment variable and, with underscores, in the file that `--config` names.
@@ -21,7 +21,7 @@ pub struct MasterArgs {
     /// The name or number under which others reach this host [default: the address listened on]
     #[arg(long, env = "DIVVY_HOSTNAME", value_name = "NAME")]
     pub hostname: Option<String>,
-    /// How long a framework may hold an offer that nobody else wants [default: 2m]
+    /// How long a framework may hold an offer that no other framework wants, or `none` for no limit [default: 2m]
     #[arg(long, env = "DIVVY_OFFER_TIMEOUT", value_name = "TIME")]
     pub offer_timeout: Option<String>,
     /// How long an agent may be silent before its tasks are told to be unreachable [default: 75s]
@@ -73,8 +73,8 @@ pub struct MasterSettings {
     pub work_dir: PathBuf,
     /// The name to be known by.
     pub hostname: Option<String>,
-    /// How long an offer holds; `None`: the master's own default.
-    pub offer_timeout: Option<Duration>,
+    /// How long an offer holds, `Some(None)` for no limit; `None`: the master's own default.
+    pub offer_timeout: Option<Option<Duration>>,
     /// How long an agent may be silent; `None`: the master's own default.
     pub agent_ping_timeout: Option<Duration>,
     /// How long an agent may be away; `None` here and below: the master's own default.
@@ -110,8 +110,8 @@ impl MasterArgs {
         Ok(MasterSettings {
             listen: listen_address(all.listen.as_deref(), SocketAddr::from(([127, 0, 0, 1], 5050)))?,
             work_dir: all.work_dir.unwrap_or_else(|| PathBuf::from("divvy-master")),
-            hostname: all.hostname,
-            offer_timeout: duration("--offer-timeout", all.offer_timeout.as_deref())?,
+            hostname: hostname(all.hostname)?,
+            offer_timeout: duration_or_none("--offer-timeout", all.offer_timeout.as_deref())?,
             agent_ping_timeout: duration("--agent-ping-timeout", all.agent_ping_timeout.as_deref())?,
             agent_reregister_timeout: duration("--agent-reregister-timeout", all.agent_reregister_timeout.as_deref())?,
             agent_removal_rate: removal_rate(all.agent_removal_rate_limit.as_deref())?,
@@ -182,11 +182,18 @@ mod tests {
         let settings = with_file(file, args).expect("all is well");
         assert_eq!(settings.listen, SocketAddr::from(([127, 0, 0, 1], 7)));
         assert_eq!(settings.work_dir, Path::new("/data"));
-        assert_eq!(settings.offer_timeout, Some(Duration::from_secs(90)));
+        assert_eq!(settings.offer_timeout, Some(Some(Duration::from_secs(90))));
         assert_eq!(settings.log_format, LogFormat::Json);
         let settings = MasterArgs::default().resolve().expect("defaults");
         assert_eq!(settings.listen, SocketAddr::from(([127, 0, 0, 1], 5050)));
         assert!(!settings.insecure && settings.agent_ping_timeout.is_none());
+    }
+
+    #[test]
+    fn an_offer_timeout_can_be_turned_off() {
+        let args = MasterArgs { offer_timeout: Some("none".to_owned()), ..MasterArgs::default() };
+        assert_eq!(args.resolve().expect("all is well").offer_timeout, Some(None));
+        assert_eq!(MasterArgs::default().resolve().expect("defaults").offer_timeout, None);
     }
 
     #[test]
@@ -217,7 +224,12 @@ mod tests {
                 "agent_removal_rate_limit = \"0/1m\"",
                 "--agent-removal-rate-limit \"0/1m\": write N/TIME with N over 0, for example 1/20m",
             ),
-            ("offer_timeout = \"0s\"", "--offer-timeout \"0s\": it has to be longer than nothing"),
+            ("offer_timeout = \"0s\"", "--offer-timeout \"0s\": it has to be at least 1ms"),
+            ("agent_ping_timeout = \"3ns\"", "--agent-ping-timeout \"3ns\": it has to be at least 1ms"),
+            (
+                "hostname = \"\"",
+                "--hostname \"\": give a host's name or number without blanks, at most 255 bytes of it",
+            ),
         ] {
             assert_eq!(with_file(file, MasterArgs::default()).expect_err(file).to_string(), wanted);
         }

@@ -23,11 +23,7 @@ impl Resources {
     pub fn from_proto(list: &[v1::Resource]) -> Result<Self, ResourceError> {
         let mut sum = Self { items: Vec::with_capacity(list.len()) };
         for (at, message) in list.iter().enumerate() {
-            let item = Resource::from_proto(message).map_err(|(field, problem)| {
-                let dot = if field.is_empty() { "" } else { "." };
-                ResourceError::Field { path: format!("[{at}]{dot}{field}"), problem }
-            })?;
-            sum.add(&item);
+            sum.add(&Resource::read_at(at, message)?);
         }
         Ok(sum)
     }
@@ -58,6 +54,18 @@ impl Resources {
 }
 
 impl Resource {
+    /// Reads a list item by item, also those of zero.
+    pub(super) fn list_from_proto(list: &[v1::Resource]) -> Result<Vec<Self>, ResourceError> {
+        list.iter().enumerate().map(|(at, message)| Self::read_at(at, message)).collect()
+    }
+
+    fn read_at(at: usize, message: &v1::Resource) -> Result<Self, ResourceError> {
+        Self::from_proto(message).map_err(|(field, problem)| {
+            let dot = if field.is_empty() { "" } else { "." };
+            ResourceError::Field { path: format!("[{at}]{dot}{field}"), problem }
+        })
+    }
+
     fn from_proto(message: &v1::Resource) -> Result<Self, Problem> {
         if message.name.is_empty() {
             return Err(("name", "is missing; say cpus, mem, disk, ports or a name of your own".to_owned()));
@@ -225,7 +233,7 @@ fn with_principal(role: &str, info: &ReservationInfo) -> Reservation {
     Reservation { dynamic: false, role: role.into(), principal: info.principal.as_deref().map(Arc::from), labels }
 }
 
-fn check_stack(stack: &[Reservation]) -> Result<(), Problem> {
+pub(super) fn check_stack(stack: &[Reservation]) -> Result<(), Problem> {
     for pair in stack.windows(2) {
         let (below, above) = (&pair[0].role, &pair[1].role);
         if !pair[1].dynamic {
