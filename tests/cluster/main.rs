@@ -12,6 +12,7 @@ mod faults;
 mod many_tasks;
 mod neighbours;
 mod network;
+mod operator;
 mod part;
 mod registry;
 mod scheduler;

@@ -12,7 +12,7 @@ use rustix::io::Errno;
 #[non_exhaustive]
 pub enum SandboxError {
     /// The container id could not name a folder.
-    #[error("{0:?} is no container id: 1 to 255 letters, digits, '.', '_' and '-', and neither '.' nor '..'")]
+    #[error("{} is no container id: 1 to 255 letters, digits, '.', '_' and '-', and neither '.' nor '..'", quoted(.0))]
     BadId(String),
     /// There is no such sandbox.
     #[error("container {0} has no sandbox here")]
@@ -21,14 +21,29 @@ pub enum SandboxError {
     #[error("the sandbox {} exists already", .0.display())]
     Exists(PathBuf),
     /// A path in a sandbox names nothing.
-    #[error("there is no {0:?} in the sandbox")]
+    #[error("there is no {} in the sandbox", quoted(.0))]
     NotFound(String),
     /// A path leads out of the sandbox, by itself or through a link.
-    #[error("{0:?} leads out of the sandbox")]
+    #[error("{} leads out of the sandbox", quoted(.0))]
     Outside(String),
     /// A path names a folder, a pipe, a socket or a device.
-    #[error("{0:?} is not a regular file")]
+    #[error("{} is not a regular file", quoted(.0))]
     NotAFile(String),
+    /// A path that no file can have.
+    #[error("{} is no path: it has a byte of zero in it", quoted(.0))]
+    BadPath(String),
+    /// The agent's user may not read it.
+    #[error("permission to read {} is denied to the agent's user", quoted(.0))]
+    Denied(String),
+    /// Too many files are open in the agent or on its host; that passes.
+    #[error("the agent has too many files open to read {}; try again", quoted(.0))]
+    Busy(String),
+    /// The agent stops while a file is followed.
+    #[error("the agent stops; the file may go on at byte {offset}: ask again once the agent is back")]
+    AgentStops {
+        /// What was not sent yet begins here.
+        offset: u64,
+    },
     /// The system refused.
     #[error("cannot {action} {path}: {cause}", path = path.display(), cause = Words(source))]
     Failed {
@@ -45,6 +60,18 @@ impl SandboxError {
     pub(super) fn failed(action: &'static str, path: impl AsRef<Path>, source: impl Into<io::Error>) -> Self {
         Self::Failed { action, path: path.as_ref().to_owned(), source: source.into() }
     }
+}
+
+/// The most of a name that an error quotes, in bytes.
+const MAX_QUOTED_BYTES: usize = 120;
+
+/// A name from outside, no longer than a line.
+fn quoted(name: &str) -> String {
+    if name.len() <= MAX_QUOTED_BYTES {
+        return format!("{name:?}");
+    }
+    let end = name.floor_char_boundary(MAX_QUOTED_BYTES);
+    format!("{:?}... ({} bytes)", &name[..end], name.len())
 }
 
 /// A system's error for people: what they meet most often, with the way out.
@@ -67,6 +94,16 @@ impl fmt::Display for Words<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_name_is_quoted_in_no_more_than_a_line() {
+        let text = SandboxError::NotFound("ü".repeat(2_500)).to_string();
+        assert!(text.len() < 200 && text.contains("(5000 bytes)"), "{text}");
+        assert_eq!(
+            SandboxError::BadPath("a\0b".to_owned()).to_string(),
+            r#""a\0b" is no path: it has a byte of zero in it"#
+        );
+    }
 
     #[test]
     fn a_full_disk_is_named_in_words() {

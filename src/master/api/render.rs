@@ -5,6 +5,7 @@ use prost::Message as _;
 use crate::{
     master::core::{AgentView, Departed, FrameworkBucket, Link, Presence, Seen, Snapshot, Task, offer_id},
     proto::v1::{self, TaskState, master::response},
+    types::HostPort,
 };
 
 /// `GET_AGENTS`.
@@ -51,7 +52,7 @@ fn agent(agent: &AgentView) -> response::get_agents::Agent {
         },
         active: agent.presence == Presence::Connected,
         version: agent.facts.version.clone(),
-        pid: Some(format!("slave(1)@{}:{}", agent.facts.address, agent.facts.port)),
+        pid: Some(format!("slave(1)@{}", HostPort(&agent.facts.address, agent.facts.port))),
         registered_time: Some(time(agent.registered_ns)),
         reregistered_time: agent.reregistered_ns.map(time),
         total_resources: agent.amounts.total.to_proto(),
