@@ -31,14 +31,14 @@ fn divvy(arguments: &[&str]) -> Command {
     command
 }
 
-/// The agents as `divvy agents --json` lists them, once there are so many that are active.
+/// The active agents as `divvy agents --json` lists them, once there are so many.
 fn agents(site: &Site, master: &str, count: usize) -> Vec<Value> {
     until(&format!("{count} agents"), || {
         let output = site.run(divvy(&["--master", master, "agents", "--json"]));
         let list: Value = serde_json::from_slice(&output.stdout).unwrap_or_default();
-        let list = list.as_array().cloned().unwrap_or_default();
-        let active = list.iter().filter(|agent| agent["state"] == "active").count();
-        if active == count { Ok(list) } else { Err(format!("{output:?}")) }
+        let mut list = list.as_array().cloned().unwrap_or_default();
+        list.retain(|agent| agent["state"] == "active");
+        if list.len() == count { Ok(list) } else { Err(format!("{output:?}")) }
     })
 }
 

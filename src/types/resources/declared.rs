@@ -133,6 +133,14 @@ impl TryFrom<&str> for DeclaredResources {
     }
 }
 
+impl TryFrom<&String> for DeclaredResources {
+    type Error = ResourceError;
+
+    fn try_from(text: &String) -> Result<Self, ResourceError> {
+        text.parse()
+    }
+}
+
 impl TryFrom<String> for DeclaredResources {
     type Error = ResourceError;
 
