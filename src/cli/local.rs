@@ -47,12 +47,13 @@ pub async fn serve(args: LocalArgs) -> Result<ExitCode, Failure> {
     }
     let mut cluster = builder.start().await.map_err(anyhow::Error::from)?;
     // Where nothing can be printed, the address of the cluster stays unknown and it is of no use.
-    let failure = match announce("divvy local", &cluster.master()) {
-        Err(failure) => Some(failure),
-        Ok(()) => tokio::select! {
+    let failure = if let Err(failure) = announce("divvy local", &cluster.master()) {
+        Some(failure)
+    } else {
+        tokio::select! {
             _ = stop.asked() => None,
             reason = cluster.failed() => Some(Failure::Failed(anyhow::anyhow!("{reason}"))),
-        },
+        }
     };
     cluster.stop().await;
     failure.map_or(Ok(ExitCode::SUCCESS), Err)

@@ -73,7 +73,7 @@ fn options(settings: MasterSettings) -> Options {
         work_dir: Some(settings.work_dir),
         hostname: settings.hostname,
         insecure: settings.insecure,
-        offer_timeout: settings.offer_timeout.unwrap_or(preset.offer_timeout),
+        offer_timeout: settings.offer_timeout,
         agent_ping_interval: ping_interval,
         agent_pings_missed: pings_missed,
         agent_reregister_timeout: settings.agent_reregister_timeout.unwrap_or(preset.agent_reregister_timeout),

@@ -119,11 +119,12 @@ fn duration(name: &'static str, text: Option<&str>) -> Result<Option<Duration>, 
     text.map(read).transpose()
 }
 
-/// A time span, or `none` for no limit.
-fn duration_or_none(name: &'static str, text: Option<&str>) -> Result<Option<Option<Duration>>, SettingsError> {
+/// A time span, or `none` for no limit; unless set what is the default.
+fn limit(name: &'static str, text: Option<&str>, default: Option<Duration>) -> Result<Option<Duration>, SettingsError> {
     match text {
-        Some("none") => Ok(Some(None)),
-        text => Ok(duration(name, text)?.map(Some)),
+        None => Ok(default),
+        Some("none") => Ok(None),
+        Some(text) => duration(name, Some(text)),
     }
 }
 

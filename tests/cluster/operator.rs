@@ -230,7 +230,7 @@ fn a_reader_that_is_slow_gets_every_byte_though_the_pipe_does_not_block() {
     let mut child = command.stdout(Stdio::from(writer)).stderr(errors).spawn().expect("starts");
     drop(command);
     let text = read_slowly(&reader);
-    let wanted: String = (1..=300_000).map(|number| format!("{number}\n")).collect();
+    let wanted = (1..=300_000).map(|number| number.to_string()).collect::<Vec<_>>().join("\n") + "\n";
     let said = std::fs::read_to_string(site.path().join("run.err")).expect("text");
     assert!(text == wanted.as_bytes(), "{} of {} bytes: {said}", text.len(), wanted.len());
     assert!(child.wait().expect("a child of ours").success(), "{said}");

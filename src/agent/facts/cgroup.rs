@@ -129,7 +129,9 @@ mod tests {
         };
         write("proc/self/cgroup", memberships);
         write("proc/self/mountinfo", mounts);
-        files.iter().for_each(|(path, text)| write(path, text));
+        for (path, text) in files {
+            write(path, text);
+        }
         memory_limit_bytes(&host.path().join("proc/self"), host.path())
     }
 

@@ -125,6 +125,6 @@ impl OfferText {
 
 /// A number that three decimals cannot hold exactly stays text, as in an agent's flags.
 fn number_or_text(number: &serde_json::Number) -> AttributeValue {
-    let exact = number.as_f64().and_then(|value| Milli::from_f64(value).ok().filter(|milli| milli.as_f64() == value));
-    exact.map_or_else(|| AttributeValue::Text(number.to_string()), AttributeValue::Scalar)
+    let exact = |value: f64| Milli::from_f64(value).ok().filter(|milli| milli.as_f64().total_cmp(&value).is_eq());
+    number.as_f64().and_then(exact).map_or_else(|| AttributeValue::Text(number.to_string()), AttributeValue::Scalar)
 }

@@ -145,8 +145,8 @@ async fn an_agent_that_came_back_on_another_port_is_found() {
     let before = moved(&file).await;
     let (end, ended) = watch::channel(false);
     let mut taker = EndsTask { text: Vec::new(), end };
-    let outcome = follow(before, &Found(Some(file.agent)), TaskEnd::new(ended, Duration::from_secs(10)), &mut taker);
-    assert!(outcome.await.is_ok());
+    let (found, end) = (Found(Some(file.agent)), TaskEnd::new(ended, Duration::from_secs(10)));
+    assert!(follow(before, &found, end, &mut taker).await.is_ok());
     assert_eq!(taker.text, TEXT);
 }
 

@@ -95,7 +95,7 @@ impl Session {
         mut stop: Stop,
         mut finished: Finished,
     ) -> Result<u8, Failure> {
-        let mut printed: Option<Option<u8>> = None;
+        let mut printed = None;
         while !self.run.is_over() {
             let (due, give_back) = (self.notices.due, self.give_back);
             tokio::select! {
@@ -110,8 +110,7 @@ impl Session {
                     self.interrupt(code).await?;
                 }
                 ended = &mut finished, if printed.is_none() => {
-                    let code = exit_code(ended.unwrap_or(Printed::AllWritten));
-                    printed = Some(code);
+                    let code = exit_code(printed.insert(reported(ended.ok())));
                     self.interrupt(code.unwrap_or(UNWRITTEN)).await?;
                 }
                 () = sleep_until(due.unwrap_or_else(Instant::now)), if due.is_some() => self.tell().await?,
@@ -286,7 +285,7 @@ impl Session {
     /// Waits until the last output is printed, however long its reader takes, and leaves the cluster.
     async fn finish(
         self,
-        mut printed: Option<Option<u8>>,
+        mut printed: Option<Printed>,
         mut finished: Finished,
         mut events: EventStream,
         mut stop: Stop,
@@ -299,7 +298,7 @@ impl Session {
         }
         while printed.is_none() {
             tokio::select! {
-                ended = &mut finished => printed = Some(exit_code(ended.unwrap_or(Printed::AllWritten))),
+                ended = &mut finished => printed = Some(reported(ended.ok())),
                 code = stop.asked() => {
                     interrupted = Some(code);
                     break;
@@ -309,7 +308,7 @@ impl Session {
             }
         }
         followers.abort_all();
-        let code = printed.flatten();
+        let code = printed.as_ref().and_then(exit_code);
         driver.stop_teardown().await.map_err(failed)?;
         match driver.join().await {
             Ok(()) | Err(DriverError::TeardownUnconfirmed) => Ok(interrupted.or(code).unwrap_or_else(|| run.code())),
@@ -318,15 +317,21 @@ impl Session {
     }
 }
 
-/// What an end of the printing means for our exit code; one that has a reason to be named is named.
-fn exit_code(printed: Printed) -> Option<u8> {
+/// How the printing ended; a reason that has to be named is named.
+fn reported(ended: Option<Printed>) -> Printed {
+    let ended = ended.unwrap_or(Printed::AllWritten);
+    if let Printed::Failed(text) = &ended {
+        output::note(format_args!("divvy: {text}; what still runs of the command is killed"));
+    }
+    ended
+}
+
+/// What that means for our exit code.
+fn exit_code(printed: &Printed) -> Option<u8> {
     match printed {
         Printed::AllWritten => None,
         Printed::ReaderGone => Some(READER_GONE),
-        Printed::Failed(text) => {
-            output::note(format_args!("divvy: {text}; what still runs of the command is killed"));
-            Some(UNWRITTEN)
-        }
+        Printed::Failed(_) => Some(UNWRITTEN),
     }
 }
 

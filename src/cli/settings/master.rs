@@ -5,8 +5,11 @@ use std::{net::SocketAddr, num::NonZeroU32, path::PathBuf, time::Duration};
 use clap::Args;
 use serde::Deserialize;
 
-use super::{SettingsError, duration, duration_or_none, hostname, listen_address, read_file};
-use crate::{cli::logging::LogFormat, master::RemovalRate};
+use super::{SettingsError, duration, hostname, limit, listen_address, read_file};
+use crate::{
+    cli::logging::LogFormat,
+    master::{Options, RemovalRate},
+};
 
 /// The flags; each also as an environment variable and, with underscores, in the file that `--config` names.
 #[derive(Args, Clone, Debug, Default, Deserialize)]
@@ -73,8 +76,8 @@ pub struct MasterSettings {
     pub work_dir: PathBuf,
     /// The name to be known by.
     pub hostname: Option<String>,
-    /// How long an offer holds, `Some(None)` for no limit; `None`: the master's own default.
-    pub offer_timeout: Option<Option<Duration>>,
+    /// How long an offer holds; `None`: without a limit.
+    pub offer_timeout: Option<Duration>,
     /// How long an agent may be silent; `None`: the master's own default.
     pub agent_ping_timeout: Option<Duration>,
     /// How long an agent may be away; `None` here and below: the master's own default.
@@ -111,7 +114,7 @@ impl MasterArgs {
             listen: listen_address(all.listen.as_deref(), SocketAddr::from(([127, 0, 0, 1], 5050)))?,
             work_dir: all.work_dir.unwrap_or_else(|| PathBuf::from("divvy-master")),
             hostname: hostname(all.hostname)?,
-            offer_timeout: duration_or_none("--offer-timeout", all.offer_timeout.as_deref())?,
+            offer_timeout: limit("--offer-timeout", all.offer_timeout.as_deref(), Options::default().offer_timeout)?,
             agent_ping_timeout: duration("--agent-ping-timeout", all.agent_ping_timeout.as_deref())?,
             agent_reregister_timeout: duration("--agent-reregister-timeout", all.agent_reregister_timeout.as_deref())?,
             agent_removal_rate: removal_rate(all.agent_removal_rate_limit.as_deref())?,
@@ -182,7 +185,7 @@ mod tests {
         let settings = with_file(file, args).expect("all is well");
         assert_eq!(settings.listen, SocketAddr::from(([127, 0, 0, 1], 7)));
         assert_eq!(settings.work_dir, Path::new("/data"));
-        assert_eq!(settings.offer_timeout, Some(Some(Duration::from_secs(90))));
+        assert_eq!(settings.offer_timeout, Some(Duration::from_secs(90)));
         assert_eq!(settings.log_format, LogFormat::Json);
         let settings = MasterArgs::default().resolve().expect("defaults");
         assert_eq!(settings.listen, SocketAddr::from(([127, 0, 0, 1], 5050)));
@@ -192,8 +195,9 @@ mod tests {
     #[test]
     fn an_offer_timeout_can_be_turned_off() {
         let args = MasterArgs { offer_timeout: Some("none".to_owned()), ..MasterArgs::default() };
-        assert_eq!(args.resolve().expect("all is well").offer_timeout, Some(None));
-        assert_eq!(MasterArgs::default().resolve().expect("defaults").offer_timeout, None);
+        assert_eq!(args.resolve().expect("all is well").offer_timeout, None);
+        let preset = MasterArgs::default().resolve().expect("defaults").offer_timeout;
+        assert_eq!(preset, Some(Duration::from_mins(2)));
     }
 
     #[test]

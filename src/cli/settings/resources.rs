@@ -45,10 +45,11 @@ fn read(path: &Path) -> Result<String, String> {
     let mut content = String::new();
     let file = File::open(path).map_err(|error| format!("cannot open the file: {error}"))?;
     let length = file.take(MAX_FILE_BYTES + 1).read_to_string(&mut content);
-    match length.map_err(|error| format!("cannot read the file: {error}"))? as u64 > MAX_FILE_BYTES {
-        true => Err(format!("the file is larger than {MAX_FILE_BYTES} bytes")),
-        false => Ok(content),
+    let length = length.map_err(|error| format!("cannot read the file: {error}"))?;
+    if length as u64 > MAX_FILE_BYTES {
+        return Err(format!("the file is larger than {MAX_FILE_BYTES} bytes"));
     }
+    Ok(content)
 }
 
 fn parse(text: &str, default_role: &str) -> Result<DeclaredResources, String> {
