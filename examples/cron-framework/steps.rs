@@ -1,4 +1,4 @@
-//! Whether somebody set the wall clock: compares how far it came with how far the monotonic clock did.
+//! Whether the wall clock was set: compares how far it came with how far the monotonic clock did.
 //!
 //! Holds one pair of readings and no clock. The kernel slews small corrections, which are no steps; those of a few
 //! seconds are left alone too, so that a correction right after a run does not repeat it.

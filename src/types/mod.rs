@@ -8,6 +8,7 @@
 mod attributes;
 mod durations;
 mod framework_info;
+#[cfg(feature = "framework")]
 mod host_port;
 mod ids;
 mod now;
@@ -25,6 +26,7 @@ pub mod validate;
 
 pub use attributes::{Attribute, AttributeError, AttributeValue, Attributes};
 pub use framework_info::InvalidFailoverTimeout;
+#[cfg(feature = "framework")]
 pub(crate) use host_port::HostPort;
 pub use ids::{InvalidId, validate_id};
 pub use now::Now;
