@@ -1241,6 +1241,7 @@ pub mod sandbox_client {
             self
         }
         /// Streams a file of a sandbox from `offset`; with `follow` it goes on until the container has ended and all is read.
+        /// UNAVAILABLE when the agent stops before: the file goes on at the end of the last chunk.
         pub async fn read(
             &mut self,
             request: impl tonic::IntoRequest<super::ReadRequest>,
@@ -1285,6 +1286,7 @@ pub mod sandbox_server {
             + std::marker::Send
             + 'static;
         /// Streams a file of a sandbox from `offset`; with `follow` it goes on until the container has ended and all is read.
+        /// UNAVAILABLE when the agent stops before: the file goes on at the end of the last chunk.
         async fn read(
             &self,
             request: tonic::Request<super::ReadRequest>,

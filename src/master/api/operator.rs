@@ -78,6 +78,7 @@ pub(super) fn question(kind: Type, call: Call) -> Result<Question, Status> {
             let quotas = roles::parse_quotas(&update.quota_configs).map_err(Status::invalid_argument)?;
             Question::Quotas { quotas, force: update.force() }
         }
+        Type::Unknown => return Err(missing("type")),
         other => {
             return Err(Status::unimplemented(format!("{} is not served by this master", other.as_str_name())));
         }

@@ -6,7 +6,7 @@ use super::by_framework::Belongings;
 use crate::{
     master::core::{AgentView, Departed, FrameworkBucket, Link, OfferKey, Presence, Seen, Snapshot, Task, offer_id},
     proto::v1::{self, TaskState, master::response},
-    types::Resources,
+    types::{HostPort, Resources},
 };
 
 /// One that went, for `GET_AGENTS`.
@@ -41,7 +41,7 @@ pub(super) fn agent(agent: &AgentView) -> response::get_agents::Agent {
         },
         active: agent.presence == Presence::Connected,
         version: agent.facts.version.clone(),
-        pid: Some(format!("slave(1)@{}:{}", agent.facts.address, agent.facts.port)),
+        pid: Some(format!("slave(1)@{}", HostPort(&agent.facts.address, agent.facts.port))),
         registered_time: Some(time(agent.registered_ns)),
         reregistered_time: agent.reregistered_ns.map(time),
         total_resources: agent.amounts.total.to_proto(),

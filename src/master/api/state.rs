@@ -8,7 +8,7 @@ use super::{MESOS_VERSION, MasterFacts, by_framework::Belongings, render::second
 use crate::{
     master::core::{AgentView, FrameworkBucket, Link, Presence, Snapshot, Task},
     proto::v1,
-    types::Resources,
+    types::{HostPort, Resources},
 };
 
 /// What stands before the lists.
@@ -37,7 +37,7 @@ pub(super) fn slave(agent: &AgentView) -> Value {
         "id": &*agent.id,
         "hostname": agent.facts.hostname,
         "port": agent.facts.port,
-        "pid": format!("slave(1)@{}:{}", agent.facts.address, agent.facts.port),
+        "pid": format!("slave(1)@{}", HostPort(&agent.facts.address, agent.facts.port)),
         "attributes": attributes(&agent.facts.attributes),
         "registered_time": seconds(agent.registered_ns),
         "reregistered_time": agent.reregistered_ns.map(seconds),

@@ -48,7 +48,7 @@ pub(in crate::master) fn mixed() -> Snapshot {
     world.detach(agents[2].0);
     let _ = world.framework("last");
     world.wait(Duration::from_secs(2));
-    world.master.snapshot()
+    world.harness.core.snapshot()
 }
 
 /// One agent that runs so many tasks of one framework.
@@ -60,7 +60,7 @@ pub(in crate::master) fn crowded(tasks: usize) -> Snapshot {
     let running = |names| reported("old-0000", &names, "cpus:1;mem:32", TaskState::TaskRunning);
     agent.tasks = names.map(running).collect();
     world.register(agent);
-    world.master.snapshot()
+    world.harness.core.snapshot()
 }
 
 fn two_roles(name: &str) -> FrameworkFacts {

@@ -297,7 +297,7 @@ fn checkpoint_stays_as_the_framework_first_subscribed_with_it() {
         Box::new(crate::master::core::Subscribe { info, ..known })
     };
     let kept = |world: &World| {
-        let info = world.master.snapshot().frameworks[0].info.clone();
+        let info = world.harness.core.snapshot().frameworks[0].info.clone();
         <crate::proto::v1::FrameworkInfo as prost::Message>::decode(info).expect("an info").checkpoint
     };
     let first = world.attach();

@@ -49,7 +49,7 @@ fn a_framework_that_this_master_removed_does_not_come_back_though_its_tombstone_
     let mut agent = register(None, "cpus:4;mem:1024");
     agent.frameworks = vec![known(&first, "f")];
     world.register(agent);
-    let frameworks = world.master.snapshot().frameworks;
+    let frameworks = world.harness.core.snapshot().frameworks;
     assert!(
         frameworks.iter().all(|framework| *framework.id != *first),
         "an agent does not bring it back: {frameworks:?}"
@@ -72,6 +72,6 @@ fn a_tombstone_is_forgotten_when_it_is_as_old_as_agents_may_be_and_what_comes_th
     let mut agent = register(None, "cpus:4;mem:1024");
     agent.frameworks = vec![known("old-0000", "f")];
     world.register(agent);
-    let frameworks = world.master.snapshot().frameworks;
+    let frameworks = world.harness.core.snapshot().frameworks;
     assert_eq!(frameworks[0].link, Link::Recovered, "readers see that it has not subscribed here");
 }
