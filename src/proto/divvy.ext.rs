@@ -184,7 +184,7 @@ pub mod registry_client {
                         format!("Service was not ready: {}", e.into()),
                     )
                 })?;
-            let codec = crate::transport::codec::Codec::default();
+            let codec = crate::proto::codec::Codec::default();
             let path = http::uri::PathAndQuery::from_static(
                 "/divvy.ext.Registry/Backup",
             );
@@ -327,7 +327,7 @@ pub mod registry_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = BackupSvc(inner);
-                        let codec = crate::transport::codec::Codec::default();
+                        let codec = crate::proto::codec::Codec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
                                 accept_compression_encodings,
@@ -541,7 +541,7 @@ pub mod scheduler_session_client {
                         format!("Service was not ready: {}", e.into()),
                     )
                 })?;
-            let codec = crate::transport::codec::Codec::default();
+            let codec = crate::proto::codec::Codec::default();
             let path = http::uri::PathAndQuery::from_static(
                 "/divvy.ext.SchedulerSession/Attach",
             );
@@ -687,7 +687,7 @@ pub mod scheduler_session_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = AttachSvc(inner);
-                        let codec = crate::transport::codec::Codec::default();
+                        let codec = crate::proto::codec::Codec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
                                 accept_compression_encodings,
@@ -851,7 +851,7 @@ pub mod operator_client {
                         format!("Service was not ready: {}", e.into()),
                     )
                 })?;
-            let codec = crate::transport::codec::Codec::default();
+            let codec = crate::proto::codec::Codec::default();
             let path = http::uri::PathAndQuery::from_static("/divvy.ext.Operator/Call");
             let mut req = request.into_request();
             req.extensions_mut().insert(GrpcMethod::new("divvy.ext.Operator", "Call"));
@@ -1027,7 +1027,7 @@ pub mod operator_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = CallSvc(inner);
-                        let codec = crate::transport::codec::Codec::default();
+                        let codec = crate::proto::codec::Codec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
                                 accept_compression_encodings,
@@ -1257,7 +1257,7 @@ pub mod sandbox_client {
                         format!("Service was not ready: {}", e.into()),
                     )
                 })?;
-            let codec = crate::transport::codec::Codec::default();
+            let codec = crate::proto::codec::Codec::default();
             let path = http::uri::PathAndQuery::from_static("/divvy.ext.Sandbox/Read");
             let mut req = request.into_request();
             req.extensions_mut().insert(GrpcMethod::new("divvy.ext.Sandbox", "Read"));
@@ -1399,7 +1399,7 @@ pub mod sandbox_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = ReadSvc(inner);
-                        let codec = crate::transport::codec::Codec::default();
+                        let codec = crate::proto::codec::Codec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
                                 accept_compression_encodings,

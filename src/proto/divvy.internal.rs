@@ -344,7 +344,7 @@ pub mod agent_session_client {
                         format!("Service was not ready: {}", e.into()),
                     )
                 })?;
-            let codec = crate::transport::codec::Codec::default();
+            let codec = crate::proto::codec::Codec::default();
             let path = http::uri::PathAndQuery::from_static(
                 "/divvy.internal.AgentSession/Attach",
             );
@@ -487,7 +487,7 @@ pub mod agent_session_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = AttachSvc(inner);
-                        let codec = crate::transport::codec::Codec::default();
+                        let codec = crate::proto::codec::Codec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
                                 accept_compression_encodings,

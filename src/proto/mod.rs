@@ -4,6 +4,10 @@
 //! parts say to each other and write to disk. What the messages *mean* is in [`crate::types`].
 #![allow(missing_docs, unreachable_pub, clippy::pedantic, clippy::large_enum_variant, rustdoc::all)]
 
+/// How messages become bytes and back on gRPC streams.
+#[cfg(feature = "framework")]
+pub mod codec;
+
 /// The public API: Mesos v1's names, numbers, types and defaults.
 pub mod v1 {
     include!("divvy.v1.rs");
@@ -40,13 +44,6 @@ pub mod v1 {
     pub mod resource_provider {
         include!("divvy.v1.resource_provider.rs");
     }
-}
-
-/// What in the bytes of these messages takes memory.
-mod shapes {
-    use crate::types::wire::{Field, Kind, MAP_ENTRY_BYTES, Most, Shape, Shaped};
-
-    include!("shapes.rs");
 }
 
 /// divvy's own streams and calls.

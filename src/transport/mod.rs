@@ -6,7 +6,6 @@
 pub mod backoff;
 pub mod batch;
 pub mod clock;
-pub mod codec;
 pub mod connect;
 #[cfg(feature = "server")]
 pub mod serve;

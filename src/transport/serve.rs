@@ -6,6 +6,7 @@
 //! TCP, and [`connection::serve`] takes any byte stream, so that encryption goes in between without touching either.
 
 mod connection;
+#[cfg_attr(not(feature = "master"), expect(dead_code, reason = "the master alone counts inputs"))]
 pub(crate) mod inflow;
 mod listener;
 mod opening;

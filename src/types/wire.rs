@@ -70,6 +70,19 @@ impl Most {
     pub const REPLY: Self = Self { bytes: usize::MAX, elements: usize::MAX, memory: usize::MAX };
 }
 
+mod shapes {
+    use super::{Field, Kind, MAP_ENTRY_BYTES, Most, Shape, Shaped};
+
+    include!("../proto/shapes.rs");
+}
+
+#[cfg(feature = "framework")]
+impl<M: Shaped> crate::proto::codec::Measured for M {
+    fn check(bytes: &[u8]) -> Result<(), String> {
+        measure::<M>(bytes).map(drop).map_err(|refused| refused.to_string())
+    }
+}
+
 /// What an entry of a map takes beside its value.
 pub const MAP_ENTRY_BYTES: usize = 64;
 const TEXT_BYTES: usize = size_of::<String>();

@@ -116,7 +116,7 @@ pub fn generate(out: &Path) -> anyhow::Result<()> {
     let descriptors = protox::compile(FILES.iter().map(|file| include.join(file)), [&include])?;
     std::fs::write(out.join("shapes.rs"), shapes::generate(&descriptors)?)?;
     let mut config = tonic_prost_build::configure()
-        .codec_path("crate::transport::codec::Codec")
+        .codec_path("crate::proto::codec::Codec")
         .out_dir(out)
         .emit_rerun_if_changed(false)
         .bytes(".")

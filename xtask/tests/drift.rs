@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, fs, path::Path};
 fn files(folder: &Path) -> BTreeMap<String, String> {
     let entries = fs::read_dir(folder).expect("the folder is there").map(|entry| entry.expect("readable").path());
     entries
-        .filter(|path| path.file_name().is_some_and(|name| name != "mod.rs"))
+        .filter(|path| path.file_name().is_some_and(|name| name != "mod.rs" && name != "codec.rs"))
         .map(|path| {
             let name = path.file_name().expect("files have names").to_string_lossy().into_owned();
             (name, fs::read_to_string(&path).expect("text"))

@@ -22,6 +22,7 @@ pub use self::call::scheduler_call;
 pub use self::executor::{complete_executor, same_executor};
 pub use self::framework::{framework_info, framework_update, subscription};
 pub use self::resources::fits;
+#[cfg(feature = "framework")]
 pub(crate) use self::sizes::bounded;
 pub use self::task::{LaunchContext, TaskNeeds, task};
 use super::{InvalidId, InvalidRole, ResourceError};

@@ -9,7 +9,14 @@ use tonic::{
     codec::{DecodeBuf, Decoder, EncodeBuf, Encoder},
 };
 
-use crate::types::wire::{Shaped, measure};
+/// A message whose bytes can be judged before it is decoded.
+pub trait Measured {
+    /// Whether these bytes may be decoded.
+    ///
+    /// # Errors
+    /// Why not: the field and the limit.
+    fn check(bytes: &[u8]) -> Result<(), String>;
+}
 
 /// Encodes `T` and decodes `U`. The generated services and clients use it.
 #[derive(Debug)]
@@ -32,7 +39,7 @@ pub struct Reader<U>(PhantomData<U>);
 impl<T, U> tonic::codec::Codec for Codec<T, U>
 where
     T: Message + Send + 'static,
-    U: Message + Shaped + Default + Send + 'static,
+    U: Message + Measured + Default + Send + 'static,
 {
     type Encode = T;
     type Decode = U;
@@ -57,14 +64,14 @@ impl<T: Message> Encoder for Writer<T> {
     }
 }
 
-impl<U: Message + Shaped + Default> Decoder for Reader<U> {
+impl<U: Message + Measured + Default> Decoder for Reader<U> {
     type Item = U;
     type Error = Status;
 
     fn decode(&mut self, buffer: &mut DecodeBuf<'_>) -> Result<Option<U>, Status> {
         // The buffer is one piece, as long as the message is.
         let bytes = buffer.copy_to_bytes(buffer.remaining());
-        measure::<U>(&bytes).map_err(|refused| Status::invalid_argument(format!("a message is refused: {refused}")))?;
+        U::check(&bytes).map_err(|refused| Status::invalid_argument(format!("a message is refused: {refused}")))?;
         let decoded = U::decode(bytes);
         decoded.map(Some).map_err(|error| Status::invalid_argument(format!("a message does not decode: {error}")))
     }
