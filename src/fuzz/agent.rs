@@ -12,7 +12,7 @@ use prost::Message as _;
 use super::script::Script;
 use crate::{
     agent::core::{
-        Agent, Config, ContainerId, Effect, Found, FoundSupervisor, Input, Retention, SessionId, SupervisorId,
+        Agent, Config, ContainerId, Effect, Found, FoundSupervisor, Input, Retention, SessionId, Step, SupervisorId,
     },
     proto::{
         internal::{
@@ -94,6 +94,7 @@ struct Play {
     records: Vec<AgentRecord>,
     boot: usize,
     starts: usize,
+    ticks: u32,
     /// What the host and the supervisor have not answered yet.
     host: VecDeque<Input>,
     running: BTreeSet<String>,
@@ -114,6 +115,7 @@ impl Play {
             session: SessionId(0),
             boot: 0,
             starts: 0,
+            ticks: 0,
             host: VecDeque::new(),
             running: BTreeSet::new(),
             exited: BTreeMap::new(),
@@ -162,11 +164,20 @@ impl Play {
             (0, _) => return self.restart(script),
             (1, _) => Input::Attached { session },
             (2, _) => Input::Detached { session, leader: None },
-            (3, _) => Input::Tick,
+            // In turn, without a draw: what stored inputs mean stays the same.
+            (3, _) => {
+                self.ticks += 1;
+                match self.ticks % 8 {
+                    5 => Input::SupervisorSilent { supervisor, text: "it does not answer".to_owned() },
+                    6 => Input::DiskFull { text: "no space left on device".to_owned() },
+                    7 => Input::DiskHasRoom,
+                    _ => Input::Tick,
+                }
+            }
             (4, _) => Input::SupervisorLost { supervisor, text: "killed".to_owned() },
             (5, _) => Input::SupervisorEnded { supervisor },
-            (6, Some(container)) => Input::SandboxMade { container },
-            (7, Some(container)) => Input::SandboxFailed { container, text: "no room".to_owned() },
+            (6, Some(container)) => Input::StepDone { container, step: Step::Sandbox },
+            (7, Some(container)) => Input::StepFailed { container, step: Step::Sandbox, text: "no room".to_owned() },
             (8, _) => return self.register(script),
             (9, _) if script.one_in(4) => [Input::ShutDown, Input::Stopping][script.below(2)].clone(),
             (9 | 10, _) => Input::Supervised { supervisor, event: words::event(script) },
@@ -222,10 +233,15 @@ impl Play {
             match effect {
                 Effect::Persist { records, .. } => self.persist(records),
                 Effect::Attach { session, .. } => self.session = session,
-                Effect::MakeSandbox { container } => self.host.push_back(Input::SandboxMade { container }),
+                Effect::Provision { container, step } => self.host.push_back(Input::StepDone { container, step }),
+                Effect::EndLeftovers { leftovers } => {
+                    let containers = leftovers.into_iter().map(|leftover| leftover.container).collect();
+                    self.host.push_back(Input::LeftoversEnded { containers });
+                }
                 Effect::Supervise { supervisor: ONE, request } => self.supervise(request.kind),
                 Effect::Send { message, .. } => self.send(message.kind),
                 Effect::Supervise { .. }
+                | Effect::CancelStep { .. }
                 | Effect::Detach { .. }
                 | Effect::RemoveSandbox { .. }
                 | Effect::Stop { .. } => {}
@@ -322,7 +338,7 @@ fn recover(script: &mut Script<'_>, records: &[AgentRecord], boot_id: &str) -> (
     let left = (0..script.below(3)).filter_map(|_| ContainerId::parse(&script.name("c", 4)));
     let sandboxes = left.map(|id| (id, 1_000)).collect();
     let loss = script.one_in(4).then(|| "its log is damaged".to_owned());
-    let found = Found { boot_id: boot_id.to_owned(), boot_ns: Some(0), supervisors, loss, sandboxes };
+    let found = Found { boot_id: boot_id.to_owned(), boot_ns: Some(0), supervisors, loss, sandboxes, work_dir: None };
     let mut out = Vec::new();
     let agent = Agent::recover(records, config, found, script.rng(), script.now, &mut out);
     (agent, out)

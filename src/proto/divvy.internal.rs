@@ -775,6 +775,20 @@ pub struct Identity {
     /// See Register.
     #[prost(bytes = "bytes", tag = "3")]
     pub installation: ::prost::bytes::Bytes,
+    /// The work directory that the log was begun in: a log with another one beside it is a copy. None in those of older agents.
+    #[prost(message, optional, tag = "4")]
+    pub work_dir: ::core::option::Option<WorkDirIdentity>,
+}
+/// Which directory that is on its host.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct WorkDirIdentity {
+    /// Absolute; bytes, for a path need not be text.
+    #[prost(bytes = "bytes", tag = "1")]
+    pub path: ::prost::bytes::Bytes,
+    #[prost(uint64, tag = "2")]
+    pub device: u64,
+    #[prost(uint64, tag = "3")]
+    pub inode: u64,
 }
 /// A launch was taken on; written before anything is started.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -788,6 +802,9 @@ pub struct TaskAccepted {
     pub task_info: ::prost::bytes::Bytes,
     #[prost(int64, tag = "4")]
     pub wall_ns: i64,
+    /// The container that this one is nested in.
+    #[prost(string, optional, tag = "5")]
+    pub parent_id: ::core::option::Option<::prost::alloc::string::String>,
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct StatusMade {

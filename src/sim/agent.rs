@@ -101,7 +101,7 @@ impl World {
         let boot_id = format!("boot{}", node.host.boot);
         // All hosts share the simulation's monotonic clock.
         let boot_ns = Some(now.mono_ns);
-        let found = Found { boot_id, boot_ns, supervisors: node.host.found(), sandboxes, loss: None };
+        let found = Found { boot_id, boot_ns, supervisors: node.host.found(), sandboxes, ..Found::default() };
         let mut out = Vec::new();
         let core = Agent::recover(node.disk.records(), node.config.clone(), found, rng, now, &mut out);
         node.process = Some(Box::new(AgentProcess {
@@ -117,6 +117,9 @@ impl World {
             self.greet(index, supervisor);
         }
         self.restart_started_again(index);
+        if self.disk_is_full(Node::Agent(index)) {
+            self.queue.at(self.now_ns, Event::DiskChanged { agent: index });
+        }
         self.arm(Node::Agent(index));
     }
 
@@ -162,7 +165,7 @@ impl World {
     }
 
     fn carry_out_of_agent(&mut self, index: usize, effects: Vec<Effect>) {
-        let effects = self.sabotage_agent(effects);
+        let effects = self.sabotage_agent(index, effects);
         // What is written for one batch of inputs is one write, so no answer to a ping waits for many; and for a sync none.
         let (pongs, effects): (Vec<_>, Vec<_>) = effects.into_iter().partition(Effect::asserts_nothing);
         for pong in pongs {
@@ -186,7 +189,7 @@ impl World {
             let Some(effect) = process.held.pop_front() else { break };
             if let Effect::Persist { records, level } = effect {
                 process.writing = Some((records, level));
-                if self.disk_is_full(Node::Agent(index)) || self.blows(Node::Agent(index)) {
+                if self.blows(Node::Agent(index)) {
                     return self.crash(Node::Agent(index));
                 }
                 self.write(index, level);
@@ -203,13 +206,23 @@ impl World {
     /// The page cache takes records at once, mostly; a sync takes its time.
     fn write(&mut self, index: usize, level: Level) {
         let slow = self.writes_slowly(Node::Agent(index));
-        let at_once = level == Level::Process && !(slow && percent(&mut self.chance.hosts, 30));
+        let full = self.disk_is_full(Node::Agent(index));
+        let at_once = level == Level::Process && !full && !(slow && percent(&mut self.chance.hosts, 30));
         if at_once {
             return self.take_in_records(index);
         }
-        let after = millis(&mut self.chance.hosts, 0, if slow { 1_000 } else { 8 });
+        let mut after = millis(&mut self.chance.hosts, 0, if slow { 1_000 } else { 8 });
+        if let Some(until_ns) = self.waits_for_room(index) {
+            after = std::time::Duration::from_nanos(until_ns - self.now_ns);
+        }
         let life = self.agents[index].life;
         self.after(after, Event::Written { agent: index, life });
+    }
+
+    /// When there is room for what the agent has to write, if what was kept free for it is used up too.
+    fn waits_for_room(&mut self, index: usize) -> Option<u64> {
+        let until_ns = self.full_until.get(&Node::Agent(index)).copied().filter(|until_ns| *until_ns > self.now_ns)?;
+        percent(&mut self.chance.hosts, 30).then_some(until_ns)
     }
 
     fn take_in_records(&mut self, index: usize) {
@@ -263,11 +276,14 @@ impl World {
                 self.send(link, End::Master, Frame::Reports(AgentFrame { messages: vec![message] }));
             }
             Effect::Supervise { supervisor, request } => self.ask_supervisor(index, supervisor, request),
-            Effect::MakeSandbox { container } => {
+            Effect::Provision { container, step } => {
                 let after = millis(&mut self.chance.hosts, 0, 10);
                 let fails = self.oddities().bad_tasks && percent(&mut self.chance.hosts, 3);
-                self.after(after, Event::SandboxMade { agent: index, life, container, fails });
+                self.after(after, Event::StepDone { agent: index, life, container, step, fails });
             }
+            // The one step there is is not cut short.
+            Effect::CancelStep { .. } => {}
+            Effect::EndLeftovers { leftovers } => self.end_leftovers(index, &leftovers),
             Effect::RemoveSandbox { container } => {
                 self.agents[index].host.sandboxes.remove(&container);
             }

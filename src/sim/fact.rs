@@ -105,6 +105,10 @@ pub(super) enum Fact {
         /// Containers of whose end there was a record on the host, and is none any more.
         ends_lost: Vec<String>,
     },
+    /// No record tells how this container ends, or ended.
+    EndUnseen {
+        container: String,
+    },
     /// The records are in the file.
     Wrote {
         agent: usize,

@@ -16,7 +16,7 @@ use super::{
     world::World,
 };
 use crate::{
-    agent::core::{ContainerId, FoundSupervisor, Input, SupervisorId},
+    agent::core::{ContainerId, FoundSupervisor, Input, Step, SupervisorId},
     proto::internal::{
         Exited, StartFailed, Started, SupervisorEvent, SupervisorRequest, SupervisorWelcome, exited, supervisor_event,
         supervisor_request,
@@ -34,6 +34,12 @@ pub(super) struct Host {
     pub(super) supervisors: BTreeMap<SupervisorId, Supervisor>,
     latest: u32,
     pids: u32,
+    /// Supervisors that are stopped, and until when.
+    pub(super) stopped_until: BTreeMap<SupervisorId, u64>,
+    /// Whether the folder of the supervisors was removed since the agent started.
+    pub(super) folder_lost: bool,
+    /// What runs without a supervisor that could be found.
+    pub(super) strays: BTreeMap<String, Running>,
     /// Sandboxes and when they were made, on the wall clock.
     pub(super) sandboxes: BTreeMap<ContainerId, i64>,
     /// Starts that were asked for, kept only to be repeated by a planted bug.
@@ -86,6 +92,15 @@ impl Host {
 }
 
 impl Supervisor {
+    /// Whether it has greeted the agent's process of this life.
+    pub(super) fn has_greeted(&self, life: u64) -> bool {
+        self.greeted == life
+    }
+
+    pub(super) fn takes_starts(&self) -> bool {
+        !self.heir && !self.retired
+    }
+
     /// What is left of it when its host comes back: its journal is not synced, so any prefix of that.
     fn after_power_cut(mut self, cut_ns: i64) -> Option<Self> {
         self.containers
@@ -98,6 +113,7 @@ impl Supervisor {
 impl World {
     /// The supervisors an agent finds when it starts; it starts one where there is none.
     pub(super) fn supervisors_found(&mut self, agent: usize) -> Vec<SupervisorId> {
+        self.forget_lost_supervisors(agent);
         let upgraded = self.agents[agent].life > 1 && percent(&mut self.chance.hosts, 10);
         let host = &mut self.agents[agent].host;
         host.supervisors.retain(|_, one| !((one.heir || one.retired) && one.containers.is_empty()));
@@ -107,7 +123,7 @@ impl World {
         self.agents[agent].host.supervisors.keys().copied().collect()
     }
 
-    fn start_supervisor(&mut self, agent: usize) -> SupervisorId {
+    pub(super) fn start_supervisor(&mut self, agent: usize) -> SupervisorId {
         let host = &mut self.agents[agent].host;
         host.latest += 1;
         host.supervisors.insert(SupervisorId(host.latest), Supervisor::default());
@@ -116,6 +132,9 @@ impl World {
 
     /// The supervisor tells all it has to the agent's process that just connected.
     pub(super) fn greet(&mut self, agent: usize, supervisor: SupervisorId) {
+        if self.stopped(agent, supervisor).is_some() {
+            return self.wait_for_silent(agent, supervisor);
+        }
         let life = self.agents[agent].life;
         let Some(one) = self.agents[agent].host.supervisors.get_mut(&supervisor) else { return };
         one.greeted = life;
@@ -139,9 +158,13 @@ impl World {
             return;
         }
         let travel_ns = self.chance.hosts.random_range(10_000..300_000);
-        host.event_ns = (self.now_ns + travel_ns).max(host.event_ns + 1);
+        let stopped_until = host.stopped_until.get(&supervisor).copied().filter(|until_ns| *until_ns > self.now_ns);
+        let at_ns = stopped_until.unwrap_or_else(|| (self.now_ns + travel_ns).max(host.event_ns + 1));
+        if stopped_until.is_none() {
+            host.event_ns = at_ns;
+        }
         let event = SupervisorEvent { kind: Some(kind) };
-        self.queue.at(host.event_ns, Event::Supervised { agent, life, supervisor, event });
+        self.queue.at(at_ns, Event::Supervised { agent, life, supervisor, event });
     }
 
     pub(super) fn ask_supervisor(&mut self, agent: usize, supervisor: SupervisorId, request: SupervisorRequest) {
@@ -259,6 +282,20 @@ impl World {
 
     pub(super) fn process_ends(&mut self, agent: usize, container: &str, signal: Option<i32>) {
         let wall_ns = self.time(Node::Agent(agent)).wall_ns;
+        if let Some(stray) = self.agents[agent].host.strays.get(container) {
+            let ends = signal.is_none() && !self.is_to_be_killed(container);
+            let how = match stray.end {
+                End::Code(code) => How::Code(code),
+                End::Signal(signal) => How::Signal(signal),
+                End::NotStarted => return,
+            };
+            if ends {
+                self.agents[agent].host.strays.remove(container);
+                self.fact(Fact::ProcessEnded { agent, container: container.to_owned(), how });
+            }
+            return;
+        }
+        let awaits_kill = self.is_to_be_killed(container);
         let supervisors = &mut self.agents[agent].host.supervisors;
         let running = |one: &Supervisor| match one.containers.get(container) {
             Some(Container::Running(running)) => Some(running.end),
@@ -266,8 +303,7 @@ impl World {
         };
         let found = supervisors.iter_mut().find_map(|(id, one)| running(one).map(|end| (*id, one, end)));
         let Some((supervisor, one, end)) = found else { return };
-        if signal.is_none() && self.tasks.get(container).is_some_and(|task| self.to_be_killed.contains(task)) {
-            // It ends of its kill or not at all.
+        if signal.is_none() && awaits_kill {
             return;
         }
         let (how, status) = match (signal, end) {
@@ -284,6 +320,7 @@ impl World {
     /// A supervisor dies and all it runs with it. What it had recorded is told by an heir; the agent starts another.
     pub(super) fn supervisor_dies(&mut self, agent: usize) {
         let Some(supervisor) = self.agents[agent].host.supervisors.keys().next_back().copied() else { return };
+        self.agents[agent].host.stopped_until.remove(&supervisor);
         self.tear_processes(agent, supervisor);
         let life = self.agents[agent].life;
         let Some(one) = self.agents[agent].host.supervisors.get_mut(&supervisor) else { return };
@@ -320,7 +357,7 @@ impl World {
     }
 
     /// A supervisor that takes no more starts ends when it has nothing left to tell; the agent hears that it did.
-    fn end_supervisor_if_empty(&mut self, agent: usize, supervisor: SupervisorId) -> bool {
+    pub(super) fn end_supervisor_if_empty(&mut self, agent: usize, supervisor: SupervisorId) -> bool {
         let supervisors = &mut self.agents[agent].host.supervisors;
         let ends = |one: &Supervisor| (one.heir || one.retired) && one.containers.is_empty();
         if !supervisors.get(&supervisor).is_some_and(ends) {
@@ -330,6 +367,11 @@ impl World {
         let (life, after) = (self.agents[agent].life, millis(&mut self.chance.hosts, 0, 5));
         self.after(after, Event::SupervisorEnded { agent, life, supervisor });
         true
+    }
+
+    /// It ends of its kill or not at all.
+    fn is_to_be_killed(&self, container: &str) -> bool {
+        self.tasks.get(container).is_some_and(|task| self.to_be_killed.contains(task))
     }
 
     fn tear_processes(&mut self, agent: usize, supervisor: SupervisorId) {
@@ -361,6 +403,10 @@ impl World {
         for supervisor in all {
             self.tear_processes(agent, supervisor);
         }
+        for container in std::mem::take(&mut self.agents[agent].host.strays).into_keys() {
+            self.fact(Fact::ProcessEnded { agent, container, how: How::Torn });
+        }
+        self.agents[agent].host.stopped_until.clear();
         let (rng, host) = (&mut self.chance.faults, &mut self.agents[agent].host);
         let left = std::mem::take(&mut host.supervisors).into_iter().filter_map(|(id, one)| {
             let ends = one.containers.values().filter_map(|container| match container {
@@ -375,17 +421,17 @@ impl World {
         host.boot += 1;
     }
 
-    pub(super) fn sandbox_made(&mut self, agent: usize, life: u64, container: ContainerId, fails: bool) {
+    pub(super) fn step_done(&mut self, agent: usize, life: u64, container: ContainerId, step: Step, fails: bool) {
         let wall_ns = self.time(Node::Agent(agent)).wall_ns;
         if self.agents[agent].life != life || self.agents[agent].process.is_none() {
             return;
         }
         if fails {
             let text = "no space left on device".to_owned();
-            return self.give_agent(agent, Input::SandboxFailed { container, text });
+            return self.give_agent(agent, Input::StepFailed { container, step, text });
         }
         self.agents[agent].host.sandboxes.insert(container.clone(), wall_ns);
-        self.give_agent(agent, Input::SandboxMade { container });
+        self.give_agent(agent, Input::StepDone { container, step });
     }
 
     /// How long a host is away after a fault of its kind.

@@ -50,6 +50,7 @@ mod failover;
 mod failure;
 mod faults;
 mod framework;
+mod hardship;
 mod host;
 mod invariants;
 mod links;

@@ -8,7 +8,7 @@ use super::{
     nodes::{Client, Node},
 };
 use crate::{
-    agent::core::{ContainerId, SupervisorId},
+    agent::core::{ContainerId, Step, SupervisorId},
     proto::internal::{SupervisorEvent, SupervisorRequest},
 };
 
@@ -64,10 +64,11 @@ pub(super) enum Event {
         boot: u64,
         upto: usize,
     },
-    SandboxMade {
+    StepDone {
         agent: usize,
         life: u64,
         container: ContainerId,
+        step: Step,
         fails: bool,
     },
     /// A request gets to a supervisor, unless the host was restarted meanwhile.
@@ -93,6 +94,27 @@ pub(super) enum Event {
         agent: usize,
         life: u64,
         supervisor: SupervisorId,
+    },
+    /// An agent's process could not reach a supervisor that is stopped.
+    SupervisorSilent {
+        agent: usize,
+        life: u64,
+        supervisor: SupervisorId,
+    },
+    /// A stopped supervisor goes on.
+    SupervisorGoesOn {
+        agent: usize,
+        supervisor: SupervisorId,
+    },
+    /// Nothing is left of containers that no supervisor had.
+    LeftoversEnded {
+        agent: usize,
+        life: u64,
+        containers: Vec<ContainerId>,
+    },
+    /// The disk of an agent is full, or has room again.
+    DiskChanged {
+        agent: usize,
     },
     /// A supervisor has started what it was asked to.
     Spawned {
@@ -153,9 +175,12 @@ impl Event {
                 End::Client => links.get(*link).map(|link| link.client.node()),
             },
             Self::Written { agent, .. }
-            | Self::SandboxMade { agent, .. }
+            | Self::StepDone { agent, .. }
             | Self::Supervised { agent, .. }
             | Self::SupervisorLost { agent, .. }
+            | Self::SupervisorSilent { agent, .. }
+            | Self::LeftoversEnded { agent, .. }
+            | Self::DiskChanged { agent }
             | Self::SupervisorEnded { agent, .. } => Some(Node::Agent(*agent)),
             Self::CallbackBegins { framework, .. }
             | Self::CallbackEnds { framework, .. }
@@ -163,6 +188,7 @@ impl Event {
             Self::Restart { .. }
             | Self::Synced { .. }
             | Self::Requested { .. }
+            | Self::SupervisorGoesOn { .. }
             | Self::Spawned { .. }
             | Self::ProcessEnds { .. }
             | Self::Fault

@@ -68,6 +68,12 @@ pub(super) enum Sabotage {
     ForgetsTheGone,
     /// An agent that is marked gone does not hear of it.
     KeepsTheGone,
+    /// A supervisor that does not answer counts as dead.
+    TakesSilenceForDeath,
+    /// A container that no supervisor has is reported to have ended while its processes run.
+    EndsBeforeDead,
+    /// What an agent has to write while its disk is full is dropped.
+    LosesEndsOnAFullDisk,
 }
 
 /// What planted bugs keep in mind.
@@ -211,7 +217,7 @@ impl World {
         }
     }
 
-    pub(super) fn sabotage_agent(&self, effects: Vec<AgentEffect>) -> Vec<AgentEffect> {
+    pub(super) fn sabotage_agent(&self, index: usize, effects: Vec<AgentEffect>) -> Vec<AgentEffect> {
         let is_update = |effect: &AgentEffect| match effect {
             AgentEffect::Send { message, .. } => matches!(message.kind, Some(agent_message::Kind::Update(_))),
             _ => false,
@@ -221,6 +227,9 @@ impl World {
                 let (mut first, rest): (Vec<_>, Vec<_>) = effects.into_iter().partition(is_update);
                 first.extend(rest);
                 first
+            }
+            Some(Sabotage::LosesEndsOnAFullDisk) if self.disk_is_full(super::nodes::Node::Agent(index)) => {
+                effects.into_iter().map(without_statuses).collect()
             }
             Some(Sabotage::DropsStatusRecords) => effects.into_iter().map(without_statuses).collect(),
             _ => effects,

@@ -17,6 +17,7 @@ pub(super) fn of(fact: &Fact) -> Option<String> {
         Fact::AgentStarted { agent } => format!("agent {agent} starts"),
         Fact::AgentCrashed { agent, host: false, .. } => format!("agent {agent} crashes"),
         Fact::AgentCrashed { agent, host: true, .. } => format!("the host of agent {agent} goes down"),
+        Fact::EndUnseen { container } => format!("no supervisor has {container} any more"),
         Fact::ProcessStarted { agent, container } => format!("agent {agent} runs {container}"),
         Fact::ProcessEnded { agent, container, how } => {
             let how = match how {

@@ -403,24 +403,28 @@ impl World {
             Event::Stored { life, number } => self.stored(life, number),
             Event::Written { agent, life } => self.written(agent, life),
             Event::Synced { agent, boot, upto } => self.synced(agent, boot, upto),
-            Event::SandboxMade { agent, life, container, fails } => self.sandbox_made(agent, life, container, fails),
+            Event::StepDone { agent, life, container, step, fails } => {
+                self.step_done(agent, life, container, step, fails)
+            }
             Event::Requested { agent, boot, supervisor, request } => {
-                if self.agents[agent].host.boot == boot {
-                    self.requested(agent, supervisor, request);
-                }
+                self.request_arrives(agent, boot, supervisor, request);
             }
             Event::Supervised { agent, life, supervisor, event } => {
                 if self.agents[agent].life == life {
                     self.give_agent(agent, AgentInput::Supervised { supervisor, event });
                 }
             }
+            Event::SupervisorSilent { agent, life, supervisor } => self.supervisor_silent(agent, life, supervisor),
+            Event::SupervisorGoesOn { agent, supervisor } => self.supervisor_goes_on(agent, supervisor),
+            Event::LeftoversEnded { agent, life, containers } => self.leftovers_ended(agent, life, containers),
+            Event::DiskChanged { agent } => self.disk_changed(agent),
             Event::SupervisorLost { agent, life, supervisor } => self.supervisor_lost(agent, life, supervisor),
             Event::SupervisorEnded { agent, life, supervisor } => {
                 if self.agents[agent].life == life {
                     self.give_agent(agent, AgentInput::SupervisorEnded { supervisor });
                 }
             }
-            Event::Spawned { agent, supervisor, container } => self.spawned(agent, supervisor, container),
+            Event::Spawned { agent, supervisor, container } => self.spawn_is_due(agent, supervisor, container),
             Event::ProcessEnds { agent, container, signal } => self.process_ends(agent, &container, signal),
             Event::CallbackBegins { framework, life } => self.callback_begins(framework, life),
             Event::CallbackEnds { framework, life, callback, ok } => self.callback_ends(framework, life, callback, ok),

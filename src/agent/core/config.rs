@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::{ContainerId, SupervisorId};
+use crate::proto::internal::WorkDirIdentity;
 use crate::proto::v1;
 
 /// How the agent presents itself and where it puts things.
@@ -61,6 +62,8 @@ pub struct Found {
     /// Why the records of an earlier run may not tell how it went on, in words: they are damaged, or what was left of it
     /// was ended. Tasks of which nothing is known are reported with it.
     pub loss: Option<String>,
+    /// Which directory the log lies in; it is written down, so that a copy of the log is known for one.
+    pub work_dir: Option<WorkDirIdentity>,
     /// Sandboxes on disk, each with the time of its last change in nanoseconds since the epoch.
     pub sandboxes: Vec<(ContainerId, i64)>,
 }

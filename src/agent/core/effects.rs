@@ -1,6 +1,6 @@
 //! What goes into the agent's core and what comes out of it: plain data, so that a run can be recorded and replayed.
 
-use super::{ContainerId, SessionId, SupervisorId};
+use super::{ContainerId, Leftover, SessionId, Step, SupervisorId};
 use crate::proto::internal::{
     AgentMessage, AgentRecord, MasterMessage, SupervisorEvent, SupervisorRequest, agent_message,
 };
@@ -43,23 +43,46 @@ pub enum Input {
         /// How it ended, in words.
         text: String,
     },
+    /// A supervisor lives but does not answer. What it runs goes on; a greeting follows when it answers again.
+    SupervisorSilent {
+        /// Which one.
+        supervisor: SupervisorId,
+        /// What was tried and failed.
+        text: String,
+    },
     /// Nothing is left of a supervisor and nothing more is heard of it.
     SupervisorEnded {
         /// Which one.
         supervisor: SupervisorId,
     },
-    /// A sandbox is ready to be used.
-    SandboxMade {
-        /// Whose sandbox.
+    /// A step of a container's provisioning is done.
+    StepDone {
+        /// Whose step.
         container: ContainerId,
+        /// Which one.
+        step: Step,
     },
-    /// A sandbox could not be made.
-    SandboxFailed {
-        /// Whose sandbox.
+    /// A step could not be done, or was cancelled; nothing is left of it.
+    StepFailed {
+        /// Whose step.
         container: ContainerId,
+        /// Which one.
+        step: Step,
         /// What failed, in words.
         text: String,
     },
+    /// Nothing of these containers runs any more: the answer to [`Effect::EndLeftovers`], whole or in parts.
+    LeftoversEnded {
+        /// Which ones.
+        containers: Vec<ContainerId>,
+    },
+    /// The disk of the work directory has no room but what is kept free for the log.
+    DiskFull {
+        /// What the system said.
+        text: String,
+    },
+    /// The disk has room again.
+    DiskHasRoom,
     /// The agent is to end its tasks and leave the cluster for good.
     ShutDown,
     /// There is no supervisor that takes starts, and one could not be started; told for every attempt.
@@ -114,10 +137,24 @@ pub enum Effect {
         /// The request.
         request: SupervisorRequest,
     },
-    /// Make the directory a container runs in, and answer with [`Input::SandboxMade`] or [`Input::SandboxFailed`].
-    MakeSandbox {
-        /// Whose sandbox.
+    /// Do a step of a container's provisioning, and answer with [`Input::StepDone`] or [`Input::StepFailed`].
+    Provision {
+        /// Whose step.
         container: ContainerId,
+        /// Which one.
+        step: Step,
+    },
+    /// Stop doing a step if it takes long. It is answered all the same.
+    CancelStep {
+        /// Whose step.
+        container: ContainerId,
+        /// Which one.
+        step: Step,
+    },
+    /// End all processes of these containers, which no supervisor has, and answer with [`Input::LeftoversEnded`].
+    EndLeftovers {
+        /// Which ones.
+        leftovers: Vec<Leftover>,
     },
     /// Remove a sandbox and all that is in it; one that is not there is removed already.
     RemoveSandbox {
@@ -147,6 +184,28 @@ pub enum Level {
     Process,
     /// Synced: it survives a power cut.
     Host,
+}
+
+/// What keeps an agent from doing all that it should, as operators read it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Problem {
+    /// A supervisor lives and does not answer: its tasks keep their last known state, and kills wait.
+    SilentSupervisor {
+        /// Which one.
+        supervisor: SupervisorId,
+        /// Since when, on the monotonic clock.
+        since_ns: u64,
+        /// What was tried and failed.
+        text: String,
+    },
+    /// The disk of the work directory is full: no tasks are taken.
+    DiskFull {
+        /// Since when, on the monotonic clock.
+        since_ns: u64,
+        /// What the system said.
+        text: String,
+    },
 }
 
 /// Why an agent ends by itself.

@@ -12,6 +12,7 @@ mod effects;
 mod ids;
 mod recovery;
 mod session;
+mod space;
 mod tasks;
 #[cfg(test)]
 mod tests;
@@ -23,17 +24,22 @@ use prost::bytes::Bytes;
 use rand::rngs::StdRng;
 
 pub use config::{Config, Found, FoundSupervisor, Retention};
+pub use containers::Process;
 pub use containers::environment::MARKER;
-pub use effects::{Effect, Input, Level, StopReason};
+pub use containers::leftovers::Leftover;
+pub use containers::provisioning::Step;
+pub use effects::{Effect, Input, Level, Problem, StopReason};
 pub use ids::{ContainerId, SessionId, SupervisorId};
 
-use crate::proto::internal::{AgentRecord, agent_record};
+use crate::proto::internal::{AgentRecord, WorkDirIdentity, agent_record};
 use crate::proto::v1::{FrameworkId, TaskId};
 use crate::types::Now;
+use containers::Containers;
 use containers::sandboxes::Sandboxes;
 use containers::supervision::Supervisors;
 use session::Link;
 use session::partition::CutOff;
+use space::Space;
 use tasks::Task;
 use tasks::frameworks::Framework;
 use time::timers::{Timer, Timers};
@@ -52,6 +58,8 @@ pub struct Agent {
     id: String,
     /// Names the work directory to a master that gave it an id which was not heard here; empty in those of older agents.
     installation: Bytes,
+    /// Which directory the log lies in.
+    work_dir: Option<WorkDirIdentity>,
     /// Names this run of the agent.
     instance: Bytes,
     /// The highest epoch of a master seen.
@@ -62,11 +70,14 @@ pub struct Agent {
     cut_off: Option<CutOff>,
     supervisors: Supervisors,
     frameworks: BTreeMap<FrameworkId, Framework>,
+    containers: Containers,
+    /// By the id of the launch, which names the container that was made for it too.
     tasks: BTreeMap<ContainerId, Task>,
     /// The tasks by name; a name may stand for an ended task and its successor at once.
     names: BTreeSet<(FrameworkId, TaskId, ContainerId)>,
     timers: Timers,
     sandboxes: Sandboxes,
+    space: Space,
     /// Why the agent ends as soon as it runs nothing, if it does.
     leaving: Option<StopReason>,
     inputs: u64,
@@ -81,10 +92,14 @@ impl Agent {
             Input::Received { session, message } => self.received(now, session, message, out),
             Input::Supervised { supervisor, event } => self.supervised(now, supervisor, event, out),
             Input::SupervisorLost { supervisor, text } => self.supervisor_lost(supervisor, text),
+            Input::SupervisorSilent { supervisor, text } => self.supervisor_silent(now, supervisor, text, out),
             Input::SupervisorEnded { supervisor } => self.supervisor_ended(now, supervisor, out),
             Input::NoSupervisor { text } => self.no_supervisor(now, &text, out),
-            Input::SandboxMade { container } => self.sandbox_made(&container, out),
-            Input::SandboxFailed { container, text } => self.sandbox_failed(now, &container, text, out),
+            Input::StepDone { container, step } => self.step_done(now, &container, step, out),
+            Input::StepFailed { container, step, text } => self.step_failed(now, &container, step, &text, out),
+            Input::LeftoversEnded { containers } => self.leftovers_ended(now, &containers, out),
+            Input::DiskFull { text } => self.disk_full(now, Some(text)),
+            Input::DiskHasRoom => self.disk_full(now, None),
             Input::ShutDown => self.leave(now, StopReason::ShutDown, out),
             Input::Stopping => self.retire_if_idle(out),
             Input::Tick => self.tick(now, out),
@@ -124,7 +139,13 @@ impl Agent {
     /// Whether the container is known and has not ended.
     #[must_use]
     pub fn is_live(&self, container: &ContainerId) -> bool {
-        self.tasks.get(container).is_some_and(|task| !task.has_ended())
+        self.containers.get(container).is_some_and(|container| !container.has_ended())
+    }
+
+    /// What an operator should know of: it goes on by itself, but not as well as it should.
+    #[must_use]
+    pub fn problems(&self) -> Vec<Problem> {
+        self.supervisors.problems().chain(self.space.problem()).collect()
     }
 
     fn tick(&mut self, now: Now, out: &mut Vec<Effect>) {
@@ -152,13 +173,34 @@ impl Agent {
             let found = self.tasks.get(container);
             assert!(found.is_some_and(|it| it.framework == *framework && it.name == *task), "{container} is named");
         }
-        for (container, task) in &self.tasks {
-            task.check(container, self.supervisors.settled());
+        assert_eq!(self.containers.len(), self.tasks.len(), "each container has one task");
+        for (id, task) in &self.tasks {
+            let container = self.containers.get(&task.container);
+            assert!(container.is_some(), "{id} has a container");
+            container.into_iter().for_each(|container| task.check(container));
         }
-        self.timers.check(|container| self.tasks.contains_key(container));
+        self.containers.check();
+        self.check_unresolved();
+        self.timers.check(|container| self.containers.contains(container));
         #[cfg(debug_assertions)]
         for container in self.sandboxes.iter() {
-            assert!(!self.tasks.contains_key(container), "{container} has not ended, but its sandbox is retired");
+            assert!(!self.containers.contains(container), "{container} has not ended, but its sandbox is retired");
+        }
+    }
+}
+
+impl Agent {
+    /// What became of a container is open only while a silent supervisor may have it, or its processes are looked for.
+    fn check_unresolved(&self) {
+        let open = |_: &ContainerId, container: &containers::Container| {
+            matches!(container.phase, containers::Phase::Unresolved(_))
+        };
+        let may_be_open = !self.supervisors.is_settled() || self.supervisors.may_have_more();
+        for id in self.containers.ids(open) {
+            assert!(
+                may_be_open || self.supervisors.searched.contains(&id),
+                "{id} is unresolved, and nothing will tell"
+            );
         }
     }
 }

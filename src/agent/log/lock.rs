@@ -1,17 +1,23 @@
 //! The work directory: one agent at a time.
 
+use std::ffi::OsStr;
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Write as _};
-use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::os::unix::ffi::OsStrExt as _;
+use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
 
+use prost::bytes::Bytes;
 use rustix::fs::{FlockOperation, flock};
+
+use crate::proto::internal::WorkDirIdentity;
 
 /// A work directory that is held. It is free again when this is dropped or the process ends.
 #[derive(Debug)]
 pub struct WorkDir {
     path: PathBuf,
-    _lock: File,
+    lock: Mutex<File>,
 }
 
 /// Why a work directory cannot be had.
@@ -33,6 +39,17 @@ pub enum WorkDirError {
     NotText {
         /// The directory.
         path: PathBuf,
+    },
+    /// It is a copy of one that is still there.
+    #[error(
+        "work directory {path} is a copy of {original}, whose agent id and tasks it would take: give an empty --work-dir, or \
+         remove the original, or {path}/log to begin as a new agent", path = path.display(), original = original.display()
+    )]
+    Copy {
+        /// The directory.
+        path: PathBuf,
+        /// What it is a copy of.
+        original: PathBuf,
     },
     /// The file system refused.
     #[error("cannot {action} work directory {path}: {source}", path = path.display())]
@@ -63,22 +80,8 @@ impl WorkDir {
         // Where it is must not depend on where the agent happens to stand.
         let path = fs::canonicalize(path).map_err(failed("find"))?;
         text(&path)?;
-        let file = path.join("lock");
-        let mut options = OpenOptions::new();
-        let opened = options.write(true).create(true).truncate(false).mode(0o600).open(&file);
-        let mut lock = opened.map_err(failed("lock"))?;
-        match flock(&lock, FlockOperation::NonBlockingLockExclusive) {
-            Ok(()) => {}
-            Err(rustix::io::Errno::WOULDBLOCK) => {
-                let pid = fs::read_to_string(&file).ok().and_then(|text| text.trim().parse::<u32>().ok());
-                let holder = pid.map_or_else(|| "another process".to_owned(), |pid| format!("process {pid}"));
-                return Err(WorkDirError::InUse { path, holder });
-            }
-            Err(error) => return Err(failed("lock")(error.into())),
-        }
-        let named = lock.set_len(0).and_then(|()| writeln!(lock, "{}", std::process::id()));
-        named.map_err(failed("write to"))?;
-        Ok(Self { path, _lock: lock })
+        let lock = Mutex::new(hold(&path)?);
+        Ok(Self { path, lock })
     }
 
     /// Where it is, absolute.
@@ -86,6 +89,74 @@ impl WorkDir {
     pub fn path(&self) -> &Path {
         &self.path
     }
+
+    /// Which directory that is on its host.
+    ///
+    /// # Errors
+    ///
+    /// It cannot be inspected.
+    pub fn identity(&self) -> Result<WorkDirIdentity, WorkDirError> {
+        identity(&self.path).map_err(|source| WorkDirError::Io { action: "inspect", path: self.path.clone(), source })
+    }
+
+    /// Takes the directory once more if its lock was removed: another agent could take it otherwise.
+    ///
+    /// # Errors
+    ///
+    /// It cannot be taken, or another agent has it by now.
+    pub fn keep(&self) -> Result<(), WorkDirError> {
+        let mut lock = self.lock.lock().unwrap_or_else(PoisonError::into_inner);
+        let inode = |metadata: io::Result<fs::Metadata>| metadata.map(|it| (it.dev(), it.ino())).ok();
+        if inode(fs::metadata(self.path.join("lock"))) != inode(lock.metadata()) {
+            *lock = hold(&self.path)?;
+            tracing::warn!(work_dir = %self.path.display(), "the lock of the work directory was removed: made it again");
+        }
+        Ok(())
+    }
+}
+
+fn identity(path: &Path) -> io::Result<WorkDirIdentity> {
+    let metadata = fs::metadata(path)?;
+    let path = Bytes::copy_from_slice(path.as_os_str().as_bytes());
+    Ok(WorkDirIdentity { path, device: metadata.dev(), inode: metadata.ino() })
+}
+
+/// Whether `recorded`, which a log says it was begun in, is another directory than `here`, which stands where it stood:
+/// then the log is a copy, and what it tells of runs for the original.
+#[must_use]
+pub fn is_copy(recorded: &WorkDirIdentity, here: &WorkDirIdentity) -> bool {
+    let same = |one: &WorkDirIdentity| (one.device, one.inode) == (recorded.device, recorded.inode);
+    if same(here) {
+        return false;
+    }
+    let stands = identity(Path::new(OsStr::from_bytes(&recorded.path)));
+    // Moved to another file system: the original is not there any more.
+    stands.is_ok_and(|original| same(&original))
+}
+
+/// The lock of a work directory, taken.
+fn hold(path: &Path) -> Result<File, WorkDirError> {
+    let failed = |action| move |source| WorkDirError::Io { action, path: path.to_owned(), source };
+    let file = path.join("lock");
+    let mut options = OpenOptions::new();
+    let opened = options.write(true).create(true).truncate(false).mode(0o600).open(&file);
+    let mut lock = opened.map_err(failed("lock"))?;
+    match flock(&lock, FlockOperation::NonBlockingLockExclusive) {
+        Ok(()) => {}
+        Err(rustix::io::Errno::WOULDBLOCK) => {
+            let pid = fs::read_to_string(&file).ok().and_then(|text| text.trim().parse::<u32>().ok());
+            let holder = pid.map_or_else(|| "another process".to_owned(), |pid| format!("process {pid}"));
+            return Err(WorkDirError::InUse { path: path.to_owned(), holder });
+        }
+        Err(error) => return Err(failed("lock")(error.into())),
+    }
+    let name = format!("{}\n", std::process::id());
+    // In place, so that it takes no room where there is none; who holds it is only for people to read.
+    let named = lock.write_all(name.as_bytes()).and_then(|()| lock.set_len(name.len() as u64));
+    if let Err(error) = named {
+        tracing::warn!(path = %file.display(), %error, "cannot write down who holds the work directory");
+    }
+    Ok(lock)
 }
 
 #[cfg(test)]
@@ -122,6 +193,34 @@ mod tests {
         assert_eq!(error, expected);
         drop(held);
         WorkDir::take(&path).unwrap();
+    }
+
+    #[test]
+    fn a_lock_that_was_removed_is_taken_again_unless_another_agent_was_faster() {
+        let parent = tempfile::tempdir().unwrap();
+        let held = WorkDir::take(parent.path()).unwrap();
+        fs::remove_file(held.path().join("lock")).unwrap();
+        held.keep().unwrap();
+        assert!(matches!(WorkDir::take(parent.path()), Err(WorkDirError::InUse { .. })));
+        fs::remove_file(held.path().join("lock")).unwrap();
+        let other = WorkDir::take(parent.path()).unwrap();
+        assert!(matches!(held.keep(), Err(WorkDirError::InUse { .. })));
+        drop(other);
+    }
+
+    #[test]
+    fn a_directory_beside_the_one_its_log_names_is_a_copy_and_one_in_its_place_is_not() {
+        let parent = tempfile::tempdir().unwrap();
+        let (original, copy) = (parent.path().join("w"), parent.path().join("copy"));
+        fs::create_dir(&original).unwrap();
+        fs::create_dir(&copy).unwrap();
+        let recorded = identity(&original).unwrap();
+        assert!(!is_copy(&recorded, &recorded));
+        assert!(is_copy(&recorded, &identity(&copy).unwrap()));
+        fs::remove_dir(&original).unwrap();
+        assert!(!is_copy(&recorded, &identity(&copy).unwrap()), "it was moved there");
+        fs::rename(&copy, &original).unwrap();
+        assert!(!is_copy(&recorded, &identity(&original).unwrap()), "a backup was put back in its place");
     }
 
     #[test]

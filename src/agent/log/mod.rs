@@ -4,20 +4,24 @@
 //! a damaged log is kept aside as it was (see [`crate::agent::Recover`]). A batch of records is one write; [`Syncer`]
 //! brings what was written so far to the disk itself, from another thread. How far that has come is written down with
 //! the next batch: what a power cut made of the rest is no damage. A log that has grown far beyond what it says is
-//! written anew.
+//! written anew, from another thread too. Room is kept for it ahead of what is written ([`space`]), so that what has to be
+//! written on a full disk can be; and a log whose file was removed is noticed and written anew.
 
 mod format;
 mod lock;
+mod space;
 #[cfg(test)]
 mod tests;
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write as _};
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
-pub use lock::{WorkDir, WorkDirError};
+pub use lock::{WorkDir, WorkDirError, is_copy};
+pub use space::Room;
 
 use super::damage::{self, Damage, Kept, Recover};
 use super::ending::{self, Ending};
@@ -48,6 +52,15 @@ pub enum LogError {
         /// What the system said.
         source: io::Error,
     },
+    /// The disk has no room. What was to be appended is not in the log; it can be tried again.
+    #[error("no room on the disk to append to {}", .0.display())]
+    Full(PathBuf),
+    /// The file in its place is not the one that is written: it was removed or replaced.
+    #[error("{} was removed or replaced while it was in use", .0.display())]
+    Gone(PathBuf),
+    /// The work directory is not this agent's any more.
+    #[error(transparent)]
+    WorkDir(WorkDirError),
     /// The file is something else.
     #[error(
         "{} is not the log of an agent: move it away, give another --work-dir, or start once with --recover=cleanup",
@@ -96,6 +109,14 @@ pub struct Log {
     /// How much of it is on the disk itself, and how much it says is.
     synced: Arc<AtomicU64>,
     marked: u64,
+    /// How far room is kept for it.
+    reserved: Arc<AtomicU64>,
+    /// Whether the name of the file is on the disk too.
+    is_named: Arc<AtomicBool>,
+    /// Whether a successor has taken the place of the file.
+    is_replaced: Arc<AtomicBool>,
+    /// What was appended since a successor was begun.
+    tail: Option<Vec<u8>>,
 }
 
 impl Log {
@@ -156,6 +177,10 @@ impl Log {
             buffer: vec![],
             synced: Arc::new(AtomicU64::new(length)),
             marked: format::HEADER.len() as u64,
+            reserved: Arc::new(AtomicU64::new(0)),
+            is_named: Arc::new(AtomicBool::new(true)),
+            is_replaced: Arc::default(),
+            tail: None,
         }
     }
 
@@ -163,36 +188,74 @@ impl Log {
     ///
     /// # Errors
     ///
-    /// The file system refused, for example because the disk is full. The log may then end in a torn record and takes
-    /// no more: whoever appends has to stop.
+    /// [`LogError::Full`] when the disk has no room: the log is as it was. Any other error means that it may end in a torn
+    /// record and takes no more: whoever appends has to stop.
     pub fn append(&mut self, records: &[AgentRecord]) -> Result<(), LogError> {
         self.buffer.clear();
         let synced = self.synced.load(Ordering::Acquire);
         if synced > self.marked {
             let mark = AgentRecord { kind: Some(Kind::Synced(synced)), ..AgentRecord::default() };
             format::write(&mark, &mut self.buffer);
-            self.marked = synced;
         }
+        // What a successor needs: a mark is about this file.
+        let from = self.buffer.len();
         for record in records {
             format::write(record, &mut self.buffer);
         }
-        (&*self.file).write_all(&self.buffer).map_err(at("append to", &self.directory.join(NAME)))?;
+        if let Err(error) = (&*self.file).write_all(&self.buffer) {
+            return Err(self.not_appended(error));
+        }
+        self.marked = self.marked.max(synced);
         self.length += self.buffer.len() as u64;
+        if let Some(tail) = &mut self.tail {
+            tail.extend_from_slice(&self.buffer[from..]);
+        }
         self.buffer.shrink_to(1 << 20);
         Ok(())
+    }
+
+    /// Takes back what a write left that found no room.
+    fn not_appended(&self, error: io::Error) -> LogError {
+        let path = self.directory.join(NAME);
+        if space::is_shortage(&error) && self.file.set_len(self.length).is_ok() {
+            // Shortening a file gives back what was kept for it.
+            self.reserved.store(0, Ordering::Release);
+            return LogError::Full(path);
+        }
+        at("append to", &path)(error)
     }
 
     /// What brings everything appended so far to the disk.
     #[must_use]
     pub fn syncer(&self) -> Syncer {
-        let (file, synced) = (Arc::clone(&self.file), Arc::clone(&self.synced));
-        Syncer { file, path: self.directory.join(NAME), length: self.length, synced }
+        Syncer {
+            file: Arc::clone(&self.file),
+            path: self.directory.join(NAME),
+            length: self.length,
+            synced: Arc::clone(&self.synced),
+            reserved: Arc::clone(&self.reserved),
+            is_named: Arc::clone(&self.is_named),
+            is_replaced: Arc::clone(&self.is_replaced),
+        }
     }
 
     /// Whether the log is so much longer than it need be that it is worth writing it anew.
     #[must_use]
     pub fn wants_compaction(&self) -> bool {
-        self.length > COMPACT_FROM.max(self.compact.saturating_mul(COMPACT_FACTOR))
+        self.tail.is_none() && self.length > COMPACT_FROM.max(self.compact.saturating_mul(COMPACT_FACTOR))
+    }
+
+    /// Begins a log with `records` that may take this one's place: [`Draft::write`] writes it, on whatever thread, while
+    /// this one is appended to.
+    pub fn draft(&mut self, records: Vec<AgentRecord>) -> Draft {
+        self.compact = self.length;
+        self.tail = Some(vec![]);
+        Draft { path: self.directory.join(NEW), records }
+    }
+
+    /// The successor that was begun is not written: this log goes on.
+    pub fn drop_draft(&mut self) {
+        self.tail = None;
     }
 
     /// Writes `records` as a log that may take this one's place. This one stays as it is.
@@ -201,30 +264,55 @@ impl Log {
     ///
     /// The file system refused. Nothing is lost by it, and it is not worth trying again soon.
     pub fn successor(&mut self, records: &[AgentRecord]) -> Result<Successor, LogError> {
-        self.compact = self.length;
-        let new = self.directory.join(NEW);
-        let file = write_successor(&new, records)?;
-        let length = file.metadata().map_err(at("inspect", &new))?.len();
-        Ok(Successor { file, length })
+        self.draft(records.to_vec()).write()
     }
 
-    /// Goes on with a successor that says all that this log says. Whenever this is cut off, one of the two is there
-    /// whole; afterwards everything written so far is on the disk itself.
+    /// Goes on with a successor that says all that this log says, and has what was appended meanwhile written to it.
+    /// Whenever this is cut off, one of the two is there whole; the next [`Syncer::sync`] brings its name to the disk.
     ///
     /// # Errors
     ///
-    /// The file system refused, and it is not known which of the two a power cut would leave: whoever appends has to
-    /// stop.
-    pub fn adopt(&mut self, successor: Successor) -> Result<(), LogError> {
+    /// The file system refused: this log goes on.
+    pub fn adopt(&mut self, mut successor: Successor) -> Result<(), LogError> {
         let new = self.directory.join(NEW);
-        fs::rename(&new, self.directory.join(NAME)).map_err(at("rename", &new))?;
-        self.length = successor.length;
-        self.compact = successor.length;
+        let tail = self.tail.take().unwrap_or_default();
+        successor.file.write_all(&tail).map_err(at("append to", &new))?;
+        // Before the rename: a sync of the file before may be under way.
+        self.is_replaced.store(true, Ordering::Release);
+        if let Err(error) = fs::rename(&new, self.directory.join(NAME)) {
+            self.is_replaced.store(false, Ordering::Release);
+            return Err(at("rename", &new)(error));
+        }
+        self.is_replaced = Arc::default();
+        self.length = successor.length + tail.len() as u64;
+        self.compact = self.length;
         self.file = Arc::new(successor.file);
         // Its own: a sync of the log before may still be on its way.
         self.synced = Arc::new(AtomicU64::new(successor.length));
         self.marked = format::HEADER.len() as u64;
-        sync_directory(&self.directory)
+        self.reserved = Arc::new(AtomicU64::new(0));
+        self.is_named = Arc::new(AtomicBool::new(false));
+        Ok(())
+    }
+}
+
+/// A log that is to take the place of another, before it is written.
+#[derive(Debug)]
+pub struct Draft {
+    path: PathBuf,
+    records: Vec<AgentRecord>,
+}
+
+impl Draft {
+    /// Writes it; all of it is on the disk itself then.
+    ///
+    /// # Errors
+    ///
+    /// The file system refused. Nothing is lost by it, and it is not worth trying again soon.
+    pub fn write(self) -> Result<Successor, LogError> {
+        let file = write_successor(&self.path, &self.records)?;
+        let length = file.metadata().map_err(at("inspect", &self.path))?.len();
+        Ok(Successor { file, length })
     }
 }
 
@@ -244,6 +332,9 @@ pub struct Syncer {
     /// How long the log was when this was made.
     length: u64,
     synced: Arc<AtomicU64>,
+    reserved: Arc<AtomicU64>,
+    is_named: Arc<AtomicBool>,
+    is_replaced: Arc<AtomicBool>,
 }
 
 impl Syncer {
@@ -251,11 +342,40 @@ impl Syncer {
     ///
     /// # Errors
     ///
-    /// The disk refused: nothing can be said of what it holds.
+    /// The disk refused: nothing can be said of what it holds. [`LogError::Gone`] when the file is not in its place.
     pub fn sync(&self) -> Result<(), LogError> {
+        self.look()?;
         self.file.sync_data().map_err(at("sync", &self.path))?;
+        if !self.is_named.load(Ordering::Acquire) {
+            sync_directory(self.path.parent().unwrap_or(&self.path))?;
+            self.is_named.store(true, Ordering::Release);
+        }
         self.synced.fetch_max(self.length, Ordering::AcqRel);
         Ok(())
+    }
+}
+
+impl Syncer {
+    /// Whether the file is still in its place.
+    ///
+    /// # Errors
+    ///
+    /// [`LogError::Gone`] when it is not.
+    pub fn look(&self) -> Result<(), LogError> {
+        let own = self.file.metadata().map_err(at("inspect", &self.path))?;
+        let is_it = |other: fs::Metadata| (other.dev(), other.ino()) == (own.dev(), own.ino());
+        match fs::metadata(&self.path).map(is_it) {
+            Ok(true) => Ok(()),
+            // Its successor has its place, as it should.
+            Ok(false) | Err(_) if self.is_replaced.load(Ordering::Acquire) => Ok(()),
+            Ok(false) | Err(_) => Err(LogError::Gone(self.path.clone())),
+        }
+    }
+
+    /// Keeps room ahead of the log, and finds out how much the disk has otherwise.
+    #[must_use]
+    pub fn keep_room(&self) -> Room {
+        space::keep(&self.file, &self.path, self.length, &self.reserved)
     }
 }
 
@@ -339,6 +459,7 @@ fn set_aside(directory: &Path, damage: Damage, records: Vec<AgentRecord>) -> Res
     let mut log = Log::new(directory, append_to(&path)?, 0);
     let successor = log.successor(&records)?;
     log.adopt(successor)?;
+    sync_directory(directory)?;
     Ok(Opened { log, records, torn_bytes: 0, damage: Some(kept) })
 }
 

@@ -180,6 +180,35 @@ fn a_sync_of_a_log_that_was_replaced_says_nothing_of_its_successor() {
 }
 
 #[test]
+fn a_log_whose_file_was_removed_is_noticed_and_written_anew_with_what_comes_meanwhile() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut log = open(directory.path()).unwrap().log;
+    log.append(&[record(1)]).unwrap();
+    fs::remove_file(directory.path().join(NAME)).unwrap();
+    assert!(matches!(log.syncer().sync(), Err(LogError::Gone(_))));
+    let draft = log.draft(vec![record(1)]);
+    log.append(&[record(2)]).unwrap();
+    log.adopt(draft.write().unwrap()).unwrap();
+    log.syncer().sync().unwrap();
+    log.append(&[record(3)]).unwrap();
+    drop(log);
+    let records = open(directory.path()).unwrap().records;
+    assert_eq!(records, [record(1), record(2), record(3)]);
+}
+
+#[test]
+fn room_is_kept_ahead_of_a_log_without_changing_what_it_says() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut log = open(directory.path()).unwrap().log;
+    log.append(&[record(1)]).unwrap();
+    assert_eq!(log.syncer().keep_room(), Room::Enough);
+    assert_eq!(fs::metadata(directory.path().join(NAME)).unwrap().len(), log.length);
+    log.append(&[record(2)]).unwrap();
+    drop(log);
+    assert_eq!(open(directory.path()).unwrap().records, [record(1), record(2)]);
+}
+
+#[test]
 fn a_successor_for_which_there_is_no_room_is_removed() {
     let directory = tempfile::tempdir().unwrap();
     let new = directory.path().join(NEW);

@@ -34,12 +34,16 @@ impl Sandboxes {
     /// # Errors
     /// The folder for them cannot be made.
     pub fn new(work_dir: &Path) -> Result<Self, SandboxError> {
-        let root = work_dir.join("runs");
+        let mut this = Self { root: work_dir.join("runs") };
+        this.create_root()?;
+        this.root = this.root.canonicalize().map_err(|error| SandboxError::failed("find", &this.root, error))?;
+        Ok(this)
+    }
+
+    fn create_root(&self) -> Result<(), SandboxError> {
         // Other users' containers have to pass through it, but have no business looking around.
-        let made = DirBuilder::new().recursive(true).mode(0o711).create(&root);
-        made.map_err(|error| SandboxError::failed("create", &root, error))?;
-        let root = root.canonicalize().map_err(|error| SandboxError::failed("find", &root, error))?;
-        Ok(Self { root })
+        let made = DirBuilder::new().recursive(true).mode(0o711).create(&self.root);
+        made.map_err(|error| SandboxError::failed("create", &self.root, error))
     }
 
     /// The folder that holds them all, absolute.
@@ -66,7 +70,13 @@ impl Sandboxes {
     /// The id is not one, there is such a sandbox already, or the folder cannot be made.
     pub fn create(&self, container_id: &str) -> Result<PathBuf, SandboxError> {
         let path = self.path(container_id)?;
-        match DirBuilder::new().mode(0o700).create(&path) {
+        let mut made = DirBuilder::new().mode(0o700).create(&path);
+        if made.as_ref().is_err_and(|error| error.kind() == io::ErrorKind::NotFound) {
+            tracing::warn!(root = %self.root.display(), "the folder of all sandboxes was removed: made it again");
+            self.create_root()?;
+            made = DirBuilder::new().mode(0o700).create(&path);
+        }
+        match made {
             Ok(()) => Ok(path),
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Err(SandboxError::Exists(path)),
             Err(error) => Err(SandboxError::failed("create the sandbox", &path, error)),
@@ -139,6 +149,17 @@ mod tests {
         std::fs::write(work.path().join("runs"), "").unwrap();
         let text = sandboxes.create("c").unwrap_err().to_string();
         assert!(text.starts_with("cannot create the sandbox /"), "{text}");
+    }
+
+    #[test]
+    fn the_folder_of_all_sandboxes_is_made_again_when_it_was_removed() {
+        let work = tempfile::tempdir().unwrap();
+        let sandboxes = Sandboxes::new(work.path()).unwrap();
+        sandboxes.create("a").unwrap();
+        std::fs::remove_dir_all(work.path().join("runs")).unwrap();
+        assert!(sandboxes.create("b").unwrap().is_dir());
+        assert_eq!(std::fs::metadata(work.path().join("runs")).unwrap().permissions().mode() & 0o7777, 0o711);
+        assert_eq!(sandboxes.list().unwrap(), ["b"]);
     }
 
     #[test]

@@ -6,21 +6,27 @@
 use std::io;
 use std::sync::Arc;
 use std::thread::{self, JoinHandle};
+use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot, watch};
+use tokio_util::sync::CancellationToken;
 
 use super::gate::Gate;
 use super::hands::Hands;
+use super::health::Health;
 use super::mail::Mail;
 use super::sync::SyncThread;
 use super::{AgentError, End, Ended};
 use crate::agent::core::{Agent, ContainerId, Effect, Input, Level, StopReason};
-use crate::agent::log::{Log, WorkDir};
+use crate::agent::log::{Log, LogError, Successor, WorkDir};
+use crate::proto::internal::AgentRecord;
 use crate::transport::clock::Clock;
 use crate::types::Now;
 
 /// The most pieces of mail taken at once.
 const BATCH: usize = 256;
+/// Between two attempts to write what a full disk has no room for.
+const ROOM_AGAIN: Duration = Duration::from_millis(200);
 
 /// What the thread works with.
 #[derive(Debug)]
@@ -33,7 +39,13 @@ pub(super) struct CoreThread {
     pub(super) mail: mpsc::Receiver<Mail>,
     pub(super) clock: Clock,
     /// Who wants to be told when a container has ended.
+    /// Cancelled when the agent is to stop: it does not wait for room on the disk then.
+    pub(super) stopping: CancellationToken,
+    /// What operators read of the agent's problems.
+    pub(super) health: Health,
     pub(super) followers: Vec<(ContainerId, oneshot::Sender<()>)>,
+    /// Whether the log is not in its place, and is being written anew.
+    pub(super) log_is_gone: bool,
     /// Held as long as the log is written, and by others who use the directory longer.
     pub(super) work_dir: Arc<WorkDir>,
     /// Where the agent's id is announced.
@@ -61,7 +73,7 @@ impl CoreThread {
     async fn run(&mut self, recovered: Vec<Effect>) -> Result<Ended, AgentError> {
         let (mut mail, mut out) = (vec![], recovered);
         loop {
-            if let Some(ended) = self.carry_out(&mut out)? {
+            if let Some(ended) = self.carry_out(&mut out).await? {
                 return Ok(ended);
             }
             self.announce();
@@ -81,7 +93,7 @@ impl CoreThread {
             }
             let now = self.clock.now();
             for piece in mail.drain(..) {
-                if let Some(ended) = self.take(now, piece, &mut out)? {
+                if let Some(ended) = self.take(now, piece, &mut out).await? {
                     return Ok(ended);
                 }
             }
@@ -91,7 +103,7 @@ impl CoreThread {
         }
     }
 
-    fn take(&mut self, now: Now, piece: Mail, out: &mut Vec<Effect>) -> Result<Option<Ended>, AgentError> {
+    async fn take(&mut self, now: Now, piece: Mail, out: &mut Vec<Effect>) -> Result<Option<Ended>, AgentError> {
         match piece {
             Mail::Inputs(inputs) => {
                 for input in inputs {
@@ -100,25 +112,34 @@ impl CoreThread {
             }
             Mail::Synced(ticket) => {
                 // What is acted on now is never to be taken for what a power cut left.
-                self.log.append(&[])?;
+                match self.log.append(&[]) {
+                    Ok(()) | Err(LogError::Full(_)) => {}
+                    Err(error) => return Err(error.into()),
+                }
                 while let Some(effect) = self.gate.release(ticket) {
                     if let Some(ended) = self.act(effect) {
                         return Ok(Some(ended));
                     }
                 }
             }
+            Mail::Drafted(drafted) => self.adopt(drafted)?,
+            Mail::LogGone(error) => {
+                tracing::error!(%error, "the log is written anew");
+                self.log_is_gone = true;
+                self.compact();
+            }
             Mail::DiskFailed(error) => return Err(error.into()),
             Mail::TellEnd(container, tell) => self.followers.push((container, tell)),
             Mail::Stop => {
                 self.agent.handle(now, Input::Stopping, out);
-                self.carry_out(out)?;
+                self.carry_out(out).await?;
                 return Ok(Some(Ended::Stopped));
             }
         }
         Ok(None)
     }
 
-    fn carry_out(&mut self, out: &mut Vec<Effect>) -> Result<Option<Ended>, AgentError> {
+    async fn carry_out(&mut self, out: &mut Vec<Effect>) -> Result<Option<Ended>, AgentError> {
         let mut records = vec![];
         for effect in &mut *out {
             if let Effect::Persist { records: more, .. } = effect {
@@ -126,7 +147,9 @@ impl CoreThread {
             }
         }
         if !records.is_empty() {
-            self.log.append(&records)?;
+            if !self.write(&records).await? {
+                return Ok(Some(Ended::Stopped));
+            }
             self.sync.soon(self.log.syncer());
         }
         for effect in out.drain(..) {
@@ -141,15 +164,47 @@ impl CoreThread {
             }
         }
         if self.log.wants_compaction() {
-            self.compact()?;
+            self.compact();
         }
         Ok(None)
     }
 
-    fn compact(&mut self) -> Result<(), AgentError> {
-        match self.log.successor(&self.agent.snapshot()) {
-            Ok(successor) => self.log.adopt(successor)?,
-            Err(error) => tracing::warn!(%error, "the log stays longer than it need be"),
+    /// Writes records down. While the disk has no room for them nothing else is decided, so that nothing leaves that is not
+    /// written; false when the agent is to stop meanwhile.
+    async fn write(&mut self, records: &[AgentRecord]) -> Result<bool, AgentError> {
+        loop {
+            match self.log.append(records) {
+                Ok(()) => return Ok(true),
+                Err(error @ LogError::Full(_)) => self.health.report_stuck(&error),
+                Err(error) => return Err(error.into()),
+            }
+            let clock = self.clock;
+            tokio::select! {
+                () = clock.sleep_until(clock.now().mono_after(ROOM_AGAIN)) => {}
+                () = self.stopping.cancelled() => return Ok(false),
+            }
+        }
+    }
+
+    /// Has the log written anew by the thread that syncs it; [`Mail::Drafted`] follows.
+    fn compact(&mut self) {
+        let draft = self.log.draft(self.agent.snapshot());
+        self.sync.write(draft);
+    }
+
+    /// Goes on with a log that was written anew. One that could not be is no loss, unless there is no other.
+    fn adopt(&mut self, drafted: Result<Successor, LogError>) -> Result<(), AgentError> {
+        let adopted = drafted.and_then(|successor| self.log.adopt(successor));
+        match adopted {
+            Ok(()) => {
+                self.log_is_gone = false;
+                self.sync.soon(self.log.syncer());
+            }
+            Err(error) if self.log_is_gone => return Err(error.into()),
+            Err(error) => {
+                self.log.drop_draft();
+                tracing::warn!(%error, "the log stays longer than it need be");
+            }
         }
         Ok(())
     }
@@ -163,7 +218,10 @@ impl CoreThread {
             Effect::Detach { session } => self.hands.detach(session),
             Effect::Send { session, message } => self.hands.send(session, message),
             Effect::Supervise { supervisor, request } => self.hands.supervise(supervisor, request),
-            Effect::MakeSandbox { container } => self.hands.housekeeping.make(container),
+            Effect::Provision { container, step } => self.hands.housekeeping.provision(container, step),
+            // The one step there is takes no time: its answer follows at once.
+            Effect::CancelStep { .. } => {}
+            Effect::EndLeftovers { leftovers } => self.hands.housekeeping.end_leftovers(leftovers),
             Effect::RemoveSandbox { container } => self.hands.housekeeping.remove(container),
         }
         None
@@ -180,6 +238,7 @@ impl CoreThread {
     }
 
     fn announce(&self) {
+        self.health.report(&self.clock, &self.agent);
         let registered = self.agent.is_registered().then(|| self.agent.id()).flatten();
         self.id.send_if_modified(|known| {
             let changed = registered.is_some() && known.as_deref() != registered;

@@ -1,9 +1,10 @@
-//! What an agent serves on its port: its health, its version, and the files of its sandboxes.
+//! What an agent serves on its port: its health, its metrics, its version, and the files of its sandboxes.
 
 use axum::http::header::CONTENT_TYPE;
 use axum::response::IntoResponse;
 use axum::{Router, routing};
 
+use super::health::Health;
 use super::reading::Reading;
 use crate::proto::ext::sandbox_server::SandboxServer;
 
@@ -11,9 +12,15 @@ use crate::proto::ext::sandbox_server::SandboxServer;
 const MESOS_VERSION: &str = "1.11.0";
 
 /// All that is served.
-pub(super) fn router(reading: Reading) -> Router {
+pub(super) fn router(reading: Reading, health: Health) -> Router {
     let grpc = tonic::service::Routes::new(SandboxServer::new(reading)).into_axum_router();
-    grpc.route("/health", routing::get(|| async {})).route("/version", routing::get(version))
+    let metrics = health.clone();
+    grpc.route("/health", routing::get(async move || ([(CONTENT_TYPE, "application/json")], health.document())))
+        .route(
+            "/metrics",
+            routing::get(async move || ([(CONTENT_TYPE, "text/plain; version=0.0.4")], metrics.metrics())),
+        )
+        .route("/version", routing::get(version))
 }
 
 async fn version() -> impl IntoResponse {

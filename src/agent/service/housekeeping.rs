@@ -1,23 +1,34 @@
-//! Makes and removes sandboxes, on two threads so that a large removal holds up no launch.
+//! What takes a while on the host: makes and removes sandboxes, each on a thread so that a large removal holds up no
+//! launch, and ends what is left of containers that no supervisor has.
 
 use std::io;
-use std::sync::mpsc::{Receiver, Sender, channel};
-use std::thread::{self, JoinHandle};
-use std::time::UNIX_EPOCH;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::thread;
+use std::time::{Duration, UNIX_EPOCH};
 
 use super::mail::{Mail, Mailbox};
-use crate::agent::core::{ContainerId, Input};
+use crate::agent::core::{ContainerId, Input, Leftover, Step};
 use crate::agent::sandbox::{SandboxError, Sandboxes};
+use crate::agent::supervisor::leftovers;
 
 /// The most sandboxes made before the core hears of them.
 const BATCH: usize = 64;
+/// How long the end of the agent waits for what is under way. What is not removed then, the next agent removes.
+const FAREWELL: Duration = Duration::from_secs(3);
+/// Between two attempts to end what does not die, or cannot be looked for.
+const AGAIN: Duration = Duration::from_secs(1);
 
 /// The threads that make and remove.
 #[derive(Debug)]
 pub(super) struct Housekeeping {
-    make: Sender<ContainerId>,
+    make: Sender<(ContainerId, Step)>,
     remove: Sender<ContainerId>,
-    threads: Vec<JoinHandle<()>>,
+    end: Sender<Vec<Leftover>>,
+    is_over: Arc<AtomicBool>,
+    /// Closed when the last thread has ended.
+    ended: Receiver<()>,
 }
 
 impl Housekeeping {
@@ -30,54 +41,103 @@ impl Housekeeping {
 
     /// Starts the threads; what was made or could not be is told to `mailbox`.
     pub(super) fn start(sandboxes: &Sandboxes, mailbox: Mailbox) -> io::Result<Self> {
-        // Both queues are as long as there are tasks or retired sandboxes at most.
-        let ((make, to_make), (remove, to_remove)) = (channel(), channel());
+        // The queues are as long as there are containers or retired sandboxes at most.
+        let ((make, to_make), (remove, to_remove), (end, to_end)) = (channel(), channel(), channel());
         let spawn = |name: &str| thread::Builder::new().name(name.to_owned());
-        let (making, removing) = (sandboxes.clone(), sandboxes.clone());
-        let threads = vec![
-            spawn("agent-sandboxes").spawn(move || make_all(&making, &to_make, &mailbox))?,
-            spawn("agent-removals").spawn(move || remove_all(&removing, &to_remove))?,
-        ];
-        Ok(Self { make, remove, threads })
+        let (making, removing, mail) = (sandboxes.clone(), sandboxes.clone(), mailbox.clone());
+        let (ending, ended) = channel::<()>();
+        let (making_over, removing_over) = (ending.clone(), ending.clone());
+        let is_over = Arc::new(AtomicBool::new(false));
+        let (no_removals, no_searches) = (Arc::clone(&is_over), Arc::clone(&is_over));
+        spawn("agent-sandboxes").spawn(move || {
+            make_all(&making, &to_make, &mailbox);
+            drop(making_over);
+        })?;
+        spawn("agent-removals").spawn(move || {
+            remove_all(&removing, &to_remove, &no_removals);
+            drop(removing_over);
+        })?;
+        spawn("agent-leftovers").spawn(move || {
+            end_all(&to_end, &mail, &no_searches);
+            drop(ending);
+        })?;
+        Ok(Self { make, remove, end, is_over, ended })
     }
 
-    pub(super) fn make(&self, container: ContainerId) {
-        // A thread that has panicked is reported when it is joined.
-        let _ = self.make.send(container);
+    pub(super) fn provision(&self, container: ContainerId, step: Step) {
+        // Without its thread nothing is answered any more: the agent is about to end.
+        let _ = self.make.send((container, step));
+    }
+
+    /// Ends all processes of these containers; each is reported when nothing of it is left.
+    pub(super) fn end_leftovers(&self, leftovers: Vec<Leftover>) {
+        let _ = self.end.send(leftovers);
     }
 
     pub(super) fn remove(&self, container: ContainerId) {
         let _ = self.remove.send(container);
     }
 
-    /// Finishes what was asked for.
+    /// Finishes what is under way, unless that takes long.
     pub(super) fn stop(self) {
-        drop((self.make, self.remove));
-        for thread in self.threads {
-            if thread.join().is_err() {
-                tracing::error!("a thread for sandboxes has panicked");
-            }
+        self.is_over.store(true, Ordering::Relaxed);
+        drop((self.make, self.remove, self.end));
+        if self.ended.recv_timeout(FAREWELL) == Err(RecvTimeoutError::Timeout) {
+            tracing::warn!("sandboxes are still being removed while the agent ends: the next one removes the rest");
         }
     }
 }
 
-fn make_all(sandboxes: &Sandboxes, asked: &Receiver<ContainerId>, mailbox: &Mailbox) {
+fn make_all(sandboxes: &Sandboxes, asked: &Receiver<(ContainerId, Step)>, mailbox: &Mailbox) {
     while let Ok(first) = asked.recv() {
         let more = asked.try_iter().take(BATCH - 1);
-        let inputs = std::iter::once(first).chain(more).map(|container| make(sandboxes, container)).collect();
+        let asked = std::iter::once(first).chain(more);
+        let inputs = asked.map(|(container, step)| provision(sandboxes, container, step)).collect();
         mailbox.blocking_send(Mail::Inputs(inputs));
     }
 }
 
-fn make(sandboxes: &Sandboxes, container: ContainerId) -> Input {
-    match sandboxes.create(container.as_str()) {
-        Ok(_) => Input::SandboxMade { container },
-        Err(error) => Input::SandboxFailed { container, text: error.to_string() },
+fn provision(sandboxes: &Sandboxes, container: ContainerId, step: Step) -> Input {
+    let done = match step {
+        Step::Sandbox => sandboxes.create(container.as_str()),
+    };
+    match done {
+        Ok(_) => Input::StepDone { container, step },
+        Err(error) => {
+            tracing::error!(%container, %error, "cannot {step}: its task fails");
+            Input::StepFailed { container, step, text: error.to_string() }
+        }
     }
 }
 
-fn remove_all(sandboxes: &Sandboxes, asked: &Receiver<ContainerId>) {
+/// Looks again for as long as something is left, or nothing can be looked for: an end is reported when it is one.
+fn end_all(asked: &Receiver<Vec<Leftover>>, mailbox: &Mailbox, is_over: &AtomicBool) {
+    let mut left: Vec<Leftover> = vec![];
+    loop {
+        let more = if left.is_empty() { asked.recv().map_err(|_closed| ()) } else { Ok(vec![]) };
+        let Ok(more) = more else { return };
+        left.extend(more.into_iter().chain(asked.try_iter().flatten()));
+        if is_over.load(Ordering::Relaxed) {
+            return;
+        }
+        match leftovers::end(&left) {
+            Ok(ended) => {
+                left.retain(|leftover| !ended.contains(&leftover.container));
+                mailbox.blocking_send(Mail::Inputs(vec![Input::LeftoversEnded { containers: ended }]));
+            }
+            Err(error) => tracing::error!(%error, "cannot look for what earlier containers left: trying again"),
+        }
+        if !left.is_empty() {
+            thread::sleep(AGAIN);
+        }
+    }
+}
+
+fn remove_all(sandboxes: &Sandboxes, asked: &Receiver<ContainerId>, is_over: &AtomicBool) {
     for container in asked {
+        if is_over.load(Ordering::Relaxed) {
+            return;
+        }
         if let Err(error) = sandboxes.remove(container.as_str()) {
             tracing::warn!(%container, %error, "a sandbox stays");
         }
@@ -103,17 +163,24 @@ mod tests {
         let id = ContainerId::parse("c1").unwrap();
         let (mailbox, mut mail) = Mailbox::new();
         let housekeeping = Housekeeping::start(&sandboxes, mailbox.clone()).unwrap();
-        housekeeping.make(id.clone());
+        housekeeping.provision(id.clone(), Step::Sandbox);
         let made = mail.blocking_recv().unwrap();
-        assert!(matches!(&made, Mail::Inputs(it) if *it == [Input::SandboxMade { container: id.clone() }]), "{made:?}");
+        let done = Input::StepDone { container: id.clone(), step: Step::Sandbox };
+        assert!(matches!(&made, Mail::Inputs(it) if *it == [done.clone()]), "{made:?}");
         let found = Housekeeping::survey(&sandboxes).unwrap();
         assert!(found.len() == 1 && found[0].0 == id && found[0].1 > 0, "{found:?}");
 
-        housekeeping.make(id.clone());
+        housekeeping.provision(id.clone(), Step::Sandbox);
         let failed = mail.blocking_recv().unwrap();
-        assert!(matches!(&failed, Mail::Inputs(it) if matches!(it[0], Input::SandboxFailed { .. })), "{failed:?}");
+        assert!(matches!(&failed, Mail::Inputs(it) if matches!(it[0], Input::StepFailed { .. })), "{failed:?}");
         housekeeping.remove(id);
-        housekeeping.stop();
+        for _ in 0..1_000 {
+            if Housekeeping::survey(&sandboxes).unwrap().is_empty() {
+                break;
+            }
+            thread::sleep(Duration::from_millis(10));
+        }
         assert_eq!(Housekeeping::survey(&sandboxes).unwrap(), []);
+        housekeeping.stop();
     }
 }

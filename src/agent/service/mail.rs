@@ -4,7 +4,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::sync::Ticket;
 use crate::agent::core::{ContainerId, Input};
-use crate::agent::log::LogError;
+use crate::agent::log::{LogError, Successor};
 
 /// How many pieces of mail may wait: beyond that whoever brings more waits.
 const CAPACITY: usize = 1024;
@@ -16,6 +16,10 @@ pub(super) enum Mail {
     Inputs(Vec<Input>),
     /// The disk has what was written up to there.
     Synced(Ticket),
+    /// A successor of the log is written, or could not be.
+    Drafted(Result<Successor, LogError>),
+    /// The log is not in its place any more.
+    LogGone(LogError),
     /// The disk has not.
     DiskFailed(LogError),
     /// Somebody wants to be told when a container has ended; of one that is not known that is so already.

@@ -8,6 +8,7 @@ mod endpoints;
 mod error;
 mod gate;
 mod hands;
+mod health;
 mod housekeeping;
 mod mail;
 mod outbox;
@@ -121,6 +122,8 @@ struct Shared {
     /// Ends supervisors within this process with all they run.
     end_containers: CancellationToken,
     end_supervision: CancellationToken,
+    /// Has the core give up waiting for room on the disk.
+    stop_core: CancellationToken,
     stop_serving: CancellationToken,
     cut_sessions: CancellationToken,
     supervision: TaskTracker,
@@ -161,6 +164,7 @@ impl Agent {
             self.shared.end_containers.cancel();
             self.shared.supervision.wait().await;
         }
+        self.shared.stop_core.cancel();
         self.shared.mailbox.send(Mail::Stop).await;
         self.join().await
     }

@@ -1,5 +1,8 @@
 //! Brings an agent up, one thing after the other; what was brought up before something fails goes down again.
 
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,6 +16,7 @@ use tokio_util::task::TaskTracker;
 use super::core_thread::CoreThread;
 use super::gate::Gate;
 use super::hands::{Hands, Supervisors};
+use super::health::Health;
 use super::housekeeping::Housekeeping;
 use super::mail::{Mail, Mailbox};
 use super::reading::Reading;
@@ -22,8 +26,9 @@ use super::{End, Options, Shared, StartError, SupervisorMode, endpoints};
 use crate::agent::core::{Agent, Config, Found};
 use crate::agent::damage::Recover;
 use crate::agent::facts::{self, Facts};
-use crate::agent::log::{Log, Opened, WorkDir};
+use crate::agent::log::{self, Log, Opened, WorkDir, WorkDirError};
 use crate::agent::sandbox::Sandboxes;
+use crate::proto::internal::{WorkDirIdentity, agent_record};
 use crate::proto::v1::AgentInfo;
 use crate::transport::clock::{self, Clock};
 use crate::transport::connect::Addresses;
@@ -64,12 +69,14 @@ pub(super) async fn start(options: Options) -> Result<Shared, StartError> {
     };
     let held = Arc::clone(&ground.work_dir);
     let reading = Reading { sandboxes: ground.sandboxes.clone(), mailbox: mailbox.clone() };
-    let (address, listener, id, ended) = ground.recover(&supervision, hands, mail)?;
+    let (stop_core, health) = (CancellationToken::new(), Health::default());
+    let (address, listener, id, ended) =
+        ground.recover(&supervision, hands, mail, stop_core.clone(), health.clone())?;
 
     let supervising = TaskTracker::new();
     supervising.spawn(supervision.run(end_containers.clone(), end_supervision.clone(), held));
     supervising.close();
-    let app = endpoints::router(reading);
+    let app = endpoints::router(reading, health);
     let stop_serving = CancellationToken::new();
     others.spawn(serve::serve(listener, app, Limits::default(), stop_serving.clone()));
     Ok(Shared {
@@ -80,6 +87,7 @@ pub(super) async fn start(options: Options) -> Result<Shared, StartError> {
         ended,
         end_containers,
         end_supervision,
+        stop_core,
         stop_serving,
         cut_sessions,
         supervision: supervising,
@@ -106,6 +114,8 @@ impl Ground {
         let work_dir = Arc::new(WorkDir::take(&options.work_dir)?);
         let facts = facts::detect(work_dir.path(), &options.resources, options.attributes.clone())?;
         let opened = Log::open(work_dir.path(), &facts.boot_id, options.recover)?;
+        let here = work_dir.identity()?;
+        refuse_copy(&opened, &here)?;
         if opened.torn_bytes > 0 {
             tracing::info!(bytes = opened.torn_bytes, "dropped a record that a crash had cut off");
         }
@@ -113,7 +123,7 @@ impl Ground {
         let listener = Listener::bind(options.listen, options.insecure).await?;
         let in_process = options.supervisor == SupervisorMode::InProcess;
         let (boot_id, sandboxes_found) = (facts.boot_id.clone(), Housekeeping::survey(&sandboxes)?);
-        let found = Found { boot_id, sandboxes: sandboxes_found, ..Found::default() };
+        let found = Found { boot_id, sandboxes: sandboxes_found, work_dir: Some(here), ..Found::default() };
         let config = Config {
             info: info(facts.clone(), options.hostname.clone(), listener.address().port()),
             divvy_version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -131,6 +141,8 @@ impl Ground {
         supervision: &Supervision,
         hands: Hands,
         mail: mpsc::Receiver<Mail>,
+        stopping: CancellationToken,
+        health: Health,
     ) -> Result<Recovered, StartError> {
         let (clock, mut out) = (Clock::system(), vec![]);
         let boot_ns = Some(clock::host_monotonic_ns());
@@ -138,12 +150,40 @@ impl Ground {
         let (rng, now) = (StdRng::from_os_rng(), clock.now());
         let agent = Agent::recover(&self.opened.records, self.config, found, rng, now, &mut out);
         let ((id, known_id), (end, ended)) = (watch::channel(None), watch::channel(None));
-        let sync = SyncThread::start(hands.mailbox.clone()).map_err(StartError::Thread)?;
+        let sync = SyncThread::start(hands.mailbox.clone(), self.opened.log.syncer(), Arc::clone(&self.work_dir))
+            .map_err(StartError::Thread)?;
         let (log, gate, work_dir) = (self.opened.log, Gate::default(), self.work_dir);
-        let thread = CoreThread { agent, log, sync, gate, hands, mail, clock, followers: vec![], work_dir, id };
+        let (log_is_gone, followers) = (false, vec![]);
+        let thread = CoreThread {
+            agent,
+            log,
+            sync,
+            gate,
+            hands,
+            mail,
+            clock,
+            stopping,
+            health,
+            followers,
+            log_is_gone,
+            work_dir,
+            id,
+        };
         thread.start(out, end).map_err(StartError::Thread)?;
         Ok((self.listener.address(), self.listener, known_id, ended))
     }
+}
+
+/// A copy of a work directory has the original's id, and its log tells of the original's tasks: an agent that went on with it
+/// would end them.
+fn refuse_copy(opened: &Opened, here: &WorkDirIdentity) -> Result<(), StartError> {
+    let begun_in = opened.records.iter().rev().find_map(|record| match &record.kind {
+        Some(agent_record::Kind::Identity(identity)) => identity.work_dir.as_ref(),
+        _ => None,
+    });
+    let Some(original) = begun_in.filter(|begun_in| log::is_copy(begun_in, here)) else { return Ok(()) };
+    let path = |identity: &WorkDirIdentity| PathBuf::from(OsStr::from_bytes(&identity.path));
+    Err(WorkDirError::Copy { path: path(here), original: path(original) }.into())
 }
 
 fn info(facts: Facts, hostname: Option<String>, port: u16) -> AgentInfo {

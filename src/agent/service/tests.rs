@@ -1,5 +1,6 @@
 //! A whole agent with real processes, against a master that a test plays.
 
+mod hardship;
 mod reading;
 mod recovery;
 mod several_masters;

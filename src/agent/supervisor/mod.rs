@@ -21,6 +21,7 @@ mod harvest;
 mod heir;
 pub(crate) mod journal;
 mod launch;
+pub(crate) mod leftovers;
 mod link;
 mod live;
 mod process;

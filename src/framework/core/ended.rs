@@ -30,6 +30,8 @@ pub(super) struct Ended {
     pub(super) uuid: Option<Uuid>,
     /// Whether an agent told the end.
     pub(super) by_agent: bool,
+    /// Whether a master concluded it from a summary: the agent's own status, which says how the process ended, is to come.
+    pub(super) inferred: bool,
     /// Whether it was the framework's own, as it said.
     pub(super) known: bool,
     /// Where the end was only guessed: the task may be back, and is to be killed then.
@@ -75,11 +77,14 @@ impl EndedTasks {
     pub(super) fn judge(&mut self, task_id: &str, seen: &Seen) -> Option<Verdict> {
         let ended = self.by_id.get_mut(task_id)?;
         let same_end = seen.uuid.is_some() && seen.state == ended.state;
-        let repeat = same_end || (seen.uuid.is_some() && seen.uuid == ended.uuid);
-        ended.by_agent |= same_end;
+        // The end that was inferred before is now reported by the one that saw it.
+        let completes = same_end && seen.says_how && ended.inferred && !ended.by_agent;
+        let repeat = (same_end && !completes) || (seen.uuid.is_some() && seen.uuid == ended.uuid);
+        let told_by_agent = ended.by_agent || same_end;
+        ended.by_agent = told_by_agent;
         let answer = seen.uuid.is_none() && over(seen.state);
         // An agent that told the end and tells something else now has lost its memory in a power cut.
-        let news = !repeat && !answer && !ended.by_agent && ended.state.may_become(seen.state);
+        let news = completes || (!repeat && !answer && !told_by_agent && ended.state.may_become(seen.state));
         Some(if news { Verdict::Deliver } else { stale(seen) })
     }
 
@@ -101,19 +106,21 @@ impl EndedTasks {
 mod tests {
     use super::*;
 
-    const FINISHED: Seen = Seen { state: TaskState::TaskFinished, uuid: Some(Uuid::from_u128(7)), reconciled: false };
+    const FINISHED: Seen =
+        Seen { state: TaskState::TaskFinished, uuid: Some(Uuid::from_u128(7)), reconciled: false, says_how: true };
 
     #[test]
     fn an_end_is_news_after_a_loss_though_an_earlier_status_was_repeated_meanwhile() {
         let mut ended = after(TaskState::TaskLost);
-        let running = Seen { state: TaskState::TaskRunning, uuid: Some(Uuid::from_u128(7)), reconciled: false };
+        let running = Seen { state: TaskState::TaskRunning, uuid: Some(Uuid::from_u128(7)), ..FINISHED };
         assert_eq!(ended.judge("t", &running), Some(Verdict::Acknowledge));
         assert_eq!(ended.judge("t", &Seen { uuid: Some(Uuid::from_u128(8)), ..FINISHED }), Some(Verdict::Deliver));
     }
 
     fn after(state: TaskState) -> EndedTasks {
         let mut ended = EndedTasks::default();
-        let one = Ended { state, uuid: Some(Uuid::from_u128(7)), by_agent: false, known: true, kill: None };
+        let one =
+            Ended { state, uuid: Some(Uuid::from_u128(7)), by_agent: false, inferred: false, known: true, kill: None };
         ended.insert("t".into(), one);
         ended
     }
@@ -128,6 +135,7 @@ mod tests {
                     state: TaskState::TaskFinished,
                     uuid: Some(Uuid::from_u128(7)),
                     by_agent: false,
+                    inferred: false,
                     known: true,
                     kill: None,
                 },
@@ -140,7 +148,7 @@ mod tests {
 
     #[test]
     fn an_end_is_final_unless_it_was_guessed() {
-        let running = Seen { state: TaskState::TaskRunning, uuid: Some(Uuid::from_u128(8)), reconciled: false };
+        let running = Seen { state: TaskState::TaskRunning, uuid: Some(Uuid::from_u128(8)), ..FINISHED };
         assert_eq!(after(TaskState::TaskFinished).judge("t", &running), Some(Verdict::Acknowledge));
         assert_eq!(after(TaskState::TaskLost).judge("t", &running), Some(Verdict::Deliver));
         let answer = Seen { uuid: None, reconciled: true, ..running };
@@ -149,11 +157,21 @@ mod tests {
     }
 
     #[test]
+    fn the_end_that_the_agent_saw_is_delivered_after_one_that_was_inferred_and_then_never_again() {
+        let mut ended = after(TaskState::TaskFinished);
+        ended.get_mut("t").unwrap().inferred = true;
+        ended.get_mut("t").unwrap().uuid = None;
+        assert_eq!(ended.judge("t", &Seen { uuid: None, reconciled: true, ..FINISHED }), Some(Verdict::Drop));
+        assert_eq!(ended.judge("t", &FINISHED), Some(Verdict::Deliver));
+        assert_eq!(ended.judge("t", &FINISHED), Some(Verdict::Acknowledge));
+    }
+
+    #[test]
     fn an_end_that_an_agent_told_is_never_taken_back() {
         let mut ended = after(TaskState::TaskLost);
-        let told = Seen { state: TaskState::TaskLost, uuid: Some(Uuid::from_u128(9)), reconciled: false };
+        let told = Seen { state: TaskState::TaskLost, uuid: Some(Uuid::from_u128(9)), ..FINISHED };
         assert_eq!(ended.judge("t", &told), Some(Verdict::Acknowledge));
-        let running = Seen { state: TaskState::TaskRunning, uuid: Some(Uuid::from_u128(8)), reconciled: false };
+        let running = Seen { state: TaskState::TaskRunning, uuid: Some(Uuid::from_u128(8)), ..FINISHED };
         assert_eq!(ended.judge("t", &running), Some(Verdict::Acknowledge));
     }
 }

@@ -56,6 +56,8 @@ pub(super) struct Task {
     acknowledged: bool,
     /// Whether an agent told the state, and not the master of its own.
     by_agent: bool,
+    /// Whether that status said how the process ended.
+    says_how: bool,
     /// Whether the framework launched the task through this driver, or said that it is its own.
     known: bool,
     /// Asked for, and not known to have arrived.
@@ -140,6 +142,7 @@ impl Tasks {
             uuid: None,
             acknowledged: false,
             by_agent: false,
+            says_how: false,
             known: true,
             kill: self.kills.remove(task_id).map(Box::new),
             policy: None,
@@ -304,8 +307,11 @@ impl Tasks {
         let uuid = task.uuid.filter(|_| task.acknowledged);
         let (state, known) = (task.state, task.known);
         let by_agent = task.by_agent && task.acknowledged;
+        // No master makes such an end of its own.
+        let of_a_process = [TaskState::TaskFinished, TaskState::TaskFailed, TaskState::TaskKilled].contains(&state);
+        let inferred = !task.by_agent && !task.says_how && of_a_process;
         let kill = task.kill.filter(|_| is_guess(state) && !by_agent);
-        self.ended.insert(key, Ended { state, uuid, by_agent, known, kill });
+        self.ended.insert(key, Ended { state, uuid, by_agent, inferred, known, kill });
     }
 
     fn intern(&mut self, agent_id: &str) -> Arc<str> {
@@ -323,13 +329,16 @@ pub(super) struct Seen {
     pub(super) state: TaskState,
     pub(super) uuid: Option<Uuid>,
     pub(super) reconciled: bool,
+    /// Whether it says how the task's process ended.
+    pub(super) says_how: bool,
 }
 
 impl Seen {
     fn of(status: &TaskStatus) -> Self {
         let told_again = [Reason::Reconciliation, Reason::AgentReregistered];
         let reconciled = told_again.iter().any(|reason| status.reason == Some(*reason as i32));
-        Self { state: status.state(), uuid: status.acknowledgement(), reconciled }
+        let says_how = status.process_end.is_some();
+        Self { state: status.state(), uuid: status.acknowledgement(), reconciled, says_how }
     }
 }
 
@@ -338,8 +347,19 @@ impl Task {
     fn found(agent: Option<Arc<str>>, seen: &Seen, known_uuid: Option<Uuid>, known: bool) -> Self {
         let by_agent = seen.uuid.is_some();
         let (uuid, acknowledged) = (seen.uuid.or(known_uuid), !by_agent && known_uuid.is_some());
-        let (kill, policy) = (None, None);
-        Self { agent, state: seen.state, stage: Stage::Told, uuid, acknowledged, by_agent, known, kill, policy }
+        let (kill, policy, says_how) = (None, None, seen.says_how);
+        Self {
+            says_how,
+            agent,
+            state: seen.state,
+            stage: Stage::Told,
+            uuid,
+            acknowledged,
+            by_agent,
+            known,
+            kill,
+            policy,
+        }
     }
 
     fn judge(&mut self, seen: &Seen) -> Verdict {
@@ -363,6 +383,7 @@ impl Task {
         self.kill.take_if(|_| arrived(seen.state));
         self.stage = Stage::Told;
         self.by_agent = seen.uuid.is_some();
+        self.says_how = seen.says_how;
         if seen.uuid.is_some() {
             self.uuid = seen.uuid;
             self.acknowledged = false;

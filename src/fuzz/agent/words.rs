@@ -105,7 +105,8 @@ pub(super) fn record(script: &mut Script<'_>) -> AgentRecord {
             let (framework_id, task_id) = (script.name("f", 2), script.name("t", 4));
             let Said::RunTask(run) = run_task(script, framework_id.clone(), task_id) else { return epoch() };
             let task_info = run.task_info;
-            Recorded::Accepted(internal::TaskAccepted { framework_id, container_id, task_info, wall_ns: 1 })
+            let parent_id = script.one_in(4).then(|| script.name("c", 4));
+            Recorded::Accepted(internal::TaskAccepted { framework_id, container_id, task_info, wall_ns: 1, parent_id })
         }
         6 => Recorded::Started(internal::Started { container_id, pid: 100, start_time: 1 }),
         7 => {

@@ -83,9 +83,14 @@ impl World {
             Fault::FullDisk => {
                 let node = if percent(&mut self.chance.faults, 25) { Node::Master } else { Node::Agent(agent) };
                 let until_ns = self.until(20_000);
-                self.full_until.insert(node, until_ns);
+                match node {
+                    Node::Agent(agent) => self.fill_disk(agent, until_ns),
+                    node => drop(self.full_until.insert(node, until_ns)),
+                }
             }
             Fault::Pause => self.pause_some(agent),
+            Fault::SupervisorStopped => self.stop_supervisor(agent),
+            Fault::SupervisorsRemoved => self.lose_folder(agent),
         }
     }
 
@@ -286,6 +291,13 @@ impl World {
         self.isolated_until.clear();
         self.slow_until.clear();
         self.full_until.clear();
+        for agent in 0..self.agents.len() {
+            self.queue.at(self.now_ns, Event::DiskChanged { agent });
+            for supervisor in std::mem::take(&mut self.agents[agent].host.stopped_until).into_keys() {
+                self.agents[agent].host.stopped_until.insert(supervisor, self.now_ns);
+                self.queue.at(self.now_ns, Event::SupervisorGoesOn { agent, supervisor });
+            }
+        }
         self.links.quicken();
         self.registry_until_ns = 0;
         self.fact(Fact::Fault("the trouble ends".to_owned()));

@@ -41,14 +41,19 @@ pub enum Fault {
     WallStep,
     /// An operator marks an agent gone, which ends all it runs; its host comes back as an agent that nobody knows.
     MarkedGone,
-    /// The disk of an agent or of the master takes nothing for a while: whoever has to write ends, and is started again.
+    /// The disk of an agent or of the master is full for a while: the agent takes no tasks and writes what it must as soon as
+    /// it can; the master ends when it has to write, and is started again.
     FullDisk,
     /// A node's process is stopped for a while and then goes on, as if no time had passed.
     Pause,
+    /// The supervisor of an agent is stopped for a while and then goes on; what it runs goes on all the time.
+    SupervisorStopped,
+    /// The folder of an agent's supervisors is removed, and the agent is started again.
+    SupervisorsRemoved,
 }
 
 /// All kinds.
-pub(super) const ALL: [Fault; 17] = [
+pub(super) const ALL: [Fault; 19] = [
     Fault::AgentCrash,
     Fault::HostCrash,
     Fault::LongAbsence,
@@ -66,6 +71,8 @@ pub(super) const ALL: [Fault; 17] = [
     Fault::MarkedGone,
     Fault::FullDisk,
     Fault::Pause,
+    Fault::SupervisorStopped,
+    Fault::SupervisorsRemoved,
 ];
 
 /// Which faults there are and how often one comes.

@@ -70,6 +70,9 @@ impl Invariant for Truth {
                 self.rebooted.extend(host.then_some(*agent));
                 self.unseen.extend(ends_lost.iter().cloned());
             }
+            Fact::EndUnseen { container } => {
+                self.unseen.insert(container.clone());
+            }
             Fact::ProcessStarted { container, .. } if self.ended.contains(container) => {
                 return Err(format!("{container} was started after its end was told"));
             }

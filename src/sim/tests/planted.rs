@@ -76,12 +76,27 @@ fn refusals_that_do_not_hold() {
 
 #[test]
 fn refusals_that_hold_for_more_than_was_refused() {
-    is_found_by(Sabotage::FiltersEverything, &["free_is_offered"]);
+    is_found_by(Sabotage::FiltersEverything, &["free_is_offered", "refusals"]);
 }
 
 #[test]
 fn agents_that_are_given_up_all_at_once() {
     is_found_by(Sabotage::GivesUpAtOnce, &["removal_rate"]);
+}
+
+#[test]
+fn silence_that_is_taken_for_death() {
+    is_found_by(Sabotage::TakesSilenceForDeath, &["spared", "truth"]);
+}
+
+#[test]
+fn ends_that_are_reported_before_they_are_ends() {
+    is_found_by(Sabotage::EndsBeforeDead, &["truth", "held_while_running"]);
+}
+
+#[test]
+fn ends_that_a_full_disk_takes() {
+    is_found_by(Sabotage::LosesEndsOnAFullDisk, &["written_first", "settled"]);
 }
 
 #[test]

@@ -37,6 +37,8 @@ pub(in crate::agent::core) struct Launch<'a> {
     /// The user the framework runs as, if known.
     pub(in crate::agent::core) framework_user: Option<&'a str>,
     pub(in crate::agent::core) container: &'a ContainerId,
+    /// The container it is nested in.
+    pub(in crate::agent::core) parent: Option<&'a ContainerId>,
 }
 
 impl Launch<'_> {
@@ -59,7 +61,7 @@ impl Launch<'_> {
         };
         Ok(Start {
             container_id: self.container.to_string(),
-            parent_id: None,
+            parent_id: self.parent.map(ToString::to_string),
             program,
             arguments,
             environment: environment(&around, task)?,

@@ -17,7 +17,14 @@ fn prepare(task: &v1::TaskInfo, framework_user: Option<&str>) -> Result<Start, R
     };
     let framework = FrameworkId { value: "F".to_owned() };
     let container = ContainerId::parse("c1").unwrap();
-    let launch = Launch { config: &config, agent: "S0", framework: &framework, framework_user, container: &container };
+    let launch = Launch {
+        config: &config,
+        agent: "S0",
+        framework: &framework,
+        framework_user,
+        container: &container,
+        parent: None,
+    };
     launch.prepare(task)
 }
 

@@ -1,15 +1,16 @@
-//! The supervisors: who they are, what their greetings say, and what becomes of tasks whose supervisor is gone.
+//! The supervisors: who they are, what their greetings say, and what becomes of containers whose supervisor is gone.
 //!
-//! Until every supervisor found at the start has greeted or is known to be lost, the agent does not know what it runs.
-//! New tasks go to the latest supervisor; earlier ones are retired and end when they are empty.
+//! Until every supervisor found at the start has greeted, is known to be silent, or to be lost, the agent does not know
+//! what it runs. New containers go to the latest supervisor; earlier ones are retired and end when they are empty. One
+//! that is silent is not dead: what it has keeps its last known state, and new containers go to another.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use crate::agent::core::tasks::kills::{SIGKILL, signal};
+use super::{Container, Phase};
+use crate::agent::core::containers::kills::{SIGKILL, signal};
 use crate::agent::core::tasks::statuses::Report;
-use crate::agent::core::tasks::{Phase, Task};
-use crate::agent::core::{Agent, ContainerId, Effect, FoundSupervisor, SupervisorId};
+use crate::agent::core::{Agent, ContainerId, Effect, FoundSupervisor, Problem, SupervisorId};
 use crate::proto::internal::{
     Retire, SupervisorEvent, SupervisorRequest, SupervisorWelcome, supervisor_event, supervisor_request,
 };
@@ -17,7 +18,7 @@ use crate::proto::v1::TaskState;
 use crate::proto::v1::task_status::Reason;
 use crate::types::Now;
 
-/// How long registration waits for the ends of containers that nobody knows.
+/// How long registration waits for the ends of containers that no record names or no supervisor has.
 const SWEEP: Duration = Duration::from_secs(10);
 /// How long a launch waits for a supervisor while none can be started.
 const WITHOUT: Duration = Duration::from_secs(10);
@@ -30,15 +31,21 @@ const UNKNOWN_THERE: &str = "its supervisor does not have it any more";
 #[derive(Debug)]
 pub(in crate::agent::core) struct Supervisors {
     known: BTreeMap<SupervisorId, Standing>,
-    /// Those found at the start that have not greeted.
+    /// Those found at the start that have not greeted and are not silent.
     awaited: BTreeSet<SupervisorId>,
+    /// Those that live and do not answer: since when on the monotonic clock, and what was tried.
+    silent: BTreeMap<SupervisorId, (u64, String)>,
+    /// Those found at the start that have not greeted since.
+    unheard: BTreeSet<SupervisorId>,
+    /// Containers of the run before whose processes are being looked for.
+    pub(in crate::agent::core) searched: BTreeSet<ContainerId>,
     /// Containers of theirs that nobody knows and that are being ended.
     strangers: BTreeSet<(SupervisorId, String)>,
     /// Until when registration waits for the strangers' ends, while it does.
     sweep_until: Option<u64>,
     /// Since when none can be started, on the monotonic clock.
     missing_since: Option<u64>,
-    settled: bool,
+    is_settled: bool,
 }
 
 /// What a supervisor is good for.
@@ -58,18 +65,48 @@ impl Supervisors {
     pub(in crate::agent::core) fn awaiting(found: impl IntoIterator<Item = FoundSupervisor>) -> Self {
         let standing = |died| if died { Standing::Dead(DIED.to_owned()) } else { Standing::Found };
         let known: BTreeMap<_, _> = found.into_iter().map(|it| (it.id, standing(it.died))).collect();
-        let awaited = known.keys().copied().collect();
-        Self { known, awaited, strangers: BTreeSet::new(), sweep_until: None, missing_since: None, settled: false }
+        let awaited: BTreeSet<_> = known.keys().copied().collect();
+        Self {
+            known,
+            unheard: awaited.clone(),
+            awaited,
+            silent: BTreeMap::new(),
+            searched: BTreeSet::new(),
+            strangers: BTreeSet::new(),
+            sweep_until: None,
+            missing_since: None,
+            is_settled: false,
+        }
     }
 
-    /// When to go on without having heard of the strangers' ends.
+    /// When to go on without knowing the ends of strangers and leftovers.
     pub(in crate::agent::core) fn deadline(&self) -> Option<u64> {
-        self.sweep_until.filter(|_| !self.settled)
+        self.sweep_until.filter(|_| !self.is_settled)
     }
 
-    /// Whether all that were found at the start were heard.
-    pub(in crate::agent::core) fn settled(&self) -> bool {
-        self.settled
+    /// Whether the agent knows what it runs, but for what silent supervisors have.
+    pub(in crate::agent::core) fn is_settled(&self) -> bool {
+        self.is_settled
+    }
+
+    /// Whether it lives and does not answer.
+    pub(in crate::agent::core) fn is_silent(&self, supervisor: SupervisorId) -> bool {
+        self.silent.contains_key(&supervisor)
+    }
+
+    /// Whether a supervisor of the run before may have containers that no greeting has named.
+    pub(in crate::agent::core) fn may_have_more(&self) -> bool {
+        !self.unheard.is_empty()
+    }
+
+    /// The silent ones, as they are reported.
+    pub(in crate::agent::core) fn problems(&self) -> impl Iterator<Item = Problem> {
+        let problem = |(supervisor, (since_ns, text)): (&SupervisorId, &(u64, String))| Problem::SilentSupervisor {
+            supervisor: *supervisor,
+            since_ns: *since_ns,
+            text: text.clone(),
+        };
+        self.silent.iter().map(problem)
     }
 
     /// The containers that nobody knows and that have not ended yet.
@@ -90,7 +127,8 @@ impl Supervisors {
 
     /// Where new tasks go.
     pub(in crate::agent::core) fn latest(&self) -> Option<SupervisorId> {
-        let working = |(id, standing): (&SupervisorId, &Standing)| (*standing == Standing::Working).then_some(*id);
+        let works = |id: &SupervisorId, standing: &Standing| *standing == Standing::Working && !self.is_silent(*id);
+        let working = |(id, standing): (&SupervisorId, &Standing)| works(id, standing).then_some(*id);
         self.known.iter().rev().find_map(working)
     }
 
@@ -100,7 +138,14 @@ impl Supervisors {
             *standing = Standing::Working;
             self.missing_since = None;
         }
+        self.no_more_silent(supervisor);
+    }
+
+    /// It has greeted, or is gone.
+    fn no_more_silent(&mut self, supervisor: SupervisorId) {
         self.awaited.remove(&supervisor);
+        self.unheard.remove(&supervisor);
+        self.silent.remove(&supervisor);
     }
 
     /// It says itself that it was retired, by an earlier agent.
@@ -114,8 +159,7 @@ impl Supervisors {
         let working = |(id, standing): &(&SupervisorId, &mut Standing)| which(**id) && **standing == Standing::Working;
         for (supervisor, standing) in self.known.iter_mut().filter(working) {
             *standing = Standing::Retired;
-            let request = SupervisorRequest { kind: Some(supervisor_request::Kind::Retire(Retire {})) };
-            out.push(Effect::Supervise { supervisor: *supervisor, request });
+            ask_to_retire(*supervisor, out);
         }
     }
 
@@ -126,6 +170,11 @@ impl Supervisors {
             Some(Standing::Found | Standing::Working | Standing::Retired) | None => UNKNOWN_THERE.to_owned(),
         }
     }
+}
+
+fn ask_to_retire(supervisor: SupervisorId, out: &mut Vec<Effect>) {
+    let request = SupervisorRequest { kind: Some(supervisor_request::Kind::Retire(Retire {})) };
+    out.push(Effect::Supervise { supervisor, request });
 }
 
 impl Agent {
@@ -154,6 +203,9 @@ impl Agent {
         let named: BTreeSet<String> = running.chain(exited).chain(starting).map(str::to_owned).collect();
         if welcome.retired {
             self.supervisors.has_retired(supervisor);
+        } else if self.supervisors.known.get(&supervisor) == Some(&Standing::Retired) {
+            // It was silent or away, and may not have received the first.
+            ask_to_retire(supervisor, out);
         }
         for container_id in welcome.starting {
             self.is_starting(now, supervisor, container_id, out);
@@ -173,13 +225,14 @@ impl Agent {
 
     /// An agent that was away asked for this start, and how it comes out is still to be told.
     fn is_starting(&mut self, now: Now, supervisor: SupervisorId, container_id: String, out: &mut Vec<Effect>) {
-        match self.known(&container_id).map(|(_, task)| &mut task.phase) {
+        match self.known(&container_id).map(|(_, container)| &mut container.phase) {
             Some(phase @ Phase::Unresolved(None)) => *phase = Phase::Starting(supervisor),
             Some(Phase::Starting(_)) => {}
             Some(
                 Phase::Unresolved(Some(_))
-                | Phase::Preparing(_)
-                | Phase::Ready(_)
+                | Phase::Accepted(_)
+                | Phase::Provisioning(..)
+                | Phase::Provisioned(_)
                 | Phase::Running(..)
                 | Phase::Ended(_),
             )
@@ -187,8 +240,26 @@ impl Agent {
         }
     }
 
+    /// A supervisor lives and does not answer. What it has goes on; nothing is concluded from silence.
+    pub(in crate::agent::core) fn supervisor_silent(
+        &mut self,
+        now: Now,
+        supervisor: SupervisorId,
+        text: String,
+        out: &mut Vec<Effect>,
+    ) {
+        let Some(Standing::Found | Standing::Working | Standing::Retired) = self.supervisors.known.get(&supervisor)
+        else {
+            return;
+        };
+        self.supervisors.awaited.remove(&supervisor);
+        self.supervisors.silent.entry(supervisor).or_insert((now.mono_ns, text));
+        self.settle(now, out);
+    }
+
     pub(in crate::agent::core) fn supervisor_lost(&mut self, supervisor: SupervisorId, text: String) {
         self.supervisors.known.insert(supervisor, Standing::Dead(text));
+        self.supervisors.silent.remove(&supervisor);
     }
 
     /// A supervisor could not be started, as `text` says. What waits for one has waited long enough when that goes on:
@@ -202,8 +273,7 @@ impl Agent {
             return;
         }
         for id in self.ready() {
-            let framework = self.tasks.get(&id).map(|task| task.framework.clone()).unwrap_or_default();
-            let state = self.lost_state(&framework, TaskState::TaskDropped);
+            let state = self.lost_state_of(&id, TaskState::TaskDropped);
             let text = format!("the agent has no supervisor to start it, and cannot start one: {text}");
             self.end(now, &id, Report::by_agent(state, Reason::ContainerLaunchFailed, text), out);
         }
@@ -218,83 +288,62 @@ impl Agent {
         self.lose(now, supervisor, &BTreeSet::new(), out);
         self.strangers_gone(supervisor, &BTreeSet::new(), out);
         self.supervisors.known.remove(&supervisor);
-        self.supervisors.awaited.remove(&supervisor);
+        self.supervisors.no_more_silent(supervisor);
         self.settle(now, out);
     }
 
-    /// When all were heard and what nobody knows has ended: what is still unresolved has ended unseen. Then the agent may
-    /// register.
+    /// When all that answer have greeted, and what is to end before has ended, the agent may register.
     pub(in crate::agent::core) fn settle(&mut self, now: Now, out: &mut Vec<Effect>) {
-        let sweeps = self.supervisors.sweep_until.is_some() && !self.supervisors.strangers.is_empty();
-        let open = !self.supervisors.awaited.is_empty() || sweeps;
-        if self.supervisors.settled || open {
+        if !self.supervisors.awaited.is_empty() {
             return;
         }
-        let unresolved =
-            |(id, task): (&ContainerId, &Task)| matches!(task.phase, Phase::Unresolved(_)).then(|| id.clone());
-        let unresolved: Vec<ContainerId> = self.tasks.iter().filter_map(unresolved).collect();
-        for id in unresolved {
-            self.end_unresolved(now, &id, out);
+        self.look_for_leftovers(now, out);
+        if self.supervisors.is_settled {
+            return;
         }
-        self.supervisors.settled = true;
+        if !self.supervisors.searched.is_empty() {
+            self.sweep_first(now);
+        }
+        let is_sweeping = !self.supervisors.strangers.is_empty() || !self.supervisors.searched.is_empty();
+        if self.supervisors.sweep_until.is_some_and(|until| now.mono_ns < until) && is_sweeping {
+            return;
+        }
+        self.supervisors.is_settled = true;
         if self.id().is_some() {
             self.lost_touch(now, out);
         }
         self.begin_attaching(now);
     }
 
-    fn end_unresolved(&mut self, now: Now, id: &ContainerId, out: &mut Vec<Effect>) {
-        let Some(task) = self.tasks.get(id) else { return };
-        let started = matches!(task.phase, Phase::Unresolved(Some(_))) || task.latest != TaskState::TaskStaging;
-        let unknown = |loss: &str| format!("{loss}; what became of the task is not known");
-        let lost = || self.lost_with_the_run_before(id, unknown);
-        let report = match &task.kill {
-            Some(kill) if !started => kill.before_start(task),
-            Some(_) | None if let Some(lost) = lost() => lost,
-            Some(_) | None if started => {
-                let text = "the task's process ended unseen while the agent was away".to_owned();
-                Report::by_agent(TaskState::TaskFailed, Reason::ExecutorTerminated, text)
-            }
-            Some(_) | None => {
-                let state = self.lost_state(&task.framework, TaskState::TaskDropped);
-                let text = "the launch was cut off by an agent restart".to_owned();
-                Report::by_agent(state, Reason::AgentRestarted, text)
-            }
-        };
-        self.end(now, id, report, out);
-    }
-
-    /// Ends the tasks a supervisor was given, but for those named.
+    /// Ends the containers a supervisor was given, but for those named.
     fn lose(&mut self, now: Now, supervisor: SupervisorId, named: &BTreeSet<String>, out: &mut Vec<Effect>) {
         let text = self.supervisors.loss(supervisor);
-        let there = |task: &Task| !task.has_ended() && task.supervisor() == Some(supervisor);
-        let gone = self.tasks.iter().filter(|(id, task)| there(task) && !named.contains(id.as_str()));
-        for id in gone.map(|(id, _)| id.clone()).collect::<Vec<_>>() {
-            let Some(task) = self.tasks.get_mut(&id) else { continue };
-            task.phase = Phase::Ended(None);
-            let report = match &task.kill {
-                Some(kill) => kill.after_exit(&text, task),
+        let is_there = |container: &Container| !container.has_ended() && container.supervisor() == Some(supervisor);
+        let gone = |id: &ContainerId, container: &Container| is_there(container) && !named.contains(id.as_str());
+        for id in self.containers.ids(gone) {
+            let Some(container) = self.containers.get_mut(&id) else { continue };
+            container.phase = Phase::Ended(None);
+            let report = match &container.kill {
+                Some(kill) => kill.after_exit(&text, &container.limits),
                 None => Report::by_agent(TaskState::TaskFailed, Reason::ExecutorTerminated, text.clone()),
             };
             self.end(now, &id, report, out);
         }
     }
 
-    /// What there is to say, while the agent recovers, of a task that nobody saw end: that the host went down with it,
-    /// or `text` of the reason why records may be missing.
+    /// What is reported of a task of the run before whose end no record tells: that the host went down with it, or `text`
+    /// of the reason why records may be missing.
     pub(in crate::agent::core) fn lost_with_the_run_before(
         &self,
         id: &ContainerId,
         text: impl FnOnce(&str) -> String,
     ) -> Option<Report> {
         let text = match &self.loss {
-            _ if self.supervisors.settled => return None,
             Some(_) | None if self.host_restarted() => "the host restarted".to_owned(),
             Some(loss) => text(loss),
             None => return None,
         };
-        let framework = self.tasks.get(id).map(|task| task.framework.clone()).unwrap_or_default();
-        let state = self.lost_state(&framework, TaskState::TaskGone);
+        let state = self.lost_state_of(id, TaskState::TaskGone);
         Some(Report::by_agent(state, Reason::AgentRestarted, text))
     }
 
@@ -315,9 +364,14 @@ impl Agent {
     ) {
         signal(supervisor, &container_id, SIGKILL, out);
         self.supervisors.strangers.insert((supervisor, container_id));
-        if !self.supervisors.settled {
-            self.supervisors.sweep_until.get_or_insert_with(|| now.mono_after(SWEEP));
+        if !self.supervisors.is_settled {
+            self.sweep_first(now);
         }
+    }
+
+    /// Registration waits for the ends of what is being swept, within reason.
+    fn sweep_first(&mut self, now: Now) {
+        self.supervisors.sweep_until.get_or_insert_with(|| now.mono_after(SWEEP));
     }
 
     pub(in crate::agent::core) fn stranger_ended(
@@ -337,15 +391,13 @@ impl Agent {
     /// A process that is stuck in the kernel does not keep the agent from its work for ever.
     pub(in crate::agent::core) fn sweep_due(&mut self, now: Now, out: &mut Vec<Effect>) {
         if self.supervisors.deadline().is_some_and(|at| at <= now.mono_ns) {
-            self.supervisors.sweep_until = None;
             self.settle(now, out);
         }
     }
 
-    /// The tasks that only wait for a supervisor.
+    /// The containers that only wait for a supervisor.
     fn ready(&self) -> Vec<ContainerId> {
-        let ready = self.tasks.iter().filter(|(_, task)| matches!(task.phase, Phase::Ready(_)));
-        ready.map(|(id, _)| id.clone()).collect()
+        self.containers.ids(|_, container| matches!(container.phase, Phase::Provisioned(_)))
     }
 
     fn start_ready(&mut self, out: &mut Vec<Effect>) {
@@ -362,7 +414,7 @@ impl Agent {
 
     /// Supervisors outlive the agent for the sake of its tasks. Without tasks they have nothing to stay for.
     pub(in crate::agent::core) fn retire_if_idle(&mut self, out: &mut Vec<Effect>) {
-        if self.supervisors.settled && self.tasks.is_empty() {
+        if self.supervisors.is_settled && self.tasks.is_empty() {
             self.retire_all(out);
         }
     }

@@ -14,13 +14,15 @@ use prost::bytes::Bytes;
 use rand::Rng as _;
 use rand::rngs::StdRng;
 
+use crate::agent::core::containers::kills::Kill;
 use crate::agent::core::containers::sandboxes::Sandboxes;
 use crate::agent::core::containers::supervision::Supervisors;
+use crate::agent::core::containers::{Container, Containers, Limits, Phase, Process};
 use crate::agent::core::session::Link;
+use crate::agent::core::space::Space;
+use crate::agent::core::tasks::Task;
 use crate::agent::core::tasks::frameworks::Framework;
-use crate::agent::core::tasks::kills::Kill;
 use crate::agent::core::tasks::statuses::Pending;
-use crate::agent::core::tasks::{Phase, Process, Task};
 use crate::agent::core::time::moments::Moment;
 use crate::agent::core::time::timers::Timers;
 use crate::agent::core::{Agent, Config, ContainerId, Effect, Found, Level, persist};
@@ -51,16 +53,19 @@ impl Agent {
             rng,
             id: String::new(),
             installation: Bytes::new(),
+            work_dir: None,
             epoch: 0,
             loss: found.loss,
             link: Link::off(),
             cut_off: None,
             supervisors: Supervisors::awaiting(found.supervisors),
             frameworks: BTreeMap::new(),
+            containers: Containers::default(),
             tasks: BTreeMap::new(),
             names: BTreeSet::new(),
             timers: Timers::default(),
             sandboxes: Sandboxes::new(config.retention),
+            space: Space::default(),
             leaving: None,
             inputs: 0,
             config,
@@ -77,9 +82,14 @@ impl Agent {
         if agent.id.is_empty() && agent.installation.is_empty() {
             agent.installation = drawn(&mut agent.rng);
             agent.logged_boot.clone_from(&agent.boot_id);
+            agent.work_dir = found.work_dir;
+            out.push(persist([agent.identity()], Level::Host));
+        } else if found.work_dir.is_some() && agent.work_dir != found.work_dir {
+            agent.work_dir = found.work_dir;
             out.push(persist([agent.identity()], Level::Host));
         }
         agent.kill_orphans(now, out);
+        agent.end_parentless(now, out);
         agent.take_in_sandboxes(now, found.sandboxes, out);
         agent.settle(now, out);
         agent
@@ -94,6 +104,7 @@ impl Agent {
                 }
                 self.logged_boot.clone_from(&identity.boot_id);
                 self.installation.clone_from(&identity.installation);
+                self.work_dir.clone_from(&identity.work_dir);
             }
             Kind::Epoch(epoch) => self.epoch = *epoch,
             Kind::Framework(info) => self.replay_framework(info),
@@ -101,8 +112,8 @@ impl Agent {
             Kind::Accepted(accepted) => self.replay_accepted(accepted, boot_ns),
             Kind::Started(started) => {
                 let process = Process::from(started);
-                self.replay_task(&started.container_id, |task| {
-                    task.phase = Phase::Unresolved(Some(process));
+                self.replay_task(&started.container_id, |task, container| {
+                    container.phase = Phase::Unresolved(Some(process));
                     // Its status may be acknowledged and gone from a compacted log.
                     if task.latest == TaskState::TaskStaging {
                         task.latest = TaskState::TaskRunning;
@@ -119,9 +130,10 @@ impl Agent {
         }
     }
 
-    fn replay_task(&mut self, container: &str, change: impl FnOnce(&mut Task)) {
-        if let Some((_, task)) = self.known(container) {
-            change(task);
+    fn replay_task(&mut self, container: &str, change: impl FnOnce(&mut Task, &mut Container)) {
+        let Some(id) = ContainerId::parse(container) else { return };
+        if let (Some(task), Some(container)) = (self.tasks.get_mut(&id), self.containers.get_mut(&id)) {
+            change(task, container);
         }
     }
 
@@ -135,7 +147,7 @@ impl Agent {
         let framework = FrameworkId { value: id.to_owned() };
         self.frameworks.remove(&framework);
         for id in self.containers_of(&framework, None) {
-            self.replay_task(id.as_str(), |task| {
+            self.replay_task(id.as_str(), |task, _| {
                 task.orphaned = true;
                 task.pending.clear();
             });
@@ -147,44 +159,48 @@ impl Agent {
         let info = TaskInfo::decode(accepted.task_info.clone());
         if let (Some(id), Ok(info)) = (id, info) {
             let at = Moment::read(accepted.wall_ns, boot_ns);
-            self.insert(&id, Task::new(accepted, at, &info, Phase::Unresolved(None)));
+            let parent = accepted.parent_id.as_deref().and_then(ContainerId::parse);
+            let container = Container::new(parent, at, Limits::of(&info), Phase::Unresolved(None));
+            self.insert(&id, Task::new(&id, accepted, &info), container);
         }
     }
 
     fn replay_status(&mut self, made: &StatusMade) {
         let Some(status) = &made.status else { return };
         let Ok(state) = TaskState::try_from(status.state) else { return };
-        self.replay_task(&made.container_id, |task| {
+        self.replay_task(&made.container_id, |task, container| {
             task.latest = state;
             task.pending.push_back(Pending::new(status, state));
             if state.is_terminal() {
-                task.phase = Phase::Ended(None);
+                container.phase = Phase::Ended(None);
             }
         });
     }
 
     fn replay_kill(&mut self, asked: &KillAsked, boot_ns: u64) {
-        let framework = self.known(&asked.container_id).map(|(_, task)| task.framework.clone());
+        let task = ContainerId::parse(&asked.container_id).and_then(|id| self.tasks.get(&id));
+        let framework = task.map(|task| task.framework.clone());
         let framework = framework.and_then(|id| self.frameworks.get(&id));
         let told = framework.is_some_and(|framework| framework.killing_state);
         let reason = asked.reason.and_then(|reason| Reason::try_from(reason).ok());
-        self.replay_task(&asked.container_id, |task| {
-            if told && !task.has_ended() {
+        self.replay_task(&asked.container_id, |task, container| {
+            if told && !container.has_ended() {
                 task.latest = TaskState::TaskKilling;
             }
             let at = Moment::read(asked.wall_ns, boot_ns);
-            task.kill = Some(Kill::new(Duration::from_millis(asked.grace_ms), at, reason));
+            container.kill = Some(Kill::new(Duration::from_millis(asked.grace_ms), at, reason));
         });
     }
 
     fn replay_acknowledged(&mut self, acknowledged: &StatusAcknowledged) {
-        self.replay_task(&acknowledged.container_id, |task| {
+        self.replay_task(&acknowledged.container_id, |task, _| {
             task.pending.pop_front_if(|first| first.uuid == acknowledged.uuid);
         });
     }
 
     fn replay_forgotten(&mut self, container: &str) {
         let Some(id) = ContainerId::parse(container) else { return };
+        self.containers.remove(&id);
         if let Some(task) = self.tasks.remove(&id) {
             self.names.remove(&(task.framework, task.name, id));
         }
@@ -192,8 +208,10 @@ impl Agent {
 
     /// Drops tasks that have ended and of which nothing is to be told: the log was cut just before it said so.
     fn forget_what_is_told(&mut self) {
-        let done = |task: &Task| task.has_ended() && task.pending.is_empty();
-        let done: Vec<String> = self.tasks.iter().filter(|(_, it)| done(it)).map(|(id, _)| id.to_string()).collect();
+        let has_ended = |id: &ContainerId| self.containers.get(id).is_some_and(Container::has_ended);
+        let done = |id: &ContainerId, task: &Task| has_ended(id) && task.pending.is_empty();
+        let done = self.tasks.iter().filter(|(id, task)| done(id, task)).map(|(id, _)| id.to_string());
+        let done: Vec<String> = done.collect();
         for container in done {
             self.replay_forgotten(&container);
         }
@@ -202,8 +220,8 @@ impl Agent {
     fn take_in_sandboxes(&mut self, now: Now, found: Vec<(ContainerId, i64)>, out: &mut Vec<Effect>) {
         for (id, changed_wall_ns) in found {
             let idle = u64::try_from(now.wall_ns.saturating_sub(changed_wall_ns)).unwrap_or(0);
-            match self.tasks.get_mut(&id) {
-                Some(task) => task.sandbox = true,
+            match self.containers.get_mut(&id) {
+                Some(container) => container.sandbox = true,
                 None => self.sandboxes.retire(now, id, Duration::from_nanos(idle), out),
             }
         }

@@ -56,19 +56,19 @@ fn a_launch_that_is_under_way_when_the_agent_comes_back_is_waited_for() {
     let mut agent = Fixture::registered(&[]);
     for container in ["c1", "c2"] {
         agent.run(container, &task(container));
-        agent.give(Input::SandboxMade { container: id(container) });
+        agent.give(Input::StepDone { container: id(container), step: Step::Sandbox });
     }
     let mut again = Fixture::recovered(&agent.log);
     again.welcome_starting(&["c1", "nobody's"]);
-    let told = ["supervise 1: signal nobody's 9 tree"];
-    assert_eq!(again.told(), told, "what is not known is ended as soon as it starts");
+    let told = ["supervise 1: signal nobody's 9 tree", "persist status c2 LOST"];
+    assert_eq!(again.told(), told, "what is not known is ended as soon as it starts, and c2 is nowhere");
     again.supervised(supervisor_event::Kind::Started(started("c1")));
     assert_eq!(again.told(), ["persist status c1 RUNNING + started c1"]);
     again.supervised(supervisor_event::Kind::StartFailed(wire::StartFailed {
         container_id: "nobody's".to_owned(),
         ..Default::default()
     }));
-    assert_eq!(again.told(), ["persist status c2 LOST"], "only now it is known that c2 is nowhere");
+    assert_eq!(again.told(), Vec::<String>::new());
     assert!(again.agent.is_live(&id("c1")));
 }
 
@@ -80,7 +80,7 @@ fn a_supervisor_that_an_earlier_agent_retired_is_given_nothing() {
     agent.register();
     agent.run("c1", &task("c1"));
     agent.take();
-    agent.give(Input::SandboxMade { container: id("c1") });
+    agent.give(Input::StepDone { container: id("c1"), step: Step::Sandbox });
     assert_eq!(agent.told(), Vec::<String>::new(), "it waits for one that takes starts");
     let event =
         wire::SupervisorEvent { kind: Some(supervisor_event::Kind::Welcome(wire::SupervisorWelcome::default())) };
@@ -204,7 +204,7 @@ fn what_a_dead_supervisor_recorded_before_the_host_went_down_still_counts() {
     again.register();
     again.run("c3", &task("c3"));
     again.take();
-    again.give(Input::SandboxMade { container: id("c3") });
+    again.give(Input::StepDone { container: id("c3"), step: Step::Sandbox });
     assert_eq!(again.told(), Vec::<String>::new(), "the dead start nothing");
 }
 
@@ -281,7 +281,8 @@ fn a_container_that_a_log_tells_of_twice_is_the_later_task_and_has_one_name() {
         let info = v1::TaskInfo { task_id: v1::TaskId { value: task_id.to_owned() }, ..task("c1") };
         let task_info = info.encode_to_vec().into();
         let (framework_id, container_id) = (FRAMEWORK.to_owned(), "c1".to_owned());
-        record(agent_record::Kind::Accepted(wire::TaskAccepted { framework_id, container_id, task_info, wall_ns: 1 }))
+        let rest = wire::TaskAccepted::default();
+        record(agent_record::Kind::Accepted(wire::TaskAccepted { framework_id, container_id, task_info, ..rest }))
     };
     let fixture = Fixture::recovered(&[accepted("first"), accepted("second")]);
     fixture.agent.check();

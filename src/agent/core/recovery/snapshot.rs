@@ -2,7 +2,8 @@
 
 use std::collections::BTreeSet;
 
-use crate::agent::core::tasks::{Phase, Task};
+use crate::agent::core::containers::{Container, Phase};
+use crate::agent::core::tasks::Task;
 use crate::agent::core::{Agent, ContainerId, record};
 use crate::proto::internal::agent_record::Kind;
 use crate::proto::internal::{AgentRecord, Started, StatusMade, TaskAccepted};
@@ -23,7 +24,7 @@ impl Agent {
         records.extend(written.map(|cut_off| cut_off.record()));
         let (orphans, others): (Vec<_>, Vec<_>) = self.tasks.iter().partition(|(_, task)| task.orphaned);
         for (id, task) in &orphans {
-            describe(id, task, &mut records);
+            records.extend(self.described(id, task));
         }
         // What makes the tasks so far orphans, and has to stand before those that are none.
         let gone: BTreeSet<&FrameworkId> = orphans.iter().map(|(_, task)| &task.framework).collect();
@@ -32,29 +33,37 @@ impl Agent {
         let frameworks = self.frameworks.values().map(|framework| Kind::Framework(Box::new(framework.decoded())));
         records.extend(frameworks.map(record));
         for (id, task) in others {
-            describe(id, task, &mut records);
+            records.extend(self.described(id, task));
         }
         records
     }
+
+    fn described(&self, id: &ContainerId, task: &Task) -> Vec<AgentRecord> {
+        self.containers.get(&task.container).map(|container| describe(id, task, container)).unwrap_or_default()
+    }
 }
 
-fn describe(id: &ContainerId, task: &Task, records: &mut Vec<AgentRecord>) {
+fn describe(id: &ContainerId, task: &Task, container: &Container) -> Vec<AgentRecord> {
     let container_id = id.to_string();
     let accepted = Kind::Accepted(TaskAccepted {
         framework_id: task.framework.value.clone(),
         container_id: container_id.clone(),
         task_info: task.info.clone(),
-        wall_ns: task.accepted_at.wall_ns,
+        wall_ns: container.accepted_at.wall_ns,
+        parent_id: container.parent.as_ref().map(ToString::to_string),
     });
-    records.push(task.accepted_at.record(accepted));
-    if let Phase::Running(_, process) | Phase::Unresolved(Some(process)) = &task.phase {
+    let mut records = vec![container.accepted_at.record(accepted)];
+    if let Phase::Running(_, process) | Phase::Unresolved(Some(process)) = &container.phase {
         let (pid, start_time) = (process.pid, process.start_time);
         let started = Started { container_id: container_id.clone(), pid, start_time };
         records.push(record(Kind::Started(started)));
     }
-    records.extend(task.kill.as_ref().map(|kill| kill.asked(id)));
+    // A kill that only cancels what is made for a container is not written down: without its agent that is over.
+    let kill = container.kill.as_ref().filter(|_| !matches!(container.phase, Phase::Provisioning(..)));
+    records.extend(kill.map(|kill| kill.asked(id)));
     for pending in &task.pending {
         let made = StatusMade { container_id: container_id.clone(), status: Some(pending.decoded()) };
         records.push(record(Kind::Status(Box::new(made))));
     }
+    records
 }

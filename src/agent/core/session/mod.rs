@@ -288,6 +288,7 @@ impl Agent {
             agent_id: self.id.clone(),
             boot_id: self.logged_boot.clone(),
             installation: self.installation.clone(),
+            work_dir: self.work_dir.clone(),
         })
     }
 

@@ -4,6 +4,7 @@
 //! if a task asks for it, so that an agent which is restarted meanwhile does not give more time. An agent that comes up
 //! without such a moment on record counts from its own start.
 
+use crate::agent::core::containers::Container;
 use crate::agent::core::time::moments::Moment;
 use crate::agent::core::time::timers::Timer;
 use crate::agent::core::{Agent, ContainerId, Effect, Level, persist, persist_records};
@@ -37,8 +38,8 @@ impl Agent {
 
     /// No master has the agent, now or still.
     pub(in crate::agent::core) fn lost_touch(&mut self, now: Now, out: &mut Vec<Effect>) {
-        let stopping = self.tasks.iter().filter(|(_, task)| task.stop_after.is_some() && !task.has_ended());
-        let stopping: Vec<ContainerId> = stopping.map(|(id, _)| id.clone()).collect();
+        let stopping = |_: &ContainerId, it: &Container| it.limits.without_master.is_some() && !it.has_ended();
+        let stopping = self.containers.ids(stopping);
         let begun = CutOff { since: self.moment(now), written: false };
         let cut_off = self.cut_off.get_or_insert(begun);
         if !cut_off.written && !stopping.is_empty() {
@@ -48,10 +49,10 @@ impl Agent {
         let since = cut_off.since;
         let passed = self.passed_since(now, since);
         for id in stopping {
-            let Some(task) = self.tasks.get_mut(&id) else { continue };
-            let Some(stop_after) = task.stop_after else { continue };
+            let Some(container) = self.containers.get_mut(&id) else { continue };
+            let Some(stop_after) = container.limits.without_master else { continue };
             let at = now.mono_after(stop_after.saturating_sub(passed));
-            self.timers.arm(task.stop_at.replace(at), at, Timer::CutOff(id));
+            self.timers.arm(container.stop_at.replace(at), at, Timer::CutOff(id));
         }
     }
 
@@ -60,17 +61,17 @@ impl Agent {
         if self.cut_off.take().is_some_and(|cut_off| cut_off.written) {
             out.push(persist([Kind::CutOff(IN_TOUCH)], Level::Process));
         }
-        for (id, task) in &mut self.tasks {
-            self.timers.disarm(task.stop_at.take(), Timer::CutOff(id.clone()));
+        for (id, container) in self.containers.iter_mut() {
+            self.timers.disarm(container.stop_at.take(), Timer::CutOff(id.clone()));
         }
     }
 
     /// A task has been cut off for as long as it may.
     pub(in crate::agent::core) fn stop_due(&mut self, now: Now, id: &ContainerId, out: &mut Vec<Effect>) {
-        let Some(task) = self.tasks.get_mut(id) else { return };
-        task.stop_at = None;
-        if task.kill.is_none() {
-            let grace = task.own_grace();
+        let Some(container) = self.containers.get_mut(id) else { return };
+        container.stop_at = None;
+        if container.kill.is_none() {
+            let grace = container.own_grace();
             self.kill(now, id, grace, Some(Reason::AgentDisconnected), out);
         }
     }
@@ -81,7 +82,7 @@ mod tests {
     use std::time::Duration;
 
     use crate::agent::core::tests::fixture::{Fixture, ONE, found, id, registered_by, task};
-    use crate::agent::core::{Input, SessionId};
+    use crate::agent::core::{Input, SessionId, Step};
     use crate::proto::v1::task_status::Reason;
     use crate::proto::v1::{TaskInfo, TaskState};
     use crate::types::PartitionPolicy;
@@ -197,7 +198,9 @@ mod tests {
         cut(&mut agent);
         agent.give(Input::Tick);
         let cut_off = format!("persist cut off {}", agent.now.wall_ns);
-        assert_eq!(told(&mut agent), [cut_off, "persist status c1 KILLED".to_owned()]);
+        assert_eq!(told(&mut agent), [cut_off, "cancel make the sandbox c1".to_owned()]);
+        agent.give(Input::StepDone { container: crate::agent::core::tests::fixture::id("c1"), step: Step::Sandbox });
+        assert_eq!(told(&mut agent), ["persist status c1 KILLED"]);
         assert_eq!(agent.status("c1").reason, Some(Reason::AgentDisconnected as i32));
     }
 }

@@ -61,6 +61,11 @@ impl Agent {
         out.push(persist(idle.into_iter().map(|id| Kind::FrameworkForgotten(id.value)), Level::Process));
     }
 
+    /// The same of the task in a container.
+    pub(in crate::agent::core) fn lost_state_of(&self, id: &super::super::ContainerId, aware: TaskState) -> TaskState {
+        self.tasks.get(id).map_or(aware, |task| self.lost_state(&task.framework, aware))
+    }
+
     /// The state of a task that ended without anybody's doing, as far as the framework understands it.
     pub(in crate::agent::core) fn lost_state(&self, framework: &FrameworkId, aware: TaskState) -> TaskState {
         let partition_aware = self.frameworks.get(framework).is_some_and(|framework| framework.partition_aware);

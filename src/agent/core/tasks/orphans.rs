@@ -36,8 +36,9 @@ impl Agent {
         let Some(task) = self.tasks.get_mut(id) else { return };
         task.orphaned = true;
         task.pending.clear();
-        let grace = task.own_grace();
-        if task.has_ended() {
+        let Some(container) = self.containers.get(id) else { return };
+        let grace = container.own_grace();
+        if container.has_ended() {
             self.forget(now, id, None, out);
         } else {
             self.kill(now, id, grace, Some(Reason::FrameworkRemoved), out);
@@ -46,7 +47,8 @@ impl Agent {
 
     /// A crash may have come between the record that makes orphans and those of their kills.
     pub(in crate::agent::core) fn kill_orphans(&mut self, now: Now, out: &mut Vec<Effect>) {
-        let spared = self.tasks.iter().filter(|(_, task)| task.orphaned && task.kill.is_none());
+        let is_killed = |id: &ContainerId| self.containers.get(id).is_some_and(|container| container.kill.is_some());
+        let spared = self.tasks.iter().filter(|(id, task)| task.orphaned && !is_killed(id));
         let spared: Vec<ContainerId> = spared.map(|(id, _)| id.clone()).collect();
         for id in spared {
             self.orphan(now, &id, out);
@@ -55,7 +57,7 @@ impl Agent {
 
     /// All orphans, as the master is told of them.
     pub(in crate::agent::core) fn orphans(&self) -> Vec<AgentTask> {
-        let tasks = self.tasks.iter().filter(|(_, task)| task.orphaned && !task.has_ended());
+        let tasks = self.tasks.iter().filter(|(id, task)| task.orphaned && self.is_live(id));
         let strangers = self
             .supervisors
             .strangers()

@@ -96,7 +96,7 @@ fn a_status_survives_the_agent_as_it_was_and_the_next_one_waits_for_it() {
 fn an_acknowledgement_that_comes_twice_or_late_does_not_take_the_next_status() {
     let mut agent = Fixture::registered(&[]);
     agent.run("c1", &task("c1"));
-    agent.give(Input::SandboxMade { container: id("c1") });
+    agent.give(Input::StepDone { container: id("c1"), step: Step::Sandbox });
     agent.supervised(wire::supervisor_event::Kind::Started(crate::agent::core::tests::fixture::started("c1")));
     agent.exited("c1", 0);
     let uuid = sent(&mut agent)[0].uuid.clone().unwrap();

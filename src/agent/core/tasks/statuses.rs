@@ -20,7 +20,8 @@ use crate::proto::v1::task_status::{Reason, Source};
 use crate::proto::v1::{self, FrameworkId, TaskId, TaskInfo, TaskState, TaskStatus};
 use crate::types::Now;
 
-use crate::agent::core::tasks::{Phase, Task};
+use crate::agent::core::containers::Phase;
+use crate::agent::core::tasks::Task;
 
 /// The first wait for an acknowledgement.
 const RETRY_FIRST: Duration = Duration::from_secs(10);
@@ -151,7 +152,8 @@ impl Agent {
             Kind::Acknowledged(StatusAcknowledged { container_id: id.to_string(), uuid: acknowledge.uuid.clone() });
         let Some(task) = self.tasks.get_mut(&id) else { return };
         task.pending.pop_front();
-        if task.has_ended() && task.pending.is_empty() {
+        let has_ended = self.containers.get(&id).is_some_and(super::Container::has_ended);
+        if has_ended && task.pending.is_empty() {
             return self.forget(now, &id, Some(acknowledged), out);
         }
         let retry_at = task.retry.take().and_then(|retry| retry.at);
@@ -190,7 +192,14 @@ impl Agent {
             let state = TaskState::try_from(state).ok().filter(|state| state.is_terminal());
             let info = TaskInfo { task_id: TaskId { value: task_id }, ..TaskInfo::default() };
             let task_info = Bytes::from(info.encode_to_vec());
-            self.accept(now, &id, RunTask { framework_id, container_id, task_info }, &info, Phase::Ended(None), out);
+            self.accept(
+                now,
+                &id,
+                RunTask { framework_id, container_id, task_info },
+                &info,
+                (None, Phase::Ended(None)),
+                out,
+            );
             let report = self.missing_report(state.unwrap_or(TaskState::TaskLost));
             self.end(now, &id, report, out);
         }

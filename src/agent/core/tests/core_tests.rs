@@ -16,8 +16,8 @@ const SECOND: Duration = Duration::from_secs(1);
 fn a_task_is_written_down_given_a_sandbox_started_and_reported() {
     let mut agent = Fixture::registered(&[]);
     agent.run("c1", &task("c1"));
-    assert_eq!(agent.told(), ["persist accepted c1", "make sandbox c1"]);
-    agent.give(Input::SandboxMade { container: id("c1") });
+    assert_eq!(agent.told(), ["persist accepted c1", "make the sandbox c1"]);
+    agent.give(Input::StepDone { container: id("c1"), step: Step::Sandbox });
     assert_eq!(agent.told(), ["supervise 1: start c1"]);
     agent.supervised(supervisor_event::Kind::Started(started("c1")));
     let told = ["persist status c1 RUNNING + started c1", "send 1: update c1 RUNNING of RUNNING"];
@@ -94,16 +94,16 @@ fn a_sandbox_that_cannot_be_made_fails_the_task_in_words() {
     agent.run("c1", &task("c1"));
     agent.take();
     let text = "cannot make /w/runs/c1: no space left on device (os error 28)".to_owned();
-    agent.give(Input::SandboxFailed { container: id("c1"), text: text.clone() });
+    agent.give(Input::StepFailed { container: id("c1"), step: Step::Sandbox, text: text.clone() });
     assert_eq!(agent.told(), ["persist status c1 FAILED", "send 1: update c1 FAILED of FAILED"]);
-    assert_eq!(agent.status("c1").message, Some(text));
+    assert_eq!(agent.status("c1").message, Some(format!("cannot make the sandbox: {text}")));
 }
 
 #[test]
 fn a_start_that_failed_names_the_step() {
     let mut agent = Fixture::registered(&[]);
     agent.run("c1", &task("c1"));
-    agent.give(Input::SandboxMade { container: id("c1") });
+    agent.give(Input::StepDone { container: id("c1"), step: Step::Sandbox });
     agent.take();
     let failed = wire::StartFailed { container_id: "c1".to_owned(), step: "execute /bin/nope".to_owned(), errno: 2 };
     agent.supervised(supervisor_event::Kind::StartFailed(failed));
@@ -154,17 +154,18 @@ fn a_kill_before_the_start_starts_nothing() {
     agent.run("c1", &task("c1"));
     agent.take();
     agent.kill("c1", None);
+    agent.kill("c1", None);
+    assert_eq!(agent.told(), ["cancel make the sandbox c1"]);
+    agent.give(Input::StepDone { container: id("c1"), step: Step::Sandbox });
     assert_eq!(agent.told(), ["persist status c1 KILLED", "send 1: update c1 KILLED of KILLED"]);
     assert_eq!(agent.status("c1").reason, Some(Reason::TaskKilledDuringLaunch as i32));
-    agent.give(Input::SandboxMade { container: id("c1") });
-    assert_eq!(agent.told(), Vec::<String>::new());
 }
 
 #[test]
 fn a_kill_during_the_start_is_signalled_once_there_is_a_process() {
     let mut agent = Fixture::registered(&[]);
     agent.run("c1", &task("c1"));
-    agent.give(Input::SandboxMade { container: id("c1") });
+    agent.give(Input::StepDone { container: id("c1"), step: Step::Sandbox });
     agent.take();
     agent.kill("c1", None);
     assert_eq!(agent.told(), ["persist kill c1 3000ms"]);
@@ -185,7 +186,7 @@ fn a_task_that_takes_longer_than_it_may_fails_with_that_reason() {
     let mut limited = task("c1");
     limited.max_completion_time = Some(v1::DurationInfo { nanoseconds: 5_000_000_000 });
     agent.run("c1", &limited);
-    agent.give(Input::SandboxMade { container: id("c1") });
+    agent.give(Input::StepDone { container: id("c1"), step: Step::Sandbox });
     agent.supervised(supervisor_event::Kind::Started(started("c1")));
     agent.acknowledge("c1");
     agent.take();
@@ -308,8 +309,8 @@ fn a_lost_supervisors_tasks_fail_with_that_reason_and_new_ones_wait_for_the_next
     assert_eq!(agent.status("c1").reason, Some(Reason::ExecutorTerminated as i32));
     assert_eq!(agent.status("c1").message.unwrap(), "the supervisor ended by signal 9");
     agent.run("c2", &task("c2"));
-    agent.give(Input::SandboxMade { container: id("c2") });
-    assert_eq!(agent.told(), ["persist accepted c2", "make sandbox c2"]);
+    agent.give(Input::StepDone { container: id("c2"), step: Step::Sandbox });
+    assert_eq!(agent.told(), ["persist accepted c2", "make the sandbox c2"]);
     let event =
         wire::SupervisorEvent { kind: Some(supervisor_event::Kind::Welcome(wire::SupervisorWelcome::default())) };
     agent.give(Input::Supervised { supervisor: SupervisorId(2), event });
@@ -326,12 +327,12 @@ fn a_launch_waits_ten_seconds_for_a_supervisor_that_cannot_be_started_and_is_dro
     agent.give(failed());
     agent.pass(Duration::from_secs(8));
     agent.run("c1", &task("c1"));
-    agent.give(Input::SandboxMade { container: id("c1") });
+    agent.give(Input::StepDone { container: id("c1"), step: Step::Sandbox });
     agent.run("c2", &task("c2"));
     agent.give(failed());
     assert_eq!(
         agent.told(),
-        ["persist accepted c1", "make sandbox c1", "persist accepted c2", "make sandbox c2"],
+        ["persist accepted c1", "make the sandbox c1", "persist accepted c2", "make the sandbox c2"],
         "it may work yet"
     );
     agent.pass(Duration::from_secs(2));
@@ -345,7 +346,7 @@ fn a_launch_waits_ten_seconds_for_a_supervisor_that_cannot_be_started_and_is_dro
     let event = wire::SupervisorEvent { kind: Some(welcome) };
     agent.give(Input::Supervised { supervisor: SupervisorId(2), event });
     agent.give(Input::SupervisorEnded { supervisor: SupervisorId(2) });
-    agent.give(Input::SandboxMade { container: id("c2") });
+    agent.give(Input::StepDone { container: id("c2"), step: Step::Sandbox });
     agent.take();
     agent.give(failed());
     assert_eq!(agent.told(), Vec::<String>::new());
@@ -400,9 +401,9 @@ fn a_container_id_that_is_used_again_never_has_its_sandbox_removed_under_it() {
     agent.acknowledge("c1");
     agent.take();
     agent.run("c1", &task("c1"));
-    assert_eq!(agent.told(), ["persist accepted c1", "make sandbox c1"]);
+    assert_eq!(agent.told(), ["persist accepted c1", "make the sandbox c1"]);
     agent.pass(Retention::default().keep);
     assert!(!agent.told().contains(&"remove sandbox c1".to_owned()));
-    agent.give(Input::SandboxFailed { container: id("c1"), text: "it exists".to_owned() });
+    agent.give(Input::StepFailed { container: id("c1"), step: Step::Sandbox, text: "it exists".to_owned() });
     assert_eq!(agent.status("c1").state(), TaskState::TaskFailed);
 }

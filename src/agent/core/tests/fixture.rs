@@ -8,7 +8,7 @@ use rand::SeedableRng as _;
 use rand::rngs::StdRng;
 
 use crate::agent::core::{
-    Agent, Config, ContainerId, Effect, Found, FoundSupervisor, Input, Level, Retention, SessionId, SupervisorId,
+    Agent, Config, ContainerId, Effect, Found, FoundSupervisor, Input, Level, Retention, SessionId, Step, SupervisorId,
 };
 use crate::proto::internal::{self as wire, agent_message, agent_record, master_message, supervisor_event};
 use crate::proto::v1::{self, TaskState};
@@ -23,6 +23,8 @@ pub(in crate::agent::core) struct Fixture {
     out: Vec<Effect>,
     /// Everything persisted, as the log would hold it.
     pub(in crate::agent::core) log: Vec<wire::AgentRecord>,
+    /// Whether nothing is ever left of a container that no supervisor names.
+    pub(in crate::agent::core) host_answers: bool,
 }
 
 pub(in crate::agent::core) fn config() -> Config {
@@ -59,8 +61,9 @@ impl Fixture {
     pub(in crate::agent::core) fn recovered_by(rng: StdRng, log: &[wire::AgentRecord], now: Now, found: Found) -> Self {
         let mut out = vec![];
         let agent = Agent::recover(log, config(), found, rng, now, &mut out);
-        let mut fixture = Self { agent, now, out, log: log.to_vec() };
+        let mut fixture = Self { agent, now, out, log: log.to_vec(), host_answers: true };
         fixture.write_down(0);
+        fixture.end_leftovers(0);
         fixture
     }
 
@@ -88,6 +91,21 @@ impl Fixture {
         let before = self.out.len();
         self.agent.handle(self.now, input, &mut self.out);
         self.write_down(before);
+        self.end_leftovers(before);
+    }
+
+    /// The host answers at once, unless the test wants to answer itself, that nothing of them is left.
+    fn end_leftovers(&mut self, from: usize) {
+        let mut ended = vec![];
+        for effect in &self.out[from..] {
+            if let Effect::EndLeftovers { leftovers } = effect {
+                ended.extend(leftovers.iter().map(|leftover| leftover.container.clone()));
+            }
+        }
+        if self.host_answers && !ended.is_empty() {
+            self.out.retain(|effect| !matches!(effect, Effect::EndLeftovers { .. }));
+            self.give(Input::LeftoversEnded { containers: ended });
+        }
     }
 
     fn write_down(&mut self, from: usize) {
@@ -169,6 +187,26 @@ impl Fixture {
         }));
     }
 
+    /// The same in a container nested in another.
+    pub(in crate::agent::core) fn run_in(&mut self, parent: &str, container: &str) {
+        let before = self.out.len();
+        let run = wire::RunTask {
+            framework_id: FRAMEWORK.to_owned(),
+            container_id: container.to_owned(),
+            task_info: Bytes::from(task(container).encode_to_vec()),
+        };
+        self.agent.launch(self.now, run, Some(id(parent)), &mut self.out);
+        self.agent.check();
+        self.write_down(before);
+    }
+
+    /// Runs a task in a nested container up to its start.
+    pub(in crate::agent::core) fn running_in(&mut self, parent: &str, container: &str) {
+        self.run_in(parent, container);
+        self.give(Input::StepDone { container: id(container), step: Step::Sandbox });
+        self.supervised(supervisor_event::Kind::Started(started(container)));
+    }
+
     /// Runs `task-ID` in a container up to its start.
     pub(in crate::agent::core) fn running(&mut self, container: &str) {
         self.started_as(container, &task(container));
@@ -177,7 +215,7 @@ impl Fixture {
     /// Runs this task in a container up to its start.
     pub(in crate::agent::core) fn started_as(&mut self, container: &str, info: &v1::TaskInfo) {
         self.run(container, info);
-        self.give(Input::SandboxMade { container: id(container) });
+        self.give(Input::StepDone { container: id(container), step: Step::Sandbox });
         self.supervised(supervisor_event::Kind::Started(started(container)));
     }
 
@@ -278,7 +316,12 @@ pub(in crate::agent::core) fn in_short(effect: &Effect) -> String {
         Effect::Supervise { supervisor, request } => {
             format!("supervise {}: {}", supervisor.0, request_in_short(request))
         }
-        Effect::MakeSandbox { container } => format!("make sandbox {container}"),
+        Effect::Provision { container, step } => format!("{step} {container}"),
+        Effect::CancelStep { container, step } => format!("cancel {step} {container}"),
+        Effect::EndLeftovers { leftovers } => {
+            let containers: Vec<String> = leftovers.iter().map(|it| it.container.to_string()).collect();
+            format!("end leftovers [{}]", containers.join(", "))
+        }
         Effect::RemoveSandbox { container } => format!("remove sandbox {container}"),
         Effect::Stop { reason } => format!("stop {reason:?}"),
     }

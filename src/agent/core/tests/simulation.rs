@@ -130,8 +130,15 @@ impl World {
             Effect::Detach { session } => self.session = self.session.filter(|it| *it != session),
             Effect::Send { session, message } if self.session == Some(session) => self.master(session, message),
             Effect::Supervise { supervisor, request } if supervisor == self.supervisor => self.supervise(request),
-            Effect::Send { .. } | Effect::Supervise { .. } | Effect::RemoveSandbox { .. } => {}
-            Effect::MakeSandbox { container } => self.inbox.push_back(Input::SandboxMade { container }),
+            Effect::Send { .. }
+            | Effect::Supervise { .. }
+            | Effect::RemoveSandbox { .. }
+            | Effect::CancelStep { .. } => {}
+            Effect::EndLeftovers { leftovers } => {
+                let containers = leftovers.into_iter().map(|it| it.container).collect();
+                self.inbox.push_back(Input::LeftoversEnded { containers });
+            }
+            Effect::Provision { container, step } => self.inbox.push_back(Input::StepDone { container, step }),
             Effect::Stop { reason } => panic!("seed {}: stopped for {reason:?}", self.seed),
         }
     }

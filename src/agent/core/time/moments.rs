@@ -56,9 +56,9 @@ impl Agent {
 
     /// The host restarted after all that is known so far.
     pub(in crate::agent::core) fn age_moments(&mut self) {
-        for task in self.tasks.values_mut() {
-            task.accepted_at.age();
-            if let Some(kill) = &mut task.kill {
+        for (_, container) in self.containers.iter_mut() {
+            container.accepted_at.age();
+            if let Some(kill) = &mut container.kill {
                 kill.asked_at.age();
             }
         }
@@ -156,7 +156,7 @@ mod tests {
     fn a_restart_of_the_host_ages_what_was_written_before_it() {
         let mut agent = agent(&task("c1"));
         agent.kill("c1", Some(10 * SECOND));
-        let known = |agent: &Fixture| agent.agent.tasks.values().all(|task| task.accepted_at.boot_ns.is_some());
+        let known = |agent: &Fixture| agent.agent.containers.iter().all(|(_, it)| it.accepted_at.boot_ns.is_some());
         assert!(known(&agent));
         let now = agent.now;
         let other = Found { boot_id: "another".to_owned(), ..at(now) };

@@ -33,6 +33,7 @@ fn records() -> Vec<AgentRecord> {
             container_id: container_id(),
             task_info: Bytes::from(task.encode_to_vec()),
             wall_ns: 1_700_000_000_000_000_000,
+            parent_id: None,
         }),
         Kind::Started(Started { container_id: container_id(), pid: 4321, start_time: 99 }),
         Kind::Status(Box::new(StatusMade { container_id: container_id(), status: Some(status) })),

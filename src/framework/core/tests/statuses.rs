@@ -82,6 +82,21 @@ fn an_end_that_waits_for_its_callback_answers_what_was_asked_before() {
 }
 
 #[test]
+fn an_end_that_was_inferred_does_not_take_the_place_of_the_one_on_its_way() {
+    let mut bench = Bench::subscribed();
+    bench.receive([update(answer("t1", TaskState::TaskFailed))]);
+    assert_eq!(bench.take_all().len(), 1);
+    let process_end = Some(ext::ProcessEnd { how: Some(ext::process_end::How::ExitCode(6)) });
+    let true_end = update(TaskStatus { process_end, ..status("t1", TaskState::TaskFailed, 1) });
+    let sent = bench.receive([true_end.clone()]);
+    assert_eq!(acknowledged(&sent), [], "not before the callback has it");
+    let delivered = bench.take_all();
+    assert!(matches!(&delivered[..], [SchedulerEvent::StatusUpdate(_) | SchedulerEvent::UnknownTask(_)]));
+    assert_eq!(acknowledged(&bench.receive([true_end])), [ack("t1", 1)]);
+    assert_eq!(bench.take_all(), [], "and not twice");
+}
+
+#[test]
 fn a_question_that_waited_for_a_master_is_answered_though_it_tells_nothing_new() {
     let mut bench = Bench::subscribed();
     bench.receive([update(status("t1", TaskState::TaskRunning, 1))]);

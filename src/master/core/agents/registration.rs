@@ -304,11 +304,15 @@ impl Master {
         })
     }
 
-    /// The agent was given up and is back: its tasks' frameworks hear the true state from the master.
+    /// The agent was given up and is back: its tasks' frameworks receive the true state from the master. An end they receive
+    /// from the agent, with how the process ended.
     fn announce_reregistered(&mut self, turn: &mut Turn<'_>, key: AgentKey, task: TaskKey) {
         let task = &self.agents[&key].bucket.tasks[&task];
         let framework = &self.frameworks[&task.framework];
         let state = task.forwarded.unwrap_or(task.state);
+        if state.is_terminal() {
+            return;
+        }
         let mut status = master_status(&task.id, Some(&self.agents[&key].bucket.id), state, turn.now);
         status.set_reason(v1::task_status::Reason::AgentReregistered);
         status.message = Some("the agent is reachable again".to_owned());

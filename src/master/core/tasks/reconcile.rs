@@ -20,8 +20,7 @@ impl Master {
             let all: Vec<(AgentKey, TaskKey)> = self.frameworks[&framework].tasks.values().copied().collect();
             for (agent, task) in all {
                 if self.agents[&agent].bucket.tasks[&task].state != TaskState::TaskUnreachable {
-                    let status = self.known_status(agent, task, turn.now);
-                    turn.tell(self.frameworks[&framework].session, Event::Updated { status: Arc::new(status) });
+                    self.tell_known(turn, framework, agent, task);
                 }
             }
         }
@@ -37,13 +36,27 @@ impl Master {
         doubt: &Doubt,
     ) {
         let known = self.frameworks[&framework].tasks.get(doubt.task.as_str()).copied();
-        let status = match known {
-            Some((agent, key)) => Some(self.known_status(agent, key, turn.now)),
-            None => self.unknown_status(framework, doubt, turn.now),
-        };
-        if let Some(status) = status {
+        if let Some((agent, key)) = known {
+            return self.tell_known(turn, framework, agent, key);
+        }
+        if let Some(status) = self.unknown_status(framework, doubt, turn.now) {
             turn.tell(self.frameworks[&framework].session, Event::Updated { status: Arc::new(status) });
         }
+    }
+
+    /// Answers for a task this master knows, unless the answer would be an end whose own status is still on its way from the
+    /// agent: that one carries how the process ended, and an answer that overtakes it would take its place.
+    fn tell_known(&self, turn: &mut Turn<'_>, framework: FrameworkKey, agent: AgentKey, key: TaskKey) {
+        let bucket = &self.agents[&agent].bucket;
+        let task = &bucket.tasks[&key];
+        let is_end = task.forwarded.unwrap_or(task.state).is_terminal();
+        let is_expected = !matches!(bucket.presence, Presence::Unreachable { .. });
+        let is_sent = task.unacknowledged.as_ref().is_some_and(|sent| sent.state().is_terminal());
+        if is_end && !is_sent && is_expected {
+            return;
+        }
+        let status = self.known_status(agent, key, turn.now);
+        turn.tell(self.frameworks[&framework].session, Event::Updated { status: Arc::new(status) });
     }
 
     /// The latest state the framework was sent, or the current one.
@@ -54,6 +67,10 @@ impl Master {
         let mut status = master_status(&task.id, Some(&bucket.id), state, now);
         status.set_reason(v1::task_status::Reason::Reconciliation);
         status.message = Some("Reconciliation: latest task state".to_owned());
+        if let Some(sent) = task.unacknowledged.as_ref().filter(|sent| sent.state() == state && state.is_terminal()) {
+            status.process_end = sent.process_end;
+            status.message.clone_from(&sent.message);
+        }
         status.executor_id = Some(v1::ExecutorId { value: task.id.to_string() });
         status.healthy = task.history.last().and_then(|seen| seen.healthy);
         status.container_status = Some(Box::new(v1::ContainerStatus {

@@ -107,6 +107,26 @@ fn a_question_after_an_agent_came_back_is_answered_with_the_status_that_is_under
 }
 
 #[test]
+fn an_answer_never_overtakes_an_end_that_is_on_its_way_and_carries_how_the_process_ended() {
+    let (mut world, framework, agent, task) = running();
+    world.detach(agent.0);
+    let mut back = super::world::register(Some(&agent.1), "cpus:4;mem:1024");
+    let reported = super::world::reported(&framework.1, &task, "cpus:1;mem:32", TaskState::TaskFailed);
+    back.tasks = vec![ReportedTask { unacknowledged: Some(TaskState::TaskFailed), ..reported }];
+    let session = world.register(back);
+    for tasks in [Vec::new(), vec![doubt("t", None)]] {
+        world.call(framework.0, Call::Reconcile { tasks });
+        assert!(world.states(framework.0).is_empty(), "the agent's status answers");
+    }
+    world.update(session, &framework.1, &task, TaskState::TaskFailed);
+    let sent = world.statuses(framework.0)[0].clone();
+    world.call(framework.0, Call::Reconcile { tasks: Vec::new() });
+    let answer = world.statuses(framework.0)[0].clone();
+    assert_eq!((answer.state(), answer.reason()), (TaskState::TaskFailed, Reason::Reconciliation));
+    assert_eq!((answer.process_end, answer.message), (sent.process_end, sent.message));
+}
+
+#[test]
 fn an_acknowledgement_of_another_status_does_not_end_the_task() {
     let (mut world, framework, agent, task) = running();
     world.update(agent.0, &framework.1, &task, TaskState::TaskFinished);

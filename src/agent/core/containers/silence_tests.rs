@@ -1,0 +1,146 @@
+//! Supervisors that live and do not answer, and containers that none of them names.
+
+use std::time::Duration;
+
+use crate::agent::core::tests::fixture::{Fixture, ONE, found, id, started, task};
+use crate::agent::core::*;
+use crate::proto::internal::{self as wire, supervisor_event};
+use crate::proto::v1::TaskState;
+use crate::proto::v1::task_status::Reason;
+
+const SECOND: Duration = Duration::from_secs(1);
+const TWO: SupervisorId = SupervisorId(2);
+
+fn silent(agent: &mut Fixture) {
+    agent.give(Input::SupervisorSilent { supervisor: ONE, text: "it does not answer".to_owned() });
+}
+
+fn greets(agent: &mut Fixture, supervisor: SupervisorId, running: &[&str]) {
+    let running = running.iter().map(|id| started(id)).collect();
+    let welcome = wire::SupervisorWelcome { version: 2, pid: 1, running, ..Default::default() };
+    let event = wire::SupervisorEvent { kind: Some(supervisor_event::Kind::Welcome(welcome)) };
+    agent.give(Input::Supervised { supervisor, event });
+}
+
+/// An agent that was restarted and finds the supervisor of `c1` silent.
+fn restarted() -> Fixture {
+    let mut before = Fixture::registered(&[]);
+    before.running_and_known("c1");
+    let mut agent = Fixture::recovered_at(&before.log, before.now, found(&[ONE]));
+    silent(&mut agent);
+    agent
+}
+
+#[test]
+fn a_restarted_agent_registers_while_a_supervisor_is_silent_and_its_tasks_keep_their_state() {
+    let mut agent = restarted();
+    agent.take();
+    agent.attach();
+    assert_eq!(agent.told(), ["attach 1", "send 1: register [c1 RUNNING]"]);
+    agent.pass(Duration::from_hours(24));
+    assert!(agent.agent.is_live(&id("c1")));
+    let problems = agent.agent.problems();
+    assert!(matches!(&problems[..], [Problem::SilentSupervisor { supervisor: ONE, .. }]), "{problems:?}");
+}
+
+#[test]
+fn new_tasks_go_to_another_supervisor_and_the_silent_one_retires_when_it_answers() {
+    let mut agent = restarted();
+    greets(&mut agent, TWO, &[]);
+    agent.register();
+    agent.take();
+    agent.run("c2", &task("c2"));
+    agent.give(Input::StepDone { container: id("c2"), step: Step::Sandbox });
+    assert_eq!(agent.told().last().unwrap(), "supervise 2: start c2");
+    greets(&mut agent, ONE, &["c1"]);
+    assert_eq!(agent.told(), ["supervise 1: retire"], "it may not have received the first");
+    assert_eq!(agent.agent.problems(), []);
+    agent.exited("c1", 6);
+    assert_eq!(agent.status("c1").state(), TaskState::TaskFailed);
+    assert!(agent.status("c1").process_end.is_some());
+}
+
+#[test]
+fn a_running_agent_concludes_nothing_from_a_supervisor_that_falls_silent() {
+    let mut agent = Fixture::registered(&[]);
+    agent.running_and_known("c1");
+    silent(&mut agent);
+    agent.run("c2", &task("c2"));
+    agent.give(Input::StepDone { container: id("c2"), step: Step::Sandbox });
+    assert_eq!(agent.told(), ["persist accepted c2", "make the sandbox c2"]);
+    greets(&mut agent, TWO, &[]);
+    assert_eq!(agent.told(), ["supervise 1: retire", "supervise 2: start c2"]);
+    assert!(agent.agent.is_live(&id("c1")));
+}
+
+#[test]
+fn a_kill_waits_for_a_silent_supervisor_and_its_grace_begins_with_the_signal() {
+    let mut agent = Fixture::registered(&[]);
+    agent.running_and_known("c1");
+    silent(&mut agent);
+    agent.kill("c1", Some(5 * SECOND));
+    assert_eq!(agent.told(), ["persist kill c1 5000ms"]);
+    agent.pass(60 * SECOND);
+    assert!(agent.told().iter().all(|effect| !effect.contains("signal")));
+    greets(&mut agent, ONE, &["c1"]);
+    assert_eq!(agent.told(), ["supervise 1: signal c1 15 tree"]);
+    agent.pass(4 * SECOND);
+    assert_eq!(agent.told(), Vec::<String>::new());
+    agent.pass(SECOND);
+    assert_eq!(agent.told(), ["supervise 1: signal c1 9 tree"]);
+}
+
+#[test]
+fn what_no_supervisor_names_ends_only_when_its_processes_are_gone() {
+    let mut before = Fixture::registered(&[]);
+    before.running_and_known("c1");
+    let mut agent = Fixture::recovered_at(&before.log, before.now, found(&[ONE]));
+    agent.host_answers = false;
+    greets(&mut agent, ONE, &[]);
+    let asked = agent.take().into_iter().find_map(|effect| match effect {
+        Effect::EndLeftovers { leftovers } => Some(leftovers),
+        _ => None,
+    });
+    let process = Some(Process { pid: 77, start_time: 5 });
+    assert_eq!(asked, Some(vec![Leftover { container: id("c1"), process }]));
+    assert!(agent.agent.is_live(&id("c1")));
+    agent.give(Input::LeftoversEnded { containers: vec![id("c1")] });
+    assert_eq!(agent.status("c1").reason(), Reason::ExecutorTerminated);
+}
+
+#[test]
+fn registration_waits_a_while_for_leftovers_and_then_reports_them_as_they_were() {
+    let mut before = Fixture::registered(&[]);
+    before.running_and_known("c1");
+    let mut agent = Fixture::recovered_at(&before.log, before.now, found(&[ONE]));
+    agent.host_answers = false;
+    greets(&mut agent, ONE, &[]);
+    agent.take();
+    agent.pass(10 * SECOND);
+    agent.attach();
+    assert_eq!(agent.told(), ["attach 1", "send 1: register [c1 RUNNING]"]);
+    agent
+        .give(Input::Received { session: SessionId(1), message: crate::agent::core::tests::fixture::registered_by(1) });
+    agent.give(Input::LeftoversEnded { containers: vec![id("c1")] });
+    assert_eq!(agent.status("c1").state(), TaskState::TaskFailed);
+}
+
+#[test]
+fn a_launch_while_the_disk_is_full_is_dropped_and_taken_again_when_there_is_room() {
+    let mut agent = Fixture::registered(&[crate::proto::v1::framework_info::capability::Type::PartitionAware]);
+    agent.running_and_known("c0");
+    agent.give(Input::DiskFull { text: "no space left on device".to_owned() });
+    agent.run("c1", &task("c1"));
+    let status = agent.status("c1");
+    assert_eq!(status.state(), TaskState::TaskDropped);
+    let text = "the agent takes no tasks while the disk of its work directory is full: no space left on device";
+    assert_eq!(status.message.unwrap(), text);
+    agent.exited("c0", 0);
+    assert_eq!(agent.status("c0").state(), TaskState::TaskFinished, "ends of others are reported");
+    assert_eq!(agent.agent.problems().len(), 1);
+    agent.give(Input::DiskHasRoom);
+    assert_eq!(agent.agent.problems(), []);
+    agent.take();
+    agent.run("c2", &task("c2"));
+    assert_eq!(agent.told(), ["persist accepted c2", "make the sandbox c2"]);
+}
