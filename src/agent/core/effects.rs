@@ -43,6 +43,13 @@ pub enum Input {
         /// How it ended, in words.
         text: String,
     },
+    /// A supervisor lives but does not answer. What it runs goes on; a greeting follows when it answers again.
+    SupervisorSilent {
+        /// Which one.
+        supervisor: SupervisorId,
+        /// What was tried and failed.
+        text: String,
+    },
     /// Nothing is left of a supervisor and nothing more is heard of it.
     SupervisorEnded {
         /// Which one.

@@ -90,6 +90,8 @@ impl Agent {
             Input::Received { session, message } => self.received(now, session, message, out),
             Input::Supervised { supervisor, event } => self.supervised(now, supervisor, event, out),
             Input::SupervisorLost { supervisor, text } => self.supervisor_lost(supervisor, text),
+            // What it has is not known, and nothing is concluded from that.
+            Input::SupervisorSilent { .. } => {}
             Input::SupervisorEnded { supervisor } => self.supervisor_ended(now, supervisor, out),
             Input::NoSupervisor { text } => self.no_supervisor(now, &text, out),
             Input::SandboxMade { container } => self.sandbox_made(&container, out),
