@@ -123,3 +123,57 @@ async fn a_port_that_is_taken_is_told() {
     let error = two_agents().listen(address).start().await.expect_err("it is taken").to_string();
     assert!(error.starts_with(&format!("cannot listen on {address}: the port is taken")), "{error}");
 }
+
+/// Not a test: a program with a cluster inside, and a task that runs for long.
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "it is the body of a process that another test kills"]
+async fn embeds_a_cluster() {
+    let Ok(folder) = std::env::var("DIVVY_TEST_FOLDER") else { return };
+    let cluster = LocalCluster::builder().resources("cpus:1;mem:64").start().await.expect("a cluster");
+    std::fs::write(format!("{folder}/draft"), cluster.path().to_str().expect("text")).expect("written");
+    let script = format!("exec 3>{folder}/alive; setsid sleep 1000 & mv {folder}/draft {folder}/path; exec sleep 1000");
+    outcomes(&cluster, TaskRequest::command("long", script).cpus(0.5).mem_mib(32)).await;
+}
+
+#[test]
+fn a_process_with_a_cluster_that_is_killed_leaves_no_tasks_and_no_folder() {
+    for signal in [rustix::process::Signal::KILL, rustix::process::Signal::TERM] {
+        let folder = tempfile::tempdir().expect("a folder");
+        let alive = folder.path().join("alive");
+        let mode = rustix::fs::Mode::from_raw_mode(0o600);
+        rustix::fs::mknodat(rustix::fs::CWD, &alive, rustix::fs::FileType::Fifo, mode, 0).expect("a pipe");
+        let mut command = std::process::Command::new(std::env::current_exe().expect("this program"));
+        command
+            .args(["--ignored", "--exact", "local::tests::embeds_a_cluster"])
+            .env("DIVVY_TEST_FOLDER", folder.path());
+        let mut embedding = command.stdout(std::process::Stdio::null()).spawn().expect("it starts");
+        let (sender, ended) = std::sync::mpsc::channel();
+        let reader = std::thread::spawn(move || {
+            let mut open = std::fs::File::open(alive).expect("it is there");
+            sender.send(()).expect("listened to");
+            // It ends when the last process that holds it open has.
+            std::io::Read::read_to_end(&mut open, &mut Vec::new()).expect("read");
+            sender.send(()).expect("listened to");
+        });
+        ended.recv_timeout(PATIENCE).expect("the task runs");
+        let path = folder.path().join("path");
+        let wait_until = |what: &str, is_so: &dyn Fn() -> bool| {
+            for _ in 0..6_000 {
+                if is_so() {
+                    return;
+                }
+                std::thread::sleep(Duration::from_millis(10));
+            }
+            panic!("{what}");
+        };
+        wait_until("the task says where the cluster is", &|| path.exists());
+        let cluster = PathBuf::from(std::fs::read_to_string(path).expect("written"));
+        assert!(cluster.exists());
+        let pid = rustix::process::Pid::from_child(&embedding);
+        rustix::process::kill_process(pid, signal).expect("it runs");
+        embedding.wait().expect("it ends");
+        ended.recv_timeout(PATIENCE).expect("all that the task started ends");
+        reader.join().expect("no panic");
+        wait_until("the folder is removed", &|| !cluster.exists());
+    }
+}

@@ -1,6 +1,6 @@
 //! One master, one agent, and frameworks that run so many tasks through them.
 
-use std::{collections::HashMap, time::Duration};
+use std::{collections::HashMap, path::Path, time::Duration};
 
 use divvy::{
     agent::{Agent, Options, SupervisorMode},
@@ -46,8 +46,8 @@ fn each() -> Resources {
 }
 
 impl Cluster {
-    pub(crate) async fn start(slots: usize) -> Outcome<Self> {
-        let folder = tempfile::tempdir()?;
+    pub(crate) async fn start(parent: &Path, slots: usize) -> Outcome<Self> {
+        let folder = tempfile::tempdir_in(parent)?;
         let mut options = master::Options::default();
         options.listen = ([127, 0, 0, 1], 0).into();
         let master = Master::start(options).await?;
@@ -61,6 +61,16 @@ impl Cluster {
         Ok(Self { master, agent, folder })
     }
 
+    /// Where it keeps its files.
+    pub(crate) fn path(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// This process and the supervisors.
+    pub(crate) fn processes(&self) -> Vec<u32> {
+        [std::process::id()].into_iter().chain(self.supervisors()).collect()
+    }
+
     pub(crate) async fn stop(self) {
         // How it ended is of no interest to the figures.
         drop(self.agent.shutdown().await);
@@ -68,15 +78,20 @@ impl Cluster {
         self.master.stop().await;
     }
 
-    /// A supervisor outlives its agent by design; here nobody comes back for it.
+    /// A supervisor outlives its agent by design; here no other agent follows.
     fn end_supervisors(&self) {
-        let folders = std::fs::read_dir(self.folder.path().join("supervisors")).into_iter().flatten().flatten();
-        for folder in folders {
-            let noted = std::fs::read_to_string(folder.path().join("pid")).unwrap_or_default();
-            let pid = noted.split_whitespace().next().and_then(|pid| pid.parse().ok()).and_then(Pid::from_raw);
+        for pid in self.supervisors() {
             // One that has ended by itself needs no signal.
-            pid.map(|pid| kill_process(pid, Signal::TERM).ok());
+            Pid::from_raw(pid.cast_signed()).map(|pid| kill_process(pid, Signal::TERM).ok());
         }
+    }
+
+    fn supervisors(&self) -> impl Iterator<Item = u32> {
+        let folders = std::fs::read_dir(self.folder.path().join("supervisors")).into_iter().flatten().flatten();
+        folders.filter_map(|folder| {
+            let noted = std::fs::read_to_string(folder.path().join("pid")).ok()?;
+            noted.split_whitespace().next()?.parse().ok()
+        })
     }
 
     /// Runs so many tasks to their ends.

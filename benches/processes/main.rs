@@ -1,33 +1,36 @@
 //! Real processes: `true` through a master and an agent, against bare spawn-and-wait on two threads in the same run.
 //!
-//! `cargo bench --bench processes -- [--tasks N] [--slots N]`. Bare and divvy take turns, so that a neighbour's load meets
-//! both. Then one task at a time, from the call of `launch_tasks` to RUNNING in the author's hands. Master, agent and
-//! framework share this process; the supervisor is a process of its own, this program again, as in production.
+//! `cargo bench --bench processes -- [--tasks N] [--slots N]`. First with the work directory in memory, then on a disk,
+//! which is named and compared with a loop that makes and removes a sandbox as well. Bare and divvy take turns, so that a
+//! neighbour's load meets both. Then what a task costs in system calls and context switches, and one task at a time, from
+//! the call of `launch_tasks` to RUNNING in the author's hands. Master, agent and framework share this process; the
+//! supervisor is a process of its own, this program again, as in production.
 #![expect(clippy::print_stdout, reason = "a bench prints its figures")]
 
+mod bare;
 mod cluster;
+mod counts;
 #[path = "../measure/mod.rs"]
 mod measure;
+mod place;
 
-use std::{
-    path::Path,
-    process::{Command, ExitCode, Stdio},
-    sync::atomic::{AtomicUsize, Ordering::Relaxed},
-    thread,
-    time::Duration,
-};
+use std::{path::Path, process::ExitCode, time::Duration};
 
 use tokio::runtime::{Builder, Runtime};
 
 use self::{
     cluster::{Cluster, Work},
+    counts::Calls,
     measure::{Samples, timed},
+    place::Place,
 };
 
 pub(crate) use self::measure::Outcome;
 
 const ROUNDS: usize = 3;
 const ONE_AT_A_TIME: usize = 200;
+/// Calls that are named.
+const NAMED_CALLS: usize = 12;
 
 fn main() -> ExitCode {
     let words: Vec<String> = std::env::args().skip(1).collect();
@@ -50,12 +53,35 @@ fn bench(words: &[String]) -> Outcome<()> {
     println!("processes: {}", measure::machine());
     println!("{tasks} x `true` each time, {slots} slots");
     let runtime = Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
-    with_cluster(&runtime, slots, |cluster| turns(&runtime, cluster, tasks, slots))?;
-    with_cluster(&runtime, 1, |cluster| one_at_a_time(&runtime, cluster))
+    match Place::memory() {
+        Some(place) => everything(&runtime, &place, tasks, slots, |_| bare::spawn_and_wait(tasks))?,
+        None => println!("there is no tmpfs at /dev/shm"),
+    }
+    everything(&runtime, &Place::disk(), tasks, slots, |parent| bare::with_sandboxes(tasks, parent))
 }
 
-fn with_cluster(runtime: &Runtime, slots: usize, use_it: impl FnOnce(&Cluster) -> Outcome<()>) -> Outcome<()> {
-    let cluster = runtime.block_on(Cluster::start(slots))?;
+fn everything(
+    runtime: &Runtime,
+    place: &Place,
+    tasks: usize,
+    slots: usize,
+    bare: impl Fn(&Path) -> Outcome<()>,
+) -> Outcome<()> {
+    println!("work directory in {} ({})", place.path.display(), place.system);
+    with_cluster(runtime, place, slots, |cluster| {
+        turns(runtime, cluster, tasks, slots, || bare(cluster.path()))?;
+        cost(runtime, cluster, Work { tasks: tasks / 5, at_once: slots })
+    })?;
+    with_cluster(runtime, place, 1, |cluster| one_at_a_time(runtime, cluster))
+}
+
+fn with_cluster(
+    runtime: &Runtime,
+    place: &Place,
+    slots: usize,
+    use_it: impl FnOnce(&Cluster) -> Outcome<()>,
+) -> Outcome<()> {
+    let cluster = runtime.block_on(Cluster::start(&place.path, slots))?;
     let outcome = use_it(&cluster);
     runtime.block_on(cluster.stop());
     outcome
@@ -66,19 +92,42 @@ fn number(words: &[String], name: &str, default: usize) -> Outcome<usize> {
     Ok(at.and_then(|at| words.get(at + 1)).map_or(Ok(default), |word| word.parse())?)
 }
 
-fn turns(runtime: &Runtime, cluster: &Cluster, tasks: usize, slots: usize) -> Outcome<()> {
+fn turns(
+    runtime: &Runtime,
+    cluster: &Cluster,
+    tasks: usize,
+    slots: usize,
+    bare_loop: impl Fn() -> Outcome<()>,
+) -> Outcome<()> {
     let (mut bare, mut through) = (Samples::default(), Samples::default());
     for _ in 0..ROUNDS {
-        let (took, outcome) = timed(|| spawn_and_wait(tasks));
+        let (took, outcome) = timed(&bare_loop);
         outcome?;
         bare.push(took);
-        let work = Work { tasks, at_once: slots };
-        let ran = runtime.block_on(cluster.run(work))?;
+        let ran = runtime.block_on(cluster.run(Work { tasks, at_once: slots }))?;
         through.push(ran.took);
         println!("  bare {:.0}/s, divvy {:.0}/s", rate(tasks, took), rate(tasks, ran.took));
     }
     let (bare, through) = (rate(tasks, bare.median()), rate(tasks, through.median()));
     println!("medians of {ROUNDS}: bare {bare:.0}/s, divvy {through:.0}/s, {:.0} % of bare", 100.0 * through / bare);
+    Ok(())
+}
+
+fn cost(runtime: &Runtime, cluster: &Cluster, work: Work) -> Outcome<()> {
+    let processes = cluster.processes();
+    let before = counts::context_switches(&processes)?;
+    runtime.block_on(cluster.run(work))?;
+    let switches = counts::context_switches(&processes)?.saturating_sub(before);
+    println!("context switches per task: {:.1}", per_task(switches, work));
+    let Some(calls) = Calls::begin(&processes)? else {
+        println!("system calls per task: not counted, there is no strace");
+        return Ok(());
+    };
+    runtime.block_on(cluster.run(work))?;
+    let (sum, calls) = calls.end()?;
+    let named: Vec<String> =
+        calls.iter().take(NAMED_CALLS).map(|(name, count)| format!("{name} {:.1}", per_task(*count, work))).collect();
+    println!("system calls per task: {:.1} ({})", per_task(sum, work), named.join(", "));
     Ok(())
 }
 
@@ -98,19 +147,7 @@ fn rate(tasks: usize, took: Duration) -> f64 {
     tasks as f64 / took.as_secs_f64()
 }
 
-/// The same work with nothing around it.
-fn spawn_and_wait(tasks: usize) -> Outcome<()> {
-    let started = AtomicUsize::new(0);
-    let worker = || -> std::io::Result<()> {
-        while started.fetch_add(1, Relaxed) < tasks {
-            Command::new("/bin/true").stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).status()?;
-        }
-        Ok(())
-    };
-    thread::scope(|scope| {
-        let workers = [scope.spawn(worker), scope.spawn(worker)];
-        workers
-            .into_iter()
-            .try_for_each(|worker| worker.join().map_err(|_panic| "a worker panicked")?.map_err(Into::into))
-    })
+#[expect(clippy::cast_precision_loss, reason = "figures for reading")]
+fn per_task(count: u64, work: Work) -> f64 {
+    count as f64 / work.tasks as f64
 }

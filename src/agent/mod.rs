@@ -12,6 +12,7 @@ pub mod log;
 pub mod sandbox;
 mod service;
 pub mod supervisor;
+pub(crate) mod watcher;
 
 pub use self::core::Retention;
 pub use damage::{Damage, Kept, Recover, UnknownRecover};

@@ -25,7 +25,7 @@ const BUILD: &str = "8:1";
 /// Written anew beyond so many records.
 const LONGEST_JOURNAL: usize = 64;
 /// An agent that speaks all there is.
-const ALL: VersionRange = VersionRange { min: 1, max: 2 };
+const ALL: VersionRange = VersionRange { min: 1, max: 3 };
 
 /// A record as a journal may hold it.
 pub(super) fn record(script: &mut Script<'_>) -> SupervisorRecord {
@@ -148,7 +148,7 @@ impl Play {
 
     /// One agent at a time gets through the door.
     fn attach(&mut self) {
-        if !(self.attached || self.one_agent && self.core.talks_on()) {
+        if !(self.attached || self.one_agent && self.core.is_draining()) {
             (self.attached, self.hears, self.greeted) = (true, true, false);
             self.handle(Input::Attached);
         }
@@ -160,7 +160,7 @@ impl Play {
         }
         self.attach();
         if self.attached {
-            self.ask(Asked::Hello(SupervisorHello { versions: Some(versions) }));
+            self.ask(Asked::Hello(SupervisorHello { versions: Some(versions), token: String::new() }));
         }
     }
 
@@ -168,7 +168,7 @@ impl Play {
     fn detach(&mut self) {
         if std::mem::take(&mut self.attached) {
             self.handle(Input::Detached);
-            self.hears &= self.core.talks_on();
+            self.hears &= self.core.is_draining();
         }
     }
 
@@ -232,7 +232,7 @@ impl Play {
             match effect {
                 Effect::Record(record) => self.record(record),
                 Effect::Empty => self.journal.clear(),
-                Effect::Spawn(start) => self.spawn(&start),
+                Effect::Spawn(spec) => self.spawn(&spec.start),
                 Effect::Signal(signal) => {
                     assert!(self.running.contains(&signal.container_id), "{signal:?} has somebody to go to");
                     self.reached.insert("a process was sent a signal");

@@ -1,4 +1,5 @@
-//! Where a local cluster keeps its files: a new folder that goes with it, or one that was named and stays.
+//! Where a local cluster keeps its files: a new folder that goes with it, or one that was named and stays. A new one goes
+//! also when this process is killed.
 
 use std::{
     fs, io,
@@ -8,18 +9,22 @@ use std::{
 
 use rand::{Rng, SeedableRng, rngs::StdRng};
 
+use crate::agent::watcher::Watcher;
+
 /// A folder; a temporary one is removed when this is dropped.
 #[derive(Debug)]
 pub(super) struct Folder {
     path: PathBuf,
     temporary: bool,
+    /// Removes it when this process is killed.
+    _watcher: Option<Watcher>,
 }
 
 impl Folder {
     /// A folder of this name, made if it is not there.
     pub(super) fn named(path: PathBuf) -> Result<Self, (PathBuf, io::Error)> {
         match fs::create_dir_all(&path).and_then(|()| path.canonicalize()) {
-            Ok(path) => Ok(Self { path, temporary: false }),
+            Ok(path) => Ok(Self { path, temporary: false, _watcher: None }),
             Err(error) => Err((path, error)),
         }
     }
@@ -28,10 +33,12 @@ impl Folder {
     pub(super) fn temporary() -> Result<Self, (PathBuf, io::Error)> {
         let number: u64 = StdRng::from_os_rng().random();
         let path = std::env::temp_dir().join(format!("divvy-local-{}-{number:016x}", std::process::id()));
-        match fs::DirBuilder::new().mode(0o700).create(&path).and_then(|()| path.canonicalize()) {
-            Ok(path) => Ok(Self { path, temporary: true }),
-            Err(error) => Err((path, error)),
-        }
+        let made = fs::DirBuilder::new().mode(0o700).create(&path).and_then(|()| {
+            let path = path.canonicalize()?;
+            let watcher = Watcher::of_folder(&path)?;
+            Ok(Self { path, temporary: true, _watcher: Some(watcher) })
+        });
+        made.map_err(|error| (path, error))
     }
 
     pub(super) fn path(&self) -> &Path {

@@ -582,10 +582,13 @@ pub mod supervisor_event {
         Exited(super::Exited),
     }
 }
-#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct SupervisorHello {
     #[prost(message, optional, tag = "1")]
     pub versions: ::core::option::Option<super::ext::VersionRange>,
+    /// Since version 3. What stands in the file `token` of the supervisor's folder, which only its user can read.
+    #[prost(string, tag = "2")]
+    pub token: ::prost::alloc::string::String,
 }
 /// The supervisor's answer: all it has, so that an agent that was away catches up.
 #[derive(Clone, PartialEq, ::prost::Message)]
@@ -608,6 +611,10 @@ pub struct SupervisorWelcome {
     /// Since version 2. Names the program file that serves, as device and inode.
     #[prost(string, tag = "7")]
     pub build: ::prost::alloc::string::String,
+    /// Since version 3. Names the folder that it serves: a random value, and the folder's device and inode. The same value
+    /// under another inode is a copy.
+    #[prost(string, tag = "8")]
+    pub folder: ::prost::alloc::string::String,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct EnvironmentVariable {
@@ -945,6 +952,10 @@ pub struct AgentGone {
 /// One record of a supervisor's log.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct SupervisorRecord {
+    /// With `starting` and `started`: the random value in the environment of the container's processes. None in records of
+    /// versions 1 and 2, whose processes carry the container's id and the supervisor's folder.
+    #[prost(string, tag = "5")]
+    pub marker: ::prost::alloc::string::String,
     #[prost(oneof = "supervisor_record::Kind", tags = "1, 2, 3, 4")]
     pub kind: ::core::option::Option<supervisor_record::Kind>,
 }

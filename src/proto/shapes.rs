@@ -270,6 +270,7 @@ static INTERNAL_SUPERVISOR_HELLO: Shape = Shape {
     bytes: size_of::<crate::proto::internal::SupervisorHello>(),
     fields: &[
         Field { number: 1, name: "versions", kind: Kind::Message(&EXT_VERSION_RANGE) },
+        Field { number: 2, name: "token", kind: Kind::Text },
     ],
 };
 static INTERNAL_SUPERVISOR_REQUEST: Shape = Shape {
@@ -289,6 +290,7 @@ static INTERNAL_SUPERVISOR_WELCOME: Shape = Shape {
         Field { number: 4, name: "exited", kind: Kind::Message(&INTERNAL_EXITED) },
         Field { number: 5, name: "starting", kind: Kind::Texts },
         Field { number: 7, name: "build", kind: Kind::Text },
+        Field { number: 8, name: "folder", kind: Kind::Text },
     ],
 };
 static INTERNAL_UNREGISTER: Shape = Shape {

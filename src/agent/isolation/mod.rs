@@ -1,7 +1,9 @@
 //! What a process takes on itself before it runs other people's commands.
 //!
-//! Common to all containers, so it is set once on the supervisor and inherited: hooks between fork and exec would cost
-//! every start the slow path. The one module of the agent where `unsafe` is allowed.
+//! Common to all containers, so it is set once on the supervisor and inherited. What is of one container alone is done by
+//! `vfork` in its child. The one module of the agent where `unsafe` is allowed.
+
+pub(crate) mod vfork;
 
 use std::{
     io,

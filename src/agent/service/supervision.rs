@@ -17,7 +17,7 @@ use tokio_util::task::TaskTracker;
 
 use super::SupervisorMode;
 use super::hands::Supervisors;
-use super::mail::Mailbox;
+use super::mail::{Mail, Mailbox};
 use super::outbox::Outbox;
 use crate::agent::core::{FoundSupervisor, Input, SupervisorId};
 use crate::agent::damage::{Kept, Recover};
@@ -125,10 +125,10 @@ impl Supervision {
         work_dir: Arc<WorkDir>,
     ) {
         let (mut letting_go, mut ending) = (false, false);
-        let mut patience = None;
+        let (mut patience, mut arrived) = (None, Vec::new());
         loop {
             tokio::select! {
-                Some(heard) = self.heard.recv() => self.pass_on(heard).await,
+                _ = self.heard.recv_many(&mut arrived, EVENTS) => self.pass_on(arrived.drain(..)).await,
                 Some(over) = self.ended.recv() => self.forget(over).await,
                 outcome = made(&mut self.attempt) => self.attempted(outcome).await,
                 () = end_containers.cancelled(), if !letting_go => {
@@ -149,9 +149,7 @@ impl Supervision {
                 }
             }
         }
-        while let Ok(heard) = self.heard.try_recv() {
-            self.pass_on(heard).await;
-        }
+        self.pass_on_the_rest().await;
         drop(work_dir);
     }
 
@@ -201,28 +199,39 @@ impl Supervision {
         self.links.insert(number, link);
     }
 
-    async fn pass_on(&mut self, heard: FromSupervisor) {
-        match heard {
-            FromSupervisor::Event(name, event) => {
-                if let Some(supervisor) = self.numbers.get(&name).copied() {
-                    self.mailbox.input(Input::Supervised { supervisor, event }).await;
-                }
-            }
-            FromSupervisor::Lost(name, text) => {
-                if let Some(supervisor) = self.numbers.get(&name).copied() {
-                    self.mailbox.input(Input::SupervisorLost { supervisor, text }).await;
-                }
-                self.replace(Duration::ZERO);
-            }
+    /// Passes on all that has arrived as one piece of mail, in order.
+    async fn pass_on(&mut self, arrived: impl Iterator<Item = FromSupervisor>) {
+        let (mut inputs, mut is_missing) = (Vec::new(), false);
+        for event in arrived {
+            is_missing |= !matches!(event, FromSupervisor::Event(..));
+            inputs.extend(self.input(event));
         }
+        self.mailbox.send(Mail::Inputs(inputs)).await;
+        if is_missing {
+            self.replace(Duration::ZERO);
+        }
+    }
+
+    async fn pass_on_the_rest(&mut self) {
+        let arrived: Vec<FromSupervisor> = std::iter::from_fn(|| self.heard.try_recv().ok()).collect();
+        if !arrived.is_empty() {
+            self.pass_on(arrived.into_iter()).await;
+        }
+    }
+
+    fn input(&self, event: FromSupervisor) -> Option<Input> {
+        let number = |name| self.numbers.get(&name).copied();
+        Some(match event {
+            FromSupervisor::Event(name, event) => Input::Supervised { supervisor: number(name)?, event },
+            FromSupervisor::Lost(name, text) => Input::SupervisorLost { supervisor: number(name)?, text },
+            FromSupervisor::Silent(name, text) => Input::SupervisorSilent { supervisor: number(name)?, text },
+        })
     }
 
     /// Nothing more is heard of it; but what it said before may still be on its way.
     async fn forget(&mut self, over: Over) {
         let Over { supervisor, retired } = over;
-        while let Ok(heard) = self.heard.try_recv() {
-            self.pass_on(heard).await;
-        }
+        self.pass_on_the_rest().await;
         self.links.remove(&supervisor);
         self.numbers.retain(|_, number| *number != supervisor);
         self.ways.remove(supervisor);

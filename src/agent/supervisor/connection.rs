@@ -1,101 +1,194 @@
-//! One agent's connection to a supervisor: one thread reads requests, another writes events.
+//! Agents' connections to a supervisor: a thread reads each, another writes events.
 //!
-//! The reader takes no more requests while too many starts are waiting, which is what bounds the supervisor's queues.
-//! The writer sends all that is there at once. Nobody who decides ever waits for the socket. Both threads serve one
-//! connection after the other, so that an agent can come also when the host has no threads left to give.
+//! A reader takes no more requests while too many starts are waiting, which is what bounds the supervisor's queues.
+//! What the socket takes at once the deciding thread writes itself, all events of a batch in one piece; a writing thread
+//! sends the rest, so that the deciding one never waits. Nothing of a connection is passed on before its greeting carries
+//! the token.
 
 use std::{
     io::{self, Read as _, Write as _},
     net::Shutdown,
     os::unix::net::UnixStream,
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
 };
 
-use bytes::BytesMut;
+use bytes::{Buf as _, BytesMut};
+use rustix::net::SendFlags;
 
 use super::{frame, queue::Queue};
-use crate::proto::internal::{SupervisorEvent, SupervisorRequest};
+use crate::proto::internal::{
+    SupervisorEvent, SupervisorHello, SupervisorRequest, SupervisorWelcome, supervisor_event, supervisor_request::Kind,
+};
 
-/// Where to say what the agent is to hear. Dropped, what was said is still sent, and then the connection ends.
+/// How long a peer may take to greet.
+const GREETING: Duration = Duration::from_secs(5);
+/// How long a peer that has greeted may take nothing. One that was cut off greets again.
+const LONGEST_WRITE: Duration = Duration::from_mins(1);
+const READ_BYTES: usize = 64 << 10;
+
+/// Where the deciding thread puts what the agent is to receive. Dropped, what is queued is still sent, and then the
+/// connection ends.
 #[derive(Debug)]
-pub(super) struct Outbox(Arc<Queue<SupervisorEvent>>);
+pub(super) struct Outbox {
+    rest: Arc<Rest>,
+    stream: Arc<UnixStream>,
+}
+
+/// What the socket did not take at once.
+#[derive(Debug)]
+struct Rest {
+    pieces: Queue<BytesMut>,
+    /// Pieces that are queued or being written. Only the deciding thread adds to it.
+    count: AtomicUsize,
+}
 
 impl Outbox {
-    pub(super) fn send(&self, events: impl IntoIterator<Item = SupervisorEvent>) {
-        self.0.extend(events);
+    /// Sends events in this order.
+    pub(super) fn send(&self, events: &[SupervisorEvent]) {
+        let mut buffer = BytesMut::new();
+        for event in events {
+            if let Err(error) = frame::put(event, &mut buffer) {
+                tracing::error!(%error, "an event that is too large is left out");
+            }
+        }
+        if self.rest.count.load(Ordering::Acquire) == 0 {
+            let flags = SendFlags::DONTWAIT | SendFlags::NOSIGNAL;
+            // What is wrong with the connection the writing thread finds out too.
+            let sent = rustix::net::send(&*self.stream, &buffer, flags).unwrap_or(0);
+            buffer.advance(sent);
+        }
+        if !buffer.is_empty() {
+            self.rest.count.fetch_add(1, Ordering::AcqRel);
+            self.rest.pieces.extend([buffer]);
+        }
+    }
+
+    /// Ends the connection at once: another took its place.
+    pub(super) fn cut(self) {
+        let _ = self.stream.shutdown(Shutdown::Both);
     }
 }
 
 impl Drop for Outbox {
     fn drop(&mut self) {
-        self.0.close();
+        self.rest.pieces.close();
     }
 }
-
-const READ_BYTES: usize = 64 << 10;
 
 /// A connection to be written to.
 #[derive(Debug)]
-pub(super) struct Hearer {
+pub(super) struct Written {
     stream: Arc<UnixStream>,
-    events: Arc<Queue<SupervisorEvent>>,
+    rest: Arc<Rest>,
 }
 
-/// Reads one connection until either side ends it, and has `hearers` write to it. `attached` is given the way to
-/// answer; `request` takes one request and says whether to go on; `detached` is told when the agent says no more.
-pub(super) fn serve(
-    stream: &Arc<UnixStream>,
-    hearers: &Queue<Hearer>,
-    attached: impl FnOnce(Outbox),
-    request: impl FnMut(SupervisorRequest) -> bool,
-    detached: impl FnOnce(),
-) {
-    let events = Arc::new(Queue::new());
-    hearers.extend([Hearer { stream: Arc::clone(stream), events: Arc::clone(&events) }]);
-    attached(Outbox(events));
-    if let Err(error) = read(stream, request) {
-        tracing::warn!(%error, "an agent's connection cannot be read on");
+/// A connection that is read.
+#[derive(Debug)]
+pub(super) struct Reader {
+    stream: Arc<UnixStream>,
+    buffer: BytesMut,
+    chunk: Vec<u8>,
+}
+
+impl Reader {
+    pub(super) fn new(stream: Arc<UnixStream>) -> Self {
+        Self { stream, buffer: BytesMut::new(), chunk: vec![0; READ_BYTES] }
     }
-    detached();
-}
 
-/// Writes to one connection after the other, until `hearers` is closed.
-pub(super) fn write_all(hearers: &Queue<Hearer>) {
-    while let Some(Hearer { stream, events }) = hearers.pop() {
-        if let Err(error) = write(&stream, &events) {
-            tracing::debug!(%error, "an agent's connection broke");
+    /// The greeting of a peer that knows `token`, or `None` where it does not. One that is too old to know any receives
+    /// the answer that no version is in common.
+    ///
+    /// # Errors
+    /// It does not greet in time, or not as an agent does.
+    pub(super) fn greeting(&mut self, token: Option<&str>) -> io::Result<Option<SupervisorHello>> {
+        self.stream.set_read_timeout(token.map(|_| GREETING))?;
+        self.stream.set_write_timeout(Some(LONGEST_WRITE))?;
+        let hello = match self.next()? {
+            Some(SupervisorRequest { kind: Some(Kind::Hello(hello)) }) => hello,
+            Some(_) => return Err(io::Error::other("it does not begin with a greeting")),
+            None => return Err(io::ErrorKind::UnexpectedEof.into()),
+        };
+        self.stream.set_read_timeout(None)?;
+        match token {
+            Some(token) if !is_equal(token, &hello.token) => {
+                if hello.token.is_empty() {
+                    self.answer_that_no_version_is_in_common()?;
+                }
+                Ok(None)
+            }
+            Some(_) | None => Ok(Some(hello)),
         }
-        // Ends the reader too.
-        let _ = stream.shutdown(Shutdown::Both);
-        events.close();
     }
-}
 
-fn read(mut stream: &UnixStream, mut request: impl FnMut(SupervisorRequest) -> bool) -> io::Result<()> {
-    let (mut buffer, mut chunk) = (BytesMut::new(), vec![0; READ_BYTES]);
-    loop {
-        match stream.read(&mut chunk) {
-            Ok(0) => return Ok(()),
-            Ok(length) => buffer.extend_from_slice(&chunk[..length]),
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-            Err(error) => return Err(error),
+    fn answer_that_no_version_is_in_common(&self) -> io::Result<()> {
+        let kind = Some(supervisor_event::Kind::Welcome(SupervisorWelcome::default()));
+        let mut buffer = BytesMut::new();
+        frame::put(&SupervisorEvent { kind }, &mut buffer).map_err(io::Error::other)?;
+        (&*self.stream).write_all(&buffer)
+    }
+
+    /// Has `writers` write to the connection what is put into the result.
+    pub(super) fn outbox(&self, writers: &Queue<Written>) -> Outbox {
+        let rest = Arc::new(Rest { pieces: Queue::new(), count: AtomicUsize::new(0) });
+        writers.extend([Written { stream: Arc::clone(&self.stream), rest: Arc::clone(&rest) }]);
+        Outbox { rest, stream: Arc::clone(&self.stream) }
+    }
+
+    /// Passes requests on, all that have arrived at once, until there are no more or `requests` does not want any.
+    pub(super) fn read(&mut self, mut requests: impl FnMut(Vec<SupervisorRequest>) -> bool) -> io::Result<()> {
+        while let Some(first) = self.next()? {
+            let mut batch = vec![first];
+            while let Some(more) = frame::take(&mut self.buffer).map_err(io::Error::other)? {
+                batch.push(more);
+            }
+            if !requests(batch) {
+                break;
+            }
         }
-        while let Some(message) = frame::take(&mut buffer).map_err(io::Error::other)? {
-            if !request(message) {
-                return Ok(());
+        Ok(())
+    }
+
+    fn next(&mut self) -> io::Result<Option<SupervisorRequest>> {
+        loop {
+            if let Some(message) = frame::take(&mut self.buffer).map_err(io::Error::other)? {
+                return Ok(Some(message));
+            }
+            match (&*self.stream).read(&mut self.chunk) {
+                Ok(0) => return Ok(None),
+                Ok(length) => self.buffer.extend_from_slice(&self.chunk[..length]),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
             }
         }
     }
 }
 
-fn write(mut stream: &UnixStream, outbox: &Queue<SupervisorEvent>) -> io::Result<()> {
-    let mut buffer = BytesMut::new();
-    while let Some(events) = outbox.pop_all() {
-        for event in &events {
-            frame::put(event, &mut buffer).map_err(io::Error::other)?;
+/// Compares in a time that does not depend on where two texts of one length differ.
+fn is_equal(a: &str, b: &str) -> bool {
+    a.len() == b.len() && a.bytes().zip(b.bytes()).fold(0, |all, (a, b)| all | (a ^ b)) == 0
+}
+
+/// Writes to one connection after the other, until `writers` is closed. One that has lost its place is cut, so none
+/// keeps the next waiting.
+pub(super) fn write_all(writers: &Queue<Written>) {
+    while let Some(Written { stream, rest }) = writers.pop() {
+        if let Err(error) = write(&stream, &rest) {
+            tracing::debug!(%error, "an agent's connection broke");
         }
-        stream.write_all(&buffer)?;
-        buffer.clear();
+        // Ends the reader too.
+        let _ = stream.shutdown(Shutdown::Both);
+        rest.pieces.close();
+    }
+}
+
+fn write(mut stream: &UnixStream, rest: &Rest) -> io::Result<()> {
+    while let Some(piece) = rest.pieces.pop() {
+        stream.write_all(&piece)?;
+        rest.count.fetch_sub(1, Ordering::AcqRel);
     }
     Ok(())
 }

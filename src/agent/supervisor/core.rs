@@ -7,7 +7,9 @@
 
 use std::{collections::BTreeMap, ops::RangeInclusive, time::Duration};
 
-use super::VERSIONS;
+use rand::{Rng as _, SeedableRng as _, rngs::StdRng};
+
+use super::{VERSIONS, runtime::ContainerSpec};
 use crate::proto::{
     ext::VersionRange,
     internal::{
@@ -52,7 +54,7 @@ pub(crate) enum Effect {
     /// Tell the agent.
     Send(SupervisorEvent),
     /// Start the process; answered by `Spawned` or `SpawnFailed`.
-    Spawn(Box<Start>),
+    Spawn(Box<ContainerSpec>),
     /// Send a signal to a container that runs.
     Signal(Signal),
     /// Nothing is left to remember: the journal may be emptied.
@@ -68,10 +70,12 @@ enum Container {
     /// With the signals that arrived meanwhile.
     Starting {
         parent: Option<String>,
+        marker: String,
         signals: Vec<Signal>,
     },
     Running {
         parent: Option<String>,
+        marker: String,
         started: Started,
     },
     Ended(Exited),
@@ -96,15 +100,16 @@ pub(crate) enum Life {
     /// When the agent goes, it kills all that runs and ends.
     Agents,
     /// It takes over the records of a supervisor that died: no starts.
-    Heir,
+    Replay,
 }
 
 /// The state of a supervisor.
 #[derive(Debug)]
 pub(crate) struct Core {
-    /// Sealed into the welcome: the process that serves, and the program it runs.
+    /// Sealed into the welcome: the process that serves, the program it runs, and the folder it took.
     pid: u32,
     build: String,
+    folder: String,
     versions: VersionRange,
     life: Life,
     /// How long it stays when there is nothing to look after and nobody comes; `None`: for ever.
@@ -113,6 +118,9 @@ pub(crate) struct Core {
     ended: bool,
     session: Session,
     containers: BTreeMap<String, Container>,
+    /// What the containers' markers begin with, and the source of the rest.
+    marker_start: String,
+    markers: StdRng,
 }
 
 impl Core {
@@ -121,14 +129,32 @@ impl Core {
         Self {
             pid,
             build,
+            folder: String::new(),
             versions: VERSIONS,
             life,
             idle: None,
-            retired: life == Life::Heir,
+            retired: life == Life::Replay,
             ended: false,
             session: Session::None,
             containers: BTreeMap::new(),
+            marker_start: String::new(),
+            markers: StdRng::seed_from_u64(0),
         }
+    }
+
+    /// The same, whose markers all begin so.
+    pub(super) fn marking(self, marker_start: String) -> Self {
+        Self { marker_start, ..self }
+    }
+
+    /// The same, whose markers cannot be guessed.
+    pub(super) fn drawing_from(self, markers: StdRng) -> Self {
+        Self { markers, ..self }
+    }
+
+    /// The same, which took the folder of this name.
+    pub(super) fn serving(self, folder: String) -> Self {
+        Self { folder, ..self }
     }
 
     /// The same, speaking these versions of the protocol.
@@ -157,7 +183,7 @@ impl Core {
         wall_ns: i64,
         out: &mut Vec<Effect>,
     ) -> Self {
-        let mut core = Self::new(pid, String::new(), Life::Heir);
+        let mut core = Self::new(pid, String::new(), Life::Replay);
         for record in records {
             core.replay(record);
         }
@@ -175,10 +201,12 @@ impl Core {
     fn replay(&mut self, record: &SupervisorRecord) {
         match record.kind.as_ref() {
             Some(supervisor_record::Kind::Starting(id)) => {
-                self.containers.insert(id.clone(), Container::Starting { parent: None, signals: Vec::new() });
+                let starting = Container::Starting { parent: None, marker: record.marker.clone(), signals: Vec::new() };
+                self.containers.insert(id.clone(), starting);
             }
             Some(supervisor_record::Kind::Started(started)) => {
-                let running = Container::Running { parent: None, started: started.clone() };
+                let (marker, started) = (record.marker.clone(), started.clone());
+                let running = Container::Running { parent: None, marker, started: started.clone() };
                 self.containers.insert(started.container_id.clone(), running);
             }
             Some(supervisor_record::Kind::Exited(exited)) => {
@@ -194,11 +222,13 @@ impl Core {
     /// What still has to be on record, oldest state first: the content of a journal written anew.
     pub(crate) fn snapshot(&self) -> Vec<SupervisorRecord> {
         let kinds = self.containers.iter().map(|(id, container)| match container {
-            Container::Starting { .. } => supervisor_record::Kind::Starting(id.clone()),
-            Container::Running { started, .. } => supervisor_record::Kind::Started(started.clone()),
-            Container::Ended(exited) => supervisor_record::Kind::Exited(exited.clone()),
+            Container::Starting { marker, .. } => (supervisor_record::Kind::Starting(id.clone()), marker.clone()),
+            Container::Running { started, marker, .. } => {
+                (supervisor_record::Kind::Started(started.clone()), marker.clone())
+            }
+            Container::Ended(exited) => (supervisor_record::Kind::Exited(exited.clone()), String::new()),
         });
-        kinds.map(|kind| SupervisorRecord { kind: Some(kind) }).collect()
+        kinds.map(|(kind, marker)| SupervisorRecord { kind: Some(kind), marker }).collect()
     }
 
     /// Whether the agent has taken over all there was to tell.
@@ -207,7 +237,7 @@ impl Core {
     }
 
     /// Whether there is something to say also after the agent has said its last.
-    pub(crate) fn talks_on(&self) -> bool {
+    pub(crate) fn is_draining(&self) -> bool {
         self.session == Session::Over
     }
 
@@ -251,6 +281,9 @@ impl Core {
             welcome.retired = self.retired;
             welcome.build.clone_from(&self.build);
         }
+        if version >= 3 {
+            welcome.folder.clone_from(&self.folder);
+        }
         for (id, container) in &self.containers {
             match container {
                 Container::Starting { .. } if says_more => welcome.starting.push(id.clone()),
@@ -266,7 +299,7 @@ impl Core {
     fn detached(&mut self, out: &mut Vec<Effect>) {
         match self.life {
             Life::Own => self.session = Session::None,
-            Life::Agents | Life::Heir => {
+            Life::Agents | Life::Replay => {
                 self.session = Session::Over;
                 self.retired = true;
                 let all: Vec<String> = self.containers.keys().cloned().collect();
@@ -302,10 +335,12 @@ impl Core {
             let failed = StartFailed { container_id: start.container_id, step, errno };
             return self.tell(supervisor_event::Kind::StartFailed(failed), out);
         }
-        let starting = Container::Starting { parent: start.parent_id.clone(), signals: Vec::new() };
+        let marker = format!("{}{:032x}", self.marker_start, self.markers.random::<u128>());
+        let (parent, signals) = (start.parent_id.clone(), Vec::new());
+        let starting = Container::Starting { parent, marker: marker.clone(), signals };
         self.containers.insert(start.container_id.clone(), starting);
-        out.push(record(supervisor_record::Kind::Starting(start.container_id.clone())));
-        out.push(Effect::Spawn(Box::new(start)));
+        out.push(marked(supervisor_record::Kind::Starting(start.container_id.clone()), marker.clone()));
+        out.push(Effect::Spawn(Box::new(ContainerSpec { start, marker })));
     }
 
     fn signal(&mut self, signal: Signal, out: &mut Vec<Effect>) {
@@ -328,13 +363,14 @@ impl Core {
     }
 
     fn spawned(&mut self, started: Started, out: &mut Vec<Effect>) {
-        let Some(Container::Starting { parent, signals }) = self.containers.remove(&started.container_id) else {
+        let Some(Container::Starting { parent, marker, signals }) = self.containers.remove(&started.container_id)
+        else {
             return;
         };
         let orphaned = parent.as_ref().is_some_and(|parent| !self.is_alive(parent));
-        let running = Container::Running { parent, started: started.clone() };
+        let running = Container::Running { parent, marker: marker.clone(), started: started.clone() };
         self.containers.insert(started.container_id.clone(), running);
-        out.push(record(supervisor_record::Kind::Started(started.clone())));
+        out.push(marked(supervisor_record::Kind::Started(started.clone()), marker));
         out.extend(signals.into_iter().map(Effect::Signal));
         if orphaned {
             out.push(Effect::Signal(Signal { container_id: started.container_id.clone(), signal: KILL, tree: true }));
@@ -410,7 +446,12 @@ fn invalid(start: &Start) -> Option<String> {
 }
 
 fn record(kind: supervisor_record::Kind) -> Effect {
-    Effect::Record(SupervisorRecord { kind: Some(kind) })
+    marked(kind, String::new())
+}
+
+/// The record of a container whose processes bear `marker`.
+fn marked(kind: supervisor_record::Kind, marker: String) -> Effect {
+    Effect::Record(SupervisorRecord { kind: Some(kind), marker })
 }
 
 fn send(kind: supervisor_event::Kind) -> Effect {

@@ -27,7 +27,10 @@ fn kill(id: &str) -> Signal {
 }
 
 fn hello(min: u32, max: u32) -> Input {
-    ask(supervisor_request::Kind::Hello(SupervisorHello { versions: Some(VersionRange { min, max }) }))
+    ask(supervisor_request::Kind::Hello(SupervisorHello {
+        versions: Some(VersionRange { min, max }),
+        token: String::new(),
+    }))
 }
 
 fn ask(kind: supervisor_request::Kind) -> Input {
@@ -40,6 +43,11 @@ fn ask_start(id: &str) -> Input {
 
 fn ask_forget(id: &str) -> Input {
     ask(supervisor_request::Kind::Forget(Forget { container_id: id.to_owned() }))
+}
+
+/// The first marker that is drawn.
+fn marker() -> String {
+    format!("{:032x}", StdRng::seed_from_u64(0).random::<u128>())
 }
 
 fn give(core: &mut Core, input: Input) -> Vec<Effect> {
@@ -63,7 +71,7 @@ fn told(kind: supervisor_event::Kind) -> Effect {
 
 fn welcome(running: Vec<Started>, exited: Vec<Exited>) -> Effect {
     let build = BUILD.to_owned();
-    let welcome = SupervisorWelcome { version: 2, pid: 1, running, exited, build, ..SupervisorWelcome::default() };
+    let welcome = SupervisorWelcome { version: 3, pid: 1, running, exited, build, ..SupervisorWelcome::default() };
     told(supervisor_event::Kind::Welcome(welcome))
 }
 
@@ -72,11 +80,17 @@ fn a_container_is_on_record_before_it_starts_and_before_it_is_told_of() {
     let mut core = after(Life::Own, []);
     assert_eq!(
         give(&mut core, ask_start("c")),
-        [record(supervisor_record::Kind::Starting("c".to_owned())), Effect::Spawn(Box::new(start("c")))]
+        [
+            marked(supervisor_record::Kind::Starting("c".to_owned()), marker()),
+            Effect::Spawn(Box::new(ContainerSpec { start: start("c"), marker: marker() }))
+        ]
     );
     assert_eq!(
         give(&mut core, Input::Spawned(started("c"))),
-        [record(supervisor_record::Kind::Started(started("c"))), told(supervisor_event::Kind::Started(started("c")))]
+        [
+            marked(supervisor_record::Kind::Started(started("c")), marker()),
+            told(supervisor_event::Kind::Started(started("c")))
+        ]
     );
     assert_eq!(
         give(&mut core, Input::Ended(exit("c"))),
@@ -138,7 +152,7 @@ fn an_agent_of_no_common_version_is_told_so_and_cut_off() {
     let mut core = after(Life::Own, []);
     give(&mut core, Input::Attached);
     let none = SupervisorWelcome { pid: 1, ..SupervisorWelcome::default() };
-    assert_eq!(give(&mut core, hello(3, 4)), [told(supervisor_event::Kind::Welcome(none)), Effect::Disconnect]);
+    assert_eq!(give(&mut core, hello(4, 5)), [told(supervisor_event::Kind::Welcome(none)), Effect::Disconnect]);
     assert_eq!(give(&mut core, ask_start("c")), [Effect::Disconnect]);
 }
 
@@ -221,7 +235,7 @@ fn every_prefix_of_a_journal_settles_every_container_once() {
         supervisor_record::Kind::Started(started("b")),
         supervisor_record::Kind::Forgotten("a".to_owned()),
     ];
-    let records = kinds.map(|kind| SupervisorRecord { kind: Some(kind) });
+    let records = kinds.map(|kind| SupervisorRecord { kind: Some(kind), ..Default::default() });
     let lost = |id: &str| Exited { status: Some(exited::Status::Lost("died".to_owned())), wall_ns: 3, ..exit(id) };
     let settled: [Vec<Exited>; 7] = [
         vec![],
@@ -297,13 +311,16 @@ fn what_ended_and_was_not_taken_over_stays_on_record_when_it_ends_idle() {
     assert_eq!(core.patience(), Some(Duration::from_mins(10)));
     assert_eq!(give(&mut core, Input::Waited), [Effect::End]);
     assert!(!core.is_empty(), "its folder stays");
-    assert_eq!(core.snapshot(), [SupervisorRecord { kind: Some(supervisor_record::Kind::Exited(exit("a"))) }]);
+    assert_eq!(
+        core.snapshot(),
+        [SupervisorRecord { kind: Some(supervisor_record::Kind::Exited(exit("a"))), ..Default::default() }]
+    );
     let mut out = Vec::new();
     let records = [started("a")]
         .map(supervisor_record::Kind::Started)
         .into_iter()
         .chain([supervisor_record::Kind::Exited(exit("a"))]);
-    let records: Vec<_> = records.map(|kind| SupervisorRecord { kind: Some(kind) }).collect();
+    let records: Vec<_> = records.map(|kind| SupervisorRecord { kind: Some(kind), ..Default::default() }).collect();
     Core::recover(1, &records, "its supervisor died", 9, &mut out);
     assert_eq!(out, [], "nothing of it is said to be lost");
 }
@@ -315,7 +332,7 @@ fn an_agent_that_is_just_connecting_is_not_turned_away() {
     assert_eq!(core.patience(), None);
     assert_eq!(give(&mut core, Input::Waited), [], "the wait was over in the same moment");
     assert!(matches!(give(&mut core, hello(1, 2))[..], [Effect::Send(_)]));
-    for life in [Life::Agents, Life::Heir] {
+    for life in [Life::Agents, Life::Replay] {
         let core = Core::new(1, BUILD.to_owned(), life).ending_idle_after(Duration::from_secs(1));
         assert_eq!(core.patience(), None, "{life:?} ends by itself");
     }

@@ -10,9 +10,10 @@ use rustix::process::Signal;
 use super::{
     connection::Outbox,
     core::{Core, Effect, Input},
+    door::{ConnectionId, Current},
     journal::Journal,
+    runtime::ContainerRuntime as _,
     service::Shared,
-    sweep::Job,
 };
 use crate::proto::internal;
 
@@ -22,16 +23,19 @@ const BATCH: usize = 512;
 /// What reaches the deciding thread.
 #[derive(Debug)]
 pub(super) enum Mail {
-    Input(Input),
-    /// An agent connected; this is where it listens.
-    Attached(Outbox),
+    /// From another thread of the supervisor.
+    Happened(Vec<Input>),
+    /// From an agent on this connection. It counts while no other agent has greeted since.
+    FromAgent(ConnectionId, Vec<Input>),
+    /// An agent greeted; this is where it receives.
+    Attached(ConnectionId, Outbox),
 }
 
 /// The state of the deciding thread.
 pub(super) struct Decider<'a> {
     core: Core,
     journal: Journal,
-    outbox: Option<Outbox>,
+    agent: Current,
     shared: &'a Shared,
     effects: Vec<Effect>,
     ended: bool,
@@ -39,7 +43,7 @@ pub(super) struct Decider<'a> {
 
 impl<'a> Decider<'a> {
     pub(super) fn new(core: Core, journal: Journal, shared: &'a Shared) -> Self {
-        Self { core, journal, outbox: None, shared, effects: Vec::new(), ended: false }
+        Self { core, journal, agent: Current::default(), shared, effects: Vec::new(), ended: false }
     }
 
     /// Decides until the core ends.
@@ -67,7 +71,7 @@ impl<'a> Decider<'a> {
                 Err(RecvTimeoutError::Timeout) => {
                     self.journal.flush();
                     if self.journal.is_written() {
-                        return Some(Mail::Input(Input::Waited));
+                        return Some(Mail::Happened(vec![Input::Waited]));
                     }
                 }
             }
@@ -75,20 +79,24 @@ impl<'a> Decider<'a> {
         mailbox.recv().ok()
     }
 
-    /// What was decided for one agent is said to it, not to the next.
+    /// What was decided for one agent is sent to it, not to the next.
     fn take(&mut self, mail: Mail) {
         match mail {
-            Mail::Input(input) => {
-                let leaves = input == Input::Detached;
-                self.core.handle(input, &mut self.effects);
-                if leaves && !self.core.talks_on() {
+            Mail::Happened(inputs) => {
+                inputs.into_iter().for_each(|input| self.core.handle(input, &mut self.effects));
+            }
+            Mail::FromAgent(connection, inputs) if self.agent.is(connection) => {
+                let leaves = inputs.last() == Some(&Input::Detached);
+                inputs.into_iter().for_each(|input| self.core.handle(input, &mut self.effects));
+                if leaves && !self.core.is_draining() {
                     self.perform();
-                    self.outbox = None;
+                    self.agent.outbox = None;
                 }
             }
-            Mail::Attached(outbox) => {
+            Mail::FromAgent(..) => {}
+            Mail::Attached(connection, outbox) => {
                 self.perform();
-                self.outbox = Some(outbox);
+                self.agent.replace(connection, outbox);
                 self.core.handle(Input::Attached, &mut self.effects);
             }
         }
@@ -97,21 +105,22 @@ impl<'a> Decider<'a> {
     fn perform(&mut self) {
         let effects = std::mem::take(&mut self.effects);
         self.write_down(&effects);
-        let mut events = Vec::new();
+        let (mut events, mut starts) = (Vec::new(), Vec::new());
         for effect in effects {
             match effect {
                 Effect::Record(_) | Effect::Empty => {}
                 Effect::Send(event) => events.push(event),
-                Effect::Spawn(start) => self.shared.starts.extend([*start]),
+                Effect::Spawn(spec) => starts.push(*spec),
                 Effect::Signal(signal) => self.signal(signal),
                 Effect::Disconnect => {
-                    self.say(std::mem::take(&mut events));
-                    self.outbox = None;
+                    self.send(&std::mem::take(&mut events));
+                    self.agent.outbox = None;
                 }
                 Effect::End => self.ended = true,
             }
         }
-        self.say(events);
+        self.shared.starts.extend(starts);
+        self.send(&events);
     }
 
     fn write_down(&mut self, effects: &[Effect]) {
@@ -124,12 +133,12 @@ impl<'a> Decider<'a> {
         }
         self.journal.flush();
         if self.journal.wants_compaction() {
-            self.journal.compact(&self.core.snapshot());
+            self.journal.compact(self.core.snapshot());
         }
     }
 
-    fn say(&self, events: Vec<internal::SupervisorEvent>) {
-        if let Some(outbox) = self.outbox.as_ref().filter(|_| !events.is_empty()) {
+    fn send(&self, events: &[internal::SupervisorEvent]) {
+        if let Some(outbox) = self.agent.outbox.as_ref().filter(|_| !events.is_empty()) {
             outbox.send(events);
         }
     }
@@ -140,10 +149,7 @@ impl<'a> Decider<'a> {
             tracing::warn!(container_id, signal, "asked for a signal that there is not");
             return;
         };
-        self.shared.live.signal(&container_id, signal);
-        if tree {
-            self.shared.sweeps.extend([Job::Signal { container_id, signal }]);
-        }
+        self.shared.runtime.signal(&container_id, signal, tree);
     }
 }
 

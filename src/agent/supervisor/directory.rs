@@ -1,8 +1,8 @@
 //! A supervisor's folder, `work_dir/supervisors/NAME/`: who it is, whether it lives, and its journal.
 //!
-//! `pid` names the serving process by process id, start time and boot, and is replaced as a whole. `lock` is held
-//! locked while somebody serves the folder, so that nobody else does. `socket` is where an agent connects, `exits` the
-//! journal, `log` what the process wrote to its standard error.
+//! `pid` names the serving process and the folder it took, and is replaced as a whole. `lock` is held locked while a
+//! process serves the folder, so that no other does. `socket` is where an agent connects, with what stands in `token`;
+//! `exits` is the journal, `log` what the process wrote to its standard error.
 
 use std::{
     fs::{DirBuilder, File, OpenOptions},
@@ -14,67 +14,23 @@ use std::{
 
 use rustix::fs::{FlockOperation, flock};
 
-use super::{SupervisorError, SupervisorId, process};
+use super::{
+    SupervisorError, SupervisorId,
+    identity::{FolderName, Identity},
+    process,
+};
 
 /// How often and how far apart a folder's lock is tried: somebody who lets go of it takes milliseconds.
 const LOCK_ATTEMPTS: u32 = 1_000;
 const LOCK_PAUSE: Duration = Duration::from_millis(10);
 
+/// The file with what an agent has to know.
+const TOKEN: &str = "token";
+
 /// A supervisor's folder.
 #[derive(Clone, Debug)]
 pub(super) struct Directory {
     path: PathBuf,
-}
-
-/// Which process serves a folder.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Identity {
-    pub(super) pid: u32,
-    pub(super) start_time: u64,
-    pub(super) boot_id: String,
-    /// Whether it leads a session in which there is nothing but itself and what it started.
-    pub(super) owns_session: bool,
-}
-
-/// Says that a process owns its session.
-const SESSION: &str = "session";
-
-impl Identity {
-    /// This process.
-    ///
-    /// # Errors
-    /// No descriptors or memory are left.
-    pub(super) fn own(owns_session: bool) -> io::Result<Self> {
-        let pid = std::process::id();
-        let start_time = process::Stat::read(pid)?.map_or(0, |stat| stat.start_time);
-        Ok(Self { pid, start_time, boot_id: process::boot_id()?, owns_session })
-    }
-
-    /// Whether it was of this boot of the host.
-    ///
-    /// # Errors
-    /// No descriptors or memory are left.
-    pub(super) fn is_of_this_boot(&self) -> io::Result<bool> {
-        Ok(self.boot_id == process::boot_id()?)
-    }
-
-    /// A descriptor of the process, if it lives.
-    ///
-    /// # Errors
-    /// No descriptors or memory are left.
-    pub(super) fn open(&self) -> io::Result<Option<std::os::fd::OwnedFd>> {
-        if !self.is_of_this_boot()? {
-            return Ok(None);
-        }
-        process::open(self.pid, self.start_time)
-    }
-
-    pub(super) fn parse(text: &str) -> Option<Self> {
-        let mut words = text.split_ascii_whitespace();
-        let (pid, start_time) = (words.next()?.parse().ok()?, words.next()?.parse().ok()?);
-        let boot_id = words.next().unwrap_or_default().to_owned();
-        Some(Self { pid, start_time, boot_id, owns_session: words.next() == Some(SESSION) })
-    }
 }
 
 impl Directory {
@@ -168,6 +124,14 @@ impl Directory {
         }
     }
 
+    /// The same without waiting.
+    ///
+    /// # Errors
+    /// As [`Self::lock`].
+    pub(super) fn lock_at_once(&self) -> Result<File, SupervisorError> {
+        self.try_lock().map_err(SupervisorError::directory("lock", self.path.join("lock")))
+    }
+
     /// Whether some process serves the folder now.
     ///
     /// # Errors
@@ -192,18 +156,57 @@ impl Directory {
     ///
     /// # Errors
     /// The file cannot be written.
-    pub(super) fn claim(&self, owns_session: bool) -> Result<(), SupervisorError> {
-        let path = self.path.join("pid");
-        let write = || -> io::Result<()> {
-            let Identity { pid, start_time, boot_id, owns_session } = Identity::own(owns_session)?;
-            let draft = self.path.join("pid.new");
-            let mut file = File::create(&draft)?;
-            let session = if owns_session { format!(" {SESSION}") } else { String::new() };
-            writeln!(file, "{pid} {start_time} {boot_id}{session}")?;
-            file.sync_all()?;
-            std::fs::rename(&draft, &path)
+    pub(super) fn claim(&self, owns_session: bool) -> Result<FolderName, SupervisorError> {
+        let write = || -> io::Result<FolderName> {
+            let folder = FolderName::draw(&self.path)?;
+            self.replace("pid", &format!("{}\n", Identity::own(owns_session, folder.clone())?))?;
+            Ok(folder)
         };
-        write().map_err(SupervisorError::directory("write", &path))
+        write().map_err(SupervisorError::directory("write", self.path.join("pid")))
+    }
+
+    /// Draws what an agent has to know before it is served.
+    ///
+    /// # Errors
+    /// The file cannot be written.
+    pub(super) fn draw_token(&self) -> Result<String, SupervisorError> {
+        let token = format!("{:032x}", rand::random::<u128>());
+        self.replace(TOKEN, &token).map_err(SupervisorError::directory("write", self.path.join(TOKEN)))?;
+        Ok(token)
+    }
+
+    /// What [`Self::draw_token`] wrote; empty in the folder of a supervisor before version 3 of the protocol.
+    ///
+    /// # Errors
+    /// It is there and cannot be read.
+    pub(super) fn token(&self) -> io::Result<String> {
+        match std::fs::read_to_string(self.path.join(TOKEN)) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(String::new()),
+            read => read,
+        }
+    }
+
+    fn replace(&self, name: &str, text: &str) -> io::Result<()> {
+        let draft = self.path.join(format!("{name}.new"));
+        let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&draft)?;
+        file.write_all(text.as_bytes())?;
+        file.sync_all()?;
+        std::fs::rename(&draft, self.path.join(name))
+    }
+
+    /// Whether the folder says itself that it is a copy, because it names another: its processes are that one's. Those of
+    /// supervisors before version 3 name none.
+    ///
+    /// # Errors
+    /// No descriptors or memory are left.
+    pub(super) fn is_copy(&self) -> io::Result<bool> {
+        match self.identity()? {
+            Some(identity) if identity.is_of_this_boot()? => {
+                let elsewhere = identity.folder.map(|folder| folder.is_at(&self.path)).transpose()? == Some(false);
+                Ok(elsewhere && self.exists())
+            }
+            Some(_) | None => Ok(false),
+        }
     }
 
     /// Which process serves, or did; nothing where none ever came to it, or where that is not legible.
@@ -249,26 +252,14 @@ mod tests {
     }
 
     #[test]
-    fn the_sample_of_who_serves_is_read() {
-        let text = String::from_utf8(crate::agent::ending::sample("supervisor-pid-1", || {
-            b"4321 99 0f0e0d0c-0b0a-0908-0706-050403020100\n".to_vec()
-        }));
-        let boot_id = "0f0e0d0c-0b0a-0908-0706-050403020100".to_owned();
-        assert_eq!(
-            Identity::parse(&text.unwrap()),
-            Some(Identity { pid: 4321, start_time: 99, boot_id, owns_session: false })
-        );
-    }
-
-    #[test]
     fn who_serves_is_known_by_process_start_and_boot() {
         let work = tempfile::tempdir().unwrap();
         let directory = Directory::create(work.path()).unwrap();
         assert_eq!(directory.identity().unwrap(), None);
         for owns_session in [true, false] {
-            directory.claim(owns_session).unwrap();
+            let folder = directory.claim(owns_session).unwrap();
             let own = directory.identity().unwrap().unwrap();
-            assert_eq!(own, Identity::own(owns_session).unwrap());
+            assert_eq!(own, Identity::own(owns_session, folder).unwrap());
             assert!(own.open().unwrap().is_some());
             assert!(Identity { boot_id: "another".to_owned(), ..own.clone() }.open().unwrap().is_none());
             assert!(Identity { start_time: 1, ..own }.open().unwrap().is_none());

@@ -3,13 +3,16 @@
 //! Records are written without syncing: they survive the end of any process, which is all that is asked for, since a
 //! host that goes down takes the containers with it. Any prefix of a journal is a journal; reading stops at the first
 //! record that is cut short. In a damaged one the records behind the damage count too: each stands on its own. A full
-//! disk stops nobody: what could not be written is kept and tried again with the next record.
+//! disk stops nothing: what could not be written is kept and tried again with the next record. A journal that has grown is
+//! written anew by another thread: who decides waits for no sync.
 
 use std::{
     fs::{File, OpenOptions},
     io::{self, Write as _},
     os::unix::fs::{FileExt as _, OpenOptionsExt as _},
     path::{Path, PathBuf},
+    sync::mpsc::{Receiver, TryRecvError, sync_channel},
+    thread,
 };
 
 use bytes::{BufMut as _, BytesMut};
@@ -27,6 +30,7 @@ use crate::{
 const HEADER: &[u8] = b"divvy exits 2\n";
 const MAGIC: &[u8] = b"divvy exits ";
 /// A journal longer than this is written anew when more than half of it is of no use any more.
+const STACK_BYTES: usize = 128 << 10;
 const COMPACT_BYTES: u64 = 1 << 20;
 
 /// An open journal.
@@ -40,6 +44,19 @@ pub(crate) struct Journal {
     compacted: u64,
     pending: BytesMut,
     failing: bool,
+    compaction: Option<Compaction>,
+    /// How many compactions were given up, each of which may still write its own file.
+    abandoned: u32,
+}
+
+/// A journal that is being written by another thread to take this one's place.
+#[derive(Debug)]
+struct Compaction {
+    path: PathBuf,
+    /// The file and its length, synced.
+    done: Receiver<io::Result<(File, u64)>>,
+    /// What was written here since.
+    since: BytesMut,
 }
 
 /// What a journal says.
@@ -86,6 +103,11 @@ impl Content {
     pub(super) fn after_restart(self) -> Self {
         Self { damage: None, ..self }
     }
+
+    /// The same, to go on in a file of its own: another folder may have this one too.
+    pub(super) fn to_be_written_anew(self) -> Self {
+        Self { whole: false, ..self }
+    }
 }
 
 impl Journal {
@@ -97,14 +119,17 @@ impl Journal {
     pub(crate) fn go_on(path: &Path, content: &Content) -> io::Result<Self> {
         let file = create(path, false)?;
         let written = content.good;
-        let (compacted, pending) = (0, BytesMut::new());
-        let mut journal = Self { path: path.to_owned(), file, written, compacted, pending, failing: false };
-        if content.whole {
-            journal.file.set_len(written)?;
+        let (file, written, compacted) = if content.whole {
+            file.set_len(written)?;
+            (file, written, 0)
         } else {
-            journal.write_anew(&content.records)?;
-        }
-        Ok(journal)
+            let next = path.with_extension("new");
+            let (file, length) = write_successor(&next, &content.records)?;
+            std::fs::rename(next, path)?;
+            (file, length, length)
+        };
+        let (path, pending) = (path.to_owned(), BytesMut::new());
+        Ok(Self { path, file, written, compacted, pending, failing: false, compaction: None, abandoned: 0 })
     }
 
     /// Opens or creates the journal at `path` of a supervisor that has not begun yet.
@@ -117,16 +142,12 @@ impl Journal {
 
     /// Adds a record; [`Self::flush`] writes it.
     pub(crate) fn append(&mut self, record: &SupervisorRecord) {
-        let length = record.encoded_len();
-        self.pending.reserve(Records::PREFIX + length);
-        let payload = record.encode_to_vec();
-        self.pending.put_u32(u32::try_from(length).expect("ids and a few numbers are far below 4 GiB"));
-        self.pending.put_u32(crc32fast::hash(&payload));
-        self.pending.put_slice(&payload);
+        put(record, &mut self.pending);
     }
 
     /// Writes what was added. On a failure it stays to be written the next time, and the log says so once.
     pub(crate) fn flush(&mut self) {
+        self.adopt_successor();
         if self.pending.is_empty() {
             return;
         }
@@ -153,6 +174,9 @@ impl Journal {
         }
         self.file.write_all_at(&self.pending, start)?;
         self.written = start + self.pending.len() as u64;
+        if let Some(compaction) = &mut self.compaction {
+            compaction.since.extend_from_slice(&self.pending);
+        }
         self.pending.clear();
         Ok(())
     }
@@ -160,6 +184,7 @@ impl Journal {
     /// Forgets everything.
     pub(crate) fn clear(&mut self) {
         self.pending.clear();
+        self.abandoned += u32::from(self.compaction.take().is_some());
         if self.written > 0 && self.file.set_len(0).is_ok() {
             (self.written, self.compacted) = (0, 0);
         }
@@ -167,48 +192,96 @@ impl Journal {
 
     /// Whether so much of the journal is of no use that it should be written anew.
     pub(crate) fn wants_compaction(&self) -> bool {
-        self.written > COMPACT_BYTES.max(2 * self.compacted)
+        self.compaction.is_none() && self.written > COMPACT_BYTES.max(2 * self.compacted)
     }
 
-    /// Replaces the journal by one that holds `records`. On a failure the old one stays, for a good while.
-    pub(crate) fn compact(&mut self, records: &[SupervisorRecord]) {
-        if let Err(error) = self.write_anew(records) {
-            tracing::warn!(path = %self.path.display(), %error, "cannot shorten the journal");
-            self.compacted = self.written;
-        }
-    }
-
-    fn write_anew(&mut self, records: &[SupervisorRecord]) -> io::Result<()> {
-        let path = self.path.with_extension("new");
-        self.write_anew_at(&path, records).inspect_err(|_| {
-            // On a full disk what there is of it would only take up room.
-            let _ = std::fs::remove_file(&path);
-        })
-    }
-
-    fn write_anew_at(&mut self, path: &Path, records: &[SupervisorRecord]) -> io::Result<()> {
-        let mut next = Self {
-            path: self.path.clone(),
-            file: create(path, true)?,
-            written: 0,
-            compacted: 0,
-            pending: BytesMut::new(),
-            failing: false,
+    /// Has another thread write a journal that holds `records`, what this one says now. It takes this one's place at a
+    /// later [`Self::flush`]. On a failure this one stays, for a good while.
+    pub(crate) fn compact(&mut self, records: Vec<SupervisorRecord>) {
+        let extension = if self.abandoned == 0 { "new".to_owned() } else { format!("new{}", self.abandoned) };
+        let path = self.path.with_extension(extension);
+        let (sender, done) = sync_channel(1);
+        let body = {
+            let path = path.clone();
+            move || {
+                // One that is not wanted any more leaves nothing.
+                if sender.send(write_successor(&path, &records)).is_err() {
+                    let _ = std::fs::remove_file(&path);
+                }
+            }
         };
-        for record in records {
-            next.append(record);
+        match thread::Builder::new().name("journal-compact".to_owned()).stack_size(STACK_BYTES).spawn(body) {
+            Ok(_) => self.compaction = Some(Compaction { path, done, since: BytesMut::new() }),
+            Err(error) => self.stay(&error),
         }
-        next.file.write_all(HEADER)?;
-        next.file.write_all(&next.pending)?;
-        // Or a power cut could leave the new name without the content, and what the disk had long had would be gone.
-        next.file.sync_data()?;
-        std::fs::rename(path, &self.path)?;
-        next.written = (HEADER.len() + next.pending.len()) as u64;
-        next.compacted = next.written;
-        next.pending.clear();
-        *self = next;
-        Ok(())
     }
+
+    /// Goes on in the file that another thread has written, if it has.
+    fn adopt_successor(&mut self) {
+        let Some(compaction) = &self.compaction else { return };
+        let outcome = match compaction.done.try_recv() {
+            Err(TryRecvError::Empty) => return,
+            Err(TryRecvError::Disconnected) => Err(io::Error::other("a thread panicked")),
+            Ok(outcome) => outcome,
+        };
+        let Some(Compaction { path, since, .. }) = self.compaction.take() else { return };
+        let adopted = outcome.and_then(|(file, length)| {
+            file.write_all_at(&since, length)?;
+            std::fs::rename(&path, &self.path)?;
+            Ok((file, length))
+        });
+        match adopted {
+            Ok((file, length)) => {
+                self.file = file;
+                (self.written, self.compacted) = (length + since.len() as u64, length);
+            }
+            Err(error) => {
+                let _ = std::fs::remove_file(&path);
+                self.stay(&error);
+            }
+        }
+    }
+
+    fn stay(&mut self, error: &io::Error) {
+        tracing::warn!(path = %self.path.display(), %error, "cannot shorten the journal");
+        self.compacted = self.written;
+    }
+
+    /// Waits for the other thread.
+    #[cfg(test)]
+    fn finish_compaction(&mut self) {
+        if let Some(compaction) = &mut self.compaction {
+            let (sender, done) = sync_channel(1);
+            sender.send(compaction.done.recv().unwrap()).unwrap();
+            compaction.done = done;
+        }
+        self.adopt_successor();
+    }
+}
+
+/// Writes a journal of these records to `path` and syncs it; nothing is left of it on a failure.
+fn write_successor(path: &Path, records: &[SupervisorRecord]) -> io::Result<(File, u64)> {
+    let write = || {
+        let mut content = BytesMut::from(HEADER);
+        records.iter().for_each(|record| put(record, &mut content));
+        let mut file = create(path, true)?;
+        file.write_all(&content)?;
+        // Or a power cut could leave the new name without the content, and what the disk had long had would be gone.
+        file.sync_data()?;
+        Ok((file, content.len() as u64))
+    };
+    write().inspect_err(|_| {
+        // On a full disk what there is of it would only take up room.
+        let _ = std::fs::remove_file(path);
+    })
+}
+
+fn put(record: &SupervisorRecord, buffer: &mut BytesMut) {
+    let payload = record.encode_to_vec();
+    buffer.reserve(Records::PREFIX + payload.len());
+    buffer.put_u32(u32::try_from(payload.len()).expect("ids and a few numbers are far below 4 GiB"));
+    buffer.put_u32(crc32fast::hash(&payload));
+    buffer.put_slice(&payload);
 }
 
 fn create(path: &Path, truncate: bool) -> io::Result<File> {

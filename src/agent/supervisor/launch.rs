@@ -2,24 +2,28 @@
 
 use std::{
     ffi::OsString,
-    os::fd::OwnedFd,
     path::{Path, PathBuf},
     time::Duration,
 };
 
+use rand::{SeedableRng as _, rngs::StdRng};
 use tokio::sync::mpsc;
 
 use super::{
-    FromSupervisor, Link, SupervisorError,
-    attend::{Session, attend, attend_heir},
-    build,
+    FromSupervisor, Link, SupervisorError, build,
     core::{Core, Life},
     directory::Directory,
     fresh::Fresh,
-    heir,
     journal::Journal,
+    link_task::{Beginning, attend},
+    look::{Finding, Silence, look},
+    replay::{self, Held, Legacy, Origin},
+    session::Session,
 };
-use crate::agent::damage::{Kept, Recover};
+use crate::agent::{
+    damage::{Kept, Recover},
+    watcher::Watcher,
+};
 
 /// How long a supervisor that was started may take until it can be connected to.
 const READY: Duration = Duration::from_secs(10);
@@ -71,14 +75,16 @@ pub(super) async fn launch_within(
     let started = {
         let (settings, directory) = (settings.clone(), directory.clone());
         // Whoever gave the attempt up meanwhile does not remove it any more.
-        heir::aside(move || Fresh::start(&settings, directory.clone()).inspect_err(|_| directory.remove())).await
+        replay::spawn_thread(move || Fresh::start(&settings, directory.clone()).inspect_err(|_| directory.remove()))
+            .await
     };
     let started = started.map_err(|error| not_started(error.to_string())).flatten();
     let mut fresh = started.inspect_err(|_| directory.remove())?;
     fresh.ready(limit).await.map_err(not_started)?;
     let session = Session::connect(&directory).await?;
     fresh.keep();
-    Ok(attend(directory, session, events))
+    let builds = vec![session.build().to_owned()];
+    Ok(attend(directory, Beginning::Greeted(session), builds, events))
 }
 
 /// What becomes of the supervisors that an earlier agent left.
@@ -105,9 +111,10 @@ const CLEANED_UP: &str = "ended when the agent was started with --recover=cleanu
 
 /// Finds the supervisors that an earlier agent left below `work_dir`.
 ///
-/// One that lives is connected to. Of one that is dead, what runs is killed, and its link serves its records: a
-/// `Welcome` with every exit that was not forgotten, `lost` where nobody saw it; it takes no starts, and ends when all is
-/// forgotten.
+/// One that lives is connected to. One that is silent is left alone, and its link tries again for as long as it takes,
+/// without taking starts. Of one that is dead, what runs is killed, and its link serves its records: a `Welcome` with
+/// every exit that was not forgotten, `lost` where none was recorded; it takes no starts, and ends when all is forgotten.
+/// Processes that a folder names which is a copy belong to the original: they are left alone.
 ///
 /// # Errors
 /// A supervisor speaks another version, or its records cannot be read; under [`Recover::Strict`] also damage, and a
@@ -119,92 +126,100 @@ pub async fn reconnect(
 ) -> Result<Reconnected, SupervisorError> {
     let mut builds = vec![build::own()];
     builds.extend(earlier.program.as_deref().and_then(build::of));
-    let (mut living, mut dead) = (Vec::new(), Vec::new());
+    let (mut living, mut dead, mut copies) = (Vec::new(), Vec::new(), Vec::new());
     for directory in Directory::list(work_dir)? {
-        match (look(&directory).await?, earlier.recover) {
-            (Standing::Gone, _) => {}
-            (Standing::Living(session), Recover::Reconnect | Recover::Strict) => living.push((directory, session)),
-            (Standing::Living(session), Recover::Cleanup) => dead.push((directory, session.process())),
-            (Standing::Silent(_, error), Recover::Strict) => return Err(SupervisorError::Silent(Box::new(error))),
-            (Standing::Silent(process, error), Recover::Reconnect | Recover::Cleanup) => {
-                tracing::error!(%error, "a supervisor lives but does not answer: it is killed");
-                dead.push((directory, Some(process)));
+        match (find(&directory).await?, earlier.recover) {
+            (Finding::Gone, _) => {}
+            (Finding::Living(session), Recover::Reconnect | Recover::Strict) => {
+                living.push((directory, Beginning::Greeted(session)));
             }
-            (Standing::Dead, Recover::Strict) => match heir::inspect(&directory)? {
-                Some(damage) => return Err(SupervisorError::Damaged(damage)),
-                None => dead.push((directory, None)),
-            },
-            (Standing::Dead, Recover::Reconnect | Recover::Cleanup) => dead.push((directory, None)),
+            (Finding::Living(session), Recover::Cleanup) => dead.push((directory, session.process())),
+            (Finding::Silent(silence), Recover::Strict) => {
+                return Err(SupervisorError::Silent(Box::new(silence.error)));
+            }
+            (Finding::Silent(silence), Recover::Reconnect) => {
+                living.push((directory, Beginning::Silent(silence.error.to_string())));
+            }
+            (Finding::Silent(Silence { process: None, error }), Recover::Cleanup) => return Err(error),
+            (Finding::Silent(Silence { process, error }), Recover::Cleanup) => {
+                tracing::warn!(%error, "a supervisor that does not answer is killed, as --recover=cleanup demands");
+                dead.push((directory, process));
+            }
+            (Finding::Dead | Finding::Copy, Recover::Strict) if let Some(damage) = replay::inspect(&directory)? => {
+                return Err(SupervisorError::Damaged(damage));
+            }
+            (Finding::Dead, _) => dead.push((directory, None)),
+            (Finding::Copy, _) => copies.push(directory),
         }
     }
     let lost = (earlier.recover == Recover::Cleanup).then_some(CLEANED_UP);
     let mut found = Reconnected::default();
-    for (directory, session) in living {
-        let is_current = session.is_current(&builds);
-        let link = attend(directory, session, events.clone());
-        if !is_current {
-            tracing::info!(supervisor = %link.id(), "a supervisor of another build goes on with what it has");
-            link.take_no_more_starts();
-        }
-        found.links.push(link);
+    for (directory, beginning) in living {
+        found.links.push(attend(directory, beginning, builds.clone(), events.clone()));
     }
     for (directory, process) in dead {
         if let Some(process) = process {
-            heir::end(process).await;
+            replay::end(process).await;
         }
-        let legacy = heir::inherit(&directory, lost).await?;
-        found.damage.extend(legacy.damage);
-        found.links.extend(legacy.session.map(|session| attend_heir(directory, session, events.clone())));
+        let legacy = replay::inherit(&directory, lost, Origin::Own).await?;
+        found.take_in(directory, legacy, &builds, &events);
+    }
+    for directory in copies {
+        match replay::inherit(&directory, lost, Origin::Copied).await {
+            Ok(legacy) => found.take_in(directory, legacy, &builds, &events),
+            // A copy by hard links has the original's lock.
+            Err(error) => {
+                tracing::error!(%error, supervisor = %directory.id(), "a copied folder of a supervisor is left alone");
+            }
+        }
     }
     found.links.sort_by_key(|link| link.id().as_str().parse::<u64>().unwrap_or(u64::MAX));
     Ok(found)
+}
+
+impl Reconnected {
+    fn take_in(
+        &mut self,
+        directory: Directory,
+        left: Legacy,
+        builds: &[String],
+        events: &mpsc::Sender<FromSupervisor>,
+    ) {
+        self.damage.extend(left.damage);
+        let replayed = left.session.map(Beginning::Replayed);
+        self.links.extend(replayed.map(|it| attend(directory, it, builds.to_vec(), events.clone())));
+    }
 }
 
 /// How often, and how far apart, one is tried to be reached of which nothing is known but that it serves.
 const ATTEMPTS: u32 = 500;
 const PAUSE: Duration = Duration::from_millis(20);
 
-/// How an agent finds a supervisor.
-enum Standing {
-    /// It ended in order just now, and took its folder along.
-    Gone,
-    Living(Session),
-    /// It lives but does not answer, for this reason.
-    Silent(OwnedFd, SupervisorError),
-    Dead,
-}
-
-/// The folder says which process serves it, and its lock whether any does: a supervisor whose word on that is damaged is
-/// not taken for dead.
-async fn look(directory: &Directory) -> Result<Standing, SupervisorError> {
-    let mut left = ATTEMPTS;
-    loop {
-        let process = heir::living(directory);
-        let process = process.map_err(SupervisorError::directory("read who serves", directory.path()))?;
-        if process.is_none() && !directory.is_served()? {
-            return Ok(if directory.exists() { Standing::Dead } else { Standing::Gone });
-        }
-        match (Session::connect(directory).await, process) {
-            (Ok(session), _) => return Ok(Standing::Living(session)),
-            (Err(error @ SupervisorError::Version(_)), _) => return Err(error),
-            (Err(error), Some(process)) => {
+/// Looks until it is clear how a supervisor is found: one may be just coming up or going.
+async fn find(directory: &Directory) -> Result<Finding, SupervisorError> {
+    for _ in 0..ATTEMPTS {
+        match look(directory).await? {
+            Finding::Silent(Silence { process: Some(process), error }) => {
                 // One that is just ending has closed its door already, and still counts as alive.
-                let Some(process) = heir::unless_it_ends(process).await else { continue };
-                return Ok(Standing::Silent(process, error));
+                if let Some(process) = replay::wait_briefly(process).await {
+                    // One that lives and does not hold this folder's lock holds another's.
+                    let serves = directory.is_served()?;
+                    let silent = Silence { process: Some(process), error };
+                    return Ok(if serves { Finding::Silent(silent) } else { Finding::Copy });
+                }
             }
-            (Err(error), None) if left == 0 => return Err(error),
-            // It is just coming up, or going.
-            (Err(_), None) => tokio::time::sleep(PAUSE).await,
+            Finding::Silent(silence) if !silence.is_timeout() => tokio::time::sleep(PAUSE).await,
+            finding => return Ok(finding),
         }
-        left -= 1;
     }
+    look(directory).await
 }
 
 /// Keeps a supervisor in threads of this process, behind the same protocol. Its containers end with the last link to it.
+/// When the process is killed, a shell that was waiting for that kills them.
 ///
 /// The program around it stays as it is: its children are never waited for, orphans do not come to it, and nothing of
-/// it is confined, so what a container starts may gain privileges where the program itself may, and gets descriptors that
-/// the program has opened for its children. A descendant that has
+/// it is confined, so what a container starts may gain privileges where the program itself may. A descendant that has
 /// left its parents *and* wiped its environment is not found when its container ends; a supervisor that is a process of
 /// its own finds that one too.
 ///
@@ -215,11 +230,20 @@ pub async fn in_process(work_dir: &Path, events: mpsc::Sender<FromSupervisor>) -
     let lock = directory.lock()?;
     let journal =
         Journal::begin(&directory.journal()).map_err(SupervisorError::directory("open", directory.journal()))?;
-    directory.claim(false)?;
-    let core = Core::new(std::process::id(), build::own(), Life::Agents);
+    let folder = directory.claim(false)?;
+    let core = Core::new(std::process::id(), build::own(), Life::Agents).serving(folder.to_string());
     let failed = |source| SupervisorError::Connection { id: directory.id(), source };
-    let stream = heir::serve_in_thread(directory.clone(), core, journal, lock).map_err(failed)?;
+    let marker_start = format!("{:016x}-", rand::random::<u64>());
+    // The shell is started by a thread that may wait for it.
+    let watcher = {
+        let marker_start = marker_start.clone();
+        replay::spawn_thread(move || Watcher::of_tasks(&marker_start)).await.flatten().map_err(failed)?
+    };
+    let core = core.drawing_from(StdRng::from_os_rng()).marking(marker_start);
+    let held = Held { _lock: lock, _watcher: Some(watcher) };
+    let stream = replay::serve_in_thread(directory.clone(), core, journal, held).map_err(failed)?;
     let stream = tokio::net::UnixStream::from_std(stream).map_err(failed)?;
     let session = Session::open(stream, &directory.id()).await?;
-    Ok(attend(directory, session, events))
+    let builds = vec![build::own()];
+    Ok(attend(directory, Beginning::Greeted(session), builds, events))
 }

@@ -44,6 +44,10 @@ impl State {
         self.takes_starts.store(false, Ordering::Relaxed);
     }
 
+    pub(super) fn has_died(&self) -> bool {
+        self.has_died.load(Ordering::Relaxed)
+    }
+
     pub(super) fn died(&self) {
         self.take_no_more_starts();
         self.has_died.store(true, Ordering::Relaxed);
@@ -74,12 +78,7 @@ impl Link {
     /// Whether it died and only its records are left.
     #[must_use]
     pub fn has_died(&self) -> bool {
-        self.state.has_died.load(Ordering::Relaxed)
-    }
-
-    /// From now on it is to be given no more containers.
-    pub(super) fn take_no_more_starts(&self) {
-        self.state.take_no_more_starts();
+        self.state.has_died()
     }
 
     /// Returns when nothing more comes from the supervisor: it has ended, or this agent has let go of it.

@@ -8,28 +8,28 @@
 //! It speaks of containers and processes, never of tasks. A pure state machine (`core`) decides; plain threads with
 //! blocking calls do the rest, so that the heap stays small and starting a process stays on the vfork path.
 
-mod attend;
 mod build;
 mod connection;
 pub(crate) mod core;
-mod cull;
 mod decider;
 mod directory;
+mod door;
 pub(crate) mod frame;
 mod fresh;
-mod harvest;
-mod heir;
+mod identity;
 pub(crate) mod journal;
 mod launch;
 pub(crate) mod leftovers;
 mod link;
-mod live;
+mod link_task;
+mod look;
+mod peer;
 mod process;
 mod queue;
+mod replay;
+mod runtime;
 mod service;
-mod spawn;
-mod survey;
-mod sweep;
+mod session;
 #[cfg(test)]
 mod tests;
 
@@ -44,23 +44,20 @@ pub use self::{
 };
 use crate::proto::{ext::VersionRange, internal::SupervisorEvent};
 
-/// In every container's environment: the container's id.
-pub const CONTAINER_VARIABLE: &str = "DIVVY_CONTAINER_ID";
-/// In every container's environment: the directory of the supervisor that started it. Together with the container's
-/// id it tells whose a process is, also after its parents are gone.
-pub const SUPERVISOR_VARIABLE: &str = "DIVVY_SUPERVISOR";
-
 /// The lowest and the highest version of the protocol spoken here. Since 2 a greeting also names the containers being
-/// started, says whether the supervisor is retired, and which program file it is.
-const VERSIONS: VersionRange = VersionRange { min: 1, max: 2 };
+/// started, says whether the supervisor is retired, and which program file it is. Since 3 the agent's carries a token, and
+/// the supervisor's names the folder that it serves.
+const VERSIONS: VersionRange = VersionRange { min: 1, max: 3 };
 
 /// Reads bytes as each of the texts that the host tells of processes, which may say what they please there.
 #[cfg(feature = "fuzz")]
 pub(crate) fn read_of_the_host(bytes: &[u8]) {
     let text = String::from_utf8_lossy(bytes);
-    let named = survey::parse(bytes, b"/work/supervisors/1");
-    assert!(named.is_none_or(|id| text.contains(&id)), "a container is named by its marker");
-    drop((process::Stat::parse(&text), directory::Identity::parse(&text)));
+    let marks = runtime::Marks { folder: Some(b"/work/supervisors/1".to_vec()), ..runtime::Marks::default() };
+    if let Some(runtime::Mark::Container(id)) = marks.parse(bytes) {
+        assert!(text.contains(&id), "a container is named by its mark");
+    }
+    drop((process::Stat::parse(&text), identity::Identity::parse(&text)));
 }
 
 /// Names a supervisor: the name of its folder below `work_dir/supervisors/`.
@@ -94,6 +91,9 @@ pub enum FromSupervisor {
     /// A supervisor died, for the reason in words, and its containers were killed. A `Welcome` with all exits, recorded
     /// or lost, follows; the link goes on taking `Forget`, but no more starts.
     Lost(SupervisorId, String),
+    /// A supervisor lives but does not answer, as the text says. Its containers are left alone, it takes no more starts,
+    /// and a `Welcome` follows when it answers again.
+    Silent(SupervisorId, String),
 }
 
 /// Why there is no supervisor.
@@ -128,7 +128,7 @@ pub enum SupervisorError {
     Damaged(Damage),
     /// A supervisor lives but does not answer, and that is not to be passed over.
     #[error(
-        "{0}: nothing was touched; --recover=reconnect would kill it with its tasks, and so does --recover=cleanup"
+        "{0}: nothing was touched; start with --recover=reconnect to wait for it, or with --recover=cleanup to kill it with its tasks"
     )]
     Silent(Box<Self>),
     /// The connection failed.

@@ -4,10 +4,11 @@
 //! process (pidfd) that was opened first and compared with the start time after: what it then names cannot change.
 //! That a process could not be looked at for want of descriptors or memory never means that it is not there.
 
-use std::{io, os::fd::OwnedFd, sync::OnceLock};
+use std::{io, os::fd::OwnedFd, sync::OnceLock, time::Duration};
 
 use rustix::{
-    io::Errno,
+    fs::{CWD, Mode, OFlags, openat},
+    io::{Errno, read},
     process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal},
 };
 
@@ -30,8 +31,8 @@ impl Stat {
     /// # Errors
     /// No descriptors or memory are left.
     pub(super) fn read(pid: u32) -> io::Result<Option<Self>> {
-        let line = unless_short(std::fs::read_to_string(format!("/proc/{pid}/stat")))?;
-        Ok(line.and_then(|line| Self::parse(&line)))
+        let line = unless_short(read_start(&format!("/proc/{pid}/stat")))?;
+        Ok(line.and_then(|line| Self::parse(&String::from_utf8_lossy(&line))))
     }
 
     /// The program's name stands in brackets and may itself contain any of them: what follows the last one counts.
@@ -60,6 +61,71 @@ pub(super) fn open(pid: u32, start_time: u64) -> io::Result<Option<OwnedFd>> {
     Ok(stat.filter(|stat| stat.alive && stat.start_time == start_time).map(|_| descriptor))
 }
 
+/// What one process has used, and the memory it has.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Used {
+    pub(super) cpu: Duration,
+    pub(super) memory_bytes: u64,
+}
+
+impl Used {
+    /// Reads it; nothing when there is no such process.
+    ///
+    /// # Errors
+    /// No descriptors or memory are left.
+    pub(super) fn read(pid: u32) -> io::Result<Option<Self>> {
+        let line = unless_short(read_start(&format!("/proc/{pid}/stat")))?;
+        Ok(line.and_then(|line| Self::parse(&String::from_utf8_lossy(&line))))
+    }
+
+    fn parse(line: &str) -> Option<Self> {
+        // Counted from the field behind the name: times of user and kernel, then the pages that are resident.
+        let fields: Vec<&str> = line.rsplit_once(')')?.1.split_ascii_whitespace().collect();
+        let number = |at: usize| fields.get(at)?.parse::<u64>().ok();
+        let (ticks, per_second) = (number(11)? + number(12)?, rustix::param::clock_ticks_per_second());
+        let page = u64::try_from(rustix::param::page_size()).ok()?;
+        let cpu = Duration::from_millis(ticks * 1_000 / per_second.max(1));
+        Some(Self { cpu, memory_bytes: number(21)? * page })
+    }
+}
+
+/// More than a line of `/proc/PID/stat` takes.
+const LINE_BYTES: usize = 2048;
+
+/// What is at the start of a file of the kernel's, with as few calls as it takes: three.
+fn read_start(path: &str) -> io::Result<Vec<u8>> {
+    let file = open_for_reading(path)?;
+    let mut buffer = vec![0; LINE_BYTES];
+    let length = rustix::io::retry_on_intr(|| read(&file, &mut buffer[..]))?;
+    buffer.truncate(length);
+    Ok(buffer)
+}
+
+/// All of a file of the kernel's, whose size it does not say.
+///
+/// # Errors
+/// It cannot be opened or read.
+pub(super) fn read_file(path: &str) -> io::Result<Vec<u8>> {
+    let file = open_for_reading(path)?;
+    let mut buffer = vec![0; LINE_BYTES];
+    let mut length = 0;
+    loop {
+        let more = rustix::io::retry_on_intr(|| read(&file, &mut buffer[length..]))?;
+        length += more;
+        if more == 0 {
+            buffer.truncate(length);
+            return Ok(buffer);
+        }
+        if length == buffer.len() {
+            buffer.resize(2 * length, 0);
+        }
+    }
+}
+
+fn open_for_reading(path: &str) -> io::Result<OwnedFd> {
+    Ok(openat(CWD, path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())?)
+}
+
 /// What was found out about a process, or nothing when it is gone or not ours to look at.
 ///
 /// # Errors
@@ -76,6 +142,11 @@ pub(super) fn unless_short<T>(found: io::Result<T>) -> io::Result<Option<T>> {
 pub(super) fn is_shortage(error: &io::Error) -> bool {
     let shortages = [Errno::MFILE, Errno::NFILE, Errno::NOMEM, Errno::AGAIN];
     Errno::from_io_error(error).is_some_and(|errno| shortages.contains(&errno))
+}
+
+/// The same, but for what also another process may be short of.
+pub(super) fn is_own_shortage(error: &io::Error) -> bool {
+    is_shortage(error) && Errno::from_io_error(error) != Some(Errno::AGAIN)
 }
 
 /// Sends `signal` through a descriptor. A process that has ended already is no error.

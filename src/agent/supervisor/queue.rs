@@ -12,44 +12,59 @@ use std::{
 #[derive(Debug)]
 pub(super) struct Queue<T> {
     state: Mutex<State<T>>,
-    changed: Condvar,
+    filled: Condvar,
+    drained: Condvar,
 }
 
 #[derive(Debug)]
 struct State<T> {
     items: VecDeque<T>,
     closed: bool,
+    /// Threads that wait for items, and for room: a notification that none waits for costs a system call all the same.
+    takers: usize,
+    fillers: usize,
 }
 
 impl<T> Queue<T> {
     pub(super) fn new() -> Self {
-        Self { state: Mutex::new(State { items: VecDeque::new(), closed: false }), changed: Condvar::new() }
+        let state = State { items: VecDeque::new(), closed: false, takers: 0, fillers: 0 };
+        Self { state: Mutex::new(state), filled: Condvar::new(), drained: Condvar::new() }
     }
 
     /// Adds to the end; dropped when the queue is closed.
     pub(super) fn extend(&self, items: impl IntoIterator<Item = T>) {
         let mut state = self.lock();
-        if !state.closed {
-            state.items.extend(items);
-            self.changed.notify_all();
+        if state.closed {
+            return;
+        }
+        let before = state.items.len();
+        state.items.extend(items);
+        let (added, takers) = (state.items.len() - before, state.takers);
+        drop(state);
+        match added.min(takers) {
+            0 => {}
+            1 => self.filled.notify_one(),
+            _ => self.filled.notify_all(),
         }
     }
 
     /// The first item, waited for; `None` when the queue is closed and empty.
     pub(super) fn pop(&self) -> Option<T> {
-        let mut state = self.wait(|state| state.items.is_empty() && !state.closed);
-        let item = state.items.pop_front();
-        if item.is_some() {
-            self.changed.notify_all();
-        }
-        item
+        self.take_from(|items| items.pop_front())
+    }
+
+    /// Up to `most` items, waited for, but not more than half of what is there: another may take the rest. `None` when
+    /// the queue is closed and empty.
+    pub(super) fn pop_some(&self, most: usize) -> Option<Vec<T>> {
+        self.take_from(|items| {
+            let count = items.len().div_ceil(2).min(most);
+            (count > 0).then(|| items.drain(..count).collect())
+        })
     }
 
     /// All that is there, waited for; `None` when the queue is closed and empty.
     pub(super) fn pop_all(&self) -> Option<VecDeque<T>> {
-        let mut state = self.wait(|state| state.items.is_empty() && !state.closed);
-        let items = std::mem::take(&mut state.items);
-        (!items.is_empty()).then_some(items)
+        self.take_from(|items| (!items.is_empty()).then(|| std::mem::take(items)))
     }
 
     /// All that is there, which may be nothing.
@@ -59,17 +74,31 @@ impl<T> Queue<T> {
 
     /// Waits until fewer than `limit` items are queued.
     pub(super) fn wait_below(&self, limit: usize) {
-        drop(self.wait(|state| state.items.len() >= limit && !state.closed));
+        let mut state = self.lock();
+        state.fillers += 1;
+        let full = |state: &mut State<T>| state.items.len() >= limit && !state.closed;
+        let mut state = self.drained.wait_while(state, full).unwrap_or_else(PoisonError::into_inner);
+        state.fillers -= 1;
     }
 
     /// No more items.
     pub(super) fn close(&self) {
         self.lock().closed = true;
-        self.changed.notify_all();
+        self.filled.notify_all();
+        self.drained.notify_all();
     }
 
-    fn wait(&self, condition: impl Fn(&State<T>) -> bool) -> MutexGuard<'_, State<T>> {
-        self.changed.wait_while(self.lock(), |state| condition(state)).unwrap_or_else(PoisonError::into_inner)
+    fn take_from<U>(&self, take: impl FnOnce(&mut VecDeque<T>) -> Option<U>) -> Option<U> {
+        let mut state = self.lock();
+        state.takers += 1;
+        let nothing = |state: &mut State<T>| state.items.is_empty() && !state.closed;
+        let mut state = self.filled.wait_while(state, nothing).unwrap_or_else(PoisonError::into_inner);
+        state.takers -= 1;
+        let taken = take(&mut state.items);
+        if taken.is_some() && state.fillers > 0 {
+            self.drained.notify_all();
+        }
+        taken
     }
 
     /// A thread that panicked left the items as they were between two calls: they are whole.
@@ -92,6 +121,18 @@ mod tests {
         assert_eq!(queue.pop_all(), Some(VecDeque::from([2, 3])));
         assert_eq!(queue.pop(), None);
         assert_eq!(queue.pop_all(), None);
+    }
+
+    #[test]
+    fn several_that_take_share_what_is_there() {
+        let queue = Queue::new();
+        queue.extend(0..10);
+        assert_eq!(queue.pop_some(3), Some(vec![0, 1, 2]));
+        assert_eq!(queue.pop_some(8), Some(vec![3, 4, 5, 6]));
+        assert_eq!(queue.pop_some(8), Some(vec![7, 8]));
+        assert_eq!(queue.pop_some(8), Some(vec![9]));
+        queue.close();
+        assert_eq!(queue.pop_some(8), None);
     }
 
     #[test]

@@ -1,79 +1,51 @@
 //! A supervisor at work: its threads, and the body of the process `divvy-agent supervise`.
 //!
-//! One thread decides (`core`) and writes the journal, two start processes, one hears of their ends, one sweeps what
-//! they leave, two talk to the agent. The deciding thread waits for nothing but its mailbox: the others wait for it.
+//! One thread decides (`core`) and writes the journal, two start processes, the runtime's look after them, one accepts
+//! connections, one writes to them and a few read. The deciding thread waits for nothing but its mailbox.
 
 use std::{
     io::{self, Write as _},
-    os::{
-        fd::AsFd as _,
-        unix::net::{UnixListener, UnixStream},
-    },
+    os::unix::net::UnixListener,
     path::Path,
-    process::{Child, ExitCode},
-    sync::{
-        Arc,
-        mpsc::{Receiver, SyncSender, sync_channel},
-    },
+    process::ExitCode,
+    sync::mpsc::{Receiver, SyncSender, sync_channel},
     thread::{self, Scope},
     time::Duration,
 };
 
-use rustix::io::Errno;
+use rand::{SeedableRng as _, rngs::StdRng};
 
 use super::{
-    SupervisorError, VERSIONS, build,
-    connection::{self, Hearer},
+    SupervisorError, VERSIONS, build, connection,
     core::{Core, Input, Life},
     decider::{Decider, Mail},
     directory::Directory,
-    harvest::Harvest,
+    door::{Connections, Door, READERS},
     journal::Journal,
-    live::{Key, Live},
     queue::Queue,
-    spawn,
-    sweep::{self, Job, Sweeper},
+    runtime::{ContainerRuntime, ContainerSpec, OrphanReaper, SurveyRuntime},
 };
-use crate::{
-    agent::isolation,
-    proto::{
-        ext::VersionRange,
-        internal::{Start, StartFailed},
-    },
-    transport::clock::Clock,
-};
+use crate::{agent::isolation, proto::ext::VersionRange};
 
 /// Threads that start processes: one alone is kept waiting by the kernel half of the time.
 const SPAWNERS: usize = 2;
-/// Starts that may wait before no more requests are read.
-const MAX_WAITING_STARTS: usize = 1024;
-/// Inputs that may wait; who has more waits.
+/// How many a thread starts before it reports, while more are waiting.
+const STARTED_AT_ONCE: usize = 8;
+/// Batches of inputs that may wait; who has more waits.
 const MAILBOX: usize = 4096;
 /// How long is waited when descriptors or memory are short: others have to let go of some first.
-const SHORTAGE_PAUSE: Duration = Duration::from_millis(100);
+pub(super) const SHORTAGE_PAUSE: Duration = Duration::from_millis(100);
 /// Enough for what the threads do, and little for the many small hosts.
-const STACK_BYTES: usize = 256 << 10;
-
-/// How agents come to a service.
-pub(super) enum Door {
-    /// One after the other.
-    Listener(UnixListener),
-    /// One, and no other after it.
-    Stream(Arc<UnixStream>),
-}
+pub(super) const STACK_BYTES: usize = 256 << 10;
 
 /// What the threads share.
 pub(super) struct Shared {
     pub(super) directory: Directory,
-    pub(super) live: Live,
-    pub(super) starts: Queue<Start>,
-    pub(super) sweeps: Queue<Job>,
-    hearers: Queue<Hearer>,
+    pub(super) runtime: SurveyRuntime,
+    pub(super) starts: Queue<ContainerSpec>,
+    pub(super) connections: Connections,
     mail: SyncSender<Mail>,
-    door: Door,
-    clock: Clock,
-    /// Whether orphans come to this process, and it may change its own limits.
-    owns_process: bool,
+    pub(super) door: Door,
 }
 
 /// How long a supervisor without an agent and without a running container stays, unless told otherwise.
@@ -110,12 +82,14 @@ fn prepare(path: &Path, idle: Duration, versions: VersionRange) -> Result<impl F
     let lock = directory.lock()?;
     let journal =
         Journal::begin(&directory.journal()).map_err(SupervisorError::directory("open", directory.journal()))?;
-    let harvest = Harvest::new().map_err(SupervisorError::directory("listen for ended children of", path))?;
+    let reaper = OrphanReaper::new().map_err(SupervisorError::directory("listen for ended children of", path))?;
     // A socket's path may have 107 bytes only; from within the folder any folder will do.
     std::env::set_current_dir(directory.path()).map_err(SupervisorError::directory("enter", path))?;
     let _ = std::fs::remove_file("socket");
     let listener = UnixListener::bind("socket").map_err(SupervisorError::directory("listen at the socket in", path))?;
-    directory.claim(isolation::leads_session())?;
+    // A supervisor before version 3 has none.
+    let token = (versions.max >= 3).then(|| directory.draw_token()).transpose()?;
+    let folder = directory.claim(isolation::leads_session())?;
     Ok(move || {
         // A thread that fails would leave containers that nobody looks after: end, and have them killed and reported.
         let report = std::panic::take_hook();
@@ -124,8 +98,9 @@ fn prepare(path: &Path, idle: Duration, versions: VersionRange) -> Result<impl F
             std::process::abort();
         }));
         announce();
-        let core = Core::new(std::process::id(), build::own(), Life::Own).speaking(versions).ending_idle_after(idle);
-        if let Err(error) = serve(directory, core, journal, Door::Listener(listener), Some(harvest)) {
+        let core = Core::new(std::process::id(), build::own(), Life::Own).serving(folder.to_string());
+        let core = core.speaking(versions).ending_idle_after(idle).drawing_from(StdRng::from_os_rng());
+        if let Err(error) = serve(directory, core, journal, Door::Listener { listener, token }, Some(reaper)) {
             tracing::error!(%error, "the supervisor cannot serve");
         }
         drop(lock);
@@ -138,7 +113,7 @@ fn announce() {
 }
 
 /// Serves `directory` on this thread until `core` ends, and removes the folder if nothing in it is of use any more.
-/// `harvest` is that of a process which is all the supervisor's.
+/// `reaper` is that of a process which is all the supervisor's.
 ///
 /// # Errors
 /// No descriptors or threads are left; nothing was started.
@@ -147,32 +122,26 @@ pub(super) fn serve(
     core: Core,
     journal: Journal,
     door: Door,
-    mut harvest: Option<Harvest>,
+    reaper: Option<OrphanReaper>,
 ) -> io::Result<()> {
     let (mail, mailbox) = sync_channel(MAILBOX);
-    let live = Live::new()?;
-    if let Some(harvest) = &harvest {
-        live.also_wake_by(harvest.as_fd())?;
-    }
     let shared = Shared {
         directory,
-        live,
+        runtime: SurveyRuntime::new(reaper.is_some())?,
         starts: Queue::new(),
-        sweeps: Queue::new(),
-        hearers: Queue::new(),
+        connections: Connections::new(),
         mail,
         door,
-        clock: Clock::system(),
-        owns_process: harvest.is_some(),
     };
     thread::scope(|scope| {
         let decider = Decider::new(core, journal, &shared);
-        let started = start_threads(scope, &shared, decider, mailbox);
-        match started {
-            Ok(()) => shared.reap(harvest.as_mut()),
-            Err(_) => shared.stop(),
+        let served = start_threads(scope, &shared, decider, mailbox).and_then(|()| {
+            shared.runtime.exits(reaper, &|exits| shared.report(exits.into_iter().map(Input::Ended).collect()))
+        });
+        if served.is_err() {
+            shared.stop();
         }
-        started
+        served
     })
 }
 
@@ -190,146 +159,50 @@ fn start_threads<'scope>(
     for _ in 0..SPAWNERS {
         spawn("spawn", Box::new(|| shared.start_processes()))?;
     }
-    spawn("say", Box::new(|| connection::write_all(&shared.hearers)))?;
-    spawn("sweep", Box::new(|| shared.sweep()))?;
-    spawn("door", Box::new(|| shared.receive()))
+    for _ in 0..READERS {
+        spawn("read", Box::new(|| shared.read_connections()))?;
+    }
+    spawn("write", Box::new(|| connection::write_all(&shared.connections.writers)))?;
+    spawn("door", Box::new(|| shared.receive(scope)))
 }
 
 impl Shared {
     /// Ends all threads but the deciding one.
     pub(super) fn stop(&self) {
         self.starts.close();
-        self.sweeps.close();
-        self.hearers.close();
-        self.live.stop();
-        if let Door::Listener(listener) = &self.door {
+        self.connections.close();
+        self.runtime.stop();
+        if let Door::Listener { listener, .. } = &self.door {
             let _ = rustix::net::shutdown(listener, rustix::net::Shutdown::Both);
         }
     }
 
-    /// Hears of processes' ends. Without orphans there is nothing that an ended process could have left.
-    fn reap(&self, mut harvest: Option<&mut Harvest>) {
-        let (mut ended, mut go_on) = (Vec::new(), true);
-        while go_on {
-            go_on = self.live.wait(&mut ended);
-            let orphans_exist = harvest.as_mut().is_none_or(|harvest| harvest.collect());
-            for key in ended.drain(..) {
-                if orphans_exist {
-                    self.live.kill_group(key);
-                    self.sweeps.extend([Job::Finish(key)]);
-                } else {
-                    self.finish(key);
-                }
-            }
-        }
-    }
-
-    fn sweep(&self) {
-        let reaper = self.owns_process.then(std::process::id);
-        let supervisor = self.directory.path().as_os_str();
-        let more_files = || self.more_files();
-        Sweeper::new(&self.live, supervisor, reaper, &more_files).run(&self.sweeps, |key| self.finish(key));
-    }
-
-    fn finish(&self, key: Key) {
-        if let Some(exited) = self.live.reap(key, self.clock.now().wall_ns) {
-            self.tell(Input::Ended(exited));
-        }
-    }
-
+    /// Starts what there is, several before anything is reported of them while more are waiting.
     fn start_processes(&self) {
-        while let Some(start) = self.starts.pop() {
-            self.live.begin();
-            if let Err(failed) = self.start(&start) {
-                self.live.abandon();
-                self.tell(Input::SpawnFailed(failed));
-            }
+        while let Some(specs) = self.starts.pop_some(STARTED_AT_ONCE) {
+            self.runtime.start(&specs, &mut |outcomes| {
+                let input = |outcome| match outcome {
+                    Ok(started) => Input::Spawned(started),
+                    Err(failed) => Input::SpawnFailed(failed),
+                };
+                self.report(outcomes.into_iter().map(input).collect());
+            });
         }
     }
 
-    fn start(&self, start: &Start) -> Result<(), StartFailed> {
-        let supervisor = self.directory.path().as_os_str();
-        let child = match spawn::spawn(start, supervisor) {
-            Err(failed) if failed.errno == Errno::MFILE.raw_os_error() && self.more_files() => {
-                spawn::spawn(start, supervisor)?
-            }
-            outcome => outcome?,
-        };
-        let entered = match self.live.enter(&start.container_id, child.id()) {
-            Err(error) if Errno::from_io_error(&error) == Some(Errno::MFILE) && self.more_files() => {
-                self.live.enter(&start.container_id, child.id())
-            }
-            outcome => outcome,
-        };
-        let (key, started) = entered.map_err(|error| {
-            self.end_unwatched(&start.container_id, child);
-            spawn::failed(start, "watch the process".to_owned(), &error)
-        })?;
-        self.tell(Input::Spawned(started));
-        if let Err(error) = self.live.arm(key) {
-            tracing::error!(container = start.container_id, %error, "cannot watch a process: killed");
-            self.live.kill_group(key);
-            self.finish(key);
-        }
-        Ok(())
+    /// A supervisor that runs out of descriptors may have more.
+    pub(super) fn more_files(&self) -> bool {
+        self.runtime.more_files()
     }
 
-    /// Kills a container that could not be entered with all that it has started meanwhile. Its first process is not
-    /// reaped before, so its number and its group's are nobody else's.
-    fn end_unwatched(&self, container_id: &str, mut first: Child) {
-        let supervisor = self.directory.path().as_os_str();
-        while let Err(error) = sweep::end(supervisor, container_id, first.id()) {
-            tracing::error!(container_id, %error, "cannot look for what is left of a container: trying again");
-            let _ = self.more_files();
-            thread::sleep(SHORTAGE_PAUSE);
-        }
-        // It was killed, or has ended by itself.
-        let _ = first.wait();
+    /// Has the deciding thread know of what happened here.
+    fn report(&self, inputs: Vec<Input>) {
+        // One that has ended needs to know no more.
+        let _ = self.post(Mail::Happened(inputs));
     }
 
-    /// A supervisor that runs out of descriptors may have more; a program that it is only part of decides by itself.
-    fn more_files(&self) -> bool {
-        self.owns_process && isolation::raise_file_limit()
-    }
-
-    fn receive(&self) {
-        match &self.door {
-            Door::Listener(listener) => {
-                for stream in listener.incoming() {
-                    match stream {
-                        Ok(stream) => self.converse(&Arc::new(stream)),
-                        // Closed by `stop`.
-                        Err(error) if Errno::from_io_error(&error) == Some(Errno::INVAL) => return,
-                        Err(error) => {
-                            tracing::error!(%error, "an agent cannot be let in: trying again");
-                            if !self.more_files() {
-                                thread::sleep(SHORTAGE_PAUSE);
-                            }
-                        }
-                    }
-                }
-            }
-            Door::Stream(stream) => self.converse(stream),
-        }
-    }
-
-    fn converse(&self, stream: &Arc<UnixStream>) {
-        connection::serve(
-            stream,
-            &self.hearers,
-            |outbox| drop(self.mail.send(Mail::Attached(outbox))),
-            |request| {
-                self.starts.wait_below(MAX_WAITING_STARTS);
-                self.tell(Input::Requested(request))
-            },
-            || {
-                self.tell(Input::Detached);
-            },
-        );
-    }
-
-    /// False when nobody decides any more.
-    fn tell(&self, input: Input) -> bool {
-        self.mail.send(Mail::Input(input)).is_ok()
+    /// False when the deciding thread has ended.
+    pub(super) fn post(&self, mail: Mail) -> bool {
+        self.mail.send(mail).is_ok()
     }
 }

@@ -1,9 +1,12 @@
 //! A supervisor with real processes, in a process of its own and in this one.
 
 mod containers;
-mod heirs;
+mod copies;
+mod intruders;
 mod lives;
+mod replays;
 mod shortages;
+mod silence;
 mod trees;
 
 use std::{
@@ -16,8 +19,8 @@ use tempfile::TempDir;
 use tokio::sync::mpsc;
 
 use super::{
-    Earlier, FromSupervisor, IDLE, Link, Settings, VERSIONS, directory::Directory, heir, in_process, launch,
-    process::Stat, reconnect, service::run_speaking,
+    Earlier, FromSupervisor, IDLE, Link, Settings, VERSIONS, directory::Directory, in_process, launch, process::Stat,
+    reconnect, replay, service::run_speaking,
 };
 use crate::proto::ext::VersionRange;
 use crate::proto::internal::{
@@ -66,10 +69,13 @@ impl Folder {
 impl Drop for Folder {
     fn drop(&mut self) {
         for directory in Directory::list(self.path()).unwrap() {
-            if let Some(supervisor) = heir::living(&directory).unwrap() {
+            if directory.is_copy().unwrap() {
+                continue;
+            }
+            if let Some(supervisor) = replay::living(&directory).unwrap() {
                 super::process::signal(&supervisor, rustix::process::Signal::KILL).unwrap();
             }
-            heir::kill_left(&directory, &[]).unwrap();
+            replay::kill_left(&directory, &[]).unwrap();
         }
     }
 }
@@ -230,7 +236,7 @@ impl Agent {
     async fn lost(&mut self) -> String {
         self.next("the supervisor to be lost", |event| match event {
             FromSupervisor::Lost(_, reason) => Some(reason.clone()),
-            FromSupervisor::Event(..) => None,
+            FromSupervisor::Event(..) | FromSupervisor::Silent(..) => None,
         })
         .await
     }
@@ -245,7 +251,7 @@ impl Agent {
 fn event_kind(event: &FromSupervisor) -> Option<&supervisor_event::Kind> {
     match event {
         FromSupervisor::Event(_, SupervisorEvent { kind }) => kind.as_ref(),
-        FromSupervisor::Lost(..) => None,
+        FromSupervisor::Lost(..) | FromSupervisor::Silent(..) => None,
     }
 }
 

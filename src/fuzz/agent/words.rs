@@ -38,7 +38,7 @@ pub(super) fn welcome(script: &mut Script<'_>) -> internal::SupervisorEvent {
     let version = if script.one_in(2) { 1 } else { 2 };
     let retired = script.one_in(4);
     let welcome =
-        internal::SupervisorWelcome { version, pid: 7, running, exited, starting, retired, build: String::new() };
+        internal::SupervisorWelcome { version, pid: 7, running, exited, starting, retired, ..Default::default() };
     internal::SupervisorEvent { kind: Some(Event::Welcome(welcome)) }
 }
 

@@ -55,5 +55,5 @@ pub(super) fn record(script: &mut Script<'_>) -> SupervisorRecord {
         2 => Recorded::Exited(Exited { container_id, status: Some(status(script)), wall_ns: 1, core_dumped: false }),
         _ => Recorded::Forgotten(container_id),
     };
-    SupervisorRecord { kind: Some(kind) }
+    SupervisorRecord { kind: Some(kind), ..Default::default() }
 }

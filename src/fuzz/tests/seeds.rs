@@ -226,7 +226,7 @@ fn requests() -> Vec<SupervisorRequest> {
     };
     let versions = Some(ext::VersionRange { min: 1, max: 2 });
     let kinds = [
-        Asked::Hello(internal::SupervisorHello { versions }),
+        Asked::Hello(internal::SupervisorHello { versions, ..Default::default() }),
         Asked::Start(start),
         Asked::Signal(internal::Signal { container_id: container_id(), signal: 15, tree: true }),
         Asked::Forget(internal::Forget { container_id: container_id() }),

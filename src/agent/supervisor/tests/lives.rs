@@ -4,7 +4,7 @@ use super::*;
 use crate::{
     agent::{
         damage::Recover,
-        supervisor::{attend::Session, build, journal::Journal, launch::launch_within},
+        supervisor::{build, journal::Journal, launch::launch_within, session::Session},
     },
     proto::internal::{SupervisorRecord, supervisor_record},
 };
@@ -245,7 +245,7 @@ async fn a_process_of_this_boot_that_bears_a_number_of_an_earlier_boot_is_left_a
     let Agent { folder, link, events, .. } = agent;
     drop((link, events));
     kill(supervisor);
-    heir::kill_left(&Directory::list(folder.path()).unwrap()[0], &[]).unwrap();
+    replay::kill_left(&Directory::list(folder.path()).unwrap()[0], &[]).unwrap();
     // Another boot, in which both numbers were given out again, in the same tick.
     let mut innocent = std::process::Command::new("sleep").arg("1000").spawn().unwrap();
     let start_time = Stat::read(innocent.id()).unwrap().unwrap().start_time;
@@ -253,7 +253,7 @@ async fn a_process_of_this_boot_that_bears_a_number_of_an_earlier_boot_is_left_a
     fs::write(directory.join("pid"), format!("{} {start_time} an-earlier-boot\n", innocent.id())).unwrap();
     let mut journal = Journal::begin(&directory.join("exits")).unwrap();
     let started = Started { container_id: "runs".to_owned(), pid: innocent.id(), start_time };
-    journal.append(&SupervisorRecord { kind: Some(supervisor_record::Kind::Started(started)) });
+    journal.append(&SupervisorRecord { kind: Some(supervisor_record::Kind::Started(started)), ..Default::default() });
     journal.flush();
 
     let (sender, events) = mpsc::channel(16);
@@ -333,7 +333,7 @@ async fn an_idle_supervisor_that_no_agent_comes_to_ends_and_leaves_nothing() {
     agent.shell("done", "exit 3").await;
     agent.exited("done").await;
     agent.forget("done").await;
-    let supervisor = heir::living(&Directory::list(agent.folder.path()).unwrap()[0]).unwrap().unwrap();
+    let supervisor = replay::living(&Directory::list(agent.folder.path()).unwrap()[0]).unwrap().unwrap();
     let folder = agent.killed();
     gone(supervisor).await;
     assert!(Directory::list(folder.path()).unwrap().is_empty(), "its folder went with it");
@@ -347,7 +347,7 @@ async fn what_ended_before_an_idle_supervisor_ended_is_told_to_the_next_agent_as
     let agent = Agent::of_an_impatient_supervisor().await;
     let hold = pipe(&agent, "hold");
     agent.shell("runs", "cat hold; exit 6").await;
-    let supervisor = heir::living(&Directory::list(agent.folder.path()).unwrap()[0]).unwrap().unwrap();
+    let supervisor = replay::living(&Directory::list(agent.folder.path()).unwrap()[0]).unwrap().unwrap();
     let folder = agent.killed();
     // It runs something, so it stays until that has ended.
     aside(move || fs::write(hold, "").unwrap()).await;

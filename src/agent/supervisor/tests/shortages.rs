@@ -50,7 +50,8 @@ async fn a_supervisor_needs_no_new_thread_to_let_an_agent_in() {
         names.sort();
         names
     };
-    let expected = ["core", "door", "say", "spaw", "spaw", "swee"].map(|name| format!("supervisor-{name}\n"));
+    let expected =
+        ["core", "door", "read", "read", "spaw", "spaw", "swee", "writ"].map(|name| format!("supervisor-{name}\n"));
     // A thread names itself once it runs.
     let named = async {
         while names().len() < expected.len() {
@@ -59,28 +60,4 @@ async fn a_supervisor_needs_no_new_thread_to_let_an_agent_in() {
     };
     let _ = tokio::time::timeout(LIMIT, named).await;
     assert_eq!(names(), expected);
-}
-
-#[tokio::test]
-async fn a_container_that_cannot_be_watched_is_ended_with_all_that_it_started() {
-    let folder = Folder::new();
-    let supervisor = folder.path().as_os_str();
-    let ready = folder.path().join("ready");
-    let start = shell(
-        folder.path(),
-        "c",
-        "sh -c 'setsid sh -c \"echo \\$\\$ > orphan; mv orphan ready; exec sleep 1000\" &'; exec sleep 1000",
-    );
-    let mut child = super::super::spawn::spawn(&start, supervisor).unwrap();
-    tokio::time::timeout(LIMIT, async {
-        while !ready.exists() {
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
-    })
-    .await
-    .expect("the orphan to start");
-    let orphan: u32 = fs::read_to_string(&ready).unwrap().trim().parse().unwrap();
-    super::super::sweep::end(supervisor, "c", child.id()).unwrap();
-    assert!(!is_alive(orphan) && !is_alive(child.id()));
-    child.wait().unwrap();
 }

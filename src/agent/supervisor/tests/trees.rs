@@ -92,6 +92,55 @@ async fn an_orphan_that_wiped_its_environment_ends_with_the_last_container() {
     assert!(!is_alive(agent.pid("stray")));
 }
 
+/// A program that does nothing but start itself anew and end, every millisecond, in a session of its own. While any of
+/// it lives it holds the pipe `alive` open.
+fn chain(agent: &Agent) -> PathBuf {
+    let script = "#!/bin/sh\nsleep 0.001\n./chain &\n";
+    fs::write(agent.path("chain"), script).unwrap();
+    let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+    fs::set_permissions(agent.path("chain"), mode).unwrap();
+    pipe(agent, "alive")
+}
+
+#[tokio::test]
+async fn a_process_that_only_starts_itself_anew_ends_with_its_container() {
+    const ROUNDS: u32 = 8;
+    for mode in BOTH {
+        let mut agent = Agent::new(mode).await;
+        let alive = chain(&agent);
+        agent.shell("other", "exec sleep 1000").await;
+        for round in 0..ROUNDS {
+            let container = format!("c{round}");
+            let open = alive.clone();
+            let held = tokio::task::spawn_blocking(move || fs::File::open(open).unwrap());
+            agent.shell(&container, "exec 3>alive; setsid ./chain & sleep 0.02; exit 4").await;
+            assert_eq!(agent.status(&container).await, Status::Code(4), "{mode:?} {round}");
+            let mut held = held.await.unwrap();
+            // The pipe ends when the last that has it open is dead.
+            let left = aside(move || std::io::Read::read(&mut held, &mut [0; 8]).unwrap()).await;
+            assert_eq!(left, 0, "{mode:?} {round}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_process_that_forges_its_marker_ends_with_its_container_though_others_run() {
+    const ROUNDS: u32 = 8;
+    let mut agent = Agent::new(Mode::Process).await;
+    pipe(&agent, "ready");
+    agent.shell("other", "exec sleep 1000").await;
+    let other = agent.started("other").await;
+    for round in 0..ROUNDS {
+        let container = format!("c{round}");
+        let forge = "DIVVY_MARKER=other DIVVY_CONTAINER_ID=other setsid sh -c \
+            'sh -c \"echo \\$\\$ > forged; echo > ready; exec sleep 1000\" & exit' & cat ready; exit 4";
+        agent.shell(&container, forge).await;
+        assert_eq!(agent.status(&container).await, Status::Code(4));
+        assert!(!is_alive(agent.pid("forged")), "round {round}");
+        assert!(is_alive(other.pid));
+    }
+}
+
 #[tokio::test]
 async fn a_nested_container_ends_with_the_one_around_it() {
     let mut agent = Agent::new(Mode::Process).await;

@@ -15,17 +15,21 @@ use rustix::process::Signal;
 
 use super::{
     SupervisorError,
-    attend::Session,
     core::{Core, Effect},
-    cull,
-    directory::{Directory, Identity},
+    directory::Directory,
+    door::Door,
+    identity::Identity,
     journal::{Content, Journal},
     process::{self, Stat},
-    service::{self, Door},
-    survey::{Known, Leader, Survey},
+    runtime::{Known, Leader, Look, Marks, Survey, kill_all},
+    service,
+    session::Session,
 };
 use crate::{
-    agent::damage::{self, Damage, Kept},
+    agent::{
+        damage::{self, Damage, Kept},
+        watcher::Watcher,
+    },
     proto::internal::{Started, SupervisorRecord, supervisor_record},
     transport::clock::Clock,
 };
@@ -36,6 +40,8 @@ const MOMENT_MS: i64 = 1_000;
 const PAUSE: Duration = Duration::from_millis(100);
 /// How long a supervisor that was killed may take to be gone, in milliseconds.
 const END_MS: i64 = 10_000;
+/// Why containers are lost whose records are those of another folder.
+const COPIED: &str = "the agent was started on a copy of a work directory; its processes are the original's";
 /// For threads that look at the host and at records.
 const STACK_BYTES: usize = 512 << 10;
 
@@ -54,15 +60,15 @@ pub(super) async fn end(supervisor: OwnedFd) {
         let _ = process::signal(&supervisor, Signal::KILL);
         process::wait_all(&[supervisor], END_MS)
     };
-    if !aside(kill).await.unwrap_or(false) {
+    if !spawn_thread(kill).await.unwrap_or(false) {
         tracing::error!("a supervisor that does not answer cannot be killed either");
     }
 }
 
 /// The process, unless it ends within a moment.
-pub(super) async fn unless_it_ends(supervisor: OwnedFd) -> Option<OwnedFd> {
+pub(super) async fn wait_briefly(supervisor: OwnedFd) -> Option<OwnedFd> {
     let wait = move || (!process::wait_all(std::slice::from_ref(&supervisor), MOMENT_MS)).then_some(supervisor);
-    if let Ok(left) = aside(wait).await {
+    if let Ok(left) = spawn_thread(wait).await {
         return left;
     }
     // Nobody can wait for it: it is looked at again.
@@ -79,15 +85,28 @@ pub(super) struct Legacy {
     pub(super) damage: Option<Kept>,
 }
 
+/// Whose processes the records of a folder name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Origin {
+    /// The folder's own: they are killed.
+    Own,
+    /// Those of the folder that this is a copy of: they are left alone.
+    Copied,
+}
+
 /// Takes over the records of a dead supervisor. What ran is said to have been lost because of `lost`, if that is more
 /// than its death.
 ///
 /// # Errors
 /// The records cannot be read, or not be served.
-pub(super) async fn inherit(directory: &Directory, lost: Option<&'static str>) -> Result<Legacy, SupervisorError> {
+pub(super) async fn inherit(
+    directory: &Directory,
+    lost: Option<&'static str>,
+    origin: Origin,
+) -> Result<Legacy, SupervisorError> {
     let taken = {
         let directory = directory.clone();
-        aside(move || take_over(directory, lost)).await
+        spawn_thread(move || take_over(directory, lost, origin)).await
     };
     let failed = |source| SupervisorError::Connection { id: directory.id(), source };
     let (stream, damage) = taken.map_err(failed)??;
@@ -120,8 +139,12 @@ fn host_restarted(directory: &Directory) -> Result<bool, SupervisorError> {
 
 type TakenOver = (Option<UnixStream>, Option<Kept>);
 
-fn take_over(directory: Directory, lost: Option<&'static str>) -> Result<TakenOver, SupervisorError> {
-    let lock = match directory.lock() {
+fn take_over(directory: Directory, lost: Option<&'static str>, origin: Origin) -> Result<TakenOver, SupervisorError> {
+    let taken = match origin {
+        Origin::Own => directory.lock(),
+        Origin::Copied => directory.lock_at_once(),
+    };
+    let lock = match taken {
         // It ended in order meanwhile, and took its folder along.
         Err(_) if !directory.exists() => return Ok((None, None)),
         taken => taken?,
@@ -129,6 +152,7 @@ fn take_over(directory: Directory, lost: Option<&'static str>) -> Result<TakenOv
     let path = directory.journal();
     let restarted = host_restarted(&directory)?;
     let content = content(&directory, restarted)?;
+    let content = if origin == Origin::Copied { content.to_be_written_anew() } else { content };
     let (folder, name) = directory.journal_aside();
     let keep =
         |damage| damage::keep(damage, folder, &name).map_err(SupervisorError::directory("keep a copy of", &path));
@@ -137,11 +161,15 @@ fn take_over(directory: Directory, lost: Option<&'static str>) -> Result<TakenOv
     let records = &content.records;
     let lost = match lost {
         _ if restarted => "the host was restarted",
-        Some(lost) => lost,
-        None if damage.is_some() => "its supervisor died, and its journal is damaged",
-        None => "its supervisor died",
+        Some(lost) if origin == Origin::Own => lost,
+        Some(_) | None if origin == Origin::Copied => COPIED,
+        Some(_) | None if damage.is_some() => "its supervisor died, and its journal is damaged",
+        Some(_) | None => "its supervisor died",
     };
-    kill_left(&directory, records).map_err(SupervisorError::directory("look for what is left of", directory.path()))?;
+    if origin == Origin::Own {
+        let failed = SupervisorError::directory("look for what is left of", directory.path());
+        kill_left(&directory, records).map_err(failed)?;
+    }
     let mut effects = Vec::new();
     let core = Core::recover(std::process::id(), records, lost, Clock::system().now().wall_ns, &mut effects);
     for effect in &effects {
@@ -154,10 +182,19 @@ fn take_over(directory: Directory, lost: Option<&'static str>) -> Result<TakenOv
         directory.remove();
         return Ok((None, damage));
     }
-    directory.claim(false)?;
+    let core = core.serving(directory.claim(false)?.to_string());
     let failed = SupervisorError::directory("serve", directory.path().to_owned());
-    let stream = serve_in_thread(directory, core, journal, lock).map_err(failed)?;
+    let held = Held { _lock: lock, _watcher: None };
+    let stream = serve_in_thread(directory, core, journal, held).map_err(failed)?;
     Ok((Some(stream), damage))
+}
+
+/// What is held as long as a supervisor in this process serves.
+#[derive(Debug)]
+pub(super) struct Held {
+    pub(super) _lock: std::fs::File,
+    /// Ends what the containers run when this process is killed.
+    pub(super) _watcher: Option<Watcher>,
 }
 
 /// Serves `directory` in threads of this process; the other end of the result is the door.
@@ -168,7 +205,7 @@ pub(super) fn serve_in_thread(
     directory: Directory,
     core: Core,
     journal: Journal,
-    lock: std::fs::File,
+    held: Held,
 ) -> std::io::Result<UnixStream> {
     let (ours, theirs) = UnixStream::pair()?;
     ours.set_nonblocking(true)?;
@@ -176,18 +213,22 @@ pub(super) fn serve_in_thread(
         if let Err(error) = service::serve(directory, core, journal, Door::Stream(Arc::new(theirs)), None) {
             tracing::error!(%error, "a supervisor cannot serve");
         }
-        drop(lock);
+        drop(held);
     })?;
     Ok(ours)
 }
 
 /// Kills all that still runs of a dead supervisor's containers. By its number a process is known only within the boot
 /// of the host that the number was given in; what carries the supervisor's marker is known anyway, and so is what is in
-/// a session that was the supervisor's own: it has no marker yet between its fork and its exec.
+/// a session that was the supervisor's own: it has no marker yet between its fork and its exec. What a copied folder
+/// names is another's and left alone.
 ///
 /// # Errors
 /// No descriptors or memory are left: something may still run.
 pub(super) fn kill_left(directory: &Directory, records: &[SupervisorRecord]) -> io::Result<()> {
+    if directory.is_copy()? {
+        return Ok(());
+    }
     let mut known = Known::default();
     if let Some(identity) = directory.identity()?
         && identity.is_of_this_boot()?
@@ -196,32 +237,41 @@ pub(super) fn kill_left(directory: &Directory, records: &[SupervisorRecord]) -> 
         let Identity { pid, start_time, owns_session, .. } = identity;
         known.session = owns_session.then_some(Leader { pid, start_time });
     }
-    let supervisor = directory.path().as_os_str().as_bytes();
-    let look = || Ok(Survey::take(supervisor)?.owned(&known).into_iter().map(|(stat, _)| stat).collect());
-    if !cull::kill_all(look)? {
+    let folder = Some(directory.path().as_os_str().as_bytes().to_vec());
+    let marks = Marks { folder, ..Marks::of_records(records) };
+    let look = |_| {
+        let survey = Survey::take(&marks)?;
+        let found = survey.owned(&known).into_iter().map(|(stat, _)| stat).collect();
+        Ok(Look { found, is_unsure: survey.is_unsure() })
+    };
+    if !kill_all(look)? {
         tracing::warn!(supervisor = %directory.id(), "processes are left that do not die");
     }
     Ok(())
 }
 
-/// The same from an asynchronous task, with no more than can be known without the supervisor's records.
+/// The same from an asynchronous task, with what can be read of the supervisor's records.
 ///
 /// # Errors
 /// No descriptors, memory or threads are left.
 pub(super) async fn clear(directory: &Directory) -> io::Result<()> {
     let directory = directory.clone();
-    aside(move || kill_left(&directory, &[])).await?
+    spawn_thread(move || {
+        let content = Content::read(&directory.journal());
+        kill_left(&directory, &content.map_or_else(|_| Vec::new(), |content| content.records))
+    })
+    .await?
 }
 
 /// Has a thread of its own do something that may block.
 ///
 /// # Errors
 /// There is no thread to be had, or it panicked.
-pub(super) async fn aside<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> io::Result<T> {
+pub(super) async fn spawn_thread<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> io::Result<T> {
     let (done, outcome) = tokio::sync::oneshot::channel();
     // Whoever asked may have gone away; then the outcome is dropped.
     let body = move || drop(done.send(work()));
-    thread::Builder::new().name("supervisor-aside".to_owned()).stack_size(STACK_BYTES).spawn(body)?;
+    thread::Builder::new().name("supervisor-task".to_owned()).stack_size(STACK_BYTES).spawn(body)?;
     outcome.await.map_err(|_panicked| io::Error::other("a thread panicked"))
 }
 

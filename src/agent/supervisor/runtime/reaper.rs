@@ -23,18 +23,18 @@ const OWN_THREAD: u32 = 0x2000_0000;
 
 /// Belongs to the main thread of a supervisor process.
 #[derive(Debug)]
-pub(super) struct Harvest {
+pub(in crate::agent::supervisor) struct OrphanReaper {
     signals: UnixStream,
     on_main_thread: bool,
 }
 
-impl Harvest {
+impl OrphanReaper {
     /// Listens for ended children (SIGCHLD). On any other than the main thread orphans are not reaped before the process
     /// ends, and are always presumed to exist.
     ///
     /// # Errors
     /// No descriptors are left, or the signal cannot be listened for.
-    pub(super) fn new() -> io::Result<Self> {
+    pub(in crate::agent::supervisor) fn new() -> io::Result<Self> {
         let (signals, write) = UnixStream::pair()?;
         signals.set_nonblocking(true)?;
         signal_hook::low_level::pipe::register(signal_hook::consts::SIGCHLD, write)?;
@@ -42,7 +42,7 @@ impl Harvest {
     }
 
     /// Reaps the orphans that have ended; true if there are others.
-    pub(super) fn collect(&mut self) -> bool {
+    pub(in crate::agent::supervisor) fn collect(&mut self) -> bool {
         let mut buffer = [0; 256];
         while self.signals.read(&mut buffer).is_ok_and(|length| length == buffer.len()) {}
         if !self.on_main_thread {
@@ -60,7 +60,7 @@ impl Harvest {
     }
 }
 
-impl AsFd for Harvest {
+impl AsFd for OrphanReaper {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.signals.as_fd()
     }

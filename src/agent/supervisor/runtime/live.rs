@@ -15,12 +15,13 @@ use std::{
 use rustix::{
     event::{EventfdFlags, epoll, eventfd},
     io::Errno,
-    process::{
-        Pid, PidfdFlags, Signal, WaitId, WaitIdOptions, kill_process_group, pidfd_open, pidfd_send_signal, waitid,
-    },
+    process::{Pid, Signal, WaitId, WaitIdOptions, kill_process_group, pidfd_send_signal, waitid},
 };
 
-use super::process::{self, Stat};
+use super::{
+    super::process::{self, Stat},
+    ContainerSpec, Marks,
+};
 use crate::proto::internal::{Exited, Started, exited};
 
 /// Reported by the epoll set when the service is to stop, and when a child of the process ended.
@@ -43,6 +44,8 @@ pub(super) struct Live {
 struct Table {
     entries: BTreeMap<Key, Entry>,
     keys: BTreeMap<String, Key>,
+    /// Containers by their markers, those that are being started too.
+    markers: BTreeMap<String, String>,
     /// Starts that were begun and are not entered yet, and all that ever began.
     starting: u64,
     begun: u64,
@@ -52,6 +55,7 @@ struct Table {
 #[derive(Debug)]
 struct Entry {
     container_id: String,
+    marker: String,
     pid: Pid,
     number: u32,
     descriptor: OwnedFd,
@@ -76,32 +80,42 @@ impl Live {
     }
 
     /// Says that a process is about to be started; [`Self::enter`] or [`Self::abandon`] follows.
-    pub(super) fn begin(&self) {
+    pub(super) fn begin(&self, spec: &ContainerSpec) {
         let mut table = self.lock();
         table.starting += 1;
         table.begun += 1;
+        table.markers.insert(spec.marker.clone(), spec.start.container_id.clone());
     }
 
     /// The start did not work.
-    pub(super) fn abandon(&self) {
-        self.lock().starting -= 1;
+    pub(super) fn abandon(&self, spec: &ContainerSpec) {
+        let mut table = self.lock();
+        table.starting -= 1;
+        table.markers.remove(&spec.marker);
     }
 
-    /// Enters a child of this process that nobody has waited for. [`Self::arm`] follows.
+    /// Enters a child of this process that was not waited for, of which there is a descriptor. [`Self::arm`] follows.
     ///
     /// # Errors
-    /// No descriptors are left.
-    pub(super) fn enter(&self, container_id: &str, number: u32) -> io::Result<(Key, Started)> {
+    /// No descriptors are left to look at it; it may be entered again.
+    pub(super) fn enter(
+        &self,
+        spec: &ContainerSpec,
+        number: u32,
+        descriptor: &mut Option<OwnedFd>,
+    ) -> io::Result<(Key, Started)> {
         let pid = process::to_pid(number).ok_or(Errno::SRCH)?;
-        let descriptor = pidfd_open(pid, PidfdFlags::empty())?;
         let start_time = Stat::read(number)?.map_or(0, |stat| stat.start_time);
+        let descriptor = descriptor.take().ok_or(Errno::BADF)?;
+        let container_id = spec.start.container_id.clone();
         let mut table = self.lock();
         let key = table.next;
         table.next += 1;
         table.starting -= 1;
-        table.keys.insert(container_id.to_owned(), key);
-        table.entries.insert(key, Entry { container_id: container_id.to_owned(), pid, number, descriptor });
-        Ok((key, Started { container_id: container_id.to_owned(), pid: number, start_time }))
+        table.keys.insert(container_id.clone(), key);
+        let entry = Entry { container_id: container_id.clone(), marker: spec.marker.clone(), pid, number, descriptor };
+        table.entries.insert(key, entry);
+        Ok((key, Started { container_id, pid: number, start_time }))
     }
 
     /// Has [`Self::wait`] report the entry once its process has ended.
@@ -161,6 +175,16 @@ impl Live {
         self.lock().entries.get(&key).map(|entry| entry.container_id.clone())
     }
 
+    /// The entry of a container.
+    pub(super) fn key(&self, container_id: &str) -> Option<Key> {
+        self.lock().keys.get(container_id).copied()
+    }
+
+    /// What marks the processes of containers.
+    pub(super) fn marks(&self) -> Marks {
+        Marks { containers: self.lock().markers.clone(), folder: None }
+    }
+
     /// The first processes of all containers.
     pub(super) fn firsts(&self) -> BTreeMap<u32, String> {
         self.lock().entries.values().map(|entry| (entry.number, entry.container_id.clone())).collect()
@@ -178,6 +202,7 @@ impl Live {
         let mut table = self.lock();
         let entry = table.entries.remove(&key)?;
         table.keys.remove(&entry.container_id);
+        table.markers.remove(&entry.marker);
         let outcome = waitid(WaitId::PidFd(entry.descriptor.as_fd()), WaitIdOptions::EXITED);
         drop(table);
         let (status, core_dumped) = match outcome {

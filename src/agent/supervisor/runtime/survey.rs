@@ -1,0 +1,239 @@
+//! Which processes belong to which container, as far as the host shows.
+//!
+//! A process belongs to the container whose first process it descends from. One whose parents are gone is known by the
+//! random marker that every container has in its environment, and so are its descendants. Under a supervisor of its own
+//! process, orphans become the supervisor's children. One of them whose marker is of no container was altered by the
+//! container itself: it is *forged*. One without a marker is a *stray*, known to be some container's but not whose.
+//!
+//! A survey is a moment's view: repeat it until it shows nothing more and is sure. It looks at the newest processes first,
+//! since those that only start others live for a moment.
+
+use std::{collections::BTreeMap, io};
+
+use super::{
+    super::process::{Stat, read_file, unless_short},
+    MARKER_VARIABLE,
+};
+use crate::proto::internal::{SupervisorRecord, supervisor_record::Kind};
+
+/// How many generations are followed before a chain of parents counts as broken.
+const MAX_GENERATIONS: usize = 1 << 15;
+/// The parent of all threads of the kernel.
+const KERNEL_THREADS: u32 = 2;
+/// In the midst of an exec a process shows an empty environment; after so many looks it has none.
+const MAX_LOOKS: u32 = 4;
+/// What containers had in their environment before version 3 of the protocol.
+const CONTAINER_VARIABLE: &str = "DIVVY_CONTAINER_ID";
+const SUPERVISOR_VARIABLE: &str = "DIVVY_SUPERVISOR";
+
+/// Whose a process is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(in crate::agent::supervisor) enum Owner {
+    Container(String),
+    /// Of some container that altered the marker of its processes.
+    Forged,
+    Stray,
+    Foreign,
+}
+
+/// What marks processes as containers'.
+#[derive(Clone, Debug, Default)]
+pub(in crate::agent::supervisor) struct Marks {
+    /// Containers by their markers.
+    pub(in crate::agent::supervisor) containers: BTreeMap<String, String>,
+    /// The folder that containers of an older supervisor name, beside their own ids.
+    pub(in crate::agent::supervisor) folder: Option<Vec<u8>>,
+}
+
+impl Marks {
+    /// The markers that a supervisor's records name.
+    pub(in crate::agent::supervisor) fn of_records(records: &[SupervisorRecord]) -> Self {
+        let mut containers = BTreeMap::new();
+        for record in records.iter().filter(|record| !record.marker.is_empty()) {
+            if let Some(Kind::Starting(id) | Kind::Started(crate::proto::internal::Started { container_id: id, .. })) =
+                &record.kind
+            {
+                containers.insert(record.marker.clone(), id.clone());
+            }
+        }
+        Self { containers, folder: None }
+    }
+
+    /// Reads the mark of a process off its environment.
+    pub(in crate::agent::supervisor) fn parse(&self, environ: &[u8]) -> Option<Mark> {
+        let value = |name: &str| {
+            let mut variables = environ.split(|byte| *byte == 0);
+            variables.find_map(|it| it.strip_prefix(name.as_bytes())?.strip_prefix(b"="))
+        };
+        if let Some(marker) = value(MARKER_VARIABLE) {
+            let known = std::str::from_utf8(marker).ok().and_then(|marker| self.containers.get(marker));
+            return Some(known.map_or(Mark::Unknown, |container| Mark::Container(container.clone())));
+        }
+        let folder = self.folder.as_deref()?;
+        if value(SUPERVISOR_VARIABLE)? != folder {
+            return None;
+        }
+        String::from_utf8(value(CONTAINER_VARIABLE)?.to_vec()).ok().map(Mark::Container)
+    }
+}
+
+/// What a process has in its environment.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(in crate::agent::supervisor) enum Mark {
+    Container(String),
+    /// A marker that none of the containers has.
+    Unknown,
+}
+
+/// What names processes as containers' besides their marks.
+#[derive(Clone, Debug, Default)]
+pub(in crate::agent::supervisor) struct Known {
+    /// The first processes of containers.
+    pub(in crate::agent::supervisor) firsts: BTreeMap<u32, String>,
+    /// The process that orphans come to, if it is the supervisor's own.
+    pub(in crate::agent::supervisor) reaper: Option<u32>,
+    /// The dead supervisor that led a session of its own: whatever is in it was started by it or by its containers.
+    pub(in crate::agent::supervisor) session: Option<Leader>,
+}
+
+/// A process that led a session.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::agent::supervisor) struct Leader {
+    pub(in crate::agent::supervisor) pid: u32,
+    pub(in crate::agent::supervisor) start_time: u64,
+}
+
+/// What is known of one process.
+#[derive(Clone, Debug)]
+struct Seen {
+    stat: Stat,
+    mark: Option<Mark>,
+    /// How often its environment was empty.
+    empty: u32,
+}
+
+/// All processes of the host at one moment.
+#[derive(Debug, Default)]
+pub(in crate::agent::supervisor) struct Survey {
+    processes: BTreeMap<u32, Seen>,
+    is_unsure: bool,
+}
+
+impl Survey {
+    /// Looks at every process.
+    ///
+    /// # Errors
+    /// Not every process could be looked at: what was not seen may be there.
+    pub(in crate::agent::supervisor) fn take(marks: &Marks) -> io::Result<Self> {
+        Self::default().again(marks, |_| true)
+    }
+
+    /// Looks at every process that was not seen before, and at those seen of which `is_of_interest` says so.
+    ///
+    /// # Errors
+    /// As [`Self::take`].
+    pub(in crate::agent::supervisor) fn again(
+        mut self,
+        marks: &Marks,
+        is_of_interest: impl Fn(&Stat) -> bool,
+    ) -> io::Result<Self> {
+        let (mut processes, mut is_unsure) = (BTreeMap::new(), false);
+        for pid in pids()?.into_iter().rev() {
+            let earlier = self.processes.remove(&pid);
+            if let Some(seen) = &earlier
+                && (seen.empty == 0 || seen.empty >= MAX_LOOKS)
+                && !is_of_interest(&seen.stat)
+            {
+                processes.extend(earlier.map(|seen| (pid, seen)));
+                continue;
+            }
+            match Seen::look(pid, marks, earlier.as_ref().map_or(0, |seen| seen.empty))? {
+                Some(seen) => {
+                    // What has just ended may have started another before.
+                    is_unsure |= !seen.stat.alive && earlier.as_ref().is_none_or(|earlier| earlier.stat.alive);
+                    is_unsure |= seen.stat.alive && (1..MAX_LOOKS).contains(&seen.empty);
+                    processes.insert(pid, seen);
+                }
+                None => is_unsure = true,
+            }
+        }
+        // Those of before that are not listed any more have ended.
+        is_unsure |= self.processes.values().any(|seen| seen.stat.alive && seen.mark.is_some());
+        Ok(Self { processes, is_unsure })
+    }
+
+    /// Whether there may be processes that were not seen.
+    pub(in crate::agent::supervisor) fn is_unsure(&self) -> bool {
+        self.is_unsure
+    }
+
+    /// The living processes that are not foreign, each with its owner.
+    pub(in crate::agent::supervisor) fn owned(&self, known: &Known) -> Vec<(Stat, Owner)> {
+        let leader = known.session.filter(|leader| self.is_free_or_of(*leader));
+        let living = self.processes.values().map(|seen| seen.stat).filter(|stat| stat.alive);
+        let owners = living.map(|stat| (stat, self.owner(stat.pid, known, leader)));
+        owners.filter(|(_, owner)| *owner != Owner::Foreign).collect()
+    }
+
+    /// A number stays taken as long as a session bears it. One that another process has now was free before, so of the
+    /// leader's session nothing is left.
+    fn is_free_or_of(&self, leader: Leader) -> bool {
+        self.processes.get(&leader.pid).is_none_or(|seen| seen.stat.start_time == leader.start_time)
+    }
+
+    fn owner(&self, pid: u32, known: &Known, leader: Option<Leader>) -> Owner {
+        let is_led = |stat: &Stat| {
+            leader.is_some_and(|it| stat.session == it.pid && stat.pid != it.pid && stat.start_time >= it.start_time)
+        };
+        let (mut at, mut of_none) = (pid, Owner::Stray);
+        for _ in 0..MAX_GENERATIONS {
+            if let Some(container) = known.firsts.get(&at) {
+                return Owner::Container(container.clone());
+            }
+            let Some(Seen { stat, mark, .. }) = self.processes.get(&at) else { return Owner::Foreign };
+            match mark {
+                Some(Mark::Container(container)) => return Owner::Container(container.clone()),
+                Some(Mark::Unknown) => of_none = Owner::Forged,
+                None => {}
+            }
+            if Some(stat.parent) == known.reaper || is_led(stat) {
+                return of_none;
+            }
+            if stat.parent <= 1 {
+                return Owner::Foreign;
+            }
+            at = stat.parent;
+        }
+        Owner::Foreign
+    }
+}
+
+impl Seen {
+    fn look(pid: u32, marks: &Marks, empty: u32) -> io::Result<Option<Self>> {
+        let Some(environ) = unless_short(read_file(&format!("/proc/{pid}/environ")))? else {
+            // Another user's shows nothing but is there.
+            return Ok(Stat::read(pid)?.map(|stat| Self { stat, mark: None, empty: MAX_LOOKS }));
+        };
+        let Some(stat) = Stat::read(pid)? else { return Ok(None) };
+        let is_kernels = stat.pid == KERNEL_THREADS || stat.parent == KERNEL_THREADS;
+        let empty = match environ.is_empty() {
+            true if is_kernels => MAX_LOOKS,
+            true => empty + 1,
+            false => 0,
+        };
+        Ok(Some(Self { stat, mark: marks.parse(&environ), empty }))
+    }
+}
+
+fn pids() -> io::Result<Vec<u32>> {
+    let mut pids = Vec::new();
+    for entry in std::fs::read_dir("/proc")? {
+        pids.extend(entry?.file_name().to_str().and_then(|name| name.parse::<u32>().ok()));
+    }
+    pids.sort_unstable();
+    Ok(pids)
+}
+
+#[cfg(test)]
+#[path = "survey_tests.rs"]
+mod tests;

@@ -1,0 +1,185 @@
+//! Containers without cgroups: processes are found by parents, markers and, in a process of our own, as orphans.
+
+use std::{
+    io,
+    os::fd::{AsFd as _, OwnedFd},
+    thread,
+    time::Duration,
+};
+
+use rustix::{io::Errno, process::Signal};
+
+use super::{
+    super::{process::Used, queue::Queue},
+    ContainerRuntime, ContainerSpec, Empty, OrphanReaper, Usage,
+    live::{Key, Live},
+    spawn::Spawner,
+    survey::{Known, Owner, Survey},
+    sweep::{self, Job, Sweeper},
+};
+use crate::{
+    agent::isolation::{self, vfork::Inheritance},
+    proto::internal::{Exited, StartFailed, Started},
+    transport::clock::Clock,
+};
+
+/// How long is waited when descriptors or memory are short: others have to let go of some first.
+const SHORTAGE_PAUSE: Duration = Duration::from_millis(100);
+const STACK_BYTES: usize = 256 << 10;
+
+/// Finds containers' processes by looking at all there are.
+#[derive(Debug)]
+pub(in crate::agent::supervisor) struct SurveyRuntime {
+    live: Live,
+    spawner: Spawner,
+    sweeps: Queue<Job>,
+    clock: Clock,
+    /// Whether orphans come to this process, and it may change its own limits.
+    owns_process: bool,
+}
+
+impl SurveyRuntime {
+    /// A runtime in a process that is all the supervisor's, or in a part of another program.
+    ///
+    /// # Errors
+    /// No descriptors are left.
+    pub(in crate::agent::supervisor) fn new(owns_process: bool) -> io::Result<Self> {
+        let inheritance = if owns_process { Inheritance::of_this_process() } else { Inheritance::any() };
+        Ok(Self {
+            live: Live::new()?,
+            spawner: Spawner::new(inheritance)?,
+            sweeps: Queue::new(),
+            clock: Clock::system(),
+            owns_process,
+        })
+    }
+
+    /// A supervisor that runs out of descriptors may have more; a program that it is only part of decides by itself.
+    pub(in crate::agent::supervisor) fn more_files(&self) -> bool {
+        self.owns_process && isolation::raise_file_limit()
+    }
+
+    fn reaper(&self) -> Option<u32> {
+        self.owns_process.then(std::process::id)
+    }
+
+    fn start_one(&self, spec: &ContainerSpec) -> Result<(Key, Started), StartFailed> {
+        self.live.begin(spec);
+        let spawned = match self.spawner.spawn(spec) {
+            Err(failed) if failed.errno == Errno::MFILE.raw_os_error() && self.more_files() => self.spawner.spawn(spec),
+            spawned => spawned,
+        };
+        let (pid, descriptor) = spawned.inspect_err(|_| self.live.abandon(spec))?;
+        Ok(self.enter(spec, pid, Some(descriptor)))
+    }
+
+    fn enter(&self, spec: &ContainerSpec, pid: u32, mut descriptor: Option<OwnedFd>) -> (Key, Started) {
+        loop {
+            match self.live.enter(spec, pid, &mut descriptor) {
+                Ok(entered) => return entered,
+                // It is there until it is reaped, so it can be looked at as soon as there is a descriptor for that.
+                Err(error) => {
+                    if !self.more_files() {
+                        tracing::error!(%error, "cannot look at a process that was started: trying again");
+                        thread::sleep(SHORTAGE_PAUSE);
+                    }
+                }
+            }
+        }
+    }
+
+    fn reap(&self, keys: impl IntoIterator<Item = Key>) -> Vec<Exited> {
+        let wall_ns = self.clock.now().wall_ns;
+        keys.into_iter().filter_map(|key| self.live.reap(key, wall_ns)).collect()
+    }
+
+    /// Reports ends. Without orphans there is nothing that an ended process could have left.
+    fn watch(&self, mut reaper: Option<OrphanReaper>, ended: &(dyn Fn(Vec<Exited>) + Sync)) {
+        let (mut keys, mut go_on) = (Vec::new(), true);
+        while go_on {
+            go_on = self.live.wait(&mut keys);
+            let orphans_exist = reaper.as_mut().is_none_or(OrphanReaper::collect);
+            if orphans_exist {
+                keys.iter().for_each(|key| self.live.kill_group(*key));
+                self.sweeps.extend(keys.drain(..).map(Job::Finish));
+            } else if !keys.is_empty() {
+                ended(self.reap(keys.drain(..)));
+            }
+        }
+    }
+}
+
+impl ContainerRuntime for SurveyRuntime {
+    fn start(&self, specs: &[ContainerSpec], started: &mut dyn FnMut(Vec<Result<Started, StartFailed>>)) {
+        let (mut keys, mut outcomes) = (Vec::new(), Vec::new());
+        for spec in specs {
+            outcomes.push(self.start_one(spec).map(|(key, started)| {
+                keys.push(key);
+                started
+            }));
+        }
+        started(outcomes);
+        for key in keys {
+            while let Err(error) = self.live.arm(key) {
+                tracing::error!(%error, "cannot watch a process: trying again");
+                thread::sleep(SHORTAGE_PAUSE);
+            }
+        }
+    }
+
+    fn signal(&self, container_id: &str, signal: Signal, tree: bool) {
+        self.live.signal(container_id, signal);
+        if tree {
+            self.sweeps.extend([Job::Signal { container_id: container_id.to_owned(), signal }]);
+        }
+    }
+
+    fn kill_all(&self, container_id: &str) -> io::Result<Empty> {
+        if let Some(key) = self.live.key(container_id) {
+            self.live.kill_group(key);
+        }
+        match sweep::kill_container(&self.live, self.reaper(), container_id)? {
+            true => Ok(Empty),
+            false => Err(io::Error::other("processes are left that do not die")),
+        }
+    }
+
+    fn usage(&self, container_id: &str) -> io::Result<Usage> {
+        let known = Known { firsts: self.live.firsts(), reaper: self.reaper(), session: None };
+        let owned = Survey::take(&self.live.marks())?.owned(&known);
+        let its = owned.iter().filter(|(_, owner)| *owner == Owner::Container(container_id.to_owned()));
+        let mut usage = Usage::default();
+        for (stat, _) in its {
+            let Some(used) = Used::read(stat.pid)? else { continue };
+            usage.processes += 1;
+            usage.cpu += used.cpu;
+            usage.memory_bytes += used.memory_bytes;
+        }
+        Ok(usage)
+    }
+
+    fn exits(&self, reaper: Option<OrphanReaper>, ended: &(dyn Fn(Vec<Exited>) + Sync)) -> io::Result<()> {
+        if let Some(reaper) = &reaper {
+            self.live.also_wake_by(reaper.as_fd())?;
+        }
+        thread::scope(|scope| {
+            let sweep = || {
+                let more_files = || self.more_files();
+                let mut sweeper = Sweeper::new(&self.live, self.reaper(), &more_files);
+                sweeper.run(&self.sweeps, |keys| ended(self.reap(keys)));
+            };
+            let thread = thread::Builder::new().name("supervisor-sweep".to_owned()).stack_size(STACK_BYTES);
+            let sweeping = thread.spawn_scoped(scope, sweep).map(drop);
+            if sweeping.is_ok() {
+                self.watch(reaper, ended);
+            }
+            self.sweeps.close();
+            sweeping
+        })
+    }
+
+    fn stop(&self) {
+        self.sweeps.close();
+        self.live.stop();
+    }
+}

@@ -1,0 +1,209 @@
+//! Finds and kills what containers leave behind: processes that left their group, their session, their parents.
+//!
+//! One thread serves all containers, so one look at the host serves all that wait for it; and it rests between looks, so
+//! that a small host is left to its containers. An exit is reported when a look finds nothing more of the container, or
+//! after a bound that only a process stuck in the kernel reaches; never because the look failed.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    io,
+    time::Duration,
+};
+
+use rustix::process::Signal;
+
+use super::{
+    super::{
+        process::{self, Stat},
+        queue::Queue,
+    },
+    kill_tree::{self, Look, MAX_ROUNDS},
+    live::{Key, Live},
+    survey::{Known, Owner, Survey},
+};
+use crate::transport::clock::Clock;
+
+/// One part of looking, three of rest, but no longer than this.
+const REST: u32 = 3;
+const MAX_REST: Duration = Duration::from_millis(2);
+/// How long it rests when there are no descriptors or memory to look with.
+const SHORTAGE_REST: Duration = Duration::from_millis(100);
+
+/// What is asked of the sweeper.
+#[derive(Debug)]
+pub(super) enum Job {
+    /// The first process ended and was not reaped: kill what is left.
+    Finish(Key),
+    /// Send a signal to all of a container that the group did not reach.
+    Signal { container_id: String, signal: Signal },
+}
+
+/// Looks at the host and kills.
+pub(super) struct Sweeper<'a> {
+    live: &'a Live,
+    /// The process that orphans come to, if it is our own.
+    reaper: Option<u32>,
+    /// Sees to it that this process may have more files open, if it can.
+    more_files: &'a dyn Fn() -> bool,
+    clock: Clock,
+    /// Signals that are still to be sent.
+    signals: Vec<(String, Signal)>,
+    /// Whether the last look failed.
+    scan_failed: bool,
+    /// Containers being finished, with the rounds they took.
+    finishing: BTreeMap<Key, u32>,
+}
+
+impl<'a> Sweeper<'a> {
+    pub(super) fn new(live: &'a Live, reaper: Option<u32>, more_files: &'a dyn Fn() -> bool) -> Self {
+        let (signals, finishing) = (Vec::new(), BTreeMap::new());
+        Self { live, reaper, more_files, clock: Clock::system(), signals, scan_failed: false, finishing }
+    }
+
+    /// Serves `jobs` until it is closed; `finished` is called with the containers of which nothing is left.
+    pub(super) fn run(&mut self, jobs: &Queue<Job>, mut finished: impl FnMut(Vec<Key>)) {
+        loop {
+            let mut batch = jobs.take();
+            if batch.is_empty() && self.finishing.is_empty() && self.signals.is_empty() {
+                match jobs.pop_all() {
+                    Some(jobs) => batch = jobs,
+                    None => return,
+                }
+            }
+            self.sort(batch);
+            let before = self.clock.now();
+            let outcome = self.sweep_once();
+            let cost = self.clock.now().since(before.mono_ns);
+            let rest = match outcome {
+                Ok(keys) => {
+                    self.scan_failed = false;
+                    if !keys.is_empty() {
+                        finished(keys);
+                    }
+                    (cost * REST).min(MAX_REST)
+                }
+                Err(error) => self.rest_after_failure(&error),
+            };
+            std::thread::sleep(rest);
+        }
+    }
+
+    fn sort(&mut self, jobs: impl IntoIterator<Item = Job>) {
+        for job in jobs {
+            match job {
+                Job::Finish(key) => drop(self.finishing.insert(key, 0)),
+                Job::Signal { container_id, signal } => self.signals.push((container_id, signal)),
+            }
+        }
+    }
+
+    /// One round, and the containers of which nothing is left. Signals that were not all sent are sent again with the next.
+    fn sweep_once(&mut self) -> io::Result<Vec<Key>> {
+        if !self.signals.is_empty() {
+            let known = Known { firsts: self.live.firsts(), reaper: self.reaper, session: None };
+            let owned = Survey::take(&self.live.marks())?.owned(&known);
+            for (container_id, signal) in &self.signals {
+                reach(&owned, &known, container_id, *signal)?;
+            }
+            self.signals.clear();
+        }
+        if self.finishing.is_empty() {
+            return Ok(Vec::new());
+        }
+        let ending: BTreeMap<String, Key> =
+            self.finishing.keys().filter_map(|key| Some((self.live.container(*key)?, *key))).collect();
+        let left = self.kill_round(&ending)?;
+        Ok(self.count_rounds(&left))
+    }
+
+    /// Stops and kills what is left of the `ending` containers; those of which something was.
+    fn kill_round(&self, ending: &BTreeMap<String, Key>) -> io::Result<BTreeSet<Key>> {
+        let (mut left, mut survey) = (BTreeSet::new(), Survey::default());
+        kill_tree::kill_round(&mut |is_first| {
+            let marks = self.live.marks();
+            let quiet = self.quiet();
+            survey = if is_first {
+                Survey::take(&marks)?
+            } else {
+                std::mem::take(&mut survey).again(&marks, |stat| Some(stat.parent) == self.reaper)?
+            };
+            let known = Known { firsts: self.live.firsts(), reaper: self.reaper, session: None };
+            // Between its clone and its own environment a first process looks like a stray: none may have begun meanwhile.
+            let strays_are_left = quiet.is_some() && quiet == self.quiet();
+            let mut found = Vec::new();
+            for (stat, owner) in survey.owned(&known) {
+                match owner {
+                    Owner::Container(container) => match ending.get(&container) {
+                        Some(key) => drop(left.insert(*key)),
+                        None => continue,
+                    },
+                    Owner::Stray if strays_are_left => left.extend(ending.values()),
+                    // Which container's it was cannot be known, so all that end wait until it is dead.
+                    Owner::Forged => left.extend(ending.values()),
+                    Owner::Stray | Owner::Foreign => continue,
+                }
+                if !known.firsts.contains_key(&stat.pid) {
+                    found.push(stat);
+                }
+            }
+            Ok(Look { found, is_unsure: survey.is_unsure() })
+        })?;
+        Ok(left)
+    }
+
+    /// How many starts there were, if nothing runs or starts but what is being finished.
+    fn quiet(&self) -> Option<u64> {
+        self.live.quiet_since(|key| self.finishing.contains_key(&key))
+    }
+
+    fn count_rounds(&mut self, left: &BTreeSet<Key>) -> Vec<Key> {
+        let live = self.live;
+        let over = self.finishing.extract_if(.., |key, rounds| {
+            *rounds += 1;
+            let stuck = *rounds >= MAX_ROUNDS;
+            if stuck {
+                tracing::warn!(container = ?live.container(*key), "processes are left that do not die");
+            }
+            !left.contains(key) || stuck
+        });
+        over.map(|(key, _)| key).collect()
+    }
+
+    /// What cannot be looked for may be there: nothing is finished before there is a look.
+    fn rest_after_failure(&mut self, error: &io::Error) -> Duration {
+        if !std::mem::replace(&mut self.scan_failed, true) {
+            tracing::error!(%error, "cannot look for what containers leave: their exits are reported when that is possible");
+        }
+        if (self.more_files)() { Duration::ZERO } else { SHORTAGE_REST }
+    }
+}
+
+/// Sends `signal` to all of a container but the group of its first process, which had it already.
+fn reach(owned: &[(Stat, Owner)], known: &Known, container_id: &str, signal: Signal) -> io::Result<()> {
+    for (stat, owner) in owned {
+        let is_its = matches!(owner, Owner::Container(id) if id == container_id);
+        if is_its
+            && !known.firsts.contains_key(&stat.group)
+            && let Some(descriptor) = process::open(stat.pid, stat.start_time)?
+        {
+            let _ = process::signal(&descriptor, signal);
+        }
+    }
+    Ok(())
+}
+
+/// Kills all of one container but its first process, until nothing of it is left; false when some do not die.
+///
+/// # Errors
+/// No descriptors or memory are left: something of it may still run.
+pub(super) fn kill_container(live: &Live, reaper: Option<u32>, container_id: &str) -> io::Result<bool> {
+    kill_tree::kill_all(|_| {
+        let known = Known { firsts: live.firsts(), reaper, session: None };
+        let survey = Survey::take(&live.marks())?;
+        let is_its = |(stat, owner): (Stat, Owner)| {
+            (owner == Owner::Container(container_id.to_owned()) && !known.firsts.contains_key(&stat.pid))
+                .then_some(stat)
+        };
+        Ok(Look { found: survey.owned(&known).into_iter().filter_map(is_its).collect(), is_unsure: survey.is_unsure() })
+    })
+}

@@ -1,0 +1,45 @@
+//! A runtime without a supervisor around it.
+
+use std::{sync::Mutex, thread};
+
+use super::*;
+use crate::proto::internal::exited::Status;
+
+fn spec(id: &str, folder: &std::path::Path, script: &str) -> ContainerSpec {
+    let start = Start {
+        container_id: id.to_owned(),
+        program: "/bin/sh".to_owned(),
+        arguments: ["sh", "-c", script].map(str::to_owned).to_vec(),
+        working_directory: folder.to_str().unwrap().to_owned(),
+        ..Start::default()
+    };
+    ContainerSpec { start, marker: format!("marker-of-{id}-{}", std::process::id()) }
+}
+
+#[test]
+fn all_of_a_container_can_be_killed_but_its_first_process_which_is_reported_by_its_number() {
+    let folder = tempfile::tempdir().unwrap();
+    let (runtime, exits) = (SurveyRuntime::new(false).unwrap(), Mutex::new(Vec::new()));
+    thread::scope(|scope| {
+        scope.spawn(|| runtime.exits(None, &|ended| exits.lock().unwrap().extend(ended)).unwrap());
+        let mut first = None;
+        let script = "setsid sh -c 'echo $$ > draft; mv draft left; exec sleep 1000' & exec sleep 1000";
+        runtime.start(&[spec("c", folder.path(), script)], &mut |mut outcomes| first = outcomes.remove(0).ok());
+        let left = folder.path().join("left");
+        while !left.exists() {
+            thread::yield_now();
+        }
+        let usage = runtime.usage("c").unwrap();
+        assert!(usage.processes == 2 && usage.memory_bytes > 0, "{usage:?}");
+        assert_eq!(runtime.kill_all("c").unwrap(), Empty);
+        let left: u32 = std::fs::read_to_string(left).unwrap().trim().parse().unwrap();
+        let alive = super::super::process::Stat::read(left).unwrap().is_some_and(|stat| stat.alive);
+        assert!(!alive && first.is_some_and(|first| first.pid != left));
+        while exits.lock().unwrap().is_empty() {
+            thread::yield_now();
+        }
+        runtime.stop();
+    });
+    let exits = exits.into_inner().unwrap();
+    assert_eq!((exits.len(), &exits[0].container_id, &exits[0].status), (1, &"c".to_owned(), &Some(Status::Signal(9))));
+}
