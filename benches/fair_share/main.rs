@@ -18,7 +18,7 @@ use divvy::types::Resources;
 
 const REPEATS: usize = 3;
 const VERY_LONG: Duration = Duration::from_secs(i32::MAX as u64);
-/// Past the second that every refusal holds, and the one in which cool frameworks share a run.
+/// Past the second that every refusal holds, and the one in which idle frameworks share a run.
 const NEXT_ROUND: Duration = Duration::from_millis(1_100);
 /// Agents and frameworks.
 const SIZES: [(usize, usize); 12] = [

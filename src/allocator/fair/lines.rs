@@ -119,8 +119,8 @@ impl<K: Copy + Ord> Lines<K> {
         std::mem::take(&mut self.open).into_iter().chain(std::mem::take(&mut self.at_limit)).collect()
     }
 
-    /// The children of a part: all of them, or those that are dirty. `marks` gives those of a child.
-    pub(super) fn iter(&self, part: Part, dirty: bool) -> LineIter<'_, K> {
+    /// The children of a part: all of them, or those that are dirty.
+    pub(super) fn children(&self, part: Part, dirty: bool) -> LineIter<'_, K> {
         match part {
             _ if dirty => LineIter::Dirty(self.dirty.iter(), part),
             Part::BelowGuarantee => LineIter::One(self.below_guarantee.iter()),

@@ -149,7 +149,9 @@ impl<A: Copy + Ord + Debug, K: Copy + Ord + Debug> Allocator<A, K> {
         };
         if !scope.all {
             marked.extend(scope.clients.iter().filter_map(|(role, client)| self.shares.find_client(*role, *client)));
-            marked.iter().for_each(|node| self.shares.tree.set_dirty(*node, true));
+            for node in &marked {
+                self.shares.tree.set_dirty(*node, true);
+            }
         }
         let (at, below_guarantee, entered, whole) = (0, true, false, false);
         self.round =
@@ -400,7 +402,9 @@ impl<C> View<'_, C> {
             return None;
         }
         if let Some(until) = pair.as_ref().and_then(|pair| pair.filtered_until(self.now, &part)) {
-            pair.into_iter().for_each(|pair| pair.cache_filtered(until, growth));
+            if let Some(pair) = pair {
+                pair.cache_filtered(until, growth);
+            }
             return None;
         }
         let asked = match &terms.demand {

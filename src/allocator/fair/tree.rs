@@ -263,7 +263,7 @@ impl<K: Copy + Ord> Tree<K> {
     /// Active clients in order: all, those not at their limit, or those with a guarantee that is not met; where `dirty`
     /// is set, those of them that are dirty.
     pub(super) fn walk(&self, part: Part, dirty: bool) -> Walk<'_, K> {
-        Walk { tree: self, part, dirty, levels: vec![(self.nodes[ROOT].lines.iter(part, dirty), false)] }
+        Walk { tree: self, part, dirty, levels: vec![(self.nodes[ROOT].lines.children(part, dirty), false)] }
     }
 
     fn rank(&self, node: NodeId, totals: &Totals) -> Rank<K> {
@@ -327,7 +327,7 @@ impl<K: Copy + Ord> Iterator for Walk<'_, K> {
                         let entitled = entitled || self.tree.has_slack(rank.node);
                         let all = entitled && self.part == Part::BelowGuarantee;
                         let part = if all { Part::All } else { self.part };
-                        self.levels.push((nodes[rank.node].lines.iter(part, self.dirty), entitled));
+                        self.levels.push((nodes[rank.node].lines.children(part, self.dirty), entitled));
                     }
                 },
             }

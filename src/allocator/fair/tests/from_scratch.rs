@@ -72,11 +72,13 @@ struct Pairing {
 /// What clients can use and want, by the number of their framework. A demand takes the place of a minimum.
 #[derive(Default)]
 struct Facts {
-    demands: BTreeMap<u32, Vec<(Arc<str>, Milli)>>,
-    minima: BTreeMap<u32, Vec<Vec<(Arc<str>, Milli)>>>,
+    demands: BTreeMap<u32, Quantities>,
+    minima: BTreeMap<u32, Vec<Quantities>>,
 }
 
-fn quantities(units: Pair) -> Vec<(Arc<str>, Milli)> {
+type Quantities = Vec<(Arc<str>, Milli)>;
+
+fn quantities(units: Pair) -> Quantities {
     NAMES.into_iter().zip(units).map(|(name, units)| (name.into(), Milli::from_units(units))).collect()
 }
 

@@ -111,7 +111,7 @@ impl Master {
         self.agent_ids.get(id).copied()
     }
 
-    /// The next event run looks at this agent, and so does the next run for the cool.
+    /// The next event run looks at this agent, and so does the next run for the idle clients.
     pub(in crate::master::core) fn touch(&mut self, agent: AgentKey) {
         self.ledger.shares_mut().mark_dirty(agent);
     }

@@ -105,10 +105,10 @@ impl Master {
         done
     }
 
-    fn make_offer(&mut self, turn: &Turn<'_>, grant: Grant<AgentKey, FrameworkKey>) -> (FrameworkKey, OfferMade) {
+    fn make_offer(&mut self, turn: &Turn<'_>, mut grant: Grant<AgentKey, FrameworkKey>) -> (FrameworkKey, OfferMade) {
         let key = self.counters.offer();
         let quantities = grant.resources.quantities();
-        let resources = Arc::new(grant.resources.clone());
+        let resources = Arc::new(std::mem::take(&mut grant.resources));
         self.ledger.record_offer(key, &grant, &resources);
         let role = self.ledger.shares_mut().shares().path(grant.role).clone();
         let client = Client { framework: grant.framework, role };

@@ -101,9 +101,7 @@ impl Master {
     pub(in crate::master::core) fn withdraw_offers(&mut self, _turn: &mut Turn<'_>, framework: FrameworkKey) {
         for key in self.offers_of(framework, None) {
             if let Some(taken) = self.take(key) {
-                self.change_client(&taken.offer.client, |state| {
-                    state.outstanding = state.outstanding.saturating_sub(1)
-                });
+                self.change_client(&taken.offer.client, ClientState::rescinded);
             }
         }
     }

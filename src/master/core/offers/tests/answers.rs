@@ -191,21 +191,21 @@ fn an_offer_nobody_answers_is_taken_back_and_its_framework_waits() {
 
 #[test]
 fn a_silence_counts_once_however_many_offers_it_held() {
-    for agents in [1, 3, 7, 40] {
+    for agents in [1_u16, 3, 7, 40] {
         let mut world = World::new();
         let (framework, _) = world.framework("f");
         for _ in 0..agents {
             let _ = world.agent("cpus:4;mem:1024");
             world.wait(Duration::from_millis(300));
         }
-        world.wait(Duration::from_secs(120) - Duration::from_millis(300) * agents);
+        world.wait(Duration::from_millis(120_000 - 300 * u64::from(agents)));
         assert_eq!(world.offers(framework).len(), 0, "{agents} agents");
         let mut made = 0;
         for _ in 0..30 {
             world.wait(Duration::from_millis(500));
             made += world.offers(framework).len();
         }
-        assert_eq!(made, agents as usize, "{agents} agents, all offered again once and soon");
+        assert_eq!(made, usize::from(agents), "{agents} agents, all offered again once and soon");
     }
 }
 
