@@ -6,13 +6,13 @@
 use std::{collections::BTreeMap, io};
 
 use super::{
-    cull,
     process::{Stat, unless_short},
+    runtime::{CONTAINER_VARIABLE, Look, kill_all},
 };
 use crate::agent::core::{ContainerId, Leftover};
 
 /// The variables that name a container to its processes: the task's own, and that of earlier builds.
-const NAMES: [&str; 2] = ["MESOS_CONTAINER_ID", super::CONTAINER_VARIABLE];
+const NAMES: [&str; 2] = ["MESOS_CONTAINER_ID", CONTAINER_VARIABLE];
 /// How many generations are followed before a chain of parents counts as broken.
 const MAX_GENERATIONS: usize = 1 << 15;
 
@@ -21,7 +21,11 @@ const MAX_GENERATIONS: usize = 1 << 15;
 /// # Errors
 /// No descriptors or memory are left to look or to kill: something may still run.
 pub(crate) fn end(leftovers: &[Leftover]) -> io::Result<Vec<ContainerId>> {
-    let all_dead = cull::kill_all(|| Ok(look(leftovers)?.into_iter().map(|(stat, _)| stat).collect()))?;
+    let look_again = |_| {
+        let found = look(leftovers)?.into_iter().map(|(stat, _)| stat).collect();
+        Ok(Look { found, is_unsure: false })
+    };
+    let all_dead = kill_all(look_again)?;
     let left = if all_dead { vec![] } else { look(leftovers)? };
     let has_left = |leftover: &&Leftover| left.iter().any(|(_, container)| *container == leftover.container);
     Ok(leftovers.iter().filter(|leftover| !has_left(leftover)).map(|leftover| leftover.container.clone()).collect())

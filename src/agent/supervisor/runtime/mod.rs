@@ -18,7 +18,7 @@ use rustix::process::Signal;
 pub(super) use self::{
     kill_tree::{Look, kill_all},
     reaper::OrphanReaper,
-    survey::{Known, Leader, Mark, Marks, Survey},
+    survey::{CONTAINER_VARIABLE, Known, Leader, Mark, Marks, Survey},
     survey_runtime::SurveyRuntime,
 };
 use crate::proto::internal::{Exited, Start, StartFailed, Started};

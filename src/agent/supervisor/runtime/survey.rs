@@ -23,7 +23,7 @@ const KERNEL_THREADS: u32 = 2;
 /// In the midst of an exec a process shows an empty environment; after so many looks it has none.
 const MAX_LOOKS: u32 = 4;
 /// What containers had in their environment before version 3 of the protocol.
-const CONTAINER_VARIABLE: &str = "DIVVY_CONTAINER_ID";
+pub(in crate::agent::supervisor) const CONTAINER_VARIABLE: &str = "DIVVY_CONTAINER_ID";
 const SUPERVISOR_VARIABLE: &str = "DIVVY_SUPERVISOR";
 
 /// Whose a process is.
