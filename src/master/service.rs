@@ -1,21 +1,27 @@
 //! The thread on which the core runs, and the one on which the registry syncs.
 //!
 //! The core's thread waits for nothing but its mailbox: it takes all that is queued, hands it to the core, lets the core
-//! make its offers, and puts the effects into the outboxes as the gate lets them out. What connections put into the
-//! mailbox carries a permit of theirs, so that none can have more than [`PER_CONNECTION`] inputs undigested.
+//! make its offers, and has the effects carried out ([`Dispatch`]). What connections put into the mailbox carries a permit
+//! of theirs, so that none can have more than [`PER_CONNECTION`] inputs undigested.
 
-use std::{collections::HashMap, io, sync::Arc, thread};
+use std::{io, sync::Arc, thread};
 
 use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot, watch};
 
 use super::{
-    core::{Answer, Effect, Event, Input, Master, Order, Principal, Question, RequestId, SessionId},
-    gate::{Gate, Released},
+    core::{Answer, Effect, Input, Master, Principal, Question, SessionId},
+    dispatch::{AnyOutbox, Dispatch, Store},
     lag::{self, Lag, Watcher},
-    outbox::Outbox,
     registry::{Fence, Registry},
 };
-use crate::{proto::internal::RegistryChange, transport::clock::Clock, types::Now};
+use crate::{
+    proto::internal::RegistryChange,
+    transport::{
+        clock::Clock,
+        outbox::{Budget, Durable, Message, Outbox},
+    },
+    types::Now,
+};
 
 /// Inputs of one connection that the core has not taken yet.
 pub(super) const PER_CONNECTION: usize = 64;
@@ -35,18 +41,13 @@ pub(super) enum Mail {
 /// How far the registry's thread has got: the number of the last store that is synced, or why it gave up.
 type Progress = Result<u64, String>;
 
-/// The outbox of whoever is at the other end.
-#[derive(Clone, Debug)]
-pub(super) enum AnyOutbox {
-    Framework(Outbox<Event>),
-    Agent(Outbox<Order>),
-}
-
 /// A way to the core; cheap to clone.
 #[derive(Clone, Debug)]
 pub(super) struct Handle {
     mailbox: mpsc::Sender<Mail>,
     lag: Lag,
+    budget: Budget,
+    durable: Durable,
 }
 
 /// The core's thread has ended.
@@ -58,6 +59,16 @@ impl Handle {
     /// How long the registry has owed an answer.
     pub(super) fn lag(&self) -> &Lag {
         &self.lag
+    }
+
+    /// What waits to leave to all sessions.
+    pub(super) fn budget(&self) -> &Budget {
+        &self.budget
+    }
+
+    /// A queue for a new session.
+    pub(super) fn outbox<M: Message>(&self) -> Outbox<M> {
+        Outbox::new(&self.budget, &self.durable)
     }
 
     pub(super) async fn send(&self, mail: Mail) -> Result<(), Stopped> {
@@ -75,36 +86,34 @@ impl Handle {
 pub(super) type Ending = watch::Receiver<Option<Result<(), String>>>;
 
 /// Starts both threads. They end when every [`Handle`] is gone, or when the registry fails.
-pub(super) fn start(core: Master, registry: Box<dyn Registry>, fence: Fence) -> io::Result<(Handle, Ending)> {
+pub(super) fn start(
+    core: Master,
+    registry: Box<dyn Registry>,
+    fence: Fence,
+    budget: Budget,
+) -> io::Result<(Handle, Ending)> {
     let (mailbox, mail) = mpsc::channel(MAILBOX);
     let (store, changes) = mpsc::channel(MAILBOX);
     let (ended, ending) = watch::channel(None);
     let (progress, synced) = watch::channel(Ok(0));
     let (watcher, lag) = lag::watched();
+    let durable = Durable::default();
+    let dispatch = Dispatch::new(store, durable.clone());
     thread::Builder::new().name("divvy-registry".into()).spawn(move || keep(registry, fence, changes, &progress))?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build()?;
     thread::Builder::new().name("divvy-master".into()).spawn(move || {
-        let service = Service {
-            core,
-            clock: Clock::system(),
-            gate: Gate::default(),
-            watcher,
-            store,
-            outboxes: HashMap::new(),
-            replies: HashMap::new(),
-            requests: 0,
-        };
+        let service = Service { core, clock: Clock::system(), watcher, dispatch, detached: Vec::new() };
         let outcome = runtime.block_on(service.run(mail, synced));
         ended.send_replace(Some(outcome));
     })?;
-    Ok((Handle { mailbox, lag }, ending))
+    Ok((Handle { mailbox, lag, budget, durable }, ending))
 }
 
 /// Appends what comes, all that is queued in one go.
 fn keep(
     mut registry: Box<dyn Registry>,
     fence: Fence,
-    mut changes: mpsc::Receiver<(u64, Vec<RegistryChange>)>,
+    mut changes: mpsc::Receiver<Store>,
     progress: &watch::Sender<Progress>,
 ) {
     let mut batch = Vec::new();
@@ -125,12 +134,10 @@ fn keep(
 struct Service {
     core: Master,
     clock: Clock,
-    gate: Gate,
     watcher: Watcher,
-    store: mpsc::Sender<(u64, Vec<RegistryChange>)>,
-    outboxes: HashMap<SessionId, AnyOutbox>,
-    replies: HashMap<RequestId, oneshot::Sender<Answer>>,
-    requests: u64,
+    dispatch: Dispatch,
+    /// Sessions that ended in this turn: what the turn sends to them is put in before they are forgotten.
+    detached: Vec<SessionId>,
 }
 
 impl Service {
@@ -142,10 +149,9 @@ impl Service {
         let (mut batch, mut effects) = (Vec::with_capacity(BATCH), Vec::new());
         loop {
             let deadline = self.core.deadline();
-            let mut released = Vec::new();
             tokio::select! {
                 biased;
-                Ok(()) = synced.changed() => self.gate.synced(synced.borrow_and_update().clone()?, &mut released),
+                Ok(()) = synced.changed() => self.dispatch.synced(synced.borrow_and_update().clone()?),
                 count = mail.recv_many(&mut batch, BATCH) => if count == 0 { return Ok(()) },
                 () = self.due(deadline.into_iter().chain(self.watcher.deadline()).min()) => {}
             }
@@ -157,11 +163,12 @@ impl Service {
                 self.core.handle(now, Input::Ticked, &mut effects);
             }
             self.core.settle(now, &mut effects);
-            for effect in effects.drain(..) {
-                self.gate.push(now, effect, &mut released);
+            self.dispatch.carry_out(now, effects.drain(..)).await?;
+            effects.shrink_to(BATCH);
+            for session in self.detached.drain(..) {
+                self.dispatch.forget(session);
             }
-            self.watcher.look(now, self.gate.waits_since());
-            self.carry_out(released).await?;
+            self.watcher.look(now, self.dispatch.waits_since());
         }
     }
 
@@ -175,61 +182,23 @@ impl Service {
     fn take(&mut self, now: Now, mail: Mail, effects: &mut Vec<Effect>) {
         match mail {
             Mail::Opened { session, outbox } => {
-                self.outboxes.insert(session, outbox);
+                self.dispatch.open(session, outbox);
                 self.core.handle(now, Input::Attached { session, principal: Principal::Anonymous }, effects);
             }
             Mail::Inputs { inputs, permits } => {
                 for input in inputs {
-                    let gone = if let Input::Detached { session } = input { Some(session) } else { None };
-                    self.core.handle(now, input, effects);
-                    if let Some(session) = gone {
-                        self.outboxes.remove(&session);
+                    if let Input::Detached { session } = input {
+                        self.detached.push(session);
                     }
+                    self.core.handle(now, input, effects);
                 }
                 drop(permits);
             }
             Mail::Asked { question, reply } => {
-                self.requests += 1;
-                let request = RequestId(self.requests);
-                self.replies.insert(request, reply);
+                let request = self.dispatch.await_answer(reply);
                 self.core.handle(now, Input::Asked { request, principal: Principal::Anonymous, question }, effects);
             }
         }
-    }
-
-    async fn carry_out(&mut self, released: Vec<Released>) -> Result<(), String> {
-        let now = self.clock.now();
-        for one in released {
-            match one {
-                Released::Store { number, changes } => {
-                    let sent = self.store.send((number, changes)).await;
-                    sent.map_err(|_closed| "the registry's thread has ended".to_owned())?;
-                }
-                Released::Effect(Effect::Tell { session, event }) => {
-                    if let Some(AnyOutbox::Framework(outbox)) = self.outboxes.get(&session) {
-                        outbox.push(now, event);
-                    }
-                }
-                Released::Effect(Effect::Order { session, order }) => {
-                    if let Some(AnyOutbox::Agent(outbox)) = self.outboxes.get(&session) {
-                        outbox.push(now, order);
-                    }
-                }
-                Released::Effect(Effect::Close { session }) => match self.outboxes.get(&session) {
-                    Some(AnyOutbox::Framework(outbox)) => outbox.close(),
-                    Some(AnyOutbox::Agent(outbox)) => outbox.close(),
-                    None => {}
-                },
-                Released::Effect(Effect::Reply { request, answer }) => {
-                    if let Some(reply) = self.replies.remove(&request) {
-                        // Who asked may have gone meanwhile.
-                        drop(reply.send(answer));
-                    }
-                }
-                Released::Effect(Effect::Persist(_)) => {}
-            }
-        }
-        Ok(())
     }
 }
 

@@ -1,4 +1,4 @@
-//! The master's process: the core, its gate, its sessions, and a registry whose appends take their time.
+//! The master's process: the core, the queues of its sessions, and a registry whose appends take their time.
 //!
 //! Wire messages go through the very functions that the sockets use. A crash may fall between any two effects; appends
 //! that were not confirmed yet have reached the registry up to any point.
@@ -24,11 +24,15 @@ use crate::{
     master::{
         api::{MasterFacts, intake, outgo},
         core::{Answer, Effect, Event, Input, Master, Order, Principal, Question, RequestId, SessionId, Snapshot},
-        gate::{Gate, Released},
         registry::{Fence, Memory, Registry as _},
     },
     proto::{ext, internal, v1::TaskInfo},
+    transport::outbox::{Class, Limits, Message, RecordNumber, SessionQueue, Taken},
+    types::Now,
 };
+
+/// What may wait for a session, in bytes.
+const ALLOWANCE: usize = 16 << 20;
 
 /// The version of the scheduler stream, told in the first frame.
 const VERSION: u32 = 1;
@@ -48,7 +52,9 @@ pub(super) struct MasterNode {
 #[derive(Debug)]
 pub(super) struct MasterProcess {
     pub(super) core: Master,
-    gate: Gate,
+    /// The last number given to the registry, and the last that it has.
+    stored: RecordNumber,
+    durable: RecordNumber,
     fence: Fence,
     facts: MasterFacts,
     sessions: BTreeMap<SessionId, Session>,
@@ -69,17 +75,8 @@ struct Session {
 
 #[derive(Debug)]
 enum Outbox {
-    Framework(Vec<Event>),
-    Agent(Vec<Order>),
-}
-
-impl Outbox {
-    fn is_empty(&self) -> bool {
-        match self {
-            Self::Framework(waiting) => waiting.is_empty(),
-            Self::Agent(waiting) => waiting.is_empty(),
-        }
-    }
+    Framework(SessionQueue<Event>),
+    Agent(SessionQueue<Order>),
 }
 
 impl MasterProcess {
@@ -124,7 +121,8 @@ impl World {
         }
         self.master.process = Some(Box::new(MasterProcess {
             core,
-            gate: Gate::default(),
+            stored: RecordNumber::default(),
+            durable: RecordNumber::default(),
             fence,
             facts,
             sessions: BTreeMap::new(),
@@ -172,17 +170,17 @@ impl World {
         while let Some((_, changes)) = process.storing.pop_front_if(|(stored, _)| *stored <= number) {
             all.extend(changes);
         }
-        let mut released = Vec::new();
-        process.gate.synced(number, &mut released);
+        process.durable = process.durable.max(RecordNumber(number));
+        process.waiting.extend(process.sessions.keys());
         if !all.is_empty() {
             self.append(fence, all);
         }
-        self.carry_out_of_master(released);
+        self.flush_master();
     }
 
     /// A client's attempt has got to the master.
     pub(super) fn reached(&mut self, client: Client, life: u64, attempt: u64) {
-        let isolated = self.isolated(client);
+        let (isolated, now) = (self.isolated(client), self.time(Node::Master));
         let wanted = self.wants(client, life, attempt);
         let Some(process) = self.master.process.as_mut().filter(|_| !isolated) else {
             let after = millis(&mut self.chance.network, 1, if isolated { 20_000 } else { 50 });
@@ -195,8 +193,10 @@ impl World {
         process.opened += 1;
         let link = self.links.open(client, session);
         let outbox = match client {
-            Client::Agent(_) => Outbox::Agent(Vec::new()),
-            Client::Framework(_) | Client::Replaced(_) | Client::Author(_) => Outbox::Framework(Vec::new()),
+            Client::Agent(_) => Outbox::Agent(SessionQueue::new(now, Limits::default())),
+            Client::Framework(_) | Client::Replaced(_) | Client::Author(_) => {
+                Outbox::Framework(SessionQueue::new(now, Limits::default()))
+            }
         };
         process.sessions.insert(session, Session { link, greeted: false, closing: false, outbox });
         self.hold_link(client, link);
@@ -266,22 +266,8 @@ impl World {
         }
         process.core.settle(now, &mut effects);
         self.trace.effects("master", &effects);
-        let mut released = Vec::new();
         self.note_decisions(&effects);
-        let Some(process) = &mut self.master.process else { return };
-        for effect in effects {
-            let early = self.sabotage == Some(Sabotage::RegistersTooEarly);
-            match effect {
-                Effect::Order { order: Order::Registered(_), .. } if early => released.push(Released::Effect(effect)),
-                Effect::Persist(changes) if sabotage::drops(self.sabotage, &changes) => {}
-                effect
-                    if self.sabotage == Some(Sabotage::HoldsPings)
-                        && effect.asserts_nothing()
-                        && process.gate.waits_since().is_some() => {}
-                effect => process.gate.push(now, effect, &mut released),
-            }
-        }
-        self.carry_out_of_master(released);
+        self.carry_out_of_master(now, effects);
         self.arm(Node::Master);
     }
 
@@ -330,22 +316,19 @@ impl World {
         self.give_master(vec![Input::Asked { request: RequestId(1), principal: Principal::Anonymous, question }]);
     }
 
-    fn carry_out_of_master(&mut self, released: Vec<Released>) {
-        for one in released {
+    fn carry_out_of_master(&mut self, now: Now, effects: Vec<Effect>) {
+        for effect in effects {
             if self.blows(Node::Master) {
                 self.flush_master();
                 return self.crash(Node::Master);
             }
-            match one {
-                Released::Store { number, changes } => {
-                    self.store(number, changes);
-                    // What waits for the registry is held back, so no effect would come before it has written.
-                    if self.blows(Node::Master) {
-                        self.flush_master();
-                        return self.crash(Node::Master);
-                    }
+            if let Some((number, changes)) = self.leaves_core(now, effect) {
+                self.store(number, changes);
+                // What waits for the registry is held back, so no effect would come before it has written.
+                if self.blows(Node::Master) {
+                    self.flush_master();
+                    return self.crash(Node::Master);
                 }
-                Released::Effect(effect) => self.leaves_master(effect),
             }
             if self.master.process.is_none() {
                 return;
@@ -368,34 +351,50 @@ impl World {
         self.after(after, Coming::Stored { life, number });
     }
 
-    fn leaves_master(&mut self, effect: Effect) {
+    /// Puts the effect where it waits to leave; gives back what is to be stored.
+    fn leaves_core(&mut self, now: Now, effect: Effect) -> Option<(u64, Vec<internal::RegistryChange>)> {
+        let sabotage = self.sabotage;
+        let process = self.master.process.as_mut()?;
+        let is_durable = process.stored <= process.durable;
+        let holds_pings = sabotage == Some(Sabotage::HoldsPings) && !is_durable;
         match effect {
+            Effect::Persist(changes) if sabotage::drops(sabotage, &changes) => {}
+            Effect::Persist(changes) => {
+                process.stored.0 += 1;
+                return Some((process.stored.0, changes));
+            }
             Effect::Tell { session, event } => {
-                let event = self.sabotage_event(session, event);
-                if self.takes(session, |outbox| matches!(outbox, Outbox::Framework(_))) {
-                    self.fact(Fact::Told { session, event: event.clone() });
-                    self.push_event(session, event);
+                if holds_pings && event.class() == Class::Urgent {
+                    return None;
+                }
+                let (stored, found) = (process.stored, process.sessions.get_mut(&session)?);
+                if let Outbox::Framework(queue) = &mut found.outbox {
+                    event.into_parts().for_each(|part| queue.push(now, ALLOWANCE, stored, part));
+                    process.waiting.insert(session);
                 }
             }
             Effect::Order { session, order } => {
-                for order in self.sabotage_order(session, order) {
-                    if self.takes(session, |outbox| matches!(outbox, Outbox::Agent(_))) {
-                        self.note_launch(&order);
-                        self.fact(Fact::Ordered { session, order: order.clone() });
-                        self.push_order(session, order);
-                    }
+                if holds_pings && order.class() == Class::Urgent {
+                    return None;
+                }
+                let early = sabotage == Some(Sabotage::RegistersTooEarly) && matches!(order, Order::Registered(_));
+                let after = if early { RecordNumber::default() } else { process.stored };
+                if let Outbox::Agent(queue) = &mut process.sessions.get_mut(&session)?.outbox {
+                    queue.push(now, ALLOWANCE, after, order);
+                    process.waiting.insert(session);
                 }
             }
             Effect::Close { session } => {
-                self.flush_session(session);
-                let Some(process) = &mut self.master.process else { return };
-                let Some(known) = process.sessions.get_mut(&session).filter(|known| !known.closing) else { return };
-                known.closing = true;
-                let link = known.link;
-                self.send(link, End::Client, Frame::Closed);
+                let stored = process.stored;
+                match &mut process.sessions.get_mut(&session)?.outbox {
+                    Outbox::Framework(queue) => queue.close(now, stored),
+                    Outbox::Agent(queue) => queue.close(now, stored),
+                }
+                process.waiting.insert(session);
             }
-            Effect::Reply { .. } | Effect::Persist(_) => {}
+            Effect::Reply { .. } => {}
         }
+        None
     }
 
     /// What tasks do is their author's to say, by what the framework said of them.
@@ -409,27 +408,6 @@ impl World {
         }
     }
 
-    fn takes(&self, session: SessionId, fits: impl Fn(&Outbox) -> bool) -> bool {
-        let known = self.master.process.as_ref().and_then(|process| process.sessions.get(&session));
-        known.is_some_and(|known| !known.closing && fits(&known.outbox))
-    }
-
-    fn push_event(&mut self, session: SessionId, event: Event) {
-        let Some(process) = &mut self.master.process else { return };
-        if let Some(Session { outbox: Outbox::Framework(waiting), .. }) = process.sessions.get_mut(&session) {
-            waiting.push(event);
-            process.waiting.insert(session);
-        }
-    }
-
-    fn push_order(&mut self, session: SessionId, order: Order) {
-        let Some(process) = &mut self.master.process else { return };
-        if let Some(Session { outbox: Outbox::Agent(waiting), .. }) = process.sessions.get_mut(&session) {
-            waiting.push(order);
-            process.waiting.insert(session);
-        }
-    }
-
     fn flush_master(&mut self) {
         let Some(process) = &mut self.master.process else { return };
         for session in std::mem::take(&mut process.waiting) {
@@ -437,29 +415,77 @@ impl World {
         }
     }
 
-    /// Writes what waits for a peer: in one frame or, when the writer was quick, in several.
+    /// Writes what may leave to a peer: in one frame or, when the writer was quick, in several.
     fn flush_session(&mut self, session: SessionId) {
-        let Some(process) = &mut self.master.process else { return };
-        let Some(known) = process.sessions.get_mut(&session).filter(|known| !known.outbox.is_empty()) else { return };
-        let split = self.chance.network.random_range(1..=16);
-        let (link, mut frames) = (known.link, Vec::new());
-        match &mut known.outbox {
-            Outbox::Framework(waiting) => {
-                while !waiting.is_empty() {
-                    let events: Vec<Event> = waiting.drain(..waiting.len().min(split)).collect();
-                    let version = if std::mem::replace(&mut known.greeted, true) { 0 } else { VERSION };
-                    frames.push(Frame::Events(outgo::framework_frame(&process.facts, version, events)));
-                }
+        let now = self.time(Node::Master);
+        loop {
+            let Some(process) = &mut self.master.process else { return };
+            let durable = process.durable;
+            let Some(known) = process.sessions.get_mut(&session).filter(|known| !known.closing) else { return };
+            let link = known.link;
+            let is_over = match &mut known.outbox {
+                Outbox::Framework(queue) => match queue.take(now, durable) {
+                    Taken::Frame(events) => {
+                        self.write_events(session, link, events);
+                        continue;
+                    }
+                    Taken::Wait(_) => false,
+                    Taken::End => true,
+                },
+                Outbox::Agent(queue) => match queue.take(now, durable) {
+                    Taken::Frame(orders) => {
+                        self.write_orders(session, link, orders);
+                        continue;
+                    }
+                    Taken::Wait(_) => false,
+                    Taken::End => true,
+                },
+            };
+            if is_over {
+                known.closing = true;
+                self.send(link, End::Client, Frame::Closed);
             }
-            Outbox::Agent(waiting) => {
-                while !waiting.is_empty() {
-                    let orders = waiting.drain(..waiting.len().min(split)).collect();
-                    frames.push(Frame::Orders(outgo::agent_frame(orders)));
-                }
-            }
+            return;
         }
-        for frame in frames {
+    }
+
+    fn write_events(&mut self, session: SessionId, link: LinkId, events: Vec<Event>) {
+        let events: Vec<Event> = joined(events).into_iter().map(|event| self.sabotage_event(session, event)).collect();
+        for event in &events {
+            self.fact(Fact::Told { session, event: event.clone() });
+        }
+        let split = self.chance.network.random_range(1..=16);
+        for part in events.chunks(split) {
+            let Some(process) = &mut self.master.process else { return };
+            let Some(known) = process.sessions.get_mut(&session) else { return };
+            let version = if std::mem::replace(&mut known.greeted, true) { 0 } else { VERSION };
+            let frame = Frame::Events(outgo::framework_frame(&process.facts, version, part.to_vec()));
             self.send(link, End::Client, frame);
         }
     }
+
+    fn write_orders(&mut self, session: SessionId, link: LinkId, orders: Vec<Order>) {
+        let orders: Vec<Order> =
+            orders.into_iter().flat_map(|order| self.sabotage_order(session, order)).collect();
+        for order in &orders {
+            self.note_launch(order);
+            self.fact(Fact::Ordered { session, order: order.clone() });
+        }
+        let split = self.chance.network.random_range(1..=16);
+        for part in orders.chunks(split) {
+            self.send(link, End::Client, Frame::Orders(outgo::agent_frame(part.to_vec())));
+        }
+    }
+}
+
+/// With the offers of neighbouring events in one, as they leave in a frame.
+fn joined(events: Vec<Event>) -> Vec<Event> {
+    let mut joined: Vec<Event> = Vec::with_capacity(events.len());
+    for event in events {
+        match (joined.last_mut(), event) {
+            (Some(Event::Offers(all)), Event::Offers(more)) => all.extend(more),
+            (_, event) => joined.push(event),
+        }
+    }
+    joined
 }

@@ -1,6 +1,7 @@
 //! Brings the log to the disk from a thread of its own: at once when an effect waits for it, else within 50 ms.
 //!
-//! Syncs are numbered by tickets. A sync covers every ticket given out before it began, so many waits cost one sync.
+//! Waits are numbered, as the records are that they stand for. A sync covers every number given out before it began, so
+//! many waits cost one sync.
 
 use std::io;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -9,20 +10,10 @@ use std::time::Duration;
 
 use super::mail::{Mail, Mailbox};
 use crate::agent::log::{LogError, Syncer};
+use crate::transport::outbox::RecordNumber;
 
 /// The longest that what was written stays unsynced.
 const DELAY: Duration = Duration::from_millis(50);
-
-/// Names a wait for the disk.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct Ticket(u64);
-
-impl Ticket {
-    #[cfg(test)]
-    pub(super) fn numbered(number: u64) -> Self {
-        Self(number)
-    }
-}
 
 /// The thread that syncs.
 #[derive(Debug)]
@@ -41,9 +32,9 @@ struct Shared {
 struct Wanted {
     /// Of the log as it is now; there when something is unsynced.
     syncer: Option<Syncer>,
-    /// The last ticket given out, and the last that a sync was begun for.
-    given: Ticket,
-    begun: Ticket,
+    /// The last number given out, and the last that a sync was begun for.
+    given: RecordNumber,
+    begun: RecordNumber,
     stop: bool,
 }
 
@@ -54,7 +45,7 @@ impl Shared {
 }
 
 impl SyncThread {
-    /// Starts the thread; it tells `mailbox` of tickets that are done and of a disk that fails.
+    /// Starts the thread; `mailbox` receives numbers that are synced and a disk that fails.
     pub(super) fn start(mailbox: Mailbox) -> io::Result<Self> {
         let shared = Arc::<Shared>::default();
         let thread = thread::Builder::new().name("agent-sync".to_owned()).stack_size(128 << 10);
@@ -73,8 +64,8 @@ impl SyncThread {
         }
     }
 
-    /// Something was written that an effect waits for; the ticket comes back when it is on the disk.
-    pub(super) fn now(&self, syncer: Syncer) -> Ticket {
+    /// Something was written that an effect waits for; its number comes back when it is on the disk.
+    pub(super) fn now(&self, syncer: Syncer) -> RecordNumber {
         let mut wanted = self.shared.lock();
         wanted.syncer = Some(syncer);
         wanted.given.0 += 1;
@@ -100,14 +91,14 @@ fn run(shared: &Shared, mailbox: &Mailbox) {
     while let Some((syncer, waiting)) = next(shared) {
         match (syncer.sync(), waiting) {
             (Ok(()), None) => {}
-            (Ok(()), Some(ticket)) => mailbox.blocking_send(Mail::Synced(ticket)),
+            (Ok(()), Some(number)) => mailbox.blocking_send(Mail::Synced(number)),
             (Err(error), _) => return failed(mailbox, error),
         }
     }
 }
 
 /// Waits until there is something to sync; `None` at the end.
-fn next(shared: &Shared) -> Option<(Syncer, Option<Ticket>)> {
+fn next(shared: &Shared) -> Option<(Syncer, Option<RecordNumber>)> {
     let idle = |wanted: &mut Wanted| wanted.syncer.is_none() && !wanted.stop;
     let patient = |wanted: &mut Wanted| wanted.given == wanted.begun && !wanted.stop;
     let wanted = shared.changed.wait_while(shared.lock(), idle).unwrap_or_else(PoisonError::into_inner);

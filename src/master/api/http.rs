@@ -38,8 +38,8 @@ async fn version() -> Response {
 }
 
 async fn prometheus(State(api): State<Api>) -> Response {
-    let waited = api.core.lag().waited();
-    match api.rendered(move |snapshot| metrics::render(snapshot, waited)).await {
+    let (waited, unread) = (api.core.lag().waited(), api.core.budget().clone());
+    match api.rendered(move |snapshot| metrics::render(snapshot, waited, &unread)).await {
         Ok(text) => {
             let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";
             ([(header::CONTENT_TYPE, kind)], text).into_response()

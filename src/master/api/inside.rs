@@ -10,6 +10,7 @@ use crate::{
         master::{Call, call},
         quota::QuotaConfig,
     },
+    transport::outbox::Budget,
 };
 
 /// What a call asks to be changed, if it makes sense.
@@ -29,7 +30,8 @@ pub(crate) fn look(snapshot: &Snapshot) {
     let facts = MasterFacts { id, hostname, address: ([127, 0, 0, 1], 5050).into(), started: 1.0 };
     let document = state::render(&facts, snapshot).expect("every value can be written");
     drop(serde_json::from_slice::<serde_json::Value>(&document).expect("what was written can be read"));
-    assert!(metrics::render(snapshot, std::time::Duration::ZERO).ends_with("# EOF\n"), "all metrics are written");
+    let text = metrics::render(snapshot, std::time::Duration::ZERO, &Budget::default());
+    assert!(text.ends_with("# EOF\n"), "all metrics are written");
     drop(render::agents(snapshot).encode_to_vec());
     drop(render::tasks(snapshot).encode_to_vec());
     drop(render::frameworks(snapshot, &facts.id).encode_to_vec());

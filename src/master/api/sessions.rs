@@ -1,30 +1,31 @@
 //! The two streams: one per framework, one per agent. The stream is the session.
 
 use std::{
+    panic::AssertUnwindSafe,
     pin::Pin,
     sync::{Arc, atomic::Ordering},
-    time::Duration,
 };
 
-use futures::{Stream, StreamExt as _};
+use futures::{FutureExt as _, Stream, StreamExt as _, stream};
 use tonic::{Request, Response, Status, Streaming};
 
 use super::{Api, intake, outgo};
 use crate::{
     master::{
-        core::{Input, SessionId},
-        outbox::{Outbox, STALL},
-        service::{AnyOutbox, Mail, Stopped, TOGETHER, permits},
+        core::{Event, Input, Order, SessionId},
+        dispatch::AnyOutbox,
+        service::{Mail, Stopped, TOGETHER, permits},
     },
     proto::{
         ext::{self, scheduler_session_server::SchedulerSession},
         internal::{self, agent_session_server::AgentSession},
     },
-    transport::{clock::Clock, serve::Peer},
+    transport::{
+        clock::Clock,
+        outbox::{Message, Outbox, RecordNumber},
+        serve::Peer,
+    },
 };
-
-/// Events and orders that go into one frame.
-const FRAME: usize = 1_024;
 
 /// The version of the scheduler stream this master speaks.
 pub(super) const VERSION: u32 = 1;
@@ -36,17 +37,17 @@ impl SchedulerSession for Api {
     type AttachStream = Frames<ext::Events>;
 
     async fn attach(&self, request: Request<Streaming<ext::Calls>>) -> Result<Response<Self::AttachStream>, Status> {
-        let outbox = Outbox::new(Clock::system().now());
+        let outbox: Outbox<Event> = self.core.outbox();
         let session = self.open(AnyOutbox::Framework(outbox.clone())).await?;
         let facts = self.facts.clone();
         let mut first = true;
-        let frames = outbox.batches(FRAME, outgo::event_weight).map(move |events| {
+        let frames = frames(&outbox, move |events| {
             let version = if std::mem::take(&mut first) { VERSION } else { 0 };
-            Ok(outgo::framework_frame(&facts, version, events))
+            outgo::framework_frame(&facts, version, events)
         });
-        let api = self.clone();
-        tokio::spawn(async move { api.read_calls(session, request.into_inner(), outbox).await });
-        Ok(Response::new(Box::pin(frames)))
+        let reading = self.clone().read_calls(session, request.into_inner());
+        tokio::spawn(self.clone().serve_session(session, outbox, reading));
+        Ok(Response::new(frames))
     }
 }
 
@@ -59,13 +60,26 @@ impl AgentSession for Api {
         request: Request<Streaming<internal::AgentFrame>>,
     ) -> Result<Response<Self::AttachStream>, Status> {
         let peer = request.extensions().get::<Peer>().map(|peer| peer.address.ip().to_string()).unwrap_or_default();
-        let outbox = Outbox::new(Clock::system().now());
+        let outbox: Outbox<Order> = self.core.outbox();
         let session = self.open(AnyOutbox::Agent(outbox.clone())).await?;
-        let frames = outbox.batches(FRAME, outgo::order_weight).map(|orders| Ok(outgo::agent_frame(orders)));
-        let api = self.clone();
-        tokio::spawn(async move { api.read_reports(session, request.into_inner(), outbox, peer).await });
-        Ok(Response::new(Box::pin(frames)))
+        let frames = frames(&outbox, outgo::agent_frame);
+        let reading = self.clone().read_reports(session, request.into_inner(), peer);
+        tokio::spawn(self.clone().serve_session(session, outbox, reading));
+        Ok(Response::new(frames))
     }
+}
+
+/// All that waits, each batch as a frame; after the last, what the peer is to blame for, if that ended the session.
+fn frames<M, F>(outbox: &Outbox<M>, mut render: impl FnMut(Vec<M>) -> F + Send + 'static) -> Frames<F>
+where
+    M: Message + Send + 'static,
+    F: Send + 'static,
+{
+    let ended = outbox.clone();
+    let reason = stream::once(async move { ended.failure() });
+    let reason = reason.filter_map(async |reason| reason);
+    let reason = reason.map(|reason| Err(Status::resource_exhausted(reason.to_string())));
+    Box::pin(outbox.batches().map(move |batch| Ok(render(batch))).chain(reason))
 }
 
 impl Api {
@@ -78,15 +92,30 @@ impl Api {
         Ok(session)
     }
 
-    /// Feeds the framework's calls to the core until the stream ends, however it does.
-    async fn read_calls(
-        self,
-        session: SessionId,
-        stream: Streaming<ext::Calls>,
-        outbox: Outbox<crate::master::core::Event>,
-    ) {
-        let cut = outbox.cut().clone();
-        let reading = self.feed(stream, |frame: ext::Calls| {
+    /// Reads until the stream ends, however it does, or the peer's queue has ended; then the session is over for the core,
+    /// also when reading panicked. What waits for the peer still leaves while it takes it.
+    async fn serve_session<M>(self, session: SessionId, outbox: Outbox<M>, reading: impl Future<Output = ()> + Send)
+    where
+        M: Message + Send,
+    {
+        tokio::select! {
+            outcome = AssertUnwindSafe(reading).catch_unwind() => if outcome.is_err() {
+                tracing::error!(session = session.0, "a connection's task panicked: its session ends; please report it");
+            },
+            reason = outbox.ended() => if reason.is_failure() {
+                tracing::warn!(session = session.0, "the session ends: {reason}");
+            },
+        }
+        outbox.close(Clock::system().now(), RecordNumber::default());
+        let inputs = vec![Input::Detached { session }];
+        // A core that has ended has no sessions left to end.
+        drop(self.core.send(Mail::Inputs { inputs, permits: None }).await);
+        outbox.ended().await;
+    }
+
+    /// Feeds the framework's calls to the core until the stream ends.
+    async fn read_calls(self, session: SessionId, stream: Streaming<ext::Calls>) {
+        self.feed(stream, |frame: ext::Calls| {
             let unspoken = frame.versions.and_then(intake::unspoken);
             let calls = if unspoken.is_some() { Vec::new() } else { frame.calls };
             let first = frame.seq;
@@ -95,34 +124,18 @@ impl Api {
                 Input::Called { session, seq, call: intake::call(call) }
             });
             unspoken.map(|call| Input::Called { session, seq: 0, call }).into_iter().chain(calls)
-        });
-        run_until_cut(reading, &cut, &outbox).await;
-        self.close(session, &outbox).await;
+        })
+        .await;
     }
 
-    async fn read_reports(
-        self,
-        session: SessionId,
-        stream: Streaming<internal::AgentFrame>,
-        outbox: Outbox<crate::master::core::Order>,
-        peer: String,
-    ) {
-        let cut = outbox.cut().clone();
+    async fn read_reports(self, session: SessionId, stream: Streaming<internal::AgentFrame>, peer: String) {
         let peer: Arc<str> = peer.into();
-        let reading = self.feed(stream, |frame: internal::AgentFrame| {
+        self.feed(stream, |frame: internal::AgentFrame| {
             let peer = peer.clone();
             let reports = frame.messages.into_iter().map(move |message| intake::report(message, &peer));
             reports.map(move |report| Input::Reported { session, report })
-        });
-        run_until_cut(reading, &cut, &outbox).await;
-        self.close(session, &outbox).await;
-    }
-
-    async fn close<T>(&self, session: SessionId, outbox: &Outbox<T>) {
-        outbox.close();
-        let inputs = vec![Input::Detached { session }];
-        // A core that has ended has no sessions left to end.
-        drop(self.core.send(Mail::Inputs { inputs, permits: None }).await);
+        })
+        .await;
     }
 
     /// Digests frame after frame; each input takes a permit that it gives back when the core has taken it.
@@ -140,32 +153,5 @@ impl Api {
                 }
             }
         }
-    }
-}
-
-/// Reads until the stream ends, the outbox is cut or was closed and emptied, or the peer takes nothing any more.
-async fn run_until_cut<T>(
-    reading: impl Future<Output = ()>,
-    cut: &tokio_util::sync::CancellationToken,
-    outbox: &Outbox<T>,
-) {
-    let stalled = async {
-        let clock = Clock::system();
-        let mut closing: Option<u64> = None;
-        loop {
-            let now = clock.now();
-            if outbox.stalled(now) {
-                return;
-            }
-            if outbox.is_closed() && now.since(*closing.get_or_insert(now.mono_ns)) >= STALL {
-                return;
-            }
-            clock.sleep_until(now.mono_after(Duration::from_secs(1))).await;
-        }
-    };
-    tokio::select! {
-        () = reading => {}
-        () = cut.cancelled() => {}
-        () = stalled => cut.cancel(),
     }
 }

@@ -9,6 +9,7 @@
 mod agents;
 mod authorization;
 mod check;
+mod delivery;
 mod effect;
 mod frameworks;
 mod input;

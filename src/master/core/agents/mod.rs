@@ -172,10 +172,11 @@ impl Master {
 
     /// Sends the framework's info before anything else of it goes to this agent's session.
     pub(in crate::master::core) fn introduce(&mut self, turn: &mut Turn<'_>, agent: AgentKey, framework: FrameworkKey) {
-        let Some(info) = self.frameworks.get(&framework).map(|framework| framework.bucket.info.clone()) else { return };
+        let Some(bucket) = self.frameworks.get(&framework).map(|framework| &framework.bucket) else { return };
         let Some(agent) = self.agents.get_mut(&agent) else { return };
         if agent.session.is_some() && agent.told.insert(framework) {
-            turn.order(agent.session, Order::UpdateFramework { info });
+            let (framework, info) = (bucket.id.clone(), bucket.info.clone());
+            turn.order(agent.session, Order::UpdateFramework { framework, info });
         }
     }
 

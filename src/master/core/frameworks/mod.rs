@@ -377,9 +377,10 @@ impl Master {
 
     /// Agents that know the framework get its new info.
     fn reintroduce(&mut self, turn: &mut Turn<'_>, key: FrameworkKey) {
-        let info = self.frameworks[&key].bucket.info.clone();
+        let bucket = &self.frameworks[&key].bucket;
+        let (framework, info) = (bucket.id.clone(), bucket.info.clone());
         for agent in self.agents.values().filter(|agent| agent.told.contains(&key)) {
-            turn.order(agent.session, Order::UpdateFramework { info: info.clone() });
+            turn.order(agent.session, Order::UpdateFramework { framework: framework.clone(), info: info.clone() });
         }
     }
 

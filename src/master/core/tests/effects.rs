@@ -80,7 +80,8 @@ fn a_launch_introduces_the_framework_to_the_agent_runs_the_task_and_is_done() {
         info: launch("a", &offer.agent, "cpus:1;mem:32").info,
     };
     let done = tell(framework, Event::Applied { seq: 2 });
-    assert_eq!(world.effects, [order(agent, Order::UpdateFramework { info }), order(agent, run), done]);
+    let introduction = Order::UpdateFramework { framework: offer.framework, info };
+    assert_eq!(world.effects, [order(agent, introduction), order(agent, run), done]);
 }
 
 #[test]

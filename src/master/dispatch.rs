@@ -1,0 +1,132 @@
+//! Carries the core's effects out: into the queues of the sessions, to the registry, and back to those who asked.
+//!
+//! Records are numbered as they go to the registry, and what follows a record leaves when that is durable.
+
+use std::collections::{HashMap, VecDeque};
+
+use tokio::sync::{mpsc, oneshot};
+
+use super::core::{Answer, Effect, Event, Order, RequestId, SessionId};
+use crate::{
+    proto::internal::RegistryChange,
+    transport::outbox::{Durable, Outbox, RecordNumber},
+    types::Now,
+};
+
+/// The queue of a session.
+#[derive(Clone, Debug)]
+pub(super) enum AnyOutbox {
+    Framework(Outbox<Event>),
+    Agent(Outbox<Order>),
+}
+
+/// What the registry's thread gets: a number and the changes it stands for.
+pub(super) type Store = (u64, Vec<RegistryChange>);
+
+/// Where effects go.
+#[derive(Debug)]
+pub(super) struct Dispatch {
+    store: mpsc::Sender<Store>,
+    durable: Durable,
+    outboxes: HashMap<SessionId, AnyOutbox>,
+    /// Requests that have no answer yet.
+    replies: HashMap<RequestId, oneshot::Sender<Answer>>,
+    requests: u64,
+    /// The last number that went to the registry.
+    stored: RecordNumber,
+    /// Those that are not durable yet, and since when.
+    unsynced: VecDeque<(RecordNumber, Now)>,
+    /// Answers that wait for their record.
+    held: VecDeque<(RecordNumber, RequestId, Answer)>,
+}
+
+impl Dispatch {
+    pub(super) fn new(store: mpsc::Sender<Store>, durable: Durable) -> Self {
+        Self {
+            store,
+            durable,
+            outboxes: HashMap::new(),
+            replies: HashMap::new(),
+            requests: 0,
+            stored: RecordNumber(0),
+            unsynced: VecDeque::new(),
+            held: VecDeque::new(),
+        }
+    }
+
+    pub(super) fn open(&mut self, session: SessionId, outbox: AnyOutbox) {
+        self.outboxes.insert(session, outbox);
+    }
+
+    /// The core sends nothing to this session any more; what waits for it still leaves.
+    pub(super) fn forget(&mut self, session: SessionId) {
+        self.outboxes.remove(&session);
+    }
+
+    /// A request whose answer goes there.
+    pub(super) fn await_answer(&mut self, reply: oneshot::Sender<Answer>) -> RequestId {
+        self.requests += 1;
+        let request = RequestId(self.requests);
+        self.replies.insert(request, reply);
+        request
+    }
+
+    /// Since when the registry has not confirmed the oldest of what it was given.
+    pub(super) fn waits_since(&self) -> Option<Now> {
+        self.unsynced.front().map(|(_, since)| *since)
+    }
+
+    /// The registry has everything up to this number.
+    pub(super) fn synced(&mut self, number: u64) {
+        let number = RecordNumber(number);
+        while self.unsynced.pop_front_if(|(stored, _)| *stored <= number).is_some() {}
+        self.durable.advance(number);
+        while let Some((_, request, answer)) = self.held.pop_front_if(|(after, ..)| *after <= number) {
+            self.answer(request, answer);
+        }
+    }
+
+    /// Carries all of them out.
+    ///
+    /// # Errors
+    /// When the registry's thread has ended.
+    pub(super) async fn carry_out(&mut self, now: Now, effects: impl Iterator<Item = Effect>) -> Result<(), String> {
+        for effect in effects {
+            match effect {
+                Effect::Persist(changes) => {
+                    self.stored.0 += 1;
+                    self.unsynced.push_back((self.stored, now));
+                    let sent = self.store.send((self.stored.0, changes)).await;
+                    sent.map_err(|_closed| "the registry's thread has ended".to_owned())?;
+                }
+                Effect::Tell { session, event } => {
+                    if let Some(AnyOutbox::Framework(outbox)) = self.outboxes.get(&session) {
+                        outbox.push(now, self.stored, event.into_parts());
+                    }
+                }
+                Effect::Order { session, order } => {
+                    if let Some(AnyOutbox::Agent(outbox)) = self.outboxes.get(&session) {
+                        outbox.push(now, self.stored, [order]);
+                    }
+                }
+                Effect::Close { session } => match self.outboxes.get(&session) {
+                    Some(AnyOutbox::Framework(outbox)) => outbox.close(now, self.stored),
+                    Some(AnyOutbox::Agent(outbox)) => outbox.close(now, self.stored),
+                    None => {}
+                },
+                Effect::Reply { request, answer } if answer.bypasses_gate() || self.unsynced.is_empty() => {
+                    self.answer(request, answer);
+                }
+                Effect::Reply { request, answer } => self.held.push_back((self.stored, request, answer)),
+            }
+        }
+        Ok(())
+    }
+
+    fn answer(&mut self, request: RequestId, answer: Answer) {
+        if let Some(reply) = self.replies.remove(&request) {
+            // Who asked may have gone meanwhile.
+            drop(reply.send(answer));
+        }
+    }
+}
