@@ -81,7 +81,12 @@ impl Dispatch {
         let number = RecordNumber(number);
         while self.unsynced.pop_front_if(|(stored, _)| *stored <= number).is_some() {}
         self.durable.advance(number);
-        while let Some((_, request, answer)) = self.held.pop_front_if(|(after, ..)| *after <= number) {
+    }
+
+    /// Gives the answers that need not wait for the registry any more.
+    pub(super) fn answer_held(&mut self) {
+        let durable = self.durable.number();
+        while let Some((_, request, answer)) = self.held.pop_front_if(|(after, ..)| *after <= durable) {
             self.answer(request, answer);
         }
     }
@@ -114,7 +119,7 @@ impl Dispatch {
                     Some(AnyOutbox::Agent(outbox)) => outbox.close(now, self.stored),
                     None => {}
                 },
-                Effect::Reply { request, answer } if answer.bypasses_gate() || self.unsynced.is_empty() => {
+                Effect::Reply { request, answer } if answer.bypasses_gate() => {
                     self.answer(request, answer);
                 }
                 Effect::Reply { request, answer } => self.held.push_back((self.stored, request, answer)),

@@ -245,6 +245,8 @@ async fn open_registry(given: Option<Box<dyn Registry>>, work_dir: Option<PathBu
 }
 
 #[cfg(test)]
+mod slow_peer_tests;
+#[cfg(test)]
 mod tests {
     use super::*;
 

@@ -169,6 +169,7 @@ impl Service {
                 self.dispatch.forget(session);
             }
             self.watcher.look(now, self.dispatch.waits_since());
+            self.dispatch.answer_held();
         }
     }
 

@@ -12,6 +12,8 @@ mod progress;
 mod unknown;
 
 #[cfg(test)]
+mod busy_tests;
+#[cfg(test)]
 mod tests;
 
 use std::{future::Future, io, net::SocketAddr, sync::Arc, time::Duration};

@@ -165,7 +165,7 @@ mod tests {
     fn rendered() -> String {
         let now = Now { mono_ns: 1, wall_ns: 1 };
         let master = Master::new("m", 1, State::default(), Config::default(), StdRng::seed_from_u64(1), now);
-        render(&master.snapshot(), Duration::from_millis(1))
+        render(&master.snapshot(), Duration::from_millis(1), &Budget::default())
     }
 
     /// A counter's samples get `_total` behind its name, and nothing else may have it: so readers tell rates from levels.

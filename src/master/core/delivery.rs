@@ -19,9 +19,11 @@ use crate::{
 
 /// What a message takes on the wire beside texts and bytes without a limit, roughly.
 const MESSAGE_BYTES: usize = 128;
-/// The same of an offer, and of one resource and of one range or item in it.
-const OFFER_BYTES: usize = 384;
-const RESOURCE_BYTES: usize = 96;
+/// The same of an offer, of one resource in it, and of what that may hold.
+const OFFER_BYTES: usize = 256;
+const RESOURCE_BYTES: usize = 64;
+const RESERVATION_BYTES: usize = 64;
+const DISK_BYTES: usize = 256;
 const RANGE_BYTES: usize = 20;
 /// The same of a status.
 const STATUS_BYTES: usize = 192;
@@ -151,7 +153,9 @@ fn offer_weight(made: &OfferMade) -> usize {
             Amount::Ranges(ranges) => ranges.iter().count() * RANGE_BYTES,
             Amount::Set(items) => items.iter().map(|item| item.len() + RANGE_BYTES).sum(),
         };
-        RESOURCE_BYTES + made.role.len() + more
+        let reservations = resource.kind().reservations().len() * RESERVATION_BYTES;
+        let disk = if resource.kind().disk().is_some() { DISK_BYTES } else { 0 };
+        RESOURCE_BYTES + made.role.len() + more + reservations + disk
     });
     OFFER_BYTES + made.facts.hostname.len() * 2 + attributes + resources.sum::<usize>()
 }

@@ -59,7 +59,7 @@ fn pings_and_heartbeats_overtake_once_the_opening_message_has_left_and_one_of_ea
     let mut queue = queue();
     push(&mut queue, 0, 1, message(1, Class::Opening));
     push(&mut queue, 0, 1, message(2, Class::Urgent));
-    assert_eq!(take(&mut queue, 0, 0), [], "nothing comes before SUBSCRIBED or REGISTERED");
+    assert_eq!(take(&mut queue, 0, 0), [0_u32; 0], "nothing comes before SUBSCRIBED or REGISTERED");
     assert_eq!(take(&mut queue, 0, 1), [1, 2]);
     push(&mut queue, 0, 2, control(3));
     push(&mut queue, 0, 2, message(4, Class::Urgent));
