@@ -181,7 +181,8 @@ impl Master {
             started: now.wall_secs(),
         };
         let core = core::Master::new(&id, fence.epoch(), state, config, rng, now);
-        let (handle, ending) = service::start(core, registry, fence, Budget::new(queues)).map_err(StartError::Thread)?;
+        let (handle, ending) =
+            service::start(core, registry, fence, Budget::new(queues)).map_err(StartError::Thread)?;
         let stop = CancellationToken::new();
         let router = api::router(Api { core: handle, facts: Arc::new(facts), sessions: Arc::default() });
         let limits = Limits::with_write_stall(queues.stall);

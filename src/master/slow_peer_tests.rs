@@ -93,8 +93,7 @@ impl Framework {
             executor_id: v1::ExecutorId { value: "e".to_owned() },
             data: vec![7; bytes].into(),
         };
-        let mut call =
-            Call { framework_id: Some(self.id.clone()), message: Some(Box::new(message)), ..Call::default() };
+        let mut call = Call { framework_id: Some(self.id.clone()), message: Some(message), ..Call::default() };
         call.set_type(Type::Message);
         call
     }

@@ -465,8 +465,7 @@ impl World {
     }
 
     fn write_orders(&mut self, session: SessionId, link: LinkId, orders: Vec<Order>) {
-        let orders: Vec<Order> =
-            orders.into_iter().flat_map(|order| self.sabotage_order(session, order)).collect();
+        let orders: Vec<Order> = orders.into_iter().flat_map(|order| self.sabotage_order(session, order)).collect();
         for order in &orders {
             self.note_launch(order);
             self.fact(Fact::Ordered { session, order: order.clone() });

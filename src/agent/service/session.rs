@@ -9,9 +9,9 @@ use crate::agent::core::{Input, SessionId};
 use crate::proto::internal::agent_session_client::AgentSessionClient;
 use crate::proto::internal::{AgentFrame, AgentMessage, MasterFrame, MasterMessage, Refused, master_message};
 use crate::transport::MAX_MESSAGE_BYTES;
+use crate::transport::clock::Clock;
 use crate::transport::connect::{self, Addresses};
 use crate::transport::outbox::{EndReason, Outbox, RecordNumber};
-use crate::transport::clock::Clock;
 
 /// A session as the core's thread sees it.
 #[derive(Debug)]

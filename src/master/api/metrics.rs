@@ -39,7 +39,11 @@ fn queues(registry: &mut Registry, unread: &Budget) {
     bytes.set(i64::try_from(unread.waiting_bytes()).unwrap_or(i64::MAX));
     registry.register("unread_bytes", "Bytes that wait to be read by agents and frameworks", bytes);
     for (name, help, value) in [
-        ("messages_dropped", "Messages without promise of delivery to peers that read too slowly", unread.dropped_messages()),
+        (
+            "messages_dropped",
+            "Messages without promise of delivery to peers that read too slowly",
+            unread.dropped_messages(),
+        ),
         ("sessions_ended_unread", "Sessions whose peer did not read what waited for it", unread.ended_sessions()),
     ] {
         let counter = Counter::<u64>::default();

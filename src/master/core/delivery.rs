@@ -215,7 +215,9 @@ impl Message for Order {
     fn class(&self) -> Class {
         match self {
             Self::Registered(_) => Class::Opening,
-            Self::Run { .. } | Self::Kill { .. } | Self::UpdateFramework { .. } | Self::Shutdown { .. } => Class::Bounded,
+            Self::Run { .. } | Self::Kill { .. } | Self::UpdateFramework { .. } | Self::Shutdown { .. } => {
+                Class::Bounded
+            }
             Self::Refused { .. } | Self::Gone => Class::Control,
             // The agent sends the status again until it is acknowledged.
             Self::Acknowledge { .. } => Class::Repeated,

@@ -108,8 +108,7 @@ fn statuses_of_other_tasks_keep_their_places() {
         of("a", TaskState::TaskRunning),
         of("c", TaskState::TaskStaging),
     ]);
-    let expected =
-        [of("a", TaskState::TaskRunning), of("b", TaskState::TaskStaging), of("c", TaskState::TaskStaging)];
+    let expected = [of("a", TaskState::TaskRunning), of("b", TaskState::TaskStaging), of("c", TaskState::TaskStaging)];
     assert_eq!(left, expected);
 }
 
@@ -205,7 +204,8 @@ fn an_offer_weighs_at_least_what_it_takes_on_the_wire() {
 fn one_run_one_kill_and_the_latest_info_of_a_framework_wait_for_an_agent() {
     let info = |text: &'static str| Order::UpdateFramework { framework: "f".into(), info: text.as_bytes().into() };
     let run = |container: &str| Order::Run { framework: "f".into(), container: container.into(), info: "t".into() };
-    let kill = |task: &str| Order::Kill { framework: "f".into(), task: task.into(), container: "".into(), policy: None };
+    let kill =
+        |task: &str| Order::Kill { framework: "f".into(), task: task.into(), container: "".into(), policy: None };
     let left = leaving([info("old"), run("c1"), run("c2"), kill("a"), info("new"), run("c1"), kill("a"), kill("b")]);
     assert_eq!(left, [info("new"), run("c1"), run("c2"), kill("a"), kill("b")]);
 }

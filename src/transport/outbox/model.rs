@@ -134,8 +134,7 @@ impl Model {
 
 fn opened(now: Now, limits: Limits) -> SessionQueue<Drawn> {
     let mut queue = SessionQueue::new(now, limits);
-    let opening =
-        Drawn { number: u32::MAX, key: None, class: Class::Opening, weight: 1, merge: Merge::Both };
+    let opening = Drawn { number: u32::MAX, key: None, class: Class::Opening, weight: 1, merge: Merge::Both };
     queue.push(now, usize::MAX, RecordNumber(0), opening);
     assert_eq!(queue.take(now, RecordNumber(0)), Taken::Frame(vec![opening]));
     assert_eq!(queue.take_freed(), 1);

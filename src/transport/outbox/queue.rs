@@ -197,12 +197,9 @@ impl<M: Message> SessionQueue<M> {
                 self.end(EndReason::OverBudget { bytes: self.control_bytes, limit: self.limits.session_bytes });
             }
             Class::Urgent if self.opened => self.push_urgent(entry),
-            Class::Opening
-            | Class::Bounded
-            | Class::Control
-            | Class::Repeated
-            | Class::BestEffort
-            | Class::Urgent => self.push_in_order(entry),
+            Class::Opening | Class::Bounded | Class::Control | Class::Repeated | Class::BestEffort | Class::Urgent => {
+                self.push_in_order(entry)
+            }
         }
     }
 
@@ -333,9 +330,8 @@ impl<M: Message> SessionQueue<M> {
             return;
         };
         let waiting = self.by_key.get(&key).copied().and_then(|number| Some((number, self.slots.get(number)?)));
-        let merge = waiting.map(|(number, waiting)| {
-            (number, waiting.message.merge(&entry.message, self.slots.is_last(number)))
-        });
+        let merge = waiting
+            .map(|(number, waiting)| (number, waiting.message.merge(&entry.message, self.slots.is_last(number))));
         match merge {
             None | Some((_, Merge::Both)) => {
                 self.add(&entry);
