@@ -256,10 +256,10 @@ impl Play {
     fn heed(&mut self, effects: Vec<Effect>) {
         for effect in effects {
             match effect {
-                Effect::Persist(changes) => self.changes.extend(changes),
-                Effect::Tell { session, event } => self.told(session, event),
-                Effect::Order { session, order } => self.order(session, order),
-                Effect::Close { session } => {
+                Effect::Persist { changes, .. } => self.changes.extend(changes),
+                Effect::Tell { session, event, .. } => self.told(session, event),
+                Effect::Order { session, order, .. } => self.order(session, order),
+                Effect::Close { session, .. } => {
                     self.agents.retain(|one| *one != session);
                     self.frameworks.retain(|(one, _)| *one != session);
                 }

@@ -1,6 +1,6 @@
 //! Carries the core's effects out: into the queues of the sessions, to the registry, and back to those who asked.
 //!
-//! Records are numbered as they go to the registry, and what follows a record leaves when that is durable.
+//! The core says which record each effect follows from; it leaves when that is durable.
 
 use std::collections::{HashMap, VecDeque};
 
@@ -32,9 +32,7 @@ pub(super) struct Dispatch {
     /// Requests that have no answer yet.
     replies: HashMap<RequestId, oneshot::Sender<Answer>>,
     requests: u64,
-    /// The last number that went to the registry.
-    stored: RecordNumber,
-    /// Those that are not durable yet, and since when.
+    /// The records that are not durable yet, and since when.
     unsynced: VecDeque<(RecordNumber, Now)>,
     /// Answers that wait for their record.
     held: VecDeque<(RecordNumber, RequestId, Answer)>,
@@ -48,7 +46,6 @@ impl Dispatch {
             outboxes: HashMap::new(),
             replies: HashMap::new(),
             requests: 0,
-            stored: RecordNumber(0),
             unsynced: VecDeque::new(),
             held: VecDeque::new(),
         }
@@ -76,9 +73,8 @@ impl Dispatch {
         self.unsynced.front().map(|(_, since)| *since)
     }
 
-    /// The registry has everything up to this number.
-    pub(super) fn synced(&mut self, number: u64) {
-        let number = RecordNumber(number);
+    /// The registry has everything up to this record.
+    pub(super) fn synced(&mut self, number: RecordNumber) {
         while self.unsynced.pop_front_if(|(stored, _)| *stored <= number).is_some() {}
         self.durable.advance(number);
     }
@@ -98,31 +94,29 @@ impl Dispatch {
     pub(super) async fn carry_out(&mut self, now: Now, effects: impl Iterator<Item = Effect>) -> Result<(), String> {
         for effect in effects {
             match effect {
-                Effect::Persist(changes) => {
-                    self.stored.0 += 1;
-                    self.unsynced.push_back((self.stored, now));
-                    let sent = self.store.send((self.stored.0, changes)).await;
+                Effect::Persist { number, changes } => {
+                    self.unsynced.push_back((number, now));
+                    let sent = self.store.send((number.0, changes)).await;
                     sent.map_err(|_closed| "the registry's thread has ended".to_owned())?;
                 }
-                Effect::Tell { session, event } => {
+                Effect::Tell { session, after, event } => {
                     if let Some(AnyOutbox::Framework(outbox)) = self.outboxes.get(&session) {
-                        outbox.push(now, self.stored, event.into_parts());
+                        outbox.push(now, after, event.into_parts());
                     }
                 }
-                Effect::Order { session, order } => {
+                Effect::Order { session, after, order } => {
                     if let Some(AnyOutbox::Agent(outbox)) = self.outboxes.get(&session) {
-                        outbox.push(now, self.stored, [order]);
+                        outbox.push(now, after, [order]);
                     }
                 }
-                Effect::Close { session } => match self.outboxes.get(&session) {
-                    Some(AnyOutbox::Framework(outbox)) => outbox.close(now, self.stored),
-                    Some(AnyOutbox::Agent(outbox)) => outbox.close(now, self.stored),
+                Effect::Close { session, after } => match self.outboxes.get(&session) {
+                    Some(AnyOutbox::Framework(outbox)) => outbox.close(now, after),
+                    Some(AnyOutbox::Agent(outbox)) => outbox.close(now, after),
                     None => {}
                 },
-                Effect::Reply { request, answer } if answer.bypasses_gate() => {
-                    self.answer(request, answer);
-                }
-                Effect::Reply { request, answer } => self.held.push_back((self.stored, request, answer)),
+                Effect::Reply { request, answer, .. } if answer.bypasses_gate() => self.answer(request, answer),
+                // Answers keep their order: each waits for all that was recorded before it.
+                Effect::Reply { request, after, answer } => self.held.push_back((after, request, answer)),
             }
         }
         Ok(())

@@ -120,6 +120,7 @@ impl Options {
             registry_max_agents: self.registry_max_agents,
             completed_frameworks: self.max_completed_frameworks,
             completed_tasks: self.max_completed_tasks_per_framework,
+            queues: self.queues(),
             ..core::Config::default()
         }
     }

@@ -18,7 +18,7 @@ use crate::{
     proto::internal::RegistryChange,
     transport::{
         clock::Clock,
-        outbox::{Budget, Durable, Message, Outbox},
+        outbox::{Budget, Durable, Message, Outbox, RecordNumber, Written},
     },
     types::Now,
 };
@@ -48,6 +48,7 @@ pub(super) struct Handle {
     lag: Lag,
     budget: Budget,
     durable: Durable,
+    written: Written,
 }
 
 /// The core's thread has ended.
@@ -67,8 +68,8 @@ impl Handle {
     }
 
     /// A queue for a new session.
-    pub(super) fn outbox<M: Message>(&self) -> Outbox<M> {
-        Outbox::new(&self.budget, &self.durable)
+    pub(super) fn outbox<M: Message>(&self, session: SessionId) -> Outbox<M> {
+        Outbox::reporting(&self.budget, &self.durable, &self.written, session.0)
     }
 
     pub(super) async fn send(&self, mail: Mail) -> Result<(), Stopped> {
@@ -99,14 +100,17 @@ pub(super) fn start(
     let (watcher, lag) = lag::watched();
     let durable = Durable::default();
     let dispatch = Dispatch::new(store, durable.clone());
+    let written = Written::new(budget.limits());
     thread::Builder::new().name("divvy-registry".into()).spawn(move || keep(registry, fence, changes, &progress))?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build()?;
+    let report = written.clone();
     thread::Builder::new().name("divvy-master".into()).spawn(move || {
-        let service = Service { core, clock: Clock::system(), watcher, dispatch, detached: Vec::new() };
+        let service =
+            Service { core, clock: Clock::system(), watcher, dispatch, written: report, detached: Vec::new() };
         let outcome = runtime.block_on(service.run(mail, synced));
         ended.send_replace(Some(outcome));
     })?;
-    Ok((Handle { mailbox, lag, budget, durable }, ending))
+    Ok((Handle { mailbox, lag, budget, durable, written }, ending))
 }
 
 /// Appends what comes, all that is queued in one go.
@@ -136,6 +140,7 @@ struct Service {
     clock: Clock,
     watcher: Watcher,
     dispatch: Dispatch,
+    written: Written,
     /// Sessions that ended in this turn: what the turn sends to them is put in before they are forgotten.
     detached: Vec<SessionId>,
 }
@@ -151,11 +156,20 @@ impl Service {
             let deadline = self.core.deadline();
             tokio::select! {
                 biased;
-                Ok(()) = synced.changed() => self.dispatch.synced(synced.borrow_and_update().clone()?),
+                Ok(()) = synced.changed() => {
+                    let number = RecordNumber(synced.borrow_and_update().clone()?);
+                    self.dispatch.synced(number);
+                    self.core.handle(self.clock.now(), Input::Synced { number }, &mut effects);
+                }
+                () = self.written.reported() => {}
                 count = mail.recv_many(&mut batch, BATCH) => if count == 0 { return Ok(()) },
                 () = self.due(deadline.into_iter().chain(self.watcher.deadline()).min()) => {}
             }
             let now = self.clock.now();
+            for (session, bytes) in self.written.take() {
+                let session = SessionId(session);
+                self.core.handle(now, Input::Written { session, bytes }, &mut effects);
+            }
             for one in batch.drain(..) {
                 self.take(now, one, &mut effects);
             }

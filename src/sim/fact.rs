@@ -65,6 +65,7 @@ pub(super) enum Fact {
     /// The core gives its framework to this session; it is told as [`Fact::Told`].
     Subscribes {
         session: SessionId,
+        framework: Arc<str>,
     },
     /// The core is done with this session; it ends once all that was said to it has left.
     Drops {

@@ -52,7 +52,7 @@ pub(super) struct MasterNode {
 #[derive(Debug)]
 pub(super) struct MasterProcess {
     pub(super) core: Master,
-    /// The last number given to the registry, and the last that it has.
+    /// The last record given to the registry, and the last that it has.
     stored: RecordNumber,
     durable: RecordNumber,
     fence: Fence,
@@ -60,6 +60,8 @@ pub(super) struct MasterProcess {
     sessions: BTreeMap<SessionId, Session>,
     /// Those for which something waits to be written.
     waiting: BTreeSet<SessionId>,
+    /// Bytes that were written and of which the core does not know yet.
+    written: BTreeMap<SessionId, usize>,
     opened: u64,
     storing: VecDeque<(u64, Vec<internal::RegistryChange>)>,
     pub(super) wake_ns: Option<u64>,
@@ -127,6 +129,7 @@ impl World {
             facts,
             sessions: BTreeMap::new(),
             waiting: BTreeSet::new(),
+            written: BTreeMap::new(),
             opened: 0,
             storing: VecDeque::new(),
             wake_ns: None,
@@ -175,7 +178,7 @@ impl World {
         if !all.is_empty() {
             self.append(fence, all);
         }
-        self.flush_master();
+        self.give_master(vec![Input::Synced { number: RecordNumber(number) }]);
     }
 
     /// A client's attempt has got to the master.
@@ -258,6 +261,9 @@ impl World {
         self.sabotage_inputs(&mut inputs);
         let Some(process) = &mut self.master.process else { return };
         let mut effects = Vec::new();
+        for (session, bytes) in std::mem::take(&mut process.written) {
+            process.core.handle(now, Input::Written { session, bytes }, &mut effects);
+        }
         for input in inputs {
             process.core.handle(now, input, &mut effects);
         }
@@ -273,22 +279,22 @@ impl World {
 
     fn note_decisions(&mut self, effects: &[Effect]) {
         for effect in effects {
-            if let Effect::Tell { session, event: Event::Offers(offers) } = effect {
+            if let Effect::Tell { session, event: Event::Offers(offers), .. } = effect {
                 self.fact(Fact::Made { session: *session, offers: offers.clone() });
             }
-            if let Effect::Persist(changes) = effect {
+            if let Effect::Persist { changes, .. } = effect {
                 self.fact(Fact::Proposed(changes.clone()));
             }
-            if let Effect::Order { session, order: Order::Registered(registered) } = effect {
+            if let Effect::Order { session, order: Order::Registered(registered), .. } = effect {
                 self.fact(Fact::Admits { session: *session, agent: registered.agent_id.clone() });
             }
             if let Effect::Tell { event: Event::Rescinded { offer }, .. } = effect {
                 self.fact(Fact::Withdrawn { offer: *offer });
             }
-            if let Effect::Tell { session, event: Event::Subscribed { .. } } = effect {
-                self.fact(Fact::Subscribes { session: *session });
+            if let Effect::Tell { session, event: Event::Subscribed { framework, .. }, .. } = effect {
+                self.fact(Fact::Subscribes { session: *session, framework: framework.clone() });
             }
-            if let Effect::Close { session } = effect {
+            if let Effect::Close { session, .. } = effect {
                 self.fact(Fact::Drops { session: *session });
             }
         }
@@ -358,37 +364,35 @@ impl World {
         let is_durable = process.stored <= process.durable;
         let holds_pings = sabotage == Some(Sabotage::HoldsPings) && !is_durable;
         match effect {
-            Effect::Persist(changes) if sabotage::drops(sabotage, &changes) => {}
-            Effect::Persist(changes) => {
-                process.stored.0 += 1;
-                return Some((process.stored.0, changes));
+            Effect::Persist { number, changes } => {
+                process.stored = number;
+                let changes = if sabotage::drops(sabotage, &changes) { Vec::new() } else { changes };
+                return Some((number.0, changes));
             }
-            Effect::Tell { session, event } => {
+            Effect::Tell { session, after, event } => {
                 if holds_pings && event.class() == Class::Urgent {
                     return None;
                 }
-                let (stored, found) = (process.stored, process.sessions.get_mut(&session)?);
-                if let Outbox::Framework(queue) = &mut found.outbox {
-                    event.into_parts().for_each(|part| queue.push(now, ALLOWANCE, stored, part));
+                if let Outbox::Framework(queue) = &mut process.sessions.get_mut(&session)?.outbox {
+                    event.into_parts().for_each(|part| queue.push(now, ALLOWANCE, after, part));
                     process.waiting.insert(session);
                 }
             }
-            Effect::Order { session, order } => {
+            Effect::Order { session, after, order } => {
                 if holds_pings && order.class() == Class::Urgent {
                     return None;
                 }
                 let early = sabotage == Some(Sabotage::RegistersTooEarly) && matches!(order, Order::Registered(_));
-                let after = if early { RecordNumber::default() } else { process.stored };
+                let after = if early { RecordNumber::default() } else { after };
                 if let Outbox::Agent(queue) = &mut process.sessions.get_mut(&session)?.outbox {
                     queue.push(now, ALLOWANCE, after, order);
                     process.waiting.insert(session);
                 }
             }
-            Effect::Close { session } => {
-                let stored = process.stored;
+            Effect::Close { session, after } => {
                 match &mut process.sessions.get_mut(&session)?.outbox {
-                    Outbox::Framework(queue) => queue.close(now, stored),
-                    Outbox::Agent(queue) => queue.close(now, stored),
+                    Outbox::Framework(queue) => queue.close(now, after),
+                    Outbox::Agent(queue) => queue.close(now, after),
                 }
                 process.waiting.insert(session);
             }
@@ -423,8 +427,9 @@ impl World {
             let durable = process.durable;
             let Some(known) = process.sessions.get_mut(&session).filter(|known| !known.closing) else { return };
             let link = known.link;
+            let written = process.written.entry(session).or_default();
             let is_over = match &mut known.outbox {
-                Outbox::Framework(queue) => match queue.take(now, durable) {
+                Outbox::Framework(queue) => match take(queue, now, durable, written) {
                     Taken::Frame(events) => {
                         self.write_events(session, link, events);
                         continue;
@@ -432,7 +437,7 @@ impl World {
                     Taken::Wait(_) => false,
                     Taken::End => true,
                 },
-                Outbox::Agent(queue) => match queue.take(now, durable) {
+                Outbox::Agent(queue) => match take(queue, now, durable, written) {
                     Taken::Frame(orders) => {
                         self.write_orders(session, link, orders);
                         continue;
@@ -475,6 +480,13 @@ impl World {
             self.send(link, End::Client, Frame::Orders(outgo::agent_frame(part.to_vec())));
         }
     }
+}
+
+/// Takes what may leave and counts what that frees.
+fn take<M: Message>(queue: &mut SessionQueue<M>, now: Now, durable: RecordNumber, written: &mut usize) -> Taken<M> {
+    let taken = queue.take(now, durable);
+    *written += queue.take_freed();
+    taken
 }
 
 /// With the offers of neighbouring events in one, as they leave in a frame.

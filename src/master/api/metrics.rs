@@ -26,7 +26,7 @@ pub(super) fn render(snapshot: &Snapshot, waited: Duration, unread: &Budget) -> 
     let owed = Gauge::<f64, AtomicU64>::default();
     owed.set(waited.as_secs_f64());
     registry.register("registry_waited_seconds", "How long the registry has owed its oldest answer", owed);
-    queues(&mut registry, unread);
+    queues(&mut registry, unread, snapshot.counts.messages_dropped);
     let mut text = String::new();
     match encode(&mut text, &registry) {
         Ok(()) => text,
@@ -34,7 +34,8 @@ pub(super) fn render(snapshot: &Snapshot, waited: Duration, unread: &Budget) -> 
     }
 }
 
-fn queues(registry: &mut Registry, unread: &Budget) {
+/// `dropped`: messages that the core did not send because their peer had read too little.
+fn queues(registry: &mut Registry, unread: &Budget, dropped: u64) {
     let bytes = Gauge::<i64>::default();
     bytes.set(i64::try_from(unread.waiting_bytes()).unwrap_or(i64::MAX));
     registry.register("unread_bytes", "Bytes that wait to be read by agents and frameworks", bytes);
@@ -42,7 +43,7 @@ fn queues(registry: &mut Registry, unread: &Budget) {
         (
             "messages_dropped",
             "Messages without promise of delivery to peers that read too slowly",
-            unread.dropped_messages(),
+            unread.dropped_messages() + dropped,
         ),
         ("sessions_ended_unread", "Sessions whose peer did not read what waited for it", unread.ended_sessions()),
     ] {

@@ -37,8 +37,9 @@ impl SchedulerSession for Api {
     type AttachStream = Frames<ext::Events>;
 
     async fn attach(&self, request: Request<Streaming<ext::Calls>>) -> Result<Response<Self::AttachStream>, Status> {
-        let outbox: Outbox<Event> = self.core.outbox();
-        let session = self.open(AnyOutbox::Framework(outbox.clone())).await?;
+        let session = self.next_session();
+        let outbox: Outbox<Event> = self.core.outbox(session);
+        self.open(session, AnyOutbox::Framework(outbox.clone())).await?;
         let facts = self.facts.clone();
         let mut first = true;
         let frames = frames(&outbox, move |events| {
@@ -60,8 +61,9 @@ impl AgentSession for Api {
         request: Request<Streaming<internal::AgentFrame>>,
     ) -> Result<Response<Self::AttachStream>, Status> {
         let peer = request.extensions().get::<Peer>().map(|peer| peer.address.ip().to_string()).unwrap_or_default();
-        let outbox: Outbox<Order> = self.core.outbox();
-        let session = self.open(AnyOutbox::Agent(outbox.clone())).await?;
+        let session = self.next_session();
+        let outbox: Outbox<Order> = self.core.outbox(session);
+        self.open(session, AnyOutbox::Agent(outbox.clone())).await?;
         let frames = frames(&outbox, outgo::agent_frame);
         let reading = self.clone().read_reports(session, request.into_inner(), peer);
         tokio::spawn(self.clone().serve_session(session, outbox, reading));
@@ -83,13 +85,13 @@ where
 }
 
 impl Api {
-    async fn open(&self, outbox: AnyOutbox) -> Result<SessionId, Status> {
-        let session = SessionId(self.sessions.fetch_add(1, Ordering::Relaxed));
-        self.core
-            .send(Mail::Opened { session, outbox })
-            .await
-            .map_err(|error| Status::unavailable(error.to_string()))?;
-        Ok(session)
+    fn next_session(&self) -> SessionId {
+        SessionId(self.sessions.fetch_add(1, Ordering::Relaxed))
+    }
+
+    async fn open(&self, session: SessionId, outbox: AnyOutbox) -> Result<(), Status> {
+        let sent = self.core.send(Mail::Opened { session, outbox }).await;
+        sent.map_err(|error| Status::unavailable(error.to_string()))
     }
 
     /// Reads until the stream ends, however it does, or the peer's queue has ended; then the session is over for the core,

@@ -14,23 +14,24 @@ use super::{
 use crate::{
     master::registry::State,
     proto::{internal, v1},
+    transport::outbox::RecordNumber,
     types::Resources,
 };
 
-/// What the shell has to do, in this order: an effect leaves when every earlier [`Effect::Persist`] is synced, but for
-/// pings, heartbeats and an answer that [stands for no decision](Answer::bypasses_gate).
+/// What the shell has to do. An effect leaves when the record that it names in `after` is durable; those of one session in
+/// this order, but for pings and heartbeats, which overtake once the session is open.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Effect {
-    /// Append to the registry and sync it.
-    Persist(Vec<internal::RegistryChange>),
+    /// Append to the registry and sync it; records are numbered from 1.
+    Persist { number: RecordNumber, changes: Vec<internal::RegistryChange> },
     /// Send to the framework of this session.
-    Tell { session: SessionId, event: Event },
+    Tell { session: SessionId, after: RecordNumber, event: Event },
     /// Send to the agent of this session.
-    Order { session: SessionId, order: Order },
+    Order { session: SessionId, after: RecordNumber, order: Order },
     /// End the session once all that was sent before has gone out.
-    Close { session: SessionId },
+    Close { session: SessionId, after: RecordNumber },
     /// Answer a request.
-    Reply { request: RequestId, answer: Answer },
+    Reply { request: RequestId, after: RecordNumber, answer: Answer },
 }
 
 /// An agent that was given up as unreachable, or marked gone.

@@ -233,7 +233,7 @@ impl Shell {
                     }
                     events.push(event);
                 }
-                Effect::Persist(_) | Effect::Close { .. } | Effect::Reply { .. } => {}
+                Effect::Persist { .. } | Effect::Close { .. } | Effect::Reply { .. } => {}
             }
         }
         let frame = outgo::framework_frame(&self.facts, 1, events);

@@ -10,6 +10,7 @@ mod message;
 mod outlet;
 pub(crate) mod queue;
 mod slots;
+mod written;
 
 #[cfg(test)]
 mod model;
@@ -22,6 +23,7 @@ pub(crate) use self::{
     message::{Class, Merge, Message},
     outlet::Outbox,
     queue::{EndReason, RecordNumber, SessionQueue, Taken},
+    written::Written,
 };
 
 /// A frame takes no more bytes unless a single message is larger, so that on a slow link a peer receives frame after frame.

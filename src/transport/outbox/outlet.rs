@@ -14,6 +14,7 @@ use super::{
     durable::Durable,
     message::Message,
     queue::{EndReason, RecordNumber, SessionQueue, Taken, Watch},
+    written::Written,
 };
 use crate::{transport::clock::Clock, types::Now};
 
@@ -32,6 +33,8 @@ struct Shared<M: Message> {
     number: u64,
     ended: CancellationToken,
     clock: Clock,
+    /// Who learns what was written, and by which name.
+    report: Option<(Written, u64)>,
 }
 
 #[derive(Debug)]
@@ -41,6 +44,8 @@ struct State<M: Message> {
     reader: Option<Waker>,
     /// The record for which the reader is woken.
     awaited: Option<RecordNumber>,
+    /// What was freed since the queue was empty.
+    since_empty: usize,
 }
 
 impl<M: Message> Clone for Outbox<M> {
@@ -51,15 +56,25 @@ impl<M: Message> Clone for Outbox<M> {
 
 impl<M: Message> Outbox<M> {
     pub(crate) fn new(budget: &Budget, durable: &Durable) -> Self {
+        Self::build(budget, durable, None)
+    }
+
+    /// One that reports what was written, under this name.
+    pub(crate) fn reporting(budget: &Budget, durable: &Durable, written: &Written, name: u64) -> Self {
+        Self::build(budget, durable, Some((written.clone(), name)))
+    }
+
+    fn build(budget: &Budget, durable: &Durable, report: Option<(Written, u64)>) -> Self {
         let clock = Clock::system();
         let queue = SessionQueue::new(clock.now(), *budget.limits());
         let shared = Shared {
-            state: Mutex::new(State { queue, reader: None, awaited: None }),
+            state: Mutex::new(State { queue, reader: None, awaited: None, since_empty: 0 }),
             number: budget.open(),
             budget: budget.clone(),
             durable: durable.clone(),
             ended: CancellationToken::new(),
             clock,
+            report,
         };
         Self { shared: Arc::new(shared) }
     }
@@ -123,7 +138,7 @@ impl<M: Message> Shared<M> {
             let mut state = self.lock();
             let before = state.queue.bytes();
             change(&mut state.queue);
-            self.account(&mut state.queue, before);
+            self.account(&mut state, before);
             self.reader_to_wake(&mut state)
         };
         if let Some(reader) = reader {
@@ -131,13 +146,22 @@ impl<M: Message> Shared<M> {
         }
     }
 
-    fn account(&self, queue: &mut SessionQueue<M>, before: usize) {
+    fn account(&self, state: &mut State<M>, before: usize) {
+        let queue = &mut state.queue;
         self.budget.changed(before, queue.bytes());
         let dropped = queue.take_dropped();
         if dropped > 0 {
             self.budget.count_dropped(dropped);
         }
-        queue.take_freed();
+        let freed = queue.take_freed();
+        if let Some((written, name)) = self.report.as_ref().filter(|_| freed > 0) {
+            state.since_empty += freed;
+            let is_empty = queue.bytes() == 0;
+            written.add(*name, freed, is_empty.then_some(state.since_empty));
+            if is_empty {
+                state.since_empty = 0;
+            }
+        }
         if let Some(reason) = queue.end_reason()
             && !self.ended.is_cancelled()
         {
@@ -185,7 +209,7 @@ impl<M: Message> Stream for Batches<M> {
         loop {
             let before = state.queue.bytes();
             let taken = state.queue.take(shared.clock.now(), shared.durable.number());
-            shared.account(&mut state.queue, before);
+            shared.account(&mut state, before);
             match taken {
                 Taken::Frame(frame) => return Poll::Ready(Some(frame)),
                 Taken::End => return Poll::Ready(None),

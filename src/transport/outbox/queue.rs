@@ -88,6 +88,8 @@ struct Entry<M> {
     after: RecordNumber,
     weight: usize,
     class: Class,
+    /// Whether a newer message of its key meets it.
+    is_latest: bool,
     message: M,
 }
 
@@ -181,7 +183,7 @@ impl<M: Message> SessionQueue<M> {
     /// Puts a message in, which may leave when `after` is durable. `allowance`: the bytes that may wait. All pushes of one
     /// turn come at one time: what a single turn puts in never ends the session.
     pub(crate) fn push(&mut self, now: Now, allowance: usize, after: RecordNumber, message: M) {
-        let entry = Entry { after, weight: message.weight(), class: message.class(), message };
+        let entry = Entry { after, weight: message.weight(), class: message.class(), is_latest: true, message };
         if self.turn.0 != now.mono_ns {
             self.turn = (now.mono_ns, self.control_bytes);
         }
@@ -334,6 +336,9 @@ impl<M: Message> SessionQueue<M> {
             .map(|(number, waiting)| (number, waiting.message.merge(&entry.message, self.slots.is_last(number))));
         match merge {
             None | Some((_, Merge::Both)) => {
+                if let Some(waiting) = merge.and_then(|(number, _)| self.slots.get_mut(number)) {
+                    waiting.is_latest = false;
+                }
                 self.add(&entry);
                 let number = self.slots.push(entry);
                 self.by_key.insert(key, number);
@@ -365,8 +370,7 @@ impl<M: Message> SessionQueue<M> {
             let by_key = &mut self.by_key;
             by_key.clear();
             self.slots.compact(|number, entry| {
-                if let Some(key) = entry.message.key() {
-                    // Of several with one key the last counts.
+                if let Some(key) = entry.message.key().filter(|_| entry.is_latest) {
                     by_key.insert(key, number);
                 }
             });

@@ -193,6 +193,10 @@ impl Master {
         let Some(key) = key else {
             return Err(Refusal::new("message.agent_id", format!("agent {agent} is not connected")));
         };
+        if turn.is_over_budget(self.agents[&key].session) {
+            self.counts.messages_dropped += 1;
+            return Ok(());
+        }
         let framework = self.frameworks[&framework].bucket.id.clone();
         turn.order(self.agents[&key].session, Order::Message { framework, executor, data });
         Ok(())
@@ -210,6 +214,10 @@ impl Master {
         let Some(framework) = self.framework_ids.get(framework).and_then(|key| self.frameworks.get(key)) else {
             return;
         };
+        if turn.is_over_budget(framework.session) {
+            self.counts.messages_dropped += 1;
+            return;
+        }
         let agent = self.agents[&agent].bucket.id.clone();
         turn.tell(framework.session, Event::Message { agent, executor, data });
     }

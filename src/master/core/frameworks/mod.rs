@@ -22,8 +22,8 @@ use crate::{
     master::core::{
         Event, FrameworkFacts, Master, Order, Peer, Quantities, Refusal, Register, Subscribe, Turn,
         keys::{AgentKey, FrameworkKey, SessionId, TaskKey},
-        tasks::AwaitedKills,
         tasks::Task,
+        tasks::{Answers, AwaitedKills},
         timers::Timer,
     },
     proto::{
@@ -79,6 +79,10 @@ pub(crate) struct Framework {
     pub(in crate::master::core) roles: BTreeMap<Arc<str>, Habits>,
     /// Every role in which it has a place among the shares: its roles, and former ones with tasks.
     entered: BTreeMap<Arc<str>, RoleId>,
+    /// What it is still to be sent, as it reads.
+    pub(in crate::master::core) answers: Answers,
+    /// More waits to be read by it than may: it gets no offers.
+    pub(in crate::master::core) is_over_budget: bool,
     /// What it asked for and has not launched: it is offered no more than this.
     pub(in crate::master::core) demand: Option<Quantities>,
     /// The scalars its outstanding offers hold. Resources of different agents are never added up.
@@ -224,6 +228,8 @@ impl Master {
         let Some(framework) = self.frameworks.get_mut(&key) else { return };
         self.timers.disarm_sole(Timer::Failover(key));
         framework.session = Some(session);
+        framework.answers = Answers::default();
+        framework.is_over_budget = false;
         if framework.bucket.link != Link::Connected {
             framework.bucket_mut().link = Link::Connected;
         }
@@ -272,6 +278,8 @@ impl Master {
             tasks: IndexMap::new(),
             copies: BTreeSet::new(),
             awaited_kills: AwaitedKills::default(),
+            answers: Answers::default(),
+            is_over_budget: false,
             replacements: BTreeMap::new(),
             demand: None,
             offered: BTreeMap::new(),

@@ -182,6 +182,9 @@ impl Clients<AgentKey, FrameworkKey> for Rules<'_> {
     /// Whether the run serves this client, and it has no fresh offer of the agent.
     fn admits(&self, agent: AgentKey, role: RoleId, framework: FrameworkKey) -> bool {
         let Some(one) = self.frameworks.get(&framework) else { return false };
+        if one.is_over_budget {
+            return false;
+        }
         let Some((role, habits)) = one.role_of(role) else { return false };
         let served = !habits.suppressed && !habits.withheld(self.now) && (habits.warm || self.run == Run::All);
         let fresh = |offer: &Offer| {

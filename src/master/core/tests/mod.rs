@@ -5,3 +5,4 @@ pub(super) mod world;
 
 mod closed;
 mod effects;
+mod unread;
