@@ -2,6 +2,7 @@
 //! so that they believe no core's own account.
 
 use std::hash::{Hash as _, Hasher};
+use std::sync::Arc;
 
 use crate::{
     framework::{SchedulerEvent, core::Request},

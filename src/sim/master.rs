@@ -22,20 +22,17 @@ use super::{
 };
 use crate::{
     master::{
-        api::{MasterFacts, intake, outgo},
+        api::{MasterFacts, intake},
         core::{Answer, Effect, Event, Input, Master, Order, Principal, Question, RequestId, SessionId, Snapshot},
         registry::{Fence, Memory, Registry as _},
     },
     proto::{ext, internal, v1::TaskInfo},
-    transport::outbox::{Class, Limits, Message, RecordNumber, SessionQueue, Taken},
+    transport::outbox::{Class, Limits, Message as _, RecordNumber, SessionQueue},
     types::Now,
 };
 
 /// What may wait for a session, in bytes.
 const ALLOWANCE: usize = 16 << 20;
-
-/// The version of the scheduler stream, told in the first frame.
-const VERSION: u32 = 1;
 
 /// The master and what outlives its process.
 #[derive(Debug, Default)]
@@ -54,29 +51,29 @@ pub(super) struct MasterProcess {
     pub(super) core: Master,
     /// The last record given to the registry, and the last that it has.
     stored: RecordNumber,
-    durable: RecordNumber,
+    pub(super) durable: RecordNumber,
     fence: Fence,
-    facts: MasterFacts,
-    sessions: BTreeMap<SessionId, Session>,
+    pub(super) facts: MasterFacts,
+    pub(super) sessions: BTreeMap<SessionId, Session>,
     /// Those for which something waits to be written.
-    waiting: BTreeSet<SessionId>,
+    pub(super) waiting: BTreeSet<SessionId>,
     /// Bytes that were written and of which the core does not know yet.
-    written: BTreeMap<SessionId, usize>,
+    pub(super) written: BTreeMap<SessionId, usize>,
     opened: u64,
     storing: VecDeque<(u64, Vec<internal::RegistryChange>)>,
     pub(super) wake_ns: Option<u64>,
 }
 
 #[derive(Debug)]
-struct Session {
-    link: LinkId,
-    greeted: bool,
-    closing: bool,
-    outbox: Outbox,
+pub(super) struct Session {
+    pub(super) link: LinkId,
+    pub(super) greeted: bool,
+    pub(super) closing: bool,
+    pub(super) outbox: Outbox,
 }
 
 #[derive(Debug)]
-enum Outbox {
+pub(super) enum Outbox {
     Framework(SessionQueue<Event>),
     Agent(SessionQueue<Order>),
 }
@@ -402,7 +399,7 @@ impl World {
     }
 
     /// What tasks do is their author's to say, by what the framework said of them.
-    fn note_launch(&mut self, order: &Order) {
+    pub(super) fn note_launch(&mut self, order: &Order) {
         let Order::Run { container, info, .. } = order else { return };
         let Ok(info) = TaskInfo::decode(info.clone()) else { return };
         if self.lives.0.is_some() {
@@ -411,92 +408,4 @@ impl World {
             self.tasks.insert(container.to_string(), info.task_id.value);
         }
     }
-
-    fn flush_master(&mut self) {
-        let Some(process) = &mut self.master.process else { return };
-        for session in std::mem::take(&mut process.waiting) {
-            self.flush_session(session);
-        }
-    }
-
-    /// Writes what may leave to a peer: in one frame or, when the writer was quick, in several.
-    fn flush_session(&mut self, session: SessionId) {
-        let now = self.time(Node::Master);
-        loop {
-            let Some(process) = &mut self.master.process else { return };
-            let durable = process.durable;
-            let Some(known) = process.sessions.get_mut(&session).filter(|known| !known.closing) else { return };
-            let link = known.link;
-            let written = process.written.entry(session).or_default();
-            let is_over = match &mut known.outbox {
-                Outbox::Framework(queue) => match take(queue, now, durable, written) {
-                    Taken::Frame(events) => {
-                        self.write_events(session, link, events);
-                        continue;
-                    }
-                    Taken::Wait(_) => false,
-                    Taken::End => true,
-                },
-                Outbox::Agent(queue) => match take(queue, now, durable, written) {
-                    Taken::Frame(orders) => {
-                        self.write_orders(session, link, orders);
-                        continue;
-                    }
-                    Taken::Wait(_) => false,
-                    Taken::End => true,
-                },
-            };
-            if is_over {
-                known.closing = true;
-                self.send(link, End::Client, Frame::Closed);
-            }
-            return;
-        }
-    }
-
-    fn write_events(&mut self, session: SessionId, link: LinkId, events: Vec<Event>) {
-        let events: Vec<Event> = joined(events).into_iter().map(|event| self.sabotage_event(session, event)).collect();
-        for event in &events {
-            self.fact(Fact::Told { session, event: event.clone() });
-        }
-        let split = self.chance.network.random_range(1..=16);
-        for part in events.chunks(split) {
-            let Some(process) = &mut self.master.process else { return };
-            let Some(known) = process.sessions.get_mut(&session) else { return };
-            let version = if std::mem::replace(&mut known.greeted, true) { 0 } else { VERSION };
-            let frame = Frame::Events(outgo::framework_frame(&process.facts, version, part.to_vec()));
-            self.send(link, End::Client, frame);
-        }
-    }
-
-    fn write_orders(&mut self, session: SessionId, link: LinkId, orders: Vec<Order>) {
-        let orders: Vec<Order> = orders.into_iter().flat_map(|order| self.sabotage_order(session, order)).collect();
-        for order in &orders {
-            self.note_launch(order);
-            self.fact(Fact::Ordered { session, order: order.clone() });
-        }
-        let split = self.chance.network.random_range(1..=16);
-        for part in orders.chunks(split) {
-            self.send(link, End::Client, Frame::Orders(outgo::agent_frame(part.to_vec())));
-        }
-    }
-}
-
-/// Takes what may leave and counts what that frees.
-fn take<M: Message>(queue: &mut SessionQueue<M>, now: Now, durable: RecordNumber, written: &mut usize) -> Taken<M> {
-    let taken = queue.take(now, durable);
-    *written += queue.take_freed();
-    taken
-}
-
-/// With the offers of neighbouring events in one, as they leave in a frame.
-fn joined(events: Vec<Event>) -> Vec<Event> {
-    let mut joined: Vec<Event> = Vec::with_capacity(events.len());
-    for event in events {
-        match (joined.last_mut(), event) {
-            (Some(Event::Offers(all)), Event::Offers(more)) => all.extend(more),
-            (_, event) => joined.push(event),
-        }
-    }
-    joined
 }

@@ -1,7 +1,8 @@
 //! The master's state machine: who is in the cluster, what each has, and who was promised what.
 //!
 //! Inputs and the time go in, effects come out; there is no socket, clock or file here, and chance comes from the
-//! generator handed in. The shell lets an effect leave when the record that it follows from is durable. After each batch of inputs it calls [`Master::settle`], which makes the offers.
+//! generator handed in. The shell lets an effect leave when the record that it follows from is durable. After each batch
+//! of inputs it calls [`Master::settle`], which makes the offers.
 //!
 //! One rule holds after every input: for each agent, offered + used + free = total.
 

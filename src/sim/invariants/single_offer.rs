@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Fact, Invariant, Known};
 use crate::{
-    master::core::{Call, Order, SessionId},
+    master::core::{Call, SessionId},
     types::Resources,
 };
 
@@ -79,10 +79,10 @@ impl Invariant for SingleOffer {
                 self.of.clear();
             }
             Fact::SessionEnded { session } => self.live.retain(|_, live| live.session != *session),
-            Fact::Ordered { session, order: Order::Registered(registered) } => {
+            Fact::Admits { session, agent } => {
                 if let Some(index) = known.agent_of(*session) {
-                    self.agents.insert(index, registered.agent_id.clone());
-                    self.indices.insert(registered.agent_id.clone(), index);
+                    self.agents.insert(index, agent.clone());
+                    self.indices.insert(agent.clone(), index);
                 }
             }
             Fact::Called { session, call } => match call {

@@ -1,10 +1,10 @@
-//! What a peer has not read: its bytes are bounded, what it asked for waits, and nobody else waits with it.
+//! What a peer has not read: its bytes are bounded, what it asked for waits, and no other peer waits with it.
 
 use std::{collections::BTreeMap, time::Duration};
 
 use super::world::World;
 use crate::{
-    master::core::{Call, Config, Doubt, Effect, Event, Input, SessionId},
+    master::core::{Call, Config, Doubt, Effect, Event, Input, Order, SessionId},
     transport::outbox::{Limits, Message as _, RecordNumber},
 };
 
@@ -31,19 +31,20 @@ fn sent(effects: &[Effect], to: SessionId) -> (usize, Vec<String>) {
     (bytes, tasks)
 }
 
-/// Lets the framework read all it was sent until nothing more comes; answers the largest amount that waited at a time,
+/// Lets the framework read all it was sent until nothing more comes. Returns the largest amount that waited at a time,
 /// and how often each task's status was sent.
 fn read_all(world: &mut World, framework: SessionId) -> (usize, BTreeMap<String, usize>) {
-    let (mut most, mut told) = (0, BTreeMap::new());
+    let (mut most, mut statuses) = (0, BTreeMap::new());
     loop {
-        let (bytes, tasks) = sent(&world.effects, framework);
-        most = most.max(world.master.outgoing.unread_bytes(framework));
+        let (_, tasks) = sent(&world.effects, framework);
+        let bytes = world.master.outgoing.unread_bytes(framework);
+        most = most.max(bytes);
         for task in tasks {
-            *told.entry(task).or_default() += 1;
+            *statuses.entry(task).or_default() += 1;
         }
         let due = world.master.deadline().is_some_and(|at| at <= world.now.mono_ns);
         if bytes == 0 && !due {
-            return (most, told);
+            return (most, statuses);
         }
         let mut effects = Vec::new();
         world.feed(Input::Written { session: framework, bytes });
@@ -80,10 +81,10 @@ fn however_often_a_framework_asks_for_all_its_tasks_what_waits_is_bounded_and_ea
     let (bytes, _) = sent(&effects, framework);
     assert!(bytes < BUDGET * 2, "{bytes} bytes for 64 calls that nothing was read of");
     world.effects = effects;
-    let (most, told) = read_all(&mut world, framework);
+    let (most, statuses) = read_all(&mut world, framework);
     assert!(most < BUDGET * 2, "{most}");
-    assert_eq!(told.len(), TASKS, "every task is answered for");
-    assert!(told.values().all(|times| *times <= 2), "one run, and one for the calls that came meanwhile");
+    assert_eq!(statuses.len(), TASKS, "every task is answered for");
+    assert!(statuses.values().all(|times| *times <= 2), "one run, and one for the calls that came meanwhile");
 }
 
 #[test]
@@ -120,20 +121,20 @@ fn a_framework_over_its_budget_gets_no_offers_until_it_has_read_half_of_what_wai
 }
 
 #[test]
-fn a_status_does_not_wait_for_what_is_recorded_of_another_framework() {
+fn a_status_does_not_wait_for_what_is_recorded_of_another_agent() {
     let (mut world, framework, _, offer) = super::effects::offered();
     world.launch(framework, &offer, &[("a", "cpus:1;mem:32")]);
-    world.framework("other");
+    world.agent("cpus:1;mem:32");
     let recorded = world.effects.iter().find_map(|effect| match effect {
         Effect::Persist { number, .. } => Some(*number),
         _ => None,
     });
-    let recorded = recorded.expect("the run of the other framework is recorded");
-    let subscribed = world.effects.iter().find_map(|effect| match effect {
-        Effect::Tell { after, event: Event::Subscribed { .. }, .. } => Some(*after),
+    let recorded = recorded.expect("the other agent is recorded");
+    let registered = world.effects.iter().find_map(|effect| match effect {
+        Effect::Order { after, order: Order::Registered(_), .. } => Some(*after),
         _ => None,
     });
-    assert_eq!(subscribed, Some(recorded), "SUBSCRIBED waits for it");
+    assert_eq!(registered, Some(recorded), "REGISTERED waits for it");
     world.call(framework, Call::Reconcile { tasks: Vec::new() });
     let afters = world.effects.iter().filter_map(|effect| match effect {
         Effect::Tell { session, after, .. } if *session == framework => Some(*after),
