@@ -6,9 +6,12 @@ use std::collections::{HashMap, VecDeque};
 
 use tokio::sync::{mpsc, oneshot};
 
-use super::core::{Answer, Effect, Event, Order, RequestId, SessionId};
+use super::{
+    core::{Answer, Effect, Event, Order, RequestId, SessionId},
+    harness::Outlet,
+    registry_thread::Store,
+};
 use crate::{
-    proto::internal::RegistryChange,
     transport::outbox::{Durable, Outbox, RecordNumber},
     types::Now,
 };
@@ -20,13 +23,12 @@ pub(super) enum AnyOutbox {
     Agent(Outbox<Order>),
 }
 
-/// What the registry's thread gets: a number and the changes it stands for.
-pub(super) type Store = (u64, Vec<RegistryChange>);
-
 /// Where effects go.
 #[derive(Debug)]
 pub(super) struct Dispatch {
     store: mpsc::Sender<Store>,
+    /// What is to go there.
+    stores: Vec<Store>,
     durable: Durable,
     outboxes: HashMap<SessionId, AnyOutbox>,
     /// Requests that have no answer yet.
@@ -42,6 +44,7 @@ impl Dispatch {
     pub(super) fn new(store: mpsc::Sender<Store>, durable: Durable) -> Self {
         Self {
             store,
+            stores: Vec::new(),
             durable,
             outboxes: HashMap::new(),
             replies: HashMap::new(),
@@ -87,37 +90,14 @@ impl Dispatch {
         }
     }
 
-    /// Carries all of them out.
+    /// Hands to the registry what this turn has recorded.
     ///
     /// # Errors
     /// When the registry's thread has ended.
-    pub(super) async fn carry_out(&mut self, now: Now, effects: impl Iterator<Item = Effect>) -> Result<(), String> {
-        for effect in effects {
-            match effect {
-                Effect::Persist { number, changes } => {
-                    self.unsynced.push_back((number, now));
-                    let sent = self.store.send((number.0, changes)).await;
-                    sent.map_err(|_closed| "the registry's thread has ended".to_owned())?;
-                }
-                Effect::Tell { session, after, event } => {
-                    if let Some(AnyOutbox::Framework(outbox)) = self.outboxes.get(&session) {
-                        outbox.push(now, after, event.into_parts());
-                    }
-                }
-                Effect::Order { session, after, order } => {
-                    if let Some(AnyOutbox::Agent(outbox)) = self.outboxes.get(&session) {
-                        outbox.push(now, after, [order]);
-                    }
-                }
-                Effect::Close { session, after } => match self.outboxes.get(&session) {
-                    Some(AnyOutbox::Framework(outbox)) => outbox.close(now, after),
-                    Some(AnyOutbox::Agent(outbox)) => outbox.close(now, after),
-                    None => {}
-                },
-                Effect::Reply { request, answer, .. } if answer.bypasses_gate() => self.answer(request, answer),
-                // Answers keep their order: each waits for all that was recorded before it.
-                Effect::Reply { request, after, answer } => self.held.push_back((after, request, answer)),
-            }
+    pub(super) async fn send_stores(&mut self) -> Result<(), String> {
+        for store in self.stores.drain(..) {
+            let sent = self.store.send(store).await;
+            sent.map_err(|_closed| "the registry's thread has ended".to_owned())?;
         }
         Ok(())
     }
@@ -126,6 +106,35 @@ impl Dispatch {
         if let Some(reply) = self.replies.remove(&request) {
             // Who asked may have gone meanwhile.
             drop(reply.send(answer));
+        }
+    }
+}
+
+impl Outlet for Dispatch {
+    fn take(&mut self, now: Now, effect: Effect) {
+        match effect {
+            Effect::Persist { number, changes } => {
+                self.unsynced.push_back((number, now));
+                self.stores.push((number.0, changes));
+            }
+            Effect::Tell { session, after, event } => {
+                if let Some(AnyOutbox::Framework(outbox)) = self.outboxes.get(&session) {
+                    outbox.push(now, after, event.into_parts());
+                }
+            }
+            Effect::Order { session, after, order } => {
+                if let Some(AnyOutbox::Agent(outbox)) = self.outboxes.get(&session) {
+                    outbox.push(now, after, [order]);
+                }
+            }
+            Effect::Close { session, after } => match self.outboxes.get(&session) {
+                Some(AnyOutbox::Framework(outbox)) => outbox.close(now, after),
+                Some(AnyOutbox::Agent(outbox)) => outbox.close(now, after),
+                None => {}
+            },
+            Effect::Reply { request, answer, .. } if answer.bypasses_gate() => self.answer(request, answer),
+            // Answers keep their order: each waits for all that was recorded before it.
+            Effect::Reply { request, after, answer } => self.held.push_back((after, request, answer)),
         }
     }
 }

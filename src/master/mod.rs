@@ -6,13 +6,14 @@
 pub(crate) mod api;
 pub(crate) mod core;
 mod dispatch;
+#[doc(hidden)]
+pub mod harness;
 mod lag;
 pub mod registry;
-#[doc(hidden)]
-pub mod rehearsal;
+mod registry_thread;
 mod service;
 
-use std::{io, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
+use std::{io, net::SocketAddr, path::PathBuf, time::Duration};
 
 use rand::{Rng as _, SeedableRng as _, rngs::StdRng};
 use tokio::task::JoinHandle;
@@ -185,7 +186,7 @@ impl Master {
         let (handle, ending) =
             service::start(core, registry, fence, Budget::new(queues)).map_err(StartError::Thread)?;
         let stop = CancellationToken::new();
-        let router = api::router(Api { core: handle, facts: Arc::new(facts), sessions: Arc::default() });
+        let router = api::router(Api::new(handle, facts));
         let limits = Limits::with_write_stall(queues.stall);
         let serving = tokio::spawn(serve::serve(listener, router, limits, stop.clone()));
         tracing::info!(%address, %id, epoch = fence.epoch(), "master serves");

@@ -1,21 +1,22 @@
-//! The thread on which the core runs, and the one on which the registry syncs.
+//! The thread on which the core runs.
 //!
 //! The core's thread waits for nothing but its mailbox: it takes all that is queued, hands it to the core, lets the core
 //! make its offers, and has the effects carried out ([`Dispatch`]). What connections put into the mailbox carries a permit
-//! of theirs, so that none can have more than [`PER_CONNECTION`] inputs undigested.
+//! of theirs, so that none can have more than so many inputs undigested.
 
-use std::{io, sync::Arc, thread};
+use std::{io, thread};
 
 use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot, watch};
 
 use super::{
-    core::{Answer, Effect, Input, Master, Principal, Question, SessionId},
-    dispatch::{AnyOutbox, Dispatch, Store},
+    core::{Answer, Input, Master, Principal, Question, SessionId},
+    dispatch::{AnyOutbox, Dispatch},
+    harness::Harness,
     lag::{self, Lag, Watcher},
     registry::{Fence, Registry},
+    registry_thread::{self, Progress},
 };
 use crate::{
-    proto::internal::RegistryChange,
     transport::{
         clock::Clock,
         outbox::{Budget, Durable, Message, Outbox, RecordNumber, Written},
@@ -23,8 +24,6 @@ use crate::{
     types::Now,
 };
 
-/// Inputs of one connection that the core has not taken yet.
-pub(super) const PER_CONNECTION: usize = 64;
 /// Inputs that go into the mailbox together: half of a connection's, so that the next are made meanwhile.
 pub(super) const TOGETHER: u32 = 32;
 const MAILBOX: usize = 16_384;
@@ -37,9 +36,6 @@ pub(super) enum Mail {
     Inputs { inputs: Vec<Input>, permits: Option<OwnedSemaphorePermit> },
     Asked { question: Question, reply: oneshot::Sender<Answer> },
 }
-
-/// How far the registry's thread has got: the number of the last store that is synced, or why it gave up.
-type Progress = Result<u64, String>;
 
 /// A way to the core; cheap to clone.
 #[derive(Clone, Debug)]
@@ -101,42 +97,22 @@ pub(super) fn start(
     let durable = Durable::default();
     let dispatch = Dispatch::new(store, durable.clone());
     let written = Written::new(budget.limits());
-    thread::Builder::new().name("divvy-registry".into()).spawn(move || keep(registry, fence, changes, &progress))?;
+    registry_thread::spawn(registry, fence, changes, progress)?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build()?;
     let report = written.clone();
     thread::Builder::new().name("divvy-master".into()).spawn(move || {
+        let harness = Harness::new(core);
         let service =
-            Service { core, clock: Clock::system(), watcher, dispatch, written: report, detached: Vec::new() };
+            Service { harness, clock: Clock::system(), watcher, dispatch, written: report, detached: Vec::new() };
         let outcome = runtime.block_on(service.run(mail, synced));
         ended.send_replace(Some(outcome));
     })?;
     Ok((Handle { mailbox, lag, budget, durable, written }, ending))
 }
 
-/// Appends what comes, all that is queued in one go.
-fn keep(
-    mut registry: Box<dyn Registry>,
-    fence: Fence,
-    mut changes: mpsc::Receiver<Store>,
-    progress: &watch::Sender<Progress>,
-) {
-    let mut batch = Vec::new();
-    while changes.blocking_recv_many(&mut batch, BATCH) > 0 {
-        let last = batch.last().map_or(0, |(number, _)| *number);
-        let all: Vec<RegistryChange> = batch.drain(..).flat_map(|(_, changes)| changes).collect();
-        let outcome = registry.append(fence, &all);
-        let failed = outcome.is_err();
-        // What it replaces was seen, or is no longer of interest.
-        drop(progress.send_replace(outcome.map(|_| last).map_err(|error| error.to_string())));
-        if failed {
-            return;
-        }
-    }
-}
-
 /// The core with all that carries its effects out.
 struct Service {
-    core: Master,
+    harness: Harness,
     clock: Clock,
     watcher: Watcher,
     dispatch: Dispatch,
@@ -151,15 +127,15 @@ impl Service {
         mut mail: mpsc::Receiver<Mail>,
         mut synced: watch::Receiver<Progress>,
     ) -> Result<(), String> {
-        let (mut batch, mut effects) = (Vec::with_capacity(BATCH), Vec::new());
+        let mut batch = Vec::with_capacity(BATCH);
         loop {
-            let deadline = self.core.deadline();
+            let deadline = self.harness.deadline();
             tokio::select! {
                 biased;
                 Ok(()) = synced.changed() => {
                     let number = RecordNumber(synced.borrow_and_update().clone()?);
                     self.dispatch.synced(number);
-                    self.core.handle(self.clock.now(), Input::Synced { number }, &mut effects);
+                    self.harness.handle(self.clock.now(), Input::Synced { number });
                 }
                 () = self.written.reported() => {}
                 count = mail.recv_many(&mut batch, BATCH) => if count == 0 { return Ok(()) },
@@ -168,17 +144,13 @@ impl Service {
             let now = self.clock.now();
             for (session, bytes) in self.written.take() {
                 let session = SessionId(session);
-                self.core.handle(now, Input::Written { session, bytes }, &mut effects);
+                self.harness.handle(now, Input::Written { session, bytes });
             }
             for one in batch.drain(..) {
-                self.take(now, one, &mut effects);
+                self.take(now, one);
             }
-            if deadline.is_some_and(|deadline| deadline <= now.mono_ns) {
-                self.core.handle(now, Input::Ticked, &mut effects);
-            }
-            self.core.settle(now, &mut effects);
-            self.dispatch.carry_out(now, effects.drain(..)).await?;
-            effects.shrink_to(BATCH);
+            self.harness.finish(now, &mut self.dispatch);
+            self.dispatch.send_stores().await?;
             for session in self.detached.drain(..) {
                 self.dispatch.forget(session);
             }
@@ -194,32 +166,27 @@ impl Service {
         }
     }
 
-    fn take(&mut self, now: Now, mail: Mail, effects: &mut Vec<Effect>) {
+    fn take(&mut self, now: Now, mail: Mail) {
         match mail {
             Mail::Opened { session, outbox } => {
                 self.dispatch.open(session, outbox);
-                self.core.handle(now, Input::Attached { session, principal: Principal::Anonymous }, effects);
+                self.harness.handle(now, Input::Attached { session, principal: Principal::Anonymous });
             }
             Mail::Inputs { inputs, permits } => {
                 for input in inputs {
                     if let Input::Detached { session } = input {
                         self.detached.push(session);
                     }
-                    self.core.handle(now, input, effects);
+                    self.harness.handle(now, input);
                 }
                 drop(permits);
             }
             Mail::Asked { question, reply } => {
                 let request = self.dispatch.await_answer(reply);
-                self.core.handle(now, Input::Asked { request, principal: Principal::Anonymous, question }, effects);
+                self.harness.handle(now, Input::Asked { request, principal: Principal::Anonymous, question });
             }
         }
     }
-}
-
-/// Permits of one connection.
-pub(super) fn permits() -> Arc<tokio::sync::Semaphore> {
-    Arc::new(tokio::sync::Semaphore::new(PER_CONNECTION))
 }
 
 #[cfg(test)]

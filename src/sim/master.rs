@@ -24,6 +24,7 @@ use crate::{
     master::{
         api::{MasterFacts, intake},
         core::{Answer, Effect, Event, Input, Master, Order, Principal, Question, RequestId, SessionId, Snapshot},
+        harness::Harness,
         registry::{Fence, Memory, Registry as _},
     },
     proto::{ext, internal, v1::TaskInfo},
@@ -48,7 +49,7 @@ pub(super) struct MasterNode {
 /// One life of the master.
 #[derive(Debug)]
 pub(super) struct MasterProcess {
-    pub(super) core: Master,
+    pub(super) harness: Harness,
     /// The last record given to the registry, and the last that it has.
     stored: RecordNumber,
     pub(super) durable: RecordNumber,
@@ -87,7 +88,7 @@ impl MasterProcess {
     /// The state as readers see it.
     pub(super) fn snapshot(&mut self, now: crate::types::Now) -> Snapshot {
         let (mut out, request) = (Vec::new(), RequestId(0));
-        self.core.handle(
+        self.harness.core.handle(
             now,
             Input::Asked { request, principal: Principal::Anonymous, question: Question::Snapshot },
             &mut out,
@@ -119,7 +120,7 @@ impl World {
             self.fact(Fact::Durable { epoch, changes });
         }
         self.master.process = Some(Box::new(MasterProcess {
-            core,
+            harness: Harness::new(core),
             stored: RecordNumber::default(),
             durable: RecordNumber::default(),
             fence,
@@ -259,15 +260,9 @@ impl World {
         let Some(process) = &mut self.master.process else { return };
         let mut effects = Vec::new();
         for (session, bytes) in std::mem::take(&mut process.written) {
-            process.core.handle(now, Input::Written { session, bytes }, &mut effects);
+            process.harness.handle(now, Input::Written { session, bytes });
         }
-        for input in inputs {
-            process.core.handle(now, input, &mut effects);
-        }
-        if process.core.deadline().is_some_and(|at| at <= now.mono_ns) {
-            process.core.handle(now, Input::Ticked, &mut effects);
-        }
-        process.core.settle(now, &mut effects);
+        process.harness.give(now, inputs, &mut effects);
         self.trace.effects("master", &effects);
         self.note_decisions(&effects);
         self.carry_out_of_master(now, effects);

@@ -7,14 +7,18 @@ use std::{
 };
 
 use futures::{FutureExt as _, Stream, StreamExt as _, stream};
+use prost::Message as _;
 use tonic::{Request, Response, Status, Streaming};
 
-use super::{Api, intake, outgo};
+use super::{
+    Api, intake, outgo,
+    reading::{EndStatus, feed},
+};
 use crate::{
     master::{
         core::{Event, Input, Order, SessionId},
         dispatch::AnyOutbox,
-        service::{Mail, Stopped, TOGETHER, permits},
+        service::Mail,
     },
     proto::{
         ext::{self, scheduler_session_server::SchedulerSession},
@@ -23,7 +27,7 @@ use crate::{
     transport::{
         clock::Clock,
         outbox::{Message, Outbox, RecordNumber},
-        serve::Peer,
+        serve::{Peer, inflow::Inflow},
     },
 };
 
@@ -46,9 +50,11 @@ impl SchedulerSession for Api {
             let version = if std::mem::take(&mut first) { VERSION } else { 0 };
             outgo::framework_frame(&facts, version, events)
         });
-        let reading = self.clone().read_calls(session, request.into_inner());
-        tokio::spawn(self.clone().serve_session(session, outbox, reading));
-        Ok(Response::new(frames))
+        let end = EndStatus::default();
+        let frames = end.after(frames);
+        let reading = self.clone().read_calls(session, request);
+        tokio::spawn(self.clone().serve_session(session, outbox, reading, end));
+        Ok(Response::new(Box::pin(frames)))
     }
 }
 
@@ -60,14 +66,19 @@ impl AgentSession for Api {
         &self,
         request: Request<Streaming<internal::AgentFrame>>,
     ) -> Result<Response<Self::AttachStream>, Status> {
-        let peer = request.extensions().get::<Peer>().map(|peer| peer.address.ip().to_string()).unwrap_or_default();
+        let peer = request
+            .extensions()
+            .get::<Peer>()
+            .map(|peer| peer.address.ip().to_canonical().to_string())
+            .unwrap_or_default();
         let session = self.next_session();
         let outbox: Outbox<Order> = self.core.outbox(session);
         self.open(session, AnyOutbox::Agent(outbox.clone())).await?;
-        let frames = frames(&outbox, outgo::agent_frame);
-        let reading = self.clone().read_reports(session, request.into_inner(), peer);
-        tokio::spawn(self.clone().serve_session(session, outbox, reading));
-        Ok(Response::new(frames))
+        let end = EndStatus::default();
+        let frames = end.after(frames(&outbox, outgo::agent_frame));
+        let reading = self.clone().read_reports(session, request, peer);
+        tokio::spawn(self.clone().serve_session(session, outbox, reading, end));
+        Ok(Response::new(Box::pin(frames)))
     }
 }
 
@@ -95,14 +106,24 @@ impl Api {
     }
 
     /// Reads until the stream ends, however it does, or the peer's queue has ended; then the session is over for the core,
-    /// also when reading panicked. What waits for the peer still leaves while it takes it.
-    async fn serve_session<M>(self, session: SessionId, outbox: Outbox<M>, reading: impl Future<Output = ()> + Send)
-    where
+    /// also when reading panicked. `end` is given the reason. What waits for the peer still leaves while it takes it.
+    async fn serve_session<M>(
+        self,
+        session: SessionId,
+        outbox: Outbox<M>,
+        reading: impl Future<Output = Result<(), Status>> + Send,
+        end: EndStatus,
+    ) where
         M: Message + Send,
     {
         tokio::select! {
-            outcome = AssertUnwindSafe(reading).catch_unwind() => if outcome.is_err() {
-                tracing::error!(session = session.0, "a connection's task panicked: its session ends; please report it");
+            ended = AssertUnwindSafe(reading).catch_unwind() => match ended {
+                Ok(Ok(())) => end.set_left(),
+                Ok(Err(status)) => end.set(status),
+                Err(_panic) => {
+                    tracing::error!(session = session.0, "reading a session panicked, and it ends; this is a bug in divvy");
+                    end.set(Status::internal("the master failed to read a message; this is a bug in divvy"));
+                }
             },
             reason = outbox.ended() => if reason.is_failure() {
                 tracing::warn!(session = session.0, "the session ends: {reason}");
@@ -116,44 +137,41 @@ impl Api {
     }
 
     /// Feeds the framework's calls to the core until the stream ends.
-    async fn read_calls(self, session: SessionId, stream: Streaming<ext::Calls>) {
-        self.feed(stream, |frame: ext::Calls| {
+    async fn read_calls(self, session: SessionId, request: Request<Streaming<ext::Calls>>) -> Result<(), Status> {
+        let inflow = inflow(&request);
+        let digest = |frame: ext::Calls| {
             let unspoken = frame.versions.and_then(intake::unspoken);
             let calls = if unspoken.is_some() { Vec::new() } else { frame.calls };
             let first = frame.seq;
             let calls = calls.into_iter().zip(0..).map(move |(call, offset)| {
-                let seq = first.saturating_add(offset);
-                Input::Called { session, seq, call: intake::call(call) }
+                let (seq, bytes) = (first.saturating_add(offset), call.encoded_len());
+                (Input::Called { session, seq, call: intake::call(call) }, bytes)
             });
-            unspoken.map(|call| Input::Called { session, seq: 0, call }).into_iter().chain(calls)
-        })
-        .await;
+            unspoken.map(|call| (Input::Called { session, seq: 0, call }, 0)).into_iter().chain(calls)
+        };
+        feed(&self.core, &inflow, request.into_inner(), digest).await
     }
 
-    async fn read_reports(self, session: SessionId, stream: Streaming<internal::AgentFrame>, peer: String) {
+    async fn read_reports(
+        self,
+        session: SessionId,
+        request: Request<Streaming<internal::AgentFrame>>,
+        peer: String,
+    ) -> Result<(), Status> {
+        let inflow = inflow(&request);
         let peer: Arc<str> = peer.into();
-        self.feed(stream, |frame: internal::AgentFrame| {
+        let digest = |frame: internal::AgentFrame| {
             let peer = peer.clone();
-            let reports = frame.messages.into_iter().map(move |message| intake::report(message, &peer));
-            reports.map(move |report| Input::Reported { session, report })
-        })
-        .await;
+            frame.messages.into_iter().map(move |message| {
+                let bytes = message.encoded_len();
+                (Input::Reported { session, report: intake::report(message, &peer) }, bytes)
+            })
+        };
+        feed(&self.core, &inflow, request.into_inner(), digest).await
     }
+}
 
-    /// Digests frame after frame; each input takes a permit that it gives back when the core has taken it.
-    async fn feed<F, I: Iterator<Item = Input>>(&self, mut stream: Streaming<F>, digest: impl Fn(F) -> I) {
-        let permits = permits();
-        while let Some(Ok(frame)) = stream.next().await {
-            let mut digested = digest(frame).peekable();
-            while digested.peek().is_some() {
-                let Ok(mut room) = permits.clone().acquire_many_owned(TOGETHER).await else { return };
-                let inputs: Vec<Input> = digested.by_ref().take(TOGETHER as usize).collect();
-                let permits = room.split(inputs.len());
-                let sent: Result<(), Stopped> = self.core.send(Mail::Inputs { inputs, permits }).await;
-                if sent.is_err() {
-                    return;
-                }
-            }
-        }
-    }
+/// What the connection of a request may hold; of one that came some other way, what a connection may.
+fn inflow<T>(request: &Request<T>) -> Inflow {
+    request.extensions().get::<Inflow>().cloned().unwrap_or_default()
 }

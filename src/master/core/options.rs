@@ -33,6 +33,8 @@ pub(crate) struct Config {
     pub(crate) registry_max_agents: usize,
     /// The bytes that may wait to be read. A core that is driven alone has no limit: nothing says what was written.
     pub(crate) queues: Limits,
+    /// So many tombstones of frameworks are kept, and none for longer than `registry_max_age`.
+    pub(crate) removed_frameworks: usize,
     /// An offer has to hold one of these.
     pub(crate) minimum: Vec<Quantities>,
 }
@@ -65,6 +67,7 @@ impl Default for Config {
             registry_max_age: Duration::from_hours(14 * 24),
             registry_max_agents: 102_400,
             queues: Limits::unlimited(),
+            removed_frameworks: 10_000,
             minimum: vec![least("cpus", 10), least("mem", 32_000)],
         }
     }

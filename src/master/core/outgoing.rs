@@ -167,6 +167,7 @@ fn subject(change: &RegistryChange) -> Option<&str> {
         Kind::AgentUnreachable(unreachable) => Some(&unreachable.agent_id),
         Kind::AgentGone(gone) => Some(&gone.agent_id),
         Kind::FrameworkRun(run) => Some(&run.framework_id),
+        Kind::FrameworkTombstone(tombstone) => Some(&tombstone.framework_id),
         Kind::AgentReachable(id)
         | Kind::AgentRemoved(id)
         | Kind::AgentForgotten(id)

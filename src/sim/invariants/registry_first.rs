@@ -51,7 +51,9 @@ impl RegistryFirst {
                 self.admitted.remove(id);
                 self.unreachable.remove(id);
             }
-            Kind::FrameworkRemoved(id) => drop(self.removed.insert(id.clone())),
+            Kind::FrameworkTombstone(tombstone) => drop(self.removed.insert(tombstone.framework_id.clone())),
+            // Masters of this version write tombstones with their time.
+            Kind::FrameworkRemoved(_) => {}
             Kind::Weight(_) | Kind::Quotas(_) | Kind::FrameworkRun(_) | Kind::FrameworkForgotten(_) => {}
         }
     }
@@ -133,6 +135,7 @@ fn agent_of(kind: &Kind) -> Option<&str> {
         Kind::AgentGone(agent) => Some(&agent.agent_id),
         Kind::AgentReachable(id) | Kind::AgentRemoved(id) | Kind::AgentForgotten(id) => Some(id),
         Kind::FrameworkRemoved(_)
+        | Kind::FrameworkTombstone(_)
         | Kind::Weight(_)
         | Kind::Quotas(_)
         | Kind::FrameworkRun(_)

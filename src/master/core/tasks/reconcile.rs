@@ -157,12 +157,10 @@ impl Master {
             let is_over = self.outgoing.is_over(session);
             let Some(framework) = self.frameworks.get_mut(&key) else { continue };
             framework.is_over_budget = is_over;
-            if !is_over {
-                if !framework.answers.is_done() {
-                    self.answering.insert(key);
-                }
-                self.touch_all();
+            if !is_over && !framework.answers.is_done() {
+                self.answering.insert(key);
             }
+            self.serve_framework(key);
         }
     }
 

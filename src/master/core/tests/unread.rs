@@ -37,12 +37,12 @@ fn read_all(world: &mut World, framework: SessionId) -> (usize, BTreeMap<String,
     let (mut most, mut statuses) = (0, BTreeMap::new());
     loop {
         let (_, tasks) = sent(&world.effects, framework);
-        let bytes = world.master.outgoing.unread_bytes(framework);
+        let bytes = world.harness.core.outgoing.unread_bytes(framework);
         most = most.max(bytes);
         for task in tasks {
             *statuses.entry(task).or_default() += 1;
         }
-        let due = world.master.deadline().is_some_and(|at| at <= world.now.mono_ns);
+        let due = world.harness.core.deadline().is_some_and(|at| at <= world.now.mono_ns);
         if bytes == 0 && !due {
             return (most, statuses);
         }
@@ -109,8 +109,8 @@ fn tasks_named_beyond_the_limit_are_refused_with_field_and_text_while_answers_wa
 fn a_framework_over_its_budget_gets_no_offers_until_it_has_read_half_of_what_waits() {
     let (mut world, framework) = crowded();
     world.call(framework, Call::Reconcile { tasks: Vec::new() });
-    let waiting = world.master.outgoing.unread_bytes(framework);
-    assert!(world.master.outgoing.is_over(framework), "{waiting} bytes wait");
+    let waiting = world.harness.core.outgoing.unread_bytes(framework);
+    assert!(world.harness.core.outgoing.is_over(framework), "{waiting} bytes wait");
     world.agent("cpus:4;mem:1024");
     world.call(framework, Call::Revive { roles: Vec::new() });
     world.wait(Duration::from_secs(3));
