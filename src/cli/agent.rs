@@ -83,6 +83,7 @@ async fn serve(settings: AgentSettings) -> Result<ExitCode, Failure> {
 
 fn options(settings: AgentSettings) -> anyhow::Result<Options> {
     let program = std::env::current_exe().context("cannot find this program's own file")?;
+    let preset = Options::new(settings.master.to_string(), settings.work_dir, SupervisorMode::Process { program });
     Ok(Options {
         listen: settings.listen,
         hostname: settings.hostname,
@@ -91,6 +92,7 @@ fn options(settings: AgentSettings) -> anyhow::Result<Options> {
         insecure: settings.insecure,
         recover: settings.recover,
         supervisor_idle: settings.supervisor_idle,
-        ..Options::new(settings.master.to_string(), settings.work_dir, SupervisorMode::Process { program })
+        peer_stall_timeout: settings.peer_stall_timeout.unwrap_or(preset.peer_stall_timeout),
+        ..preset
     })
 }

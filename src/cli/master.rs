@@ -81,6 +81,7 @@ fn options(settings: MasterSettings) -> Options {
         registry_gc_interval: settings.registry_gc_interval.unwrap_or(preset.registry_gc_interval),
         registry_max_agent_age: settings.registry_max_agent_age.unwrap_or(preset.registry_max_agent_age),
         registry_max_agents: settings.registry_max_agents.unwrap_or(preset.registry_max_agents),
+        peer_stall_timeout: settings.peer_stall_timeout.unwrap_or(preset.peer_stall_timeout),
         max_completed_frameworks: settings.max_completed_frameworks.unwrap_or(preset.max_completed_frameworks),
         max_completed_tasks_per_framework: settings
             .max_completed_tasks_per_framework

@@ -253,10 +253,10 @@ impl Play {
         self.harness.deliver(script.now, &mut effects);
         for effect in effects {
             match effect {
-                Effect::Persist(changes) => self.changes.extend(changes),
-                Effect::Tell { session, event } => self.told(session, event),
-                Effect::Order { session, order } => self.order(session, order),
-                Effect::Close { session } => {
+                Effect::Persist { changes, .. } => self.changes.extend(changes),
+                Effect::Tell { session, event, .. } => self.told(session, event),
+                Effect::Order { session, order, .. } => self.order(session, order),
+                Effect::Close { session, .. } => {
                     self.agents.retain(|one| *one != session);
                     self.frameworks.retain(|(one, _)| *one != session);
                 }

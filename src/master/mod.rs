@@ -5,11 +5,10 @@
 
 pub(crate) mod api;
 pub(crate) mod core;
-pub(crate) mod gate;
+mod dispatch;
 #[doc(hidden)]
 pub mod harness;
 mod lag;
-mod outbox;
 pub mod registry;
 mod registry_thread;
 mod service;
@@ -27,6 +26,7 @@ use self::{
 };
 use crate::transport::{
     clock::Clock,
+    outbox::{self, Budget},
     serve::{self, Limits, ListenError, Listener},
 };
 
@@ -61,6 +61,13 @@ pub struct Options {
     pub registry_max_agent_age: Duration,
     /// So many unreachable agents, and as many gone ones, are remembered; the oldest go first.
     pub registry_max_agents: usize,
+    /// A session whose peer reads nothing for this long, while something waits for it, ends.
+    pub peer_stall_timeout: Duration,
+    /// So many bytes may wait to be read by one peer; beyond it the peer gets no offers, and its session ends when
+    /// answers alone exceed it.
+    pub session_budget_bytes: usize,
+    /// So many bytes may wait to be read by all peers together; beyond it each has an equal share.
+    pub total_budget_bytes: usize,
     /// So many removed frameworks are kept to be looked at.
     pub max_completed_frameworks: usize,
     /// So many ended tasks of each framework are kept to be looked at.
@@ -69,7 +76,7 @@ pub struct Options {
 
 impl Default for Options {
     fn default() -> Self {
-        let config = core::Config::default();
+        let (config, queues) = (core::Config::default(), outbox::Limits::default());
         Self {
             listen: SocketAddr::from(([127, 0, 0, 1], 5050)),
             work_dir: None,
@@ -84,6 +91,9 @@ impl Default for Options {
             registry_gc_interval: config.registry_gc_interval,
             registry_max_agent_age: config.registry_max_age,
             registry_max_agents: config.registry_max_agents,
+            peer_stall_timeout: queues.stall,
+            session_budget_bytes: queues.session_bytes,
+            total_budget_bytes: queues.total_bytes,
             max_completed_frameworks: config.completed_frameworks,
             max_completed_tasks_per_framework: config.completed_tasks,
         }
@@ -91,6 +101,14 @@ impl Default for Options {
 }
 
 impl Options {
+    fn queues(&self) -> outbox::Limits {
+        outbox::Limits {
+            session_bytes: self.session_budget_bytes,
+            total_bytes: self.total_budget_bytes,
+            stall: self.peer_stall_timeout,
+        }
+    }
+
     fn config(&self) -> core::Config {
         core::Config {
             offer_timeout: self.offer_timeout,
@@ -103,6 +121,7 @@ impl Options {
             registry_max_agents: self.registry_max_agents,
             completed_frameworks: self.max_completed_frameworks,
             completed_tasks: self.max_completed_tasks_per_framework,
+            queues: self.queues(),
             ..core::Config::default()
         }
     }
@@ -152,7 +171,7 @@ impl Master {
     pub async fn start(options: Options) -> Result<Self, StartError> {
         let listener = Listener::bind(options.listen, options.insecure).await?;
         let address = listener.address();
-        let config = options.config();
+        let (config, queues) = (options.config(), options.queues());
         let (state, fence, registry) = open_registry(options.registry, options.work_dir).await?;
         let mut rng = StdRng::from_os_rng();
         let id = uuid::Builder::from_random_bytes(rng.random()).into_uuid().to_string();
@@ -164,10 +183,12 @@ impl Master {
             started: now.wall_secs(),
         };
         let core = core::Master::new(&id, fence.epoch(), state, config, rng, now);
-        let (handle, ending) = service::start(core, registry, fence).map_err(StartError::Thread)?;
+        let (handle, ending) =
+            service::start(core, registry, fence, Budget::new(queues)).map_err(StartError::Thread)?;
         let stop = CancellationToken::new();
         let router = api::router(Api::new(handle, facts));
-        let serving = tokio::spawn(serve::serve(listener, router, Limits::default(), stop.clone()));
+        let limits = Limits::with_write_stall(queues.stall);
+        let serving = tokio::spawn(serve::serve(listener, router, limits, stop.clone()));
         tracing::info!(%address, %id, epoch = fence.epoch(), "master serves");
         Ok(Self { address, id, stop, serving, ending })
     }
@@ -226,6 +247,8 @@ async fn open_registry(given: Option<Box<dyn Registry>>, work_dir: Option<PathBu
     opening.await.map_err(|error| StartError::RegistryPanicked(error.to_string()))?
 }
 
+#[cfg(test)]
+mod slow_peer_tests;
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -1,23 +1,28 @@
 //! The thread on which the core runs.
 //!
 //! The core's thread waits for nothing but its mailbox: it takes all that is queued, hands it to the core, lets the core
-//! make its offers, and puts the effects into the outboxes as the gate lets them out. What connections put into the
-//! mailbox carries a permit of theirs, so that none can have more than so many inputs undigested.
+//! make its offers, and has the effects carried out ([`Dispatch`]). What connections put into the mailbox carries a permit
+//! of theirs, so that none can have more than so many inputs undigested.
 
-use std::{collections::HashMap, io, thread};
+use std::{io, thread};
 
 use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot, watch};
 
 use super::{
-    core::{Answer, Effect, Event, Input, Master, Order, Principal, Question, RequestId, SessionId},
-    gate::{Gate, Released},
-    harness::{Harness, Outlet},
+    core::{Answer, Input, Master, Principal, Question, SessionId},
+    dispatch::{AnyOutbox, Dispatch},
+    harness::Harness,
     lag::{self, Lag, Watcher},
-    outbox::Outbox,
     registry::{Fence, Registry},
-    registry_thread::{self, Progress, Store},
+    registry_thread::{self, Progress},
 };
-use crate::{transport::clock::Clock, types::Now};
+use crate::{
+    transport::{
+        clock::Clock,
+        outbox::{Budget, Durable, Message, Outbox, RecordNumber, Written},
+    },
+    types::Now,
+};
 
 /// Inputs that go into the mailbox together: half of a connection's, so that the next are made meanwhile.
 pub(super) const TOGETHER: u32 = 32;
@@ -32,18 +37,14 @@ pub(super) enum Mail {
     Asked { question: Question, reply: oneshot::Sender<Answer> },
 }
 
-/// The outbox of whoever is at the other end.
-#[derive(Clone, Debug)]
-pub(super) enum AnyOutbox {
-    Framework(Outbox<Event>),
-    Agent(Outbox<Order>),
-}
-
 /// A way to the core; cheap to clone.
 #[derive(Clone, Debug)]
 pub(super) struct Handle {
     mailbox: mpsc::Sender<Mail>,
     lag: Lag,
+    budget: Budget,
+    durable: Durable,
+    written: Written,
 }
 
 /// The core's thread has ended.
@@ -55,6 +56,16 @@ impl Handle {
     /// How long the registry has owed an answer.
     pub(super) fn lag(&self) -> &Lag {
         &self.lag
+    }
+
+    /// What waits to leave to all sessions.
+    pub(super) fn budget(&self) -> &Budget {
+        &self.budget
+    }
+
+    /// A queue for a new session.
+    pub(super) fn outbox<M: Message>(&self, session: SessionId) -> Outbox<M> {
+        Outbox::reporting(&self.budget, &self.durable, &self.written, session.0)
     }
 
     pub(super) async fn send(&self, mail: Mail) -> Result<(), Stopped> {
@@ -72,41 +83,42 @@ impl Handle {
 pub(super) type Ending = watch::Receiver<Option<Result<(), String>>>;
 
 /// Starts both threads. They end when every [`Handle`] is gone, or when the registry fails.
-pub(super) fn start(core: Master, registry: Box<dyn Registry>, fence: Fence) -> io::Result<(Handle, Ending)> {
+pub(super) fn start(
+    core: Master,
+    registry: Box<dyn Registry>,
+    fence: Fence,
+    budget: Budget,
+) -> io::Result<(Handle, Ending)> {
     let (mailbox, mail) = mpsc::channel(MAILBOX);
     let (store, changes) = mpsc::channel(MAILBOX);
     let (ended, ending) = watch::channel(None);
     let (progress, synced) = watch::channel(Ok(0));
     let (watcher, lag) = lag::watched();
+    let durable = Durable::default();
+    let dispatch = Dispatch::new(store, durable.clone());
+    let written = Written::new(budget.limits());
     registry_thread::spawn(registry, fence, changes, progress)?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build()?;
+    let report = written.clone();
     thread::Builder::new().name("divvy-master".into()).spawn(move || {
-        let service = Service {
-            harness: Harness::new(core),
-            clock: Clock::system(),
-            gate: Gate::default(),
-            watcher,
-            store,
-            outboxes: HashMap::new(),
-            replies: HashMap::new(),
-            requests: 0,
-        };
+        let harness = Harness::new(core);
+        let service =
+            Service { harness, clock: Clock::system(), watcher, dispatch, written: report, detached: Vec::new() };
         let outcome = runtime.block_on(service.run(mail, synced));
         ended.send_replace(Some(outcome));
     })?;
-    Ok((Handle { mailbox, lag }, ending))
+    Ok((Handle { mailbox, lag, budget, durable, written }, ending))
 }
 
 /// The core with all that carries its effects out.
 struct Service {
     harness: Harness,
     clock: Clock,
-    gate: Gate,
     watcher: Watcher,
-    store: mpsc::Sender<Store>,
-    outboxes: HashMap<SessionId, AnyOutbox>,
-    replies: HashMap<RequestId, oneshot::Sender<Answer>>,
-    requests: u64,
+    dispatch: Dispatch,
+    written: Written,
+    /// Sessions that ended in this turn: what the turn sends to them is put in before they are forgotten.
+    detached: Vec<SessionId>,
 }
 
 impl Service {
@@ -118,20 +130,32 @@ impl Service {
         let mut batch = Vec::with_capacity(BATCH);
         loop {
             let deadline = self.harness.deadline();
-            let mut released = Vec::new();
             tokio::select! {
                 biased;
-                Ok(()) = synced.changed() => self.gate.synced(synced.borrow_and_update().clone()?, &mut released),
+                Ok(()) = synced.changed() => {
+                    let number = RecordNumber(synced.borrow_and_update().clone()?);
+                    self.dispatch.synced(number);
+                    self.harness.handle(self.clock.now(), Input::Synced { number });
+                }
+                () = self.written.reported() => {}
                 count = mail.recv_many(&mut batch, BATCH) => if count == 0 { return Ok(()) },
                 () = self.due(deadline.into_iter().chain(self.watcher.deadline()).min()) => {}
             }
             let now = self.clock.now();
+            for (session, bytes) in self.written.take() {
+                let session = SessionId(session);
+                self.harness.handle(now, Input::Written { session, bytes });
+            }
             for one in batch.drain(..) {
                 self.take(now, one);
             }
-            self.harness.finish(now, &mut (&mut self.gate, &mut released));
-            self.watcher.look(now, self.gate.waits_since());
-            self.carry_out(released).await?;
+            self.harness.finish(now, &mut self.dispatch);
+            self.dispatch.send_stores().await?;
+            for session in self.detached.drain(..) {
+                self.dispatch.forget(session);
+            }
+            self.watcher.look(now, self.dispatch.waits_since());
+            self.dispatch.answer_held();
         }
     }
 
@@ -145,68 +169,23 @@ impl Service {
     fn take(&mut self, now: Now, mail: Mail) {
         match mail {
             Mail::Opened { session, outbox } => {
-                self.outboxes.insert(session, outbox);
+                self.dispatch.open(session, outbox);
                 self.harness.handle(now, Input::Attached { session, principal: Principal::Anonymous });
             }
             Mail::Inputs { inputs, permits } => {
                 for input in inputs {
-                    let gone = if let Input::Detached { session } = input { Some(session) } else { None };
-                    self.harness.handle(now, input);
-                    if let Some(session) = gone {
-                        self.outboxes.remove(&session);
+                    if let Input::Detached { session } = input {
+                        self.detached.push(session);
                     }
+                    self.harness.handle(now, input);
                 }
                 drop(permits);
             }
             Mail::Asked { question, reply } => {
-                self.requests += 1;
-                let request = RequestId(self.requests);
-                self.replies.insert(request, reply);
+                let request = self.dispatch.await_answer(reply);
                 self.harness.handle(now, Input::Asked { request, principal: Principal::Anonymous, question });
             }
         }
-    }
-
-    async fn carry_out(&mut self, released: Vec<Released>) -> Result<(), String> {
-        let now = self.clock.now();
-        for one in released {
-            match one {
-                Released::Store { number, changes } => {
-                    let sent = self.store.send((number, changes)).await;
-                    sent.map_err(|_closed| "the registry's thread has ended".to_owned())?;
-                }
-                Released::Effect(Effect::Tell { session, event }) => {
-                    if let Some(AnyOutbox::Framework(outbox)) = self.outboxes.get(&session) {
-                        outbox.push(now, event);
-                    }
-                }
-                Released::Effect(Effect::Order { session, order }) => {
-                    if let Some(AnyOutbox::Agent(outbox)) = self.outboxes.get(&session) {
-                        outbox.push(now, order);
-                    }
-                }
-                Released::Effect(Effect::Close { session }) => match self.outboxes.get(&session) {
-                    Some(AnyOutbox::Framework(outbox)) => outbox.close(),
-                    Some(AnyOutbox::Agent(outbox)) => outbox.close(),
-                    None => {}
-                },
-                Released::Effect(Effect::Reply { request, answer }) => {
-                    if let Some(reply) = self.replies.remove(&request) {
-                        // Who asked may have gone meanwhile.
-                        drop(reply.send(answer));
-                    }
-                }
-                Released::Effect(Effect::Persist(_)) => {}
-            }
-        }
-        Ok(())
-    }
-}
-
-/// The gate lets out what need not wait.
-impl Outlet for (&mut Gate, &mut Vec<Released>) {
-    fn take(&mut self, now: Now, effect: Effect) {
-        self.0.push(now, effect, self.1);
     }
 }
 

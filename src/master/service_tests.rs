@@ -46,7 +46,7 @@ async fn a_master_whose_registry_hangs_is_there_tells_so_and_changes_nothing() {
     let mut registry = Stuck { inner: Memory::default(), asked, let_go };
     let (state, fence) = registry.load().unwrap();
     let core = Master::new("m", 1, state, Config::default(), StdRng::seed_from_u64(1), Clock::system().now());
-    let (handle, _ending) = start(core, Box::new(registry), fence).unwrap();
+    let (handle, _ending) = start(core, Box::new(registry), fence, Budget::default()).unwrap();
     assert_eq!(handle.lag().waited(), Duration::ZERO);
 
     let question = Question::Weights { weights: vec![("dev".to_owned(), 2.0)] };

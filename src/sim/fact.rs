@@ -2,6 +2,7 @@
 //! so that they believe no core's own account.
 
 use std::hash::{Hash as _, Hasher};
+use std::sync::Arc;
 
 use crate::{
     framework::{SchedulerEvent, core::Request},
@@ -65,6 +66,7 @@ pub(super) enum Fact {
     /// The core gives its framework to this session; it is told as [`Fact::Told`].
     Subscribes {
         session: SessionId,
+        framework: Arc<str>,
     },
     /// The core is done with this session; it ends once all that was said to it has left.
     Drops {

@@ -1,4 +1,4 @@
-//! The master's process: the core, its gate, its sessions, and a registry whose appends take their time.
+//! The master's process: the core, the queues of its sessions, and a registry whose appends take their time.
 //!
 //! Wire messages go through the very functions that the sockets use. A crash may fall between any two effects; appends
 //! that were not confirmed yet have reached the registry up to any point.
@@ -22,17 +22,18 @@ use super::{
 };
 use crate::{
     master::{
-        api::{MasterFacts, intake, outgo},
+        api::{MasterFacts, intake},
         core::{Answer, Effect, Event, Input, Master, Order, Principal, Question, RequestId, SessionId, Snapshot},
-        gate::{Gate, Released},
         harness::Harness,
         registry::{Fence, Memory, Registry as _},
     },
     proto::{ext, internal, v1::TaskInfo},
+    transport::outbox::{Class, Limits, Message as _, RecordNumber, SessionQueue},
+    types::Now,
 };
 
-/// The version of the scheduler stream, told in the first frame.
-const VERSION: u32 = 1;
+/// What may wait for a session, in bytes.
+const ALLOWANCE: usize = 16 << 20;
 
 /// The master and what outlives its process.
 #[derive(Debug, Default)]
@@ -49,38 +50,33 @@ pub(super) struct MasterNode {
 #[derive(Debug)]
 pub(super) struct MasterProcess {
     pub(super) harness: Harness,
-    gate: Gate,
+    /// The last record given to the registry, and the last that it has.
+    stored: RecordNumber,
+    pub(super) durable: RecordNumber,
     fence: Fence,
-    facts: MasterFacts,
-    sessions: BTreeMap<SessionId, Session>,
+    pub(super) facts: MasterFacts,
+    pub(super) sessions: BTreeMap<SessionId, Session>,
     /// Those for which something waits to be written.
-    waiting: BTreeSet<SessionId>,
+    pub(super) waiting: BTreeSet<SessionId>,
+    /// Bytes that were written and of which the core does not know yet.
+    pub(super) written: BTreeMap<SessionId, usize>,
     opened: u64,
     storing: VecDeque<(u64, Vec<internal::RegistryChange>)>,
     pub(super) wake_ns: Option<u64>,
 }
 
 #[derive(Debug)]
-struct Session {
-    link: LinkId,
-    greeted: bool,
-    closing: bool,
-    outbox: Outbox,
+pub(super) struct Session {
+    pub(super) link: LinkId,
+    pub(super) greeted: bool,
+    pub(super) closing: bool,
+    pub(super) outbox: Outbox,
 }
 
 #[derive(Debug)]
-enum Outbox {
-    Framework(Vec<Event>),
-    Agent(Vec<Order>),
-}
-
-impl Outbox {
-    fn is_empty(&self) -> bool {
-        match self {
-            Self::Framework(waiting) => waiting.is_empty(),
-            Self::Agent(waiting) => waiting.is_empty(),
-        }
-    }
+pub(super) enum Outbox {
+    Framework(SessionQueue<Event>),
+    Agent(SessionQueue<Order>),
 }
 
 impl MasterProcess {
@@ -125,11 +121,13 @@ impl World {
         }
         self.master.process = Some(Box::new(MasterProcess {
             harness: Harness::new(core),
-            gate: Gate::default(),
+            stored: RecordNumber::default(),
+            durable: RecordNumber::default(),
             fence,
             facts,
             sessions: BTreeMap::new(),
             waiting: BTreeSet::new(),
+            written: BTreeMap::new(),
             opened: 0,
             storing: VecDeque::new(),
             wake_ns: None,
@@ -173,17 +171,17 @@ impl World {
         while let Some((_, changes)) = process.storing.pop_front_if(|(stored, _)| *stored <= number) {
             all.extend(changes);
         }
-        let mut released = Vec::new();
-        process.gate.synced(number, &mut released);
+        process.durable = process.durable.max(RecordNumber(number));
+        process.waiting.extend(process.sessions.keys());
         if !all.is_empty() {
             self.append(fence, all);
         }
-        self.carry_out_of_master(released);
+        self.give_master(vec![Input::Synced { number: RecordNumber(number) }]);
     }
 
     /// A client's attempt has got to the master.
     pub(super) fn reached(&mut self, client: Client, life: u64, attempt: u64) {
-        let isolated = self.isolated(client);
+        let (isolated, now) = (self.isolated(client), self.time(Node::Master));
         let wanted = self.wants(client, life, attempt);
         let Some(process) = self.master.process.as_mut().filter(|_| !isolated) else {
             let after = millis(&mut self.chance.network, 1, if isolated { 20_000 } else { 50 });
@@ -196,8 +194,10 @@ impl World {
         process.opened += 1;
         let link = self.links.open(client, session);
         let outbox = match client {
-            Client::Agent(_) => Outbox::Agent(Vec::new()),
-            Client::Framework(_) | Client::Replaced(_) | Client::Author(_) => Outbox::Framework(Vec::new()),
+            Client::Agent(_) => Outbox::Agent(SessionQueue::new(now, Limits::default())),
+            Client::Framework(_) | Client::Replaced(_) | Client::Author(_) => {
+                Outbox::Framework(SessionQueue::new(now, Limits::default()))
+            }
         };
         process.sessions.insert(session, Session { link, greeted: false, closing: false, outbox });
         self.hold_link(client, link);
@@ -259,45 +259,34 @@ impl World {
         self.sabotage_inputs(&mut inputs);
         let Some(process) = &mut self.master.process else { return };
         let mut effects = Vec::new();
+        for (session, bytes) in std::mem::take(&mut process.written) {
+            process.harness.handle(now, Input::Written { session, bytes });
+        }
         process.harness.give(now, inputs, &mut effects);
         self.trace.effects("master", &effects);
-        let mut released = Vec::new();
         self.note_decisions(&effects);
-        let Some(process) = &mut self.master.process else { return };
-        for effect in effects {
-            let early = self.sabotage == Some(Sabotage::RegistersTooEarly);
-            match effect {
-                Effect::Order { order: Order::Registered(_), .. } if early => released.push(Released::Effect(effect)),
-                Effect::Persist(changes) if sabotage::drops(self.sabotage, &changes) => {}
-                effect
-                    if self.sabotage == Some(Sabotage::HoldsPings)
-                        && effect.asserts_nothing()
-                        && process.gate.waits_since().is_some() => {}
-                effect => process.gate.push(now, effect, &mut released),
-            }
-        }
-        self.carry_out_of_master(released);
+        self.carry_out_of_master(now, effects);
         self.arm(Node::Master);
     }
 
     fn note_decisions(&mut self, effects: &[Effect]) {
         for effect in effects {
-            if let Effect::Tell { session, event: Event::Offers(offers) } = effect {
+            if let Effect::Tell { session, event: Event::Offers(offers), .. } = effect {
                 self.fact(Fact::Made { session: *session, offers: offers.clone() });
             }
-            if let Effect::Persist(changes) = effect {
+            if let Effect::Persist { changes, .. } = effect {
                 self.fact(Fact::Proposed(changes.clone()));
             }
-            if let Effect::Order { session, order: Order::Registered(registered) } = effect {
+            if let Effect::Order { session, order: Order::Registered(registered), .. } = effect {
                 self.fact(Fact::Admits { session: *session, agent: registered.agent_id.clone() });
             }
             if let Effect::Tell { event: Event::Rescinded { offer }, .. } = effect {
                 self.fact(Fact::Withdrawn { offer: *offer });
             }
-            if let Effect::Tell { session, event: Event::Subscribed { .. } } = effect {
-                self.fact(Fact::Subscribes { session: *session });
+            if let Effect::Tell { session, event: Event::Subscribed { framework, .. }, .. } = effect {
+                self.fact(Fact::Subscribes { session: *session, framework: framework.clone() });
             }
-            if let Effect::Close { session } = effect {
+            if let Effect::Close { session, .. } = effect {
                 self.fact(Fact::Drops { session: *session });
             }
         }
@@ -325,22 +314,19 @@ impl World {
         self.give_master(vec![Input::Asked { request: RequestId(1), principal: Principal::Anonymous, question }]);
     }
 
-    fn carry_out_of_master(&mut self, released: Vec<Released>) {
-        for one in released {
+    fn carry_out_of_master(&mut self, now: Now, effects: Vec<Effect>) {
+        for effect in effects {
             if self.blows(Node::Master) {
                 self.flush_master();
                 return self.crash(Node::Master);
             }
-            match one {
-                Released::Store { number, changes } => {
-                    self.store(number, changes);
-                    // What waits for the registry is held back, so no effect would come before it has written.
-                    if self.blows(Node::Master) {
-                        self.flush_master();
-                        return self.crash(Node::Master);
-                    }
+            if let Some((number, changes)) = self.leaves_core(now, effect) {
+                self.store(number, changes);
+                // What waits for the registry is held back, so no effect would come before it has written.
+                if self.blows(Node::Master) {
+                    self.flush_master();
+                    return self.crash(Node::Master);
                 }
-                Released::Effect(effect) => self.leaves_master(effect),
             }
             if self.master.process.is_none() {
                 return;
@@ -363,98 +349,58 @@ impl World {
         self.after(after, Coming::Stored { life, number });
     }
 
-    fn leaves_master(&mut self, effect: Effect) {
+    /// Puts the effect where it waits to leave; gives back what is to be stored.
+    fn leaves_core(&mut self, now: Now, effect: Effect) -> Option<(u64, Vec<internal::RegistryChange>)> {
+        let sabotage = self.sabotage;
+        let process = self.master.process.as_mut()?;
+        let is_durable = process.stored <= process.durable;
+        let holds_pings = sabotage == Some(Sabotage::HoldsPings) && !is_durable;
         match effect {
-            Effect::Tell { session, event } => {
-                let event = self.sabotage_event(session, event);
-                if self.takes(session, |outbox| matches!(outbox, Outbox::Framework(_))) {
-                    self.fact(Fact::Told { session, event: event.clone() });
-                    self.push_event(session, event);
+            Effect::Persist { number, changes } => {
+                process.stored = number;
+                let changes = if sabotage::drops(sabotage, &changes) { Vec::new() } else { changes };
+                return Some((number.0, changes));
+            }
+            Effect::Tell { session, after, event } => {
+                if holds_pings && event.class() == Class::Urgent {
+                    return None;
+                }
+                if let Outbox::Framework(queue) = &mut process.sessions.get_mut(&session)?.outbox {
+                    event.into_parts().for_each(|part| queue.push(now, ALLOWANCE, after, part));
+                    process.waiting.insert(session);
                 }
             }
-            Effect::Order { session, order } => {
-                for order in self.sabotage_order(session, order) {
-                    if self.takes(session, |outbox| matches!(outbox, Outbox::Agent(_))) {
-                        self.note_launch(&order);
-                        self.fact(Fact::Ordered { session, order: order.clone() });
-                        self.push_order(session, order);
-                    }
+            Effect::Order { session, after, order } => {
+                if holds_pings && order.class() == Class::Urgent {
+                    return None;
+                }
+                let early = sabotage == Some(Sabotage::RegistersTooEarly) && matches!(order, Order::Registered(_));
+                let after = if early { RecordNumber::default() } else { after };
+                if let Outbox::Agent(queue) = &mut process.sessions.get_mut(&session)?.outbox {
+                    queue.push(now, ALLOWANCE, after, order);
+                    process.waiting.insert(session);
                 }
             }
-            Effect::Close { session } => {
-                self.flush_session(session);
-                let Some(process) = &mut self.master.process else { return };
-                let Some(known) = process.sessions.get_mut(&session).filter(|known| !known.closing) else { return };
-                known.closing = true;
-                let link = known.link;
-                self.send(link, End::Client, Frame::Closed);
+            Effect::Close { session, after } => {
+                match &mut process.sessions.get_mut(&session)?.outbox {
+                    Outbox::Framework(queue) => queue.close(now, after),
+                    Outbox::Agent(queue) => queue.close(now, after),
+                }
+                process.waiting.insert(session);
             }
-            Effect::Reply { .. } | Effect::Persist(_) => {}
+            Effect::Reply { .. } => {}
         }
+        None
     }
 
     /// What tasks do is their author's to say, by what the framework said of them.
-    fn note_launch(&mut self, order: &Order) {
+    pub(super) fn note_launch(&mut self, order: &Order) {
         let Order::Run { container, info, .. } = order else { return };
         let Ok(info) = TaskInfo::decode(info.clone()) else { return };
         if self.lives.0.is_some() {
             self.launched.insert(container.to_string(), info);
         } else {
             self.tasks.insert(container.to_string(), info.task_id.value);
-        }
-    }
-
-    fn takes(&self, session: SessionId, fits: impl Fn(&Outbox) -> bool) -> bool {
-        let known = self.master.process.as_ref().and_then(|process| process.sessions.get(&session));
-        known.is_some_and(|known| !known.closing && fits(&known.outbox))
-    }
-
-    fn push_event(&mut self, session: SessionId, event: Event) {
-        let Some(process) = &mut self.master.process else { return };
-        if let Some(Session { outbox: Outbox::Framework(waiting), .. }) = process.sessions.get_mut(&session) {
-            waiting.push(event);
-            process.waiting.insert(session);
-        }
-    }
-
-    fn push_order(&mut self, session: SessionId, order: Order) {
-        let Some(process) = &mut self.master.process else { return };
-        if let Some(Session { outbox: Outbox::Agent(waiting), .. }) = process.sessions.get_mut(&session) {
-            waiting.push(order);
-            process.waiting.insert(session);
-        }
-    }
-
-    fn flush_master(&mut self) {
-        let Some(process) = &mut self.master.process else { return };
-        for session in std::mem::take(&mut process.waiting) {
-            self.flush_session(session);
-        }
-    }
-
-    /// Writes what waits for a peer: in one frame or, when the writer was quick, in several.
-    fn flush_session(&mut self, session: SessionId) {
-        let Some(process) = &mut self.master.process else { return };
-        let Some(known) = process.sessions.get_mut(&session).filter(|known| !known.outbox.is_empty()) else { return };
-        let split = self.chance.network.random_range(1..=16);
-        let (link, mut frames) = (known.link, Vec::new());
-        match &mut known.outbox {
-            Outbox::Framework(waiting) => {
-                while !waiting.is_empty() {
-                    let events: Vec<Event> = waiting.drain(..waiting.len().min(split)).collect();
-                    let version = if std::mem::replace(&mut known.greeted, true) { 0 } else { VERSION };
-                    frames.push(Frame::Events(outgo::framework_frame(&process.facts, version, events)));
-                }
-            }
-            Outbox::Agent(waiting) => {
-                while !waiting.is_empty() {
-                    let orders = waiting.drain(..waiting.len().min(split)).collect();
-                    frames.push(Frame::Orders(outgo::agent_frame(orders)));
-                }
-            }
-        }
-        for frame in frames {
-            self.send(link, End::Client, frame);
         }
     }
 }

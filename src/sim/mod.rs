@@ -69,6 +69,7 @@ mod traffic;
 mod way;
 mod wording;
 mod world;
+mod writing;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 

@@ -7,6 +7,8 @@ pub mod backoff;
 pub mod batch;
 pub mod clock;
 pub mod connect;
+#[cfg(any(feature = "master", feature = "agent"))]
+pub(crate) mod outbox;
 #[cfg(feature = "server")]
 pub mod serve;
 
@@ -18,8 +20,8 @@ pub const MAX_REGISTRATION_BYTES: usize = crate::types::limits::REGISTRATION_BYT
 pub const MAX_REPLY_BYTES: usize = 1 << 30;
 /// How long a connection may be silent before the other end is asked whether it still lives, in seconds.
 pub const KEEP_ALIVE_SECS: u64 = 10;
-/// How long the other end has for that answer, in seconds.
-pub const KEEP_ALIVE_TIMEOUT_SECS: u64 = 10;
+/// How long the other end has for that answer, in seconds: a peer that is busy and reads nothing meanwhile is not dead.
+pub const KEEP_ALIVE_TIMEOUT_SECS: u64 = 65;
 /// HTTP/2 window of one stream, in bytes: a batch of offers or statuses passes without waiting for the reader.
 pub const STREAM_WINDOW_BYTES: u32 = 4 << 20;
 /// HTTP/2 window of a connection, in bytes.

@@ -14,6 +14,8 @@ mod progress;
 mod unknown;
 
 #[cfg(test)]
+mod busy_tests;
+#[cfg(test)]
 mod tests;
 
 use std::{future::Future, io, net::SocketAddr, sync::Arc, time::Duration};
@@ -34,8 +36,10 @@ pub struct Limits {
     pub first_byte: Duration,
     /// How long an HTTP/1 request head may take, which is also how long a kept-alive connection may idle.
     pub header: Duration,
-    /// How long a client may take nothing of what we write, or send nothing of the HTTP/1 body it announced.
+    /// How long a client may send nothing of the HTTP/1 body it announced.
     pub stall: Duration,
+    /// How long a client may take nothing of what we write; it may be busy.
+    pub write_stall: Duration,
     /// Largest request head, in bytes; at least 8 KiB.
     pub header_bytes: usize,
     /// Largest body of an HTTP request that is read whole, in bytes. Streams and gRPC have limits of their own.
@@ -57,6 +61,7 @@ impl Default for Limits {
             first_byte: Duration::from_secs(10),
             header: Duration::from_secs(30),
             stall: Duration::from_secs(10),
+            write_stall: Duration::from_secs(super::KEEP_ALIVE_SECS + super::KEEP_ALIVE_TIMEOUT_SECS),
             header_bytes: 64 << 10,
             body_bytes: 8 << 20,
             streams: 128,
@@ -64,6 +69,17 @@ impl Default for Limits {
             keep_alive_timeout: Duration::from_secs(super::KEEP_ALIVE_TIMEOUT_SECS),
             drain: Duration::from_secs(3),
         }
+    }
+}
+
+impl Limits {
+    /// The defaults, with another time for which a peer may take nothing. It may be busy with something else for as long,
+    /// so it gets that time to answer a keep-alive too.
+    #[must_use]
+    pub fn with_write_stall(write_stall: Duration) -> Self {
+        let limits = Self::default();
+        let keep_alive_timeout = write_stall.saturating_sub(limits.keep_alive).max(limits.keep_alive);
+        Self { write_stall, keep_alive_timeout, ..limits }
     }
 }
 

@@ -1,7 +1,8 @@
 //! The thread of the core: takes mail, lets the core decide, writes down, and has the effects carried out.
 //!
 //! It waits for nothing but its mailbox and the next deadline. Everything that a batch of inputs wants to write is one
-//! write, before any effect of that batch leaves.
+//! write, before any effect of that batch leaves; what follows a record that has to be on the disk waits for that in the
+//! queue of its session, or here.
 
 use std::io;
 use std::sync::Arc;
@@ -11,7 +12,6 @@ use std::time::Duration;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 
-use super::gate::Gate;
 use super::hands::Hands;
 use super::health::Health;
 use super::mail::Mail;
@@ -21,6 +21,7 @@ use crate::agent::core::{Agent, ContainerId, Effect, Input, Level, StopReason};
 use crate::agent::log::{Log, LogError, Successor, WorkDir};
 use crate::proto::internal::AgentRecord;
 use crate::transport::clock::Clock;
+use crate::transport::outbox::{Durable, RecordNumber, SessionQueue, Taken};
 use crate::types::Now;
 
 /// The most pieces of mail taken at once.
@@ -34,7 +35,12 @@ pub(super) struct CoreThread {
     pub(super) agent: Agent,
     pub(super) log: Log,
     pub(super) sync: SyncThread,
-    pub(super) gate: Gate,
+    /// How far the disk has got.
+    pub(super) durable: Durable,
+    /// The last number that the disk has to reach.
+    pub(super) recorded: RecordNumber,
+    /// What this thread does itself and waits for the disk.
+    pub(super) held: SessionQueue<Effect>,
     pub(super) hands: Hands,
     pub(super) mail: mpsc::Receiver<Mail>,
     pub(super) clock: Clock,
@@ -110,17 +116,14 @@ impl CoreThread {
                     self.agent.handle(now, input, out);
                 }
             }
-            Mail::Synced(ticket) => {
+            Mail::Synced(number) => {
                 // What is acted on now is never to be taken for what a power cut left.
                 match self.log.append(&[]) {
                     Ok(()) | Err(LogError::Full(_)) => {}
                     Err(error) => return Err(error.into()),
                 }
-                while let Some(effect) = self.gate.release(ticket) {
-                    if let Some(ended) = self.act(effect) {
-                        return Ok(Some(ended));
-                    }
-                }
+                self.durable.advance(number);
+                return Ok(self.act_on_held(now));
             }
             Mail::Drafted(drafted) => self.adopt(drafted)?,
             Mail::LogGone(error) => {
@@ -152,12 +155,18 @@ impl CoreThread {
             }
             self.sync.soon(self.log.syncer());
         }
+        let now = self.clock.now();
         for effect in out.drain(..) {
             match effect {
                 Effect::Persist { level: Level::Process, .. } => {}
-                Effect::Persist { level: Level::Host, .. } => self.gate.close(self.sync.now(self.log.syncer())),
+                Effect::Persist { level: Level::Host, .. } => self.recorded = self.sync.now(self.log.syncer()),
+                Effect::Send { session, message } => self.hands.send(now, self.recorded, session, message),
+                Effect::Supervise { supervisor, request } => {
+                    self.hands.supervise(now, self.recorded, supervisor, request);
+                }
                 effect => {
-                    if let Some(ended) = self.gate.pass(effect).and_then(|effect| self.act(effect)) {
+                    self.held.push(now, usize::MAX, self.recorded, effect);
+                    if let Some(ended) = self.act_on_held(now) {
                         return Ok(Some(ended));
                     }
                 }
@@ -209,15 +218,25 @@ impl CoreThread {
         Ok(())
     }
 
+    /// Carries out what need not wait for the disk any more.
+    fn act_on_held(&mut self, now: Now) -> Option<Ended> {
+        while let Taken::Frame(effects) = self.held.take(now, self.durable.number()) {
+            for effect in effects {
+                if let Some(ended) = self.act(effect) {
+                    return Some(ended);
+                }
+            }
+        }
+        None
+    }
+
     /// Carries one effect out; the last one ends the agent.
     fn act(&mut self, effect: Effect) -> Option<Ended> {
         match effect {
             Effect::Stop { reason } => return Some(Ended::from(reason)),
-            Effect::Persist { .. } => {}
+            Effect::Persist { .. } | Effect::Send { .. } | Effect::Supervise { .. } => {}
             Effect::Attach { session, turn, leader } => self.hands.attach(session, turn, leader.as_deref()),
             Effect::Detach { session } => self.hands.detach(session),
-            Effect::Send { session, message } => self.hands.send(session, message),
-            Effect::Supervise { supervisor, request } => self.hands.supervise(supervisor, request),
             Effect::Provision { container, step } => self.hands.housekeeping.provision(container, step),
             // The one step there is takes no time: its answer follows at once.
             Effect::CancelStep { .. } => {}

@@ -9,11 +9,13 @@ use tokio_util::task::TaskTracker;
 
 use super::housekeeping::Housekeeping;
 use super::mail::Mailbox;
-use super::outbox::Outbox;
 use super::session::Session;
 use crate::agent::core::{SessionId, SupervisorId};
 use crate::proto::internal::{AgentMessage, SupervisorRequest};
+use crate::transport::clock::Clock;
 use crate::transport::connect::{Address, Addresses};
+use crate::transport::outbox::{Budget, Durable, Message, Outbox, RecordNumber};
+use crate::types::Now;
 
 /// The ways to the supervisors; clones are the same.
 #[derive(Clone, Debug, Default)]
@@ -32,7 +34,7 @@ impl Supervisors {
     pub(super) fn insert(&self, supervisor: SupervisorId, outbox: Outbox<SupervisorRequest>) {
         let mut ways = self.lock();
         if ways.closed {
-            outbox.close();
+            close(&outbox);
         } else {
             ways.outboxes.insert(supervisor, outbox);
         }
@@ -45,7 +47,7 @@ impl Supervisors {
 
     pub(super) fn remove(&self, supervisor: SupervisorId) {
         if let Some(outbox) = self.lock().outboxes.remove(&supervisor) {
-            outbox.close();
+            close(&outbox);
         }
     }
 
@@ -53,13 +55,18 @@ impl Supervisors {
         let mut ways = self.lock();
         ways.closed = true;
         for outbox in std::mem::take(&mut ways.outboxes).into_values() {
-            outbox.close();
+            close(&outbox);
         }
     }
 
     fn lock(&self) -> MutexGuard<'_, Ways> {
         self.ways.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// What waits still goes out.
+fn close<M: Message>(outbox: &Outbox<M>) {
+    outbox.close(Clock::system().now(), RecordNumber::default());
 }
 
 /// Everything an effect may need.
@@ -76,6 +83,9 @@ pub(super) struct Hands {
     pub(super) supervisors: Supervisors,
     pub(super) housekeeping: Housekeeping,
     pub(super) session: Option<Session>,
+    /// What may wait for the master.
+    pub(super) budget: Budget,
+    pub(super) durable: Durable,
     /// Ends what keeps supervisors at hand.
     pub(super) end_supervision: CancellationToken,
 }
@@ -84,7 +94,7 @@ impl Hands {
     pub(super) fn attach(&mut self, id: SessionId, turn: u64, leader: Option<&str>) {
         let leader = leader.and_then(|leader| leader.parse::<Address>().ok());
         let masters = leader.map_or_else(|| self.masters.in_turn(turn), Addresses::from);
-        let (session, life) = Session::begin(id, masters, self.mailbox.clone(), self.cut.child_token());
+        let (session, life) = Session::begin(id, masters, self.mailbox.clone(), self.cut.child_token(), self.outbox());
         self.sessions.spawn_on(life, &self.runtime);
         self.session = Some(session);
     }
@@ -95,23 +105,33 @@ impl Hands {
         }
     }
 
-    pub(super) fn send(&self, id: SessionId, message: AgentMessage) {
+    fn outbox(&self) -> Outbox<AgentMessage> {
+        Outbox::new(&self.budget, &self.durable)
+    }
+
+    pub(super) fn send(&self, now: Now, after: RecordNumber, id: SessionId, message: AgentMessage) {
         if let Some(session) = self.session.as_ref().filter(|session| session.id == id) {
-            session.outbox.push(message);
+            session.outbox.push(now, after, [message]);
         }
     }
 
-    pub(super) fn supervise(&self, supervisor: SupervisorId, request: SupervisorRequest) {
+    pub(super) fn supervise(
+        &self,
+        now: Now,
+        after: RecordNumber,
+        supervisor: SupervisorId,
+        request: SupervisorRequest,
+    ) {
         // One that is not there has ended, and the core will hear of it.
         if let Some(outbox) = self.supervisors.lock().outboxes.get(&supervisor) {
-            outbox.push(request);
+            outbox.push(now, after, [request]);
         }
     }
 
     /// Lets go of everybody; `politely` means that what is queued for the master goes out first.
     pub(super) fn finish(self, politely: bool) {
         match &self.session {
-            Some(session) if politely => session.outbox.close(),
+            Some(session) if politely => close(&session.outbox),
             Some(_) | None => self.cut.cancel(),
         }
         self.supervisors.close();

@@ -2,9 +2,9 @@
 
 use tokio::sync::{mpsc, oneshot};
 
-use super::sync::Ticket;
 use crate::agent::core::{ContainerId, Input};
 use crate::agent::log::{LogError, Successor};
+use crate::transport::outbox::RecordNumber;
 
 /// How many pieces of mail may wait: beyond that whoever brings more waits.
 const CAPACITY: usize = 1024;
@@ -15,7 +15,7 @@ pub(super) enum Mail {
     /// For the core, in order.
     Inputs(Vec<Input>),
     /// The disk has what was written up to there.
-    Synced(Ticket),
+    Synced(RecordNumber),
     /// A successor of the log is written, or could not be.
     Drafted(Result<Successor, LogError>),
     /// The log is not in its place any more.

@@ -6,12 +6,11 @@
 mod core_thread;
 mod endpoints;
 mod error;
-mod gate;
 mod hands;
 mod health;
 mod housekeeping;
 mod mail;
-mod outbox;
+mod outgoing;
 mod reading;
 mod session;
 mod start;
@@ -34,6 +33,7 @@ pub use error::{AgentError, Ended, StartError};
 use crate::agent::core::{Input, Retention};
 use crate::agent::damage::Recover;
 use crate::agent::supervisor;
+use crate::transport::outbox;
 use crate::types::{Attributes, DeclaredResources};
 use mail::{Mail, Mailbox};
 
@@ -65,6 +65,8 @@ pub struct Options {
     pub recover: Recover,
     /// How long sandboxes of ended containers are kept.
     pub retention: Retention,
+    /// A session whose peer reads nothing for this long, while something waits for it, ends.
+    pub peer_stall_timeout: Duration,
     /// Whether the port may be reachable from other hosts though nobody has to say who he is.
     pub insecure: bool,
 }
@@ -85,6 +87,7 @@ impl Options {
             supervisor_idle: supervisor::IDLE,
             recover: Recover::default(),
             retention: Retention::default(),
+            peer_stall_timeout: outbox::Limits::default().stall,
             insecure: false,
         }
     }

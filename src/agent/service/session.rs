@@ -1,17 +1,17 @@
 //! One session with the master: connects, carries messages both ways in batches, and says when it is over.
 
-use futures::Stream;
-use prost::Message as _;
+use futures::StreamExt as _;
 use tokio_util::sync::CancellationToken;
 use tonic::Streaming;
 
 use super::mail::{Mail, Mailbox};
-use super::outbox::Outbox;
 use crate::agent::core::{Input, SessionId};
 use crate::proto::internal::agent_session_client::AgentSessionClient;
 use crate::proto::internal::{AgentFrame, AgentMessage, MasterFrame, MasterMessage, Refused, master_message};
 use crate::transport::MAX_REGISTRATION_BYTES;
+use crate::transport::clock::Clock;
 use crate::transport::connect::{self, Addresses};
+use crate::transport::outbox::{EndReason, Outbox, RecordNumber};
 
 /// A session as the core's thread sees it.
 #[derive(Debug)]
@@ -29,12 +29,18 @@ impl Session {
         masters: Addresses,
         mailbox: Mailbox,
         cut: CancellationToken,
+        outbox: Outbox<AgentMessage>,
     ) -> (Self, impl Future<Output = ()> + Send + 'static) {
-        let outbox = Outbox::new();
         let session = Self { id, outbox: outbox.clone(), cut: cut.clone() };
         let life = async move {
-            let ended = cut.run_until_cancelled(converse(id, &masters, &mailbox, outbox.clone())).await;
-            outbox.close();
+            let talk = async {
+                tokio::select! {
+                    ended = converse(id, &masters, &mailbox, &outbox) => ended,
+                    reason = unread(&outbox) => Err(SessionError::Unread(reason)),
+                }
+            };
+            let ended = cut.run_until_cancelled(talk).await;
+            outbox.close(Clock::system().now(), RecordNumber::default());
             let leader = match ended {
                 Some(Err(error)) => {
                     tracing::warn!(master = %masters, "{error}");
@@ -59,6 +65,8 @@ enum SessionError {
     Connect(#[from] connect::ConnectError),
     #[error("the session with the master broke: {}", .0.message())]
     Broke(#[from] Box<tonic::Status>),
+    #[error("the session with the master ends: {0}")]
+    Unread(EndReason),
 }
 
 impl SessionError {
@@ -66,7 +74,7 @@ impl SessionError {
     fn leader(&self) -> Option<&str> {
         match self {
             Self::Broke(status) => connect::leader_named(status),
-            Self::Connect(_) => None,
+            Self::Connect(_) | Self::Unread(_) => None,
         }
     }
 }
@@ -75,14 +83,15 @@ async fn converse(
     id: SessionId,
     masters: &Addresses,
     mailbox: &Mailbox,
-    outbox: Outbox<AgentMessage>,
+    outbox: &Outbox<AgentMessage>,
 ) -> Result<(), SessionError> {
     let channel = connect::master(masters).await?;
     let client = AgentSessionClient::new(channel).max_decoding_message_size(MAX_REGISTRATION_BYTES);
     let mut client = client.max_encoding_message_size(MAX_REGISTRATION_BYTES);
     // A master may answer the call only when it has heard who calls.
     mailbox.input(Input::Attached { session: id }).await;
-    let frames = client.attach(frames(outbox)).await.map_err(Box::new)?.into_inner();
+    let outgoing = outbox.batches().map(|messages| AgentFrame { messages });
+    let frames = client.attach(outgoing).await.map_err(Box::new)?.into_inner();
     deliver(id, mailbox, frames).await
 }
 
@@ -107,9 +116,8 @@ fn refusal(message: &MasterMessage) -> Option<&Refused> {
     }
 }
 
-fn frames(outbox: Outbox<AgentMessage>) -> impl Stream<Item = AgentFrame> + Send + 'static {
-    futures::stream::unfold(outbox, |outbox| async move {
-        let messages = outbox.next_batch(AgentMessage::encoded_len).await?;
-        Some((AgentFrame { messages }, outbox))
-    })
+/// Waits until the master is to blame for the end of the queue.
+async fn unread(outbox: &Outbox<AgentMessage>) -> EndReason {
+    let reason = outbox.ended().await;
+    if reason.is_failure() { reason } else { std::future::pending().await }
 }

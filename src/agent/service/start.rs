@@ -14,7 +14,6 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::core_thread::CoreThread;
-use super::gate::Gate;
 use super::hands::{Hands, Supervisors};
 use super::health::Health;
 use super::housekeeping::Housekeeping;
@@ -32,6 +31,7 @@ use crate::proto::internal::{WorkDirIdentity, agent_record};
 use crate::proto::v1::AgentInfo;
 use crate::transport::clock::{self, Clock};
 use crate::transport::connect::Addresses;
+use crate::transport::outbox::{self, Budget, Durable, RecordNumber, SessionQueue};
 use crate::transport::serve::{self, Limits, Listener};
 
 /// The first attempts of agents that are started together fall within this time. A cluster within one process is small.
@@ -42,7 +42,8 @@ pub(super) async fn start(options: Options) -> Result<Shared, StartError> {
     let recover = options.recover;
     let mut ground = Ground::take(&options).await?;
     let (mailbox, mail) = Mailbox::new();
-    let ways = Supervisors::default();
+    let (ways, durable) = (Supervisors::default(), Durable::default());
+    let queues = outbox::Limits { stall: options.peer_stall_timeout, ..outbox::Limits::default() };
     let work_dir = ground.work_dir.path().to_owned();
     let (supervision, damage) = Supervision::bring_up(
         options.supervisor,
@@ -51,6 +52,7 @@ pub(super) async fn start(options: Options) -> Result<Shared, StartError> {
         work_dir,
         mailbox.clone(),
         ways.clone(),
+        durable.clone(),
     )
     .await?;
     ground.found.loss = loss(recover, ground.opened.damage.is_some(), !damage.is_empty());
@@ -65,6 +67,8 @@ pub(super) async fn start(options: Options) -> Result<Shared, StartError> {
         supervisors: ways,
         housekeeping: Housekeeping::start(&ground.sandboxes, mailbox.clone()).map_err(StartError::Thread)?,
         session: None,
+        budget: Budget::new(queues),
+        durable,
         end_supervision: end_supervision.clone(),
     };
     let held = Arc::clone(&ground.work_dir);
@@ -78,7 +82,8 @@ pub(super) async fn start(options: Options) -> Result<Shared, StartError> {
     supervising.close();
     let app = endpoints::router(reading, health);
     let stop_serving = CancellationToken::new();
-    others.spawn(serve::serve(listener, app, Limits::default(), stop_serving.clone()));
+    let limits = Limits::with_write_stall(options.peer_stall_timeout);
+    others.spawn(serve::serve(listener, app, limits, stop_serving.clone()));
     Ok(Shared {
         address,
         in_process,
@@ -152,21 +157,22 @@ impl Ground {
         let ((id, known_id), (end, ended)) = (watch::channel(None), watch::channel(None));
         let sync = SyncThread::start(hands.mailbox.clone(), self.opened.log.syncer(), Arc::clone(&self.work_dir))
             .map_err(StartError::Thread)?;
-        let (log, gate, work_dir) = (self.opened.log, Gate::default(), self.work_dir);
-        let (log_is_gone, followers) = (false, vec![]);
+        let held = SessionQueue::new(now, outbox::Limits::unlimited());
         let thread = CoreThread {
             agent,
-            log,
+            log: self.opened.log,
             sync,
-            gate,
+            durable: hands.durable.clone(),
+            recorded: RecordNumber::default(),
+            held,
             hands,
             mail,
             clock,
             stopping,
             health,
-            followers,
-            log_is_gone,
-            work_dir,
+            followers: vec![],
+            log_is_gone: false,
+            work_dir: self.work_dir,
             id,
         };
         thread.start(out, end).map_err(StartError::Thread)?;

@@ -10,7 +10,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use prost::Message as _;
+use futures::StreamExt as _;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -18,12 +18,12 @@ use tokio_util::task::TaskTracker;
 use super::SupervisorMode;
 use super::hands::Supervisors;
 use super::mail::{Mail, Mailbox};
-use super::outbox::Outbox;
 use crate::agent::core::{FoundSupervisor, Input, SupervisorId};
 use crate::agent::damage::{Kept, Recover};
 use crate::agent::log::WorkDir;
 use crate::agent::supervisor::{self, FromSupervisor, Link, SupervisorError};
 use crate::proto::internal::{SupervisorRequest, supervisor_request};
+use crate::transport::outbox::{Budget, Durable, Limits, Outbox};
 
 /// Events that may wait to be passed on.
 const EVENTS: usize = 1024;
@@ -44,6 +44,9 @@ pub(super) struct Supervision {
     work_dir: PathBuf,
     mailbox: Mailbox,
     ways: Supervisors,
+    /// What waits for supervisors, which has no limit but that of the core: a few requests per container.
+    budget: Budget,
+    durable: Durable,
     links: BTreeMap<SupervisorId, Link>,
     numbers: BTreeMap<supervisor::SupervisorId, SupervisorId>,
     heard: mpsc::Receiver<FromSupervisor>,
@@ -73,6 +76,7 @@ impl Supervision {
         work_dir: PathBuf,
         mailbox: Mailbox,
         ways: Supervisors,
+        durable: Durable,
     ) -> Result<(Self, Vec<Kept>), SupervisorError> {
         let ((hear, heard), (end, ended)) = (mpsc::channel(EVENTS), mpsc::channel(16));
         let (links, numbers, forwarding) = (BTreeMap::new(), BTreeMap::new(), TaskTracker::new());
@@ -83,6 +87,8 @@ impl Supervision {
             work_dir,
             mailbox,
             ways,
+            budget: Budget::new(Limits::unlimited()),
+            durable,
             links,
             numbers,
             heard,
@@ -192,7 +198,7 @@ impl Supervision {
 
     fn take_in(&mut self, link: Link) {
         let number = SupervisorId(self.numbers.values().map(|number| number.0).max().unwrap_or(0) + 1);
-        let outbox = Outbox::new();
+        let outbox = Outbox::new(&self.budget, &self.durable);
         self.numbers.insert(link.id().clone(), number);
         self.ways.insert(number, outbox.clone());
         self.forwarding.spawn(forward(number, link.clone(), outbox, self.end.clone()));
@@ -277,10 +283,11 @@ async fn over(patience: &mut Option<Pin<Box<tokio::time::Sleep>>>) {
 /// Carries requests to a supervisor until it has ended, or there are no more and it is let go.
 async fn forward(number: SupervisorId, link: Link, outbox: Outbox<SupervisorRequest>, end: mpsc::Sender<Over>) {
     let mut retired = false;
+    let mut batches = outbox.batches();
     loop {
         tokio::select! {
             () = link.closed() => break,
-            batch = outbox.next_batch(SupervisorRequest::encoded_len) => match batch {
+            batch = batches.next() => match batch {
                 None => return link.shutdown().await,
                 Some(requests) => {
                     retired |= requests.iter().any(is_retire);

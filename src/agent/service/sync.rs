@@ -1,7 +1,9 @@
 //! Brings the log to the disk from a thread of its own: at once when an effect waits for it, else within 50 ms.
 //!
 //! The same thread writes the log anew when it has grown, keeps room for it on the disk, and looks now and then whether
-//! what belongs to the agent is still in its place. Syncs are numbered by tickets. A sync covers every ticket given out before it began, so many waits cost one sync.
+//! what belongs to the agent is still in its place. Waits are
+//! numbered, as the records are that they stand for. A sync covers every number given out before it began, so many waits
+//! cost one sync.
 
 use std::io;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -11,6 +13,7 @@ use std::time::Duration;
 use super::mail::{Mail, Mailbox};
 use crate::agent::core::Input;
 use crate::agent::log::{Draft, LogError, Room, Syncer, WorkDir};
+use crate::transport::outbox::RecordNumber;
 
 /// The longest that what was written stays unsynced.
 const DELAY: Duration = Duration::from_millis(50);
@@ -19,17 +22,6 @@ const LOOK: Duration = Duration::from_secs(5);
 const LOOK_WHILE_FULL: Duration = Duration::from_millis(500);
 /// How long the end of the agent waits for the last sync.
 const FAREWELL: Duration = Duration::from_secs(5);
-
-/// Names a wait for the disk.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct Ticket(u64);
-
-impl Ticket {
-    #[cfg(test)]
-    pub(super) fn numbered(number: u64) -> Self {
-        Self(number)
-    }
-}
 
 /// The thread that syncs.
 #[derive(Debug)]
@@ -48,9 +40,9 @@ struct Shared {
 struct Wanted {
     /// Of the log as it is now; there when something is unsynced.
     syncer: Option<Syncer>,
-    /// The last ticket given out, and the last that a sync was begun for.
-    given: Ticket,
-    begun: Ticket,
+    /// The last number given out, and the last that a sync was begun for.
+    given: RecordNumber,
+    begun: RecordNumber,
     /// A successor of the log to be written.
     draft: Option<Draft>,
     stop: bool,
@@ -64,7 +56,7 @@ impl Shared {
 }
 
 impl SyncThread {
-    /// Starts the thread; it tells `mailbox` of tickets that are done and of a disk that fails.
+    /// Starts the thread; `mailbox` receives numbers that are synced and a disk that fails.
     pub(super) fn start(mailbox: Mailbox, syncer: Syncer, work_dir: Arc<WorkDir>) -> io::Result<Self> {
         let shared = Arc::<Shared>::default();
         let thread = thread::Builder::new().name("agent-sync".to_owned()).stack_size(128 << 10);
@@ -94,8 +86,8 @@ impl SyncThread {
         self.shared.changed.notify_one();
     }
 
-    /// Something was written that an effect waits for; the ticket comes back when it is on the disk.
-    pub(super) fn now(&self, syncer: Syncer) -> Ticket {
+    /// Something was written that an effect waits for; its number comes back when it is on the disk.
+    pub(super) fn now(&self, syncer: Syncer) -> RecordNumber {
         let mut wanted = self.shared.lock();
         wanted.syncer = Some(syncer);
         wanted.given.0 += 1;
@@ -124,8 +116,8 @@ impl Drop for SyncThread {
 /// What the thread is to do next.
 #[derive(Debug)]
 enum Work {
-    /// Sync, and report this ticket.
-    Sync(Syncer, Option<Ticket>),
+    /// Sync, and report this number.
+    Sync(Syncer, Option<RecordNumber>),
     Write(Draft),
     /// Nothing was wanted for a while.
     Look,
@@ -181,19 +173,19 @@ impl Worker<'_> {
         Some(Work::Sync(syncer, waiting))
     }
 
-    fn sync(&mut self, syncer: Syncer, waiting: Option<Ticket>) -> Result<(), LogError> {
+    fn sync(&mut self, syncer: Syncer, waiting: Option<RecordNumber>) -> Result<(), LogError> {
         let synced = syncer.sync();
         self.latest = syncer;
         match (synced, waiting) {
             (Ok(()), None) => Ok(()),
-            (Ok(()), Some(ticket)) => {
-                self.mailbox.blocking_send(Mail::Synced(ticket));
+            (Ok(()), Some(number)) => {
+                self.mailbox.blocking_send(Mail::Synced(number));
                 Ok(())
             }
             (Err(error @ LogError::Gone(_)), waiting) => {
-                if let Some(Ticket(ticket)) = waiting {
+                if let Some(RecordNumber(number)) = waiting {
                     // The sync of the log that is written anew covers it.
-                    self.shared.lock().begun = Ticket(ticket - 1);
+                    self.shared.lock().begun = RecordNumber(number - 1);
                 }
                 self.mailbox.blocking_send(Mail::LogGone(error));
                 Ok(())

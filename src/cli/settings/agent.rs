@@ -47,6 +47,9 @@ pub struct AgentArgs {
     /// How long a supervisor stays that no agent comes to and that runs nothing [default: 10m]
     #[arg(long, env = "DIVVY_SUPERVISOR_IDLE", value_name = "TIME")]
     pub supervisor_idle: Option<String>,
+    /// How long a peer may read nothing while something waits for it, before its session ends [default: 75s]
+    #[arg(long, env = "DIVVY_PEER_STALL_TIMEOUT", value_name = "TIME")]
+    pub peer_stall_timeout: Option<String>,
     /// Serve on an address that other hosts can reach although nothing asks them who they are
     #[arg(long, env = "DIVVY_INSECURE", num_args = 0..=1, default_missing_value = "true", require_equals = true)]
     pub insecure: Option<bool>,
@@ -82,6 +85,8 @@ pub struct AgentSettings {
     pub recover: Recover,
     /// How long a supervisor that no agent comes to stays when nothing runs.
     pub supervisor_idle: Duration,
+    /// How long a peer may read nothing; `None`: the agent's own default.
+    pub peer_stall_timeout: Option<Duration>,
     /// Whether an address others can reach is meant.
     pub insecure: bool,
     /// What to log.
@@ -107,6 +112,7 @@ impl AgentArgs {
             hostname: hostname(all.hostname)?,
             recover: meaning("--recover", all.recover.as_deref(), "reconnect")?.unwrap_or_default(),
             supervisor_idle: duration("--supervisor-idle", all.supervisor_idle.as_deref())?.unwrap_or(supervisor::IDLE),
+            peer_stall_timeout: duration("--peer-stall-timeout", all.peer_stall_timeout.as_deref())?,
             insecure: all.insecure.unwrap_or(false),
             log: all.log,
             log_format: all.log_format.unwrap_or_default(),
@@ -124,6 +130,7 @@ impl AgentArgs {
             hostname: self.hostname.or(file.hostname),
             recover: self.recover.or(file.recover),
             supervisor_idle: self.supervisor_idle.or(file.supervisor_idle),
+            peer_stall_timeout: self.peer_stall_timeout.or(file.peer_stall_timeout),
             insecure: self.insecure.or(file.insecure),
             log: self.log.or(file.log),
             log_format: self.log_format.or(file.log_format),

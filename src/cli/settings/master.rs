@@ -45,6 +45,9 @@ pub struct MasterArgs {
     /// Remember so many unreachable agents, and as many gone ones [default: 102400]
     #[arg(long, env = "DIVVY_REGISTRY_MAX_AGENT_COUNT", value_name = "N")]
     pub registry_max_agent_count: Option<usize>,
+    /// How long a peer may read nothing while something waits for it, before its session ends [default: 75s]
+    #[arg(long, env = "DIVVY_PEER_STALL_TIMEOUT", value_name = "TIME")]
+    pub peer_stall_timeout: Option<String>,
     /// Keep so many removed frameworks to be looked at [default: 50]
     #[arg(long, env = "DIVVY_MAX_COMPLETED_FRAMEWORKS", value_name = "N")]
     pub max_completed_frameworks: Option<usize>,
@@ -90,6 +93,8 @@ pub struct MasterSettings {
     pub registry_max_agent_age: Option<Duration>,
     /// How many lost agents are remembered.
     pub registry_max_agents: Option<usize>,
+    /// How long a peer may read nothing.
+    pub peer_stall_timeout: Option<Duration>,
     /// How many removed frameworks are kept.
     pub max_completed_frameworks: Option<usize>,
     /// How many ended tasks of a framework are kept.
@@ -121,6 +126,7 @@ impl MasterArgs {
             registry_gc_interval: duration("--registry-gc-interval", all.registry_gc_interval.as_deref())?,
             registry_max_agent_age: duration("--registry-max-agent-age", all.registry_max_agent_age.as_deref())?,
             registry_max_agents: all.registry_max_agent_count,
+            peer_stall_timeout: duration("--peer-stall-timeout", all.peer_stall_timeout.as_deref())?,
             max_completed_frameworks: all.max_completed_frameworks,
             max_completed_tasks_per_framework: all.max_completed_tasks_per_framework,
             insecure: all.insecure.unwrap_or(false),
@@ -141,6 +147,7 @@ impl MasterArgs {
             registry_gc_interval: self.registry_gc_interval.or(file.registry_gc_interval),
             registry_max_agent_age: self.registry_max_agent_age.or(file.registry_max_agent_age),
             registry_max_agent_count: self.registry_max_agent_count.or(file.registry_max_agent_count),
+            peer_stall_timeout: self.peer_stall_timeout.or(file.peer_stall_timeout),
             max_completed_frameworks: self.max_completed_frameworks.or(file.max_completed_frameworks),
             max_completed_tasks_per_framework: self
                 .max_completed_tasks_per_framework

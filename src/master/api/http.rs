@@ -39,8 +39,8 @@ async fn version() -> Response {
 }
 
 async fn prometheus(State(api): State<Api>) -> Response {
-    let waited = api.core.lag().waited();
-    let text = async { api.pages.reader().await?.metrics(waited).await };
+    let (waited, unread) = (api.core.lag().waited(), api.core.budget().clone());
+    let text = async { api.pages.reader().await?.metrics(waited, unread).await };
     match text.await {
         Ok(text) => {
             let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";

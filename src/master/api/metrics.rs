@@ -11,13 +11,14 @@ use prometheus_client::{
 use super::render;
 use crate::{
     master::core::{Link, Presence, Snapshot},
+    transport::outbox::Budget,
     types::Resources,
 };
 
 type Labels = [(&'static str, String); 1];
 
-/// The text of `/metrics`; the registry has owed an answer for `waited`.
-pub(super) fn render(snapshot: &Snapshot, waited: Duration) -> String {
+/// The text of `/metrics`; the registry has owed an answer for `waited`, and this waits to be read.
+pub(super) fn render(snapshot: &Snapshot, waited: Duration, unread: &Budget) -> String {
     let mut registry = Registry::with_prefix("divvy_master");
     counters(&mut registry, snapshot);
     population(&mut registry, snapshot);
@@ -25,10 +26,30 @@ pub(super) fn render(snapshot: &Snapshot, waited: Duration) -> String {
     let owed = Gauge::<f64, AtomicU64>::default();
     owed.set(waited.as_secs_f64());
     registry.register("registry_waited_seconds", "How long the registry has owed its oldest answer", owed);
+    queues(&mut registry, unread, snapshot.counts.messages_dropped);
     let mut text = String::new();
     match encode(&mut text, &registry) {
         Ok(()) => text,
         Err(error) => format!("# cannot write the metrics: {error}\n"),
+    }
+}
+
+/// `dropped`: messages that the core did not send because their peer had read too little.
+fn queues(registry: &mut Registry, unread: &Budget, dropped: u64) {
+    let bytes = Gauge::<i64>::default();
+    bytes.set(i64::try_from(unread.waiting_bytes()).unwrap_or(i64::MAX));
+    registry.register("unread_bytes", "Bytes that wait to be read by agents and frameworks", bytes);
+    for (name, help, value) in [
+        (
+            "messages_dropped",
+            "Messages without promise of delivery to peers that read too slowly",
+            unread.dropped_messages() + dropped,
+        ),
+        ("sessions_ended_unread", "Sessions whose peer did not read what waited for it", unread.ended_sessions()),
+    ] {
+        let counter = Counter::<u64>::default();
+        counter.inc_by(value);
+        registry.register(name, help, counter);
     }
 }
 
@@ -149,7 +170,7 @@ mod tests {
     fn rendered() -> String {
         let now = Now { mono_ns: 1, wall_ns: 1 };
         let master = Master::new("m", 1, State::default(), Config::default(), StdRng::seed_from_u64(1), now);
-        render(&master.snapshot(), Duration::from_millis(1))
+        render(&master.snapshot(), Duration::from_millis(1), &Budget::default())
     }
 
     /// A counter's samples get `_total` behind its name, and nothing else may have it: so readers tell rates from levels.

@@ -1,7 +1,5 @@
 //! Compact events and orders become the messages that go out.
 
-use prost::Message as _;
-
 use super::MasterFacts;
 use crate::{
     master::core::{Event, OfferMade, Order, offer_id},
@@ -21,43 +19,18 @@ pub(crate) fn framework_frame(master: &MasterFacts, version: u32, events: Vec<Ev
             Event::Refused { seq, field, text, taken_up } => {
                 frame.refused.push(ext::Refused { seq, field, text, taken_up });
             }
+            // Those of one frame are offered together, as they were made.
+            Event::Offers(offers) => {
+                let offers = offers.iter().map(|made| offer(master, made));
+                match frame.events.last_mut().and_then(|last| last.offers.as_mut()) {
+                    Some(last) => last.offers.extend(offers),
+                    None => frame.events.push(offers_event(offers.collect())),
+                }
+            }
             other => frame.events.extend(framework_event(master, other)),
         }
     }
     frame
-}
-
-/// What a message takes on the wire beside texts and bytes without a limit, roughly.
-const MESSAGE_BYTES: usize = 128;
-/// The same of an offer.
-const OFFER_BYTES: usize = 512;
-
-/// About how many bytes an event takes in a frame.
-pub(crate) fn event_weight(event: &Event) -> usize {
-    let more = match event {
-        Event::Offers(offers) => offers.len() * OFFER_BYTES,
-        Event::Updated { status } => status.data().len() + status.message().len(),
-        Event::Message { data, .. } => data.len(),
-        Event::Error { text } | Event::Refused { text, .. } | Event::OperationFailed { text, .. } => text.len(),
-        Event::Subscribed { .. }
-        | Event::Rescinded { .. }
-        | Event::Failure { .. }
-        | Event::Heartbeat
-        | Event::Applied { .. } => 0,
-    };
-    MESSAGE_BYTES + more
-}
-
-/// About how many bytes an order takes in a frame.
-pub(crate) fn order_weight(order: &Order) -> usize {
-    let more = match order {
-        Order::Registered(registered) => registered.encoded_len(),
-        Order::Run { info, .. } | Order::UpdateFramework { info } => info.len(),
-        Order::Message { data, .. } => data.len(),
-        Order::Refused { text, .. } => text.len(),
-        Order::Kill { .. } | Order::Acknowledge { .. } | Order::Shutdown { .. } | Order::Ping | Order::Gone => 0,
-    };
-    MESSAGE_BYTES + more
 }
 
 fn framework_event(master: &MasterFacts, event: Event) -> Option<scheduler::Event> {
@@ -71,11 +44,6 @@ fn framework_event(master: &MasterFacts, event: Event) -> Option<scheduler::Even
                 heartbeat_interval_seconds: Some(heartbeat.as_secs_f64()),
                 master_info: Some(master.info()),
             }));
-        }
-        Event::Offers(offers) => {
-            message.set_type(Type::Offers);
-            let offers = offers.iter().map(|made| offer(master, made)).collect();
-            message.offers = Some(scheduler::event::Offers { offers });
         }
         Event::Rescinded { offer } => {
             message.set_type(Type::Rescind);
@@ -117,9 +85,15 @@ fn framework_event(master: &MasterFacts, event: Event) -> Option<scheduler::Even
             status.set_state(v1::OperationState::OperationError);
             message.update_operation_status = Some(Box::new(scheduler::event::UpdateOperationStatus { status }));
         }
-        Event::Applied { .. } | Event::Refused { .. } => return None,
+        Event::Applied { .. } | Event::Refused { .. } | Event::Offers(_) => return None,
     }
     Some(message)
+}
+
+fn offers_event(offers: Vec<v1::Offer>) -> scheduler::Event {
+    let mut message = scheduler::Event { offers: Some(scheduler::event::Offers { offers }), ..Default::default() };
+    message.set_type(scheduler::event::Type::Offers);
+    message
 }
 
 /// An offer as its framework sees it: the allocation role only where it understands several roles.
@@ -173,7 +147,7 @@ fn agent_order(order: Order) -> Kind {
         Order::Acknowledge { framework, task, uuid } => {
             Kind::Acknowledge(internal::Acknowledge { framework_id: framework.to_string(), task_id: task, uuid })
         }
-        Order::UpdateFramework { info } => {
+        Order::UpdateFramework { info, .. } => {
             Kind::UpdateFramework(Box::new(internal::UpdateFramework { info: prost::Message::decode(info).ok() }))
         }
         Order::Shutdown { framework } => {

@@ -4,10 +4,9 @@ use std::{
     panic::AssertUnwindSafe,
     pin::Pin,
     sync::{Arc, atomic::Ordering},
-    time::Duration,
 };
 
-use futures::{FutureExt as _, Stream, StreamExt as _};
+use futures::{FutureExt as _, Stream, StreamExt as _, stream};
 use prost::Message as _;
 use tonic::{Request, Response, Status, Streaming};
 
@@ -17,9 +16,9 @@ use super::{
 };
 use crate::{
     master::{
-        core::{Input, SessionId},
-        outbox::{Outbox, STALL},
-        service::{AnyOutbox, Mail},
+        core::{Event, Input, Order, SessionId},
+        dispatch::AnyOutbox,
+        service::Mail,
     },
     proto::{
         ext::{self, scheduler_session_server::SchedulerSession},
@@ -27,12 +26,10 @@ use crate::{
     },
     transport::{
         clock::Clock,
+        outbox::{Message, Outbox, RecordNumber},
         serve::{Peer, inflow::Inflow},
     },
 };
-
-/// Events and orders that go into one frame.
-const FRAME: usize = 1_024;
 
 /// The version of the scheduler stream this master speaks.
 pub(super) const VERSION: u32 = 1;
@@ -44,17 +41,19 @@ impl SchedulerSession for Api {
     type AttachStream = Frames<ext::Events>;
 
     async fn attach(&self, request: Request<Streaming<ext::Calls>>) -> Result<Response<Self::AttachStream>, Status> {
-        let outbox = Outbox::new(Clock::system().now());
-        let session = self.open(AnyOutbox::Framework(outbox.clone())).await?;
+        let session = self.next_session();
+        let outbox: Outbox<Event> = self.core.outbox(session);
+        self.open(session, AnyOutbox::Framework(outbox.clone())).await?;
         let facts = self.facts.clone();
         let mut first = true;
-        let frames = outbox.batches(FRAME, outgo::event_weight).map(move |events| {
+        let frames = frames(&outbox, move |events| {
             let version = if std::mem::take(&mut first) { VERSION } else { 0 };
-            Ok(outgo::framework_frame(&facts, version, events))
+            outgo::framework_frame(&facts, version, events)
         });
-        let (api, end) = (self.clone(), EndStatus::default());
+        let end = EndStatus::default();
         let frames = end.after(frames);
-        tokio::spawn(async move { api.read_calls(session, request, outbox, end).await });
+        let reading = self.clone().read_calls(session, request);
+        tokio::spawn(self.clone().serve_session(session, outbox, reading, end));
         Ok(Response::new(Box::pin(frames)))
     }
 }
@@ -72,36 +71,75 @@ impl AgentSession for Api {
             .get::<Peer>()
             .map(|peer| peer.address.ip().to_canonical().to_string())
             .unwrap_or_default();
-        let outbox = Outbox::new(Clock::system().now());
-        let session = self.open(AnyOutbox::Agent(outbox.clone())).await?;
-        let frames = outbox.batches(FRAME, outgo::order_weight).map(|orders| Ok(outgo::agent_frame(orders)));
-        let (api, end) = (self.clone(), EndStatus::default());
-        let frames = end.after(frames);
-        tokio::spawn(async move { api.read_reports(session, request, outbox, peer, end).await });
+        let session = self.next_session();
+        let outbox: Outbox<Order> = self.core.outbox(session);
+        self.open(session, AnyOutbox::Agent(outbox.clone())).await?;
+        let end = EndStatus::default();
+        let frames = end.after(frames(&outbox, outgo::agent_frame));
+        let reading = self.clone().read_reports(session, request, peer);
+        tokio::spawn(self.clone().serve_session(session, outbox, reading, end));
         Ok(Response::new(Box::pin(frames)))
     }
 }
 
+/// All that waits, each batch as a frame; after the last, what the peer is to blame for, if that ended the session.
+fn frames<M, F>(outbox: &Outbox<M>, mut render: impl FnMut(Vec<M>) -> F + Send + 'static) -> Frames<F>
+where
+    M: Message + Send + 'static,
+    F: Send + 'static,
+{
+    let ended = outbox.clone();
+    let reason = stream::once(async move { ended.failure() });
+    let reason = reason.filter_map(async |reason| reason);
+    let reason = reason.map(|reason| Err(Status::resource_exhausted(reason.to_string())));
+    Box::pin(outbox.batches().map(move |batch| Ok(render(batch))).chain(reason))
+}
+
 impl Api {
-    async fn open(&self, outbox: AnyOutbox) -> Result<SessionId, Status> {
-        let session = SessionId(self.sessions.fetch_add(1, Ordering::Relaxed));
-        self.core
-            .send(Mail::Opened { session, outbox })
-            .await
-            .map_err(|error| Status::unavailable(error.to_string()))?;
-        Ok(session)
+    fn next_session(&self) -> SessionId {
+        SessionId(self.sessions.fetch_add(1, Ordering::Relaxed))
     }
 
-    /// Feeds the framework's calls to the core until the stream ends, however it does.
-    async fn read_calls(
+    async fn open(&self, session: SessionId, outbox: AnyOutbox) -> Result<(), Status> {
+        let sent = self.core.send(Mail::Opened { session, outbox }).await;
+        sent.map_err(|error| Status::unavailable(error.to_string()))
+    }
+
+    /// Reads until the stream ends, however it does, or the peer's queue has ended; then the session is over for the core,
+    /// also when reading panicked. `end` is given the reason. What waits for the peer still leaves while it takes it.
+    async fn serve_session<M>(
         self,
         session: SessionId,
-        request: Request<Streaming<ext::Calls>>,
-        outbox: Outbox<crate::master::core::Event>,
+        outbox: Outbox<M>,
+        reading: impl Future<Output = Result<(), Status>> + Send,
         end: EndStatus,
-    ) {
+    ) where
+        M: Message + Send,
+    {
+        tokio::select! {
+            ended = AssertUnwindSafe(reading).catch_unwind() => match ended {
+                Ok(Ok(())) => end.set_left(),
+                Ok(Err(status)) => end.set(status),
+                Err(_panic) => {
+                    tracing::error!(session = session.0, "reading a session panicked, and it ends; this is a bug in divvy");
+                    end.set(Status::internal("the master failed to read a message; this is a bug in divvy"));
+                }
+            },
+            reason = outbox.ended() => if reason.is_failure() {
+                tracing::warn!(session = session.0, "the session ends: {reason}");
+            },
+        }
+        outbox.close(Clock::system().now(), RecordNumber::default());
+        let inputs = vec![Input::Detached { session }];
+        // A core that has ended has no sessions left to end.
+        drop(self.core.send(Mail::Inputs { inputs, permits: None }).await);
+        outbox.ended().await;
+    }
+
+    /// Feeds the framework's calls to the core until the stream ends.
+    async fn read_calls(self, session: SessionId, request: Request<Streaming<ext::Calls>>) -> Result<(), Status> {
         let inflow = inflow(&request);
-        let reading = feed(&self.core, &inflow, request.into_inner(), |frame: ext::Calls| {
+        let digest = |frame: ext::Calls| {
             let unspoken = frame.versions.and_then(intake::unspoken);
             let calls = if unspoken.is_some() { Vec::new() } else { frame.calls };
             let first = frame.seq;
@@ -110,78 +148,30 @@ impl Api {
                 (Input::Called { session, seq, call: intake::call(call) }, bytes)
             });
             unspoken.map(|call| (Input::Called { session, seq: 0, call }, 0)).into_iter().chain(calls)
-        });
-        run_until_cut(reading, &outbox, &end).await;
-        self.close(session, &outbox).await;
+        };
+        feed(&self.core, &inflow, request.into_inner(), digest).await
     }
 
     async fn read_reports(
         self,
         session: SessionId,
         request: Request<Streaming<internal::AgentFrame>>,
-        outbox: Outbox<crate::master::core::Order>,
         peer: String,
-        end: EndStatus,
-    ) {
+    ) -> Result<(), Status> {
         let inflow = inflow(&request);
         let peer: Arc<str> = peer.into();
-        let reading = feed(&self.core, &inflow, request.into_inner(), |frame: internal::AgentFrame| {
+        let digest = |frame: internal::AgentFrame| {
             let peer = peer.clone();
             frame.messages.into_iter().map(move |message| {
                 let bytes = message.encoded_len();
                 (Input::Reported { session, report: intake::report(message, &peer) }, bytes)
             })
-        });
-        run_until_cut(reading, &outbox, &end).await;
-        self.close(session, &outbox).await;
-    }
-
-    async fn close<T>(&self, session: SessionId, outbox: &Outbox<T>) {
-        outbox.close();
-        let inputs = vec![Input::Detached { session }];
-        // A core that has ended has no sessions left to end.
-        drop(self.core.send(Mail::Inputs { inputs, permits: None }).await);
+        };
+        feed(&self.core, &inflow, request.into_inner(), digest).await
     }
 }
 
 /// What the connection of a request may hold; of one that came some other way, what a connection may.
 fn inflow<T>(request: &Request<T>) -> Inflow {
     request.extensions().get::<Inflow>().cloned().unwrap_or_default()
-}
-
-/// Reads until the stream ends, the outbox is cut or was closed and emptied, or the peer takes nothing any more; `end` is
-/// given the reason.
-async fn run_until_cut<T>(reading: impl Future<Output = Result<(), Status>>, outbox: &Outbox<T>, end: &EndStatus) {
-    let cut = outbox.cut();
-    let stalled = async {
-        let clock = Clock::system();
-        let mut closing: Option<u64> = None;
-        loop {
-            let now = clock.now();
-            if outbox.stalled(now) {
-                return true;
-            }
-            if outbox.is_closed() && now.since(*closing.get_or_insert(now.mono_ns)) >= STALL {
-                return false;
-            }
-            clock.sleep_until(now.mono_after(Duration::from_secs(1))).await;
-        }
-    };
-    tokio::select! {
-        ended = AssertUnwindSafe(reading).catch_unwind() => match ended {
-            Ok(Ok(())) => end.set_left(),
-            Ok(Err(status)) => end.set(status),
-            Err(_panic) => {
-                tracing::error!("reading a session panicked, and it ends; this is a bug in divvy");
-                end.set(Status::internal("the master failed to read a message; this is a bug in divvy"));
-            }
-        },
-        () = cut.cancelled() => end.set(Status::resource_exhausted("more waits for this stream than a master keeps")),
-        unread = stalled => {
-            if unread {
-                end.set(Status::resource_exhausted(format!("nothing of this stream was read for {STALL:?}")));
-            }
-            cut.cancel();
-        }
-    }
 }

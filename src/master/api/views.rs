@@ -23,7 +23,10 @@ use super::{
     document::{Cursor, Document},
     metrics,
 };
-use crate::{transport::clock::Clock, types::Now};
+use crate::{
+    transport::{clock::Clock, outbox::Budget},
+    types::Now,
+};
 
 /// So long a snapshot may be read.
 const LONGEST: Duration = Duration::from_secs(60);
@@ -284,11 +287,11 @@ impl Reader {
     }
 
     /// The text of `/metrics`; the first who asks has it written.
-    pub(super) async fn metrics(&self, waited: Duration) -> Result<Arc<str>, Status> {
+    pub(super) async fn metrics(&self, waited: Duration, unread: Budget) -> Result<Arc<str>, Status> {
         let view = self.view()?;
         let written = view.clone();
         let write = || async move {
-            let text = tokio::task::spawn_blocking(move || metrics::render(&written.snapshot, waited).into());
+            let text = tokio::task::spawn_blocking(move || metrics::render(&written.snapshot, waited, &unread).into());
             text.await.map_err(|error| Status::internal(format!("the metrics cannot be written: {error}")))
         };
         view.metrics.get_or_try_init(write).await.cloned()

@@ -14,36 +14,24 @@ use super::{
 use crate::{
     master::registry::State,
     proto::{internal, v1},
+    transport::outbox::RecordNumber,
     types::Resources,
 };
 
-/// What the shell has to do, in this order: an effect leaves when every earlier [`Effect::Persist`] is synced, but for one
-/// that [asserts nothing](Effect::asserts_nothing), which leaves at once.
+/// What the shell has to do. An effect leaves when the record that it names in `after` is durable; those of one session in
+/// this order, but for pings and heartbeats, which overtake once the session is open.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Effect {
-    /// Append to the registry and sync it.
-    Persist(Vec<internal::RegistryChange>),
+    /// Append to the registry and sync it; records are numbered from 1.
+    Persist { number: RecordNumber, changes: Vec<internal::RegistryChange> },
     /// Send to the framework of this session.
-    Tell { session: SessionId, event: Event },
+    Tell { session: SessionId, after: RecordNumber, event: Event },
     /// Send to the agent of this session.
-    Order { session: SessionId, order: Order },
+    Order { session: SessionId, after: RecordNumber, order: Order },
     /// End the session once all that was sent before has gone out.
-    Close { session: SessionId },
+    Close { session: SessionId, after: RecordNumber },
     /// Answer a request.
-    Reply { request: RequestId, answer: Answer },
-}
-
-impl Effect {
-    /// Whether it stands for no decision: it shows that this master is there, or what it has in mind just now. Such an
-    /// effect need not wait for what is to be synced before it.
-    pub(crate) fn asserts_nothing(&self) -> bool {
-        match self {
-            Self::Tell { event, .. } => matches!(event, Event::Heartbeat),
-            Self::Order { order, .. } => matches!(order, Order::Ping),
-            Self::Reply { answer, .. } => matches!(answer, Answer::Alive | Answer::Snapshot(_) | Answer::Departed(_)),
-            Self::Persist(_) | Self::Close { .. } => false,
-        }
-    }
+    Reply { request: RequestId, after: RecordNumber, answer: Answer },
 }
 
 /// An agent that was given up as unreachable, or marked gone.
@@ -68,6 +56,17 @@ pub(crate) enum Answer {
     Registry(Box<State>, u64),
     Done,
     Refused(String),
+}
+
+impl Answer {
+    /// Whether it stands for no decision: it shows that this master is there, or what it has in mind just now. Such an
+    /// answer need not wait for what is to be synced before it.
+    pub(crate) fn bypasses_gate(&self) -> bool {
+        match self {
+            Self::Alive | Self::Snapshot(_) | Self::Departed(_) => true,
+            Self::Registry(..) | Self::Done | Self::Refused(_) => false,
+        }
+    }
 }
 
 /// What a framework is told.
@@ -136,7 +135,7 @@ pub(crate) enum Order {
     Run { framework: Arc<str>, container: Arc<str>, info: Bytes },
     Kill { framework: Arc<str>, task: Arc<str>, container: Arc<str>, policy: Option<v1::KillPolicy> },
     Acknowledge { framework: Arc<str>, task: String, uuid: Bytes },
-    UpdateFramework { info: Bytes },
+    UpdateFramework { framework: Arc<str>, info: Bytes },
     Shutdown { framework: Arc<str> },
     Ping,
     Message { framework: Arc<str>, executor: String, data: Bytes },

@@ -14,6 +14,7 @@ use super::{
 use crate::{
     allocator::fair::Quota,
     proto::v1,
+    transport::outbox::RecordNumber,
     types::{Milli, Resources},
 };
 
@@ -30,6 +31,10 @@ pub(crate) enum Input {
     Reported { session: SessionId, report: Report },
     /// An operator asked for something.
     Asked { request: RequestId, principal: Principal, question: Question },
+    /// The registry has everything up to this record.
+    Synced { number: RecordNumber },
+    /// So many bytes of what was sent to this session were written, dropped or merged away.
+    Written { session: SessionId, bytes: usize },
     /// The deadline passed.
     Ticked,
 }

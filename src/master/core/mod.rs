@@ -1,14 +1,15 @@
 //! The master's state machine: who is in the cluster, what each has, and who was promised what.
 //!
 //! Inputs and the time go in, effects come out; there is no socket, clock or file here, and chance comes from the
-//! generator handed in. The shell carries effects out in order and lets an effect leave only when every earlier
-//! [`Effect::Persist`] is synced. After each batch of inputs it calls [`Master::allocate_batch`], which makes the offers.
+//! generator handed in. The shell lets an effect leave when the record that it follows from is durable. After each batch
+//! of inputs it calls [`Master::allocate_batch`], which makes the offers.
 //!
 //! One rule holds after every input: for each agent, offered + used + free = total.
 
 mod agents;
 mod authorization;
 mod check;
+mod delivery;
 mod effect;
 mod frameworks;
 mod input;
@@ -17,6 +18,7 @@ mod ledger;
 mod offers;
 mod operators;
 mod options;
+mod outgoing;
 mod sessions;
 mod tasks;
 mod timers;
@@ -38,6 +40,7 @@ use self::{
     ledger::Ledger,
     offers::Overdue,
     operators::HeldOff,
+    outgoing::Outgoing,
     sessions::{Peer, Sessions},
     tasks::Interned,
     timers::{Timer, Timers},
@@ -75,6 +78,9 @@ pub(crate) struct Master {
     rng: StdRng,
     counters: Counters,
     sessions: Sessions,
+    outgoing: Outgoing,
+    /// Frameworks for which answers can go on at once.
+    answering: BTreeSet<FrameworkKey>,
     policy: Policy,
     agents: BTreeMap<AgentKey, Agent>,
     agent_ids: HashMap<Arc<str>, AgentKey>,
@@ -132,10 +138,12 @@ impl Master {
         Self {
             id: id.into(),
             epoch,
-            config,
             rng,
             counters: Counters::default(),
             sessions: Sessions::default(),
+            outgoing: Outgoing::new(config.queues),
+            config,
+            answering: BTreeSet::new(),
             policy: allow_all,
             agents: BTreeMap::new(),
             agent_ids: HashMap::new(),
@@ -165,20 +173,27 @@ impl Master {
     /// Takes one input and appends what has to be done to `out`.
     pub(crate) fn handle(&mut self, now: Now, input: Input, out: &mut Vec<Effect>) {
         self.inputs += 1;
-        let mut turn = Turn::new(now, out);
+        let mut turn = Turn::new(now, out, std::mem::take(&mut self.outgoing));
         match input {
             Input::Attached { session, principal } => self.sessions.attach(session, principal),
-            Input::Detached { session } => self.detached(&mut turn, session),
+            Input::Detached { session } => {
+                self.detached(&mut turn, session);
+                turn.outgoing().forget(session);
+            }
             Input::Called { session, seq, call } => self.called(&mut turn, session, seq, call),
             Input::Reported { session, report } => self.reported(&mut turn, session, report),
             Input::Asked { request, principal, question } => self.asked(&mut turn, request, &principal, question),
+            Input::Synced { number } => turn.outgoing().synced(number),
+            Input::Written { session, bytes } => turn.outgoing().written(session, bytes),
             Input::Ticked => self.ticked(&mut turn),
         }
         for session in turn.closing() {
             self.detached(&mut turn, session);
         }
-        turn.end();
+        self.outgoing = turn.end();
+        self.budgets_changed();
         if cfg!(debug_assertions) {
+            self.outgoing.check();
             self.check_changed();
             if self.inputs.is_multiple_of(FULL_CHECK_EVERY) {
                 self.check();
@@ -188,9 +203,10 @@ impl Master {
 
     /// Makes the offers that the inputs since the last call have made possible.
     pub(crate) fn allocate_batch(&mut self, now: Now, out: &mut Vec<Effect>) {
-        let mut turn = Turn::new(now, out);
+        let mut turn = Turn::new(now, out, std::mem::take(&mut self.outgoing));
         self.allocate(&mut turn);
-        turn.end();
+        self.outgoing = turn.end();
+        self.budgets_changed();
         if cfg!(debug_assertions) {
             self.check_changed();
         }
@@ -199,7 +215,7 @@ impl Master {
     /// When [`Input::Ticked`] is due, in monotonic nanoseconds.
     pub(crate) fn deadline(&self) -> Option<u64> {
         let idle_run = (!self.pending_idle.is_empty()).then(|| self.next_idle_run_ns());
-        let unfinished = self.is_running().then_some(0);
+        let unfinished = (self.is_running() || !self.answering.is_empty()).then_some(0);
         [self.timers.next(), idle_run, self.next_overdue_ns(), unfinished].into_iter().flatten().min()
     }
 
@@ -274,10 +290,7 @@ impl Master {
                 Ok(())
             }
             Call::Acknowledge { agent, task, uuid } => self.acknowledge(turn, key, &agent, &task, &uuid),
-            Call::Reconcile { tasks } => {
-                self.reconcile(turn, key, &tasks);
-                Ok(())
-            }
+            Call::Reconcile { tasks } => self.reconcile(turn, key, tasks),
             Call::Message { agent, executor, data } => self.message(turn, key, &agent, executor, data),
             Call::UpdateFramework(update) => self.update_framework(turn, key, *update),
             Call::Invalid { field, text } => Err(Refusal::new(&field, text)),
@@ -321,6 +334,7 @@ impl Master {
     }
 
     fn ticked(&mut self, turn: &mut Turn<'_>) {
+        self.answers_due(turn);
         while let Some(timer) = self.timers.due(turn.now) {
             match timer {
                 Timer::Ping(agent, session) => self.ping_due(turn, agent, session),

@@ -3,6 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use super::{Quantities, RemovalRate};
+use crate::transport::outbox::Limits;
 
 /// Times and limits of a master. The defaults are Mesos' where Mesos has one.
 #[derive(Clone, Debug)]
@@ -30,6 +31,8 @@ pub(crate) struct Config {
     pub(crate) registry_max_age: Duration,
     /// and of each kind the oldest beyond so many; the same with the runs of frameworks nothing is known of.
     pub(crate) registry_max_agents: usize,
+    /// The bytes that may wait to be read. A core that is driven alone has no limit: nothing says what was written.
+    pub(crate) queues: Limits,
     /// So many tombstones of frameworks are kept, and none for longer than `registry_max_age`.
     pub(crate) removed_frameworks: usize,
     /// An offer has to hold one of these.
@@ -63,6 +66,7 @@ impl Default for Config {
             registry_gc_interval: Duration::from_mins(15),
             registry_max_age: Duration::from_hours(14 * 24),
             registry_max_agents: 102_400,
+            queues: Limits::unlimited(),
             removed_frameworks: 10_000,
             minimum: vec![least("cpus", 10), least("mem", 32_000)],
         }

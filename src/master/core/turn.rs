@@ -1,19 +1,34 @@
 //! One input on its way through the core.
 
-use super::{Effect, Event, Order, SessionId};
-use crate::{proto::internal::RegistryChange, types::Now};
+use super::{Answer, Effect, Event, Order, RequestId, SessionId, outgoing::Outgoing};
+use crate::{proto::internal::RegistryChange, transport::outbox::RecordNumber, types::Now};
 
 /// What one input may use: the time it came at and the place for its effects.
+///
+/// What an input sends follows from what it records, so it waits for that, and for the pending records of those it is about.
 #[derive(Debug)]
 pub(super) struct Turn<'a> {
     pub(super) now: Now,
-    pub(super) out: &'a mut Vec<Effect>,
+    out: &'a mut Vec<Effect>,
     closing: Vec<SessionId>,
+    outgoing: Outgoing,
+    /// The last record of this input.
+    recorded: RecordNumber,
 }
 
 impl<'a> Turn<'a> {
-    pub(super) fn new(now: Now, out: &'a mut Vec<Effect>) -> Self {
-        Self { now, out, closing: Vec::new() }
+    pub(super) fn new(now: Now, out: &'a mut Vec<Effect>, outgoing: Outgoing) -> Self {
+        Self { now, out, closing: Vec::new(), outgoing, recorded: RecordNumber::default() }
+    }
+
+    /// What leaves the core, and what waits.
+    pub(super) fn outgoing(&mut self) -> &mut Outgoing {
+        &mut self.outgoing
+    }
+
+    /// Whether more waits for this peer than may; nothing waits for one that is not connected.
+    pub(super) fn is_over_budget(&self, session: Option<SessionId>) -> bool {
+        session.is_some_and(|session| self.outgoing.is_over(session))
     }
 
     /// The session ends with this input, after all that is said to it on the way.
@@ -26,27 +41,39 @@ impl<'a> Turn<'a> {
         self.closing.clone()
     }
 
-    pub(super) fn end(self) {
-        self.out.extend(self.closing.into_iter().map(|session| Effect::Close { session }));
+    /// Gives back what leaves the core.
+    pub(super) fn end(self) -> Outgoing {
+        let after = self.recorded;
+        self.out.extend(self.closing.into_iter().map(|session| Effect::Close { session, after }));
+        self.outgoing
     }
 
     pub(super) fn tell(&mut self, session: Option<SessionId>, event: Event) {
         if let Some(session) = session {
-            self.out.push(Effect::Tell { session, event });
+            let after = self.outgoing.event(session, &event).max(self.recorded);
+            self.out.push(Effect::Tell { session, after, event });
         }
     }
 
     pub(super) fn order(&mut self, session: Option<SessionId>, order: Order) {
         if let Some(session) = session {
-            self.out.push(Effect::Order { session, order });
+            let after = self.outgoing.order(session, &order).max(self.recorded);
+            self.out.push(Effect::Order { session, after, order });
         }
     }
 
     /// All of them are stored, or none.
     pub(super) fn persist(&mut self, changes: Vec<RegistryChange>) {
         if !changes.is_empty() {
-            self.out.push(Effect::Persist(changes));
+            self.recorded = self.outgoing.record(&changes);
+            self.out.push(Effect::Persist { number: self.recorded, changes });
         }
+    }
+
+    /// An answer follows from all that is recorded, unless it stands for no decision.
+    pub(super) fn reply(&mut self, request: RequestId, answer: Answer) {
+        let after = if answer.bypasses_gate() { RecordNumber::default() } else { self.outgoing.last() };
+        self.out.push(Effect::Reply { request, after, answer });
     }
 }
 

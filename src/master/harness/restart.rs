@@ -244,7 +244,7 @@ impl Outlet for Shell {
                 }
                 self.events.push(event);
             }
-            Effect::Persist(_) | Effect::Close { .. } | Effect::Reply { .. } => {}
+            Effect::Persist { .. } | Effect::Close { .. } | Effect::Reply { .. } => {}
         }
     }
 }

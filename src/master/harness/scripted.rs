@@ -276,19 +276,19 @@ impl ScriptedCluster {
         self.harness.deliver(self.now, &mut effects);
         for effect in effects {
             match effect {
-                Effect::Tell { session, event: Event::Offers(offers) } => {
+                Effect::Tell { session, event: Event::Offers(offers), .. } => {
                     self.outstanding += offers.len();
                     self.framework_of(session).offers.extend(offers);
                 }
-                Effect::Tell { session, event: Event::Subscribed { framework, .. } } => {
+                Effect::Tell { session, event: Event::Subscribed { framework, .. }, .. } => {
                     self.framework_of(session).id = framework.to_string();
                 }
-                Effect::Order { session, order: Order::Ping } => {
+                Effect::Order { session, order: Order::Ping, .. } => {
                     self.feed(Input::Reported { session, report: Report::Ponged });
                 }
                 Effect::Tell { .. }
                 | Effect::Order { .. }
-                | Effect::Persist(_)
+                | Effect::Persist { .. }
                 | Effect::Close { .. }
                 | Effect::Reply { .. } => {}
             }

@@ -10,6 +10,7 @@ use crate::{
         core::{Answer, Config, Effect, Input, Master, Principal, Question, RequestId},
         registry::State,
     },
+    transport::outbox::RecordNumber,
     types::Now,
 };
 
@@ -27,7 +28,11 @@ fn asked(number: u64) -> Input {
 fn effects_are_delivered_once_in_the_order_of_their_inputs() {
     let (mut harness, mut effects) = (harness(), Vec::new());
     harness.give(START, [asked(1), asked(2)], &mut effects);
-    let replies = [1, 2].map(|number| Effect::Reply { request: RequestId(number), answer: Answer::Alive });
+    let replies = [1, 2].map(|number| Effect::Reply {
+        request: RequestId(number),
+        after: RecordNumber::default(),
+        answer: Answer::Alive,
+    });
     assert_eq!(effects, replies);
     harness.deliver(START, &mut effects);
     assert_eq!(effects.len(), 2);

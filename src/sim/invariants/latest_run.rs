@@ -1,7 +1,7 @@
 //! A framework belongs to the latest of its runs: one that another took it over from is never subscribed again, by
 //! whichever master, and is told nothing any more.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
 
@@ -14,6 +14,10 @@ pub(super) struct LatestRun {
     asked: BTreeMap<SessionId, Bytes>,
     /// The framework and the run of each session that was subscribed.
     subscribed: BTreeMap<SessionId, (String, Bytes)>,
+    /// Sessions whose framework the core has given to another: they may read what was on its way, and the error.
+    replaced: BTreeSet<SessionId>,
+    /// Those that were sent the error.
+    ended: BTreeSet<SessionId>,
     /// The runs of each framework, in the order in which they were told that they have it.
     runs: BTreeMap<String, Vec<Bytes>>,
 }
@@ -48,6 +52,15 @@ impl Invariant for LatestRun {
             Fact::MasterStarted { .. } => {
                 self.asked.clear();
                 self.subscribed.clear();
+                self.replaced.clear();
+                self.ended.clear();
+            }
+            Fact::Subscribes { session, framework } => {
+                let others = self.subscribed.iter().filter(|(one, (of, _))| *one != session && **of == **framework);
+                self.replaced.extend(others.map(|(one, _)| *one));
+            }
+            Fact::Made { session, .. } if self.replaced.contains(session) => {
+                return Err(format!("{session:?} is offered something, and another session has its framework"));
             }
             Fact::Called { session, call: Call::Subscribe(subscribe) } => {
                 if subscribe.instance.is_empty() {
@@ -60,8 +73,12 @@ impl Invariant for LatestRun {
             }
             Fact::Told { session, event } => {
                 let Some((framework, run)) = self.subscribed.get(session) else { return Ok(()) };
-                if self.runs[framework].last() != Some(run) {
+                let is_last = self.runs[framework].last() == Some(run);
+                if self.ended.contains(session) || !is_last && !self.replaced.contains(session) {
                     return Err(format!("a run of {framework} that was replaced is told {event:?}"));
+                }
+                if self.replaced.contains(session) && matches!(event, Event::Error { .. }) {
+                    self.ended.insert(*session);
                 }
             }
             _ => {}

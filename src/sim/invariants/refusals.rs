@@ -135,7 +135,7 @@ impl Invariant for Refusals {
             Fact::Withdrawn { offer } => {
                 self.offers.remove(&crate::master::core::offer_id(&format!("m{}", known.epoch), *offer));
             }
-            Fact::Subscribes { session } => drop(self.asking.remove(session)),
+            Fact::Subscribes { session, .. } => drop(self.asking.remove(session)),
             Fact::Drops { session } => self.drops(*session),
             Fact::SessionEnded { session } => self.offers.retain(|_, (to, ..)| to != session),
             Fact::Called { session, call } => self.called(known, *session, call),

@@ -17,6 +17,8 @@ pub(super) struct RegistryFirst {
     /// What this master has wanted to be written, and what is.
     proposed: usize,
     written: usize,
+    /// How much had been wanted with the last of each agent's own changes.
+    of_agent: BTreeMap<String, usize>,
     /// How much has to be written before the agent of a session may be told that it is registered.
     admits: BTreeMap<SessionId, usize>,
     /// Those that were so at some time.
@@ -66,6 +68,9 @@ impl Invariant for RegistryFirst {
         match fact {
             Fact::Proposed(changes) => {
                 self.proposed += changes.len();
+                for agent in changes.iter().filter_map(|change| agent_of(change.kind.as_ref()?)) {
+                    self.of_agent.insert(agent.to_owned(), self.proposed);
+                }
                 for kind in changes.iter().filter_map(|change| change.kind.as_ref()) {
                     self.decided(kind);
                 }
@@ -74,7 +79,7 @@ impl Invariant for RegistryFirst {
                 if self.decided_unreachable.contains(agent) {
                     return Err(format!("{agent} is taken back, and is to be written as unreachable"));
                 }
-                self.admits.insert(*session, self.proposed);
+                self.admits.insert(*session, self.of_agent.get(agent).copied().unwrap_or(0));
             }
             Fact::Durable { changes, .. } => {
                 self.written += changes.len();
@@ -89,7 +94,7 @@ impl Invariant for RegistryFirst {
                 }
                 if self.admits.get(session).is_none_or(|writes| self.written < *writes) {
                     return Err(format!(
-                        "{id} is told that it is registered before what was decided earlier is written"
+                        "{id} is told that it is registered before what was decided of it earlier is written"
                     ));
                 }
             }
@@ -99,6 +104,7 @@ impl Invariant for RegistryFirst {
             Fact::MasterStarted { .. } => {
                 self.void.clear();
                 self.admits.clear();
+                self.of_agent.clear();
                 (self.proposed, self.written) = (0, 0);
                 self.decided_unreachable.clone_from(&self.unreachable);
             }
@@ -118,5 +124,21 @@ impl Invariant for RegistryFirst {
             _ => {}
         }
         Ok(())
+    }
+}
+
+/// The agent that a change is about.
+fn agent_of(kind: &Kind) -> Option<&str> {
+    match kind {
+        Kind::AgentAdmitted(info) => info.id.as_ref().map(|id| id.value.as_str()),
+        Kind::AgentUnreachable(agent) => Some(&agent.agent_id),
+        Kind::AgentGone(agent) => Some(&agent.agent_id),
+        Kind::AgentReachable(id) | Kind::AgentRemoved(id) | Kind::AgentForgotten(id) => Some(id),
+        Kind::FrameworkRemoved(_)
+        | Kind::FrameworkTombstone(_)
+        | Kind::Weight(_)
+        | Kind::Quotas(_)
+        | Kind::FrameworkRun(_)
+        | Kind::FrameworkForgotten(_) => None,
     }
 }

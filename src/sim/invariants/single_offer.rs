@@ -1,13 +1,13 @@
 //! A resource of an agent is in at most one live offer, and not in use besides.
 //!
-//! An offer lives from the moment it is told until it is answered, rescinded, or its framework's session is over. What
+//! An offer lives from the moment it is made until it is answered, withdrawn, or its framework's session is over. What
 //! processes use counts as long as they really run.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Fact, Invariant, Known};
 use crate::{
-    master::core::{Call, Event, Order, SessionId},
+    master::core::{Call, SessionId},
     types::Resources,
 };
 
@@ -79,10 +79,10 @@ impl Invariant for SingleOffer {
                 self.of.clear();
             }
             Fact::SessionEnded { session } => self.live.retain(|_, live| live.session != *session),
-            Fact::Ordered { session, order: Order::Registered(registered) } => {
+            Fact::Admits { session, agent } => {
                 if let Some(index) = known.agent_of(*session) {
-                    self.agents.insert(index, registered.agent_id.clone());
-                    self.indices.insert(registered.agent_id.clone(), index);
+                    self.agents.insert(index, agent.clone());
+                    self.indices.insert(agent.clone(), index);
                 }
             }
             Fact::Called { session, call } => match call {
@@ -94,25 +94,22 @@ impl Invariant for SingleOffer {
             Fact::TornDown { framework } => {
                 self.live.retain(|_, live| known.frameworks.get(&live.session) != Some(framework));
             }
-            Fact::Told { session, event } => match event {
-                Event::Subscribed { framework, .. } => {
-                    let of = |session: &SessionId| known.frameworks.get(session).map(String::as_str);
-                    self.live.retain(|_, live| live.session == *session || of(&live.session) != Some(&**framework));
+            // What is sent to different sessions has no order among them: what the core decided has.
+            Fact::Subscribes { session, framework } => {
+                let of = |session: &SessionId| known.frameworks.get(session).map(String::as_str);
+                self.live.retain(|_, live| live.session == *session || of(&live.session) != Some(&**framework));
+            }
+            Fact::Drops { session } => self.live.retain(|_, live| live.session != *session),
+            Fact::Withdrawn { offer } => self.over(offer.0),
+            Fact::Made { session, offers } => {
+                for offer in offers.iter().filter(|offer| !known.torn_down.iter().any(|one| **one == *offer.framework))
+                {
+                    let (agent, resources) = (offer.agent.to_string(), (*offer.resources).clone());
+                    self.of.entry(agent.clone()).or_default().insert(offer.key.0);
+                    self.live.insert(offer.key.0, Live { session: *session, agent, resources });
+                    self.fits(known, &offer.agent)?;
                 }
-                Event::Error { .. } => self.live.retain(|_, live| live.session != *session),
-                Event::Rescinded { offer } => self.over(offer.0),
-                Event::Offers(offers) => {
-                    for offer in
-                        offers.iter().filter(|offer| !known.torn_down.iter().any(|one| **one == *offer.framework))
-                    {
-                        let (agent, resources) = (offer.agent.to_string(), (*offer.resources).clone());
-                        self.of.entry(agent.clone()).or_default().insert(offer.key.0);
-                        self.live.insert(offer.key.0, Live { session: *session, agent, resources });
-                        self.fits(known, &offer.agent)?;
-                    }
-                }
-                _ => {}
-            },
+            }
             _ => {}
         }
         Ok(())

@@ -28,7 +28,7 @@ where
     S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
 {
     let address = peer.address;
-    let stream = Progressing::new(stream, server.limits.stall);
+    let stream = Progressing::new(stream, server.limits.write_stall);
     let opened = server.stopping.run_until_cancelled(opening::open(stream, server.limits.first_byte)).await;
     let Some(Some((protocol, stream))) = opened else {
         tracing::debug!(%address, "connection dropped: no request in time");

@@ -35,6 +35,7 @@ fn limits() -> Limits {
         first_byte: Duration::from_millis(200),
         header: Duration::from_millis(300),
         stall: Duration::from_millis(300),
+        write_stall: Duration::from_millis(300),
         keep_alive: Duration::from_millis(200),
         keep_alive_timeout: Duration::from_millis(200),
         drain: Duration::from_millis(200),
@@ -70,7 +71,7 @@ async fn read_to_close(client: &mut TcpStream) -> String {
     String::from_utf8_lossy(&back).into_owned()
 }
 
-struct Echo;
+pub(super) struct Echo;
 
 #[tonic::async_trait]
 impl Sandbox for Echo {

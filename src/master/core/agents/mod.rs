@@ -167,10 +167,11 @@ impl Master {
 
     /// Sends the framework's info before anything else of it goes to this agent's session.
     pub(in crate::master::core) fn introduce(&mut self, turn: &mut Turn<'_>, agent: AgentKey, framework: FrameworkKey) {
-        let Some(info) = self.frameworks.get(&framework).map(|framework| framework.bucket.info.clone()) else { return };
+        let Some(bucket) = self.frameworks.get(&framework).map(|framework| &framework.bucket) else { return };
         let Some(agent) = self.agents.get_mut(&agent) else { return };
         if agent.session.is_some() && agent.told.insert(framework) {
-            turn.order(agent.session, Order::UpdateFramework { info });
+            let (framework, info) = (bucket.id.clone(), bucket.info.clone());
+            turn.order(agent.session, Order::UpdateFramework { framework, info });
         }
     }
 
@@ -187,6 +188,10 @@ impl Master {
         let Some(key) = key else {
             return Err(Refusal::new("message.agent_id", format!("agent {agent} is not connected")));
         };
+        if turn.is_over_budget(self.agents[&key].session) {
+            self.counts.messages_dropped += 1;
+            return Ok(());
+        }
         let framework = self.frameworks[&framework].bucket.id.clone();
         turn.order(self.agents[&key].session, Order::Message { framework, executor, data });
         Ok(())
@@ -204,6 +209,10 @@ impl Master {
         let Some(framework) = self.framework_ids.get(framework).and_then(|key| self.frameworks.get(key)) else {
             return;
         };
+        if turn.is_over_budget(framework.session) {
+            self.counts.messages_dropped += 1;
+            return;
+        }
         let agent = self.agents[&agent].bucket.id.clone();
         turn.tell(framework.session, Event::Message { agent, executor, data });
     }

@@ -24,8 +24,8 @@ use crate::{
     master::core::{
         Event, FrameworkFacts, Master, Order, Peer, Quantities, Refusal, Register, Subscribe, Turn,
         keys::{AgentKey, FrameworkKey, OfferKey, SessionId, TaskKey},
-        tasks::AwaitedKills,
         tasks::Task,
+        tasks::{Answers, AwaitedKills},
         timers::Timer,
     },
     proto::{
@@ -81,6 +81,10 @@ pub(crate) struct Framework {
     pub(in crate::master::core) roles: BTreeMap<Arc<str>, ClientState>,
     /// Every role in which it has a place among the shares: its roles, and former ones with tasks.
     entered: BTreeMap<Arc<str>, RoleId>,
+    /// What it is still to be sent, as it reads.
+    pub(in crate::master::core) answers: Answers,
+    /// More waits to be read by it than may: it gets no offers.
+    pub(in crate::master::core) is_over_budget: bool,
     /// Where the minimum of a role stands in its facts.
     minimum_at: Vec<(RoleId, usize)>,
     /// What it asked for and has not launched: it is offered no more than this.
@@ -194,6 +198,8 @@ impl Master {
         let Some(framework) = self.frameworks.get_mut(&key) else { return };
         self.timers.disarm_sole(Timer::Failover(key));
         framework.session = Some(session);
+        framework.answers = Answers::default();
+        framework.is_over_budget = false;
         if framework.bucket.link != Link::Connected {
             framework.bucket_mut().link = Link::Connected;
         }
@@ -240,6 +246,8 @@ impl Master {
             tasks: IndexMap::new(),
             copies: BTreeSet::new(),
             awaited_kills: AwaitedKills::default(),
+            answers: Answers::default(),
+            is_over_budget: false,
             replacements: BTreeMap::new(),
             demand: None,
             outstanding: BTreeSet::new(),
@@ -329,9 +337,10 @@ impl Master {
 
     /// Agents that know the framework get its new info.
     fn reintroduce(&mut self, turn: &mut Turn<'_>, key: FrameworkKey) {
-        let info = self.frameworks[&key].bucket.info.clone();
+        let bucket = &self.frameworks[&key].bucket;
+        let (framework, info) = (bucket.id.clone(), bucket.info.clone());
         for agent in self.agents.values().filter(|agent| agent.told.contains(&key)) {
-            turn.order(agent.session, Order::UpdateFramework { info: info.clone() });
+            turn.order(agent.session, Order::UpdateFramework { framework: framework.clone(), info: info.clone() });
         }
     }
 

@@ -87,7 +87,8 @@ impl Master {
         let Some(id) = self.enter(key, role) else { return };
         let Some(framework) = self.frameworks.get(&key) else { return };
         let Some(state) = framework.roles.get(role) else { return };
-        let active = framework.session.is_some() && !state.suppressed && !state.in_backoff();
+        let can_read = framework.session.is_some() && !framework.is_over_budget;
+        let active = can_read && !state.suppressed && !state.in_backoff();
         let shares = self.ledger.shares_mut();
         shares.set_idle(id, key, state.idle);
         shares.set_active(id, key, active);

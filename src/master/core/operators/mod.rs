@@ -13,7 +13,7 @@ pub(in crate::master::core) use self::{
     weights::keep_sound,
 };
 use crate::master::core::{
-    Answer, Departed, Effect, Master, Principal, Question, Turn, authorization::authorize, keys::RequestId,
+    Answer, Departed, Master, Principal, Question, Turn, authorization::authorize, keys::RequestId,
 };
 
 impl Master {
@@ -29,7 +29,7 @@ impl Master {
             Ok(()) => self.answer(turn, question),
             Err(text) => Answer::Refused(text),
         };
-        turn.out.push(Effect::Reply { request, answer });
+        turn.reply(request, answer);
     }
 
     fn answer(&mut self, turn: &mut Turn<'_>, question: Question) -> Answer {

@@ -45,6 +45,8 @@ impl Deref for AgentView {
 pub(crate) struct Counts {
     pub(crate) calls: u64,
     pub(crate) refused: u64,
+    /// Messages to frameworks and executors whose peer was over its budget.
+    pub(crate) messages_dropped: u64,
     pub(crate) updates: u64,
     pub(crate) acknowledgements: u64,
     pub(crate) offers_made: u64,

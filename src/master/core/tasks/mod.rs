@@ -16,7 +16,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 pub(crate) use self::kills::Kill;
-pub(in crate::master::core) use self::{interned::Interned, kills::AwaitedKills, orphans::Orphan};
+pub(in crate::master::core) use self::{interned::Interned, kills::AwaitedKills, orphans::Orphan, reconcile::Answers};
 use crate::{
     master::core::{
         Event, Master, Turn,

@@ -1,10 +1,10 @@
 //! Reconciliation: a framework asks what has become of its tasks, and is told what this master knows.
 
-use std::sync::Arc;
+use std::{collections::VecDeque, sync::Arc};
 
 use crate::{
     master::core::{
-        Doubt, Event, Master, Turn,
+        Doubt, Event, Master, Peer, Refusal, Turn,
         agents::Presence,
         keys::{AgentKey, FrameworkKey, TaskKey},
         tasks::master_status,
@@ -13,31 +13,170 @@ use crate::{
     types::Now,
 };
 
-impl Master {
-    /// With an empty list, one answer per task of the framework; otherwise one per task named, as far as it is known.
-    pub(in crate::master::core) fn reconcile(&mut self, turn: &mut Turn<'_>, framework: FrameworkKey, tasks: &[Doubt]) {
-        if tasks.is_empty() {
-            let all: Vec<(AgentKey, TaskKey)> = self.frameworks[&framework].tasks.values().copied().collect();
-            for (agent, task) in all {
-                if self.agents[&agent].bucket.tasks[&task].state != TaskState::TaskUnreachable {
-                    self.tell_known(turn, framework, agent, task);
-                }
-            }
-        }
-        for doubt in tasks {
-            self.reconcile_one(turn, framework, doubt);
+/// Answers that one turn makes for a framework: few enough for a turn of a few milliseconds.
+const ANSWERS_PER_TURN: usize = 512;
+/// So many tasks that a framework asks after by name may wait for their answers.
+const MOST_NAMED: usize = 65_536;
+
+/// What a framework is still to be sent: pieces leave as it reads, so that a call costs no more than itself.
+///
+/// Runs go over its tasks from the last to the first. A task that goes gives its place to the last one, which was visited,
+/// so no run leaves a task out.
+#[derive(Debug, Default)]
+pub(in crate::master::core) struct Answers {
+    /// Of so many tasks, the first, what is not acknowledged is still to be sent again.
+    resends: usize,
+    /// Of so many tasks, the first, the state is still to be sent.
+    implicit: usize,
+    /// Another question for all came meanwhile: those that were visited before it are to be visited again.
+    again: bool,
+    named: VecDeque<Doubt>,
+}
+
+impl Answers {
+    fn is_done(&self) -> bool {
+        self.resends == 0 && self.implicit == 0 && !self.again && self.named.is_empty()
+    }
+
+    /// What is not acknowledged of all these tasks is to be sent again.
+    pub(in crate::master::core) fn resend(&mut self, tasks: usize) {
+        self.resends = tasks;
+    }
+
+    fn ask_all(&mut self, tasks: usize) {
+        if self.implicit == 0 {
+            self.implicit = tasks;
+        } else {
+            self.again = true;
         }
     }
 
-    pub(in crate::master::core) fn reconcile_one(
+    /// The next step, with so many tasks there now.
+    fn next(&mut self, tasks: usize) -> Option<Step> {
+        self.resends = self.resends.min(tasks);
+        self.implicit = self.implicit.min(tasks);
+        if self.implicit == 0 && std::mem::take(&mut self.again) {
+            self.implicit = tasks;
+        }
+        if let Some(resend) = self.resends.checked_sub(1) {
+            self.resends = resend;
+            return Some(Step::Resend(resend));
+        }
+        if let Some(doubt) = self.named.pop_front() {
+            return Some(Step::Named(doubt));
+        }
+        self.implicit = self.implicit.checked_sub(1)?;
+        Some(Step::State(self.implicit))
+    }
+}
+
+/// One answer.
+enum Step {
+    /// Of the task at this place, what is not acknowledged.
+    Resend(usize),
+    /// The state of the task at this place.
+    State(usize),
+    Named(Doubt),
+}
+
+impl Master {
+    /// With an empty list, one answer per task of the framework; otherwise one per task named, as far as it is known.
+    pub(in crate::master::core) fn reconcile(
         &mut self,
         turn: &mut Turn<'_>,
-        framework: FrameworkKey,
-        doubt: &Doubt,
-    ) {
+        key: FrameworkKey,
+        tasks: Vec<Doubt>,
+    ) -> Result<(), Refusal> {
+        let Some(framework) = self.frameworks.get_mut(&key) else { return Ok(()) };
+        let waiting = framework.answers.named.len();
+        if waiting + tasks.len() > MOST_NAMED {
+            let text = format!(
+                "{} tasks are named and the answers for {waiting} are still to be read: at most {MOST_NAMED} may wait",
+                tasks.len()
+            );
+            return Err(Refusal::new("reconcile.tasks", text));
+        }
+        if tasks.is_empty() {
+            framework.answers.ask_all(framework.tasks.len());
+        }
+        framework.answers.named.extend(tasks);
+        self.go_on_answering(turn, key);
+        Ok(())
+    }
+
+    /// Sends the next answers, as many as a turn may take and the framework has room for.
+    pub(in crate::master::core) fn go_on_answering(&mut self, turn: &mut Turn<'_>, key: FrameworkKey) {
+        self.answering.remove(&key);
+        for _ in 0..ANSWERS_PER_TURN {
+            let Some(framework) = self.frameworks.get_mut(&key) else { return };
+            let session = framework.session;
+            if session.is_none() || turn.is_over_budget(session) {
+                // It goes on once the framework has read: nothing is due until then.
+                return;
+            }
+            let Some(step) = framework.answers.next(framework.tasks.len()) else { return };
+            self.answer_step(turn, key, step);
+        }
+        if self.frameworks.get(&key).is_some_and(|framework| !framework.answers.is_done()) {
+            self.answering.insert(key);
+        }
+    }
+
+    fn answer_step(&self, turn: &mut Turn<'_>, key: FrameworkKey, step: Step) {
+        let framework = &self.frameworks[&key];
+        let task_at = |place: usize| framework.tasks.get_index(place).map(|(_, found)| *found);
+        match step {
+            Step::Resend(place) => {
+                let Some((agent, task)) = task_at(place) else { return };
+                if let Some(status) = &self.agents[&agent].bucket.tasks[&task].unacknowledged {
+                    turn.tell(framework.session, Event::Updated { status: status.clone() });
+                }
+            }
+            Step::State(place) => {
+                let Some((agent, task)) = task_at(place) else { return };
+                if self.agents[&agent].bucket.tasks[&task].state != TaskState::TaskUnreachable {
+                    self.answer_known(turn, key, agent, task);
+                }
+            }
+            Step::Named(doubt) => self.answer_named(turn, key, &doubt),
+        }
+    }
+
+    /// Answers that can go on without the framework's reading anything.
+    pub(in crate::master::core) fn answers_due(&mut self, turn: &mut Turn<'_>) {
+        for key in std::mem::take(&mut self.answering) {
+            self.go_on_answering(turn, key);
+        }
+    }
+
+    /// Peers that went over their budget get no offers; those within it again get the answers that waited.
+    pub(in crate::master::core) fn budgets_changed(&mut self) {
+        for session in self.outgoing.take_changed() {
+            let Some(Peer::Framework(key)) = self.sessions.peer(session) else { continue };
+            let is_over = self.outgoing.is_over(session);
+            let Some(framework) = self.frameworks.get_mut(&key) else { continue };
+            framework.is_over_budget = is_over;
+            if !is_over && !framework.answers.is_done() {
+                self.answering.insert(key);
+            }
+            self.serve_framework(key);
+        }
+    }
+
+    /// One task that the framework is unsure of; the answer waits while more than may is still to be read.
+    pub(in crate::master::core) fn reconcile_one(&mut self, turn: &mut Turn<'_>, key: FrameworkKey, doubt: &Doubt) {
+        let Some(framework) = self.frameworks.get_mut(&key) else { return };
+        if !turn.is_over_budget(framework.session) {
+            self.answer_named(turn, key, doubt);
+        } else if framework.answers.named.len() < MOST_NAMED {
+            framework.answers.named.push_back(doubt.clone());
+        }
+    }
+
+    fn answer_named(&self, turn: &mut Turn<'_>, framework: FrameworkKey, doubt: &Doubt) {
         let known = self.frameworks[&framework].tasks.get(doubt.task.as_str()).copied();
         if let Some((agent, key)) = known {
-            return self.tell_known(turn, framework, agent, key);
+            return self.answer_known(turn, framework, agent, key);
         }
         if let Some(status) = self.unknown_status(framework, doubt, turn.now) {
             turn.tell(self.frameworks[&framework].session, Event::Updated { status: Arc::new(status) });
@@ -46,7 +185,7 @@ impl Master {
 
     /// Answers for a task this master knows, unless the answer would be an end whose own status is still on its way from the
     /// agent: that one carries how the process ended, and an answer that overtakes it would take its place.
-    fn tell_known(&self, turn: &mut Turn<'_>, framework: FrameworkKey, agent: AgentKey, key: TaskKey) {
+    fn answer_known(&self, turn: &mut Turn<'_>, framework: FrameworkKey, agent: AgentKey, key: TaskKey) {
         let bucket = &self.agents[&agent].bucket;
         let task = &bucket.tasks[&key];
         let is_end = task.forwarded.unwrap_or(task.state).is_terminal();

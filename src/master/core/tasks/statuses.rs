@@ -135,13 +135,9 @@ impl Master {
     }
 
     /// A framework that subscribed again gets what it has not acknowledged, without waiting for the agents to repeat it.
-    pub(in crate::master::core) fn resend_unacknowledged(&mut self, turn: &mut Turn<'_>, framework: FrameworkKey) {
-        let framework = &self.frameworks[&framework];
-        for (agent, task) in framework.tasks.values() {
-            let task = &self.agents[agent].bucket.tasks[task];
-            if let Some(status) = &task.unacknowledged {
-                turn.tell(framework.session, Event::Updated { status: status.clone() });
-            }
-        }
+    pub(in crate::master::core) fn resend_unacknowledged(&mut self, turn: &mut Turn<'_>, key: FrameworkKey) {
+        let Some(framework) = self.frameworks.get_mut(&key) else { return };
+        framework.answers.resend(framework.tasks.len());
+        self.go_on_answering(turn, key);
     }
 }

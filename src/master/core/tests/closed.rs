@@ -40,10 +40,11 @@ fn calls_after_a_refused_subscribe_change_nothing() {
     let calls = [subscribe(&id), Call::Subscribe(Box::new(fresh)), Call::Teardown];
     let inputs = (1..).zip(calls).map(|(seq, call)| Input::Called { session, seq, call }).collect();
     let effects = batch(&mut world, inputs);
+    let after = crate::transport::outbox::RecordNumber::default();
     let expected = [
-        Effect::Tell { session, event: Event::Error { text: "Framework has been removed".to_owned() } },
-        Effect::Tell { session, event: Event::Applied { seq: 1 } },
-        Effect::Close { session },
+        Effect::Tell { session, after, event: Event::Error { text: "Framework has been removed".to_owned() } },
+        Effect::Tell { session, after, event: Event::Applied { seq: 1 } },
+        Effect::Close { session, after },
     ];
     assert_eq!(effects, expected, "the error leaves, and nothing else");
     assert_eq!(of_frameworks(&world), before);

@@ -6,3 +6,4 @@ pub(super) mod world;
 
 mod closed;
 mod effects;
+mod unread;

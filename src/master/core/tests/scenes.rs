@@ -56,7 +56,7 @@ pub(in crate::master) fn mixed() -> Snapshot {
 
 /// A master that no agent and no framework has found.
 pub(in crate::master) fn empty() -> Snapshot {
-    World::new().master.snapshot()
+    World::new().harness.core.snapshot()
 }
 
 /// One agent that runs so many tasks of one framework.

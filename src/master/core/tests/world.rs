@@ -80,10 +80,10 @@ impl World {
         }
         for effect in &self.effects {
             match effect {
-                Effect::Tell { session, event: Event::Offers(offers) } => {
+                Effect::Tell { session, event: Event::Offers(offers), .. } => {
                     self.inbox.extend(offers.iter().map(|offer| (*session, offer.clone())));
                 }
-                Effect::Persist(changes) => changes.iter().for_each(|change| self.stored.apply(change)),
+                Effect::Persist { changes, .. } => changes.iter().for_each(|change| self.stored.apply(change)),
                 _ => {}
             }
         }
@@ -115,7 +115,7 @@ impl World {
 
     fn pinged(&self) -> Vec<SessionId> {
         let pings = self.effects.iter().filter_map(|effect| match effect {
-            Effect::Order { session, order: Order::Ping } if self.lively => Some(*session),
+            Effect::Order { session, order: Order::Ping, .. } if self.lively => Some(*session),
             _ => None,
         });
         pings.collect()
@@ -197,7 +197,7 @@ impl World {
 
     pub(in crate::master::core) fn events(&self, session: SessionId) -> Vec<Event> {
         let to = self.effects.iter().filter_map(|effect| match effect {
-            Effect::Tell { session: to, event } if *to == session => Some(event.clone()),
+            Effect::Tell { session: to, event, .. } if *to == session => Some(event.clone()),
             _ => None,
         });
         to.collect()
@@ -205,7 +205,7 @@ impl World {
 
     pub(in crate::master::core) fn orders(&self, session: SessionId) -> Vec<Order> {
         let to = self.effects.iter().filter_map(|effect| match effect {
-            Effect::Order { session: to, order } if *to == session => Some(order.clone()),
+            Effect::Order { session: to, order, .. } if *to == session => Some(order.clone()),
             _ => None,
         });
         to.collect()
@@ -242,7 +242,7 @@ impl World {
     }
 
     pub(in crate::master::core) fn closed(&self, session: SessionId) -> bool {
-        self.effects.iter().any(|effect| matches!(effect, Effect::Close { session: one } if *one == session))
+        self.effects.iter().any(|effect| matches!(effect, Effect::Close { session: one, .. } if *one == session))
     }
 
     pub(in crate::master::core) fn decline(&mut self, session: SessionId, offer: &OfferMade, secs: u64) {
@@ -263,7 +263,7 @@ impl World {
     /// What was handed to the registry in the last step.
     pub(in crate::master::core) fn persisted(&self) -> Vec<Kind> {
         let changes = self.effects.iter().filter_map(|effect| match effect {
-            Effect::Persist(changes) => Some(changes.clone()),
+            Effect::Persist { changes, .. } => Some(changes.clone()),
             _ => None,
         });
         changes.flatten().filter_map(|change| change.kind).collect()

@@ -187,7 +187,8 @@ fn an_agent_marked_gone_is_told_and_so_are_its_tasks_frameworks_for_good() {
     for (facts, told) in [(facts("f", "*"), gone), (unaware(), (TaskState::TaskLost, Reason::AgentRemoved))] {
         let (mut world, framework, agent, task) = running_for(facts, Config::default());
         assert!(matches!(world.ask(Question::MarkGone { agent: agent.1.clone() }), Answer::Done));
-        let first = world.effects.iter().position(|effect| matches!(effect, crate::master::core::Effect::Persist(_)));
+        let first =
+            world.effects.iter().position(|effect| matches!(effect, crate::master::core::Effect::Persist { .. }));
         assert_eq!(first, Some(0), "the registry first");
         let status = world.statuses(framework.0).remove(0);
         assert_eq!((status.state(), status.reason()), told);

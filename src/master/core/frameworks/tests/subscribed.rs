@@ -93,7 +93,7 @@ fn a_run_that_was_replaced_while_it_was_cut_off_does_not_get_the_framework_back(
 /// What is stored and told, in order: `Some` for a run that is stored, `None` for a SUBSCRIBED.
 fn stored_and_subscribed(world: &World) -> Vec<Option<&[u8]>> {
     let of = world.effects.iter().filter_map(|effect| match effect {
-        Effect::Persist(changes) => match &changes[0].kind {
+        Effect::Persist { changes, .. } => match &changes[0].kind {
             Some(Kind::FrameworkRun(run)) => Some(Some(&*run.instance)),
             _ => None,
         },
@@ -115,7 +115,7 @@ fn who_has_a_framework_is_stored_before_it_is_told_and_not_again_when_it_comes_b
     assert_eq!(stored_and_subscribed(&world), [Some(&b"second"[..]), None]);
     let error =
         world.effects.iter().position(|effect| matches!(effect, Effect::Tell { event: Event::Error { .. }, .. }));
-    let stored = world.effects.iter().position(|effect| matches!(effect, Effect::Persist(_)));
+    let stored = world.effects.iter().position(|effect| matches!(effect, Effect::Persist { .. }));
     assert!(stored < error, "who is replaced hears of it when it is stored: {:?}", world.effects);
     let _ = world.subscribe(facts("f", "*"), Some(&id));
     assert_eq!(stored_and_subscribed(&world), [Some(&b""[..]), None], "one that does not name itself replaces too");
@@ -221,7 +221,7 @@ fn a_teardown_is_applied_before_its_session_ends_and_after_the_tombstone() {
     let (framework, _) = world.framework("f");
     world.call(framework, Call::Teardown);
     let at = |wanted: fn(&Effect) -> bool| world.effects.iter().position(wanted).expect("happens");
-    let tombstone = at(|effect| matches!(effect, Effect::Persist(_)));
+    let tombstone = at(|effect| matches!(effect, Effect::Persist { .. }));
     let applied = at(|effect| matches!(effect, Effect::Tell { event: Event::Applied { .. }, .. }));
     let closed = at(|effect| matches!(effect, Effect::Close { .. }));
     assert!(tombstone < applied && applied < closed, "{:?}", world.effects);

@@ -33,7 +33,7 @@ fn set(world: &mut World, role: &str, quota: Quota, force: bool) -> Result<(), S
 
 fn persisted(world: &World) -> Vec<RegistryChange> {
     let changes = world.effects.iter().filter_map(|effect| match effect {
-        Effect::Persist(changes) => Some(changes.clone()),
+        Effect::Persist { changes, .. } => Some(changes.clone()),
         _ => None,
     });
     changes.flatten().collect()
@@ -54,7 +54,7 @@ fn cpus(units: i64) -> Milli {
 fn a_quota_is_written_before_it_is_confirmed_and_survives_a_restart() {
     let mut world = World::new();
     set(&mut world, "a", quota(&[], &[("cpus", 1.0)]), false).expect("set");
-    let kinds: Vec<bool> = world.effects.iter().map(|effect| matches!(effect, Effect::Persist(_))).collect();
+    let kinds: Vec<bool> = world.effects.iter().map(|effect| matches!(effect, Effect::Persist { .. })).collect();
     assert_eq!(kinds, [true, false], "{:?}", world.effects);
     let mut state = State::default();
     apply(&world, &mut state);

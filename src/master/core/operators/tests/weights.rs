@@ -25,7 +25,7 @@ fn written(role: &str, weight: f64) -> RegistryChange {
 fn weights_are_written_together_before_they_are_confirmed() {
     let mut world = World::new();
     assert!(matches!(set(&mut world, &[("a", 2.0), ("b/c", 0.5)]), Answer::Done));
-    let [Effect::Persist(changes), Effect::Reply { .. }] = world.effects.as_slice() else {
+    let [Effect::Persist { changes, .. }, Effect::Reply { .. }] = world.effects.as_slice() else {
         panic!("{:?}", world.effects)
     };
     assert_eq!(*changes, [written("a", 2.0), written("b/c", 0.5)]);

@@ -1,0 +1,178 @@
+//! What leaves the core: the record that each effect follows from, and the bytes that wait to be read in each session.
+//!
+//! An effect follows from what was recorded in the same input, and from what is recorded of the agents and frameworks it
+//! names and is not durable yet. Every byte is charged to its session when it leaves the core, and freed when the shell
+//! says that it was written, so that the core alone decides what a peer that reads slowly gets.
+
+use std::collections::BTreeMap;
+
+use super::{Event, Order, SessionId};
+use crate::{
+    proto::internal::{RegistryChange, registry_change::Kind},
+    transport::outbox::{Limits, Message as _, RecordNumber},
+};
+
+/// What waits in one session.
+#[derive(Debug, Default)]
+struct Unread {
+    bytes: usize,
+    /// It was over its budget, and half of that has not been read since.
+    is_over: bool,
+}
+
+/// Records and bytes on their way out.
+#[derive(Debug, Default)]
+pub(super) struct Outgoing {
+    limits: Limits,
+    last: RecordNumber,
+    /// The last record of each agent and framework, by its id, as long as it is not durable.
+    pending: BTreeMap<String, RecordNumber>,
+    sessions: BTreeMap<SessionId, Unread>,
+    total_bytes: usize,
+    /// Sessions that went over their budget, or are within it again.
+    changed: Vec<SessionId>,
+}
+
+impl Outgoing {
+    pub(super) fn new(limits: Limits) -> Self {
+        Self { limits, ..Self::default() }
+    }
+
+    /// The number of the last record.
+    pub(super) fn last(&self) -> RecordNumber {
+        self.last
+    }
+
+    /// Numbers what is recorded.
+    pub(super) fn record(&mut self, changes: &[RegistryChange]) -> RecordNumber {
+        self.last.0 += 1;
+        for subject in changes.iter().filter_map(subject) {
+            self.pending.insert(subject.to_owned(), self.last);
+        }
+        self.last
+    }
+
+    /// Everything up to this number is durable.
+    pub(super) fn synced(&mut self, number: RecordNumber) {
+        self.pending.retain(|_, record| *record > number);
+    }
+
+    /// The last record of these subjects.
+    fn after<'a>(&self, subjects: impl IntoIterator<Item = &'a str>) -> RecordNumber {
+        if self.pending.is_empty() {
+            return RecordNumber::default();
+        }
+        subjects.into_iter().filter_map(|subject| self.pending.get(subject)).copied().max().unwrap_or_default()
+    }
+
+    /// The record that an event follows from, and its bytes charged to the session.
+    pub(super) fn event(&mut self, session: SessionId, event: &Event) -> RecordNumber {
+        self.charge(session, event.weight());
+        match event {
+            Event::Subscribed { framework, .. } => self.after([&**framework]),
+            Event::Offers(offers) => self.after(offers.iter().map(|offer| &*offer.agent)),
+            Event::Updated { status } => self.after(status.agent_id.as_ref().map(|id| id.value.as_str())),
+            Event::Message { agent, .. } | Event::Failure { agent } => self.after([&**agent]),
+            Event::Rescinded { .. }
+            | Event::Error { .. }
+            | Event::Heartbeat
+            | Event::Applied { .. }
+            | Event::Refused { .. }
+            | Event::OperationFailed { .. } => RecordNumber::default(),
+        }
+    }
+
+    /// The same of an order.
+    pub(super) fn order(&mut self, session: SessionId, order: &Order) -> RecordNumber {
+        self.charge(session, order.weight());
+        match order {
+            Order::Registered(registered) => {
+                let removed = registered.removed_frameworks.iter().map(String::as_str);
+                self.after(removed.chain([registered.agent_id.as_str()]))
+            }
+            Order::Run { framework, .. }
+            | Order::Kill { framework, .. }
+            | Order::Acknowledge { framework, .. }
+            | Order::UpdateFramework { framework, .. }
+            | Order::Shutdown { framework }
+            | Order::Message { framework, .. } => self.after([&**framework]),
+            Order::Refused { .. } | Order::Ping | Order::Gone => RecordNumber::default(),
+        }
+    }
+
+    fn charge(&mut self, session: SessionId, bytes: usize) {
+        let unread = self.sessions.entry(session).or_default();
+        unread.bytes += bytes;
+        self.total_bytes += bytes;
+        let allowance = self.allowance();
+        if let Some(unread) = self.sessions.get_mut(&session)
+            && unread.bytes > allowance
+            && !unread.is_over
+        {
+            unread.is_over = true;
+            self.changed.push(session);
+        }
+    }
+
+    fn allowance(&self) -> usize {
+        self.limits.allowance(self.total_bytes, self.sessions.len())
+    }
+
+    /// So much of what waited was written or is not to be written any more.
+    pub(super) fn written(&mut self, session: SessionId, bytes: usize) {
+        let allowance = self.allowance();
+        let Some(unread) = self.sessions.get_mut(&session) else { return };
+        let freed = bytes.min(unread.bytes);
+        unread.bytes -= freed;
+        self.total_bytes -= freed;
+        if unread.is_over && unread.bytes <= allowance / 2 {
+            unread.is_over = false;
+            self.changed.push(session);
+        }
+    }
+
+    /// The session is over, for its peer too.
+    pub(super) fn forget(&mut self, session: SessionId) {
+        if let Some(unread) = self.sessions.remove(&session) {
+            self.total_bytes -= unread.bytes;
+        }
+    }
+
+    /// Whether more waits in the session than may: then its peer gets no offers, and answers wait.
+    pub(super) fn is_over(&self, session: SessionId) -> bool {
+        self.sessions.get(&session).is_some_and(|unread| unread.is_over)
+    }
+
+    /// Bytes that wait in the session, as far as the core knows.
+    pub(super) fn unread_bytes(&self, session: SessionId) -> usize {
+        self.sessions.get(&session).map_or(0, |unread| unread.bytes)
+    }
+
+    /// Sessions that went over their budget or are within it again since the last call.
+    pub(super) fn take_changed(&mut self) -> Vec<SessionId> {
+        std::mem::take(&mut self.changed)
+    }
+
+    /// What is charged adds up.
+    pub(super) fn check(&self) {
+        let sum: usize = self.sessions.values().map(|unread| unread.bytes).sum();
+        assert_eq!(sum, self.total_bytes, "the bytes that wait add up");
+    }
+}
+
+/// Whose record it is.
+fn subject(change: &RegistryChange) -> Option<&str> {
+    match change.kind.as_ref()? {
+        Kind::AgentAdmitted(info) => info.id.as_ref().map(|id| id.value.as_str()),
+        Kind::AgentUnreachable(unreachable) => Some(&unreachable.agent_id),
+        Kind::AgentGone(gone) => Some(&gone.agent_id),
+        Kind::FrameworkRun(run) => Some(&run.framework_id),
+        Kind::FrameworkTombstone(tombstone) => Some(&tombstone.framework_id),
+        Kind::AgentReachable(id)
+        | Kind::AgentRemoved(id)
+        | Kind::AgentForgotten(id)
+        | Kind::FrameworkRemoved(id)
+        | Kind::FrameworkForgotten(id) => Some(id),
+        Kind::Weight(_) | Kind::Quotas(_) => None,
+    }
+}

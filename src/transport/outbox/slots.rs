@@ -1,0 +1,117 @@
+//! Entries in order, each with a number that stays its own, so that any of them can be found, changed and removed.
+
+use std::collections::VecDeque;
+
+use super::queue::KEPT_ROOM;
+
+/// Names a slot, for as long as its entry waits.
+pub(super) type SlotNumber = u64;
+
+/// A queue from whose middle entries can be taken.
+#[derive(Debug)]
+pub(super) struct Slots<T> {
+    /// Begins with an entry, or is empty. A hole is where an entry was removed.
+    slots: VecDeque<Option<T>>,
+    /// The number of the first slot.
+    first: SlotNumber,
+    holes: usize,
+}
+
+impl<T> Default for Slots<T> {
+    fn default() -> Self {
+        Self { slots: VecDeque::new(), first: 0, holes: 0 }
+    }
+}
+
+impl<T> Slots<T> {
+    #[cfg(test)]
+    pub(super) fn len(&self) -> usize {
+        self.slots.len() - self.holes
+    }
+
+    #[cfg(test)]
+    pub(super) fn room(&self) -> usize {
+        self.slots.len()
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.slots.is_empty()
+    }
+
+    /// Adds an entry at the end and returns its number.
+    pub(super) fn push(&mut self, entry: T) -> SlotNumber {
+        self.slots.push_back(Some(entry));
+        self.first + self.slots.len() as u64 - 1
+    }
+
+    pub(super) fn front(&self) -> Option<&T> {
+        self.slots.front()?.as_ref()
+    }
+
+    /// Whether this is the number of the last slot.
+    pub(super) fn is_last(&self, number: SlotNumber) -> bool {
+        number + 1 == self.first + self.slots.len() as u64
+    }
+
+    pub(super) fn get(&self, number: SlotNumber) -> Option<&T> {
+        self.slots.get(self.index(number)?)?.as_ref()
+    }
+
+    pub(super) fn get_mut(&mut self, number: SlotNumber) -> Option<&mut T> {
+        let index = self.index(number)?;
+        self.slots.get_mut(index)?.as_mut()
+    }
+
+    /// Takes the first entry and its number.
+    pub(super) fn pop(&mut self) -> Option<(SlotNumber, T)> {
+        let entry = self.slots.pop_front()??;
+        let number = self.first;
+        self.first += 1;
+        self.trim();
+        if self.slots.is_empty() && self.slots.capacity() > KEPT_ROOM {
+            self.slots = VecDeque::new();
+        }
+        Some((number, entry))
+    }
+
+    /// Takes an entry out of the middle.
+    pub(super) fn remove(&mut self, number: SlotNumber) -> Option<T> {
+        let index = self.index(number)?;
+        let entry = self.slots.get_mut(index)?.take()?;
+        self.holes += 1;
+        self.trim();
+        Some(entry)
+    }
+
+    /// Whether holes take more room than entries: then [`compact`](Self::compact) pays.
+    pub(super) fn is_sparse(&self) -> bool {
+        self.holes > 64 && self.holes > self.slots.len() / 2
+    }
+
+    /// Closes all holes: entries get new numbers, which `renumbered` receives.
+    pub(super) fn compact(&mut self, mut renumbered: impl FnMut(SlotNumber, &T)) {
+        self.slots.retain(Option::is_some);
+        self.holes = 0;
+        self.slots.shrink_to_fit();
+        for (number, entry) in (self.first..).zip(self.slots.iter().flatten()) {
+            renumbered(number, entry);
+        }
+    }
+
+    fn index(&self, number: SlotNumber) -> Option<usize> {
+        usize::try_from(number.checked_sub(self.first)?).ok()
+    }
+
+    /// Drops holes from both ends.
+    fn trim(&mut self) {
+        while let Some(None) = self.slots.front() {
+            self.slots.pop_front();
+            self.first += 1;
+            self.holes -= 1;
+        }
+        while let Some(None) = self.slots.back() {
+            self.slots.pop_back();
+            self.holes -= 1;
+        }
+    }
+}
