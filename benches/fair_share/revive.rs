@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use divvy::master::rehearsal::Rehearsal;
+use divvy::master::harness::ScriptedCluster;
 
 use super::measure::{Samples, timed};
 use super::{NEXT_ROUND, REPEATS, TOTAL, VERY_LONG, resources, used};
@@ -14,21 +14,21 @@ pub(super) fn one_of_many(agents: usize, frameworks: usize) {
     let mut full = Samples::default();
     let mut free = Samples::default();
     let (mut longest, mut whole) = (Duration::ZERO, Samples::default());
-    let mut rehearsal = cluster(agents, frameworks);
-    let (slices, made) = settle(&mut rehearsal);
+    let mut cluster = cluster(agents, frameworks);
+    let (slices, made) = settle(&mut cluster);
     assert_eq!(made, agents, "everything is offered");
     longest = longest.max(slices.iter().copied().max().unwrap_or_default());
     whole.push(slices.iter().sum());
     for framework in 0..REVIVED.min(frameworks) {
-        full.push(timed(|| rehearsal.revive(framework)).0 + settle(&mut rehearsal).0.iter().sum());
+        full.push(timed(|| cluster.revive(framework)).0 + settle(&mut cluster).0.iter().sum());
     }
     // All decline for long, one after the other gets everything back by its revival.
     for framework in 0..REPEATS.min(frameworks) {
-        rehearsal.decline_all(VERY_LONG);
-        rehearsal.suppress(0..frameworks);
-        rehearsal.tick(NEXT_ROUND);
-        let revived = timed(|| rehearsal.revive(framework)).0;
-        let (slices, made) = settle(&mut rehearsal);
+        cluster.decline_all(VERY_LONG);
+        cluster.suppress(0..frameworks);
+        cluster.tick(NEXT_ROUND);
+        let revived = timed(|| cluster.revive(framework)).0;
+        let (slices, made) = settle(&mut cluster);
         assert_eq!(made, agents, "everything is free");
         longest = longest.max(slices.iter().copied().max().unwrap_or_default());
         free.push((revived + slices.iter().sum::<Duration>()) / u32::try_from(made).expect("few agents"));
@@ -40,22 +40,22 @@ pub(super) fn one_of_many(agents: usize, frameworks: usize) {
     println!("  longest slice of a run      {longest:?}");
 }
 
-fn cluster(agents: usize, frameworks: usize) -> Rehearsal {
+fn cluster(agents: usize, frameworks: usize) -> ScriptedCluster {
     let (total, used) = (resources(TOTAL), used(2_014));
-    let mut rehearsal = Rehearsal::new();
-    (0..frameworks).for_each(|_| rehearsal.add_framework("*"));
-    (0..agents).for_each(|_| rehearsal.add_agent(&total, &used));
-    rehearsal
+    let mut cluster = ScriptedCluster::new();
+    (0..frameworks).for_each(|_| cluster.add_framework("*"));
+    (0..agents).for_each(|_| cluster.add_agent(&total, &used));
+    cluster
 }
 
 /// A whole run, slice by slice: how long each took, and how many offers were made.
-fn settle(rehearsal: &mut Rehearsal) -> (Vec<Duration>, usize) {
+fn settle(cluster: &mut ScriptedCluster) -> (Vec<Duration>, usize) {
     let (mut slices, mut made) = (Vec::new(), 0);
     loop {
-        let (took, more) = timed(|| rehearsal.settle_slice());
+        let (took, more) = timed(|| cluster.settle_slice());
         slices.push(took);
         made += more;
-        if !rehearsal.is_running() {
+        if !cluster.is_running() {
             return (slices, made);
         }
     }

@@ -18,6 +18,7 @@ use crate::{
         core::{
             Answer, Config, Effect, Event, Input, Master, Order, Principal, Question, RequestId, SessionId, offer_id,
         },
+        harness::Harness,
         registry::State,
     },
     proto::{
@@ -76,7 +77,7 @@ pub(super) fn begin_with(state: State) {
     let mut script = Script::new(&[]);
     let mut play = Play::begin(&mut script, state);
     for _ in 0..20 {
-        let Some(at) = play.core.deadline() else { break };
+        let Some(at) = play.harness.deadline() else { break };
         script.now.mono_ns = script.now.mono_ns.max(at);
         play.handle(&script, Input::Ticked);
         play.settle(&script);
@@ -103,7 +104,7 @@ pub(super) fn play(bytes: &[u8]) -> BTreeSet<&'static str> {
 }
 
 struct Play {
-    core: Master,
+    harness: Harness,
     /// New at every start, as the epoch is.
     id: String,
     epoch: u64,
@@ -125,7 +126,7 @@ struct Play {
 impl Play {
     fn begin(script: &mut Script<'_>, state: State) -> Self {
         Self {
-            core: core(script, ID, 7, state),
+            harness: core(script, ID, 7, state),
             id: ID.to_owned(),
             epoch: 7,
             changes: Vec::new(),
@@ -214,12 +215,12 @@ impl Play {
         self.changes.truncate(self.changes.len() - script.below(self.changes.len().min(8) + 1));
         self.epoch += 1;
         self.id = format!("{ID}{}", self.epoch);
-        self.core = core(script, &self.id, self.epoch, self.changes.iter().collect());
+        self.harness = core(script, &self.id, self.epoch, self.changes.iter().collect());
         self.seqs.clear();
         self.agents.clear();
         self.frameworks.clear();
         self.inherited.extend(self.ordered.iter().map(|(_, container, _)| container.clone()));
-        self.core.check();
+        self.harness.core.check();
     }
 
     fn handle(&mut self, script: &Script<'_>, input: Input) {
@@ -227,33 +228,29 @@ impl Play {
             self.agents.retain(|one| one != session);
             self.frameworks.retain(|(one, _)| one != session);
         }
-        let mut out = Vec::new();
-        self.core.handle(script.now, input, &mut out);
-        self.heed(out);
-        self.core.check();
+        self.harness.handle(script.now, input);
+        self.heed(script);
+        self.harness.core.check();
     }
 
     fn settle(&mut self, script: &Script<'_>) {
-        let mut out = Vec::new();
-        self.core.settle(script.now, &mut out);
-        self.heed(out);
+        self.harness.allocate(script.now);
+        self.heed(script);
     }
 
     /// All that there is to see can be shown, and what the registry would hold is what was written to it.
     fn look(&mut self, script: &Script<'_>) {
-        self.core.check();
+        self.harness.core.check();
         for question in [Question::Snapshot, Question::Departed, Question::Registry] {
-            let mut out = Vec::new();
-            self.core.handle(
-                script.now,
-                Input::Asked { request: RequestId(0), principal: Principal::Anonymous, question },
-                &mut out,
-            );
-            self.heed(out);
+            self.harness
+                .handle(script.now, Input::Asked { request: RequestId(0), principal: Principal::Anonymous, question });
+            self.heed(script);
         }
     }
 
-    fn heed(&mut self, effects: Vec<Effect>) {
+    fn heed(&mut self, script: &Script<'_>) {
+        let mut effects = Vec::new();
+        self.harness.deliver(script.now, &mut effects);
         for effect in effects {
             match effect {
                 Effect::Persist(changes) => self.changes.extend(changes),
@@ -322,7 +319,7 @@ impl Play {
     }
 }
 
-fn core(script: &mut Script<'_>, id: &str, epoch: u64, state: State) -> Master {
+fn core(script: &mut Script<'_>, id: &str, epoch: u64, state: State) -> Harness {
     let config = Config { completed_tasks: 5, completed_frameworks: 2, unreachable_agents: 2, ..Config::default() };
-    Master::new(id, epoch, state, config, script.rng(), script.now)
+    Harness::new(Master::new(id, epoch, state, config, script.rng(), script.now))
 }

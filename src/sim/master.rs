@@ -25,6 +25,7 @@ use crate::{
         api::{MasterFacts, intake, outgo},
         core::{Answer, Effect, Event, Input, Master, Order, Principal, Question, RequestId, SessionId, Snapshot},
         gate::{Gate, Released},
+        harness::Harness,
         registry::{Fence, Memory, Registry as _},
     },
     proto::{ext, internal, v1::TaskInfo},
@@ -47,7 +48,7 @@ pub(super) struct MasterNode {
 /// One life of the master.
 #[derive(Debug)]
 pub(super) struct MasterProcess {
-    pub(super) core: Master,
+    pub(super) harness: Harness,
     gate: Gate,
     fence: Fence,
     facts: MasterFacts,
@@ -91,7 +92,7 @@ impl MasterProcess {
     /// The state as readers see it.
     pub(super) fn snapshot(&mut self, now: crate::types::Now) -> Snapshot {
         let (mut out, request) = (Vec::new(), RequestId(0));
-        self.core.handle(
+        self.harness.core.handle(
             now,
             Input::Asked { request, principal: Principal::Anonymous, question: Question::Snapshot },
             &mut out,
@@ -123,7 +124,7 @@ impl World {
             self.fact(Fact::Durable { epoch, changes });
         }
         self.master.process = Some(Box::new(MasterProcess {
-            core,
+            harness: Harness::new(core),
             gate: Gate::default(),
             fence,
             facts,
@@ -258,13 +259,7 @@ impl World {
         self.sabotage_inputs(&mut inputs);
         let Some(process) = &mut self.master.process else { return };
         let mut effects = Vec::new();
-        for input in inputs {
-            process.core.handle(now, input, &mut effects);
-        }
-        if process.core.deadline().is_some_and(|at| at <= now.mono_ns) {
-            process.core.handle(now, Input::Ticked, &mut effects);
-        }
-        process.core.settle(now, &mut effects);
+        process.harness.give(now, inputs, &mut effects);
         self.trace.effects("master", &effects);
         let mut released = Vec::new();
         self.note_decisions(&effects);

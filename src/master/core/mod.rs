@@ -2,7 +2,7 @@
 //!
 //! Inputs and the time go in, effects come out; there is no socket, clock or file here, and chance comes from the
 //! generator handed in. The shell carries effects out in order and lets an effect leave only when every earlier
-//! [`Effect::Persist`] is synced. After each batch of inputs it calls [`Master::settle`], which makes the offers.
+//! [`Effect::Persist`] is synced. After each batch of inputs it calls [`Master::allocate_batch`], which makes the offers.
 //!
 //! One rule holds after every input: for each agent, offered + used + free = total.
 
@@ -187,7 +187,7 @@ impl Master {
     }
 
     /// Makes the offers that the inputs since the last call have made possible.
-    pub(crate) fn settle(&mut self, now: Now, out: &mut Vec<Effect>) {
+    pub(crate) fn allocate_batch(&mut self, now: Now, out: &mut Vec<Effect>) {
         let mut turn = Turn::new(now, out);
         self.allocate(&mut turn);
         turn.end();
@@ -340,4 +340,4 @@ impl Master {
 }
 
 #[cfg(test)]
-mod tests;
+pub(in crate::master) mod tests;

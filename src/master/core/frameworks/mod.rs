@@ -6,6 +6,7 @@
 
 mod clients;
 mod serving;
+mod tombstones;
 
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
@@ -162,7 +163,7 @@ impl Master {
         instance: &Bytes,
     ) -> Option<&'static str> {
         let id = id?;
-        if self.facts.removed_frameworks.contains(id) {
+        if self.was_removed(id) {
             return Some("Framework has been removed");
         }
         if known.is_some_and(|key| self.frameworks[&key].bucket.facts.principal != facts.principal) {
@@ -269,9 +270,13 @@ impl Master {
         key: FrameworkKey,
         update: Subscribe,
     ) -> Result<(), Refusal> {
-        let facts = &self.frameworks[&key].bucket.facts;
-        let forbidden =
-            [("principal", facts.principal != update.facts.principal), ("user", facts.user != update.facts.user)];
+        let bucket = &self.frameworks[&key].bucket;
+        let facts = &bucket.facts;
+        let forbidden = [
+            ("principal", facts.principal != update.facts.principal),
+            ("user", facts.user != update.facts.user),
+            ("checkpoint", checkpoint_of(&bucket.info).unwrap_or_default() != update.info.checkpoint()),
+        ];
         if let Some((field, _)) = forbidden.iter().find(|(_, changed)| *changed) {
             return Err(Refusal::new(&format!("update_framework.framework_info.{field}"), "must not change"));
         }
@@ -285,6 +290,7 @@ impl Master {
         let Subscribe { mut info, mut facts, suppressed, instance: _ } = update;
         facts.user.clone_from(&framework.bucket.facts.user);
         info.user.clone_from(&facts.user);
+        info.checkpoint = checkpoint_of(&framework.bucket.info);
         info.id = Some(v1::FrameworkId { value: framework.bucket.id.to_string() });
         let encoded = Bytes::from(info.encode_to_vec());
         let changed = encoded != framework.bucket.info;
@@ -370,7 +376,7 @@ impl Master {
         let Some(framework) = self.frameworks.get(&key) else { return };
         let id = framework.bucket.id.clone();
         let tasks: Vec<(AgentKey, TaskKey)> = framework.tasks.values().chain(&framework.copies).copied().collect();
-        self.record(turn, Kind::FrameworkRemoved(id.to_string()));
+        self.record_removal(turn, &id);
         let agents: BTreeSet<AgentKey> = tasks.iter().map(|(agent, _)| *agent).collect();
         for agent in agents {
             turn.order(self.agents[&agent].session, Order::Shutdown { framework: id.clone() });
@@ -415,7 +421,7 @@ impl Master {
     pub(in crate::master::core) fn learn_frameworks(&mut self, turn: &mut Turn<'_>, register: &Register) {
         for known in &register.frameworks {
             let Some(id) = known.info.id.as_ref().map(|id| id.value.as_str()) else { continue };
-            if self.framework_ids.contains_key(id) || self.facts.removed_frameworks.contains(id) {
+            if self.framework_ids.contains_key(id) || self.was_removed(id) {
                 continue;
             }
             let key = self.add_framework(turn, id.into(), known.clone(), Link::Recovered);
@@ -423,6 +429,11 @@ impl Master {
             self.timers.arm_sole(turn.now.mono_after(timeout), Timer::Failover(key));
         }
     }
+}
+
+/// Whether a framework asked for checkpoints when it first subscribed, which stays for its life.
+fn checkpoint_of(info: &Bytes) -> Option<bool> {
+    v1::FrameworkInfo::decode(info.clone()).ok()?.checkpoint
 }
 
 #[cfg(test)]

@@ -24,7 +24,7 @@ fn subscribe(id: &str) -> Call {
 }
 
 fn of_frameworks(world: &World) -> (usize, usize) {
-    let snapshot = world.master.snapshot();
+    let snapshot = world.harness.core.snapshot();
     (snapshot.frameworks.len(), snapshot.completed.len())
 }
 
@@ -77,7 +77,7 @@ fn reports_after_a_refused_registration_change_nothing() {
         matches!(&effects[..], [Effect::Order { order: Order::Refused { .. }, .. }, Effect::Close { .. }]),
         "{effects:?}"
     );
-    assert!(world.master.snapshot().agents.is_empty());
+    assert!(world.harness.core.snapshot().agents.is_empty());
 }
 
 #[test]
@@ -86,7 +86,7 @@ fn an_agent_that_unregistered_is_not_registered_again_on_the_same_session() {
     let (session, _) = world.agent("cpus:1");
     let reports = [Report::Unregistered, Report::Register(Box::new(register(None, "cpus:1")))];
     batch(&mut world, reports.map(|report| Input::Reported { session, report }).into());
-    assert!(world.master.snapshot().agents.is_empty());
+    assert!(world.harness.core.snapshot().agents.is_empty());
 }
 
 #[test]
@@ -99,7 +99,7 @@ fn an_agent_whose_session_was_closed_for_a_fault_is_disconnected_at_once() {
     let task = world.runs(session)[0].clone();
     world.feed(Input::Reported { session, report: Report::Invalid { text: "torn".to_owned() } });
     assert!(world.closed(session));
-    assert_eq!(world.master.snapshot().agents[0].presence, Presence::Disconnected);
+    assert_eq!(world.harness.core.snapshot().agents[0].presence, Presence::Disconnected);
     world.update(session, &framework.1, &task, TaskState::TaskRunning);
     assert_eq!(world.effects, [], "a status of the closed session is not taken");
     let mut back = register(Some(&id), "cpus:2;mem:1024");
@@ -108,7 +108,11 @@ fn an_agent_whose_session_was_closed_for_a_fault_is_disconnected_at_once() {
     let again = world.register(back);
     assert!(world.registered(again).is_some());
     world.detach(session);
-    assert_eq!(world.master.snapshot().agents[0].presence, Presence::Connected, "the end of the old session is late");
+    assert_eq!(
+        world.harness.core.snapshot().agents[0].presence,
+        Presence::Connected,
+        "the end of the old session is late"
+    );
 }
 
 #[test]
@@ -118,7 +122,7 @@ fn a_second_registration_in_a_session_ends_it_and_is_not_taken() {
     let second = || Input::Reported { session, report: Report::Register(Box::new(register(None, "cpus:7"))) };
     let effects = batch(&mut world, vec![second(), second()]);
     assert_eq!(effects.iter().filter(|one| matches!(one, Effect::Close { .. })).count(), 1);
-    let agents = world.master.snapshot().agents;
+    let agents = world.harness.core.snapshot().agents;
     assert_eq!((agents.len(), agents[0].presence), (1, Presence::Disconnected));
 }
 
@@ -127,7 +131,7 @@ fn what_a_principal_may_not_do_changes_nothing_and_is_answered() {
     let mut world = World::new();
     let framework = world.framework("f");
     let agent = world.agent("cpus:2;mem:1024");
-    world.master.policy = |principal, action, object| {
+    world.harness.core.policy = |principal, action, object| {
         assert_eq!(*principal, Principal::Anonymous);
         assert!(!(action == Action::MarkAgentGone && object == Object::Cluster), "the agent is named");
         action == Action::ViewState
@@ -144,7 +148,7 @@ fn what_a_principal_may_not_do_changes_nothing_and_is_answered() {
     world.call(stranger, Call::Subscribe(Box::new(known("x", "f"))));
     world.feed(Input::Reported { session: agent.0, report: Report::Unregistered });
     assert!(world.closed(agent.0));
-    let snapshot = world.master.snapshot();
+    let snapshot = world.harness.core.snapshot();
     assert_eq!((snapshot.frameworks.len(), snapshot.agents.len()), (1, 1));
     assert!(matches!(world.ask(Question::Snapshot), Answer::Snapshot(_)));
 }

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use prost::Message as _;
 use rand::{SeedableRng as _, rngs::StdRng};
 
-pub(in crate::master::core) use crate::master::rehearsal::facts;
+pub(in crate::master::core) use crate::master::harness::facts;
 use crate::{
     master::{
         core::{
@@ -14,6 +14,7 @@ use crate::{
             OfferMade, Operation, Order, Principal, Question, Register, Report, ReportedTask, RequestId, SessionId,
             Subscribe, Update, offer_id,
         },
+        harness::Harness,
         registry,
     },
     proto::{
@@ -26,7 +27,7 @@ use crate::{
 pub(in crate::master::core) const MASTER: &str = "m";
 
 pub(in crate::master::core) struct World {
-    pub(in crate::master::core) master: Master,
+    pub(in crate::master::core) harness: Harness,
     pub(in crate::master::core) now: Now,
     sessions: u64,
     seqs: BTreeMap<SessionId, u64>,
@@ -52,7 +53,7 @@ impl World {
         let stored = facts.clone();
         let master = Master::new(MASTER, 3, facts, config, StdRng::seed_from_u64(1), now);
         Self {
-            master,
+            harness: Harness::new(master),
             now,
             sessions: 0,
             seqs: BTreeMap::new(),
@@ -71,10 +72,11 @@ impl World {
 
     pub(in crate::master::core) fn feed(&mut self, input: Input) {
         self.effects.clear();
-        self.master.handle(self.now, input, &mut self.effects);
-        self.master.settle(self.now, &mut self.effects);
+        self.harness.handle(self.now, input);
+        self.harness.allocate(self.now);
+        self.harness.deliver(self.now, &mut self.effects);
         if self.checked {
-            self.master.check();
+            self.harness.core.check();
         }
         for effect in &self.effects {
             match effect {
@@ -96,7 +98,7 @@ impl World {
     pub(in crate::master::core) fn wait(&mut self, time: Duration) {
         let end = self.now.advanced(time);
         let mut all = Vec::new();
-        while let Some(at) = self.master.deadline().filter(|at| *at <= end.mono_ns) {
+        while let Some(at) = self.harness.core.deadline().filter(|at| *at <= end.mono_ns) {
             let step = Duration::from_nanos(at.saturating_sub(self.now.mono_ns));
             self.now = self.now.advanced(step);
             self.feed(Input::Ticked);

@@ -35,7 +35,7 @@ fn an_agent_that_did_not_hear_its_id_is_given_the_same_again() {
     assert_eq!(world.registered(again).expect("registered").0, id);
     let another = world.register(run(None, "x", "3"));
     assert_ne!(world.registered(another).expect("registered").0, id);
-    assert_eq!(world.master.snapshot().agents.len(), 2);
+    assert_eq!(world.harness.core.snapshot().agents.len(), 2);
 }
 
 #[test]
@@ -101,5 +101,5 @@ fn an_agent_that_lost_its_work_directory_replaces_the_one_that_was_at_its_addres
     let (state, reason) = (TaskState::TaskLost, Some(Reason::AgentRemoved as i32));
     let told = world.statuses(framework);
     assert_eq!(told.iter().map(|one| (one.state(), one.reason)).collect::<Vec<_>>(), [(state, reason)]);
-    assert!(world.master.snapshot().agents.iter().all(|agent| *agent.id != *id));
+    assert!(world.harness.core.snapshot().agents.iter().all(|agent| *agent.id != *id));
 }

@@ -70,7 +70,7 @@ fn an_end_while_cut_off_is_told_by_the_master_and_then_by_the_agent() {
         assert_eq!(world.states(framework.0), [("t".into(), TaskState::TaskFinished)]);
         world.acknowledge(framework.0, &agent.1, "t", &uuid);
         assert_eq!(world.reconcile(framework.0, "t", &agent.1)[0].state(), after);
-        assert_eq!(world.master.snapshot().frameworks[0].completed.len(), 1);
+        assert_eq!(world.harness.core.snapshot().frameworks[0].completed.len(), 1);
     }
 }
 
@@ -82,7 +82,7 @@ fn a_framework_removed_while_its_agent_is_cut_off_has_nothing_left_there_afterwa
     world.call(framework.0, Call::Teardown);
     let session = back(&mut world, &agent.1, &framework.1, &task, TaskState::TaskRunning);
     assert_eq!(world.registered(session).expect("registered").2, [framework.1]);
-    assert!(world.master.snapshot().agents[0].tasks.is_empty());
+    assert!(world.harness.core.snapshot().agents[0].tasks.is_empty());
 }
 
 /// 79.
@@ -124,7 +124,8 @@ fn an_end_nobody_acknowledged_stays_what_it_is_on_a_lost_agent() {
     let (mut world, framework, agent, task) = running_for(facts("f", "*"), Config::default());
     world.update(agent.0, &framework.1, &task, TaskState::TaskFinished);
     assert!(cut_off(&mut world, framework.0).is_empty(), "it has ended, so it is not unreachable");
-    let states: Vec<TaskState> = world.master.snapshot().agents[0].tasks.values().map(|task| task.state).collect();
+    let states: Vec<TaskState> =
+        world.harness.core.snapshot().agents[0].tasks.values().map(|task| task.state).collect();
     assert_eq!(states, [TaskState::TaskFinished]);
 }
 
@@ -208,8 +209,8 @@ fn tasks_of_an_unreachable_agent_that_is_marked_gone_are_gone_and_completed() {
     cut_off(&mut world, framework.0);
     world.ask(Question::MarkGone { agent: agent.1 });
     assert_eq!(world.states(framework.0), [("t".into(), TaskState::TaskGoneByOperator)]);
-    assert_eq!(world.master.snapshot().frameworks[0].completed[0].1.state, TaskState::TaskGoneByOperator);
-    assert!(world.master.snapshot().agents.is_empty());
+    assert_eq!(world.harness.core.snapshot().frameworks[0].completed[0].1.state, TaskState::TaskGoneByOperator);
+    assert!(world.harness.core.snapshot().agents.is_empty());
 }
 
 /// 91.
@@ -243,7 +244,7 @@ fn agents_are_given_up_no_faster_than_the_rate_and_those_that_are_back_not_at_al
     assert!(!world.persisted().iter().any(|kind| matches!(kind, Kind::AgentReachable(_))), "it was never lost");
     world.wait(Duration::from_mins(2));
     assert_eq!(lost(&mut world), [agents[0].1.clone(), agents[2].1.clone()]);
-    let counts = world.master.snapshot().counts;
+    let counts = world.harness.core.snapshot().counts;
     let unreachable =
         (counts.agents_unreachable_scheduled, counts.agents_unreachable_canceled, counts.agents_unreachable);
     assert_eq!(unreachable, (3, 1, 2));

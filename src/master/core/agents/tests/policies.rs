@@ -187,7 +187,7 @@ fn the_id_of_a_lost_task_is_free_and_the_later_copy_is_the_task() {
     let session = back(&mut world, &agent, &framework, &[&task]);
     assert_eq!(killed(&world, session), std::slice::from_ref(&task.1));
     assert!(world.statuses(framework.0).is_empty(), "the older copy is nobody's business");
-    let used = |world: &World| world.master.snapshot().agents[0].amounts.used.clone();
+    let used = |world: &World| world.harness.core.snapshot().agents[0].amounts.used.clone();
     assert_eq!(used(&world), super::world::resources(WANTED), "it is counted as long as it is there");
     world.update(session, &framework.1, &task, TaskState::TaskKilled);
     assert!(world.statuses(framework.0).is_empty());

@@ -84,7 +84,7 @@ fn recovered_agents_are_given_up_at_the_rate_and_one_that_registers_before_is_no
     back(&mut world, "old-S1", TaskState::TaskRunning);
     world.wait(Duration::from_mins(1));
     assert_eq!(lost(&mut world), ["old-S0", "old-S2"]);
-    let counts = world.master.snapshot().counts;
+    let counts = world.harness.core.snapshot().counts;
     assert_eq!((counts.agents_unreachable_scheduled, counts.agents_unreachable_canceled), (3, 1));
 }
 
@@ -93,10 +93,10 @@ fn recovered_agents_are_given_up_at_the_rate_and_one_that_registers_before_is_no
 fn a_framework_is_recovered_with_its_tasks_until_it_subscribes() {
     let mut world = restarted(&["old-S0"], Config::default());
     back(&mut world, "old-S0", TaskState::TaskRunning);
-    let seen = world.master.snapshot();
+    let seen = world.harness.core.snapshot();
     assert_eq!((seen.frameworks[0].link, seen.agents[0].tasks.len()), (Link::Recovered, 1));
     let (framework, _) = world.subscribe(facts("f", "*"), Some("old-0000"));
-    assert_eq!(world.master.snapshot().frameworks[0].link, Link::Connected);
+    assert_eq!(world.harness.core.snapshot().frameworks[0].link, Link::Connected);
     assert_eq!(*world.offers(framework)[0].resources, super::world::resources("cpus:1;mem:1000"), "nothing twice");
 }
 
@@ -124,14 +124,14 @@ fn an_agent_that_describes_itself_anew_changes_the_registry() {
     let mut world = restarted(&["old-S0"], Config::default());
     back(&mut world, "old-S0", TaskState::TaskRunning);
     assert_eq!(world.facts().agents["old-S0"].hostname, "h");
-    assert!(world.master.snapshot().recovered.is_empty());
+    assert!(world.harness.core.snapshot().recovered.is_empty());
 }
 
 /// 102, 104.
 #[test]
 fn a_framework_that_was_removed_or_is_another_is_not_subscribed_by_the_next_master_either() {
     let mut state = State::default();
-    state.remove_framework("old-0000");
+    state.remove_framework("old-0000", 1);
     let mut world = World::with(state, Config::default());
     let (session, _) = world.subscribe(facts("f", "*"), Some("old-0000"));
     let error = |world: &World, session| {

@@ -39,7 +39,7 @@ fn an_agent_that_comes_back_in_time_loses_nothing() {
     let session = world.register(back);
     assert_eq!(world.registered(session), Some((agent_id, Vec::new(), Vec::new())));
     assert!(world.persisted().is_empty(), "the registry knows all this");
-    let snapshot = world.master.snapshot();
+    let snapshot = world.harness.core.snapshot();
     assert_eq!(snapshot.agents[0].tasks.values().next().map(|task| task.state), Some(TaskState::TaskRunning));
 }
 
@@ -118,7 +118,7 @@ fn an_agent_that_answers_pings_stays() {
     world.wait(Duration::from_mins(10));
     let pings = world.orders(agent).iter().filter(|order| matches!(order, Order::Ping)).count();
     assert_eq!(pings, 40);
-    assert_eq!(world.master.snapshot().agents[0].presence, Presence::Connected);
+    assert_eq!(world.harness.core.snapshot().agents[0].presence, Presence::Connected);
 }
 
 #[test]
@@ -128,7 +128,7 @@ fn a_second_session_of_an_agent_replaces_the_first() {
     let second = world.register(register(Some(&id), "cpus:4;mem:1024"));
     assert!(world.closed(first) && world.registered(second).is_some());
     world.detach(first);
-    assert_eq!(world.master.snapshot().agents[0].presence, Presence::Connected);
+    assert_eq!(world.harness.core.snapshot().agents[0].presence, Presence::Connected);
 }
 
 #[test]
@@ -160,7 +160,7 @@ fn a_recovered_framework_that_does_not_come_is_removed_when_agents_had_their_tim
     assert!(world.orders(agent).iter().all(|order| !matches!(order, Order::Shutdown { .. })));
     world.wait(Duration::from_secs(2));
     assert!(world.orders(agent).iter().any(|order| matches!(order, Order::Shutdown { .. })));
-    assert!(world.master.snapshot().agents[0].tasks.is_empty());
+    assert!(world.harness.core.snapshot().agents[0].tasks.is_empty());
 }
 
 #[test]
@@ -170,7 +170,7 @@ fn an_agent_that_has_seen_a_later_epoch_is_not_taken() {
     late.epoch = 4;
     let session = world.register(late);
     assert!(matches!(&world.orders(session)[..], [Order::Refused { permanent: false, .. }]));
-    assert!(world.master.snapshot().agents.is_empty());
+    assert!(world.harness.core.snapshot().agents.is_empty());
 }
 
 #[test]
@@ -191,7 +191,7 @@ fn an_agent_that_unregisters_takes_its_tasks_along() {
     world.launch(framework, &offer, &[("t", "cpus:1;mem:32")]);
     world.feed(Input::Reported { session: agent, report: Report::Unregistered });
     assert_eq!(world.states(framework), [("t".into(), TaskState::TaskLost)]);
-    assert!(world.master.snapshot().agents.is_empty());
+    assert!(world.harness.core.snapshot().agents.is_empty());
 }
 
 #[test]
@@ -211,8 +211,8 @@ fn an_agent_that_shrank_below_its_tasks_offers_nothing_until_they_end() {
     world.update(session, &id, &task, TaskState::TaskFinished);
     world.wait(Duration::from_secs(8));
     world.call(framework, crate::master::core::Call::Revive { roles: Vec::new() });
-    assert!(!world.master.snapshot().agents[0].offers.is_empty());
-    assert_eq!(world.master.snapshot().agents[0].amounts.offered, super::world::resources("cpus:2;mem:256"));
+    assert!(!world.harness.core.snapshot().agents[0].offers.is_empty());
+    assert_eq!(world.harness.core.snapshot().agents[0].amounts.offered, super::world::resources("cpus:2;mem:256"));
 }
 
 #[test]
@@ -220,7 +220,7 @@ fn an_agent_that_shrank_below_its_tasks_offers_nothing_until_they_end() {
 fn what_an_input_left_unbalanced_is_found_after_that_input() {
     let mut world = World::new();
     let (session, _) = world.agent("cpus:4;mem:1024");
-    let agent = *world.master.agents.keys().next().expect("registered");
-    world.master.ledger.break_account(agent);
-    world.master.handle(world.now, Input::Reported { session, report: Report::Ponged }, &mut Vec::new());
+    let agent = *world.harness.core.agents.keys().next().expect("registered");
+    world.harness.core.ledger.break_account(agent);
+    world.harness.core.handle(world.now, Input::Reported { session, report: Report::Ponged }, &mut Vec::new());
 }

@@ -9,7 +9,7 @@ use crate::master::core::{Input, Order, Presence, Report};
 const TIMEOUT: Duration = Duration::from_secs(75);
 
 fn presence(world: &World) -> Presence {
-    world.master.snapshot().agents[0].presence
+    world.harness.core.snapshot().agents[0].presence
 }
 
 #[test]

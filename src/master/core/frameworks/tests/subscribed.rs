@@ -39,7 +39,7 @@ fn a_run_that_did_not_hear_its_id_gets_the_framework_it_has() {
     );
     assert_ne!(world.subscribe_as("another", facts("f", "*"), None).1, id);
     assert_ne!(world.subscribe_as("", facts("f", "*"), None).1, world.subscribe_as("", facts("f", "*"), None).1);
-    assert_eq!(world.master.snapshot().frameworks.len(), 4);
+    assert_eq!(world.harness.core.snapshot().frameworks.len(), 4);
 }
 
 #[test]
@@ -50,12 +50,12 @@ fn a_framework_that_comes_and_goes_leaves_one_timer() {
         world.detach(session);
         session = world.subscribe(facts("f", "*"), Some(&id)).0;
     }
-    assert!(world.master.timers() < 10, "{} are armed", world.master.timers());
+    assert!(world.harness.core.timers() < 10, "{} are armed", world.harness.core.timers());
     world.detach(session);
     world.wait(Duration::from_secs(59));
-    assert_eq!(world.master.snapshot().frameworks.len(), 1);
+    assert_eq!(world.harness.core.snapshot().frameworks.len(), 1);
     world.wait(Duration::from_secs(1));
-    assert_eq!(world.master.snapshot().frameworks.len(), 0, "the last absence counts");
+    assert_eq!(world.harness.core.snapshot().frameworks.len(), 0, "the last absence counts");
 }
 
 #[test]
@@ -193,7 +193,7 @@ fn a_framework_that_comes_back_in_time_is_not_removed_later() {
     let (again, _) = world.subscribe(facts("f", "*"), Some(&id));
     world.wait(Duration::from_mins(5));
     assert!(!world.closed(again));
-    assert_eq!(world.master.snapshot().frameworks.len(), 1);
+    assert_eq!(world.harness.core.snapshot().frameworks.len(), 1);
 }
 
 #[test]
@@ -211,8 +211,8 @@ fn teardown_ends_tasks_also_on_agents_that_come_back_later() {
     back.tasks = vec![reported(&id, &task, "cpus:1;mem:32", TaskState::TaskRunning)];
     let session = world.register(back);
     assert_eq!(world.registered(session).expect("registered").2, [id]);
-    assert!(world.master.snapshot().agents[0].tasks.is_empty());
-    assert_eq!(world.master.snapshot().completed[0].completed[0].1.state, TaskState::TaskKilled);
+    assert!(world.harness.core.snapshot().agents[0].tasks.is_empty());
+    assert_eq!(world.harness.core.snapshot().completed[0].completed[0].1.state, TaskState::TaskKilled);
 }
 
 #[test]
@@ -271,8 +271,8 @@ fn completed_frameworks_are_kept_up_to_a_number() {
         let (framework, _) = world.framework("f");
         world.call(framework, Call::Teardown);
     }
-    assert_eq!(world.master.snapshot().completed.len(), 50);
-    assert!(world.master.snapshot().frameworks.is_empty());
+    assert_eq!(world.harness.core.snapshot().completed.len(), 50);
+    assert!(world.harness.core.snapshot().frameworks.is_empty());
 }
 
 #[test]
@@ -286,4 +286,30 @@ fn an_update_takes_back_offers_of_roles_that_went() {
     world.call(framework, Call::UpdateFramework(Box::new(update)));
     assert!(world.events(framework).iter().any(|event| matches!(event, Event::Rescinded { .. })));
     assert_eq!(&*world.offers(framework)[0].role, "b");
+}
+
+#[test]
+fn checkpoint_stays_as_the_framework_first_subscribed_with_it() {
+    let mut world = World::new();
+    let subscribe = |checkpoint, id: &str| {
+        let known = super::world::known(id, "f");
+        let info = crate::proto::v1::FrameworkInfo { checkpoint, ..known.info };
+        Box::new(crate::master::core::Subscribe { info, ..known })
+    };
+    let kept = |world: &World| {
+        let info = world.harness.core.snapshot().frameworks[0].info.clone();
+        <crate::proto::v1::FrameworkInfo as prost::Message>::decode(info).expect("an info").checkpoint
+    };
+    let first = world.attach();
+    world.call(first, Call::Subscribe(subscribe(Some(true), "f1")));
+    assert_eq!(kept(&world), Some(true));
+    let second = world.attach();
+    world.call(second, Call::Subscribe(subscribe(Some(false), "f1")));
+    assert_eq!(kept(&world), Some(true), "over a failover");
+    world.call(second, Call::UpdateFramework(subscribe(Some(true), "f1")));
+    assert_eq!(kept(&world), Some(true));
+    world.call(second, Call::UpdateFramework(subscribe(Some(false), "f1")));
+    let refused = world.effects.iter().any(|effect| format!("{effect:?}").contains("framework_info.checkpoint"));
+    assert!(refused, "{:?}", world.effects);
+    assert_eq!(kept(&world), Some(true));
 }

@@ -84,7 +84,7 @@ fn refusals_of_one_agent_share_a_timer_however_many_and_long_they_are() {
     for round in 0..50 {
         let offer = world.offers(framework)[0].clone();
         world.decline(framework, &offer, 365 * 24 * 3_600 - round);
-        armed.push(world.master.timers());
+        armed.push(world.harness.core.timers());
         world.wait(CALM);
         world.call(framework, Call::Revive { roles: Vec::new() });
     }
@@ -324,14 +324,14 @@ fn a_run_over_many_agents_lets_other_inputs_pass_and_offers_everything() {
     world.call(framework, Call::Revive { roles: Vec::new() });
     let first = world.inbox().len();
     assert!((1_000..3_000).contains(&first), "{first} offers in one turn");
-    assert!(world.master.is_running());
+    assert!(world.harness.core.is_running());
     let (_, id) = world.framework("other");
     assert!(!id.is_empty(), "it is subscribed before the run is over");
     world.wait(CALM);
-    assert!(!world.master.is_running());
+    assert!(!world.harness.core.is_running());
     let rest = world.inbox();
     assert_eq!(first + rest.len(), 3_000);
-    world.master.check();
+    world.harness.core.check();
 }
 
 #[test]
@@ -340,12 +340,12 @@ fn revive_costs_nothing_where_nothing_is_free() {
     let (framework, _) = world.framework("f");
     let _ = world.agent("cpus:4;mem:1024");
     assert_eq!(world.offers(framework).len(), 1);
-    let before = world.master.counts.allocation_runs;
+    let before = world.harness.core.counts.allocation_runs;
     for _ in 0..10 {
         world.call(framework, Call::Revive { roles: Vec::new() });
         world.wait(CALM);
     }
-    assert_eq!(world.master.counts.allocation_runs, before, "there is nothing to look at");
+    assert_eq!(world.harness.core.counts.allocation_runs, before, "there is nothing to look at");
 }
 
 #[test]
@@ -388,15 +388,15 @@ fn fifty_idle_frameworks_on_a_thousand_agents_settle_to_one_round_a_second() {
     world.wait(CALM * 5);
     decline_all(&mut world);
     for second in 0..10 {
-        let before = world.master.counts.allocation_runs;
+        let before = world.harness.core.counts.allocation_runs;
         for _ in 0..10 {
             world.wait(Duration::from_millis(100));
             decline_all(&mut world);
         }
-        let rounds = world.master.counts.allocation_runs - before;
+        let rounds = world.harness.core.counts.allocation_runs - before;
         assert!(rounds <= 1, "second {second}: {rounds} rounds");
     }
-    world.master.check();
+    world.harness.core.check();
 }
 
 fn decline_all(world: &mut World) {

@@ -79,7 +79,7 @@ fn a_limit_is_not_passed_by_the_offers_and_tasks_of_a_whole_subtree() {
     assert_eq!(given, cpus(1));
     world.update(agent, &id, &task, TaskState::TaskFinished);
     world.wait(CALM);
-    world.master.check();
+    world.harness.core.check();
 }
 
 #[test]

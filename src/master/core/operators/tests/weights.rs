@@ -56,6 +56,6 @@ fn a_registrys_weights_that_make_no_sense_are_left_out_at_the_start() {
         state.weights.insert(role.to_owned(), weight);
     }
     let mut world = World::with(state, Config::default());
-    assert_eq!(world.master.snapshot().weights.into_iter().collect::<Vec<_>>(), [("sound".to_owned(), 3.0)]);
+    assert_eq!(world.harness.core.snapshot().weights.into_iter().collect::<Vec<_>>(), [("sound".to_owned(), 3.0)]);
     assert!(matches!(set(&mut world, &[("nothing", 2.0)]), Answer::Done));
 }

@@ -166,7 +166,7 @@ fn two_uses_of_a_tenth_add_up_exactly() {
     let third = "cpus:0.1;mem:32";
     world.launch(framework, &offer, &[("a", third), ("b", third), ("c", third)]);
     assert_eq!(world.runs(agent).len(), 3);
-    let bucket = &world.master.snapshot().agents[0];
+    let bucket = &world.harness.core.snapshot().agents[0];
     assert_eq!(
         (bucket.amounts.free.clone(), bucket.amounts.used.clone()),
         (resources(""), resources("cpus:0.3;mem:96"))

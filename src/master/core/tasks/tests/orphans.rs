@@ -22,12 +22,12 @@ fn running() -> (World, Party, Party, (String, String), Party) {
 }
 
 fn used(world: &World) -> Resources {
-    world.master.snapshot().agents[0].amounts.used.clone()
+    world.harness.core.snapshot().agents[0].amounts.used.clone()
 }
 
 /// The containers the master has as orphans, with their frameworks.
 fn orphans(world: &World) -> Vec<(String, String)> {
-    let snapshot = world.master.snapshot();
+    let snapshot = world.harness.core.snapshot();
     let all = snapshot.agents.iter().flat_map(|agent| agent.orphans.iter());
     all.map(|(container, orphan)| (container.to_string(), orphan.framework.to_string())).collect()
 }
@@ -52,7 +52,7 @@ fn what_a_removed_framework_ran_is_in_use_until_its_agent_says_that_it_is_gone()
     assert!(world.offers(other.0).is_empty(), "the other framework was offered the rest already");
     assert_eq!(used(&world), resources(WANTED));
     assert_eq!(orphans(&world), [(task.1.clone(), framework.1.clone())]);
-    let snapshot = world.master.snapshot();
+    let snapshot = world.harness.core.snapshot();
     assert!(snapshot.agents[0].tasks.is_empty(), "it is nobody's task any more");
     assert_eq!(snapshot.completed[0].completed[0].1.state, TaskState::TaskKilled);
 

@@ -30,20 +30,20 @@ fn a_status_goes_on_to_the_framework_and_its_acknowledgement_back() {
     let uuid = world.update(agent.0, &framework.1, &task, TaskState::TaskFinished);
     world.acknowledge(framework.0, &agent.1, "t", &uuid);
     assert!(matches!(&world.orders(agent.0)[..], [Order::Acknowledge { task, .. }] if task == "t"));
-    assert!(world.master.snapshot().agents[0].tasks.is_empty(), "the end was acknowledged");
-    assert_eq!(world.master.snapshot().frameworks[0].completed.len(), 1);
+    assert!(world.harness.core.snapshot().agents[0].tasks.is_empty(), "the end was acknowledged");
+    assert_eq!(world.harness.core.snapshot().frameworks[0].completed.len(), 1);
 }
 
 #[test]
 fn resources_are_free_with_the_latest_state_not_with_the_acknowledgement() {
     let (mut world, framework, agent, task) = running();
     let uuid = world.update(agent.0, &framework.1, &task, TaskState::TaskFailed);
-    assert!(world.master.snapshot().agents[0].amounts.used.is_empty());
-    assert!(!world.master.snapshot().agents[0].tasks.is_empty(), "listed until the acknowledgement");
+    assert!(world.harness.core.snapshot().agents[0].amounts.used.is_empty());
+    assert!(!world.harness.core.snapshot().agents[0].tasks.is_empty(), "listed until the acknowledgement");
     world.update(agent.0, &framework.1, &task, TaskState::TaskFailed);
-    assert!(world.master.snapshot().agents[0].amounts.used.is_empty(), "freed once");
+    assert!(world.harness.core.snapshot().agents[0].amounts.used.is_empty(), "freed once");
     world.acknowledge(framework.0, &agent.1, "t", &uuid);
-    assert!(world.master.snapshot().agents[0].tasks.is_empty());
+    assert!(world.harness.core.snapshot().agents[0].tasks.is_empty());
 }
 
 #[test]
@@ -54,7 +54,7 @@ fn an_agent_that_forgot_an_acknowledged_end_is_answered_by_the_master_and_nobody
     let mut back = super::world::register(Some(&agent.1), "cpus:4;mem:1024");
     back.tasks = vec![super::world::reported(&framework.1, &task, "cpus:1;mem:32", TaskState::TaskGone)];
     let again = world.register(back);
-    assert!(world.master.snapshot().agents[0].tasks.is_empty(), "it is not taken for a task nobody knew");
+    assert!(world.harness.core.snapshot().agents[0].tasks.is_empty(), "it is not taken for a task nobody knew");
     let uuid = world.update(again, &framework.1, &task, TaskState::TaskGone);
     assert!(world.statuses(framework.0).is_empty());
     assert!(matches!(&world.orders(again)[..], [Order::Acknowledge { uuid: answered, .. }] if *answered == uuid));
@@ -83,7 +83,7 @@ fn an_end_that_its_agent_forgot_is_kept_until_it_is_acknowledged() {
     let (again, _) = world.subscribe(super::world::facts("f", "*"), Some(&framework.1));
     assert_eq!(world.states(again), [("t".into(), TaskState::TaskFinished)]);
     world.acknowledge(again, &agent.1, "t", &end);
-    assert!(world.master.snapshot().agents[0].tasks.is_empty());
+    assert!(world.harness.core.snapshot().agents[0].tasks.is_empty());
 }
 
 #[test]
@@ -111,7 +111,7 @@ fn an_acknowledgement_of_another_status_does_not_end_the_task() {
     let (mut world, framework, agent, task) = running();
     world.update(agent.0, &framework.1, &task, TaskState::TaskFinished);
     world.acknowledge(framework.0, &agent.1, "t", &bytes::Bytes::from_static(&[9; 16]));
-    assert_eq!(world.master.snapshot().agents[0].tasks.len(), 1);
+    assert_eq!(world.harness.core.snapshot().agents[0].tasks.len(), 1);
 }
 
 #[test]
@@ -179,7 +179,7 @@ fn a_terminal_task_stays_what_it_is() {
     let (mut world, framework, agent, task) = running();
     world.update(agent.0, &framework.1, &task, TaskState::TaskFinished);
     world.update(agent.0, &framework.1, &task, TaskState::TaskKilled);
-    let tasks = &world.master.snapshot().agents[0].tasks;
+    let tasks = &world.harness.core.snapshot().agents[0].tasks;
     assert_eq!(tasks.values().next().map(|task| task.state), Some(TaskState::TaskFinished));
 }
 
@@ -195,7 +195,7 @@ fn what_an_agent_takes_back_for_a_task_it_had_given_up_is_offered_to_nobody() {
     };
     world.feed(says(TaskState::TaskLost));
     world.wait(Duration::from_secs(10));
-    let offered = |world: &World| world.master.snapshot().agents[0].amounts.offered.clone();
+    let offered = |world: &World| world.harness.core.snapshot().agents[0].amounts.offered.clone();
     assert_eq!(offered(&world), resources("cpus:4;mem:1024"));
     world.feed(says(TaskState::TaskRunning));
     assert!(resources("cpus:3;mem:992").contains(&offered(&world)), "{}", offered(&world));

@@ -6,7 +6,10 @@ use bytes::Bytes;
 use prost::Message as _;
 use rand::{SeedableRng as _, rngs::StdRng};
 
-use super::{MASTER, facts};
+use super::{
+    Harness, Outlet,
+    scripted::{MASTER, facts},
+};
 use crate::{
     master::{
         api::{MasterFacts, intake, outgo},
@@ -107,34 +110,34 @@ impl Restart {
     pub fn played(&self) -> Played {
         let now = Now { mono_ns: 1_000_000_000_000, wall_ns: 1_700_000_000_000_000_000 };
         let rng = StdRng::seed_from_u64(1);
-        let mut master = Master::new(MASTER, 2, self.registry.clone(), Config::default(), rng, now);
+        let core = Master::new(MASTER, 2, self.registry.clone(), Config::default(), rng, now);
+        let mut harness = Harness::new(core);
         let mut shell = Shell::new();
-        let mut effects = Vec::new();
         let framework = SessionId(0);
-        master.handle(now, Input::Attached { session: framework, principal: Principal::Anonymous }, &mut effects);
-        master.handle(now, Input::Called { session: framework, seq: 1, call: subscribe() }, &mut effects);
+        harness.handle(now, Input::Attached { session: framework, principal: Principal::Anonymous });
+        harness.handle(now, Input::Called { session: framework, seq: 1, call: subscribe() });
         for (frames, first) in self.frames.chunks(BATCH).zip((1..).step_by(BATCH)) {
             for (frame, number) in frames.iter().zip(first..) {
                 let session = SessionId(number);
-                master.handle(now, Input::Attached { session, principal: Principal::Anonymous }, &mut effects);
+                harness.handle(now, Input::Attached { session, principal: Principal::Anonymous });
                 // As it comes from a socket: in a buffer of its own.
                 let frame = AgentFrame::decode(Bytes::copy_from_slice(frame)).expect("encoded here");
                 for message in frame.messages {
                     let report = intake::report(message, "127.0.0.1");
-                    master.handle(now, Input::Reported { session, report }, &mut effects);
+                    harness.handle(now, Input::Reported { session, report });
                 }
             }
-            master.settle(now, &mut effects);
-            shell.carry_out(&mut effects);
+            harness.finish(now, &mut shell);
+            shell.flush();
         }
-        Played { master, restarted: shell.restarted }
+        Played { harness, restarted: shell.restarted }
     }
 }
 
 /// A master that all agents have registered with.
 #[derive(Debug)]
 pub struct Played {
-    master: Master,
+    harness: Harness,
     restarted: Restarted,
 }
 
@@ -142,7 +145,7 @@ impl Played {
     /// What came of it.
     #[must_use]
     pub fn restarted(&self) -> Restarted {
-        let tasks = self.master.snapshot().agents.iter().map(|agent| agent.tasks.len()).sum();
+        let tasks = self.harness.core.snapshot().agents.iter().map(|agent| agent.tasks.len()).sum();
         Restarted { tasks, ..self.restarted }
     }
 }
@@ -205,6 +208,7 @@ fn registration(number: usize, tasks: usize) -> Register {
 struct Shell {
     facts: MasterFacts,
     restarted: Restarted,
+    events: Vec<Event>,
 }
 
 impl Shell {
@@ -215,29 +219,33 @@ impl Shell {
             address: std::net::SocketAddr::from(([127, 0, 0, 1], 5050)),
             started: Duration::from_hours(24 * 365 * 54).as_secs_f64(),
         };
-        Self { facts, restarted: Restarted::default() }
+        Self { facts, restarted: Restarted::default(), events: Vec::new() }
     }
 
-    fn carry_out(&mut self, effects: &mut Vec<Effect>) {
-        let mut events = Vec::new();
-        for effect in effects.drain(..) {
-            match effect {
-                Effect::Order { order, .. } => {
-                    self.restarted.agents += usize::from(matches!(order, Order::Registered(_)));
-                    let frame: MasterFrame = outgo::agent_frame(vec![order]);
-                    self.restarted.bytes += frame.encode_to_vec().len();
-                }
-                Effect::Tell { event, .. } => {
-                    if let Event::Offers(offers) = &event {
-                        self.restarted.offers += offers.len();
-                    }
-                    events.push(event);
-                }
-                Effect::Persist(_) | Effect::Close { .. } | Effect::Reply { .. } => {}
-            }
-        }
+    /// Makes one frame of all that the batch has for the framework.
+    fn flush(&mut self) {
+        let events = std::mem::take(&mut self.events);
         let frame = outgo::framework_frame(&self.facts, 1, events);
         self.restarted.bytes += frame.encode_to_vec().len();
+    }
+}
+
+impl Outlet for Shell {
+    fn take(&mut self, _: Now, effect: Effect) {
+        match effect {
+            Effect::Order { order, .. } => {
+                self.restarted.agents += usize::from(matches!(order, Order::Registered(_)));
+                let frame: MasterFrame = outgo::agent_frame(vec![order]);
+                self.restarted.bytes += frame.encode_to_vec().len();
+            }
+            Effect::Tell { event, .. } => {
+                if let Event::Offers(offers) = &event {
+                    self.restarted.offers += offers.len();
+                }
+                self.events.push(event);
+            }
+            Effect::Persist(_) | Effect::Close { .. } | Effect::Reply { .. } => {}
+        }
     }
 }
 

@@ -1,41 +1,39 @@
-//! The master's core alone, with scripted agents and frameworks, for benches only; no promise is made of it.
+//! Scripted agents and frameworks around the core, for benches.
 //!
-//! Frameworks and agents arrive as their sessions would, offers are made by [`settle`](Rehearsal::settle), and the clock
-//! stands still until [`tick`](Rehearsal::tick) moves it. Nothing travels: what is measured here is what the core decides.
-
-mod restart;
+//! Frameworks and agents arrive as their sessions would, offers are made by [`settle`](ScriptedCluster::settle), and the clock
+//! stands still until [`tick`](ScriptedCluster::tick) moves it. Nothing travels: what is measured here is what the core decides.
 
 use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use rand::{SeedableRng as _, rngs::StdRng};
 
-pub use self::restart::{Played, Restart, Restarted};
-use super::{
-    core::{
-        Accept, AgentFacts, Call, Config, Effect, Event, FrameworkFacts, Input, Launch, Master, OfferMade, Operation,
-        Order, Principal, Question, Register, Report, ReportedTask, RequestId, SessionId, Subscribe, offer_id,
-    },
-    registry,
-};
+use super::Harness;
 use crate::{
     allocator::fair::Quota,
+    master::{
+        core::{
+            Accept, AgentFacts, Call, Config, Effect, Event, FrameworkFacts, Input, Launch, Master, OfferMade,
+            Operation, Order, Principal, Question, Register, Report, ReportedTask, RequestId, SessionId, Subscribe,
+            offer_id,
+        },
+        registry,
+    },
     proto::v1::{self, TaskState},
     types::{Now, Resources},
 };
 
-const MASTER: &str = "00000000-0000-4000-8000-000000000000";
+pub(super) const MASTER: &str = "00000000-0000-4000-8000-000000000000";
 
 /// A core and all who are attached to it.
 #[derive(Debug)]
-pub struct Rehearsal {
-    core: Master,
+pub struct ScriptedCluster {
+    harness: Harness,
     now: Now,
     sessions: u64,
     agents: u64,
     frameworks: Vec<Framework>,
     outstanding: usize,
-    effects: Vec<Effect>,
 }
 
 #[derive(Debug)]
@@ -47,20 +45,21 @@ struct Framework {
     launched: u64,
 }
 
-impl Default for Rehearsal {
+impl Default for ScriptedCluster {
     fn default() -> Self {
         Self::new()
     }
 }
 
-impl Rehearsal {
+impl ScriptedCluster {
     /// A master nobody has found yet, whose offers do not expire.
     #[must_use]
     pub fn new() -> Self {
         let now = Now { mono_ns: 1_000_000_000_000, wall_ns: 1_700_000_000_000_000_000 };
         let config = Config { offer_timeout: None, ..Config::default() };
         let core = Master::new(MASTER, 1, registry::State::default(), config, StdRng::seed_from_u64(1), now);
-        Self { core, now, sessions: 0, agents: 0, frameworks: Vec::new(), outstanding: 0, effects: Vec::new() }
+        let harness = Harness::new(core);
+        Self { harness, now, sessions: 0, agents: 0, frameworks: Vec::new(), outstanding: 0 }
     }
 
     /// Subscribes a framework to one role.
@@ -135,14 +134,14 @@ impl Rehearsal {
 
     /// As much of it as the core does in one turn.
     pub fn settle_slice(&mut self) -> usize {
-        self.core.settle(self.now, &mut self.effects);
+        self.harness.allocate(self.now);
         self.carry_out()
     }
 
     /// Whether an allocation run goes on in the next turn.
     #[must_use]
     pub fn is_running(&self) -> bool {
-        self.core.is_running()
+        self.harness.core.is_running()
     }
 
     /// This framework, by the order in which they were added, ends its refusals and wants offers.
@@ -267,13 +266,14 @@ impl Rehearsal {
     }
 
     fn feed(&mut self, input: Input) {
-        self.core.handle(self.now, input, &mut self.effects);
+        self.harness.handle(self.now, input);
     }
 
     /// Takes note of offers and answers pings; what else the core wants done is dropped.
     fn carry_out(&mut self) -> usize {
         let before = self.outstanding;
-        let effects = std::mem::take(&mut self.effects);
+        let mut effects = Vec::new();
+        self.harness.deliver(self.now, &mut effects);
         for effect in effects {
             match effect {
                 Effect::Tell { session, event: Event::Offers(offers) } => {
@@ -303,7 +303,7 @@ impl Rehearsal {
 }
 
 /// A framework of one role that can do all that asks for nothing special.
-pub(super) fn facts(name: &str, role: &str) -> FrameworkFacts {
+pub(in crate::master) fn facts(name: &str, role: &str) -> FrameworkFacts {
     FrameworkFacts {
         name: name.to_owned(),
         user: "root".to_owned(),
@@ -326,15 +326,15 @@ mod tests {
 
     #[test]
     fn tasks_are_launched_and_quotas_and_suppression_are_heard() {
-        let mut rehearsal = Rehearsal::new();
+        let mut cluster = ScriptedCluster::new();
         for role in ["a", "b", "c"] {
-            rehearsal.add_framework(role);
+            cluster.add_framework(role);
         }
-        rehearsal.set_quotas(vec![("a".to_owned(), Quota::new([], [("cpus", 1.0)]).expect("a quota"))]);
-        rehearsal.suppress(2..3);
-        (0..2).for_each(|_| rehearsal.add_agent(&Resources::cpus_mem(4.0, 1024.0), &Resources::default()));
-        rehearsal.settle();
-        let launched = rehearsal.launch_all(|_| Resources::cpus_mem(1.0, 10.0), |_, _| 100);
+        cluster.set_quotas(vec![("a".to_owned(), Quota::new([], [("cpus", 1.0)]).expect("a quota"))]);
+        cluster.suppress(2..3);
+        (0..2).for_each(|_| cluster.add_agent(&Resources::cpus_mem(4.0, 1024.0), &Resources::default()));
+        cluster.settle();
+        let launched = cluster.launch_all(|_| Resources::cpus_mem(1.0, 10.0), |_, _| 100);
         assert_eq!(
             launched,
             1 + 4,
@@ -344,16 +344,16 @@ mod tests {
 
     #[test]
     fn what_is_declined_for_long_goes_to_the_next_framework_until_all_have_declined_it() {
-        let mut rehearsal = Rehearsal::new();
-        (0..2).for_each(|_| rehearsal.add_framework("*"));
+        let mut cluster = ScriptedCluster::new();
+        (0..2).for_each(|_| cluster.add_framework("*"));
         let (total, used) = (Resources::cpus_mem(4.0, 1024.0), Resources::cpus_mem(1.0, 512.0));
-        (0..4).for_each(|_| rehearsal.add_agent(&total, &used));
-        let mut made = vec![rehearsal.settle()];
+        (0..4).for_each(|_| cluster.add_agent(&total, &used));
+        let mut made = vec![cluster.settle()];
         for _ in 0..3 {
-            rehearsal.decline_all(Duration::from_hours(24 * 365));
-            made.push(rehearsal.tick(Duration::from_secs(2)));
+            cluster.decline_all(Duration::from_hours(24 * 365));
+            made.push(cluster.tick(Duration::from_secs(2)));
         }
         assert_eq!(made, [4, 4, 0, 0]);
-        assert_eq!(rehearsal.offers_outstanding(), 0);
+        assert_eq!(cluster.offers_outstanding(), 0);
     }
 }
