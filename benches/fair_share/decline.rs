@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use divvy::allocator::fair::Shares;
-use divvy::master::rehearsal::Rehearsal;
+use divvy::master::harness::ScriptedCluster;
 
 use super::measure::{Samples, timed};
 use super::{NEXT_ROUND, REPEATS, SIZES, TOTAL, VERY_LONG, resources, used};
@@ -26,15 +26,15 @@ struct Costs {
 /// One repeat; the core is fresh.
 fn decline_offers(agents: usize, frameworks: usize, costs: &mut Costs) {
     let (total, used) = (resources(TOTAL), used(2_014));
-    let mut rehearsal = Rehearsal::new();
-    costs.frameworks.push(timed(|| (0..frameworks).for_each(|_| rehearsal.add_framework("*"))).0);
-    costs.agents.push(timed(|| (0..agents).for_each(|_| rehearsal.add_agent(&total, &used))).0);
-    let (took, made) = timed(|| rehearsal.settle());
+    let mut cluster = ScriptedCluster::new();
+    costs.frameworks.push(timed(|| (0..frameworks).for_each(|_| cluster.add_framework("*"))).0);
+    costs.agents.push(timed(|| (0..agents).for_each(|_| cluster.add_agent(&total, &used))).0);
+    let (took, made) = timed(|| cluster.settle());
     assert_eq!(made, agents, "everything is offered");
     costs.first.push(took);
     for _ in 0..ROUNDS.min(frameworks) {
-        costs.declines.push(timed(|| rehearsal.decline_all(VERY_LONG)).0);
-        let (took, made) = timed(|| rehearsal.tick(NEXT_ROUND));
+        costs.declines.push(timed(|| cluster.decline_all(VERY_LONG)).0);
+        let (took, made) = timed(|| cluster.tick(NEXT_ROUND));
         costs.rounds.push(took);
         costs.made = made;
     }
@@ -78,22 +78,22 @@ pub(super) fn grow() {
 /// Every framework has refused every agent for ever: what the once-a-second look at all of them costs.
 pub(super) fn all_filtered(agents: usize, frameworks: usize) {
     let (total, used) = (resources(TOTAL), used(2_014));
-    let mut rehearsal = Rehearsal::new();
-    (0..frameworks).for_each(|_| rehearsal.add_framework("*"));
-    (0..agents).for_each(|_| rehearsal.add_agent(&total, &used));
-    rehearsal.settle();
+    let mut cluster = ScriptedCluster::new();
+    (0..frameworks).for_each(|_| cluster.add_framework("*"));
+    (0..agents).for_each(|_| cluster.add_agent(&total, &used));
+    cluster.settle();
     let mut rounds = 0;
-    while rehearsal.offers_outstanding() > 0 {
-        rehearsal.decline_all(VERY_LONG);
-        rehearsal.tick(NEXT_ROUND);
+    while cluster.offers_outstanding() > 0 {
+        cluster.decline_all(VERY_LONG);
+        cluster.tick(NEXT_ROUND);
         rounds += 1;
     }
     let mut look = Samples::default();
     let mut still = Samples::default();
     for _ in 0..30 {
-        rehearsal.look_again();
-        look.push(timed(|| assert_eq!(rehearsal.tick(NEXT_ROUND), 0, "all is filtered")).0);
-        still.push(timed(|| assert_eq!(rehearsal.tick(Duration::from_millis(10)), 0, "nothing changed")).0);
+        cluster.look_again();
+        look.push(timed(|| assert_eq!(cluster.tick(NEXT_ROUND), 0, "all is filtered")).0);
+        still.push(timed(|| assert_eq!(cluster.tick(Duration::from_millis(10)), 0, "nothing changed")).0);
     }
     println!("\nall filtered, {agents} agents x {frameworks} frameworks, after {rounds} rounds:");
     println!("  a run over all agents when nothing can be offered  {look}");

@@ -1,7 +1,7 @@
 //! `MultiFrameworkAllocations`: 80 large agents and three kinds of frameworks that launch until all their tasks run. What they do
 //! not use of an offer comes back without a filter; one that has launched all it wants suppresses offers, as drivers do.
 
-use divvy::master::rehearsal::Rehearsal;
+use divvy::master::harness::ScriptedCluster;
 
 use super::measure::{Samples, timed};
 use super::{NEXT_ROUND, REPEATS, resources};
@@ -38,27 +38,27 @@ fn profile(mut at: usize) -> &'static Profile {
 pub(super) fn many_frameworks() {
     let (mut whole, mut runs, mut rounds) = (Samples::default(), Samples::default(), 0);
     for _ in 0..REPEATS {
-        let mut rehearsal = Rehearsal::new();
+        let mut cluster = ScriptedCluster::new();
         for (kind, profile) in PROFILES.iter().enumerate() {
             for number in 0..profile.count {
                 let role = if profile.shared_role { format!("kind{kind}") } else { format!("kind{kind}-{number}") };
-                rehearsal.add_framework(&role);
+                cluster.add_framework(&role);
             }
         }
         let total = resources("cpus:64;mem:488000");
-        (0..AGENTS).for_each(|_| rehearsal.add_agent(&total, &resources("")));
+        (0..AGENTS).for_each(|_| cluster.add_agent(&total, &resources("")));
         rounds = 0;
         let (took, ()) = timed(|| {
             let (mut launched, mut done) = (0, vec![false; PROFILES.iter().map(|profile| profile.count).sum()]);
             while launched < ALL_TASKS {
-                runs.push(timed(|| rehearsal.tick(NEXT_ROUND)).0);
+                runs.push(timed(|| cluster.tick(NEXT_ROUND)).0);
                 let most = |at: usize, so_far: u64| profile(at).per_offer.min(profile(at).tasks - so_far);
-                launched += rehearsal.launch_all(|at| resources(profile(at).task), most);
+                launched += cluster.launch_all(|at| resources(profile(at).task), most);
                 rounds += 1;
                 for (at, done) in done.iter_mut().enumerate() {
-                    if !*done && rehearsal.launched(at) == profile(at).tasks {
+                    if !*done && cluster.launched(at) == profile(at).tasks {
                         *done = true;
-                        rehearsal.suppress(at..at + 1);
+                        cluster.suppress(at..at + 1);
                     }
                 }
                 assert!(rounds < 10_000, "{launched} of {ALL_TASKS} tasks launched");

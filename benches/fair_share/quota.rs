@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use divvy::allocator::fair::Quota;
-use divvy::master::rehearsal::Rehearsal;
+use divvy::master::harness::ScriptedCluster;
 
 use super::measure::{Samples, timed};
 use super::{NEXT_ROUND, REPEATS, resources};
@@ -54,38 +54,38 @@ fn quotas(small: usize, large: usize) -> Vec<(String, Quota)> {
 }
 
 fn at_once(small: usize, large: usize, costs: &mut Costs) {
-    let mut rehearsal = Rehearsal::new();
+    let mut cluster = ScriptedCluster::new();
     let (total, none) = (resources(AGENT), resources(""));
     let quotas = quotas(small, large);
     let roles: Vec<String> = quotas.iter().map(|(role, _)| role.clone()).collect();
-    costs.quotas.push(timed(|| rehearsal.set_quotas(quotas)).0);
+    costs.quotas.push(timed(|| cluster.set_quotas(quotas)).0);
     let agents = small / 5 + large * 5;
-    costs.agents.push(timed(|| (0..agents).for_each(|_| rehearsal.add_agent(&total, &none))).0);
-    let joining = timed(|| roles.iter().for_each(|role| rehearsal.add_framework(role))).0;
-    let (run, made) = timed(|| rehearsal.settle());
+    costs.agents.push(timed(|| (0..agents).for_each(|_| cluster.add_agent(&total, &none))).0);
+    let joining = timed(|| roles.iter().for_each(|role| cluster.add_framework(role))).0;
+    let (run, made) = timed(|| cluster.settle());
     assert_met(made, small, large);
     costs.frameworks.push(joining);
     costs.first.push(run);
     costs.together.push(joining + run);
-    rehearsal.look_again();
-    let (second, made) = timed(|| rehearsal.settle());
+    cluster.look_again();
+    let (second, made) = timed(|| cluster.settle());
     assert_eq!(made, 0, "every role is at its limit");
     costs.second.push(second);
-    assert_eq!(rehearsal.tick(NEXT_ROUND + Duration::from_secs(1)), 0, "and stays there");
+    assert_eq!(cluster.tick(NEXT_ROUND + Duration::from_secs(1)), 0, "and stays there");
 }
 
 /// As frameworks really come: the master settles after each.
 fn one_by_one(small: usize, large: usize, costs: &mut Costs) {
-    let mut rehearsal = Rehearsal::new();
+    let mut cluster = ScriptedCluster::new();
     let (total, none) = (resources(AGENT), resources(""));
     let quotas = quotas(small, large);
     let roles: Vec<String> = quotas.iter().map(|(role, _)| role.clone()).collect();
-    rehearsal.set_quotas(quotas);
-    (0..small / 5 + large * 5).for_each(|_| rehearsal.add_agent(&total, &none));
+    cluster.set_quotas(quotas);
+    (0..small / 5 + large * 5).for_each(|_| cluster.add_agent(&total, &none));
     let mut made = 0;
     let join = |role: &String| {
-        rehearsal.add_framework(role);
-        made += rehearsal.settle();
+        cluster.add_framework(role);
+        made += cluster.settle();
     };
     costs.one_by_one.push(timed(|| roles.iter().for_each(join)).0);
     assert_met(made, small, large);

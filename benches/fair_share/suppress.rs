@@ -1,7 +1,7 @@
 //! `SuppressOffers`: five rounds; before each all offers come back without a filter and a further fifth of the frameworks is
 //! suppressed, so that the last round has nobody to serve.
 
-use divvy::master::rehearsal::Rehearsal;
+use divvy::master::harness::ScriptedCluster;
 
 use super::measure::{Samples, timed};
 use super::{NEXT_ROUND, REPEATS, SIZES, TOTAL, resources, used};
@@ -23,14 +23,14 @@ pub(super) fn grow() {
 
 fn one(agents: usize, frameworks: usize, rounds: &mut [(Samples, usize)]) {
     let (total, used) = (resources(TOTAL), used(1_024));
-    let mut rehearsal = Rehearsal::new();
-    (0..frameworks).for_each(|_| rehearsal.add_framework("*"));
-    (0..agents).for_each(|_| rehearsal.add_agent(&total, &used));
-    rehearsal.settle();
+    let mut cluster = ScriptedCluster::new();
+    (0..frameworks).for_each(|_| cluster.add_framework("*"));
+    (0..agents).for_each(|_| cluster.add_agent(&total, &used));
+    cluster.settle();
     for (round, (took, made)) in rounds.iter_mut().enumerate() {
-        rehearsal.decline_all(std::time::Duration::ZERO);
-        rehearsal.suppress(round * frameworks / ROUNDS..(round + 1) * frameworks / ROUNDS);
-        let (time, offers) = timed(|| rehearsal.tick(NEXT_ROUND));
+        cluster.decline_all(std::time::Duration::ZERO);
+        cluster.suppress(round * frameworks / ROUNDS..(round + 1) * frameworks / ROUNDS);
+        let (time, offers) = timed(|| cluster.tick(NEXT_ROUND));
         took.push(time);
         *made = offers;
     }

@@ -15,7 +15,7 @@ mod peers;
 
 use divvy::master::{
     Options,
-    rehearsal::{Played, Restart},
+    harness::{Played, Restart},
 };
 
 pub(crate) use crate::measure::Outcome;

@@ -15,7 +15,10 @@ use super::script::Script;
 use crate::{
     master::{
         api::{inside, intake},
-        core::{Answer, Config, Effect, Event, Input, Master, Order, Question, RequestId, SessionId, offer_id},
+        core::{
+            Answer, Config, Effect, Event, Input, Master, Order, Principal, Question, RequestId, SessionId, offer_id,
+        },
+        harness::Harness,
         registry::State,
     },
     proto::{
@@ -63,7 +66,7 @@ pub(super) fn operator(bytes: &[u8]) {
     let mut script = Script::new(&[]);
     let mut play = Play::populated(&mut script);
     if let Some(question) = inside::asked(call) {
-        play.handle(&script, Input::Asked { request: RequestId(0), question });
+        play.handle(&script, Input::Asked { request: RequestId(0), principal: Principal::Anonymous, question });
         play.settle(&script);
     }
     play.look(&script);
@@ -74,7 +77,7 @@ pub(super) fn begin_with(state: State) {
     let mut script = Script::new(&[]);
     let mut play = Play::begin(&mut script, state);
     for _ in 0..20 {
-        let Some(at) = play.core.deadline() else { break };
+        let Some(at) = play.harness.deadline() else { break };
         script.now.mono_ns = script.now.mono_ns.max(at);
         play.handle(&script, Input::Ticked);
         play.settle(&script);
@@ -101,7 +104,7 @@ pub(super) fn play(bytes: &[u8]) -> BTreeSet<&'static str> {
 }
 
 struct Play {
-    core: Master,
+    harness: Harness,
     /// New at every start, as the epoch is.
     id: String,
     epoch: u64,
@@ -123,7 +126,7 @@ struct Play {
 impl Play {
     fn begin(script: &mut Script<'_>, state: State) -> Self {
         Self {
-            core: core(script, ID, 7, state),
+            harness: core(script, ID, 7, state),
             id: ID.to_owned(),
             epoch: 7,
             changes: Vec::new(),
@@ -141,8 +144,8 @@ impl Play {
     fn populated(script: &mut Script<'_>) -> Self {
         let mut play = Self::begin(script, State::default());
         let (agent, framework) = (SessionId(0), SessionId(1));
-        play.handle(script, Input::Attached { session: agent });
-        play.handle(script, Input::Attached { session: framework });
+        play.handle(script, Input::Attached { session: agent, principal: Principal::Anonymous });
+        play.handle(script, Input::Attached { session: framework, principal: Principal::Anonymous });
         let register = Kind::Register(Box::new(play.register(script)));
         let message = internal::AgentMessage { kind: Some(register) };
         play.handle(script, Input::Reported { session: agent, report: intake::report(message, "peer") });
@@ -175,11 +178,15 @@ impl Play {
         script.wait();
         let session = SessionId(script.below(SESSIONS) as u64);
         let input = match script.below(16) {
-            0 | 1 => Input::Attached { session },
+            0 | 1 => Input::Attached { session, principal: Principal::Anonymous },
             2 => Input::Detached { session },
             3 if script.one_in(8) => return self.restart(script),
             3 => Input::Ticked,
-            4 => Input::Asked { request: RequestId(0), question: words::question(script) },
+            4 => Input::Asked {
+                request: RequestId(0),
+                principal: Principal::Anonymous,
+                question: words::question(script),
+            },
             5..=9 => {
                 let session = if script.one_in(4) { session } else { *script.pick(&self.agents).unwrap_or(&session) };
                 Input::Reported { session, report: intake::report(self.message(script), "peer") }
@@ -194,7 +201,7 @@ impl Play {
             }
         };
         // The shell names a session once.
-        if let Input::Attached { session } = &input {
+        if let Input::Attached { session, .. } = &input {
             self.handle(script, Input::Detached { session: *session });
         }
         self.handle(script, input);
@@ -208,12 +215,12 @@ impl Play {
         self.changes.truncate(self.changes.len() - script.below(self.changes.len().min(8) + 1));
         self.epoch += 1;
         self.id = format!("{ID}{}", self.epoch);
-        self.core = core(script, &self.id, self.epoch, self.changes.iter().collect());
+        self.harness = core(script, &self.id, self.epoch, self.changes.iter().collect());
         self.seqs.clear();
         self.agents.clear();
         self.frameworks.clear();
         self.inherited.extend(self.ordered.iter().map(|(_, container, _)| container.clone()));
-        self.core.check();
+        self.harness.core.check();
     }
 
     fn handle(&mut self, script: &Script<'_>, input: Input) {
@@ -221,29 +228,29 @@ impl Play {
             self.agents.retain(|one| one != session);
             self.frameworks.retain(|(one, _)| one != session);
         }
-        let mut out = Vec::new();
-        self.core.handle(script.now, input, &mut out);
-        self.heed(out);
-        self.core.check();
+        self.harness.handle(script.now, input);
+        self.heed(script);
+        self.harness.core.check();
     }
 
     fn settle(&mut self, script: &Script<'_>) {
-        let mut out = Vec::new();
-        self.core.settle(script.now, &mut out);
-        self.heed(out);
+        self.harness.allocate(script.now);
+        self.heed(script);
     }
 
     /// All that there is to see can be shown, and what the registry would hold is what was written to it.
     fn look(&mut self, script: &Script<'_>) {
-        self.core.check();
+        self.harness.core.check();
         for question in [Question::Snapshot, Question::Departed, Question::Registry] {
-            let mut out = Vec::new();
-            self.core.handle(script.now, Input::Asked { request: RequestId(0), question }, &mut out);
-            self.heed(out);
+            self.harness
+                .handle(script.now, Input::Asked { request: RequestId(0), principal: Principal::Anonymous, question });
+            self.heed(script);
         }
     }
 
-    fn heed(&mut self, effects: Vec<Effect>) {
+    fn heed(&mut self, script: &Script<'_>) {
+        let mut effects = Vec::new();
+        self.harness.deliver(script.now, &mut effects);
         for effect in effects {
             match effect {
                 Effect::Persist(changes) => self.changes.extend(changes),
@@ -312,7 +319,7 @@ impl Play {
     }
 }
 
-fn core(script: &mut Script<'_>, id: &str, epoch: u64, state: State) -> Master {
+fn core(script: &mut Script<'_>, id: &str, epoch: u64, state: State) -> Harness {
     let config = Config { completed_tasks: 5, completed_frameworks: 2, unreachable_agents: 2, ..Config::default() };
-    Master::new(id, epoch, state, config, script.rng(), script.now)
+    Harness::new(Master::new(id, epoch, state, config, script.rng(), script.now))
 }

@@ -1,4 +1,4 @@
-//! The thread on which the core runs, and the one on which the registry syncs.
+//! The thread on which the core runs.
 //!
 //! The core's thread waits for nothing but its mailbox: it takes all that is queued, hands it to the core, lets the core
 //! make its offers, and puts the effects into the outboxes as the gate lets them out. What connections put into the
@@ -9,13 +9,15 @@ use std::{collections::HashMap, io, thread};
 use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot, watch};
 
 use super::{
-    core::{Answer, Effect, Event, Input, Master, Order, Question, RequestId, SessionId},
+    core::{Answer, Effect, Event, Input, Master, Order, Principal, Question, RequestId, SessionId},
     gate::{Gate, Released},
+    harness::{Harness, Outlet},
     lag::{self, Lag, Watcher},
     outbox::Outbox,
     registry::{Fence, Registry},
+    registry_thread::{self, Progress, Store},
 };
-use crate::{proto::internal::RegistryChange, transport::clock::Clock, types::Now};
+use crate::{transport::clock::Clock, types::Now};
 
 /// Inputs that go into the mailbox together: half of a connection's, so that the next are made meanwhile.
 pub(super) const TOGETHER: u32 = 32;
@@ -29,9 +31,6 @@ pub(super) enum Mail {
     Inputs { inputs: Vec<Input>, permits: Option<OwnedSemaphorePermit> },
     Asked { question: Question, reply: oneshot::Sender<Answer> },
 }
-
-/// How far the registry's thread has got: the number of the last store that is synced, or why it gave up.
-type Progress = Result<u64, String>;
 
 /// The outbox of whoever is at the other end.
 #[derive(Clone, Debug)]
@@ -79,11 +78,11 @@ pub(super) fn start(core: Master, registry: Box<dyn Registry>, fence: Fence) -> 
     let (ended, ending) = watch::channel(None);
     let (progress, synced) = watch::channel(Ok(0));
     let (watcher, lag) = lag::watched();
-    thread::Builder::new().name("divvy-registry".into()).spawn(move || keep(registry, fence, changes, &progress))?;
+    registry_thread::spawn(registry, fence, changes, progress)?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build()?;
     thread::Builder::new().name("divvy-master".into()).spawn(move || {
         let service = Service {
-            core,
+            harness: Harness::new(core),
             clock: Clock::system(),
             gate: Gate::default(),
             watcher,
@@ -98,34 +97,13 @@ pub(super) fn start(core: Master, registry: Box<dyn Registry>, fence: Fence) -> 
     Ok((Handle { mailbox, lag }, ending))
 }
 
-/// Appends what comes, all that is queued in one go.
-fn keep(
-    mut registry: Box<dyn Registry>,
-    fence: Fence,
-    mut changes: mpsc::Receiver<(u64, Vec<RegistryChange>)>,
-    progress: &watch::Sender<Progress>,
-) {
-    let mut batch = Vec::new();
-    while changes.blocking_recv_many(&mut batch, BATCH) > 0 {
-        let last = batch.last().map_or(0, |(number, _)| *number);
-        let all: Vec<RegistryChange> = batch.drain(..).flat_map(|(_, changes)| changes).collect();
-        let outcome = registry.append(fence, &all);
-        let failed = outcome.is_err();
-        // What it replaces was seen, or is no longer of interest.
-        drop(progress.send_replace(outcome.map(|_| last).map_err(|error| error.to_string())));
-        if failed {
-            return;
-        }
-    }
-}
-
 /// The core with all that carries its effects out.
 struct Service {
-    core: Master,
+    harness: Harness,
     clock: Clock,
     gate: Gate,
     watcher: Watcher,
-    store: mpsc::Sender<(u64, Vec<RegistryChange>)>,
+    store: mpsc::Sender<Store>,
     outboxes: HashMap<SessionId, AnyOutbox>,
     replies: HashMap<RequestId, oneshot::Sender<Answer>>,
     requests: u64,
@@ -137,9 +115,9 @@ impl Service {
         mut mail: mpsc::Receiver<Mail>,
         mut synced: watch::Receiver<Progress>,
     ) -> Result<(), String> {
-        let (mut batch, mut effects) = (Vec::with_capacity(BATCH), Vec::new());
+        let mut batch = Vec::with_capacity(BATCH);
         loop {
-            let deadline = self.core.deadline();
+            let deadline = self.harness.deadline();
             let mut released = Vec::new();
             tokio::select! {
                 biased;
@@ -149,15 +127,9 @@ impl Service {
             }
             let now = self.clock.now();
             for one in batch.drain(..) {
-                self.take(now, one, &mut effects);
+                self.take(now, one);
             }
-            if deadline.is_some_and(|deadline| deadline <= now.mono_ns) {
-                self.core.handle(now, Input::Ticked, &mut effects);
-            }
-            self.core.settle(now, &mut effects);
-            for effect in effects.drain(..) {
-                self.gate.push(now, effect, &mut released);
-            }
+            self.harness.finish(now, &mut (&mut self.gate, &mut released));
             self.watcher.look(now, self.gate.waits_since());
             self.carry_out(released).await?;
         }
@@ -170,16 +142,16 @@ impl Service {
         }
     }
 
-    fn take(&mut self, now: Now, mail: Mail, effects: &mut Vec<Effect>) {
+    fn take(&mut self, now: Now, mail: Mail) {
         match mail {
             Mail::Opened { session, outbox } => {
                 self.outboxes.insert(session, outbox);
-                self.core.handle(now, Input::Attached { session }, effects);
+                self.harness.handle(now, Input::Attached { session, principal: Principal::Anonymous });
             }
             Mail::Inputs { inputs, permits } => {
                 for input in inputs {
                     let gone = if let Input::Detached { session } = input { Some(session) } else { None };
-                    self.core.handle(now, input, effects);
+                    self.harness.handle(now, input);
                     if let Some(session) = gone {
                         self.outboxes.remove(&session);
                     }
@@ -190,7 +162,7 @@ impl Service {
                 self.requests += 1;
                 let request = RequestId(self.requests);
                 self.replies.insert(request, reply);
-                self.core.handle(now, Input::Asked { request, question }, effects);
+                self.harness.handle(now, Input::Asked { request, principal: Principal::Anonymous, question });
             }
         }
     }
@@ -228,6 +200,13 @@ impl Service {
             }
         }
         Ok(())
+    }
+}
+
+/// The gate lets out what need not wait.
+impl Outlet for (&mut Gate, &mut Vec<Released>) {
+    fn take(&mut self, now: Now, effect: Effect) {
+        self.0.push(now, effect, self.1);
     }
 }
 

@@ -23,8 +23,9 @@ use super::{
 use crate::{
     master::{
         api::{MasterFacts, intake, outgo},
-        core::{Answer, Effect, Event, Input, Master, Order, Question, RequestId, SessionId, Snapshot},
+        core::{Answer, Effect, Event, Input, Master, Order, Principal, Question, RequestId, SessionId, Snapshot},
         gate::{Gate, Released},
+        harness::Harness,
         registry::{Fence, Memory, Registry as _},
     },
     proto::{ext, internal, v1::TaskInfo},
@@ -47,7 +48,7 @@ pub(super) struct MasterNode {
 /// One life of the master.
 #[derive(Debug)]
 pub(super) struct MasterProcess {
-    pub(super) core: Master,
+    pub(super) harness: Harness,
     gate: Gate,
     fence: Fence,
     facts: MasterFacts,
@@ -91,7 +92,11 @@ impl MasterProcess {
     /// The state as readers see it.
     pub(super) fn snapshot(&mut self, now: crate::types::Now) -> Snapshot {
         let (mut out, request) = (Vec::new(), RequestId(0));
-        self.core.handle(now, Input::Asked { request, question: Question::Snapshot }, &mut out);
+        self.harness.core.handle(
+            now,
+            Input::Asked { request, principal: Principal::Anonymous, question: Question::Snapshot },
+            &mut out,
+        );
         match out.pop() {
             Some(Effect::Reply { answer: Answer::Snapshot(snapshot), .. }) => *snapshot,
             other => panic!("a snapshot was asked for, the answer is {other:?}"),
@@ -119,7 +124,7 @@ impl World {
             self.fact(Fact::Durable { epoch, changes });
         }
         self.master.process = Some(Box::new(MasterProcess {
-            core,
+            harness: Harness::new(core),
             gate: Gate::default(),
             fence,
             facts,
@@ -198,7 +203,7 @@ impl World {
         self.hold_link(client, link);
         self.fact(Fact::SessionOpened { session, client });
         self.send(link, End::Client, Frame::Opened);
-        self.give_master(vec![Input::Attached { session }]);
+        self.give_master(vec![Input::Attached { session, principal: Principal::Anonymous }]);
     }
 
     /// Something came from a client.
@@ -254,13 +259,7 @@ impl World {
         self.sabotage_inputs(&mut inputs);
         let Some(process) = &mut self.master.process else { return };
         let mut effects = Vec::new();
-        for input in inputs {
-            process.core.handle(now, input, &mut effects);
-        }
-        if process.core.deadline().is_some_and(|at| at <= now.mono_ns) {
-            process.core.handle(now, Input::Ticked, &mut effects);
-        }
-        process.core.settle(now, &mut effects);
+        process.harness.give(now, inputs, &mut effects);
         self.trace.effects("master", &effects);
         let mut released = Vec::new();
         self.note_decisions(&effects);
@@ -312,14 +311,18 @@ impl World {
         }
         self.gone.insert(agent.clone());
         self.fact(Fact::MarkedGone { agent: agent.clone() });
-        self.give_master(vec![Input::Asked { request: RequestId(1), question: Question::MarkGone { agent } }]);
+        self.give_master(vec![Input::Asked {
+            request: RequestId(1),
+            principal: Principal::Anonymous,
+            question: Question::MarkGone { agent },
+        }]);
     }
 
     /// An operator removes a framework.
     pub(super) fn tear_down(&mut self, framework: String) {
         self.fact(Fact::TornDown { framework: framework.clone() });
         let question = Question::Teardown { framework };
-        self.give_master(vec![Input::Asked { request: RequestId(1), question }]);
+        self.give_master(vec![Input::Asked { request: RequestId(1), principal: Principal::Anonymous, question }]);
     }
 
     fn carry_out_of_master(&mut self, released: Vec<Released>) {

@@ -336,7 +336,7 @@ impl World {
         let (deadline, wake_ns, life) = match node {
             Node::Master => {
                 let Some(process) = &mut self.master.process else { return };
-                (process.core.deadline(), &mut process.wake_ns, self.master.life)
+                (process.harness.deadline(), &mut process.wake_ns, self.master.life)
             }
             Node::Agent(index) => {
                 let node = &mut self.agents[index];

@@ -8,7 +8,7 @@ use std::{error::Error, fmt, io, str::FromStr, time::Duration};
 use tonic::transport::{Channel, Endpoint};
 
 use super::{CONNECTION_WINDOW_BYTES, KEEP_ALIVE_SECS, KEEP_ALIVE_TIMEOUT_SECS, STREAM_WINDOW_BYTES};
-use crate::types::quoted;
+use crate::types::{HostPort, quoted};
 
 /// How long a connection may take to come about.
 pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -68,11 +68,7 @@ impl Address {
 
 impl fmt::Display for Address {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.host.contains(':') {
-            write!(f, "[{}]:{}", self.host, self.port)
-        } else {
-            write!(f, "{}:{}", self.host, self.port)
-        }
+        HostPort(&self.host, self.port).fmt(f)
     }
 }
 

@@ -13,6 +13,7 @@ mod hostile;
 mod many_tasks;
 mod neighbours;
 mod network;
+mod operator;
 mod part;
 mod registry;
 mod scheduler;

@@ -7,24 +7,15 @@
 //! does not attach to a master before it knows.
 
 mod config;
+mod containers;
 mod effects;
-mod environment;
-mod frameworks;
 mod ids;
-mod kills;
-mod launch;
-mod moments;
-mod orphans;
-mod partition;
 mod recovery;
-mod registration;
-mod sandboxes;
-mod snapshot;
-mod statuses;
-mod supervision;
+mod session;
 mod tasks;
-mod timers;
-mod wording;
+#[cfg(test)]
+mod tests;
+mod time;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -32,20 +23,20 @@ use prost::bytes::Bytes;
 use rand::rngs::StdRng;
 
 pub use config::{Config, Found, FoundSupervisor, Retention};
+pub use containers::environment::MARKER;
 pub use effects::{Effect, Input, Level, StopReason};
-pub use environment::MARKER;
 pub use ids::{ContainerId, SessionId, SupervisorId};
 
 use crate::proto::internal::{AgentRecord, agent_record};
 use crate::proto::v1::{FrameworkId, TaskId};
 use crate::types::Now;
-use frameworks::Framework;
-use partition::CutOff;
-use registration::Link;
-use sandboxes::Sandboxes;
-use supervision::Supervisors;
+use containers::sandboxes::Sandboxes;
+use containers::supervision::Supervisors;
+use session::Link;
+use session::partition::CutOff;
 use tasks::Task;
-use timers::{Timer, Timers};
+use tasks::frameworks::Framework;
+use time::timers::{Timer, Timers};
 
 /// The state of one agent.
 #[derive(Debug)]
@@ -184,18 +175,3 @@ fn persist_records(records: Vec<AgentRecord>) -> Effect {
 fn record(kind: agent_record::Kind) -> AgentRecord {
     AgentRecord { kind: Some(kind), ..AgentRecord::default() }
 }
-
-#[cfg(test)]
-mod core_tests;
-#[cfg(test)]
-mod fixture;
-#[cfg(test)]
-mod orphan_tests;
-#[cfg(test)]
-mod recovery_tests;
-#[cfg(test)]
-mod registration_tests;
-#[cfg(test)]
-mod simulation;
-#[cfg(test)]
-mod status_tests;

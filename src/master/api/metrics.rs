@@ -117,16 +117,16 @@ fn resources(registry: &mut Registry, snapshot: &Snapshot) {
     }
 }
 
-fn total(agent: &crate::master::core::AgentBucket) -> &Resources {
-    &agent.total
+fn total(agent: &crate::master::core::AgentView) -> &Resources {
+    &agent.amounts.total
 }
 
-fn used(agent: &crate::master::core::AgentBucket) -> &Resources {
-    &agent.used
+fn used(agent: &crate::master::core::AgentView) -> &Resources {
+    &agent.amounts.used
 }
 
-fn offered(agent: &crate::master::core::AgentBucket) -> &Resources {
-    &agent.offered
+fn offered(agent: &crate::master::core::AgentView) -> &Resources {
+    &agent.amounts.offered
 }
 
 fn gauge(count: usize) -> i64 {

@@ -39,7 +39,11 @@ pub(super) fn roles(snapshot: &Snapshot) -> response::GetRoles {
         }
     };
     for agent in &snapshot.agents {
-        agent.tasks.values().filter(|task| task.holds).for_each(|task| count(&*task.role, &task.resources));
+        agent
+            .tasks
+            .values()
+            .filter(|task| task.state.holds_resources())
+            .for_each(|task| count(&*task.role, &task.resources));
         agent.offers.values().for_each(|offer| count(&*offer.client.role, &offer.resources));
     }
     let role = |name: &String| v1::Role {
@@ -69,7 +73,7 @@ fn known(snapshot: &Snapshot) -> BTreeSet<String> {
     }
     for agent in &snapshot.agents {
         names.extend(agent.tasks.values().map(|task| task.role.to_string()));
-        names.extend(agent.total.reservations().keys().map(ToString::to_string));
+        names.extend(agent.amounts.total.reservations().keys().map(ToString::to_string));
     }
     let above =
         |name: &String| -> Vec<String> { name.match_indices('/').map(|(at, _)| name[..at].to_owned()).collect() };
@@ -130,7 +134,7 @@ mod tests {
     use super::*;
     use crate::{
         master::{
-            core::{Answer, Config, Effect, Input, Master, Question, RequestId},
+            core::{Answer, Config, Effect, Input, Master, Principal, Question, RequestId},
             registry::State,
         },
         types::Now,
@@ -145,7 +149,11 @@ mod tests {
         let now = Now { mono_ns: 1, wall_ns: 1 };
         let mut master = Master::new("m", 1, state, Config::default(), StdRng::seed_from_u64(1), now);
         let mut out = Vec::new();
-        master.handle(now, Input::Asked { request: RequestId(1), question: Question::Snapshot }, &mut out);
+        master.handle(
+            now,
+            Input::Asked { request: RequestId(1), principal: Principal::Anonymous, question: Question::Snapshot },
+            &mut out,
+        );
         match out.pop() {
             Some(Effect::Reply { answer: Answer::Snapshot(snapshot), .. }) => *snapshot,
             other => panic!("no snapshot but {other:?}"),

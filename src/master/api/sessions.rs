@@ -67,7 +67,11 @@ impl AgentSession for Api {
         &self,
         request: Request<Streaming<internal::AgentFrame>>,
     ) -> Result<Response<Self::AttachStream>, Status> {
-        let peer = request.extensions().get::<Peer>().map(|peer| peer.address.ip().to_string()).unwrap_or_default();
+        let peer = request
+            .extensions()
+            .get::<Peer>()
+            .map(|peer| peer.address.ip().to_canonical().to_string())
+            .unwrap_or_default();
         let outbox = Outbox::new(Clock::system().now());
         let session = self.open(AnyOutbox::Agent(outbox.clone())).await?;
         let frames = outbox.batches(FRAME, outgo::order_weight).map(|orders| Ok(outgo::agent_frame(orders)));

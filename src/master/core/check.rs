@@ -3,12 +3,7 @@
 
 use std::mem;
 
-use super::{
-    Master,
-    agents::{Agent, AgentBucket},
-    keys::AgentKey,
-};
-use crate::types::Resources;
+use super::{Master, agents::Agent, keys::AgentKey, ledger::Holding, sessions::Peer};
 
 impl Master {
     /// Asserts every invariant of the whole state.
@@ -19,61 +14,56 @@ impl Master {
         for (key, agent) in &self.agents {
             self.check_agent(*key, agent);
         }
+        self.ledger.check();
+        self.check_sessions();
         self.check_offers();
         self.check_tasks();
+    }
+
+    /// A session and the peer it is of agree.
+    fn check_sessions(&self) {
+        for (session, peer) in self.sessions.identified() {
+            let current = match peer {
+                Peer::Stranger => None,
+                Peer::Framework(key) => self.frameworks.get(&key).and_then(|framework| framework.session),
+                Peer::Agent(key) => self.agents.get(&key).and_then(|agent| agent.session),
+            };
+            assert_eq!(current, Some(session), "{peer:?} is at the other end");
+        }
+        let agents = self.agents.iter().filter_map(|(key, agent)| Some((agent.session?, Peer::Agent(*key))));
+        let frameworks = self.frameworks.iter().filter_map(|(key, one)| Some((one.session?, Peer::Framework(*key))));
+        for (session, peer) in agents.chain(frameworks) {
+            assert_eq!(self.sessions.peer(session), Some(peer), "{session:?} is open");
+        }
     }
 
     /// Asserts the invariants of the agents that changed since the last call.
     pub(super) fn check_changed(&mut self) {
         let taken = self.agents.iter_mut().filter_map(|(key, agent)| mem::take(&mut agent.unchecked).then_some(*key));
         let changed: Vec<AgentKey> = taken.collect();
+        self.ledger.check_changed();
         for key in changed {
             self.check_agent(key, &self.agents[&key]);
         }
     }
 
     fn check_agent(&self, key: AgentKey, agent: &Agent) {
-        Self::check_balance(key, &agent.bucket);
-        let told = self.allocator.free(key);
-        let nothing = Resources::default();
-        let open = if agent.reachable() { &agent.bucket.free } else { &nothing };
-        assert!(told.is_none_or(|told| told == open), "{key:?}: the allocator knows what is free");
-        assert!(told.is_some() || !agent.reachable(), "{key:?}: the allocator knows the agent");
+        assert!(self.ledger.amounts(key).is_some(), "{key:?}: the ledger has an account of it");
         let offers = &agent.bucket.offers;
         assert!(agent.reachable() || offers.is_empty(), "{key:?}: nothing of an agent that is away is offered");
         for (offer, made) in offers {
             assert_eq!(self.offers.get(offer), Some(&key), "{key:?}: {offer:?} is found where it is kept");
+            assert!(self.ledger.has(key, Holding::Offer(*offer)), "{key:?}: {offer:?} is in the ledger");
             let connected = self.frameworks.get(&made.client.framework).is_some_and(|one| one.session.is_some());
             assert!(connected, "{offer:?} is of a connected framework");
         }
-        for task in agent.bucket.tasks.values() {
+        for orphan in agent.bucket.orphans.values() {
+            assert!(self.ledger.has(key, Holding::Orphan(orphan.key)), "{key:?}: {orphan:?} is in the ledger");
+        }
+        for (number, task) in &agent.bucket.tasks {
             assert!(self.frameworks.contains_key(&task.framework), "{}: its framework is there", task.id);
-            assert!(!(task.holds && task.state.is_terminal()), "{}: a terminal task holds nothing", task.id);
-        }
-    }
-
-    /// Offered + used + free = total, and the parts are what the records add up to.
-    fn check_balance(key: AgentKey, bucket: &AgentBucket) {
-        let mut used = Resources::default();
-        for task in bucket.tasks.values().filter(|task| task.holds) {
-            used += &*task.resources;
-        }
-        for orphan in bucket.orphans.values() {
-            used += &orphan.resources;
-        }
-        assert_eq!(used, bucket.used, "{key:?}: used is what its tasks and orphans hold");
-        let mut offered = Resources::default();
-        for offer in bucket.offers.values() {
-            offered += &offer.resources;
-        }
-        assert_eq!(offered, bucket.offered, "{key:?}: offered is what its offers hold");
-        let mut taken = used;
-        taken += &offered;
-        if bucket.total.contains(&taken) {
-            taken += &bucket.free;
-            assert_eq!(taken, bucket.total, "{key:?}: offered + used + free = total");
-        } else {
-            assert!(bucket.offers.is_empty(), "{key:?}: an agent that shrank below its tasks offers nothing");
+            let held = self.ledger.has(key, Holding::Task(*number));
+            assert_eq!(held, task.state.holds_resources(), "{}: it holds resources by its state", task.id);
         }
     }
 
@@ -82,13 +72,16 @@ impl Master {
         let kept: usize = self.agents.values().map(|agent| agent.bucket.offers.len()).sum();
         assert_eq!(kept, self.offers.len(), "every offer is kept by one agent");
         for (key, framework) in &self.frameworks {
-            for (role, habits) in &framework.roles {
+            for offer in &framework.outstanding {
+                assert!(self.offers.contains_key(offer), "{key:?}: {offer:?} is outstanding");
+            }
+            for (role, state) in &framework.roles {
                 let mine = |agent: &Agent| {
                     let offers = agent.bucket.offers.values();
                     offers.filter(|one| one.client.framework == *key && one.client.role == *role).count()
                 };
                 let outstanding: usize = self.agents.values().map(mine).sum();
-                assert_eq!(outstanding, habits.outstanding as usize, "{key:?} {role}: outstanding offers are counted");
+                assert_eq!(outstanding, state.outstanding as usize, "{key:?} {role}: outstanding offers are counted");
             }
         }
     }

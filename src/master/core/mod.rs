@@ -2,193 +2,69 @@
 //!
 //! Inputs and the time go in, effects come out; there is no socket, clock or file here, and chance comes from the
 //! generator handed in. The shell carries effects out in order and lets an effect leave only when every earlier
-//! [`Effect::Persist`] is synced. After each batch of inputs it calls [`Master::settle`], which makes the offers.
+//! [`Effect::Persist`] is synced. After each batch of inputs it calls [`Master::allocate_batch`], which makes the offers.
 //!
 //! One rule holds after every input: for each agent, offered + used + free = total.
 
-mod absences;
 mod agents;
-mod allocation;
+mod authorization;
 mod check;
-mod clients;
-mod departures;
+mod effect;
 mod frameworks;
-mod identity;
-mod interned;
+mod input;
 mod keys;
-mod kills;
-mod launch;
-mod message;
+mod ledger;
 mod offers;
 mod operators;
-mod orphans;
-mod partitions;
-mod quotas;
-mod reconcile;
-mod registration;
-mod removals;
-mod statuses;
+mod options;
+mod sessions;
 mod tasks;
 mod timers;
-mod view;
-mod weights;
+mod turn;
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap, VecDeque},
     sync::Arc,
-    time::Duration,
 };
 
 use rand::rngs::StdRng;
 
-pub use self::removals::RemovalRate;
+pub use self::agents::RemovalRate;
 use self::{
-    absences::Absences,
-    agents::Agent,
+    agents::{Absences, Agent, Identities, Removals},
+    authorization::{Action, Object, Policy, allow_all, authorize},
     frameworks::Framework,
-    identity::Identities,
-    interned::Interned,
     keys::Counters,
-    removals::Removals,
+    ledger::Ledger,
+    offers::Overdue,
+    operators::HeldOff,
+    sessions::{Peer, Sessions},
+    tasks::Interned,
     timers::{Timer, Timers},
+    turn::{Refusal, Turn},
 };
 pub(crate) use self::{
-    agents::{AgentBucket, AgentFacts, Presence},
-    clients::Client,
-    frameworks::{FrameworkBucket, Link},
-    keys::{AgentKey, FrameworkKey, OfferKey, RequestId, SessionId, offer_id},
-    message::{
-        Accept, Answer, Call, Departed, Doubt, Effect, Event, FrameworkFacts, Input, Launch, OfferMade, Operation,
-        Order, Quantities, Question, Register, Report, ReportedTask, Subscribe, Update,
+    agents::{AgentFacts, Partition, Presence, spoken_with},
+    authorization::Principal,
+    effect::{Answer, Departed, Effect, Event, OfferMade, Order},
+    frameworks::{Client, FrameworkBucket, Link},
+    input::{
+        Accept, Call, Doubt, FrameworkFacts, Input, Launch, Operation, Quantities, Question, Register, Report,
+        ReportedTask, Subscribe, Update,
     },
-    partitions::Partition,
-    quotas::quota,
-    registration::spoken_with,
+    keys::{AgentKey, FrameworkKey, OfferKey, RequestId, SessionId, TaskKey, offer_id},
+    operators::{AgentView, Counts, Snapshot, quota},
+    options::Config,
     tasks::{Seen, Task},
-    view::{Counts, Snapshot},
 };
 use crate::{
-    allocator::fair::{Allocator, Quota, Touched},
+    allocator::fair::{Allocator, Dirty, Quota},
     master::registry,
-    proto::internal::RegistryChange,
     types::Now,
 };
 
 /// Every this many inputs the whole state is checked, in debug builds.
 const FULL_CHECK_EVERY: u64 = 1_000;
-
-/// Times and limits of a master. The defaults are Mesos' where Mesos has one.
-#[derive(Clone, Debug)]
-pub(crate) struct Config {
-    pub(crate) ping_interval: Duration,
-    pub(crate) pings_missed: u32,
-    pub(crate) reregister_timeout: Duration,
-    /// An offer nobody answered is taken back after this long; `None` leaves it out.
-    pub(crate) offer_timeout: Option<Duration>,
-    /// An offer somebody else could use is taken back after this long.
-    pub(crate) contended_after: Duration,
-    /// A refusal holds at least this long, and an outstanding offer keeps others to the same client away for it.
-    pub(crate) refusal_floor: Duration,
-    /// The cool clients share one allocation run in this time.
-    pub(crate) cool_interval: Duration,
-    pub(crate) heartbeat: Duration,
-    pub(crate) completed_tasks: usize,
-    pub(crate) completed_frameworks: usize,
-    pub(crate) unreachable_agents: usize,
-    /// How fast agents may be given up; `None`: at once.
-    pub(crate) removal_rate: Option<RemovalRate>,
-    /// The registry is looked through this often,
-    pub(crate) registry_gc_interval: Duration,
-    /// and forgets agents that were unreachable or gone for longer than this,
-    pub(crate) registry_max_age: Duration,
-    /// and of each kind the oldest beyond so many; the same with the runs of frameworks nothing is known of.
-    pub(crate) registry_max_agents: usize,
-    /// An offer has to hold one of these.
-    pub(crate) minimum: Vec<Quantities>,
-}
-
-impl Config {
-    /// How long an agent may be silent.
-    fn ping_timeout(&self) -> Duration {
-        self.ping_interval * self.pings_missed
-    }
-}
-
-impl Default for Config {
-    fn default() -> Self {
-        use crate::types::Milli;
-        let least = |name: &str, milli| vec![(Arc::from(name), Milli::from_raw(milli))];
-        Self {
-            ping_interval: Duration::from_secs(15),
-            pings_missed: 5,
-            reregister_timeout: Duration::from_mins(10),
-            offer_timeout: Some(Duration::from_mins(2)),
-            contended_after: Duration::from_secs(10),
-            refusal_floor: Duration::from_secs(1),
-            cool_interval: Duration::from_secs(1),
-            heartbeat: Duration::from_secs(15),
-            completed_tasks: 1_000,
-            completed_frameworks: 50,
-            unreachable_agents: 10_000,
-            removal_rate: None,
-            registry_gc_interval: Duration::from_mins(15),
-            registry_max_age: Duration::from_hours(14 * 24),
-            registry_max_agents: 102_400,
-            minimum: vec![least("cpus", 10), least("mem", 32_000)],
-        }
-    }
-}
-
-/// Who is at the other end of a session.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Peer {
-    /// Attached, and has not said who it is.
-    Stranger,
-    Framework(FrameworkKey),
-    Agent(AgentKey),
-}
-
-/// What one input may use: the time it came at and the place for its effects.
-#[derive(Debug)]
-struct Turn<'a> {
-    now: Now,
-    out: &'a mut Vec<Effect>,
-    closing: Vec<SessionId>,
-}
-
-impl<'a> Turn<'a> {
-    fn new(now: Now, out: &'a mut Vec<Effect>) -> Self {
-        Self { now, out, closing: Vec::new() }
-    }
-
-    /// The session ends with this input, after all that is said to it on the way.
-    fn close(&mut self, session: SessionId) {
-        self.closing.push(session);
-    }
-
-    fn end(self) {
-        self.out.extend(self.closing.into_iter().map(|session| Effect::Close { session }));
-    }
-
-    fn tell(&mut self, session: Option<SessionId>, event: Event) {
-        if let Some(session) = session {
-            self.out.push(Effect::Tell { session, event });
-        }
-    }
-
-    fn order(&mut self, session: Option<SessionId>, order: Order) {
-        if let Some(session) = session {
-            self.out.push(Effect::Order { session, order });
-        }
-    }
-
-    /// All of them are stored, or none.
-    fn persist(&mut self, changes: Vec<RegistryChange>) {
-        if !changes.is_empty() {
-            self.out.push(Effect::Persist(changes));
-        }
-    }
-}
 
 /// The state of a master.
 #[derive(Debug)]
@@ -198,7 +74,8 @@ pub(crate) struct Master {
     config: Config,
     rng: StdRng,
     counters: Counters,
-    sessions: BTreeMap<SessionId, Peer>,
+    sessions: Sessions,
+    policy: Policy,
     agents: BTreeMap<AgentKey, Agent>,
     agent_ids: HashMap<Arc<str>, AgentKey>,
     identities: Identities,
@@ -207,17 +84,14 @@ pub(crate) struct Master {
     completed_frameworks: VecDeque<Arc<FrameworkBucket>>,
     /// Where each outstanding offer is kept.
     offers: BTreeMap<OfferKey, AgentKey>,
-    /// Offers that are old enough to be taken back as soon as somebody else could use them.
-    overdue: BTreeSet<OfferKey>,
-    /// When the overdue offers are looked at next.
-    next_look_ns: Option<u64>,
-    allocator: Allocator<AgentKey, FrameworkKey>,
+    overdue: Overdue,
+    ledger: Ledger,
     timers: Timers,
-    /// Agents that changed since the last run for the cool clients.
-    stale: Touched<AgentKey>,
-    last_cool_ns: u64,
+    /// What became dirty since the last run for the idle clients.
+    pending_idle: Dirty<AgentKey, FrameworkKey>,
+    last_idle_run_ns: u64,
     quotas: BTreeMap<String, Quota>,
-    held_off: quotas::HeldOff,
+    held_off: HeldOff,
     /// Agents and frameworks the registry knows.
     facts: registry::State,
     /// How long agents have been unreachable or gone.
@@ -237,19 +111,19 @@ pub(crate) struct Master {
 impl Master {
     /// A master that starts with what the registry holds. `id` is new at every start.
     pub(crate) fn new(id: &str, epoch: u64, mut facts: registry::State, config: Config, rng: StdRng, now: Now) -> Self {
-        weights::keep_sound(&mut facts.weights);
+        operators::keep_sound(&mut facts.weights);
         let mut allocator = Allocator::default();
         for (role, weight) in &facts.weights {
             allocator.set_weight(role, *weight);
         }
-        let quotas = quotas::of(&facts);
+        let quotas = operators::quotas_of(&facts);
         for (role, quota) in &quotas {
             allocator.set_quota(role, Some(quota));
         }
         let recovered: BTreeSet<String> =
             facts.agents.keys().filter(|id| !facts.unreachable.contains_key(*id)).cloned().collect();
         let until_ns = now.mono_after(config.reregister_timeout);
-        let held_off = quotas::HeldOff { agents: recovered.len(), until_ns };
+        let held_off = HeldOff { agents: recovered.len(), until_ns };
         let mut timers = Timers::default();
         timers.arm(now.mono_after(config.registry_gc_interval), Timer::RegistryGc);
         if !recovered.is_empty() {
@@ -261,7 +135,8 @@ impl Master {
             config,
             rng,
             counters: Counters::default(),
-            sessions: BTreeMap::new(),
+            sessions: Sessions::default(),
+            policy: allow_all,
             agents: BTreeMap::new(),
             agent_ids: HashMap::new(),
             identities: Identities::default(),
@@ -269,12 +144,11 @@ impl Master {
             framework_ids: HashMap::new(),
             completed_frameworks: VecDeque::new(),
             offers: BTreeMap::new(),
-            overdue: BTreeSet::new(),
-            next_look_ns: None,
-            allocator,
+            overdue: Overdue::default(),
+            ledger: Ledger::new(allocator),
             timers,
-            stale: Touched::default(),
-            last_cool_ns: now.mono_ns,
+            pending_idle: Dirty::default(),
+            last_idle_run_ns: now.mono_ns,
             quotas,
             held_off,
             facts,
@@ -293,14 +167,15 @@ impl Master {
         self.inputs += 1;
         let mut turn = Turn::new(now, out);
         match input {
-            Input::Attached { session } => {
-                self.sessions.insert(session, Peer::Stranger);
-            }
+            Input::Attached { session, principal } => self.sessions.attach(session, principal),
             Input::Detached { session } => self.detached(&mut turn, session),
             Input::Called { session, seq, call } => self.called(&mut turn, session, seq, call),
             Input::Reported { session, report } => self.reported(&mut turn, session, report),
-            Input::Asked { request, question } => self.asked(&mut turn, request, question),
+            Input::Asked { request, principal, question } => self.asked(&mut turn, request, &principal, question),
             Input::Ticked => self.ticked(&mut turn),
+        }
+        for session in turn.closing() {
+            self.detached(&mut turn, session);
         }
         turn.end();
         if cfg!(debug_assertions) {
@@ -312,7 +187,7 @@ impl Master {
     }
 
     /// Makes the offers that the inputs since the last call have made possible.
-    pub(crate) fn settle(&mut self, now: Now, out: &mut Vec<Effect>) {
+    pub(crate) fn allocate_batch(&mut self, now: Now, out: &mut Vec<Effect>) {
         let mut turn = Turn::new(now, out);
         self.allocate(&mut turn);
         turn.end();
@@ -323,8 +198,14 @@ impl Master {
 
     /// When [`Input::Ticked`] is due, in monotonic nanoseconds.
     pub(crate) fn deadline(&self) -> Option<u64> {
-        let cool = (!self.stale.is_empty()).then(|| self.next_cool_ns());
-        [self.timers.next(), cool, self.next_look_ns].into_iter().flatten().min()
+        let idle_run = (!self.pending_idle.is_empty()).then(|| self.next_idle_run_ns());
+        let unfinished = self.is_running().then_some(0);
+        [self.timers.next(), idle_run, self.next_overdue_ns(), unfinished].into_iter().flatten().min()
+    }
+
+    /// Whether an allocation run goes on at the next [`settle`](Self::settle).
+    pub(crate) fn is_running(&self) -> bool {
+        self.ledger.shares().is_running()
     }
 
     /// How many timers are armed.
@@ -334,7 +215,7 @@ impl Master {
     }
 
     fn detached(&mut self, turn: &mut Turn<'_>, session: SessionId) {
-        match self.sessions.remove(&session) {
+        match self.sessions.remove(session) {
             None | Some(Peer::Stranger) => {}
             Some(Peer::Framework(key)) => self.framework_detached(turn, key, session),
             Some(Peer::Agent(key)) => self.agent_detached(turn, key, session),
@@ -342,9 +223,15 @@ impl Master {
     }
 
     fn called(&mut self, turn: &mut Turn<'_>, session: SessionId, seq: u64, call: Call) {
-        let Some(peer) = self.sessions.get(&session).copied() else { return };
+        let Some(peer) = self.sessions.peer(session) else { return };
         self.counts.calls += 1;
         let outcome = match (peer, call) {
+            (peer, call) if let Err(text) = self.authorize_peer(session, call.action()) => {
+                if peer == Peer::Stranger {
+                    Self::subscription_error(turn, session, &text);
+                }
+                Err(Refusal::new("type", text))
+            }
             (Peer::Stranger, Call::Subscribe(subscribe)) => {
                 self.subscribe(turn, session, *subscribe);
                 Ok(())
@@ -398,29 +285,39 @@ impl Master {
     }
 
     fn reported(&mut self, turn: &mut Turn<'_>, session: SessionId, report: Report) {
-        let peer = self.sessions.get(&session).copied();
-        if let Some(Peer::Agent(key)) = peer {
+        let Some(peer) = self.sessions.peer(session) else { return };
+        if let Err(text) = self.authorize_peer(session, report.action()) {
+            return self.refuse_agent(turn, session, text);
+        }
+        if let Peer::Agent(key) = peer {
             self.heard_of(key);
         }
         match (peer, report) {
-            (None, _) | (Some(Peer::Agent(_)), Report::Ponged) => {}
-            (Some(Peer::Stranger), Report::Register(register)) => self.register(turn, session, *register),
-            (Some(Peer::Agent(key)), Report::Updated(update)) => self.updated(turn, key, *update),
-            (Some(Peer::Agent(key)), Report::Sent { framework, executor, data }) => {
+            (Peer::Agent(_), Report::Ponged) => {}
+            (Peer::Stranger, Report::Register(register)) => self.register(turn, session, *register),
+            (Peer::Agent(key), Report::Updated(update)) => self.updated(turn, key, *update),
+            (Peer::Agent(key), Report::Sent { framework, executor, data }) => {
                 self.forward_message(turn, key, &framework, executor, data);
             }
-            (Some(Peer::Agent(key)), Report::OrphanGone { container }) => self.orphan_gone(key, &container),
-            (Some(Peer::Agent(key)), Report::Unregistered) => self.agent_unregistered(turn, key),
-            (Some(_), Report::Invalid { text }) => {
-                turn.order(Some(session), Order::Refused { text, permanent: false });
-                turn.close(session);
-            }
-            (Some(Peer::Stranger | Peer::Framework(_) | Peer::Agent(_)), _) => {
-                let text = "a session starts with one registration".to_owned();
-                turn.order(Some(session), Order::Refused { text, permanent: false });
-                turn.close(session);
+            (Peer::Agent(key), Report::OrphanGone { container }) => self.orphan_gone(key, &container),
+            (Peer::Agent(key), Report::Unregistered) => self.agent_unregistered(turn, key),
+            (_, Report::Invalid { text }) => self.refuse_agent(turn, session, text),
+            (Peer::Stranger | Peer::Framework(_) | Peer::Agent(_), _) => {
+                self.refuse_agent(turn, session, "a session starts with one registration".to_owned());
             }
         }
+    }
+
+    /// Ends a session in which an agent broke the rules; the agent may attach again.
+    fn refuse_agent(&mut self, turn: &mut Turn<'_>, session: SessionId, text: String) {
+        turn.order(Some(session), Order::Refused { text, permanent: false });
+        turn.close(session);
+    }
+
+    /// The one place where inputs of sessions are authorized.
+    fn authorize_peer(&self, session: SessionId, wanted: Option<(Action, Object<'_>)>) -> Result<(), String> {
+        let principal = self.sessions.principal(session);
+        principal.zip(wanted).map_or(Ok(()), |(principal, wanted)| authorize(self.policy, principal, wanted))
     }
 
     fn ticked(&mut self, turn: &mut Turn<'_>) {
@@ -430,38 +327,17 @@ impl Master {
                 Timer::Reregistration(agent, attempt) => self.reregistration_due(turn, agent, attempt),
                 Timer::Failover(framework) => self.failover_due(turn, framework),
                 Timer::Heartbeat(framework, session) => self.heartbeat_due(turn, framework, session),
-                Timer::OfferContended(offer) => {
-                    if self.offers.contains_key(&offer) {
-                        self.overdue.insert(offer);
-                        self.next_look_ns.get_or_insert(turn.now.mono_ns);
-                    }
-                }
-                Timer::OfferExpired(offer) => self.expire(turn, offer),
                 Timer::RefusalEnded(agent) => self.refusal_ended(turn, agent),
-                Timer::WithholdingEnded => self.touch_all(),
+                Timer::BackoffEnded(framework) => self.backoff_ended(turn, framework),
                 Timer::WriteOff(agent, task, absence) => self.write_off_due(turn, agent, task, absence),
                 Timer::Removal => self.removals_due(turn),
                 Timer::RegistryGc => self.registry_due(turn),
                 Timer::Recovery => self.recovery_over(turn),
             }
         }
-    }
-}
-
-/// Why a call was not applied, or not all of it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-struct Refusal {
-    field: String,
-    text: String,
-    /// It was applied otherwise, and its tasks are answered for by their statuses.
-    taken_up: bool,
-}
-
-impl Refusal {
-    fn new(field: &str, text: impl Into<String>) -> Self {
-        Self { field: field.to_owned(), text: text.into(), taken_up: false }
+        self.expire_overdue(turn);
     }
 }
 
 #[cfg(test)]
-mod tests;
+pub(in crate::master) mod tests;

@@ -12,11 +12,12 @@ impl Invariant for Conservation {
 
     fn inspect(&mut self, _known: &Known, view: &View<'_>) -> Result<(), String> {
         for agent in view.snapshot.iter().flat_map(|snapshot| &snapshot.agents) {
-            let mut sum = agent.offered.clone();
-            sum += &agent.used;
-            sum += &agent.free;
-            if sum != agent.total {
-                let (offered, used, free, total) = (&agent.offered, &agent.used, &agent.free, &agent.total);
+            let mut sum = agent.amounts.offered.clone();
+            sum += &agent.amounts.used;
+            sum += &agent.amounts.free;
+            if sum != agent.amounts.total {
+                let (offered, used, free, total) =
+                    (&agent.amounts.offered, &agent.amounts.used, &agent.amounts.free, &agent.amounts.total);
                 return Err(format!("{}: {offered} offered + {used} used + {free} free is not {total}", agent.id));
             }
         }

@@ -13,7 +13,7 @@ use super::{
 };
 use crate::{
     framework::core::Request,
-    master::core::{AgentBucket, Call, FrameworkBucket, Link, OfferMade, Presence, SessionId, offer_id},
+    master::core::{AgentView, Call, FrameworkBucket, Link, OfferMade, Presence, SessionId, offer_id},
     sim::{
         nodes::{Client, Node},
         world::World,
@@ -58,19 +58,19 @@ impl FreeIsOffered {
         framework.link == Link::Connected && !demands && !withheld && !self.refusals.suppresses(id)
     }
 
-    fn could_have(&self, known: &Known, framework: &FrameworkBucket, agent: &AgentBucket) -> bool {
-        let enough = |name, least| agent.free.scalar(name) >= Milli::from_units(least);
+    fn could_have(&self, known: &Known, framework: &FrameworkBucket, agent: &AgentView) -> bool {
+        let enough = |name, least| agent.amounts.free.scalar(name) >= Milli::from_units(least);
         let worth_it = enough("cpus", 1) || enough("mem", 32);
         agent.presence == Presence::Connected
             && worth_it
-            && !self.refusals.refuses(known.now_ns, &framework.id, &agent.id, &agent.free)
+            && !self.refusals.refuses(known.now_ns, &framework.id, &agent.id, &agent.amounts.free)
             && !self.left_over(known, framework, agent)
             && !agent.offers.values().any(|offer| offer.client.framework == framework.key)
     }
 
-    fn left_over(&self, known: &Known, framework: &FrameworkBucket, agent: &AgentBucket) -> bool {
+    fn left_over(&self, known: &Known, framework: &FrameworkBucket, agent: &AgentView) -> bool {
         let unused = self.unused.get(&(framework.id.to_string(), agent.id.to_string()));
-        unused.is_some_and(|all| all.iter().any(|one| one.holds(known.now_ns, &agent.free)))
+        unused.is_some_and(|all| all.iter().any(|one| one.holds(known.now_ns, &agent.amounts.free)))
     }
 
     fn called(&mut self, known: &Known, session: SessionId, call: &Call) {
@@ -145,7 +145,7 @@ impl Invariant for FreeIsOffered {
                 let key = (framework.id.to_string(), agent.id.to_string());
                 let since_ns = before.get(&key).copied().unwrap_or(known.now_ns);
                 if known.now_ns > since_ns + BOUND_NS {
-                    let (free, passed) = (&agent.free, (known.now_ns - since_ns) / 1_000_000);
+                    let (free, passed) = (&agent.amounts.free, (known.now_ns - since_ns) / 1_000_000);
                     return Err(format!(
                         "{free} of {} is free for {passed} ms and not offered to {}",
                         agent.id, framework.id

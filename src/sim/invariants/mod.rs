@@ -178,7 +178,7 @@ impl Invariants {
         let now = world.time(Node::Master);
         self.known.now_ns = world.now_ns;
         let snapshot = world.master.process.as_mut().map(|process| {
-            process.core.check();
+            process.harness.core.check();
             process.snapshot(now)
         });
         self.checks += self.all.len() as u64;

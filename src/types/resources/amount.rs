@@ -16,7 +16,7 @@ pub enum Amount {
 }
 
 /// What an amount is made of; amounts of different shape never meet.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Shape {
     Scalar,
     Ranges,

@@ -8,6 +8,7 @@
 
 mod algebra;
 mod amount;
+mod declared;
 mod kind;
 mod proto;
 mod select;
@@ -17,9 +18,9 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 pub use self::amount::Amount;
+pub use self::declared::DeclaredResources;
 pub(crate) use self::kind::is_self_or_below;
 pub use self::kind::{Kind, KindRef, Reservation};
-pub use self::text::Parsed;
 use super::{Milli, Ranges};
 
 /// A sum of resources. See the [module](self) for its rules.
@@ -251,6 +252,8 @@ impl FromIterator<Resource> for Resources {
     }
 }
 
+#[cfg(test)]
+mod declared_tests;
 #[cfg(test)]
 mod format_tests;
 #[cfg(test)]

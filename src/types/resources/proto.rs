@@ -26,14 +26,7 @@ impl Resources {
     /// The first field that makes no sense, with its path relative to the list: `[1].scalar: -1 is negative`.
     pub fn from_proto(list: &[v1::Resource]) -> Result<Self, ResourceError> {
         check_size(list)?;
-        let read = |(at, message)| {
-            Resource::from_proto(message).map_err(|(field, problem)| {
-                let dot = if field.is_empty() { "" } else { "." };
-                ResourceError::Field { path: format!("[{at}]{dot}{field}"), problem }
-            })
-        };
-        let items = list.iter().enumerate().map(read).collect::<Result<Vec<Resource>, _>>()?;
-        Ok(Self::merged(items))
+        Ok(Self::merged(Resource::list_from_proto(list)?))
     }
 
     /// The list in the format of reservation stacks, each copy of a shared item apart, so that reading it gives the same.
@@ -62,6 +55,18 @@ impl Resources {
 }
 
 impl Resource {
+    /// Reads a list item by item, also those of zero.
+    pub(super) fn list_from_proto(list: &[v1::Resource]) -> Result<Vec<Self>, ResourceError> {
+        list.iter().enumerate().map(|(at, message)| Self::read_at(at, message)).collect()
+    }
+
+    fn read_at(at: usize, message: &v1::Resource) -> Result<Self, ResourceError> {
+        Self::from_proto(message).map_err(|(field, problem)| {
+            let dot = if field.is_empty() { "" } else { "." };
+            ResourceError::Field { path: format!("[{at}]{dot}{field}"), problem }
+        })
+    }
+
     fn from_proto(message: &v1::Resource) -> Result<Self, Problem> {
         if message.name.is_empty() {
             return Err(("name", "is missing; say cpus, mem, disk, ports or a name of your own".to_owned()));
@@ -266,7 +271,7 @@ fn with_principal(role: &str, info: &ReservationInfo) -> Reservation {
     Reservation { dynamic: false, role: role.into(), principal: info.principal.as_deref().map(Arc::from), labels }
 }
 
-fn check_stack(stack: &[Reservation]) -> Result<(), Problem> {
+pub(super) fn check_stack(stack: &[Reservation]) -> Result<(), Problem> {
     for pair in stack.windows(2) {
         let (below, above) = (&pair[0].role, &pair[1].role);
         if !pair[1].dynamic {

@@ -78,20 +78,6 @@ fn text_that_makes_no_sense_is_quoted_with_what_would_be_right() {
 }
 
 #[test]
-fn a_name_given_as_zero_is_mentioned_but_not_there() {
-    let parsed = Resources::parse_named("gpus:0;ports:[];cpus:2").unwrap();
-    assert_eq!(parsed.resources, resources("cpus:2"));
-    assert_eq!(parsed.mentioned.into_iter().collect::<Vec<_>>(), ["cpus", "gpus", "ports"]);
-    assert_eq!(resources("gpus:0").len(), 0);
-}
-
-#[test]
-fn entries_without_a_role_get_the_default_role() {
-    let parsed = Resources::parse_with_default_role("cpus:1;mem(*):2;disk(b):3", "a").unwrap();
-    assert_eq!(parsed.resources, resources("cpus(a):1;mem:2;disk(b):3"));
-}
-
-#[test]
 fn three_decimals_survive_any_number_of_rounds() {
     let step = resources("cpus:1.001");
     let mut total = step.clone();

@@ -8,7 +8,7 @@ use super::world::{World, launch, resources};
 use crate::{
     master::core::{Call, Effect, Event, Input, OfferKey, OfferMade, Order, Report, SessionId, Update},
     proto::{
-        internal::{RegistryChange, registry_change::Kind},
+        internal::{FrameworkTombstone, RegistryChange, registry_change::Kind},
         v1::{AgentId, AgentInfo, TaskState, TaskStatus},
     },
 };
@@ -60,7 +60,7 @@ fn an_agent_is_written_down_before_it_is_registered_and_then_offered() {
         key: OfferKey(0),
         framework: framework_id.into(),
         agent: id.into(),
-        facts: world.master.snapshot().agents[0].facts.clone(),
+        facts: world.harness.core.snapshot().agents[0].facts.clone(),
         role: "*".into(),
         resources: Arc::new(resources(TOTAL)),
         multi_role: true,
@@ -73,7 +73,7 @@ fn an_agent_is_written_down_before_it_is_registered_and_then_offered() {
 fn a_launch_introduces_the_framework_to_the_agent_runs_the_task_and_is_done() {
     let (mut world, framework, agent, offer) = offered();
     world.launch(framework, &offer, &[("a", "cpus:1;mem:32")]);
-    let info = world.master.snapshot().frameworks[0].info.clone();
+    let info = world.harness.core.snapshot().frameworks[0].info.clone();
     let run = Order::Run {
         framework: offer.framework.clone(),
         container: world.runs(agent)[0].1.as_str().into(),
@@ -117,7 +117,8 @@ fn a_framework_that_is_torn_down_is_written_off_before_its_agents_end_its_tasks(
     let (mut world, framework, agent, offer) = offered();
     world.launch(framework, &offer, &[("a", "cpus:1;mem:32")]);
     world.call(framework, Call::Teardown);
-    let removed = RegistryChange { kind: Some(Kind::FrameworkRemoved(offer.framework.to_string())) };
+    let tombstone = FrameworkTombstone { framework_id: offer.framework.to_string(), wall_ns: world.now.wall_ns };
+    let removed = RegistryChange { kind: Some(Kind::FrameworkTombstone(tombstone)) };
     assert_eq!(
         world.effects,
         [
@@ -146,5 +147,5 @@ fn a_framework_that_names_itself_wrongly_is_told_so_and_its_stream_ends() {
         world.effects,
         [tell(session, error), tell(session, Event::Applied { seq: 1 }), Effect::Close { session }]
     );
-    assert!(world.master.snapshot().frameworks.is_empty());
+    assert!(world.harness.core.snapshot().frameworks.is_empty());
 }

@@ -6,14 +6,15 @@ use bytes::Bytes;
 use prost::Message as _;
 use rand::{SeedableRng as _, rngs::StdRng};
 
-pub(super) use crate::master::rehearsal::facts;
+pub(in crate::master::core) use crate::master::harness::facts;
 use crate::{
     master::{
         core::{
             Accept, AgentFacts, Answer, Call, Config, Doubt, Effect, Event, FrameworkFacts, Input, Launch, Master,
-            OfferMade, Operation, Order, Question, Register, Report, ReportedTask, RequestId, SessionId, Subscribe,
-            Update, offer_id,
+            OfferMade, Operation, Order, Principal, Question, Register, Report, ReportedTask, RequestId, SessionId,
+            Subscribe, Update, offer_id,
         },
+        harness::Harness,
         registry,
     },
     proto::{
@@ -23,36 +24,36 @@ use crate::{
     types::{Now, Resources},
 };
 
-pub(super) const MASTER: &str = "m";
+pub(in crate::master::core) const MASTER: &str = "m";
 
-pub(super) struct World {
-    pub(super) master: Master,
-    pub(super) now: Now,
+pub(in crate::master::core) struct World {
+    pub(in crate::master::core) harness: Harness,
+    pub(in crate::master::core) now: Now,
     sessions: u64,
     seqs: BTreeMap<SessionId, u64>,
     /// Effects of the last step, in order.
-    pub(super) effects: Vec<Effect>,
+    pub(in crate::master::core) effects: Vec<Effect>,
     /// Whether agents answer pings.
-    pub(super) lively: bool,
+    pub(in crate::master::core) lively: bool,
     /// Whether every step is followed by a check of the whole state; large worlds leave it to the core's own.
-    pub(super) checked: bool,
+    pub(in crate::master::core) checked: bool,
     /// Offers of all steps that [`World::inbox`] has not handed out.
     inbox: Vec<(SessionId, OfferMade)>,
     /// What the registry holds.
-    pub(super) stored: registry::State,
+    pub(in crate::master::core) stored: registry::State,
 }
 
 impl World {
-    pub(super) fn new() -> Self {
+    pub(in crate::master::core) fn new() -> Self {
         Self::with(registry::State::default(), Config::default())
     }
 
-    pub(super) fn with(facts: registry::State, config: Config) -> Self {
+    pub(in crate::master::core) fn with(facts: registry::State, config: Config) -> Self {
         let now = Now { mono_ns: 1_000_000_000_000, wall_ns: 1_700_000_000_000_000_000 };
         let stored = facts.clone();
         let master = Master::new(MASTER, 3, facts, config, StdRng::seed_from_u64(1), now);
         Self {
-            master,
+            harness: Harness::new(master),
             now,
             sessions: 0,
             seqs: BTreeMap::new(),
@@ -65,16 +66,17 @@ impl World {
     }
 
     /// The master ends, and another starts with what it stored.
-    pub(super) fn next(self) -> Self {
+    pub(in crate::master::core) fn next(self) -> Self {
         Self::with(self.stored, Config::default())
     }
 
-    pub(super) fn feed(&mut self, input: Input) {
+    pub(in crate::master::core) fn feed(&mut self, input: Input) {
         self.effects.clear();
-        self.master.handle(self.now, input, &mut self.effects);
-        self.master.settle(self.now, &mut self.effects);
+        self.harness.handle(self.now, input);
+        self.harness.allocate(self.now);
+        self.harness.deliver(self.now, &mut self.effects);
         if self.checked {
-            self.master.check();
+            self.harness.core.check();
         }
         for effect in &self.effects {
             match effect {
@@ -88,15 +90,15 @@ impl World {
     }
 
     /// Every offer made since the last call, with the session it went to.
-    pub(super) fn inbox(&mut self) -> Vec<(SessionId, OfferMade)> {
+    pub(in crate::master::core) fn inbox(&mut self) -> Vec<(SessionId, OfferMade)> {
         std::mem::take(&mut self.inbox)
     }
 
     /// Moves the clock, ticking at every deadline on the way; effects of all ticks are kept.
-    pub(super) fn wait(&mut self, time: Duration) {
+    pub(in crate::master::core) fn wait(&mut self, time: Duration) {
         let end = self.now.advanced(time);
         let mut all = Vec::new();
-        while let Some(at) = self.master.deadline().filter(|at| *at <= end.mono_ns) {
+        while let Some(at) = self.harness.core.deadline().filter(|at| *at <= end.mono_ns) {
             let step = Duration::from_nanos(at.saturating_sub(self.now.mono_ns));
             self.now = self.now.advanced(step);
             self.feed(Input::Ticked);
@@ -119,18 +121,18 @@ impl World {
         pings.collect()
     }
 
-    pub(super) fn attach(&mut self) -> SessionId {
+    pub(in crate::master::core) fn attach(&mut self) -> SessionId {
         self.sessions += 1;
         let session = SessionId(self.sessions);
-        self.feed(Input::Attached { session });
+        self.feed(Input::Attached { session, principal: Principal::Anonymous });
         session
     }
 
-    pub(super) fn detach(&mut self, session: SessionId) {
+    pub(in crate::master::core) fn detach(&mut self, session: SessionId) {
         self.feed(Input::Detached { session });
     }
 
-    pub(super) fn call(&mut self, session: SessionId, call: Call) {
+    pub(in crate::master::core) fn call(&mut self, session: SessionId, call: Call) {
         let seq = self.seqs.entry(session).or_insert(0);
         *seq += 1;
         let seq = *seq;
@@ -138,16 +140,20 @@ impl World {
     }
 
     /// Subscribes a framework; returns its session and its id.
-    pub(super) fn framework(&mut self, name: &str) -> (SessionId, String) {
+    pub(in crate::master::core) fn framework(&mut self, name: &str) -> (SessionId, String) {
         self.subscribe(facts(name, "*"), None)
     }
 
-    pub(super) fn subscribe(&mut self, facts: FrameworkFacts, id: Option<&str>) -> (SessionId, String) {
+    pub(in crate::master::core) fn subscribe(
+        &mut self,
+        facts: FrameworkFacts,
+        id: Option<&str>,
+    ) -> (SessionId, String) {
         self.subscribe_as("", facts, id)
     }
 
     /// The same, as this run of the driver.
-    pub(super) fn subscribe_as(
+    pub(in crate::master::core) fn subscribe_as(
         &mut self,
         instance: &'static str,
         facts: FrameworkFacts,
@@ -166,19 +172,19 @@ impl World {
     }
 
     /// Registers an agent with these resources; returns its session and its id.
-    pub(super) fn agent(&mut self, resources: &str) -> (SessionId, String) {
+    pub(in crate::master::core) fn agent(&mut self, resources: &str) -> (SessionId, String) {
         let session = self.register(register(None, resources));
         (session, self.registered(session).expect("registered").0)
     }
 
-    pub(super) fn register(&mut self, register: Register) -> SessionId {
+    pub(in crate::master::core) fn register(&mut self, register: Register) -> SessionId {
         let session = self.attach();
         self.feed(Input::Reported { session, report: Report::Register(Box::new(register)) });
         session
     }
 
     /// The id given, the missing tasks, the removed frameworks.
-    pub(super) fn registered(&self, session: SessionId) -> Option<(String, Vec<String>, Vec<String>)> {
+    pub(in crate::master::core) fn registered(&self, session: SessionId) -> Option<(String, Vec<String>, Vec<String>)> {
         self.orders(session).into_iter().find_map(|order| match order {
             Order::Registered(registered) => Some((
                 registered.agent_id,
@@ -189,7 +195,7 @@ impl World {
         })
     }
 
-    pub(super) fn events(&self, session: SessionId) -> Vec<Event> {
+    pub(in crate::master::core) fn events(&self, session: SessionId) -> Vec<Event> {
         let to = self.effects.iter().filter_map(|effect| match effect {
             Effect::Tell { session: to, event } if *to == session => Some(event.clone()),
             _ => None,
@@ -197,7 +203,7 @@ impl World {
         to.collect()
     }
 
-    pub(super) fn orders(&self, session: SessionId) -> Vec<Order> {
+    pub(in crate::master::core) fn orders(&self, session: SessionId) -> Vec<Order> {
         let to = self.effects.iter().filter_map(|effect| match effect {
             Effect::Order { session: to, order } if *to == session => Some(order.clone()),
             _ => None,
@@ -205,7 +211,7 @@ impl World {
         to.collect()
     }
 
-    pub(super) fn offers(&self, session: SessionId) -> Vec<OfferMade> {
+    pub(in crate::master::core) fn offers(&self, session: SessionId) -> Vec<OfferMade> {
         let made = self.events(session).into_iter().filter_map(|event| match event {
             Event::Offers(offers) => Some(offers),
             _ => None,
@@ -213,7 +219,7 @@ impl World {
         made.flatten().collect()
     }
 
-    pub(super) fn statuses(&self, session: SessionId) -> Vec<v1::TaskStatus> {
+    pub(in crate::master::core) fn statuses(&self, session: SessionId) -> Vec<v1::TaskStatus> {
         let told = self.events(session).into_iter().filter_map(|event| match event {
             Event::Updated { status } => Some((*status).clone()),
             _ => None,
@@ -222,12 +228,12 @@ impl World {
     }
 
     /// States in the statuses told, with their task.
-    pub(super) fn states(&self, session: SessionId) -> Vec<(String, TaskState)> {
+    pub(in crate::master::core) fn states(&self, session: SessionId) -> Vec<(String, TaskState)> {
         let pair = |status: v1::TaskStatus| (status.task_id.value.clone(), status.state());
         self.statuses(session).into_iter().map(pair).collect()
     }
 
-    pub(super) fn refusals(&self, session: SessionId) -> Vec<(String, String)> {
+    pub(in crate::master::core) fn refusals(&self, session: SessionId) -> Vec<(String, String)> {
         let told = self.events(session).into_iter().filter_map(|event| match event {
             Event::Refused { field, text, .. } => Some((field, text)),
             _ => None,
@@ -235,18 +241,18 @@ impl World {
         told.collect()
     }
 
-    pub(super) fn closed(&self, session: SessionId) -> bool {
+    pub(in crate::master::core) fn closed(&self, session: SessionId) -> bool {
         self.effects.iter().any(|effect| matches!(effect, Effect::Close { session: one } if *one == session))
     }
 
-    pub(super) fn decline(&mut self, session: SessionId, offer: &OfferMade, secs: u64) {
+    pub(in crate::master::core) fn decline(&mut self, session: SessionId, offer: &OfferMade, secs: u64) {
         let refuse = (secs > 0).then(|| Duration::from_secs(secs));
         self.call(session, Call::Decline { offers: vec![offer_id(MASTER, offer.key)], refuse });
     }
 
     /// An operator asks; the answer.
-    pub(super) fn ask(&mut self, question: Question) -> Answer {
-        self.feed(Input::Asked { request: RequestId(1), question });
+    pub(in crate::master::core) fn ask(&mut self, question: Question) -> Answer {
+        self.feed(Input::Asked { request: RequestId(1), principal: Principal::Anonymous, question });
         let answer = self.effects.iter().find_map(|effect| match effect {
             Effect::Reply { answer, .. } => Some(answer.clone()),
             _ => None,
@@ -255,7 +261,7 @@ impl World {
     }
 
     /// What was handed to the registry in the last step.
-    pub(super) fn persisted(&self) -> Vec<Kind> {
+    pub(in crate::master::core) fn persisted(&self) -> Vec<Kind> {
         let changes = self.effects.iter().filter_map(|effect| match effect {
             Effect::Persist(changes) => Some(changes.clone()),
             _ => None,
@@ -264,31 +270,36 @@ impl World {
     }
 
     /// What a master that starts now would find in its registry.
-    pub(super) fn facts(&mut self) -> registry::State {
+    pub(in crate::master::core) fn facts(&mut self) -> registry::State {
         match self.ask(Question::Registry) {
             Answer::Registry(state, _) => *state,
             other => panic!("the registry was asked for, and {other:?} came"),
         }
     }
 
-    pub(super) fn reconcile(&mut self, session: SessionId, task: &str, agent: &str) -> Vec<v1::TaskStatus> {
+    pub(in crate::master::core) fn reconcile(
+        &mut self,
+        session: SessionId,
+        task: &str,
+        agent: &str,
+    ) -> Vec<v1::TaskStatus> {
         self.call(session, Call::Reconcile { tasks: vec![doubt(task, Some(agent))] });
         self.statuses(session)
     }
 
-    pub(super) fn launch(&mut self, session: SessionId, offer: &OfferMade, tasks: &[(&str, &str)]) {
+    pub(in crate::master::core) fn launch(&mut self, session: SessionId, offer: &OfferMade, tasks: &[(&str, &str)]) {
         let tasks = tasks.iter().map(|(id, resources)| launch(id, &offer.agent, resources)).collect();
         self.accept(session, vec![offer_id(MASTER, offer.key)], tasks);
     }
 
-    pub(super) fn accept(&mut self, session: SessionId, offers: Vec<String>, tasks: Vec<Launch>) {
+    pub(in crate::master::core) fn accept(&mut self, session: SessionId, offers: Vec<String>, tasks: Vec<Launch>) {
         let accept =
             Accept { offers, operations: vec![Operation::Launch(tasks)], refuse: Some(Duration::from_secs(5)) };
         self.call(session, Call::Accept(Box::new(accept)));
     }
 
     /// The containers of the tasks ordered to run on this session.
-    pub(super) fn runs(&self, session: SessionId) -> Vec<(String, String)> {
+    pub(in crate::master::core) fn runs(&self, session: SessionId) -> Vec<(String, String)> {
         let runs = self.orders(session).into_iter().filter_map(|order| match order {
             Order::Run { container, info, .. } => {
                 Some((v1::TaskInfo::decode(info).expect("valid").task_id.value, container.to_string()))
@@ -298,7 +309,7 @@ impl World {
         runs.collect()
     }
 
-    pub(super) fn update(
+    pub(in crate::master::core) fn update(
         &mut self,
         agent: SessionId,
         framework: &str,
@@ -323,17 +334,17 @@ impl World {
         uuid
     }
 
-    pub(super) fn acknowledge(&mut self, session: SessionId, agent: &str, task: &str, uuid: &Bytes) {
+    pub(in crate::master::core) fn acknowledge(&mut self, session: SessionId, agent: &str, task: &str, uuid: &Bytes) {
         let (agent, task, uuid) = (agent.to_owned(), task.to_owned(), uuid.clone());
         self.call(session, Call::Acknowledge { agent, task, uuid });
     }
 }
 
-pub(super) fn resources(text: &str) -> Resources {
+pub(in crate::master::core) fn resources(text: &str) -> Resources {
     text.parse().expect("resources")
 }
 
-pub(super) fn register(id: Option<&str>, total: &str) -> Register {
+pub(in crate::master::core) fn register(id: Option<&str>, total: &str) -> Register {
     let facts = AgentFacts {
         hostname: "h".to_owned(),
         address: "127.0.0.1".to_owned(),
@@ -359,7 +370,7 @@ pub(super) fn register(id: Option<&str>, total: &str) -> Register {
     }
 }
 
-pub(super) fn launch(id: &str, agent: &str, wanted: &str) -> Launch {
+pub(in crate::master::core) fn launch(id: &str, agent: &str, wanted: &str) -> Launch {
     let info = v1::TaskInfo {
         name: id.to_owned(),
         task_id: v1::TaskId { value: id.to_owned() },
@@ -376,11 +387,16 @@ pub(super) fn launch(id: &str, agent: &str, wanted: &str) -> Launch {
     }
 }
 
-pub(super) fn doubt(task: &str, agent: Option<&str>) -> Doubt {
+pub(in crate::master::core) fn doubt(task: &str, agent: Option<&str>) -> Doubt {
     Doubt { task: task.to_owned(), agent: agent.map(str::to_owned), lost_after: None }
 }
 
-pub(super) fn reported(framework: &str, task: &(String, String), wanted: &str, state: TaskState) -> ReportedTask {
+pub(in crate::master::core) fn reported(
+    framework: &str,
+    task: &(String, String),
+    wanted: &str,
+    state: TaskState,
+) -> ReportedTask {
     ReportedTask {
         framework: framework.to_owned(),
         id: task.0.clone(),
@@ -394,7 +410,7 @@ pub(super) fn reported(framework: &str, task: &(String, String), wanted: &str, s
     }
 }
 
-pub(super) fn known(id: &str, name: &str) -> Subscribe {
+pub(in crate::master::core) fn known(id: &str, name: &str) -> Subscribe {
     let info = v1::FrameworkInfo { id: Some(v1::FrameworkId { value: id.to_owned() }), ..Default::default() };
     Subscribe { info, facts: facts(name, "*"), suppressed: Vec::new(), instance: Bytes::new() }
 }

@@ -1,0 +1,203 @@
+//! Tasks that are not to run on when the agent is cut off: `partition_policy.stop_after` of each.
+//!
+//! The agent counts from when it notices that no master has it any more, on its host's clock. That moment is written down
+//! if a task asks for it, so that an agent which is restarted meanwhile does not give more time. An agent that comes up
+//! without such a moment on record counts from its own start.
+
+use crate::agent::core::time::moments::Moment;
+use crate::agent::core::time::timers::Timer;
+use crate::agent::core::{Agent, ContainerId, Effect, Level, persist, persist_records};
+use crate::proto::internal::AgentRecord;
+use crate::proto::internal::agent_record::Kind;
+use crate::proto::v1::task_status::Reason;
+use crate::types::Now;
+
+/// No master has the agent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::agent::core) struct CutOff {
+    pub(in crate::agent::core) since: Moment,
+    /// Whether the log says so.
+    pub(in crate::agent::core) written: bool,
+}
+
+impl CutOff {
+    pub(in crate::agent::core) fn record(&self) -> AgentRecord {
+        self.since.record(Kind::CutOff(self.since.wall_ns))
+    }
+}
+
+/// What the log says when a master has the agent again.
+pub(in crate::agent::core) const IN_TOUCH: i64 = 0;
+
+impl Agent {
+    pub(in crate::agent::core) fn replay_cut_off(&mut self, since_wall_ns: i64, boot_ns: u64) {
+        let written = since_wall_ns != IN_TOUCH;
+        self.cut_off = written.then_some(CutOff { since: Moment::read(since_wall_ns, boot_ns), written });
+    }
+
+    /// No master has the agent, now or still.
+    pub(in crate::agent::core) fn lost_touch(&mut self, now: Now, out: &mut Vec<Effect>) {
+        let stopping = self.tasks.iter().filter(|(_, task)| task.stop_after.is_some() && !task.has_ended());
+        let stopping: Vec<ContainerId> = stopping.map(|(id, _)| id.clone()).collect();
+        let begun = CutOff { since: self.moment(now), written: false };
+        let cut_off = self.cut_off.get_or_insert(begun);
+        if !cut_off.written && !stopping.is_empty() {
+            cut_off.written = true;
+            out.push(persist_records(vec![cut_off.record()]));
+        }
+        let since = cut_off.since;
+        let passed = self.passed_since(now, since);
+        for id in stopping {
+            let Some(task) = self.tasks.get_mut(&id) else { continue };
+            let Some(stop_after) = task.stop_after else { continue };
+            let at = now.mono_after(stop_after.saturating_sub(passed));
+            self.timers.arm(task.stop_at.replace(at), at, Timer::CutOff(id));
+        }
+    }
+
+    /// A master has taken the agent: what was not stopped yet runs on.
+    pub(in crate::agent::core) fn in_touch(&mut self, out: &mut Vec<Effect>) {
+        if self.cut_off.take().is_some_and(|cut_off| cut_off.written) {
+            out.push(persist([Kind::CutOff(IN_TOUCH)], Level::Process));
+        }
+        for (id, task) in &mut self.tasks {
+            self.timers.disarm(task.stop_at.take(), Timer::CutOff(id.clone()));
+        }
+    }
+
+    /// A task has been cut off for as long as it may.
+    pub(in crate::agent::core) fn stop_due(&mut self, now: Now, id: &ContainerId, out: &mut Vec<Effect>) {
+        let Some(task) = self.tasks.get_mut(id) else { return };
+        task.stop_at = None;
+        if task.kill.is_none() {
+            let grace = task.own_grace();
+            self.kill(now, id, grace, Some(Reason::AgentDisconnected), out);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use crate::agent::core::tests::fixture::{Fixture, ONE, found, id, registered_by, task};
+    use crate::agent::core::{Input, SessionId};
+    use crate::proto::v1::task_status::Reason;
+    use crate::proto::v1::{TaskInfo, TaskState};
+    use crate::types::PartitionPolicy;
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    fn stopping(container: &str, after: Duration) -> TaskInfo {
+        task(container).with_partition_policy(PartitionPolicy::default().stopping_after(after))
+    }
+
+    /// An agent that runs `c1`, which stops after 10 s without a master, and `c2`, which does not.
+    fn agent() -> Fixture {
+        let mut agent = Fixture::registered(&[]);
+        agent.started_as("c1", &stopping("c1", 10 * SECOND));
+        agent.started_as("c2", &task("c2"));
+        for container in ["c1", "c2"] {
+            agent.acknowledge(container);
+        }
+        agent.take();
+        agent
+    }
+
+    fn cut(agent: &mut Fixture) {
+        agent.give(Input::Detached { session: SessionId(1), leader: None });
+    }
+
+    /// The core's doings but for its tries to attach.
+    fn told(agent: &mut Fixture) -> Vec<String> {
+        agent.told().into_iter().filter(|effect| !effect.starts_with("attach")).collect()
+    }
+
+    #[test]
+    fn a_task_is_killed_when_it_has_been_cut_off_for_as_long_as_it_may_and_others_run_on() {
+        let mut agent = agent();
+        cut(&mut agent);
+        assert_eq!(agent.told(), [format!("persist cut off {}", agent.now.wall_ns)]);
+        agent.pass(Duration::from_nanos(9_999_999_999));
+        assert_eq!(told(&mut agent), Vec::<String>::new());
+        agent.pass(Duration::from_nanos(1));
+        assert_eq!(told(&mut agent), ["persist kill c1 3000ms", "supervise 1: signal c1 15 tree"]);
+        agent.exited("c1", 0);
+        let status = agent.status("c1");
+        assert_eq!(status.state(), TaskState::TaskKilled);
+        assert_eq!(status.reason, Some(Reason::AgentDisconnected as i32));
+        let text = "killed after 10s without a master, as its partition policy wants: command exited with status 0";
+        assert_eq!(status.message.unwrap(), text);
+        assert!(agent.agent.is_live(&id("c2")));
+    }
+
+    #[test]
+    fn a_task_whose_agent_is_back_in_time_runs_on_and_has_all_its_time_again() {
+        let mut agent = agent();
+        cut(&mut agent);
+        agent.pass(9 * SECOND);
+        let attached = agent.told().iter().find_map(|it| it.strip_prefix("attach ")?.parse().ok());
+        let session = SessionId(attached.expect("it tries again"));
+        agent.give(Input::Attached { session });
+        agent.take();
+        agent.give(Input::Received { session, message: registered_by(1) });
+        assert_eq!(agent.told(), ["persist cut off 0"]);
+        agent.pass(5 * SECOND);
+        agent.give(Input::Detached { session, leader: None });
+        agent.pass(9 * SECOND);
+        assert!(told(&mut agent).iter().all(|effect| !effect.contains("kill")));
+        agent.pass(SECOND);
+        assert!(told(&mut agent).contains(&"supervise 1: signal c1 15 tree".to_owned()));
+    }
+
+    #[test]
+    fn an_agent_that_is_restarted_while_cut_off_gives_no_more_time() {
+        let mut agent = agent();
+        cut(&mut agent);
+        for log in [agent.log.clone(), agent.agent.snapshot()] {
+            let later = agent.now.advanced(4 * SECOND);
+            let mut again = Fixture::recovered_at(&log, later, found(&[ONE]));
+            again.welcome(&["c1", "c2"], &[]);
+            assert_eq!(told(&mut again), Vec::<String>::new());
+            again.pass(6 * SECOND);
+            assert!(told(&mut again).contains(&"supervise 1: signal c1 15 tree".to_owned()));
+        }
+    }
+
+    #[test]
+    fn an_agent_that_was_restarted_and_finds_no_master_counts_from_its_start() {
+        let mut agent = agent();
+        let later = agent.now.advanced(60 * SECOND);
+        let mut again = Fixture::recovered_at(&agent.log, later, found(&[ONE]));
+        agent.take();
+        again.welcome(&["c1", "c2"], &[]);
+        assert_eq!(told(&mut again), [format!("persist cut off {}", later.wall_ns)]);
+        again.pass(10 * SECOND);
+        assert!(told(&mut again).contains(&"supervise 1: signal c1 15 tree".to_owned()));
+    }
+
+    #[test]
+    fn a_clock_that_was_set_back_gives_all_the_time_once_more_and_no_longer() {
+        let mut agent = agent();
+        cut(&mut agent);
+        let mut earlier = agent.now;
+        earlier.wall_ns -= 3_600_000_000_000;
+        let mut again = Fixture::recovered_at(&agent.log, earlier, found(&[ONE]));
+        again.welcome(&["c1", "c2"], &[]);
+        again.take();
+        again.pass(10 * SECOND);
+        assert!(told(&mut again).contains(&"supervise 1: signal c1 15 tree".to_owned()));
+    }
+
+    #[test]
+    fn a_task_that_is_to_stop_at_once_does_also_before_it_has_started() {
+        let mut agent = Fixture::registered(&[]);
+        agent.run("c1", &stopping("c1", Duration::ZERO));
+        agent.take();
+        cut(&mut agent);
+        agent.give(Input::Tick);
+        let cut_off = format!("persist cut off {}", agent.now.wall_ns);
+        assert_eq!(told(&mut agent), [cut_off, "persist status c1 KILLED".to_owned()]);
+        assert_eq!(agent.status("c1").reason, Some(Reason::AgentDisconnected as i32));
+    }
+}

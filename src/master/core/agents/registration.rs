@@ -1,0 +1,329 @@
+//! Registration: an agent names itself and all it has, the master answers with what is missing or too much.
+//!
+//! The stream is the session and nothing survives it, so both sides exchange full state here and need no other way to
+//! agree. An agent is told that it is registered only after the registry holds it.
+
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
+
+use crate::{
+    master::core::{
+        Event, Master, Order, Peer, Register, ReportedTask, Turn,
+        agents::Run,
+        agents::{Agent, AgentBucket, Presence},
+        keys::{AgentKey, FrameworkKey, SessionId, TaskKey},
+        tasks::{Seen, Task, master_status},
+        timers::Timer,
+    },
+    proto::{
+        internal::{MissingTask, Registered, registry_change},
+        v1,
+    },
+};
+
+/// The versions of the agent protocol this master speaks. Since 2, agents tell of their orphans.
+const VERSIONS: std::ops::RangeInclusive<u32> = 1..=2;
+
+/// The latest version that this master and an agent that speaks these versions have in common.
+pub(crate) fn spoken_with(min: u32, max: u32) -> Result<u32, String> {
+    let (oldest, own) = (*VERSIONS.start(), *VERSIONS.end());
+    let version = own.min(max);
+    if version < min.max(oldest) {
+        let text = "of the agent protocol, the agent";
+        return Err(format!("this master speaks versions {oldest} to {own} {text} {min} to {max}"));
+    }
+    Ok(version)
+}
+
+impl Master {
+    pub(in crate::master::core) fn register(
+        &mut self,
+        turn: &mut Turn<'_>,
+        session: SessionId,
+        mut register: Register,
+    ) {
+        if register.epoch > self.epoch {
+            let text = format!("this master is of epoch {}, the agent has seen epoch {}", self.epoch, register.epoch);
+            return refuse(turn, session, text, false);
+        }
+        if register.id.as_ref().is_some_and(|id| self.facts.gone.contains_key(id)) {
+            turn.order(Some(session), Order::Gone);
+            turn.close(session);
+            return;
+        }
+        let id = self.identify(turn, &mut register);
+        if let Some(text) = self.contest(turn, &id, &register) {
+            return refuse(turn, session, text, false);
+        }
+        let since_ns = self.facts.unreachable.get(&*id).copied();
+        let away = since_ns.map(|since_ns| self.absences.lasted(turn.now, &id, since_ns));
+        self.admit(turn, &id, &register);
+        let key = match self.agent_by_id(&id) {
+            Some(key) => {
+                self.agent_returned(turn, key, session, &register);
+                key
+            }
+            None => self.agent_added(turn, &id, session, &register),
+        };
+        self.sessions.identify(session, Peer::Agent(key));
+        self.learn_frameworks(turn, &register);
+        let removed = self.removed_frameworks_of(&register);
+        self.reconcile_orphans(turn.now, key, &register, &removed);
+        let missing = self.reconcile_tasks(turn, key, &register, &removed, away);
+        turn.order(
+            Some(session),
+            Order::Registered(Box::new(Registered {
+                version: register.version,
+                agent_id: id.to_string(),
+                master_id: self.id.to_string(),
+                epoch: self.epoch,
+                ping_timeout_ms: self.ping_timeout_ms(),
+                missing,
+                removed_frameworks: removed.into_iter().collect(),
+            })),
+        );
+        self.resend_kills(turn, key);
+        self.timers.arm(turn.now.mono_after(self.config.ping_interval), Timer::Ping(key, session));
+        self.touch(key);
+    }
+
+    fn ping_timeout_ms(&self) -> u64 {
+        u64::try_from(self.config.ping_timeout().as_millis()).unwrap_or(u64::MAX)
+    }
+
+    /// The registry holds the agent, reachable and as it describes itself, before anything else is said to it.
+    fn admit(&mut self, turn: &mut Turn<'_>, id: &Arc<str>, register: &Register) {
+        let mut info = register.info.clone();
+        info.id = Some(v1::AgentId { value: id.to_string() });
+        if self.facts.agents.get(&**id) != Some(&info) {
+            self.record(turn, registry_change::Kind::AgentAdmitted(info));
+        }
+        if self.facts.unreachable.contains_key(&**id) {
+            self.record(turn, registry_change::Kind::AgentReachable(id.to_string()));
+        }
+        self.recovered.remove(&**id);
+        if self.removals.cancel(id) {
+            self.counts.agents_unreachable_canceled += 1;
+        }
+    }
+
+    fn agent_added(&mut self, turn: &mut Turn<'_>, id: &Arc<str>, session: SessionId, register: &Register) -> AgentKey {
+        let key = self.counters.agent();
+        let bucket = AgentBucket {
+            id: id.clone(),
+            facts: Arc::new(register.facts.clone()),
+            presence: Presence::Connected,
+            tasks: std::collections::BTreeMap::default(),
+            orphans: std::collections::BTreeMap::default(),
+            offers: std::collections::BTreeMap::default(),
+            registered_ns: turn.now.wall_ns,
+            reregistered_ns: None,
+        };
+        self.agents.insert(key, Agent::new(bucket, session, Run::of(register)));
+        self.identities.insert(key, register);
+        self.ledger.set_total(key, &register.total);
+        self.agent_ids.insert(id.clone(), key);
+        self.counts.agents_registered += 1;
+        key
+    }
+
+    /// Takes back an agent that was away, for however long.
+    fn agent_returned(&mut self, turn: &mut Turn<'_>, key: AgentKey, session: SessionId, register: &Register) {
+        self.rescind_all(turn, key);
+        let Some(agent) = self.agents.get_mut(&key) else { return };
+        if let Some(old) = agent.session.replace(session) {
+            self.sessions.remove(old);
+            turn.close(old);
+        }
+        self.identities.remove(key, agent);
+        self.identities.insert(key, register);
+        agent.absence += 1;
+        agent.pings_missed = 0;
+        agent.run = Run::of(register);
+        agent.told.clear();
+        let was = agent.bucket.presence;
+        let changed = *agent.bucket.facts != register.facts;
+        let bucket = agent.bucket_mut();
+        bucket.presence = Presence::Connected;
+        bucket.facts = Arc::new(register.facts.clone());
+        bucket.reregistered_ns = Some(turn.now.wall_ns);
+        self.ledger.set_total(key, &register.total);
+        if changed {
+            self.ledger.shares_mut().forget_refusals_of(key);
+        }
+        self.counts.agents_reregistered += 1;
+        if let Presence::Unreachable { since_ns } = was {
+            self.unreachable.remove(&(since_ns, key));
+        }
+    }
+
+    /// Frameworks of tombstones that the agent still has: it is told to end their tasks.
+    fn removed_frameworks_of(&self, register: &Register) -> BTreeSet<String> {
+        let named = register.frameworks.iter().filter_map(|one| one.info.id.as_ref()).map(|id| &id.value);
+        let with_tasks = register.tasks.iter().map(|task| &task.framework);
+        named.chain(with_tasks).filter(|id| self.was_removed(id)).cloned().collect()
+    }
+
+    /// Makes both sides agree on the agent's tasks; returns those that never arrived there. `away`: for how long the
+    /// agent was unreachable, if it was.
+    fn reconcile_tasks(
+        &mut self,
+        turn: &mut Turn<'_>,
+        key: AgentKey,
+        register: &Register,
+        removed: &BTreeSet<String>,
+        away: Option<Duration>,
+    ) -> Vec<MissingTask> {
+        let mut named = BTreeSet::new();
+        for task in register.tasks.iter().filter(|task| !removed.contains(&task.framework)) {
+            let Some((known, current)) = self.task_reported(turn, key, task) else { continue };
+            named.insert(known);
+            if let Some(away) = away.filter(|_| current) {
+                self.note_absence(away, key, known);
+                self.announce_reregistered(turn, key, known);
+            }
+            if current {
+                self.settle_copies(turn, key, known);
+            }
+        }
+        let tasks = &self.agents[&key].bucket.tasks;
+        if tasks.len() == named.len() {
+            return Vec::new();
+        }
+        let unnamed: Vec<TaskKey> = tasks.keys().filter(|task| !named.contains(task)).copied().collect();
+        unnamed.into_iter().filter_map(|task| self.task_missing(key, task, turn)).collect()
+    }
+
+    /// Known, it takes the state the agent says; unknown, it is learnt. Answers with its record, and whether that is the
+    /// task of its name and not an older copy.
+    fn task_reported(
+        &mut self,
+        turn: &mut Turn<'_>,
+        key: AgentKey,
+        reported: &ReportedTask,
+    ) -> Option<(TaskKey, bool)> {
+        let framework = self.framework_ids.get(&*reported.framework).copied()?;
+        let Some((on, task)) = self.frameworks[&framework].tasks.get(&*reported.id).copied() else {
+            if self.has_told_the_end(framework, &reported.container) {
+                return self.copy_reported(turn, key, framework, reported).map(|task| (task, false));
+            }
+            return Some((self.learn_task(turn, key, framework, reported, true), true));
+        };
+        let known = &self.agents[&on].bucket.tasks[&task].container;
+        if on == key && **known == *reported.container {
+            self.set_state(key, task, reported.state);
+            if let Some(known) = self.task_mut(key, task).filter(|known| known.state == reported.state) {
+                known.forwarded = Some(reported.in_flight());
+            }
+            return Some((task, true));
+        }
+        // The same id runs, or ran, elsewhere too: the later launch is the framework's.
+        if **known < *reported.container {
+            self.end_copy(turn, on, task, key);
+            return Some((self.learn_task(turn, key, framework, reported, true), true));
+        }
+        self.copy_reported(turn, key, framework, reported).map(|task| (task, false))
+    }
+
+    /// A container that is not its framework's any more: it is counted as long as it is there, and ended.
+    fn copy_reported(
+        &mut self,
+        turn: &mut Turn<'_>,
+        key: AgentKey,
+        framework: FrameworkKey,
+        reported: &ReportedTask,
+    ) -> Option<TaskKey> {
+        if let Some(known) = self.older_copy(key, framework, &reported.container) {
+            self.set_state(key, known, reported.state);
+            return Some(known);
+        }
+        if reported.state.is_terminal() {
+            let said = self.has_told_the_end(framework, &reported.container);
+            return (!said).then(|| self.learn_task(turn, key, framework, reported, false));
+        }
+        let task = self.learn_task(turn, key, framework, reported, false);
+        self.end_copy(turn, key, task, key);
+        Some(task)
+    }
+
+    fn learn_task(
+        &mut self,
+        turn: &Turn<'_>,
+        key: AgentKey,
+        framework: FrameworkKey,
+        reported: &ReportedTask,
+        current: bool,
+    ) -> TaskKey {
+        let task_key = self.counters.task();
+        let on = &self.agents[&key].bucket.id;
+        let its = self.frameworks.get_mut(&framework).filter(|_| current);
+        let kill = its.and_then(|framework| framework.awaited_kills.take(&reported.id, on));
+        let task = Task {
+            framework,
+            id: reported.id.as_str().into(),
+            container: reported.container.as_str().into(),
+            role: reported.role.clone(),
+            info: reported.info.clone(),
+            resources: self.taken.share(&reported.resources),
+            state: reported.state,
+            forwarded: Some(reported.in_flight()),
+            unacknowledged: None,
+            kill,
+            history: vec![Seen::state_only(reported.state, turn.now)],
+            partition: if current { reported.partition.clone() } else { None },
+        };
+        let id = task.id.clone();
+        self.insert_task(key, task_key, task);
+        if let Some(framework) = self.frameworks.get_mut(&framework) {
+            framework.file(id, (key, task_key), current);
+        }
+        if reported.state.holds_resources() {
+            self.allocate_task(key, task_key);
+        }
+        task_key
+    }
+
+    /// A task the agent did not name. One whose end was acknowledged is done; any other never arrived, or a power cut took
+    /// it, and the agent will say so in a status that is delivered like all others.
+    fn task_missing(&mut self, key: AgentKey, task_key: TaskKey, turn: &Turn<'_>) -> Option<MissingTask> {
+        let task = &self.agents[&key].bucket.tasks[&task_key];
+        if task.state.is_terminal() {
+            // An end that a power cut took from the agent is still to be acknowledged by the framework.
+            if task.unacknowledged.is_none() {
+                self.complete(key, task_key, turn.now);
+            }
+            return None;
+        }
+        let framework = &self.frameworks[&task.framework];
+        let state = if task.was_seen_running() { v1::TaskState::TaskGone } else { v1::TaskState::TaskDropped };
+        let state = state.as_told(framework.bucket.facts.partition_aware);
+        Some(MissingTask {
+            framework_id: framework.bucket.id.to_string(),
+            task_id: task.id.to_string(),
+            container_id: task.container.to_string(),
+            state: state.into(),
+        })
+    }
+
+    /// The agent was given up and is back: its tasks' frameworks hear the true state from the master.
+    fn announce_reregistered(&mut self, turn: &mut Turn<'_>, key: AgentKey, task: TaskKey) {
+        let task = &self.agents[&key].bucket.tasks[&task];
+        let framework = &self.frameworks[&task.framework];
+        let state = task.forwarded.unwrap_or(task.state);
+        let mut status = master_status(&task.id, Some(&self.agents[&key].bucket.id), state, turn.now);
+        status.set_reason(v1::task_status::Reason::AgentReregistered);
+        status.message = Some("the agent is reachable again".to_owned());
+        turn.tell(framework.session, Event::Updated { status: Arc::new(status) });
+    }
+}
+
+impl ReportedTask {
+    /// The state its framework is to know: what is still to be acknowledged comes before the latest.
+    fn in_flight(&self) -> v1::TaskState {
+        self.unacknowledged.unwrap_or(self.state)
+    }
+}
+
+fn refuse(turn: &mut Turn<'_>, session: SessionId, text: String, permanent: bool) {
+    turn.order(Some(session), Order::Refused { text, permanent });
+    turn.close(session);
+}

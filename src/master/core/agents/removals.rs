@@ -1,0 +1,112 @@
+//! Giving agents up that stay away: one after the other, no faster than operators allow.
+//!
+//! When a switch or a power supply fails, many agents are away at once, and what looks like their loss is mostly over in
+//! minutes. A rate spreads the removals out; an agent that is back before its turn was never lost. Agents that a new
+//! master knows from its registry only go the same way.
+
+use std::{collections::BTreeMap, num::NonZeroU32, sync::Arc, time::Duration};
+
+use crate::master::core::{Master, Turn, agents::Presence, timers::Timer};
+
+/// How fast agents may be given up: so many in so long, evenly spread, the first at once.
+///
+/// ```
+/// use divvy::master::RemovalRate;
+/// use std::{num::NonZeroU32, time::Duration};
+///
+/// let rate = RemovalRate::new(NonZeroU32::new(4).unwrap(), Duration::from_mins(20));
+/// assert_eq!(rate.interval(), Duration::from_mins(5));
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RemovalRate {
+    interval: Duration,
+}
+
+impl RemovalRate {
+    /// So many agents in that time.
+    #[must_use]
+    pub fn new(agents: NonZeroU32, per: Duration) -> Self {
+        Self { interval: per / agents.get() }
+    }
+
+    /// The time from one removal to the next.
+    #[must_use]
+    pub fn interval(self) -> Duration {
+        self.interval
+    }
+}
+
+/// Agents that are to be given up, in the order in which it was decided.
+#[derive(Debug, Default)]
+pub(in crate::master::core) struct Removals {
+    waiting: BTreeMap<u64, Arc<str>>,
+    places: BTreeMap<Arc<str>, u64>,
+    decided: u64,
+    /// When the next may go.
+    next_ns: u64,
+}
+
+impl Removals {
+    /// False if it waits already.
+    fn add(&mut self, id: &Arc<str>) -> bool {
+        if self.places.contains_key(id) {
+            return false;
+        }
+        self.decided += 1;
+        self.places.insert(id.clone(), self.decided);
+        self.waiting.insert(self.decided, id.clone());
+        true
+    }
+
+    /// False if it did not wait.
+    pub(in crate::master::core) fn cancel(&mut self, id: &str) -> bool {
+        let place = self.places.remove(id);
+        place.is_some_and(|place| self.waiting.remove(&place).is_some())
+    }
+
+    fn pop(&mut self) -> Option<Arc<str>> {
+        let (_, id) = self.waiting.pop_first()?;
+        self.places.remove(&id);
+        Some(id)
+    }
+}
+
+impl Master {
+    /// The agent has been away for too long: it is unreachable as soon as the rate allows, unless it is back before.
+    pub(in crate::master::core) fn give_up(&mut self, turn: &mut Turn<'_>, id: &Arc<str>) {
+        if self.removals.add(id) {
+            self.counts.agents_unreachable_scheduled += 1;
+        }
+        self.removals_due(turn);
+    }
+
+    pub(in crate::master::core) fn removals_due(&mut self, turn: &mut Turn<'_>) {
+        while !self.removals.waiting.is_empty() {
+            if let Some(rate) = self.config.removal_rate {
+                if turn.now.mono_ns < self.removals.next_ns {
+                    return self.timers.arm(self.removals.next_ns, Timer::Removal);
+                }
+                self.removals.next_ns = turn.now.mono_after(rate.interval());
+            }
+            let Some(id) = self.removals.pop() else { return };
+            self.remove_from_reach(turn, &id);
+        }
+    }
+
+    fn remove_from_reach(&mut self, turn: &mut Turn<'_>, id: &Arc<str>) {
+        let known = self.agent_by_id(id);
+        match known.filter(|key| self.agents[key].bucket.presence == Presence::Disconnected) {
+            Some(key) => self.unreachable(turn, key),
+            None if known.is_none() && self.recovered.remove(&**id) => self.recovered_unreachable(turn, id),
+            None => {}
+        }
+    }
+
+    /// The agents of the registry had their time to come back after this master started.
+    pub(in crate::master::core) fn recovery_over(&mut self, turn: &mut Turn<'_>) {
+        let missing: Vec<Arc<str>> = self.recovered.iter().map(|id| id.as_str().into()).collect();
+        for id in missing {
+            self.give_up(turn, &id);
+        }
+    }
+}

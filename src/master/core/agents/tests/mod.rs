@@ -1,0 +1,10 @@
+//! Agents: registering, being known again, staying away, coming back.
+
+mod identity;
+mod partitions;
+mod policies;
+mod recovery;
+mod registered;
+mod silence;
+
+use crate::master::core::tests::{partitioned, world};

@@ -1,0 +1,56 @@
+//! Silence: when an agent that says nothing is given up, with its stream or without.
+
+use std::time::Duration;
+
+use super::world::{World, register};
+use crate::master::core::{Input, Order, Presence, Report};
+
+/// Five pings, fifteen seconds apart.
+const TIMEOUT: Duration = Duration::from_secs(75);
+
+fn presence(world: &World) -> Presence {
+    world.harness.core.snapshot().agents[0].presence
+}
+
+#[test]
+fn an_agent_that_came_back_often_is_given_as_much_time_as_any_other() {
+    let mut world = World::new();
+    let (_, id) = world.agent("cpus:4;mem:1024");
+    let mut session = None;
+    for _ in 0..5 {
+        world.wait(Duration::from_secs(1));
+        session = Some(world.register(register(Some(&id), "cpus:4;mem:1024")));
+    }
+    world.wait(Duration::from_mins(5));
+    let pings = world.orders(session.expect("registered")).iter().filter(|order| matches!(order, Order::Ping)).count();
+    assert_eq!(pings, 20, "one chain of pings per session");
+    world.lively = false;
+    world.wait(TIMEOUT);
+    assert_eq!(presence(&world), Presence::Connected);
+    world.wait(Duration::from_secs(16));
+    assert!(matches!(presence(&world), Presence::Unreachable { .. }));
+}
+
+#[test]
+fn an_agent_without_a_stream_is_silent_too() {
+    let mut world = World::new();
+    let (agent, _) = world.agent("cpus:4;mem:1024");
+    world.detach(agent);
+    world.wait(TIMEOUT.saturating_sub(Duration::from_secs(1)));
+    assert_eq!(presence(&world), Presence::Disconnected);
+    world.wait(Duration::from_secs(2));
+    assert!(matches!(presence(&world), Presence::Unreachable { .. }), "{:?}", presence(&world));
+}
+
+#[test]
+fn an_agent_that_speaks_is_not_silent_though_its_answers_to_pings_are_behind() {
+    let mut world = World::new();
+    let (agent, _) = world.agent("cpus:4;mem:1024");
+    world.lively = false;
+    for _ in 0..20 {
+        world.wait(Duration::from_secs(10));
+        let report = Report::Sent { framework: "f".into(), executor: "e".into(), data: bytes::Bytes::new() };
+        world.feed(Input::Reported { session: agent, report });
+    }
+    assert_eq!(presence(&world), Presence::Connected);
+}

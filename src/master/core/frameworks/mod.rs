@@ -1,0 +1,534 @@
+//! Frameworks: subscribing, failing over, leaving.
+//!
+//! A framework is known by its id. Who subscribes with an id takes it over; the older instance is told and cut off, and
+//! the registry knows of it before anybody does. One that is away longer than its failover timeout is removed, and a
+//! removed id never comes back.
+
+mod clients;
+mod tombstones;
+
+use std::{
+    collections::{BTreeMap, BTreeSet, VecDeque},
+    sync::Arc,
+};
+
+use bytes::Bytes;
+use indexmap::IndexMap;
+use prost::Message as _;
+
+pub(crate) use self::clients::Client;
+pub(in crate::master::core) use self::clients::ClientState;
+use crate::{
+    allocator::fair::RoleId,
+    master::core::{
+        Event, FrameworkFacts, Master, Order, Peer, Quantities, Refusal, Register, Subscribe, Turn,
+        keys::{AgentKey, FrameworkKey, OfferKey, SessionId, TaskKey},
+        tasks::AwaitedKills,
+        tasks::Task,
+        timers::Timer,
+    },
+    proto::{
+        internal::{FrameworkRun, registry_change::Kind},
+        v1::{self, TaskState},
+    },
+    types::Milli,
+};
+
+/// What a run of a framework hears when another has taken over.
+const REPLACED: &str = "Framework failed over";
+
+/// Whether a framework's scheduler can be reached.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Link {
+    Connected,
+    /// It has its failover timeout to come back.
+    Disconnected,
+    /// Learnt from an agent after this master started; it has not subscribed here yet.
+    Recovered,
+    /// Removed; kept only to be looked at.
+    Completed,
+}
+
+/// A framework as readers see it.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct FrameworkBucket {
+    pub(crate) key: FrameworkKey,
+    pub(crate) id: Arc<str>,
+    pub(crate) facts: FrameworkFacts,
+    /// The encoded `FrameworkInfo`, its id set.
+    pub(crate) info: Bytes,
+    pub(crate) link: Link,
+    pub(crate) registered_ns: i64,
+    pub(crate) reregistered_ns: Option<i64>,
+    pub(crate) unregistered_ns: Option<i64>,
+    /// The last tasks that ended, with the agents they ran on.
+    pub(crate) completed: VecDeque<Arc<(Arc<str>, Task)>>,
+}
+
+/// A framework as the core keeps it.
+#[derive(Debug)]
+pub(crate) struct Framework {
+    pub(in crate::master::core) bucket: Arc<FrameworkBucket>,
+    pub(in crate::master::core) session: Option<SessionId>,
+    /// Where each task is. In the order of launches, but that the last takes the place of one that goes.
+    pub(in crate::master::core) tasks: IndexMap<Arc<str>, (AgentKey, TaskKey)>,
+    /// Where the older copies of its tasks are, as long as they are known.
+    copies: BTreeSet<(AgentKey, TaskKey)>,
+    pub(in crate::master::core) awaited_kills: AwaitedKills,
+    /// The tasks that were launched in the place of others, by the names of those.
+    pub(in crate::master::core) replacements: BTreeMap<Arc<str>, (AgentKey, TaskKey)>,
+    pub(in crate::master::core) roles: BTreeMap<Arc<str>, ClientState>,
+    /// Every role in which it has a place among the shares: its roles, and former ones with tasks.
+    entered: BTreeMap<Arc<str>, RoleId>,
+    /// Where the minimum of a role stands in its facts.
+    minimum_at: Vec<(RoleId, usize)>,
+    /// What it asked for and has not launched: it is offered no more than this.
+    pub(in crate::master::core) demand: Option<Quantities>,
+    /// The offers it has not answered.
+    pub(in crate::master::core) outstanding: BTreeSet<OfferKey>,
+    /// The scalars its outstanding offers hold. Resources of different agents are never added up.
+    offered: BTreeMap<Arc<str>, Milli>,
+}
+
+impl Framework {
+    pub(in crate::master::core) fn bucket_mut(&mut self) -> &mut FrameworkBucket {
+        Arc::make_mut(&mut self.bucket)
+    }
+
+    /// Notes where a task is. One that is not `current` is an older copy of the task of its name, and one whose place
+    /// it takes becomes such.
+    pub(in crate::master::core) fn file(&mut self, id: Arc<str>, place: (AgentKey, TaskKey), current: bool) {
+        let older = if current { self.tasks.insert(id, place) } else { Some(place) };
+        self.copies.extend(older);
+    }
+
+    /// The task's record goes: what leads to it goes too.
+    pub(in crate::master::core) fn forget_task(&mut self, agent: AgentKey, key: TaskKey, task: &Task) {
+        self.copies.remove(&(agent, key));
+        if self.tasks.get(&task.id) == Some(&(agent, key)) {
+            self.tasks.swap_remove(&task.id);
+        }
+        if let Some(replaced) = task.replaces()
+            && self.replacements.get(replaced) == Some(&(agent, key))
+        {
+            self.replacements.remove(replaced);
+        }
+    }
+
+    /// Where it stated a demand: that, less what it is offered already.
+    pub(in crate::master::core) fn open_demand(&self) -> Option<Quantities> {
+        let open = self.demand.as_ref()?.iter().map(|(name, wanted)| {
+            let offered = self.offered.get(name).copied().unwrap_or_default();
+            (name.clone(), wanted.saturating_sub(offered).max(Milli::ZERO))
+        });
+        Some(open.collect())
+    }
+
+    /// Whether it stated a demand, and is not offered all of it.
+    pub(in crate::master::core) fn has_open_demand(&self) -> bool {
+        self.open_demand().is_some_and(|open| open.iter().any(|(_, amount)| !amount.is_zero()))
+    }
+
+    /// An offer of these amounts waits for its answer.
+    pub(in crate::master::core) fn offered(&mut self, offer: OfferKey, quantities: &Quantities) {
+        self.outstanding.insert(offer);
+        for (name, amount) in quantities {
+            match self.offered.get_mut(name) {
+                Some(offered) => *offered += *amount,
+                None => drop(self.offered.insert(name.clone(), *amount)),
+            }
+        }
+    }
+
+    /// An offer of these amounts waits no longer.
+    pub(in crate::master::core) fn answered_for(&mut self, offer: OfferKey, quantities: &Quantities) {
+        self.outstanding.remove(&offer);
+        for (name, amount) in quantities {
+            if let Some(offered) = self.offered.get_mut(name) {
+                *offered = offered.saturating_sub(*amount);
+            }
+        }
+    }
+
+    /// The id of a role among the shares.
+    pub(in crate::master::core) fn role_id(&self, role: &str) -> Option<RoleId> {
+        self.entered.get(role).copied()
+    }
+
+    /// The minimum it states for a role of its own, if it does.
+    pub(in crate::master::core) fn own_minimum(&self, role: RoleId) -> Option<&[Quantities]> {
+        let at = self.minimum_at.iter().find(|(id, _)| *id == role).map(|(_, at)| *at)?;
+        self.bucket.facts.minimum.get(at).map(|(_, bundles)| bundles.as_slice())
+    }
+}
+
+impl Master {
+    pub(in crate::master::core) fn subscribe(
+        &mut self,
+        turn: &mut Turn<'_>,
+        session: SessionId,
+        mut subscribe: Subscribe,
+    ) {
+        let instance = std::mem::take(&mut subscribe.instance);
+        let given = subscribe.info.id.as_ref().map(|id| id.value.clone()).filter(|id| !id.is_empty());
+        // Nobody who has an id comes without it: the answer to this run's first SUBSCRIBE was lost.
+        let given = given.or_else(|| self.framework_of(&instance));
+        let known = given.as_ref().and_then(|id| self.framework_ids.get(id.as_str()).copied());
+        if let Some(text) = self.objection(given.as_deref(), known, &subscribe.facts, &instance) {
+            Self::subscription_error(turn, session, text);
+            return;
+        }
+        let id: Arc<str> = given.unwrap_or_else(|| self.counters.framework_id(&self.id)).into();
+        self.note_run(turn, &id, instance);
+        let key = if let Some(key) = known {
+            self.take_over(turn, key, session);
+            self.replace_info(turn, key, subscribe);
+            key
+        } else {
+            self.add_framework(turn, id, subscribe, Link::Connected)
+        };
+        self.sessions.identify(session, Peer::Framework(key));
+        self.connect_framework(turn, key, session);
+    }
+
+    /// The id of the framework that this run of a driver has.
+    fn framework_of(&self, instance: &Bytes) -> Option<String> {
+        if instance.is_empty() {
+            return None;
+        }
+        self.facts.runs.iter().find(|(_, lineage)| lineage.present() == instance).map(|(id, _)| id.clone())
+    }
+
+    /// Why the framework of this id cannot be had by this run.
+    fn objection(
+        &self,
+        id: Option<&str>,
+        known: Option<FrameworkKey>,
+        facts: &FrameworkFacts,
+        instance: &Bytes,
+    ) -> Option<&'static str> {
+        let id = id?;
+        if self.was_removed(id) {
+            return Some("Framework has been removed");
+        }
+        if known.is_some_and(|key| self.frameworks[&key].bucket.facts.principal != facts.principal) {
+            return Some("the principal of a framework must not change");
+        }
+        self.facts.runs.get(id).is_some_and(|lineage| lineage.was_replaced(instance)).then_some(REPLACED)
+    }
+
+    /// Has it stored which run has the framework from now on, unless that is stored already. The first run is stored too:
+    /// a later master may be the one that sees it replaced.
+    fn note_run(&mut self, turn: &mut Turn<'_>, id: &str, instance: Bytes) {
+        let same = match self.facts.runs.get(id) {
+            Some(lineage) => *lineage.present() == instance,
+            None => instance.is_empty(),
+        };
+        if !same {
+            let wall_ns = turn.now.wall_ns;
+            self.record(turn, Kind::FrameworkRun(FrameworkRun { framework_id: id.to_owned(), instance, wall_ns }));
+        }
+    }
+
+    pub(in crate::master::core) fn subscription_error(turn: &mut Turn<'_>, session: SessionId, text: &str) {
+        turn.tell(Some(session), Event::Error { text: text.to_owned() });
+        turn.close(session);
+    }
+
+    fn connect_framework(&mut self, turn: &mut Turn<'_>, key: FrameworkKey, session: SessionId) {
+        let Some(framework) = self.frameworks.get_mut(&key) else { return };
+        self.timers.disarm_sole(Timer::Failover(key));
+        framework.session = Some(session);
+        if framework.bucket.link != Link::Connected {
+            framework.bucket_mut().link = Link::Connected;
+        }
+        framework.roles.values_mut().for_each(ClientState::activate);
+        let id = framework.bucket.id.clone();
+        turn.tell(Some(session), Event::Subscribed { framework: id, heartbeat: self.config.heartbeat });
+        turn.tell(Some(session), Event::Heartbeat);
+        self.timers.arm_sole(turn.now.mono_after(self.config.heartbeat), Timer::Heartbeat(key, session));
+        self.serve_framework(key);
+        self.resend_unacknowledged(turn, key);
+    }
+
+    /// The older instance, if one is connected, hears that it was replaced; its offers are void.
+    fn take_over(&mut self, turn: &mut Turn<'_>, key: FrameworkKey, session: SessionId) {
+        self.withdraw_offers(turn, key);
+        let Some(framework) = self.frameworks.get_mut(&key) else { return };
+        framework.bucket_mut().reregistered_ns = Some(turn.now.wall_ns);
+        if let Some(old) = framework.session.take().filter(|old| *old != session) {
+            self.sessions.remove(old);
+            turn.tell(Some(old), Event::Error { text: REPLACED.to_owned() });
+            turn.close(old);
+        }
+    }
+
+    pub(in crate::master::core) fn add_framework(
+        &mut self,
+        turn: &Turn<'_>,
+        id: Arc<str>,
+        subscribe: Subscribe,
+        link: Link,
+    ) -> FrameworkKey {
+        let key = self.counters.framework();
+        let Subscribe { mut info, facts, suppressed, instance: _ } = subscribe;
+        info.id = Some(v1::FrameworkId { value: id.to_string() });
+        let roles = facts.roles.iter().map(|role| {
+            let quiet = suppressed.iter().any(|one| **one == **role);
+            (role.clone(), ClientState::new(quiet))
+        });
+        let framework = Framework {
+            roles: roles.collect(),
+            entered: BTreeMap::new(),
+            minimum_at: Vec::new(),
+            session: None,
+            tasks: IndexMap::new(),
+            copies: BTreeSet::new(),
+            awaited_kills: AwaitedKills::default(),
+            replacements: BTreeMap::new(),
+            demand: None,
+            outstanding: BTreeSet::new(),
+            offered: BTreeMap::new(),
+            bucket: Arc::new(FrameworkBucket {
+                key,
+                id: id.clone(),
+                info: info.encode_to_vec().into(),
+                facts,
+                link,
+                registered_ns: turn.now.wall_ns,
+                reregistered_ns: None,
+                unregistered_ns: None,
+                completed: VecDeque::new(),
+            }),
+        };
+        self.frameworks.insert(key, framework);
+        self.serve_framework(key);
+        self.index_minima(key);
+        self.framework_ids.insert(id, key);
+        self.counts.frameworks_registered += 1;
+        key
+    }
+
+    /// The framework's place among the shares of a role; made when it is new, and not served until it is activated.
+    pub(in crate::master::core) fn enter(&mut self, key: FrameworkKey, role: &Arc<str>) -> Option<RoleId> {
+        let framework = self.frameworks.get_mut(&key)?;
+        if let Some(id) = framework.entered.get(role) {
+            return Some(*id);
+        }
+        let id = self.ledger.shares_mut().add_client(role, key);
+        self.ledger.shares_mut().set_active(id, key, false);
+        framework.entered.insert(role.clone(), id);
+        Some(id)
+    }
+
+    /// The allocator serves just the roles that can be offered something.
+    pub(in crate::master::core) fn serve_framework(&mut self, key: FrameworkKey) {
+        let Some(framework) = self.frameworks.get(&key) else { return };
+        let roles: Vec<Arc<str>> = framework.roles.keys().cloned().collect();
+        for role in roles {
+            self.serve_client(key, &role);
+        }
+    }
+
+    /// The same for one of its roles.
+    pub(in crate::master::core) fn serve_client(&mut self, key: FrameworkKey, role: &Arc<str>) {
+        let Some(id) = self.enter(key, role) else { return };
+        let Some(framework) = self.frameworks.get(&key) else { return };
+        let Some(state) = framework.roles.get(role) else { return };
+        let active = framework.session.is_some() && !state.suppressed && !state.in_backoff();
+        let shares = self.ledger.shares_mut();
+        shares.set_idle(id, key, state.idle);
+        shares.set_active(id, key, active);
+    }
+
+    /// What the framework can use changed, for each of its roles.
+    pub(in crate::master::core) fn framework_changed(&mut self, key: FrameworkKey) {
+        let Some(framework) = self.frameworks.get(&key) else { return };
+        for id in framework.roles.keys().filter_map(|role| framework.role_id(role)) {
+            self.ledger.shares_mut().client_changed(id, key);
+        }
+    }
+
+    /// Finds the minima of its roles.
+    fn index_minima(&mut self, key: FrameworkKey) {
+        if let Some(framework) = self.frameworks.get_mut(&key) {
+            let minima = framework.bucket.facts.minimum.iter().enumerate();
+            let at = minima.filter_map(|(at, (role, _))| Some((*framework.entered.get(role)?, at)));
+            framework.minimum_at = at.collect();
+        }
+    }
+
+    pub(in crate::master::core) fn update_framework(
+        &mut self,
+        turn: &mut Turn<'_>,
+        key: FrameworkKey,
+        update: Subscribe,
+    ) -> Result<(), Refusal> {
+        let bucket = &self.frameworks[&key].bucket;
+        let facts = &bucket.facts;
+        let forbidden = [
+            ("principal", facts.principal != update.facts.principal),
+            ("user", facts.user != update.facts.user),
+            ("checkpoint", checkpoint_of(&bucket.info).unwrap_or_default() != update.info.checkpoint()),
+        ];
+        if let Some((field, _)) = forbidden.iter().find(|(_, changed)| *changed) {
+            return Err(Refusal::new(&format!("update_framework.framework_info.{field}"), "must not change"));
+        }
+        self.replace_info(turn, key, update);
+        Ok(())
+    }
+
+    /// Takes the new info, keeping user and checkpoint; offers of roles that went are taken back.
+    fn replace_info(&mut self, turn: &mut Turn<'_>, key: FrameworkKey, update: Subscribe) {
+        let Some(framework) = self.frameworks.get_mut(&key) else { return };
+        let Subscribe { mut info, mut facts, suppressed, instance: _ } = update;
+        facts.user.clone_from(&framework.bucket.facts.user);
+        info.user.clone_from(&facts.user);
+        info.checkpoint = checkpoint_of(&framework.bucket.info);
+        info.id = Some(v1::FrameworkId { value: framework.bucket.id.to_string() });
+        let encoded = Bytes::from(info.encode_to_vec());
+        let changed = encoded != framework.bucket.info;
+        let gone: Vec<Arc<str>> = framework.roles.keys().filter(|role| !facts.roles.contains(role)).cloned().collect();
+        for role in &facts.roles {
+            let quiet = suppressed.iter().any(|one| **one == **role);
+            if let Some(state) = framework.roles.get_mut(role) {
+                state.suppressed = quiet;
+            } else {
+                framework.roles.insert(role.clone(), ClientState::new(quiet));
+            }
+        }
+        let bucket = framework.bucket_mut();
+        bucket.facts = facts;
+        bucket.info = encoded;
+        for role in gone {
+            self.drop_role(turn, key, &role);
+        }
+        self.serve_framework(key);
+        self.index_minima(key);
+        if changed {
+            self.reintroduce(turn, key);
+        }
+        self.framework_changed(key);
+    }
+
+    fn drop_role(&mut self, turn: &mut Turn<'_>, key: FrameworkKey, role: &Arc<str>) {
+        self.rescind_of(turn, key, Some(role));
+        if let Some(framework) = self.frameworks.get_mut(&key) {
+            framework.roles.remove(role);
+        }
+        if let Some(id) = self.enter(key, role) {
+            self.ledger.shares_mut().set_active(id, key, false);
+        }
+    }
+
+    /// Agents that know the framework get its new info.
+    fn reintroduce(&mut self, turn: &mut Turn<'_>, key: FrameworkKey) {
+        let info = self.frameworks[&key].bucket.info.clone();
+        for agent in self.agents.values().filter(|agent| agent.told.contains(&key)) {
+            turn.order(agent.session, Order::UpdateFramework { info: info.clone() });
+        }
+    }
+
+    pub(in crate::master::core) fn framework_detached(
+        &mut self,
+        turn: &mut Turn<'_>,
+        key: FrameworkKey,
+        session: SessionId,
+    ) {
+        let Some(framework) = self.frameworks.get_mut(&key).filter(|one| one.session == Some(session)) else { return };
+        framework.session = None;
+        self.timers.disarm_sole(Timer::Heartbeat(key, session));
+        let timeout = framework.bucket.facts.failover;
+        framework.bucket_mut().link = Link::Disconnected;
+        self.withdraw_offers(turn, key);
+        self.serve_framework(key);
+        self.timers.arm_sole(turn.now.mono_after(timeout), Timer::Failover(key));
+    }
+
+    pub(in crate::master::core) fn failover_due(&mut self, turn: &mut Turn<'_>, key: FrameworkKey) {
+        if self.frameworks.get(&key).is_some_and(|one| one.session.is_none()) {
+            self.remove_framework(turn, key);
+        }
+    }
+
+    pub(in crate::master::core) fn heartbeat_due(
+        &mut self,
+        turn: &mut Turn<'_>,
+        key: FrameworkKey,
+        session: SessionId,
+    ) {
+        if self.frameworks.get(&key).is_some_and(|framework| framework.session == Some(session)) {
+            turn.tell(Some(session), Event::Heartbeat);
+            self.timers.arm_sole(turn.now.mono_after(self.config.heartbeat), Timer::Heartbeat(key, session));
+        }
+    }
+
+    /// The framework is over: a tombstone first, then its tasks end, then its stream. Their containers are orphans from
+    /// here on.
+    pub(in crate::master::core) fn remove_framework(&mut self, turn: &mut Turn<'_>, key: FrameworkKey) {
+        self.withdraw_offers(turn, key);
+        let Some(framework) = self.frameworks.get(&key) else { return };
+        let id = framework.bucket.id.clone();
+        let tasks: Vec<(AgentKey, TaskKey)> = framework.tasks.values().chain(&framework.copies).copied().collect();
+        self.record_removal(turn, &id);
+        let agents: BTreeSet<AgentKey> = tasks.iter().map(|(agent, _)| *agent).collect();
+        for agent in agents {
+            turn.order(self.agents[&agent].session, Order::Shutdown { framework: id.clone() });
+        }
+        for (agent, task) in tasks {
+            let orphan = self.orphan_of(agent, task, &id, turn.now);
+            self.set_state(agent, task, TaskState::TaskKilled);
+            self.complete(agent, task, turn.now);
+            if let Some((container, orphan)) = orphan {
+                self.add_orphan(agent, container, orphan);
+            }
+        }
+        self.retire(turn, key);
+    }
+
+    fn retire(&mut self, turn: &mut Turn<'_>, key: FrameworkKey) {
+        let Some(mut framework) = self.frameworks.remove(&key) else { return };
+        self.framework_ids.remove(&framework.bucket.id);
+        self.timers.disarm_sole(Timer::Failover(key));
+        for id in framework.entered.values() {
+            self.ledger.remove_client(*id, key);
+        }
+        for agent in self.agents.values_mut() {
+            agent.told.remove(&key);
+        }
+        if let Some(session) = framework.session.take() {
+            self.sessions.remove(session);
+            turn.close(session);
+        }
+        let bucket = framework.bucket_mut();
+        bucket.link = Link::Completed;
+        bucket.unregistered_ns = Some(turn.now.wall_ns);
+        self.completed_frameworks.push_back(framework.bucket);
+        while self.completed_frameworks.len() > self.config.completed_frameworks {
+            self.completed_frameworks.pop_front();
+        }
+        self.counts.frameworks_removed += 1;
+    }
+
+    /// Frameworks of a registering agent's tasks that this master does not know yet have their failover timeout to come,
+    /// and as long as an agent has at least: that their master went is no fault of theirs.
+    pub(in crate::master::core) fn learn_frameworks(&mut self, turn: &mut Turn<'_>, register: &Register) {
+        for known in &register.frameworks {
+            let Some(id) = known.info.id.as_ref().map(|id| id.value.as_str()) else { continue };
+            if self.framework_ids.contains_key(id) || self.was_removed(id) {
+                continue;
+            }
+            let key = self.add_framework(turn, id.into(), known.clone(), Link::Recovered);
+            let timeout = known.facts.failover.max(self.config.reregister_timeout);
+            self.timers.arm_sole(turn.now.mono_after(timeout), Timer::Failover(key));
+        }
+    }
+}
+
+/// Whether a framework asked for checkpoints when it first subscribed, which stays for its life.
+fn checkpoint_of(info: &Bytes) -> Option<bool> {
+    v1::FrameworkInfo::decode(info.clone()).ok()?.checkpoint
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,167 @@
+//! Allocation: who is offered what, by five rules that keep events from becoming a storm.
+//!
+//! (a) A refusal holds for at least a second. (b) Every change serves the active clients at once; the idle ones, whose last
+//! round brought no launch, share one run a second. (c) A client has one offer of an agent at a time, unless that one
+//! is a second old. (d) An offer that is not answered is taken back, soon if another active client could use it. (e) A
+//! framework that stated a demand is offered no more than that. Among those eligible, the one furthest below its fair share is first and
+//! gets all that is left of the agent.
+
+use std::{
+    cell::OnceCell,
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
+
+use crate::{
+    allocator::fair::{Abilities, Clients, Dirty, Grant, RoleId, Serve, Step, Terms},
+    master::core::{
+        Client, Event, FrameworkFacts, Master, OfferMade, Quantities, Turn,
+        frameworks::Framework,
+        keys::{AgentKey, FrameworkKey},
+        offers::Offer,
+        timers::Timer,
+    },
+};
+
+/// What the allocator has to ask about clients.
+pub(super) struct Rules<'a> {
+    pub(super) minimum: &'a [Quantities],
+    pub(super) frameworks: &'a BTreeMap<FrameworkKey, Framework>,
+    /// Whether any client has no minimum; found out when it is first asked.
+    pub(super) accepts_any: OnceCell<bool>,
+}
+
+/// So many agents and clients a turn looks at before it lets other inputs pass: a few milliseconds.
+const LOOKS_PER_TURN: usize = 40_000;
+
+impl Master {
+    /// When the next run for the idle clients may be.
+    pub(in crate::master::core) fn next_idle_run_ns(&self) -> u64 {
+        let interval = u64::try_from(self.config.cool_interval.as_nanos()).unwrap_or(u64::MAX);
+        self.last_idle_run_ns.saturating_add(interval)
+    }
+
+    /// Serves what changed since the last call: the active clients at once, all once a second. What quotas kept back and
+    /// allow now waits for the second's run, since every task's end eases them.
+    pub(in crate::master::core) fn allocate(&mut self, turn: &mut Turn<'_>) {
+        if self.holds_off(turn.now) {
+            self.ledger.shares_mut().stop();
+            return;
+        }
+        self.expire_contended(turn);
+        let mut budget = LOOKS_PER_TURN;
+        if !self.run(turn, &mut budget) {
+            return;
+        }
+        let mut dirty = self.ledger.shares_mut().take_dirty();
+        self.ledger.shares().retain_free(&mut dirty);
+        let event = Dirty { unblocked: BTreeSet::new(), ..dirty.clone() };
+        self.pending_idle.join(dirty);
+        if turn.now.mono_ns >= self.next_idle_run_ns() && self.anything_for_the_idle() {
+            self.last_idle_run_ns = turn.now.mono_ns;
+            let pending = std::mem::take(&mut self.pending_idle);
+            self.ledger.shares_mut().begin(pending, Serve::All);
+        } else if !event.is_empty() && self.ledger.shares().any_awake() {
+            self.ledger.shares_mut().begin(event, Serve::Active);
+        } else {
+            return;
+        }
+        self.counts.allocation_runs += 1;
+        self.run(turn, &mut budget);
+    }
+
+    /// Skips the idle run while all pending agents are full: otherwise the active clients take what frees up just before
+    /// it, every time, and the idle ones starve. An agent is pending again when something frees up there.
+    fn anything_for_the_idle(&mut self) -> bool {
+        self.ledger.shares().retain_free(&mut self.pending_idle);
+        !self.pending_idle.is_empty()
+    }
+
+    /// Goes on with the run that has begun; false if it stopped before its end.
+    fn run(&mut self, turn: &mut Turn<'_>, budget: &mut usize) -> bool {
+        let mut made: BTreeMap<FrameworkKey, Vec<OfferMade>> = BTreeMap::new();
+        let mut accepts_any = OnceCell::new();
+        let done = loop {
+            let Self { ledger, frameworks, config, .. } = &mut *self;
+            let rules = Rules { minimum: &config.minimum, frameworks, accepts_any };
+            let step = ledger.shares_mut().step(turn.now, &rules, budget);
+            Rules { accepts_any, .. } = rules;
+            match step {
+                Step::Granted(grant) => {
+                    let (framework, offer) = self.make_offer(turn, grant);
+                    made.entry(framework).or_default().push(offer);
+                }
+                Step::Paused => break false,
+                Step::Done => break true,
+            }
+        };
+        for (agent, until_ns) in self.ledger.shares_mut().take_skipped() {
+            self.timers.arm_roughly(until_ns, Timer::RefusalEnded(agent));
+        }
+        for (framework, offers) in made {
+            self.counts.offers_made += offers.len() as u64;
+            turn.tell(self.frameworks[&framework].session, Event::Offers(offers));
+        }
+        done
+    }
+
+    fn make_offer(&mut self, turn: &Turn<'_>, grant: Grant<AgentKey, FrameworkKey>) -> (FrameworkKey, OfferMade) {
+        let key = self.counters.offer();
+        let quantities = grant.resources.quantities();
+        let resources = Arc::new(grant.resources.clone());
+        self.ledger.record_offer(key, &grant, &resources);
+        let role = self.ledger.shares_mut().shares().path(grant.role).clone();
+        let client = Client { framework: grant.framework, role };
+        let offer = Offer { client: client.clone(), resources: resources.clone(), made_ns: turn.now.mono_ns };
+        self.offers.insert(key, grant.agent);
+        let agent = self.agents.get_mut(&grant.agent).expect("the allocator knows the same agents");
+        let bucket = agent.bucket_mut();
+        bucket.offers.insert(key, offer);
+        let framework = self.frameworks.get_mut(&client.framework).expect("the rules admitted this framework");
+        framework.offered(key, &quantities);
+        if let Some(state) = framework.roles.get_mut(&client.role) {
+            state.offered();
+        }
+        self.ledger.shares_mut().set_fresh(
+            grant.agent,
+            grant.role,
+            client.framework,
+            turn.now.mono_after(self.config.refusal_floor),
+        );
+        let facts = &framework.bucket.facts;
+        let made = OfferMade {
+            key,
+            framework: framework.bucket.id.clone(),
+            agent: agent.bucket.id.clone(),
+            facts: agent.bucket.facts.clone(),
+            role: client.role,
+            resources,
+            multi_role: facts.multi_role,
+            refinement: facts.refinement,
+        };
+        (client.framework, made)
+    }
+}
+
+impl Clients<FrameworkKey> for Rules<'_> {
+    fn terms(&self, role: RoleId, framework: FrameworkKey) -> Terms<'_> {
+        let Some(one) = self.frameworks.get(&framework) else { return Terms::default() };
+        let facts = &one.bucket.facts;
+        let minimum = one.own_minimum(role).unwrap_or(self.minimum);
+        Terms { abilities: facts.abilities(), minimum, demand: one.open_demand() }
+    }
+
+    fn accepts_any(&self) -> bool {
+        let nothing = |bundles: &[Quantities]| bundles.is_empty() || bundles.iter().any(Vec::is_empty);
+        let lenient = |facts: &FrameworkFacts| facts.minimum.iter().any(|(_, bundles)| nothing(bundles));
+        *self
+            .accepts_any
+            .get_or_init(|| nothing(self.minimum) || self.frameworks.values().any(|one| lenient(&one.bucket.facts)))
+    }
+}
+
+impl FrameworkFacts {
+    fn abilities(&self) -> Abilities {
+        Abilities { revocable: self.revocable, shared: self.shared, refinement: self.refinement, gpus: self.gpus }
+    }
+}

@@ -1,0 +1,63 @@
+//! What operators ask: to see everything, to remove a framework, to end an agent, to weigh roles, to set quotas.
+
+mod quotas;
+mod view;
+mod weights;
+
+pub(crate) use self::{
+    quotas::quota,
+    view::{AgentView, Counts, Snapshot},
+};
+pub(in crate::master::core) use self::{
+    quotas::{HeldOff, quotas_of},
+    weights::keep_sound,
+};
+use crate::master::core::{
+    Answer, Departed, Effect, Master, Principal, Question, Turn, authorization::authorize, keys::RequestId,
+};
+
+impl Master {
+    pub(in crate::master::core) fn asked(
+        &mut self,
+        turn: &mut Turn<'_>,
+        request: RequestId,
+        principal: &Principal,
+        question: Question,
+    ) {
+        let authorized = question.action().map_or(Ok(()), |wanted| authorize(self.policy, principal, wanted));
+        let answer = match authorized {
+            Ok(()) => self.answer(turn, question),
+            Err(text) => Answer::Refused(text),
+        };
+        turn.out.push(Effect::Reply { request, answer });
+    }
+
+    fn answer(&mut self, turn: &mut Turn<'_>, question: Question) -> Answer {
+        match question {
+            Question::Alive => Answer::Alive,
+            Question::Snapshot => Answer::Snapshot(Box::new(self.snapshot())),
+            Question::Teardown { framework } => match self.framework_ids.get(framework.as_str()).copied() {
+                Some(key) => {
+                    self.remove_framework(turn, key);
+                    Answer::Done
+                }
+                None => Answer::Refused(format!("no framework {framework} is known")),
+            },
+            Question::Departed => Answer::Departed(self.departed()),
+            Question::MarkGone { agent } => self.mark_gone(turn, &agent),
+            Question::Registry => Answer::Registry(Box::new(self.facts.clone()), self.epoch),
+            Question::Weights { weights } => self.set_weights(turn, weights),
+            Question::Quotas { quotas, force } => self.set_quotas(turn, &quotas, force),
+        }
+    }
+
+    fn departed(&self) -> Vec<Departed> {
+        let hostname = |id| self.facts.agents.get(id).map(|info| info.hostname.clone()).unwrap_or_default();
+        let lists = [(&self.facts.unreachable, false), (&self.facts.gone, true)];
+        let all = lists.into_iter().flat_map(|(list, gone)| list.iter().map(move |(id, since)| (id, *since, gone)));
+        all.map(|(id, since_ns, gone)| Departed { id: id.clone(), hostname: hostname(id), since_ns, gone }).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests;

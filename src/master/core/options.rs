@@ -1,0 +1,70 @@
+//! Times and limits of a master.
+
+use std::{sync::Arc, time::Duration};
+
+use super::{Quantities, RemovalRate};
+
+/// Times and limits of a master. The defaults are Mesos' where Mesos has one.
+#[derive(Clone, Debug)]
+pub(crate) struct Config {
+    pub(crate) ping_interval: Duration,
+    pub(crate) pings_missed: u32,
+    pub(crate) reregister_timeout: Duration,
+    /// An offer nobody answered is taken back after this long; `None` leaves it out.
+    pub(crate) offer_timeout: Option<Duration>,
+    /// An offer somebody else could use is taken back after this long.
+    pub(crate) contended_after: Duration,
+    /// A refusal holds at least this long, and an outstanding offer keeps others to the same client away for it.
+    pub(crate) refusal_floor: Duration,
+    /// The cool clients share one allocation run in this time.
+    pub(crate) cool_interval: Duration,
+    pub(crate) heartbeat: Duration,
+    pub(crate) completed_tasks: usize,
+    pub(crate) completed_frameworks: usize,
+    pub(crate) unreachable_agents: usize,
+    /// How fast agents may be given up; `None`: at once.
+    pub(crate) removal_rate: Option<RemovalRate>,
+    /// The registry is looked through this often,
+    pub(crate) registry_gc_interval: Duration,
+    /// and forgets agents that were unreachable or gone for longer than this,
+    pub(crate) registry_max_age: Duration,
+    /// and of each kind the oldest beyond so many; the same with the runs of frameworks nothing is known of.
+    pub(crate) registry_max_agents: usize,
+    /// So many tombstones of frameworks are kept, and none for longer than `registry_max_age`.
+    pub(crate) removed_frameworks: usize,
+    /// An offer has to hold one of these.
+    pub(crate) minimum: Vec<Quantities>,
+}
+
+impl Config {
+    /// How long an agent may be silent.
+    pub(super) fn ping_timeout(&self) -> Duration {
+        self.ping_interval * self.pings_missed
+    }
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        use crate::types::Milli;
+        let least = |name: &str, milli| vec![(Arc::from(name), Milli::from_raw(milli))];
+        Self {
+            ping_interval: Duration::from_secs(15),
+            pings_missed: 5,
+            reregister_timeout: Duration::from_mins(10),
+            offer_timeout: Some(Duration::from_mins(2)),
+            contended_after: Duration::from_secs(10),
+            refusal_floor: Duration::from_secs(1),
+            cool_interval: Duration::from_secs(1),
+            heartbeat: Duration::from_secs(15),
+            completed_tasks: 1_000,
+            completed_frameworks: 50,
+            unreachable_agents: 10_000,
+            removal_rate: None,
+            registry_gc_interval: Duration::from_mins(15),
+            registry_max_age: Duration::from_hours(14 * 24),
+            registry_max_agents: 102_400,
+            removed_frameworks: 10_000,
+            minimum: vec![least("cpus", 10), least("mem", 32_000)],
+        }
+    }
+}

@@ -1,0 +1,259 @@
+//! Tasks: compact records, the states they go through, and when they hold resources.
+//!
+//! A task is in its agent's bucket from the launch until its end was acknowledged; then a note of it joins its
+//! framework's completed tasks, of which only so many are kept. There may be a million: a record is shared with snapshots
+//! until it changes, and what is equal in many is kept once.
+
+mod interned;
+mod kills;
+mod launch;
+mod orphans;
+mod reconcile;
+mod statuses;
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+pub(crate) use self::kills::Kill;
+pub(in crate::master::core) use self::{interned::Interned, kills::AwaitedKills, orphans::Orphan};
+use crate::{
+    master::core::{
+        Event, Master, Turn,
+        agents::{Agent, Partition},
+        keys::{AgentKey, FrameworkKey, TaskKey},
+        ledger::{Held, Holding},
+    },
+    proto::v1::{self, TaskState, task_status::Reason},
+    types::{Now, Resources},
+};
+
+/// A task of a framework on an agent.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Task {
+    pub(crate) framework: FrameworkKey,
+    pub(crate) id: Arc<str>,
+    pub(crate) container: Arc<str>,
+    pub(crate) role: Arc<str>,
+    /// The encoded `TaskInfo`, in memory of its own.
+    pub(crate) info: Bytes,
+    pub(crate) resources: Arc<Resources>,
+    /// The latest state the agent reported, or STAGING.
+    pub(crate) state: TaskState,
+    /// The state of the last status that was sent to the framework.
+    pub(crate) forwarded: Option<TaskState>,
+    /// The status the framework has not acknowledged: a new instance of the framework is sent it at once.
+    pub(crate) unacknowledged: Option<Arc<v1::TaskStatus>>,
+    /// A kill to send again when the agent comes back.
+    pub(crate) kill: Option<Kill>,
+    /// One entry per consecutive state.
+    pub(crate) history: Vec<Seen>,
+    /// What is to become of it when its agent cannot be reached, where that was said.
+    pub(crate) partition: Option<Box<Partition>>,
+}
+
+impl Task {
+    /// Whether its agent ever said that it runs.
+    pub(in crate::master::core) fn was_seen_running(&self) -> bool {
+        self.history.iter().any(|seen| matches!(seen.state, TaskState::TaskRunning | TaskState::TaskKilling))
+    }
+}
+
+/// Why the tasks of an agent end with it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::master::core) enum Ending {
+    /// The agent left.
+    Removed,
+    /// An operator marked it gone.
+    Gone,
+}
+
+impl Ending {
+    /// What a framework is told, one that knows of partitions or another.
+    fn told(self, aware: bool) -> (TaskState, Reason, &'static str) {
+        match (self, aware) {
+            (Self::Removed, _) => (TaskState::TaskLost, Reason::AgentRemoved, "the agent was removed"),
+            (Self::Gone, true) => {
+                let text = "an operator marked the agent gone";
+                (TaskState::TaskGoneByOperator, Reason::AgentRemovedByOperator, text)
+            }
+            (Self::Gone, false) => (TaskState::TaskLost, Reason::AgentRemoved, "an operator marked the agent gone"),
+        }
+    }
+}
+
+/// What is kept of a status for readers and for reconciliation.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Seen {
+    pub(crate) state: TaskState,
+    /// Seconds since the epoch.
+    pub(crate) timestamp: f64,
+    pub(crate) message: Option<Arc<str>>,
+    pub(crate) reason: Option<i32>,
+    pub(crate) source: Option<i32>,
+    pub(crate) healthy: Option<bool>,
+}
+
+impl Seen {
+    pub(in crate::master::core) fn state_only(state: TaskState, now: Now) -> Self {
+        Self { state, timestamp: now.wall_secs(), message: None, reason: None, source: None, healthy: None }
+    }
+
+    pub(in crate::master::core) fn of(status: &v1::TaskStatus, state: TaskState, now: Now) -> Self {
+        Self {
+            state,
+            timestamp: status.timestamp.unwrap_or_else(|| now.wall_secs()),
+            message: status.message.as_deref().map(Arc::from),
+            reason: status.reason,
+            source: status.source,
+            healthy: status.healthy,
+        }
+    }
+}
+
+/// A status of the master's own: no uuid, so not to be acknowledged.
+pub(in crate::master::core) fn master_status(
+    task: &str,
+    agent: Option<&Arc<str>>,
+    state: TaskState,
+    now: Now,
+) -> v1::TaskStatus {
+    let mut status = v1::TaskStatus {
+        task_id: v1::TaskId { value: task.to_owned() },
+        agent_id: agent.map(|id| v1::AgentId { value: id.to_string() }),
+        timestamp: Some(now.wall_secs()),
+        ..v1::TaskStatus::default()
+    };
+    status.set_state(state);
+    status.set_source(v1::task_status::Source::Master);
+    status
+}
+
+impl Master {
+    pub(in crate::master::core) fn insert_task(&mut self, agent: AgentKey, key: TaskKey, task: Task) {
+        if let Some(replaced) = task.replaces().cloned()
+            && let Some(framework) = self.frameworks.get_mut(&task.framework)
+        {
+            framework.replacements.insert(replaced, (agent, key));
+        }
+        if let Some(agent) = self.agents.get_mut(&agent) {
+            agent.bucket_mut().tasks.insert(key, Arc::new(task));
+        }
+    }
+
+    pub(in crate::master::core) fn task_mut(&mut self, agent: AgentKey, key: TaskKey) -> Option<&mut Task> {
+        self.agents.get_mut(&agent)?.bucket_mut().tasks.get_mut(&key).map(Arc::make_mut)
+    }
+
+    /// Counts the task's resources as used: for one learnt from its agent, out of what is free.
+    pub(in crate::master::core) fn allocate_task(&mut self, key: AgentKey, task_key: TaskKey) {
+        let Some(task) = self.agents.get(&key).and_then(|agent| agent.bucket.tasks.get(&task_key)).cloned() else {
+            return;
+        };
+        let role = self.enter(task.framework, &task.role);
+        let client = role.map(|role| (task.framework, role));
+        self.ledger.allocate(key, Holding::Task(task_key), Held { client, resources: task.resources.clone() });
+    }
+
+    /// The agent's word on a task's latest state. A terminal task stays what it is, except that an agent which comes back
+    /// may say that a task given up as lost still runs.
+    pub(in crate::master::core) fn set_state(&mut self, agent: AgentKey, key: TaskKey, state: TaskState) {
+        let Some(task) = self.task_mut(agent, key) else { return };
+        if task.state == state {
+            return;
+        }
+        let final_word = task.state.is_terminal() && task.state != TaskState::TaskLost;
+        if final_word {
+            return;
+        }
+        let was = task.state;
+        task.state = state;
+        self.counts.left(was);
+        self.counts.entered(state);
+        if state.holds_resources() {
+            self.allocate_task(agent, key);
+        } else {
+            self.ledger.release(agent, Holding::Task(key));
+        }
+    }
+
+    /// The task is over and acknowledged: only a note of it stays.
+    pub(in crate::master::core) fn complete(&mut self, agent: AgentKey, key: TaskKey, now: Now) {
+        self.ledger.release(agent, Holding::Task(key));
+        let Some(bucket) = self.agents.get_mut(&agent).map(Agent::bucket_mut) else { return };
+        let Some(mut task) = bucket.tasks.remove(&key).map(Arc::unwrap_or_clone) else { return };
+        let agent_id = bucket.id.clone();
+        task.unacknowledged = None;
+        if task.history.is_empty() {
+            task.history.push(Seen::state_only(task.state, now));
+        }
+        self.counts.left(task.state);
+        let limit = self.config.completed_tasks;
+        if let Some(framework) = self.frameworks.get_mut(&task.framework) {
+            framework.forget_task(agent, key, &task);
+            let completed = &mut framework.bucket_mut().completed;
+            completed.push_back(Arc::new((agent_id, task)));
+            while completed.len() > limit {
+                completed.pop_front();
+            }
+        }
+    }
+
+    /// Every task of an agent that does not come back.
+    pub(in crate::master::core) fn end_tasks_of(&mut self, turn: &mut Turn<'_>, key: AgentKey, ending: Ending) {
+        let Some(agent) = self.agents.get(&key) else { return };
+        let all: Vec<TaskKey> = agent.bucket.tasks.keys().copied().collect();
+        for task_key in all {
+            let task = &self.agents[&key].bucket.tasks[&task_key];
+            if !task.state.is_terminal() {
+                let (state, reason, text) = ending.told(self.is_aware(key, task_key));
+                let mut status = master_status(&task.id, Some(&self.agents[&key].bucket.id), state, turn.now);
+                status.set_reason(reason);
+                status.message = Some(text.to_owned());
+                self.set_state(key, task_key, state);
+                self.tell_master_status(turn, key, task_key, status);
+            }
+            self.complete(key, task_key, turn.now);
+        }
+    }
+
+    /// Sends a status of the master's own making, which nobody acknowledges, and notes it.
+    pub(in crate::master::core) fn tell_master_status(
+        &mut self,
+        turn: &mut Turn<'_>,
+        agent: AgentKey,
+        task: TaskKey,
+        status: v1::TaskStatus,
+    ) {
+        let now = turn.now;
+        let current = self.is_current(agent, task);
+        let Some(record) = self.task_mut(agent, task) else { return };
+        record.note(&status, now);
+        record.forwarded = Some(record.state);
+        if !current {
+            return;
+        }
+        let framework = record.framework;
+        let session = self.frameworks.get(&framework).and_then(|framework| framework.session);
+        turn.tell(session, Event::Updated { status: Arc::new(status) });
+    }
+}
+
+impl Task {
+    /// Adds a status to the history; a repeated state replaces the last entry.
+    pub(in crate::master::core) fn note(&mut self, status: &v1::TaskStatus, now: Now) {
+        let Ok(state) = TaskState::try_from(status.state) else { return };
+        let seen = Seen::of(status, state, now);
+        match self.history.last_mut() {
+            Some(last) if last.state == state => *last = seen,
+            Some(_) | None => {
+                // Few states follow, and every task has a history: no room is kept in advance.
+                self.history.reserve_exact(1);
+                self.history.push(seen);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,359 @@
+//! Scripted agents and frameworks around the core, for benches.
+//!
+//! Frameworks and agents arrive as their sessions would, offers are made by [`settle`](ScriptedCluster::settle), and the clock
+//! stands still until [`tick`](ScriptedCluster::tick) moves it. Nothing travels: what is measured here is what the core decides.
+
+use std::{sync::Arc, time::Duration};
+
+use bytes::Bytes;
+use rand::{SeedableRng as _, rngs::StdRng};
+
+use super::Harness;
+use crate::{
+    allocator::fair::Quota,
+    master::{
+        core::{
+            Accept, AgentFacts, Call, Config, Effect, Event, FrameworkFacts, Input, Launch, Master, OfferMade,
+            Operation, Order, Principal, Question, Register, Report, ReportedTask, RequestId, SessionId, Subscribe,
+            offer_id,
+        },
+        registry,
+    },
+    proto::v1::{self, TaskState},
+    types::{Now, Resources},
+};
+
+pub(super) const MASTER: &str = "00000000-0000-4000-8000-000000000000";
+
+/// A core and all who are attached to it.
+#[derive(Debug)]
+pub struct ScriptedCluster {
+    harness: Harness,
+    now: Now,
+    sessions: u64,
+    agents: u64,
+    frameworks: Vec<Framework>,
+    outstanding: usize,
+}
+
+#[derive(Debug)]
+struct Framework {
+    session: SessionId,
+    id: String,
+    calls: u64,
+    offers: Vec<OfferMade>,
+    launched: u64,
+}
+
+impl Default for ScriptedCluster {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl ScriptedCluster {
+    /// A master nobody has found yet, whose offers do not expire.
+    #[must_use]
+    pub fn new() -> Self {
+        let now = Now { mono_ns: 1_000_000_000_000, wall_ns: 1_700_000_000_000_000_000 };
+        let config = Config { offer_timeout: None, ..Config::default() };
+        let core = Master::new(MASTER, 1, registry::State::default(), config, StdRng::seed_from_u64(1), now);
+        let harness = Harness::new(core);
+        Self { harness, now, sessions: 0, agents: 0, frameworks: Vec::new(), outstanding: 0 }
+    }
+
+    /// Subscribes a framework to one role.
+    pub fn add_framework(&mut self, role: &str) {
+        let session = self.attach();
+        let name = format!("framework{}", self.frameworks.len());
+        let facts = facts(&name, role);
+        let info = v1::FrameworkInfo { name, user: facts.user.clone(), ..v1::FrameworkInfo::default() };
+        let call =
+            Call::Subscribe(Box::new(Subscribe { info, facts, suppressed: Vec::new(), instance: bytes::Bytes::new() }));
+        self.frameworks.push(Framework { session, id: String::new(), calls: 1, offers: Vec::new(), launched: 0 });
+        self.feed(Input::Called { session, seq: 1, call });
+        self.carry_out();
+    }
+
+    /// Registers an agent. What is `used` of it belongs to a running task, of each framework in turn.
+    pub fn add_agent(&mut self, total: &Resources, used: &Resources) {
+        let session = self.attach();
+        let number = self.agents;
+        self.agents += 1;
+        let hostname = format!("agent{number}.example");
+        let info = v1::AgentInfo { hostname: hostname.clone(), ..v1::AgentInfo::default() };
+        let facts = AgentFacts {
+            hostname,
+            address: "127.0.0.1".to_owned(),
+            port: 5051,
+            attributes: Vec::new(),
+            domain: None,
+            version: "0".to_owned(),
+        };
+        let tasks = self.running(number, used).into_iter().collect();
+        let register = Register {
+            version: 2,
+            id: None,
+            installation: Bytes::new(),
+            instance: Bytes::new(),
+            facts,
+            total: total.clone(),
+            info,
+            epoch: 0,
+            tasks,
+            orphans: Vec::new(),
+            frameworks: Vec::new(),
+        };
+        self.feed(Input::Reported { session, report: Report::Register(Box::new(register)) });
+        self.carry_out();
+    }
+
+    fn running(&self, number: u64, used: &Resources) -> Option<ReportedTask> {
+        let turn = usize::try_from(number).unwrap_or(usize::MAX).checked_rem(self.frameworks.len())?;
+        (!used.is_empty()).then(|| ReportedTask {
+            framework: self.frameworks[turn].id.clone(),
+            id: format!("task{number}"),
+            container: format!("container{number}"),
+            info: bytes::Bytes::new(),
+            resources: used.clone(),
+            role: "*".into(),
+            state: TaskState::TaskRunning,
+            unacknowledged: None,
+            partition: None,
+        })
+    }
+
+    /// Ends a batch of inputs: the offers they made possible are made. Answers how many.
+    pub fn settle(&mut self) -> usize {
+        let mut made = self.settle_slice();
+        while self.is_running() {
+            made += self.settle_slice();
+        }
+        made
+    }
+
+    /// As much of it as the core does in one turn.
+    pub fn settle_slice(&mut self) -> usize {
+        self.harness.allocate(self.now);
+        self.carry_out()
+    }
+
+    /// Whether an allocation run goes on in the next turn.
+    #[must_use]
+    pub fn is_running(&self) -> bool {
+        self.harness.core.is_running()
+    }
+
+    /// This framework, by the order in which they were added, ends its refusals and wants offers.
+    pub fn revive(&mut self, framework: usize) {
+        let framework = &mut self.frameworks[framework];
+        framework.calls += 1;
+        let (session, seq) = (framework.session, framework.calls);
+        self.feed(Input::Called { session, seq, call: Call::Revive { roles: Vec::new() } });
+        self.carry_out();
+    }
+
+    /// Every framework declines all it was offered, with a filter of that length, in one call each.
+    pub fn decline_all(&mut self, refuse: Duration) {
+        for at in 0..self.frameworks.len() {
+            let framework = &mut self.frameworks[at];
+            if framework.offers.is_empty() {
+                continue;
+            }
+            framework.calls += 1;
+            let (session, seq) = (framework.session, framework.calls);
+            let offers: Vec<String> = framework.offers.drain(..).map(|offer| offer_id(MASTER, offer.key)).collect();
+            self.outstanding -= offers.len();
+            self.feed(Input::Called { session, seq, call: Call::Decline { offers, refuse: Some(refuse) } });
+        }
+        self.carry_out();
+    }
+
+    /// Sets quotas, whatever the cluster has.
+    pub fn set_quotas(&mut self, quotas: Vec<(String, Quota)>) {
+        let question = Question::Quotas { quotas, force: true };
+        self.feed(Input::Asked { request: RequestId(0), principal: Principal::Anonymous, question });
+        self.carry_out();
+    }
+
+    /// These frameworks, by the order in which they were added, want no offers for now.
+    pub fn suppress(&mut self, frameworks: std::ops::Range<usize>) {
+        for at in frameworks {
+            let framework = &mut self.frameworks[at];
+            framework.calls += 1;
+            let (session, seq) = (framework.session, framework.calls);
+            self.feed(Input::Called { session, seq, call: Call::Suppress { roles: Vec::new() } });
+        }
+        self.carry_out();
+    }
+
+    /// Every framework uses each of its offers for up to `most(framework)` tasks of `task(framework)`, and gives the rest
+    /// back without a filter. Answers how many tasks were launched.
+    pub fn launch_all(&mut self, task: impl Fn(usize) -> Resources, most: impl Fn(usize, u64) -> u64) -> u64 {
+        let mut all = 0;
+        for at in 0..self.frameworks.len() {
+            let wanted = task(at);
+            for offer in std::mem::take(&mut self.frameworks[at].offers) {
+                self.outstanding -= 1;
+                let room = |name| match wanted.scalar(name).raw() {
+                    0 => i64::MAX,
+                    each => offer.resources.scalar(name).raw() / each,
+                };
+                let fit = u64::try_from(room("cpus").min(room("mem"))).unwrap_or(0);
+                let count = fit.min(most(at, self.frameworks[at].launched));
+                self.launch(at, &offer, &wanted, count);
+                all += count;
+            }
+        }
+        self.carry_out();
+        all
+    }
+
+    /// How many tasks this framework, by the order in which they were added, has launched.
+    #[must_use]
+    pub fn launched(&self, framework: usize) -> u64 {
+        self.frameworks[framework].launched
+    }
+
+    fn launch(&mut self, at: usize, offer: &OfferMade, wanted: &Resources, count: u64) {
+        let framework = &mut self.frameworks[at];
+        framework.calls += 1;
+        let first = framework.launched;
+        framework.launched += count;
+        let task = |number: u64| Launch {
+            id: format!("{at}-{number}"),
+            agent: offer.agent.to_string(),
+            resources: wanted.clone(),
+            info: bytes::Bytes::new(),
+            partition: None,
+            invalid: None,
+        };
+        let operations = vec![Operation::Launch((first..first + count).map(task).collect())];
+        let accept = Accept { offers: vec![offer_id(MASTER, offer.key)], operations, refuse: None };
+        let (session, seq) = (framework.session, framework.calls);
+        self.feed(Input::Called { session, seq, call: Call::Accept(Box::new(accept)) });
+    }
+
+    /// Every framework takes back a demand it never stated: all are warm, and the next run looks at every agent.
+    pub fn look_again(&mut self) {
+        for at in 0..self.frameworks.len() {
+            let framework = &mut self.frameworks[at];
+            framework.calls += 1;
+            let (session, seq) = (framework.session, framework.calls);
+            self.feed(Input::Called { session, seq, call: Call::Request { resources: Resources::default() } });
+        }
+        self.carry_out();
+    }
+
+    /// Offers that wait for an answer.
+    #[must_use]
+    pub fn offers_outstanding(&self) -> usize {
+        self.outstanding
+    }
+
+    /// Moves the clock and lets the core do what is due; agents answer their pings. Answers how many offers were made.
+    pub fn tick(&mut self, by: Duration) -> usize {
+        self.now = self.now.advanced(by);
+        self.feed(Input::Ticked);
+        self.settle()
+    }
+
+    fn attach(&mut self) -> SessionId {
+        self.sessions += 1;
+        let session = SessionId(self.sessions);
+        self.feed(Input::Attached { session, principal: Principal::Anonymous });
+        session
+    }
+
+    fn feed(&mut self, input: Input) {
+        self.harness.handle(self.now, input);
+    }
+
+    /// Takes note of offers and answers pings; what else the core wants done is dropped.
+    fn carry_out(&mut self) -> usize {
+        let before = self.outstanding;
+        let mut effects = Vec::new();
+        self.harness.deliver(self.now, &mut effects);
+        for effect in effects {
+            match effect {
+                Effect::Tell { session, event: Event::Offers(offers) } => {
+                    self.outstanding += offers.len();
+                    self.framework_of(session).offers.extend(offers);
+                }
+                Effect::Tell { session, event: Event::Subscribed { framework, .. } } => {
+                    self.framework_of(session).id = framework.to_string();
+                }
+                Effect::Order { session, order: Order::Ping } => {
+                    self.feed(Input::Reported { session, report: Report::Ponged });
+                }
+                Effect::Tell { .. }
+                | Effect::Order { .. }
+                | Effect::Persist(_)
+                | Effect::Close { .. }
+                | Effect::Reply { .. } => {}
+            }
+        }
+        self.outstanding - before
+    }
+
+    fn framework_of(&mut self, session: SessionId) -> &mut Framework {
+        let at = self.frameworks.partition_point(|one| one.session < session);
+        &mut self.frameworks[at]
+    }
+}
+
+/// A framework of one role that can do all that asks for nothing special.
+pub(in crate::master) fn facts(name: &str, role: &str) -> FrameworkFacts {
+    FrameworkFacts {
+        name: name.to_owned(),
+        user: "root".to_owned(),
+        principal: None,
+        roles: vec![Arc::from(role)],
+        failover: Duration::from_mins(1),
+        partition_aware: true,
+        multi_role: true,
+        refinement: true,
+        revocable: false,
+        shared: false,
+        gpus: false,
+        minimum: Vec::new(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tasks_are_launched_and_quotas_and_suppression_are_heard() {
+        let mut cluster = ScriptedCluster::new();
+        for role in ["a", "b", "c"] {
+            cluster.add_framework(role);
+        }
+        cluster.set_quotas(vec![("a".to_owned(), Quota::new([], [("cpus", 1.0)]).expect("a quota"))]);
+        cluster.suppress(2..3);
+        (0..2).for_each(|_| cluster.add_agent(&Resources::cpus_mem(4.0, 1024.0), &Resources::default()));
+        cluster.settle();
+        let launched = cluster.launch_all(|_| Resources::cpus_mem(1.0, 10.0), |_, _| 100);
+        assert_eq!(
+            launched,
+            1 + 4,
+            "one within the limit, which took the memory beside it, and four on the other agent"
+        );
+    }
+
+    #[test]
+    fn what_is_declined_for_long_goes_to_the_next_framework_until_all_have_declined_it() {
+        let mut cluster = ScriptedCluster::new();
+        (0..2).for_each(|_| cluster.add_framework("*"));
+        let (total, used) = (Resources::cpus_mem(4.0, 1024.0), Resources::cpus_mem(1.0, 512.0));
+        (0..4).for_each(|_| cluster.add_agent(&total, &used));
+        let mut made = vec![cluster.settle()];
+        for _ in 0..3 {
+            cluster.decline_all(Duration::from_hours(24 * 365));
+            made.push(cluster.tick(Duration::from_secs(2)));
+        }
+        assert_eq!(made, [4, 4, 0, 0]);
+        assert_eq!(cluster.offers_outstanding(), 0);
+    }
+}
