@@ -15,6 +15,7 @@ mod neighbours;
 mod network;
 mod operator;
 mod part;
+mod readers;
 mod registry;
 mod scheduler;
 mod silence;

@@ -223,13 +223,33 @@ impl Drop for Part {
     }
 }
 
-/// What a server answers to a GET, head and body.
+/// What a server answers to a GET, head and body; a body that comes in chunks is put together.
 pub(crate) fn get(address: &str, path: &str) -> String {
     let mut stream = std::net::TcpStream::connect(address).expect("connects");
     write!(stream, "GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n").expect("sent");
     let mut text = String::new();
     stream.read_to_string(&mut text).expect("read");
-    text
+    match text.split_once("\r\n\r\n") {
+        Some((head, body)) if head.to_ascii_lowercase().contains("transfer-encoding: chunked") => {
+            format!("{head}\r\n\r\n{}", unchunked(body))
+        }
+        _ => text,
+    }
+}
+
+/// The content of a body in chunks, which has to have its end.
+fn unchunked(mut body: &str) -> String {
+    let mut content = String::new();
+    loop {
+        let (size, rest) = body.split_once("\r\n").expect("the size of a chunk");
+        let size = usize::from_str_radix(size, 16).expect("a size");
+        let Some(chunk) = rest.get(..size) else { panic!("the body was cut off in a chunk of {size} bytes") };
+        if size == 0 {
+            return content;
+        }
+        content.push_str(chunk);
+        body = rest[size..].strip_prefix("\r\n").expect("the end of a chunk");
+    }
 }
 
 fn send(pid: u32, signal: &str) {

@@ -1,4 +1,4 @@
-//! The document against the one that earlier versions wrote in one piece.
+//! The document against the one that the versions before wrote in one piece.
 
 use super::*;
 use crate::{
@@ -6,27 +6,56 @@ use crate::{
     types::Now,
 };
 
-#[path = "old_state.rs"]
-mod old;
+/// What a master of 0.1 wrote of the mixed scene when it rendered `/state` in one piece, indented.
+const WHOLE: &str = include_str!("../../../tests/samples/state/mixed.json");
 
 fn master() -> MasterFacts {
     let (id, hostname) = ("m".to_owned(), "h".to_owned());
     MasterFacts { id, hostname, address: ([127, 0, 0, 1], 5050).into(), started: 1.5 }
 }
 
-#[test]
-fn golden() {
-    let snapshot = scenes::mixed();
-    let document = old::render(&master(), &snapshot).expect("written");
-    let value: Value = serde_json::from_slice(&document).expect("read");
-    std::fs::write("/tmp/state-mixed.json", serde_json::to_string_pretty(&value).expect("written")).expect("stored");
+/// The document, and how many chunks it came in.
+fn written(snapshot: Snapshot) -> (Vec<u8>, usize) {
     let view = View::new(snapshot, Now::default());
-    let document = Document { master: &master(), snapshot: &view.snapshot, by_framework: &view.by_framework };
-    let (mut whole, mut cursor) = (Vec::new(), Cursor::default());
+    let master = master();
+    let document = Document { master: &master, snapshot: &view.snapshot, by_framework: &view.by_framework };
+    let (mut whole, mut cursor, mut chunks) = (Vec::new(), Cursor::default(), 0);
     while let Some((bytes, next)) = document.chunk(cursor) {
+        assert_eq!(document.chunk(cursor), Some((bytes.clone(), next)), "the same cursor gives the same bytes");
         whole.extend(bytes);
-        cursor = next;
+        (cursor, chunks) = (next, chunks + 1);
     }
-    let found: Value = serde_json::from_slice(&whole).expect("read");
-    assert_eq!(found, value);
+    (whole, chunks)
+}
+
+#[test]
+fn the_state_written_in_pieces_is_the_state_that_was_written_whole() {
+    let (document, _) = written(scenes::mixed());
+    let mut document: Value = serde_json::from_slice(&document).expect("JSON");
+    let mut before: Value = serde_json::from_str(WHOLE).expect("JSON");
+    for one in [&mut document, &mut before] {
+        one["divvy_version"] = Value::Null;
+    }
+    for (name, value) in before.as_object().expect("an object") {
+        assert_eq!(document[name], *value, "{name}");
+    }
+    assert_eq!(document, before);
+}
+
+#[test]
+fn an_empty_cluster_is_a_document_with_empty_lists() {
+    let (document, chunks) = written(scenes::empty());
+    let document: Value = serde_json::from_slice(&document).expect("JSON");
+    let lists =
+        ["slaves", "recovered_slaves", "frameworks", "completed_frameworks", "orphan_tasks", "unregistered_frameworks"];
+    assert!(lists.iter().all(|list| document[list] == json!([])), "{document}");
+    assert_eq!((chunks, document["activated_slaves"].as_u64()), (1, Some(0)));
+}
+
+#[test]
+fn a_document_of_many_tasks_comes_in_many_chunks_of_about_the_same_size() {
+    let (document, chunks) = written(scenes::crowded(1_000));
+    assert!(chunks > 3 && document.len() / chunks <= CHUNK_BYTES + 4_096, "{} bytes in {chunks}", document.len());
+    let document: Value = serde_json::from_slice(&document).expect("JSON");
+    assert_eq!(document["frameworks"][0]["tasks"].as_array().map(Vec::len), Some(1_000));
 }

@@ -20,6 +20,9 @@ use crate::{
     },
 };
 
+/// What a list adds to each of its items.
+const FRAMING_BYTES: usize = 4;
+
 /// The lists that answers are made of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum List {
@@ -101,7 +104,7 @@ impl Walk {
         while size < bytes
             && let Some(item) = self.next(view)
         {
-            size += item.encoded_len();
+            size += item.encoded_len() + FRAMING_BYTES;
             items += 1;
             parts.add(item);
         }

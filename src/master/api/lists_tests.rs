@@ -20,9 +20,9 @@ fn the_parts_of_an_answer_are_the_answer_whatever_their_size() {
     for kind in [Type::GetTasks, Type::GetFrameworks, Type::GetAgents, Type::GetState] {
         let whole = parts(&view, kind, usize::MAX);
         assert_eq!(whole.len(), 1, "{kind:?}");
-        for bytes in [1, 300, 2_000] {
+        for bytes in [1, 300] {
             let parts = parts(&view, kind, bytes);
-            assert!(parts.len() > 2, "{kind:?}: {} parts of {bytes}", parts.len());
+            assert!(parts.len() > 1, "{kind:?}: {} parts of {bytes}", parts.len());
             assert_eq!(merged(&parts), whole[0], "{kind:?} in parts of {bytes}");
         }
     }

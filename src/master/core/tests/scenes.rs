@@ -25,7 +25,10 @@ pub(in crate::master) fn mixed() -> Snapshot {
         let tasks = ["a", "b", "c"].map(|name| labelled(&format!("{name}{number}"), &offer.agent));
         world.accept(first, vec![offer_id(super::world::MASTER, offer.key)], tasks.to_vec());
         let session = agents.iter().find(|agent| *agent.1 == *offer.agent).expect("an agent of these").0;
-        running.push((session, offer.agent.to_string(), world.runs(session)));
+        let runs = world.runs(session);
+        if !runs.is_empty() {
+            running.push((session, offer.agent.to_string(), runs));
+        }
     }
     for (session, agent, tasks) in &running {
         for task in tasks {
@@ -49,6 +52,11 @@ pub(in crate::master) fn mixed() -> Snapshot {
     let _ = world.framework("last");
     world.wait(Duration::from_secs(2));
     world.harness.core.snapshot()
+}
+
+/// A master that no agent and no framework has found.
+pub(in crate::master) fn empty() -> Snapshot {
+    World::new().harness.core.snapshot()
 }
 
 /// One agent that runs so many tasks of one framework.
