@@ -36,7 +36,8 @@ pub(super) fn items<'a>(
 fn parse_entry(entry: &str, default_role: &str) -> Result<Resource, String> {
     const FORM: &str = "write it like cpus:4, ports:[31000-32000] or mem(role):512";
     let (head, value) = split_entry(entry).ok_or_else(|| format!("has no `:`; {FORM}"))?;
-    let (name, inner) = parse_head(head.trim()).ok_or_else(|| format!("`{}` is not a name; {FORM}", quoted(head.trim())))?;
+    let (name, inner) =
+        parse_head(head.trim()).ok_or_else(|| format!("`{}` is not a name; {FORM}", quoted(head.trim())))?;
     let amount = match TextValue::parse(value).map_err(|error| error.to_string())? {
         TextValue::Scalar(amount) => Amount::Scalar(amount),
         TextValue::Ranges(ranges) => Amount::Ranges(ranges),
