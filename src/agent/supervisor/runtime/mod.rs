@@ -15,10 +15,12 @@ use std::{io, time::Duration};
 
 use rustix::process::Signal;
 
+#[cfg(feature = "fuzz")]
+pub(super) use self::survey::Mark;
 pub(super) use self::{
     kill_tree::{Look, kill_all},
     reaper::OrphanReaper,
-    survey::{CONTAINER_VARIABLE, Known, Leader, Mark, Marks, Survey},
+    survey::{CONTAINER_VARIABLE, Known, Leader, Marks, Survey},
     survey_runtime::SurveyRuntime,
 };
 use crate::proto::internal::{Exited, Start, StartFailed, Started};
