@@ -10,7 +10,7 @@ use crate::{
 /// `GET_AGENTS`.
 pub(super) fn agents(snapshot: &Snapshot) -> response::GetAgents {
     response::GetAgents {
-        agents: snapshot.agents.iter().filter(|agent| reachable(agent)).map(|agent| self::agent(agent)).collect(),
+        agents: snapshot.agents.iter().filter(|agent| reachable(agent)).map(agent).collect(),
         recovered_agents: snapshot
             .recovered
             .iter()
@@ -72,7 +72,7 @@ pub(super) fn tasks(snapshot: &Snapshot) -> response::GetTasks {
             place.push(task(record, &agent.id, &ids(record)));
         }
     }
-    all.orphan_tasks = snapshot.agents.iter().flat_map(|agent| orphans(agent)).collect();
+    all.orphan_tasks = snapshot.agents.iter().flat_map(orphans).collect();
     for framework in snapshot.frameworks.iter().chain(&snapshot.completed) {
         let done = framework.completed.iter().map(|entry| task(&entry.1, &entry.0, &framework.id));
         all.completed_tasks.extend(done);

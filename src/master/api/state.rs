@@ -39,7 +39,7 @@ pub(super) fn render(master: &MasterFacts, snapshot: &Snapshot) -> serde_json::R
         recovered_slaves: snapshot.recovered.iter().map(|id| json!({ "id": id })).collect(),
         frameworks: snapshot.frameworks.iter().map(|one| framework(one, &by_framework)).collect(),
         completed_frameworks: snapshot.completed.iter().map(|one| framework(one, &by_framework)).collect(),
-        orphan_tasks: snapshot.agents.iter().flat_map(|agent| orphans(agent)).collect(),
+        orphan_tasks: snapshot.agents.iter().flat_map(orphans).collect(),
         unregistered_frameworks: [],
     };
     serde_json::to_vec(&document)

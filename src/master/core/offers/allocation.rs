@@ -15,6 +15,7 @@ use crate::{
         agents::Agent,
         frameworks::{Framework, Habits},
         keys::{AgentKey, FrameworkKey, OfferKey},
+        ledger::Held,
         offers::Offer,
         timers::Timer,
     },
@@ -106,9 +107,10 @@ impl Master {
     fn make_offer(&mut self, turn: &Turn<'_>, grant: Grant<AgentKey, FrameworkKey>) -> (FrameworkKey, OfferMade) {
         let key = self.counters.offer();
         let quantities = grant.resources.quantities();
-        let resources = Arc::new(grant.resources.clone());
-        self.ledger.record_offer(key, &grant, &resources);
-        let role = self.ledger.shares_mut().shares().path(grant.role).clone();
+        let resources = Arc::new(grant.resources);
+        let held = Held { client: Some((grant.framework, grant.role)), resources: resources.clone() };
+        self.ledger.record_offer(grant.agent, key, held);
+        let role = self.ledger.shares().shares().path(grant.role).clone();
         let client = Client { framework: grant.framework, role };
         let offer = Offer { client: client.clone(), resources: resources.clone(), made_ns: turn.now.mono_ns };
         self.timers.arm(self.contended_at(&offer), Timer::OfferContended(key));
