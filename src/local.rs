@@ -31,6 +31,7 @@ use self::folder::Folder;
 use crate::{
     agent::{self, Agent, AgentError, SupervisorMode},
     master::{self, Master},
+    types::{DeclaredResources, ResourceError},
 };
 
 /// How long the agents may take to register before the cluster counts as broken.
@@ -42,7 +43,7 @@ pub struct LocalCluster {
     master: Option<Master>,
     address: SocketAddr,
     agents: Vec<LocalAgent>,
-    resources: Option<String>,
+    resources: DeclaredResources,
     folder: Option<Folder>,
 }
 
@@ -58,7 +59,7 @@ struct LocalAgent {
 pub struct Builder {
     agents: usize,
     listen: SocketAddr,
-    resources: Option<String>,
+    resources: Result<DeclaredResources, ResourceError>,
     work_dir: Option<PathBuf>,
     insecure: bool,
 }
@@ -75,6 +76,9 @@ pub enum LocalError {
         /// What the system said.
         source: io::Error,
     },
+    /// The resources of its agents make no sense.
+    #[error("resources of the agents: {0}")]
+    Resources(#[from] ResourceError),
     /// The master did not start.
     #[error(transparent)]
     Master(#[from] master::StartError),
@@ -92,7 +96,7 @@ impl LocalCluster {
         Builder {
             agents: 1,
             listen: SocketAddr::from(([127, 0, 0, 1], 0)),
-            resources: None,
+            resources: Ok(DeclaredResources::default()),
             work_dir: None,
             insecure: false,
         }
@@ -204,10 +208,14 @@ impl Builder {
         self
     }
 
-    /// What every agent offers, for example `cpus:4;mem:1024;ports:[31000-31009]`; what is not named, and everything
-    /// unless set, is what this host has, the same for each.
-    pub fn resources(mut self, resources: impl Into<String>) -> Self {
-        self.resources = Some(resources.into());
+    /// What every agent offers, for example `cpus:4;mem:1024;ports:[31000-31009]`, as text or as a value. What is not
+    /// named, and everything unless set, is what this host has, the same for each. Zero of a name means none. A text that
+    /// makes no sense is an error of [`start`](Self::start).
+    pub fn resources<R>(mut self, resources: R) -> Self
+    where
+        R: TryInto<DeclaredResources, Error: Into<ResourceError>>,
+    {
+        self.resources = resources.try_into().map_err(Into::into);
         self
     }
 
@@ -229,6 +237,7 @@ impl Builder {
     /// # Errors
     /// A port that is taken, an address that is not allowed, resources that make no sense, a folder that cannot be made or is in use, an agent that does not register.
     pub async fn start(self) -> Result<LocalCluster, LocalError> {
+        let resources = self.resources?;
         let folder = match self.work_dir {
             Some(folder) => Folder::named(folder),
             None => Folder::temporary(),
@@ -245,7 +254,7 @@ impl Builder {
             address: master.address(),
             master: Some(master),
             agents: Vec::new(),
-            resources: self.resources,
+            resources,
             folder: Some(folder),
         };
         for _ in 0..self.agents {

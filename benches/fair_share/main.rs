@@ -1,6 +1,6 @@
 //! Fair shares through the real master core: the shapes of Mesos' allocator benchmarks.
 //!
-//! `cargo bench --bench fair_share [-- decline | suppress | quota | launch | still]`; without a word all of them run. Nothing travels
+//! `cargo bench --bench fair_share [-- decline | suppress | quota | launch | still | revive]`; without a word all of them run. Nothing travels
 //! and nothing waits: what is timed is what the core decides, in one run over all that changed.
 #![expect(clippy::print_stdout, reason = "a bench prints its figures")]
 
@@ -9,6 +9,7 @@ mod launch;
 #[path = "../measure/mod.rs"]
 mod measure;
 mod quota;
+mod revive;
 mod suppress;
 
 use std::time::Duration;
@@ -61,6 +62,9 @@ fn main() {
     }
     if wanted("still") {
         decline::all_filtered(1_000, 50);
+    }
+    if wanted("revive") {
+        revive::one_of_many(10_000, 1_000);
     }
     if wanted("decline") {
         decline::grow();

@@ -12,10 +12,10 @@ use std::hint::black_box;
 use divvy::{
     allocator::{
         TaskRequest,
-        fair::{RoleId, Shares},
+        fair::{Allocator, Clients, Refusal, RoleId, Serve, Shares, Step, Terms},
         place,
     },
-    types::{Milli, Resources},
+    types::{Milli, Now, Resources},
 };
 
 use crate::offers::{job, offers, racked};
@@ -33,6 +33,10 @@ const CASES: &[Case] = &[
     ("place-nowhere", a_job_that_fits_nowhere),
     ("fair-run", everything_to_those_owed_most),
     ("fair-changes", shares_that_come_and_go),
+    ("fair-all", a_run_over_everything),
+    ("fair-revive-full", a_revive_when_nothing_is_free),
+    ("fair-revive-free", a_revive_when_all_is_free),
+    ("fair-still", a_run_when_nothing_changed),
     ("resources", resources_back_and_forth),
 ];
 
@@ -119,6 +123,85 @@ fn shares_that_come_and_go() -> Ready {
             shares.unallocated(role, framework, &agent);
         }
     })
+}
+
+/// Frameworks that take whatever they are offered.
+struct Anything;
+
+impl Clients<u32> for Anything {
+    fn terms(&self, _: RoleId, _: u32) -> Terms<'_> {
+        Terms::default()
+    }
+
+    fn accepts_any(&self) -> bool {
+        true
+    }
+}
+
+/// 1,000 agents, all free, and 200 frameworks of one role.
+fn cluster() -> (Allocator<u32, u32>, RoleId) {
+    let agent: Resources = "cpus:24;mem:4096;disk:4096;ports:[31000-32000]".parse().expect("resources in text form");
+    let mut allocator = Allocator::default();
+    for number in 0..1_000 {
+        allocator.set_agent(number, &agent);
+        allocator.set_free(number, &agent);
+    }
+    let roles: Vec<RoleId> = (0..200).map(|framework| allocator.add_client("*", framework)).collect();
+    (allocator, roles[0])
+}
+
+/// One run over what is dirty; how much it granted.
+fn run(allocator: &mut Allocator<u32, u32>) -> usize {
+    let dirty = allocator.take_dirty();
+    allocator.begin(dirty, Serve::All);
+    let now = Now { mono_ns: 1, wall_ns: 0 };
+    std::iter::from_fn(|| match allocator.step(now, &Anything, &mut usize::MAX.clone()) {
+        Step::Granted(grant) => Some(grant),
+        Step::Paused | Step::Done => None,
+    })
+    .count()
+}
+
+/// Every framework refused every agent for ever, and a run found that nothing can be offered.
+fn all_refused() -> (Allocator<u32, u32>, RoleId) {
+    let (mut allocator, role) = cluster();
+    for agent in 0..1_000 {
+        let resources = std::sync::Arc::new(allocator.free(agent).expect("an agent").clone());
+        for framework in 0..200 {
+            let refusal = Refusal { floor_ns: 0, until_ns: u64::MAX, resources: resources.clone() };
+            allocator.refuse(agent, role, framework, refusal);
+        }
+    }
+    assert_eq!(run(&mut allocator), 0);
+    (allocator, role)
+}
+
+fn a_run_over_everything() -> Ready {
+    let (mut allocator, _) = cluster();
+    Box::new(move || assert_eq!(run(&mut allocator), 1_000))
+}
+
+fn a_revive_when_nothing_is_free() -> Ready {
+    let (mut allocator, role) = all_refused();
+    (0..1_000).for_each(|agent| allocator.set_free(agent, &Resources::new()));
+    assert_eq!(run(&mut allocator), 0);
+    Box::new(move || {
+        allocator.forget_refusals(role, 7);
+        assert_eq!(run(&mut allocator), 0);
+    })
+}
+
+fn a_revive_when_all_is_free() -> Ready {
+    let (mut allocator, role) = all_refused();
+    Box::new(move || {
+        allocator.forget_refusals(role, 7);
+        assert_eq!(run(&mut allocator), 1_000);
+    })
+}
+
+fn a_run_when_nothing_changed() -> Ready {
+    let (mut allocator, _) = all_refused();
+    Box::new(move || assert_eq!(run(&mut allocator), 0))
 }
 
 fn agent() -> Vec<(std::sync::Arc<str>, Milli)> {

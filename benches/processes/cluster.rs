@@ -55,7 +55,7 @@ impl Cluster {
         let mut options = Options::new(master.address().to_string(), folder.path(), supervisor);
         // Just the slots: a rest that is declined would keep what frees up next away for a second.
         let (whole, tenths) = (slots / 10, slots % 10);
-        options.resources = Some(format!("cpus:{whole}.{tenths};mem:{slots};disk:1024;ports:[]"));
+        options.resources = format!("cpus:{whole}.{tenths};mem:{slots};disk:1024;ports:[]").parse()?;
         let agent = Agent::start(options).await?;
         agent.id().wait_for(Option::is_some).await?;
         Ok(Self { master, agent, folder })

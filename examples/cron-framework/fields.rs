@@ -17,6 +17,9 @@ pub(crate) struct Fields {
 const NAMES: [&str; 7] = ["second", "minute", "hour", "day of the month", "month", "weekday", "year"];
 const WEEKDAYS: [&str; 7] = ["sunday", "monday", "tuesday", "wednesday", "thursday", "friday", "saturday"];
 
+/// The largest weekday number, and so the largest step of that field.
+const LAST_WEEKDAY: usize = 7;
+
 /// Reads 5, 6 or 7 fields or a shorthand.
 pub(crate) fn parse(text: &str) -> Result<Fields, ScheduleError> {
     let expression = expand(text.trim())?;
@@ -86,7 +89,7 @@ fn weekdays(field: &str) -> Option<String> {
     let mut chosen = [false; 7];
     for item in field.split(',') {
         let (days, step) = match item.split_once('/') {
-            Some((days, step)) => (days, step.parse().ok().filter(|step| *step > 0)?),
+            Some((days, step)) => (days, number(step).filter(|step| (1..=LAST_WEEKDAY).contains(step))?),
             None => (item, 1),
         };
         let (first, last) = match days.split_once('-') {
@@ -108,10 +111,15 @@ fn weekdays(field: &str) -> Option<String> {
     Some(names.collect::<Vec<_>>().join(","))
 }
 
+/// Digits and nothing else: as in the other fields, a sign is wrong.
+fn number(text: &str) -> Option<usize> {
+    text.bytes().all(|byte| byte.is_ascii_digit()).then(|| text.parse().ok())?
+}
+
 /// 0 to 7, or an English name of which three letters are enough.
 fn weekday(text: &str) -> Option<usize> {
-    if let Ok(number) = text.parse::<usize>() {
-        return (number <= 7).then_some(number);
+    if let Some(number) = number(text) {
+        return (number <= LAST_WEEKDAY).then_some(number);
     }
     let name = text.to_ascii_lowercase();
     (name.len() >= 3).then(|| WEEKDAYS.iter().position(|day| day.starts_with(&name)))?
@@ -140,8 +148,30 @@ mod tests {
         ] {
             assert_eq!(weekdays(field).as_deref(), Some(names), "{field}");
         }
-        for field in ["8", "", "mo", "1-", "-", "*/0", "1,,2", "monkey", "2/x"] {
+        for field in ["8", "", "mo", "1-", "-", "*/0", "1,,2", "monkey", "2/x", "*/8", "1-5/8", "1/100", "+1", "*/+2"] {
             assert_eq!(weekdays(field), None, "{field}");
+        }
+    }
+
+    #[test]
+    fn a_step_larger_than_its_field_is_refused_in_every_field() {
+        let fields =
+            [("second", 59), ("minute", 59), ("hour", 23), ("day of the month", 31), ("month", 12), ("weekday", 7)];
+        for (index, (name, largest)) in fields.into_iter().enumerate() {
+            for start in ["*", "1", "1-5", "2,*"] {
+                let with = |step: u32| {
+                    let mut text = ["*"; 6].map(str::to_owned);
+                    text[index] = format!("{start}/{step}");
+                    parse(&text.join(" ")).err()
+                };
+                assert_eq!(with(largest), None, "{name} {start}");
+                let value = format!("{start}/{}", largest + 1);
+                let error = with(largest + 1);
+                assert!(
+                    matches!(&error, Some(ScheduleError::Field { field, value: wrong, .. }) if *field == name && *wrong == value),
+                    "{error:?}"
+                );
+            }
         }
     }
 

@@ -10,6 +10,7 @@ mod schedule;
 mod scheduler;
 #[cfg(all(test, feature = "sim"))]
 mod simulated_tests;
+mod steps;
 
 use std::{
     io::IsTerminal,
@@ -28,7 +29,9 @@ use divvy::{
 };
 use futures::StreamExt;
 use jiff::{Timestamp, Zoned};
+use jobs::Job;
 use scheduler::{Answer, Cron, Progress, Tick};
+use steps::{Step, StepWatch};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tracing::{error, info, warn};
 use tracing_subscriber::{
@@ -36,8 +39,8 @@ use tracing_subscriber::{
     fmt::{format::Writer, time::FormatTime},
 };
 
-/// The longest sleep without a look at the wall clock, which somebody may set.
-const LONGEST_SLEEP: Duration = Duration::from_secs(30);
+/// The longest sleep without a look at the wall clock, which may be set at any time.
+const LONGEST_SLEEP: Duration = Duration::from_secs(10);
 /// How long offers are refused when no job wants any; a tick takes that back.
 const REFUSE: Duration = Duration::from_hours(1);
 
@@ -104,7 +107,7 @@ async fn run(arguments: Arguments) -> anyhow::Result<()> {
     let (driver, mut events) = SchedulerDriver::builder(FrameworkInfo::new("cron")).master(&master).stream()?;
     driver.start()?;
     info!("using the cluster of the master at {master}; Ctrl-C ends this");
-    let mut shell = Shell { cron: Cron::new(jobs, now(&driver)), driver, cluster };
+    let mut shell = Shell::new(jobs, driver, cluster);
     let outcome = shell.serve(&mut events, stop.asked()).await;
     shell.end().await;
     outcome
@@ -122,16 +125,22 @@ async fn start_cluster(work_dir: Option<PathBuf>) -> anyhow::Result<LocalCluster
 /// The cron with everything it talks to.
 struct Shell {
     cron: Cron,
+    steps: StepWatch,
     driver: SchedulerDriver,
     /// Ours, unless we joined another.
     cluster: Option<LocalCluster>,
 }
 
 impl Shell {
+    fn new(jobs: Vec<Job>, driver: SchedulerDriver, cluster: Option<LocalCluster>) -> Self {
+        Self { cron: Cron::new(jobs, now(&driver)), steps: StepWatch::new(driver.now()), driver, cluster }
+    }
+
     /// Merges the clock, the cluster and Ctrl-C into one order of events.
     async fn serve(&mut self, events: &mut EventStream, stop: impl Future<Output = ()>) -> anyhow::Result<()> {
         let mut stop = std::pin::pin!(stop);
         loop {
+            self.look_for_steps();
             let wait = until(self.cron.next_tick(), now(&self.driver));
             // In this order, so that a simulated run can be repeated.
             tokio::select! {
@@ -144,6 +153,18 @@ impl Shell {
                 () = self.driver.sleep(wait) => self.tick().await?,
             }
         }
+    }
+
+    /// Computes the next runs again when the wall clock was set since the last look.
+    fn look_for_steps(&mut self) {
+        let direction = match self.steps.look(self.driver.now()) {
+            None => return,
+            Some(Step::Ahead(by)) => format!("{} s ahead", by.as_secs()),
+            Some(Step::Back(by)) => format!("{} s back", by.as_secs()),
+        };
+        self.cron.clock_was_set(now(&self.driver));
+        let next = self.cron.next_tick().map_or_else(|| "never".to_owned(), |next| next.to_string());
+        warn!("the wall clock was set {direction}; the next runs are computed again, the first is due: {next}");
     }
 
     async fn tick(&mut self) -> anyhow::Result<()> {

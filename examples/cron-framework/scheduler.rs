@@ -17,6 +17,8 @@ use crate::jobs::Job;
 #[derive(Debug)]
 pub(crate) struct Cron {
     entries: Vec<Entry>,
+    /// How often the wall clock was set.
+    steps: u32,
 }
 
 #[derive(Debug)]
@@ -24,6 +26,8 @@ struct Entry {
     job: Job,
     /// The next instant it is due; `None` when it never is again.
     next: Option<Timestamp>,
+    /// The latest instant that a task was named after.
+    latest: Option<Timestamp>,
     run: Run,
 }
 
@@ -78,8 +82,8 @@ pub(crate) enum Progress {
 impl Cron {
     /// Jobs whose first ticks lie after `now`.
     pub(crate) fn new(jobs: Vec<Job>, now: Timestamp) -> Self {
-        let entry = |job: Job| Entry { next: job.schedule.next_after(now), job, run: Run::None };
-        Self { entries: jobs.into_iter().map(entry).collect() }
+        let entry = |job: Job| Entry { next: job.schedule.next_after(now), job, latest: None, run: Run::None };
+        Self { entries: jobs.into_iter().map(entry).collect(), steps: 0 }
     }
 
     /// When the next job is due.
@@ -96,6 +100,17 @@ impl Cron {
     pub(crate) fn tick(&mut self, now: Timestamp) -> Vec<Tick> {
         let due = self.entries.iter_mut().filter(|entry| entry.next.is_some_and(|next| next <= now));
         due.map(|entry| entry.tick(now)).collect()
+    }
+
+    /// The wall clock was set to `now`: every job that is not due now is due next as from a start at `now`. What was missed
+    /// by a step ahead is due and counts as one; an instant that comes again after a step back runs again.
+    pub(crate) fn clock_was_set(&mut self, now: Timestamp) {
+        self.steps += 1;
+        for entry in &mut self.entries {
+            if entry.next.is_none_or(|next| next > now) {
+                entry.next = entry.job.schedule.next_after(now);
+            }
+        }
     }
 
     /// Uses offers for the jobs that want one.
@@ -115,8 +130,12 @@ impl Cron {
     fn launch(&mut self, mut task: TaskInfo) -> Option<TaskInfo> {
         let entry = self.entries.iter_mut().find(|entry| entry.job.name == task.name)?;
         let Run::Wanted { due } = entry.run else { return None };
-        // The job and the instant it was due for: no two runs can have both.
-        let value = format!("{}.{}", entry.job.name, due.strftime("%Y%m%dT%H%M%SZ"));
+        // The job and the instant it was due for: no two runs can have both, unless the clock was set back.
+        let mut value = format!("{}.{}", entry.job.name, due.strftime("%Y%m%dT%H%M%SZ"));
+        if entry.latest.is_some_and(|latest| due <= latest) {
+            value = format!("{value}.{}", self.steps);
+        }
+        entry.latest = entry.latest.max(Some(due));
         task.task_id = TaskId { value };
         entry.run = Run::InFlight { task_id: task.task_id.clone() };
         Some(task)

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, time::Duration};
 
 use divvy::sim::{Fault, Faults, SimCluster, TaskRun};
 
-use super::{Cron, Shell, jobs::Job, now, schedule::Schedule};
+use super::{Shell, jobs::Job, schedule::Schedule};
 
 fn job(name: &str, schedule: &str) -> Job {
     let schedule = Schedule::parse(schedule, "UTC").expect(schedule);
@@ -15,7 +15,7 @@ fn job(name: &str, schedule: &str) -> Job {
 fn a_day(cluster: SimCluster) -> BTreeMap<String, Vec<(Duration, Duration)>> {
     let begin = |driver, mut events| async move {
         let jobs = vec![job("hourly", "7 * * * *"), job("quarterly", "*/15 * * * *")];
-        let mut shell = Shell { cron: Cron::new(jobs, now(&driver)), driver, cluster: None };
+        let mut shell = Shell::new(jobs, driver, None);
         Ok(shell.serve(&mut events, std::future::pending()).await?)
     };
     let cluster = cluster.tasks(|_job, _chance| TaskRun::exits(0).after(Duration::from_mins(3)));
@@ -42,6 +42,19 @@ fn each_instant_of_a_day_has_its_run_within_a_second() {
             let late = pair[1].0.abs_diff(pair[0].0 + apart);
             assert!(late < Duration::from_secs(1), "{name}: {pair:?}");
         }
+    }
+}
+
+#[test]
+fn a_wall_clock_that_is_set_never_keeps_a_job_from_its_next_run() {
+    for seed in 5..7 {
+        let faults = Faults::none().with(Fault::WallStep).every(Duration::from_mins(40));
+        let runs = a_day(SimCluster::new(seed).agents(1).faults(faults));
+        // Just before an instant the clock may be set to just after it; steps are no more frequent than that.
+        let (runs, limit) = (&runs["quarterly"], Duration::from_mins(31));
+        let gap = runs.windows(2).find(|pair| pair[1].0 - pair[0].0 > limit);
+        assert_eq!(gap, None, "seed {seed}");
+        assert!(runs.last().is_some_and(|last| last.0 + limit > Duration::from_hours(24)), "seed {seed}: {runs:?}");
     }
 }
 

@@ -11,6 +11,7 @@
 
 mod allocator;
 mod amounts;
+mod dirty;
 mod lines;
 mod portion;
 mod quota;
@@ -27,14 +28,15 @@ use std::collections::BTreeMap;
 use std::fmt::Debug;
 use std::sync::Arc;
 
-pub use self::allocator::{Allocator, Touched};
+pub use self::allocator::Allocator;
 use self::amounts::Totals;
+pub use self::dirty::Dirty;
 use self::lines::Part;
 pub use self::portion::Abilities;
 pub use self::quota::{Quota, QuotaError, check_quotas};
 use self::rank::Label;
 pub use self::refusals::Refusal;
-pub use self::round::{Clients, Grant, Round};
+pub use self::round::{Clients, Grant, Serve, Step, Terms};
 use self::tree::{NodeId, ROOT, Tree};
 use crate::types::Milli;
 
@@ -69,7 +71,7 @@ pub struct Shares<K> {
     roles: BTreeMap<Arc<str>, NodeId>,
     clients: BTreeMap<(RoleId, K), NodeId>,
     tree: Tree<K>,
-    stale: bool,
+    totals_dirty: bool,
 }
 
 impl<K: Copy + Ord + Debug> Default for Shares<K> {
@@ -95,20 +97,20 @@ impl<K: Copy + Ord + Debug> Shares<K> {
             roles: BTreeMap::new(),
             clients: BTreeMap::new(),
             tree: Tree::new(),
-            stale: false,
+            totals_dirty: false,
         }
     }
 
     /// The cluster grew by these amounts, say by an agent's.
     pub fn add_total<N: AsRef<str>>(&mut self, quantities: &[(N, Milli)]) {
         self.totals.add(quantities);
-        self.stale = true;
+        self.totals_dirty = true;
     }
 
     /// The cluster shrank by these amounts. What clients hold of them stays counted until [`unallocated`](Self::unallocated).
     pub fn remove_total<N: AsRef<str>>(&mut self, quantities: &[(N, Milli)]) {
         self.totals.subtract(quantities);
-        self.stale = true;
+        self.totals_dirty = true;
     }
 
     /// The weight of a role among its siblings: with weight 2 it is entitled to twice the share. It holds from now on, also
@@ -214,12 +216,12 @@ impl<K: Copy + Ord + Debug> Shares<K> {
     /// The active clients, the one that is owed most first. Lazy: taking only the first few is cheap.
     pub fn order(&mut self) -> impl Iterator<Item = (RoleId, K)> {
         self.refresh();
-        self.tree.walk(Part::All)
+        self.tree.walk(Part::All, false).map(|(_, role, client)| (role, client))
     }
 
     /// Takes a changed total in.
     fn refresh(&mut self) {
-        if std::mem::take(&mut self.stale) {
+        if std::mem::take(&mut self.totals_dirty) {
             self.tree.rank_all(&self.totals);
             self.tree.mark_all(&self.totals);
         }
@@ -261,7 +263,19 @@ impl<K: Copy + Ord + Debug> Shares<K> {
     }
 
     fn client_node(&self, role: RoleId, client: K) -> NodeId {
-        *self.clients.get(&(role, client)).unwrap_or_else(|| panic!("client {client:?} was not added to {role:?}"))
+        self.find_client(role, client).unwrap_or_else(|| panic!("client {client:?} was not added to {role:?}"))
+    }
+
+    fn find_client(&self, role: RoleId, client: K) -> Option<NodeId> {
+        self.clients.get(&(role, client)).copied()
+    }
+
+    fn has_client(&self, role: RoleId, client: K) -> bool {
+        self.clients.contains_key(&(role, client))
+    }
+
+    fn client_count(&self) -> usize {
+        self.clients.len()
     }
 
     /// The node of a role, made with its ancestors where missing.

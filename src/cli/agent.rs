@@ -6,7 +6,7 @@ use anyhow::Context;
 use clap::{Parser, Subcommand};
 
 use super::{
-    Failure, Program, announce, logging, runtime,
+    Failure, Program, announce_if_possible, logging, output, runtime,
     settings::{AgentArgs, AgentSettings},
     signals::Stop,
 };
@@ -61,12 +61,12 @@ async fn serve(settings: AgentSettings) -> Result<ExitCode, Failure> {
     let mut stop = Stop::listen()?;
     let agent = match Agent::start(options(settings)?).await {
         Err(error) if error.is_damage() => {
-            eprintln!("{}: {error}", DivvyAgent::NAME);
+            output::note(format_args!("{}: {error}", DivvyAgent::NAME));
             return Ok(ExitCode::from(DAMAGED));
         }
         started => started.map_err(anyhow::Error::from)?,
     };
-    announce(DivvyAgent::NAME, &agent.address().to_string());
+    announce_if_possible(DivvyAgent::NAME, &agent.address().to_string());
     let ended = tokio::select! {
         _ = stop.asked() => {
             tracing::info!("stopping; tasks go on and are found again by the next agent in this work directory");
@@ -86,8 +86,8 @@ fn options(settings: AgentSettings) -> anyhow::Result<Options> {
     Ok(Options {
         listen: settings.listen,
         hostname: settings.hostname,
-        resources: settings.resources.map(|resources| resources.to_string()),
-        attributes: settings.attributes.map(|attributes| attributes.to_string()),
+        resources: settings.resources,
+        attributes: settings.attributes,
         insecure: settings.insecure,
         recover: settings.recover,
         supervisor_idle: settings.supervisor_idle,

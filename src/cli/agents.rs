@@ -5,12 +5,15 @@ use std::{collections::BTreeMap, time::Duration};
 use serde::Serialize;
 
 use super::table::{Amounts, Listed, age};
-use crate::proto::v1::{
-    self,
-    master::response::{
-        GetAgents,
-        get_agents::{Agent, Departed},
+use crate::{
+    proto::v1::{
+        self,
+        master::response::{
+            GetAgents,
+            get_agents::{Agent, Departed},
+        },
     },
+    types::HostPort,
 };
 
 /// An agent as it is listed.
@@ -75,7 +78,7 @@ impl AgentRow {
         // "slave(1)@10.0.0.7:5051"; an agent that has not come back is known by its name only.
         let address = match agent.pid.as_deref().and_then(|pid| pid.rsplit_once('@')) {
             Some((_, address)) => address.to_owned(),
-            None => format!("{}:{}", info.hostname, info.port()),
+            None => HostPort(&info.hostname, info.port()).to_string(),
         };
         Self {
             address,
@@ -154,6 +157,14 @@ mod tests {
         let agents = vec![agent("z", true)];
         let rows = rows(GetAgents { agents, recovered_agents: vec![info], ..GetAgents::default() }, false, 0.0);
         assert_eq!((rows[1].address.as_str(), rows[1].state), ("c:5051", "recovering"));
+    }
+
+    #[test]
+    fn an_ipv6_address_has_brackets_wherever_it_comes_from() {
+        let info = v1::AgentInfo { hostname: "::1".to_owned(), port: Some(5051), ..v1::AgentInfo::default() };
+        let agents = vec![Agent { pid: Some("slave(1)@[::1]:36931".to_owned()), ..agent("z", true) }];
+        let rows = rows(GetAgents { agents, recovered_agents: vec![info], ..GetAgents::default() }, false, 0.0);
+        assert_eq!([&rows[0].address, &rows[1].address], ["[::1]:36931", "[::1]:5051"]);
     }
 
     #[test]

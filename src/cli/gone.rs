@@ -1,13 +1,10 @@
 //! `divvy agents gone`: an agent that does not come back is marked so, and its tasks end.
 
-use std::{
-    io::{self, Write as _},
-    process::ExitCode,
-};
+use std::process::ExitCode;
 
 use clap::Args;
 
-use super::{Failure, operator::Operator};
+use super::{Failure, operator::Operator, output};
 use crate::{
     proto::v1::master::response::{GetAgents, GetTasks},
     transport::connect::Addresses,
@@ -52,7 +49,7 @@ pub async fn mark(args: &GoneArgs, master: &Addresses) -> Result<ExitCode, Failu
 }
 
 fn say(text: &str) -> Result<ExitCode, Failure> {
-    writeln!(io::stdout(), "{text}").map_err(anyhow::Error::from)?;
+    output::print(text)?;
     Ok(ExitCode::SUCCESS)
 }
 

@@ -5,7 +5,7 @@ use std::{net::SocketAddr, path::PathBuf, process::ExitCode};
 use clap::Args;
 
 use super::{Failure, SettingsError, announce, signals::Stop};
-use crate::{cli::settings, local::LocalCluster, types::Resources};
+use crate::{cli::settings, local::LocalCluster};
 
 /// Starts a master and agents in this process. Their tasks are real processes and end with it.
 #[derive(Args, Clone, Debug)]
@@ -16,8 +16,10 @@ pub struct LocalArgs {
     /// Address and port of the master; port 0 picks a free one [default: 127.0.0.1:5050]
     #[arg(long, value_name = "ADDR:PORT")]
     listen: Option<String>,
-    /// What each agent offers, for example 'cpus:4;mem:1024' [default: all that this host has, each of them]
-    #[arg(long, value_name = "TEXT")]
+    /// What each agent offers, for example 'cpus:4;mem:1024', as a JSON array of Mesos' resources, or the absolute path of
+    /// a file with either. What is not named is detected, zero of a name means none [default: all that this host has, each
+    /// of them]
+    #[arg(long, value_name = "TEXT|JSON|FILE")]
     resources: Option<String>,
     /// Where everything is kept, and stays [default: a new folder that is removed at the end]
     #[arg(long, value_name = "DIR")]
@@ -36,24 +38,23 @@ pub async fn serve(args: LocalArgs) -> Result<ExitCode, Failure> {
         return Err(SettingsError::invalid("--agents", "0", "it has to be at least 1").into());
     }
     let listen = settings::listen_address(args.listen.as_deref(), SocketAddr::from(([127, 0, 0, 1], 5050)))?;
-    let resources = settings::meaning::<Resources>("--resources", args.resources.as_deref(), "cpus:4;mem:1024")?;
+    let resources = settings::resources(args.resources.as_deref(), None)?;
     let mut stop = Stop::listen()?;
-    let mut builder = LocalCluster::builder().agents(args.agents).listen(listen).insecure(args.insecure);
-    if let Some(resources) = resources {
-        builder = builder.resources(resources.to_string());
-    }
+    let builder = LocalCluster::builder().agents(args.agents).listen(listen).insecure(args.insecure);
+    let mut builder = builder.resources(resources);
     if let Some(directory) = args.work_dir {
         builder = builder.work_dir(directory);
     }
     let mut cluster = builder.start().await.map_err(anyhow::Error::from)?;
-    announce("divvy local", &cluster.master());
-    let failure = tokio::select! {
-        _ = stop.asked() => None,
-        reason = cluster.failed() => Some(reason),
+    // Where nothing can be printed, the address of the cluster stays unknown and it is of no use.
+    let failure = if let Err(failure) = announce("divvy local", &cluster.master()) {
+        Some(failure)
+    } else {
+        tokio::select! {
+            _ = stop.asked() => None,
+            reason = cluster.failed() => Some(Failure::Failed(anyhow::anyhow!("{reason}"))),
+        }
     };
     cluster.stop().await;
-    match failure {
-        None => Ok(ExitCode::SUCCESS),
-        Some(reason) => Err(anyhow::anyhow!("{reason}").into()),
-    }
+    failure.map_or(Ok(ExitCode::SUCCESS), Err)
 }

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 use super::{
-    Failure, Program, announce, logging,
+    Failure, Program, announce_if_possible, logging,
     registry::{self, BackupArgs, RestoreArgs},
     runtime,
     settings::{MasterArgs, MasterSettings},
@@ -52,7 +52,7 @@ impl Program for DivvyMaster {
 async fn serve(settings: MasterSettings) -> Result<ExitCode, Failure> {
     let mut stop = Stop::listen()?;
     let mut master = Master::start(options(settings)).await.map_err(anyhow::Error::from)?;
-    announce(DivvyMaster::NAME, &master.address().to_string());
+    announce_if_possible(DivvyMaster::NAME, &master.address().to_string());
     tokio::select! {
         _ = stop.asked() => {}
         reason = master.failed() => return Err(anyhow::anyhow!("{reason}").into()),
@@ -73,7 +73,7 @@ fn options(settings: MasterSettings) -> Options {
         work_dir: Some(settings.work_dir),
         hostname: settings.hostname,
         insecure: settings.insecure,
-        offer_timeout: settings.offer_timeout.or(preset.offer_timeout),
+        offer_timeout: settings.offer_timeout,
         agent_ping_interval: ping_interval,
         agent_pings_missed: pings_missed,
         agent_reregister_timeout: settings.agent_reregister_timeout.unwrap_or(preset.agent_reregister_timeout),

@@ -13,6 +13,7 @@ pub mod local;
 pub mod logging;
 pub mod master;
 pub mod operator;
+mod output;
 pub mod registry;
 pub mod run;
 pub mod settings;
@@ -21,11 +22,7 @@ pub mod table;
 pub mod tasks;
 mod usage;
 
-use std::{
-    fmt,
-    io::{self, Write},
-    process::ExitCode,
-};
+use std::{fmt, process::ExitCode};
 
 use clap::Parser;
 pub use settings::SettingsError;
@@ -91,7 +88,7 @@ pub fn run<P: Program>() -> ExitCode {
     match usage::parse::<P>(std::env::args_os()).and_then(Program::run) {
         Ok(code) => code,
         Err(failure) => {
-            eprintln!("{}: {failure}", P::NAME);
+            output::note(format_args!("{}: {failure}", P::NAME));
             ExitCode::from(if matches!(failure, Failure::Usage(_)) { 2 } else { 1 })
         }
     }
@@ -102,10 +99,19 @@ fn runtime() -> Result<Runtime, Failure> {
     runtime.map_err(|error| Failure::Failed(anyhow::Error::new(error).context("cannot start the runtime's threads")))
 }
 
-/// The one line on standard output that tells where a server serves.
-fn announce(name: &str, address: &str) {
-    // A server serves whether or not somebody reads this.
-    drop(writeln!(io::stdout().lock(), "{name} listening on {address}"));
+/// Prints the one line on standard output that says where a server serves.
+///
+/// # Errors
+/// It cannot be written.
+fn announce(name: &str, address: &str) -> Result<(), Failure> {
+    output::print(&format!("{name} listening on {address}"))
+}
+
+/// As [`announce`], for servers that serve whether or not the line can be read: an agent has to start on a full disk.
+fn announce_if_possible(name: &str, address: &str) {
+    if let Err(failure) = announce(name, address) {
+        tracing::warn!(%address, "{failure}; it serves nevertheless");
+    }
 }
 
 #[cfg(test)]

@@ -1,6 +1,5 @@
 //! Asking the master what there is.
 
-use anyhow::Context;
 use tonic::transport::Channel;
 
 use crate::{
@@ -8,11 +7,14 @@ use crate::{
         ext::{BackupRequest, operator_client::OperatorClient, registry_client::RegistryClient},
         v1::{
             AgentId,
-            master::{Call, Response, call, response},
+            master::{
+                Call, Response, call,
+                response::{self, GetState},
+            },
         },
     },
     transport::{
-        MAX_MESSAGE_BYTES,
+        MAX_REPLY_BYTES,
         connect::{self, Addresses},
     },
 };
@@ -32,7 +34,7 @@ impl Operator {
     pub async fn connect(master: &Addresses) -> anyhow::Result<Self> {
         let channel = connect::master(master).await?;
         Ok(Self {
-            client: OperatorClient::new(channel.clone()).max_decoding_message_size(MAX_MESSAGE_BYTES),
+            client: OperatorClient::new(channel.clone()).max_decoding_message_size(MAX_REPLY_BYTES),
             registry: RegistryClient::new(channel),
         })
     }
@@ -42,8 +44,7 @@ impl Operator {
     /// # Errors
     /// When the master does not answer, or refuses.
     pub async fn agents(&mut self) -> anyhow::Result<response::GetAgents> {
-        let answer = self.ask(call::Type::GetAgents).await?;
-        Ok(answer.get_agents.unwrap_or_default())
+        Ok(self.list(call::Type::GetAgents).await?.get_agents.unwrap_or_default())
     }
 
     /// Marks an agent gone for good.
@@ -66,8 +67,7 @@ impl Operator {
     /// # Errors
     /// When the master does not answer, or refuses.
     pub async fn tasks(&mut self) -> anyhow::Result<response::GetTasks> {
-        let answer = self.ask(call::Type::GetTasks).await?;
-        Ok(answer.get_tasks.unwrap_or_default())
+        Ok(self.list(call::Type::GetTasks).await?.get_tasks.unwrap_or_default())
     }
 
     /// Every framework the master remembers.
@@ -75,8 +75,7 @@ impl Operator {
     /// # Errors
     /// When the master does not answer, or refuses.
     pub async fn frameworks(&mut self) -> anyhow::Result<response::GetFrameworks> {
-        let answer = self.ask(call::Type::GetFrameworks).await?;
-        Ok(answer.get_frameworks.unwrap_or_default())
+        Ok(self.list(call::Type::GetFrameworks).await?.get_frameworks.unwrap_or_default())
     }
 
     /// The bytes of a backup of the registry.
@@ -93,9 +92,40 @@ impl Operator {
         Ok(bytes)
     }
 
-    async fn ask(&mut self, what: call::Type) -> anyhow::Result<Response> {
+    /// The answer's parts, put together.
+    async fn list(&mut self, what: call::Type) -> anyhow::Result<GetState> {
+        let failed = |status: tonic::Status| {
+            anyhow::anyhow!("{}", status.message()).context(format!("the master did not answer {}", what.as_str_name()))
+        };
         let question = Call { r#type: Some(what.into()), ..Call::default() };
-        let answer = self.client.call(question).await.map_err(|status| anyhow::anyhow!("{}", status.message()));
-        Ok(answer.with_context(|| format!("the master did not answer {}", what.as_str_name()))?.into_inner())
+        let mut parts = self.client.list(question).await.map_err(failed)?.into_inner();
+        let mut whole = GetState::default();
+        while let Some(part) = parts.message().await.map_err(failed)? {
+            add(&mut whole, part);
+        }
+        Ok(whole)
+    }
+}
+
+/// The lists of this part go behind those there are.
+#[expect(deprecated, reason = "Mesos has no orphans any more, and its word for what ours are is free")]
+fn add(whole: &mut GetState, part: Response) {
+    if let Some(part) = part.get_tasks {
+        let tasks = whole.get_tasks.get_or_insert_default();
+        tasks.tasks.extend(part.tasks);
+        tasks.unreachable_tasks.extend(part.unreachable_tasks);
+        tasks.orphan_tasks.extend(part.orphan_tasks);
+        tasks.completed_tasks.extend(part.completed_tasks);
+    }
+    if let Some(part) = part.get_frameworks {
+        let frameworks = whole.get_frameworks.get_or_insert_default();
+        frameworks.frameworks.extend(part.frameworks);
+        frameworks.completed_frameworks.extend(part.completed_frameworks);
+    }
+    if let Some(part) = part.get_agents {
+        let agents = whole.get_agents.get_or_insert_default();
+        agents.agents.extend(part.agents);
+        agents.recovered_agents.extend(part.recovered_agents);
+        agents.departed.extend(part.departed);
     }
 }

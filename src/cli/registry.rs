@@ -1,7 +1,6 @@
 //! `divvy-master backup`, `divvy-master restore` and `divvy backup`: the master's durable facts in a file.
 
 use std::{
-    io::{self, Write as _},
     path::{Path, PathBuf},
     process::ExitCode,
 };
@@ -9,7 +8,7 @@ use std::{
 use anyhow::Context as _;
 use clap::Args;
 
-use super::{Failure, operator::Operator};
+use super::{Failure, operator::Operator, output};
 use crate::{
     master::registry::{self, Backup, Embedded},
     transport::{clock::Clock, connect::Addresses},
@@ -68,14 +67,14 @@ pub fn restore(args: &RestoreArgs) -> Result<ExitCode, Failure> {
     let now_ns = Clock::system().now().wall_ns;
     let restored = registry::restore(&backup, &args.work_dir, args.force, now_ns).with_context(from)?;
     let aside = restored.aside.map(|path| format!("; what was there is kept in {}", path.display()));
-    say(&format!(
+    output::print(&format!(
         "restored {} agents and {} removed frameworks to {}, epoch {}{}",
         backup.state.agents.len(),
         backup.state.removed_frameworks.len(),
         args.work_dir.display(),
         restored.epoch,
         aside.unwrap_or_default()
-    ));
+    ))?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -93,11 +92,9 @@ fn write(backup: &Backup, path: &Path) -> Result<ExitCode, Failure> {
     backup.write_to(path).map_err(anyhow::Error::from)?;
     let (agents, frameworks) = (backup.state.agents.len(), backup.state.removed_frameworks.len());
     let to = path.display();
-    say(&format!("wrote {agents} agents and {frameworks} removed frameworks of epoch {} to {to}", backup.epoch));
+    output::print(&format!(
+        "wrote {agents} agents and {frameworks} removed frameworks of epoch {} to {to}",
+        backup.epoch
+    ))?;
     Ok(ExitCode::SUCCESS)
-}
-
-fn say(line: &str) {
-    // It is done whether or not somebody reads this.
-    drop(writeln!(io::stdout().lock(), "{line}"));
 }

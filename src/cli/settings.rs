@@ -7,6 +7,7 @@
 mod agent;
 mod client;
 mod master;
+mod resources;
 
 use std::{
     net::SocketAddr,
@@ -18,6 +19,7 @@ use std::{
 pub use agent::{AgentArgs, AgentSettings};
 pub use client::{ClientArgs, ClientSettings};
 pub use master::{MasterArgs, MasterSettings};
+pub(crate) use resources::resources;
 use serde::de::DeserializeOwned;
 
 use crate::transport::connect::{Addresses, InvalidAddress};
@@ -104,14 +106,37 @@ pub(crate) fn master_addresses(text: Option<&str>) -> Result<Addresses, Settings
     text.parse().map_err(|error: InvalidAddress| SettingsError::invalid("--master", text, &error.way_out()))
 }
 
+/// The shortest time span that makes sense: with less, something would be done all the time.
+const SHORTEST: Duration = Duration::from_millis(1);
+
 /// A time span such as `90s`, `2m` or `1h 30m`.
 fn duration(name: &'static str, text: Option<&str>) -> Result<Option<Duration>, SettingsError> {
     let read = |text: &str| match humantime::parse_duration(text) {
-        Ok(span) if span.is_zero() => Err(SettingsError::invalid(name, text, "it has to be longer than nothing")),
+        Ok(span) if span < SHORTEST => Err(SettingsError::invalid(name, text, "it has to be at least 1ms")),
         Ok(span) => Ok(span),
         Err(error) => Err(SettingsError::invalid(name, text, &format!("{error}; for example 90s, 2m or 1h"))),
     };
     text.map(read).transpose()
+}
+
+/// A time span, or `none` for no limit; unless set what is the default.
+fn limit(name: &'static str, text: Option<&str>, default: Option<Duration>) -> Result<Option<Duration>, SettingsError> {
+    match text {
+        None => Ok(default),
+        Some("none") => Ok(None),
+        Some(text) => duration(name, Some(text)),
+    }
+}
+
+/// The name of a host, which others print and connect to.
+fn hostname(text: Option<String>) -> Result<Option<String>, SettingsError> {
+    let Some(name) = text else { return Ok(None) };
+    let is_part = |c: char| !c.is_control() && !c.is_whitespace() && !"/@?#".contains(c);
+    if name.is_empty() || name.len() > 255 || !name.chars().all(is_part) {
+        let problem = "give a host's name or number without blanks, at most 255 bytes of it";
+        return Err(SettingsError::invalid("--hostname", &name, problem));
+    }
+    Ok(Some(name))
 }
 
 /// Text with a meaning of its own, such as resources.

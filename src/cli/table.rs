@@ -1,10 +1,9 @@
 //! Lists: a table for people, JSON for programs.
 
-use std::io::{self, Write};
-
 use comfy_table::{Row, Table, presets};
 use serde::{Serialize, Serializer, ser::SerializeMap};
 
+use super::{Failure, output};
 use crate::{proto::v1, types::Resources};
 
 /// Something that is a line of a table and an object of a JSON array.
@@ -19,14 +18,10 @@ pub trait Listed: Serialize {
 /// Writes `rows` to standard output.
 ///
 /// # Errors
-/// When standard output is gone.
-pub fn print<L: Listed>(rows: &[L], json: bool) -> anyhow::Result<()> {
-    let text = if json { serde_json::to_string_pretty(rows)? } else { table(rows) };
-    match writeln!(io::stdout().lock(), "{text}") {
-        // Whoever reads has seen enough.
-        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
-        written => Ok(written?),
-    }
+/// Standard output cannot be written, but for a reader that has seen enough.
+pub fn print<L: Listed>(rows: &[L], json: bool) -> Result<(), Failure> {
+    let text = if json { serde_json::to_string_pretty(rows).map_err(anyhow::Error::from)? } else { table(rows) };
+    output::print(&text)
 }
 
 fn table<L: Listed>(rows: &[L]) -> String {

@@ -1,10 +1,13 @@
 //! Reading the command line, with errors of one line.
 
-use std::ffi::OsString;
+use std::{
+    ffi::OsString,
+    io::{self, IsTerminal},
+};
 
 use clap::{Parser, error::ErrorKind};
 
-use super::{Failure, Program};
+use super::{Failure, Program, output};
 
 /// Reads the arguments; help and version are printed and end the process.
 pub(super) fn parse<P: Program>(arguments: impl IntoIterator<Item = OsString>) -> Result<P, Failure> {
@@ -13,11 +16,23 @@ pub(super) fn parse<P: Program>(arguments: impl IntoIterator<Item = OsString>) -
 
 fn parse_any<P: Parser>(arguments: impl IntoIterator<Item = OsString>) -> Result<P, Failure> {
     P::try_parse_from(arguments).map_err(|error| match error.kind() {
-        ErrorKind::DisplayHelp | ErrorKind::DisplayVersion | ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => {
-            error.exit()
+        ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => match print(&error) {
+            Ok(()) => std::process::exit(0),
+            Err(failure) => failure,
+        },
+        ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => {
+            output::note(error.render().to_string().trim_end());
+            std::process::exit(2)
         }
         _ => Failure::Usage(one_line(&error.render().to_string())),
     })
+}
+
+/// Prints help or a version, with colours where it is read on a terminal.
+fn print(error: &clap::Error) -> Result<(), Failure> {
+    let text = error.render();
+    let text = if io::stdout().is_terminal() { text.ansi().to_string() } else { text.to_string() };
+    output::print(text.trim_end())
 }
 
 /// clap explains itself over several paragraphs; what was wrong and its tip are kept.

@@ -6,13 +6,22 @@ use prost::Message as _;
 
 use super::core::Request;
 use crate::{
-    proto::v1::{TaskInfo, offer::Operation},
-    transport::MAX_MESSAGE_BYTES,
-    types::{Resources, validate::Invalid, validate_id},
+    proto::ext::Calls,
+    proto::v1::{TaskInfo, offer::Operation, scheduler},
+    types::{
+        Resources,
+        limits::{DATA_BYTES, MESSAGE_BYTES, OFFERS_PER_CALL, OPERATIONS_PER_ACCEPT, TASK_BYTES, TASKS_PER_ACCEPT},
+        quoted,
+        validate::{Invalid, bounded},
+        validate_id,
+        wire::measure,
+    },
 };
 
 /// The largest call, in bytes. Smaller than the largest message, so that a frame has room for what goes around it.
-const MAX_CALL_BYTES: usize = MAX_MESSAGE_BYTES / 2;
+const MAX_CALL_BYTES: usize = MESSAGE_BYTES - (1 << 10);
+/// A smaller call has no more elements than a message may have, whatever it holds.
+const UNCOUNTED_BYTES: usize = 128 << 10;
 
 /// Checks a call.
 ///
@@ -22,9 +31,13 @@ pub(super) fn check(request: &Request) -> Result<(), Invalid> {
     match request {
         Request::Accept { offer_ids, operations, .. } => {
             some("accept.offer_ids", offer_ids.len())?;
+            bounded("accept.offer_ids", "offers", offer_ids.len(), OFFERS_PER_CALL)?;
             check_operations(operations)
         }
-        Request::Decline { offer_ids, .. } => some("decline.offer_ids", offer_ids.len()),
+        Request::Decline { offer_ids, .. } => {
+            some("decline.offer_ids", offer_ids.len())?;
+            bounded("decline.offer_ids", "offers", offer_ids.len(), OFFERS_PER_CALL)
+        }
         Request::Kill { task_id, .. } => id("kill.task_id", "task id", &task_id.value),
         Request::Reconcile { tasks } => tasks.iter().enumerate().try_for_each(|(index, (task_id, _))| {
             id(&format!("reconcile.tasks[{index}].task_id"), "task id", &task_id.value)
@@ -32,7 +45,7 @@ pub(super) fn check(request: &Request) -> Result<(), Invalid> {
         Request::Message { agent_id, executor_id, data } => {
             id("message.agent_id", "agent id", &agent_id.value)?;
             id("message.executor_id", "executor id", &executor_id.value)?;
-            fits("message.data", data.len())
+            bounded("message.data", "bytes", data.len(), DATA_BYTES)
         }
         Request::Acknowledge { task_id, agent_id, .. } => {
             id("acknowledge.task_id", "task id", &task_id.value)?;
@@ -50,6 +63,7 @@ pub(super) fn check(request: &Request) -> Result<(), Invalid> {
 fn check_operations(operations: &[Operation]) -> Result<(), Invalid> {
     let mut task_ids = BTreeSet::new();
     let mut bytes = 0;
+    bounded("accept.operations", "operations", operations.len(), OPERATIONS_PER_ACCEPT)?;
     for (index, operation) in operations.iter().enumerate() {
         bytes += operation.encoded_len();
         fits("accept.operations", bytes)?;
@@ -67,13 +81,28 @@ fn check_operations(operations: &[Operation]) -> Result<(), Invalid> {
             }
         }
     }
+    bounded("accept.operations", "tasks", task_ids.len(), TASKS_PER_ACCEPT)?;
+    countable("accept.operations", operations, bytes)
+}
+
+/// A call that the master would refuse for what it takes in memory is refused here, where its author learns of it.
+fn countable(field: &str, operations: &[Operation], bytes: usize) -> Result<(), Invalid> {
+    if bytes <= UNCOUNTED_BYTES {
+        return Ok(());
+    }
+    let accept = scheduler::call::Accept { operations: operations.to_vec(), ..scheduler::call::Accept::default() };
+    let calls = vec![scheduler::Call { accept: Some(Box::new(accept)), ..scheduler::Call::default() }];
+    let frame = Calls { calls, ..Calls::default() }.encode_to_vec();
+    let size = measure::<Calls>(&frame).map_err(|refused| Invalid::new(field, refused.to_string()))?;
+    tracing::trace!(bytes, ?size, "a large call");
     Ok(())
 }
 
 fn check_task<'a>(task: &'a TaskInfo, field: &str, seen: &mut BTreeSet<&'a str>) -> Result<(), Invalid> {
     id(&format!("{field}.task_id"), "task id", &task.task_id.value)?;
+    bounded(field, "bytes", task.encoded_len(), TASK_BYTES)?;
     if !seen.insert(&task.task_id.value) {
-        let text = format!("task id `{}` is given to two tasks of one call", task.task_id);
+        let text = format!("task id `{}` is given to two tasks of one call", quoted(&task.task_id));
         return Err(Invalid::new(format!("{field}.task_id"), text));
     }
     match Resources::from_proto(&task.resources) {
@@ -134,9 +163,45 @@ mod tests {
     #[test]
     fn a_call_that_fits_no_frame_is_refused() {
         let (agent_id, executor_id) = (v1::AgentId::from("S1"), v1::ExecutorId::from("E1"));
-        let data = Bytes::from(vec![0; MAX_CALL_BYTES + 1]);
+        let data = Bytes::from(vec![0; DATA_BYTES + 1]);
         let invalid = check(&Request::Message { agent_id, executor_id, data }).expect_err("too large");
         assert_eq!(invalid.field, "message.data");
+    }
+
+    #[test]
+    fn a_launch_that_is_too_large_is_refused_with_its_size_and_the_limit() {
+        let check_tasks = |tasks: Vec<TaskInfo>| {
+            let launch = Some(v1::offer::operation::Launch { task_infos: tasks });
+            let operations = vec![Operation { launch, ..Operation::default() }];
+            let request = Request::Accept { offer_ids: vec![OfferId::from("O1")], operations, filters: None };
+            check(&request).map_err(|invalid| invalid.to_string())
+        };
+        let task = |number: usize, bytes: usize| TaskInfo {
+            data: Some(Bytes::from(vec![0; bytes])),
+            ..TaskInfo::shell("a", "true").with_id(number.to_string())
+        };
+        let tasks = |count: usize, bytes: usize| (0..count).map(|number| task(number, bytes)).collect();
+        assert_eq!(check_tasks(tasks(TASKS_PER_ACCEPT, 0)), Ok(()));
+        let many = check_tasks(tasks(TASKS_PER_ACCEPT + 1, 0)).expect_err("too many");
+        assert_eq!(many, "accept.operations: has 4097 tasks; at most 4096 are accepted");
+        let large = check_tasks(tasks(1, TASK_BYTES)).expect_err("too large");
+        assert!(large.starts_with("accept.operations[0].launch.task_infos[0]: has 10486"), "{large}");
+        assert_eq!(check_tasks(tasks(4, TASK_BYTES - (1 << 10))), Ok(()));
+        let together = check_tasks(tasks(5, TASK_BYTES - (1 << 10))).expect_err("too large together");
+        assert!(together.starts_with("accept.operations: is larger than 4193280 bytes"), "{together}");
+    }
+
+    #[test]
+    fn a_launch_of_too_many_elements_is_refused_before_a_master_refuses_it() {
+        let variables = vec![v1::environment::Variable::default(); 4_000];
+        let mut task = TaskInfo::shell("a", "true").with_id("a");
+        task.command.as_mut().expect("a command").environment = Some(v1::Environment { variables });
+        let tasks = (0..20).map(|number| task.clone().with_id(number.to_string())).collect();
+        let launch = Some(v1::offer::operation::Launch { task_infos: tasks });
+        let operations = vec![Operation { launch, ..Operation::default() }];
+        let request = Request::Accept { offer_ids: vec![OfferId::from("O1")], operations, filters: None };
+        let invalid = check(&request).expect_err("too many elements");
+        assert!(invalid.to_string().contains("a message has at most 65536"), "{invalid}");
     }
 
     #[test]

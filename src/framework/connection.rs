@@ -21,11 +21,13 @@ use crate::{
         ext::{Calls, VersionRange},
         v1::scheduler::Call,
     },
-    transport::batch::Batches,
+    transport::batch::{Batches, MAX_BATCH_MESSAGES},
 };
 
 /// Calls that wait for the socket.
 const QUEUE: usize = 4096;
+/// The most bytes of calls in a frame, unless one call alone has more: so few have no more elements than a message may have.
+const FRAME_BYTES: usize = 128 << 10;
 /// How long the master may take to close its side.
 const CLOSE_WAIT: Duration = Duration::from_secs(2);
 
@@ -161,7 +163,8 @@ async fn closed(closing: &mut watch::Receiver<bool>) {
 /// All that is queued, in as few frames as it takes.
 fn frames(queue: mpsc::Receiver<Numbered>) -> CallFrames {
     let mut versions = Some(VersionRange { min: VERSION, max: VERSION });
-    let batches = Batches::new(queue, |(_, call): &Numbered| call.encoded_len());
+    let batches =
+        Batches::with_limits(queue, |(_, call): &Numbered| call.encoded_len(), MAX_BATCH_MESSAGES, FRAME_BYTES);
     let frames = batches.map(move |batch| {
         let seq = batch.first().map_or(0, |(seq, _)| *seq);
         let calls = batch.into_iter().map(|(_, call)| *call).collect();

@@ -7,6 +7,7 @@ use super::{agent, supervisor};
 use crate::{
     agent::supervisor::frame,
     proto::internal::{SupervisorEvent, SupervisorRequest},
+    types::wire::Shaped,
 };
 
 /// What an agent says. The first byte tells in which pieces the others arrive.
@@ -20,7 +21,7 @@ pub(super) fn of_a_supervisor(bytes: &[u8]) {
 }
 
 /// However the bytes are cut, the same messages come out of them, and go in again.
-fn messages<M: Message + Default + PartialEq + std::fmt::Debug>(bytes: &[u8]) -> Vec<M> {
+fn messages<M: Message + Shaped + Default + PartialEq + std::fmt::Debug>(bytes: &[u8]) -> Vec<M> {
     let Some((piece, stream)) = bytes.split_first() else { return Vec::new() };
     let whole = read::<M>(stream, stream.len().max(1));
     let pieces = read::<M>(stream, usize::from(*piece).max(1));
@@ -34,7 +35,7 @@ fn messages<M: Message + Default + PartialEq + std::fmt::Debug>(bytes: &[u8]) ->
 }
 
 /// The messages up to the end of the stream, or to where it cannot be read on.
-fn read<M: Message + Default>(stream: &[u8], piece: usize) -> Vec<M> {
+fn read<M: Message + Shaped + Default>(stream: &[u8], piece: usize) -> Vec<M> {
     let (mut buffer, mut found) = (BytesMut::new(), Vec::new());
     for part in stream.chunks(piece) {
         buffer.extend_from_slice(part);

@@ -11,9 +11,10 @@ pub mod harness;
 mod lag;
 mod outbox;
 pub mod registry;
+mod registry_thread;
 mod service;
 
-use std::{io, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
+use std::{io, net::SocketAddr, path::PathBuf, time::Duration};
 
 use rand::{Rng as _, SeedableRng as _, rngs::StdRng};
 use tokio::task::JoinHandle;
@@ -165,7 +166,7 @@ impl Master {
         let core = core::Master::new(&id, fence.epoch(), state, config, rng, now);
         let (handle, ending) = service::start(core, registry, fence).map_err(StartError::Thread)?;
         let stop = CancellationToken::new();
-        let router = api::router(Api { core: handle, facts: Arc::new(facts), sessions: Arc::default() });
+        let router = api::router(Api::new(handle, facts));
         let serving = tokio::spawn(serve::serve(listener, router, Limits::default(), stop.clone()));
         tracing::info!(%address, %id, epoch = fence.epoch(), "master serves");
         Ok(Self { address, id, stop, serving, ending })

@@ -1,10 +1,10 @@
-//! The thread on which the core runs, and the one on which the registry syncs.
+//! The thread on which the core runs.
 //!
 //! The core's thread waits for nothing but its mailbox: it takes all that is queued, hands it to the core, lets the core
 //! make its offers, and puts the effects into the outboxes as the gate lets them out. What connections put into the
-//! mailbox carries a permit of theirs, so that none can have more than [`PER_CONNECTION`] inputs undigested.
+//! mailbox carries a permit of theirs, so that none can have more than so many inputs undigested.
 
-use std::{collections::HashMap, io, sync::Arc, thread};
+use std::{collections::HashMap, io, thread};
 
 use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot, watch};
 
@@ -15,11 +15,10 @@ use super::{
     lag::{self, Lag, Watcher},
     outbox::Outbox,
     registry::{Fence, Registry},
+    registry_thread::{self, Progress, Store},
 };
-use crate::{proto::internal::RegistryChange, transport::clock::Clock, types::Now};
+use crate::{transport::clock::Clock, types::Now};
 
-/// Inputs of one connection that the core has not taken yet.
-pub(super) const PER_CONNECTION: usize = 64;
 /// Inputs that go into the mailbox together: half of a connection's, so that the next are made meanwhile.
 pub(super) const TOGETHER: u32 = 32;
 const MAILBOX: usize = 16_384;
@@ -32,9 +31,6 @@ pub(super) enum Mail {
     Inputs { inputs: Vec<Input>, permits: Option<OwnedSemaphorePermit> },
     Asked { question: Question, reply: oneshot::Sender<Answer> },
 }
-
-/// How far the registry's thread has got: the number of the last store that is synced, or why it gave up.
-type Progress = Result<u64, String>;
 
 /// The outbox of whoever is at the other end.
 #[derive(Clone, Debug)]
@@ -82,7 +78,7 @@ pub(super) fn start(core: Master, registry: Box<dyn Registry>, fence: Fence) -> 
     let (ended, ending) = watch::channel(None);
     let (progress, synced) = watch::channel(Ok(0));
     let (watcher, lag) = lag::watched();
-    thread::Builder::new().name("divvy-registry".into()).spawn(move || keep(registry, fence, changes, &progress))?;
+    registry_thread::spawn(registry, fence, changes, progress)?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build()?;
     thread::Builder::new().name("divvy-master".into()).spawn(move || {
         let service = Service {
@@ -101,34 +97,13 @@ pub(super) fn start(core: Master, registry: Box<dyn Registry>, fence: Fence) -> 
     Ok((Handle { mailbox, lag }, ending))
 }
 
-/// Appends what comes, all that is queued in one go.
-fn keep(
-    mut registry: Box<dyn Registry>,
-    fence: Fence,
-    mut changes: mpsc::Receiver<(u64, Vec<RegistryChange>)>,
-    progress: &watch::Sender<Progress>,
-) {
-    let mut batch = Vec::new();
-    while changes.blocking_recv_many(&mut batch, BATCH) > 0 {
-        let last = batch.last().map_or(0, |(number, _)| *number);
-        let all: Vec<RegistryChange> = batch.drain(..).flat_map(|(_, changes)| changes).collect();
-        let outcome = registry.append(fence, &all);
-        let failed = outcome.is_err();
-        // What it replaces was seen, or is no longer of interest.
-        drop(progress.send_replace(outcome.map(|_| last).map_err(|error| error.to_string())));
-        if failed {
-            return;
-        }
-    }
-}
-
 /// The core with all that carries its effects out.
 struct Service {
     harness: Harness,
     clock: Clock,
     gate: Gate,
     watcher: Watcher,
-    store: mpsc::Sender<(u64, Vec<RegistryChange>)>,
+    store: mpsc::Sender<Store>,
     outboxes: HashMap<SessionId, AnyOutbox>,
     replies: HashMap<RequestId, oneshot::Sender<Answer>>,
     requests: u64,
@@ -233,11 +208,6 @@ impl Outlet for (&mut Gate, &mut Vec<Released>) {
     fn take(&mut self, now: Now, effect: Effect) {
         self.0.push(now, effect, self.1);
     }
-}
-
-/// Permits of one connection.
-pub(super) fn permits() -> Arc<tokio::sync::Semaphore> {
-    Arc::new(tokio::sync::Semaphore::new(PER_CONNECTION))
 }
 
 #[cfg(test)]

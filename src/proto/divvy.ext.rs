@@ -184,7 +184,7 @@ pub mod registry_client {
                         format!("Service was not ready: {}", e.into()),
                     )
                 })?;
-            let codec = tonic_prost::ProstCodec::default();
+            let codec = crate::transport::codec::Codec::default();
             let path = http::uri::PathAndQuery::from_static(
                 "/divvy.ext.Registry/Backup",
             );
@@ -327,7 +327,7 @@ pub mod registry_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = BackupSvc(inner);
-                        let codec = tonic_prost::ProstCodec::default();
+                        let codec = crate::transport::codec::Codec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
                                 accept_compression_encodings,
@@ -541,7 +541,7 @@ pub mod scheduler_session_client {
                         format!("Service was not ready: {}", e.into()),
                     )
                 })?;
-            let codec = tonic_prost::ProstCodec::default();
+            let codec = crate::transport::codec::Codec::default();
             let path = http::uri::PathAndQuery::from_static(
                 "/divvy.ext.SchedulerSession/Attach",
             );
@@ -687,7 +687,7 @@ pub mod scheduler_session_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = AttachSvc(inner);
-                        let codec = tonic_prost::ProstCodec::default();
+                        let codec = crate::transport::codec::Codec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
                                 accept_compression_encodings,
@@ -835,6 +835,7 @@ pub mod operator_client {
             self.inner = self.inner.max_encoding_message_size(limit);
             self
         }
+        /// An answer of more than 1 MiB is refused with RESOURCE_EXHAUSTED: call List.
         pub async fn call(
             &mut self,
             request: impl tonic::IntoRequest<super::super::v1::master::Call>,
@@ -850,11 +851,34 @@ pub mod operator_client {
                         format!("Service was not ready: {}", e.into()),
                     )
                 })?;
-            let codec = tonic_prost::ProstCodec::default();
+            let codec = crate::transport::codec::Codec::default();
             let path = http::uri::PathAndQuery::from_static("/divvy.ext.Operator/Call");
             let mut req = request.into_request();
             req.extensions_mut().insert(GrpcMethod::new("divvy.ext.Operator", "Call"));
             self.inner.unary(req, path, codec).await
+        }
+        /// The answer to GET_AGENTS, GET_TASKS, GET_FRAMEWORKS or GET_STATE in parts, however large it is. Its lists are those of
+        /// all responses, one after the other. It ends with DEADLINE_EXCEEDED for a client that is not done after 60 s.
+        pub async fn list(
+            &mut self,
+            request: impl tonic::IntoRequest<super::super::v1::master::Call>,
+        ) -> std::result::Result<
+            tonic::Response<tonic::codec::Streaming<super::super::v1::master::Response>>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static("/divvy.ext.Operator/List");
+            let mut req = request.into_request();
+            req.extensions_mut().insert(GrpcMethod::new("divvy.ext.Operator", "List"));
+            self.inner.server_streaming(req, path, codec).await
         }
     }
 }
@@ -872,6 +896,7 @@ pub mod operator_server {
     /// Generated trait containing gRPC methods that should be implemented for use with OperatorServer.
     #[async_trait]
     pub trait Operator: std::marker::Send + std::marker::Sync + 'static {
+        /// An answer of more than 1 MiB is refused with RESOURCE_EXHAUSTED: call List.
         async fn call(
             &self,
             request: tonic::Request<super::super::v1::master::Call>,
@@ -879,6 +904,21 @@ pub mod operator_server {
             tonic::Response<super::super::v1::master::Response>,
             tonic::Status,
         >;
+        /// Server streaming response type for the List method.
+        type ListStream: tonic::codegen::tokio_stream::Stream<
+                Item = std::result::Result<
+                    super::super::v1::master::Response,
+                    tonic::Status,
+                >,
+            >
+            + std::marker::Send
+            + 'static;
+        /// The answer to GET_AGENTS, GET_TASKS, GET_FRAMEWORKS or GET_STATE in parts, however large it is. Its lists are those of
+        /// all responses, one after the other. It ends with DEADLINE_EXCEEDED for a client that is not done after 60 s.
+        async fn list(
+            &self,
+            request: tonic::Request<super::super::v1::master::Call>,
+        ) -> std::result::Result<tonic::Response<Self::ListStream>, tonic::Status>;
     }
     /// The operator calls of Mesos v1, over gRPC.
     #[derive(Debug)]
@@ -987,7 +1027,7 @@ pub mod operator_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = CallSvc(inner);
-                        let codec = tonic_prost::ProstCodec::default();
+                        let codec = crate::transport::codec::Codec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
                                 accept_compression_encodings,
@@ -998,6 +1038,53 @@ pub mod operator_server {
                                 max_encoding_message_size,
                             );
                         let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/divvy.ext.Operator/List" => {
+                    #[allow(non_camel_case_types)]
+                    struct ListSvc<T: Operator>(pub Arc<T>);
+                    impl<
+                        T: Operator,
+                    > tonic::server::ServerStreamingService<
+                        super::super::v1::master::Call,
+                    > for ListSvc<T> {
+                        type Response = super::super::v1::master::Response;
+                        type ResponseStream = T::ListStream;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::ResponseStream>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::super::v1::master::Call>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as Operator>::list(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = ListSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.server_streaming(method, req).await;
                         Ok(res)
                     };
                     Box::pin(fut)
@@ -1154,6 +1241,7 @@ pub mod sandbox_client {
             self
         }
         /// Streams a file of a sandbox from `offset`; with `follow` it goes on until the container has ended and all is read.
+        /// UNAVAILABLE when the agent stops before: the file goes on at the end of the last chunk.
         pub async fn read(
             &mut self,
             request: impl tonic::IntoRequest<super::ReadRequest>,
@@ -1169,7 +1257,7 @@ pub mod sandbox_client {
                         format!("Service was not ready: {}", e.into()),
                     )
                 })?;
-            let codec = tonic_prost::ProstCodec::default();
+            let codec = crate::transport::codec::Codec::default();
             let path = http::uri::PathAndQuery::from_static("/divvy.ext.Sandbox/Read");
             let mut req = request.into_request();
             req.extensions_mut().insert(GrpcMethod::new("divvy.ext.Sandbox", "Read"));
@@ -1198,6 +1286,7 @@ pub mod sandbox_server {
             + std::marker::Send
             + 'static;
         /// Streams a file of a sandbox from `offset`; with `follow` it goes on until the container has ended and all is read.
+        /// UNAVAILABLE when the agent stops before: the file goes on at the end of the last chunk.
         async fn read(
             &self,
             request: tonic::Request<super::ReadRequest>,
@@ -1310,7 +1399,7 @@ pub mod sandbox_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = ReadSvc(inner);
-                        let codec = tonic_prost::ProstCodec::default();
+                        let codec = crate::transport::codec::Codec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
                                 accept_compression_encodings,

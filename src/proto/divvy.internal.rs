@@ -344,7 +344,7 @@ pub mod agent_session_client {
                         format!("Service was not ready: {}", e.into()),
                     )
                 })?;
-            let codec = tonic_prost::ProstCodec::default();
+            let codec = crate::transport::codec::Codec::default();
             let path = http::uri::PathAndQuery::from_static(
                 "/divvy.internal.AgentSession/Attach",
             );
@@ -487,7 +487,7 @@ pub mod agent_session_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = AttachSvc(inner);
-                        let codec = tonic_prost::ProstCodec::default();
+                        let codec = crate::transport::codec::Codec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
                                 accept_compression_encodings,
@@ -821,7 +821,7 @@ pub struct KillAsked {
 pub struct RegistryChange {
     #[prost(
         oneof = "registry_change::Kind",
-        tags = "1, 2, 3, 4, 5, 6, 7, 20, 21, 22, 23"
+        tags = "1, 2, 3, 4, 5, 6, 7, 20, 21, 22, 23, 24"
     )]
     pub kind: ::core::option::Option<registry_change::Kind>,
 }
@@ -841,7 +841,7 @@ pub mod registry_change {
         /// The agent unregistered and may be forgotten.
         #[prost(string, tag = "5")]
         AgentRemoved(::prost::alloc::string::String),
-        /// A tombstone: this framework id is never taken again.
+        /// A tombstone as formats 1 to 3 have it, without the time.
         #[prost(string, tag = "6")]
         FrameworkRemoved(::prost::alloc::string::String),
         #[prost(message, tag = "7")]
@@ -853,10 +853,27 @@ pub mod registry_change {
         Quotas(super::Quotas),
         #[prost(message, tag = "22")]
         FrameworkRun(super::FrameworkRun),
-        /// Nothing was heard of the framework for longer than its runs are remembered.
+        /// Nothing was received of the framework for longer than its runs are remembered, or its tombstone is too old.
         #[prost(string, tag = "23")]
         FrameworkForgotten(::prost::alloc::string::String),
+        #[prost(message, tag = "24")]
+        FrameworkTombstone(super::FrameworkTombstone),
     }
+}
+/// This framework was removed: its id is refused for as long as the tombstone is kept.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct FrameworkTombstone {
+    #[prost(string, tag = "1")]
+    pub framework_id: ::prost::alloc::string::String,
+    #[prost(int64, tag = "2")]
+    pub wall_ns: i64,
+}
+/// All that a registry holds of one agent, framework or role.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct RegistryEntry {
+    /// Make it out of nothing, in this order.
+    #[prost(message, repeated, tag = "1")]
+    pub changes: ::prost::alloc::vec::Vec<RegistryChange>,
 }
 /// This run of a framework's driver has the framework from now on: the one that had it before does not get it back.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]

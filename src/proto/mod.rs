@@ -42,6 +42,13 @@ pub mod v1 {
     }
 }
 
+/// What in the bytes of these messages takes memory.
+mod shapes {
+    use crate::types::wire::{Field, Kind, MAP_ENTRY_BYTES, Most, Shape, Shaped};
+
+    include!("shapes.rs");
+}
+
 /// divvy's own streams and calls.
 pub mod ext {
     include!("divvy.ext.rs");

@@ -90,7 +90,7 @@ pub(super) fn configured(sabotage: Option<Sabotage>, config: &Config) -> Config 
 
 /// Whether the changes are lost on their way to the registry.
 pub(super) fn drops(sabotage: Option<Sabotage>, changes: &[RegistryChange]) -> bool {
-    let tombstone = |change: &RegistryChange| matches!(change.kind, Some(registry_change::Kind::FrameworkRemoved(_)));
+    let tombstone = |change: &RegistryChange| matches!(change.kind, Some(registry_change::Kind::FrameworkTombstone(_)));
     let gone = |change: &RegistryChange| matches!(change.kind, Some(registry_change::Kind::AgentGone(_)));
     match sabotage {
         Some(Sabotage::DropsTombstones) => changes.iter().any(tombstone),

@@ -8,6 +8,7 @@ use std::{error::Error, fmt, io, str::FromStr, time::Duration};
 use tonic::transport::{Channel, Endpoint};
 
 use super::{CONNECTION_WINDOW_BYTES, KEEP_ALIVE_SECS, KEEP_ALIVE_TIMEOUT_SECS, STREAM_WINDOW_BYTES};
+use crate::types::{HostPort, quoted};
 
 /// How long a connection may take to come about.
 pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -67,11 +68,7 @@ impl Address {
 
 impl fmt::Display for Address {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.host.contains(':') {
-            write!(f, "[{}]:{}", self.host, self.port)
-        } else {
-            write!(f, "{}:{}", self.host, self.port)
-        }
+        HostPort(&self.host, self.port).fmt(f)
     }
 }
 
@@ -144,7 +141,7 @@ impl FromStr for Addresses {
 
 /// Text that names no server.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("invalid address {text:?}: {}", self.way_out())]
+#[error("invalid address {:?}: {}", quoted(text), self.way_out())]
 pub struct InvalidAddress {
     text: String,
     reason: Reason,
@@ -162,7 +159,7 @@ impl InvalidAddress {
 enum Reason {
     #[error("there is no port")]
     NoPort,
-    #[error("{0:?} is no port between 1 and 65535")]
+    #[error("{:?} is no port between 1 and 65535", quoted(.0))]
     Port(String),
     #[error("the host is no name or number")]
     Host,

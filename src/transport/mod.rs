@@ -6,12 +6,17 @@
 pub mod backoff;
 pub mod batch;
 pub mod clock;
+pub mod codec;
 pub mod connect;
 #[cfg(feature = "server")]
 pub mod serve;
 
 /// The largest message either end takes, in bytes; a larger one is refused before it is read whole.
-pub const MAX_MESSAGE_BYTES: usize = 64 << 20;
+pub const MAX_MESSAGE_BYTES: usize = crate::types::limits::MESSAGE_BYTES;
+/// The largest message between an agent and a master, in bytes: a registration is one message.
+pub const MAX_REGISTRATION_BYTES: usize = crate::types::limits::REGISTRATION_BYTES;
+/// The largest answer to an operator's call, in bytes, that the one who asked takes: a whole state is one message.
+pub const MAX_REPLY_BYTES: usize = 1 << 30;
 /// How long a connection may be silent before the other end is asked whether it still lives, in seconds.
 pub const KEEP_ALIVE_SECS: u64 = 10;
 /// How long the other end has for that answer, in seconds.
@@ -19,4 +24,4 @@ pub const KEEP_ALIVE_TIMEOUT_SECS: u64 = 10;
 /// HTTP/2 window of one stream, in bytes: a batch of offers or statuses passes without waiting for the reader.
 pub const STREAM_WINDOW_BYTES: u32 = 4 << 20;
 /// HTTP/2 window of a connection, in bytes.
-pub const CONNECTION_WINDOW_BYTES: u32 = 16 << 20;
+pub const CONNECTION_WINDOW_BYTES: u32 = 8 << 20;

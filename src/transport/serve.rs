@@ -6,6 +6,7 @@
 //! TCP, and [`connection::serve`] takes any byte stream, so that encryption goes in between without touching either.
 
 mod connection;
+pub(crate) mod inflow;
 mod listener;
 mod opening;
 mod progress;
@@ -57,7 +58,7 @@ impl Default for Limits {
             stall: Duration::from_secs(10),
             header_bytes: 64 << 10,
             body_bytes: 8 << 20,
-            streams: 1_000,
+            streams: 128,
             keep_alive: Duration::from_secs(super::KEEP_ALIVE_SECS),
             keep_alive_timeout: Duration::from_secs(super::KEEP_ALIVE_TIMEOUT_SECS),
             drain: Duration::from_secs(3),

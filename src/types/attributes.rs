@@ -5,8 +5,9 @@
 use std::fmt;
 use std::str::FromStr;
 
-use super::text_value::TextValue;
-use super::{Milli, Ranges};
+use super::limits::{ATTRIBUTE_NAME_BYTES, ATTRIBUTE_TEXT_BYTES, ATTRIBUTES};
+use super::text_value::{TextValue, ValueError};
+use super::{Milli, Ranges, quoted};
 use crate::proto::v1;
 use crate::proto::v1::value;
 
@@ -84,11 +85,17 @@ impl Attributes {
     /// Reads the message form.
     ///
     /// # Errors
-    /// An attribute without a name, of type SET, or without the value of its type.
+    /// An attribute without a name, of type SET, or without the value of its type; too many, or one that is too long.
     pub fn from_proto(list: &[v1::Attribute]) -> Result<Self, AttributeError> {
+        if list.len() > ATTRIBUTES {
+            let problem = format!("are {}; at most {ATTRIBUTES} are accepted", list.len());
+            return Err(AttributeError { attribute: "all".to_owned(), problem });
+        }
         let read = |(at, message): (usize, &v1::Attribute)| {
-            let value = read_value(message)
-                .map_err(|problem| AttributeError { attribute: format!("[{at}] {}", message.name), problem })?;
+            let value = read_value(message).map_err(|problem| AttributeError {
+                attribute: format!("[{at}] {}", quoted(&message.name)),
+                problem,
+            })?;
             Ok(Attribute { name: message.name.clone(), value })
         };
         list.iter().enumerate().map(read).collect::<Result<_, _>>().map(Self)
@@ -105,6 +112,7 @@ fn read_value(message: &v1::Attribute) -> Result<AttributeValue, String> {
     if message.name.is_empty() {
         return Err("has no name".to_owned());
     }
+    at_most("name", message.name.len(), ATTRIBUTE_NAME_BYTES)?;
     let missing = || format!("has no value of its type {}", message.r#type().as_str_name());
     match value::Type::try_from(message.r#type).map_err(|error| error.to_string())? {
         value::Type::Scalar => {
@@ -117,10 +125,15 @@ fn read_value(message: &v1::Attribute) -> Result<AttributeValue, String> {
         }
         value::Type::Text => {
             let text = message.text.as_ref().ok_or_else(missing)?;
+            at_most("text", text.value.len(), ATTRIBUTE_TEXT_BYTES)?;
             Ok(AttributeValue::Text(text.value.clone()))
         }
         value::Type::Set => Err("is a set; give a number, [1-2] or text".to_owned()),
     }
+}
+
+fn at_most(what: &str, bytes: usize, most: usize) -> Result<(), String> {
+    if bytes > most { Err(format!("has a {what} of {bytes} bytes; at most {most} are accepted")) } else { Ok(()) }
 }
 
 impl Attribute {
@@ -144,14 +157,15 @@ impl Attribute {
     }
 }
 
-/// Reads `name:value` joined by semicolons; only the first colon of each divides.
+/// Reads `name:value` joined by semicolons; only the first colon of each divides. A value is a number only if the number
+/// prints as the same text.
 impl FromStr for Attributes {
     type Err = AttributeError;
 
     fn from_str(text: &str) -> Result<Self, AttributeError> {
         let entries = text.split([';', '\n']).map(str::trim).filter(|entry| !entry.is_empty());
         let parse =
-            |entry: &str| parse_entry(entry).map_err(|problem| AttributeError { attribute: entry.to_owned(), problem });
+            |entry: &str| parse_entry(entry).map_err(|problem| AttributeError { attribute: quoted(entry), problem });
         entries.map(parse).collect::<Result<_, _>>().map(Self)
     }
 }
@@ -161,11 +175,14 @@ fn parse_entry(entry: &str) -> Result<Attribute, String> {
     if name.trim().is_empty() {
         return Err("has no name; write it like rack:r1".to_owned());
     }
-    let value = match TextValue::parse(value).map_err(|error| error.to_string())? {
-        TextValue::Scalar(amount) => AttributeValue::Scalar(amount),
-        TextValue::Ranges(ranges) => AttributeValue::Ranges(ranges),
-        TextValue::Text(text) => AttributeValue::Text(text),
-        TextValue::Set(_) => return Err("is a set; give a number, [1-2] or text".to_owned()),
+    let value = match TextValue::parse(value) {
+        // `1.10`, `007` and `12345e67` are versions, codes and revisions: as numbers they would become others.
+        Ok(TextValue::Scalar(amount)) if amount.to_string() == value.trim() => AttributeValue::Scalar(amount),
+        Ok(TextValue::Scalar(_)) | Err(ValueError::Quantity(_)) => AttributeValue::Text(value.trim().to_owned()),
+        Ok(TextValue::Ranges(ranges)) => AttributeValue::Ranges(ranges),
+        Ok(TextValue::Text(text)) => AttributeValue::Text(text),
+        Ok(TextValue::Set(_)) => return Err("is a set; give a number, [1-2] or text".to_owned()),
+        Err(error) => return Err(error.to_string()),
     };
     Ok(Attribute { name: name.trim().to_owned(), value })
 }
@@ -209,6 +226,38 @@ mod tests {
         assert_eq!(all.get("ports").unwrap().to_string(), "[10000-20000,30000-50000]");
         assert_eq!(all.text("rack"), Some("rack1,rack2"));
         assert_eq!((all.get("zone"), all.text("cpus")), (None, None));
+    }
+
+    #[test]
+    fn what_does_not_print_back_the_same_stays_text() {
+        let codes = [
+            "12345e67",
+            "1764496032123456",
+            "007",
+            "1.10",
+            "1.5015",
+            "0.00001",
+            "1e3",
+            "8.0",
+            "+5",
+            ".5",
+            "5.",
+            "-0",
+            "7.63918e-313",
+            "99999999999999999999",
+            "0x10",
+            "1_000",
+        ];
+        for code in codes {
+            let all = attributes(&format!("rev: {code} ;zone:a"));
+            assert_eq!(all.text("rev"), Some(code), "{all:?}");
+            assert_eq!(all.to_string(), format!("rev:{code};zone:a"));
+        }
+        for number in ["0", "5", "45.55", "0.001", "8796093022207.999"] {
+            let all = attributes(&format!("n:{number}"));
+            assert!(matches!(all.get("n"), Some(AttributeValue::Scalar(_))), "{number}");
+            assert_eq!(Attributes::from_proto(&all.to_proto()).unwrap().to_string(), format!("n:{number}"));
+        }
     }
 
     #[test]

@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use super::limits::ID_BYTES;
+use super::quoted;
 use crate::proto::v1;
 
 /// Text that cannot be an id.
@@ -10,14 +12,11 @@ use crate::proto::v1;
 pub struct InvalidId {
     /// What it was to identify, e.g. `task id`.
     pub kind: &'static str,
-    /// The text, with control characters escaped and cut off after 64 characters.
+    /// The text, escaped and cut after a line.
     pub id: String,
     /// The rule it breaks.
     pub rule: &'static str,
 }
-
-/// The longest id in bytes: ids become names of directories.
-const MAX_ID_BYTES: usize = 255;
 
 /// Checks an id: 1 to 255 bytes, not `.` or `..`, no control characters and no slash or backslash. Spaces and any
 /// script are fine.
@@ -27,7 +26,7 @@ const MAX_ID_BYTES: usize = 255;
 pub fn validate_id(kind: &'static str, id: &str) -> Result<(), InvalidId> {
     let rule = if id.is_empty() {
         "must not be empty"
-    } else if id.len() > MAX_ID_BYTES {
+    } else if id.len() > ID_BYTES {
         "must not be longer than 255 bytes"
     } else if id == "." || id == ".." {
         "must not be a relative directory"
@@ -36,8 +35,7 @@ pub fn validate_id(kind: &'static str, id: &str) -> Result<(), InvalidId> {
     } else {
         return Ok(());
     };
-    let shown: String = id.chars().take(64).flat_map(char::escape_debug).collect();
-    Err(InvalidId { kind, id: shown, rule })
+    Err(InvalidId { kind, id: quoted(id), rule })
 }
 
 macro_rules! text_ids {

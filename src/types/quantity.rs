@@ -190,7 +190,7 @@ impl FromStr for Milli {
         let numeric = text.starts_with(|c: char| c.is_ascii_digit() || matches!(c, '-' | '+' | '.'));
         match text.parse::<f64>() {
             Ok(value) if numeric && value.is_finite() => Self::from_f64(value),
-            _ => Err(QuantityError::NotANumber(text.to_owned())),
+            _ => Err(QuantityError::NotANumber(super::quoted(text))),
         }
     }
 }

@@ -7,6 +7,8 @@ use std::fmt;
 use std::ops::{AddAssign, RangeInclusive, SubAssign};
 use std::str::FromStr;
 
+use super::limits::RANGES;
+use super::quoted;
 use crate::proto::v1::value;
 
 /// A set of `u64` as sorted, coalesced, inclusive intervals.
@@ -26,6 +28,9 @@ pub enum RangesError {
     /// The end lies before the beginning.
     #[error("range {0}-{1} begins after its end")]
     Backwards(u64, u64),
+    /// More ranges than are accepted.
+    #[error("{0} ranges, where at most {RANGES} are accepted")]
+    TooMany(usize),
     /// Two ranges share a member.
     #[error("overlapping ranges {0}-{1} and {2}-{3}")]
     Overlap(u64, u64, u64, u64),
@@ -150,8 +155,11 @@ impl Ranges {
     /// Reads the message form.
     ///
     /// # Errors
-    /// A range that begins after its end, or two that overlap.
+    /// A range that begins after its end, two that overlap, or too many.
     pub fn from_proto(message: &value::Ranges) -> Result<Self, RangesError> {
+        if message.range.len() > RANGES {
+            return Err(RangesError::TooMany(message.range.len()));
+        }
         let mut spans: Vec<Span> = message.range.iter().map(|range| (range.begin, range.end)).collect();
         if let Some(&(begin, end)) = spans.iter().find(|(begin, end)| begin > end) {
             return Err(RangesError::Backwards(begin, end));
@@ -190,8 +198,18 @@ impl AddAssign<&Self> for Ranges {
         }
         let mut spans = std::mem::take(&mut self.0);
         spans.extend_from_slice(&other.0);
-        spans.sort_unstable();
+        // Two sorted runs, which this sort finds and merges in one walk.
+        spans.sort();
         *self = Self::coalesced(spans);
+    }
+}
+
+impl<'a> FromIterator<&'a Self> for Ranges {
+    /// The union of many sets, sorted once.
+    fn from_iter<I: IntoIterator<Item = &'a Self>>(sets: I) -> Self {
+        let mut spans: Vec<Span> = sets.into_iter().flat_map(|set| set.0.iter().copied()).collect();
+        spans.sort();
+        Self::coalesced(spans)
     }
 }
 
@@ -260,7 +278,7 @@ impl FromStr for Ranges {
     type Err = RangesError;
 
     fn from_str(text: &str) -> Result<Self, RangesError> {
-        let syntax = || RangesError::Syntax(text.to_owned());
+        let syntax = || RangesError::Syntax(quoted(text));
         let inner = text.trim().strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).ok_or_else(syntax)?;
         if inner.trim().is_empty() {
             return Ok(Self::new());

@@ -1,17 +1,20 @@
 //! Names of roles: `*`, or a path such as `eng/web`.
 
+use super::limits::{ROLE_BYTES, ROLE_DEPTH};
+use super::quoted;
+
 /// A name that no role can have.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("role `{role}` {rule}")]
 pub struct InvalidRole {
-    /// The name.
+    /// The name, escaped and cut after a line.
     pub role: String,
     /// The rule it breaks.
     pub rule: &'static str,
 }
 
 /// Checks the name of a role: `*`, or components joined by single slashes, none of which is `.`, `..` or `*`, starts
-/// with `-`, or has white space in it.
+/// with `-`, or has white space in it; at most 255 bytes and 16 components.
 ///
 /// # Errors
 /// The rule it breaks.
@@ -21,12 +24,16 @@ pub fn validate_role(role: &str) -> Result<(), InvalidRole> {
     }
     let broken = if role.is_empty() {
         Some("is empty; leave it out or say `*`")
+    } else if role.len() > ROLE_BYTES {
+        Some("must not be longer than 255 bytes")
+    } else if role.split('/').count() > ROLE_DEPTH {
+        Some("must not have more than 16 components")
     } else if role.starts_with('/') || role.ends_with('/') {
         Some("must not begin or end with a slash")
     } else {
         role.split('/').find_map(broken_component_rule)
     };
-    broken.map_or(Ok(()), |rule| Err(InvalidRole { role: role.escape_debug().to_string(), rule }))
+    broken.map_or(Ok(()), |rule| Err(InvalidRole { role: quoted(role), rule }))
 }
 
 fn broken_component_rule(component: &str) -> Option<&'static str> {
@@ -57,6 +64,17 @@ mod tests {
         for role in long.into_iter().chain(["a\nb", "a\x0bb", "a\x0cb", "a\rb", "a\x7fb"]) {
             assert!(validate_role(role).is_err(), "{role:?}");
         }
+    }
+
+    #[test]
+    fn a_role_has_at_most_255_bytes_and_16_components() {
+        assert_eq!(validate_role(&"r".repeat(ROLE_BYTES)), Ok(()));
+        let deep = |parts| vec!["a"; parts].join("/");
+        assert_eq!(validate_role(&deep(ROLE_DEPTH)), Ok(()));
+        let rule = |role: &str| validate_role(role).unwrap_err().rule;
+        assert_eq!(rule(&"r".repeat(ROLE_BYTES + 1)), "must not be longer than 255 bytes");
+        assert_eq!(rule(&deep(ROLE_DEPTH + 1)), "must not have more than 16 components");
+        assert!(validate_role(&deep(100_000)).unwrap_err().to_string().len() < 200);
     }
 
     #[test]

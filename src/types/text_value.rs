@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::{Milli, QuantityError, Ranges, RangesError};
+use super::{Milli, QuantityError, Ranges, RangesError, quoted};
 
 /// A value read from text, by its form.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -42,7 +42,7 @@ impl TextValue {
             None => Err(ValueError::Blank),
             Some('[') => Ok(Self::Ranges(text.parse()?)),
             Some('{') => parse_set(text).map(Self::Set),
-            Some(_) if text.contains(['[', ']', '{', '}']) => Err(ValueError::Set(text.to_owned())),
+            Some(_) if text.contains(['[', ']', '{', '}']) => Err(ValueError::Set(quoted(text))),
             Some(_) => parse_scalar_or_text(text),
         }
     }
@@ -51,11 +51,11 @@ impl TextValue {
 fn parse_set(text: &str) -> Result<BTreeSet<String>, ValueError> {
     let inner = text.strip_prefix('{').and_then(|rest| rest.strip_suffix('}'));
     let inner = inner.filter(|inner| !inner.contains(['[', ']', '{', '}']));
-    let inner = inner.ok_or_else(|| ValueError::Set(text.to_owned()))?;
+    let inner = inner.ok_or_else(|| ValueError::Set(quoted(text)))?;
     let mut set = BTreeSet::new();
     for item in inner.split(',').map(str::trim).filter(|item| !item.is_empty()) {
         if !set.insert(item.to_owned()) {
-            return Err(ValueError::Duplicate(item.to_owned()));
+            return Err(ValueError::Duplicate(quoted(item)));
         }
     }
     Ok(set)

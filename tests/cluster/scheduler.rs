@@ -58,9 +58,20 @@ impl Scheduler for Launcher {
 
 /// Starts a driver with such a scheduler.
 pub(crate) fn start(master: &str, each: &str, commands: Vec<(String, String)>) -> (SchedulerDriver, Heard) {
+    start_in("*", master, each, commands)
+}
+
+/// The same in a role.
+pub(crate) fn start_in(
+    role: &str,
+    master: &str,
+    each: &str,
+    commands: Vec<(String, String)>,
+) -> (SchedulerDriver, Heard) {
     let heard = Heard::default();
     let launcher = Launcher { waiting: commands, each: each.parse().expect("resources"), heard: heard.clone() };
-    let driver = SchedulerDriver::builder(FrameworkInfo::new("test")).master(master).build(launcher).expect("valid");
+    let info = FrameworkInfo::new("test").with_role(role);
+    let driver = SchedulerDriver::builder(info).master(master).build(launcher).expect("valid");
     driver.start().expect("starts");
     (driver, heard)
 }

@@ -6,6 +6,7 @@ pub mod chores;
 pub mod fuzz;
 pub mod instructions;
 mod packages;
+pub mod shapes;
 
 use std::path::{Path, PathBuf};
 
@@ -113,7 +114,9 @@ pub fn root() -> PathBuf {
 pub fn generate(out: &Path) -> anyhow::Result<()> {
     let include = root().join("proto");
     let descriptors = protox::compile(FILES.iter().map(|file| include.join(file)), [&include])?;
+    std::fs::write(out.join("shapes.rs"), shapes::generate(&descriptors)?)?;
     let mut config = tonic_prost_build::configure()
+        .codec_path("crate::transport::codec::Codec")
         .out_dir(out)
         .emit_rerun_if_changed(false)
         .bytes(".")

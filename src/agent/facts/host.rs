@@ -2,7 +2,7 @@
 
 use std::{io, path::Path};
 
-use super::FactsError;
+use super::{FactsError, cgroup};
 
 const MIB: u64 = 1 << 20;
 
@@ -11,7 +11,7 @@ const MIB: u64 = 1 << 20;
 pub struct Host {
     /// How many this process may use: what its affinity and its cgroup's quota leave it, and at least one.
     pub cpus: u64,
-    /// All memory, in MiB.
+    /// The memory this process may use, in MiB: all of the host's, or the least that one of its cgroups allows.
     pub mem_mib: u64,
     /// The size of the file system of the work directory, in MiB.
     pub disk_mib: u64,
@@ -46,7 +46,9 @@ impl Host {
 
 fn mem_mib() -> u64 {
     let info = rustix::system::sysinfo();
-    info.totalram.saturating_mul(u64::from(info.mem_unit)) / MIB
+    let all = info.totalram.saturating_mul(u64::from(info.mem_unit));
+    let limit = cgroup::memory_limit_bytes(Path::new("/proc/self"), Path::new("/"));
+    limit.map_or(all, |limit| limit.min(all)) / MIB
 }
 
 fn disk_mib(work_dir: &Path) -> io::Result<u64> {

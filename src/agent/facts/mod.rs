@@ -1,9 +1,10 @@
 //! What this host has to give and who it is: found out, unless the operator says otherwise.
 //!
-//! Cpus, memory, disk and ports are each found out only if the operator's text does not mention them; a mention of zero
+//! Cpus, memory, disk and ports are each found out only if the operator does not mention them; a mention of zero
 //! means none. Some memory and disk is left for the host itself. It is looked at once, when the agent starts: what an
 //! agent has does not change while it lives.
 
+mod cgroup;
 mod host;
 
 use std::{
@@ -12,7 +13,7 @@ use std::{
 };
 
 pub use self::host::Host;
-use crate::types::{AttributeError, Attributes, Milli, Ranges, ResourceError, Resources};
+use crate::types::{Attributes, DeclaredResources, Milli, Ranges, Resources};
 
 /// The ports offered unless the operator names others: outside of what the kernel gives out by itself.
 const PORTS: std::ops::RangeInclusive<u64> = 31_000..=32_000;
@@ -41,22 +42,6 @@ pub struct Facts {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum FactsError {
-    /// The operator's resources make no sense.
-    #[error("--resources {text:?}: {source}")]
-    Resources {
-        /// The whole text.
-        text: String,
-        /// The part that makes no sense.
-        source: ResourceError,
-    },
-    /// The operator's attributes make no sense.
-    #[error("--attributes {text:?}: {source}")]
-    Attributes {
-        /// The whole text.
-        text: String,
-        /// The part that makes no sense.
-        source: AttributeError,
-    },
     /// The host does not tell.
     #[error("cannot find out {what} from {path}: {source}; say it with --resources", path = path.display())]
     Host {
@@ -69,41 +54,36 @@ pub enum FactsError {
     },
 }
 
-/// Finds out what this host has, and who it is. `work_dir` exists: its file system is the disk that counts.
+/// Detects what this host has, and who it is. `work_dir` exists: its file system is the disk that counts.
 ///
 /// ```no_run
-/// let facts = divvy::agent::facts::detect("/var/lib/divvy".as_ref(), Some("cpus:4;disk:0"), Some("rack:r1"))?;
+/// let facts = divvy::agent::facts::detect("/var/lib/divvy".as_ref(), &"cpus:4;disk:0".parse()?, "rack:r1".parse()?)?;
 /// assert_eq!(facts.resources.cpus().to_string(), "4");
-/// # Ok::<(), divvy::agent::facts::FactsError>(())
+/// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 ///
 /// # Errors
-/// A text that makes no sense, or a host that does not tell what the text leaves out.
-pub fn detect(work_dir: &Path, resources: Option<&str>, attributes: Option<&str>) -> Result<Facts, FactsError> {
-    let text = attributes.unwrap_or_default();
-    let attributes = text.parse().map_err(|source| FactsError::Attributes { text: text.to_owned(), source })?;
+/// A host from which what `declared` leaves out cannot be found out.
+pub fn detect(work_dir: &Path, declared: &DeclaredResources, attributes: Attributes) -> Result<Facts, FactsError> {
     let host = Host::look(work_dir)?;
-    let resources = complete(resources.unwrap_or_default(), &host)?;
+    let resources = complete(declared, &host);
     let Host { hostname, boot_id, user, .. } = host;
     Ok(Facts { resources, attributes, hostname, boot_id, user })
 }
 
-/// What the operator said, and of the rest what the host has.
-fn complete(text: &str, host: &Host) -> Result<Resources, FactsError> {
-    let failed = |source| FactsError::Resources { text: text.to_owned(), source };
-    let parsed = Resources::parse_named(text).map_err(failed)?;
-    let is_open = |name: &str| !parsed.mentioned.contains(name);
-    let mut resources = parsed.resources;
+/// What the operator declared, and of the rest what the host has.
+fn complete(declared: &DeclaredResources, host: &Host) -> Resources {
+    let mut resources = declared.resources().clone();
     let found = [
         ("cpus", host.cpus),
         ("mem", spare(host.mem_mib, MEM_LEFT_MIB)),
         ("disk", spare(host.disk_mib, DISK_LEFT_MIB)),
     ];
-    for (name, units) in found.into_iter().filter(|(name, _)| is_open(name)) {
+    for (name, units) in found.into_iter().filter(|(name, _)| !declared.mentions(name)) {
         let units = i64::try_from(units).unwrap_or(i64::MAX / 1000);
         resources = resources.with_scalar(name, Milli::from_units(units));
     }
-    Ok(if is_open("ports") { resources.with_ports(Ranges::from(PORTS)) } else { resources })
+    if declared.mentions("ports") { resources } else { resources.with_ports(Ranges::from(PORTS)) }
 }
 
 /// What is given away of `total` when `left` should be left, but never more than half.
@@ -127,7 +107,7 @@ mod tests {
     }
 
     fn completed(text: &str) -> String {
-        complete(text, &host()).unwrap().to_string()
+        complete(&text.parse().unwrap(), &host()).to_string()
     }
 
     #[test]
@@ -143,6 +123,9 @@ mod tests {
             "cpus(reservations: [(STATIC,r)]):2; mem:15360; disk:97280; ports:[31000-32000]"
         );
         assert_eq!(completed("gpus:1;cpus:0;mem:0;disk:0;ports:[5-6]"), "gpus:1; ports:[5-6]");
+        assert_eq!(completed("cpus:2;mem:0;disk:0;ports:[]"), "cpus:2");
+        assert_eq!(completed("cpus:0"), "mem:15360; disk:97280; ports:[31000-32000]");
+        assert_eq!(completed("cpus:0;mem:0;disk:0;ports:[]"), "{}");
     }
 
     #[test]
@@ -154,20 +137,16 @@ mod tests {
     }
 
     #[test]
-    fn a_text_that_makes_no_sense_is_quoted_with_its_fault() {
-        let work = tempfile::tempdir().unwrap();
-        let error = detect(work.path(), Some("cpus:many"), None).unwrap_err().to_string();
-        assert!(error.starts_with("--resources \"cpus:many\": `cpus:many`: "), "{error}");
-        let error = detect(work.path(), None, Some("rack")).unwrap_err().to_string();
-        assert!(error.starts_with("--attributes \"rack\": "), "{error}");
-        let error = detect(Path::new("/no/such/folder"), None, None).unwrap_err().to_string();
+    fn a_folder_that_is_not_there_is_named() {
+        let nowhere = Path::new("/no/such/folder");
+        let error = detect(nowhere, &DeclaredResources::default(), Attributes::default()).unwrap_err().to_string();
         assert!(error.starts_with("cannot find out the size of the disk from /no/such/folder: "), "{error}");
     }
 
     #[test]
     fn this_host_has_something_to_give() {
         let work = tempfile::tempdir().unwrap();
-        let facts = detect(work.path(), None, Some("rack:r1;zone:a")).unwrap();
+        let facts = detect(work.path(), &DeclaredResources::default(), "rack:r1;zone:a".parse().unwrap()).unwrap();
         assert!(facts.resources.cpus() >= Milli::from_units(1), "{}", facts.resources);
         assert!(facts.resources.mem_mib() > Milli::ZERO && facts.resources.disk_mib() > Milli::ZERO);
         assert_eq!(facts.resources.ports().len(), 1001);

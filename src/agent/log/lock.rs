@@ -28,6 +28,12 @@ pub enum WorkDirError {
         /// Who holds it, as far as that is known.
         holder: String,
     },
+    /// Its path is not UTF-8, so that it cannot be named in messages and in the environment of tasks.
+    #[error("work directory {path:?} has a path that is not UTF-8: give another --work-dir")]
+    NotText {
+        /// The directory.
+        path: PathBuf,
+    },
     /// The file system refused.
     #[error("cannot {action} work directory {path}: {source}", path = path.display())]
     Io {
@@ -45,12 +51,18 @@ impl WorkDir {
     ///
     /// # Errors
     ///
-    /// It cannot be made or written, or another agent has it.
+    /// It cannot be made or written, its path is not UTF-8, or another agent has it.
     pub fn take(path: &Path) -> Result<Self, WorkDirError> {
+        let text = |path: &Path| match path.to_str() {
+            Some(_) => Ok(()),
+            None => Err(WorkDirError::NotText { path: path.to_owned() }),
+        };
+        text(path)?;
         let failed = |action| move |source| WorkDirError::Io { action, path: path.to_owned(), source };
         DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(failed("create"))?;
         // Where it is must not depend on where the agent happens to stand.
         let path = fs::canonicalize(path).map_err(failed("find"))?;
+        text(&path)?;
         let file = path.join("lock");
         let mut options = OpenOptions::new();
         let opened = options.write(true).create(true).truncate(false).mode(0o600).open(&file);
@@ -79,6 +91,22 @@ impl WorkDir {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_path_that_is_not_utf_8_is_refused_also_behind_a_link() {
+        use std::os::unix::ffi::OsStrExt as _;
+
+        let parent = tempfile::tempdir().unwrap();
+        let odd = parent.path().join(std::ffi::OsStr::from_bytes(b"work-\xff"));
+        let error = WorkDir::take(&odd).unwrap_err().to_string();
+        assert!(error.contains("work-\\xFF") && error.contains("is not UTF-8"), "{error}");
+        assert!(!odd.exists(), "nothing is made");
+        fs::create_dir(&odd).unwrap();
+        let link = parent.path().join("link");
+        std::os::unix::fs::symlink(&odd, &link).unwrap();
+        assert!(matches!(WorkDir::take(&link), Err(WorkDirError::NotText { .. })));
+        assert!(!odd.join("lock").exists());
+    }
 
     #[test]
     fn a_work_directory_belongs_to_one_agent_at_a_time() {

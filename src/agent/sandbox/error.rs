@@ -7,12 +7,14 @@ use std::{
 
 use rustix::io::Errno;
 
+use crate::types::Quoted;
+
 /// Why a sandbox could not be used as asked.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum SandboxError {
     /// The container id could not name a folder.
-    #[error("{0:?} is no container id: 1 to 255 letters, digits, '.', '_' and '-', and neither '.' nor '..'")]
+    #[error("`{}` is no container id: 1 to 255 letters, digits, '.', '_' and '-', and neither '.' nor '..'", Quoted(.0))]
     BadId(String),
     /// There is no such sandbox.
     #[error("container {0} has no sandbox here")]
@@ -21,14 +23,29 @@ pub enum SandboxError {
     #[error("the sandbox {} exists already", .0.display())]
     Exists(PathBuf),
     /// A path in a sandbox names nothing.
-    #[error("there is no {0:?} in the sandbox")]
+    #[error("there is no `{}` in the sandbox", Quoted(.0))]
     NotFound(String),
     /// A path leads out of the sandbox, by itself or through a link.
-    #[error("{0:?} leads out of the sandbox")]
+    #[error("`{}` leads out of the sandbox", Quoted(.0))]
     Outside(String),
     /// A path names a folder, a pipe, a socket or a device.
-    #[error("{0:?} is not a regular file")]
+    #[error("`{}` is not a regular file", Quoted(.0))]
     NotAFile(String),
+    /// A path that no file can have.
+    #[error("`{}` is no path: it has a byte of zero in it", Quoted(.0))]
+    BadPath(String),
+    /// The agent's user may not read it.
+    #[error("permission to read `{}` is denied to the agent's user", Quoted(.0))]
+    Denied(String),
+    /// Too many files are open in the agent or on its host; that passes.
+    #[error("the agent has too many files open to read `{}`; try again", Quoted(.0))]
+    Busy(String),
+    /// The agent stops while a file is followed.
+    #[error("the agent stops; the file may go on at byte {offset}: ask again once the agent is back")]
+    AgentStops {
+        /// What was not sent yet begins here.
+        offset: u64,
+    },
     /// The system refused.
     #[error("cannot {action} {path}: {cause}", path = path.display(), cause = Words(source))]
     Failed {
@@ -46,6 +63,8 @@ impl SandboxError {
         Self::Failed { action, path: path.as_ref().to_owned(), source: source.into() }
     }
 }
+
+/// The most of a name that an error quotes, in bytes.
 
 /// A system's error for people: what they meet most often, with the way out.
 struct Words<'a>(&'a io::Error);
@@ -67,6 +86,16 @@ impl fmt::Display for Words<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_name_is_quoted_in_no_more_than_a_line() {
+        let text = SandboxError::NotFound("ü".repeat(2_500)).to_string();
+        assert!(text.chars().count() < 200 && text.contains("..."), "{text}");
+        assert_eq!(
+            SandboxError::BadPath("a\0b".to_owned()).to_string(),
+            r"`a\0b` is no path: it has a byte of zero in it"
+        );
+    }
 
     #[test]
     fn a_full_disk_is_named_in_words() {

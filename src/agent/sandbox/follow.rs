@@ -1,7 +1,8 @@
 //! Following a file of a sandbox while its container writes to it.
 //!
 //! The kernel says when the file has changed (inotify); as some file systems do not tell, and there are only so many
-//! such watches, it is looked at from time to time as well. The stream ends when the container has ended and all is read.
+//! such watches, it is looked at from time to time as well. The stream ends when the container has ended and all is read;
+//! when the agent stops before that it ends with an error, as the file may grow on.
 
 use std::{fs::File, io, os::fd::AsRawFd as _, time::Duration};
 
@@ -22,9 +23,18 @@ const LOOK: Duration = Duration::from_secs(1);
 /// The same for one that is not there yet.
 const LOOK_FOR: Duration = Duration::from_millis(100);
 
+/// Why a stream does not wait for more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NoMore {
+    /// The container has ended, so that nothing is written any more.
+    ContainerEnded,
+    /// The agent stops; the container may go on.
+    AgentStops,
+}
+
 impl Sandboxes {
-    /// The content of a file from `offset` on, as it grows. Ends when `ended`, which tells that the container has ended,
-    /// is ready and all is read. A file that is cut shorter than what was read is read from its beginning again; the
+    /// The content of a file from `offset` on, as it grows. Ends when `ended` is ready and all is read that is there:
+    /// in order if the container has ended, and with [`SandboxError::AgentStops`] if the agent has. A file that is cut shorter than what was read is read from its beginning again; the
     /// parts' offsets tell. The file need not be there yet.
     ///
     /// # Errors
@@ -34,7 +44,7 @@ impl Sandboxes {
         container_id: &str,
         path: &str,
         offset: u64,
-        ended: impl Future<Output = ()> + Send + 'static,
+        ended: impl Future<Output = NoMore> + Send + 'static,
     ) -> impl Stream<Item = Result<Part, SandboxError>> + Send + 'static {
         let follower = Follower {
             sandboxes: self.clone(),
@@ -56,7 +66,7 @@ struct Follower {
     offset: u64,
     /// Whether the file was ever as long as `offset`.
     was_there: bool,
-    ended: Shared<BoxFuture<'static, ()>>,
+    ended: Shared<BoxFuture<'static, NoMore>>,
     open: Option<Open>,
 }
 
@@ -69,7 +79,7 @@ impl Follower {
     async fn next(mut self) -> Result<Option<(Part, Self)>, SandboxError> {
         loop {
             // Asked before the file is read: what was written before the end is then still found.
-            let is_over = self.ended.clone().now_or_never().is_some();
+            let no_more = self.ended.clone().now_or_never();
             let mut pause = LOOK;
             match self.read().await {
                 Ok(part) if part.data.is_empty() => {}
@@ -78,16 +88,18 @@ impl Follower {
                     self.was_there = true;
                     return Ok(Some((part, self)));
                 }
-                Err(SandboxError::NotFound(_)) if !is_over => pause = LOOK_FOR,
+                Err(SandboxError::NotFound(_)) if no_more != Some(NoMore::ContainerEnded) => pause = LOOK_FOR,
                 Err(error) => return Err(error),
             }
-            if is_over {
-                return Ok(None);
+            match no_more {
+                None => {}
+                Some(NoMore::ContainerEnded) => return Ok(None),
+                Some(NoMore::AgentStops) => return Err(SandboxError::AgentStops { offset: self.offset }),
             }
             let watch = self.open.as_mut().and_then(|open| open.watch.as_mut());
             tokio::select! {
                 () = changed(watch) => {}
-                () = self.ended.clone() => {}
+                _ = self.ended.clone() => {}
                 () = tokio::time::sleep(pause) => {}
             }
         }
@@ -180,7 +192,7 @@ mod tests {
         let mut file = File::create(path.join("out")).unwrap();
         file.write_all(b"one two").unwrap();
         let (end, ended) = oneshot::channel::<()>();
-        let mut stream = Box::pin(sandboxes.tail("c", "out", 4, ended.map(drop)));
+        let mut stream = Box::pin(sandboxes.tail("c", "out", 4, ended.map(|_| NoMore::ContainerEnded)));
         assert_eq!(part(&mut stream).await, Some((4, "two".to_owned())));
         file.write_all(b" three").unwrap();
         assert_eq!(part(&mut stream).await, Some((7, " three".to_owned())));
@@ -188,6 +200,25 @@ mod tests {
         drop(end);
         assert_eq!(part(&mut stream).await, Some((13, " four".to_owned())));
         assert_eq!(part(&mut stream).await, None);
+    }
+
+    #[tokio::test]
+    async fn an_agent_that_stops_does_not_pass_for_the_end_of_the_file() {
+        let (_work, sandboxes, path) = sandbox();
+        fs::write(path.join("out"), "so far").unwrap();
+        for (name, offset, rest) in [("out", 0, Some("so far")), ("out", 6, None), ("not yet", 0, None)] {
+            let mut stream = Box::pin(sandboxes.tail("c", name, offset, std::future::ready(NoMore::AgentStops)));
+            if let Some(rest) = rest {
+                assert_eq!(part(&mut stream).await, Some((0, rest.to_owned())));
+            }
+            let reached = if name == "out" { 6 } else { 0 };
+            let outcome = stream.next().await;
+            assert!(
+                matches!(outcome, Some(Err(SandboxError::AgentStops { offset })) if offset == reached),
+                "{outcome:?}"
+            );
+            assert!(stream.next().await.is_none());
+        }
     }
 
     #[tokio::test]
@@ -206,7 +237,7 @@ mod tests {
         assert!(futures::poll!(stream.next()).is_pending());
         fs::write(path.join("out"), "here").unwrap();
         assert_eq!(part(&mut stream).await, Some((0, "here".to_owned())));
-        let mut stream = Box::pin(sandboxes.tail("c", "never", 0, std::future::ready(())));
+        let mut stream = Box::pin(sandboxes.tail("c", "never", 0, std::future::ready(NoMore::ContainerEnded)));
         assert!(matches!(stream.next().await, Some(Err(SandboxError::NotFound(_)))));
         assert!(stream.next().await.is_none());
     }
@@ -226,7 +257,7 @@ mod tests {
         let (_work, sandboxes, path) = sandbox();
         let content: Vec<u8> = (0..200_000_u32).map(|number| u8::try_from(number % 251).unwrap()).collect();
         fs::write(path.join("out"), &content).unwrap();
-        let stream = sandboxes.tail("c", "out", 0, std::future::ready(()));
+        let stream = sandboxes.tail("c", "out", 0, std::future::ready(NoMore::ContainerEnded));
         let parts: Vec<Part> = stream.map(Result::unwrap).collect().await;
         assert!(parts.iter().all(|part| part.data.len() <= PART_BYTES));
         assert_eq!(parts.iter().flat_map(|part| part.data.to_vec()).collect::<Vec<u8>>(), content);

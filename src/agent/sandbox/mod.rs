@@ -19,7 +19,7 @@ use std::{
 
 use rustix::{fs::OFlags, io::Errno};
 
-pub use self::{error::SandboxError, read::Part};
+pub use self::{error::SandboxError, follow::NoMore, read::Part};
 use crate::agent::core::ContainerId;
 
 /// All sandboxes of an agent. Cheap to clone. The calls block for as long as the disk does.

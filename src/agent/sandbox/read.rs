@@ -32,8 +32,11 @@ impl Sandboxes {
     /// as they stay inside.
     ///
     /// # Errors
-    /// There is no such sandbox or file, it is not a regular file, or the path leads out of the sandbox.
+    /// There is no such sandbox or file, it is not a regular file, it may not be read, or the path leads out of the sandbox.
     pub fn open(&self, container_id: &str, path: &str) -> Result<File, SandboxError> {
+        if path.contains('\0') {
+            return Err(SandboxError::BadPath(path.to_owned()));
+        }
         let root = self.open_root(container_id)?;
         // Without these a pipe would keep us waiting for its writer, and a terminal become ours.
         let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK | OFlags::NOCTTY;
@@ -47,10 +50,15 @@ impl Sandboxes {
         }
         let file = match opened {
             Ok(descriptor) => File::from(descriptor),
-            Err(Errno::NOENT | Errno::NOTDIR) => return Err(SandboxError::NotFound(path.to_owned())),
+            // A name too long for the system names no file of its.
+            Err(Errno::NOENT | Errno::NOTDIR | Errno::NAMETOOLONG) => {
+                return Err(SandboxError::NotFound(path.to_owned()));
+            }
             Err(Errno::XDEV | Errno::LOOP) => return Err(SandboxError::Outside(path.to_owned())),
             // What a socket, and a device without a driver, answer.
             Err(Errno::NXIO | Errno::NODEV) => return Err(SandboxError::NotAFile(path.to_owned())),
+            Err(Errno::ACCESS | Errno::PERM) => return Err(SandboxError::Denied(path.to_owned())),
+            Err(Errno::MFILE | Errno::NFILE) => return Err(SandboxError::Busy(path.to_owned())),
             Err(error) => return Err(SandboxError::failed("open", path, error)),
         };
         let kind = file.metadata().map_err(|error| SandboxError::failed("examine", path, error))?.file_type();
@@ -165,6 +173,20 @@ mod tests {
         }
         assert!(matches!(sandboxes.open("other", "x"), Err(SandboxError::NoSandbox(_))));
         assert!(matches!(sandboxes.open("../c", "a/file"), Err(SandboxError::BadId(_))));
+    }
+
+    #[test]
+    fn a_path_that_no_file_can_have_is_the_callers_fault() {
+        let (_work, sandboxes, path) = sandbox();
+        for name in ["a\0b", "\0", "a/file\0", "../\0"] {
+            let outcome = sandboxes.open("c", name);
+            assert!(matches!(outcome, Err(SandboxError::BadPath(_))), "{name:?}: {outcome:?}");
+        }
+        symlink("x".repeat(4_000), path.join("long")).unwrap();
+        for name in ["x".repeat(5_000), "x".repeat(256), "a/".repeat(2_500), "long".to_owned(), "./".repeat(3_000)] {
+            let outcome = sandboxes.open("c", &name);
+            assert!(matches!(outcome, Err(SandboxError::NotFound(_))), "{} bytes: {outcome:?}", name.len());
+        }
     }
 
     #[test]

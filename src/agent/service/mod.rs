@@ -33,6 +33,7 @@ pub use error::{AgentError, Ended, StartError};
 use crate::agent::core::{Input, Retention};
 use crate::agent::damage::Recover;
 use crate::agent::supervisor;
+use crate::types::{Attributes, DeclaredResources};
 use mail::{Mail, Mailbox};
 
 /// How long the last words to the master may take.
@@ -50,10 +51,11 @@ pub struct Options {
     pub work_dir: PathBuf,
     /// In place of the host's own name.
     pub hostname: Option<String>,
-    /// In place of what is found on the host, for example `cpus:8;mem:8192;ports:[31000-32000]`.
-    pub resources: Option<String>,
-    /// For example `rack:r1;zone:a`.
-    pub attributes: Option<String>,
+    /// In place of what is found on the host, for example `"cpus:8;mem:8192;ports:[31000-32000]".parse()?`. The default
+    /// declares nothing, so that everything is looked for.
+    pub resources: DeclaredResources,
+    /// What distinguishes the host, for example `"rack:r1;zone:a".parse()?`.
+    pub attributes: Attributes,
     /// Who runs the tasks.
     pub supervisor: SupervisorMode,
     /// How long a supervisor that no agent comes to stays when nothing runs.
@@ -76,8 +78,8 @@ impl Options {
             listen: SocketAddr::from(([127, 0, 0, 1], 0)),
             work_dir: work_dir.into(),
             hostname: None,
-            resources: None,
-            attributes: None,
+            resources: DeclaredResources::default(),
+            attributes: Attributes::default(),
             supervisor,
             supervisor_idle: supervisor::IDLE,
             recover: Recover::default(),

@@ -7,7 +7,7 @@ use tonic::{Request, Response, Status};
 
 use super::mail::{Mail, Mailbox};
 use crate::agent::core::ContainerId;
-use crate::agent::sandbox::{Part, SandboxError, Sandboxes};
+use crate::agent::sandbox::{NoMore, Part, SandboxError, Sandboxes};
 use crate::proto::ext::sandbox_server::Sandbox;
 use crate::proto::ext::{Chunk, ReadRequest};
 
@@ -29,18 +29,20 @@ impl Sandbox for Reading {
         let ended = if follow {
             Either::Left(ended(container, self.mailbox.clone()))
         } else {
-            Either::Right(std::future::ready(()))
+            Either::Right(std::future::ready(NoMore::ContainerEnded))
         };
         let parts = self.sandboxes.tail(&container_id, &path, offset, ended);
         Ok(Response::new(Box::pin(parts.map(|part| part.map(chunk).map_err(|error| refused(&error))))))
     }
 }
 
-/// Ready when the container has ended, or the agent has.
-async fn ended(container: ContainerId, mailbox: Mailbox) {
-    let (tell, told) = oneshot::channel();
-    if mailbox.send(Mail::TellEnd(container, tell)).await {
-        let _ = told.await;
+/// Ready when the container has ended, or the agent stops.
+async fn ended(container: ContainerId, mailbox: Mailbox) -> NoMore {
+    let (report, reported) = oneshot::channel();
+    if mailbox.send(Mail::TellEnd(container, report)).await && reported.await.is_ok() {
+        NoMore::ContainerEnded
+    } else {
+        NoMore::AgentStops
     }
 }
 
@@ -52,7 +54,12 @@ fn refused(error: &SandboxError) -> Status {
     let text = error.to_string();
     match error {
         SandboxError::NoSandbox(_) | SandboxError::NotFound(_) => Status::not_found(text),
-        SandboxError::BadId(_) | SandboxError::Outside(_) | SandboxError::NotAFile(_) => Status::invalid_argument(text),
+        SandboxError::BadId(_) | SandboxError::BadPath(_) | SandboxError::Outside(_) | SandboxError::NotAFile(_) => {
+            Status::invalid_argument(text)
+        }
+        SandboxError::Denied(_) => Status::permission_denied(text),
+        SandboxError::Busy(_) => Status::resource_exhausted(text),
+        SandboxError::AgentStops { .. } => Status::unavailable(text),
         SandboxError::Exists(_) => Status::already_exists(text),
         SandboxError::Failed { .. } => Status::internal(text),
     }

@@ -10,7 +10,7 @@ use super::outbox::Outbox;
 use crate::agent::core::{Input, SessionId};
 use crate::proto::internal::agent_session_client::AgentSessionClient;
 use crate::proto::internal::{AgentFrame, AgentMessage, MasterFrame, MasterMessage, Refused, master_message};
-use crate::transport::MAX_MESSAGE_BYTES;
+use crate::transport::MAX_REGISTRATION_BYTES;
 use crate::transport::connect::{self, Addresses};
 
 /// A session as the core's thread sees it.
@@ -78,8 +78,8 @@ async fn converse(
     outbox: Outbox<AgentMessage>,
 ) -> Result<(), SessionError> {
     let channel = connect::master(masters).await?;
-    let client = AgentSessionClient::new(channel).max_decoding_message_size(MAX_MESSAGE_BYTES);
-    let mut client = client.max_encoding_message_size(MAX_MESSAGE_BYTES);
+    let client = AgentSessionClient::new(channel).max_decoding_message_size(MAX_REGISTRATION_BYTES);
+    let mut client = client.max_encoding_message_size(MAX_REGISTRATION_BYTES);
     // A master may answer the call only when it has heard who calls.
     mailbox.input(Input::Attached { session: id }).await;
     let frames = client.attach(frames(outbox)).await.map_err(Box::new)?.into_inner();

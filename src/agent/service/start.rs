@@ -104,7 +104,7 @@ impl Ground {
     async fn take(options: &Options) -> Result<Self, StartError> {
         let masters = options.master.parse()?;
         let work_dir = Arc::new(WorkDir::take(&options.work_dir)?);
-        let facts = facts::detect(work_dir.path(), options.resources.as_deref(), options.attributes.as_deref())?;
+        let facts = facts::detect(work_dir.path(), &options.resources, options.attributes.clone())?;
         let opened = Log::open(work_dir.path(), &facts.boot_id, options.recover)?;
         if opened.torn_bytes > 0 {
             tracing::info!(bytes = opened.torn_bytes, "dropped a record that a crash had cut off");

@@ -1,5 +1,6 @@
 //! A whole agent with real processes, against a master that a test plays.
 
+mod reading;
 mod recovery;
 mod several_masters;
 
@@ -177,8 +178,8 @@ async fn until(so: impl Fn() -> bool) {
 
 fn options(master: &Master, work_dir: &tempfile::TempDir) -> Options {
     let mut options = Options::new(&master.address, work_dir.path().join("work"), SupervisorMode::InProcess);
-    options.resources = Some("cpus:2;mem:512".to_owned());
-    options.attributes = Some("rack:r1".to_owned());
+    options.resources = "cpus:2;mem:512".parse().unwrap();
+    options.attributes = "rack:r1".parse().unwrap();
     options
 }
 
@@ -293,10 +294,6 @@ async fn what_is_wrong_with_the_options_is_said_with_the_way_out() {
         change(&mut options);
         Agent::start(options).await.unwrap_err().to_string()
     };
-    let resources = wrong(&|options| options.resources = Some("cpus:many".to_owned())).await;
-    assert!(resources.starts_with("--resources \"cpus:many\": "), "{resources}");
-    let attributes = wrong(&|options| options.attributes = Some("rack".to_owned())).await;
-    assert!(attributes.starts_with("--attributes \"rack\": "), "{attributes}");
     let address = wrong(&|options| options.master = "nowhere".to_owned()).await;
     assert!(address.contains("write HOST:PORT"), "{address}");
     let public = wrong(&|options| options.listen = "0.0.0.0:0".parse().unwrap()).await;

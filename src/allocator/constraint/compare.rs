@@ -125,6 +125,16 @@ mod tests {
     }
 
     #[test]
+    fn codes_that_look_like_numbers_equal_themselves_and_no_other() {
+        all_hold(&[("rev = 12345e67", "rev:12345e67"), ("id = 007", "id:007"), ("k = 1.10", "k:1.10")]);
+        all_hold(&[("built = 1764496032123456", "built:1764496032123456"), ("k version = 1.10", "k:1.10")]);
+        all_hold(&[("k version > 1.9", "k:1.10"), ("built > 1764496032123455", "built:1764496032123456")]);
+        all_hold(&[("k != 1.1", "k:1.10"), ("id in 006, 007", "id:007"), ("c = 1.50151", "c:1.50151")]);
+        none_hold(&[("k = 1.1", "k:1.10"), ("k version = 1.1", "k:1.10"), ("id = 7", "id:007")]);
+        none_hold(&[("built = 1764496032123457", "built:1764496032123456"), ("c = 1.502", "c:1.50151")]);
+    }
+
+    #[test]
     fn any_of_several_values_may_pass_and_none_may_be_the_unwanted_one() {
         all_hold(&[("zone = b", "zone:a;zone:b"), ("zone in c, b", "zone:a;zone:b"), ("zone > a", "zone:a;zone:b")]);
         none_hold(&[("zone != b", "zone:a;zone:b"), ("zone not in c, b", "zone:a;zone:b"), ("zone = c", "zone:a")]);

@@ -25,6 +25,7 @@ use self::rule::{Neighbours, Order, Pattern, Rule, Test};
 pub(in crate::allocator) use self::rules::{Described, Rules};
 use self::version::Bounds;
 pub use self::view::{ClusterAgent, ClusterTasks, ClusterView};
+use crate::types::Quoted;
 
 /// How much text is read as one constraint.
 const MAX_TEXT_BYTES: usize = 4096;
@@ -80,7 +81,7 @@ pub struct Constraint {
 #[non_exhaustive]
 pub enum ConstraintError {
     /// Text that does not follow the grammar.
-    #[error("constraint `{text}`: expected {expected} at character {character}")]
+    #[error("constraint `{}`: expected {expected} at character {character}", Quoted(text))]
     Syntax {
         /// The whole text.
         text: String,
@@ -90,7 +91,7 @@ pub enum ConstraintError {
         expected: &'static str,
     },
     /// A rule that can be read and not be kept.
-    #[error("constraint `{text}`: {problem}")]
+    #[error("constraint `{}`: {problem}", Quoted(text))]
     Value {
         /// The whole text.
         text: String,

@@ -1,6 +1,7 @@
 //! What a constraint demands, apart from how firmly: tests of one attribute, and rules on how instances are distributed.
 
 use super::version::{Bounds, Version};
+use crate::types::quoted;
 
 /// One demand.
 #[derive(Debug, Clone, PartialEq)]
@@ -100,7 +101,7 @@ fn check_targets(targets: &[(String, u32)]) -> Result<(), String> {
         return Err(format!("the targets add up to {sum}%; at most 100% can be spread"));
     }
     let twice = targets.iter().enumerate().find(|(at, (value, _))| targets[..*at].iter().any(|(it, _)| it == value));
-    twice.map_or(Ok(()), |(_, (value, _))| Err(format!("`{value}` has two targets")))
+    twice.map_or(Ok(()), |(_, (value, _))| Err(format!("`{}` has two targets", quoted(value))))
 }
 
 impl Test {
@@ -151,9 +152,13 @@ impl Pattern {
         let mut builder = regex::RegexBuilder::new(text);
         builder.size_limit(PATTERN_PROGRAM_BYTES).dfa_size_limit(PATTERN_PROGRAM_BYTES).nest_limit(50);
         builder.build().map_err(|error| match error {
-            regex::Error::CompiledTooBig(limit) => format!("/{text}/ needs more than {limit} bytes when compiled"),
+            regex::Error::CompiledTooBig(limit) => {
+                format!("/{}/ needs more than {limit} bytes when compiled", quoted(text))
+            }
             // The last line says what is wrong; those before it draw where.
-            error => format!("/{text}/: {}", error.to_string().lines().last().unwrap_or("no regular expression")),
+            error => {
+                format!("/{}/: {}", quoted(text), error.to_string().lines().last().unwrap_or("no regular expression"))
+            }
         })
     }
 

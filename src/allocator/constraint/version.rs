@@ -7,6 +7,8 @@
 
 use std::cmp::Ordering;
 
+use crate::types::quoted;
+
 /// Numbers joined by dots, then perhaps a prerelease.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Version {
@@ -144,7 +146,7 @@ impl<V> PartialEq for Bounds<V> {
 impl Bounds<Version> {
     pub(super) fn lenient(text: &str) -> Self {
         Self::read(text, |_, one| {
-            Version::parse(one).ok_or_else(|| format!("`{one}` is not a version; write it like >= 5.10, < 7"))
+            Version::parse(one).ok_or_else(|| format!("`{}` is not a version; write it like >= 5.10, < 7", quoted(one)))
         })
     }
 
@@ -166,7 +168,9 @@ impl Bounds<semver::Version> {
             if operator == Operator::Compatible {
                 return Err("semver knows no ~>; write >= 1.2.0, < 1.3.0, or use version".to_owned());
             }
-            one.parse().map_err(|error| format!("`{one}` is not a semantic version ({error}); write it like >= 1.2.3"))
+            one.parse().map_err(|error| {
+                format!("`{}` is not a semantic version ({error}); write it like >= 1.2.3", quoted(one))
+            })
         })
     }
 

@@ -7,7 +7,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::rank::Share;
-use crate::types::Milli;
+use crate::types::{Milli, Resource, Resources};
+
+/// Up to so many names are found faster by looking at each.
+const FEW_NAMES: usize = 8;
 
 /// Thousandths by name index; missing entries are zero.
 #[derive(Debug, Clone, Default)]
@@ -57,6 +60,8 @@ impl Amounts {
 /// The cluster's total, and the index of every name.
 #[derive(Debug, Clone)]
 pub(super) struct Totals {
+    /// Every name, at its index.
+    names: Vec<Arc<str>>,
     indices: BTreeMap<Arc<str>, usize>,
     excluded: BTreeSet<Arc<str>>,
     /// Of every name.
@@ -69,7 +74,7 @@ impl Totals {
     pub(super) fn excluding<N: AsRef<str>>(names: impl IntoIterator<Item = N>) -> Self {
         let excluded = names.into_iter().map(|name| name.as_ref().into()).collect();
         let (present, total) = (Amounts::default(), Amounts::default());
-        Self { indices: BTreeMap::new(), excluded, present, total }
+        Self { names: Vec::new(), indices: BTreeMap::new(), excluded, present, total }
     }
 
     pub(super) fn add<N: AsRef<str>>(&mut self, quantities: &[(N, Milli)]) {
@@ -94,6 +99,18 @@ impl Totals {
         amounts
     }
 
+    /// The scalars of the items that `of` says yes to.
+    pub(super) fn scalars(&mut self, resources: &Resources, of: impl Fn(&Resource) -> bool) -> Amounts {
+        let mut amounts = Amounts(Vec::with_capacity(self.names.len()));
+        for item in resources.iter().filter(|item| of(item)) {
+            if let Some(amount) = item.scalar() {
+                let index = self.index(item.name());
+                amounts.set(index, amounts.of(index).saturating_add(amount.raw()));
+            }
+        }
+        amounts
+    }
+
     /// Every name seen, with its index.
     pub(super) fn names(&self) -> impl Iterator<Item = (&Arc<str>, usize)> {
         self.indices.iter().map(|(name, index)| (name, *index))
@@ -101,6 +118,9 @@ impl Totals {
 
     /// The index of a name that was seen before.
     pub(super) fn index_of(&self, name: &str) -> Option<usize> {
+        if self.names.len() <= FEW_NAMES {
+            return self.names.iter().position(|known| **known == *name);
+        }
         self.indices.get(name).copied()
     }
 
@@ -120,11 +140,12 @@ impl Totals {
     }
 
     pub(super) fn index(&mut self, name: &str) -> usize {
-        if let Some(&index) = self.indices.get(name) {
+        if let Some(index) = self.index_of(name) {
             return index;
         }
-        let index = self.indices.len();
-        self.indices.insert(name.into(), index);
+        let (index, name): (usize, Arc<str>) = (self.names.len(), name.into());
+        self.names.push(name.clone());
+        self.indices.insert(name, index);
         index
     }
 

@@ -22,9 +22,10 @@ pub struct Abilities {
     pub gpus: bool,
 }
 
-/// The part of `free` that a client of this role and these abilities may have, quotas aside.
-pub(super) fn suitable<'r>(free: &'r Resources, role: &str, able: Abilities) -> Cow<'r, Resources> {
-    if !able.gpus && free.gpus().raw() > 0 {
+/// The part of `free` that a client of this role and these abilities may have, quotas aside; `gpus` says whether any
+/// are among it.
+pub(super) fn suitable<'r>(free: &'r Resources, gpus: bool, role: &str, able: Abilities) -> Cow<'r, Resources> {
+    if gpus && !able.gpus {
         return Cow::Owned(Resources::default());
     }
     let fits = |item: &Resource| {

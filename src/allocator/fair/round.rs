@@ -1,42 +1,63 @@
-//! A run over agents: first for the roles that miss something guaranteed to them, then for all.
+//! A run over what is dirty: first for the roles that miss something guaranteed to them, then for all.
 //!
-//! On each agent the clients are walked in the order of what they are owed, and the first that may have something worth an
-//! offer gets all it may have; the walk begins again until nobody is left. In the first pass an offer has to bring
+//! On each agent the clients are walked in the order of their shares, and the first that may have something worth an
+//! offer gets all it may have; the walk begins again until none is left. In the first pass an offer has to bring
 //! something that its role is guaranteed and misses; the rest of the agent rides along, as far as limits and the guarantees
 //! of others allow. Reservations go to their role's subtree in either pass, whatever quotas say.
+//!
+//! A run grants what one over all agents and all clients would. It can stop after a bounded number of looks and go on
+//! later: it sees every agent as it is then, and what changes behind it is dirty for the next run.
 
 use std::borrow::Cow;
 use std::fmt::Debug;
+use std::mem;
 use std::sync::Arc;
 
-use super::allocator::{Account, Allocator, Touched};
+use super::allocator::{Account, Allocator};
 use super::amounts::Amounts;
+use super::dirty::Dirty;
 use super::lines::Part;
 use super::portion::{Abilities, Measure, suitable};
+use super::refusals::Growth;
+use super::tree::{ClientState, NodeId};
 use super::{RoleId, Shares};
 use crate::types::{Milli, Now, Resources};
 
 /// Scalars per resource name.
 type Quantities = Vec<(Arc<str>, Milli)>;
 
+/// A grant takes as long as so many looks.
+const LOOKS_PER_GRANT: usize = 16;
+
 /// What the caller knows of clients and a run has to ask.
-pub trait Clients<A, K> {
-    /// Whether the client may be offered something of this agent now.
-    fn admits(&self, agent: A, role: RoleId, framework: K) -> bool;
-
-    /// What the framework can deal with.
-    fn abilities(&self, framework: K) -> Abilities;
-
-    /// An offer to the client holds at least one of these bundles; none means that anything will do. It is a floor and
-    /// says nothing about how much the client wants.
-    fn minimum(&self, role: &Arc<str>, framework: K) -> &[Quantities];
+pub trait Clients<K> {
+    /// What a client can use and wants.
+    fn terms(&self, role: RoleId, framework: K) -> Terms<'_>;
 
     /// Whether there is any client whose minimum is nothing at all.
-    fn anything_will_do(&self) -> bool;
+    fn accepts_any(&self) -> bool;
+}
 
+/// What a client can use and wants.
+#[derive(Clone, Debug, Default)]
+pub struct Terms<'a> {
+    /// What the framework can deal with.
+    pub abilities: Abilities,
+    /// An offer to the client holds at least one of these bundles; none means that anything will do. It is a floor and
+    /// says nothing about how much the client wants.
+    pub minimum: &'a [Quantities],
     /// The most the framework wants to be offered, if it said so. An offer of all it still wants is enough, even below its
     /// minimum.
-    fn demand(&self, framework: K) -> Option<Quantities>;
+    pub demand: Option<Quantities>,
+}
+
+/// Which clients a run serves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Serve {
+    /// Those that are not idle.
+    Active,
+    /// The idle ones too.
+    All,
 }
 
 /// What a client is given of an agent.
@@ -52,102 +73,247 @@ pub struct Grant<A, K> {
     pub resources: Resources,
 }
 
+/// How a run went on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Step<A, K> {
+    /// This was granted: it is counted as allocated and taken from what is free.
+    Granted(Grant<A, K>),
+    /// The budget is used up; the run goes on with the next step.
+    Paused,
+    /// The run is over.
+    Done,
+}
+
 /// How far a run has got.
 #[derive(Clone, Debug)]
-pub struct Round<A> {
+pub(super) struct Round<A, K> {
+    serve: Serve,
+    scope: Dirty<A, K>,
     agents: Vec<A>,
     at: usize,
-    hungry: bool,
+    /// Whether this is the pass for roles that miss something guaranteed.
+    below_guarantee: bool,
+    /// Whether `whole` and `here` are those of the agent at hand.
+    entered: bool,
+    /// Whether the agent at hand is looked at for every client.
+    whole: bool,
+    /// The clients marked as dirty for the whole run, and for the agent at hand.
+    marked: Vec<NodeId>,
+    here: Vec<NodeId>,
 }
 
 /// What stays the same while one agent's clients are walked.
-struct View<'a, A, C> {
-    agent: A,
+struct View<'a, C> {
     now: Now,
     clients: &'a C,
-    hungry: bool,
+    below_guarantee: bool,
     /// What is free beyond what guarantees keep back; `None` without quotas.
     surplus: Option<Amounts>,
-    easings: u64,
+    quota_generation: u64,
+}
+
+/// A client that is walked.
+#[derive(Clone, Copy)]
+struct Candidate<K> {
+    node: NodeId,
+    role: RoleId,
+    framework: K,
+    state: ClientState,
+}
+
+/// What a client may have of an agent: all that is free, or a part of it.
+enum Portion {
+    Whole,
+    Part(Resources),
 }
 
 impl<A: Copy + Ord + Debug, K: Copy + Ord + Debug> Allocator<A, K> {
-    /// Begins a run over the agents touched.
-    #[must_use]
-    pub fn round(&self, touched: Touched<A>) -> Round<A> {
-        let free = |agent: &A| self.agents.get(agent).is_some_and(|account| !account.free.is_empty());
-        let Touched { all, mut agents, eased } = touched;
-        agents.extend(eased);
-        let agents = if all {
-            self.agents.keys().copied().filter(free).collect()
+    /// Begins a run over what is dirty. What a run that has not ended had left to look at joins it.
+    pub fn begin(&mut self, mut scope: Dirty<A, K>, serve: Serve) {
+        if let Some(round) = self.round.take() {
+            self.unmark(&round);
+            scope.join(round.scope);
+        }
+        let mut marked = Vec::new();
+        // Where most clients are dirty it is cheaper to walk them all: the others are granted nothing.
+        if scope.clients.len() * 2 > self.shares.client_count() {
+            scope.all = true;
+        }
+        let agents = if scope.all || !scope.clients.is_empty() {
+            self.with_free.iter().copied().collect()
         } else {
-            agents.into_iter().filter(free).collect()
+            let mut agents = scope.agents.clone();
+            agents.extend(&scope.unblocked);
+            agents.extend(scope.pairs.keys());
+            agents.into_iter().filter(|agent| self.with_free.contains(agent)).collect()
         };
-        Round { agents, at: 0, hungry: true }
+        if !scope.all {
+            marked.extend(scope.clients.iter().filter_map(|(role, client)| self.shares.find_client(*role, *client)));
+            marked.iter().for_each(|node| self.shares.tree.set_dirty(*node, true));
+        }
+        let (at, below_guarantee, entered, whole) = (0, true, false, false);
+        self.round =
+            Some(Round { serve, scope, agents, at, below_guarantee, entered, whole, marked, here: Vec::new() });
     }
 
-    /// The next grant of a run, counted as allocated and taken from what is free.
-    pub fn next<C: Clients<A, K>>(&mut self, round: &mut Round<A>, now: Now, clients: &C) -> Option<Grant<A, K>> {
+    /// Ends a run before its time: what it had left to look at is dirty again.
+    pub fn stop(&mut self) {
+        if let Some(round) = self.round.take() {
+            self.unmark(&round);
+            self.dirty.join(round.scope);
+        }
+    }
+
+    /// Whether a run has begun and not ended.
+    #[must_use]
+    pub fn is_running(&self) -> bool {
+        self.round.is_some()
+    }
+
+    /// The next grant of the run, if there is one before `budget` agents and clients have been looked at; takes those
+    /// looks from the budget, and more for a grant. The clients of one agent are always looked at in one go.
+    pub fn step<C: Clients<K>>(&mut self, now: Now, clients: &C, budget: &mut usize) -> Step<A, K> {
+        let Some(mut round) = self.round.take() else { return Step::Done };
         self.shares.refresh();
+        let step = self.advance(&mut round, now, clients, budget);
+        if step == Step::Done {
+            self.unmark(&round);
+        } else {
+            self.round = Some(round);
+        }
+        step
+    }
+
+    fn advance<C: Clients<K>>(
+        &mut self,
+        round: &mut Round<A, K>,
+        now: Now,
+        clients: &C,
+        budget: &mut usize,
+    ) -> Step<A, K> {
         loop {
-            let done = round.hungry && self.shares.tree.required().is_zero();
-            let Some(agent) = round.agents.get(round.at).copied().filter(|_| !done) else {
-                if !round.hungry {
-                    return None;
+            let met = round.below_guarantee && self.shares.tree.required().is_zero();
+            let Some(agent) = round.agents.get(round.at).copied().filter(|_| !met) else {
+                self.leave_agent(round);
+                if !round.below_guarantee {
+                    return Step::Done;
                 }
-                (round.hungry, round.at) = (false, 0);
+                (round.below_guarantee, round.at) = (false, 0);
                 continue;
             };
-            if let Some((role, framework, resources)) = self.pick(agent, now, round.hungry, clients) {
-                self.grant(agent, role, framework, &resources);
-                return Some(Grant { agent, role, framework, resources });
+            if !round.entered {
+                if *budget == 0 {
+                    return Step::Paused;
+                }
+                *budget -= 1;
+                self.enter_agent(round, agent);
             }
+            if let Some((client, portion)) = self.pick(agent, now, round, clients, budget) {
+                *budget = budget.saturating_sub(LOOKS_PER_GRANT);
+                return Step::Granted(self.grant(agent, round, client, portion));
+            }
+            self.leave_agent(round);
             round.at += 1;
-            let left = self.agents.get(&agent).is_some_and(|account| !account.free.is_empty());
-            if left && !round.hungry && self.shares.tree.any_quota() {
+            if !round.below_guarantee && self.shares.tree.any_quota() && self.with_free.contains(&agent) {
                 self.kept_back.insert(agent);
             }
         }
     }
 
-    fn pick<C: Clients<A, K>>(
+    /// Finds the clients for whom the agent is looked at.
+    fn enter_agent(&mut self, round: &mut Round<A, K>, agent: A) {
+        (round.entered, round.whole) = (true, round.scope.is_whole(agent));
+        let Some(pairs) = round.scope.pairs.get(&agent).filter(|_| !round.whole) else { return };
+        let tree = &mut self.shares.tree;
+        for (role, client) in pairs {
+            if let Some(&node) = self.shares.clients.get(&(*role, *client))
+                && !tree.is_dirty(node)
+            {
+                tree.set_dirty(node, true);
+                round.here.push(node);
+            }
+        }
+    }
+
+    fn leave_agent(&mut self, round: &mut Round<A, K>) {
+        round.entered = false;
+        for node in round.here.drain(..) {
+            self.shares.tree.set_dirty(node, false);
+        }
+    }
+
+    fn unmark(&mut self, round: &Round<A, K>) {
+        for node in round.marked.iter().chain(&round.here) {
+            self.shares.tree.set_dirty(*node, false);
+        }
+    }
+
+    /// The first client of the agent that may have something worth an offer.
+    fn pick<C: Clients<K>>(
         &mut self,
         agent: A,
         now: Now,
-        hungry: bool,
+        round: &Round<A, K>,
         clients: &C,
-    ) -> Option<(RoleId, K, Resources)> {
-        let Self { shares, agents, free, easings, .. } = self;
+        budget: &mut usize,
+    ) -> Option<(Candidate<K>, Portion)> {
+        let Self { shares, agents, free, quota_generation, skipped, .. } = self;
         let account = agents.get_mut(&agent).filter(|account| !account.free.is_empty())?;
         let surplus = shares.tree.any_quota().then(|| surplus(free, shares.tree.required()));
-        let part = Self::part(account, hungry, surplus.as_ref(), clients)?;
-        let view = View { agent, now, clients, hungry, surplus, easings: *easings };
-        shares.tree.walk(part).find_map(|(role, framework)| {
-            let resources = view.portion(shares, account, role, framework)?;
-            Some((role, framework, resources))
+        let part = part(account, round.below_guarantee, surplus.as_ref(), clients)?;
+        let below_guarantee = round.below_guarantee;
+        let view = View { now, clients, below_guarantee, surplus, quota_generation: *quota_generation };
+        shares.tree.walk(part, !round.whole).find_map(|(node, role, framework)| {
+            *budget = budget.saturating_sub(1);
+            let state = shares.tree.state(node);
+            if state.idle && round.serve == Serve::Active {
+                return None;
+            }
+            let client = Candidate { node, role, framework, state };
+            let portion = view.portion(shares, account, client, |until| skipped.push((agent, until)))?;
+            Some((client, portion))
         })
     }
 
-    /// The clients worth walking: those at a limit, or for whom nothing is left beside what is kept back, can be given only
-    /// reservations, revocable resources and what is no scalar.
-    fn part<C: Clients<A, K>>(
-        account: &Account<K>,
-        hungry: bool,
-        surplus: Option<&Amounts>,
-        clients: &C,
-    ) -> Option<Part> {
-        let Some(surplus) = surplus.filter(|_| !hungry) else {
-            return Some(if hungry { Part::Hungry } else { Part::All });
+    /// Takes what is granted from what is free, and counts it as allocated.
+    fn grant(&mut self, agent: A, round: &mut Round<A, K>, client: Candidate<K>, portion: Portion) -> Grant<A, K> {
+        let Candidate { node, role, framework, .. } = client;
+        let Self { shares, agents, free, with_free, .. } = self;
+        let account = agents.get_mut(&agent).expect("the agent that was picked for is known");
+        let had_gpus = account.gpus;
+        let counted = mem::take(&mut account.counted);
+        let resources = match portion {
+            Portion::Whole => {
+                let resources = mem::take(&mut account.free);
+                account.set_free(Resources::new());
+                shares.grant_counted(node, role, &resources, &counted);
+                resources
+            }
+            Portion::Part(resources) => {
+                let mut left = mem::take(&mut account.free);
+                left -= &resources;
+                account.counted = shares.counted(&left);
+                account.set_free(left);
+                let taken = shares.counted(&resources);
+                shares.grant_counted(node, role, &resources, &taken);
+                resources
+            }
         };
-        if !account.plain || (!account.scalar && clients.anything_will_do()) {
-            return Some(Part::All);
+        free.add(&account.counted);
+        free.subtract(&counted);
+        if account.free.is_empty() {
+            with_free.remove(&agent);
         }
-        let open = |name: usize| account.counted.of(name) > 0 && surplus.of(name) > 0;
-        (0..account.counted.len()).any(open).then_some(Part::Open)
+        // What is left is open to clients now that cannot deal with graphics processors.
+        if had_gpus && !account.gpus && !round.whole {
+            round.scope.agents.insert(agent);
+            round.whole = true;
+        }
+        Grant { agent, role, framework, resources }
     }
 
     /// Whether a client could use these resources of an agent if they were free, as far as anything but their quotas says.
-    pub fn could_use<C: Clients<A, K>>(
+    pub fn could_use<C: Clients<K>>(
         &self,
         agent: A,
         role: RoleId,
@@ -156,12 +322,32 @@ impl<A: Copy + Ord + Debug, K: Copy + Ord + Debug> Allocator<A, K> {
         now: Now,
         clients: &C,
     ) -> bool {
-        let path = self.shares.path(role);
-        let part = suitable(resources, path, clients.abilities(framework));
-        let refused = self.agents.get(&agent).and_then(|account| account.refusals.get(&(framework, role)));
-        enough(&part, None, clients.minimum(path, framework))
-            && refused.is_none_or(|refusals| refusals.hold(now, &part).is_none())
+        let Some(node) = self.shares.find_client(role, framework) else { return false };
+        let terms = clients.terms(role, framework);
+        let part = suitable(resources, resources.gpus().raw() > 0, self.shares.path(role), terms.abilities);
+        let pair = self.agents.get(&agent).and_then(|account| account.pairs.get(&node));
+        let state = self.shares.tree.state(node);
+        enough(&part, None, terms.minimum)
+            && pair.filter(|pair| !pair.is_void(state)).is_none_or(|pair| pair.filtered_until(now, &part).is_none())
     }
+}
+
+/// The clients worth walking: those at a limit, or for whom nothing is left beside what is kept back, can be given only
+/// reservations, revocable resources and what is no scalar.
+fn part<K, C: Clients<K>>(
+    account: &Account,
+    below_guarantee: bool,
+    surplus: Option<&Amounts>,
+    clients: &C,
+) -> Option<Part> {
+    let Some(surplus) = surplus.filter(|_| !below_guarantee) else {
+        return Some(if below_guarantee { Part::BelowGuarantee } else { Part::All });
+    };
+    if account.special || (account.composite && clients.accepts_any()) {
+        return Some(Part::All);
+    }
+    let open = |name: usize| account.counted.of(name) > 0 && surplus.of(name) > 0;
+    (0..account.counted.len()).any(open).then_some(Part::Open)
 }
 
 /// What is free beyond what is kept back.
@@ -173,29 +359,34 @@ fn surplus(free: &Amounts, required: &Amounts) -> Amounts {
     surplus
 }
 
-impl<A: Copy, C> View<'_, A, C> {
-    /// What the client is offered of the agent; `None` if that is nothing, not enough, refused or not called for.
+impl<C> View<'_, C> {
+    /// What the client is offered of the agent; `None` if that is nothing, not enough, refused or not called for. `skip`
+    /// takes until when an offer is fresh that keeps it from being offered more.
     fn portion<K: Copy + Ord + Debug>(
         &self,
         shares: &Shares<K>,
-        account: &mut Account<K>,
-        role: RoleId,
-        framework: K,
-    ) -> Option<Resources>
+        account: &mut Account,
+        client: Candidate<K>,
+        skip: impl FnOnce(u64),
+    ) -> Option<Portion>
     where
-        A: Ord + Debug,
-        C: Clients<A, K>,
+        C: Clients<K>,
     {
-        let growth = Allocator::<A, K>::growth(account, self.easings);
-        let refused = account.refusals.get_mut(&(framework, role));
-        if refused.as_ref().is_some_and(|refusals| refusals.surely_hold(self.now, growth)) {
-            return None;
+        let Candidate { node, role, framework, state } = client;
+        let growth: Growth = (account.growth, self.quota_generation, state.changed);
+        let mut pair = account.pairs.get_mut(&node);
+        if let Some(pair) = &mut pair {
+            pair.forget_void(state);
+            if pair.is_filtered_cached(self.now, growth) {
+                return None;
+            }
+            if pair.is_fresh(self.now) {
+                pair.note_skipped().map(skip);
+                return None;
+            }
         }
-        if !self.clients.admits(self.agent, role, framework) {
-            return None;
-        }
-        let path = shares.path(role);
-        let whole = suitable(&account.free, path, self.clients.abilities(framework));
+        let terms = self.clients.terms(role, framework);
+        let whole = suitable(&account.free, account.gpus, shares.path(role), terms.abilities);
         let measure = self.surplus.as_ref().map(|surplus| Measure {
             totals: &shares.totals,
             allowance: shares.tree.allowance(role.0),
@@ -208,21 +399,22 @@ impl<A: Copy, C> View<'_, A, C> {
         if part.is_empty() {
             return None;
         }
-        let hold = refused.as_ref().and_then(|refusals| refusals.hold(self.now, &part));
-        if let (Some(until), Some(refusals)) = (hold, refused) {
-            refusals.held_at = Some((until, growth));
+        if let Some(until) = pair.as_ref().and_then(|pair| pair.filtered_until(self.now, &part)) {
+            pair.into_iter().for_each(|pair| pair.cache_filtered(until, growth));
             return None;
         }
-        let demand = self.clients.demand(framework);
-        let asked = match &demand {
+        let asked = match &terms.demand {
             Some(open) => Cow::Owned(part.shrink_to(open)),
             None => part,
         };
-        let refused = account.refusals.get(&(framework, role)).filter(|_| demand.is_some());
-        let stands = refused.is_some_and(|refusals| refusals.hold(self.now, &asked).is_some());
-        let called_for = !self.hungry || measure.is_some_and(|measure| measure.feeds(&asked));
-        let minimum = self.clients.minimum(path, framework);
-        (!stands && called_for && enough(&asked, demand.as_ref(), minimum)).then(|| asked.into_owned())
+        let refused = pair.filter(|_| terms.demand.is_some());
+        let stands = refused.is_some_and(|pair| pair.filtered_until(self.now, &asked).is_some());
+        let called_for = !self.below_guarantee || measure.is_some_and(|measure| measure.feeds(&asked));
+        let granted = !stands && called_for && enough(&asked, terms.demand.as_ref(), terms.minimum);
+        granted.then(|| match asked {
+            Cow::Borrowed(_) => Portion::Whole,
+            Cow::Owned(part) => Portion::Part(part),
+        })
     }
 }
 

@@ -4,6 +4,7 @@ use std::fmt::Debug;
 use std::sync::Arc;
 
 use super::amounts::Amounts;
+use super::tree::NodeId;
 use super::{RoleId, Shares};
 use crate::types::{Milli, Resource, Resources};
 
@@ -17,13 +18,7 @@ pub(super) fn counts(item: &Resource) -> bool {
 impl<K: Copy + Ord + Debug> Shares<K> {
     /// What counts for quotas of free or allocated resources.
     pub(super) fn counted(&mut self, resources: &Resources) -> Amounts {
-        let mut amounts = Amounts::default();
-        for item in resources.iter().filter(|item| counts(item)) {
-            let index = self.totals.index(item.name());
-            let amount = item.scalar().unwrap_or_default().raw();
-            amounts.set(index, amounts.of(index).saturating_add(amount));
-        }
-        amounts
+        self.totals.scalars(resources, counts)
     }
 
     /// What a role has of what quotas are about.
@@ -51,21 +46,28 @@ impl<K: Copy + Ord + Debug> Shares<K> {
 
     /// A client was given resources: one allocation.
     pub(super) fn grant(&mut self, role: RoleId, client: K, resources: &Resources) {
-        self.allocated(role, client, &resources.quantities());
-        let (node, amounts) = (self.client_node(role, client), self.counted(resources));
-        if !amounts.is_zero() {
-            self.tree.spend(node, &amounts);
-            self.tree.consume(role.0, &amounts, &self.totals);
+        let (node, counted) = (self.client_node(role, client), self.counted(resources));
+        self.grant_counted(node, role, resources, &counted);
+    }
+
+    /// The same, for a client's node and what counts for quotas of the resources.
+    pub(super) fn grant_counted(&mut self, client: NodeId, role: RoleId, resources: &Resources, counted: &Amounts) {
+        let held = self.totals.scalars(resources, |_| true);
+        self.tree.charge(client, &held, &self.totals);
+        if !counted.is_zero() {
+            self.tree.spend(client, counted);
+            self.tree.consume(role.0, counted, &self.totals);
         }
     }
 
     /// A client gave resources back.
     pub(super) fn take_back(&mut self, role: RoleId, client: K, resources: &Resources) {
-        self.unallocated(role, client, &resources.quantities());
-        let (node, amounts) = (self.client_node(role, client), self.counted(resources));
-        if !amounts.is_zero() {
-            self.tree.unspend(node, &amounts);
-            let gone = self.tree.give_back(role.0, &amounts, &self.totals);
+        let node = self.client_node(role, client);
+        let (held, counted) = (self.totals.scalars(resources, |_| true), self.counted(resources));
+        self.tree.discharge(node, &held, &self.totals);
+        if !counted.is_zero() {
+            self.tree.unspend(node, &counted);
+            let gone = self.tree.give_back(role.0, &counted, &self.totals);
             self.forget(gone);
         }
     }

@@ -6,6 +6,7 @@ mod from_scratch;
 mod quotas;
 mod reference;
 mod stage;
+mod world;
 
 use super::*;
 

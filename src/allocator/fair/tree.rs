@@ -35,6 +35,21 @@ struct Node<K> {
     spent: Amounts,
     /// What quotas say of a role; clients and own groups have none.
     book: Option<Box<Book>>,
+    /// A client's part in runs.
+    state: ClientState,
+}
+
+/// What a run has to know of a client, besides its shares.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct ClientState {
+    /// Runs for the active clients skip it.
+    pub(super) idle: bool,
+    /// What was recorded of it before this moment is of another client.
+    pub(super) added: u64,
+    /// Its refusals from before this moment have ended.
+    pub(super) revived: u64,
+    /// When what it can use changed last.
+    pub(super) changed: u64,
 }
 
 impl<K> Node<K> {
@@ -53,6 +68,7 @@ impl<K> Node<K> {
             lines: Lines::default(),
             spent: Amounts::default(),
             book,
+            state: ClientState::default(),
         }
     }
 
@@ -134,6 +150,7 @@ impl<K: Copy + Ord> Tree<K> {
             self.nodes[at].rank = Some(rank);
             at = parent;
         }
+        self.spread_dirty(self.nodes[node].parent);
     }
 
     /// Takes a node out of its parent's order, and the ancestors that this leaves without an active child.
@@ -144,9 +161,50 @@ impl<K: Copy + Ord> Tree<K> {
             at = self.nodes[at].parent;
             self.nodes[at].lines.remove(&rank, marks);
             if !self.nodes[at].lines.is_empty() {
-                return;
+                break;
             }
         }
+        self.spread_dirty(self.nodes[node].parent);
+    }
+
+    /// Marks a client for walks over the dirty ones, or takes the mark away.
+    pub(super) fn set_dirty(&mut self, client: NodeId, dirty: bool) {
+        self.mark(client, Marks { dirty, ..self.nodes[client].marks });
+        self.spread_dirty(self.nodes[client].parent);
+    }
+
+    /// A node is dirty when an active child is.
+    fn spread_dirty(&mut self, from: NodeId) {
+        let mut at = from;
+        while at != ROOT {
+            let Node { marks, ref lines, parent, .. } = self.nodes[at];
+            let dirty = lines.any_dirty();
+            if marks.dirty == dirty {
+                return;
+            }
+            self.mark(at, Marks { dirty, ..marks });
+            at = parent;
+        }
+    }
+
+    pub(super) fn is_dirty(&self, node: NodeId) -> bool {
+        self.nodes[node].marks.dirty
+    }
+
+    /// The client that a node stands for; `None` if it stands for none.
+    pub(super) fn client(&self, node: NodeId) -> Option<(RoleId, K)> {
+        match self.nodes.get(node)?.label {
+            Label::Client { role, client } => Some((role, client)),
+            Label::Own | Label::Role(_) => None,
+        }
+    }
+
+    pub(super) fn state(&self, client: NodeId) -> ClientState {
+        self.nodes[client].state
+    }
+
+    pub(super) fn state_mut(&mut self, client: NodeId) -> &mut ClientState {
+        &mut self.nodes[client].state
     }
 
     pub(super) fn is_active(&self, node: NodeId) -> bool {
@@ -202,9 +260,10 @@ impl<K: Copy + Ord> Tree<K> {
         }
     }
 
-    /// Active clients in order: all, those not at their limit, or those with a guarantee that is not met.
-    pub(super) fn walk(&self, part: Part) -> Walk<'_, K> {
-        Walk { tree: self, part, levels: vec![(self.nodes[ROOT].lines.iter(part), false)] }
+    /// Active clients in order: all, those not at their limit, or those with a guarantee that is not met; where `dirty`
+    /// is set, those of them that are dirty.
+    pub(super) fn walk(&self, part: Part, dirty: bool) -> Walk<'_, K> {
+        Walk { tree: self, part, dirty, levels: vec![(self.nodes[ROOT].lines.iter(part, dirty), false)] }
     }
 
     fn rank(&self, node: NodeId, totals: &Totals) -> Rank<K> {
@@ -236,9 +295,7 @@ impl<K: Copy + Ord> Tree<K> {
         if was != marks
             && let Some(rank) = self.nodes[at].rank.clone()
         {
-            let lines = &mut self.nodes[parent].lines;
-            lines.remove(&rank, was);
-            lines.insert(rank, marks);
+            self.nodes[parent].lines.change_marks(&rank, was, marks);
         }
     }
 }
@@ -248,26 +305,29 @@ impl<K: Copy + Ord> Tree<K> {
 pub(super) struct Walk<'a, K> {
     tree: &'a Tree<K>,
     part: Part,
+    dirty: bool,
     /// The rest of each line on the way down, and whether all below it may use what is kept back for a role above.
     levels: Vec<(LineIter<'a, K>, bool)>,
 }
 
 impl<K: Copy + Ord> Iterator for Walk<'_, K> {
-    type Item = (RoleId, K);
+    type Item = (NodeId, RoleId, K);
 
     fn next(&mut self) -> Option<Self::Item> {
+        let nodes = &self.tree.nodes;
         while let Some((line, entitled)) = self.levels.last_mut() {
             let entitled = *entitled;
-            match line.next() {
+            match line.next(|rank| nodes[rank.node].marks) {
                 None => {
                     self.levels.pop();
                 }
                 Some(rank) => match rank.label {
-                    Label::Client { role, client } => return Some((role, client)),
+                    Label::Client { role, client } => return Some((rank.node, role, client)),
                     Label::Own | Label::Role(_) => {
                         let entitled = entitled || self.tree.has_slack(rank.node);
-                        let part = if entitled && self.part == Part::Hungry { Part::All } else { self.part };
-                        self.levels.push((self.tree.nodes[rank.node].lines.iter(part), entitled));
+                        let all = entitled && self.part == Part::BelowGuarantee;
+                        let part = if all { Part::All } else { self.part };
+                        self.levels.push((nodes[rank.node].lines.iter(part, self.dirty), entitled));
                     }
                 },
             }

@@ -36,6 +36,18 @@ impl Scoring<'_> {
 
     /// What one more instance in a pool scores, rules apart.
     fn own(&self, board: &Board<'_>, request: usize, variant: usize, pool: usize) -> Score {
+        self.own_like(board, request, variant, pool, &mut None)
+    }
+
+    /// The same. The pool scored before, of the same request, lends its fitness to one that has as much: many are alike.
+    fn own_like(
+        &self,
+        board: &Board<'_>,
+        request: usize,
+        variant: usize,
+        pool: usize,
+        before: &mut Option<(usize, f64)>,
+    ) -> Score {
         let problem = board.problem;
         let instances = board.count(request, board.agent(pool));
         let place = Prospect {
@@ -46,11 +58,14 @@ impl Scoring<'_> {
             want: &problem.wants[request][variant],
             instances,
         };
-        let fitness = match self.fitness {
-            Measure::BinPack => BinPack.score(&place),
-            Measure::WorstFit => WorstFit.score(&place),
-            Measure::Other(fitness) => fitness.score(&place),
+        let like = |of: usize| board.rooms[of].scalars == board.rooms[pool].scalars && problem.total(of) == place.total;
+        let fitness = match (&self.fitness, *before) {
+            (Measure::Other(fitness), _) => fitness.score(&place),
+            (Measure::BinPack | Measure::WorstFit, Some((of, fitness))) if like(of) => fitness,
+            (Measure::BinPack, _) => BinPack.score(&place),
+            (Measure::WorstFit, _) => WorstFit.score(&place),
         };
+        *before = Some((pool, fitness));
         let count = problem.requests[request].count;
         let crowd = (self.spread && instances > 0).then(|| -(f64::from(instances) + 1.0) / f64::from(count.max(1)));
         Score { fitness: bounded(fitness), own_instances: crowd.map(|crowd| crowd.max(-1.0)), constraints: None }
@@ -106,6 +121,7 @@ impl Filling<'_> {
     /// The pools with room for an instance, a heap for each group. Places at once what is good enough.
     fn candidates(&self, board: &mut Board<'_>) -> Vec<BinaryHeap<Standing>> {
         let mut groups: BTreeMap<u32, Vec<Standing>> = BTreeMap::new();
+        let (mut only, mut before) = (Vec::new(), None);
         for pool in 0..board.rooms.len() {
             if board.fit(self.request, self.variant, pool) == 0 {
                 continue;
@@ -117,10 +133,16 @@ impl Filling<'_> {
             if self.scoring.good_enough.is_some() && self.place_good(board, pool) {
                 continue;
             }
-            let group = if self.is_static { 0 } else { board.rules.score_group(self.request, agent) };
-            groups.entry(group).or_default().push((self.ranked(board, pool).0, Reverse(pool)));
+            let own = self.scoring.own_like(board, self.request, self.variant, pool, &mut before);
+            let standing = (self.rank_of(board, pool, own).0, Reverse(pool));
+            if self.is_static {
+                only.push(standing);
+            } else {
+                groups.entry(board.rules.score_group(self.request, agent)).or_default().push(standing);
+            }
         }
-        groups.into_values().map(BinaryHeap::from).collect()
+        let only = (!only.is_empty()).then_some(only);
+        groups.into_values().chain(only).map(BinaryHeap::from).collect()
     }
 
     /// Places instances in a pool as long as that is good enough; answers whether there is nothing more to be had of it.
@@ -136,14 +158,17 @@ impl Filling<'_> {
         true
     }
 
-    /// What a pool is ranked by within its group, and that score. Of rules that change it holds nothing: the group's share is
-    /// the same for all in it.
+    /// What a pool is ranked by within its group, and that score. Excludes rules whose score changes during placement: that
+    /// part is equal within a group.
     fn ranked(&self, board: &Board<'_>, pool: usize) -> (Key, Score) {
+        self.rank_of(board, pool, self.scoring.own(board, self.request, self.variant, pool))
+    }
+
+    fn rank_of(&self, board: &Board<'_>, pool: usize, own: Score) -> (Key, Score) {
         if self.is_static {
-            let whole = self.scoring.whole(board, self.request, self.variant, pool);
+            let whole = Score { constraints: board.rules.score(self.request, board.agent(pool)), ..own };
             return (Key::of(whole.total()), whole);
         }
-        let own = self.scoring.own(board, self.request, self.variant, pool);
         (Key::of(mean([Some(own.fitness), own.own_instances])), own)
     }
 
@@ -169,7 +194,7 @@ impl Filling<'_> {
                 PeekMut::pop(top);
                 continue;
             }
-            // A key that rises is the one on top, which stays there.
+            // Only the top pool's score can have risen, so it still leads.
             let (now, score) = self.ranked(board, pool);
             let agent = board.agent(pool);
             if now < was {

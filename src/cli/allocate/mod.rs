@@ -11,18 +11,14 @@ mod tasks;
 #[cfg(test)]
 mod tests;
 
-use std::{
-    io::{self, Write},
-    path::PathBuf,
-    process::ExitCode,
-};
+use std::{path::PathBuf, process::ExitCode};
 
 use anyhow::Context as _;
 use clap::{Args, ValueEnum};
 
 pub(crate) use self::read::Input;
 use self::{answer::Answer, offers::OfferText, tasks::TaskText};
-use super::Failure;
+use super::{Failure, output};
 use crate::{
     allocator::{Placer, Strategy},
     proto::v1,
@@ -79,15 +75,15 @@ struct Limits {
 /// Reads the files, places, prints.
 ///
 /// # Errors
-/// [`Failure::Usage`] when a file cannot be read or makes no sense, [`Failure::Failed`] when nobody takes the answer.
+/// [`Failure::Usage`] when a file cannot be read or makes no sense, [`Failure::Failed`] when the answer cannot
+/// be written.
 pub fn run(args: &AllocateArgs) -> Result<ExitCode, Failure> {
     if args.offers == args.tasks && args.offers.as_os_str() == "-" {
         return Err(Failure::Usage("--offers and --tasks are both -: standard input can be only one of them".into()));
     }
     let (offers, tasks) = (read::file(&args.offers)?, read::file(&args.tasks)?);
     let (answer, complete) = allocate(&offers, &tasks, args.way, MOST_INSTANCES)?;
-    let mut out = io::stdout().lock();
-    writeln!(out, "{answer}").context("cannot write the answer to standard output")?;
+    output::print(&answer)?;
     Ok(ExitCode::from(u8::from(!complete)))
 }
 

@@ -43,7 +43,7 @@ pub(super) struct OfferText {
 #[derive(Debug, Deserialize)]
 #[serde(untagged)]
 enum AttributeText {
-    Number(f64),
+    Number(serde_json::Number),
     Text(String),
     List(Vec<String>),
 }
@@ -74,7 +74,7 @@ impl OfferText {
             id: v1::OfferId { value: self.id.clone() },
             agent_id: v1::AgentId { value: self.agent.clone() },
             hostname: self.hostname.clone().unwrap_or_else(|| self.agent.clone()),
-            attributes: self.attributes()?.to_proto(),
+            attributes: self.attributes().to_proto(),
             resources,
             allocation_info,
             ..Default::default()
@@ -109,19 +109,22 @@ impl OfferText {
         Ok(ports)
     }
 
-    fn attributes(&self) -> Result<Attributes, String> {
+    fn attributes(&self) -> Attributes {
         let mut attributes = Attributes::default();
         for (name, value) in &self.attributes {
             let value = match value {
-                AttributeText::Number(number) => {
-                    let number = Milli::from_f64(*number).map_err(|problem| format!("attributes.{name}: {problem}"))?;
-                    AttributeValue::Scalar(number)
-                }
+                AttributeText::Number(number) => number_or_text(number),
                 AttributeText::Text(text) => AttributeValue::Text(text.clone()),
                 AttributeText::List(items) => AttributeValue::Text(items.join(",")),
             };
             attributes.push(name.clone(), value);
         }
-        Ok(attributes)
+        attributes
     }
+}
+
+/// A number that three decimals cannot hold exactly stays text, as in an agent's flags.
+fn number_or_text(number: &serde_json::Number) -> AttributeValue {
+    let exact = |value: f64| Milli::from_f64(value).ok().filter(|milli| milli.as_f64().total_cmp(&value).is_eq());
+    number.as_f64().and_then(exact).map_or_else(|| AttributeValue::Text(number.to_string()), AttributeValue::Scalar)
 }

@@ -86,7 +86,12 @@ fn one() -> u32 {
 /// sense where `nothing_is_fine`.
 pub(super) fn requests(texts: &[TaskText], limits: Limits) -> Result<Vec<TaskRequest>, String> {
     let (mut requests, mut instances) = (Vec::with_capacity(texts.len()), 0);
+    let mut names = BTreeSet::new();
     for (index, text) in texts.iter().enumerate() {
+        // The answer names instances by name and number.
+        if !names.insert(text.name.as_str()) {
+            return Err(format!("[{index}].name: {:?} is the name of a task before it", text.name));
+        }
         let request = text.request().map_err(|error| format!("[{index}]{error}"))?;
         match request.check() {
             Ok(()) => {}

@@ -90,6 +90,10 @@ fn bad_input_is_told_by_file_place_and_field() {
     }
     for (tasks, told) in [
         (r#"[{"name":"","cpus":1}]"#, "tasks.json: [0].name: it is empty"),
+        (
+            r#"[{"name":"a","cpus":1},{"name":"b","cpus":1},{"name":"a","cpus":2}]"#,
+            "tasks.json: [2].name: \"a\" is the name of a task before it",
+        ),
         (r#"[{"name":"a"}]"#, "tasks.json: [0]: no resources are asked for"),
         (r#"[{"name":"a","cpus":-1}]"#, "tasks.json: [0].cpus: -1 is negative"),
         (r#"[{"name":"a","cpus":1,"or":[{"cpus":-1}]}]"#, "tasks.json: [0].or[0].cpus: -1 is negative"),

@@ -12,6 +12,10 @@ use crate::{
 const MAX_NAME: usize = 200;
 
 /// Runs a command on the cluster and shows its output.
+///
+/// It waits for the reader of the output, however slow that is. When the output can no longer be written, what still runs of the
+/// command is killed; the exit code is then 141 if the reader has gone, and 1 with the reason otherwise. While an agent is
+/// away the output stops, and goes on where it stopped once the agent is back; what is missing in the end is named.
 #[derive(Args, Clone, Debug)]
 pub struct RunArgs {
     /// Processors for each instance

@@ -27,6 +27,8 @@ const TEXT: &[u8] = b"one two three";
 /// Serves `TEXT` three bytes at a time and breaks off after each three as often as it is told.
 struct Breaking {
     breaks: AtomicU64,
+    /// Whether it breaks off as if that were the end.
+    clean: bool,
     refusal: Option<Code>,
 }
 
@@ -44,26 +46,65 @@ impl Sandbox for Breaking {
         let chunks =
             pieces.into_iter().zip((offset..).step_by(3)).map(|(data, offset)| Ok(Chunk { offset, data: data.into() }));
         let breaks = self.breaks.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1)).is_ok();
-        let cut = breaks.then(|| Err(Status::unavailable("cut")));
+        let cut = (breaks && !self.clean).then(|| Err(Status::unavailable("cut")));
         let taken = if breaks { 1 } else { usize::MAX };
         Ok(Response::new(Box::pin(stream::iter(chunks.collect::<Vec<_>>()).take(taken).chain(stream::iter(cut)))))
     }
 }
 
 async fn served(breaks: u64, refusal: Option<Code>) -> (File, DropGuard) {
+    serve_breaking(Breaking { breaks: AtomicU64::new(breaks), clean: false, refusal }).await
+}
+
+async fn serve_breaking(breaking: Breaking) -> (File, DropGuard) {
     let listener = Listener::bind(SocketAddr::from(([127, 0, 0, 1], 0)), false).await.expect("a free port");
     let agent = Address::new("127.0.0.1", listener.address().port());
-    let service = SandboxServer::new(Breaking { breaks: AtomicU64::new(breaks), refusal });
+    let service = SandboxServer::new(breaking);
     let app = tonic::service::Routes::new(service).into_axum_router();
     let stop = CancellationToken::new();
     tokio::spawn(serve::serve(listener, app, Limits::default(), stop.clone()));
-    (File { agent, container_id: "c1".to_owned(), path: "stdout" }, stop.drop_guard())
+    let name = "w.0: stdout".to_owned();
+    (File { name, agent, container_id: "c1".to_owned(), path: "stdout" }, stop.drop_guard())
+}
+
+/// A task that has ended.
+fn ended() -> TaskEnd {
+    TaskEnd::new(watch::channel(true).1, Duration::from_secs(10))
+}
+
+/// The agent is there, or where it was.
+struct Found(Option<Address>);
+
+impl Locator for Found {
+    async fn locate(&self) -> Option<Address> {
+        self.0.clone()
+    }
+}
+
+/// The same file at an agent that nothing serves.
+async fn moved(file: &File) -> File {
+    let free = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+    File { agent: Address::new("127.0.0.1", free.local_addr().expect("bound").port()), ..file.clone() }
 }
 
 /// Keeps what it gets until it has enough.
 struct Kept {
     text: Vec<u8>,
     enough: usize,
+}
+
+/// Keeps what it gets, and the task ends once it has all of the text.
+struct EndsTask {
+    text: Vec<u8>,
+    end: watch::Sender<bool>,
+}
+
+impl Taker for EndsTask {
+    async fn take(&mut self, bytes: Bytes) -> bool {
+        self.text.extend_from_slice(&bytes);
+        self.end.send_replace(self.text.len() >= TEXT.len());
+        true
+    }
 }
 
 impl Taker for Kept {
@@ -75,7 +116,7 @@ impl Taker for Kept {
 
 async fn read_all(file: &File) -> (Vec<u8>, Result<(), CutOff>) {
     let mut kept = Kept { text: Vec::new(), enough: usize::MAX };
-    let outcome = follow(file, &mut kept).await;
+    let outcome = follow(file.clone(), &Found(None), ended(), &mut kept).await;
     (kept.text, outcome)
 }
 
@@ -88,11 +129,48 @@ async fn a_connection_that_breaks_goes_on_where_it_stopped() {
 }
 
 #[tokio::test]
+async fn an_end_of_the_stream_before_the_end_of_the_task_is_not_the_end_of_the_file() {
+    for clean in [true, false] {
+        let (file, _serving) = serve_breaking(Breaking { breaks: AtomicU64::new(3), clean, refusal: None }).await;
+        let (end, ended) = watch::channel(false);
+        let mut taker = EndsTask { text: Vec::new(), end };
+        let outcome = follow(file, &Found(None), TaskEnd::new(ended, Duration::from_secs(10)), &mut taker).await;
+        assert!(outcome.is_ok() && taker.text == TEXT, "{outcome:?}: {:?}", taker.text);
+    }
+}
+
+#[tokio::test]
+async fn an_agent_that_came_back_on_another_port_is_found() {
+    let (file, _serving) = served(1, None).await;
+    let before = moved(&file).await;
+    let (end, ended) = watch::channel(false);
+    let mut taker = EndsTask { text: Vec::new(), end };
+    let (found, end) = (Found(Some(file.agent)), TaskEnd::new(ended, Duration::from_secs(10)));
+    assert!(follow(before, &found, end, &mut taker).await.is_ok());
+    assert_eq!(taker.text, TEXT);
+}
+
+#[tokio::test]
+async fn what_no_agent_sends_any_more_is_named_once_the_task_has_ended() {
+    let (file, _serving) = served(0, None).await;
+    let file = moved(&file).await;
+    let (end, ended) = watch::channel(false);
+    // Its end can never be reported.
+    drop(end);
+    let mut kept = Kept { text: Vec::new(), enough: usize::MAX };
+    let outcome = follow(file, &Found(None), TaskEnd::new(ended, Duration::ZERO), &mut kept).await;
+    let error = outcome.expect_err("nothing serves there").to_string();
+    assert!(error.starts_with("w.0: stdout: the output from byte 0 on is missing, 127.0.0.1:"), "{error}");
+}
+
+#[tokio::test]
 async fn a_refusal_that_is_final_is_reported_at_once() {
     let (file, _serving) = served(0, Some(Code::InvalidArgument)).await;
     let (text, outcome) = read_all(&file).await;
     assert!(text.is_empty());
-    let wanted = format!("the output of stdout on {} is cut off at byte 0: no such container", file.agent);
+    let agent = &file.agent;
+    let wanted =
+        format!("w.0: stdout: the output from byte 0 on is missing, {agent} does not send it: no such container");
     assert_eq!(outcome.expect_err("refused").to_string(), wanted);
 }
 
@@ -100,7 +178,7 @@ async fn a_refusal_that_is_final_is_reported_at_once() {
 async fn a_reader_that_has_enough_stops_the_stream() {
     let (file, _serving) = served(0, None).await;
     let mut kept = Kept { text: Vec::new(), enough: 1 };
-    assert!(follow(&file, &mut kept).await.is_ok());
+    assert!(follow(file, &Found(None), ended(), &mut kept).await.is_ok());
     assert_eq!(kept.text, b"one");
 }
 

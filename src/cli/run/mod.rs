@@ -41,6 +41,6 @@ pub async fn run(args: RunArgs, masters: Addresses) -> Result<ExitCode, Failure>
     let builder = SchedulerDriver::builder(framework).master(masters.to_string());
     let (driver, events) = builder.stream().map_err(anyhow::Error::from)?;
     driver.start().map_err(anyhow::Error::from)?;
-    let session = Session::new(Run::new(request), driver, args.best_effort, printer);
+    let session = Session::new(Run::new(request), driver, args.best_effort, printer, masters);
     Ok(ExitCode::from(session.serve(events, stop, finished).await?))
 }

@@ -1,7 +1,7 @@
 //! One thread that writes what the tasks wrote, so that a slow reader of ours slows the tasks' streams and nothing else.
 
 use std::{
-    io::{self, IsTerminal, Write},
+    io::{self, IsTerminal},
     thread,
 };
 
@@ -12,6 +12,7 @@ use super::{
     follow::Taker,
     screen::{Marked, Plain},
 };
+use crate::cli::output::{self, Unwritten};
 
 /// Pieces on their way to the screen.
 const QUEUED: usize = 64;
@@ -29,14 +30,17 @@ pub(super) struct Printer {
     pieces: mpsc::Sender<(Target, Vec<u8>)>,
 }
 
-/// Resolves when everything is written, or when our reader has gone.
+/// Resolves when everything is written, or nothing more can be.
 pub(super) type Finished = oneshot::Receiver<Ended>;
 
 /// How printing ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Ended {
     AllWritten,
-    NobodyReads,
+    /// The reader of an output has gone, as `head` does.
+    ReaderGone,
+    /// An output takes nothing more; one line that says why.
+    Failed(String),
 }
 
 impl Printer {
@@ -48,13 +52,13 @@ impl Printer {
         let (pieces, queue) = mpsc::channel(QUEUED);
         let (done, finished) = oneshot::channel();
         thread::Builder::new().name("divvy-printer".to_owned()).spawn(move || {
-            // Nobody waits for it when the run is given up.
+            // The run may have ended without waiting for it.
             let _ = done.send(print(queue));
         })?;
         Ok((Self { pieces }, finished))
     }
 
-    /// Queues a piece; false when nobody reads what we write.
+    /// Queues a piece; false when nothing more can be printed.
     async fn write(&self, target: Target, bytes: Vec<u8>) -> bool {
         bytes.is_empty() || self.pieces.send((target, bytes)).await.is_ok()
     }
@@ -62,20 +66,17 @@ impl Printer {
 
 fn print(mut queue: mpsc::Receiver<(Target, Vec<u8>)>) -> Ended {
     while let Some((target, bytes)) = queue.blocking_recv() {
-        let written = match target {
-            Target::Out => write(&mut io::stdout().lock(), &bytes),
-            Target::Err => write(&mut io::stderr().lock(), &bytes),
+        let (written, name) = match target {
+            Target::Out => (output::write_out(&bytes), "standard output"),
+            Target::Err => (output::write_err(&bytes), "standard error"),
         };
-        if written.is_err() {
-            return Ended::NobodyReads;
+        match written {
+            Ok(()) => {}
+            Err(Unwritten::ReaderGone) => return Ended::ReaderGone,
+            Err(refused) => return Ended::Failed(refused.describe(name)),
         }
     }
     Ended::AllWritten
-}
-
-fn write(to: &mut impl Write, bytes: &[u8]) -> io::Result<()> {
-    to.write_all(bytes)?;
-    to.flush()
 }
 
 /// The output of one file of one task on its way to the printer.

@@ -4,34 +4,37 @@ use std::{collections::BTreeMap, time::Duration};
 
 use futures::StreamExt;
 use tokio::{
+    sync::watch,
     task::JoinSet,
-    time::{Instant, sleep_until, timeout},
+    time::{Instant, sleep_until},
 };
 
 use super::{
-    follow::{self, File},
-    printer::{Channel, Ended, Finished, Printer, Target},
+    follow::{self, AskMaster, File, TaskEnd},
+    printer::{Channel, Ended as Printed, Finished, Printer, Target},
     state::{Answer, Change, Run},
 };
 use crate::{
-    cli::{Failure, signals::Stop},
+    cli::{Failure, output, signals::Stop},
     framework::{DriverError, EventStream, SchedulerDriver, SchedulerEvent},
-    proto::v1::{AgentId, Filters, Offer, TaskStatus},
-    transport::connect::Address,
+    proto::v1::{AgentId, Filters, Offer, TaskId, TaskStatus},
+    transport::connect::{Address, Addresses},
 };
 
 /// How long offers may go on coming before what does not fit is told: those of several agents need not come together.
 const QUIET: Duration = Duration::from_millis(300);
 /// How long to wait for a first offer before that is told, or given up with `--best-effort`.
 const NO_OFFERS: Duration = Duration::from_secs(5);
-/// How long the last output may take to arrive after its task's end.
+/// How long an agent may send nothing of the output of a task that has ended.
 const LAST_OUTPUT: Duration = Duration::from_secs(10);
 /// How long offers on which not all fits are held before they are given back, all together.
 const HOLD: Duration = Duration::from_secs(5);
 /// How long an offer that nothing is launched on is refused for.
 const REFUSE: Duration = Duration::from_secs(1);
-/// What a shell says of a program whose reader has gone: 128 and SIGPIPE.
-const NOBODY_READS: u8 = 141;
+/// The exit code of a program whose reader has gone, as shells give it: 128 and SIGPIPE.
+const READER_GONE: u8 = 141;
+/// The exit code when the output cannot be written.
+const UNWRITTEN: u8 = 1;
 
 /// Everything a run holds.
 #[derive(Debug)]
@@ -42,8 +45,11 @@ pub(super) struct Session {
     /// More than one instance writes, so lines say which.
     pub(super) marked: bool,
     pub(super) printer: Printer,
+    masters: Addresses,
     agents: BTreeMap<AgentId, Address>,
     followers: JoinSet<()>,
+    /// By task whose output is shown: where its end is announced.
+    ends: BTreeMap<TaskId, watch::Sender<bool>>,
     notices: Notices,
     /// When the offers at hand are given back.
     give_back: Option<Instant>,
@@ -59,12 +65,27 @@ struct Notices {
 }
 
 impl Session {
-    pub(super) fn new(run: Run, driver: SchedulerDriver, best_effort: bool, printer: Printer) -> Self {
-        let marked = run.asked() > 1;
-        let notices = Notices { due: Some(Instant::now() + NO_OFFERS), ..Notices::default() };
-        let (agents, followers) = (BTreeMap::new(), JoinSet::new());
-        let (give_back, interrupted) = (None, None);
-        Self { run, driver, best_effort, marked, printer, agents, followers, notices, give_back, interrupted }
+    pub(super) fn new(
+        run: Run,
+        driver: SchedulerDriver,
+        best_effort: bool,
+        printer: Printer,
+        masters: Addresses,
+    ) -> Self {
+        Self {
+            marked: run.asked() > 1,
+            run,
+            driver,
+            best_effort,
+            printer,
+            masters,
+            agents: BTreeMap::new(),
+            followers: JoinSet::new(),
+            ends: BTreeMap::new(),
+            notices: Notices { due: Some(Instant::now() + NO_OFFERS), ..Notices::default() },
+            give_back: None,
+            interrupted: None,
+        }
     }
 
     /// Goes on until everything has ended and tells the exit code.
@@ -74,7 +95,7 @@ impl Session {
         mut stop: Stop,
         mut finished: Finished,
     ) -> Result<u8, Failure> {
-        let mut reader_left = false;
+        let mut printed = None;
         while !self.run.is_over() {
             let (due, give_back) = (self.notices.due, self.give_back);
             tokio::select! {
@@ -88,9 +109,9 @@ impl Session {
                     }
                     self.interrupt(code).await?;
                 }
-                _ = &mut finished, if !reader_left => {
-                    reader_left = true;
-                    self.interrupt(NOBODY_READS).await?;
+                ended = &mut finished, if printed.is_none() => {
+                    let code = exit_code(printed.insert(reported(ended.ok())));
+                    self.interrupt(code.unwrap_or(UNWRITTEN)).await?;
                 }
                 () = sleep_until(due.unwrap_or_else(Instant::now)), if due.is_some() => self.tell().await?,
                 () = sleep_until(give_back.unwrap_or_else(Instant::now)), if give_back.is_some() => {
@@ -98,7 +119,7 @@ impl Session {
                 }
             }
         }
-        self.finish((!reader_left).then_some(finished)).await
+        self.finish(printed, finished, events, stop).await
     }
 
     async fn heard(&mut self, event: SchedulerEvent) -> Result<(), Failure> {
@@ -106,11 +127,11 @@ impl Session {
             SchedulerEvent::ResourceOffers(offers) => self.offered(offers).await?,
             SchedulerEvent::OfferRescinded(offer_id) => self.run.rescinded(&offer_id),
             SchedulerEvent::StatusUpdate(status) => self.reported(&status).await?,
-            SchedulerEvent::Disconnected => eprintln!("divvy: lost the master; looking for it again"),
-            SchedulerEvent::Reregistered { .. } => eprintln!("divvy: connected to the master again"),
-            SchedulerEvent::AgentLost(agent_id) => eprintln!("divvy: agent {agent_id} is lost"),
+            SchedulerEvent::Disconnected => output::note("divvy: lost the master; looking for it again"),
+            SchedulerEvent::Reregistered { .. } => output::note("divvy: connected to the master again"),
+            SchedulerEvent::AgentLost(agent_id) => output::note(format_args!("divvy: agent {agent_id} is lost")),
             SchedulerEvent::Refused(refusal) => {
-                eprintln!("divvy: the master refused {}: {}", refusal.field, refusal.text);
+                output::note(format_args!("divvy: the master refused {}: {}", refusal.field, refusal.text));
             }
             SchedulerEvent::Error(text) => return Err(anyhow::anyhow!("the master ended the run: {text}").into()),
             SchedulerEvent::Registered { .. }
@@ -172,15 +193,18 @@ impl Session {
         match self.run.status(status) {
             Some(Change::Started) => self.follow(status),
             Some(Change::Unreachable) => {
-                eprintln!("divvy: {task}: its agent cannot be reached; waiting for it to return");
+                output::note(format_args!("divvy: {task}: its agent cannot be reached; waiting for it to return"));
             }
             Some(Change::Again { text }) => {
-                eprintln!("divvy: {task} did not start: {text}; trying again");
+                output::note(format_args!("divvy: {task} did not start: {text}; trying again"));
                 self.driver.revive_offers(&[]).await.map_err(failed)?;
             }
             Some(Change::Ended { code, text }) => {
+                if let Some(end) = self.ends.remove(task) {
+                    end.send_replace(true);
+                }
                 if code != 0 && self.interrupted.is_none() {
-                    eprintln!("divvy: {task}: {text}");
+                    output::note(format_args!("divvy: {task}: {text}"));
                 }
                 if self.run.wants_offers() {
                     // Its agent may have room for another now, whatever was refused before.
@@ -195,17 +219,22 @@ impl Session {
     /// Begins to show what a task writes.
     fn follow(&mut self, status: &TaskStatus) {
         let container = status.container_status.as_ref().and_then(|status| status.container_id.as_ref());
-        let agent = status.agent_id.as_ref().and_then(|id| self.agents.get(id));
-        let (Some(container), Some(agent)) = (container, agent) else {
-            eprintln!("divvy: {}: its agent does not say where its output is", status.task_id);
+        let agent = status.agent_id.as_ref().and_then(|id| self.agents.get_key_value(id));
+        let (Some(container), Some((agent_id, agent))) = (container, agent) else {
+            output::note(format_args!("divvy: {}: its agent does not say where its output is", status.task_id));
             return;
         };
+        let (announce_end, ended) = watch::channel(false);
+        let locator = AskMaster { masters: self.masters.clone(), agent_id: agent_id.clone() };
         for (path, target) in [("stdout", Target::Out), ("stderr", Target::Err)] {
-            let file = File { agent: agent.clone(), container_id: container.value.clone(), path };
-            let name = self.marked.then_some(status.task_id.value.as_str());
-            let channel = Channel::new(self.printer.clone(), target, name);
-            self.followers.spawn(show(file, channel));
+            let task = status.task_id.value.as_str();
+            let name = format!("{task}: {path}");
+            let file = File { name, agent: agent.clone(), container_id: container.value.clone(), path };
+            let channel = Channel::new(self.printer.clone(), target, self.marked.then_some(task));
+            let end = TaskEnd::new(ended.clone(), LAST_OUTPUT);
+            self.followers.spawn(show(file, locator.clone(), end, channel));
         }
+        self.ends.insert(status.task_id.clone(), announce_end);
     }
 
     /// Kills what runs and asks for nothing more.
@@ -228,19 +257,19 @@ impl Session {
             let why = answer.unplaced.clone().unwrap_or_else(|| "nothing is offered".to_owned());
             let left_out = self.run.settle();
             if left_out > 0 {
-                eprintln!("divvy: left out {left_out} of {}: {why}", self.run.asked());
+                output::note(format_args!("divvy: left out {left_out} of {}: {why}", self.run.asked()));
             }
             self.answer(Answer { unplaced: None, ..answer }).await?;
             return Ok(());
         }
         let Some(text) = self.notices.unplaced.take() else {
             if self.run.wants_offers() {
-                eprintln!("divvy: nothing is offered yet; waiting (`divvy agents` shows what there is)");
+                output::note("divvy: nothing is offered yet; waiting (`divvy agents` shows what there is)");
             }
             return Ok(());
         };
         if self.notices.told.as_ref() != Some(&text) {
-            eprintln!("divvy: {text}; waiting");
+            output::note(format_args!("divvy: {text}; waiting"));
             self.notices.told = Some(text);
         }
         Ok(())
@@ -253,25 +282,56 @@ impl Session {
         }
     }
 
-    /// Waits for the last output and leaves the cluster.
-    async fn finish(self, finished: Option<Finished>) -> Result<u8, Failure> {
-        let Self { run, printer, mut followers, interrupted, driver, .. } = self;
-        drop(printer);
-        let drained = async {
-            while followers.join_next().await.is_some() {}
-            match finished {
-                Some(finished) => finished.await.is_ok_and(|ended| ended == Ended::AllWritten),
-                None => true,
-            }
-        };
-        if timeout(LAST_OUTPUT, drained).await.is_err() {
-            eprintln!("divvy: some output did not arrive within {} s of the end", LAST_OUTPUT.as_secs());
+    /// Waits until the last output is printed, however long its reader takes, and leaves the cluster.
+    async fn finish(
+        self,
+        mut printed: Option<Printed>,
+        mut finished: Finished,
+        mut events: EventStream,
+        mut stop: Stop,
+    ) -> Result<u8, Failure> {
+        let Self { run, printer, mut followers, ends, mut interrupted, driver, .. } = self;
+        // Once its senders have gone nothing can be printed any more, and no end of a task reported.
+        drop((printer, ends));
+        if !run.is_over() {
+            followers.abort_all();
         }
+        while printed.is_none() {
+            tokio::select! {
+                ended = &mut finished => printed = Some(reported(ended.ok())),
+                code = stop.asked() => {
+                    interrupted = Some(code);
+                    break;
+                }
+                // Read on, so that the driver need not keep what comes.
+                Some(_) = events.next() => {}
+            }
+        }
+        followers.abort_all();
+        let code = printed.as_ref().and_then(exit_code);
         driver.stop_teardown().await.map_err(failed)?;
         match driver.join().await {
-            Ok(()) | Err(DriverError::TeardownUnconfirmed) => Ok(interrupted.unwrap_or_else(|| run.code())),
+            Ok(()) | Err(DriverError::TeardownUnconfirmed) => Ok(interrupted.or(code).unwrap_or_else(|| run.code())),
             Err(error) => Err(failed(error)),
         }
+    }
+}
+
+/// How the printing ended; a reason that has to be named is named.
+fn reported(ended: Option<Printed>) -> Printed {
+    let ended = ended.unwrap_or(Printed::AllWritten);
+    if let Printed::Failed(text) = &ended {
+        output::note(format_args!("divvy: {text}; what still runs of the command is killed"));
+    }
+    ended
+}
+
+/// What that means for our exit code.
+fn exit_code(printed: &Printed) -> Option<u8> {
+    match printed {
+        Printed::AllWritten => None,
+        Printed::ReaderGone => Some(READER_GONE),
+        Printed::Failed(_) => Some(UNWRITTEN),
     }
 }
 
@@ -288,11 +348,11 @@ impl Notices {
 }
 
 /// Shows a file of a sandbox to its end.
-async fn show(file: File, mut channel: Channel) {
-    let outcome = follow::follow(&file, &mut channel).await;
+async fn show(file: File, locator: AskMaster, end: TaskEnd, mut channel: Channel) {
+    let outcome = follow::follow(file, &locator, end, &mut channel).await;
     channel.finish().await;
     if let Err(cut_off) = outcome {
-        eprintln!("divvy: {cut_off}");
+        output::note(format_args!("divvy: {cut_off}"));
     }
 }
 

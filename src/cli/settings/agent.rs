@@ -5,12 +5,12 @@ use std::{net::SocketAddr, path::PathBuf, time::Duration};
 use clap::Args;
 use serde::Deserialize;
 
-use super::{SettingsError, duration, listen_address, master_addresses, meaning, read_file};
+use super::{SettingsError, duration, hostname, listen_address, master_addresses, meaning, read_file, resources};
 use crate::{
     agent::{Recover, supervisor},
     cli::logging::LogFormat,
     transport::connect::Addresses,
-    types::{Attributes, Resources},
+    types::{Attributes, DeclaredResources},
 };
 
 /// The flags; each also as an environment variable and, with underscores, in the file that `--config` names.
@@ -26,9 +26,14 @@ pub struct AgentArgs {
     /// Where records and sandboxes are kept; made if it is not there [default: ./divvy-agent]
     #[arg(long, env = "DIVVY_WORK_DIR", value_name = "DIR")]
     pub work_dir: Option<PathBuf>,
-    /// What to offer, for example 'cpus:8;mem:8192;ports:[31000-32000]' [default: what this host has]
-    #[arg(long, env = "DIVVY_RESOURCES", value_name = "TEXT")]
+    /// What to offer, for example 'cpus:8;mem(web):8192;ports:[31000-32000]', as a JSON array of Mesos' resources, or the
+    /// absolute path of a file with either. What is not named is detected, zero of a name means none [default: what
+    /// this host has]
+    #[arg(long, env = "DIVVY_RESOURCES", value_name = "TEXT|JSON|FILE")]
     pub resources: Option<String>,
+    /// The role to which resources are reserved that name no role; `*` reserves them to none [default: *]
+    #[arg(long, env = "DIVVY_DEFAULT_ROLE", value_name = "ROLE")]
+    pub default_role: Option<String>,
     /// What is special about this host, for example 'rack:r1;zone:a'
     #[arg(long, env = "DIVVY_ATTRIBUTES", value_name = "TEXT")]
     pub attributes: Option<String>,
@@ -67,10 +72,10 @@ pub struct AgentSettings {
     pub listen: SocketAddr,
     /// Where records and sandboxes are.
     pub work_dir: PathBuf,
-    /// What to offer; `None`: what the host has.
-    pub resources: Option<Resources>,
+    /// What to offer; what it does not mention is detected.
+    pub resources: DeclaredResources,
     /// What is special about the host.
-    pub attributes: Option<Attributes>,
+    pub attributes: Attributes,
     /// The name to be known by.
     pub hostname: Option<String>,
     /// How to take up what an earlier agent left.
@@ -97,9 +102,9 @@ impl AgentArgs {
             master: master_addresses(all.master.as_deref())?,
             listen: listen_address(all.listen.as_deref(), SocketAddr::from(([127, 0, 0, 1], 5051)))?,
             work_dir: all.work_dir.unwrap_or_else(|| PathBuf::from("divvy-agent")),
-            resources: meaning("--resources", all.resources.as_deref(), "cpus:8;mem:8192;ports:[31000-32000]")?,
-            attributes: meaning("--attributes", all.attributes.as_deref(), "rack:r1;zone:a")?,
-            hostname: all.hostname,
+            resources: resources(all.resources.as_deref(), all.default_role.as_deref())?,
+            attributes: meaning("--attributes", all.attributes.as_deref(), "rack:r1;zone:a")?.unwrap_or_default(),
+            hostname: hostname(all.hostname)?,
             recover: meaning("--recover", all.recover.as_deref(), "reconnect")?.unwrap_or_default(),
             supervisor_idle: duration("--supervisor-idle", all.supervisor_idle.as_deref())?.unwrap_or(supervisor::IDLE),
             insecure: all.insecure.unwrap_or(false),
@@ -114,6 +119,7 @@ impl AgentArgs {
             listen: self.listen.or(file.listen),
             work_dir: self.work_dir.or(file.work_dir),
             resources: self.resources.or(file.resources),
+            default_role: self.default_role.or(file.default_role),
             attributes: self.attributes.or(file.attributes),
             hostname: self.hostname.or(file.hostname),
             recover: self.recover.or(file.recover),
@@ -135,7 +141,31 @@ mod tests {
         let args = AgentArgs { resources: Some("cpus:many".to_owned()), ..AgentArgs::default() };
         let error = args.resolve().expect_err("many is no number").to_string();
         assert!(error.starts_with("--resources \"cpus:many\": "), "{error}");
-        assert!(error.ends_with("; for example 'cpus:8;mem:8192;ports:[31000-32000]'"), "{error}");
+        assert!(error.ends_with("; for example 'cpus:8;mem(web):8192;ports:[31000-32000]'"), "{error}");
+    }
+
+    #[test]
+    fn a_setting_means_the_same_from_a_flag_and_from_the_file() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("agent.toml");
+        let text = "cpus:2;mem:0;disk:0;ports:[];gpus(web):1";
+        std::fs::write(&path, format!("resources = \"{text}\"\nattributes = \"rev:1.10\"\ndefault_role = \"eng\"\n"))
+            .expect("a file");
+        let from_file = AgentArgs { config: Some(path), ..AgentArgs::default() }.resolve().expect("all is well");
+        let owned = |text: &str| Some(text.to_owned());
+        let flags = AgentArgs {
+            resources: owned(text),
+            attributes: owned("rev:1.10"),
+            default_role: owned("eng"),
+            ..AgentArgs::default()
+        };
+        let from_flags = flags.resolve().expect("all is well");
+        assert_eq!((&from_file.resources, &from_file.attributes), (&from_flags.resources, &from_flags.attributes));
+        let (resources, attributes) = (from_flags.resources, from_flags.attributes);
+        let wanted = "cpus(reservations: [(STATIC,eng)]):2; gpus(reservations: [(STATIC,web)]):1";
+        assert_eq!(resources.resources().to_string(), wanted);
+        assert!(["mem", "disk", "ports"].iter().all(|name| resources.mentions(name)));
+        assert_eq!(attributes.text("rev"), Some("1.10"));
     }
 
     #[test]

@@ -5,8 +5,11 @@ use std::{net::SocketAddr, num::NonZeroU32, path::PathBuf, time::Duration};
 use clap::Args;
 use serde::Deserialize;
 
-use super::{SettingsError, duration, listen_address, read_file};
-use crate::{cli::logging::LogFormat, master::RemovalRate};
+use super::{SettingsError, duration, hostname, limit, listen_address, read_file};
+use crate::{
+    cli::logging::LogFormat,
+    master::{Options, RemovalRate},
+};
 
 /// The flags; each also as an environment variable and, with underscores, in the file that `--config` names.
 #[derive(Args, Clone, Debug, Default, Deserialize)]
@@ -21,7 +24,7 @@ pub struct MasterArgs {
     /// The name or number under which others reach this host [default: the address listened on]
     #[arg(long, env = "DIVVY_HOSTNAME", value_name = "NAME")]
     pub hostname: Option<String>,
-    /// How long a framework may hold an offer that nobody else wants [default: 2m]
+    /// How long a framework may hold an offer that no other framework wants, or `none` for no limit [default: 2m]
     #[arg(long, env = "DIVVY_OFFER_TIMEOUT", value_name = "TIME")]
     pub offer_timeout: Option<String>,
     /// How long an agent may be silent before its tasks are told to be unreachable [default: 75s]
@@ -73,7 +76,7 @@ pub struct MasterSettings {
     pub work_dir: PathBuf,
     /// The name to be known by.
     pub hostname: Option<String>,
-    /// How long an offer holds; `None`: the master's own default.
+    /// How long an offer holds; `None`: without a limit.
     pub offer_timeout: Option<Duration>,
     /// How long an agent may be silent; `None`: the master's own default.
     pub agent_ping_timeout: Option<Duration>,
@@ -110,8 +113,8 @@ impl MasterArgs {
         Ok(MasterSettings {
             listen: listen_address(all.listen.as_deref(), SocketAddr::from(([127, 0, 0, 1], 5050)))?,
             work_dir: all.work_dir.unwrap_or_else(|| PathBuf::from("divvy-master")),
-            hostname: all.hostname,
-            offer_timeout: duration("--offer-timeout", all.offer_timeout.as_deref())?,
+            hostname: hostname(all.hostname)?,
+            offer_timeout: limit("--offer-timeout", all.offer_timeout.as_deref(), Options::default().offer_timeout)?,
             agent_ping_timeout: duration("--agent-ping-timeout", all.agent_ping_timeout.as_deref())?,
             agent_reregister_timeout: duration("--agent-reregister-timeout", all.agent_reregister_timeout.as_deref())?,
             agent_removal_rate: removal_rate(all.agent_removal_rate_limit.as_deref())?,
@@ -190,6 +193,14 @@ mod tests {
     }
 
     #[test]
+    fn an_offer_timeout_can_be_turned_off() {
+        let args = MasterArgs { offer_timeout: Some("none".to_owned()), ..MasterArgs::default() };
+        assert_eq!(args.resolve().expect("all is well").offer_timeout, None);
+        let preset = MasterArgs::default().resolve().expect("defaults").offer_timeout;
+        assert_eq!(preset, Some(Duration::from_mins(2)));
+    }
+
+    #[test]
     fn a_rate_is_read_as_so_many_in_a_time() {
         for (text, seconds) in [("1/20mins", 1_200), ("4 / 20m", 300), ("2/1s", 0)] {
             let args = MasterArgs { agent_removal_rate_limit: Some(text.to_owned()), ..MasterArgs::default() };
@@ -217,7 +228,12 @@ mod tests {
                 "agent_removal_rate_limit = \"0/1m\"",
                 "--agent-removal-rate-limit \"0/1m\": write N/TIME with N over 0, for example 1/20m",
             ),
-            ("offer_timeout = \"0s\"", "--offer-timeout \"0s\": it has to be longer than nothing"),
+            ("offer_timeout = \"0s\"", "--offer-timeout \"0s\": it has to be at least 1ms"),
+            ("agent_ping_timeout = \"3ns\"", "--agent-ping-timeout \"3ns\": it has to be at least 1ms"),
+            (
+                "hostname = \"\"",
+                "--hostname \"\": give a host's name or number without blanks, at most 255 bytes of it",
+            ),
         ] {
             assert_eq!(with_file(file, MasterArgs::default()).expect_err(file).to_string(), wanted);
         }

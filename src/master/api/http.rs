@@ -2,6 +2,7 @@
 
 use axum::{
     Router,
+    body::Body,
     extract::State,
     http::{StatusCode, header},
     response::{IntoResponse, Response},
@@ -9,7 +10,7 @@ use axum::{
 };
 use serde_json::json;
 
-use super::{Api, MESOS_VERSION, metrics, state};
+use super::{Api, MESOS_VERSION};
 
 /// The routes, each also under `/master` as clients of Mesos ask for them.
 pub(super) fn routes(api: Api) -> Router {
@@ -39,24 +40,24 @@ async fn version() -> Response {
 
 async fn prometheus(State(api): State<Api>) -> Response {
     let waited = api.core.lag().waited();
-    match api.rendered(move |snapshot| metrics::render(snapshot, waited)).await {
+    let text = async { api.pages.reader().await?.metrics(waited).await };
+    match text.await {
         Ok(text) => {
             let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";
-            ([(header::CONTENT_TYPE, kind)], text).into_response()
+            ([(header::CONTENT_TYPE, kind)], text.to_string()).into_response()
         }
         Err(status) => (StatusCode::SERVICE_UNAVAILABLE, status.message().to_owned()).into_response(),
     }
 }
 
+/// The document is written as the client takes it. A client that is too slow gets a transfer that is cut off.
 async fn whole_state(State(api): State<Api>) -> Response {
-    let facts = api.facts.clone();
-    match api.rendered(move |snapshot| state::render(&facts, snapshot)).await {
-        Ok(Ok(document)) => as_json(document),
-        Ok(Err(error)) => (StatusCode::INTERNAL_SERVER_ERROR, error.to_string()).into_response(),
+    match api.pages.reader().await {
+        Ok(reader) => as_json(Body::from_stream(reader.state(api.facts.clone()))),
         Err(status) => (StatusCode::SERVICE_UNAVAILABLE, status.message().to_owned()).into_response(),
     }
 }
 
-fn as_json(document: Vec<u8>) -> Response {
-    ([(header::CONTENT_TYPE, "application/json")], document).into_response()
+fn as_json(document: impl Into<Body>) -> Response {
+    ([(header::CONTENT_TYPE, "application/json")], document.into()).into_response()
 }

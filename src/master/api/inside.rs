@@ -2,7 +2,13 @@
 
 use prost::Message as _;
 
-use super::{MasterFacts, metrics, operator, render, roles, state};
+use super::{
+    MasterFacts,
+    document::{Cursor, Document},
+    lists::Walk,
+    metrics, operator, roles,
+    views::View,
+};
 use crate::{
     allocator::fair::Quota,
     master::core::{Question, Snapshot},
@@ -10,6 +16,7 @@ use crate::{
         master::{Call, call},
         quota::QuotaConfig,
     },
+    types::Now,
 };
 
 /// What a call asks to be changed, if it makes sense.
@@ -25,14 +32,27 @@ pub(crate) fn quotas(configs: &[QuotaConfig]) -> Vec<(String, Quota)> {
 
 /// Renders everything; `/state` is JSON that can be read.
 pub(crate) fn look(snapshot: &Snapshot) {
+    let view = View::new(snapshot.clone(), Now::default());
     let (id, hostname) = ("m".to_owned(), "h".to_owned());
     let facts = MasterFacts { id, hostname, address: ([127, 0, 0, 1], 5050).into(), started: 1.0 };
-    let document = state::render(&facts, snapshot).expect("every value can be written");
+    let document = whole(&facts, &view);
     drop(serde_json::from_slice::<serde_json::Value>(&document).expect("what was written can be read"));
     assert!(metrics::render(snapshot, std::time::Duration::ZERO).ends_with("# EOF\n"), "all metrics are written");
-    drop(render::agents(snapshot).encode_to_vec());
-    drop(render::tasks(snapshot).encode_to_vec());
-    drop(render::frameworks(snapshot, &facts.id).encode_to_vec());
+    let mut walk = Walk::new(facts.id.as_str().into(), call::Type::GetState, Vec::new());
+    while let Some(part) = walk.part(&view, 1_000) {
+        drop(part.encode_to_vec());
+    }
     drop(roles::roles(snapshot).encode_to_vec());
     drop(roles::quotas(snapshot).encode_to_vec());
+}
+
+/// All of `/state`.
+fn whole(master: &MasterFacts, view: &View) -> Vec<u8> {
+    let document = Document { master, snapshot: &view.snapshot, by_framework: &view.by_framework };
+    let (mut whole, mut cursor) = (Vec::new(), Cursor::default());
+    while let Some((bytes, next)) = document.chunk(cursor) {
+        whole.extend(bytes);
+        cursor = next;
+    }
+    whole
 }

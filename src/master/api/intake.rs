@@ -1,6 +1,6 @@
 //! Wire messages become the core's inputs: parsed, validated, with what is wrong said of the field it is wrong with.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::HashSet, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use prost::Message as _;
@@ -22,13 +22,12 @@ use crate::{
         },
     },
     types::{
-        Milli, Resources, refuse_duration,
+        Milli, Resources,
+        limits::{AGENT_FRAMEWORKS, AGENT_TASKS, DATA_BYTES, ID_BYTES, INSTANCE_BYTES, NAME_BYTES},
+        quoted, refuse_duration,
         validate::{self, LaunchContext},
     },
 };
-
-/// What a framework may use to tell one run of its driver from another.
-const INSTANCE_BYTES: usize = 64;
 
 /// A framework's call. One that is wrong becomes [`Call::Invalid`], so that it is refused in its turn.
 pub(crate) fn call(call: scheduler::Call) -> Call {
@@ -58,17 +57,15 @@ fn digest(call: scheduler::Call) -> Result<Call, Wrong> {
     Ok(match kind {
         Type::Subscribe => {
             let subscribe = call.subscribe.map(|one| *one).unwrap_or_default();
+            unconstrained("subscribe", subscribe.offer_constraints.as_ref())?;
             let (info, suppressed) = (subscribe.framework_info, subscribe.suppressed_roles);
             let instance = subscribe.instance.unwrap_or_default();
-            if instance.len() > INSTANCE_BYTES {
-                let text = format!("has {} bytes; at most {INSTANCE_BYTES} are taken", instance.len());
-                return Err(("subscribe.instance".to_owned(), text));
-            }
             let subscribe = self::subscribe(info, suppressed, "subscribe")?;
             Call::Subscribe(Box::new(Subscribe { instance: own(&instance), ..subscribe }))
         }
         Type::UpdateFramework => {
             let update = call.update_framework.map(|one| *one).unwrap_or_default();
+            unconstrained("update_framework", update.offer_constraints.as_ref())?;
             let (info, suppressed) = (update.framework_info, update.suppressed_roles);
             Call::UpdateFramework(Box::new(self::subscribe(info, suppressed, "update_framework")?))
         }
@@ -121,6 +118,15 @@ fn digest(call: scheduler::Call) -> Result<Call, Wrong> {
             return Err(wrong("type", &format!("{} is not served by this master", kind.as_str_name())));
         }
     })
+}
+
+/// Constraints on offers are refused and not passed over: a framework that relies on them would be made offers it excluded.
+fn unconstrained(path: &str, constraints: Option<&scheduler::OfferConstraints>) -> Result<(), Wrong> {
+    if constraints.is_none_or(|constraints| constraints.role_constraints.is_empty()) {
+        return Ok(());
+    }
+    let text = "is not served by this master; leave it out and decline offers of agents that do not fit";
+    Err(wrong(&format!("{path}.offer_constraints"), &text))
 }
 
 /// The same bytes in memory of their own. Those of a message are a part of the whole buffer it was received in, and what the
@@ -230,10 +236,9 @@ pub(crate) fn report(message: internal::AgentMessage, peer: &str) -> Report {
         Kind::Update(update) => self::update(*update).map(|update| Report::Updated(Box::new(update))),
         Kind::Pong(_) => Ok(Report::Ponged),
         Kind::Unregister(_) => Ok(Report::Unregistered),
-        Kind::OrphanGone(gone) => Ok(Report::OrphanGone { container: gone.container_id }),
-        Kind::Message(message) => {
-            Ok(Report::Sent { framework: message.framework_id, executor: message.executor_id, data: message.data })
-        }
+        Kind::OrphanGone(gone) => id("orphan_gone.container_id", &gone.container_id)
+            .map(|()| Report::OrphanGone { container: gone.container_id }),
+        Kind::Message(message) => self::message(message),
     };
     outcome.unwrap_or_else(|text| Report::Invalid { text })
 }
@@ -242,13 +247,15 @@ fn register(register: internal::Register, peer: &str) -> Result<Register, String
     let versions = register.versions.ok_or("register.versions: missing")?;
     let version = crate::master::core::spoken_with(versions.min, versions.max)?;
     let info = register.info.ok_or("register.info: missing")?;
-    let total = Resources::from_proto(&info.resources).map_err(|error| format!("register.info.resources{error}"))?;
+    let total = validate::agent_info(&info).map_err(|invalid| invalid.under("register.info").to_string())?;
     let port = u16::try_from(info.port()).map_err(|error| format!("register.info.port: {}: {error}", info.port()))?;
-    let frameworks = register.frameworks.into_iter().map(|info| {
-        let facts = facts(&info);
-        Subscribe { info, facts, suppressed: Vec::new(), instance: Bytes::new() }
-    });
-    let frameworks: Vec<Subscribe> = frameworks.collect();
+    bounded("register.divvy_version", "bytes", register.divvy_version.len(), NAME_BYTES)?;
+    bounded("register.installation", "bytes", register.installation.len(), INSTANCE_BYTES)?;
+    bounded("register.instance", "bytes", register.instance.len(), INSTANCE_BYTES)?;
+    bounded("register.frameworks", "frameworks", register.frameworks.len(), AGENT_FRAMEWORKS)?;
+    bounded("register.tasks", "tasks", register.tasks.len(), AGENT_TASKS)?;
+    bounded("register.orphans", "containers", register.orphans.len(), AGENT_TASKS)?;
+    let frameworks = register.frameworks.into_iter().enumerate().map(framework).collect::<Result<Vec<_>, String>>()?;
     let tasks = register.tasks.into_iter().map(task).collect::<Result<Vec<_>, String>>()?;
     let orphans = register.orphans.into_iter().map(task).collect::<Result<Vec<_>, String>>()?;
     all_of_named_frameworks(&tasks, &frameworks)?;
@@ -277,21 +284,53 @@ fn register(register: internal::Register, peer: &str) -> Result<Register, String
 /// A live task whose framework nobody knows could not be counted for anybody, and what it holds would be offered again.
 /// Of one that never arrived at the agent there may be an end to report while the agent has not heard of its framework.
 fn all_of_named_frameworks(tasks: &[ReportedTask], frameworks: &[Subscribe]) -> Result<(), String> {
-    let named = |id: &str| frameworks.iter().any(|one| one.info.id.as_ref().is_some_and(|one| one.value == *id));
-    match tasks.iter().find(|task| !task.state.is_terminal() && !named(&task.framework)) {
-        Some(task) => Err(format!("register.frameworks: {} of task {} is missing", task.framework, task.id)),
+    let named: HashSet<&str> = frameworks.iter().filter_map(|one| Some(one.info.id.as_ref()?.value.as_str())).collect();
+    match tasks.iter().find(|task| !task.state.is_terminal() && !named.contains(task.framework.as_str())) {
+        Some(task) => {
+            let (framework, id) = (quoted(&task.framework), quoted(&task.id));
+            Err(format!("register.frameworks: {framework} of task {id} is missing"))
+        }
         None => Ok(()),
     }
+}
+
+/// A framework of an agent's tasks, which may have been described to it by a master with other limits: only what the core
+/// could not bear is refused.
+fn framework((number, info): (usize, v1::FrameworkInfo)) -> Result<Subscribe, String> {
+    validate::framework_info(&info)
+        .map_err(|invalid| invalid.under(&format!("register.frameworks[{number}]")).to_string())?;
+    let facts = facts(&info);
+    Ok(Subscribe { info, facts, suppressed: Vec::new(), instance: Bytes::new() })
+}
+
+/// Bytes from an executor to its framework.
+fn message(message: internal::FrameworkMessage) -> Result<Report, String> {
+    id("message.framework_id", &message.framework_id)?;
+    id("message.executor_id", &message.executor_id)?;
+    bounded("message.data", "bytes", message.data.len(), DATA_BYTES)?;
+    Ok(Report::Sent { framework: message.framework_id, executor: message.executor_id, data: message.data })
+}
+
+fn id(field: &str, id: &str) -> Result<(), String> {
+    bounded(field, "bytes", id.len(), ID_BYTES)
+}
+
+fn bounded(field: &str, unit: &str, given: usize, most: usize) -> Result<(), String> {
+    validate::bounded(field, unit, given, most).map_err(|invalid| invalid.to_string())
 }
 
 fn task(task: internal::AgentTask) -> Result<ReportedTask, String> {
     let info = v1::TaskInfo::decode(task.task_info.clone()).map_err(|error| format!("register.tasks: {error}"))?;
     let partition = Partition::of(&info);
     let id = info.task_id.value;
+    self::id("register.tasks.task_id", &id)?;
+    self::id("register.tasks.framework_id", &task.framework_id)?;
+    self::id("register.tasks.container_id", &task.container_id)?;
+    let shown = quoted(&id);
     let resources =
-        Resources::from_proto(&info.resources).map_err(|error| format!("register.tasks: {id}: resources{error}"))?;
+        Resources::from_proto(&info.resources).map_err(|error| format!("register.tasks: {shown}: resources{error}"))?;
     let state = v1::TaskState::try_from(task.state)
-        .map_err(|_unknown| format!("register.tasks: {id}: {} is no task state", task.state))?;
+        .map_err(|_unknown| format!("register.tasks: {shown}: {} is no task state", task.state))?;
     let allocated = info.resources.iter().find_map(|one| one.allocation_info.as_ref()?.role.clone());
     let unacknowledged = task.unacknowledged.and_then(|state| v1::TaskState::try_from(state).ok());
     Ok(ReportedTask {
@@ -309,6 +348,9 @@ fn task(task: internal::AgentTask) -> Result<ReportedTask, String> {
 
 fn update(update: internal::Update) -> Result<Update, String> {
     let mut status = update.status.ok_or("update.status: missing")?;
+    validate::task_status(&status).map_err(|invalid| invalid.under("update.status").to_string())?;
+    id("update.framework_id", &update.framework_id)?;
+    id("update.container_id", &update.container_id)?;
     let id = &status.task_id.value;
     let state = v1::TaskState::try_from(status.state)
         .map_err(|_unknown| format!("update.status.state: {id}: {} is no task state", status.state))?;
@@ -327,3 +369,7 @@ fn update(update: internal::Update) -> Result<Update, String> {
         status: Arc::new(status),
     })
 }
+
+#[cfg(test)]
+#[path = "intake_tests.rs"]
+mod tests;

@@ -1,8 +1,9 @@
 //! The operator calls of Mesos v1 over gRPC: what there is to see, and the changes this master does.
 
+use futures::stream::{self, BoxStream, StreamExt as _};
 use tonic::{Request, Response, Status};
 
-use super::{Api, MESOS_VERSION, render, roles};
+use super::{Api, MESOS_VERSION, lists::Walk, render, roles, views::Reader};
 use crate::{
     master::core::{Answer, Question, Snapshot},
     proto::{
@@ -12,13 +13,38 @@ use crate::{
             master::{Call, Response as Reply, call::Type, response, response::get_agents::Departed},
         },
     },
+    types::limits::ID_BYTES,
 };
+
+/// A part of a large answer has about so many bytes.
+const PART_BYTES: usize = 64 << 10;
+/// More than this is not sent in one answer.
+const WHOLE_BYTES: usize = 1 << 20;
 
 #[tonic::async_trait]
 impl Operator for Api {
+    type ListStream = BoxStream<'static, Result<Reply, Status>>;
+
+    async fn list(&self, request: Request<Call>) -> Result<Response<Self::ListStream>, Status> {
+        let kind = kind(&request.into_inner());
+        if !Walk::is_for(kind) {
+            let text = format!("type: {} has no list to send in parts: use Call", kind.as_str_name());
+            return Err(Status::invalid_argument(text));
+        }
+        let (reader, walk) = self.walk(kind).await?;
+        let parts = stream::unfold(Some((reader, walk)), |at| async move {
+            let (reader, mut walk) = at?;
+            match reader.view() {
+                Ok(view) => Some((Ok(walk.part(&view, PART_BYTES)?), Some((reader, walk)))),
+                Err(cut_off) => Some((Err(cut_off), None)),
+            }
+        });
+        Ok(Response::new(parts.boxed()))
+    }
+
     async fn call(&self, request: Request<Call>) -> Result<Response<Reply>, Status> {
         let call = request.into_inner();
-        let kind = Type::try_from(call.r#type.unwrap_or_default()).unwrap_or(Type::Unknown);
+        let kind = kind(&call);
         if let Some(reply) = self.shown(kind).await? {
             return Ok(Response::new(reply));
         }
@@ -27,16 +53,20 @@ impl Operator for Api {
     }
 }
 
+fn kind(call: &Call) -> Type {
+    Type::try_from(call.r#type.unwrap_or_default()).unwrap_or(Type::Unknown)
+}
+
 /// What a call that changes something asks of the core.
 pub(super) fn question(kind: Type, call: Call) -> Result<Question, Status> {
     Ok(match kind {
         Type::Teardown => {
             let teardown = call.teardown.ok_or_else(|| missing("teardown"))?;
-            Question::Teardown { framework: teardown.framework_id.value }
+            Question::Teardown { framework: id("teardown.framework_id", teardown.framework_id.value)? }
         }
         Type::MarkAgentGone => {
             let gone = call.mark_agent_gone.ok_or_else(|| missing("mark_agent_gone"))?;
-            Question::MarkGone { agent: gone.agent_id.value }
+            Question::MarkGone { agent: id("mark_agent_gone.agent_id", gone.agent_id.value)? }
         }
         Type::UpdateWeights => {
             let update = call.update_weights.ok_or_else(|| missing("update_weights"))?;
@@ -48,10 +78,19 @@ pub(super) fn question(kind: Type, call: Call) -> Result<Question, Status> {
             let quotas = roles::parse_quotas(&update.quota_configs).map_err(Status::invalid_argument)?;
             Question::Quotas { quotas, force: update.force() }
         }
+        Type::Unknown => return Err(missing("type")),
         other => {
             return Err(Status::unimplemented(format!("{} is not served by this master", other.as_str_name())));
         }
     })
+}
+
+/// An id that a refusal may name.
+fn id(field: &str, id: String) -> Result<String, Status> {
+    if id.len() <= ID_BYTES {
+        return Ok(id);
+    }
+    Err(Status::invalid_argument(format!("{field}: has {} bytes; at most {ID_BYTES} are accepted", id.len())))
 }
 
 fn missing(field: &str) -> Status {
@@ -80,26 +119,6 @@ impl Api {
                     elected_time: Some(self.facts.started),
                 });
             }
-            Type::GetAgents => {
-                reply.set_type(response::Type::GetAgents);
-                let departed = self.departed().await?;
-                let agents = self.rendered(render::agents).await?;
-                reply.get_agents = Some(response::GetAgents { departed, ..agents });
-            }
-            Type::GetTasks => {
-                reply.set_type(response::Type::GetTasks);
-                reply.get_tasks = Some(self.rendered(render::tasks).await?);
-            }
-            Type::GetFrameworks => {
-                reply.set_type(response::Type::GetFrameworks);
-                let id = self.facts.id.clone();
-                reply.get_frameworks = Some(self.rendered(move |snapshot| render::frameworks(snapshot, &id)).await?);
-            }
-            Type::GetState => {
-                reply.set_type(response::Type::GetState);
-                let id = self.facts.id.clone();
-                reply.get_state = Some(self.rendered(move |snapshot| state(snapshot, &id)).await?);
-            }
             Type::GetWeights => {
                 reply.set_type(response::Type::GetWeights);
                 reply.get_weights = Some(self.rendered(weights).await?);
@@ -112,25 +131,45 @@ impl Api {
                 reply.set_type(response::Type::GetRoles);
                 reply.get_roles = Some(self.rendered(roles::roles).await?);
             }
-            _ => return Ok(None),
+            _ => return self.whole(kind).await,
         }
         Ok(Some(reply))
     }
 
+    /// A large answer in one piece, unless it is too large for that; `None` where no large answer is asked for.
+    async fn whole(&self, kind: Type) -> Result<Option<Reply>, Status> {
+        if !Walk::is_for(kind) {
+            return Ok(None);
+        }
+        let (reader, mut walk) = self.walk(kind).await?;
+        let view = reader.view()?;
+        let rendered = tokio::task::spawn_blocking(move || (walk.part(&view, WHOLE_BYTES), walk.part(&view, 1)));
+        let (whole, more) = rendered.await.map_err(|error| Status::internal(format!("rendering failed: {error}")))?;
+        if more.is_some() {
+            return Err(Status::resource_exhausted(format!(
+                "the answer to {} has more than {WHOLE_BYTES} bytes: call divvy.ext.Operator/List, which sends it in parts",
+                kind.as_str_name()
+            )));
+        }
+        Ok(Some(whole.unwrap_or_else(|| Walk::empty(kind))))
+    }
+
+    async fn walk(&self, kind: Type) -> Result<(Reader, Walk), Status> {
+        let departed = if kind == Type::GetAgents { self.departed().await? } else { Vec::new() };
+        let reader = self.questions.reader().await?;
+        Ok((reader, Walk::new(self.facts.id.as_str().into(), kind, departed)))
+    }
+
     /// Takes a snapshot and renders it away from the core's thread and from the connections'.
-    pub(super) async fn rendered<T: Send + 'static>(
+    async fn rendered<T: Send + 'static>(
         &self,
         render: impl FnOnce(&Snapshot) -> T + Send + 'static,
     ) -> Result<T, Status> {
-        let answer = self.core.ask(Question::Snapshot).await.map_err(|error| Status::unavailable(error.to_string()))?;
-        match answer {
-            Answer::Snapshot(snapshot) => tokio::task::spawn_blocking(move || render(&snapshot))
-                .await
-                .map_err(|error| Status::internal(format!("rendering failed: {error}"))),
-            Answer::Departed(_) | Answer::Registry(..) | Answer::Alive | Answer::Done | Answer::Refused(_) => {
-                Err(Status::internal("no snapshot came"))
-            }
-        }
+        let reader = self.questions.reader().await?;
+        let view = reader.view()?;
+        let rendered = tokio::task::spawn_blocking(move || render(&view.snapshot)).await;
+        drop(reader);
+        rendered.map_err(|error| Status::internal(format!("rendering failed: {error}")))
     }
 
     async fn departed(&self) -> Result<Vec<Departed>, Status> {
@@ -147,15 +186,6 @@ impl Api {
             Answer::Refused(text) => Err(Status::invalid_argument(text)),
             Answer::Done | Answer::Alive | Answer::Departed(_) | Answer::Snapshot(_) | Answer::Registry(..) => Ok(()),
         }
-    }
-}
-
-fn state(snapshot: &Snapshot, master: &str) -> response::GetState {
-    response::GetState {
-        get_tasks: Some(render::tasks(snapshot)),
-        get_executors: Some(response::GetExecutors::default()),
-        get_frameworks: Some(render::frameworks(snapshot, master)),
-        get_agents: Some(render::agents(snapshot)),
     }
 }
 

@@ -2,23 +2,12 @@
 
 use prost::Message as _;
 
+use super::by_framework::Belongings;
 use crate::{
-    master::core::{AgentView, Departed, FrameworkBucket, Link, Presence, Seen, Snapshot, Task, offer_id},
+    master::core::{AgentView, Departed, FrameworkBucket, Link, OfferKey, Presence, Seen, Snapshot, Task, offer_id},
     proto::v1::{self, TaskState, master::response},
+    types::{HostPort, Resources},
 };
-
-/// `GET_AGENTS`.
-pub(super) fn agents(snapshot: &Snapshot) -> response::GetAgents {
-    response::GetAgents {
-        agents: snapshot.agents.iter().filter(|agent| reachable(agent)).map(agent).collect(),
-        recovered_agents: snapshot
-            .recovered
-            .iter()
-            .map(|id| v1::AgentInfo { id: Some(v1::AgentId { value: id.clone() }), ..v1::AgentInfo::default() })
-            .collect(),
-        departed: Vec::new(),
-    }
-}
 
 /// One that went, for `GET_AGENTS`.
 pub(super) fn departed(agent: Departed) -> response::get_agents::Departed {
@@ -38,7 +27,8 @@ pub(super) fn reachable(agent: &AgentView) -> bool {
     }
 }
 
-fn agent(agent: &AgentView) -> response::get_agents::Agent {
+/// An agent, for `GET_AGENTS`.
+pub(super) fn agent(agent: &AgentView) -> response::get_agents::Agent {
     let time = |nanoseconds| v1::TimeInfo { nanoseconds };
     response::get_agents::Agent {
         agent_info: v1::AgentInfo {
@@ -51,7 +41,7 @@ fn agent(agent: &AgentView) -> response::get_agents::Agent {
         },
         active: agent.presence == Presence::Connected,
         version: agent.facts.version.clone(),
-        pid: Some(format!("slave(1)@{}:{}", agent.facts.address, agent.facts.port)),
+        pid: Some(format!("slave(1)@{}", HostPort(&agent.facts.address, agent.facts.port))),
         registered_time: Some(time(agent.registered_ns)),
         reregistered_time: agent.reregistered_ns.map(time),
         total_resources: agent.amounts.total.to_proto(),
@@ -61,27 +51,8 @@ fn agent(agent: &AgentView) -> response::get_agents::Agent {
     }
 }
 
-/// `GET_TASKS`.
-#[expect(deprecated, reason = "Mesos has no orphans any more, and its word for what ours are is free")]
-pub(super) fn tasks(snapshot: &Snapshot) -> response::GetTasks {
-    let mut all = response::GetTasks::default();
-    let ids = |task: &Task| framework_id(snapshot, task);
-    for agent in &snapshot.agents {
-        for record in agent.tasks.values() {
-            let place = if reachable(agent) { &mut all.tasks } else { &mut all.unreachable_tasks };
-            place.push(task(record, &agent.id, &ids(record)));
-        }
-    }
-    all.orphan_tasks = snapshot.agents.iter().flat_map(orphans).collect();
-    for framework in snapshot.frameworks.iter().chain(&snapshot.completed) {
-        let done = framework.completed.iter().map(|entry| task(&entry.1, &entry.0, &framework.id));
-        all.completed_tasks.extend(done);
-    }
-    all
-}
-
 /// What an agent still runs of removed frameworks: it is being killed.
-fn orphans(agent: &AgentView) -> impl Iterator<Item = v1::Task> {
+pub(super) fn orphans(agent: &AgentView) -> impl Iterator<Item = v1::Task> {
     agent.orphans.iter().map(|(container, orphan)| {
         let mut status = v1::TaskStatus {
             task_id: v1::TaskId { value: orphan.task.to_string() },
@@ -112,7 +83,8 @@ pub(super) fn seconds(wall_ns: i64) -> f64 {
     wall_ns as f64 / 1e9
 }
 
-fn framework_id(snapshot: &Snapshot, task: &Task) -> String {
+/// The id of a task's framework.
+pub(super) fn framework_id(snapshot: &Snapshot, task: &Task) -> String {
     let found = snapshot.frameworks.binary_search_by_key(&task.framework, |framework| framework.key);
     found.map(|at| snapshot.frameworks[at].id.to_string()).unwrap_or_default()
 }
@@ -160,35 +132,22 @@ fn status(task: &Task, seen: &Seen, agent: &str) -> v1::TaskStatus {
     }
 }
 
-/// `GET_FRAMEWORKS`.
-pub(super) fn frameworks(snapshot: &Snapshot, master: &str) -> response::GetFrameworks {
-    response::GetFrameworks {
-        frameworks: snapshot.frameworks.iter().map(|one| framework(snapshot, master, one)).collect(),
-        completed_frameworks: snapshot.completed.iter().map(|one| framework(snapshot, master, one)).collect(),
-        ..response::GetFrameworks::default()
-    }
-}
-
-fn framework(snapshot: &Snapshot, master: &str, one: &FrameworkBucket) -> response::get_frameworks::Framework {
+/// A framework, for `GET_FRAMEWORKS`.
+pub(super) fn framework(
+    snapshot: &Snapshot,
+    master: &str,
+    one: &FrameworkBucket,
+    belongings: &Belongings,
+) -> response::get_frameworks::Framework {
     let time = |nanoseconds| v1::TimeInfo { nanoseconds };
-    let (mut used, mut offered) = (crate::types::Resources::default(), crate::types::Resources::default());
-    let mut offers = Vec::new();
-    for agent in &snapshot.agents {
-        for task in agent.tasks.values().filter(|task| task.framework == one.key && task.state.holds_resources()) {
-            used += &*task.resources;
-        }
-        for (key, offer) in agent.offers.iter().filter(|(_, offer)| offer.client.framework == one.key) {
-            offered += &offer.resources;
-            offers.push(v1::Offer {
-                id: v1::OfferId { value: offer_id(master, *key) },
-                framework_id: v1::FrameworkId { value: one.id.to_string() },
-                agent_id: v1::AgentId { value: agent.id.to_string() },
-                hostname: agent.facts.hostname.clone(),
-                resources: offer.resources.to_proto_as(Some(&offer.client.role), true),
-                ..v1::Offer::default()
-            });
-        }
-    }
+    let offer = |(agent, key, role, resources): (&AgentView, OfferKey, &str, &Resources)| v1::Offer {
+        id: v1::OfferId { value: offer_id(master, key) },
+        framework_id: v1::FrameworkId { value: one.id.to_string() },
+        agent_id: v1::AgentId { value: agent.id.to_string() },
+        hostname: agent.facts.hostname.clone(),
+        resources: resources.to_proto_as(Some(role), true),
+        ..v1::Offer::default()
+    };
     response::get_frameworks::Framework {
         framework_info: v1::FrameworkInfo::decode(one.info.clone()).unwrap_or_default(),
         active: one.link == Link::Connected,
@@ -197,9 +156,9 @@ fn framework(snapshot: &Snapshot, master: &str, one: &FrameworkBucket) -> respon
         registered_time: Some(time(one.registered_ns)),
         reregistered_time: one.reregistered_ns.map(time),
         unregistered_time: one.unregistered_ns.map(time),
-        offers,
-        allocated_resources: used.to_proto(),
-        offered_resources: offered.to_proto(),
+        offers: belongings.offers(snapshot).map(offer).collect(),
+        allocated_resources: belongings.used.to_proto(),
+        offered_resources: belongings.offered.to_proto(),
         ..response::get_frameworks::Framework::default()
     }
 }

@@ -6,7 +6,11 @@ use crate::{
     allocator::fair::Quota,
     master::core::{Link, Snapshot, quota},
     proto::v1::{self, master::response, quota::QuotaConfig},
-    types::{Milli, Resources},
+    types::{
+        Milli, Resources,
+        limits::{QUANTITIES, QUOTAS, RESOURCE_NAME_BYTES, WEIGHTS},
+        quoted, validate, validate_role,
+    },
 };
 
 /// `GET_QUOTA`: every quota, and the guarantees once more in the older form.
@@ -83,9 +87,12 @@ fn known(snapshot: &Snapshot) -> BTreeSet<String> {
 /// # Errors
 /// The field that is missing.
 pub(super) fn parse_weights(infos: Vec<v1::WeightInfo>) -> Result<Vec<(String, f64)>, String> {
+    bounded("update_weights.weight_infos", "weights", infos.len(), WEIGHTS)?;
     let one = |(number, info): (usize, v1::WeightInfo)| {
         let missing = || format!("update_weights.weight_infos[{number}].role: missing");
-        Ok((info.role.ok_or_else(missing)?, info.weight))
+        let role = info.role.ok_or_else(missing)?;
+        validate_role(&role).map_err(|error| format!("update_weights.weight_infos[{number}].role: {error}"))?;
+        Ok((role, info.weight))
     };
     infos.into_iter().enumerate().map(one).collect()
 }
@@ -95,17 +102,29 @@ pub(super) fn parse_weights(infos: Vec<v1::WeightInfo>) -> Result<Vec<(String, f
 /// # Errors
 /// The field that makes no sense.
 pub(super) fn parse_quotas(configs: &[QuotaConfig]) -> Result<Vec<(String, Quota)>, String> {
+    bounded("update_quota.quota_configs", "quotas", configs.len(), QUOTAS)?;
     let mut seen = BTreeSet::new();
     let mut parsed = Vec::with_capacity(configs.len());
     for (number, config) in configs.iter().enumerate() {
         let field = format!("update_quota.quota_configs[{number}]");
         if !seen.insert(&config.role) {
-            return Err(format!("{field}.role: {} is named twice", config.role));
+            return Err(format!("{field}.role: {} is named twice", quoted(&config.role)));
+        }
+        validate_role(&config.role).map_err(|error| format!("{field}.role: {error}"))?;
+        for (part, amounts) in [("guarantees", &config.guarantees), ("limits", &config.limits)] {
+            bounded(&format!("{field}.{part}"), "names", amounts.len(), QUANTITIES)?;
+            for name in amounts.keys() {
+                bounded(&format!("{field}.{part}[{}]", quoted(name)), "bytes", name.len(), RESOURCE_NAME_BYTES)?;
+            }
         }
         let quota = quota(config).map_err(|error| format!("{field}: {error}"))?;
         parsed.push((config.role.clone(), quota));
     }
     Ok(parsed)
+}
+
+fn bounded(field: &str, unit: &str, given: usize, most: usize) -> Result<(), String> {
+    validate::bounded(field, unit, given, most).map_err(|invalid| invalid.to_string())
 }
 
 #[cfg(test)]
@@ -158,6 +177,9 @@ mod tests {
         let info = |role: Option<&str>| v1::WeightInfo { weight: 2.0, role: role.map(str::to_owned) };
         let refused = parse_weights(vec![info(Some("a")), info(None)]).expect_err("refused");
         assert_eq!(refused, "update_weights.weight_infos[1].role: missing");
+        let many = parse_weights(vec![info(Some("a")); WEIGHTS + 1]).expect_err("refused");
+        assert_eq!(many, "update_weights.weight_infos: has 1025 weights; at most 1024 are accepted");
+        assert!(parse_weights(vec![info(Some("a")); WEIGHTS]).is_ok());
         assert_eq!(parse_weights(vec![info(Some("a"))]), Ok(vec![("a".to_owned(), 2.0)]));
     }
 
@@ -166,6 +188,10 @@ mod tests {
         let refused = |configs: &[QuotaConfig]| parse_quotas(configs).expect_err("refused");
         let negative = refused(&[limited("a", 1.0), limited("b", -1.0)]);
         assert_eq!(negative, "update_quota.quota_configs[1]: limit of cpus: -1 is negative");
+        let many = refused(&vec![limited("a", 1.0); QUOTAS + 1]);
+        assert_eq!(many, "update_quota.quota_configs: has 1025 quotas; at most 1024 are accepted");
+        let long = refused(&[limited(&"r".repeat(100_000), 1.0)]);
+        assert!(long.starts_with("update_quota.quota_configs[0].role: role `rrr") && long.len() < 250, "{long}");
         let twice = refused(&[limited("a", 1.0), limited("a", 2.0)]);
         assert_eq!(twice, "update_quota.quota_configs[1].role: a is named twice");
     }

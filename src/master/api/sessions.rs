@@ -1,26 +1,34 @@
 //! The two streams: one per framework, one per agent. The stream is the session.
 
 use std::{
+    panic::AssertUnwindSafe,
     pin::Pin,
     sync::{Arc, atomic::Ordering},
     time::Duration,
 };
 
-use futures::{Stream, StreamExt as _};
+use futures::{FutureExt as _, Stream, StreamExt as _};
+use prost::Message as _;
 use tonic::{Request, Response, Status, Streaming};
 
-use super::{Api, intake, outgo};
+use super::{
+    Api, intake, outgo,
+    reading::{EndStatus, feed},
+};
 use crate::{
     master::{
         core::{Input, SessionId},
         outbox::{Outbox, STALL},
-        service::{AnyOutbox, Mail, Stopped, TOGETHER, permits},
+        service::{AnyOutbox, Mail},
     },
     proto::{
         ext::{self, scheduler_session_server::SchedulerSession},
         internal::{self, agent_session_server::AgentSession},
     },
-    transport::{clock::Clock, serve::Peer},
+    transport::{
+        clock::Clock,
+        serve::{Peer, inflow::Inflow},
+    },
 };
 
 /// Events and orders that go into one frame.
@@ -44,8 +52,9 @@ impl SchedulerSession for Api {
             let version = if std::mem::take(&mut first) { VERSION } else { 0 };
             Ok(outgo::framework_frame(&facts, version, events))
         });
-        let api = self.clone();
-        tokio::spawn(async move { api.read_calls(session, request.into_inner(), outbox).await });
+        let (api, end) = (self.clone(), EndStatus::default());
+        let frames = end.after(frames);
+        tokio::spawn(async move { api.read_calls(session, request, outbox, end).await });
         Ok(Response::new(Box::pin(frames)))
     }
 }
@@ -58,12 +67,17 @@ impl AgentSession for Api {
         &self,
         request: Request<Streaming<internal::AgentFrame>>,
     ) -> Result<Response<Self::AttachStream>, Status> {
-        let peer = request.extensions().get::<Peer>().map(|peer| peer.address.ip().to_string()).unwrap_or_default();
+        let peer = request
+            .extensions()
+            .get::<Peer>()
+            .map(|peer| peer.address.ip().to_canonical().to_string())
+            .unwrap_or_default();
         let outbox = Outbox::new(Clock::system().now());
         let session = self.open(AnyOutbox::Agent(outbox.clone())).await?;
         let frames = outbox.batches(FRAME, outgo::order_weight).map(|orders| Ok(outgo::agent_frame(orders)));
-        let api = self.clone();
-        tokio::spawn(async move { api.read_reports(session, request.into_inner(), outbox, peer).await });
+        let (api, end) = (self.clone(), EndStatus::default());
+        let frames = end.after(frames);
+        tokio::spawn(async move { api.read_reports(session, request, outbox, peer, end).await });
         Ok(Response::new(Box::pin(frames)))
     }
 }
@@ -82,39 +96,43 @@ impl Api {
     async fn read_calls(
         self,
         session: SessionId,
-        stream: Streaming<ext::Calls>,
+        request: Request<Streaming<ext::Calls>>,
         outbox: Outbox<crate::master::core::Event>,
+        end: EndStatus,
     ) {
-        let cut = outbox.cut().clone();
-        let reading = self.feed(stream, |frame: ext::Calls| {
+        let inflow = inflow(&request);
+        let reading = feed(&self.core, &inflow, request.into_inner(), |frame: ext::Calls| {
             let unspoken = frame.versions.and_then(intake::unspoken);
             let calls = if unspoken.is_some() { Vec::new() } else { frame.calls };
             let first = frame.seq;
             let calls = calls.into_iter().zip(0..).map(move |(call, offset)| {
-                let seq = first.saturating_add(offset);
-                Input::Called { session, seq, call: intake::call(call) }
+                let (seq, bytes) = (first.saturating_add(offset), call.encoded_len());
+                (Input::Called { session, seq, call: intake::call(call) }, bytes)
             });
-            unspoken.map(|call| Input::Called { session, seq: 0, call }).into_iter().chain(calls)
+            unspoken.map(|call| (Input::Called { session, seq: 0, call }, 0)).into_iter().chain(calls)
         });
-        run_until_cut(reading, &cut, &outbox).await;
+        run_until_cut(reading, &outbox, &end).await;
         self.close(session, &outbox).await;
     }
 
     async fn read_reports(
         self,
         session: SessionId,
-        stream: Streaming<internal::AgentFrame>,
+        request: Request<Streaming<internal::AgentFrame>>,
         outbox: Outbox<crate::master::core::Order>,
         peer: String,
+        end: EndStatus,
     ) {
-        let cut = outbox.cut().clone();
+        let inflow = inflow(&request);
         let peer: Arc<str> = peer.into();
-        let reading = self.feed(stream, |frame: internal::AgentFrame| {
+        let reading = feed(&self.core, &inflow, request.into_inner(), |frame: internal::AgentFrame| {
             let peer = peer.clone();
-            let reports = frame.messages.into_iter().map(move |message| intake::report(message, &peer));
-            reports.map(move |report| Input::Reported { session, report })
+            frame.messages.into_iter().map(move |message| {
+                let bytes = message.encoded_len();
+                (Input::Reported { session, report: intake::report(message, &peer) }, bytes)
+            })
         });
-        run_until_cut(reading, &cut, &outbox).await;
+        run_until_cut(reading, &outbox, &end).await;
         self.close(session, &outbox).await;
     }
 
@@ -124,48 +142,46 @@ impl Api {
         // A core that has ended has no sessions left to end.
         drop(self.core.send(Mail::Inputs { inputs, permits: None }).await);
     }
-
-    /// Digests frame after frame; each input takes a permit that it gives back when the core has taken it.
-    async fn feed<F, I: Iterator<Item = Input>>(&self, mut stream: Streaming<F>, digest: impl Fn(F) -> I) {
-        let permits = permits();
-        while let Some(Ok(frame)) = stream.next().await {
-            let mut digested = digest(frame).peekable();
-            while digested.peek().is_some() {
-                let Ok(mut room) = permits.clone().acquire_many_owned(TOGETHER).await else { return };
-                let inputs: Vec<Input> = digested.by_ref().take(TOGETHER as usize).collect();
-                let permits = room.split(inputs.len());
-                let sent: Result<(), Stopped> = self.core.send(Mail::Inputs { inputs, permits }).await;
-                if sent.is_err() {
-                    return;
-                }
-            }
-        }
-    }
 }
 
-/// Reads until the stream ends, the outbox is cut or was closed and emptied, or the peer takes nothing any more.
-async fn run_until_cut<T>(
-    reading: impl Future<Output = ()>,
-    cut: &tokio_util::sync::CancellationToken,
-    outbox: &Outbox<T>,
-) {
+/// What the connection of a request may hold; of one that came some other way, what a connection may.
+fn inflow<T>(request: &Request<T>) -> Inflow {
+    request.extensions().get::<Inflow>().cloned().unwrap_or_default()
+}
+
+/// Reads until the stream ends, the outbox is cut or was closed and emptied, or the peer takes nothing any more; `end` is
+/// given the reason.
+async fn run_until_cut<T>(reading: impl Future<Output = Result<(), Status>>, outbox: &Outbox<T>, end: &EndStatus) {
+    let cut = outbox.cut();
     let stalled = async {
         let clock = Clock::system();
         let mut closing: Option<u64> = None;
         loop {
             let now = clock.now();
             if outbox.stalled(now) {
-                return;
+                return true;
             }
             if outbox.is_closed() && now.since(*closing.get_or_insert(now.mono_ns)) >= STALL {
-                return;
+                return false;
             }
             clock.sleep_until(now.mono_after(Duration::from_secs(1))).await;
         }
     };
     tokio::select! {
-        () = reading => {}
-        () = cut.cancelled() => {}
-        () = stalled => cut.cancel(),
+        ended = AssertUnwindSafe(reading).catch_unwind() => match ended {
+            Ok(Ok(())) => end.set_left(),
+            Ok(Err(status)) => end.set(status),
+            Err(_panic) => {
+                tracing::error!("reading a session panicked, and it ends; this is a bug in divvy");
+                end.set(Status::internal("the master failed to read a message; this is a bug in divvy"));
+            }
+        },
+        () = cut.cancelled() => end.set(Status::resource_exhausted("more waits for this stream than a master keeps")),
+        unread = stalled => {
+            if unread {
+                end.set(Status::resource_exhausted(format!("nothing of this stream was read for {STALL:?}")));
+            }
+            cut.cancel();
+        }
     }
 }

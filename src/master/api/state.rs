@@ -1,97 +1,43 @@
-//! `/state`: the whole cluster as one JSON document, in the words clients of Mesos read (agents are slaves there).
-
-use std::collections::BTreeMap;
+//! The parts of `/state`, in the words clients of Mesos read (agents are slaves there). How they are put together:
+//! [`document`](super::document).
 
 use prost::Message as _;
-use serde::Serialize;
 use serde_json::{Map, Value, json};
 
-use super::{
-    MESOS_VERSION, MasterFacts,
-    render::{self, seconds},
-};
+use super::{MESOS_VERSION, MasterFacts, by_framework::Belongings, render::seconds};
 use crate::{
     master::core::{AgentView, FrameworkBucket, Link, Presence, Snapshot, Task},
     proto::v1,
-    types::Resources,
+    types::{HostPort, Resources},
 };
 
-/// The document.
-///
-/// # Errors
-/// None in practice: every value is serialisable.
-pub(super) fn render(master: &MasterFacts, snapshot: &Snapshot) -> serde_json::Result<Vec<u8>> {
-    let by_framework = Grouped::of(snapshot);
-    let slaves: Vec<&AgentView> = snapshot.agents.iter().filter(|agent| render::reachable(agent)).collect();
-    let active = slaves.iter().filter(|agent| agent.presence == Presence::Connected).count();
-    let document = Document {
-        version: MESOS_VERSION,
-        divvy_version: env!("CARGO_PKG_VERSION"),
-        id: &master.id,
-        pid: format!("master@{}", master.address),
-        hostname: &master.hostname,
-        start_time: master.started,
-        elected_time: master.started,
-        activated_slaves: active,
-        deactivated_slaves: slaves.len() - active,
-        unreachable_slaves: snapshot.agents.len() - slaves.len(),
-        slaves: slaves.into_iter().map(slave).collect(),
-        recovered_slaves: snapshot.recovered.iter().map(|id| json!({ "id": id })).collect(),
-        frameworks: snapshot.frameworks.iter().map(|one| framework(one, &by_framework)).collect(),
-        completed_frameworks: snapshot.completed.iter().map(|one| framework(one, &by_framework)).collect(),
-        orphan_tasks: snapshot.agents.iter().flat_map(orphans).collect(),
-        unregistered_frameworks: [],
-    };
-    serde_json::to_vec(&document)
-}
-
-#[derive(Serialize)]
-struct Document<'a> {
-    version: &'static str,
-    divvy_version: &'static str,
-    id: &'a str,
-    pid: String,
-    hostname: &'a str,
-    start_time: f64,
-    elected_time: f64,
-    activated_slaves: usize,
-    deactivated_slaves: usize,
-    unreachable_slaves: usize,
-    slaves: Vec<Value>,
-    recovered_slaves: Vec<Value>,
-    frameworks: Vec<Value>,
-    completed_frameworks: Vec<Value>,
-    orphan_tasks: Vec<Value>,
-    unregistered_frameworks: [Value; 0],
-}
-
-/// Tasks and offers of the agents' buckets, found by framework.
-struct Grouped<'a> {
-    tasks: BTreeMap<u32, Vec<(&'a AgentView, &'a Task)>>,
-    offered: BTreeMap<u32, Resources>,
-}
-
-impl<'a> Grouped<'a> {
-    fn of(snapshot: &'a Snapshot) -> Self {
-        let mut grouped = Self { tasks: BTreeMap::new(), offered: BTreeMap::new() };
-        for agent in &snapshot.agents {
-            for task in agent.tasks.values() {
-                grouped.tasks.entry(task.framework.0).or_default().push((agent, task));
-            }
-            for offer in agent.offers.values() {
-                *grouped.offered.entry(offer.client.framework.0).or_default() += &offer.resources;
-            }
-        }
-        grouped
+/// What stands before the lists.
+pub(super) fn head(master: &MasterFacts, snapshot: &Snapshot) -> Value {
+    let (mut active, mut slaves) = (0_usize, 0_usize);
+    for agent in snapshot.agents.iter().filter(|agent| super::render::reachable(agent)) {
+        slaves += 1;
+        active += usize::from(agent.presence == Presence::Connected);
     }
+    json!({
+        "version": MESOS_VERSION,
+        "divvy_version": env!("CARGO_PKG_VERSION"),
+        "id": master.id,
+        "pid": format!("master@{}", master.address),
+        "hostname": master.hostname,
+        "start_time": master.started,
+        "elected_time": master.started,
+        "activated_slaves": active,
+        "deactivated_slaves": slaves - active,
+        "unreachable_slaves": snapshot.agents.len() - slaves,
+    })
 }
 
-fn slave(agent: &AgentView) -> Value {
+pub(super) fn slave(agent: &AgentView) -> Value {
     json!({
         "id": &*agent.id,
         "hostname": agent.facts.hostname,
         "port": agent.facts.port,
-        "pid": format!("slave(1)@{}:{}", agent.facts.address, agent.facts.port),
+        "pid": format!("slave(1)@{}", HostPort(&agent.facts.address, agent.facts.port)),
         "attributes": attributes(&agent.facts.attributes),
         "registered_time": seconds(agent.registered_ns),
         "reregistered_time": agent.reregistered_ns.map(seconds),
@@ -108,7 +54,7 @@ fn slave(agent: &AgentView) -> Value {
 }
 
 /// What an agent still runs of removed frameworks, killed and not dead.
-fn orphans(agent: &AgentView) -> impl Iterator<Item = Value> {
+pub(super) fn orphans(agent: &AgentView) -> impl Iterator<Item = Value> {
     agent.orphans.iter().map(|(container, orphan)| {
         json!({
             "id": &*orphan.task,
@@ -129,19 +75,12 @@ fn orphans(agent: &AgentView) -> impl Iterator<Item = Value> {
     })
 }
 
-fn framework(one: &FrameworkBucket, grouped: &Grouped<'_>) -> Value {
+/// A framework without its tasks.
+pub(super) fn framework(one: &FrameworkBucket, belongings: &Belongings) -> Value {
     let info = v1::FrameworkInfo::decode(one.info.clone()).unwrap_or_default();
-    let none = Vec::new();
-    let live = grouped.tasks.get(&one.key.0).unwrap_or(&none);
-    let mut used = Resources::default();
-    live.iter().filter(|(_, task)| task.state.holds_resources()).for_each(|(_, task)| used += &*task.resources);
-    let offered = grouped.offered.get(&one.key.0).cloned().unwrap_or_default();
+    let (used, offered) = (&belongings.used, &belongings.offered);
     let mut both = used.clone();
-    both += &offered;
-    let here = |reachable: bool| {
-        let chosen = live.iter().filter(move |(agent, _)| render::reachable(agent) == reachable);
-        chosen.map(|(agent, record)| task(record, &agent.id, &one.id)).collect::<Vec<_>>()
-    };
+    both += offered;
     let mut value = json!({
         "id": &*one.id,
         "name": one.facts.name,
@@ -158,12 +97,9 @@ fn framework(one: &FrameworkBucket, grouped: &Grouped<'_>) -> Value {
         "reregistered_time": one.reregistered_ns.map(seconds),
         "principal": one.facts.principal,
         "capabilities": info.capabilities.iter().map(|one| one.r#type().as_str_name()).collect::<Vec<_>>(),
-        "used_resources": flat(&used),
-        "offered_resources": flat(&offered),
+        "used_resources": flat(used),
+        "offered_resources": flat(offered),
         "resources": flat(&both),
-        "tasks": here(true),
-        "unreachable_tasks": here(false),
-        "completed_tasks": one.completed.iter().map(|entry| task(&entry.1, &entry.0, &one.id)).collect::<Vec<_>>(),
         "executors": [],
     });
     if one.facts.multi_role {
@@ -174,7 +110,7 @@ fn framework(one: &FrameworkBucket, grouped: &Grouped<'_>) -> Value {
     value
 }
 
-fn task(task: &Task, agent: &str, framework: &str) -> Value {
+pub(super) fn task(task: &Task, agent: &str, framework: &str) -> Value {
     let info = v1::TaskInfo::decode(task.info.clone()).unwrap_or_default();
     let labels = info.labels.iter().flat_map(|labels| &labels.labels);
     json!({

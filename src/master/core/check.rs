@@ -72,13 +72,16 @@ impl Master {
         let kept: usize = self.agents.values().map(|agent| agent.bucket.offers.len()).sum();
         assert_eq!(kept, self.offers.len(), "every offer is kept by one agent");
         for (key, framework) in &self.frameworks {
-            for (role, habits) in &framework.roles {
+            for offer in &framework.outstanding {
+                assert!(self.offers.contains_key(offer), "{key:?}: {offer:?} is outstanding");
+            }
+            for (role, state) in &framework.roles {
                 let mine = |agent: &Agent| {
                     let offers = agent.bucket.offers.values();
                     offers.filter(|one| one.client.framework == *key && one.client.role == *role).count()
                 };
                 let outstanding: usize = self.agents.values().map(mine).sum();
-                assert_eq!(outstanding, habits.outstanding as usize, "{key:?} {role}: outstanding offers are counted");
+                assert_eq!(outstanding, state.outstanding as usize, "{key:?} {role}: outstanding offers are counted");
             }
         }
     }

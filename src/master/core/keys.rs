@@ -61,6 +61,14 @@ impl Counters {
         format!("{master}-{number:04}")
     }
 
+    /// Whether this id came from [`framework_id`](Self::framework_id).
+    pub(crate) fn gave_framework_id(&self, master: &str, id: &str) -> bool {
+        let number = id.strip_prefix(master).and_then(|rest| rest.strip_prefix('-'));
+        let number = number.filter(|digits| digits.bytes().all(|digit| digit.is_ascii_digit()));
+        let canonical = |given: &u32| id.len() == master.len() + 1 + format!("{given:04}").len();
+        number.and_then(|digits| digits.parse().ok()).filter(canonical).is_some_and(|given| given < self.framework_ids)
+    }
+
     pub(crate) fn offer(&mut self) -> OfferKey {
         let key = OfferKey(self.offers);
         self.offers += 1;
@@ -106,6 +114,16 @@ mod tests {
         for id in &ids {
             let parsed: uuid::Uuid = id.parse().expect("a UUID");
             assert_eq!((parsed.get_version_num(), parsed.get_variant()), (8, uuid::Variant::RFC4122));
+        }
+    }
+
+    #[test]
+    fn an_id_that_was_given_to_a_framework_is_known_and_no_other_text_is() {
+        let mut counters = Counters::default();
+        let given: Vec<String> = (0..3).map(|_| counters.framework_id("m")).collect();
+        assert!(given.iter().all(|id| counters.gave_framework_id("m", id)), "{given:?}");
+        for foreign in ["m-0003", "m-1", "m-00001", "m-+001", "m-", "m", "", "n-0001", "m-S001", "m-99999999999"] {
+            assert!(!counters.gave_framework_id("m", foreign), "{foreign}");
         }
     }
 

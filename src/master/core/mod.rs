@@ -36,6 +36,7 @@ use self::{
     frameworks::Framework,
     keys::Counters,
     ledger::Ledger,
+    offers::Overdue,
     operators::HeldOff,
     sessions::{Peer, Sessions},
     tasks::Interned,
@@ -57,7 +58,7 @@ pub(crate) use self::{
     tasks::{Seen, Task},
 };
 use crate::{
-    allocator::fair::{Allocator, Quota, Touched},
+    allocator::fair::{Allocator, Dirty, Quota},
     master::registry,
     types::Now,
 };
@@ -83,15 +84,12 @@ pub(crate) struct Master {
     completed_frameworks: VecDeque<Arc<FrameworkBucket>>,
     /// Where each outstanding offer is kept.
     offers: BTreeMap<OfferKey, AgentKey>,
-    /// Offers that are old enough to be taken back as soon as somebody else could use them.
-    overdue: BTreeSet<OfferKey>,
-    /// When the overdue offers are looked at next.
-    next_look_ns: Option<u64>,
+    overdue: Overdue,
     ledger: Ledger,
     timers: Timers,
-    /// Agents that changed since the last run for the cool clients.
-    stale: Touched<AgentKey>,
-    last_cool_ns: u64,
+    /// What became dirty since the last run for the idle clients.
+    pending_idle: Dirty<AgentKey, FrameworkKey>,
+    last_idle_run_ns: u64,
     quotas: BTreeMap<String, Quota>,
     held_off: HeldOff,
     /// Agents and frameworks the registry knows.
@@ -146,12 +144,11 @@ impl Master {
             framework_ids: HashMap::new(),
             completed_frameworks: VecDeque::new(),
             offers: BTreeMap::new(),
-            overdue: BTreeSet::new(),
-            next_look_ns: None,
+            overdue: Overdue::default(),
             ledger: Ledger::new(allocator),
             timers,
-            stale: Touched::default(),
-            last_cool_ns: now.mono_ns,
+            pending_idle: Dirty::default(),
+            last_idle_run_ns: now.mono_ns,
             quotas,
             held_off,
             facts,
@@ -201,8 +198,14 @@ impl Master {
 
     /// When [`Input::Ticked`] is due, in monotonic nanoseconds.
     pub(crate) fn deadline(&self) -> Option<u64> {
-        let cool = (!self.stale.is_empty()).then(|| self.next_cool_ns());
-        [self.timers.next(), cool, self.next_look_ns].into_iter().flatten().min()
+        let idle_run = (!self.pending_idle.is_empty()).then(|| self.next_idle_run_ns());
+        let unfinished = self.is_running().then_some(0);
+        [self.timers.next(), idle_run, self.next_overdue_ns(), unfinished].into_iter().flatten().min()
+    }
+
+    /// Whether an allocation run goes on at the next [`settle`](Self::settle).
+    pub(crate) fn is_running(&self) -> bool {
+        self.ledger.shares().is_running()
     }
 
     /// How many timers are armed.
@@ -324,23 +327,17 @@ impl Master {
                 Timer::Reregistration(agent, attempt) => self.reregistration_due(turn, agent, attempt),
                 Timer::Failover(framework) => self.failover_due(turn, framework),
                 Timer::Heartbeat(framework, session) => self.heartbeat_due(turn, framework, session),
-                Timer::OfferContended(offer) => {
-                    if self.offers.contains_key(&offer) {
-                        self.overdue.insert(offer);
-                        self.next_look_ns.get_or_insert(turn.now.mono_ns);
-                    }
-                }
-                Timer::OfferExpired(offer) => self.expire(turn, offer),
                 Timer::RefusalEnded(agent) => self.refusal_ended(turn, agent),
-                Timer::WithholdingEnded => self.touch_all(),
+                Timer::BackoffEnded(framework) => self.backoff_ended(turn, framework),
                 Timer::WriteOff(agent, task, absence) => self.write_off_due(turn, agent, task, absence),
                 Timer::Removal => self.removals_due(turn),
                 Timer::RegistryGc => self.registry_due(turn),
                 Timer::Recovery => self.recovery_over(turn),
             }
         }
+        self.expire_overdue(turn);
     }
 }
 
 #[cfg(test)]
-mod tests;
+pub(in crate::master) mod tests;

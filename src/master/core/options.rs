@@ -30,6 +30,8 @@ pub(crate) struct Config {
     pub(crate) registry_max_age: Duration,
     /// and of each kind the oldest beyond so many; the same with the runs of frameworks nothing is known of.
     pub(crate) registry_max_agents: usize,
+    /// So many tombstones of frameworks are kept, and none for longer than `registry_max_age`.
+    pub(crate) removed_frameworks: usize,
     /// An offer has to hold one of these.
     pub(crate) minimum: Vec<Quantities>,
 }
@@ -61,6 +63,7 @@ impl Default for Config {
             registry_gc_interval: Duration::from_mins(15),
             registry_max_age: Duration::from_hours(14 * 24),
             registry_max_agents: 102_400,
+            removed_frameworks: 10_000,
             minimum: vec![least("cpus", 10), least("mem", 32_000)],
         }
     }

@@ -5,7 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::keys::{AgentKey, FrameworkKey, OfferKey, SessionId, TaskKey};
+use super::keys::{AgentKey, FrameworkKey, SessionId, TaskKey};
 use crate::types::Now;
 
 /// What is due.
@@ -18,11 +18,10 @@ pub(super) enum Timer {
     /// The framework was away for its failover timeout.
     Failover(FrameworkKey),
     Heartbeat(FrameworkKey, SessionId),
-    OfferContended(OfferKey),
-    OfferExpired(OfferKey),
     /// The first of the refusals of the agent's resources ends.
     RefusalEnded(AgentKey),
-    WithholdingEnded,
+    /// A client of the framework that was silent may be offered something again.
+    BackoffEnded(FrameworkKey),
     /// The task was unreachable for as long as its policy lets it; the number tells one absence of its agent from the next.
     WriteOff(AgentKey, TaskKey, u64),
     /// The next agent that waits for it may be given up.
@@ -68,10 +67,6 @@ impl Timers {
         if self.sole.get(&timer).is_none_or(|armed_ns| *armed_ns > at_ns) {
             self.arm_sole(at_ns, timer);
         }
-    }
-
-    pub(super) fn disarm(&mut self, at_ns: u64, timer: Timer) {
-        self.armed.remove(&(at_ns, timer));
     }
 
     pub(super) fn next(&self) -> Option<u64> {

@@ -125,8 +125,32 @@ impl ScriptedCluster {
 
     /// Ends a batch of inputs: the offers they made possible are made. Answers how many.
     pub fn settle(&mut self) -> usize {
+        let mut made = self.settle_slice();
+        while self.is_running() {
+            made += self.settle_slice();
+        }
+        made
+    }
+
+    /// As much of it as the core does in one turn.
+    pub fn settle_slice(&mut self) -> usize {
         self.harness.allocate(self.now);
         self.carry_out()
+    }
+
+    /// Whether an allocation run goes on in the next turn.
+    #[must_use]
+    pub fn is_running(&self) -> bool {
+        self.harness.core.is_running()
+    }
+
+    /// This framework, by the order in which they were added, ends its refusals and wants offers.
+    pub fn revive(&mut self, framework: usize) {
+        let framework = &mut self.frameworks[framework];
+        framework.calls += 1;
+        let (session, seq) = (framework.session, framework.calls);
+        self.feed(Input::Called { session, seq, call: Call::Revive { roles: Vec::new() } });
+        self.carry_out();
     }
 
     /// Every framework declines all it was offered, with a filter of that length, in one call each.
@@ -231,8 +255,7 @@ impl ScriptedCluster {
     pub fn tick(&mut self, by: Duration) -> usize {
         self.now = self.now.advanced(by);
         self.feed(Input::Ticked);
-        self.harness.allocate(self.now);
-        self.carry_out()
+        self.settle()
     }
 
     fn attach(&mut self) -> SessionId {

@@ -5,14 +5,15 @@
 //! so that a file under its name is a whole one; one that exists is never overwritten.
 
 use std::{
+    borrow::Borrow,
     fs::{self, File},
-    io::{self, Write as _},
+    io::{self, BufWriter, Write as _},
     path::{Path, PathBuf},
 };
 
 use prost::Message as _;
 
-use super::{FORMAT, State};
+use super::{FORMAT, State, subject::Subject};
 use crate::proto::internal::RegistryBackup;
 
 const MAGIC: &[u8; 8] = b"DIVVYREG";
@@ -79,17 +80,7 @@ impl Backup {
     /// The bytes of the file.
     #[must_use]
     pub fn encode(&self) -> Vec<u8> {
-        let message = RegistryBackup {
-            format: FORMAT,
-            epoch: self.epoch,
-            wall_ns: self.wall_ns,
-            divvy_version: self.divvy_version.clone(),
-            changes: self.state.as_changes(),
-        };
-        let content = message.encode_to_vec();
-        let length = u64::try_from(content.len()).unwrap_or(u64::MAX);
-        let sum = crc32fast::hash(&content);
-        [&MAGIC[..], &LAYOUT.to_le_bytes(), &length.to_le_bytes(), &sum.to_le_bytes(), &content].concat()
+        Pieces::new(self).flatten().collect()
     }
 
     /// Reads the bytes of a file.
@@ -128,7 +119,7 @@ impl Backup {
     /// # Errors
     /// [`BackupError::Exists`] or [`BackupError::Io`].
     pub fn write_to(&self, path: &Path) -> Result<(), BackupError> {
-        write_new(path, &self.encode())
+        write_new(path, Pieces::new(self))
     }
 
     /// Reads a file.
@@ -142,8 +133,56 @@ impl Backup {
     }
 }
 
+/// The bytes of a backup's file, a piece for the header and one for the facts about each subject.
+#[derive(Debug)]
+pub(crate) struct Pieces<B> {
+    backup: B,
+    header: Option<Vec<u8>>,
+    subjects: std::vec::IntoIter<Subject>,
+}
+
+impl<B: Borrow<Backup>> Pieces<B> {
+    /// Goes over all facts once, for the length and the checksum that come first.
+    pub(crate) fn new(backup: B) -> Self {
+        let whole: &Backup = backup.borrow();
+        let subjects: Vec<Subject> = whole.state.subjects().into_iter().collect();
+        let first = whole.first();
+        let (mut length, mut sum) = (first.len() as u64, crc32fast::Hasher::new());
+        sum.update(&first);
+        for subject in &subjects {
+            let piece = whole.facts_about(subject);
+            length = length.saturating_add(piece.len() as u64);
+            sum.update(&piece);
+        }
+        let sum = sum.finalize();
+        let header = [&MAGIC[..], &LAYOUT.to_le_bytes(), &length.to_le_bytes(), &sum.to_le_bytes(), &first].concat();
+        Self { backup, header: Some(header), subjects: subjects.into_iter() }
+    }
+}
+
+impl<B: Borrow<Backup>> Iterator for Pieces<B> {
+    type Item = Vec<u8>;
+
+    fn next(&mut self) -> Option<Vec<u8>> {
+        let header = self.header.take();
+        header.or_else(|| self.subjects.next().map(|subject| self.backup.borrow().facts_about(&subject)))
+    }
+}
+
+/// An encoded message is its fields one after the other, so those of a list need not be in memory together.
+impl Backup {
+    fn first(&self) -> Vec<u8> {
+        let (epoch, wall_ns, divvy_version) = (self.epoch, self.wall_ns, self.divvy_version.clone());
+        RegistryBackup { format: FORMAT, epoch, wall_ns, divvy_version, changes: Vec::new() }.encode_to_vec()
+    }
+
+    fn facts_about(&self, subject: &Subject) -> Vec<u8> {
+        RegistryBackup { changes: self.state.changes_about(subject), ..RegistryBackup::default() }.encode_to_vec()
+    }
+}
+
 /// Writes a file that must not be there yet: whole and synced, or not at all.
-fn write_new(path: &Path, bytes: &[u8]) -> Result<(), BackupError> {
+fn write_new(path: &Path, mut pieces: impl Iterator<Item = Vec<u8>>) -> Result<(), BackupError> {
     if path.exists() {
         return Err(BackupError::Exists(path.to_owned()));
     }
@@ -154,9 +193,12 @@ fn write_new(path: &Path, bytes: &[u8]) -> Result<(), BackupError> {
         let path = path.to_owned();
         move |source| BackupError::Io { action, path, source }
     };
-    let mut file = File::create(&part).map_err(at("make", &part))?;
-    let written = file.write_all(bytes).and_then(|()| file.sync_all());
-    written.and_then(|()| fs::rename(&part, path)).map_err(at("write", path))?;
+    let mut file = BufWriter::new(File::create(&part).map_err(at("make", &part))?);
+    let written = pieces.try_for_each(|piece| file.write_all(&piece)).and_then(|()| file.flush());
+    written
+        .and_then(|()| file.get_ref().sync_all())
+        .and_then(|()| fs::rename(&part, path))
+        .map_err(at("write", path))?;
     let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or_else(|| Path::new("."));
     File::open(parent).and_then(|directory| directory.sync_all()).map_err(at("sync", parent))
 }

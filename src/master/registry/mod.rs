@@ -15,20 +15,24 @@ mod restore;
 #[cfg(test)]
 mod samples;
 mod state;
+mod subject;
+mod tombstones;
 
+pub(crate) use self::backup::Pieces;
 pub use self::{
     backup::{Backup, BackupError},
     embedded::Embedded,
     lineage::Lineage,
     memory::Memory,
     restore::{RestoreError, Restored, restore},
-    state::{State, TOMBSTONES},
+    state::State,
+    tombstones::Tombstones,
 };
 use crate::proto::internal::RegistryChange;
 
 /// The format of what a registry stores: raised whenever a kind of change is added, because a master that does not know
 /// the kind would lose it. A registry of a newer format is refused, one of an older is read and written in this one.
-pub const FORMAT: u32 = 3;
+pub const FORMAT: u32 = 4;
 
 /// The right to append, given by the load of one master's start.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -72,6 +76,15 @@ pub enum RegistryError {
         /// What the store said.
         text: String,
     },
+    /// The store failed, and neither it nor another try can say what of the last append is durable: the master has to end.
+    #[error(
+        "the registry's disk failed: {text}; what was being written may or may not be there: start the master again once \
+         the disk is sound"
+    )]
+    Indeterminate {
+        /// What the store said.
+        text: String,
+    },
     /// What is stored cannot be read.
     #[error(
         "the registry is damaged: {text}; restore a backup, or start with an empty --work-dir and let agents register anew"
@@ -91,7 +104,12 @@ pub enum RegistryError {
 /// A store of the master's durable facts.
 ///
 /// Calls block until what they did is synced; the master calls them on a thread of their own. An implementation shows
-/// that it keeps the contract by [`conformance::run`] in a test.
+/// that it keeps the contract by [`conformance::run`] in a test. How it keeps its size in bounds is its own affair: of the
+/// history nothing is needed but the facts it makes.
+///
+/// After [`RegistryError::Unavailable`] the master calls the same value again, until it answers: first without changes,
+/// to learn from the position how many of the changes were appended, then with the others. So a position that was
+/// returned must hold: an earlier append that failed must not take effect any more.
 pub trait Registry: Send + std::fmt::Debug {
     /// Raises the epoch, durably, and returns all facts.
     ///
@@ -99,10 +117,11 @@ pub trait Registry: Send + std::fmt::Debug {
     /// [`RegistryError::Unavailable`], [`RegistryError::Corrupt`] or [`RegistryError::Newer`]; never part of the facts.
     fn load(&mut self) -> Result<(State, Fence), RegistryError>;
 
-    /// Appends changes in order and syncs them: all of them, or after a crash a prefix. Without changes it tells whether
-    /// the fence holds and how far the registry has got.
+    /// Appends changes in order and syncs them: all of them, or after a crash a prefix. Without changes it checks the
+    /// fence and returns how far the registry has got.
     ///
     /// # Errors
-    /// [`RegistryError::Fenced`] when a later load happened, [`RegistryError::Unavailable`] or [`RegistryError::Corrupt`].
+    /// [`RegistryError::Fenced`] when a later load happened, [`RegistryError::Unavailable`] when trying again may help,
+    /// [`RegistryError::Indeterminate`] when it must not be tried again, or [`RegistryError::Corrupt`].
     fn append(&mut self, fence: Fence, changes: &[RegistryChange]) -> Result<Position, RegistryError>;
 }

@@ -12,6 +12,8 @@ use super::{Embedded, FORMAT, Registry as _, RegistryError, State, conformance::
 
 /// So many of the facts are in the sample of the second format.
 const OF_THE_SECOND: usize = 13;
+/// And so many in that of the third.
+const OF_THE_THIRD: usize = 18;
 
 fn sample(format: u32) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("tests/samples/registry/format-{format}.redb"))
@@ -57,6 +59,18 @@ fn a_registry_of_the_second_format_is_read_and_goes_on_in_this_one() {
 }
 
 #[test]
+fn a_registry_of_the_third_format_is_read_and_goes_on_in_this_one() {
+    let folder = copied(3);
+    let mut registry = Embedded::open(folder.path()).expect("opens");
+    let (state, fence) = registry.load().expect("loads");
+    assert_eq!((state, fence.epoch()), (facts()[..OF_THE_THIRD].iter().collect(), 2));
+    let position = registry.append(fence, &facts()[OF_THE_THIRD..]).expect("appended");
+    assert_eq!(usize::try_from(position.0), Ok(facts().len()), "the count of changes goes on");
+    let (again, _) = registry.load().expect("loads");
+    assert_eq!(again, facts().iter().collect(), "what the third format could not tell is kept");
+}
+
+#[test]
 fn a_registry_of_this_format_is_read() {
     let folder = copied(FORMAT);
     let (state, fence) = Embedded::open(folder.path()).and_then(|mut registry| registry.load()).expect("loads");
@@ -81,7 +95,7 @@ fn a_registry_of_a_later_format_is_refused_and_left_as_it_is() {
     drop(database);
     let refused = Embedded::open(folder.path()).and_then(|mut registry| registry.load()).expect_err("newer");
     assert!(matches!(refused, RegistryError::Newer { found: 9 }), "{refused:?}");
-    assert!(refused.to_string().contains("format 9, and this master reads up to 3"), "{refused}");
+    assert!(refused.to_string().contains("format 9, and this master reads up to 4"), "{refused}");
     let again = Embedded::open(folder.path()).and_then(|registry| registry.peek());
     assert!(matches!(again, Err(RegistryError::Newer { found: 9 })), "it was not touched: {again:?}");
 }

@@ -1,19 +1,16 @@
 //! The facts a registry holds, and what each change does to them.
 //!
 //! A state is what its changes make of nothing, in their order; a change applied twice in a row is applied once. How many
-//! agents that are unreachable or gone, and the runs of how many frameworks, are remembered is the master's decision, and
-//! comes as a change too.
+//! agents that are unreachable or gone, tombstones, and the runs of how many frameworks are remembered is the master's
+//! decision, and comes as a change too.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::BTreeMap;
 
-use super::Lineage;
+use super::{Lineage, Tombstones};
 use crate::proto::{
-    internal::{AgentGone, AgentUnreachable, FrameworkRun, Quotas, RegistryChange, registry_change::Kind},
+    internal::{RegistryChange, registry_change::Kind},
     v1::{self, quota::QuotaConfig},
 };
-
-/// How many tombstones of removed frameworks are kept; the oldest go first.
-pub const TOMBSTONES: usize = 10_000;
 
 /// All facts of a registry.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -24,9 +21,8 @@ pub struct State {
     pub unreachable: BTreeMap<String, i64>,
     /// Agents an operator marked gone, and when: they never come back.
     pub gone: BTreeMap<String, i64>,
-    /// Ids that are never taken again.
-    pub removed_frameworks: BTreeSet<String>,
-    removal_order: VecDeque<String>,
+    /// Ids that are not taken again.
+    pub removed_frameworks: Tombstones,
     /// Who has each framework that was not removed, and who had it before.
     pub runs: BTreeMap<String, Lineage>,
     /// Weights of roles; 1 where absent.
@@ -76,7 +72,8 @@ impl State {
                 self.agents.remove(id);
                 self.unreachable.remove(id);
             }
-            Kind::FrameworkRemoved(id) => self.remove_framework(id),
+            Kind::FrameworkRemoved(id) => self.remove_framework(id, 0),
+            Kind::FrameworkTombstone(tombstone) => self.remove_framework(&tombstone.framework_id, tombstone.wall_ns),
             Kind::Weight(weight) => {
                 self.weights.insert(weight.role().to_owned(), weight.weight);
             }
@@ -85,6 +82,7 @@ impl State {
             }
             Kind::FrameworkForgotten(id) => {
                 self.runs.remove(id);
+                self.removed_frameworks.remove(id);
             }
             Kind::Quotas(quotas) => quotas.configs.iter().for_each(|config| self.set_quota(config)),
         }
@@ -99,49 +97,23 @@ impl State {
         }
     }
 
-    /// Sets a tombstone; beyond [`TOMBSTONES`] the oldest is dropped. Nobody has the framework any more.
-    pub fn remove_framework(&mut self, id: &str) {
+    /// Sets a tombstone: no run has the framework any more.
+    pub(crate) fn remove_framework(&mut self, id: &str, wall_ns: i64) {
         self.runs.remove(id);
-        if self.removed_frameworks.insert(id.to_owned()) {
-            self.removal_order.push_back(id.to_owned());
-        }
-        if self.removal_order.len() > TOMBSTONES
-            && let Some(oldest) = self.removal_order.pop_front()
-        {
-            self.removed_frameworks.remove(&oldest);
-        }
+        self.removed_frameworks.insert(id, wall_ns);
     }
 
     /// The changes that make this state out of nothing.
     #[must_use]
     pub fn as_changes(&self) -> Vec<RegistryChange> {
-        let agents = self.agents.values().map(|info| Kind::AgentAdmitted(info.clone()));
-        let unreachable = self
-            .unreachable
-            .iter()
-            .map(|(id, at)| Kind::AgentUnreachable(AgentUnreachable { agent_id: id.clone(), wall_ns: *at }));
-        let gone = self.gone.iter().map(|(id, at)| Kind::AgentGone(AgentGone { agent_id: id.clone(), wall_ns: *at }));
-        let removed = self.removal_order.iter().map(|id| Kind::FrameworkRemoved(id.clone()));
-        let runs = self.runs.iter().flat_map(|(id, lineage)| {
-            lineage.runs().map(|instance| {
-                let (instance, wall_ns) = (instance.clone(), lineage.since_ns());
-                Kind::FrameworkRun(FrameworkRun { framework_id: id.clone(), instance, wall_ns })
-            })
-        });
-        let weights = self
-            .weights
-            .iter()
-            .map(|(role, weight)| Kind::Weight(v1::WeightInfo { weight: *weight, role: Some(role.clone()) }));
-        let quotas = self.quotas.values().map(|config| Kind::Quotas(Quotas { configs: vec![config.clone()] }));
-        let all = agents.chain(unreachable).chain(gone).chain(removed).chain(runs).chain(weights).chain(quotas);
-        all.map(|kind| RegistryChange { kind: Some(kind) }).collect()
+        self.subjects().iter().flat_map(|subject| self.changes_about(subject)).collect()
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::master::registry::conformance::facts;
+    use crate::{master::registry::conformance::facts, proto::internal::Quotas};
 
     #[test]
     fn a_state_is_what_its_own_changes_make() {
@@ -168,15 +140,5 @@ mod tests {
             again.apply(&change);
         }
         assert_eq!(again, state);
-    }
-
-    #[test]
-    fn the_oldest_tombstone_goes_when_there_are_too_many() {
-        let mut state = State::default();
-        for number in 0..=TOMBSTONES {
-            state.remove_framework(&number.to_string());
-        }
-        assert_eq!(state.removed_frameworks.len(), TOMBSTONES);
-        assert!(!state.removed_frameworks.contains("0"));
     }
 }

@@ -49,7 +49,9 @@ impl RegistryFirst {
                 self.admitted.remove(id);
                 self.unreachable.remove(id);
             }
-            Kind::FrameworkRemoved(id) => drop(self.removed.insert(id.clone())),
+            Kind::FrameworkTombstone(tombstone) => drop(self.removed.insert(tombstone.framework_id.clone())),
+            // Masters of this version write tombstones with their time.
+            Kind::FrameworkRemoved(_) => {}
             Kind::Weight(_) | Kind::Quotas(_) | Kind::FrameworkRun(_) | Kind::FrameworkForgotten(_) => {}
         }
     }

@@ -13,6 +13,7 @@ use tower::{ServiceExt, util::Oneshot};
 
 use super::{
     Limits, Peer, Server,
+    inflow::{Inflow, Metered},
     opening::{self, Protocol},
     progress::{self, Progressing},
 };
@@ -37,7 +38,8 @@ where
     let (app, caller) = (server.app.clone(), peer.clone());
     // A stream over HTTP/2 may rest for hours; its keep-alive tells whether anybody is there.
     let body_stall = (protocol == Protocol::Http1).then_some(server.limits.stall);
-    let service = service_fn(move |request| answer(request, &caller, &app, body_stall));
+    let inflow = Inflow::default();
+    let service = service_fn(move |request| answer(request, &caller, &inflow, &app, body_stall));
     let mut serving = pin!(builder.serve_connection_with_upgrades(TokioIo::new(stream), service));
     let ended = tokio::select! {
         ended = &mut serving => ended,
@@ -54,14 +56,16 @@ where
 fn answer(
     request: hyper::Request<Incoming>,
     peer: &Peer,
+    inflow: &Inflow,
     app: &Router,
     body_stall: Option<Duration>,
 ) -> Oneshot<Router, Request> {
     let mut request: Request = request.map(|body| match body_stall {
         Some(stall) => progress::limited(body, stall),
-        None => Body::new(body),
+        None => Body::new(Metered::new(body, inflow.clone())),
     });
     request.extensions_mut().insert(peer.clone());
+    request.extensions_mut().insert(inflow.clone());
     app.clone().oneshot(request)
 }
 

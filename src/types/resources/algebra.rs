@@ -19,12 +19,40 @@ impl Resource {
             }
         })
     }
+
+    /// Adds items of the same place, all at once.
+    fn absorb(&mut self, same: &[Self]) {
+        if self.kind.is_shared() {
+            self.copies = same.iter().fold(self.copies, |copies, item| copies.saturating_add(item.copies));
+        } else {
+            self.amount.add_all(same.iter().map(|item| &item.amount));
+        }
+    }
 }
 
 impl Resources {
     /// Adds one item.
     pub fn add(&mut self, item: &Resource) {
         self.add_from(0, item);
+    }
+
+    /// The sum of items in any order: sorted once, then merged in one walk, however many there are.
+    pub(super) fn merged(mut items: Vec<Resource>) -> Self {
+        items.retain(|item| !item.amount.is_empty());
+        items.sort_by(Resource::cmp_place);
+        let mut sum: Vec<Resource> = Vec::with_capacity(items.len());
+        let mut items = items.into_iter().peekable();
+        while let Some(mut item) = items.next() {
+            let mut same = Vec::new();
+            while !item.kind.is_exclusive()
+                && let Some(next) = items.next_if(|next| next.cmp_place(&item).is_eq())
+            {
+                same.push(next);
+            }
+            item.absorb(&same);
+            sum.push(item);
+        }
+        Self { items: sum }
     }
 
     /// Whether every item of `other` is here in full: the whole volume, enough copies, every port.

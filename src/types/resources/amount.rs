@@ -16,7 +16,7 @@ pub enum Amount {
 }
 
 /// What an amount is made of; amounts of different shape never meet.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Shape {
     Scalar,
     Ranges,
@@ -59,6 +59,23 @@ impl Amount {
             (Self::Ranges(own), Self::Ranges(other)) => *own += other,
             (Self::Set(own), Self::Set(other)) => own.extend(other.iter().cloned()),
             (Self::Scalar(_) | Self::Ranges(_) | Self::Set(_), _) => debug_assert!(false, "amounts of two shapes"),
+        }
+    }
+
+    /// Adds amounts of the same shape; sets of ranges are sorted once for all of them.
+    pub(super) fn add_all<'a>(&mut self, others: impl Iterator<Item = &'a Self>) {
+        match self {
+            Self::Scalar(_) | Self::Set(_) => others.for_each(|other| self.add(other)),
+            Self::Ranges(own) => {
+                let ranges = others.filter_map(|other| match other {
+                    Self::Ranges(ranges) => Some(ranges),
+                    Self::Scalar(_) | Self::Set(_) => None,
+                });
+                let ranges: Vec<&Ranges> = ranges.collect();
+                if !ranges.is_empty() {
+                    *own = std::iter::once(&*own).chain(ranges).collect();
+                }
+            }
         }
     }
 

@@ -8,6 +8,7 @@
 
 mod algebra;
 mod amount;
+mod declared;
 mod kind;
 mod proto;
 mod select;
@@ -17,9 +18,9 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 pub use self::amount::Amount;
+pub use self::declared::DeclaredResources;
 pub(crate) use self::kind::is_self_or_below;
 pub use self::kind::{Kind, KindRef, Reservation};
-pub use self::text::Parsed;
 use super::{Milli, Ranges};
 
 /// A sum of resources. See the [module](self) for its rules.
@@ -198,13 +199,11 @@ impl Resources {
     /// The union of the ranges of that name over all kinds.
     #[must_use]
     pub fn ranges(&self, name: &str) -> Ranges {
-        let mut all = Ranges::new();
-        for item in self.named(name) {
-            if let Amount::Ranges(ranges) = &item.amount {
-                all += ranges;
-            }
-        }
-        all
+        let ranges = self.named(name).filter_map(|item| match &item.amount {
+            Amount::Ranges(ranges) => Some(ranges),
+            Amount::Scalar(_) | Amount::Set(_) => None,
+        });
+        ranges.collect()
     }
 
     /// The union of the sets of that name over all kinds.
@@ -249,14 +248,12 @@ impl<'a> IntoIterator for &'a Resources {
 
 impl FromIterator<Resource> for Resources {
     fn from_iter<I: IntoIterator<Item = Resource>>(items: I) -> Self {
-        let mut sum = Self::new();
-        for item in items {
-            sum.add(&item);
-        }
-        sum
+        Self::merged(items.into_iter().collect())
     }
 }
 
+#[cfg(test)]
+mod declared_tests;
 #[cfg(test)]
 mod format_tests;
 #[cfg(test)]

@@ -10,7 +10,11 @@ use crate::proto::v1;
 use crate::proto::v1::resource::{AllocationInfo, DiskInfo, ReservationInfo, RevocableInfo, SharedInfo};
 use crate::proto::v1::resource::{disk_info::source, reservation_info};
 use crate::proto::v1::value;
-use crate::types::{Milli, Ranges, is_self_or_below, validate_role};
+use crate::types::limits::{
+    ID_BYTES, LABEL_KEY_BYTES, LABEL_VALUE_BYTES, LABELS, LIST_RANGES, NAME_BYTES, RESERVATIONS, RESOURCE_NAME_BYTES,
+    RESOURCES, SET_ITEM_BYTES, SET_ITEMS,
+};
+use crate::types::{Milli, Ranges, is_self_or_below, quoted, validate_role};
 
 /// Which field, and what is wrong with it.
 type Problem = (&'static str, String);
@@ -21,15 +25,8 @@ impl Resources {
     /// # Errors
     /// The first field that makes no sense, with its path relative to the list: `[1].scalar: -1 is negative`.
     pub fn from_proto(list: &[v1::Resource]) -> Result<Self, ResourceError> {
-        let mut sum = Self { items: Vec::with_capacity(list.len()) };
-        for (at, message) in list.iter().enumerate() {
-            let item = Resource::from_proto(message).map_err(|(field, problem)| {
-                let dot = if field.is_empty() { "" } else { "." };
-                ResourceError::Field { path: format!("[{at}]{dot}{field}"), problem }
-            })?;
-            sum.add(&item);
-        }
-        Ok(sum)
+        check_size(list)?;
+        Ok(Self::merged(Resource::list_from_proto(list)?))
     }
 
     /// The list in the format of reservation stacks, each copy of a shared item apart, so that reading it gives the same.
@@ -58,10 +55,23 @@ impl Resources {
 }
 
 impl Resource {
+    /// Reads a list item by item, also those of zero.
+    pub(super) fn list_from_proto(list: &[v1::Resource]) -> Result<Vec<Self>, ResourceError> {
+        list.iter().enumerate().map(|(at, message)| Self::read_at(at, message)).collect()
+    }
+
+    fn read_at(at: usize, message: &v1::Resource) -> Result<Self, ResourceError> {
+        Self::from_proto(message).map_err(|(field, problem)| {
+            let dot = if field.is_empty() { "" } else { "." };
+            ResourceError::Field { path: format!("[{at}]{dot}{field}"), problem }
+        })
+    }
+
     fn from_proto(message: &v1::Resource) -> Result<Self, Problem> {
         if message.name.is_empty() {
             return Err(("name", "is missing; say cpus, mem, disk, ports or a name of your own".to_owned()));
         }
+        at_most("name", "bytes", message.name.len(), RESOURCE_NAME_BYTES)?;
         let amount = read_amount(message)?;
         check_whole(&message.name, &amount).map_err(|problem| ("scalar", problem))?;
         Ok(Self::new(read_kind(message)?, amount))
@@ -123,9 +133,13 @@ fn read_scalar(scalar: Option<value::Scalar>) -> Result<Milli, Problem> {
 
 fn read_set(set: Option<&value::Set>) -> Result<BTreeSet<String>, Problem> {
     let set = set.ok_or_else(|| ("set", "is missing".to_owned()))?;
+    at_most("set", "items", set.item.len(), SET_ITEMS)?;
     let mut items = BTreeSet::new();
+    for item in &set.item {
+        at_most("set", "bytes in an item", item.len(), SET_ITEM_BYTES)?;
+    }
     match set.item.iter().find(|item| !items.insert((*item).clone())) {
-        Some(twice) => Err(("set", format!("`{twice}` is in it twice"))),
+        Some(twice) => Err(("set", format!("`{}` is in it twice", quoted(twice)))),
         None => Ok(items),
     }
 }
@@ -139,6 +153,9 @@ fn read_kind(message: &v1::Resource) -> Result<KindRef, Problem> {
         && message.provider_id.is_none();
     if plain {
         return Ok(KindRef::plain(&message.name));
+    }
+    if let Some(id) = &message.provider_id {
+        at_most("provider_id", "bytes", id.value.len(), ID_BYTES)?;
     }
     if let Some(disk) = message.disk.as_deref() {
         check_disk(&message.name, disk)?;
@@ -154,7 +171,7 @@ fn read_kind(message: &v1::Resource) -> Result<KindRef, Problem> {
 
 fn check_disk(name: &str, disk: &DiskInfo) -> Result<(), Problem> {
     if name != "disk" {
-        return Err(("disk", format!("must not be set in an item named `{name}`, only in `disk`")));
+        return Err(("disk", format!("must not be set in an item named `{}`, only in `disk`", quoted(name))));
     }
     let Some(source) = disk.source.as_deref() else { return Ok(()) };
     let kind = source::Type::try_from(source.r#type).map_err(|error| ("disk.source.type", error.to_string()))?;
@@ -180,6 +197,7 @@ fn read_reservations(message: &v1::Resource) -> Result<Vec<Reservation>, Problem
     if message.reservations.is_empty() {
         return read_old_format(role.unwrap_or("*"), message.reservation.as_deref());
     }
+    at_most("reservations", "entries", message.reservations.len(), RESERVATIONS)?;
     let stack = message.reservations.iter().map(read_reservation).collect::<Result<Vec<_>, _>>()?;
     check_stack(&stack)?;
     if role.is_some() || message.reservation.is_some() {
@@ -195,7 +213,10 @@ fn read_old_format(role: &str, reservation: Option<&ReservationInfo>) -> Result<
             Err(("reservation", "must not have a type or role of its own; use `reservations` for those".to_owned()))
         }
         Some(_) if role == "*" => Err(("reservation", "needs a role other than `*` beside it".to_owned())),
-        Some(info) => Ok(vec![Reservation { dynamic: true, ..with_principal(role, info) }]),
+        Some(info) => {
+            check_maker("reservation", info)?;
+            Ok(vec![Reservation { dynamic: true, ..with_principal(role, info) }])
+        }
         None if role == "*" => Ok(Vec::new()),
         None => Ok(vec![Reservation::fixed(role)]),
     }
@@ -215,7 +236,32 @@ fn read_reservation(info: &ReservationInfo) -> Result<Reservation, Problem> {
     if role == "*" {
         return Err(("reservations", "nothing is reserved to `*`; leave the entry out".to_owned()));
     }
+    check_maker("reservations", info)?;
     Ok(Reservation { dynamic, ..with_principal(role, info) })
+}
+
+/// Who made a reservation and what it is labelled with have a limit, since each item of a kind carries them.
+fn check_maker(field: &'static str, info: &ReservationInfo) -> Result<(), Problem> {
+    at_most(field, "bytes in a principal", info.principal.as_ref().map_or(0, String::len), NAME_BYTES)?;
+    let labels = info.labels.as_ref().map_or(&[][..], |labels| &labels.labels);
+    at_most(field, "labels", labels.len(), LABELS)?;
+    labels.iter().try_for_each(|label| {
+        at_most(field, "bytes in the key of a label", label.key.len(), LABEL_KEY_BYTES)?;
+        at_most(field, "bytes in the value of a label", label.value.as_ref().map_or(0, String::len), LABEL_VALUE_BYTES)
+    })
+}
+
+fn at_most(field: &'static str, unit: &str, given: usize, most: usize) -> Result<(), Problem> {
+    if given <= most { Ok(()) } else { Err((field, format!("has {given} {unit}; at most {most} are accepted"))) }
+}
+
+/// The list as a whole, before anything of it is read.
+fn check_size(list: &[v1::Resource]) -> Result<(), ResourceError> {
+    let ranges: usize = list.iter().filter_map(|item| item.ranges.as_ref()).map(|ranges| ranges.range.len()).sum();
+    for (unit, given, most) in [("items", list.len(), RESOURCES), ("ranges in all", ranges, LIST_RANGES)] {
+        at_most("", unit, given, most).map_err(|(_, problem)| ResourceError::Field { path: String::new(), problem })?;
+    }
+    Ok(())
 }
 
 fn with_principal(role: &str, info: &ReservationInfo) -> Reservation {
@@ -225,14 +271,17 @@ fn with_principal(role: &str, info: &ReservationInfo) -> Reservation {
     Reservation { dynamic: false, role: role.into(), principal: info.principal.as_deref().map(Arc::from), labels }
 }
 
-fn check_stack(stack: &[Reservation]) -> Result<(), Problem> {
+pub(super) fn check_stack(stack: &[Reservation]) -> Result<(), Problem> {
     for pair in stack.windows(2) {
         let (below, above) = (&pair[0].role, &pair[1].role);
         if !pair[1].dynamic {
             return Err(("reservations", "only the first entry may be STATIC".to_owned()));
         }
         if above == below || !is_self_or_below(above, below) {
-            return Err(("reservations", format!("role `{above}` does not lie below role `{below}`")));
+            return Err((
+                "reservations",
+                format!("role `{}` does not lie below role `{}`", quoted(above), quoted(below)),
+            ));
         }
     }
     Ok(())

@@ -78,20 +78,6 @@ fn text_that_makes_no_sense_is_quoted_with_what_would_be_right() {
 }
 
 #[test]
-fn a_name_given_as_zero_is_mentioned_but_not_there() {
-    let parsed = Resources::parse_named("gpus:0;ports:[];cpus:2").unwrap();
-    assert_eq!(parsed.resources, resources("cpus:2"));
-    assert_eq!(parsed.mentioned.into_iter().collect::<Vec<_>>(), ["cpus", "gpus", "ports"]);
-    assert_eq!(resources("gpus:0").len(), 0);
-}
-
-#[test]
-fn entries_without_a_role_get_the_default_role() {
-    let parsed = Resources::parse_with_default_role("cpus:1;mem(*):2;disk(b):3", "a").unwrap();
-    assert_eq!(parsed.resources, resources("cpus(a):1;mem:2;disk(b):3"));
-}
-
-#[test]
 fn three_decimals_survive_any_number_of_rounds() {
     let step = resources("cpus:1.001");
     let mut total = step.clone();
@@ -295,4 +281,44 @@ fn an_empty_amount_is_no_item() {
         Resources::cpus_mem(0.5, 64.0).with_ports(31000..=31001).to_string(),
         "cpus:0.5; mem:64; ports:[31000-31001]"
     );
+}
+
+#[test]
+fn what_an_item_names_and_holds_has_limits() {
+    use crate::types::limits::{LIST_RANGES, RANGES, RESERVATIONS, RESOURCE_NAME_BYTES, SET_ITEM_BYTES, SET_ITEMS};
+    let problem = |list: &[v1::Resource]| Resources::from_proto(list).unwrap_err().to_string();
+    let of = |text: &str| text.parse::<Resources>().unwrap().to_proto().remove(0);
+    let ports = |from: u64, count: usize| {
+        let mut item = of("ports:[1-2]");
+        let range = |at: u64| v1::value::Range { begin: 2 * at, end: 2 * at };
+        item.ranges = Some(v1::value::Ranges { range: (from..).take(count).map(range).collect() });
+        item
+    };
+    assert!(Resources::from_proto(&[ports(0, RANGES)]).is_ok());
+    assert_eq!(problem(&[ports(0, RANGES + 1)]), "[0].ranges: 32769 ranges, where at most 32768 are accepted");
+    let half = u64::try_from(RANGES).unwrap();
+    let both = Resources::from_proto(&[ports(half, RANGES), ports(0, RANGES)]).unwrap();
+    assert_eq!(both.ports().iter().count(), LIST_RANGES);
+    assert!(problem(&[ports(0, RANGES), ports(half, RANGES), ports(2 * half, 1)]).contains("65537 ranges in all"));
+    let set = |items: usize, bytes: usize| {
+        let item = (0..items).map(|number| format!("{number:0bytes$}")).collect();
+        v1::Resource { set: Some(v1::value::Set { item }), ..of("disks:{a}") }
+    };
+    assert!(Resources::from_proto(&[set(SET_ITEMS, SET_ITEM_BYTES)]).is_ok());
+    assert!(problem(&[set(SET_ITEMS + 1, 1)]).starts_with("[0].set: has 4097 items"));
+    assert!(problem(&[set(1, SET_ITEM_BYTES + 1)]).starts_with("[0].set: has 256 bytes in an item"));
+    let named = v1::Resource { name: "n".repeat(RESOURCE_NAME_BYTES + 1), ..of("cpus:1") };
+    assert!(problem(&[named]).starts_with("[0].name: has 256 bytes"));
+    let entry = v1::resource::ReservationInfo::default();
+    let stacked = v1::Resource { reservations: vec![entry; RESERVATIONS + 1], ..of("cpus:1") };
+    assert!(problem(&[stacked]).starts_with("[0].reservations: has 17 entries"));
+}
+
+#[test]
+fn items_read_in_any_order_are_the_same_as_added_one_by_one() {
+    let text = "b:1;cpus:1;a:2;cpus(r):1;b:2;ports:[1-2];ports:[8-9];ports:[2-5];set:{x};set:{y,z}";
+    let entries = text.split(';').map(|entry| entry.parse::<Resources>().unwrap());
+    let mut added = Resources::new();
+    entries.for_each(|one| added += &one);
+    assert_eq!(text.parse::<Resources>().unwrap(), added);
 }

@@ -1,84 +1,114 @@
 //! The text form: `cpus:4;mem:8192;ports:[31000-32000];cpus(role):1` in, Mesos' message form out.
 
-use std::collections::BTreeSet;
 use std::fmt;
 use std::str::FromStr;
+use std::sync::Arc;
 
+use super::proto::check_stack;
 use super::{Amount, Kind, Reservation, Resource, ResourceError, Resources};
 use crate::proto::v1::resource::{DiskInfo, disk_info::Source};
 use crate::types::text_value::TextValue;
-use crate::types::{Milli, validate_role};
+use crate::types::{Milli, quoted, validate_role};
 
-/// Resources read from text, and what the text spoke of.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Parsed {
-    /// What was given; entries of zero are not in it.
-    pub resources: Resources,
-    /// Every name in the text, also of entries of zero: those mean "none, do not look for any".
-    pub mentioned: BTreeSet<String>,
-}
-
-impl Resources {
-    /// Reads text and tells which names it mentions, so that an agent knows what not to detect.
-    ///
-    /// # Errors
-    /// As [`Resources::from_str`].
-    pub fn parse_named(text: &str) -> Result<Parsed, ResourceError> {
-        Self::parse_with_default_role(text, "*")
-    }
-
-    /// Like [`Resources::parse_named`], with the role of those entries that name none.
-    ///
-    /// # Errors
-    /// As [`Resources::from_str`], and if the role is not a valid name.
-    pub fn parse_with_default_role(text: &str, default_role: &str) -> Result<Parsed, ResourceError> {
-        let mut parsed = Parsed::default();
-        for entry in text.split([';', '\n']).map(str::trim).filter(|entry| !entry.is_empty()) {
-            let wrong = |problem: String| ResourceError::Text { text: entry.to_owned(), problem };
-            let item = parse_entry(entry, default_role).map_err(wrong)?;
-            parsed.mentioned.insert(item.name().to_owned());
-            parsed.resources.add(&item);
-        }
-        Ok(parsed)
-    }
-}
-
-/// Reads `name:value` or `name(role):value`, joined by semicolons.
+/// Reads `name:value` or `name(role):value`, joined by semicolons, and what [`Display`](fmt::Display) prints of scalars,
+/// ranges and sets with reservations that have no labels.
 impl FromStr for Resources {
     type Err = ResourceError;
 
     fn from_str(text: &str) -> Result<Self, ResourceError> {
-        Ok(Self::parse_named(text)?.resources)
+        let items = items(text, "*").map(|item| item.map(|(_, item)| item)).collect::<Result<Vec<Resource>, _>>()?;
+        Ok(Self::merged(items))
     }
+}
+
+/// The items of a text, each with the entry it was read from. Entries without a role get `default_role`.
+pub(super) fn items<'a>(
+    text: &'a str,
+    default_role: &'a str,
+) -> impl Iterator<Item = Result<(&'a str, Resource), ResourceError>> {
+    let entries = text.split([';', '\n']).map(str::trim).filter(|entry| !entry.is_empty() && *entry != "{}");
+    entries.map(move |entry| match parse_entry(entry, default_role) {
+        Ok(item) => Ok((entry, item)),
+        Err(problem) => Err(ResourceError::Text { text: quoted(entry), problem }),
+    })
 }
 
 fn parse_entry(entry: &str, default_role: &str) -> Result<Resource, String> {
     const FORM: &str = "write it like cpus:4, ports:[31000-32000] or mem(role):512";
-    let (head, value) = entry.split_once(':').ok_or_else(|| format!("has no `:`; {FORM}"))?;
-    let (name, role) = parse_head(head.trim()).ok_or_else(|| format!("`{}` is not a name; {FORM}", head.trim()))?;
+    let (head, value) = split_entry(entry).ok_or_else(|| format!("has no `:`; {FORM}"))?;
+    let (name, inner) = parse_head(head.trim()).ok_or_else(|| format!("`{}` is not a name; {FORM}", quoted(head.trim())))?;
     let amount = match TextValue::parse(value).map_err(|error| error.to_string())? {
         TextValue::Scalar(amount) => Amount::Scalar(amount),
         TextValue::Ranges(ranges) => Amount::Ranges(ranges),
         TextValue::Set(set) => Amount::Set(set),
         TextValue::Text(text) => {
-            return Err(format!("`{text}` is not an amount; give a number from 0 up, [1-2] or {{a,b}}"));
+            return Err(format!("`{}` is not an amount; give a number from 0 up, [1-2] or {{a,b}}", quoted(text)));
         }
     };
     check_whole(name, &amount)?;
-    let role = role.unwrap_or(default_role);
-    validate_role(role).map_err(|error| error.to_string())?;
-    let stack = if role == "*" { Vec::new() } else { vec![Reservation::fixed(role)] };
+    let stack = match inner.map(|inner| inner.strip_prefix("reservations:").ok_or(inner)) {
+        None => parse_role(default_role)?,
+        Some(Err(role)) => parse_role(role)?,
+        Some(Ok(stack)) => parse_stack(stack.trim())?,
+    };
     Ok(Resource::new(Kind::new(name).with_reservations(stack), amount))
 }
 
-/// Splits `name` or `name(role)`.
+/// Splits at the first colon outside of parentheses and brackets.
+fn split_entry(entry: &str) -> Option<(&str, &str)> {
+    let mut depth = 0_usize;
+    for (at, c) in entry.char_indices() {
+        match c {
+            '(' | '[' => depth += 1,
+            ')' | ']' => depth = depth.saturating_sub(1),
+            ':' if depth == 0 => return Some((&entry[..at], &entry[at + 1..])),
+            _ => {}
+        }
+    }
+    None
+}
+
+/// Splits `name`, `name(role)` or `name(reservations: [...])` into the name and what is in the parentheses.
 fn parse_head(head: &str) -> Option<(&str, Option<&str>)> {
-    let (name, role) = match head.split_once('(') {
+    const SPECIAL: [char; 8] = ['(', ')', '[', ']', '{', '}', '<', '>'];
+    let (name, inner) = match head.split_once('(') {
         None => (head, None),
         Some((name, rest)) => (name.trim(), Some(rest.strip_suffix(')')?.trim())),
     };
-    let parentheses = [Some(name), role].into_iter().flatten().any(|part| part.contains(['(', ')']));
-    (!name.is_empty() && !parentheses).then_some((name, role))
+    let inner_is_role = inner.is_some_and(|inner| !inner.starts_with("reservations:"));
+    let broken = name.contains(SPECIAL) || (inner_is_role && inner.is_some_and(|role| role.contains(['(', ')'])));
+    (!name.is_empty() && !broken).then_some((name, inner))
+}
+
+fn parse_role(role: &str) -> Result<Vec<Reservation>, String> {
+    validate_role(role).map_err(|error| error.to_string())?;
+    Ok(if role == "*" { Vec::new() } else { vec![Reservation::fixed(role)] })
+}
+
+/// `[(STATIC,eng),(DYNAMIC,eng/web,principal)]`.
+fn parse_stack(text: &str) -> Result<Vec<Reservation>, String> {
+    let wrong = || format!("`{}` is not a list of reservations; write it like [(STATIC,eng,principal)]", quoted(text));
+    let inner = text.strip_prefix("[(").and_then(|rest| rest.strip_suffix(")]")).ok_or_else(wrong)?;
+    let mut stack = Vec::new();
+    for entry in inner.split("),(") {
+        let mut fields = entry.split(',').map(str::trim);
+        let (kind, role, principal) = (fields.next(), fields.next(), fields.next());
+        let dynamic = match kind {
+            Some("STATIC") => false,
+            Some("DYNAMIC") => true,
+            Some(_) | None => return Err(wrong()),
+        };
+        let plain = |text: &str| !text.is_empty() && !text.contains(['(', ')', '{', '}']);
+        if fields.next().is_some() || principal.is_some_and(|principal| !plain(principal)) {
+            return Err(wrong());
+        }
+        let mut reservation = parse_role(role.unwrap_or_default())?.pop().ok_or_else(wrong)?;
+        reservation.dynamic = dynamic;
+        reservation.principal = principal.map(Arc::from);
+        stack.push(reservation);
+    }
+    check_stack(&stack).map_err(|(_, problem)| problem)?;
+    Ok(stack)
 }
 
 /// `gpus` come whole.

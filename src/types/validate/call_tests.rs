@@ -132,3 +132,68 @@ fn other_bodies_name_what_they_are_about() {
     let message = Call { message: Some(call::Message::default()), ..bare(Type::Message) };
     assert_eq!(error(&message), "message.agent_id: is missing");
 }
+
+#[test]
+fn every_list_and_id_of_a_call_has_a_limit() {
+    let decline = |offers| Call {
+        decline: Some(call::Decline { offer_ids: vec!["O".into(); offers], filters: None }),
+        ..bare(Type::Decline)
+    };
+    assert_eq!(scheduler_call(&decline(OFFERS_PER_CALL)), Ok(()));
+    assert_eq!(error(&decline(OFFERS_PER_CALL + 1)), "decline.offer_ids: has 16385 offers; at most 16384 are accepted");
+    let kill = |bytes| Call {
+        kill: Some(call::Kill { task_id: "t".repeat(bytes).into(), ..call::Kill::default() }),
+        ..bare(Type::Kill)
+    };
+    assert_eq!(scheduler_call(&kill(ID_BYTES)), Ok(()));
+    assert_eq!(error(&kill(ID_BYTES + 1)), "kill.task_id: has 256 bytes; at most 255 are accepted");
+    let revive =
+        |roles| Call { revive: Some(call::Revive { roles: vec!["a".to_owned(); roles] }), ..bare(Type::Revive) };
+    assert_eq!(scheduler_call(&revive(FRAMEWORK_ROLES)), Ok(()));
+    assert_eq!(error(&revive(FRAMEWORK_ROLES + 1)), "revive.roles: has 1025 roles; at most 1024 are accepted");
+    let task = || call::reconcile::Task { task_id: "t".into(), ..call::reconcile::Task::default() };
+    let reconcile =
+        |tasks| Call { reconcile: Some(call::Reconcile { tasks: vec![task(); tasks] }), ..bare(Type::Reconcile) };
+    assert_eq!(scheduler_call(&reconcile(RECONCILE_TASKS)), Ok(()));
+    assert!(error(&reconcile(RECONCILE_TASKS + 1)).starts_with("reconcile.tasks: has 16385 tasks; "));
+    let message = |bytes| Call {
+        message: Some(call::Message {
+            agent_id: "S".into(),
+            executor_id: "e".into(),
+            data: Bytes::from(vec![0; bytes]),
+        }),
+        ..bare(Type::Message)
+    };
+    assert_eq!(scheduler_call(&message(DATA_BYTES)), Ok(()));
+    assert!(error(&message(DATA_BYTES + 1)).starts_with("message.data: has 2097153 bytes; "));
+}
+
+#[test]
+fn an_accept_has_so_many_operations_and_tasks_of_so_many_bytes() {
+    let task = |id: String| TaskInfo::shell("a", "true").with_id(id).with_agent("S");
+    let launching = |tasks: usize| {
+        let launch = operation::Launch { task_infos: (0..tasks).map(|number| task(number.to_string())).collect() };
+        accepting(Operation {
+            r#type: Some(operation::Type::Launch.into()),
+            launch: Some(launch),
+            ..Operation::default()
+        })
+    };
+    assert_eq!(scheduler_call(&launching(TASKS_PER_ACCEPT)), Ok(()));
+    assert_eq!(error(&launching(TASKS_PER_ACCEPT + 1)), "accept.operations: has 4097 tasks; at most 4096 are accepted");
+    let mut many = launching(1);
+    let accept = many.accept.as_mut().unwrap();
+    accept.operations = vec![accept.operations[0].clone(); OPERATIONS_PER_ACCEPT + 1];
+    assert!(error(&many).starts_with("accept.operations: has 1025 operations; "));
+    let mut large = launching(1);
+    let operation = &mut large.accept.as_mut().unwrap().operations[0];
+    operation.launch.as_mut().unwrap().task_infos[0].data = Some(Bytes::from(vec![0; limits::TASK_BYTES]));
+    assert!(error(&large).starts_with("accept.operations[0].launch.task_infos[0]: has 10486"), "{}", error(&large));
+}
+
+#[test]
+fn a_refusal_quotes_no_more_than_a_line() {
+    let long = "i".repeat(60 << 20);
+    let text = error(&subscribing(Some(&long), None));
+    assert!(text.starts_with("subscribe.framework_info.id: ") && text.len() < 400, "{} bytes", text.len());
+}

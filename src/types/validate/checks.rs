@@ -1,8 +1,11 @@
 //! Checks and health checks: a type, the message that belongs to it, and times that run forward.
 
 use super::command::command;
+use super::sizes::optional;
 use super::{Invalid, ensure};
 use crate::proto::v1::{CheckInfo, CommandInfo, HealthCheck, check_info, health_check};
+use crate::types::limits::URL_BYTES;
+use crate::types::quoted;
 
 /// Rule: a check has a type, and what that type needs.
 pub(super) fn check(check: &CheckInfo) -> Result<(), Invalid> {
@@ -15,6 +18,7 @@ pub(super) fn check(check: &CheckInfo) -> Result<(), Invalid> {
         }
         Type::Http => {
             let http = check.http.as_ref().ok_or_else(|| Invalid::missing("http"))?;
+            optional("http.path", http.path.as_ref(), URL_BYTES)?;
             absolute_path(http.path.as_deref())?;
         }
         Type::Tcp => ensure(check.tcp.is_some(), "tcp", "is missing")?,
@@ -36,7 +40,8 @@ pub(super) fn health_check(check: &HealthCheck) -> Result<(), Invalid> {
         Type::Http => {
             let http = check.http.as_deref().ok_or_else(|| Invalid::missing("http"))?;
             let known = http.scheme.as_deref().is_none_or(|scheme| scheme == "http" || scheme == "https");
-            ensure(known, "http.scheme", format_args!("`{}` is neither http nor https", http.scheme()))?;
+            ensure(known, "http.scheme", format_args!("`{}` is neither http nor https", quoted(http.scheme())))?;
+            optional("http.path", http.path.as_ref(), URL_BYTES)?;
             absolute_path(http.path.as_deref())?;
         }
         Type::Tcp => ensure(check.tcp.is_some(), "tcp", "is missing")?,
@@ -65,7 +70,7 @@ fn checked_command(body: &CommandInfo) -> Result<(), Invalid> {
 fn absolute_path(path: Option<&str>) -> Result<(), Invalid> {
     match path {
         Some(path) if !path.starts_with('/') => {
-            Err(Invalid::new("http.path", format!("`{path}` must start with a slash")))
+            Err(Invalid::new("http.path", format!("`{}` must start with a slash", quoted(path))))
         }
         Some(_) | None => Ok(()),
     }

@@ -1,16 +1,35 @@
 //! Commands: their environment and the secrets in it.
 
+use super::sizes::{bounded, optional, text};
 use super::{Invalid, each, ensure, inside};
-use crate::proto::v1::{CommandInfo, Secret, environment, secret};
+use crate::proto::v1::{CommandInfo, Secret, command_info, environment, secret};
+use crate::types::limits::{ARGUMENTS, COMMAND_BYTES, NAME_BYTES, URIS, URL_BYTES, VARIABLE_BYTES, VARIABLES};
+use crate::types::quoted;
 
 /// Rule: each variable has exactly what its type says.
 pub(super) fn command(command: &CommandInfo) -> Result<(), Invalid> {
-    inside("environment", command.environment.as_ref(), |all| each("variables", &all.variables, variable))
+    optional("value", command.value.as_ref(), COMMAND_BYTES)?;
+    optional("user", command.user.as_ref(), NAME_BYTES)?;
+    bounded("arguments", "arguments", command.arguments.len(), ARGUMENTS)?;
+    each("arguments", &command.arguments, |argument| text("", argument, COMMAND_BYTES))?;
+    bounded("uris", "entries", command.uris.len(), URIS)?;
+    each("uris", &command.uris, uri)?;
+    inside("environment", command.environment.as_ref(), |all| {
+        bounded("variables", "variables", all.variables.len(), VARIABLES)?;
+        each("variables", &all.variables, variable)
+    })
+}
+
+fn uri(uri: &command_info::Uri) -> Result<(), Invalid> {
+    text("value", &uri.value, URL_BYTES)?;
+    optional("output_file", uri.output_file.as_ref(), NAME_BYTES)
 }
 
 fn variable(variable: &environment::Variable) -> Result<(), Invalid> {
     use environment::variable::Type;
-    let name = &variable.name;
+    text("name", &variable.name, NAME_BYTES)?;
+    optional("value", variable.value.as_ref(), VARIABLE_BYTES)?;
+    let name = &quoted(&variable.name);
     let kind = variable.r#type.map_or(Ok(Type::Value), Type::try_from);
     match kind.unwrap_or(Type::Unknown) {
         Type::Unknown => Err(Invalid::new("type", format!("variable `{name}` must be of type VALUE or SECRET"))),

@@ -1,11 +1,14 @@
 //! Containers: each volume comes from one place, and docker knows its image.
 
 use super::command::secret;
+use super::sizes::bounded;
 use super::{Invalid, each, ensure, inside};
 use crate::proto::v1::{ContainerInfo, Volume, container_info, volume};
+use crate::types::limits::VOLUMES;
 
 /// Rule: volumes have one origin each, and a DOCKER container has its `docker` part.
 pub(super) fn container(container: &ContainerInfo) -> Result<(), Invalid> {
+    bounded("volumes", "volumes", container.volumes.len(), VOLUMES)?;
     each("volumes", &container.volumes, self::volume)?;
     match container_info::Type::try_from(container.r#type) {
         Err(error) => Err(Invalid::new("type", error.to_string())),

@@ -1,21 +1,26 @@
 //! Executors of LAUNCH: the framework's own, complete, and the same as any running one of that id.
 
+use super::sizes::{labels, optional};
 use super::{Invalid, command, container, ensure, inside, resources};
 use crate::proto::v1::{ExecutorInfo, FrameworkId, executor_info};
-use crate::types::{Resources, validate_id};
+use crate::types::limits::NAME_BYTES;
+use crate::types::{Resources, quoted, validate_id};
 
 /// Rules on an executor as such.
 pub(super) fn executor(info: &ExecutorInfo, framework: &FrameworkId) -> Result<Resources, Invalid> {
     kind(info)?;
     validate_id("executor id", info.executor_id.as_str()).map_err(|error| Invalid::from_id("executor_id", &error))?;
+    optional("name", info.name.as_ref(), NAME_BYTES)?;
+    labels("labels", info.labels.as_ref())?;
     let grace = info.shutdown_grace_period.is_none_or(|grace| !grace.is_negative());
     ensure(grace, "shutdown_grace_period", "must not be negative")?;
     inside("command", info.command.as_deref(), command::command)?;
     inside("container", info.container.as_deref(), container::container)?;
     match &info.framework_id {
-        Some(id) if id != framework => {
-            Err(Invalid::new("framework_id", format!("wrong framework `{id}`, expected `{framework}`")))
-        }
+        Some(id) if id != framework => Err(Invalid::new(
+            "framework_id",
+            format!("wrong framework `{}`, expected `{}`", quoted(id), quoted(framework)),
+        )),
         Some(_) | None => resources::resources(&info.resources),
     }
 }
@@ -61,7 +66,7 @@ pub fn same_executor(running: &ExecutorInfo, named: &ExecutorInfo) -> Result<(),
         return Ok(());
     }
     let id = &named.executor_id;
-    let text = format!("executor `{id}` already runs on that agent with another {}", differing.join(", "));
+    let text = format!("executor `{}` already runs on that agent with another {}", quoted(id), differing.join(", "));
     Err(Invalid::new("executor", text))
 }
 

@@ -1,12 +1,19 @@
 //! What a framework may say about itself when it subscribes or updates.
 
+use std::collections::BTreeSet;
+
+use super::sizes::{bounded, labels, optional, text};
 use super::{Invalid, each, ensure};
 use crate::proto::v1::framework_info::capability::Type::MultiRole;
 use crate::proto::v1::offer_filters::ResourceQuantities;
 use crate::proto::v1::scheduler::attribute_constraint::selector::{PseudoattributeType, Selector};
 use crate::proto::v1::scheduler::{AttributeConstraint, OfferConstraints};
 use crate::proto::v1::{FrameworkInfo, OfferFilters};
-use crate::types::{Milli, validate_id, validate_role};
+use crate::types::limits::{
+    BUNDLES, CAPABILITIES, CONSTRAINT_GROUPS, CONSTRAINTS_PER_GROUP, FRAMEWORK_ROLES, HOSTNAME_BYTES, NAME_BYTES,
+    QUANTITIES, RESOURCE_NAME_BYTES, URL_BYTES,
+};
+use crate::types::{Milli, quoted, validate_id, validate_role};
 
 /// Checks a framework's description by itself: roles, id, filters, failover timeout.
 ///
@@ -17,8 +24,18 @@ pub fn framework_info(info: &FrameworkInfo) -> Result<(), Invalid> {
     if let Some(id) = info.id.as_ref().filter(|id| !id.as_str().is_empty()) {
         validate_id("framework id", id.as_str()).map_err(|error| Invalid::from_id("id", &error))?;
     }
+    text("name", &info.name, NAME_BYTES)?;
+    text("user", &info.user, NAME_BYTES)?;
+    optional("principal", info.principal.as_ref(), NAME_BYTES)?;
+    optional("hostname", info.hostname.as_ref(), HOSTNAME_BYTES)?;
+    optional("webui_url", info.webui_url.as_ref(), URL_BYTES)?;
+    bounded("capabilities", "entries", info.capabilities.len(), CAPABILITIES)?;
+    labels("labels", info.labels.as_ref())?;
+    bounded("offer_filters", "roles", info.offer_filters.len(), FRAMEWORK_ROLES)?;
     for (role, filters) in &info.offer_filters {
-        offer_filters(filters).map_err(|error| error.under(&format!("offer_filters[{role}]")))?;
+        let within = |error: Invalid| error.under(&format!("offer_filters[{}]", quoted(role)));
+        validate_role(role).map_err(|error| within(Invalid::from_role("", &error)))?;
+        offer_filters(filters).map_err(within)?;
     }
     info.failover_duration().map(drop).map_err(|error| Invalid::new("failover_timeout", error.to_string()))
 }
@@ -33,18 +50,28 @@ pub fn subscription(
     constraints: Option<&OfferConstraints>,
 ) -> Result<(), Invalid> {
     framework_info(info).map_err(|error| error.under("framework_info"))?;
+    // Sorted, so each is found without looking at all.
     let own = info.all_roles();
     let known = |role: &String| {
-        ensure(own.contains(&role.as_str()), "", format_args!("role `{role}` is not one of the framework's"))
+        let is_own = own.binary_search(&role.as_str()).is_ok();
+        if is_own {
+            Ok(())
+        } else {
+            Err(Invalid::new("", format!("role `{}` is not one of the framework's", quoted(role))))
+        }
     };
+    bounded("suppressed_roles", "roles", suppressed_roles.len(), FRAMEWORK_ROLES)?;
     each("suppressed_roles", suppressed_roles, known)?;
     let Some(constraints) = constraints else { return Ok(()) };
     for (role, of_role) in &constraints.role_constraints {
-        let field = format!("offer_constraints.role_constraints[{role}]");
+        let field = format!("offer_constraints.role_constraints[{}]", quoted(role));
         known(role).map_err(|error| error.under(&field))?;
         ensure(!of_role.groups.is_empty(), &format!("{field}.groups"), "must not be empty")?;
+        bounded(&format!("{field}.groups"), "groups", of_role.groups.len(), CONSTRAINT_GROUPS)?;
         each(&format!("{field}.groups"), &of_role.groups, |group| {
-            ensure(!group.attribute_constraints.is_empty(), "attribute_constraints", "must not be empty")?;
+            let constraints = &group.attribute_constraints;
+            ensure(!constraints.is_empty(), "attribute_constraints", "must not be empty")?;
+            bounded("attribute_constraints", "constraints", constraints.len(), CONSTRAINTS_PER_GROUP)?;
             each("attribute_constraints", &group.attribute_constraints, constraint)
         })?;
     }
@@ -69,21 +96,29 @@ fn roles(info: &FrameworkInfo) -> Result<(), Invalid> {
         return validate_role(role).map_err(|error| Invalid::from_role("role", &error));
     }
     ensure(info.role.is_none(), "role", "must not be set with the capability MULTI_ROLE; set `roles`")?;
+    bounded("roles", "roles", info.roles.len(), FRAMEWORK_ROLES)?;
+    let mut seen = BTreeSet::new();
     for (at, role) in info.roles.iter().enumerate() {
-        let field = format!("roles[{at}]");
-        ensure(!info.roles[..at].contains(role), &field, format_args!("role `{role}` is in it twice"))?;
-        validate_role(role).map_err(|error| Invalid::from_role(field, &error))?;
+        let field = || format!("roles[{at}]");
+        if !seen.insert(role) {
+            return Err(Invalid::new(field(), format!("role `{}` is in it twice", quoted(role))));
+        }
+        validate_role(role).map_err(|error| Invalid::from_role(field(), &error))?;
     }
     Ok(())
 }
 
 fn offer_filters(filters: &OfferFilters) -> Result<(), Invalid> {
     let Some(minimum) = &filters.min_allocatable_resources else { return Ok(()) };
+    bounded("min_allocatable_resources.quantities", "bundles", minimum.quantities.len(), BUNDLES)?;
     each("min_allocatable_resources.quantities", &minimum.quantities, |set: &ResourceQuantities| {
         ensure(!set.quantities.is_empty(), "quantities", "must not be empty")?;
+        bounded("quantities", "names", set.quantities.len(), QUANTITIES)?;
         set.quantities.iter().try_for_each(|(name, scalar)| {
-            let problem =
-                |error: crate::types::QuantityError| Invalid::new(format!("quantities[{name}]"), error.to_string());
+            text("quantities", name, RESOURCE_NAME_BYTES)?;
+            let problem = |error: crate::types::QuantityError| {
+                Invalid::new(format!("quantities[{}]", quoted(name)), error.to_string())
+            };
             Milli::amount(scalar.value).map(drop).map_err(problem)
         })
     })
@@ -108,6 +143,7 @@ mod tests {
     use crate::proto::v1::scheduler::attribute_constraint::predicate::{Exists, Predicate};
     use crate::proto::v1::scheduler::offer_constraints::{RoleConstraints, role_constraints::Group};
     use crate::proto::v1::value;
+    use crate::types::limits::{LABEL_KEY_BYTES, LABEL_VALUE_BYTES, LABELS};
 
     fn error(info: &FrameworkInfo) -> String {
         framework_info(info).unwrap_err().to_string()
@@ -131,6 +167,53 @@ mod tests {
         assert_eq!(error(&multi.clone().with_role("a").with_role("a")), "roles[1]: role `a` is in it twice");
         assert!(error(&multi.with_role("/x")).starts_with("roles[0]: "));
         assert!(error(&with_old_role(old, "a b")).starts_with("role: "));
+    }
+
+    #[test]
+    fn a_framework_has_so_many_roles_each_once_however_many_it_names() {
+        let with = |count: usize, name: fn(usize) -> String| {
+            let roles = (0..count).map(name).collect();
+            FrameworkInfo { roles, ..FrameworkInfo::new("f").with_capability(MultiRole) }
+        };
+        let distinct = |number: usize| format!("r{number}");
+        assert_eq!(framework_info(&with(FRAMEWORK_ROLES, distinct)), Ok(()));
+        assert_eq!(error(&with(FRAMEWORK_ROLES + 1, distinct)), "roles: has 1025 roles; at most 1024 are accepted");
+        assert!(error(&with(200_000, distinct)).starts_with("roles: has 200000 roles; "));
+        let info = with(FRAMEWORK_ROLES, distinct);
+        assert_eq!(subscription(&info, &info.roles, None), Ok(()));
+        let twice = [info.roles.clone(), info.roles.clone()].concat();
+        assert_eq!(subscription(&info, &twice, None).unwrap_err().field, "suppressed_roles");
+        let long = with(1, |_| "a/".repeat(32_768) + "a");
+        assert!(error(&long).starts_with("roles[0]: role `a/a/") && error(&long).len() < 250);
+    }
+
+    #[test]
+    fn what_a_framework_says_of_itself_has_limits() {
+        let info = || FrameworkInfo::new("f");
+        let named = |bytes| FrameworkInfo { name: "n".repeat(bytes), ..info() };
+        assert_eq!(framework_info(&named(NAME_BYTES)), Ok(()));
+        assert_eq!(error(&named(NAME_BYTES + 1)), "name: has 1025 bytes; at most 1024 are accepted");
+        let long = || Some("x".repeat(NAME_BYTES.max(URL_BYTES) + 1));
+        for (broken, field) in [
+            (FrameworkInfo { user: "u".repeat(NAME_BYTES + 1), ..info() }, "user: "),
+            (FrameworkInfo { principal: long(), ..info() }, "principal: "),
+            (FrameworkInfo { hostname: long(), ..info() }, "hostname: "),
+            (FrameworkInfo { webui_url: long(), ..info() }, "webui_url: "),
+            (FrameworkInfo { capabilities: vec![Default::default(); CAPABILITIES + 1], ..info() }, "capabilities: "),
+            (
+                FrameworkInfo { offer_filters: [("a b".to_owned(), OfferFilters::default())].into(), ..info() },
+                "offer_filters[a b]: ",
+            ),
+        ] {
+            assert!(error(&broken).starts_with(field), "{field} {}", error(&broken));
+        }
+        let label =
+            |key: usize, value: usize| crate::proto::v1::Label { key: "k".repeat(key), value: Some("v".repeat(value)) };
+        let labelled = |labels| FrameworkInfo { labels: Some(crate::proto::v1::Labels { labels }), ..info() };
+        assert_eq!(framework_info(&labelled(vec![label(LABEL_KEY_BYTES, LABEL_VALUE_BYTES); LABELS])), Ok(()));
+        assert!(error(&labelled(vec![label(1, 1); LABELS + 1])).starts_with("labels: "));
+        assert!(error(&labelled(vec![label(LABEL_KEY_BYTES + 1, 1)])).starts_with("labels.labels[0].key: "));
+        assert!(error(&labelled(vec![label(1, LABEL_VALUE_BYTES + 1)])).starts_with("labels.labels[0].value: "));
     }
 
     #[test]

@@ -4,6 +4,7 @@
 //! are those of the Mesos master, in its order, so that a client sees the refusal it knows. What needs the master's
 //! memory (is the id taken? does the task fit?) comes in as an argument or stays with the master.
 
+mod agent;
 mod call;
 mod checks;
 mod command;
@@ -11,14 +12,17 @@ mod container;
 mod executor;
 mod framework;
 mod resources;
+mod sizes;
 mod task;
 
 use std::fmt;
 
+pub use self::agent::{agent_info, task_status};
 pub use self::call::scheduler_call;
 pub use self::executor::{complete_executor, same_executor};
 pub use self::framework::{framework_info, framework_update, subscription};
 pub use self::resources::fits;
+pub(crate) use self::sizes::bounded;
 pub use self::task::{LaunchContext, TaskNeeds, task};
 use super::{InvalidId, InvalidRole, ResourceError};
 

@@ -1,10 +1,13 @@
 //! Resources of a task or an executor: valid, of one allocation, and not half liable to be taken back.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Invalid, each, ensure};
 use crate::proto::v1;
-use crate::types::{Amount, Resource, Resources, validate_id};
+use crate::types::{Amount, Resource, Resources, quoted, validate_id};
+
+/// So many roles are named where items are allocated to several.
+const SHOWN_ROLES: usize = 4;
 
 /// Rules on one list: items valid, disks complete, no volume twice, one allocation role, no mix of revocable and kept.
 pub(super) fn resources(list: &[v1::Resource]) -> Result<Resources, Invalid> {
@@ -18,9 +21,11 @@ pub(super) fn resources(list: &[v1::Resource]) -> Result<Resources, Invalid> {
 
 /// Rules on a task together with its executor.
 pub(super) fn together(task: &Resources, executor: &Resources) -> Result<(), Invalid> {
-    let overlap = |item: &Resource| executor.iter().any(|other| other.kind() == item.kind() && meet(item, other));
+    // Of one kind there is one set of ranges and one set of items, since those merge.
+    let by_kind: BTreeMap<_, _> = executor.iter().map(|item| ((item.kind(), shape(item)), item)).collect();
+    let overlap = |item: &Resource| by_kind.get(&(item.kind(), shape(item))).is_some_and(|other| meet(item, other));
     if let Some(item) = task.iter().find(|item| overlap(item)) {
-        return Err(Invalid::new("resources", format!("task and executor both have some of {item}")));
+        return Err(Invalid::new("resources", format!("task and executor both have some of {}", quoted(item))));
     }
     let both = task.clone() + executor;
     distinct_volumes(&both)?;
@@ -35,8 +40,17 @@ pub fn fits(needed: &Resources, available: &Resources) -> Result<(), Invalid> {
     if available.contains(needed) {
         return Ok(());
     }
+    let (needed, available) = (quoted(needed), quoted(available));
     let text = format!("total {needed} needed by task and its executor exceeds available {available}");
     Err(Invalid::new("resources", text))
+}
+
+fn shape(item: &Resource) -> u8 {
+    match item.amount() {
+        Amount::Scalar(_) => 0,
+        Amount::Ranges(_) => 1,
+        Amount::Set(_) => 2,
+    }
 }
 
 fn meet(left: &Resource, right: &Resource) -> bool {
@@ -75,7 +89,7 @@ fn distinct_volumes(all: &Resources) -> Result<(), Invalid> {
         if let Some(id) = item.kind().persistence_id()
             && !seen.insert((role, id))
         {
-            return Err(Invalid::new("resources", format!("duplicate persistence id `{id}`")));
+            return Err(Invalid::new("resources", format!("duplicate persistence id `{}`", quoted(id))));
         }
     }
     Ok(())
@@ -86,8 +100,8 @@ fn one_allocation(list: &[v1::Resource]) -> Result<(), Invalid> {
         return Ok(());
     }
     let roles: BTreeSet<&str> = list.iter().map(|item| allocation(item).unwrap_or("none")).collect();
-    let shown: Vec<&str> = roles.into_iter().collect();
-    Err(Invalid::new("resources", format!("are allocated to different roles: {}", shown.join(", "))))
+    let shown: Vec<&str> = roles.into_iter().take(SHOWN_ROLES).collect();
+    Err(Invalid::new("resources", format!("are allocated to different roles: {}", quoted(shown.join(", ")))))
 }
 
 fn allocation(item: &v1::Resource) -> Option<&str> {
@@ -95,12 +109,11 @@ fn allocation(item: &v1::Resource) -> Option<&str> {
 }
 
 fn unmixed(all: &Resources) -> Result<(), Invalid> {
-    let revocable = all.iter().filter(|item| item.kind().is_revocable()).map(Resource::name);
-    let kept = |name: &str| all.iter().any(|item| !item.kind().is_revocable() && item.name() == name);
-    match revocable.into_iter().find(|name| kept(name)) {
-        Some(name) => Err(Invalid::new("resources", format!("mix revocable and non-revocable `{name}` in {all}"))),
-        None => Ok(()),
-    }
+    let (revocable, kept): (Vec<&Resource>, Vec<&Resource>) = all.iter().partition(|item| item.kind().is_revocable());
+    let kept: BTreeSet<&str> = kept.into_iter().map(Resource::name).collect();
+    let Some(item) = revocable.into_iter().find(|item| kept.contains(item.name())) else { return Ok(()) };
+    let (name, all) = (quoted(item.name()), quoted(all));
+    Err(Invalid::new("resources", format!("mix revocable and non-revocable `{name}` in {all}")))
 }
 
 #[cfg(test)]

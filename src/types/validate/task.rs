@@ -1,8 +1,10 @@
 //! One task of a LAUNCH, by the rules that need no memory, in the master's order.
 
+use super::sizes::{bounded, labels, text};
 use super::{Invalid, checks, command, container, ensure, executor, inside, resources};
 use crate::proto::v1::{AgentId, FrameworkId, TaskInfo};
-use crate::types::{Milli, OnReturn, Resources, validate_id};
+use crate::types::limits::{NAME_BYTES, QUANTITIES, TASK_BYTES};
+use crate::types::{Milli, OnReturn, Resources, quoted, validate_id};
 
 /// What the rules have to know about the launch.
 #[derive(Clone, Copy, Debug)]
@@ -31,6 +33,9 @@ pub struct TaskNeeds {
 /// The first rule that is broken; the path is relative to the task.
 pub fn task(task: &TaskInfo, context: &LaunchContext<'_>) -> Result<TaskNeeds, Invalid> {
     identity(task, context)?;
+    bounded("", "bytes", prost::Message::encoded_len(task), TASK_BYTES)?;
+    text("name", &task.name, NAME_BYTES)?;
+    labels("labels", task.labels.as_ref())?;
     times(task)?;
     partition(task)?;
     inside("check", task.check.as_deref(), checks::check)?;
@@ -60,7 +65,10 @@ pub fn task(task: &TaskInfo, context: &LaunchContext<'_>) -> Result<TaskNeeds, I
 fn identity(task: &TaskInfo, context: &LaunchContext<'_>) -> Result<(), Invalid> {
     validate_id("task id", task.task_id.as_str()).map_err(|error| Invalid::from_id("task_id", &error))?;
     let (given, expected) = (&task.agent_id, context.agent_id);
-    ensure(given == expected, "agent_id", format_args!("wrong agent `{given}`, expected `{expected}`"))
+    if given == expected {
+        return Ok(());
+    }
+    Err(Invalid::new("agent_id", format!("wrong agent `{}`, expected `{}`", quoted(given), quoted(expected))))
 }
 
 fn times(task: &TaskInfo) -> Result<(), Invalid> {
@@ -84,8 +92,9 @@ fn partition(task: &TaskInfo) -> Result<(), Invalid> {
 
 fn limits(task: &TaskInfo, needed: &Resources, agent_has_limits: bool) -> Result<(), Invalid> {
     ensure(task.limits.is_empty() || agent_has_limits, "limits", "the agent cannot hold tasks to limits")?;
+    bounded("limits", "names", task.limits.len(), QUANTITIES)?;
     for (name, limit) in &task.limits {
-        let field = format!("limits[{name}]");
+        let field = format!("limits[{}]", quoted(name));
         ensure(name == "cpus" || name == "mem", &field, "only cpus and mem can have a limit")?;
         let request = needed.scalar(name);
         ensure(request > Milli::ZERO, &field, format_args!("needs {name} among the task's resources"))?;

@@ -6,6 +6,7 @@ use crate::proto::v1::{
     container_info, environment, value,
 };
 use crate::types::PartitionPolicy;
+use crate::types::limits::{ARGUMENTS, COMMAND_BYTES, URIS, VARIABLE_BYTES, VARIABLES, VOLUMES};
 
 fn valid() -> TaskInfo {
     TaskInfo::shell("web", "sleep 1").with_id("web-1").with_agent("S1").with_resources(&Resources::cpus_mem(1.0, 64.0))
@@ -149,4 +150,44 @@ fn the_first_broken_rule_wins() {
     let broken = TaskInfo { resources: vec![], command: None, ..valid().with_id("a/b").with_agent("S2") };
     assert!(refused(&broken).starts_with("task_id: "));
     assert!(refused(&broken.with_id("a")).starts_with("agent_id: "));
+}
+
+#[test]
+fn a_task_has_limits_on_its_size_and_on_what_it_runs() {
+    let command = |change: fn(&mut CommandInfo)| {
+        let mut info = valid();
+        change(info.command.as_mut().unwrap());
+        info
+    };
+    assert!(checked(&command(|command| command.value = Some("x".repeat(COMMAND_BYTES)))).is_ok());
+    for (broken, field) in [
+        (TaskInfo { name: "n".repeat(NAME_BYTES + 1), ..valid() }, "name: "),
+        (TaskInfo { data: Some(vec![0; TASK_BYTES].into()), ..valid() }, ": has 10486"),
+        (command(|command| command.value = Some("x".repeat(COMMAND_BYTES + 1))), "command.value: "),
+        (command(|command| command.arguments = vec![String::new(); ARGUMENTS + 1]), "command.arguments: "),
+        (command(|command| command.arguments = vec!["x".repeat(COMMAND_BYTES + 1)]), "command.arguments[0]: "),
+        (command(|command| command.uris = vec![Default::default(); URIS + 1]), "command.uris: "),
+        (command(|command| command.user = Some("u".repeat(NAME_BYTES + 1))), "command.user: "),
+        (
+            command(|command| {
+                let variables = vec![environment::Variable::default(); VARIABLES + 1];
+                command.environment = Some(crate::proto::v1::Environment { variables });
+            }),
+            "command.environment.variables: ",
+        ),
+        (
+            command(|command| {
+                let value = Some("x".repeat(VARIABLE_BYTES + 1));
+                let variable = environment::Variable { value, ..environment::Variable::default() };
+                command.environment = Some(crate::proto::v1::Environment { variables: vec![variable] });
+            }),
+            "command.environment.variables[0].value: ",
+        ),
+        (
+            contained(ContainerInfo { volumes: vec![Default::default(); VOLUMES + 1], ..ContainerInfo::default() }),
+            "container.volumes: ",
+        ),
+    ] {
+        assert!(refused(&broken).starts_with(field), "{field} {}", refused(&broken));
+    }
 }

@@ -27,6 +27,8 @@ async fn a_first_master_of_a_lower_epoch_does_not_keep_an_agent_from_the_second(
     let (mut stale, mut master) = (Master::start().await, Master::start().await);
     let agent = Agent::start(options(&master, &work_dir)).await.unwrap();
     let (session, _) = master.admit_as(5).await;
+    // It has read the answer, and with it the epoch.
+    within(agent.id().wait_for(Option::is_some)).await.unwrap();
     within(agent.stop()).await.unwrap();
     drop(session);
     let agent = Agent::start(of_both(&stale.address, &master, &work_dir)).await.unwrap();

@@ -294,3 +294,35 @@ fn reservations_of_a_role_are_offered_to_all_below_it() {
         "=> nothing",
     ]);
 }
+
+#[test]
+fn what_is_left_beside_processors_that_a_changed_client_took_goes_to_clients_that_did_not_change() {
+    Stage::play(&[
+        "able plain shared",
+        "framework plain a",
+        "agent A1 cpus:2;gpus:1",
+        "=> nothing",
+        "demand able gpus:1",
+        "framework able b",
+        "=> able A1 gpus:1 | plain A1 cpus:2",
+    ]);
+}
+
+#[test]
+fn a_client_that_is_revived_is_offered_what_others_refused_and_they_are_not() {
+    Stage::play(&[
+        "framework F1 a",
+        "framework F2 b",
+        "agent A1 cpus:2",
+        "agent A2 cpus:4",
+        "=> F1 A1 cpus:2 | F2 A2 cpus:4",
+        "decline F1 A1 100",
+        "decline F2 A2 100",
+        "=> F2 A1 cpus:2 | F1 A2 cpus:4",
+        "decline F2 A1 100",
+        "decline F1 A2 100",
+        "=> nothing",
+        "revive F2",
+        "=> F2 A1 cpus:2 | F2 A2 cpus:4",
+    ]);
+}

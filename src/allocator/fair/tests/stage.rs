@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::super::{Abilities, Allocator, Clients, Quota, Refusal, RoleId, Shares};
+use super::super::{Abilities, Allocator, Clients, Quota, Refusal, RoleId, Serve, Shares, Step, Terms};
 use crate::proto::v1::resource::DiskInfo;
 use crate::proto::v1::resource::disk_info::{Source, source};
 use crate::types::{Amount, Kind, Milli, Now, Resource, Resources};
@@ -33,25 +33,18 @@ pub(super) struct Stage {
     now: u64,
 }
 
-impl Clients<&'static str, &'static str> for Cast {
-    fn admits(&self, _: &'static str, _: RoleId, _: &'static str) -> bool {
-        true
+impl Clients<&'static str> for Cast {
+    fn terms(&self, _: RoleId, framework: &'static str) -> Terms<'_> {
+        let able = self.able.get(framework).copied();
+        Terms {
+            abilities: able.unwrap_or_else(|| Abilities { gpus: true, ..Abilities::default() }),
+            minimum: self.own.get(framework).unwrap_or(&self.minimum),
+            demand: self.demand.get(framework).cloned(),
+        }
     }
 
-    fn abilities(&self, framework: &'static str) -> Abilities {
-        self.able.get(framework).copied().unwrap_or_else(|| Abilities { gpus: true, ..Abilities::default() })
-    }
-
-    fn minimum(&self, _: &Arc<str>, framework: &'static str) -> &[Quantities] {
-        self.own.get(framework).unwrap_or(&self.minimum)
-    }
-
-    fn anything_will_do(&self) -> bool {
+    fn accepts_any(&self) -> bool {
         self.minimum.is_empty() || self.own.values().any(Vec::is_empty)
-    }
-
-    fn demand(&self, framework: &'static str) -> Option<Quantities> {
-        self.demand.get(framework).cloned()
     }
 }
 
@@ -85,7 +78,7 @@ fn pairs(text: &str) -> Vec<(String, f64)> {
 }
 
 impl Stage {
-    /// Plays lines; at each `=> F1 A1 cpus:2 | F2 A2 cpus:1` or `=> nothing` a run over what was touched has to grant just that.
+    /// Plays lines; at each `=> F1 A1 cpus:2 | F2 A2 cpus:1` or `=> nothing` a run over what is dirty has to grant just that.
     pub(super) fn play(lines: &[&'static str]) {
         let mut stage = Self::default();
         for (number, line) in lines.iter().enumerate() {
@@ -105,11 +98,11 @@ impl Stage {
     }
 
     fn run(&mut self) -> Vec<(String, String, String)> {
-        let touched = self.allocator.take_touched();
-        let mut round = self.allocator.round(touched);
+        let dirty = self.allocator.take_dirty();
+        self.allocator.begin(dirty, Serve::All);
         let mut granted = Vec::new();
         let now = Now { mono_ns: self.now, wall_ns: 0 };
-        while let Some(grant) = self.allocator.next(&mut round, now, &self.cast) {
+        while let Step::Granted(grant) = self.allocator.step(now, &self.cast, &mut usize::MAX.clone()) {
             granted.push((grant.framework.to_owned(), grant.agent.to_owned(), grant.resources.to_string()));
             if let Some(open) = self.cast.demand.get_mut(grant.framework) {
                 for (name, left) in open {

@@ -64,10 +64,11 @@ impl Book {
         (0..self.missing.len()).any(|name| self.missing.of(name) > self.below.of(name))
     }
 
-    fn marks(&self, totals: &Totals) -> Marks {
+    fn marks(&self, totals: &Totals, was: Marks) -> Marks {
         let full = |name| self.room().any(|(limited, room)| limited == name && room == 0);
         let has_limits = self.bounds.as_ref().is_some_and(|bounds| !bounds.limits.is_empty());
-        Marks { hungry: !self.missing.is_zero(), capped: has_limits && totals.held_names().all(full) }
+        let at_limit = has_limits && totals.held_names().all(full);
+        Marks { below_guarantee: !self.missing.is_zero(), at_limit, ..was }
     }
 }
 
@@ -127,7 +128,7 @@ impl<K: Copy + Ord> Tree<K> {
     pub(in crate::allocator::fair) fn mark_all(&mut self, totals: &Totals) {
         for node in 0..self.nodes.len() {
             if let Some(book) = self.nodes[node].book.as_ref().filter(|book| book.bounds.is_some()) {
-                let marks = book.marks(totals);
+                let marks = book.marks(totals, self.nodes[node].marks);
                 self.mark(node, marks);
             }
         }
@@ -177,11 +178,11 @@ impl<K: Copy + Ord> Tree<K> {
     fn reckon_up(&mut self, role: NodeId, totals: &Totals) {
         let mut at = role;
         while at != ROOT {
-            let parent = self.nodes[at].parent;
+            let (parent, was_marked) = (self.nodes[at].parent, self.nodes[at].marks);
             let Some(book) = self.nodes[at].book.as_mut() else { return };
             let missing = book.reckon();
             let was = std::mem::replace(&mut book.missing, missing.clone());
-            let marks = book.marks(totals);
+            let marks = book.marks(totals, was_marked);
             let sum = match self.nodes[parent].book.as_mut() {
                 Some(book) => &mut book.below,
                 None => &mut self.required,

@@ -122,8 +122,7 @@ impl Master {
         self.identities.remove(key, &agent);
         self.timers.disarm_sole(Timer::RefusalEnded(key));
         self.ledger.remove_agent(key);
-        self.stale.agents.remove(&key);
-        self.stale.eased.remove(&key);
+        self.pending_idle.forget_agent(key);
         if let Presence::Unreachable { since_ns } = agent.bucket.presence {
             self.unreachable.remove(&(since_ns, key));
         }
@@ -144,15 +143,15 @@ impl Master {
     }
 
     /// The registry forgets agents that have been unreachable or gone for too long, frameworks of which nothing but their
-    /// runs has been known for as long, and the oldest where there are too many. What comes back after that is taken as
-    /// something that nothing is known of.
+    /// runs or their tombstone has been known for as long, and the oldest where there are too many. What comes back after
+    /// that is taken as something that nothing is known of.
     pub(in crate::master::core) fn registry_due(&mut self, turn: &mut Turn<'_>) {
         self.timers.arm(turn.now.mono_after(self.config.registry_gc_interval), Timer::RegistryGc);
         let facts = &self.facts;
         self.absences.retain(|id| facts.unreachable.contains_key(id) || facts.gone.contains_key(id));
-        for id in self.surplus(&self.unknown_frameworks(), turn.now) {
-            self.record(turn, Kind::FrameworkForgotten(id));
-        }
+        let mut frameworks = self.surplus(&self.unknown_frameworks(), turn.now);
+        frameworks.extend(self.surplus_tombstones(turn.now));
+        self.record_all(turn, frameworks.into_iter().map(Kind::FrameworkForgotten).collect());
         for list in [&self.facts.unreachable, &self.facts.gone].map(|list| self.surplus(list, turn.now)) {
             for id in list {
                 if let Some(key) = self.agent_by_id(&id) {

@@ -13,6 +13,7 @@ use crate::master::core::{
     agents::{Agent, AgentFacts},
     keys::AgentKey,
 };
+use crate::types::HostPort;
 
 /// How long a connected agent may take to show that it is alive when another run of it registers.
 const PROOF_OF_LIFE: Duration = Duration::from_secs(10);
@@ -120,8 +121,9 @@ impl Master {
         }
         let AgentFacts { hostname, address, port, .. } = &*agent.bucket.facts;
         Some(format!(
-            "agent {id} is connected from {hostname} ({address}:{port}) and is asked whether it is alive; if this work \
-             directory is a copy of that one's, start with an empty one"
+            "agent {id} is connected from {hostname} ({}) and is asked whether it is alive; if this work \
+             directory is a copy of that one's, start with an empty one",
+            HostPort(address, *port)
         ))
     }
 }

@@ -113,12 +113,7 @@ impl Master {
 
     /// The next event run looks at this agent, and so does the next run for the cool.
     pub(in crate::master::core) fn touch(&mut self, agent: AgentKey) {
-        self.ledger.shares_mut().touch(agent);
-    }
-
-    /// Every agent is looked at again: something changed for a client.
-    pub(in crate::master::core) fn touch_all(&mut self) {
-        self.ledger.shares_mut().touch_all();
+        self.ledger.shares_mut().mark_dirty(agent);
     }
 
     pub(in crate::master::core) fn agent_detached(&mut self, turn: &mut Turn<'_>, key: AgentKey, session: SessionId) {

@@ -160,7 +160,7 @@ impl Master {
     fn removed_frameworks_of(&self, register: &Register) -> BTreeSet<String> {
         let named = register.frameworks.iter().filter_map(|one| one.info.id.as_ref()).map(|id| &id.value);
         let with_tasks = register.tasks.iter().map(|task| &task.framework);
-        named.chain(with_tasks).filter(|id| self.facts.removed_frameworks.contains(*id)).cloned().collect()
+        named.chain(with_tasks).filter(|id| self.was_removed(id)).cloned().collect()
     }
 
     /// Makes both sides agree on the agent's tasks; returns those that never arrived there. `away`: for how long the

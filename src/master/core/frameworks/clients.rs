@@ -11,38 +11,41 @@ pub(crate) struct Client {
     pub(crate) role: Arc<str>,
 }
 
-/// Longest time a framework that let offers expire is withheld.
-const WITHHELD_MAX: Duration = Duration::from_mins(1);
+/// Longest time a client that let offers expire gets none.
+const BACKOFF_MAX: Duration = Duration::from_mins(1);
 
 /// How a client behaves, which decides when it is served.
 #[derive(Clone, Debug)]
-pub(in crate::master::core) struct Habits {
-    /// Warm clients are served by every change, cool ones share one run a second.
-    pub(in crate::master::core) warm: bool,
+pub(in crate::master::core) struct ClientState {
+    /// Every change serves the active clients, the idle ones share one run a second.
+    pub(in crate::master::core) idle: bool,
     pub(in crate::master::core) suppressed: bool,
     /// Offers not answered yet.
     pub(in crate::master::core) outstanding: u32,
     /// Whether the offers since the round began brought a launch.
     pub(in crate::master::core) launched: bool,
-    withheld_until_ns: u64,
-    withheld_for: Duration,
+    backoff: Option<Backoff>,
+    /// How long the last backoff was, until the client answers.
+    last_backoff: Duration,
 }
 
-impl Habits {
+/// A client that was silent gets no offers for a while.
+#[derive(Clone, Copy, Debug)]
+struct Backoff {
+    /// Offers from before this moment are of the same silence.
+    since_ns: u64,
+    /// `None` once it is over.
+    until_ns: Option<u64>,
+}
+
+impl ClientState {
     /// A client that has just subscribed.
     pub(in crate::master::core) fn new(suppressed: bool) -> Self {
-        Self {
-            warm: true,
-            suppressed,
-            outstanding: 0,
-            launched: false,
-            withheld_until_ns: 0,
-            withheld_for: Duration::ZERO,
-        }
+        Self { idle: false, suppressed, outstanding: 0, launched: false, backoff: None, last_backoff: Duration::ZERO }
     }
 
-    pub(in crate::master::core) fn warm_up(&mut self) {
-        self.warm = true;
+    pub(in crate::master::core) fn activate(&mut self) {
+        self.idle = false;
         self.launched = false;
     }
 
@@ -52,32 +55,49 @@ impl Habits {
 
     /// The client said what it does with an offer.
     pub(in crate::master::core) fn answered(&mut self, launched: bool) {
-        self.withheld_for = Duration::ZERO;
-        self.withheld_until_ns = 0;
-        self.warm |= launched;
+        (self.backoff, self.last_backoff) = (None, Duration::ZERO);
+        self.idle &= !launched;
         self.launched |= launched;
         self.returned();
     }
 
-    /// An offer is no longer outstanding; a whole round without a launch cools the client.
+    /// An offer is no longer outstanding; after a whole round without a launch the client is idle.
     pub(in crate::master::core) fn returned(&mut self) {
         self.outstanding = self.outstanding.saturating_sub(1);
         if self.outstanding == 0 {
-            self.warm &= self.launched;
+            self.idle |= !self.launched;
             self.launched = false;
         }
     }
 
-    /// The client did not answer: it is withheld for 1, 2, 4 ... 60 s, until it does.
-    pub(in crate::master::core) fn expired(&mut self, now: Now) -> u64 {
-        self.withheld_for = (self.withheld_for * 2).clamp(Duration::from_secs(1), WITHHELD_MAX);
-        self.withheld_until_ns = now.mono_after(self.withheld_for);
-        self.returned();
-        self.withheld_until_ns
+    /// The master took an offer back for reasons of its own: that says nothing of the client, but the round may be over.
+    pub(in crate::master::core) fn rescinded(&mut self) {
+        self.outstanding = self.outstanding.saturating_sub(1);
+        self.launched &= self.outstanding > 0;
     }
 
-    pub(in crate::master::core) fn withheld(&self, now: Now) -> bool {
-        self.withheld_until_ns > now.mono_ns
+    /// The client did not answer an offer made at that time: it gets none for 1, 2, 4 ... 60 s, until it answers. One silence
+    /// counts once, however many offers it held. Answers when the backoff ends, if it began now.
+    pub(in crate::master::core) fn expired(&mut self, now: Now, made_ns: u64) -> Option<u64> {
+        self.returned();
+        if self.backoff.is_some_and(|backoff| made_ns < backoff.since_ns) {
+            return None;
+        }
+        self.last_backoff = (self.last_backoff * 2).clamp(Duration::from_secs(1), BACKOFF_MAX);
+        let until_ns = Some(now.mono_after(self.last_backoff));
+        self.backoff = Some(Backoff { since_ns: now.mono_ns, until_ns });
+        until_ns
+    }
+
+    /// The backoff is over if its time has come.
+    pub(in crate::master::core) fn end_backoff(&mut self, now: Now) {
+        if let Some(backoff) = &mut self.backoff {
+            backoff.until_ns = backoff.until_ns.filter(|until_ns| *until_ns > now.mono_ns);
+        }
+    }
+
+    pub(in crate::master::core) fn in_backoff(&self) -> bool {
+        self.backoff.is_some_and(|backoff| backoff.until_ns.is_some())
     }
 }
 
@@ -86,29 +106,48 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_round_without_a_launch_cools_and_a_launch_warms() {
-        let mut habits = Habits::new(false);
-        habits.offered();
-        habits.offered();
-        habits.answered(true);
-        habits.answered(false);
-        assert!(habits.warm, "one of the round was used");
-        habits.offered();
-        habits.answered(false);
-        assert!(!habits.warm, "none of the round was used");
-        habits.offered();
-        habits.answered(true);
-        assert!(habits.warm);
+    fn a_client_is_idle_after_a_round_without_a_launch_and_active_after_a_launch() {
+        let mut state = ClientState::new(false);
+        state.offered();
+        state.offered();
+        state.answered(true);
+        state.answered(false);
+        assert!(!state.idle, "one of the round was used");
+        state.offered();
+        state.answered(false);
+        assert!(state.idle, "none of the round was used");
+        state.offered();
+        state.answered(true);
+        assert!(!state.idle);
     }
 
     #[test]
-    fn who_lets_offers_expire_waits_longer_each_time_until_it_answers() {
-        let mut habits = Habits::new(false);
-        let now = Now::default();
-        let waits: Vec<u64> = (0..8).map(|_| habits.expired(now) / 1_000_000_000).collect();
-        assert_eq!(waits, [1, 2, 4, 8, 16, 32, 60, 60]);
-        habits.answered(false);
-        assert!(!habits.withheld(now));
-        assert_eq!(habits.expired(now), 1_000_000_000);
+    fn a_client_that_lets_offers_expire_waits_longer_each_time_until_it_answers() {
+        let mut state = ClientState::new(false);
+        let mut now = Now::default();
+        let mut expire = |state: &mut ClientState| {
+            let until_ns = state.expired(now, now.mono_ns);
+            let wait = until_ns.map(|until_ns| (until_ns - now.mono_ns) / 1_000_000_000);
+            now = now.advanced(Duration::from_mins(2));
+            state.end_backoff(now);
+            wait
+        };
+        let waits: Vec<Option<u64>> = (0..8).map(|_| expire(&mut state)).collect();
+        assert_eq!(waits, [1, 2, 4, 8, 16, 32, 60, 60].map(Some));
+        state.answered(false);
+        assert!(!state.in_backoff());
+        assert_eq!(expire(&mut state), Some(1));
+    }
+
+    #[test]
+    fn offers_from_before_a_backoff_are_of_the_same_silence() {
+        let mut state = ClientState::new(false);
+        let at = |secs: u64| Now { mono_ns: secs * 1_000_000_000, wall_ns: 0 };
+        assert_eq!(state.expired(at(120), 0), Some(at(121).mono_ns));
+        assert_eq!(state.expired(at(120), 0), None, "expired at once with the first");
+        assert_eq!(state.expired(at(180), at(60).mono_ns), None, "made and lost while it was silent already");
+        state.end_backoff(at(121));
+        assert!(!state.in_backoff());
+        assert_eq!(state.expired(at(300), at(121).mono_ns), Some(at(302).mono_ns), "made after the backoff");
     }
 }

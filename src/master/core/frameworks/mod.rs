@@ -5,6 +5,7 @@
 //! removed id never comes back.
 
 mod clients;
+mod tombstones;
 
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
@@ -16,12 +17,12 @@ use indexmap::IndexMap;
 use prost::Message as _;
 
 pub(crate) use self::clients::Client;
-pub(in crate::master::core) use self::clients::Habits;
+pub(in crate::master::core) use self::clients::ClientState;
 use crate::{
     allocator::fair::RoleId,
     master::core::{
         Event, FrameworkFacts, Master, Order, Peer, Quantities, Refusal, Register, Subscribe, Turn,
-        keys::{AgentKey, FrameworkKey, SessionId, TaskKey},
+        keys::{AgentKey, FrameworkKey, OfferKey, SessionId, TaskKey},
         tasks::AwaitedKills,
         tasks::Task,
         timers::Timer,
@@ -76,11 +77,15 @@ pub(crate) struct Framework {
     pub(in crate::master::core) awaited_kills: AwaitedKills,
     /// The tasks that were launched in the place of others, by the names of those.
     pub(in crate::master::core) replacements: BTreeMap<Arc<str>, (AgentKey, TaskKey)>,
-    pub(in crate::master::core) roles: BTreeMap<Arc<str>, Habits>,
+    pub(in crate::master::core) roles: BTreeMap<Arc<str>, ClientState>,
     /// Every role in which it has a place among the shares: its roles, and former ones with tasks.
     entered: BTreeMap<Arc<str>, RoleId>,
+    /// Where the minimum of a role stands in its facts.
+    minimum_at: Vec<(RoleId, usize)>,
     /// What it asked for and has not launched: it is offered no more than this.
     pub(in crate::master::core) demand: Option<Quantities>,
+    /// The offers it has not answered.
+    pub(in crate::master::core) outstanding: BTreeSet<OfferKey>,
     /// The scalars its outstanding offers hold. Resources of different agents are never added up.
     offered: BTreeMap<Arc<str>, Milli>,
 }
@@ -114,20 +119,30 @@ impl Framework {
     pub(in crate::master::core) fn open_demand(&self) -> Option<Quantities> {
         let open = self.demand.as_ref()?.iter().map(|(name, wanted)| {
             let offered = self.offered.get(name).copied().unwrap_or_default();
-            (name.clone(), wanted.saturating_sub(offered))
+            (name.clone(), wanted.saturating_sub(offered).max(Milli::ZERO))
         });
         Some(open.collect())
     }
 
+    /// Whether it stated a demand, and is not offered all of it.
+    pub(in crate::master::core) fn has_open_demand(&self) -> bool {
+        self.open_demand().is_some_and(|open| open.iter().any(|(_, amount)| !amount.is_zero()))
+    }
+
     /// An offer of these amounts waits for its answer.
-    pub(in crate::master::core) fn offered(&mut self, quantities: &Quantities) {
+    pub(in crate::master::core) fn offered(&mut self, offer: OfferKey, quantities: &Quantities) {
+        self.outstanding.insert(offer);
         for (name, amount) in quantities {
-            *self.offered.entry(name.clone()).or_default() += *amount;
+            match self.offered.get_mut(name) {
+                Some(offered) => *offered += *amount,
+                None => drop(self.offered.insert(name.clone(), *amount)),
+            }
         }
     }
 
     /// An offer of these amounts waits no longer.
-    pub(in crate::master::core) fn answered_for(&mut self, quantities: &Quantities) {
+    pub(in crate::master::core) fn answered_for(&mut self, offer: OfferKey, quantities: &Quantities) {
+        self.outstanding.remove(&offer);
         for (name, amount) in quantities {
             if let Some(offered) = self.offered.get_mut(name) {
                 *offered = offered.saturating_sub(*amount);
@@ -136,14 +151,14 @@ impl Framework {
     }
 
     /// The id of a role among the shares.
-    pub(in crate::master::core) fn seat(&self, role: &str) -> Option<RoleId> {
+    pub(in crate::master::core) fn role_id(&self, role: &str) -> Option<RoleId> {
         self.entered.get(role).copied()
     }
 
-    /// The role behind an id of the shares, and how the framework behaves in it.
-    pub(in crate::master::core) fn role_of(&self, id: RoleId) -> Option<(&Arc<str>, &Habits)> {
-        let of = |role: &Arc<str>| self.entered.get(role) == Some(&id);
-        self.roles.iter().find(|(role, _)| of(role))
+    /// The minimum it states for a role of its own, if it does.
+    pub(in crate::master::core) fn own_minimum(&self, role: RoleId) -> Option<&[Quantities]> {
+        let at = self.minimum_at.iter().find(|(id, _)| *id == role).map(|(_, at)| *at)?;
+        self.bucket.facts.minimum.get(at).map(|(_, bundles)| bundles.as_slice())
     }
 }
 
@@ -193,7 +208,7 @@ impl Master {
         instance: &Bytes,
     ) -> Option<&'static str> {
         let id = id?;
-        if self.facts.removed_frameworks.contains(id) {
+        if self.was_removed(id) {
             return Some("Framework has been removed");
         }
         if known.is_some_and(|key| self.frameworks[&key].bucket.facts.principal != facts.principal) {
@@ -227,16 +242,13 @@ impl Master {
         if framework.bucket.link != Link::Connected {
             framework.bucket_mut().link = Link::Connected;
         }
-        for habits in framework.roles.values_mut() {
-            habits.warm_up();
-        }
+        framework.roles.values_mut().for_each(ClientState::activate);
         let id = framework.bucket.id.clone();
         turn.tell(Some(session), Event::Subscribed { framework: id, heartbeat: self.config.heartbeat });
         turn.tell(Some(session), Event::Heartbeat);
         self.timers.arm_sole(turn.now.mono_after(self.config.heartbeat), Timer::Heartbeat(key, session));
-        self.activate_roles(key);
+        self.serve_framework(key);
         self.resend_unacknowledged(turn, key);
-        self.touch_all();
     }
 
     /// The older instance, if one is connected, hears that it was replaced; its offers are void.
@@ -263,17 +275,19 @@ impl Master {
         info.id = Some(v1::FrameworkId { value: id.to_string() });
         let roles = facts.roles.iter().map(|role| {
             let quiet = suppressed.iter().any(|one| **one == **role);
-            (role.clone(), Habits::new(quiet))
+            (role.clone(), ClientState::new(quiet))
         });
         let framework = Framework {
             roles: roles.collect(),
             entered: BTreeMap::new(),
+            minimum_at: Vec::new(),
             session: None,
             tasks: IndexMap::new(),
             copies: BTreeSet::new(),
             awaited_kills: AwaitedKills::default(),
             replacements: BTreeMap::new(),
             demand: None,
+            outstanding: BTreeSet::new(),
             offered: BTreeMap::new(),
             bucket: Arc::new(FrameworkBucket {
                 key,
@@ -288,7 +302,8 @@ impl Master {
             }),
         };
         self.frameworks.insert(key, framework);
-        self.activate_roles(key);
+        self.serve_framework(key);
+        self.index_minima(key);
         self.framework_ids.insert(id, key);
         self.counts.frameworks_registered += 1;
         key
@@ -306,15 +321,40 @@ impl Master {
         Some(id)
     }
 
-    /// The shares serve just the roles that can be offered something.
-    pub(in crate::master::core) fn activate_roles(&mut self, key: FrameworkKey) {
+    /// The allocator serves just the roles that can be offered something.
+    pub(in crate::master::core) fn serve_framework(&mut self, key: FrameworkKey) {
         let Some(framework) = self.frameworks.get(&key) else { return };
-        let connected = framework.session.is_some();
-        let wanted: Vec<(Arc<str>, bool)> =
-            framework.roles.iter().map(|(role, habits)| (role.clone(), connected && !habits.suppressed)).collect();
-        for (role, active) in wanted {
-            let Some(id) = self.enter(key, &role) else { continue };
-            self.ledger.shares_mut().set_active(id, key, active);
+        let roles: Vec<Arc<str>> = framework.roles.keys().cloned().collect();
+        for role in roles {
+            self.serve_client(key, &role);
+        }
+    }
+
+    /// The same for one of its roles.
+    pub(in crate::master::core) fn serve_client(&mut self, key: FrameworkKey, role: &Arc<str>) {
+        let Some(id) = self.enter(key, role) else { return };
+        let Some(framework) = self.frameworks.get(&key) else { return };
+        let Some(state) = framework.roles.get(role) else { return };
+        let active = framework.session.is_some() && !state.suppressed && !state.in_backoff();
+        let shares = self.ledger.shares_mut();
+        shares.set_idle(id, key, state.idle);
+        shares.set_active(id, key, active);
+    }
+
+    /// What the framework can use changed, for each of its roles.
+    pub(in crate::master::core) fn framework_changed(&mut self, key: FrameworkKey) {
+        let Some(framework) = self.frameworks.get(&key) else { return };
+        for id in framework.roles.keys().filter_map(|role| framework.role_id(role)) {
+            self.ledger.shares_mut().client_changed(id, key);
+        }
+    }
+
+    /// Finds the minima of its roles.
+    fn index_minima(&mut self, key: FrameworkKey) {
+        if let Some(framework) = self.frameworks.get_mut(&key) {
+            let minima = framework.bucket.facts.minimum.iter().enumerate();
+            let at = minima.filter_map(|(at, (role, _))| Some((*framework.entered.get(role)?, at)));
+            framework.minimum_at = at.collect();
         }
     }
 
@@ -324,9 +364,13 @@ impl Master {
         key: FrameworkKey,
         update: Subscribe,
     ) -> Result<(), Refusal> {
-        let facts = &self.frameworks[&key].bucket.facts;
-        let forbidden =
-            [("principal", facts.principal != update.facts.principal), ("user", facts.user != update.facts.user)];
+        let bucket = &self.frameworks[&key].bucket;
+        let facts = &bucket.facts;
+        let forbidden = [
+            ("principal", facts.principal != update.facts.principal),
+            ("user", facts.user != update.facts.user),
+            ("checkpoint", checkpoint_of(&bucket.info).unwrap_or_default() != update.info.checkpoint()),
+        ];
         if let Some((field, _)) = forbidden.iter().find(|(_, changed)| *changed) {
             return Err(Refusal::new(&format!("update_framework.framework_info.{field}"), "must not change"));
         }
@@ -340,16 +384,17 @@ impl Master {
         let Subscribe { mut info, mut facts, suppressed, instance: _ } = update;
         facts.user.clone_from(&framework.bucket.facts.user);
         info.user.clone_from(&facts.user);
+        info.checkpoint = checkpoint_of(&framework.bucket.info);
         info.id = Some(v1::FrameworkId { value: framework.bucket.id.to_string() });
         let encoded = Bytes::from(info.encode_to_vec());
         let changed = encoded != framework.bucket.info;
         let gone: Vec<Arc<str>> = framework.roles.keys().filter(|role| !facts.roles.contains(role)).cloned().collect();
         for role in &facts.roles {
             let quiet = suppressed.iter().any(|one| **one == **role);
-            if let Some(habits) = framework.roles.get_mut(role) {
-                habits.suppressed = quiet;
+            if let Some(state) = framework.roles.get_mut(role) {
+                state.suppressed = quiet;
             } else {
-                framework.roles.insert(role.clone(), Habits::new(quiet));
+                framework.roles.insert(role.clone(), ClientState::new(quiet));
             }
         }
         let bucket = framework.bucket_mut();
@@ -358,11 +403,12 @@ impl Master {
         for role in gone {
             self.drop_role(turn, key, &role);
         }
-        self.activate_roles(key);
+        self.serve_framework(key);
+        self.index_minima(key);
         if changed {
             self.reintroduce(turn, key);
         }
-        self.ledger.shares_mut().client_changed();
+        self.framework_changed(key);
     }
 
     fn drop_role(&mut self, turn: &mut Turn<'_>, key: FrameworkKey, role: &Arc<str>) {
@@ -395,7 +441,7 @@ impl Master {
         let timeout = framework.bucket.facts.failover;
         framework.bucket_mut().link = Link::Disconnected;
         self.withdraw_offers(turn, key);
-        self.activate_roles(key);
+        self.serve_framework(key);
         self.timers.arm_sole(turn.now.mono_after(timeout), Timer::Failover(key));
     }
 
@@ -424,7 +470,7 @@ impl Master {
         let Some(framework) = self.frameworks.get(&key) else { return };
         let id = framework.bucket.id.clone();
         let tasks: Vec<(AgentKey, TaskKey)> = framework.tasks.values().chain(&framework.copies).copied().collect();
-        self.record(turn, Kind::FrameworkRemoved(id.to_string()));
+        self.record_removal(turn, &id);
         let agents: BTreeSet<AgentKey> = tasks.iter().map(|(agent, _)| *agent).collect();
         for agent in agents {
             turn.order(self.agents[&agent].session, Order::Shutdown { framework: id.clone() });
@@ -462,7 +508,6 @@ impl Master {
             self.completed_frameworks.pop_front();
         }
         self.counts.frameworks_removed += 1;
-        self.touch_all();
     }
 
     /// Frameworks of a registering agent's tasks that this master does not know yet have their failover timeout to come,
@@ -470,7 +515,7 @@ impl Master {
     pub(in crate::master::core) fn learn_frameworks(&mut self, turn: &mut Turn<'_>, register: &Register) {
         for known in &register.frameworks {
             let Some(id) = known.info.id.as_ref().map(|id| id.value.as_str()) else { continue };
-            if self.framework_ids.contains_key(id) || self.facts.removed_frameworks.contains(id) {
+            if self.framework_ids.contains_key(id) || self.was_removed(id) {
                 continue;
             }
             let key = self.add_framework(turn, id.into(), known.clone(), Link::Recovered);
@@ -478,6 +523,11 @@ impl Master {
             self.timers.arm_sole(turn.now.mono_after(timeout), Timer::Failover(key));
         }
     }
+}
+
+/// Whether a framework asked for checkpoints when it first subscribed, which stays for its life.
+fn checkpoint_of(info: &Bytes) -> Option<bool> {
+    v1::FrameworkInfo::decode(info.clone()).ok()?.checkpoint
 }
 
 #[cfg(test)]

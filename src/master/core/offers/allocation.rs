@@ -1,107 +1,109 @@
 //! Allocation: who is offered what, by five rules that keep events from becoming a storm.
 //!
-//! (a) A refusal holds for at least a second. (b) Every change serves the warm clients at once; the cool ones, whose last
+//! (a) A refusal holds for at least a second. (b) Every change serves the active clients at once; the idle ones, whose last
 //! round brought no launch, share one run a second. (c) A client has one offer of an agent at a time, unless that one
-//! is a second old. (d) An offer that is not answered is taken back, soon if another warm client could use it. (e) Who
-//! stated a demand is offered no more than that. Among those eligible, the one furthest below its fair share is first and
+//! is a second old. (d) An offer that is not answered is taken back, soon if another active client could use it. (e) A
+//! framework that stated a demand is offered no more than that. Among those eligible, the one furthest below its fair share is first and
 //! gets all that is left of the agent.
 
-use std::{cell::OnceCell, collections::BTreeMap, sync::Arc, time::Duration};
+use std::{
+    cell::OnceCell,
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use crate::{
-    allocator::fair::{Abilities, Clients, Grant, RoleId, Touched},
+    allocator::fair::{Abilities, Clients, Dirty, Grant, RoleId, Serve, Step, Terms},
     master::core::{
-        Client, Config, Event, FrameworkFacts, Master, OfferMade, Quantities, Turn,
-        agents::Agent,
-        frameworks::{Framework, Habits},
-        keys::{AgentKey, FrameworkKey, OfferKey},
+        Client, Event, FrameworkFacts, Master, OfferMade, Quantities, Turn,
+        frameworks::Framework,
+        keys::{AgentKey, FrameworkKey},
         ledger::Held,
         offers::Offer,
         timers::Timer,
     },
-    types::Now,
 };
 
-/// Which clients a run serves.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Run {
-    Warm,
-    All,
+/// What the allocator has to ask about clients.
+pub(super) struct Rules<'a> {
+    pub(super) minimum: &'a [Quantities],
+    pub(super) frameworks: &'a BTreeMap<FrameworkKey, Framework>,
+    /// Whether any client has no minimum; found out when it is first asked.
+    pub(super) accepts_any: OnceCell<bool>,
 }
 
-/// What decides about a client besides what it is owed.
-struct Rules<'a> {
-    now: Now,
-    run: Run,
-    refusal_floor: Duration,
-    minimum: &'a [Quantities],
-    frameworks: &'a BTreeMap<FrameworkKey, Framework>,
-    agents: &'a BTreeMap<AgentKey, Agent>,
-    /// Whether any client has no minimum; found out when it is first asked.
-    lenient: &'a OnceCell<bool>,
-}
+/// So many agents and clients a turn looks at before it lets other inputs pass: a few milliseconds.
+const LOOKS_PER_TURN: usize = 40_000;
 
 impl Master {
-    /// When the next run for the cool clients may be.
-    pub(in crate::master::core) fn next_cool_ns(&self) -> u64 {
+    /// When the next run for the idle clients may be.
+    pub(in crate::master::core) fn next_idle_run_ns(&self) -> u64 {
         let interval = u64::try_from(self.config.cool_interval.as_nanos()).unwrap_or(u64::MAX);
-        self.last_cool_ns.saturating_add(interval)
+        self.last_idle_run_ns.saturating_add(interval)
     }
 
-    /// Serves what changed since the last call: the warm at once, all once a second. What quotas kept back and have eased
-    /// waits for the second's run, since every task's end eases them.
+    /// Serves what changed since the last call: the active clients at once, all once a second. What quotas kept back and
+    /// allow now waits for the second's run, since every task's end eases them.
     pub(in crate::master::core) fn allocate(&mut self, turn: &mut Turn<'_>) {
         if self.holds_off(turn.now) {
+            self.ledger.shares_mut().stop();
             return;
         }
-        self.look_at_overdue(turn);
-        let touched = self.ledger.shares_mut().take_touched();
-        let dirty = Touched { eased: std::collections::BTreeSet::new(), ..touched.clone() };
-        self.stale.join(touched);
-        if turn.now.mono_ns >= self.next_cool_ns() && self.anything_for_the_cool() {
-            self.last_cool_ns = turn.now.mono_ns;
-            let stale = std::mem::take(&mut self.stale);
-            self.run(turn, Run::All, stale);
-        } else if !dirty.is_empty() && self.anybody_warm() {
-            self.run(turn, Run::Warm, dirty);
+        self.expire_contended(turn);
+        let mut budget = LOOKS_PER_TURN;
+        if !self.run(turn, &mut budget) {
+            return;
         }
-    }
-
-    /// An agent with nothing left is no reason for the second's one run: the warm would have taken what freed up just
-    /// before it, every time, and the cool would starve. It is looked at when something frees up there.
-    fn anything_for_the_cool(&mut self) -> bool {
-        let allocator = self.ledger.shares();
-        self.stale.all &= allocator.anything_free();
-        let free = |key: &AgentKey| allocator.free(*key).is_some_and(|free| !free.is_empty());
-        self.stale.agents.retain(free);
-        self.stale.eased.retain(free);
-        !self.stale.is_empty()
-    }
-
-    fn anybody_warm(&self) -> bool {
-        let warm = |framework: &Framework| framework.roles.values().any(|habits| habits.warm && !habits.suppressed);
-        self.frameworks.values().any(|framework| framework.session.is_some() && warm(framework))
-    }
-
-    fn run(&mut self, turn: &mut Turn<'_>, run: Run, touched: Touched<AgentKey>) {
+        let mut dirty = self.ledger.shares_mut().take_dirty();
+        self.ledger.shares().retain_free(&mut dirty);
+        let event = Dirty { unblocked: BTreeSet::new(), ..dirty.clone() };
+        self.pending_idle.join(dirty);
+        if turn.now.mono_ns >= self.next_idle_run_ns() && self.anything_for_the_idle() {
+            self.last_idle_run_ns = turn.now.mono_ns;
+            let pending = std::mem::take(&mut self.pending_idle);
+            self.ledger.shares_mut().begin(pending, Serve::All);
+        } else if !event.is_empty() && self.ledger.shares().any_awake() {
+            self.ledger.shares_mut().begin(event, Serve::Active);
+        } else {
+            return;
+        }
         self.counts.allocation_runs += 1;
+        self.run(turn, &mut budget);
+    }
+
+    /// Skips the idle run while all pending agents are full: otherwise the active clients take what frees up just before
+    /// it, every time, and the idle ones starve. An agent is pending again when something frees up there.
+    fn anything_for_the_idle(&mut self) -> bool {
+        self.ledger.shares().retain_free(&mut self.pending_idle);
+        !self.pending_idle.is_empty()
+    }
+
+    /// Goes on with the run that has begun; false if it stopped before its end.
+    fn run(&mut self, turn: &mut Turn<'_>, budget: &mut usize) -> bool {
         let mut made: BTreeMap<FrameworkKey, Vec<OfferMade>> = BTreeMap::new();
-        let mut round = self.ledger.shares_mut().round(touched);
-        let lenient = &OnceCell::new();
-        while let Some(grant) = {
-            let Self { ledger, frameworks, agents, config, .. } = &mut *self;
-            let Config { refusal_floor, minimum, .. } = &*config;
-            let rules =
-                Rules { now: turn.now, run, refusal_floor: *refusal_floor, minimum, frameworks, agents, lenient };
-            ledger.shares_mut().next(&mut round, turn.now, &rules)
-        } {
-            let (framework, offer) = self.make_offer(turn, grant);
-            made.entry(framework).or_default().push(offer);
+        let mut accepts_any = OnceCell::new();
+        let done = loop {
+            let Self { ledger, frameworks, config, .. } = &mut *self;
+            let rules = Rules { minimum: &config.minimum, frameworks, accepts_any };
+            let step = ledger.shares_mut().step(turn.now, &rules, budget);
+            Rules { accepts_any, .. } = rules;
+            match step {
+                Step::Granted(grant) => {
+                    let (framework, offer) = self.make_offer(turn, grant);
+                    made.entry(framework).or_default().push(offer);
+                }
+                Step::Paused => break false,
+                Step::Done => break true,
+            }
+        };
+        for (agent, until_ns) in self.ledger.shares_mut().take_skipped() {
+            self.timers.arm_roughly(until_ns, Timer::RefusalEnded(agent));
         }
         for (framework, offers) in made {
             self.counts.offers_made += offers.len() as u64;
             turn.tell(self.frameworks[&framework].session, Event::Offers(offers));
         }
+        done
     }
 
     fn make_offer(&mut self, turn: &Turn<'_>, grant: Grant<AgentKey, FrameworkKey>) -> (FrameworkKey, OfferMade) {
@@ -113,19 +115,21 @@ impl Master {
         let role = self.ledger.shares().shares().path(grant.role).clone();
         let client = Client { framework: grant.framework, role };
         let offer = Offer { client: client.clone(), resources: resources.clone(), made_ns: turn.now.mono_ns };
-        self.timers.arm(self.contended_at(&offer), Timer::OfferContended(key));
-        if let Some(expires) = self.expires_at(&offer) {
-            self.timers.arm(expires, Timer::OfferExpired(key));
-        }
         self.offers.insert(key, grant.agent);
         let agent = self.agents.get_mut(&grant.agent).expect("the allocator knows the same agents");
         let bucket = agent.bucket_mut();
         bucket.offers.insert(key, offer);
         let framework = self.frameworks.get_mut(&client.framework).expect("the rules admitted this framework");
-        framework.offered(&quantities);
-        if let Some(habits) = framework.roles.get_mut(&client.role) {
-            habits.offered();
+        framework.offered(key, &quantities);
+        if let Some(state) = framework.roles.get_mut(&client.role) {
+            state.offered();
         }
+        self.ledger.shares_mut().set_fresh(
+            grant.agent,
+            grant.role,
+            client.framework,
+            turn.now.mono_after(self.config.refusal_floor),
+        );
         let facts = &framework.bucket.facts;
         let made = OfferMade {
             key,
@@ -139,83 +143,22 @@ impl Master {
         };
         (client.framework, made)
     }
-
-    /// Rule (d): offers nobody answered for a while are taken back where another warm client could use them; once a
-    /// second, since who could use them changes.
-    fn look_at_overdue(&mut self, turn: &mut Turn<'_>) {
-        if self.next_look_ns.is_none_or(|at| at > turn.now.mono_ns) {
-            return;
-        }
-        let wanted: Vec<OfferKey> =
-            self.overdue.iter().filter(|key| self.wanted_by_another(turn.now, **key)).copied().collect();
-        for key in wanted {
-            self.expire(turn, key);
-        }
-        self.next_look_ns = (!self.overdue.is_empty()).then(|| turn.now.mono_after(self.config.cool_interval));
-    }
-
-    fn wanted_by_another(&self, now: Now, key: OfferKey) -> bool {
-        let Some(agent_key) = self.offers.get(&key) else { return false };
-        let Some(agent) = self.agents.get(agent_key) else { return false };
-        let Some(offer) = agent.bucket.offers.get(&key) else { return false };
-        let rules = Rules {
-            now,
-            run: Run::Warm,
-            refusal_floor: self.config.refusal_floor,
-            minimum: &self.config.minimum,
-            frameworks: &self.frameworks,
-            agents: &self.agents,
-            lenient: &OnceCell::new(),
-        };
-        self.frameworks.iter().any(|(framework, one)| {
-            let serves = |habits: &Habits| habits.warm && !habits.suppressed && !habits.withheld(now);
-            one.session.is_some()
-                && *framework != offer.client.framework
-                && one.roles.iter().filter(|(_, habits)| serves(habits)).any(|(role, _)| {
-                    one.seat(role).is_some_and(|seat| {
-                        self.ledger.shares().could_use(*agent_key, seat, *framework, &offer.resources, now, &rules)
-                    })
-                })
-        })
-    }
 }
 
-impl Clients<AgentKey, FrameworkKey> for Rules<'_> {
-    /// Whether the run serves this client, and it has no fresh offer of the agent.
-    fn admits(&self, agent: AgentKey, role: RoleId, framework: FrameworkKey) -> bool {
-        let Some(one) = self.frameworks.get(&framework) else { return false };
-        let Some((role, habits)) = one.role_of(role) else { return false };
-        let served = !habits.suppressed && !habits.withheld(self.now) && (habits.warm || self.run == Run::All);
-        let fresh = |offer: &Offer| {
-            offer.client.framework == framework
-                && offer.client.role == *role
-                && self.now.since(offer.made_ns) < self.refusal_floor
-        };
-        served && self.agents.get(&agent).is_some_and(|agent| !agent.bucket.offers.values().any(fresh))
+impl Clients<FrameworkKey> for Rules<'_> {
+    fn terms(&self, role: RoleId, framework: FrameworkKey) -> Terms<'_> {
+        let Some(one) = self.frameworks.get(&framework) else { return Terms::default() };
+        let facts = &one.bucket.facts;
+        let minimum = one.own_minimum(role).unwrap_or(self.minimum);
+        Terms { abilities: facts.abilities(), minimum, demand: one.open_demand() }
     }
 
-    fn abilities(&self, framework: FrameworkKey) -> Abilities {
-        self.frameworks.get(&framework).map(|one| one.bucket.facts.abilities()).unwrap_or_default()
-    }
-
-    fn minimum(&self, role: &Arc<str>, framework: FrameworkKey) -> &[Quantities] {
-        let own = |one: &'_ Framework| one.bucket.facts.minimum.iter().position(|(of, _)| of == role);
-        match self.frameworks.get(&framework).map(|one| (one, own(one))) {
-            Some((one, Some(at))) => &one.bucket.facts.minimum[at].1,
-            Some((_, None)) | None => self.minimum,
-        }
-    }
-
-    fn anything_will_do(&self) -> bool {
+    fn accepts_any(&self) -> bool {
         let nothing = |bundles: &[Quantities]| bundles.is_empty() || bundles.iter().any(Vec::is_empty);
         let lenient = |facts: &FrameworkFacts| facts.minimum.iter().any(|(_, bundles)| nothing(bundles));
         *self
-            .lenient
+            .accepts_any
             .get_or_init(|| nothing(self.minimum) || self.frameworks.values().any(|one| lenient(&one.bucket.facts)))
-    }
-
-    fn demand(&self, framework: FrameworkKey) -> Option<Quantities> {
-        self.frameworks.get(&framework)?.open_demand()
     }
 }
 

@@ -1,15 +1,17 @@
 //! Offers: made, answered, taken back. An offer is answered once; whatever happens to it first is all that happens.
 
 mod allocation;
+mod overdue;
 
 use std::{sync::Arc, time::Duration};
 
+pub(in crate::master::core) use self::overdue::Overdue;
 use crate::{
     allocator::fair::Refusal as Refused,
     master::core::{
         Accept, Client, Event, Launch, Master, Operation, Refusal, Turn,
         agents::Presence,
-        frameworks::{Framework, Habits},
+        frameworks::{ClientState, Framework},
         keys::{AgentKey, FrameworkKey, OfferKey, offer_key},
         ledger::Holding,
         timers::Timer,
@@ -36,40 +38,36 @@ impl Master {
     /// Removes an offer and frees what it held; the caller says why.
     fn take(&mut self, key: OfferKey) -> Option<Taken> {
         let agent_key = self.offers.remove(&key)?;
-        self.overdue.remove(&key);
         let offer = self.agents.get_mut(&agent_key)?.bucket_mut().offers.remove(&key)?;
-        self.ledger.release(agent_key, Holding::Offer(key));
+        let held = self.ledger.release(agent_key, Holding::Offer(key));
+        if let Some((framework, role)) = held.and_then(|held| held.client) {
+            let fresh_until_ns = offer.made_ns.saturating_add(nanos(self.config.refusal_floor));
+            self.ledger.shares_mut().clear_fresh(agent_key, role, framework, fresh_until_ns);
+        }
         let quantities = offer.resources.quantities();
         if let Some(framework) = self.frameworks.get_mut(&offer.client.framework) {
-            framework.answered_for(&quantities);
+            framework.answered_for(key, &quantities);
         }
-        self.timers.disarm(self.contended_at(&offer), Timer::OfferContended(key));
-        if let Some(expires) = self.expires_at(&offer) {
-            self.timers.disarm(expires, Timer::OfferExpired(key));
-        }
+        self.demand_opened(offer.client.framework);
         self.touch(agent_key);
         Some(Taken { agent: agent_key, offer })
     }
 
-    pub(in crate::master::core) fn contended_at(&self, offer: &Offer) -> u64 {
-        offer.made_ns.saturating_add(nanos(self.config.contended_after))
-    }
-
-    pub(in crate::master::core) fn expires_at(&self, offer: &Offer) -> Option<u64> {
-        Some(offer.made_ns.saturating_add(nanos(self.config.offer_timeout?)))
-    }
-
-    fn habits(&mut self, client: &Client) -> Option<&mut Habits> {
-        self.frameworks.get_mut(&client.framework)?.roles.get_mut(&client.role)
+    /// Changes how a client behaves, and has the allocator serve it accordingly.
+    fn change_client(&mut self, client: &Client, change: impl FnOnce(&mut ClientState)) {
+        if let Some(framework) = self.frameworks.get_mut(&client.framework)
+            && let Some(state) = framework.roles.get_mut(&client.role)
+        {
+            change(state);
+            self.serve_client(client.framework, &client.role);
+        }
     }
 
     /// Takes an offer back and says so to its framework.
     pub(in crate::master::core) fn rescind(&mut self, turn: &mut Turn<'_>, key: OfferKey) {
         let Some(taken) = self.take(key) else { return };
         self.counts.offers_rescinded += 1;
-        if let Some(habits) = self.habits(&taken.offer.client) {
-            habits.outstanding = habits.outstanding.saturating_sub(1);
-        }
+        self.change_client(&taken.offer.client, ClientState::rescinded);
         self.tell_rescinded(turn, &taken, key);
     }
 
@@ -102,37 +100,26 @@ impl Master {
     /// A framework that left, or was replaced, has no offers; nobody is told.
     pub(in crate::master::core) fn withdraw_offers(&mut self, _turn: &mut Turn<'_>, framework: FrameworkKey) {
         for key in self.offers_of(framework, None) {
-            if let Some(taken) = self.take(key)
-                && let Some(habits) = self.habits(&taken.offer.client)
-            {
-                habits.outstanding = habits.outstanding.saturating_sub(1);
+            if let Some(taken) = self.take(key) {
+                self.change_client(&taken.offer.client, |state| {
+                    state.outstanding = state.outstanding.saturating_sub(1)
+                });
             }
         }
     }
 
     fn offers_of(&self, framework: FrameworkKey, role: Option<&Arc<str>>) -> Vec<OfferKey> {
-        let outstanding =
-            |framework: &Framework| framework.roles.values().map(|habits| u64::from(habits.outstanding)).sum::<u64>();
-        if self.frameworks.get(&framework).is_none_or(|framework| outstanding(framework) == 0) {
-            return Vec::new();
-        }
-        let mine = self.offers.iter().filter(|(key, agent)| {
-            let client = &self.agents[*agent].bucket.offers[*key].client;
-            client.framework == framework && role.is_none_or(|role| *role == client.role)
-        });
-        mine.map(|(key, _)| *key).collect()
+        let Some(one) = self.frameworks.get(&framework) else { return Vec::new() };
+        let of = |key: &OfferKey| {
+            role.is_none_or(|role| self.agents[&self.offers[key]].bucket.offers[key].client.role == *role)
+        };
+        one.outstanding.iter().filter(|key| of(key)).copied().collect()
     }
 
-    /// Nobody answered: the offer goes back and its framework is withheld for a while.
-    pub(in crate::master::core) fn expire(&mut self, turn: &mut Turn<'_>, key: OfferKey) {
-        let Some(taken) = self.take(key) else { return };
-        self.counts.offers_expired += 1;
-        let now = turn.now;
-        if let Some(habits) = self.habits(&taken.offer.client) {
-            let until = habits.expired(now);
-            self.timers.arm(until, Timer::WithholdingEnded);
-        }
-        self.tell_rescinded(turn, &taken, key);
+    pub(in crate::master::core) fn backoff_ended(&mut self, turn: &Turn<'_>, framework: FrameworkKey) {
+        let Some(one) = self.frameworks.get_mut(&framework) else { return };
+        one.roles.values_mut().for_each(|state| state.end_backoff(turn.now));
+        self.serve_framework(framework);
     }
 
     pub(in crate::master::core) fn decline(
@@ -146,9 +133,7 @@ impl Master {
             let Some(key) = self.own_offer(framework, id) else { continue };
             let Some(taken) = self.take(key) else { continue };
             self.counts.offers_declined += 1;
-            if let Some(habits) = self.habits(&taken.offer.client) {
-                habits.answered(false);
-            }
+            self.change_client(&taken.offer.client, |state| state.answered(false));
             self.refuse(turn, &taken, refuse, true);
         }
     }
@@ -168,9 +153,9 @@ impl Master {
             return;
         }
         let Client { framework, role } = &taken.offer.client;
-        let Some(seat) = self.enter(*framework, role) else { return };
+        let Some(id) = self.enter(*framework, role) else { return };
         let refused = Refused { floor_ns, until_ns, resources: taken.offer.resources.clone() };
-        self.ledger.shares_mut().refuse(taken.agent, seat, *framework, refused);
+        self.ledger.shares_mut().refuse(taken.agent, id, *framework, refused);
         // The end after the first one is armed when that comes.
         if let Some(first_ns) = [floor_ns, until_ns].into_iter().filter(|at| *at > turn.now.mono_ns).min() {
             self.timers.arm_roughly(first_ns, Timer::RefusalEnded(taken.agent));
@@ -202,9 +187,7 @@ impl Master {
         for id in &accept.offers {
             if let Some(taken) = self.own_offer(framework, id).and_then(|key| self.take(key)) {
                 remaining += &taken.offer.resources;
-                if let Some(habits) = self.habits(&taken.offer.client) {
-                    habits.answered(launches);
-                }
+                self.change_client(&taken.offer.client, |state| state.answered(launches));
             }
         }
         self.counts.offers_accepted += 1;
@@ -270,10 +253,8 @@ impl Master {
     /// An ACCEPT of offers that cannot be used together: each goes back, and every task in it is answered for.
     fn accept_void(&mut self, turn: &mut Turn<'_>, framework: FrameworkKey, accept: Accept, text: &str) {
         for id in &accept.offers {
-            if let Some(taken) = self.own_offer(framework, id).and_then(|key| self.take(key))
-                && let Some(habits) = self.habits(&taken.offer.client)
-            {
-                habits.answered(true);
+            if let Some(taken) = self.own_offer(framework, id).and_then(|key| self.take(key)) {
+                self.change_client(&taken.offer.client, |state| state.answered(true));
             }
         }
         for operation in accept.operations {
@@ -318,16 +299,14 @@ impl Master {
     ) -> Result<(), Refusal> {
         for role in self.named_roles(framework, roles, "revive")? {
             let client = Client { framework, role };
-            if let Some(habits) = self.habits(&client) {
-                habits.suppressed = false;
-                habits.warm_up();
-            }
-            if let Some(seat) = self.enter(framework, &client.role) {
-                self.ledger.shares_mut().forget_refusals(seat, framework);
+            self.change_client(&client, |state| {
+                state.suppressed = false;
+                state.activate();
+            });
+            if let Some(id) = self.enter(framework, &client.role) {
+                self.ledger.shares_mut().forget_refusals(id, framework);
             }
         }
-        self.activate_roles(framework);
-        self.touch_all();
         Ok(())
     }
 
@@ -338,11 +317,8 @@ impl Master {
         roles: &[String],
     ) -> Result<(), Refusal> {
         for role in self.named_roles(framework, roles, "suppress")? {
-            if let Some(habits) = self.habits(&Client { framework, role }) {
-                habits.suppressed = true;
-            }
+            self.change_client(&Client { framework, role }, |state| state.suppressed = true);
         }
-        self.activate_roles(framework);
         Ok(())
     }
 
@@ -354,13 +330,18 @@ impl Master {
         framework: FrameworkKey,
         resources: &Resources,
     ) {
-        if let Some(framework) = self.frameworks.get_mut(&framework) {
-            framework.demand = (!resources.is_empty()).then(|| resources.quantities());
-            for habits in framework.roles.values_mut() {
-                habits.warm_up();
-            }
+        let Some(one) = self.frameworks.get_mut(&framework) else { return };
+        one.demand = (!resources.is_empty()).then(|| resources.quantities());
+        one.roles.values_mut().for_each(ClientState::activate);
+        self.serve_framework(framework);
+        self.framework_changed(framework);
+    }
+
+    /// An offer was answered: if its framework stated a demand, it may be offered as much elsewhere now.
+    fn demand_opened(&mut self, framework: FrameworkKey) {
+        if self.frameworks.get(&framework).is_some_and(Framework::has_open_demand) {
+            self.framework_changed(framework);
         }
-        self.touch_all();
     }
 
     /// What was launched is no longer asked for.

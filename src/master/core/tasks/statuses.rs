@@ -79,7 +79,7 @@ impl Master {
 
     /// The status of a framework that was removed: nobody will acknowledge it, so the agent has to be told to forget.
     fn updated_for_nobody(&self, turn: &mut Turn<'_>, agent: AgentKey, update: &Update) {
-        if self.facts.removed_frameworks.contains(&update.framework) {
+        if self.was_removed(&update.framework) {
             let framework = update.framework.as_str().into();
             turn.order(self.agents[&agent].session, Order::Shutdown { framework });
         }

@@ -8,7 +8,7 @@ use super::world::{World, launch, resources};
 use crate::{
     master::core::{Call, Effect, Event, Input, OfferKey, OfferMade, Order, Report, SessionId, Update},
     proto::{
-        internal::{RegistryChange, registry_change::Kind},
+        internal::{FrameworkTombstone, RegistryChange, registry_change::Kind},
         v1::{AgentId, AgentInfo, TaskState, TaskStatus},
     },
 };
@@ -117,7 +117,8 @@ fn a_framework_that_is_torn_down_is_written_off_before_its_agents_end_its_tasks(
     let (mut world, framework, agent, offer) = offered();
     world.launch(framework, &offer, &[("a", "cpus:1;mem:32")]);
     world.call(framework, Call::Teardown);
-    let removed = RegistryChange { kind: Some(Kind::FrameworkRemoved(offer.framework.to_string())) };
+    let tombstone = FrameworkTombstone { framework_id: offer.framework.to_string(), wall_ns: world.now.wall_ns };
+    let removed = RegistryChange { kind: Some(Kind::FrameworkTombstone(tombstone)) };
     assert_eq!(
         world.effects,
         [

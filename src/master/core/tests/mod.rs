@@ -1,6 +1,7 @@
 //! One input into the core at a time: the answer, the effects, the state.
 
 pub(super) mod partitioned;
+pub(in crate::master) mod scenes;
 pub(super) mod world;
 
 mod closed;

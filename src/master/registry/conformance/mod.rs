@@ -10,7 +10,9 @@ mod tests;
 
 use super::{Registry, RegistryError};
 use crate::proto::{
-    internal::{AgentGone, AgentUnreachable, FrameworkRun, Quotas, RegistryChange, registry_change::Kind},
+    internal::{
+        AgentGone, AgentUnreachable, FrameworkRun, FrameworkTombstone, Quotas, RegistryChange, registry_change::Kind,
+    },
     v1::{self, quota::QuotaConfig},
 };
 
@@ -117,6 +119,10 @@ pub fn facts() -> Vec<RegistryChange> {
         taken_over("h", "one", 11).kind,
         Some(Kind::FrameworkForgotten("h".to_owned())),
         Some(Kind::Quotas(Quotas { configs: vec![quota] })),
+        // Kinds are added at the end: samples of older formats hold those before.
+        removed("i", 12).kind,
+        removed("j", 13).kind,
+        Some(Kind::FrameworkForgotten("j".to_owned())),
     ];
     kinds.into_iter().map(|kind| RegistryChange { kind }).collect()
 }
@@ -126,6 +132,12 @@ fn taken_over(framework: &str, instance: &'static str, wall_ns: i64) -> Registry
     let instance = instance.as_bytes().into();
     let run = FrameworkRun { framework_id: framework.to_owned(), instance, wall_ns };
     RegistryChange { kind: Some(Kind::FrameworkRun(run)) }
+}
+
+/// This framework was removed then.
+fn removed(framework: &str, wall_ns: i64) -> RegistryChange {
+    let tombstone = FrameworkTombstone { framework_id: framework.to_owned(), wall_ns };
+    RegistryChange { kind: Some(Kind::FrameworkTombstone(tombstone)) }
 }
 
 /// An agent of this id was admitted.

@@ -1,6 +1,6 @@
 //! The rules, one function each, in the order in which they are tried.
 
-use super::{Place, Rule, Tried, admitted, facts, taken_over};
+use super::{Place, Rule, Tried, admitted, facts, removed, taken_over};
 use crate::{
     master::registry::{Fence, Registry, RegistryError, State},
     proto::{
@@ -20,6 +20,7 @@ pub(super) fn all<P: Place>() -> Vec<Rule<P>> {
         ("every kind of change is there after the next load", keeps_every_kind),
         ("after each append the registry that is opened next has that much and no more", keeps_every_prefix),
         ("changes take effect in their order, within an append and across", keeps_the_order),
+        ("frameworks that are removed and forgotten leave nothing", forgets_frameworks),
         ("who replaced whom at the head of a framework is kept, in order", keeps_lineages),
         ("the epoch rises at every load, whoever loads", raises_the_epoch),
         ("a fence of an earlier load is refused and changes nothing", refuses_an_old_fence),
@@ -31,6 +32,8 @@ pub(super) fn all<P: Place>() -> Vec<Rule<P>> {
         ("a large state and a large change come back whole", keeps_large_states),
         ("a long history of few facts is loaded as those facts", keeps_long_histories),
         ("a store that cannot be reached is unavailable, and as it was when it is back", tells_what_is_unavailable),
+        ("after an append that failed the position counts what was done of it", goes_on_after_a_failure),
+        ("a store that was unavailable for a load can be loaded by the same", loads_after_a_failure),
         ("what is damaged is an error, never part of the facts", tells_what_is_damaged),
     ]
 }
@@ -99,6 +102,22 @@ fn keeps_the_order(place: &impl Place) -> Tried {
     drop(registry);
     let (state, _) = load(&mut *open(place));
     assert_eq!(state.unreachable.get("a"), Some(&3), "the last change counts");
+    Tried::Holds
+}
+
+fn forgets_frameworks(place: &impl Place) -> Tried {
+    let forgotten = |id: &str| RegistryChange { kind: Some(Kind::FrameworkForgotten(id.to_owned())) };
+    let mut registry = open(place);
+    let (_, fence) = load(&mut *registry);
+    append(&mut *registry, fence, &[taken_over("f", "one", 1), removed("f", 2), removed("g", 3)]);
+    append(&mut *registry, fence, &[removed("f", 9), forgotten("g")]);
+    let state = load_elsewhere(place, registry);
+    assert!(state.runs.is_empty(), "no run has a framework that was removed: {:?}", state.runs);
+    assert_eq!(state.removed_frameworks.oldest_first().collect::<Vec<_>>(), [("f", 2)], "the first removal counts");
+    let mut registry = open(place);
+    let (_, fence) = load(&mut *registry);
+    append(&mut *registry, fence, &[forgotten("f")]);
+    assert_eq!(load_elsewhere(place, registry), State::default());
     Tried::Holds
 }
 
@@ -272,6 +291,55 @@ fn tells_what_is_unavailable(place: &impl Place) -> Tried {
     append(&mut *registry, later, &[admitted("a2")]);
     assert_eq!(load(&mut *registry).0, with, "trying again is harmless");
     Tried::Holds
+}
+
+/// What a master does after a failure: it asks how far the registry has got, and appends what is missing.
+fn goes_on_after_a_failure(place: &impl Place) -> Tried {
+    let mut registry = open(place);
+    let (_, fence) = load(&mut *registry);
+    let before = append(&mut *registry, fence, &[admitted("a1"), unreachable("a1", 1)]);
+    if !place.cut_off(true) {
+        return Tried::CannotBeTried;
+    }
+    let changes = [unreachable("a1", 2), admitted("a2"), unreachable("a1", 3)];
+    for _ in 0..3 {
+        let appended = registry.append(fence, &changes);
+        assert!(matches!(appended, Err(RegistryError::Unavailable { .. })), "cut off: {appended:?}");
+    }
+    assert!(place.cut_off(false), "what can be cut off can be connected again");
+    let done = append(&mut *registry, fence, &[]) - before;
+    let done = usize::try_from(done).unwrap_or(usize::MAX);
+    let rest = changes.get(done..).unwrap_or_else(|| panic!("{done} of {} changes were appended", changes.len()));
+    let (state, after) = (load_elsewhere(place, registry), before + 3);
+    let known = [admitted("a1"), unreachable("a1", 1)];
+    assert_eq!(state, made_by(&[&known, &changes[..done]].concat()), "the position counts what is there");
+    let mut registry = open(place);
+    let (_, fence) = load(&mut *registry);
+    assert_eq!(append(&mut *registry, fence, rest), after, "with the rest all of them are there");
+    assert_eq!(load_elsewhere(place, registry), made_by(&[&known[..], &changes].concat()));
+    Tried::Holds
+}
+
+fn loads_after_a_failure(place: &impl Place) -> Tried {
+    let mut registry = open(place);
+    let (_, fence) = load(&mut *registry);
+    append(&mut *registry, fence, &[admitted("a1")]);
+    if !place.cut_off(true) {
+        return Tried::CannotBeTried;
+    }
+    let loaded = registry.load().map(|(_, fence)| fence);
+    assert!(matches!(loaded, Err(RegistryError::Unavailable { .. })), "cut off: {loaded:?}");
+    assert!(place.cut_off(false), "what can be cut off can be connected again");
+    let (state, later) = load(&mut *registry);
+    assert_eq!(state, made_by(&[admitted("a1")]));
+    assert!(later > fence, "the epoch is higher than before the cut");
+    append(&mut *registry, later, &[admitted("a2")]);
+    Tried::Holds
+}
+
+fn load_elsewhere(place: &impl Place, registry: Box<dyn Registry>) -> State {
+    drop(registry);
+    load(&mut *open(place)).0
 }
 
 fn tells_what_is_damaged(place: &impl Place) -> Tried {

@@ -255,7 +255,7 @@ impl Registry for Broken {
                 std::mem::swap(&mut self.late, &mut changes);
             }
             "drops who has a framework" => changes.retain(|it| !matches!(it.kind, Some(Kind::FrameworkRun(_)))),
-            "drops tombstones" => changes.retain(|it| !matches!(it.kind, Some(Kind::FrameworkRemoved(_)))),
+            "drops tombstones" => changes.retain(|it| !matches!(it.kind, Some(Kind::FrameworkTombstone(_)))),
             _ => {}
         }
         if self.how == "forgets the fence" {
@@ -303,8 +303,9 @@ fn kind_of(kind: &Kind) -> (usize, usize) {
         Kind::AgentForgotten(_) => 8,
         Kind::FrameworkRun(_) => 9,
         Kind::FrameworkForgotten(_) => 10,
+        Kind::FrameworkTombstone(_) => 11,
     };
-    (11, number)
+    (12, number)
 }
 
 #[test]

@@ -131,7 +131,7 @@ fn an_agent_that_describes_itself_anew_changes_the_registry() {
 #[test]
 fn a_framework_that_was_removed_or_is_another_is_not_subscribed_by_the_next_master_either() {
     let mut state = State::default();
-    state.remove_framework("old-0000");
+    state.remove_framework("old-0000", 1);
     let mut world = World::with(state, Config::default());
     let (session, _) = world.subscribe(facts("f", "*"), Some("old-0000"));
     let error = |world: &World, session| {

@@ -287,3 +287,29 @@ fn an_update_takes_back_offers_of_roles_that_went() {
     assert!(world.events(framework).iter().any(|event| matches!(event, Event::Rescinded { .. })));
     assert_eq!(&*world.offers(framework)[0].role, "b");
 }
+
+#[test]
+fn checkpoint_stays_as_the_framework_first_subscribed_with_it() {
+    let mut world = World::new();
+    let subscribe = |checkpoint, id: &str| {
+        let known = super::world::known(id, "f");
+        let info = crate::proto::v1::FrameworkInfo { checkpoint, ..known.info };
+        Box::new(crate::master::core::Subscribe { info, ..known })
+    };
+    let kept = |world: &World| {
+        let info = world.harness.core.snapshot().frameworks[0].info.clone();
+        <crate::proto::v1::FrameworkInfo as prost::Message>::decode(info).expect("an info").checkpoint
+    };
+    let first = world.attach();
+    world.call(first, Call::Subscribe(subscribe(Some(true), "f1")));
+    assert_eq!(kept(&world), Some(true));
+    let second = world.attach();
+    world.call(second, Call::Subscribe(subscribe(Some(false), "f1")));
+    assert_eq!(kept(&world), Some(true), "over a failover");
+    world.call(second, Call::UpdateFramework(subscribe(Some(true), "f1")));
+    assert_eq!(kept(&world), Some(true));
+    world.call(second, Call::UpdateFramework(subscribe(Some(false), "f1")));
+    let refused = world.effects.iter().any(|effect| format!("{effect:?}").contains("framework_info.checkpoint"));
+    assert!(refused, "{:?}", world.effects);
+    assert_eq!(kept(&world), Some(true));
+}

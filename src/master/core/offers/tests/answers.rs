@@ -190,6 +190,43 @@ fn an_offer_nobody_answers_is_taken_back_and_its_framework_waits() {
 }
 
 #[test]
+fn a_silence_counts_once_however_many_offers_it_held() {
+    for agents in [1, 3, 7, 40] {
+        let mut world = World::new();
+        let (framework, _) = world.framework("f");
+        for _ in 0..agents {
+            let _ = world.agent("cpus:4;mem:1024");
+            world.wait(Duration::from_millis(300));
+        }
+        world.wait(Duration::from_secs(120) - Duration::from_millis(300) * agents);
+        assert_eq!(world.offers(framework).len(), 0, "{agents} agents");
+        let mut made = 0;
+        for _ in 0..30 {
+            world.wait(Duration::from_millis(500));
+            made += world.offers(framework).len();
+        }
+        assert_eq!(made, agents as usize, "{agents} agents, all offered again once and soon");
+    }
+}
+
+#[test]
+fn a_client_that_stays_silent_waits_twice_as_long_each_time() {
+    let mut world = World::new();
+    let _ = world.framework("f");
+    for _ in 0..3 {
+        let _ = world.agent("cpus:4;mem:1024");
+    }
+    world.inbox();
+    let mut offered_at = Vec::new();
+    for second in 0..500 {
+        world.wait(Duration::from_secs(1));
+        offered_at.extend(world.inbox().into_iter().map(|_| second));
+    }
+    offered_at.dedup();
+    assert_eq!(offered_at, [120, 242, 366, 494], "the waits are 1, 2, 4 and 8 seconds");
+}
+
+#[test]
 fn an_offer_somebody_else_could_use_is_taken_back_after_ten_seconds() {
     let mut world = World::new();
     let (idle, _) = world.framework("idle");
@@ -273,6 +310,42 @@ fn reserved_resources_are_offered_to_their_role_only() {
     let _ = world.agent("cpus(web):2;mem(web):256;cpus(batch):1;mem(batch):64");
     assert_eq!(world.offers(web)[0].resources.cpus(), Milli::from_units(2));
     assert_eq!(world.offers(batch)[0].resources.cpus(), Milli::from_units(1));
+}
+
+#[test]
+fn a_run_over_many_agents_lets_other_inputs_pass_and_offers_everything() {
+    let mut world = World::new();
+    world.checked = false;
+    let (framework, _) = world.framework("f");
+    world.call(framework, Call::Suppress { roles: Vec::new() });
+    for _ in 0..3_000 {
+        let _ = world.agent("cpus:4;mem:1024");
+    }
+    world.call(framework, Call::Revive { roles: Vec::new() });
+    let first = world.inbox().len();
+    assert!((1_000..3_000).contains(&first), "{first} offers in one turn");
+    assert!(world.harness.core.is_running());
+    let (_, id) = world.framework("other");
+    assert!(!id.is_empty(), "it is subscribed before the run is over");
+    world.wait(CALM);
+    assert!(!world.harness.core.is_running());
+    let rest = world.inbox();
+    assert_eq!(first + rest.len(), 3_000);
+    world.harness.core.check();
+}
+
+#[test]
+fn revive_costs_nothing_where_nothing_is_free() {
+    let mut world = World::new();
+    let (framework, _) = world.framework("f");
+    let _ = world.agent("cpus:4;mem:1024");
+    assert_eq!(world.offers(framework).len(), 1);
+    let before = world.harness.core.counts.allocation_runs;
+    for _ in 0..10 {
+        world.call(framework, Call::Revive { roles: Vec::new() });
+        world.wait(CALM);
+    }
+    assert_eq!(world.harness.core.counts.allocation_runs, before, "there is nothing to look at");
 }
 
 #[test]

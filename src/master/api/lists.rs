@@ -1,0 +1,267 @@
+//! The operator API's large answers, in parts.
+//!
+//! A [`Walk`] goes over a snapshot item after item and puts them into responses of about as many bytes as it is asked for.
+//! The lists of all parts, one after the other, are the whole answer.
+
+use std::{collections::VecDeque, ops::Bound, sync::Arc};
+
+use prost::Message as _;
+
+use super::{render, views::View};
+use crate::{
+    master::core::{FrameworkBucket, TaskKey},
+    proto::v1::{
+        self,
+        master::{
+            Response as Reply,
+            call::Type,
+            response::{self, get_agents, get_frameworks},
+        },
+    },
+};
+
+/// The lists that answers are made of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum List {
+    Tasks,
+    Orphans,
+    CompletedTasks,
+    Frameworks,
+    CompletedFrameworks,
+    Agents,
+    RecoveredAgents,
+}
+
+const TASKS: [List; 3] = [List::Tasks, List::Orphans, List::CompletedTasks];
+const FRAMEWORKS: [List; 2] = [List::Frameworks, List::CompletedFrameworks];
+const AGENTS: [List; 2] = [List::Agents, List::RecoveredAgents];
+
+fn lists_of(kind: Type) -> Vec<List> {
+    match kind {
+        Type::GetTasks => TASKS.into(),
+        Type::GetFrameworks => FRAMEWORKS.into(),
+        Type::GetAgents => AGENTS.into(),
+        Type::GetState => TASKS.into_iter().chain(FRAMEWORKS).chain(AGENTS).collect(),
+        _ => Vec::new(),
+    }
+}
+
+/// An element of one of the lists.
+#[derive(Debug)]
+enum Item {
+    Task(v1::Task),
+    Unreachable(v1::Task),
+    Orphan(v1::Task),
+    CompletedTask(v1::Task),
+    Framework(Box<get_frameworks::Framework>),
+    CompletedFramework(Box<get_frameworks::Framework>),
+    Agent(Box<get_agents::Agent>),
+    RecoveredAgent(Box<v1::AgentInfo>),
+}
+
+/// How far an answer has got.
+#[derive(Debug)]
+pub(super) struct Walk {
+    master: Arc<str>,
+    kind: Type,
+    lists: VecDeque<List>,
+    /// The place of an agent or framework in the present list,
+    at: usize,
+    /// and of a task there: the last that was listed, or how many were.
+    last: Option<TaskKey>,
+    within: usize,
+    /// Items that come before any other.
+    ready: VecDeque<Item>,
+    departed: Vec<get_agents::Departed>,
+}
+
+impl Walk {
+    /// The answer to a call of this kind; `departed` belongs to one for agents.
+    pub(super) fn new(master: Arc<str>, kind: Type, departed: Vec<get_agents::Departed>) -> Self {
+        let (lists, ready) = (lists_of(kind).into(), VecDeque::new());
+        Self { master, kind, lists, at: 0, last: None, within: 0, ready, departed }
+    }
+
+    /// Whether a call of this kind is answered with lists.
+    pub(super) fn is_for(kind: Type) -> bool {
+        !lists_of(kind).is_empty()
+    }
+
+    /// The answer to a call of this kind where all lists are empty.
+    pub(super) fn empty(kind: Type) -> Reply {
+        Parts::default().reply(kind)
+    }
+
+    /// The next part: items until they have so many bytes, and one at least. `None` after the last.
+    pub(super) fn part(&mut self, view: &View, bytes: usize) -> Option<Reply> {
+        let mut parts = Parts::default();
+        parts.agents.departed = std::mem::take(&mut self.departed);
+        let mut items = parts.agents.departed.len();
+        let mut size = parts.agents.encoded_len();
+        while size < bytes
+            && let Some(item) = self.next(view)
+        {
+            size += item.encoded_len();
+            items += 1;
+            parts.add(item);
+        }
+        (items > 0).then(|| parts.reply(self.kind))
+    }
+
+    fn next(&mut self, view: &View) -> Option<Item> {
+        loop {
+            if let Some(item) = self.ready.pop_front() {
+                return Some(item);
+            }
+            let list = *self.lists.front()?;
+            let found = match list {
+                List::Tasks => self.next_task(view),
+                List::Orphans => self.next_orphans(view),
+                List::CompletedTasks => self.next_completed(view),
+                List::Frameworks | List::CompletedFrameworks => self.next_framework(view, list),
+                List::Agents => self.next_agent(view),
+                List::RecoveredAgents => self.next_recovered(view),
+            };
+            match found {
+                Some(item) => return Some(item),
+                None if !self.ready.is_empty() => {}
+                None => {
+                    self.lists.pop_front();
+                    (self.at, self.last, self.within) = (0, None, 0);
+                }
+            }
+        }
+    }
+
+    fn next_task(&mut self, view: &View) -> Option<Item> {
+        loop {
+            let agent = view.snapshot.agents.get(self.at)?;
+            let after = self.last.map_or(Bound::Unbounded, Bound::Excluded);
+            if let Some((key, task)) = agent.tasks.range((after, Bound::Unbounded)).next() {
+                self.last = Some(*key);
+                let task = render::task(task, &agent.id, &render::framework_id(&view.snapshot, task));
+                return Some(if render::reachable(agent) { Item::Task(task) } else { Item::Unreachable(task) });
+            }
+            (self.at, self.last) = (self.at + 1, None);
+        }
+    }
+
+    /// Those of one agent become ready together.
+    fn next_orphans(&mut self, view: &View) -> Option<Item> {
+        while self.ready.is_empty() {
+            let agent = view.snapshot.agents.get(self.at)?;
+            self.at += 1;
+            self.ready.extend(render::orphans(agent).map(Item::Orphan));
+        }
+        self.ready.pop_front()
+    }
+
+    fn next_completed(&mut self, view: &View) -> Option<Item> {
+        loop {
+            let (present, completed) = (&view.snapshot.frameworks, &view.snapshot.completed);
+            let framework = present.iter().chain(completed).nth(self.at)?;
+            if let Some(entry) = framework.completed.get(self.within) {
+                self.within += 1;
+                return Some(Item::CompletedTask(render::task(&entry.1, &entry.0, &framework.id)));
+            }
+            (self.at, self.within) = (self.at + 1, 0);
+        }
+    }
+
+    fn next_framework(&mut self, view: &View, list: List) -> Option<Item> {
+        let completed = list == List::CompletedFrameworks;
+        let frameworks = if completed { &view.snapshot.completed } else { &view.snapshot.frameworks };
+        let framework: &FrameworkBucket = frameworks.get(self.at)?;
+        self.at += 1;
+        let belongings = view.by_framework.of(framework.key);
+        let shown = Box::new(render::framework(&view.snapshot, &self.master, framework, belongings));
+        Some(if completed { Item::CompletedFramework(shown) } else { Item::Framework(shown) })
+    }
+
+    fn next_agent(&mut self, view: &View) -> Option<Item> {
+        loop {
+            let agent = view.snapshot.agents.get(self.at)?;
+            self.at += 1;
+            if render::reachable(agent) {
+                return Some(Item::Agent(Box::new(render::agent(agent))));
+            }
+        }
+    }
+
+    fn next_recovered(&mut self, view: &View) -> Option<Item> {
+        let id = view.snapshot.recovered.get(self.at)?;
+        self.at += 1;
+        let id = Some(v1::AgentId { value: id.clone() });
+        Some(Item::RecoveredAgent(Box::new(v1::AgentInfo { id, ..v1::AgentInfo::default() })))
+    }
+}
+
+impl Item {
+    fn encoded_len(&self) -> usize {
+        match self {
+            Self::Task(task) | Self::Unreachable(task) | Self::Orphan(task) | Self::CompletedTask(task) => {
+                task.encoded_len()
+            }
+            Self::Framework(framework) | Self::CompletedFramework(framework) => framework.encoded_len(),
+            Self::Agent(agent) => agent.encoded_len(),
+            Self::RecoveredAgent(agent) => agent.encoded_len(),
+        }
+    }
+}
+
+/// The lists of one part.
+#[derive(Debug, Default)]
+struct Parts {
+    tasks: response::GetTasks,
+    frameworks: response::GetFrameworks,
+    agents: response::GetAgents,
+}
+
+impl Parts {
+    #[expect(deprecated, reason = "Mesos has no orphans any more, and its word for what ours are is free")]
+    fn add(&mut self, item: Item) {
+        match item {
+            Item::Task(task) => self.tasks.tasks.push(task),
+            Item::Unreachable(task) => self.tasks.unreachable_tasks.push(task),
+            Item::Orphan(task) => self.tasks.orphan_tasks.push(task),
+            Item::CompletedTask(task) => self.tasks.completed_tasks.push(task),
+            Item::Framework(framework) => self.frameworks.frameworks.push(*framework),
+            Item::CompletedFramework(framework) => self.frameworks.completed_frameworks.push(*framework),
+            Item::Agent(agent) => self.agents.agents.push(*agent),
+            Item::RecoveredAgent(agent) => self.agents.recovered_agents.push(*agent),
+        }
+    }
+
+    fn reply(self, kind: Type) -> Reply {
+        let mut reply = Reply::default();
+        let Self { tasks, frameworks, agents } = self;
+        match kind {
+            Type::GetTasks => {
+                reply.set_type(response::Type::GetTasks);
+                reply.get_tasks = Some(tasks);
+            }
+            Type::GetFrameworks => {
+                reply.set_type(response::Type::GetFrameworks);
+                reply.get_frameworks = Some(frameworks);
+            }
+            Type::GetAgents => {
+                reply.set_type(response::Type::GetAgents);
+                reply.get_agents = Some(agents);
+            }
+            _ => {
+                reply.set_type(response::Type::GetState);
+                reply.get_state = Some(response::GetState {
+                    get_tasks: Some(tasks),
+                    get_executors: Some(response::GetExecutors::default()),
+                    get_frameworks: Some(frameworks),
+                    get_agents: Some(agents),
+                });
+            }
+        }
+        reply
+    }
+}
+
+#[cfg(test)]
+#[path = "lists_tests.rs"]
+mod tests;

@@ -1,0 +1,317 @@
+//! Snapshots that readers share.
+//!
+//! Callers within one second of each other read the same snapshot; a later one has a new one taken. Nothing that readers do
+//! keeps much memory: so many read at once and the others wait for their turn, so many snapshots are held at once, and
+//! none for longer than [`LONGEST`]. A reader that is not done by then gets an error instead of the rest.
+
+use std::{
+    collections::{HashMap, VecDeque},
+    sync::{Arc, Mutex as SyncMutex, MutexGuard, PoisonError, Weak},
+    time::Duration,
+};
+
+use tokio::sync::{Mutex, OnceCell, OwnedSemaphorePermit, Semaphore, watch};
+use tonic::Status;
+
+use super::{
+    super::{
+        core::{Answer, Question, Snapshot},
+        service::Handle,
+    },
+    MasterFacts,
+    by_framework::ByFramework,
+    document::{Cursor, Document},
+    metrics,
+};
+use crate::{transport::clock::Clock, types::Now};
+
+/// So long a snapshot may be read.
+const LONGEST: Duration = Duration::from_secs(60);
+/// So many chunks are kept for readers that are not at the end of what was written.
+const WINDOW: usize = 16;
+
+/// What a reader gets that was too slow.
+pub(super) const CUT_OFF: &str =
+    "the state was read too slowly: a snapshot is kept for 60 s; ask again and read faster";
+
+/// Who may share a snapshot, and how much may be read at once.
+#[derive(Clone, Copy, Debug)]
+struct Bounds {
+    /// So long a snapshot is given to those who ask.
+    shared: Duration,
+    /// So many are held: the oldest goes for one more.
+    views: usize,
+    /// So many read.
+    readers: usize,
+}
+
+/// Pages: many may ask for the same at once.
+const PAGES: Bounds = Bounds { shared: Duration::from_secs(1), views: 4, readers: 64 };
+/// Questions of operators: the answer is never older than the question.
+const QUESTIONS: Bounds = Bounds { shared: Duration::ZERO, views: 4, readers: 4 };
+
+/// Gives out snapshots; clones give out the same.
+#[derive(Clone, Debug)]
+pub(crate) struct Views {
+    source: Source,
+    clock: Clock,
+    bounds: Bounds,
+    held: Held,
+    places: Arc<Semaphore>,
+}
+
+/// Where snapshots come from.
+#[derive(Clone, Debug)]
+enum Source {
+    Core(Handle),
+    #[cfg(test)]
+    Fixed(Arc<Snapshot>),
+}
+
+impl Source {
+    async fn snapshot(&self) -> Result<Snapshot, Status> {
+        match self {
+            Self::Core(core) => {
+                match core.ask(Question::Snapshot).await.map_err(|error| Status::unavailable(error.to_string()))? {
+                    Answer::Snapshot(snapshot) => Ok(*snapshot),
+                    _ => Err(Status::internal("no snapshot came")),
+                }
+            }
+            #[cfg(test)]
+            Self::Fixed(snapshot) => Ok((**snapshot).clone()),
+        }
+    }
+}
+
+/// The snapshots that are held, the oldest first.
+type Held = Arc<Mutex<VecDeque<Arc<View>>>>;
+
+/// A snapshot and what was made of it for its readers.
+#[derive(Debug)]
+pub(super) struct View {
+    pub(super) snapshot: Snapshot,
+    pub(super) by_framework: ByFramework,
+    taken: Now,
+    readers: Readers,
+    window: Mutex<Window>,
+    metrics: OnceCell<Arc<str>>,
+}
+
+/// Who reads a snapshot. Their permits go with it, so that those who are late keep no place.
+#[derive(Debug)]
+struct Readers {
+    permits: SyncMutex<HashMap<u64, OwnedSemaphorePermit>>,
+    count: watch::Sender<usize>,
+    last: std::sync::atomic::AtomicU64,
+}
+
+/// The latest chunks of `/state` that were written.
+#[derive(Debug, Default)]
+struct Window {
+    /// The number of the first.
+    first: usize,
+    chunks: VecDeque<(bytes::Bytes, Cursor)>,
+}
+
+/// One who reads a snapshot.
+#[derive(Debug)]
+pub(super) struct Reader {
+    view: Weak<View>,
+    number: u64,
+}
+
+impl Drop for Reader {
+    fn drop(&mut self) {
+        if let Some(view) = self.view.upgrade() {
+            view.readers.remove(self.number);
+        }
+    }
+}
+
+impl Readers {
+    fn new() -> Self {
+        let (count, _) = watch::channel(0);
+        Self { permits: SyncMutex::default(), count, last: 0.into() }
+    }
+
+    fn permits(&self) -> MutexGuard<'_, HashMap<u64, OwnedSemaphorePermit>> {
+        self.permits.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn add(&self, permit: OwnedSemaphorePermit) -> u64 {
+        let number = self.last.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        let mut permits = self.permits();
+        permits.insert(number, permit);
+        self.count.send_replace(permits.len());
+        number
+    }
+
+    fn remove(&self, number: u64) {
+        let mut permits = self.permits();
+        permits.remove(&number);
+        self.count.send_replace(permits.len());
+    }
+}
+
+impl Views {
+    /// For pages.
+    pub(crate) fn of_pages(core: Handle) -> Self {
+        Self::new(Source::Core(core), PAGES)
+    }
+
+    /// For questions of operators.
+    pub(crate) fn of_questions(core: Handle) -> Self {
+        Self::new(Source::Core(core), QUESTIONS)
+    }
+
+    fn new(source: Source, bounds: Bounds) -> Self {
+        let places = Arc::new(Semaphore::new(bounds.readers));
+        Self { source, clock: Clock::system(), bounds, held: Arc::default(), places }
+    }
+
+    /// A place among the readers of the present snapshot, once there is one.
+    pub(super) async fn reader(&self) -> Result<Reader, Status> {
+        let closed = |_| Status::unavailable("the master has stopped");
+        let permit = self.places.clone().acquire_owned().await.map_err(closed)?;
+        // Those who come while a snapshot is taken wait here, and share it.
+        let mut held = self.held.lock().await;
+        let now = self.clock.now();
+        let present = held.back().filter(|view| now.since(view.taken.mono_ns) < self.bounds.shared).cloned();
+        let view = match present {
+            Some(view) => view,
+            None => self.take(now, &mut held).await?,
+        };
+        Ok(Reader { view: Arc::downgrade(&view), number: view.readers.add(permit) })
+    }
+
+    async fn take(&self, taken: Now, held: &mut VecDeque<Arc<View>>) -> Result<Arc<View>, Status> {
+        let snapshot = self.source.snapshot().await?;
+        let made = tokio::task::spawn_blocking(move || View::new(snapshot, taken));
+        let view = made.await.map_err(|error| Status::internal(format!("a snapshot cannot be read: {error}")))?;
+        let view = Arc::new(view);
+        held.push_back(view.clone());
+        while held.len() > self.bounds.views {
+            if let Some(oldest) = held.pop_front() {
+                oldest.report_cut_off();
+            }
+        }
+        // Without a way to the core: nothing that only reads keeps the core's thread.
+        let shared_until_ns = taken.mono_after(self.bounds.shared);
+        tokio::spawn(drop_in_time(self.held.clone(), self.clock, Arc::downgrade(&view), shared_until_ns));
+        Ok(view)
+    }
+
+    /// How many snapshots are held.
+    #[cfg(test)]
+    pub(super) async fn count(&self) -> usize {
+        self.held.lock().await.len()
+    }
+}
+
+/// Drops a view when no reader can come to it any more and its readers are done, or have had their time.
+async fn drop_in_time(held: Held, clock: Clock, view: Weak<View>, shared_until_ns: u64) {
+    clock.sleep_until(shared_until_ns).await;
+    loop {
+        let Some((mut readers, until_ns)) = view.upgrade().map(|view| view.ends()) else { return };
+        let late = tokio::select! {
+            biased;
+            _ = readers.wait_for(|count| *count == 0) => false,
+            () = clock.sleep_until(until_ns) => true,
+        };
+        let mut held = held.lock().await;
+        let Some(view) = view.upgrade() else { return };
+        // One may have come while the lock was waited for.
+        if late || *view.readers.count.borrow() == 0 {
+            held.retain(|other| !Arc::ptr_eq(other, &view));
+            view.report_cut_off();
+            return;
+        }
+    }
+}
+
+impl View {
+    pub(super) fn new(snapshot: Snapshot, taken: Now) -> Self {
+        let by_framework = ByFramework::new(&snapshot);
+        Self {
+            snapshot,
+            by_framework,
+            taken,
+            readers: Readers::new(),
+            window: Mutex::default(),
+            metrics: OnceCell::new(),
+        }
+    }
+
+    /// What shows whether it is read, and until when it may be.
+    fn ends(&self) -> (watch::Receiver<usize>, u64) {
+        (self.readers.count.subscribe(), self.taken.mono_after(LONGEST))
+    }
+
+    fn report_cut_off(&self) {
+        let readers = *self.readers.count.borrow();
+        if readers > 0 {
+            tracing::warn!(readers, "a snapshot of the state is dropped: its readers are too slow and are cut off");
+        }
+    }
+
+    /// This chunk of `/state`, of which the cursor says where it begins: from those that another reader had written, or
+    /// written now.
+    async fn chunk(&self, master: &MasterFacts, number: usize, cursor: Cursor) -> Option<(bytes::Bytes, Cursor)> {
+        let document = Document { master, snapshot: &self.snapshot, by_framework: &self.by_framework };
+        let write = || document.chunk(cursor).map(|(bytes, next)| (bytes::Bytes::from(bytes), next));
+        let mut window = self.window.lock().await;
+        let Some(at) = number.checked_sub(window.first) else {
+            drop(window);
+            return write();
+        };
+        if let Some(chunk) = window.chunks.get(at) {
+            return Some(chunk.clone());
+        }
+        let chunk = write()?;
+        window.chunks.push_back(chunk.clone());
+        if window.chunks.len() > WINDOW {
+            window.chunks.pop_front();
+            window.first += 1;
+        }
+        Some(chunk)
+    }
+}
+
+impl Reader {
+    /// The snapshot, unless it was dropped because this reader took too long.
+    pub(super) fn view(&self) -> Result<Arc<View>, Status> {
+        self.view.upgrade().ok_or_else(|| Status::deadline_exceeded(CUT_OFF))
+    }
+
+    /// The text of `/metrics`; the first who asks has it written.
+    pub(super) async fn metrics(&self, waited: Duration) -> Result<Arc<str>, Status> {
+        let view = self.view()?;
+        let written = view.clone();
+        let write = || async move {
+            let text = tokio::task::spawn_blocking(move || metrics::render(&written.snapshot, waited).into());
+            text.await.map_err(|error| Status::internal(format!("the metrics cannot be written: {error}")))
+        };
+        view.metrics.get_or_try_init(write).await.cloned()
+    }
+
+    /// Chunk after chunk of `/state`, each when it is asked for.
+    pub(super) fn state(self, master: Arc<MasterFacts>) -> impl futures::Stream<Item = Result<bytes::Bytes, Status>> {
+        let start = Some((self, 0_usize, Cursor::default()));
+        futures::stream::unfold(start, move |at| {
+            let master = master.clone();
+            async move {
+                let (reader, number, cursor) = at?;
+                let view = match reader.view() {
+                    Ok(view) => view,
+                    Err(cut_off) => return Some((Err(cut_off), None)),
+                };
+                let (bytes, next) = view.chunk(&master, number, cursor).await?;
+                Some((Ok(bytes), Some((reader, number + 1, next))))
+            }
+        })
+    }
+}
+
+#[cfg(test)]
+#[path = "views_tests.rs"]
+mod tests;
