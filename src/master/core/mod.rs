@@ -300,7 +300,7 @@ impl Master {
     fn reported(&mut self, turn: &mut Turn<'_>, session: SessionId, report: Report) {
         let Some(peer) = self.sessions.peer(session) else { return };
         if let Err(text) = self.authorize_peer(session, report.action()) {
-            return self.refuse_agent(turn, session, text);
+            return Self::refuse_agent(turn, session, text);
         }
         if let Peer::Agent(key) = peer {
             self.heard_of(key);
@@ -314,15 +314,15 @@ impl Master {
             }
             (Peer::Agent(key), Report::OrphanGone { container }) => self.orphan_gone(key, &container),
             (Peer::Agent(key), Report::Unregistered) => self.agent_unregistered(turn, key),
-            (_, Report::Invalid { text }) => self.refuse_agent(turn, session, text),
+            (_, Report::Invalid { text }) => Self::refuse_agent(turn, session, text),
             (Peer::Stranger | Peer::Framework(_) | Peer::Agent(_), _) => {
-                self.refuse_agent(turn, session, "a session starts with one registration".to_owned());
+                Self::refuse_agent(turn, session, "a session starts with one registration".to_owned());
             }
         }
     }
 
     /// Ends a session in which an agent broke the rules; the agent may attach again.
-    fn refuse_agent(&mut self, turn: &mut Turn<'_>, session: SessionId, text: String) {
+    fn refuse_agent(turn: &mut Turn<'_>, session: SessionId, text: String) {
         turn.order(Some(session), Order::Refused { text, permanent: false });
         turn.close(session);
     }

@@ -19,7 +19,7 @@ pub(super) use self::holding::{Held, Holding};
 use self::holding::{Part, Reach};
 use super::{AgentKey, FrameworkKey, OfferKey};
 use crate::{
-    allocator::fair::{Allocator, Grant, RoleId},
+    allocator::fair::{Allocator, RoleId},
     types::Resources,
 };
 
@@ -161,16 +161,15 @@ impl Ledger {
     }
 
     /// Enters the offer that an allocation run has granted: the shares have counted it.
-    pub(super) fn record_offer(&mut self, key: OfferKey, grant: &Grant<AgentKey, FrameworkKey>, what: &Arc<Resources>) {
-        let Some(account) = self.accounts.get_mut(&grant.agent) else { return };
+    pub(super) fn record_offer(&mut self, agent: AgentKey, key: OfferKey, held: Held) {
+        let Some(account) = self.accounts.get_mut(&agent) else { return };
         let amounts = Arc::make_mut(&mut account.amounts);
-        amounts.offered += what;
-        if let Some(free) = self.shares.free(grant.agent) {
+        amounts.offered += &*held.resources;
+        if let Some(free) = self.shares.free(agent) {
             amounts.free.clone_from(free);
         }
-        let held = Held { client: Some((grant.framework, grant.role)), resources: what.clone() };
         account.holdings.insert(Holding::Offer(key), held);
-        self.note(grant.agent);
+        self.note(agent);
     }
 
     /// Counts resources as held no longer, once: what is not held is `None`, and nothing happens.

@@ -14,7 +14,7 @@ use crate::{
 const AGENTS: u32 = 3;
 const FRAMEWORKS: u32 = 2;
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Copy, Debug)]
 enum Operation {
     SetTotal(AgentKey, u8),
     Disconnect(AgentKey),
@@ -161,7 +161,9 @@ proptest! {
         operations in proptest::collection::vec(operation(), 0..80)
     ) {
         let mut books = Books::new();
-        operations.into_iter().for_each(|operation| books.apply(operation));
+        for operation in operations {
+            books.apply(operation);
+        }
         for (agent, holding) in books.held.keys().copied().collect::<Vec<_>>() {
             books.release(agent, holding);
         }

@@ -18,6 +18,7 @@ use crate::{
         Client, Event, FrameworkFacts, Master, OfferMade, Quantities, Turn,
         frameworks::Framework,
         keys::{AgentKey, FrameworkKey},
+        ledger::Held,
         offers::Offer,
         timers::Timer,
     },
@@ -105,12 +106,13 @@ impl Master {
         done
     }
 
-    fn make_offer(&mut self, turn: &Turn<'_>, mut grant: Grant<AgentKey, FrameworkKey>) -> (FrameworkKey, OfferMade) {
+    fn make_offer(&mut self, turn: &Turn<'_>, grant: Grant<AgentKey, FrameworkKey>) -> (FrameworkKey, OfferMade) {
         let key = self.counters.offer();
         let quantities = grant.resources.quantities();
-        let resources = Arc::new(std::mem::take(&mut grant.resources));
-        self.ledger.record_offer(key, &grant, &resources);
-        let role = self.ledger.shares_mut().shares().path(grant.role).clone();
+        let resources = Arc::new(grant.resources);
+        let held = Held { client: Some((grant.framework, grant.role)), resources: resources.clone() };
+        self.ledger.record_offer(grant.agent, key, held);
+        let role = self.ledger.shares().shares().path(grant.role).clone();
         let client = Client { framework: grant.framework, role };
         let offer = Offer { client: client.clone(), resources: resources.clone(), made_ns: turn.now.mono_ns };
         self.offers.insert(key, grant.agent);
