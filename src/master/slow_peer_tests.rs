@@ -155,11 +155,23 @@ async fn a_framework_that_only_ever_calls_loses_its_session_and_reads_why() {
         loop {
             let calls = (0..500).map(|_| framework.nonsense()).collect();
             if !framework.send(calls).await {
-                return;
+                return std::future::pending().await;
             }
         }
     };
-    tokio::time::timeout(LIMIT, sending).await.expect("the session ends");
+    let ended = async {
+        while metric(&master, "sessions_ended_unread_total").await == 0 {
+            tokio::task::yield_now().await;
+        }
+    };
+    let ended = async {
+        // What was on its way when the session ended still has to be read before the reason: sending may stall until then.
+        tokio::select! {
+            () = ended => {}
+            () = sending => {}
+        }
+    };
+    tokio::time::timeout(LIMIT, ended).await.expect("the session ends");
     let status = loop {
         match framework.events.message().await {
             Ok(frame) => assert!(frame.is_some(), "an end says why"),
