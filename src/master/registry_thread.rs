@@ -130,15 +130,14 @@ impl Appender {
                 "the registry is unavailable: will try again"
             );
         }
-        match timeout(wait, self.progress.closed()).await {
-            Err(_elapsed) => Ok(()),
-            Ok(()) => {
-                tracing::warn!(
-                    error = text,
-                    "the master stops while its registry is unavailable: the last changes are lost"
-                );
-                Err(text)
-            }
+        if let Err(_elapsed) = timeout(wait, self.progress.closed()).await {
+            Ok(())
+        } else {
+            tracing::warn!(
+                error = text,
+                "the master stops while its registry is unavailable: the last changes are lost"
+            );
+            Err(text)
         }
     }
 }

@@ -24,7 +24,7 @@ use crate::proto::{
 };
 
 /// How long a test waits for anything.
-const LIMIT: Duration = Duration::from_secs(60);
+const LIMIT: Duration = Duration::from_mins(1);
 const MIB: usize = 1 << 20;
 
 async fn start(options: Options) -> Master {

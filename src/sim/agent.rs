@@ -258,7 +258,8 @@ impl World {
         let life = self.agents[index].life;
         let Some(process) = &mut self.agents[index].process else { return };
         match effect {
-            Effect::Persist { .. } => {}
+            // The one step there is is not cut short.
+            Effect::Persist { .. } | Effect::CancelStep { .. } => {}
             Effect::Attach { session, .. } => {
                 let old = process.way.begin(session.0);
                 let travel_ns = self.links.travel_ns(&mut self.chance.network);
@@ -281,8 +282,6 @@ impl World {
                 let fails = self.oddities().bad_tasks && percent(&mut self.chance.hosts, 3);
                 self.after(after, Event::StepDone { agent: index, life, container, step, fails });
             }
-            // The one step there is is not cut short.
-            Effect::CancelStep { .. } => {}
             Effect::EndLeftovers { leftovers } => self.end_leftovers(index, &leftovers),
             Effect::RemoveSandbox { container } => {
                 self.agents[index].host.sandboxes.remove(&container);

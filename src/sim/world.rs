@@ -404,7 +404,7 @@ impl World {
             Event::Written { agent, life } => self.written(agent, life),
             Event::Synced { agent, boot, upto } => self.synced(agent, boot, upto),
             Event::StepDone { agent, life, container, step, fails } => {
-                self.step_done(agent, life, container, step, fails)
+                self.step_done(agent, life, container, step, fails);
             }
             Event::Requested { agent, boot, supervisor, request } => {
                 self.request_arrives(agent, boot, supervisor, request);

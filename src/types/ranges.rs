@@ -199,7 +199,7 @@ impl AddAssign<&Self> for Ranges {
         let mut spans = std::mem::take(&mut self.0);
         spans.extend_from_slice(&other.0);
         // Two sorted runs, which this sort finds and merges in one walk.
-        spans.sort();
+        spans.sort_unstable();
         *self = Self::coalesced(spans);
     }
 }
@@ -208,7 +208,7 @@ impl<'a> FromIterator<&'a Self> for Ranges {
     /// The union of many sets, sorted once.
     fn from_iter<I: IntoIterator<Item = &'a Self>>(sets: I) -> Self {
         let mut spans: Vec<Span> = sets.into_iter().flat_map(|set| set.0.iter().copied()).collect();
-        spans.sort();
+        spans.sort_unstable();
         Self::coalesced(spans)
     }
 }

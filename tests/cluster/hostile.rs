@@ -57,7 +57,7 @@ impl Watched {
         let waited = begun.elapsed();
         assert!(health.starts_with("HTTP/1.1 200"), "{by}: {health}");
         let grown = resident(&self.master).saturating_sub(self.before);
-        println!("{by}: {} MiB more resident, /health after {waited:?}", grown >> 20);
+        eprintln!("{by}: {} MiB more resident, /health after {waited:?}", grown >> 20);
         assert!(grown < MOST_BYTES, "{by}: {} MiB more", grown >> 20);
     }
 }

@@ -176,8 +176,7 @@ impl Agent {
         assert_eq!(self.containers.len(), self.tasks.len(), "each container has one task");
         for (id, task) in &self.tasks {
             let container = self.containers.get(&task.container);
-            assert!(container.is_some(), "{id} has a container");
-            container.into_iter().for_each(|container| task.check(container));
+            task.check(container.unwrap_or_else(|| panic!("{id} has a container")));
         }
         self.containers.check();
         self.check_unresolved();

@@ -64,8 +64,6 @@ impl SandboxError {
     }
 }
 
-/// The most of a name that an error quotes, in bytes.
-
 /// A system's error for people: what they meet most often, with the way out.
 struct Words<'a>(&'a io::Error);
 

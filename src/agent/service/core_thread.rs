@@ -234,12 +234,11 @@ impl CoreThread {
     fn act(&mut self, effect: Effect) -> Option<Ended> {
         match effect {
             Effect::Stop { reason } => return Some(Ended::from(reason)),
-            Effect::Persist { .. } | Effect::Send { .. } | Effect::Supervise { .. } => {}
+            // A step that is cancelled takes no time: its answer follows at once.
+            Effect::Persist { .. } | Effect::Send { .. } | Effect::Supervise { .. } | Effect::CancelStep { .. } => {}
             Effect::Attach { session, turn, leader } => self.hands.attach(session, turn, leader.as_deref()),
             Effect::Detach { session } => self.hands.detach(session),
             Effect::Provision { container, step } => self.hands.housekeeping.provision(container, step),
-            // The one step there is takes no time: its answer follows at once.
-            Effect::CancelStep { .. } => {}
             Effect::EndLeftovers { leftovers } => self.hands.housekeeping.end_leftovers(leftovers),
             Effect::RemoveSandbox { container } => self.hands.housekeeping.remove(container),
         }

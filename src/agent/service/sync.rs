@@ -158,8 +158,8 @@ impl Worker<'_> {
         let unhurried = |wanted: &mut Wanted| wanted.given == wanted.begun && wanted.draft.is_none() && !wanted.stop;
         let until = if self.full { LOOK_WHILE_FULL } else { LOOK };
         let found = self.shared.changed.wait_timeout_while(self.shared.lock(), until, idle);
-        let (wanted, waited) = found.unwrap_or_else(PoisonError::into_inner);
-        if waited.timed_out() {
+        let (wanted, timeout) = found.unwrap_or_else(PoisonError::into_inner);
+        if timeout.timed_out() {
             return Some(Work::Look);
         }
         let delayed = self.shared.changed.wait_timeout_while(wanted, DELAY, unhurried);
@@ -174,9 +174,9 @@ impl Worker<'_> {
     }
 
     fn sync(&mut self, syncer: Syncer, waiting: Option<RecordNumber>) -> Result<(), LogError> {
-        let synced = syncer.sync();
+        let outcome = syncer.sync();
         self.latest = syncer;
-        match (synced, waiting) {
+        match (outcome, waiting) {
             (Ok(()), None) => Ok(()),
             (Ok(()), Some(number)) => {
                 self.mailbox.blocking_send(Mail::Synced(number));

@@ -83,11 +83,15 @@ impl<'a> Decider<'a> {
     fn take(&mut self, mail: Mail) {
         match mail {
             Mail::Happened(inputs) => {
-                inputs.into_iter().for_each(|input| self.core.handle(input, &mut self.effects));
+                for input in inputs {
+                    self.core.handle(input, &mut self.effects);
+                }
             }
             Mail::FromAgent(connection, inputs) if self.agent.is(connection) => {
                 let leaves = inputs.last() == Some(&Input::Detached);
-                inputs.into_iter().for_each(|input| self.core.handle(input, &mut self.effects));
+                for input in inputs {
+                    self.core.handle(input, &mut self.effects);
+                }
                 if leaves && !self.core.is_draining() {
                     self.perform();
                     self.agent.outbox = None;

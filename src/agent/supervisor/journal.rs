@@ -105,7 +105,7 @@ impl Content {
     }
 
     /// The same, to go on in a file of its own: another folder may have this one too.
-    pub(super) fn to_be_written_anew(self) -> Self {
+    pub(super) fn written_anew(self) -> Self {
         Self { whole: false, ..self }
     }
 }
@@ -263,7 +263,9 @@ impl Journal {
 fn write_successor(path: &Path, records: &[SupervisorRecord]) -> io::Result<(File, u64)> {
     let write = || {
         let mut content = BytesMut::from(HEADER);
-        records.iter().for_each(|record| put(record, &mut content));
+        for record in records {
+            put(record, &mut content);
+        }
         let mut file = create(path, true)?;
         file.write_all(&content)?;
         // Or a power cut could leave the new name without the content, and what the disk had long had would be gone.

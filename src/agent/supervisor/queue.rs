@@ -50,7 +50,7 @@ impl<T> Queue<T> {
 
     /// The first item, waited for; `None` when the queue is closed and empty.
     pub(super) fn pop(&self) -> Option<T> {
-        self.take_from(|items| items.pop_front())
+        self.take_from(std::collections::VecDeque::pop_front)
     }
 
     /// Up to `most` items, waited for, but not more than half of what is there: another may take the rest. `None` when

@@ -152,7 +152,7 @@ fn take_over(directory: Directory, lost: Option<&'static str>, origin: Origin) -
     let path = directory.journal();
     let restarted = host_restarted(&directory)?;
     let content = content(&directory, restarted)?;
-    let content = if origin == Origin::Copied { content.to_be_written_anew() } else { content };
+    let content = if origin == Origin::Copied { content.written_anew() } else { content };
     let (folder, name) = directory.journal_aside();
     let keep =
         |damage| damage::keep(damage, folder, &name).map_err(SupervisorError::directory("keep a copy of", &path));

@@ -47,6 +47,7 @@ struct Question {
 }
 
 #[derive(Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own")]
 pub(super) struct Task {
     agent: Option<Arc<str>>,
     pub(super) state: TaskState,

@@ -87,32 +87,30 @@ impl Document<'_> {
                     begins(Place::Recovered(0))
                 }
             },
-            Place::Recovered(at) => match self.snapshot.recovered.get(at) {
-                Some(id) => {
+            Place::Recovered(at) => {
+                if let Some(id) = self.snapshot.recovered.get(at) {
                     element(out, follows, &json!({ "id": id }));
                     Cursor { place: Place::Recovered(at + 1), follows: true }
-                }
-                None => {
+                } else {
                     out.extend(b"],\"frameworks\":[");
                     begins(Place::Framework(Frameworks::Present, 0))
                 }
-            },
+            }
             Place::Framework(list, at) => self.write_framework(list, at, follows, out),
             Place::Tasks(list, at, tasks, task) => self.write_task((list, at), (tasks, task), follows, out),
-            Place::Orphans(at) => match self.snapshot.agents.get(at) {
-                Some(agent) => {
+            Place::Orphans(at) => {
+                if let Some(agent) = self.snapshot.agents.get(at) {
                     let mut follows = follows;
                     for orphan in state::orphans(agent) {
                         element(out, follows, &orphan);
                         follows = true;
                     }
                     Cursor { place: Place::Orphans(at + 1), follows }
-                }
-                None => {
+                } else {
                     out.extend(b"],\"unregistered_frameworks\":[]}");
                     begins(Place::End)
                 }
-            },
+            }
             Place::End => begins(Place::End),
         }
     }

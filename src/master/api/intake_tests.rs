@@ -1,7 +1,10 @@
 //! What is refused on the way in, each with its field.
 
 use super::*;
-use crate::proto::v1::{FrameworkInfo, scheduler::OfferConstraints};
+use crate::proto::v1::{
+    FrameworkInfo,
+    scheduler::{OfferConstraints, offer_constraints},
+};
 
 fn subscribing(subscribe: scheduler::call::Subscribe) -> scheduler::Call {
     scheduler::Call {
@@ -29,7 +32,8 @@ fn constraints_on_offers_are_refused_with_their_field() {
         })
     };
     assert!(matches!(call(with(OfferConstraints::default())), Call::Subscribe(_)), "none are no constraints");
-    let constraints = OfferConstraints { role_constraints: [("*".to_owned(), Default::default())].into() };
+    let constraints =
+        OfferConstraints { role_constraints: [("*".to_owned(), offer_constraints::RoleConstraints::default())].into() };
     assert_eq!(refused(with(constraints.clone())).0, "subscribe.offer_constraints");
     let update = scheduler::call::UpdateFramework {
         framework_info: FrameworkInfo::new("f").with_id("F"),

@@ -165,10 +165,10 @@ impl Api {
         &self,
         render: impl FnOnce(&Snapshot) -> T + Send + 'static,
     ) -> Result<T, Status> {
-        let reader = self.questions.reader().await?;
-        let view = reader.view()?;
+        let place = self.questions.reader().await?;
+        let view = place.view()?;
         let rendered = tokio::task::spawn_blocking(move || render(&view.snapshot)).await;
-        drop(reader);
+        drop(place);
         rendered.map_err(|error| Status::internal(format!("rendering failed: {error}")))
     }
 

@@ -29,7 +29,7 @@ use crate::{
 };
 
 /// So long a snapshot may be read.
-const LONGEST: Duration = Duration::from_secs(60);
+const LONGEST: Duration = Duration::from_mins(1);
 /// So many chunks are kept for readers that are not at the end of what was written.
 const WINDOW: usize = 16;
 

@@ -83,9 +83,8 @@ impl Message for Event {
     fn class(&self) -> Class {
         match self {
             Self::Subscribed { .. } => Class::Opening,
-            Self::Offers(_) => Class::Bounded,
             Self::Updated { status } if is_refusal(status) => Class::Control,
-            Self::Updated { .. } => Class::Bounded,
+            Self::Offers(_) | Self::Updated { .. } => Class::Bounded,
             Self::Message { .. } => Class::BestEffort,
             Self::Heartbeat => Class::Urgent,
             Self::Rescinded { .. }
@@ -178,10 +177,9 @@ fn merge_statuses(waiting: &v1::TaskStatus, newer: &v1::TaskStatus) -> Merge {
     // An end that this master inferred is not final: the agent may return.
     let is_final = waiting.state().is_terminal() && (waiting.uuid.is_some() || is_refusal(waiting));
     match (repeats, is_final) {
-        (true, _) => Merge::Replace,
         (false, true) => Merge::Both,
         (false, false) if waiting.uuid.is_some() && is_answer => Merge::KeepWaiting,
-        (false, false) => Merge::Replace,
+        (true, _) | (false, false) => Merge::Replace,
     }
 }
 

@@ -144,6 +144,7 @@ impl Outgoing {
     }
 
     /// Bytes that wait in the session, as far as the core knows.
+    #[cfg(test)]
     pub(super) fn unread_bytes(&self, session: SessionId) -> usize {
         self.sessions.get(&session).map_or(0, |unread| unread.bytes)
     }

@@ -121,9 +121,13 @@ pub(super) fn entries_after<E>(
     let mut part = State::default();
     let subjects: BTreeSet<Subject> = changes.iter().flat_map(Subject::of).collect();
     for subject in &subjects {
-        before(subject)?.iter().for_each(|change| part.apply(change));
+        for change in before(subject)? {
+            part.apply(&change);
+        }
     }
-    changes.iter().for_each(|change| part.apply(change));
+    for change in changes {
+        part.apply(change);
+    }
     Ok(subjects.into_iter().map(|subject| (subject.clone(), part.changes_about(&subject))).collect())
 }
 

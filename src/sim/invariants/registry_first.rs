@@ -52,9 +52,12 @@ impl RegistryFirst {
                 self.unreachable.remove(id);
             }
             Kind::FrameworkTombstone(tombstone) => drop(self.removed.insert(tombstone.framework_id.clone())),
-            // Masters of this version write tombstones with their time.
-            Kind::FrameworkRemoved(_) => {}
-            Kind::Weight(_) | Kind::Quotas(_) | Kind::FrameworkRun(_) | Kind::FrameworkForgotten(_) => {}
+            // Masters of this version write tombstones with their time, so none is a mere `FrameworkRemoved`.
+            Kind::FrameworkRemoved(_)
+            | Kind::Weight(_)
+            | Kind::Quotas(_)
+            | Kind::FrameworkRun(_)
+            | Kind::FrameworkForgotten(_) => {}
         }
     }
 }

@@ -200,7 +200,7 @@ impl<M: Message> SessionQueue<M> {
             }
             Class::Urgent if self.opened => self.push_urgent(entry),
             Class::Opening | Class::Bounded | Class::Control | Class::Repeated | Class::BestEffort | Class::Urgent => {
-                self.push_in_order(entry)
+                self.push_in_order(entry);
             }
         }
     }

@@ -11,7 +11,7 @@ pub(super) type SlotNumber = u64;
 #[derive(Debug)]
 pub(super) struct Slots<T> {
     /// Begins with an entry, or is empty. A hole is where an entry was removed.
-    slots: VecDeque<Option<T>>,
+    entries: VecDeque<Option<T>>,
     /// The number of the first slot.
     first: SlotNumber,
     holes: usize,
@@ -19,57 +19,57 @@ pub(super) struct Slots<T> {
 
 impl<T> Default for Slots<T> {
     fn default() -> Self {
-        Self { slots: VecDeque::new(), first: 0, holes: 0 }
+        Self { entries: VecDeque::new(), first: 0, holes: 0 }
     }
 }
 
 impl<T> Slots<T> {
     #[cfg(test)]
     pub(super) fn len(&self) -> usize {
-        self.slots.len() - self.holes
+        self.entries.len() - self.holes
     }
 
     #[cfg(test)]
     pub(super) fn room(&self) -> usize {
-        self.slots.len()
+        self.entries.len()
     }
 
     pub(super) fn is_empty(&self) -> bool {
-        self.slots.is_empty()
+        self.entries.is_empty()
     }
 
     /// Adds an entry at the end and returns its number.
     pub(super) fn push(&mut self, entry: T) -> SlotNumber {
-        self.slots.push_back(Some(entry));
-        self.first + self.slots.len() as u64 - 1
+        self.entries.push_back(Some(entry));
+        self.first + self.entries.len() as u64 - 1
     }
 
     pub(super) fn front(&self) -> Option<&T> {
-        self.slots.front()?.as_ref()
+        self.entries.front()?.as_ref()
     }
 
     /// Whether this is the number of the last slot.
     pub(super) fn is_last(&self, number: SlotNumber) -> bool {
-        number + 1 == self.first + self.slots.len() as u64
+        number + 1 == self.first + self.entries.len() as u64
     }
 
     pub(super) fn get(&self, number: SlotNumber) -> Option<&T> {
-        self.slots.get(self.index(number)?)?.as_ref()
+        self.entries.get(self.index(number)?)?.as_ref()
     }
 
     pub(super) fn get_mut(&mut self, number: SlotNumber) -> Option<&mut T> {
         let index = self.index(number)?;
-        self.slots.get_mut(index)?.as_mut()
+        self.entries.get_mut(index)?.as_mut()
     }
 
     /// Takes the first entry and its number.
     pub(super) fn pop(&mut self) -> Option<(SlotNumber, T)> {
-        let entry = self.slots.pop_front()??;
+        let entry = self.entries.pop_front()??;
         let number = self.first;
         self.first += 1;
         self.trim();
-        if self.slots.is_empty() && self.slots.capacity() > KEPT_ROOM {
-            self.slots = VecDeque::new();
+        if self.entries.is_empty() && self.entries.capacity() > KEPT_ROOM {
+            self.entries = VecDeque::new();
         }
         Some((number, entry))
     }
@@ -77,7 +77,7 @@ impl<T> Slots<T> {
     /// Takes an entry out of the middle.
     pub(super) fn remove(&mut self, number: SlotNumber) -> Option<T> {
         let index = self.index(number)?;
-        let entry = self.slots.get_mut(index)?.take()?;
+        let entry = self.entries.get_mut(index)?.take()?;
         self.holes += 1;
         self.trim();
         Some(entry)
@@ -85,15 +85,15 @@ impl<T> Slots<T> {
 
     /// Whether holes take more room than entries: then [`compact`](Self::compact) pays.
     pub(super) fn is_sparse(&self) -> bool {
-        self.holes > 64 && self.holes > self.slots.len() / 2
+        self.holes > 64 && self.holes > self.entries.len() / 2
     }
 
     /// Closes all holes: entries get new numbers, which `renumbered` receives.
     pub(super) fn compact(&mut self, mut renumbered: impl FnMut(SlotNumber, &T)) {
-        self.slots.retain(Option::is_some);
+        self.entries.retain(Option::is_some);
         self.holes = 0;
-        self.slots.shrink_to_fit();
-        for (number, entry) in (self.first..).zip(self.slots.iter().flatten()) {
+        self.entries.shrink_to_fit();
+        for (number, entry) in (self.first..).zip(self.entries.iter().flatten()) {
             renumbered(number, entry);
         }
     }
@@ -104,13 +104,13 @@ impl<T> Slots<T> {
 
     /// Drops holes from both ends.
     fn trim(&mut self) {
-        while let Some(None) = self.slots.front() {
-            self.slots.pop_front();
+        while let Some(None) = self.entries.front() {
+            self.entries.pop_front();
             self.first += 1;
             self.holes -= 1;
         }
-        while let Some(None) = self.slots.back() {
-            self.slots.pop_back();
+        while let Some(None) = self.entries.back() {
+            self.entries.pop_back();
             self.holes -= 1;
         }
     }

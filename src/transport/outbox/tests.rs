@@ -207,7 +207,7 @@ async fn a_peer_that_reads_nothing_is_given_up_after_the_limit_and_a_slow_one_is
     });
     let reason = outbox.ended().await;
     assert_eq!(reason, EndReason::Stalled { after: LIMITS.stall, bytes: FRAME_BYTES });
-    assert_eq!(started.elapsed().as_secs(), (75.0_f64 * 2.8) as u64);
+    assert_eq!(started.elapsed().as_secs(), 210);
     assert_eq!((outbox.failure(), budget.ended_sessions()), (Some(reason), 1));
     reading.abort();
 }

@@ -34,7 +34,7 @@ pub fn task_status(status: &TaskStatus) -> Result<(), Invalid> {
     bounded("", "bytes", prost::Message::encoded_len(status), STATUS_BYTES)?;
     text("task_id", status.task_id.as_str(), ID_BYTES)?;
     text("agent_id", status.agent_id.as_ref().map_or("", |id| id.as_str()), ID_BYTES)?;
-    let uuid = status.uuid.as_ref().map_or(16, |uuid| uuid.len());
+    let uuid = status.uuid.as_ref().map_or(16, bytes::Bytes::len);
     ensure(uuid == 16, "uuid", format_args!("{uuid} bytes are no uuid; it has 16"))?;
     labels("labels", status.labels.as_ref())
 }

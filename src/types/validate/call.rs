@@ -25,7 +25,7 @@ pub fn scheduler_call(call: &Call) -> Result<(), Invalid> {
     let kind = Type::try_from(number).map_err(|error| Invalid::new("type", error.to_string()))?;
     if kind == Type::Subscribe {
         let body = body("subscribe", call.subscribe.as_deref())?;
-        let instance = body.instance.as_ref().map_or(0, |instance| instance.len());
+        let instance = body.instance.as_ref().map_or(0, bytes::Bytes::len);
         bounded("subscribe.instance", "bytes", instance, INSTANCE_BYTES)?;
         return own_description("subscribe.framework_info", call.framework_id.as_ref(), &body.framework_info);
     }
@@ -109,7 +109,7 @@ fn accept(accept: &call::Accept) -> Result<(), Invalid> {
 /// An operation of a type that is not known here has no body to ask for; the master passes it over.
 fn operation(operation: &Operation) -> Result<(), Invalid> {
     use operation::Type;
-    optional("id", operation.id.as_ref().map(|id| id.as_str()))?;
+    optional("id", operation.id.as_ref().map(crate::proto::v1::OperationId::as_str))?;
     match Type::try_from(operation.r#type.unwrap_or_default()).unwrap_or(Type::Unknown) {
         Type::Unknown => Ok(()),
         Type::Launch => {
@@ -142,7 +142,7 @@ fn task_ids(task: &TaskInfo) -> Result<(), Invalid> {
 
 fn kill(kill: &call::Kill) -> Result<(), Invalid> {
     given("kill.task_id", kill.task_id.as_str())?;
-    optional("kill.agent_id", kill.agent_id.as_ref().map(|id| id.as_str()))
+    optional("kill.agent_id", kill.agent_id.as_ref().map(crate::proto::v1::AgentId::as_str))
 }
 
 /// What is asked for in one call is one sum, so the items of all requests count together.
@@ -150,7 +150,9 @@ fn request(request: &call::Request) -> Result<(), Invalid> {
     bounded("request.requests", "requests", request.requests.len(), REQUESTS)?;
     let items = request.requests.iter().map(|one| one.resources.len()).sum();
     bounded("request.requests", "items of resources", items, limits::RESOURCES)?;
-    each("request.requests", &request.requests, |one| optional("agent_id", one.agent_id.as_ref().map(|id| id.as_str())))
+    each("request.requests", &request.requests, |one| {
+        optional("agent_id", one.agent_id.as_ref().map(crate::proto::v1::AgentId::as_str))
+    })
 }
 
 fn shutdown(shutdown: &call::Shutdown) -> Result<(), Invalid> {
@@ -179,7 +181,7 @@ fn reconcile(reconcile: &call::Reconcile) -> Result<(), Invalid> {
     bounded("reconcile.tasks", "tasks", reconcile.tasks.len(), RECONCILE_TASKS)?;
     each("reconcile.tasks", &reconcile.tasks, |task| {
         given("task_id", task.task_id.as_str())?;
-        optional("agent_id", task.agent_id.as_ref().map(|id| id.as_str()))
+        optional("agent_id", task.agent_id.as_ref().map(crate::proto::v1::AgentId::as_str))
     })
 }
 

@@ -199,7 +199,13 @@ mod tests {
             (FrameworkInfo { principal: long(), ..info() }, "principal: "),
             (FrameworkInfo { hostname: long(), ..info() }, "hostname: "),
             (FrameworkInfo { webui_url: long(), ..info() }, "webui_url: "),
-            (FrameworkInfo { capabilities: vec![Default::default(); CAPABILITIES + 1], ..info() }, "capabilities: "),
+            (
+                FrameworkInfo {
+                    capabilities: vec![crate::proto::v1::framework_info::Capability::default(); CAPABILITIES + 1],
+                    ..info()
+                },
+                "capabilities: ",
+            ),
             (
                 FrameworkInfo { offer_filters: [("a b".to_owned(), OfferFilters::default())].into(), ..info() },
                 "offer_filters[a b]: ",

@@ -166,7 +166,10 @@ fn a_task_has_limits_on_its_size_and_on_what_it_runs() {
         (command(|command| command.value = Some("x".repeat(COMMAND_BYTES + 1))), "command.value: "),
         (command(|command| command.arguments = vec![String::new(); ARGUMENTS + 1]), "command.arguments: "),
         (command(|command| command.arguments = vec!["x".repeat(COMMAND_BYTES + 1)]), "command.arguments[0]: "),
-        (command(|command| command.uris = vec![Default::default(); URIS + 1]), "command.uris: "),
+        (
+            command(|command| command.uris = vec![crate::proto::v1::command_info::Uri::default(); URIS + 1]),
+            "command.uris: ",
+        ),
         (command(|command| command.user = Some("u".repeat(NAME_BYTES + 1))), "command.user: "),
         (
             command(|command| {
@@ -184,7 +187,10 @@ fn a_task_has_limits_on_its_size_and_on_what_it_runs() {
             "command.environment.variables[0].value: ",
         ),
         (
-            contained(ContainerInfo { volumes: vec![Default::default(); VOLUMES + 1], ..ContainerInfo::default() }),
+            contained(ContainerInfo {
+                volumes: vec![crate::proto::v1::Volume::default(); VOLUMES + 1],
+                ..ContainerInfo::default()
+            }),
             "container.volumes: ",
         ),
     ] {

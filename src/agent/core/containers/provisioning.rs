@@ -229,9 +229,10 @@ mod tests {
             let mut steps = steps();
             steps.succeed(&"user");
             assert_eq!((steps.cancel(), steps.cancel()), (Some("sandbox"), None));
-            let (answer, undone) = match fails {
-                true => (steps.fail(&"sandbox"), vec!["user"]),
-                false => (steps.succeed(&"sandbox"), vec!["sandbox", "user"]),
+            let (answer, undone) = if fails {
+                (steps.fail(&"sandbox"), vec!["user"])
+            } else {
+                (steps.succeed(&"sandbox"), vec!["sandbox", "user"])
             };
             assert_eq!(answer, Next::Undo(undone));
         }

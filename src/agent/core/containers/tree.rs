@@ -44,6 +44,7 @@ impl Containers {
         self.all.len()
     }
 
+    #[cfg(test)]
     pub(in crate::agent::core) fn iter(&self) -> impl Iterator<Item = (&ContainerId, &Container)> {
         self.all.iter()
     }

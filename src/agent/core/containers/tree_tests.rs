@@ -124,9 +124,9 @@ fn nothing_outlives_its_parent_in_any_tree() {
         }
         let first = &names[chance.random_range(0..names.len())];
         if chance.random() {
-            agent.exited(first, 0)
+            agent.exited(first, 0);
         } else {
-            agent.kill(first, None)
+            agent.kill(first, None);
         }
         if chance.random() {
             agent = Fixture::recovered_at(&agent.log, agent.now, found(&[ONE]));

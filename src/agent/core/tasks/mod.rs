@@ -80,7 +80,7 @@ impl Agent {
         &mut self,
         now: Now,
         run: RunTask,
-        parent: Option<ContainerId>,
+        parent: Option<&ContainerId>,
         out: &mut Vec<Effect>,
     ) {
         let Some(id) = ContainerId::parse(&run.container_id) else { return };
@@ -98,10 +98,10 @@ impl Agent {
             framework: &framework,
             framework_user: self.frameworks.get(&framework).map(|framework| framework.user.as_str()),
             container: &id,
-            parent: parent.as_ref(),
+            parent,
         };
         let prepared = launch.prepare(&info).map_err(|refusal| refusal.to_string());
-        let found = parent.as_ref().map(|parent| (parent, self.containers.get(parent)));
+        let found = parent.map(|parent| (parent, self.containers.get(parent)));
         let prepared = match found {
             Some((parent, None | Some(Container { phase: Phase::Ended(_), .. }))) => {
                 Err(format!("its parent container {parent} is not there"))
@@ -113,7 +113,7 @@ impl Agent {
         };
         match prepared {
             Ok(start) => {
-                self.accept(now, &id, run, &info, (parent.clone(), Phase::Accepted(Box::new(start))), out);
+                self.accept(now, &id, run, &info, (parent.cloned(), Phase::Accepted(Box::new(start))), out);
                 self.provision_when_parent_runs(&id, out);
             }
             Err(text) => {

@@ -195,7 +195,7 @@ impl Fixture {
             container_id: container.to_owned(),
             task_info: Bytes::from(task(container).encode_to_vec()),
         };
-        self.agent.launch(self.now, run, Some(id(parent)), &mut self.out);
+        self.agent.launch(self.now, run, Some(&id(parent)), &mut self.out);
         self.agent.check();
         self.write_down(before);
     }

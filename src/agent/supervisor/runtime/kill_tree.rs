@@ -52,9 +52,9 @@ pub(super) fn kill_round(look: &mut impl FnMut(bool) -> io::Result<Look>) -> io:
         let Look { found, is_unsure } = look(round == 0)?;
         let before = stopped.len();
         for stat in found {
-            if !stopped.contains_key(&(stat.pid, stat.start_time)) {
+            if let std::collections::btree_map::Entry::Vacant(e) = stopped.entry((stat.pid, stat.start_time)) {
                 send(&stat, Signal::STOP)?;
-                stopped.insert((stat.pid, stat.start_time), stat);
+                e.insert(stat);
             }
         }
         if stopped.len() == before && !is_unsure {

@@ -100,7 +100,9 @@ impl SurveyRuntime {
             go_on = self.live.wait(&mut keys);
             let orphans_exist = reaper.as_mut().is_none_or(OrphanReaper::collect);
             if orphans_exist {
-                keys.iter().for_each(|key| self.live.kill_group(*key));
+                for key in &keys {
+                    self.live.kill_group(*key);
+                }
                 self.sweeps.extend(keys.drain(..).map(Job::Finish));
             } else if !keys.is_empty() {
                 ended(self.reap(keys.drain(..)));
@@ -138,9 +140,10 @@ impl ContainerRuntime for SurveyRuntime {
         if let Some(key) = self.live.key(container_id) {
             self.live.kill_group(key);
         }
-        match sweep::kill_container(&self.live, self.reaper(), container_id)? {
-            true => Ok(Empty),
-            false => Err(io::Error::other("processes are left that do not die")),
+        if sweep::kill_container(&self.live, self.reaper(), container_id)? {
+            Ok(Empty)
+        } else {
+            Err(io::Error::other("processes are left that do not die"))
         }
     }
 

@@ -27,7 +27,9 @@ fn kill(container_id: &str) -> Kind {
 /// What a supervisor answers until it closes the connection.
 fn answers(mut stream: UnixStream, requests: &[Kind]) -> Vec<SupervisorEvent> {
     let mut buffer = BytesMut::new();
-    requests.iter().for_each(|kind| request(kind.clone(), &mut buffer));
+    for kind in requests {
+        request(kind.clone(), &mut buffer);
+    }
     // It may be closed already.
     let _ = stream.write_all(&buffer);
     stream.set_read_timeout(Some(LIMIT)).unwrap();

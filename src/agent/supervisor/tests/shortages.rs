@@ -53,11 +53,11 @@ async fn a_supervisor_needs_no_new_thread_to_let_an_agent_in() {
     let expected =
         ["core", "door", "read", "read", "spaw", "spaw", "swee", "writ"].map(|name| format!("supervisor-{name}\n"));
     // A thread names itself once it runs.
-    let named = async {
+    let all_named = async {
         while names().len() < expected.len() {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
     };
-    let _ = tokio::time::timeout(LIMIT, named).await;
+    let _ = tokio::time::timeout(LIMIT, all_named).await;
     assert_eq!(names(), expected);
 }
