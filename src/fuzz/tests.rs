@@ -1,6 +1,7 @@
 //! The corpus, fed to its targets: what the fuzzer found interesting, or broke, stays tested without it.
 
 mod depth;
+mod scripts;
 mod seeds;
 
 use std::{fs, path::PathBuf};

@@ -1,11 +1,11 @@
-//! Seeds of the targets that take messages: one of every kind, as the parts say them.
+//! Seeds: of the targets that take messages, one of every kind as the parts send them; and scripts of a whole life.
 
 use std::fs;
 
 use bytes::BytesMut;
 use prost::Message;
 
-use super::corpus;
+use super::{corpus, scripts};
 use crate::{
     agent::supervisor::frame,
     master::registry::{Backup, conformance},
@@ -53,6 +53,7 @@ fn seeds() -> Vec<Seed> {
         ("frame-of-a-supervisor", "events", stream(&told())),
         ("store-registry-changes", "facts", changes.encode_to_vec()),
         ("store-backup", "facts", backup.encode()),
+        ("core-agent", "a-task-ends-after-a-restart", scripts::a_task_ends_after_a_restart()),
     ];
     all.extend(operators());
     all
