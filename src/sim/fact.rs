@@ -23,7 +23,6 @@ pub(super) enum How {
 
 /// One thing that happened.
 #[derive(Clone, Debug)]
-#[expect(dead_code, reason = "some of it is there to be read by people, in the trace of a failure")]
 pub(super) enum Fact {
     MasterStarted {
         epoch: u64,

@@ -79,6 +79,14 @@ pub(super) enum Outbox {
     Agent(SessionQueue<Order>),
 }
 
+/// The agent that this change makes gone.
+fn made_gone(change: &internal::RegistryChange) -> Option<String> {
+    match &change.kind {
+        Some(internal::registry_change::Kind::AgentGone(gone)) => Some(gone.agent_id.clone()),
+        _ => None,
+    }
+}
+
 impl MasterProcess {
     /// The id of this life.
     pub(super) fn id(&self) -> String {
@@ -158,6 +166,7 @@ impl World {
     fn append(&mut self, fence: Fence, changes: Vec<internal::RegistryChange>) {
         let appended = self.master.registry.append(fence, &sabotage::kept(self.sabotage, &changes));
         appended.expect("there is one master at a time, so none is fenced");
+        self.gone.extend(changes.iter().filter_map(made_gone));
         self.fact(Fact::Durable { epoch: fence.epoch(), changes });
     }
 
@@ -298,7 +307,6 @@ impl World {
         if self.master.process.is_none() || self.paused(Node::Master).is_some() {
             return;
         }
-        self.gone.insert(agent.clone());
         self.fact(Fact::MarkedGone { agent: agent.clone() });
         self.give_master(vec![Input::Asked {
             request: RequestId(1),

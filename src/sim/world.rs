@@ -112,7 +112,7 @@ pub(super) struct World {
     pub(super) full_until: BTreeMap<Node, u64>,
     /// Nodes whose processes are stopped.
     pub(super) paused_until: BTreeMap<Node, u64>,
-    /// Ids of agents that an operator marked gone.
+    /// Ids of agents that the registry has as gone; what an operator asks of a master that crashes is not.
     pub(super) gone: BTreeSet<String>,
     /// Something happened that the invariants which look at the whole state have to look at.
     pub(super) stirred: bool,

@@ -58,7 +58,7 @@ impl Outgoing {
     }
 
     /// The last record of these subjects.
-    fn after<'a>(&self, subjects: impl IntoIterator<Item = &'a str>) -> RecordNumber {
+    pub(super) fn after<'a>(&self, subjects: impl IntoIterator<Item = &'a str>) -> RecordNumber {
         if self.pending.is_empty() {
             return RecordNumber::default();
         }

@@ -12,7 +12,7 @@ pub(super) struct Turn<'a> {
     out: &'a mut Vec<Effect>,
     closing: Vec<SessionId>,
     outgoing: Outgoing,
-    /// The last record of this input.
+    /// The last record that all effects of this input follow from.
     recorded: RecordNumber,
 }
 
@@ -29,6 +29,11 @@ impl<'a> Turn<'a> {
     /// Whether more waits for this peer than may; nothing waits for one that is not connected.
     pub(super) fn is_over_budget(&self, session: Option<SessionId>) -> bool {
         session.is_some_and(|session| self.outgoing.is_over(session))
+    }
+
+    /// What this input sends from here on follows from what was recorded of this agent or framework, too.
+    pub(super) fn follow(&mut self, subject: &str) {
+        self.recorded = self.recorded.max(self.outgoing.after([subject]));
     }
 
     /// The session ends with this input, after all that is said to it on the way.

@@ -1,12 +1,12 @@
 //! What an operator marked gone stays so: from then on the agent is never told again that it is registered and nothing of
 //! it is offered; its tasks' end is told when the registry has it, and once.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Fact, Invariant, Known};
 use crate::{
     framework::{SchedulerEvent, core::Request},
-    master::core::Event,
+    master::core::{Event, Order, Report, SessionId},
     proto::{
         internal::{RegistryChange, registry_change::Kind},
         v1::TaskState,
@@ -19,6 +19,8 @@ pub(super) struct Gone {
     durable: BTreeSet<String>,
     /// The same by what the present master has decided; a slow registry has it later.
     decided: BTreeSet<String>,
+    /// The agent that registered in a session.
+    registering: BTreeMap<SessionId, String>,
     /// What operators have asked for.
     asked: BTreeSet<String>,
     /// Ends by an operator that a callback took, by framework, life and task.
@@ -42,7 +44,18 @@ impl Invariant for Gone {
 
     fn observe(&mut self, _known: &Known, fact: &Fact) -> Result<(), String> {
         match fact {
-            Fact::MasterStarted { .. } => self.decided.clone_from(&self.durable),
+            Fact::MasterStarted { .. } => {
+                self.decided.clone_from(&self.durable);
+                self.registering.clear();
+            }
+            Fact::Reported { session, report: Report::Register(register) } => {
+                self.registering.extend(register.id.clone().map(|id| (*session, id)));
+            }
+            Fact::Ordered { session, order: Order::Gone } => {
+                if let Some(agent) = self.registering.get(session).filter(|agent| !self.durable.contains(*agent)) {
+                    return Err(format!("{agent} is sent away as gone, and the registry does not have it as gone"));
+                }
+            }
             Fact::MarkedGone { agent } => drop(self.asked.insert(agent.clone())),
             Fact::Proposed(changes) => {
                 for id in made_gone(changes) {
@@ -56,6 +69,7 @@ impl Invariant for Gone {
             Fact::Admits { agent, .. } if self.decided.contains(agent) => {
                 return Err(format!("{agent} is told that it is registered, and was marked gone"));
             }
+            Fact::Admits { session, agent } => drop(self.registering.insert(*session, agent.clone())),
             Fact::Made { offers, .. } => {
                 if let Some(offer) = offers.iter().find(|offer| self.decided.contains(&*offer.agent)) {
                     return Err(format!("{} is offered, and {} was marked gone", offer.resources, offer.agent));

@@ -6,12 +6,19 @@ use std::collections::{BTreeMap, BTreeSet};
 use bytes::Bytes;
 
 use super::{Fact, Invariant, Known};
-use crate::master::core::{Call, Event, SessionId};
+use crate::{
+    master::core::{Call, Event, SessionId},
+    proto::internal::registry_change::Kind,
+};
 
 #[derive(Debug, Default)]
 pub(super) struct LatestRun {
     /// As what run the session asked to be subscribed.
     asked: BTreeMap<SessionId, Bytes>,
+    /// As what framework, if it named one.
+    named: BTreeMap<SessionId, String>,
+    /// The run that has each framework by what the registry has.
+    durable: BTreeMap<String, Bytes>,
     /// The framework and the run of each session that was subscribed.
     subscribed: BTreeMap<SessionId, (String, Bytes)>,
     /// Sessions whose framework the core has given to another: they may read what was on its way, and the error.
@@ -51,6 +58,7 @@ impl Invariant for LatestRun {
         match fact {
             Fact::MasterStarted { .. } => {
                 self.asked.clear();
+                self.named.clear();
                 self.subscribed.clear();
                 self.replaced.clear();
                 self.ended.clear();
@@ -67,6 +75,24 @@ impl Invariant for LatestRun {
                     return Err("a driver does not say which run it is".to_owned());
                 }
                 self.asked.insert(*session, subscribe.instance.clone());
+                self.named.extend(subscribe.info.id.as_ref().map(|id| (*session, id.value.clone())));
+            }
+            Fact::Durable { changes, .. } => {
+                for change in changes {
+                    if let Some(Kind::FrameworkRun(run)) = &change.kind {
+                        self.durable.insert(run.framework_id.clone(), run.instance.clone());
+                    }
+                }
+            }
+            Fact::Told { session, event: Event::Error { text } }
+                if text == "Framework failed over" && !self.subscribed.contains_key(session) =>
+            {
+                let named = self.named.get(session).and_then(|id| Some((id, self.durable.get(id)?)));
+                if let Some((id, run)) = named
+                    && self.asked.get(session) == Some(run)
+                {
+                    return Err(format!("a run of {id} is refused as replaced, and the registry has no later one"));
+                }
             }
             Fact::Told { session, event: Event::Subscribed { framework, .. } } => {
                 return self.subscribed(*session, framework);

@@ -24,6 +24,8 @@ pub(super) struct RegistryFirst {
     /// Those that were so at some time.
     lost: BTreeSet<String>,
     removed: BTreeSet<String>,
+    /// The framework that a session asked to be subscribed as.
+    asked: BTreeMap<SessionId, String>,
     /// Sessions that asked to be subscribed as a framework that was removed.
     void: BTreeSet<SessionId>,
 }
@@ -106,15 +108,24 @@ impl Invariant for RegistryFirst {
             }
             Fact::MasterStarted { .. } => {
                 self.void.clear();
+                self.asked.clear();
                 self.admits.clear();
                 self.of_agent.clear();
                 (self.proposed, self.written) = (0, 0);
                 self.decided_unreachable.clone_from(&self.unreachable);
             }
-            Fact::Called { session, call: Call::Subscribe(subscribe) }
-                if subscribe.info.id.as_ref().is_some_and(|id| self.removed.contains(&id.value)) =>
-            {
-                self.void.insert(*session);
+            Fact::Called { session, call: Call::Subscribe(subscribe) } => {
+                if let Some(id) = &subscribe.info.id {
+                    self.asked.insert(*session, id.value.clone());
+                    if self.removed.contains(&id.value) {
+                        self.void.insert(*session);
+                    }
+                }
+            }
+            Fact::Told { session, event: Event::Error { text } } if text == "Framework has been removed" => {
+                if let Some(id) = self.asked.get(session).filter(|id| !self.removed.contains(*id)) {
+                    return Err(format!("{id} is refused as removed, and the registry has no tombstone of it"));
+                }
             }
             Fact::Told { session, event: Event::Subscribed { framework, .. } } if self.void.contains(session) => {
                 return Err(format!("{framework} is subscribed after it was removed"));

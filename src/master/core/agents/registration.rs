@@ -45,7 +45,9 @@ impl Master {
             let text = format!("this master is of epoch {}, the agent has seen epoch {}", self.epoch, register.epoch);
             return refuse(turn, session, text, false);
         }
-        if register.id.as_ref().is_some_and(|id| self.facts.gone.contains_key(id)) {
+        if let Some(id) = register.id.as_ref().filter(|id| self.facts.gone.contains_key(*id)) {
+            // The agent ends all it has: a master that comes after this one must know it as gone.
+            turn.follow(id);
             turn.order(Some(session), Order::Gone);
             turn.close(session);
             return;

@@ -132,6 +132,10 @@ impl Master {
         let given = subscribe.info.id.as_ref().map(|id| id.value.clone()).filter(|id| !id.is_empty());
         // Nobody who has an id comes without it: the answer to this run's first SUBSCRIBE was lost.
         let given = given.or_else(|| self.framework_of(&instance));
+        if let Some(id) = &given {
+            // A driver that is refused ends: what it is refused for must be stored.
+            turn.follow(id);
+        }
         let known = given.as_ref().and_then(|id| self.framework_ids.get(id.as_str()).copied());
         if let Some(text) = self.objection(given.as_deref(), known, &subscribe.facts, &instance) {
             Self::subscription_error(turn, session, text);

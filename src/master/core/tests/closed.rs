@@ -40,7 +40,8 @@ fn calls_after_a_refused_subscribe_change_nothing() {
     let calls = [subscribe(&id), Call::Subscribe(Box::new(fresh)), Call::Teardown];
     let inputs = (1..).zip(calls).map(|(seq, call)| Input::Called { session, seq, call }).collect();
     let effects = batch(&mut world, inputs);
-    let after = crate::transport::outbox::RecordNumber::default();
+    // The tombstone.
+    let after = crate::transport::outbox::RecordNumber(1);
     let expected = [
         Effect::Tell { session, after, event: Event::Error { text: "Framework has been removed".to_owned() } },
         Effect::Tell { session, after, event: Event::Applied { seq: 1 } },
