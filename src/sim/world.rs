@@ -438,13 +438,6 @@ impl World {
         }
     }
 
-    fn synced(&mut self, agent: usize, boot: u64, upto: usize) {
-        let node = &mut self.agents[agent];
-        if node.host.boot == boot {
-            node.disk.sync(upto);
-        }
-    }
-
     /// An operator removes the framework, if the master knows it.
     fn try_tear_down(&mut self, index: usize) -> bool {
         let Some(id) = self.frameworks[index].store.framework_id.clone() else { return false };
