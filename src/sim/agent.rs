@@ -313,6 +313,14 @@ impl World {
         self.after(after, Event::Restart { node: Node::Agent(index) });
     }
 
+    /// The host's disk has all up to there.
+    pub(super) fn synced(&mut self, agent: usize, boot: u64, upto: usize) {
+        let node = &mut self.agents[agent];
+        if node.host.boot == boot {
+            node.disk.sync(upto);
+        }
+    }
+
     /// The id that the agent of this number has, or will have when it starts again.
     pub(super) fn id_of_agent(&self, index: usize) -> Option<String> {
         let node = &self.agents[index];
