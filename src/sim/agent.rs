@@ -254,14 +254,6 @@ impl World {
         }
     }
 
-    /// What the agent had written up to there is on its host's disk.
-    pub(super) fn synced(&mut self, agent: usize, boot: u64, upto: usize) {
-        let node = &mut self.agents[agent];
-        if node.host.boot == boot {
-            node.disk.sync(upto);
-        }
-    }
-
     fn leaves_agent(&mut self, index: usize, effect: Effect) {
         let life = self.agents[index].life;
         let Some(process) = &mut self.agents[index].process else { return };

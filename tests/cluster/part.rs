@@ -14,7 +14,7 @@ use std::{
 use tempfile::TempDir;
 
 /// How long anything may take before a test gives up on it.
-pub(crate) const LIMIT: Duration = Duration::from_mins(1);
+pub(crate) const LIMIT: Duration = Duration::from_mins(2);
 
 /// The folder of one test; what it started is killed when it ends.
 pub(crate) struct Site {

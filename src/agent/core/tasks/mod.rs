@@ -84,7 +84,9 @@ impl Agent {
         out: &mut Vec<Effect>,
     ) {
         let Some(id) = ContainerId::parse(&run.container_id) else { return };
-        if self.tasks.contains_key(&id) || self.leaving.is_some() {
+        // What a supervisor still runs under this id is no task of this agent's and is being ended: an id is started once.
+        let is_being_ended = self.supervisors.strangers().any(|stranger| stranger == id.as_str());
+        if self.tasks.contains_key(&id) || is_being_ended || self.leaving.is_some() {
             return;
         }
         let Ok(info) = TaskInfo::decode(run.task_info.clone()) else { return };
