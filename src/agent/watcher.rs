@@ -64,10 +64,11 @@ impl Watcher {
         Self::start(marker, Path::new(""))
     }
 
-    /// Has a folder removed when this process ends.
+    /// Has a folder removed when this process ends: for a cluster within the process.
     ///
     /// # Errors
     /// The shell cannot be started.
+    #[cfg(any(test, feature = "master"))]
     pub(crate) fn of_folder(folder: &Path) -> io::Result<Self> {
         Self::start("", folder)
     }

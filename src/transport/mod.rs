@@ -8,6 +8,10 @@ pub mod batch;
 pub mod clock;
 pub mod connect;
 #[cfg(any(feature = "master", feature = "agent"))]
+#[cfg_attr(
+    not(all(feature = "master", feature = "agent")),
+    allow(dead_code, unused_imports, reason = "master and agent each use a part of it")
+)]
 pub(crate) mod outbox;
 #[cfg(feature = "server")]
 pub mod serve;

@@ -45,6 +45,7 @@ impl Harness {
     }
 
     /// Gives the core a batch: each input, a tick if one is due then, and the offers that all of them have made possible.
+    #[cfg(any(test, feature = "sim"))]
     pub(crate) fn give(&mut self, now: Now, inputs: impl IntoIterator<Item = Input>, outlet: &mut impl Outlet) {
         for input in inputs {
             self.handle(now, input);
