@@ -14,8 +14,10 @@ pub(in crate::agent::core) struct Containers {
 }
 
 impl Containers {
-    pub(in crate::agent::core) fn insert(&mut self, id: &ContainerId, container: Container) {
+    /// Adds a container. A parent that is nested in the container itself, which only a damaged record can name, is none.
+    pub(in crate::agent::core) fn insert(&mut self, id: &ContainerId, mut container: Container) {
         self.remove(id);
+        container.parent.take_if(|parent| self.is_within(parent, id));
         self.children.extend(container.parent.clone().map(|parent| (parent, id.clone())));
         self.all.insert(id.clone(), container);
     }
@@ -63,6 +65,12 @@ impl Containers {
         let from = (parent.clone(), ContainerId::first());
         let within = self.children.range(from..).take_while(|(of, _)| of == parent);
         within.map(|(_, child)| child.clone()).collect()
+    }
+
+    /// Whether a container is another one, or nested in it at any depth.
+    fn is_within(&self, container: &ContainerId, other: &ContainerId) -> bool {
+        let parent = |of: &&ContainerId| self.all.get(*of)?.parent.as_ref();
+        std::iter::successors(Some(container), |of| parent(of)).any(|of| of == other)
     }
 
     /// Whether a container has a parent that can hold it no longer.

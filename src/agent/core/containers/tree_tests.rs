@@ -5,6 +5,7 @@ use std::time::Duration;
 use rand::rngs::StdRng;
 use rand::{Rng as _, SeedableRng as _};
 
+use super::container::{Container, Limits, Phase};
 use crate::agent::core::tests::fixture::{Fixture, ONE, found, id, started, task};
 use crate::agent::core::*;
 use crate::proto::internal::supervisor_event;
@@ -111,6 +112,27 @@ fn an_agent_that_comes_back_knows_what_is_nested_in_what() {
 
 /// Whatever the tree and whichever container ends or is killed first: nothing goes on without its parent, and all of it
 /// has ended once every kill was carried out.
+#[test]
+fn records_that_nest_containers_in_each_other_are_read_and_their_kill_ends() {
+    let mut agent = Fixture::registered(&[]);
+    for (container, parent) in [("a", "b"), ("b", "c"), ("c", "a"), ("own", "own")] {
+        let nested = Container::new(
+            Some(id(parent)),
+            crate::agent::core::time::moments::Moment::read(1, 1),
+            Limits::default(),
+            Phase::Unresolved(None),
+        );
+        agent.agent.containers.insert(&id(container), nested);
+    }
+    let parents =
+        ["a", "b", "c", "own"].map(|container| agent.agent.containers.get(&id(container)).unwrap().parent.clone());
+    assert_eq!(
+        parents,
+        [Some(id("b")), Some(id("c")), None, None],
+        "the record that closes the circle counts for less"
+    );
+}
+
 #[test]
 fn nothing_outlives_its_parent_in_any_tree() {
     for seed in 0..200 {
