@@ -102,8 +102,8 @@ fn nothing_left(site: &Site, parts: &Parts<'_>) {
     until("nothing to be offered or used, and no framework", || {
         let state = parts.state();
         let free = |agent: &serde_json::Value| {
-            let free = |held: &&str| agent[*held]["cpus"] == 0 && agent[*held]["ports"].is_null();
-            ["used_resources", "offered_resources"].iter().all(|held| free(&held))
+            let is_none = |held: &str| agent[held]["cpus"] == 0 && agent[held]["ports"].is_null();
+            is_none("used_resources") && is_none("offered_resources")
         };
         let agents = state["slaves"].as_array().expect("a list");
         let is_over = agents.iter().all(free) && state["frameworks"] == serde_json::json!([]);
