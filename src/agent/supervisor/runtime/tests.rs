@@ -16,6 +16,15 @@ fn spec(id: &str, folder: &std::path::Path, script: &str) -> ContainerSpec {
     ContainerSpec { start, marker: format!("marker-of-{id}-{}", std::process::id()) }
 }
 
+/// Ends the thread that waits for exits, so that a failed assertion fails the test rather than leave its scope waiting.
+struct StopAtTheEnd<'a>(&'a SurveyRuntime);
+
+impl Drop for StopAtTheEnd<'_> {
+    fn drop(&mut self) {
+        self.0.stop();
+    }
+}
+
 #[test]
 fn all_of_a_container_can_be_killed_but_its_first_process_which_is_reported_by_its_number() {
     let folder = tempfile::tempdir().unwrap();
@@ -23,22 +32,24 @@ fn all_of_a_container_can_be_killed_but_its_first_process_which_is_reported_by_i
     thread::scope(|scope| {
         scope.spawn(|| runtime.exits(None, &|ended| exits.lock().unwrap().extend(ended)).unwrap());
         let mut first = None;
-        let script = "setsid sh -c 'echo $$ > draft; mv draft left; exec sleep 1000' & exec sleep 1000";
+        let _stop = StopAtTheEnd(&runtime);
+        let script = "setsid sh -c 'echo $$ > left; exec sleep 1000' & exec sleep 1000";
         runtime.start(&[spec("c", folder.path(), script)], &mut |mut outcomes| first = outcomes.remove(0).ok());
-        let left = folder.path().join("left");
-        while !left.exists() {
+        let left: u32 = loop {
+            let written = std::fs::read_to_string(folder.path().join("left")).unwrap_or_default();
+            if let Some(pid) = written.strip_suffix('\n') {
+                break pid.parse().unwrap();
+            }
             thread::yield_now();
-        }
+        };
         let usage = runtime.usage("c").unwrap();
         assert!(usage.processes == 2 && usage.memory_bytes > 0, "{usage:?}");
         assert_eq!(runtime.kill_all("c").unwrap(), Empty);
-        let left: u32 = std::fs::read_to_string(left).unwrap().trim().parse().unwrap();
         let alive = super::super::process::Stat::read(left).unwrap().is_some_and(|stat| stat.alive);
         assert!(!alive && first.is_some_and(|first| first.pid != left));
         while exits.lock().unwrap().is_empty() {
             thread::yield_now();
         }
-        runtime.stop();
     });
     let exits = exits.into_inner().unwrap();
     assert_eq!((exits.len(), &exits[0].container_id, &exits[0].status), (1, &"c".to_owned(), &Some(Status::Signal(9))));
