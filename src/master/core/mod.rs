@@ -25,7 +25,7 @@ mod timers;
 mod turn;
 
 use std::{
-    collections::{BTreeMap, BTreeSet, HashMap, VecDeque},
+    collections::{BTreeMap, BTreeSet},
     sync::Arc,
 };
 
@@ -33,9 +33,9 @@ use rand::rngs::StdRng;
 
 pub use self::agents::RemovalRate;
 use self::{
-    agents::{Absences, Agent, Identities, Removals},
+    agents::{Absences, Agents, Removals},
     authorization::{Action, Object, Policy, allow_all, authorize},
-    frameworks::Framework,
+    frameworks::Frameworks,
     keys::Counters,
     ledger::Ledger,
     offers::Overdue,
@@ -82,12 +82,8 @@ pub(crate) struct Master {
     /// Frameworks for which answers can go on at once.
     answering: BTreeSet<FrameworkKey>,
     policy: Policy,
-    agents: BTreeMap<AgentKey, Agent>,
-    agent_ids: HashMap<Arc<str>, AgentKey>,
-    identities: Identities,
-    frameworks: BTreeMap<FrameworkKey, Framework>,
-    framework_ids: HashMap<Arc<str>, FrameworkKey>,
-    completed_frameworks: VecDeque<Arc<FrameworkBucket>>,
+    agents: Agents,
+    frameworks: Frameworks,
     /// Where each outstanding offer is kept.
     offers: BTreeMap<OfferKey, AgentKey>,
     overdue: Overdue,
@@ -102,8 +98,6 @@ pub(crate) struct Master {
     facts: registry::State,
     /// How long agents have been unreachable or gone.
     absences: Absences,
-    /// Agents that are unreachable, by when they became so.
-    unreachable: BTreeSet<(i64, AgentKey)>,
     /// Admitted agents that have not come back since this master started.
     recovered: BTreeSet<String>,
     /// Agents that are given up as soon as the rate allows.
@@ -145,12 +139,8 @@ impl Master {
             config,
             answering: BTreeSet::new(),
             policy: allow_all,
-            agents: BTreeMap::new(),
-            agent_ids: HashMap::new(),
-            identities: Identities::default(),
-            frameworks: BTreeMap::new(),
-            framework_ids: HashMap::new(),
-            completed_frameworks: VecDeque::new(),
+            agents: Agents::default(),
+            frameworks: Frameworks::default(),
             offers: BTreeMap::new(),
             overdue: Overdue::default(),
             ledger: Ledger::new(allocator),
@@ -161,7 +151,6 @@ impl Master {
             held_off,
             facts,
             absences: Absences::new(now),
-            unreachable: BTreeSet::new(),
             recovered,
             removals: Removals::default(),
             taken: Interned::default(),
@@ -173,8 +162,6 @@ impl Master {
     /// Takes one input and appends what has to be done to `out`.
     pub(crate) fn handle(&mut self, now: Now, input: Input, out: &mut Vec<Effect>) {
         self.inputs += 1;
-        // Of the shell's own reports there are many, and they change no agent.
-        let is_report = matches!(input, Input::Synced { .. } | Input::Written { .. });
         let mut turn = Turn::new(now, out, std::mem::take(&mut self.outgoing));
         match input {
             Input::Attached { session, principal } => self.sessions.attach(session, principal),
@@ -195,11 +182,8 @@ impl Master {
         self.outgoing = turn.end();
         self.budgets_changed();
         if cfg!(debug_assertions) {
-            if !is_report {
-                self.check_changed();
-            }
+            self.check_changed();
             if self.inputs.is_multiple_of(FULL_CHECK_EVERY) {
-                self.outgoing.check();
                 self.check();
             }
         }

@@ -94,8 +94,8 @@ impl Master {
     }
 
     fn remove_from_reach(&mut self, turn: &mut Turn<'_>, id: &Arc<str>) {
-        let known = self.agent_by_id(id);
-        match known.filter(|key| self.agents[key].bucket.presence == Presence::Disconnected) {
+        let known = self.agents.by_id(id);
+        match known.filter(|key| self.agents[*key].bucket.presence == Presence::Disconnected) {
             Some(key) => self.unreachable(turn, key),
             None if known.is_none() && self.recovered.remove(&**id) => self.recovered_unreachable(turn, id),
             None => {}

@@ -220,7 +220,7 @@ fn an_agent_that_shrank_below_its_tasks_offers_nothing_until_they_end() {
 fn what_an_input_left_unbalanced_is_found_after_that_input() {
     let mut world = World::new();
     let (session, _) = world.agent("cpus:4;mem:1024");
-    let agent = *world.harness.core.agents.keys().next().expect("registered");
+    let agent = world.harness.core.agents.iter().map(|(key, _)| key).next().expect("registered");
     world.harness.core.ledger.break_account(agent);
     world.harness.core.handle(world.now, Input::Reported { session, report: Report::Ponged }, &mut Vec::new());
 }
