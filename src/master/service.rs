@@ -4,7 +4,7 @@
 //! make its offers, and has the effects carried out ([`Dispatch`]). What connections put into the mailbox carries a permit
 //! of theirs, so that none can have more than so many inputs undigested.
 
-use std::{io, thread};
+use std::{io, thread, time::Duration};
 
 use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot, watch};
 
@@ -28,6 +28,8 @@ use crate::{
 pub(super) const TOGETHER: u32 = 32;
 const MAILBOX: usize = 16_384;
 const BATCH: usize = 1_024;
+/// A batch that takes longer is ended early, so that what it decided leaves and the rest of the mail is a batch of its own.
+const TURN: Duration = Duration::from_millis(4);
 
 /// What goes into the mailbox.
 #[derive(Debug)]
@@ -146,17 +148,29 @@ impl Service {
                 let session = SessionId(session);
                 self.harness.handle(now, Input::Written { session, bytes });
             }
+            let mut began = now;
             for one in batch.drain(..) {
-                self.take(now, one);
+                self.take(began, one);
+                let passed = self.clock.now();
+                if passed.since(began.mono_ns) >= TURN {
+                    self.end_turn(began).await?;
+                    began = passed;
+                }
             }
-            self.harness.finish(now, &mut self.dispatch);
-            self.dispatch.send_stores().await?;
-            for session in self.detached.drain(..) {
-                self.dispatch.forget(session);
-            }
-            self.watcher.look(now, self.dispatch.waits_since());
-            self.dispatch.answer_held();
+            self.end_turn(began).await?;
         }
+    }
+
+    /// What the turn decided leaves.
+    async fn end_turn(&mut self, now: Now) -> Result<(), String> {
+        self.harness.finish(now, &mut self.dispatch);
+        self.dispatch.send_stores().await?;
+        for session in self.detached.drain(..) {
+            self.dispatch.forget(session);
+        }
+        self.watcher.look(now, self.dispatch.waits_since());
+        self.dispatch.answer_held();
+        Ok(())
     }
 
     async fn due(&self, deadline: Option<u64>) {

@@ -81,6 +81,8 @@ pub(crate) struct Master {
     outgoing: Outgoing,
     /// Frameworks for which answers can go on at once.
     answering: BTreeSet<FrameworkKey>,
+    /// The first of the frameworks whose answers go on in the next turn.
+    answers_next: FrameworkKey,
     policy: Policy,
     agents: Agents,
     frameworks: Frameworks,
@@ -138,6 +140,7 @@ impl Master {
             outgoing: Outgoing::new(config.queues),
             config,
             answering: BTreeSet::new(),
+            answers_next: FrameworkKey(0),
             policy: allow_all,
             agents: Agents::default(),
             frameworks: Frameworks::default(),
@@ -179,6 +182,7 @@ impl Master {
         for session in turn.closing() {
             self.detached(&mut turn, session);
         }
+        self.announce_failures(&mut turn);
         self.outgoing = turn.end();
         self.budgets_changed();
         if cfg!(debug_assertions) {
@@ -203,7 +207,8 @@ impl Master {
     /// When [`Input::Ticked`] is due, in monotonic nanoseconds.
     pub(crate) fn deadline(&self) -> Option<u64> {
         let idle_run = (!self.pending_idle.is_empty()).then(|| self.next_idle_run_ns());
-        let unfinished = (self.is_running() || !self.answering.is_empty()).then_some(0);
+        let unfinished = self.is_running() || !self.answering.is_empty() || self.frameworks.has_leaving();
+        let unfinished = unfinished.then_some(0);
         [self.timers.next(), idle_run, self.next_overdue_ns(), unfinished].into_iter().flatten().min()
     }
 
@@ -323,7 +328,12 @@ impl Master {
 
     fn ticked(&mut self, turn: &mut Turn<'_>) {
         self.answers_due(turn);
-        while let Some(timer) = self.timers.due(turn.now) {
+        self.go_on_removing(turn);
+        // What is left is due still, and goes on in the next turn.
+        while !turn.is_spent()
+            && let Some(timer) = self.timers.due(turn.now)
+        {
+            turn.spend(1);
             match timer {
                 Timer::Ping(agent, session) => self.ping_due(turn, agent, session),
                 Timer::Reregistration(agent, attempt) => self.reregistration_due(turn, agent, attempt),

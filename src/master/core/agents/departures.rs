@@ -38,14 +38,14 @@ impl Master {
         self.rescind_all(turn, key);
         self.ledger.set_unreachable(key);
         self.tasks_unreachable(turn, key, since_ns);
-        self.announce_failure(turn, &id);
+        turn.lose(&id);
         self.forget_surplus_unreachable();
     }
 
     /// The same for an agent that has not come back since this master started: of its tasks nothing is known.
     pub(in crate::master::core) fn recovered_unreachable(&mut self, turn: &mut Turn<'_>, id: &Arc<str>) {
         self.note_unreachable(turn, id, turn.now.wall_ns);
-        self.announce_failure(turn, id);
+        turn.lose(id);
     }
 
     fn note_unreachable(&mut self, turn: &mut Turn<'_>, id: &Arc<str>, wall_ns: i64) {
@@ -66,7 +66,7 @@ impl Master {
         let (id, session) = (agent.bucket.id.clone(), agent.session);
         self.record(turn, Kind::AgentRemoved(id.to_string()));
         self.dismiss(turn, key, Ending::Removed);
-        self.announce_failure(turn, &id);
+        turn.lose(&id);
         if let Some(session) = session {
             self.sessions.remove(session);
             turn.close(session);
@@ -96,7 +96,7 @@ impl Master {
             }
             self.dismiss(turn, key, Ending::Gone);
         }
-        self.announce_failure(turn, &id.into());
+        turn.lose(&id.into());
         Answer::Done
     }
 
@@ -108,9 +108,11 @@ impl Master {
         self.drop_agent(key);
     }
 
-    fn announce_failure(&mut self, turn: &mut Turn<'_>, agent: &Arc<str>) {
+    /// Each framework is sent which agents the input has lost: one event, however many they are.
+    pub(in crate::master::core) fn announce_failures(&self, turn: &mut Turn<'_>) {
+        let Some(agents) = turn.take_lost() else { return };
         for framework in self.frameworks.values() {
-            turn.tell(framework.session, Event::Failure { agent: agent.clone() });
+            turn.tell(framework.session, Event::Failures { agents: agents.clone() });
         }
     }
 

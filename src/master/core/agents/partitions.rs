@@ -71,6 +71,7 @@ impl Master {
             .filter(|(_, task)| !task.state.is_terminal())
             .map(|(key, task)| (*key, task.partition.as_ref().and_then(|partition| partition.lost_after)))
             .collect();
+        turn.spend(live.len());
         for (task, lost_after) in live {
             let state = TaskState::TaskUnreachable.as_told(self.is_aware(key, task));
             match lost_after {

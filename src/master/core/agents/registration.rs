@@ -61,6 +61,7 @@ impl Master {
         self.admit(turn, &id, &register);
         let key = match self.agents.by_id(&id) {
             Some(key) => {
+                self.end_tasks_of_leaving(turn, key);
                 self.agent_returned(turn, key, session, &register);
                 key
             }

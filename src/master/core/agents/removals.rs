@@ -82,6 +82,9 @@ impl Master {
 
     pub(in crate::master::core) fn removals_due(&mut self, turn: &mut Turn<'_>) {
         while !self.removals.waiting.is_empty() {
+            if turn.is_spent() {
+                return self.timers.arm(turn.now.mono_ns, Timer::Removal);
+            }
             if let Some(rate) = self.config.removal_rate {
                 if turn.now.mono_ns < self.removals.next_ns {
                     return self.timers.arm(self.removals.next_ns, Timer::Removal);

@@ -1,7 +1,7 @@
 //! All frameworks this master knows, found by key and by id, and the last of those that were removed.
 
 use std::{
-    collections::{BTreeMap, HashMap, VecDeque},
+    collections::{BTreeMap, BTreeSet, HashMap, VecDeque},
     ops::Index,
     sync::Arc,
 };
@@ -14,6 +14,8 @@ use crate::master::core::keys::FrameworkKey;
 pub(in crate::master::core) struct Frameworks {
     by_key: BTreeMap<FrameworkKey, Framework>,
     by_id: HashMap<Arc<str>, FrameworkKey>,
+    /// Those that are removed, and still have tasks on agents: no id leads to them.
+    leaving: BTreeSet<FrameworkKey>,
     /// Oldest first.
     completed: VecDeque<Arc<FrameworkBucket>>,
 }
@@ -24,11 +26,28 @@ impl Frameworks {
         self.by_key.insert(key, framework);
     }
 
-    /// The framework is over, and all that leads to it is forgotten.
-    pub(super) fn remove(&mut self, key: FrameworkKey) -> Option<Framework> {
-        let framework = self.by_key.remove(&key)?;
+    /// The framework is over: its id leads nowhere from now on.
+    pub(super) fn leave(&mut self, key: FrameworkKey) -> Option<&mut Framework> {
+        let framework = self.by_key.get_mut(&key)?;
         self.by_id.remove(&framework.bucket.id);
+        self.leaving.insert(key);
         Some(framework)
+    }
+
+    /// Nothing is left of a framework that is over.
+    pub(super) fn remove(&mut self, key: FrameworkKey) -> Option<Framework> {
+        self.leaving.remove(&key);
+        self.by_key.remove(&key)
+    }
+
+    /// Whether one that is over still has tasks on agents.
+    pub(in crate::master::core) fn has_leaving(&self) -> bool {
+        !self.leaving.is_empty()
+    }
+
+    /// Those that are over and still have tasks on agents.
+    pub(super) fn leaving(&self) -> impl Iterator<Item = FrameworkKey> {
+        self.leaving.iter().copied()
     }
 
     pub(in crate::master::core) fn get(&self, key: FrameworkKey) -> Option<&Framework> {
@@ -72,9 +91,10 @@ impl Frameworks {
 
     /// The indexes lead to the frameworks, and to no others.
     pub(in crate::master::core) fn check(&self) {
-        assert_eq!(self.by_id.len(), self.by_key.len(), "every framework has one id");
+        assert_eq!(self.by_id.len() + self.leaving.len(), self.by_key.len(), "every framework has one id");
         for (key, framework) in self.iter() {
-            assert_eq!(self.by_id(&framework.bucket.id), Some(key), "{key:?} is found by its id");
+            let expected = (!self.leaving.contains(&key)).then_some(key);
+            assert_eq!(self.by_id(&framework.bucket.id), expected, "{key:?} is found by its id, unless it is over");
         }
     }
 }

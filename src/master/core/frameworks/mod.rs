@@ -6,6 +6,7 @@
 
 mod all;
 mod clients;
+mod removal;
 mod serving;
 mod tombstones;
 
@@ -31,7 +32,7 @@ use crate::{
     },
     proto::{
         internal::{FrameworkRun, registry_change::Kind},
-        v1::{self, TaskState},
+        v1,
     },
     types::Milli,
 };
@@ -385,46 +386,6 @@ impl Master {
             turn.tell(Some(session), Event::Heartbeat);
             self.timers.arm_sole(turn.now.mono_after(self.config.heartbeat), Timer::Heartbeat(key, session));
         }
-    }
-
-    /// The framework is over: a tombstone first, then its tasks end, then its stream. Their containers are orphans from
-    /// here on.
-    pub(in crate::master::core) fn remove_framework(&mut self, turn: &mut Turn<'_>, key: FrameworkKey) {
-        self.withdraw_offers(turn, key);
-        let Some(framework) = self.frameworks.get(key) else { return };
-        let id = framework.bucket.id.clone();
-        let tasks: Vec<(AgentKey, TaskKey)> = framework.tasks.values().chain(&framework.copies).copied().collect();
-        self.record_removal(turn, &id);
-        let agents: BTreeSet<AgentKey> = tasks.iter().map(|(agent, _)| *agent).collect();
-        for agent in agents {
-            turn.order(self.agents[agent].session, Order::Shutdown { framework: id.clone() });
-        }
-        for (agent, task) in tasks {
-            let orphan = self.orphan_of(agent, task, &id, turn.now);
-            self.set_state(agent, task, TaskState::TaskKilled);
-            self.complete(agent, task, turn.now);
-            if let Some((container, orphan)) = orphan {
-                self.add_orphan(agent, container, orphan);
-            }
-        }
-        self.retire(turn, key);
-    }
-
-    fn retire(&mut self, turn: &mut Turn<'_>, key: FrameworkKey) {
-        let Some(mut framework) = self.frameworks.remove(key) else { return };
-        self.timers.disarm_sole(Timer::Failover(key));
-        for id in framework.entered.values() {
-            self.ledger.remove_client(*id, key);
-        }
-        if let Some(session) = framework.session.take() {
-            self.sessions.remove(session);
-            turn.close(session);
-        }
-        let bucket = framework.bucket_mut();
-        bucket.link = Link::Completed;
-        bucket.unregistered_ns = Some(turn.now.wall_ns);
-        self.frameworks.keep_completed(framework.bucket, self.config.completed_frameworks);
-        self.counts.frameworks_removed += 1;
     }
 
     /// Frameworks of a registering agent's tasks that this master does not know yet have their failover timeout to come,

@@ -100,10 +100,13 @@ impl Master {
     /// A framework that left, or was replaced, has no offers; nobody is told.
     pub(in crate::master::core) fn withdraw_offers(&mut self, _turn: &mut Turn<'_>, framework: FrameworkKey) {
         for key in self.offers_of(framework, None) {
-            if let Some(taken) = self.take(key) {
-                self.change_client(&taken.offer.client, ClientState::rescinded);
+            let client = self.take(key).map(|taken| taken.offer.client);
+            let one = self.frameworks.get_mut(framework);
+            if let Some(state) = one.zip(client).and_then(|(one, client)| one.roles.get_mut(&client.role)) {
+                state.rescinded();
             }
         }
+        self.serve_framework(framework);
     }
 
     fn offers_of(&self, framework: FrameworkKey, role: Option<&Arc<str>>) -> Vec<OfferKey> {

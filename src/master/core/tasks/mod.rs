@@ -203,6 +203,7 @@ impl Master {
     pub(in crate::master::core) fn end_tasks_of(&mut self, turn: &mut Turn<'_>, key: AgentKey, ending: Ending) {
         let Some(agent) = self.agents.get(key) else { return };
         let all: Vec<TaskKey> = agent.bucket.tasks.keys().copied().collect();
+        turn.spend(all.len());
         for task_key in all {
             let task = &self.agents[key].bucket.tasks[&task_key];
             if !task.state.is_terminal() {

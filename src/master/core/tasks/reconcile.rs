@@ -144,7 +144,12 @@ impl Master {
 
     /// Answers that can go on without the framework's reading anything.
     pub(in crate::master::core) fn answers_due(&mut self, turn: &mut Turn<'_>) {
-        for key in std::mem::take(&mut self.answering) {
+        let waiting = self.answering.len();
+        for _ in 0..waiting {
+            // Each in turn, so that one that never stops asking does not keep the others from their answers.
+            let next = self.answering.range(self.answers_next..).next().or_else(|| self.answering.first()).copied();
+            let Some(key) = next.filter(|_| !turn.is_spent()) else { return };
+            self.answers_next = FrameworkKey(key.0.wrapping_add(1));
             self.go_on_answering(turn, key);
         }
     }

@@ -78,7 +78,8 @@ impl Master {
     }
 
     /// The status of a framework that was removed: nobody will acknowledge it, so the agent has to be told to forget.
-    fn updated_for_nobody(&self, turn: &mut Turn<'_>, agent: AgentKey, update: &Update) {
+    fn updated_for_nobody(&mut self, turn: &mut Turn<'_>, agent: AgentKey, update: &Update) {
+        self.end_tasks_of_leaving(turn, agent);
         if self.was_removed(&update.framework) {
             let framework = update.framework.as_str().into();
             turn.order(self.agents[agent].session, Order::Shutdown { framework });

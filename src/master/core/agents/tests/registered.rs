@@ -101,7 +101,7 @@ fn a_silent_agent_is_given_up_and_its_tasks_are_unreachable_until_it_returns() {
     assert!(world.closed(agent));
     assert_eq!(world.states(framework), [("t".into(), TaskState::TaskUnreachable)]);
     assert!(world.statuses(framework)[0].unreachable_time.is_some());
-    assert!(world.events(framework).iter().any(|event| matches!(event, Event::Failure { .. })));
+    assert!(world.events(framework).iter().any(|event| matches!(event, Event::Failures { .. })));
     assert!(matches!(&world.persisted()[..], [Kind::AgentUnreachable(_)]));
     let mut back = register(Some(&agent_id), "cpus:4;mem:1024");
     back.tasks = vec![reported(&id, &task, "cpus:1;mem:32", TaskState::TaskRunning)];
