@@ -91,6 +91,9 @@ fn main() -> Outcome<()> {
     step("one with 10,000 tasks registers", &mut |turns, cluster| {
         turns.run(cluster, [()], |cluster, ()| cluster.add_agent_with(&total, &few, 10_000));
     })?;
+    step("a snapshot is taken", &mut |turns, cluster| {
+        turns.run(cluster, [()], |cluster, ()| cluster.snapshot());
+    })?;
     step("the streams of a tenth break", &mut |turns, cluster| {
         turns.run(cluster, 0..lost, |cluster, at| cluster.detach_agents(at..at + 1));
     })?;

@@ -183,6 +183,15 @@ impl ScriptedCluster {
         turned
     }
 
+    /// A reader asks for a snapshot, as `/state` does.
+    pub fn snapshot(&mut self) {
+        self.feed(Input::Asked {
+            request: RequestId(0),
+            principal: Principal::Anonymous,
+            question: Question::Snapshot,
+        });
+    }
+
     /// Moves the clock.
     pub fn advance(&mut self, by: Duration) {
         self.now = self.now.advanced(by);
