@@ -5,6 +5,7 @@
 pub mod chores;
 pub mod fuzz;
 pub mod instructions;
+pub mod mutants;
 mod packages;
 pub mod shapes;
 
