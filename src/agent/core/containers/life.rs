@@ -32,6 +32,7 @@ impl Agent {
         if let Phase::Provisioned(start) = &mut container.phase {
             let request = supervisor_request::Kind::Start(std::mem::take(&mut **start));
             container.phase = Phase::Starting(supervisor);
+            self.supervisors.recipients.record(supervisor, out);
             out.push(Effect::Supervise { supervisor, request: SupervisorRequest { kind: Some(request) } });
         }
     }

@@ -7,6 +7,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use super::recipients::StartRecipients;
 use super::{Container, Phase};
 use crate::agent::core::containers::kills::{SIGKILL, signal};
 use crate::agent::core::tasks::statuses::Report;
@@ -37,6 +38,8 @@ pub(in crate::agent::core) struct Supervisors {
     silent: BTreeMap<SupervisorId, (u64, String)>,
     /// Those found at the start that have not greeted since.
     unheard: BTreeSet<SupervisorId>,
+    /// Those that may have received starts.
+    pub(in crate::agent::core) recipients: StartRecipients,
     /// Containers of the run before whose processes are being looked for.
     pub(in crate::agent::core) searched: BTreeSet<ContainerId>,
     /// Containers of theirs that nobody knows and that are being ended.
@@ -71,6 +74,7 @@ impl Supervisors {
             unheard: awaited.clone(),
             awaited,
             silent: BTreeMap::new(),
+            recipients: StartRecipients::default(),
             searched: BTreeSet::new(),
             strangers: BTreeSet::new(),
             sweep_until: None,
@@ -197,6 +201,7 @@ impl Agent {
     /// A supervisor says all it has. What the agent had given it and it does not have is lost.
     fn welcomed(&mut self, now: Now, supervisor: SupervisorId, welcome: SupervisorWelcome, out: &mut Vec<Effect>) {
         self.supervisors.greeted(supervisor);
+        self.supervisors.recipients.greeted(supervisor, &welcome);
         let running = welcome.running.iter().map(|started| started.container_id.as_str());
         let exited = welcome.exited.iter().map(|exited| exited.container_id.as_str());
         let starting = welcome.starting.iter().map(String::as_str);
@@ -226,7 +231,10 @@ impl Agent {
     /// An agent that was away asked for this start, and how it comes out is still to be told.
     fn is_starting(&mut self, now: Now, supervisor: SupervisorId, container_id: String, out: &mut Vec<Effect>) {
         match self.known(&container_id).map(|(_, container)| &mut container.phase) {
-            Some(phase @ Phase::Unresolved(None)) => *phase = Phase::Starting(supervisor),
+            Some(phase @ Phase::Unresolved(None)) => {
+                *phase = Phase::Starting(supervisor);
+                self.supervisors.recipients.record(supervisor, out);
+            }
             Some(Phase::Starting(_)) => {}
             Some(
                 Phase::Unresolved(Some(_))
@@ -289,6 +297,7 @@ impl Agent {
         self.strangers_gone(supervisor, &BTreeSet::new(), out);
         self.supervisors.known.remove(&supervisor);
         self.supervisors.no_more_silent(supervisor);
+        self.supervisors.recipients.ended(supervisor, out);
         self.settle(now, out);
     }
 
