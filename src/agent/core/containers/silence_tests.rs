@@ -224,3 +224,48 @@ fn greets_as(agent: &mut Fixture, supervisor: SupervisorId, folder: &str) {
     let event = wire::SupervisorEvent { kind: Some(supervisor_event::Kind::Welcome(welcome)) };
     agent.give(Input::Supervised { supervisor, event });
 }
+
+/// What stands in the records of a copy of the folder of `c1`'s supervisor.
+fn copy_greets(agent: &mut Fixture) {
+    let lost = wire::exited::Status::Lost("started on a copy".to_owned());
+    let exited = vec![wire::Exited { container_id: "c1".to_owned(), status: Some(lost), ..Default::default() }];
+    let folder = "the copy".to_owned();
+    let welcome = wire::SupervisorWelcome { version: 3, folder, exited, retired: true, ..Default::default() };
+    let event = wire::SupervisorEvent { kind: Some(supervisor_event::Kind::Welcome(welcome)) };
+    agent.give(Input::Supervised { supervisor: TWO, event });
+}
+
+#[test]
+fn a_copy_of_the_folder_of_a_supervisor_that_lives_ends_nothing_whoever_greets_first() {
+    for copy_first in [false, true] {
+        let mut before = Fixture::registered(&[]);
+        before.running_and_known("c1");
+        let supervisors = vec![FoundSupervisor { id: ONE, died: false }, FoundSupervisor { id: TWO, died: true }];
+        let found = Found { supervisors, ..found(&[]) };
+        let mut agent = Fixture::recovered_at(&before.log, before.now, found);
+        if copy_first {
+            copy_greets(&mut agent);
+            greets(&mut agent, ONE, &["c1"]);
+        } else {
+            greets(&mut agent, ONE, &["c1"]);
+            copy_greets(&mut agent);
+        }
+        assert!(agent.agent.is_live(&id("c1")), "copy first: {copy_first}");
+        assert!(agent.told().contains(&"supervise 2: forget c1".to_owned()));
+        agent.exited("c1", 0);
+        assert_eq!(agent.status("c1").state(), TaskState::TaskFinished);
+    }
+}
+
+#[test]
+fn what_only_a_copy_names_is_lost_once_all_others_have_greeted() {
+    let mut before = Fixture::registered(&[]);
+    before.running_and_known("c1");
+    let supervisors = vec![FoundSupervisor { id: ONE, died: false }, FoundSupervisor { id: TWO, died: true }];
+    let mut agent = Fixture::recovered_at(&before.log, before.now, Found { supervisors, ..found(&[]) });
+    copy_greets(&mut agent);
+    assert!(agent.agent.is_live(&id("c1")));
+    greets(&mut agent, ONE, &[]);
+    assert_eq!(agent.status("c1").state(), TaskState::TaskFailed);
+    assert_eq!(agent.status("c1").message.unwrap(), "started on a copy");
+}

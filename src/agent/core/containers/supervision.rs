@@ -13,7 +13,7 @@ use crate::agent::core::containers::kills::{SIGKILL, signal};
 use crate::agent::core::tasks::statuses::Report;
 use crate::agent::core::{Agent, ContainerId, Effect, FoundSupervisor, Problem, SupervisorId};
 use crate::proto::internal::{
-    Retire, SupervisorEvent, SupervisorRequest, SupervisorWelcome, supervisor_event, supervisor_request,
+    Exited, Retire, SupervisorEvent, SupervisorRequest, SupervisorWelcome, supervisor_event, supervisor_request,
 };
 use crate::proto::v1::TaskState;
 use crate::proto::v1::task_status::Reason;
@@ -40,6 +40,8 @@ pub(in crate::agent::core) struct Supervisors {
     unheard: BTreeSet<SupervisorId>,
     /// Those that may have received starts.
     pub(in crate::agent::core) recipients: StartRecipients,
+    /// Containers that the records of a dead one say were lost, while one that has not greeted may have them.
+    pub(in crate::agent::core) unsure_ends: Vec<(SupervisorId, Exited)>,
     /// Containers of the run before whose processes are being looked for.
     pub(in crate::agent::core) searched: BTreeSet<ContainerId>,
     /// Containers of theirs that nobody knows and that are being ended.
@@ -75,6 +77,7 @@ impl Supervisors {
             awaited,
             silent: BTreeMap::new(),
             recipients: StartRecipients::default(),
+            unsure_ends: Vec::new(),
             searched: BTreeSet::new(),
             strangers: BTreeSet::new(),
             sweep_until: None,
@@ -101,6 +104,11 @@ impl Supervisors {
     /// Whether a supervisor of the run before may have containers that no greeting has named.
     pub(in crate::agent::core) fn may_have_more(&self) -> bool {
         !self.unheard.is_empty()
+    }
+
+    /// The same of others than this one.
+    pub(in crate::agent::core) fn others_may_have_more(&self, supervisor: SupervisorId) -> bool {
+        self.unheard.iter().any(|unheard| *unheard != supervisor)
     }
 
     /// The silent ones, as they are reported.
@@ -306,6 +314,7 @@ impl Agent {
         if !self.supervisors.awaited.is_empty() {
             return;
         }
+        self.apply_unsure_ends(now, out);
         self.look_for_leftovers(now, out);
         if self.supervisors.is_settled {
             return;
