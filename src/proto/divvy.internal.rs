@@ -735,7 +735,7 @@ pub struct AgentRecord {
     pub boot_ns: u64,
     #[prost(
         oneof = "agent_record::Kind",
-        tags = "1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12"
+        tags = "1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 14, 15"
     )]
     pub kind: ::core::option::Option<agent_record::Kind>,
 }
@@ -769,6 +769,13 @@ pub mod agent_record {
         /// Of the log itself: this many of its bytes, from its beginning, were on the disk when this was written.
         #[prost(uint64, tag = "12")]
         Synced(u64),
+        /// Starts may go to this supervisor from here on: the name of its folder, see SupervisorWelcome. Written before the first.
+        /// Empty: from here on every supervisor is recorded.
+        #[prost(string, tag = "14")]
+        StartsGoTo(::prost::alloc::string::String),
+        /// Nothing that this supervisor was asked to start runs any more, or can begin to.
+        #[prost(string, tag = "15")]
+        SupervisorEnded(::prost::alloc::string::String),
     }
 }
 /// The id the master gave this agent.

@@ -77,6 +77,15 @@ impl AgentNode {
         Self { config, total, disk, host, life: 0, process: None }
     }
 
+    /// The containers of whose start the log has a record.
+    pub(super) fn starts_on_disk(&self) -> BTreeSet<String> {
+        let started = self.disk.records().iter().filter_map(|record| match &record.kind {
+            Some(agent_record::Kind::Started(started)) => Some(started.container_id.clone()),
+            _ => None,
+        });
+        started.collect()
+    }
+
     /// The containers of whose end the log or a supervisor has a record.
     fn ends_on_disk(&self) -> BTreeSet<String> {
         let told = self.disk.records().iter().filter_map(|record| match &record.kind {

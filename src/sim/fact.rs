@@ -7,7 +7,10 @@ use std::sync::Arc;
 use crate::{
     framework::{SchedulerEvent, core::Request},
     master::core::{Call, Event, OfferKey, OfferMade, Order, Report, SessionId},
-    proto::internal::{AgentMessage, AgentRecord, MasterMessage, RegistryChange},
+    proto::{
+        internal::{AgentMessage, AgentRecord, MasterMessage, RegistryChange},
+        v1::TaskStatus,
+    },
 };
 
 use super::nodes::Client;
@@ -67,6 +70,11 @@ pub(super) enum Fact {
         session: SessionId,
         framework: Arc<str>,
     },
+    /// The core sends this status; it is told as [`Fact::Told`], unless a newer one of its task takes its place.
+    Sends {
+        session: SessionId,
+        status: Arc<TaskStatus>,
+    },
     /// The core is done with this session; it ends once all that was said to it has left.
     Drops {
         session: SessionId,
@@ -125,6 +133,10 @@ pub(super) enum Fact {
     },
     ProcessStarted {
         agent: usize,
+        container: String,
+    },
+    /// Whatever runs in this container is to end: of a signal, with its supervisor or its host.
+    IsToEnd {
         container: String,
     },
     ProcessEnded {

@@ -5,9 +5,12 @@
 
 use std::time::Duration;
 
+use rand::Rng as _;
+
 use super::{
     chance::{millis, percent},
-    fact::{Fact, How},
+    fact::Fact,
+    faults::Fault,
     host::Container,
     nodes::Node,
     queue::Event,
@@ -25,13 +28,18 @@ const GREETING: Duration = Duration::from_secs(2);
 impl World {
     /// The latest supervisor of an agent is stopped for a while, and often the agent is started again meanwhile.
     pub(super) fn stop_supervisor(&mut self, agent: usize) {
-        let Some(supervisor) = self.agents[agent].host.supervisors.keys().next_back().copied() else { return };
+        let Some(supervisor) = self.latest_supervisor(agent) else { return };
         let until_ns = self.until(40_000);
         self.agents[agent].host.stopped_until.insert(supervisor, until_ns);
         self.queue.at(until_ns, Event::SupervisorGoesOn { agent, supervisor });
         if percent(&mut self.chance.faults, 70) && self.agents[agent].process.is_some() {
             self.fuses.entry(Node::Agent(agent)).or_insert((1, false));
         }
+    }
+
+    /// The latest that an agent could find.
+    pub(super) fn latest_supervisor(&self, agent: usize) -> Option<SupervisorId> {
+        self.agents[agent].host.found().last().map(|found| found.id)
     }
 
     /// Until when a supervisor is stopped, if it is.
@@ -74,7 +82,7 @@ impl World {
         let node = &mut self.agents[agent];
         let was_stopped = node.host.stopped_until.remove(&supervisor).is_some();
         let life = node.life;
-        let waits = node.host.supervisors.get(&supervisor).is_some_and(|one| !one.has_greeted(life));
+        let waits = node.host.supervisors.get(&supervisor).is_some_and(|one| !one.has_greeted(life) && !one.lost);
         if was_stopped && waits && node.process.is_some() && !self.end_supervisor_if_empty(agent, supervisor) {
             self.greet(agent, supervisor);
         }
@@ -84,14 +92,14 @@ impl World {
     pub(super) fn request_arrives(
         &mut self,
         agent: usize,
-        boot: u64,
+        (boot, life): (u64, u64),
         supervisor: SupervisorId,
         request: SupervisorRequest,
     ) {
         if let Some(until_ns) = self.stopped(agent, supervisor) {
-            self.queue.at(until_ns, Event::Requested { agent, boot, supervisor, request });
+            self.queue.at(until_ns, Event::Requested { agent, boot, life, supervisor, request });
         } else if self.agents[agent].host.boot == boot {
-            self.requested(agent, supervisor, request);
+            self.requested(agent, life, supervisor, request);
         }
     }
 
@@ -103,17 +111,39 @@ impl World {
         }
     }
 
+    /// The agent has looked for what is left: supervisors without a folder have ended, and what they ran.
     pub(super) fn leftovers_ended(&mut self, agent: usize, life: u64, containers: Vec<ContainerId>) {
-        if self.agents[agent].life == life {
-            self.give_agent(agent, Input::LeftoversEnded { containers });
+        if self.agents[agent].life != life || self.agents[agent].process.is_none() {
+            return;
+        }
+        if self.sabotage != Some(Sabotage::EndsBeforeDead) {
+            let lost = |(id, one): (&SupervisorId, &super::host::Supervisor)| one.lost.then_some(*id);
+            let lost: Vec<SupervisorId> = self.agents[agent].host.supervisors.iter().filter_map(lost).collect();
+            for supervisor in lost {
+                self.tear_processes(agent, supervisor, true);
+                self.agents[agent].host.supervisors.remove(&supervisor);
+            }
+        }
+        self.give_agent(agent, Input::LeftoversEnded { containers });
+    }
+
+    /// The folder of the supervisors is removed, or that of the latest copied, now or with the next start of a container;
+    /// the agent is started again.
+    pub(super) fn change_folder_soon(&mut self, agent: usize, fault: Fault) {
+        if percent(&mut self.chance.faults, 50) {
+            self.agents[agent].host.at_next_start = Some(fault);
+        } else {
+            self.change_folder(agent, fault);
         }
     }
 
-    /// The folder of the supervisors is removed, and the agent is started again.
-    pub(super) fn lose_folder(&mut self, agent: usize) {
-        self.agents[agent].host.folder_lost = true;
+    pub(super) fn change_folder(&mut self, agent: usize, fault: Fault) {
+        let host = &mut self.agents[agent].host;
+        host.folder_lost |= fault == Fault::SupervisorsRemoved;
+        host.folder_copied |= fault == Fault::FolderCopied;
         if self.agents[agent].process.is_some() {
-            self.fuses.entry(Node::Agent(agent)).or_insert((1, false));
+            let effects = self.chance.faults.random_range(1..6);
+            self.fuses.entry(Node::Agent(agent)).or_insert((effects, false));
         }
     }
 
@@ -123,18 +153,43 @@ impl World {
         if !std::mem::take(&mut host.folder_lost) {
             return;
         }
-        host.stopped_until.clear();
-        let containers = std::mem::take(&mut host.supervisors).into_values().flat_map(|one| one.containers);
         let mut unseen = Vec::new();
-        for (id, container) in containers {
-            unseen.push(id.clone());
-            if let Container::Running(running) = container {
-                host.strays.insert(id, running);
+        host.supervisors.retain(|_, one| {
+            unseen.extend(one.containers.iter().map(|(id, it)| (id.clone(), !matches!(it, Container::Ended(_)))));
+            one.lose_folder()
+        });
+        let started = self.agents[agent].starts_on_disk();
+        for (container, goes_on) in unseen {
+            if goes_on && !started.contains(&container) {
+                self.count("a start of which no record is left");
             }
+            self.lose_sight_of(container);
         }
-        for container in unseen {
-            self.fact(Fact::EndUnseen { container });
+    }
+
+    /// An agent starts and finds the copy of a folder: its records are served, and what they name is the original's.
+    pub(super) fn find_copy(&mut self, agent: usize) {
+        let copied = std::mem::take(&mut self.agents[agent].host.folder_copied);
+        let Some(original) = self.latest_supervisor(agent).filter(|_| copied) else { return };
+        let copy = self.start_supervisor(agent);
+        let believes = self.believes_copies();
+        let supervisors = &mut self.agents[agent].host.supervisors;
+        let Some(one) = supervisors.get(&original) else { return };
+        if one.running().next().is_some() {
+            *self.counted.entry("a copied folder that names what runs".to_owned()).or_default() += 1;
         }
+        let records = one.served_by_heir("the folder is a copy");
+        let supervisors = &mut self.agents[agent].host.supervisors;
+        supervisors.insert(copy, records.clone());
+        if believes {
+            self.tear_processes(agent, original, false);
+            self.agents[agent].host.supervisors.insert(original, records);
+        }
+    }
+
+    /// No record tells any agent what becomes of this container.
+    pub(super) fn lose_sight_of(&mut self, container: String) {
+        self.fact(Fact::EndUnseen { container });
     }
 
     /// The agent wants all processes of these containers ended.
@@ -144,16 +199,13 @@ impl World {
         for container in leftovers.iter().map(|leftover| leftover.container.to_string()) {
             let host = &mut self.agents[agent].host;
             let is_supervised = |it: &super::host::Supervisor| {
-                matches!(it.containers.get(&container), Some(Container::Running(_) | Container::Starting(..)))
+                !it.lost
+                    && matches!(it.containers.get(&container), Some(Container::Running(_) | Container::Starting(..)))
             };
             if host.supervisors.values().any(is_supervised) {
                 let text = format!("{container} is killed as a leftover of agent {agent}, and its supervisor lives");
                 self.broken = Some(("spared", text));
                 return;
-            }
-            let kills = self.sabotage != Some(Sabotage::EndsBeforeDead);
-            if kills && self.agents[agent].host.strays.remove(&container).is_some() {
-                self.fact(Fact::ProcessEnded { agent, container, how: How::Torn });
             }
         }
         let after = millis(&mut self.chance.hosts, 0, 200);

@@ -9,6 +9,7 @@ use super::{
     chance::{millis, percent},
     disk::Disk,
     fact::{Fact, How},
+    faults::Fault,
     nodes::Node,
     queue::Event,
     sabotage::Sabotage,
@@ -36,10 +37,11 @@ pub(super) struct Host {
     pids: u32,
     /// Supervisors that are stopped, and until when.
     pub(super) stopped_until: BTreeMap<SupervisorId, u64>,
-    /// Whether the folder of the supervisors was removed since the agent started.
+    /// Whether the folder of the supervisors was removed since the agent started, or that of one of them copied.
     pub(super) folder_lost: bool,
-    /// What runs without a supervisor that could be found.
-    pub(super) strays: BTreeMap<String, Running>,
+    pub(super) folder_copied: bool,
+    /// The same is to happen with the next start of a container.
+    pub(super) at_next_start: Option<Fault>,
     /// Sandboxes and when they were made, on the wall clock.
     pub(super) sandboxes: BTreeMap<ContainerId, i64>,
     /// Starts that were asked for, kept only to be repeated by a planted bug.
@@ -50,11 +52,13 @@ pub(super) struct Host {
 }
 
 /// One supervisor.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Supervisor {
     /// It serves only what a dead one left.
     heir: bool,
     retired: bool,
+    /// Its folder was removed, so no agent finds it any more; it goes on all the same.
+    pub(super) lost: bool,
     /// The life of the agent's process that it has greeted.
     greeted: u64,
     pub(super) containers: BTreeMap<String, Container>,
@@ -81,12 +85,12 @@ impl Host {
     /// The supervisors as an agent that starts finds them.
     pub(super) fn found(&self) -> Vec<FoundSupervisor> {
         let found = |(id, one): (&SupervisorId, &Supervisor)| FoundSupervisor { id: *id, died: one.heir };
-        self.supervisors.iter().map(found).collect()
+        self.supervisors.iter().filter(|(_, one)| !one.lost).map(found).collect()
     }
 
     /// The containers of whose end a supervisor has a record.
     pub(super) fn ends(&self) -> impl Iterator<Item = String> {
-        let containers = self.supervisors.values().flat_map(|one| &one.containers);
+        let containers = self.supervisors.values().filter(|one| !one.lost).flat_map(|one| &one.containers);
         containers.filter(|(_, container)| matches!(container, Container::Ended(_))).map(|(id, _)| id.clone())
     }
 }
@@ -98,13 +102,42 @@ impl Supervisor {
     }
 
     pub(super) fn takes_starts(&self) -> bool {
-        !self.heir && !self.retired
+        !self.heir && !self.retired && !self.lost
+    }
+
+    /// What runs there.
+    pub(super) fn running(&self) -> impl Iterator<Item = &String> {
+        self.containers.iter().filter(|(_, it)| matches!(it, Container::Running(_))).map(|(id, _)| id)
+    }
+
+    /// What serves its records when it is dead, or those of a copy: whatever had no end was lost for this reason.
+    pub(super) fn served_by_heir(&self, lost: &str) -> Self {
+        let ended = |(id, container): (&String, &Container)| {
+            let status = Some(exited::Status::Lost(lost.to_owned()));
+            let exited = Exited { container_id: id.clone(), status, wall_ns: 0, core_dumped: false };
+            let container = match container {
+                Container::Ended(exited) => exited.clone(),
+                Container::Starting(..) | Container::Running(_) => exited,
+            };
+            (id.clone(), Container::Ended(container))
+        };
+        let containers = self.containers.iter().map(ended).collect();
+        Self { heir: true, retired: self.retired, lost: false, greeted: 0, containers }
+    }
+
+    /// Its folder is gone. What served the records of a dead one was a part of the agent's process.
+    pub(super) fn lose_folder(&mut self) -> bool {
+        self.lost = true;
+        !self.heir
     }
 
     /// What is left of it when its host comes back: its journal is not synced, so any prefix of that.
     fn after_power_cut(mut self, cut_ns: i64) -> Option<Self> {
-        self.containers
-            .retain(|_, container| matches!(container, Container::Ended(exited) if exited.wall_ns <= cut_ns));
+        if self.lost {
+            return None;
+        }
+        let kept = |container: &Container| matches!(container, Container::Ended(exited) if exited.wall_ns <= cut_ns);
+        self.containers.retain(|_, container| kept(container));
         (self.heir, self.greeted) = (true, 0);
         (!self.containers.is_empty()).then_some(self)
     }
@@ -114,13 +147,14 @@ impl World {
     /// The supervisors an agent finds when it starts; it starts one where there is none.
     pub(super) fn supervisors_found(&mut self, agent: usize) -> Vec<SupervisorId> {
         self.forget_lost_supervisors(agent);
+        self.find_copy(agent);
         let upgraded = self.agents[agent].life > 1 && percent(&mut self.chance.hosts, 10);
         let host = &mut self.agents[agent].host;
         host.supervisors.retain(|_, one| !((one.heir || one.retired) && one.containers.is_empty()));
-        if upgraded || host.supervisors.values().all(|one| one.heir || one.retired) {
+        if upgraded || host.supervisors.values().all(|one| !one.takes_starts()) {
             self.start_supervisor(agent);
         }
-        self.agents[agent].host.supervisors.keys().copied().collect()
+        self.agents[agent].host.found().into_iter().map(|found| found.id).collect()
     }
 
     pub(super) fn start_supervisor(&mut self, agent: usize) -> SupervisorId {
@@ -135,11 +169,12 @@ impl World {
         if self.stopped(agent, supervisor).is_some() {
             return self.wait_for_silent(agent, supervisor);
         }
-        let life = self.agents[agent].life;
+        let (life, folder) = (self.agents[agent].life, self.folder_of(supervisor));
         let Some(one) = self.agents[agent].host.supervisors.get_mut(&supervisor) else { return };
         one.greeted = life;
         let retired = one.heir || one.retired;
-        let mut welcome = SupervisorWelcome { version: 2, pid: supervisor.0, retired, ..SupervisorWelcome::default() };
+        let mut welcome =
+            SupervisorWelcome { version: 3, pid: supervisor.0, retired, folder, ..SupervisorWelcome::default() };
         for (id, container) in &one.containers {
             match container {
                 Container::Starting(..) => welcome.starting.push(id.clone()),
@@ -171,18 +206,26 @@ impl World {
         let travel_ns = self.chance.hosts.random_range(10_000..300_000);
         let host = &mut self.agents[agent].host;
         host.request_ns = (self.now_ns + travel_ns).max(host.request_ns + 1);
-        if self.sabotage == Some(Sabotage::StartsAgainAfterRestart)
-            && matches!(request.kind, Some(supervisor_request::Kind::Start(_)))
-        {
+        let is_start = matches!(request.kind, Some(supervisor_request::Kind::Start(_)));
+        let fault = host.at_next_start.take_if(|_| is_start);
+        if self.sabotage == Some(Sabotage::StartsAgainAfterRestart) && is_start {
             host.requests.push((supervisor, request.clone()));
         }
-        let boot = host.boot;
-        self.queue.at(host.request_ns, Event::Requested { agent, boot, supervisor, request });
+        let (at_ns, boot, life) = (host.request_ns, host.boot, self.agents[agent].life);
+        self.queue.at(at_ns, Event::Requested { agent, boot, life, supervisor, request });
+        if let Some(fault) = fault {
+            self.change_folder(agent, fault);
+        }
     }
 
-    pub(super) fn requested(&mut self, agent: usize, supervisor: SupervisorId, request: SupervisorRequest) {
+    /// What an earlier life of the agent asked for does not count once a later one was greeted.
+    pub(super) fn requested(&mut self, agent: usize, life: u64, supervisor: SupervisorId, request: SupervisorRequest) {
         let replays = self.sabotage == Some(Sabotage::StartsAgainAfterRestart);
-        let Some(one) = self.agents[agent].host.supervisors.get_mut(&supervisor) else { return };
+        let serves_all = self.serves_the_replaced();
+        let supervisors = &mut self.agents[agent].host.supervisors;
+        let Some(one) = supervisors.get_mut(&supervisor).filter(|one| serves_all || one.greeted <= life) else {
+            return;
+        };
         match request.kind {
             Some(supervisor_request::Kind::Start(start)) => {
                 let id = start.container_id;
@@ -199,6 +242,7 @@ impl World {
                 }
             }
             Some(supervisor_request::Kind::Signal(signal)) => {
+                self.fact(Fact::IsToEnd { container: signal.container_id.clone() });
                 self.signal(agent, supervisor, &signal.container_id, signal.signal);
             }
             Some(supervisor_request::Kind::Forget(forget)) => {
@@ -218,9 +262,12 @@ impl World {
     fn spawn(&mut self, agent: usize, supervisor: SupervisorId, container: String) {
         let run = self.run_of(&container);
         let Some(one) = self.agents[agent].host.supervisors.get_mut(&supervisor) else { return };
-        let after = run.starts_after;
+        let (after, lost) = (run.starts_after, one.lost);
         one.containers.insert(container.clone(), Container::Starting(run, Vec::new()));
-        self.after(after, Event::Spawned { agent, supervisor, container });
+        self.after(after, Event::Spawned { agent, supervisor, container: container.clone() });
+        if lost {
+            self.lose_sight_of(container);
+        }
     }
 
     /// What the task in a container is going to do.
@@ -273,8 +320,12 @@ impl World {
             Some(Container::Starting(_, signals)) => signals.push(signal),
             Some(Container::Running(running)) if signal == SIGKILL || !running.ignores_term => {
                 let after = millis(&mut self.chance.hosts, 0, if signal == SIGTERM { 200 } else { 5 });
-                let ends = Event::ProcessEnds { agent, container: container.to_owned(), signal: Some(signal) };
-                self.after(after, ends);
+                let ends = |container| Event::ProcessEnds { agent, container, signal: Some(signal) };
+                let besides = self.ended_besides(agent, container).filter(|_| signal == SIGKILL);
+                self.after(after, ends(container.to_owned()));
+                if let Some(other) = besides {
+                    self.after(after, ends(other));
+                }
             }
             Some(Container::Running(_) | Container::Ended(_)) | None => {}
         }
@@ -282,19 +333,6 @@ impl World {
 
     pub(super) fn process_ends(&mut self, agent: usize, container: &str, signal: Option<i32>) {
         let wall_ns = self.time(Node::Agent(agent)).wall_ns;
-        if let Some(stray) = self.agents[agent].host.strays.get(container) {
-            let ends = signal.is_none() && !self.is_to_be_killed(container);
-            let how = match stray.end {
-                End::Code(code) => How::Code(code),
-                End::Signal(signal) => How::Signal(signal),
-                End::NotStarted => return,
-            };
-            if ends {
-                self.agents[agent].host.strays.remove(container);
-                self.fact(Fact::ProcessEnded { agent, container: container.to_owned(), how });
-            }
-            return;
-        }
         let awaits_kill = self.is_to_be_killed(container);
         let supervisors = &mut self.agents[agent].host.supervisors;
         let running = |one: &Supervisor| match one.containers.get(container) {
@@ -313,26 +351,21 @@ impl World {
         };
         let exited = Exited { container_id: container.to_owned(), status: Some(status), wall_ns, core_dumped: false };
         one.containers.insert(container.to_owned(), Container::Ended(exited.clone()));
+        if signal.is_none() {
+            self.fact(Fact::IsToEnd { container: container.to_owned() });
+        }
         self.fact(Fact::ProcessEnded { agent, container: container.to_owned(), how });
         self.supervisor_says(agent, supervisor, supervisor_event::Kind::Exited(exited));
     }
 
     /// A supervisor dies and all it runs with it. What it had recorded is told by an heir; the agent starts another.
     pub(super) fn supervisor_dies(&mut self, agent: usize) {
-        let Some(supervisor) = self.agents[agent].host.supervisors.keys().next_back().copied() else { return };
+        let Some(supervisor) = self.latest_supervisor(agent) else { return };
         self.agents[agent].host.stopped_until.remove(&supervisor);
-        self.tear_processes(agent, supervisor);
+        self.tear_processes(agent, supervisor, true);
         let life = self.agents[agent].life;
         let Some(one) = self.agents[agent].host.supervisors.get_mut(&supervisor) else { return };
-        one.heir = true;
-        one.greeted = 0;
-        for (id, container) in &mut one.containers {
-            if !matches!(container, Container::Ended(_)) {
-                let status = Some(exited::Status::Lost("its supervisor died".to_owned()));
-                let exited = Exited { container_id: id.clone(), status, wall_ns: 0, core_dumped: false };
-                *container = Container::Ended(exited);
-            }
-        }
+        *one = one.served_by_heir("its supervisor died");
         if self.agents[agent].process.is_some() {
             let after = millis(&mut self.chance.hosts, 1, 50);
             self.after(after, Event::SupervisorLost { agent, life, supervisor });
@@ -363,7 +396,9 @@ impl World {
         if !supervisors.get(&supervisor).is_some_and(ends) {
             return false;
         }
-        supervisors.remove(&supervisor);
+        if supervisors.remove(&supervisor).is_some_and(|one| one.lost) {
+            return true;
+        }
         let (life, after) = (self.agents[agent].life, millis(&mut self.chance.hosts, 0, 5));
         self.after(after, Event::SupervisorEnded { agent, life, supervisor });
         true
@@ -374,11 +409,13 @@ impl World {
         self.tasks.get(container).is_some_and(|task| self.to_be_killed.contains(task))
     }
 
-    fn tear_processes(&mut self, agent: usize, supervisor: SupervisorId) {
+    pub(super) fn tear_processes(&mut self, agent: usize, supervisor: SupervisorId, is_due: bool) {
         let Some(one) = self.agents[agent].host.supervisors.get(&supervisor) else { return };
-        let running = one.containers.iter().filter(|(_, it)| matches!(it, Container::Running(_)));
-        let running: Vec<String> = running.map(|(id, _)| id.clone()).collect();
+        let running: Vec<String> = one.running().cloned().collect();
         for container in running {
+            if is_due {
+                self.fact(Fact::IsToEnd { container: container.clone() });
+            }
             self.fact(Fact::ProcessEnded { agent, container, how: How::Torn });
         }
     }
@@ -401,10 +438,7 @@ impl World {
     pub(super) fn host_goes_down(&mut self, agent: usize) {
         let all: Vec<SupervisorId> = self.agents[agent].host.supervisors.keys().copied().collect();
         for supervisor in all {
-            self.tear_processes(agent, supervisor);
-        }
-        for container in std::mem::take(&mut self.agents[agent].host.strays).into_keys() {
-            self.fact(Fact::ProcessEnded { agent, container, how: How::Torn });
+            self.tear_processes(agent, supervisor, true);
         }
         self.agents[agent].host.stopped_until.clear();
         let (rng, host) = (&mut self.chance.faults, &mut self.agents[agent].host);

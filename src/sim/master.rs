@@ -12,28 +12,28 @@ use prost::Message as _;
 use rand::Rng as _;
 
 use super::{
-    chance::millis,
+    chance::{millis, nanos},
     fact::Fact,
     links::{End, Frame, LinkId, Ways},
     nodes::{Client, Node},
     queue::Event as Coming,
+    reading::Reader,
     sabotage::{self, Sabotage},
     world::World,
 };
 use crate::{
     master::{
         api::{MasterFacts, intake},
-        core::{Answer, Effect, Event, Input, Master, Order, Principal, Question, RequestId, SessionId, Snapshot},
+        core::{
+            Answer, Call, Effect, Event, Input, Master, Order, Principal, Question, RequestId, SessionId, Snapshot,
+        },
         harness::Harness,
         registry::{Fence, Memory, Registry as _},
     },
     proto::{ext, internal, v1::TaskInfo},
-    transport::outbox::{Class, Limits, Message as _, RecordNumber, SessionQueue},
+    transport::outbox::{RecordNumber, SessionQueue},
     types::Now,
 };
-
-/// What may wait for a session, in bytes.
-const ALLOWANCE: usize = 16 << 20;
 
 /// The master and what outlives its process.
 #[derive(Debug, Default)]
@@ -51,17 +51,19 @@ pub(super) struct MasterNode {
 pub(super) struct MasterProcess {
     pub(super) harness: Harness,
     /// The last record given to the registry, and the last that it has.
-    stored: RecordNumber,
+    pub(super) stored: RecordNumber,
     pub(super) durable: RecordNumber,
     fence: Fence,
     pub(super) facts: MasterFacts,
     pub(super) sessions: BTreeMap<SessionId, Session>,
     /// Those for which something waits to be written.
     pub(super) waiting: BTreeSet<SessionId>,
-    /// Bytes that were written and of which the core does not know yet.
-    pub(super) written: BTreeMap<SessionId, usize>,
+    /// Whether what was written is about to be reported to the core.
+    pub(super) report_is_due: bool,
     opened: u64,
     storing: VecDeque<(u64, Vec<internal::RegistryChange>)>,
+    /// When the registry has the last of it.
+    stored_ns: u64,
     pub(super) wake_ns: Option<u64>,
 }
 
@@ -71,6 +73,7 @@ pub(super) struct Session {
     pub(super) greeted: bool,
     pub(super) closing: bool,
     pub(super) outbox: Outbox,
+    pub(super) reader: Reader,
 }
 
 #[derive(Debug)]
@@ -121,7 +124,7 @@ impl World {
             started: now.wall_secs(),
         };
         let config = sabotage::configured(self.sabotage, &self.plan.master);
-        let core = Master::new(&id, fence.epoch(), state, config, rng, now);
+        let core = Master::new(&id, fence.epoch(), sabotage::found(self.sabotage, state), config, rng, now);
         self.fact(Fact::MasterStarted { epoch: fence.epoch() });
         for (epoch, changes) in std::mem::take(&mut self.master.ghosts) {
             self.master.registry.append(fence, &changes).expect("the fence is the present master's");
@@ -135,9 +138,10 @@ impl World {
             facts,
             sessions: BTreeMap::new(),
             waiting: BTreeSet::new(),
-            written: BTreeMap::new(),
+            report_is_due: false,
             opened: 0,
             storing: VecDeque::new(),
+            stored_ns: 0,
             wake_ns: None,
         }));
         self.arm(Node::Master);
@@ -190,25 +194,27 @@ impl World {
 
     /// A client's attempt has got to the master.
     pub(super) fn reached(&mut self, client: Client, life: u64, attempt: u64) {
-        let (isolated, now) = (self.isolated(client), self.time(Node::Master));
+        let (isolated, now, limits) = (self.isolated(client), self.time(Node::Master), self.plan.master.queues);
         let wanted = self.wants(client, life, attempt);
-        let Some(process) = self.master.process.as_mut().filter(|_| !isolated) else {
+        if isolated || self.master.process.is_none() {
             let after = millis(&mut self.chance.network, 1, if isolated { 20_000 } else { 50 });
             return self.after(after, Coming::Unreached { client, life, attempt });
-        };
+        }
         if !wanted {
             return;
         }
+        let reader = self.new_reader();
+        let Some(process) = self.master.process.as_mut() else { return };
         let session = SessionId(process.opened);
         process.opened += 1;
         let link = self.links.open(client, session);
         let outbox = match client {
-            Client::Agent(_) => Outbox::Agent(SessionQueue::new(now, Limits::default())),
+            Client::Agent(_) => Outbox::Agent(SessionQueue::new(now, limits)),
             Client::Framework(_) | Client::Replaced(_) | Client::Author(_) => {
-                Outbox::Framework(SessionQueue::new(now, Limits::default()))
+                Outbox::Framework(SessionQueue::new(now, limits))
             }
         };
-        process.sessions.insert(session, Session { link, greeted: false, closing: false, outbox });
+        process.sessions.insert(session, Session { link, greeted: false, closing: false, outbox, reader });
         self.hold_link(client, link);
         self.fact(Fact::SessionOpened { session, client });
         self.send(link, End::Client, Frame::Opened);
@@ -266,39 +272,20 @@ impl World {
         let now = self.time(Node::Master);
         self.stirred = true;
         self.sabotage_inputs(&mut inputs);
+        self.readers.is_asked =
+            inputs.iter().any(|it| matches!(it, Input::Called { call: Call::Reconcile { .. }, .. }));
+        let written = self.take_written();
         let Some(process) = &mut self.master.process else { return };
         let mut effects = Vec::new();
-        for (session, bytes) in std::mem::take(&mut process.written) {
+        for (session, bytes) in written {
             process.harness.handle(now, Input::Written { session, bytes });
         }
         process.harness.give(now, inputs, &mut effects);
+        let effects = self.sabotage_effects(effects);
         self.trace.effects("master", &effects);
         self.note_decisions(&effects);
         self.carry_out_of_master(now, effects);
         self.arm(Node::Master);
-    }
-
-    fn note_decisions(&mut self, effects: &[Effect]) {
-        for effect in effects {
-            if let Effect::Tell { session, event: Event::Offers(offers), .. } = effect {
-                self.fact(Fact::Made { session: *session, offers: offers.clone() });
-            }
-            if let Effect::Persist { changes, .. } = effect {
-                self.fact(Fact::Proposed(changes.clone()));
-            }
-            if let Effect::Order { session, order: Order::Registered(registered), .. } = effect {
-                self.fact(Fact::Admits { session: *session, agent: registered.agent_id.clone() });
-            }
-            if let Effect::Tell { event: Event::Rescinded { offer }, .. } = effect {
-                self.fact(Fact::Withdrawn { offer: *offer });
-            }
-            if let Effect::Tell { session, event: Event::Subscribed { framework, .. }, .. } = effect {
-                self.fact(Fact::Subscribes { session: *session, framework: framework.clone() });
-            }
-            if let Effect::Close { session, .. } = effect {
-                self.fact(Fact::Drops { session: *session });
-            }
-        }
     }
 
     /// An operator marks an agent gone, where there is a master to take it.
@@ -347,58 +334,18 @@ impl World {
         if self.disk_is_full(Node::Master) {
             return self.crash(Node::Master);
         }
-        let slow = if self.writes_slowly(Node::Master) { 2_000 } else { 8 };
-        let after = millis(&mut self.chance.hosts, 1, slow);
-        let after = after + Duration::from_nanos(self.registry_until_ns.saturating_sub(self.now_ns));
+        let (least, most) = self.plan.registry_ms;
+        let slow = if self.writes_slowly(Node::Master) { 2_000 } else { 0 };
+        let after = millis(&mut self.chance.hosts, least, most.max(slow));
+        if after >= Duration::from_millis(50) {
+            self.count("registry that took 50 ms to 5 s");
+        }
         let life = self.master.life;
-        if let Some(process) = &mut self.master.process {
-            process.storing.push_back((number, changes));
-        }
-        self.after(after, Coming::Stored { life, number });
-    }
-
-    /// Puts the effect where it waits to leave; gives back what is to be stored.
-    fn leaves_core(&mut self, now: Now, effect: Effect) -> Option<(u64, Vec<internal::RegistryChange>)> {
-        let sabotage = self.sabotage;
-        let process = self.master.process.as_mut()?;
-        let is_durable = process.stored <= process.durable;
-        let holds_pings = sabotage == Some(Sabotage::HoldsPings) && !is_durable;
-        match effect {
-            Effect::Persist { number, changes } => {
-                process.stored = number;
-                let changes = if sabotage::drops(sabotage, &changes) { Vec::new() } else { changes };
-                return Some((number.0, changes));
-            }
-            Effect::Tell { session, after, event } => {
-                if holds_pings && event.class() == Class::Urgent {
-                    return None;
-                }
-                if let Outbox::Framework(queue) = &mut process.sessions.get_mut(&session)?.outbox {
-                    event.into_parts().for_each(|part| queue.push(now, ALLOWANCE, after, part));
-                    process.waiting.insert(session);
-                }
-            }
-            Effect::Order { session, after, order } => {
-                if holds_pings && order.class() == Class::Urgent {
-                    return None;
-                }
-                let early = sabotage == Some(Sabotage::RegistersTooEarly) && matches!(order, Order::Registered(_));
-                let after = if early { RecordNumber::default() } else { after };
-                if let Outbox::Agent(queue) = &mut process.sessions.get_mut(&session)?.outbox {
-                    queue.push(now, ALLOWANCE, after, order);
-                    process.waiting.insert(session);
-                }
-            }
-            Effect::Close { session, after } => {
-                match &mut process.sessions.get_mut(&session)?.outbox {
-                    Outbox::Framework(queue) => queue.close(now, after),
-                    Outbox::Agent(queue) => queue.close(now, after),
-                }
-                process.waiting.insert(session);
-            }
-            Effect::Reply { .. } => {}
-        }
-        None
+        let Some(process) = &mut self.master.process else { return };
+        process.storing.push_back((number, changes));
+        // One write after the other.
+        process.stored_ns = process.stored_ns.max(self.now_ns.max(self.registry_until_ns) + nanos(after));
+        self.queue.at(process.stored_ns, Coming::Stored { life, number });
     }
 
     /// What tasks do is their author's to say, by what the framework said of them.

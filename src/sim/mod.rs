@@ -58,10 +58,13 @@ mod master;
 mod nodes;
 mod plan;
 mod queue;
+mod queueing;
+mod reading;
 mod record;
 mod run;
 mod sabotage;
 mod scheduler;
+mod settling;
 mod task_run;
 #[cfg(test)]
 mod tests;

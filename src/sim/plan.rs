@@ -12,9 +12,12 @@ use super::{
 };
 use crate::{
     master::core::{Config, RemovalRate},
+    transport::outbox::Limits,
     types::{Attributes, Resources},
 };
 
+/// How long the registry takes for a write in most histories.
+const REGISTRY_MS: (u64, u64) = (1, 8);
 /// So many kinds of fault are drawn with the rest of a plan.
 const FIRST_FAULTS: usize = 14;
 
@@ -28,6 +31,10 @@ pub(super) struct Plan {
     /// How long everything goes wrong.
     pub(super) trouble: Duration,
     pub(super) faults: Faults,
+    /// The longest that some peers wait between two frames that they read.
+    pub(super) slow_readers: Option<Duration>,
+    /// How long the registry takes for a write, at least and at most.
+    pub(super) registry_ms: (u64, u64),
     pub(super) oddities: Oddities,
 }
 
@@ -58,6 +65,8 @@ pub(super) struct Wishes {
     /// States its demand.
     pub(super) requests: bool,
     pub(super) explicit: bool,
+    /// Launches many small tasks at once, some with much data, and asks after all it has.
+    pub(super) bursts: bool,
     /// Is torn down by an operator when the trouble ends,
     pub(super) torn_down: bool,
     /// or in the midst of it.
@@ -100,9 +109,11 @@ impl Plan {
             agents: vec![AgentPlan::of(4)],
             frameworks: vec![Wishes::of(tasks)],
             latency: Duration::from_millis(2),
-            master: Config::default(),
+            master: Config { queues: Limits::default(), ..Config::default() },
             trouble: Duration::from_secs(1),
             faults: Faults::none(),
+            slow_readers: None,
+            registry_ms: REGISTRY_MS,
             oddities: Oddities::default(),
         }
     }
@@ -125,6 +136,7 @@ impl Plan {
             contended_after: Duration::from_millis(contended_after),
             reregister_timeout: if long { Duration::from_mins(10) } else { millis(rng, 5_000, 60_000) },
             removal_rate: removals.map(|time| RemovalRate::new(NonZeroU32::MIN, time)),
+            queues: Limits::default(),
             ..Config::default()
         };
         let (agents, cpus) = (rng.random_range(1..=3), rng.random_range(1..=4));
@@ -135,9 +147,40 @@ impl Plan {
             master,
             trouble: millis(rng, 5_000, 60_000),
             faults: drawn_faults(rng, later),
+            slow_readers: None,
+            registry_ms: REGISTRY_MS,
             oddities: Oddities::drawn(rng),
         };
-        plan.tearing_down_some(seed)
+        plan.tearing_down_some(seed).with_budgets(seed)
+    }
+
+    /// Sessions with budgets, peers that read slowly, launches in bursts, and a slow registry; from a generator of its own.
+    fn with_budgets(mut self, seed: u64) -> Self {
+        let rng = &mut StdRng::seed_from_u64(seed ^ 0x1b87_3593);
+        if percent(rng, 25) {
+            self.registry_ms = (50, 5_000);
+        }
+        if percent(rng, 60) {
+            self.master.queues.session_bytes = usize::MAX;
+            return self;
+        }
+        let queues = &mut self.master.queues;
+        queues.session_bytes = (2 << 10) << rng.random_range(0..=5);
+        queues.stall = if percent(rng, 70) { millis(rng, 1_000, 12_000) } else { millis(rng, 12_000, 75_000) };
+        if percent(rng, 20) {
+            queues.total_bytes = queues.session_bytes * 2;
+        }
+        self.slow_readers = percent(rng, 70).then(|| millis(rng, 20, 3_000));
+        if percent(rng, 70) {
+            self.faults = self.faults.with(Fault::SlowReader);
+        }
+        for wishes in &mut self.frameworks {
+            if percent(rng, 70) {
+                wishes.bursts = true;
+                wishes.tasks = rng.random_range(10..=40);
+            }
+        }
+        self
     }
 
     /// Some frameworks are torn down while everything goes wrong; from a generator of its own too.
@@ -162,6 +205,7 @@ impl Wishes {
             suppresses: true,
             requests: false,
             explicit: false,
+            bursts: false,
             torn_down: false,
             torn_down_after: None,
         }

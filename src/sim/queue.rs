@@ -9,6 +9,7 @@ use super::{
 };
 use crate::{
     agent::core::{ContainerId, Step, SupervisorId},
+    master::core::SessionId,
     proto::internal::{SupervisorEvent, SupervisorRequest},
 };
 
@@ -53,6 +54,20 @@ pub(super) enum Event {
         life: u64,
         number: u64,
     },
+    /// The peer of a session takes the next frame.
+    Read {
+        life: u64,
+        session: SessionId,
+    },
+    /// Whether the peer of a session takes anything is looked at.
+    Watch {
+        life: u64,
+        session: SessionId,
+    },
+    /// What was written is reported to the master's core.
+    Report {
+        life: u64,
+    },
     /// The agent's disk has taken what was given to it.
     Written {
         agent: usize,
@@ -75,6 +90,8 @@ pub(super) enum Event {
     Requested {
         agent: usize,
         boot: u64,
+        /// The life of the agent's process that asks.
+        life: u64,
         supervisor: SupervisorId,
         request: SupervisorRequest,
     },
@@ -168,7 +185,9 @@ impl Event {
     pub(super) fn taker(&self, links: &Links) -> Option<Node> {
         match self {
             Self::Wake { node, .. } => Some(*node),
-            Self::Reach { .. } | Self::Stored { .. } => Some(Node::Master),
+            Self::Reach { .. } | Self::Stored { .. } | Self::Read { .. } | Self::Watch { .. } | Self::Report { .. } => {
+                Some(Node::Master)
+            }
             Self::Unreached { client, .. } => Some(client.node()),
             Self::Arrive { link, to: end, .. } | Self::Notice { link, end } => match end {
                 End::Master => Some(Node::Master),

@@ -17,6 +17,10 @@ use crate::{
 /// A task of which nothing was heard for so long is asked after.
 const QUIET: Duration = Duration::from_secs(30);
 
+/// The most tasks that one that launches in bursts launches at once, and the most data of each.
+const MOST_AT_ONCE: usize = 16;
+const MOST_DATA: usize = 2 << 10;
+
 /// What a scheduler keeps.
 #[derive(Debug, Default)]
 pub(super) struct Store {
@@ -67,8 +71,9 @@ impl World {
     /// The framework wants so many tasks more.
     pub(super) fn want(&mut self, index: usize, count: u32) {
         for _ in 0..count {
-            let cpus = self.chance.workload.random_range(100..=1_000);
-            let mem = self.chance.workload.random_range(32..=512);
+            let small = if self.frameworks[index].wishes.bursts { 10 } else { 1 };
+            let cpus = self.chance.workload.random_range(100..=1_000) / small;
+            let mem = (self.chance.workload.random_range(32..=512) / i64::from(small)).max(4);
             let resources =
                 Resources::from_scalars(&[("cpus", Milli::from_raw(cpus)), ("mem", Milli::from_units(mem))]);
             let store = &mut self.frameworks[index].store;
@@ -143,16 +148,19 @@ impl World {
         let operations = vec![launch(infos)];
         let offer_ids = vec![offer.id.clone()];
         let alive = self.ask(index, Request::Accept { offer_ids: offer_ids.clone(), operations, filters });
-        if alive && bad && percent(&mut self.chance.workload, 10) {
-            let again = self.too_much(index, offer, &Resources::default());
-            self.ask(index, Request::Accept { offer_ids, operations: vec![launch(vec![again])], filters: None });
+        let bursts = self.frameworks[index].wishes.bursts;
+        if alive && bad && percent(&mut self.chance.workload, if bursts { 30 } else { 10 }) {
+            let count = if bursts { MOST_AT_ONCE } else { 1 };
+            let again = (0..count).map(|_| self.too_much(index, offer, &Resources::default())).collect();
+            self.ask(index, Request::Accept { offer_ids, operations: vec![launch(again)], filters: None });
         }
         self.suppress_if_done(index);
     }
 
     /// The waiting tasks that fit, and what they leave.
     fn choose(&mut self, index: usize, offered: Resources) -> (Vec<String>, Resources) {
-        let most = self.chance.workload.random_range(1..=4);
+        let most = if self.frameworks[index].wishes.bursts { MOST_AT_ONCE } else { 4 };
+        let most = self.chance.workload.random_range(1..=most);
         let (mut rest, mut chosen) = (offered, Vec::new());
         for (id, task) in self.frameworks[index].store.waiting() {
             if chosen.len() == most {
@@ -174,6 +182,10 @@ impl World {
         task.heard_ns = now_ns;
         let mut info = TaskInfo::shell("task", "true").with_id(id).with_agent(offer.agent_id.clone());
         info.resources = task.resources.to_proto_as(role.as_deref(), true);
+        if self.frameworks[index].wishes.bursts {
+            let bytes = self.chance.workload.random_range(0..=MOST_DATA);
+            info.data = Some(vec![0; bytes].into());
+        }
         info
     }
 
@@ -268,6 +280,9 @@ impl World {
             return;
         }
         self.ask_after(index, QUIET);
+        if self.frameworks[index].wishes.bursts && percent(&mut self.chance.workload, 50) {
+            self.ask(index, Request::Reconcile { tasks: Vec::new() });
+        }
         self.after(Duration::from_secs(10), Event::Chores { framework: index, life });
     }
 

@@ -47,6 +47,8 @@ pub(super) fn of(fact: &Fact) -> Option<String> {
         Fact::Durable { .. }
         | Fact::Proposed(_)
         | Fact::Admits { .. }
+        | Fact::Sends { .. }
+        | Fact::IsToEnd { .. }
         | Fact::SessionOpened { .. }
         | Fact::SessionEnded { .. }
         | Fact::Called { .. }

@@ -13,17 +13,18 @@ use std::{
 use super::{
     agent::AgentNode,
     author::{AuthorNode, Watchdog},
-    chance::{Chance, millis},
+    chance::Chance,
     fact::Fact,
     failure::{Failure, Trace},
     faults::Fault,
     framework::{DriverProcess, FrameworkNode},
-    invariants::{Invariants, killed_ends, settled},
+    invariants::Invariants,
     links::Links,
     master::MasterNode,
     nodes::{Client, Node},
     plan::{Oddities, Plan},
     queue::{Event, Queue},
+    reading::Readers,
     record::Record,
     run::Run,
     sabotage::{self, Sabotage},
@@ -46,9 +47,6 @@ const TOLD: usize = 60;
 /// What the clocks show when a history begins.
 const MONO_START_NS: u64 = 1_000_000_000_000;
 const WALL_START_NS: i64 = 1_700_000_000_000_000_000;
-/// New work after all has settled: tasks of each framework.
-const NEW_TASKS: u32 = 2;
-
 /// How far a history is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Phase {
@@ -117,6 +115,7 @@ pub(super) struct World {
     /// Something happened that the invariants which look at the whole state have to look at.
     pub(super) stirred: bool,
     pub(super) registry_until_ns: u64,
+    pub(super) readers: Readers,
     pub(super) wall_steps: BTreeMap<Node, i64>,
     pub(super) counted: BTreeMap<String, u64>,
     pub(super) phase: Phase,
@@ -163,6 +162,7 @@ impl World {
             gone: BTreeSet::new(),
             stirred: false,
             registry_until_ns: 0,
+            readers: Readers::default(),
             wall_steps: BTreeMap::new(),
             counted: BTreeMap::new(),
             phase: Phase::Trouble,
@@ -401,13 +401,16 @@ impl World {
             Event::Arrive { link, to, number, frame } => self.arrive(link, to, number, *frame),
             Event::Notice { link, end } => self.notice(link, end),
             Event::Stored { life, number } => self.stored(life, number),
+            Event::Read { life, session } => self.read_is_due(life, session),
+            Event::Watch { life, session } => self.watch_is_due(life, session),
+            Event::Report { life } => self.report_is_due(life),
             Event::Written { agent, life } => self.written(agent, life),
             Event::Synced { agent, boot, upto } => self.synced(agent, boot, upto),
             Event::StepDone { agent, life, container, step, fails } => {
                 self.step_done(agent, life, container, step, fails);
             }
-            Event::Requested { agent, boot, supervisor, request } => {
-                self.request_arrives(agent, boot, supervisor, request);
+            Event::Requested { agent, boot, life, supervisor, request } => {
+                self.request_arrives(agent, (boot, life), supervisor, request);
             }
             Event::Supervised { agent, life, supervisor, event } => {
                 if self.agents[agent].life == life {
@@ -435,59 +438,6 @@ impl World {
             Event::End => self.phase = Phase::Done,
             Event::Heal => self.heal(),
             Event::Look => self.look(),
-        }
-    }
-
-    /// An operator removes the framework, if the master knows it.
-    fn try_tear_down(&mut self, index: usize) -> bool {
-        let Some(id) = self.frameworks[index].store.framework_id.clone() else { return false };
-        let known = self.master.process.is_some() && settled::knows(self, &id.value);
-        if known {
-            self.tear_down(id.value);
-        }
-        known
-    }
-
-    fn tear_down_soon(&mut self, framework: usize) {
-        if self.phase == Phase::Trouble && !self.try_tear_down(framework) {
-            self.after(Duration::from_millis(500), Event::TearDown { framework });
-        }
-    }
-
-    fn look(&mut self) {
-        for index in 0..self.frameworks.len() {
-            if self.frameworks[index].wishes.torn_down {
-                self.try_tear_down(index);
-            }
-        }
-        let (until_ns, next) = match self.phase {
-            Phase::Settling { until_ns } => (until_ns, Phase::Serving { until_ns: self.now_ns + bound_ns() }),
-            Phase::Serving { until_ns } => (until_ns, Phase::Done),
-            Phase::Trouble | Phase::Calm | Phase::Done => return,
-        };
-        match settled::settled(self) {
-            Ok(()) => {
-                self.phase = next;
-                if next != Phase::Done {
-                    self.bring_new_work();
-                }
-            }
-            Err(text) if self.now_ns >= until_ns => {
-                let survivor = killed_ends::survivor(self).map(|text| ("killed_ends", text));
-                self.broken = survivor.or(Some(("settled", text)));
-            }
-            Err(_) => {}
-        }
-        let wait = millis(&mut self.chance.hosts, 500, 1_500);
-        self.after(wait, Event::Look);
-    }
-
-    fn bring_new_work(&mut self) {
-        for index in 0..self.frameworks.len() {
-            if !self.frameworks[index].over && !self.frameworks[index].wishes.torn_down {
-                self.want(index, NEW_TASKS);
-                self.revive(index);
-            }
         }
     }
 }

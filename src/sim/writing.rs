@@ -14,8 +14,7 @@ use crate::{
         api::outgo,
         core::{Event, Order, SessionId},
     },
-    transport::outbox::{Message, RecordNumber, SessionQueue, Taken},
-    types::Now,
+    transport::outbox::Taken,
 };
 
 /// The version of the scheduler stream, told in the first frame.
@@ -25,30 +24,37 @@ impl World {
     pub(super) fn flush_master(&mut self) {
         let Some(process) = &mut self.master.process else { return };
         for session in std::mem::take(&mut process.waiting) {
-            self.flush_session(session);
+            self.flush_session(session, false);
         }
     }
 
-    /// Writes what may leave to a peer: in one frame or, when the writer was quick, in several.
-    fn flush_session(&mut self, session: SessionId) {
+    /// Writes what may leave to a peer as far as it takes it: in one frame or, when the writer was quick, in several.
+    /// `waited`: whether it waited for its reader.
+    pub(super) fn flush_session(&mut self, session: SessionId, waited: bool) {
         let now = self.time(Node::Master);
-        loop {
+        while self.takes_frame(session) {
             let Some(process) = &mut self.master.process else { return };
             let durable = process.durable;
-            let Some(known) = process.sessions.get_mut(&session).filter(|known| !known.closing) else { return };
+            let Some(known) = process.sessions.get_mut(&session).filter(|known| !known.closing) else { break };
             let link = known.link;
-            let written = process.written.entry(session).or_default();
             let is_over = match &mut known.outbox {
-                Outbox::Framework(queue) => match take(queue, now, durable, written) {
+                Outbox::Framework(queue) => match queue.take(now, durable) {
                     Taken::Frame(events) => {
+                        self.took_frame(session);
+                        let events = self.sabotage_frame(session, events);
+                        self.count_events(&events, waited);
                         self.write_events(session, link, events);
                         continue;
                     }
                     Taken::Wait(_) => false,
                     Taken::End => true,
                 },
-                Outbox::Agent(queue) => match take(queue, now, durable, written) {
+                Outbox::Agent(queue) => match queue.take(now, durable) {
                     Taken::Frame(orders) => {
+                        self.took_frame(session);
+                        if waited && orders.iter().any(|order| matches!(order, Order::Run { .. })) {
+                            self.count("launch that waited for its reader");
+                        }
                         self.write_orders(session, link, orders);
                         continue;
                     }
@@ -58,10 +64,16 @@ impl World {
             };
             if is_over {
                 known.closing = true;
-                self.send(link, End::Client, Frame::Closed);
+                let reason = known.outbox.end_reason().cloned();
+                if self.count_end(reason.as_ref()) {
+                    self.end_session_soon(link);
+                } else {
+                    self.send(link, End::Client, Frame::Closed);
+                }
             }
-            return;
+            break;
         }
+        self.report_written(session);
     }
 
     fn write_events(&mut self, session: SessionId, link: LinkId, events: Vec<Event>) {
@@ -90,13 +102,6 @@ impl World {
             self.send(link, End::Client, Frame::Orders(outgo::agent_frame(part.to_vec())));
         }
     }
-}
-
-/// Takes what may leave and counts what that frees.
-fn take<M: Message>(queue: &mut SessionQueue<M>, now: Now, durable: RecordNumber, written: &mut usize) -> Taken<M> {
-    let taken = queue.take(now, durable);
-    *written += queue.take_freed();
-    taken
 }
 
 /// With the offers of neighbouring events in one, as they leave in a frame.

@@ -180,6 +180,7 @@ impl Agent {
         }
         self.containers.check();
         self.check_unresolved();
+        self.check_recipients();
         self.timers.check(|container| self.containers.contains(container));
         #[cfg(debug_assertions)]
         for container in self.sandboxes.iter() {
@@ -189,6 +190,15 @@ impl Agent {
 }
 
 impl Agent {
+    /// The log has every supervisor that was asked to start something.
+    fn check_recipients(&self) {
+        let asked = |_: &ContainerId, container: &containers::Container| {
+            matches!(&container.phase, containers::Phase::Starting(supervisor)
+                if !self.supervisors.recipients.is_recorded(*supervisor))
+        };
+        assert_eq!(self.containers.ids(asked), [], "their starts were sent to a supervisor that the log does not name");
+    }
+
     /// What became of a container is open only while a silent supervisor may have it, or its processes are looked for.
     fn check_unresolved(&self) {
         let open = |_: &ContainerId, container: &containers::Container| {

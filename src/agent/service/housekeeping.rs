@@ -2,6 +2,7 @@
 //! launch, and ends what is left of containers that no supervisor has.
 
 use std::io;
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
@@ -45,6 +46,7 @@ impl Housekeeping {
         let ((make, to_make), (remove, to_remove), (end, to_end)) = (channel(), channel(), channel());
         let spawn = |name: &str| thread::Builder::new().name(name.to_owned());
         let (making, removing, mail) = (sandboxes.clone(), sandboxes.clone(), mailbox.clone());
+        let work_dir = sandboxes.root().parent().unwrap_or(sandboxes.root()).to_owned();
         let (ending, ended) = channel::<()>();
         let (making_over, removing_over) = (ending.clone(), ending.clone());
         let is_over = Arc::new(AtomicBool::new(false));
@@ -58,7 +60,7 @@ impl Housekeeping {
             drop(removing_over);
         })?;
         spawn("agent-leftovers").spawn(move || {
-            end_all(&to_end, &mail, &no_searches);
+            end_all(&work_dir, &to_end, &mail, &no_searches);
             drop(ending);
         })?;
         Ok(Self { make, remove, end, is_over, ended })
@@ -111,7 +113,7 @@ fn provision(sandboxes: &Sandboxes, container: ContainerId, step: Step) -> Input
 }
 
 /// Looks again for as long as something is left, or nothing can be looked for: an end is reported when it is one.
-fn end_all(asked: &Receiver<Vec<Leftover>>, mailbox: &Mailbox, is_over: &AtomicBool) {
+fn end_all(work_dir: &Path, asked: &Receiver<Vec<Leftover>>, mailbox: &Mailbox, is_over: &AtomicBool) {
     let mut left: Vec<Leftover> = vec![];
     loop {
         let more = if left.is_empty() { asked.recv().map_err(|_closed| ()) } else { Ok(vec![]) };
@@ -120,7 +122,7 @@ fn end_all(asked: &Receiver<Vec<Leftover>>, mailbox: &Mailbox, is_over: &AtomicB
         if is_over.load(Ordering::Relaxed) {
             return;
         }
-        match leftovers::end(&left) {
+        match leftovers::end(work_dir, &left) {
             Ok(ended) => {
                 left.retain(|leftover| !ended.contains(&leftover.container));
                 mailbox.blocking_send(Mail::Inputs(vec![Input::LeftoversEnded { containers: ended }]));

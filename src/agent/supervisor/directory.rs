@@ -152,13 +152,18 @@ impl Directory {
         Ok(file)
     }
 
-    /// Writes down that this process serves; `owns_session` as in [`Identity`].
+    /// Writes down that this process serves; `owns_session` as in [`Identity`]. The folder keeps its name, and a copy of it
+    /// gets one of its own: an agent knows by the name whose starts it sent there.
     ///
     /// # Errors
     /// The file cannot be written.
     pub(super) fn claim(&self, owns_session: bool) -> Result<FolderName, SupervisorError> {
         let write = || -> io::Result<FolderName> {
-            let folder = FolderName::draw(&self.path)?;
+            let before = self.identity()?.and_then(|identity| identity.folder);
+            let folder = match before {
+                Some(folder) if folder.is_at(&self.path)? => folder,
+                Some(_) | None => FolderName::draw(&self.path)?,
+            };
             self.replace("pid", &format!("{}\n", Identity::own(owns_session, folder.clone())?))?;
             Ok(folder)
         };

@@ -2,8 +2,11 @@
 //!
 //! A process is a container's if it is the recorded first one, carries the container's id in its environment, or descends
 //! from such a process. This is for an agent that starts and finds containers in its own log that no supervisor has.
+//! A supervisor whose folder was removed is ended first: no agent reaches it again, and it may be about to start one.
 
-use std::{collections::BTreeMap, io};
+use std::{
+    collections::BTreeMap, ffi::OsStr, io, os::unix::ffi::OsStrExt as _, os::unix::fs::MetadataExt as _, path::Path,
+};
 
 use super::{
     process::{Stat, unless_short},
@@ -16,11 +19,17 @@ const NAMES: [&str; 2] = ["MESOS_CONTAINER_ID", CONTAINER_VARIABLE];
 /// How many generations are followed before a chain of parents counts as broken.
 const MAX_GENERATIONS: usize = 1 << 15;
 
-/// Kills all processes of these containers; gives the containers of which nothing is left.
+/// Kills all processes of these containers, and the supervisors below `work_dir` that nobody reaches; gives the containers
+/// of which nothing is left.
 ///
 /// # Errors
 /// No descriptors or memory are left to look or to kill: something may still run.
-pub(crate) fn end(leftovers: &[Leftover]) -> io::Result<Vec<ContainerId>> {
+pub(crate) fn end(work_dir: &Path, leftovers: &[Leftover]) -> io::Result<Vec<ContainerId>> {
+    let supervisors = work_dir.join("supervisors");
+    let supervisors = supervisors.canonicalize().unwrap_or(supervisors);
+    if !kill_all(|_| Ok(Look { found: unreachable_supervisors(&supervisors)?, is_unsure: false }))? {
+        return Ok(vec![]);
+    }
     let look_again = |_| {
         let found = look(leftovers)?.into_iter().map(|(stat, _)| stat).collect();
         Ok(Look { found, is_unsure: false })
@@ -31,11 +40,38 @@ pub(crate) fn end(leftovers: &[Leftover]) -> io::Result<Vec<ContainerId>> {
     Ok(leftovers.iter().filter(|leftover| !has_left(leftover)).map(|leftover| leftover.container.clone()).collect())
 }
 
+/// The supervisors whose folders were below `supervisors` and were removed, and what they are just starting.
+fn unreachable_supervisors(supervisors: &Path) -> io::Result<Vec<Stat>> {
+    let mut found = Vec::new();
+    for pid in pids()? {
+        let arguments = unless_short(std::fs::read(format!("/proc/{pid}/cmdline")))?.unwrap_or_default();
+        if !serves_below(&arguments, supervisors) {
+            continue;
+        }
+        let stands_in = unless_short(std::fs::metadata(format!("/proc/{pid}/cwd")))?;
+        if stands_in.is_some_and(|folder| folder.nlink() == 0) {
+            found.extend(Stat::read(pid)?.filter(|stat| stat.alive && stat.pid != std::process::id()));
+        }
+    }
+    Ok(found)
+}
+
+/// Whether these are the arguments of a supervisor of a folder directly below `supervisors`.
+fn serves_below(arguments: &[u8], supervisors: &Path) -> bool {
+    let mut arguments = arguments.split(|byte| *byte == 0);
+    let directory = arguments.by_ref().find(|it| *it == b"--directory").and_then(|_| arguments.next());
+    directory.and_then(|path| Path::new(OsStr::from_bytes(path)).parent()) == Some(supervisors)
+}
+
+fn pids() -> io::Result<Vec<u32>> {
+    let names = std::fs::read_dir("/proc")?.map(|entry| entry.map(|entry| entry.file_name()));
+    names.filter_map(|name| name.map(|name| name.to_str()?.parse().ok()).transpose()).collect()
+}
+
 /// The living processes of these containers.
 fn look(leftovers: &[Leftover]) -> io::Result<Vec<(Stat, ContainerId)>> {
     let mut processes: BTreeMap<u32, (Stat, Option<ContainerId>)> = BTreeMap::new();
-    for entry in std::fs::read_dir("/proc")? {
-        let Some(pid) = entry?.file_name().to_str().and_then(|name| name.parse::<u32>().ok()) else { continue };
+    for pid in pids()? {
         let Some(stat) = Stat::read(pid)? else { continue };
         let environ = unless_short(std::fs::read(format!("/proc/{pid}/environ")))?.unwrap_or_default();
         let container = leftovers.iter().find(|leftover| is_of(leftover, &stat, &environ));
@@ -72,7 +108,7 @@ fn owner(processes: &BTreeMap<u32, (Stat, Option<ContainerId>)>, pid: u32) -> Op
 
 #[cfg(test)]
 mod tests {
-    use std::process::Command;
+    use std::{os::unix::process::CommandExt as _, process::Command};
 
     use super::*;
     use crate::agent::core::Process;
@@ -91,12 +127,35 @@ mod tests {
         let process = Some(Process { pid: stat.pid, start_time: stat.start_time });
         let reused = Some(Process { pid: other.id(), start_time: 1 });
         let all = [leftover(&named, None), leftover("recorded", process), leftover("gone", reused)];
-        let ended = end(&all).unwrap();
+        let work_dir = tempfile::tempdir().unwrap();
+        let ended = end(work_dir.path(), &all).unwrap();
         assert_eq!(ended.iter().map(ContainerId::as_str).collect::<Vec<_>>(), [&*named, "recorded", "gone"]);
         assert!(!marked.wait().unwrap().success() && !recorded.wait().unwrap().success());
         assert!(other.try_wait().unwrap().is_none(), "a process that has the number of an earlier one is another");
         other.kill().unwrap();
         other.wait().unwrap();
         assert!(look(&all).unwrap().is_empty());
+    }
+
+    #[test]
+    fn a_supervisor_whose_folder_was_removed_is_ended_and_one_that_has_its_folder_is_not() {
+        let work_dir = tempfile::tempdir().unwrap();
+        let serve = |name: &str| {
+            let folder = work_dir.path().canonicalize().unwrap().join("supervisors").join(name);
+            std::fs::create_dir_all(&folder).unwrap();
+            // Whatever it runs, its arguments and its folder are what names it.
+            let mut supervisor = Command::new("sh");
+            supervisor.arg0("supervisor").args(["-c", "read line", "--directory"]).arg(&folder).current_dir(&folder);
+            supervisor.stdin(std::process::Stdio::piped());
+            (supervisor.spawn().unwrap(), folder)
+        };
+        let ((mut removed, folder), (mut there, _)) = (serve("1"), serve("2"));
+        std::fs::remove_dir_all(folder).unwrap();
+        let ended = end(work_dir.path(), &[leftover("c-of-none", None)]).unwrap();
+        assert_eq!(ended.len(), 1);
+        assert!(!removed.wait().unwrap().success(), "it was killed");
+        assert!(there.try_wait().unwrap().is_none());
+        there.kill().unwrap();
+        there.wait().unwrap();
     }
 }

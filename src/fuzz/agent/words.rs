@@ -120,6 +120,8 @@ pub(super) fn record(script: &mut Script<'_>) -> AgentRecord {
             Recorded::Acknowledged(internal::StatusAcknowledged { container_id, uuid })
         }
         _ if script.one_in(2) => Recorded::Forgotten(container_id),
+        _ if script.one_in(4) => Recorded::StartsGoTo(script.name("folder", 2)),
+        _ if script.one_in(4) => Recorded::SupervisorEnded(script.name("folder", 2)),
         _ => {
             let grace_ms = [0, 3_000, u64::MAX][script.below(3)];
             Recorded::Kill(internal::KillAsked { container_id, grace_ms, wall_ns: 1, reason: None })

@@ -162,6 +162,19 @@ impl Outgoing {
     }
 }
 
+#[cfg(any(test, feature = "sim"))]
+impl super::Master {
+    /// The bytes that each session is charged with.
+    pub(crate) fn charged_bytes(&self) -> impl Iterator<Item = (SessionId, usize)> {
+        self.outgoing.sessions.iter().map(|(session, unread)| (*session, unread.bytes))
+    }
+
+    /// Whether more waits in the session than may.
+    pub(crate) fn is_over_budget(&self, session: SessionId) -> bool {
+        self.outgoing.is_over(session)
+    }
+}
+
 /// Whose record it is.
 fn subject(change: &RegistryChange) -> Option<&str> {
     match change.kind.as_ref()? {

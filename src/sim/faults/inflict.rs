@@ -45,7 +45,7 @@ impl World {
     pub(in crate::sim) fn inflict(&mut self, kind: Fault, agent: Option<usize>) {
         let drawn = self.chance.faults.random_range(0..self.agents.len());
         let agent = agent.unwrap_or(drawn);
-        *self.counted.entry(format!("{kind:?}")).or_default() += 1;
+        self.count(&format!("{kind:?}"));
         self.fact(Fact::Fault(format!("{kind:?}")));
         match kind {
             Fault::AgentCrash => self.doom(Node::Agent(agent), false),
@@ -90,7 +90,21 @@ impl World {
             }
             Fault::Pause => self.pause_some(agent),
             Fault::SupervisorStopped => self.stop_supervisor(agent),
-            Fault::SupervisorsRemoved => self.lose_folder(agent),
+            Fault::SupervisorsRemoved | Fault::FolderCopied => self.change_folder_soon(agent, kind),
+            Fault::SlowReader => {
+                let framework = (!self.frameworks.is_empty() && percent(&mut self.chance.faults, 50))
+                    .then(|| Client::Framework(self.chance.faults.random_range(0..self.frameworks.len())));
+                let client = framework.unwrap_or_else(|| self.some_client(agent));
+                self.stop_some_reader(client);
+            }
+        }
+    }
+
+    /// Something that is counted came about.
+    pub(in crate::sim) fn count(&mut self, what: &str) {
+        match self.counted.get_mut(what) {
+            Some(times) => *times += 1,
+            None => drop(self.counted.insert(what.to_owned(), 1)),
         }
     }
 
@@ -280,7 +294,7 @@ impl World {
             if self.paused(Node::Framework(framework)).is_some() {
                 return;
             }
-            *self.counted.entry("Kill".to_owned()).or_default() += 1;
+            self.count("Kill");
             self.kill_one(framework);
         }
     }
@@ -299,6 +313,7 @@ impl World {
             }
         }
         self.links.quicken();
+        self.read_on();
         self.registry_until_ns = 0;
         self.fact(Fact::Fault("the trouble ends".to_owned()));
         if self.authors.is_empty() {

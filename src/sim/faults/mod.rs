@@ -50,10 +50,14 @@ pub enum Fault {
     SupervisorStopped,
     /// The folder of an agent's supervisors is removed, and the agent is started again.
     SupervisorsRemoved,
+    /// A node reads nothing of what the master sends for a while, though its connection stands.
+    SlowReader,
+    /// The folder of an agent's supervisor is copied beside it, and the agent is started again.
+    FolderCopied,
 }
 
 /// All kinds.
-pub(super) const ALL: [Fault; 19] = [
+pub(super) const ALL: [Fault; 21] = [
     Fault::AgentCrash,
     Fault::HostCrash,
     Fault::LongAbsence,
@@ -73,6 +77,8 @@ pub(super) const ALL: [Fault; 19] = [
     Fault::Pause,
     Fault::SupervisorStopped,
     Fault::SupervisorsRemoved,
+    Fault::SlowReader,
+    Fault::FolderCopied,
 ];
 
 /// Which faults there are and how often one comes.

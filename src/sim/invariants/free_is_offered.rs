@@ -45,9 +45,11 @@ pub(super) struct FreeIsOffered {
 }
 
 impl FreeIsOffered {
-    fn wants(&self, known: &Known, framework: &FrameworkBucket) -> bool {
+    fn wants(&self, known: &Known, world: &World, framework: &FrameworkBucket) -> bool {
         let id = &*framework.id;
         let of = |session| known.frameworks.get(session).is_some_and(|of| of == id);
+        let mut subscribing = known.subscribing.iter().filter(|(_, of)| of.as_str() == id);
+        let behind = subscribing.any(|(session, _)| world.reads_behind(*session));
         let demands = known.sessions.iter().any(|(session, client)| match client {
             Client::Framework(index) | Client::Author(index) => of(session) && self.demands.contains(index),
             // What a run asked for before it was replaced is not known under its new name.
@@ -55,7 +57,7 @@ impl FreeIsOffered {
             Client::Agent(_) => false,
         });
         let withheld = self.withdrawn_ns.get(id).is_some_and(|at_ns| known.now_ns < at_ns + WITHHELD_NS);
-        framework.link == Link::Connected && !demands && !withheld && !self.refusals.suppresses(id)
+        framework.link == Link::Connected && !behind && !demands && !withheld && !self.refusals.suppresses(id)
     }
 
     fn could_have(&self, known: &Known, framework: &FrameworkBucket, agent: &AgentView) -> bool {
@@ -139,7 +141,7 @@ impl Invariant for FreeIsOffered {
         self.since_ns.clear();
         for framework in &snapshot.frameworks {
             for agent in &snapshot.agents {
-                if !(self.wants(known, framework) && self.could_have(known, framework, agent)) {
+                if !(self.wants(known, view.world, framework) && self.could_have(known, framework, agent)) {
                     continue;
                 }
                 let key = (framework.id.to_string(), agent.id.to_string());

@@ -7,12 +7,12 @@ use std::collections::BTreeSet;
 use super::{Fact, Invariant, Known};
 use crate::{
     proto::internal::{RegistryChange, master_message, registry_change::Kind},
-    sim::faults::Fault,
+    sim::{faults::Fault, world::World},
 };
 
 /// Whatever may come between an agent and the master.
-const BETWEEN: [Fault; 6] =
-    [Fault::Cut, Fault::OneWayCut, Fault::Isolation, Fault::SlowLink, Fault::MassLoss, Fault::Pause];
+const BETWEEN: [Fault; 7] =
+    [Fault::Cut, Fault::OneWayCut, Fault::Isolation, Fault::SlowLink, Fault::MassLoss, Fault::Pause, Fault::SlowReader];
 
 #[derive(Debug, Default)]
 pub(super) struct GivenUp {
@@ -37,6 +37,10 @@ impl GivenUp {
 impl Invariant for GivenUp {
     fn name(&self) -> &'static str {
         "given_up"
+    }
+
+    fn suits(&self, world: &World) -> bool {
+        world.plan.slow_readers.is_none()
     }
 
     fn observe(&mut self, known: &Known, fact: &Fact) -> Result<(), String> {

@@ -2,7 +2,11 @@
 //!
 //! | file | what holds |
 //! |---|---|
+//! | `accounts` | what is charged to a session is what was sent to it and is not yet reported as written |
 //! | `conservation` | per agent and resource: offered + used + free = total, and the cores' own checks hold |
+//! | `delivered` | what the core sends leaves, or a newer status of the same task does |
+//! | `answered` | who asks after all its tasks, or subscribes, is sent the states of all as soon as it has room |
+//! | `spared` | no process ends because something else was to end |
 //! | `single_offer` | a resource of an agent is in at most one live offer, and not in use besides |
 //! | `started_once` | a container is started at most once ever, and no task runs in two containers at once |
 //! | `own_offers` | a task is launched only out of a live offer of its own framework, once per ACCEPT |
@@ -23,8 +27,11 @@
 //! | `killed_ends` | what was to be killed runs no more when all has come to rest |
 //! | `settled` | when the trouble ends, everything finds back together, and new work is served |
 
+mod accounts;
 mod acknowledged_after_ok;
+mod answered;
 mod conservation;
+mod delivered;
 mod free_is_offered;
 mod given_up;
 mod gone;
@@ -38,6 +45,7 @@ mod registry_first;
 mod removal_rate;
 pub(super) mod settled;
 mod single_offer;
+mod spared;
 mod started_once;
 mod status_order;
 mod truth;
@@ -95,6 +103,8 @@ pub(super) struct Known {
     pub(super) sessions: BTreeMap<SessionId, Client>,
     /// The framework behind a session, by id.
     pub(super) frameworks: BTreeMap<SessionId, String>,
+    /// The same of one that subscribes and was not told so yet.
+    pub(super) subscribing: BTreeMap<SessionId, String>,
     pub(super) containers: BTreeMap<String, Launched>,
     /// What each agent really runs.
     running: BTreeMap<usize, BTreeSet<String>>,
@@ -135,6 +145,10 @@ impl Invariants {
         let totals = world.agents.iter().map(|agent| agent.total.clone()).collect();
         let all: Vec<Box<dyn Invariant>> = vec![
             Box::<conservation::Conservation>::default(),
+            Box::<accounts::Accounts>::default(),
+            Box::<delivered::Delivered>::default(),
+            Box::<answered::Answered>::default(),
+            Box::<spared::Spared>::default(),
             Box::<single_offer::SingleOffer>::default(),
             Box::<started_once::StartedOnce>::default(),
             Box::<own_offers::OwnOffers>::default(),
@@ -216,10 +230,14 @@ impl Known {
                 self.epoch = *epoch;
                 self.sessions.clear();
                 self.frameworks.clear();
+                self.subscribing.clear();
             }
             Fact::SessionOpened { session, client } => drop(self.sessions.insert(*session, *client)),
             Fact::Told { session, event: Event::Subscribed { framework, .. } } => {
                 self.frameworks.insert(*session, framework.to_string());
+            }
+            Fact::Subscribes { session, framework } => {
+                self.subscribing.insert(*session, framework.to_string());
             }
             Fact::Called { session, call: Call::Teardown } => {
                 self.torn_down.extend(self.frameworks.get(session).cloned());

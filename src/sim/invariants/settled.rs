@@ -4,7 +4,10 @@
 //! last state at its scheduler (or is unreachable on an agent that lost its very name), the master holds nothing, and no
 //! agent keeps more sandboxes than it may.
 
-use crate::{proto::v1::TaskState, sim::world::World};
+use crate::{
+    proto::v1::TaskState,
+    sim::{host::Container, world::World},
+};
 
 /// Whether the master has the framework among those that may run something.
 pub(in crate::sim) fn knows(world: &mut World, framework: &str) -> bool {
@@ -45,7 +48,9 @@ fn agents(world: &World) -> Result<(), String> {
             return Err(format!("agent {index} keeps {kept} sandboxes, and is to keep at most {most}"));
         }
         for supervisor in agent.host.supervisors.values() {
-            if let Some(container) = supervisor.containers.keys().next() {
+            // One that no agent finds any more keeps its records for none, and ends by itself.
+            let is_open = |(_, it): &(&String, &Container)| !supervisor.lost || !matches!(it, Container::Ended(_));
+            if let Some((container, _)) = supervisor.containers.iter().find(is_open) {
                 return Err(format!("a supervisor of agent {index} still has {container}"));
             }
         }

@@ -101,6 +101,56 @@ fn ends_that_a_full_disk_takes() {
 }
 
 #[test]
+fn bytes_that_are_not_charged_or_freed_wrongly() {
+    is_found_by(Sabotage::ChargesNothing, &["accounts"]);
+    is_found_by(Sabotage::FreesBytesTwice, &["accounts"]);
+    is_found_by(Sabotage::ForgetsWhatWasWritten, &["accounts"]);
+}
+
+#[test]
+fn effects_that_do_not_wait_for_the_records_of_their_subjects() {
+    is_found_by(Sabotage::ForgetsRecordNumbers, &["registry_first"]);
+}
+
+#[test]
+fn what_is_lost_in_the_queue_of_a_session() {
+    is_found_by(Sabotage::LosesMergedStatuses, &["delivered"]);
+    is_found_by(Sabotage::LosesRescinds, &["delivered"]);
+}
+
+#[test]
+fn answers_that_skip_a_task_once_they_had_to_wait() {
+    is_found_by(Sabotage::SkipsTasksOfACursor, &["answered"]);
+    is_found_by(Sabotage::ForgetsResends, &["answered"]);
+}
+
+#[test]
+fn tombstones_that_are_pruned_too_early() {
+    is_found_by(Sabotage::PrunesTombstonesEarly, &["settled", "registry_first", "gone", "own_offers"]);
+}
+
+#[test]
+fn an_end_that_is_taken_from_a_summary() {
+    is_found_by(Sabotage::EndsFromASummary, &["status_order", "acknowledged_after_ok"]);
+}
+
+#[test]
+fn supervisors_that_are_taken_for_others() {
+    is_found_by(Sabotage::TrustsFreshSupervisors, &["truth"]);
+    is_found_by(Sabotage::BelievesCopiedFolders, &["spared"]);
+}
+
+#[test]
+fn a_marker_of_another_container_that_is_believed() {
+    is_found_by(Sabotage::BelievesMarkersOfOthers, &["spared"]);
+}
+
+#[test]
+fn a_start_from_an_agent_that_was_replaced() {
+    is_found_by(Sabotage::StartsForTheReplaced, &["truth", "started_once"]);
+}
+
+#[test]
 fn agents_that_are_marked_gone_and_stay() {
     is_found_by(Sabotage::ForgetsTheGone, &["gone", "registry_first"]);
     is_found_by(Sabotage::KeepsTheGone, &["settled", "gone"]);

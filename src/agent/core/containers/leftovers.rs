@@ -32,7 +32,10 @@ impl Agent {
             for id in unresolved {
                 self.end_unresolved(now, &id, out);
             }
-            return;
+            return self.supervisors.recipients.forget_missing(out);
+        }
+        if unresolved.is_empty() {
+            return self.supervisors.recipients.forget_missing(out);
         }
         let searched = &mut self.supervisors.searched;
         let unresolved: Vec<_> = unresolved.into_iter().filter(|id| searched.insert(id.clone())).collect();
@@ -67,11 +70,17 @@ impl Agent {
         let Phase::Unresolved(process) = &container.phase else { return };
         let latest = self.tasks.get(id).map_or(TaskState::TaskStaging, |task| task.latest);
         let started = process.is_some() || latest != TaskState::TaskStaging;
+        let is_known = started || !self.supervisors.recipients.has_unknown();
         let unknown = |loss: &str| format!("{loss}; what became of the task is not known");
         let lost = || self.lost_with_the_run_before(id, unknown);
         let report = match &container.kill {
-            Some(kill) if !started => kill.before_start(&container.limits),
+            Some(kill) if !started && is_known => kill.before_start(&container.limits),
             Some(_) | None if let Some(lost) = lost() => lost,
+            Some(_) | None if !is_known => {
+                let state = self.lost_state_of(id, TaskState::TaskGone);
+                let text = "a supervisor that may have started it is not there any more; whether it ran is not known";
+                Report::by_agent(state, Reason::AgentRestarted, text.to_owned())
+            }
             Some(_) | None if started => {
                 let text = "the task's process ended unseen while the agent was away".to_owned();
                 Report::by_agent(TaskState::TaskFailed, Reason::ExecutorTerminated, text)

@@ -32,6 +32,7 @@ impl Agent {
         if let Phase::Provisioned(start) = &mut container.phase {
             let request = supervisor_request::Kind::Start(std::mem::take(&mut **start));
             container.phase = Phase::Starting(supervisor);
+            self.supervisors.recipients.record(supervisor, out);
             out.push(Effect::Supervise { supervisor, request: SupervisorRequest { kind: Some(request) } });
         }
     }
@@ -106,16 +107,46 @@ impl Agent {
         out: &mut Vec<Effect>,
     ) {
         self.stranger_ended(now, supervisor, &exited.container_id, out);
+        let others_may_have_it = self.supervisors.others_may_have_more(supervisor);
         let Some((id, container)) = self.known(&exited.container_id) else {
             return forget_container(supervisor, exited.container_id.clone(), out);
         };
-        if let Phase::Ended(keeper) = &mut container.phase {
-            *keeper = Some(supervisor);
-            return;
+        let is_lost = matches!(exited.status, Some(exited::Status::Lost(_)));
+        match &mut container.phase {
+            Phase::Ended(keeper) => {
+                // Two that name it, of which one is a copy: the end is recorded, and one is enough to keep it.
+                if *keeper.get_or_insert(supervisor) != supervisor {
+                    forget_container(supervisor, exited.container_id.clone(), out);
+                }
+                return;
+            }
+            // A copy of its supervisor's folder names it too, and does not know how it goes on.
+            Phase::Running(other, _) | Phase::Starting(other) if is_lost && *other != supervisor => {
+                return forget_container(supervisor, exited.container_id.clone(), out);
+            }
+            Phase::Unresolved(_) if is_lost && others_may_have_it => {
+                self.supervisors.unsure_ends.push((supervisor, exited.clone()));
+                return;
+            }
+            Phase::Accepted(_)
+            | Phase::Provisioning(..)
+            | Phase::Provisioned(_)
+            | Phase::Starting(_)
+            | Phase::Running(..)
+            | Phase::Unresolved(_) => {}
         }
         container.phase = Phase::Ended(Some(supervisor));
         let report = self.exit_report(&id, exited);
         self.end(now, &id, report, out);
+    }
+
+    /// All supervisors have greeted: what none of them runs has ended as the records of dead ones tell.
+    pub(in crate::agent::core) fn apply_unsure_ends(&mut self, now: Now, out: &mut Vec<Effect>) {
+        if !self.supervisors.may_have_more() {
+            for (supervisor, exited) in std::mem::take(&mut self.supervisors.unsure_ends) {
+                self.exited(now, supervisor, &exited, out);
+            }
+        }
     }
 
     fn exit_report(&self, id: &ContainerId, exited: &Exited) -> Report {

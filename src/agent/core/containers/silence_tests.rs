@@ -6,6 +6,7 @@ use crate::agent::core::tests::fixture::{Fixture, ONE, found, id, started, task}
 use crate::agent::core::*;
 use crate::proto::internal::{self as wire, supervisor_event};
 use crate::proto::v1::TaskState;
+use crate::proto::v1::framework_info::capability::Type as Capability;
 use crate::proto::v1::task_status::Reason;
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -17,7 +18,7 @@ fn silent(agent: &mut Fixture) {
 
 fn greets(agent: &mut Fixture, supervisor: SupervisorId, running: &[&str]) {
     let running = running.iter().map(|id| started(id)).collect();
-    let welcome = wire::SupervisorWelcome { version: 2, pid: 1, running, ..Default::default() };
+    let welcome = wire::SupervisorWelcome { version: 2, pid: supervisor.0, running, ..Default::default() };
     let event = wire::SupervisorEvent { kind: Some(supervisor_event::Kind::Welcome(welcome)) };
     agent.give(Input::Supervised { supervisor, event });
 }
@@ -69,7 +70,7 @@ fn a_running_agent_concludes_nothing_from_a_supervisor_that_falls_silent() {
     agent.give(Input::StepDone { container: id("c2"), step: Step::Sandbox });
     assert_eq!(agent.told(), ["persist accepted c2", "make the sandbox c2"]);
     greets(&mut agent, TWO, &[]);
-    assert_eq!(agent.told(), ["supervise 1: retire", "supervise 2: start c2"]);
+    assert_eq!(agent.told(), ["supervise 1: retire", "persist starts go to pid 2", "supervise 2: start c2"]);
     assert!(agent.agent.is_live(&id("c1")));
 }
 
@@ -127,7 +128,7 @@ fn registration_waits_a_while_for_leftovers_and_then_reports_them_as_they_were()
 
 #[test]
 fn a_launch_while_the_disk_is_full_is_dropped_and_taken_again_when_there_is_room() {
-    let mut agent = Fixture::registered(&[crate::proto::v1::framework_info::capability::Type::PartitionAware]);
+    let mut agent = Fixture::registered(&[Capability::PartitionAware]);
     agent.running_and_known("c0");
     agent.give(Input::DiskFull { text: "no space left on device".to_owned() });
     agent.run("c1", &task("c1"));
@@ -143,4 +144,128 @@ fn a_launch_while_the_disk_is_full_is_dropped_and_taken_again_when_there_is_room
     agent.take();
     agent.run("c2", &task("c2"));
     assert_eq!(agent.told(), ["persist accepted c2", "make the sandbox c2"]);
+}
+
+/// An agent that asked its supervisor to start `c1`, and crashed before any answer.
+fn crashed_while_starting() -> Fixture {
+    let mut before = Fixture::registered(&[Capability::PartitionAware]);
+    before.run("c1", &task("c1"));
+    before.give(Input::StepDone { container: id("c1"), step: Step::Sandbox });
+    assert_eq!(before.told().last().unwrap(), "supervise 1: start c1");
+    before
+}
+
+#[test]
+fn a_start_that_may_have_reached_a_supervisor_that_is_not_found_is_gone_and_not_dropped() {
+    let before = crashed_while_starting();
+    for log in [before.log.clone(), before.agent.snapshot()] {
+        // The folder of the supervisors was removed: the one there is now was started by this run of the agent.
+        let mut agent = Fixture::recovered_at(&log, before.now, found(&[ONE]));
+        greets_as(&mut agent, ONE, "another folder");
+        let status = agent.status("c1");
+        assert_eq!((status.state(), status.reason()), (TaskState::TaskGone, Reason::AgentRestarted));
+        let text = "a supervisor that may have started it is not there any more; whether it ran is not known";
+        assert_eq!(status.message.unwrap(), text);
+    }
+}
+
+#[test]
+fn a_kill_of_such_a_start_does_not_say_that_it_never_began() {
+    let mut before = crashed_while_starting();
+    before.kill("c1", None);
+    let mut agent = Fixture::recovered_at(&before.log, before.now, found(&[ONE]));
+    greets_as(&mut agent, ONE, "another folder");
+    assert_eq!(agent.status("c1").state(), TaskState::TaskGone);
+}
+
+#[test]
+fn a_start_that_never_left_is_dropped_because_every_supervisor_on_record_says_so() {
+    let before = crashed_while_starting();
+    let mut agent = Fixture::recovered_at(&before.log, before.now, found(&[ONE, TWO]));
+    greets_as(&mut agent, TWO, "another folder");
+    assert!(agent.agent.is_live(&id("c1")), "the one that may know has not greeted");
+    greets(&mut agent, ONE, &[]);
+    assert_eq!(agent.status("c1").state(), TaskState::TaskDropped);
+}
+
+#[test]
+fn a_launch_while_no_start_had_left_yet_is_dropped() {
+    let mut before = Fixture::registered(&[Capability::PartitionAware]);
+    before.run("c1", &task("c1"));
+    let mut again = Fixture::recovered_at(&before.log, before.now, found(&[ONE]));
+    greets_as(&mut again, ONE, "another folder");
+    assert_eq!(again.status("c1").state(), TaskState::TaskDropped);
+}
+
+#[test]
+fn a_supervisor_that_is_missing_is_on_record_until_what_it_may_have_started_is_ended() {
+    let before = crashed_while_starting();
+    let mut agent = Fixture::recovered_at(&before.log, before.now, found(&[ONE]));
+    agent.host_answers = false;
+    greets_as(&mut agent, ONE, "another folder");
+    assert_eq!(agent.told(), ["end leftovers [c1]"]);
+    agent.give(Input::LeftoversEnded { containers: vec![id("c1")] });
+    assert_eq!(agent.told(), ["persist status c1 GONE", "persist supervisor ended pid 1"]);
+}
+
+#[test]
+fn a_log_that_records_no_supervisors_proves_nothing_of_a_start() {
+    let before = crashed_while_starting();
+    let records = |record: &&wire::AgentRecord| !matches!(record.kind, Some(agent_record::Kind::StartsGoTo(_)));
+    let older: Vec<_> = before.log.iter().filter(records).cloned().collect();
+    assert_eq!(older.len() + 2, before.log.len());
+    let mut agent = Fixture::recovered_at(&older, before.now, found(&[ONE]));
+    greets(&mut agent, ONE, &[]);
+    assert_eq!(agent.status("c1").state(), TaskState::TaskGone);
+}
+
+fn greets_as(agent: &mut Fixture, supervisor: SupervisorId, folder: &str) {
+    let welcome = wire::SupervisorWelcome { version: 3, pid: 9, folder: folder.to_owned(), ..Default::default() };
+    let event = wire::SupervisorEvent { kind: Some(supervisor_event::Kind::Welcome(welcome)) };
+    agent.give(Input::Supervised { supervisor, event });
+}
+
+/// What stands in the records of a copy of the folder of `c1`'s supervisor.
+fn copy_greets(agent: &mut Fixture) {
+    let lost = wire::exited::Status::Lost("started on a copy".to_owned());
+    let exited = vec![wire::Exited { container_id: "c1".to_owned(), status: Some(lost), ..Default::default() }];
+    let folder = "the copy".to_owned();
+    let welcome = wire::SupervisorWelcome { version: 3, folder, exited, retired: true, ..Default::default() };
+    let event = wire::SupervisorEvent { kind: Some(supervisor_event::Kind::Welcome(welcome)) };
+    agent.give(Input::Supervised { supervisor: TWO, event });
+}
+
+#[test]
+fn a_copy_of_the_folder_of_a_supervisor_that_lives_ends_nothing_whoever_greets_first() {
+    for copy_first in [false, true] {
+        let mut before = Fixture::registered(&[]);
+        before.running_and_known("c1");
+        let supervisors = vec![FoundSupervisor { id: ONE, died: false }, FoundSupervisor { id: TWO, died: true }];
+        let found = Found { supervisors, ..found(&[]) };
+        let mut agent = Fixture::recovered_at(&before.log, before.now, found);
+        if copy_first {
+            copy_greets(&mut agent);
+            greets(&mut agent, ONE, &["c1"]);
+        } else {
+            greets(&mut agent, ONE, &["c1"]);
+            copy_greets(&mut agent);
+        }
+        assert!(agent.agent.is_live(&id("c1")), "copy first: {copy_first}");
+        assert!(agent.told().contains(&"supervise 2: forget c1".to_owned()));
+        agent.exited("c1", 0);
+        assert_eq!(agent.status("c1").state(), TaskState::TaskFinished);
+    }
+}
+
+#[test]
+fn what_only_a_copy_names_is_lost_once_all_others_have_greeted() {
+    let mut before = Fixture::registered(&[]);
+    before.running_and_known("c1");
+    let supervisors = vec![FoundSupervisor { id: ONE, died: false }, FoundSupervisor { id: TWO, died: true }];
+    let mut agent = Fixture::recovered_at(&before.log, before.now, Found { supervisors, ..found(&[]) });
+    copy_greets(&mut agent);
+    assert!(agent.agent.is_live(&id("c1")));
+    greets(&mut agent, ONE, &[]);
+    assert_eq!(agent.status("c1").state(), TaskState::TaskFailed);
+    assert_eq!(agent.status("c1").message.unwrap(), "started on a copy");
 }

@@ -7,12 +7,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use super::recipients::StartRecipients;
 use super::{Container, Phase};
 use crate::agent::core::containers::kills::{SIGKILL, signal};
 use crate::agent::core::tasks::statuses::Report;
 use crate::agent::core::{Agent, ContainerId, Effect, FoundSupervisor, Problem, SupervisorId};
 use crate::proto::internal::{
-    Retire, SupervisorEvent, SupervisorRequest, SupervisorWelcome, supervisor_event, supervisor_request,
+    Exited, Retire, SupervisorEvent, SupervisorRequest, SupervisorWelcome, supervisor_event, supervisor_request,
 };
 use crate::proto::v1::TaskState;
 use crate::proto::v1::task_status::Reason;
@@ -37,6 +38,10 @@ pub(in crate::agent::core) struct Supervisors {
     silent: BTreeMap<SupervisorId, (u64, String)>,
     /// Those found at the start that have not greeted since.
     unheard: BTreeSet<SupervisorId>,
+    /// Those that may have received starts.
+    pub(in crate::agent::core) recipients: StartRecipients,
+    /// Containers that the records of a dead one say were lost, while one that has not greeted may have them.
+    pub(in crate::agent::core) unsure_ends: Vec<(SupervisorId, Exited)>,
     /// Containers of the run before whose processes are being looked for.
     pub(in crate::agent::core) searched: BTreeSet<ContainerId>,
     /// Containers of theirs that nobody knows and that are being ended.
@@ -71,6 +76,8 @@ impl Supervisors {
             unheard: awaited.clone(),
             awaited,
             silent: BTreeMap::new(),
+            recipients: StartRecipients::default(),
+            unsure_ends: Vec::new(),
             searched: BTreeSet::new(),
             strangers: BTreeSet::new(),
             sweep_until: None,
@@ -97,6 +104,11 @@ impl Supervisors {
     /// Whether a supervisor of the run before may have containers that no greeting has named.
     pub(in crate::agent::core) fn may_have_more(&self) -> bool {
         !self.unheard.is_empty()
+    }
+
+    /// The same of others than this one.
+    pub(in crate::agent::core) fn others_may_have_more(&self, supervisor: SupervisorId) -> bool {
+        self.unheard.iter().any(|unheard| *unheard != supervisor)
     }
 
     /// The silent ones, as they are reported.
@@ -197,6 +209,7 @@ impl Agent {
     /// A supervisor says all it has. What the agent had given it and it does not have is lost.
     fn welcomed(&mut self, now: Now, supervisor: SupervisorId, welcome: SupervisorWelcome, out: &mut Vec<Effect>) {
         self.supervisors.greeted(supervisor);
+        self.supervisors.recipients.greeted(supervisor, &welcome);
         let running = welcome.running.iter().map(|started| started.container_id.as_str());
         let exited = welcome.exited.iter().map(|exited| exited.container_id.as_str());
         let starting = welcome.starting.iter().map(String::as_str);
@@ -226,7 +239,10 @@ impl Agent {
     /// An agent that was away asked for this start, and how it comes out is still to be told.
     fn is_starting(&mut self, now: Now, supervisor: SupervisorId, container_id: String, out: &mut Vec<Effect>) {
         match self.known(&container_id).map(|(_, container)| &mut container.phase) {
-            Some(phase @ Phase::Unresolved(None)) => *phase = Phase::Starting(supervisor),
+            Some(phase @ Phase::Unresolved(None)) => {
+                *phase = Phase::Starting(supervisor);
+                self.supervisors.recipients.record(supervisor, out);
+            }
             Some(Phase::Starting(_)) => {}
             Some(
                 Phase::Unresolved(Some(_))
@@ -289,6 +305,7 @@ impl Agent {
         self.strangers_gone(supervisor, &BTreeSet::new(), out);
         self.supervisors.known.remove(&supervisor);
         self.supervisors.no_more_silent(supervisor);
+        self.supervisors.recipients.ended(supervisor, out);
         self.settle(now, out);
     }
 
@@ -297,6 +314,7 @@ impl Agent {
         if !self.supervisors.awaited.is_empty() {
             return;
         }
+        self.apply_unsure_ends(now, out);
         self.look_for_leftovers(now, out);
         if self.supervisors.is_settled {
             return;

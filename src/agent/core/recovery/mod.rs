@@ -76,6 +76,9 @@ impl Agent {
             }
         }
         agent.forget_what_is_told();
+        if agent.tasks.is_empty() {
+            agent.supervisors.recipients.begin(out);
+        }
         if agent.logged_boot != agent.boot_id {
             agent.age_moments();
         }
@@ -125,6 +128,8 @@ impl Agent {
             Kind::Kill(asked) => self.replay_kill(asked, boot_ns),
             Kind::Forgotten(container) => self.replay_forgotten(container),
             Kind::CutOff(since_wall_ns) => self.replay_cut_off(*since_wall_ns, boot_ns),
+            Kind::StartsGoTo(name) => self.supervisors.recipients.replay(name),
+            Kind::SupervisorEnded(name) => self.supervisors.recipients.replay_ended(name),
             // It is about the log.
             Kind::Synced(_) => {}
         }

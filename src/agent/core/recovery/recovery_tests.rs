@@ -85,7 +85,7 @@ fn a_supervisor_that_an_earlier_agent_retired_is_given_nothing() {
     let event =
         wire::SupervisorEvent { kind: Some(supervisor_event::Kind::Welcome(wire::SupervisorWelcome::default())) };
     agent.give(Input::Supervised { supervisor: SupervisorId(2), event });
-    assert_eq!(agent.told(), ["supervise 2: start c1"]);
+    assert_eq!(agent.told(), ["persist starts go to pid 0", "supervise 2: start c1"]);
 }
 
 #[test]
@@ -200,7 +200,8 @@ fn what_a_dead_supervisor_recorded_before_the_host_went_down_still_counts() {
     lost.status = Some(wire::exited::Status::Lost("the host was restarted".to_owned()));
     let exited = vec![exit("c1", 0), lost];
     again.supervised(supervisor_event::Kind::Welcome(wire::SupervisorWelcome { exited, ..Default::default() }));
-    assert_eq!(again.told(), ["persist status c1 FINISHED", "persist status c2 GONE"]);
+    let ends = ["persist status c1 FINISHED", "persist status c2 GONE", "persist supervisor ended pid 1"];
+    assert_eq!(again.told(), ends);
     again.register();
     again.run("c3", &task("c3"));
     again.take();

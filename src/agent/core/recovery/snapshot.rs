@@ -20,6 +20,7 @@ impl Agent {
         if self.epoch > 0 {
             records.push(record(Kind::Epoch(self.epoch)));
         }
+        records.extend(self.supervisors.recipients.records());
         let written = self.cut_off.filter(|cut_off| cut_off.written);
         records.extend(written.map(|cut_off| cut_off.record()));
         let (orphans, others): (Vec<_>, Vec<_>) = self.tasks.iter().partition(|(_, task)| task.orphaned);

@@ -13,7 +13,7 @@ const SECOND: Duration = Duration::from_secs(1);
 #[test]
 fn a_new_agent_writes_down_against_power_cuts_who_it_is() {
     let mut agent = Fixture::recovered(&[]);
-    assert_eq!(agent.told(), ["persist! identity  boot"]);
+    assert_eq!(agent.told(), ["persist starts go to ", "persist! identity  boot"]);
     assert_eq!(agent.agent.deadline(), None, "it knows not yet what it runs");
     agent.welcome(&[], &[]);
     assert!(agent.agent.deadline().unwrap() < 1_000_000_000);

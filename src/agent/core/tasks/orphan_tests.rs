@@ -109,7 +109,7 @@ fn an_orphan_goes_with_its_supervisor() {
     agent.give(Input::SupervisorLost { supervisor: SupervisorId(1), text: "killed".to_owned() });
     assert_eq!(agent.told(), Vec::<String>::new(), "nobody has seen it go yet");
     agent.give(Input::SupervisorEnded { supervisor: SupervisorId(1) });
-    assert_eq!(agent.told(), ["persist forgotten c1", "send 1: orphan gone c1"]);
+    assert_eq!(agent.told(), ["persist forgotten c1", "send 1: orphan gone c1", "persist supervisor ended pid 1"]);
 }
 
 #[test]

@@ -18,7 +18,11 @@ fn a_task_is_written_down_given_a_sandbox_started_and_reported() {
     agent.run("c1", &task("c1"));
     assert_eq!(agent.told(), ["persist accepted c1", "make the sandbox c1"]);
     agent.give(Input::StepDone { container: id("c1"), step: Step::Sandbox });
-    assert_eq!(agent.told(), ["supervise 1: start c1"]);
+    assert_eq!(
+        agent.told(),
+        ["persist starts go to pid 1", "supervise 1: start c1"],
+        "the first start of a supervisor"
+    );
     agent.supervised(supervisor_event::Kind::Started(started("c1")));
     let told = ["persist status c1 RUNNING + started c1", "send 1: update c1 RUNNING of RUNNING"];
     assert_eq!(agent.told(), told);
@@ -314,7 +318,7 @@ fn a_lost_supervisors_tasks_fail_with_that_reason_and_new_ones_wait_for_the_next
     let event =
         wire::SupervisorEvent { kind: Some(supervisor_event::Kind::Welcome(wire::SupervisorWelcome::default())) };
     agent.give(Input::Supervised { supervisor: SupervisorId(2), event });
-    assert_eq!(agent.told(), ["supervise 2: start c2"]);
+    assert_eq!(agent.told(), ["persist starts go to pid 0", "supervise 2: start c2"]);
     agent.acknowledge("c3");
     assert_eq!(agent.told(), ["persist acknowledged c3 + forgotten c3", "supervise 1: forget c3"]);
 }
@@ -357,7 +361,8 @@ fn a_supervisor_that_ends_without_a_word_takes_its_tasks_along() {
     let mut agent = Fixture::registered(&[]);
     agent.running_and_known("c1");
     agent.give(Input::SupervisorEnded { supervisor: ONE });
-    assert_eq!(agent.told(), ["persist status c1 FAILED", "send 1: update c1 FAILED of FAILED"]);
+    let told = ["persist status c1 FAILED", "send 1: update c1 FAILED of FAILED", "persist supervisor ended pid 1"];
+    assert_eq!(agent.told(), told);
     agent.acknowledge("c1");
     assert_eq!(agent.told(), ["persist acknowledged c1 + forgotten c1"]);
 }

@@ -346,6 +346,8 @@ fn record_in_short(record: &wire::AgentRecord) -> String {
         agent_record::Kind::Kill(kill) => format!("kill {} {}ms", kill.container_id, kill.grace_ms),
         agent_record::Kind::Forgotten(container) => format!("forgotten {container}"),
         agent_record::Kind::CutOff(since) => format!("cut off {since}"),
+        agent_record::Kind::StartsGoTo(name) => format!("starts go to {name}"),
+        agent_record::Kind::SupervisorEnded(name) => format!("supervisor ended {name}"),
         agent_record::Kind::Synced(length) => format!("synced {length}"),
     }
 }

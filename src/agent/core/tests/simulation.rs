@@ -74,7 +74,8 @@ impl World {
         let now = Now { mono_ns: 0, wall_ns: 1_000_000_000 };
         let supervisor = SupervisorId(1);
         let rng = StdRng::seed_from_u64(seed ^ 0xa5);
-        let agent = Agent::recover(&[], config(), found(&[supervisor]), rng, now, &mut vec![]);
+        let mut out = vec![];
+        let agent = Agent::recover(&[], config(), found(&[supervisor]), rng, now, &mut out);
         let mut world = Self {
             seed,
             chance: StdRng::seed_from_u64(seed),
@@ -94,6 +95,7 @@ impl World {
             supervisors_die: seed.is_multiple_of(2),
         };
         world.greet();
+        out.into_iter().for_each(|effect| world.effect(effect));
         world
     }
 
@@ -176,7 +178,8 @@ impl World {
     }
 
     fn greet(&mut self) {
-        let mut welcome = wire::SupervisorWelcome { version: 2, ..wire::SupervisorWelcome::default() };
+        let folder = format!("folder {}", self.supervisor.0);
+        let mut welcome = wire::SupervisorWelcome { version: 3, folder, ..wire::SupervisorWelcome::default() };
         for (container, process) in &self.processes {
             match process {
                 Process::Starting(_) => welcome.starting.push(container.clone()),
@@ -251,7 +254,8 @@ impl World {
                     registered.missing = missing;
                 }
                 self.inbox.push_back(Input::Received { session, message: answer });
-                let info = Some(framework(&[Capability::TaskKillingState]));
+                let aware = [Capability::TaskKillingState, Capability::PartitionAware];
+                let info = Some(framework(&aware[..if self.seed.is_multiple_of(3) { 1 } else { 2 }]));
                 self.say(master_message::Kind::UpdateFramework(Box::new(wire::UpdateFramework { info })));
             }
             agent_message::Kind::Update(update) => self.seen(*update),
@@ -378,14 +382,18 @@ impl World {
                 Some(_) if !self.supervisors_die => &[TaskState::TaskFailed],
                 Some(End::Code(0)) => &[TaskState::TaskFinished],
                 Some(End::Code(_) | End::Signal(_)) | None if self.starts.contains(container) => {
-                    &[TaskState::TaskFailed, TaskState::TaskLost]
+                    &[TaskState::TaskFailed, TaskState::TaskLost, TaskState::TaskGone]
+                }
+                // That it never began cannot be known where a supervisor that may have received it is gone.
+                Some(_) | None if self.supervisors_die => {
+                    &[TaskState::TaskLost, TaskState::TaskDropped, TaskState::TaskGone]
                 }
                 Some(_) | None => &[TaskState::TaskLost, TaskState::TaskDropped],
             };
             let began = self.ran.contains(container) == self.ends.contains_key(container);
             assert!(began || self.supervisors_die, "seed {seed}: {container} ran and nobody saw its end");
             // A supervisor that died took the exits it had not told along.
-            let unseen = [TaskState::TaskFailed, TaskState::TaskLost];
+            let unseen = [TaskState::TaskFailed, TaskState::TaskLost, TaskState::TaskGone];
             let known = expected.contains(&last) || (self.supervisor.0 > 1 && unseen.contains(&last));
             assert!(known, "seed {seed}: {container} ended {last:?}, expected {expected:?}");
         }

@@ -1,5 +1,8 @@
 //! Bugs planted at the edges of the cores, to show that the invariants bite.
 
+mod hosts;
+mod queues;
+
 use std::{
     collections::{BTreeMap, HashMap},
     sync::Arc,
@@ -9,6 +12,7 @@ use super::world::World;
 use crate::{
     agent::core::Effect as AgentEffect,
     master::core::{Call, Config, Event, Input, Order, Report, SessionId, offer_id},
+    master::registry,
     proto::{
         internal::{MasterMessage, RegistryChange, agent_message, agent_record, master_message, registry_change},
         v1::TaskState,
@@ -74,6 +78,34 @@ pub(super) enum Sabotage {
     EndsBeforeDead,
     /// What an agent has to write while its disk is full is dropped.
     LosesEndsOnAFullDisk,
+    /// What was written to a session is reported to the core twice.
+    FreesBytesTwice,
+    /// What waits for a session counts as written.
+    ChargesNothing,
+    /// What was written to a session that was over its budget is not reported.
+    ForgetsWhatWasWritten,
+    /// An effect leaves before the records of its subjects are durable.
+    ForgetsRecordNumbers,
+    /// Of two statuses of one task that wait for a session, none is sent.
+    LosesMergedStatuses,
+    /// Offers of an agent that went are not withdrawn.
+    LosesRescinds,
+    /// An answer to RECONCILE that waited for its framework skips every third task.
+    SkipsTasksOfACursor,
+    /// Of what a framework is sent again when it subscribes, one is forgotten.
+    ForgetsResends,
+    /// A tombstone is gone when the next master starts.
+    PrunesTombstonesEarly,
+    /// The latest state that an agent names takes the place of a status that is still on its way.
+    EndsFromASummary,
+    /// Whatever supervisor an agent started itself counts as the one that was sent the starts.
+    TrustsFreshSupervisors,
+    /// The records of a copied folder are believed.
+    BelievesCopiedFolders,
+    /// A kill of one container also ends another one that forged its marker.
+    BelievesMarkersOfOthers,
+    /// A start that comes from an agent that was replaced is carried out.
+    StartsForTheReplaced,
 }
 
 /// What planted bugs keep in mind.
@@ -84,6 +116,7 @@ pub(super) struct Memory {
     /// The last launch of each framework.
     launched: BTreeMap<Arc<str>, Order>,
     removed: Vec<Order>,
+    pub(super) queues: queues::QueueMemory,
     /// Sessions that are kept from everything, and until when.
     kept_away: BTreeMap<SessionId, u64>,
 }
@@ -92,6 +125,14 @@ pub(super) struct Memory {
 pub(super) fn configured(sabotage: Option<Sabotage>, config: &Config) -> Config {
     let removal_rate = config.removal_rate.filter(|_| sabotage != Some(Sabotage::GivesUpAtOnce));
     Config { removal_rate, ..config.clone() }
+}
+
+/// What a master that starts finds.
+pub(super) fn found(sabotage: Option<Sabotage>, mut state: registry::State) -> registry::State {
+    if sabotage == Some(Sabotage::PrunesTombstonesEarly) {
+        state.removed_frameworks = registry::State::default().removed_frameworks;
+    }
+    state
 }
 
 /// Whether the changes are lost on their way to the registry.
@@ -116,6 +157,9 @@ impl World {
     pub(super) fn sabotage_report(&self, report: &mut Report) {
         match (self.sabotage, report) {
             (Some(Sabotage::FreesTooEarly), Report::Updated(update)) => update.latest = TaskState::TaskFinished,
+            (Some(Sabotage::EndsFromASummary), Report::Updated(update)) if update.latest.is_terminal() => {
+                Arc::make_mut(&mut update.status).state = update.latest as i32;
+            }
             (Some(Sabotage::LosesTasksAtReregistration), Report::Register(register)) => register.tasks.clear(),
             (Some(Sabotage::FreesTheRemovedAtOnce), Report::Register(register)) => register.version = 1,
             _ => {}

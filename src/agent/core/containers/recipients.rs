@@ -1,0 +1,107 @@
+//! Which supervisors starts may have been sent to, as the log has it: the proof that a launch never left.
+//!
+//! A supervisor is recorded before the first start is sent to it, and taken off the record when nothing of it is left. A
+//! launch that no supervisor names did not begin only if every supervisor on record has greeted: one that this run of the
+//! agent started itself does not know what an earlier one received.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::agent::core::{Effect, Level, SupervisorId, persist, record};
+use crate::proto::internal::agent_record::Kind;
+use crate::proto::internal::{AgentRecord, SupervisorWelcome};
+
+/// In the place of a name: every supervisor is recorded from here on.
+const ALL_FROM_HERE: &str = "";
+
+/// The supervisors that may have received starts.
+#[derive(Debug, Default)]
+pub(in crate::agent::core) struct StartRecipients {
+    /// By the names of their folders.
+    recorded: BTreeSet<String>,
+    /// Those that have greeted in this run and are not gone.
+    greeted: BTreeMap<SupervisorId, String>,
+    /// Whether the log has all of them: earlier versions recorded none.
+    is_complete: bool,
+}
+
+impl StartRecipients {
+    /// Takes in a record of the log.
+    pub(in crate::agent::core) fn replay(&mut self, name: &str) {
+        if name == ALL_FROM_HERE {
+            self.is_complete = true;
+        } else {
+            self.recorded.insert(name.to_owned());
+        }
+    }
+
+    pub(in crate::agent::core) fn replay_ended(&mut self, name: &str) {
+        self.recorded.remove(name);
+    }
+
+    /// Nothing that was started before is open: from here on the log has all of them.
+    pub(in crate::agent::core) fn begin(&mut self, out: &mut Vec<Effect>) {
+        if !std::mem::replace(&mut self.is_complete, true) {
+            out.push(persist([Kind::StartsGoTo(ALL_FROM_HERE.to_owned())], Level::Process));
+        }
+    }
+
+    pub(super) fn greeted(&mut self, supervisor: SupervisorId, welcome: &SupervisorWelcome) {
+        self.greeted.insert(supervisor, name(welcome));
+    }
+
+    /// This one, which has greeted, is about to be sent a start, or was sent one.
+    pub(super) fn record(&mut self, supervisor: SupervisorId, out: &mut Vec<Effect>) {
+        if let Some(name) = self.greeted.get(&supervisor)
+            && !self.recorded.contains(name)
+        {
+            self.recorded.insert(name.clone());
+            out.push(persist([Kind::StartsGoTo(name.clone())], Level::Process));
+        }
+    }
+
+    /// Nothing of this supervisor is left.
+    pub(super) fn ended(&mut self, supervisor: SupervisorId, out: &mut Vec<Effect>) {
+        if let Some(name) = self.greeted.remove(&supervisor)
+            && self.recorded.remove(&name)
+        {
+            out.push(persist([Kind::SupervisorEnded(name)], Level::Process));
+        }
+    }
+
+    /// Whether a supervisor may have received starts and has not said so in this run.
+    pub(super) fn has_unknown(&self) -> bool {
+        !self.is_complete || self.missing().next().is_some()
+    }
+
+    /// What the missing ones may have started has been ended.
+    pub(super) fn forget_missing(&mut self, out: &mut Vec<Effect>) {
+        self.begin(out);
+        let missing: Vec<String> = self.missing().cloned().collect();
+        for name in missing {
+            self.recorded.remove(&name);
+            out.push(persist([Kind::SupervisorEnded(name)], Level::Process));
+        }
+    }
+
+    /// Whether the log has that starts may go to this supervisor.
+    pub(in crate::agent::core) fn is_recorded(&self, supervisor: SupervisorId) -> bool {
+        self.greeted.get(&supervisor).is_some_and(|name| self.recorded.contains(name))
+    }
+
+    /// The records that describe this.
+    pub(in crate::agent::core) fn records(&self) -> impl Iterator<Item = AgentRecord> {
+        let begun = self.is_complete.then_some(ALL_FROM_HERE);
+        let names = begun.into_iter().chain(self.recorded.iter().map(String::as_str));
+        names.map(|name| record(Kind::StartsGoTo(name.to_owned())))
+    }
+
+    fn missing(&self) -> impl Iterator<Item = &String> {
+        let has_greeted = |name: &String| self.greeted.values().any(|greeted| greeted == name);
+        self.recorded.iter().filter(move |name| !has_greeted(name))
+    }
+}
+
+/// What names a supervisor for good. Those before version 3 of the protocol name no folder; no two that live have one pid.
+fn name(welcome: &SupervisorWelcome) -> String {
+    if welcome.folder.is_empty() { format!("pid {}", welcome.pid) } else { welcome.folder.clone() }
+}

@@ -1,0 +1,121 @@
+//! A framework that asks after all its tasks is sent the state of each, and one that subscribes what it has not
+//! acknowledged, as soon as it has room for that.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::{Fact, Invariant, Known, View};
+use crate::{
+    master::core::{Call, Presence, SessionId, Snapshot},
+    proto::v1::TaskState,
+    sim::nodes::Node,
+};
+
+/// Within this time, if nothing waits for the framework.
+const BOUND_NS: u64 = 5_000_000_000;
+
+#[derive(Debug, Default)]
+pub(super) struct Answered {
+    /// What each session is to be sent.
+    open: BTreeMap<SessionId, Open>,
+    /// Sessions of which the tasks are to be looked up, and whether all or those with something not acknowledged.
+    asked: Vec<(SessionId, bool)>,
+    /// What was sent in the step of the question, which came before the tasks were looked up.
+    sent: Vec<(SessionId, String)>,
+}
+
+#[derive(Debug, Default)]
+struct Open {
+    framework: String,
+    tasks: BTreeSet<String>,
+    /// Since when it has had room for all.
+    since_ns: u64,
+}
+
+impl Answered {
+    fn look_up(&mut self, known: &Known, snapshot: &Snapshot) {
+        for (session, all) in std::mem::take(&mut self.asked) {
+            let Some(framework) = known.frameworks.get(&session).or_else(|| known.subscribing.get(&session)) else {
+                continue;
+            };
+            let mut tasks = BTreeSet::new();
+            for agent in &snapshot.agents {
+                let connected = agent.presence == Presence::Connected;
+                for task in agent.tasks.values().filter(|task| is_of(snapshot, framework, task)) {
+                    let waits = if all { connected && is_live(task.state) } else { task.unacknowledged.is_some() };
+                    if waits {
+                        tasks.insert(task.id.to_string());
+                    }
+                }
+            }
+            for (_, task) in self.sent.iter().filter(|(of, _)| *of == session) {
+                tasks.remove(task);
+            }
+            let framework = framework.clone();
+            let open = self.open.entry(session).or_default();
+            open.tasks.extend(tasks);
+            (open.framework, open.since_ns) = (framework, known.now_ns);
+        }
+        self.sent.clear();
+    }
+}
+
+fn is_of(snapshot: &Snapshot, framework: &str, task: &crate::master::core::Task) -> bool {
+    snapshot.frameworks.iter().any(|one| one.key == task.framework && *one.id == *framework)
+}
+
+fn is_live(state: TaskState) -> bool {
+    !state.is_terminal() && state != TaskState::TaskUnreachable
+}
+
+impl Invariant for Answered {
+    fn name(&self) -> &'static str {
+        "answered"
+    }
+
+    fn observe(&mut self, _known: &Known, fact: &Fact) -> Result<(), String> {
+        match fact {
+            Fact::MasterStarted { .. } => *self = Self::default(),
+            Fact::SessionEnded { session } | Fact::Drops { session } => drop(self.open.remove(session)),
+            Fact::Called { session, call: Call::Reconcile { tasks } } if tasks.is_empty() => {
+                self.asked.push((*session, true));
+            }
+            Fact::Subscribes { session, .. } => self.asked.push((*session, false)),
+            Fact::Sends { session, status } => {
+                if let Some(open) = self.open.get_mut(session) {
+                    open.tasks.remove(&status.task_id.value);
+                }
+                if !self.asked.is_empty() {
+                    self.sent.push((*session, status.task_id.value.clone()));
+                }
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn inspect(&mut self, known: &Known, view: &View<'_>) -> Result<(), String> {
+        let Some(snapshot) = view.snapshot else { return Ok(()) };
+        self.look_up(known, snapshot);
+        let stopped = view.world.paused(Node::Master).is_some();
+        for (session, open) in &mut self.open {
+            if open.tasks.is_empty() {
+                continue;
+            }
+            let is_there = |id: &String| {
+                let all = snapshot.agents.iter().flat_map(|agent| agent.tasks.values());
+                let mut same = all.filter(|task| *task.id == **id && is_of(snapshot, &open.framework, task));
+                same.any(|task| is_live(task.state))
+            };
+            open.tasks.retain(is_there);
+            if stopped || view.world.reads_behind(*session) {
+                open.since_ns = known.now_ns;
+            }
+            if known.now_ns > open.since_ns + BOUND_NS
+                && let Some(task) = open.tasks.first()
+            {
+                return Err(format!("{} asked in {session:?}, and is not sent the state of {task}", open.framework));
+            }
+        }
+        Ok(())
+    }
+}
