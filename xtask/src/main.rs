@@ -8,6 +8,7 @@ cargo xtask test       all tests; installs what they need
 cargo xtask verify     what a change has to pass: format, lints, docs, all tests, simulation, fuzzing, instructions
 cargo xtask instructions [--write]   counts what the pure parts cost and compares, or writes the counts down
 cargo xtask fuzz [TARGET|all] [SECONDS]   lets the fuzzer look for inputs that break something, 60 s a target
+cargo xtask upgrade --from COMMIT   upgrades clusters of that commit's binaries while tasks run, in every order
 cargo xtask fix        formats, applies what the lints suggest, generates src/proto
 cargo xtask generate   writes src/proto from proto/";
 
@@ -21,6 +22,7 @@ fn main() -> anyhow::Result<()> {
         ["fuzz"] => fuzz("all", "60"),
         ["fuzz", target] => fuzz(target, "60"),
         ["fuzz", target, seconds] => fuzz(target, seconds),
+        ["upgrade", "--from", commit] => xtask::upgrade::run(commit),
         ["fix"] => xtask::chores::fix(),
         ["generate"] => xtask::generate(&xtask::root().join("src/proto")),
         [] => bail!("which chore?\n{CHORES}"),
