@@ -9,6 +9,7 @@ cargo xtask verify     what a change has to pass: format, lints, docs, all tests
 cargo xtask instructions [--write]   counts what the pure parts cost and compares, or writes the counts down
 cargo xtask fuzz [TARGET|all] [SECONDS]   lets the fuzzer look for inputs that break something, 60 s a target
 cargo xtask mutants [SEED] [COUNT]   puts faults into the cores, one at a time, and says which no test notices
+cargo xtask upgrade --from COMMIT   upgrades clusters of that commit's binaries while tasks run, in every order
 cargo xtask fix        formats, applies what the lints suggest, generates src/proto
 cargo xtask generate   writes src/proto from proto/";
 
@@ -25,6 +26,7 @@ fn main() -> anyhow::Result<()> {
         ["mutants"] => mutants("1", "40"),
         ["mutants", seed] => mutants(seed, "40"),
         ["mutants", seed, count] => mutants(seed, count),
+        ["upgrade", "--from", commit] => xtask::upgrade::run(commit),
         ["fix"] => xtask::chores::fix(),
         ["generate"] => xtask::generate(&xtask::root().join("src/proto")),
         [] => bail!("which chore?\n{CHORES}"),
