@@ -35,7 +35,8 @@ fn main() -> anyhow::Result<()> {
 }
 
 fn mutants(seed: &str, count: &str) -> anyhow::Result<()> {
-    let number = |name: &str, text: &str| text.parse().with_context(|| format!("{name} {text:?}: write a whole number"));
+    let number =
+        |name: &str, text: &str| text.parse().with_context(|| format!("{name} {text:?}: write a whole number"));
     let (seed, count): (u64, u64) = (number("SEED", seed)?, number("COUNT", count)?);
     xtask::mutants::run(seed, usize::try_from(count)?)
 }

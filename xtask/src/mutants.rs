@@ -119,6 +119,9 @@ mod tests {
 
     #[test]
     fn a_name_is_escaped_for_an_expression() {
-        assert_eq!(escaped("src/a.rs:1:2: replace f -> x<T> with ()"), "src/a\\.rs\\:1\\:2\\: replace f \\-\\> x\\<T\\> with \\(\\)");
+        assert_eq!(
+            escaped("src/a.rs:1:2: replace f -> x<T> with ()"),
+            "src/a\\.rs\\:1\\:2\\: replace f \\-\\> x\\<T\\> with \\(\\)"
+        );
     }
 }
