@@ -21,7 +21,8 @@ use crate::{packages, root};
 const CORES: [&str; 3] = ["src/master/core/**/*.rs", "src/agent/core/**/*.rs", "src/framework/core/**/*.rs"];
 
 /// What has to notice a mutant, the quick first.
-const JUDGES: [(&str, &str); 2] = [("unit tests", "test(::core::)"), ("simulator", "test(sim::tests::planted) | test(sim::tests::histories)")];
+const JUDGES: [(&str, &str); 2] =
+    [("unit tests", "test(::core::)"), ("simulator", "test(sim::tests::planted) | test(sim::tests::histories)")];
 
 /// A fault, as `cargo mutants --list --json --diff` describes it.
 #[derive(Clone, Debug, Deserialize, PartialEq, Eq)]

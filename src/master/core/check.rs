@@ -95,6 +95,7 @@ impl Master {
                 let record = &self.agents[*agent].bucket.tasks[task];
                 assert!(record.id == *id && record.framework == key, "{key:?}: {id} is where the index says");
             }
+            framework.check_roles(key);
         }
     }
 }

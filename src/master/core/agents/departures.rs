@@ -123,9 +123,7 @@ impl Master {
         self.pending_idle.forget_agent(key);
         for (task_key, task) in &agent.bucket.tasks {
             self.counts.left(task.state);
-            if let Some(framework) = self.frameworks.get_mut(task.framework) {
-                framework.forget_task(key, *task_key, task);
-            }
+            self.task_gone(key, *task_key, task);
         }
         for framework in self.frameworks.values_mut() {
             framework.introduced.remove(&key);

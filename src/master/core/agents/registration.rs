@@ -269,7 +269,7 @@ impl Master {
         let id = task.id.clone();
         self.insert_task(key, task_key, task);
         if let Some(framework) = self.frameworks.get_mut(framework) {
-            framework.file(id, (key, task_key), current);
+            framework.index_task(id, &reported.role, (key, task_key), current);
         }
         if reported.state.holds_resources() {
             self.allocate_task(key, task_key);

@@ -85,6 +85,8 @@ pub(crate) struct Framework {
     pub(in crate::master::core) roles: BTreeMap<Arc<str>, ClientState>,
     /// Every role in which it has a place among the shares: its roles, and former ones with tasks.
     entered: BTreeMap<Arc<str>, RoleId>,
+    /// How many records of tasks there are in each role.
+    tasks_in: BTreeMap<Arc<str>, usize>,
     /// What it is still to be sent, as it reads.
     pub(in crate::master::core) answers: Answers,
     /// More waits to be read by it than may: it gets no offers.
@@ -106,14 +108,27 @@ impl Framework {
 
     /// Notes where a task is. One that is not `current` is an older copy of the task of its name, and one whose place
     /// it takes becomes such.
-    pub(in crate::master::core) fn file(&mut self, id: Arc<str>, place: (AgentKey, TaskKey), current: bool) {
+    pub(in crate::master::core) fn index_task(
+        &mut self,
+        id: Arc<str>,
+        role: &Arc<str>,
+        place: (AgentKey, TaskKey),
+        current: bool,
+    ) {
         let older = if current { self.tasks.insert(id, place) } else { Some(place) };
         self.copies.extend(older);
+        *self.tasks_in.entry(role.clone()).or_default() += 1;
     }
 
     /// The task's record goes: what leads to it goes too.
-    pub(in crate::master::core) fn forget_task(&mut self, agent: AgentKey, key: TaskKey, task: &Task) {
+    fn forget_task(&mut self, agent: AgentKey, key: TaskKey, task: &Task) {
         self.copies.remove(&(agent, key));
+        if let Some(count) = self.tasks_in.get_mut(&task.role) {
+            *count -= 1;
+            if *count == 0 {
+                self.tasks_in.remove(&task.role);
+            }
+        }
         if self.tasks.get(&task.id) == Some(&(agent, key)) {
             self.tasks.swap_remove(&task.id);
         }
@@ -249,6 +264,7 @@ impl Master {
         let framework = Framework {
             roles: roles.collect(),
             entered: BTreeMap::new(),
+            tasks_in: BTreeMap::new(),
             minimum_at: Vec::new(),
             session: None,
             tasks: IndexMap::new(),
@@ -341,6 +357,7 @@ impl Master {
         if let Some(id) = self.enter(key, role) {
             self.ledger.shares_mut().set_active(id, key, false);
         }
+        self.leave_role(key, role);
     }
 
     /// Agents that know the framework get its new info.

@@ -7,12 +7,23 @@ use crate::{
     allocator::fair::RoleId,
     master::core::{
         Master, Quantities,
-        keys::{FrameworkKey, OfferKey},
+        keys::{AgentKey, FrameworkKey, OfferKey, TaskKey},
+        tasks::Task,
     },
     types::Milli,
 };
 
 impl Framework {
+    /// It has a place among the shares in its roles, and in others only where it has tasks.
+    pub(in crate::master::core) fn check_roles(&self, key: FrameworkKey) {
+        let records: usize = self.tasks_in.values().sum();
+        assert_eq!(records, self.tasks.len() + self.copies.len(), "{key:?}: every task is counted in a role");
+        for role in self.entered.keys() {
+            let expected = self.roles.contains_key(role) || self.tasks_in.contains_key(role);
+            assert!(expected, "{key:?}: it left {role} and has nothing there");
+        }
+    }
+
     /// Where it stated a demand: that, less what it is offered already.
     pub(in crate::master::core) fn open_demand(&self) -> Option<Quantities> {
         let open = self.demand.as_ref()?.iter().map(|(name, wanted)| {
@@ -71,6 +82,24 @@ impl Master {
         self.ledger.shares_mut().set_active(id, key, false);
         framework.entered.insert(role.clone(), id);
         Some(id)
+    }
+
+    /// A role that the framework has no more keeps its place among the shares for as long as it has tasks in it.
+    pub(super) fn leave_role(&mut self, key: FrameworkKey, role: &Arc<str>) {
+        let Some(framework) = self.frameworks.get_mut(key) else { return };
+        if framework.roles.contains_key(role) || framework.tasks_in.contains_key(role) {
+            return;
+        }
+        if let Some(id) = framework.entered.remove(role) {
+            self.ledger.remove_client(id, key);
+        }
+    }
+
+    /// The task's record has gone: what leads to it goes too.
+    pub(in crate::master::core) fn task_gone(&mut self, agent: AgentKey, key: TaskKey, task: &Task) {
+        let Some(framework) = self.frameworks.get_mut(task.framework) else { return };
+        framework.forget_task(agent, key, task);
+        self.leave_role(task.framework, &task.role);
     }
 
     /// The allocator serves just the roles that can be offered something.

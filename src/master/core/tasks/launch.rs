@@ -65,7 +65,7 @@ impl Master {
         self.allocate_task(agent, key);
         let Some(framework) = self.frameworks.get_mut(client.framework) else { return };
         framework.awaited_kills.forget(&id);
-        framework.file(id, (agent, key), true);
+        framework.index_task(id, &client.role, (agent, key), true);
         let framework_id = framework.bucket.id.clone();
         self.introduce(turn, agent, client.framework);
         turn.order(self.agents[agent].session, Order::Run { framework: framework_id, container, info });

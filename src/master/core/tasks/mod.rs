@@ -189,8 +189,8 @@ impl Master {
         }
         self.counts.left(task.state);
         let limit = self.config.completed_tasks;
+        self.task_gone(agent, key, &task);
         if let Some(framework) = self.frameworks.get_mut(task.framework) {
-            framework.forget_task(agent, key, &task);
             let completed = &mut framework.bucket_mut().completed;
             completed.push_back(Arc::new((agent_id, task)));
             while completed.len() > limit {

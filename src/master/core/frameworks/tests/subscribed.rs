@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::world::{World, facts, register, reported};
+use super::world::{World, facts, known, register, reported};
 use crate::{
     master::{
         core::{Call, Config, Effect, Event, Order, Question, RequestId},
@@ -312,4 +312,40 @@ fn checkpoint_stays_as_the_framework_first_subscribed_with_it() {
     let refused = world.effects.iter().any(|effect| format!("{effect:?}").contains("framework_info.checkpoint"));
     assert!(refused, "{:?}", world.effects);
     assert_eq!(kept(&world), Some(true));
+}
+
+/// The places that the framework has among the shares.
+fn places(world: &World) -> usize {
+    world.harness.core.frameworks.values().map(|one| one.entered.len()).sum()
+}
+
+#[test]
+fn a_framework_that_changes_its_roles_for_ever_leaves_nothing_behind() {
+    let mut world = World::new();
+    let (session, _) = world.framework("f");
+    for round in 0..50 {
+        let mut update = known("m-0000", "f");
+        update.facts.roles = (0..10).map(|number| format!("role{round}-{number}").into()).collect();
+        world.call(session, Call::UpdateFramework(Box::new(update)));
+        assert!(world.refusals(session).is_empty());
+        assert_eq!(places(&world), 10, "round {round}");
+    }
+}
+
+#[test]
+fn a_role_that_a_framework_left_is_kept_until_its_last_task_there_has_ended() {
+    let mut world = World::new();
+    let (session, id) = world.framework("f");
+    let (agent, _) = world.agent("cpus:4;mem:1024");
+    let offer = world.inbox().pop().expect("an offer").1;
+    world.launch(session, &offer, &[("t", "cpus:1;mem:32")]);
+    let task = world.runs(agent)[0].clone();
+    let mut update = known("m-0000", "f");
+    update.facts.roles = vec!["another".into()];
+    world.call(session, Call::UpdateFramework(Box::new(update)));
+    assert_eq!(places(&world), 2, "what it runs still counts for its former role");
+    let uuid = world.update(agent, &id, &task, TaskState::TaskFinished);
+    let on = world.harness.core.snapshot().agents[0].id.to_string();
+    world.acknowledge(session, &on, "t", &uuid);
+    assert_eq!(places(&world), 1);
 }
