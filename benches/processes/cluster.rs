@@ -110,14 +110,14 @@ async fn run(master: String, work: Work) -> Outcome<Ran> {
                     progress.offered(&driver, &offer).await?;
                 }
             }
-            SchedulerEvent::StatusUpdate(status) => progress.told(&status)?,
+            SchedulerEvent::StatusUpdate(status) => progress.record_status(&status)?,
             SchedulerEvent::Error(text) => return Err(text.into()),
             _ => {}
         }
     }
     progress.ran.took = Duration::from_nanos(now_ns() - progress.first_ns);
     driver.stop_teardown().await?;
-    // The driver waits for whoever holds the stream to take what is left.
+    // The driver waits until what is left in the stream is taken.
     while events.next().await.is_some() {}
     driver.join().await?;
     Ok(progress.ran)
@@ -155,7 +155,7 @@ impl Progress {
         TaskInfo::exec("true", "/bin/true", ["true"]).with_id(id).with_resources(&each())
     }
 
-    fn told(&mut self, status: &TaskStatus) -> Outcome<()> {
+    fn record_status(&mut self, status: &TaskStatus) -> Outcome<()> {
         let id = status.task_id.as_str();
         match status.state() {
             TaskState::TaskStarting => {}

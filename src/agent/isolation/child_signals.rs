@@ -16,8 +16,8 @@ use std::{
 /// No descriptors are left.
 pub(crate) fn listen() -> io::Result<OwnedFd> {
     let mut set = MaybeUninit::uninit();
-    // SAFETY: no handler is set, only taken away. The first call writes the whole set, which the others are given. All pointers are to memory of our own. The
-    // descriptor is checked, and is nobody else's.
+    // SAFETY: no handler is set, only taken away. The first call writes the whole set, which the others are given. All
+    // pointers are to memory of our own. The descriptor is checked, and no one else has it.
     unsafe {
         libc::sigemptyset(set.as_mut_ptr());
         let mut set = set.assume_init();
