@@ -46,7 +46,7 @@ impl Housekeeping {
         let ((make, to_make), (remove, to_remove), (end, to_end)) = (channel(), channel(), channel());
         let spawn = |name: &str| thread::Builder::new().name(name.to_owned());
         let (making, removing, mail) = (sandboxes.clone(), sandboxes.clone(), mailbox.clone());
-        let work_dir = sandboxes.root().parent().unwrap_or(sandboxes.root()).to_owned();
+        let work_dir = sandboxes.root().parent().unwrap_or_else(|| sandboxes.root()).to_owned();
         let (ending, ended) = channel::<()>();
         let (making_over, removing_over) = (ending.clone(), ending.clone());
         let is_over = Arc::new(AtomicBool::new(false));
