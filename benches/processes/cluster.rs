@@ -66,11 +66,6 @@ impl Cluster {
         self.folder.path()
     }
 
-    /// This process and the supervisors.
-    pub(crate) fn processes(&self) -> Vec<u32> {
-        [std::process::id()].into_iter().chain(self.supervisors()).collect()
-    }
-
     pub(crate) async fn stop(self) {
         // How it ended is of no interest to the figures.
         drop(self.agent.shutdown().await);
@@ -86,40 +81,46 @@ impl Cluster {
         }
     }
 
-    fn supervisors(&self) -> impl Iterator<Item = u32> {
+    /// The processes of its supervisors.
+    pub(crate) fn supervisors(&self) -> Vec<u32> {
         let folders = std::fs::read_dir(self.folder.path().join("supervisors")).into_iter().flatten().flatten();
-        folders.filter_map(|folder| {
+        let pid = |folder: std::fs::DirEntry| {
             let noted = std::fs::read_to_string(folder.path().join("pid")).ok()?;
             noted.split_whitespace().next()?.parse().ok()
-        })
+        };
+        folders.filter_map(pid).collect()
     }
 
     /// Runs so many tasks to their ends.
     pub(crate) async fn run(&self, work: Work) -> Outcome<Ran> {
-        let master = self.master.address().to_string();
-        let (driver, mut events) = SchedulerDriver::builder(FrameworkInfo::new("bench")).master(master).stream()?;
-        driver.start()?;
-        let mut progress =
-            Progress { work, launched: 0, ended: 0, launched_ns: HashMap::new(), first_ns: 0, ran: Ran::default() };
-        while progress.ended < work.tasks {
-            match events.next().await.ok_or("the driver ended early")? {
-                SchedulerEvent::ResourceOffers(offers) => {
-                    for offer in offers {
-                        progress.offered(&driver, &offer).await?;
-                    }
-                }
-                SchedulerEvent::StatusUpdate(status) => progress.told(&status)?,
-                SchedulerEvent::Error(text) => return Err(text.into()),
-                _ => {}
-            }
-        }
-        progress.ran.took = Duration::from_nanos(now_ns() - progress.first_ns);
-        driver.stop_teardown().await?;
-        // The driver waits for whoever holds the stream to take what is left.
-        while events.next().await.is_some() {}
-        driver.join().await?;
-        Ok(progress.ran)
+        // As in a framework of its own: beside its driver, and not on the thread that waits here.
+        tokio::spawn(run(self.master.address().to_string(), work)).await?
     }
+}
+
+async fn run(master: String, work: Work) -> Outcome<Ran> {
+    let (driver, mut events) = SchedulerDriver::builder(FrameworkInfo::new("bench")).master(master).stream()?;
+    driver.start()?;
+    let mut progress =
+        Progress { work, launched: 0, ended: 0, launched_ns: HashMap::new(), first_ns: 0, ran: Ran::default() };
+    while progress.ended < work.tasks {
+        match events.next().await.ok_or("the driver ended early")? {
+            SchedulerEvent::ResourceOffers(offers) => {
+                for offer in offers {
+                    progress.offered(&driver, &offer).await?;
+                }
+            }
+            SchedulerEvent::StatusUpdate(status) => progress.record_status(&status)?,
+            SchedulerEvent::Error(text) => return Err(text.into()),
+            _ => {}
+        }
+    }
+    progress.ran.took = Duration::from_nanos(now_ns() - progress.first_ns);
+    driver.stop_teardown().await?;
+    // The driver waits until what is left in the stream is taken.
+    while events.next().await.is_some() {}
+    driver.join().await?;
+    Ok(progress.ran)
 }
 
 struct Progress {
@@ -154,7 +155,7 @@ impl Progress {
         TaskInfo::exec("true", "/bin/true", ["true"]).with_id(id).with_resources(&each())
     }
 
-    fn told(&mut self, status: &TaskStatus) -> Outcome<()> {
+    fn record_status(&mut self, status: &TaskStatus) -> Outcome<()> {
         let id = status.task_id.as_str();
         match status.state() {
             TaskState::TaskStarting => {}

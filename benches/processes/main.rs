@@ -20,7 +20,7 @@ use tokio::runtime::{Builder, Runtime};
 
 use self::{
     cluster::{Cluster, Work},
-    counts::Calls,
+    counts::{Calls, ChildCalls, Counted, Part},
     measure::{Samples, timed},
     place::Place,
 };
@@ -114,21 +114,52 @@ fn turns(
 }
 
 fn cost(runtime: &Runtime, cluster: &Cluster, work: Work) -> Outcome<()> {
-    let processes = cluster.processes();
-    let before = counts::context_switches(&processes)?;
-    runtime.block_on(cluster.run(work))?;
-    let switches = counts::context_switches(&processes)?.saturating_sub(before);
-    println!("context switches per task: {:.1}", per_task(switches, work));
-    let Some(calls) = Calls::begin(&processes)? else {
+    let parts = counts::parts(&cluster.supervisors())?;
+    let before: Vec<[u64; 2]> = parts.iter().map(Part::context_switches).collect();
+    let ran = runtime.block_on(cluster.run(work))?;
+    let after = parts.iter().map(Part::context_switches);
+    let switches: Vec<[u64; 2]> = after.zip(before).map(|(after, [a, b])| [after[0] - a, after[1] - b]).collect();
+    let named: Vec<String> = parts
+        .iter()
+        .zip(&switches)
+        .map(|(part, [waits, others])| {
+            format!("{} {:.1} + {:.1}", part.name, per_task(*waits, work), per_task(*others, work))
+        })
+        .collect();
+    let sum: u64 = switches.iter().flatten().sum();
+    println!(
+        "context switches per task: {:.1} (waits + preemptions: {}), at {:.0}/s",
+        per_task(sum, work),
+        named.join(", "),
+        rate(work.tasks, ran.took)
+    );
+    let mut calls = Vec::new();
+    for part in &parts {
+        calls.extend(Calls::begin(part)?.map(|calls| (part.name, calls)));
+    }
+    if calls.is_empty() {
         println!("system calls per task: not counted, there is no strace");
         return Ok(());
-    };
+    }
     runtime.block_on(cluster.run(work))?;
-    let (sum, calls) = calls.end()?;
-    let named: Vec<String> =
-        calls.iter().take(NAMED_CALLS).map(|(name, count)| format!("{name} {:.1}", per_task(*count, work))).collect();
-    println!("system calls per task: {:.1} ({})", per_task(sum, work), named.join(", "));
+    let counted: Vec<(&str, Counted)> =
+        calls.into_iter().map(|(name, calls)| Ok((name, calls.end()?))).collect::<Outcome<_>>()?;
+    let sum: u64 = counted.iter().map(|(_, (sum, _))| sum).sum();
+    println!("system calls per task: {:.1}", per_task(sum, work));
+    for (name, counted) in &counted {
+        println!("  {name} {}", described(counted, work));
+    }
+    if let Some(calls) = ChildCalls::begin(&cluster.supervisors())? {
+        let work = Work { tasks: work.tasks / 5, ..work };
+        runtime.block_on(cluster.run(work))?;
+        println!("  the child, up to its exec {}", described(&calls.end()?, work));
+    }
     Ok(())
+}
+
+fn described((sum, calls): &Counted, work: Work) -> String {
+    let named = calls.iter().take(NAMED_CALLS).map(|(name, count)| format!("{name} {:.1}", per_task(*count, work)));
+    format!("{:.1} ({})", per_task(*sum, work), named.collect::<Vec<_>>().join(", "))
 }
 
 fn one_at_a_time(runtime: &Runtime, cluster: &Cluster) -> Outcome<()> {

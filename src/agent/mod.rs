@@ -9,6 +9,7 @@ mod ending;
 pub mod facts;
 mod isolation;
 pub mod log;
+mod pace;
 pub mod sandbox;
 mod service;
 pub mod supervisor;

@@ -8,8 +8,10 @@
 #![expect(unsafe_code, reason = "clone and execve are had in no other way")]
 
 use std::{
+    cell::Cell,
     ffi::{CStr, CString},
     io,
+    marker::PhantomData,
     mem::MaybeUninit,
     os::fd::{AsFd as _, AsRawFd as _, BorrowedFd, FromRawFd as _, OwnedFd, RawFd},
     ptr,
@@ -22,6 +24,8 @@ use rustix::process::{WaitId, WaitIdOptions, waitid};
 const STACK_BYTES: usize = 32 << 10;
 /// The kernel's set of signals has 64 bits.
 const SIGNAL_SET_BYTES: usize = 8;
+/// Of a file that is made for output.
+const FILE_MODE: libc::mode_t = 0o644;
 /// The highest signal.
 const LAST_SIGNAL: c_int = 64;
 
@@ -33,8 +37,18 @@ pub(crate) struct Command<'a> {
     pub(crate) environment: &'a [CString],
     pub(crate) directory: &'a CStr,
     /// Standard input, output and error.
-    pub(crate) stdio: [BorrowedFd<'a>; 3],
+    pub(crate) stdio: [Stdio<'a>; 3],
     pub(crate) inheritance: &'a Inheritance,
+}
+
+/// What a standard descriptor of the child is.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Stdio<'a> {
+    /// The same as this one, which is none of the standard ones.
+    Open(BorrowedFd<'a>),
+    /// A regular file that the child opens, to append to it. It is made where it is not there. A link, or what is no
+    /// regular file, is refused with EINVAL or ELOOP, so that nothing can lead the output astray or keep the child waiting.
+    Append(&'a CStr),
 }
 
 /// What a child has from its parent unless it is set: dispositions of signals and limits.
@@ -96,6 +110,8 @@ pub(crate) enum Step {
     /// There is no child.
     Clone,
     Group,
+    /// The descriptor of this number.
+    Open(usize),
     Stdio,
     Limits,
     Directory,
@@ -108,12 +124,19 @@ struct Plan {
     arguments: *const *const c_char,
     environment: *const *const c_char,
     directory: *const c_char,
-    stdio: [RawFd; 3],
+    stdio: [Source; 3],
     reset: *const c_int,
     reset_count: usize,
     files: *const libc::rlimit,
     /// Written by the child when it fails.
     failed: Option<(Step, c_int)>,
+}
+
+/// Where a standard descriptor comes from.
+#[derive(Clone, Copy)]
+enum Source {
+    Open(RawFd),
+    Append(*const c_char),
 }
 
 /// Starts `command` in a process group of its own; the child's number and a descriptor of it. It is a child of the calling
@@ -130,7 +153,10 @@ pub(crate) fn spawn(command: &Command<'_>) -> Result<(u32, OwnedFd), (Step, io::
         arguments: arguments.as_ptr(),
         environment: environment.as_ptr(),
         directory: command.directory.as_ptr(),
-        stdio: command.stdio.map(|descriptor| descriptor.as_raw_fd()),
+        stdio: command.stdio.map(|stdio| match stdio {
+            Stdio::Open(descriptor) => Source::Open(descriptor.as_raw_fd()),
+            Stdio::Append(path) => Source::Append(path.as_ptr()),
+        }),
         reset: reset.as_ptr(),
         reset_count: reset.len(),
         files: files.as_ref().map_or(ptr::null(), ptr::from_ref),
@@ -158,22 +184,56 @@ fn clone(plan: &mut Plan) -> io::Result<(u32, OwnedFd)> {
     let top = stack.as_mut_ptr_range().end.cast::<c_void>();
     let flags = libc::CLONE_VM | libc::CLONE_VFORK | libc::CLONE_PIDFD | libc::SIGCHLD;
     let mut descriptor: RawFd = -1;
-    let (all, mut before) = (u64::MAX, 0_u64);
-    // SAFETY: both sets have the size that is given. `run` gets a `Plan` that outlives the child's use of it, since
+    let _blocked = BlockedSignals::hold();
+    // SAFETY: `run` gets a `Plan` that outlives the child's use of it, since
     // CLONE_VFORK suspends this thread until the child has executed or ended, and a stack that nothing else uses and
     // whose end is aligned to 16 bytes. The child returns from `run` never. Nothing else may run in the child: signals
     // are blocked for this thread, so in the child too. The descriptor is written by the kernel before the child runs.
     let (pid, error) = unsafe {
-        block_signals(&raw const all, &raw mut before);
         let pid = libc::clone(run, top, flags, ptr::from_mut(plan).cast(), &raw mut descriptor);
-        let error = io::Error::last_os_error();
-        block_signals(&raw const before, ptr::null_mut());
-        (pid, error)
+        (pid, io::Error::last_os_error())
     };
     drop(stack);
     let Ok(pid) = u32::try_from(pid) else { return Err(error) };
     // SAFETY: the call succeeded, so this is an open descriptor that is nobody else's.
     Ok((pid, unsafe { OwnedFd::from_raw_fd(descriptor) }))
+}
+
+thread_local! {
+    /// How many [`BlockedSignals`] there are on this thread.
+    static HOLDERS: Cell<usize> = const { Cell::new(0) };
+}
+
+/// While it is there no signal is handled on this thread. A thread that starts many holds one all the time.
+#[derive(Debug)]
+pub(crate) struct BlockedSignals {
+    /// What was blocked before, where this is the first on its thread.
+    before: Option<u64>,
+    /// It stays on its thread.
+    _own: PhantomData<*const ()>,
+}
+
+impl BlockedSignals {
+    pub(crate) fn hold() -> Self {
+        let is_first = HOLDERS.replace(HOLDERS.get() + 1) == 0;
+        let before = is_first.then(|| {
+            let (all, mut before) = (u64::MAX, 0_u64);
+            // SAFETY: both are 64 bits of our own.
+            unsafe { block_signals(&raw const all, &raw mut before) };
+            before
+        });
+        Self { before, _own: PhantomData }
+    }
+}
+
+impl Drop for BlockedSignals {
+    fn drop(&mut self) {
+        HOLDERS.set(HOLDERS.get() - 1);
+        if let Some(before) = self.before {
+            // SAFETY: the set is 64 bits of our own.
+            unsafe { block_signals(&raw const before, ptr::null_mut()) };
+        }
+    }
 }
 
 /// Sets which signals are blocked. Unlike the C library's function it blocks those too that the library itself uses.
@@ -214,7 +274,19 @@ unsafe fn prepare_and_execute(plan: *const Plan) -> Step {
             // Fails for SIGKILL and SIGSTOP, which have no other disposition.
             set_action(*plan.reset.add(at), &raw const default, ptr::null_mut());
         }
-        let [stdin, stdout, stderr] = plan.stdio;
+        // All are opened before the first takes its place: one of the standard descriptors may be free, and is then taken.
+        let mut opened = [-1; 3];
+        for (at, source) in plan.stdio.iter().enumerate() {
+            let descriptor = match *source {
+                Source::Open(descriptor) => descriptor,
+                Source::Append(path) => open_to_append(path),
+            };
+            if descriptor < 0 {
+                return Step::Open(at);
+            }
+            opened[at] = descriptor;
+        }
+        let [stdin, stdout, stderr] = opened;
         if libc::dup2(stdin, 0) < 0 || libc::dup2(stdout, 1) < 0 || libc::dup2(stderr, 2) < 0 {
             return Step::Stdio;
         }
@@ -230,6 +302,35 @@ unsafe fn prepare_and_execute(plan: *const Plan) -> Step {
         block_signals(&raw const none, ptr::null_mut());
         libc::execve(plan.program, plan.arguments, plan.environment);
         Step::Execute
+    }
+}
+
+/// Opens a file as [`Stdio::Append`] says, above the standard descriptors; -1 and `errno` where it cannot be.
+///
+/// # Safety
+/// As in [`run`]; `path` ends with a zero.
+unsafe fn open_to_append(path: *const c_char) -> RawFd {
+    let flags = libc::O_WRONLY | libc::O_APPEND | libc::O_CREAT | libc::O_CLOEXEC;
+    let careful = libc::O_NOFOLLOW | libc::O_NONBLOCK | libc::O_NOCTTY;
+    // SAFETY: as demanded of the caller; the `stat` is our own.
+    unsafe {
+        // What is made here is a regular file, and nothing need be asked of it.
+        let mut descriptor = libc::open(path, flags | careful | libc::O_EXCL, FILE_MODE);
+        if descriptor < 0 {
+            if *libc::__errno_location() != libc::EEXIST {
+                return -1;
+            }
+            descriptor = libc::open(path, flags | careful, FILE_MODE);
+            let mut stat = MaybeUninit::<libc::stat>::uninit();
+            if descriptor < 0 || libc::fstat(descriptor, stat.as_mut_ptr()) != 0 {
+                return -1;
+            }
+            if (*stat.as_ptr()).st_mode & libc::S_IFMT != libc::S_IFREG {
+                *libc::__errno_location() = libc::EINVAL;
+                return -1;
+            }
+        }
+        if descriptor > 2 { descriptor } else { libc::fcntl(descriptor, libc::F_DUPFD_CLOEXEC, 3) }
     }
 }
 
@@ -249,7 +350,7 @@ mod tests {
             arguments: &arguments,
             environment: &[text("A=1")],
             directory: &text(directory),
-            stdio: [null.as_fd(), write.as_fd(), null.as_fd()],
+            stdio: [null.as_fd(), write.as_fd(), null.as_fd()].map(Stdio::Open),
             inheritance: &inheritance,
         };
         let started = spawn(&command);
@@ -291,6 +392,64 @@ mod tests {
         let mut left = WaitIdOptions::EXITED | WaitIdOptions::NOHANG;
         left |= WaitIdOptions::from_bits_retain(0x2000_0000);
         assert!(waitid(WaitId::All, left).is_err(), "this thread has no children");
+    }
+
+    /// Runs `echo` with its output appended to `path`.
+    fn echoed(path: &std::path::Path) -> Result<(), (Step, i32)> {
+        let text = |text: &str| CString::new(text).unwrap();
+        let (null, path) = (fs::File::open("/dev/null").unwrap(), text(path.to_str().unwrap()));
+        let inheritance = Inheritance::any();
+        let command = Command {
+            program: c"/bin/echo",
+            arguments: &[text("echo"), text("said")],
+            environment: &[],
+            directory: c"/",
+            stdio: [Stdio::Open(null.as_fd()), Stdio::Append(&path), Stdio::Open(null.as_fd())],
+            inheritance: &inheritance,
+        };
+        let (_, descriptor) = spawn(&command).map_err(|(step, error)| (step, error.raw_os_error().unwrap()))?;
+        waitid(WaitId::PidFd(descriptor.as_fd()), WaitIdOptions::EXITED).unwrap();
+        Ok(())
+    }
+
+    #[test]
+    fn output_is_appended_to_a_file_and_to_nothing_else() {
+        let folder = tempfile::tempdir().unwrap();
+        let (file, link, pipe) = (folder.path().join("file"), folder.path().join("link"), folder.path().join("pipe"));
+        assert_eq!((echoed(&file), echoed(&file)), (Ok(()), Ok(())));
+        assert_eq!(fs::read_to_string(&file).unwrap(), "said\nsaid\n");
+        std::os::unix::fs::symlink("file", &link).unwrap();
+        assert_eq!(echoed(&link), Err((Step::Open(1), libc::ELOOP)));
+        rustix::fs::mknodat(rustix::fs::CWD, &pipe, rustix::fs::FileType::Fifo, rustix::fs::Mode::RWXU, 0).unwrap();
+        // A pipe that nothing reads.
+        assert_eq!(echoed(&pipe), Err((Step::Open(1), libc::ENXIO)));
+        let _reads = fs::File::options().read(true).write(true).open(&pipe).unwrap();
+        assert_eq!(echoed(&pipe), Err((Step::Open(1), libc::EINVAL)));
+        assert_eq!(echoed(folder.path()), Err((Step::Open(1), libc::EISDIR)));
+        assert_eq!(fs::read_to_string(&file).unwrap(), "said\nsaid\n");
+    }
+
+    #[test]
+    fn signals_stay_blocked_until_the_last_holder_on_the_thread_is_gone() {
+        let blocked = || {
+            let mut set = 0_u64;
+            // SAFETY: asks only, into 64 bits of our own.
+            unsafe {
+                libc::syscall(
+                    libc::SYS_rt_sigprocmask,
+                    libc::SIG_SETMASK,
+                    ptr::null::<u64>(),
+                    &raw mut set,
+                    SIGNAL_SET_BYTES,
+                )
+            };
+            set & 1 << (libc::SIGTERM - 1) != 0
+        };
+        let outer = BlockedSignals::hold();
+        drop(BlockedSignals::hold());
+        assert!(blocked());
+        drop(outer);
+        assert!(!blocked());
     }
 
     #[test]

@@ -20,6 +20,8 @@ use super::{SandboxError, Sandboxes};
 
 /// Folders open at once.
 const MAX_DEPTH: usize = 16;
+/// The files that a supervisor opens for what a command prints.
+const OUTPUT: [&str; 2] = ["stdout", "stderr"];
 /// How often the sandbox is gone through before it counts as one that somebody goes on filling.
 const MAX_ROUNDS: u32 = 1000;
 
@@ -40,8 +42,12 @@ impl Sandboxes {
             Err(error) => return Err(failed(error)),
         };
         let mut removal = Removal { top, moved: 0 };
-        for _ in 0..MAX_ROUNDS {
-            removal.empty().map_err(failed)?;
+        for round in 0..MAX_ROUNDS {
+            if round == 0 {
+                removal.remove_output();
+            } else {
+                removal.empty().map_err(failed)?;
+            }
             match unlinkat(CWD, &path, AtFlags::REMOVEDIR) {
                 Ok(()) | Err(Errno::NOENT) => return Ok(()),
                 Err(Errno::NOTEMPTY | Errno::EXIST) => {}
@@ -60,6 +66,14 @@ struct Removal {
 }
 
 impl Removal {
+    /// Most sandboxes hold nothing else, so it need not be looked for what there is.
+    fn remove_output(&self) {
+        for name in OUTPUT {
+            // What cannot be removed like that is met again when the sandbox is gone through.
+            let _ = unlinkat(&self.top, name, AtFlags::empty());
+        }
+    }
+
     fn empty(&mut self) -> Result<(), Errno> {
         let top = self.top.try_clone().map_err(|error| Errno::from_io_error(&error).unwrap_or(Errno::MFILE))?;
         self.empty_folder(&top, 0)

@@ -1,8 +1,9 @@
 //! The thread of the core: takes mail, lets the core decide, writes down, and has the effects carried out.
 //!
-//! It waits for nothing but its mailbox and the next deadline. Everything that a batch of inputs wants to write is one
-//! write, before any effect of that batch leaves; what follows a record that has to be on the disk waits for that in the
-//! queue of its session, or here.
+//! It waits for nothing but its mailbox and the next deadline, and while it is busy a moment for more mail ([`Pace`]).
+//! Everything that a batch of inputs wants to write is one write, before any effect of that batch leaves, and what the
+//! batch sends leaves together; what follows a record that has to be on the disk waits for that in the queue of its
+//! session, or here.
 
 use std::io;
 use std::sync::Arc;
@@ -19,6 +20,7 @@ use super::sync::SyncThread;
 use super::{AgentError, End, Ended};
 use crate::agent::core::{Agent, ContainerId, Effect, Input, Level, StopReason};
 use crate::agent::log::{Log, LogError, Successor, WorkDir};
+use crate::agent::pace::Pace;
 use crate::proto::internal::AgentRecord;
 use crate::transport::clock::Clock;
 use crate::transport::outbox::{Durable, RecordNumber, SessionQueue, Taken};
@@ -42,6 +44,7 @@ pub(super) struct CoreThread {
     /// What this thread does itself and waits for the disk.
     pub(super) held: SessionQueue<Effect>,
     pub(super) hands: Hands,
+    pub(super) pace: Pace,
     pub(super) mail: mpsc::Receiver<Mail>,
     pub(super) clock: Clock,
     /// Who wants to be told when a container has ended.
@@ -78,12 +81,17 @@ impl CoreThread {
 
     async fn run(&mut self, recovered: Vec<Effect>) -> Result<Ended, AgentError> {
         let (mut mail, mut out) = (vec![], recovered);
+        let (mut now, mut inputs) = (self.clock.now(), 0);
         loop {
             if let Some(ended) = self.carry_out(&mut out).await? {
                 return Ok(ended);
             }
             self.announce();
             self.tell_ends();
+            if let Some(rest) = self.pace.rest_after(now.mono_ns, self.clock.now().mono_ns, inputs) {
+                // Nothing else is on this thread, and no one is waited for.
+                thread::sleep(rest);
+            }
             let deadline = self.agent.deadline();
             let clock = self.clock;
             let due = async {
@@ -97,7 +105,8 @@ impl CoreThread {
                 () = due => {}
                 _ = self.mail.recv_many(&mut mail, BATCH) => {}
             }
-            let now = self.clock.now();
+            now = self.clock.now();
+            inputs = mail.iter().map(Mail::inputs).sum();
             for piece in mail.drain(..) {
                 if let Some(ended) = self.take(now, piece, &mut out).await? {
                     return Ok(ended);
@@ -160,10 +169,8 @@ impl CoreThread {
             match effect {
                 Effect::Persist { level: Level::Process, .. } => {}
                 Effect::Persist { level: Level::Host, .. } => self.recorded = self.sync.now(self.log.syncer()),
-                Effect::Send { session, message } => self.hands.send(now, self.recorded, session, message),
-                Effect::Supervise { supervisor, request } => {
-                    self.hands.supervise(now, self.recorded, supervisor, request);
-                }
+                Effect::Send { session, message } => self.hands.send(self.recorded, session, message),
+                Effect::Supervise { supervisor, request } => self.hands.supervise(self.recorded, supervisor, request),
                 effect => {
                     self.held.push(now, usize::MAX, self.recorded, effect);
                     if let Some(ended) = self.act_on_held(now) {
@@ -172,6 +179,7 @@ impl CoreThread {
                 }
             }
         }
+        self.hands.flush(now);
         if self.log.wants_compaction() {
             self.compact();
         }
@@ -222,7 +230,7 @@ impl CoreThread {
     fn act_on_held(&mut self, now: Now) -> Option<Ended> {
         while let Taken::Frame(effects) = self.held.take(now, self.durable.number()) {
             for effect in effects {
-                if let Some(ended) = self.act(effect) {
+                if let Some(ended) = self.act(now, effect) {
                     return Some(ended);
                 }
             }
@@ -231,16 +239,16 @@ impl CoreThread {
     }
 
     /// Carries one effect out; the last one ends the agent.
-    fn act(&mut self, effect: Effect) -> Option<Ended> {
+    fn act(&mut self, now: Now, effect: Effect) -> Option<Ended> {
         match effect {
             Effect::Stop { reason } => return Some(Ended::from(reason)),
             // A step that is cancelled takes no time: its answer follows at once.
             Effect::Persist { .. } | Effect::Send { .. } | Effect::Supervise { .. } | Effect::CancelStep { .. } => {}
-            Effect::Attach { session, turn, leader } => self.hands.attach(session, turn, leader.as_deref()),
-            Effect::Detach { session } => self.hands.detach(session),
-            Effect::Provision { container, step } => self.hands.housekeeping.provision(container, step),
+            Effect::Attach { session, turn, leader } => self.hands.attach(now, session, turn, leader.as_deref()),
+            Effect::Detach { session } => self.hands.detach(now, session),
+            Effect::Provision { container, step } => self.hands.provision(container, step),
             Effect::EndLeftovers { leftovers } => self.hands.housekeeping.end_leftovers(leftovers),
-            Effect::RemoveSandbox { container } => self.hands.housekeeping.remove(container),
+            Effect::RemoveSandbox { container } => self.hands.remove_sandbox(container),
         }
         None
     }

@@ -10,7 +10,7 @@ use tokio_util::task::TaskTracker;
 use super::housekeeping::Housekeeping;
 use super::mail::Mailbox;
 use super::session::Session;
-use crate::agent::core::{SessionId, SupervisorId};
+use crate::agent::core::{ContainerId, SessionId, Step, SupervisorId};
 use crate::proto::internal::{AgentMessage, SupervisorRequest};
 use crate::transport::clock::Clock;
 use crate::transport::connect::{Address, Addresses};
@@ -88,10 +88,21 @@ pub(super) struct Hands {
     pub(super) durable: Durable,
     /// Ends what keeps supervisors at hand.
     pub(super) end_supervision: CancellationToken,
+    pub(super) turn: Turn,
+}
+
+/// What one turn of the core sends, kept together so that each peer and each thread is woken once.
+#[derive(Debug, Default)]
+pub(super) struct Turn {
+    to_master: Vec<(RecordNumber, AgentMessage)>,
+    to_supervisors: BTreeMap<SupervisorId, Vec<(RecordNumber, SupervisorRequest)>>,
+    steps: Vec<(ContainerId, Step)>,
+    removals: Vec<ContainerId>,
 }
 
 impl Hands {
-    pub(super) fn attach(&mut self, id: SessionId, turn: u64, leader: Option<&str>) {
+    pub(super) fn attach(&mut self, now: Now, id: SessionId, turn: u64, leader: Option<&str>) {
+        self.flush(now);
         let leader = leader.and_then(|leader| leader.parse::<Address>().ok());
         let masters = leader.map_or_else(|| self.masters.in_turn(turn), Addresses::from);
         let (session, life) = Session::begin(id, masters, self.mailbox.clone(), self.cut.child_token(), self.outbox());
@@ -99,7 +110,8 @@ impl Hands {
         self.session = Some(session);
     }
 
-    pub(super) fn detach(&mut self, id: SessionId) {
+    pub(super) fn detach(&mut self, now: Now, id: SessionId) {
+        self.flush(now);
         if let Some(session) = self.session.take_if(|session| session.id == id) {
             session.cut.cancel();
         }
@@ -109,27 +121,44 @@ impl Hands {
         Outbox::new(&self.budget, &self.durable)
     }
 
-    pub(super) fn send(&self, now: Now, after: RecordNumber, id: SessionId, message: AgentMessage) {
-        if let Some(session) = self.session.as_ref().filter(|session| session.id == id) {
-            session.outbox.push(now, after, [message]);
+    /// Sends at the next [`Self::flush`], as the following do.
+    pub(super) fn send(&mut self, after: RecordNumber, id: SessionId, message: AgentMessage) {
+        if self.session.as_ref().is_some_and(|session| session.id == id) {
+            self.turn.to_master.push((after, message));
         }
     }
 
-    pub(super) fn supervise(
-        &self,
-        now: Now,
-        after: RecordNumber,
-        supervisor: SupervisorId,
-        request: SupervisorRequest,
-    ) {
-        // One that is not there has ended, and the core will hear of it.
-        if let Some(outbox) = self.supervisors.lock().outboxes.get(&supervisor) {
-            outbox.push(now, after, [request]);
+    pub(super) fn supervise(&mut self, after: RecordNumber, supervisor: SupervisorId, request: SupervisorRequest) {
+        self.turn.to_supervisors.entry(supervisor).or_default().push((after, request));
+    }
+
+    pub(super) fn provision(&mut self, container: ContainerId, step: Step) {
+        self.turn.steps.push((container, step));
+    }
+
+    pub(super) fn remove_sandbox(&mut self, container: ContainerId) {
+        self.turn.removals.push(container);
+    }
+
+    /// Sends what the turn has gathered.
+    pub(super) fn flush(&mut self, now: Now) {
+        let Turn { to_master, to_supervisors, steps, removals } = std::mem::take(&mut self.turn);
+        if let Some(session) = self.session.as_ref().filter(|_| !to_master.is_empty()) {
+            session.outbox.push_all(now, to_master);
         }
+        for (supervisor, requests) in to_supervisors {
+            // One that is not there has ended, and the core will receive that.
+            if let Some(outbox) = self.supervisors.lock().outboxes.get(&supervisor) {
+                outbox.push_all(now, requests);
+            }
+        }
+        self.housekeeping.provision(steps);
+        self.housekeeping.remove(removals);
     }
 
     /// Lets go of everybody; `politely` means that what is queued for the master goes out first.
-    pub(super) fn finish(self, politely: bool) {
+    pub(super) fn finish(mut self, politely: bool) {
+        self.flush(Clock::system().now());
         match &self.session {
             Some(session) if politely => close(&session.outbox),
             Some(_) | None => self.cut.cancel(),

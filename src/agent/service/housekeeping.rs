@@ -24,8 +24,8 @@ const AGAIN: Duration = Duration::from_secs(1);
 /// The threads that make and remove.
 #[derive(Debug)]
 pub(super) struct Housekeeping {
-    make: Sender<(ContainerId, Step)>,
-    remove: Sender<ContainerId>,
+    make: Sender<Vec<(ContainerId, Step)>>,
+    remove: Sender<Vec<ContainerId>>,
     end: Sender<Vec<Leftover>>,
     is_over: Arc<AtomicBool>,
     /// Closed when the last thread has ended.
@@ -46,7 +46,7 @@ impl Housekeeping {
         let ((make, to_make), (remove, to_remove), (end, to_end)) = (channel(), channel(), channel());
         let spawn = |name: &str| thread::Builder::new().name(name.to_owned());
         let (making, removing, mail) = (sandboxes.clone(), sandboxes.clone(), mailbox.clone());
-        let work_dir = sandboxes.root().parent().unwrap_or(sandboxes.root()).to_owned();
+        let work_dir = sandboxes.root().parent().unwrap_or_else(|| sandboxes.root()).to_owned();
         let (ending, ended) = channel::<()>();
         let (making_over, removing_over) = (ending.clone(), ending.clone());
         let is_over = Arc::new(AtomicBool::new(false));
@@ -66,9 +66,11 @@ impl Housekeeping {
         Ok(Self { make, remove, end, is_over, ended })
     }
 
-    pub(super) fn provision(&self, container: ContainerId, step: Step) {
-        // Without its thread nothing is answered any more: the agent is about to end.
-        let _ = self.make.send((container, step));
+    pub(super) fn provision(&self, steps: Vec<(ContainerId, Step)>) {
+        if !steps.is_empty() {
+            // Without its thread nothing is answered any more: the agent is about to end.
+            let _ = self.make.send(steps);
+        }
     }
 
     /// Ends all processes of these containers; each is reported when nothing of it is left.
@@ -76,8 +78,10 @@ impl Housekeeping {
         let _ = self.end.send(leftovers);
     }
 
-    pub(super) fn remove(&self, container: ContainerId) {
-        let _ = self.remove.send(container);
+    pub(super) fn remove(&self, containers: Vec<ContainerId>) {
+        if !containers.is_empty() {
+            let _ = self.remove.send(containers);
+        }
     }
 
     /// Finishes what is under way, unless that takes long.
@@ -90,12 +94,13 @@ impl Housekeeping {
     }
 }
 
-fn make_all(sandboxes: &Sandboxes, asked: &Receiver<(ContainerId, Step)>, mailbox: &Mailbox) {
-    while let Ok(first) = asked.recv() {
-        let more = asked.try_iter().take(BATCH - 1);
-        let asked = std::iter::once(first).chain(more);
-        let inputs = asked.map(|(container, step)| provision(sandboxes, container, step)).collect();
-        mailbox.blocking_send(Mail::Inputs(inputs));
+fn make_all(sandboxes: &Sandboxes, asked: &Receiver<Vec<(ContainerId, Step)>>, mailbox: &Mailbox) {
+    for mut steps in asked {
+        while !steps.is_empty() {
+            let some = steps.drain(..steps.len().min(BATCH));
+            let inputs = some.map(|(container, step)| provision(sandboxes, container, step)).collect();
+            mailbox.blocking_send(Mail::Inputs(inputs));
+        }
     }
 }
 
@@ -135,8 +140,8 @@ fn end_all(work_dir: &Path, asked: &Receiver<Vec<Leftover>>, mailbox: &Mailbox, 
     }
 }
 
-fn remove_all(sandboxes: &Sandboxes, asked: &Receiver<ContainerId>, is_over: &AtomicBool) {
-    for container in asked {
+fn remove_all(sandboxes: &Sandboxes, asked: &Receiver<Vec<ContainerId>>, is_over: &AtomicBool) {
+    for container in asked.iter().flatten() {
         if is_over.load(Ordering::Relaxed) {
             return;
         }
@@ -165,17 +170,17 @@ mod tests {
         let id = ContainerId::parse("c1").unwrap();
         let (mailbox, mut mail) = Mailbox::new();
         let housekeeping = Housekeeping::start(&sandboxes, mailbox.clone()).unwrap();
-        housekeeping.provision(id.clone(), Step::Sandbox);
+        housekeeping.provision(vec![(id.clone(), Step::Sandbox)]);
         let made = mail.blocking_recv().unwrap();
         let done = Input::StepDone { container: id.clone(), step: Step::Sandbox };
         assert!(matches!(&made, Mail::Inputs(it) if *it == [done.clone()]), "{made:?}");
         let found = Housekeeping::survey(&sandboxes).unwrap();
         assert!(found.len() == 1 && found[0].0 == id && found[0].1 > 0, "{found:?}");
 
-        housekeeping.provision(id.clone(), Step::Sandbox);
+        housekeeping.provision(vec![(id.clone(), Step::Sandbox)]);
         let failed = mail.blocking_recv().unwrap();
         assert!(matches!(&failed, Mail::Inputs(it) if matches!(it[0], Input::StepFailed { .. })), "{failed:?}");
-        housekeeping.remove(id);
+        housekeeping.remove(vec![id]);
         for _ in 0..1_000 {
             if Housekeeping::survey(&sandboxes).unwrap().is_empty() {
                 break;

@@ -28,6 +28,21 @@ pub(super) enum Mail {
     Stop,
 }
 
+impl Mail {
+    /// How many inputs for the core it holds.
+    pub(super) fn inputs(&self) -> usize {
+        match self {
+            Self::Inputs(inputs) => inputs.len(),
+            Self::Synced(_)
+            | Self::Drafted(_)
+            | Self::LogGone(_)
+            | Self::DiskFailed(_)
+            | Self::TellEnd(..)
+            | Self::Stop => 0,
+        }
+    }
+}
+
 /// The way to the core's thread; clones lead to the same one. Mail for a thread that has ended is dropped.
 #[derive(Clone, Debug)]
 pub(super) struct Mailbox {

@@ -14,7 +14,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::core_thread::CoreThread;
-use super::hands::{Hands, Supervisors};
+use super::hands::{Hands, Supervisors, Turn};
 use super::health::Health;
 use super::housekeeping::Housekeeping;
 use super::mail::{Mail, Mailbox};
@@ -26,6 +26,7 @@ use crate::agent::core::{Agent, Config, Found};
 use crate::agent::damage::Recover;
 use crate::agent::facts::{self, Facts};
 use crate::agent::log::{self, Log, Opened, WorkDir, WorkDirError};
+use crate::agent::pace::Pace;
 use crate::agent::sandbox::Sandboxes;
 use crate::proto::internal::{WorkDirIdentity, agent_record};
 use crate::proto::v1::AgentInfo;
@@ -70,6 +71,7 @@ pub(super) async fn start(options: Options) -> Result<Shared, StartError> {
         budget: Budget::new(queues),
         durable,
         end_supervision: end_supervision.clone(),
+        turn: Turn::default(),
     };
     let held = Arc::clone(&ground.work_dir);
     let reading = Reading { sandboxes: ground.sandboxes.clone(), mailbox: mailbox.clone() };
@@ -166,6 +168,7 @@ impl Ground {
             recorded: RecordNumber::default(),
             held,
             hands,
+            pace: Pace::of_inputs(),
             mail,
             clock,
             stopping,

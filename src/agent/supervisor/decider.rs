@@ -3,7 +3,10 @@
 //! All records of a batch are one write, before anything else of the batch is done. When it ends, by whatever way, the
 //! other threads are told to end too.
 
-use std::sync::mpsc::{Receiver, RecvTimeoutError};
+use std::{
+    sync::mpsc::{Receiver, RecvTimeoutError},
+    thread,
+};
 
 use rustix::process::Signal;
 
@@ -15,7 +18,7 @@ use super::{
     runtime::ContainerRuntime as _,
     service::Shared,
 };
-use crate::proto::internal;
+use crate::{agent::pace::Pace, proto::internal, transport::clock::Clock};
 
 /// Inputs taken at once.
 const BATCH: usize = 512;
@@ -29,6 +32,16 @@ pub(super) enum Mail {
     FromAgent(ConnectionId, Vec<Input>),
     /// An agent greeted; this is where it receives.
     Attached(ConnectionId, Outbox),
+}
+
+impl Mail {
+    /// How many inputs for the core it holds.
+    fn inputs(&self) -> usize {
+        match self {
+            Self::Happened(inputs) | Self::FromAgent(_, inputs) => inputs.len(),
+            Self::Attached(..) => 0,
+        }
+    }
 }
 
 /// The state of the deciding thread.
@@ -48,13 +61,18 @@ impl<'a> Decider<'a> {
 
     /// Decides until the core ends.
     pub(super) fn run(mut self, mailbox: &Receiver<Mail>) {
+        let (clock, mut pace) = (Clock::system(), Pace::of_inputs());
         while !self.ended {
             let Some(first) = self.next(mailbox) else { return };
-            self.take(first);
-            for mail in mailbox.try_iter().take(BATCH) {
+            let (began, mut inputs) = (clock.now(), 0);
+            for mail in std::iter::once(first).chain(mailbox.try_iter().take(BATCH)) {
+                inputs += mail.inputs();
                 self.take(mail);
             }
             self.perform();
+            if let Some(rest) = pace.rest_after(began.mono_ns, clock.now().mono_ns, inputs).filter(|_| !self.ended) {
+                thread::sleep(rest);
+            }
         }
         if self.core.is_empty() {
             self.shared.directory.remove();

@@ -1,7 +1,8 @@
 //! A supervisor at work: its threads, and the body of the process `divvy-agent supervise`.
 //!
 //! One thread decides (`core`) and writes the journal, two start processes, the runtime's look after them, one accepts
-//! connections, one writes to them and a few read. The deciding thread waits for nothing but its mailbox.
+//! connections, one writes to them and a few read. The deciding thread waits for nothing but its mailbox,
+//! and while it is busy a moment for more.
 
 use std::{
     io::{self, Write as _},
@@ -25,7 +26,10 @@ use super::{
     queue::Queue,
     runtime::{ContainerRuntime, ContainerSpec, OrphanReaper, SurveyRuntime},
 };
-use crate::{agent::isolation, proto::ext::VersionRange};
+use crate::{
+    agent::isolation::{self, vfork::BlockedSignals},
+    proto::ext::VersionRange,
+};
 
 /// Threads that start processes: one alone is kept waiting by the kernel half of the time.
 const SPAWNERS: usize = 2;
@@ -179,6 +183,7 @@ impl Shared {
 
     /// Starts what there is, several before anything is reported of them while more are waiting.
     fn start_processes(&self) {
+        let _blocked = BlockedSignals::hold();
         while let Some(specs) = self.starts.pop_some(STARTED_AT_ONCE) {
             self.runtime.start(&specs, &mut |outcomes| {
                 let input = |outcome| match outcome {

@@ -81,9 +81,14 @@ impl<M: Message> Outbox<M> {
 
     /// Puts messages in, which may leave when `after` is durable.
     pub(crate) fn push(&self, now: Now, after: RecordNumber, messages: impl IntoIterator<Item = M>) {
+        self.push_all(now, messages.into_iter().map(|message| (after, message)));
+    }
+
+    /// Puts messages in, each of which may leave when its record is durable, and wakes the reader once.
+    pub(crate) fn push_all(&self, now: Now, messages: impl IntoIterator<Item = (RecordNumber, M)>) {
         let allowance = self.shared.budget.allowance();
         self.shared.change(|queue| {
-            for message in messages {
+            for (after, message) in messages {
                 queue.push(now, allowance, after, message);
             }
         });

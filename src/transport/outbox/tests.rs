@@ -1,12 +1,19 @@
 //! The queue of a session and its two ends, case by case.
 
-use std::time::Duration;
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    task::{Context, Poll, Wake},
+    time::Duration,
+};
 
 use futures::{FutureExt as _, StreamExt as _};
 
 use super::{
     Budget, Class, Durable, EndReason, FRAME_BYTES, Limits, Merge, Message as _, Outbox, RecordNumber, SessionQueue,
-    Taken, model::Drawn, queue::Watch,
+    Taken, model::Drawn, outlet::Batches, queue::Watch,
 };
 use crate::{transport::clock::Clock, types::Now};
 
@@ -39,6 +46,40 @@ fn take(queue: &mut SessionQueue<Drawn>, seconds: u64, durable: u64) -> Vec<u32>
     match queue.take(at(seconds), RecordNumber(durable)) {
         Taken::Frame(frame) => frame.into_iter().map(|message| message.number).collect(),
         Taken::Wait(_) | Taken::End => Vec::new(),
+    }
+}
+
+/// A reader that is polled by hand and counts how often it is woken.
+struct Polled {
+    batches: Batches<Drawn>,
+    wakes: Arc<Wakes>,
+}
+
+#[derive(Default)]
+struct Wakes(AtomicUsize);
+
+impl Wake for Wakes {
+    fn wake(self: Arc<Self>) {
+        self.0.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+impl Polled {
+    fn new(batches: Batches<Drawn>) -> Self {
+        Self { batches, wakes: Arc::default() }
+    }
+
+    /// The numbers of the next frame, if there is one.
+    fn poll(&mut self) -> Option<Vec<u32>> {
+        let waker = self.wakes.clone().into();
+        match self.batches.poll_next_unpin(&mut Context::from_waker(&waker)) {
+            Poll::Ready(frame) => frame.map(|frame| frame.into_iter().map(|message| message.number).collect()),
+            Poll::Pending => None,
+        }
+    }
+
+    fn wakes(&self) -> usize {
+        self.wakes.0.load(Ordering::Relaxed)
     }
 }
 
@@ -210,6 +251,21 @@ async fn a_peer_that_reads_nothing_is_given_up_after_the_limit_and_a_slow_one_is
     assert_eq!(started.elapsed().as_secs(), 210);
     assert_eq!((outbox.failure(), budget.ended_sessions()), (Some(reason), 1));
     reading.abort();
+}
+
+#[tokio::test]
+async fn what_is_put_in_at_once_wakes_its_reader_once_and_leaves_together_but_for_what_waits_for_a_record() {
+    let (outbox, _budget, durable) = outbox(LIMITS);
+    let mut batches = Polled::new(outbox.batches());
+    assert_eq!(batches.poll(), None);
+    let messages = [(0, 1), (1, 2), (1, 3), (2, 4)].map(|(after, number)| (RecordNumber(after), control(number)));
+    durable.advance(RecordNumber(1));
+    outbox.push_all(Clock::system().now(), messages);
+    assert_eq!(batches.wakes(), 1);
+    assert_eq!(batches.poll(), Some(vec![1, 2, 3]));
+    assert_eq!(batches.poll(), None);
+    durable.advance(RecordNumber(2));
+    assert_eq!((batches.wakes(), batches.poll()), (2, Some(vec![4])));
 }
 
 #[tokio::test]

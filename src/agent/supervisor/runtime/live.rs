@@ -32,6 +32,14 @@ const EVENTS: usize = 64;
 /// Names one entry; never used twice.
 pub(super) type Key = u64;
 
+/// What [`Live::wait`] returned for, besides processes that ended.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Woken {
+    pub(super) is_to_stop: bool,
+    /// The source of [`Live::also_wake_by`] can be read.
+    pub(super) by_child: bool,
+}
+
 /// The table of running first processes.
 #[derive(Debug)]
 pub(super) struct Live {
@@ -129,24 +137,23 @@ impl Live {
         Ok(epoll::add(&self.epoll, &entry.descriptor, epoll::EventData::new_u64(key), flags)?)
     }
 
-    /// Waits until something happens and adds the entries whose processes ended; false when it is time to stop.
-    pub(super) fn wait(&self, ended: &mut Vec<Key>) -> bool {
+    /// Waits until something happens and adds the entries whose processes ended.
+    pub(super) fn wait(&self, ended: &mut Vec<Key>) -> Woken {
         let mut buffer = [MaybeUninit::uninit(); EVENTS];
+        let mut woken = Woken::default();
         let (events, _) = match epoll::wait(&self.epoll, &mut buffer, None) {
             Ok(events) => events,
-            Err(Errno::INTR) => return true,
+            Err(Errno::INTR) => return woken,
             Err(error) => unreachable!("waiting on a descriptor and a buffer of our own: {error}"),
         };
-        let keys = events.iter().map(|event| event.data.u64());
-        let mut go_on = true;
-        for key in keys {
-            match key {
-                STOP => go_on = false,
-                CHILD => {}
+        for event in events.iter() {
+            match event.data.u64() {
+                STOP => woken.is_to_stop = true,
+                CHILD => woken.by_child = true,
                 key => ended.push(key),
             }
         }
-        go_on
+        woken
     }
 
     /// Has [`Self::wait`] return false, now and from now on.

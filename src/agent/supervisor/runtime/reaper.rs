@@ -5,11 +5,8 @@
 //! status that somebody waits for.
 
 use std::{
-    io::{self, Read as _},
-    os::{
-        fd::{AsFd, BorrowedFd},
-        unix::net::UnixStream,
-    },
+    io,
+    os::fd::{AsFd, BorrowedFd, OwnedFd},
 };
 
 use rustix::{
@@ -18,13 +15,17 @@ use rustix::{
     thread::gettid,
 };
 
+use crate::agent::isolation::child_signals;
+
+/// What is read of one signal.
+const SIGNAL_BYTES: usize = 128;
 /// `__WNOTHREAD`: children of the calling thread only.
 const OWN_THREAD: u32 = 0x2000_0000;
 
 /// Belongs to the main thread of a supervisor process.
 #[derive(Debug)]
 pub(in crate::agent::supervisor) struct OrphanReaper {
-    signals: UnixStream,
+    signals: OwnedFd,
     on_main_thread: bool,
 }
 
@@ -35,16 +36,16 @@ impl OrphanReaper {
     /// # Errors
     /// No descriptors are left, or the signal cannot be listened for.
     pub(in crate::agent::supervisor) fn new() -> io::Result<Self> {
-        let (signals, write) = UnixStream::pair()?;
-        signals.set_nonblocking(true)?;
-        signal_hook::low_level::pipe::register(signal_hook::consts::SIGCHLD, write)?;
-        Ok(Self { signals, on_main_thread: gettid() == getpid() })
+        Ok(Self { signals: child_signals::listen()?, on_main_thread: gettid() == getpid() })
     }
 
-    /// Reaps the orphans that have ended; true if there are others.
-    pub(in crate::agent::supervisor) fn collect(&mut self) -> bool {
-        let mut buffer = [0; 256];
-        while self.signals.read(&mut buffer).is_ok_and(|length| length == buffer.len()) {}
+    /// Reaps the orphans that have ended; true if there are others. `is_signalled`: a child has ended since the last time.
+    pub(in crate::agent::supervisor) fn collect(&self, is_signalled: bool) -> bool {
+        if is_signalled {
+            // One signal at most waits. Read before looking, so that what ends after the look signals anew.
+            let mut buffer = [0; SIGNAL_BYTES];
+            let _ = rustix::io::read(&self.signals, &mut buffer);
+        }
         if !self.on_main_thread {
             return true;
         }

@@ -5,23 +5,23 @@
 //! failed and with which error number.
 
 use std::{
-    ffi::CString,
+    ffi::{CStr, CString},
     io,
     os::{
-        fd::{AsFd as _, AsRawFd as _, BorrowedFd, OwnedFd},
+        fd::{AsFd as _, AsRawFd as _, OwnedFd},
         unix::ffi::OsStrExt as _,
     },
     path::{Path, PathBuf},
 };
 
 use rustix::{
-    fs::{Access, CWD, FileType, Mode, OFlags, access, fstat, openat},
+    fs::{Access, CWD, Mode, OFlags, access, openat},
     io::{Errno, fcntl_dupfd_cloexec},
 };
 
 use super::{ContainerSpec, MARKER_VARIABLE};
 use crate::{
-    agent::isolation::vfork::{self, Command, Inheritance, Step},
+    agent::isolation::vfork::{self, Command, Inheritance, Stdio, Step},
     proto::internal::{Output, Start, StartFailed, output},
 };
 
@@ -58,8 +58,8 @@ impl Spawner {
     fn try_spawn(&self, spec: &ContainerSpec) -> Result<(u32, OwnedFd), Failure> {
         let start = &spec.start;
         let directory = Path::new(&start.working_directory);
-        let stdout = open_output("stdout", start.stdout.as_ref())?;
-        let stderr = open_output("stderr", start.stderr.as_ref())?;
+        let outputs = [output_path(start.stdout.as_ref())?, output_path(start.stderr.as_ref())?];
+        let [stdout, stderr] = outputs.each_ref().map(|path| self.output(path.as_deref()));
         let program = find(start, directory)?;
         let arguments = match start.arguments.as_slice() {
             [] => vec![text(program.as_os_str().as_bytes(), "the program")?],
@@ -70,14 +70,21 @@ impl Spawner {
             arguments: &arguments,
             environment: &environment(spec)?,
             directory: &text(start.working_directory.as_bytes(), "the working directory")?,
-            stdio: [self.null.as_fd(), self.or_null(stdout.as_ref()), self.or_null(stderr.as_ref())],
+            stdio: [Stdio::Open(self.null.as_fd()), stdout, stderr],
             inheritance: &self.inheritance,
         };
-        vfork::spawn(&command).map_err(|(step, error)| (describe(step, &program, directory, &error), error))
+        vfork::spawn(&command).map_err(|(step, error)| {
+            let text = match step {
+                Step::Open(at) => cannot_open(at, &outputs),
+                step => describe(step, &program, directory, &error),
+            };
+            (text, error)
+        })
     }
 
-    fn or_null<'a>(&'a self, file: Option<&'a OwnedFd>) -> BorrowedFd<'a> {
-        file.unwrap_or(&self.null).as_fd()
+    fn output<'a>(&'a self, path: Option<&'a CStr>) -> Stdio<'a> {
+        // It may be named, and is no regular file.
+        path.filter(|path| *path != c"/dev/null").map_or_else(|| Stdio::Open(self.null.as_fd()), Stdio::Append)
     }
 }
 
@@ -103,7 +110,7 @@ fn describe(step: Step, program: &Path, directory: &Path, error: &io::Error) -> 
     match step {
         Step::Clone => "make a process".to_owned(),
         Step::Group => "make a process group".to_owned(),
-        Step::Stdio => "pass on standard input, output and error".to_owned(),
+        Step::Open(_) | Step::Stdio => "pass on standard input, output and error".to_owned(),
         Step::Limits => "set limits".to_owned(),
         Step::Directory if directory.exists() && !directory.is_dir() => {
             format!("enter {}, which is no directory,", directory.display())
@@ -122,20 +129,16 @@ pub(super) fn failed(start: &Start, step: String, error: &io::Error) -> StartFai
     StartFailed { container_id: start.container_id.clone(), step, errno }
 }
 
-/// Opens a file for the process to append to: never through a link and never anything but a file, so that what an
-/// earlier process left there cannot lead the output astray or make us wait. Nothing where no output is wanted.
-fn open_output(name: &str, wanted: Option<&Output>) -> Result<Option<OwnedFd>, Failure> {
-    let Some(output::Kind::File(path)) = wanted.and_then(|it| it.kind.as_ref()) else {
-        return Ok(None);
-    };
-    let open = || -> io::Result<OwnedFd> {
-        let flags = OFlags::WRONLY | OFlags::APPEND | OFlags::CREATE | OFlags::CLOEXEC;
-        let careful = OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY;
-        let file = openat(CWD, path.as_str(), flags | careful, Mode::from_raw_mode(0o644))?;
-        let is_file = FileType::from_raw_mode(fstat(&file)?.st_mode) == FileType::RegularFile;
-        if is_file || path == "/dev/null" { above_standard(file) } else { Err(Errno::INVAL.into()) }
-    };
-    open().map(Some).map_err(|error| (format!("open {name} at {path}"), error))
+/// The file that the process appends an output to; nothing where no output is wanted.
+fn output_path(wanted: Option<&Output>) -> Result<Option<CString>, Failure> {
+    let Some(output::Kind::File(path)) = wanted.and_then(|it| it.kind.as_ref()) else { return Ok(None) };
+    text(path.as_bytes(), "a path for output").map(Some)
+}
+
+/// That the child could not open its descriptor of this number.
+fn cannot_open(number: usize, [stdout, stderr]: &[Option<CString>; 2]) -> String {
+    let (name, path) = if number == 1 { ("stdout", stdout) } else { ("stderr", stderr) };
+    format!("open {name} at {}", path.as_deref().unwrap_or_default().to_string_lossy())
 }
 
 fn find(start: &Start, directory: &Path) -> Result<PathBuf, Failure> {

@@ -18,7 +18,10 @@ use super::{
     sweep::{self, Job, Sweeper},
 };
 use crate::{
-    agent::isolation::{self, vfork::Inheritance},
+    agent::{
+        isolation::{self, vfork::Inheritance},
+        pace::Pace,
+    },
     proto::internal::{Exited, StartFailed, Started},
     transport::clock::Clock,
 };
@@ -94,11 +97,12 @@ impl SurveyRuntime {
     }
 
     /// Reports ends. Without orphans there is nothing that an ended process could have left.
-    fn watch(&self, mut reaper: Option<OrphanReaper>, ended: &(dyn Fn(Vec<Exited>) + Sync)) {
-        let (mut keys, mut go_on) = (Vec::new(), true);
-        while go_on {
-            go_on = self.live.wait(&mut keys);
-            let orphans_exist = reaper.as_mut().is_none_or(OrphanReaper::collect);
+    fn watch(&self, reaper: Option<&OrphanReaper>, ended: &(dyn Fn(Vec<Exited>) + Sync)) {
+        let (mut keys, mut pace) = (Vec::new(), Pace::of_ends());
+        loop {
+            let woken = self.live.wait(&mut keys);
+            let (began, count) = (self.clock.now(), keys.len());
+            let orphans_exist = reaper.is_none_or(|reaper| reaper.collect(woken.by_child));
             if orphans_exist {
                 for key in &keys {
                     self.live.kill_group(*key);
@@ -106,6 +110,12 @@ impl SurveyRuntime {
                 self.sweeps.extend(keys.drain(..).map(Job::Finish));
             } else if !keys.is_empty() {
                 ended(self.reap(keys.drain(..)));
+            }
+            if woken.is_to_stop {
+                return;
+            }
+            if let Some(rest) = pace.rest_after(began.mono_ns, self.clock.now().mono_ns, count) {
+                thread::sleep(rest);
             }
         }
     }
@@ -174,7 +184,7 @@ impl ContainerRuntime for SurveyRuntime {
             let thread = thread::Builder::new().name("supervisor-sweep".to_owned()).stack_size(STACK_BYTES);
             let sweeping = thread.spawn_scoped(scope, sweep).map(drop);
             if sweeping.is_ok() {
-                self.watch(reaper, ended);
+                self.watch(reaper.as_ref(), ended);
             }
             self.sweeps.close();
             sweeping

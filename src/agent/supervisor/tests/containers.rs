@@ -83,6 +83,24 @@ async fn a_container_may_open_as_many_files_as_the_agent_that_was_started() {
 }
 
 #[tokio::test]
+async fn exits_are_reported_as_they_were_also_when_the_agent_was_started_with_ended_children_ignored() {
+    let folder = Folder::new();
+    let (sender, events) = mpsc::channel(16);
+    let mut settings = settings(folder.path());
+    let script = "trap '' CHLD; exec \"$0\" \"$@\"";
+    let arguments = ["-c".into(), script.into(), settings.program.into_os_string()];
+    settings.arguments = arguments.into_iter().chain(settings.arguments).collect();
+    settings.program = "/bin/sh".into();
+    let link = launch(&settings, sender).await.unwrap();
+    let mut agent = Agent { folder, link, events, seen: Vec::new() };
+    agent.welcome().await;
+    for (id, code) in [("a", 0), ("b", 7)] {
+        agent.shell(id, &format!("exit {code}")).await;
+        assert_eq!(agent.exited(id).await.status, Some(Status::Code(code)));
+    }
+}
+
+#[tokio::test]
 async fn a_container_has_the_default_dispositions_also_when_the_agent_was_started_under_nohup() {
     let folder = Folder::new();
     let mut settings = settings(folder.path());
