@@ -214,7 +214,7 @@ impl World {
         let (at_ns, boot, life) = (host.request_ns, host.boot, self.agents[agent].life);
         self.queue.at(at_ns, Event::Requested { agent, boot, life, supervisor, request });
         if let Some(fault) = fault {
-            self.change_folder(agent, fault);
+            self.trouble_supervisors(agent, fault);
         }
     }
 

@@ -6,10 +6,31 @@ use super::{tally::play_many, *};
 
 const AS_LONG_AS_IT_TAKES: Duration = Duration::from_mins(4);
 
+/// What has to come about in an ordinary run, beside every kind of fault.
+const REACHED: [&str; 12] = [
+    "Failover",
+    "Kill",
+    "a copied folder that names what runs",
+    "a start of which no record is left",
+    "answer to RECONCILE of a later turn",
+    "launch that waited for its reader",
+    "registry that took 50 ms to 5 s",
+    "session over its budget",
+    "session whose peer read nothing for too long",
+    "status merged with one that waited",
+    "status sent again",
+    "status that waited for its reader",
+];
+
 #[test]
-fn what_the_fixed_seeds_bring_breaks_nothing() {
+fn what_the_fixed_seeds_bring_breaks_nothing_and_reaches_all_that_is_to_be_reached() {
     let tally = play_many(1, 200, AS_LONG_AS_IT_TAKES, 1);
+    println!("{tally}");
     assert_eq!(tally.histories, 200);
+    let kinds = Faults::wild();
+    let reached = kinds.kinds().map(|kind| format!("{kind:?}")).chain(REACHED.map(str::to_owned));
+    let missed: Vec<String> = reached.filter(|name| !tally.faults.contains_key(name)).collect();
+    assert!(missed.is_empty(), "the fixed seeds never reach {missed:?}");
 }
 
 /// Seeds from a fixed one on, so that a change is judged by what it changed: 15 s of them, at most 500. With
