@@ -1,6 +1,6 @@
 //! Asking the master what there is.
 
-use tonic::transport::Channel;
+use tonic::{Code, transport::Channel};
 
 use crate::{
     proto::{
@@ -98,8 +98,16 @@ impl Operator {
             anyhow::anyhow!("{}", status.message()).context(format!("the master did not answer {}", what.as_str_name()))
         };
         let question = Call { r#type: Some(what.into()), ..Call::default() };
-        let mut parts = self.client.list(question).await.map_err(failed)?.into_inner();
         let mut whole = GetState::default();
+        let mut parts = match self.client.list(question.clone()).await {
+            Ok(parts) => parts.into_inner(),
+            // A master of a version before `List` sends everything in one answer.
+            Err(status) if status.code() == Code::Unimplemented => {
+                add(&mut whole, self.client.call(question).await.map_err(failed)?.into_inner());
+                return Ok(whole);
+            }
+            Err(status) => return Err(failed(status)),
+        };
         while let Some(part) = parts.message().await.map_err(failed)? {
             add(&mut whole, part);
         }
@@ -127,5 +135,51 @@ fn add(whole: &mut GetState, part: Response) {
         agents.agents.extend(part.agents);
         agents.recovered_agents.extend(part.recovered_agents);
         agents.departed.extend(part.departed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures::stream::Empty;
+    use tokio_util::sync::CancellationToken;
+    use tonic::{Request, Status, service::Routes};
+
+    use super::*;
+    use crate::{
+        proto::{ext::operator_server, v1::AgentInfo},
+        transport::serve::{Limits, Listener, serve},
+    };
+
+    /// A master of the version before `List`.
+    struct WithoutList;
+
+    #[tonic::async_trait]
+    impl operator_server::Operator for WithoutList {
+        type ListStream = Empty<Result<Response, Status>>;
+
+        async fn list(&self, _: Request<Call>) -> Result<tonic::Response<Self::ListStream>, Status> {
+            Err(Status::unimplemented(""))
+        }
+
+        async fn call(&self, request: Request<Call>) -> Result<tonic::Response<Response>, Status> {
+            assert_eq!(request.into_inner().r#type(), call::Type::GetAgents);
+            let agent_info = AgentInfo { hostname: "h".to_owned(), ..AgentInfo::default() };
+            let agent = response::get_agents::Agent { agent_info, ..Default::default() };
+            let agents = response::GetAgents { agents: vec![agent], ..Default::default() };
+            Ok(tonic::Response::new(Response { get_agents: Some(agents), ..Response::default() }))
+        }
+    }
+
+    #[tokio::test]
+    async fn a_master_of_the_version_before_lists_in_parts_is_asked_for_the_whole_answer() {
+        let listener = Listener::bind(([127, 0, 0, 1], 0).into(), false).await.expect("a free port");
+        let masters = listener.address().to_string().parse().expect("an address");
+        let app = Routes::new(operator_server::OperatorServer::new(WithoutList)).into_axum_router();
+        let stop = CancellationToken::new();
+        let _stops = stop.clone().drop_guard();
+        tokio::spawn(serve(listener, app, Limits::default(), stop));
+        let mut operator = Operator::connect(&masters).await.expect("it serves");
+        let agents = operator.agents().await.expect("an answer");
+        assert_eq!(agents.agents[0].agent_info.hostname, "h");
     }
 }

@@ -288,7 +288,7 @@ impl Play {
             Event::Updated { .. }
             | Event::Rescinded { .. }
             | Event::Message { .. }
-            | Event::Failure { .. }
+            | Event::Failures { .. }
             | Event::Error { .. }
             | Event::Heartbeat
             | Event::Applied { .. }

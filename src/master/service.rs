@@ -4,7 +4,15 @@
 //! make its offers, and has the effects carried out ([`Dispatch`]). What connections put into the mailbox carries a permit
 //! of theirs, so that none can have more than so many inputs undigested.
 
-use std::{io, thread};
+use std::{
+    io,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    thread,
+    time::Duration,
+};
 
 use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot, watch};
 
@@ -28,6 +36,8 @@ use crate::{
 pub(super) const TOGETHER: u32 = 32;
 const MAILBOX: usize = 16_384;
 const BATCH: usize = 1_024;
+/// A batch that takes longer is ended early, so that what it decided leaves and the rest of the mail is a batch of its own.
+const TURN: Duration = Duration::from_millis(4);
 
 /// What goes into the mailbox.
 #[derive(Debug)]
@@ -45,6 +55,24 @@ pub(super) struct Handle {
     budget: Budget,
     durable: Durable,
     written: Written,
+    turns: Turns,
+}
+
+/// How long the turns of the core take; clones share it.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Turns {
+    longest_ns: Arc<AtomicU64>,
+}
+
+impl Turns {
+    /// The longest since the start.
+    pub(super) fn longest(&self) -> Duration {
+        Duration::from_nanos(self.longest_ns.load(Ordering::Relaxed))
+    }
+
+    fn note(&self, took: Duration) {
+        self.longest_ns.fetch_max(u64::try_from(took.as_nanos()).unwrap_or(u64::MAX), Ordering::Relaxed);
+    }
 }
 
 /// The core's thread has ended.
@@ -56,6 +84,10 @@ impl Handle {
     /// How long the registry has owed an answer.
     pub(super) fn lag(&self) -> &Lag {
         &self.lag
+    }
+
+    pub(super) fn turns(&self) -> &Turns {
+        &self.turns
     }
 
     /// What waits to leave to all sessions.
@@ -99,15 +131,23 @@ pub(super) fn start(
     let written = Written::new(budget.limits());
     registry_thread::spawn(registry, fence, changes, progress)?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build()?;
-    let report = written.clone();
+    let (report, turns) = (written.clone(), Turns::default());
+    let noted = turns.clone();
     thread::Builder::new().name("divvy-master".into()).spawn(move || {
         let harness = Harness::new(core);
-        let service =
-            Service { harness, clock: Clock::system(), watcher, dispatch, written: report, detached: Vec::new() };
+        let service = Service {
+            harness,
+            clock: Clock::system(),
+            watcher,
+            dispatch,
+            written: report,
+            turns: noted,
+            detached: Vec::new(),
+        };
         let outcome = runtime.block_on(service.run(mail, synced));
         ended.send_replace(Some(outcome));
     })?;
-    Ok((Handle { mailbox, lag, budget, durable, written }, ending))
+    Ok((Handle { mailbox, lag, budget, durable, written, turns }, ending))
 }
 
 /// The core with all that carries its effects out.
@@ -117,6 +157,7 @@ struct Service {
     watcher: Watcher,
     dispatch: Dispatch,
     written: Written,
+    turns: Turns,
     /// Sessions that ended in this turn: what the turn sends to them is put in before they are forgotten.
     detached: Vec<SessionId>,
 }
@@ -146,17 +187,30 @@ impl Service {
                 let session = SessionId(session);
                 self.harness.handle(now, Input::Written { session, bytes });
             }
+            let mut began = now;
             for one in batch.drain(..) {
-                self.take(now, one);
+                self.take(began, one);
+                let passed = self.clock.now();
+                if passed.since(began.mono_ns) >= TURN {
+                    self.end_turn(began).await?;
+                    began = passed;
+                }
             }
-            self.harness.finish(now, &mut self.dispatch);
-            self.dispatch.send_stores().await?;
-            for session in self.detached.drain(..) {
-                self.dispatch.forget(session);
-            }
-            self.watcher.look(now, self.dispatch.waits_since());
-            self.dispatch.answer_held();
+            self.end_turn(began).await?;
         }
+    }
+
+    /// What the turn decided leaves.
+    async fn end_turn(&mut self, now: Now) -> Result<(), String> {
+        self.harness.finish(now, &mut self.dispatch);
+        self.turns.note(self.clock.now().since(now.mono_ns));
+        self.dispatch.send_stores().await?;
+        for session in self.detached.drain(..) {
+            self.dispatch.forget(session);
+        }
+        self.watcher.look(now, self.dispatch.waits_since());
+        self.dispatch.answer_held();
+        Ok(())
     }
 
     async fn due(&self, deadline: Option<u64>) {

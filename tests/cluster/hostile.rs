@@ -1,6 +1,11 @@
 //! Peers that send what no sane one does, against a real master: it answers others, and takes little memory for it.
 
-use std::{convert::Infallible, fs, pin::Pin, time::Instant};
+use std::{
+    convert::Infallible,
+    fs,
+    pin::Pin,
+    time::{Duration, Instant},
+};
 
 use axum::body::HttpBody as _;
 use bytes::Bytes;
@@ -30,6 +35,14 @@ fn resident(part: &Part) -> u64 {
     line.trim().trim_end_matches(" kB").trim().parse::<u64>().expect("a number") << 10
 }
 
+/// The longest turn of the master's core since its start.
+async fn longest_turn(master: &str) -> Duration {
+    let master = master.to_owned();
+    let metrics = tokio::task::spawn_blocking(move || get(&master, "/metrics")).await.expect("no panic");
+    let mut values = metrics.lines().filter_map(|line| line.strip_prefix("divvy_master_longest_turn_seconds "));
+    Duration::from_secs_f64(values.next().expect("the metric").parse().expect("seconds"))
+}
+
 /// What was seen of a master while a peer was at it.
 struct Watched {
     master: Part,
@@ -57,7 +70,8 @@ impl Watched {
         let waited = begun.elapsed();
         assert!(health.starts_with("HTTP/1.1 200"), "{by}: {health}");
         let grown = resident(&self.master).saturating_sub(self.before);
-        eprintln!("{by}: {} MiB more resident, /health after {waited:?}", grown >> 20);
+        let turn = longest_turn(&self.master.address).await;
+        eprintln!("{by}: {} MiB more resident, longest turn {turn:?}, /health after {waited:?}", grown >> 20);
         assert!(grown < MOST_BYTES, "{by}: {} MiB more", grown >> 20);
     }
 }

@@ -19,3 +19,4 @@ mod readers;
 mod registry;
 mod scheduler;
 mod silence;
+mod upgrade;

@@ -1,12 +1,14 @@
 //! Generates `src/proto/` from `proto/`, without protoc. The result is checked in, so that a build of the library runs
 //! no build script; a test here generates again and compares. [`chores`] holds what else is done here,
-//! [`instructions`] the gate on what the pure parts cost.
+//! [`instructions`] the gate on what the pure parts cost, [`upgrade`] the one on running clusters of earlier commits.
 
 pub mod chores;
 pub mod fuzz;
 pub mod instructions;
+pub mod mutants;
 mod packages;
 pub mod shapes;
+pub mod upgrade;
 
 use std::path::{Path, PathBuf};
 

@@ -8,6 +8,8 @@ cargo xtask test       all tests; installs what they need
 cargo xtask verify     what a change has to pass: format, lints, docs, all tests, simulation, fuzzing, instructions
 cargo xtask instructions [--write]   counts what the pure parts cost and compares, or writes the counts down
 cargo xtask fuzz [TARGET|all] [SECONDS]   lets the fuzzer look for inputs that break something, 60 s a target
+cargo xtask mutants [SEED] [COUNT]   puts faults into the cores, one at a time, and says which no test notices
+cargo xtask upgrade --from COMMIT   upgrades clusters of that commit's binaries while tasks run, in every order
 cargo xtask fix        formats, applies what the lints suggest, generates src/proto
 cargo xtask generate   writes src/proto from proto/";
 
@@ -21,11 +23,22 @@ fn main() -> anyhow::Result<()> {
         ["fuzz"] => fuzz("all", "60"),
         ["fuzz", target] => fuzz(target, "60"),
         ["fuzz", target, seconds] => fuzz(target, seconds),
+        ["mutants"] => mutants("1", "40"),
+        ["mutants", seed] => mutants(seed, "40"),
+        ["mutants", seed, count] => mutants(seed, count),
+        ["upgrade", "--from", commit] => xtask::upgrade::run(commit),
         ["fix"] => xtask::chores::fix(),
         ["generate"] => xtask::generate(&xtask::root().join("src/proto")),
         [] => bail!("which chore?\n{CHORES}"),
         [..] => bail!("no such chore: {}\n{CHORES}", words.join(" ")),
     }
+}
+
+fn mutants(seed: &str, count: &str) -> anyhow::Result<()> {
+    let number =
+        |name: &str, text: &str| text.parse().with_context(|| format!("{name} {text:?}: write a whole number"));
+    let (seed, count): (u64, u64) = (number("SEED", seed)?, number("COUNT", count)?);
+    xtask::mutants::run(seed, usize::try_from(count)?)
 }
 
 fn fuzz(target: &str, seconds: &str) -> anyhow::Result<()> {

@@ -10,7 +10,7 @@ use axum::{
 };
 use serde_json::json;
 
-use super::{Api, MESOS_VERSION};
+use super::{Api, MESOS_VERSION, metrics::Measured};
 
 /// The routes, each also under `/master` as clients of Mesos ask for them.
 pub(super) fn routes(api: Api) -> Router {
@@ -39,8 +39,12 @@ async fn version() -> Response {
 }
 
 async fn prometheus(State(api): State<Api>) -> Response {
-    let (waited, unread) = (api.core.lag().waited(), api.core.budget().clone());
-    let text = async { api.pages.reader().await?.metrics(waited, unread).await };
+    let measured = Measured {
+        registry_waited: api.core.lag().waited(),
+        longest_turn: api.core.turns().longest(),
+        unread: api.core.budget().clone(),
+    };
+    let text = async { api.pages.reader().await?.metrics(measured).await };
     match text.await {
         Ok(text) => {
             let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";

@@ -6,7 +6,8 @@ use super::{
     MasterFacts,
     document::{Cursor, Document},
     lists::Walk,
-    metrics, operator, roles,
+    metrics::{self, Measured},
+    operator, roles,
     views::View,
 };
 use crate::{
@@ -16,7 +17,6 @@ use crate::{
         master::{Call, call},
         quota::QuotaConfig,
     },
-    transport::outbox::Budget,
     types::Now,
 };
 
@@ -38,7 +38,7 @@ pub(crate) fn look(snapshot: &Snapshot) {
     let facts = MasterFacts { id, hostname, address: ([127, 0, 0, 1], 5050).into(), started: 1.0 };
     let document = whole(&facts, &view);
     drop(serde_json::from_slice::<serde_json::Value>(&document).expect("what was written can be read"));
-    let text = metrics::render(snapshot, std::time::Duration::ZERO, &Budget::default());
+    let text = metrics::render(snapshot, &Measured::default());
     assert!(text.ends_with("# EOF\n"), "all metrics are written");
     let mut walk = Walk::new(facts.id.as_str().into(), call::Type::GetState, Vec::new());
     while let Some(part) = walk.part(&view, 1_000) {

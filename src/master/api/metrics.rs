@@ -17,16 +17,32 @@ use crate::{
 
 type Labels = [(&'static str, String); 1];
 
-/// The text of `/metrics`; the registry has owed an answer for `waited`, and this waits to be read.
-pub(super) fn render(snapshot: &Snapshot, waited: Duration, unread: &Budget) -> String {
+/// What the master's shell measures.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Measured {
+    /// How long the registry has owed its oldest answer.
+    pub(super) registry_waited: Duration,
+    /// The longest turn of the core since the start.
+    pub(super) longest_turn: Duration,
+    /// What waits to be read.
+    pub(super) unread: Budget,
+}
+
+/// The text of `/metrics`.
+pub(super) fn render(snapshot: &Snapshot, measured: &Measured) -> String {
     let mut registry = Registry::with_prefix("divvy_master");
     counters(&mut registry, snapshot);
     population(&mut registry, snapshot);
     resources(&mut registry, snapshot);
-    let owed = Gauge::<f64, AtomicU64>::default();
-    owed.set(waited.as_secs_f64());
-    registry.register("registry_waited_seconds", "How long the registry has owed its oldest answer", owed);
-    queues(&mut registry, unread, snapshot.counts.messages_dropped);
+    for (name, help, time) in [
+        ("registry_waited_seconds", "How long the registry has owed its oldest answer", measured.registry_waited),
+        ("longest_turn_seconds", "The longest that inputs waited for each other in the core", measured.longest_turn),
+    ] {
+        let gauge = Gauge::<f64, AtomicU64>::default();
+        gauge.set(time.as_secs_f64());
+        registry.register(name, help, gauge);
+    }
+    queues(&mut registry, &measured.unread, snapshot.counts.messages_dropped);
     let mut text = String::new();
     match encode(&mut text, &registry) {
         Ok(()) => text,
@@ -170,7 +186,7 @@ mod tests {
     fn rendered() -> String {
         let now = Now { mono_ns: 1, wall_ns: 1 };
         let master = Master::new("m", 1, State::default(), Config::default(), StdRng::seed_from_u64(1), now);
-        render(&master.snapshot(), Duration::from_millis(1), &Budget::default())
+        render(&master.snapshot(), &Measured { registry_waited: Duration::from_millis(1), ..Measured::default() })
     }
 
     /// A counter's samples get `_total` behind its name, and nothing else may have it: so readers tell rates from levels.

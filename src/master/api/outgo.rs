@@ -27,6 +27,7 @@ pub(crate) fn framework_frame(master: &MasterFacts, version: u32, events: Vec<Ev
                     None => frame.events.push(offers_event(offers.collect())),
                 }
             }
+            Event::Failures { agents } => frame.events.extend(agents.iter().map(|agent| failure(agent))),
             other => frame.events.extend(framework_event(master, other)),
         }
     }
@@ -63,13 +64,6 @@ fn framework_event(master: &MasterFacts, event: Event) -> Option<scheduler::Even
                 data,
             }));
         }
-        Event::Failure { agent } => {
-            message.set_type(Type::Failure);
-            message.failure = Some(Box::new(scheduler::event::Failure {
-                agent_id: Some(v1::AgentId { value: agent.to_string() }),
-                ..scheduler::event::Failure::default()
-            }));
-        }
         Event::Error { text } => {
             message.set_type(Type::Error);
             message.error = Some(scheduler::event::Error { message: text });
@@ -85,9 +79,19 @@ fn framework_event(master: &MasterFacts, event: Event) -> Option<scheduler::Even
             status.set_state(v1::OperationState::OperationError);
             message.update_operation_status = Some(Box::new(scheduler::event::UpdateOperationStatus { status }));
         }
-        Event::Applied { .. } | Event::Refused { .. } | Event::Offers(_) => return None,
+        Event::Applied { .. } | Event::Refused { .. } | Event::Offers(_) | Event::Failures { .. } => return None,
     }
     Some(message)
+}
+
+fn failure(agent: &str) -> scheduler::Event {
+    let failure = scheduler::event::Failure {
+        agent_id: Some(v1::AgentId { value: agent.to_owned() }),
+        ..scheduler::event::Failure::default()
+    };
+    let mut message = scheduler::Event { failure: Some(Box::new(failure)), ..scheduler::Event::default() };
+    message.set_type(scheduler::event::Type::Failure);
+    message
 }
 
 fn offers_event(offers: Vec<v1::Offer>) -> scheduler::Event {

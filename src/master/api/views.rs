@@ -21,12 +21,9 @@ use super::{
     MasterFacts,
     by_framework::ByFramework,
     document::{Cursor, Document},
-    metrics,
+    metrics::{self, Measured},
 };
-use crate::{
-    transport::{clock::Clock, outbox::Budget},
-    types::Now,
-};
+use crate::{transport::clock::Clock, types::Now};
 
 /// So long a snapshot may be read.
 const LONGEST: Duration = Duration::from_mins(1);
@@ -287,11 +284,11 @@ impl Reader {
     }
 
     /// The text of `/metrics`; the first who asks has it written.
-    pub(super) async fn metrics(&self, waited: Duration, unread: Budget) -> Result<Arc<str>, Status> {
+    pub(super) async fn metrics(&self, measured: Measured) -> Result<Arc<str>, Status> {
         let view = self.view()?;
         let written = view.clone();
         let write = || async move {
-            let text = tokio::task::spawn_blocking(move || metrics::render(&written.snapshot, waited, &unread).into());
+            let text = tokio::task::spawn_blocking(move || metrics::render(&written.snapshot, &measured).into());
             text.await.map_err(|error| Status::internal(format!("the metrics cannot be written: {error}")))
         };
         view.metrics.get_or_try_init(write).await.cloned()

@@ -1,8 +1,6 @@
 //! The invariants, asserted: a broken one is a bug in this module's neighbours, never bad input. In debug builds those of
 //! the agents an input changed after each input, all of them every so often.
 
-use std::mem;
-
 use super::{Master, agents::Agent, keys::AgentKey, ledger::Holding, sessions::Peer};
 
 impl Master {
@@ -11,10 +9,13 @@ impl Master {
     /// # Panics
     /// When one does not hold.
     pub(crate) fn check(&self) {
-        for (key, agent) in &self.agents {
-            self.check_agent(*key, agent);
+        self.agents.check();
+        self.frameworks.check();
+        for (key, agent) in self.agents.iter() {
+            self.check_agent(key, agent);
         }
         self.ledger.check();
+        self.outgoing.check();
         self.check_sessions();
         self.check_offers();
         self.check_tasks();
@@ -25,13 +26,13 @@ impl Master {
         for (session, peer) in self.sessions.identified() {
             let current = match peer {
                 Peer::Stranger => None,
-                Peer::Framework(key) => self.frameworks.get(&key).and_then(|framework| framework.session),
-                Peer::Agent(key) => self.agents.get(&key).and_then(|agent| agent.session),
+                Peer::Framework(key) => self.frameworks.get(key).and_then(|framework| framework.session),
+                Peer::Agent(key) => self.agents.get(key).and_then(|agent| agent.session),
             };
             assert_eq!(current, Some(session), "{peer:?} is at the other end");
         }
-        let agents = self.agents.iter().filter_map(|(key, agent)| Some((agent.session?, Peer::Agent(*key))));
-        let frameworks = self.frameworks.iter().filter_map(|(key, one)| Some((one.session?, Peer::Framework(*key))));
+        let agents = self.agents.iter().filter_map(|(key, agent)| Some((agent.session?, Peer::Agent(key))));
+        let frameworks = self.frameworks.iter().filter_map(|(key, one)| Some((one.session?, Peer::Framework(key))));
         for (session, peer) in agents.chain(frameworks) {
             assert_eq!(self.sessions.peer(session), Some(peer), "{session:?} is open");
         }
@@ -39,11 +40,11 @@ impl Master {
 
     /// Asserts the invariants of the agents that changed since the last call.
     pub(super) fn check_changed(&mut self) {
-        let taken = self.agents.iter_mut().filter_map(|(key, agent)| mem::take(&mut agent.unchecked).then_some(*key));
-        let changed: Vec<AgentKey> = taken.collect();
         self.ledger.check_changed();
-        for key in changed {
-            self.check_agent(key, &self.agents[&key]);
+        for key in self.agents.take_changed() {
+            if let Some(agent) = self.agents.get(key) {
+                self.check_agent(key, agent);
+            }
         }
     }
 
@@ -54,14 +55,14 @@ impl Master {
         for (offer, made) in offers {
             assert_eq!(self.offers.get(offer), Some(&key), "{key:?}: {offer:?} is found where it is kept");
             assert!(self.ledger.has(key, Holding::Offer(*offer)), "{key:?}: {offer:?} is in the ledger");
-            let connected = self.frameworks.get(&made.client.framework).is_some_and(|one| one.session.is_some());
+            let connected = self.frameworks.get(made.client.framework).is_some_and(|one| one.session.is_some());
             assert!(connected, "{offer:?} is of a connected framework");
         }
         for orphan in agent.bucket.orphans.values() {
             assert!(self.ledger.has(key, Holding::Orphan(orphan.key)), "{key:?}: {orphan:?} is in the ledger");
         }
         for (number, task) in &agent.bucket.tasks {
-            assert!(self.frameworks.contains_key(&task.framework), "{}: its framework is there", task.id);
+            assert!(self.frameworks.get(task.framework).is_some(), "{}: its framework is there", task.id);
             let held = self.ledger.has(key, Holding::Task(*number));
             assert_eq!(held, task.state.holds_resources(), "{}: it holds resources by its state", task.id);
         }
@@ -71,14 +72,14 @@ impl Master {
     fn check_offers(&self) {
         let kept: usize = self.agents.values().map(|agent| agent.bucket.offers.len()).sum();
         assert_eq!(kept, self.offers.len(), "every offer is kept by one agent");
-        for (key, framework) in &self.frameworks {
+        for (key, framework) in self.frameworks.iter() {
             for offer in &framework.outstanding {
                 assert!(self.offers.contains_key(offer), "{key:?}: {offer:?} is outstanding");
             }
             for (role, state) in &framework.roles {
                 let mine = |agent: &Agent| {
                     let offers = agent.bucket.offers.values();
-                    offers.filter(|one| one.client.framework == *key && one.client.role == *role).count()
+                    offers.filter(|one| one.client.framework == key && one.client.role == *role).count()
                 };
                 let outstanding: usize = self.agents.values().map(mine).sum();
                 assert_eq!(outstanding, state.outstanding as usize, "{key:?} {role}: outstanding offers are counted");
@@ -88,10 +89,10 @@ impl Master {
 
     /// A task and the framework's index of it agree.
     fn check_tasks(&self) {
-        for (key, framework) in &self.frameworks {
+        for (key, framework) in self.frameworks.iter() {
             for (id, (agent, task)) in &framework.tasks {
-                let record = &self.agents[agent].bucket.tasks[task];
-                assert!(record.id == *id && record.framework == *key, "{key:?}: {id} is where the index says");
+                let record = &self.agents[*agent].bucket.tasks[task];
+                assert!(record.id == *id && record.framework == key, "{key:?}: {id} is where the index says");
             }
         }
     }

@@ -75,7 +75,8 @@ impl Message for Event {
             Self::Refused { text, field, .. } => MESSAGE_BYTES + text.len() + field.len(),
             Self::OperationFailed { text, id } => MESSAGE_BYTES + text.len() + id.len(),
             Self::Subscribed { .. } => MESSAGE_BYTES * 4,
-            Self::Rescinded { .. } | Self::Failure { .. } => MESSAGE_BYTES,
+            Self::Failures { agents } => MESSAGE_BYTES * agents.len(),
+            Self::Rescinded { .. } => MESSAGE_BYTES,
             Self::Heartbeat | Self::Applied { .. } => 16,
         }
     }
@@ -88,7 +89,7 @@ impl Message for Event {
             Self::Message { .. } => Class::BestEffort,
             Self::Heartbeat => Class::Urgent,
             Self::Rescinded { .. }
-            | Self::Failure { .. }
+            | Self::Failures { .. }
             | Self::Error { .. }
             | Self::Applied { .. }
             | Self::Refused { .. }
@@ -108,7 +109,7 @@ impl Message for Event {
             Self::Applied { .. } => Some(EventKey::Applied),
             Self::Subscribed { .. }
             | Self::Message { .. }
-            | Self::Failure { .. }
+            | Self::Failures { .. }
             | Self::Error { .. }
             | Self::Refused { .. }
             | Self::OperationFailed { .. } => None,

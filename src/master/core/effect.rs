@@ -89,9 +89,9 @@ pub(crate) enum Event {
         executor: String,
         data: Bytes,
     },
-    /// The agent is lost.
-    Failure {
-        agent: Arc<str>,
+    /// These agents are lost: an event each for the framework.
+    Failures {
+        agents: Arc<[Arc<str>]>,
     },
     Error {
         text: String,

@@ -25,7 +25,7 @@ mod timers;
 mod turn;
 
 use std::{
-    collections::{BTreeMap, BTreeSet, HashMap, VecDeque},
+    collections::{BTreeMap, BTreeSet},
     sync::Arc,
 };
 
@@ -33,9 +33,9 @@ use rand::rngs::StdRng;
 
 pub use self::agents::RemovalRate;
 use self::{
-    agents::{Absences, Agent, Identities, Removals},
+    agents::{Absences, Agents, Removals},
     authorization::{Action, Object, Policy, allow_all, authorize},
-    frameworks::Framework,
+    frameworks::Frameworks,
     keys::Counters,
     ledger::Ledger,
     offers::Overdue,
@@ -81,13 +81,11 @@ pub(crate) struct Master {
     outgoing: Outgoing,
     /// Frameworks for which answers can go on at once.
     answering: BTreeSet<FrameworkKey>,
+    /// The first of the frameworks whose answers go on in the next turn.
+    answers_next: FrameworkKey,
     policy: Policy,
-    agents: BTreeMap<AgentKey, Agent>,
-    agent_ids: HashMap<Arc<str>, AgentKey>,
-    identities: Identities,
-    frameworks: BTreeMap<FrameworkKey, Framework>,
-    framework_ids: HashMap<Arc<str>, FrameworkKey>,
-    completed_frameworks: VecDeque<Arc<FrameworkBucket>>,
+    agents: Agents,
+    frameworks: Frameworks,
     /// Where each outstanding offer is kept.
     offers: BTreeMap<OfferKey, AgentKey>,
     overdue: Overdue,
@@ -102,8 +100,6 @@ pub(crate) struct Master {
     facts: registry::State,
     /// How long agents have been unreachable or gone.
     absences: Absences,
-    /// Agents that are unreachable, by when they became so.
-    unreachable: BTreeSet<(i64, AgentKey)>,
     /// Admitted agents that have not come back since this master started.
     recovered: BTreeSet<String>,
     /// Agents that are given up as soon as the rate allows.
@@ -144,13 +140,10 @@ impl Master {
             outgoing: Outgoing::new(config.queues),
             config,
             answering: BTreeSet::new(),
+            answers_next: FrameworkKey(0),
             policy: allow_all,
-            agents: BTreeMap::new(),
-            agent_ids: HashMap::new(),
-            identities: Identities::default(),
-            frameworks: BTreeMap::new(),
-            framework_ids: HashMap::new(),
-            completed_frameworks: VecDeque::new(),
+            agents: Agents::default(),
+            frameworks: Frameworks::default(),
             offers: BTreeMap::new(),
             overdue: Overdue::default(),
             ledger: Ledger::new(allocator),
@@ -161,7 +154,6 @@ impl Master {
             held_off,
             facts,
             absences: Absences::new(now),
-            unreachable: BTreeSet::new(),
             recovered,
             removals: Removals::default(),
             taken: Interned::default(),
@@ -173,8 +165,6 @@ impl Master {
     /// Takes one input and appends what has to be done to `out`.
     pub(crate) fn handle(&mut self, now: Now, input: Input, out: &mut Vec<Effect>) {
         self.inputs += 1;
-        // Of the shell's own reports there are many, and they change no agent.
-        let is_report = matches!(input, Input::Synced { .. } | Input::Written { .. });
         let mut turn = Turn::new(now, out, std::mem::take(&mut self.outgoing));
         match input {
             Input::Attached { session, principal } => self.sessions.attach(session, principal),
@@ -192,14 +182,12 @@ impl Master {
         for session in turn.closing() {
             self.detached(&mut turn, session);
         }
+        self.announce_failures(&mut turn);
         self.outgoing = turn.end();
         self.budgets_changed();
         if cfg!(debug_assertions) {
-            if !is_report {
-                self.check_changed();
-            }
+            self.check_changed();
             if self.inputs.is_multiple_of(FULL_CHECK_EVERY) {
-                self.outgoing.check();
                 self.check();
             }
         }
@@ -219,7 +207,8 @@ impl Master {
     /// When [`Input::Ticked`] is due, in monotonic nanoseconds.
     pub(crate) fn deadline(&self) -> Option<u64> {
         let idle_run = (!self.pending_idle.is_empty()).then(|| self.next_idle_run_ns());
-        let unfinished = (self.is_running() || !self.answering.is_empty()).then_some(0);
+        let unfinished = self.is_running() || !self.answering.is_empty() || self.frameworks.has_leaving();
+        let unfinished = unfinished.then_some(0);
         [self.timers.next(), idle_run, self.next_overdue_ns(), unfinished].into_iter().flatten().min()
     }
 
@@ -339,7 +328,12 @@ impl Master {
 
     fn ticked(&mut self, turn: &mut Turn<'_>) {
         self.answers_due(turn);
-        while let Some(timer) = self.timers.due(turn.now) {
+        self.go_on_removing(turn);
+        // What is left is due still, and goes on in the next turn.
+        while !turn.is_spent()
+            && let Some(timer) = self.timers.due(turn.now)
+        {
+            turn.spend(1);
             match timer {
                 Timer::Ping(agent, session) => self.ping_due(turn, agent, session),
                 Timer::Reregistration(agent, attempt) => self.reregistration_due(turn, agent, attempt),

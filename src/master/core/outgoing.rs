@@ -72,7 +72,8 @@ impl Outgoing {
             Event::Subscribed { framework, .. } => self.after([&**framework]),
             Event::Offers(offers) => self.after(offers.iter().map(|offer| &*offer.agent)),
             Event::Updated { status } => self.after(status.agent_id.as_ref().map(|id| id.value.as_str())),
-            Event::Message { agent, .. } | Event::Failure { agent } => self.after([&**agent]),
+            Event::Message { agent, .. } => self.after([&**agent]),
+            Event::Failures { agents } => self.after(agents.iter().map(|agent| &**agent)),
             Event::Rescinded { .. }
             | Event::Error { .. }
             | Event::Heartbeat

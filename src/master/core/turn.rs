@@ -1,7 +1,12 @@
 //! One input on its way through the core.
 
+use std::sync::Arc;
+
 use super::{Answer, Effect, Event, Order, RequestId, SessionId, outgoing::Outgoing};
 use crate::{proto::internal::RegistryChange, transport::outbox::RecordNumber, types::Now};
+
+/// So much work a turn does of what can as well be done in the next: about 2 us each, so that no turn takes 10 ms.
+const WORK_PER_TURN: usize = 2_000;
 
 /// What one input may use: the time it came at and the place for its effects.
 ///
@@ -14,11 +19,25 @@ pub(super) struct Turn<'a> {
     outgoing: Outgoing,
     /// The last record that all effects of this input follow from.
     recorded: RecordNumber,
+    /// Effects made, tasks gone through and the like.
+    work: usize,
+    /// Agents that this input loses: one event for each framework names all of them.
+    lost: Vec<Arc<str>>,
 }
 
 impl<'a> Turn<'a> {
     pub(super) fn new(now: Now, out: &'a mut Vec<Effect>, outgoing: Outgoing) -> Self {
-        Self { now, out, closing: Vec::new(), outgoing, recorded: RecordNumber::default() }
+        Self { now, out, closing: Vec::new(), outgoing, recorded: RecordNumber::default(), work: 0, lost: Vec::new() }
+    }
+
+    /// So many tasks, or what costs as much, were gone through.
+    pub(super) fn spend(&mut self, work: usize) {
+        self.work += work;
+    }
+
+    /// Whether what can wait for the next turn should.
+    pub(super) fn is_spent(&self) -> bool {
+        self.work >= WORK_PER_TURN
     }
 
     /// What leaves the core, and what waits.
@@ -46,6 +65,16 @@ impl<'a> Turn<'a> {
         self.closing.clone()
     }
 
+    /// The frameworks are to be sent, after all else of this input, that the agent is lost.
+    pub(super) fn lose(&mut self, agent: &Arc<str>) {
+        self.lost.push(agent.clone());
+    }
+
+    /// The agents that this input loses, if it does.
+    pub(super) fn take_lost(&mut self) -> Option<Arc<[Arc<str>]>> {
+        (!self.lost.is_empty()).then(|| std::mem::take(&mut self.lost).into())
+    }
+
     /// Gives back what leaves the core.
     pub(super) fn end(self) -> Outgoing {
         let after = self.recorded;
@@ -56,6 +85,7 @@ impl<'a> Turn<'a> {
     pub(super) fn tell(&mut self, session: Option<SessionId>, event: Event) {
         if let Some(session) = session {
             let after = self.outgoing.event(session, &event).max(self.recorded);
+            self.work += 1;
             self.out.push(Effect::Tell { session, after, event });
         }
     }
@@ -63,6 +93,7 @@ impl<'a> Turn<'a> {
     pub(super) fn order(&mut self, session: Option<SessionId>, order: Order) {
         if let Some(session) = session {
             let after = self.outgoing.order(session, &order).max(self.recorded);
+            self.work += 1;
             self.out.push(Effect::Order { session, after, order });
         }
     }
@@ -71,6 +102,7 @@ impl<'a> Turn<'a> {
     pub(super) fn persist(&mut self, changes: Vec<RegistryChange>) {
         if !changes.is_empty() {
             self.recorded = self.outgoing.record(&changes);
+            self.work += changes.len();
             self.out.push(Effect::Persist { number: self.recorded, changes });
         }
     }

@@ -11,7 +11,7 @@ mod scripted;
 pub(super) use self::scripted::facts;
 pub use self::{
     restart::{Played, Restart, Restarted},
-    scripted::ScriptedCluster,
+    scripted::{ScriptedCluster, Turned},
 };
 use super::core::{Effect, Input, Master};
 use crate::types::Now;

@@ -31,9 +31,19 @@ pub struct ScriptedCluster {
     harness: Harness,
     now: Now,
     sessions: u64,
-    agents: u64,
+    /// The session of each agent.
+    agents: Vec<SessionId>,
     frameworks: Vec<Framework>,
     outstanding: usize,
+}
+
+/// What came of one turn of the core.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Turned {
+    /// Effects that left the core.
+    pub effects: usize,
+    /// Whether the next turn is due already.
+    pub goes_on: bool,
 }
 
 #[derive(Debug)]
@@ -59,7 +69,7 @@ impl ScriptedCluster {
         let config = Config { offer_timeout: None, ..Config::default() };
         let core = Master::new(MASTER, 1, registry::State::default(), config, StdRng::seed_from_u64(1), now);
         let harness = Harness::new(core);
-        Self { harness, now, sessions: 0, agents: 0, frameworks: Vec::new(), outstanding: 0 }
+        Self { harness, now, sessions: 0, agents: Vec::new(), frameworks: Vec::new(), outstanding: 0 }
     }
 
     /// Subscribes a framework to one role.
@@ -77,9 +87,14 @@ impl ScriptedCluster {
 
     /// Registers an agent. What is `used` of it belongs to a running task, of each framework in turn.
     pub fn add_agent(&mut self, total: &Resources, used: &Resources) {
+        self.add_agent_with(total, used, usize::from(!used.is_empty()));
+    }
+
+    /// Registers an agent with so many running tasks, each with what is `used`, of each framework in turn.
+    pub fn add_agent_with(&mut self, total: &Resources, used: &Resources, tasks: usize) {
         let session = self.attach();
-        let number = self.agents;
-        self.agents += 1;
+        let number = self.agents.len() as u64;
+        self.agents.push(session);
         let hostname = format!("agent{number}.example");
         let info = v1::AgentInfo { hostname: hostname.clone(), ..v1::AgentInfo::default() };
         let facts = AgentFacts {
@@ -90,7 +105,7 @@ impl ScriptedCluster {
             domain: None,
             version: "0".to_owned(),
         };
-        let tasks = self.running(number, used).into_iter().collect();
+        let tasks = (0..tasks).filter_map(|task| self.running(number, task, used)).collect();
         let register = Register {
             version: 2,
             id: None,
@@ -108,12 +123,14 @@ impl ScriptedCluster {
         self.carry_out();
     }
 
-    fn running(&self, number: u64, used: &Resources) -> Option<ReportedTask> {
-        let turn = usize::try_from(number).unwrap_or(usize::MAX).checked_rem(self.frameworks.len())?;
-        (!used.is_empty()).then(|| ReportedTask {
+    fn running(&self, number: u64, task: usize, used: &Resources) -> Option<ReportedTask> {
+        let turn =
+            (usize::try_from(number).unwrap_or(usize::MAX).wrapping_add(task)).checked_rem(self.frameworks.len())?;
+        let id = format!("task{number}-{task}");
+        Some(ReportedTask {
             framework: self.frameworks[turn].id.clone(),
-            id: format!("task{number}"),
-            container: format!("container{number}"),
+            container: format!("container-of-{id}"),
+            id,
             info: bytes::Bytes::new(),
             resources: used.clone(),
             role: "*".into(),
@@ -121,6 +138,63 @@ impl ScriptedCluster {
             unacknowledged: None,
             partition: None,
         })
+    }
+
+    /// The streams of these agents, by the order in which they were added, break.
+    pub fn detach_agents(&mut self, agents: std::ops::Range<usize>) {
+        for session in self.agents[agents].to_vec() {
+            self.feed(Input::Detached { session });
+        }
+    }
+
+    /// The stream of this framework breaks.
+    pub fn detach_framework(&mut self, framework: usize) {
+        let framework = &mut self.frameworks[framework];
+        self.outstanding -= framework.offers.len();
+        framework.offers.clear();
+        let session = framework.session;
+        self.feed(Input::Detached { session });
+    }
+
+    /// This framework is over.
+    pub fn tear_down(&mut self, framework: usize) {
+        self.call(framework, Call::Teardown);
+    }
+
+    /// This framework asks what has become of all its tasks.
+    pub fn reconcile(&mut self, framework: usize) {
+        self.call(framework, Call::Reconcile { tasks: Vec::new() });
+    }
+
+    fn call(&mut self, framework: usize, call: Call) {
+        let framework = &mut self.frameworks[framework];
+        framework.calls += 1;
+        let (session, seq) = (framework.session, framework.calls);
+        self.feed(Input::Called { session, seq, call });
+    }
+
+    /// One turn, as the service takes it: what is due, and the offers that came to be possible.
+    pub fn turn(&mut self) -> Turned {
+        let mut effects = Vec::new();
+        self.harness.finish(self.now, &mut effects);
+        let goes_on = self.harness.deadline().is_some_and(|at| at <= self.now.mono_ns);
+        let turned = Turned { effects: effects.len(), goes_on };
+        self.take_note(effects);
+        turned
+    }
+
+    /// A reader asks for a snapshot, as `/state` does.
+    pub fn snapshot(&mut self) {
+        self.feed(Input::Asked {
+            request: RequestId(0),
+            principal: Principal::Anonymous,
+            question: Question::Snapshot,
+        });
+    }
+
+    /// Moves the clock.
+    pub fn advance(&mut self, by: Duration) {
+        self.now = self.now.advanced(by);
     }
 
     /// Ends a batch of inputs: the offers they made possible are made. Answers how many.
@@ -146,10 +220,7 @@ impl ScriptedCluster {
 
     /// This framework, by the order in which they were added, ends its refusals and wants offers.
     pub fn revive(&mut self, framework: usize) {
-        let framework = &mut self.frameworks[framework];
-        framework.calls += 1;
-        let (session, seq) = (framework.session, framework.calls);
-        self.feed(Input::Called { session, seq, call: Call::Revive { roles: Vec::new() } });
+        self.call(framework, Call::Revive { roles: Vec::new() });
         self.carry_out();
     }
 
@@ -179,10 +250,7 @@ impl ScriptedCluster {
     /// These frameworks, by the order in which they were added, want no offers for now.
     pub fn suppress(&mut self, frameworks: std::ops::Range<usize>) {
         for at in frameworks {
-            let framework = &mut self.frameworks[at];
-            framework.calls += 1;
-            let (session, seq) = (framework.session, framework.calls);
-            self.feed(Input::Called { session, seq, call: Call::Suppress { roles: Vec::new() } });
+            self.call(at, Call::Suppress { roles: Vec::new() });
         }
         self.carry_out();
     }
@@ -237,10 +305,7 @@ impl ScriptedCluster {
     /// Every framework takes back a demand it never stated: all are warm, and the next run looks at every agent.
     pub fn look_again(&mut self) {
         for at in 0..self.frameworks.len() {
-            let framework = &mut self.frameworks[at];
-            framework.calls += 1;
-            let (session, seq) = (framework.session, framework.calls);
-            self.feed(Input::Called { session, seq, call: Call::Request { resources: Resources::default() } });
+            self.call(at, Call::Request { resources: Resources::default() });
         }
         self.carry_out();
     }
@@ -274,6 +339,11 @@ impl ScriptedCluster {
         let before = self.outstanding;
         let mut effects = Vec::new();
         self.harness.deliver(self.now, &mut effects);
+        self.take_note(effects);
+        self.outstanding - before
+    }
+
+    fn take_note(&mut self, effects: Vec<Effect>) {
         for effect in effects {
             match effect {
                 Effect::Tell { session, event: Event::Offers(offers), .. } => {
@@ -293,7 +363,6 @@ impl ScriptedCluster {
                 | Effect::Reply { .. } => {}
             }
         }
-        self.outstanding - before
     }
 
     fn framework_of(&mut self, session: SessionId) -> &mut Framework {

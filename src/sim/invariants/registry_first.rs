@@ -1,6 +1,9 @@
 //! Admission, loss and removal are durable before anybody is told; what was removed never comes back.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use super::{Fact, Invariant, Known};
 use crate::{
@@ -130,10 +133,11 @@ impl Invariant for RegistryFirst {
             Fact::Told { session, event: Event::Subscribed { framework, .. } } if self.void.contains(session) => {
                 return Err(format!("{framework} is subscribed after it was removed"));
             }
-            Fact::Told { event: Event::Failure { agent }, .. }
-                if self.admitted.contains(&**agent) && !self.lost.contains(&**agent) =>
-            {
-                return Err(format!("{agent} is told to be lost, and the registry never had it as unreachable"));
+            Fact::Told { event: Event::Failures { agents }, .. } => {
+                let unknown = |agent: &&Arc<str>| self.admitted.contains(&***agent) && !self.lost.contains(&***agent);
+                if let Some(agent) = agents.iter().find(unknown) {
+                    return Err(format!("{agent} is told to be lost, and the registry never had it as unreachable"));
+                }
             }
             _ => {}
         }

@@ -133,7 +133,7 @@ async fn an_agent_whose_disk_is_full_takes_no_tasks_reports_ends_and_goes_on_whe
     assert!(page(&agent, "/metrics").contains("divvy_agent_disk_full 1"));
     session.run("c2", "true").await;
     let status = session.last_status().await;
-    assert_eq!((status.task_id.value.as_str(), status.state()), ("task-c2", TaskState::TaskLost));
+    assert_eq!((status.task_id.value.as_str(), status.state()), ("task-c2", TaskState::TaskLost), "{status:?}");
     assert!(status.message().contains("disk of its work directory is full"), "{}", status.message());
     std::fs::write(&go, "").unwrap();
     let end = session.last_status().await.process_end.and_then(|end| end.how);

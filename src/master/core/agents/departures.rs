@@ -31,23 +31,21 @@ impl Master {
 
     /// The agent has been away for too long: first the registry, then its tasks, then everybody hears of it.
     pub(in crate::master::core) fn unreachable(&mut self, turn: &mut Turn<'_>, key: AgentKey) {
-        let Some(agent) = self.agents.get_mut(&key) else { return };
-        let since_ns = turn.now.wall_ns;
-        let id = agent.bucket.id.clone();
-        agent.bucket_mut().presence = Presence::Unreachable { since_ns };
-        self.unreachable.insert((since_ns, key));
+        let Some(agent) = self.agents.get(key) else { return };
+        let (id, since_ns) = (agent.bucket.id.clone(), turn.now.wall_ns);
+        self.agents.set_presence(key, Presence::Unreachable { since_ns });
         self.note_unreachable(turn, &id, since_ns);
         self.rescind_all(turn, key);
         self.ledger.set_unreachable(key);
         self.tasks_unreachable(turn, key, since_ns);
-        self.announce_failure(turn, &id);
+        turn.lose(&id);
         self.forget_surplus_unreachable();
     }
 
     /// The same for an agent that has not come back since this master started: of its tasks nothing is known.
     pub(in crate::master::core) fn recovered_unreachable(&mut self, turn: &mut Turn<'_>, id: &Arc<str>) {
         self.note_unreachable(turn, id, turn.now.wall_ns);
-        self.announce_failure(turn, id);
+        turn.lose(id);
     }
 
     fn note_unreachable(&mut self, turn: &mut Turn<'_>, id: &Arc<str>, wall_ns: i64) {
@@ -64,11 +62,11 @@ impl Master {
 
     /// The agent will never come back: its tasks are lost.
     pub(in crate::master::core) fn remove_agent(&mut self, turn: &mut Turn<'_>, key: AgentKey) {
-        let Some(agent) = self.agents.get(&key) else { return };
+        let Some(agent) = self.agents.get(key) else { return };
         let (id, session) = (agent.bucket.id.clone(), agent.session);
         self.record(turn, Kind::AgentRemoved(id.to_string()));
         self.dismiss(turn, key, Ending::Removed);
-        self.announce_failure(turn, &id);
+        turn.lose(&id);
         if let Some(session) = session {
             self.sessions.remove(session);
             turn.close(session);
@@ -80,7 +78,7 @@ impl Master {
         if self.facts.gone.contains_key(id) {
             return Answer::Done;
         }
-        let key = self.agent_by_id(id);
+        let key = self.agents.by_id(id);
         if key.is_none() && !self.facts.agents.contains_key(id) && !self.facts.unreachable.contains_key(id) {
             return Answer::Refused(format!("no agent {id} is known"));
         }
@@ -91,14 +89,14 @@ impl Master {
         self.recovered.remove(id);
         self.removals.cancel(id);
         if let Some(key) = key {
-            if let Some(session) = self.agents[&key].session {
+            if let Some(session) = self.agents[key].session {
                 turn.order(Some(session), Order::Gone);
                 self.sessions.remove(session);
                 turn.close(session);
             }
             self.dismiss(turn, key, Ending::Gone);
         }
-        self.announce_failure(turn, &id.into());
+        turn.lose(&id.into());
         Answer::Done
     }
 
@@ -106,39 +104,38 @@ impl Master {
     fn dismiss(&mut self, turn: &mut Turn<'_>, key: AgentKey, ending: Ending) {
         self.rescind_all(turn, key);
         self.end_tasks_of(turn, key, ending);
-        self.removals.cancel(&self.agents[&key].bucket.id);
+        self.removals.cancel(&self.agents[key].bucket.id);
         self.drop_agent(key);
     }
 
-    fn announce_failure(&mut self, turn: &mut Turn<'_>, agent: &Arc<str>) {
+    /// Each framework is sent which agents the input has lost: one event, however many they are.
+    pub(in crate::master::core) fn announce_failures(&self, turn: &mut Turn<'_>) {
+        let Some(agents) = turn.take_lost() else { return };
         for framework in self.frameworks.values() {
-            turn.tell(framework.session, Event::Failure { agent: agent.clone() });
+            turn.tell(framework.session, Event::Failures { agents: agents.clone() });
         }
     }
 
     fn drop_agent(&mut self, key: AgentKey) {
-        let Some(agent) = self.agents.remove(&key) else { return };
-        self.agent_ids.remove(&agent.bucket.id);
-        self.identities.remove(key, &agent);
+        let Some(agent) = self.agents.remove(key) else { return };
         self.timers.disarm_sole(Timer::RefusalEnded(key));
         self.ledger.remove_agent(key);
         self.pending_idle.forget_agent(key);
-        if let Presence::Unreachable { since_ns } = agent.bucket.presence {
-            self.unreachable.remove(&(since_ns, key));
-        }
         for (task_key, task) in &agent.bucket.tasks {
             self.counts.left(task.state);
-            if let Some(framework) = self.frameworks.get_mut(&task.framework) {
+            if let Some(framework) = self.frameworks.get_mut(task.framework) {
                 framework.forget_task(key, *task_key, task);
             }
+        }
+        for framework in self.frameworks.values_mut() {
+            framework.introduced.remove(&key);
         }
     }
 
     /// Memory for unreachable agents has a bound: those lost longest ago go first.
     fn forget_surplus_unreachable(&mut self) {
-        while self.unreachable.len() > self.config.unreachable_agents {
-            let Some((_, oldest)) = self.unreachable.first().copied() else { return };
-            self.drop_agent(oldest);
+        while let Some(longest) = self.agents.surplus_unreachable(self.config.unreachable_agents) {
+            self.drop_agent(longest);
         }
     }
 
@@ -154,7 +151,7 @@ impl Master {
         self.record_all(turn, frameworks.into_iter().map(Kind::FrameworkForgotten).collect());
         for list in [&self.facts.unreachable, &self.facts.gone].map(|list| self.surplus(list, turn.now)) {
             for id in list {
-                if let Some(key) = self.agent_by_id(&id) {
+                if let Some(key) = self.agents.by_id(&id) {
                     self.drop_agent(key);
                 }
                 self.counts.agents_forgotten += 1;
@@ -166,7 +163,7 @@ impl Master {
 
     /// Frameworks that have not been here since this master started, nor tasks of theirs, and since when.
     fn unknown_frameworks(&self) -> BTreeMap<String, i64> {
-        let unknown = self.facts.runs.iter().filter(|(id, _)| !self.framework_ids.contains_key(id.as_str()));
+        let unknown = self.facts.runs.iter().filter(|(id, _)| self.frameworks.by_id(id.as_str()).is_none());
         unknown.map(|(id, lineage)| (id.clone(), lineage.since_ns().max(self.absences.began.wall_ns))).collect()
     }
 

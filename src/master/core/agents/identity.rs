@@ -83,8 +83,8 @@ impl Master {
         if let Some(id) = register.id.take() {
             return id.into();
         }
-        if let Some(key) = self.identities.installations.get(&register.installation) {
-            return self.agents[key].bucket.id.clone();
+        if let Some(key) = self.agents.identities().installations.get(&register.installation) {
+            return self.agents[*key].bucket.id.clone();
         }
         self.displace(turn, register);
         self.counters.agent_id(&self.id).into()
@@ -93,8 +93,8 @@ impl Master {
     /// The agent that was at the newcomer's address and is not connected has lost its work directory, and with it all
     /// that it knew. (Mesos does the same: `RegisterDisconnectedSlave`.)
     fn displace(&mut self, turn: &mut Turn<'_>, register: &Register) {
-        let before = place(&register.facts).and_then(|place| self.identities.places.get(&place).copied());
-        if let Some(before) = before.filter(|key| self.agents[key].session.is_none()) {
+        let before = place(&register.facts).and_then(|place| self.agents.identities().places.get(&place).copied());
+        if let Some(before) = before.filter(|key| self.agents[*key].session.is_none()) {
             self.counts.agents_displaced += 1;
             self.remove_agent(turn, before);
         }
@@ -108,8 +108,8 @@ impl Master {
         id: &str,
         register: &Register,
     ) -> Option<String> {
-        let key = self.agent_by_id(id)?;
-        let agent = self.agents.get_mut(&key)?;
+        let key = self.agents.by_id(id)?;
+        let agent = self.agents.get_mut(key)?;
         let session = agent.session.filter(|_| agent.run.is_another(register))?;
         match agent.run.doubted_ns {
             Some(since) if turn.now.since(since) >= PROOF_OF_LIFE => return None,

@@ -4,25 +4,19 @@
 //! it changes while one is held. What the agent has is the ledger's.
 
 mod absences;
+mod all;
 mod departures;
 mod identity;
 mod partitions;
 mod registration;
 mod removals;
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    sync::Arc,
-};
+use std::{collections::BTreeMap, sync::Arc};
 
 use bytes::Bytes;
 
 pub use self::removals::RemovalRate;
-pub(in crate::master::core) use self::{
-    absences::Absences,
-    identity::{Identities, Run},
-    removals::Removals,
-};
+pub(in crate::master::core) use self::{absences::Absences, all::Agents, identity::Run, removals::Removals};
 pub(crate) use self::{partitions::Partition, registration::spoken_with};
 
 use crate::{
@@ -78,26 +72,21 @@ pub(crate) struct AgentBucket {
 pub(in crate::master::core) struct Agent {
     pub(in crate::master::core) bucket: Arc<AgentBucket>,
     pub(in crate::master::core) session: Option<SessionId>,
-    /// Frameworks whose info was sent on this session.
-    pub(in crate::master::core) told: BTreeSet<FrameworkKey>,
     pub(in crate::master::core) pings_missed: u32,
     /// Whether it says when an orphan is gone.
     pub(in crate::master::core) tells_of_orphans: bool,
     /// Tells one absence from the next.
     pub(in crate::master::core) absence: u64,
     pub(in crate::master::core) run: Run,
-    /// Its bucket changed since its invariants were last asserted; only debug builds look.
-    pub(in crate::master::core) unchecked: bool,
 }
 
 impl Agent {
     pub(in crate::master::core) fn new(bucket: AgentBucket, session: SessionId, run: Run) -> Self {
-        let (bucket, session, told) = (Arc::new(bucket), Some(session), BTreeSet::new());
-        Self { bucket, session, told, pings_missed: 0, tells_of_orphans: false, absence: 0, run, unchecked: true }
+        let (bucket, session) = (Arc::new(bucket), Some(session));
+        Self { bucket, session, pings_missed: 0, tells_of_orphans: false, absence: 0, run }
     }
 
     pub(in crate::master::core) fn bucket_mut(&mut self) -> &mut AgentBucket {
-        self.unchecked = true;
         Arc::make_mut(&mut self.bucket)
     }
 
@@ -107,23 +96,18 @@ impl Agent {
 }
 
 impl Master {
-    pub(in crate::master::core) fn agent_by_id(&self, id: &str) -> Option<AgentKey> {
-        self.agent_ids.get(id).copied()
-    }
-
     /// The next event run looks at this agent, and so does the next run for the idle clients.
     pub(in crate::master::core) fn touch(&mut self, agent: AgentKey) {
         self.ledger.shares_mut().mark_dirty(agent);
     }
 
     pub(in crate::master::core) fn agent_detached(&mut self, turn: &mut Turn<'_>, key: AgentKey, session: SessionId) {
-        let Some(agent) = self.agents.get_mut(&key).filter(|agent| agent.session == Some(session)) else { return };
+        let Some(agent) = self.agents.get_mut(key).filter(|agent| agent.session == Some(session)) else { return };
         agent.session = None;
-        agent.told.clear();
         agent.absence += 1;
         let absence = agent.absence;
         if agent.bucket.presence == Presence::Connected {
-            agent.bucket_mut().presence = Presence::Disconnected;
+            self.agents.set_presence(key, Presence::Disconnected);
             self.ledger.set_disconnected(key);
             self.rescind_all(turn, key);
             // Without a stream it is as silent as one that answers no pings, and is not given more time.
@@ -135,14 +119,14 @@ impl Master {
 
     pub(in crate::master::core) fn reregistration_due(&mut self, turn: &mut Turn<'_>, key: AgentKey, absence: u64) {
         let away = |agent: &Agent| agent.absence == absence && agent.bucket.presence == Presence::Disconnected;
-        if let Some(agent) = self.agents.get(&key).filter(|agent| away(agent)) {
+        if let Some(agent) = self.agents.get(key).filter(|agent| away(agent)) {
             let id = agent.bucket.id.clone();
             self.give_up(turn, &id);
         }
     }
 
     pub(in crate::master::core) fn ping_due(&mut self, turn: &mut Turn<'_>, key: AgentKey, session: SessionId) {
-        let Some(agent) = self.agents.get_mut(&key).filter(|agent| agent.session == Some(session)) else { return };
+        let Some(agent) = self.agents.get_mut(key).filter(|agent| agent.session == Some(session)) else { return };
         if agent.pings_missed >= self.config.pings_missed {
             // The stream is the session: an agent that is alive attaches again at once, and is not given up.
             let id = agent.bucket.id.clone();
@@ -159,7 +143,7 @@ impl Master {
 
     /// Any word of an agent shows that it is there: answers to pings come after all else that it has to say.
     pub(in crate::master::core) fn heard_of(&mut self, key: AgentKey) {
-        if let Some(agent) = self.agents.get_mut(&key) {
+        if let Some(agent) = self.agents.get_mut(key) {
             agent.pings_missed = 0;
             agent.run.heard();
         }
@@ -167,11 +151,11 @@ impl Master {
 
     /// Sends the framework's info before anything else of it goes to this agent's session.
     pub(in crate::master::core) fn introduce(&mut self, turn: &mut Turn<'_>, agent: AgentKey, framework: FrameworkKey) {
-        let Some(bucket) = self.frameworks.get(&framework).map(|framework| &framework.bucket) else { return };
-        let Some(agent) = self.agents.get_mut(&agent) else { return };
-        if agent.session.is_some() && agent.told.insert(framework) {
-            let (framework, info) = (bucket.id.clone(), bucket.info.clone());
-            turn.order(agent.session, Order::UpdateFramework { framework, info });
+        let Some(session) = self.agents.get(agent).and_then(|agent| agent.session) else { return };
+        let Some(framework) = self.frameworks.get_mut(framework) else { return };
+        if framework.introduced.insert(agent, session) != Some(session) {
+            let (framework, info) = (framework.bucket.id.clone(), framework.bucket.info.clone());
+            turn.order(Some(session), Order::UpdateFramework { framework, info });
         }
     }
 
@@ -184,16 +168,16 @@ impl Master {
         executor: String,
         data: Bytes,
     ) -> Result<(), Refusal> {
-        let key = self.agent_by_id(agent).filter(|key| self.agents[key].session.is_some());
+        let key = self.agents.by_id(agent).filter(|key| self.agents[*key].session.is_some());
         let Some(key) = key else {
             return Err(Refusal::new("message.agent_id", format!("agent {agent} is not connected")));
         };
-        if turn.is_over_budget(self.agents[&key].session) {
+        if turn.is_over_budget(self.agents[key].session) {
             self.counts.messages_dropped += 1;
             return Ok(());
         }
-        let framework = self.frameworks[&framework].bucket.id.clone();
-        turn.order(self.agents[&key].session, Order::Message { framework, executor, data });
+        let framework = self.frameworks[framework].bucket.id.clone();
+        turn.order(self.agents[key].session, Order::Message { framework, executor, data });
         Ok(())
     }
 
@@ -206,14 +190,14 @@ impl Master {
         executor: String,
         data: Bytes,
     ) {
-        let Some(framework) = self.framework_ids.get(framework).and_then(|key| self.frameworks.get(key)) else {
+        let Some(framework) = self.frameworks.by_id(framework).and_then(|key| self.frameworks.get(key)) else {
             return;
         };
         if turn.is_over_budget(framework.session) {
             self.counts.messages_dropped += 1;
             return;
         }
-        let agent = self.agents[&agent].bucket.id.clone();
+        let agent = self.agents[agent].bucket.id.clone();
         turn.tell(framework.session, Event::Message { agent, executor, data });
     }
 }

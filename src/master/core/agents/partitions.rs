@@ -62,7 +62,7 @@ impl Task {
 impl Master {
     /// Every task of an agent that was given up; their frameworks hear it from the master.
     pub(in crate::master::core) fn tasks_unreachable(&mut self, turn: &mut Turn<'_>, key: AgentKey, since_ns: i64) {
-        let Some(agent) = self.agents.get(&key) else { return };
+        let Some(agent) = self.agents.get(key) else { return };
         let absence = agent.absence;
         let live: Vec<(TaskKey, Option<Duration>)> = agent
             .bucket
@@ -71,6 +71,7 @@ impl Master {
             .filter(|(_, task)| !task.state.is_terminal())
             .map(|(key, task)| (*key, task.partition.as_ref().and_then(|partition| partition.lost_after)))
             .collect();
+        turn.spend(live.len());
         for (task, lost_after) in live {
             let state = TaskState::TaskUnreachable.as_told(self.is_aware(key, task));
             match lost_after {
@@ -85,8 +86,8 @@ impl Master {
     }
 
     pub(in crate::master::core) fn is_aware(&self, agent: AgentKey, task: TaskKey) -> bool {
-        let task = self.agents.get(&agent).and_then(|agent| agent.bucket.tasks.get(&task));
-        let framework = task.and_then(|task| self.frameworks.get(&task.framework));
+        let task = self.agents.get(agent).and_then(|agent| agent.bucket.tasks.get(&task));
+        let framework = task.and_then(|task| self.frameworks.get(task.framework));
         framework.is_some_and(|framework| framework.bucket.facts.partition_aware)
     }
 
@@ -98,7 +99,7 @@ impl Master {
         task: TaskKey,
         absence: u64,
     ) {
-        let Some(agent) = self.agents.get(&key).filter(|agent| agent.absence == absence) else { return };
+        let Some(agent) = self.agents.get(key).filter(|agent| agent.absence == absence) else { return };
         if let Presence::Unreachable { since_ns } = agent.bucket.presence
             && agent.bucket.tasks.contains_key(&task)
         {
@@ -127,8 +128,8 @@ impl Master {
         text: &str,
     ) {
         self.set_state(key, task_key, state);
-        let task = &self.agents[&key].bucket.tasks[&task_key];
-        let mut status = master_status(&task.id, Some(&self.agents[&key].bucket.id), state, turn.now);
+        let task = &self.agents[key].bucket.tasks[&task_key];
+        let mut status = master_status(&task.id, Some(&self.agents[key].bucket.id), state, turn.now);
         status.set_reason(Reason::AgentRemoved);
         status.message = Some(text.to_owned());
         status.unreachable_time = Some(v1::TimeInfo { nanoseconds: since_ns });
@@ -137,8 +138,8 @@ impl Master {
 
     /// What is wrong with launching a task in the place of that one.
     pub(in crate::master::core) fn replaceable(&self, framework: FrameworkKey, replaced: &str) -> Result<(), String> {
-        let Some((agent, task)) = self.frameworks[&framework].tasks.get(replaced) else { return Ok(()) };
-        let bucket = &self.agents[agent].bucket;
+        let Some((agent, task)) = self.frameworks[framework].tasks.get(replaced) else { return Ok(()) };
+        let bucket = &self.agents[*agent].bucket;
         let away = matches!(bucket.presence, Presence::Unreachable { .. });
         let state = bucket.tasks[task].state;
         if away || state.is_terminal() {
@@ -149,7 +150,7 @@ impl Master {
 
     /// Notes that a task was launched in the place of another.
     pub(in crate::master::core) fn note_replaced(&mut self, framework: FrameworkKey, replaced: &str) {
-        let Some((agent, task)) = self.frameworks[&framework].tasks.get(replaced).copied() else { return };
+        let Some((agent, task)) = self.frameworks[framework].tasks.get(replaced).copied() else { return };
         if let Some(partition) = self.task_mut(agent, task).and_then(|task| task.partition.as_mut()) {
             partition.replaced = true;
         }
@@ -164,21 +165,21 @@ impl Master {
     /// A task is there again, or one that was launched in its place, on an agent that is being registered: only those run
     /// on that its policy says.
     pub(in crate::master::core) fn settle_copies(&mut self, turn: &mut Turn<'_>, agent: AgentKey, key: TaskKey) {
-        let Some(task) = self.agents.get(&agent).and_then(|agent| agent.bucket.tasks.get(&key)) else { return };
+        let Some(task) = self.agents.get(agent).and_then(|agent| agent.bucket.tasks.get(&key)) else { return };
         let original = match task.replaces() {
-            Some(replaced) => self.frameworks[&task.framework].tasks.get(replaced).copied(),
+            Some(replaced) => self.frameworks[task.framework].tasks.get(replaced).copied(),
             None => None,
         };
         self.settle_return(turn, agent, key, agent);
-        if let Some((on, key)) = original.filter(|(on, _)| self.agents[on].reachable()) {
+        if let Some((on, key)) = original.filter(|(on, _)| self.agents[*on].reachable()) {
             self.settle_return(turn, on, key, agent);
         }
     }
 
     fn settle_return(&mut self, turn: &mut Turn<'_>, agent: AgentKey, key: TaskKey, registering: AgentKey) {
-        let task = &self.agents[&agent].bucket.tasks[&key];
+        let task = &self.agents[agent].bucket.tasks[&key];
         let Some(partition) = task.partition.as_ref().filter(|_| !task.state.is_terminal()) else { return };
-        let replacement = self.frameworks[&task.framework].replacements.get(&task.id).copied();
+        let replacement = self.frameworks[task.framework].replacements.get(&task.id).copied();
         match partition.on_return {
             OnReturn::KeepBoth => {}
             OnReturn::KeepOriginal => {
@@ -212,9 +213,9 @@ impl Master {
 
     /// Whether this record is the task of its name, not an older copy.
     pub(in crate::master::core) fn is_current(&self, agent: AgentKey, key: TaskKey) -> bool {
-        let task = self.agents.get(&agent).and_then(|agent| agent.bucket.tasks.get(&key));
+        let task = self.agents.get(agent).and_then(|agent| agent.bucket.tasks.get(&key));
         task.is_some_and(|task| {
-            let framework = self.frameworks.get(&task.framework);
+            let framework = self.frameworks.get(task.framework);
             framework.is_some_and(|framework| framework.tasks.get(&task.id) == Some(&(agent, key)))
         })
     }
@@ -226,7 +227,7 @@ impl Master {
         framework: FrameworkKey,
         container: &str,
     ) -> Option<TaskKey> {
-        let tasks = &self.agents.get(&agent)?.bucket.tasks;
+        let tasks = &self.agents.get(agent)?.bucket.tasks;
         let same = |task: &Task| task.framework == framework && *task.container == *container;
         let found = tasks.iter().find(|(_, task)| same(task)).map(|(key, _)| *key);
         found.filter(|key| !self.is_current(agent, *key))

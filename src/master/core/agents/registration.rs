@@ -59,8 +59,9 @@ impl Master {
         let since_ns = self.facts.unreachable.get(&*id).copied();
         let away = since_ns.map(|since_ns| self.absences.lasted(turn.now, &id, since_ns));
         self.admit(turn, &id, &register);
-        let key = match self.agent_by_id(&id) {
+        let key = match self.agents.by_id(&id) {
             Some(key) => {
+                self.end_tasks_of_leaving(turn, key);
                 self.agent_returned(turn, key, session, &register);
                 key
             }
@@ -120,10 +121,8 @@ impl Master {
             registered_ns: turn.now.wall_ns,
             reregistered_ns: None,
         };
-        self.agents.insert(key, Agent::new(bucket, session, Run::of(register)));
-        self.identities.insert(key, register);
+        self.agents.insert(key, Agent::new(bucket, session, Run::of(register)), register);
         self.ledger.set_total(key, &register.total);
-        self.agent_ids.insert(id.clone(), key);
         self.counts.agents_registered += 1;
         key
     }
@@ -131,21 +130,18 @@ impl Master {
     /// Takes back an agent that was away, for however long.
     fn agent_returned(&mut self, turn: &mut Turn<'_>, key: AgentKey, session: SessionId, register: &Register) {
         self.rescind_all(turn, key);
-        let Some(agent) = self.agents.get_mut(&key) else { return };
+        self.agents.redescribe(key, register);
+        self.agents.set_presence(key, Presence::Connected);
+        let Some(agent) = self.agents.get_mut(key) else { return };
         if let Some(old) = agent.session.replace(session) {
             self.sessions.remove(old);
             turn.close(old);
         }
-        self.identities.remove(key, agent);
-        self.identities.insert(key, register);
         agent.absence += 1;
         agent.pings_missed = 0;
         agent.run = Run::of(register);
-        agent.told.clear();
-        let was = agent.bucket.presence;
         let changed = *agent.bucket.facts != register.facts;
         let bucket = agent.bucket_mut();
-        bucket.presence = Presence::Connected;
         bucket.facts = Arc::new(register.facts.clone());
         bucket.reregistered_ns = Some(turn.now.wall_ns);
         self.ledger.set_total(key, &register.total);
@@ -153,9 +149,6 @@ impl Master {
             self.ledger.shares_mut().forget_refusals_of(key);
         }
         self.counts.agents_reregistered += 1;
-        if let Presence::Unreachable { since_ns } = was {
-            self.unreachable.remove(&(since_ns, key));
-        }
     }
 
     /// Frameworks of tombstones that the agent still has: it is told to end their tasks.
@@ -187,7 +180,7 @@ impl Master {
                 self.settle_copies(turn, key, known);
             }
         }
-        let tasks = &self.agents[&key].bucket.tasks;
+        let tasks = &self.agents[key].bucket.tasks;
         if tasks.len() == named.len() {
             return Vec::new();
         }
@@ -203,14 +196,14 @@ impl Master {
         key: AgentKey,
         reported: &ReportedTask,
     ) -> Option<(TaskKey, bool)> {
-        let framework = self.framework_ids.get(&*reported.framework).copied()?;
-        let Some((on, task)) = self.frameworks[&framework].tasks.get(&*reported.id).copied() else {
+        let framework = self.frameworks.by_id(&*reported.framework)?;
+        let Some((on, task)) = self.frameworks[framework].tasks.get(&*reported.id).copied() else {
             if self.has_told_the_end(framework, &reported.container) {
                 return self.copy_reported(turn, key, framework, reported).map(|task| (task, false));
             }
             return Some((self.learn_task(turn, key, framework, reported, true), true));
         };
-        let known = &self.agents[&on].bucket.tasks[&task].container;
+        let known = &self.agents[on].bucket.tasks[&task].container;
         if on == key && **known == *reported.container {
             self.set_state(key, task, reported.state);
             if let Some(known) = self.task_mut(key, task).filter(|known| known.state == reported.state) {
@@ -256,8 +249,8 @@ impl Master {
         current: bool,
     ) -> TaskKey {
         let task_key = self.counters.task();
-        let on = &self.agents[&key].bucket.id;
-        let its = self.frameworks.get_mut(&framework).filter(|_| current);
+        let on = &self.agents[key].bucket.id;
+        let its = self.frameworks.get_mut(framework).filter(|_| current);
         let kill = its.and_then(|framework| framework.awaited_kills.take(&reported.id, on));
         let task = Task {
             framework,
@@ -275,7 +268,7 @@ impl Master {
         };
         let id = task.id.clone();
         self.insert_task(key, task_key, task);
-        if let Some(framework) = self.frameworks.get_mut(&framework) {
+        if let Some(framework) = self.frameworks.get_mut(framework) {
             framework.file(id, (key, task_key), current);
         }
         if reported.state.holds_resources() {
@@ -287,7 +280,7 @@ impl Master {
     /// A task the agent did not name. One whose end was acknowledged is done; any other never arrived, or a power cut took
     /// it, and the agent will say so in a status that is delivered like all others.
     fn task_missing(&mut self, key: AgentKey, task_key: TaskKey, turn: &Turn<'_>) -> Option<MissingTask> {
-        let task = &self.agents[&key].bucket.tasks[&task_key];
+        let task = &self.agents[key].bucket.tasks[&task_key];
         if task.state.is_terminal() {
             // An end that a power cut took from the agent is still to be acknowledged by the framework.
             if task.unacknowledged.is_none() {
@@ -295,7 +288,7 @@ impl Master {
             }
             return None;
         }
-        let framework = &self.frameworks[&task.framework];
+        let framework = &self.frameworks[task.framework];
         let state = if task.was_seen_running() { v1::TaskState::TaskGone } else { v1::TaskState::TaskDropped };
         let state = state.as_told(framework.bucket.facts.partition_aware);
         Some(MissingTask {
@@ -309,13 +302,13 @@ impl Master {
     /// The agent was given up and is back: its tasks' frameworks receive the true state from the master. An end they receive
     /// from the agent, with how the process ended.
     fn announce_reregistered(&mut self, turn: &mut Turn<'_>, key: AgentKey, task: TaskKey) {
-        let task = &self.agents[&key].bucket.tasks[&task];
-        let framework = &self.frameworks[&task.framework];
+        let task = &self.agents[key].bucket.tasks[&task];
+        let framework = &self.frameworks[task.framework];
         let state = task.forwarded.unwrap_or(task.state);
         if state.is_terminal() {
             return;
         }
-        let mut status = master_status(&task.id, Some(&self.agents[&key].bucket.id), state, turn.now);
+        let mut status = master_status(&task.id, Some(&self.agents[key].bucket.id), state, turn.now);
         status.set_reason(v1::task_status::Reason::AgentReregistered);
         status.message = Some("the agent is reachable again".to_owned());
         turn.tell(framework.session, Event::Updated { status: Arc::new(status) });

@@ -82,6 +82,9 @@ impl Master {
 
     pub(in crate::master::core) fn removals_due(&mut self, turn: &mut Turn<'_>) {
         while !self.removals.waiting.is_empty() {
+            if turn.is_spent() {
+                return self.timers.arm(turn.now.mono_ns, Timer::Removal);
+            }
             if let Some(rate) = self.config.removal_rate {
                 if turn.now.mono_ns < self.removals.next_ns {
                     return self.timers.arm(self.removals.next_ns, Timer::Removal);
@@ -94,8 +97,8 @@ impl Master {
     }
 
     fn remove_from_reach(&mut self, turn: &mut Turn<'_>, id: &Arc<str>) {
-        let known = self.agent_by_id(id);
-        match known.filter(|key| self.agents[key].bucket.presence == Presence::Disconnected) {
+        let known = self.agents.by_id(id);
+        match known.filter(|key| self.agents[*key].bucket.presence == Presence::Disconnected) {
             Some(key) => self.unreachable(turn, key),
             None if known.is_none() && self.recovered.remove(&**id) => self.recovered_unreachable(turn, id),
             None => {}

@@ -4,7 +4,9 @@
 //! the registry knows of it before anybody does. One that is away longer than its failover timeout is removed, and a
 //! removed id never comes back.
 
+mod all;
 mod clients;
+mod removal;
 mod serving;
 mod tombstones;
 
@@ -18,7 +20,7 @@ use indexmap::IndexMap;
 use prost::Message as _;
 
 pub(crate) use self::clients::Client;
-pub(in crate::master::core) use self::clients::ClientState;
+pub(in crate::master::core) use self::{all::Frameworks, clients::ClientState};
 use crate::{
     allocator::fair::RoleId,
     master::core::{
@@ -30,7 +32,7 @@ use crate::{
     },
     proto::{
         internal::{FrameworkRun, registry_change::Kind},
-        v1::{self, TaskState},
+        v1,
     },
     types::Milli,
 };
@@ -76,6 +78,8 @@ pub(crate) struct Framework {
     /// Where the older copies of its tasks are, as long as they are known.
     copies: BTreeSet<(AgentKey, TaskKey)>,
     pub(in crate::master::core) awaited_kills: AwaitedKills,
+    /// The agents that were sent its info, and in which of their sessions: it holds no longer than that.
+    pub(in crate::master::core) introduced: BTreeMap<AgentKey, SessionId>,
     /// The tasks that were launched in the place of others, by the names of those.
     pub(in crate::master::core) replacements: BTreeMap<Arc<str>, (AgentKey, TaskKey)>,
     pub(in crate::master::core) roles: BTreeMap<Arc<str>, ClientState>,
@@ -136,7 +140,7 @@ impl Master {
             // A driver that is refused ends: what it is refused for must be stored.
             turn.follow(id);
         }
-        let known = given.as_ref().and_then(|id| self.framework_ids.get(id.as_str()).copied());
+        let known = given.as_ref().and_then(|id| self.frameworks.by_id(id.as_str()));
         if let Some(text) = self.objection(given.as_deref(), known, &subscribe.facts, &instance) {
             Self::subscription_error(turn, session, text);
             return;
@@ -174,7 +178,7 @@ impl Master {
         if self.was_removed(id) {
             return Some("Framework has been removed");
         }
-        if known.is_some_and(|key| self.frameworks[&key].bucket.facts.principal != facts.principal) {
+        if known.is_some_and(|key| self.frameworks[key].bucket.facts.principal != facts.principal) {
             return Some("the principal of a framework must not change");
         }
         self.facts.runs.get(id).is_some_and(|lineage| lineage.was_replaced(instance)).then_some(REPLACED)
@@ -199,7 +203,7 @@ impl Master {
     }
 
     fn connect_framework(&mut self, turn: &mut Turn<'_>, key: FrameworkKey, session: SessionId) {
-        let Some(framework) = self.frameworks.get_mut(&key) else { return };
+        let Some(framework) = self.frameworks.get_mut(key) else { return };
         self.timers.disarm_sole(Timer::Failover(key));
         framework.session = Some(session);
         framework.answers = Answers::default();
@@ -219,7 +223,7 @@ impl Master {
     /// The older instance, if one is connected, hears that it was replaced; its offers are void.
     fn take_over(&mut self, turn: &mut Turn<'_>, key: FrameworkKey, session: SessionId) {
         self.withdraw_offers(turn, key);
-        let Some(framework) = self.frameworks.get_mut(&key) else { return };
+        let Some(framework) = self.frameworks.get_mut(key) else { return };
         framework.bucket_mut().reregistered_ns = Some(turn.now.wall_ns);
         if let Some(old) = framework.session.take().filter(|old| *old != session) {
             self.sessions.remove(old);
@@ -250,6 +254,7 @@ impl Master {
             tasks: IndexMap::new(),
             copies: BTreeSet::new(),
             awaited_kills: AwaitedKills::default(),
+            introduced: BTreeMap::new(),
             answers: Answers::default(),
             is_over_budget: false,
             replacements: BTreeMap::new(),
@@ -258,7 +263,7 @@ impl Master {
             offered: BTreeMap::new(),
             bucket: Arc::new(FrameworkBucket {
                 key,
-                id: id.clone(),
+                id,
                 info: info.encode_to_vec().into(),
                 facts,
                 link,
@@ -271,7 +276,6 @@ impl Master {
         self.frameworks.insert(key, framework);
         self.serve_framework(key);
         self.index_minima(key);
-        self.framework_ids.insert(id, key);
         self.counts.frameworks_registered += 1;
         key
     }
@@ -282,7 +286,7 @@ impl Master {
         key: FrameworkKey,
         update: Subscribe,
     ) -> Result<(), Refusal> {
-        let bucket = &self.frameworks[&key].bucket;
+        let bucket = &self.frameworks[key].bucket;
         let facts = &bucket.facts;
         let forbidden = [
             ("principal", facts.principal != update.facts.principal),
@@ -298,7 +302,7 @@ impl Master {
 
     /// Takes the new info, keeping user and checkpoint; offers of roles that went are taken back.
     fn replace_info(&mut self, turn: &mut Turn<'_>, key: FrameworkKey, update: Subscribe) {
-        let Some(framework) = self.frameworks.get_mut(&key) else { return };
+        let Some(framework) = self.frameworks.get_mut(key) else { return };
         let Subscribe { mut info, mut facts, suppressed, instance: _ } = update;
         facts.user.clone_from(&framework.bucket.facts.user);
         info.user.clone_from(&facts.user);
@@ -331,7 +335,7 @@ impl Master {
 
     fn drop_role(&mut self, turn: &mut Turn<'_>, key: FrameworkKey, role: &Arc<str>) {
         self.rescind_of(turn, key, Some(role));
-        if let Some(framework) = self.frameworks.get_mut(&key) {
+        if let Some(framework) = self.frameworks.get_mut(key) {
             framework.roles.remove(role);
         }
         if let Some(id) = self.enter(key, role) {
@@ -341,10 +345,12 @@ impl Master {
 
     /// Agents that know the framework get its new info.
     fn reintroduce(&mut self, turn: &mut Turn<'_>, key: FrameworkKey) {
-        let bucket = &self.frameworks[&key].bucket;
+        let bucket = &self.frameworks[key].bucket;
         let (framework, info) = (bucket.id.clone(), bucket.info.clone());
-        for agent in self.agents.values().filter(|agent| agent.told.contains(&key)) {
-            turn.order(agent.session, Order::UpdateFramework { framework: framework.clone(), info: info.clone() });
+        for (agent, session) in &self.frameworks[key].introduced {
+            let current = self.agents.get(*agent).is_some_and(|agent| agent.session == Some(*session));
+            let order = Order::UpdateFramework { framework: framework.clone(), info: info.clone() };
+            turn.order(current.then_some(*session), order);
         }
     }
 
@@ -354,7 +360,7 @@ impl Master {
         key: FrameworkKey,
         session: SessionId,
     ) {
-        let Some(framework) = self.frameworks.get_mut(&key).filter(|one| one.session == Some(session)) else { return };
+        let Some(framework) = self.frameworks.get_mut(key).filter(|one| one.session == Some(session)) else { return };
         framework.session = None;
         self.timers.disarm_sole(Timer::Heartbeat(key, session));
         let timeout = framework.bucket.facts.failover;
@@ -365,7 +371,7 @@ impl Master {
     }
 
     pub(in crate::master::core) fn failover_due(&mut self, turn: &mut Turn<'_>, key: FrameworkKey) {
-        if self.frameworks.get(&key).is_some_and(|one| one.session.is_none()) {
+        if self.frameworks.get(key).is_some_and(|one| one.session.is_none()) {
             self.remove_framework(turn, key);
         }
     }
@@ -376,57 +382,10 @@ impl Master {
         key: FrameworkKey,
         session: SessionId,
     ) {
-        if self.frameworks.get(&key).is_some_and(|framework| framework.session == Some(session)) {
+        if self.frameworks.get(key).is_some_and(|framework| framework.session == Some(session)) {
             turn.tell(Some(session), Event::Heartbeat);
             self.timers.arm_sole(turn.now.mono_after(self.config.heartbeat), Timer::Heartbeat(key, session));
         }
-    }
-
-    /// The framework is over: a tombstone first, then its tasks end, then its stream. Their containers are orphans from
-    /// here on.
-    pub(in crate::master::core) fn remove_framework(&mut self, turn: &mut Turn<'_>, key: FrameworkKey) {
-        self.withdraw_offers(turn, key);
-        let Some(framework) = self.frameworks.get(&key) else { return };
-        let id = framework.bucket.id.clone();
-        let tasks: Vec<(AgentKey, TaskKey)> = framework.tasks.values().chain(&framework.copies).copied().collect();
-        self.record_removal(turn, &id);
-        let agents: BTreeSet<AgentKey> = tasks.iter().map(|(agent, _)| *agent).collect();
-        for agent in agents {
-            turn.order(self.agents[&agent].session, Order::Shutdown { framework: id.clone() });
-        }
-        for (agent, task) in tasks {
-            let orphan = self.orphan_of(agent, task, &id, turn.now);
-            self.set_state(agent, task, TaskState::TaskKilled);
-            self.complete(agent, task, turn.now);
-            if let Some((container, orphan)) = orphan {
-                self.add_orphan(agent, container, orphan);
-            }
-        }
-        self.retire(turn, key);
-    }
-
-    fn retire(&mut self, turn: &mut Turn<'_>, key: FrameworkKey) {
-        let Some(mut framework) = self.frameworks.remove(&key) else { return };
-        self.framework_ids.remove(&framework.bucket.id);
-        self.timers.disarm_sole(Timer::Failover(key));
-        for id in framework.entered.values() {
-            self.ledger.remove_client(*id, key);
-        }
-        for agent in self.agents.values_mut() {
-            agent.told.remove(&key);
-        }
-        if let Some(session) = framework.session.take() {
-            self.sessions.remove(session);
-            turn.close(session);
-        }
-        let bucket = framework.bucket_mut();
-        bucket.link = Link::Completed;
-        bucket.unregistered_ns = Some(turn.now.wall_ns);
-        self.completed_frameworks.push_back(framework.bucket);
-        while self.completed_frameworks.len() > self.config.completed_frameworks {
-            self.completed_frameworks.pop_front();
-        }
-        self.counts.frameworks_removed += 1;
     }
 
     /// Frameworks of a registering agent's tasks that this master does not know yet have their failover timeout to come,
@@ -434,7 +393,7 @@ impl Master {
     pub(in crate::master::core) fn learn_frameworks(&mut self, turn: &mut Turn<'_>, register: &Register) {
         for known in &register.frameworks {
             let Some(id) = known.info.id.as_ref().map(|id| id.value.as_str()) else { continue };
-            if self.framework_ids.contains_key(id) || self.was_removed(id) {
+            if self.frameworks.by_id(id).is_some() || self.was_removed(id) {
                 continue;
             }
             let key = self.add_framework(turn, id.into(), known.clone(), Link::Recovered);

@@ -63,7 +63,7 @@ impl Framework {
 impl Master {
     /// The framework's place among the shares of a role; made when it is new, and not served until it is activated.
     pub(in crate::master::core) fn enter(&mut self, key: FrameworkKey, role: &Arc<str>) -> Option<RoleId> {
-        let framework = self.frameworks.get_mut(&key)?;
+        let framework = self.frameworks.get_mut(key)?;
         if let Some(id) = framework.entered.get(role) {
             return Some(*id);
         }
@@ -75,7 +75,7 @@ impl Master {
 
     /// The allocator serves just the roles that can be offered something.
     pub(in crate::master::core) fn serve_framework(&mut self, key: FrameworkKey) {
-        let Some(framework) = self.frameworks.get(&key) else { return };
+        let Some(framework) = self.frameworks.get(key) else { return };
         let roles: Vec<Arc<str>> = framework.roles.keys().cloned().collect();
         for role in roles {
             self.serve_client(key, &role);
@@ -85,7 +85,7 @@ impl Master {
     /// The same for one of its roles.
     pub(in crate::master::core) fn serve_client(&mut self, key: FrameworkKey, role: &Arc<str>) {
         let Some(id) = self.enter(key, role) else { return };
-        let Some(framework) = self.frameworks.get(&key) else { return };
+        let Some(framework) = self.frameworks.get(key) else { return };
         let Some(state) = framework.roles.get(role) else { return };
         let can_read = framework.session.is_some() && !framework.is_over_budget;
         let active = can_read && !state.suppressed && !state.in_backoff();
@@ -96,7 +96,7 @@ impl Master {
 
     /// What the framework can use changed, for each of its roles.
     pub(in crate::master::core) fn framework_changed(&mut self, key: FrameworkKey) {
-        let Some(framework) = self.frameworks.get(&key) else { return };
+        let Some(framework) = self.frameworks.get(key) else { return };
         for id in framework.roles.keys().filter_map(|role| framework.role_id(role)) {
             self.ledger.shares_mut().client_changed(id, key);
         }
@@ -104,7 +104,7 @@ impl Master {
 
     /// Finds the minima of its roles.
     pub(super) fn index_minima(&mut self, key: FrameworkKey) {
-        if let Some(framework) = self.frameworks.get_mut(&key) {
+        if let Some(framework) = self.frameworks.get_mut(key) {
             let minima = framework.bucket.facts.minimum.iter().enumerate();
             let at = minima.filter_map(|(at, (role, _))| Some((*framework.entered.get(role)?, at)));
             framework.minimum_at = at.collect();

@@ -16,7 +16,7 @@ use crate::{
     allocator::fair::{Abilities, Clients, Dirty, Grant, RoleId, Serve, Step, Terms},
     master::core::{
         Client, Event, FrameworkFacts, Master, OfferMade, Quantities, Turn,
-        frameworks::Framework,
+        frameworks::Frameworks,
         keys::{AgentKey, FrameworkKey},
         ledger::Held,
         offers::Offer,
@@ -27,7 +27,7 @@ use crate::{
 /// What the allocator has to ask about clients.
 pub(super) struct Rules<'a> {
     pub(super) minimum: &'a [Quantities],
-    pub(super) frameworks: &'a BTreeMap<FrameworkKey, Framework>,
+    pub(super) frameworks: &'a Frameworks,
     /// Whether any client has no minimum; found out when it is first asked.
     pub(super) accepts_any: OnceCell<bool>,
 }
@@ -101,7 +101,7 @@ impl Master {
         }
         for (framework, offers) in made {
             self.counts.offers_made += offers.len() as u64;
-            turn.tell(self.frameworks[&framework].session, Event::Offers(offers));
+            turn.tell(self.frameworks[framework].session, Event::Offers(offers));
         }
         done
     }
@@ -116,10 +116,10 @@ impl Master {
         let client = Client { framework: grant.framework, role };
         let offer = Offer { client: client.clone(), resources: resources.clone(), made_ns: turn.now.mono_ns };
         self.offers.insert(key, grant.agent);
-        let agent = self.agents.get_mut(&grant.agent).expect("the allocator knows the same agents");
+        let agent = self.agents.get_mut(grant.agent).expect("the allocator knows the same agents");
         let bucket = agent.bucket_mut();
         bucket.offers.insert(key, offer);
-        let framework = self.frameworks.get_mut(&client.framework).expect("the rules admitted this framework");
+        let framework = self.frameworks.get_mut(client.framework).expect("the rules admitted this framework");
         framework.offered(key, &quantities);
         if let Some(state) = framework.roles.get_mut(&client.role) {
             state.offered();
@@ -147,7 +147,7 @@ impl Master {
 
 impl Clients<FrameworkKey> for Rules<'_> {
     fn terms(&self, role: RoleId, framework: FrameworkKey) -> Terms<'_> {
-        let Some(one) = self.frameworks.get(&framework) else { return Terms::default() };
+        let Some(one) = self.frameworks.get(framework) else { return Terms::default() };
         let facts = &one.bucket.facts;
         let minimum = one.own_minimum(role).unwrap_or(self.minimum);
         Terms { abilities: facts.abilities(), minimum, demand: one.open_demand() }

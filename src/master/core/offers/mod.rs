@@ -38,14 +38,14 @@ impl Master {
     /// Removes an offer and frees what it held; the caller says why.
     fn take(&mut self, key: OfferKey) -> Option<Taken> {
         let agent_key = self.offers.remove(&key)?;
-        let offer = self.agents.get_mut(&agent_key)?.bucket_mut().offers.remove(&key)?;
+        let offer = self.agents.get_mut(agent_key)?.bucket_mut().offers.remove(&key)?;
         let held = self.ledger.release(agent_key, Holding::Offer(key));
         if let Some((framework, role)) = held.and_then(|held| held.client) {
             let fresh_until_ns = offer.made_ns.saturating_add(nanos(self.config.refusal_floor));
             self.ledger.shares_mut().clear_fresh(agent_key, role, framework, fresh_until_ns);
         }
         let quantities = offer.resources.quantities();
-        if let Some(framework) = self.frameworks.get_mut(&offer.client.framework) {
+        if let Some(framework) = self.frameworks.get_mut(offer.client.framework) {
             framework.answered_for(key, &quantities);
         }
         self.demand_opened(offer.client.framework);
@@ -55,7 +55,7 @@ impl Master {
 
     /// Changes how a client behaves, and has the allocator serve it accordingly.
     fn change_client(&mut self, client: &Client, change: impl FnOnce(&mut ClientState)) {
-        if let Some(framework) = self.frameworks.get_mut(&client.framework)
+        if let Some(framework) = self.frameworks.get_mut(client.framework)
             && let Some(state) = framework.roles.get_mut(&client.role)
         {
             change(state);
@@ -72,14 +72,14 @@ impl Master {
     }
 
     fn tell_rescinded(&mut self, turn: &mut Turn<'_>, taken: &Taken, key: OfferKey) {
-        if let Some(framework) = self.frameworks.get(&taken.offer.client.framework) {
+        if let Some(framework) = self.frameworks.get(taken.offer.client.framework) {
             turn.tell(framework.session, Event::Rescinded { offer: key });
         }
     }
 
     /// Takes all offers of an agent back.
     pub(in crate::master::core) fn rescind_all(&mut self, turn: &mut Turn<'_>, agent: AgentKey) {
-        let keys: Vec<OfferKey> = self.agents[&agent].bucket.offers.keys().copied().collect();
+        let keys: Vec<OfferKey> = self.agents[agent].bucket.offers.keys().copied().collect();
         for key in keys {
             self.rescind(turn, key);
         }
@@ -100,22 +100,25 @@ impl Master {
     /// A framework that left, or was replaced, has no offers; nobody is told.
     pub(in crate::master::core) fn withdraw_offers(&mut self, _turn: &mut Turn<'_>, framework: FrameworkKey) {
         for key in self.offers_of(framework, None) {
-            if let Some(taken) = self.take(key) {
-                self.change_client(&taken.offer.client, ClientState::rescinded);
+            let client = self.take(key).map(|taken| taken.offer.client);
+            let one = self.frameworks.get_mut(framework);
+            if let Some(state) = one.zip(client).and_then(|(one, client)| one.roles.get_mut(&client.role)) {
+                state.rescinded();
             }
         }
+        self.serve_framework(framework);
     }
 
     fn offers_of(&self, framework: FrameworkKey, role: Option<&Arc<str>>) -> Vec<OfferKey> {
-        let Some(one) = self.frameworks.get(&framework) else { return Vec::new() };
+        let Some(one) = self.frameworks.get(framework) else { return Vec::new() };
         let of = |key: &OfferKey| {
-            role.is_none_or(|role| self.agents[&self.offers[key]].bucket.offers[key].client.role == *role)
+            role.is_none_or(|role| self.agents[self.offers[key]].bucket.offers[key].client.role == *role)
         };
         one.outstanding.iter().filter(|key| of(key)).copied().collect()
     }
 
     pub(in crate::master::core) fn backoff_ended(&mut self, turn: &Turn<'_>, framework: FrameworkKey) {
-        let Some(one) = self.frameworks.get_mut(&framework) else { return };
+        let Some(one) = self.frameworks.get_mut(framework) else { return };
         one.roles.values_mut().for_each(|state| state.end_backoff(turn.now));
         self.serve_framework(framework);
     }
@@ -139,7 +142,7 @@ impl Master {
     fn own_offer(&self, framework: FrameworkKey, id: &str) -> Option<OfferKey> {
         let key = offer_key(&self.id, id)?;
         let agent = self.offers.get(&key)?;
-        (self.agents[agent].bucket.offers[&key].client.framework == framework).then_some(key)
+        (self.agents[*agent].bucket.offers[&key].client.framework == framework).then_some(key)
     }
 
     /// Notes that a client does not want this of an agent: for at least the floor where `whole`, and for as long as the
@@ -199,7 +202,7 @@ impl Master {
                 }
                 Operation::Unsupported { name, id, text, tasks } => {
                     if let Some(id) = id {
-                        let session = self.frameworks[&framework].session;
+                        let session = self.frameworks[framework].session;
                         turn.tell(session, Event::OperationFailed { id, text: text.clone() });
                     }
                     for task in tasks {
@@ -229,7 +232,7 @@ impl Master {
             let gone = || format!("offer {id} is no longer valid");
             let key = offer_key(&self.id, id).ok_or_else(gone)?;
             let agent = *self.offers.get(&key).ok_or_else(gone)?;
-            let client = &self.agents[&agent].bucket.offers[&key].client;
+            let client = &self.agents[agent].bucket.offers[&key].client;
             if client.framework != framework {
                 return Err(format!("offer {id} was made to another framework"));
             }
@@ -242,8 +245,8 @@ impl Master {
             }
         }
         let (agent, client) = found.ok_or_else(|| "no offer is named".to_owned())?;
-        if self.agents[&agent].bucket.presence != Presence::Connected {
-            return Err(format!("agent {} is disconnected", self.agents[&agent].bucket.id));
+        if self.agents[agent].bucket.presence != Presence::Connected {
+            return Err(format!("agent {} is disconnected", self.agents[agent].bucket.id));
         }
         Ok((agent, client.clone()))
     }
@@ -264,7 +267,7 @@ impl Master {
                 }
                 Operation::Unsupported { id, tasks, .. } => {
                     if let Some(id) = id {
-                        let session = self.frameworks[&framework].session;
+                        let session = self.frameworks[framework].session;
                         turn.tell(session, Event::OperationFailed { id, text: text.to_owned() });
                     }
                     for task in tasks {
@@ -276,7 +279,7 @@ impl Master {
     }
 
     fn named_roles(&self, framework: FrameworkKey, roles: &[String], call: &str) -> Result<Vec<Arc<str>>, Refusal> {
-        let own = &self.frameworks[&framework].roles;
+        let own = &self.frameworks[framework].roles;
         if roles.is_empty() {
             return Ok(own.keys().cloned().collect());
         }
@@ -328,7 +331,7 @@ impl Master {
         framework: FrameworkKey,
         resources: &Resources,
     ) {
-        let Some(one) = self.frameworks.get_mut(&framework) else { return };
+        let Some(one) = self.frameworks.get_mut(framework) else { return };
         one.demand = (!resources.is_empty()).then(|| resources.quantities());
         one.roles.values_mut().for_each(ClientState::activate);
         self.serve_framework(framework);
@@ -337,14 +340,14 @@ impl Master {
 
     /// An offer was answered: if its framework stated a demand, it may be offered as much elsewhere now.
     fn demand_opened(&mut self, framework: FrameworkKey) {
-        if self.frameworks.get(&framework).is_some_and(Framework::has_open_demand) {
+        if self.frameworks.get(framework).is_some_and(Framework::has_open_demand) {
             self.framework_changed(framework);
         }
     }
 
     /// What was launched is no longer asked for.
     pub(in crate::master::core) fn demand_met(&mut self, framework: FrameworkKey, launched: &Resources) {
-        let Some(framework) = self.frameworks.get_mut(&framework) else { return };
+        let Some(framework) = self.frameworks.get_mut(framework) else { return };
         let Some(demand) = &mut framework.demand else { return };
         for (name, amount) in launched.quantities() {
             if let Some((_, wanted)) = demand.iter_mut().find(|(wanted, _)| *wanted == name) {

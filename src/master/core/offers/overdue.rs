@@ -39,7 +39,7 @@ impl Master {
 
     fn oldest_offer(&self) -> Option<(OfferKey, &Offer)> {
         let (&key, agent) = self.offers.first_key_value()?;
-        Some((key, self.agents.get(agent)?.bucket.offers.get(&key)?))
+        Some((key, self.agents.get(*agent)?.bucket.offers.get(&key)?))
     }
 
     fn next_look_ns(&self, made_ns: u64) -> u64 {
@@ -76,7 +76,7 @@ impl Master {
         let mut looks = LOOKS_PER_SECOND;
         let from = self.overdue.from.take().unwrap_or(OfferKey(0));
         for (&key, &agent) in self.offers.range(from..) {
-            let Some(offer) = self.agents.get(&agent).and_then(|agent| agent.bucket.offers.get(&key)) else { continue };
+            let Some(offer) = self.agents.get(agent).and_then(|agent| agent.bucket.offers.get(&key)) else { continue };
             if offer.made_ns.saturating_add(nanos(self.config.contended_after)) > now.mono_ns {
                 break;
             }
@@ -114,7 +114,7 @@ impl Master {
         let connected = self.frameworks.iter().filter(|(_, one)| one.session.is_some());
         let clients = connected.flat_map(|(key, one)| {
             let active = one.roles.iter().filter(|(_, state)| serves(state));
-            active.filter_map(|(role, _)| Some((*key, one.role_id(role)?)))
+            active.filter_map(move |(role, _)| Some((key, one.role_id(role)?)))
         });
         clients.collect()
     }

@@ -36,7 +36,7 @@ impl Master {
         match question {
             Question::Alive => Answer::Alive,
             Question::Snapshot => Answer::Snapshot(Box::new(self.snapshot())),
-            Question::Teardown { framework } => match self.framework_ids.get(framework.as_str()).copied() {
+            Question::Teardown { framework } => match self.frameworks.by_id(framework.as_str()) {
                 Some(key) => {
                     self.remove_framework(turn, key);
                     Answer::Done

@@ -109,7 +109,7 @@ impl Master {
             let guaranteed = guaranteed(all, name);
             let registered =
                 self.agents.iter().filter(|(_, agent)| !matches!(agent.bucket.presence, Presence::Unreachable { .. }));
-            let amounts = registered.filter_map(|(key, _)| self.ledger.amounts(*key));
+            let amounts = registered.filter_map(|(key, _)| self.ledger.amounts(key));
             let total: Milli = amounts.map(|amounts| amounts.total.non_revocable().scalar(name)).sum();
             if guaranteed > total {
                 return Err(format!(
@@ -130,7 +130,7 @@ impl Master {
                 if self.ledger.shares().consumed(role, name) <= limit {
                     break;
                 }
-                let offer = &self.agents[&agent].bucket.offers[&key];
+                let offer = &self.agents[agent].bucket.offers[&key];
                 if is_self_or_below(&offer.client.role, role) && !offer.resources.unreserved().scalar(name).is_zero() {
                     self.rescind(turn, key);
                 }
@@ -148,7 +148,7 @@ impl Master {
             if lacking.is_empty() {
                 return;
             }
-            let offer = &self.agents[&agent].bucket.offers[&key];
+            let offer = &self.agents[agent].bucket.offers[&key];
             let guaranteed = self
                 .quotas
                 .iter()

@@ -92,10 +92,10 @@ impl Master {
 
     pub(crate) fn snapshot(&self) -> Snapshot {
         Snapshot {
-            agents: self.agents.iter().map(|(key, agent)| self.view(*key, agent)).collect(),
+            agents: self.agents.iter().map(|(key, agent)| self.view(key, agent)).collect(),
             recovered: self.recovered.iter().cloned().collect(),
             frameworks: self.frameworks.values().map(|framework| framework.bucket.clone()).collect(),
-            completed: self.completed_frameworks.iter().cloned().collect(),
+            completed: self.frameworks.completed().cloned().collect(),
             weights: self.facts.weights.clone(),
             quotas: self.facts.quotas.clone(),
             counts: self.counts.clone(),

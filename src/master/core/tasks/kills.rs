@@ -64,11 +64,11 @@ impl Master {
         agent: Option<&str>,
         policy: Option<v1::KillPolicy>,
     ) {
-        let Some((key, task_key)) = self.frameworks[&framework].tasks.get(task_id).copied() else {
+        let Some((key, task_key)) = self.frameworks[framework].tasks.get(task_id).copied() else {
             self.await_task(framework, task_id, agent, Kill { policy });
             return self.reconcile_one(turn, framework, &Doubt::of(task_id, agent));
         };
-        if agent.is_some_and(|agent| *agent != *self.agents[&key].bucket.id) {
+        if agent.is_some_and(|agent| *agent != *self.agents[key].bucket.id) {
             return;
         }
         let Some(task) = self.task_mut(key, task_key) else { return };
@@ -84,7 +84,7 @@ impl Master {
     /// Keeps the kill of a task that an agent which is away may have.
     fn await_task(&mut self, framework: FrameworkKey, task: &str, agent: Option<&str>, kill: Kill) {
         let may_come = may_come(&self.recovered, &self.facts, agent);
-        if let Some(framework) = self.frameworks.get_mut(&framework).filter(|_| may_come) {
+        if let Some(framework) = self.frameworks.get_mut(framework).filter(|_| may_come) {
             framework.awaited_kills.keep(task, agent, kill);
         }
     }
@@ -98,17 +98,17 @@ impl Master {
 
     /// Sends the kill of a task to its agent, if there is one and the agent is connected.
     pub(in crate::master::core) fn order_kill(&self, turn: &mut Turn<'_>, key: AgentKey, task: TaskKey) {
-        let agent = &self.agents[&key];
+        let agent = &self.agents[key];
         let task = &agent.bucket.tasks[&task];
         let Some(Kill { policy }) = task.kill else { return };
-        let framework = self.frameworks[&task.framework].bucket.id.clone();
+        let framework = self.frameworks[task.framework].bucket.id.clone();
         let (task, container) = (task.id.clone(), task.container.clone());
         turn.order(agent.session, Order::Kill { framework, task, container, policy });
     }
 
     /// After an agent was told that it is registered: kills it may not have heard of.
     pub(in crate::master::core) fn resend_kills(&self, turn: &mut Turn<'_>, key: AgentKey) {
-        for task in self.agents[&key].bucket.tasks.keys() {
+        for task in self.agents[key].bucket.tasks.keys() {
             self.order_kill(turn, key, *task);
         }
     }

@@ -34,7 +34,7 @@ impl Master {
         let Some(rest) = remaining.checked_sub(&launch.resources) else { return };
         *remaining = rest;
         self.demand_met(client.framework, &launch.resources);
-        if let Some((agent, lost)) = self.frameworks[&client.framework].tasks.get(launch.id.as_str()).copied() {
+        if let Some((agent, lost)) = self.frameworks[client.framework].tasks.get(launch.id.as_str()).copied() {
             // Its framework was told that it is lost: from here on the name is this launch's.
             self.complete(agent, lost, turn.now);
         }
@@ -63,12 +63,12 @@ impl Master {
         self.counts.entered(TaskState::TaskStaging);
         self.insert_task(agent, key, task);
         self.allocate_task(agent, key);
-        let Some(framework) = self.frameworks.get_mut(&client.framework) else { return };
+        let Some(framework) = self.frameworks.get_mut(client.framework) else { return };
         framework.awaited_kills.forget(&id);
         framework.file(id, (agent, key), true);
         let framework_id = framework.bucket.id.clone();
         self.introduce(turn, agent, client.framework);
-        turn.order(self.agents[&agent].session, Order::Run { framework: framework_id, container, info });
+        turn.order(self.agents[agent].session, Order::Run { framework: framework_id, container, info });
     }
 
     fn acceptable(
@@ -81,9 +81,9 @@ impl Master {
         if let Some(text) = &launch.invalid {
             return Err(text.clone());
         }
-        if let Some((on, task)) = self.frameworks[&framework].tasks.get(launch.id.as_str()) {
-            let unreachable = matches!(self.agents[on].bucket.presence, Presence::Unreachable { .. });
-            let known = &self.agents[on].bucket.tasks[task];
+        if let Some((on, task)) = self.frameworks[framework].tasks.get(launch.id.as_str()) {
+            let unreachable = matches!(self.agents[*on].bucket.presence, Presence::Unreachable { .. });
+            let known = &self.agents[*on].bucket.tasks[task];
             if !(unreachable && known.written_off()) {
                 let of = if unreachable { " from an unreachable task" } else { "" };
                 return Err(format!("Task has duplicate ID: {}{of} ({})", launch.id, known.state.as_str_name()));
@@ -92,7 +92,7 @@ impl Master {
         if let Some(replaced) = launch.partition.as_ref().and_then(|partition| partition.replaces.as_ref()) {
             self.replaceable(framework, replaced)?;
         }
-        let id = &self.agents[&agent].bucket.id;
+        let id = &self.agents[agent].bucket.id;
         if *launch.agent != **id {
             return Err(format!("Task uses invalid agent {} while agent {id} is expected", launch.agent));
         }
@@ -109,12 +109,12 @@ impl Master {
         launch: &Launch,
         text: &str,
     ) {
-        let known = self.frameworks[&framework].tasks.contains_key(launch.id.as_str());
+        let known = self.frameworks[framework].tasks.contains_key(launch.id.as_str());
         if known {
             // Saying DROPPED of this id would be read as the end of the task that runs under it.
             return;
         }
-        let aware = self.frameworks[&framework].bucket.facts.partition_aware;
+        let aware = self.frameworks[framework].bucket.facts.partition_aware;
         let state = TaskState::TaskDropped.as_told(aware);
         self.answer_launch(turn, framework, launch, state, Reason::InvalidOffers, text);
     }
@@ -132,6 +132,6 @@ impl Master {
         let mut status: v1::TaskStatus = master_status(&launch.id, agent.as_ref(), state, turn.now);
         status.set_reason(reason);
         status.message = Some(text.to_owned());
-        turn.tell(self.frameworks[&framework].session, Event::Updated { status: Arc::new(status) });
+        turn.tell(self.frameworks[framework].session, Event::Updated { status: Arc::new(status) });
     }
 }

@@ -132,22 +132,22 @@ pub(in crate::master::core) fn master_status(
 impl Master {
     pub(in crate::master::core) fn insert_task(&mut self, agent: AgentKey, key: TaskKey, task: Task) {
         if let Some(replaced) = task.replaces().cloned()
-            && let Some(framework) = self.frameworks.get_mut(&task.framework)
+            && let Some(framework) = self.frameworks.get_mut(task.framework)
         {
             framework.replacements.insert(replaced, (agent, key));
         }
-        if let Some(agent) = self.agents.get_mut(&agent) {
+        if let Some(agent) = self.agents.get_mut(agent) {
             agent.bucket_mut().tasks.insert(key, Arc::new(task));
         }
     }
 
     pub(in crate::master::core) fn task_mut(&mut self, agent: AgentKey, key: TaskKey) -> Option<&mut Task> {
-        self.agents.get_mut(&agent)?.bucket_mut().tasks.get_mut(&key).map(Arc::make_mut)
+        self.agents.get_mut(agent)?.bucket_mut().tasks.get_mut(&key).map(Arc::make_mut)
     }
 
     /// Counts the task's resources as used: for one learnt from its agent, out of what is free.
     pub(in crate::master::core) fn allocate_task(&mut self, key: AgentKey, task_key: TaskKey) {
-        let Some(task) = self.agents.get(&key).and_then(|agent| agent.bucket.tasks.get(&task_key)).cloned() else {
+        let Some(task) = self.agents.get(key).and_then(|agent| agent.bucket.tasks.get(&task_key)).cloned() else {
             return;
         };
         let role = self.enter(task.framework, &task.role);
@@ -180,7 +180,7 @@ impl Master {
     /// The task is over and acknowledged: only a note of it stays.
     pub(in crate::master::core) fn complete(&mut self, agent: AgentKey, key: TaskKey, now: Now) {
         self.ledger.release(agent, Holding::Task(key));
-        let Some(bucket) = self.agents.get_mut(&agent).map(Agent::bucket_mut) else { return };
+        let Some(bucket) = self.agents.get_mut(agent).map(Agent::bucket_mut) else { return };
         let Some(mut task) = bucket.tasks.remove(&key).map(Arc::unwrap_or_clone) else { return };
         let agent_id = bucket.id.clone();
         task.unacknowledged = None;
@@ -189,7 +189,7 @@ impl Master {
         }
         self.counts.left(task.state);
         let limit = self.config.completed_tasks;
-        if let Some(framework) = self.frameworks.get_mut(&task.framework) {
+        if let Some(framework) = self.frameworks.get_mut(task.framework) {
             framework.forget_task(agent, key, &task);
             let completed = &mut framework.bucket_mut().completed;
             completed.push_back(Arc::new((agent_id, task)));
@@ -201,13 +201,14 @@ impl Master {
 
     /// Every task of an agent that does not come back.
     pub(in crate::master::core) fn end_tasks_of(&mut self, turn: &mut Turn<'_>, key: AgentKey, ending: Ending) {
-        let Some(agent) = self.agents.get(&key) else { return };
+        let Some(agent) = self.agents.get(key) else { return };
         let all: Vec<TaskKey> = agent.bucket.tasks.keys().copied().collect();
+        turn.spend(all.len());
         for task_key in all {
-            let task = &self.agents[&key].bucket.tasks[&task_key];
+            let task = &self.agents[key].bucket.tasks[&task_key];
             if !task.state.is_terminal() {
                 let (state, reason, text) = ending.told(self.is_aware(key, task_key));
-                let mut status = master_status(&task.id, Some(&self.agents[&key].bucket.id), state, turn.now);
+                let mut status = master_status(&task.id, Some(&self.agents[key].bucket.id), state, turn.now);
                 status.set_reason(reason);
                 status.message = Some(text.to_owned());
                 self.set_state(key, task_key, state);
@@ -234,7 +235,7 @@ impl Master {
             return;
         }
         let framework = record.framework;
-        let session = self.frameworks.get(&framework).and_then(|framework| framework.session);
+        let session = self.frameworks.get(framework).and_then(|framework| framework.session);
         turn.tell(session, Event::Updated { status: Arc::new(status) });
     }
 }

@@ -68,13 +68,13 @@ impl Master {
         now: Now,
     ) -> Option<(Arc<str>, Orphan)> {
         let held = self.ledger.has(agent, Holding::Task(key));
-        let agent = self.agents.get(&agent).filter(|agent| held && agent.tells_of_orphans)?;
+        let agent = self.agents.get(agent).filter(|agent| held && agent.tells_of_orphans)?;
         let task = agent.bucket.tasks.get(&key)?;
         Some((task.container.clone(), Orphan::of_task(key, task, framework, now)))
     }
 
     pub(in crate::master::core) fn add_orphan(&mut self, key: AgentKey, container: Arc<str>, orphan: Orphan) {
-        let Some(agent) = self.agents.get_mut(&key) else { return };
+        let Some(agent) = self.agents.get_mut(key) else { return };
         let held = Held { client: None, resources: orphan.resources.clone() };
         self.ledger.allocate(key, Holding::Orphan(orphan.key), held);
         if let Some(before) = agent.bucket_mut().orphans.insert(container, orphan) {
@@ -84,7 +84,7 @@ impl Master {
 
     /// Nothing is left of the container. One that is no orphan of this agent is somebody's task, or was forgotten.
     pub(in crate::master::core) fn orphan_gone(&mut self, key: AgentKey, container: &str) {
-        let Some(agent) = self.agents.get_mut(&key) else { return };
+        let Some(agent) = self.agents.get_mut(key) else { return };
         if !agent.bucket.orphans.contains_key(container) {
             return;
         }
@@ -107,7 +107,7 @@ impl Master {
         let named = register.orphans.iter().chain(register.tasks.iter().filter(bereft));
         let named: Vec<&ReportedTask> = named.filter(|_| tells).collect();
         let there: BTreeSet<&str> = named.iter().map(|one| one.container.as_str()).collect();
-        let Some(agent) = self.agents.get_mut(&key) else { return };
+        let Some(agent) = self.agents.get_mut(key) else { return };
         agent.tells_of_orphans = tells;
         let known = agent.bucket.orphans.keys();
         let gone: Vec<Arc<str>> = known.filter(|container| !there.contains(&***container)).cloned().collect();
@@ -115,7 +115,7 @@ impl Master {
             self.orphan_gone(key, &container);
         }
         for one in named {
-            if !self.agents[&key].bucket.orphans.contains_key(one.container.as_str()) {
+            if !self.agents[key].bucket.orphans.contains_key(one.container.as_str()) {
                 let orphan = Orphan::reported(self.counters.task(), one, self.taken.share(&one.resources), now);
                 self.add_orphan(key, one.container.as_str().into(), orphan);
             }

@@ -87,7 +87,7 @@ impl Master {
         key: FrameworkKey,
         tasks: Vec<Doubt>,
     ) -> Result<(), Refusal> {
-        let Some(framework) = self.frameworks.get_mut(&key) else { return Ok(()) };
+        let Some(framework) = self.frameworks.get_mut(key) else { return Ok(()) };
         let waiting = framework.answers.named.len();
         if waiting + tasks.len() > MOST_NAMED {
             let text = format!(
@@ -108,7 +108,7 @@ impl Master {
     pub(in crate::master::core) fn go_on_answering(&mut self, turn: &mut Turn<'_>, key: FrameworkKey) {
         self.answering.remove(&key);
         for _ in 0..ANSWERS_PER_TURN {
-            let Some(framework) = self.frameworks.get_mut(&key) else { return };
+            let Some(framework) = self.frameworks.get_mut(key) else { return };
             let session = framework.session;
             if session.is_none() || turn.is_over_budget(session) {
                 // It goes on once the framework has read: nothing is due until then.
@@ -117,24 +117,24 @@ impl Master {
             let Some(step) = framework.answers.next(framework.tasks.len()) else { return };
             self.answer_step(turn, key, step);
         }
-        if self.frameworks.get(&key).is_some_and(|framework| !framework.answers.is_done()) {
+        if self.frameworks.get(key).is_some_and(|framework| !framework.answers.is_done()) {
             self.answering.insert(key);
         }
     }
 
     fn answer_step(&self, turn: &mut Turn<'_>, key: FrameworkKey, step: Step) {
-        let framework = &self.frameworks[&key];
+        let framework = &self.frameworks[key];
         let task_at = |place: usize| framework.tasks.get_index(place).map(|(_, found)| *found);
         match step {
             Step::Resend(place) => {
                 let Some((agent, task)) = task_at(place) else { return };
-                if let Some(status) = &self.agents[&agent].bucket.tasks[&task].unacknowledged {
+                if let Some(status) = &self.agents[agent].bucket.tasks[&task].unacknowledged {
                     turn.tell(framework.session, Event::Updated { status: status.clone() });
                 }
             }
             Step::State(place) => {
                 let Some((agent, task)) = task_at(place) else { return };
-                if self.agents[&agent].bucket.tasks[&task].state != TaskState::TaskUnreachable {
+                if self.agents[agent].bucket.tasks[&task].state != TaskState::TaskUnreachable {
                     self.answer_known(turn, key, agent, task);
                 }
             }
@@ -144,7 +144,12 @@ impl Master {
 
     /// Answers that can go on without the framework's reading anything.
     pub(in crate::master::core) fn answers_due(&mut self, turn: &mut Turn<'_>) {
-        for key in std::mem::take(&mut self.answering) {
+        let waiting = self.answering.len();
+        for _ in 0..waiting {
+            // Each in turn, so that one that never stops asking does not keep the others from their answers.
+            let next = self.answering.range(self.answers_next..).next().or_else(|| self.answering.first()).copied();
+            let Some(key) = next.filter(|_| !turn.is_spent()) else { return };
+            self.answers_next = FrameworkKey(key.0.wrapping_add(1));
             self.go_on_answering(turn, key);
         }
     }
@@ -154,7 +159,7 @@ impl Master {
         for session in self.outgoing.take_changed() {
             let Some(Peer::Framework(key)) = self.sessions.peer(session) else { continue };
             let is_over = self.outgoing.is_over(session);
-            let Some(framework) = self.frameworks.get_mut(&key) else { continue };
+            let Some(framework) = self.frameworks.get_mut(key) else { continue };
             framework.is_over_budget = is_over;
             if !is_over && !framework.answers.is_done() {
                 self.answering.insert(key);
@@ -165,7 +170,7 @@ impl Master {
 
     /// One task that the framework is unsure of; the answer waits while more than may is still to be read.
     pub(in crate::master::core) fn reconcile_one(&mut self, turn: &mut Turn<'_>, key: FrameworkKey, doubt: &Doubt) {
-        let Some(framework) = self.frameworks.get_mut(&key) else { return };
+        let Some(framework) = self.frameworks.get_mut(key) else { return };
         if !turn.is_over_budget(framework.session) {
             self.answer_named(turn, key, doubt);
         } else if framework.answers.named.len() < MOST_NAMED {
@@ -174,19 +179,19 @@ impl Master {
     }
 
     fn answer_named(&self, turn: &mut Turn<'_>, framework: FrameworkKey, doubt: &Doubt) {
-        let known = self.frameworks[&framework].tasks.get(doubt.task.as_str()).copied();
+        let known = self.frameworks[framework].tasks.get(doubt.task.as_str()).copied();
         if let Some((agent, key)) = known {
             return self.answer_known(turn, framework, agent, key);
         }
         if let Some(status) = self.unknown_status(framework, doubt, turn.now) {
-            turn.tell(self.frameworks[&framework].session, Event::Updated { status: Arc::new(status) });
+            turn.tell(self.frameworks[framework].session, Event::Updated { status: Arc::new(status) });
         }
     }
 
     /// Answers for a task this master knows, unless the answer would be an end whose own status is still on its way from the
     /// agent: that one carries how the process ended, and an answer that overtakes it would take its place.
     fn answer_known(&self, turn: &mut Turn<'_>, framework: FrameworkKey, agent: AgentKey, key: TaskKey) {
-        let bucket = &self.agents[&agent].bucket;
+        let bucket = &self.agents[agent].bucket;
         let task = &bucket.tasks[&key];
         let is_end = task.forwarded.unwrap_or(task.state).is_terminal();
         let is_expected = !matches!(bucket.presence, Presence::Unreachable { .. });
@@ -195,12 +200,12 @@ impl Master {
             return;
         }
         let status = self.known_status(agent, key, turn.now);
-        turn.tell(self.frameworks[&framework].session, Event::Updated { status: Arc::new(status) });
+        turn.tell(self.frameworks[framework].session, Event::Updated { status: Arc::new(status) });
     }
 
     /// The latest state the framework was sent, or the current one.
     fn known_status(&self, agent: AgentKey, key: TaskKey, now: Now) -> v1::TaskStatus {
-        let bucket = &self.agents[&agent].bucket;
+        let bucket = &self.agents[agent].bucket;
         let task = &bucket.tasks[&key];
         let state = task.forwarded.unwrap_or(task.state);
         let mut status = master_status(&task.id, Some(&bucket.id), state, now);
@@ -241,12 +246,12 @@ impl Master {
             Some(agent) if self.facts.gone.contains_key(agent) => {
                 (TaskState::TaskGoneByOperator, "the task's agent is gone")
             }
-            Some(agent) if self.agent_ids.contains_key(agent) => {
+            Some(agent) if self.agents.by_id(agent).is_some() => {
                 (TaskState::TaskGone, "the task is unknown to the agent")
             }
             Some(_) | None => (TaskState::TaskUnknown, "the task is unknown"),
         };
-        let aware = self.frameworks[&framework].bucket.facts.partition_aware;
+        let aware = self.frameworks[framework].bucket.facts.partition_aware;
         let agent: Option<Arc<str>> = agent.map(Arc::from);
         let mut status = master_status(&doubt.task, agent.as_ref(), state.as_told(aware), now);
         status.set_reason(v1::task_status::Reason::Reconciliation);

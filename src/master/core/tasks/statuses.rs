@@ -19,16 +19,16 @@ use crate::{
 impl Master {
     pub(in crate::master::core) fn updated(&mut self, turn: &mut Turn<'_>, agent: AgentKey, update: Update) {
         self.counts.updates += 1;
-        let Some(framework) = self.framework_ids.get(&*update.framework).copied() else {
+        let Some(framework) = self.frameworks.by_id(&*update.framework) else {
             return self.updated_for_nobody(turn, agent, &update);
         };
         let task_id = update.status.task_id.value.as_str();
-        let known = self.frameworks[&framework].tasks.get(task_id).copied().filter(|(on, task)| {
-            *on == agent && *self.agents[on].bucket.tasks[task].container == *update.container.as_str()
+        let known = self.frameworks[framework].tasks.get(task_id).copied().filter(|(on, task)| {
+            *on == agent && *self.agents[*on].bucket.tasks[task].container == *update.container.as_str()
         });
         if let Some((_, key)) = known {
             if let Some(first) = self.another_end(agent, key, &update) {
-                return turn.tell(self.frameworks[&framework].session, Event::Updated { status: first });
+                return turn.tell(self.frameworks[framework].session, Event::Updated { status: first });
             }
             self.agent_says(turn, agent, key, update.latest);
             let now = turn.now;
@@ -41,7 +41,7 @@ impl Master {
         if known.is_none() && self.updated_for_history(turn, agent, framework, &update) {
             return;
         }
-        turn.tell(self.frameworks[&framework].session, Event::Updated { status: update.status });
+        turn.tell(self.frameworks[framework].session, Event::Updated { status: update.status });
     }
 
     /// A task has this state by its agent's word. What an agent had given up may be offered by now: one that takes it back
@@ -78,24 +78,25 @@ impl Master {
     }
 
     /// The status of a framework that was removed: nobody will acknowledge it, so the agent has to be told to forget.
-    fn updated_for_nobody(&self, turn: &mut Turn<'_>, agent: AgentKey, update: &Update) {
+    fn updated_for_nobody(&mut self, turn: &mut Turn<'_>, agent: AgentKey, update: &Update) {
+        self.end_tasks_of_leaving(turn, agent);
         if self.was_removed(&update.framework) {
             let framework = update.framework.as_str().into();
-            turn.order(self.agents[&agent].session, Order::Shutdown { framework });
+            turn.order(self.agents[agent].session, Order::Shutdown { framework });
         }
     }
 
     /// An end of this task that the framework was sent and the agent has forgotten: that one counts, and is sent again.
     /// The agent tells its own again too, and is answered when the framework has acknowledged the first.
     fn another_end(&self, agent: AgentKey, task: TaskKey, update: &Update) -> Option<Arc<v1::TaskStatus>> {
-        let sent = self.agents[&agent].bucket.tasks[&task].unacknowledged.as_ref()?;
+        let sent = self.agents[agent].bucket.tasks[&task].unacknowledged.as_ref()?;
         (sent.state().is_terminal() && sent.uuid != update.status.uuid).then(|| sent.clone())
     }
 
     /// Whether the framework has acknowledged the end of this container. An agent may not know: a power cut takes what
     /// it had not synced, and what it then says of the container comes after the end.
     pub(in crate::master::core) fn has_told_the_end(&self, framework: FrameworkKey, container: &str) -> bool {
-        let completed = self.frameworks.get(&framework).map(|framework| &framework.bucket.completed);
+        let completed = self.frameworks.get(framework).map(|framework| &framework.bucket.completed);
         completed.is_some_and(|all| all.iter().rev().any(|one| *one.1.container == *container))
     }
 
@@ -103,7 +104,7 @@ impl Master {
         let status = &update.status;
         let (task, uuid) = (status.task_id.value.clone(), status.uuid.clone().unwrap_or_default());
         let framework = update.framework.as_str().into();
-        turn.order(self.agents[&agent].session, Order::Acknowledge { framework, task, uuid });
+        turn.order(self.agents[agent].session, Order::Acknowledge { framework, task, uuid });
     }
 
     pub(in crate::master::core) fn acknowledge(
@@ -115,15 +116,15 @@ impl Master {
         uuid: &Bytes,
     ) -> Result<(), Refusal> {
         self.counts.acknowledgements += 1;
-        let Some(key) = self.agent_by_id(agent) else {
+        let Some(key) = self.agents.by_id(agent) else {
             return Err(Refusal::new("acknowledge.agent_id", format!("agent {agent} is not registered")));
         };
         // Where the agent is away it says the status again when it is back, unless a power cut took it: an end counts as
         // acknowledged now, and the master answers for it then.
-        let session = self.agents[&key].session;
-        let id = self.frameworks[&framework].bucket.id.clone();
+        let session = self.agents[key].session;
+        let id = self.frameworks[framework].bucket.id.clone();
         turn.order(session, Order::Acknowledge { framework: id, task: task_id.to_owned(), uuid: uuid.clone() });
-        let known = self.frameworks[&framework].tasks.get(task_id).copied().filter(|(on, _)| *on == key);
+        let known = self.frameworks[framework].tasks.get(task_id).copied().filter(|(on, _)| *on == key);
         if let Some((_, task_key)) = known
             && let Some(task) = self.task_mut(key, task_key)
             && let Some(status) = task.unacknowledged.take_if(|status| status.uuid.as_ref() == Some(uuid))
@@ -136,7 +137,7 @@ impl Master {
 
     /// A framework that subscribed again gets what it has not acknowledged, without waiting for the agents to repeat it.
     pub(in crate::master::core) fn resend_unacknowledged(&mut self, turn: &mut Turn<'_>, key: FrameworkKey) {
-        let Some(framework) = self.frameworks.get_mut(&key) else { return };
+        let Some(framework) = self.frameworks.get_mut(key) else { return };
         framework.answers.resend(framework.tasks.len());
         self.go_on_answering(turn, key);
     }

@@ -1,6 +1,7 @@
 //! Agents: registering, being known again, staying away, coming back.
 
 mod identity;
+mod losses;
 mod partitions;
 mod policies;
 mod recovery;

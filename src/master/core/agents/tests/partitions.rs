@@ -46,7 +46,7 @@ fn a_partition_is_told_with_its_time_and_healing_with_the_true_state_and_nothing
 fn nothing_of_an_unreachable_agent_is_offered_and_its_tasks_are_counted_before_it_is() {
     let (mut world, framework, agent, task) = running_for(facts("f", "*"), Config::default());
     cut_off(&mut world, framework.0);
-    assert!(world.events(framework.0).iter().any(|event| matches!(event, Event::Failure { .. })));
+    assert!(world.events(framework.0).iter().any(|event| matches!(event, Event::Failures { .. })));
     world.inbox();
     world.call(framework.0, Call::Revive { roles: Vec::new() });
     world.wait(Duration::from_mins(1));

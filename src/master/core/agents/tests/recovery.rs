@@ -40,7 +40,7 @@ fn an_agent_that_does_not_come_back_is_lost_without_a_word_of_its_tasks_until_it
         let (framework, _) = world.subscribe(facts, Some("old-0000"));
         assert!(world.reconcile(framework, "t", "old-S0").is_empty(), "it may come any moment");
         world.wait(Duration::from_mins(10));
-        assert!(world.events(framework).iter().any(|event| matches!(event, Event::Failure { .. })));
+        assert!(world.events(framework).iter().any(|event| matches!(event, Event::Failures { .. })));
         assert!(world.statuses(framework).is_empty(), "nothing is known of its tasks");
         let told = world.reconcile(framework, "t", "old-S0");
         let since = world.facts().unreachable["old-S0"];
@@ -160,7 +160,7 @@ fn an_agent_that_leaves_takes_its_tasks_along_at_once_and_may_come_back_as_a_new
     });
     let told = world.statuses(framework);
     assert_eq!((told[0].state(), told[0].reason()), (TaskState::TaskLost, Reason::AgentRemoved));
-    assert!(world.events(framework).iter().any(|event| matches!(event, Event::Failure { .. })));
+    assert!(world.events(framework).iter().any(|event| matches!(event, Event::Failures { .. })));
     assert!(world.facts().agents.is_empty());
 }
 

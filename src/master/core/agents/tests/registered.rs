@@ -101,7 +101,7 @@ fn a_silent_agent_is_given_up_and_its_tasks_are_unreachable_until_it_returns() {
     assert!(world.closed(agent));
     assert_eq!(world.states(framework), [("t".into(), TaskState::TaskUnreachable)]);
     assert!(world.statuses(framework)[0].unreachable_time.is_some());
-    assert!(world.events(framework).iter().any(|event| matches!(event, Event::Failure { .. })));
+    assert!(world.events(framework).iter().any(|event| matches!(event, Event::Failures { .. })));
     assert!(matches!(&world.persisted()[..], [Kind::AgentUnreachable(_)]));
     let mut back = register(Some(&agent_id), "cpus:4;mem:1024");
     back.tasks = vec![reported(&id, &task, "cpus:1;mem:32", TaskState::TaskRunning)];
@@ -220,7 +220,7 @@ fn an_agent_that_shrank_below_its_tasks_offers_nothing_until_they_end() {
 fn what_an_input_left_unbalanced_is_found_after_that_input() {
     let mut world = World::new();
     let (session, _) = world.agent("cpus:4;mem:1024");
-    let agent = *world.harness.core.agents.keys().next().expect("registered");
+    let agent = world.harness.core.agents.iter().map(|(key, _)| key).next().expect("registered");
     world.harness.core.ledger.break_account(agent);
     world.harness.core.handle(world.now, Input::Reported { session, report: Report::Ponged }, &mut Vec::new());
 }

@@ -1,5 +1,6 @@
 //! Frameworks: subscribing, taking over, being removed.
 
+mod removed;
 mod subscribed;
 mod tombstones;
 

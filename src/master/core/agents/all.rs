@@ -1,0 +1,133 @@
+//! All agents this master knows, found by key, by id, and by what else they are known by.
+
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap},
+    ops::Index,
+    sync::Arc,
+};
+
+use super::{Agent, Presence, identity::Identities};
+use crate::master::core::{Register, keys::AgentKey};
+
+/// The agents of this master. Every index of them is kept here and nowhere else.
+#[derive(Debug, Default)]
+pub(in crate::master::core) struct Agents {
+    by_key: BTreeMap<AgentKey, Agent>,
+    by_id: HashMap<Arc<str>, AgentKey>,
+    identities: Identities,
+    /// Those that are unreachable, by when they became so.
+    unreachable: BTreeSet<(i64, AgentKey)>,
+    /// Those that were handed out to be changed since the last look; only debug builds note them.
+    changed: BTreeSet<AgentKey>,
+}
+
+impl Agents {
+    /// A new agent, of which nothing was known.
+    pub(in crate::master::core) fn insert(&mut self, key: AgentKey, agent: Agent, register: &Register) {
+        self.by_id.insert(agent.bucket.id.clone(), key);
+        self.identities.insert(key, register);
+        self.by_key.insert(key, agent);
+        self.note(key);
+    }
+
+    /// The agent is forgotten, and all that leads to it.
+    pub(in crate::master::core) fn remove(&mut self, key: AgentKey) -> Option<Agent> {
+        let agent = self.by_key.remove(&key)?;
+        self.by_id.remove(&agent.bucket.id);
+        self.identities.remove(key, &agent);
+        if let Presence::Unreachable { since_ns } = agent.bucket.presence {
+            self.unreachable.remove(&(since_ns, key));
+        }
+        self.changed.remove(&key);
+        Some(agent)
+    }
+
+    pub(in crate::master::core) fn get(&self, key: AgentKey) -> Option<&Agent> {
+        self.by_key.get(&key)
+    }
+
+    pub(in crate::master::core) fn get_mut(&mut self, key: AgentKey) -> Option<&mut Agent> {
+        self.note(key);
+        self.by_key.get_mut(&key)
+    }
+
+    /// The agent of this id.
+    pub(in crate::master::core) fn by_id(&self, id: &str) -> Option<AgentKey> {
+        self.by_id.get(id).copied()
+    }
+
+    /// The agents an agent may be that names no id.
+    pub(super) fn identities(&self) -> &Identities {
+        &self.identities
+    }
+
+    /// In the order in which they were met.
+    pub(in crate::master::core) fn iter(&self) -> impl Iterator<Item = (AgentKey, &Agent)> {
+        self.by_key.iter().map(|(key, agent)| (*key, agent))
+    }
+
+    pub(in crate::master::core) fn values(&self) -> impl Iterator<Item = &Agent> {
+        self.by_key.values()
+    }
+
+    /// The agent describes itself anew.
+    pub(super) fn redescribe(&mut self, key: AgentKey, register: &Register) {
+        let Some(agent) = self.by_key.get(&key) else { return };
+        self.identities.remove(key, agent);
+        self.identities.insert(key, register);
+    }
+
+    /// Sets whether the agent can be reached; answers what it was before.
+    pub(super) fn set_presence(&mut self, key: AgentKey, presence: Presence) -> Option<Presence> {
+        self.note(key);
+        let bucket = self.by_key.get_mut(&key)?.bucket_mut();
+        let before = std::mem::replace(&mut bucket.presence, presence);
+        if let Presence::Unreachable { since_ns } = before {
+            self.unreachable.remove(&(since_ns, key));
+        }
+        if let Presence::Unreachable { since_ns } = presence {
+            self.unreachable.insert((since_ns, key));
+        }
+        Some(before)
+    }
+
+    /// Of those that are unreachable, the one that has been so for longest, if there are more than `limit`.
+    pub(super) fn surplus_unreachable(&self, limit: usize) -> Option<AgentKey> {
+        let (_, longest) = self.unreachable.first().filter(|_| self.unreachable.len() > limit)?;
+        Some(*longest)
+    }
+
+    /// Those that may have changed since the last call, in debug builds.
+    pub(in crate::master::core) fn take_changed(&mut self) -> BTreeSet<AgentKey> {
+        std::mem::take(&mut self.changed)
+    }
+
+    fn note(&mut self, key: AgentKey) {
+        if cfg!(debug_assertions) {
+            self.changed.insert(key);
+        }
+    }
+
+    /// The indexes lead to the agents, and to no others.
+    pub(in crate::master::core) fn check(&self) {
+        assert_eq!(self.by_id.len(), self.by_key.len(), "every agent has one id");
+        for (key, agent) in self.iter() {
+            assert_eq!(self.by_id(&agent.bucket.id), Some(key), "{key:?} is found by its id");
+            if let Presence::Unreachable { since_ns } = agent.bucket.presence {
+                assert!(self.unreachable.contains(&(since_ns, key)), "{key:?} is among the unreachable");
+            }
+        }
+        let away = self.values().filter(|agent| matches!(agent.bucket.presence, Presence::Unreachable { .. }));
+        assert_eq!(away.count(), self.unreachable.len(), "nothing else is among the unreachable");
+    }
+}
+
+/// # Panics
+/// When the agent is not known.
+impl Index<AgentKey> for Agents {
+    type Output = Agent;
+
+    fn index(&self, key: AgentKey) -> &Agent {
+        &self.by_key[&key]
+    }
+}

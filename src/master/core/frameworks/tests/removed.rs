@@ -1,0 +1,109 @@
+//! The end of a framework with more tasks than one turn ends.
+
+use crate::{
+    master::core::{
+        Call, Event, Input, Link, Order, Register, SessionId,
+        tests::world::{World, facts, known, register, reported},
+    },
+    proto::v1::TaskState,
+};
+
+const TOTAL: &str = "cpus:1000;mem:100000";
+/// So many that the tasks of all agents are more than a turn ends, and those of one are not.
+const EACH: usize = 300;
+const AGENTS: usize = 8;
+
+/// An agent with its tasks of this framework, as it registers.
+fn with_tasks(at: usize, framework: &str) -> Register {
+    let mut register = register(None, TOTAL);
+    register.facts.hostname = format!("host{at}");
+    register.frameworks = vec![known(framework, "f")];
+    let task = |number: usize| (format!("t{at}-{number}"), format!("c{at}-{number}"));
+    let tasks = (0..EACH).map(|number| reported(framework, &task(number), "cpus:1;mem:32", TaskState::TaskRunning));
+    register.tasks = tasks.collect();
+    register
+}
+
+/// A framework with tasks on many agents, and these, after the turn in which it was torn down.
+fn torn_down() -> (World, String, Vec<SessionId>) {
+    let mut world = World::new();
+    world.checked = false;
+    let (framework, id) = world.framework("f");
+    let agents: Vec<SessionId> = (0..AGENTS).map(|at| world.register(with_tasks(at, &id))).collect();
+    assert_eq!(left(&world), AGENTS * EACH);
+    world.call(framework, Call::Teardown);
+    assert!(world.closed(framework));
+    (world, id, agents)
+}
+
+/// Tasks that the master has.
+fn left(world: &World) -> usize {
+    world.harness.core.snapshot().agents.iter().map(|agent| agent.tasks.len()).sum()
+}
+
+fn shut_down(world: &World, agent: SessionId) -> bool {
+    matches!(&world.orders(agent)[..], [Order::Shutdown { .. }])
+}
+
+#[test]
+fn the_tasks_of_a_framework_end_over_several_turns_and_nothing_of_it_is_left() {
+    let (mut world, id, agents) = torn_down();
+    let (mut turns, mut told) = (0, agents.iter().filter(|agent| shut_down(&world, **agent)).count());
+    assert!(0 < told && told < AGENTS, "{told} agents are to end its tasks after the first turn");
+    while world.harness.deadline().is_some_and(|at| at <= world.now.mono_ns) {
+        let before = left(&world);
+        world.feed(Input::Ticked);
+        world.harness.core.check();
+        told += agents.iter().filter(|agent| shut_down(&world, **agent)).count();
+        turns += 1;
+        assert!(left(&world) < before || !world.harness.core.frameworks.has_leaving());
+    }
+    assert!(turns > 1, "{turns}");
+    assert_eq!((told, left(&world)), (AGENTS, 0));
+    let snapshot = world.harness.core.snapshot();
+    let orphans: usize = snapshot.agents.iter().map(|agent| agent.orphans.len()).sum();
+    assert_eq!(orphans, AGENTS * EACH, "all containers are still to end");
+    assert!(snapshot.frameworks.is_empty());
+    assert_eq!((&*snapshot.completed[0].id, snapshot.completed[0].link), (&*id, Link::Completed));
+    assert_eq!(snapshot.counts.frameworks_removed, 1);
+}
+
+#[test]
+fn while_its_tasks_end_the_id_of_a_framework_leads_nowhere() {
+    let (mut world, id, agents) = torn_down();
+    let before = left(&world);
+    assert!(before > 0);
+    let late = world.subscribe(facts("f", "*"), Some(&id)).0;
+    assert!(matches!(&world.events(late)[..], [Event::Error { text }, ..] if text == "Framework has been removed"));
+    assert_eq!(left(&world), before);
+    assert!(world.registered(agents[0]).is_none(), "nothing more was said to the agents");
+}
+
+#[test]
+fn an_agent_that_comes_back_meanwhile_ends_those_that_it_has() {
+    let (mut world, id, agents) = torn_down();
+    let (at, agent) = agents.iter().enumerate().find(|(_, agent)| !shut_down(&world, **agent)).expect("one that waits");
+    let agent = *agent;
+    let name = world.harness.core.snapshot().agents[at].id.to_string();
+    world.detach(agent);
+    let mut back = with_tasks(at, &id);
+    back.id = Some(name);
+    let session = world.register(back);
+    let (_, missing, removed) = world.registered(session).expect("it is registered");
+    assert_eq!((missing, removed), (Vec::<String>::new(), vec![id]));
+    let snapshot = world.harness.core.snapshot();
+    assert_eq!((snapshot.agents[at].tasks.len(), snapshot.agents[at].orphans.len()), (0, EACH));
+    world.harness.core.check();
+}
+
+#[test]
+fn a_status_that_arrives_meanwhile_is_answered_with_the_end_of_all_its_tasks_there() {
+    let (mut world, id, agents) = torn_down();
+    let (at, agent) = agents.iter().enumerate().find(|(_, agent)| !shut_down(&world, **agent)).expect("one that waits");
+    let agent = *agent;
+    world.update(agent, &id, &(format!("t{at}-0"), format!("c{at}-0")), TaskState::TaskFinished);
+    assert!(world.orders(agent).iter().all(|order| matches!(order, Order::Shutdown { .. })));
+    assert!(!world.orders(agent).is_empty());
+    assert!(world.harness.core.snapshot().agents[at].tasks.is_empty());
+    world.harness.core.check();
+}
