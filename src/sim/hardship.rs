@@ -190,7 +190,7 @@ impl World {
         }
     }
 
-    /// No record tells any agent what becomes of this container.
+    /// From here on no agent finds a record of what becomes of this container.
     pub(super) fn lose_sight_of(&mut self, container: String) {
         self.fact(Fact::EndUnseen { container });
     }

@@ -223,7 +223,8 @@ impl World {
         self.crowded = if moment == self.moment { self.crowded + 1 } else { 0 };
         self.moment = moment;
         let (most, crowd) = if self.authors.is_empty() {
-            (MOST_STEPS, MOST_STEPS)
+            let most = MOST_STEPS * if self.plan.pace > 1 { 5 } else { 1 };
+            (most, most)
         } else {
             (u64::MAX, MOST_AT_ONCE * self.agents.len() as u64)
         };

@@ -45,6 +45,17 @@ fn as_many_other_seeds_as_there_is_time_for_break_nothing() {
     assert!(tally.histories > 0);
 }
 
+/// The same of histories that go on for hours: at most two, or as many as `DIVVY_SIM_SECONDS` has room for.
+#[test]
+fn histories_that_go_on_for_hours_break_nothing() {
+    let asked = number("DIVVY_SIM_SECONDS");
+    let threads = thread::available_parallelism().map_or(1, usize::from);
+    let (seconds, most, threads) = asked.map_or((60, 2, 1), |seconds| (seconds, u64::MAX, threads));
+    let tally = play_many(plan::FIRST_LONG, most, Duration::from_secs(seconds), threads);
+    println!("{seconds} s of histories that go on for hours, {threads} threads\n{tally}");
+    assert!(tally.histories > 0);
+}
+
 /// What a range of seeds breaks, each kind once with the seed that shows it in the fewest steps: `DIVVY_SIM_SURVEY` of
 /// them from `DIVVY_SIM_BASE` on.
 #[test]

@@ -50,7 +50,7 @@ fn offers_that_are_used_after_their_end() {
 
 #[test]
 fn restarts_that_start_again_or_forget_what_is_to_be_removed() {
-    is_found_by(Sabotage::StartsAgainAfterRestart, &["started_once"]);
+    is_found_by(Sabotage::StartsAgainAfterRestart, &["started_once", "spared"]);
     is_found_by(Sabotage::RecoversNoSandboxes, &["settled"]);
 }
 
