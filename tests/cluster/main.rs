@@ -11,6 +11,7 @@ mod example;
 mod faults;
 mod hostile;
 mod many_tasks;
+mod misbehaving;
 mod neighbours;
 mod network;
 mod operator;

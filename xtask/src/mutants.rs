@@ -1,105 +1,176 @@
 //! Mutants: small faults put into the cores one at a time, to see whether tests and simulator notice them.
 //!
-//! They are drawn by a seed, so that a draw can be repeated, by people who do not choose the ones that are caught.
+//! `cargo-mutants` makes them; they are drawn by a seed, so that a draw can be repeated and nobody chooses the ones that are
+//! caught. Each is put into a git worktree of its own, where the unit tests of the cores run, and if these notice nothing,
+//! the simulator.
 
-use std::{fs, path::PathBuf, process::Command};
+use std::{
+    fmt, fs,
+    io::Write as _,
+    path::{Path, PathBuf},
+    process::{Command, Stdio},
+};
 
 use anyhow::{Context as _, ensure};
 use rand::{SeedableRng as _, rngs::StdRng, seq::SliceRandom as _};
+use serde::Deserialize;
 
 use crate::{packages, root};
 
 /// The pure parts that decide.
 const CORES: [&str; 3] = ["src/master/core/**/*.rs", "src/agent/core/**/*.rs", "src/framework/core/**/*.rs"];
 
-/// What has to notice a mutant, the quick first: a mutant that it lets live goes on to the next.
-const JUDGES: [(&str, &str); 2] = [("unit tests", "test(::core::)"), ("simulator", "test(sim::tests::)")];
+/// What has to notice a mutant, the quick first.
+const JUDGES: [(&str, &str); 2] = [("unit tests", "test(::core::)"), ("simulator", "test(sim::tests::planted) | test(sim::tests::histories)")];
+
+/// A fault, as `cargo mutants --list --json --diff` describes it.
+#[derive(Clone, Debug, Deserialize, PartialEq, Eq)]
+struct Mutant {
+    name: String,
+    diff: String,
+}
+
+/// What became of a mutant.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Fate {
+    DoesNotCompile,
+    KilledBy(&'static str),
+    Lives,
+}
+
+impl fmt::Display for Fate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::DoesNotCompile => f.write_str("does not compile"),
+            Self::KilledBy(judge) => write!(f, "killed by the {judge}"),
+            Self::Lives => f.write_str("LIVES"),
+        }
+    }
+}
 
 /// Draws so many mutants of the cores and says how many the tests kill, and which live.
 ///
 /// # Errors
-/// When the tool cannot be installed or run.
+/// When the tool cannot be installed or run, or the tests fail without any mutant.
 pub fn run(seed: u64, count: usize) -> anyhow::Result<()> {
     if !packages::runs("cargo", &["mutants", "--version"]) {
         let installed = Command::new("cargo").args(["install", "cargo-mutants", "--locked"]).status();
         ensure!(installed.context("cannot run cargo")?.success(), "cargo-mutants cannot be installed");
     }
-    let all = list()?;
-    let total = all.len();
-    let mut live = drawn(all, seed, count);
-    let drawn = live.len();
-    eprintln!("seed {seed}: {drawn} of {total} mutants of the cores");
-    let mut unviable = 0;
-    for (judge, filter) in JUDGES {
-        if live.is_empty() {
-            break;
-        }
-        let before = live.len();
-        let outcome = try_all(&live, filter)?;
-        live = outcome.missed;
-        unviable += outcome.unviable;
-        eprintln!("{judge}: {before} tried, {} left, {} do not compile", live.len(), outcome.unviable);
+    let place = Place::new(&root().join("target/mutants"))?;
+    let all = place.list()?;
+    eprintln!("seed {seed}: {count} of {} mutants of the cores", all.len());
+    ensure!(JUDGES.iter().all(|(_, filter)| place.passes(filter)), "the tests fail without any mutant");
+    let mut fates = Vec::new();
+    for mutant in drawn(all, seed, count) {
+        let fate = place.judge(&mutant)?;
+        eprintln!("{:>3} {fate}: {}", fates.len() + 1, mutant.name);
+        fates.push(fate);
     }
-    let viable = drawn - unviable;
-    eprintln!("{} of {viable} mutants that compile are killed; these live:", viable - live.len());
-    live.iter().for_each(|mutant| eprintln!("  {mutant}"));
+    let compiled = fates.iter().filter(|fate| **fate != Fate::DoesNotCompile).count();
+    let killed = fates.iter().filter(|fate| matches!(fate, Fate::KilledBy(_))).count();
+    eprintln!("{killed} of {compiled} mutants that compile are killed");
     Ok(())
 }
 
-/// Every mutant of the cores, by its name.
-fn list() -> anyhow::Result<Vec<String>> {
-    let output = mutants().args(["--list", "--colors", "never"]).output().context("cannot run cargo mutants")?;
-    ensure!(output.status.success(), "cargo mutants: {}", String::from_utf8_lossy(&output.stderr));
-    Ok(String::from_utf8_lossy(&output.stdout).lines().map(str::to_owned).collect())
-}
-
-fn drawn(mut all: Vec<String>, seed: u64, count: usize) -> Vec<String> {
+fn drawn(mut all: Vec<Mutant>, seed: u64, count: usize) -> Vec<Mutant> {
     all.shuffle(&mut StdRng::seed_from_u64(seed));
     all.truncate(count);
     all
 }
 
-/// What became of some mutants.
-struct Outcome {
-    missed: Vec<String>,
-    unviable: usize,
+/// A git worktree of the last commit, removed at the end, and a folder for what is built of it.
+struct Place {
+    source: PathBuf,
+    built: PathBuf,
 }
 
-/// Puts each of these in, alone, and runs the tests of this filter.
-fn try_all(names: &[String], filter: &str) -> anyhow::Result<Outcome> {
-    let out = root().join("target/mutants");
-    fs::create_dir_all(&out)?;
-    let mut command = mutants();
-    // The tests as they are pass, which the main chore shows.
-    command.args(["--baseline", "skip", "--timeout", "300", "--test-tool", "nextest", "--all-features", "--output"]);
-    command.arg(&out);
-    for name in names {
-        command.args(["--re", &format!("^{}$", escaped(name))]);
+impl Place {
+    fn new(folder: &Path) -> anyhow::Result<Self> {
+        fs::create_dir_all(folder).with_context(|| format!("cannot make {}", folder.display()))?;
+        let place = Self { source: folder.join("source"), built: folder.join("target") };
+        // One that an interrupted run left is in the way.
+        place.remove();
+        let added = Command::new("git")
+            .args(["worktree", "add", "--force", "--detach"])
+            .arg(&place.source)
+            .arg("HEAD")
+            .current_dir(root())
+            .status();
+        ensure!(added.context("cannot run git")?.success(), "git cannot make a worktree");
+        Ok(place)
     }
-    let status = command.args(["--", "--lib", "-E", filter]).status().context("cannot run cargo mutants")?;
-    // 2 and 3: some live, or ran into the time limit.
-    let code = status.code().unwrap_or(-1);
-    ensure!([0, 2, 3].contains(&code), "cargo mutants ended with {code}");
-    let lines = |name: &str| -> anyhow::Result<Vec<String>> {
-        let path: PathBuf = out.join("mutants.out").join(name);
-        Ok(fs::read_to_string(path)?.lines().map(str::to_owned).collect())
-    };
-    Ok(Outcome { missed: lines("missed.txt")?, unviable: lines("unviable.txt")?.len() })
+
+    fn remove(&self) {
+        drop(fs::remove_dir_all(&self.source));
+        drop(Command::new("git").args(["worktree", "prune"]).current_dir(root()).status());
+    }
+
+    /// Every mutant of the cores.
+    fn list(&self) -> anyhow::Result<Vec<Mutant>> {
+        let mut command = Command::new("cargo");
+        command.args(["mutants", "--package", "divvy", "--list", "--json", "--diff"]).current_dir(&self.source);
+        CORES.iter().for_each(|files| {
+            command.args(["--file", files]);
+        });
+        let output = command.output().context("cannot run cargo mutants")?;
+        ensure!(output.status.success(), "cargo mutants: {}", String::from_utf8_lossy(&output.stderr));
+        serde_json::from_slice(&output.stdout).context("what cargo mutants lists cannot be read")
+    }
+
+    fn judge(&self, mutant: &Mutant) -> anyhow::Result<Fate> {
+        self.patch(mutant, false)?;
+        let fate = if self.compiles() {
+            let killed = JUDGES.iter().find(|(_, filter)| !self.passes(filter));
+            killed.map_or(Fate::Lives, |(judge, _)| Fate::KilledBy(judge))
+        } else {
+            Fate::DoesNotCompile
+        };
+        self.patch(mutant, true)?;
+        Ok(fate)
+    }
+
+    /// Puts the mutant in, or takes it out again.
+    fn patch(&self, mutant: &Mutant, reverse: bool) -> anyhow::Result<()> {
+        let mut command = Command::new("git");
+        command.args(["apply", "-p0", "--unidiff-zero"]).args(reverse.then_some("--reverse"));
+        let mut git = command.arg("-").current_dir(&self.source).stdin(Stdio::piped()).spawn()?;
+        let mut input = git.stdin.take().context("git takes no input")?;
+        input.write_all(with_paths(&mutant.diff).as_bytes())?;
+        drop(input);
+        ensure!(git.wait()?.success(), "{}: git cannot apply it", mutant.name);
+        Ok(())
+    }
+
+    fn compiles(&self) -> bool {
+        self.nextest().arg("--no-run").output().is_ok_and(|output| output.status.success())
+    }
+
+    /// Whether all tests of this filter pass; the first that does not ends the run.
+    fn passes(&self, filter: &str) -> bool {
+        let output = self.nextest().args(["--fail-fast", "-E", filter]).output();
+        output.is_ok_and(|output| output.status.success())
+    }
+
+    fn nextest(&self) -> Command {
+        let mut command = Command::new("cargo");
+        command.args(["nextest", "run", "--all-features", "--lib"]);
+        command.env("CARGO_TARGET_DIR", &self.built).current_dir(&self.source);
+        command
+    }
 }
 
-fn mutants() -> Command {
-    let mut command = Command::new("cargo");
-    command.args(["mutants", "--package", "divvy"]).current_dir(root());
-    CORES.iter().for_each(|files| {
-        command.args(["--file", files]);
-    });
-    command
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.remove();
+    }
 }
 
-/// The name as an expression that matches it and nothing else.
-fn escaped(name: &str) -> String {
-    let special = |letter: char| !(letter.is_alphanumeric() || matches!(letter, ' ' | '_' | '/'));
-    name.chars().flat_map(|letter| special(letter).then_some('\\').into_iter().chain([letter])).collect()
+/// The tool writes a description where the name of the changed file belongs.
+fn with_paths(diff: &str) -> String {
+    let file = diff.lines().find_map(|line| line.strip_prefix("--- ")).unwrap_or_default();
+    let lines = diff.lines().map(|line| if line.starts_with("+++ ") { format!("+++ {file}") } else { line.to_owned() });
+    lines.map(|line| line + "\n").collect()
 }
 
 #[cfg(test)]
@@ -108,20 +179,19 @@ mod tests {
 
     #[test]
     fn a_draw_is_repeated_by_its_seed_and_holds_no_mutant_twice() {
-        let all: Vec<String> = (0..100).map(|at| format!("mutant {at}")).collect();
-        let mut first = drawn(all.clone(), 7, 40);
+        let all: Vec<Mutant> = (0..100).map(|at| Mutant { name: at.to_string(), diff: String::new() }).collect();
+        let first = drawn(all.clone(), 7, 40);
         assert_eq!(first, drawn(all.clone(), 7, 40));
         assert_ne!(first, drawn(all, 8, 40));
-        first.sort();
-        first.dedup();
-        assert_eq!(first.len(), 40);
+        let mut names: Vec<&str> = first.iter().map(|mutant| mutant.name.as_str()).collect();
+        names.sort_unstable();
+        names.dedup();
+        assert_eq!(names.len(), 40);
     }
 
     #[test]
-    fn a_name_is_escaped_for_an_expression() {
-        assert_eq!(
-            escaped("src/a.rs:1:2: replace f -> x<T> with ()"),
-            "src/a\\.rs\\:1\\:2\\: replace f \\-\\> x\\<T\\> with \\(\\)"
-        );
+    fn a_diff_names_the_file_on_both_sides() {
+        let diff = "--- src/a.rs\n+++ replace f with ()\n@@ -1,1 +1,1 @@\n-f()\n+()\n";
+        assert_eq!(with_paths(diff), "--- src/a.rs\n+++ src/a.rs\n@@ -1,1 +1,1 @@\n-f()\n+()\n");
     }
 }

@@ -55,8 +55,9 @@ impl Master {
         for (offer, made) in offers {
             assert_eq!(self.offers.get(offer), Some(&key), "{key:?}: {offer:?} is found where it is kept");
             assert!(self.ledger.has(key, Holding::Offer(*offer)), "{key:?}: {offer:?} is in the ledger");
-            let connected = self.frameworks.get(made.client.framework).is_some_and(|one| one.session.is_some());
-            assert!(connected, "{offer:?} is of a connected framework");
+            let its = made.client.framework;
+            let connected = self.frameworks.get(its).is_some_and(|one| one.session.is_some());
+            assert!(connected || self.frameworks.is_withdrawing(its), "{offer:?} is of a connected framework");
         }
         for orphan in agent.bucket.orphans.values() {
             assert!(self.ledger.has(key, Holding::Orphan(orphan.key)), "{key:?}: {orphan:?} is in the ledger");

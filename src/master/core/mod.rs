@@ -207,7 +207,7 @@ impl Master {
     /// When [`Input::Ticked`] is due, in monotonic nanoseconds.
     pub(crate) fn deadline(&self) -> Option<u64> {
         let idle_run = (!self.pending_idle.is_empty()).then(|| self.next_idle_run_ns());
-        let unfinished = self.is_running() || !self.answering.is_empty() || self.frameworks.has_leaving();
+        let unfinished = self.is_running() || !self.answering.is_empty() || self.frameworks.are_unfinished();
         let unfinished = unfinished.then_some(0);
         [self.timers.next(), idle_run, self.next_overdue_ns(), unfinished].into_iter().flatten().min()
     }

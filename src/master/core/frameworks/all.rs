@@ -16,6 +16,8 @@ pub(in crate::master::core) struct Frameworks {
     by_id: HashMap<Arc<str>, FrameworkKey>,
     /// Those that are removed, and still have tasks on agents: no id leads to them.
     leaving: BTreeSet<FrameworkKey>,
+    /// Those that left, and whose offers are still being taken back.
+    withdrawing: BTreeSet<FrameworkKey>,
     /// Oldest first.
     completed: VecDeque<Arc<FrameworkBucket>>,
 }
@@ -40,9 +42,29 @@ impl Frameworks {
         self.by_key.remove(&key)
     }
 
-    /// Whether one that is over still has tasks on agents.
-    pub(in crate::master::core) fn has_leaving(&self) -> bool {
-        !self.leaving.is_empty()
+    /// Whether tasks or offers of frameworks that left are still there.
+    pub(in crate::master::core) fn are_unfinished(&self) -> bool {
+        !(self.leaving.is_empty() && self.withdrawing.is_empty())
+    }
+
+    pub(in crate::master::core) fn begin_withdrawal(&mut self, key: FrameworkKey) {
+        if self.by_key.contains_key(&key) {
+            self.withdrawing.insert(key);
+        }
+    }
+
+    pub(in crate::master::core) fn end_withdrawal(&mut self, key: FrameworkKey) {
+        self.withdrawing.remove(&key);
+    }
+
+    /// The next of those whose offers are being taken back.
+    pub(in crate::master::core) fn withdrawing(&self) -> Option<FrameworkKey> {
+        self.withdrawing.first().copied()
+    }
+
+    /// Whether its offers are being taken back.
+    pub(in crate::master::core) fn is_withdrawing(&self, key: FrameworkKey) -> bool {
+        self.withdrawing.contains(&key)
     }
 
     /// Those that are over and still have tasks on agents.

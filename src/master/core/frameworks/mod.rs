@@ -222,7 +222,7 @@ impl Master {
 
     /// The older instance, if one is connected, hears that it was replaced; its offers are void.
     fn take_over(&mut self, turn: &mut Turn<'_>, key: FrameworkKey, session: SessionId) {
-        self.withdraw_offers(turn, key);
+        self.withdraw_all(key);
         let Some(framework) = self.frameworks.get_mut(key) else { return };
         framework.bucket_mut().reregistered_ns = Some(turn.now.wall_ns);
         if let Some(old) = framework.session.take().filter(|old| *old != session) {

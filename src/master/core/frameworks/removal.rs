@@ -46,6 +46,7 @@ impl Master {
 
     /// Ends tasks of frameworks that are over, as many as a turn may.
     pub(in crate::master::core) fn go_on_removing(&mut self, turn: &mut Turn<'_>) {
+        self.go_on_withdrawing(turn);
         while !turn.is_spent() {
             let Some(key) = self.frameworks.leaving().next() else { return };
             match self.frameworks.get(key).and_then(Framework::any_agent) {

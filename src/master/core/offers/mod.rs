@@ -34,6 +34,9 @@ pub(in crate::master::core) struct Taken {
     pub(in crate::master::core) offer: Offer,
 }
 
+/// What taking an offer back costs, in the units of [`Turn::spend`].
+const WORK_PER_OFFER: usize = 2;
+
 impl Master {
     /// Removes an offer and frees what it held; the caller says why.
     fn take(&mut self, key: OfferKey) -> Option<Taken> {
@@ -97,16 +100,41 @@ impl Master {
         }
     }
 
-    /// A framework that left, or was replaced, has no offers; nobody is told.
-    pub(in crate::master::core) fn withdraw_offers(&mut self, _turn: &mut Turn<'_>, framework: FrameworkKey) {
-        for key in self.offers_of(framework, None) {
-            let client = self.take(key).map(|taken| taken.offer.client);
-            let one = self.frameworks.get_mut(framework);
-            if let Some(state) = one.zip(client).and_then(|(one, client)| one.roles.get_mut(&client.role)) {
-                state.rescinded();
+    /// A framework that left has no offers: they are taken back without a word, as many as a turn may.
+    pub(in crate::master::core) fn withdraw_offers(&mut self, turn: &mut Turn<'_>, framework: FrameworkKey) {
+        self.frameworks.begin_withdrawal(framework);
+        self.go_on_withdrawing(turn);
+    }
+
+    /// Takes back what is left of the offers of frameworks that left.
+    pub(in crate::master::core) fn go_on_withdrawing(&mut self, turn: &mut Turn<'_>) {
+        while !turn.is_spent()
+            && let Some(framework) = self.frameworks.withdrawing()
+        {
+            turn.spend(WORK_PER_OFFER);
+            if !self.withdraw_one(framework) {
+                self.frameworks.end_withdrawal(framework);
+                self.serve_framework(framework);
             }
         }
+    }
+
+    /// The offers of a framework that is replaced are taken back before its successor is told anything.
+    pub(in crate::master::core) fn withdraw_all(&mut self, framework: FrameworkKey) {
+        while self.withdraw_one(framework) {}
+        self.frameworks.end_withdrawal(framework);
         self.serve_framework(framework);
+    }
+
+    /// False if there is none.
+    fn withdraw_one(&mut self, framework: FrameworkKey) -> bool {
+        let offer = self.frameworks.get(framework).and_then(|one| one.outstanding.first().copied());
+        let Some(taken) = offer.and_then(|offer| self.take(offer)) else { return false };
+        let one = self.frameworks.get_mut(framework);
+        if let Some(state) = one.and_then(|one| one.roles.get_mut(&taken.offer.client.role)) {
+            state.rescinded();
+        }
+        true
     }
 
     fn offers_of(&self, framework: FrameworkKey, role: Option<&Arc<str>>) -> Vec<OfferKey> {

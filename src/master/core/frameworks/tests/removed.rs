@@ -3,7 +3,10 @@
 use crate::{
     master::core::{
         Call, Event, Input, Link, Order, Register, SessionId,
-        tests::world::{World, facts, known, register, reported},
+        tests::{
+            partitioned::Party,
+            world::{World, facts, known, register, reported},
+        },
     },
     proto::v1::TaskState,
 };
@@ -56,7 +59,7 @@ fn the_tasks_of_a_framework_end_over_several_turns_and_nothing_of_it_is_left() {
         world.harness.core.check();
         told += agents.iter().filter(|agent| shut_down(&world, **agent)).count();
         turns += 1;
-        assert!(left(&world) < before || !world.harness.core.frameworks.has_leaving());
+        assert!(left(&world) < before || !world.harness.core.frameworks.are_unfinished());
     }
     assert!(turns > 1, "{turns}");
     assert_eq!((told, left(&world)), (AGENTS, 0));
@@ -106,4 +109,52 @@ fn a_status_that_arrives_meanwhile_is_answered_with_the_end_of_all_its_tasks_the
     assert!(!world.orders(agent).is_empty());
     assert!(world.harness.core.snapshot().agents[at].tasks.is_empty());
     world.harness.core.check();
+}
+
+/// A framework that holds more offers than a turn takes back, and one that would take them.
+fn holding_many() -> (World, Party, Party) {
+    let mut world = World::new();
+    world.checked = false;
+    let first = world.framework("f");
+    for at in 0..1_500 {
+        let mut register = register(None, "cpus:4;mem:1024");
+        register.facts.hostname = format!("host{at}");
+        world.register(register);
+    }
+    assert_eq!(world.inbox().len(), 1_500);
+    let second = world.framework("g");
+    (world, first, second)
+}
+
+fn outstanding(world: &World) -> usize {
+    world.harness.core.snapshot().agents.iter().map(|agent| agent.offers.len()).sum()
+}
+
+#[test]
+fn the_offers_of_a_framework_whose_stream_breaks_go_to_others_over_several_turns() {
+    let (mut world, first, second) = holding_many();
+    world.detach(first.0);
+    let mut turns = 0;
+    while world.harness.deadline().is_some_and(|at| at <= world.now.mono_ns) {
+        world.feed(Input::Ticked);
+        world.harness.core.check();
+        turns += 1;
+    }
+    assert!(turns >= 1, "the turn in which the stream broke was not enough");
+    world.wait(std::time::Duration::from_secs(2));
+    let made = world.inbox();
+    assert_eq!(made.len(), 1_500);
+    assert!(made.iter().all(|(session, _)| *session == second.0));
+}
+
+#[test]
+fn a_framework_that_is_back_meanwhile_has_none_of_its_former_offers() {
+    let (mut world, first, _) = holding_many();
+    let offer = world.harness.core.snapshot().agents[1_400].offers.keys().next().copied().expect("an offer");
+    world.detach(first.0);
+    assert!(outstanding(&world) > 0, "more than one turn takes back");
+    world.subscribe(facts("f", "*"), Some(&first.1));
+    world.harness.core.check();
+    let snapshot = world.harness.core.snapshot();
+    assert!(snapshot.agents.iter().all(|agent| !agent.offers.contains_key(&offer)));
 }
