@@ -70,7 +70,7 @@ pub(super) enum Fact {
         session: SessionId,
         framework: Arc<str>,
     },
-    /// The core sends this status; it is told as [`Fact::Told`], unless a newer one of its task takes its place.
+    /// The core sends this status; it leaves as [`Fact::Told`], unless a newer one of its task takes its place.
     Sends {
         session: SessionId,
         status: Arc<TaskStatus>,

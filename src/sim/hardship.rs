@@ -127,17 +127,20 @@ impl World {
         self.give_agent(agent, Input::LeftoversEnded { containers });
     }
 
-    /// The folder of the supervisors is removed, or that of the latest copied, now or with the next start of a container;
-    /// the agent is started again.
-    pub(super) fn change_folder_soon(&mut self, agent: usize, fault: Fault) {
+    /// The folder of the supervisors is removed, or that of the latest copied, or that one is stopped, now or with the next
+    /// start of a container; the agent is started again.
+    pub(super) fn trouble_supervisors_soon(&mut self, agent: usize, fault: Fault) {
         if percent(&mut self.chance.faults, 50) {
             self.agents[agent].host.at_next_start = Some(fault);
         } else {
-            self.change_folder(agent, fault);
+            self.trouble_supervisors(agent, fault);
         }
     }
 
-    pub(super) fn change_folder(&mut self, agent: usize, fault: Fault) {
+    pub(super) fn trouble_supervisors(&mut self, agent: usize, fault: Fault) {
+        if fault == Fault::SupervisorStopped {
+            return self.stop_supervisor(agent);
+        }
         let host = &mut self.agents[agent].host;
         host.folder_lost |= fault == Fault::SupervisorsRemoved;
         host.folder_copied |= fault == Fault::FolderCopied;
@@ -187,7 +190,7 @@ impl World {
         }
     }
 
-    /// No record tells any agent what becomes of this container.
+    /// From here on no agent finds a record of what becomes of this container.
     pub(super) fn lose_sight_of(&mut self, container: String) {
         self.fact(Fact::EndUnseen { container });
     }

@@ -214,7 +214,7 @@ impl World {
         let (at_ns, boot, life) = (host.request_ns, host.boot, self.agents[agent].life);
         self.queue.at(at_ns, Event::Requested { agent, boot, life, supervisor, request });
         if let Some(fault) = fault {
-            self.change_folder(agent, fault);
+            self.trouble_supervisors(agent, fault);
         }
     }
 
@@ -279,7 +279,7 @@ impl World {
         let bad = self.oddities().bad_tasks;
         let fails = bad && percent(&mut self.chance.workload, 5);
         let ignores_term = bad && percent(&mut self.chance.workload, 30);
-        let life = millis(&mut self.chance.workload, 0, 20_000);
+        let life = millis(&mut self.chance.workload, 0, 20_000) * self.plan.pace;
         let life = if percent(&mut self.chance.workload, 40) { life / 1_000 } else { life };
         let code = if percent(&mut self.chance.workload, 20) { self.chance.workload.random_range(1..4) } else { 0 };
         let slow = percent(&mut self.chance.hosts, 5);

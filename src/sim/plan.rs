@@ -18,6 +18,8 @@ use crate::{
 
 /// How long the registry takes for a write in most histories.
 const REGISTRY_MS: (u64, u64) = (1, 8);
+/// From this seed on histories go on for hours.
+pub(super) const FIRST_LONG: u64 = 2_000_000_000;
 /// So many kinds of fault are drawn with the rest of a plan.
 const FIRST_FAULTS: usize = 14;
 
@@ -35,6 +37,8 @@ pub(super) struct Plan {
     pub(super) slow_readers: Option<Duration>,
     /// How long the registry takes for a write, at least and at most.
     pub(super) registry_ms: (u64, u64),
+    /// How much longer than usual tasks run; beyond 1, new work comes all the time.
+    pub(super) pace: u32,
     pub(super) oddities: Oddities,
 }
 
@@ -114,6 +118,7 @@ impl Plan {
             faults: Faults::none(),
             slow_readers: None,
             registry_ms: REGISTRY_MS,
+            pace: 1,
             oddities: Oddities::default(),
         }
     }
@@ -149,9 +154,23 @@ impl Plan {
             faults: drawn_faults(rng, later),
             slow_readers: None,
             registry_ms: REGISTRY_MS,
+            pace: 1,
             oddities: Oddities::drawn(rng),
         };
-        plan.tearing_down_some(seed).with_budgets(seed)
+        plan.lasting_for_hours(seed).tearing_down_some(seed).with_budgets(seed)
+    }
+
+    /// Those of high seeds go on for hours, with a fault now and then: what only comes about after a quarter of an hour.
+    fn lasting_for_hours(mut self, seed: u64) -> Self {
+        let rng = &mut StdRng::seed_from_u64(seed ^ 0x60a1_f00d);
+        if seed < FIRST_LONG {
+            return self;
+        }
+        self.pace = rng.random_range(10..=60);
+        self.trouble = millis(rng, 3_600_000, 6 * 3_600_000);
+        self.faults = self.faults.every(millis(rng, 60_000, 1_200_000));
+        self.master.ping_interval = millis(rng, 5_000, 15_000);
+        self
     }
 
     /// Sessions with budgets, peers that read slowly, launches in bursts, and a slow registry; from a generator of its own.

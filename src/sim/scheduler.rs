@@ -7,7 +7,11 @@ use std::{collections::BTreeMap, time::Duration};
 
 use rand::Rng as _;
 
-use super::{chance::percent, queue::Event, world::World};
+use super::{
+    chance::percent,
+    queue::Event,
+    world::{Phase, World},
+};
 use crate::{
     framework::{SchedulerEvent, core::Request},
     proto::v1::{self, AgentId, Filters, FrameworkId, Offer, TaskId, TaskInfo, TaskState},
@@ -280,6 +284,11 @@ impl World {
             return;
         }
         self.ask_after(index, QUIET);
+        if self.plan.pace > 1 && self.phase == Phase::Trouble && percent(&mut self.chance.workload, 2) {
+            let count = self.chance.workload.random_range(1..=4);
+            self.want(index, count);
+            self.revive(index);
+        }
         if self.frameworks[index].wishes.bursts && percent(&mut self.chance.workload, 50) {
             self.ask(index, Request::Reconcile { tasks: Vec::new() });
         }

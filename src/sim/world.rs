@@ -66,6 +66,8 @@ pub(super) enum Phase {
 #[derive(Clone, Debug, Default)]
 pub(super) struct Outcome {
     pub(super) steps: u64,
+    /// How much virtual time has passed.
+    pub(super) elapsed: Duration,
     pub(super) tasks: usize,
     pub(super) faults: BTreeMap<String, u64>,
     /// How often an invariant was asked, and all of them.
@@ -194,6 +196,7 @@ impl World {
         let tasks = self.frameworks.iter().map(|one| one.store.tasks.len()).sum();
         Ok(Outcome {
             steps: self.step,
+            elapsed: Duration::from_nanos(self.now_ns),
             tasks,
             faults: std::mem::take(&mut self.counted),
             checks: invariants.checks,
@@ -220,7 +223,8 @@ impl World {
         self.crowded = if moment == self.moment { self.crowded + 1 } else { 0 };
         self.moment = moment;
         let (most, crowd) = if self.authors.is_empty() {
-            (MOST_STEPS, MOST_STEPS)
+            let most = MOST_STEPS * if self.plan.pace > 1 { 5 } else { 1 };
+            (most, most)
         } else {
             (u64::MAX, MOST_AT_ONCE * self.agents.len() as u64)
         };
@@ -243,9 +247,8 @@ impl World {
         let outcome = super::play(&mut self);
         let record = std::mem::take(&mut self.record);
         match outcome {
-            Ok(Outcome { steps, faults, .. }) => {
+            Ok(Outcome { steps, faults, elapsed, .. }) => {
                 let ended = self.authors.iter().map(|author| author.ended.clone()).collect();
-                let elapsed = Duration::from_nanos(self.now_ns);
                 Ok(Run { seed: self.seed, elapsed, steps, faults, ended, record })
             }
             Err(failure) => {

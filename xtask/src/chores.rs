@@ -34,6 +34,20 @@ const SIMULATION: Part = (
     &[("DIVVY_SIM_SECONDS", "180")],
 );
 
+/// A minute of histories that go on for hours.
+const SIMULATED_HOURS: Part = (
+    "simulated hours",
+    &[
+        "nextest",
+        "run",
+        "--all-features",
+        "--lib",
+        "--no-capture",
+        "sim::tests::histories::histories_that_go_on_for_hours_break_nothing",
+    ],
+    &[("DIVVY_SIM_SECONDS", "60")],
+);
+
 const CHECKS: &[Part] = &[
     ("format", &["fmt", "--all", "--check"], &[]),
     ("lints", &["clippy", "--workspace", "--all-targets", "--all-features", "--", "-D", "warnings"], &[]),
@@ -64,7 +78,7 @@ pub fn test() -> anyhow::Result<()> {
     TESTS.iter().try_for_each(run)
 }
 
-/// Checks format, lints and docs, runs every test, plays three minutes of simulated histories, fuzzes every target for
+/// Checks format, lints and docs, runs every test, plays four minutes of simulated histories, fuzzes every target for
 /// some seconds, counts instructions. Changes nothing in the repository; on this host it installs what is missing, as [`test()`] does, and
 /// callgrind.
 ///
@@ -74,6 +88,7 @@ pub fn verify() -> anyhow::Result<()> {
     CHECKS.iter().try_for_each(run)?;
     test()?;
     run(&SIMULATION)?;
+    run(&SIMULATED_HOURS)?;
     timed("fuzzing", || fuzz::run(None, Effort::Short))?;
     instructions::check()
 }

@@ -19,7 +19,7 @@ const NAMES: [&str; 2] = ["MESOS_CONTAINER_ID", CONTAINER_VARIABLE];
 /// How many generations are followed before a chain of parents counts as broken.
 const MAX_GENERATIONS: usize = 1 << 15;
 
-/// Kills all processes of these containers, and the supervisors below `work_dir` that nobody reaches; gives the containers
+/// Kills all processes of these containers, and the supervisors below `work_dir` that no agent reaches; gives the containers
 /// of which nothing is left.
 ///
 /// # Errors

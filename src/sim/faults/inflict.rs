@@ -89,8 +89,9 @@ impl World {
                 }
             }
             Fault::Pause => self.pause_some(agent),
-            Fault::SupervisorStopped => self.stop_supervisor(agent),
-            Fault::SupervisorsRemoved | Fault::FolderCopied => self.change_folder_soon(agent, kind),
+            Fault::SupervisorStopped | Fault::SupervisorsRemoved | Fault::FolderCopied => {
+                self.trouble_supervisors_soon(agent, kind);
+            }
             Fault::SlowReader => {
                 let framework = (!self.frameworks.is_empty() && percent(&mut self.chance.faults, 50))
                     .then(|| Client::Framework(self.chance.faults.random_range(0..self.frameworks.len())));

@@ -11,7 +11,7 @@ use crate::{
 };
 
 /// Within this time, if nothing waits for the framework.
-const BOUND_NS: u64 = 5_000_000_000;
+const BOUND_NS: u64 = 2_000_000_000;
 
 #[derive(Debug, Default)]
 pub(super) struct Answered {

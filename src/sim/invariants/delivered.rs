@@ -20,7 +20,7 @@ struct Waiting {
 }
 
 impl Delivered {
-    fn told(&mut self, session: SessionId, event: &Event) {
+    fn left(&mut self, session: SessionId, event: &Event) {
         match event {
             Event::Updated { status } => {
                 let waiting = self.sessions.entry(session).or_default();
@@ -54,7 +54,7 @@ impl Invariant for Delivered {
                     self.sessions.entry(*session).or_default().withdrawn.insert(*offer);
                 }
             }
-            Fact::Told { session, event } => self.told(*session, event),
+            Fact::Told { session, event } => self.left(*session, event),
             _ => {}
         }
         Ok(())

@@ -103,7 +103,7 @@ pub(super) struct Known {
     pub(super) sessions: BTreeMap<SessionId, Client>,
     /// The framework behind a session, by id.
     pub(super) frameworks: BTreeMap<SessionId, String>,
-    /// The same of one that subscribes and was not told so yet.
+    /// The same of one that subscribes and was not sent the answer yet.
     pub(super) subscribing: BTreeMap<SessionId, String>,
     pub(super) containers: BTreeMap<String, Launched>,
     /// What each agent really runs.

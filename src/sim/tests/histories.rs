@@ -6,10 +6,31 @@ use super::{tally::play_many, *};
 
 const AS_LONG_AS_IT_TAKES: Duration = Duration::from_mins(4);
 
+/// What has to come about in an ordinary run, beside every kind of fault.
+const REACHED: [&str; 12] = [
+    "Failover",
+    "Kill",
+    "a copied folder that names what runs",
+    "a start of which no record is left",
+    "answer to RECONCILE of a later turn",
+    "launch that waited for its reader",
+    "registry that took 50 ms to 5 s",
+    "session over its budget",
+    "session whose peer read nothing for too long",
+    "status merged with one that waited",
+    "status sent again",
+    "status that waited for its reader",
+];
+
 #[test]
-fn what_the_fixed_seeds_bring_breaks_nothing() {
+fn what_the_fixed_seeds_bring_breaks_nothing_and_reaches_all_that_is_to_be_reached() {
     let tally = play_many(1, 200, AS_LONG_AS_IT_TAKES, 1);
+    println!("{tally}");
     assert_eq!(tally.histories, 200);
+    let kinds = Faults::wild();
+    let reached = kinds.kinds().map(|kind| format!("{kind:?}")).chain(REACHED.map(str::to_owned));
+    let missed: Vec<String> = reached.filter(|name| !tally.faults.contains_key(name)).collect();
+    assert!(missed.is_empty(), "the fixed seeds never reach {missed:?}");
 }
 
 /// Seeds from a fixed one on, so that a change is judged by what it changed: 15 s of them, at most 500. With
@@ -21,6 +42,17 @@ fn as_many_other_seeds_as_there_is_time_for_break_nothing() {
     let (seconds, most, threads) = asked.map_or((15, 500, 1), |seconds| (seconds, u64::MAX, threads));
     let tally = play_many(base, most, Duration::from_secs(seconds), threads);
     println!("{seconds} s from seed {base} on, {threads} threads\n{tally}");
+    assert!(tally.histories > 0);
+}
+
+/// The same of histories that go on for hours: at most two, or as many as `DIVVY_SIM_SECONDS` has room for.
+#[test]
+fn histories_that_go_on_for_hours_break_nothing() {
+    let asked = number("DIVVY_SIM_SECONDS");
+    let threads = thread::available_parallelism().map_or(1, usize::from);
+    let (seconds, most, threads) = asked.map_or((60, 2, 1), |seconds| (seconds, u64::MAX, threads));
+    let tally = play_many(plan::FIRST_LONG, most, Duration::from_secs(seconds), threads);
+    println!("{seconds} s of histories that go on for hours, {threads} threads\n{tally}");
     assert!(tally.histories > 0);
 }
 

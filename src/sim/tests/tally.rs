@@ -21,7 +21,10 @@ pub(super) struct Tally {
     steps: u64,
     checks: u64,
     tasks: usize,
-    faults: BTreeMap<String, u64>,
+    /// Virtual time of one run of each, and real time of both.
+    simulated: Duration,
+    took: Duration,
+    pub(super) faults: BTreeMap<String, u64>,
     invariants: Vec<&'static str>,
 }
 
@@ -31,6 +34,7 @@ impl Tally {
         self.steps += outcome.steps;
         self.checks += outcome.checks;
         self.tasks += outcome.tasks;
+        self.simulated += outcome.elapsed;
         self.invariants = outcome.invariants;
         for (kind, times) in outcome.faults {
             *self.faults.entry(kind).or_default() += times;
@@ -40,14 +44,22 @@ impl Tally {
 
 impl fmt::Display for Tally {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { histories, steps, checks, tasks, faults, invariants } = self;
+        let Self { histories, steps, checks, tasks, simulated, took, faults, invariants } = self;
         writeln!(f, "{histories:>12} histories, each played twice with the same result")?;
         writeln!(f, "{steps:>12} steps, {tasks} tasks")?;
+        let (days, secs) = (2.0 * simulated.as_secs_f64() / 86_400.0, took.as_secs_f64().max(0.001));
+        writeln!(f, "{days:>12.2} cluster-days in {secs:.1} s, {:.2} in 60 s; both runs count", days * 60.0 / secs)?;
+        writeln!(f, "{:>12.0} events a second", 2.0 * num(*steps) / secs)?;
         for (kind, times) in faults {
             writeln!(f, "{times:>12} {kind}")?;
         }
         writeln!(f, "{checks:>12} checks of {} invariants: {}", invariants.len(), invariants.join(", "))
     }
+}
+
+#[expect(clippy::cast_precision_loss, reason = "a rounded figure to be read")]
+fn num(count: u64) -> f64 {
+    count as f64
 }
 
 /// Plays the seeds from `base` on until so many are played or the time is over.
@@ -73,7 +85,8 @@ pub(super) fn play_many(base: u64, most: u64, time: Duration, threads: usize) ->
             }
         }
     });
-    tally.into_inner().unwrap_or_else(PoisonError::into_inner)
+    let tally = tally.into_inner().unwrap_or_else(PoisonError::into_inner);
+    Tally { took: clock.now().since(start.mono_ns), ..tally }
 }
 
 /// Plays a seed twice and panics when an invariant is broken, or at the first step that differs.

@@ -140,7 +140,7 @@ impl Agent {
         self.end(now, &id, report, out);
     }
 
-    /// All supervisors have greeted: what none of them runs has ended as the records of dead ones tell.
+    /// All supervisors have greeted: what none of them runs has ended as the records of dead ones have it.
     pub(in crate::agent::core) fn apply_unsure_ends(&mut self, now: Now, out: &mut Vec<Effect>) {
         if !self.supervisors.may_have_more() {
             for (supervisor, exited) in std::mem::take(&mut self.supervisors.unsure_ends) {
