@@ -23,7 +23,7 @@ const TOO_LONG: Duration = Duration::from_mins(11);
 struct Turns {
     all: Duration,
     longest: Duration,
-    turns: usize,
+    count: usize,
     effects: usize,
 }
 
@@ -45,7 +45,7 @@ impl Turns {
             took += more;
             self.all += took;
             self.longest = self.longest.max(took);
-            self.turns += 1;
+            self.count += 1;
             self.effects += turned.effects;
             if !turned.goes_on && inputs.peek().is_none() {
                 return;
@@ -56,7 +56,7 @@ impl Turns {
     fn print(&self, what: &str) -> Outcome<()> {
         let (all, longest) = (self.all.as_secs_f64() * 1e3, self.longest.as_secs_f64() * 1e3);
         let resident = measure::resident_kib(std::process::id())? / 1024;
-        let (turns, effects) = (self.turns, self.effects);
+        let (turns, effects) = (self.count, self.effects);
         println!(
             "  {what:<44} {all:>9.1} ms in {turns:>6} turns, longest {longest:>7.2} ms, {effects:>8} effects, {resident:>5} MiB"
         );

@@ -48,6 +48,7 @@ impl Readers {
 }
 
 /// How the peer of one session reads.
+#[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own")]
 #[derive(Debug, Default)]
 pub(super) struct Reader {
     /// The longest between two frames; zero where it takes all at once.

@@ -77,7 +77,7 @@ impl World {
         for _ in 0..count {
             let small = if self.frameworks[index].wishes.bursts { 10 } else { 1 };
             let cpus = self.chance.workload.random_range(100..=1_000) / small;
-            let mem = (self.chance.workload.random_range(32..=512) / i64::from(small)).max(4);
+            let mem = (self.chance.workload.random_range(32..=512) / small).max(4);
             let resources =
                 Resources::from_scalars(&[("cpus", Milli::from_raw(cpus)), ("mem", Milli::from_units(mem))]);
             let store = &mut self.frameworks[index].store;

@@ -111,9 +111,9 @@ impl Place {
     fn list(&self) -> anyhow::Result<Vec<Mutant>> {
         let mut command = Command::new("cargo");
         command.args(["mutants", "--package", "divvy", "--list", "--json", "--diff"]).current_dir(&self.source);
-        CORES.iter().for_each(|files| {
+        for files in CORES {
             command.args(["--file", files]);
-        });
+        }
         let output = command.output().context("cannot run cargo mutants")?;
         ensure!(output.status.success(), "cargo mutants: {}", String::from_utf8_lossy(&output.stderr));
         serde_json::from_slice(&output.stdout).context("what cargo mutants lists cannot be read")

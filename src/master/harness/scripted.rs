@@ -142,7 +142,8 @@ impl ScriptedCluster {
 
     /// The streams of these agents, by the order in which they were added, break.
     pub fn detach_agents(&mut self, agents: std::ops::Range<usize>) {
-        for session in self.agents[agents].to_vec() {
+        for at in agents {
+            let session = self.agents[at];
             self.feed(Input::Detached { session });
         }
     }

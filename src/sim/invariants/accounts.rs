@@ -15,8 +15,8 @@ impl Invariant for Accounts {
     fn inspect(&mut self, _known: &Known, view: &View<'_>) -> Result<(), String> {
         let Some(process) = &view.world.master.process else { return Ok(()) };
         let charged: BTreeMap<_, usize> = process.harness.core.charged_bytes().collect();
-        for session in charged.keys().filter(|session| !process.sessions.contains_key(session)) {
-            return Err(format!("{session:?} is over, and {} bytes are charged to it", charged[session]));
+        if let Some((session, bytes)) = charged.iter().find(|(session, _)| !process.sessions.contains_key(session)) {
+            return Err(format!("{session:?} is over, and {bytes} bytes are charged to it"));
         }
         for (session, known) in &process.sessions {
             let charged = charged.get(session).copied().unwrap_or_default();

@@ -20,10 +20,10 @@ impl Invariant for Spared {
             Fact::IsToEnd { container } => {
                 self.to_end.insert(container.clone());
             }
-            Fact::ProcessEnded { container, how: How::Signal(_) | How::Torn, agent } => {
-                if !self.to_end.contains(container) {
-                    return Err(format!("{container} was killed on agent {agent}, and nothing asked for that"));
-                }
+            Fact::ProcessEnded { container, how: How::Signal(_) | How::Torn, agent }
+                if !self.to_end.contains(container) =>
+            {
+                return Err(format!("{container} was killed on agent {agent}, and nothing asked for that"));
             }
             _ => {}
         }

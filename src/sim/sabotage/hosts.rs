@@ -28,7 +28,7 @@ impl World {
             return None;
         }
         let supervisors = self.agents[agent].host.supervisors.values();
-        let mut running = supervisors.flat_map(|one| one.running());
+        let mut running = supervisors.flat_map(crate::sim::host::Supervisor::running);
         running.find(|id| *id != container).cloned()
     }
 }

@@ -95,7 +95,9 @@ impl World {
             supervisors_die: seed.is_multiple_of(2),
         };
         world.greet();
-        out.into_iter().for_each(|effect| world.effect(effect));
+        for effect in out {
+            world.effect(effect);
+        }
         world
     }
 

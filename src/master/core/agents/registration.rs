@@ -196,7 +196,7 @@ impl Master {
         key: AgentKey,
         reported: &ReportedTask,
     ) -> Option<(TaskKey, bool)> {
-        let framework = self.frameworks.by_id(&*reported.framework)?;
+        let framework = self.frameworks.by_id(&reported.framework)?;
         let Some((on, task)) = self.frameworks[framework].tasks.get(&*reported.id).copied() else {
             if self.has_told_the_end(framework, &reported.container) {
                 return self.copy_reported(turn, key, framework, reported).map(|task| (task, false));

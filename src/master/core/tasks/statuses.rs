@@ -19,7 +19,7 @@ use crate::{
 impl Master {
     pub(in crate::master::core) fn updated(&mut self, turn: &mut Turn<'_>, agent: AgentKey, update: Update) {
         self.counts.updates += 1;
-        let Some(framework) = self.frameworks.by_id(&*update.framework) else {
+        let Some(framework) = self.frameworks.by_id(&update.framework) else {
             return self.updated_for_nobody(turn, agent, &update);
         };
         let task_id = update.status.task_id.value.as_str();

@@ -34,7 +34,7 @@ fn many() -> (World, [SessionId; 2], Vec<SessionId>) {
 fn named(effects: &[Effect], session: SessionId) -> Vec<Vec<String>> {
     let of = |effect: &Effect| match effect {
         Effect::Tell { session: to, event: Event::Failures { agents }, .. } if *to == session => {
-            Some(agents.iter().map(|agent| agent.to_string()).collect())
+            Some(agents.iter().map(ToString::to_string).collect())
         }
         _ => None,
     };
