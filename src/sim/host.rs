@@ -14,7 +14,7 @@ use super::{
     queue::Event,
     sabotage::Sabotage,
     task_run::{End, TaskRun},
-    world::World,
+    world::{Phase, World},
 };
 use crate::{
     agent::core::{ContainerId, FoundSupervisor, Input, Step, SupervisorId},
@@ -279,7 +279,8 @@ impl World {
         let bad = self.oddities().bad_tasks;
         let fails = bad && percent(&mut self.chance.workload, 5);
         let ignores_term = bad && percent(&mut self.chance.workload, 30);
-        let life = millis(&mut self.chance.workload, 0, 20_000) * self.plan.pace;
+        let pace = if self.phase == Phase::Trouble { self.plan.pace } else { 1 };
+        let life = millis(&mut self.chance.workload, 0, 20_000) * pace;
         let life = if percent(&mut self.chance.workload, 40) { life / 1_000 } else { life };
         let code = if percent(&mut self.chance.workload, 20) { self.chance.workload.random_range(1..4) } else { 0 };
         let slow = percent(&mut self.chance.hosts, 5);
