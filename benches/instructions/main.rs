@@ -12,7 +12,7 @@ use std::hint::black_box;
 use divvy::{
     allocator::{
         TaskRequest,
-        fair::{Allocator, Clients, Refusal, RoleId, Serve, Shares, Step, Terms},
+        fair::{Allocator, Clients, Dirty, Refusal, RoleId, Serve, Shares, Step, Terms},
         place,
     },
     types::{Milli, Now, Resources},
@@ -34,6 +34,7 @@ const CASES: &[Case] = &[
     ("fair-run", everything_to_those_owed_most),
     ("fair-changes", shares_that_come_and_go),
     ("fair-all", a_run_over_everything),
+    ("fair-join", many_batches_for_one_run),
     ("fair-revive-full", a_revive_when_nothing_is_free),
     ("fair-revive-free", a_revive_when_all_is_free),
     ("fair-still", a_run_when_nothing_changed),
@@ -160,6 +161,19 @@ fn run(allocator: &mut Allocator<u32, u32>) -> usize {
         Step::Paused | Step::Done => None,
     })
     .count()
+}
+
+/// 20,000 agents that come in batches of 32, for one run at the end.
+fn many_batches_for_one_run() -> Ready {
+    let batch = |first: u32| Dirty { agents: (first..first + 32).collect(), ..Dirty::<u32, u32>::default() };
+    let batches: Vec<_> = (0..20_000).step_by(32).map(batch).collect();
+    Box::new(move || {
+        let mut all = Dirty::default();
+        for one in batches {
+            all.join(one);
+        }
+        assert_eq!(black_box(all).agents.len(), 20_000);
+    })
 }
 
 /// Every framework refused every agent for ever, and a run found that nothing can be offered.

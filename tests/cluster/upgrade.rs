@@ -84,7 +84,7 @@ async fn upgrade(name: &str, order: &[&[Part]], how: End) {
     run.launch_beside().await;
     let (weights, quotas) = run.cluster.weight_and_quota().await;
     assert_eq!((weights.len(), weights[0].weight, quotas.len()), (1, 2.5, 1), "{weights:?} {quotas:?}");
-    assert_eq!(quotas[0].limits["cpus"].value, 3.0);
+    assert_eq!(quotas[0].limits["cpus"].value.to_string(), "3");
     run.end_tasks(Step::After, &AGENTS).await;
     run.finish(name).await;
 }

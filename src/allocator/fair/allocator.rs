@@ -11,7 +11,7 @@ use std::fmt::Debug;
 use std::sync::Arc;
 
 use super::amounts::Amounts;
-use super::dirty::Dirty;
+use super::dirty::{Dirty, merge};
 use super::refusals::{PairState, Refusal};
 use super::round::Round;
 use super::spending::counts;
@@ -248,7 +248,7 @@ impl<A: Copy + Ord + Debug, K: Copy + Ord + Debug> Allocator<A, K> {
     pub(super) fn quotas_eased(&mut self) {
         if self.shares.tree.any_quota() {
             self.quota_generation += 1;
-            self.dirty.unblocked.append(&mut self.kept_back);
+            merge(&mut self.dirty.unblocked, std::mem::take(&mut self.kept_back));
         }
     }
 }

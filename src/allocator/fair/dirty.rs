@@ -34,6 +34,14 @@ impl<A, K> Default for Dirty<A, K> {
     }
 }
 
+/// Puts the smaller set into the larger: `append` would build both anew, however little is added to much.
+pub(super) fn merge<T: Ord>(into: &mut BTreeSet<T>, mut other: BTreeSet<T>) {
+    if other.len() > into.len() {
+        std::mem::swap(into, &mut other);
+    }
+    into.extend(other);
+}
+
 impl<A: Copy + Ord, K: Copy + Ord> Dirty<A, K> {
     /// Whether there is nothing to look at.
     #[must_use]
@@ -46,13 +54,13 @@ impl<A: Copy + Ord, K: Copy + Ord> Dirty<A, K> {
     }
 
     /// Takes in what another names.
-    pub fn join(&mut self, mut other: Self) {
+    pub fn join(&mut self, other: Self) {
         self.all |= other.all;
-        self.agents.append(&mut other.agents);
-        self.unblocked.append(&mut other.unblocked);
-        self.clients.append(&mut other.clients);
-        for (agent, mut clients) in other.pairs {
-            self.pairs.entry(agent).or_default().append(&mut clients);
+        merge(&mut self.agents, other.agents);
+        merge(&mut self.unblocked, other.unblocked);
+        merge(&mut self.clients, other.clients);
+        for (agent, clients) in other.pairs {
+            merge(self.pairs.entry(agent).or_default(), clients);
         }
     }
 
