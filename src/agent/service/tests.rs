@@ -123,7 +123,7 @@ impl Session {
         };
         self.say(master_message::Kind::RunTask(wire::RunTask {
             framework_id: "f".to_owned(),
-            container_id: container.to_owned(),
+            container_id: own(container),
             task_info: Bytes::from(info.encode_to_vec()),
         }))
         .await;
@@ -161,6 +161,11 @@ impl Session {
         }
         states
     }
+}
+
+/// A container's id that no other test has: what is left of a container is looked for on the whole host.
+fn own(container: &str) -> String {
+    format!("{container}-{}", std::process::id())
 }
 
 async fn within<T>(future: impl Future<Output = T>) -> T {
@@ -201,7 +206,7 @@ async fn a_real_process_runs_is_reported_and_its_output_can_be_read() {
     assert_eq!(last.process_end.and_then(|end| end.how), Some(How::ExitCode(3)));
     let read = async |path: &str| {
         let mut client = SandboxClient::connect(format!("http://{}", agent.address())).await.unwrap();
-        let request = ReadRequest { container_id: "c1".to_owned(), path: path.to_owned(), offset: 1, follow: true };
+        let request = ReadRequest { container_id: own("c1"), path: path.to_owned(), offset: 1, follow: true };
         let mut text = vec![];
         let mut chunks = client.read(request).await?.into_inner();
         while let Some(chunk) = chunks.message().await? {
@@ -229,7 +234,7 @@ async fn a_task_that_ignores_sigterm_dies_of_sigkill() {
             framework_id: "f".to_owned(),
             task_id: "task-c1".to_owned(),
             kill_policy: Some(v1::KillPolicy { grace_period }),
-            container_id: "c1".to_owned(),
+            container_id: own("c1"),
         }))
         .await;
     let last = session.status().await;
@@ -255,7 +260,7 @@ async fn an_agent_that_comes_back_keeps_its_id_and_reports_what_ended_with_it() 
     assert_eq!(register.info.unwrap().id.unwrap().value, "S0");
     assert_eq!(register.epoch, 1);
     let task = &register.tasks[0];
-    assert_eq!(task.container_id.as_str(), "c1");
+    assert_eq!(task.container_id.as_str(), own("c1"));
     assert_eq!(task.state, TaskState::TaskFailed as i32);
     assert_eq!(session.last_status().await.message.as_deref(), Some("command ended by signal SIGKILL (9)"));
     within(again.stop()).await.unwrap();

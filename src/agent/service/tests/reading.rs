@@ -16,20 +16,21 @@ async fn bad_input_of_a_reader_is_never_the_agents_fault() {
     session.run("c1", "mkdir folder; ln -s / root; mkfifo pipe; exit 0").await;
     session.states(2).await;
     let long = |text: &str, bytes: usize| text.repeat(bytes / text.len());
+    let c1 = own("c1");
     let cases = [
-        ("c1", "stdout\0".to_owned(), Code::InvalidArgument),
-        ("c1", "\0".to_owned(), Code::InvalidArgument),
-        ("c1", long("x", 5_000), Code::NotFound),
-        ("c1", long("x", 256), Code::NotFound),
-        ("c1", long("a/", 5_000), Code::NotFound),
-        ("c1", long("../", 6_000), Code::NotFound),
-        ("c1", long("../", 3_000), Code::InvalidArgument),
-        ("c1", String::new(), Code::NotFound),
-        ("c1", "stdout/x".to_owned(), Code::NotFound),
-        ("c1", "folder".to_owned(), Code::InvalidArgument),
-        ("c1", "pipe".to_owned(), Code::InvalidArgument),
-        ("c1", "root/etc/passwd".to_owned(), Code::InvalidArgument),
-        ("c1", "../c1/stdout".to_owned(), Code::InvalidArgument),
+        (&*c1, "stdout\0".to_owned(), Code::InvalidArgument),
+        (&*c1, "\0".to_owned(), Code::InvalidArgument),
+        (&*c1, long("x", 5_000), Code::NotFound),
+        (&*c1, long("x", 256), Code::NotFound),
+        (&*c1, long("a/", 5_000), Code::NotFound),
+        (&*c1, long("../", 6_000), Code::NotFound),
+        (&*c1, long("../", 3_000), Code::InvalidArgument),
+        (&*c1, String::new(), Code::NotFound),
+        (&*c1, "stdout/x".to_owned(), Code::NotFound),
+        (&*c1, "folder".to_owned(), Code::InvalidArgument),
+        (&*c1, "pipe".to_owned(), Code::InvalidArgument),
+        (&*c1, "root/etc/passwd".to_owned(), Code::InvalidArgument),
+        (&*c1, format!("../{c1}/stdout"), Code::InvalidArgument),
         ("other", "stdout".to_owned(), Code::NotFound),
         ("", "stdout".to_owned(), Code::InvalidArgument),
         ("..", "stdout".to_owned(), Code::InvalidArgument),
@@ -60,8 +61,7 @@ async fn a_stream_that_ends_because_the_agent_stops_says_so_and_goes_on_with_the
     let go = work_dir.path().join("go");
     session.run("c1", &format!("echo one; while [ ! -e {} ]; do sleep 0.02; done; echo two", go.display())).await;
     assert_eq!(session.status().await.state(), TaskState::TaskRunning);
-    let request =
-        |offset| ReadRequest { container_id: "c1".to_owned(), path: "stdout".to_owned(), offset, follow: true };
+    let request = |offset| ReadRequest { container_id: own("c1"), path: "stdout".to_owned(), offset, follow: true };
     let mut chunks = client(&agent).await.read(request(0)).await.unwrap().into_inner();
     let first = within(chunks.message()).await.unwrap().unwrap();
     assert_eq!((first.offset, &first.data[..]), (0, &b"one\n"[..]));

@@ -31,7 +31,7 @@ async fn after_a_restart_of_the_host_tasks_are_lost_with_that_reason_and_the_age
     within(agent.stop()).await.unwrap();
     // One ended before the host did, and that is on record.
     let work_dir_path = work_dir.path().join("work");
-    std::fs::write(work_dir_path.join("runs/c2/go"), "").unwrap();
+    std::fs::write(work_dir_path.join("runs").join(own("c2")).join("go"), "").unwrap();
     let exits = work_dir_path.join("supervisors/1/exits");
     let length = std::fs::metadata(&exits).unwrap().len();
     until(|| std::fs::metadata(&exits).unwrap().len() > length).await;
