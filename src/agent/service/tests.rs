@@ -227,7 +227,7 @@ async fn a_task_that_ignores_sigterm_dies_of_sigkill() {
     let (mut session, _) = master.admit().await;
     session.run("c1", "trap '' TERM; echo > ready; while :; do sleep 1; done").await;
     assert_eq!(session.status().await.state(), TaskState::TaskRunning);
-    until(|| work_dir.path().join("work/runs/c1/ready").exists()).await;
+    until(|| work_dir.path().join("work/runs").join(own("c1")).join("ready").exists()).await;
     let grace_period = Some(v1::DurationInfo { nanoseconds: 50_000_000 });
     session
         .say(master_message::Kind::KillTask(wire::KillTask {
@@ -336,13 +336,13 @@ async fn tasks_outlive_an_agent_whose_supervisor_is_a_process() {
     assert_eq!(within(agent.stop()).await.unwrap(), Ended::Stopped);
     // One ends while nobody looks, the other afterwards.
     let runs = work_dir.path().join("work/runs");
-    std::fs::write(runs.join("c1/go"), "").unwrap();
+    std::fs::write(runs.join(own("c1")).join("go"), "").unwrap();
 
     let again = Agent::start(options).await.unwrap();
     let (mut session, register) = master.admit().await;
     assert_eq!(register.tasks.len(), 2);
     assert_eq!(session.last_status().await.message.as_deref(), Some("command exited with status 7"));
-    std::fs::write(runs.join("c2/go"), "").unwrap();
+    std::fs::write(runs.join(own("c2")).join("go"), "").unwrap();
     assert_eq!(session.last_status().await.message.as_deref(), Some("command exited with status 8"));
     assert_eq!(within(again.shutdown()).await.unwrap(), Ended::ShutDown);
     let supervisors = work_dir.path().join("work/supervisors");
@@ -356,7 +356,7 @@ async fn when_a_supervisor_dies_its_tasks_fail_with_that_reason_and_another_take
     let (mut session, _) = master.admit().await;
     session.run("c1", "echo $PPID > parent; exec sleep 1000").await;
     assert_eq!(session.status().await.state(), TaskState::TaskRunning);
-    let parent = work_dir.path().join("work/runs/c1/parent");
+    let parent = work_dir.path().join("work/runs").join(own("c1")).join("parent");
     let read = || std::fs::read_to_string(&parent).unwrap_or_default();
     until(|| read().ends_with('\n')).await;
     let supervisor = read().trim().parse().unwrap();
