@@ -37,6 +37,10 @@ impl Answered {
             let Some(framework) = known.frameworks.get(&session).or_else(|| known.subscribing.get(&session)) else {
                 continue;
             };
+            if !all {
+                // It has replaced any other session of the framework, whose questions are void.
+                self.open.retain(|other, open| *other == session || open.framework != *framework);
+            }
             let mut tasks = BTreeSet::new();
             for agent in &snapshot.agents {
                 let connected = agent.presence == Presence::Connected;
