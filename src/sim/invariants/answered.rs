@@ -15,6 +15,8 @@ const BOUND_NS: u64 = 2_000_000_000;
 
 #[derive(Debug, Default)]
 pub(super) struct Answered {
+    /// Sessions that are over: what still arrives in them changes nothing.
+    over: BTreeSet<SessionId>,
     /// What each session is to be sent.
     open: BTreeMap<SessionId, Open>,
     /// Sessions of which the tasks are to be looked up, and whether all or those with something not acknowledged.
@@ -79,8 +81,13 @@ impl Invariant for Answered {
     fn observe(&mut self, _known: &Known, fact: &Fact) -> Result<(), String> {
         match fact {
             Fact::MasterStarted { .. } => *self = Self::default(),
-            Fact::SessionEnded { session } | Fact::Drops { session } => drop(self.open.remove(session)),
-            Fact::Called { session, call: Call::Reconcile { tasks } } if tasks.is_empty() => {
+            Fact::SessionEnded { session } | Fact::Drops { session } => {
+                self.over.insert(*session);
+                self.open.remove(session);
+            }
+            Fact::Called { session, call: Call::Reconcile { tasks } }
+                if tasks.is_empty() && !self.over.contains(session) =>
+            {
                 self.asked.push((*session, true));
             }
             Fact::Subscribes { session, .. } => self.asked.push((*session, false)),
