@@ -9,7 +9,7 @@ use crate::{
     master::core::{Event, Order, Report, SessionId},
     proto::{
         internal::{RegistryChange, registry_change::Kind},
-        v1::TaskState,
+        v1::{TaskState, task_status::Reason},
     },
 };
 
@@ -27,6 +27,8 @@ pub(super) struct Gone {
     taken: BTreeSet<(usize, u64, String)>,
     /// Tasks that were asked after.
     questions: BTreeSet<(usize, String)>,
+    /// Frameworks that asked after all their tasks: an answer to that may repeat an end.
+    asked_all: BTreeSet<usize>,
 }
 
 /// The agents that the changes make gone.
@@ -83,13 +85,18 @@ impl Invariant for Gone {
                 }
             }
             Fact::Asked { framework, request: Request::Reconcile { tasks } } => {
+                if tasks.is_empty() {
+                    self.asked_all.insert(*framework);
+                }
                 self.questions.extend(tasks.iter().map(|(task, _)| (*framework, task.value.clone())));
             }
             Fact::Returned { framework, life, event: SchedulerEvent::StatusUpdate(status), ok: true }
                 if status.state() == TaskState::TaskGoneByOperator =>
             {
                 let (task, asked) = (status.task_id.value.clone(), (*framework, status.task_id.value.clone()));
-                if !self.taken.insert((*framework, *life, task.clone())) && !self.questions.contains(&asked) {
+                let is_answer = status.reason() == Reason::Reconciliation && self.asked_all.contains(framework);
+                let asked = self.questions.contains(&asked) || is_answer;
+                if !self.taken.insert((*framework, *life, task.clone())) && !asked {
                     return Err(format!("{task} is told twice to be gone"));
                 }
             }
