@@ -31,6 +31,8 @@ pub(super) struct Outgoing {
     total_bytes: usize,
     /// Sessions that went over their budget, or are within it again.
     changed: Vec<SessionId>,
+    /// Sessions of agents whose REGISTERED waits for this record.
+    unopened: BTreeMap<SessionId, RecordNumber>,
 }
 
 impl Outgoing {
@@ -55,6 +57,7 @@ impl Outgoing {
     /// Everything up to this number is durable.
     pub(super) fn synced(&mut self, number: RecordNumber) {
         self.pending.retain(|_, record| *record > number);
+        self.unopened.retain(|_, record| *record > number);
     }
 
     /// The last record of these subjects.
@@ -89,7 +92,11 @@ impl Outgoing {
         match order {
             Order::Registered(registered) => {
                 let removed = registered.removed_frameworks.iter().map(String::as_str);
-                self.after(removed.chain([registered.agent_id.as_str()]))
+                let after = self.after(removed.chain([registered.agent_id.as_str()]));
+                if after > RecordNumber::default() {
+                    self.unopened.insert(session, after);
+                }
+                after
             }
             Order::Run { framework, .. }
             | Order::Kill { framework, .. }
@@ -132,8 +139,14 @@ impl Outgoing {
         }
     }
 
+    /// Whether REGISTERED has not left in this session.
+    pub(super) fn is_unopened(&self, session: SessionId) -> bool {
+        self.unopened.contains_key(&session)
+    }
+
     /// The session is over, for its peer too.
     pub(super) fn forget(&mut self, session: SessionId) {
+        self.unopened.remove(&session);
         if let Some(unread) = self.sessions.remove(&session) {
             self.total_bytes -= unread.bytes;
         }

@@ -50,6 +50,11 @@ impl<'a> Turn<'a> {
         session.is_some_and(|session| self.outgoing.is_over(session))
     }
 
+    /// Whether the first message of an agent's session still waits for its record.
+    pub(super) fn is_unheard(&self, session: SessionId) -> bool {
+        self.outgoing.is_unopened(session)
+    }
+
     /// What this input sends from here on follows from what was recorded of this agent or framework, too.
     pub(super) fn follow(&mut self, subject: &str) {
         self.recorded = self.recorded.max(self.outgoing.after([subject]));

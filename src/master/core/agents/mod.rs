@@ -127,6 +127,11 @@ impl Master {
 
     pub(in crate::master::core) fn ping_due(&mut self, turn: &mut Turn<'_>, key: AgentKey, session: SessionId) {
         let Some(agent) = self.agents.get_mut(key).filter(|agent| agent.session == Some(session)) else { return };
+        if turn.is_unheard(session) {
+            // REGISTERED still waits for the registry, and pings behind it: nothing is concluded from silence.
+            self.timers.arm(turn.now.mono_after(self.config.ping_interval), Timer::Ping(key, session));
+            return;
+        }
         if agent.pings_missed >= self.config.pings_missed {
             // The stream is the session: an agent that is alive attaches again at once, and is not given up.
             let id = agent.bucket.id.clone();

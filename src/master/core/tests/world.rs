@@ -21,6 +21,7 @@ use crate::{
         internal::registry_change::Kind,
         v1::{self, TaskState},
     },
+    transport::outbox::RecordNumber,
     types::{Now, Resources},
 };
 
@@ -101,6 +102,8 @@ impl World {
         while let Some(at) = self.harness.core.deadline().filter(|at| *at <= end.mono_ns) {
             let step = Duration::from_nanos(at.saturating_sub(self.now.mono_ns));
             self.now = self.now.advanced(step);
+            // The registry is done when the clock moves.
+            self.harness.handle(self.now, Input::Synced { number: RecordNumber(u64::MAX) });
             self.feed(Input::Ticked);
             let pinged = self.pinged();
             all.append(&mut self.effects);
