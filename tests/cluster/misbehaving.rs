@@ -82,7 +82,7 @@ fn of_group(group: usize) -> impl Iterator<Item = usize> {
 /// Lets a group go on, those too that begin to read for as long as the answer is kept.
 fn let_go(site: &Site, group: usize) -> File {
     let pipe = OpenOptions::new().write(true).open(site.path().join(format!("go.{group}")));
-    let mut pipe = pipe.expect("somebody reads it");
+    let mut pipe = pipe.expect("a task reads it");
     pipe.write_all("\n".repeat(TASKS / GROUPS).as_bytes()).expect("there is room");
     pipe
 }
@@ -97,14 +97,14 @@ fn lives(pid: u32) -> bool {
     stat.rsplit_once(") ").is_some_and(|(_, rest)| !rest.starts_with(['Z', 'X']))
 }
 
-fn ends(heard: &Heard, number: usize) -> Vec<TaskState> {
-    states(heard, &format!("t{number}")).into_iter().filter(|state| state.is_terminal()).collect()
+fn ends(received: &Heard, number: usize) -> Vec<TaskState> {
+    states(received, &format!("t{number}")).into_iter().filter(|state| state.is_terminal()).collect()
 }
 
 /// Waits for an end of every task of the group, each dead by then.
-fn all_ended(site: &Site, heard: &Heard, group: usize) {
+fn all_ended(site: &Site, received: &Heard, group: usize) {
     until(&format!("group {group} to end"), || {
-        let mut missing = of_group(group).filter(|number| ends(heard, *number).is_empty());
+        let mut missing = of_group(group).filter(|number| ends(received, *number).is_empty());
         missing.next().map_or(Ok(()), Err)
     });
     for number in of_group(group) {
@@ -113,17 +113,17 @@ fn all_ended(site: &Site, heard: &Heard, group: usize) {
 }
 
 /// The group has ended as its processes did, each once.
-fn assert_true_ends(site: &Site, heard: &Heard, group: usize) {
+fn assert_true_ends(site: &Site, received: &Heard, group: usize) {
     for number in of_group(group) {
         let state = if number.is_multiple_of(3) { TaskState::TaskFinished } else { TaskState::TaskFailed };
         let own = fs::read_to_string(site.path().join(format!("ended.{number}")));
-        assert_eq!((ends(heard, number), own.ok().as_deref()), (vec![state], Some("end\n")), "t{number}");
+        assert_eq!((ends(received, number), own.ok().as_deref()), (vec![state], Some("end\n")), "t{number}");
     }
 }
 
-fn assert_all_live(site: &Site, heard: &Heard, groups: impl Iterator<Item = usize>, after: &str) {
+fn assert_all_live(site: &Site, received: &Heard, groups: impl Iterator<Item = usize>, after: &str) {
     for number in groups.flat_map(of_group) {
-        assert_eq!(ends(heard, number), [], "t{number} after {after}");
+        assert_eq!(ends(received, number), [], "t{number} after {after}");
         assert!(lives(pid_of(site, number)), "t{number} after {after}");
     }
 }
@@ -147,7 +147,7 @@ fn until_health(agent: &Part, what: &str) {
 }
 
 /// The agent comes back while its supervisor is stopped, which is reported and costs no task.
-fn supervisor_stopped(site: &Site, heard: &Heard, master: &str, agent: Part) -> Part {
+fn supervisor_stopped(site: &Site, received: &Heard, master: &str, agent: Part) -> Part {
     let stopped = supervisor(site);
     signal(stopped, "-STOP");
     agent.kill();
@@ -156,13 +156,13 @@ fn supervisor_stopped(site: &Site, heard: &Heard, master: &str, agent: Part) -> 
     thread::sleep(SILENCE);
     assert!(lives(stopped), "silence is not death");
     signal(stopped, "-CONT");
-    assert_all_live(site, heard, 0..GROUPS, "its supervisor was stopped");
+    assert_all_live(site, received, 0..GROUPS, "its supervisor was stopped");
     until_health(&agent, r#""healthy":true"#);
     agent
 }
 
 /// A copy of the work directory is no second agent, and the original is not touched.
-fn copied(site: &Site, heard: &Heard, master: &str) {
+fn copied(site: &Site, received: &Heard, master: &str) {
     let mut copy = Command::new("cp");
     copy.arg("-a").args(["agent", "copy"].map(|name| site.path().join(name)));
     // What changes meanwhile may be missing.
@@ -171,7 +171,7 @@ fn copied(site: &Site, heard: &Heard, master: &str) {
     second.arg("--recover=cleanup");
     let output = site.run(second);
     assert!(!output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    assert_all_live(site, heard, 0..GROUPS, "an agent was started on a copy");
+    assert_all_live(site, received, 0..GROUPS, "an agent was started on a copy");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -180,43 +180,43 @@ async fn two_hundred_tasks_end_as_their_own_files_say_whatever_becomes_of_their_
     let small = Small::mounted(&site);
     let master = site.master();
     let agent = site.agent("agent", &master.address, RESOURCES);
-    let (driver, heard) = start(&master.address, "cpus:0.1;mem:32", commands(site.path()));
-    until("all tasks to run", || match in_state(&heard, TaskState::TaskRunning) {
+    let (driver, received) = start(&master.address, "cpus:0.1;mem:32", commands(site.path()));
+    until("all tasks to run", || match in_state(&received, TaskState::TaskRunning) {
         TASKS => Ok(()),
         count => Err(count),
     });
-    let agent = supervisor_stopped(&site, &heard, &master.address, agent);
-    copied(&site, &heard, &master.address);
+    let agent = supervisor_stopped(&site, &received, &master.address, agent);
+    copied(&site, &received, &master.address);
 
     fs::remove_dir_all(site.path().join("agent/runs")).expect("removed");
     let group = let_go(&site, 0);
-    all_ended(&site, &heard, 0);
-    assert_true_ends(&site, &heard, 0);
+    all_ended(&site, &received, 0);
+    assert_true_ends(&site, &received, 0);
     drop(group);
 
     small.fill();
     until_health(&agent, "is full");
     let group = let_go(&site, 1);
-    all_ended(&site, &heard, 1);
-    assert_true_ends(&site, &heard, 1);
+    all_ended(&site, &received, 1);
+    assert_true_ends(&site, &received, 1);
     drop(group);
     small.empty();
 
     agent.kill();
     let group = let_go(&site, 2);
     let agent = site.agent("agent", &master.address, RESOURCES);
-    all_ended(&site, &heard, 2);
-    assert_true_ends(&site, &heard, 2);
+    all_ended(&site, &received, 2);
+    assert_true_ends(&site, &received, 2);
     drop(group);
 
     // What no agent can find again is ended, and only then said to be lost.
     fs::remove_dir_all(site.path().join("agent/supervisors")).expect("removed");
     agent.kill();
     let _agent = site.agent("agent", &master.address, RESOURCES);
-    all_ended(&site, &heard, 3);
+    all_ended(&site, &received, 3);
     for number in of_group(3) {
         assert!(!site.path().join(format!("ended.{number}")).exists(), "t{number} was never let go");
-        assert_ne!(ends(&heard, number), [TaskState::TaskFinished], "t{number}");
+        assert_ne!(ends(&received, number), [TaskState::TaskFinished], "t{number}");
     }
     driver.stop_teardown().await.expect("stops");
     driver.join().await.expect("joins");

@@ -11,6 +11,7 @@ use std::{
     time::Duration,
 };
 
+use serde_json::Value;
 use tempfile::TempDir;
 
 /// How long anything may take before a test gives up on it.
@@ -235,6 +236,25 @@ pub(crate) fn get(address: &str, path: &str) -> String {
         }
         _ => text,
     }
+}
+
+/// The `/state` of the master at that address.
+pub(crate) fn state(master: &str) -> Value {
+    let answer = get(master, "/state");
+    let body = answer.split_once("\r\n\r\n").map_or("", |(_, body)| body);
+    serde_json::from_str(body).unwrap_or_else(|error| panic!("/state is JSON: {error}: {answer}"))
+}
+
+/// The ids of the master's agents; waits until there are so many, all connected.
+pub(crate) fn connected_agents(master: &str, count: usize) -> Vec<String> {
+    until("all agents to be connected", || {
+        let state = state(master);
+        let agents = state["slaves"].as_array().cloned().unwrap_or_default();
+        let active = agents.iter().filter(|agent| agent["active"] == Value::Bool(true));
+        let mut ids: Vec<String> = active.filter_map(|agent| agent["id"].as_str().map(str::to_owned)).collect();
+        ids.sort();
+        if ids.len() == count && agents.len() == count { Ok(ids) } else { Err(state["slaves"].to_string()) }
+    })
 }
 
 /// The content of a body in chunks, which has to have its end.

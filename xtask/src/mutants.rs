@@ -1,7 +1,7 @@
 //! Mutants: small faults put into the cores one at a time, to see whether tests and simulator notice them.
 //!
-//! `cargo-mutants` makes them; they are drawn by a seed, so that a draw can be repeated and nobody chooses the ones that are
-//! caught. Each is put into a git worktree of its own, where the unit tests of the cores run, and if these notice nothing,
+//! `cargo-mutants` makes them; they are drawn by a seed, so that a draw can be repeated, and those that are caught are not
+//! chosen. Each is put into a git worktree of its own, where the unit tests of the cores run, and if these notice nothing,
 //! the simulator.
 
 use std::{

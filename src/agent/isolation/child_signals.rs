@@ -17,7 +17,7 @@ use std::{
 pub(crate) fn listen() -> io::Result<OwnedFd> {
     let mut set = MaybeUninit::uninit();
     // SAFETY: no handler is set, only taken away. The first call writes the whole set, which the others are given. All
-    // pointers are to memory of our own. The descriptor is checked, and no one else has it.
+    // pointers are to memory of our own. The descriptor is checked, and was made here.
     unsafe {
         libc::sigemptyset(set.as_mut_ptr());
         let mut set = set.assume_init();

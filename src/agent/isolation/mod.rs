@@ -1,8 +1,7 @@
 //! What a process takes on itself before it runs other people's commands.
 //!
 //! Common to all containers, so it is set once on the supervisor and inherited. What is of one container alone is done by
-//! `vfork` in its child. The one module of the agent where `unsafe` is
-//! allowed.
+//! `vfork` in its child. The one module of the agent where `unsafe` is allowed.
 
 pub(crate) mod child_signals;
 pub(crate) mod vfork;

@@ -42,15 +42,11 @@ impl Sandboxes {
             Err(error) => return Err(failed(error)),
         };
         let mut removal = Removal { top, moved: 0 };
-        for round in 0..MAX_ROUNDS {
-            if round == 0 {
-                removal.remove_output();
-            } else {
-                removal.empty().map_err(failed)?;
-            }
+        removal.remove_output();
+        for _ in 0..MAX_ROUNDS {
             match unlinkat(CWD, &path, AtFlags::REMOVEDIR) {
                 Ok(()) | Err(Errno::NOENT) => return Ok(()),
-                Err(Errno::NOTEMPTY | Errno::EXIST) => {}
+                Err(Errno::NOTEMPTY | Errno::EXIST) => removal.empty().map_err(failed)?,
                 Err(error) => return Err(failed(error)),
             }
         }

@@ -20,7 +20,7 @@ type Labels = [(&'static str, String); 1];
 /// What the master's shell measures.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Measured {
-    /// How long the registry has owed its oldest answer.
+    /// How long the registry has not given its oldest answer.
     pub(super) registry_waited: Duration,
     /// The longest turn of the core since the start.
     pub(super) longest_turn: Duration,
@@ -35,7 +35,7 @@ pub(super) fn render(snapshot: &Snapshot, measured: &Measured) -> String {
     population(&mut registry, snapshot);
     resources(&mut registry, snapshot);
     for (name, help, time) in [
-        ("registry_waited_seconds", "How long the registry has owed its oldest answer", measured.registry_waited),
+        ("registry_waited_seconds", "How long the registry has not given its oldest answer", measured.registry_waited),
         ("longest_turn_seconds", "The longest that inputs waited for each other in the core", measured.longest_turn),
     ] {
         let gauge = Gauge::<f64, AtomicU64>::default();

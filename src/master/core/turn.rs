@@ -51,7 +51,7 @@ impl<'a> Turn<'a> {
     }
 
     /// Whether the first message of an agent's session still waits for its record.
-    pub(super) fn is_unheard(&self, session: SessionId) -> bool {
+    pub(super) fn is_unopened(&self, session: SessionId) -> bool {
         self.outgoing.is_unopened(session)
     }
 

@@ -136,7 +136,7 @@ impl Invariant for RegistryFirst {
             Fact::Told { event: Event::Failures { agents }, .. } => {
                 let unknown = |agent: &&Arc<str>| self.admitted.contains(&***agent) && !self.lost.contains(&***agent);
                 if let Some(agent) = agents.iter().find(unknown) {
-                    return Err(format!("{agent} is told to be lost, and the registry never had it as unreachable"));
+                    return Err(format!("{agent} is reported lost, and the registry never had it as unreachable"));
                 }
             }
             _ => {}

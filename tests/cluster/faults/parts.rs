@@ -16,7 +16,7 @@ use super::{
     framework,
     plan::{Deed, Step, Target},
 };
-use crate::part::{Part, Running, Site, get, until};
+use crate::part::{Part, Running, Site, connected_agents, state, until};
 
 /// What each agent has.
 pub(super) const RESOURCES: &str = "cpus:12;mem:1024;ports:[31000-31011]";
@@ -107,21 +107,12 @@ impl<'a> Parts<'a> {
 
     /// The master's `/state`.
     pub(super) fn state(&self) -> Value {
-        let answer = get(&self.address, "/state");
-        let body = answer.split_once("\r\n\r\n").map_or("", |(_, body)| body);
-        serde_json::from_str(body).unwrap_or_else(|error| panic!("/state is JSON: {error}: {answer}"))
+        state(&self.address)
     }
 
     /// The ids of all agents, by the master's word; waits until all are connected.
     pub(super) fn agent_ids(&self) -> Vec<String> {
-        until("all agents to be connected", || {
-            let state = self.state();
-            let slaves = state["slaves"].as_array().cloned().unwrap_or_default();
-            let active = slaves.iter().filter(|agent| agent["active"] == Value::Bool(true));
-            let mut ids: Vec<String> = active.filter_map(|agent| agent["id"].as_str().map(str::to_owned)).collect();
-            ids.sort();
-            if ids.len() == self.agents.len() { Ok(ids) } else { Err(state["slaves"].to_string()) }
-        })
+        connected_agents(&self.address, self.agents.len())
     }
 }
 

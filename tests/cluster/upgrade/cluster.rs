@@ -18,7 +18,7 @@ use divvy::{
 };
 use serde_json::Value;
 
-use crate::part::{Part, Running, Site, get, processes_below, until};
+use crate::part::{Part, Running, Site, connected_agents, processes_below, state};
 
 /// The folder of the old binaries.
 const OLD: &str = "DIVVY_UPGRADE_FROM";
@@ -111,21 +111,12 @@ impl<'a> Cluster<'a> {
 
     /// The master's `/state`.
     pub(super) fn state(&self) -> Value {
-        let answer = get(&self.address, "/state");
-        let body = answer.split_once("\r\n\r\n").map_or("", |(_, body)| body);
-        serde_json::from_str(body).unwrap_or_else(|error| panic!("/state is JSON: {error}: {answer}"))
+        state(&self.address)
     }
 
     /// The ids of all agents; waits until all are connected.
     pub(super) fn agent_ids(&self) -> Vec<String> {
-        until("all agents to be connected", || {
-            let state = self.state();
-            let agents = state["slaves"].as_array().cloned().unwrap_or_default();
-            let active = agents.iter().filter(|agent| agent["active"] == Value::Bool(true));
-            let mut ids: Vec<String> = active.filter_map(|agent| agent["id"].as_str().map(str::to_owned)).collect();
-            ids.sort();
-            if ids.len() == AGENTS.len() && agents.len() == ids.len() { Ok(ids) } else { Err(agents) }
-        })
+        connected_agents(&self.address, AGENTS.len())
     }
 
     /// The processes of this agent's supervisors.

@@ -3,7 +3,8 @@
 //! A container is not a task: a command task has one container, an executor has one that its tasks name, a pod has one
 //! with a child for each task. [`Containers`] holds them and who is nested in whom. [`launch`] turns a description into a
 //! process to be started, [`provisioning`] makes what that needs, [`life`] follows it, [`kills`] ends it, [`supervision`]
-//! knows the supervisors, [`recipients`] those that may have received starts, and [`sandboxes`] keeps the directories of ended ones for a while.
+//! knows the supervisors, [`recipients`] those that may have received starts, and [`sandboxes`] keeps the directories of
+//! ended ones for a while.
 
 mod container;
 pub(in crate::agent::core) mod environment;

@@ -37,7 +37,7 @@ fn a_restarted_agent_registers_while_a_supervisor_is_silent_and_its_tasks_keep_t
     let mut agent = restarted();
     agent.take();
     agent.attach();
-    assert_eq!(agent.told(), ["attach 1", "send 1: register [c1 RUNNING]"]);
+    assert_eq!(agent.effects(), ["attach 1", "send 1: register [c1 RUNNING]"]);
     agent.pass(Duration::from_hours(24));
     assert!(agent.agent.is_live(&id("c1")));
     let problems = agent.agent.problems();
@@ -52,9 +52,9 @@ fn new_tasks_go_to_another_supervisor_and_the_silent_one_retires_when_it_answers
     agent.take();
     agent.run("c2", &task("c2"));
     agent.give(Input::StepDone { container: id("c2"), step: Step::Sandbox });
-    assert_eq!(agent.told().last().unwrap(), "supervise 2: start c2");
+    assert_eq!(agent.effects().last().unwrap(), "supervise 2: start c2");
     greets(&mut agent, ONE, &["c1"]);
-    assert_eq!(agent.told(), ["supervise 1: retire"], "it may not have received the first");
+    assert_eq!(agent.effects(), ["supervise 1: retire"], "it may not have received the first");
     assert_eq!(agent.agent.problems(), []);
     agent.exited("c1", 6);
     assert_eq!(agent.status("c1").state(), TaskState::TaskFailed);
@@ -68,9 +68,9 @@ fn a_running_agent_concludes_nothing_from_a_supervisor_that_falls_silent() {
     silent(&mut agent);
     agent.run("c2", &task("c2"));
     agent.give(Input::StepDone { container: id("c2"), step: Step::Sandbox });
-    assert_eq!(agent.told(), ["persist accepted c2", "make the sandbox c2"]);
+    assert_eq!(agent.effects(), ["persist accepted c2", "make the sandbox c2"]);
     greets(&mut agent, TWO, &[]);
-    assert_eq!(agent.told(), ["supervise 1: retire", "persist starts go to pid 2", "supervise 2: start c2"]);
+    assert_eq!(agent.effects(), ["supervise 1: retire", "persist starts go to pid 2", "supervise 2: start c2"]);
     assert!(agent.agent.is_live(&id("c1")));
 }
 
@@ -80,15 +80,15 @@ fn a_kill_waits_for_a_silent_supervisor_and_its_grace_begins_with_the_signal() {
     agent.running_and_known("c1");
     silent(&mut agent);
     agent.kill("c1", Some(5 * SECOND));
-    assert_eq!(agent.told(), ["persist kill c1 5000ms"]);
+    assert_eq!(agent.effects(), ["persist kill c1 5000ms"]);
     agent.pass(60 * SECOND);
-    assert!(agent.told().iter().all(|effect| !effect.contains("signal")));
+    assert!(agent.effects().iter().all(|effect| !effect.contains("signal")));
     greets(&mut agent, ONE, &["c1"]);
-    assert_eq!(agent.told(), ["supervise 1: signal c1 15 tree"]);
+    assert_eq!(agent.effects(), ["supervise 1: signal c1 15 tree"]);
     agent.pass(4 * SECOND);
-    assert_eq!(agent.told(), Vec::<String>::new());
+    assert_eq!(agent.effects(), Vec::<String>::new());
     agent.pass(SECOND);
-    assert_eq!(agent.told(), ["supervise 1: signal c1 9 tree"]);
+    assert_eq!(agent.effects(), ["supervise 1: signal c1 9 tree"]);
 }
 
 #[test]
@@ -119,7 +119,7 @@ fn registration_waits_a_while_for_leftovers_and_then_reports_them_as_they_were()
     agent.take();
     agent.pass(10 * SECOND);
     agent.attach();
-    assert_eq!(agent.told(), ["attach 1", "send 1: register [c1 RUNNING]"]);
+    assert_eq!(agent.effects(), ["attach 1", "send 1: register [c1 RUNNING]"]);
     agent
         .give(Input::Received { session: SessionId(1), message: crate::agent::core::tests::fixture::registered_by(1) });
     agent.give(Input::LeftoversEnded { containers: vec![id("c1")] });
@@ -143,7 +143,7 @@ fn a_launch_while_the_disk_is_full_is_dropped_and_taken_again_when_there_is_room
     assert_eq!(agent.agent.problems(), []);
     agent.take();
     agent.run("c2", &task("c2"));
-    assert_eq!(agent.told(), ["persist accepted c2", "make the sandbox c2"]);
+    assert_eq!(agent.effects(), ["persist accepted c2", "make the sandbox c2"]);
 }
 
 /// An agent that asked its supervisor to start `c1`, and crashed before any answer.
@@ -151,7 +151,7 @@ fn crashed_while_starting() -> Fixture {
     let mut before = Fixture::registered(&[Capability::PartitionAware]);
     before.run("c1", &task("c1"));
     before.give(Input::StepDone { container: id("c1"), step: Step::Sandbox });
-    assert_eq!(before.told().last().unwrap(), "supervise 1: start c1");
+    assert_eq!(before.effects().last().unwrap(), "supervise 1: start c1");
     before
 }
 
@@ -203,9 +203,9 @@ fn a_supervisor_that_is_missing_is_on_record_until_what_it_may_have_started_is_e
     let mut agent = Fixture::recovered_at(&before.log, before.now, found(&[ONE]));
     agent.host_answers = false;
     greets_as(&mut agent, ONE, "another folder");
-    assert_eq!(agent.told(), ["end leftovers [c1]"]);
+    assert_eq!(agent.effects(), ["end leftovers [c1]"]);
     agent.give(Input::LeftoversEnded { containers: vec![id("c1")] });
-    assert_eq!(agent.told(), ["persist status c1 GONE", "persist supervisor ended pid 1"]);
+    assert_eq!(agent.effects(), ["persist status c1 GONE", "persist supervisor ended pid 1"]);
 }
 
 #[test]
@@ -251,7 +251,7 @@ fn a_copy_of_the_folder_of_a_supervisor_that_lives_ends_nothing_whoever_greets_f
             copy_greets(&mut agent);
         }
         assert!(agent.agent.is_live(&id("c1")), "copy first: {copy_first}");
-        assert!(agent.told().contains(&"supervise 2: forget c1".to_owned()));
+        assert!(agent.effects().contains(&"supervise 2: forget c1".to_owned()));
         agent.exited("c1", 0);
         assert_eq!(agent.status("c1").state(), TaskState::TaskFinished);
     }

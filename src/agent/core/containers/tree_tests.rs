@@ -26,7 +26,7 @@ fn pod() -> Fixture {
 }
 
 fn signals(agent: &mut Fixture) -> Vec<String> {
-    agent.told().into_iter().filter(|effect| effect.contains("signal")).collect()
+    agent.effects().into_iter().filter(|effect| effect.contains("signal")).collect()
 }
 
 #[test]
@@ -34,11 +34,11 @@ fn a_child_waits_for_its_parent_to_run_and_starts_in_it() {
     let mut agent = Fixture::registered(&[]);
     agent.run("pod", &task("pod"));
     agent.run_in("pod", "a");
-    assert_eq!(agent.told(), ["persist accepted pod", "make the sandbox pod", "persist accepted a"]);
+    assert_eq!(agent.effects(), ["persist accepted pod", "make the sandbox pod", "persist accepted a"]);
     agent.give(Input::StepDone { container: id("pod"), step: Step::Sandbox });
     agent.take();
     agent.supervised(supervisor_event::Kind::Started(started("pod")));
-    assert_eq!(agent.told().last().unwrap(), "make the sandbox a");
+    assert_eq!(agent.effects().last().unwrap(), "make the sandbox a");
     agent.give(Input::StepDone { container: id("a"), step: Step::Sandbox });
     let start = agent.take().into_iter().find_map(|effect| match effect {
         Effect::Supervise { request, .. } => match request.kind {

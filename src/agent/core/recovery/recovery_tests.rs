@@ -20,7 +20,7 @@ fn a_container_nobody_knows_is_ended_and_dropped() {
     let mut agent = Fixture::recovered(&[]);
     agent.take();
     agent.welcome(&["stray"], &[("old", 0)]);
-    assert_eq!(agent.told(), ["supervise 1: signal stray 9 tree", "supervise 1: forget old"]);
+    assert_eq!(agent.effects(), ["supervise 1: signal stray 9 tree", "supervise 1: forget old"]);
 }
 
 #[test]
@@ -34,11 +34,11 @@ fn the_agent_does_not_register_before_what_nobody_knows_has_ended() {
     }));
     agent.take();
     agent.pass(9 * SECOND);
-    assert_eq!(agent.told(), Vec::<String>::new());
+    assert_eq!(agent.effects(), Vec::<String>::new());
     agent.exited("other", 9);
-    assert_eq!(agent.told(), ["supervise 1: forget other"]);
+    assert_eq!(agent.effects(), ["supervise 1: forget other"]);
     agent.pass_to_deadline();
-    assert_eq!(agent.told(), ["attach 1"]);
+    assert_eq!(agent.effects(), ["attach 1"]);
 }
 
 #[test]
@@ -48,7 +48,7 @@ fn what_nobody_knows_and_does_not_die_holds_up_the_agent_for_a_while_only() {
     agent.take();
     agent.pass(10 * SECOND);
     agent.pass_to_deadline();
-    assert_eq!(agent.told(), ["attach 1"]);
+    assert_eq!(agent.effects(), ["attach 1"]);
 }
 
 #[test]
@@ -61,14 +61,14 @@ fn a_launch_that_is_under_way_when_the_agent_comes_back_is_waited_for() {
     let mut again = Fixture::recovered(&agent.log);
     again.welcome_starting(&["c1", "nobody's"]);
     let told = ["supervise 1: signal nobody's 9 tree", "persist status c2 LOST"];
-    assert_eq!(again.told(), told, "what is not known is ended as soon as it starts, and c2 is nowhere");
+    assert_eq!(again.effects(), told, "what is not known is ended as soon as it starts, and c2 is nowhere");
     again.supervised(supervisor_event::Kind::Started(started("c1")));
-    assert_eq!(again.told(), ["persist status c1 RUNNING + started c1"]);
+    assert_eq!(again.effects(), ["persist status c1 RUNNING + started c1"]);
     again.supervised(supervisor_event::Kind::StartFailed(wire::StartFailed {
         container_id: "nobody's".to_owned(),
         ..Default::default()
     }));
-    assert_eq!(again.told(), Vec::<String>::new());
+    assert_eq!(again.effects(), Vec::<String>::new());
     assert!(again.agent.is_live(&id("c1")));
 }
 
@@ -81,11 +81,11 @@ fn a_supervisor_that_an_earlier_agent_retired_is_given_nothing() {
     agent.run("c1", &task("c1"));
     agent.take();
     agent.give(Input::StepDone { container: id("c1"), step: Step::Sandbox });
-    assert_eq!(agent.told(), Vec::<String>::new(), "it waits for one that takes starts");
+    assert_eq!(agent.effects(), Vec::<String>::new(), "it waits for one that takes starts");
     let event =
         wire::SupervisorEvent { kind: Some(supervisor_event::Kind::Welcome(wire::SupervisorWelcome::default())) };
     agent.give(Input::Supervised { supervisor: SupervisorId(2), event });
-    assert_eq!(agent.told(), ["persist starts go to pid 0", "supervise 2: start c1"]);
+    assert_eq!(agent.effects(), ["persist starts go to pid 0", "supervise 2: start c1"]);
 }
 
 #[test]
@@ -93,12 +93,12 @@ fn an_agent_that_stops_lets_its_supervisors_end_if_they_have_nothing_to_do() {
     let mut agent = Fixture::registered(&[]);
     agent.running_and_known("c1");
     agent.give(Input::Stopping);
-    assert_eq!(agent.told(), Vec::<String>::new());
+    assert_eq!(agent.effects(), Vec::<String>::new());
     agent.exited("c1", 0);
     agent.acknowledge("c1");
     agent.take();
     agent.give(Input::Stopping);
-    assert_eq!(agent.told(), ["supervise 1: retire"]);
+    assert_eq!(agent.effects(), ["supervise 1: retire"]);
     Fixture::recovered(&agent.log).give(Input::Stopping);
 }
 
@@ -140,7 +140,7 @@ fn after_a_restart_of_the_agent_running_tasks_go_on_and_ended_ones_are_told() {
     agent.run("c5", &task("c5"));
     let mut again = Fixture::recovered(&agent.log);
     again.welcome(&["c1", "c4"], &[("c2", 3)]);
-    assert_eq!(again.told(), ["persist status c2 FAILED", "persist status c3 FAILED", "persist status c5 LOST"]);
+    assert_eq!(again.effects(), ["persist status c2 FAILED", "persist status c3 FAILED", "persist status c5 LOST"]);
     assert_eq!(again.status("c3").reason, Some(Reason::ExecutorTerminated as i32));
     assert_eq!(again.status("c5").message.unwrap(), "the launch was cut off by an agent restart");
     let session = again.attach();
@@ -153,7 +153,7 @@ fn after_a_restart_of_the_agent_running_tasks_go_on_and_ended_ones_are_told() {
         "send 1: update c4 RUNNING of RUNNING",
         "send 1: update c5 LOST of LOST",
     ];
-    assert_eq!(again.told(), told);
+    assert_eq!(again.effects(), told);
 }
 
 #[test]
@@ -164,11 +164,11 @@ fn a_kill_goes_on_after_a_restart_with_what_is_left_of_its_grace() {
     let later = agent.now.advanced(4 * SECOND);
     let mut again = Fixture::recovered_at(&agent.log, later, found(&[ONE]));
     again.welcome(&["c1"], &[]);
-    assert_eq!(again.told(), ["supervise 1: signal c1 15 tree"]);
+    assert_eq!(again.effects(), ["supervise 1: signal c1 15 tree"]);
     again.give(Input::Detached { session: SessionId(9), leader: None });
     again.now = later.advanced(6 * SECOND);
     again.give(Input::Tick);
-    assert!(again.told().contains(&"supervise 1: signal c1 9 tree".to_owned()));
+    assert!(again.effects().contains(&"supervise 1: signal c1 9 tree".to_owned()));
 }
 
 #[test]
@@ -184,7 +184,7 @@ fn after_a_restart_of_the_host_no_task_is_said_to_run() {
         assert_eq!(again.status("c1").message.unwrap(), "the host restarted");
         again.take();
         again.register();
-        assert_eq!(again.told().last().unwrap(), "persist identity S0 another");
+        assert_eq!(again.effects().last().unwrap(), "persist identity S0 another");
     }
 }
 
@@ -201,12 +201,12 @@ fn what_a_dead_supervisor_recorded_before_the_host_went_down_still_counts() {
     let exited = vec![exit("c1", 0), lost];
     again.supervised(supervisor_event::Kind::Welcome(wire::SupervisorWelcome { exited, ..Default::default() }));
     let ends = ["persist status c1 FINISHED", "persist status c2 GONE", "persist supervisor ended pid 1"];
-    assert_eq!(again.told(), ends);
+    assert_eq!(again.effects(), ends);
     again.register();
     again.run("c3", &task("c3"));
     again.take();
     again.give(Input::StepDone { container: id("c3"), step: Step::Sandbox });
-    assert_eq!(again.told(), Vec::<String>::new(), "the dead start nothing");
+    assert_eq!(again.effects(), Vec::<String>::new(), "the dead start nothing");
 }
 
 #[test]
@@ -254,7 +254,7 @@ fn sandboxes_are_kept_by_age_and_survive_a_restart() {
     let mut again = Fixture::recovered_at(&agent.log, now, found);
     again.welcome(&[], &[]);
     again.give(Input::Tick);
-    assert_eq!(again.told(), ["remove sandbox c1", "remove sandbox old"]);
+    assert_eq!(again.effects(), ["remove sandbox c1", "remove sandbox old"]);
 }
 
 #[test]
@@ -272,7 +272,7 @@ fn a_launch_that_a_power_cut_took_and_whose_sandbox_it_left_is_told_to_be_lost()
     agent.agent.check();
     agent.take();
     agent.acknowledge("c9");
-    assert_eq!(agent.told(), ["persist acknowledged c9 + forgotten c9"]);
+    assert_eq!(agent.effects(), ["persist acknowledged c9 + forgotten c9"]);
     assert!(agent.agent.deadline().is_some(), "the sandbox is kept for its time");
 }
 
@@ -309,5 +309,5 @@ fn a_launch_that_a_power_cut_took_may_have_run_so_it_is_gone_and_not_dropped() {
     again.give(Input::Received { session, message });
     assert_eq!(again.status("c1").state(), TaskState::TaskGone);
     assert_eq!(again.status("c1").message.unwrap(), "the host restarted; the agent knows nothing of the task");
-    assert_eq!(again.told().last().unwrap(), "persist identity S0 another", "only now it is of the past");
+    assert_eq!(again.effects().last().unwrap(), "persist identity S0 another", "only now it is of the past");
 }

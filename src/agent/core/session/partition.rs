@@ -110,19 +110,19 @@ mod tests {
     }
 
     /// The core's doings but for its tries to attach.
-    fn told(agent: &mut Fixture) -> Vec<String> {
-        agent.told().into_iter().filter(|effect| !effect.starts_with("attach")).collect()
+    fn effects(agent: &mut Fixture) -> Vec<String> {
+        agent.effects().into_iter().filter(|effect| !effect.starts_with("attach")).collect()
     }
 
     #[test]
     fn a_task_is_killed_when_it_has_been_cut_off_for_as_long_as_it_may_and_others_run_on() {
         let mut agent = agent();
         cut(&mut agent);
-        assert_eq!(agent.told(), [format!("persist cut off {}", agent.now.wall_ns)]);
+        assert_eq!(agent.effects(), [format!("persist cut off {}", agent.now.wall_ns)]);
         agent.pass(Duration::from_nanos(9_999_999_999));
-        assert_eq!(told(&mut agent), Vec::<String>::new());
+        assert_eq!(effects(&mut agent), Vec::<String>::new());
         agent.pass(Duration::from_nanos(1));
-        assert_eq!(told(&mut agent), ["persist kill c1 3000ms", "supervise 1: signal c1 15 tree"]);
+        assert_eq!(effects(&mut agent), ["persist kill c1 3000ms", "supervise 1: signal c1 15 tree"]);
         agent.exited("c1", 0);
         let status = agent.status("c1");
         assert_eq!(status.state(), TaskState::TaskKilled);
@@ -137,18 +137,18 @@ mod tests {
         let mut agent = agent();
         cut(&mut agent);
         agent.pass(9 * SECOND);
-        let attached = agent.told().iter().find_map(|it| it.strip_prefix("attach ")?.parse().ok());
+        let attached = agent.effects().iter().find_map(|it| it.strip_prefix("attach ")?.parse().ok());
         let session = SessionId(attached.expect("it tries again"));
         agent.give(Input::Attached { session });
         agent.take();
         agent.give(Input::Received { session, message: registered_by(1) });
-        assert_eq!(agent.told(), ["persist cut off 0"]);
+        assert_eq!(agent.effects(), ["persist cut off 0"]);
         agent.pass(5 * SECOND);
         agent.give(Input::Detached { session, leader: None });
         agent.pass(9 * SECOND);
-        assert!(told(&mut agent).iter().all(|effect| !effect.contains("kill")));
+        assert!(effects(&mut agent).iter().all(|effect| !effect.contains("kill")));
         agent.pass(SECOND);
-        assert!(told(&mut agent).contains(&"supervise 1: signal c1 15 tree".to_owned()));
+        assert!(effects(&mut agent).contains(&"supervise 1: signal c1 15 tree".to_owned()));
     }
 
     #[test]
@@ -159,9 +159,9 @@ mod tests {
             let later = agent.now.advanced(4 * SECOND);
             let mut again = Fixture::recovered_at(&log, later, found(&[ONE]));
             again.welcome(&["c1", "c2"], &[]);
-            assert_eq!(told(&mut again), Vec::<String>::new());
+            assert_eq!(effects(&mut again), Vec::<String>::new());
             again.pass(6 * SECOND);
-            assert!(told(&mut again).contains(&"supervise 1: signal c1 15 tree".to_owned()));
+            assert!(effects(&mut again).contains(&"supervise 1: signal c1 15 tree".to_owned()));
         }
     }
 
@@ -172,9 +172,9 @@ mod tests {
         let mut again = Fixture::recovered_at(&agent.log, later, found(&[ONE]));
         agent.take();
         again.welcome(&["c1", "c2"], &[]);
-        assert_eq!(told(&mut again), [format!("persist cut off {}", later.wall_ns)]);
+        assert_eq!(effects(&mut again), [format!("persist cut off {}", later.wall_ns)]);
         again.pass(10 * SECOND);
-        assert!(told(&mut again).contains(&"supervise 1: signal c1 15 tree".to_owned()));
+        assert!(effects(&mut again).contains(&"supervise 1: signal c1 15 tree".to_owned()));
     }
 
     #[test]
@@ -187,7 +187,7 @@ mod tests {
         again.welcome(&["c1", "c2"], &[]);
         again.take();
         again.pass(10 * SECOND);
-        assert!(told(&mut again).contains(&"supervise 1: signal c1 15 tree".to_owned()));
+        assert!(effects(&mut again).contains(&"supervise 1: signal c1 15 tree".to_owned()));
     }
 
     #[test]
@@ -198,9 +198,9 @@ mod tests {
         cut(&mut agent);
         agent.give(Input::Tick);
         let cut_off = format!("persist cut off {}", agent.now.wall_ns);
-        assert_eq!(told(&mut agent), [cut_off, "cancel make the sandbox c1".to_owned()]);
+        assert_eq!(effects(&mut agent), [cut_off, "cancel make the sandbox c1".to_owned()]);
         agent.give(Input::StepDone { container: crate::agent::core::tests::fixture::id("c1"), step: Step::Sandbox });
-        assert_eq!(told(&mut agent), ["persist status c1 KILLED"]);
+        assert_eq!(effects(&mut agent), ["persist status c1 KILLED"]);
         assert_eq!(agent.status("c1").reason, Some(Reason::AgentDisconnected as i32));
     }
 }

@@ -13,12 +13,12 @@ const SECOND: Duration = Duration::from_secs(1);
 #[test]
 fn a_new_agent_writes_down_against_power_cuts_who_it_is() {
     let mut agent = Fixture::recovered(&[]);
-    assert_eq!(agent.told(), ["persist starts go to ", "persist! identity  boot"]);
+    assert_eq!(agent.effects(), ["persist starts go to ", "persist! identity  boot"]);
     assert_eq!(agent.agent.deadline(), None, "it knows not yet what it runs");
     agent.welcome(&[], &[]);
     assert!(agent.agent.deadline().unwrap() < 1_000_000_000);
     agent.register();
-    assert_eq!(agent.told(), ["attach 1", "send 1: register []", "persist! identity S0 boot + epoch 1"]);
+    assert_eq!(agent.effects(), ["attach 1", "send 1: register []", "persist! identity S0 boot + epoch 1"]);
     assert_eq!(agent.agent.id(), Some("S0"));
 }
 
@@ -51,9 +51,9 @@ fn messages_of_an_earlier_session_are_dropped() {
     let mut agent = Fixture::registered(&[]);
     let message = wire::MasterMessage { kind: Some(master_message::Kind::Ping(wire::Ping {})) };
     agent.give(Input::Received { session: SessionId(0), message: message.clone() });
-    assert_eq!(agent.told(), Vec::<String>::new());
+    assert_eq!(agent.effects(), Vec::<String>::new());
     agent.give(Input::Received { session: SessionId(1), message });
-    assert_eq!(agent.told(), ["send 1: pong"]);
+    assert_eq!(agent.effects(), ["send 1: pong"]);
 }
 
 #[test]
@@ -66,7 +66,7 @@ fn a_ping_is_answered_before_the_master_has_taken_the_agent_and_changes_nothing_
     agent.pass(20 * SECOND);
     let message = wire::MasterMessage { kind: Some(master_message::Kind::Ping(wire::Ping {})) };
     agent.give(Input::Received { session, message });
-    assert_eq!(agent.told(), ["send 1: pong"]);
+    assert_eq!(agent.effects(), ["send 1: pong"]);
     assert!(!agent.agent.is_registered());
     assert_eq!(agent.agent.deadline(), until, "a master that only pings is not waited for any longer");
 }
@@ -75,10 +75,10 @@ fn a_ping_is_answered_before_the_master_has_taken_the_agent_and_changes_nothing_
 fn a_silent_master_is_left_and_attached_to_again() {
     let mut agent = Fixture::registered(&[]);
     agent.pass(75 * SECOND);
-    assert_eq!(agent.told(), ["detach 1"]);
+    assert_eq!(agent.effects(), ["detach 1"]);
     let session = agent.attach();
     assert_eq!(session, SessionId(2));
-    assert_eq!(agent.told(), ["attach 2", "persist framework forgotten f", "send 2: register []"]);
+    assert_eq!(agent.effects(), ["attach 2", "persist framework forgotten f", "send 2: register []"]);
 }
 
 #[test]
@@ -88,12 +88,12 @@ fn a_master_of_a_lower_epoch_is_not_believed() {
     let session = agent.attach();
     agent.take();
     agent.give(Input::Received { session, message: registered_by(0) });
-    assert_eq!(agent.told(), ["detach 2"]);
+    assert_eq!(agent.effects(), ["detach 2"]);
     assert!(!agent.agent.is_registered());
     let session = agent.attach();
     agent.take();
     agent.give(Input::Received { session, message: registered_by(2) });
-    assert_eq!(agent.told(), ["persist! epoch 2"]);
+    assert_eq!(agent.effects(), ["persist! epoch 2"]);
 }
 
 #[test]
@@ -108,7 +108,7 @@ fn refusals_are_met_with_patience_and_a_final_one_ends_the_agent() {
         let session = agent.attach();
         agent.take();
         agent.give(Input::Received { session, message: refused(false) });
-        assert_eq!(agent.told(), [format!("detach {}", session.0)]);
+        assert_eq!(agent.effects(), [format!("detach {}", session.0)]);
         let wait = agent.agent.deadline().unwrap() - agent.now.mono_ns;
         assert!(wait <= 60_000_000_000, "{wait}");
         longest = longest.max(wait);
@@ -117,7 +117,7 @@ fn refusals_are_met_with_patience_and_a_final_one_ends_the_agent() {
     let session = agent.attach();
     agent.take();
     agent.give(Input::Received { session, message: refused(true) });
-    assert_eq!(agent.told(), [format!("detach {}", session.0), "stop Refused(\"no\")".to_owned()]);
+    assert_eq!(agent.effects(), [format!("detach {}", session.0), "stop Refused(\"no\")".to_owned()]);
     assert_eq!(agent.agent.deadline(), None);
 }
 

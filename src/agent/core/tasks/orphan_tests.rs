@@ -26,7 +26,7 @@ fn bereft() -> Fixture {
 fn again(agent: &mut Fixture, session: u64, version: u32) -> String {
     agent.give(Input::Detached { session: SessionId(session), leader: None });
     let session = agent.attach();
-    let registration = agent.told().pop().expect("it registers");
+    let registration = agent.effects().pop().expect("it registers");
     let mut message = registered_by(1);
     if let Some(master_message::Kind::Registered(registered)) = &mut message.kind {
         registered.version = version;
@@ -41,7 +41,7 @@ fn an_orphan_is_named_at_registration_until_it_is_gone_and_its_end_is_told() {
     assert_eq!(again(&mut agent, 1, 2), "send 2: register [] orphans [c1]");
     agent.take();
     agent.exited("c1", 0);
-    assert_eq!(agent.told(), ["persist forgotten c1", "supervise 1: forget c1", "send 2: orphan gone c1"]);
+    assert_eq!(agent.effects(), ["persist forgotten c1", "supervise 1: forget c1", "send 2: orphan gone c1"]);
     assert_eq!(again(&mut agent, 2, 2), "send 3: register []");
 }
 
@@ -50,9 +50,9 @@ fn an_end_that_came_without_a_session_is_told_by_not_naming_the_orphan() {
     let mut agent = bereft();
     agent.give(Input::Detached { session: SessionId(1), leader: None });
     agent.exited("c1", 0);
-    assert_eq!(agent.told(), ["persist forgotten c1", "supervise 1: forget c1"]);
+    assert_eq!(agent.effects(), ["persist forgotten c1", "supervise 1: forget c1"]);
     agent.attach();
-    assert_eq!(agent.told().pop().unwrap(), "send 2: register []");
+    assert_eq!(agent.effects().pop().unwrap(), "send 2: register []");
 }
 
 #[test]
@@ -61,7 +61,7 @@ fn a_master_of_the_first_version_is_not_told_of_an_orphans_end() {
     again(&mut agent, 1, 1);
     agent.take();
     agent.exited("c1", 0);
-    assert_eq!(agent.told(), ["persist forgotten c1", "supervise 1: forget c1"]);
+    assert_eq!(agent.effects(), ["persist forgotten c1", "supervise 1: forget c1"]);
 }
 
 #[test]
@@ -75,7 +75,7 @@ fn an_ended_task_of_a_removed_framework_is_gone_at_once() {
     }));
     let told =
         ["persist framework forgotten f", "persist forgotten c1", "supervise 1: forget c1", "send 1: orphan gone c1"];
-    assert_eq!(agent.told(), told);
+    assert_eq!(agent.effects(), told);
 }
 
 #[test]
@@ -84,9 +84,9 @@ fn an_orphan_survives_its_agent_and_is_told_by_the_next() {
     for log in [agent.log.clone(), agent.agent.snapshot()] {
         let mut next = Fixture::recovered(&log);
         next.welcome(&["c1"], &[]);
-        assert_eq!(next.told(), ["supervise 1: signal c1 15 tree"]);
+        assert_eq!(next.effects(), ["supervise 1: signal c1 15 tree"]);
         next.attach();
-        assert_eq!(next.told().pop().unwrap(), "send 1: register [] orphans [c1]");
+        assert_eq!(next.effects().pop().unwrap(), "send 1: register [] orphans [c1]");
     }
 }
 
@@ -96,20 +96,20 @@ fn an_orphan_whose_kill_a_crash_kept_from_the_log_is_killed_by_the_next_agent() 
     let kind = |record: &wire::AgentRecord| matches!(record.kind, Some(agent_record::Kind::FrameworkForgotten(_)));
     let torn = agent.log.iter().position(kind).expect("written") + 1;
     let mut next = Fixture::recovered(&agent.log[..torn]);
-    assert_eq!(next.told(), ["persist kill c1 3000ms"]);
+    assert_eq!(next.effects(), ["persist kill c1 3000ms"]);
     next.welcome(&["c1"], &[]);
-    assert_eq!(next.told(), ["supervise 1: signal c1 15 tree"]);
+    assert_eq!(next.effects(), ["supervise 1: signal c1 15 tree"]);
     next.exited("c1", 0);
-    assert_eq!(next.told(), ["persist forgotten c1", "supervise 1: forget c1"]);
+    assert_eq!(next.effects(), ["persist forgotten c1", "supervise 1: forget c1"]);
 }
 
 #[test]
 fn an_orphan_goes_with_its_supervisor() {
     let mut agent = bereft();
     agent.give(Input::SupervisorLost { supervisor: SupervisorId(1), text: "killed".to_owned() });
-    assert_eq!(agent.told(), Vec::<String>::new(), "nobody has seen it go yet");
+    assert_eq!(agent.effects(), Vec::<String>::new(), "nobody has seen it go yet");
     agent.give(Input::SupervisorEnded { supervisor: SupervisorId(1) });
-    assert_eq!(agent.told(), ["persist forgotten c1", "send 1: orphan gone c1", "persist supervisor ended pid 1"]);
+    assert_eq!(agent.effects(), ["persist forgotten c1", "send 1: orphan gone c1", "persist supervisor ended pid 1"]);
 }
 
 #[test]
@@ -117,13 +117,13 @@ fn a_container_without_a_record_that_does_not_die_in_time_is_told_as_an_orphan()
     let mut agent = Fixture::recovered(&[]);
     agent.take();
     agent.welcome(&["nobody's"], &[]);
-    assert_eq!(agent.told(), ["supervise 1: signal nobody's 9 tree"]);
+    assert_eq!(agent.effects(), ["supervise 1: signal nobody's 9 tree"]);
     agent.pass(10 * SECOND);
     let session = agent.attach();
-    assert_eq!(agent.told().pop().unwrap(), "send 1: register [] orphans [nobody's]");
+    assert_eq!(agent.effects().pop().unwrap(), "send 1: register [] orphans [nobody's]");
     agent.give(Input::Received { session, message: registered_by(1) });
     agent.take();
     agent.exited("nobody's", 0);
-    assert_eq!(agent.told(), ["send 1: orphan gone nobody's", "supervise 1: forget nobody's"]);
+    assert_eq!(agent.effects(), ["send 1: orphan gone nobody's", "supervise 1: forget nobody's"]);
     assert_eq!(again(&mut agent, 1, 2), "send 2: register []");
 }

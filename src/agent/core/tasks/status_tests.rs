@@ -83,7 +83,7 @@ fn a_status_survives_the_agent_as_it_was_and_the_next_one_waits_for_it() {
         let next = sent(&mut again);
         assert_eq!(next[0].state(), TaskState::TaskFinished);
         again.acknowledge("c1");
-        assert_eq!(again.told(), ["persist acknowledged c1 + forgotten c1", "supervise 1: forget c1"]);
+        assert_eq!(again.effects(), ["persist acknowledged c1 + forgotten c1", "supervise 1: forget c1"]);
         let mut third = Fixture::recovered(&again.log);
         third.welcome(&[], &[]);
         register_again(&mut third);

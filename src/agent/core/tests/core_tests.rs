@@ -16,16 +16,16 @@ const SECOND: Duration = Duration::from_secs(1);
 fn a_task_is_written_down_given_a_sandbox_started_and_reported() {
     let mut agent = Fixture::registered(&[]);
     agent.run("c1", &task("c1"));
-    assert_eq!(agent.told(), ["persist accepted c1", "make the sandbox c1"]);
+    assert_eq!(agent.effects(), ["persist accepted c1", "make the sandbox c1"]);
     agent.give(Input::StepDone { container: id("c1"), step: Step::Sandbox });
     assert_eq!(
-        agent.told(),
+        agent.effects(),
         ["persist starts go to pid 1", "supervise 1: start c1"],
         "the first start of a supervisor"
     );
     agent.supervised(supervisor_event::Kind::Started(started("c1")));
     let told = ["persist status c1 RUNNING + started c1", "send 1: update c1 RUNNING of RUNNING"];
-    assert_eq!(agent.told(), told);
+    assert_eq!(agent.effects(), told);
     let status = agent.status("c1");
     assert_eq!(status.uuid.as_ref().map(prost::bytes::Bytes::len), Some(16));
     assert_eq!(status.agent_id.unwrap().value, "S0");
@@ -35,14 +35,14 @@ fn a_task_is_written_down_given_a_sandbox_started_and_reported() {
     assert_eq!((container.container_id.unwrap().value.as_str(), container.executor_pid), ("c1", Some(77)));
 
     agent.exited("c1", 0);
-    assert_eq!(agent.told(), ["persist status c1 FINISHED"], "one status in flight");
+    assert_eq!(agent.effects(), ["persist status c1 FINISHED"], "one status in flight");
     agent.acknowledge("c1");
-    assert_eq!(agent.told(), ["persist acknowledged c1", "send 1: update c1 FINISHED of FINISHED"]);
+    assert_eq!(agent.effects(), ["persist acknowledged c1", "send 1: update c1 FINISHED of FINISHED"]);
     let last = agent.status("c1");
     assert_eq!(last.message.unwrap(), "command exited with status 0");
     assert_eq!(last.process_end.and_then(|end| end.how), Some(How::ExitCode(0)));
     agent.acknowledge("c1");
-    assert_eq!(agent.told(), ["persist acknowledged c1 + forgotten c1", "supervise 1: forget c1"]);
+    assert_eq!(agent.effects(), ["persist acknowledged c1 + forgotten c1", "supervise 1: forget c1"]);
     assert_eq!(agent.agent.task_count(), 0);
 }
 
@@ -53,13 +53,13 @@ fn a_status_in_flight_carries_the_latest_state_when_it_is_sent_again() {
     agent.exited("c1", 3);
     agent.take();
     agent.pass(9 * SECOND);
-    assert_eq!(agent.told(), Vec::<String>::new());
+    assert_eq!(agent.effects(), Vec::<String>::new());
     agent.pass(SECOND);
-    assert_eq!(agent.told(), ["send 1: update c1 RUNNING of FAILED"]);
+    assert_eq!(agent.effects(), ["send 1: update c1 RUNNING of FAILED"]);
     agent.pass(19 * SECOND);
-    assert_eq!(agent.told(), Vec::<String>::new(), "the second wait is twice the first");
+    assert_eq!(agent.effects(), Vec::<String>::new(), "the second wait is twice the first");
     agent.pass(SECOND);
-    assert_eq!(agent.told(), ["send 1: update c1 RUNNING of FAILED"]);
+    assert_eq!(agent.effects(), ["send 1: update c1 RUNNING of FAILED"]);
 }
 
 #[test]
@@ -67,14 +67,14 @@ fn a_launch_that_came_before_is_done_already() {
     let mut agent = Fixture::registered(&[]);
     agent.running_and_known("c1");
     agent.run("c1", &task("c1"));
-    assert_eq!(agent.told(), Vec::<String>::new());
+    assert_eq!(agent.effects(), Vec::<String>::new());
 }
 
 #[test]
 fn a_launch_with_an_id_that_is_no_file_name_touches_nothing() {
     let mut agent = Fixture::registered(&[]);
     agent.run("../../etc", &task("c1"));
-    assert_eq!(agent.told(), Vec::<String>::new());
+    assert_eq!(agent.effects(), Vec::<String>::new());
 }
 
 #[test]
@@ -84,12 +84,12 @@ fn a_task_that_is_refused_fails_before_a_sandbox_is_made() {
     with_executor.executor = Some(Box::default());
     agent.run("c1", &with_executor);
     let told = ["persist accepted c1", "persist status c1 FAILED", "send 1: update c1 FAILED of FAILED"];
-    assert_eq!(agent.told(), told);
+    assert_eq!(agent.effects(), told);
     let status = agent.status("c1");
     assert_eq!(status.reason, Some(Reason::ContainerLaunchFailed as i32));
     assert!(status.message.unwrap().contains("use task.command"));
     agent.acknowledge("c1");
-    assert_eq!(agent.told(), ["persist acknowledged c1 + forgotten c1"]);
+    assert_eq!(agent.effects(), ["persist acknowledged c1 + forgotten c1"]);
 }
 
 #[test]
@@ -99,7 +99,7 @@ fn a_sandbox_that_cannot_be_made_fails_the_task_in_words() {
     agent.take();
     let text = "cannot make /w/runs/c1: no space left on device (os error 28)".to_owned();
     agent.give(Input::StepFailed { container: id("c1"), step: Step::Sandbox, text: text.clone() });
-    assert_eq!(agent.told(), ["persist status c1 FAILED", "send 1: update c1 FAILED of FAILED"]);
+    assert_eq!(agent.effects(), ["persist status c1 FAILED", "send 1: update c1 FAILED of FAILED"]);
     assert_eq!(agent.status("c1").message, Some(format!("cannot make the sandbox: {text}")));
 }
 
@@ -111,7 +111,7 @@ fn a_start_that_failed_names_the_step() {
     agent.take();
     let failed = wire::StartFailed { container_id: "c1".to_owned(), step: "execute /bin/nope".to_owned(), errno: 2 };
     agent.supervised(supervisor_event::Kind::StartFailed(failed));
-    assert_eq!(agent.told(), ["persist status c1 FAILED", "send 1: update c1 FAILED of FAILED"]);
+    assert_eq!(agent.effects(), ["persist status c1 FAILED", "send 1: update c1 FAILED of FAILED"]);
     let status = agent.status("c1");
     assert_eq!(status.message.unwrap(), "cannot execute /bin/nope: no such file or directory (os error 2)");
 }
@@ -127,9 +127,9 @@ fn a_kill_ends_the_whole_container_first_softly_then_hard() {
         "send 1: update c1 KILLING of KILLING",
         "supervise 1: signal c1 15 tree",
     ];
-    assert_eq!(agent.told(), told);
+    assert_eq!(agent.effects(), told);
     agent.pass(5 * SECOND);
-    assert_eq!(agent.told(), ["supervise 1: signal c1 9 tree"]);
+    assert_eq!(agent.effects(), ["supervise 1: signal c1 9 tree"]);
     let mut exit = exit("c1", 0);
     exit.status = Some(wire::exited::Status::Signal(9));
     agent.supervised(supervisor_event::Kind::Exited(exit));
@@ -143,13 +143,13 @@ fn a_repeated_kill_only_shortens_the_grace() {
     let mut agent = Fixture::registered(&[]);
     agent.running_and_known("c1");
     agent.kill("c1", None);
-    assert_eq!(agent.told(), ["persist kill c1 3000ms", "supervise 1: signal c1 15 tree"]);
+    assert_eq!(agent.effects(), ["persist kill c1 3000ms", "supervise 1: signal c1 15 tree"]);
     agent.kill("c1", Some(60 * SECOND));
-    assert_eq!(agent.told(), Vec::<String>::new());
+    assert_eq!(agent.effects(), Vec::<String>::new());
     agent.kill("c1", Some(SECOND));
-    assert_eq!(agent.told(), ["persist kill c1 1000ms"]);
+    assert_eq!(agent.effects(), ["persist kill c1 1000ms"]);
     agent.pass(SECOND);
-    assert_eq!(agent.told(), ["supervise 1: signal c1 9 tree"]);
+    assert_eq!(agent.effects(), ["supervise 1: signal c1 9 tree"]);
 }
 
 #[test]
@@ -159,9 +159,9 @@ fn a_kill_before_the_start_starts_nothing() {
     agent.take();
     agent.kill("c1", None);
     agent.kill("c1", None);
-    assert_eq!(agent.told(), ["cancel make the sandbox c1"]);
+    assert_eq!(agent.effects(), ["cancel make the sandbox c1"]);
     agent.give(Input::StepDone { container: id("c1"), step: Step::Sandbox });
-    assert_eq!(agent.told(), ["persist status c1 KILLED", "send 1: update c1 KILLED of KILLED"]);
+    assert_eq!(agent.effects(), ["persist status c1 KILLED", "send 1: update c1 KILLED of KILLED"]);
     assert_eq!(agent.status("c1").reason, Some(Reason::TaskKilledDuringLaunch as i32));
 }
 
@@ -172,16 +172,16 @@ fn a_kill_during_the_start_is_signalled_once_there_is_a_process() {
     agent.give(Input::StepDone { container: id("c1"), step: Step::Sandbox });
     agent.take();
     agent.kill("c1", None);
-    assert_eq!(agent.told(), ["persist kill c1 3000ms"]);
+    assert_eq!(agent.effects(), ["persist kill c1 3000ms"]);
     agent.supervised(supervisor_event::Kind::Started(started("c1")));
-    assert_eq!(agent.told(), ["persist started c1", "supervise 1: signal c1 15 tree"]);
+    assert_eq!(agent.effects(), ["persist started c1", "supervise 1: signal c1 15 tree"]);
 }
 
 #[test]
 fn a_kill_of_an_unknown_task_is_ignored() {
     let mut agent = Fixture::registered(&[]);
     agent.kill("c1", None);
-    assert_eq!(agent.told(), Vec::<String>::new());
+    assert_eq!(agent.effects(), Vec::<String>::new());
 }
 
 #[test]
@@ -195,7 +195,7 @@ fn a_task_that_takes_longer_than_it_may_fails_with_that_reason() {
     agent.acknowledge("c1");
     agent.take();
     agent.pass(5 * SECOND);
-    assert_eq!(agent.told(), ["persist kill c1 3000ms", "supervise 1: signal c1 15 tree"]);
+    assert_eq!(agent.effects(), ["persist kill c1 3000ms", "supervise 1: signal c1 15 tree"]);
     agent.exited("c1", 0);
     let status = agent.status("c1");
     assert_eq!((status.state(), status.reason), (TaskState::TaskFailed, Some(Reason::MaxCompletionTimeReached as i32)));
@@ -213,7 +213,7 @@ fn an_acknowledgement_of_another_status_is_ignored() {
         task_id: "task-c1".to_owned(),
         uuid: vec![0; 16].into(),
     }));
-    assert_eq!(agent.told(), Vec::<String>::new());
+    assert_eq!(agent.effects(), Vec::<String>::new());
 }
 
 #[test]
@@ -238,7 +238,7 @@ fn a_task_the_master_launched_that_never_arrived_is_reported_and_not_forgotten()
         "persist status c9 DROPPED",
         "send 1: update c9 DROPPED of DROPPED",
     ];
-    assert_eq!(agent.told(), told);
+    assert_eq!(agent.effects(), told);
     let status = agent.status("c9");
     assert_eq!((status.reason, status.source), (Some(Reason::Reconciliation as i32), Some(Source::Agent as i32)));
     let again = Fixture::recovered(&agent.log);
@@ -260,15 +260,15 @@ fn a_removed_frameworks_tasks_are_killed_and_nobody_is_told() {
         "persist kill c2 3000ms",
         "supervise 1: signal c2 15 tree",
     ];
-    assert_eq!(agent.told(), told);
+    assert_eq!(agent.effects(), told);
     agent.exited("c1", 0);
-    assert_eq!(agent.told(), ["persist forgotten c1", "supervise 1: forget c1", "send 1: orphan gone c1"]);
+    assert_eq!(agent.effects(), ["persist forgotten c1", "supervise 1: forget c1", "send 1: orphan gone c1"]);
     let mut again = Fixture::recovered(&agent.log);
     again.welcome(&["c2"], &[]);
-    assert_eq!(again.told(), ["supervise 1: signal c2 15 tree"], "the kill goes on after a restart");
+    assert_eq!(again.effects(), ["supervise 1: signal c2 15 tree"], "the kill goes on after a restart");
     agent = again;
     agent.exited("c2", 0);
-    assert_eq!(agent.told(), ["persist forgotten c2", "supervise 1: forget c2"]);
+    assert_eq!(agent.effects(), ["persist forgotten c2", "supervise 1: forget c2"]);
 }
 
 #[test]
@@ -285,14 +285,14 @@ fn an_agent_marked_gone_kills_what_it_runs_and_ends() {
         "supervise 1: retire",
         "stop Gone",
     ];
-    assert_eq!(agent.told(), told);
+    assert_eq!(agent.effects(), told);
 }
 
 #[test]
 fn an_agent_that_leaves_says_so_when_nothing_runs_any_more() {
     let mut agent = Fixture::registered(&[]);
     agent.give(Input::ShutDown);
-    assert_eq!(agent.told(), ["send 1: unregister", "supervise 1: retire", "stop ShutDown"]);
+    assert_eq!(agent.effects(), ["send 1: unregister", "supervise 1: retire", "stop ShutDown"]);
 }
 
 #[test]
@@ -301,7 +301,7 @@ fn a_lost_supervisors_tasks_fail_with_that_reason_and_new_ones_wait_for_the_next
     agent.running_and_known("c1");
     agent.running_and_known("c3");
     agent.give(Input::SupervisorLost { supervisor: ONE, text: "the supervisor ended by signal 9".to_owned() });
-    assert_eq!(agent.told(), Vec::<String>::new(), "what it recorded is told first");
+    assert_eq!(agent.effects(), Vec::<String>::new(), "what it recorded is told first");
     agent.welcome(&[], &[("c3", 0)]);
     let told = [
         "persist status c3 FINISHED",
@@ -309,18 +309,18 @@ fn a_lost_supervisors_tasks_fail_with_that_reason_and_new_ones_wait_for_the_next
         "persist status c1 FAILED",
         "send 1: update c1 FAILED of FAILED",
     ];
-    assert_eq!(agent.told(), told);
+    assert_eq!(agent.effects(), told);
     assert_eq!(agent.status("c1").reason, Some(Reason::ExecutorTerminated as i32));
     assert_eq!(agent.status("c1").message.unwrap(), "the supervisor ended by signal 9");
     agent.run("c2", &task("c2"));
     agent.give(Input::StepDone { container: id("c2"), step: Step::Sandbox });
-    assert_eq!(agent.told(), ["persist accepted c2", "make the sandbox c2"]);
+    assert_eq!(agent.effects(), ["persist accepted c2", "make the sandbox c2"]);
     let event =
         wire::SupervisorEvent { kind: Some(supervisor_event::Kind::Welcome(wire::SupervisorWelcome::default())) };
     agent.give(Input::Supervised { supervisor: SupervisorId(2), event });
-    assert_eq!(agent.told(), ["persist starts go to pid 0", "supervise 2: start c2"]);
+    assert_eq!(agent.effects(), ["persist starts go to pid 0", "supervise 2: start c2"]);
     agent.acknowledge("c3");
-    assert_eq!(agent.told(), ["persist acknowledged c3 + forgotten c3", "supervise 1: forget c3"]);
+    assert_eq!(agent.effects(), ["persist acknowledged c3 + forgotten c3", "supervise 1: forget c3"]);
 }
 
 #[test]
@@ -335,13 +335,13 @@ fn a_launch_waits_ten_seconds_for_a_supervisor_that_cannot_be_started_and_is_dro
     agent.run("c2", &task("c2"));
     agent.give(failed());
     assert_eq!(
-        agent.told(),
+        agent.effects(),
         ["persist accepted c1", "make the sandbox c1", "persist accepted c2", "make the sandbox c2"],
         "it may work yet"
     );
     agent.pass(Duration::from_secs(2));
     agent.give(failed());
-    assert_eq!(agent.told(), ["persist status c1 DROPPED", "send 1: update c1 DROPPED of DROPPED"]);
+    assert_eq!(agent.effects(), ["persist status c1 DROPPED", "send 1: update c1 DROPPED of DROPPED"]);
     let status = agent.status("c1");
     assert_eq!(status.reason, Some(Reason::ContainerLaunchFailed as i32));
     assert!(status.message.unwrap().ends_with("cannot start one: no space left on device"));
@@ -353,7 +353,7 @@ fn a_launch_waits_ten_seconds_for_a_supervisor_that_cannot_be_started_and_is_dro
     agent.give(Input::StepDone { container: id("c2"), step: Step::Sandbox });
     agent.take();
     agent.give(failed());
-    assert_eq!(agent.told(), Vec::<String>::new());
+    assert_eq!(agent.effects(), Vec::<String>::new());
 }
 
 #[test]
@@ -362,9 +362,9 @@ fn a_supervisor_that_ends_without_a_word_takes_its_tasks_along() {
     agent.running_and_known("c1");
     agent.give(Input::SupervisorEnded { supervisor: ONE });
     let told = ["persist status c1 FAILED", "send 1: update c1 FAILED of FAILED", "persist supervisor ended pid 1"];
-    assert_eq!(agent.told(), told);
+    assert_eq!(agent.effects(), told);
     agent.acknowledge("c1");
-    assert_eq!(agent.told(), ["persist acknowledged c1 + forgotten c1"]);
+    assert_eq!(agent.effects(), ["persist acknowledged c1 + forgotten c1"]);
 }
 
 #[test]
@@ -373,9 +373,9 @@ fn an_earlier_supervisor_is_retired_when_a_later_one_greets() {
     let welcome =
         wire::SupervisorEvent { kind: Some(supervisor_event::Kind::Welcome(wire::SupervisorWelcome::default())) };
     agent.give(Input::Supervised { supervisor: SupervisorId(2), event: welcome.clone() });
-    assert_eq!(agent.told(), ["supervise 1: retire"]);
+    assert_eq!(agent.effects(), ["supervise 1: retire"]);
     agent.give(Input::Supervised { supervisor: SupervisorId(2), event: welcome });
-    assert_eq!(agent.told(), Vec::<String>::new());
+    assert_eq!(agent.effects(), Vec::<String>::new());
 }
 
 #[test]
@@ -383,7 +383,7 @@ fn frameworks_without_tasks_are_not_remembered_beyond_a_session() {
     let mut agent = Fixture::registered(&[]);
     agent.give(Input::Detached { session: SessionId(1), leader: None });
     agent.attach();
-    assert_eq!(agent.told(), ["attach 2", "persist framework forgotten f", "send 2: register []"]);
+    assert_eq!(agent.effects(), ["attach 2", "persist framework forgotten f", "send 2: register []"]);
 }
 
 #[test]
@@ -406,9 +406,9 @@ fn a_container_id_that_is_used_again_never_has_its_sandbox_removed_under_it() {
     agent.acknowledge("c1");
     agent.take();
     agent.run("c1", &task("c1"));
-    assert_eq!(agent.told(), ["persist accepted c1", "make the sandbox c1"]);
+    assert_eq!(agent.effects(), ["persist accepted c1", "make the sandbox c1"]);
     agent.pass(Retention::default().keep);
-    assert!(!agent.told().contains(&"remove sandbox c1".to_owned()));
+    assert!(!agent.effects().contains(&"remove sandbox c1".to_owned()));
     agent.give(Input::StepFailed { container: id("c1"), step: Step::Sandbox, text: "it exists".to_owned() });
     assert_eq!(agent.status("c1").state(), TaskState::TaskFailed);
 }

@@ -132,7 +132,7 @@ impl Fixture {
     }
 
     /// The effects since the last time, in short words.
-    pub(in crate::agent::core) fn told(&mut self) -> Vec<String> {
+    pub(in crate::agent::core) fn effects(&mut self) -> Vec<String> {
         self.take().iter().map(in_short).collect()
     }
 

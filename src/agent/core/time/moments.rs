@@ -102,7 +102,7 @@ mod tests {
     }
 
     fn signals(agent: &mut Fixture) -> Vec<String> {
-        agent.told().into_iter().filter(|effect| effect.starts_with("supervise")).collect()
+        agent.effects().into_iter().filter(|effect| effect.starts_with("supervise")).collect()
     }
 
     #[test]

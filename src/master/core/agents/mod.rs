@@ -127,7 +127,7 @@ impl Master {
 
     pub(in crate::master::core) fn ping_due(&mut self, turn: &mut Turn<'_>, key: AgentKey, session: SessionId) {
         let Some(agent) = self.agents.get_mut(key).filter(|agent| agent.session == Some(session)) else { return };
-        if turn.is_unheard(session) {
+        if turn.is_unopened(session) {
             // REGISTERED still waits for the registry, and pings behind it: nothing is concluded from silence.
             self.timers.arm(turn.now.mono_after(self.config.ping_interval), Timer::Ping(key, session));
             return;

@@ -119,7 +119,7 @@ impl Master {
         }
     }
 
-    /// The offers of a framework that is replaced are taken back before its successor is told anything.
+    /// The offers of a framework that is replaced are taken back before anything is sent to its successor.
     pub(in crate::master::core) fn withdraw_all(&mut self, framework: FrameworkKey) {
         while self.withdraw_one(framework) {}
         self.frameworks.end_withdrawal(framework);

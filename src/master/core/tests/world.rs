@@ -36,6 +36,8 @@ pub(in crate::master::core) struct World {
     pub(in crate::master::core) effects: Vec<Effect>,
     /// Whether agents answer pings.
     pub(in crate::master::core) lively: bool,
+    /// Whether the registry has stored everything when the clock moves.
+    pub(in crate::master::core) stores: bool,
     /// Whether every step is followed by a check of the whole state; large worlds leave it to the core's own.
     pub(in crate::master::core) checked: bool,
     /// Offers of all steps that [`World::inbox`] has not handed out.
@@ -60,6 +62,7 @@ impl World {
             seqs: BTreeMap::new(),
             effects: Vec::new(),
             lively: true,
+            stores: true,
             checked: true,
             inbox: Vec::new(),
             stored,
@@ -102,8 +105,9 @@ impl World {
         while let Some(at) = self.harness.core.deadline().filter(|at| *at <= end.mono_ns) {
             let step = Duration::from_nanos(at.saturating_sub(self.now.mono_ns));
             self.now = self.now.advanced(step);
-            // The registry is done when the clock moves.
-            self.harness.handle(self.now, Input::Synced { number: RecordNumber(u64::MAX) });
+            if self.stores {
+                self.harness.handle(self.now, Input::Synced { number: RecordNumber(u64::MAX) });
+            }
             self.feed(Input::Ticked);
             let pinged = self.pinged();
             all.append(&mut self.effects);

@@ -54,3 +54,17 @@ fn an_agent_that_speaks_is_not_silent_though_its_answers_to_pings_are_behind() {
     }
     assert_eq!(presence(&world), Presence::Connected);
 }
+
+#[test]
+fn nothing_is_concluded_from_silence_while_the_registration_waits_for_the_registry() {
+    let mut world = World::new();
+    (world.stores, world.lively) = (false, false);
+    world.agent("cpus:4;mem:1024");
+    world.wait(Duration::from_hours(1));
+    assert_eq!(presence(&world), Presence::Connected, "pings wait behind what says that it is registered");
+    world.stores = true;
+    world.wait(TIMEOUT);
+    assert_eq!(presence(&world), Presence::Connected, "from then on it has as much time as any other");
+    world.wait(Duration::from_secs(31));
+    assert!(matches!(presence(&world), Presence::Unreachable { .. }), "{:?}", presence(&world));
+}

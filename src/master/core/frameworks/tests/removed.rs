@@ -51,18 +51,18 @@ fn shut_down(world: &World, agent: SessionId) -> bool {
 #[test]
 fn the_tasks_of_a_framework_end_over_several_turns_and_nothing_of_it_is_left() {
     let (mut world, id, agents) = torn_down();
-    let (mut turns, mut told) = (0, agents.iter().filter(|agent| shut_down(&world, **agent)).count());
-    assert!(0 < told && told < AGENTS, "{told} agents are to end its tasks after the first turn");
+    let (mut turns, mut ordered) = (0, agents.iter().filter(|agent| shut_down(&world, **agent)).count());
+    assert!(0 < ordered && ordered < AGENTS, "{ordered} agents are to end its tasks after the first turn");
     while world.harness.deadline().is_some_and(|at| at <= world.now.mono_ns) {
         let before = left(&world);
         world.feed(Input::Ticked);
         world.harness.core.check();
-        told += agents.iter().filter(|agent| shut_down(&world, **agent)).count();
+        ordered += agents.iter().filter(|agent| shut_down(&world, **agent)).count();
         turns += 1;
         assert!(left(&world) < before || !world.harness.core.frameworks.are_unfinished());
     }
     assert!(turns > 1, "{turns}");
-    assert_eq!((told, left(&world)), (AGENTS, 0));
+    assert_eq!((ordered, left(&world)), (AGENTS, 0));
     let snapshot = world.harness.core.snapshot();
     let orphans: usize = snapshot.agents.iter().map(|agent| agent.orphans.len()).sum();
     assert_eq!(orphans, AGENTS * EACH, "all containers are still to end");
