@@ -7,6 +7,10 @@ use std::{error::Error, fmt, time::Duration};
 
 use divvy::transport::clock::Clock;
 
+/// As in the released binaries.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// What may fail in a bench, and ends it.
 pub(crate) type Outcome<T> = Result<T, Box<dyn Error + Send + Sync>>;
 

@@ -4,6 +4,9 @@ use std::process::ExitCode;
 
 use divvy::cli::{self, agent::DivvyAgent};
 
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() -> ExitCode {
     cli::run::<DivvyAgent>()
 }

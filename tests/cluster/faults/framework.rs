@@ -69,6 +69,9 @@ struct Tasks {
     launched: u64,
     /// Where each open task is.
     open: BTreeMap<String, String>,
+    /// Those written down whose launch has not been handed to the driver: a question that overtook the launch would be
+    /// answered with the truth, that the agent does not know them.
+    drafted: BTreeSet<String>,
     /// Those of which something was heard in this life.
     heard: BTreeSet<String>,
     /// When to kill each task that does not end by itself, by this life's clock.
@@ -141,7 +144,8 @@ impl Life {
                 tasks.kill_at_ns.iter().filter(|(_, at)| **at <= now_ns).map(|(task, _)| task.clone()).collect();
             let (again, first): (Vec<_>, Vec<_>) = due.into_iter().partition(|task| tasks.killed.contains(task));
             tasks.killed.extend(first.iter().cloned());
-            let silent = tasks.open.iter().filter(|(task, _)| !tasks.heard.contains(*task));
+            let is_silent = |task: &String| !tasks.heard.contains(task) && !tasks.drafted.contains(task);
+            let silent = tasks.open.iter().filter(|(task, _)| is_silent(task));
             let silent: Vec<_> = silent.map(|(task, agent)| (task.clone(), agent.clone())).collect();
             (first, again, silent)
         };
@@ -171,7 +175,13 @@ impl Life {
             tasks.kill_at_ns.insert(task.clone(), now_ns + after_ns);
         }
         tasks.open.insert(task.clone(), agent);
+        tasks.drafted.insert(task.clone());
         (task, work)
+    }
+
+    /// All that was written down is with the driver.
+    fn handed_over(&self) {
+        self.tasks.lock().expect("not poisoned").drafted.clear();
     }
 }
 
@@ -219,9 +229,10 @@ impl Scheduler for Steady {
                 info.resources = each.to_proto_as(Some(offer.role()), true);
                 tasks.push(info);
             }
-            driver
-                .launch_tasks(std::slice::from_ref(&offer.id), tasks, Some(Filters::refuse_for(Duration::ZERO)))
-                .await?;
+            let again = Some(Filters::refuse_for(Duration::ZERO));
+            let launched = driver.launch_tasks(std::slice::from_ref(&offer.id), tasks, again).await;
+            self.life.handed_over();
+            launched?;
         }
         Ok(())
     }
