@@ -79,6 +79,11 @@ impl Counters {
         self.tasks += 1;
         TaskKey(self.tasks)
     }
+
+    /// The key that the next task is given.
+    pub(crate) fn next_task(&self) -> TaskKey {
+        TaskKey(self.tasks + 1)
+    }
 }
 
 /// The id under which a framework sees an offer.

@@ -5,8 +5,9 @@ use std::sync::Arc;
 use super::{Answer, Effect, Event, Order, RequestId, SessionId, outgoing::Outgoing};
 use crate::{proto::internal::RegistryChange, transport::outbox::RecordNumber, types::Now};
 
-/// So much work a turn does of what can as well be done in the next: about 2 us each, so that no turn takes 10 ms.
-const WORK_PER_TURN: usize = 2_000;
+/// So much work a turn does of what can as well be done in the next: about 2 us each, and as much again for the offers
+/// that it makes possible, so that no turn takes 10 ms.
+const WORK_PER_TURN: usize = 1_000;
 
 /// What one input may use: the time it came at and the place for its effects.
 ///

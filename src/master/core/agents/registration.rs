@@ -169,6 +169,7 @@ impl Master {
         away: Option<Duration>,
     ) -> Vec<MissingTask> {
         let mut named = BTreeSet::new();
+        let first_new = self.counters.next_task();
         for task in register.tasks.iter().filter(|task| !removed.contains(&task.framework)) {
             let Some((known, current)) = self.task_reported(turn, key, task) else { continue };
             named.insert(known);
@@ -181,9 +182,13 @@ impl Master {
             }
         }
         let tasks = &self.agents[key].bucket.tasks;
-        if tasks.len() == named.len() {
+        let learnt: Vec<TaskKey> = tasks.range(first_new..).map(|(task, _)| *task).collect();
+        let are_all_named = tasks.len() == named.len();
+        self.allocate_tasks(key, &learnt);
+        if are_all_named {
             return Vec::new();
         }
+        let tasks = &self.agents[key].bucket.tasks;
         let unnamed: Vec<TaskKey> = tasks.keys().filter(|task| !named.contains(task)).copied().collect();
         unnamed.into_iter().filter_map(|task| self.task_missing(key, task, turn)).collect()
     }
@@ -270,9 +275,6 @@ impl Master {
         self.insert_task(key, task_key, task);
         if let Some(framework) = self.frameworks.get_mut(framework) {
             framework.index_task(id, &reported.role, (key, task_key), current);
-        }
-        if reported.state.holds_resources() {
-            self.allocate_task(key, task_key);
         }
         task_key
     }

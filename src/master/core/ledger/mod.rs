@@ -11,7 +11,7 @@ mod check;
 mod holding;
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::{BTreeMap, BTreeSet, btree_map::Entry},
     sync::Arc,
 };
 
@@ -158,6 +158,27 @@ impl Ledger {
         account.holdings.insert(holding, held);
         self.publish(agent);
         true
+    }
+
+    /// Counts all of these as held by an agent, as [`allocate`](Self::allocate) does one by one: the shares are informed once
+    /// for each client. Those that are held already stay as they are.
+    pub(super) fn allocate_all(&mut self, agent: AgentKey, all: impl IntoIterator<Item = (Holding, Held)>) {
+        let Some(account) = self.accounts.get_mut(&agent) else { return };
+        let amounts = Arc::make_mut(&mut account.amounts);
+        let mut sums: BTreeMap<(FrameworkKey, RoleId), Resources> = BTreeMap::new();
+        for (holding, held) in all {
+            let Entry::Vacant(vacant) = account.holdings.entry(holding) else { continue };
+            *amounts.part(holding.part()) += &*held.resources;
+            if let Some(client) = held.client {
+                *sums.entry(client).or_default() += &*held.resources;
+            }
+            vacant.insert(held);
+        }
+        amounts.balance();
+        for ((framework, role), sum) in &sums {
+            self.shares.allocated(*role, *framework, sum);
+        }
+        self.publish(agent);
     }
 
     /// Enters the offer that an allocation run has granted: the shares have counted it.

@@ -14,13 +14,23 @@ use crate::{
 const AGENTS: u32 = 3;
 const FRAMEWORKS: u32 = 2;
 
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 enum Operation {
     SetTotal(AgentKey, u8),
     Disconnect(AgentKey),
     LoseReach(AgentKey),
     Remove(AgentKey),
-    Allocate { agent: AgentKey, holding: Holding, client: Option<u32>, cpus: u8 },
+    Allocate {
+        agent: AgentKey,
+        holding: Holding,
+        client: Option<u32>,
+        cpus: u8,
+    },
+    /// Tasks by number, with the framework and the cpus of each.
+    AllocateAll {
+        agent: AgentKey,
+        tasks: Vec<(u64, Option<u32>, u8)>,
+    },
     Release(AgentKey, Holding),
 }
 
@@ -44,6 +54,8 @@ fn operation() -> impl Strategy<Value = Operation> {
         1 => agent().prop_map(Operation::Remove),
         6 => (agent(), holding(), proptest::option::of(0..FRAMEWORKS), 1..6u8)
             .prop_map(|(agent, holding, client, cpus)| Operation::Allocate { agent, holding, client, cpus }),
+        2 => (agent(), proptest::collection::vec((0..4u64, proptest::option::of(0..FRAMEWORKS), 1..6u8), 0..6))
+            .prop_map(|(agent, tasks)| Operation::AllocateAll { agent, tasks }),
         4 => (agent(), holding()).prop_map(|(agent, holding)| Operation::Release(agent, holding)),
     ]
 }
@@ -116,6 +128,18 @@ impl Books {
                 assert_eq!(self.ledger.allocate(agent, holding, held.clone()), new);
                 if new {
                     self.held.insert((agent, holding), held);
+                }
+            }
+            Operation::AllocateAll { agent, tasks } => {
+                self.withdraw(agent);
+                let all = tasks.into_iter().map(|(number, client, count)| {
+                    let client = client.map(|key| (FrameworkKey(key), self.roles[key as usize]));
+                    (Holding::Task(TaskKey(number)), Held { client, resources: Arc::new(cpus(count)) })
+                });
+                let all: Vec<(Holding, Held)> = all.collect();
+                self.ledger.allocate_all(agent, all.clone());
+                for (holding, held) in all.into_iter().filter(|_| self.totals.contains_key(&agent)) {
+                    self.held.entry((agent, holding)).or_insert(held);
                 }
             }
             Operation::Release(agent, holding) => self.release(agent, holding),

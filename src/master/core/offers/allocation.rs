@@ -33,7 +33,7 @@ pub(super) struct Rules<'a> {
 }
 
 /// So many agents and clients a turn looks at before it lets other inputs pass: a few milliseconds.
-const LOOKS_PER_TURN: usize = 40_000;
+const LOOKS_PER_TURN: usize = 16_000;
 
 impl Master {
     /// When the next run for the idle clients may be.

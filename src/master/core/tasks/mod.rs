@@ -155,6 +155,21 @@ impl Master {
         self.ledger.allocate(key, Holding::Task(task_key), Held { client, resources: task.resources.clone() });
     }
 
+    /// The same for many tasks of one agent; those that hold nothing, or are gone again, are left out.
+    pub(in crate::master::core) fn allocate_tasks(&mut self, key: AgentKey, tasks: &[TaskKey]) {
+        let Some(bucket) = self.agents.get(key).map(|agent| agent.bucket.clone()) else { return };
+        let known = tasks.iter().filter_map(|task| Some((*task, bucket.tasks.get(task)?)));
+        let holding = known.filter(|(_, task)| task.state.holds_resources());
+        let all: Vec<(Holding, Held)> = holding
+            .map(|(task_key, task)| {
+                let role = self.enter(task.framework, &task.role);
+                let client = role.map(|role| (task.framework, role));
+                (Holding::Task(task_key), Held { client, resources: task.resources.clone() })
+            })
+            .collect();
+        self.ledger.allocate_all(key, all);
+    }
+
     /// The agent's word on a task's latest state. A terminal task stays what it is, except that an agent which comes back
     /// may say that a task given up as lost still runs.
     pub(in crate::master::core) fn set_state(&mut self, agent: AgentKey, key: TaskKey, state: TaskState) {
