@@ -3,7 +3,8 @@
 //! It takes all changes that are queued in one append and reports how far it has got. While the registry is unavailable it
 //! tries again, without an end: the core goes on, and what needs the changes to be durable waits. A try that failed may
 //! have appended some of the changes: the registry's position says how many, and only the others are appended again. Any
-//! other error ends the thread, and with it the master.
+//! other error ends the thread, and with it the master. While there is nothing to append it looks every few seconds whether
+//! the registry is still there, and still this master's.
 
 use std::{io, thread, time::Duration};
 
@@ -20,6 +21,8 @@ use crate::{proto::internal::RegistryChange, transport::backoff::Backoff};
 const BATCH: usize = 1_024;
 const FIRST_WAIT: Duration = Duration::from_millis(100);
 const LONGEST_WAIT: Duration = Duration::from_secs(2);
+/// After so long without changes the registry is looked at.
+const LOOK: Duration = Duration::from_secs(5);
 
 /// Changes, under a number that rises.
 pub(super) type Store = (u64, Vec<RegistryChange>);
@@ -51,7 +54,18 @@ async fn run_registry(
     let backoff = Backoff::new(FIRST_WAIT, LONGEST_WAIT);
     let mut appender = Appender { registry, fence, position: None, progress, backoff, rng, failures: 0 };
     let mut batch = Vec::new();
-    while stores.recv_many(&mut batch, BATCH).await > 0 {
+    loop {
+        match timeout(LOOK, stores.recv_many(&mut batch, BATCH)).await {
+            Ok(0) => return,
+            Ok(_) => {}
+            Err(_elapsed) => {
+                if let Err(text) = appender.look() {
+                    drop(appender.progress.send_replace(Err(text)));
+                    return;
+                }
+                continue;
+            }
+        }
         let last = batch.last().map_or(0, |(number, _)| *number);
         let changes: Vec<RegistryChange> = batch.drain(..).flat_map(|(_, changes)| changes).collect();
         let outcome = appender.append_all(&changes).await;
@@ -96,6 +110,30 @@ impl Appender {
             rest = missing(changes, start, position)?;
         }
         Ok(())
+    }
+
+    /// Whether the registry is there, and holds what this master has appended. That it cannot be used now is no more than
+    /// logged: nothing waits for it.
+    fn look(&mut self) -> Result<(), String> {
+        match self.registry.append(self.fence, &[]) {
+            Ok(position) => match self.position {
+                Some(known) if known != position => {
+                    Err(format!("the registry holds {} changes, and this master knows of {}", position.0, known.0))
+                }
+                Some(_) | None => {
+                    self.succeeded(position);
+                    Ok(())
+                }
+            },
+            Err(RegistryError::Unavailable { text }) => {
+                self.failures += 1;
+                if self.failures.is_power_of_two() {
+                    tracing::warn!(error = text, failures = self.failures, "the registry is unavailable");
+                }
+                Ok(())
+            }
+            Err(error) => Err(error.to_string()),
+        }
     }
 
     /// Asks how many changes the registry holds.

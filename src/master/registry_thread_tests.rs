@@ -164,3 +164,22 @@ async fn a_master_that_stops_does_not_wait_for_its_registry() {
     task.await.expect("the thread ends");
     drop(inner);
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_registry_without_changes_is_looked_at_and_one_that_another_master_took_over_ends_the_thread() {
+    let mut thread = Running::new([Try::FailsAfter(0), Try::Succeeds, Try::IsFenced]);
+    let reason = thread.progress.wait_for(Result::is_err).await.expect("the thread reports").clone();
+    let text = "epoch 1 is over: a master of epoch 9 has taken the registry over";
+    assert_eq!(reason, Err(text.to_owned()));
+    thread.task.await.expect("the thread ends");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_registry_that_lost_what_was_appended_ends_the_thread_while_nothing_is_to_be_appended() {
+    let mut thread = Running::new([]);
+    thread.store(&["a"]).await;
+    assert_eq!(thread.finished().await, Ok(1));
+    thread.inner.append(Fence::new(1), &[admitted("x")]).expect("appended");
+    let reason = thread.progress.wait_for(Result::is_err).await.expect("the thread reports").clone();
+    assert_eq!(reason, Err("the registry holds 2 changes, and this master knows of 1".to_owned()));
+}

@@ -18,7 +18,7 @@ use redb::{Database, ReadableDatabase as _, WriteTransaction};
 use self::{
     failure::{Outcome, corrupt, guarded},
     numbers::{FACTS, Numbers},
-    place::Place,
+    place::{Place, Whereabouts},
 };
 use super::{FORMAT, Fence, Position, Registry, RegistryChange, RegistryError, State};
 
@@ -117,8 +117,28 @@ impl Embedded {
         }));
     }
 
+    /// Sees to it that what is open is what a start would find: a file that was removed is written anew, one that took its
+    /// name is opened in its place, and its epoch says whether it may be used.
+    fn keep_in_place(&mut self) -> Result<(), RegistryError> {
+        if self.database.is_none() {
+            return Ok(());
+        }
+        match self.place.whereabouts() {
+            Whereabouts::InPlace => return Ok(()),
+            Whereabouts::Removed => {
+                let Stored { numbers, state, .. } = guarded(|| read(self.opened()?))?;
+                self.place.make_anew(|new| guarded(|| rewrite(new, &state, numbers)))?;
+                tracing::warn!("the registry's file was removed while it was open; it was written anew");
+            }
+            Whereabouts::Replaced => tracing::warn!("another file took the place of the registry's while it was open"),
+        }
+        self.close();
+        Ok(())
+    }
+
     /// Does the work on the store, which is opened anew where it was closed, and closes it where it cannot be used.
     fn with_store<T>(&mut self, work: impl FnOnce(&mut Database) -> Outcome<T>) -> Result<T, RegistryError> {
+        self.keep_in_place()?;
         let database = match &mut self.database {
             Some(database) => database,
             closed => closed.insert(self.place.reopen()?),
@@ -202,3 +222,7 @@ fn write(database: &Database, fence: Fence, changes: &[RegistryChange]) -> Outco
 fn stored_numbers(transaction: &WriteTransaction) -> Outcome<Numbers> {
     Numbers::read(&transaction.open_table(FACTS)?)
 }
+
+#[cfg(test)]
+#[path = "embedded_tests.rs"]
+mod tests;

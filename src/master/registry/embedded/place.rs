@@ -1,9 +1,12 @@
 //! Where an embedded registry is stored, and how it is opened, the first time and again.
 
 use std::{
+    cell::Cell,
     fmt,
     fs::{self, File},
-    path::Path,
+    io,
+    os::unix::fs::MetadataExt as _,
+    path::{Path, PathBuf},
 };
 
 use redb::Database;
@@ -20,6 +23,25 @@ pub(super) struct Place {
     /// Creates it where it is new and that is asked for.
     open: Open,
     len: Box<dyn Fn() -> u64 + Send>,
+    file: Option<OpenFile>,
+}
+
+/// The file as it was when it was opened: an open file can be written to long after its name is gone, and all of that is lost.
+struct OpenFile {
+    work_dir: PathBuf,
+    path: PathBuf,
+    /// Device and inode.
+    identity: Cell<Option<(u64, u64)>>,
+}
+
+/// What has become of the file that is open.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Whereabouts {
+    InPlace,
+    /// Nothing has its name.
+    Removed,
+    /// Another file has its name.
+    Replaced,
 }
 
 impl fmt::Debug for Place {
@@ -30,10 +52,11 @@ impl fmt::Debug for Place {
 
 impl Place {
     pub(super) fn file(work_dir: &Path, path: &Path) -> Self {
-        let (work_dir, place, sized) = (work_dir.to_owned(), path.to_owned(), path.to_owned());
+        let (directory, place, sized) = (work_dir.to_owned(), path.to_owned(), path.to_owned());
         Self {
-            open: Box::new(move |create| open_file(&work_dir, &place, create)),
+            open: Box::new(move |create| open_file(&directory, &place, create)),
             len: Box::new(move || fs::metadata(&sized).map_or(0, |metadata| metadata.len())),
+            file: Some(OpenFile { work_dir: work_dir.to_owned(), path: path.to_owned(), identity: Cell::default() }),
         }
     }
 
@@ -46,21 +69,78 @@ impl Place {
                 opened.map_err(|error| meaning(error.into()))
             }),
             len: Box::new(move || sized.len().unwrap_or_default()),
+            file: None,
         }
     }
 
     /// Opens the registry, or makes it.
     pub(super) fn create(&self) -> Result<Database, RegistryError> {
-        (self.open)(true)
+        self.opened(true)
     }
 
     /// Opens the registry that was there.
     pub(super) fn reopen(&self) -> Result<Database, RegistryError> {
-        (self.open)(false)
+        self.opened(false)
+    }
+
+    fn opened(&self, create: bool) -> Result<Database, RegistryError> {
+        let database = (self.open)(create)?;
+        if let Some(file) = &self.file {
+            file.identity.set(file.found().ok().flatten());
+        }
+        Ok(database)
+    }
+
+    /// What has become of the file since it was opened. Where that cannot be found out, it counts as in place.
+    pub(super) fn whereabouts(&self) -> Whereabouts {
+        let Some(file) = &self.file else { return Whereabouts::InPlace };
+        match (file.identity.get(), file.found()) {
+            (Some(_), Ok(None)) => Whereabouts::Removed,
+            (Some(opened), Ok(Some(found))) if opened != found => Whereabouts::Replaced,
+            (_, Ok(_) | Err(_)) => Whereabouts::InPlace,
+        }
+    }
+
+    /// Makes the file that was removed anew: `fill` writes into a file beside its place, which takes the name if nothing else
+    /// has it by then.
+    pub(super) fn make_anew(
+        &self,
+        fill: impl FnOnce(&Database) -> Result<(), RegistryError>,
+    ) -> Result<(), RegistryError> {
+        let Some(file) = &self.file else { return Ok(()) };
+        let new = file.work_dir.join("registry.anew");
+        let unavailable = |path: &Path, error: &io::Error| RegistryError::Unavailable {
+            text: format!("{} was removed and cannot be made anew: {}: {error}", file.path.display(), path.display()),
+        };
+        fs::create_dir_all(&file.work_dir).map_err(|error| unavailable(&file.work_dir, &error))?;
+        match fs::remove_file(&new) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(unavailable(&new, &error)),
+            Ok(()) | Err(_) => {}
+        }
+        let database = open_file(&file.work_dir, &new, true)?;
+        fill(&database)?;
+        guarded(|| {
+            drop(database);
+            Ok(())
+        })?;
+        fs::hard_link(&new, &file.path).map_err(|error| unavailable(&file.path, &error))?;
+        let synced = fs::remove_file(&new).and_then(|()| File::open(&file.work_dir)?.sync_all());
+        synced.map_err(|error| unavailable(&new, &error))
     }
 
     pub(super) fn len(&self) -> u64 {
         (self.len)()
+    }
+}
+
+impl OpenFile {
+    /// The identity of the file that has the name now.
+    fn found(&self) -> io::Result<Option<(u64, u64)>> {
+        match fs::metadata(&self.path) {
+            Ok(found) => Ok(Some((found.dev(), found.ino()))),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error),
+        }
     }
 }
 
