@@ -221,3 +221,30 @@ async fn two_hundred_tasks_end_as_their_own_files_say_whatever_becomes_of_their_
     driver.stop_teardown().await.expect("stops");
     driver.join().await.expect("joins");
 }
+
+#[test]
+fn a_supervisor_that_stops_under_a_running_agent_is_reported_and_new_tasks_start_under_another() {
+    let site = Site::new();
+    let master = site.master();
+    let agent = site.agent("agent", &master.address, "cpus:4;mem:1024");
+    assert!(Command::new("mkfifo").arg(site.path().join("go")).status().expect("mkfifo runs").success());
+    let folder = site.path().display();
+    let line = format!("echo $$ > {folder}/pid.0; read go < {folder}/go; exit 6");
+    let first = site.divvy("first", &master.address, &["run", "--", "sh", "-c", &line]);
+    until("the first task to run", || match fs::read_to_string(site.path().join("pid.0")) {
+        Ok(text) if text.ends_with('\n') => Ok(()),
+        other => Err(other),
+    });
+    let stopped = supervisor(&site);
+    signal(stopped, "-STOP");
+    // The supervisor it is given to cannot start it, and may yet.
+    let second = site.divvy("second", &master.address, &["run", "--", "sh", "-c", "exit 2"]);
+    until_health(&agent, "does not answer");
+    let third = site.divvy("third", &master.address, &["run", "--", "sh", "-c", "exit 3"]);
+    assert_eq!(third.wait().0.code(), Some(3), "it is started by another");
+    signal(stopped, "-CONT");
+    assert_eq!(second.wait().0.code(), Some(2));
+    until_health(&agent, r#""healthy":true"#);
+    fs::write(site.path().join("go"), "\n").expect("the first task reads it");
+    assert_eq!(first.wait().0.code(), Some(6));
+}

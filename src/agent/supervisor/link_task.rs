@@ -4,14 +4,23 @@
 //! answers: go on. It is silent: report that and try again for as long as it takes, since silence is not death. The process
 //! is dead: report that, replay its records, and go on serving them to the agent under the same name, so that it sees one
 //! uniform stream and takes every container's end in the same way.
+//!
+//! A connection that stands says nothing of a supervisor that is stopped. So one that has not answered a start, or a SIGKILL,
+//! for a while is asked to greet anew, which it does from memory.
 
-use std::{io, sync::Arc, time::Duration};
+use std::{
+    collections::BTreeMap,
+    io,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
 
 use bytes::BytesMut;
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::unix::{OwnedReadHalf, OwnedWriteHalf},
-    sync::mpsc,
+    sync::{Notify, mpsc},
+    time::Instant,
 };
 
 use super::{
@@ -23,7 +32,7 @@ use super::{
     replay,
     session::Session,
 };
-use crate::proto::internal::{SupervisorEvent, SupervisorRequest, supervisor_event};
+use crate::proto::internal::{SupervisorEvent, SupervisorRequest, supervisor_event, supervisor_request};
 
 /// How long to wait before trying again what failed, at first and at most.
 const PAUSE: Duration = Duration::from_millis(100);
@@ -32,6 +41,9 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 const MAX_REPLAYS: u32 = 6;
 /// Attempts after which a supervisor that could not be reached counts as silent, and not as just coming up or going.
 const ATTEMPTS_TO_SILENCE: u32 = 5;
+/// A request that is not answered for this long has the supervisor greet anew.
+const UNANSWERED: Duration = Duration::from_secs(10);
+const SIGKILL: i32 = 9;
 const READ_BYTES: usize = 64 << 10;
 /// Batches written at once.
 const BATCHES: usize = 64;
@@ -102,6 +114,50 @@ pub(super) fn attend(
     link
 }
 
+/// The requests of a session that are to be answered, by container, and since when.
+#[derive(Debug, Default)]
+struct Open {
+    since: Mutex<BTreeMap<String, Instant>>,
+    first: Notify,
+}
+
+impl Open {
+    fn asked(&self, request: &SupervisorRequest) {
+        let container = match &request.kind {
+            Some(supervisor_request::Kind::Start(start)) => &start.container_id,
+            Some(supervisor_request::Kind::Signal(signal)) if signal.signal == SIGKILL => &signal.container_id,
+            _ => return,
+        };
+        let mut since = self.since.lock().unwrap_or_else(PoisonError::into_inner);
+        since.entry(container.clone()).or_insert_with(Instant::now);
+        self.first.notify_one();
+    }
+
+    fn answered(&self, event: &SupervisorEvent) {
+        let container = match &event.kind {
+            Some(supervisor_event::Kind::Started(started)) => &started.container_id,
+            Some(supervisor_event::Kind::StartFailed(failed)) => &failed.container_id,
+            Some(supervisor_event::Kind::Exited(exited)) => &exited.container_id,
+            Some(supervisor_event::Kind::Welcome(_)) | None => return,
+        };
+        self.since.lock().unwrap_or_else(PoisonError::into_inner).remove(container);
+    }
+
+    /// Returns when a request is overdue, with words for it.
+    async fn overdue(&self) -> String {
+        loop {
+            let oldest = self.since.lock().unwrap_or_else(PoisonError::into_inner).values().min().copied();
+            match oldest {
+                None => self.first.notified().await,
+                Some(since) if since.elapsed() >= UNANSWERED => {
+                    return format!("it has not answered a request for {UNANSWERED:?}");
+                }
+                Some(since) => tokio::time::sleep_until(since + UNANSWERED).await,
+            }
+        }
+    }
+}
+
 impl LinkTask {
     async fn run(mut self, first: Option<Session>) {
         // Also when this task panics: nothing more comes then either.
@@ -136,11 +192,13 @@ impl LinkTask {
             return End::LetGo;
         }
         let (from, to) = stream.into_split();
-        let receiving = receive(from, buffer, &self.events, self.directory.id(), &mut self.broken);
-        let sending = send(to, &mut self.requests, &self.state);
+        let open = Open::default();
+        let receiving = receive(from, buffer, &self.events, self.directory.id(), &open, &mut self.broken);
+        let sending = send(to, &mut self.requests, &open, &self.state);
         tokio::pin!(receiving, sending);
         tokio::select! {
             end = &mut receiving => end,
+            text = open.overdue() => End::Broke(text),
             // Having let go, receive what the other side still sends.
             sent = &mut sending => match (sent, receiving.await) {
                 (Ok(()), _) | (_, End::LetGo) => End::LetGo,
@@ -247,6 +305,7 @@ async fn receive(
     mut buffer: BytesMut,
     events: &mpsc::Sender<FromSupervisor>,
     id: SupervisorId,
+    open: &Open,
     broken: &mut u32,
 ) -> End {
     loop {
@@ -254,6 +313,7 @@ async fn receive(
             match frame::take::<SupervisorEvent>(&mut buffer) {
                 Ok(Some(event)) => {
                     *broken = 0;
+                    open.answered(&event);
                     if !deliver(events, &id, event).await {
                         return End::LetGo;
                     }
@@ -275,6 +335,7 @@ async fn receive(
 async fn send(
     mut to: OwnedWriteHalf,
     requests: &mut mpsc::Receiver<Vec<SupervisorRequest>>,
+    open: &Open,
     state: &State,
 ) -> io::Result<()> {
     let (mut batches, mut buffer) = (Vec::new(), BytesMut::new());
@@ -288,6 +349,7 @@ async fn send(
             return to.shutdown().await;
         }
         for request in batches.drain(..).flatten() {
+            open.asked(&request);
             if let Err(error) = frame::put(&request, &mut buffer) {
                 tracing::error!(%error, "a request that is too large is left out");
             }
@@ -300,4 +362,82 @@ async fn send(
 /// False when the agent takes no more.
 async fn deliver(events: &mpsc::Sender<FromSupervisor>, id: &SupervisorId, event: SupervisorEvent) -> bool {
     events.send(FromSupervisor::Event(id.clone(), event)).await.is_ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::proto::internal::{Signal, Start, Started, SupervisorWelcome};
+    use tokio::net::UnixStream;
+
+    /// A session whose other end does what the test says.
+    struct Conversation {
+        link: Link,
+        peer: UnixStream,
+        events: mpsc::Receiver<FromSupervisor>,
+        end: tokio::task::JoinHandle<End>,
+    }
+
+    impl Conversation {
+        fn begin() -> Self {
+            let folder = tempfile::tempdir().expect("a folder");
+            let directory = Directory::create(folder.path()).expect("made");
+            let (link, queue, state) = Link::new(directory.id());
+            let (sender, events) = mpsc::channel(16);
+            let (stream, peer) = UnixStream::pair().expect("a pair");
+            let mut task =
+                LinkTask { directory, events: sender, requests: queue, state, builds: Vec::new(), broken: 0 };
+            let session = Session { stream, buffer: BytesMut::new(), welcome: SupervisorWelcome::default() };
+            let end = tokio::spawn(async move { task.converse(session).await });
+            Self { link, peer, events, end }
+        }
+
+        async fn ask(&self, kind: supervisor_request::Kind) {
+            self.link.send(vec![SupervisorRequest { kind: Some(kind) }]).await.expect("it is open");
+        }
+
+        async fn answer(&mut self, kind: supervisor_event::Kind) {
+            let mut bytes = BytesMut::new();
+            frame::put(&SupervisorEvent { kind: Some(kind) }, &mut bytes).expect("small");
+            self.peer.write_all(&bytes).await.expect("written");
+        }
+
+        async fn reason(&mut self) -> String {
+            match (&mut self.end).await.expect("no panic") {
+                End::Broke(reason) => reason,
+                End::LetGo => "let go".to_owned(),
+            }
+        }
+    }
+
+    fn start(id: &str) -> supervisor_request::Kind {
+        supervisor_request::Kind::Start(Start { container_id: id.to_owned(), ..Start::default() })
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_supervisor_that_does_not_answer_a_start_or_a_sigkill_is_asked_to_greet_anew() {
+        let kill = Signal { container_id: "c".to_owned(), signal: SIGKILL, tree: true };
+        for asked in [start("c"), supervisor_request::Kind::Signal(kill)] {
+            let mut conversation = Conversation::begin();
+            conversation.ask(asked).await;
+            assert_eq!(conversation.reason().await, "it has not answered a request for 10s");
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn one_that_has_answered_all_may_be_quiet_for_ever() {
+        let mut conversation = Conversation::begin();
+        conversation.ask(start("c")).await;
+        let term = Signal { container_id: "c".to_owned(), signal: 15, tree: true };
+        conversation.ask(supervisor_request::Kind::Signal(term)).await;
+        let started = Started { container_id: "c".to_owned(), pid: 1, start_time: 1 };
+        conversation.answer(supervisor_event::Kind::Started(started)).await;
+        for _ in 0..2 {
+            conversation.events.recv().await.expect("the greeting, and what was started");
+        }
+        tokio::time::sleep(Duration::from_hours(24)).await;
+        assert!(!conversation.end.is_finished());
+        conversation.peer.shutdown().await.expect("closed");
+        assert_eq!(conversation.reason().await, "it closed the connection");
+    }
 }
