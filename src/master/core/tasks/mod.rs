@@ -28,6 +28,9 @@ use crate::{
     types::{Now, Resources},
 };
 
+/// Entries of a task's history: more than there are states, so one of them came twice.
+const MOST_SEEN: usize = 32;
+
 /// A task of a framework on an agent.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Task {
@@ -256,7 +259,8 @@ impl Master {
 }
 
 impl Task {
-    /// Adds a status to the history; a repeated state replaces the last entry.
+    /// Adds a status to the history; a repeated state replaces the last entry. Of one that goes to and fro for ever only the
+    /// latest are kept, and of each state at least one.
     pub(in crate::master::core) fn note(&mut self, status: &v1::TaskStatus, now: Now) {
         let Ok(state) = TaskState::try_from(status.state) else { return };
         let seen = Seen::of(status, state, now);
@@ -266,7 +270,18 @@ impl Task {
                 // Few states follow, and every task has a history: no room is kept in advance.
                 self.history.reserve_exact(1);
                 self.history.push(seen);
+                if self.history.len() > MOST_SEEN {
+                    self.forget_one_seen();
+                }
             }
+        }
+    }
+
+    /// Drops the earliest entry, but for the first, whose state came again.
+    fn forget_one_seen(&mut self) {
+        let came_again = |at: &usize| self.history[at + 1..].iter().any(|later| later.state == self.history[*at].state);
+        if let Some(at) = (1..self.history.len()).find(came_again) {
+            self.history.remove(at);
         }
     }
 }

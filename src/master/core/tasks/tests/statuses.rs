@@ -244,3 +244,23 @@ fn a_master_started_anew_tells_an_unknown_task_lost_when_its_policy_says_so_and_
         assert_eq!(world.states(framework), [("t".into(), TaskState::TaskUnreachable)]);
     }
 }
+
+#[test]
+fn the_history_of_a_task_that_goes_to_and_fro_for_ever_is_bounded_and_misses_no_state() {
+    let (mut world, framework, agent, task) = running();
+    let uuid = world.update(agent.0, &framework.1, &task, TaskState::TaskKilling);
+    world.acknowledge(framework.0, &agent.1, "t", &uuid);
+    for _ in 0..200 {
+        for state in [TaskState::TaskStarting, TaskState::TaskUnreachable] {
+            let uuid = world.update(agent.0, &framework.1, &task, state);
+            world.acknowledge(framework.0, &agent.1, "t", &uuid);
+        }
+    }
+    let snapshot = world.harness.core.snapshot();
+    let (_, record) = snapshot.agents[0].tasks.first_key_value().expect("it is there");
+    let states: Vec<TaskState> = record.history.iter().map(|seen| seen.state).collect();
+    assert_eq!(states.len(), 32, "{states:?}");
+    let first = [TaskState::TaskStaging, TaskState::TaskRunning, TaskState::TaskKilling];
+    assert_eq!(states[..3], first, "what came once stays");
+    assert_eq!(states.last(), Some(&TaskState::TaskUnreachable));
+}
