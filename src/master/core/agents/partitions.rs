@@ -219,17 +219,4 @@ impl Master {
             framework.is_some_and(|framework| framework.tasks.get(&task.id) == Some(&(agent, key)))
         })
     }
-
-    /// The record of an older copy of a task on this agent.
-    pub(in crate::master::core) fn older_copy(
-        &self,
-        agent: AgentKey,
-        framework: FrameworkKey,
-        container: &str,
-    ) -> Option<TaskKey> {
-        let tasks = &self.agents.get(agent)?.bucket.tasks;
-        let same = |task: &Task| task.framework == framework && *task.container == *container;
-        let found = tasks.iter().find(|(_, task)| same(task)).map(|(key, _)| *key);
-        found.filter(|key| !self.is_current(agent, *key))
-    }
 }

@@ -232,7 +232,7 @@ impl Master {
         framework: FrameworkKey,
         reported: &ReportedTask,
     ) -> Option<TaskKey> {
-        if let Some(known) = self.older_copy(key, framework, &reported.container) {
+        if let Some(known) = self.frameworks[framework].older_copy(key, &reported.container) {
             self.set_state(key, known, reported.state);
             return Some(known);
         }
@@ -271,11 +271,8 @@ impl Master {
             history: vec![Seen::state_only(reported.state, turn.now)],
             partition: if current { reported.partition.clone() } else { None },
         };
-        let id = task.id.clone();
         self.insert_task(key, task_key, task);
-        if let Some(framework) = self.frameworks.get_mut(framework) {
-            framework.index_task(id, &reported.role, (key, task_key), current);
-        }
+        self.index_task(key, task_key, current);
         task_key
     }
 

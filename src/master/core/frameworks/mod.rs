@@ -11,7 +11,7 @@ mod serving;
 mod tombstones;
 
 use std::{
-    collections::{BTreeMap, BTreeSet, VecDeque},
+    collections::{BTreeMap, BTreeSet, HashMap, VecDeque},
     sync::Arc,
 };
 
@@ -75,8 +75,10 @@ pub(crate) struct Framework {
     pub(in crate::master::core) session: Option<SessionId>,
     /// Where each task is. In the order of launches, but that the last takes the place of one that goes.
     pub(in crate::master::core) tasks: IndexMap<Arc<str>, (AgentKey, TaskKey)>,
-    /// Where the older copies of its tasks are, as long as they are known.
-    copies: BTreeSet<(AgentKey, TaskKey)>,
+    /// The older copies of its tasks on each agent, by container, as long as they are known.
+    copies: BTreeMap<AgentKey, BTreeSet<(Arc<str>, TaskKey)>>,
+    /// The containers of its completed tasks, and of how many each is.
+    completed_containers: HashMap<Arc<str>, usize>,
     pub(in crate::master::core) awaited_kills: AwaitedKills,
     /// The agents that were sent its info, and in which of their sessions: it holds no longer than that.
     pub(in crate::master::core) introduced: BTreeMap<AgentKey, SessionId>,
@@ -106,23 +108,46 @@ impl Framework {
         Arc::make_mut(&mut self.bucket)
     }
 
-    /// Notes where a task is. One that is not `current` is an older copy of the task of its name, and one whose place
-    /// it takes becomes such.
-    pub(in crate::master::core) fn index_task(
-        &mut self,
-        id: Arc<str>,
-        role: &Arc<str>,
-        place: (AgentKey, TaskKey),
-        current: bool,
-    ) {
-        let older = if current { self.tasks.insert(id, place) } else { Some(place) };
-        self.copies.extend(older);
-        *self.tasks_in.entry(role.clone()).or_default() += 1;
+    /// The record of an older copy of one of its tasks, by its container.
+    pub(in crate::master::core) fn older_copy(&self, agent: AgentKey, container: &str) -> Option<TaskKey> {
+        let copies = self.copies.get(&agent)?;
+        let (found, key) = copies.range((Arc::from(container), TaskKey(0))..).next()?;
+        (**found == *container).then_some(*key)
+    }
+
+    /// Keeps a note of a task that is over, and no more than so many of them.
+    pub(in crate::master::core) fn keep_completed(&mut self, agent: Arc<str>, task: Task, limit: usize) {
+        *self.completed_containers.entry(task.container.clone()).or_default() += 1;
+        let bucket = Arc::make_mut(&mut self.bucket);
+        bucket.completed.push_back(Arc::new((agent, task)));
+        while bucket.completed.len() > limit
+            && let Some(dropped) = bucket.completed.pop_front()
+        {
+            let container = &dropped.1.container;
+            match self.completed_containers.get_mut(container) {
+                Some(count) if *count > 1 => *count -= 1,
+                Some(_) | None => drop(self.completed_containers.remove(container)),
+            }
+        }
+    }
+
+    /// Whether a task that is over, and of which there is a note, was in this container.
+    pub(in crate::master::core) fn has_completed(&self, container: &str) -> bool {
+        self.completed_containers.contains_key(container)
+    }
+
+    fn count_copies(&self) -> usize {
+        self.copies.values().map(BTreeSet::len).sum()
     }
 
     /// The task's record goes: what leads to it goes too.
     fn forget_task(&mut self, agent: AgentKey, key: TaskKey, task: &Task) {
-        self.copies.remove(&(agent, key));
+        if let Some(copies) = self.copies.get_mut(&agent) {
+            copies.remove(&(task.container.clone(), key));
+            if copies.is_empty() {
+                self.copies.remove(&agent);
+            }
+        }
         if let Some(count) = self.tasks_in.get_mut(&task.role) {
             *count -= 1;
             if *count == 0 {
@@ -141,6 +166,19 @@ impl Framework {
 }
 
 impl Master {
+    /// Notes where a task is that has a record. One that is not `current` is an older copy of the task of its name, and one
+    /// whose place it takes becomes such.
+    pub(in crate::master::core) fn index_task(&mut self, agent: AgentKey, key: TaskKey, current: bool) {
+        let Some(task) = self.agents.get(agent).and_then(|agent| agent.bucket.tasks.get(&key)) else { return };
+        let Some(framework) = self.frameworks.get_mut(task.framework) else { return };
+        *framework.tasks_in.entry(task.role.clone()).or_default() += 1;
+        let older = if current { framework.tasks.insert(task.id.clone(), (agent, key)) } else { Some((agent, key)) };
+        if let Some((on, older)) = older {
+            let container = self.agents[on].bucket.tasks[&older].container.clone();
+            framework.copies.entry(on).or_default().insert((container, older));
+        }
+    }
+
     pub(in crate::master::core) fn subscribe(
         &mut self,
         turn: &mut Turn<'_>,
@@ -268,7 +306,8 @@ impl Master {
             minimum_at: Vec::new(),
             session: None,
             tasks: IndexMap::new(),
-            copies: BTreeSet::new(),
+            copies: BTreeMap::new(),
+            completed_containers: HashMap::new(),
             awaited_kills: AwaitedKills::default(),
             introduced: BTreeMap::new(),
             answers: Answers::default(),

@@ -17,7 +17,7 @@ impl Framework {
     /// It has a place among the shares in its roles, and in others only where it has tasks.
     pub(in crate::master::core) fn check_roles(&self, key: FrameworkKey) {
         let records: usize = self.tasks_in.values().sum();
-        assert_eq!(records, self.tasks.len() + self.copies.len(), "{key:?}: every task is counted in a role");
+        assert_eq!(records, self.tasks.len() + self.count_copies(), "{key:?}: every task is counted in a role");
         for role in self.entered.keys() {
             let expected = self.roles.contains_key(role) || self.tasks_in.contains_key(role);
             assert!(expected, "{key:?}: it left {role} and has nothing there");

@@ -63,9 +63,9 @@ impl Master {
         self.counts.entered(TaskState::TaskStaging);
         self.insert_task(agent, key, task);
         self.allocate_task(agent, key);
+        self.index_task(agent, key, true);
         let Some(framework) = self.frameworks.get_mut(client.framework) else { return };
         framework.awaited_kills.forget(&id);
-        framework.index_task(id, &client.role, (agent, key), true);
         let framework_id = framework.bucket.id.clone();
         self.introduce(turn, agent, client.framework);
         turn.order(self.agents[agent].session, Order::Run { framework: framework_id, container, info });

@@ -209,11 +209,7 @@ impl Master {
         let limit = self.config.completed_tasks;
         self.task_gone(agent, key, &task);
         if let Some(framework) = self.frameworks.get_mut(task.framework) {
-            let completed = &mut framework.bucket_mut().completed;
-            completed.push_back(Arc::new((agent_id, task)));
-            while completed.len() > limit {
-                completed.pop_front();
-            }
+            framework.keep_completed(agent_id, task, limit);
         }
     }
 

@@ -63,7 +63,7 @@ impl Master {
         framework: FrameworkKey,
         update: &Update,
     ) -> bool {
-        let older = self.older_copy(agent, framework, &update.container);
+        let older = self.frameworks[framework].older_copy(agent, &update.container);
         if older.is_none() && !self.has_told_the_end(framework, &update.container) {
             return false;
         }
@@ -96,8 +96,7 @@ impl Master {
     /// Whether the framework has acknowledged the end of this container. An agent may not know: a power cut takes what
     /// it had not synced, and what it then says of the container comes after the end.
     pub(in crate::master::core) fn has_told_the_end(&self, framework: FrameworkKey, container: &str) -> bool {
-        let completed = self.frameworks.get(framework).map(|framework| &framework.bucket.completed);
-        completed.is_some_and(|all| all.iter().rev().any(|one| *one.1.container == *container))
+        self.frameworks.get(framework).is_some_and(|framework| framework.has_completed(container))
     }
 
     fn acknowledge_itself(&self, turn: &mut Turn<'_>, agent: AgentKey, update: &Update) {
