@@ -320,6 +320,12 @@ impl Play {
 }
 
 fn core(script: &mut Script<'_>, id: &str, epoch: u64, state: State) -> Harness {
-    let config = Config { completed_tasks: 5, completed_frameworks: 2, unreachable_agents: 2, ..Config::default() };
+    let config = Config {
+        completed_tasks: 5,
+        completed_frameworks: 2,
+        unreachable_agents: 2,
+        work_per_turn: 3,
+        ..Config::default()
+    };
     Harness::new(Master::new(id, epoch, state, config, script.rng(), script.now))
 }

@@ -157,7 +157,14 @@ impl Plan {
             pace: 1,
             oddities: Oddities::drawn(rng),
         };
-        plan.lasting_for_hours(seed).tearing_down_some(seed).with_budgets(seed)
+        plan.lasting_for_hours(seed).tearing_down_some(seed).with_budgets(seed).with_short_turns(seed)
+    }
+
+    /// In most, turns of the master so short that what is spread over turns is spread even in a cluster this small.
+    fn with_short_turns(mut self, seed: u64) -> Self {
+        let rng = &mut StdRng::seed_from_u64(seed ^ 0x7a11_5eed);
+        self.master.work_per_turn = [1, 2, 6, 1_000][rng.random_range(0..4)];
+        self
     }
 
     /// Those of high seeds go on for hours, with a fault now and then: what only comes about after a quarter of an hour.

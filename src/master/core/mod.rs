@@ -165,7 +165,7 @@ impl Master {
     /// Takes one input and appends what has to be done to `out`.
     pub(crate) fn handle(&mut self, now: Now, input: Input, out: &mut Vec<Effect>) {
         self.inputs += 1;
-        let mut turn = Turn::new(now, out, std::mem::take(&mut self.outgoing));
+        let mut turn = Turn::new(now, out, std::mem::take(&mut self.outgoing), self.config.work_per_turn);
         match input {
             Input::Attached { session, principal } => self.sessions.attach(session, principal),
             Input::Detached { session } => {
@@ -195,7 +195,7 @@ impl Master {
 
     /// Makes the offers that the inputs since the last call have made possible.
     pub(crate) fn allocate_batch(&mut self, now: Now, out: &mut Vec<Effect>) {
-        let mut turn = Turn::new(now, out, std::mem::take(&mut self.outgoing));
+        let mut turn = Turn::new(now, out, std::mem::take(&mut self.outgoing), self.config.work_per_turn);
         self.allocate(&mut turn);
         self.outgoing = turn.end();
         self.budgets_changed();
@@ -327,8 +327,12 @@ impl Master {
     }
 
     fn ticked(&mut self, turn: &mut Turn<'_>) {
+        const PARTS: usize = 3;
+        turn.begin_part(PARTS);
         self.answers_due(turn);
+        turn.begin_part(PARTS);
         self.go_on_removing(turn);
+        turn.begin_part(PARTS);
         // What is left is due still, and goes on in the next turn.
         while !turn.is_spent()
             && let Some(timer) = self.timers.due(turn.now)

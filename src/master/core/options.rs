@@ -37,6 +37,9 @@ pub(crate) struct Config {
     pub(crate) removed_frameworks: usize,
     /// An offer has to hold one of these.
     pub(crate) minimum: Vec<Quantities>,
+    /// So much work a turn does of what can as well be done in the next: about 2 us each, and as much again for the offers
+    /// that it makes possible, so that no turn takes 10 ms.
+    pub(crate) work_per_turn: usize,
 }
 
 impl Config {
@@ -69,6 +72,7 @@ impl Default for Config {
             queues: Limits::unlimited(),
             removed_frameworks: 10_000,
             minimum: vec![least("cpus", 10), least("mem", 32_000)],
+            work_per_turn: 1_000,
         }
     }
 }

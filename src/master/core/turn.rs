@@ -5,10 +5,6 @@ use std::sync::Arc;
 use super::{Answer, Effect, Event, Order, RequestId, SessionId, outgoing::Outgoing};
 use crate::{proto::internal::RegistryChange, transport::outbox::RecordNumber, types::Now};
 
-/// So much work a turn does of what can as well be done in the next: about 2 us each, and as much again for the offers
-/// that it makes possible, so that no turn takes 10 ms.
-const WORK_PER_TURN: usize = 1_000;
-
 /// What one input may use: the time it came at and the place for its effects.
 ///
 /// What an input sends follows from what it records, so it waits for that, and for the pending records of those it is about.
@@ -20,15 +16,19 @@ pub(super) struct Turn<'a> {
     outgoing: Outgoing,
     /// The last record that all effects of this input follow from.
     recorded: RecordNumber,
-    /// Effects made, tasks gone through and the like.
+    /// Effects made, tasks gone through and the like, and how much of that a turn may do, or the part of it at hand.
     work: usize,
+    most_work: usize,
+    limit: usize,
     /// Agents that this input loses: one event for each framework names all of them.
     lost: Vec<Arc<str>>,
 }
 
 impl<'a> Turn<'a> {
-    pub(super) fn new(now: Now, out: &'a mut Vec<Effect>, outgoing: Outgoing) -> Self {
-        Self { now, out, closing: Vec::new(), outgoing, recorded: RecordNumber::default(), work: 0, lost: Vec::new() }
+    pub(super) fn new(now: Now, out: &'a mut Vec<Effect>, outgoing: Outgoing, most_work: usize) -> Self {
+        let (closing, lost) = (Vec::new(), Vec::new());
+        let limit = most_work;
+        Self { now, out, closing, outgoing, recorded: RecordNumber::default(), work: 0, most_work, limit, lost }
     }
 
     /// So many tasks, or what costs as much, were gone through.
@@ -36,9 +36,14 @@ impl<'a> Turn<'a> {
         self.work += work;
     }
 
+    /// One of so many parts of the turn begins: what the others have to do does not keep it from its share of the work.
+    pub(super) fn begin_part(&mut self, parts: usize) {
+        self.limit = self.work + self.most_work.div_ceil(parts);
+    }
+
     /// Whether what can wait for the next turn should.
     pub(super) fn is_spent(&self) -> bool {
-        self.work >= WORK_PER_TURN
+        self.work >= self.limit
     }
 
     /// What leaves the core, and what waits.

@@ -74,17 +74,19 @@ impl Removals {
 impl Master {
     /// The agent has been away for too long: it is unreachable as soon as the rate allows, unless it is back before.
     pub(in crate::master::core) fn give_up(&mut self, turn: &mut Turn<'_>, id: &Arc<str>) {
-        if self.removals.add(id) {
-            self.counts.agents_unreachable_scheduled += 1;
-        }
+        self.schedule_removal(id);
         self.removals_due(turn);
     }
 
+    fn schedule_removal(&mut self, id: &Arc<str>) {
+        if self.removals.add(id) {
+            self.counts.agents_unreachable_scheduled += 1;
+        }
+    }
+
+    /// Gives up those whose time has come: one at least, and no more than a turn may.
     pub(in crate::master::core) fn removals_due(&mut self, turn: &mut Turn<'_>) {
         while !self.removals.waiting.is_empty() {
-            if turn.is_spent() {
-                return self.timers.arm(turn.now.mono_ns, Timer::Removal);
-            }
             if let Some(rate) = self.config.removal_rate {
                 if turn.now.mono_ns < self.removals.next_ns {
                     return self.timers.arm(self.removals.next_ns, Timer::Removal);
@@ -93,6 +95,9 @@ impl Master {
             }
             let Some(id) = self.removals.pop() else { return };
             self.remove_from_reach(turn, &id);
+            if turn.is_spent() && !self.removals.waiting.is_empty() {
+                return self.timers.arm(turn.now.mono_ns, Timer::Removal);
+            }
         }
     }
 
@@ -108,8 +113,9 @@ impl Master {
     /// The agents of the registry had their time to come back after this master started.
     pub(in crate::master::core) fn recovery_over(&mut self, turn: &mut Turn<'_>) {
         let missing: Vec<Arc<str>> = self.recovered.iter().map(|id| id.as_str().into()).collect();
-        for id in missing {
-            self.give_up(turn, &id);
+        for id in &missing {
+            self.schedule_removal(id);
         }
+        self.removals_due(turn);
     }
 }

@@ -32,8 +32,8 @@ pub(super) struct Rules<'a> {
     pub(super) accepts_any: OnceCell<bool>,
 }
 
-/// So many agents and clients a turn looks at before it lets other inputs pass: a few milliseconds.
-const LOOKS_PER_TURN: usize = 16_000;
+/// So many agents and clients count as one unit of a turn's work.
+const LOOKS_PER_WORK: usize = 16;
 
 impl Master {
     /// When the next run for the idle clients may be.
@@ -50,7 +50,7 @@ impl Master {
             return;
         }
         self.expire_contended(turn);
-        let mut budget = LOOKS_PER_TURN;
+        let mut budget = self.config.work_per_turn * LOOKS_PER_WORK;
         if !self.run(turn, &mut budget) {
             return;
         }

@@ -13,8 +13,8 @@ use crate::{
     types::Now,
 };
 
-/// Answers that one turn makes for a framework: few enough for a turn of a few milliseconds.
-const ANSWERS_PER_TURN: usize = 512;
+/// The part of a turn's work that answers to one framework may take.
+const SHARE_OF_ONE: usize = 2;
 /// So many tasks that a framework asks after by name may wait for their answers.
 const MOST_NAMED: usize = 65_536;
 
@@ -107,7 +107,7 @@ impl Master {
     /// Sends the next answers, as many as a turn may take and the framework has room for.
     pub(in crate::master::core) fn go_on_answering(&mut self, turn: &mut Turn<'_>, key: FrameworkKey) {
         self.answering.remove(&key);
-        for _ in 0..ANSWERS_PER_TURN {
+        for _ in 0..self.config.work_per_turn.div_ceil(SHARE_OF_ONE) {
             let Some(framework) = self.frameworks.get_mut(key) else { return };
             let session = framework.session;
             if session.is_none() || turn.is_over_budget(session) {
