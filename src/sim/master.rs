@@ -25,7 +25,8 @@ use crate::{
     master::{
         api::{MasterFacts, intake},
         core::{
-            Answer, Call, Effect, Event, Input, Master, Order, Principal, Question, RequestId, SessionId, Snapshot,
+            Answer, Call, Effect, Event, Input, Master, Order, Principal, Question, Report, RequestId, SessionId,
+            Snapshot,
         },
         harness::Harness,
         registry::{Fence, Memory, Registry as _},
@@ -274,6 +275,16 @@ impl World {
         self.sabotage_inputs(&mut inputs);
         self.readers.is_asked =
             inputs.iter().any(|it| matches!(it, Input::Called { call: Call::Reconcile { .. }, .. }));
+        self.readers.is_registered_with =
+            inputs.iter().any(|it| matches!(it, Input::Reported { report: Report::Register(_), .. }));
+        let breaks = inputs.iter().filter_map(|it| match it {
+            Input::Detached { session } => Some(*session),
+            _ => None,
+        });
+        let core = self.master.process.as_ref().map(|process| &process.harness.core);
+        if core.is_some_and(|core| breaks.into_iter().any(|session| core.is_registering(session))) {
+            self.count("session that broke while its registration was taken in");
+        }
         let written = self.take_written();
         let Some(process) = &mut self.master.process else { return };
         let mut effects = Vec::new();

@@ -18,6 +18,8 @@ use crate::{
 
 /// How long the registry takes for a write in most histories.
 const REGISTRY_MS: (u64, u64) = (1, 8);
+/// Between two turns where the master has nothing else to do.
+const SHORTEST_TURN: Duration = Duration::from_micros(1);
 /// From this seed on histories go on for hours.
 pub(super) const FIRST_LONG: u64 = 2_000_000_000;
 /// So many kinds of fault are drawn with the rest of a plan.
@@ -37,6 +39,8 @@ pub(super) struct Plan {
     pub(super) slow_readers: Option<Duration>,
     /// How long the registry takes for a write, at least and at most.
     pub(super) registry_ms: (u64, u64),
+    /// How long after a turn of the master's core the next may begin: what a turn left waits for that long.
+    pub(super) turn: Duration,
     /// How much longer than usual tasks run; beyond 1, new work comes all the time.
     pub(super) pace: u32,
     pub(super) oddities: Oddities,
@@ -118,6 +122,7 @@ impl Plan {
             faults: Faults::none(),
             slow_readers: None,
             registry_ms: REGISTRY_MS,
+            turn: SHORTEST_TURN,
             pace: 1,
             oddities: Oddities::default(),
         }
@@ -154,6 +159,7 @@ impl Plan {
             faults: drawn_faults(rng, later),
             slow_readers: None,
             registry_ms: REGISTRY_MS,
+            turn: SHORTEST_TURN,
             pace: 1,
             oddities: Oddities::drawn(rng),
         };
@@ -163,7 +169,9 @@ impl Plan {
     /// In most, turns of the master so short that what is spread over turns is spread even in a cluster this small.
     fn with_short_turns(mut self, seed: u64) -> Self {
         let rng = &mut StdRng::seed_from_u64(seed ^ 0x7a11_5eed);
-        self.master.work_per_turn = [1, 2, 6, 1_000][rng.random_range(0..4)];
+        let millis = Duration::from_millis;
+        let ways = [(1, SHORTEST_TURN), (1, millis(600)), (1, millis(20)), (6, millis(150)), (1_000, SHORTEST_TURN)];
+        (self.master.work_per_turn, self.turn) = ways[rng.random_range(0..ways.len())];
         self
     }
 

@@ -36,6 +36,9 @@ impl World {
             }
             if let Effect::Order { session, order: Order::Registered(registered), .. } = effect {
                 self.fact(Fact::Admits { session: *session, agent: registered.agent_id.clone() });
+                if !self.readers.is_registered_with {
+                    self.count("registration taken in over several turns");
+                }
             }
             if let Effect::Tell { event: Event::Rescinded { offer }, .. } = effect {
                 self.fact(Fact::Withdrawn { offer: *offer });

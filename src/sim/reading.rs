@@ -38,6 +38,8 @@ pub(super) struct Readers {
     sent: BTreeSet<Bytes>,
     /// Whether the core was asked for the states of tasks with the inputs that it is being given.
     pub(super) is_asked: bool,
+    /// Whether an agent registers with them.
+    pub(super) is_registered_with: bool,
 }
 
 impl Readers {

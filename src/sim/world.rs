@@ -13,7 +13,7 @@ use std::{
 use super::{
     agent::AgentNode,
     author::{AuthorNode, Watchdog},
-    chance::Chance,
+    chance::{Chance, nanos},
     fact::Fact,
     failure::{Failure, Trace},
     faults::Fault,
@@ -361,7 +361,9 @@ impl World {
                 (process.surroundings.deadline(), &mut process.wake_ns, node.life)
             }
         };
-        let Some(at_ns) = deadline.map(|at| at.saturating_sub(MONO_START_NS).max(now_ns + 1_000)) else { return };
+        let turn = if node == Node::Master { self.plan.turn } else { Duration::from_micros(1) };
+        let soonest = now_ns + nanos(turn);
+        let Some(at_ns) = deadline.map(|at| at.saturating_sub(MONO_START_NS).max(soonest)) else { return };
         if wake_ns.is_none_or(|wake_ns| at_ns < wake_ns || wake_ns <= now_ns) {
             *wake_ns = Some(at_ns);
             self.queue.at(at_ns, Event::Wake { node, life });

@@ -27,11 +27,11 @@ impl Master {
             let current = match peer {
                 Peer::Stranger => None,
                 Peer::Framework(key) => self.frameworks.get(key).and_then(|framework| framework.session),
-                Peer::Agent(key) => self.agents.get(key).and_then(|agent| agent.session),
+                Peer::Agent(key) => self.agents.get(key).and_then(Agent::contact),
             };
             assert_eq!(current, Some(session), "{peer:?} is at the other end");
         }
-        let agents = self.agents.iter().filter_map(|(key, agent)| Some((agent.session?, Peer::Agent(key))));
+        let agents = self.agents.iter().filter_map(|(key, agent)| Some((agent.contact()?, Peer::Agent(key))));
         let frameworks = self.frameworks.iter().filter_map(|(key, one)| Some((one.session?, Peer::Framework(key))));
         for (session, peer) in agents.chain(frameworks) {
             assert_eq!(self.sessions.peer(session), Some(peer), "{session:?} is open");

@@ -100,7 +100,8 @@ pub(crate) struct Master {
     facts: registry::State,
     /// How long agents have been unreachable or gone.
     absences: Absences,
-    /// Admitted agents that have not come back since this master started.
+    /// Agents that may have tasks which this master does not know: admitted ones that have not come back since it started, and
+    /// those that never were registered in full.
     recovered: BTreeSet<String>,
     /// Agents that are given up as soon as the rate allows.
     removals: Removals,
@@ -207,7 +208,10 @@ impl Master {
     /// When [`Input::Ticked`] is due, in monotonic nanoseconds.
     pub(crate) fn deadline(&self) -> Option<u64> {
         let idle_run = (!self.pending_idle.is_empty()).then(|| self.next_idle_run_ns());
-        let unfinished = self.is_running() || !self.answering.is_empty() || self.frameworks.are_unfinished();
+        let unfinished = self.is_running()
+            || !self.answering.is_empty()
+            || self.frameworks.are_unfinished()
+            || self.agents.are_arriving();
         let unfinished = unfinished.then_some(0);
         [self.timers.next(), idle_run, self.next_overdue_ns(), unfinished].into_iter().flatten().min()
     }
@@ -300,6 +304,9 @@ impl Master {
         }
         match (peer, report) {
             (Peer::Agent(_), Report::Ponged) => {}
+            (Peer::Agent(key), _) if self.agents[key].session.is_none() => {
+                Self::refuse_agent(turn, session, "the registration has not been answered".to_owned());
+            }
             (Peer::Stranger, Report::Register(register)) => self.register(turn, session, *register),
             (Peer::Agent(key), Report::Updated(update)) => self.updated(turn, key, *update),
             (Peer::Agent(key), Report::Sent { framework, executor, data }) => {
@@ -327,11 +334,13 @@ impl Master {
     }
 
     fn ticked(&mut self, turn: &mut Turn<'_>) {
-        const PARTS: usize = 3;
+        const PARTS: usize = 4;
         turn.begin_part(PARTS);
         self.answers_due(turn);
         turn.begin_part(PARTS);
         self.go_on_removing(turn);
+        turn.begin_part(PARTS);
+        self.go_on_registering(turn);
         turn.begin_part(PARTS);
         // What is left is due still, and goes on in the next turn.
         while !turn.is_spent()

@@ -10,8 +10,9 @@ use crate::{
     sim::nodes::Node,
 };
 
-/// Within this time, if nothing waits for the framework.
+/// Within this time and so many turns, if nothing waits for the framework.
 const BOUND_NS: u64 = 2_000_000_000;
+const TURNS: u64 = 256;
 
 #[derive(Debug, Default)]
 pub(super) struct Answered {
@@ -121,7 +122,7 @@ impl Invariant for Answered {
             if stopped || view.world.reads_behind(*session) {
                 open.since_ns = known.now_ns;
             }
-            if known.now_ns > open.since_ns + BOUND_NS
+            if known.now_ns > open.since_ns + BOUND_NS + known.turn_ns * TURNS
                 && let Some(task) = open.tasks.first()
             {
                 return Err(format!("{} asked in {session:?}, and is not sent the state of {task}", open.framework));

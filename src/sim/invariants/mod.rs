@@ -57,6 +57,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use prost::Message as _;
 
 use super::{
+    chance::nanos,
     fact::{Fact, How},
     nodes::{Client, Node},
     world::World,
@@ -112,6 +113,8 @@ pub(super) struct Known {
     pub(super) torn_down: Vec<String>,
     /// What each agent has.
     pub(super) totals: Vec<Resources>,
+    /// How long after a turn of the master's the next may begin.
+    pub(super) turn_ns: u64,
 }
 
 /// A container that a master had launched.
@@ -168,7 +171,8 @@ impl Invariants {
             Box::new(removal_rate::SlowRemovals::new(world.plan.master.removal_rate)),
         ];
         let all = all.into_iter().filter(|one| one.suits(world)).collect();
-        Self { known: Known { totals, ..Known::default() }, all, checks: 0 }
+        let turn_ns = nanos(world.plan.turn);
+        Self { known: Known { totals, turn_ns, ..Known::default() }, all, checks: 0 }
     }
 
     /// What they are called.

@@ -136,7 +136,7 @@ fn an_end_that_is_taken_from_a_summary() {
 
 #[test]
 fn supervisors_that_are_taken_for_others() {
-    is_found_by(Sabotage::TrustsFreshSupervisors, &["truth"]);
+    is_found_by(Sabotage::TrustsFreshSupervisors, &["truth", "a core's own check"]);
     is_found_by(Sabotage::BelievesCopiedFolders, &["spared"]);
 }
 

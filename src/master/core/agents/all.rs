@@ -6,7 +6,7 @@ use std::{
     sync::Arc,
 };
 
-use super::{Agent, Presence, identity::Identities};
+use super::{Agent, Arrival, Presence, identity::Identities};
 use crate::master::core::{Register, keys::AgentKey};
 
 /// The agents of this master. Every index of them is kept here and nowhere else.
@@ -17,6 +17,8 @@ pub(in crate::master::core) struct Agents {
     identities: Identities,
     /// Those that are unreachable, by when they became so.
     unreachable: BTreeSet<(i64, AgentKey)>,
+    /// Those whose registration is being taken in.
+    arriving: BTreeSet<AgentKey>,
     /// Those that were handed out to be changed since the last look; only debug builds note them.
     changed: BTreeSet<AgentKey>,
 }
@@ -38,8 +40,38 @@ impl Agents {
         if let Presence::Unreachable { since_ns } = agent.bucket.presence {
             self.unreachable.remove(&(since_ns, key));
         }
+        self.arriving.remove(&key);
         self.changed.remove(&key);
         Some(agent)
+    }
+
+    /// A registration of this agent is to be taken in.
+    pub(super) fn begin_arrival(&mut self, key: AgentKey, arrival: Arrival) {
+        self.put_back_arrival(key, Box::new(arrival));
+    }
+
+    /// More is left of the registration.
+    pub(super) fn put_back_arrival(&mut self, key: AgentKey, arrival: Box<Arrival>) {
+        if let Some(agent) = self.get_mut(key) {
+            agent.arrival = Some(arrival);
+            self.arriving.insert(key);
+        }
+    }
+
+    /// What is left of the agent's registration.
+    pub(super) fn take_arrival(&mut self, key: AgentKey) -> Option<Box<Arrival>> {
+        self.arriving.remove(&key);
+        self.get_mut(key)?.arrival.take()
+    }
+
+    /// An agent of whose registration more is to be taken in.
+    pub(super) fn next_arriving(&self) -> Option<AgentKey> {
+        self.arriving.first().copied()
+    }
+
+    /// Whether registrations are being taken in.
+    pub(in crate::master::core) fn are_arriving(&self) -> bool {
+        !self.arriving.is_empty()
     }
 
     pub(in crate::master::core) fn get(&self, key: AgentKey) -> Option<&Agent> {
@@ -112,6 +144,8 @@ impl Agents {
     pub(in crate::master::core) fn check(&self) {
         assert_eq!(self.by_id.len(), self.by_key.len(), "every agent has one id");
         for (key, agent) in self.iter() {
+            assert!(agent.session.is_none() || agent.arrival.is_none(), "{key:?} is registered or is being");
+            assert!(agent.arrival.is_none() || self.arriving.contains(&key), "{key:?} is among those to be taken in");
             assert_eq!(self.by_id(&agent.bucket.id), Some(key), "{key:?} is found by its id");
             if let Presence::Unreachable { since_ns } = agent.bucket.presence {
                 assert!(self.unreachable.contains(&(since_ns, key)), "{key:?} is among the unreachable");

@@ -34,6 +34,7 @@ impl Master {
         let Some(agent) = self.agents.get(key) else { return };
         let (id, since_ns) = (agent.bucket.id.clone(), turn.now.wall_ns);
         self.agents.set_presence(key, Presence::Unreachable { since_ns });
+        self.recovered.remove(&*id);
         self.note_unreachable(turn, &id, since_ns);
         self.rescind_all(turn, key);
         self.ledger.set_unreachable(key);
@@ -63,7 +64,7 @@ impl Master {
     /// The agent will never come back: its tasks are lost.
     pub(in crate::master::core) fn remove_agent(&mut self, turn: &mut Turn<'_>, key: AgentKey) {
         let Some(agent) = self.agents.get(key) else { return };
-        let (id, session) = (agent.bucket.id.clone(), agent.session);
+        let (id, session) = (agent.bucket.id.clone(), agent.contact());
         self.record(turn, Kind::AgentRemoved(id.to_string()));
         self.dismiss(turn, key, Ending::Removed);
         turn.lose(&id);
@@ -89,7 +90,7 @@ impl Master {
         self.recovered.remove(id);
         self.removals.cancel(id);
         if let Some(key) = key {
-            if let Some(session) = self.agents[key].session {
+            if let Some(session) = self.agents[key].contact() {
                 turn.order(Some(session), Order::Gone);
                 self.sessions.remove(session);
                 turn.close(session);
@@ -118,6 +119,7 @@ impl Master {
 
     fn drop_agent(&mut self, key: AgentKey) {
         let Some(agent) = self.agents.remove(key) else { return };
+        self.recovered.remove(&*agent.bucket.id);
         self.timers.disarm_sole(Timer::RefusalEnded(key));
         self.ledger.remove_agent(key);
         self.pending_idle.forget_agent(key);

@@ -94,7 +94,7 @@ impl Master {
     /// that it knew. (Mesos does the same: `RegisterDisconnectedSlave`.)
     fn displace(&mut self, turn: &mut Turn<'_>, register: &Register) {
         let before = place(&register.facts).and_then(|place| self.agents.identities().places.get(&place).copied());
-        if let Some(before) = before.filter(|key| self.agents[*key].session.is_none()) {
+        if let Some(before) = before.filter(|key| self.agents[*key].contact().is_none()) {
             self.counts.agents_displaced += 1;
             self.remove_agent(turn, before);
         }
@@ -110,7 +110,7 @@ impl Master {
     ) -> Option<String> {
         let key = self.agents.by_id(id)?;
         let agent = self.agents.get_mut(key)?;
-        let session = agent.session.filter(|_| agent.run.is_another(register))?;
+        let session = agent.contact().filter(|_| agent.run.is_another(register))?;
         match agent.run.doubted_ns {
             Some(since) if turn.now.since(since) >= PROOF_OF_LIFE => return None,
             Some(_) => {}

@@ -5,6 +5,7 @@
 
 mod absences;
 mod all;
+mod arrivals;
 mod departures;
 mod identity;
 mod partitions;
@@ -15,6 +16,7 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use bytes::Bytes;
 
+use self::arrivals::Arrival;
 pub use self::removals::RemovalRate;
 pub(in crate::master::core) use self::{absences::Absences, all::Agents, identity::Run, removals::Removals};
 pub(crate) use self::{partitions::Partition, registration::spoken_with};
@@ -71,7 +73,10 @@ pub(crate) struct AgentBucket {
 #[derive(Debug)]
 pub(in crate::master::core) struct Agent {
     pub(in crate::master::core) bucket: Arc<AgentBucket>,
+    /// The session in which it is registered.
     pub(in crate::master::core) session: Option<SessionId>,
+    /// The registration that is being taken in; there is no session then.
+    arrival: Option<Box<Arrival>>,
     pub(in crate::master::core) pings_missed: u32,
     /// Whether it says when an orphan is gone.
     pub(in crate::master::core) tells_of_orphans: bool,
@@ -81,9 +86,14 @@ pub(in crate::master::core) struct Agent {
 }
 
 impl Agent {
-    pub(in crate::master::core) fn new(bucket: AgentBucket, session: SessionId, run: Run) -> Self {
-        let (bucket, session) = (Arc::new(bucket), Some(session));
-        Self { bucket, session, pings_missed: 0, tells_of_orphans: false, absence: 0, run }
+    pub(in crate::master::core) fn new(bucket: AgentBucket, run: Run) -> Self {
+        let bucket = Arc::new(bucket);
+        Self { bucket, session: None, arrival: None, pings_missed: 0, tells_of_orphans: false, absence: 0, run }
+    }
+
+    /// The session in which it is registered, or is being.
+    pub(in crate::master::core) fn contact(&self) -> Option<SessionId> {
+        self.session.or_else(|| Some(self.arrival.as_ref()?.session()))
     }
 
     pub(in crate::master::core) fn bucket_mut(&mut self) -> &mut AgentBucket {
@@ -102,11 +112,12 @@ impl Master {
     }
 
     pub(in crate::master::core) fn agent_detached(&mut self, turn: &mut Turn<'_>, key: AgentKey, session: SessionId) {
-        let Some(agent) = self.agents.get_mut(key).filter(|agent| agent.session == Some(session)) else { return };
+        let Some(agent) = self.agents.get_mut(key).filter(|agent| agent.contact() == Some(session)) else { return };
         agent.session = None;
+        let was_arriving = agent.arrival.take().is_some();
         agent.absence += 1;
         let absence = agent.absence;
-        if agent.bucket.presence == Presence::Connected {
+        if agent.bucket.presence == Presence::Connected || was_arriving {
             self.agents.set_presence(key, Presence::Disconnected);
             self.ledger.set_disconnected(key);
             self.rescind_all(turn, key);

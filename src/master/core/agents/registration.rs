@@ -3,19 +3,17 @@
 //! The stream is the session and nothing survives it, so both sides exchange full state here and need no other way to
 //! agree. An agent is told that it is registered only after the registry holds it.
 
-use std::{collections::BTreeSet, sync::Arc, time::Duration};
+use std::{collections::BTreeSet, sync::Arc};
 
 use crate::{
     master::core::{
         Event, Master, Order, Peer, Register, ReportedTask, Turn,
-        agents::Run,
-        agents::{Agent, AgentBucket, Presence},
+        agents::{Agent, AgentBucket, Presence, Run, arrivals::Arrival},
         keys::{AgentKey, FrameworkKey, SessionId, TaskKey},
         tasks::{Seen, Task, master_status},
-        timers::Timer,
     },
     proto::{
-        internal::{MissingTask, Registered, registry_change},
+        internal::{MissingTask, registry_change},
         v1,
     },
 };
@@ -62,35 +60,18 @@ impl Master {
         let key = match self.agents.by_id(&id) {
             Some(key) => {
                 self.end_tasks_of_leaving(turn, key);
-                self.agent_returned(turn, key, session, &register);
+                self.agent_returned(turn, key, &register);
                 key
             }
-            None => self.agent_added(turn, &id, session, &register),
+            None => self.agent_added(turn, &id, &register),
         };
         self.sessions.identify(session, Peer::Agent(key));
         self.learn_frameworks(turn, &register);
         let removed = self.removed_frameworks_of(&register);
         self.reconcile_orphans(turn.now, key, &register, &removed);
-        let missing = self.reconcile_tasks(turn, key, &register, &removed, away);
-        turn.order(
-            Some(session),
-            Order::Registered(Box::new(Registered {
-                version: register.version,
-                agent_id: id.to_string(),
-                master_id: self.id.to_string(),
-                epoch: self.epoch,
-                ping_timeout_ms: self.ping_timeout_ms(),
-                missing,
-                removed_frameworks: removed.into_iter().collect(),
-            })),
-        );
-        self.resend_kills(turn, key);
-        self.timers.arm(turn.now.mono_after(self.config.ping_interval), Timer::Ping(key, session));
-        self.touch(key);
-    }
-
-    fn ping_timeout_ms(&self) -> u64 {
-        u64::try_from(self.config.ping_timeout().as_millis()).unwrap_or(u64::MAX)
+        turn.spend(register.orphans.len());
+        self.agents.begin_arrival(key, Arrival::new(session, register, away));
+        self.take_in(turn, key);
     }
 
     /// The registry holds the agent, reachable and as it describes itself, before anything else is said to it.
@@ -103,37 +84,41 @@ impl Master {
         if self.facts.unreachable.contains_key(&**id) {
             self.record(turn, registry_change::Kind::AgentReachable(id.to_string()));
         }
-        self.recovered.remove(&**id);
         if self.removals.cancel(id) {
             self.counts.agents_unreachable_canceled += 1;
         }
     }
 
-    fn agent_added(&mut self, turn: &mut Turn<'_>, id: &Arc<str>, session: SessionId, register: &Register) -> AgentKey {
+    /// A new agent, of whose tasks nothing is known.
+    fn agent_added(&mut self, turn: &mut Turn<'_>, id: &Arc<str>, register: &Register) -> AgentKey {
         let key = self.counters.agent();
         let bucket = AgentBucket {
             id: id.clone(),
             facts: Arc::new(register.facts.clone()),
-            presence: Presence::Connected,
+            presence: Presence::Disconnected,
             tasks: std::collections::BTreeMap::default(),
             orphans: std::collections::BTreeMap::default(),
             offers: std::collections::BTreeMap::default(),
             registered_ns: turn.now.wall_ns,
             reregistered_ns: None,
         };
-        self.agents.insert(key, Agent::new(bucket, session, Run::of(register)), register);
+        self.agents.insert(key, Agent::new(bucket, Run::of(register)), register);
+        self.recovered.insert(id.to_string());
         self.ledger.set_total(key, &register.total);
+        self.ledger.set_disconnected(key);
         self.counts.agents_registered += 1;
         key
     }
 
     /// Takes back an agent that was away, for however long.
-    fn agent_returned(&mut self, turn: &mut Turn<'_>, key: AgentKey, session: SessionId, register: &Register) {
+    fn agent_returned(&mut self, turn: &mut Turn<'_>, key: AgentKey, register: &Register) {
         self.rescind_all(turn, key);
         self.agents.redescribe(key, register);
-        self.agents.set_presence(key, Presence::Connected);
+        self.agents.set_presence(key, Presence::Disconnected);
+        self.ledger.set_disconnected(key);
         let Some(agent) = self.agents.get_mut(key) else { return };
-        if let Some(old) = agent.session.replace(session) {
+        if let Some(old) = agent.contact() {
+            (agent.session, agent.arrival) = (None, None);
             self.sessions.remove(old);
             turn.close(old);
         }
@@ -144,7 +129,6 @@ impl Master {
         let bucket = agent.bucket_mut();
         bucket.facts = Arc::new(register.facts.clone());
         bucket.reregistered_ns = Some(turn.now.wall_ns);
-        self.ledger.set_total(key, &register.total);
         if changed {
             self.ledger.shares_mut().forget_refusals_of(key);
         }
@@ -158,44 +142,9 @@ impl Master {
         named.chain(with_tasks).filter(|id| self.was_removed(id)).cloned().collect()
     }
 
-    /// Makes both sides agree on the agent's tasks; returns those that never arrived there. `away`: for how long the
-    /// agent was unreachable, if it was.
-    fn reconcile_tasks(
-        &mut self,
-        turn: &mut Turn<'_>,
-        key: AgentKey,
-        register: &Register,
-        removed: &BTreeSet<String>,
-        away: Option<Duration>,
-    ) -> Vec<MissingTask> {
-        let mut named = BTreeSet::new();
-        let first_new = self.counters.next_task();
-        for task in register.tasks.iter().filter(|task| !removed.contains(&task.framework)) {
-            let Some((known, current)) = self.task_reported(turn, key, task) else { continue };
-            named.insert(known);
-            if let Some(away) = away.filter(|_| current) {
-                self.note_absence(away, key, known);
-                self.announce_reregistered(turn, key, known);
-            }
-            if current {
-                self.settle_copies(turn, key, known);
-            }
-        }
-        let tasks = &self.agents[key].bucket.tasks;
-        let learnt: Vec<TaskKey> = tasks.range(first_new..).map(|(task, _)| *task).collect();
-        let are_all_named = tasks.len() == named.len();
-        self.allocate_tasks(key, &learnt);
-        if are_all_named {
-            return Vec::new();
-        }
-        let tasks = &self.agents[key].bucket.tasks;
-        let unnamed: Vec<TaskKey> = tasks.keys().filter(|task| !named.contains(task)).copied().collect();
-        unnamed.into_iter().filter_map(|task| self.task_missing(key, task, turn)).collect()
-    }
-
     /// Known, it takes the state the agent says; unknown, it is learnt. Answers with its record, and whether that is the
     /// task of its name and not an older copy.
-    fn task_reported(
+    pub(super) fn task_reported(
         &mut self,
         turn: &mut Turn<'_>,
         key: AgentKey,
@@ -278,7 +227,7 @@ impl Master {
 
     /// A task the agent did not name. One whose end was acknowledged is done; any other never arrived, or a power cut took
     /// it, and the agent will say so in a status that is delivered like all others.
-    fn task_missing(&mut self, key: AgentKey, task_key: TaskKey, turn: &Turn<'_>) -> Option<MissingTask> {
+    pub(super) fn task_missing(&mut self, key: AgentKey, task_key: TaskKey, turn: &Turn<'_>) -> Option<MissingTask> {
         let task = &self.agents[key].bucket.tasks[&task_key];
         if task.state.is_terminal() {
             // An end that a power cut took from the agent is still to be acknowledged by the framework.
@@ -300,7 +249,7 @@ impl Master {
 
     /// The agent was given up and is back: its tasks' frameworks receive the true state from the master. An end they receive
     /// from the agent, with how the process ended.
-    fn announce_reregistered(&mut self, turn: &mut Turn<'_>, key: AgentKey, task: TaskKey) {
+    pub(super) fn announce_reregistered(&mut self, turn: &mut Turn<'_>, key: AgentKey, task: TaskKey) {
         let task = &self.agents[key].bucket.tasks[&task];
         let framework = &self.frameworks[task.framework];
         let state = task.forwarded.unwrap_or(task.state);

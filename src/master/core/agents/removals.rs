@@ -112,7 +112,8 @@ impl Master {
 
     /// The agents of the registry had their time to come back after this master started.
     pub(in crate::master::core) fn recovery_over(&mut self, turn: &mut Turn<'_>) {
-        let missing: Vec<Arc<str>> = self.recovered.iter().map(|id| id.as_str().into()).collect();
+        let missing = self.recovered.iter().filter(|id| self.agents.by_id(id.as_str()).is_none());
+        let missing: Vec<Arc<str>> = missing.map(|id| id.as_str().into()).collect();
         for id in &missing {
             self.schedule_removal(id);
         }

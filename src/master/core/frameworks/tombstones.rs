@@ -14,8 +14,8 @@ use crate::{
 impl Master {
     /// Whether the framework of this id was removed, as far as that is known.
     pub(in crate::master::core) fn was_removed(&self, id: &str) -> bool {
-        self.facts.removed_frameworks.contains(id)
-            || (self.counters.gave_framework_id(&self.id, id) && self.frameworks.by_id(id).is_none())
+        self.frameworks.by_id(id).is_none()
+            && (self.facts.removed_frameworks.contains(id) || self.counters.gave_framework_id(&self.id, id))
     }
 
     /// Has a tombstone stored, and in the same step the oldest dropped where there are too many.

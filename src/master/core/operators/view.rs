@@ -93,7 +93,7 @@ impl Master {
     pub(crate) fn snapshot(&self) -> Snapshot {
         Snapshot {
             agents: self.agents.iter().map(|(key, agent)| self.view(key, agent)).collect(),
-            recovered: self.recovered.iter().cloned().collect(),
+            recovered: self.recovered.iter().filter(|id| self.agents.by_id(id).is_none()).cloned().collect(),
             frameworks: self.frameworks.values().map(|framework| framework.bucket.clone()).collect(),
             completed: self.frameworks.completed().cloned().collect(),
             weights: self.facts.weights.clone(),

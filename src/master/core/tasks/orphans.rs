@@ -93,6 +93,16 @@ impl Master {
         }
     }
 
+    /// A task of a framework that was removed, on an agent that registers.
+    pub(in crate::master::core) fn orphan_reported(&mut self, now: Now, key: AgentKey, task: &ReportedTask) {
+        let agent = &self.agents[key];
+        let is_known = agent.bucket.orphans.contains_key(task.container.as_str());
+        if agent.tells_of_orphans && task.state.holds_resources() && !is_known {
+            let orphan = Orphan::reported(self.counters.task(), task, self.taken.share(&task.resources), now);
+            self.add_orphan(key, task.container.as_str().into(), orphan);
+        }
+    }
+
     /// An agent that registers names its orphans, and tasks that become such by what it is answered: these there are, and
     /// no others.
     pub(in crate::master::core) fn reconcile_orphans(

@@ -1,5 +1,6 @@
 //! Agents: registering, being known again, staying away, coming back.
 
+mod arrivals;
 mod identity;
 mod losses;
 mod partitions;

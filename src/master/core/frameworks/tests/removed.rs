@@ -1,5 +1,7 @@
 //! The end of a framework with more tasks than one turn ends.
 
+use std::time::Duration;
+
 use crate::{
     master::core::{
         Call, Event, Input, Link, Order, Register, SessionId,
@@ -92,6 +94,7 @@ fn an_agent_that_comes_back_meanwhile_ends_those_that_it_has() {
     let mut back = with_tasks(at, &id);
     back.id = Some(name);
     let session = world.register(back);
+    world.wait(Duration::ZERO);
     let (_, missing, removed) = world.registered(session).expect("it is registered");
     assert_eq!((missing, removed), (Vec::<String>::new(), vec![id]));
     let snapshot = world.harness.core.snapshot();

@@ -279,6 +279,21 @@ fn a_refusal_holds_for_what_a_demand_makes_of_an_agent_too() {
 }
 
 #[test]
+fn what_is_declined_of_a_demand_is_offered_elsewhere() {
+    let mut world = World::new();
+    let (framework, _) = world.framework("f");
+    world.call(framework, Call::Request { resources: resources("cpus:1;mem:100") });
+    let agents = [world.agent("cpus:1;mem:100").1, world.agent("cpus:1;mem:100").1];
+    let made = world.inbox();
+    assert_eq!(made.len(), 1, "the demand is met by one of them");
+    world.decline(framework, &made[0].1, 60);
+    world.wait(Duration::from_secs(2));
+    let again = world.inbox();
+    assert_eq!(again.len(), 1);
+    assert!(again[0].1.agent != made[0].1.agent && agents.iter().any(|agent| **agent == *again[0].1.agent));
+}
+
+#[test]
 fn an_agent_below_the_minimum_is_not_offered() {
     let mut world = World::new();
     let (framework, _) = world.framework("f");
