@@ -68,3 +68,18 @@ fn nothing_is_concluded_from_silence_while_the_registration_waits_for_the_regist
     world.wait(Duration::from_secs(31));
     assert!(matches!(presence(&world), Presence::Unreachable { .. }), "{:?}", presence(&world));
 }
+
+#[test]
+fn the_time_of_one_absence_does_not_run_on_into_the_next() {
+    let mut world = World::new();
+    let (first, id) = world.agent("cpus:4;mem:1024");
+    world.detach(first);
+    world.wait(Duration::from_secs(60));
+    let second = world.register(register(Some(&id), "cpus:4;mem:1024"));
+    world.wait(Duration::from_secs(5));
+    world.detach(second);
+    world.wait(Duration::from_secs(30));
+    assert_eq!(presence(&world), Presence::Disconnected, "30 s of its 75");
+    world.wait(Duration::from_secs(46));
+    assert!(matches!(presence(&world), Presence::Unreachable { .. }));
+}
