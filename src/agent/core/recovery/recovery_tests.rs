@@ -8,6 +8,7 @@ use crate::agent::core::tests::fixture::{
     FRAMEWORK, Fixture, ONE, exit, found, id, in_short, registered_by, started, task,
 };
 use crate::agent::core::*;
+use crate::proto::internal::agent_record::Kind;
 use crate::proto::internal::{self as wire, supervisor_event};
 use crate::proto::v1::framework_info::capability::Type as Capability;
 use crate::proto::v1::task_status::Reason;
@@ -310,4 +311,26 @@ fn a_launch_that_a_power_cut_took_may_have_run_so_it_is_gone_and_not_dropped() {
     assert_eq!(again.status("c1").state(), TaskState::TaskGone);
     assert_eq!(again.status("c1").message.unwrap(), "the host restarted; the agent knows nothing of the task");
     assert_eq!(again.effects().last().unwrap(), "persist identity S0 another", "only now it is of the past");
+}
+
+#[test]
+fn the_work_directory_is_written_down_when_it_is_another_and_stays_known_where_it_cannot_be_found_out() {
+    let place = |inode| Some(wire::WorkDirIdentity { path: b"/work".to_vec().into(), device: 1, inode });
+    let run = |log: &[AgentRecord], work_dir| {
+        let agent = Fixture::recovered_at(log, Fixture::recovered(&[]).now, Found { work_dir, ..found(&[]) });
+        let written = agent.log[log.len()..].iter().any(|record| matches!(record.kind, Some(Kind::Identity(_))));
+        (written, agent.agent.identity(), agent.log.clone())
+    };
+    let of = |kind: &Kind| match kind {
+        Kind::Identity(identity) => identity.work_dir.as_ref().map(|it| it.inode),
+        other => panic!("{other:?} is no identity"),
+    };
+    let (_, first, log) = run(&[], place(7));
+    assert_eq!(of(&first), Some(7));
+    let (written, same, log) = run(&log, place(7));
+    assert_eq!((written, of(&same)), (false, Some(7)), "nothing changed");
+    let (written, unknown, log) = run(&log, None);
+    assert_eq!((written, of(&unknown)), (false, Some(7)), "it cannot be found out");
+    let (written, moved, _) = run(&log, place(8));
+    assert_eq!((written, of(&moved)), (true, Some(8)));
 }

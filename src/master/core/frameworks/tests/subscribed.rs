@@ -330,6 +330,9 @@ fn a_framework_that_changes_its_roles_for_ever_leaves_nothing_behind() {
         assert!(world.refusals(session).is_empty());
         assert_eq!(places(&world), 10, "round {round}");
     }
+    let shares = world.harness.core.ledger.shares().shares();
+    assert!(shares.role("role49-9").is_some());
+    assert_eq!(shares.role("role48-9"), None, "the shares have forgotten it too");
 }
 
 #[test]

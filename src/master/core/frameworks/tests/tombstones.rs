@@ -23,6 +23,22 @@ fn short(world: &mut World) -> String {
 }
 
 #[test]
+fn a_tombstone_is_kept_for_as_long_as_the_registry_remembers_and_no_longer() {
+    let age = Duration::from_mins(30);
+    let looks = Duration::from_mins(15);
+    let mut world = World::with(
+        State::default(),
+        Config { registry_max_age: age, registry_gc_interval: looks, ..Config::default() },
+    );
+    short(&mut world);
+    let kept = |world: &World| world.stored.removed_frameworks.len();
+    world.wait(age);
+    assert_eq!(kept(&world), 1, "it is just as old as may be");
+    world.wait(looks);
+    assert_eq!(kept(&world), 0);
+}
+
+#[test]
 fn frameworks_that_come_and_go_leave_no_more_than_the_latest_tombstones() {
     let config = Config { removed_frameworks: 3, ..Config::default() };
     let mut world = World::with(State::default(), config);

@@ -166,11 +166,13 @@ fn a_kill_that_names_another_agent_does_nothing() {
 
 #[test]
 fn reconciliation_answers_for_all_or_for_those_named() {
-    let (mut world, framework, agent, _) = running();
+    let (mut world, framework, agent, (_, container)) = running();
     world.call(framework.0, Call::Reconcile { tasks: Vec::new() });
     assert_eq!(world.states(framework.0), [("t".into(), TaskState::TaskRunning)]);
     let status = world.statuses(framework.0)[0].clone();
     assert_eq!((status.reason(), status.uuid), (Reason::Reconciliation, None));
+    let named = status.container_status.and_then(|it| it.container_id).map(|id| id.value);
+    assert_eq!(named, Some(container));
     let tasks = vec![doubt("t", None), doubt("nope", None), doubt("nope", Some(&agent.1)), doubt("nope", Some("m-S9"))];
     world.call(framework.0, Call::Reconcile { tasks });
     let told: Vec<TaskState> = world.states(framework.0).into_iter().map(|(_, state)| state).collect();
