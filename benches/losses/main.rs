@@ -11,7 +11,7 @@ mod measure;
 use std::time::Duration;
 
 use divvy::{master::harness::ScriptedCluster, types::Resources};
-use measure::{Outcome, timed};
+use measure::{Outcome, Samples, timed};
 
 /// The service ends a batch of inputs after this long, as here.
 const TURN: Duration = Duration::from_millis(4);
@@ -21,9 +21,8 @@ const TOO_LONG: Duration = Duration::from_mins(11);
 /// What was seen of the turns of a step.
 #[derive(Default)]
 struct Turns {
+    each: Samples,
     all: Duration,
-    longest: Duration,
-    count: usize,
     effects: usize,
 }
 
@@ -44,8 +43,7 @@ impl Turns {
             let (more, turned) = timed(|| cluster.turn());
             took += more;
             self.all += took;
-            self.longest = self.longest.max(took);
-            self.count += 1;
+            self.each.push(took);
             self.effects += turned.effects;
             if !turned.goes_on && inputs.peek().is_none() {
                 return;
@@ -54,11 +52,12 @@ impl Turns {
     }
 
     fn print(&self, what: &str) -> Outcome<()> {
-        let (all, longest) = (self.all.as_secs_f64() * 1e3, self.longest.as_secs_f64() * 1e3);
+        let ms = |duration: Duration| duration.as_secs_f64() * 1e3;
+        let (all, most, longest) = (ms(self.all), ms(self.each.quantile(0.99)), ms(self.each.quantile(1.0)));
         let resident = measure::resident_kib(std::process::id())? / 1024;
-        let (turns, effects) = (self.count, self.effects);
+        let (turns, effects) = (self.each.len(), self.effects);
         println!(
-            "  {what:<44} {all:>9.1} ms in {turns:>6} turns, longest {longest:>7.2} ms, {effects:>8} effects, {resident:>5} MiB"
+            "  {what:<42} {all:>8.1} ms in {turns:>5} turns, p99 {most:>6.2}, longest {longest:>6.2} ms, {effects:>7} effects, {resident:>5} MiB"
         );
         Ok(())
     }

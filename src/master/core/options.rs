@@ -72,7 +72,7 @@ impl Default for Config {
             queues: Limits::unlimited(),
             removed_frameworks: 10_000,
             minimum: vec![least("cpus", 10), least("mem", 32_000)],
-            work_per_turn: 1_000,
+            work_per_turn: 500,
         }
     }
 }

@@ -68,6 +68,8 @@ pub(in crate::master) fn crowded(tasks: usize) -> Snapshot {
     let running = |names| reported("old-0000", &names, "cpus:1;mem:32", TaskState::TaskRunning);
     agent.tasks = names.map(running).collect();
     world.register(agent);
+    // They are more than a turn takes in.
+    world.wait(Duration::ZERO);
     world.harness.core.snapshot()
 }
 

@@ -101,11 +101,11 @@ impl Place {
         }
     }
 
-    /// Makes the file that was removed anew: `fill` writes into a file beside its place, which takes the name if nothing else
+    /// Makes the file that was removed anew: `write` writes into a file beside its place, which takes the name if nothing else
     /// has it by then.
     pub(super) fn make_anew(
         &self,
-        fill: impl FnOnce(&Database) -> Result<(), RegistryError>,
+        write: impl FnOnce(&Database) -> Result<(), RegistryError>,
     ) -> Result<(), RegistryError> {
         let Some(file) = &self.file else { return Ok(()) };
         let new = file.work_dir.join("registry.anew");
@@ -118,7 +118,7 @@ impl Place {
             Ok(()) | Err(_) => {}
         }
         let database = open_file(&file.work_dir, &new, true)?;
-        fill(&database)?;
+        write(&database)?;
         guarded(|| {
             drop(database);
             Ok(())

@@ -74,7 +74,7 @@ fn the_time_of_one_absence_does_not_run_on_into_the_next() {
     let mut world = World::new();
     let (first, id) = world.agent("cpus:4;mem:1024");
     world.detach(first);
-    world.wait(Duration::from_secs(60));
+    world.wait(Duration::from_mins(1));
     let second = world.register(register(Some(&id), "cpus:4;mem:1024"));
     world.wait(Duration::from_secs(5));
     world.detach(second);
