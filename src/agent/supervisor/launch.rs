@@ -245,5 +245,5 @@ pub async fn in_process(work_dir: &Path, events: mpsc::Sender<FromSupervisor>) -
     let stream = tokio::net::UnixStream::from_std(stream).map_err(failed)?;
     let session = Session::open(stream, &directory.id()).await?;
     let builds = vec![build::own()];
-    Ok(attend(directory, Beginning::Greeted(session), builds, events))
+    Ok(attend(directory, Beginning::Within(session), builds, events))
 }

@@ -5,8 +5,8 @@
 //! is dead: report that, replay its records, and go on serving them to the agent under the same name, so that it sees one
 //! uniform stream and takes every container's end in the same way.
 //!
-//! A connection that stands says nothing of a supervisor that is stopped. So one that has not answered a start, or a SIGKILL,
-//! for a while is asked to greet anew, which it does from memory.
+//! A connection that stands says nothing of a supervisor that is stopped. So one that has not answered a start for a while
+//! counts as silent until it says something; the connection stays, since what was sent over it may not have been read yet.
 
 use std::{
     collections::BTreeMap,
@@ -41,9 +41,8 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 const MAX_REPLAYS: u32 = 6;
 /// Attempts after which a supervisor that could not be reached counts as silent, and not as just coming up or going.
 const ATTEMPTS_TO_SILENCE: u32 = 5;
-/// A request that is not answered for this long has the supervisor greet anew.
+/// A supervisor that has not answered a start for this long is silent.
 const UNANSWERED: Duration = Duration::from_secs(10);
-const SIGKILL: i32 = 9;
 const READ_BYTES: usize = 64 << 10;
 /// Batches written at once.
 const BATCHES: usize = 64;
@@ -67,6 +66,8 @@ struct LinkTask {
     builds: Vec<String>,
     /// Sessions that broke one after the other without an event.
     broken: u32,
+    /// Whether the supervisor is a process of its own: one within this process is never silent by itself.
+    is_process: bool,
 }
 
 /// How a link begins.
@@ -74,6 +75,8 @@ struct LinkTask {
 pub(super) enum Beginning {
     /// With a supervisor that has greeted.
     Greeted(Session),
+    /// With one within this process.
+    Within(Session),
     /// With one that does not answer, as the text says.
     Silent(String),
     /// With the records of one that died.
@@ -89,13 +92,14 @@ pub(super) fn attend(
 ) -> Link {
     let (link, requests, state) = Link::new(directory.id());
     match &beginning {
-        Beginning::Greeted(_) => {}
+        Beginning::Greeted(_) | Beginning::Within(_) => {}
         Beginning::Silent(_) => state.take_no_more_starts(),
         Beginning::Replayed(_) => state.died(),
     }
-    let mut task = LinkTask { directory, events, requests, state, builds, broken: 0 };
+    let is_process = !matches!(beginning, Beginning::Within(_) | Beginning::Replayed(_));
+    let mut task = LinkTask { directory, events, requests, state, builds, broken: 0, is_process };
     match beginning {
-        Beginning::Greeted(session) => {
+        Beginning::Greeted(session) | Beginning::Within(session) => {
             task.judge(&session);
             tokio::spawn(task.run(Some(session)));
         }
@@ -105,7 +109,7 @@ pub(super) fn attend(
         }
         Beginning::Silent(text) => {
             tokio::spawn(async move {
-                if task.report_silence(text).await {
+                if report_silence(&task.directory, &task.state, &task.events, text).await {
                     task.run(None).await;
                 }
             });
@@ -114,22 +118,18 @@ pub(super) fn attend(
     link
 }
 
-/// The requests of a session that are to be answered, by container, and since when.
+/// The starts of a session that are to be answered, by container, and since when.
 #[derive(Debug, Default)]
-struct Open {
+struct Unanswered {
     since: Mutex<BTreeMap<String, Instant>>,
     first: Notify,
 }
 
-impl Open {
+impl Unanswered {
     fn asked(&self, request: &SupervisorRequest) {
-        let container = match &request.kind {
-            Some(supervisor_request::Kind::Start(start)) => &start.container_id,
-            Some(supervisor_request::Kind::Signal(signal)) if signal.signal == SIGKILL => &signal.container_id,
-            _ => return,
-        };
+        let Some(supervisor_request::Kind::Start(start)) = &request.kind else { return };
         let mut since = self.since.lock().unwrap_or_else(PoisonError::into_inner);
-        since.entry(container.clone()).or_insert_with(Instant::now);
+        since.entry(start.container_id.clone()).or_insert_with(Instant::now);
         self.first.notify_one();
     }
 
@@ -143,14 +143,14 @@ impl Open {
         self.since.lock().unwrap_or_else(PoisonError::into_inner).remove(container);
     }
 
-    /// Returns when a request is overdue, with words for it.
+    /// Returns when an answer is overdue, with words for it.
     async fn overdue(&self) -> String {
         loop {
             let oldest = self.since.lock().unwrap_or_else(PoisonError::into_inner).values().min().copied();
             match oldest {
                 None => self.first.notified().await,
                 Some(since) if since.elapsed() >= UNANSWERED => {
-                    return format!("it has not answered a request for {UNANSWERED:?}");
+                    return format!("it does not answer: a start waits for {UNANSWERED:?}");
                 }
                 Some(since) => tokio::time::sleep_until(since + UNANSWERED).await,
             }
@@ -192,18 +192,26 @@ impl LinkTask {
             return End::LetGo;
         }
         let (from, to) = stream.into_split();
-        let open = Open::default();
-        let receiving = receive(from, buffer, &self.events, self.directory.id(), &open, &mut self.broken);
-        let sending = send(to, &mut self.requests, &open, &self.state);
+        let unanswered = Unanswered::default();
+        let receiving = receive(from, buffer, &self.events, self.directory.id(), &unanswered, &mut self.broken);
+        let sending = send(to, &mut self.requests, &unanswered, &self.state);
         tokio::pin!(receiving, sending);
+        if self.is_process {
+            tokio::select! {
+                biased;
+                end = &mut receiving => return end,
+                sent = &mut sending => return after_letting_go(sent, receiving.await),
+                text = unanswered.overdue() => {
+                    if !report_silence(&self.directory, &self.state, &self.events, text).await {
+                        return End::LetGo;
+                    }
+                }
+            }
+        }
         tokio::select! {
             end = &mut receiving => end,
-            text = open.overdue() => End::Broke(text),
             // Having let go, receive what the other side still sends.
-            sent = &mut sending => match (sent, receiving.await) {
-                (Ok(()), _) | (_, End::LetGo) => End::LetGo,
-                (Err(error), End::Broke(_)) => End::Broke(error.to_string()),
-            },
+            sent = &mut sending => after_letting_go(sent, receiving.await),
         }
     }
 
@@ -228,7 +236,8 @@ impl LinkTask {
                 Ok(Finding::Silent(silence)) => {
                     if !is_reported && (silence.is_timeout() || attempt >= ATTEMPTS_TO_SILENCE) {
                         is_reported = true;
-                        if !self.report_silence(silence.error.to_string()).await {
+                        let text = silence.error.to_string();
+                        if !report_silence(&self.directory, &self.state, &self.events, text).await {
                             return None;
                         }
                     }
@@ -246,14 +255,6 @@ impl LinkTask {
         None
     }
 
-    /// False when the agent listens no more.
-    async fn report_silence(&mut self, text: String) -> bool {
-        let supervisor = self.directory.id();
-        tracing::warn!(%supervisor, text, "a supervisor is silent: its tasks are left alone, and others start elsewhere");
-        self.state.take_no_more_starts();
-        self.events.send(FromSupervisor::Silent(supervisor, text)).await.is_ok()
-    }
-
     async fn died(&mut self, reason: &str) -> Option<Session> {
         tracing::error!(supervisor = %self.directory.id(), reason, "a supervisor died: its containers are killed");
         self.state.died();
@@ -265,6 +266,27 @@ impl LinkTask {
             () = discard_requests(requests, state) => None,
         }
     }
+}
+
+/// How a session ends in which this side sends no more.
+fn after_letting_go(sent: io::Result<()>, received: End) -> End {
+    match (sent, received) {
+        (Ok(()), _) | (_, End::LetGo) => End::LetGo,
+        (Err(error), End::Broke(_)) => End::Broke(error.to_string()),
+    }
+}
+
+/// False when the agent listens no more.
+async fn report_silence(
+    directory: &Directory,
+    state: &State,
+    events: &mpsc::Sender<FromSupervisor>,
+    text: String,
+) -> bool {
+    let supervisor = directory.id();
+    tracing::warn!(%supervisor, text, "a supervisor is silent: its tasks are left alone, and others start elsewhere");
+    state.take_no_more_starts();
+    events.send(FromSupervisor::Silent(supervisor, text)).await.is_ok()
 }
 
 /// Kills what a dead supervisor left, for as long as that takes: nothing of it may be said to have ended before. Then
@@ -305,7 +327,7 @@ async fn receive(
     mut buffer: BytesMut,
     events: &mpsc::Sender<FromSupervisor>,
     id: SupervisorId,
-    open: &Open,
+    unanswered: &Unanswered,
     broken: &mut u32,
 ) -> End {
     loop {
@@ -313,7 +335,7 @@ async fn receive(
             match frame::take::<SupervisorEvent>(&mut buffer) {
                 Ok(Some(event)) => {
                     *broken = 0;
-                    open.answered(&event);
+                    unanswered.answered(&event);
                     if !deliver(events, &id, event).await {
                         return End::LetGo;
                     }
@@ -335,7 +357,7 @@ async fn receive(
 async fn send(
     mut to: OwnedWriteHalf,
     requests: &mut mpsc::Receiver<Vec<SupervisorRequest>>,
-    open: &Open,
+    unanswered: &Unanswered,
     state: &State,
 ) -> io::Result<()> {
     let (mut batches, mut buffer) = (Vec::new(), BytesMut::new());
@@ -349,7 +371,7 @@ async fn send(
             return to.shutdown().await;
         }
         for request in batches.drain(..).flatten() {
-            open.asked(&request);
+            unanswered.asked(&request);
             if let Err(error) = frame::put(&request, &mut buffer) {
                 tracing::error!(%error, "a request that is too large is left out");
             }
@@ -379,16 +401,17 @@ mod tests {
     }
 
     impl Conversation {
-        fn begin() -> Self {
+        async fn begin(is_process: bool) -> Self {
             let folder = tempfile::tempdir().expect("a folder");
             let directory = Directory::create(folder.path()).expect("made");
             let (link, queue, state) = Link::new(directory.id());
-            let (sender, events) = mpsc::channel(16);
+            let (sender, mut events) = mpsc::channel(16);
             let (stream, peer) = UnixStream::pair().expect("a pair");
-            let mut task =
-                LinkTask { directory, events: sender, requests: queue, state, builds: Vec::new(), broken: 0 };
+            let (builds, broken) = (Vec::new(), 0);
+            let mut task = LinkTask { directory, events: sender, requests: queue, state, builds, broken, is_process };
             let session = Session { stream, buffer: BytesMut::new(), welcome: SupervisorWelcome::default() };
             let end = tokio::spawn(async move { task.converse(session).await });
+            events.recv().await.expect("the greeting");
             Self { link, peer, events, end }
         }
 
@@ -396,17 +419,19 @@ mod tests {
             self.link.send(vec![SupervisorRequest { kind: Some(kind) }]).await.expect("it is open");
         }
 
-        async fn answer(&mut self, kind: supervisor_event::Kind) {
+        async fn answer(&mut self, container: &str) {
+            let started = Started { container_id: container.to_owned(), pid: 1, start_time: 1 };
             let mut bytes = BytesMut::new();
-            frame::put(&SupervisorEvent { kind: Some(kind) }, &mut bytes).expect("small");
+            frame::put(&SupervisorEvent { kind: Some(supervisor_event::Kind::Started(started)) }, &mut bytes)
+                .expect("small");
             self.peer.write_all(&bytes).await.expect("written");
+            let event = self.events.recv().await;
+            assert!(matches!(event, Some(FromSupervisor::Event(..))), "{event:?}");
         }
 
-        async fn reason(&mut self) -> String {
-            match (&mut self.end).await.expect("no panic") {
-                End::Broke(reason) => reason,
-                End::LetGo => "let go".to_owned(),
-            }
+        /// What arrives within a day of silence.
+        async fn within_a_day(&mut self) -> Option<FromSupervisor> {
+            tokio::time::timeout(Duration::from_hours(24), self.events.recv()).await.ok().flatten()
         }
     }
 
@@ -415,29 +440,34 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_supervisor_that_does_not_answer_a_start_or_a_sigkill_is_asked_to_greet_anew() {
-        let kill = Signal { container_id: "c".to_owned(), signal: SIGKILL, tree: true };
-        for asked in [start("c"), supervisor_request::Kind::Signal(kill)] {
-            let mut conversation = Conversation::begin();
-            conversation.ask(asked).await;
-            assert_eq!(conversation.reason().await, "it has not answered a request for 10s");
-        }
+    async fn a_supervisor_that_does_not_answer_a_start_is_silent_and_is_heard_when_it_goes_on() {
+        let mut conversation = Conversation::begin(true).await;
+        conversation.ask(start("c")).await;
+        let began = Instant::now();
+        let event = conversation.within_a_day().await;
+        assert!(matches!(&event, Some(FromSupervisor::Silent(_, text)) if text.contains("a start waits")), "{event:?}");
+        assert_eq!(began.elapsed().as_secs(), UNANSWERED.as_secs());
+        assert!(!conversation.link.takes_starts());
+        assert!(conversation.within_a_day().await.is_none(), "it is said once");
+        conversation.answer("c").await;
+        assert!(!conversation.end.is_finished(), "the connection stands");
     }
 
     #[tokio::test(start_paused = true)]
-    async fn one_that_has_answered_all_may_be_quiet_for_ever() {
-        let mut conversation = Conversation::begin();
-        conversation.ask(start("c")).await;
-        let term = Signal { container_id: "c".to_owned(), signal: 15, tree: true };
-        conversation.ask(supervisor_request::Kind::Signal(term)).await;
-        let started = Started { container_id: "c".to_owned(), pid: 1, start_time: 1 };
-        conversation.answer(supervisor_event::Kind::Started(started)).await;
-        for _ in 0..2 {
-            conversation.events.recv().await.expect("the greeting, and what was started");
+    async fn one_that_has_answered_all_starts_may_be_quiet_for_ever_and_so_may_one_within_this_process() {
+        let kill = Signal { container_id: "c".to_owned(), signal: 9, tree: true };
+        let mut answered = Conversation::begin(true).await;
+        answered.ask(start("c")).await;
+        answered.answer("c").await;
+        answered.ask(supervisor_request::Kind::Signal(kill)).await;
+        let mut within = Conversation::begin(false).await;
+        within.ask(start("c")).await;
+        for conversation in [&mut answered, &mut within] {
+            assert!(conversation.within_a_day().await.is_none());
+            assert!(conversation.link.takes_starts());
         }
-        tokio::time::sleep(Duration::from_hours(24)).await;
-        assert!(!conversation.end.is_finished());
-        conversation.peer.shutdown().await.expect("closed");
-        assert_eq!(conversation.reason().await, "it closed the connection");
+        answered.peer.shutdown().await.expect("closed");
+        let end = answered.end.await.expect("no panic");
+        assert!(matches!(end, End::Broke(reason) if reason == "it closed the connection"));
     }
 }

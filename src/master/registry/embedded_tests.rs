@@ -33,6 +33,20 @@ fn a_file_that_is_removed_while_it_is_open_is_written_anew_with_all_that_was_in_
 }
 
 #[test]
+fn a_file_that_is_moved_while_it_is_open_is_written_to_where_it_is() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let (before, after) = (folder.path().join("before"), folder.path().join("after"));
+    fs::create_dir(&before).expect("made");
+    let mut registry = Embedded::open(&before).expect("opens");
+    let (_, fence) = registry.load().expect("loads");
+    fs::rename(&before, &after).expect("moved");
+    registry.append(fence, &[admitted("a")]).expect("appended");
+    assert!(!before.exists());
+    drop(registry);
+    assert_eq!(found(&after).0, ["a"]);
+}
+
+#[test]
 fn a_master_whose_file_was_replaced_by_that_of_a_later_one_is_fenced() {
     let (mine, other) = (tempfile::tempdir().expect("a folder"), tempfile::tempdir().expect("a folder"));
     let mut registry = Embedded::open(mine.path()).expect("opens");

@@ -92,6 +92,27 @@ fn a_kill_waits_for_a_silent_supervisor_and_its_grace_begins_with_the_signal() {
 }
 
 #[test]
+fn a_supervisor_that_was_silent_over_a_connection_that_stands_is_back_with_its_first_word() {
+    let mut agent = Fixture::registered(&[]);
+    agent.running_and_known("c1");
+    agent.running_and_known("c2");
+    silent(&mut agent);
+    greets(&mut agent, TWO, &[]);
+    agent.take();
+    agent.kill("c1", Some(5 * SECOND));
+    agent.pass(60 * SECOND);
+    assert!(agent.effects().iter().all(|effect| !effect.contains("signal")));
+    agent.exited("c2", 0);
+    assert_eq!(agent.agent.problems(), []);
+    assert!(agent.effects().contains(&"supervise 1: signal c1 15 tree".to_owned()));
+    agent.pass(5 * SECOND);
+    assert_eq!(agent.effects(), ["supervise 1: signal c1 9 tree"]);
+    agent.run("c3", &task("c3"));
+    agent.give(Input::StepDone { container: id("c3"), step: Step::Sandbox });
+    assert_eq!(agent.effects().last().unwrap(), "supervise 2: start c3", "it is retired");
+}
+
+#[test]
 fn what_no_supervisor_names_ends_only_when_its_processes_are_gone() {
     let mut before = Fixture::registered(&[]);
     before.running_and_known("c1");

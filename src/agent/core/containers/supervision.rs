@@ -198,11 +198,28 @@ impl Agent {
         out: &mut Vec<Effect>,
     ) {
         let Some(kind) = event.kind else { return };
+        if !matches!(kind, supervisor_event::Kind::Welcome(_)) {
+            self.heard_of_supervisor(now, supervisor, out);
+        }
         match kind {
             supervisor_event::Kind::Welcome(welcome) => self.welcomed(now, supervisor, welcome, out),
             supervisor_event::Kind::Started(started) => self.started(now, supervisor, started, out),
             supervisor_event::Kind::StartFailed(failed) => self.start_failed(now, supervisor, &failed, out),
             supervisor_event::Kind::Exited(exited) => self.exited(now, supervisor, &exited, out),
+        }
+    }
+
+    /// One that was silent over a connection that stands says something: it has read, or is about to read, all it was sent,
+    /// and kills that waited for it go on.
+    fn heard_of_supervisor(&mut self, now: Now, supervisor: SupervisorId, out: &mut Vec<Effect>) {
+        if !self.supervisors.silent.contains_key(&supervisor) || self.supervisors.unheard.contains(&supervisor) {
+            return;
+        }
+        self.supervisors.silent.remove(&supervisor);
+        let waits = |container: &Container| container.kill.as_ref().is_some_and(|kill| kill.waits);
+        let its = |container: &Container| container.supervisor() == Some(supervisor) && waits(container);
+        for id in self.containers.ids(|_, container| its(container)) {
+            self.term_again(now, &id, out);
         }
     }
 

@@ -19,6 +19,8 @@ pub(in crate::master::core) struct Agents {
     unreachable: BTreeSet<(i64, AgentKey)>,
     /// Those whose registration is being taken in.
     arriving: BTreeSet<AgentKey>,
+    /// Those that never were registered in full.
+    incomplete: BTreeSet<AgentKey>,
     /// Those that were handed out to be changed since the last look; only debug builds note them.
     changed: BTreeSet<AgentKey>,
 }
@@ -29,6 +31,7 @@ impl Agents {
         self.by_id.insert(agent.bucket.id.clone(), key);
         self.identities.insert(key, register);
         self.by_key.insert(key, agent);
+        self.incomplete.insert(key);
         self.note(key);
     }
 
@@ -41,6 +44,7 @@ impl Agents {
             self.unreachable.remove(&(since_ns, key));
         }
         self.arriving.remove(&key);
+        self.incomplete.remove(&key);
         self.changed.remove(&key);
         Some(agent)
     }
@@ -67,6 +71,21 @@ impl Agents {
     /// An agent of whose registration more is to be taken in.
     pub(super) fn next_arriving(&self) -> Option<AgentKey> {
         self.arriving.first().copied()
+    }
+
+    /// All tasks that the agent has are known.
+    pub(super) fn arrived(&mut self, key: AgentKey) {
+        self.incomplete.remove(&key);
+    }
+
+    /// Whether the agent may have tasks that were never taken in.
+    pub(super) fn is_incomplete(&self, key: AgentKey) -> bool {
+        self.incomplete.contains(&key)
+    }
+
+    /// How many agents may have such tasks.
+    pub(in crate::master::core) fn count_incomplete(&self) -> usize {
+        self.incomplete.len()
     }
 
     /// Whether registrations are being taken in.

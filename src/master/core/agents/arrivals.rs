@@ -28,21 +28,22 @@ pub(super) struct Arrival {
     frameworks: BTreeSet<String>,
     /// The records of tasks it named.
     named: BTreeSet<TaskKey>,
+    /// The containers of its orphans, and of tasks of removed frameworks.
+    orphans: BTreeSet<String>,
     /// For how long the agent was unreachable, if it was.
     away: Option<Duration>,
 }
 
 impl Arrival {
-    pub(super) fn new(session: SessionId, register: Register, away: Option<Duration>) -> Self {
-        let named = register.frameworks.into_iter().filter_map(|one| one.info.id).map(|id| id.value);
-        let mut frameworks: BTreeSet<String> = named.collect();
-        for task in &register.tasks {
-            if !frameworks.contains(&task.framework) {
-                frameworks.insert(task.framework.clone());
-            }
-        }
+    pub(super) fn new(
+        session: SessionId,
+        register: Register,
+        frameworks: BTreeSet<String>,
+        away: Option<Duration>,
+    ) -> Self {
         let (version, total, tasks) = (register.version, register.total, register.tasks.into_iter());
-        Self { session, version, total, tasks, frameworks, named: BTreeSet::new(), away }
+        let orphans = register.orphans.into_iter().map(|orphan| orphan.container).collect();
+        Self { session, version, total, tasks, frameworks, named: BTreeSet::new(), orphans, away }
     }
 
     pub(super) fn session(&self) -> SessionId {
@@ -85,7 +86,9 @@ impl Master {
 
     fn take_in_task(&mut self, turn: &mut Turn<'_>, key: AgentKey, arrival: &mut Arrival, task: &ReportedTask) {
         if self.was_removed(&task.framework) {
-            return self.orphan_reported(turn.now, key, task);
+            self.orphan_reported(turn.now, key, task);
+            arrival.orphans.insert(task.container.clone());
+            return;
         }
         let Some((known, current)) = self.task_reported(turn, key, task) else { return };
         arrival.named.insert(known);
@@ -101,12 +104,15 @@ impl Master {
     /// All that the agent has is known: it is registered, and is sent what is missing or too much.
     fn arrived(&mut self, turn: &mut Turn<'_>, key: AgentKey, arrival: Arrival) {
         let missing = self.missing_tasks(turn, key, &arrival.named);
+        self.drop_unnamed_orphans(key, &arrival);
         let removed = arrival.frameworks.into_iter().filter(|id| self.was_removed(id)).collect();
         self.agents.set_presence(key, Presence::Connected);
         self.ledger.set_total(key, &arrival.total);
         let Some(agent) = self.agents.get_mut(key) else { return };
         agent.session = Some(arrival.session);
+        agent.away = None;
         let id = agent.bucket.id.clone();
+        self.agents.arrived(key);
         self.recovered.remove(&*id);
         turn.order(
             Some(arrival.session),
@@ -125,12 +131,21 @@ impl Master {
         self.touch(key);
     }
 
+    /// Of tasks whose framework was removed meanwhile, those that the agent does not have leave no orphan.
+    fn drop_unnamed_orphans(&mut self, key: AgentKey, arrival: &Arrival) {
+        let is_there =
+            |container: &str, task: TaskKey| arrival.orphans.contains(container) || arrival.named.contains(&task);
+        let orphans = &self.agents[key].bucket.orphans;
+        let gone = orphans.iter().filter(|(container, orphan)| !is_there(container, orphan.key));
+        for container in gone.map(|(container, _)| container.clone()).collect::<Vec<_>>() {
+            self.orphan_gone(key, &container);
+        }
+    }
+
     /// The tasks that never arrived at the agent, of those that it did not name.
     fn missing_tasks(&mut self, turn: &Turn<'_>, key: AgentKey, named: &BTreeSet<TaskKey>) -> Vec<MissingTask> {
+        // Some that it named may have ended since.
         let tasks = &self.agents[key].bucket.tasks;
-        if tasks.len() == named.len() {
-            return Vec::new();
-        }
         let unnamed: Vec<TaskKey> = tasks.keys().filter(|task| !named.contains(task)).copied().collect();
         unnamed.into_iter().filter_map(|task| self.task_missing(key, task, turn)).collect()
     }

@@ -82,13 +82,24 @@ pub(in crate::master::core) struct Agent {
     pub(in crate::master::core) tells_of_orphans: bool,
     /// Tells one absence from the next.
     pub(in crate::master::core) absence: u64,
+    /// For how long it was unreachable before the registration that is not complete yet.
+    away: Option<std::time::Duration>,
     pub(in crate::master::core) run: Run,
 }
 
 impl Agent {
     pub(in crate::master::core) fn new(bucket: AgentBucket, run: Run) -> Self {
         let bucket = Arc::new(bucket);
-        Self { bucket, session: None, arrival: None, pings_missed: 0, tells_of_orphans: false, absence: 0, run }
+        Self {
+            bucket,
+            session: None,
+            arrival: None,
+            pings_missed: 0,
+            tells_of_orphans: false,
+            absence: 0,
+            away: None,
+            run,
+        }
     }
 
     /// The session in which it is registered, or is being.

@@ -171,7 +171,7 @@ impl Master {
             None => None,
         };
         self.settle_return(turn, agent, key, agent);
-        if let Some((on, key)) = original.filter(|(on, _)| *on == agent || self.agents[*on].reachable()) {
+        if let Some((on, key)) = original.filter(|(on, _)| self.agents[*on].contact().is_some() || *on == agent) {
             self.settle_return(turn, on, key, agent);
         }
     }

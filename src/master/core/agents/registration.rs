@@ -65,12 +65,24 @@ impl Master {
             }
             None => self.agent_added(turn, &id, &register),
         };
+        if self.agents.is_incomplete(key) {
+            self.recovered.insert(id.to_string());
+        }
+        // What it was before a registration that was not taken in whole still counts.
+        let away = match self.agents.get_mut(key) {
+            Some(agent) => {
+                agent.away = away.or(agent.away);
+                agent.away
+            }
+            None => away,
+        };
         self.sessions.identify(session, Peer::Agent(key));
         self.learn_frameworks(turn, &register);
-        let removed = self.removed_frameworks_of(&register);
+        let frameworks = named_frameworks(&register);
+        let removed = frameworks.iter().filter(|id| self.was_removed(id)).cloned().collect();
         self.reconcile_orphans(turn.now, key, &register, &removed);
         turn.spend(register.orphans.len());
-        self.agents.begin_arrival(key, Arrival::new(session, register, away));
+        self.agents.begin_arrival(key, Arrival::new(session, register, frameworks, away));
         self.take_in(turn, key);
     }
 
@@ -103,7 +115,6 @@ impl Master {
             reregistered_ns: None,
         };
         self.agents.insert(key, Agent::new(bucket, Run::of(register)), register);
-        self.recovered.insert(id.to_string());
         self.ledger.set_total(key, &register.total);
         self.ledger.set_disconnected(key);
         self.counts.agents_registered += 1;
@@ -133,13 +144,6 @@ impl Master {
             self.ledger.shares_mut().forget_refusals_of(key);
         }
         self.counts.agents_reregistered += 1;
-    }
-
-    /// Frameworks of tombstones that the agent still has: it is told to end their tasks.
-    fn removed_frameworks_of(&self, register: &Register) -> BTreeSet<String> {
-        let named = register.frameworks.iter().filter_map(|one| one.info.id.as_ref()).map(|id| &id.value);
-        let with_tasks = register.tasks.iter().map(|task| &task.framework);
-        named.chain(with_tasks).filter(|id| self.was_removed(id)).cloned().collect()
     }
 
     /// Known, it takes the state the agent says; unknown, it is learnt. Answers with its record, and whether that is the
@@ -273,4 +277,18 @@ impl ReportedTask {
 fn refuse(turn: &mut Turn<'_>, session: SessionId, text: String, permanent: bool) {
     turn.order(Some(session), Order::Refused { text, permanent });
     turn.close(session);
+}
+
+/// The frameworks that the agent names, or has tasks of. Tasks mostly come one framework after the other.
+fn named_frameworks(register: &Register) -> BTreeSet<String> {
+    let named = register.frameworks.iter().filter_map(|one| Some(one.info.id.as_ref()?.value.clone()));
+    let mut frameworks: BTreeSet<String> = named.collect();
+    let mut last = None;
+    for task in &register.tasks {
+        if last != Some(&task.framework) && !frameworks.contains(&task.framework) {
+            frameworks.insert(task.framework.clone());
+        }
+        last = Some(&task.framework);
+    }
+    frameworks
 }

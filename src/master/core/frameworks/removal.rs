@@ -15,6 +15,8 @@ use crate::{
 
 /// What the end of a task costs, in the units of [`Turn::spend`].
 const WORK_PER_TASK: usize = 4;
+/// So many tasks are looked at for one unit.
+const LOOKS_PER_WORK: usize = 32;
 
 impl Framework {
     /// An agent on which it has a task, or a copy of one.
@@ -67,6 +69,7 @@ impl Master {
     /// Ends the tasks of a framework that is over on one agent.
     fn leave_agent(&mut self, turn: &mut Turn<'_>, key: FrameworkKey, on: AgentKey) {
         let (Some(framework), Some(agent)) = (self.frameworks.get(key), self.agents.get(on)) else { return };
+        let looks = agent.bucket.tasks.len() / LOOKS_PER_WORK;
         let its = agent.bucket.tasks.iter().filter(|(_, task)| task.framework == key);
         let tasks: Vec<TaskKey> = its.map(|(task, _)| *task).collect();
         if tasks.is_empty() {
@@ -74,7 +77,7 @@ impl Master {
         }
         let id = framework.bucket.id.clone();
         turn.order(agent.session, Order::Shutdown { framework: id.clone() });
-        turn.spend(tasks.len() * WORK_PER_TASK);
+        turn.spend(tasks.len() * WORK_PER_TASK + looks);
         for task in tasks {
             let orphan = self.orphan_of(on, task, &id, turn.now);
             self.set_state(on, task, TaskState::TaskKilled);

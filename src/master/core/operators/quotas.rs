@@ -57,7 +57,8 @@ impl Master {
     /// Whether too few agents are back to know what the quotas leave.
     pub(in crate::master::core) fn holds_off(&self, now: Now) -> bool {
         let waiting = !self.quotas.is_empty() && now.mono_ns < self.held_off.until_ns;
-        waiting && self.recovered.len() * 5 > self.held_off.agents * (5 - BACK_OF_FIVE)
+        let missing = self.recovered.len().saturating_sub(self.agents.count_incomplete());
+        waiting && missing * 5 > self.held_off.agents * (5 - BACK_OF_FIVE)
     }
 
     pub(in crate::master::core) fn set_quotas(

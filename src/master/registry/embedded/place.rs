@@ -1,7 +1,7 @@
 //! Where an embedded registry is stored, and how it is opened, the first time and again.
 
 use std::{
-    cell::Cell,
+    cell::{Cell, RefCell},
     fmt,
     fs::{self, File},
     io,
@@ -32,13 +32,15 @@ struct OpenFile {
     path: PathBuf,
     /// Device and inode.
     identity: Cell<Option<(u64, u64)>>,
+    /// The file once more, to see whether it has a name left.
+    open: RefCell<Option<File>>,
 }
 
 /// What has become of the file that is open.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Whereabouts {
     InPlace,
-    /// Nothing has its name.
+    /// It has no name any more.
     Removed,
     /// Another file has its name.
     Replaced,
@@ -56,7 +58,12 @@ impl Place {
         Self {
             open: Box::new(move |create| open_file(&directory, &place, create)),
             len: Box::new(move || fs::metadata(&sized).map_or(0, |metadata| metadata.len())),
-            file: Some(OpenFile { work_dir: work_dir.to_owned(), path: path.to_owned(), identity: Cell::default() }),
+            file: Some(OpenFile {
+                work_dir: work_dir.to_owned(),
+                path: path.to_owned(),
+                identity: Cell::default(),
+                open: RefCell::default(),
+            }),
         }
     }
 
@@ -87,15 +94,17 @@ impl Place {
         let database = (self.open)(create)?;
         if let Some(file) = &self.file {
             file.identity.set(file.found().ok().flatten());
+            *file.open.borrow_mut() = File::open(&file.path).ok();
         }
         Ok(database)
     }
 
-    /// What has become of the file since it was opened. Where that cannot be found out, it counts as in place.
+    /// What has become of the file since it was opened. One that was moved is written to where it is now, as is one of which
+    /// this cannot be found out.
     pub(super) fn whereabouts(&self) -> Whereabouts {
         let Some(file) = &self.file else { return Whereabouts::InPlace };
         match (file.identity.get(), file.found()) {
-            (Some(_), Ok(None)) => Whereabouts::Removed,
+            (Some(_), Ok(None)) if file.has_no_name() => Whereabouts::Removed,
             (Some(opened), Ok(Some(found))) if opened != found => Whereabouts::Replaced,
             (_, Ok(_) | Err(_)) => Whereabouts::InPlace,
         }
@@ -112,7 +121,12 @@ impl Place {
         let unavailable = |path: &Path, error: &io::Error| RegistryError::Unavailable {
             text: format!("{} was removed and cannot be made anew: {}: {error}", file.path.display(), path.display()),
         };
+        let is_new = !file.work_dir.exists();
         fs::create_dir_all(&file.work_dir).map_err(|error| unavailable(&file.work_dir, &error))?;
+        if let Some(parent) = file.work_dir.parent().filter(|_| is_new) {
+            let synced = File::open(parent).and_then(|parent| parent.sync_all());
+            synced.map_err(|error| unavailable(parent, &error))?;
+        }
         match fs::remove_file(&new) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(unavailable(&new, &error)),
             Ok(()) | Err(_) => {}
@@ -134,6 +148,12 @@ impl Place {
 }
 
 impl OpenFile {
+    /// Whether the file that was opened has been removed, and not moved elsewhere.
+    fn has_no_name(&self) -> bool {
+        let open = self.open.borrow();
+        open.as_ref().and_then(|file| file.metadata().ok()).is_some_and(|metadata| metadata.nlink() == 0)
+    }
+
     /// The identity of the file that has the name now.
     fn found(&self) -> io::Result<Option<(u64, u64)>> {
         match fs::metadata(&self.path) {

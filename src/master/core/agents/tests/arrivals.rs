@@ -180,3 +180,83 @@ fn frameworks_that_never_stop_asking_keep_no_ping_and_no_registration_from_its_t
     }
     assert_eq!((is_pinged, is_registered), (true, true));
 }
+
+/// The agent with all its tasks running, the first of which ended and is not acknowledged, and one more that was launched
+/// there and never arrived. Answers with the uuid of the end.
+fn with_a_launch_that_never_arrived(world: &mut World, framework: SessionId, id: &str) -> bytes::Bytes {
+    let agent = world.register(crowded(id));
+    world.wait(Duration::ZERO);
+    let offer = world.inbox().pop().expect("what its tasks leave").1;
+    world.launch(framework, &offer, &[("lost", "cpus:1;mem:50")]);
+    let uuid = world.update(agent, id, &("t0".to_owned(), "c00".to_owned()), TaskState::TaskFinished);
+    world.detach(agent);
+    uuid
+}
+
+/// What the agent brings then.
+fn without_it(id: &str) -> Register {
+    let mut back = crowded(id);
+    back.tasks[0].state = TaskState::TaskFinished;
+    back.tasks[0].unacknowledged = Some(TaskState::TaskFinished);
+    back
+}
+
+#[test]
+fn a_launch_that_never_arrived_is_found_missing_though_a_task_that_was_named_ended_meanwhile() {
+    let (mut world, framework, id) = world();
+    let uuid = with_a_launch_that_never_arrived(&mut world, framework, &id);
+    let back = world.register(without_it(&id));
+    assert!(world.harness.core.is_registering(back));
+    world.acknowledge(framework, "m-S7", "t0", &uuid);
+    world.wait(Duration::ZERO);
+    let (_, missing, _) = world.registered(back).expect("registered");
+    assert_eq!(missing, ["lost"]);
+}
+
+#[test]
+fn of_a_framework_that_is_torn_down_meanwhile_nothing_is_held_that_the_agent_does_not_have() {
+    let (mut world, framework, id) = world();
+    with_a_launch_that_never_arrived(&mut world, framework, &id);
+    world.register(without_it(&id));
+    world.call(framework, Call::Teardown);
+    world.wait(Duration::ZERO);
+    let snapshot = world.harness.core.snapshot();
+    assert_eq!(snapshot.agents[0].orphans.len(), TASKS - 1, "those that run");
+    assert_eq!(snapshot.agents[0].amounts.used.to_string(), "cpus:9.5; mem:950");
+}
+
+#[test]
+fn a_registration_that_breaks_leaves_the_next_to_say_which_tasks_are_reachable_again() {
+    let (mut world, framework, id) = world();
+    let agent = world.register(crowded(&id));
+    world.wait(Duration::ZERO);
+    world.detach(agent);
+    world.wait(Duration::from_mins(11));
+    assert!(matches!(presence(&world), Presence::Unreachable { .. }));
+    let part = world.register(crowded(&id));
+    world.detach(part);
+    world.register(crowded(&id));
+    let mut again = world.states(framework);
+    world.wait(Duration::ZERO);
+    again.extend(world.states(framework));
+    let mut again: Vec<String> = again.into_iter().map(|(task, _)| task).collect();
+    again.sort_unstable();
+    again.dedup();
+    assert_eq!(again.len(), TASKS, "{again:?}");
+}
+
+#[test]
+fn an_agent_that_never_was_registered_in_full_is_not_answered_for_when_it_tries_again() {
+    let (mut world, framework, id) = world();
+    let first = world.register(crowded(&id));
+    world.detach(first);
+    world.wait(Duration::from_mins(11));
+    let second = world.register(crowded(&id));
+    let last = format!("t{}", TASKS - 1);
+    world.call(framework, Call::Reconcile { tasks: vec![doubt(&last, Some("m-S7"))] });
+    assert_eq!(world.states(framework), []);
+    world.call(framework, Call::Kill { task: last.clone(), agent: Some("m-S7".to_owned()), policy: None });
+    world.wait(Duration::ZERO);
+    let killed = |order: &Order| matches!(order, Order::Kill { task, .. } if **task == *last);
+    assert!(world.orders(second).iter().any(killed), "the kill was kept");
+}
