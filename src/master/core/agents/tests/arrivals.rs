@@ -4,13 +4,16 @@ use std::time::Duration;
 
 use super::world::{World, doubt, register, reported};
 use crate::{
+    allocator::fair::Quota,
     master::{
         core::{
-            Call, Config, Event, Input, Order, Presence, Principal, Question, Register, Report, RequestId, SessionId,
+            Call, Config, Event, Input, Order, Partition, Presence, Principal, Question, Register, Report, RequestId,
+            SessionId,
         },
         registry,
     },
-    proto::v1::TaskState,
+    proto::v1::{TaskInfo, TaskState},
+    types::{OnReturn, PartitionPolicy},
 };
 
 const TASKS: usize = 20;
@@ -259,4 +262,39 @@ fn an_agent_that_never_was_registered_in_full_is_not_answered_for_when_it_tries_
     world.wait(Duration::ZERO);
     let killed = |order: &Order| matches!(order, Order::Kill { task, .. } if **task == *last);
     assert!(world.orders(second).iter().any(killed), "the kill was kept");
+}
+
+#[test]
+fn an_agent_that_breaks_off_meanwhile_holds_no_offers_back_where_there_are_quotas() {
+    let (mut world, framework, id) = world();
+    let limit = Quota::new([], [("cpus", 1.0)]).expect("a quota");
+    let question = Question::Quotas { quotas: vec![("elsewhere".to_owned(), limit)], force: true };
+    world.feed(Input::Asked { request: RequestId(1), principal: Principal::Anonymous, question });
+    let agent = world.register(crowded(&id));
+    world.detach(agent);
+    let mut other = register(None, "cpus:1;mem:100");
+    (other.facts.port, other.facts.hostname) = (7_000, "other".to_owned());
+    world.register(other);
+    let made = world.inbox();
+    assert_eq!(made.iter().map(|(to, _)| *to).collect::<Vec<_>>(), [framework]);
+}
+
+#[test]
+fn of_two_copies_the_policy_chooses_though_the_agent_of_the_first_is_not_taken_in_yet() {
+    let (mut world, _, id) = world();
+    let policy = PartitionPolicy::default().on_returning(OnReturn::KeepReplacement);
+    let mut first = crowded(&id);
+    first.tasks[0].partition =
+        Partition::of(&TaskInfo { partition_policy: Some(Box::new(policy)), ..TaskInfo::default() });
+    let first = world.register(first);
+    assert!(world.harness.core.is_registering(first));
+    let mut second = register(Some("m-S8"), "cpus:1;mem:100");
+    (second.facts.port, second.facts.hostname) = (7_000, "other".to_owned());
+    let replacement = ("r".to_owned(), "d00".to_owned());
+    second.tasks = vec![reported(&id, &replacement, "cpus:0.5;mem:50", TaskState::TaskRunning)];
+    second.tasks[0].partition = Partition::of(&TaskInfo { replaces: Some("t0".into()), ..TaskInfo::default() });
+    world.register(second);
+    world.wait(Duration::ZERO);
+    let killed = |order: &Order| matches!(order, Order::Kill { task, .. } if **task == *"t0");
+    assert_eq!(world.orders(first).iter().filter(|order| killed(order)).count(), 1);
 }
