@@ -440,7 +440,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_supervisor_that_does_not_answer_a_start_is_silent_and_is_heard_when_it_goes_on() {
+    async fn a_supervisor_that_does_not_answer_a_start_is_silent_until_it_goes_on() {
         let mut conversation = Conversation::begin(true).await;
         conversation.ask(start("c")).await;
         let began = Instant::now();

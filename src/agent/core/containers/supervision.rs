@@ -199,7 +199,7 @@ impl Agent {
     ) {
         let Some(kind) = event.kind else { return };
         if !matches!(kind, supervisor_event::Kind::Welcome(_)) {
-            self.heard_of_supervisor(now, supervisor, out);
+            self.supervisor_answers(now, supervisor, out);
         }
         match kind {
             supervisor_event::Kind::Welcome(welcome) => self.welcomed(now, supervisor, welcome, out),
@@ -211,7 +211,7 @@ impl Agent {
 
     /// One that was silent over a connection that stands says something: it has read, or is about to read, all it was sent,
     /// and kills that waited for it go on.
-    fn heard_of_supervisor(&mut self, now: Now, supervisor: SupervisorId, out: &mut Vec<Effect>) {
+    fn supervisor_answers(&mut self, now: Now, supervisor: SupervisorId, out: &mut Vec<Effect>) {
         if !self.supervisors.silent.contains_key(&supervisor) || self.supervisors.unheard.contains(&supervisor) {
             return;
         }

@@ -4,7 +4,7 @@
 //! offered, nothing is sent to it, and questions after tasks that it may have wait. What was taken in by then is true even if
 //! its session ends.
 
-use std::{collections::BTreeSet, time::Duration};
+use std::collections::BTreeSet;
 
 use crate::{
     master::core::{
@@ -30,20 +30,13 @@ pub(super) struct Arrival {
     named: BTreeSet<TaskKey>,
     /// The containers of its orphans, and of tasks of removed frameworks.
     orphans: BTreeSet<String>,
-    /// For how long the agent was unreachable, if it was.
-    away: Option<Duration>,
 }
 
 impl Arrival {
-    pub(super) fn new(
-        session: SessionId,
-        register: Register,
-        frameworks: BTreeSet<String>,
-        away: Option<Duration>,
-    ) -> Self {
+    pub(super) fn new(session: SessionId, register: Register, frameworks: BTreeSet<String>) -> Self {
         let (version, total, tasks) = (register.version, register.total, register.tasks.into_iter());
         let orphans = register.orphans.into_iter().map(|orphan| orphan.container).collect();
-        Self { session, version, total, tasks, frameworks, named: BTreeSet::new(), orphans, away }
+        Self { session, version, total, tasks, frameworks, named: BTreeSet::new(), orphans }
     }
 
     pub(super) fn session(&self) -> SessionId {
@@ -92,7 +85,7 @@ impl Master {
         }
         let Some((known, current)) = self.task_reported(turn, key, task) else { return };
         arrival.named.insert(known);
-        if let Some(away) = arrival.away.filter(|_| current) {
+        if let Some(away) = self.agents[key].away.filter(|_| current) {
             self.note_absence(away, key, known);
             self.announce_reregistered(turn, key, known);
         }

@@ -69,20 +69,16 @@ impl Master {
             self.recovered.insert(id.to_string());
         }
         // What it was before a registration that was not taken in whole still counts.
-        let away = match self.agents.get_mut(key) {
-            Some(agent) => {
-                agent.away = away.or(agent.away);
-                agent.away
-            }
-            None => away,
-        };
+        if let Some(agent) = self.agents.get_mut(key) {
+            agent.away = away.or(agent.away);
+        }
         self.sessions.identify(session, Peer::Agent(key));
         self.learn_frameworks(turn, &register);
         let frameworks = named_frameworks(&register);
         let removed = frameworks.iter().filter(|id| self.was_removed(id)).cloned().collect();
         self.reconcile_orphans(turn.now, key, &register, &removed);
         turn.spend(register.orphans.len());
-        self.agents.begin_arrival(key, Arrival::new(session, register, frameworks, away));
+        self.agents.begin_arrival(key, Arrival::new(session, register, frameworks));
         self.take_in(turn, key);
     }
 

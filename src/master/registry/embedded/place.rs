@@ -1,7 +1,7 @@
 //! Where an embedded registry is stored, and how it is opened, the first time and again.
 
 use std::{
-    cell::{Cell, RefCell},
+    cell::RefCell,
     fmt,
     fs::{self, File},
     io,
@@ -30,9 +30,7 @@ pub(super) struct Place {
 struct OpenFile {
     work_dir: PathBuf,
     path: PathBuf,
-    /// Device and inode.
-    identity: Cell<Option<(u64, u64)>>,
-    /// The file once more, to see whether it has a name left.
+    /// The file once more, to see which it is and whether it has a name left.
     open: RefCell<Option<File>>,
 }
 
@@ -58,12 +56,7 @@ impl Place {
         Self {
             open: Box::new(move |create| open_file(&directory, &place, create)),
             len: Box::new(move || fs::metadata(&sized).map_or(0, |metadata| metadata.len())),
-            file: Some(OpenFile {
-                work_dir: work_dir.to_owned(),
-                path: path.to_owned(),
-                identity: Cell::default(),
-                open: RefCell::default(),
-            }),
+            file: Some(OpenFile { work_dir: work_dir.to_owned(), path: path.to_owned(), open: RefCell::default() }),
         }
     }
 
@@ -93,7 +86,6 @@ impl Place {
     fn opened(&self, create: bool) -> Result<Database, RegistryError> {
         let database = (self.open)(create)?;
         if let Some(file) = &self.file {
-            file.identity.set(file.found().ok().flatten());
             *file.open.borrow_mut() = File::open(&file.path).ok();
         }
         Ok(database)
@@ -103,9 +95,14 @@ impl Place {
     /// this cannot be found out.
     pub(super) fn whereabouts(&self) -> Whereabouts {
         let Some(file) = &self.file else { return Whereabouts::InPlace };
-        match (file.identity.get(), file.found()) {
-            (Some(_), Ok(None)) if file.has_no_name() => Whereabouts::Removed,
-            (Some(opened), Ok(Some(found))) if opened != found => Whereabouts::Replaced,
+        let open = file.open.borrow();
+        let opened = open.as_ref().and_then(|open| open.metadata().ok());
+        let identity = |file: &fs::Metadata| (file.dev(), file.ino());
+        match (opened, fs::metadata(&file.path)) {
+            (Some(opened), Ok(found)) if identity(&opened) != identity(&found) => Whereabouts::Replaced,
+            (Some(opened), Err(error)) if error.kind() == io::ErrorKind::NotFound && opened.nlink() == 0 => {
+                Whereabouts::Removed
+            }
             (_, Ok(_) | Err(_)) => Whereabouts::InPlace,
         }
     }
@@ -144,23 +141,6 @@ impl Place {
 
     pub(super) fn len(&self) -> u64 {
         (self.len)()
-    }
-}
-
-impl OpenFile {
-    /// Whether the file that was opened has been removed, and not moved elsewhere.
-    fn has_no_name(&self) -> bool {
-        let open = self.open.borrow();
-        open.as_ref().and_then(|file| file.metadata().ok()).is_some_and(|metadata| metadata.nlink() == 0)
-    }
-
-    /// The identity of the file that has the name now.
-    fn found(&self) -> io::Result<Option<(u64, u64)>> {
-        match fs::metadata(&self.path) {
-            Ok(found) => Ok(Some((found.dev(), found.ino()))),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-            Err(error) => Err(error),
-        }
     }
 }
 
