@@ -53,9 +53,8 @@ const VERSIONS: VersionRange = VersionRange { min: 1, max: 3 };
 #[cfg(feature = "fuzz")]
 pub(crate) fn read_of_the_host(bytes: &[u8]) {
     let text = String::from_utf8_lossy(bytes);
-    let marks = runtime::Marks { folder: Some(b"/work/supervisors/1".to_vec()), ..runtime::Marks::default() };
-    if let Some(runtime::Mark::Container(id)) = marks.parse(bytes) {
-        assert!(text.contains(&id), "a container is named by its mark");
+    if let Some(runtime::Mark::Named { container, .. }) = runtime::Mark::parse(bytes) {
+        assert!(text.contains(&container), "a container is named by its mark");
     }
     drop((process::Stat::parse(&text), identity::Identity::parse(&text)));
 }

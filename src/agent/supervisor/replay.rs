@@ -21,7 +21,7 @@ use super::{
     identity::Identity,
     journal::{Content, Journal},
     process::{self, Stat},
-    runtime::{Known, Leader, Look, Marks, Survey, kill_all},
+    runtime::{Known, Leader, Look, Survey, kill_all, markers},
     service,
     session::Session,
 };
@@ -229,7 +229,8 @@ pub(super) fn kill_left(directory: &Directory, records: &[SupervisorRecord]) -> 
     if directory.is_copy()? {
         return Ok(());
     }
-    let mut known = Known::default();
+    let folder = Some(directory.path().as_os_str().as_bytes().to_vec());
+    let mut known = Known { markers: markers(records), folder, ..Known::default() };
     if let Some(identity) = directory.identity()?
         && identity.is_of_this_boot()?
     {
@@ -237,10 +238,8 @@ pub(super) fn kill_left(directory: &Directory, records: &[SupervisorRecord]) -> 
         let Identity { pid, start_time, owns_session, .. } = identity;
         known.session = owns_session.then_some(Leader { pid, start_time });
     }
-    let folder = Some(directory.path().as_os_str().as_bytes().to_vec());
-    let marks = Marks { folder, ..Marks::of_records(records) };
     let look = |_| {
-        let survey = Survey::take(&marks)?;
+        let survey = Survey::take()?;
         let found = survey.owned(&known).into_iter().map(|(stat, _)| stat).collect();
         Ok(Look { found, is_unsure: survey.is_unsure() })
     };

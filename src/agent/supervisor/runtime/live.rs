@@ -20,7 +20,8 @@ use rustix::{
 
 use super::{
     super::process::{self, Stat},
-    ContainerSpec, Marks,
+    ContainerSpec,
+    survey::{Known, Survey},
 };
 use crate::proto::internal::{Exited, Started, exited};
 
@@ -187,14 +188,22 @@ impl Live {
         self.lock().keys.get(container_id).copied()
     }
 
-    /// What marks the processes of containers.
-    pub(super) fn marks(&self) -> Marks {
-        Marks { containers: self.lock().markers.clone(), folder: None }
-    }
-
-    /// The first processes of all containers.
-    pub(super) fn firsts(&self) -> BTreeMap<u32, String> {
-        self.lock().entries.values().map(|entry| (entry.number, entry.container_id.clone())).collect()
+    /// Looks at the host, and says what tells whose its processes are: the containers of before the look and of after it.
+    /// One that is seen may have begun since the one, or have been reaped before the other.
+    ///
+    /// # Errors
+    /// Those of `look`.
+    pub(super) fn survey(
+        &self,
+        reaper: Option<u32>,
+        look: impl FnOnce() -> io::Result<Survey>,
+    ) -> io::Result<(Survey, Known)> {
+        let mut markers = self.lock().markers.clone();
+        let survey = look()?;
+        let table = self.lock();
+        markers.extend(table.markers.iter().map(|(marker, container)| (marker.clone(), container.clone())));
+        let firsts = table.entries.values().map(|entry| (entry.number, entry.container_id.clone())).collect();
+        Ok((survey, Known { markers, firsts, reaper, ..Known::default() }))
     }
 
     /// If nothing is starting and nothing runs besides the `ending`: how many starts there have been. The same answer

@@ -25,6 +25,10 @@ const MAX_LOOKS: u32 = 4;
 /// What containers had in their environment before version 3 of the protocol.
 pub(in crate::agent::supervisor) const CONTAINER_VARIABLE: &str = "DIVVY_CONTAINER_ID";
 const SUPERVISOR_VARIABLE: &str = "DIVVY_SUPERVISOR";
+/// How much of a marker is kept: more than any container's has.
+const MAX_MARKER_BYTES: usize = 128;
+/// The longest path there is.
+const MAX_NAME_BYTES: usize = 4096;
 
 /// Whose a process is.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -36,64 +40,72 @@ pub(in crate::agent::supervisor) enum Owner {
     Foreign,
 }
 
-/// What marks processes as containers'.
-#[derive(Clone, Debug, Default)]
-pub(in crate::agent::supervisor) struct Marks {
-    /// Containers by their markers.
-    pub(in crate::agent::supervisor) containers: BTreeMap<String, String>,
-    /// The folder that containers of an older supervisor name, beside their own ids.
-    pub(in crate::agent::supervisor) folder: Option<Vec<u8>>,
+/// What a process has in its environment.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(in crate::agent::supervisor) enum Mark {
+    /// A container's marker, or what a process made of it.
+    Marker(Vec<u8>),
+    /// The name of a container under a supervisor of before, which said its folder too.
+    Named { folder: Vec<u8>, container: String },
 }
 
-impl Marks {
-    /// The markers that a supervisor's records name.
-    pub(in crate::agent::supervisor) fn of_records(records: &[SupervisorRecord]) -> Self {
-        let mut containers = BTreeMap::new();
-        for record in records.iter().filter(|record| !record.marker.is_empty()) {
-            if let Some(Kind::Starting(id) | Kind::Started(crate::proto::internal::Started { container_id: id, .. })) =
-                &record.kind
-            {
-                containers.insert(record.marker.clone(), id.clone());
-            }
-        }
-        Self { containers, folder: None }
-    }
-
+impl Mark {
     /// Reads the mark of a process off its environment.
-    pub(in crate::agent::supervisor) fn parse(&self, environ: &[u8]) -> Option<Mark> {
+    pub(in crate::agent::supervisor) fn parse(environ: &[u8]) -> Option<Self> {
         let value = |name: &str| {
             let mut variables = environ.split(|byte| *byte == 0);
             variables.find_map(|it| it.strip_prefix(name.as_bytes())?.strip_prefix(b"="))
         };
         if let Some(marker) = value(MARKER_VARIABLE) {
-            let known = std::str::from_utf8(marker).ok().and_then(|marker| self.containers.get(marker));
-            return Some(known.map_or(Mark::Unknown, |container| Mark::Container(container.clone())));
+            // What is longer is of no container, whatever it says.
+            return Some(Self::Marker(marker.get(..MAX_MARKER_BYTES).unwrap_or(marker).to_vec()));
         }
-        let folder = self.folder.as_deref()?;
-        if value(SUPERVISOR_VARIABLE)? != folder {
-            return None;
-        }
-        String::from_utf8(value(CONTAINER_VARIABLE)?.to_vec()).ok().map(Mark::Container)
+        let (folder, container) = (value(SUPERVISOR_VARIABLE)?, value(CONTAINER_VARIABLE)?);
+        let is_short = folder.len() <= MAX_NAME_BYTES && container.len() <= MAX_NAME_BYTES;
+        let container = String::from_utf8(container.to_vec()).ok().filter(|_| is_short)?;
+        Some(Self::Named { folder: folder.to_vec(), container })
     }
 }
 
-/// What a process has in its environment.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(in crate::agent::supervisor) enum Mark {
-    Container(String),
-    /// A marker that none of the containers has.
-    Unknown,
+/// The markers of containers that a supervisor's records name.
+pub(in crate::agent::supervisor) fn markers(records: &[SupervisorRecord]) -> BTreeMap<String, String> {
+    let mut containers = BTreeMap::new();
+    for record in records.iter().filter(|record| !record.marker.is_empty()) {
+        if let Some(Kind::Starting(id) | Kind::Started(crate::proto::internal::Started { container_id: id, .. })) =
+            &record.kind
+        {
+            containers.insert(record.marker.clone(), id.clone());
+        }
+    }
+    containers
 }
 
-/// What names processes as containers' besides their marks.
+/// What names processes as containers'. It has to be taken after the survey that it is applied to: of a process that began
+/// in between, a survey shows a marker that was not known before.
 #[derive(Clone, Debug, Default)]
 pub(in crate::agent::supervisor) struct Known {
+    /// Containers by their markers.
+    pub(in crate::agent::supervisor) markers: BTreeMap<String, String>,
+    /// The folder that containers of an older supervisor name, beside their own ids.
+    pub(in crate::agent::supervisor) folder: Option<Vec<u8>>,
     /// The first processes of containers.
     pub(in crate::agent::supervisor) firsts: BTreeMap<u32, String>,
     /// The process that orphans come to, if it is the supervisor's own.
     pub(in crate::agent::supervisor) reaper: Option<u32>,
     /// The dead supervisor that led a session of its own: whatever is in it was started by it or by its containers.
     pub(in crate::agent::supervisor) session: Option<Leader>,
+}
+
+impl Known {
+    /// The container that a mark names.
+    fn container<'a>(&'a self, mark: &'a Mark) -> Option<&'a str> {
+        match mark {
+            Mark::Marker(marker) => {
+                std::str::from_utf8(marker).ok().and_then(|marker| self.markers.get(marker)).map(String::as_str)
+            }
+            Mark::Named { folder, container } => (self.folder.as_ref() == Some(folder)).then_some(container.as_str()),
+        }
+    }
 }
 
 /// A process that led a session.
@@ -124,19 +136,15 @@ impl Survey {
     ///
     /// # Errors
     /// Not every process could be looked at: what was not seen may be there.
-    pub(in crate::agent::supervisor) fn take(marks: &Marks) -> io::Result<Self> {
-        Self::default().again(marks, |_| true)
+    pub(in crate::agent::supervisor) fn take() -> io::Result<Self> {
+        Self::default().again(|_| true)
     }
 
     /// Looks at every process that was not seen before, and at those seen of which `is_of_interest` says so.
     ///
     /// # Errors
     /// As [`Self::take`].
-    pub(in crate::agent::supervisor) fn again(
-        mut self,
-        marks: &Marks,
-        is_of_interest: impl Fn(&Stat) -> bool,
-    ) -> io::Result<Self> {
+    pub(in crate::agent::supervisor) fn again(mut self, is_of_interest: impl Fn(&Stat) -> bool) -> io::Result<Self> {
         let (mut processes, mut is_unsure) = (BTreeMap::new(), false);
         for pid in pids()?.into_iter().rev() {
             let earlier = self.processes.remove(&pid);
@@ -147,7 +155,7 @@ impl Survey {
                 processes.extend(earlier.map(|seen| (pid, seen)));
                 continue;
             }
-            match Seen::look(pid, marks, earlier.as_ref().map_or(0, |seen| seen.empty))? {
+            match Seen::look(pid, earlier.as_ref().map_or(0, |seen| seen.empty))? {
                 Some(seen) => {
                     // What has just ended may have started another before.
                     is_unsure |= !seen.stat.alive && earlier.as_ref().is_none_or(|earlier| earlier.stat.alive);
@@ -191,10 +199,10 @@ impl Survey {
                 return Owner::Container(container.clone());
             }
             let Some(Seen { stat, mark, .. }) = self.processes.get(&at) else { return Owner::Foreign };
-            match mark {
-                Some(Mark::Container(container)) => return Owner::Container(container.clone()),
-                Some(Mark::Unknown) => of_none = Owner::Forged,
-                None => {}
+            match mark.as_ref().map(|mark| known.container(mark)) {
+                Some(Some(container)) => return Owner::Container(container.to_owned()),
+                Some(None) if matches!(mark, Some(Mark::Marker(_))) => of_none = Owner::Forged,
+                Some(None) | None => {}
             }
             if Some(stat.parent) == known.reaper || is_led(stat) {
                 return of_none;
@@ -209,7 +217,7 @@ impl Survey {
 }
 
 impl Seen {
-    fn look(pid: u32, marks: &Marks, empty: u32) -> io::Result<Option<Self>> {
+    fn look(pid: u32, empty: u32) -> io::Result<Option<Self>> {
         let Some(environ) = unless_short(read_file(&format!("/proc/{pid}/environ")))? else {
             // Another user's shows nothing but is there.
             return Ok(Stat::read(pid)?.map(|stat| Self { stat, mark: None, empty: MAX_LOOKS }));
@@ -221,7 +229,7 @@ impl Seen {
             true => empty + 1,
             false => 0,
         };
-        Ok(Some(Self { stat, mark: marks.parse(&environ), empty }))
+        Ok(Some(Self { stat, mark: Mark::parse(&environ), empty }))
     }
 }
 

@@ -14,7 +14,7 @@ use super::{
     ContainerRuntime, ContainerSpec, Empty, OrphanReaper, Usage,
     live::{Key, Live},
     spawn::Spawner,
-    survey::{Known, Owner, Survey},
+    survey::{Owner, Survey},
     sweep::{self, Job, Sweeper},
 };
 use crate::{
@@ -158,8 +158,8 @@ impl ContainerRuntime for SurveyRuntime {
     }
 
     fn usage(&self, container_id: &str) -> io::Result<Usage> {
-        let known = Known { firsts: self.live.firsts(), reaper: self.reaper(), session: None };
-        let owned = Survey::take(&self.live.marks())?.owned(&known);
+        let (survey, known) = self.live.survey(self.reaper(), Survey::take)?;
+        let owned = survey.owned(&known);
         let its = owned.iter().filter(|(_, owner)| *owner == Owner::Container(container_id.to_owned()));
         let mut usage = Usage::default();
         for (stat, _) in its {

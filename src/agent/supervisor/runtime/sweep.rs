@@ -100,8 +100,8 @@ impl<'a> Sweeper<'a> {
     /// One round, and the containers of which nothing is left. Signals that were not all sent are sent again with the next.
     fn sweep_once(&mut self) -> io::Result<Vec<Key>> {
         if !self.signals.is_empty() {
-            let known = Known { firsts: self.live.firsts(), reaper: self.reaper, session: None };
-            let owned = Survey::take(&self.live.marks())?.owned(&known);
+            let (survey, known) = self.live.survey(self.reaper, Survey::take)?;
+            let owned = survey.owned(&known);
             for (container_id, signal) in &self.signals {
                 reach(&owned, &known, container_id, *signal)?;
             }
@@ -118,16 +118,12 @@ impl<'a> Sweeper<'a> {
 
     /// Stops and kills what is left of the `ending` containers; those of which something was.
     fn kill_round(&self, ending: &BTreeMap<String, Key>) -> io::Result<BTreeSet<Key>> {
-        let (mut left, mut survey) = (BTreeSet::new(), Survey::default());
+        let (mut left, mut earlier) = (BTreeSet::new(), Survey::default());
         kill_tree::kill_round(&mut |is_first| {
-            let marks = self.live.marks();
             let quiet = self.quiet();
-            survey = if is_first {
-                Survey::take(&marks)?
-            } else {
-                std::mem::take(&mut survey).again(&marks, |stat| Some(stat.parent) == self.reaper)?
-            };
-            let known = Known { firsts: self.live.firsts(), reaper: self.reaper, session: None };
+            let is_orphan = |stat: &Stat| Some(stat.parent) == self.reaper;
+            let look = || if is_first { Survey::take() } else { std::mem::take(&mut earlier).again(is_orphan) };
+            let (survey, known) = self.live.survey(self.reaper, look)?;
             // Between its clone and its own environment a first process looks like a stray: none may have begun meanwhile.
             let strays_are_left = quiet.is_some() && quiet == self.quiet();
             let mut found = Vec::new();
@@ -146,7 +142,9 @@ impl<'a> Sweeper<'a> {
                     found.push(stat);
                 }
             }
-            Ok(Look { found, is_unsure: survey.is_unsure() })
+            let is_unsure = survey.is_unsure();
+            earlier = survey;
+            Ok(Look { found, is_unsure })
         })?;
         Ok(left)
     }
@@ -198,8 +196,7 @@ fn reach(owned: &[(Stat, Owner)], known: &Known, container_id: &str, signal: Sig
 /// No descriptors or memory are left: something of it may still run.
 pub(super) fn kill_container(live: &Live, reaper: Option<u32>, container_id: &str) -> io::Result<bool> {
     kill_tree::kill_all(|_| {
-        let known = Known { firsts: live.firsts(), reaper, session: None };
-        let survey = Survey::take(&live.marks())?;
+        let (survey, known) = live.survey(reaper, Survey::take)?;
         let is_its = |(stat, owner): (Stat, Owner)| {
             (owner == Owner::Container(container_id.to_owned()) && !known.firsts.contains_key(&stat.pid))
                 .then_some(stat)
