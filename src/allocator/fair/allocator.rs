@@ -224,8 +224,9 @@ impl<A: Copy + Ord + Debug, K: Copy + Ord + Debug> Allocator<A, K> {
 
     /// Sets a role's quota, or removes it; the caller has [checked](super::check_quotas) it with all others.
     pub fn set_quota(&mut self, role: &str, quota: Option<&Quota>) {
-        self.shares.set_quota(role, quota);
+        // Before, since no quota may be left after: what refusals were found to cover is more then.
         self.quotas_eased();
+        self.shares.set_quota(role, quota);
         self.dirty.all = true;
     }
 

@@ -328,3 +328,17 @@ fn room_made_under_a_limit_is_used_on_any_agent() {
         "=> F1 A2 cpus:2",
     ]);
 }
+
+#[test]
+fn a_refusal_of_what_a_quota_left_does_not_cover_what_its_removal_adds() {
+    Stage::play(&[
+        "quota Q least cpus:1",
+        "framework F2 N",
+        "agent A1 cpus:1;mem:512",
+        "=> F2 A1 mem:512",
+        "decline F2 A1 3600",
+        "=> nothing",
+        "quota Q",
+        "=> F2 A1 cpus:1;mem:512",
+    ]);
+}
