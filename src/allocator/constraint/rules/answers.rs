@@ -13,7 +13,7 @@ impl Rules<'_> {
     /// Whether one more instance keeps all hard rules, its own and those of what is there.
     pub(in crate::allocator) fn check(&self, request: usize, agent: usize) -> Result<(), Reason> {
         self.check_static(request, agent)?;
-        if self.moving_room(request, agent) > 0 {
+        if self.moving_room(request, agent, true) > 0 {
             return Ok(());
         }
         Err(Reason::Constraint(self.broken(request, agent)))
@@ -63,12 +63,6 @@ impl Rules<'_> {
         self.compiled[request].groups.of(agent)
     }
 
-    /// How many more instances may go onto this agent, one after the other, before [`check`](Self::check) says no.
-    pub(in crate::allocator) fn room(&self, request: usize, agent: usize) -> u32 {
-        let required = &self.compiled[request].required;
-        if required.iter().all(|(test, _)| self.passes(*test, agent)) { self.moving_room(request, agent) } else { 0 }
-    }
-
     /// Whether a hard rule that all agents of the group share keeps any more out for now.
     pub(in crate::allocator) fn is_group_full(&self, request: usize, agent: usize) -> bool {
         let compiled = &self.compiled[request];
@@ -86,8 +80,13 @@ impl Rules<'_> {
     /// Whether placing something may let in instances that hard rules keep out now.
     pub(in crate::allocator) fn may_open(&self, request: usize) -> bool {
         let compiled = &self.compiled[request];
-        let opens = |rule: &Distributed| rule.weight.is_none() && matches!(rule.limit, Limit::GroupBy { .. });
-        compiled.distributed.iter().any(opens) || compiled.near.iter().any(Near::opens)
+        compiled.distributed.iter().any(Distributed::opens) || compiled.near.iter().any(Near::opens)
+    }
+
+    /// How many more instances may go onto this agent by those rules alone that what is placed can only narrow: they say the
+    /// same of an answer in whichever order its instances are placed.
+    pub(in crate::allocator) fn closing_room(&self, request: usize, agent: usize) -> u32 {
+        if self.passes_all(request, agent) { self.moving_room(request, agent, false) } else { 0 }
     }
 
     /// Whether it matters for that on which agent something is, and not only in which group.
@@ -106,14 +105,14 @@ impl Rules<'_> {
         (0..self.agents.len()).all(|agent| self.check_static(request, agent).is_err())
     }
 
-    /// The room by those rules that change.
-    fn moving_room(&self, request: usize, agent: usize) -> u32 {
+    /// The room by those rules that change, those that placing opens among them or not.
+    pub(super) fn moving_room(&self, request: usize, agent: usize, opening: bool) -> u32 {
         let compiled = &self.compiled[request];
         let mut room = self.room_alone(compiled, agent);
-        for rule in compiled.distributed.iter().filter(|rule| rule.weight.is_none()) {
+        for rule in compiled.distributed.iter().filter(|rule| rule.weight.is_none() && (opening || !rule.opens())) {
             room = room.min(self.room_distributed(compiled, rule, agent));
         }
-        for near in compiled.near.iter().filter(|near| near.weight.is_none()) {
+        for near in compiled.near.iter().filter(|near| near.weight.is_none() && (opening || !near.opens())) {
             room = room.min(self.room_near(near, agent));
         }
         let avoided = compiled.carries.iter().any(|&watch| self.is_avoided(&self.watches[watch], agent));
@@ -158,6 +157,10 @@ impl Rules<'_> {
             return kept(watch.beside(&self.columns, agent));
         }
         f64::from(u8::from(watch.is_company(&self.columns, agent, near.carries)))
+    }
+
+    pub(super) fn passes_all(&self, request: usize, agent: usize) -> bool {
+        self.compiled[request].required.iter().all(|(test, _)| self.passes(*test, agent))
     }
 
     fn passes(&self, test: usize, agent: usize) -> bool {

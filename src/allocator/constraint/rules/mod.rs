@@ -86,6 +86,13 @@ struct Distributed {
     weight: Option<f64>,
 }
 
+impl Distributed {
+    /// Whether it is a hard rule that placing more elsewhere fulfils.
+    fn opens(&self) -> bool {
+        self.weight.is_none() && matches!(self.limit, Limit::GroupBy { .. })
+    }
+}
+
 /// A rule on neighbours.
 #[derive(Debug)]
 struct Near {
@@ -120,7 +127,7 @@ impl Described {
 }
 
 impl Rules<'_> {
-    /// Counts instances that are put on an agent; [`check`](Self::check) or [`room`](Self::room) has granted them.
+    /// Counts instances that are put on an agent; [`check`](Self::check) has granted each of them.
     pub(in crate::allocator) fn place(&mut self, request: usize, agent: usize, instances: u32) {
         self.change_own(request, agent, Change::Add(instances.into()));
         self.change_others(request, agent, Change::Add(instances.into()));

@@ -7,6 +7,13 @@ mod scores;
 use super::*;
 use crate::allocator::constraint::{ClusterAgent, ClusterView};
 
+impl Rules<'_> {
+    /// How many more instances may go onto this agent, one after the other, before [`check`](Self::check) says no.
+    fn room(&self, request: usize, agent: usize) -> u32 {
+        if self.passes_all(request, agent) { self.moving_room(request, agent, true) } else { 0 }
+    }
+}
+
 /// Agents `h0`, `h1`, ... with these attributes.
 fn hosts(attributes: &[&str]) -> Vec<Described> {
     let describe = |(number, text): (usize, &&str)| {

@@ -177,9 +177,9 @@ impl Walk<'_, '_> {
 
     fn most(&self, Choice { request, pool, variant }: Choice) -> u32 {
         let most = self.board.fit(request, variant, pool).min(self.board.missing[request]);
-        // Rules that open as more is placed are looked at in the end.
-        let open = self.board.rules.may_open(request);
-        if open { most } else { most.min(self.board.rules.room(request, self.board.agent(pool))) }
+        // Rules that open as more is placed are looked at in the end. What the others forbid is never entered: of two
+        // states that are described alike, both can be completed or none.
+        most.min(self.board.rules.closing_room(request, self.board.agent(pool)))
     }
 
     fn takes_more(&self, choices: &[Choice]) -> bool {

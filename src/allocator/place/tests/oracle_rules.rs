@@ -170,6 +170,16 @@ fn jobs() -> impl Strategy<Value = Vec<Job>> {
     prop::collection::vec(job, 1..4)
 }
 
+/// Of two ways to put the same instances into one zone, a search that meets the forbidden one first still takes the other.
+#[test]
+fn what_one_rule_forbids_does_not_hide_what_an_opening_rule_lets_in() {
+    let agents = [(4, 'a'), (1, 'a'), (3, 'b')].map(|(cpus, zone)| Agent { cpus, zone });
+    let jobs = [(2, Demanded::Alone), (3, Demanded::BalancedZones)];
+    let jobs = jobs.map(|(count, demanded)| Job { cpus: 1, count, demanded, is_db: false });
+    let plan = place(&offers(&agents), &requests(&jobs));
+    assert_eq!(placement(&plan).len(), 4, "{plan}");
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 128, ..ProptestConfig::default() })]
 
