@@ -123,7 +123,7 @@ fn a_full_disk_leaves_a_damaged_log_as_it_is() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 400, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig::with_cases(2 * ProptestConfig::default().cases))]
 
     #[test]
     fn a_changed_byte_anywhere_never_invents_a_record(position in 0.0..1.0_f64, change in 1..=255_u8) {

@@ -342,7 +342,7 @@ impl Pairing {
 
 proptest! {
     // The reference is as slow as it is obvious.
-    #![proptest_config(ProptestConfig::with_cases(64))]
+    #![proptest_config(ProptestConfig::with_cases(ProptestConfig::default().cases / 4))]
 
     #[test]
     fn a_run_over_what_changed_grants_what_one_from_scratch_would(events in prop::collection::vec(event(), 0..60)) {

@@ -201,7 +201,7 @@ fn recount(plan: &Plan, agents: &[Agent], jobs: &[Job]) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 192, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig::with_cases(ProptestConfig::default().cases))]
 
     #[test]
     fn as_much_is_placed_as_can_be(agents in agents(), jobs in jobs()) {

@@ -181,7 +181,7 @@ fn what_one_rule_forbids_does_not_hide_what_an_opening_rule_lets_in() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 128, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig::with_cases(ProptestConfig::default().cases / 2))]
 
     #[test]
     fn as_much_is_placed_as_constraints_allow(agents in agents(), jobs in jobs()) {
