@@ -30,7 +30,6 @@ use std::sync::Arc;
 
 pub use self::allocator::Allocator;
 use self::amounts::Totals;
-pub use self::dirty::Dirty;
 use self::lines::Part;
 pub use self::portion::Abilities;
 pub use self::quota::{Quota, QuotaError, check_quotas};

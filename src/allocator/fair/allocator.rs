@@ -11,12 +11,12 @@ use std::fmt::Debug;
 use std::sync::Arc;
 
 use super::amounts::Amounts;
-use super::dirty::{Dirty, merge};
+use super::dirty::Changes;
 use super::refusals::{PairState, Refusal};
 use super::round::Round;
 use super::spending::counts;
 use super::tree::NodeId;
-use super::{Quota, RoleId, Shares};
+use super::{Quota, RoleId, Serve, Shares};
 use crate::types::{Milli, Now, Resources};
 
 /// The scalars that an agent has reserved to a role.
@@ -54,7 +54,7 @@ pub struct Allocator<A, K> {
     pub(super) awake: usize,
     /// The agents that have something free.
     pub(super) with_free: BTreeSet<A>,
-    pub(super) dirty: Dirty<A, K>,
+    pub(super) changes: Changes<A, K>,
     /// The run that has begun and not ended.
     pub(super) round: Option<Round<A, K>>,
     /// Agents on which a run left something while there are quotas.
@@ -83,7 +83,7 @@ impl<A: Copy + Ord + Debug, K: Copy + Ord + Debug> Allocator<A, K> {
             free: Amounts::default(),
             awake: 0,
             with_free: BTreeSet::new(),
-            dirty: Dirty::default(),
+            changes: Changes::default(),
             round: None,
             kept_back: BTreeSet::new(),
             quota_generation: 0,
@@ -98,26 +98,29 @@ impl<A: Copy + Ord + Debug, K: Copy + Ord + Debug> Allocator<A, K> {
         &self.shares
     }
 
-    /// What became dirty since the last call.
+    /// Whether a run of this kind would have something to look at. One for all clients has not as long as nothing is free of
+    /// any agent that changed; to find that out takes looks, and where these are used up the answer is no for now.
     #[must_use]
-    pub fn take_dirty(&mut self) -> Dirty<A, K> {
-        std::mem::take(&mut self.dirty)
+    pub fn has_changes(&mut self, serve: Serve, looks: &mut usize) -> bool {
+        let Self { changes, with_free, .. } = self;
+        if with_free.is_empty() {
+            changes.clear();
+        }
+        match serve {
+            Serve::Active => !changes.is_empty(serve),
+            Serve::All => changes.skip_full(|agent| with_free.contains(agent), looks),
+        }
     }
 
-    /// Whether nothing became dirty since [`take_dirty`](Self::take_dirty) was called.
+    /// Whether anything changed since a run for all clients began.
     #[must_use]
-    pub fn is_clean(&self) -> bool {
-        self.dirty.is_empty()
-    }
-
-    /// Drops what a run could not offer anything of: agents with nothing free, and clients while nothing is free at all.
-    pub fn retain_free(&self, dirty: &mut Dirty<A, K>) {
-        dirty.retain_agents(!self.with_free.is_empty(), |agent| self.with_free.contains(agent));
+    pub fn is_changed(&self) -> bool {
+        !self.changes.is_empty(Serve::All)
     }
 
     /// This agent is to be looked at again.
     pub fn mark_dirty(&mut self, agent: A) {
-        self.dirty.agents.insert(agent);
+        self.changes.add_agent(agent);
     }
 
     /// An agent joined, came back, or changed what it has in all. Nothing of it is free until [`set_free`](Self::set_free).
@@ -146,7 +149,7 @@ impl<A: Copy + Ord + Debug, K: Copy + Ord + Debug> Allocator<A, K> {
         self.set_free(agent, &Resources::new());
         if let Some(account) = self.agents.remove(&agent) {
             self.uncount(&account.total, &account.reserved);
-            self.dirty.forget_agent(agent);
+            self.changes.forget_agent(agent);
             self.kept_back.remove(&agent);
             self.quotas_eased();
         }
@@ -227,7 +230,7 @@ impl<A: Copy + Ord + Debug, K: Copy + Ord + Debug> Allocator<A, K> {
         // Before, since no quota may be left after: what refusals were found to cover is more then.
         self.quotas_eased();
         self.shares.set_quota(role, quota);
-        self.dirty.all = true;
+        self.changes.add_everything();
     }
 
     /// What a role with all below it has of a name of what quotas are about: unreserved scalars offered or in use, and
@@ -249,7 +252,7 @@ impl<A: Copy + Ord + Debug, K: Copy + Ord + Debug> Allocator<A, K> {
     pub(super) fn quotas_eased(&mut self) {
         if self.shares.tree.any_quota() {
             self.quota_generation += 1;
-            merge(&mut self.dirty.unblocked, std::mem::take(&mut self.kept_back));
+            self.changes.add_unblocked(std::mem::take(&mut self.kept_back));
         }
     }
 }

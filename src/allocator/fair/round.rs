@@ -6,11 +6,12 @@
 //! of others allow. Reservations go to their role's subtree in either pass, whatever quotas say.
 //!
 //! A run grants what one over all agents and all clients would. It can stop after a bounded number of looks and go on
-//! later: it sees every agent as it is then, and what changes behind it is dirty for the next run.
+//! later: it sees every agent as it is then, and what changes meanwhile is looked at by the next run.
 
 use std::borrow::Cow;
 use std::fmt::Debug;
 use std::mem;
+use std::ops::Bound::{Excluded, Unbounded};
 use std::sync::Arc;
 
 use super::allocator::{Account, Allocator};
@@ -89,8 +90,10 @@ pub enum Step<A, K> {
 pub(super) struct Round<A, K> {
     serve: Serve,
     scope: Dirty<A, K>,
-    agents: Vec<A>,
-    at: usize,
+    /// The agent at hand; where there is none, the next is looked for.
+    at: Option<A>,
+    /// The last agent that this pass is done with.
+    passed: Option<A>,
     /// Whether this is the pass for roles that miss something guaranteed.
     below_guarantee: bool,
     /// Whether `whole` and `here` are those of the agent at hand.
@@ -128,8 +131,14 @@ enum Portion {
 }
 
 impl<A: Copy + Ord + Debug, K: Copy + Ord + Debug> Allocator<A, K> {
-    /// Begins a run over what is dirty. What a run that has not ended had left to look at joins it.
-    pub fn begin(&mut self, mut scope: Dirty<A, K>, serve: Serve) {
+    /// Begins a run over what changed since the last one of its kind. What a run that has not ended had left to look at
+    /// joins it.
+    pub fn begin(&mut self, serve: Serve) {
+        let scope = self.changes.take(serve);
+        self.begin_over(scope, serve);
+    }
+
+    pub(super) fn begin_over(&mut self, mut scope: Dirty<A, K>, serve: Serve) {
         if let Some(round) = self.round.take() {
             self.unmark(&round);
             scope.join(round.scope);
@@ -139,30 +148,22 @@ impl<A: Copy + Ord + Debug, K: Copy + Ord + Debug> Allocator<A, K> {
         if scope.clients.len() * 2 > self.shares.client_count() {
             scope.all = true;
         }
-        let agents = if scope.all || !scope.clients.is_empty() {
-            self.with_free.iter().copied().collect()
-        } else {
-            let mut agents = scope.agents.clone();
-            agents.extend(&scope.unblocked);
-            agents.extend(scope.pairs.keys());
-            agents.into_iter().filter(|agent| self.with_free.contains(agent)).collect()
-        };
         if !scope.all {
             marked.extend(scope.clients.iter().filter_map(|(role, client)| self.shares.find_client(*role, *client)));
             for node in &marked {
                 self.shares.tree.set_dirty(*node, true);
             }
         }
-        let (at, below_guarantee, entered, whole) = (0, true, false, false);
+        let (at, passed, below_guarantee, entered, whole) = (None, None, true, false, false);
         self.round =
-            Some(Round { serve, scope, agents, at, below_guarantee, entered, whole, marked, here: Vec::new() });
+            Some(Round { serve, scope, at, passed, below_guarantee, entered, whole, marked, here: Vec::new() });
     }
 
-    /// Ends a run before its time: what it had left to look at is dirty again.
+    /// Ends a run before its time: what it had left to look at is to be looked at by the next.
     pub fn stop(&mut self) {
         if let Some(round) = self.round.take() {
             self.unmark(&round);
-            self.dirty.join(round.scope);
+            self.changes.give_back(round.serve, round.scope);
         }
     }
 
@@ -195,12 +196,12 @@ impl<A: Copy + Ord + Debug, K: Copy + Ord + Debug> Allocator<A, K> {
     ) -> Step<A, K> {
         loop {
             let met = round.below_guarantee && self.shares.tree.required().is_zero();
-            let Some(agent) = round.agents.get(round.at).copied().filter(|_| !met) else {
+            let Some(agent) = round.at.or_else(|| self.next_agent(round)).filter(|_| !met) else {
                 self.leave_agent(round);
                 if !round.below_guarantee {
                     return Step::Done;
                 }
-                (round.below_guarantee, round.at) = (false, 0);
+                (round.below_guarantee, round.at, round.passed) = (false, None, None);
                 continue;
             };
             if !round.entered {
@@ -208,6 +209,7 @@ impl<A: Copy + Ord + Debug, K: Copy + Ord + Debug> Allocator<A, K> {
                     return Step::Paused;
                 }
                 *budget -= 1;
+                round.at = Some(agent);
                 self.enter_agent(round, agent);
             }
             if let Some((client, portion)) = self.pick(agent, now, round, clients, budget) {
@@ -215,11 +217,19 @@ impl<A: Copy + Ord + Debug, K: Copy + Ord + Debug> Allocator<A, K> {
                 return Step::Granted(self.grant(agent, round, client, portion));
             }
             self.leave_agent(round);
-            round.at += 1;
+            (round.at, round.passed) = (None, Some(agent));
             if !round.below_guarantee && self.shares.tree.any_quota() && self.with_free.contains(&agent) {
                 self.kept_back.insert(agent);
             }
         }
+    }
+
+    /// The next agent that has something free or changed.
+    fn next_agent(&self, round: &Round<A, K>) -> Option<A> {
+        if !round.scope.is_everywhere() {
+            return round.scope.next_agent(round.passed);
+        }
+        self.with_free.range((round.passed.map_or(Unbounded, Excluded), Unbounded)).next().copied()
     }
 
     /// Finds the clients for whom the agent is looked at.

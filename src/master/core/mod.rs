@@ -61,7 +61,7 @@ pub(crate) use self::{
     tasks::{Seen, Task},
 };
 use crate::{
-    allocator::fair::{Allocator, Dirty, Quota},
+    allocator::fair::{Allocator, Quota},
     master::registry,
     types::Now,
 };
@@ -91,8 +91,6 @@ pub(crate) struct Master {
     overdue: Overdue,
     ledger: Ledger,
     timers: Timers,
-    /// What became dirty since the last run for the idle clients.
-    pending_idle: Dirty<AgentKey, FrameworkKey>,
     last_idle_run_ns: u64,
     quotas: BTreeMap<String, Quota>,
     held_off: HeldOff,
@@ -149,7 +147,6 @@ impl Master {
             overdue: Overdue::default(),
             ledger: Ledger::new(allocator),
             timers,
-            pending_idle: Dirty::default(),
             last_idle_run_ns: now.mono_ns,
             quotas,
             held_off,
@@ -207,7 +204,8 @@ impl Master {
 
     /// When [`Input::Ticked`] is due, in monotonic nanoseconds.
     pub(crate) fn deadline(&self) -> Option<u64> {
-        let idle_run = (!self.pending_idle.is_empty()).then(|| self.next_idle_run_ns());
+        let idle_run_ns = || self.next_idle_run_ns().max(self.held_off_until_ns());
+        let idle_run = self.ledger.shares().is_changed().then(idle_run_ns);
         let unfinished = self.is_running()
             || !self.answering.is_empty()
             || self.frameworks.are_unfinished()
@@ -216,7 +214,7 @@ impl Master {
         [self.timers.next(), idle_run, self.next_overdue_ns(), unfinished].into_iter().flatten().min()
     }
 
-    /// Whether an allocation run goes on at the next [`settle`](Self::settle).
+    /// Whether an allocation run goes on at the next [`allocate_batch`](Self::allocate_batch).
     pub(crate) fn is_running(&self) -> bool {
         self.ledger.shares().is_running()
     }

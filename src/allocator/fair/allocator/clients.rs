@@ -16,7 +16,7 @@ impl<A: Copy + Ord + Debug, K: Copy + Ord + Debug> Allocator<A, K> {
         let moment = self.moment;
         *self.state_mut(id, framework) = ClientState { added: moment, revived: moment, changed: moment, idle: false };
         self.awake += 1;
-        self.dirty.clients.insert((id, framework));
+        self.changes.add_client((id, framework));
         id
     }
 
@@ -26,7 +26,7 @@ impl<A: Copy + Ord + Debug, K: Copy + Ord + Debug> Allocator<A, K> {
             self.awake -= usize::from(self.is_awake(role, framework));
         }
         self.shares.remove_client(role, framework);
-        self.dirty.clients.remove(&(role, framework));
+        self.changes.forget_client((role, framework));
         self.quotas_eased();
     }
 
@@ -40,7 +40,7 @@ impl<A: Copy + Ord + Debug, K: Copy + Ord + Debug> Allocator<A, K> {
         match (self.shares.is_active(role, framework), active) {
             (false, true) => {
                 self.shares.activate(role, framework);
-                self.dirty.clients.insert((role, framework));
+                self.changes.add_client((role, framework));
             }
             (true, false) => self.shares.deactivate(role, framework),
             (true, true) | (false, false) => return,
@@ -84,7 +84,7 @@ impl<A: Copy + Ord + Debug, K: Copy + Ord + Debug> Allocator<A, K> {
     pub fn client_changed(&mut self, role: RoleId, framework: K) {
         self.moment += 1;
         self.state_mut(role, framework).changed = self.moment;
-        self.dirty.clients.insert((role, framework));
+        self.changes.add_client((role, framework));
     }
 
     /// A client does not want this of an agent.
@@ -108,7 +108,7 @@ impl<A: Copy + Ord + Debug, K: Copy + Ord + Debug> Allocator<A, K> {
     pub fn forget_refusals(&mut self, role: RoleId, framework: K) {
         self.moment += 1;
         self.state_mut(role, framework).revived = self.moment;
-        self.dirty.clients.insert((role, framework));
+        self.changes.add_client((role, framework));
     }
 
     /// Every refusal of an agent ends, as when its attributes changed.
@@ -144,7 +144,7 @@ impl<A: Copy + Ord + Debug, K: Copy + Ord + Debug> Allocator<A, K> {
         let Some(pair) = account.pairs.get_mut(&node) else { return };
         pair.forget_void(self.shares.tree.state(node));
         if pair.clear_fresh(until_ns) {
-            self.dirty.add_pair(agent, (role, framework));
+            self.changes.add_pair(agent, (role, framework));
         }
         if pair.is_blank() {
             account.pairs.remove(&node);
@@ -153,14 +153,14 @@ impl<A: Copy + Ord + Debug, K: Copy + Ord + Debug> Allocator<A, K> {
 
     /// Refusals of an agent may have ended by now, or offers of it be no longer fresh.
     pub fn refusals_ended(&mut self, agent: A, now: Now) {
-        let Self { shares, agents, dirty, .. } = self;
+        let Self { shares, agents, changes, .. } = self;
         let Some(account) = agents.get_mut(&agent) else { return };
         account.pairs.retain(|node, pair| {
             pair.forget_void(shares.tree.state(*node));
             if pair.forget_ended(now)
                 && let Some(client) = shares.tree.client(*node)
             {
-                dirty.add_pair(agent, client);
+                changes.add_pair(agent, client);
             }
             !pair.is_blank()
         });

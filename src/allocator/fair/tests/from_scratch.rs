@@ -9,7 +9,7 @@ use proptest::prelude::*;
 use super::reference::{Client, NAMES, ROLES};
 use super::world::{FRESH, Held, Machine, Pair, Refused, World, covers, minus, resources, units};
 use super::*;
-use crate::allocator::fair::{Allocator, Clients, Dirty, Grant, Quota, Refusal, Serve, Step, Terms, check_quotas};
+use crate::allocator::fair::{Allocator, Clients, Grant, Quota, Refusal, Serve, Step, Terms, check_quotas};
 use crate::types::{Now, Resources};
 
 #[derive(Debug, Clone)]
@@ -63,8 +63,6 @@ fn event() -> impl Strategy<Value = Event> {
 struct Pairing {
     world: World,
     allocator: Allocator<u32, u32>,
-    /// What the next run for the idle clients has to look at.
-    pending: Dirty<u32, u32>,
     /// When agents are looked at again where a client was skipped.
     skipped: Vec<(u32, u64)>,
 }
@@ -280,12 +278,13 @@ impl Pairing {
         }
     }
 
-    /// Begins a run over what changed.
+    /// Begins a run over what changed; also over what quotas kept back, which the reference looks at every time.
     fn begin(&mut self, serve: Serve) {
-        let dirty = self.allocator.take_dirty();
-        self.pending.join(dirty.clone());
-        let scope = if serve == Serve::All { std::mem::take(&mut self.pending) } else { dirty };
-        self.allocator.begin(scope, serve);
+        if serve == Serve::All {
+            return self.allocator.begin(serve);
+        }
+        let scope = self.allocator.changes.take_active_and_unblocked();
+        self.allocator.begin_over(scope, serve);
     }
 
     /// Goes on with it for so many looks; what it granted, and whether it is over.
@@ -366,7 +365,7 @@ proptest! {
             pairing.go_on(if matches!(event, Event::Second) { Serve::All } else { Serve::Active }, *looks);
         }
         pairing.world.forget_counts();
-        while pairing.allocator.is_running() || !pairing.pending.is_empty() || !pairing.allocator.is_clean() {
+        while pairing.allocator.is_running() || pairing.allocator.has_changes(Serve::All, &mut usize::MAX.clone()) {
             pairing.go_on(Serve::All, 100);
         }
         prop_assert_eq!(pairing.world.run(Serve::All), []);
@@ -379,6 +378,7 @@ proptest! {
             pairing.apply(event);
         }
         pairing.run(Serve::All, 1);
-        prop_assert!(pairing.allocator.take_dirty().is_empty());
+        prop_assert!(!pairing.allocator.has_changes(Serve::Active, &mut usize::MAX.clone()));
+        prop_assert!(!pairing.allocator.is_changed());
     }
 }

@@ -98,8 +98,7 @@ impl Stage {
     }
 
     fn run(&mut self) -> Vec<(String, String, String)> {
-        let dirty = self.allocator.take_dirty();
-        self.allocator.begin(dirty, Serve::All);
+        self.allocator.begin(Serve::All);
         let mut granted = Vec::new();
         let now = Now { mono_ns: self.now, wall_ns: 0 };
         while let Step::Granted(grant) = self.allocator.step(now, &self.cast, &mut usize::MAX.clone()) {

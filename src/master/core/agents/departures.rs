@@ -122,7 +122,6 @@ impl Master {
         self.recovered.remove(&*agent.bucket.id);
         self.timers.disarm_sole(Timer::RefusalEnded(key));
         self.ledger.remove_agent(key);
-        self.pending_idle.forget_agent(key);
         for (task_key, task) in &agent.bucket.tasks {
             self.counts.left(task.state);
             self.task_gone(key, *task_key, task);

@@ -6,14 +6,10 @@
 //! framework that stated a demand is offered no more than that. Among those eligible, the one furthest below its fair share is first and
 //! gets all that is left of the agent.
 
-use std::{
-    cell::OnceCell,
-    collections::{BTreeMap, BTreeSet},
-    sync::Arc,
-};
+use std::{cell::OnceCell, collections::BTreeMap, sync::Arc};
 
 use crate::{
-    allocator::fair::{Abilities, Clients, Dirty, Grant, RoleId, Serve, Step, Terms},
+    allocator::fair::{Abilities, Clients, Grant, RoleId, Serve, Step, Terms},
     master::core::{
         Client, Event, FrameworkFacts, Master, OfferMade, Quantities, Turn,
         frameworks::Frameworks,
@@ -54,28 +50,21 @@ impl Master {
         if !self.run(turn, &mut budget) {
             return;
         }
-        let mut dirty = self.ledger.shares_mut().take_dirty();
-        self.ledger.shares().retain_free(&mut dirty);
-        let event = Dirty { unblocked: BTreeSet::new(), ..dirty.clone() };
-        self.pending_idle.join(dirty);
-        if turn.now.mono_ns >= self.next_idle_run_ns() && self.anything_for_the_idle() {
+        let is_idle_run_due = turn.now.mono_ns >= self.next_idle_run_ns();
+        let shares = self.ledger.shares_mut();
+        // Not while all agents that changed are full: otherwise the active clients take what frees up just before such a
+        // run, every time, and the idle ones starve.
+        let serve = if is_idle_run_due && shares.has_changes(Serve::All, &mut budget) {
             self.last_idle_run_ns = turn.now.mono_ns;
-            let pending = std::mem::take(&mut self.pending_idle);
-            self.ledger.shares_mut().begin(pending, Serve::All);
-        } else if !event.is_empty() && self.ledger.shares().any_awake() {
-            self.ledger.shares_mut().begin(event, Serve::Active);
+            Serve::All
+        } else if shares.any_awake() && shares.has_changes(Serve::Active, &mut budget) {
+            Serve::Active
         } else {
             return;
-        }
+        };
+        shares.begin(serve);
         self.counts.allocation_runs += 1;
         self.run(turn, &mut budget);
-    }
-
-    /// Skips the idle run while all pending agents are full: otherwise the active clients take what frees up just before
-    /// it, every time, and the idle ones starve. An agent is pending again when something frees up there.
-    fn anything_for_the_idle(&mut self) -> bool {
-        self.ledger.shares().retain_free(&mut self.pending_idle);
-        !self.pending_idle.is_empty()
     }
 
     /// Goes on with the run that has begun; false if it stopped before its end.

@@ -56,9 +56,14 @@ pub(in crate::master::core) struct HeldOff {
 impl Master {
     /// Whether too few agents are back to know what the quotas leave.
     pub(in crate::master::core) fn holds_off(&self, now: Now) -> bool {
-        let waiting = !self.quotas.is_empty() && now.mono_ns < self.held_off.until_ns;
+        now.mono_ns < self.held_off_until_ns()
+    }
+
+    /// Until when that is, as long as no more agents come back; 0 where nothing is held off.
+    pub(in crate::master::core) fn held_off_until_ns(&self) -> u64 {
         let missing = self.recovered.len().saturating_sub(self.agents.count_incomplete());
-        waiting && missing * 5 > self.held_off.agents * (5 - BACK_OF_FIVE)
+        let waits = !self.quotas.is_empty() && missing * 5 > self.held_off.agents * (5 - BACK_OF_FIVE);
+        if waits { self.held_off.until_ns } else { 0 }
     }
 
     pub(in crate::master::core) fn set_quotas(
