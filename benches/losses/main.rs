@@ -22,6 +22,8 @@ const TOO_LONG: Duration = Duration::from_mins(11);
 #[derive(Default)]
 struct Turns {
     each: Samples,
+    /// The longest, and which it was.
+    longest: (Duration, usize),
     all: Duration,
     effects: usize,
 }
@@ -44,6 +46,7 @@ impl Turns {
             took += more;
             self.all += took;
             self.each.push(took);
+            self.longest = self.longest.max((took, self.each.len()));
             self.effects += turned.effects;
             if !turned.goes_on && inputs.peek().is_none() {
                 return;
@@ -53,11 +56,12 @@ impl Turns {
 
     fn print(&self, what: &str) -> Outcome<()> {
         let ms = |duration: Duration| duration.as_secs_f64() * 1e3;
-        let (all, most, longest) = (ms(self.all), ms(self.each.quantile(0.99)), ms(self.each.quantile(1.0)));
+        let (all, most, (longest, at)) = (ms(self.all), ms(self.each.quantile(0.99)), self.longest);
+        let longest = ms(longest);
         let resident = measure::resident_kib(std::process::id())? / 1024;
         let (turns, effects) = (self.each.len(), self.effects);
         println!(
-            "  {what:<42} {all:>8.1} ms in {turns:>5} turns, p99 {most:>6.2}, longest {longest:>6.2} ms, {effects:>7} effects, {resident:>5} MiB"
+            "  {what:<42} {all:>8.1} ms in {turns:>5} turns, p99 {most:>6.2}, longest {longest:>6.2} ms (turn {at}), {effects:>7} effects, {resident:>5} MiB"
         );
         Ok(())
     }

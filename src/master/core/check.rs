@@ -91,7 +91,7 @@ impl Master {
     /// A task and the framework's index of it agree.
     fn check_tasks(&self) {
         for (key, framework) in self.frameworks.iter() {
-            for (id, (agent, task)) in &framework.tasks {
+            for (id, (agent, task)) in framework.tasks.iter() {
                 let record = &self.agents[*agent].bucket.tasks[task];
                 assert!(record.id == *id && record.framework == key, "{key:?}: {id} is where the index says");
             }

@@ -19,6 +19,7 @@ mod offers;
 mod operators;
 mod options;
 mod outgoing;
+mod parted;
 mod sessions;
 mod tasks;
 mod timers;

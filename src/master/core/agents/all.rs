@@ -1,19 +1,19 @@
 //! All agents this master knows, found by key, by id, and by what else they are known by.
 
 use std::{
-    collections::{BTreeMap, BTreeSet, HashMap},
+    collections::{BTreeMap, BTreeSet},
     ops::Index,
     sync::Arc,
 };
 
 use super::{Agent, Arrival, Presence, identity::Identities};
-use crate::master::core::{Register, keys::AgentKey};
+use crate::master::core::{Register, keys::AgentKey, parted::PartedMap};
 
 /// The agents of this master. Every index of them is kept here and nowhere else.
 #[derive(Debug, Default)]
 pub(in crate::master::core) struct Agents {
     by_key: BTreeMap<AgentKey, Agent>,
-    by_id: HashMap<Arc<str>, AgentKey>,
+    by_id: PartedMap<Arc<str>, AgentKey>,
     identities: Identities,
     /// Those that are unreachable, by when they became so.
     unreachable: BTreeSet<(i64, AgentKey)>,

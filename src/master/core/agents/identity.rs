@@ -4,7 +4,7 @@
 //! lost its work directory takes the place of the agent that was at its address. Two runs of agents under one id are two
 //! copies of a work directory: whoever is connected and answers stays, and the other is refused.
 
-use std::{collections::HashMap, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
 
@@ -12,6 +12,7 @@ use crate::master::core::{
     Master, Order, Register, Turn,
     agents::{Agent, AgentFacts},
     keys::AgentKey,
+    parted::PartedMap,
 };
 use crate::types::HostPort;
 
@@ -54,8 +55,8 @@ fn place(facts: &AgentFacts) -> Option<Place> {
 /// What agents are known by besides their ids.
 #[derive(Debug, Default)]
 pub(in crate::master::core) struct Identities {
-    installations: HashMap<Bytes, AgentKey>,
-    places: HashMap<Place, AgentKey>,
+    installations: PartedMap<Bytes, AgentKey>,
+    places: PartedMap<Place, AgentKey>,
 }
 
 impl Identities {
@@ -63,7 +64,9 @@ impl Identities {
         if !register.installation.is_empty() {
             self.installations.insert(register.installation.clone(), key);
         }
-        self.places.extend(place(&register.facts).map(|place| (place, key)));
+        if let Some(place) = place(&register.facts) {
+            self.places.insert(place, key);
+        }
     }
 
     /// The agent is forgotten, or comes anew under another description.

@@ -16,7 +16,6 @@ use std::{
 };
 
 use bytes::Bytes;
-use indexmap::IndexMap;
 use prost::Message as _;
 
 pub(crate) use self::clients::Client;
@@ -26,6 +25,7 @@ use crate::{
     master::core::{
         Event, FrameworkFacts, Master, Order, Peer, Quantities, Refusal, Register, Subscribe, Turn,
         keys::{AgentKey, FrameworkKey, OfferKey, SessionId, TaskKey},
+        parted::PartedMap,
         tasks::Task,
         tasks::{Answers, AwaitedKills},
         timers::Timer,
@@ -73,8 +73,8 @@ pub(crate) struct FrameworkBucket {
 pub(crate) struct Framework {
     pub(in crate::master::core) bucket: Arc<FrameworkBucket>,
     pub(in crate::master::core) session: Option<SessionId>,
-    /// Where each task is. In the order of launches, but that the last takes the place of one that goes.
-    pub(in crate::master::core) tasks: IndexMap<Arc<str>, (AgentKey, TaskKey)>,
+    /// Where each task is.
+    pub(in crate::master::core) tasks: PartedMap<Arc<str>, (AgentKey, TaskKey)>,
     /// The older copies of its tasks on each agent, by container, as long as they are known.
     copies: BTreeMap<AgentKey, BTreeSet<(Arc<str>, TaskKey)>>,
     /// The containers of its completed tasks, and of how many each is.
@@ -155,7 +155,7 @@ impl Framework {
             }
         }
         if self.tasks.get(&task.id) == Some(&(agent, key)) {
-            self.tasks.swap_remove(&task.id);
+            self.tasks.remove(&task.id);
         }
         if let Some(replaced) = task.replaces()
             && self.replacements.get(replaced) == Some(&(agent, key))
@@ -305,7 +305,7 @@ impl Master {
             tasks_in: BTreeMap::new(),
             minimum_at: Vec::new(),
             session: None,
-            tasks: IndexMap::new(),
+            tasks: PartedMap::default(),
             copies: BTreeMap::new(),
             completed_containers: HashMap::new(),
             awaited_kills: AwaitedKills::default(),

@@ -21,7 +21,7 @@ const LOOKS_PER_WORK: usize = 32;
 impl Framework {
     /// An agent on which it has a task, or a copy of one.
     fn any_agent(&self) -> Option<AgentKey> {
-        let last = self.tasks.last().map(|(_, (agent, _))| *agent);
+        let last = self.tasks.visit(&mut self.tasks.end()).map(|(_, (agent, _))| *agent);
         last.or_else(|| self.copies.last_key_value().map(|(agent, _)| *agent))
     }
 }

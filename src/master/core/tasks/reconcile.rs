@@ -7,6 +7,7 @@ use crate::{
         Doubt, Event, Master, Peer, Refusal, Turn,
         agents::Presence,
         keys::{AgentKey, FrameworkKey, TaskKey},
+        parted::{Cursor, PartedMap},
         tasks::master_status,
     },
     proto::v1::{self, TaskState},
@@ -20,14 +21,13 @@ const MOST_NAMED: usize = 65_536;
 
 /// What a framework is still to be sent: pieces leave as it reads, so that a call costs no more than itself.
 ///
-/// Runs go over its tasks from the last to the first. A task that goes gives its place to the last one, which was visited,
-/// so no run leaves a task out.
+/// Each run visits all its tasks.
 #[derive(Debug, Default)]
 pub(in crate::master::core) struct Answers {
-    /// Of so many tasks, the first, what is not acknowledged is still to be sent again.
-    resends: usize,
-    /// Of so many tasks, the first, the state is still to be sent.
-    implicit: usize,
+    /// The run that sends again what is not acknowledged.
+    resends: Cursor,
+    /// The run that sends the states of all.
+    implicit: Cursor,
     /// Another question for all came meanwhile: those that were visited before it are to be visited again.
     again: bool,
     named: VecDeque<Doubt>,
@@ -35,47 +35,43 @@ pub(in crate::master::core) struct Answers {
 
 impl Answers {
     fn is_done(&self) -> bool {
-        self.resends == 0 && self.implicit == 0 && !self.again && self.named.is_empty()
+        self.resends.is_over() && self.implicit.is_over() && !self.again && self.named.is_empty()
     }
 
-    /// What is not acknowledged of all these tasks is to be sent again.
-    pub(in crate::master::core) fn resend(&mut self, tasks: usize) {
-        self.resends = tasks;
+    /// What is not acknowledged of all tasks up to this end is to be sent again.
+    pub(in crate::master::core) fn resend(&mut self, end: Cursor) {
+        self.resends = end;
     }
 
-    fn ask_all(&mut self, tasks: usize) {
-        if self.implicit == 0 {
-            self.implicit = tasks;
+    fn ask_all(&mut self, end: Cursor) {
+        if self.implicit.is_over() {
+            self.implicit = end;
         } else {
             self.again = true;
         }
     }
 
-    /// The next step, with so many tasks there now.
-    fn next(&mut self, tasks: usize) -> Option<Step> {
-        self.resends = self.resends.min(tasks);
-        self.implicit = self.implicit.min(tasks);
-        if self.implicit == 0 && std::mem::take(&mut self.again) {
-            self.implicit = tasks;
-        }
-        if let Some(resend) = self.resends.checked_sub(1) {
-            self.resends = resend;
-            return Some(Step::Resend(resend));
+    /// The next step, with these tasks.
+    fn next(&mut self, tasks: &PartedMap<Arc<str>, (AgentKey, TaskKey)>) -> Option<Step> {
+        if let Some((_, &(agent, task))) = tasks.visit(&mut self.resends) {
+            return Some(Step::Resend(agent, task));
         }
         if let Some(doubt) = self.named.pop_front() {
             return Some(Step::Named(doubt));
         }
-        self.implicit = self.implicit.checked_sub(1)?;
-        Some(Step::State(self.implicit))
+        if self.implicit.is_over() && std::mem::take(&mut self.again) {
+            self.implicit = tasks.end();
+        }
+        tasks.visit(&mut self.implicit).map(|(_, &(agent, task))| Step::State(agent, task))
     }
 }
 
 /// One answer.
 enum Step {
-    /// Of the task at this place, what is not acknowledged.
-    Resend(usize),
-    /// The state of the task at this place.
-    State(usize),
+    /// What is not acknowledged of a task.
+    Resend(AgentKey, TaskKey),
+    /// The state of a task.
+    State(AgentKey, TaskKey),
     Named(Doubt),
 }
 
@@ -97,7 +93,7 @@ impl Master {
             return Err(Refusal::new("reconcile.tasks", text));
         }
         if tasks.is_empty() {
-            framework.answers.ask_all(framework.tasks.len());
+            framework.answers.ask_all(framework.tasks.end());
         }
         framework.answers.named.extend(tasks);
         self.go_on_answering(turn, key);
@@ -114,7 +110,7 @@ impl Master {
                 // It goes on once the framework has read: nothing is due until then.
                 return;
             }
-            let Some(step) = framework.answers.next(framework.tasks.len()) else { return };
+            let Some(step) = framework.answers.next(&framework.tasks) else { return };
             self.answer_step(turn, key, step);
         }
         if self.frameworks.get(key).is_some_and(|framework| !framework.answers.is_done()) {
@@ -124,16 +120,13 @@ impl Master {
 
     fn answer_step(&self, turn: &mut Turn<'_>, key: FrameworkKey, step: Step) {
         let framework = &self.frameworks[key];
-        let task_at = |place: usize| framework.tasks.get_index(place).map(|(_, found)| *found);
         match step {
-            Step::Resend(place) => {
-                let Some((agent, task)) = task_at(place) else { return };
+            Step::Resend(agent, task) => {
                 if let Some(status) = &self.agents[agent].bucket.tasks[&task].unacknowledged {
                     turn.tell(framework.session, Event::Updated { status: status.clone() });
                 }
             }
-            Step::State(place) => {
-                let Some((agent, task)) = task_at(place) else { return };
+            Step::State(agent, task) => {
                 if self.agents[agent].bucket.tasks[&task].state != TaskState::TaskUnreachable {
                     self.answer_known(turn, key, agent, task);
                 }

@@ -137,7 +137,7 @@ impl Master {
     /// A framework that subscribed again gets what it has not acknowledged, without waiting for the agents to repeat it.
     pub(in crate::master::core) fn resend_unacknowledged(&mut self, turn: &mut Turn<'_>, key: FrameworkKey) {
         let Some(framework) = self.frameworks.get_mut(key) else { return };
-        framework.answers.resend(framework.tasks.len());
+        framework.answers.resend(framework.tasks.end());
         self.go_on_answering(turn, key);
     }
 }
