@@ -333,7 +333,7 @@ impl Master {
     }
 
     fn ticked(&mut self, turn: &mut Turn<'_>) {
-        const PARTS: usize = 4;
+        const PARTS: usize = 5;
         turn.begin_part(PARTS);
         self.answers_due(turn);
         turn.begin_part(PARTS);
@@ -359,6 +359,7 @@ impl Master {
                 Timer::Recovery => self.recovery_over(turn),
             }
         }
+        turn.begin_part(PARTS);
         self.expire_overdue(turn);
     }
 }

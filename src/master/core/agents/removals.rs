@@ -4,7 +4,13 @@
 //! minutes. A rate spreads the removals out; an agent that is back before its turn was never lost. Agents that a new
 //! master knows from its registry only go the same way.
 
-use std::{collections::BTreeMap, num::NonZeroU32, sync::Arc, time::Duration};
+use std::{
+    collections::BTreeMap,
+    num::NonZeroU32,
+    ops::Bound::{Excluded, Unbounded},
+    sync::Arc,
+    time::Duration,
+};
 
 use crate::master::core::{Master, Turn, agents::Presence, timers::Timer};
 
@@ -44,6 +50,8 @@ pub(in crate::master::core) struct Removals {
     decided: u64,
     /// When the next may go.
     next_ns: u64,
+    /// Of the agents of the registry that did not come back, these and all before them were added.
+    added_to: Option<String>,
 }
 
 impl Removals {
@@ -112,8 +120,22 @@ impl Master {
 
     /// The agents of the registry had their time to come back after this master started.
     pub(in crate::master::core) fn recovery_over(&mut self, turn: &mut Turn<'_>) {
-        let missing = self.recovered.iter().filter(|id| self.agents.by_id(id.as_str()).is_none());
-        let missing: Vec<Arc<str>> = missing.map(|id| id.as_str().into()).collect();
+        let added_to = self.removals.added_to.take();
+        let after = added_to.as_deref().map_or(Unbounded, Excluded);
+        let mut missing: Vec<Arc<str>> = Vec::new();
+        for id in self.recovered.range::<str, _>((after, Unbounded)) {
+            if self.agents.by_id(id.as_str()).is_none() {
+                missing.push(id.as_str().into());
+            }
+            turn.spend(1);
+            if turn.is_spent() {
+                self.removals.added_to = Some(id.clone());
+                break;
+            }
+        }
+        if self.removals.added_to.is_some() {
+            self.timers.arm(turn.now.mono_ns, Timer::Recovery);
+        }
         for id in &missing {
             self.schedule_removal(id);
         }

@@ -273,9 +273,10 @@ impl Master {
         self.resend_unacknowledged(turn, key);
     }
 
-    /// The older instance, if one is connected, hears that it was replaced; its offers are void.
+    /// The older instance, if one is connected, is sent that it was replaced; its offers are void, and none is made before
+    /// they are all taken back.
     fn take_over(&mut self, turn: &mut Turn<'_>, key: FrameworkKey, session: SessionId) {
-        self.withdraw_all(key);
+        self.withdraw_offers(turn, key);
         let Some(framework) = self.frameworks.get_mut(key) else { return };
         framework.bucket_mut().reregistered_ns = Some(turn.now.wall_ns);
         if let Some(old) = framework.session.take().filter(|old| *old != session) {

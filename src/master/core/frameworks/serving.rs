@@ -117,6 +117,7 @@ impl Master {
         let Some(framework) = self.frameworks.get(key) else { return };
         let Some(state) = framework.roles.get(role) else { return };
         let can_read = framework.session.is_some() && !framework.is_over_budget;
+        let can_read = can_read && !self.frameworks.is_withdrawing(key);
         let active = can_read && !state.suppressed && !state.in_backoff();
         let shares = self.ledger.shares_mut();
         shares.set_idle(id, key, state.idle);

@@ -29,7 +29,7 @@ pub(super) struct Rules<'a> {
 }
 
 /// So many agents and clients count as one unit of a turn's work.
-const LOOKS_PER_WORK: usize = 16;
+const LOOKS_PER_WORK: usize = 8;
 
 impl Master {
     /// When the next run for the idle clients may be.

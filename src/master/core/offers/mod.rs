@@ -100,13 +100,14 @@ impl Master {
         }
     }
 
-    /// A framework that left has no offers: they are taken back without a word, as many as a turn may.
+    /// A framework that left, or that another run takes over, has no offers: they are taken back without a word, as many as a
+    /// turn may.
     pub(in crate::master::core) fn withdraw_offers(&mut self, turn: &mut Turn<'_>, framework: FrameworkKey) {
         self.frameworks.begin_withdrawal(framework);
         self.go_on_withdrawing(turn);
     }
 
-    /// Takes back what is left of the offers of frameworks that left.
+    /// Takes back what is left of such offers.
     pub(in crate::master::core) fn go_on_withdrawing(&mut self, turn: &mut Turn<'_>) {
         while !turn.is_spent()
             && let Some(framework) = self.frameworks.withdrawing()
@@ -117,13 +118,6 @@ impl Master {
                 self.serve_framework(framework);
             }
         }
-    }
-
-    /// The offers of a framework that is replaced are taken back before anything is sent to its successor.
-    pub(in crate::master::core) fn withdraw_all(&mut self, framework: FrameworkKey) {
-        while self.withdraw_one(framework) {}
-        self.frameworks.end_withdrawal(framework);
-        self.serve_framework(framework);
     }
 
     /// False if there is none.
@@ -258,7 +252,8 @@ impl Master {
                 return Err(format!("offer {id} is named twice"));
             }
             let gone = || format!("offer {id} is no longer valid");
-            let key = offer_key(&self.id, id).ok_or_else(gone)?;
+            let key =
+                offer_key(&self.id, id).filter(|_| !self.frameworks.is_withdrawing(framework)).ok_or_else(gone)?;
             let agent = *self.offers.get(&key).ok_or_else(gone)?;
             let client = &self.agents[agent].bucket.offers[&key].client;
             if client.framework != framework {

@@ -4,7 +4,7 @@
 
 use std::cell::OnceCell;
 
-use super::{Offer, Taken, allocation::Rules, nanos};
+use super::{Offer, Taken, WORK_PER_OFFER, allocation::Rules, nanos};
 use crate::{
     allocator::fair::RoleId,
     master::core::{
@@ -16,11 +16,11 @@ use crate::{
     types::Now,
 };
 
-/// So many offers go back in one turn; the next goes on at once.
-const EXPIRED_PER_TURN: usize = 2_000;
-
-/// In a second so many clients are asked whether they could use an overdue offer.
-const LOOKS_PER_SECOND: usize = 20_000;
+/// One look at overdue offers asks so many clients whether they could use them, and takes so many back.
+const LOOKS: usize = 2_000;
+const WANTED: usize = 200;
+/// A look that did not get to the last offer goes on after this part of the interval between others.
+const LOOKS_PER_INTERVAL: u32 = 10;
 
 /// When overdue offers were looked at last, and where the next look begins.
 #[derive(Debug, Default)]
@@ -43,21 +43,24 @@ impl Master {
     }
 
     fn next_look_ns(&self, made_ns: u64) -> u64 {
-        let again_ns = self.overdue.looked_ns.saturating_add(nanos(self.config.cool_interval));
+        let interval = self.config.cool_interval;
+        let pause = if self.overdue.from.is_some() { interval / LOOKS_PER_INTERVAL } else { interval };
+        let again_ns = self.overdue.looked_ns.saturating_add(nanos(pause));
         made_ns.saturating_add(nanos(self.config.contended_after)).max(again_ns)
     }
 
-    /// Takes back what was not answered in time.
+    /// Takes back what was not answered in time, as much as a turn may; what is left is due still.
     pub(in crate::master::core) fn expire_overdue(&mut self, turn: &mut Turn<'_>) {
         let Some(timeout) = self.config.offer_timeout else { return };
-        for _ in 0..EXPIRED_PER_TURN {
+        while !turn.is_spent() {
             let due = |offer: &Offer| offer.made_ns.saturating_add(nanos(timeout)) <= turn.now.mono_ns;
             let Some((key, _)) = self.oldest_offer().filter(|(_, offer)| due(offer)) else { return };
+            turn.spend(WORK_PER_OFFER);
             self.expire(turn, key);
         }
     }
 
-    /// Takes back overdue offers that another active client could use; once a second, since who could use them changes.
+    /// Takes back overdue offers that another active client could use; every second, since who could use them changes.
     pub(super) fn expire_contended(&mut self, turn: &mut Turn<'_>) {
         let oldest_ns = self.oldest_offer().map(|(_, offer)| offer.made_ns);
         if oldest_ns.is_none_or(|made_ns| self.next_look_ns(made_ns) > turn.now.mono_ns) {
@@ -73,14 +76,14 @@ impl Master {
     fn contended(&mut self, now: Now) -> Vec<OfferKey> {
         let rivals = self.active_clients();
         let mut wanted = Vec::new();
-        let mut looks = LOOKS_PER_SECOND;
+        let mut looks = LOOKS;
         let from = self.overdue.from.take().unwrap_or(OfferKey(0));
         for (&key, &agent) in self.offers.range(from..) {
             let Some(offer) = self.agents.get(agent).and_then(|agent| agent.bucket.offers.get(&key)) else { continue };
             if offer.made_ns.saturating_add(nanos(self.config.contended_after)) > now.mono_ns {
                 break;
             }
-            if looks == 0 || wanted.len() == EXPIRED_PER_TURN {
+            if looks == 0 || wanted.len() == WANTED {
                 self.overdue.from = Some(key);
                 break;
             }

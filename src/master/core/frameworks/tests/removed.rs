@@ -4,13 +4,13 @@ use std::time::Duration;
 
 use crate::{
     master::core::{
-        Call, Event, Input, Link, Order, Register, SessionId,
+        Call, Event, Input, Link, Order, Register, SessionId, offer_id,
         tests::{
             partitioned::Party,
-            world::{World, facts, known, register, reported},
+            world::{MASTER, World, facts, known, launch, register, reported},
         },
     },
-    proto::v1::TaskState,
+    proto::v1::{self, TaskState},
 };
 
 const TOTAL: &str = "cpus:1000;mem:100000";
@@ -151,13 +151,21 @@ fn the_offers_of_a_framework_whose_stream_breaks_go_to_others_over_several_turns
 }
 
 #[test]
-fn a_framework_that_is_back_meanwhile_has_none_of_its_former_offers() {
-    let (mut world, first, _) = holding_many();
-    let offer = world.harness.core.snapshot().agents[1_400].offers.keys().next().copied().expect("an offer");
-    world.detach(first.0);
-    assert!(outstanding(&world) > 0, "more than one turn takes back");
-    world.subscribe(facts("f", "*"), Some(&first.1));
-    world.harness.core.check();
+fn a_framework_that_is_back_meanwhile_can_use_none_of_its_former_offers_and_is_made_new_ones_after_them() {
+    let (mut world, first, second) = holding_many();
+    world.call(second.0, Call::Suppress { roles: Vec::new() });
     let snapshot = world.harness.core.snapshot();
-    assert!(snapshot.agents.iter().all(|agent| !agent.offers.contains_key(&offer)));
+    let (agent, offer) = (&snapshot.agents[1_400], snapshot.agents[1_400].offers.keys().next().copied());
+    let former = vec![offer_id(MASTER, offer.expect("an offer"))];
+    world.detach(first.0);
+    let (session, _) = world.subscribe(facts("f", "*"), Some(&first.1));
+    assert!(outstanding(&world) > 0, "more than one turn takes back");
+    world.accept(session, former, vec![launch("t", &agent.id, "cpus:1;mem:32")]);
+    let statuses = world.statuses(session);
+    assert_eq!(statuses.iter().map(v1::TaskStatus::state).collect::<Vec<_>>(), [TaskState::TaskDropped]);
+    assert!(world.offers(session).is_empty(), "none is made while the former are being taken back");
+    world.harness.core.check();
+    world.wait(Duration::from_secs(2));
+    assert_eq!(world.offers(session).len(), 1_500);
+    world.harness.core.check();
 }
