@@ -25,8 +25,7 @@ use crate::{
     master::{
         api::{MasterFacts, intake},
         core::{
-            Answer, Call, Effect, Event, Input, Master, Order, Principal, Question, Report, RequestId, SessionId,
-            Snapshot,
+            Call, Effect, Event, Input, Master, Order, Principal, Question, Report, RequestId, SessionId, Snapshot,
         },
         harness::Harness,
         registry::{Fence, Memory, Registry as _},
@@ -97,18 +96,12 @@ impl MasterProcess {
         self.facts.id.clone()
     }
 
-    /// The state as readers see it.
+    /// The state as it is now. Readers ask for it, too: theirs takes several turns, and that it is of one moment is checked
+    /// as the core answers.
     pub(super) fn snapshot(&mut self, now: crate::types::Now) -> Snapshot {
-        let (mut out, request) = (Vec::new(), RequestId(0));
-        self.harness.core.handle(
-            now,
-            Input::Asked { request, principal: Principal::Anonymous, question: Question::Snapshot },
-            &mut out,
-        );
-        match out.pop() {
-            Some(Effect::Reply { answer: Answer::Snapshot(snapshot), .. }) => *snapshot,
-            other => panic!("a snapshot was asked for, the answer is {other:?}"),
-        }
+        let question = Question::Snapshot;
+        self.harness.handle(now, Input::Asked { request: RequestId(0), principal: Principal::Anonymous, question });
+        self.harness.core.snapshot()
     }
 }
 

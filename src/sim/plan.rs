@@ -170,7 +170,14 @@ impl Plan {
     fn with_short_turns(mut self, seed: u64) -> Self {
         let rng = &mut StdRng::seed_from_u64(seed ^ 0x7a11_5eed);
         let millis = Duration::from_millis;
-        let ways = [(1, SHORTEST_TURN), (1, millis(600)), (1, millis(20)), (6, millis(150)), (1_000, SHORTEST_TURN)];
+        let ways = [
+            (1, SHORTEST_TURN),
+            (1, millis(1_500)),
+            (1, millis(600)),
+            (1, millis(20)),
+            (6, millis(150)),
+            (1_000, SHORTEST_TURN),
+        ];
         (self.master.work_per_turn, self.turn) = ways[rng.random_range(0..ways.len())];
         self
     }

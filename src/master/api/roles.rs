@@ -134,7 +134,7 @@ mod tests {
     use super::*;
     use crate::{
         master::{
-            core::{Answer, Config, Effect, Input, Master, Principal, Question, RequestId},
+            core::{Config, Master},
             registry::State,
         },
         types::Now,
@@ -147,17 +147,7 @@ mod tests {
 
     fn snapshot(state: State) -> Snapshot {
         let now = Now { mono_ns: 1, wall_ns: 1 };
-        let mut master = Master::new("m", 1, state, Config::default(), StdRng::seed_from_u64(1), now);
-        let mut out = Vec::new();
-        master.handle(
-            now,
-            Input::Asked { request: RequestId(1), principal: Principal::Anonymous, question: Question::Snapshot },
-            &mut out,
-        );
-        match out.pop() {
-            Some(Effect::Reply { answer: Answer::Snapshot(snapshot), .. }) => *snapshot,
-            other => panic!("no snapshot but {other:?}"),
-        }
+        Master::new("m", 1, state, Config::default(), StdRng::seed_from_u64(1), now).snapshot()
     }
 
     #[test]

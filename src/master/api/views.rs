@@ -69,16 +69,16 @@ enum Source {
 }
 
 impl Source {
-    async fn snapshot(&self) -> Result<Snapshot, Status> {
+    async fn snapshot(&self) -> Result<Arc<Snapshot>, Status> {
         match self {
             Self::Core(core) => {
                 match core.ask(Question::Snapshot).await.map_err(|error| Status::unavailable(error.to_string()))? {
-                    Answer::Snapshot(snapshot) => Ok(*snapshot),
+                    Answer::Snapshot(snapshot) => Ok(snapshot),
                     _ => Err(Status::internal("no snapshot came")),
                 }
             }
             #[cfg(test)]
-            Self::Fixed(snapshot) => Ok((**snapshot).clone()),
+            Self::Fixed(snapshot) => Ok(snapshot.clone()),
         }
     }
 }
@@ -89,7 +89,7 @@ type Held = Arc<Mutex<VecDeque<Arc<View>>>>;
 /// A snapshot and what was made of it for its readers.
 #[derive(Debug)]
 pub(super) struct View {
-    pub(super) snapshot: Snapshot,
+    pub(super) snapshot: Arc<Snapshot>,
     pub(super) by_framework: ByFramework,
     taken: Now,
     readers: Readers,
@@ -230,7 +230,8 @@ async fn drop_in_time(held: Held, clock: Clock, view: Weak<View>, shared_until_n
 }
 
 impl View {
-    pub(super) fn new(snapshot: Snapshot, taken: Now) -> Self {
+    pub(super) fn new(snapshot: impl Into<Arc<Snapshot>>, taken: Now) -> Self {
+        let snapshot = snapshot.into();
         let by_framework = ByFramework::new(&snapshot);
         Self {
             snapshot,

@@ -50,7 +50,7 @@ pub(crate) struct Departed {
 pub(crate) enum Answer {
     /// It answers.
     Alive,
-    Snapshot(Box<Snapshot>),
+    Snapshot(Arc<Snapshot>),
     Departed(Vec<Departed>),
     /// What the registry holds, synced, and the epoch of this master.
     Registry(Box<State>, u64),

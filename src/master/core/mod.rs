@@ -8,6 +8,7 @@
 
 mod agents;
 mod authorization;
+mod changes;
 mod check;
 mod delivery;
 mod effect;
@@ -34,13 +35,13 @@ use rand::rngs::StdRng;
 
 pub use self::agents::RemovalRate;
 use self::{
-    agents::{Absences, Agents, Removals},
+    agents::{Absences, Agents, Recovered, Removals},
     authorization::{Action, Object, Policy, allow_all, authorize},
     frameworks::Frameworks,
     keys::Counters,
     ledger::Ledger,
     offers::Overdue,
-    operators::HeldOff,
+    operators::{HeldOff, Look},
     outgoing::Outgoing,
     sessions::{Peer, Sessions},
     tasks::Interned,
@@ -99,9 +100,10 @@ pub(crate) struct Master {
     facts: registry::State,
     /// How long agents have been unreachable or gone.
     absences: Absences,
-    /// Agents that may have tasks which this master does not know: admitted ones that have not come back since it started, and
-    /// those that never were registered in full.
-    recovered: BTreeSet<String>,
+    /// Agents that may have tasks which this master does not know.
+    recovered: Recovered,
+    /// The snapshot that is being taken.
+    look: Option<Look>,
     /// Agents that are given up as soon as the rate allows.
     removals: Removals,
     /// What tasks take.
@@ -153,7 +155,8 @@ impl Master {
             held_off,
             facts,
             absences: Absences::new(now),
-            recovered,
+            recovered: Recovered::new(recovered),
+            look: None,
             removals: Removals::default(),
             taken: Interned::default(),
             counts: Counts::default(),
@@ -210,7 +213,8 @@ impl Master {
         let unfinished = self.is_running()
             || !self.answering.is_empty()
             || self.frameworks.are_unfinished()
-            || self.agents.are_arriving();
+            || self.agents.are_arriving()
+            || self.look.is_some();
         let unfinished = unfinished.then_some(0);
         [self.timers.next(), idle_run, self.next_overdue_ns(), unfinished].into_iter().flatten().min()
     }
@@ -333,13 +337,15 @@ impl Master {
     }
 
     fn ticked(&mut self, turn: &mut Turn<'_>) {
-        const PARTS: usize = 5;
+        const PARTS: usize = 6;
         turn.begin_part(PARTS);
         self.answers_due(turn);
         turn.begin_part(PARTS);
         self.go_on_removing(turn);
         turn.begin_part(PARTS);
         self.go_on_registering(turn);
+        turn.begin_part(PARTS);
+        self.go_on_looking(turn);
         turn.begin_part(PARTS);
         // What is left is due still, and goes on in the next turn.
         while !turn.is_spent()

@@ -2,12 +2,15 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    ops::Index,
+    ops::{
+        Bound::{Excluded, Unbounded},
+        Index,
+    },
     sync::Arc,
 };
 
 use super::{Agent, Arrival, Presence, identity::Identities};
-use crate::master::core::{Register, keys::AgentKey, parted::PartedMap};
+use crate::master::core::{Register, changes::Changes, keys::AgentKey, parted::PartedMap};
 
 /// The agents of this master. Every index of them is kept here and nowhere else.
 #[derive(Debug, Default)]
@@ -21,8 +24,10 @@ pub(in crate::master::core) struct Agents {
     arriving: BTreeSet<AgentKey>,
     /// Those that never were registered in full.
     incomplete: BTreeSet<AgentKey>,
-    /// Those that were handed out to be changed since the last look; only debug builds note them.
+    /// Those that were handed out to be changed since the last check; only debug builds note them.
     changed: BTreeSet<AgentKey>,
+    /// And since a snapshot was begun.
+    pub(in crate::master::core) changes: Changes<AgentKey>,
 }
 
 impl Agents {
@@ -37,6 +42,7 @@ impl Agents {
 
     /// The agent is forgotten, and all that leads to it.
     pub(in crate::master::core) fn remove(&mut self, key: AgentKey) -> Option<Agent> {
+        self.changes.note(|| key);
         let agent = self.by_key.remove(&key)?;
         self.by_id.remove(&agent.bucket.id);
         self.identities.remove(key, &agent);
@@ -117,6 +123,12 @@ impl Agents {
         self.by_key.iter().map(|(key, agent)| (*key, agent))
     }
 
+    /// The same from the one behind this on.
+    pub(in crate::master::core) fn after(&self, key: Option<AgentKey>) -> impl Iterator<Item = (AgentKey, &Agent)> {
+        let range = (key.map_or(Unbounded, Excluded), Unbounded);
+        self.by_key.range(range).map(|(key, agent)| (*key, agent))
+    }
+
     pub(in crate::master::core) fn values(&self) -> impl Iterator<Item = &Agent> {
         self.by_key.values()
     }
@@ -154,6 +166,7 @@ impl Agents {
     }
 
     fn note(&mut self, key: AgentKey) {
+        self.changes.note(|| key);
         if cfg!(debug_assertions) {
             self.changed.insert(key);
         }

@@ -106,7 +106,7 @@ impl Master {
         agent.away = None;
         let id = agent.bucket.id.clone();
         self.agents.arrived(key);
-        self.recovered.remove(&*id);
+        self.recovered.remove(&id);
         turn.order(
             Some(arrival.session),
             Order::Registered(Box::new(Registered {

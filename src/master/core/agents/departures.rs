@@ -34,7 +34,7 @@ impl Master {
         let Some(agent) = self.agents.get(key) else { return };
         let (id, since_ns) = (agent.bucket.id.clone(), turn.now.wall_ns);
         self.agents.set_presence(key, Presence::Unreachable { since_ns });
-        self.recovered.remove(&*id);
+        self.recovered.remove(&id);
         self.note_unreachable(turn, &id, since_ns);
         self.rescind_all(turn, key);
         self.ledger.set_unreachable(key);
@@ -119,7 +119,7 @@ impl Master {
 
     fn drop_agent(&mut self, key: AgentKey) {
         let Some(agent) = self.agents.remove(key) else { return };
-        self.recovered.remove(&*agent.bucket.id);
+        self.recovered.remove(&agent.bucket.id);
         self.timers.disarm_sole(Timer::RefusalEnded(key));
         self.ledger.remove_agent(key);
         for (task_key, task) in &agent.bucket.tasks {

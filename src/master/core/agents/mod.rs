@@ -9,6 +9,7 @@ mod arrivals;
 mod departures;
 mod identity;
 mod partitions;
+mod recovered;
 mod registration;
 mod removals;
 
@@ -18,7 +19,9 @@ use bytes::Bytes;
 
 use self::arrivals::Arrival;
 pub use self::removals::RemovalRate;
-pub(in crate::master::core) use self::{absences::Absences, all::Agents, identity::Run, removals::Removals};
+pub(in crate::master::core) use self::{
+    absences::Absences, all::Agents, identity::Run, recovered::Recovered, removals::Removals,
+};
 pub(crate) use self::{partitions::Partition, registration::spoken_with};
 
 use crate::{

@@ -113,7 +113,7 @@ impl Master {
         let known = self.agents.by_id(id);
         match known.filter(|key| self.agents[*key].bucket.presence == Presence::Disconnected) {
             Some(key) => self.unreachable(turn, key),
-            None if known.is_none() && self.recovered.remove(&**id) => self.recovered_unreachable(turn, id),
+            None if known.is_none() && self.recovered.remove(id) => self.recovered_unreachable(turn, id),
             None => {}
         }
     }

@@ -17,7 +17,7 @@ use std::{
 
 pub(super) use self::holding::{Held, Holding};
 use self::holding::{Part, Reach};
-use super::{AgentKey, FrameworkKey, OfferKey};
+use super::{AgentKey, FrameworkKey, OfferKey, changes::Changes};
 use crate::{
     allocator::fair::{Allocator, RoleId},
     types::Resources,
@@ -70,12 +70,14 @@ pub(super) struct Ledger {
     shares: Allocator<AgentKey, FrameworkKey>,
     /// Accounts that changed since they were last checked; only debug builds look.
     unchecked: BTreeSet<AgentKey>,
+    /// And since a snapshot was begun.
+    pub(super) changes: Changes<AgentKey>,
 }
 
 impl Ledger {
     /// No agents, and these shares.
     pub(super) fn new(shares: Allocator<AgentKey, FrameworkKey>) -> Self {
-        Self { accounts: BTreeMap::new(), shares, unchecked: BTreeSet::new() }
+        Self { accounts: BTreeMap::new(), shares, unchecked: BTreeSet::new(), changes: Changes::default() }
     }
 
     pub(super) fn shares(&self) -> &Allocator<AgentKey, FrameworkKey> {
@@ -228,6 +230,7 @@ impl Ledger {
     }
 
     fn note(&mut self, agent: AgentKey) {
+        self.changes.note(|| agent);
         if cfg!(debug_assertions) {
             self.unchecked.insert(agent);
         }

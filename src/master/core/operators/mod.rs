@@ -10,6 +10,7 @@ pub(crate) use self::{
 };
 pub(in crate::master::core) use self::{
     quotas::{HeldOff, quotas_of},
+    view::Look,
     weights::keep_sound,
 };
 use crate::master::core::{
@@ -26,6 +27,8 @@ impl Master {
     ) {
         let authorized = question.action().map_or(Ok(()), |wanted| authorize(self.policy, principal, wanted));
         let answer = match authorized {
+            // Its answer may take several turns.
+            Ok(()) if question == Question::Snapshot => return self.look(turn, request),
             Ok(()) => self.answer(turn, question),
             Err(text) => Answer::Refused(text),
         };
@@ -35,7 +38,7 @@ impl Master {
     fn answer(&mut self, turn: &mut Turn<'_>, question: Question) -> Answer {
         match question {
             Question::Alive => Answer::Alive,
-            Question::Snapshot => Answer::Snapshot(Box::new(self.snapshot())),
+            Question::Snapshot => Answer::Snapshot(self.snapshot().into()),
             Question::Teardown { framework } => match self.frameworks.by_id(framework.as_str()) {
                 Some(key) => {
                     self.remove_framework(turn, key);

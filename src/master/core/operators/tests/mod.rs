@@ -1,5 +1,6 @@
-//! Operators: quotas and weights.
+//! Operators: snapshots, quotas and weights.
 
+mod looks;
 mod quotas;
 mod weights;
 
