@@ -172,7 +172,7 @@ fn granted(allocator: &mut Allocator<u32, u32>) -> usize {
 }
 
 /// 20,000 agents change in batches of 32, each for a run for active clients, of which there are none; the run for all
-/// that follows has the whole of them.
+/// that would follow has the whole of them.
 fn many_batches_for_one_run() -> Ready {
     let (mut allocator, role) = agents_and_frameworks(20_000, 1);
     allocator.set_idle(role, 0, true);
@@ -184,7 +184,7 @@ fn many_batches_for_one_run() -> Ready {
             allocator.begin(Serve::Active);
             assert_eq!(granted(&mut allocator), 0);
         }
-        assert_eq!(run(&mut allocator), 20_000);
+        assert!(allocator.has_changes(Serve::All, &mut usize::MAX.clone()));
         keep(allocator);
     })
 }

@@ -104,7 +104,7 @@ impl<A: Copy + Ord + Debug, K: Copy + Ord + Debug> Allocator<A, K> {
     pub fn has_changes(&mut self, serve: Serve, looks: &mut usize) -> bool {
         let Self { changes, with_free, .. } = self;
         if with_free.is_empty() {
-            changes.clear();
+            changes.forget_clients();
         }
         match serve {
             Serve::Active => !changes.is_empty(serve),

@@ -83,8 +83,8 @@ impl<A: Copy + Ord, K: Copy + Ord> Dirty<A, K> {
         [first(&self.agents), first(&self.unblocked), pairs].into_iter().flatten().min()
     }
 
-    /// The agent is gone, or nothing of it is free.
-    fn forget_agent(&mut self, agent: A) {
+    /// The agent is gone, was looked at, or has nothing free.
+    pub(super) fn forget_agent(&mut self, agent: A) {
         self.agents.remove(&agent);
         self.unblocked.remove(&agent);
         self.pairs.remove(&agent);
@@ -114,12 +114,12 @@ impl<A: Copy + Ord, K: Copy + Ord> Changes<A, K> {
         }
     }
 
-    /// What a run of this kind, which begins, looks at.
-    pub(super) fn take(&mut self, serve: Serve) -> Dirty<A, K> {
+    /// What a run of this kind, which begins, looks at, and what no other has to look at any more.
+    pub(super) fn take(&mut self, serve: Serve) -> (Dirty<A, K>, Dirty<A, K>) {
         let active = mem::take(&mut self.active);
         match serve {
-            Serve::Active => active,
-            Serve::All => mem::take(&mut self.all),
+            Serve::Active => (active, Dirty::default()),
+            Serve::All => (mem::take(&mut self.all), active),
         }
     }
 
@@ -181,14 +181,17 @@ impl<A: Copy + Ord, K: Copy + Ord> Changes<A, K> {
         self.all.clients.remove(&client);
     }
 
-    /// Nothing is free anywhere: what becomes free will be dirty.
-    pub(super) fn clear(&mut self) {
-        *self = Self::default();
+    /// Nothing is free anywhere: what becomes free will be dirty for every client. Agents are skipped as they come.
+    pub(super) fn forget_clients(&mut self) {
+        for dirty in [&mut self.active, &mut self.all] {
+            dirty.all = false;
+            dirty.clients.clear();
+        }
     }
 
     /// What changed for the active clients, with what quotas kept back.
     #[cfg(test)]
     pub(super) fn take_active_and_unblocked(&mut self) -> Dirty<A, K> {
-        Dirty { unblocked: self.all.unblocked.clone(), ..self.take(Serve::Active) }
+        Dirty { unblocked: self.all.unblocked.clone(), ..self.take(Serve::Active).0 }
     }
 }

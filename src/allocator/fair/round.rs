@@ -94,6 +94,8 @@ pub(super) struct Round<A, K> {
     at: Option<A>,
     /// The last agent that this pass is done with.
     passed: Option<A>,
+    /// What no run has to look at, to be dropped piece by piece: to drop much at once takes long.
+    covered: Dirty<A, K>,
     /// Whether this is the pass for roles that miss something guaranteed.
     below_guarantee: bool,
     /// Whether `whole` and `here` are those of the agent at hand.
@@ -124,6 +126,21 @@ struct Candidate<K> {
     state: ClientState,
 }
 
+impl<A: Copy + Ord, K: Copy + Ord> Round<A, K> {
+    /// Drops the agents that were not looked at, having nothing free, and those of which it is no more needed to know, as
+    /// many as the budget has looks; true when all are.
+    fn drop_rest(&mut self, budget: &mut usize) -> bool {
+        for dirty in [&mut self.scope, &mut self.covered] {
+            while let Some(agent) = dirty.next_agent(None) {
+                let Some(left) = budget.checked_sub(1) else { return false };
+                *budget = left;
+                dirty.forget_agent(agent);
+            }
+        }
+        true
+    }
+}
+
 /// What a client may have of an agent: all that is free, or a part of it.
 enum Portion {
     Whole,
@@ -134,11 +151,11 @@ impl<A: Copy + Ord + Debug, K: Copy + Ord + Debug> Allocator<A, K> {
     /// Begins a run over what changed since the last one of its kind. What a run that has not ended had left to look at
     /// joins it.
     pub fn begin(&mut self, serve: Serve) {
-        let scope = self.changes.take(serve);
-        self.begin_over(scope, serve);
+        let (scope, covered) = self.changes.take(serve);
+        self.begin_over(scope, covered, serve);
     }
 
-    pub(super) fn begin_over(&mut self, mut scope: Dirty<A, K>, serve: Serve) {
+    pub(super) fn begin_over(&mut self, mut scope: Dirty<A, K>, covered: Dirty<A, K>, serve: Serve) {
         if let Some(round) = self.round.take() {
             self.unmark(&round);
             scope.join(round.scope);
@@ -155,8 +172,18 @@ impl<A: Copy + Ord + Debug, K: Copy + Ord + Debug> Allocator<A, K> {
             }
         }
         let (at, passed, below_guarantee, entered, whole) = (None, None, true, false, false);
-        self.round =
-            Some(Round { serve, scope, at, passed, below_guarantee, entered, whole, marked, here: Vec::new() });
+        self.round = Some(Round {
+            serve,
+            scope,
+            covered,
+            at,
+            passed,
+            below_guarantee,
+            entered,
+            whole,
+            marked,
+            here: Vec::new(),
+        });
     }
 
     /// Ends a run before its time: what it had left to look at is to be looked at by the next.
@@ -199,7 +226,7 @@ impl<A: Copy + Ord + Debug, K: Copy + Ord + Debug> Allocator<A, K> {
             let Some(agent) = round.at.or_else(|| self.next_agent(round)).filter(|_| !met) else {
                 self.leave_agent(round);
                 if !round.below_guarantee {
-                    return Step::Done;
+                    return if round.drop_rest(budget) { Step::Done } else { Step::Paused };
                 }
                 (round.below_guarantee, round.at, round.passed) = (false, None, None);
                 continue;
@@ -218,7 +245,11 @@ impl<A: Copy + Ord + Debug, K: Copy + Ord + Debug> Allocator<A, K> {
             }
             self.leave_agent(round);
             (round.at, round.passed) = (None, Some(agent));
-            if !round.below_guarantee && self.shares.tree.any_quota() && self.with_free.contains(&agent) {
+            if round.below_guarantee {
+                continue;
+            }
+            round.scope.forget_agent(agent);
+            if self.shares.tree.any_quota() && self.with_free.contains(&agent) {
                 self.kept_back.insert(agent);
             }
         }

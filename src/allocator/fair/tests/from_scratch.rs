@@ -9,6 +9,7 @@ use proptest::prelude::*;
 use super::reference::{Client, NAMES, ROLES};
 use super::world::{FRESH, Held, Machine, Pair, Refused, World, covers, minus, resources, units};
 use super::*;
+use crate::allocator::fair::dirty::Dirty;
 use crate::allocator::fair::{Allocator, Clients, Grant, Quota, Refusal, Serve, Step, Terms, check_quotas};
 use crate::types::{Now, Resources};
 
@@ -284,7 +285,7 @@ impl Pairing {
             return self.allocator.begin(serve);
         }
         let scope = self.allocator.changes.take_active_and_unblocked();
-        self.allocator.begin_over(scope, serve);
+        self.allocator.begin_over(scope, Dirty::default(), serve);
     }
 
     /// Goes on with it for so many looks; what it granted, and whether it is over.
