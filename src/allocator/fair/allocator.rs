@@ -98,8 +98,9 @@ impl<A: Copy + Ord + Debug, K: Copy + Ord + Debug> Allocator<A, K> {
         &self.shares
     }
 
-    /// Whether a run of this kind would have something to look at. One for all clients has not as long as nothing is free of
-    /// any agent that changed; to find that out takes looks, and where these are used up the answer is no for now.
+    /// Whether a run of this kind would have something to look at. Agents with nothing free count for one that serves the
+    /// active clients; for one that serves all they do not, and to find that out takes looks: where these are used up, the
+    /// answer is no for now.
     #[must_use]
     pub fn has_changes(&mut self, serve: Serve, looks: &mut usize) -> bool {
         let Self { changes, with_free, .. } = self;
@@ -112,7 +113,7 @@ impl<A: Copy + Ord + Debug, K: Copy + Ord + Debug> Allocator<A, K> {
         }
     }
 
-    /// Whether anything changed since a run for all clients began.
+    /// Whether a run for all clients may have something to look at.
     #[must_use]
     pub fn is_changed(&self) -> bool {
         !self.changes.is_empty(Serve::All)

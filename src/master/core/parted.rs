@@ -88,7 +88,7 @@ impl<K: Hash + Eq, V> PartedMap<K, V> {
         }
         let at = u32::try_from(self.len).expect("fewer entries than memory holds");
         self.tables[table].insert_unique(spread(hash), Slot { hash, at }, |slot| spread(slot.hash));
-        if self.len.is_multiple_of(CHUNK) {
+        if self.chunks.len() <= self.len / CHUNK {
             // The first is as large as its entries ask for; behind it come only large maps.
             self.chunks.push(if self.len == 0 { Vec::new() } else { Vec::with_capacity(CHUNK) });
         }
@@ -110,9 +110,8 @@ impl<K: Hash + Eq, V> PartedMap<K, V> {
         self.len -= 1;
         let chunk = self.len / CHUNK;
         let mut entry = self.chunks[chunk].pop().expect("the last chunk has the last entry");
-        if self.chunks[chunk].is_empty() {
-            self.chunks.truncate(chunk);
-        }
+        // One more is kept, so that a count that goes up and down across a bound allocates nothing.
+        self.chunks.truncate(chunk + 2);
         let last = u32::try_from(self.len).expect("it had a number");
         if at != last {
             let Hashed { table, hash } = self.hash(&entry.0);

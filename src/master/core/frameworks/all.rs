@@ -16,7 +16,7 @@ pub(in crate::master::core) struct Frameworks {
     by_id: HashMap<Arc<str>, FrameworkKey>,
     /// Those that are removed, and still have tasks on agents: no id leads to them.
     leaving: BTreeSet<FrameworkKey>,
-    /// Those that left, and whose offers are still being taken back.
+    /// Those that left or were taken over, and whose offers of before are still being taken back.
     withdrawing: BTreeSet<FrameworkKey>,
     /// Oldest first.
     completed: VecDeque<Arc<FrameworkBucket>>,
@@ -42,7 +42,7 @@ impl Frameworks {
         self.by_key.remove(&key)
     }
 
-    /// Whether tasks or offers of frameworks that left are still there.
+    /// Whether tasks of frameworks that left, or offers of them or of runs that were replaced, are still there.
     pub(in crate::master::core) fn are_unfinished(&self) -> bool {
         !(self.leaving.is_empty() && self.withdrawing.is_empty())
     }

@@ -51,13 +51,14 @@ impl Master {
             return;
         }
         let is_idle_run_due = turn.now.mono_ns >= self.next_idle_run_ns();
+        let mut looks = self.config.work_per_turn * LOOKS_PER_WORK;
         let shares = self.ledger.shares_mut();
         // Not while all agents that changed are full: otherwise the active clients take what frees up just before such a
         // run, every time, and the idle ones starve.
-        let serve = if is_idle_run_due && shares.has_changes(Serve::All, &mut budget) {
+        let serve = if is_idle_run_due && shares.has_changes(Serve::All, &mut looks) {
             self.last_idle_run_ns = turn.now.mono_ns;
             Serve::All
-        } else if shares.any_awake() && shares.has_changes(Serve::Active, &mut budget) {
+        } else if shares.any_awake() && shares.has_changes(Serve::Active, &mut looks) {
             Serve::Active
         } else {
             return;

@@ -75,7 +75,9 @@ impl Master {
     }
 
     fn tell_rescinded(&mut self, turn: &mut Turn<'_>, taken: &Taken, key: OfferKey) {
-        if let Some(framework) = self.frameworks.get(taken.offer.client.framework) {
+        let key_of = taken.offer.client.framework;
+        // A run that took over was never sent what is being withdrawn.
+        if let Some(framework) = self.frameworks.get(key_of).filter(|_| !self.frameworks.is_withdrawing(key_of)) {
             turn.tell(framework.session, Event::Rescinded { offer: key });
         }
     }
@@ -164,7 +166,8 @@ impl Master {
     fn own_offer(&self, framework: FrameworkKey, id: &str) -> Option<OfferKey> {
         let key = offer_key(&self.id, id)?;
         let agent = self.offers.get(&key)?;
-        (self.agents[*agent].bucket.offers[&key].client.framework == framework).then_some(key)
+        let is_its = self.agents[*agent].bucket.offers[&key].client.framework == framework;
+        (is_its && !self.frameworks.is_withdrawing(framework)).then_some(key)
     }
 
     /// Notes that a client does not want this of an agent: for at least the floor where `whole`, and for as long as the

@@ -9,7 +9,7 @@ use crate::{
     allocator::fair::RoleId,
     master::core::{
         Master, Turn,
-        frameworks::ClientState,
+        frameworks::{ClientState, Framework},
         keys::{AgentKey, FrameworkKey, OfferKey},
         timers::Timer,
     },
@@ -34,7 +34,8 @@ impl Master {
     pub(in crate::master::core) fn next_overdue_ns(&self) -> Option<u64> {
         let made_ns = self.oldest_offer()?.1.made_ns;
         let expires_ns = self.config.offer_timeout.map(|timeout| made_ns.saturating_add(nanos(timeout)));
-        expires_ns.into_iter().chain([self.next_look_ns(made_ns)]).min()
+        let look_ns = self.next_look_ns(made_ns).max(self.held_off_until_ns());
+        expires_ns.into_iter().chain([look_ns]).min()
     }
 
     fn oldest_offer(&self) -> Option<(OfferKey, &Offer)> {
@@ -114,7 +115,9 @@ impl Master {
     /// The clients that every change serves.
     fn active_clients(&self) -> Vec<(FrameworkKey, RoleId)> {
         let serves = |state: &ClientState| !state.idle && !state.suppressed && !state.in_backoff();
-        let connected = self.frameworks.iter().filter(|(_, one)| one.session.is_some());
+        let can_read = |one: &Framework| one.session.is_some() && !one.is_over_budget;
+        let connected =
+            self.frameworks.iter().filter(|(key, one)| can_read(one) && !self.frameworks.is_withdrawing(*key));
         let clients = connected.flat_map(|(key, one)| {
             let active = one.roles.iter().filter(|(_, state)| serves(state));
             active.filter_map(move |(role, _)| Some((key, one.role_id(role)?)))
@@ -122,9 +125,13 @@ impl Master {
         clients.collect()
     }
 
-    /// The offer was not answered: it goes back, and its client gets none for a while. One silence counts once.
+    /// The offer was not answered: it goes back, and its client gets none for a while. One silence counts once, and that of
+    /// a run that was replaced is not its successor's.
     fn expire(&mut self, turn: &mut Turn<'_>, key: OfferKey) {
         let Some(taken) = self.take(key) else { return };
+        if self.frameworks.is_withdrawing(taken.offer.client.framework) {
+            return self.change_client(&taken.offer.client, ClientState::rescinded);
+        }
         self.counts.offers_expired += 1;
         let Taken { offer: Offer { client, made_ns, .. }, .. } = &taken;
         let mut until_ns = None;

@@ -169,3 +169,20 @@ fn a_framework_that_is_back_meanwhile_can_use_none_of_its_former_offers_and_is_m
     assert_eq!(world.offers(session).len(), 1_500);
     world.harness.core.check();
 }
+
+#[test]
+fn offers_that_a_replaced_run_left_unanswered_are_not_held_against_its_successor_nor_named_to_it() {
+    let (mut world, first, second) = holding_many();
+    world.call(second.0, Call::Suppress { roles: Vec::new() });
+    world.now = world.now.advanced(Duration::from_mins(3));
+    world.detach(first.0);
+    let (session, _) = world.subscribe(facts("f", "*"), Some(&first.1));
+    assert!(outstanding(&world) > 0, "more than one turn takes back");
+    let mut made = world.offers(session).len();
+    while world.harness.deadline().is_some_and(|at| at <= world.now.mono_ns) {
+        world.feed(Input::Ticked);
+        assert!(!world.events(session).iter().any(|event| matches!(event, Event::Rescinded { .. })));
+        made += world.offers(session).len();
+    }
+    assert_eq!(made, 1_500, "it is not withheld from either");
+}

@@ -9,7 +9,10 @@ use crate::{
         core::{Answer, Call, Config, Effect, Event, Input, Principal, Question, RequestId},
         registry::State,
     },
-    proto::{internal::RegistryChange, v1::TaskState},
+    proto::{
+        internal::RegistryChange,
+        v1::{AgentInfo, TaskState},
+    },
     types::Milli,
 };
 
@@ -184,6 +187,25 @@ fn the_wait_for_agents_after_a_start_ends_with_their_time_to_return() {
     assert!(world.offers(framework).is_empty());
     world.wait(Duration::from_secs(2));
     assert_eq!(world.offers(framework)[0].resources.cpus(), cpus(2));
+}
+
+#[test]
+fn while_nothing_may_be_offered_no_turn_leaves_anything_that_is_due_at_once() {
+    let mut state = State::default();
+    for at in 0..5 {
+        state.agents.insert(format!("old-S{at}"), AgentInfo::default());
+    }
+    let mut world = World::with(state, Config::default());
+    let (framework, _) = world.framework("f");
+    let _ = world.agent("cpus:4;mem:64");
+    assert_eq!(world.offers(framework).len(), 1, "without quotas nothing is held off");
+    set(&mut world, "q", quota(&[], &[("cpus", 2.0)]), false).expect("set");
+    for second in 0..60 {
+        world.now = world.now.advanced(Duration::from_secs(1));
+        world.feed(Input::Ticked);
+        let deadline = world.harness.deadline().expect("a heartbeat at least");
+        assert!(deadline > world.now.mono_ns, "after {second} s");
+    }
 }
 
 #[test]
