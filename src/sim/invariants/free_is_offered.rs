@@ -21,8 +21,10 @@ use crate::{
     types::Milli,
 };
 
-/// The cool share one run a second; this is several of them.
+/// The idle share one run a second; this is several of them.
 const BOUND_NS: u64 = 5_000_000_000;
+/// A turn that may do little makes one offer at least: so many turns more, for all agents and frameworks of a small cluster.
+const TURNS: u64 = 12;
 /// How often it is looked at.
 const LOOK_NS: u64 = 500_000_000;
 /// The longest that a client is withheld, and a little.
@@ -136,6 +138,7 @@ impl Invariant for FreeIsOffered {
         }
         // Where nothing was looked at for long, nothing is known of the time between.
         let blind = known.now_ns > self.looked_ns + BOUND_NS;
+        let bound_ns = BOUND_NS + known.turn_ns * TURNS;
         self.looked_ns = known.now_ns;
         let before = if blind { BTreeMap::new() } else { std::mem::take(&mut self.since_ns) };
         self.since_ns.clear();
@@ -146,7 +149,7 @@ impl Invariant for FreeIsOffered {
                 }
                 let key = (framework.id.to_string(), agent.id.to_string());
                 let since_ns = before.get(&key).copied().unwrap_or(known.now_ns);
-                if known.now_ns > since_ns + BOUND_NS {
+                if known.now_ns > since_ns + bound_ns {
                     let (free, passed) = (&agent.amounts.free, (known.now_ns - since_ns) / 1_000_000);
                     return Err(format!(
                         "{free} of {} is free for {passed} ms and not offered to {}",
