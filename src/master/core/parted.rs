@@ -1,7 +1,7 @@
 //! A map that grows part by part.
 //!
 //! A hash table or a vector that is full moves all it holds at once: tens of milliseconds for a million entries, in the
-//! turn of whoever adds the next. Here entries lie in chunks that never move, and are found through several tables that
+//! turn in which the next is added. Here entries lie in chunks that never move, and are found through several tables that
 //! are full one after another. A table keeps enough of each hash to grow without a look at the entries.
 
 use std::{

@@ -188,7 +188,7 @@ impl Live {
         self.lock().keys.get(container_id).copied()
     }
 
-    /// Looks at the host, and says what tells whose its processes are: the containers of before the look and of after it.
+    /// Looks at the host, and gives what names its processes' owners: the containers of before the look and of after it.
     /// One that is seen may have begun since the one, or have been reaped before the other.
     ///
     /// # Errors

@@ -127,7 +127,8 @@ impl Described {
 }
 
 impl Rules<'_> {
-    /// Counts instances that are put on an agent; [`check`](Self::check) has granted each of them, or will of all of an answer together.
+    /// Counts instances that are put on an agent; [`check`](Self::check) has granted each of them, or will grant all of an
+    /// answer in some order.
     pub(in crate::allocator) fn place(&mut self, request: usize, agent: usize, instances: u32) {
         self.change_own(request, agent, Change::Add(instances.into()));
         self.change_others(request, agent, Change::Add(instances.into()));

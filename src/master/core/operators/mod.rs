@@ -27,18 +27,22 @@ impl Master {
     ) {
         let authorized = question.action().map_or(Ok(()), |wanted| authorize(self.policy, principal, wanted));
         let answer = match authorized {
-            // Its answer may take several turns.
-            Ok(()) if question == Question::Snapshot => return self.look(turn, request),
-            Ok(()) => self.answer(turn, question),
-            Err(text) => Answer::Refused(text),
+            Ok(()) => self.answer(turn, request, question),
+            Err(text) => Some(Answer::Refused(text)),
         };
-        turn.reply(request, answer);
+        if let Some(answer) = answer {
+            turn.reply(request, answer);
+        }
     }
 
-    fn answer(&mut self, turn: &mut Turn<'_>, question: Question) -> Answer {
-        match question {
+    /// Nothing where the answer may take several turns.
+    fn answer(&mut self, turn: &mut Turn<'_>, request: RequestId, question: Question) -> Option<Answer> {
+        Some(match question {
             Question::Alive => Answer::Alive,
-            Question::Snapshot => Answer::Snapshot(self.snapshot().into()),
+            Question::Snapshot => {
+                self.look(turn, request);
+                return None;
+            }
             Question::Teardown { framework } => match self.frameworks.by_id(framework.as_str()) {
                 Some(key) => {
                     self.remove_framework(turn, key);
@@ -51,7 +55,7 @@ impl Master {
             Question::Registry => Answer::Registry(Box::new(self.facts.clone()), self.epoch),
             Question::Weights { weights } => self.set_weights(turn, weights),
             Question::Quotas { quotas, force } => self.set_quotas(turn, &quotas, force),
-        }
+        })
     }
 
     fn departed(&self) -> Vec<Departed> {
