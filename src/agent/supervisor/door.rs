@@ -9,7 +9,7 @@ use std::{
     os::unix::net::{UnixListener, UnixStream},
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicUsize, Ordering},
+        atomic::{AtomicIsize, Ordering},
     },
     thread::{Builder, Scope},
 };
@@ -49,8 +49,8 @@ pub(super) type ConnectionId = u64;
 #[derive(Debug)]
 pub(super) struct Connections {
     accepted: Queue<(ConnectionId, Arc<UnixStream>)>,
-    /// Threads that wait for one to read.
-    idle: AtomicUsize,
+    /// Threads that have none to read, less the connections that no thread has taken yet.
+    free: AtomicIsize,
     open: Mutex<Open>,
     pub(super) writers: Queue<Written>,
 }
@@ -64,7 +64,8 @@ struct Open {
 
 impl Connections {
     pub(super) fn new() -> Self {
-        Self { accepted: Queue::new(), idle: AtomicUsize::new(0), open: Mutex::default(), writers: Queue::new() }
+        let free = AtomicIsize::new(READERS.cast_signed());
+        Self { accepted: Queue::new(), free, open: Mutex::default(), writers: Queue::new() }
     }
 
     /// Ends them all; what is queued for an agent is still sent.
@@ -138,12 +139,15 @@ impl Shared {
             tracing::warn!(MAX_CONNECTIONS, "a connection is refused: there are too many");
             return;
         };
-        if self.connections.idle.load(Ordering::SeqCst) == 0 {
+        let connections = &self.connections;
+        if connections.free.fetch_sub(1, Ordering::SeqCst) <= 0 {
             let reader = Builder::new().name("supervisor-read-more".to_owned()).stack_size(STACK_BYTES);
             // Where there is no thread to be had the next that is free takes it.
-            let _ = reader.spawn_scoped(scope, || self.read_next());
+            if reader.spawn_scoped(scope, || self.read_next()).is_ok() {
+                connections.free.fetch_add(1, Ordering::SeqCst);
+            }
         }
-        self.connections.accepted.extend([entered]);
+        connections.accepted.extend([entered]);
     }
 
     fn recover_from_shortage(&self) {
@@ -152,15 +156,15 @@ impl Shared {
         }
     }
 
-    /// Reads one connection after the other.
+    /// Reads one connection after the other: what each of the threads that stand ready does.
     pub(super) fn read_connections(&self) {
-        while self.read_next() {}
+        while self.read_next() {
+            self.connections.free.fetch_add(1, Ordering::SeqCst);
+        }
     }
 
     fn read_next(&self) -> bool {
-        self.connections.idle.fetch_add(1, Ordering::SeqCst);
         let next = self.connections.accepted.pop();
-        self.connections.idle.fetch_sub(1, Ordering::SeqCst);
         let (Some((id, stream)), Door::Listener { token, .. }) = (next, &self.door) else { return false };
         self.converse(id, Reader::new(stream), token.as_deref());
         self.connections.leave(id);

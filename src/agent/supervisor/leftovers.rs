@@ -9,7 +9,7 @@ use std::{
 };
 
 use super::{
-    process::{Stat, unless_short},
+    process::{self, Stat, unless_short},
     runtime::{CONTAINER_VARIABLE, Look, kill_all},
 };
 use crate::agent::core::{ContainerId, Leftover};
@@ -44,7 +44,7 @@ pub(crate) fn end(work_dir: &Path, leftovers: &[Leftover]) -> io::Result<Vec<Con
 fn unreachable_supervisors(supervisors: &Path) -> io::Result<Vec<Stat>> {
     let mut found = Vec::new();
     for pid in pids()? {
-        let arguments = unless_short(std::fs::read(format!("/proc/{pid}/cmdline")))?.unwrap_or_default();
+        let arguments = process::arguments(pid)?.unwrap_or_default();
         if !serves_below(&arguments, supervisors) {
             continue;
         }
@@ -73,7 +73,7 @@ fn look(leftovers: &[Leftover]) -> io::Result<Vec<(Stat, ContainerId)>> {
     let mut processes: BTreeMap<u32, (Stat, Option<ContainerId>)> = BTreeMap::new();
     for pid in pids()? {
         let Some(stat) = Stat::read(pid)? else { continue };
-        let environ = unless_short(std::fs::read(format!("/proc/{pid}/environ")))?.unwrap_or_default();
+        let environ = process::environment(&stat)?.unwrap_or_default();
         let container = leftovers.iter().find(|leftover| is_of(leftover, &stat, &environ));
         processes.insert(pid, (stat, container.map(|leftover| leftover.container.clone())));
     }

@@ -21,8 +21,22 @@ pub(super) struct Stat {
     pub(super) session: u32,
     /// In clock ticks since boot.
     pub(super) start_time: u64,
-    /// Whether it has not ended yet; what ended and waits for its parent does not count as alive.
+    /// Whether any of its threads has not ended yet; what ended and waits for its parent does not count as alive.
     pub(super) alive: bool,
+    /// Whether its first thread has ended, and perhaps not its others.
+    pub(super) is_headless: bool,
+    pub(super) environment: Environment,
+}
+
+/// How far a process has got with its environment, which `/proc/PID/environ` shows as empty in all of these cases.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Environment {
+    /// In the midst of an exec it has none yet: it will have one in a moment.
+    NotYet,
+    /// It will not start anything any more, or has no variables, or is none of which this process may know.
+    None,
+    /// It has some variables.
+    Some,
 }
 
 impl Stat {
@@ -39,12 +53,23 @@ impl Stat {
     pub(super) fn parse(line: &str) -> Option<Self> {
         let pid = line.split_once(' ')?.0.parse().ok()?;
         let mut fields = line.rsplit_once(')')?.1.split_ascii_whitespace();
-        let alive = !matches!(fields.next()?, "Z" | "X" | "x");
+        let is_headless = matches!(fields.next()?, "Z" | "X" | "x");
         let parent = fields.next()?.parse().ok()?;
         let group = fields.next()?.parse().ok()?;
         let session = fields.next()?.parse().ok()?;
-        let start_time = fields.nth(15)?.parse().ok()?;
-        Some(Self { pid, parent, group, session, start_time, alive })
+        let flags: u32 = fields.nth(2)?.parse().ok()?;
+        let threads: u32 = fields.nth(10)?.parse().ok()?;
+        let start_time = fields.nth(1)?.parse().ok()?;
+        // Kernels of before 3.5 end the line here.
+        let (start, end) = (fields.nth(27).unwrap_or("0"), fields.next().unwrap_or("0"));
+        let environment = match (start == end, end == "0") {
+            _ if flags & IS_EXITING != 0 => Environment::None,
+            (_, true) => Environment::NotYet,
+            (true, false) => Environment::None,
+            (false, false) => Environment::Some,
+        };
+        let alive = !is_headless || threads > 1;
+        Some(Self { pid, parent, group, session, start_time, alive, is_headless, environment })
     }
 }
 
@@ -89,6 +114,11 @@ impl Used {
     }
 }
 
+/// The flag of a process that is ending: `PF_EXITING` in the kernel's `include/linux/sched.h`.
+const IS_EXITING: u32 = 0x4;
+/// The longest environment that an exec accepts, whatever limits there are: three quarters of 8 MiB
+/// (`prepare_arg_pages` in the kernel's `fs/exec.c`).
+const MAX_ENVIRONMENT_BYTES: usize = 6 << 20;
 /// More than a line of `/proc/PID/stat` takes.
 const LINE_BYTES: usize = 2048;
 
@@ -101,28 +131,55 @@ fn read_start(path: &str) -> io::Result<Vec<u8>> {
     Ok(buffer)
 }
 
-/// All of a file of the kernel's, whose size it does not say.
+/// The environment of a process: no more of it than an exec accepts, whatever the process has made of it since. Nothing
+/// when there is no such process or it is not ours to look at.
 ///
 /// # Errors
-/// It cannot be opened or read.
-pub(super) fn read_file(path: &str) -> io::Result<Vec<u8>> {
+/// No descriptors or memory are left.
+pub(super) fn environment(stat: &Stat) -> io::Result<Option<Vec<u8>>> {
+    let pid = stat.pid;
+    if !stat.is_headless {
+        return unless_short(read_up_to(&format!("/proc/{pid}/environ"), MAX_ENVIRONMENT_BYTES));
+    }
+    let Some(threads) = unless_short(std::fs::read_dir(format!("/proc/{pid}/task")))? else { return Ok(None) };
+    for thread in threads {
+        let Some(thread) = unless_short(thread)? else { return Ok(None) };
+        let path = thread.path().join("environ");
+        if let Some(environment) = unless_short(read_up_to(&path, MAX_ENVIRONMENT_BYTES))? {
+            return Ok(Some(environment));
+        }
+    }
+    Ok(None)
+}
+
+/// What the process `pid` was started with: its program's name and arguments, each with a zero byte after it. Nothing when
+/// there is no such process.
+///
+/// # Errors
+/// No descriptors or memory are left.
+pub(super) fn arguments(pid: u32) -> io::Result<Option<Vec<u8>>> {
+    unless_short(read_up_to(&format!("/proc/{pid}/cmdline"), MAX_ENVIRONMENT_BYTES))
+}
+
+/// The first `limit` bytes of a file of the kernel's, whose size it does not say.
+fn read_up_to(path: impl rustix::path::Arg, limit: usize) -> io::Result<Vec<u8>> {
     let file = open_for_reading(path)?;
     let mut buffer = vec![0; LINE_BYTES];
     let mut length = 0;
     loop {
         let more = rustix::io::retry_on_intr(|| read(&file, &mut buffer[length..]))?;
         length += more;
-        if more == 0 {
+        if more == 0 || length == limit {
             buffer.truncate(length);
             return Ok(buffer);
         }
         if length == buffer.len() {
-            buffer.resize(2 * length, 0);
+            buffer.resize((2 * length).min(limit), 0);
         }
     }
 }
 
-fn open_for_reading(path: &str) -> io::Result<OwnedFd> {
+fn open_for_reading(path: impl rustix::path::Arg) -> io::Result<OwnedFd> {
     Ok(openat(CWD, path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())?)
 }
 
@@ -199,11 +256,39 @@ mod tests {
 
     #[test]
     fn a_program_name_with_brackets_and_spaces_does_not_shift_the_fields() {
-        let line = "42 (a) S 7 (b)) R 7 42 41 0 -1 4194560 1 0 0 0 0 0 0 0 20 0 1 0 123456 0 0";
-        let stat = Stat { pid: 42, parent: 7, group: 42, session: 41, start_time: 123_456, alive: true };
-        assert_eq!(Stat::parse(line), Some(stat));
-        assert_eq!(Stat::parse(&line.replace(") R", ") Z")), Some(Stat { alive: false, ..stat }));
+        assert_eq!(Stat::parse(&line("R", 4_194_560, 1, (0, 0))), Some(stat(Environment::NotYet)));
         assert_eq!(Stat::parse("42 (cut"), None);
+    }
+
+    #[test]
+    fn a_process_whose_first_thread_has_ended_lives_as_long_as_its_others() {
+        let ended = Stat { alive: false, is_headless: true, ..stat(Environment::None) };
+        assert_eq!(Stat::parse(&line("Z", 4_227_084, 1, (0, 0))), Some(ended));
+        assert_eq!(Stat::parse(&line("Z", 4_227_084, 2, (0, 0))), Some(Stat { alive: true, ..ended }));
+    }
+
+    #[test]
+    fn an_environment_that_is_not_there_yet_is_not_one_without_variables() {
+        let environment = |flags, bounds| Stat::parse(&line("S", flags, 1, bounds)).unwrap().environment;
+        assert_eq!(environment(4_194_560, (7, 9)), Environment::Some);
+        assert_eq!(environment(4_194_560, (7, 7)), Environment::None);
+        assert_eq!(environment(4_194_560, (7, 0)), Environment::NotYet);
+        assert_eq!(environment(4_194_560, (0, 0)), Environment::NotYet);
+        assert_eq!(environment(4_194_564, (0, 0)), Environment::None, "it is about to end");
+        assert_eq!(Stat::read(std::process::id()).unwrap().unwrap().environment, Environment::Some);
+    }
+
+    /// What the kernel shows of a process with brackets and spaces in its name.
+    fn line(state: &str, flags: u32, threads: u32, (start, end): (u64, u64)) -> String {
+        let rest = "0 ".repeat(27);
+        format!(
+            "42 (a) S 7 (b)) {state} 7 42 41 0 -1 {flags} 1 0 0 0 0 0 0 0 20 0 {threads} 0 123456 {rest}{start} {end} 0"
+        )
+    }
+
+    fn stat(environment: Environment) -> Stat {
+        let (alive, is_headless) = (true, false);
+        Stat { pid: 42, parent: 7, group: 42, session: 41, start_time: 123_456, alive, is_headless, environment }
     }
 
     #[test]

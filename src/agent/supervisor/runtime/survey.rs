@@ -11,7 +11,7 @@
 use std::{collections::BTreeMap, io};
 
 use super::{
-    super::process::{Stat, read_file, unless_short},
+    super::process::{self, Environment, Stat},
     MARKER_VARIABLE,
 };
 use crate::proto::internal::{SupervisorRecord, supervisor_record::Kind};
@@ -20,8 +20,8 @@ use crate::proto::internal::{SupervisorRecord, supervisor_record::Kind};
 const MAX_GENERATIONS: usize = 1 << 15;
 /// The parent of all threads of the kernel.
 const KERNEL_THREADS: u32 = 2;
-/// In the midst of an exec a process shows an empty environment; after so many looks it has none.
-const MAX_LOOKS: u32 = 4;
+/// How often a process in the midst of an exec is looked at again before it counts as one that is stuck there.
+const MAX_LOOKS: u32 = 100;
 /// What containers had in their environment before version 3 of the protocol.
 pub(in crate::agent::supervisor) const CONTAINER_VARIABLE: &str = "DIVVY_CONTAINER_ID";
 const SUPERVISOR_VARIABLE: &str = "DIVVY_SUPERVISOR";
@@ -120,8 +120,8 @@ pub(in crate::agent::supervisor) struct Leader {
 struct Seen {
     stat: Stat,
     mark: Option<Mark>,
-    /// How often its environment was empty.
-    empty: u32,
+    /// How many looks in a row found it in the midst of an exec, without an environment.
+    execs: u32,
 }
 
 /// All processes of the host at one moment.
@@ -149,17 +149,17 @@ impl Survey {
         for pid in pids()?.into_iter().rev() {
             let earlier = self.processes.remove(&pid);
             if let Some(seen) = &earlier
-                && (seen.empty == 0 || seen.empty >= MAX_LOOKS)
+                && !seen.is_in_exec()
                 && !is_of_interest(&seen.stat)
             {
                 processes.extend(earlier.map(|seen| (pid, seen)));
                 continue;
             }
-            match Seen::look(pid, earlier.as_ref().map_or(0, |seen| seen.empty))? {
+            match Seen::look(pid, earlier.as_ref().map_or(0, |seen| seen.execs))? {
                 Some(seen) => {
                     // What has just ended may have started another before.
                     is_unsure |= !seen.stat.alive && earlier.as_ref().is_none_or(|earlier| earlier.stat.alive);
-                    is_unsure |= seen.stat.alive && (1..MAX_LOOKS).contains(&seen.empty);
+                    is_unsure |= seen.stat.alive && seen.is_in_exec();
                     processes.insert(pid, seen);
                 }
                 None => is_unsure = true,
@@ -217,19 +217,20 @@ impl Survey {
 }
 
 impl Seen {
-    fn look(pid: u32, empty: u32) -> io::Result<Option<Self>> {
-        let Some(environ) = unless_short(read_file(&format!("/proc/{pid}/environ")))? else {
-            // Another user's shows nothing but is there.
-            return Ok(Stat::read(pid)?.map(|stat| Self { stat, mark: None, empty: MAX_LOOKS }));
-        };
+    fn look(pid: u32, execs: u32) -> io::Result<Option<Self>> {
         let Some(stat) = Stat::read(pid)? else { return Ok(None) };
-        let is_kernels = stat.pid == KERNEL_THREADS || stat.parent == KERNEL_THREADS;
-        let empty = match environ.is_empty() {
-            true if is_kernels => MAX_LOOKS,
-            true => empty + 1,
-            false => 0,
+        // Another user's shows nothing but is there.
+        let Some(environment) = process::environment(&stat)? else {
+            return Ok(Some(Self { stat, mark: None, execs: 0 }));
         };
-        Ok(Some(Self { stat, mark: Mark::parse(&environ), empty }))
+        let is_kernels = stat.pid == KERNEL_THREADS || stat.parent == KERNEL_THREADS;
+        let has_none = stat.environment == Environment::None || is_kernels;
+        let execs = if environment.is_empty() && !has_none { execs + 1 } else { 0 };
+        Ok(Some(Self { stat, mark: Mark::parse(&environment), execs }))
+    }
+
+    fn is_in_exec(&self) -> bool {
+        (1..MAX_LOOKS).contains(&self.execs)
     }
 }
 
