@@ -87,10 +87,7 @@ impl Attributes {
     /// # Errors
     /// An attribute without a name, of type SET, or without the value of its type; too many, or one that is too long.
     pub fn from_proto(list: &[v1::Attribute]) -> Result<Self, AttributeError> {
-        if list.len() > ATTRIBUTES {
-            let problem = format!("are {}; at most {ATTRIBUTES} are accepted", list.len());
-            return Err(AttributeError { attribute: "all".to_owned(), problem });
-        }
+        check_count(list.len())?;
         let read = |(at, message): (usize, &v1::Attribute)| {
             let value = read_value(message).map_err(|problem| AttributeError {
                 attribute: format!("[{at}] {}", quoted(&message.name)),
@@ -106,6 +103,14 @@ impl Attributes {
     pub fn to_proto(&self) -> Vec<v1::Attribute> {
         self.0.iter().map(Attribute::to_proto).collect()
     }
+}
+
+fn check_count(attributes: usize) -> Result<(), AttributeError> {
+    if attributes > ATTRIBUTES {
+        let problem = format!("are {attributes}; at most {ATTRIBUTES} are accepted");
+        return Err(AttributeError { attribute: "all".to_owned(), problem });
+    }
+    Ok(())
 }
 
 fn read_value(message: &v1::Attribute) -> Result<AttributeValue, String> {
@@ -164,6 +169,7 @@ impl FromStr for Attributes {
 
     fn from_str(text: &str) -> Result<Self, AttributeError> {
         let entries = text.split([';', '\n']).map(str::trim).filter(|entry| !entry.is_empty());
+        check_count(entries.clone().count())?;
         let parse =
             |entry: &str| parse_entry(entry).map_err(|problem| AttributeError { attribute: quoted(entry), problem });
         entries.map(parse).collect::<Result<_, _>>().map(Self)
@@ -184,7 +190,10 @@ fn parse_entry(entry: &str) -> Result<Attribute, String> {
         Ok(TextValue::Set(_)) => return Err("is a set; give a number, [1-2] or text".to_owned()),
         Err(error) => return Err(error.to_string()),
     };
-    Ok(Attribute { name: name.trim().to_owned(), value })
+    let attribute = Attribute { name: name.trim().to_owned(), value };
+    // The limits are those of the message form.
+    read_value(&attribute.to_proto())?;
+    Ok(attribute)
 }
 
 /// `rack:r1;zone:a`, as it is read.
@@ -226,6 +235,18 @@ mod tests {
         assert_eq!(all.get("ports").unwrap().to_string(), "[10000-20000,30000-50000]");
         assert_eq!(all.text("rack"), Some("rack1,rack2"));
         assert_eq!((all.get("zone"), all.text("cpus")), (None, None));
+    }
+
+    #[test]
+    fn the_text_form_has_the_limits_of_the_message_form() {
+        let parse = |text: &str| text.parse::<Attributes>();
+        assert!(parse(&format!("{}:1", "n".repeat(ATTRIBUTE_NAME_BYTES))).is_ok());
+        let named = parse(&format!("{}:1", "n".repeat(ATTRIBUTE_NAME_BYTES + 1))).unwrap_err();
+        assert_eq!(named.problem, "has a name of 256 bytes; at most 255 are accepted");
+        let long = parse(&format!("a:{}", "x".repeat(ATTRIBUTE_TEXT_BYTES + 1))).unwrap_err();
+        assert_eq!(long.problem, "has a text of 4097 bytes; at most 4096 are accepted");
+        assert!(parse(&"a:x;".repeat(ATTRIBUTES)).is_ok());
+        assert_eq!(parse(&"a:x;".repeat(ATTRIBUTES + 1)).unwrap_err().problem, "are 1025; at most 1024 are accepted");
     }
 
     #[test]

@@ -139,7 +139,7 @@ fn read_start(path: &str) -> io::Result<Vec<u8>> {
 pub(super) fn environment(stat: &Stat) -> io::Result<Option<Vec<u8>>> {
     let pid = stat.pid;
     if !stat.is_headless {
-        return unless_short(read_up_to(&format!("/proc/{pid}/environ"), MAX_ENVIRONMENT_BYTES));
+        return unless_short(read_up_to(format!("/proc/{pid}/environ"), MAX_ENVIRONMENT_BYTES));
     }
     let Some(threads) = unless_short(std::fs::read_dir(format!("/proc/{pid}/task")))? else { return Ok(None) };
     for thread in threads {
@@ -158,7 +158,7 @@ pub(super) fn environment(stat: &Stat) -> io::Result<Option<Vec<u8>>> {
 /// # Errors
 /// No descriptors or memory are left.
 pub(super) fn arguments(pid: u32) -> io::Result<Option<Vec<u8>>> {
-    unless_short(read_up_to(&format!("/proc/{pid}/cmdline"), MAX_ENVIRONMENT_BYTES))
+    unless_short(read_up_to(format!("/proc/{pid}/cmdline"), MAX_ENVIRONMENT_BYTES))
 }
 
 /// The first `limit` bytes of a file of the kernel's, whose size it does not say.

@@ -8,9 +8,11 @@ use std::convert::Infallible;
 use std::str::FromStr;
 
 use super::amount::Shape;
+use super::proto::check_size;
 use super::text::items;
 use super::{Amount, Resource, ResourceError, Resources};
 use crate::proto::v1;
+use crate::types::quoted;
 
 /// The largest port there is.
 const MAX_PORT: u64 = 65_535;
@@ -40,9 +42,11 @@ impl DeclaredResources {
         let mut declared = Self::default();
         for item in items(text, default_role) {
             let (entry, item) = item?;
-            let wrong = |problem| ResourceError::Text { text: entry.to_owned(), problem };
+            let wrong = |problem| ResourceError::Text { text: quoted(entry), problem };
             declared.add(&item).map_err(wrong)?;
         }
+        // The limits are those of the message form.
+        check_size(&declared.resources.to_proto())?;
         Ok(declared)
     }
 
@@ -51,6 +55,7 @@ impl DeclaredResources {
     /// # Errors
     /// As [`Resources::from_proto`].
     pub fn from_proto(list: &[v1::Resource]) -> Result<Self, ResourceError> {
+        check_size(list)?;
         let mut declared = Self::default();
         for (at, item) in Resource::list_from_proto(list)?.iter().enumerate() {
             declared.add(item).map_err(|problem| ResourceError::Field { path: format!("[{at}]"), problem })?;

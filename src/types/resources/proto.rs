@@ -67,7 +67,7 @@ impl Resource {
         })
     }
 
-    fn from_proto(message: &v1::Resource) -> Result<Self, Problem> {
+    pub(super) fn from_proto(message: &v1::Resource) -> Result<Self, Problem> {
         if message.name.is_empty() {
             return Err(("name", "is missing; say cpus, mem, disk, ports or a name of your own".to_owned()));
         }
@@ -77,7 +77,7 @@ impl Resource {
         Ok(Self::new(read_kind(message)?, amount))
     }
 
-    fn to_proto(&self) -> v1::Resource {
+    pub(super) fn to_proto(&self) -> v1::Resource {
         let mut message = v1::Resource {
             name: self.name().to_owned(),
             provider_id: self.kind.provider_id().map(|id| v1::ResourceProviderId { value: id.to_owned() }),
@@ -256,7 +256,7 @@ fn at_most(field: &'static str, unit: &str, given: usize, most: usize) -> Result
 }
 
 /// The list as a whole, before anything of it is read.
-fn check_size(list: &[v1::Resource]) -> Result<(), ResourceError> {
+pub(super) fn check_size(list: &[v1::Resource]) -> Result<(), ResourceError> {
     let ranges: usize = list.iter().filter_map(|item| item.ranges.as_ref()).map(|ranges| ranges.range.len()).sum();
     for (unit, given, most) in [("items", list.len(), RESOURCES), ("ranges in all", ranges, LIST_RANGES)] {
         at_most("", unit, given, most).map_err(|(_, problem)| ResourceError::Field { path: String::new(), problem })?;

@@ -285,7 +285,9 @@ fn an_empty_amount_is_no_item() {
 
 #[test]
 fn what_an_item_names_and_holds_has_limits() {
-    use crate::types::limits::{LIST_RANGES, RANGES, RESERVATIONS, RESOURCE_NAME_BYTES, SET_ITEM_BYTES, SET_ITEMS};
+    use crate::types::limits::{
+        LIST_RANGES, RANGES, RESERVATIONS, RESOURCE_NAME_BYTES, RESOURCES, SET_ITEM_BYTES, SET_ITEMS,
+    };
     let problem = |list: &[v1::Resource]| Resources::from_proto(list).unwrap_err().to_string();
     let of = |text: &str| text.parse::<Resources>().unwrap().to_proto().remove(0);
     let ports = |from: u64, count: usize| {
@@ -309,6 +311,14 @@ fn what_an_item_names_and_holds_has_limits() {
     assert!(problem(&[set(1, SET_ITEM_BYTES + 1)]).starts_with("[0].set: has 256 bytes in an item"));
     let named = v1::Resource { name: "n".repeat(RESOURCE_NAME_BYTES + 1), ..of("cpus:1") };
     assert!(problem(&[named]).starts_with("[0].name: has 256 bytes"));
+    let in_text = |text: String| text.parse::<Resources>().unwrap_err().to_string();
+    assert!(
+        in_text(format!("{}:1", "n".repeat(RESOURCE_NAME_BYTES + 1)))
+            .ends_with("name: has 256 bytes; at most 255 are accepted")
+    );
+    assert!(in_text((0..=RESOURCES).map(|n| format!("r{n}:1;")).collect()).contains("4097 items"));
+    let declared = (0..=RESOURCES).map(|n| format!("r{n}:1;")).collect::<String>().parse::<DeclaredResources>();
+    assert!(declared.unwrap_err().to_string().contains("4097 items"));
     let entry = v1::resource::ReservationInfo::default();
     let stacked = v1::Resource { reservations: vec![entry; RESERVATIONS + 1], ..of("cpus:1") };
     assert!(problem(&[stacked]).starts_with("[0].reservations: has 17 entries"));

@@ -4,7 +4,7 @@ use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
 
-use super::proto::check_stack;
+use super::proto::{check_size, check_stack};
 use super::{Amount, Kind, Reservation, Resource, ResourceError, Resources};
 use crate::proto::v1::resource::{DiskInfo, disk_info::Source};
 use crate::types::text_value::TextValue;
@@ -17,7 +17,10 @@ impl FromStr for Resources {
 
     fn from_str(text: &str) -> Result<Self, ResourceError> {
         let items = items(text, "*").map(|item| item.map(|(_, item)| item)).collect::<Result<Vec<Resource>, _>>()?;
-        Ok(Self::merged(items))
+        let merged = Self::merged(items);
+        // The limits are those of the message form.
+        check_size(&merged.to_proto())?;
+        Ok(merged)
     }
 }
 
@@ -52,7 +55,9 @@ fn parse_entry(entry: &str, default_role: &str) -> Result<Resource, String> {
         Some(Err(role)) => parse_role(role)?,
         Some(Ok(stack)) => parse_stack(stack.trim())?,
     };
-    Ok(Resource::new(Kind::new(name).with_reservations(stack), amount))
+    let item = Resource::new(Kind::new(name).with_reservations(stack), amount);
+    // The limits are those of the message form.
+    Resource::from_proto(&item.to_proto()).map_err(|(field, problem)| format!("{field}: {problem}"))
 }
 
 /// Splits at the first colon outside of parentheses and brackets.

@@ -1,4 +1,5 @@
-//! Rebuilds an agent from what is left of its log, which may be any prefix of what was written.
+//! Rebuilds an agent from what is left of its log, which may be any prefix of what was written. What a damaged log
+//! says of a container after its end is passed over.
 //!
 //! Only the log speaks here. What became of the processes in the meantime the supervisors say afterwards.
 
@@ -116,6 +117,9 @@ impl Agent {
             Kind::Started(started) => {
                 let process = Process::from(started);
                 self.replay_task(&started.container_id, |task, container| {
+                    if container.has_ended() {
+                        return;
+                    }
                     container.phase = Phase::Unresolved(Some(process));
                     // Its status may be acknowledged and gone from a compacted log.
                     if task.latest == TaskState::TaskStaging {
@@ -174,6 +178,9 @@ impl Agent {
         let Some(status) = &made.status else { return };
         let Ok(state) = TaskState::try_from(status.state) else { return };
         self.replay_task(&made.container_id, |task, container| {
+            if container.has_ended() || task.orphaned {
+                return;
+            }
             task.latest = state;
             task.pending.push_back(Pending::new(status, state));
             if state.is_terminal() {

@@ -25,6 +25,30 @@ fn a_container_nobody_knows_is_ended_and_dropped() {
 }
 
 #[test]
+fn a_log_with_a_record_of_it_twice_or_elsewhere_is_read_too() {
+    let mut agent = Fixture::registered(&[]);
+    for container in ["c1", "c2", "c3"] {
+        agent.running_and_known(container);
+    }
+    agent.exited("c1", 0);
+    agent.kill("c2", Some(SECOND));
+    agent.exited("c3", 1);
+    agent.acknowledge("c3");
+    let mut log = agent.log;
+    log.push(record(Kind::FrameworkForgotten(FRAMEWORK.to_owned())));
+    for (from, record) in log.iter().enumerate() {
+        for to in 0..=log.len() {
+            let mut twice = log.clone();
+            twice.insert(to, record.clone());
+            // The agent is checked as a whole whenever it has taken something in.
+            Fixture::recovered(&twice).welcome(&["c1", "c2", "c3"], &[]);
+            twice.remove(if to <= from { from + 1 } else { from });
+            Fixture::recovered(&twice).welcome(&[], &[("c1", 0), ("c2", 0), ("c3", 0)]);
+        }
+    }
+}
+
+#[test]
 fn the_agent_does_not_register_before_what_nobody_knows_has_ended() {
     let mut agent = Fixture::recovered(&[]);
     agent.welcome(&["stray", "other"], &[]);
