@@ -316,8 +316,9 @@ fn what_an_item_names_and_holds_has_limits() {
         in_text(format!("{}:1", "n".repeat(RESOURCE_NAME_BYTES + 1)))
             .ends_with("name: has 256 bytes; at most 255 are accepted")
     );
-    assert!(in_text((0..=RESOURCES).map(|n| format!("r{n}:1;")).collect()).contains("4097 items"));
-    let declared = (0..=RESOURCES).map(|n| format!("r{n}:1;")).collect::<String>().parse::<DeclaredResources>();
+    let many = (0..=RESOURCES).map(|n| format!("r{n}:1")).collect::<Vec<_>>().join(";");
+    let declared = many.parse::<DeclaredResources>();
+    assert!(in_text(many).contains("4097 items"));
     assert!(declared.unwrap_err().to_string().contains("4097 items"));
     let entry = v1::resource::ReservationInfo::default();
     let stacked = v1::Resource { reservations: vec![entry; RESERVATIONS + 1], ..of("cpus:1") };

@@ -45,8 +45,9 @@ impl StartRecipients {
         }
     }
 
+    /// This one greets, perhaps not for the first time: what it is known by is what it said first.
     pub(super) fn greeted(&mut self, supervisor: SupervisorId, welcome: &SupervisorWelcome) {
-        self.greeted.insert(supervisor, name(welcome));
+        self.greeted.entry(supervisor).or_insert_with(|| name(welcome));
     }
 
     /// This one, which has greeted, is about to be sent a start, or was sent one.
@@ -62,6 +63,7 @@ impl StartRecipients {
     /// Nothing of this supervisor is left.
     pub(super) fn ended(&mut self, supervisor: SupervisorId, out: &mut Vec<Effect>) {
         if let Some(name) = self.greeted.remove(&supervisor)
+            && !self.greeted.values().any(|other| *other == name)
             && self.recorded.remove(&name)
         {
             out.push(persist([Kind::SupervisorEnded(name)], Level::Process));
@@ -104,4 +106,31 @@ impl StartRecipients {
 /// What names a supervisor for good. Those before version 3 of the protocol name no folder; no two that live have one pid.
 fn name(welcome: &SupervisorWelcome) -> String {
     if welcome.folder.is_empty() { format!("pid {}", welcome.pid) } else { welcome.folder.clone() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ONE: SupervisorId = SupervisorId(1);
+    const TWO: SupervisorId = SupervisorId(2);
+
+    fn welcome(folder: &str) -> SupervisorWelcome {
+        SupervisorWelcome { folder: folder.to_owned(), ..SupervisorWelcome::default() }
+    }
+
+    #[test]
+    fn a_supervisor_stays_on_record_when_it_names_another_folder_or_another_that_names_its_own_ends() {
+        let (mut recipients, mut out) = (StartRecipients::default(), vec![]);
+        recipients.greeted(ONE, &welcome("folder"));
+        recipients.greeted(TWO, &welcome("folder"));
+        recipients.record(ONE, &mut out);
+        recipients.greeted(ONE, &welcome("another"));
+        recipients.ended(TWO, &mut out);
+        assert!(recipients.is_recorded(ONE));
+        assert_eq!(out.len(), 1, "{out:?}");
+        recipients.ended(ONE, &mut out);
+        let ended = Kind::SupervisorEnded("folder".to_owned());
+        assert!(matches!(&out[1], Effect::Persist { records, .. } if records[0].kind == Some(ended)), "{out:?}");
+    }
 }
