@@ -16,6 +16,7 @@ use divvy::{
 };
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
+use tonic::Streaming;
 
 use crate::{
     Outcome,
@@ -51,6 +52,13 @@ pub(crate) struct Seen {
     pub(crate) took: Duration,
 }
 
+/// The framework's stream: while it is open, its tasks run.
+#[derive(Debug)]
+pub(crate) struct Attached {
+    _calls: mpsc::Sender<ext::Calls>,
+    _events: Streaming<ext::Events>,
+}
+
 /// What each task takes.
 pub(crate) fn task_resources() -> Resources {
     Resources::cpus_mem(0.1, 32.0)
@@ -77,7 +85,7 @@ struct Framework<'a> {
 }
 
 /// Runs until the demand is met.
-pub(crate) async fn run(address: &str, fleet: &Fleet, demand: Demand) -> Outcome<Seen> {
+pub(crate) async fn run(address: &str, fleet: &Fleet, demand: Demand) -> Outcome<(Seen, Attached)> {
     let channel = address.parse::<Address>()?.endpoint()?.connect().await?;
     let mut client = SchedulerSessionClient::new(channel).max_decoding_message_size(MAX_MESSAGE_BYTES);
     let (frames, receiver) = mpsc::channel(1_024);
@@ -110,7 +118,7 @@ pub(crate) async fn run(address: &str, fleet: &Fleet, demand: Demand) -> Outcome
     }
     framework.seen.took = Duration::from_nanos(now_ns() - framework.begun_ns);
     framework.until_acknowledged().await;
-    Ok(framework.seen)
+    Ok((framework.seen, Attached { _calls: framework.frames, _events: incoming }))
 }
 
 fn subscribe() -> scheduler::Call {

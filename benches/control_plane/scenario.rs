@@ -56,6 +56,9 @@ struct Load {
     frames: usize,
 }
 
+/// Long enough for every agent to be pinged once: until then its stream keeps what the last tasks took.
+const REST: Duration = Duration::from_secs(20);
+
 /// The threads on which the peers run, apart so that their processor time can be.
 struct Peers {
     agents: Runtime,
@@ -68,12 +71,12 @@ struct Run {
     seen: Seen,
     master: Cpu,
     peers: Cpu,
-    /// The master's memory alone, with the agents, with the tasks.
-    resident_kib: [u64; 3],
+    /// The master's memory alone, with the agents, with the tasks, and with these when nothing had happened for a while.
+    resident_kib: [u64; 4],
 }
 
 impl Peers {
-    fn run(&self, agents: usize, resources: &Resources, ends: bool, demand: Demand) -> Outcome<Run> {
+    fn run(&self, agents: usize, resources: &Resources, ends: bool, demand: Demand, rest: Duration) -> Outcome<Run> {
         let master = Served::start(MASTER)?;
         let empty = resident_kib(master.pid())?;
         let fleet =
@@ -86,22 +89,20 @@ impl Peers {
         });
         let with_agents = resident_kib(master.pid())?;
         let before = (Cpu::of(master.pid())?, Cpu::of(std::process::id())?);
-        let seen = self.framework.block_on(framework::run(&master.address.to_string(), &fleet, demand))?;
-        let run = Run {
-            seen,
-            master: Cpu::of(master.pid())?.since(&before.0),
-            peers: Cpu::of(std::process::id())?.since(&before.1),
-            resident_kib: [empty, with_agents, resident_kib(master.pid())?],
-            fleet,
-        };
-        Ok(run)
+        let (seen, attached) = self.framework.block_on(framework::run(&master.address.to_string(), &fleet, demand))?;
+        let used = (Cpu::of(master.pid())?.since(&before.0), Cpu::of(std::process::id())?.since(&before.1));
+        let with_tasks = resident_kib(master.pid())?;
+        self.framework.block_on(async { tokio::time::sleep(rest).await });
+        let resident_kib = [empty, with_agents, with_tasks, resident_kib(master.pid())?];
+        drop(attached);
+        Ok(Run { seen, master: used.0, peers: used.1, resident_kib, fleet })
     }
 
     fn hold(&self, wanted: &Wanted) -> Outcome<Load> {
         let (agents, tasks) = (wanted.agents, wanted.tasks);
         println!("\nhold: {tasks} tasks on {agents} agents, all running at the end");
         let demand = Demand { tasks, until: TaskState::TaskRunning, at_once: usize::MAX };
-        let run = self.run(agents, &room_for(tasks.div_ceil(agents)), false, demand)?;
+        let run = self.run(agents, &room_for(tasks.div_ceil(agents)), false, demand, REST)?;
         print_throughput(&run, tasks);
         print_projection(&run, tasks);
         print_memory(&run, agents, tasks);
@@ -113,7 +114,7 @@ impl Peers {
         let (agents, tasks, slots) = (wanted.agents, wanted.tasks, wanted.slots);
         println!("\nchurn: {tasks} tasks through {agents} agents, {slots} at a time on each, all finished at the end");
         let demand = Demand { tasks, until: TaskState::TaskFinished, at_once: usize::MAX };
-        let run = self.run(agents, &room_for(slots), true, demand)?;
+        let run = self.run(agents, &room_for(slots), true, demand, Duration::ZERO)?;
         print_throughput(&run, tasks);
         print_offer_latency(&run.seen);
         Ok(run)
@@ -123,7 +124,7 @@ impl Peers {
         let tasks = 2_000;
         println!("\nlatency: {tasks} tasks on one agent, one at a time");
         let demand = Demand { tasks, until: TaskState::TaskFinished, at_once: 1 };
-        let run = self.run(1, &room_for(1), true, demand)?;
+        let run = self.run(1, &room_for(1), true, demand, Duration::ZERO)?;
         let launched = &run.seen.launched;
         println!(
             "  ACCEPT sent -> RUNNING received    p50 {:.2?}  p99 {:.2?}",
@@ -204,12 +205,15 @@ fn print_projection(run: &Run, tasks: usize) {
 }
 
 fn print_memory(run: &Run, agents: usize, tasks: usize) {
-    let [empty, with_agents, with_tasks] = run.resident_kib;
+    let [empty, with_agents, with_tasks, at_rest] = run.resident_kib;
     let kib = |more: u64, less: u64| usize::try_from(more.saturating_sub(less)).unwrap_or(usize::MAX);
     println!(
-        "  master's resident memory: {empty} KiB empty, +{:.1} KiB per agent with its connection, +{:.2} KiB per task",
+        "  master's resident memory: {empty} KiB empty, +{:.1} KiB per agent with its connection, +{:.2} KiB per task; \
+         {:.2} {} s later",
         per(kib(with_agents, empty), agents),
-        per(kib(with_tasks, with_agents), tasks)
+        per(kib(with_tasks, with_agents), tasks),
+        per(kib(at_rest, with_agents), tasks),
+        REST.as_secs()
     );
 }
 

@@ -6,8 +6,13 @@ use bytes::Buf as _;
 use prost::Message;
 use tonic::{
     Status,
-    codec::{DecodeBuf, Decoder, EncodeBuf, Encoder},
+    codec::{BufferSettings, DecodeBuf, Decoder, EncodeBuf, Encoder},
 };
+
+/// The room of a stream's buffer before its first message; for each message it gets as much as that takes.
+const BUFFER_BYTES: usize = 512;
+/// So much is encoded before it is sent, if several messages are ready.
+const PIECE_BYTES: usize = 32 << 10;
 
 /// A message whose bytes can be judged before it is decoded.
 pub trait Measured {
@@ -60,7 +65,12 @@ impl<T: Message> Encoder for Writer<T> {
     type Error = Status;
 
     fn encode(&mut self, item: T, buffer: &mut EncodeBuf<'_>) -> Result<(), Status> {
+        buffer.reserve(item.encoded_len());
         item.encode(buffer).map_err(|error| Status::internal(error.to_string()))
+    }
+
+    fn buffer_settings(&self) -> BufferSettings {
+        BufferSettings::new(BUFFER_BYTES, PIECE_BYTES)
     }
 }
 
@@ -74,5 +84,10 @@ impl<U: Message + Measured + Default> Decoder for Reader<U> {
         U::check(&bytes).map_err(|refused| Status::invalid_argument(format!("a message is refused: {refused}")))?;
         let decoded = U::decode(bytes);
         decoded.map(Some).map_err(|error| Status::invalid_argument(format!("a message does not decode: {error}")))
+    }
+
+    fn buffer_settings(&self) -> BufferSettings {
+        // It takes over the memory of each message's header.
+        BufferSettings::new(0, PIECE_BYTES)
     }
 }

@@ -10,6 +10,7 @@ mod connection;
 pub(crate) mod inflow;
 mod listener;
 mod opening;
+mod outflow;
 mod progress;
 mod unknown;
 

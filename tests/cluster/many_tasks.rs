@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, fs};
 use divvy::proto::v1::TaskState;
 
 use super::{
-    part::{Part, Site, until},
+    part::{Site, supervisors_of, until},
     scheduler::{ended, start},
 };
 
@@ -20,12 +20,6 @@ fn resident_kib(pid: u32) -> u64 {
 
 fn descriptors(pid: u32) -> usize {
     fs::read_dir(format!("/proc/{pid}/fd")).expect("it lives").count()
-}
-
-/// The processes of a part: itself and, for an agent, its supervisor.
-fn supervisors(site: &Site, agent: &Part) -> Vec<u32> {
-    let below = super::part::processes_below(&site.path().join("agent"));
-    below.into_iter().filter(|pid| *pid != agent.pid()).collect()
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -48,7 +42,7 @@ async fn ten_thousand_true_tasks_end_once_each_and_nothing_grows() {
         });
     };
     let memory = || -> BTreeMap<&str, u64> {
-        let supervisor = supervisors(&site, &agent)[0];
+        let supervisor = supervisors_of(&site.path().join("agent"))[0];
         let all = [("master", master.pid()), ("agent", agent.pid()), ("supervisor", supervisor)];
         all.into_iter().map(|(name, pid)| (name, resident_kib(pid))).collect()
     };

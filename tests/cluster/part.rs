@@ -128,6 +128,23 @@ pub(crate) fn processes_below(folder: &Path) -> Vec<u32> {
     pids.filter(|pid| *pid != std::process::id() && named(*pid)).collect()
 }
 
+/// The supervisors of an agent whose work directory this is.
+pub(crate) fn supervisors_of(work_dir: &Path) -> Vec<u32> {
+    let mut found = processes_below(&work_dir.join("supervisors"));
+    found.retain(|pid| {
+        let line = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+        String::from_utf8_lossy(&line).contains("\0supervise\0")
+    });
+    // What a supervisor is just starting shows the same command line until its exec.
+    let parent = |pid: &u32| {
+        let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+        stat.rsplit_once(')').and_then(|(_, rest)| rest.split_ascii_whitespace().nth(1)?.parse::<u32>().ok())
+    };
+    let all = found.clone();
+    found.retain(|pid| parent(pid).is_some_and(|parent| !all.contains(&parent)));
+    found
+}
+
 /// A process whose output goes to files of the site.
 pub(crate) struct Running {
     name: String,

@@ -1,20 +1,21 @@
 //! One connection, from its first byte to its last.
 
-use std::{error::Error, pin::pin, time::Duration};
+use std::{convert::Infallible, error::Error, pin::pin, time::Duration};
 
-use axum::{Router, body::Body, extract::Request};
+use axum::{Router, body::Body, extract::Request, response::Response};
 use hyper::{body::Incoming, service::service_fn};
 use hyper_util::{
     rt::{TokioExecutor, TokioIo, TokioTimer},
     server::conn::auto,
 };
 use tokio::io::{AsyncRead, AsyncWrite};
-use tower::{ServiceExt, util::Oneshot};
+use tower::ServiceExt as _;
 
 use super::{
     Limits, Peer, Server,
     inflow::{Inflow, Metered},
     opening::{self, Protocol},
+    outflow::Lean,
     progress::{self, Progressing},
 };
 use crate::transport::{CONNECTION_WINDOW_BYTES, STREAM_WINDOW_BYTES};
@@ -59,14 +60,15 @@ fn answer(
     inflow: &Inflow,
     app: &Router,
     body_stall: Option<Duration>,
-) -> Oneshot<Router, Request> {
+) -> impl Future<Output = Result<Response, Infallible>> + use<> {
     let mut request: Request = request.map(|body| match body_stall {
         Some(stall) => progress::limited(body, stall),
         None => Body::new(Metered::new(body, inflow.clone())),
     });
     request.extensions_mut().insert(peer.clone());
     request.extensions_mut().insert(inflow.clone());
-    app.clone().oneshot(request)
+    let answering = app.clone().oneshot(request);
+    async move { Ok(answering.await?.map(|body| Body::new(Lean::new(body)))) }
 }
 
 /// The protocol is known, so hyper's own telling apart, which waits without a limit, never runs.

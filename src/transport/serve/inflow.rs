@@ -1,7 +1,11 @@
 //! What one connection may make this end hold: messages that are not complete, one that is decoded, inputs not yet handled.
 //!
-//! A stream is charged for the longest message that it announced, for as long as it is open: that much room its buffer has,
-//! and keeps. A stream that would bring its connection over the limit ends with that reason; the others go on.
+//! A stream is charged for the longest message that it announced, for as long as it is open. One that would bring its
+//! connection over the limit ends with that reason; the others go on.
+//!
+//! A body is handed on in pieces that end where a message's header or the message ends. A decoder that gets a header in
+//! memory of its own, and has used up its buffer, takes that memory for the next one: so what a stream keeps between two
+//! messages is as long as the last, and not as the longest.
 
 use std::{
     pin::Pin,
@@ -76,6 +80,8 @@ pub(super) struct Metered<B> {
     filled: usize,
     /// Bytes of the message that are still to come.
     missing: usize,
+    /// What was received and not handed on.
+    rest: Bytes,
 }
 
 /// A flag and the length, big end first.
@@ -83,28 +89,32 @@ const HEADER: usize = 5;
 
 impl<B> Metered<B> {
     pub(super) fn new(body: B, inflow: Inflow) -> Self {
-        Self { body, inflow, charged: 0, header: [0; HEADER], filled: 0, missing: 0 }
+        Self { body, inflow, charged: 0, header: [0; HEADER], filled: 0, missing: 0, rest: Bytes::new() }
     }
 
-    /// Follows the messages through a piece of the body.
-    fn scan(&mut self, mut piece: &[u8]) -> Result<(), Status> {
-        while !piece.is_empty() {
-            if self.missing > 0 {
-                let skipped = self.missing.min(piece.len());
-                self.missing -= skipped;
-                piece = &piece[skipped..];
-                continue;
-            }
-            self.header[self.filled] = piece[0];
-            self.filled += 1;
-            piece = &piece[1..];
-            if self.filled == HEADER {
-                let [_, length @ ..] = self.header;
-                self.filled = 0;
-                self.begin(usize::try_from(u32::from_be_bytes(length)).unwrap_or(usize::MAX))?;
-            }
+    /// The next piece of what was received: a part of a message, or a header when it is complete.
+    fn next_piece(&mut self) -> Result<Option<Bytes>, Status> {
+        if self.missing > 0 && !self.rest.is_empty() {
+            let piece = self.rest.split_to(self.missing.min(self.rest.len()));
+            self.missing -= piece.len();
+            return Ok(Some(piece));
         }
-        Ok(())
+        let given = self.rest.split_to(self.rest.len().min(HEADER - self.filled));
+        self.header[self.filled..][..given.len()].copy_from_slice(&given);
+        self.filled += given.len();
+        if self.filled < HEADER {
+            return Ok(None);
+        }
+        let [_, length @ ..] = self.header;
+        self.filled = 0;
+        self.begin(usize::try_from(u32::from_be_bytes(length)).unwrap_or(usize::MAX))?;
+        Ok(Some(Bytes::copy_from_slice(&self.header)))
+    }
+
+    /// What there is of a header when the body ends.
+    fn cut_off(&mut self) -> Option<Bytes> {
+        let filled = std::mem::take(&mut self.filled);
+        (filled > 0).then(|| Bytes::copy_from_slice(&self.header[..filled]))
     }
 
     fn begin(&mut self, length: usize) -> Result<(), Status> {
@@ -133,30 +143,49 @@ where
 
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
         let this = &mut *self;
-        let frame = match ready!(Pin::new(&mut this.body).poll_frame(cx)) {
-            Some(frame) => frame.map_err(Into::into)?,
-            None => return Poll::Ready(None),
-        };
-        if let Some(piece) = frame.data_ref() {
-            this.scan(piece)?;
+        loop {
+            if let Some(piece) = this.next_piece()? {
+                return Poll::Ready(Some(Ok(Frame::data(piece))));
+            }
+            let frame = match ready!(Pin::new(&mut this.body).poll_frame(cx)) {
+                Some(frame) => frame.map_err(Into::into)?,
+                None => return Poll::Ready(this.cut_off().map(|piece| Ok(Frame::data(piece)))),
+            };
+            match frame.into_data() {
+                Ok(data) => this.rest = data,
+                // What is cut off has to show; trailers of a request say nothing that is read here.
+                Err(trailers) => {
+                    let frame = this.cut_off().map_or(trailers, Frame::data);
+                    return Poll::Ready(Some(Ok(frame)));
+                }
+            }
         }
-        Poll::Ready(Some(Ok(frame)))
     }
 
     fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
+        self.rest.is_empty() && self.filled == 0 && self.body.is_end_stream()
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
+        let (waiting, hint) = ((self.rest.len() + self.filled) as u64, self.body.size_hint());
+        let mut all = SizeHint::new();
+        all.set_lower(hint.lower() + waiting);
+        if let Some(upper) = hint.upper() {
+            all.set_upper(upper + waiting);
+        }
+        all
     }
 }
 
 #[cfg(test)]
 mod tests {
     use axum::body::Body;
+    use futures::stream;
+    use prost::Message as _;
+    use tonic::{Streaming, codec::Codec as _};
 
     use super::*;
+    use crate::proto::{codec::Codec, ext::BackupChunk};
 
     fn body(inflow: &Inflow) -> Metered<Body> {
         Metered::new(Body::empty(), inflow.clone())
@@ -172,20 +201,23 @@ mod tests {
         inflow.unfinished.load(Ordering::Relaxed)
     }
 
+    /// What a body hands on of what it receives.
+    fn receive(body: &mut Metered<Body>, bytes: &[u8]) -> Result<Vec<Bytes>, Status> {
+        body.rest = Bytes::copy_from_slice(bytes);
+        std::iter::from_fn(|| body.next_piece().transpose()).collect()
+    }
+
     #[test]
     fn a_connection_is_charged_for_the_longest_message_of_each_stream_while_it_is_open() {
         let inflow = Inflow::default();
         let (mut one, mut other) = (body(&inflow), body(&inflow));
         // Two messages, the header of the second cut in two.
-        let mut wire = announced(3);
-        wire.extend([7; 3]);
-        wire.extend(announced(2));
-        wire.extend([7; 2]);
+        let wire = [announced(3), vec![7; 3], announced(2), vec![7; 2]].concat();
         for piece in wire.chunks(10) {
-            one.scan(piece).expect("small");
+            receive(&mut one, piece).expect("small");
         }
         assert_eq!(held(&inflow), 3);
-        other.scan(&announced(1_000)).expect("small");
+        receive(&mut other, &announced(1_000)).expect("small");
         assert_eq!(held(&inflow), 1_003);
         drop(other);
         assert_eq!(held(&inflow), 3);
@@ -199,21 +231,63 @@ mod tests {
         let message = CONNECTION_BYTES / 4;
         let mut streams: Vec<Metered<Body>> = (0..4).map(|_| body(&inflow)).collect();
         for stream in &mut streams {
-            stream.scan(&announced(message)).expect("within the limit");
+            receive(stream, &announced(message)).expect("within the limit");
         }
         let mut last = body(&inflow);
-        let status = last.scan(&announced(1)).expect_err("one byte too many");
+        let status = receive(&mut last, &announced(1)).expect_err("one byte too many");
         assert_eq!(status.code(), tonic::Code::ResourceExhausted);
         assert_eq!(held(&inflow), CONNECTION_BYTES);
         streams.pop();
         last = body(&inflow);
-        last.scan(&announced(message)).expect("there is room again");
+        receive(&mut last, &announced(message)).expect("there is room again");
     }
 
     #[test]
     fn a_length_that_no_message_has_takes_nothing() {
         let inflow = Inflow::default();
-        body(&inflow).scan(&announced(u32::MAX as usize)).expect("refused by whoever reads it");
+        receive(&mut body(&inflow), &announced(u32::MAX as usize)).expect("refused by whoever reads it");
         assert_eq!(held(&inflow), 0);
+    }
+
+    #[test]
+    fn headers_and_messages_are_handed_on_apart_however_they_arrive() {
+        let messages = [announced(3), vec![1; 3], announced(0), announced(2), vec![2; 2]];
+        let wire = messages.concat();
+        let whole: Vec<Vec<u8>> =
+            receive(&mut body(&Inflow::default()), &wire).unwrap().into_iter().map(Into::into).collect();
+        assert_eq!(whole, messages);
+        for size in 1..wire.len() {
+            let mut body = body(&Inflow::default());
+            let pieces: Vec<Bytes> = wire.chunks(size).flat_map(|piece| receive(&mut body, piece).unwrap()).collect();
+            assert_eq!(pieces.concat(), wire, "in pieces of {size}");
+            assert!(pieces.iter().all(|piece| piece.len() <= HEADER));
+        }
+    }
+
+    #[tokio::test]
+    async fn what_a_body_ends_within_is_not_lost() {
+        for wire in [&[0, 0][..], &[0, 0, 0, 0, 3, 7]] {
+            let metered = Metered::new(Body::from(wire), Inflow::default());
+            let read = axum::body::to_bytes(Body::new(metered), usize::MAX).await.unwrap();
+            assert_eq!(read, wire);
+        }
+    }
+
+    #[tokio::test]
+    async fn a_large_message_takes_memory_only_until_the_next() {
+        let framed = |bytes: usize| {
+            let message = BackupChunk { data: vec![7; bytes].into() }.encode_to_vec();
+            [announced(message.len()), message].concat()
+        };
+        let wire = Bytes::from([framed(100_000), framed(1)].concat());
+        // As a connection gives them: parts of what it read, of which it has others.
+        let pieces = [(0, 50_000), (50_000, 100_000), (100_000, wire.len())].map(|(from, to)| wire.slice(from..to));
+        let source = Body::from_stream(stream::iter(pieces.map(Ok::<_, std::convert::Infallible>)));
+        let decoder = Codec::<BackupChunk, BackupChunk>::default().decoder();
+        let mut messages = Streaming::new_request(decoder, Metered::new(source, Inflow::default()), None, None);
+        let large = messages.message().await.unwrap().unwrap().data;
+        assert_eq!(large.len(), 100_000);
+        assert!(messages.message().await.unwrap().is_some());
+        assert!(large.is_unique(), "the stream keeps the buffer of the large message");
     }
 }

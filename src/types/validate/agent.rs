@@ -63,8 +63,8 @@ mod tests {
         assert!(agent_info(&name(HOSTNAME_BYTES)).is_ok());
         assert_eq!(refused(&name(HOSTNAME_BYTES + 1)), "hostname: has 256 bytes; at most 255 are accepted");
         let attributes = |count| {
-            let attributes = "a:x;".repeat(count).parse::<Attributes>().unwrap().to_proto();
-            AgentInfo { attributes, ..agent() }
+            let attribute = "a:x".parse::<Attributes>().unwrap().to_proto().remove(0);
+            AgentInfo { attributes: vec![attribute; count], ..agent() }
         };
         assert!(agent_info(&attributes(ATTRIBUTES)).is_ok());
         assert!(refused(&attributes(ATTRIBUTES + 1)).contains("at most 1024 are accepted"));

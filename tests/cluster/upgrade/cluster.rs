@@ -18,7 +18,7 @@ use divvy::{
 };
 use serde_json::Value;
 
-use crate::part::{Part, Running, Site, connected_agents, processes_below, state};
+use crate::part::{Part, Running, Site, connected_agents, state, supervisors_of};
 
 /// The folder of the old binaries.
 const OLD: &str = "DIVVY_UPGRADE_FROM";
@@ -121,13 +121,7 @@ impl<'a> Cluster<'a> {
 
     /// The processes of this agent's supervisors.
     pub(super) fn supervisors(&self, agent: &str) -> Vec<u32> {
-        let folder = self.site.path().join(agent);
-        let mut found = processes_below(&folder.join("supervisors"));
-        found.retain(|pid| {
-            let line = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
-            String::from_utf8_lossy(&line).contains("\0supervise\0")
-        });
-        found
+        supervisors_of(&self.site.path().join(agent))
     }
 
     /// The program file that a process runs.
