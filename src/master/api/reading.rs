@@ -53,8 +53,8 @@ impl EndStatus {
 /// # Errors
 /// Why reading ended, unless the peer ended its side.
 pub(super) async fn feed<F, I>(
-    core: &Handle,
-    inflow: &Inflow,
+    core: Handle,
+    inflow: Inflow,
     mut stream: Streaming<F>,
     digest: impl Fn(F) -> I,
 ) -> Result<(), Status>

@@ -34,6 +34,9 @@ use crate::{
 /// The version of the scheduler stream this master speaks.
 pub(super) const VERSION: u32 = 1;
 
+/// A session's reading side, until it ends and with the reason. There are as many as connections: futures that hold this
+/// one would have room for it at each level.
+type Reading = Pin<Box<dyn Future<Output = Result<(), Status>> + Send>>;
 type Frames<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
 
 #[tonic::async_trait]
@@ -52,7 +55,7 @@ impl SchedulerSession for Api {
         });
         let end = EndStatus::default();
         let frames = end.after(frames);
-        let reading = self.clone().read_calls(session, request);
+        let reading = self.clone().read_calls(session, inflow(&request), request.into_inner());
         tokio::spawn(self.clone().serve_session(session, outbox, reading, end));
         Ok(Response::new(Box::pin(frames)))
     }
@@ -76,7 +79,7 @@ impl AgentSession for Api {
         self.open(session, AnyOutbox::Agent(outbox.clone())).await?;
         let end = EndStatus::default();
         let frames = end.after(frames(&outbox, outgo::agent_frame));
-        let reading = self.clone().read_reports(session, request, peer);
+        let reading = self.clone().read_reports(session, inflow(&request), request.into_inner(), peer);
         tokio::spawn(self.clone().serve_session(session, outbox, reading, end));
         Ok(Response::new(Box::pin(frames)))
     }
@@ -107,13 +110,8 @@ impl Api {
 
     /// Reads until the stream ends, however it does, or the peer's queue has ended; then the session is over for the core,
     /// also when reading panicked. `end` is given the reason. What waits for the peer still leaves while it takes it.
-    async fn serve_session<M>(
-        self,
-        session: SessionId,
-        outbox: Outbox<M>,
-        reading: impl Future<Output = Result<(), Status>> + Send,
-        end: EndStatus,
-    ) where
+    async fn serve_session<M>(self, session: SessionId, outbox: Outbox<M>, reading: Reading, end: EndStatus)
+    where
         M: Message + Send,
     {
         tokio::select! {
@@ -137,9 +135,8 @@ impl Api {
     }
 
     /// Feeds the framework's calls to the core until the stream ends.
-    async fn read_calls(self, session: SessionId, request: Request<Streaming<ext::Calls>>) -> Result<(), Status> {
-        let inflow = inflow(&request);
-        let digest = |frame: ext::Calls| {
+    fn read_calls(self, session: SessionId, inflow: Inflow, stream: Streaming<ext::Calls>) -> Reading {
+        let digest = move |frame: ext::Calls| {
             let unspoken = frame.versions.and_then(intake::unspoken);
             let calls = if unspoken.is_some() { Vec::new() } else { frame.calls };
             let first = frame.seq;
@@ -149,25 +146,25 @@ impl Api {
             });
             unspoken.map(|call| (Input::Called { session, seq: 0, call }, 0)).into_iter().chain(calls)
         };
-        feed(&self.core, &inflow, request.into_inner(), digest).await
+        Box::pin(feed(self.core, inflow, stream, digest))
     }
 
-    async fn read_reports(
+    fn read_reports(
         self,
         session: SessionId,
-        request: Request<Streaming<internal::AgentFrame>>,
+        inflow: Inflow,
+        stream: Streaming<internal::AgentFrame>,
         peer: String,
-    ) -> Result<(), Status> {
-        let inflow = inflow(&request);
+    ) -> Reading {
         let peer: Arc<str> = peer.into();
-        let digest = |frame: internal::AgentFrame| {
+        let digest = move |frame: internal::AgentFrame| {
             let peer = peer.clone();
             frame.messages.into_iter().map(move |message| {
                 let bytes = message.encoded_len();
                 (Input::Reported { session, report: intake::report(message, &peer) }, bytes)
             })
         };
-        feed(&self.core, &inflow, request.into_inner(), digest).await
+        Box::pin(feed(self.core, inflow, stream, digest))
     }
 }
 

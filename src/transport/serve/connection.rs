@@ -1,6 +1,6 @@
 //! One connection, from its first byte to its last.
 
-use std::{convert::Infallible, error::Error, pin::pin, time::Duration};
+use std::{convert::Infallible, error::Error, time::Duration};
 
 use axum::{Router, body::Body, extract::Request, response::Response};
 use hyper::{body::Incoming, service::service_fn};
@@ -41,7 +41,8 @@ where
     let body_stall = (protocol == Protocol::Http1).then_some(server.limits.stall);
     let inflow = Inflow::default();
     let service = service_fn(move |request| answer(request, &caller, &inflow, &app, body_stall));
-    let mut serving = pin!(builder.serve_connection_with_upgrades(TokioIo::new(stream), service));
+    // On the heap: futures around this one hold room for it at each level.
+    let mut serving = Box::pin(builder.serve_connection_with_upgrades(TokioIo::new(stream), service));
     let ended = tokio::select! {
         ended = &mut serving => ended,
         () = server.stopping.cancelled() => {
