@@ -10,6 +10,7 @@ mod deaths;
 mod example;
 mod faults;
 mod hostile;
+mod late;
 mod many_tasks;
 mod misbehaving;
 mod neighbours;

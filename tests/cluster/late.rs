@@ -1,0 +1,79 @@
+//! A link on which everything arrives late: ends of tasks that race with what a master asks and concludes meanwhile.
+
+use std::{
+    fs,
+    io::{Read as _, Write as _},
+    net::{Shutdown, SocketAddr, TcpListener, TcpStream},
+    sync::mpsc,
+    thread,
+    time::{Duration, Instant},
+};
+
+use super::part::{Site, until};
+
+/// What a link takes each way.
+const LATE: Duration = Duration::from_secs(1);
+
+/// Carries every connection on to `to`, each byte late, until the test's process ends; where it listens.
+fn late_link(to: &str) -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let (address, to) = (listener.local_addr().expect("bound"), to.to_owned());
+    thread::spawn(move || {
+        for near in listener.incoming().map_while(Result::ok) {
+            // Nobody is there: the connection is dropped, which is what the other end sees.
+            let Ok(far) = TcpStream::connect(&to) else { continue };
+            carry(near.try_clone().expect("descriptors"), far.try_clone().expect("descriptors"));
+            carry(far, near);
+        }
+    });
+    address
+}
+
+/// One way of a connection.
+fn carry(mut from: TcpStream, mut to: TcpStream) {
+    let (sender, receiver) = mpsc::channel::<(Instant, Vec<u8>)>();
+    thread::spawn(move || {
+        let mut buffer = vec![0; 64 << 10];
+        while let Ok(length @ 1..) = from.read(&mut buffer) {
+            if sender.send((Instant::now() + LATE, buffer[..length].to_vec())).is_err() {
+                break;
+            }
+        }
+    });
+    thread::spawn(move || {
+        while let Ok((due, bytes)) = receiver.recv() {
+            thread::sleep(due.saturating_duration_since(Instant::now()));
+            if to.write_all(&bytes).is_err() {
+                break;
+            }
+        }
+        drop(to.shutdown(Shutdown::Both));
+    });
+}
+
+#[test]
+fn an_end_that_arrives_late_is_reported_with_its_exit_code_though_the_master_was_restarted() {
+    const TASKS: u32 = 14;
+    let site = Site::new();
+    let master = site.master();
+    let _agent = site.agent("agent", &late_link(&master.address).to_string(), "cpus:14;mem:1024");
+    let folder = site.path().display();
+    let run = |number: u32| {
+        // They end within the five seconds in which the agent comes back, one after the other.
+        let line = format!("echo $$ > {folder}/pid.{number}; sleep {}; exit 6", 3.0 + 0.4 * f64::from(number));
+        let arguments = ["run", "--cpus", "1", "--mem", "32", "--", "sh", "-c", &line];
+        site.divvy(&format!("run.{number}"), &master.address, &arguments)
+    };
+    let runs: Vec<_> = (0..TASKS).map(run).collect();
+    until("all tasks to run", || {
+        let began = |number: &u32| fs::read_to_string(site.path().join(format!("pid.{number}"))).is_ok();
+        let count = (0..TASKS).filter(began).count();
+        if count == 14 { Ok(()) } else { Err(count) }
+    });
+    let address = master.kill();
+    let _master = site.master_on(&address);
+    for (number, run) in runs.into_iter().enumerate() {
+        let (status, out, err) = run.wait();
+        assert_eq!(status.code(), Some(6), "run {number}: {out}{err}");
+    }
+}
