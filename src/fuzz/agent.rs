@@ -143,7 +143,8 @@ impl Play {
 
     fn register(&mut self, script: &mut Script<'_>) {
         let event = if script.one_in(2) { words::welcome(script) } else { self.welcome() };
-        self.handle(script, Input::Supervised { supervisor: ONE, event });
+        let input = self.said_by_a_supervisor(ONE, event);
+        self.handle(script, input);
         for _ in 0..4 {
             if let Some(at) = self.core.deadline() {
                 script.now.mono_ns = script.now.mono_ns.max(at);
@@ -180,11 +181,25 @@ impl Play {
             (7, Some(container)) => Input::StepFailed { container, step: Step::Sandbox, text: "no room".to_owned() },
             (8, _) => return self.register(script),
             (9, _) if script.one_in(4) => [Input::ShutDown, Input::Stopping][script.below(2)].clone(),
-            (9 | 10, _) => Input::Supervised { supervisor, event: words::event(script) },
+            (9 | 10, _) => self.said_by_a_supervisor(supervisor, words::event(script)),
             (11..=15, _) => return self.answer(script),
             _ => Input::Received { session, message: message(self.said(script)) },
         };
         self.handle(script, input);
+    }
+
+    /// What a supervisor says may be untrue. An agent has to believe that something ended, and may then be asked to start it.
+    fn said_by_a_supervisor(&mut self, supervisor: SupervisorId, event: SupervisorEvent) -> Input {
+        match &event.kind {
+            Some(Event::Welcome(welcome)) => {
+                let runs = |id: &String| welcome.running.iter().any(|started| started.container_id == *id);
+                self.running.retain(|id| runs(id) || welcome.starting.contains(id));
+            }
+            Some(Event::Exited(exited)) => drop(self.running.remove(&exited.container_id)),
+            Some(Event::StartFailed(failed)) => drop(self.running.remove(&failed.container_id)),
+            _ => {}
+        }
+        Input::Supervised { supervisor, event }
     }
 
     /// The host does the next thing it was asked for, or a process ends.

@@ -206,7 +206,8 @@ impl Play {
     /// Everything that runs ends, the agent takes all exits over, and nothing is left.
     fn forget_all(&mut self) {
         self.greet(ALL);
-        for id in std::mem::take(&mut self.running) {
+        // One by one: the end of a container sends signals to those nested in it.
+        while let Some(id) = self.running.pop_first() {
             self.ends(id, exited::Status::Code(0));
         }
         for container_id in std::mem::take(&mut self.told).into_keys() {
