@@ -87,7 +87,8 @@ impl<U: Message + Measured + Default> Decoder for Reader<U> {
     }
 
     fn buffer_settings(&self) -> BufferSettings {
-        // It takes over the memory of each message's header.
-        BufferSettings::new(0, PIECE_BYTES)
+        // It takes over the memory of a message's header, once it has none left of its own. Zero would be divided by where
+        // messages are compressed.
+        BufferSettings::new(1, PIECE_BYTES)
     }
 }

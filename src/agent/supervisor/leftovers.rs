@@ -9,7 +9,7 @@ use std::{
 };
 
 use super::{
-    process::{self, Stat, unless_short},
+    process::{self, Looked, Stat, unless_short},
     runtime::{CONTAINER_VARIABLE, Look, kill_all},
 };
 use crate::agent::core::{ContainerId, Leftover};
@@ -31,11 +31,11 @@ pub(crate) fn end(work_dir: &Path, leftovers: &[Leftover]) -> io::Result<Vec<Con
         return Ok(vec![]);
     }
     let look_again = |_| {
-        let found = look(leftovers)?.into_iter().map(|(stat, _)| stat).collect();
-        Ok(Look { found, is_unsure: false })
+        let (left, is_unsure) = look(leftovers)?;
+        Ok(Look { found: left.into_iter().map(|(stat, _)| stat).collect(), is_unsure })
     };
     let all_dead = kill_all(look_again)?;
-    let left = if all_dead { vec![] } else { look(leftovers)? };
+    let left = if all_dead { vec![] } else { look(leftovers)?.0 };
     let has_left = |leftover: &&Leftover| left.iter().any(|(_, container)| *container == leftover.container);
     Ok(leftovers.iter().filter(|leftover| !has_left(leftover)).map(|leftover| leftover.container.clone()).collect())
 }
@@ -68,17 +68,22 @@ fn pids() -> io::Result<Vec<u32>> {
     names.filter_map(|name| name.map(|name| name.to_str()?.parse().ok()).transpose()).collect()
 }
 
-/// The living processes of these containers.
-fn look(leftovers: &[Leftover]) -> io::Result<Vec<(Stat, ContainerId)>> {
+/// The living processes of these containers, and whether there may be others: of one in the midst of an exec it does not show
+/// whose it is, and one that ended may have started another.
+fn look(leftovers: &[Leftover]) -> io::Result<(Vec<(Stat, ContainerId)>, bool)> {
     let mut processes: BTreeMap<u32, (Stat, Option<ContainerId>)> = BTreeMap::new();
+    let mut is_unsure = false;
     for pid in pids()? {
-        let Some(stat) = Stat::read(pid)? else { continue };
-        let environ = process::environment(&stat)?.unwrap_or_default();
-        let container = leftovers.iter().find(|leftover| is_of(leftover, &stat, &environ));
+        let Some(Looked { stat, environment, is_changing }) = process::look(pid)? else {
+            is_unsure = true;
+            continue;
+        };
+        is_unsure |= is_changing;
+        let container = leftovers.iter().find(|leftover| is_of(leftover, &stat, &environment));
         processes.insert(pid, (stat, container.map(|leftover| leftover.container.clone())));
     }
     let living = processes.values().map(|(stat, _)| stat).filter(|stat| stat.alive && stat.pid != std::process::id());
-    Ok(living.filter_map(|stat| Some((*stat, owner(&processes, stat.pid)?))).collect())
+    Ok((living.filter_map(|stat| Some((*stat, owner(&processes, stat.pid)?))).collect(), is_unsure))
 }
 
 fn is_of(leftover: &Leftover, stat: &Stat, environ: &[u8]) -> bool {
@@ -134,7 +139,7 @@ mod tests {
         assert!(other.try_wait().unwrap().is_none(), "a process that has the number of an earlier one is another");
         other.kill().unwrap();
         other.wait().unwrap();
-        assert!(look(&all).unwrap().is_empty());
+        assert!(look(&all).unwrap().0.is_empty());
     }
 
     #[test]

@@ -28,14 +28,14 @@ pub(super) struct Stat {
     pub(super) environment: Environment,
 }
 
-/// How far a process has got with its environment, which `/proc/PID/environ` shows as empty in all of these cases.
+/// What environment a process has; `/proc/PID/environ` is empty without one and with an empty one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Environment {
-    /// In the midst of an exec it has none yet: it will have one in a moment.
-    NotYet,
-    /// It will not start anything any more, or has no variables, or is none of which this process may know.
-    None,
-    /// It has some variables.
+    /// In the midst of an exec there is none yet, and at the end of a process none any more. The kernel's own processes
+    /// never have one, and what this process may not know looks the same.
+    Missing,
+    /// Without a variable.
+    Empty,
     Some,
 }
 
@@ -57,16 +57,14 @@ impl Stat {
         let parent = fields.next()?.parse().ok()?;
         let group = fields.next()?.parse().ok()?;
         let session = fields.next()?.parse().ok()?;
-        let flags: u32 = fields.nth(2)?.parse().ok()?;
-        let threads: u32 = fields.nth(10)?.parse().ok()?;
+        let threads: u32 = fields.nth(13)?.parse().ok()?;
         let start_time = fields.nth(1)?.parse().ok()?;
         // Kernels of before 3.5 end the line here.
         let (start, end) = (fields.nth(27).unwrap_or("0"), fields.next().unwrap_or("0"));
-        let environment = match (start == end, end == "0") {
-            _ if flags & IS_EXITING != 0 => Environment::None,
-            (_, true) => Environment::NotYet,
-            (true, false) => Environment::None,
-            (false, false) => Environment::Some,
+        let environment = match end {
+            "0" => Environment::Missing,
+            end if end == start => Environment::Empty,
+            _ => Environment::Some,
         };
         let alive = !is_headless || threads > 1;
         Some(Self { pid, parent, group, session, start_time, alive, is_headless, environment })
@@ -86,6 +84,36 @@ pub(super) fn open(pid: u32, start_time: u64) -> io::Result<Option<OwnedFd>> {
     Ok(stat.filter(|stat| stat.alive && stat.start_time == start_time).map(|_| descriptor))
 }
 
+/// The parent of all threads of the kernel.
+const KERNEL_THREADS: u32 = 2;
+
+/// What one look at a process shows.
+#[derive(Debug)]
+pub(super) struct Looked {
+    pub(super) stat: Stat,
+    /// Its environment; that of another user shows nothing.
+    pub(super) environment: Vec<u8>,
+    /// Whether it lives and may have another environment, or have left another process, in a moment.
+    pub(super) is_changing: bool,
+}
+
+/// Looks at a process; nothing when it is gone, or goes meanwhile: it may have started another before.
+///
+/// # Errors
+/// No descriptors or memory are left.
+pub(super) fn look(pid: u32) -> io::Result<Option<Looked>> {
+    let Some(stat) = Stat::read(pid)? else { return Ok(None) };
+    let Some(environment) = environment(&stat)? else {
+        // Another user's is still there.
+        let again = Stat::read(pid)?.filter(|again| again.start_time == stat.start_time);
+        return Ok(again.map(|stat| Looked { stat, environment: Vec::new(), is_changing: false }));
+    };
+    let is_kernels = stat.pid == KERNEL_THREADS || stat.parent == KERNEL_THREADS;
+    // What has some and shows none began an exec between the two looks.
+    let is_changing = stat.alive && environment.is_empty() && stat.environment != Environment::Empty && !is_kernels;
+    Ok(Some(Looked { stat, environment, is_changing }))
+}
+
 /// What one process has used, and the memory it has.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Used {
@@ -98,9 +126,20 @@ impl Used {
     ///
     /// # Errors
     /// No descriptors or memory are left.
-    pub(super) fn read(pid: u32) -> io::Result<Option<Self>> {
-        let line = unless_short(read_start(&format!("/proc/{pid}/stat")))?;
-        Ok(line.and_then(|line| Self::parse(&String::from_utf8_lossy(&line))))
+    pub(super) fn read(stat: &Stat) -> io::Result<Option<Self>> {
+        let read = |path: String| -> io::Result<Option<Self>> {
+            let line = unless_short(read_start(&path))?;
+            Ok(line.and_then(|line| Self::parse(&String::from_utf8_lossy(&line))))
+        };
+        let Some(mut used) = read(format!("/proc/{}/stat", stat.pid))? else { return Ok(None) };
+        if stat.is_headless {
+            // The thread that ended has no memory any more; the others share theirs.
+            for thread in other_threads(stat.pid)? {
+                used.memory_bytes =
+                    used.memory_bytes.max(read(format!("{thread}/stat"))?.map_or(0, |it| it.memory_bytes));
+            }
+        }
+        Ok(Some(used))
     }
 
     fn parse(line: &str) -> Option<Self> {
@@ -114,8 +153,6 @@ impl Used {
     }
 }
 
-/// The flag of a process that is ending: `PF_EXITING` in the kernel's `include/linux/sched.h`.
-const IS_EXITING: u32 = 0x4;
 /// The longest environment that an exec accepts, whatever limits there are: three quarters of 8 MiB
 /// (`prepare_arg_pages` in the kernel's `fs/exec.c`).
 const MAX_ENVIRONMENT_BYTES: usize = 6 << 20;
@@ -133,23 +170,28 @@ fn read_start(path: &str) -> io::Result<Vec<u8>> {
 
 /// The environment of a process: no more of it than an exec accepts, whatever the process has made of it since. Nothing
 /// when there is no such process or it is not ours to look at.
-///
-/// # Errors
-/// No descriptors or memory are left.
-pub(super) fn environment(stat: &Stat) -> io::Result<Option<Vec<u8>>> {
-    let pid = stat.pid;
+fn environment(stat: &Stat) -> io::Result<Option<Vec<u8>>> {
+    let read = |path: String| unless_short(read_up_to(path, MAX_ENVIRONMENT_BYTES));
     if !stat.is_headless {
-        return unless_short(read_up_to(format!("/proc/{pid}/environ"), MAX_ENVIRONMENT_BYTES));
+        return read(format!("/proc/{}/environ", stat.pid));
     }
-    let Some(threads) = unless_short(std::fs::read_dir(format!("/proc/{pid}/task")))? else { return Ok(None) };
-    for thread in threads {
-        let Some(thread) = unless_short(thread)? else { return Ok(None) };
-        let path = thread.path().join("environ");
-        if let Some(environment) = unless_short(read_up_to(&path, MAX_ENVIRONMENT_BYTES))? {
+    for thread in other_threads(stat.pid)? {
+        if let Some(environment) = read(format!("{thread}/environ"))? {
             return Ok(Some(environment));
         }
     }
     Ok(None)
+}
+
+/// The folders of a process's threads but the first.
+fn other_threads(pid: u32) -> io::Result<Vec<String>> {
+    let folder = format!("/proc/{pid}/task");
+    let names = unless_short(std::fs::read_dir(&folder).and_then(|threads| {
+        let names = threads.map(|thread| Ok(thread?.file_name().into_string().unwrap_or_default()));
+        names.collect::<io::Result<Vec<String>>>()
+    }))?;
+    let others = names.unwrap_or_default().into_iter().filter(|name| *name != pid.to_string());
+    Ok(others.map(|name| format!("{folder}/{name}")).collect())
 }
 
 /// What the process `pid` was started with: its program's name and arguments, each with a zero byte after it. Nothing when
@@ -256,33 +298,50 @@ mod tests {
 
     #[test]
     fn a_program_name_with_brackets_and_spaces_does_not_shift_the_fields() {
-        assert_eq!(Stat::parse(&line("R", 4_194_560, 1, (0, 0))), Some(stat(Environment::NotYet)));
+        assert_eq!(Stat::parse(&line("R", 1, (0, 0))), Some(stat(Environment::Missing)));
         assert_eq!(Stat::parse("42 (cut"), None);
     }
 
     #[test]
     fn a_process_whose_first_thread_has_ended_lives_as_long_as_its_others() {
-        let ended = Stat { alive: false, is_headless: true, ..stat(Environment::None) };
-        assert_eq!(Stat::parse(&line("Z", 4_227_084, 1, (0, 0))), Some(ended));
-        assert_eq!(Stat::parse(&line("Z", 4_227_084, 2, (0, 0))), Some(Stat { alive: true, ..ended }));
+        let ended = Stat { alive: false, is_headless: true, ..stat(Environment::Missing) };
+        assert_eq!(Stat::parse(&line("Z", 1, (0, 0))), Some(ended));
+        assert_eq!(Stat::parse(&line("Z", 2, (0, 0))), Some(Stat { alive: true, ..ended }));
     }
 
     #[test]
-    fn an_environment_that_is_not_there_yet_is_not_one_without_variables() {
-        let environment = |flags, bounds| Stat::parse(&line("S", flags, 1, bounds)).unwrap().environment;
-        assert_eq!(environment(4_194_560, (7, 9)), Environment::Some);
-        assert_eq!(environment(4_194_560, (7, 7)), Environment::None);
-        assert_eq!(environment(4_194_560, (7, 0)), Environment::NotYet);
-        assert_eq!(environment(4_194_560, (0, 0)), Environment::NotYet);
-        assert_eq!(environment(4_194_564, (0, 0)), Environment::None, "it is about to end");
+    fn an_environment_that_is_not_there_is_not_one_without_variables() {
+        let environment = |bounds| Stat::parse(&line("S", 1, bounds)).unwrap().environment;
+        assert_eq!(environment((7, 9)), Environment::Some);
+        assert_eq!(environment((7, 7)), Environment::Empty);
+        assert_eq!(environment((7, 0)), Environment::Missing);
+        assert_eq!(environment((0, 0)), Environment::Missing);
         assert_eq!(Stat::read(std::process::id()).unwrap().unwrap().environment, Environment::Some);
     }
 
+    #[test]
+    fn what_is_without_variables_is_sure_and_what_has_ended_is_not_alive() {
+        let mut child = std::process::Command::new("sleep").arg("1000").env_clear().spawn().unwrap();
+        let seen = loop {
+            let seen = look(child.id()).unwrap().unwrap();
+            if !seen.is_changing {
+                break seen;
+            }
+        };
+        assert_eq!((seen.stat.environment, seen.environment), (Environment::Empty, vec![]));
+        child.kill().unwrap();
+        while look(child.id()).unwrap().is_some_and(|seen| seen.stat.alive) {
+            std::thread::yield_now();
+        }
+        child.wait().unwrap();
+        assert!(look(child.id()).unwrap().is_none());
+    }
+
     /// What the kernel shows of a process with brackets and spaces in its name.
-    fn line(state: &str, flags: u32, threads: u32, (start, end): (u64, u64)) -> String {
+    fn line(state: &str, threads: u32, (start, end): (u64, u64)) -> String {
         let rest = "0 ".repeat(27);
         format!(
-            "42 (a) S 7 (b)) {state} 7 42 41 0 -1 {flags} 1 0 0 0 0 0 0 0 20 0 {threads} 0 123456 {rest}{start} {end} 0"
+            "42 (a) S 7 (b)) {state} 7 42 41 0 -1 4194560 1 0 0 0 0 0 0 0 20 0 {threads} 0 123456 {rest}{start} {end} 0"
         )
     }
 

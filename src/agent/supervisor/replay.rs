@@ -238,10 +238,12 @@ pub(super) fn kill_left(directory: &Directory, records: &[SupervisorRecord]) -> 
         let Identity { pid, start_time, owns_session, .. } = identity;
         known.session = owns_session.then_some(Leader { pid, start_time });
     }
-    let look = |_| {
-        let survey = Survey::take()?;
-        let found = survey.owned(&known).into_iter().map(|(stat, _)| stat).collect();
-        Ok(Look { found, is_unsure: survey.is_unsure() })
+    let mut earlier = Survey::default();
+    let look = |is_first| {
+        let before = if is_first { Survey::default() } else { std::mem::take(&mut earlier) };
+        earlier = before.again(|_| true)?;
+        let found = earlier.owned(&known).into_iter().map(|(stat, _)| stat).collect();
+        Ok(Look { found, is_unsure: earlier.is_unsure() })
     };
     if !kill_all(look)? {
         tracing::warn!(supervisor = %directory.id(), "processes are left that do not die");

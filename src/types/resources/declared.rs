@@ -45,8 +45,8 @@ impl DeclaredResources {
             let wrong = |problem| ResourceError::Text { text: quoted(entry), problem };
             declared.add(&item).map_err(wrong)?;
         }
-        // The limits are those of the message form.
-        check_size(&declared.resources.to_proto())?;
+        // The limits are those of the message form, also of what several entries make together.
+        Resources::from_proto(&declared.resources.to_proto())?;
         Ok(declared)
     }
 

@@ -316,6 +316,10 @@ fn what_an_item_names_and_holds_has_limits() {
         in_text(format!("{}:1", "n".repeat(RESOURCE_NAME_BYTES + 1)))
             .ends_with("name: has 256 bytes; at most 255 are accepted")
     );
+    let half =
+        |from: usize| (from..from + 20_000).map(|n| format!("{}-{}", 2 * n, 2 * n)).collect::<Vec<_>>().join(",");
+    let together = in_text(format!("x:[{}];x:[{}]", half(0), half(20_000)));
+    assert!(together.contains("40000 ranges, where at most 32768 are accepted"), "{together}");
     let many = (0..=RESOURCES).map(|n| format!("r{n}:1")).collect::<Vec<_>>().join(";");
     let declared = many.parse::<DeclaredResources>();
     assert!(in_text(many).contains("4097 items"));

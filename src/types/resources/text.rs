@@ -4,7 +4,7 @@ use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
 
-use super::proto::{check_size, check_stack};
+use super::proto::check_stack;
 use super::{Amount, Kind, Reservation, Resource, ResourceError, Resources};
 use crate::proto::v1::resource::{DiskInfo, disk_info::Source};
 use crate::types::text_value::TextValue;
@@ -17,10 +17,8 @@ impl FromStr for Resources {
 
     fn from_str(text: &str) -> Result<Self, ResourceError> {
         let items = items(text, "*").map(|item| item.map(|(_, item)| item)).collect::<Result<Vec<Resource>, _>>()?;
-        let merged = Self::merged(items);
-        // The limits are those of the message form.
-        check_size(&merged.to_proto())?;
-        Ok(merged)
+        // The limits are those of the message form, also of what several entries make together.
+        Self::from_proto(&Self::merged(items).to_proto())
     }
 }
 

@@ -11,16 +11,14 @@
 use std::{collections::BTreeMap, io};
 
 use super::{
-    super::process::{self, Environment, Stat},
+    super::process::{self, Looked, Stat},
     MARKER_VARIABLE,
 };
 use crate::proto::internal::{SupervisorRecord, supervisor_record::Kind};
 
 /// How many generations are followed before a chain of parents counts as broken.
 const MAX_GENERATIONS: usize = 1 << 15;
-/// The parent of all threads of the kernel.
-const KERNEL_THREADS: u32 = 2;
-/// How often a process in the midst of an exec is looked at again before it counts as one that is stuck there.
+/// How often a process in the midst of an exec, or about to end, is looked at again before it counts as stuck there.
 const MAX_LOOKS: u32 = 100;
 /// What containers had in their environment before version 3 of the protocol.
 pub(in crate::agent::supervisor) const CONTAINER_VARIABLE: &str = "DIVVY_CONTAINER_ID";
@@ -120,8 +118,8 @@ pub(in crate::agent::supervisor) struct Leader {
 struct Seen {
     stat: Stat,
     mark: Option<Mark>,
-    /// How many looks in a row found it in the midst of an exec, without an environment.
-    execs: u32,
+    /// How many looks in a row found it in the midst of an exec or about to end.
+    changing: u32,
 }
 
 /// All processes of the host at one moment.
@@ -149,17 +147,17 @@ impl Survey {
         for pid in pids()?.into_iter().rev() {
             let earlier = self.processes.remove(&pid);
             if let Some(seen) = &earlier
-                && !seen.is_in_exec()
+                && !seen.is_changing()
                 && !is_of_interest(&seen.stat)
             {
                 processes.extend(earlier.map(|seen| (pid, seen)));
                 continue;
             }
-            match Seen::look(pid, earlier.as_ref().map_or(0, |seen| seen.execs))? {
+            match Seen::look(pid, earlier.as_ref().map_or(0, |seen| seen.changing))? {
                 Some(seen) => {
                     // What has just ended may have started another before.
                     is_unsure |= !seen.stat.alive && earlier.as_ref().is_none_or(|earlier| earlier.stat.alive);
-                    is_unsure |= seen.stat.alive && seen.is_in_exec();
+                    is_unsure |= seen.stat.alive && seen.is_changing();
                     processes.insert(pid, seen);
                 }
                 None => is_unsure = true,
@@ -217,20 +215,17 @@ impl Survey {
 }
 
 impl Seen {
-    fn look(pid: u32, execs: u32) -> io::Result<Option<Self>> {
-        let Some(stat) = Stat::read(pid)? else { return Ok(None) };
-        // Another user's shows nothing but is there.
-        let Some(environment) = process::environment(&stat)? else {
-            return Ok(Some(Self { stat, mark: None, execs: 0 }));
-        };
-        let is_kernels = stat.pid == KERNEL_THREADS || stat.parent == KERNEL_THREADS;
-        let has_none = stat.environment == Environment::None || is_kernels;
-        let execs = if environment.is_empty() && !has_none { execs + 1 } else { 0 };
-        Ok(Some(Self { stat, mark: Mark::parse(&environment), execs }))
+    /// `changing`: in how many looks before this one it was changing.
+    fn look(pid: u32, changing: u32) -> io::Result<Option<Self>> {
+        let looked = process::look(pid)?;
+        Ok(looked.map(|Looked { stat, environment, is_changing }| {
+            let changing = if is_changing { changing + 1 } else { 0 };
+            Self { stat, mark: Mark::parse(&environment), changing }
+        }))
     }
 
-    fn is_in_exec(&self) -> bool {
-        (1..MAX_LOOKS).contains(&self.execs)
+    fn is_changing(&self) -> bool {
+        (1..MAX_LOOKS).contains(&self.changing)
     }
 }
 

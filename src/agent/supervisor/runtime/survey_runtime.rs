@@ -163,7 +163,7 @@ impl ContainerRuntime for SurveyRuntime {
         let its = owned.iter().filter(|(_, owner)| *owner == Owner::Container(container_id.to_owned()));
         let mut usage = Usage::default();
         for (stat, _) in its {
-            let Some(used) = Used::read(stat.pid)? else { continue };
+            let Some(used) = Used::read(stat)? else { continue };
             usage.processes += 1;
             usage.cpu += used.cpu;
             usage.memory_bytes += used.memory_bytes;

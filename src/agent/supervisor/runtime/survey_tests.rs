@@ -7,13 +7,13 @@ fn survey(processes: &[(u32, u32, Option<&str>)]) -> Survey {
     let processes = processes.iter().map(|&(pid, parent, mark)| {
         let stat = stat(pid, parent, 9);
         let mark = mark.map(|id| Mark::Marker(id.as_bytes().to_vec()));
-        (pid, Seen { stat, mark, execs: 0 })
+        (pid, Seen { stat, mark, changing: 0 })
     });
     Survey { processes: processes.collect(), is_unsure: false }
 }
 
 fn stat(pid: u32, parent: u32, session: u32) -> Stat {
-    let environment = Environment::Some;
+    let environment = process::Environment::Some;
     Stat { pid, parent, group: pid, session, start_time: 5, alive: true, is_headless: false, environment }
 }
 
@@ -75,7 +75,7 @@ fn a_process_in_the_session_of_a_dead_supervisor_is_its_own_also_without_a_marke
     let strays = [(20, Owner::Stray), (21, Owner::Stray), (30, of("a"))];
     assert_eq!(owners(&survey, &led_by(5)), strays);
     assert_eq!(owners(&survey, &led_by(6)), [(30, of("a"))], "it is older than the supervisor");
-    survey.processes.insert(10, Seen { stat: stat(10, 1, 10), mark: None, execs: 0 });
+    survey.processes.insert(10, Seen { stat: stat(10, 1, 10), mark: None, changing: 0 });
     assert_eq!(owners(&survey, &led_by(5)), strays, "the supervisor itself is not of its containers");
     survey.processes.get_mut(&10).unwrap().stat.start_time = 7;
     assert_eq!(owners(&survey, &led_by(5)), [(30, of("a"))], "another process bears the number now");

@@ -195,12 +195,19 @@ fn reach(owned: &[(Stat, Owner)], known: &Known, container_id: &str, signal: Sig
 /// # Errors
 /// No descriptors or memory are left: something of it may still run.
 pub(super) fn kill_container(live: &Live, reaper: Option<u32>, container_id: &str) -> io::Result<bool> {
-    kill_tree::kill_all(|_| {
-        let (survey, known) = live.survey(reaper, Survey::take)?;
+    let mut earlier = Survey::default();
+    kill_tree::kill_all(|is_first| {
+        let before = if is_first { Survey::default() } else { std::mem::take(&mut earlier) };
+        let (survey, known) = live.survey(reaper, || before.again(|_| true))?;
         let is_its = |(stat, owner): (Stat, Owner)| {
             (owner == Owner::Container(container_id.to_owned()) && !known.firsts.contains_key(&stat.pid))
                 .then_some(stat)
         };
-        Ok(Look { found: survey.owned(&known).into_iter().filter_map(is_its).collect(), is_unsure: survey.is_unsure() })
+        let look = Look {
+            found: survey.owned(&known).into_iter().filter_map(is_its).collect(),
+            is_unsure: survey.is_unsure(),
+        };
+        earlier = survey;
+        Ok(look)
     })
 }

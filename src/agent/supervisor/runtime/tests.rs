@@ -33,7 +33,8 @@ fn kill_all_of(folder: &std::path::Path, left: &str, is_ready: impl Fn(&Stat) ->
         scope.spawn(|| runtime.exits(None, &|ended| exits.lock().unwrap().extend(ended)).unwrap());
         let mut first = None;
         let _stop = StopAtTheEnd(&runtime);
-        let script = format!("setsid sh -c 'echo $$ > left; exec {left}' & exec sleep 1000");
+        // Its parent ends at once: it is known by its marker only.
+        let script = format!("(setsid sh -c 'echo $$ > left; exec {left}' &) ; exec sleep 1000");
         runtime.start(&[spec("c", folder, &script)], &mut |mut outcomes| first = outcomes.remove(0).ok());
         let left: u32 = loop {
             let written = std::fs::read_to_string(folder.join("left")).unwrap_or_default();

@@ -17,6 +17,17 @@ async fn stopped() -> (Folder, u32, u32) {
     let supervisor = agent.supervisor_pid();
     let folder = agent.killed();
     send(supervisor, Signal::STOP);
+    // A thread that runs goes on until it takes note.
+    let has_stopped = |thread: std::io::Result<fs::DirEntry>| {
+        let stat = fs::read_to_string(thread.unwrap().path().join("stat")).unwrap_or_default();
+        stat.rsplit_once(") ").is_none_or(|(_, rest)| rest.starts_with('T'))
+    };
+    let all_stop = async {
+        while !fs::read_dir(format!("/proc/{supervisor}/task")).unwrap().all(has_stopped) {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    tokio::time::timeout(LIMIT, all_stop).await.expect("all its threads to stop");
     (folder, supervisor, runs)
 }
 
