@@ -245,7 +245,7 @@ mod tests {
     #[test]
     fn a_length_that_no_message_has_takes_nothing() {
         let inflow = Inflow::default();
-        receive(&mut body(&inflow), &announced(u32::MAX as usize)).expect("refused by whoever reads it");
+        receive(&mut body(&inflow), &announced(u32::MAX as usize)).expect("the decoder refuses it");
         assert_eq!(held(&inflow), 0);
     }
 
