@@ -24,6 +24,9 @@ pub mod types;
 pub mod transport;
 
 #[cfg(feature = "framework")]
+mod harness;
+
+#[cfg(feature = "framework")]
 pub mod framework;
 
 #[cfg(feature = "framework")]

@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use divvy::allocator::fair::Shares;
-use divvy::master::harness::ScriptedCluster;
+use divvy::master::scripted::ScriptedCluster;
 
 use super::measure::{Samples, timed};
 use super::{NEXT_ROUND, REPEATS, SIZES, TOTAL, VERY_LONG, resources, used};

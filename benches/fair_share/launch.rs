@@ -1,7 +1,7 @@
 //! `MultiFrameworkAllocations`: 80 large agents and three kinds of frameworks that launch until all their tasks run. What they do
 //! not use of an offer comes back without a filter; one that has launched all it wants suppresses offers, as drivers do.
 
-use divvy::master::harness::ScriptedCluster;
+use divvy::master::scripted::ScriptedCluster;
 
 use super::measure::{Samples, timed};
 use super::{NEXT_ROUND, REPEATS, resources};

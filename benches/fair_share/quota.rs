@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use divvy::allocator::fair::Quota;
-use divvy::master::harness::ScriptedCluster;
+use divvy::master::scripted::ScriptedCluster;
 
 use super::measure::{Samples, timed};
 use super::{NEXT_ROUND, REPEATS, resources};

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use divvy::master::harness::ScriptedCluster;
+use divvy::master::scripted::ScriptedCluster;
 
 use super::measure::{Samples, timed};
 use super::{NEXT_ROUND, REPEATS, TOTAL, VERY_LONG, resources, used};

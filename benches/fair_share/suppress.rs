@@ -1,7 +1,7 @@
 //! `SuppressOffers`: five rounds; before each all offers come back without a filter and a further fifth of the frameworks is
 //! suppressed, so that the last round has nobody to serve.
 
-use divvy::master::harness::ScriptedCluster;
+use divvy::master::scripted::ScriptedCluster;
 
 use super::measure::{Samples, timed};
 use super::{NEXT_ROUND, REPEATS, SIZES, TOTAL, resources, used};

@@ -10,7 +10,7 @@ mod measure;
 
 use std::time::Duration;
 
-use divvy::{master::harness::ScriptedCluster, types::Resources};
+use divvy::{master::scripted::ScriptedCluster, types::Resources};
 use measure::{Outcome, Samples, timed};
 
 /// The service ends a batch of inputs after this long, as here.

@@ -15,7 +15,7 @@ mod peers;
 
 use divvy::master::{
     Options,
-    harness::{Played, Restart},
+    scripted::{Played, Restart},
 };
 
 pub(crate) use crate::measure::Outcome;

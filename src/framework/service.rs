@@ -21,6 +21,7 @@ use super::{
     environment::Environment,
     scheduler::Scheduler,
 };
+use crate::harness::Harness;
 
 /// Stops that wait for the core.
 pub(super) const STOPS: usize = 4;
@@ -65,7 +66,7 @@ pub(super) fn spawn(start: Start, shared: &Arc<Shared>) {
         let _ = callbacks.await;
     }));
     let service = Service {
-        core: Driver::new(start.options, start.rng),
+        harness: Harness::new(Driver::new(start.options, start.rng)),
         timer: Timer::default(),
         mailbox: start.mailbox,
         stops: start.stops,
@@ -76,7 +77,6 @@ pub(super) fn spawn(start: Start, shared: &Arc<Shared>) {
         backlog: VecDeque::new(),
         deliveries,
         abort_callbacks,
-        effects: Vec::new(),
         shared: Arc::clone(shared),
     };
     let shared = Arc::clone(shared);
@@ -90,7 +90,7 @@ pub(super) fn spawn(start: Start, shared: &Arc<Shared>) {
 }
 
 struct Service {
-    core: Driver,
+    harness: Harness<Driver>,
     shared: Arc<Shared>,
     timer: Timer,
     mailbox: mpsc::Receiver<Input>,
@@ -103,7 +103,6 @@ struct Service {
     backlog: VecDeque<Numbered>,
     deliveries: mpsc::Sender<Delivery>,
     abort_callbacks: AbortHandle,
-    effects: Vec<Effect>,
 }
 
 /// Rings no later than the core's deadline; a ring too many is harmless.
@@ -130,7 +129,7 @@ impl Service {
     async fn run(mut self) {
         let mut finished = self.handle(Input::Started);
         while finished.is_none() {
-            self.timer.arm(&*self.shared.environment, self.core.deadline());
+            self.timer.arm(&*self.shared.environment, self.harness.deadline());
             let input = self.next().await;
             if matches!(input, Some(Input::Called { request: Request::Stop(_), .. })) {
                 self.take_calls_before_the_stop();
@@ -171,7 +170,7 @@ impl Service {
 
     /// Whether the framework's calls have their turn: the socket took what was said before, and the master settles it.
     fn takes_calls(&self) -> bool {
-        self.backlog.is_empty() && self.core.takes_calls()
+        self.backlog.is_empty() && self.harness.core.takes_calls()
     }
 
     /// What was called before the stop is still to reach the master.
@@ -202,17 +201,17 @@ impl Service {
 
     fn handle(&mut self, input: Input) -> Option<Finished> {
         let now = self.shared.environment.now();
-        let mut effects = std::mem::take(&mut self.effects);
-        self.core.handle(now, input, &mut effects);
+        self.harness.handle(now, input);
+        self.harness.finish(now);
         // Before the effects: whoever is given an offer can use it.
-        self.shared.publish(&self.core);
-        let mut finished = None;
+        self.shared.publish(&self.harness.core);
+        let (mut effects, mut finished) = (self.harness.take(), None);
         for effect in effects.drain(..) {
             if let Some(how) = self.perform(effect) {
                 finished = Some(how);
             }
         }
-        self.effects = effects;
+        self.harness.reuse(effects);
         finished
     }
 

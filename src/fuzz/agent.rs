@@ -14,6 +14,7 @@ use crate::{
     agent::core::{
         Agent, Config, ContainerId, Effect, Found, FoundSupervisor, Input, Retention, SessionId, Step, SupervisorId,
     },
+    harness::Harness,
     proto::{
         internal::{
             self, AgentRecord, SupervisorEvent, agent_message, agent_record, exited, master_message::Kind as Said,
@@ -88,7 +89,7 @@ pub(super) fn play(bytes: &[u8]) -> BTreeSet<&'static str> {
 }
 
 struct Play {
-    core: Agent,
+    harness: Harness<Agent>,
     session: SessionId,
     /// Everything ever persisted since the last start, after what that start found.
     records: Vec<AgentRecord>,
@@ -110,7 +111,7 @@ impl Play {
     fn begin(script: &mut Script<'_>, records: Vec<AgentRecord>) -> Self {
         let (core, out) = recover(script, &records, "boot0");
         let mut play = Self {
-            core,
+            harness: Harness::new(core),
             records,
             session: SessionId(0),
             boot: 0,
@@ -124,7 +125,7 @@ impl Play {
             reached: BTreeSet::new(),
         };
         play.heed(out);
-        play.core.check();
+        play.harness.core.check();
         play
     }
 
@@ -136,9 +137,9 @@ impl Play {
         self.starts += 1;
         self.host.clear();
         let (core, out) = recover(script, &self.records, &format!("boot{}", self.boot));
-        self.core = core;
+        self.harness = Harness::new(core);
         self.heed(out);
-        self.core.check();
+        self.harness.core.check();
     }
 
     fn register(&mut self, script: &mut Script<'_>) {
@@ -146,7 +147,7 @@ impl Play {
         let input = self.said_by_a_supervisor(ONE, event);
         self.handle(script, input);
         for _ in 0..4 {
-            if let Some(at) = self.core.deadline() {
+            if let Some(at) = self.harness.deadline() {
                 script.now.mono_ns = script.now.mono_ns.max(at);
             }
             self.handle(script, Input::Tick);
@@ -237,10 +238,10 @@ impl Play {
     }
 
     fn handle(&mut self, script: &Script<'_>, input: Input) {
-        let mut out = Vec::new();
-        self.core.handle(script.now, input, &mut out);
-        self.core.check();
-        self.heed(out);
+        self.harness.handle(script.now, input);
+        self.harness.core.check();
+        let effects = self.harness.take();
+        self.heed(effects);
     }
 
     fn heed(&mut self, effects: Vec<Effect>) {

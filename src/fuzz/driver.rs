@@ -15,6 +15,7 @@ use crate::{
         SchedulerEvent, UnknownTasks,
         core::{Driver, Effect, Input, Options, Outcome, Request, Stop},
     },
+    harness::Harness,
     proto::{
         ext,
         v1::{
@@ -52,7 +53,7 @@ pub(super) fn play(bytes: &[u8]) -> BTreeSet<&'static str> {
 }
 
 struct Play {
-    core: Driver,
+    harness: Harness<Driver>,
     session: u64,
     seq: u64,
     callbacks: VecDeque<u64>,
@@ -78,9 +79,9 @@ impl Play {
             known_policies: Vec::new(),
             unknown_tasks: [UnknownTasks::Report, UnknownTasks::Adopt, UnknownTasks::Kill][script.below(3)],
         };
-        let core = Driver::new(options, script.rng());
+        let harness = Harness::new(Driver::new(options, script.rng()));
         let mut play = Self {
-            core,
+            harness,
             session: 0,
             seq: 0,
             callbacks: VecDeque::new(),
@@ -156,9 +157,8 @@ impl Play {
     }
 
     fn handle(&mut self, script: &Script<'_>, input: Input) {
-        let mut out = Vec::new();
-        self.core.handle(script.now, input, &mut out);
-        for effect in out {
+        self.harness.handle(script.now, input);
+        for effect in self.harness.take() {
             assert!(!self.finished, "nothing follows the end: {effect:?}");
             match effect {
                 Effect::Connect { session, .. } => self.session = session,

@@ -13,12 +13,12 @@ use prost::Message as _;
 
 use super::script::Script;
 use crate::{
+    harness::Harness,
     master::{
         api::{inside, intake},
         core::{
             Answer, Config, Effect, Event, Input, Master, Order, Principal, Question, RequestId, SessionId, offer_id,
         },
-        harness::Harness,
         registry::State,
     },
     proto::{
@@ -104,7 +104,7 @@ pub(super) fn play(bytes: &[u8]) -> BTreeSet<&'static str> {
 }
 
 struct Play {
-    harness: Harness,
+    harness: Harness<Master>,
     /// New at every start, as the epoch is.
     id: String,
     epoch: u64,
@@ -234,7 +234,7 @@ impl Play {
     }
 
     fn settle(&mut self, script: &Script<'_>) {
-        self.harness.allocate(script.now);
+        self.harness.end_batch(script.now);
         self.heed(script);
     }
 
@@ -319,7 +319,7 @@ impl Play {
     }
 }
 
-fn core(script: &mut Script<'_>, id: &str, epoch: u64, state: State) -> Harness {
+fn core(script: &mut Script<'_>, id: &str, epoch: u64, state: State) -> Harness<Master> {
     let config = Config {
         completed_tasks: 5,
         completed_frameworks: 2,

@@ -8,10 +8,10 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::{
     core::{Answer, Effect, Event, Order, RequestId, SessionId},
-    harness::Outlet,
     registry_thread::Store,
 };
 use crate::{
+    harness::Outlet,
     transport::outbox::{Durable, Outbox, RecordNumber},
     types::Now,
 };
@@ -110,7 +110,7 @@ impl Dispatch {
     }
 }
 
-impl Outlet for Dispatch {
+impl Outlet<Effect> for Dispatch {
     fn take(&mut self, now: Now, effect: Effect) {
         match effect {
             Effect::Persist { number, changes } => {

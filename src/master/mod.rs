@@ -6,11 +6,11 @@
 pub(crate) mod api;
 pub(crate) mod core;
 mod dispatch;
-#[doc(hidden)]
-pub mod harness;
 mod lag;
 pub mod registry;
 mod registry_thread;
+#[doc(hidden)]
+pub mod scripted;
 mod service;
 
 use std::{io, net::SocketAddr, path::PathBuf, time::Duration};

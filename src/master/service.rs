@@ -19,12 +19,12 @@ use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot, watch};
 use super::{
     core::{Answer, Input, Master, Principal, Question, SessionId},
     dispatch::{AnyOutbox, Dispatch},
-    harness::Harness,
     lag::{self, Lag, Watcher},
     registry::{Fence, Registry},
     registry_thread::{self, Progress},
 };
 use crate::{
+    harness::Harness,
     transport::{
         clock::Clock,
         outbox::{Budget, Durable, Message, Outbox, RecordNumber, Written},
@@ -152,7 +152,7 @@ pub(super) fn start(
 
 /// The core with all that carries its effects out.
 struct Service {
-    harness: Harness,
+    harness: Harness<Master>,
     clock: Clock,
     watcher: Watcher,
     dispatch: Dispatch,
@@ -202,7 +202,8 @@ impl Service {
 
     /// What the turn decided leaves.
     async fn end_turn(&mut self, now: Now) -> Result<(), String> {
-        self.harness.finish(now, &mut self.dispatch);
+        self.harness.finish(now);
+        self.harness.deliver(now, &mut self.dispatch);
         self.turns.note(self.clock.now().since(now.mono_ns));
         self.dispatch.send_stores().await?;
         for session in self.detached.drain(..) {

@@ -22,6 +22,7 @@ use super::{
 };
 use crate::{
     agent::core::{Agent, Config, Effect, Found, Input, Level, Retention, SessionId, StopReason},
+    harness::Harness,
     proto::{
         internal::{AgentFrame, AgentRecord, MasterFrame, agent_record},
         v1,
@@ -47,7 +48,7 @@ pub(super) struct AgentNode {
 /// One life of an agent.
 #[derive(Debug)]
 pub(super) struct AgentProcess {
-    pub(super) core: Agent,
+    pub(super) harness: Harness<Agent>,
     pub(super) way: Way,
     /// Effects that wait for the disk; it is writing `writing`.
     held: VecDeque<Effect>,
@@ -114,7 +115,7 @@ impl World {
         let mut out = Vec::new();
         let core = Agent::recover(node.disk.records(), node.config.clone(), found, rng, now, &mut out);
         node.process = Some(Box::new(AgentProcess {
-            core,
+            harness: Harness::new(core),
             way: Way::default(),
             held: VecDeque::new(),
             writing: None,
@@ -164,10 +165,7 @@ impl World {
         let now = self.time(Node::Agent(index));
         let Some(process) = &mut self.agents[index].process else { return };
         let mut out = Vec::new();
-        process.core.handle(now, input, &mut out);
-        if process.core.deadline().is_some_and(|at| at <= now.mono_ns) {
-            process.core.handle(now, Input::Tick, &mut out);
-        }
+        process.harness.give(now, [input], &mut out);
         self.trace.effects("agent", &out);
         self.carry_out_of_agent(index, out);
         self.arm(Node::Agent(index));
@@ -259,7 +257,7 @@ impl World {
         let node = &mut self.agents[index];
         let Some(process) = &mut node.process else { return };
         if node.disk.records().len() >= COMPACT_AT {
-            node.disk.replace(process.core.snapshot());
+            node.disk.replace(process.harness.core.snapshot());
         }
     }
 
@@ -326,7 +324,7 @@ impl World {
     pub(super) fn id_of_agent(&self, index: usize) -> Option<String> {
         let node = &self.agents[index];
         if let Some(process) = &node.process {
-            return process.core.id().map(str::to_owned);
+            return process.harness.core.id().map(str::to_owned);
         }
         node.disk.records().iter().rev().find_map(|record| match &record.kind {
             Some(agent_record::Kind::Identity(identity)) => Some(identity.agent_id.clone()),

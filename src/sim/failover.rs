@@ -23,8 +23,8 @@ impl World {
         }
         let index = self.chance.faults.random_range(0..self.frameworks.len());
         let node = &mut self.frameworks[index];
-        let known =
-            node.store.framework_id.is_some() && node.process.as_ref().is_some_and(|it| it.core.was_registered());
+        let known = node.store.framework_id.is_some()
+            && node.process.as_ref().is_some_and(|it| it.harness.core.was_registered());
         let Some(mut process) = node.process.take_if(|_| known) else { return };
         process.wake_ns = None;
         let under_way = process.way.under_way();

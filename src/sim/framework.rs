@@ -21,6 +21,7 @@ use crate::{
         SchedulerEvent, UnknownTasks,
         core::{Driver, Effect, Finished, Input, Options, Outcome, Request},
     },
+    harness::Harness,
     proto::{
         ext,
         v1::{FrameworkInfo, framework_info::capability},
@@ -43,7 +44,7 @@ pub(super) struct FrameworkNode {
 /// One life of a framework.
 #[derive(Debug)]
 pub(super) struct DriverProcess {
-    pub(super) core: Driver,
+    pub(super) harness: Harness<Driver>,
     pub(super) way: Way,
     callbacks: VecDeque<(u64, SchedulerEvent)>,
     running: Option<SchedulerEvent>,
@@ -90,7 +91,7 @@ impl World {
         node.life += 1;
         let life = node.life;
         node.process = Some(Box::new(DriverProcess {
-            core: Driver::new(node.options(&rng), rng),
+            harness: Harness::new(Driver::new(node.options(&rng), rng)),
             way: Way::default(),
             callbacks: VecDeque::new(),
             running: None,
@@ -157,10 +158,7 @@ impl World {
         let now = self.time(node);
         let Some(process) = self.driver_mut(client) else { return };
         let mut out = Vec::new();
-        process.core.handle(now, input, &mut out);
-        if process.core.deadline().is_some_and(|at| at <= now.mono_ns) {
-            process.core.handle(now, Input::Tick, &mut out);
-        }
+        process.harness.give(now, [input], &mut out);
         self.trace.effects("framework", &out);
         for effect in out {
             if self.blows(node) {

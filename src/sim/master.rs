@@ -22,12 +22,12 @@ use super::{
     world::World,
 };
 use crate::{
+    harness::Harness,
     master::{
         api::{MasterFacts, intake},
         core::{
             Call, Effect, Event, Input, Master, Order, Principal, Question, Report, RequestId, SessionId, Snapshot,
         },
-        harness::Harness,
         registry::{Fence, Memory, Registry as _},
     },
     proto::{ext, internal, v1::TaskInfo},
@@ -49,7 +49,7 @@ pub(super) struct MasterNode {
 /// One life of the master.
 #[derive(Debug)]
 pub(super) struct MasterProcess {
-    pub(super) harness: Harness,
+    pub(super) harness: Harness<Master>,
     /// The last record given to the registry, and the last that it has.
     pub(super) stored: RecordNumber,
     pub(super) durable: RecordNumber,

@@ -344,16 +344,16 @@ impl World {
             Node::Agent(index) => {
                 let node = &mut self.agents[index];
                 let Some(process) = &mut node.process else { return };
-                (process.core.deadline(), &mut process.wake_ns, node.life)
+                (process.harness.deadline(), &mut process.wake_ns, node.life)
             }
             Node::Framework(index) => {
                 let node = &mut self.frameworks[index];
                 let Some(process) = &mut node.process else { return };
-                (process.core.deadline(), &mut process.wake_ns, node.life)
+                (process.harness.deadline(), &mut process.wake_ns, node.life)
             }
             Node::Replaced(index) => {
                 let Some(process) = &mut self.replaced[index] else { return };
-                (process.core.deadline(), &mut process.wake_ns, 0)
+                (process.harness.deadline(), &mut process.wake_ns, 0)
             }
             Node::Author(index) => {
                 let node = &mut self.authors[index];

@@ -1,7 +1,7 @@
 //! What an agent decides, without a socket, a process, a file, a clock or chance of its own.
 //!
 //! The shell feeds it [`Input`]s with the time they happened at, carries out the [`Effect`]s, and gives it a tick at
-//! [`Agent::deadline`]. The order rule: *an effect leaves when every earlier [`Effect::Persist`] has reached its level*.
+//! its deadline. The order rule: *an effect leaves when every earlier [`Effect::Persist`] has reached its level*.
 //! The core itself waits for nothing. After the end of the process [`Agent::recover`] rebuilds the state from whatever
 //! prefix of the log is left, and the supervisors' greetings say what became of the containers in between; the agent
 //! does not attach to a master before it knows.
@@ -31,6 +31,7 @@ pub use containers::provisioning::Step;
 pub use effects::{Effect, Input, Level, Problem, StopReason};
 pub use ids::{ContainerId, SessionId, SupervisorId};
 
+use crate::harness::Core;
 use crate::proto::internal::{AgentRecord, WorkDirIdentity, agent_record};
 use crate::proto::v1::{FrameworkId, TaskId};
 use crate::types::Now;
@@ -83,9 +84,11 @@ pub struct Agent {
     inputs: u64,
 }
 
-impl Agent {
-    /// Takes one input and appends what has to be done to `out`.
-    pub fn handle(&mut self, now: Now, input: Input, out: &mut Vec<Effect>) {
+impl Core for Agent {
+    type Input = Input;
+    type Effect = Effect;
+
+    fn handle(&mut self, now: Now, input: Input, out: &mut Vec<Effect>) {
         match input {
             Input::Attached { session } => self.attached(now, session, out),
             Input::Detached { session, leader } => self.detached(now, session, leader, out),
@@ -102,7 +105,7 @@ impl Agent {
             Input::DiskHasRoom => self.disk_full(now, None),
             Input::ShutDown => self.leave(now, StopReason::ShutDown, out),
             Input::Stopping => self.retire_if_idle(out),
-            Input::Tick => self.tick(now, out),
+            Input::Tick => self.ticked(now, out),
         }
         self.leave_when_empty(out);
         self.inputs += 1;
@@ -111,13 +114,17 @@ impl Agent {
         }
     }
 
-    /// The monotonic time, in nanoseconds, at which [`Input::Tick`] is due.
-    #[must_use]
-    pub fn deadline(&self) -> Option<u64> {
+    fn deadline(&self) -> Option<u64> {
         let mine = [self.link.deadline(), self.timers.deadline(), self.sandboxes.deadline()];
         mine.into_iter().chain([self.supervisors.deadline()]).flatten().min()
     }
 
+    fn tick() -> Input {
+        Input::Tick
+    }
+}
+
+impl Agent {
     /// The id the master gave this agent, once it has one.
     #[must_use]
     pub fn id(&self) -> Option<&str> {
@@ -148,7 +155,7 @@ impl Agent {
         self.supervisors.problems().chain(self.space.problem()).collect()
     }
 
-    fn tick(&mut self, now: Now, out: &mut Vec<Effect>) {
+    fn ticked(&mut self, now: Now, out: &mut Vec<Effect>) {
         self.link_due(now, out);
         self.sweep_due(now, out);
         while let Some(timer) = self.timers.due(now) {

@@ -21,6 +21,7 @@ use super::{AgentError, End, Ended};
 use crate::agent::core::{Agent, ContainerId, Effect, Input, Level, StopReason};
 use crate::agent::log::{Log, LogError, Successor, WorkDir};
 use crate::agent::pace::Pace;
+use crate::harness::Harness;
 use crate::proto::internal::AgentRecord;
 use crate::transport::clock::Clock;
 use crate::transport::outbox::{Durable, RecordNumber, SessionQueue, Taken};
@@ -34,7 +35,7 @@ const ROOM_AGAIN: Duration = Duration::from_millis(200);
 /// What the thread works with.
 #[derive(Debug)]
 pub(super) struct CoreThread {
-    pub(super) agent: Agent,
+    pub(super) harness: Harness<Agent>,
     pub(super) log: Log,
     pub(super) sync: SyncThread,
     /// How far the disk has got.
@@ -47,11 +48,11 @@ pub(super) struct CoreThread {
     pub(super) pace: Pace,
     pub(super) mail: mpsc::Receiver<Mail>,
     pub(super) clock: Clock,
-    /// Who wants to be told when a container has ended.
     /// Cancelled when the agent is to stop: it does not wait for room on the disk then.
     pub(super) stopping: CancellationToken,
     /// What operators read of the agent's problems.
     pub(super) health: Health,
+    /// Those who are to be told when a container has ended.
     pub(super) followers: Vec<(ContainerId, oneshot::Sender<()>)>,
     /// Whether the log is not in its place, and is being written anew.
     pub(super) log_is_gone: bool,
@@ -63,14 +64,10 @@ pub(super) struct CoreThread {
 
 impl CoreThread {
     /// Starts the thread, which first carries out what recovery asked for. How it ended is told to `ended`.
-    pub(super) fn start(
-        mut self,
-        recovered: Vec<Effect>,
-        ended: watch::Sender<Option<End>>,
-    ) -> io::Result<JoinHandle<()>> {
+    pub(super) fn start(mut self, ended: watch::Sender<Option<End>>) -> io::Result<JoinHandle<()>> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build()?;
         thread::Builder::new().name("agent-core".to_owned()).spawn(move || {
-            let end = runtime.block_on(self.run(recovered));
+            let end = runtime.block_on(self.run());
             if let Err(error) = &end {
                 tracing::error!(%error, "the agent ends");
             }
@@ -79,11 +76,11 @@ impl CoreThread {
         })
     }
 
-    async fn run(&mut self, recovered: Vec<Effect>) -> Result<Ended, AgentError> {
-        let (mut mail, mut out) = (vec![], recovered);
+    async fn run(&mut self) -> Result<Ended, AgentError> {
+        let mut mail = vec![];
         let (mut now, mut inputs) = (self.clock.now(), 0);
         loop {
-            if let Some(ended) = self.carry_out(&mut out).await? {
+            if let Some(ended) = self.carry_out().await? {
                 return Ok(ended);
             }
             self.announce();
@@ -92,7 +89,7 @@ impl CoreThread {
                 // Nothing else is on this thread, and no one is waited for.
                 thread::sleep(rest);
             }
-            let deadline = self.agent.deadline();
+            let deadline = self.harness.deadline();
             let clock = self.clock;
             let due = async {
                 match deadline {
@@ -108,21 +105,19 @@ impl CoreThread {
             now = self.clock.now();
             inputs = mail.iter().map(Mail::inputs).sum();
             for piece in mail.drain(..) {
-                if let Some(ended) = self.take(now, piece, &mut out).await? {
+                if let Some(ended) = self.take(now, piece).await? {
                     return Ok(ended);
                 }
             }
-            if self.agent.deadline().is_some_and(|at| at <= now.mono_ns) {
-                self.agent.handle(now, Input::Tick, &mut out);
-            }
+            self.harness.finish(now);
         }
     }
 
-    async fn take(&mut self, now: Now, piece: Mail, out: &mut Vec<Effect>) -> Result<Option<Ended>, AgentError> {
+    async fn take(&mut self, now: Now, piece: Mail) -> Result<Option<Ended>, AgentError> {
         match piece {
             Mail::Inputs(inputs) => {
                 for input in inputs {
-                    self.agent.handle(now, input, out);
+                    self.harness.handle(now, input);
                 }
             }
             Mail::Synced(number) => {
@@ -143,17 +138,18 @@ impl CoreThread {
             Mail::DiskFailed(error) => return Err(error.into()),
             Mail::TellEnd(container, tell) => self.followers.push((container, tell)),
             Mail::Stop => {
-                self.agent.handle(now, Input::Stopping, out);
-                self.carry_out(out).await?;
+                self.harness.handle(now, Input::Stopping);
+                self.carry_out().await?;
                 return Ok(Some(Ended::Stopped));
             }
         }
         Ok(None)
     }
 
-    async fn carry_out(&mut self, out: &mut Vec<Effect>) -> Result<Option<Ended>, AgentError> {
-        let mut records = vec![];
-        for effect in &mut *out {
+    /// Carries out what the core decided since the last time.
+    async fn carry_out(&mut self) -> Result<Option<Ended>, AgentError> {
+        let (mut effects, mut records) = (self.harness.take(), vec![]);
+        for effect in &mut effects {
             if let Effect::Persist { records: more, .. } = effect {
                 records.append(more);
             }
@@ -165,7 +161,7 @@ impl CoreThread {
             self.sync.soon(self.log.syncer());
         }
         let now = self.clock.now();
-        for effect in out.drain(..) {
+        for effect in effects.drain(..) {
             match effect {
                 Effect::Persist { level: Level::Process, .. } => {}
                 Effect::Persist { level: Level::Host, .. } => self.recorded = self.sync.now(self.log.syncer()),
@@ -179,6 +175,7 @@ impl CoreThread {
                 }
             }
         }
+        self.harness.reuse(effects);
         self.hands.flush(now);
         if self.log.wants_compaction() {
             self.compact();
@@ -205,7 +202,7 @@ impl CoreThread {
 
     /// Has the log written anew by the thread that syncs it; [`Mail::Drafted`] follows.
     fn compact(&mut self) {
-        let draft = self.log.draft(self.agent.snapshot());
+        let draft = self.log.draft(self.harness.core.snapshot());
         self.sync.write(draft);
     }
 
@@ -254,7 +251,7 @@ impl CoreThread {
     }
 
     fn tell_ends(&mut self) {
-        let agent = &self.agent;
+        let agent = &self.harness.core;
         let is_over =
             |(container, tell): &mut (ContainerId, oneshot::Sender<()>)| tell.is_closed() || !agent.is_live(container);
         for (_, tell) in self.followers.extract_if(.., is_over) {
@@ -264,8 +261,9 @@ impl CoreThread {
     }
 
     fn announce(&self) {
-        self.health.report(&self.clock, &self.agent);
-        let registered = self.agent.is_registered().then(|| self.agent.id()).flatten();
+        let agent = &self.harness.core;
+        self.health.report(&self.clock, agent);
+        let registered = agent.is_registered().then(|| agent.id()).flatten();
         self.id.send_if_modified(|known| {
             let changed = registered.is_some() && known.as_deref() != registered;
             if changed {

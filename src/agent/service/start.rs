@@ -28,6 +28,7 @@ use crate::agent::facts::{self, Facts};
 use crate::agent::log::{self, Log, Opened, WorkDir, WorkDirError};
 use crate::agent::pace::Pace;
 use crate::agent::sandbox::Sandboxes;
+use crate::harness::Harness;
 use crate::proto::internal::{WorkDirIdentity, agent_record};
 use crate::proto::v1::AgentInfo;
 use crate::transport::clock::{self, Clock};
@@ -155,13 +156,13 @@ impl Ground {
         let boot_ns = Some(clock::host_monotonic_ns());
         let found = Found { supervisors: supervision.found(), boot_ns, ..self.found };
         let (rng, now) = (StdRng::from_os_rng(), clock.now());
-        let agent = Agent::recover(&self.opened.records, self.config, found, rng, now, &mut out);
+        let core = Agent::recover(&self.opened.records, self.config, found, rng, now, &mut out);
         let ((id, known_id), (end, ended)) = (watch::channel(None), watch::channel(None));
         let sync = SyncThread::start(hands.mailbox.clone(), self.opened.log.syncer(), Arc::clone(&self.work_dir))
             .map_err(StartError::Thread)?;
         let held = SessionQueue::new(now, outbox::Limits::unlimited());
         let thread = CoreThread {
-            agent,
+            harness: Harness::begun(core, out),
             log: self.opened.log,
             sync,
             durable: hands.durable.clone(),
@@ -178,7 +179,7 @@ impl Ground {
             work_dir: self.work_dir,
             id,
         };
-        thread.start(out, end).map_err(StartError::Thread)?;
+        thread.start(end).map_err(StartError::Thread)?;
         Ok((self.listener.address(), self.listener, known_id, ended))
     }
 }

@@ -2,7 +2,7 @@
 //! run come out.
 //!
 //! It owns no socket, clock or task. The shell feeds it [`Input`]s with the time they happened at, carries out the
-//! [`Effect`]s in the order given, and sends [`Input::Tick`] when [`Driver::deadline`] has passed. Rule: a status is
+//! [`Effect`]s in the order given, and sends [`Input::Tick`] when its deadline has passed. Rule: a status is
 //! acknowledged when the callback that got it returned `Ok`, never before; an offer that reached the driver is answered
 //! or given back, whatever the callbacks do.
 
@@ -42,6 +42,7 @@ use self::{
 };
 use super::{counts::DriverCounts, event::SchedulerEvent, unknown::UnknownTasks};
 use crate::{
+    harness::Core,
     proto::{
         ext::PartitionPolicy,
         v1::{AgentId, FrameworkId, FrameworkInfo, TaskId, framework_info::capability},
@@ -121,6 +122,50 @@ enum Phase {
     Aborted,
 }
 
+impl Core for Driver {
+    type Input = Input;
+    type Effect = Effect;
+
+    fn handle(&mut self, now: Now, input: Input, out: &mut Vec<Effect>) {
+        if self.ended() {
+            return;
+        }
+        match input {
+            Input::Started => self.started(out),
+            Input::Called { seq, request } => self.called(now, seq, request, out),
+            Input::Connected { session } => self.connected(now, session, out),
+            Input::Disconnected { session, reason, leader } => self.disconnected(session, &reason, leader, out),
+            Input::Received { session, events } => self.received(now, session, *events, out),
+            Input::Returned { callback, outcome } => self.returned(now, callback, outcome, out),
+            Input::Tick => self.ticked(now, out),
+        }
+        self.deliver(now, out);
+        self.inputs += 1;
+        if cfg!(debug_assertions) {
+            self.check_session();
+            let few = self.tasks.are_few() && self.deliveries.are_few();
+            if few || self.inputs.is_multiple_of(CHECK_EVERY) {
+                self.check();
+            }
+        }
+    }
+
+    fn deadline(&self) -> Option<u64> {
+        let phase = match self.phase {
+            Phase::Subscribing { due_ns } | Phase::Subscribed { due_ns } => Some(due_ns),
+            Phase::Disconnected | Phase::Connecting => None,
+            Phase::Stopped | Phase::Aborted => return None,
+        };
+        let stopping = self.stopping.as_ref().map(|stopping| stopping.due_ns);
+        let others = [self.offers.deadline_ns(), self.reconciliation.deadline_ns(), self.lanes.deadline_ns()];
+        others.into_iter().chain([phase, stopping]).flatten().min()
+    }
+
+    fn tick() -> Input {
+        Input::Tick
+    }
+}
+
 impl Driver {
     /// A driver that has not begun. `rng` decides its jitter.
     pub(crate) fn new(mut options: Options, rng: StdRng) -> Self {
@@ -153,43 +198,6 @@ impl Driver {
             options,
             rng,
         }
-    }
-
-    /// Takes one input and appends what has to be done to `out`.
-    pub(crate) fn handle(&mut self, now: Now, input: Input, out: &mut Vec<Effect>) {
-        if self.ended() {
-            return;
-        }
-        match input {
-            Input::Started => self.started(out),
-            Input::Called { seq, request } => self.called(now, seq, request, out),
-            Input::Connected { session } => self.connected(now, session, out),
-            Input::Disconnected { session, reason, leader } => self.disconnected(session, &reason, leader, out),
-            Input::Received { session, events } => self.received(now, session, *events, out),
-            Input::Returned { callback, outcome } => self.returned(now, callback, outcome, out),
-            Input::Tick => self.tick(now, out),
-        }
-        self.deliver(now, out);
-        self.inputs += 1;
-        if cfg!(debug_assertions) {
-            self.check_session();
-            let few = self.tasks.are_few() && self.deliveries.are_few();
-            if few || self.inputs.is_multiple_of(CHECK_EVERY) {
-                self.check();
-            }
-        }
-    }
-
-    /// When [`Input::Tick`] is due, in monotonic nanoseconds.
-    pub(crate) fn deadline(&self) -> Option<u64> {
-        let phase = match self.phase {
-            Phase::Subscribing { due_ns } | Phase::Subscribed { due_ns } => Some(due_ns),
-            Phase::Disconnected | Phase::Connecting => None,
-            Phase::Stopped | Phase::Aborted => return None,
-        };
-        let stopping = self.stopping.as_ref().map(|stopping| stopping.due_ns);
-        let others = [self.offers.deadline_ns(), self.reconciliation.deadline_ns(), self.lanes.deadline_ns()];
-        others.into_iter().chain([phase, stopping]).flatten().min()
     }
 
     /// The framework's id, once the master has given one.
@@ -245,7 +253,7 @@ impl Driver {
         }
     }
 
-    fn tick(&mut self, now: Now, out: &mut Vec<Effect>) {
+    fn ticked(&mut self, now: Now, out: &mut Vec<Effect>) {
         self.stop_overdue(now, out);
         if self.ended() {
             return;

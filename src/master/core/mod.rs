@@ -2,7 +2,7 @@
 //!
 //! Inputs and the time go in, effects come out; there is no socket, clock or file here, and chance comes from the
 //! generator handed in. The shell lets an effect leave when the record that it follows from is durable. After each batch
-//! of inputs it calls [`Master::allocate_batch`], which makes the offers.
+//! of inputs it calls [`Core::end_batch`], which makes the offers.
 //!
 //! One rule holds after every input: for each agent, offered + used + free = total.
 
@@ -64,6 +64,7 @@ pub(crate) use self::{
 };
 use crate::{
     allocator::fair::{Allocator, Quota},
+    harness::Core,
     master::registry,
     types::Now,
 };
@@ -110,6 +111,68 @@ pub(crate) struct Master {
     taken: Interned,
     counts: Counts,
     inputs: u64,
+}
+
+impl Core for Master {
+    type Input = Input;
+    type Effect = Effect;
+
+    fn handle(&mut self, now: Now, input: Input, out: &mut Vec<Effect>) {
+        self.inputs += 1;
+        let mut turn = Turn::new(now, out, std::mem::take(&mut self.outgoing), self.config.work_per_turn);
+        match input {
+            Input::Attached { session, principal } => self.sessions.attach(session, principal),
+            Input::Detached { session } => {
+                self.detached(&mut turn, session);
+                turn.outgoing().forget(session);
+            }
+            Input::Called { session, seq, call } => self.called(&mut turn, session, seq, call),
+            Input::Reported { session, report } => self.reported(&mut turn, session, report),
+            Input::Asked { request, principal, question } => self.asked(&mut turn, request, &principal, question),
+            Input::Synced { number } => turn.outgoing().synced(number),
+            Input::Written { session, bytes } => turn.outgoing().written(session, bytes),
+            Input::Ticked => self.ticked(&mut turn),
+        }
+        for session in turn.closing() {
+            self.detached(&mut turn, session);
+        }
+        self.announce_failures(&mut turn);
+        self.outgoing = turn.end();
+        self.budgets_changed();
+        if cfg!(debug_assertions) {
+            self.check_changed();
+            if self.inputs.is_multiple_of(FULL_CHECK_EVERY) {
+                self.check();
+            }
+        }
+    }
+
+    /// Makes the offers that the inputs since the last call have made possible.
+    fn end_batch(&mut self, now: Now, out: &mut Vec<Effect>) {
+        let mut turn = Turn::new(now, out, std::mem::take(&mut self.outgoing), self.config.work_per_turn);
+        self.allocate(&mut turn);
+        self.outgoing = turn.end();
+        self.budgets_changed();
+        if cfg!(debug_assertions) {
+            self.check_changed();
+        }
+    }
+
+    fn deadline(&self) -> Option<u64> {
+        let idle_run_ns = || self.next_idle_run_ns().max(self.held_off_until_ns());
+        let idle_run = self.ledger.shares().is_changed().then(idle_run_ns);
+        let unfinished = self.is_running()
+            || !self.answering.is_empty()
+            || self.frameworks.are_unfinished()
+            || self.agents.are_arriving()
+            || self.look.is_some();
+        let unfinished = unfinished.then_some(0);
+        [self.timers.next(), idle_run, self.next_overdue_ns(), unfinished].into_iter().flatten().min()
+    }
+
+    fn tick() -> Input {
+        Input::Ticked
+    }
 }
 
 impl Master {
@@ -164,62 +227,7 @@ impl Master {
         }
     }
 
-    /// Takes one input and appends what has to be done to `out`.
-    pub(crate) fn handle(&mut self, now: Now, input: Input, out: &mut Vec<Effect>) {
-        self.inputs += 1;
-        let mut turn = Turn::new(now, out, std::mem::take(&mut self.outgoing), self.config.work_per_turn);
-        match input {
-            Input::Attached { session, principal } => self.sessions.attach(session, principal),
-            Input::Detached { session } => {
-                self.detached(&mut turn, session);
-                turn.outgoing().forget(session);
-            }
-            Input::Called { session, seq, call } => self.called(&mut turn, session, seq, call),
-            Input::Reported { session, report } => self.reported(&mut turn, session, report),
-            Input::Asked { request, principal, question } => self.asked(&mut turn, request, &principal, question),
-            Input::Synced { number } => turn.outgoing().synced(number),
-            Input::Written { session, bytes } => turn.outgoing().written(session, bytes),
-            Input::Ticked => self.ticked(&mut turn),
-        }
-        for session in turn.closing() {
-            self.detached(&mut turn, session);
-        }
-        self.announce_failures(&mut turn);
-        self.outgoing = turn.end();
-        self.budgets_changed();
-        if cfg!(debug_assertions) {
-            self.check_changed();
-            if self.inputs.is_multiple_of(FULL_CHECK_EVERY) {
-                self.check();
-            }
-        }
-    }
-
-    /// Makes the offers that the inputs since the last call have made possible.
-    pub(crate) fn allocate_batch(&mut self, now: Now, out: &mut Vec<Effect>) {
-        let mut turn = Turn::new(now, out, std::mem::take(&mut self.outgoing), self.config.work_per_turn);
-        self.allocate(&mut turn);
-        self.outgoing = turn.end();
-        self.budgets_changed();
-        if cfg!(debug_assertions) {
-            self.check_changed();
-        }
-    }
-
-    /// When [`Input::Ticked`] is due, in monotonic nanoseconds.
-    pub(crate) fn deadline(&self) -> Option<u64> {
-        let idle_run_ns = || self.next_idle_run_ns().max(self.held_off_until_ns());
-        let idle_run = self.ledger.shares().is_changed().then(idle_run_ns);
-        let unfinished = self.is_running()
-            || !self.answering.is_empty()
-            || self.frameworks.are_unfinished()
-            || self.agents.are_arriving()
-            || self.look.is_some();
-        let unfinished = unfinished.then_some(0);
-        [self.timers.next(), idle_run, self.next_overdue_ns(), unfinished].into_iter().flatten().min()
-    }
-
-    /// Whether an allocation run goes on at the next [`allocate_batch`](Self::allocate_batch).
+    /// Whether an allocation run goes on at the next [`end_batch`](Core::end_batch).
     pub(crate) fn is_running(&self) -> bool {
         self.ledger.shares().is_running()
     }

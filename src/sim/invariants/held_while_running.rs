@@ -15,11 +15,11 @@ impl Invariant for HeldWhileRunning {
         let Some(snapshot) = view.snapshot else { return Ok(()) };
         for (container, one) in known.running() {
             let Some(process) = &view.world.agents[one.agent].process else { continue };
-            let lives = ContainerId::parse(container).is_some_and(|id| process.core.is_live(&id));
-            if !lives || !process.core.is_registered() {
+            let lives = ContainerId::parse(container).is_some_and(|id| process.harness.core.is_live(&id));
+            if !lives || !process.harness.core.is_registered() {
                 continue;
             }
-            let Some(id) = process.core.id() else { continue };
+            let Some(id) = process.harness.core.id() else { continue };
             let bucket = snapshot.agents.iter().find(|bucket| *bucket.id == *id);
             let Some(bucket) = bucket.filter(|bucket| bucket.presence == Presence::Connected) else { continue };
             let held = bucket.tasks.values().any(|task| *task.container == **container && task.state.holds_resources());

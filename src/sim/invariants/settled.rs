@@ -22,8 +22,11 @@ pub(in crate::sim) fn settled(world: &mut World) -> Result<(), String> {
     frameworks(world)?;
     let now = world.time(crate::sim::nodes::Node::Master);
     let Some(process) = &mut world.master.process else { return Err("there is no master".to_owned()) };
-    let present: Vec<&str> =
-        world.agents.iter().filter_map(|agent| agent.process.as_ref().and_then(|process| process.core.id())).collect();
+    let present: Vec<&str> = world
+        .agents
+        .iter()
+        .filter_map(|agent| agent.process.as_ref().and_then(|process| process.harness.core.id()))
+        .collect();
     for agent in process.snapshot(now).agents {
         if present.contains(&&*agent.id)
             && let Some(task) = agent.tasks.values().next()
@@ -37,11 +40,11 @@ pub(in crate::sim) fn settled(world: &mut World) -> Result<(), String> {
 fn agents(world: &World) -> Result<(), String> {
     for (index, agent) in world.agents.iter().enumerate() {
         let Some(process) = &agent.process else { return Err(format!("agent {index} is down")) };
-        if !process.core.is_registered() {
+        if !process.harness.core.is_registered() {
             return Err(format!("agent {index} is not registered"));
         }
-        if process.core.task_count() > 0 {
-            return Err(format!("agent {index} remembers tasks: {:?}", process.core.snapshot()));
+        if process.harness.core.task_count() > 0 {
+            return Err(format!("agent {index} remembers tasks: {:?}", process.harness.core.snapshot()));
         }
         let (kept, most) = (agent.host.sandboxes.len(), agent.config.retention.keep_at_most);
         if kept > most {
@@ -62,8 +65,11 @@ fn frameworks(world: &World) -> Result<(), String> {
     if let Some(index) = world.replaced.iter().position(Option::is_some) {
         return Err(format!("replaced run {index} of a framework goes on"));
     }
-    let present: Vec<&str> =
-        world.agents.iter().filter_map(|agent| agent.process.as_ref().and_then(|process| process.core.id())).collect();
+    let present: Vec<&str> = world
+        .agents
+        .iter()
+        .filter_map(|agent| agent.process.as_ref().and_then(|process| process.harness.core.id()))
+        .collect();
     for (index, framework) in world.frameworks.iter().enumerate() {
         if framework.wishes.torn_down {
             continue;

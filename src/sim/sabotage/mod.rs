@@ -287,7 +287,7 @@ impl World {
         }
         let Some(master_message::Kind::Acknowledge(acknowledge)) = &mut message.kind else { return message };
         let Some(process) = &self.agents[index].process else { return message };
-        let waiting = process.core.snapshot().into_iter().find_map(|record| match record.kind {
+        let waiting = process.harness.core.snapshot().into_iter().find_map(|record| match record.kind {
             Some(agent_record::Kind::Status(made)) => made.status.filter(|it| it.task_id.value != acknowledge.task_id),
             _ => None,
         });

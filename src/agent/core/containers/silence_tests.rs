@@ -39,8 +39,8 @@ fn a_restarted_agent_registers_while_a_supervisor_is_silent_and_its_tasks_keep_t
     agent.attach();
     assert_eq!(agent.effects(), ["attach 1", "send 1: register [c1 RUNNING]"]);
     agent.pass(Duration::from_hours(24));
-    assert!(agent.agent.is_live(&id("c1")));
-    let problems = agent.agent.problems();
+    assert!(agent.harness.core.is_live(&id("c1")));
+    let problems = agent.harness.core.problems();
     assert!(matches!(&problems[..], [Problem::SilentSupervisor { supervisor: ONE, .. }]), "{problems:?}");
 }
 
@@ -55,7 +55,7 @@ fn new_tasks_go_to_another_supervisor_and_the_silent_one_retires_when_it_answers
     assert_eq!(agent.effects().last().unwrap(), "supervise 2: start c2");
     greets(&mut agent, ONE, &["c1"]);
     assert_eq!(agent.effects(), ["supervise 1: retire"], "it may not have received the first");
-    assert_eq!(agent.agent.problems(), []);
+    assert_eq!(agent.harness.core.problems(), []);
     agent.exited("c1", 6);
     assert_eq!(agent.status("c1").state(), TaskState::TaskFailed);
     assert!(agent.status("c1").process_end.is_some());
@@ -71,7 +71,7 @@ fn a_running_agent_concludes_nothing_from_a_supervisor_that_falls_silent() {
     assert_eq!(agent.effects(), ["persist accepted c2", "make the sandbox c2"]);
     greets(&mut agent, TWO, &[]);
     assert_eq!(agent.effects(), ["supervise 1: retire", "persist starts go to pid 2", "supervise 2: start c2"]);
-    assert!(agent.agent.is_live(&id("c1")));
+    assert!(agent.harness.core.is_live(&id("c1")));
 }
 
 #[test]
@@ -103,7 +103,7 @@ fn a_supervisor_that_was_silent_over_a_connection_that_stands_is_back_with_its_f
     agent.pass(60 * SECOND);
     assert!(agent.effects().iter().all(|effect| !effect.contains("signal")));
     agent.exited("c2", 0);
-    assert_eq!(agent.agent.problems(), []);
+    assert_eq!(agent.harness.core.problems(), []);
     assert!(agent.effects().contains(&"supervise 1: signal c1 15 tree".to_owned()));
     agent.pass(5 * SECOND);
     assert_eq!(agent.effects(), ["supervise 1: signal c1 9 tree"]);
@@ -125,7 +125,7 @@ fn what_no_supervisor_names_ends_only_when_its_processes_are_gone() {
     });
     let process = Some(Process { pid: 77, start_time: 5 });
     assert_eq!(asked, Some(vec![Leftover { container: id("c1"), process }]));
-    assert!(agent.agent.is_live(&id("c1")));
+    assert!(agent.harness.core.is_live(&id("c1")));
     agent.give(Input::LeftoversEnded { containers: vec![id("c1")] });
     assert_eq!(agent.status("c1").reason(), Reason::ExecutorTerminated);
 }
@@ -159,9 +159,9 @@ fn a_launch_while_the_disk_is_full_is_dropped_and_taken_again_when_there_is_room
     assert_eq!(status.message.unwrap(), text);
     agent.exited("c0", 0);
     assert_eq!(agent.status("c0").state(), TaskState::TaskFinished, "ends of others are reported");
-    assert_eq!(agent.agent.problems().len(), 1);
+    assert_eq!(agent.harness.core.problems().len(), 1);
     agent.give(Input::DiskHasRoom);
-    assert_eq!(agent.agent.problems(), []);
+    assert_eq!(agent.harness.core.problems(), []);
     agent.take();
     agent.run("c2", &task("c2"));
     assert_eq!(agent.effects(), ["persist accepted c2", "make the sandbox c2"]);
@@ -179,7 +179,7 @@ fn crashed_while_starting() -> Fixture {
 #[test]
 fn a_start_that_may_have_reached_a_supervisor_that_is_not_found_is_gone_and_not_dropped() {
     let before = crashed_while_starting();
-    for log in [before.log.clone(), before.agent.snapshot()] {
+    for log in [before.log.clone(), before.harness.core.snapshot()] {
         // The folder of the supervisors was removed: the one there is now was started by this run of the agent.
         let mut agent = Fixture::recovered_at(&log, before.now, found(&[ONE]));
         greets_as(&mut agent, ONE, "another folder");
@@ -204,7 +204,7 @@ fn a_start_that_never_left_is_dropped_because_every_supervisor_on_record_says_so
     let before = crashed_while_starting();
     let mut agent = Fixture::recovered_at(&before.log, before.now, found(&[ONE, TWO]));
     greets_as(&mut agent, TWO, "another folder");
-    assert!(agent.agent.is_live(&id("c1")), "the one that may know has not greeted");
+    assert!(agent.harness.core.is_live(&id("c1")), "the one that may know has not greeted");
     greets(&mut agent, ONE, &[]);
     assert_eq!(agent.status("c1").state(), TaskState::TaskDropped);
 }
@@ -271,7 +271,7 @@ fn a_copy_of_the_folder_of_a_supervisor_that_lives_ends_nothing_whoever_greets_f
             greets(&mut agent, ONE, &["c1"]);
             copy_greets(&mut agent);
         }
-        assert!(agent.agent.is_live(&id("c1")), "copy first: {copy_first}");
+        assert!(agent.harness.core.is_live(&id("c1")), "copy first: {copy_first}");
         assert!(agent.effects().contains(&"supervise 2: forget c1".to_owned()));
         agent.exited("c1", 0);
         assert_eq!(agent.status("c1").state(), TaskState::TaskFinished);
@@ -285,7 +285,7 @@ fn what_only_a_copy_names_is_lost_once_all_others_have_greeted() {
     let supervisors = vec![FoundSupervisor { id: ONE, died: false }, FoundSupervisor { id: TWO, died: true }];
     let mut agent = Fixture::recovered_at(&before.log, before.now, Found { supervisors, ..found(&[]) });
     copy_greets(&mut agent);
-    assert!(agent.agent.is_live(&id("c1")));
+    assert!(agent.harness.core.is_live(&id("c1")));
     greets(&mut agent, ONE, &[]);
     assert_eq!(agent.status("c1").state(), TaskState::TaskFailed);
     assert_eq!(agent.status("c1").message.unwrap(), "started on a copy");

@@ -80,7 +80,7 @@ fn the_end_of_a_child_leaves_its_parent_and_siblings_alone() {
     let mut agent = pod();
     agent.exited("a", 0);
     assert_eq!(signals(&mut agent), Vec::<String>::new());
-    assert!(agent.agent.is_live(&id("pod")) && agent.agent.is_live(&id("b")));
+    assert!(agent.harness.core.is_live(&id("pod")) && agent.harness.core.is_live(&id("b")));
 }
 
 #[test]
@@ -95,7 +95,7 @@ fn a_child_of_a_parent_that_is_not_there_fails_with_its_name() {
 #[test]
 fn an_agent_that_comes_back_knows_what_is_nested_in_what() {
     let mut agent = pod();
-    for log in [agent.log.clone(), agent.agent.snapshot()] {
+    for log in [agent.log.clone(), agent.harness.core.snapshot()] {
         let mut again = Fixture::recovered_at(&log, agent.now, found(&[ONE]));
         again.welcome(&["pod", "a", "b"], &[]);
         again.take();
@@ -122,10 +122,10 @@ fn records_that_nest_containers_in_each_other_are_read_and_their_kill_ends() {
             Limits::default(),
             Phase::Unresolved(None),
         );
-        agent.agent.containers.insert(&id(container), nested);
+        agent.harness.core.containers.insert(&id(container), nested);
     }
-    let parents =
-        ["a", "b", "c", "own"].map(|container| agent.agent.containers.get(&id(container)).unwrap().parent.clone());
+    let parents = ["a", "b", "c", "own"]
+        .map(|container| agent.harness.core.containers.get(&id(container)).unwrap().parent.clone());
     assert_eq!(
         parents,
         [Some(id("b")), Some(id("c")), None, None],
@@ -152,24 +152,26 @@ fn nothing_outlives_its_parent_in_any_tree() {
         }
         if chance.random() {
             agent = Fixture::recovered_at(&agent.log, agent.now, found(&[ONE]));
-            let live: Vec<&str> = names.iter().map(String::as_str).filter(|it| agent.agent.is_live(&id(it))).collect();
+            let live: Vec<&str> =
+                names.iter().map(String::as_str).filter(|it| agent.harness.core.is_live(&id(it))).collect();
             agent.welcome(&live, &[]);
         }
-        agent.agent.check();
+        agent.harness.core.check();
         let is_killed = |agent: &Fixture, name: &str| {
-            agent.agent.containers.get(&id(name)).is_some_and(|container| container.kill.is_some())
+            agent.harness.core.containers.get(&id(name)).is_some_and(|container| container.kill.is_some())
         };
         let mut last = 0;
         for _ in 0..names.len() {
             for name in &names {
-                if agent.agent.is_live(&id(name)) && is_killed(&agent, name) {
+                if agent.harness.core.is_live(&id(name)) && is_killed(&agent, name) {
                     agent.exited(name, 0);
-                    agent.agent.check();
+                    agent.harness.core.check();
                 }
             }
-            last = names.iter().filter(|name| agent.agent.is_live(&id(name))).count();
+            last = names.iter().filter(|name| agent.harness.core.is_live(&id(name))).count();
         }
-        let alone = names.iter().filter(|name| agent.agent.is_live(&id(name))).all(|name| !is_killed(&agent, name));
+        let alone =
+            names.iter().filter(|name| agent.harness.core.is_live(&id(name))).all(|name| !is_killed(&agent, name));
         assert!(alone, "seed {seed}: {last} are being killed and have not ended");
     }
 }

@@ -94,7 +94,7 @@ fn a_launch_that_is_under_way_when_the_agent_comes_back_is_waited_for() {
         ..Default::default()
     }));
     assert_eq!(again.effects(), Vec::<String>::new());
-    assert!(again.agent.is_live(&id("c1")));
+    assert!(again.harness.core.is_live(&id("c1")));
 }
 
 #[test]
@@ -238,9 +238,9 @@ fn what_a_dead_supervisor_recorded_before_the_host_went_down_still_counts() {
 fn the_agent_does_not_register_before_every_supervisor_was_heard() {
     let mut agent = Fixture::recovered_at(&[], Now::default(), found(&[ONE, SupervisorId(2)]));
     agent.welcome(&[], &[]);
-    assert_eq!(agent.agent.deadline(), None);
+    assert_eq!(agent.harness.core.deadline(), None);
     agent.give(Input::SupervisorEnded { supervisor: SupervisorId(2) });
-    assert!(agent.agent.deadline().is_some());
+    assert!(agent.harness.core.deadline().is_some());
 }
 
 #[test]
@@ -261,10 +261,10 @@ fn a_snapshot_describes_the_same_agent_as_the_whole_log() {
         again.register();
         again.take().iter().map(in_short).collect::<Vec<_>>()
     };
-    let snapshot = agent.agent.snapshot();
+    let snapshot = agent.harness.core.snapshot();
     assert!(snapshot.len() < agent.log.len());
     assert_eq!(describe(&snapshot), describe(&agent.log));
-    assert_eq!(Fixture::recovered(&snapshot).agent.snapshot(), snapshot);
+    assert_eq!(Fixture::recovered(&snapshot).harness.core.snapshot(), snapshot);
 }
 
 #[test]
@@ -294,11 +294,11 @@ fn a_launch_that_a_power_cut_took_and_whose_sandbox_it_left_is_told_to_be_lost()
         registered.missing = vec![wire::MissingTask { container_id, ..wire::MissingTask::default() }];
     }
     agent.give(Input::Received { session, message });
-    agent.agent.check();
+    agent.harness.core.check();
     agent.take();
     agent.acknowledge("c9");
     assert_eq!(agent.effects(), ["persist acknowledged c9 + forgotten c9"]);
-    assert!(agent.agent.deadline().is_some(), "the sandbox is kept for its time");
+    assert!(agent.harness.core.deadline().is_some(), "the sandbox is kept for its time");
 }
 
 #[test]
@@ -311,8 +311,8 @@ fn a_container_that_a_log_tells_of_twice_is_the_later_task_and_has_one_name() {
         record(agent_record::Kind::Accepted(wire::TaskAccepted { framework_id, container_id, task_info, ..rest }))
     };
     let fixture = Fixture::recovered(&[accepted("first"), accepted("second")]);
-    fixture.agent.check();
-    assert_eq!(fixture.agent.tasks[&id("c1")].name.value, "second");
+    fixture.harness.core.check();
+    assert_eq!(fixture.harness.core.tasks[&id("c1")].name.value, "second");
 }
 
 #[test]
@@ -343,7 +343,7 @@ fn the_work_directory_is_written_down_when_it_is_another_and_stays_known_where_i
     let run = |log: &[AgentRecord], work_dir| {
         let agent = Fixture::recovered_at(log, Fixture::recovered(&[]).now, Found { work_dir, ..found(&[]) });
         let written = agent.log[log.len()..].iter().any(|record| matches!(record.kind, Some(Kind::Identity(_))));
-        (written, agent.agent.identity(), agent.log.clone())
+        (written, agent.harness.core.identity(), agent.log.clone())
     };
     let of = |kind: &Kind| match kind {
         Kind::Identity(identity) => identity.work_dir.as_ref().map(|it| it.inode),

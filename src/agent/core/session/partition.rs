@@ -129,7 +129,7 @@ mod tests {
         assert_eq!(status.reason, Some(Reason::AgentDisconnected as i32));
         let text = "killed after 10s without a master, as its partition policy wants: command exited with status 0";
         assert_eq!(status.message.unwrap(), text);
-        assert!(agent.agent.is_live(&id("c2")));
+        assert!(agent.harness.core.is_live(&id("c2")));
     }
 
     #[test]
@@ -155,7 +155,7 @@ mod tests {
     fn an_agent_that_is_restarted_while_cut_off_gives_no_more_time() {
         let mut agent = agent();
         cut(&mut agent);
-        for log in [agent.log.clone(), agent.agent.snapshot()] {
+        for log in [agent.log.clone(), agent.harness.core.snapshot()] {
             let later = agent.now.advanced(4 * SECOND);
             let mut again = Fixture::recovered_at(&log, later, found(&[ONE]));
             again.welcome(&["c1", "c2"], &[]);

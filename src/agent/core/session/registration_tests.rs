@@ -14,12 +14,12 @@ const SECOND: Duration = Duration::from_secs(1);
 fn a_new_agent_writes_down_against_power_cuts_who_it_is() {
     let mut agent = Fixture::recovered(&[]);
     assert_eq!(agent.effects(), ["persist starts go to ", "persist! identity  boot"]);
-    assert_eq!(agent.agent.deadline(), None, "it knows not yet what it runs");
+    assert_eq!(agent.harness.core.deadline(), None, "it knows not yet what it runs");
     agent.welcome(&[], &[]);
-    assert!(agent.agent.deadline().unwrap() < 1_000_000_000);
+    assert!(agent.harness.core.deadline().unwrap() < 1_000_000_000);
     agent.register();
     assert_eq!(agent.effects(), ["attach 1", "send 1: register []", "persist! identity S0 boot + epoch 1"]);
-    assert_eq!(agent.agent.id(), Some("S0"));
+    assert_eq!(agent.harness.core.id(), Some("S0"));
 }
 
 #[test]
@@ -42,7 +42,7 @@ fn an_agent_that_did_not_hear_its_id_registers_as_the_same_work_directory_in_ano
     let mut again = Fixture::recovered_by(StdRng::seed_from_u64(8), &agent.log, agent.now, found(&[ONE]));
     let (same, another) = registration(&mut again);
     assert!(same == installation && another != instance, "out of the log");
-    let mut compacted = Fixture::recovered(&again.agent.snapshot());
+    let mut compacted = Fixture::recovered(&again.harness.core.snapshot());
     assert_eq!(registration(&mut compacted).0, installation);
 }
 
@@ -61,14 +61,14 @@ fn a_ping_is_answered_before_the_master_has_taken_the_agent_and_changes_nothing_
     let mut agent = Fixture::recovered(&[]);
     agent.welcome(&[], &[]);
     let session = agent.attach();
-    let until = agent.agent.deadline();
+    let until = agent.harness.core.deadline();
     agent.take();
     agent.pass(20 * SECOND);
     let message = wire::MasterMessage { kind: Some(master_message::Kind::Ping(wire::Ping {})) };
     agent.give(Input::Received { session, message });
     assert_eq!(agent.effects(), ["send 1: pong"]);
-    assert!(!agent.agent.is_registered());
-    assert_eq!(agent.agent.deadline(), until, "a master that only pings is not waited for any longer");
+    assert!(!agent.harness.core.is_registered());
+    assert_eq!(agent.harness.core.deadline(), until, "a master that only pings is not waited for any longer");
 }
 
 #[test]
@@ -89,7 +89,7 @@ fn a_master_of_a_lower_epoch_is_not_believed() {
     agent.take();
     agent.give(Input::Received { session, message: registered_by(0) });
     assert_eq!(agent.effects(), ["detach 2"]);
-    assert!(!agent.agent.is_registered());
+    assert!(!agent.harness.core.is_registered());
     let session = agent.attach();
     agent.take();
     agent.give(Input::Received { session, message: registered_by(2) });
@@ -109,7 +109,7 @@ fn refusals_are_met_with_patience_and_a_final_one_ends_the_agent() {
         agent.take();
         agent.give(Input::Received { session, message: refused(false) });
         assert_eq!(agent.effects(), [format!("detach {}", session.0)]);
-        let wait = agent.agent.deadline().unwrap() - agent.now.mono_ns;
+        let wait = agent.harness.core.deadline().unwrap() - agent.now.mono_ns;
         assert!(wait <= 60_000_000_000, "{wait}");
         longest = longest.max(wait);
     }
@@ -118,7 +118,7 @@ fn refusals_are_met_with_patience_and_a_final_one_ends_the_agent() {
     agent.take();
     agent.give(Input::Received { session, message: refused(true) });
     assert_eq!(agent.effects(), [format!("detach {}", session.0), "stop Refused(\"no\")".to_owned()]);
-    assert_eq!(agent.agent.deadline(), None);
+    assert_eq!(agent.harness.core.deadline(), None);
 }
 
 #[test]
@@ -156,7 +156,7 @@ fn the_leader_that_a_master_names_is_tried_at_once_and_hints_are_not_followed_fo
     agent.welcome(&[], &[]);
     let next = |agent: &mut Fixture| {
         agent.take();
-        let wait_ns = agent.agent.deadline().unwrap() - agent.now.mono_ns;
+        let wait_ns = agent.harness.core.deadline().unwrap() - agent.now.mono_ns;
         agent.pass_to_deadline();
         let attached = agent.take().into_iter().find_map(|effect| match effect {
             Effect::Attach { session, turn, leader } => Some((session, turn, leader)),

@@ -81,7 +81,7 @@ fn an_ended_task_of_a_removed_framework_is_gone_at_once() {
 #[test]
 fn an_orphan_survives_its_agent_and_is_told_by_the_next() {
     let agent = bereft();
-    for log in [agent.log.clone(), agent.agent.snapshot()] {
+    for log in [agent.log.clone(), agent.harness.core.snapshot()] {
         let mut next = Fixture::recovered(&log);
         next.welcome(&["c1"], &[]);
         assert_eq!(next.effects(), ["supervise 1: signal c1 15 tree"]);

@@ -74,7 +74,7 @@ fn a_status_survives_the_agent_as_it_was_and_the_next_one_waits_for_it() {
     let first = sent(&mut agent);
     agent.exited("c1", 0);
     assert_eq!(sent(&mut agent), vec![], "one at a time");
-    for log in [agent.log.clone(), agent.agent.snapshot()] {
+    for log in [agent.log.clone(), agent.harness.core.snapshot()] {
         let mut again = Fixture::recovered_at(&log, agent.now, found(&[ONE]));
         again.welcome(&[], &[("c1", 0)]);
         register_again(&mut again);
@@ -88,7 +88,7 @@ fn a_status_survives_the_agent_as_it_was_and_the_next_one_waits_for_it() {
         third.welcome(&[], &[]);
         register_again(&mut third);
         assert_eq!(sent(&mut third), vec![], "an end that was acknowledged is not told again");
-        assert_eq!(third.agent.task_count(), 0);
+        assert_eq!(third.harness.core.task_count(), 0);
     }
 }
 

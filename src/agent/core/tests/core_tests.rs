@@ -43,7 +43,7 @@ fn a_task_is_written_down_given_a_sandbox_started_and_reported() {
     assert_eq!(last.process_end.and_then(|end| end.how), Some(How::ExitCode(0)));
     agent.acknowledge("c1");
     assert_eq!(agent.effects(), ["persist acknowledged c1 + forgotten c1", "supervise 1: forget c1"]);
-    assert_eq!(agent.agent.task_count(), 0);
+    assert_eq!(agent.harness.core.task_count(), 0);
 }
 
 #[test]
@@ -242,7 +242,7 @@ fn a_task_the_master_launched_that_never_arrived_is_reported_and_not_forgotten()
     let status = agent.status("c9");
     assert_eq!((status.reason, status.source), (Some(Reason::Reconciliation as i32), Some(Source::Agent as i32)));
     let again = Fixture::recovered(&agent.log);
-    assert_eq!(again.agent.task_count(), 1);
+    assert_eq!(again.harness.core.task_count(), 1);
 }
 
 #[test]

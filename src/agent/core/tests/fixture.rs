@@ -10,6 +10,7 @@ use rand::rngs::StdRng;
 use crate::agent::core::{
     Agent, Config, ContainerId, Effect, Found, FoundSupervisor, Input, Level, Retention, SessionId, Step, SupervisorId,
 };
+use crate::harness::Harness;
 use crate::proto::internal::{self as wire, agent_message, agent_record, master_message, supervisor_event};
 use crate::proto::v1::{self, TaskState};
 use crate::types::Now;
@@ -18,7 +19,7 @@ pub(in crate::agent::core) const ONE: SupervisorId = SupervisorId(1);
 pub(in crate::agent::core) const FRAMEWORK: &str = "f";
 
 pub(in crate::agent::core) struct Fixture {
-    pub(in crate::agent::core) agent: Agent,
+    pub(in crate::agent::core) harness: Harness<Agent>,
     pub(in crate::agent::core) now: Now,
     out: Vec<Effect>,
     /// Everything persisted, as the log would hold it.
@@ -61,7 +62,7 @@ impl Fixture {
     pub(in crate::agent::core) fn recovered_by(rng: StdRng, log: &[wire::AgentRecord], now: Now, found: Found) -> Self {
         let mut out = vec![];
         let agent = Agent::recover(log, config(), found, rng, now, &mut out);
-        let mut fixture = Self { agent, now, out, log: log.to_vec(), host_answers: true };
+        let mut fixture = Self { harness: Harness::new(agent), now, out, log: log.to_vec(), host_answers: true };
         fixture.write_down(0);
         fixture.end_leftovers(0);
         fixture
@@ -89,7 +90,8 @@ impl Fixture {
 
     pub(in crate::agent::core) fn give(&mut self, input: Input) {
         let before = self.out.len();
-        self.agent.handle(self.now, input, &mut self.out);
+        self.harness.handle(self.now, input);
+        self.harness.deliver(self.now, &mut self.out);
         self.write_down(before);
         self.end_leftovers(before);
     }
@@ -123,7 +125,7 @@ impl Fixture {
 
     /// Lets time pass up to the deadline.
     pub(in crate::agent::core) fn pass_to_deadline(&mut self) {
-        let at = self.agent.deadline().expect("something is due");
+        let at = self.harness.deadline().expect("something is due");
         self.pass(Duration::from_nanos(at.saturating_sub(self.now.mono_ns)));
     }
 
@@ -154,7 +156,7 @@ impl Fixture {
     }
 
     pub(in crate::agent::core) fn receive(&mut self, kind: master_message::Kind) {
-        let session = self.agent.session().expect("registered");
+        let session = self.harness.core.session().expect("registered");
         self.give(Input::Received { session, message: wire::MasterMessage { kind: Some(kind) } });
     }
 
@@ -195,8 +197,8 @@ impl Fixture {
             container_id: container.to_owned(),
             task_info: Bytes::from(task(container).encode_to_vec()),
         };
-        self.agent.launch(self.now, run, Some(&id(parent)), &mut self.out);
-        self.agent.check();
+        self.harness.core.launch(self.now, run, Some(&id(parent)), &mut self.out);
+        self.harness.core.check();
         self.write_down(before);
     }
 
@@ -243,7 +245,7 @@ impl Fixture {
 
     /// Acknowledges the status in flight of a container's task.
     pub(in crate::agent::core) fn acknowledge(&mut self, container: &str) {
-        let task = &self.agent.tasks[&id(container)];
+        let task = &self.harness.core.tasks[&id(container)];
         let kind = master_message::Kind::Acknowledge(wire::Acknowledge {
             framework_id: task.framework.value.clone(),
             task_id: task.name.value.clone(),
@@ -254,7 +256,7 @@ impl Fixture {
 
     /// The status in flight of a container's task.
     pub(in crate::agent::core) fn status(&self, container: &str) -> v1::TaskStatus {
-        self.agent.tasks[&id(container)].pending.front().expect("a status is in flight").decoded()
+        self.harness.core.tasks[&id(container)].pending.front().expect("a status is in flight").decoded()
     }
 }
 

@@ -14,6 +14,7 @@ use rand::{Rng as _, SeedableRng as _};
 
 use crate::agent::core::tests::fixture::{FRAMEWORK, config, found, framework, id, registered_by, started, task};
 use crate::agent::core::{Agent, Effect, Input, SessionId, SupervisorId};
+use crate::harness::Harness;
 use crate::proto::internal::{self as wire, agent_message, agent_record, master_message, supervisor_event};
 use crate::proto::v1::{TaskState, framework_info::capability::Type as Capability};
 use crate::types::Now;
@@ -51,7 +52,7 @@ struct World {
     seed: u64,
     chance: StdRng,
     now: Now,
-    agent: Agent,
+    harness: Harness<Agent>,
     log: Vec<wire::AgentRecord>,
     written: BTreeSet<Bytes>,
     supervisor: SupervisorId,
@@ -80,7 +81,7 @@ impl World {
             seed,
             chance: StdRng::seed_from_u64(seed),
             now,
-            agent,
+            harness: Harness::new(agent),
             log: vec![],
             written: BTreeSet::new(),
             supervisor,
@@ -107,7 +108,8 @@ impl World {
 
     fn give(&mut self, input: Input) {
         let mut out = vec![];
-        self.agent.handle(self.now, input, &mut out);
+        self.harness.handle(self.now, input);
+        self.harness.deliver(self.now, &mut out);
         self.carry_out(out);
     }
 
@@ -165,9 +167,9 @@ impl World {
         }
         let (found, rng) = (found(&[self.supervisor]), StdRng::seed_from_u64(self.chance.random()));
         let mut out = vec![];
-        self.agent = Agent::recover(&self.log, config(), found, rng, self.now, &mut out);
+        self.harness = Harness::new(Agent::recover(&self.log, config(), found, rng, self.now, &mut out));
         if self.percent(50) {
-            self.log = self.agent.snapshot();
+            self.log = self.harness.core.snapshot();
         }
         self.greet();
         self.carry_out(out);
@@ -299,12 +301,12 @@ impl World {
     /// The agent took in what the master's acknowledgement said: from here on the master forgets too.
     fn settle_acknowledged(&mut self) {
         for (container, task) in &mut self.tasks {
-            task.acknowledged_last = task.last().is_some() && !self.agent.tasks.contains_key(&id(container));
+            task.acknowledged_last = task.last().is_some() && !self.harness.core.tasks.contains_key(&id(container));
         }
     }
 
     fn launch(&mut self) {
-        if self.tasks.len() == 8 || self.session.is_none() || !self.agent.is_registered() {
+        if self.tasks.len() == 8 || self.session.is_none() || !self.harness.core.is_registered() {
             return;
         }
         let container = format!("c{}", self.tasks.len());
@@ -359,13 +361,13 @@ impl World {
             }
             10 => self.start_one(),
             _ => {
-                let step = self.agent.deadline().map_or(0, |at| at.saturating_sub(self.now.mono_ns));
+                let step = self.harness.deadline().map_or(0, |at| at.saturating_sub(self.now.mono_ns));
                 self.now = self.now.advanced(Duration::from_nanos(step.min(500_000_000)));
                 self.give(Input::Tick);
             }
         }
         self.settle_acknowledged();
-        self.agent.check();
+        self.harness.core.check();
     }
 
     fn is_quiet(&self) -> bool {
@@ -374,7 +376,7 @@ impl World {
 
     fn verify(&self) {
         let seed = self.seed;
-        assert_eq!(self.agent.task_count(), 0, "seed {seed}: tasks left");
+        assert_eq!(self.harness.core.task_count(), 0, "seed {seed}: tasks left");
         assert_eq!(self.processes.len(), 0, "seed {seed}: containers left at the supervisor");
         for (container, task) in &self.tasks {
             let last = task.last().unwrap_or_else(|| panic!("seed {seed}: {container} has no end: {:?}", task.seen));

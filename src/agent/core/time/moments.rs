@@ -141,7 +141,7 @@ mod tests {
     fn moments_are_kept_by_a_compaction_and_told_by_the_wall_where_nothing_else_is_known() {
         let limit = Some(DurationInfo { nanoseconds: 10_000_000_000 });
         let mut agent = agent(&TaskInfo { max_completion_time: limit, ..task("c1") });
-        agent.log = agent.agent.snapshot();
+        agent.log = agent.harness.core.snapshot();
         assert_eq!(signals(&mut restarted(&agent)), Vec::<String>::new());
         // As an earlier build wrote it, or in another boot.
         for record in &mut agent.log {
@@ -156,19 +156,20 @@ mod tests {
     fn a_restart_of_the_host_ages_what_was_written_before_it() {
         let mut agent = agent(&task("c1"));
         agent.kill("c1", Some(10 * SECOND));
-        let known = |agent: &Fixture| agent.agent.containers.iter().all(|(_, it)| it.accepted_at.boot_ns.is_some());
+        let known =
+            |agent: &Fixture| agent.harness.core.containers.iter().all(|(_, it)| it.accepted_at.boot_ns.is_some());
         assert!(known(&agent));
         let now = agent.now;
         let other = Found { boot_id: "another".to_owned(), ..at(now) };
         let again = Fixture::recovered_at(&agent.log, now, other);
-        assert!(!known(&again) && again.agent.moment(now).boot_ns.is_some());
+        assert!(!known(&again) && again.harness.core.moment(now).boot_ns.is_some());
         // The log goes on in the other boot: what it says of the one before stays old.
         let identity = agent_record::Kind::Identity(crate::proto::internal::Identity {
             agent_id: "S0".to_owned(),
             boot_id: "another".to_owned(),
             ..Default::default()
         });
-        agent.log.push(again.agent.moment(now).record(identity));
+        agent.log.push(again.harness.core.moment(now).record(identity));
         let other = Found { boot_id: "another".to_owned(), ..at(now) };
         assert!(!known(&Fixture::recovered_at(&agent.log, now, other)));
     }

@@ -53,7 +53,7 @@ fn a_second_launch_of_a_live_task_on_a_gone_offer_leaves_the_task_alone() {
     bench.take_all();
     bench.launch("O9", &["t1"]);
     assert!(matches!(&bench.take_all()[..], [SchedulerEvent::Refused(refusal)] if refusal.seq == 1));
-    assert_eq!(bench.driver.counts().live_tasks, 1);
+    assert_eq!(bench.harness.core.counts().live_tasks, 1);
 }
 
 #[test]
@@ -207,7 +207,7 @@ fn a_refused_launch_is_told_by_number_and_its_tasks_are_dropped() {
     };
     assert_eq!(status.message(), "refused by the master: accept.operations[0]: too many");
     assert_eq!((refusal.seq, refusal.text.as_str()), (1, "too many"));
-    assert_eq!(bench.driver.counts().live_tasks, 0);
+    assert_eq!(bench.harness.core.counts().live_tasks, 0);
 }
 
 /// The number that the one call sent has on the stream.
@@ -273,7 +273,7 @@ fn a_task_on_its_way_is_not_launched_twice_and_what_becomes_of_a_second_call_is_
     assert!(!told.iter().any(dropped), "{told:?}");
     let refused = |event: &&SchedulerEvent| matches!(event, SchedulerEvent::Refused(_));
     assert_eq!(told.iter().filter(refused).count(), 3);
-    assert_eq!(bench.driver.counts().live_tasks, 2);
+    assert_eq!(bench.harness.core.counts().live_tasks, 2);
 }
 
 #[test]
@@ -289,10 +289,10 @@ fn refusals_that_no_callback_takes_are_all_kept_and_no_further_call_is_taken() {
     let (reconcile, kill) =
         (Request::Reconcile { tasks: vec![] }, Request::Kill { task_id: task_id("t1"), policy: None });
     for _ in 0..1024 {
-        assert_eq!(bench.driver.standing().objection(&reconcile), None);
+        assert_eq!(bench.harness.core.standing().objection(&reconcile), None);
         bench.ask(message());
     }
-    let standing = bench.driver.standing();
+    let standing = bench.harness.core.standing();
     for refused in [message(), reconcile, Request::Revive { roles: vec![] }] {
         assert_eq!(standing.objection(&refused), Some(Objection::Unheard), "{refused:?}");
     }
@@ -304,8 +304,8 @@ fn refusals_that_no_callback_takes_are_all_kept_and_no_further_call_is_taken() {
     bench.returned(callback, Outcome::Ok);
     let told = bench.take_all();
     let refused = told.iter().filter(|event| matches!(event, SchedulerEvent::Refused(_))).count();
-    assert_eq!((refused, bench.driver.counts().lost), (2024, 0));
-    assert_eq!(bench.driver.standing().objection(&message()), Some(Objection::Disconnected));
+    assert_eq!((refused, bench.harness.core.counts().lost), (2024, 0));
+    assert_eq!(bench.harness.core.standing().objection(&message()), Some(Objection::Disconnected));
 }
 
 #[test]
@@ -332,14 +332,14 @@ fn of_what_happens_again_and_again_while_a_callback_hangs_the_last_is_told_once(
 fn a_master_that_settles_nothing_is_not_given_calls_without_end() {
     let mut bench = Bench::subscribed();
     let mut last = 0;
-    while bench.driver.takes_calls() {
+    while bench.harness.core.takes_calls() {
         let effects = bench.ask(Request::Kill { task_id: task_id("t1"), policy: None });
         let [Effect::Send { seq, .. }] = effects[..] else { panic!("{effects:?}") };
         last = seq;
     }
     assert_eq!(bench.call, 65_536);
     bench.frame(ext::Events { applied_seq: last, ..ext::Events::default() });
-    assert!(bench.driver.takes_calls());
+    assert!(bench.harness.core.takes_calls());
 }
 
 #[test]
@@ -347,19 +347,19 @@ fn what_the_core_would_not_take_is_said_by_kind() {
     let accept = Request::Accept { offer_ids: vec![], operations: vec![], filters: None };
     let kill = |n: usize| Request::Kill { task_id: task_id(&n.to_string()), policy: None };
     let mut bench = Bench::subscribed();
-    assert_eq!(bench.driver.standing().objection(&accept), None);
+    assert_eq!(bench.harness.core.standing().objection(&accept), None);
     bench.cut();
     for n in 0..65_536 {
-        assert_eq!(bench.driver.standing().objection(&kill(n)), None);
+        assert_eq!(bench.harness.core.standing().objection(&kill(n)), None);
         bench.ask(kill(n));
     }
-    let standing = bench.driver.standing();
+    let standing = bench.harness.core.standing();
     assert_eq!(standing.objection(&accept), Some(Objection::Disconnected));
     assert_eq!(standing.objection(&kill(0)), Some(Objection::Full));
     assert_eq!(standing.objection(&Request::Revive { roles: vec![] }), None);
     let effects = bench.resubscribe();
     assert_eq!(calls(&effects).filter(|call| call.kill.is_some()).count(), 65_536);
-    assert_eq!(bench.driver.standing().objection(&kill(0)), Some(Objection::Full), "nothing was answered yet");
+    assert_eq!(bench.harness.core.standing().objection(&kill(0)), Some(Objection::Full), "nothing was answered yet");
     bench.receive([update(answer("0", TaskState::TaskUnknown))]);
-    assert_eq!(bench.driver.standing().objection(&kill(0)), None);
+    assert_eq!(bench.harness.core.standing().objection(&kill(0)), None);
 }

@@ -81,7 +81,7 @@ fn a_kill_outlives_an_end_that_was_only_guessed() {
     let mut bench = killed();
     bench.receive([update(TaskStatus { uuid: None, ..status("t1", TaskState::TaskLost, 0) })]);
     bench.take_all();
-    assert_eq!(bench.driver.counts().live_tasks, 0);
+    assert_eq!(bench.harness.core.counts().live_tasks, 0);
     assert_eq!(kills(&reconnected(&mut bench)), [""; 0]);
     assert_eq!(kills(&bench.receive([update(answer("t1", TaskState::TaskRunning))])), ["t1"], "its agent is back");
     bench.take_all();
@@ -118,7 +118,7 @@ fn a_launch_while_the_guessed_end_of_its_namesake_is_being_told_is_a_task_of_its
     let in_doubt =
         |event: &SchedulerEvent| matches!(event, SchedulerEvent::InDoubt(doubt) if doubt.task_ids == [task_id("t1")]);
     assert!(bench.take_all().iter().any(in_doubt), "the first's end says nothing of the second");
-    assert_eq!(bench.driver.counts().live_tasks, 1);
+    assert_eq!(bench.harness.core.counts().live_tasks, 1);
     assert_eq!(kills(&bench.resubscribe()), [""; 0]);
     assert_eq!(kills(&bench.receive([update(status("t1", TaskState::TaskRunning, 9))])), [""; 0]);
 }

@@ -16,6 +16,7 @@ use bytes::Bytes;
 use rand::SeedableRng as _;
 
 use super::*;
+use crate::harness::Harness;
 use crate::proto::{
     ext::{self, PartitionPolicy},
     v1::{
@@ -27,7 +28,7 @@ use crate::proto::{
 
 /// A driver, its time, and what it did last. Dropping it checks the invariants.
 struct Bench {
-    driver: Driver,
+    harness: Harness<Driver>,
     now: Now,
     out: Vec<Effect>,
     session: u64,
@@ -62,7 +63,7 @@ impl Bench {
     fn with(options: Options) -> Self {
         let driver = Driver::new(options, StdRng::seed_from_u64(1));
         Self {
-            driver,
+            harness: Harness::new(driver),
             now: Now { mono_ns: 0, wall_ns: 0 },
             out: Vec::new(),
             session: 0,
@@ -87,8 +88,9 @@ impl Bench {
 
     fn give(&mut self, input: Input) -> Vec<Effect> {
         self.out.clear();
-        self.driver.handle(self.now, input, &mut self.out);
-        self.driver.check();
+        self.harness.handle(self.now, input);
+        self.harness.deliver(self.now, &mut self.out);
+        self.harness.core.check();
         for effect in &self.out {
             match effect {
                 Effect::Connect { session, .. } => self.session = *session,

@@ -61,7 +61,7 @@ fn when_answers_took_several_rounds_everything_is_asked_for_once_more() {
     bench.after(Duration::from_secs(8));
     let effects = bench.receive([update(answer("t2", TaskState::TaskRunning))]);
     assert_eq!(asked(&effects), [[""; 0]], "agents came back, perhaps with tasks that nobody here knows");
-    assert_eq!(bench.driver.counts().unanswered_tasks, 0);
+    assert_eq!(bench.harness.core.counts().unanswered_tasks, 0);
 }
 
 #[test]
@@ -87,7 +87,7 @@ fn a_later_run_adds_its_questions_to_the_one_that_goes_on() {
     assert_eq!(wait(&mut bench, 8), [["t1"]]);
     let questions = wait(&mut bench, 17);
     assert!(questions.contains(&vec!["t1".to_owned(), "t2".to_owned()]), "{questions:?}");
-    let counts = bench.driver.counts();
+    let counts = bench.harness.core.counts();
     assert_eq!((counts.unanswered_tasks, counts.reconciliations), (2, 3));
 }
 
@@ -196,7 +196,7 @@ fn tasks_of_an_earlier_instance_are_asked_for_where_they_are_and_told_whatever_t
     bench.receive([update(answer("t1", TaskState::TaskStaging)), update(answer("t2", TaskState::TaskUnknown))]);
     let told = bench.take_all();
     assert!(told.iter().all(|event| matches!(event, SchedulerEvent::StatusUpdate(_))) && told.len() == 2, "{told:?}");
-    assert_eq!((bench.driver.counts().live_tasks, bench.driver.counts().unknown_tasks), (1, 0));
+    assert_eq!((bench.harness.core.counts().live_tasks, bench.harness.core.counts().unknown_tasks), (1, 0));
 }
 
 #[test]
@@ -221,9 +221,9 @@ fn questions_that_nobody_answers_are_bounded() {
     bench.ask(Request::Reconcile { tasks: tasks(0) });
     assert_eq!(asked(&bench.ask(Request::Reconcile { tasks: tasks(65_536) })), [[""; 0]; 0]);
     assert!(matches!(&bench.take_all()[..], [SchedulerEvent::Refused(refusal)] if refusal.seq == 2));
-    assert!(!bench.driver.tasks.asked(&[(task_id("one"), None)]));
+    assert!(!bench.harness.core.tasks.asked(&[(task_id("one"), None)]));
     for _ in 0..3 {
-        bench.driver.tasks.sweep();
+        bench.harness.core.tasks.sweep();
     }
-    assert!(bench.driver.tasks.asked(&[(task_id("one"), None)]), "old questions are given up");
+    assert!(bench.harness.core.tasks.asked(&[(task_id("one"), None)]), "old questions are given up");
 }

@@ -9,13 +9,13 @@ fn a_status_whose_callback_failed_is_told_again_and_acknowledged_then() {
         let running = status("t1", TaskState::TaskRunning, 1);
         let (callback, _) = told(&bench.receive([update(running.clone())]));
         assert_eq!(bench.returned(callback, outcome), []);
-        assert_eq!(bench.driver.deadline(), Some(1_000_000_000));
+        assert_eq!(bench.harness.deadline(), Some(1_000_000_000));
         assert_eq!(bench.receive([update(running.clone())]), [], "the agent's repeat changes nothing");
         let (callback, again) = told(&bench.after(Duration::from_secs(1)));
         assert_eq!(again, running);
         let effects = bench.returned(callback, Outcome::Ok);
         assert_eq!((acknowledged(&effects), effects.len()), (vec![ack("t1", 1)], 1));
-        assert_eq!((bench.driver.counts().told_again, bench.driver.counts().repeats), (1, 1));
+        assert_eq!((bench.harness.core.counts().told_again, bench.harness.core.counts().repeats), (1, 1));
     }
 }
 
@@ -28,7 +28,7 @@ fn a_status_that_nobody_will_send_again_is_told_again_too() {
     let (callback, again) = told(&bench.after(Duration::from_secs(1)));
     assert_eq!(again, lost);
     assert_eq!(bench.returned(callback, Outcome::Ok), []);
-    assert_eq!(bench.driver.counts().live_tasks, 0);
+    assert_eq!(bench.harness.core.counts().live_tasks, 0);
 }
 
 #[test]

@@ -125,7 +125,7 @@ fn an_unanswered_subscription_is_given_up() {
     let mut bench = Bench::with(options());
     bench.give(Input::Started);
     bench.connect();
-    assert_eq!(bench.driver.deadline(), Some(30_000_000_000));
+    assert_eq!(bench.harness.deadline(), Some(30_000_000_000));
     let effects = bench.after(Duration::from_secs(30));
     assert!(matches!(effects[..], [Effect::Disconnect { session: 1 }, Effect::Connect { session: 2, .. }]));
 }
@@ -154,7 +154,7 @@ fn an_error_of_the_master_is_told_and_ends_the_driver() {
         ]
     );
     assert_eq!(bench.cut(), []);
-    assert_eq!(bench.driver.deadline(), None);
+    assert_eq!(bench.harness.deadline(), None);
 }
 
 #[test]

@@ -16,7 +16,7 @@ fn a_repeat_of_a_status_under_way_is_dropped() {
     let running = update(status("t1", TaskState::TaskRunning, 1));
     told(&bench.receive([running.clone()]));
     assert_eq!(bench.receive([running]), []);
-    assert_eq!(bench.driver.counts().repeats, 1);
+    assert_eq!(bench.harness.core.counts().repeats, 1);
 }
 
 #[test]
@@ -27,7 +27,7 @@ fn a_repeat_of_a_status_that_was_taken_is_acknowledged_again_without_being_told(
         assert_eq!(bench.take_all().len(), 1);
         assert_eq!(acknowledged(&bench.receive([update(status("t1", state, state as u8))])), [ack("t1", state as u8)]);
     }
-    assert_eq!(bench.driver.counts().live_tasks, 0);
+    assert_eq!(bench.harness.core.counts().live_tasks, 0);
 }
 
 #[test]
@@ -38,7 +38,7 @@ fn what_an_agent_says_after_the_end_it_told_is_acknowledged_without_being_told()
     for (state, uuid) in [(TaskState::TaskRunning, 2), (TaskState::TaskGone, 3)] {
         assert_eq!(acknowledged(&bench.receive([update(status("t1", state, uuid))])), [ack("t1", uuid)]);
     }
-    assert_eq!((bench.running.len(), bench.driver.counts().live_tasks), (0, 0));
+    assert_eq!((bench.running.len(), bench.harness.core.counts().live_tasks), (0, 0));
 }
 
 #[test]
@@ -47,7 +47,7 @@ fn a_master_that_knows_less_does_not_bring_a_task_back_that_its_agent_ended() {
     bench.receive([update(status("t1", TaskState::TaskFinished, 1))]);
     bench.take_all();
     bench.receive([update(answer("t1", TaskState::TaskUnreachable)), update(answer("t1", TaskState::TaskUnknown))]);
-    assert_eq!((bench.running.len(), bench.driver.counts().live_tasks), (0, 0));
+    assert_eq!((bench.running.len(), bench.harness.core.counts().live_tasks), (0, 0));
 }
 
 #[test]
@@ -57,7 +57,7 @@ fn a_master_that_knows_less_does_not_overrule_an_end_that_waits_for_its_callback
     told(&bench.receive([update(status("t1", TaskState::TaskFinished, 1))]));
     bench.receive([update(answer("t1", TaskState::TaskLost))]);
     assert_eq!(bench.take_all().len(), 1);
-    assert_eq!(bench.driver.counts().live_tasks, 0);
+    assert_eq!(bench.harness.core.counts().live_tasks, 0);
 }
 
 #[test]
@@ -67,7 +67,7 @@ fn an_end_that_the_callback_took_answers_what_was_asked_before() {
     bench.ask(Request::Reconcile { tasks: vec![(task_id("t1"), None)] });
     bench.returned(callback, Outcome::Ok);
     assert_eq!(bench.receive([update(answer("t1", TaskState::TaskUnknown))]), []);
-    assert_eq!(bench.driver.counts().live_tasks, 0);
+    assert_eq!(bench.harness.core.counts().live_tasks, 0);
 }
 
 #[test]
@@ -128,7 +128,7 @@ fn an_acknowledgement_by_hand_of_an_earlier_status_does_not_end_a_task_whose_end
     let finished = update(status("t1", TaskState::TaskFinished, 2));
     assert_eq!(acknowledged(&bench.receive([finished])), [], "no callback has it yet");
     bench.returned(callback, Outcome::Err);
-    assert_eq!(bench.driver.counts().live_tasks, 1);
+    assert_eq!(bench.harness.core.counts().live_tasks, 1);
 }
 
 #[test]
@@ -193,7 +193,7 @@ fn in_explicit_mode_the_user_acknowledges() {
     let effects = bench.ask(Request::Acknowledge { task_id: task_id("t1"), agent_id: agent_id(), uuid });
     assert_eq!(acknowledged(&effects), [ack("t1", 1)]);
     assert_eq!(acknowledged(&bench.receive([update(finished)])), [ack("t1", 1)]);
-    assert_eq!(bench.driver.counts().live_tasks, 0);
+    assert_eq!(bench.harness.core.counts().live_tasks, 0);
 }
 
 #[test]
@@ -233,7 +233,7 @@ fn a_task_that_was_lost_and_runs_after_all_is_told() {
     bench.receive([update(TaskStatus { uuid: None, ..status("t1", TaskState::TaskLost, 0) })]);
     bench.take_all();
     told(&bench.receive([update(status("t1", TaskState::TaskRunning, 2))]));
-    assert_eq!(bench.driver.counts().live_tasks, 1);
+    assert_eq!(bench.harness.core.counts().live_tasks, 1);
 }
 
 #[test]
@@ -242,7 +242,7 @@ fn callbacks_are_given_a_bounded_batch_at_a_time() {
     let many: Vec<_> = (0..1000).map(|n| update(status(&format!("t{n}"), TaskState::TaskRunning, 1))).collect();
     assert_eq!(bench.receive(many).len(), BATCH);
     assert_eq!(bench.take_all().len(), 1000);
-    assert_eq!(bench.driver.counts().live_tasks, 1000);
+    assert_eq!(bench.harness.core.counts().live_tasks, 1000);
 }
 
 #[test]

@@ -31,7 +31,7 @@ fn an_unknown_task_is_reported_until_its_end_and_each_status_acknowledged() {
         let effects = bench.returned(callback, Outcome::Ok);
         assert_eq!((acknowledged(&effects), effects.len()), (vec![ack("t1", uuid)], 1));
     }
-    let counts = bench.driver.counts();
+    let counts = bench.harness.core.counts();
     assert_eq!((counts.unknown_tasks, counts.live_tasks), (1, 0));
 }
 
@@ -43,7 +43,7 @@ fn an_adopted_task_is_told_like_any_other_and_counted() {
         assert_eq!(name, "status_update");
         bench.returned(callback, Outcome::Ok);
     }
-    assert_eq!(bench.driver.counts().unknown_tasks, 1);
+    assert_eq!(bench.harness.core.counts().unknown_tasks, 1);
 }
 
 #[test]
@@ -58,7 +58,7 @@ fn an_unknown_task_is_killed_where_it_runs_and_reported() {
         assert_eq!((killed(&effects), only(&effects).0), (vec![], "unknown_task"));
         bench.take_all();
     }
-    assert_eq!(bench.driver.counts().live_tasks, 0);
+    assert_eq!(bench.harness.core.counts().live_tasks, 0);
 }
 
 #[test]
@@ -83,7 +83,7 @@ fn a_task_is_known_by_launch_by_word_at_the_start_and_by_a_question() {
         assert_eq!((only(&effects).0, effects.len()), ("status_update", 1), "{task}");
         bench.take_all();
     }
-    assert_eq!(bench.driver.counts().unknown_tasks, 0);
+    assert_eq!(bench.harness.core.counts().unknown_tasks, 0);
 }
 
 #[test]
@@ -103,7 +103,7 @@ fn a_task_stays_known_when_it_comes_back_after_it_was_given_up() {
     bench.launch("O1", &["t1"]);
     bench.receive([update(TaskStatus { uuid: None, ..status("t1", TaskState::TaskLost, 0) })]);
     bench.take_all();
-    assert_eq!(bench.driver.counts().live_tasks, 0);
+    assert_eq!(bench.harness.core.counts().live_tasks, 0);
     assert_eq!(only(&bench.receive([update(status("t1", TaskState::TaskRunning, 1))])).0, "status_update");
 }
 

@@ -44,7 +44,7 @@ fn read_all(world: &mut World, framework: SessionId) -> (usize, BTreeMap<String,
         for task in tasks {
             *statuses.entry(task).or_default() += 1;
         }
-        let due = world.harness.core.deadline().is_some_and(|at| at <= world.now.mono_ns);
+        let due = world.harness.deadline().is_some_and(|at| at <= world.now.mono_ns);
         if bytes == 0 && !due {
             return (most, statuses);
         }

@@ -6,15 +6,15 @@ use bytes::Bytes;
 use prost::Message as _;
 use rand::{SeedableRng as _, rngs::StdRng};
 
-pub(in crate::master::core) use crate::master::harness::facts;
+pub(in crate::master::core) use crate::master::scripted::facts;
 use crate::{
+    harness::Harness,
     master::{
         core::{
             Accept, AgentFacts, Answer, Call, Config, Doubt, Effect, Event, FrameworkFacts, Input, Launch, Master,
             OfferMade, Operation, Order, Principal, Question, Register, Report, ReportedTask, RequestId, SessionId,
             Subscribe, Update, offer_id,
         },
-        harness::Harness,
         registry,
     },
     proto::{
@@ -28,7 +28,7 @@ use crate::{
 pub(in crate::master::core) const MASTER: &str = "m";
 
 pub(in crate::master::core) struct World {
-    pub(in crate::master::core) harness: Harness,
+    pub(in crate::master::core) harness: Harness<Master>,
     pub(in crate::master::core) now: Now,
     sessions: u64,
     seqs: BTreeMap<SessionId, u64>,
@@ -77,7 +77,7 @@ impl World {
     pub(in crate::master::core) fn feed(&mut self, input: Input) {
         self.effects.clear();
         self.harness.handle(self.now, input);
-        self.harness.allocate(self.now);
+        self.harness.end_batch(self.now);
         self.harness.deliver(self.now, &mut self.effects);
         if self.checked {
             self.harness.core.check();
@@ -102,7 +102,7 @@ impl World {
     pub(in crate::master::core) fn wait(&mut self, time: Duration) {
         let end = self.now.advanced(time);
         let mut all = Vec::new();
-        while let Some(at) = self.harness.core.deadline().filter(|at| *at <= end.mono_ns) {
+        while let Some(at) = self.harness.deadline().filter(|at| *at <= end.mono_ns) {
             let step = Duration::from_nanos(at.saturating_sub(self.now.mono_ns));
             self.now = self.now.advanced(step);
             if self.stores {

@@ -222,5 +222,5 @@ fn what_an_input_left_unbalanced_is_found_after_that_input() {
     let (session, _) = world.agent("cpus:4;mem:1024");
     let agent = world.harness.core.agents.iter().map(|(key, _)| key).next().expect("registered");
     world.harness.core.ledger.break_account(agent);
-    world.harness.core.handle(world.now, Input::Reported { session, report: Report::Ponged }, &mut Vec::new());
+    world.harness.handle(world.now, Input::Reported { session, report: Report::Ponged });
 }

@@ -6,11 +6,9 @@ use bytes::Bytes;
 use prost::Message as _;
 use rand::{SeedableRng as _, rngs::StdRng};
 
-use super::{
-    Harness, Outlet,
-    scripted::{MASTER, facts},
-};
+use super::cluster::{MASTER, facts};
 use crate::{
+    harness::{Harness, Outlet},
     master::{
         api::{MasterFacts, intake, outgo},
         core::{Call, Config, Effect, Event, Input, Master, Order, Principal, SessionId, Subscribe},
@@ -127,7 +125,8 @@ impl Restart {
                     harness.handle(now, Input::Reported { session, report });
                 }
             }
-            harness.finish(now, &mut shell);
+            harness.finish(now);
+            harness.deliver(now, &mut shell);
             shell.flush();
         }
         Played { harness, restarted: shell.restarted }
@@ -137,7 +136,7 @@ impl Restart {
 /// A master that all agents have registered with.
 #[derive(Debug)]
 pub struct Played {
-    harness: Harness,
+    harness: Harness<Master>,
     restarted: Restarted,
 }
 
@@ -230,7 +229,7 @@ impl Shell {
     }
 }
 
-impl Outlet for Shell {
+impl Outlet<Effect> for Shell {
     fn take(&mut self, _: Now, effect: Effect) {
         match effect {
             Effect::Order { order, .. } => {

@@ -8,9 +8,9 @@ use std::{sync::Arc, time::Duration};
 use bytes::Bytes;
 use rand::{SeedableRng as _, rngs::StdRng};
 
-use super::Harness;
 use crate::{
     allocator::fair::Quota,
+    harness::Harness,
     master::{
         core::{
             Accept, AgentFacts, Call, Config, Effect, Event, FrameworkFacts, Input, Launch, Master, OfferMade,
@@ -28,7 +28,7 @@ pub(super) const MASTER: &str = "00000000-0000-4000-8000-000000000000";
 /// A core and all who are attached to it.
 #[derive(Debug)]
 pub struct ScriptedCluster {
-    harness: Harness,
+    harness: Harness<Master>,
     now: Now,
     sessions: u64,
     /// The session of each agent.
@@ -177,7 +177,8 @@ impl ScriptedCluster {
     /// One turn, as the service takes it: what is due, and the offers that came to be possible.
     pub fn turn(&mut self) -> Turned {
         let mut effects = Vec::new();
-        self.harness.finish(self.now, &mut effects);
+        self.harness.finish(self.now);
+        self.harness.deliver(self.now, &mut effects);
         let goes_on = self.harness.deadline().is_some_and(|at| at <= self.now.mono_ns);
         let turned = Turned { effects: effects.len(), goes_on };
         self.take_note(effects);
@@ -209,7 +210,7 @@ impl ScriptedCluster {
 
     /// As much of it as the core does in one turn.
     pub fn settle_slice(&mut self) -> usize {
-        self.harness.allocate(self.now);
+        self.harness.end_batch(self.now);
         self.carry_out()
     }
 

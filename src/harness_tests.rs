@@ -16,7 +16,7 @@ use crate::{
 
 const START: Now = Now { mono_ns: 1_000_000_000, wall_ns: 1 };
 
-fn harness() -> Harness {
+fn harness() -> Harness<Master> {
     Harness::new(Master::new("m", 1, State::default(), Config::default(), StdRng::seed_from_u64(1), START))
 }
 
