@@ -26,6 +26,7 @@ mod tests;
 
 use std::collections::BTreeMap;
 use std::fmt::Debug;
+use std::num::NonZeroU32;
 use std::sync::Arc;
 
 pub use self::allocator::Allocator;
@@ -42,7 +43,18 @@ use crate::types::Milli;
 /// A role known to [`Shares`], from [`Shares::add_client`]; valid while the role has clients, its own or of a
 /// descendant, and may stand for another role afterwards.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct RoleId(NodeId);
+pub struct RoleId(NonZeroU32);
+
+impl RoleId {
+    /// No role is the root; there is one of these in every record of who holds what.
+    fn of(node: NodeId) -> Self {
+        Self(u32::try_from(node).ok().and_then(NonZeroU32::new).expect("one of four billion roles"))
+    }
+
+    fn node(self) -> NodeId {
+        self.0.get() as NodeId
+    }
+}
 
 /// The shares of all roles and frameworks, kept in order while allocations come and go.
 ///
@@ -131,9 +143,9 @@ impl<K: Copy + Ord + Debug> Shares<K> {
 
     /// Puts a framework into a role, active and with nothing allocated. One that is there already stays as it is.
     pub fn add_client(&mut self, role: &str, client: K) -> RoleId {
-        let id = RoleId(self.role_node(role));
+        let id = RoleId::of(self.role_node(role));
         if !self.clients.contains_key(&(id, client)) {
-            let own = self.tree.own_group(id.0);
+            let own = self.tree.own_group(id.node());
             let node = self.tree.add(own, Label::Client { role: id, client });
             self.clients.insert((id, client), node);
             self.tree.enter(node, &self.totals);
@@ -148,7 +160,8 @@ impl<K: Copy + Ord + Debug> Shares<K> {
             self.tree.discharge(node, &held, &self.totals);
             let gone = self.tree.remove(node);
             self.forget(gone);
-            let gone = if spent.is_zero() { Vec::new() } else { self.tree.give_back(role.0, &spent, &self.totals) };
+            let gone =
+                if spent.is_zero() { Vec::new() } else { self.tree.give_back(role.node(), &spent, &self.totals) };
             self.forget(gone);
         }
     }
@@ -229,7 +242,7 @@ impl<K: Copy + Ord + Debug> Shares<K> {
     /// The id of a role that has clients, its own or of a descendant.
     #[must_use]
     pub fn role(&self, path: &str) -> Option<RoleId> {
-        self.roles.get(path).copied().map(RoleId)
+        self.roles.get(path).copied().map(RoleId::of)
     }
 
     /// The path of a role.
@@ -239,7 +252,7 @@ impl<K: Copy + Ord + Debug> Shares<K> {
     /// When the id is not one of these shares'.
     #[must_use]
     pub fn path(&self, role: RoleId) -> &Arc<str> {
-        self.tree.path(role.0).expect("a role id stands for a role node while the role has clients")
+        self.tree.path(role.node()).expect("a role id stands for a role node while the role has clients")
     }
 
     /// What the order compares: the role's dominant share divided by its weight; 0 for an unknown role.

@@ -432,7 +432,7 @@ impl<C> View<'_, C> {
         let whole = suitable(&account.free, account.gpus, shares.path(role), terms.abilities);
         let measure = self.surplus.as_ref().map(|surplus| Measure {
             totals: &shares.totals,
-            allowance: shares.tree.allowance(role.0),
+            allowance: shares.tree.allowance(role.node()),
             surplus,
         });
         let part = match &measure {

@@ -34,10 +34,10 @@ impl ByFramework {
         let mut of: HashMap<FrameworkKey, Belongings> = HashMap::new();
         for (place, agent) in (0..).zip(&snapshot.agents) {
             let reachable = super::render::reachable(agent);
-            for (key, task) in &agent.tasks {
+            for (key, task) in agent.tasks.iter() {
                 let belongings = of.entry(task.framework).or_default();
                 let list = if reachable { &mut belongings.tasks } else { &mut belongings.unreachable };
-                list.push((place, *key));
+                list.push((place, key));
                 if task.state.holds_resources() {
                     belongings.used += &*task.resources;
                 }
@@ -71,7 +71,7 @@ impl Belongings {
     ) -> Option<(&'a AgentView, &'a Task)> {
         let (agent, key) = if reachable { &self.tasks } else { &self.unreachable }.get(place)?;
         let agent = snapshot.agents.get(usize::try_from(*agent).ok()?)?;
-        Some((agent, agent.tasks.get(key)?))
+        Some((agent, agent.tasks.get(*key)?))
     }
 
     /// Its offers: each with its agent, its role and what it holds.

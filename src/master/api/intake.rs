@@ -237,7 +237,7 @@ pub(crate) fn report(message: internal::AgentMessage, peer: &str) -> Report {
         Kind::Pong(_) => Ok(Report::Ponged),
         Kind::Unregister(_) => Ok(Report::Unregistered),
         Kind::OrphanGone(gone) => id("orphan_gone.container_id", &gone.container_id)
-            .map(|()| Report::OrphanGone { container: gone.container_id }),
+            .map(|()| Report::OrphanGone { container: gone.container_id.as_str().into() }),
         Kind::Message(message) => self::message(message),
     };
     outcome.unwrap_or_else(|text| Report::Invalid { text })
@@ -336,8 +336,8 @@ fn task(task: internal::AgentTask) -> Result<ReportedTask, String> {
     Ok(ReportedTask {
         framework: task.framework_id,
         id,
-        container: task.container_id,
-        info: own(&task.task_info),
+        container: task.container_id.as_str().into(),
+        info: (*task.task_info).into(),
         resources,
         role: allocated.as_deref().unwrap_or("*").into(),
         state,
@@ -363,7 +363,7 @@ fn update(update: internal::Update) -> Result<Update, String> {
     status.data = status.data.as_ref().map(own);
     Ok(Update {
         framework: update.framework_id,
-        container: update.container_id,
+        container: update.container_id.as_str().into(),
         state,
         latest,
         status: Arc::new(status),

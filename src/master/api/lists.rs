@@ -3,7 +3,7 @@
 //! A [`Walk`] goes over a snapshot item after item and puts them into responses of about as many bytes as it is asked for.
 //! The lists of all parts, one after the other, are the whole answer.
 
-use std::{collections::VecDeque, ops::Bound, sync::Arc};
+use std::{collections::VecDeque, sync::Arc};
 
 use prost::Message as _;
 
@@ -139,9 +139,8 @@ impl Walk {
     fn next_task(&mut self, view: &View) -> Option<Item> {
         loop {
             let agent = view.snapshot.agents.get(self.at)?;
-            let after = self.last.map_or(Bound::Unbounded, Bound::Excluded);
-            if let Some((key, task)) = agent.tasks.range((after, Bound::Unbounded)).next() {
-                self.last = Some(*key);
+            if let Some((key, task)) = agent.tasks.after(self.last) {
+                self.last = Some(key);
                 let task = render::task(task, &agent.id, &render::framework_id(&view.snapshot, task));
                 return Some(if render::reachable(agent) { Item::Task(task) } else { Item::Unreachable(task) });
             }

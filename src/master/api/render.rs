@@ -91,7 +91,7 @@ pub(super) fn framework_id(snapshot: &Snapshot, task: &Task) -> String {
 
 /// A task with what its encoded info says of it.
 pub(super) fn task(task: &Task, agent: &str, framework: &str) -> v1::Task {
-    let info = v1::TaskInfo::decode(task.info.clone()).unwrap_or_default();
+    let info = v1::TaskInfo::decode(&*task.info).unwrap_or_default();
     let mut message = v1::Task {
         name: info.name,
         task_id: v1::TaskId { value: task.id.to_string() },
@@ -118,9 +118,9 @@ fn status(task: &Task, seen: &Seen, agent: &str) -> v1::TaskStatus {
     v1::TaskStatus {
         task_id: v1::TaskId { value: task.id.to_string() },
         state: seen.state.into(),
-        message: seen.message.as_deref().map(str::to_owned),
-        source: seen.source,
-        reason: seen.reason,
+        message: seen.message.as_deref().cloned(),
+        source: seen.source.map(Into::into),
+        reason: seen.reason.map(Into::into),
         agent_id: Some(v1::AgentId { value: agent.to_owned() }),
         timestamp: Some(seen.timestamp),
         healthy: seen.healthy,

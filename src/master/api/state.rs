@@ -69,7 +69,7 @@ pub(super) fn orphans(agent: &AgentView) -> impl Iterator<Item = Value> {
             "statuses": [{
                 "state": v1::TaskState::TaskKilling.as_str_name(),
                 "timestamp": seconds(orphan.since_ns),
-                "container_status": { "container_id": { "value": &**container }, "network_infos": [] },
+                "container_status": { "container_id": { "value": container.to_string() }, "network_infos": [] },
             }],
         })
     })
@@ -111,7 +111,7 @@ pub(super) fn framework(one: &FrameworkBucket, belongings: &Belongings) -> Value
 }
 
 pub(super) fn task(task: &Task, agent: &str, framework: &str) -> Value {
-    let info = v1::TaskInfo::decode(task.info.clone()).unwrap_or_default();
+    let info = v1::TaskInfo::decode(&*task.info).unwrap_or_default();
     let labels = info.labels.iter().flat_map(|labels| &labels.labels);
     json!({
         "id": &*task.id,
@@ -128,7 +128,7 @@ pub(super) fn task(task: &Task, agent: &str, framework: &str) -> Value {
             "timestamp": seen.timestamp,
             "message": seen.message.as_deref(),
             "healthy": seen.healthy,
-            "container_status": { "container_id": { "value": &*task.container }, "network_infos": [] },
+            "container_status": { "container_id": { "value": task.container.to_string() }, "network_infos": [] },
         })).collect::<Vec<_>>(),
     })
 }

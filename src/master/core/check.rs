@@ -62,9 +62,9 @@ impl Master {
         for orphan in agent.bucket.orphans.values() {
             assert!(self.ledger.has(key, Holding::Orphan(orphan.key)), "{key:?}: {orphan:?} is in the ledger");
         }
-        for (number, task) in &agent.bucket.tasks {
+        for (number, task) in agent.bucket.tasks.iter() {
             assert!(self.frameworks.get(task.framework).is_some(), "{}: its framework is there", task.id);
-            let held = self.ledger.has(key, Holding::Task(*number));
+            let held = self.ledger.has(key, Holding::Task(number));
             assert_eq!(held, task.state.holds_resources(), "{}: it holds resources by its state", task.id);
         }
     }
@@ -92,7 +92,7 @@ impl Master {
     fn check_tasks(&self) {
         for (key, framework) in self.frameworks.iter() {
             for (id, (agent, task)) in framework.tasks.iter() {
-                let record = &self.agents[*agent].bucket.tasks[task];
+                let record = &self.agents[*agent].bucket.tasks[*task];
                 assert!(record.id == *id && record.framework == key, "{key:?}: {id} is where the index says");
             }
             framework.check_roles(key);

@@ -10,7 +10,7 @@ use std::{
 
 use prost::Message as _;
 
-use super::{Event, OfferKey, OfferMade, Order};
+use super::{ContainerId, Event, OfferKey, OfferMade, Order};
 use crate::{
     proto::v1::{self, task_status::Reason},
     transport::outbox::{Class, FRAME_BYTES, Merge, Message},
@@ -187,9 +187,9 @@ fn merge_statuses(waiting: &v1::TaskStatus, newer: &v1::TaskStatus) -> Merge {
 /// What an order is about.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum OrderKey {
-    Run(Arc<str>),
+    Run(ContainerId),
     /// By container and task: an old agent may name no container.
-    Kill(Arc<str>, Arc<str>),
+    Kill(ContainerId, Arc<str>),
     Framework(Arc<str>),
     Shutdown(Arc<str>),
     Ping,

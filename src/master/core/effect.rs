@@ -8,6 +8,7 @@ use bytes::Bytes;
 
 use super::{
     agents::AgentFacts,
+    container::ContainerId,
     keys::{OfferKey, RequestId, SessionId},
     operators::Snapshot,
 };
@@ -132,8 +133,8 @@ pub(crate) struct OfferMade {
 pub(crate) enum Order {
     Registered(Box<internal::Registered>),
     Refused { text: String, permanent: bool },
-    Run { framework: Arc<str>, container: Arc<str>, info: Bytes },
-    Kill { framework: Arc<str>, task: Arc<str>, container: Arc<str>, policy: Option<v1::KillPolicy> },
+    Run { framework: Arc<str>, container: ContainerId, info: Bytes },
+    Kill { framework: Arc<str>, task: Arc<str>, container: ContainerId, policy: Option<v1::KillPolicy> },
     Acknowledge { framework: Arc<str>, task: String, uuid: Bytes },
     UpdateFramework { framework: Arc<str>, info: Bytes },
     Shutdown { framework: Arc<str> },

@@ -9,6 +9,7 @@ use bytes::Bytes;
 use super::{
     Principal,
     agents::{AgentFacts, Partition},
+    container::ContainerId,
     keys::{RequestId, SessionId},
 };
 use crate::{
@@ -174,7 +175,7 @@ pub(crate) enum Report {
     Ponged,
     /// Nothing is left of a container of a removed framework.
     OrphanGone {
-        container: String,
+        container: ContainerId,
     },
     Sent {
         framework: String,
@@ -213,8 +214,8 @@ pub(crate) struct Register {
 pub(crate) struct ReportedTask {
     pub(crate) framework: String,
     pub(crate) id: String,
-    pub(crate) container: String,
-    pub(crate) info: Bytes,
+    pub(crate) container: ContainerId,
+    pub(crate) info: Box<[u8]>,
     pub(crate) resources: Resources,
     pub(crate) role: Arc<str>,
     pub(crate) state: v1::TaskState,
@@ -227,7 +228,7 @@ pub(crate) struct ReportedTask {
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Update {
     pub(crate) framework: String,
-    pub(crate) container: String,
+    pub(crate) container: ContainerId,
     pub(crate) state: v1::TaskState,
     pub(crate) latest: v1::TaskState,
     pub(crate) status: Arc<v1::TaskStatus>,

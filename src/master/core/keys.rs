@@ -3,6 +3,8 @@
 //! Keys are handed out once and never again. Text forms are those clients of Mesos know: `<master>-S3` for an agent,
 //! `<master>-O12` for an offer, `<master>-0001` for a framework.
 
+use super::container::ContainerId;
+
 /// One connection, from its accept to its end. The shell counts them; a reconnect is a new session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct SessionId(pub(crate) u64);
@@ -94,10 +96,10 @@ pub(crate) fn offer_id(master: &str, key: OfferKey) -> String {
 /// The id of the container in which a task is launched: a UUID of version 8 that holds the master's epoch, the number of the
 /// task and chance, in this order. So ids never repeat, and of two launches, by whichever masters, the later has the id
 /// that sorts later.
-pub(crate) fn container_id(epoch: u64, task: TaskKey, chance: u32) -> String {
+pub(crate) fn container_id(epoch: u64, task: TaskKey, chance: u32) -> ContainerId {
     let high = (epoch >> 12) << 16 | 8 << 12 | epoch & 0xfff;
     let low = 0b10 << 62 | (task.0 & 0xffff_ffff) << 30 | u64::from(chance >> 2);
-    uuid::Uuid::from_u64_pair(high, low).to_string()
+    uuid::Uuid::from_u64_pair(high, low).into()
 }
 
 /// The key behind an offer id of this master; `None` for any other text.
@@ -117,7 +119,7 @@ mod tests {
         let ids = launches.map(|(epoch, task, chance)| container_id(epoch, TaskKey(task), chance));
         assert!(ids.is_sorted(), "{ids:?}");
         for id in &ids {
-            let parsed: uuid::Uuid = id.parse().expect("a UUID");
+            let parsed: uuid::Uuid = id.to_string().parse().expect("a UUID");
             assert_eq!((parsed.get_version_num(), parsed.get_variant()), (8, uuid::Variant::RFC4122));
         }
     }

@@ -10,6 +10,7 @@ mod agents;
 mod authorization;
 mod changes;
 mod check;
+mod container;
 mod delivery;
 mod effect;
 mod frameworks;
@@ -51,6 +52,7 @@ use self::{
 pub(crate) use self::{
     agents::{AgentFacts, Partition, Presence, spoken_with},
     authorization::Principal,
+    container::ContainerId,
     effect::{Answer, Departed, Effect, Event, OfferMade, Order},
     frameworks::{Client, FrameworkBucket, Link},
     input::{

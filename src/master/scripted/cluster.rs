@@ -129,9 +129,9 @@ impl ScriptedCluster {
         let id = format!("task{number}-{task}");
         Some(ReportedTask {
             framework: self.frameworks[turn].id.clone(),
-            container: format!("container-of-{id}"),
+            container: format!("container-of-{id}").as_str().into(),
             id,
-            info: bytes::Bytes::new(),
+            info: [].into(),
             resources: used.clone(),
             role: "*".into(),
             state: TaskState::TaskRunning,

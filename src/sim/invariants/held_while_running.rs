@@ -22,8 +22,9 @@ impl Invariant for HeldWhileRunning {
             let Some(id) = process.harness.core.id() else { continue };
             let bucket = snapshot.agents.iter().find(|bucket| *bucket.id == *id);
             let Some(bucket) = bucket.filter(|bucket| bucket.presence == Presence::Connected) else { continue };
-            let held = bucket.tasks.values().any(|task| *task.container == **container && task.state.holds_resources());
-            if !held && !bucket.orphans.contains_key(container.as_str()) {
+            let container = container.as_str().into();
+            let held = bucket.tasks.values().any(|task| task.container == container && task.state.holds_resources());
+            if !held && !bucket.orphans.contains_key(&container) {
                 return Err(format!("{} runs as {container} on {id}, and its resources are not held", one.task));
             }
         }

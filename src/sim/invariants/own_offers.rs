@@ -63,7 +63,7 @@ impl Invariant for OwnOffers {
                 self.accepted(known, *session, &accept.offers, &accept.operations);
             }
             Fact::Ordered { order: Order::Run { framework, container, .. }, .. } => {
-                let task = known.containers.get(&**container).map(|one| one.task.clone()).unwrap_or_default();
+                let task = known.containers.get(&container.to_string()).map(|one| one.task.clone()).unwrap_or_default();
                 let due = self.due.get_mut(&(framework.to_string(), task.clone())).filter(|due| **due > 0);
                 let Some(due) = due else {
                     return Err(format!("{task} is launched as {container} out of no live offer of {framework}"));

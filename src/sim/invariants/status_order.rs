@@ -117,14 +117,14 @@ impl Invariant for StatusOrder {
             }
             Fact::AgentCrashed { ends_lost, .. } => self.lost.extend(ends_lost.iter().cloned()),
             Fact::Reported { report: Report::Updated(update), .. }
-                if self.is_first(&update.container, update.latest) =>
+                if self.is_first(&update.container.to_string(), update.latest) =>
             {
-                self.heard.insert(update.container.clone(), known.epoch);
+                self.heard.insert(update.container.to_string(), known.epoch);
             }
             Fact::Reported { report: Report::Register(register), .. } => {
                 for task in &register.tasks {
-                    if self.is_first(&task.container, task.state) {
-                        self.heard.insert(task.container.clone(), known.epoch);
+                    if self.is_first(&task.container.to_string(), task.state) {
+                        self.heard.insert(task.container.to_string(), known.epoch);
                     }
                 }
             }

@@ -235,7 +235,7 @@ impl World {
     pub(super) fn sabotage_order(&mut self, _session: SessionId, order: Order) -> Vec<Order> {
         match (self.sabotage, &order) {
             (Some(Sabotage::UsesOffersTwice), Order::Run { framework, container, info }) => {
-                let container = format!("{container}-again").into();
+                let container = format!("{container}-again").as_str().into();
                 let again = Order::Run { framework: framework.clone(), container, info: info.clone() };
                 vec![order, again]
             }
@@ -243,7 +243,7 @@ impl World {
             | (Some(Sabotage::LosesKills), Order::Kill { .. })
             | (Some(Sabotage::KeepsTheGone), Order::Gone) => Vec::new(),
             (Some(Sabotage::LaunchesForTheRemoved), Order::Run { framework, container, info }) => {
-                let container = format!("{container}-late").into();
+                let container = format!("{container}-late").as_str().into();
                 let late = Order::Run { framework: framework.clone(), container, info: info.clone() };
                 self.planted.launched.insert(framework.clone(), late);
                 vec![order]

@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 
 use crate::{
     master::core::{
-        Master, Order, Register, ReportedTask, Turn,
+        ContainerId, Master, Order, Register, ReportedTask, Turn,
         agents::Presence,
         keys::{AgentKey, SessionId, TaskKey},
         timers::Timer,
@@ -29,7 +29,7 @@ pub(super) struct Arrival {
     /// The records of tasks it named.
     named: BTreeSet<TaskKey>,
     /// The containers of its orphans, and of tasks of removed frameworks.
-    orphans: BTreeSet<String>,
+    orphans: BTreeSet<ContainerId>,
 }
 
 impl Arrival {
@@ -68,7 +68,7 @@ impl Master {
             }
         }
         let tasks = &self.agents[key].bucket.tasks;
-        let learnt: Vec<TaskKey> = tasks.range(first_new..).map(|(task, _)| *task).collect();
+        let learnt: Vec<TaskKey> = tasks.since(first_new).map(|(task, _)| task).collect();
         self.allocate_tasks(key, &learnt);
         if arrival.tasks.len() > 0 {
             self.agents.put_back_arrival(key, arrival);
@@ -126,8 +126,9 @@ impl Master {
 
     /// Of tasks whose framework was removed meanwhile, those that the agent does not have leave no orphan.
     fn drop_unnamed_orphans(&mut self, key: AgentKey, arrival: &Arrival) {
-        let is_there =
-            |container: &str, task: TaskKey| arrival.orphans.contains(container) || arrival.named.contains(&task);
+        let is_there = |container: &ContainerId, task: TaskKey| {
+            arrival.orphans.contains(container) || arrival.named.contains(&task)
+        };
         let orphans = &self.agents[key].bucket.orphans;
         let gone = orphans.iter().filter(|(container, orphan)| !is_there(container, orphan.key));
         for container in gone.map(|(container, _)| container.clone()).collect::<Vec<_>>() {
@@ -139,7 +140,7 @@ impl Master {
     fn missing_tasks(&mut self, turn: &Turn<'_>, key: AgentKey, named: &BTreeSet<TaskKey>) -> Vec<MissingTask> {
         // Some that it named may have ended since.
         let tasks = &self.agents[key].bucket.tasks;
-        let unnamed: Vec<TaskKey> = tasks.keys().filter(|task| !named.contains(task)).copied().collect();
+        let unnamed: Vec<TaskKey> = tasks.keys().filter(|task| !named.contains(task)).collect();
         unnamed.into_iter().filter_map(|task| self.task_missing(key, task, turn)).collect()
     }
 }

@@ -122,9 +122,9 @@ impl Master {
         self.recovered.remove(&agent.bucket.id);
         self.timers.disarm_sole(Timer::RefusalEnded(key));
         self.ledger.remove_agent(key);
-        for (task_key, task) in &agent.bucket.tasks {
+        for (task_key, task) in agent.bucket.tasks.iter() {
             self.counts.left(task.state);
-            self.task_gone(key, *task_key, task);
+            self.task_gone(key, task_key, task);
         }
         for framework in self.frameworks.values_mut() {
             framework.introduced.remove(&key);

@@ -26,10 +26,10 @@ pub(crate) use self::{partitions::Partition, registration::spoken_with};
 
 use crate::{
     master::core::{
-        Event, Master, Order, Refusal, Turn,
-        keys::{AgentKey, FrameworkKey, OfferKey, SessionId, TaskKey},
+        ContainerId, Event, Master, Order, Refusal, Turn,
+        keys::{AgentKey, FrameworkKey, OfferKey, SessionId},
         offers::Offer,
-        tasks::{Orphan, Task},
+        tasks::{Orphan, TaskTable},
         timers::Timer,
     },
     proto::v1,
@@ -64,9 +64,9 @@ pub(crate) struct AgentBucket {
     pub(crate) id: Arc<str>,
     pub(crate) facts: Arc<AgentFacts>,
     pub(crate) presence: Presence,
-    pub(crate) tasks: BTreeMap<TaskKey, Arc<Task>>,
+    pub(crate) tasks: TaskTable,
     /// Containers of removed frameworks that have not ended yet; what they hold is used.
-    pub(crate) orphans: BTreeMap<Arc<str>, Orphan>,
+    pub(crate) orphans: BTreeMap<ContainerId, Orphan>,
     pub(crate) offers: BTreeMap<OfferKey, Offer>,
     pub(crate) registered_ns: i64,
     pub(crate) reregistered_ns: Option<i64>,

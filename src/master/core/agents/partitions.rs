@@ -69,7 +69,7 @@ impl Master {
             .tasks
             .iter()
             .filter(|(_, task)| !task.state.is_terminal())
-            .map(|(key, task)| (*key, task.partition.as_ref().and_then(|partition| partition.lost_after)))
+            .map(|(key, task)| (key, task.partition.as_ref().and_then(|partition| partition.lost_after)))
             .collect();
         turn.spend(live.len());
         for (task, lost_after) in live {
@@ -86,7 +86,7 @@ impl Master {
     }
 
     pub(in crate::master::core) fn is_aware(&self, agent: AgentKey, task: TaskKey) -> bool {
-        let task = self.agents.get(agent).and_then(|agent| agent.bucket.tasks.get(&task));
+        let task = self.agents.get(agent).and_then(|agent| agent.bucket.tasks.get(task));
         let framework = task.and_then(|task| self.frameworks.get(task.framework));
         framework.is_some_and(|framework| framework.bucket.facts.partition_aware)
     }
@@ -101,7 +101,7 @@ impl Master {
     ) {
         let Some(agent) = self.agents.get(key).filter(|agent| agent.absence == absence) else { return };
         if let Presence::Unreachable { since_ns } = agent.bucket.presence
-            && agent.bucket.tasks.contains_key(&task)
+            && agent.bucket.tasks.contains_key(task)
         {
             self.write_off(turn, key, task, since_ns);
         }
@@ -128,7 +128,7 @@ impl Master {
         text: &str,
     ) {
         self.set_state(key, task_key, state);
-        let task = &self.agents[key].bucket.tasks[&task_key];
+        let task = &self.agents[key].bucket.tasks[task_key];
         let mut status = master_status(&task.id, Some(&self.agents[key].bucket.id), state, turn.now);
         status.set_reason(Reason::AgentRemoved);
         status.message = Some(text.to_owned());
@@ -141,7 +141,7 @@ impl Master {
         let Some((agent, task)) = self.frameworks[framework].tasks.get(replaced) else { return Ok(()) };
         let bucket = &self.agents[*agent].bucket;
         let away = matches!(bucket.presence, Presence::Unreachable { .. });
-        let state = bucket.tasks[task].state;
+        let state = bucket.tasks[*task].state;
         if away || state.is_terminal() {
             return Ok(());
         }
@@ -165,7 +165,7 @@ impl Master {
     /// A task is there again, or one that was launched in its place, on an agent that is being registered: only those run
     /// on that its policy says.
     pub(in crate::master::core) fn settle_copies(&mut self, turn: &mut Turn<'_>, agent: AgentKey, key: TaskKey) {
-        let Some(task) = self.agents.get(agent).and_then(|agent| agent.bucket.tasks.get(&key)) else { return };
+        let Some(task) = self.agents.get(agent).and_then(|agent| agent.bucket.tasks.get(key)) else { return };
         let original = match task.replaces() {
             Some(replaced) => self.frameworks[task.framework].tasks.get(replaced).copied(),
             None => None,
@@ -177,7 +177,7 @@ impl Master {
     }
 
     fn settle_return(&mut self, turn: &mut Turn<'_>, agent: AgentKey, key: TaskKey, registering: AgentKey) {
-        let task = &self.agents[agent].bucket.tasks[&key];
+        let task = &self.agents[agent].bucket.tasks[key];
         let Some(partition) = task.partition.as_ref().filter(|_| !task.state.is_terminal()) else { return };
         let replacement = self.frameworks[task.framework].replacements.get(&task.id).copied();
         match partition.on_return {
@@ -205,7 +205,7 @@ impl Master {
         registering: AgentKey,
     ) {
         let Some(task) = self.task_mut(agent, key).filter(|task| !task.state.is_terminal()) else { return };
-        task.kill = Some(Kill { policy: None });
+        task.kill = Some(Box::new(Kill { policy: None }));
         if agent != registering {
             self.order_kill(turn, agent, key);
         }
@@ -213,7 +213,7 @@ impl Master {
 
     /// Whether this record is the task of its name, not an older copy.
     pub(in crate::master::core) fn is_current(&self, agent: AgentKey, key: TaskKey) -> bool {
-        let task = self.agents.get(agent).and_then(|agent| agent.bucket.tasks.get(&key));
+        let task = self.agents.get(agent).and_then(|agent| agent.bucket.tasks.get(key));
         task.is_some_and(|task| {
             let framework = self.frameworks.get(task.framework);
             framework.is_some_and(|framework| framework.tasks.get(&task.id) == Some(&(agent, key)))

@@ -10,7 +10,7 @@ use crate::{
         Event, Master, Order, Peer, Register, ReportedTask, Turn,
         agents::{Agent, AgentBucket, Presence, Run, arrivals::Arrival},
         keys::{AgentKey, FrameworkKey, SessionId, TaskKey},
-        tasks::{Seen, Task, master_status},
+        tasks::{Seen, Task, TaskTable, master_status},
     },
     proto::{
         internal::{MissingTask, registry_change},
@@ -104,7 +104,7 @@ impl Master {
             id: id.clone(),
             facts: Arc::new(register.facts.clone()),
             presence: Presence::Disconnected,
-            tasks: std::collections::BTreeMap::default(),
+            tasks: TaskTable::default(),
             orphans: std::collections::BTreeMap::default(),
             offers: std::collections::BTreeMap::default(),
             registered_ns: turn.now.wall_ns,
@@ -157,8 +157,8 @@ impl Master {
             }
             return Some((self.learn_task(turn, key, framework, reported, true), true));
         };
-        let known = &self.agents[on].bucket.tasks[&task].container;
-        if on == key && **known == *reported.container {
+        let known = &self.agents[on].bucket.tasks[task].container;
+        if on == key && *known == reported.container {
             self.set_state(key, task, reported.state);
             if let Some(known) = self.task_mut(key, task).filter(|known| known.state == reported.state) {
                 known.forwarded = Some(reported.in_flight());
@@ -166,7 +166,7 @@ impl Master {
             return Some((task, true));
         }
         // The same id runs, or ran, elsewhere too: the later launch is the framework's.
-        if **known < *reported.container {
+        if *known < reported.container {
             self.end_copy(turn, on, task, key);
             return Some((self.learn_task(turn, key, framework, reported, true), true));
         }
@@ -209,14 +209,14 @@ impl Master {
         let task = Task {
             framework,
             id: reported.id.as_str().into(),
-            container: reported.container.as_str().into(),
+            container: reported.container.clone(),
             role: reported.role.clone(),
             info: reported.info.clone(),
             resources: self.taken.share(&reported.resources),
             state: reported.state,
             forwarded: Some(reported.in_flight()),
             unacknowledged: None,
-            kill,
+            kill: kill.map(Box::new),
             history: vec![Seen::state_only(reported.state, turn.now)],
             partition: if current { reported.partition.clone() } else { None },
         };
@@ -228,7 +228,7 @@ impl Master {
     /// A task the agent did not name. One whose end was acknowledged is done; any other never arrived, or a power cut took
     /// it, and the agent will say so in a status that is delivered like all others.
     pub(super) fn task_missing(&mut self, key: AgentKey, task_key: TaskKey, turn: &Turn<'_>) -> Option<MissingTask> {
-        let task = &self.agents[key].bucket.tasks[&task_key];
+        let task = &self.agents[key].bucket.tasks[task_key];
         if task.state.is_terminal() {
             // An end that a power cut took from the agent is still to be acknowledged by the framework.
             if task.unacknowledged.is_none() {
@@ -250,7 +250,7 @@ impl Master {
     /// The agent was given up and is back: its tasks' frameworks receive the true state from the master. An end they receive
     /// from the agent, with how the process ended.
     pub(super) fn announce_reregistered(&mut self, turn: &mut Turn<'_>, key: AgentKey, task: TaskKey) {
-        let task = &self.agents[key].bucket.tasks[&task];
+        let task = &self.agents[key].bucket.tasks[task];
         let framework = &self.frameworks[task.framework];
         let state = task.forwarded.unwrap_or(task.state);
         if state.is_terminal() {

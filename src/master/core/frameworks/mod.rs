@@ -23,7 +23,7 @@ pub(in crate::master::core) use self::{all::Frameworks, clients::ClientState};
 use crate::{
     allocator::fair::RoleId,
     master::core::{
-        Event, FrameworkFacts, Master, Order, Peer, Quantities, Refusal, Register, Subscribe, Turn,
+        ContainerId, Event, FrameworkFacts, Master, Order, Peer, Quantities, Refusal, Register, Subscribe, Turn,
         keys::{AgentKey, FrameworkKey, OfferKey, SessionId, TaskKey},
         parted::PartedMap,
         tasks::Task,
@@ -76,9 +76,9 @@ pub(crate) struct Framework {
     /// Where each task is.
     pub(in crate::master::core) tasks: PartedMap<Arc<str>, (AgentKey, TaskKey)>,
     /// The older copies of its tasks on each agent, by container, as long as they are known.
-    copies: BTreeMap<AgentKey, BTreeSet<(Arc<str>, TaskKey)>>,
+    copies: BTreeMap<AgentKey, BTreeSet<(ContainerId, TaskKey)>>,
     /// The containers of its completed tasks, and of how many each is.
-    completed_containers: HashMap<Arc<str>, usize>,
+    completed_containers: HashMap<ContainerId, usize>,
     pub(in crate::master::core) awaited_kills: AwaitedKills,
     /// The agents that were sent its info, and in which of their sessions: it holds no longer than that.
     pub(in crate::master::core) introduced: BTreeMap<AgentKey, SessionId>,
@@ -109,10 +109,10 @@ impl Framework {
     }
 
     /// The record of an older copy of one of its tasks, by its container.
-    pub(in crate::master::core) fn older_copy(&self, agent: AgentKey, container: &str) -> Option<TaskKey> {
+    pub(in crate::master::core) fn older_copy(&self, agent: AgentKey, container: &ContainerId) -> Option<TaskKey> {
         let copies = self.copies.get(&agent)?;
-        let (found, key) = copies.range((Arc::from(container), TaskKey(0))..).next()?;
-        (**found == *container).then_some(*key)
+        let (found, key) = copies.range((container.clone(), TaskKey(0))..).next()?;
+        (found == container).then_some(*key)
     }
 
     /// Keeps a note of a task that is over, and no more than so many of them.
@@ -132,7 +132,7 @@ impl Framework {
     }
 
     /// Whether a task that is over, and of which there is a note, was in this container.
-    pub(in crate::master::core) fn has_completed(&self, container: &str) -> bool {
+    pub(in crate::master::core) fn has_completed(&self, container: &ContainerId) -> bool {
         self.completed_containers.contains_key(container)
     }
 
@@ -169,12 +169,12 @@ impl Master {
     /// Notes where a task is that has a record. One that is not `current` is an older copy of the task of its name, and one
     /// whose place it takes becomes such.
     pub(in crate::master::core) fn index_task(&mut self, agent: AgentKey, key: TaskKey, current: bool) {
-        let Some(task) = self.agents.get(agent).and_then(|agent| agent.bucket.tasks.get(&key)) else { return };
+        let Some(task) = self.agents.get(agent).and_then(|agent| agent.bucket.tasks.get(key)) else { return };
         let Some(framework) = self.frameworks.get_mut(task.framework) else { return };
         *framework.tasks_in.entry(task.role.clone()).or_default() += 1;
         let older = if current { framework.tasks.insert(task.id.clone(), (agent, key)) } else { Some((agent, key)) };
         if let Some((on, older)) = older {
-            let container = self.agents[on].bucket.tasks[&older].container.clone();
+            let container = self.agents[on].bucket.tasks[older].container.clone();
             framework.copies.entry(on).or_default().insert((container, older));
         }
     }

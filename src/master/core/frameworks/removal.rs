@@ -71,7 +71,7 @@ impl Master {
         let (Some(framework), Some(agent)) = (self.frameworks.get(key), self.agents.get(on)) else { return };
         let looks = agent.bucket.tasks.len() / LOOKS_PER_WORK;
         let its = agent.bucket.tasks.iter().filter(|(_, task)| task.framework == key);
-        let tasks: Vec<TaskKey> = its.map(|(task, _)| *task).collect();
+        let tasks: Vec<TaskKey> = its.map(|(task, _)| task).collect();
         if tasks.is_empty() {
             return;
         }

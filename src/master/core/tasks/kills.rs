@@ -72,7 +72,7 @@ impl Master {
             return;
         }
         let Some(task) = self.task_mut(key, task_key) else { return };
-        task.kill = Some(Kill { policy });
+        task.kill = Some(Box::new(Kill { policy }));
         let away = task.state == TaskState::TaskUnreachable;
         self.order_kill(turn, key, task_key);
         if away {
@@ -99,17 +99,17 @@ impl Master {
     /// Sends the kill of a task to its agent, if there is one and the agent is connected.
     pub(in crate::master::core) fn order_kill(&self, turn: &mut Turn<'_>, key: AgentKey, task: TaskKey) {
         let agent = &self.agents[key];
-        let task = &agent.bucket.tasks[&task];
-        let Some(Kill { policy }) = task.kill else { return };
+        let task = &agent.bucket.tasks[task];
+        let Some(kill) = &task.kill else { return };
         let framework = self.frameworks[task.framework].bucket.id.clone();
         let (task, container) = (task.id.clone(), task.container.clone());
-        turn.order(agent.session, Order::Kill { framework, task, container, policy });
+        turn.order(agent.session, Order::Kill { framework, task, container, policy: kill.policy });
     }
 
     /// After an agent was told that it is registered: kills it may not have heard of.
     pub(in crate::master::core) fn resend_kills(&self, turn: &mut Turn<'_>, key: AgentKey) {
         for task in self.agents[key].bucket.tasks.keys() {
-            self.order_kill(turn, key, *task);
+            self.order_kill(turn, key, task);
         }
     }
 }

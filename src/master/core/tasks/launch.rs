@@ -42,15 +42,14 @@ impl Master {
             self.note_replaced(client.framework, &replaced);
         }
         let key = self.counters.task();
-        let container: Arc<str> = container_id(self.epoch, key, self.rng.random()).into();
+        let container = container_id(self.epoch, key, self.rng.random());
         let id: Arc<str> = launch.id.into();
-        let info = launch.info.clone();
         let task = Task {
             framework: client.framework,
             id: id.clone(),
             container: container.clone(),
             role: client.role.clone(),
-            info: launch.info,
+            info: (*launch.info).into(),
             resources: self.taken.share(&launch.resources),
             state: TaskState::TaskStaging,
             forwarded: None,
@@ -68,7 +67,7 @@ impl Master {
         framework.awaited_kills.forget(&id);
         let framework_id = framework.bucket.id.clone();
         self.introduce(turn, agent, client.framework);
-        turn.order(self.agents[agent].session, Order::Run { framework: framework_id, container, info });
+        turn.order(self.agents[agent].session, Order::Run { framework: framework_id, container, info: launch.info });
     }
 
     fn acceptable(
@@ -83,7 +82,7 @@ impl Master {
         }
         if let Some((on, task)) = self.frameworks[framework].tasks.get(launch.id.as_str()) {
             let unreachable = matches!(self.agents[*on].bucket.presence, Presence::Unreachable { .. });
-            let known = &self.agents[*on].bucket.tasks[task];
+            let known = &self.agents[*on].bucket.tasks[*task];
             if !(unreachable && known.written_off()) {
                 let of = if unreachable { " from an unreachable task" } else { "" };
                 return Err(format!("Task has duplicate ID: {}{of} ({})", launch.id, known.state.as_str_name()));

@@ -10,21 +10,23 @@ mod launch;
 mod orphans;
 mod reconcile;
 mod statuses;
+mod table;
 
 use std::sync::Arc;
 
-use bytes::Bytes;
-
-pub(crate) use self::kills::Kill;
 pub(in crate::master::core) use self::{interned::Interned, kills::AwaitedKills, orphans::Orphan, reconcile::Answers};
+pub(crate) use self::{kills::Kill, table::TaskTable};
 use crate::{
     master::core::{
-        Event, Master, Turn,
+        ContainerId, Event, Master, Turn,
         agents::{Agent, Partition},
         keys::{AgentKey, FrameworkKey, TaskKey},
         ledger::{Held, Holding},
     },
-    proto::v1::{self, TaskState, task_status::Reason},
+    proto::v1::{
+        self, TaskState,
+        task_status::{Reason, Source},
+    },
     types::{Now, Resources},
 };
 
@@ -36,10 +38,10 @@ const MOST_SEEN: usize = 32;
 pub(crate) struct Task {
     pub(crate) framework: FrameworkKey,
     pub(crate) id: Arc<str>,
-    pub(crate) container: Arc<str>,
+    pub(crate) container: ContainerId,
     pub(crate) role: Arc<str>,
-    /// The encoded `TaskInfo`, in memory of its own.
-    pub(crate) info: Bytes,
+    /// The encoded `TaskInfo`.
+    pub(crate) info: Box<[u8]>,
     pub(crate) resources: Arc<Resources>,
     /// The latest state the agent reported, or STAGING.
     pub(crate) state: TaskState,
@@ -48,7 +50,7 @@ pub(crate) struct Task {
     /// The status the framework has not acknowledged: a new instance of the framework is sent it at once.
     pub(crate) unacknowledged: Option<Arc<v1::TaskStatus>>,
     /// A kill to send again when the agent comes back.
-    pub(crate) kill: Option<Kill>,
+    pub(crate) kill: Option<Box<Kill>>,
     /// One entry per consecutive state.
     pub(crate) history: Vec<Seen>,
     /// What is to become of it when its agent cannot be reached, where that was said.
@@ -91,9 +93,10 @@ pub(crate) struct Seen {
     pub(crate) state: TaskState,
     /// Seconds since the epoch.
     pub(crate) timestamp: f64,
-    pub(crate) message: Option<Arc<str>>,
-    pub(crate) reason: Option<i32>,
-    pub(crate) source: Option<i32>,
+    #[expect(clippy::box_collection, reason = "few have one, and there are some for every task")]
+    pub(crate) message: Option<Box<String>>,
+    pub(crate) reason: Option<Reason>,
+    pub(crate) source: Option<Source>,
     pub(crate) healthy: Option<bool>,
 }
 
@@ -106,9 +109,9 @@ impl Seen {
         Self {
             state,
             timestamp: status.timestamp.unwrap_or_else(|| now.wall_secs()),
-            message: status.message.as_deref().map(Arc::from),
-            reason: status.reason,
-            source: status.source,
+            message: status.message.clone().map(Box::new),
+            reason: status.reason.and_then(|reason| reason.try_into().ok()),
+            source: status.source.and_then(|source| source.try_into().ok()),
             healthy: status.healthy,
         }
     }
@@ -128,7 +131,7 @@ pub(in crate::master::core) fn master_status(
         ..v1::TaskStatus::default()
     };
     status.set_state(state);
-    status.set_source(v1::task_status::Source::Master);
+    status.set_source(Source::Master);
     status
 }
 
@@ -140,17 +143,17 @@ impl Master {
             framework.replacements.insert(replaced, (agent, key));
         }
         if let Some(agent) = self.agents.get_mut(agent) {
-            agent.bucket_mut().tasks.insert(key, Arc::new(task));
+            agent.bucket_mut().tasks.push(key, Arc::new(task));
         }
     }
 
     pub(in crate::master::core) fn task_mut(&mut self, agent: AgentKey, key: TaskKey) -> Option<&mut Task> {
-        self.agents.get_mut(agent)?.bucket_mut().tasks.get_mut(&key).map(Arc::make_mut)
+        self.agents.get_mut(agent)?.bucket_mut().tasks.get_mut(key).map(Arc::make_mut)
     }
 
     /// Counts the task's resources as used: for one learnt from its agent, out of what is free.
     pub(in crate::master::core) fn allocate_task(&mut self, key: AgentKey, task_key: TaskKey) {
-        let Some(task) = self.agents.get(key).and_then(|agent| agent.bucket.tasks.get(&task_key)).cloned() else {
+        let Some(task) = self.agents.get(key).and_then(|agent| agent.bucket.tasks.get(task_key)).cloned() else {
             return;
         };
         let role = self.enter(task.framework, &task.role);
@@ -161,7 +164,7 @@ impl Master {
     /// The same for many tasks of one agent; those that hold nothing, or are gone again, are left out.
     pub(in crate::master::core) fn allocate_tasks(&mut self, key: AgentKey, tasks: &[TaskKey]) {
         let Some(bucket) = self.agents.get(key).map(|agent| agent.bucket.clone()) else { return };
-        let known = tasks.iter().filter_map(|task| Some((*task, bucket.tasks.get(task)?)));
+        let known = tasks.iter().filter_map(|task| Some((*task, bucket.tasks.get(*task)?)));
         let holding = known.filter(|(_, task)| task.state.holds_resources());
         let all: Vec<(Holding, Held)> = holding
             .map(|(task_key, task)| {
@@ -199,7 +202,7 @@ impl Master {
     pub(in crate::master::core) fn complete(&mut self, agent: AgentKey, key: TaskKey, now: Now) {
         self.ledger.release(agent, Holding::Task(key));
         let Some(bucket) = self.agents.get_mut(agent).map(Agent::bucket_mut) else { return };
-        let Some(mut task) = bucket.tasks.remove(&key).map(Arc::unwrap_or_clone) else { return };
+        let Some(mut task) = bucket.tasks.remove(key).map(Arc::unwrap_or_clone) else { return };
         let agent_id = bucket.id.clone();
         task.unacknowledged = None;
         if task.history.is_empty() {
@@ -216,10 +219,10 @@ impl Master {
     /// Every task of an agent that does not come back.
     pub(in crate::master::core) fn end_tasks_of(&mut self, turn: &mut Turn<'_>, key: AgentKey, ending: Ending) {
         let Some(agent) = self.agents.get(key) else { return };
-        let all: Vec<TaskKey> = agent.bucket.tasks.keys().copied().collect();
+        let all: Vec<TaskKey> = agent.bucket.tasks.keys().collect();
         turn.spend(all.len());
         for task_key in all {
-            let task = &self.agents[key].bucket.tasks[&task_key];
+            let task = &self.agents[key].bucket.tasks[task_key];
             if !task.state.is_terminal() {
                 let (state, reason, text) = ending.told(self.is_aware(key, task_key));
                 let mut status = master_status(&task.id, Some(&self.agents[key].bucket.id), state, turn.now);

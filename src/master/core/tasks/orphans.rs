@@ -9,7 +9,7 @@ use std::{collections::BTreeSet, sync::Arc};
 
 use crate::{
     master::core::{
-        Master, Register, ReportedTask,
+        ContainerId, Master, Register, ReportedTask,
         keys::{AgentKey, TaskKey},
         ledger::{Held, Holding},
         tasks::Task,
@@ -66,14 +66,14 @@ impl Master {
         key: TaskKey,
         framework: &Arc<str>,
         now: Now,
-    ) -> Option<(Arc<str>, Orphan)> {
+    ) -> Option<(ContainerId, Orphan)> {
         let held = self.ledger.has(agent, Holding::Task(key));
         let agent = self.agents.get(agent).filter(|agent| held && agent.tells_of_orphans)?;
-        let task = agent.bucket.tasks.get(&key)?;
+        let task = agent.bucket.tasks.get(key)?;
         Some((task.container.clone(), Orphan::of_task(key, task, framework, now)))
     }
 
-    pub(in crate::master::core) fn add_orphan(&mut self, key: AgentKey, container: Arc<str>, orphan: Orphan) {
+    pub(in crate::master::core) fn add_orphan(&mut self, key: AgentKey, container: ContainerId, orphan: Orphan) {
         let Some(agent) = self.agents.get_mut(key) else { return };
         let held = Held { client: None, resources: orphan.resources.clone() };
         self.ledger.allocate(key, Holding::Orphan(orphan.key), held);
@@ -83,7 +83,7 @@ impl Master {
     }
 
     /// Nothing is left of the container. One that is no orphan of this agent is somebody's task, or was forgotten.
-    pub(in crate::master::core) fn orphan_gone(&mut self, key: AgentKey, container: &str) {
+    pub(in crate::master::core) fn orphan_gone(&mut self, key: AgentKey, container: &ContainerId) {
         let Some(agent) = self.agents.get_mut(key) else { return };
         if !agent.bucket.orphans.contains_key(container) {
             return;
@@ -96,10 +96,10 @@ impl Master {
     /// A task of a framework that was removed, on an agent that registers.
     pub(in crate::master::core) fn orphan_reported(&mut self, now: Now, key: AgentKey, task: &ReportedTask) {
         let agent = &self.agents[key];
-        let is_known = agent.bucket.orphans.contains_key(task.container.as_str());
+        let is_known = agent.bucket.orphans.contains_key(&task.container);
         if agent.tells_of_orphans && task.state.holds_resources() && !is_known {
             let orphan = Orphan::reported(self.counters.task(), task, self.taken.share(&task.resources), now);
-            self.add_orphan(key, task.container.as_str().into(), orphan);
+            self.add_orphan(key, task.container.clone(), orphan);
         }
     }
 
@@ -116,18 +116,18 @@ impl Master {
         let bereft = |task: &&ReportedTask| removed.contains(&task.framework) && task.state.holds_resources();
         let named = register.orphans.iter().chain(register.tasks.iter().filter(bereft));
         let named: Vec<&ReportedTask> = named.filter(|_| tells).collect();
-        let there: BTreeSet<&str> = named.iter().map(|one| one.container.as_str()).collect();
+        let there: BTreeSet<&ContainerId> = named.iter().map(|one| &one.container).collect();
         let Some(agent) = self.agents.get_mut(key) else { return };
         agent.tells_of_orphans = tells;
         let known = agent.bucket.orphans.keys();
-        let gone: Vec<Arc<str>> = known.filter(|container| !there.contains(&***container)).cloned().collect();
+        let gone: Vec<ContainerId> = known.filter(|container| !there.contains(container)).cloned().collect();
         for container in gone {
             self.orphan_gone(key, &container);
         }
         for one in named {
-            if !self.agents[key].bucket.orphans.contains_key(one.container.as_str()) {
+            if !self.agents[key].bucket.orphans.contains_key(&one.container) {
                 let orphan = Orphan::reported(self.counters.task(), one, self.taken.share(&one.resources), now);
-                self.add_orphan(key, one.container.as_str().into(), orphan);
+                self.add_orphan(key, one.container.clone(), orphan);
             }
         }
     }

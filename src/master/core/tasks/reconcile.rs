@@ -122,12 +122,12 @@ impl Master {
         let framework = &self.frameworks[key];
         match step {
             Step::Resend(agent, task) => {
-                if let Some(status) = &self.agents[agent].bucket.tasks[&task].unacknowledged {
+                if let Some(status) = &self.agents[agent].bucket.tasks[task].unacknowledged {
                     turn.tell(framework.session, Event::Updated { status: status.clone() });
                 }
             }
             Step::State(agent, task) => {
-                if self.agents[agent].bucket.tasks[&task].state != TaskState::TaskUnreachable {
+                if self.agents[agent].bucket.tasks[task].state != TaskState::TaskUnreachable {
                     self.answer_known(turn, key, agent, task);
                 }
             }
@@ -185,7 +185,7 @@ impl Master {
     /// agent: that one carries how the process ended, and an answer that overtakes it would take its place.
     fn answer_known(&self, turn: &mut Turn<'_>, framework: FrameworkKey, agent: AgentKey, key: TaskKey) {
         let bucket = &self.agents[agent].bucket;
-        let task = &bucket.tasks[&key];
+        let task = &bucket.tasks[key];
         let is_end = task.forwarded.unwrap_or(task.state).is_terminal();
         let is_expected = !matches!(bucket.presence, Presence::Unreachable { .. });
         let is_sent = task.unacknowledged.as_ref().is_some_and(|sent| sent.state().is_terminal());
@@ -199,7 +199,7 @@ impl Master {
     /// The latest state the framework was sent, or the current one.
     fn known_status(&self, agent: AgentKey, key: TaskKey, now: Now) -> v1::TaskStatus {
         let bucket = &self.agents[agent].bucket;
-        let task = &bucket.tasks[&key];
+        let task = &bucket.tasks[key];
         let state = task.forwarded.unwrap_or(task.state);
         let mut status = master_status(&task.id, Some(&bucket.id), state, now);
         status.set_reason(v1::task_status::Reason::Reconciliation);

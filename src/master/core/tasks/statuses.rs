@@ -9,7 +9,7 @@ use bytes::Bytes;
 
 use crate::{
     master::core::{
-        Event, Master, Order, Refusal, Turn, Update,
+        ContainerId, Event, Master, Order, Refusal, Turn, Update,
         keys::{AgentKey, FrameworkKey, TaskKey},
         ledger::Holding,
     },
@@ -23,9 +23,10 @@ impl Master {
             return self.updated_for_nobody(turn, agent, &update);
         };
         let task_id = update.status.task_id.value.as_str();
-        let known = self.frameworks[framework].tasks.get(task_id).copied().filter(|(on, task)| {
-            *on == agent && *self.agents[*on].bucket.tasks[task].container == *update.container.as_str()
-        });
+        let known =
+            self.frameworks[framework].tasks.get(task_id).copied().filter(|(on, task)| {
+                *on == agent && self.agents[*on].bucket.tasks[*task].container == update.container
+            });
         if let Some((_, key)) = known {
             if let Some(first) = self.another_end(agent, key, &update) {
                 return turn.tell(self.frameworks[framework].session, Event::Updated { status: first });
@@ -89,13 +90,13 @@ impl Master {
     /// An end of this task that the framework was sent and the agent has forgotten: that one counts, and is sent again.
     /// The agent tells its own again too, and is answered when the framework has acknowledged the first.
     fn another_end(&self, agent: AgentKey, task: TaskKey, update: &Update) -> Option<Arc<v1::TaskStatus>> {
-        let sent = self.agents[agent].bucket.tasks[&task].unacknowledged.as_ref()?;
+        let sent = self.agents[agent].bucket.tasks[task].unacknowledged.as_ref()?;
         (sent.state().is_terminal() && sent.uuid != update.status.uuid).then(|| sent.clone())
     }
 
     /// Whether the framework has acknowledged the end of this container. An agent may not know: a power cut takes what
     /// it had not synced, and what it then says of the container comes after the end.
-    pub(in crate::master::core) fn has_told_the_end(&self, framework: FrameworkKey, container: &str) -> bool {
+    pub(in crate::master::core) fn has_told_the_end(&self, framework: FrameworkKey, container: &ContainerId) -> bool {
         self.frameworks.get(framework).is_some_and(|framework| framework.has_completed(container))
     }
 

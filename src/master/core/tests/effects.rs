@@ -110,7 +110,7 @@ fn a_status_goes_on_as_it_came_and_its_acknowledgement_back() {
     let status = Arc::new(status);
     let update = Update {
         framework: offer.framework.to_string(),
-        container,
+        container: container.as_str().into(),
         state: TaskState::TaskRunning,
         latest: TaskState::TaskRunning,
         status: status.clone(),

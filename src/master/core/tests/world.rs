@@ -332,7 +332,7 @@ impl World {
         status.set_state(state);
         let update = Update {
             framework: framework.to_owned(),
-            container: task.1.clone(),
+            container: task.1.as_str().into(),
             state,
             latest: state,
             status: Arc::new(status),
@@ -407,8 +407,8 @@ pub(in crate::master::core) fn reported(
     ReportedTask {
         framework: framework.to_owned(),
         id: task.0.clone(),
-        container: task.1.clone(),
-        info: launch(&task.0, "a", wanted).info,
+        container: task.1.as_str().into(),
+        info: (*launch(&task.0, "a", wanted).info).into(),
         resources: resources(wanted),
         role: "*".into(),
         state,

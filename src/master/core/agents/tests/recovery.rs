@@ -175,7 +175,10 @@ fn a_kill_while_the_agent_is_away_is_said_again_when_it_is_back() {
     world.call(framework, kill);
     let session = back(&mut world, "old-S0", TaskState::TaskRunning);
     assert!(
-        world.orders(session).iter().any(|order| matches!(order, Order::Kill { container, .. } if &**container == "c"))
+        world
+            .orders(session)
+            .iter()
+            .any(|order| matches!(order, Order::Kill { container, .. } if *container == "c".into()))
     );
 }
 

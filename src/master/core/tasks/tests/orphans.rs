@@ -33,7 +33,7 @@ fn orphans(world: &World) -> Vec<(String, String)> {
 }
 
 fn gone(world: &mut World, session: SessionId, container: &str) {
-    let report = Report::OrphanGone { container: container.to_owned() };
+    let report = Report::OrphanGone { container: container.into() };
     world.feed(Input::Reported { session, report });
 }
 

@@ -211,7 +211,7 @@ fn what_an_agent_takes_back_for_a_task_it_had_given_up_is_offered_to_nobody() {
     let says = |latest: TaskState| {
         let mut status = TaskStatus { task_id: TaskId { value: task.0.clone() }, ..TaskStatus::default() };
         status.set_state(TaskState::TaskRunning);
-        let (framework, container) = (framework.1.clone(), task.1.clone());
+        let (framework, container) = (framework.1.clone(), task.1.as_str().into());
         let update = Update { framework, container, state: TaskState::TaskRunning, latest, status: status.into() };
         Input::Reported { session: agent.0, report: Report::Updated(Box::new(update)) }
     };
@@ -259,7 +259,7 @@ fn the_history_of_a_task_that_goes_to_and_fro_for_ever_is_bounded_and_misses_no_
         }
     }
     let snapshot = world.harness.core.snapshot();
-    let (_, record) = snapshot.agents[0].tasks.first_key_value().expect("it is there");
+    let (_, record) = snapshot.agents[0].tasks.iter().next().expect("it is there");
     let states: Vec<TaskState> = record.history.iter().map(|seen| seen.state).collect();
     assert_eq!(states.len(), 32, "{states:?}");
     let first = [TaskState::TaskStaging, TaskState::TaskRunning, TaskState::TaskKilling];
