@@ -4,20 +4,16 @@
 //! from such a process. This is for an agent that starts and finds containers in its own log that no supervisor has.
 //! A supervisor whose folder was removed is ended first: no agent reaches it again, and it may be about to start one.
 
-use std::{
-    collections::BTreeMap, ffi::OsStr, io, os::unix::ffi::OsStrExt as _, os::unix::fs::MetadataExt as _, path::Path,
-};
+use std::{ffi::OsStr, io, os::unix::ffi::OsStrExt as _, os::unix::fs::MetadataExt as _, path::Path};
 
 use super::{
-    process::{self, Looked, Stat, unless_short},
-    runtime::{CONTAINER_VARIABLE, Look, kill_all},
+    process::{self, Stat, unless_short},
+    runtime::{CONTAINER_VARIABLE, Look, Survey, kill_all, pids},
 };
 use crate::agent::core::{ContainerId, Leftover};
 
 /// The variables that name a container to its processes: the task's own, and that of earlier builds.
 const NAMES: [&str; 2] = ["MESOS_CONTAINER_ID", CONTAINER_VARIABLE];
-/// How many generations are followed before a chain of parents counts as broken.
-const MAX_GENERATIONS: usize = 1 << 15;
 
 /// Kills all processes of these containers, and the supervisors below `work_dir` that no agent reaches; gives the containers
 /// of which nothing is left.
@@ -30,14 +26,29 @@ pub(crate) fn end(work_dir: &Path, leftovers: &[Leftover]) -> io::Result<Vec<Con
     if !kill_all(|_| Ok(Look { found: unreachable_supervisors(&supervisors)?, is_unsure: false }))? {
         return Ok(vec![]);
     }
-    let look_again = |_| {
-        let (left, is_unsure) = look(leftovers)?;
-        Ok(Look { found: left.into_iter().map(|(stat, _)| stat).collect(), is_unsure })
-    };
-    let all_dead = kill_all(look_again)?;
-    let left = if all_dead { vec![] } else { look(leftovers)?.0 };
-    let has_left = |leftover: &&Leftover| left.iter().any(|(_, container)| *container == leftover.container);
+    let mut seen = Survey::default();
+    kill_all(|is_first| {
+        let before = if is_first { Survey::default() } else { std::mem::take(&mut seen) };
+        seen = look_again(before, leftovers)?;
+        Ok(Look { found: living(&seen).map(|(stat, _)| stat).collect(), is_unsure: seen.is_unsure() })
+    })?;
+    // What does not die is still there.
+    let has_left = |leftover: &&Leftover| living(&seen).any(|(_, container)| *container == leftover.container);
     Ok(leftovers.iter().filter(|leftover| !has_left(leftover)).map(|leftover| leftover.container.clone()).collect())
+}
+
+/// Looks at every process, whether it is of one of these containers.
+fn look_again(before: Survey<ContainerId>, leftovers: &[Leftover]) -> io::Result<Survey<ContainerId>> {
+    let mark_of = |stat: &Stat, environ: &[u8]| {
+        let leftover = leftovers.iter().find(|leftover| is_of(leftover, stat, environ))?;
+        Some(leftover.container.clone())
+    };
+    before.look_again(|_| true, mark_of)
+}
+
+/// The living processes of containers that are looked for, but for this one: an agent may be started by a task.
+fn living(seen: &Survey<ContainerId>) -> impl Iterator<Item = (Stat, &ContainerId)> {
+    seen.marked().filter(|(stat, _)| stat.pid != std::process::id())
 }
 
 /// The supervisors whose folders were below `supervisors` and were removed, and what they are just starting.
@@ -63,29 +74,6 @@ fn serves_below(arguments: &[u8], supervisors: &Path) -> bool {
     directory.and_then(|path| Path::new(OsStr::from_bytes(path)).parent()) == Some(supervisors)
 }
 
-fn pids() -> io::Result<Vec<u32>> {
-    let names = std::fs::read_dir("/proc")?.map(|entry| entry.map(|entry| entry.file_name()));
-    names.filter_map(|name| name.map(|name| name.to_str()?.parse().ok()).transpose()).collect()
-}
-
-/// The living processes of these containers, and whether there may be others: of one in the midst of an exec it does not show
-/// whose it is, and one that ended may have started another.
-fn look(leftovers: &[Leftover]) -> io::Result<(Vec<(Stat, ContainerId)>, bool)> {
-    let mut processes: BTreeMap<u32, (Stat, Option<ContainerId>)> = BTreeMap::new();
-    let mut is_unsure = false;
-    for pid in pids()? {
-        let Some(Looked { stat, environment, is_changing }) = process::look(pid)? else {
-            is_unsure = true;
-            continue;
-        };
-        is_unsure |= is_changing;
-        let container = leftovers.iter().find(|leftover| is_of(leftover, &stat, &environment));
-        processes.insert(pid, (stat, container.map(|leftover| leftover.container.clone())));
-    }
-    let living = processes.values().map(|(stat, _)| stat).filter(|stat| stat.alive && stat.pid != std::process::id());
-    Ok((living.filter_map(|stat| Some((*stat, owner(&processes, stat.pid)?))).collect(), is_unsure))
-}
-
 fn is_of(leftover: &Leftover, stat: &Stat, environ: &[u8]) -> bool {
     let is_first = leftover.process.is_some_and(|it| it.pid == stat.pid && it.start_time == stat.start_time);
     is_first || names(environ, &leftover.container)
@@ -97,18 +85,6 @@ fn names(environ: &[u8], container: &ContainerId) -> bool {
         NAMES.iter().filter_map(value).any(|value| value == container.as_str().as_bytes())
     };
     environ.split(|byte| *byte == 0).any(names)
-}
-
-fn owner(processes: &BTreeMap<u32, (Stat, Option<ContainerId>)>, pid: u32) -> Option<ContainerId> {
-    let mut at = pid;
-    for _ in 0..MAX_GENERATIONS {
-        match processes.get(&at)? {
-            (_, Some(container)) => return Some(container.clone()),
-            (stat, None) if stat.parent > 1 => at = stat.parent,
-            (_, None) => return None,
-        }
-    }
-    None
 }
 
 #[cfg(test)]
@@ -139,7 +115,25 @@ mod tests {
         assert!(other.try_wait().unwrap().is_none(), "a process that has the number of an earlier one is another");
         other.kill().unwrap();
         other.wait().unwrap();
-        assert!(look(&all).unwrap().0.is_empty());
+        assert_eq!(living(&look_again(Survey::default(), &all).unwrap()).count(), 0);
+    }
+
+    #[test]
+    fn processes_that_only_start_others_or_other_programs_are_ended() {
+        let folder = tempfile::tempdir().unwrap();
+        let named = |what: &str| format!("{what}-{}", std::process::id());
+        let start = |what: &str, script: &str| {
+            let path = folder.path().join(what);
+            std::fs::write(&path, script).unwrap();
+            Command::new("sh").arg(&path).env(NAMES[0], named(what)).process_group(0).spawn().unwrap()
+        };
+        let mut execs = start("execs", r#"exec sh "$0""#);
+        let mut forks = start("forks", r#"sh "$0" & exit 0"#);
+        let all = [leftover(&named("execs"), None), leftover(&named("forks"), None)];
+        assert_eq!(end(folder.path(), &all).unwrap().len(), 2);
+        assert!(!execs.wait().unwrap().success(), "it was killed");
+        forks.wait().unwrap();
+        assert_eq!(living(&look_again(Survey::default(), &all).unwrap()).count(), 0);
     }
 
     #[test]

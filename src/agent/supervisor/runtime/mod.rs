@@ -20,7 +20,7 @@ pub(super) use self::survey::Mark;
 pub(super) use self::{
     kill_tree::{Look, kill_all},
     reaper::OrphanReaper,
-    survey::{CONTAINER_VARIABLE, Known, Leader, Survey, markers},
+    survey::{CONTAINER_VARIABLE, Known, Leader, Survey, markers, pids},
     survey_runtime::SurveyRuntime,
 };
 use crate::proto::internal::{Exited, Start, StartFailed, Started};

@@ -115,34 +115,37 @@ pub(in crate::agent::supervisor) struct Leader {
 
 /// What is known of one process.
 #[derive(Clone, Debug)]
-struct Seen {
+struct Seen<M> {
     stat: Stat,
-    mark: Option<Mark>,
+    mark: Option<M>,
     /// How many looks in a row found it in the midst of an exec or about to end.
     changing: u32,
 }
 
-/// All processes of the host at one moment.
-#[derive(Debug, Default)]
-pub(in crate::agent::supervisor) struct Survey {
-    processes: BTreeMap<u32, Seen>,
+/// All processes of the host at one moment, each with the mark that was found at it.
+#[derive(Debug)]
+pub(in crate::agent::supervisor) struct Survey<M = Mark> {
+    processes: BTreeMap<u32, Seen<M>>,
     is_unsure: bool,
 }
 
-impl Survey {
-    /// Looks at every process.
+impl<M> Default for Survey<M> {
+    fn default() -> Self {
+        Self { processes: BTreeMap::new(), is_unsure: false }
+    }
+}
+
+impl<M> Survey<M> {
+    /// Looks at every process that was not seen before, and at those seen of which `is_of_interest` says so; `mark_of` reads
+    /// the mark of a process off its environment.
     ///
     /// # Errors
     /// Not every process could be looked at: what was not seen may be there.
-    pub(in crate::agent::supervisor) fn take() -> io::Result<Self> {
-        Self::default().again(|_| true)
-    }
-
-    /// Looks at every process that was not seen before, and at those seen of which `is_of_interest` says so.
-    ///
-    /// # Errors
-    /// As [`Self::take`].
-    pub(in crate::agent::supervisor) fn again(mut self, is_of_interest: impl Fn(&Stat) -> bool) -> io::Result<Self> {
+    pub(in crate::agent::supervisor) fn look_again(
+        mut self,
+        is_of_interest: impl Fn(&Stat) -> bool,
+        mark_of: impl Fn(&Stat, &[u8]) -> Option<M>,
+    ) -> io::Result<Self> {
         let (mut processes, mut is_unsure) = (BTreeMap::new(), false);
         for pid in pids()?.into_iter().rev() {
             let earlier = self.processes.remove(&pid);
@@ -153,7 +156,7 @@ impl Survey {
                 processes.extend(earlier.map(|seen| (pid, seen)));
                 continue;
             }
-            match Seen::look(pid, earlier.as_ref().map_or(0, |seen| seen.changing))? {
+            match Seen::look(pid, earlier.as_ref().map_or(0, |seen| seen.changing), &mark_of)? {
                 Some(seen) => {
                     // What has just ended may have started another before.
                     is_unsure |= !seen.stat.alive && earlier.as_ref().is_none_or(|earlier| earlier.stat.alive);
@@ -171,6 +174,36 @@ impl Survey {
     /// Whether there may be processes that were not seen.
     pub(in crate::agent::supervisor) fn is_unsure(&self) -> bool {
         self.is_unsure
+    }
+
+    /// The living processes that have a mark or descend from such, each with the mark that is nearest.
+    pub(in crate::agent::supervisor) fn marked(&self) -> impl Iterator<Item = (Stat, &M)> {
+        let living = self.processes.values().map(|seen| seen.stat).filter(|stat| stat.alive);
+        living.filter_map(|stat| Some((stat, self.lineage(stat.pid).find_map(|seen| seen.mark.as_ref())?)))
+    }
+
+    /// The process and those that it descends from, as far as they were seen.
+    fn lineage(&self, pid: u32) -> impl Iterator<Item = &Seen<M>> {
+        let parent = |seen: &&Seen<M>| (seen.stat.parent > 1).then(|| self.processes.get(&seen.stat.parent)).flatten();
+        std::iter::successors(self.processes.get(&pid), parent).take(MAX_GENERATIONS)
+    }
+}
+
+impl Survey {
+    /// Looks at every process.
+    ///
+    /// # Errors
+    /// As [`Self::look_again`].
+    pub(in crate::agent::supervisor) fn take() -> io::Result<Self> {
+        Self::default().again(|_| true)
+    }
+
+    /// Looks again at those of which `is_of_interest` says so, for the marks of containers.
+    ///
+    /// # Errors
+    /// As [`Self::look_again`].
+    pub(in crate::agent::supervisor) fn again(self, is_of_interest: impl Fn(&Stat) -> bool) -> io::Result<Self> {
+        self.look_again(is_of_interest, |_, environ| Mark::parse(environ))
     }
 
     /// The living processes that are not foreign, each with its owner.
@@ -214,13 +247,14 @@ impl Survey {
     }
 }
 
-impl Seen {
+impl<M> Seen<M> {
     /// `changing`: in how many looks before this one it was changing.
-    fn look(pid: u32, changing: u32) -> io::Result<Option<Self>> {
+    fn look(pid: u32, changing: u32, mark_of: impl Fn(&Stat, &[u8]) -> Option<M>) -> io::Result<Option<Self>> {
         let looked = process::look(pid)?;
         Ok(looked.map(|Looked { stat, environment, is_changing }| {
             let changing = if is_changing { changing + 1 } else { 0 };
-            Self { stat, mark: Mark::parse(&environment), changing }
+            let mark = mark_of(&stat, &environment);
+            Self { stat, mark, changing }
         }))
     }
 
@@ -229,7 +263,11 @@ impl Seen {
     }
 }
 
-fn pids() -> io::Result<Vec<u32>> {
+/// The numbers of all processes.
+///
+/// # Errors
+/// No descriptors or memory are left.
+pub(in crate::agent::supervisor) fn pids() -> io::Result<Vec<u32>> {
     let mut pids = Vec::new();
     for entry in std::fs::read_dir("/proc")? {
         pids.extend(entry?.file_name().to_str().and_then(|name| name.parse::<u32>().ok()));
