@@ -2,7 +2,10 @@
 
 use std::{sync::Mutex, thread};
 
-use super::{super::process::Stat, *};
+use super::{
+    super::process::{Stat, Used},
+    *,
+};
 use crate::proto::internal::exited::Status;
 
 fn spec(id: &str, folder: &std::path::Path, script: &str) -> ContainerSpec {
@@ -79,5 +82,6 @@ fn a_process_whose_first_thread_has_ended_is_killed_like_any_other() {
     let mut compiler = std::process::Command::new("cc");
     let compiler = compiler.args(["-pthread", "-o", "headless", "headless.c"]).current_dir(folder.path());
     assert!(compiler.status().unwrap().success());
-    kill_all_of(folder.path(), "./headless", |stat| stat.is_headless);
+    let has_memory = |stat: &Stat| Used::read(stat).unwrap().is_some_and(|used| used.memory_bytes > 0);
+    kill_all_of(folder.path(), "./headless", |stat| stat.is_headless && has_memory(stat));
 }
