@@ -52,7 +52,7 @@ fn cluster(agents: usize, frameworks: usize) -> ScriptedCluster {
 fn settle(cluster: &mut ScriptedCluster) -> (Vec<Duration>, usize) {
     let (mut slices, mut made) = (Vec::new(), 0);
     loop {
-        let (took, more) = timed(|| cluster.settle_slice());
+        let (took, more) = timed(|| cluster.allocate_slice());
         slices.push(took);
         made += more;
         if !cluster.is_running() {

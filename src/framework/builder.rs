@@ -63,7 +63,7 @@ pub struct DriverBuilder {
     hold: Duration,
     reconcile_every: Option<Duration>,
     known_tasks: Vec<(TaskId, Option<AgentId>)>,
-    known_policies: Vec<(TaskId, PartitionPolicy)>,
+    partition_policies: Vec<(TaskId, PartitionPolicy)>,
     unknown_tasks: UnknownTasks,
     seed: Option<u64>,
     environment: Arc<dyn Environment>,
@@ -80,7 +80,7 @@ impl DriverBuilder {
             hold: HOLD,
             reconcile_every: Some(RECONCILE),
             known_tasks: Vec::new(),
-            known_policies: Vec::new(),
+            partition_policies: Vec::new(),
             unknown_tasks: UnknownTasks::default(),
             seed: None,
             environment: Arc::new(Host::new()),
@@ -136,8 +136,8 @@ impl DriverBuilder {
     /// The partition policies that tasks among [`known_tasks`](Self::known_tasks) were launched with. A master that was
     /// started anew while a task's agent was away does not know the task: only by its driver's word can it tell, after
     /// the policy's `lost_after`, that the task is lost.
-    pub fn known_policies(mut self, policies: impl IntoIterator<Item = (TaskId, PartitionPolicy)>) -> Self {
-        self.known_policies.extend(policies);
+    pub fn partition_policies(mut self, policies: impl IntoIterator<Item = (TaskId, PartitionPolicy)>) -> Self {
+        self.partition_policies.extend(policies);
         self
     }
 
@@ -181,7 +181,7 @@ impl DriverBuilder {
             reconcile_every,
             instance: Bytes::copy_from_slice(&identity),
             known_tasks: self.known_tasks,
-            known_policies: self.known_policies,
+            partition_policies: self.partition_policies,
             unknown_tasks: self.unknown_tasks,
         };
         let seed = self.seed.unwrap_or_else(|| self.environment.seed());

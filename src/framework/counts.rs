@@ -17,7 +17,7 @@ pub struct DriverCounts {
     /// Statuses that the callbacks were spared because they had them.
     pub repeats: u64,
     /// Statuses that were told once more because a callback had not taken them.
-    pub told_again: u64,
+    pub redelivered: u64,
     /// Messages that were lost because the callbacks did not keep up.
     pub lost: u64,
     /// Tasks found that this driver neither launched nor was told of.

@@ -71,7 +71,7 @@ mod driver;
 pub(crate) mod environment;
 mod error;
 mod event;
-pub(crate) mod retold;
+pub(crate) mod listener;
 pub(crate) mod scheduler;
 mod service;
 pub(crate) mod stream;

@@ -13,7 +13,7 @@ use super::{
     driver::SchedulerDriver,
     error::Result,
     event::SchedulerEvent,
-    retold::{Listener, Retold},
+    listener::{Listener, ListenerAdapter},
 };
 
 /// What a driver tells, one event at a time; made by [`DriverBuilder::stream`](super::DriverBuilder::stream).
@@ -75,10 +75,10 @@ pub(crate) struct Feed {
 }
 
 /// A stream and what feeds it.
-pub(crate) fn pair() -> (Retold<Feed>, EventStream) {
+pub(crate) fn pair() -> (ListenerAdapter<Feed>, EventStream) {
     // One event that waits to be taken, and the last word behind it.
     let (sender, events) = mpsc::channel(2);
-    (Retold(Feed { events: sender }), EventStream { events, current: None })
+    (ListenerAdapter(Feed { events: sender }), EventStream { events, current: None })
 }
 
 #[async_trait]

@@ -76,7 +76,7 @@ impl Play {
             reconcile_every: Some(Duration::from_mins(15)),
             instance: bytes::Bytes::from_static(b"run"),
             known_tasks: vec![(v1::TaskId { value: "t3".to_owned() }, None)],
-            known_policies: Vec::new(),
+            partition_policies: Vec::new(),
             unknown_tasks: [UnknownTasks::Report, UnknownTasks::Adopt, UnknownTasks::Kill][script.below(3)],
         };
         let harness = Harness::new(Driver::new(options, script.rng()));

@@ -254,8 +254,8 @@ impl Play {
         for effect in effects {
             match effect {
                 Effect::Persist { changes, .. } => self.changes.extend(changes),
-                Effect::Tell { session, event, .. } => self.told(session, event),
-                Effect::Order { session, order, .. } => self.order(session, order),
+                Effect::SendEvent { session, event, .. } => self.told(session, event),
+                Effect::SendOrder { session, order, .. } => self.order(session, order),
                 Effect::Close { session, .. } => {
                     self.agents.retain(|one| *one != session);
                     self.frameworks.retain(|(one, _)| *one != session);

@@ -117,12 +117,12 @@ impl Outlet<Effect> for Dispatch {
                 self.unsynced.push_back((number, now));
                 self.stores.push((number.0, changes));
             }
-            Effect::Tell { session, after, event } => {
+            Effect::SendEvent { session, after, event } => {
                 if let Some(AnyOutbox::Framework(outbox)) = self.outboxes.get(&session) {
                     outbox.push(now, after, event.into_parts());
                 }
             }
-            Effect::Order { session, after, order } => {
+            Effect::SendOrder { session, after, order } => {
                 if let Some(AnyOutbox::Agent(outbox)) = self.outboxes.get(&session) {
                     outbox.push(now, after, [order]);
                 }

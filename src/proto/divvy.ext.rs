@@ -428,7 +428,7 @@ pub struct Refused {
     pub text: ::prost::alloc::string::String,
     /// Set: the call was taken up, and of every task in it a status tells what became of it. Otherwise nothing of it was done.
     #[prost(bool, tag = "4")]
-    pub taken_up: bool,
+    pub partially_applied: bool,
 }
 /// Generated client implementations.
 #[cfg(feature = "framework")]

@@ -174,7 +174,7 @@ impl World {
     fn carry_out_of_agent(&mut self, index: usize, effects: Vec<Effect>) {
         let effects = self.sabotage_agent(index, effects);
         // What is written for one batch of inputs is one write, so no answer to a ping waits for many; and for a sync none.
-        let (pongs, effects): (Vec<_>, Vec<_>) = effects.into_iter().partition(Effect::asserts_nothing);
+        let (pongs, effects): (Vec<_>, Vec<_>) = effects.into_iter().partition(Effect::bypasses_gate);
         for pong in pongs {
             if self.blows(Node::Agent(index)) {
                 return self.crash(Node::Agent(index));

@@ -78,7 +78,7 @@ impl FrameworkNode {
             reconcile_every: Some(Duration::from_mins(15)),
             instance: Bytes::copy_from_slice(&rng.clone().random::<[u8; 16]>()),
             known_tasks: Vec::new(),
-            known_policies: Vec::new(),
+            partition_policies: Vec::new(),
             unknown_tasks: UnknownTasks::Adopt,
         }
     }

@@ -28,25 +28,25 @@ impl World {
     /// What the core decided, as invariants see it.
     pub(super) fn note_decisions(&mut self, effects: &[Effect]) {
         for effect in effects {
-            if let Effect::Tell { session, event: Event::Offers(offers), .. } = effect {
+            if let Effect::SendEvent { session, event: Event::Offers(offers), .. } = effect {
                 self.fact(Fact::Made { session: *session, offers: offers.clone() });
             }
             if let Effect::Persist { changes, .. } = effect {
                 self.fact(Fact::Proposed(changes.clone()));
             }
-            if let Effect::Order { session, order: Order::Registered(registered), .. } = effect {
+            if let Effect::SendOrder { session, order: Order::Registered(registered), .. } = effect {
                 self.fact(Fact::Admits { session: *session, agent: registered.agent_id.clone() });
                 if !self.readers.is_registered_with {
                     self.count("registration taken in over several turns");
                 }
             }
-            if let Effect::Tell { event: Event::Rescinded { offer }, .. } = effect {
+            if let Effect::SendEvent { event: Event::Rescinded { offer }, .. } = effect {
                 self.fact(Fact::Withdrawn { offer: *offer });
             }
-            if let Effect::Tell { session, event: Event::Subscribed { framework, .. }, .. } = effect {
+            if let Effect::SendEvent { session, event: Event::Subscribed { framework, .. }, .. } = effect {
                 self.fact(Fact::Subscribes { session: *session, framework: framework.clone() });
             }
-            if let Effect::Tell { session, event: Event::Updated { status }, .. } = effect {
+            if let Effect::SendEvent { session, event: Event::Updated { status }, .. } = effect {
                 self.fact(Fact::Sends { session: *session, status: status.clone() });
             }
             if let Effect::Close { session, .. } = effect {
@@ -64,11 +64,11 @@ impl World {
                 let changes = if sabotage::drops(sabotage, &changes) { Vec::new() } else { changes };
                 return Some((number.0, changes));
             }
-            Effect::Tell { session, after, event } => {
+            Effect::SendEvent { session, after, event } => {
                 let after = self.sabotage_record_number(after);
                 self.push_event(now, session, after, event);
             }
-            Effect::Order { session, after, order } => {
+            Effect::SendOrder { session, after, order } => {
                 let after = self.sabotage_record_number(after);
                 self.push_order(now, session, after, order);
             }

@@ -40,7 +40,7 @@ pub(super) struct Wanted {
     pub(super) launched: Option<AgentId>,
     pub(super) state: TaskState,
     pub(super) over: bool,
-    heard_ns: u64,
+    last_received_ns: u64,
     /// The life in which the scheduler wanted it to be killed last.
     killed_in: Option<u64>,
 }
@@ -87,7 +87,7 @@ impl World {
                 launched: None,
                 state: TaskState::TaskStaging,
                 over: false,
-                heard_ns: 0,
+                last_received_ns: 0,
                 killed_in: None,
             };
             store.tasks.insert(id, task);
@@ -183,7 +183,7 @@ impl World {
         let role = offer.allocation_info.as_ref().and_then(|info| info.role.clone());
         let task = self.frameworks[index].store.tasks.get_mut(id).expect("chosen from the store");
         task.launched = Some(offer.agent_id.clone());
-        task.heard_ns = now_ns;
+        task.last_received_ns = now_ns;
         let mut info = TaskInfo::shell("task", "true").with_id(id).with_agent(offer.agent_id.clone());
         info.resources = task.resources.to_proto_as(role.as_deref(), true);
         if self.frameworks[index].wishes.bursts {
@@ -204,7 +204,7 @@ impl World {
             launched: None,
             state: TaskState::TaskStaging,
             over: false,
-            heard_ns: 0,
+            last_received_ns: 0,
             killed_in: None,
         };
         store.tasks.insert(id.clone(), task);
@@ -250,7 +250,7 @@ impl World {
         {
             task.state = status.state();
             task.over = is_last(task.state);
-            task.heard_ns = now_ns;
+            task.last_received_ns = now_ns;
         }
     }
 
@@ -269,8 +269,8 @@ impl World {
         let quiet_ns = u64::try_from(quiet.as_nanos()).unwrap_or(u64::MAX);
         let mut tasks = Vec::new();
         for (id, task) in &mut self.frameworks[index].store.tasks {
-            if !task.over && task.launched.is_some() && now_ns.saturating_sub(task.heard_ns) >= quiet_ns {
-                task.heard_ns = now_ns;
+            if !task.over && task.launched.is_some() && now_ns.saturating_sub(task.last_received_ns) >= quiet_ns {
+                task.last_received_ns = now_ns;
                 tasks.push((TaskId { value: id.clone() }, task.launched.clone()));
             }
         }

@@ -72,7 +72,7 @@ impl TaskState {
 
     /// What a framework is told, given whether it has `PARTITION_AWARE`.
     #[must_use]
-    pub const fn as_told(self, partition_aware: bool) -> Self {
+    pub const fn for_framework(self, partition_aware: bool) -> Self {
         if partition_aware { self } else { self.downgraded() }
     }
 
@@ -128,7 +128,7 @@ mod tests {
     fn frameworks_that_do_not_know_partitions_hear_lost() {
         let lost = names(all().filter(|state| state.downgraded() != *state));
         assert_eq!(lost, "DROPPED UNREACHABLE GONE GONE_BY_OPERATOR UNKNOWN");
-        assert!(all().all(|state| state.as_told(true) == state));
+        assert!(all().all(|state| state.for_framework(true) == state));
         assert!(all().all(|state| state.downgraded().downgraded() == state.downgraded()));
     }
 

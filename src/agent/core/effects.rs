@@ -101,7 +101,7 @@ pub enum Input {
 #[non_exhaustive]
 pub enum Effect {
     /// Append to the log; no later effect leaves before the records have reached `level`, but for one that
-    /// [asserts nothing](Effect::asserts_nothing).
+    /// [asserts nothing](Effect::bypasses_gate).
     Persist {
         /// In order.
         records: Vec<AgentRecord>,
@@ -172,7 +172,7 @@ impl Effect {
     /// Whether it stands for nothing that was decided or done: it shows that this agent is there. Such an effect need not
     /// wait for what is to be on the disk before it.
     #[must_use]
-    pub fn asserts_nothing(&self) -> bool {
+    pub fn bypasses_gate(&self) -> bool {
         matches!(self, Self::Send { message, .. } if matches!(message.kind, Some(agent_message::Kind::Pong(_))))
     }
 }

@@ -219,7 +219,7 @@ impl Directory {
     /// # Errors
     /// No descriptors or memory are left.
     pub(super) fn identity(&self) -> io::Result<Option<Identity>> {
-        let text = process::unless_short(std::fs::read_to_string(self.path.join("pid")))?;
+        let text = process::none_unless_exhausted(std::fs::read_to_string(self.path.join("pid")))?;
         Ok(text.and_then(|text| Identity::parse(&text)))
     }
 

@@ -37,7 +37,7 @@ impl FolderName {
     /// # Errors
     /// No descriptors or memory are left.
     pub(super) fn is_at(&self, path: &Path) -> io::Result<bool> {
-        let found = process::unless_short(inode(path))?;
+        let found = process::none_unless_exhausted(inode(path))?;
         Ok(found == Some((self.device, self.inode)))
     }
 

@@ -7,7 +7,7 @@
 use std::{ffi::OsStr, io, os::unix::ffi::OsStrExt as _, os::unix::fs::MetadataExt as _, path::Path};
 
 use super::{
-    process::{self, Stat, unless_short},
+    process::{self, Stat, none_unless_exhausted},
     runtime::{CONTAINER_VARIABLE, Look, Survey, kill_all, pids},
 };
 use crate::agent::core::{ContainerId, Leftover};
@@ -59,7 +59,7 @@ fn unreachable_supervisors(supervisors: &Path) -> io::Result<Vec<Stat>> {
         if !serves_below(&arguments, supervisors) {
             continue;
         }
-        let stands_in = unless_short(std::fs::metadata(format!("/proc/{pid}/cwd")))?;
+        let stands_in = none_unless_exhausted(std::fs::metadata(format!("/proc/{pid}/cwd")))?;
         if stands_in.is_some_and(|folder| folder.nlink() == 0) {
             found.extend(Stat::read(pid)?.filter(|stat| stat.alive && stat.pid != std::process::id()));
         }

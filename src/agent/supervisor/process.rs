@@ -45,7 +45,7 @@ impl Stat {
     /// # Errors
     /// No descriptors or memory are left.
     pub(super) fn read(pid: u32) -> io::Result<Option<Self>> {
-        let line = unless_short(read_start(&format!("/proc/{pid}/stat")))?;
+        let line = none_unless_exhausted(read_start(&format!("/proc/{pid}/stat")))?;
         Ok(line.and_then(|line| Self::parse(&String::from_utf8_lossy(&line))))
     }
 
@@ -77,7 +77,8 @@ impl Stat {
 /// No descriptors or memory are left.
 pub(super) fn open(pid: u32, start_time: u64) -> io::Result<Option<OwnedFd>> {
     let Some(number) = to_pid(pid) else { return Ok(None) };
-    let Some(descriptor) = unless_short(pidfd_open(number, PidfdFlags::empty()).map_err(io::Error::from))? else {
+    let Some(descriptor) = none_unless_exhausted(pidfd_open(number, PidfdFlags::empty()).map_err(io::Error::from))?
+    else {
         return Ok(None);
     };
     let stat = Stat::read(pid)?;
@@ -128,7 +129,7 @@ impl Used {
     /// No descriptors or memory are left.
     pub(super) fn read(stat: &Stat) -> io::Result<Option<Self>> {
         let read = |path: String| -> io::Result<Option<Self>> {
-            let line = unless_short(read_start(&path))?;
+            let line = none_unless_exhausted(read_start(&path))?;
             Ok(line.and_then(|line| Self::parse(&String::from_utf8_lossy(&line))))
         };
         let Some(mut used) = read(format!("/proc/{}/stat", stat.pid))? else { return Ok(None) };
@@ -171,7 +172,7 @@ fn read_start(path: &str) -> io::Result<Vec<u8>> {
 /// The environment of a process: no more of it than an exec accepts, whatever the process has made of it since. Nothing
 /// when there is no such process or it is not ours to look at.
 fn environment(stat: &Stat) -> io::Result<Option<Vec<u8>>> {
-    let read = |path: String| unless_short(read_up_to(path, MAX_ENVIRONMENT_BYTES));
+    let read = |path: String| none_unless_exhausted(read_up_to(path, MAX_ENVIRONMENT_BYTES));
     if !stat.is_headless {
         return read(format!("/proc/{}/environ", stat.pid));
     }
@@ -186,7 +187,7 @@ fn environment(stat: &Stat) -> io::Result<Option<Vec<u8>>> {
 /// The folders of a process's threads but the first.
 fn other_threads(pid: u32) -> io::Result<Vec<String>> {
     let folder = format!("/proc/{pid}/task");
-    let names = unless_short(std::fs::read_dir(&folder).and_then(|threads| {
+    let names = none_unless_exhausted(std::fs::read_dir(&folder).and_then(|threads| {
         let names = threads.map(|thread| Ok(thread?.file_name().into_string().unwrap_or_default()));
         names.collect::<io::Result<Vec<String>>>()
     }))?;
@@ -200,7 +201,7 @@ fn other_threads(pid: u32) -> io::Result<Vec<String>> {
 /// # Errors
 /// No descriptors or memory are left.
 pub(super) fn arguments(pid: u32) -> io::Result<Option<Vec<u8>>> {
-    unless_short(read_up_to(format!("/proc/{pid}/cmdline"), MAX_ENVIRONMENT_BYTES))
+    none_unless_exhausted(read_up_to(format!("/proc/{pid}/cmdline"), MAX_ENVIRONMENT_BYTES))
 }
 
 /// The first `limit` bytes of a file of the kernel's, whose size it does not say.
@@ -229,7 +230,7 @@ fn open_for_reading(path: impl rustix::path::Arg) -> io::Result<OwnedFd> {
 ///
 /// # Errors
 /// It could not be found out: this process or the host has no descriptors or memory left.
-pub(super) fn unless_short<T>(found: io::Result<T>) -> io::Result<Option<T>> {
+pub(super) fn none_unless_exhausted<T>(found: io::Result<T>) -> io::Result<Option<T>> {
     match found {
         Ok(found) => Ok(Some(found)),
         Err(error) if is_shortage(&error) => Err(error),
@@ -288,7 +289,7 @@ pub(super) fn boot_id() -> io::Result<String> {
     if let Some(known) = KNOWN.get() {
         return Ok(known.clone());
     }
-    let id = unless_short(std::fs::read_to_string("/proc/sys/kernel/random/boot_id"))?.unwrap_or_default();
+    let id = none_unless_exhausted(std::fs::read_to_string("/proc/sys/kernel/random/boot_id"))?.unwrap_or_default();
     Ok(KNOWN.get_or_init(|| id.trim().to_owned()).clone())
 }
 
@@ -361,10 +362,13 @@ mod tests {
     #[test]
     fn a_process_that_cannot_be_looked_at_for_want_of_descriptors_is_not_taken_for_gone() {
         let error = |errno: Errno| -> io::Result<()> { Err(errno.into()) };
-        assert!(unless_short(error(Errno::SRCH)).unwrap().is_none());
-        assert!(unless_short(error(Errno::ACCESS)).unwrap().is_none(), "somebody else's is not ours");
+        assert!(none_unless_exhausted(error(Errno::SRCH)).unwrap().is_none());
+        assert!(none_unless_exhausted(error(Errno::ACCESS)).unwrap().is_none(), "somebody else's is not ours");
         for shortage in [Errno::MFILE, Errno::NFILE, Errno::NOMEM] {
-            assert_eq!(unless_short(error(shortage)).unwrap_err().raw_os_error(), Some(shortage.raw_os_error()));
+            assert_eq!(
+                none_unless_exhausted(error(shortage)).unwrap_err().raw_os_error(),
+                Some(shortage.raw_os_error())
+            );
         }
     }
 }

@@ -91,8 +91,9 @@ impl Session {
         // It stands in the folder that it serves.
         let stands = self.pid().map(|pid| format!("/proc/{pid}/cwd"));
         let inode = |folder: fs::Metadata| (folder.dev(), folder.ino());
-        let stands = stands.map(|at| process::unless_short(fs::metadata(at))).transpose()?.flatten().map(inode);
-        let folder = process::unless_short(fs::metadata(directory.path()))?.map(inode);
+        let stands =
+            stands.map(|at| process::none_unless_exhausted(fs::metadata(at))).transpose()?.flatten().map(inode);
+        let folder = process::none_unless_exhausted(fs::metadata(directory.path()))?.map(inode);
         Ok(stands.is_none() || stands == folder)
     }
 

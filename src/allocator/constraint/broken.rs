@@ -119,7 +119,7 @@ impl Broken {
 }
 
 /// What several agents fail by, in one text: "zone is b or c, asked a".
-pub(in crate::allocator) fn told_together<'a>(all: impl IntoIterator<Item = &'a Broken>) -> String {
+pub(in crate::allocator) fn in_one_text<'a>(all: impl IntoIterator<Item = &'a Broken>) -> String {
     let mut distinct: Vec<&Broken> = Vec::new();
     for broken in all {
         if !distinct.contains(&broken) {
@@ -226,7 +226,7 @@ mod tests {
 
     #[test]
     fn values_that_were_asked_the_same_are_told_together() {
-        let together = |found: &[&str]| told_together(&found.iter().map(|found| zone(found, "a")).collect::<Vec<_>>());
+        let together = |found: &[&str]| in_one_text(&found.iter().map(|found| zone(found, "a")).collect::<Vec<_>>());
         assert_eq!(together(&["b", "b"]), "zone is b, asked a");
         assert_eq!(together(&["b", "c", "b"]), "zone is b or c, asked a");
         assert_eq!(together(&["b", "c", "d"]), "zone is b, c or d, asked a");
@@ -236,9 +236,9 @@ mod tests {
     #[test]
     fn different_questions_are_told_one_after_the_other() {
         let text = "2 instances with zone a, at most 2 there; 2 instances with zone b, at most 2 there";
-        assert_eq!(told_together(&[full("a"), full("b"), full("a")]), text);
-        assert_eq!(told_together(&[zone("b", "a"), zone("b", "> c")]), "zone is b, asked a; zone is b, asked > c");
+        assert_eq!(in_one_text(&[full("a"), full("b"), full("a")]), text);
+        assert_eq!(in_one_text(&[zone("b", "a"), zone("b", "> c")]), "zone is b, asked a; zone is b, asked > c");
         let unset = Broken::Attribute { name: "zone".into(), found: None, asked: "= a".into() };
-        assert_eq!(told_together(&[zone("b", "a"), unset]), "zone is b, asked a; zone is not set, asked = a");
+        assert_eq!(in_one_text(&[zone("b", "a"), unset]), "zone is b, asked a; zone is not set, asked = a");
     }
 }

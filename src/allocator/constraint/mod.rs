@@ -19,7 +19,7 @@ mod version;
 mod view;
 
 pub use self::broken::Broken;
-pub(in crate::allocator) use self::broken::told_together;
+pub(in crate::allocator) use self::broken::in_one_text;
 pub(in crate::allocator) use self::conflict::conflict;
 use self::rule::{Neighbours, Order, Pattern, Rule, Test};
 pub(in crate::allocator) use self::rules::{Described, Rules};

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use super::unblock::Unblock;
-use crate::allocator::constraint::told_together;
+use crate::allocator::constraint::in_one_text;
 use crate::allocator::place::Search;
 use crate::allocator::reason::{AgentReason, Reason};
 use crate::allocator::request::{RequestError, TaskRequest};
@@ -122,7 +122,7 @@ impl Unplaced {
             Reason::AnyOf(reasons) if !reasons.is_empty() => {
                 format!("{}, and no room for an alternative", self.one_rule(&reasons[0]))
             }
-            Reason::Constraint(_) => told_together(self.reasons.iter().filter_map(|reason| reason.reason().broken())),
+            Reason::Constraint(_) => in_one_text(self.reasons.iter().filter_map(|reason| reason.reason().broken())),
             Reason::Offer { .. }
             | Reason::Role { .. }
             | Reason::Port { .. }

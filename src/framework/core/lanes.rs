@@ -27,7 +27,7 @@ const BEHIND: usize = 8;
 pub(super) struct Lanes {
     by_task: IndexMap<Arc<str>, Lane>,
     due: BTreeSet<(u64, Arc<str>)>,
-    told_again: u64,
+    redelivered: u64,
 }
 
 #[derive(Debug)]
@@ -105,7 +105,7 @@ impl Lanes {
         }
         let (_, task_id) = self.due.pop_first()?;
         let (_, status) = self.by_task.get_mut(&task_id)?.again.take()?;
-        self.told_again += 1;
+        self.redelivered += 1;
         Some(status)
     }
 
@@ -114,8 +114,8 @@ impl Lanes {
     }
 
     /// How often a status was told again because its callback had not taken it.
-    pub(super) fn told_again(&self) -> u64 {
-        self.told_again
+    pub(super) fn redelivered(&self) -> u64 {
+        self.redelivered
     }
 
     pub(super) fn check(&self) {
@@ -184,6 +184,6 @@ mod tests {
             lanes.check();
         }
         assert_eq!(waits[..8], [1, 2, 4, 8, 16, 32, 60, 60]);
-        assert_eq!((waits.iter().max(), lanes.told_again()), (Some(&60), 80));
+        assert_eq!((waits.iter().max(), lanes.redelivered()), (Some(&60), 80));
     }
 }

@@ -75,7 +75,7 @@ pub(crate) struct Options {
     /// Tasks that an earlier instance launched, with their agents where known.
     pub(crate) known_tasks: Vec<(TaskId, Option<AgentId>)>,
     /// What those were launched with, where it was more than nothing.
-    pub(crate) known_policies: Vec<(TaskId, PartitionPolicy)>,
+    pub(crate) partition_policies: Vec<(TaskId, PartitionPolicy)>,
     /// What is done about tasks that are not known.
     pub(crate) unknown_tasks: UnknownTasks,
 }
@@ -175,7 +175,7 @@ impl Driver {
         for (task_id, agent_id) in std::mem::take(&mut options.known_tasks) {
             tasks.claimed(&task_id.value, agent_id.as_ref());
         }
-        for (task_id, policy) in std::mem::take(&mut options.known_policies) {
+        for (task_id, policy) in std::mem::take(&mut options.partition_policies) {
             tasks.has_policy(&task_id.value, policy);
         }
         Self {
@@ -225,7 +225,7 @@ impl Driver {
     pub(crate) fn counts(&self) -> DriverCounts {
         DriverCounts {
             repeats: self.repeats,
-            told_again: self.lanes.told_again(),
+            redelivered: self.lanes.redelivered(),
             lost: self.deliveries.lost(),
             unknown_tasks: self.tasks.found_unknown(),
             reconciliations: self.reconciliation.runs(),

@@ -106,7 +106,7 @@ impl Driver {
         out: &mut Vec<Effect>,
     ) {
         self.tasks.launched(task);
-        let state = TaskState::TaskDropped.as_told(self.capable_of(capability::Type::PartitionAware));
+        let state = TaskState::TaskDropped.for_framework(self.capable_of(capability::Type::PartitionAware));
         self.news(Box::new(wire::dropped(now, task, state, reason, message)), out);
     }
 
@@ -117,7 +117,7 @@ impl Driver {
             return self.refuse(0, &refused.field, refused.text);
         };
         match call.sent {
-            Sent::Accept(task_ids) if !refused.taken_up => {
+            Sent::Accept(task_ids) if !refused.partially_applied => {
                 let text = format!("refused by the master: {}: {}", refused.field, refused.text);
                 self.drop_refused(now, &task_ids, &text, out);
             }

@@ -336,8 +336,8 @@ pub(super) struct Seen {
 
 impl Seen {
     fn of(status: &TaskStatus) -> Self {
-        let told_again = [Reason::Reconciliation, Reason::AgentReregistered];
-        let reconciled = told_again.iter().any(|reason| status.reason == Some(*reason as i32));
+        let redelivered = [Reason::Reconciliation, Reason::AgentReregistered];
+        let reconciled = redelivered.iter().any(|reason| status.reason == Some(*reason as i32));
         let says_how = status.process_end.is_some();
         Self { state: status.state(), uuid: status.acknowledgement(), reconciled, says_how }
     }

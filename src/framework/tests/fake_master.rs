@@ -166,7 +166,7 @@ impl Session {
     }
 
     pub(super) async fn refuse(&self, seq: u64, field: &str, text: &str) {
-        let refused = vec![Refused { seq, field: field.into(), text: text.into(), taken_up: false }];
+        let refused = vec![Refused { seq, field: field.into(), text: text.into(), partially_applied: false }];
         self.frame(Events { applied_seq: seq, refused, ..Events::default() }).await;
     }
 

@@ -151,5 +151,5 @@ async fn a_status_that_the_reader_could_not_deal_with_comes_again() {
     assert_eq!(next(&mut events).await, first);
     assert!(events.next().now_or_never().is_none());
     session.expect(Type::Acknowledge).await;
-    assert_eq!(driver.counts().told_again, 1);
+    assert_eq!(driver.counts().redelivered, 1);
 }

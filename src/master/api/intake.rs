@@ -8,8 +8,8 @@ use prost::Message as _;
 use crate::{
     master::core::AgentFacts,
     master::core::{
-        Accept, Call, Doubt, FrameworkFacts, Launch, Operation, Partition, Quantities, Register, Report, ReportedTask,
-        Subscribe, Update,
+        Accept, Call, FrameworkFacts, Launch, Operation, Partition, Quantities, ReconcileTask, Register, Report,
+        ReportedTask, Subscribe, Update,
     },
     proto::{
         ext,
@@ -38,7 +38,7 @@ pub(crate) fn call(call: scheduler::Call) -> Call {
 }
 
 /// The refusal of a framework whose versions of the stream do not include this master's.
-pub(super) fn unspoken(versions: ext::VersionRange) -> Option<Call> {
+pub(super) fn version_mismatch(versions: ext::VersionRange) -> Option<Call> {
     let own = super::sessions::VERSION;
     let text =
         format!("this master speaks version {own} of the stream, the framework {} to {}", versions.min, versions.max);
@@ -135,8 +135,8 @@ fn own(bytes: &Bytes) -> Bytes {
     Bytes::copy_from_slice(bytes)
 }
 
-fn doubt(task: scheduler::call::reconcile::Task) -> Doubt {
-    Doubt {
+fn doubt(task: scheduler::call::reconcile::Task) -> ReconcileTask {
+    ReconcileTask {
         task: task.task_id.value,
         agent: task.agent_id.map(|id| id.value),
         lost_after: task.partition_policy.and_then(|policy| policy.lost_after()),
@@ -245,7 +245,7 @@ pub(crate) fn report(message: internal::AgentMessage, peer: &str) -> Report {
 
 fn register(register: internal::Register, peer: &str) -> Result<Register, String> {
     let versions = register.versions.ok_or("register.versions: missing")?;
-    let version = crate::master::core::spoken_with(versions.min, versions.max)?;
+    let version = crate::master::core::common_version(versions.min, versions.max)?;
     let info = register.info.ok_or("register.info: missing")?;
     let total = validate::agent_info(&info).map_err(|invalid| invalid.under("register.info").to_string())?;
     let port = u16::try_from(info.port()).map_err(|error| format!("register.info.port: {}: {error}", info.port()))?;

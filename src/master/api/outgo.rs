@@ -16,8 +16,8 @@ pub(crate) fn framework_frame(master: &MasterFacts, version: u32, events: Vec<Ev
     for event in events {
         match event {
             Event::Applied { seq } => frame.applied_seq = seq,
-            Event::Refused { seq, field, text, taken_up } => {
-                frame.refused.push(ext::Refused { seq, field, text, taken_up });
+            Event::Refused { seq, field, text, partially_applied } => {
+                frame.refused.push(ext::Refused { seq, field, text, partially_applied });
             }
             // Those of one frame are offered together, as they were made.
             Event::Offers(offers) => {

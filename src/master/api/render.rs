@@ -4,7 +4,9 @@ use prost::Message as _;
 
 use super::by_framework::Belongings;
 use crate::{
-    master::core::{AgentView, Departed, FrameworkBucket, Link, OfferKey, Presence, Seen, Snapshot, Task, offer_id},
+    master::core::{
+        AgentView, Departed, FrameworkBucket, Link, OfferKey, Presence, Snapshot, StatusRecord, Task, offer_id,
+    },
     proto::v1::{self, TaskState, master::response},
     types::{HostPort, Resources},
 };
@@ -114,7 +116,7 @@ pub(super) fn task(task: &Task, agent: &str, framework: &str) -> v1::Task {
     message
 }
 
-fn status(task: &Task, seen: &Seen, agent: &str) -> v1::TaskStatus {
+fn status(task: &Task, seen: &StatusRecord, agent: &str) -> v1::TaskStatus {
     v1::TaskStatus {
         task_id: v1::TaskId { value: task.id.to_string() },
         state: seen.state.into(),

@@ -137,14 +137,14 @@ impl Api {
     /// Feeds the framework's calls to the core until the stream ends.
     fn read_calls(self, session: SessionId, inflow: Inflow, stream: Streaming<ext::Calls>) -> Reading {
         let digest = move |frame: ext::Calls| {
-            let unspoken = frame.versions.and_then(intake::unspoken);
-            let calls = if unspoken.is_some() { Vec::new() } else { frame.calls };
+            let version_mismatch = frame.versions.and_then(intake::version_mismatch);
+            let calls = if version_mismatch.is_some() { Vec::new() } else { frame.calls };
             let first = frame.seq;
             let calls = calls.into_iter().zip(0..).map(move |(call, offset)| {
                 let (seq, bytes) = (first.saturating_add(offset), call.encoded_len());
                 (Input::Called { session, seq, call: intake::call(call) }, bytes)
             });
-            unspoken.map(|call| (Input::Called { session, seq: 0, call }, 0)).into_iter().chain(calls)
+            version_mismatch.map(|call| (Input::Called { session, seq: 0, call }, 0)).into_iter().chain(calls)
         };
         Box::pin(feed(self.core, inflow, stream, digest))
     }

@@ -153,7 +153,7 @@ fn an_offer_that_waits_and_its_rescission_leave_nothing_and_one_that_has_left_is
 #[test]
 fn a_call_counts_as_applied_after_its_refusal_and_a_run_of_numbers_is_one() {
     let applied = |seq| Event::Applied { seq };
-    let refused = |seq| Event::Refused { seq, field: "f".to_owned(), text: "t".to_owned(), taken_up: false };
+    let refused = |seq| Event::Refused { seq, field: "f".to_owned(), text: "t".to_owned(), partially_applied: false };
     let left = leaving([applied(1), applied(2), refused(3), applied(3), applied(4)]);
     assert_eq!(left, [applied(2), refused(3), applied(4)]);
 }

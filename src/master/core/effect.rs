@@ -26,9 +26,9 @@ pub(crate) enum Effect {
     /// Append to the registry and sync it; records are numbered from 1.
     Persist { number: RecordNumber, changes: Vec<internal::RegistryChange> },
     /// Send to the framework of this session.
-    Tell { session: SessionId, after: RecordNumber, event: Event },
+    SendEvent { session: SessionId, after: RecordNumber, event: Event },
     /// Send to the agent of this session.
-    Order { session: SessionId, after: RecordNumber, order: Order },
+    SendOrder { session: SessionId, after: RecordNumber, order: Order },
     /// End the session once all that was sent before has gone out.
     Close { session: SessionId, after: RecordNumber },
     /// Answer a request.
@@ -107,7 +107,7 @@ pub(crate) enum Event {
         field: String,
         text: String,
         /// The call was carried out but for this, and its tasks are answered for by their statuses.
-        taken_up: bool,
+        partially_applied: bool,
     },
     OperationFailed {
         id: String,

@@ -70,7 +70,7 @@ pub(crate) enum Call {
         uuid: Bytes,
     },
     Reconcile {
-        tasks: Vec<Doubt>,
+        tasks: Vec<ReconcileTask>,
     },
     Message {
         agent: String,
@@ -87,14 +87,14 @@ pub(crate) enum Call {
 
 /// A task that a framework asks after.
 #[derive(Clone, Debug, PartialEq)]
-pub(crate) struct Doubt {
+pub(crate) struct ReconcileTask {
     pub(crate) task: String,
     pub(crate) agent: Option<String>,
     /// When it counts as lost, by the policy it was launched with.
     pub(crate) lost_after: Option<Duration>,
 }
 
-impl Doubt {
+impl ReconcileTask {
     /// Of a task of which nobody says when it counts as lost.
     pub(crate) fn of(task: &str, agent: Option<&str>) -> Self {
         Self { task: task.to_owned(), agent: agent.map(str::to_owned), lost_after: None }

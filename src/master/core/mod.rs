@@ -50,19 +50,19 @@ use self::{
     turn::{Refusal, Turn},
 };
 pub(crate) use self::{
-    agents::{AgentFacts, Partition, Presence, spoken_with},
+    agents::{AgentFacts, Partition, Presence, common_version},
     authorization::Principal,
     container::ContainerId,
     effect::{Answer, Departed, Effect, Event, OfferMade, Order},
     frameworks::{Client, FrameworkBucket, Link},
     input::{
-        Accept, Call, Doubt, FrameworkFacts, Input, Launch, Operation, Quantities, Question, Register, Report,
+        Accept, Call, FrameworkFacts, Input, Launch, Operation, Quantities, Question, ReconcileTask, Register, Report,
         ReportedTask, Subscribe, Update,
     },
     keys::{AgentKey, FrameworkKey, OfferKey, RequestId, SessionId, TaskKey, offer_id},
     operators::{AgentView, Counts, Snapshot, quota},
     options::Config,
-    tasks::{Seen, Task},
+    tasks::{StatusRecord, Task},
 };
 use crate::{
     allocator::fair::{Allocator, Quota},
@@ -270,9 +270,9 @@ impl Master {
             (Peer::Framework(key), call) => self.framework_called(turn, key, call),
             (Peer::Stranger | Peer::Agent(_), _) => Err(Refusal::new("type", "subscribe first")),
         };
-        if let Err(Refusal { field, text, taken_up }) = outcome {
+        if let Err(Refusal { field, text, partially_applied }) = outcome {
             self.counts.refused += 1;
-            turn.tell(Some(session), Event::Refused { seq, field, text, taken_up });
+            turn.tell(Some(session), Event::Refused { seq, field, text, partially_applied });
         }
         turn.tell(Some(session), Event::Applied { seq });
     }

@@ -97,7 +97,7 @@ impl<'a> Turn<'a> {
         if let Some(session) = session {
             let after = self.outgoing.event(session, &event).max(self.recorded);
             self.work += 1;
-            self.out.push(Effect::Tell { session, after, event });
+            self.out.push(Effect::SendEvent { session, after, event });
         }
     }
 
@@ -105,7 +105,7 @@ impl<'a> Turn<'a> {
         if let Some(session) = session {
             let after = self.outgoing.order(session, &order).max(self.recorded);
             self.work += 1;
-            self.out.push(Effect::Order { session, after, order });
+            self.out.push(Effect::SendOrder { session, after, order });
         }
     }
 
@@ -131,11 +131,11 @@ pub(super) struct Refusal {
     pub(super) field: String,
     pub(super) text: String,
     /// It was applied otherwise, and its tasks are answered for by their statuses.
-    pub(super) taken_up: bool,
+    pub(super) partially_applied: bool,
 }
 
 impl Refusal {
     pub(super) fn new(field: &str, text: impl Into<String>) -> Self {
-        Self { field: field.to_owned(), text: text.into(), taken_up: false }
+        Self { field: field.to_owned(), text: text.into(), partially_applied: false }
     }
 }

@@ -201,15 +201,15 @@ impl ScriptedCluster {
 
     /// Ends a batch of inputs: the offers they made possible are made. Answers how many.
     pub fn settle(&mut self) -> usize {
-        let mut made = self.settle_slice();
+        let mut made = self.allocate_slice();
         while self.is_running() {
-            made += self.settle_slice();
+            made += self.allocate_slice();
         }
         made
     }
 
     /// As much of it as the core does in one turn.
-    pub fn settle_slice(&mut self) -> usize {
+    pub fn allocate_slice(&mut self) -> usize {
         self.harness.end_batch(self.now);
         self.carry_out()
     }
@@ -348,18 +348,18 @@ impl ScriptedCluster {
     fn take_note(&mut self, effects: Vec<Effect>) {
         for effect in effects {
             match effect {
-                Effect::Tell { session, event: Event::Offers(offers), .. } => {
+                Effect::SendEvent { session, event: Event::Offers(offers), .. } => {
                     self.outstanding += offers.len();
                     self.framework_of(session).offers.extend(offers);
                 }
-                Effect::Tell { session, event: Event::Subscribed { framework, .. }, .. } => {
+                Effect::SendEvent { session, event: Event::Subscribed { framework, .. }, .. } => {
                     self.framework_of(session).id = framework.to_string();
                 }
-                Effect::Order { session, order: Order::Ping, .. } => {
+                Effect::SendOrder { session, order: Order::Ping, .. } => {
                     self.feed(Input::Reported { session, report: Report::Ponged });
                 }
-                Effect::Tell { .. }
-                | Effect::Order { .. }
+                Effect::SendEvent { .. }
+                | Effect::SendOrder { .. }
                 | Effect::Persist { .. }
                 | Effect::Close { .. }
                 | Effect::Reply { .. } => {}

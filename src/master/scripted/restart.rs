@@ -232,12 +232,12 @@ impl Shell {
 impl Outlet<Effect> for Shell {
     fn take(&mut self, _: Now, effect: Effect) {
         match effect {
-            Effect::Order { order, .. } => {
+            Effect::SendOrder { order, .. } => {
                 self.restarted.agents += usize::from(matches!(order, Order::Registered(_)));
                 let frame: MasterFrame = outgo::agent_frame(vec![order]);
                 self.restarted.bytes += frame.encode_to_vec().len();
             }
-            Effect::Tell { event, .. } => {
+            Effect::SendEvent { event, .. } => {
                 if let Event::Offers(offers) = &event {
                     self.restarted.offers += offers.len();
                 }

@@ -8,7 +8,7 @@ use futures::FutureExt as _;
 use super::surroundings::{Ask, Surroundings};
 use crate::framework::{
     Result, Scheduler, SchedulerDriver, SchedulerEvent,
-    retold::{Listener, Retold},
+    listener::{Listener, ListenerAdapter},
     scheduler,
 };
 
@@ -19,8 +19,8 @@ pub(super) struct Watched {
 }
 
 impl Watched {
-    pub(super) fn new(scheduler: Box<dyn Scheduler>, surroundings: Surroundings) -> Retold<Self> {
-        Retold(Self { scheduler, surroundings })
+    pub(super) fn new(scheduler: Box<dyn Scheduler>, surroundings: Surroundings) -> ListenerAdapter<Self> {
+        ListenerAdapter(Self { scheduler, surroundings })
     }
 }
 

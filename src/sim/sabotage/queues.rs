@@ -35,7 +35,7 @@ impl World {
     }
 
     fn sabotage_forgets(&mut self, effect: &Effect) -> bool {
-        let Effect::Tell { session, event: event @ Event::Updated { status }, .. } = effect else { return false };
+        let Effect::SendEvent { session, event: event @ Event::Updated { status }, .. } = effect else { return false };
         let forgets = match self.sabotage {
             Some(Sabotage::SkipsTasksOfACursor) if status.uuid.is_none() => {
                 let memory = &mut self.planted.queues;

@@ -137,8 +137,8 @@ fn the_author_says_what_tasks_do() {
     for task in run.tasks() {
         let [process] = task.processes.as_slice() else { panic!("{task:?}") };
         let (ran, status) = (process.ran_for().expect("it ended"), process.exit_status);
-        let as_told = [(Some(3), Duration::ZERO), (Some(0), Duration::from_mins(1))];
-        assert!(as_told.contains(&(status, ran)), "{task:?}");
+        let for_framework = [(Some(3), Duration::ZERO), (Some(0), Duration::from_mins(1))];
+        assert!(for_framework.contains(&(status, ran)), "{task:?}");
     }
 }
 

@@ -69,6 +69,6 @@ impl Agent {
     /// The state of a task that ended without anybody's doing, as far as the framework understands it.
     pub(in crate::agent::core) fn lost_state(&self, framework: &FrameworkId, aware: TaskState) -> TaskState {
         let partition_aware = self.frameworks.get(framework).is_some_and(|framework| framework.partition_aware);
-        aware.as_told(partition_aware)
+        aware.for_framework(partition_aware)
     }
 }

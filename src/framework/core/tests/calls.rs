@@ -199,8 +199,12 @@ fn a_refused_launch_is_told_by_number_and_its_tasks_are_dropped() {
     bench.take_all();
     let effects = bench.launch("O1", &["t1"]);
     let [Effect::Send { seq, .. }] = effects[..] else { panic!("{effects:?}") };
-    let refused =
-        vec![ext::Refused { seq, field: "accept.operations[0]".into(), text: "too many".into(), taken_up: false }];
+    let refused = vec![ext::Refused {
+        seq,
+        field: "accept.operations[0]".into(),
+        text: "too many".into(),
+        partially_applied: false,
+    }];
     bench.frame(ext::Events { refused, ..ext::Events::default() });
     let [SchedulerEvent::StatusUpdate(status), SchedulerEvent::Refused(refusal)] = &bench.take_all()[..] else {
         panic!("{:?}", bench.out)
@@ -218,9 +222,9 @@ fn number(effects: &[Effect]) -> u64 {
 }
 
 /// A frame that refuses the call of this number, of which the rest was done or nothing.
-fn refused(seq: u64, taken_up: bool) -> ext::Events {
+fn refused(seq: u64, partially_applied: bool) -> ext::Events {
     let (field, text) = ("accept.operations[1].reserve".into(), "not served".into());
-    let refused = vec![ext::Refused { seq, field, text, taken_up }];
+    let refused = vec![ext::Refused { seq, field, text, partially_applied }];
     ext::Events { refused, applied_seq: seq, ..ext::Events::default() }
 }
 

@@ -143,7 +143,8 @@ fn a_kill_that_the_master_refuses_is_told_once_and_not_sent_again() {
     let mut bench = Bench::subscribed();
     let effects = bench.ask(kill("t9"));
     let [Effect::Send { seq, .. }] = effects[..] else { panic!("{effects:?}") };
-    let refused = vec![ext::Refused { seq, field: "kill.task_id".into(), text: "no id".into(), taken_up: false }];
+    let refused =
+        vec![ext::Refused { seq, field: "kill.task_id".into(), text: "no id".into(), partially_applied: false }];
     bench.frame(ext::Events { refused, applied_seq: seq, ..ext::Events::default() });
     assert!(matches!(&bench.take_all()[..], [SchedulerEvent::Refused(refusal)] if refusal.seq == 1));
     assert_eq!(kills(&reconnected(&mut bench)), [""; 0]);

@@ -54,7 +54,7 @@ fn options() -> Options {
         reconcile_every: Some(Duration::from_mins(15)),
         instance: Bytes::from_static(b"run"),
         known_tasks: Vec::new(),
-        known_policies: Vec::new(),
+        partition_policies: Vec::new(),
         unknown_tasks: UnknownTasks::Adopt,
     }
 }

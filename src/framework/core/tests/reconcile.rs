@@ -164,7 +164,8 @@ fn a_task_that_is_reachable_again_or_has_no_policy_is_not_asked_for() {
 fn policies_of_tasks_of_an_earlier_instance_are_named_as_well() {
     let policy = PartitionPolicy::default().losing_after(Duration::from_mins(1));
     let known_tasks = vec![(task_id("t1"), Some(agent_id()))];
-    let mut bench = Bench::with(Options { known_tasks, known_policies: vec![(task_id("t1"), policy)], ..options() });
+    let mut bench =
+        Bench::with(Options { known_tasks, partition_policies: vec![(task_id("t1"), policy)], ..options() });
     bench.give(Input::Started);
     bench.connect();
     let effects = bench.receive([subscribed()]);

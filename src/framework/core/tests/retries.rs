@@ -15,7 +15,7 @@ fn a_status_whose_callback_failed_is_told_again_and_acknowledged_then() {
         assert_eq!(again, running);
         let effects = bench.returned(callback, Outcome::Ok);
         assert_eq!((acknowledged(&effects), effects.len()), (vec![ack("t1", 1)], 1));
-        assert_eq!((bench.harness.core.counts().told_again, bench.harness.core.counts().repeats), (1, 1));
+        assert_eq!((bench.harness.core.counts().redelivered, bench.harness.core.counts().repeats), (1, 1));
     }
 }
 

@@ -22,7 +22,7 @@ pub use self::removals::RemovalRate;
 pub(in crate::master::core) use self::{
     absences::Absences, all::Agents, identity::Run, recovered::Recovered, removals::Removals,
 };
-pub(crate) use self::{partitions::Partition, registration::spoken_with};
+pub(crate) use self::{partitions::Partition, registration::common_version};
 
 use crate::{
     master::core::{
@@ -82,7 +82,7 @@ pub(in crate::master::core) struct Agent {
     arrival: Option<Box<Arrival>>,
     pub(in crate::master::core) pings_missed: u32,
     /// Whether it says when an orphan is gone.
-    pub(in crate::master::core) tells_of_orphans: bool,
+    pub(in crate::master::core) reports_orphans: bool,
     /// Tells one absence from the next.
     pub(in crate::master::core) absence: u64,
     /// For how long it was unreachable before the registration that is not complete yet.
@@ -98,7 +98,7 @@ impl Agent {
             session: None,
             arrival: None,
             pings_missed: 0,
-            tells_of_orphans: false,
+            reports_orphans: false,
             absence: 0,
             away: None,
             run,

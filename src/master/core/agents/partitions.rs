@@ -73,7 +73,7 @@ impl Master {
             .collect();
         turn.spend(live.len());
         for (task, lost_after) in live {
-            let state = TaskState::TaskUnreachable.as_told(self.is_aware(key, task));
+            let state = TaskState::TaskUnreachable.for_framework(self.is_aware(key, task));
             match lost_after {
                 Some(Duration::ZERO) => self.write_off(turn, key, task, since_ns),
                 Some(time) => {

@@ -10,7 +10,7 @@ use crate::{
         Event, Master, Order, Peer, Register, ReportedTask, Turn,
         agents::{Agent, AgentBucket, Presence, Run, arrivals::Arrival},
         keys::{AgentKey, FrameworkKey, SessionId, TaskKey},
-        tasks::{Seen, Task, TaskTable, master_status},
+        tasks::{StatusRecord, Task, TaskTable, master_status},
     },
     proto::{
         internal::{MissingTask, registry_change},
@@ -22,7 +22,7 @@ use crate::{
 const VERSIONS: std::ops::RangeInclusive<u32> = 1..=2;
 
 /// The latest version that this master and an agent that speaks these versions have in common.
-pub(crate) fn spoken_with(min: u32, max: u32) -> Result<u32, String> {
+pub(crate) fn common_version(min: u32, max: u32) -> Result<u32, String> {
     let (oldest, own) = (*VERSIONS.start(), *VERSIONS.end());
     let version = own.min(max);
     if version < min.max(oldest) {
@@ -152,7 +152,7 @@ impl Master {
     ) -> Option<(TaskKey, bool)> {
         let framework = self.frameworks.by_id(&reported.framework)?;
         let Some((on, task)) = self.frameworks[framework].tasks.get(&*reported.id).copied() else {
-            if self.has_told_the_end(framework, &reported.container) {
+            if self.has_sent_the_end(framework, &reported.container) {
                 return self.copy_reported(turn, key, framework, reported).map(|task| (task, false));
             }
             return Some((self.learn_task(turn, key, framework, reported, true), true));
@@ -186,7 +186,7 @@ impl Master {
             return Some(known);
         }
         if reported.state.is_terminal() {
-            let said = self.has_told_the_end(framework, &reported.container);
+            let said = self.has_sent_the_end(framework, &reported.container);
             return (!said).then(|| self.learn_task(turn, key, framework, reported, false));
         }
         let task = self.learn_task(turn, key, framework, reported, false);
@@ -217,7 +217,7 @@ impl Master {
             forwarded: Some(reported.in_flight()),
             unacknowledged: None,
             kill: kill.map(Box::new),
-            history: vec![Seen::state_only(reported.state, turn.now)],
+            history: vec![StatusRecord::state_only(reported.state, turn.now)],
             partition: if current { reported.partition.clone() } else { None },
         };
         self.insert_task(key, task_key, task);
@@ -238,7 +238,7 @@ impl Master {
         }
         let framework = &self.frameworks[task.framework];
         let state = if task.was_seen_running() { v1::TaskState::TaskGone } else { v1::TaskState::TaskDropped };
-        let state = state.as_told(framework.bucket.facts.partition_aware);
+        let state = state.for_framework(framework.bucket.facts.partition_aware);
         Some(MissingTask {
             framework_id: framework.bucket.id.to_string(),
             task_id: task.id.to_string(),

@@ -102,14 +102,14 @@ impl Master {
                 self.removals.next_ns = turn.now.mono_after(rate.interval());
             }
             let Some(id) = self.removals.pop() else { return };
-            self.remove_from_reach(turn, &id);
+            self.mark_unreachable(turn, &id);
             if turn.is_spent() && !self.removals.waiting.is_empty() {
                 return self.timers.arm(turn.now.mono_ns, Timer::Removal);
             }
         }
     }
 
-    fn remove_from_reach(&mut self, turn: &mut Turn<'_>, id: &Arc<str>) {
+    fn mark_unreachable(&mut self, turn: &mut Turn<'_>, id: &Arc<str>) {
         let known = self.agents.by_id(id);
         match known.filter(|key| self.agents[*key].bucket.presence == Presence::Disconnected) {
             Some(key) => self.unreachable(turn, key),

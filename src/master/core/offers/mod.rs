@@ -206,7 +206,7 @@ impl Master {
             Ok(found) => found,
             Err(text) => {
                 self.accept_void(turn, framework, accept, &text);
-                return Err(Refusal { taken_up: true, ..Refusal::new("accept.offer_ids", text) });
+                return Err(Refusal { partially_applied: true, ..Refusal::new("accept.offer_ids", text) });
             }
         };
         let mut remaining = Resources::default();
@@ -236,7 +236,7 @@ impl Master {
                     }
                     if outcome.is_ok() {
                         let field = format!("accept.operations[{number}].{name}");
-                        outcome = Err(Refusal { taken_up: true, ..Refusal::new(&field, text) });
+                        outcome = Err(Refusal { partially_applied: true, ..Refusal::new(&field, text) });
                     }
                 }
             }

@@ -10,7 +10,7 @@ use std::{
 
 use crate::{
     master::core::{
-        Doubt, Master, Order, Turn,
+        Master, Order, ReconcileTask, Turn,
         keys::{AgentKey, FrameworkKey, TaskKey},
     },
     master::registry::State,
@@ -66,7 +66,7 @@ impl Master {
     ) {
         let Some((key, task_key)) = self.frameworks[framework].tasks.get(task_id).copied() else {
             self.await_task(framework, task_id, agent, Kill { policy });
-            return self.reconcile_one(turn, framework, &Doubt::of(task_id, agent));
+            return self.reconcile_one(turn, framework, &ReconcileTask::of(task_id, agent));
         };
         if agent.is_some_and(|agent| *agent != *self.agents[key].bucket.id) {
             return;
@@ -77,7 +77,7 @@ impl Master {
         self.order_kill(turn, key, task_key);
         if away {
             // Nothing will be heard of it for long.
-            self.reconcile_one(turn, framework, &Doubt::of(task_id, agent));
+            self.reconcile_one(turn, framework, &ReconcileTask::of(task_id, agent));
         }
     }
 

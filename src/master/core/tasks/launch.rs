@@ -10,7 +10,7 @@ use crate::{
         Client, Event, Launch, Master, Order, Turn,
         agents::Presence,
         keys::{AgentKey, FrameworkKey, container_id},
-        tasks::{Seen, Task, master_status},
+        tasks::{StatusRecord, Task, master_status},
     },
     proto::v1::{self, TaskState, task_status::Reason},
     types::Resources,
@@ -55,7 +55,7 @@ impl Master {
             forwarded: None,
             unacknowledged: None,
             kill: None,
-            history: vec![Seen::state_only(TaskState::TaskStaging, turn.now)],
+            history: vec![StatusRecord::state_only(TaskState::TaskStaging, turn.now)],
             partition: launch.partition,
         };
         self.counts.tasks_launched += 1;
@@ -114,7 +114,7 @@ impl Master {
             return;
         }
         let aware = self.frameworks[framework].bucket.facts.partition_aware;
-        let state = TaskState::TaskDropped.as_told(aware);
+        let state = TaskState::TaskDropped.for_framework(aware);
         self.answer_launch(turn, framework, launch, state, Reason::InvalidOffers, text);
     }
 

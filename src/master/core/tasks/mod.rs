@@ -52,7 +52,7 @@ pub(crate) struct Task {
     /// A kill to send again when the agent comes back.
     pub(crate) kill: Option<Box<Kill>>,
     /// One entry per consecutive state.
-    pub(crate) history: Vec<Seen>,
+    pub(crate) history: Vec<StatusRecord>,
     /// What is to become of it when its agent cannot be reached, where that was said.
     pub(crate) partition: Option<Box<Partition>>,
 }
@@ -89,7 +89,7 @@ impl Ending {
 
 /// What is kept of a status for readers and for reconciliation.
 #[derive(Clone, Debug, PartialEq)]
-pub(crate) struct Seen {
+pub(crate) struct StatusRecord {
     pub(crate) state: TaskState,
     /// Seconds since the epoch.
     pub(crate) timestamp: f64,
@@ -100,7 +100,7 @@ pub(crate) struct Seen {
     pub(crate) healthy: Option<bool>,
 }
 
-impl Seen {
+impl StatusRecord {
     pub(in crate::master::core) fn state_only(state: TaskState, now: Now) -> Self {
         Self { state, timestamp: now.wall_secs(), message: None, reason: None, source: None, healthy: None }
     }
@@ -206,7 +206,7 @@ impl Master {
         let agent_id = bucket.id.clone();
         task.unacknowledged = None;
         if task.history.is_empty() {
-            task.history.push(Seen::state_only(task.state, now));
+            task.history.push(StatusRecord::state_only(task.state, now));
         }
         self.counts.left(task.state);
         let limit = self.config.completed_tasks;
@@ -262,7 +262,7 @@ impl Task {
     /// latest are kept, and of each state at least one.
     pub(in crate::master::core) fn note(&mut self, status: &v1::TaskStatus, now: Now) {
         let Ok(state) = TaskState::try_from(status.state) else { return };
-        let seen = Seen::of(status, state, now);
+        let seen = StatusRecord::of(status, state, now);
         match self.history.last_mut() {
             Some(last) if last.state == state => *last = seen,
             Some(_) | None => {

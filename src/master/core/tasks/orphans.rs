@@ -68,7 +68,7 @@ impl Master {
         now: Now,
     ) -> Option<(ContainerId, Orphan)> {
         let held = self.ledger.has(agent, Holding::Task(key));
-        let agent = self.agents.get(agent).filter(|agent| held && agent.tells_of_orphans)?;
+        let agent = self.agents.get(agent).filter(|agent| held && agent.reports_orphans)?;
         let task = agent.bucket.tasks.get(key)?;
         Some((task.container.clone(), Orphan::of_task(key, task, framework, now)))
     }
@@ -97,7 +97,7 @@ impl Master {
     pub(in crate::master::core) fn orphan_reported(&mut self, now: Now, key: AgentKey, task: &ReportedTask) {
         let agent = &self.agents[key];
         let is_known = agent.bucket.orphans.contains_key(&task.container);
-        if agent.tells_of_orphans && task.state.holds_resources() && !is_known {
+        if agent.reports_orphans && task.state.holds_resources() && !is_known {
             let orphan = Orphan::reported(self.counters.task(), task, self.taken.share(&task.resources), now);
             self.add_orphan(key, task.container.clone(), orphan);
         }
@@ -118,7 +118,7 @@ impl Master {
         let named: Vec<&ReportedTask> = named.filter(|_| tells).collect();
         let there: BTreeSet<&ContainerId> = named.iter().map(|one| &one.container).collect();
         let Some(agent) = self.agents.get_mut(key) else { return };
-        agent.tells_of_orphans = tells;
+        agent.reports_orphans = tells;
         let known = agent.bucket.orphans.keys();
         let gone: Vec<ContainerId> = known.filter(|container| !there.contains(container)).cloned().collect();
         for container in gone {

@@ -4,7 +4,7 @@ use std::{collections::VecDeque, sync::Arc};
 
 use crate::{
     master::core::{
-        Doubt, Event, Master, Peer, Refusal, Turn,
+        Event, Master, Peer, ReconcileTask, Refusal, Turn,
         agents::Presence,
         keys::{AgentKey, FrameworkKey, TaskKey},
         parted::{Cursor, PartedMap},
@@ -30,7 +30,7 @@ pub(in crate::master::core) struct Answers {
     implicit: Cursor,
     /// Another question for all came meanwhile: those that were visited before it are to be visited again.
     again: bool,
-    named: VecDeque<Doubt>,
+    named: VecDeque<ReconcileTask>,
 }
 
 impl Answers {
@@ -72,7 +72,7 @@ enum Step {
     Resend(AgentKey, TaskKey),
     /// The state of a task.
     State(AgentKey, TaskKey),
-    Named(Doubt),
+    Named(ReconcileTask),
 }
 
 impl Master {
@@ -81,7 +81,7 @@ impl Master {
         &mut self,
         turn: &mut Turn<'_>,
         key: FrameworkKey,
-        tasks: Vec<Doubt>,
+        tasks: Vec<ReconcileTask>,
     ) -> Result<(), Refusal> {
         let Some(framework) = self.frameworks.get_mut(key) else { return Ok(()) };
         let waiting = framework.answers.named.len();
@@ -162,7 +162,12 @@ impl Master {
     }
 
     /// One task that the framework is unsure of; the answer waits while more than may is still to be read.
-    pub(in crate::master::core) fn reconcile_one(&mut self, turn: &mut Turn<'_>, key: FrameworkKey, doubt: &Doubt) {
+    pub(in crate::master::core) fn reconcile_one(
+        &mut self,
+        turn: &mut Turn<'_>,
+        key: FrameworkKey,
+        doubt: &ReconcileTask,
+    ) {
         let Some(framework) = self.frameworks.get_mut(key) else { return };
         if !turn.is_over_budget(framework.session) {
             self.answer_named(turn, key, doubt);
@@ -171,7 +176,7 @@ impl Master {
         }
     }
 
-    fn answer_named(&self, turn: &mut Turn<'_>, framework: FrameworkKey, doubt: &Doubt) {
+    fn answer_named(&self, turn: &mut Turn<'_>, framework: FrameworkKey, doubt: &ReconcileTask) {
         let known = self.frameworks[framework].tasks.get(doubt.task.as_str()).copied();
         if let Some((agent, key)) = known {
             return self.answer_known(turn, framework, agent, key);
@@ -221,7 +226,7 @@ impl Master {
     }
 
     /// What can be said of a task this master does not know; nothing while agents that may have it are still expected.
-    fn unknown_status(&self, framework: FrameworkKey, doubt: &Doubt, now: Now) -> Option<v1::TaskStatus> {
+    fn unknown_status(&self, framework: FrameworkKey, doubt: &ReconcileTask, now: Now) -> Option<v1::TaskStatus> {
         let agent = doubt.agent.as_deref();
         let expected = match agent {
             Some(agent) => self.recovered.contains(agent),
@@ -246,7 +251,7 @@ impl Master {
         };
         let aware = self.frameworks[framework].bucket.facts.partition_aware;
         let agent: Option<Arc<str>> = agent.map(Arc::from);
-        let mut status = master_status(&doubt.task, agent.as_ref(), state.as_told(aware), now);
+        let mut status = master_status(&doubt.task, agent.as_ref(), state.for_framework(aware), now);
         status.set_reason(v1::task_status::Reason::Reconciliation);
         status.message = Some(format!("Reconciliation: {text}"));
         status.unreachable_time = since_ns.map(|nanoseconds| v1::TimeInfo { nanoseconds });
@@ -255,7 +260,7 @@ impl Master {
 
     /// Whether a task whose agent is unreachable since then counts as lost by now. A master that was started meanwhile does
     /// not know the task, and goes by what its framework says of the policy.
-    fn counts_as_lost(&self, doubt: &Doubt, now: Now, agent: &str, since_ns: i64) -> bool {
+    fn counts_as_lost(&self, doubt: &ReconcileTask, now: Now, agent: &str, since_ns: i64) -> bool {
         doubt.lost_after.is_some_and(|time| time <= self.absences.lasted(now, agent, since_ns))
     }
 }

@@ -20,7 +20,7 @@ impl Master {
     pub(in crate::master::core) fn updated(&mut self, turn: &mut Turn<'_>, agent: AgentKey, update: Update) {
         self.counts.updates += 1;
         let Some(framework) = self.frameworks.by_id(&update.framework) else {
-            return self.updated_for_nobody(turn, agent, &update);
+            return self.orphaned_status(turn, agent, &update);
         };
         let task_id = update.status.task_id.value.as_str();
         let known =
@@ -65,7 +65,7 @@ impl Master {
         update: &Update,
     ) -> bool {
         let older = self.frameworks[framework].older_copy(agent, &update.container);
-        if older.is_none() && !self.has_told_the_end(framework, &update.container) {
+        if older.is_none() && !self.has_sent_the_end(framework, &update.container) {
             return false;
         }
         self.acknowledge_itself(turn, agent, update);
@@ -79,7 +79,7 @@ impl Master {
     }
 
     /// The status of a framework that was removed: nobody will acknowledge it, so the agent has to be told to forget.
-    fn updated_for_nobody(&mut self, turn: &mut Turn<'_>, agent: AgentKey, update: &Update) {
+    fn orphaned_status(&mut self, turn: &mut Turn<'_>, agent: AgentKey, update: &Update) {
         self.end_tasks_of_leaving(turn, agent);
         if self.was_removed(&update.framework) {
             let framework = update.framework.as_str().into();
@@ -96,7 +96,7 @@ impl Master {
 
     /// Whether the framework has acknowledged the end of this container. An agent may not know: a power cut takes what
     /// it had not synced, and what it then says of the container comes after the end.
-    pub(in crate::master::core) fn has_told_the_end(&self, framework: FrameworkKey, container: &ContainerId) -> bool {
+    pub(in crate::master::core) fn has_sent_the_end(&self, framework: FrameworkKey, container: &ContainerId) -> bool {
         self.frameworks.get(framework).is_some_and(|framework| framework.has_completed(container))
     }
 

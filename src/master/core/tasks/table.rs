@@ -113,7 +113,7 @@ mod tests {
 
     use super::*;
     use crate::{
-        master::core::{keys::FrameworkKey, tasks::Seen},
+        master::core::{keys::FrameworkKey, tasks::StatusRecord},
         proto::v1::TaskState,
         types::{Now, Resources},
     };
@@ -131,7 +131,7 @@ mod tests {
             forwarded: None,
             unacknowledged: None,
             kill: None,
-            history: vec![Seen::state_only(TaskState::TaskStaging, now)],
+            history: vec![StatusRecord::state_only(TaskState::TaskStaging, now)],
             partition: None,
         })
     }

@@ -43,8 +43,8 @@ fn calls_after_a_refused_subscribe_change_nothing() {
     // The tombstone.
     let after = crate::transport::outbox::RecordNumber(1);
     let expected = [
-        Effect::Tell { session, after, event: Event::Error { text: "Framework has been removed".to_owned() } },
-        Effect::Tell { session, after, event: Event::Applied { seq: 1 } },
+        Effect::SendEvent { session, after, event: Event::Error { text: "Framework has been removed".to_owned() } },
+        Effect::SendEvent { session, after, event: Event::Applied { seq: 1 } },
         Effect::Close { session, after },
     ];
     assert_eq!(effects, expected, "the error leaves, and nothing else");
@@ -76,7 +76,7 @@ fn reports_after_a_refused_registration_change_nothing() {
     let inputs = reports.into_iter().map(|report| Input::Reported { session, report }).collect();
     let effects = batch(&mut world, inputs);
     assert!(
-        matches!(&effects[..], [Effect::Order { order: Order::Refused { .. }, .. }, Effect::Close { .. }]),
+        matches!(&effects[..], [Effect::SendOrder { order: Order::Refused { .. }, .. }, Effect::Close { .. }]),
         "{effects:?}"
     );
     assert!(world.harness.core.snapshot().agents.is_empty());

@@ -17,7 +17,7 @@ use crate::{
 const TOTAL: &str = "cpus:4;mem:1024";
 
 fn tell(session: SessionId, event: Event) -> Effect {
-    Effect::Tell { session, after: RecordNumber::default(), event }
+    Effect::SendEvent { session, after: RecordNumber::default(), event }
 }
 
 /// The effects, each as if it followed from no record.
@@ -26,8 +26,8 @@ fn plain(effects: &[Effect]) -> Vec<Effect> {
     for effect in &mut effects {
         match effect {
             Effect::Persist { number, .. } => *number = RecordNumber::default(),
-            Effect::Tell { after, .. }
-            | Effect::Order { after, .. }
+            Effect::SendEvent { after, .. }
+            | Effect::SendOrder { after, .. }
             | Effect::Close { after, .. }
             | Effect::Reply { after, .. } => *after = RecordNumber::default(),
         }
@@ -36,7 +36,7 @@ fn plain(effects: &[Effect]) -> Vec<Effect> {
 }
 
 fn order(session: SessionId, order: Order) -> Effect {
-    Effect::Order { session, after: RecordNumber::default(), order }
+    Effect::SendOrder { session, after: RecordNumber::default(), order }
 }
 
 /// A framework, an agent, and the offer that the first was made of the second.
@@ -64,8 +64,11 @@ fn an_agent_is_written_down_before_it_is_registered_and_then_offered() {
     let mut world = World::new();
     let (framework, framework_id) = world.framework("f");
     let (agent, id) = world.agent(TOTAL);
-    let [Effect::Persist { changes, .. }, Effect::Order { session, order: Order::Registered(registered), .. }, offers] =
-        &world.effects[..]
+    let [
+        Effect::Persist { changes, .. },
+        Effect::SendOrder { session, order: Order::Registered(registered), .. },
+        offers,
+    ] = &world.effects[..]
     else {
         panic!("{:?}", world.effects)
     };

@@ -20,8 +20,8 @@ fn recorded(world: &World) -> RecordNumber {
 /// What everything waits for that the session was sent with the last input.
 fn afters(world: &World, to: SessionId) -> Vec<RecordNumber> {
     let afters = world.effects.iter().filter_map(|effect| match effect {
-        Effect::Tell { session, after, .. }
-        | Effect::Order { session, after, .. }
+        Effect::SendEvent { session, after, .. }
+        | Effect::SendOrder { session, after, .. }
         | Effect::Close { session, after }
             if *session == to =>
         {

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, time::Duration};
 
 use super::world::World;
 use crate::{
-    master::core::{Call, Config, Doubt, Effect, Event, Input, Order, SessionId},
+    master::core::{Call, Config, Effect, Event, Input, Order, ReconcileTask, SessionId},
     transport::outbox::{Limits, Message as _, RecordNumber},
 };
 
@@ -20,7 +20,7 @@ fn config() -> Config {
 /// Bytes sent to this session, and the tasks whose status was.
 fn sent(effects: &[Effect], to: SessionId) -> (usize, Vec<String>) {
     let events = effects.iter().filter_map(|effect| match effect {
-        Effect::Tell { session, event, .. } if *session == to => Some(event),
+        Effect::SendEvent { session, event, .. } if *session == to => Some(event),
         _ => None,
     });
     let (mut bytes, mut tasks) = (0, Vec::new());
@@ -92,7 +92,8 @@ fn however_often_a_framework_asks_for_all_its_tasks_what_waits_is_bounded_and_ea
 #[test]
 fn tasks_named_beyond_the_limit_are_refused_with_field_and_text_while_answers_wait() {
     let (mut world, framework) = crowded();
-    let named = |count| Call::Reconcile { tasks: (0..count).map(|n| Doubt::of(&format!("x{n}"), None)).collect() };
+    let named =
+        |count| Call::Reconcile { tasks: (0..count).map(|n| ReconcileTask::of(&format!("x{n}"), None)).collect() };
     world.call(framework, named(65_536));
     let refusal = |world: &World| {
         world.events(framework).into_iter().find_map(|event| match event {
@@ -133,13 +134,13 @@ fn a_status_does_not_wait_for_what_is_recorded_of_another_agent() {
     });
     let recorded = recorded.expect("the other agent is recorded");
     let registered = world.effects.iter().find_map(|effect| match effect {
-        Effect::Order { after, order: Order::Registered(_), .. } => Some(*after),
+        Effect::SendOrder { after, order: Order::Registered(_), .. } => Some(*after),
         _ => None,
     });
     assert_eq!(registered, Some(recorded), "REGISTERED waits for it");
     world.call(framework, Call::Reconcile { tasks: Vec::new() });
     let afters = world.effects.iter().filter_map(|effect| match effect {
-        Effect::Tell { session, after, .. } if *session == framework => Some(*after),
+        Effect::SendEvent { session, after, .. } if *session == framework => Some(*after),
         _ => None,
     });
     assert!(afters.into_iter().all(|after| after < recorded), "{:?}", world.effects);
@@ -156,7 +157,7 @@ fn what_is_said_of_an_agent_waits_for_its_record_until_that_is_durable() {
     });
     let after_of_offers = |world: &World| {
         world.effects.iter().find_map(|effect| match effect {
-            Effect::Tell { after, event: Event::Offers(_), .. } => Some(*after),
+            Effect::SendEvent { after, event: Event::Offers(_), .. } => Some(*after),
             _ => None,
         })
     };

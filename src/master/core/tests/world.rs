@@ -11,8 +11,8 @@ use crate::{
     harness::Harness,
     master::{
         core::{
-            Accept, AgentFacts, Answer, Call, Config, Doubt, Effect, Event, FrameworkFacts, Input, Launch, Master,
-            OfferMade, Operation, Order, Principal, Question, Register, Report, ReportedTask, RequestId, SessionId,
+            Accept, AgentFacts, Answer, Call, Config, Effect, Event, FrameworkFacts, Input, Launch, Master, OfferMade,
+            Operation, Order, Principal, Question, ReconcileTask, Register, Report, ReportedTask, RequestId, SessionId,
             Subscribe, Update, offer_id,
         },
         registry,
@@ -84,7 +84,7 @@ impl World {
         }
         for effect in &self.effects {
             match effect {
-                Effect::Tell { session, event: Event::Offers(offers), .. } => {
+                Effect::SendEvent { session, event: Event::Offers(offers), .. } => {
                     self.inbox.extend(offers.iter().map(|offer| (*session, offer.clone())));
                 }
                 Effect::Persist { changes, .. } => changes.iter().for_each(|change| self.stored.apply(change)),
@@ -122,7 +122,7 @@ impl World {
 
     fn pinged(&self) -> Vec<SessionId> {
         let pings = self.effects.iter().filter_map(|effect| match effect {
-            Effect::Order { session, order: Order::Ping, .. } if self.lively => Some(*session),
+            Effect::SendOrder { session, order: Order::Ping, .. } if self.lively => Some(*session),
             _ => None,
         });
         pings.collect()
@@ -204,7 +204,7 @@ impl World {
 
     pub(in crate::master::core) fn events(&self, session: SessionId) -> Vec<Event> {
         let to = self.effects.iter().filter_map(|effect| match effect {
-            Effect::Tell { session: to, event, .. } if *to == session => Some(event.clone()),
+            Effect::SendEvent { session: to, event, .. } if *to == session => Some(event.clone()),
             _ => None,
         });
         to.collect()
@@ -212,7 +212,7 @@ impl World {
 
     pub(in crate::master::core) fn orders(&self, session: SessionId) -> Vec<Order> {
         let to = self.effects.iter().filter_map(|effect| match effect {
-            Effect::Order { session: to, order, .. } if *to == session => Some(order.clone()),
+            Effect::SendOrder { session: to, order, .. } if *to == session => Some(order.clone()),
             _ => None,
         });
         to.collect()
@@ -394,8 +394,8 @@ pub(in crate::master::core) fn launch(id: &str, agent: &str, wanted: &str) -> La
     }
 }
 
-pub(in crate::master::core) fn doubt(task: &str, agent: Option<&str>) -> Doubt {
-    Doubt { task: task.to_owned(), agent: agent.map(str::to_owned), lost_after: None }
+pub(in crate::master::core) fn doubt(task: &str, agent: Option<&str>) -> ReconcileTask {
+    ReconcileTask { task: task.to_owned(), agent: agent.map(str::to_owned), lost_after: None }
 }
 
 pub(in crate::master::core) fn reported(

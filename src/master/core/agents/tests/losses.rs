@@ -33,7 +33,7 @@ fn many() -> (World, [SessionId; 2], Vec<SessionId>) {
 /// The agents that each of these events names.
 fn named(effects: &[Effect], session: SessionId) -> Vec<Vec<String>> {
     let of = |effect: &Effect| match effect {
-        Effect::Tell { session: to, event: Event::Failures { agents }, .. } if *to == session => {
+        Effect::SendEvent { session: to, event: Event::Failures { agents }, .. } if *to == session => {
             Some(agents.iter().map(ToString::to_string).collect())
         }
         _ => None,

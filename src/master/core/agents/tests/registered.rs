@@ -19,7 +19,7 @@ fn an_agent_is_told_it_is_registered_after_the_registry_was() {
     let mut world = World::new();
     let session = world.register(register(None, "cpus:1;mem:64"));
     let persist = world.effects.iter().position(|effect| matches!(effect, Effect::Persist { .. }));
-    let told = world.effects.iter().position(|effect| matches!(effect, Effect::Order { .. }));
+    let told = world.effects.iter().position(|effect| matches!(effect, Effect::SendOrder { .. }));
     assert!(persist < told && persist.is_some(), "{:?}", world.effects);
     assert_eq!(world.registered(session).expect("registered").0, "m-S0");
 }

@@ -97,7 +97,7 @@ fn stored_and_subscribed(world: &World) -> Vec<Option<&[u8]>> {
             Some(Kind::FrameworkRun(run)) => Some(Some(&*run.instance)),
             _ => None,
         },
-        Effect::Tell { event: Event::Subscribed { .. }, .. } => Some(None),
+        Effect::SendEvent { event: Event::Subscribed { .. }, .. } => Some(None),
         _ => None,
     });
     of.collect()
@@ -114,7 +114,7 @@ fn who_has_a_framework_is_stored_before_it_is_told_and_not_again_when_it_comes_b
     let _ = world.subscribe_as("second", facts("f", "*"), Some(&id));
     assert_eq!(stored_and_subscribed(&world), [Some(&b"second"[..]), None]);
     let error =
-        world.effects.iter().position(|effect| matches!(effect, Effect::Tell { event: Event::Error { .. }, .. }));
+        world.effects.iter().position(|effect| matches!(effect, Effect::SendEvent { event: Event::Error { .. }, .. }));
     let stored = world.effects.iter().position(|effect| matches!(effect, Effect::Persist { .. }));
     assert!(stored < error, "who is replaced hears of it when it is stored: {:?}", world.effects);
     let _ = world.subscribe(facts("f", "*"), Some(&id));
@@ -222,7 +222,7 @@ fn a_teardown_is_applied_before_its_session_ends_and_after_the_tombstone() {
     world.call(framework, Call::Teardown);
     let at = |wanted: fn(&Effect) -> bool| world.effects.iter().position(wanted).expect("happens");
     let tombstone = at(|effect| matches!(effect, Effect::Persist { .. }));
-    let applied = at(|effect| matches!(effect, Effect::Tell { event: Event::Applied { .. }, .. }));
+    let applied = at(|effect| matches!(effect, Effect::SendEvent { event: Event::Applied { .. }, .. }));
     let closed = at(|effect| matches!(effect, Effect::Close { .. }));
     assert!(tombstone < applied && applied < closed, "{:?}", world.effects);
 }

@@ -146,7 +146,7 @@ fn of_an_accept_each_operation_stands_for_itself_and_its_tasks_are_answered_for_
     assert_eq!(world.states(framework), [("t2".into(), TaskState::TaskError)]);
     let refused = |world: &World| {
         let told = world.events(framework).into_iter().find_map(|event| match event {
-            Event::Refused { field, taken_up, .. } => Some((field, taken_up)),
+            Event::Refused { field, partially_applied, .. } => Some((field, partially_applied)),
             _ => None,
         });
         told.expect("refused")

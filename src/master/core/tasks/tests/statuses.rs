@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::world::{World, doubt, resources};
 use crate::{
-    master::core::{Call, Doubt, Input, Order, Report, ReportedTask, SessionId, Update},
+    master::core::{Call, Input, Order, ReconcileTask, Report, ReportedTask, SessionId, Update},
     proto::v1::{TaskId, TaskState, TaskStatus, task_status::Reason},
 };
 
@@ -230,7 +230,7 @@ fn a_master_started_anew_tells_an_unknown_task_lost_when_its_policy_says_so_and_
     let mut world = World::with(facts, crate::master::core::Config::default());
     let (framework, _) = world.framework("f");
     let ask = |lost_after: Option<Duration>| {
-        let doubt = Doubt { lost_after, ..doubt("t", Some("old-S0")) };
+        let doubt = ReconcileTask { lost_after, ..doubt("t", Some("old-S0")) };
         Call::Reconcile { tasks: vec![doubt] }
     };
     let soon = Some(Duration::from_mins(5));

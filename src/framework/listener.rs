@@ -20,10 +20,10 @@ pub(crate) trait Listener: Send {
 
 /// A listener in the place of a scheduler.
 #[derive(Debug)]
-pub(crate) struct Retold<L>(pub(crate) L);
+pub(crate) struct ListenerAdapter<L>(pub(crate) L);
 
 #[async_trait]
-impl<L: Listener> Scheduler for Retold<L> {
+impl<L: Listener> Scheduler for ListenerAdapter<L> {
     async fn resource_offers(&mut self, driver: &SchedulerDriver, offers: Vec<Offer>) -> Result<()> {
         self.0.tell(driver, SchedulerEvent::ResourceOffers(offers)).await
     }
