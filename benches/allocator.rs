@@ -1,6 +1,6 @@
 //! The two pure budgets: placing jobs on offers, and one fair-share run in which everything is offered.
 //!
-//! `cargo bench --bench allocator`. Sizes grow to those of the budgets, so that the growth can be read as well.
+//! `cargo bench --bench allocator`. Sizes grow to those of the budgets, so that the growth is visible too.
 
 #[path = "measure/offers.rs"]
 mod offers;
@@ -104,7 +104,7 @@ fn shares(agents: u32, frameworks: u32, one_role: bool, agent: &Quantities) -> S
     shares
 }
 
-/// Every agent goes to the framework that is owed most.
+/// Allocates every agent to the framework that is first in the fair order.
 fn run(shares: &mut Shares<u32>, agents: u32, agent: &Quantities) {
     for _ in 0..agents {
         let (role, framework): (RoleId, u32) = shares.order().next().expect("there are frameworks");
@@ -129,7 +129,7 @@ fn sharing(criterion: &mut Criterion) {
     }
 }
 
-/// What an agent's arrival costs: the next walk ranks everybody anew.
+/// The cost of a new agent: the next walk ranks all clients again.
 fn growing(criterion: &mut Criterion) {
     let agent = AGENT.parse::<Resources>().expect("resources in text form").quantities();
     let mut shares = shares(10_000, 1_000, false, &agent);

@@ -1,6 +1,6 @@
 //! Feeds bytes of the fuzzer's choosing to one target of `divvy::fuzz`, named by `DIVVY_FUZZ_TARGET`.
 //!
-//! One program for all targets, because each would cost a link. `cargo xtask fuzz` builds and runs it.
+//! One program for all targets, because each program takes a link step. `cargo xtask fuzz` builds and runs it.
 #![no_main]
 
 use std::{panic, sync::LazyLock};
@@ -12,8 +12,9 @@ static TARGET: LazyLock<&Target> = LazyLock::new(|| {
     divvy::fuzz::target(&name).unwrap_or_else(|| panic!("DIVVY_FUZZ_TARGET={name:?} is no target"))
 });
 
-/// A panic ends the program, as the fuzzer wants it, unless it is the embedded store's: over a damaged file it may panic,
-/// and `master::registry` makes an error of that.
+/// Lets a panic end the program, as the fuzzer requires, unless it is the embedded store's.
+///
+/// The store may panic over a damaged file, and `master::registry` turns that into an error.
 fn let_the_store_panic() {
     let end = panic::take_hook();
     panic::set_hook(Box::new(move |panic| {

@@ -1,7 +1,7 @@
 //! A whole cluster inside the caller's process: for tests, examples, and a first look.
 //!
-//! Everything is the real thing but where it runs: the master and the agents speak over loopback sockets, tasks are real
-//! processes. They end with the cluster, and nothing is left on disk unless a folder was named.
+//! Master and agents communicate over loopback sockets, and tasks are real processes. They end with the cluster, and
+//! its files are removed unless a folder was named.
 //!
 //! ```no_run
 //! use divvy::local::LocalCluster;
@@ -34,10 +34,10 @@ use crate::{
     types::{DeclaredResources, ResourceError},
 };
 
-/// How long the agents may take to register before the cluster counts as broken.
+/// How long an agent may take to register before the start fails.
 const REGISTRATION: Duration = Duration::from_secs(30);
 
-/// A running cluster. [`stop`](Self::stop) ends it and waits for that; dropping it ends it in the background.
+/// A running cluster; [`stop`](Self::stop) ends it and waits, dropping it ends it in the background.
 #[derive(Debug)]
 pub struct LocalCluster {
     master: Option<Master>,
@@ -68,15 +68,15 @@ pub struct Builder {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum LocalError {
-    /// There is no place for its files.
-    #[error("cannot make the folder {folder} for the cluster: {source}")]
+    /// The folder for its files cannot be created.
+    #[error("cannot create the folder {folder} for the cluster: {source}")]
     Folder {
         /// The folder.
         folder: PathBuf,
-        /// What the system said.
+        /// The system's error.
         source: io::Error,
     },
-    /// The resources of its agents make no sense.
+    /// The resources of its agents are invalid.
     #[error("resources of the agents: {0}")]
     Resources(#[from] ResourceError),
     /// The master did not start.
@@ -85,13 +85,13 @@ pub enum LocalError {
     /// An agent did not start.
     #[error(transparent)]
     Agent(#[from] agent::StartError),
-    /// The master did not take an agent.
+    /// An agent did not register in time.
     #[error("agent {0} did not register within 30 s; the log may say why")]
     Registration(usize),
 }
 
 impl LocalCluster {
-    /// A cluster of one agent with all that this host has, on a free port, in a new folder.
+    /// A cluster of one agent with all of this host's resources, on a free port, in a new folder.
     pub fn builder() -> Builder {
         Builder {
             agents: 1,
@@ -102,7 +102,7 @@ impl LocalCluster {
         }
     }
 
-    /// Where the master is, as `host:port`.
+    /// The master's address, as `host:port`.
     #[must_use]
     pub fn master(&self) -> String {
         self.address.to_string()
@@ -114,7 +114,7 @@ impl LocalCluster {
         self.agents.len()
     }
 
-    /// Adds an agent like the others and waits until the master has taken it.
+    /// Adds an agent like the others and waits until it has registered.
     ///
     /// # Errors
     /// As [`Builder::start`].
@@ -135,20 +135,20 @@ impl LocalCluster {
         }
     }
 
-    /// The sandbox of a container, where one of the agents has it still.
+    /// The sandbox of a container, if it still exists.
     #[must_use]
     pub fn sandbox(&self, container_id: &str) -> Option<PathBuf> {
         let sandboxes = self.agents.iter().map(|agent| agent.work_dir.join("runs").join(container_id));
         sandboxes.into_iter().find(|sandbox| sandbox.is_dir())
     }
 
-    /// The folder of everything.
+    /// The folder of all files.
     #[must_use]
     pub fn path(&self) -> &Path {
         self.folder.as_ref().map_or_else(|| Path::new(""), Folder::path)
     }
 
-    /// Waits until a part of the cluster can go on no more and says why.
+    /// Waits until the master or an agent fails and returns the reason.
     pub async fn failed(&mut self) -> String {
         let Some(master) = &mut self.master else { return "the cluster has been stopped".to_owned() };
         let agents = self.agents.iter().map(|agent| Box::pin(agent.agent.join()));
@@ -157,7 +157,7 @@ impl LocalCluster {
         }
         tokio::select! {
             reason = master.failed() => reason,
-            (end, index, _) = select_all(agents) => format!("agent {} has ended: {}", index + 1, in_words(end)),
+            (end, index, _) = select_all(agents) => format!("agent {} has ended: {}", index + 1, describe_end(end)),
         }
     }
 
@@ -166,7 +166,7 @@ impl LocalCluster {
         let agents = std::mem::take(&mut self.agents);
         for end in join_all(agents.iter().map(|agent| agent.agent.stop())).await {
             if let Err(error) = end {
-                tracing::error!("an agent of the local cluster ended badly: {error}");
+                tracing::error!("an agent of the local cluster failed to stop: {error}");
             }
         }
         if let Some(master) = self.master.take() {
@@ -185,7 +185,7 @@ impl Drop for LocalCluster {
         if agents.is_empty() {
             return;
         }
-        // Without a runtime there is nobody left who could end the agents in order; their tasks end with the process.
+        // Without a runtime the agents cannot be stopped in order; their tasks end with the process.
         if let Ok(runtime) = tokio::runtime::Handle::try_current() {
             runtime.spawn(async move {
                 join_all(agents.iter().map(|agent| agent.agent.stop())).await;
@@ -208,9 +208,10 @@ impl Builder {
         self
     }
 
-    /// What every agent offers, for example `cpus:4;mem:1024;ports:[31000-31009]`, as text or as a value. What is not
-    /// named, and everything unless set, is what this host has, the same for each. Zero of a name means none. A text that
-    /// makes no sense is an error of [`start`](Self::start).
+    /// The resources of every agent, for example `cpus:4;mem:1024;ports:[31000-31009]`, as text or as a value.
+    ///
+    /// Resources that are not named are detected on this host, the same for each agent; zero means none. An invalid
+    /// text is an error of [`start`](Self::start).
     pub fn resources<R>(mut self, resources: R) -> Self
     where
         R: TryInto<DeclaredResources, Error: Into<ResourceError>>,
@@ -219,14 +220,14 @@ impl Builder {
         self
     }
 
-    /// Where everything is kept, and stays; a new folder that is removed at the end unless set.
+    /// The folder for all files, which is kept; unless set, a new folder that is removed at the end.
     pub fn work_dir(mut self, folder: impl Into<PathBuf>) -> Self {
         self.work_dir = Some(folder.into());
         self
     }
 
-    /// Allows the master to [`listen`](Self::listen) where other hosts can reach it, although nobody is asked who they
-    /// are; refused unless set. The agents stay on 127.0.0.1.
+    /// Allows the master to [`listen`](Self::listen) where other hosts can reach it, although there is no
+    /// authentication yet; refused unless set. The agents stay on 127.0.0.1.
     pub fn insecure(mut self, insecure: bool) -> Self {
         self.insecure = insecure;
         self
@@ -235,7 +236,8 @@ impl Builder {
     /// Starts the master and the agents and waits until all have registered.
     ///
     /// # Errors
-    /// A port that is taken, an address that is not allowed, resources that make no sense, a folder that cannot be made or is in use, an agent that does not register.
+    /// A port in use, an address that is not allowed, invalid resources, a folder that cannot be created or is in use,
+    /// or an agent that does not register.
     pub async fn start(self) -> Result<LocalCluster, LocalError> {
         let resources = self.resources?;
         let folder = match self.work_dir {
@@ -267,7 +269,7 @@ impl Builder {
     }
 }
 
-fn in_words(end: Result<agent::Ended, Arc<AgentError>>) -> String {
+fn describe_end(end: Result<agent::Ended, Arc<AgentError>>) -> String {
     match end {
         Ok(agent::Ended::Stopped | agent::Ended::ShutDown) => "it was stopped".to_owned(),
         Ok(agent::Ended::Gone) => "it was marked gone".to_owned(),

@@ -12,9 +12,10 @@ use crate::{
     proto::v1::{FrameworkInfo, TaskState, TaskStatus},
 };
 
-const PATIENCE: Duration = Duration::from_mins(1);
+/// How long a test waits for anything.
+const LIMIT: Duration = Duration::from_mins(1);
 
-/// Runs a request to its end and tells how each task ended.
+/// Runs a request to its end and returns the final status of each task.
 async fn outcomes(cluster: &LocalCluster, mut wanted: TaskRequest) -> BTreeMap<String, TaskStatus> {
     let count = wanted.count as usize;
     let builder = SchedulerDriver::builder(FrameworkInfo::new("test")).master(cluster.master());
@@ -22,7 +23,7 @@ async fn outcomes(cluster: &LocalCluster, mut wanted: TaskRequest) -> BTreeMap<S
     driver.start().expect("it starts");
     let mut ends = BTreeMap::new();
     while ends.len() < count {
-        let event = timeout(PATIENCE, events.next()).await;
+        let event = timeout(LIMIT, events.next()).await;
         match event.unwrap_or_else(|_| panic!("nothing for long; so far {ends:?}")).expect("the driver lives") {
             SchedulerEvent::ResourceOffers(offers) => {
                 let plan = allocator::place(&offers, std::slice::from_ref(&wanted));
@@ -63,7 +64,7 @@ async fn a_cluster_runs_tasks_and_leaves_nothing_behind() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_command_that_fails_tells_its_status() {
+async fn the_status_of_a_failed_command_has_its_exit_code() {
     let cluster = two_agents().start().await.expect("a cluster");
     let request = TaskRequest::command("fail", "exit 7").cpus(0.5).mem_mib(32);
     let ends = outcomes(&cluster, request).await;
@@ -83,7 +84,7 @@ async fn tasks_end_with_the_cluster() {
     let (driver, mut events) = builder.stream().expect("a driver");
     driver.start().expect("it starts");
     loop {
-        match timeout(PATIENCE, events.next()).await.expect("in time").expect("the driver lives") {
+        match timeout(LIMIT, events.next()).await.expect("in time").expect("the driver lives") {
             SchedulerEvent::ResourceOffers(offers) => {
                 let plan = allocator::place(&offers, std::slice::from_ref(&wanted));
                 driver.apply(plan).await.expect("the plan is sound");
@@ -101,7 +102,7 @@ async fn tasks_end_with_the_cluster() {
     let process = PathBuf::from("/proc").join(pid);
     assert!(process.exists());
     cluster.stop().await;
-    assert!(!process.exists(), "{} lives on", process.display());
+    assert!(!process.exists(), "{} still runs", process.display());
     driver.abort().await.expect("it runs");
 }
 
@@ -117,7 +118,7 @@ async fn an_agent_that_joins_later_is_used() {
 }
 
 #[tokio::test]
-async fn a_port_that_is_taken_is_told() {
+async fn a_port_in_use_is_reported() {
     let taken = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
     let address = taken.local_addr().expect("bound");
     let error = two_agents().listen(address).start().await.expect_err("it is taken").to_string();
@@ -155,7 +156,7 @@ fn a_process_with_a_cluster_that_is_killed_leaves_no_tasks_and_no_folder() {
             std::io::Read::read_to_end(&mut open, &mut Vec::new()).expect("read");
             sender.send(()).expect("listened to");
         });
-        ended.recv_timeout(PATIENCE).expect("the task runs");
+        ended.recv_timeout(LIMIT).expect("the task runs");
         let path = folder.path().join("path");
         let wait_until = |what: &str, is_so: &dyn Fn() -> bool| {
             for _ in 0..6_000 {
@@ -172,7 +173,7 @@ fn a_process_with_a_cluster_that_is_killed_leaves_no_tasks_and_no_folder() {
         let pid = rustix::process::Pid::from_child(&embedding);
         rustix::process::kill_process(pid, signal).expect("it runs");
         embedding.wait().expect("it ends");
-        ended.recv_timeout(PATIENCE).expect("all that the task started ends");
+        ended.recv_timeout(LIMIT).expect("all that the task started ends");
         reader.join().expect("no panic");
         wait_until("the folder is removed", &|| !cluster.exists());
     }

@@ -1,6 +1,6 @@
-//! What nearly every framework names: `use divvy::prelude::*;`.
+//! The names that nearly every framework imports: `use divvy::prelude::*;`.
 //!
-//! Traits and types only, nothing that shadows a name of the standard library: the driver's `Result` stays at
+//! Traits and types only, none of which shadows a name of the standard library: the driver's `Result` stays at
 //! [`framework::Result`].
 
 pub use crate::{

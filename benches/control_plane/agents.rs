@@ -1,4 +1,4 @@
-//! Simulated agents: each on a connection of its own, saying what a real one would and starting nothing.
+//! Simulated agents: each on a connection of its own. They send what a real agent would and start no process.
 
 use std::{
     collections::HashMap,
@@ -56,7 +56,7 @@ impl Traffic {
     }
 }
 
-/// What all agents share with whoever watches them.
+/// State that all agents share with the scenario.
 #[derive(Debug)]
 pub(crate) struct Fleet {
     pub(crate) traffic: Traffic,
@@ -68,7 +68,7 @@ pub(crate) struct Fleet {
     ends: bool,
 }
 
-/// Connects so many agents of these resources.
+/// Connects `count` agents with these resources.
 pub(crate) fn connect(address: &str, count: usize, resources: &Resources, ends: bool) -> Outcome<Arc<Fleet>> {
     let address: Address = address.parse()?;
     let fleet = Arc::new(Fleet {
@@ -83,7 +83,7 @@ pub(crate) fn connect(address: &str, count: usize, resources: &Resources, ends: 
         let (address, resources) = (address.clone(), resources.clone());
         tokio::spawn(async move {
             if let Err(error) = agent.run(&address, &resources).await {
-                // The master's end, at the end of the bench, looks the same.
+                // The end of the master's process causes the same error at the end of the bench.
                 drop(error);
             }
         });
@@ -91,7 +91,7 @@ pub(crate) fn connect(address: &str, count: usize, resources: &Resources, ends: 
     Ok(fleet)
 }
 
-/// The name by which a framework's offer tells which agent it is of.
+/// The hostname of an agent, by which the framework recognizes its offers.
 pub(crate) fn hostname(number: usize) -> String {
     format!("agent-{number}")
 }
@@ -175,7 +175,7 @@ impl Agent {
         Some(update)
     }
 
-    /// RUNNING was acknowledged: the task ends, where it is to. Its end was: it is forgotten.
+    /// Ends a task whose RUNNING was acknowledged, if tasks end; removes one whose end was.
     fn acknowledged(&mut self, acknowledge: internal::Acknowledge) -> Option<AgentMessage> {
         self.fleet.acknowledged.fetch_add(1, Relaxed);
         if !self.fleet.ends {
@@ -188,7 +188,7 @@ impl Agent {
         task.state = TaskState::TaskFinished;
         let update = self.update(&acknowledge.task_id, &task);
         self.tasks.insert(acknowledge.task_id, task);
-        // An earlier end that nothing was offered for yet is the one to measure from.
+        // If an earlier end has led to no offer yet, the time is measured from that end.
         let _earlier = self.fleet.ended_ns[self.number].compare_exchange(0, now_ns(), Relaxed, Relaxed);
         Some(update)
     }
@@ -199,7 +199,7 @@ impl Agent {
     }
 }
 
-/// A status as the baseline sends it.
+/// A status update for the baseline to send.
 pub(crate) fn sample_update(number: usize, count: usize) -> AgentMessage {
     let task = Task {
         framework: "5b1d6a0e-9f43-4c0e-a8f4-3b0f2f9d6c11-0000".to_owned(),

@@ -1,4 +1,4 @@
-//! The baseline: the same stream service with nothing behind it. Each frame is answered by one of as many messages.
+//! The baseline: the same stream service without a master. It answers each frame with one of as many messages.
 
 use std::{
     net::SocketAddr,
@@ -64,18 +64,24 @@ pub(crate) fn serve() -> Outcome<(SocketAddr, impl Future<Output = Outcome<()>>)
 pub(crate) async fn exchange(address: &str, connections: usize, frames: usize, size: usize) -> Outcome<()> {
     let address: Address = address.parse()?;
     let left = Arc::new(AtomicUsize::new(connections));
-    let mut talks = tokio::task::JoinSet::new();
+    let mut exchanges = tokio::task::JoinSet::new();
     for number in 0..connections {
-        talks.spawn(talk(address.clone(), number, frames, size, left.clone()));
+        exchanges.spawn(exchange_on_one(address.clone(), number, frames, size, left.clone()));
     }
-    while let Some(talk) = talks.join_next().await {
-        talk??;
+    while let Some(exchange) = exchanges.join_next().await {
+        exchange??;
     }
     assert_eq!(left.load(Ordering::Relaxed), 0, "every connection got its answers");
     Ok(())
 }
 
-async fn talk(address: Address, number: usize, frames: usize, size: usize, left: Arc<AtomicUsize>) -> Outcome<()> {
+async fn exchange_on_one(
+    address: Address,
+    number: usize,
+    frames: usize,
+    size: usize,
+    left: Arc<AtomicUsize>,
+) -> Outcome<()> {
     let channel = address.endpoint()?.connect().await?;
     let (sender, receiver) = mpsc::channel(1);
     let mut client = AgentSessionClient::new(channel).max_decoding_message_size(divvy::transport::MAX_MESSAGE_BYTES);

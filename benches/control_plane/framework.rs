@@ -1,4 +1,4 @@
-//! One framework that launches as many tasks as fit on every offer until it has launched all it wants.
+//! One framework that launches as many tasks as fit on every offer until it has launched its demand.
 
 use std::{collections::HashMap, sync::atomic::Ordering::Relaxed, time::Duration};
 
@@ -27,19 +27,19 @@ use crate::{
 /// Tasks in one frame; more go into the next.
 const TASKS_IN_FRAME: usize = 1_000;
 
-/// What it wants.
+/// The tasks to launch, and when the run is over.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Demand {
     pub(crate) tasks: usize,
-    /// Over when so many reached this state.
+    /// The run is over when all tasks have reached this state.
     pub(crate) until: TaskState,
     /// At most so many at a time.
     pub(crate) at_once: usize,
 }
 
-/// What it saw.
+/// What the framework measured.
 #[derive(Default)]
-pub(crate) struct Seen {
+pub(crate) struct Measured {
     pub(crate) traffic: Traffic,
     /// From SUBSCRIBE to the first offer.
     pub(crate) first_offer: Duration,
@@ -81,11 +81,11 @@ struct Framework<'a> {
     calls: Vec<scheduler::Call>,
     tasks_in_calls: usize,
     frames: mpsc::Sender<ext::Calls>,
-    seen: Seen,
+    measured: Measured,
 }
 
 /// Runs until the demand is met.
-pub(crate) async fn run(address: &str, fleet: &Fleet, demand: Demand) -> Outcome<(Seen, Attached)> {
+pub(crate) async fn run(address: &str, fleet: &Fleet, demand: Demand) -> Outcome<(Measured, Attached)> {
     let channel = address.parse::<Address>()?.endpoint()?.connect().await?;
     let mut client = SchedulerSessionClient::new(channel).max_decoding_message_size(MAX_MESSAGE_BYTES);
     let (frames, receiver) = mpsc::channel(1_024);
@@ -107,18 +107,18 @@ pub(crate) async fn run(address: &str, fleet: &Fleet, demand: Demand) -> Outcome
         calls: Vec::new(),
         tasks_in_calls: 0,
         frames,
-        seen: Seen::default(),
+        measured: Measured::default(),
     };
     framework.calls.push(subscribe());
     framework.flush().await?;
     let mut incoming = client.attach(ReceiverStream::new(receiver)).await?.into_inner();
     while framework.reached < demand.tasks {
         let frame = incoming.message().await?.ok_or("the master ended the stream")?;
-        framework.take(frame).await?;
+        framework.handle_events(frame).await?;
     }
-    framework.seen.took = Duration::from_nanos(now_ns() - framework.begun_ns);
+    framework.measured.took = Duration::from_nanos(now_ns() - framework.begun_ns);
     framework.until_acknowledged().await;
-    Ok((framework.seen, Attached { _calls: framework.frames, _events: incoming }))
+    Ok((framework.measured, Attached { _calls: framework.frames, _events: incoming }))
 }
 
 fn subscribe() -> scheduler::Call {
@@ -141,11 +141,11 @@ fn subscribe() -> scheduler::Call {
 }
 
 impl Framework<'_> {
-    async fn take(&mut self, frame: ext::Events) -> Outcome<()> {
+    async fn handle_events(&mut self, frame: ext::Events) -> Outcome<()> {
         if let Some(refused) = frame.refused.first() {
             return Err(format!("refused: {}: {}", refused.field, refused.text).into());
         }
-        self.seen.traffic.received(frame.events.len());
+        self.measured.traffic.received(frame.events.len());
         for event in frame.events {
             match event.r#type() {
                 EventType::Subscribed => self.id = event.subscribed.map(|subscribed| subscribed.framework_id),
@@ -169,12 +169,12 @@ impl Framework<'_> {
     async fn offer(&mut self, offer: v1::Offer) -> Outcome<()> {
         let now = now_ns();
         if !std::mem::replace(&mut self.offered, true) {
-            self.seen.first_offer = Duration::from_nanos(now - self.begun_ns);
+            self.measured.first_offer = Duration::from_nanos(now - self.begun_ns);
         }
         let number: usize = offer.hostname.trim_start_matches("agent-").parse()?;
         let ended = self.fleet.ended_ns[number].swap(0, Relaxed);
         if ended > 0 {
-            self.seen.offered_again.push(Duration::from_nanos(now.saturating_sub(ended)));
+            self.measured.offered_again.push(Duration::from_nanos(now.saturating_sub(ended)));
         }
         let resources = Resources::from_proto(&offer.resources)?;
         let fit = usize::try_from(resources.cpus().raw() / self.each.cpus().raw())?;
@@ -233,9 +233,9 @@ impl Framework<'_> {
         match state {
             TaskState::TaskRunning => {
                 let now = now_ns();
-                self.seen.running.push(Duration::from_nanos(now - self.begun_ns));
+                self.measured.running.push(Duration::from_nanos(now - self.begun_ns));
                 if let Some(at) = self.launched_ns.remove(&status.task_id.value) {
-                    self.seen.launched.push(Duration::from_nanos(now - at));
+                    self.measured.launched.push(Duration::from_nanos(now - at));
                 }
             }
             TaskState::TaskFinished => self.ended += 1,
@@ -252,7 +252,7 @@ impl Framework<'_> {
         Ok(())
     }
 
-    /// The stream stays until the last acknowledgements are with the agents, since they are part of what a task costs.
+    /// Waits until the agents have received the last acknowledgements, which are part of the cost of a task.
     async fn until_acknowledged(&self) {
         while self.fleet.acknowledged.load(Relaxed) < self.acknowledged {
             tokio::time::sleep(Duration::from_millis(5)).await;
@@ -265,7 +265,7 @@ impl Framework<'_> {
         }
         let calls = std::mem::take(&mut self.calls);
         self.tasks_in_calls = 0;
-        self.seen.traffic.sent(calls.len());
+        self.measured.traffic.sent(calls.len());
         let versions = (self.seq == 1).then_some(ext::VersionRange { min: 1, max: 1 });
         let frame = ext::Calls { versions, seq: self.seq, calls };
         self.seq += frame.calls.len() as u64;

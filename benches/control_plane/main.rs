@@ -1,11 +1,12 @@
 //! The control plane under load: a real master in a process of its own, simulated agents and one framework over TCP.
 //!
-//! `cargo bench --bench control_plane -- [--agents N] [--tasks N] [--slots N] [--hold | --churn | --latency | --echo]`; without a
-//! mode all run in turn, the bare echo of as many messages last. *hold* starts all tasks and keeps them; *churn* ends each
-//! once its RUNNING is acknowledged, `slots` at a time on an agent; *latency* runs one task at a time.
+//! `cargo bench --bench control_plane -- [--agents N] [--tasks N] [--slots N] [--hold | --churn | --latency | --echo]`;
+//! without a mode all run in turn, the bare echo of as many messages last. *hold* starts all tasks and keeps them;
+//! *churn* ends each once its RUNNING is acknowledged, `slots` at a time on an agent; *latency* runs one task at a
+//! time.
 //!
-//! CPU is what the scheduler charged every thread of both processes, so it can be told apart by thread name. Memory is the
-//! master's resident set: this process holds the peers and does not count.
+//! CPU is what the kernel charged to every thread of both processes, by thread name. Memory is the resident set of the
+//! master's process; the peers are in this one.
 #![expect(clippy::print_stdout, reason = "a bench prints its figures")]
 
 mod agents;
@@ -25,7 +26,7 @@ use self::scenario::Mode;
 pub(crate) use self::measure::Outcome;
 use self::measure::child;
 
-/// What the command line asks for.
+/// The options of the command line.
 #[derive(Clone, Debug)]
 pub(crate) struct Wanted {
     pub(crate) agents: usize,

@@ -1,4 +1,4 @@
-//! The scenarios: a fresh master each, peers connected, the demand met, the figures printed.
+//! The scenarios: each starts a master, connects peers, runs the demand and prints the figures.
 
 use std::{
     sync::{Arc, atomic::Ordering::Relaxed},
@@ -12,7 +12,7 @@ use crate::{
     Outcome, Wanted,
     agents::{self, Fleet, Traffic},
     echo,
-    framework::{self, Demand, Seen},
+    framework::{self, Demand, Measured},
     measure::{child::Served, resident_kib, timed},
     usage::{Cpu, micros_per},
 };
@@ -56,22 +56,22 @@ struct Load {
     frames: usize,
 }
 
-/// Long enough for every agent to be pinged once: until then its stream keeps what the last tasks took.
+/// Long enough for one ping of every agent: until then its stream keeps the memory of its last tasks.
 const REST: Duration = Duration::from_secs(20);
 
-/// The threads on which the peers run, apart so that their processor time can be.
+/// The threads of the peers, in two runtimes so that their processor time can be separated.
 struct Peers {
     agents: Runtime,
     framework: Runtime,
 }
 
-/// What one scenario left behind.
+/// The results of one scenario.
 struct Run {
     fleet: Arc<Fleet>,
-    seen: Seen,
+    measured: Measured,
     master: Cpu,
     peers: Cpu,
-    /// The master's memory alone, with the agents, with the tasks, and with these when nothing had happened for a while.
+    /// The master's memory: empty, with the agents, with the tasks, and after [`REST`].
     resident_kib: [u64; 4],
 }
 
@@ -89,13 +89,14 @@ impl Peers {
         });
         let with_agents = resident_kib(master.pid())?;
         let before = (Cpu::of(master.pid())?, Cpu::of(std::process::id())?);
-        let (seen, attached) = self.framework.block_on(framework::run(&master.address.to_string(), &fleet, demand))?;
+        let (measured, attached) =
+            self.framework.block_on(framework::run(&master.address.to_string(), &fleet, demand))?;
         let used = (Cpu::of(master.pid())?.since(&before.0), Cpu::of(std::process::id())?.since(&before.1));
         let with_tasks = resident_kib(master.pid())?;
         self.framework.block_on(async { tokio::time::sleep(rest).await });
         let resident_kib = [empty, with_agents, with_tasks, resident_kib(master.pid())?];
         drop(attached);
-        Ok(Run { seen, master: used.0, peers: used.1, resident_kib, fleet })
+        Ok(Run { measured, master: used.0, peers: used.1, resident_kib, fleet })
     }
 
     fn hold(&self, wanted: &Wanted) -> Outcome<Load> {
@@ -106,7 +107,7 @@ impl Peers {
         print_throughput(&run, tasks);
         print_projection(&run, tasks);
         print_memory(&run, agents, tasks);
-        let (fleet, framework) = (&run.fleet.traffic, &run.seen.traffic);
+        let (fleet, framework) = (&run.fleet.traffic, &run.measured.traffic);
         Ok(Load { messages: fleet.messages() + framework.messages(), frames: fleet.frames() + framework.frames() })
     }
 
@@ -116,7 +117,7 @@ impl Peers {
         let demand = Demand { tasks, until: TaskState::TaskFinished, at_once: usize::MAX };
         let run = self.run(agents, &room_for(slots), true, demand, Duration::ZERO)?;
         print_throughput(&run, tasks);
-        print_offer_latency(&run.seen);
+        print_offer_latency(&run.measured);
         Ok(run)
     }
 
@@ -125,17 +126,17 @@ impl Peers {
         println!("\nlatency: {tasks} tasks on one agent, one at a time");
         let demand = Demand { tasks, until: TaskState::TaskFinished, at_once: 1 };
         let run = self.run(1, &room_for(1), true, demand, Duration::ZERO)?;
-        let launched = &run.seen.launched;
+        let launched = &run.measured.launched;
         println!(
             "  ACCEPT sent -> RUNNING received    p50 {:.2?}  p99 {:.2?}",
             launched.median(),
             launched.quantile(0.99)
         );
-        print_offer_latency(&run.seen);
+        print_offer_latency(&run.measured);
         Ok(())
     }
 
-    /// As many messages in as many frames, and nothing behind them.
+    /// Exchanges as many messages in as many frames with a bare server.
     fn echo(&self, wanted: &Wanted, load: Load) -> Outcome<()> {
         let server = Served::start(ECHO)?;
         let size = (load.messages / load.frames.max(1)).max(1);
@@ -167,15 +168,15 @@ fn per(count: usize, tasks: usize) -> f64 {
 }
 
 fn print_throughput(run: &Run, tasks: usize) {
-    let Run { seen, master, peers, .. } = run;
-    let rate = per(tasks, 1) / seen.took.as_secs_f64();
-    println!("  wall {:.2?}, {rate:.0} tasks/s; first offer after {:.2?}", seen.took, seen.first_offer);
+    let Run { measured, master, peers, .. } = run;
+    let rate = per(tasks, 1) / measured.took.as_secs_f64();
+    println!("  wall {:.2?}, {rate:.0} tasks/s; first offer after {:.2?}", measured.took, measured.first_offer);
     println!(
         "  RUNNING: first {:.2?}, p50 {:.2?}, p95 {:.2?}, p99 {:.2?}",
-        seen.running.quantile(0.0),
-        seen.running.median(),
-        seen.running.quantile(0.95),
-        seen.running.quantile(0.99)
+        measured.running.quantile(0.0),
+        measured.running.median(),
+        measured.running.quantile(0.95),
+        measured.running.quantile(0.99)
     );
     let all = micros_per(master.total() + peers.total(), tasks);
     println!(
@@ -185,7 +186,7 @@ fn print_throughput(run: &Run, tasks: usize) {
     );
     println!("    master: {}; peers: {}", master.per(tasks), peers.per(tasks));
     print_traffic("agents -> master", "master -> agents", &run.fleet.traffic, tasks);
-    print_traffic("framework -> master", "master -> framework", &seen.traffic, tasks);
+    print_traffic("framework -> master", "master -> framework", &measured.traffic, tasks);
 }
 
 fn print_traffic(up: &str, down: &str, traffic: &Traffic, tasks: usize) {
@@ -200,7 +201,7 @@ fn print_projection(run: &Run, tasks: usize) {
     if tasks >= 1_000_000 {
         return;
     }
-    let million = run.seen.took.as_secs_f64() * 1e6 / per(tasks, 1);
+    let million = run.measured.took.as_secs_f64() * 1e6 / per(tasks, 1);
     println!("  projected, not measured: 1,000,000 tasks at this pace take {million:.0} s");
 }
 
@@ -217,9 +218,9 @@ fn print_memory(run: &Run, agents: usize, tasks: usize) {
     );
 }
 
-fn print_offer_latency(seen: &Seen) {
-    let again = &seen.offered_again;
-    println!("  SUBSCRIBE -> first offer           {:.2?}", seen.first_offer);
+fn print_offer_latency(measured: &Measured) {
+    let again = &measured.offered_again;
+    println!("  SUBSCRIBE -> first offer           {:.2?}", measured.first_offer);
     println!(
         "  task's end at the agent -> offer   p50 {:.2?}  p99 {:.2?}  ({} of them)",
         again.median(),

@@ -1,5 +1,5 @@
-//! `DeclineOffers`: everything is offered in one run, declined with a very long filter, and offered to the next framework, until
-//! all have declined all or ten rounds are over. Then: what a run costs when every offer is filtered.
+//! `DeclineOffers`: everything is offered in one run, declined with a very long filter, and offered to the next
+//! framework, until all have declined all or ten rounds are over. Then: what a run costs when every offer is filtered.
 
 use std::time::Duration;
 
@@ -29,7 +29,7 @@ fn decline_offers(agents: usize, frameworks: usize, costs: &mut Costs) {
     let mut cluster = ScriptedCluster::new();
     costs.frameworks.push(timed(|| (0..frameworks).for_each(|_| cluster.add_framework("*"))).0);
     costs.agents.push(timed(|| (0..agents).for_each(|_| cluster.add_agent(&total, &used))).0);
-    let (took, made) = timed(|| cluster.settle());
+    let (took, made) = timed(|| cluster.allocate_all());
     assert_eq!(made, agents, "everything is offered");
     costs.first.push(took);
     for _ in 0..ROUNDS.min(frameworks) {
@@ -40,7 +40,7 @@ fn decline_offers(agents: usize, frameworks: usize, costs: &mut Costs) {
     }
 }
 
-/// The baseline: only the question whose turn it is, for as many agents.
+/// The baseline: only the next framework in the fair order, for as many agents.
 fn bare_walk(agents: usize, frameworks: usize) -> Duration {
     let quantities = (resources(TOTAL) - &used(2_014)).quantities();
     let mut shares = Shares::new();
@@ -75,13 +75,13 @@ pub(super) fn grow() {
     }
 }
 
-/// Every framework has refused every agent for ever: what the once-a-second look at all of them costs.
+/// Every framework has filtered every agent for ever: the cost of the run over all agents, once a second.
 pub(super) fn all_filtered(agents: usize, frameworks: usize) {
     let (total, used) = (resources(TOTAL), used(2_014));
     let mut cluster = ScriptedCluster::new();
     (0..frameworks).for_each(|_| cluster.add_framework("*"));
     (0..agents).for_each(|_| cluster.add_agent(&total, &used));
-    cluster.settle();
+    cluster.allocate_all();
     let mut rounds = 0;
     while cluster.offers_outstanding() > 0 {
         cluster.decline_all(VERY_LONG);

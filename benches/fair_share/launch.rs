@@ -1,5 +1,6 @@
-//! `MultiFrameworkAllocations`: 80 large agents and three kinds of frameworks that launch until all their tasks run. What they do
-//! not use of an offer comes back without a filter; one that has launched all it wants suppresses offers, as drivers do.
+//! `MultiFrameworkAllocations`: 80 large agents and three kinds of frameworks that launch until all their tasks run.
+//! They return the unused part of an offer without a filter. A framework that has launched all its tasks suppresses
+//! offers, as drivers do.
 
 use divvy::master::scripted::ScriptedCluster;
 

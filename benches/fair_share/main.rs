@@ -1,7 +1,7 @@
 //! Fair shares through the real master core: the shapes of Mesos' allocator benchmarks.
 //!
-//! `cargo bench --bench fair_share [-- decline | suppress | quota | launch | still | revive]`; without a word all of them run. Nothing travels
-//! and nothing waits: what is timed is what the core decides, in one run over all that changed.
+//! `cargo bench --bench fair_share [-- decline | suppress | quota | launch | still | revive]`; without a word all of
+//! them run. There is no network and no waiting: the time is that of the core's decisions, in one run over all changes.
 #![expect(clippy::print_stdout, reason = "a bench prints its figures")]
 
 mod decline;
@@ -18,7 +18,7 @@ use divvy::types::Resources;
 
 const REPEATS: usize = 3;
 const VERY_LONG: Duration = Duration::from_secs(i32::MAX as u64);
-/// Past the second that every refusal holds, and the one in which idle frameworks share a run.
+/// Longer than the second of the shortest refusal, and than the second between two runs for idle frameworks.
 const NEXT_ROUND: Duration = Duration::from_millis(1_100);
 /// Agents and frameworks.
 const SIZES: [(usize, usize); 12] = [
@@ -38,8 +38,8 @@ const SIZES: [(usize, usize); 12] = [
 
 const TOTAL: &str = "cpus:24;mem:4096;disk:4096;ports:[31000-32000]";
 
-/// Part of an agent of [`TOTAL`]: 16 cpus, so much memory and every second port from 31000 on, the last of 16 ranges running
-/// to the end.
+/// Part of an agent of [`TOTAL`]: 16 cpus, so much memory and every second port from 31000 on, the last of 16 ranges
+/// running to the end.
 fn used(mem: u32) -> Resources {
     let mut ports: Vec<String> = (0..15).map(|at| format!("{0}-{0}", 31_000 + 2 * at)).collect();
     ports.push("31030-32000".to_owned());

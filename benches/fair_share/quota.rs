@@ -1,5 +1,6 @@
-//! `LargeAndSmallQuota`: as many roles as agents, each with a quota and a framework; small ones are met by half an agent, large
-//! ones by two. One run meets all of them, a second has nothing to give although a quarter of the agents is free.
+//! `LargeAndSmallQuota`: as many roles as agents, each with a quota and a framework; small ones are met by half an
+//! agent, large ones by two. One run meets all of them, a second allocates nothing although a quarter of the agents is
+//! free.
 
 use std::time::Duration;
 
@@ -62,19 +63,19 @@ fn at_once(small: usize, large: usize, costs: &mut Costs) {
     let agents = small / 5 + large * 5;
     costs.agents.push(timed(|| (0..agents).for_each(|_| cluster.add_agent(&total, &none))).0);
     let joining = timed(|| roles.iter().for_each(|role| cluster.add_framework(role))).0;
-    let (run, made) = timed(|| cluster.settle());
+    let (run, made) = timed(|| cluster.allocate_all());
     assert_met(made, small, large);
     costs.frameworks.push(joining);
     costs.first.push(run);
     costs.together.push(joining + run);
     cluster.look_again();
-    let (second, made) = timed(|| cluster.settle());
+    let (second, made) = timed(|| cluster.allocate_all());
     assert_eq!(made, 0, "every role is at its limit");
     costs.second.push(second);
     assert_eq!(cluster.tick(NEXT_ROUND + Duration::from_secs(1)), 0, "and stays there");
 }
 
-/// As frameworks really come: the master settles after each.
+/// As frameworks really register: the master runs the allocation after each.
 fn one_by_one(small: usize, large: usize, costs: &mut Costs) {
     let mut cluster = ScriptedCluster::new();
     let (total, none) = (resources(AGENT), resources(""));
@@ -85,13 +86,13 @@ fn one_by_one(small: usize, large: usize, costs: &mut Costs) {
     let mut made = 0;
     let join = |role: &String| {
         cluster.add_framework(role);
-        made += cluster.settle();
+        made += cluster.allocate_all();
     };
     costs.one_by_one.push(timed(|| roles.iter().for_each(join)).0);
     assert_met(made, small, large);
 }
 
-/// Every quota is met. A role that finds half an agent left takes it, so a large one may need three agents for two.
+/// Asserts that every quota is met. A role may get the free half of an agent, so a large one may need three agents.
 fn assert_met(made: usize, small: usize, large: usize) {
     assert!((small + 2 * large..=small + 3 * large).contains(&made), "every quota is met: {made} allocations");
 }

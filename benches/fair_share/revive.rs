@@ -1,4 +1,4 @@
-//! One framework of many ends all its refusals: what that costs when nothing is free, and per offer when all is.
+//! One framework of many revives offers: the cost when nothing is free, and per offer when all is free.
 
 use std::time::Duration;
 
@@ -7,7 +7,7 @@ use divvy::master::scripted::ScriptedCluster;
 use super::measure::{Samples, timed};
 use super::{NEXT_ROUND, REPEATS, TOTAL, VERY_LONG, resources, used};
 
-/// Before the frameworks that are revived, so many repeats.
+/// Revivals while nothing is free.
 const REVIVED: usize = 30;
 
 pub(super) fn one_of_many(agents: usize, frameworks: usize) {
@@ -15,20 +15,20 @@ pub(super) fn one_of_many(agents: usize, frameworks: usize) {
     let mut free = Samples::default();
     let (mut longest, mut whole) = (Duration::ZERO, Samples::default());
     let mut cluster = cluster(agents, frameworks);
-    let (slices, made) = settle(&mut cluster);
+    let (slices, made) = run_all_slices(&mut cluster);
     assert_eq!(made, agents, "everything is offered");
     longest = longest.max(slices.iter().copied().max().unwrap_or_default());
     whole.push(slices.iter().sum());
     for framework in 0..REVIVED.min(frameworks) {
-        full.push(timed(|| cluster.revive(framework)).0 + settle(&mut cluster).0.iter().sum());
+        full.push(timed(|| cluster.revive(framework)).0 + run_all_slices(&mut cluster).0.iter().sum());
     }
-    // All decline for long, one after the other gets everything back by its revival.
+    // All decline for long; then one framework after the other revives and receives every offer.
     for framework in 0..REPEATS.min(frameworks) {
         cluster.decline_all(VERY_LONG);
         cluster.suppress(0..frameworks);
         cluster.tick(NEXT_ROUND);
         let revived = timed(|| cluster.revive(framework)).0;
-        let (slices, made) = settle(&mut cluster);
+        let (slices, made) = run_all_slices(&mut cluster);
         assert_eq!(made, agents, "everything is free");
         longest = longest.max(slices.iter().copied().max().unwrap_or_default());
         free.push((revived + slices.iter().sum::<Duration>()) / u32::try_from(made).expect("few agents"));
@@ -48,8 +48,8 @@ fn cluster(agents: usize, frameworks: usize) -> ScriptedCluster {
     cluster
 }
 
-/// A whole run, slice by slice: how long each took, and how many offers were made.
-fn settle(cluster: &mut ScriptedCluster) -> (Vec<Duration>, usize) {
+/// Completes a run slice by slice; returns the time of each slice and the number of offers.
+fn run_all_slices(cluster: &mut ScriptedCluster) -> (Vec<Duration>, usize) {
     let (mut slices, mut made) = (Vec::new(), 0);
     loop {
         let (took, more) = timed(|| cluster.allocate_slice());

@@ -1,5 +1,5 @@
-//! `SuppressOffers`: five rounds; before each all offers come back without a filter and a further fifth of the frameworks is
-//! suppressed, so that the last round has nobody to serve.
+//! `SuppressOffers`: five rounds; before each, all offers are declined without a filter and a further fifth of the
+//! frameworks is suppressed, so that no framework is left in the last round.
 
 use divvy::master::scripted::ScriptedCluster;
 
@@ -26,7 +26,7 @@ fn one(agents: usize, frameworks: usize, rounds: &mut [(Samples, usize)]) {
     let mut cluster = ScriptedCluster::new();
     (0..frameworks).for_each(|_| cluster.add_framework("*"));
     (0..agents).for_each(|_| cluster.add_agent(&total, &used));
-    cluster.settle();
+    cluster.allocate_all();
     for (round, (took, made)) in rounds.iter_mut().enumerate() {
         cluster.decline_all(std::time::Duration::ZERO);
         cluster.suppress(round * frameworks / ROUNDS..(round + 1) * frameworks / ROUNDS);

@@ -1,8 +1,8 @@
-//! Fixed workloads of the pure parts, to be counted in instructions: the same number whatever else the machine is doing.
+//! Fixed workloads of the pure parts, counted in instructions: the count does not depend on the machine's load.
 //!
-//! `cargo xtask instructions` runs each under callgrind and compares with `counts.txt`. Without an argument the cases are
-//! listed, with one it is run. Only [`measured`] is counted, so setting up is free.
-#![expect(clippy::print_stdout, reason = "the cases are listed for whoever counts them")]
+//! `cargo xtask instructions` runs each under callgrind and compares with `counts.txt`. Without an argument the cases
+//! are listed, with one it is run. Only [`measured`] is counted, so setting up is free.
+#![expect(clippy::print_stdout, reason = "it lists its cases on standard output")]
 
 #[path = "../measure/offers.rs"]
 mod offers;
@@ -31,7 +31,7 @@ const CASES: &[Case] = &[
     ("place-spread", spread_over_racks),
     ("place-search", a_tight_fit),
     ("place-nowhere", a_job_that_fits_nowhere),
-    ("fair-run", everything_to_those_owed_most),
+    ("fair-run", everything_in_fair_order),
     ("fair-changes", shares_that_come_and_go),
     ("fair-all", a_run_over_everything),
     ("fair-join", many_batches_for_one_run),
@@ -99,16 +99,16 @@ fn shares(agent: &[(std::sync::Arc<str>, Milli)]) -> Shares<u32> {
     shares
 }
 
-fn owed_most(shares: &mut Shares<u32>) -> (RoleId, u32) {
+fn first_in_order(shares: &mut Shares<u32>) -> (RoleId, u32) {
     shares.order().next().expect("there are frameworks")
 }
 
-fn everything_to_those_owed_most() -> Ready {
+fn everything_in_fair_order() -> Ready {
     let agent = agent();
     let mut shares = shares(&agent);
     Box::new(move || {
         for _ in 0..1_000 {
-            let (role, framework) = owed_most(&mut shares);
+            let (role, framework) = first_in_order(&mut shares);
             shares.allocated(role, framework, &agent);
         }
     })
@@ -119,7 +119,7 @@ fn shares_that_come_and_go() -> Ready {
     let mut shares = shares(&agent);
     Box::new(move || {
         for _ in 0..1_000 {
-            let (role, framework) = owed_most(&mut shares);
+            let (role, framework) = first_in_order(&mut shares);
             shares.allocated(role, framework, &agent);
             shares.unallocated(role, framework, &agent);
         }
@@ -171,8 +171,8 @@ fn granted(allocator: &mut Allocator<u32, u32>) -> usize {
     .count()
 }
 
-/// 20,000 agents change in batches of 32, each for a run for active clients, of which there are none; the run for all
-/// that would follow has the whole of them.
+/// 20,000 agents change in batches of 32. Each batch is followed by a run for active clients, of which there are none,
+/// so that all agents are left for the run for all clients.
 fn many_batches_for_one_run() -> Ready {
     let (mut allocator, role) = agents_and_frameworks(20_000, 1);
     allocator.set_idle(role, 0, true);
@@ -185,11 +185,11 @@ fn many_batches_for_one_run() -> Ready {
             assert_eq!(granted(&mut allocator), 0);
         }
         assert!(allocator.has_changes(Serve::All, &mut usize::MAX.clone()));
-        keep(allocator);
+        leak(allocator);
     })
 }
 
-/// Every framework refused every agent for ever, and a run found that nothing can be offered.
+/// Every framework has refused every agent for ever, and a run has found nothing to offer.
 fn all_refused() -> (Allocator<u32, u32>, RoleId) {
     let (mut allocator, role) = cluster();
     for agent in 0..1_000 {
@@ -215,7 +215,7 @@ fn a_revive_when_nothing_is_free() -> Ready {
     Box::new(move || {
         allocator.forget_refusals(role, 7);
         assert_eq!(run(&mut allocator), 0);
-        keep(allocator);
+        leak(allocator);
     })
 }
 
@@ -224,7 +224,7 @@ fn a_revive_when_all_is_free() -> Ready {
     Box::new(move || {
         allocator.forget_refusals(role, 7);
         assert_eq!(run(&mut allocator), 1_000);
-        keep(allocator);
+        leak(allocator);
     })
 }
 
@@ -232,12 +232,12 @@ fn a_run_when_nothing_changed() -> Ready {
     let (mut allocator, _) = all_refused();
     Box::new(move || {
         assert_eq!(run(&mut allocator), 0);
-        keep(allocator);
+        leak(allocator);
     })
 }
 
-/// Freeing 200,000 refusals costs more than what is to be counted.
-fn keep(allocator: Allocator<u32, u32>) {
+/// Leaks the allocator: freeing 200,000 refusals would cost more than the counted work.
+fn leak(allocator: Allocator<u32, u32>) {
     std::mem::forget(allocator);
 }
 

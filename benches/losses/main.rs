@@ -1,8 +1,8 @@
-//! Much that goes at once, through the real master core: how long it takes, and the longest turn meanwhile.
+//! Many losses at once, through the real master core: how long each takes, and the longest turn meanwhile.
 //!
-//! `cargo bench --bench losses [-- --agents N] [--tasks N] [--frameworks N]`, 100,000 agents with 10 tasks each and 50 frameworks
-//! unless said otherwise. Nothing travels: what is timed is what the core decides, turn by turn, and the making and dropping of
-//! its effects.
+//! `cargo bench --bench losses [-- --agents N] [--tasks N] [--frameworks N]`, 100,000 agents with 10 tasks each and 50
+//! frameworks unless set otherwise. There is no network: the time is that of the core's turns, with the making and
+//! dropping of their effects.
 #![expect(clippy::print_stdout, reason = "a bench prints its figures")]
 
 #[path = "../measure/mod.rs"]
@@ -15,10 +15,10 @@ use measure::{Outcome, Samples, timed};
 
 /// The service ends a batch of inputs after this long, as here.
 const TURN: Duration = Duration::from_millis(4);
-/// Longer than an agent may be away.
+/// Longer than an agent may be disconnected.
 const TOO_LONG: Duration = Duration::from_mins(11);
 
-/// What was seen of the turns of a step.
+/// The turns of a step.
 #[derive(Default)]
 struct Turns {
     each: Samples,
@@ -29,18 +29,18 @@ struct Turns {
 }
 
 impl Turns {
-    /// Gives the core these inputs, as many in a turn as the service would, and turns until nothing more is due.
+    /// Gives the core these inputs, as many in a turn as the service would, and runs turns until no more are due.
     fn run<I>(
         &mut self,
         cluster: &mut ScriptedCluster,
         inputs: impl IntoIterator<Item = I>,
-        give: impl Fn(&mut ScriptedCluster, I),
+        apply: impl Fn(&mut ScriptedCluster, I),
     ) {
         let mut inputs = inputs.into_iter().peekable();
         loop {
             let mut took = Duration::ZERO;
             while let Some(input) = inputs.next_if(|_| took < TURN) {
-                took += timed(|| give(cluster, input)).0;
+                took += timed(|| apply(cluster, input)).0;
             }
             let (more, turned) = timed(|| cluster.turn());
             took += more;
@@ -100,7 +100,7 @@ fn main() -> Outcome<()> {
     step("the streams of a tenth break", &mut |turns, cluster| {
         turns.run(cluster, 0..lost, |cluster, at| cluster.detach_agents(at..at + 1));
     })?;
-    step("these are given up", &mut |turns, cluster| {
+    step("these are marked unreachable", &mut |turns, cluster| {
         turns.run(cluster, [()], |cluster, ()| cluster.advance(TOO_LONG));
     })?;
     step("every framework reconciles all its tasks", &mut |turns, cluster| {

@@ -1,7 +1,7 @@
 //! The other process of a bench: this program again, in a role, serving until its standard input ends.
 //!
-//! What is measured there is alone in its process, so that its memory and its processor time can be told apart. A child
-//! says where it serves on its first line of output.
+//! The process under measurement is separate, so that its memory and processor time can be measured alone. A child
+//! prints its address on its first line of output.
 
 use std::{
     io::{BufRead as _, BufReader, Read as _},
@@ -20,7 +20,7 @@ pub(crate) fn role() -> Option<String> {
     std::env::var(ROLE).ok()
 }
 
-/// Serves what `start` sets up: the address, and the work to be done there until the parent goes.
+/// Serves what `start` sets up: the address, and the work to be done there until the parent ends.
 pub(crate) fn serve<W>(start: impl Future<Output = Outcome<(SocketAddr, W)>>) -> Outcome<()>
 where
     W: Future<Output = Outcome<()>>,
@@ -65,8 +65,10 @@ impl Served {
         let out = child.stdout.take().ok_or("the child has no output")?;
         let mut address = String::new();
         BufReader::new(out).read_line(&mut address)?;
-        let address =
-            address.trim().parse().map_err(|error| format!("the child in the role {role} says no address: {error}"))?;
+        let address = address
+            .trim()
+            .parse()
+            .map_err(|error| format!("the child in the role {role} prints no address: {error}"))?;
         Ok(Self { child, address })
     }
 

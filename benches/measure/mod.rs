@@ -1,4 +1,5 @@
-//! What the benches with a main of their own share: the clock, medians with their spread, and the line that says where.
+//! What the benches with a main of their own share: the clock, medians with their spread, and a description of the
+//! machine.
 #![allow(dead_code, reason = "each bench takes what it needs")]
 
 pub(crate) mod child;
@@ -11,7 +12,7 @@ use divvy::transport::clock::Clock;
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-/// What may fail in a bench, and ends it.
+/// The result of a fallible step; an error ends the bench.
 pub(crate) type Outcome<T> = Result<T, Box<dyn Error + Send + Sync>>;
 
 /// Nanoseconds on the monotonic clock.
@@ -79,7 +80,7 @@ impl fmt::Display for Samples {
     }
 }
 
-/// Where this runs, for the head of a printout.
+/// A description of this machine, for the head of a printout.
 pub(crate) fn machine() -> String {
     let cpus = std::thread::available_parallelism().map_or(0, usize::from);
     let info = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();

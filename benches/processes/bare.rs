@@ -1,4 +1,4 @@
-//! The same work with nothing around it: spawn and wait on two threads.
+//! The baseline: the same processes, spawned and waited for on two threads without divvy.
 
 use std::{
     fs::File,

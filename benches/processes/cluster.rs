@@ -25,7 +25,7 @@ pub(crate) struct Work {
     pub(crate) at_once: usize,
 }
 
-/// How it went.
+/// The times of a run.
 #[derive(Default)]
 pub(crate) struct Ran {
     /// From the first launch to the last end.
@@ -53,7 +53,7 @@ impl Cluster {
         let master = Master::start(options).await?;
         let supervisor = SupervisorMode::Process { program: std::env::current_exe()? };
         let mut options = Options::new(master.address().to_string(), folder.path(), supervisor);
-        // Just the slots: a rest that is declined would keep what frees up next away for a second.
+        // Exactly the slots: a declined rest would filter the agent for a second.
         let (whole, tenths) = (slots / 10, slots % 10);
         options.resources = format!("cpus:{whole}.{tenths};mem:{slots};disk:1024;ports:[]").parse()?;
         let agent = Agent::start(options).await?;
@@ -67,7 +67,7 @@ impl Cluster {
     }
 
     pub(crate) async fn stop(self) {
-        // How it ended is of no interest to the figures.
+        // The outcome does not affect the figures.
         drop(self.agent.shutdown().await);
         self.end_supervisors();
         self.master.stop().await;
@@ -93,7 +93,7 @@ impl Cluster {
 
     /// Runs so many tasks to their ends.
     pub(crate) async fn run(&self, work: Work) -> Outcome<Ran> {
-        // As in a framework of its own: beside its driver, and not on the thread that waits here.
+        // On a worker, as a real framework runs, and not on the thread that waits here.
         tokio::spawn(run(self.master.address().to_string(), work)).await?
     }
 }

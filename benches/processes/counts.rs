@@ -1,9 +1,9 @@
-//! What a task costs in system calls and context switches: of the supervisor, the agent's own threads, the master's, and the
-//! workers that carry the connections of master, agent and framework, which share a process here.
+//! What a task costs in system calls and context switches: of the supervisor, the agent's own threads, the master's,
+//! and the workers that carry the connections of master, agent and framework, which share a process here.
 //!
-//! Processes that are started do not count beside them: what a child calls before its `exec` is counted apart, and not at
-//! all after. Context switches stand in `/proc`. System calls are counted by `strace`, where there is one (`apt-get
-//! install strace`), in a run of its own, which it slows down.
+//! Processes that are started do not count beside them: what a child calls before its `exec` is counted apart, and not
+//! at all after. Context switches are read from `/proc`. System calls are counted by `strace`, where there is one
+//! (`apt-get install strace`), in a run of its own, which it slows down.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -78,7 +78,7 @@ struct Strace {
 }
 
 impl Strace {
-    /// Begins to trace these threads; nothing where there is no `strace`.
+    /// Starts to trace these threads; `None` where there is no `strace`.
     fn begin(options: &[&str], followed: &[String], threads: &[u32]) -> Outcome<Option<Self>> {
         let folder = tempfile::tempdir()?;
         let mut command = Command::new("strace");
@@ -90,7 +90,7 @@ impl Strace {
             let status = fs::read_to_string(format!("/proc/{thread}/status")).unwrap_or_default();
             !status.contains("TracerPid:\t0\n")
         };
-        // It may not be allowed to; then there is nothing to count.
+        // `strace` may lack the permission; then nothing is counted.
         for _ in 0..200 {
             if threads.iter().all(is_traced) {
                 break;
@@ -114,7 +114,7 @@ pub(crate) struct Calls {
 }
 
 impl Calls {
-    /// Begins to count; nothing where there is no `strace`.
+    /// Starts to count; `None` where there is no `strace`.
     pub(crate) fn begin(part: &Part) -> Outcome<Option<Self>> {
         let threads: Vec<u32> = part.threads.iter().map(|(_, thread)| *thread).collect();
         let followed: Vec<String> = threads.iter().flat_map(|thread| ["-p".to_owned(), thread.to_string()]).collect();
@@ -147,7 +147,7 @@ pub(crate) struct ChildCalls {
 }
 
 impl ChildCalls {
-    /// Begins to count; nothing where there is no `strace`.
+    /// Starts to count; `None` where there is no `strace`.
     pub(crate) fn begin(supervisors: &[u32]) -> Outcome<Option<Self>> {
         let mut known = BTreeSet::new();
         for supervisor in supervisors {

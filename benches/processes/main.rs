@@ -1,9 +1,9 @@
 //! Real processes: `true` through a master and an agent, against bare spawn-and-wait on two threads in the same run.
 //!
 //! `cargo bench --bench processes -- [--tasks N] [--slots N]`. First with the work directory in memory, then on a disk,
-//! which is named and compared with a loop that makes and removes a sandbox as well. Bare and divvy take turns, so that a
-//! neighbour's load meets both. Then what a task costs in system calls and context switches, and one task at a time, from
-//! the call of `launch_tasks` to RUNNING in the author's hands. Master, agent and framework share this process; the
+//! which is named and compared with a loop that makes and removes a sandbox as well. Bare and divvy take turns, so that
+//! other load affects both alike. Then what a task costs in system calls and context switches, and one task at a time,
+//! from the call of `launch_tasks` to RUNNING at the framework. Master, agent and framework share this process; the
 //! supervisor is a process of its own, this program again, as in production.
 #![expect(clippy::print_stdout, reason = "a bench prints its figures")]
 

@@ -1,4 +1,4 @@
-//! The baseline of the sockets: as many connections, as many bytes there and a short answer back, and nothing behind it.
+//! The baseline of the sockets: as many connections, each with as many bytes and a short answer, without a master.
 
 use std::{future::Future, net::SocketAddr};
 

@@ -1,11 +1,12 @@
-//! A master starts anew in front of all its agents: until every task is known again and offers flow.
+//! A master restarts before all its agents: the time until it knows every task and makes offers again.
 //!
-//! `cargo bench --bench restart -- [--agents N] [--connected N] [--core | --sockets | --memory]`. *core* takes the encoded
-//! registrations of 20,000 agents with 5 tasks each through decoding, the core, and the encoding of what it says, in one
-//! thread. *sockets* kills the process of a master whose 2,000 agents are connected, starts it again in the same work
-//! directory, where all come back at once, and waits until every agent is registered and every one of them was offered. Each has a baseline: the same
-//! bytes decoded only, and as many bare connections with as many bytes. *memory* tells what the core alone keeps of a
-//! running task: the growth of the resident set between the same agents without tasks and with 100 each.
+//! `cargo bench --bench restart -- [--agents N] [--connected N] [--core | --sockets | --memory]`. *core* takes the
+//! encoded registrations of 20,000 agents with 5 tasks each through decoding, the core, and the encoding of its
+//! messages, in one thread. *sockets* kills the process of a master whose 2,000 agents are connected, starts it again
+//! in the same work directory, where all reconnect at once, and waits until every agent is registered and offered. Each
+//! has a baseline: the same bytes decoded only, and as many bare connections with as many bytes. *memory* measures what
+//! the core alone keeps of a running task: the growth of the resident set between the same agents without tasks and
+//! with 100 each.
 #![expect(clippy::print_stdout, reason = "a bench prints its figures")]
 
 mod bare;
@@ -58,7 +59,7 @@ fn main() -> Outcome<()> {
     Ok(())
 }
 
-/// A master, if the role says where and in which directory; otherwise the bare server.
+/// Serves as a master if the role holds an address and a directory, otherwise as the bare server.
 fn serve(role: &str) -> Outcome<()> {
     let Some((address, work_dir)) = role.split_once(' ') else { return child::serve(async { bare::serve() }) };
     let mut options = Options::default();
@@ -67,7 +68,7 @@ fn serve(role: &str) -> Outcome<()> {
     child::master(options)
 }
 
-/// What the core keeps of each of these tasks and agents; before anything else has used memory.
+/// Measures what the core keeps of each task and agent, before anything else has used memory.
 fn memory() -> Outcome<()> {
     const AGENTS: usize = 1_000;
     const EACH: usize = 100;
@@ -81,7 +82,7 @@ fn memory() -> Outcome<()> {
     let (_idle, agents) = grown(&without)?;
     let (busy, all) = grown(&with)?;
     let tasks = busy.restarted().tasks;
-    println!("\nmemory of the core alone: {AGENTS} agents, {tasks} tasks, {} bytes said of them", with.bytes());
+    println!("\nmemory of the core alone: {AGENTS} agents, {tasks} tasks, {} bytes of registrations", with.bytes());
     println!("  bytes per agent without tasks      {}", agents / AGENTS);
     println!("  bytes per running task             {}", all.saturating_sub(agents) / tasks);
     Ok(())

@@ -1,4 +1,4 @@
-//! Simulated agents and one framework that come back whenever their master does.
+//! Simulated agents and one framework that reconnect whenever their master restarts.
 
 use std::{
     collections::BTreeSet,
@@ -36,15 +36,15 @@ const FRAMEWORK: &str = "framework-0000";
 /// Between two attempts to reach a master that serves.
 const RETRY: Duration = Duration::from_millis(20);
 const RESTARTS: usize = 5;
-/// How long anything may take before the bench gives up.
+/// The longest wait before the bench fails.
 const LIMIT: Duration = Duration::from_mins(1);
 
 /// What has happened since the master was started.
 #[derive(Debug)]
-struct Seen {
+struct Progress {
     agents: usize,
-    /// Which master serves, counted from 1; 0 while none does. Nobody tries then: what is measured is its coming back, not
-    /// the waiting.
+    /// Which master serves, counted from 1; 0 while none does. No peer connects then, so that only the reconnection is
+    /// measured.
     serves: watch::Sender<usize>,
     registered: AtomicUsize,
     offered: Mutex<BTreeSet<String>>,
@@ -53,11 +53,11 @@ struct Seen {
     last_failure: Mutex<String>,
 }
 
-fn held<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-impl Seen {
+impl Progress {
     fn new(agents: usize) -> Self {
         Self {
             agents,
@@ -69,10 +69,10 @@ impl Seen {
         }
     }
 
-    fn forget(&self) {
+    fn reset(&self) {
         self.serves.send_replace(0);
         self.registered.store(0, Relaxed);
-        held(&self.offered).clear();
+        lock(&self.offered).clear();
         self.failed.store(0, Relaxed);
     }
 
@@ -84,11 +84,11 @@ impl Seen {
     fn ended(&self, with: usize, outcome: Outcome<()>) {
         if *self.serves.borrow() == with {
             self.failed.fetch_add(1, Relaxed);
-            *held(&self.last_failure) = outcome.map_or_else(|error| format!("{error:?}"), |()| "ended".to_owned());
+            *lock(&self.last_failure) = outcome.map_or_else(|error| format!("{error:?}"), |()| "ended".to_owned());
         }
     }
 
-    /// Waits until all have done something; the error says how far they came.
+    /// Waits until the count reaches the number of agents; the error contains the progress.
     async fn until_all(&self, what: &str, count: impl Fn(&Self) -> usize) -> Outcome<()> {
         let start = now_ns();
         while count(self) < self.agents {
@@ -101,37 +101,37 @@ impl Seen {
     }
 
     async fn until_registered(&self) -> Outcome<()> {
-        self.until_all("every agent is registered", |seen| seen.registered.load(Relaxed)).await
+        self.until_all("every agent is registered", |progress| progress.registered.load(Relaxed)).await
     }
 
     async fn until_offered(&self) -> Outcome<()> {
-        self.until_all("every agent was offered", |seen| held(&seen.offered).len()).await
+        self.until_all("every agent was offered", |progress| lock(&progress.offered).len()).await
     }
 }
 
-impl fmt::Display for Seen {
+impl fmt::Display for Progress {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (registered, failed) = (self.registered.load(Relaxed), self.failed.load(Relaxed));
-        let (offered, agents) = (held(&self.offered).len(), self.agents);
+        let (offered, agents) = (lock(&self.offered).len(), self.agents);
         write!(f, "{registered} of {agents} agents registered, {offered} offered, {failed} attempts failed")?;
-        if failed > 0 { write!(f, ", the last: {}", held(&self.last_failure)) } else { Ok(()) }
+        if failed > 0 { write!(f, ", the last: {}", lock(&self.last_failure)) } else { Ok(()) }
     }
 }
 
-/// Kills and starts a master a few times and prints how long all took to find back.
+/// Kills and starts a master a few times and prints how long all peers took to reconnect.
 pub(crate) async fn restart(agents: usize) -> Outcome<()> {
     let folder = tempfile::tempdir()?;
-    let seen = Arc::new(Seen::new(agents));
+    let progress = Arc::new(Progress::new(agents));
     let role = |address: SocketAddr| format!("{address} {}", folder.path().display());
     let mut master = Served::start(&role(SocketAddr::from(([127, 0, 0, 1], 0))))?;
     let address = master.address;
     for number in 0..agents {
-        tokio::spawn(agent(address, number, seen.clone()));
+        tokio::spawn(agent(address, number, progress.clone()));
     }
-    tokio::spawn(framework(address, seen.clone()));
-    seen.serves.send_replace(1);
-    seen.until_registered().await?;
-    seen.until_offered().await?;
+    tokio::spawn(framework(address, progress.clone()));
+    progress.serves.send_replace(1);
+    progress.until_registered().await?;
+    progress.until_offered().await?;
     println!("\nsockets: {agents} agents x {TASKS} tasks, the master's process killed and started again");
     let (mut known, mut offered, mut plain) = (Samples::default(), Samples::default(), Samples::default());
     let bytes = registration(0, "old-S0").encoded_len();
@@ -140,17 +140,17 @@ pub(crate) async fn restart(agents: usize) -> Outcome<()> {
         let start = now_ns();
         bare::exchange(other.address, agents, bytes).await?;
         plain.push(Duration::from_nanos(now_ns() - start));
-        seen.forget();
+        progress.reset();
         drop((other, master));
         let (started, outcome) = timed(|| Served::start(&role(address)));
         master = outcome?;
         let start = now_ns();
-        seen.serves.send_replace(master_number);
-        seen.until_registered().await?;
+        progress.serves.send_replace(master_number);
+        progress.until_registered().await?;
         known.push(started + Duration::from_nanos(now_ns() - start));
-        seen.until_offered().await?;
+        progress.until_offered().await?;
         offered.push(started + Duration::from_nanos(now_ns() - start));
-        println!("  started after {started:.2?}; {seen}");
+        println!("  started after {started:.2?}; {progress}");
     }
     println!("  start -> every agent registered    {known}");
     println!("  start -> every agent offered       {offered}");
@@ -160,17 +160,17 @@ pub(crate) async fn restart(agents: usize) -> Outcome<()> {
     Ok(())
 }
 
-/// An agent that attaches whenever it can; it keeps the id it was given first.
-async fn agent(address: SocketAddr, number: usize, seen: Arc<Seen>) {
+/// Attaches an agent to each master in turn; it keeps the id that the first master assigned.
+async fn agent(address: SocketAddr, number: usize, progress: Arc<Progress>) {
     let mut id = String::new();
     loop {
-        let with = seen.until_one_serves().await;
-        seen.ended(with, attach_agent(address, number, &mut id, &seen).await);
+        let with = progress.until_one_serves().await;
+        progress.ended(with, attach_agent(address, number, &mut id, &progress).await);
         tokio::time::sleep(RETRY).await;
     }
 }
 
-async fn attach_agent(address: SocketAddr, number: usize, id: &mut String, seen: &Seen) -> Outcome<()> {
+async fn attach_agent(address: SocketAddr, number: usize, id: &mut String, progress: &Progress) -> Outcome<()> {
     let channel = address.to_string().parse::<Address>()?.endpoint()?.connect().await?;
     let mut client = AgentSessionClient::new(channel).max_decoding_message_size(MAX_MESSAGE_BYTES);
     let (sender, receiver) = mpsc::channel(16);
@@ -180,7 +180,7 @@ async fn attach_agent(address: SocketAddr, number: usize, id: &mut String, seen:
         for message in frame.messages {
             if let Some(master_message::Kind::Registered(registered)) = message.kind {
                 *id = registered.agent_id;
-                seen.registered.fetch_add(1, Relaxed);
+                progress.registered.fetch_add(1, Relaxed);
             } else if let Some(master_message::Kind::Ping(_)) = message.kind {
                 let pong = AgentMessage { kind: Some(agent_message::Kind::Pong(Pong {})) };
                 sender.send(AgentFrame { messages: vec![pong] }).await?;
@@ -190,15 +190,15 @@ async fn attach_agent(address: SocketAddr, number: usize, id: &mut String, seen:
     Ok(())
 }
 
-async fn framework(address: SocketAddr, seen: Arc<Seen>) {
+async fn framework(address: SocketAddr, progress: Arc<Progress>) {
     loop {
-        let with = seen.until_one_serves().await;
-        seen.ended(with, attach_framework(address, &seen).await);
+        let with = progress.until_one_serves().await;
+        progress.ended(with, attach_framework(address, &progress).await);
         tokio::time::sleep(RETRY).await;
     }
 }
 
-async fn attach_framework(address: SocketAddr, seen: &Seen) -> Outcome<()> {
+async fn attach_framework(address: SocketAddr, progress: &Progress) -> Outcome<()> {
     let channel = address.to_string().parse::<Address>()?.endpoint()?.connect().await?;
     let mut client = SchedulerSessionClient::new(channel).max_decoding_message_size(MAX_MESSAGE_BYTES);
     let (sender, receiver) = mpsc::channel(16);
@@ -206,7 +206,7 @@ async fn attach_framework(address: SocketAddr, seen: &Seen) -> Outcome<()> {
     let mut incoming = client.attach(ReceiverStream::new(receiver)).await?.into_inner();
     while let Some(frame) = incoming.message().await? {
         let offers = frame.events.into_iter().filter_map(|event| event.offers).flat_map(|offers| offers.offers);
-        held(&seen.offered).extend(offers.map(|offer| offer.agent_id.value));
+        lock(&progress.offered).extend(offers.map(|offer| offer.agent_id.value));
     }
     Ok(())
 }
@@ -236,7 +236,7 @@ fn subscription() -> ext::Calls {
     ext::Calls { versions: Some(ext::VersionRange { min: 1, max: 1 }), seq: 1, calls: vec![call] }
 }
 
-/// What the agent says first: all about itself, and its running tasks.
+/// The agent's first frame: its registration with its running tasks.
 fn registration(number: usize, id: &str) -> AgentFrame {
     let info = v1::AgentInfo {
         id: (!id.is_empty()).then(|| v1::AgentId { value: id.to_owned() }),

@@ -1,6 +1,6 @@
 //! The fields of a cron expression, brought into the form that the `cron` crate reads.
 //!
-//! Three things differ between that crate and what people know from `crontab`: seconds and years are optional here,
+//! Three things differ between that crate and `crontab`: seconds and years are optional here,
 //! weekday numbers count from Sunday = 0 (or 7), and a job with both a day of the month and a weekday is due on either.
 
 use crate::schedule::ScheduleError;
@@ -84,7 +84,7 @@ fn check(index: usize, field: &str) -> Option<()> {
     alone.join(" ").parse::<cron::Schedule>().ok().map(|_| ())
 }
 
-/// A weekday field with numbers, written with names, which mean the same to everybody.
+/// A weekday field with numbers, written with names, which every implementation reads alike.
 fn weekdays(field: &str) -> Option<String> {
     let mut chosen = [false; 7];
     for item in field.split(',') {

@@ -1,7 +1,7 @@
 //! The job file: what to run, with what, and when.
 //!
-//! TOML, or JSON where the file is called `*.json`. Nothing in it is passed over in silence: a name that is not known is
-//! an error that says where it stands and which names there are.
+//! TOML, or JSON where the file is called `*.json`. No field is ignored: an unknown name is an error with its line and
+//! the known names.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -14,7 +14,7 @@ use serde::Deserialize;
 
 use crate::schedule::{Schedule, ScheduleError};
 
-/// One job, checked.
+/// A job that passed validation.
 #[derive(Clone, Debug)]
 pub(crate) struct Job {
     /// Unique in the file; task ids begin with it.

@@ -1,8 +1,9 @@
 //! A cron for a cluster: jobs of a file run as tasks on their schedules.
 //!
-//! `cargo run --example cron-framework` starts a cluster inside the process; with `--master HOST:PORT` it joins one that
-//! runs already. [`jobs`] reads the file, [`schedule`] knows when, [`scheduler`] decides what is launched on which offer,
-//! and this file ties them to the clock, the cluster and the log. Everything here uses divvy as any user would.
+//! `cargo run --example cron-framework` starts a cluster inside the process; with `--master HOST:PORT` it joins one
+//! that runs already. [`jobs`] reads the file, [`schedule`] computes due times, [`scheduler`] decides what is launched
+//! on which offer, and this file connects them with the clock, the cluster and the log. It uses divvy's public API
+//! only.
 
 mod fields;
 mod jobs;
@@ -39,9 +40,9 @@ use tracing_subscriber::{
     fmt::{format::Writer, time::FormatTime},
 };
 
-/// The longest sleep without a look at the wall clock, which may be set at any time.
+/// The longest sleep between two readings of the wall clock, which may be set at any time.
 const LONGEST_SLEEP: Duration = Duration::from_secs(10);
-/// How long offers are refused when no job wants any; a tick takes that back.
+/// How long offers are refused while no job waits for one; a tick revives them.
 const REFUSE: Duration = Duration::from_hours(1);
 
 /// The most of a job's output that the log quotes, in characters.
@@ -74,14 +75,14 @@ async fn main() -> ExitCode {
     }
 }
 
-/// Our own lines, and of divvy's only what is wrong, unless `RUST_LOG` says otherwise.
+/// Logs this example at info and divvy at warn, unless `RUST_LOG` is set.
 fn start_log() {
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_unset| EnvFilter::new("warn,cron_framework=info"));
     let log = tracing_subscriber::fmt().with_env_filter(filter).with_target(false).with_timer(TimeOfDay);
     log.with_ansi(std::io::stderr().is_terminal()).with_writer(std::io::stderr).init();
 }
 
-/// Log lines begin with what a clock on the wall shows.
+/// Begins log lines with the local time of day.
 struct TimeOfDay;
 
 impl FormatTime for TimeOfDay {
@@ -99,7 +100,7 @@ async fn run(arguments: Arguments) -> anyhow::Result<()> {
     }
     let mut stop = Stop::listen()?;
     let cluster = match &arguments.master {
-        // The driver would look for a master for ever; somebody at a shell wants to know that there is none.
+        // The driver would retry for ever; a user at a shell needs the error.
         Some(master) => connect::master(&master.parse()?).await.map(|_there| None)?,
         None => Some(start_cluster(arguments.work_dir).await?),
     };
@@ -108,7 +109,7 @@ async fn run(arguments: Arguments) -> anyhow::Result<()> {
     driver.start()?;
     info!("using the cluster of the master at {master}; Ctrl-C ends this");
     let mut shell = Shell::new(jobs, driver, cluster);
-    let outcome = shell.serve(&mut events, stop.asked()).await;
+    let outcome = shell.serve(&mut events, stop.received()).await;
     shell.end().await;
     outcome
 }
@@ -122,12 +123,12 @@ async fn start_cluster(work_dir: Option<PathBuf>) -> anyhow::Result<LocalCluster
     builder.start().await.context("cannot start a cluster in this process")
 }
 
-/// The cron with everything it talks to.
+/// The cron with its driver and cluster.
 struct Shell {
     cron: Cron,
     steps: StepWatch,
     driver: SchedulerDriver,
-    /// Ours, unless we joined another.
+    /// The cluster in this process; `None` when the cron joined another.
     cluster: Option<LocalCluster>,
 }
 
@@ -140,14 +141,14 @@ impl Shell {
     async fn serve(&mut self, events: &mut EventStream, stop: impl Future<Output = ()>) -> anyhow::Result<()> {
         let mut stop = std::pin::pin!(stop);
         loop {
-            self.look_for_steps();
+            self.check_for_steps();
             let wait = until(self.cron.next_tick(), now(&self.driver));
             // In this order, so that a simulated run can be repeated.
             tokio::select! {
                 biased;
                 () = &mut stop => return Ok(()),
                 event = events.next() => match event {
-                    Some(event) => self.heard(event).await?,
+                    Some(event) => self.handle_event(event).await?,
                     None => return Ok(self.driver.join().await?),
                 },
                 () = self.driver.sleep(wait) => self.tick().await?,
@@ -155,14 +156,14 @@ impl Shell {
         }
     }
 
-    /// Computes the next runs again when the wall clock was set since the last look.
-    fn look_for_steps(&mut self) {
-        let direction = match self.steps.look(self.driver.now()) {
+    /// Computes the next runs again when the wall clock was set since the last check.
+    fn check_for_steps(&mut self) {
+        let direction = match self.steps.read_step(self.driver.now()) {
             None => return,
             Some(Step::Ahead(by)) => format!("{} s ahead", by.as_secs()),
             Some(Step::Back(by)) => format!("{} s back", by.as_secs()),
         };
-        self.cron.clock_was_set(now(&self.driver));
+        self.cron.reset_clock(now(&self.driver));
         let next = self.cron.next_tick().map_or_else(|| "never".to_owned(), |next| next.to_string());
         warn!("the wall clock was set {direction}; the next runs are computed again, the first is due: {next}");
     }
@@ -181,13 +182,13 @@ impl Shell {
         Ok(())
     }
 
-    async fn heard(&mut self, event: SchedulerEvent) -> anyhow::Result<()> {
+    async fn handle_event(&mut self, event: SchedulerEvent) -> anyhow::Result<()> {
         match event {
             SchedulerEvent::Registered { framework_id, .. } => info!("registered as {framework_id}"),
             SchedulerEvent::Reregistered { .. } => info!("connected to the master again"),
             SchedulerEvent::Disconnected => warn!("lost the master; looking for it again"),
-            SchedulerEvent::ResourceOffers(offers) => self.offered(&offers).await?,
-            SchedulerEvent::StatusUpdate(status) => self.reported(&status).await?,
+            SchedulerEvent::ResourceOffers(offers) => self.use_offers(&offers).await?,
+            SchedulerEvent::StatusUpdate(status) => self.log_status(&status).await?,
             SchedulerEvent::Refused(refusal) => warn!("the master refused {}: {}", refusal.field, refusal.text),
             SchedulerEvent::Error(text) => anyhow::bail!("the master ended the framework: {text}"),
             _ => {}
@@ -195,20 +196,20 @@ impl Shell {
         Ok(())
     }
 
-    async fn offered(&mut self, offers: &[Offer]) -> anyhow::Result<()> {
+    async fn use_offers(&mut self, offers: &[Offer]) -> anyhow::Result<()> {
         let Answer { launches, decline, waiting } = self.cron.offered(offers);
         for launch in launches {
             for task in &launch.tasks {
                 info!("{}: launched on {} as {}", task.name, launch.hostname, task.task_id);
             }
             let launched = self.driver.launch_tasks(&launch.offer_ids, launch.tasks, None).await;
-            // Without a master its tasks are told dropped.
+            // Without a master the driver reports the tasks as dropped.
             DriverError::unless_disconnected(launched)?;
         }
         for line in waiting {
             warn!("{line}; waiting");
         }
-        // While a job waits, what is free now may be joined by more in a moment; otherwise nothing is wanted until a tick.
+        // While a job waits, a later offer of the same agent may hold more. Otherwise no offer is needed until a tick.
         let wants = self.cron.wants_offers();
         let filters = (!wants).then(|| Filters::refuse_for(REFUSE));
         for offer_id in &decline {
@@ -220,14 +221,14 @@ impl Shell {
         Ok(())
     }
 
-    async fn reported(&mut self, status: &TaskStatus) -> anyhow::Result<()> {
+    async fn log_status(&mut self, status: &TaskStatus) -> anyhow::Result<()> {
         let progress = self.cron.status(status);
         let ended = matches!(progress, Some(Progress::Ended { .. }));
         match progress {
             Some(Progress::Running { job }) => info!("{job}: running, output in {}", self.place_of(status)),
             Some(Progress::Ended { job, state: TaskState::TaskFinished, .. }) => {
-                let said = self.last_line_of(status).map(|line| format!(", saying {line:?}"));
-                info!("{job}: finished{}", said.unwrap_or_default());
+                let output = self.last_line_of(status).map(|line| format!(", output {line:?}"));
+                info!("{job}: finished{}", output.unwrap_or_default());
             }
             Some(Progress::Ended { job, state, text }) => {
                 error!("{job}: {}: {text}, output in {}", state.as_str_name(), self.place_of(status));
@@ -235,13 +236,13 @@ impl Shell {
             None => {}
         }
         if ended && self.cron.wants_offers() {
-            // What it made room for may be just what another job waits for.
+            // The resources that it freed may fit a job that waits.
             self.driver.revive_offers(&[]).await?;
         }
         Ok(())
     }
 
-    /// Where to look for what a task wrote.
+    /// Where a task's output is.
     fn place_of(&self, status: &TaskStatus) -> String {
         match (self.sandbox_of(status), container_of(status)) {
             (Some(sandbox), _) => sandbox.display().to_string(),
@@ -250,7 +251,7 @@ impl Shell {
         }
     }
 
-    /// The last thing a task wrote, where its sandbox is on this host.
+    /// The last line that a task wrote, if its sandbox is on this host.
     fn last_line_of(&self, status: &TaskStatus) -> Option<String> {
         let text = std::fs::read(self.sandbox_of(status)?.join("stdout")).ok()?;
         let text = String::from_utf8_lossy(&text);
@@ -262,11 +263,11 @@ impl Shell {
         self.cluster.as_ref()?.sandbox(container_of(status)?)
     }
 
-    /// Ends the framework and its tasks, and the cluster if it is ours.
+    /// Tears down the framework with its tasks, and stops a cluster in this process.
     async fn end(self) {
         let in_flight: Vec<&str> = self.cron.in_flight().into_keys().collect();
         info!("ending; in flight: {}", if in_flight.is_empty() { "nothing".to_owned() } else { in_flight.join(", ") });
-        // It fails when the driver has ended already; why, the next call tells.
+        // This fails if the driver has already ended; `join` returns the reason.
         let _ = self.driver.stop_teardown().await;
         if let Err(error) = self.driver.join().await {
             warn!("{error}");
@@ -277,7 +278,7 @@ impl Shell {
     }
 }
 
-/// Ctrl-C or SIGTERM.
+/// Receives Ctrl-C or SIGTERM.
 struct Stop {
     interrupt: Signal,
     terminate: Signal,
@@ -288,7 +289,7 @@ impl Stop {
         Ok(Self { interrupt: signal(SignalKind::interrupt())?, terminate: signal(SignalKind::terminate())? })
     }
 
-    async fn asked(&mut self) {
+    async fn received(&mut self) {
         tokio::select! {
             _ = self.interrupt.recv() => {}
             _ = self.terminate.recv() => {}
@@ -300,7 +301,7 @@ fn container_of(status: &TaskStatus) -> Option<&str> {
     Some(&status.container_status.as_ref()?.container_id.as_ref()?.value)
 }
 
-/// The wall clock, as the driver tells it.
+/// The wall clock, as the driver reads it.
 fn now(driver: &SchedulerDriver) -> Timestamp {
     Timestamp::from_nanosecond(driver.now().wall_ns.into()).unwrap_or(Timestamp::UNIX_EPOCH)
 }

@@ -1,6 +1,6 @@
 //! When a job is due: a cron expression in a time zone.
 //!
-//! The `cron` crate enumerates civil times, `jiff` knows the zones, and this file puts the two together by one rule:
+//! The `cron` crate enumerates civil times, `jiff` has the zones, and this file combines the two by one rule:
 //! **time is cut at the zone's changes, and between two changes the clock on the wall and real time run alike.** A time
 //! that the clock skips in spring runs once, at the moment of the change; one that it shows twice in autumn runs the
 //! first time. A schedule for every hour (`*` in the hour field) means real hours, so it goes on through the repeated
@@ -22,7 +22,7 @@ pub(crate) struct Schedule {
     every_hour: bool,
 }
 
-/// Why a text is no schedule.
+/// Why a text is not a schedule.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum ScheduleError {
     #[error(

@@ -1,7 +1,8 @@
 //! Which job is due, which is in flight, and what an offer is used for.
 //!
-//! Holds no clock and no connection: instants, offers and statuses go in; tasks to launch and lines for the log come out.
-//! Rule: a job is in flight from the launch request on until its last status, and a tick that finds it so is skipped.
+//! Holds no clock and no connection: instants, offers and statuses go in; tasks to launch and lines for the log come
+//! out. Rule: a job is in flight from the launch request on until its last status, and a tick that finds it so is
+//! skipped.
 
 use std::collections::BTreeMap;
 
@@ -13,7 +14,7 @@ use jiff::Timestamp;
 
 use crate::jobs::Job;
 
-/// All jobs and where each of them stands.
+/// All jobs and the state of each.
 #[derive(Debug)]
 pub(crate) struct Cron {
     entries: Vec<Entry>,
@@ -26,12 +27,12 @@ struct Entry {
     job: Job,
     /// The next instant it is due; `None` when it never is again.
     next: Option<Timestamp>,
-    /// The latest instant that a task was named after.
+    /// The latest instant in the id of a task.
     latest: Option<Timestamp>,
     run: Run,
 }
 
-/// Where the latest run of a job stands.
+/// The state of a job's latest run.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Run {
     None,
@@ -64,11 +65,11 @@ pub(crate) struct Answer {
 /// What a tick did.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Tick {
-    /// The job wants an offer now.
+    /// The job waits for an offer from now on.
     Wanted { job: String },
-    /// The run before has not ended.
+    /// The previous run has not ended.
     StillInFlight { job: String, task_id: TaskId },
-    /// The run before has not even found an offer; one run is enough for both.
+    /// The previous run has not found an offer; one run serves both ticks.
     StillWaiting { job: String },
 }
 
@@ -96,15 +97,15 @@ impl Cron {
         self.entries.iter().any(|entry| matches!(entry.run, Run::Wanted { .. }))
     }
 
-    /// Everything that is due. Ticks that passed while nobody looked (a suspended machine) count as one.
+    /// Everything that is due. Several missed ticks, as after a suspension of the machine, count as one.
     pub(crate) fn tick(&mut self, now: Timestamp) -> Vec<Tick> {
         let due = self.entries.iter_mut().filter(|entry| entry.next.is_some_and(|next| next <= now));
         due.map(|entry| entry.tick(now)).collect()
     }
 
-    /// The wall clock was set to `now`: every job that is not due now is due next as from a start at `now`. What was missed
-    /// by a step ahead is due and counts as one; an instant that comes again after a step back runs again.
-    pub(crate) fn clock_was_set(&mut self, now: Timestamp) {
+    /// Recomputes the next run of every job that is not due, as if the cron had started at `now`. Runs that a step
+    /// ahead skipped count as one. An instant that occurs again after a step back runs again.
+    pub(crate) fn reset_clock(&mut self, now: Timestamp) {
         self.steps += 1;
         for entry in &mut self.entries {
             if entry.next.is_none_or(|next| next > now) {
@@ -113,7 +114,7 @@ impl Cron {
         }
     }
 
-    /// Uses offers for the jobs that want one.
+    /// Places the jobs that wait for an offer.
     pub(crate) fn offered(&mut self, offers: &[Offer]) -> Answer {
         let wanted: Vec<TaskRequest> = self.entries.iter().filter_map(Entry::request).collect();
         let plan = allocator::place(offers, &wanted);
@@ -141,7 +142,7 @@ impl Cron {
         Some(task)
     }
 
-    /// What a status tells; `None` for one that changes nothing here.
+    /// Applies a status; `None` for one that changes nothing here.
     pub(crate) fn status(&mut self, status: &TaskStatus) -> Option<Progress> {
         let entry = self.entries.iter_mut().find(|entry| entry.is_in_flight_as(&status.task_id))?;
         let job = entry.job.name.clone();

@@ -1,4 +1,4 @@
-//! The cron as it is, in a simulated cluster: a day of it, with and without trouble.
+//! The cron in a simulated cluster: a day of it, with and without faults.
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -11,8 +11,8 @@ fn job(name: &str, schedule: &str) -> Job {
     Job { name: name.to_owned(), command: "true".to_owned(), cpus: 1.0, mem_mib: 32.0, env: BTreeMap::new(), schedule }
 }
 
-/// Each job's runs: when its processes began, and when they ended.
-fn a_day(cluster: SimCluster) -> BTreeMap<String, Vec<(Duration, Duration)>> {
+/// Simulates a day; returns the start and end of each job's processes.
+fn simulate_a_day(cluster: SimCluster) -> BTreeMap<String, Vec<(Duration, Duration)>> {
     let begin = |driver, mut events| async move {
         let jobs = vec![job("hourly", "7 * * * *"), job("quarterly", "*/15 * * * *")];
         let mut shell = Shell::new(jobs, driver, None);
@@ -35,7 +35,7 @@ fn a_day(cluster: SimCluster) -> BTreeMap<String, Vec<(Duration, Duration)>> {
 
 #[test]
 fn each_instant_of_a_day_has_its_run_within_a_second() {
-    let runs = a_day(SimCluster::new(1).agents(2));
+    let runs = simulate_a_day(SimCluster::new(1).agents(2));
     assert_eq!((runs["hourly"].len(), runs["quarterly"].len()), (24, 96));
     for (name, apart) in [("hourly", Duration::from_hours(1)), ("quarterly", Duration::from_mins(15))] {
         for pair in runs[name].windows(2) {
@@ -49,7 +49,7 @@ fn each_instant_of_a_day_has_its_run_within_a_second() {
 fn a_wall_clock_that_is_set_never_keeps_a_job_from_its_next_run() {
     for seed in 5..7 {
         let faults = Faults::none().with(Fault::WallStep).every(Duration::from_mins(40));
-        let runs = a_day(SimCluster::new(seed).agents(1).faults(faults));
+        let runs = simulate_a_day(SimCluster::new(seed).agents(1).faults(faults));
         // Just before an instant the clock may be set to just after it; steps are no more frequent than that.
         let (runs, limit) = (&runs["quarterly"], Duration::from_mins(31));
         let gap = runs.windows(2).find(|pair| pair[1].0.saturating_sub(pair[0].0) > limit);
@@ -59,11 +59,11 @@ fn a_wall_clock_that_is_set_never_keeps_a_job_from_its_next_run() {
 }
 
 #[test]
-fn trouble_delays_runs_and_never_doubles_one() {
+fn faults_delay_runs_and_never_double_one() {
     let faults =
         Faults::none().with(Fault::MasterCrash).with(Fault::AgentCrash).with(Fault::Cut).with(Fault::Isolation);
     for seed in 2..5 {
-        let runs = a_day(SimCluster::new(seed).agents(2).faults(faults.clone().every(Duration::from_mins(5))));
+        let runs = simulate_a_day(SimCluster::new(seed).agents(2).faults(faults.clone().every(Duration::from_mins(5))));
         for (name, runs) in &runs {
             let overlap = runs.windows(2).find(|pair| pair[0].1 > pair[1].0);
             assert_eq!(overlap, None, "{name} ran twice at a time");

@@ -1,7 +1,7 @@
-//! Whether the wall clock was set: compares how far it came with how far the monotonic clock did.
+//! Detects that the wall clock was set, by comparing its progress with that of the monotonic clock.
 //!
-//! Holds one pair of readings and no clock. The kernel slews small corrections, which are no steps; those of a few
-//! seconds are left alone too, so that a correction right after a run does not repeat it.
+//! Holds one pair of readings and no clock. Corrections of less than ten seconds are no steps, so that a correction
+//! right after a run does not repeat the run.
 
 use std::time::Duration;
 
@@ -32,7 +32,7 @@ impl StepWatch {
     }
 
     /// The step since the last reading, if there was one.
-    pub(crate) fn look(&mut self, now: Now) -> Option<Step> {
+    pub(crate) fn read_step(&mut self, now: Now) -> Option<Step> {
         let passed = i128::from(now.mono_ns) - i128::from(self.last.mono_ns);
         let shown = i128::from(now.wall_ns) - i128::from(self.last.wall_ns);
         self.last = now;
@@ -66,7 +66,7 @@ mod tests {
         let mut now = start();
         for passed in [0, 1, 30, 86_400] {
             now = now.advanced(Duration::from_secs(passed));
-            assert_eq!(watch.look(now), None);
+            assert_eq!(watch.read_step(now), None);
         }
     }
 
@@ -74,29 +74,29 @@ mod tests {
     fn a_step_is_seen_once_in_either_direction() {
         let mut watch = StepWatch::new(start());
         let ahead = set(start().advanced(Duration::from_secs(6)), 2 * HOUR);
-        assert_eq!(watch.look(ahead), Some(Step::Ahead(Duration::from_hours(2))));
-        assert_eq!(watch.look(ahead), None);
+        assert_eq!(watch.read_step(ahead), Some(Step::Ahead(Duration::from_hours(2))));
+        assert_eq!(watch.read_step(ahead), None);
         let right = set(ahead.advanced(Duration::from_secs(6)), -2 * HOUR);
-        assert_eq!(watch.look(right), Some(Step::Back(Duration::from_hours(2))));
-        assert_eq!(watch.look(right.advanced(Duration::from_secs(1))), None);
+        assert_eq!(watch.read_step(right), Some(Step::Back(Duration::from_hours(2))));
+        assert_eq!(watch.read_step(right.advanced(Duration::from_secs(1))), None);
     }
 
     #[test]
     fn a_correction_of_seconds_is_no_step() {
         let mut watch = StepWatch::new(start());
         for by_ns in [9_999_999_999, -9_999_999_999] {
-            assert_eq!(watch.look(set(start(), by_ns)), None);
+            assert_eq!(watch.read_step(set(start(), by_ns)), None);
             watch = StepWatch::new(start());
         }
-        assert_eq!(watch.look(set(start(), -10_000_000_000)), Some(Step::Back(Duration::from_secs(10))));
+        assert_eq!(watch.read_step(set(start(), -10_000_000_000)), Some(Step::Back(Duration::from_secs(10))));
     }
 
     #[test]
-    fn the_ends_of_time_are_no_trouble() {
+    fn readings_at_the_limits_of_their_types_do_not_overflow() {
         let (first, last) = (Now { mono_ns: 0, wall_ns: i64::MIN }, Now { mono_ns: u64::MAX, wall_ns: i64::MAX });
-        assert_eq!(StepWatch::new(first).look(last), None);
+        assert_eq!(StepWatch::new(first).read_step(last), None);
         assert_eq!(
-            StepWatch::new(first).look(Now { wall_ns: i64::MAX, ..first }),
+            StepWatch::new(first).read_step(Now { wall_ns: i64::MAX, ..first }),
             Some(Step::Ahead(Duration::from_nanos(u64::MAX)))
         );
     }

@@ -1,8 +1,8 @@
-//! What an agent does when something it wrote down cannot be read any more.
+//! Damaged records of an agent: how they are reported, preserved and recovered from.
 //!
-//! A write that was cut off is no damage: every log here may end at any byte. Damage is what no crash leaves, for
-//! example a changed bit before the end. The damaged file is kept as it is under a name with the time; whether the agent
-//! goes on with the part before the damage, ends all that is left, or does not start at all, the operator says.
+//! An incomplete write is no damage: every log may end at any byte. Damage is what no crash causes, for example a
+//! changed bit before the end. The damaged file is preserved under a name with the time. The operator chooses whether
+//! the agent continues with the part before the damage, ends all that is left, or does not start.
 
 use std::fmt;
 use std::fs;
@@ -12,7 +12,7 @@ use std::str::FromStr;
 
 use crate::transport::clock::Clock;
 
-/// How an agent takes up what an earlier one left on this host.
+/// How an agent recovers the tasks and records of an earlier one.
 ///
 /// ```
 /// use divvy::agent::Recover;
@@ -23,18 +23,17 @@ use crate::transport::clock::Clock;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Recover {
-    /// Tasks go on. Of a damaged file the part before the damage counts; a container that is not in it is ended, and a
-    /// task whose end is not in it is reported as lost.
+    /// Tasks run on. Of a damaged file the part before the damage is used: a container that is not in it is killed, and
+    /// a task whose end is not in it is reported as lost.
     #[default]
     Reconnect,
-    /// All that is left of an earlier run is ended and reported, and the agent goes on under its old id if that can be
-    /// read.
+    /// All tasks of an earlier run are ended and reported. The agent keeps its id if that can be read.
     Cleanup,
-    /// As `Reconnect`, but anything damaged keeps the agent from starting, and nothing is touched.
+    /// As `Reconnect`, but the agent does not start if a file is damaged, and changes nothing.
     Strict,
 }
 
-/// The text is none of the ways to recover.
+/// The text is no recovery mode.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("it has to be reconnect, cleanup or strict")]
 pub struct UnknownRecover;
@@ -70,7 +69,7 @@ pub struct Damage {
     pub file: PathBuf,
     /// How many of its bytes, from its beginning, can be read.
     pub offset: u64,
-    /// What is wrong there, in words.
+    /// What is wrong there.
     pub what: String,
 }
 
@@ -80,13 +79,13 @@ impl fmt::Display for Damage {
     }
 }
 
-/// Damage, and where the damaged file is kept.
+/// Damage, and the copy of the damaged file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Kept {
     /// What was found.
     pub damage: Damage,
-    /// The whole file as it was found.
+    /// The path of the copy.
     pub aside: PathBuf,
 }
 
@@ -96,7 +95,7 @@ impl fmt::Display for Kept {
     }
 }
 
-/// Keeps the damaged file under `name` with the time in `folder`, and says so. The file itself stays in its place.
+/// Copies the damaged file to `name` with the time in `folder`, and logs it. The file itself stays in its place.
 ///
 /// # Errors
 /// The file system refused.
@@ -130,7 +129,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_kept_bears_the_time_and_overwrites_nothing() {
+    fn a_kept_file_is_named_by_time_and_overwrites_nothing() {
         assert_eq!(compact_time(1_795_313_734_000_000_001), "20261122T021534Z");
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("log");
@@ -148,7 +147,7 @@ mod tests {
     }
 
     #[test]
-    fn the_ways_to_recover_are_named_as_they_are_shown() {
+    fn the_recovery_modes_parse_as_they_are_displayed() {
         for way in [Recover::Reconnect, Recover::Cleanup, Recover::Strict] {
             assert_eq!(way.to_string().parse(), Ok(way));
         }

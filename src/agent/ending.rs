@@ -1,17 +1,17 @@
-//! How a file of records ends that cannot be read to its last byte: torn by a crash, or damaged.
+//! Classifies the end of a file of records that cannot be read to its last byte: torn by a crash, or damaged.
 //!
-//! A crash leaves a record that was begun, or a run of zeros where a file system had not yet put what was written.
-//! Everything else is damage: a record that is whole in length and wrong in content, or whole records after what cannot
-//! be read. Those are given too if they reach to the end of the file; whoever asked knows which of them stand on their own.
-//! A power cut may also take any part of what was not synced and leave the rest. Where there may have been one and records
-//! tell how far the file was synced, nothing behind that is damage.
+//! A crash leaves an incomplete record, or a run of zeros where the file system had not stored the data yet. Everything
+//! else is damage: a record of the right length with a wrong checksum, or whole records after unreadable bytes. Such
+//! later records are returned if they reach to the end of the file; the caller decides which of them are valid on their
+//! own. A power cut may also destroy any part of what was not synced. If one may have happened and records hold how far
+//! the file was synced, nothing beyond that is damage.
 
 /// File systems leave holes of whole sectors of this many bytes.
 const SECTOR: usize = 512;
-/// How many bytes may be summed up in search of records before it is given up; the answer is damage then.
+/// The most bytes that a search for records checksums. When they are used up the answer is damage.
 const SEARCH_BYTES: usize = 256 << 20;
 
-/// How records stand in a file.
+/// The format of records in a file.
 pub(super) trait Format {
     type Record;
 
@@ -24,13 +24,13 @@ pub(super) trait Format {
     /// The record at the beginning of `bytes` and the length of all of it.
     fn first(bytes: &[u8]) -> Option<(Self::Record, usize)>;
 
-    /// How many bytes of the file were on the disk itself when the record was written, if it tells.
+    /// How many bytes of the file were synced when the record was written, if the record holds that.
     fn synced(_record: &Self::Record) -> Option<u64> {
         None
     }
 }
 
-/// How many bytes of the file were on the disk itself, as far as any of the records tells.
+/// How many bytes of the file were synced, according to the records.
 pub(super) fn synced<F: Format>(records: &[F::Record]) -> Option<u64> {
     records.iter().filter_map(F::synced).max()
 }
@@ -38,7 +38,7 @@ pub(super) fn synced<F: Format>(records: &[F::Record]) -> Option<u64> {
 /// What follows the last record that can be read.
 #[derive(Debug, PartialEq)]
 pub(super) enum Ending<R> {
-    /// Nothing, or what a crash leaves.
+    /// Nothing, or what a crash causes.
     Torn,
     Damaged {
         what: &'static str,
@@ -57,8 +57,8 @@ pub(super) fn read<F: Format>(bytes: &[u8]) -> (Vec<F::Record>, usize) {
     (records, good)
 }
 
-/// Judges `rest`, which begins with something that is no record at `offset` of the file. The records before that tell
-/// that the file was synced up to `known`; `power_cut`: whether the host may have gone down since it was written.
+/// Classifies `rest`, which begins with an unreadable record at `offset` of the file. According to the records before
+/// it the file was synced up to `known`. `power_cut`: whether the host may have restarted since it was written.
 pub(super) fn judge<F: Format>(rest: &[u8], offset: usize, known: Option<u64>, power_cut: bool) -> Ending<F::Record> {
     let found = search::<F>(rest);
     let synced = found.as_ref().and_then(|found| found.synced).max(known).filter(|_| power_cut);
@@ -75,12 +75,12 @@ pub(super) fn judge<F: Format>(rest: &[u8], offset: usize, known: Option<u64>, p
     Ending::Torn
 }
 
-/// Records behind something that is none.
+/// Records after unreadable bytes.
 #[derive(Debug)]
 pub(super) struct Later<R> {
     /// Those that reach to the end.
     pub(super) records: Vec<R>,
-    /// How far the file was synced, as far as any of them tells.
+    /// How far the file was synced, according to these records.
     synced: Option<u64>,
 }
 

@@ -1,7 +1,7 @@
 //! The agent: runs tasks on this host as real processes and reports every change of their state.
 //!
-//! [`core`] decides, without any I/O. [`log`] is what it writes down, [`supervisor`] runs its processes, [`sandbox`] is
-//! where they run, [`facts`] what the host has to give; the service in front holds them together.
+//! [`core`] decides, without any I/O. [`log`] stores its records, [`supervisor`] runs its processes, [`sandbox`] holds
+//! their directories, [`facts`] finds the host's resources; the service connects them.
 
 pub mod core;
 mod damage;

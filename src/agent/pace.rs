@@ -1,8 +1,8 @@
-//! When a thread that takes what has happened in batches rests before the next: a turn then takes what would be several.
+//! Batching for a busy thread: it rests between turns, so that one turn handles the events of several.
 //!
-//! Each turn costs the same few system calls and wakes, however much it takes, so a thread that is busy takes what happens
-//! within a millisecond or two at once. One that is not busy never rests: a single task is not delayed. Whether a rest is
-//! of use shows in what the turn after it takes. Without a clock of its own.
+//! Each turn costs the same few system calls and wakes, however many events it handles. So a busy thread handles the
+//! events of a millisecond or two at once. An idle thread never rests: a single task is not delayed. A rest was useful
+//! if the turn after it handles enough events. The caller supplies the time.
 
 use std::time::Duration;
 
@@ -11,11 +11,11 @@ use std::time::Duration;
 pub(super) struct Pace {
     /// How long a turn and the rest after it are together.
     turn: Duration,
-    /// So many within that time are more than one task after the other brings.
+    /// So many events within that time count as busy: sequential tasks cause fewer.
     busy: usize,
-    /// A rest that brought less was of no use.
+    /// A rest was useful if the next turn handled at least this many.
     worth_resting: usize,
-    /// What was taken since a turn that began then.
+    /// Events handled since a turn that began then.
     since_ns: u64,
     taken: usize,
     rests: bool,
@@ -36,7 +36,7 @@ impl Pace {
         Self { turn, busy, worth_resting, since_ns: 0, taken: 0, rests: false }
     }
 
-    /// How long to rest after a turn that began at `began_ns`, is over at `now_ns`, and took so much.
+    /// How long to rest after a turn from `began_ns` to `now_ns` that handled `taken` events.
     pub(super) fn rest_after(&mut self, began_ns: u64, now_ns: u64, taken: usize) -> Option<Duration> {
         if Duration::from_nanos(began_ns.saturating_sub(self.since_ns)) >= self.turn {
             (self.since_ns, self.taken) = (began_ns, 0);
@@ -72,7 +72,7 @@ mod tests {
     }
 
     #[test]
-    fn a_thread_that_is_busy_rests_for_what_is_left_of_its_turn_and_goes_on_while_that_is_of_use() {
+    fn a_busy_thread_rests_for_the_remainder_of_its_turn_while_resting_increases_the_batches() {
         let mut pace = Pace::of_inputs();
         let rests: Vec<bool> = (0..9).map(|turn| pace.rest_after(turn, turn + 1, 1).is_some()).collect();
         assert_eq!(rests, [false, false, false, false, false, true, false, false, false], "it brought a single input");

@@ -1,8 +1,8 @@
-//! What is left when a process that runs tasks itself is killed: a shell that waits for that, ends the tasks, and removes
-//! the folder of the cluster.
+//! Cleans up after a process that runs tasks itself and is killed: a shell kills the tasks and removes the folder of
+//! the cluster.
 //!
-//! It reads a pipe whose other end this process holds. When that ends without a word, by whatever signal, nothing of this
-//! process can act any more. It knows the tasks' processes by what their markers begin with, and by their parents.
+//! The shell reads a pipe whose other end this process holds. The pipe is closed without a message when this process is
+//! killed by any signal. The shell finds the tasks' processes by the prefix of their markers, and by their parents.
 
 use std::{
     io::{self, Write as _},
@@ -11,8 +11,8 @@ use std::{
     process::{Child, Command, Stdio},
 };
 
-/// `$1`: what markers begin with, `$2`: the folder; either may be empty. Stopped processes start no others, so it looks
-/// until it finds none that is not stopped, kills all, and looks again.
+/// `$1`: the prefix of the markers, `$2`: the folder; either may be empty. Stopped processes start no others. So the
+/// script searches until all are stopped, kills them, and searches again.
 const SCRIPT: &str = r#"
 trap '' HUP INT QUIT TERM PIPE
 read -r word
@@ -56,7 +56,7 @@ done
 pub(crate) struct Watcher(Child);
 
 impl Watcher {
-    /// Has all processes whose markers begin with `marker` killed when this process ends.
+    /// Kills all processes whose markers begin with `marker` when this process is killed.
     ///
     /// # Errors
     /// The shell cannot be started.
@@ -64,7 +64,7 @@ impl Watcher {
         Self::start(marker, Path::new(""))
     }
 
-    /// Has a folder removed when this process ends: for a cluster within the process.
+    /// Removes a folder when this process is killed: for a cluster within the process.
     ///
     /// # Errors
     /// The shell cannot be started.
@@ -84,7 +84,7 @@ impl Watcher {
 
 impl Drop for Watcher {
     fn drop(&mut self) {
-        // One that was killed needs no word.
+        // A watcher that was killed needs no message.
         if let Some(mut stdin) = self.0.stdin.take() {
             let _ = stdin.write_all(b"stopped\n");
         }

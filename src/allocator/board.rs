@@ -1,6 +1,6 @@
-//! Where placing stands: what is left in each pool, and what was put there.
+//! The state of a placement: what is left in each pool, and what was placed there.
 //!
-//! The one rule: [`Board::remove`] undoes [`Board::place`] exactly, so that a search can walk back and forth.
+//! Invariant: [`Board::remove`] undoes [`Board::place`] exactly, so that a search can backtrack.
 
 use super::constraint::{ClusterView, Rules};
 use super::feasible::{self, Room};
@@ -12,14 +12,14 @@ use super::reason::Reason;
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) struct Entry {
     pub(super) request: usize,
-    /// By which of its demands.
+    /// The index of the demand that is used.
     pub(super) variant: usize,
     pub(super) instances: u32,
-    /// The score of the last of them, where one was reckoned.
+    /// The score of the last of them, where one was computed.
     pub(super) score: Option<Score>,
 }
 
-/// A problem half solved.
+/// A partial placement.
 pub(super) struct Board<'p> {
     pub(super) problem: &'p Problem<'p>,
     pub(super) rooms: Vec<Room>,
@@ -27,14 +27,15 @@ pub(super) struct Board<'p> {
     pub(super) view: Option<&'p ClusterView>,
     /// Instances that run or are placed, by request and agent; only where a limit or a score needs them.
     counts: Vec<Vec<u32>>,
-    /// What was put into each pool, in this order.
+    /// What was placed in each pool, in this order.
     pub(super) placed: Vec<Vec<Entry>>,
-    /// How many instances are still wanted, by request.
+    /// How many instances are still missing, by request.
     pub(super) missing: Vec<u32>,
 }
 
 impl<'p> Board<'p> {
-    /// Nothing placed yet. With `count_all` every request's instances are counted, otherwise those with a limit.
+    /// Creates an empty placement. With `count_all` every request's instances are counted, otherwise those with a
+    /// limit.
     pub(super) fn new(problem: &'p Problem<'p>, view: Option<&'p ClusterView>, count_all: bool) -> Self {
         let counted = |(index, request): (usize, &super::TaskRequest)| {
             let counted = count_all || request.max_per_agent.is_some();
@@ -55,12 +56,12 @@ impl<'p> Board<'p> {
         self.problem.pools.all[pool].agent
     }
 
-    /// Instances of a counted request on an agent.
+    /// Returns the instances of a counted request on an agent.
     pub(super) fn count(&self, request: usize, agent: usize) -> u32 {
         self.counts[request].get(agent).copied().unwrap_or(0)
     }
 
-    /// How many instances fit by role, limit and amounts; rules apart.
+    /// Returns how many instances fit by role, limit and amounts, without constraints.
     pub(super) fn fit(&self, request: usize, variant: usize, pool: usize) -> u32 {
         let Problem { requests, pools, wants, .. } = self.problem;
         let (wanted, pool_of) = (&requests[request], &pools.all[pool]);
@@ -74,12 +75,12 @@ impl<'p> Board<'p> {
         self.rooms[pool].check(&wants[request][variant]).map_or(0, |by_room| by_room.min(by_limit))
     }
 
-    /// Whether one more instance may go to a pool, by everything.
+    /// Returns whether one more instance may be placed in a pool, by all rules.
     pub(super) fn allows(&self, request: usize, variant: usize, pool: usize) -> bool {
         self.fit(request, variant, pool) > 0 && self.rules.check(request, self.agent(pool)).is_ok()
     }
 
-    /// The first rule that keeps one more instance out of a pool, if any does.
+    /// Returns the first rule that excludes one more instance from a pool, if any does.
     pub(super) fn why_not(&self, request: usize, pool: usize) -> Option<Reason> {
         let Problem { requests, pools, wants, names, .. } = self.problem;
         let (wanted, pool_of) = (&requests[request], &pools.all[pool]);
@@ -91,7 +92,7 @@ impl<'p> Board<'p> {
             .err()
     }
 
-    /// Puts instances into a pool that [`fit`](Self::fit) has found room in.
+    /// Places instances in a pool that has room for them by [`fit`](Self::fit).
     pub(super) fn place(&mut self, pool: usize, entry: Entry) {
         let Entry { request, variant, instances, .. } = entry;
         let agent = self.agent(pool);
@@ -110,7 +111,7 @@ impl<'p> Board<'p> {
         }
     }
 
-    /// Takes back what was placed last in a pool.
+    /// Removes the last placement of a pool.
     pub(super) fn remove(&mut self, pool: usize, entry: Entry) {
         let Entry { request, variant, instances, .. } = entry;
         let agent = self.agent(pool);

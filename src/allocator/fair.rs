@@ -1,13 +1,13 @@
 //! Fair shares for the master: dominant resource fairness over a tree of weighted roles.
 //!
 //! The *dominant share* of a role or framework is the largest fraction of the cluster that it holds of any one
-//! resource. Siblings are served in increasing order of `max over names of (allocated / total) / weight`; ties go to
-//! the one that was allocated to fewer times, then to the lexicographically smaller path or key. Roles are a tree by
-//! path (`a/b` inside `a`): what a child holds counts for its parent, and a role's own frameworks stand together,
-//! with weight 1, beside its child roles. Inside a role frameworks are compared by the same rule.
+//! resource. Siblings are ordered by `max over names of (allocated / total) / weight`, the smallest first. Ties go to
+//! the one with fewer allocations, then to the lexicographically smaller path or key. Roles are a tree by path (`a/b`
+//! inside `a`): what a child holds counts for its parent. A role's own frameworks are one sibling, with weight 1, of
+//! its child roles. Inside a role frameworks are compared by the same rule.
 //!
-//! The formula is that of Ghodsi et al., "Dominant Resource Fairness: Fair Allocation of Multiple Resource Types",
-//! NSDI 2011. This module decides only the order; what may be offered to whom is the caller's business.
+//! The formula is that of Ghodsi et al., "Dominant Resource Fairness: Fair Allocation of Multiple Resource Types", NSDI
+//! 2011. This module decides only the order; the caller decides what may be offered to whom.
 
 mod allocator;
 mod amounts;
@@ -40,13 +40,14 @@ pub use self::round::{Clients, Grant, Serve, Step, Terms};
 use self::tree::{NodeId, ROOT, Tree};
 use crate::types::Milli;
 
-/// A role known to [`Shares`], from [`Shares::add_client`]; valid while the role has clients, its own or of a
-/// descendant, and may stand for another role afterwards.
+/// The id of a role in [`Shares`], returned by [`Shares::add_client`].
+///
+/// It is valid while the role or a descendant has clients, and may be reused for another role afterwards.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct RoleId(NonZeroU32);
 
 impl RoleId {
-    /// No role is the root; there is one of these in every record of who holds what.
+    /// The root is no role. Every record of allocations holds one of these.
     fn of(node: NodeId) -> Self {
         Self(u32::try_from(node).ok().and_then(NonZeroU32::new).expect("one of four billion roles"))
     }
@@ -56,11 +57,11 @@ impl RoleId {
     }
 }
 
-/// The shares of all roles and frameworks, kept in order while allocations come and go.
+/// The shares of all roles and frameworks, kept in order as allocations change.
 ///
-/// A *client* is a framework inside a role, `K` the caller's key for the framework. Allocating, freeing, activating and
-/// deactivating cost a logarithm of the number of siblings on each level of the role's path. A change of the cluster's
-/// total re-orders everything, once, at the next call of [`order`](Self::order).
+/// A *client* is a framework inside a role, `K` the caller's key for the framework. Allocating, releasing, activating
+/// and deactivating cost a logarithm of the number of siblings on each level of the role's path. A change of the
+/// cluster's total re-orders everything, once, at the next call of [`order`](Self::order).
 ///
 /// ```
 /// use divvy::allocator::fair::Shares;
@@ -92,14 +93,15 @@ impl<K: Copy + Ord + Debug> Default for Shares<K> {
 }
 
 impl<K: Copy + Ord + Debug> Shares<K> {
-    /// No clients, an empty cluster, every weight 1.
+    /// Creates shares of an empty cluster without clients, with every weight 1.
     #[must_use]
     pub fn new() -> Self {
         Self::excluding(std::iter::empty::<&str>())
     }
 
-    /// As [`new`](Self::new), but amounts of the resources named do not count for any share (scarce ones, say `gpus`,
-    /// whose few holders would otherwise be offered nothing else).
+    /// Creates shares that ignore the named resources.
+    ///
+    /// Those are scarce ones, such as `gpus`, whose few holders would otherwise be offered nothing else.
     #[must_use]
     pub fn excluding<N: AsRef<str>>(names: impl IntoIterator<Item = N>) -> Self {
         Self {
@@ -112,20 +114,21 @@ impl<K: Copy + Ord + Debug> Shares<K> {
         }
     }
 
-    /// The cluster grew by these amounts, say by an agent's.
+    /// Adds to the cluster's total, such as an agent's resources.
     pub fn add_total<N: AsRef<str>>(&mut self, quantities: &[(N, Milli)]) {
         self.totals.add(quantities);
         self.totals_dirty = true;
     }
 
-    /// The cluster shrank by these amounts. What clients hold of them stays counted until [`unallocated`](Self::unallocated).
+    /// Subtracts from the cluster's total. Allocations of clients still count until [`unallocated`](Self::unallocated).
     pub fn remove_total<N: AsRef<str>>(&mut self, quantities: &[(N, Milli)]) {
         self.totals.subtract(quantities);
         self.totals_dirty = true;
     }
 
-    /// The weight of a role among its siblings: with weight 2 it is entitled to twice the share. It holds from now on, also
-    /// for a role that is not known yet.
+    /// Sets the weight of a role among its siblings: with weight 2 it is entitled to twice the share.
+    ///
+    /// It applies from now on, also to a role that does not exist yet.
     ///
     /// # Panics
     ///
@@ -141,23 +144,23 @@ impl<K: Copy + Ord + Debug> Shares<K> {
         }
     }
 
-    /// Puts a framework into a role, active and with nothing allocated. One that is there already stays as it is.
+    /// Adds a framework to a role, active and with nothing allocated. An existing one does not change.
     pub fn add_client(&mut self, role: &str, client: K) -> RoleId {
         let id = RoleId::of(self.role_node(role));
         if !self.clients.contains_key(&(id, client)) {
             let own = self.tree.own_group(id.node());
             let node = self.tree.add(own, Label::Client { role: id, client });
             self.clients.insert((id, client), node);
-            self.tree.enter(node, &self.totals);
+            self.tree.activate(node, &self.totals);
         }
         id
     }
 
-    /// Takes a framework out of a role; what it still held counts no more. Does nothing when it is not there.
+    /// Removes a framework from a role with its allocations. Does nothing if it is not there.
     pub fn remove_client(&mut self, role: RoleId, client: K) {
         if let Some(node) = self.clients.remove(&(role, client)) {
             let (held, spent) = (self.tree.held(node).clone(), self.tree.spent(node).clone());
-            self.tree.discharge(node, &held, &self.totals);
+            self.tree.release(node, &held, &self.totals);
             let gone = self.tree.remove(node);
             self.forget(gone);
             let gone =
@@ -172,28 +175,28 @@ impl<K: Copy + Ord + Debug> Shares<K> {
         }
     }
 
-    /// Lets a client appear in [`order`](Self::order) again.
+    /// Includes a client in [`order`](Self::order) again.
     ///
     /// # Panics
     ///
     /// When the client was not added to the role.
     pub fn activate(&mut self, role: RoleId, client: K) {
         let node = self.client_node(role, client);
-        self.tree.enter(node, &self.totals);
+        self.tree.activate(node, &self.totals);
     }
 
-    /// Leaves a client out of [`order`](Self::order), at no cost for those who walk it. What it holds goes on counting for
-    /// its role.
+    /// Excludes a client from [`order`](Self::order), at no cost for its callers. Its allocations still count for its
+    /// role.
     ///
     /// # Panics
     ///
     /// When the client was not added to the role.
     pub fn deactivate(&mut self, role: RoleId, client: K) {
         let node = self.client_node(role, client);
-        self.tree.leave(node);
+        self.tree.deactivate(node);
     }
 
-    /// Whether a client appears in [`order`](Self::order).
+    /// Returns whether a client is in [`order`](Self::order).
     ///
     /// # Panics
     ///
@@ -203,7 +206,7 @@ impl<K: Copy + Ord + Debug> Shares<K> {
         self.tree.is_active(self.client_node(role, client))
     }
 
-    /// A client was given these amounts: one allocation, whatever its size.
+    /// Adds these amounts to a client's allocation; counts as one allocation, whatever its size.
     ///
     /// # Panics
     ///
@@ -211,10 +214,11 @@ impl<K: Copy + Ord + Debug> Shares<K> {
     pub fn allocated<N: AsRef<str>>(&mut self, role: RoleId, client: K, quantities: &[(N, Milli)]) {
         let node = self.client_node(role, client);
         let amounts = self.totals.amounts(quantities);
-        self.tree.charge(node, &amounts, &self.totals);
+        self.tree.allocate(node, &amounts, &self.totals);
     }
 
-    /// A client gave back these amounts, or lost them. The count of allocations, which breaks ties, does not go down.
+    /// Subtracts these amounts from a client's allocation. The count of allocations, which breaks ties, does not
+    /// decrease.
     ///
     /// # Panics
     ///
@@ -222,16 +226,16 @@ impl<K: Copy + Ord + Debug> Shares<K> {
     pub fn unallocated<N: AsRef<str>>(&mut self, role: RoleId, client: K, quantities: &[(N, Milli)]) {
         let node = self.client_node(role, client);
         let amounts = self.totals.amounts(quantities);
-        self.tree.discharge(node, &amounts, &self.totals);
+        self.tree.release(node, &amounts, &self.totals);
     }
 
-    /// The active clients, the one that is owed most first. Lazy: taking only the first few is cheap.
+    /// Iterates over the active clients, smallest share first. Lazy: taking only the first few is cheap.
     pub fn order(&mut self) -> impl Iterator<Item = (RoleId, K)> {
         self.refresh();
         self.tree.walk(Part::All, false).map(|(_, role, client)| (role, client))
     }
 
-    /// Takes a changed total in.
+    /// Re-orders everything after a change of the total.
     fn refresh(&mut self) {
         if std::mem::take(&mut self.totals_dirty) {
             self.tree.rank_all(&self.totals);
@@ -239,36 +243,35 @@ impl<K: Copy + Ord + Debug> Shares<K> {
         }
     }
 
-    /// The id of a role that has clients, its own or of a descendant.
+    /// Returns the id of a role that has clients, or whose descendants have some.
     #[must_use]
     pub fn role(&self, path: &str) -> Option<RoleId> {
         self.roles.get(path).copied().map(RoleId::of)
     }
 
-    /// The path of a role.
+    /// Returns the path of a role.
     ///
     /// # Panics
     ///
-    /// When the id is not one of these shares'.
+    /// When the id is not one of these shares.
     #[must_use]
     pub fn path(&self, role: RoleId) -> &Arc<str> {
         self.tree.path(role.node()).expect("a role id stands for a role node while the role has clients")
     }
 
-    /// What the order compares: the role's dominant share divided by its weight; 0 for an unknown role.
+    /// Returns what the order compares: the role's dominant share divided by its weight; 0 for an unknown role.
     #[must_use]
     pub fn share(&self, role: &str) -> f64 {
         self.roles.get(role).map_or(0.0, |&node| self.tree.share(node, &self.totals).as_f64())
     }
 
-    /// The fraction of the cluster, 0 to 1, that a role with its descendants holds of the resource it holds most of,
-    /// whatever its weight; 0 for an unknown role.
+    /// Returns the dominant share of a role with its descendants, 0 to 1, whatever its weight; 0 for an unknown role.
     #[must_use]
     pub fn dominant_share(&self, role: &str) -> f64 {
         self.roles.get(role).map_or(0.0, |&node| self.totals.share(self.tree.held(node), 1.0).as_f64())
     }
 
-    /// The dominant share of one client, 0 to 1; 0 for an unknown client.
+    /// Returns the dominant share of one client, 0 to 1; 0 for an unknown client.
     #[must_use]
     pub fn client_share(&self, role: RoleId, client: K) -> f64 {
         self.clients.get(&(role, client)).map_or(0.0, |&node| self.tree.share(node, &self.totals).as_f64())
@@ -290,7 +293,7 @@ impl<K: Copy + Ord + Debug> Shares<K> {
         self.clients.len()
     }
 
-    /// The node of a role, made with its ancestors where missing.
+    /// Returns the node of a role, created with its ancestors where missing.
     fn role_node(&mut self, path: &str) -> NodeId {
         let mut parent = ROOT;
         let ends = path.match_indices('/').map(|(at, _)| at).chain([path.len()]);

@@ -1,8 +1,8 @@
-//! Whether a task fits, decided in one place for frameworks, master and agents, with the first failing rule as data.
+//! Feasibility: whether a task fits, for frameworks, master and agents alike, with the first failing rule as data.
 //!
-//! [`fits`] answers for a request, which does not care how an agent's resources are reserved as long as its role may use
-//! them; [`shortage`] answers for a task whose resources are already named exactly. Plain requests never take what may be
-//! taken back (revocable), shared volumes, or disks other than the agent's own: those have to be asked for by name.
+//! [`fits`] is for a request, whose role may use resources of any reservation that it is entitled to. [`shortage`] is
+//! for a task whose resources are named exactly. Plain requests never take revocable resources, shared volumes, or
+//! disks other than the agent's own: those have to be requested by name.
 
 mod names;
 mod room;
@@ -19,48 +19,49 @@ use super::reason::Reason;
 use super::request::TaskRequest;
 use crate::types::{Resource, Resources};
 
-/// An agent as far as placing looks at it.
+/// An agent as placement sees it.
 #[derive(Debug, Clone, Copy)]
 #[non_exhaustive]
 pub struct Candidate<'a> {
-    /// What is left there.
+    /// The resources left there.
     pub available: &'a Resources,
-    /// The role it is offered to, where that matters.
+    /// The role that it is offered to, where that matters.
     pub role: Option<&'a str>,
-    /// How many instances of the request are there, running or about to.
+    /// The instances of the request that are placed or running there.
     pub instances: u32,
 }
 
 impl<'a> Candidate<'a> {
-    /// An agent with this left, for whatever role, with no instance yet.
+    /// Creates a candidate with these resources left, for any role, with no instance yet.
     #[must_use]
     pub fn new(available: &'a Resources) -> Self {
         Self { available, role: None, instances: 0 }
     }
 
-    /// The same, offered to a role: what is reserved to others is not used.
+    /// Sets the role of the offer: resources reserved to other roles are not used.
     #[must_use]
     pub fn offered_to(self, role: &'a str) -> Self {
         Self { role: Some(role), ..self }
     }
 
-    /// The same with so many instances of the request there.
+    /// Sets how many instances of the request are there.
     #[must_use]
     pub fn with_instances(self, instances: u32) -> Self {
         Self { instances, ..self }
     }
 }
 
-/// That an instance fits.
+/// The result of a successful check.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Fit {
-    /// How many instances would fit together, at least 1, whatever number is wanted.
+    /// How many instances would fit together, at least 1, whatever number is requested.
     pub instances: u32,
 }
 
-/// Whether one instance of a request fits on an agent, by any of its demands. Constraints are not looked at: they need more
-/// than one agent to look at, and are [placing](super::Placer)'s business.
+/// Checks whether one instance of a request fits on an agent, by any of its demands.
+///
+/// Constraints are not checked here: they depend on several agents, and [placing](super::Placer) checks them.
 ///
 /// ```
 /// use divvy::allocator::{TaskRequest, feasible};
@@ -90,7 +91,7 @@ pub fn fits(candidate: &Candidate<'_>, request: &TaskRequest) -> Result<Fit, Rea
     Ok(Fit { instances: by_room.min(below_limit) })
 }
 
-/// Whether a request may use what is offered to this role.
+/// Checks that a request may use what is offered to this role.
 pub(super) fn check_role(offered: Option<&str>, request: &TaskRequest) -> Result<(), Reason> {
     match (offered, request.role.as_deref()) {
         (Some(offered), Some(asked)) if offered != asked => {
@@ -100,7 +101,7 @@ pub(super) fn check_role(offered: Option<&str>, request: &TaskRequest) -> Result
     }
 }
 
-/// How many more instances its limit per agent allows where so many are.
+/// Returns how many more instances the limit per agent allows.
 pub(super) fn check_limit(instances: u32, request: &TaskRequest) -> Result<u32, Reason> {
     let Some(limit) = request.max_per_agent else { return Ok(u32::MAX) };
     match limit.saturating_sub(instances) {
@@ -109,7 +110,7 @@ pub(super) fn check_limit(instances: u32, request: &TaskRequest) -> Result<u32, 
     }
 }
 
-/// The first of the demands that there is room for, by its index, and for how many instances.
+/// Returns the index of the first demand that fits, and for how many instances.
 pub(super) fn check_room(room: &Room, wants: &[Want], names: &Names) -> Result<(usize, u32), Reason> {
     let mut reasons = Vec::new();
     for (variant, want) in wants.iter().enumerate() {
@@ -121,7 +122,7 @@ pub(super) fn check_room(room: &Room, wants: &[Want], names: &Names) -> Result<(
     Err(Reason::any_of(reasons))
 }
 
-/// What keeps exactly these resources from being taken out of the available ones; `None` when they are all there.
+/// Returns why exactly these resources cannot be taken from the available ones; `None` if they can.
 ///
 /// ```
 /// use divvy::allocator::feasible::shortage;

@@ -1,16 +1,15 @@
-//! How good a place is: scores from 0 to 1, the larger the better, and how they are put together.
+//! Fitness: scores of places from 0 to 1, the larger the better, and how they are combined.
 //!
-//! [`BinPack`] fills agents up, [`WorstFit`] leaves them as empty as possible, [`DominantShare`] fills up by the scarcest
-//! resource, [`Weighted`] mixes several; a closure will do as well. The final [`Score`] of a place is the arithmetic mean of the parts that had
-//! something to say: the fitness always, soft constraints and the spread of a request's own instances only where they
-//! apply. The
-//! formulas are those of Nomad's scheduler.
+//! [`BinPack`] fills agents up, [`WorstFit`] leaves them as empty as possible, [`DominantShare`] fills up by the
+//! scarcest resource, [`Weighted`] combines several; a closure works as well. The final [`Score`] of a place is the
+//! arithmetic mean of the parts that apply. These are always the fitness, and where they apply soft constraints and the
+//! spread of a request's own instances. The formulas are those of Nomad's scheduler.
 
 use super::feasible::{Names, Want};
 use super::reason::Host;
 use crate::types::Milli;
 
-/// How well an agent suits one more instance.
+/// Scores how well an agent suits one more instance.
 ///
 /// ```
 /// use divvy::allocator::{Fitness, Placer, Prospect, TaskRequest};
@@ -20,7 +19,7 @@ use crate::types::Milli;
 /// assert_eq!(placer.place(&[], &[TaskRequest::command("a", "true").cpus(1.0)]).placed(), 0);
 /// ```
 pub trait Fitness {
-    /// From 0, as bad as can be, to 1, perfect. What lies outside counts as the nearer bound, no number as 0.
+    /// Returns the score from 0, the worst, to 1, the best. Scores outside are clamped, NaN counts as 0.
     fn score(&self, place: &Prospect<'_>) -> f64;
 }
 
@@ -30,7 +29,7 @@ impl<F: Fn(&Prospect<'_>) -> f64> Fitness for F {
     }
 }
 
-/// One instance on one agent, if it were placed there.
+/// A possible placement of one instance on one agent.
 #[derive(Debug, Clone, Copy)]
 pub struct Prospect<'a> {
     pub(super) names: &'a Names,
@@ -42,33 +41,35 @@ pub struct Prospect<'a> {
 }
 
 impl Prospect<'_> {
-    /// The agent.
+    /// Returns the agent.
     #[must_use]
     pub fn host(&self) -> &Host {
         self.host
     }
 
-    /// How many instances of the request are on the agent, as far as that is counted: with a limit per agent, or when
-    /// instances are spread.
+    /// Returns how many instances of the request are on the agent.
+    ///
+    /// They are only counted with a limit per agent, or when instances are spread.
     #[must_use]
     pub fn instances(&self) -> u32 {
         self.instances
     }
 
-    /// What the agent has of a scalar resource that some request asks for, used or not.
+    /// Returns the agent's total of a scalar resource that some request needs.
     #[must_use]
     pub fn total(&self, name: &str) -> Milli {
         self.names.scalar(name).map_or(Milli::ZERO, |index| self.total[index])
     }
 
-    /// What the instance takes of a scalar resource.
+    /// Returns what the instance takes of a scalar resource.
     #[must_use]
     pub fn asked(&self, name: &str) -> Milli {
         self.names.scalar(name).map_or(Milli::ZERO, |index| self.asked_at(index))
     }
 
-    /// The fraction of a scalar resource, 0 to 1, that is free once the instance is there; `None` when the agent has
-    /// none of it or no request asks for it.
+    /// Returns the fraction of a scalar resource, 0 to 1, that is free once the instance is placed.
+    ///
+    /// `None` if the agent has none of it or no request needs it.
     #[must_use]
     pub fn free(&self, name: &str) -> Option<f64> {
         self.free_at(self.names.scalar(name)?)
@@ -85,15 +86,17 @@ impl Prospect<'_> {
         self.want.scalars.iter().find(|&&(name, _)| name == index).map_or(Milli::ZERO, |&(_, asked)| asked)
     }
 
-    /// `10^free cpus + 10^free mem`, from 2 (full) to 20 (empty). What an agent does not have counts as used up.
+    /// Returns `10^free cpus + 10^free mem`, from 2 (full) to 20 (empty). What an agent does not have counts as used
+    /// up.
     fn emptiness(&self) -> f64 {
         let term = |index| (self.free_at(index).unwrap_or(0.0) * std::f64::consts::LOG2_10).exp2();
         term(Names::CPUS) + term(Names::MEM)
     }
 }
 
-/// Fills agents up, by cpus and memory: `(20 - 10^free cpus - 10^free mem) / 18`. An agent that stays empty scores 0,
-/// one that gets full 1.
+/// Fills agents up, by cpus and memory: `(20 - 10^free cpus - 10^free mem) / 18`.
+///
+/// An agent that stays empty scores 0, one that gets full 1.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct BinPack;
 
@@ -113,7 +116,7 @@ impl Fitness for WorstFit {
     }
 }
 
-/// Fills agents up, by whichever scalar resource of the instance is the fullest: the largest used fraction of any.
+/// Fills agents up by the fullest scalar resource that the instance needs: the largest used fraction.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct DominantShare;
 
@@ -124,7 +127,7 @@ impl Fitness for DominantShare {
     }
 }
 
-/// The weighted mean of several.
+/// The weighted mean of several fitness functions.
 ///
 /// ```
 /// use divvy::allocator::{BinPack, DominantShare, Placer, Weighted};
@@ -138,13 +141,13 @@ pub struct Weighted<'a> {
 }
 
 impl<'a> Weighted<'a> {
-    /// Of none: scores 0.
+    /// Creates a mean of no functions, which scores 0.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// With one more. A weight that is no number over zero counts as zero.
+    /// Adds a function. A weight that is not a number over zero counts as zero.
     #[must_use]
     pub fn with(mut self, weight: f64, fitness: impl Fitness + 'a) -> Self {
         let weight = if weight.is_finite() { weight.max(0.0) } else { 0.0 };
@@ -167,34 +170,34 @@ impl std::fmt::Debug for Weighted<'_> {
     }
 }
 
-/// The parts of a place's score. What had nothing to say is `None` and does not count.
+/// The parts of a place's score; `None` where a scorer does not apply.
 #[derive(Debug, Clone, Copy, PartialEq)]
 #[non_exhaustive]
 pub struct Score {
-    /// Of the fitness, 0 to 1.
+    /// The fitness, 0 to 1.
     pub fitness: f64,
-    /// How many of the request's instances are there already, as `-(instances + 1) / count`: with
+    /// The penalty for the request's instances that are there already, `-(instances + 1) / count`. Only with
     /// [`Strategy::Spread`](super::Strategy::Spread), where there are any.
     pub own_instances: Option<f64>,
-    /// Of the soft constraints, -1 to 1.
+    /// The score by soft constraints, -1 to 1.
     pub constraints: Option<f64>,
 }
 
 impl Score {
-    /// The mean of the parts.
+    /// Returns the mean of the parts.
     #[must_use]
     pub fn total(&self) -> f64 {
         mean([Some(self.fitness), self.own_instances, self.constraints])
     }
 }
 
-/// The mean of those that are there; 0 of none.
+/// Returns the mean of the parts that are `Some`; 0 if there are none.
 pub(super) fn mean<const N: usize>(parts: [Option<f64>; N]) -> f64 {
     let (sum, count) = parts.into_iter().flatten().fold((0.0, 0.0), |(sum, count), part| (sum + part, count + 1.0));
     if count > 0.0 { sum / count } else { 0.0 }
 }
 
-/// A score between its bounds.
+/// Clamps a score to 0 to 1.
 pub(super) fn bounded(score: f64) -> f64 {
     if score.is_nan() { 0.0 } else { score.clamp(0.0, 1.0) }
 }

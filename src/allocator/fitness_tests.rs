@@ -1,4 +1,4 @@
-//! The scores of placements, and what they prefer.
+//! The scores of the fitness functions, and the agents that they prefer.
 
 use super::*;
 use crate::allocator::TaskRequest;
@@ -54,7 +54,7 @@ fn a_weighted_mean_bounds_its_parts() {
 }
 
 #[test]
-fn what_has_nothing_to_say_does_not_count_in_the_mean() {
+fn a_scorer_that_does_not_apply_does_not_count_in_the_mean() {
     let score = Score { fitness: 0.8, own_instances: None, constraints: None };
     assert_near(score.total(), 0.8);
     assert_near(Score { own_instances: Some(-2.0 / 3.0), ..score }.total(), (0.8 - 2.0 / 3.0) / 2.0);
@@ -62,7 +62,7 @@ fn what_has_nothing_to_say_does_not_count_in_the_mean() {
 }
 
 #[test]
-fn a_prospect_tells_amounts_and_what_stays_free() {
+fn a_prospect_has_the_amounts_and_what_stays_free() {
     let look = |place: &Prospect<'_>| {
         assert_eq!(place.asked("cpus"), Milli::from_units(1000));
         assert_eq!((place.total("mem"), place.total("gpus")), (Milli::from_units(8192), Milli::ZERO));

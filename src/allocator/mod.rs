@@ -1,9 +1,9 @@
-//! Who gets what: pure functions over offers, requests and shares.
+//! Allocation: pure functions over offers, requests and shares.
 //!
-//! For frameworks, [`place`] puts [`TaskRequest`]s onto offers and says of everything left over why, agent by agent. For the
-//! master, [`fair`] keeps the order in which roles and frameworks are owed what is free. Both sides and the agent ask
-//! [`feasible`] whether a task fits. Everything here is deterministic (same input, same output) and names no clock,
-//! socket, file or random source.
+//! For frameworks, [`place`] puts [`TaskRequest`]s onto offers and returns for everything left over the reason, agent
+//! by agent. For the master, [`fair`] orders roles and frameworks by their fair shares. Both sides and the agent call
+//! [`feasible`] to check whether a task fits. Everything here is deterministic (same input, same output) and uses no
+//! clock, socket, file or random source.
 
 mod board;
 mod constraint;

@@ -1,8 +1,8 @@
-//! Tasks onto offers: the simple front, and [`Placer`] with every choice there is.
+//! Placement of tasks on offers: [`place`] with the defaults, and [`Placer`] with every setting.
 //!
-//! Greedy first: by priority, then the request with the largest dominant share, each instance onto the agent that scores
-//! best. When that leaves something over, a search looks for a better answer. Everything is deterministic: ties go to the request
-//! and the offer that come first, ports and items are the lowest free ones.
+//! Greedy first: by priority, then the request with the largest dominant share, each instance on the agent with the
+//! best score. If something is left over, a search looks for a better result. Everything is deterministic: ties go to
+//! the request and the offer that come first, and ports and items are the lowest free ones.
 
 mod among;
 mod finish;
@@ -25,7 +25,7 @@ use super::reason::Host;
 use super::request::TaskRequest;
 use crate::proto::v1;
 
-/// Places as many of the requested instances as it can, as [`Placer::new`] does.
+/// Places as many of the requested instances as possible, as [`Placer::new`] does.
 ///
 /// ```
 /// use divvy::allocator::{TaskRequest, place};
@@ -54,29 +54,31 @@ pub fn place(offers: &[v1::Offer], requests: &[TaskRequest]) -> Plan {
     Placer::new().place(offers, requests)
 }
 
-/// Places all requested instances or none: when something is missing, the plan launches nothing and says what is missing as
-/// [`place`] does.
+/// Places all requested instances or none.
+///
+/// If something is missing, the plan launches nothing and has the same reasons as that of [`place`].
 #[must_use]
 pub fn place_all(offers: &[v1::Offer], requests: &[TaskRequest]) -> Plan {
     Placer::new().all_or_nothing().place(offers, requests)
 }
 
-/// What makes a place a good one.
+/// How places are scored.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Strategy {
-    /// Fill agents up, so that large tasks find room later: [`BinPack`](super::BinPack).
+    /// Fills agents up, so that large tasks find room later: [`BinPack`](super::BinPack).
     #[default]
     Binpack,
-    /// Use the emptiest agents, and spread the instances of a request: [`WorstFit`](super::WorstFit).
+    /// Uses the emptiest agents, and spreads the instances of a request: [`WorstFit`](super::WorstFit).
     Spread,
-    /// First fit by memory, then cpus, biggest first, without scores and without search: what Mesomatic's allocator does, less
-    /// its mistakes. A queue of offers is carried from request to request. A request that asks for no resources is placed, too,
-    /// though no master accepts such tasks.
+    /// First fit by memory, then cpus, largest first, without scores and search.
+    ///
+    /// This is Mesomatic's allocator without its bugs. A queue of offers is carried over from request to request. A
+    /// request without resources is placed, too, though no master accepts such tasks.
     Naive,
 }
 
-/// Places requests on offers. Every setting has a default that fits most.
+/// Places requests on offers, with defaults that suit most frameworks.
 ///
 /// ```
 /// use divvy::allocator::{Placer, Strategy, TaskRequest};
@@ -96,20 +98,20 @@ pub struct Placer<'a> {
 }
 
 impl<'a> Placer<'a> {
-    /// Best effort, [`Strategy::Binpack`].
+    /// Creates a placer: best effort, [`Strategy::Binpack`].
     #[must_use]
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Sets what makes a place a good one.
+    /// Sets how places are scored.
     #[must_use]
     pub fn strategy(mut self, strategy: Strategy) -> Self {
         self.strategy = strategy;
         self
     }
 
-    /// Launches nothing when something is missing.
+    /// Launches nothing if something is missing.
     #[must_use]
     pub fn all_or_nothing(mut self) -> Self {
         self.all_or_nothing = true;
@@ -123,30 +125,31 @@ impl<'a> Placer<'a> {
         self
     }
 
-    /// Takes a place that scores as much without looking at others; agents are looked at in the order of the offers.
+    /// Accepts a place with this score without looking at others; agents are visited in the order of the offers.
     #[must_use]
     pub fn good_enough(mut self, score: f64) -> Self {
         self.good_enough = Some(score);
         self
     }
 
-    /// How many nodes the search may take when greedy placing leaves something over; 0 for no search. Unless set, up to 12
-    /// instances on 6 agents everything is looked at (so that what can be placed is), and beyond that 200,000 nodes,
-    /// which is some tens of milliseconds.
+    /// Sets how many nodes the search may visit if greedy placement leaves something over; 0 for no search.
+    ///
+    /// Unless set, up to 12 instances on 6 agents the search is complete, so that what can be placed is placed. Beyond
+    /// that it visits 200,000 nodes, which is some tens of milliseconds.
     #[must_use]
     pub fn node_budget(mut self, nodes: u64) -> Self {
         self.node_budget = Some(nodes);
         self
     }
 
-    /// Lets constraints look at the whole cluster and not only at the agents with offers.
+    /// Lets constraints use the whole cluster and not only the agents with offers.
     #[must_use]
     pub fn cluster(mut self, view: &'a ClusterView) -> Self {
         self.view = Some(view);
         self
     }
 
-    /// Places.
+    /// Places the requests on the offers.
     #[must_use]
     pub fn place(&self, offers: &[v1::Offer], requests: &[TaskRequest]) -> Plan {
         let problem = Problem::new(offers, requests, self.view, self.strategy == Strategy::Naive);
@@ -165,8 +168,8 @@ impl<'a> Placer<'a> {
         if self.all_or_nothing && !plan.is_complete() { plan.without_launches() } else { plan }
     }
 
-    /// The places for one instance of a request if nothing else were placed, the best first: what the score of a place is
-    /// made of, and what else there was.
+    /// Returns the places for one instance of a request as if nothing else were placed, the best first, with their
+    /// scores.
     #[must_use]
     pub fn rank(&self, offers: &[v1::Offer], request: &TaskRequest) -> Vec<Ranked> {
         let requests = std::slice::from_ref(request);
@@ -183,7 +186,7 @@ impl<'a> Placer<'a> {
         ranked
     }
 
-    /// A second round only where placing lets others in, as long as it does.
+    /// Repeats only while placing lets others in.
     fn greedy(&self, board: &mut Board<'_>) {
         let scoring = self.scoring();
         let mut requests = board.problem.order();
@@ -214,9 +217,9 @@ impl<'a> Placer<'a> {
 pub struct Ranked {
     /// The agent.
     pub host: Arc<Host>,
-    /// By which of the request's demands it would be placed there.
+    /// The index of the request's demand that it would use there.
     pub variant: usize,
-    /// How good a place it is, in parts.
+    /// The parts of its score.
     pub score: Score,
 }
 

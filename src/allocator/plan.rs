@@ -1,7 +1,7 @@
-//! What placing answers: launches by agent, offers to decline, and what did not fit with the reasons.
+//! The result of placement: launches by agent, offers to decline, and what did not fit with the reasons.
 //!
-//! A plan is small however many tasks it places: equal instances on one agent are one entry, and
-//! [`Launch::tasks`] writes the messages when they are sent.
+//! A plan is small however many tasks it places: equal instances on one agent are one entry, and [`Launch::tasks`]
+//! creates the messages when they are sent.
 
 mod pieces;
 mod stock;
@@ -28,16 +28,16 @@ use crate::types::{Milli, PartitionPolicy, Resources};
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub struct Plan {
-    /// What to launch, one entry for each agent and role used.
+    /// The launches, one entry for each agent and role used.
     pub launches: Vec<Launch>,
     /// The offers to decline: nothing is launched on them.
     pub unused: Vec<v1::OfferId>,
-    /// What was not placed, in the order of the requests.
+    /// The requests that are not placed in full, in the given order.
     pub unplaced: Vec<Unplaced>,
     pub(super) search: Search,
 }
 
-/// Tasks for one agent, to be launched by one ACCEPT of all the offers named.
+/// Tasks for one agent, to be launched by one ACCEPT of all the named offers.
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub struct Launch {
@@ -57,16 +57,16 @@ pub struct Launch {
 pub struct Placed<'a> {
     /// The request's name.
     pub task: &'a str,
-    /// Which instance of the request, counted from 0 within the plan.
+    /// The number of the instance within its request, counted from 0 in this plan.
     pub instance: u32,
     /// Its ports: the fixed ones first, in the order of the variables `PORT0`, `PORT1`, ...
     pub ports: &'a [u64],
     /// Its items of sets, by the set's name, in the order of the names.
     pub items: &'a [(Arc<str>, BTreeSet<String>)],
-    /// By which of its request's demands it was placed: 0 is the preferred one, 1 its first alternative.
+    /// The index of the demand that it uses: 0 is the preferred one, 1 its first alternative.
     pub variant: usize,
-    /// The parts of the place's score, as it was when the last equal instance was placed there. A search and
-    /// [`Strategy::Naive`](super::Strategy::Naive) reckon none.
+    /// The parts of the place's score when the last equal instance was placed there; `None` if a search or
+    /// [`Strategy::Naive`](super::Strategy::Naive) placed it.
     pub score: Option<Score>,
 }
 
@@ -94,19 +94,19 @@ pub(super) struct Task {
 }
 
 impl Plan {
-    /// How many instances are placed.
+    /// Returns the number of placed instances.
     #[must_use]
     pub fn placed(&self) -> u32 {
         self.launches.iter().map(Launch::count).fold(0, u32::saturating_add)
     }
 
-    /// Whether everything that was asked for is placed.
+    /// Returns whether everything requested is placed.
     #[must_use]
     pub fn is_complete(&self) -> bool {
         self.unplaced.is_empty()
     }
 
-    /// How long was searched for a better answer than the greedy one, and whether that was all there is to search.
+    /// Returns the statistics of the search for a better result than the greedy one.
     #[must_use]
     pub fn search(&self) -> Search {
         self.search
@@ -118,7 +118,7 @@ impl Plan {
     }
 }
 
-/// "3 placed on 2 agents", then a line for each request that is not placed in full.
+/// Formats "3 placed on 2 agents", then a line for each request that is not placed in full.
 impl fmt::Display for Plan {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let agents = self.launches.len();
@@ -143,27 +143,26 @@ impl Launch {
         }
     }
 
-    /// The agent.
+    /// Returns the agent.
     #[must_use]
     pub fn agent_id(&self) -> &v1::AgentId {
         &self.host.agent_id
     }
 
-    /// How many tasks there are.
+    /// Returns the number of tasks.
     #[must_use]
     pub fn count(&self) -> u32 {
         self.batches.iter().map(|batch| batch.instances).fold(0, u32::saturating_add)
     }
 
-    /// The instances in the order of [`tasks`](Self::tasks).
+    /// Iterates over the instances in the order of [`tasks`](Self::tasks).
     pub fn instances(&self) -> impl Iterator<Item = Placed<'_>> {
         self.batches.iter().flat_map(Batch::placed)
     }
 
-    /// The tasks, complete but for their ids: those are the caller's to choose.
+    /// Creates the tasks, complete but for their ids, which the caller assigns.
     ///
-    /// Resources reserved for the role are taken before unreserved ones, and all are marked as allocated to the role that
-    /// the offers were made to.
+    /// Resources reserved for the role are taken before unreserved ones. All are allocated to the role of the offers.
     #[must_use]
     pub fn tasks(&self) -> Vec<v1::TaskInfo> {
         let mut stock = Stock::new(&self.resources);
@@ -222,8 +221,8 @@ impl Task {
     }
 }
 
-/// Tells a command its ports: `PORT` and `PORT0`, `PORT1`, ... in their order, `PORT_8080` for a fixed one, `PORTS` all of
-/// them. Variables that the author has set stay as they are.
+/// Sets the variables of a command's ports: `PORT` and `PORT0`, `PORT1`, ... in their order, `PORT_8080` for a fixed
+/// one, `PORTS` for all. Variables that the author has set do not change.
 fn add_ports(command: &mut v1::CommandInfo, ports: &[u64], fixed: usize) {
     let Some(first) = ports.first() else { return };
     let all = ports.iter().map(u64::to_string).collect::<Vec<_>>().join(",");

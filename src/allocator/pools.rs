@@ -1,6 +1,6 @@
-//! Offers as placing sees them: fragments of one agent and role merged, and what cannot be used set apart.
+//! Pools of offers: those of one agent and role are merged, and invalid ones are set apart.
 //!
-//! Merged offers are accepted together, as the protocol demands of one ACCEPT: one agent, one role.
+//! Merged offers are accepted together. As in the protocol, one ACCEPT is for one agent and one role.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -10,11 +10,11 @@ use super::reason::{AgentReason, Host, Reason};
 use crate::proto::v1;
 use crate::types::Resources;
 
-/// All that one agent offers to one role.
+/// Everything that one agent offers to one role.
 #[derive(Debug)]
 pub(super) struct Pool {
     pub(super) host: Arc<Host>,
-    /// Which agent, counted from 0 in the order of the offers: pools of several roles share it.
+    /// The number of the agent, counted from 0 in the order of the offers: pools of several roles share it.
     pub(super) agent: usize,
     pub(super) role: Option<Arc<str>>,
     /// Whether resources are written with reservation stacks.
@@ -23,7 +23,7 @@ pub(super) struct Pool {
     pub(super) resources: Resources,
 }
 
-/// Every offer, in a pool or set apart. Pools stand in the order of their first offers.
+/// Every offer, in a pool or set apart. Pools are in the order of their first offers.
 #[derive(Debug)]
 pub(super) struct Pools {
     pub(super) all: Vec<Pool>,
@@ -32,7 +32,7 @@ pub(super) struct Pools {
 }
 
 impl Pools {
-    /// An offer that appears twice counts once.
+    /// Gathers offers; one that appears twice counts once.
     pub(super) fn gather(offers: &[v1::Offer]) -> Self {
         let mut gathered = Gathering::default();
         let mut seen = BTreeSet::new();
@@ -95,8 +95,8 @@ fn host_of(offer: &v1::Offer) -> Arc<Host> {
     Arc::new(Host { agent_id: offer.agent_id.clone(), hostname: offer.hostname.clone() })
 }
 
-/// Whether the list is in the format of reservation stacks: then no item has the old field of the role.
-#[expect(deprecated, reason = "the old field tells the format")]
+/// Returns whether the list is in the format of reservation stacks: then no item has the old field of the role.
+#[expect(deprecated, reason = "the old field shows the format")]
 fn has_stacks(resources: &[v1::Resource]) -> bool {
     resources.iter().all(|resource| resource.role.is_none())
 }

@@ -1,4 +1,4 @@
-//! What is to be placed and on what, in numbers, prepared once for all ways of placing.
+//! The input of a placement as numbers, prepared once for all strategies.
 
 use super::constraint::ClusterView;
 use super::feasible::{Names, Room, Total, Want};
@@ -7,24 +7,24 @@ use super::request::{RequestError, TaskRequest};
 use crate::proto::v1;
 use crate::types::Milli;
 
-/// Requests, pools and what they mean. Nothing in it changes while placing: that is the [`Board`](super::board::Board).
+/// Requests and pools. They do not change during placement: the [`Board`](super::board::Board) does.
 pub(super) struct Problem<'a> {
     pub(super) requests: &'a [TaskRequest],
     pub(super) names: Names,
     pub(super) pools: Pools,
-    /// What was offered, by pool.
+    /// The offered resources, by pool.
     pub(super) rooms: Vec<Room>,
-    /// What the pool's agent has in all, where a view tells that; nothing without a view.
+    /// The total resources of the pool's agent if a view has them; empty without a view.
     totals: Vec<Option<Vec<Milli>>>,
     /// The pools of each agent, one for each role.
     pub(super) pools_of: Vec<Vec<usize>>,
-    /// By request and demand; nothing for a request that makes no sense.
+    /// By request and demand; empty for an invalid request.
     pub(super) wants: Vec<Vec<Want>>,
     pub(super) errors: Vec<Option<RequestError>>,
 }
 
 impl<'a> Problem<'a> {
-    /// With `accept_nothing` a request that asks for nothing makes sense.
+    /// Prepares the input. With `accept_nothing` a request without resources is valid.
     pub(super) fn new(
         offers: &[v1::Offer],
         requests: &'a [TaskRequest],
@@ -51,8 +51,8 @@ impl<'a> Problem<'a> {
         Self { requests, names, pools, rooms, totals, pools_of, wants, errors }
     }
 
-    /// The requests that make sense and want something, the hardest to place first: by priority, then by the share of
-    /// the scarcest resource that one instance takes, then as they were given.
+    /// Returns the valid requests with instances to place, the hardest to place first: by priority, then by the share
+    /// of the scarcest resource that one instance takes, then as they were given.
     pub(super) fn order(&self) -> Vec<usize> {
         let total = Total::of(&self.rooms, &self.names);
         let wanted = (0..self.requests.len()).filter(|&index| self.is_wanted(index));
@@ -63,17 +63,17 @@ impl<'a> Problem<'a> {
         order.into_iter().map(|(_, _, index)| index).collect()
     }
 
-    /// Whether there is something to place of a request.
+    /// Returns whether a request has instances to place.
     pub(super) fn is_wanted(&self, request: usize) -> bool {
         self.requests[request].count > 0 && self.errors[request].is_none()
     }
 
-    /// What the pool's agent has of each scalar, used or not, as far as that is known: by the view, or else by the offers.
+    /// Returns the total of each scalar of the pool's agent, as far as known: from the view, or else from the offers.
     pub(super) fn total(&self, pool: usize) -> &[Milli] {
         self.totals.get(pool).and_then(Option::as_deref).unwrap_or(&self.rooms[pool].scalars)
     }
 
-    /// How many instances of a request run already, by agent.
+    /// Returns how many instances of a request run already, by agent.
     pub(super) fn running(&self, request: usize) -> Vec<u32> {
         let running = &self.requests[request].running;
         if running.is_empty() {

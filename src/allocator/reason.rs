@@ -1,7 +1,7 @@
 //! Why something does not fit, as data: the first rule that failed and by how much.
 //!
-//! [`Reason`] is what programs match on, its text what people read. The rules are asked in one order everywhere: offer,
-//! role, constraints, limit per agent, scalars (cpus, mem, disk, gpus, others by name), fixed ports, number of ports, sets,
+//! Programs match on a [`Reason`], people read its text. Everywhere the rules are checked in one order: offer, role,
+//! constraints, limit per agent, scalars (cpus, mem, disk, gpus, others by name), fixed ports, number of ports, sets,
 //! kinds.
 
 use std::fmt;
@@ -11,79 +11,79 @@ use super::constraint::Broken;
 use crate::proto::v1;
 use crate::types::Milli;
 
-/// The first rule by which one instance does not fit.
+/// The first rule that one instance fails.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Reason {
-    /// The offer makes no sense.
+    /// The offer is invalid.
     Offer {
         /// What is wrong with it, with the field.
         problem: Arc<str>,
     },
-    /// It was offered to another role than the task wants to run under.
+    /// It was offered to another role than the task's.
     Role {
-        /// Whose offer it is.
+        /// The role of the offer.
         offered: Arc<str>,
-        /// The role asked for.
+        /// The requested role.
         asked: Arc<str>,
     },
-    /// As many instances as allowed are on the agent.
+    /// The agent runs as many instances as allowed.
     AgentLimit {
-        /// How many are allowed.
+        /// The allowed number.
         limit: u32,
     },
-    /// Too little of a scalar resource.
+    /// A scalar resource is insufficient.
     Scalar {
-        /// Which resource.
+        /// The name of the resource.
         name: Arc<str>,
-        /// What one instance needs.
+        /// The amount that one instance needs.
         asked: Milli,
-        /// What is left.
+        /// The amount that is left.
         left: Milli,
     },
-    /// A port asked for by number is taken, or not offered.
+    /// A port requested by number is taken, or not offered.
     Port {
         /// The port.
         port: u64,
     },
-    /// Too few ports.
+    /// There are too few ports.
     Ports {
-        /// How many one instance needs, fixed ones included.
+        /// The number that one instance needs, fixed ones included.
         asked: u64,
-        /// How many are left.
+        /// The number that is left.
         left: u64,
     },
-    /// An item of a set that was asked for by name is taken, or not offered.
+    /// An item of a set that was requested by name is taken, or not offered.
     Item {
         /// The set.
         name: Arc<str>,
         /// The item.
         item: Arc<str>,
     },
-    /// Too few items of a set.
+    /// A set has too few items.
     Items {
         /// The set.
         name: Arc<str>,
-        /// How many one instance needs, named ones included.
+        /// The number that one instance needs, named ones included.
         asked: u64,
-        /// How many are left.
+        /// The number that is left.
         left: u64,
     },
-    /// None of the demands of a request with alternatives fits: the reason for each.
+    /// No demand of a request with alternatives fits: the reason for each.
     AnyOf(Arc<[Reason]>),
-    /// There is enough of the name, but not of that kind: reserved otherwise, another volume, a taken item of a set.
+    /// The amount would suffice, but not of that kind: reserved otherwise, another volume, a taken item of a set.
     Kind {
-        /// The item asked for, in text form.
+        /// The requested item, in text form.
         asked: Arc<str>,
         /// What is left of that name, in text form.
         left: Arc<str>,
     },
-    /// A constraint of the request, or of a neighbour that was there first.
+    /// A constraint failed, of the request or of a neighbour that was there first.
     Constraint(Broken),
 }
 
 impl Reason {
-    /// The reason for the first demand and those for its alternatives as one.
+    /// Combines the reasons for the first demand and its alternatives.
     pub(super) fn any_of(mut reasons: Vec<Self>) -> Self {
         match reasons.len() {
             1 => reasons.remove(0),
@@ -91,8 +91,10 @@ impl Reason {
         }
     }
 
-    /// The rule's short name: the resource's for scalars and sets, else `offer`, `role`, `max_per_agent`, `port`, `ports`,
-    /// `kind`, or for constraints what [`Broken::rule`] says. With alternatives, that of the first demand.
+    /// Returns the rule's short name.
+    ///
+    /// For scalars and sets that is the resource's name, for constraints [`Broken::rule`], else `offer`, `role`,
+    /// `max_per_agent`, `port`, `ports` or `kind`. With alternatives, it is that of the first demand.
     #[must_use]
     pub fn rule(&self) -> &str {
         match self {
@@ -108,7 +110,7 @@ impl Reason {
         }
     }
 
-    /// The constraint that failed, if it is one.
+    /// Returns the constraint that failed, if it is one.
     #[must_use]
     pub fn broken(&self) -> Option<&Broken> {
         match self {
@@ -126,13 +128,13 @@ impl Reason {
         }
     }
 
-    /// What reasons are counted under in a summary: the attribute of a constraint on one, else the rule.
+    /// Returns what a summary counts the reason under: the attribute of a constraint on one, else the rule.
     #[must_use]
     pub fn subject(&self) -> &str {
         self.broken().and_then(Broken::attribute).unwrap_or_else(|| self.rule())
     }
 
-    /// How much more one instance would need, where that is a number.
+    /// Returns how much more one instance would need, if that is a number.
     #[must_use]
     pub fn margin(&self) -> Option<Milli> {
         match *self {
@@ -149,7 +151,7 @@ impl Reason {
         }
     }
 
-    /// How much is left of what there is too little of, where that is a number.
+    /// Returns how much is left of the insufficient resource, if that is a number.
     #[must_use]
     pub fn left(&self) -> Option<Milli> {
         match *self {
@@ -190,10 +192,10 @@ impl fmt::Display for Reason {
     }
 }
 
-/// An agent as offers name it.
+/// An agent's id and host name, from its offers.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Host {
-    /// The agent.
+    /// The agent's id.
     pub agent_id: v1::AgentId,
     /// Its host's name.
     pub hostname: String,
@@ -211,19 +213,19 @@ impl AgentReason {
         Self { host, reason }
     }
 
-    /// The agent.
+    /// Returns the agent's id.
     #[must_use]
     pub fn agent_id(&self) -> &v1::AgentId {
         &self.host.agent_id
     }
 
-    /// The agent's host name.
+    /// Returns the agent's host name.
     #[must_use]
     pub fn hostname(&self) -> &str {
         &self.host.hostname
     }
 
-    /// The first rule that failed; its text is `reason().to_string()`.
+    /// Returns the first rule that failed; its text is `reason().to_string()`.
     #[must_use]
     pub fn reason(&self) -> &Reason {
         &self.reason

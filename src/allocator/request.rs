@@ -1,7 +1,7 @@
-//! What a framework wants to run: a command, what one instance of it needs, how many, and where not.
+//! Requests of a framework: a command, the needs of one instance, how many, and where they may run.
 //!
-//! The setters never fail, so that requests read as one expression; an amount that makes no sense is remembered and
-//! reported by [`TaskRequest::check`], and by placing, which places nothing of such a request.
+//! The setters never fail, so that requests read as one expression. An invalid amount is stored and reported by
+//! [`TaskRequest::check`] and by placement, which places nothing of such a request.
 
 mod demand;
 
@@ -12,7 +12,7 @@ use super::constraint::{self, Constraint, ConstraintError};
 use crate::proto::v1::{self, environment};
 use crate::types::{Milli, PartitionPolicy, QuantityError};
 
-/// A number of equal tasks to be placed on offers.
+/// A request for a number of equal tasks, to be placed on offers.
 ///
 /// ```
 /// use divvy::allocator::TaskRequest;
@@ -24,61 +24,61 @@ use crate::types::{Milli, PartitionPolicy, QuantityError};
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub struct TaskRequest {
-    /// The name its tasks get, and under which it is reported.
+    /// The name of its tasks, under which it is reported.
     pub name: String,
-    /// What to run. Assigned ports are added to its environment.
+    /// The command. Assigned ports are added to its environment.
     pub command: v1::CommandInfo,
-    /// How many instances are still wanted; 1 unless set.
+    /// The number of instances still wanted; 1 unless set.
     pub count: u32,
-    /// At most so many instances on one agent, those in [`running`](Self::running) included; no limit unless set.
+    /// The most instances on one agent, those in [`running`](Self::running) included; no limit unless set.
     pub max_per_agent: Option<u32>,
     /// The role whose offers it may use; any unless set.
     pub role: Option<String>,
-    /// What one instance takes.
+    /// The resources of one instance.
     pub demand: Demand,
-    /// What an instance may take instead, the preferred first.
+    /// Alternatives to the resources, the preferred first.
     pub alternatives: Vec<Demand>,
-    /// Requests of higher priority are placed before those of lower; 0 unless set.
+    /// The priority: requests of higher priority are placed first; 0 unless set.
     pub priority: i32,
-    /// Labels of its tasks.
+    /// The labels of its tasks.
     pub labels: Vec<v1::Label>,
-    /// What becomes of its tasks when their agent is cut off.
+    /// The policy for its tasks if their agent is unreachable.
     pub partition: Option<PartitionPolicy>,
-    /// How many instances run already, by agent.
+    /// The instances that run already, by agent.
     pub running: BTreeMap<v1::AgentId, u32>,
-    /// Where instances may run, and where they had better.
+    /// Constraints on where instances may run.
     pub constraints: Vec<Constraint>,
     invalid: Option<RequestError>,
 }
 
-/// A request that cannot be placed anywhere, whatever is offered.
+/// An error for a request that cannot be placed anywhere, whatever is offered.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum RequestError {
-    /// An amount that is none.
+    /// An amount is invalid.
     #[error("{name}: {problem}")]
     Amount {
-        /// Of which resource.
+        /// The resource.
         name: String,
         /// What is wrong with it.
         problem: QuantityError,
     },
-    /// A fraction of something that is only had whole.
+    /// A fraction was requested of a resource that is only allocated whole.
     #[error("gpus: {0} is not a whole number")]
     Fraction(Milli),
-    /// A scalar amount of a resource that has another type.
+    /// A scalar amount was requested of a resource of another type.
     #[error("{0} are not a scalar: use ports() or fixed_ports()")]
     NotScalar(String),
-    /// Items of a resource that has another type.
+    /// Items were requested of a resource of another type.
     #[error("{0} is not a set")]
     NotSet(String),
-    /// No resource at all; masters refuse such tasks.
+    /// No resources are requested; masters refuse such tasks.
     #[error("no resources are asked for; say at least how many cpus")]
     Nothing,
-    /// A constraint that makes no sense.
+    /// A constraint is invalid.
     #[error(transparent)]
     Constraint(#[from] ConstraintError),
-    /// Two constraints that no agent can keep.
+    /// No agent can satisfy both constraints.
     #[error("constraints `{first}` and `{second}` contradict each other; drop one, or make it soft")]
     Contradiction {
         /// The text of one.
@@ -86,23 +86,23 @@ pub enum RequestError {
         /// The text of the other.
         second: String,
     },
-    /// More constraints than are looked at.
+    /// There are too many constraints.
     #[error("{0} constraints; at most {MAX_CONSTRAINTS} are looked at")]
     TooMany(usize),
 }
 
-/// How many constraints a request may have.
+/// The most constraints of a request.
 const MAX_CONSTRAINTS: usize = 256;
 
 impl TaskRequest {
-    /// One instance of a shell command, with no resources yet.
+    /// Creates a request for one instance of a shell command, without resources.
     #[must_use]
     pub fn command(name: impl Into<String>, shell: impl Into<String>) -> Self {
         let command = v1::CommandInfo { shell: Some(true), value: Some(shell.into()), ..Default::default() };
         Self::new(name, command)
     }
 
-    /// One instance of a command, with no resources yet.
+    /// Creates a request for one instance of a command, without resources.
     #[must_use]
     pub fn new(name: impl Into<String>, command: v1::CommandInfo) -> Self {
         Self {
@@ -122,62 +122,69 @@ impl TaskRequest {
         }
     }
 
-    /// Processors per instance, in steps of 0.001.
+    /// Sets the cpus per instance, in steps of 0.001.
     #[must_use]
     pub fn cpus(self, cpus: f64) -> Self {
         self.demanding(|demand| demand.cpus(cpus))
     }
 
-    /// Memory per instance, in MiB.
+    /// Sets the memory per instance, in MiB.
     #[must_use]
     pub fn mem_mib(self, mebibytes: impl Into<f64>) -> Self {
         self.demanding(|demand| demand.mem_mib(mebibytes))
     }
 
-    /// Disk space per instance, in MiB.
+    /// Sets the disk space per instance, in MiB.
     #[must_use]
     pub fn disk_mib(self, mebibytes: impl Into<f64>) -> Self {
         self.demanding(|demand| demand.disk_mib(mebibytes))
     }
 
-    /// Graphics processors per instance.
+    /// Sets the gpus per instance.
     #[must_use]
     pub fn gpus(self, gpus: u32) -> Self {
         self.demanding(|demand| demand.gpus(gpus))
     }
 
-    /// So much per instance of a scalar resource of any name.
+    /// Sets the amount of a scalar resource per instance.
     #[must_use]
     pub fn resource(self, name: impl Into<String>, amount: Milli) -> Self {
         self.demanding(|demand| demand.resource(name, amount))
     }
 
-    /// How many ports an instance gets; the lowest free ones, in the environment as `PORT`, `PORT0`, `PORT1`, ... and `PORTS`.
+    /// Sets how many ports an instance gets.
+    ///
+    /// They are the lowest free ones, in the environment as `PORT`, `PORT0`, `PORT1`, ... and `PORTS`.
     #[must_use]
     pub fn ports(self, count: u32) -> Self {
         self.demanding(|demand| demand.ports(count))
     }
 
-    /// Ports an instance gets by number, before those of [`ports`](Self::ports). Two instances cannot share an agent then.
+    /// Sets the fixed ports of an instance, before those of [`ports`](Self::ports).
+    ///
+    /// Two instances cannot share an agent then.
     #[must_use]
     pub fn fixed_ports(self, ports: impl IntoIterator<Item = u16>) -> Self {
         self.demanding(|demand| demand.fixed_ports(ports))
     }
 
-    /// How many items of a set an instance gets, each to itself; the first free ones by name.
+    /// Sets how many items of a set an instance gets for itself; the first free ones by name.
     #[must_use]
     pub fn set_of(self, name: impl Into<String>, count: u32) -> Self {
         self.demanding(|demand| demand.set_of(name, count))
     }
 
-    /// Items of a set that an instance gets by name. Two instances cannot share an agent then.
+    /// Sets the items of a set that an instance gets by name.
+    ///
+    /// Two instances cannot share an agent then.
     #[must_use]
     pub fn set_items<I: Into<String>>(self, name: impl Into<String>, items: impl IntoIterator<Item = I>) -> Self {
         self.demanding(|demand| demand.set_items(name, items))
     }
 
-    /// What an instance may take instead of everything said so far, all of it named anew. All instances that the first
-    /// demand has room for get it; only then comes the next.
+    /// Adds an alternative to the resources set so far, which starts from nothing.
+    ///
+    /// All instances that fit by the first demand use it; only then comes the next.
     ///
     /// ```
     /// use divvy::allocator::TaskRequest;
@@ -191,35 +198,35 @@ impl TaskRequest {
         self
     }
 
-    /// Requests of higher priority are placed before those of lower.
+    /// Sets the priority: requests of higher priority are placed first.
     #[must_use]
     pub fn priority(mut self, priority: i32) -> Self {
         self.priority = priority;
         self
     }
 
-    /// How many instances are wanted.
+    /// Sets the number of instances.
     #[must_use]
     pub fn count(mut self, count: u32) -> Self {
         self.count = count;
         self
     }
 
-    /// At most so many instances on one agent, those of [`running_on`](Self::running_on) included.
+    /// Sets the most instances on one agent, those of [`running_on`](Self::running_on) included.
     #[must_use]
     pub fn max_per_agent(mut self, limit: u32) -> Self {
         self.max_per_agent = Some(limit);
         self
     }
 
-    /// Tells that so many instances run on an agent already.
+    /// Adds instances that run on an agent already.
     #[must_use]
     pub fn running_on(mut self, agent_id: v1::AgentId, instances: u32) -> Self {
         self.running.insert(agent_id, instances);
         self
     }
 
-    /// Only offers made to this role are used, for frameworks that have several.
+    /// Uses only offers made to this role, for frameworks that have several.
     #[must_use]
     pub fn on_role(mut self, role: impl Into<String>) -> Self {
         self.role = Some(role.into());
@@ -248,7 +255,7 @@ impl TaskRequest {
         self
     }
 
-    /// Adds a constraint in its text form, e.g. `zone = a`; the table at [`Constraint`] has them all.
+    /// Adds a constraint in text form, e.g. `zone = a`; [`Constraint`] has the table of forms.
     #[must_use]
     pub fn constrained(mut self, text: &str) -> Self {
         match text.parse() {
@@ -260,19 +267,19 @@ impl TaskRequest {
         }
     }
 
-    /// What becomes of its tasks when their agent is cut off: nothing unless set.
+    /// Sets the policy for its tasks if their agent is unreachable; none unless set.
     #[must_use]
     pub fn partition(mut self, policy: PartitionPolicy) -> Self {
         self.partition = Some(policy);
         self
     }
 
-    /// Whether the request makes sense at all.
+    /// Validates the request.
     ///
     /// # Errors
     ///
-    /// When an amount is negative, not finite or too large, when it asks for parts of a gpu, or for nothing at all; when a
-    /// constraint makes no sense, or two can never hold together.
+    /// An amount is negative, not finite or too large, part of a gpu or nothing at all is requested, a constraint is
+    /// invalid, or two contradict each other.
     pub fn check(&self) -> Result<(), RequestError> {
         if let Some(error) = &self.invalid {
             return Err(error.clone());
@@ -281,7 +288,7 @@ impl TaskRequest {
         self.demands().try_for_each(Demand::check)
     }
 
-    /// What an instance takes and may take instead, the preferred first.
+    /// Iterates over the resources of an instance and their alternatives, the preferred first.
     pub fn demands(&self) -> impl Iterator<Item = &Demand> {
         std::iter::once(&self.demand).chain(&self.alternatives)
     }
@@ -296,7 +303,7 @@ impl TaskRequest {
         })
     }
 
-    /// The demand of a variant: 0 is the preferred one, 1 the first alternative.
+    /// Returns the demand of a variant: 0 is the preferred one, 1 the first alternative.
     pub(super) fn nth_demand(&self, variant: usize) -> &Demand {
         if variant == 0 { &self.demand } else { &self.alternatives[variant - 1] }
     }
@@ -316,7 +323,7 @@ mod tests {
     }
 
     #[test]
-    fn an_amount_that_makes_no_sense_is_named() {
+    fn an_invalid_amount_is_named() {
         let request = || TaskRequest::command("t", "true");
         assert_eq!(text(&request().cpus(-1.0)), "cpus: -1 is negative");
         assert_eq!(text(&request().cpus(1.0).mem_mib(f64::NAN)), "mem: NaN is not a finite number");
@@ -335,7 +342,7 @@ mod tests {
     }
 
     #[test]
-    fn constraints_that_make_no_sense_are_told_with_their_text() {
+    fn invalid_constraints_are_reported_with_their_text() {
         let request = || TaskRequest::command("t", "true").cpus(1.0);
         assert_eq!(text(&request().constrained("zone is a")), "constraint `zone is a`: expected set at character 9");
         let soft = request().constraint(Constraint::unique("zone").soft(0));

@@ -1,7 +1,7 @@
-//! What a cluster lacks for what is asked of it, as data for whoever adds agents.
+//! What a cluster lacks for a set of requests, as data for autoscaling.
 //!
-//! Reckoned on what is free in the whole cluster, offered or not: an idle cluster lacks nothing, even when all its offers were
-//! declined. Agents whose free resources are not known count as full.
+//! Computed from what is free in the whole cluster, offered or not: an idle cluster lacks nothing, even if all its
+//! offers were declined. Agents whose free resources are not known count as full.
 
 use std::collections::BTreeMap;
 
@@ -12,11 +12,11 @@ use super::request::{Demand, RequestError, TaskRequest};
 use crate::proto::v1::{self, resource::AllocationInfo};
 use crate::types::{Milli, Resources};
 
-/// What is lacking; nothing when everything asked for could be placed.
+/// What is lacking; empty if everything requested could be placed.
 #[derive(Debug, Clone, Default, PartialEq)]
 #[non_exhaustive]
 pub struct Shortage {
-    /// The requests that are short, in the order given.
+    /// The requests that lack resources, in the order given.
     pub requests: Vec<Lacking>,
 }
 
@@ -26,23 +26,24 @@ pub struct Shortage {
 pub struct Lacking {
     /// The request's name.
     pub task: String,
-    /// How many instances find no room.
+    /// The number of instances that do not fit.
     pub missing: u32,
-    /// What these take together by their preferred demand, by the resource's name: amounts of scalars, numbers of ports
-    /// and of items. Nothing where more agents would not help.
+    /// The sum of their resources by their preferred demand: amounts of scalars, numbers of ports and of items. Empty
+    /// if more agents would not help.
     pub resources: BTreeMap<String, Milli>,
-    /// What keeps them out, with how many agents that is so for, the most frequent first.
+    /// The reasons, with the number of agents of each, the most frequent first.
     pub refusals: Vec<Refusal>,
     /// What to add.
     pub unblock: Option<Unblock>,
-    /// Set when more agents like those there are would not help.
+    /// Set if more agents like those in the cluster would not help.
     pub hopeless: Option<Hopeless>,
-    /// Set when the request makes no sense.
+    /// Set if the request is invalid.
     pub error: Option<RequestError>,
 }
 
-/// What a cluster lacks to run all requests at once. Where all requests name the same role, what is reserved for it is used,
-/// too; otherwise only what is reserved for nobody.
+/// Computes what a cluster lacks to run all requests at once.
+///
+/// If all requests name the same role, its reservations are used too; otherwise only unreserved resources.
 ///
 /// ```
 /// use divvy::allocator::{ClusterAgent, ClusterView, TaskRequest, shortage};
@@ -70,7 +71,7 @@ pub fn of(view: &ClusterView, requests: &[TaskRequest]) -> Shortage {
     Shortage { requests: plan.unplaced.into_iter().map(Lacking::new).collect() }
 }
 
-/// All that is free on an agent, as if it were offered.
+/// Returns an offer of everything that is free on an agent.
 fn all_free(agent: &ClusterAgent, role: Option<&str>) -> v1::Offer {
     let unused = agent.tasks.iter().all(|tasks| tasks.count == 0);
     let free = agent.free.as_ref().or_else(|| agent.total.as_ref().filter(|_| unused));
@@ -87,13 +88,13 @@ fn all_free(agent: &ClusterAgent, role: Option<&str>) -> v1::Offer {
 }
 
 impl Shortage {
-    /// Whether nothing is lacking.
+    /// Returns whether nothing is lacking.
     #[must_use]
     pub fn is_none(&self) -> bool {
         self.requests.is_empty()
     }
 
-    /// What all missing instances take together, by the resource's name.
+    /// Returns the sum of all missing instances' resources, by the resource's name.
     #[must_use]
     pub fn resources(&self) -> BTreeMap<String, Milli> {
         let mut sum: BTreeMap<String, Milli> = BTreeMap::new();
@@ -163,8 +164,8 @@ mod tests {
     fn a_full_cluster_lacks_what_the_missing_instances_take() {
         let full = agent("s1", "a", "cpus:4;mem:128").free("cpus:1;mem:128".parse().expect("resources"));
         let lacking = of(&view(&[full]), &[web().count(2).ports(1), web().count(0)]);
-        let told = |name: &str, units| (name.to_owned(), Milli::from_units(units));
-        assert_eq!(lacking.resources(), BTreeMap::from([told("cpus", 4), told("mem", 128), told("ports", 2)]));
+        let amount = |name: &str, units| (name.to_owned(), Milli::from_units(units));
+        assert_eq!(lacking.resources(), BTreeMap::from([amount("cpus", 4), amount("mem", 128), amount("ports", 2)]));
         let refusal = &lacking.requests[0].refusals[0];
         assert_eq!((refusal.subject.as_str(), refusal.agents), ("cpus", 1));
         assert_eq!(refusal.least_margin, Some(Milli::from_units(1)));
@@ -177,7 +178,7 @@ mod tests {
     }
 
     #[test]
-    fn a_constraint_that_no_agent_meets_is_told_with_what_to_add() {
+    fn a_constraint_that_no_agent_meets_is_reported_with_what_to_add() {
         let cluster = view(&[agent("s1", "a", "cpus:4;mem:128"), agent("s2", "b", "cpus:4;mem:128")]);
         let lacking = of(&cluster, &[web().constrained("zone = c").max_per_agent(1)]);
         let lacking = &lacking.requests[0];
@@ -187,7 +188,7 @@ mod tests {
     }
 
     #[test]
-    fn a_request_larger_than_every_agent_is_told_as_such() {
+    fn a_request_larger_than_every_agent_is_reported_as_such() {
         let lacking = of(&view(&[agent("s1", "a", "cpus:4;mem:128")]), &[web().cpus(5.0)]);
         assert_eq!(lacking.requests[0].hopeless, Some(Hopeless::Size));
     }
@@ -200,7 +201,7 @@ mod tests {
     }
 
     #[test]
-    fn a_request_that_makes_no_sense_lacks_no_resources() {
+    fn an_invalid_request_lacks_no_resources() {
         let lacking = of(&view(&[]), &[web().cpus(-1.0)]);
         assert!(lacking.requests[0].error.is_some() && lacking.resources().is_empty());
     }

@@ -1,10 +1,10 @@
-//! `divvy-master`: offers what the agents have.
+//! `divvy-master`: offers the agents' resources.
 
 use std::process::ExitCode;
 
 use divvy::cli::{self, master::DivvyMaster};
 
-/// Half the processor time of a busy master went into the C library's allocator: its threads share arenas.
+/// With the C library's allocator, a busy master spends half its CPU time there, because its threads share arenas.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 

@@ -12,10 +12,10 @@ use super::{
 };
 use crate::agent::{Agent, Ended, Options, SupervisorMode, supervisor};
 
-/// Offer what this host has to a master, and run the tasks that it sends.
+/// Offer this host's resources to a master, and run the tasks that it sends.
 ///
-/// The tasks outlive this program: when it ends, by whatever way, they go on, and it finds them again when it is started
-/// in the same work directory.
+/// The tasks outlive this program: they continue however it ends, and it recovers them when it is started again in the
+/// same work directory.
 #[derive(Debug, Parser)]
 #[command(name = "divvy-agent", version)]
 pub struct DivvyAgent {
@@ -30,16 +30,16 @@ enum Command {
     /// Start and reap processes for an agent; agents start this themselves
     #[command(hide = true)]
     Supervise {
-        /// The supervisor's own folder
+        /// The supervisor's own directory
         #[arg(long, value_name = "DIR")]
         directory: PathBuf,
-        /// How long to stay without an agent and with nothing to look after, in milliseconds
+        /// How long to run without an agent and without containers, in milliseconds
         #[arg(long, value_name = "MS")]
         idle_ms: Option<u64>,
     },
 }
 
-/// The exit code of an agent that `--recover=strict` keeps from starting: trying again is of no use.
+/// The exit code of an agent that does not start because of `--recover=strict`: a retry does not help.
 const DAMAGED: u8 = 3;
 
 impl Program for DivvyAgent {
@@ -47,7 +47,7 @@ impl Program for DivvyAgent {
 
     fn run(self) -> Result<ExitCode, Failure> {
         if let Some(Command::Supervise { directory, idle_ms }) = self.command {
-            // Before there is any other thread, and without a runtime: this process stays small.
+            // Before any other thread starts, and without a runtime: this process stays small.
             logging::start(None, "info", logging::LogFormat::Text)?;
             return Ok(supervisor::run(&directory, idle_ms.map_or(supervisor::IDLE, Duration::from_millis)));
         }
@@ -68,8 +68,8 @@ async fn serve(settings: AgentSettings) -> Result<ExitCode, Failure> {
     };
     announce_if_possible(DivvyAgent::NAME, &agent.address().to_string());
     let ended = tokio::select! {
-        _ = stop.asked() => {
-            tracing::info!("stopping; tasks go on and are found again by the next agent in this work directory");
+        _ = stop.requested() => {
+            tracing::info!("stopping; tasks continue, and the next agent in this work directory recovers them");
             agent.stop().await
         }
         ended = agent.join() => ended,
@@ -82,7 +82,7 @@ async fn serve(settings: AgentSettings) -> Result<ExitCode, Failure> {
 }
 
 fn options(settings: AgentSettings) -> anyhow::Result<Options> {
-    let program = std::env::current_exe().context("cannot find this program's own file")?;
+    let program = std::env::current_exe().context("cannot find the executable of this program")?;
     let preset = Options::new(settings.master.to_string(), settings.work_dir, SupervisorMode::Process { program });
     Ok(Options {
         listen: settings.listen,

@@ -16,15 +16,15 @@ use crate::{
     types::HostPort,
 };
 
-/// An agent as it is listed.
+/// An agent in the list.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct AgentRow {
     id: String,
     hostname: String,
-    /// Where it serves, as the master reaches it.
+    /// The agent's address as the master sees it.
     address: String,
     state: &'static str,
-    /// Since when it is unreachable or gone, in seconds since 1970.
+    /// Since when the agent is unreachable or gone, in seconds since 1970.
     since: Option<f64>,
     #[serde(skip)]
     age: Option<f64>,
@@ -35,8 +35,8 @@ pub struct AgentRow {
     attributes: BTreeMap<String, String>,
 }
 
-/// The agents by host name; behind them those that have not come back after a change of master, then those that are
-/// unreachable, and with `all` those that were marked gone.
+/// The agents by host name; after them those that have not re-registered after a change of master, those that are
+/// unreachable, and with `all` those marked gone.
 #[must_use]
 pub fn rows(answer: GetAgents, all: bool, now_secs: f64) -> Vec<AgentRow> {
     let mut rows: Vec<AgentRow> = answer.agents.into_iter().map(AgentRow::of).collect();
@@ -75,7 +75,7 @@ impl AgentRow {
             (false, true) => "active",
             (false, false) => "disconnected",
         };
-        // "slave(1)@10.0.0.7:5051"; an agent that has not come back is known by its name only.
+        // "slave(1)@10.0.0.7:5051"; an agent that has not re-registered has only its host name.
         let address = match agent.pid.as_deref().and_then(|pid| pid.rsplit_once('@')) {
             Some((_, address)) => address.to_owned(),
             None => HostPort(&info.hostname, info.port()).to_string(),
@@ -143,7 +143,7 @@ mod tests {
     }
 
     #[test]
-    fn agents_are_listed_by_host_with_what_is_used() {
+    fn agents_are_listed_by_host_with_their_used_resources() {
         let agents = vec![agent("b", false), agent("a", true)];
         let rows = rows(GetAgents { agents, ..GetAgents::default() }, true, 0.0);
         let cells: Vec<_> = rows.iter().map(Listed::cells).collect();
@@ -152,7 +152,7 @@ mod tests {
     }
 
     #[test]
-    fn an_agent_that_has_not_come_back_yet_is_listed_as_such() {
+    fn an_agent_that_has_not_re_registered_is_listed_as_recovering() {
         let info = v1::AgentInfo { hostname: "c".to_owned(), ..v1::AgentInfo::default() };
         let agents = vec![agent("z", true)];
         let rows = rows(GetAgents { agents, recovered_agents: vec![info], ..GetAgents::default() }, false, 0.0);
@@ -168,7 +168,7 @@ mod tests {
     }
 
     #[test]
-    fn an_unreachable_agent_is_listed_with_since_when_and_a_gone_one_where_all_are_asked_for() {
+    fn an_unreachable_agent_is_listed_with_its_age_and_a_gone_one_only_with_all() {
         let departed = |id: &str, gone| Departed {
             agent_id: v1::AgentId { value: id.to_owned() },
             hostname: Some("d".to_owned()),

@@ -1,4 +1,4 @@
-//! `divvy`: its commands and which of them does what.
+//! `divvy`: its commands.
 
 use std::{future::Future, process::ExitCode};
 
@@ -39,7 +39,7 @@ enum Command {
     Frameworks(ListAllArgs),
     /// Write the running master's registry to a file, for `divvy-master restore`
     Backup(RemoteBackupArgs),
-    /// Place tasks of a file on offers of a file and say why the rest does not fit; needs no cluster
+    /// Place tasks of a file on offers of a file and explain why the rest does not fit; needs no cluster
     Allocate(allocate::AllocateArgs),
 }
 
@@ -55,7 +55,7 @@ struct ListArgs {
 struct AgentsArgs {
     #[command(flatten)]
     list: ListArgs,
-    /// Those that were marked gone as well, as far as the master remembers them
+    /// Include agents marked gone, as far as the master still has them
     #[arg(long, short)]
     all: bool,
     #[command(subcommand)]
@@ -64,7 +64,7 @@ struct AgentsArgs {
 
 #[derive(Debug, Subcommand)]
 enum AgentsCommand {
-    /// Mark an agent gone for good: its tasks end as gone by operator, and it can never come back
+    /// Mark an agent gone for good: its tasks end as gone by operator, and it can never register again
     Gone(gone::GoneArgs),
 }
 
@@ -72,7 +72,7 @@ enum AgentsCommand {
 struct ListAllArgs {
     #[command(flatten)]
     list: ListArgs,
-    /// Those that have ended as well, as far as the master remembers them
+    /// Include those that have ended, as far as the master still has them
     #[arg(long, short)]
     all: bool,
 }

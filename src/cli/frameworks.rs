@@ -5,7 +5,7 @@ use serde::Serialize;
 use super::table::{Amounts, Listed};
 use crate::proto::v1::master::response::{GetFrameworks, get_frameworks::Framework};
 
-/// A framework as it is listed.
+/// A framework in the list.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct FrameworkRow {
     id: String,
@@ -18,7 +18,7 @@ pub struct FrameworkRow {
     offered: Amounts,
 }
 
-/// The frameworks that have not ended, or `all` that the master remembers, by name.
+/// The frameworks that have not ended, or `all` that the master has, by name.
 #[must_use]
 pub fn rows(answer: GetFrameworks, all: bool) -> Vec<FrameworkRow> {
     let completed = if all { answer.completed_frameworks } else { Vec::new() };
@@ -86,7 +86,7 @@ mod tests {
     }
 
     #[test]
-    fn frameworks_are_listed_by_name_with_what_they_use() {
+    fn frameworks_are_listed_by_name_with_their_resources() {
         let answer = || GetFrameworks {
             frameworks: vec![framework("web", true), framework("cron", false)],
             completed_frameworks: vec![framework("batch", true)],

@@ -1,4 +1,4 @@
-//! `divvy agents gone`: an agent that does not come back is marked so, and its tasks end.
+//! `divvy agents gone`: marks an agent gone for good, which ends its tasks.
 
 use std::process::ExitCode;
 
@@ -10,57 +10,57 @@ use crate::{
     transport::connect::Addresses,
 };
 
-/// What `divvy agents gone` is told.
+/// The arguments of `divvy agents gone`.
 #[derive(Args, Debug)]
 pub struct GoneArgs {
     /// The agent's id, as `divvy agents` shows it
     #[arg(value_name = "ID")]
     agent_id: String,
-    /// Do it; without this it is only said what would happen
+    /// Mark the agent; without this only the effect is shown
     #[arg(long, short)]
     yes: bool,
 }
 
-/// Marks the agent gone, or says what that would do.
+/// Marks the agent gone, or shows the effect without `--yes`.
 ///
 /// # Errors
-/// No master answers, none knows the agent, or `--yes` is missing.
+/// No master answers, the agent is unknown, or `--yes` is missing.
 pub async fn mark(args: &GoneArgs, master: &Addresses) -> Result<ExitCode, Failure> {
     let mut operator = Operator::connect(master).await?;
     let agents = operator.agents().await?;
     let id = &args.agent_id;
-    let Some(known) = Known::find(&agents, id) else {
+    let Some(known) = AgentState::find(&agents, id) else {
         let text = format!("no agent {id} is known to the master; `divvy agents --all` lists those that are");
         return Err(Failure::Failed(anyhow::anyhow!(text)));
     };
-    if known == Known::Gone {
-        return say(&format!("agent {id} is marked gone already"));
+    if known == AgentState::Gone {
+        return print_result(&format!("agent {id} is marked gone already"));
     }
     if !args.yes {
         let tasks = tasks_on(&operator.tasks().await?, id);
         let text = format!(
-            "marking agent {id} gone ends what it runs (tasks: {tasks}) as TASK_GONE_BY_OPERATOR, and it can never come \
-             back; say --yes to do it"
+            "marking agent {id} gone ends what it runs (tasks: {tasks}) as TASK_GONE_BY_OPERATOR, and it can never \
+             register again; add --yes to do it"
         );
         return Err(Failure::Usage(text));
     }
     operator.mark_gone(id).await?;
-    say(&format!("agent {id} is marked gone"))
+    print_result(&format!("agent {id} is marked gone"))
 }
 
-fn say(text: &str) -> Result<ExitCode, Failure> {
+fn print_result(text: &str) -> Result<ExitCode, Failure> {
     output::print(text)?;
     Ok(ExitCode::SUCCESS)
 }
 
-/// How the master knows an agent.
+/// The state of an agent that the master has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Known {
+enum AgentState {
     Present,
     Gone,
 }
 
-impl Known {
+impl AgentState {
     fn find(agents: &GetAgents, id: &str) -> Option<Self> {
         let present = agents.agents.iter().map(|agent| &agent.agent_info).chain(&agents.recovered_agents);
         if present.filter_map(|info| info.id.as_ref()).any(|one| one.value == id) {
@@ -71,7 +71,7 @@ impl Known {
     }
 }
 
-/// How many tasks that have not ended the master has on this agent.
+/// How many tasks on this agent have not ended.
 fn tasks_on(tasks: &GetTasks, id: &str) -> usize {
     tasks.tasks.iter().chain(&tasks.unreachable_tasks).filter(|task| task.agent_id.value == id).count()
 }

@@ -16,15 +16,15 @@ pub struct LocalArgs {
     /// Address and port of the master; port 0 picks a free one [default: 127.0.0.1:5050]
     #[arg(long, value_name = "ADDR:PORT")]
     listen: Option<String>,
-    /// What each agent offers, for example 'cpus:4;mem:1024', as a JSON array of Mesos' resources, or the absolute path of
-    /// a file with either. What is not named is detected, zero of a name means none [default: all that this host has, each
-    /// of them]
+    /// What each agent offers, for example 'cpus:4;mem:1024', as a JSON array of Mesos' resources, or the absolute path
+    /// of a file with either. What is not named is detected, zero of a name means none [default: all that this host
+    /// has, each of them]
     #[arg(long, value_name = "TEXT|JSON|FILE")]
     resources: Option<String>,
-    /// Where everything is kept, and stays [default: a new folder that is removed at the end]
+    /// The folder for all files, which is kept [default: a new folder that is removed at the end]
     #[arg(long, value_name = "DIR")]
     work_dir: Option<PathBuf>,
-    /// Serve on an address that other hosts can reach although nothing asks them who they are
+    /// Serve on an address that other hosts can reach although there is no authentication yet
     #[arg(long)]
     insecure: bool,
 }
@@ -32,7 +32,7 @@ pub struct LocalArgs {
 /// Runs the cluster until Ctrl-C.
 ///
 /// # Errors
-/// Settings that make no sense, a port that is taken, a folder that cannot be made.
+/// Invalid settings, a port in use, a folder that cannot be created.
 pub async fn serve(args: LocalArgs) -> Result<ExitCode, Failure> {
     if args.agents == 0 {
         return Err(SettingsError::invalid("--agents", "0", "it has to be at least 1").into());
@@ -46,12 +46,12 @@ pub async fn serve(args: LocalArgs) -> Result<ExitCode, Failure> {
         builder = builder.work_dir(directory);
     }
     let mut cluster = builder.start().await.map_err(anyhow::Error::from)?;
-    // Where nothing can be printed, the address of the cluster stays unknown and it is of no use.
+    // If its address cannot be printed, the cluster cannot be used.
     let failure = if let Err(failure) = announce("divvy local", &cluster.master()) {
         Some(failure)
     } else {
         tokio::select! {
-            _ = stop.asked() => None,
+            _ = stop.requested() => None,
             reason = cluster.failed() => Some(Failure::Failed(anyhow::anyhow!("{reason}"))),
         }
     };

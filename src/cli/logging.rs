@@ -1,4 +1,4 @@
-//! Logs go to standard error, so that standard output is for what was asked for.
+//! Logs are written to standard error; standard output is for results.
 
 use std::io::IsTerminal;
 
@@ -6,7 +6,7 @@ use tracing_subscriber::EnvFilter;
 
 use super::{output::LogOutput, settings::SettingsError};
 
-/// How log lines look.
+/// The format of log lines.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum, serde::Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum LogFormat {
@@ -17,10 +17,10 @@ pub enum LogFormat {
     Json,
 }
 
-/// Starts logging: what `filter` selects (or `RUST_LOG`, or else `fallback`), in `format`.
+/// Starts logging with `filter`, or `RUST_LOG`, or `fallback`.
 ///
 /// # Errors
-/// When the filter cannot be understood.
+/// When the filter is invalid.
 pub fn start(filter: Option<&str>, fallback: &str, format: LogFormat) -> Result<(), SettingsError> {
     let from_environment = std::env::var("RUST_LOG").ok().filter(|text| !text.is_empty());
     let filter = filter.filter(|text| !text.trim().is_empty());

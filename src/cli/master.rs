@@ -1,4 +1,4 @@
-//! `divvy-master`: offers what the agents have.
+//! `divvy-master`: offers the agents' resources.
 
 use std::process::ExitCode;
 
@@ -13,7 +13,7 @@ use super::{
 };
 use crate::master::{Master, Options};
 
-/// Collect what agents have and offer it to frameworks.
+/// Offer the agents' resources to frameworks.
 #[derive(Debug, Parser)]
 #[command(name = "divvy-master", version, args_conflicts_with_subcommands = true)]
 pub struct DivvyMaster {
@@ -25,13 +25,13 @@ pub struct DivvyMaster {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Write the registry of a stopped master to a file; `divvy backup` asks a running one
+    /// Write the registry of a stopped master to a file; for a running one use `divvy backup`
     Backup(BackupArgs),
-    /// Make the registry of a master that is to be started out of a backup
+    /// Create the registry of a stopped master from a backup
     Restore(RestoreArgs),
 }
 
-/// Pings that may stay unanswered; the timeout is shared out among them.
+/// How many pings may stay unanswered; the timeout is divided among them.
 const PINGS: u32 = 5;
 
 impl Program for DivvyMaster {
@@ -54,10 +54,10 @@ async fn serve(settings: MasterSettings) -> Result<ExitCode, Failure> {
     let mut master = Master::start(options(settings)).await.map_err(anyhow::Error::from)?;
     announce_if_possible(DivvyMaster::NAME, &master.address().to_string());
     tokio::select! {
-        _ = stop.asked() => {}
+        _ = stop.requested() => {}
         reason = master.failed() => return Err(anyhow::anyhow!("{reason}").into()),
     }
-    tracing::info!("stopping; agents and frameworks go on and look for the next master");
+    tracing::info!("stopping; agents and frameworks continue and look for the next master");
     master.stop().await;
     Ok(ExitCode::SUCCESS)
 }

@@ -1,7 +1,7 @@
-//! What the binaries are made of: settings, logs, signals, errors in one line, and the commands of `divvy`.
+//! The implementation of the binaries: settings, logs, signals, one-line errors, and the commands of `divvy`.
 //!
-//! Not part of the library's promise. A binary's `main` hands its [`Program`] to `run`; everything a user did wrong ends
-//! as one line on standard error and an exit code, 2 for how the program was called and 1 for what happened then.
+//! Not part of the library's stable API. A binary's `main` calls [`run`](fn@run) with its [`Program`]. Every error is
+//! one line on standard error and an exit code: 2 for wrong usage, 1 for any other failure.
 
 pub mod agent;
 pub mod agents;
@@ -28,12 +28,12 @@ use clap::Parser;
 pub use settings::SettingsError;
 use tokio::runtime::Runtime;
 
-/// Why a program ends before its work is done.
+/// Why a program failed.
 #[derive(Debug)]
 pub enum Failure {
-    /// It was called wrongly; exit code 2.
+    /// Wrong usage; exit code 2.
     Usage(String),
-    /// Something went wrong on the way; exit code 1.
+    /// Any other failure; exit code 1.
     Failed(anyhow::Error),
 }
 
@@ -59,7 +59,7 @@ impl fmt::Display for Failure {
     }
 }
 
-/// An error and what caused it; most of ours quote their cause already.
+/// An error with its causes; causes that its text already quotes are left out.
 fn with_causes(error: &anyhow::Error) -> String {
     let mut text = error.to_string();
     for cause in error.chain().skip(1).map(ToString::to_string) {
@@ -70,19 +70,19 @@ fn with_causes(error: &anyhow::Error) -> String {
     text
 }
 
-/// A binary: how it is called and what it does.
+/// A binary: its arguments and its work.
 pub trait Program: Parser {
-    /// The name it goes by in messages.
+    /// The program's name in messages.
     const NAME: &'static str;
 
-    /// Does everything and tells the exit code.
+    /// Runs the program and returns its exit code.
     ///
     /// # Errors
-    /// With whatever ends the program early.
+    /// Whatever makes the program fail.
     fn run(self) -> Result<ExitCode, Failure>;
 }
 
-/// The whole of a binary's `main`.
+/// The body of a binary's `main`.
 #[must_use]
 pub fn run<P: Program>() -> ExitCode {
     match usage::parse::<P>(std::env::args_os()).and_then(Program::run) {
@@ -99,18 +99,18 @@ fn runtime() -> Result<Runtime, Failure> {
     runtime.map_err(|error| Failure::Failed(anyhow::Error::new(error).context("cannot start the runtime's threads")))
 }
 
-/// Prints the one line on standard output that says where a server serves.
+/// Prints the line on standard output with a server's address.
 ///
 /// # Errors
-/// It cannot be written.
+/// When the line cannot be written.
 fn announce(name: &str, address: &str) -> Result<(), Failure> {
     output::print(&format!("{name} listening on {address}"))
 }
 
-/// As [`announce`], for servers that serve whether or not the line can be read: an agent has to start on a full disk.
+/// As [`announce`], but only logs a failure: an agent must start on a full disk.
 fn announce_if_possible(name: &str, address: &str) {
     if let Err(failure) = announce(name, address) {
-        tracing::warn!(%address, "{failure}; it serves nevertheless");
+        tracing::warn!(%address, "{failure}; serving nevertheless");
     }
 }
 

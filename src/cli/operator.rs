@@ -1,4 +1,4 @@
-//! Asking the master what there is.
+//! A client of the master's operator API.
 
 use tonic::{Code, transport::Channel};
 
@@ -19,7 +19,7 @@ use crate::{
     },
 };
 
-/// A connection to the master for questions.
+/// A connection to the master's operator API.
 #[derive(Debug)]
 pub struct Operator {
     client: OperatorClient<Channel>,
@@ -30,7 +30,7 @@ impl Operator {
     /// Connects to the first master that answers.
     ///
     /// # Errors
-    /// When none does.
+    /// When no master answers.
     pub async fn connect(master: &Addresses) -> anyhow::Result<Self> {
         let channel = connect::master(master).await?;
         Ok(Self {
@@ -39,10 +39,10 @@ impl Operator {
         })
     }
 
-    /// Every agent.
+    /// Lists all agents.
     ///
     /// # Errors
-    /// When the master does not answer, or refuses.
+    /// When the master does not answer or returns an error.
     pub async fn agents(&mut self) -> anyhow::Result<response::GetAgents> {
         Ok(self.list(call::Type::GetAgents).await?.get_agents.unwrap_or_default())
     }
@@ -62,28 +62,28 @@ impl Operator {
         answer.map(drop).map_err(|status| anyhow::anyhow!("{}", status.message()))
     }
 
-    /// Every task the master remembers.
+    /// Lists all tasks that the master has.
     ///
     /// # Errors
-    /// When the master does not answer, or refuses.
+    /// When the master does not answer or returns an error.
     pub async fn tasks(&mut self) -> anyhow::Result<response::GetTasks> {
         Ok(self.list(call::Type::GetTasks).await?.get_tasks.unwrap_or_default())
     }
 
-    /// Every framework the master remembers.
+    /// Lists all frameworks that the master has.
     ///
     /// # Errors
-    /// When the master does not answer, or refuses.
+    /// When the master does not answer or returns an error.
     pub async fn frameworks(&mut self) -> anyhow::Result<response::GetFrameworks> {
         Ok(self.list(call::Type::GetFrameworks).await?.get_frameworks.unwrap_or_default())
     }
 
-    /// The bytes of a backup of the registry.
+    /// Reads a backup of the registry, as the bytes of its file.
     ///
     /// # Errors
-    /// When the master does not answer, or breaks off.
+    /// When the master does not answer or the stream fails.
     pub async fn backup(&mut self) -> anyhow::Result<Vec<u8>> {
-        let failed = |status: tonic::Status| anyhow::anyhow!("the master sends no backup: {}", status.message());
+        let failed = |status: tonic::Status| anyhow::anyhow!("the master returned no backup: {}", status.message());
         let mut chunks = self.registry.backup(BackupRequest {}).await.map_err(failed)?.into_inner();
         let mut bytes = Vec::new();
         while let Some(chunk) = chunks.message().await.map_err(failed)? {
@@ -92,7 +92,7 @@ impl Operator {
         Ok(bytes)
     }
 
-    /// The answer's parts, put together.
+    /// Calls `List` and merges the parts of the answer.
     async fn list(&mut self, what: call::Type) -> anyhow::Result<GetState> {
         let failed = |status: tonic::Status| {
             anyhow::anyhow!("{}", status.message()).context(format!("the master did not answer {}", what.as_str_name()))
@@ -103,21 +103,21 @@ impl Operator {
             Ok(parts) => parts.into_inner(),
             // A master of a version before `List` sends everything in one answer.
             Err(status) if status.code() == Code::Unimplemented => {
-                add(&mut whole, self.client.call(question).await.map_err(failed)?.into_inner());
+                append(&mut whole, self.client.call(question).await.map_err(failed)?.into_inner());
                 return Ok(whole);
             }
             Err(status) => return Err(failed(status)),
         };
         while let Some(part) = parts.message().await.map_err(failed)? {
-            add(&mut whole, part);
+            append(&mut whole, part);
         }
         Ok(whole)
     }
 }
 
-/// The lists of this part go behind those there are.
-#[expect(deprecated, reason = "Mesos has no orphans any more, and its word for what ours are is free")]
-fn add(whole: &mut GetState, part: Response) {
+/// Appends the lists of a part.
+#[expect(deprecated, reason = "Mesos no longer uses this field; it holds divvy's orphans")]
+fn append(whole: &mut GetState, part: Response) {
     if let Some(part) = part.get_tasks {
         let tasks = whole.get_tasks.get_or_insert_default();
         tasks.tasks.extend(part.tasks);
@@ -171,7 +171,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_master_of_the_version_before_lists_in_parts_is_asked_for_the_whole_answer() {
+    async fn a_master_without_the_list_call_is_sent_the_whole_call_instead() {
         let listener = Listener::bind(([127, 0, 0, 1], 0).into(), false).await.expect("a free port");
         let masters = listener.address().to_string().parse().expect("an address");
         let app = Routes::new(operator_server::OperatorServer::new(WithoutList)).into_axum_router();

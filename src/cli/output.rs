@@ -1,7 +1,7 @@
-//! Standard output and standard error, written to the last byte.
+//! Writes to standard output and standard error, to the last byte.
 //!
-//! The rule: a slow reader is waited for, also where our end of its pipe does not block; a reader that has gone ends the
-//! printing quietly; any other error is named. Nothing in `cli` prints by other ways, as those panic or lose text.
+//! Writing waits for a slow reader, also on a non-blocking pipe. A closed pipe ends printing without an error; any
+//! other error is returned. All of `cli` prints through this module: the standard macros panic or lose text.
 
 use std::{
     fmt::Display,
@@ -18,32 +18,32 @@ use super::Failure;
 
 /// Why text was not written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Unwritten {
+pub(crate) enum WriteError {
     /// The other end of the pipe is closed.
     ReaderGone,
-    /// The system refuses, for example because the disk is full.
-    Refused(Errno),
+    /// The system returned an error, for example because the disk is full.
+    Failed(Errno),
 }
 
-impl Unwritten {
-    /// One line that names the error, for an output of that name.
+impl WriteError {
+    /// Describes the error in one line; `output` names the stream.
     pub(crate) fn describe(self, output: &str) -> String {
         match self {
             Self::ReaderGone => format!("{output} was closed by its reader"),
-            Self::Refused(error) => format!("cannot write to {output}: {}", io::Error::from(error)),
+            Self::Failed(error) => format!("cannot write to {output}: {}", io::Error::from(error)),
         }
     }
 }
 
 /// Writes all of `bytes` to standard output.
-pub(crate) fn write_out(bytes: &[u8]) -> Result<(), Unwritten> {
-    // Held so that two threads' texts do not mix; nothing is ever left in its buffer.
+pub(crate) fn write_out(bytes: &[u8]) -> Result<(), WriteError> {
+    // The lock keeps the texts of two threads apart; nothing is ever left in its buffer.
     let lock = io::stdout().lock();
     write_all(lock.as_fd(), bytes)
 }
 
 /// Writes all of `bytes` to standard error.
-pub(crate) fn write_err(bytes: &[u8]) -> Result<(), Unwritten> {
+pub(crate) fn write_err(bytes: &[u8]) -> Result<(), WriteError> {
     let lock = io::stderr().lock();
     write_all(lock.as_fd(), bytes)
 }
@@ -51,20 +51,20 @@ pub(crate) fn write_err(bytes: &[u8]) -> Result<(), Unwritten> {
 /// Prints a text and a line end on standard output.
 ///
 /// # Errors
-/// Whatever keeps it from being written, but for a reader that has gone: it has seen enough.
+/// When the text cannot be written. A closed pipe is no error.
 pub(crate) fn print(text: &str) -> Result<(), Failure> {
     match write_out(format!("{text}\n").as_bytes()) {
-        Ok(()) | Err(Unwritten::ReaderGone) => Ok(()),
+        Ok(()) | Err(WriteError::ReaderGone) => Ok(()),
         Err(refused) => Err(Failure::Failed(anyhow::anyhow!(refused.describe("standard output")))),
     }
 }
 
-/// Prints a line on standard error, as far as that can be written: there is no other place to report to.
+/// Prints a line on standard error; a failure is ignored, because there is no other place to report it.
 pub(crate) fn note(text: impl Display) {
     let _ = write_err(format!("{text}\n").as_bytes());
 }
 
-/// Standard error for the log. A line that cannot be written is dropped; what logs must not end by it.
+/// Standard error for the log. A line that cannot be written is dropped without an error.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct LogOutput;
 
@@ -79,24 +79,24 @@ impl Write for LogOutput {
     }
 }
 
-fn write_all(to: BorrowedFd<'_>, mut bytes: &[u8]) -> Result<(), Unwritten> {
+fn write_all(to: BorrowedFd<'_>, mut bytes: &[u8]) -> Result<(), WriteError> {
     while !bytes.is_empty() {
         match rustix::io::write(to, bytes) {
-            Ok(0) => return Err(Unwritten::Refused(Errno::IO)),
+            Ok(0) => return Err(WriteError::Failed(Errno::IO)),
             Ok(written) => bytes = &bytes[written..],
             Err(Errno::INTR) => {}
             Err(Errno::AGAIN) => wait_for_room(to)?,
-            Err(Errno::PIPE) => return Err(Unwritten::ReaderGone),
-            Err(error) => return Err(Unwritten::Refused(error)),
+            Err(Errno::PIPE) => return Err(WriteError::ReaderGone),
+            Err(error) => return Err(WriteError::Failed(error)),
         }
     }
     Ok(())
 }
 
-fn wait_for_room(to: BorrowedFd<'_>) -> Result<(), Unwritten> {
+fn wait_for_room(to: BorrowedFd<'_>) -> Result<(), WriteError> {
     match poll(&mut [PollFd::new(&to, PollFlags::OUT)], None) {
         Ok(_) | Err(Errno::INTR) => Ok(()),
-        Err(error) => Err(Unwritten::Refused(error)),
+        Err(error) => Err(WriteError::Failed(error)),
     }
 }
 
@@ -109,7 +109,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_slow_reader_of_a_pipe_that_does_not_block_gets_every_byte() {
+    fn a_slow_reader_of_a_non_blocking_pipe_gets_every_byte() {
         let (reader, writer) = pipe_with(PipeFlags::NONBLOCK | PipeFlags::CLOEXEC).expect("a pipe");
         let text: Vec<u8> = (0..2_000_000_u32).map(|number| u8::try_from(number % 251).expect("small")).collect();
         let sent = text.clone();
@@ -130,13 +130,13 @@ mod tests {
     }
 
     #[test]
-    fn a_reader_that_has_gone_is_not_taken_for_another_error() {
+    fn a_closed_pipe_is_reported_as_such() {
         let (reader, writer) = pipe_with(PipeFlags::NONBLOCK | PipeFlags::CLOEXEC).expect("a pipe");
-        // Full, so that the writer waits for room when the reader goes.
+        // The pipe is full, so that the writer waits when the reader closes it.
         while rustix::io::write(&writer, &[0; 4_096]).is_ok() {}
         let writing = thread::spawn(move || write_all(writer.as_fd(), b"x"));
         drop(reader);
-        assert_eq!(writing.join().expect("no panic"), Err(Unwritten::ReaderGone));
+        assert_eq!(writing.join().expect("no panic"), Err(WriteError::ReaderGone));
     }
 
     #[test]
@@ -146,7 +146,7 @@ mod tests {
         let wanted = "cannot write to standard output: No space left on device (os error 28)";
         assert_eq!(unwritten.describe("standard output"), wanted);
         let read_only = File::open("/dev/null").expect("it is there");
-        assert_eq!(write_all(read_only.as_fd(), b"x"), Err(Unwritten::Refused(Errno::BADF)));
+        assert_eq!(write_all(read_only.as_fd(), b"x"), Err(WriteError::Failed(Errno::BADF)));
         assert_eq!(write_all(full.as_fd(), b""), Ok(()));
     }
 }

@@ -14,10 +14,10 @@ use crate::{
     transport::{clock::Clock, connect::Addresses},
 };
 
-/// What `divvy-master backup` is told.
+/// The arguments of `divvy-master backup`.
 #[derive(Args, Clone, Debug)]
 pub struct BackupArgs {
-    /// Where the registry is kept
+    /// The directory of the registry
     #[arg(long, env = "DIVVY_WORK_DIR", value_name = "DIR", default_value = "divvy-master")]
     work_dir: PathBuf,
     /// The file to write; it must not exist
@@ -25,21 +25,21 @@ pub struct BackupArgs {
     to: PathBuf,
 }
 
-/// What `divvy-master restore` is told.
+/// The arguments of `divvy-master restore`.
 #[derive(Args, Clone, Debug)]
 pub struct RestoreArgs {
     /// The file that a backup wrote
     #[arg(long, value_name = "FILE")]
     from: PathBuf,
-    /// Where the registry is to be; made if it is not there
+    /// The directory for the registry; created if it does not exist
     #[arg(long, env = "DIVVY_WORK_DIR", value_name = "DIR", default_value = "divvy-master")]
     work_dir: PathBuf,
-    /// Put a registry that is there aside, even one that cannot be read
+    /// Rename an existing registry first, even one that cannot be read
     #[arg(long)]
     force: bool,
 }
 
-/// What `divvy backup` is told.
+/// The arguments of `divvy backup`.
 #[derive(Args, Clone, Debug)]
 pub struct RemoteBackupArgs {
     /// The file to write; it must not exist
@@ -50,17 +50,17 @@ pub struct RemoteBackupArgs {
 /// Writes the registry of a stopped master to a file.
 ///
 /// # Errors
-/// A registry that is in use, not there or not readable; a file that cannot be written.
+/// A registry that is in use, missing or not readable; a file that cannot be written.
 pub fn backup(args: &BackupArgs) -> Result<ExitCode, Failure> {
-    let registry = Embedded::open_existing(&args.work_dir).context("a running master is asked by `divvy backup`")?;
+    let registry = Embedded::open_existing(&args.work_dir).context("use `divvy backup` for a running master")?;
     let (state, epoch) = registry.peek().map_err(anyhow::Error::from)?;
     write(&Backup::new(state, epoch, Clock::system().now().wall_ns), &args.to)
 }
 
-/// Makes a registry out of a backup.
+/// Creates a registry from a backup.
 ///
 /// # Errors
-/// A backup that cannot be read, a registry in place without `--force`, a directory that cannot be written.
+/// A backup that cannot be read, an existing registry without `--force`, a directory that cannot be written.
 pub fn restore(args: &RestoreArgs) -> Result<ExitCode, Failure> {
     let from = || format!("cannot restore from {}", args.from.display());
     let backup = Backup::read_from(&args.from).with_context(from)?;

@@ -1,8 +1,7 @@
-//! What a program is told: by flags, by environment variables, by a file, in this order of weight.
+//! Settings of the programs: from flags, environment variables and a file, in this order of precedence.
 //!
-//! Each program has one struct of optional values that clap fills from flags and environment and serde from the file;
-//! the two are laid over each other and only then read for their meaning, so a wrong value gets the same error wherever
-//! it came from.
+//! Each program has one struct of optional values. clap fills it from flags and environment, serde from the file. The
+//! two are merged before they are parsed, so a wrong value returns the same error from each source.
 
 mod agent;
 mod client;
@@ -24,31 +23,31 @@ use serde::de::DeserializeOwned;
 
 use crate::transport::connect::{Addresses, InvalidAddress};
 
-/// Where a master is looked for when nothing is said.
+/// The master's address unless set.
 pub const DEFAULT_MASTER: &str = "127.0.0.1:5050";
 
-/// A setting that does not make sense, in one line that names it.
+/// An invalid setting, in one line that names it.
 #[derive(Debug, thiserror::Error)]
 pub enum SettingsError {
-    /// A value that cannot be understood.
+    /// A value is invalid.
     #[error("{name} {value:?}: {problem}")]
     Invalid {
         /// The flag.
         name: &'static str,
         /// What it was set to.
         value: String,
-        /// What is wrong and what would be right.
+        /// What is wrong, and an example of a valid value.
         problem: String,
     },
-    /// The settings file is not there or not readable.
+    /// The settings file cannot be read.
     #[error("cannot read {}: {source}; name another file with --config or DIVVY_CONFIG", path.display())]
     Unreadable {
         /// The file.
         path: PathBuf,
-        /// What the system said.
+        /// The system's error.
         source: std::io::Error,
     },
-    /// The settings file says something it should not.
+    /// The settings file is invalid.
     #[error("{}:{line}: {message}", path.display())]
     Syntax {
         /// The file.
@@ -66,7 +65,7 @@ impl SettingsError {
     }
 }
 
-/// The settings of a file, or none without one.
+/// Reads the settings of a file; the default without a file.
 fn read_file<T: DeserializeOwned + Default>(path: Option<&Path>) -> Result<T, SettingsError> {
     let Some(path) = path else { return Ok(T::default()) };
     let text =
@@ -82,7 +81,7 @@ fn parse<T: DeserializeOwned>(path: &Path, text: &str) -> Result<T, SettingsErro
     })
 }
 
-/// What is wrong with a text as the settings file of each program, for the fuzzer.
+/// Parses a text as the settings file of each program and returns the errors, for the fuzzer.
 #[cfg(feature = "fuzz")]
 pub(crate) fn check(text: &str) -> Vec<SettingsError> {
     let path = Path::new("settings.toml");
@@ -100,16 +99,16 @@ pub(crate) fn listen_address(text: Option<&str>, default: SocketAddr) -> Result<
     })
 }
 
-/// `host:port[,host:port]`, or where a master is unless told otherwise.
+/// Parses `host:port[,host:port]`; the default master without a text.
 pub(crate) fn master_addresses(text: Option<&str>) -> Result<Addresses, SettingsError> {
     let text = text.unwrap_or(DEFAULT_MASTER);
     text.parse().map_err(|error: InvalidAddress| SettingsError::invalid("--master", text, &error.way_out()))
 }
 
-/// The shortest time span that makes sense: with less, something would be done all the time.
+/// The shortest time span allowed: a shorter one would cause a busy loop.
 const SHORTEST: Duration = Duration::from_millis(1);
 
-/// A time span such as `90s`, `2m` or `1h 30m`.
+/// Parses a time span such as `90s`, `2m` or `1h 30m`.
 fn duration(name: &'static str, text: Option<&str>) -> Result<Option<Duration>, SettingsError> {
     let read = |text: &str| match humantime::parse_duration(text) {
         Ok(span) if span < SHORTEST => Err(SettingsError::invalid(name, text, "it has to be at least 1ms")),
@@ -119,7 +118,7 @@ fn duration(name: &'static str, text: Option<&str>) -> Result<Option<Duration>, 
     text.map(read).transpose()
 }
 
-/// A time span, or `none` for no limit; unless set what is the default.
+/// Parses a time span, or `none` for no limit; the default if not set.
 fn limit(name: &'static str, text: Option<&str>, default: Option<Duration>) -> Result<Option<Duration>, SettingsError> {
     match text {
         None => Ok(default),
@@ -128,7 +127,7 @@ fn limit(name: &'static str, text: Option<&str>, default: Option<Duration>) -> R
     }
 }
 
-/// The name of a host, which others print and connect to.
+/// Checks a host name, which others print and connect to.
 fn hostname(text: Option<String>) -> Result<Option<String>, SettingsError> {
     let Some(name) = text else { return Ok(None) };
     let is_part = |c: char| !c.is_control() && !c.is_whitespace() && !"/@?#".contains(c);
@@ -139,8 +138,8 @@ fn hostname(text: Option<String>) -> Result<Option<String>, SettingsError> {
     Ok(Some(name))
 }
 
-/// Text with a meaning of its own, such as resources.
-pub(crate) fn meaning<T>(name: &'static str, text: Option<&str>, example: &str) -> Result<Option<T>, SettingsError>
+/// Parses a setting with a format of its own, such as attributes.
+pub(crate) fn parsed<T>(name: &'static str, text: Option<&str>, example: &str) -> Result<Option<T>, SettingsError>
 where
     T: FromStr<Err: std::fmt::Display>,
 {

@@ -1,8 +1,8 @@
-//! How a program is asked to end.
+//! Signals that stop a program.
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-/// Ctrl-C or SIGTERM, from the moment this is made.
+/// Receives SIGINT (Ctrl-C) and SIGTERM from its creation on.
 #[derive(Debug)]
 pub struct Stop {
     interrupt: Signal,
@@ -10,17 +10,17 @@ pub struct Stop {
 }
 
 impl Stop {
-    /// Takes both signals over from the system, which would end the process at once.
+    /// Installs handlers for both signals, which would otherwise end the process at once.
     ///
     /// # Errors
-    /// When the system does not let us; a process without signals could not end cleanly.
+    /// When the handlers cannot be installed: the process could not end cleanly.
     pub fn listen() -> anyhow::Result<Self> {
         Ok(Self { interrupt: signal(SignalKind::interrupt())?, terminate: signal(SignalKind::terminate())? })
     }
 
-    /// Waits for the next of them and tells the exit code that goes with it: 128 and the signal's number. Dropping the
-    /// future loses none.
-    pub async fn asked(&mut self) -> u8 {
+    /// Waits for the next signal and returns its exit code: 128 plus the signal's number. Dropping the future loses no
+    /// signal.
+    pub async fn requested(&mut self) -> u8 {
         tokio::select! {
             _ = self.interrupt.recv() => 130,
             _ = self.terminate.recv() => 143,

@@ -1,4 +1,4 @@
-//! Lists: a table for people, JSON for programs.
+//! Prints lists: a table for people, JSON for programs.
 
 use comfy_table::{Row, Table, presets};
 use serde::{Serialize, Serializer, ser::SerializeMap};
@@ -6,19 +6,19 @@ use serde::{Serialize, Serializer, ser::SerializeMap};
 use super::{Failure, output};
 use crate::{proto::v1, types::Resources};
 
-/// Something that is a line of a table and an object of a JSON array.
+/// An item of a list: a row of a table, or an object of a JSON array.
 pub trait Listed: Serialize {
-    /// What the columns are called.
+    /// The names of the columns.
     const COLUMNS: &'static [&'static str];
 
-    /// What stands in them.
+    /// The cells of the row.
     fn cells(&self) -> Vec<String>;
 }
 
 /// Writes `rows` to standard output.
 ///
 /// # Errors
-/// Standard output cannot be written, but for a reader that has seen enough.
+/// When standard output cannot be written. A closed pipe is no error.
 pub fn print<L: Listed>(rows: &[L], json: bool) -> Result<(), Failure> {
     let text = if json { serde_json::to_string_pretty(rows).map_err(anyhow::Error::from)? } else { table(rows) };
     output::print(&text)
@@ -36,7 +36,7 @@ fn table<L: Listed>(rows: &[L]) -> String {
     table.trim_fmt()
 }
 
-/// Names come from anybody: what would move a terminal's cursor becomes a question mark.
+/// Replaces control characters, which could move a terminal's cursor, with question marks.
 fn printable(text: &str) -> String {
     let shown = |c: char| if c.is_control() { '?' } else { c };
     if text.is_empty() { "-".to_owned() } else { text.chars().map(shown).collect() }
@@ -47,7 +47,7 @@ fn printable(text: &str) -> String {
 pub struct Amounts(Resources);
 
 impl Amounts {
-    /// Reads what a message says; what cannot be read counts as nothing.
+    /// Parses the resources of a message; invalid ones count as nothing.
     #[must_use]
     pub fn read(resources: &[v1::Resource]) -> Self {
         Self(Resources::from_proto(resources).unwrap_or_default())
@@ -59,7 +59,7 @@ impl Amounts {
         [self.0.cpus().to_string(), self.0.mem_mib().to_string()]
     }
 
-    /// The same as "used of all".
+    /// Cpus and memory as text: used/total.
     #[must_use]
     pub fn of(&self, all: &Self) -> [String; 2] {
         let ([cpus, mem], [all_cpus, all_mem]) = (self.cpus_and_mem(), all.cpus_and_mem());
@@ -81,7 +81,7 @@ impl Serialize for Amounts {
     }
 }
 
-/// A time span as people say it: `45s`, `12m`, `3h`, `9d`.
+/// Formats a time span with one unit: `45s`, `12m`, `3h`, `9d`.
 #[must_use]
 pub fn age(seconds: f64) -> String {
     #[expect(
@@ -121,7 +121,7 @@ mod tests {
     }
 
     #[test]
-    fn a_name_cannot_reach_the_terminal() {
+    fn a_name_cannot_control_the_terminal() {
         assert_eq!(printable("a\u{1b}[2Jb\u{9b}1mc\nd"), "a?[2Jb?1mc?d");
     }
 

@@ -10,7 +10,7 @@ use crate::proto::v1::{
     master::response::{GetAgents, GetTasks},
 };
 
-/// A task as it is listed.
+/// A task in the list.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct TaskRow {
     id: String,
@@ -28,7 +28,7 @@ pub struct TaskRow {
     age: Option<f64>,
 }
 
-/// The tasks that have not ended, or `all` that the master remembers; the latest change comes first.
+/// The tasks that have not ended, or `all` that the master has; the latest change first.
 #[must_use]
 pub fn rows(answer: GetTasks, agents: &GetAgents, all: bool, now_secs: f64) -> Vec<TaskRow> {
     let hosts: BTreeMap<&str, &str> = agents

@@ -1,4 +1,4 @@
-//! Reading the command line, with errors of one line.
+//! Parses the command line, with errors of one line.
 
 use std::{
     ffi::OsString,
@@ -9,7 +9,7 @@ use clap::{Parser, error::ErrorKind};
 
 use super::{Failure, Program, output};
 
-/// Reads the arguments; help and version are printed and end the process.
+/// Parses the arguments; help and version are printed and end the process.
 pub(super) fn parse<P: Program>(arguments: impl IntoIterator<Item = OsString>) -> Result<P, Failure> {
     parse_any(arguments)
 }
@@ -28,14 +28,14 @@ fn parse_any<P: Parser>(arguments: impl IntoIterator<Item = OsString>) -> Result
     })
 }
 
-/// Prints help or a version, with colours where it is read on a terminal.
+/// Prints help or a version, with colours on a terminal.
 fn print(error: &clap::Error) -> Result<(), Failure> {
     let text = error.render();
     let text = if io::stdout().is_terminal() { text.ansi().to_string() } else { text.to_string() };
     output::print(text.trim_end())
 }
 
-/// clap explains itself over several paragraphs; what was wrong and its tip are kept.
+/// Reduces clap's paragraphs to the error and its tip, on one line.
 fn one_line(rendered: &str) -> String {
     let kept = rendered.lines().map(str::trim).filter(|line| !line.is_empty()).take_while(|line| !is_footer(line));
     let text = kept.collect::<Vec<_>>().join(" ").replace(" tip: ", "; ");
@@ -63,7 +63,7 @@ mod tests {
     }
 
     #[test]
-    fn a_wrong_call_is_one_line_that_names_the_argument() {
+    fn a_usage_error_is_one_line_that_names_the_argument() {
         assert_eq!(
             error(&["x", "--lisen", "a"]),
             "unexpected argument '--lisen' found; a similar argument exists: '--listen'; see --help"

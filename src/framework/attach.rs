@@ -1,6 +1,6 @@
 //! One stream to one master over gRPC.
 //!
-//! A master that does not lead ends the stream with a status whose metadata name the one that does.
+//! A master that does not lead ends the stream with a status whose metadata name the leader.
 
 use std::{
     pin::Pin,
@@ -19,17 +19,17 @@ use crate::{
     },
 };
 
-/// Connects; the stream goes on with whatever the master answers.
+/// Connects, and returns the stream of the master's frames.
 pub(super) async fn over_grpc(master: String, calls: CallFrames) -> Result<EventFrames, Gone> {
     let channel = connect(&master).await.map_err(|reason| Gone { reason, leader: None })?;
     let mut client = SchedulerSessionClient::new(channel).max_decoding_message_size(MAX_MESSAGE_BYTES);
-    // A master may answer no earlier than with its first frame, so the answer is part of the stream.
+    // A master may send its response headers only with its first frame, so the response is part of the stream.
     let answer = async move { client.attach(Outgoing(calls)).await.map_err(|status| gone(&status)) };
     let events = |answer: Response<Streaming<Events>>| answer.into_inner().map_err(|status| gone(&status));
     Ok(stream::once(answer).map_ok(events).try_flatten().boxed())
 }
 
-/// The calls under a name: of a boxed stream the compiler cannot tell that the request can be sent to another thread.
+/// A named type for the calls: the compiler cannot prove that a request with a boxed stream is `Send`.
 struct Outgoing(CallFrames);
 
 impl Stream for Outgoing {

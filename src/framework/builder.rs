@@ -1,4 +1,4 @@
-//! How a driver is described before it is made: which master, which framework, which habits.
+//! The configuration of a driver: which master, which framework, which intervals and policies.
 
 use std::{sync::Arc, time::Duration};
 
@@ -29,20 +29,20 @@ use crate::{
     },
 };
 
-/// How long a framework may be away before its tasks are killed, unless it says otherwise.
+/// The default failover timeout.
 const FAILOVER: Duration = Duration::from_hours(7 * 24);
-/// How long offers may go unanswered before the driver gives them back, unless told otherwise.
+/// The default time after which the driver declines an unanswered offer.
 const HOLD: Duration = Duration::from_secs(10);
-/// How often all tasks are reconciled, unless told otherwise.
+/// The default interval between reconciliations of all tasks.
 const RECONCILE: Duration = Duration::from_mins(15);
-/// The shortest time between two reconciliations of the timer.
+/// The shortest interval between two periodic reconciliations.
 const RECONCILE_LEAST: Duration = Duration::from_secs(1);
 /// The longest.
 const RECONCILE_MOST: Duration = Duration::from_hours(365 * 24);
-/// Where the master is unless told otherwise.
+/// The default address of the master.
 const MASTER: &str = "127.0.0.1:5050";
 
-/// What every framework is taken to understand unless it says that it lists its capabilities itself.
+/// The capabilities that are added unless [`DriverBuilder::own_capabilities`] is called.
 const CAPABILITIES: [capability::Type; 5] = [
     capability::Type::PartitionAware,
     capability::Type::TaskKillingState,
@@ -51,7 +51,7 @@ const CAPABILITIES: [capability::Type; 5] = [
     capability::Type::GpuResources,
 ];
 
-/// Describes a driver; made by [`SchedulerDriver::builder`].
+/// The configuration of a driver; made by [`SchedulerDriver::builder`].
 #[derive(Clone, Debug)]
 #[must_use = "a builder makes nothing until build() or stream() is called"]
 pub struct DriverBuilder {
@@ -87,84 +87,94 @@ impl DriverBuilder {
         }
     }
 
-    /// Where the master is: `host:port`, or several of them separated by commas. The driver finds the one that leads.
-    /// `127.0.0.1:5050` unless set.
+    /// Sets the address of the master, `host:port`.
+    ///
+    /// Several addresses are separated by commas; the driver finds the leading master. The default is `127.0.0.1:5050`.
     pub fn master(mut self, addresses: impl Into<String>) -> Self {
         self.masters = addresses.into();
         self
     }
 
-    /// The user acknowledges statuses ([`SchedulerDriver::acknowledge`]), not the driver.
+    /// Leaves acknowledgements to the user ([`SchedulerDriver::acknowledge`]).
     pub fn explicit_acknowledgements(mut self) -> Self {
         self.explicit = true;
         self
     }
 
-    /// The framework has the capabilities it lists and no others. Otherwise the driver adds `PARTITION_AWARE`,
-    /// `TASK_KILLING_STATE`, `MULTI_ROLE`, `RESERVATION_REFINEMENT` and `GPU_RESOURCES`.
+    /// Uses only the capabilities that the framework lists.
+    ///
+    /// Otherwise the driver adds `PARTITION_AWARE`, `TASK_KILLING_STATE`, `MULTI_ROLE`, `RESERVATION_REFINEMENT` and
+    /// `GPU_RESOURCES`.
     pub fn own_capabilities(mut self) -> Self {
         self.own_capabilities = true;
         self
     }
 
-    /// Roles that want no offers until they are revived.
+    /// Sets the roles that receive no offers until they are revived.
     pub fn suppressed_roles(mut self, roles: impl IntoIterator<Item = impl Into<String>>) -> Self {
         self.suppressed_roles = roles.into_iter().map(Into::into).collect();
         self
     }
 
-    /// How long offers may go unanswered before the driver gives them back; 10 s unless set.
+    /// Sets the time after which an unanswered offer is declined; default 10 s.
     pub fn offer_hold(mut self, hold: Duration) -> Self {
         self.hold = hold;
         self
     }
 
-    /// About how often all tasks are reconciled, besides after every registration; 15 min unless set, at least 1 s,
-    /// `None` for never.
+    /// Sets the interval between reconciliations of all tasks.
+    ///
+    /// The default is 15 min, the minimum 1 s, and it varies by a tenth. `None` leaves only the reconciliation after
+    /// every registration.
     pub fn reconcile_every(mut self, every: impl Into<Option<Duration>>) -> Self {
         self.reconcile_every = every.into();
         self
     }
 
-    /// Tasks that an earlier instance of the framework launched and that are not known to have ended, with their agents
-    /// where known. The driver asks what became of each.
+    /// Adds tasks that an earlier instance of the framework launched.
+    ///
+    /// Add their agents where known. The driver reconciles them at registration. Leave out those that are known to have
+    /// ended.
     pub fn known_tasks(mut self, tasks: impl IntoIterator<Item = (TaskId, Option<AgentId>)>) -> Self {
         self.known_tasks.extend(tasks);
         self
     }
 
-    /// The partition policies that tasks among [`known_tasks`](Self::known_tasks) were launched with. A master that was
-    /// started anew while a task's agent was away does not know the task: only by its driver's word can it tell, after
-    /// the policy's `lost_after`, that the task is lost.
+    /// Adds the partition policies of tasks among [`known_tasks`](Self::known_tasks).
+    ///
+    /// A master that started while a task's agent was disconnected does not know the task. It needs the policy from the
+    /// driver to report the task as lost after `lost_after`.
     pub fn partition_policies(mut self, policies: impl IntoIterator<Item = (TaskId, PartitionPolicy)>) -> Self {
         self.partition_policies.extend(policies);
         self
     }
 
-    /// What is done about tasks that this driver neither launched nor was told of; reported unless set.
+    /// Sets the policy for unknown tasks; the default is [`UnknownTasks::Report`].
     pub fn unknown_tasks(mut self, policy: UnknownTasks) -> Self {
         self.unknown_tasks = policy;
         self
     }
 
-    /// Fixes what the driver leaves to chance: its jitter and [`SchedulerDriver::rng`]. What tells one run of a framework
-    /// from another stays its own, so runs that share a seed are fenced off from each other, and their task ids differ.
+    /// Sets the seed of the driver's jitter and of [`SchedulerDriver::rng`].
+    ///
+    /// The name of the instance is drawn independently. Instances that share a seed are fenced from each other, and
+    /// their task ids differ.
     pub fn seed(mut self, seed: u64) -> Self {
         self.seed = Some(seed);
         self
     }
 
-    /// What surrounds the driver instead of the host.
+    /// Replaces the host's environment.
     #[cfg(any(test, feature = "sim"))]
     pub(crate) fn environment(mut self, environment: Arc<dyn Environment>) -> Self {
         self.environment = environment;
         self
     }
 
-    /// Makes a driver that tells `scheduler` what happens. It does nothing until it is started.
+    /// Builds a driver that calls `scheduler`. It does nothing until it is started.
     ///
     /// # Errors
-    /// A master's address or a framework that makes no sense.
+    /// The address of a master, the framework or a known task is invalid.
     pub fn build(self, scheduler: impl Scheduler + 'static) -> Result<SchedulerDriver, DriverError> {
         let masters: Addresses = self.masters.parse()?;
         let framework = complete(self.framework, self.own_capabilities, || self.environment.user());
@@ -190,11 +200,13 @@ impl DriverBuilder {
         let (to_mailbox, mailbox) = mpsc::channel(MAILBOX);
         let (to_stops, stops) = mpsc::channel(STOPS);
         let start = Start { options, scheduler: Box::new(scheduler), mailbox, stops, rng: own };
-        let chance = (rng, TaskIds::new(identity));
-        Ok(SchedulerDriver::new(self.environment, chance, (to_mailbox, to_stops), start))
+        let generators = (rng, TaskIds::new(identity));
+        Ok(SchedulerDriver::new(self.environment, generators, (to_mailbox, to_stops), start))
     }
 
-    /// Makes a driver that tells a stream what happens. It does nothing until it is started.
+    /// Builds a driver that delivers its events to a stream.
+    ///
+    /// It does nothing until it is started.
     ///
     /// # Errors
     /// As [`build`](Self::build).
@@ -211,8 +223,8 @@ fn check_known(tasks: &[(TaskId, Option<AgentId>)]) -> Result<(), Invalid> {
     })
 }
 
-/// Says what the framework left unsaid.
-#[expect(deprecated, reason = "a framework that names its one role in the old field is taken at its word")]
+/// Sets the defaults of unset fields.
+#[expect(deprecated, reason = "a framework may name its one role in the old field")]
 fn complete(mut framework: FrameworkInfo, own_capabilities: bool, user: impl FnOnce() -> String) -> FrameworkInfo {
     if framework.user.is_empty() {
         framework.user = user();
@@ -232,21 +244,21 @@ fn complete(mut framework: FrameworkInfo, own_capabilities: bool, user: impl FnO
 mod tests {
     use super::*;
 
-    fn nobody() -> String {
-        "nobody".to_owned()
+    fn some_user() -> String {
+        "ann".to_owned()
     }
 
     #[test]
-    fn what_a_framework_leaves_unsaid_is_what_nearly_all_want() {
-        let framework = complete(FrameworkInfo::new("f"), false, nobody);
+    fn unset_fields_get_their_defaults() {
+        let framework = complete(FrameworkInfo::new("f"), false, some_user);
         assert_eq!((framework.checkpoint, framework.failover_timeout), (Some(true), Some(604_800.0)));
         assert_eq!(framework.roles, ["*"]);
         assert!(CAPABILITIES.into_iter().all(|capability| framework.has(capability)));
-        assert_eq!(framework.user, "nobody");
+        assert_eq!(framework.user, "ann");
     }
 
     #[test]
-    fn a_known_task_without_an_id_is_refused_by_its_place() {
+    fn a_known_task_without_an_id_is_refused_by_its_index() {
         let known = vec![(TaskId::from("t1"), None), (TaskId::default(), None)];
         let error = check_known(&known).expect_err("the second has no id");
         assert_eq!(error.to_string(), "known_tasks[1].task_id: task id `` must not be empty");
@@ -254,16 +266,16 @@ mod tests {
 
     #[test]
     #[expect(deprecated, reason = "the old field is what is tested")]
-    fn what_a_framework_says_stands() {
-        let said = FrameworkInfo {
+    fn fields_that_a_framework_sets_are_kept() {
+        let given = FrameworkInfo {
             checkpoint: Some(false),
             failover_timeout: Some(0.0),
             user: "me".into(),
             role: Some("eng".into()),
             ..FrameworkInfo::new("f")
         };
-        assert_eq!(complete(said.clone(), true, nobody), said);
-        let both = complete(said, false, nobody);
+        assert_eq!(complete(given.clone(), true, some_user), given);
+        let both = complete(given, false, some_user);
         assert_eq!((both.roles, both.role, both.checkpoint), (vec!["eng".to_owned()], None, Some(false)));
     }
 }

@@ -1,4 +1,4 @@
-//! The task that runs a scheduler's callbacks, one after the other, and tells the core how each ended.
+//! The task that runs a scheduler's callbacks, one after the other, and reports the outcome of each to the core.
 
 use std::{panic::AssertUnwindSafe, sync::Arc};
 
@@ -13,10 +13,10 @@ use super::{
     stream::Unread,
 };
 
-/// What to run a callback with, and its number.
+/// The number of a callback, and its event.
 pub(super) type Delivery = (u64, SchedulerEvent);
 
-/// Runs callbacks until there are no more, or the driver was told to stop.
+/// Runs callbacks until there are no more, or the user stops the driver.
 pub(super) async fn run(
     mut scheduler: Box<dyn Scheduler>,
     shared: Arc<Shared>,
@@ -25,7 +25,7 @@ pub(super) async fn run(
 ) {
     let driver = SchedulerDriver::from(Arc::clone(&shared));
     while let Some((callback, event)) = deliveries.recv().await {
-        if shared.is_silent() {
+        if shared.is_delivery_disabled() {
             return;
         }
         let outcome = guard(&mut *scheduler, &driver, event).await;

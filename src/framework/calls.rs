@@ -1,9 +1,8 @@
-//! The calls that a framework makes of the master.
+//! The calls from a framework to the master.
 //!
-//! A call validates, queues and returns its number; it never waits for the master. Only a queue that is full, because
-//! the socket takes nothing or the master settles nothing, makes it wait. What became of a call comes as a status, or as
-//! a refusal with its number. Without a master a call is refused at once or kept, by its kind: the table is in
-//! `core::standing` and in `docs/driver.md`.
+//! A call is validated, queued and returns its number. It waits only while the queue is full, because the socket or the
+//! master does not keep up. The result of a call is a status, or a refusal with its number. Without a master a call is
+//! refused at once or kept, by its kind: the table is in `core::admission` and in `docs/driver.md`.
 
 use std::time::Duration;
 
@@ -22,21 +21,21 @@ use crate::{
     types::validate::Invalid,
 };
 
-/// Offers that a plan leaves over are refused for this long unless told otherwise.
+/// The default time for which the offers that a plan does not use are refused.
 const REFUSE: Duration = Duration::from_secs(5);
 
-/// The number of a call, by which a refusal names it.
+/// The number of a call; a refusal refers to it.
 pub type CallSeq = u64;
 
 impl SchedulerDriver {
-    /// Launches tasks on offers of one agent; what they leave of the offers is refused as `filters` say.
+    /// Launches tasks on offers of one agent.
     ///
-    /// A task that names no agent gets that of the offers. A task that cannot be launched is answered by a status:
-    /// `TASK_DROPPED`, or `TASK_LOST` to a framework that is not partition aware.
+    /// `filters` apply to the resources that the tasks do not use. A task without an agent id gets that of the offers.
+    /// A task that cannot be launched is reported as `TASK_DROPPED` (`TASK_LOST` without partition awareness).
     ///
     /// # Errors
-    /// A task that no master would take, [`DriverError::Disconnected`] (the tasks are told dropped all the same, so count
-    /// them by their statuses), [`DriverError::Unheard`] (nothing is told), or a driver that has ended.
+    /// A task is invalid, [`DriverError::Disconnected`] (the tasks are still reported as dropped, so count them by
+    /// their statuses), [`DriverError::EventBacklogFull`] (nothing is reported), or the driver has ended.
     pub async fn launch_tasks(
         &self,
         offer_ids: &[OfferId],
@@ -49,11 +48,13 @@ impl SchedulerDriver {
         self.accept_offers(offer_ids, vec![operation], filters).await
     }
 
-    /// Carries out operations on offers of one agent, in their order, each for itself; with none it declines them.
+    /// Accepts offers of one agent with operations; without operations, declines them.
+    ///
+    /// The master carries out the operations in order, each independently of the others.
     ///
     /// # Errors
-    /// An operation that no master would take, [`DriverError::Disconnected`] (tasks are told dropped, other operations
-    /// refused), or a driver that has ended.
+    /// An operation is invalid, [`DriverError::Disconnected`] (tasks are reported as dropped, other operations as
+    /// refused), or the driver has ended.
     pub async fn accept_offers(
         &self,
         offer_ids: &[OfferId],
@@ -63,24 +64,26 @@ impl SchedulerDriver {
         self.call(Request::Accept { offer_ids: offer_ids.to_vec(), operations, filters }).await
     }
 
-    /// Refuses an offer; without `filters` for 5 s.
+    /// Declines an offer; without `filters`, for 5 s.
     ///
     /// # Errors
-    /// [`DriverError::Disconnected`], which makes the offer void anyway, or a driver that has ended.
+    /// [`DriverError::Disconnected`], which makes the offer void anyway, or the driver has ended.
     pub async fn decline_offer(&self, offer_id: &OfferId, filters: Option<Filters>) -> Result<CallSeq, DriverError> {
         self.call(Request::Decline { offer_ids: vec![offer_id.clone()], filters }).await
     }
 
-    /// Kills a task. Without a master the call waits for one, and it is sent again until the task is told to be killed or to
-    /// have ended. The driver keeps it no longer than it lives itself.
+    /// Kills a task.
+    ///
+    /// The driver resends the kill until the task is reported as being killed or ended, also to a later master. It
+    /// drops the kill when it ends itself.
     ///
     /// # Errors
-    /// An empty id, [`DriverError::Full`], or a driver that has ended.
+    /// The id is empty, [`DriverError::Full`], or the driver has ended.
     pub async fn kill_task(&self, task_id: &TaskId) -> Result<CallSeq, DriverError> {
         self.call(Request::Kill { task_id: task_id.clone(), policy: None }).await
     }
 
-    /// Kills a task by this policy instead of its own.
+    /// Kills a task with this policy instead of its own.
     ///
     /// # Errors
     /// As [`kill_task`](Self::kill_task).
@@ -88,14 +91,14 @@ impl SchedulerDriver {
         self.call(Request::Kill { task_id: task_id.clone(), policy: Some(policy) }).await
     }
 
-    /// Asks for the state of tasks, with their agents where known; with no tasks, of all that the master knows. The
-    /// answers are status updates. The driver does this by itself after every registration and now and then.
+    /// Asks the master for the state of tasks; without tasks, of all.
     ///
-    /// Naming a task says that it is the framework's own, see [`UnknownTasks`](super::UnknownTasks). Without a master the
-    /// question is asked at registration, and so is one whose answer was cut off.
+    /// The answers are status updates. The driver also reconciles after every registration and periodically. A task
+    /// named here counts as the framework's own, see [`UnknownTasks`](super::UnknownTasks). Without a master, or when
+    /// the connection is lost before the answer, the driver sends the question at the next registration.
     ///
     /// # Errors
-    /// An empty id, [`DriverError::Full`], or a driver that has ended.
+    /// An id is empty, [`DriverError::Full`], or the driver has ended.
     pub async fn reconcile_tasks(
         &self,
         tasks: impl IntoIterator<Item = (TaskId, Option<AgentId>)>,
@@ -103,34 +106,38 @@ impl SchedulerDriver {
         self.call(Request::Reconcile { tasks: tasks.into_iter().collect() }).await
     }
 
-    /// Tells the master what the framework would use; told again after every registration.
+    /// Requests resources from the master; sent again after every registration.
     ///
     /// # Errors
-    /// Resources that make no sense, or a driver that has ended.
+    /// Resources are invalid, or the driver has ended.
     pub async fn request_resources(&self, requests: Vec<v1::Request>) -> Result<CallSeq, DriverError> {
         self.call(Request::Demand { requests }).await
     }
 
-    /// Wants offers again for these roles, all if none is named, and takes every refusal back.
+    /// Requests offers again for these roles, and removes their filters.
+    ///
+    /// No role means all roles.
     ///
     /// # Errors
-    /// A driver that has ended.
+    /// The driver has ended.
     pub async fn revive_offers(&self, roles: &[&str]) -> Result<CallSeq, DriverError> {
         self.call(Request::Revive { roles: owned(roles) }).await
     }
 
-    /// Wants no offers for these roles, all if none is named, until they are revived.
+    /// Stops offers for these roles until they are revived.
+    ///
+    /// No role means all roles.
     ///
     /// # Errors
-    /// A driver that has ended.
+    /// The driver has ended.
     pub async fn suppress_offers(&self, roles: &[&str]) -> Result<CallSeq, DriverError> {
         self.call(Request::Suppress { roles: owned(roles) }).await
     }
 
-    /// Sends bytes to an executor. They may get lost.
+    /// Sends a message to an executor. Delivery is not guaranteed.
     ///
     /// # Errors
-    /// An empty id, too many bytes, [`DriverError::Disconnected`], or a driver that has ended.
+    /// An id is empty, the message is too large, [`DriverError::Disconnected`], or the driver has ended.
     pub async fn send_framework_message(
         &self,
         agent_id: &AgentId,
@@ -141,35 +148,38 @@ impl SchedulerDriver {
         self.call(Request::Message { agent_id, executor_id, data: data.into() }).await
     }
 
-    /// Acknowledges a status, for drivers built with
-    /// [`explicit_acknowledgements`](super::DriverBuilder::explicit_acknowledgements). A status without a uuid needs none.
+    /// Acknowledges a status.
     ///
-    /// Without a master the call waits for one.
+    /// For drivers built with [`explicit_acknowledgements`](super::DriverBuilder::explicit_acknowledgements). A status
+    /// without a uuid needs no acknowledgement. Without a master the acknowledgement is sent at the next registration.
     ///
     /// # Errors
-    /// A driver that acknowledges by itself or has ended, or [`DriverError::Full`]: the agent will repeat the status.
+    /// The driver acknowledges by itself or has ended, or [`DriverError::Full`]: the agent will resend the status.
     pub async fn acknowledge(&self, status: &TaskStatus) -> Result<CallSeq, DriverError> {
         if !self.is_explicit() {
-            let text = "this driver acknowledges by itself; build it with explicit_acknowledgements() to do it by hand";
+            let text =
+                "this driver acknowledges by itself; build it with explicit_acknowledgements() to do it yourself";
             return Err(Invalid::new("acknowledge", text).into());
         }
         let (Some(uuid), Some(agent_id)) = (status.uuid.clone(), status.agent_id.clone()) else { return Ok(0) };
         self.call(Request::Acknowledge { task_id: status.task_id.clone(), agent_id, uuid }).await
     }
 
-    /// Carries a plan out: launches on the offers it uses, declines the others for 5 s.
+    /// Carries out a plan: launches on the offers it uses, declines the others for 5 s.
     ///
-    /// The tasks get ids of the form `name.instance.attempt` that are never used again. All of the plan is carried out
-    /// even when a part of it fails; without a master each task is told dropped.
+    /// The tasks get unique ids of the form `name.instance.attempt`. The whole plan is carried out even if a part of it
+    /// fails; without a master each task is reported as dropped.
     ///
     /// # Errors
-    /// The first of: a task that no master would take, [`DriverError::Disconnected`], a driver that has ended.
+    /// The first error: a task is invalid, [`DriverError::Disconnected`], or the driver has ended.
     pub async fn apply(&self, plan: Plan) -> Result<()> {
         self.apply_refusing(plan, REFUSE).await
     }
 
-    /// Carries a plan out and refuses what it leaves over for this long. A long time suits a framework with nothing left
-    /// to launch, which then calls [`revive_offers`](Self::revive_offers) when it has.
+    /// Carries out a plan and refuses unused resources for this long.
+    ///
+    /// A long time suits a framework that has nothing left to launch; it calls
+    /// [`revive_offers`](Self::revive_offers) when it has.
     ///
     /// # Errors
     /// As [`apply`](Self::apply).

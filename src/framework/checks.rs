@@ -1,4 +1,4 @@
-//! What a call must satisfy before it is queued: the rules that need no master to be known.
+//! Validation of a call before it is queued: the rules that need no state of the master.
 
 use std::collections::BTreeSet;
 
@@ -18,9 +18,9 @@ use crate::{
     },
 };
 
-/// The largest call, in bytes. Smaller than the largest message, so that a frame has room for what goes around it.
+/// The largest call, in bytes. It is smaller than the largest message, which also has the header of the frame.
 const MAX_CALL_BYTES: usize = MESSAGE_BYTES - (1 << 10);
-/// A smaller call has no more elements than a message may have, whatever it holds.
+/// A smaller call never has more elements than a message may have.
 const UNCOUNTED_BYTES: usize = 128 << 10;
 
 /// Checks a call.
@@ -85,7 +85,7 @@ fn check_operations(operations: &[Operation]) -> Result<(), Invalid> {
     countable("accept.operations", operations, bytes)
 }
 
-/// A call that the master would refuse for what it takes in memory is refused here, where its author learns of it.
+/// Refuses a call that the master would refuse for its decoded size, so that the caller receives the error.
 fn countable(field: &str, operations: &[Operation], bytes: usize) -> Result<(), Invalid> {
     if bytes <= UNCOUNTED_BYTES {
         return Ok(());
@@ -149,7 +149,7 @@ mod tests {
     }
 
     #[test]
-    fn a_task_that_no_master_would_take_is_refused_by_field() {
+    fn an_invalid_task_is_refused_by_field() {
         let good = || TaskInfo::shell("a", "true").with_id("a");
         let path = "accept.operations[0].launch.task_infos";
         assert_eq!(field_of(vec![good()]), "");

@@ -1,7 +1,7 @@
-//! One stream to one master: asks for it, packs queued calls into frames, hands frames on.
+//! One stream to one master: opens it, packs queued calls into frames, forwards received frames.
 //!
-//! It decides nothing. When told to close it sends what is queued first, then waits a moment for the master to close its
-//! side, so that a last call is not cut off.
+//! It decides nothing. On close it sends the queued calls first, then waits up to [`CLOSE_WAIT`] for the master to
+//! close its side, so that the last calls arrive.
 
 use std::{collections::VecDeque, sync::Arc, time::Duration};
 
@@ -26,7 +26,8 @@ use crate::{
 
 /// Calls that wait for the socket.
 const QUEUE: usize = 4096;
-/// The most bytes of calls in a frame, unless one call alone has more: so few have no more elements than a message may have.
+/// The most bytes of calls in a frame, unless one call alone has more. A frame of this size never has too many
+/// elements.
 const FRAME_BYTES: usize = 128 << 10;
 /// How long the master may take to close its side.
 const CLOSE_WAIT: Duration = Duration::from_secs(2);
@@ -34,7 +35,7 @@ const CLOSE_WAIT: Duration = Duration::from_secs(2);
 /// A call and its number on the stream.
 pub(super) type Numbered = (u64, Box<Call>);
 
-/// A stream that is coming about, stands, or is closing.
+/// A stream that is being opened, is open, or is closing.
 #[derive(Debug)]
 pub(super) struct Connection {
     session: u64,
@@ -44,7 +45,7 @@ pub(super) struct Connection {
 }
 
 impl Connection {
-    /// Connects to `master` after a wait. What happens is told to `inputs`.
+    /// Connects to `master` after a wait, and reports to `inputs`.
     pub(super) fn open(
         environment: &Arc<dyn Environment>,
         session: u64,
@@ -58,11 +59,11 @@ impl Connection {
         let env = Arc::clone(environment);
         let task = async move {
             let Gone { reason, leader } = run(&*env, session, master, after, queue, closed, &inputs).await;
-            // Nobody listens any more when the driver has ended.
+            // The receiver is dropped when the driver has ended.
             let _ = inputs.send(Input::Disconnected { session, reason, leader }).await;
         };
         environment.spawn(Box::pin(async move {
-            // Aborted means that another connection took its place.
+            // Aborted means that another connection replaced it.
             let _ = Abortable::new(task, registration).await;
         }));
         Self { session, calls: Some(calls), closing, abort }
@@ -84,7 +85,7 @@ impl Connection {
         environment.spawn(Box::pin(async move {
             for call in rest {
                 if calls.send(call).await.is_err() {
-                    // The master did not take it in time; the driver is on its way already.
+                    // The master did not read it in time; the driver has ended already.
                     return;
                 }
             }
@@ -155,7 +156,7 @@ fn closed_by_us() -> Gone {
 
 async fn closed(closing: &mut watch::Receiver<bool>) {
     if closing.wait_for(|closing| *closing).await.is_err() {
-        // The connection was let go without being closed: only the master ends it now.
+        // The connection was dropped without being closed: only the master ends it now.
         std::future::pending::<()>().await;
     }
 }

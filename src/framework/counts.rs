@@ -1,10 +1,10 @@
-//! What a driver did so far, in numbers that grow, and two that say how things stand.
+//! The counters of a driver, and two gauges.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::core::Outcome;
 
-/// A reading of a driver's counters.
+/// A snapshot of a driver's counters: callbacks, repeats, reconciliations.
 #[non_exhaustive]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct DriverCounts {
@@ -14,19 +14,19 @@ pub struct DriverCounts {
     pub callbacks_failed: u64,
     /// Callbacks that panicked.
     pub callbacks_panicked: u64,
-    /// Statuses that the callbacks were spared because they had them.
+    /// Repeated statuses that were not delivered again.
     pub repeats: u64,
-    /// Statuses that were told once more because a callback had not taken them.
+    /// Statuses that were delivered again after a failed callback.
     pub redelivered: u64,
-    /// Messages that were lost because the callbacks did not keep up.
+    /// Messages that were dropped because the callbacks did not keep up.
     pub lost: u64,
-    /// Tasks found that this driver neither launched nor was told of.
+    /// Unknown tasks found: see [`UnknownTasks`](super::UnknownTasks).
     pub unknown_tasks: u64,
-    /// Runs of reconciliation begun: one after each registration, and those of the timer.
+    /// Reconciliations started: one after each registration, and the periodic ones.
     pub reconciliations: u64,
-    /// Tasks that the run under way has no answer for yet. It shrinks to zero.
+    /// Gauge: tasks that the current reconciliation has no answer for yet.
     pub unanswered_tasks: u64,
-    /// Tasks that are not known to have ended. It may also shrink.
+    /// Gauge: tasks that are not known to have ended.
     pub live_tasks: u64,
 }
 
@@ -47,7 +47,7 @@ impl Counters {
         counter.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// What the core counted, with the callbacks.
+    /// Adds the counters of the callbacks to those of the core.
     pub(super) fn complete(&self, of_core: DriverCounts) -> DriverCounts {
         DriverCounts {
             callbacks_ok: self.ok.load(Ordering::Relaxed),

@@ -1,7 +1,6 @@
-//! The handle on a driver: its life, and the time, chance and company that it gives a scheduler.
+//! The handle on a driver: start, stop and join, and the time, randomness and spawned tasks for a scheduler.
 //!
-//! The calls that a framework makes of the master are in [`super::calls`]. A handle holds no state of the conversation;
-//! that is the core's.
+//! The calls to the master are in [`super::calls`]. A handle holds no protocol state; the core does.
 
 use std::{
     sync::{
@@ -18,7 +17,7 @@ use super::{
     builder::DriverBuilder,
     calls::CallSeq,
     checks,
-    core::{Driver, Finished, Input, Objection, Request, Standing, Stop},
+    core::{CallAdmission, Driver, Finished, Input, RefusalReason, Request, Stop},
     counts::{Counters, DriverCounts},
     environment::Environment,
     error::DriverError,
@@ -30,20 +29,21 @@ use crate::{
     types::Now,
 };
 
-/// A handle on a driver; clones are handles on the same one.
+/// A handle on the driver that connects a framework to a master.
+///
+/// A clone is a handle on the same driver.
 #[derive(Clone, Debug)]
 pub struct SchedulerDriver {
     shared: Arc<Shared>,
 }
 
-/// What all handles of a driver, its core and its callbacks share.
+/// The state that the handles of a driver, its core and its callbacks share.
 #[derive(Debug)]
 pub(super) struct Shared {
     pub(super) environment: Arc<dyn Environment>,
     pub(super) counts: Counters,
     published: Mutex<Published>,
-    /// Which callbacks are still begun.
-    pub(super) telling: watch::Sender<Telling>,
+    pub(super) delivery_mode: watch::Sender<DeliveryMode>,
     pub(super) ended: watch::Sender<Option<Result<Finished, Broken>>>,
     mailbox: mpsc::Sender<Input>,
     stops: mpsc::Sender<Input>,
@@ -54,31 +54,31 @@ pub(super) struct Shared {
     explicit: bool,
 }
 
-/// Which callbacks are still begun.
+/// Which events are still delivered to the callbacks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Telling {
-    Everything,
-    /// The master cut the driver off: what was to be told is told still, its last word at the end, but nobody is waited
-    /// for who has not read what came before.
-    LastWord,
-    /// The driver was told to stop.
-    Nothing,
+pub(super) enum DeliveryMode {
+    All,
+    /// The master ended the session. Queued events and the final error are still delivered, but the driver does not
+    /// wait for a reader of the stream that holds an earlier event.
+    FinalEvent,
+    /// The user stopped the driver.
+    Disabled,
 }
 
-/// What the core lets its handles know.
+/// The state of the core that handles can read.
 #[derive(Debug, Default)]
 struct Published {
     framework_id: Option<FrameworkId>,
-    standing: Standing,
+    admission: CallAdmission,
     counts: DriverCounts,
     finished: Option<Finished>,
 }
 
 impl Shared {
-    /// Lets the handles know how things stand; to be done before anything that the core decided is carried out.
+    /// Publishes the state of the core. Call it before carrying out the effects of the core.
     pub(super) fn publish(&self, core: &Driver) {
         let mut published = self.published();
-        published.standing = core.standing();
+        published.admission = core.admission();
         published.counts = core.counts();
         if published.framework_id.as_ref() != core.framework_id() {
             published.framework_id = core.framework_id().cloned();
@@ -88,8 +88,8 @@ impl Shared {
         }
     }
 
-    pub(super) fn is_silent(&self) -> bool {
-        *self.telling.borrow() == Telling::Nothing
+    pub(super) fn is_delivery_disabled(&self) -> bool {
+        *self.delivery_mode.borrow() == DeliveryMode::Disabled
     }
 
     fn published(&self) -> MutexGuard<'_, Published> {
@@ -104,15 +104,15 @@ impl From<Arc<Shared>> for SchedulerDriver {
 }
 
 impl SchedulerDriver {
-    /// Describes a driver for this framework; [`DriverBuilder::build`] makes it.
+    /// Starts the configuration of a driver for this framework.
     ///
-    /// What the framework leaves unsaid is filled in with what nearly all want, not with the wire's defaults:
+    /// Unset fields get these defaults, not those of the wire:
     ///
-    /// | field | filled in |
+    /// | field | default |
     /// |---|---|
     /// | `user` | the user that this process runs as |
     /// | `checkpoint` | `true` |
-    /// | `failover_timeout` | a week: so long its tasks outlive a framework that is away |
+    /// | `failover_timeout` | a week: so long tasks outlive a framework that is disconnected |
     /// | `roles` | `*`, or the one in the old field `role` |
     /// | `capabilities` | those of [`own_capabilities`](DriverBuilder::own_capabilities), added to what is listed |
     pub fn builder(framework: FrameworkInfo) -> DriverBuilder {
@@ -132,7 +132,7 @@ impl SchedulerDriver {
                 framework_id: start.options.framework.id.clone(),
                 ..Published::default()
             }),
-            telling: watch::Sender::new(Telling::Everything),
+            delivery_mode: watch::Sender::new(DeliveryMode::All),
             ended: watch::Sender::new(None),
             mailbox,
             stops,
@@ -145,10 +145,10 @@ impl SchedulerDriver {
         Self { shared: Arc::new(shared) }
     }
 
-    /// Starts the driver in the tokio runtime around the caller.
+    /// Starts the driver in the current tokio runtime.
     ///
     /// # Errors
-    /// A driver that was started before, or no runtime.
+    /// The driver was started before, or there is no runtime.
     pub fn start(&self) -> Result<(), DriverError> {
         if !self.shared.environment.can_spawn() {
             return Err(DriverError::NoRuntime);
@@ -161,7 +161,7 @@ impl SchedulerDriver {
     /// Waits until the driver has ended and its last callback has returned.
     ///
     /// # Errors
-    /// A driver that was not started, that the master cut off, or whose teardown was not confirmed.
+    /// The driver was not started, the master ended its session, or no master confirmed the teardown.
     pub async fn join(&self) -> Result<(), DriverError> {
         if self.lock_start().is_some() {
             return Err(DriverError::NotStarted);
@@ -185,56 +185,63 @@ impl SchedulerDriver {
         self.join().await
     }
 
-    /// Ends the framework: its tasks are killed, its id is not used again. No callback follows.
+    /// Ends the framework: the master kills its tasks and retires its id.
+    ///
+    /// No callback follows.
     ///
     /// # Errors
-    /// A driver that has ended.
+    /// The driver has ended.
     pub async fn stop_teardown(&self) -> Result<CallSeq, DriverError> {
         self.stop(Stop::Teardown).await
     }
 
-    /// Ends this driver only: the tasks go on, and a driver with the same framework id may take over until the failover
-    /// timeout has passed. No callback follows.
+    /// Ends this driver only; the tasks keep running. No callback follows.
+    ///
+    /// A driver with the same framework id may take over until the failover timeout has passed.
     ///
     /// # Errors
-    /// A driver that has ended.
+    /// The driver has ended.
     pub async fn stop_failover(&self) -> Result<CallSeq, DriverError> {
         self.stop(Stop::Failover).await
     }
 
-    /// Gives up at once. To the master it looks like [`stop_failover`](Self::stop_failover).
+    /// Ends this driver at once.
+    ///
+    /// For the master it is the same as [`stop_failover`](Self::stop_failover).
     ///
     /// # Errors
-    /// A driver that has ended.
+    /// The driver has ended.
     pub async fn abort(&self) -> Result<CallSeq, DriverError> {
         self.stop(Stop::Abort).await
     }
 
-    /// Both clocks, in nanoseconds; in a simulation, its own.
+    /// Reads both clocks, in nanoseconds; in a simulation, the virtual ones.
     #[must_use]
     pub fn now(&self) -> Now {
         self.shared.environment.now()
     }
 
-    /// Is done after `duration`; in a simulation, of its own time.
+    /// Waits for `duration`; in a simulation, of virtual time.
     ///
     /// # Panics
-    /// Outside of a tokio runtime, unless it is a simulation.
+    /// Outside of a tokio runtime, except in a simulation.
     pub async fn sleep(&self, duration: Duration) {
         self.shared.environment.sleep(duration).await;
     }
 
-    /// A source of chance of one's own, different at every call.
+    /// A new random number generator, seeded differently at every call.
     #[must_use]
     pub fn rng(&self) -> impl Rng + Send + use<> {
         let mut rng = self.shared.rng.lock().unwrap_or_else(PoisonError::into_inner);
         StdRng::seed_from_u64(rng.random())
     }
 
-    /// Runs a task beside the callbacks until it is done or the driver has ended.
+    /// Spawns a task that is dropped when the driver has ended.
+    ///
+    /// It runs concurrently with the callbacks.
     ///
     /// # Panics
-    /// Outside of a tokio runtime, unless it is a simulation.
+    /// Outside of a tokio runtime, except in a simulation.
     pub fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
         let mut ended = self.shared.ended.subscribe();
         self.shared.environment.spawn(Box::pin(async move {
@@ -246,13 +253,13 @@ impl SchedulerDriver {
         }));
     }
 
-    /// The id that the master gave the framework, once it has.
+    /// The framework id that the master assigned, once registered.
     #[must_use]
     pub fn framework_id(&self) -> Option<FrameworkId> {
         self.shared.published().framework_id.clone()
     }
 
-    /// What the driver did so far.
+    /// The counters of this driver.
     #[must_use]
     pub fn counts(&self) -> DriverCounts {
         let of_core = self.shared.published().counts;
@@ -262,14 +269,14 @@ impl SchedulerDriver {
     pub(super) async fn call(&self, request: Request) -> Result<CallSeq, DriverError> {
         checks::check(&request)?;
         self.is_running()?;
-        let objection = self.shared.published().standing.objection(&request);
-        match objection {
+        let refusal_reason = self.shared.published().admission.refusal_reason(&request);
+        match refusal_reason {
             None => self.enqueue(&self.shared.mailbox, request).await,
-            Some(Objection::Full) => Err(DriverError::Full),
-            Some(Objection::Unheard) => Err(DriverError::Unheard),
-            Some(Objection::Disconnected) => {
+            Some(RefusalReason::Full) => Err(DriverError::Full),
+            Some(RefusalReason::EventBacklogFull) => Err(DriverError::EventBacklogFull),
+            Some(RefusalReason::Disconnected) => {
                 if matches!(request, Request::Accept { .. }) {
-                    // The core answers for the tasks.
+                    // The core reports the tasks as dropped.
                     self.enqueue(&self.shared.mailbox, request).await?;
                 }
                 Err(DriverError::Disconnected)
@@ -281,7 +288,7 @@ impl SchedulerDriver {
         if self.lock_start().is_some() {
             return Err(DriverError::NotStarted);
         }
-        self.shared.telling.send_replace(Telling::Nothing);
+        self.shared.delivery_mode.send_replace(DeliveryMode::Disabled);
         self.enqueue(&self.shared.stops, Request::Stop(stop)).await
     }
 
@@ -289,7 +296,7 @@ impl SchedulerDriver {
         if self.lock_start().is_some() {
             return Err(DriverError::NotStarted);
         }
-        if self.shared.is_silent() { Err(self.ended()) } else { Ok(()) }
+        if self.shared.is_delivery_disabled() { Err(self.ended()) } else { Ok(()) }
     }
 
     async fn enqueue(&self, queue: &mpsc::Sender<Input>, request: Request) -> Result<CallSeq, DriverError> {
@@ -298,7 +305,7 @@ impl SchedulerDriver {
         queue.send(Input::Called { seq, request }).await.map(|()| seq).map_err(|_closed| self.ended())
     }
 
-    /// Why no call is taken any more.
+    /// Why no further call is accepted.
     fn ended(&self) -> DriverError {
         match &self.shared.published().finished {
             Some(Finished::Failed(message)) => DriverError::Failed(message.clone()),
@@ -307,7 +314,7 @@ impl SchedulerDriver {
         }
     }
 
-    /// Whether calls are taken without a wait.
+    /// Whether a call can be queued without waiting.
     #[cfg(feature = "sim")]
     pub(crate) fn takes_calls(&self) -> bool {
         self.shared.mailbox.capacity() > 0
@@ -317,15 +324,16 @@ impl SchedulerDriver {
         self.shared.task_ids.mint(name, instance)
     }
 
-    /// Whether the driver was told to stop, or was cut off.
-    pub(super) fn is_silenced(&self) -> bool {
-        *self.shared.telling.borrow() != Telling::Everything
+    /// True when the user stopped the driver or the master ended its session.
+    pub(super) fn is_stopping(&self) -> bool {
+        *self.shared.delivery_mode.borrow() != DeliveryMode::All
     }
 
-    /// Done once it is.
-    pub(super) async fn silenced(&self) {
+    /// Waits until [`is_stopping`](Self::is_stopping) is true.
+    pub(super) async fn until_stopping(&self) {
         // The handle holds the sender, so the wait ends only with the driver.
-        let _ = self.shared.telling.subscribe().wait_for(|telling| *telling != Telling::Everything).await;
+        let _ =
+            self.shared.delivery_mode.subscribe().wait_for(|delivery_mode| *delivery_mode != DeliveryMode::All).await;
     }
 
     pub(super) fn is_explicit(&self) -> bool {

@@ -1,8 +1,8 @@
-//! Where a driver gets time, timers, tasks and its way to the master from: the host, or a simulation.
+//! The source of a driver's time, timers, tasks and connections: the host, or a simulation.
 //!
-//! Everything that a driver waits for is either one of these or a channel whose other end is one of its own tasks, so an
-//! environment that polls the tasks it was given and moves the clock runs an unchanged scheduler on virtual time. The
-//! driver's tasks decide nothing by chance: the same environment with the same seed makes the same run.
+//! A driver waits only for these, or for a channel whose other end is one of its own tasks. So an environment that
+//! polls the spawned tasks and advances the clock runs an unchanged scheduler on virtual time. The driver's tasks are
+//! deterministic: the same environment with the same seed makes the same run.
 
 use std::{fmt, time::Duration};
 
@@ -12,47 +12,47 @@ use rand::{Rng as _, SeedableRng as _, rngs::StdRng};
 use super::{attach, core::Request, user};
 use crate::{proto::ext, transport::clock::Clock, types::Now};
 
-/// What the driver says on a stream, frame by frame; its end is the driver's wish to close.
+/// The frames from the driver to the master; the stream ends when the driver closes the connection.
 pub(crate) type CallFrames = BoxStream<'static, ext::Calls>;
-/// What the master says on it, until the stream is gone.
+/// The frames from the master, until the connection is lost.
 pub(crate) type EventFrames = BoxStream<'static, Result<ext::Events, Gone>>;
 
-/// Why there is no stream, and where the master said to go instead.
+/// Why a connection was not opened or was lost, and the leader that the master named instead.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Gone {
     pub(crate) reason: String,
-    /// `host:port`, as the master wrote it.
+    /// `host:port`, as the master sent it.
     pub(crate) leader: Option<String>,
 }
 
-/// What surrounds a driver.
+/// The runtime of a driver: clocks, timers, tasks and network.
 pub(crate) trait Environment: fmt::Debug + Send + Sync {
-    /// Both clocks, read now.
+    /// Reads both clocks.
     fn now(&self) -> Now;
-    /// Done once the monotonic clock has moved on by `duration`.
+    /// Waits until the monotonic clock has advanced by `duration`.
     fn sleep(&self, duration: Duration) -> BoxFuture<'static, ()>;
-    /// Runs a task beside the caller's.
+    /// Spawns a task.
     fn spawn(&self, task: BoxFuture<'static, ()>);
-    /// Runs a task of the driver's own.
+    /// Spawns the task that runs the driver itself.
     fn spawn_own(&self, task: BoxFuture<'static, ()>) {
         self.spawn(task);
     }
-    /// A number that no other run has, or that the simulation wants.
+    /// A random seed; in a simulation, a fixed one.
     fn seed(&self) -> u64;
-    /// What tells this run of the framework from all others, whatever seeds they share; in the simulation what it wants.
+    /// A unique name of this instance, independent of the seed; in a simulation, a fixed one.
     fn identity(&self) -> [u8; 16];
-    /// Whether `spawn` can be called here.
+    /// True when `spawn` can be called here.
     fn can_spawn(&self) -> bool;
-    /// Opens a stream to `master` (`host:port`): done when it stands, before the master has said anything. Dropping what
-    /// it gave ends the stream.
+    /// Opens a stream to `master` (`host:port`). It returns when connected, before the first frame. Dropping the
+    /// returned stream closes the connection.
     fn attach(&self, master: String, calls: CallFrames) -> BoxFuture<'static, Result<EventFrames, Gone>>;
-    /// Whom tasks run as unless the framework names somebody.
+    /// The user that tasks run as unless the framework sets one.
     fn user(&self) -> String;
-    /// The framework makes this call.
+    /// Reports a call of the framework.
     fn called(&self, _request: &Request) {}
 }
 
-/// The host's clocks and network, and the tokio runtime around the caller.
+/// The host's clocks and network, and the current tokio runtime.
 #[derive(Debug)]
 pub(crate) struct Host {
     clock: Clock,

@@ -1,82 +1,84 @@
-//! What happened, as data: the same events that [`Scheduler`](super::Scheduler)'s callbacks tell.
+//! The events of a driver as data: one variant per callback of [`Scheduler`](super::Scheduler).
 //!
-//! The driver's core speaks in these; the callbacks and the [`EventStream`](super::EventStream) are two ways to hear
-//! them. A new kind may be added, so a `match` outside the crate needs a last arm.
+//! The core produces them; the callbacks and the [`EventStream`](super::EventStream) deliver them. A new variant may be
+//! added, so a `match` outside the crate needs a wildcard arm.
 
 use bytes::Bytes;
 
 use crate::proto::v1;
 
-/// One thing a framework is told.
+/// An event that the driver delivers to a framework.
 #[non_exhaustive]
 #[derive(Clone, Debug, PartialEq)]
 pub enum SchedulerEvent {
-    /// The master knows the framework for the first time in this driver's life.
+    /// The master registered the framework, for the first time with this driver.
     Registered {
-        /// The id to come back with after a failover.
+        /// The id to re-register with after a failover.
         framework_id: v1::FrameworkId,
-        /// Who is leading.
+        /// The leading master.
         master: Box<v1::MasterInfo>,
     },
-    /// The driver is connected again, to the same master or its successor. Earlier offers are void.
+    /// The driver registered again, with the same master or another one.
+    ///
+    /// Earlier offers are void.
     Reregistered {
-        /// Who is leading.
+        /// The leading master.
         master: Box<v1::MasterInfo>,
     },
-    /// The connection is gone, and with it every offer. The driver is already on its way back.
+    /// The connection was lost, and every offer is void. The driver reconnects.
     Disconnected,
-    /// Resources to use or to decline within the hold time.
+    /// Offers to accept or to decline within the hold time.
     ResourceOffers(Vec<v1::Offer>),
-    /// An offer is void: taken back by the master, or returned by the driver after the hold time.
+    /// An offer is void: rescinded by the master, or declined after the hold time.
     OfferRescinded(v1::OfferId),
-    /// A task changed its state, or is told to have a certain state.
+    /// A task changed its state, or the master answered a question about it.
     StatusUpdate(Box<v1::TaskStatus>),
-    /// The state of a task that this driver neither launched nor was told of; see
-    /// [`UnknownTasks`](super::UnknownTasks).
+    /// An unknown task changed its state; see [`UnknownTasks`](super::UnknownTasks).
     UnknownTask(Box<v1::TaskStatus>),
-    /// An executor sent something. Delivered at most once.
+    /// An executor sent a message. Delivered at most once.
     FrameworkMessage {
-        /// Where the executor runs.
+        /// The agent that the executor runs on.
         agent_id: v1::AgentId,
         /// The executor.
         executor_id: v1::ExecutorId,
-        /// What it sent.
+        /// The message.
         data: Bytes,
     },
-    /// An agent is gone; its tasks' fates come as status updates.
+    /// An agent was lost; the states of its tasks follow as status updates.
     AgentLost(v1::AgentId),
-    /// An executor ended; its tasks' fates come as status updates.
+    /// An executor ended; the states of its tasks follow as status updates.
     ExecutorLost {
         /// The executor.
         executor_id: v1::ExecutorId,
-        /// Where it ran.
+        /// The agent that it ran on.
         agent_id: v1::AgentId,
         /// Its wait status; -1 when unknown.
         status: i32,
     },
-    /// A call was not carried out.
+    /// A call was refused.
     Refused(Refusal),
-    /// The connection broke while offers were being accepted. Nobody knows what became of that until the driver is
-    /// registered again.
+    /// The connection was lost during an accept.
+    ///
+    /// The outcome is unknown until the driver is registered again.
     InDoubt(InDoubt),
-    /// The master ended the framework's session for good. The driver has stopped.
+    /// The master ended the framework's session permanently. The driver has stopped.
     Error(String),
 }
 
-/// An ACCEPT that was on its way when the connection broke.
+/// An ACCEPT whose outcome is unknown because the connection was lost.
 ///
-/// What became of each task comes as its status, after the reconciliation that follows the next registration: the state
-/// it is in, or that the master never heard of it (`TASK_UNKNOWN`, `TASK_GONE` or `TASK_LOST`). Nothing is sent again.
+/// The reconciliation after the next registration reports each task: its state, or that the master does not know it
+/// (`TASK_UNKNOWN`, `TASK_GONE` or `TASK_LOST`). The driver does not resend the call.
 #[non_exhaustive]
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct InDoubt {
     /// The number that the call returned.
     pub seq: u64,
-    /// The tasks it was to launch of which nothing was heard; none when it was to do something else.
+    /// The tasks of the call without a status; empty if it launched none.
     pub task_ids: Vec<v1::TaskId>,
 }
 
-/// A driver call that was not carried out, and why.
+/// A driver call that was refused, and why.
 #[non_exhaustive]
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Refusal {
@@ -84,12 +86,12 @@ pub struct Refusal {
     pub seq: u64,
     /// Path of the offending field, for example `accept.operations[0].launch.task_infos[3].resources[1]`.
     pub field: String,
-    /// What was wrong with it.
+    /// What is wrong with it.
     pub text: String,
 }
 
 impl SchedulerEvent {
-    /// The name of the callback that tells it.
+    /// The name of the callback for this event.
     #[must_use]
     pub fn callback(&self) -> &'static str {
         match self {

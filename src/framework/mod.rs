@@ -1,7 +1,7 @@
-//! The framework side: implement [`Scheduler`], or listen to an [`EventStream`], and leave the rest to the driver.
+//! The framework side: implement [`Scheduler`], or read an [`EventStream`]; the driver does the rest.
 //!
-//! A [`SchedulerDriver`] connects, subscribes, comes back after every break, acknowledges, reconciles, and gives back
-//! offers that nobody answers. A framework is a value with one method:
+//! A [`SchedulerDriver`] connects, subscribes, reconnects after a lost connection, acknowledges, reconciles, and
+//! declines offers that stay unanswered. A framework is a value with one method:
 //!
 //! ```no_run
 //! use divvy::allocator::{self, TaskRequest};
@@ -57,7 +57,7 @@
 //!
 #![doc = include_str!("../../docs/driver.md")]
 //!
-//! What this room does not do: decide where tasks go (that is [`crate::allocator`]) or keep anything on disk.
+//! This module does not decide where tasks go (that is [`crate::allocator`]), and stores nothing on disk.
 
 mod attach;
 mod builder;
@@ -98,10 +98,12 @@ pub use crate::transport::connect::LEADER_METADATA;
 
 use crate::proto::v1::FrameworkInfo;
 
-/// Runs a scheduler against a master (`host:port`, or several separated by commas) until its driver is stopped.
+/// Runs a scheduler until its driver ends.
+///
+/// `master` is `host:port`, or several of them separated by commas.
 ///
 /// # Errors
-/// An address or a framework that makes no sense, or what [`SchedulerDriver::join`] tells.
+/// An invalid address or framework, or an error of [`SchedulerDriver::join`].
 pub async fn run(scheduler: impl Scheduler + 'static, framework: FrameworkInfo, master: &str) -> Result<()> {
     let driver = SchedulerDriver::builder(framework).master(master).build(scheduler)?;
     Ok(driver.run().await?)

@@ -1,4 +1,4 @@
-//! The trait that authors of frameworks implement.
+//! The trait that a framework implements.
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -10,19 +10,24 @@ use super::{
 };
 use crate::proto::v1::{AgentId, ExecutorId, FrameworkId, MasterInfo, Offer, OfferId, TaskStatus};
 
-/// A framework's side of the conversation. Callbacks come one at a time and in order, status updates before offers.
+/// The callbacks of a framework: offers, status updates and connection events.
 ///
-/// Only [`resource_offers`](Self::resource_offers) has to be written. An `Err` or a panic in a callback is logged and
-/// counted and the driver goes on; for [`status_update`](Self::status_update) it means "tell me again". A scheduler that
-/// takes time, timers and chance from the driver ([`now`](SchedulerDriver::now), [`sleep`](SchedulerDriver::sleep),
-/// [`rng`](SchedulerDriver::rng)) runs unchanged in a simulation.
+/// Callbacks run one at a time and in order, status updates before offers. Only
+/// [`resource_offers`](Self::resource_offers) is required. An `Err` or a panic in a callback is logged and counted, and
+/// the driver continues; a status is then delivered again. A scheduler that takes time, timers and randomness from the
+/// driver ([`now`](SchedulerDriver::now), [`sleep`](SchedulerDriver::sleep), [`rng`](SchedulerDriver::rng)) runs
+/// unchanged in a simulation.
 #[async_trait]
 pub trait Scheduler: Send {
-    /// Resources to use ([`apply`](SchedulerDriver::apply), [`launch_tasks`](SchedulerDriver::launch_tasks)) or to decline.
-    /// What is neither used nor declined within the hold time goes back by itself.
+    /// The master offers resources.
+    ///
+    /// Accept them ([`apply`](SchedulerDriver::apply), [`launch_tasks`](SchedulerDriver::launch_tasks)) or decline
+    /// them. The driver declines an offer that is still unanswered after the hold time.
     async fn resource_offers(&mut self, driver: &SchedulerDriver, offers: Vec<Offer>) -> Result<()>;
 
-    /// The master knows the framework. Keep the id to come back as the same framework after a crash.
+    /// The master registered the framework.
+    ///
+    /// Store the id to re-register as the same framework after a crash.
     async fn registered(
         &mut self,
         _driver: &SchedulerDriver,
@@ -32,34 +37,45 @@ pub trait Scheduler: Send {
         Ok(())
     }
 
-    /// The driver is connected again. Offers from before are void; tasks are reconciled by the driver.
+    /// The driver registered again, after a lost connection.
+    ///
+    /// Earlier offers are void; the driver reconciles the tasks.
     async fn reregistered(&mut self, _driver: &SchedulerDriver, _master: MasterInfo) -> Result<()> {
         Ok(())
     }
 
-    /// There is no master at the moment. Launches are answered with dropped tasks until there is.
+    /// The connection to the master was lost.
+    ///
+    /// Until there is one again, launched tasks are reported as dropped.
     async fn disconnected(&mut self, _driver: &SchedulerDriver) -> Result<()> {
         Ok(())
     }
 
-    /// An offer is void. Only schedulers that keep offers beyond a callback need to know.
+    /// An offer is void. Only schedulers that keep offers beyond a callback need this.
     async fn offer_rescinded(&mut self, _driver: &SchedulerDriver, _offer_id: OfferId) -> Result<()> {
         Ok(())
     }
 
-    /// A task changed its state. Acknowledged when this returns `Ok`, unless acknowledging was left to the user.
+    /// A task changed its state.
+    ///
+    /// The driver acknowledges the status after `Ok`, unless acknowledgements are explicit.
     async fn status_update(&mut self, _driver: &SchedulerDriver, _status: TaskStatus) -> Result<()> {
         Ok(())
     }
 
-    /// The state of a task that this driver neither launched nor was told of; see
-    /// [`UnknownTasks`](super::UnknownTasks). Acknowledged like any other status.
+    /// An unknown task changed its state.
+    ///
+    /// See [`UnknownTasks`](super::UnknownTasks). The status is acknowledged like any other.
     async fn unknown_task(&mut self, _driver: &SchedulerDriver, status: TaskStatus) -> Result<()> {
-        tracing::warn!(task_id = %status.task_id, state = status.state().as_str_name(), "a task that nobody here launched");
+        tracing::warn!(
+            task_id = %status.task_id,
+            state = status.state().as_str_name(),
+            "status of a task that this driver did not launch"
+        );
         Ok(())
     }
 
-    /// An executor sent something; it may also get lost on the way.
+    /// An executor sent a message. Delivery is not guaranteed.
     async fn framework_message(
         &mut self,
         _driver: &SchedulerDriver,
@@ -70,12 +86,14 @@ pub trait Scheduler: Send {
         Ok(())
     }
 
-    /// An agent is gone. What became of its tasks comes as status updates.
+    /// An agent was lost. The states of its tasks follow as status updates.
     async fn agent_lost(&mut self, _driver: &SchedulerDriver, _agent_id: AgentId) -> Result<()> {
         Ok(())
     }
 
-    /// An executor ended with this wait status. What became of its tasks comes as status updates.
+    /// An executor ended with this wait status.
+    ///
+    /// The states of its tasks follow as status updates.
     async fn executor_lost(
         &mut self,
         _driver: &SchedulerDriver,
@@ -86,27 +104,33 @@ pub trait Scheduler: Send {
         Ok(())
     }
 
-    /// A call was not carried out; its number is the one that the call returned.
+    /// A call was refused; `refusal.seq` is the number that the call returned.
     async fn refused(&mut self, _driver: &SchedulerDriver, refusal: Refusal) -> Result<()> {
         tracing::warn!(seq = refusal.seq, field = refusal.field, "call refused: {}", refusal.text);
         Ok(())
     }
 
-    /// The connection broke while offers were being accepted; what became of the tasks comes as status updates.
+    /// The connection was lost during an accept.
+    ///
+    /// The states of the tasks follow as status updates.
     async fn in_doubt(&mut self, _driver: &SchedulerDriver, in_doubt: InDoubt) -> Result<()> {
         let InDoubt { seq, task_ids } = in_doubt;
-        tracing::info!(seq, tasks = task_ids.len(), "the connection broke during a launch; its outcome will be told");
+        tracing::info!(
+            seq,
+            tasks = task_ids.len(),
+            "the connection was lost during a launch; reconciling its tasks at the next registration"
+        );
         Ok(())
     }
 
-    /// The master ended the session for good; the driver has stopped.
+    /// The master ended the framework's session permanently; the driver has stopped.
     async fn error(&mut self, _driver: &SchedulerDriver, message: String) -> Result<()> {
         tracing::error!("the master ended the session: {message}");
         Ok(())
     }
 }
 
-/// Calls the callback that an event belongs to.
+/// Calls the callback of an event.
 pub(crate) async fn call(scheduler: &mut dyn Scheduler, driver: &SchedulerDriver, event: SchedulerEvent) -> Result<()> {
     match event {
         SchedulerEvent::Registered { framework_id, master } => {

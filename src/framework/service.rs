@@ -1,8 +1,8 @@
-//! The task around a driver's core: feeds it what happens, does what it says.
+//! The task around a driver's core: feeds it inputs and carries out its effects.
 //!
-//! Everything comes in through bounded channels and is taken in batches. User calls are left in their queue while the
-//! socket does not take what was said before, so a framework cannot pile up calls without end; what the master and the
-//! callbacks tell is always taken, and so is the wish to stop.
+//! All inputs arrive through bounded channels and are processed in batches. User calls stay in their queue while
+//! earlier calls wait for the socket, so a framework cannot queue calls without bound. Inputs of the master and the
+//! callbacks, and stops, are always processed.
 
 use std::{collections::VecDeque, fmt, panic::AssertUnwindSafe, sync::Arc, time::Duration};
 
@@ -17,7 +17,7 @@ use super::{
     callbacks::{self, Delivery},
     connection::{Connection, Numbered},
     core::{BATCH, Driver, Effect, Finished, Input, Options, Request},
-    driver::{Shared, Telling},
+    driver::{DeliveryMode, Shared},
     environment::Environment,
     scheduler::Scheduler,
 };
@@ -29,16 +29,16 @@ pub(super) const STOPS: usize = 4;
 pub(super) const MAILBOX: usize = 1024;
 /// Frames and changes of the connection that wait for the core.
 const LINK_QUEUE: usize = 64;
-/// Inputs taken from one queue before the others have their turn.
-const TURN: usize = 64;
+/// Rounds over the queues before the service waits for the timer and for stops again.
+const MAX_ROUNDS: usize = 64;
 /// How long the callback that runs when the driver ends may take to return.
-const LAST_CALLBACK: Duration = Duration::from_secs(5);
+const LAST_CALLBACK_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// The driver itself failed.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Broken;
 
-/// What a driver needs to begin.
+/// What a driver needs to start.
 pub(super) struct Start {
     pub(super) options: Options,
     pub(super) scheduler: Box<dyn Scheduler>,
@@ -62,7 +62,7 @@ pub(super) fn spawn(start: Start, shared: &Arc<Shared>) {
     let callbacks = callbacks::run(start.scheduler, Arc::clone(shared), delivered, returned_to);
     let callbacks = Abortable::new(callbacks, registration);
     shared.environment.spawn(Box::pin(async move {
-        // Aborted means that the last callback took too long; the service has said so.
+        // Aborted means that the last callback took too long; the service has logged that.
         let _ = callbacks.await;
     }));
     let service = Service {
@@ -105,7 +105,7 @@ struct Service {
     abort_callbacks: AbortHandle,
 }
 
-/// Rings no later than the core's deadline; a ring too many is harmless.
+/// Fires no later than the core's deadline; firing too often is harmless.
 struct Timer {
     due_ns: Option<u64>,
     sleep: BoxFuture<'static, ()>,
@@ -134,19 +134,19 @@ impl Service {
             if matches!(input, Some(Input::Called { request: Request::Stop(_), .. })) {
                 self.take_calls_before_the_stop();
             }
-            finished = input.and_then(|input| self.handle(input)).or_else(|| self.take_turns());
+            finished = input.and_then(|input| self.handle(input)).or_else(|| self.drain_queues());
         }
         if let Some(how) = finished {
             self.end(how).await;
         }
     }
 
-    /// Waits for something to happen; `None` when it was only that the socket took a call.
+    /// Waits for the next input; `None` when the socket only accepted a call.
     async fn next(&mut self) -> Option<Input> {
         let room = room(self.connection.as_ref(), &self.backlog);
         tokio::select! {
-            // In a fixed order, so that a run can be repeated. What comes seldom is first; of the queues after it
-            // `take_turns` takes from each, so none waits for another.
+            // In a fixed order, so that a run can be repeated. Rare inputs are first. `drain_queues` takes from each of
+            // the other queues, so none of them starves.
             biased;
             Some(input) = self.stops.recv() => Some(input),
             () = &mut self.timer.sleep => {
@@ -159,7 +159,7 @@ impl Service {
             permit = room => {
                 match (permit, self.backlog.pop_front()) {
                     (Some(permit), Some(call)) => permit.send(call),
-                    // The connection broke; what it was to carry has no number on another one.
+                    // The connection was lost; its calls have no number on another one.
                     (None, _) => self.backlog.clear(),
                     (Some(_), None) => {}
                 }
@@ -168,22 +168,22 @@ impl Service {
         }
     }
 
-    /// Whether the framework's calls have their turn: the socket took what was said before, and the master settles it.
+    /// True when the socket accepted all earlier calls and the master keeps up with them.
     fn takes_calls(&self) -> bool {
         self.backlog.is_empty() && self.harness.core.takes_calls()
     }
 
-    /// What was called before the stop is still to reach the master.
+    /// Processes the calls made before the stop, so that they still reach the master.
     fn take_calls_before_the_stop(&mut self) {
         while let Ok(input) = self.mailbox.try_recv() {
             self.handle(input);
         }
     }
 
-    /// Takes what else has come, from each queue a few.
-    fn take_turns(&mut self) -> Option<Finished> {
+    /// Processes a few more inputs from each queue.
+    fn drain_queues(&mut self) -> Option<Finished> {
         self.flush();
-        for _ in 0..TURN {
+        for _ in 0..MAX_ROUNDS {
             let returned = self.returned.try_recv().ok();
             let linked = self.link.try_recv().ok();
             let called = if self.takes_calls() { self.mailbox.try_recv().ok() } else { None };
@@ -203,7 +203,7 @@ impl Service {
         let now = self.shared.environment.now();
         self.harness.handle(now, input);
         self.harness.finish(now);
-        // Before the effects: whoever is given an offer can use it.
+        // Before the effects: a callback that receives an offer can use it.
         self.shared.publish(&self.harness.core);
         let (mut effects, mut finished) = (self.harness.take(), None);
         for effect in effects.drain(..) {
@@ -240,8 +240,8 @@ impl Service {
                 }
             }
             Effect::Deliver { callback, event } => {
-                // The core has no more than a batch under way, which is half of the room there is; a closed channel
-                // means that the callbacks were told to fall silent.
+                // The core delivers no more than a batch at a time, half the capacity. A closed channel means that the
+                // callbacks have stopped.
                 let _ = self.deliveries.try_send((callback, event));
             }
             Effect::Finish(how) => return Some(how),
@@ -260,14 +260,18 @@ impl Service {
         }
     }
 
-    /// Lets the last callback return and the last calls leave, then tells everybody.
+    /// Waits for the last callback and the last calls, then publishes the end.
     async fn end(mut self, how: Finished) {
         tracing::debug!(?how, "the driver has ended");
         self.mailbox.close();
         let failed = matches!(how, Finished::Failed(_));
-        // Who has stopped it hears nothing more, however it ends.
-        self.shared.telling.send_modify(|telling| {
-            *telling = if failed && *telling == Telling::Everything { Telling::LastWord } else { Telling::Nothing };
+        // A driver that its user stopped runs no further callback, even if it ends with an error.
+        self.shared.delivery_mode.send_modify(|delivery_mode| {
+            *delivery_mode = if failed && *delivery_mode == DeliveryMode::All {
+                DeliveryMode::FinalEvent
+            } else {
+                DeliveryMode::Disabled
+            };
         });
         drop(self.deliveries);
         drop(self.link_to);
@@ -276,8 +280,8 @@ impl Service {
         tokio::select! {
             biased;
             () = callbacks => {}
-            () = self.shared.environment.sleep(LAST_CALLBACK) => {
-                tracing::warn!("a callback has not returned {LAST_CALLBACK:?} after the driver ended; it is dropped");
+            () = self.shared.environment.sleep(LAST_CALLBACK_TIMEOUT) => {
+                tracing::warn!("a callback is dropped, it ran for {LAST_CALLBACK_TIMEOUT:?} after the driver ended");
                 self.abort_callbacks.abort();
             }
         }
@@ -286,7 +290,7 @@ impl Service {
     }
 }
 
-/// Waits until the connection takes another call; `None` when it never will. Waits for ever when there is none to send.
+/// Waits until the connection has room for a call; `None` when it is closed. Never returns while the backlog is empty.
 async fn room<'a>(
     connection: Option<&'a Connection>,
     backlog: &VecDeque<Numbered>,

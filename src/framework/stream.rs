@@ -1,4 +1,4 @@
-//! The events as a stream, for those who prefer a loop or a fold to callbacks.
+//! The events as a stream, as an alternative to callbacks.
 
 use std::{
     pin::Pin,
@@ -16,41 +16,44 @@ use super::{
     listener::{Listener, ListenerAdapter},
 };
 
-/// What a driver tells, one event at a time; made by [`DriverBuilder::stream`](super::DriverBuilder::stream).
+/// The events of a driver as a stream, one at a time.
 ///
-/// An event counts as dealt with when the next one is asked for: a status is acknowledged then, so one that was taken but
-/// not finished before a crash is told again. [`tell_again`](Self::tell_again) says that it was not dealt with. Offers go back after the hold time whether they were taken from the stream
-/// or not. The stream ends with the driver; dropping it leaves the tasks to a successor, as
-/// [`stop_failover`](SchedulerDriver::stop_failover) does.
+/// Made by [`DriverBuilder::stream`](super::DriverBuilder::stream). An event is done when the next one is requested: a
+/// status is acknowledged then, and one that was not done before a crash is delivered again.
+/// [`redeliver`](Self::redeliver) marks an event as not done. The driver declines offers after the hold time even while
+/// they wait in the stream. The stream ends with the driver; dropping it stops the driver like
+/// [`stop_failover`](SchedulerDriver::stop_failover).
 #[derive(Debug)]
 pub struct EventStream {
-    events: mpsc::Receiver<(SchedulerEvent, oneshot::Sender<Taken>)>,
-    current: Option<oneshot::Sender<Taken>>,
+    events: mpsc::Receiver<(SchedulerEvent, oneshot::Sender<Completion>)>,
+    current: Option<oneshot::Sender<Completion>>,
 }
 
-/// What became of an event that was taken from the stream.
+/// How the reader completed an event.
 #[derive(Clone, Copy, Debug)]
-enum Taken {
-    DealtWith,
-    ToBeToldAgain,
+enum Completion {
+    Done,
+    Redeliver,
 }
 
-/// The event at hand was not dealt with, and nobody has to be told.
+/// The event was not done; no log line is needed.
 #[derive(Debug, thiserror::Error)]
-#[error("an event taken from the stream was not dealt with")]
+#[error("the reader of the stream did not complete the event")]
 pub(super) struct Unread;
 
 impl EventStream {
-    /// The event taken last was not dealt with. A status is told again, after 1 s at first and ever longer up to a
-    /// minute, and so are all later ones of its task; of other events it is logged.
-    pub fn tell_again(&mut self) {
-        self.settle(Taken::ToBeToldAgain);
+    /// Marks the latest event as not done.
+    ///
+    /// A status is delivered again after 1 s, 2 s and so on, up to a minute; later ones of its task wait behind it. For
+    /// other events this is only logged.
+    pub fn redeliver(&mut self) {
+        self.complete(Completion::Redeliver);
     }
 
-    fn settle(&mut self, taken: Taken) {
+    fn complete(&mut self, completion: Completion) {
         if let Some(current) = self.current.take() {
-            // Nobody waits for it when the driver has ended.
-            let _ = current.send(taken);
+            // The receiver is dropped when the driver has ended.
+            let _ = current.send(completion);
         }
     }
 }
@@ -59,7 +62,7 @@ impl Stream for EventStream {
     type Item = SchedulerEvent;
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<SchedulerEvent>> {
-        self.settle(Taken::DealtWith);
+        self.complete(Completion::Done);
         self.events.poll_recv(cx).map(|next| {
             let (event, current) = next?;
             self.current = Some(current);
@@ -68,46 +71,46 @@ impl Stream for EventStream {
     }
 }
 
-/// The callbacks that feed a stream.
+/// The scheduler that feeds a stream.
 #[derive(Debug)]
 pub(crate) struct Feed {
-    events: mpsc::Sender<(SchedulerEvent, oneshot::Sender<Taken>)>,
+    events: mpsc::Sender<(SchedulerEvent, oneshot::Sender<Completion>)>,
 }
 
 /// A stream and what feeds it.
 pub(crate) fn pair() -> (ListenerAdapter<Feed>, EventStream) {
-    // One event that waits to be taken, and the last word behind it.
+    // One event that waits to be read, and the final error behind it.
     let (sender, events) = mpsc::channel(2);
     (ListenerAdapter(Feed { events: sender }), EventStream { events, current: None })
 }
 
 #[async_trait]
 impl Listener for Feed {
-    /// Waits until the event was taken and the next one asked for, or the driver was told to stop or cut off.
-    async fn tell(&mut self, driver: &SchedulerDriver, event: SchedulerEvent) -> Result<()> {
+    /// Waits until the reader requests the next event, or the driver is stopping.
+    async fn handle_event(&mut self, driver: &SchedulerDriver, event: SchedulerEvent) -> Result<()> {
         if matches!(event, SchedulerEvent::Error(_)) {
-            // The last one: it is left in the stream, for nothing waits for it to be read.
-            let (current, _settled) = oneshot::channel();
+            // The final event stays in the stream; the driver does not wait for a reader.
+            let (current, _completed) = oneshot::channel();
             return self.events.send((event, current)).await.map_err(|_closed| Unread.into());
         }
-        if driver.is_silenced() {
+        if driver.is_stopping() {
             return Err(Unread.into());
         }
-        let (current, settled) = oneshot::channel();
-        let told = async {
+        let (current, completed) = oneshot::channel();
+        let handled = async {
             self.events.send((event, current)).await.ok()?;
-            settled.await.ok()
+            completed.await.ok()
         };
-        let told = tokio::select! {
+        let handled = tokio::select! {
             biased;
-            told = told => told,
-            () = driver.silenced() => return Err(Unread.into()),
+            handled = handled => handled,
+            () = driver.until_stopping() => return Err(Unread.into()),
         };
-        match told {
-            Some(Taken::DealtWith) => Ok(()),
-            Some(Taken::ToBeToldAgain) => Err("the reader of the stream wants it told again".into()),
+        match handled {
+            Some(Completion::Done) => Ok(()),
+            Some(Completion::Redeliver) => Err("the reader of the stream requested redelivery".into()),
             None => {
-                // It fails only when the driver has ended already.
+                // This fails only when the driver has ended already.
                 let _ = driver.stop_failover().await;
                 Err(Unread.into())
             }

@@ -1,14 +1,14 @@
-//! Ids for tasks that are launched from a plan: `name.instance.attempt`, never the same twice.
+//! Unique ids for tasks that are launched from a plan: `name.instance.attempt`.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::proto::v1::TaskId;
 
-/// Ids become names of directories, which are at most 255 bytes; this leaves room for the numbers.
+/// Ids become directory names, which have at most 255 bytes; this leaves room for the numbers.
 const MAX_NAME_BYTES: usize = 200;
 const DIGITS: &[u8; 36] = b"0123456789abcdefghijklmnopqrstuvwxyz";
 
-/// A source of ids. Two sources differ in their stamp, the ids of one in their count.
+/// A generator of task ids. Two generators differ in their stamp, the ids of one in their count.
 #[derive(Debug)]
 pub(super) struct TaskIds {
     stamp: String,
@@ -16,7 +16,7 @@ pub(super) struct TaskIds {
 }
 
 impl TaskIds {
-    /// Those of the run that this tells from all others.
+    /// A generator whose stamp is derived from the unique `identity` of this instance.
     pub(super) fn new(identity: [u8; 16]) -> Self {
         let (pairs, _) = identity.as_chunks::<2>();
         let digit = |pair: &[u8; 2]| char::from(DIGITS[usize::from(u16::from_le_bytes(*pair)) % DIGITS.len()]);
@@ -30,7 +30,7 @@ impl TaskIds {
     }
 }
 
-/// The name with what an id may not contain replaced.
+/// Replaces the characters that an id may not contain.
 fn legal(name: &str) -> String {
     let mut legal: String = name.chars().map(|c| if c.is_control() || "/\\".contains(c) { '-' } else { c }).collect();
     legal.truncate(legal.floor_char_boundary(MAX_NAME_BYTES));
@@ -43,7 +43,7 @@ mod tests {
     use crate::types::validate_id;
 
     #[test]
-    fn ids_tell_name_and_instance_and_never_repeat() {
+    fn ids_contain_name_and_instance_and_never_repeat() {
         let ids = TaskIds::new([1; 16]);
         let (one, other) = (ids.mint("web", 3), ids.mint("web", 3));
         assert!(one.value.starts_with("web.3."), "{one}");

@@ -1,4 +1,4 @@
-//! Who runs this process, by name: the user that tasks run as unless the framework names another.
+//! The name of this process' user: tasks run as it unless the framework sets another.
 
 use std::{env, fs, os::unix::fs::MetadataExt as _};
 

@@ -1,9 +1,9 @@
-//! The agent's core and the frames it is sent.
+//! The agent's core and the frames it receives.
 //!
-//! The script is the master, the supervisors, the disk and the host at once; what the core asks for is answered late,
-//! wrongly or never. At the end, and at times in between, the agent starts again from a prefix of what it wrote.
+//! The script plays the master, the supervisors, the disk and the host. It answers requests of the core late, wrongly or
+//! never. At the end, and at times before, the agent restarts from a prefix of its log.
 
-mod words;
+mod generate;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
@@ -17,7 +17,7 @@ use crate::{
     harness::Harness,
     proto::{
         internal::{
-            self, AgentRecord, SupervisorEvent, agent_message, agent_record, exited, master_message::Kind as Said,
+            self, AgentRecord, SupervisorEvent, agent_message, agent_record, exited, master_message::Kind as Order,
             supervisor_event::Kind as Event, supervisor_request::Kind as Asked,
         },
         v1,
@@ -29,7 +29,7 @@ const ONE: SupervisorId = SupervisorId(0);
 
 /// A record as a log may hold it.
 pub(super) fn record(script: &mut Script<'_>) -> AgentRecord {
-    words::record(script)
+    generate::record(script)
 }
 
 /// An agent that starts with these records.
@@ -53,14 +53,16 @@ pub(super) fn frame(bytes: &[u8]) {
     play.restart(&mut script);
 }
 
-/// What a supervisor says to an agent that has just launched four tasks.
+/// Events of a supervisor, to an agent that has just launched four tasks.
 pub(super) fn supervised(events: Vec<SupervisorEvent>) {
     let mut script = Script::new(&[]);
     let mut play = Play::begin(&mut script, Vec::new());
     play.register(&mut script);
     for number in 0..4 {
-        let Said::RunTask(run) = words::run_task(&mut script, "f0".to_owned(), format!("t{number}")) else { return };
-        let message = message(Said::RunTask(internal::RunTask { container_id: format!("c{number}"), ..run }));
+        let Order::RunTask(run) = generate::run_task(&mut script, "f0".to_owned(), format!("t{number}")) else {
+            return;
+        };
+        let message = message(Order::RunTask(internal::RunTask { container_id: format!("c{number}"), ..run }));
         play.handle(&script, Input::Received { session: play.session, message });
     }
     while let Some(input) = play.host.pop_front() {
@@ -77,11 +79,11 @@ pub(super) fn run(bytes: &[u8]) {
     play(bytes);
 }
 
-/// The same, and what came of it.
+/// Plays a script on a core, and returns what it reached.
 pub(super) fn play(bytes: &[u8]) -> BTreeSet<&'static str> {
     let mut script = Script::new(bytes);
     let mut play = Play::begin(&mut script, Vec::new());
-    while script.goes_on() {
+    while script.has_step() {
         play.step(&mut script);
     }
     play.restart(&mut script);
@@ -96,7 +98,7 @@ struct Play {
     boot: usize,
     starts: usize,
     ticks: u32,
-    /// What the host and the supervisor have not answered yet.
+    /// The pending answers of the host and the supervisor.
     host: VecDeque<Input>,
     running: BTreeSet<String>,
     exited: BTreeMap<String, internal::Exited>,
@@ -124,12 +126,12 @@ impl Play {
             sent: Vec::new(),
             reached: BTreeSet::new(),
         };
-        play.heed(out);
+        play.execute(out);
         play.harness.core.check();
         play
     }
 
-    /// The process or the host ends, and what is left of the log is any prefix.
+    /// Restarts the process or the host, with any prefix of the log.
     fn restart(&mut self, script: &mut Script<'_>) {
         let left = self.records.len() - script.below(self.records.len().min(8) + 1);
         self.records.truncate(left);
@@ -138,13 +140,13 @@ impl Play {
         self.host.clear();
         let (core, out) = recover(script, &self.records, &format!("boot{}", self.boot));
         self.harness = Harness::new(core);
-        self.heed(out);
+        self.execute(out);
         self.harness.core.check();
     }
 
     fn register(&mut self, script: &mut Script<'_>) {
-        let event = if script.one_in(2) { words::welcome(script) } else { self.welcome() };
-        let input = self.said_by_a_supervisor(ONE, event);
+        let event = if script.one_in(2) { generate::welcome(script) } else { self.welcome() };
+        let input = self.supervisor_event(ONE, event);
         self.handle(script, input);
         for _ in 0..4 {
             if let Some(at) = self.harness.deadline() {
@@ -153,8 +155,8 @@ impl Play {
             self.handle(script, Input::Tick);
         }
         self.handle(script, Input::Attached { session: self.session });
-        let said = Said::Registered(Box::new(words::registered(script)));
-        self.handle(script, Input::Received { session: self.session, message: message(said) });
+        let order = Order::Registered(Box::new(generate::registered(script)));
+        self.handle(script, Input::Received { session: self.session, message: message(order) });
     }
 
     fn step(&mut self, script: &mut Script<'_>) {
@@ -166,7 +168,7 @@ impl Play {
             (0, _) => return self.restart(script),
             (1, _) => Input::Attached { session },
             (2, _) => Input::Detached { session, leader: None },
-            // In turn, without a draw: what stored inputs mean stays the same.
+            // In turn, without a draw, so that stored inputs keep their meaning.
             (3, _) => {
                 self.ticks += 1;
                 match self.ticks % 8 {
@@ -182,15 +184,15 @@ impl Play {
             (7, Some(container)) => Input::StepFailed { container, step: Step::Sandbox, text: "no room".to_owned() },
             (8, _) => return self.register(script),
             (9, _) if script.one_in(4) => [Input::ShutDown, Input::Stopping][script.below(2)].clone(),
-            (9 | 10, _) => self.said_by_a_supervisor(supervisor, words::event(script)),
+            (9 | 10, _) => self.supervisor_event(supervisor, generate::event(script)),
             (11..=15, _) => return self.answer(script),
-            _ => Input::Received { session, message: message(self.said(script)) },
+            _ => Input::Received { session, message: message(self.order(script)) },
         };
         self.handle(script, input);
     }
 
-    /// What a supervisor says may be untrue. An agent has to believe that something ended, and may then be asked to start it.
-    fn said_by_a_supervisor(&mut self, supervisor: SupervisorId, event: SupervisorEvent) -> Input {
+    /// Wraps an event of a supervisor, which may be untrue. An agent believes an end, and may start the container again.
+    fn supervisor_event(&mut self, supervisor: SupervisorId, event: SupervisorEvent) -> Input {
         match &event.kind {
             Some(Event::Welcome(welcome)) => {
                 let runs = |id: &String| welcome.running.iter().any(|started| started.container_id == *id);
@@ -203,7 +205,7 @@ impl Play {
         Input::Supervised { supervisor, event }
     }
 
-    /// The host does the next thing it was asked for, or a process ends.
+    /// The host answers the next request, or a process ends.
     fn answer(&mut self, script: &mut Script<'_>) {
         let ends = script.one_in(3);
         if let Some(input) = self.host.pop_front_if(|_| !ends) {
@@ -224,7 +226,7 @@ impl Play {
         self.handle(script, Input::Supervised { supervisor: ONE, event });
     }
 
-    /// What the supervisor would say.
+    /// The true welcome of the supervisor.
     fn welcome(&self) -> SupervisorEvent {
         let started = |id: &String| internal::Started { container_id: id.clone(), pid: 100, start_time: 1 };
         let welcome = internal::SupervisorWelcome {
@@ -241,10 +243,10 @@ impl Play {
         self.harness.handle(script.now, input);
         self.harness.core.check();
         let effects = self.harness.take();
-        self.heed(effects);
+        self.execute(effects);
     }
 
-    fn heed(&mut self, effects: Vec<Effect>) {
+    fn execute(&mut self, effects: Vec<Effect>) {
         for effect in effects {
             match effect {
                 Effect::Persist { records, .. } => self.persist(records),
@@ -295,9 +297,9 @@ impl Play {
         let Some(agent_message::Kind::Update(update)) = message else { return };
         let status = update.status.unwrap_or_default();
         if status.state().is_terminal() {
-            self.reached.insert("a task's end was told");
+            self.reached.insert("a task's end was sent");
             if self.accepted.get(&update.container_id).is_some_and(|start| *start < self.starts) {
-                self.reached.insert("a task's end was told after a restart");
+                self.reached.insert("a task's end was sent after a restart");
             }
         }
         self.sent.push(internal::Acknowledge {
@@ -307,33 +309,33 @@ impl Play {
         });
     }
 
-    fn said(&self, script: &mut Script<'_>) -> Said {
+    fn order(&self, script: &mut Script<'_>) -> Order {
         let (framework_id, task_id) = (script.name("f", 2), script.name("t", 4));
         match script.below(10) {
-            0 => Said::Registered(Box::new(words::registered(script))),
-            1 => Said::Refused(internal::Refused { text: "no".to_owned(), permanent: script.one_in(2) }),
+            0 => Order::Registered(Box::new(generate::registered(script))),
+            1 => Order::Refused(internal::Refused { text: "no".to_owned(), permanent: script.one_in(2) }),
             2 => {
                 let container_id = if script.one_in(2) { script.name("c", 4) } else { String::new() };
-                Said::KillTask(internal::KillTask { framework_id, task_id, kill_policy: None, container_id })
+                Order::KillTask(internal::KillTask { framework_id, task_id, kill_policy: None, container_id })
             }
             3 => {
                 let recent = &self.sent[self.sent.len().saturating_sub(4)..];
                 let other = internal::Acknowledge { framework_id, task_id, uuid: vec![1; 16].into() };
-                Said::Acknowledge(script.pick(recent).cloned().unwrap_or(other))
+                Order::Acknowledge(script.pick(recent).cloned().unwrap_or(other))
             }
             4 => {
                 let id = Some(v1::FrameworkId { value: framework_id });
                 let info = v1::FrameworkInfo { id, ..v1::FrameworkInfo::new("f") };
-                Said::UpdateFramework(Box::new(internal::UpdateFramework { info: Some(info) }))
+                Order::UpdateFramework(Box::new(internal::UpdateFramework { info: Some(info) }))
             }
-            5 => Said::ShutdownFramework(internal::ShutdownFramework { framework_id }),
-            6 => Said::Ping(internal::Ping {}),
-            7 if script.one_in(4) => Said::Gone(internal::Gone {}),
+            5 => Order::ShutdownFramework(internal::ShutdownFramework { framework_id }),
+            6 => Order::Ping(internal::Ping {}),
+            7 if script.one_in(4) => Order::Gone(internal::Gone {}),
             8 => internal::MasterMessage::decode(script.raw())
                 .ok()
                 .and_then(|message| message.kind)
-                .unwrap_or(Said::Ping(internal::Ping {})),
-            _ => words::run_task(script, framework_id, task_id),
+                .unwrap_or(Order::Ping(internal::Ping {})),
+            _ => generate::run_task(script, framework_id, task_id),
         }
     }
 }
@@ -360,6 +362,6 @@ fn recover(script: &mut Script<'_>, records: &[AgentRecord], boot_id: &str) -> (
     (agent, out)
 }
 
-fn message(kind: Said) -> internal::MasterMessage {
+fn message(kind: Order) -> internal::MasterMessage {
     internal::MasterMessage { kind: Some(kind) }
 }

@@ -1,6 +1,6 @@
 //! The driver's core and the master's frames.
 //!
-//! The script is the master and the user's code at once: callbacks return in order, well, badly or with a panic.
+//! The script plays the master and the user's code: callbacks return in order, with success, an error or a panic.
 
 use std::{
     collections::{BTreeSet, VecDeque},
@@ -41,11 +41,11 @@ pub(super) fn run(bytes: &[u8]) {
     play(bytes);
 }
 
-/// The same, and what came of it.
+/// Plays a script on a core, and returns what it reached.
 pub(super) fn play(bytes: &[u8]) -> BTreeSet<&'static str> {
     let mut script = Script::new(bytes);
     let mut play = Play::begin(&mut script);
-    while script.goes_on() {
+    while script.has_step() {
         play.step(&mut script);
     }
     play.finish(&script);
@@ -59,7 +59,7 @@ struct Play {
     callbacks: VecDeque<u64>,
     delivered: u64,
     finished: bool,
-    /// Tasks that were launched, and those of them of whose end the callback was told.
+    /// Launched tasks, and those whose end a callback received.
     launched: BTreeSet<String>,
     ended: BTreeSet<String>,
     reached: BTreeSet<&'static str>,
@@ -115,7 +115,7 @@ impl Play {
         self.handle(script, Input::Received { session: self.session, events: Box::new(events) });
     }
 
-    /// Every callback returns, however many there are, and then the driver is told to end.
+    /// Returns all pending callbacks, then stops the driver.
     fn finish(&mut self, script: &Script<'_>) {
         for _ in 0..100 {
             let Some(callback) = self.callbacks.pop_front() else { break };
@@ -177,7 +177,7 @@ impl Play {
             && status.state().is_terminal()
             && self.launched.contains(&status.task_id.value)
         {
-            self.reached.insert("the end of a task that was launched was told");
+            self.reached.insert("the end of a task that was launched was delivered");
             self.ended.insert(status.task_id.value);
         }
     }

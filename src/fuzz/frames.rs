@@ -1,4 +1,4 @@
-//! The stream between an agent and a supervisor, from either end: bytes that are cut into messages.
+//! The stream between an agent and a supervisor, from either end: bytes that are split into messages.
 
 use bytes::{Buf as _, BytesMut};
 use prost::Message;
@@ -10,17 +10,17 @@ use crate::{
     types::wire::Shaped,
 };
 
-/// What an agent says. The first byte tells in which pieces the others arrive.
+/// Requests of an agent. The first byte is the size of the pieces in which the others arrive.
 pub(super) fn to_a_supervisor(bytes: &[u8]) {
-    supervisor::asked(messages::<SupervisorRequest>(bytes));
+    supervisor::handle_requests(messages::<SupervisorRequest>(bytes));
 }
 
-/// What a supervisor says.
+/// Events of a supervisor.
 pub(super) fn of_a_supervisor(bytes: &[u8]) {
     agent::supervised(messages::<SupervisorEvent>(bytes));
 }
 
-/// However the bytes are cut, the same messages come out of them, and go in again.
+/// Decodes the same messages however the bytes are split, and encodes them again.
 fn messages<M: Message + Shaped + Default + PartialEq + std::fmt::Debug>(bytes: &[u8]) -> Vec<M> {
     let Some((piece, stream)) = bytes.split_first() else { return Vec::new() };
     let whole = read::<M>(stream, stream.len().max(1));

@@ -1,11 +1,11 @@
-//! The master's core, and what its connections make of frames.
+//! The master's core, and the conversion of frames by its connections.
 //!
-//! A script's frameworks and agents say whatever they like through the functions the sockets use; they know the offers
-//! that were made and the containers that were ordered, so that a script can go deep. Now and then another master starts
-//! from a prefix of what was written to the registry.
+//! A script's frameworks and agents send any message through the functions that the sockets use. They know the offers made
+//! and the containers launched, so that a script reaches deep states. Now and then another master starts from a prefix of
+//! the registry's changes.
 
-mod says;
-mod words;
+mod generate;
+mod script;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -43,9 +43,9 @@ pub(super) fn calls(bytes: &[u8]) {
     for call in frame.calls {
         seq += 1;
         play.handle(&script, Input::Called { session, seq, call: intake::call(call) });
-        play.settle(&script);
+        play.end_batch(&script);
     }
-    play.look(&script);
+    play.check_queries(&script);
 }
 
 /// A frame of an agent.
@@ -55,9 +55,9 @@ pub(super) fn messages(bytes: &[u8]) {
     let mut play = Play::populated(&mut script);
     for message in frame.messages {
         play.handle(&script, Input::Reported { session: SessionId(0), report: intake::report(message, "peer") });
-        play.settle(&script);
+        play.end_batch(&script);
     }
-    play.look(&script);
+    play.check_queries(&script);
 }
 
 /// A call of an operator.
@@ -67,12 +67,12 @@ pub(super) fn operator(bytes: &[u8]) {
     let mut play = Play::populated(&mut script);
     if let Some(question) = inside::asked(call) {
         play.handle(&script, Input::Asked { request: RequestId(0), principal: Principal::Anonymous, question });
-        play.settle(&script);
+        play.end_batch(&script);
     }
-    play.look(&script);
+    play.check_queries(&script);
 }
 
-/// A master that starts with these facts, to which no agent comes back.
+/// A master that starts with this state; no agent re-registers.
 pub(super) fn begin_with(state: State) {
     let mut script = Script::new(&[]);
     let mut play = Play::begin(&mut script, state);
@@ -80,9 +80,9 @@ pub(super) fn begin_with(state: State) {
         let Some(at) = play.harness.deadline() else { break };
         script.now.mono_ns = script.now.mono_ns.max(at);
         play.handle(&script, Input::Ticked);
-        play.settle(&script);
+        play.end_batch(&script);
     }
-    play.look(&script);
+    play.check_queries(&script);
 }
 
 /// Plays a script on a core.
@@ -90,16 +90,16 @@ pub(super) fn run(bytes: &[u8]) {
     play(bytes);
 }
 
-/// The same, and what came of it.
+/// Plays a script on a core, and returns what it reached.
 pub(super) fn play(bytes: &[u8]) -> BTreeSet<&'static str> {
     let mut script = Script::new(bytes);
     let empty = script.one_in(4);
     let mut play =
         if empty { Play::begin(&mut script, State::default()) } else { Play::populated(&mut Script::new(&[])) };
-    while script.goes_on() {
+    while script.has_step() {
         play.step(&mut script);
     }
-    play.look(&script);
+    play.check_queries(&script);
     play.reached
 }
 
@@ -112,12 +112,12 @@ struct Play {
     changes: Vec<RegistryChange>,
     /// Ids of all offers ever made, with their agents.
     offers: Vec<(String, String)>,
-    /// What agents were told to run: framework, container, task.
-    ordered: Vec<(String, String, v1::TaskInfo)>,
-    /// Containers that an earlier master ordered.
-    inherited: BTreeSet<String>,
+    /// Launches sent to agents: framework, container, task.
+    launched: Vec<(String, String, v1::TaskInfo)>,
+    /// Containers that an earlier master launched.
+    launched_before: BTreeSet<String>,
     seqs: BTreeMap<SessionId, u64>,
-    /// Who registered and who subscribed on which session, and has not left.
+    /// Sessions of registered agents and subscribed frameworks.
     agents: Vec<SessionId>,
     frameworks: Vec<(SessionId, String)>,
     reached: BTreeSet<&'static str>,
@@ -131,8 +131,8 @@ impl Play {
             epoch: 7,
             changes: Vec::new(),
             offers: Vec::new(),
-            ordered: Vec::new(),
-            inherited: BTreeSet::new(),
+            launched: Vec::new(),
+            launched_before: BTreeSet::new(),
             seqs: BTreeMap::new(),
             agents: Vec::new(),
             frameworks: Vec::new(),
@@ -151,11 +151,11 @@ impl Play {
         play.handle(script, Input::Reported { session: agent, report: intake::report(message, "peer") });
         let subscribe = Call {
             r#type: Some(call::Type::Subscribe.into()),
-            subscribe: Some(Box::new(words::subscriber(vec!["*".to_owned()]))),
+            subscribe: Some(Box::new(generate::subscriber(vec!["*".to_owned()]))),
             ..Call::default()
         };
         play.handle(script, Input::Called { session: framework, seq: 1, call: intake::call(subscribe) });
-        play.settle(script);
+        play.end_batch(script);
         let accept = Call {
             framework_id: play.frameworks.first().map(|(_, id)| v1::FrameworkId { value: id.clone() }),
             r#type: Some(call::Type::Accept.into()),
@@ -164,14 +164,14 @@ impl Play {
         };
         play.handle(script, Input::Called { session: framework, seq: 2, call: intake::call(accept) });
         play.seqs.insert(framework, 2);
-        play.settle(script);
+        play.end_batch(script);
         play
     }
 
     fn launch(&self, script: &mut Script<'_>) -> call::Accept {
         let newest = self.offers.last().cloned().unwrap_or_default();
-        let task_infos = vec![words::task_info(script, &v1::AgentId { value: newest.1 })];
-        call::Accept { offer_ids: vec![v1::OfferId { value: newest.0 }], ..words::accept(task_infos) }
+        let task_infos = vec![generate::task_info(script, &v1::AgentId { value: newest.1 })];
+        call::Accept { offer_ids: vec![v1::OfferId { value: newest.0 }], ..generate::accept(task_infos) }
     }
 
     fn step(&mut self, script: &mut Script<'_>) {
@@ -185,7 +185,7 @@ impl Play {
             4 => Input::Asked {
                 request: RequestId(0),
                 principal: Principal::Anonymous,
-                question: words::question(script),
+                question: generate::question(script),
             },
             5..=9 => {
                 let session = if script.one_in(4) { session } else { *script.pick(&self.agents).unwrap_or(&session) };
@@ -200,17 +200,17 @@ impl Play {
                 Input::Called { session, seq, call: intake::call(self.call(script, id)) }
             }
         };
-        // The shell names a session once.
+        // The shell uses a session id once.
         if let Input::Attached { session, .. } = &input {
             self.handle(script, Input::Detached { session: *session });
         }
         self.handle(script, input);
         if script.one_in(3) {
-            self.settle(script);
+            self.end_batch(script);
         }
     }
 
-    /// Another master, with a prefix of what was written; nobody is connected to it.
+    /// Another master starts with a prefix of the changes; it has no connections.
     fn restart(&mut self, script: &mut Script<'_>) {
         self.changes.truncate(self.changes.len() - script.below(self.changes.len().min(8) + 1));
         self.epoch += 1;
@@ -219,7 +219,7 @@ impl Play {
         self.seqs.clear();
         self.agents.clear();
         self.frameworks.clear();
-        self.inherited.extend(self.ordered.iter().map(|(_, container, _)| container.clone()));
+        self.launched_before.extend(self.launched.iter().map(|(_, container, _)| container.clone()));
         self.harness.core.check();
     }
 
@@ -229,33 +229,33 @@ impl Play {
             self.frameworks.retain(|(one, _)| one != session);
         }
         self.harness.handle(script.now, input);
-        self.heed(script);
+        self.execute(script);
         self.harness.core.check();
     }
 
-    fn settle(&mut self, script: &Script<'_>) {
+    fn end_batch(&mut self, script: &Script<'_>) {
         self.harness.end_batch(script.now);
-        self.heed(script);
+        self.execute(script);
     }
 
-    /// All that there is to see can be shown, and what the registry would hold is what was written to it.
-    fn look(&mut self, script: &Script<'_>) {
+    /// Answers all queries of the state.
+    fn check_queries(&mut self, script: &Script<'_>) {
         self.harness.core.check();
         for question in [Question::Snapshot, Question::Departed, Question::Registry] {
             self.harness
                 .handle(script.now, Input::Asked { request: RequestId(0), principal: Principal::Anonymous, question });
-            self.heed(script);
+            self.execute(script);
         }
     }
 
-    fn heed(&mut self, script: &Script<'_>) {
+    fn execute(&mut self, script: &Script<'_>) {
         let mut effects = Vec::new();
         self.harness.deliver(script.now, &mut effects);
         for effect in effects {
             match effect {
                 Effect::Persist { changes, .. } => self.changes.extend(changes),
-                Effect::SendEvent { session, event, .. } => self.told(session, event),
-                Effect::SendOrder { session, order, .. } => self.order(session, order),
+                Effect::SendEvent { session, event, .. } => self.event_sent(session, event),
+                Effect::SendOrder { session, order, .. } => self.order_sent(session, order),
                 Effect::Close { session, .. } => {
                     self.agents.retain(|one| *one != session);
                     self.frameworks.retain(|(one, _)| *one != session);
@@ -270,7 +270,7 @@ impl Play {
         }
     }
 
-    fn told(&mut self, session: SessionId, event: Event) {
+    fn event_sent(&mut self, session: SessionId, event: Event) {
         match event {
             Event::Subscribed { framework, .. } => self.frameworks.push((session, framework.to_string())),
             Event::Offers(offers) => {
@@ -279,10 +279,10 @@ impl Play {
                 self.offers.extend(offers);
             }
             Event::Updated { status } if status.state().is_terminal() && status.uuid.is_some() => {
-                self.reached.insert("a task's end was told");
-                let task = self.ordered.iter().find(|(_, _, info)| info.task_id == status.task_id);
-                if task.is_some_and(|(_, container, _)| self.inherited.contains(container)) {
-                    self.reached.insert("a task's end was told by another master than launched it");
+                self.reached.insert("a task's end was sent");
+                let task = self.launched.iter().find(|(_, _, info)| info.task_id == status.task_id);
+                if task.is_some_and(|(_, container, _)| self.launched_before.contains(container)) {
+                    self.reached.insert("a task's end was sent by another master than launched it");
                 }
             }
             Event::Updated { .. }
@@ -297,16 +297,16 @@ impl Play {
         }
     }
 
-    fn order(&mut self, session: SessionId, order: Order) {
+    fn order_sent(&mut self, session: SessionId, order: Order) {
         match order {
             Order::Registered(_) => self.agents.push(session),
             Order::Run { framework, container, info } => {
                 let info = v1::TaskInfo::decode(info).expect("the master passes on what it has decoded");
-                self.ordered.push((framework.to_string(), container.to_string(), info));
+                self.launched.push((framework.to_string(), container.to_string(), info));
                 self.reached.insert("a task was launched");
             }
             Order::Acknowledge { .. } => {
-                self.reached.insert("an acknowledgement was passed on");
+                self.reached.insert("an acknowledgement was forwarded");
             }
             Order::Refused { .. }
             | Order::Kill { .. }

@@ -1,7 +1,7 @@
-//! Everything that takes bytes from outside, and every core, as targets for a fuzzer.
+//! Fuzz targets: every decoder of bytes from outside, and every core.
 //!
-//! A target takes any bytes and must neither panic nor grow beyond them; most also check a law. The corpus lies in
-//! `fuzz/corpus/<target>/` and is replayed by an ordinary test. `cargo xtask fuzz` lets the fuzzer look for more.
+//! A target takes any bytes and must neither panic nor use much more memory than they have; most also check a property. The
+//! corpus in `fuzz/corpus/<target>/` is replayed by an ordinary test. `cargo xtask fuzz` runs the fuzzer.
 
 mod agent;
 mod driver;
@@ -15,10 +15,10 @@ mod supervisor;
 mod tests;
 mod text;
 
-/// One thing that takes bytes.
+/// A fuzz target.
 #[derive(Debug)]
 pub struct Target {
-    /// What it is called.
+    /// The name of the target.
     pub name: &'static str,
     run: fn(&[u8]),
 }
@@ -28,16 +28,16 @@ impl Target {
         Self { name, run }
     }
 
-    /// Feeds it.
+    /// Runs the target on these bytes.
     ///
     /// # Panics
-    /// When the target does: that is what is looked for.
+    /// When the target does: that is a bug found.
     pub fn run(&self, bytes: &[u8]) {
         (self.run)(bytes);
     }
 }
 
-/// All of them.
+/// All fuzz targets.
 pub const TARGETS: &[Target] = &[
     Target::new("text-resources", text::resources),
     Target::new("text-attributes", text::attributes),
@@ -70,7 +70,7 @@ pub const TARGETS: &[Target] = &[
     Target::new("core-supervisor", supervisor::run),
 ];
 
-/// The target of that name.
+/// The target of this name.
 #[must_use]
 pub fn target(name: &str) -> Option<&'static Target> {
     TARGETS.iter().find(|target| target.name == name)

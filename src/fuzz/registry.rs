@@ -1,4 +1,4 @@
-//! The registry: its file damaged in many ways, and whatever facts it may tell of.
+//! The registry: its file damaged in many ways, and any changes it may hold.
 
 use std::{
     io,
@@ -14,11 +14,11 @@ use crate::{
 };
 
 const PAGE_BYTES: usize = 4096;
-/// The disk is full then.
+/// The disk is full beyond this size.
 const MOST_BYTES: usize = 64 << 20;
 
-/// A sound file, where something is written in it, and every state it ever told of.
-static SOUND: LazyLock<(Vec<u8>, Vec<usize>, Vec<State>)> = LazyLock::new(|| {
+/// An intact file, the offsets of its written bytes, and every state it ever held.
+static INTACT: LazyLock<(Vec<u8>, Vec<usize>, Vec<State>)> = LazyLock::new(|| {
     let image = Image::default();
     let mut states = vec![State::default()];
     let mut registry = Embedded::on(image.clone()).expect("opens");
@@ -34,21 +34,20 @@ static SOUND: LazyLock<(Vec<u8>, Vec<usize>, Vec<State>)> = LazyLock::new(|| {
     (bytes, written, states)
 });
 
-/// Of a file that is damaged anyhow, either the facts of some moment are read, or an error; and if it can be read, it can
-/// be gone on with.
+/// A damaged file gives the state of some moment, or an error. A file that can be read can be appended to.
 pub(super) fn file(bytes: &[u8]) {
     let mut script = Script::new(bytes);
     let image = if script.one_in(8) { bytes.to_vec() } else { damaged(&mut script) };
     let image = Image(Arc::new(Mutex::new(image)));
-    let Ok((state, count)) = go_on(&image) else { return };
-    assert!(SOUND.2.contains(&state), "the facts are those of some moment: {state:?}");
-    if let Ok((again, _)) = go_on(&image) {
+    let Ok((state, count)) = load_and_append(&image) else { return };
+    assert!(INTACT.2.contains(&state), "the facts are those of some moment: {state:?}");
+    if let Ok((again, _)) = load_and_append(&image) {
         assert_eq!(again.agents.len(), count, "what was appended is there");
     }
 }
 
-/// Opens, loads and appends an agent; tells what was loaded, and how many agents there are then.
-fn go_on(image: &Image) -> Result<(State, usize), RegistryError> {
+/// Opens, loads and appends an agent; returns the loaded state, and the new number of agents.
+fn load_and_append(image: &Image) -> Result<(State, usize), RegistryError> {
     let mut registry = Embedded::on(image.clone())?;
     let (state, fence) = registry.load()?;
     let change = conformance::admitted("another");
@@ -59,8 +58,8 @@ fn go_on(image: &Image) -> Result<(State, usize), RegistryError> {
 }
 
 fn damaged(script: &mut Script<'_>) -> Vec<u8> {
-    let (sound, written, _) = &*SOUND;
-    let mut bytes = sound.clone();
+    let (intact, written, _) = &*INTACT;
+    let mut bytes = intact.clone();
     for _ in 0..=script.below(4) {
         let at = script.pick(written).copied().unwrap_or_default().min(bytes.len().saturating_sub(8));
         let page = at - at % PAGE_BYTES;
@@ -70,7 +69,7 @@ fn damaged(script: &mut Script<'_>) -> Vec<u8> {
             0 => bytes.truncate(page),
             1 if page + PAGE_BYTES <= bytes.len() => bytes[page..page + PAGE_BYTES].fill(0),
             2 if page + PAGE_BYTES <= bytes.len() => {
-                bytes[page..page + PAGE_BYTES].copy_from_slice(&sound[source..source + PAGE_BYTES]);
+                bytes[page..page + PAGE_BYTES].copy_from_slice(&intact[source..source + PAGE_BYTES]);
             }
             3 => bytes.iter_mut().skip(at).take(8).for_each(|byte| *byte = 0xff),
             _ => bytes.iter_mut().skip(at).take(1).for_each(|byte| *byte ^= 1 << script.below(8)),
@@ -79,7 +78,7 @@ fn damaged(script: &mut Script<'_>) -> Vec<u8> {
     bytes
 }
 
-/// Facts of any kind: a backup holds them, and a master can start with them.
+/// Changes of any kind: a backup holds them, and a master can start with them.
 pub(super) fn changes(bytes: &[u8]) {
     let Ok(message) = RegistryBackup::decode(bytes) else { return };
     let state: State = message.changes.iter().collect();
@@ -97,7 +96,7 @@ pub(super) fn changes(bytes: &[u8]) {
 struct Image(Arc<Mutex<Vec<u8>>>);
 
 impl Image {
-    /// What stumbled over it has not left it half written.
+    /// Ignores poison: a panic does not leave the bytes half written.
     fn bytes(&self) -> MutexGuard<'_, Vec<u8>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }

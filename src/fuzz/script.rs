@@ -1,6 +1,6 @@
-//! Bytes read as a script of what happens: which thing next, to whom, with which of a few names.
+//! Reads bytes as a script: which step is next, on which node, with which of a few names.
 //!
-//! Names come from small sets, so that different steps concern the same things; time runs by small steps and leaps.
+//! Names come from small sets, so that steps concern the same objects; time advances in small steps and leaps.
 
 use std::time::Duration;
 
@@ -9,10 +9,10 @@ use rand::{SeedableRng as _, rngs::StdRng};
 
 use crate::types::Now;
 
-/// No script goes further, however many bytes there are.
+/// The most steps of a script, however many bytes there are.
 const MOST_STEPS: usize = 2_000;
 
-/// What is left of the bytes, and the time it has got to.
+/// The rest of the bytes, and the present time.
 #[derive(Debug)]
 pub(super) struct Script<'a> {
     bytes: Unstructured<'a>,
@@ -27,7 +27,7 @@ impl<'a> Script<'a> {
     }
 
     /// Whether there is another step.
-    pub(super) fn goes_on(&mut self) -> bool {
+    pub(super) fn has_step(&mut self) -> bool {
         self.steps += 1;
         !self.bytes.is_empty() && self.steps <= MOST_STEPS
     }
@@ -37,7 +37,7 @@ impl<'a> Script<'a> {
         self.bytes.choose_index(end.max(1)).unwrap_or(0)
     }
 
-    /// One time in so many.
+    /// True in one of so many cases.
     pub(super) fn one_in(&mut self, times: usize) -> bool {
         self.below(times) == 1
     }
@@ -46,19 +46,19 @@ impl<'a> Script<'a> {
         choices.get(self.below(choices.len()))
     }
 
-    /// `<prefix>0`, `<prefix>1`, ... or, rarely, no name of that kind.
+    /// `<prefix>0`, `<prefix>1`, ... or, rarely, an empty name.
     pub(super) fn name(&mut self, prefix: &str, count: usize) -> String {
         let index = self.below(count + 1);
         if index == count { String::new() } else { format!("{prefix}{index}") }
     }
 
-    /// Bytes as they are.
+    /// Raw bytes.
     pub(super) fn raw(&mut self) -> &'a [u8] {
         let length = self.below(200).min(self.bytes.len());
         self.bytes.bytes(length).unwrap_or_default()
     }
 
-    /// Time passes: nothing, milliseconds, seconds, minutes, hours.
+    /// Advances the time by nothing, milliseconds, seconds, minutes or hours.
     pub(super) fn wait(&mut self) {
         let unit = [0, 1, 10, 1_000, 60_000, 3_600_000][self.below(6)];
         let count = self.below(16) as u64;

@@ -1,7 +1,7 @@
-//! Files that parts read back: whatever a disk has made of them, reading ends in an answer that holds.
+//! Files that divvy reads back: reading damaged files ends in an error or a consistent result.
 //!
-//! Bytes alone hardly ever have the right checksums. So there are also targets that write a file as the program does and
-//! then damage it: of that, nothing may be read that was not written.
+//! Random bytes hardly ever have the right checksums. So some targets write a file as divvy does, then damage it: nothing
+//! may be read that was not written.
 
 use std::{fs, path::PathBuf};
 
@@ -18,7 +18,7 @@ use crate::{
     proto::internal::{AgentRecord, SupervisorRecord},
 };
 
-/// A log that was damaged anyhow is read as far as it goes or refused; what was read once is read again, undamaged.
+/// A damaged log is read up to the damage or refused; the repaired log reads the same again.
 pub(super) fn agent_log(bytes: &[u8]) {
     for recover in [Recover::Strict, Recover::Reconnect, Recover::Cleanup] {
         if let Some(records) = read_log(bytes, recover) {
@@ -56,10 +56,10 @@ fn read_log(bytes: &[u8], recover: Recover) -> Option<Vec<AgentRecord>> {
     Some(records)
 }
 
-/// What a supervisor wrote down, likewise; whoever takes it over can tell all of it.
+/// A supervisor's journal, likewise; a replay knows all of it.
 pub(super) fn journal(bytes: &[u8]) {
     if let Some(records) = read_journal(bytes) {
-        supervisor::inherited(&records);
+        supervisor::replay(&records);
     }
 }
 
@@ -79,7 +79,7 @@ pub(super) fn journal_damaged(bytes: &[u8]) {
     drop(folder);
     let records = read_journal(&damaged).unwrap_or_default();
     assert!(is_part(&records, &written), "nothing is read that was not written");
-    supervisor::inherited(&records);
+    supervisor::replay(&records);
 }
 
 fn read_journal(bytes: &[u8]) -> Option<Vec<SupervisorRecord>> {
@@ -87,21 +87,21 @@ fn read_journal(bytes: &[u8]) -> Option<Vec<SupervisorRecord>> {
     let path = folder.0.join("exits");
     fs::write(&path, bytes).expect("a temporary file can be written");
     let content = Content::read(&path).ok()?;
-    drop(Journal::go_on(&path, &content).expect("what was read can be gone on with"));
-    let again = Content::read(&path).expect("what was gone on with can be read");
+    drop(Journal::go_on(&path, &content).expect("what was read can be continued"));
+    let again = Content::read(&path).expect("what was continued can be read");
     assert_eq!(encoded(&again.records), encoded(&content.records));
     assert_eq!(again.damage, None, "what was read is whole");
     Some(content.records)
 }
 
-/// What is read of a backup reads the same when it is written again.
+/// A backup that was read and written again reads the same.
 pub(super) fn backup(bytes: &[u8]) {
     let Ok(read) = Backup::decode(bytes) else { return };
     let again = Backup::decode(&read.encode()).expect("what was written can be read");
     assert_eq!(again.encode(), read.encode());
 }
 
-/// Floating point numbers that are none equal nothing; what is written of them does.
+/// Encoded records, because NaN does not equal itself.
 fn encoded(records: &[impl Message]) -> Vec<Vec<u8>> {
     records.iter().map(Message::encode_to_vec).collect()
 }
@@ -111,7 +111,7 @@ fn is_part(read: &[impl Message], written: &[impl Message]) -> bool {
     encoded(read).iter().all(|record| written.contains(record))
 }
 
-/// Bits turned, bytes cut off, gone, put in twice or never written, up to four times.
+/// Flips bits, and truncates, removes, zeroes or repeats bytes, up to four times.
 fn damage(script: &mut Script<'_>, mut bytes: Vec<u8>) -> Vec<u8> {
     for _ in 0..script.below(5) {
         if bytes.is_empty() {
@@ -130,7 +130,7 @@ fn damage(script: &mut Script<'_>, mut bytes: Vec<u8>) -> Vec<u8> {
     bytes
 }
 
-/// A folder of this thread's, removed with all that is in it.
+/// A temporary folder of this thread, removed on drop.
 pub(super) struct Folder(pub(super) PathBuf);
 
 impl Folder {

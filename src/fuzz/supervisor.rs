@@ -1,10 +1,10 @@
 //! The supervisor's core, with the agents, the spawners, the processes and the journal around it.
 //!
-//! A script's agents come and go, speak whatever version they like and ask for anything; the supervisor's own threads
-//! answer as they do, each start once, in any order. Now and then it dies: whoever takes any prefix of its journal over
-//! has to know all that is in it.
+//! A script's agents connect and disconnect, speak any version and send any request. The supervisor's threads answer each
+//! start once, in any order. Now and then the supervisor ends, and a replay of any prefix of its journal has to know all
+//! that is in it.
 
-mod words;
+mod generate;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -15,21 +15,21 @@ use crate::{
         ext::VersionRange,
         internal::{
             Exited, Forget, Retire, Start, StartFailed, Started, SupervisorEvent, SupervisorHello, SupervisorRecord,
-            SupervisorRequest, SupervisorWelcome, exited, supervisor_event::Kind as Told,
+            SupervisorRequest, SupervisorWelcome, exited, supervisor_event::Kind as Event,
             supervisor_record::Kind as Recorded, supervisor_request::Kind as Asked,
         },
     },
 };
 
 const BUILD: &str = "8:1";
-/// Written anew beyond so many records.
+/// A longer journal is compacted.
 const LONGEST_JOURNAL: usize = 64;
-/// An agent that speaks all there is.
+/// All versions.
 const ALL: VersionRange = VersionRange { min: 1, max: 3 };
 
 /// A record as a journal may hold it.
 pub(super) fn record(script: &mut Script<'_>) -> SupervisorRecord {
-    words::record(script)
+    generate::record(script)
 }
 
 /// Plays a script on a core.
@@ -37,23 +37,23 @@ pub(super) fn run(bytes: &[u8]) {
     play(bytes);
 }
 
-/// The same, and what came of it.
+/// Plays a script on a core, and returns what it reached.
 pub(super) fn play(bytes: &[u8]) -> BTreeSet<&'static str> {
     let mut script = Script::new(bytes);
     let life = [Life::Own, Life::Own, Life::Agents][script.below(3)];
     let mut play = Play::begin(Core::new(1, BUILD.to_owned(), life), Vec::new());
     play.one_agent = life == Life::Agents;
-    while script.goes_on() {
+    while script.has_step() {
         play.step(&mut script);
     }
-    play.dies(&mut script);
+    play.end_and_replay(&mut script);
     play.reached
 }
 
-/// These requests of one agent, to a supervisor that starts nothing else and whose processes all end.
-pub(super) fn asked(requests: Vec<SupervisorRequest>) {
+/// Sends these requests of one agent to a new supervisor, then ends all its processes.
+pub(super) fn handle_requests(requests: Vec<SupervisorRequest>) {
     let mut play = Play::begin(fresh(), Vec::new());
-    play.greet(ALL);
+    play.send_hello(ALL);
     for request in requests {
         play.handle(Input::Requested(request));
     }
@@ -63,32 +63,32 @@ pub(super) fn asked(requests: Vec<SupervisorRequest>) {
     play.forget_all();
 }
 
-/// An heir of these records: it settles every container once, whoever asks, and is done when all is forgotten.
-pub(super) fn inherited(records: &[SupervisorRecord]) {
+/// Replays these records: every container has one exit, and the replay ends when all are forgotten.
+pub(super) fn replay(records: &[SupervisorRecord]) {
     let mut out = Vec::new();
     let core = Core::recover(2, records, "its supervisor died", 3, &mut out);
     let mut play = Play::begin(core, records.to_vec());
-    play.heed(out);
+    play.execute(out);
     play.forget_all();
 }
 
-#[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own about who is there")]
+#[expect(clippy::struct_excessive_bools, reason = "each is a state of its own of the agent's connection")]
 struct Play {
     core: Core,
-    /// Whether there is no agent after the first.
+    /// Whether only the first agent connects.
     one_agent: bool,
-    /// An agent is connected, and can say something.
+    /// An agent is connected, and can send requests.
     attached: bool,
-    /// It can be told something.
-    hears: bool,
-    greeted: bool,
+    /// The agent can receive events.
+    receives: bool,
+    welcomed: bool,
     /// What was recorded since the journal was last empty.
     journal: Vec<SupervisorRecord>,
     /// Starts that the spawners have not answered.
     starting: BTreeSet<String>,
     running: BTreeSet<String>,
-    /// Exits of which an agent knows.
-    told: BTreeMap<String, Exited>,
+    /// Exits that an agent has received.
+    exits: BTreeMap<String, Exited>,
     processes: u32,
     ended: bool,
     reached: BTreeSet<&'static str>,
@@ -101,11 +101,11 @@ impl Play {
             journal,
             one_agent: false,
             attached: false,
-            hears: false,
-            greeted: false,
+            receives: false,
+            welcomed: false,
             starting: BTreeSet::new(),
             running: BTreeSet::new(),
-            told: BTreeMap::new(),
+            exits: BTreeMap::new(),
             processes: 1,
             ended: false,
             reached: BTreeSet::new(),
@@ -114,11 +114,11 @@ impl Play {
 
     fn step(&mut self, script: &mut Script<'_>) {
         if self.ended {
-            return self.dies(script);
+            return self.end_and_replay(script);
         }
         match script.below(12) {
             0 => self.attach(),
-            1 => self.greet(VersionRange { min: words::version(script), max: words::version(script) }),
+            1 => self.send_hello(VersionRange { min: generate::version(script), max: generate::version(script) }),
             2 => self.detach(),
             3 => {
                 let waiting: Vec<String> = self.starting.iter().cloned().collect();
@@ -134,11 +134,11 @@ impl Play {
             4 => {
                 let running: Vec<String> = self.running.iter().cloned().collect();
                 let Some(id) = script.pick(&running).cloned() else { return };
-                self.ends(id, words::status(script));
+                self.ends(id, generate::status(script));
             }
-            5 if script.one_in(4) => self.dies(script),
+            5 if script.one_in(4) => self.end_and_replay(script),
             _ => {
-                let request = words::request(script);
+                let request = generate::request(script);
                 if self.attached {
                     self.handle(Input::Requested(request));
                 }
@@ -146,16 +146,16 @@ impl Play {
         }
     }
 
-    /// One agent at a time gets through the door.
+    /// Connects an agent, one at a time.
     fn attach(&mut self) {
         if !(self.attached || self.one_agent && self.core.is_draining()) {
-            (self.attached, self.hears, self.greeted) = (true, true, false);
+            (self.attached, self.receives, self.welcomed) = (true, true, false);
             self.handle(Input::Attached);
         }
     }
 
-    fn greet(&mut self, versions: VersionRange) {
-        if !self.hears {
+    fn send_hello(&mut self, versions: VersionRange) {
+        if !self.receives {
             self.detach();
         }
         self.attach();
@@ -164,11 +164,11 @@ impl Play {
         }
     }
 
-    /// What is said after it is for nobody, unless the supervisor goes with its agent.
+    /// Disconnects the agent; later events are dropped, unless the supervisor ends with its agent.
     fn detach(&mut self) {
         if std::mem::take(&mut self.attached) {
             self.handle(Input::Detached);
-            self.hears &= self.core.is_draining();
+            self.receives &= self.core.is_draining();
         }
     }
 
@@ -183,34 +183,34 @@ impl Play {
         self.handle(Input::Ended(Exited { container_id, status: Some(status), wall_ns: 5, core_dumped: false }));
     }
 
-    /// The process is gone; of its journal there is a prefix, or all of it when only the process ended.
-    fn dies(&mut self, script: &mut Script<'_>) {
+    /// Ends the process, and replays a prefix of its journal, or all of it when only the process ended.
+    fn end_and_replay(&mut self, script: &mut Script<'_>) {
         let whole = script.one_in(2);
         let kept = if whole { self.journal.len() } else { script.below(self.journal.len() + 1) };
         let records: Vec<SupervisorRecord> = self.journal.drain(..kept).collect();
         let mut out = Vec::new();
         let core = Core::recover(2, &records, "its supervisor died", 9, &mut out);
-        let told = std::mem::take(&mut self.told);
+        let exits = std::mem::take(&mut self.exits);
         let reached = std::mem::take(&mut self.reached);
         *self = Self { reached, ..Self::begin(core, records) };
-        self.heed(out);
-        self.greet(ALL);
-        for (id, exited) in told.iter().filter(|_| whole) {
-            assert_eq!(self.told.get(id), Some(exited), "an exit that was told stays what it was");
+        self.execute(out);
+        self.send_hello(ALL);
+        for (id, exited) in exits.iter().filter(|_| whole) {
+            assert_eq!(self.exits.get(id), Some(exited), "an exit that was sent does not change");
         }
         self.forget_all();
-        self.reached.insert("an heir was asked to forget all it knew");
+        self.reached.insert("a replay was sent Forget for all its containers");
         *self = Self { reached: std::mem::take(&mut self.reached), ..Self::begin(fresh(), Vec::new()) };
     }
 
-    /// Everything that runs ends, the agent takes all exits over, and nothing is left.
+    /// Ends all processes, and sends Forget for all containers until nothing is left.
     fn forget_all(&mut self) {
-        self.greet(ALL);
+        self.send_hello(ALL);
         // One by one: the end of a container sends signals to those nested in it.
         while let Some(id) = self.running.pop_first() {
             self.ends(id, exited::Status::Code(0));
         }
-        for container_id in std::mem::take(&mut self.told).into_keys() {
+        for container_id in std::mem::take(&mut self.exits).into_keys() {
             self.ask(Asked::Forget(Forget { container_id }));
         }
         self.ask(Asked::Retire(Retire {}));
@@ -225,23 +225,23 @@ impl Play {
     fn handle(&mut self, input: Input) {
         let mut out = Vec::new();
         self.core.handle(input, &mut out);
-        self.heed(out);
+        self.execute(out);
     }
 
-    fn heed(&mut self, effects: Vec<Effect>) {
+    fn execute(&mut self, effects: Vec<Effect>) {
         for effect in effects {
             match effect {
                 Effect::Record(record) => self.record(record),
                 Effect::Empty => self.journal.clear(),
                 Effect::Spawn(spec) => self.spawn(&spec.start),
                 Effect::Signal(signal) => {
-                    assert!(self.running.contains(&signal.container_id), "{signal:?} has somebody to go to");
+                    assert!(self.running.contains(&signal.container_id), "{signal:?} has a running process");
                     self.reached.insert("a process was sent a signal");
                 }
-                Effect::Send(event) => self.hear(event),
+                Effect::Send(event) => self.receive(event),
                 Effect::Disconnect => {
-                    assert!(self.attached, "there is an agent to cut off");
-                    self.hears = false;
+                    assert!(self.attached, "an agent is connected");
+                    self.receives = false;
                 }
                 Effect::End => assert!(!std::mem::replace(&mut self.ended, true), "it ends once"),
             }
@@ -251,25 +251,25 @@ impl Play {
 
     fn record(&mut self, record: SupervisorRecord) {
         if let Some(Recorded::Forgotten(id)) = &record.kind {
-            self.told.remove(id);
+            self.exits.remove(id);
         }
         self.journal.push(record);
     }
 
-    /// What is on record and what the core knows are the same.
+    /// Checks that the journal and the core know the same containers.
     fn check(&mut self) {
         if self.journal.len() > LONGEST_JOURNAL {
             self.journal = self.core.snapshot();
         }
         let mut out = Vec::new();
         let again = Core::recover(2, &self.journal, "", 0, &mut out);
-        let settled = |record: &SupervisorRecord| match &record.kind {
+        let exited = |record: &SupervisorRecord| match &record.kind {
             Some(Recorded::Exited(exited)) => Some(exited.container_id.clone()),
             Some(Recorded::Starting(_) | Recorded::Started(_) | Recorded::Forgotten(_)) | None => None,
         };
         let known: Vec<String> = self.core.snapshot().iter().filter_map(id_of).collect();
-        let recorded: Vec<String> = again.snapshot().iter().filter_map(settled).collect();
-        assert_eq!(recorded, known, "the journal tells of every container and of no other");
+        let recorded: Vec<String> = again.snapshot().iter().filter_map(exited).collect();
+        assert_eq!(recorded, known, "the journal has every container and no other");
     }
 
     fn spawn(&mut self, start: &Start) {
@@ -280,20 +280,20 @@ impl Play {
         assert!(self.starting.insert(id.clone()), "{id} is started once");
     }
 
-    fn hear(&mut self, event: SupervisorEvent) {
-        if !self.hears {
+    fn receive(&mut self, event: SupervisorEvent) {
+        if !self.receives {
             return;
         }
-        match event.kind.expect("something is said") {
-            Told::Welcome(welcome) => self.welcomed(welcome),
-            Told::Started(started) => {
+        match event.kind.expect("an event has a kind") {
+            Event::Welcome(welcome) => self.welcomed(welcome),
+            Event::Started(started) => {
                 let record = Recorded::Started(started);
-                assert!(self.greeted && self.journal.iter().any(|it| it.kind.as_ref() == Some(&record)), "{record:?}");
+                assert!(self.welcomed && self.journal.iter().any(|it| it.kind.as_ref() == Some(&record)), "{record:?}");
             }
-            Told::StartFailed(_) => assert!(self.greeted, "the greeting comes first"),
-            Told::Exited(exited) => {
-                assert!(self.greeted, "the greeting comes first");
-                self.reached.insert("an agent heard of an exit");
+            Event::StartFailed(_) => assert!(self.welcomed, "the welcome comes first"),
+            Event::Exited(exited) => {
+                assert!(self.welcomed, "the welcome comes first");
+                self.reached.insert("an agent received an exit");
                 self.exited(exited);
             }
         }
@@ -301,15 +301,15 @@ impl Play {
 
     fn welcomed(&mut self, welcome: SupervisorWelcome) {
         let SupervisorWelcome { version, running, exited, starting, retired, build, .. } = welcome;
-        self.greeted = version > 0;
-        assert!(version >= 2 || starting.is_empty() && !retired && build.is_empty(), "version 1 has no words for it");
-        if self.greeted {
-            let told = running.len() + exited.len() + starting.len();
+        self.welcomed = version > 0;
+        assert!(version >= 2 || starting.is_empty() && !retired && build.is_empty(), "version 1 has no field for it");
+        if self.welcomed {
+            let sent = running.len() + exited.len() + starting.len();
             let known = self.core.snapshot().len();
-            assert!(told == known || version == 1 && told + self.starting.len() == known, "all of it is told");
+            assert!(sent == known || version == 1 && sent + self.starting.len() == known, "all containers are sent");
         }
         if !exited.is_empty() {
-            self.reached.insert("an agent that came back heard of an exit");
+            self.reached.insert("an agent that reconnected received an exit");
         }
         for one in exited {
             self.exited(one);
@@ -319,7 +319,7 @@ impl Play {
     fn exited(&mut self, exited: Exited) {
         let record = Recorded::Exited(exited.clone());
         assert!(self.journal.iter().any(|it| it.kind.as_ref() == Some(&record)), "it is on record: {record:?}");
-        self.told.insert(exited.container_id.clone(), exited);
+        self.exits.insert(exited.container_id.clone(), exited);
     }
 }
 

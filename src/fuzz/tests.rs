@@ -1,4 +1,4 @@
-//! The corpus, fed to its targets: what the fuzzer found interesting, or broke, stays tested without it.
+//! Replays the corpus, so that the inputs the fuzzer found stay tested without it.
 
 mod depth;
 mod scripts;

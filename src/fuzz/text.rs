@@ -1,5 +1,6 @@
-//! What people write: resources, attributes, addresses, settings, files of offers and tasks; and what tasks print, or
-//! make the host say of them.
+//! Text from people: resources, attributes, addresses, settings, files of offers and tasks.
+//!
+//! Also the output of tasks, and what the host reports about them.
 
 use super::stores::Folder;
 use crate::{
@@ -17,7 +18,7 @@ use crate::{
     types::{Attributes, Ranges, Resources},
 };
 
-/// What is sent and received is the same. (The text that is shown tells more of a reservation than can be read.)
+/// Resources sent and received are the same. (Their text shows more of a reservation than can be parsed.)
 pub(super) fn resources(bytes: &[u8]) {
     let Some(read) = parsed::<Resources>(bytes) else { return };
     drop(read.to_string());
@@ -59,7 +60,7 @@ pub(super) fn allocate(bytes: &[u8]) {
     }
 }
 
-/// A settings file, of whichever program. What is wrong with it is said in one line.
+/// A settings file of any program. Each error is one line.
 pub(super) fn settings(bytes: &[u8]) {
     let Ok(text) = std::str::from_utf8(bytes) else { return };
     for error in settings::check(text) {
@@ -68,16 +69,16 @@ pub(super) fn settings(bytes: &[u8]) {
     }
 }
 
-/// What a task prints: nothing of it steers a terminal, however it is cut, and every line says whose it is.
+/// The output of a task: it has no terminal control codes, however it is cut, and every line names its task.
 pub(super) fn output(bytes: &[u8]) {
     let Some((piece, printed)) = bytes.split_first() else { return };
     let mut plain = Plain::default();
     let pieces: Vec<u8> = printed.chunks(usize::from(*piece).max(1)).flat_map(|piece| plain.strip(piece)).collect();
     assert_eq!(Plain::default().strip(printed), pieces, "the pieces make no difference");
     let control = |byte: &u8| matches!(byte, 0..=8 | 0x0b | 0x0c | 0x0e..=0x1f | 0x7f);
-    assert!(!pieces.iter().any(control), "nothing is left that steers a terminal: {pieces:?}");
+    assert!(!pieces.iter().any(control), "terminal control codes are left: {pieces:?}");
     let c1 = |pair: &[u8]| pair[0] == 0xc2 && (0x80..=0x9f).contains(&pair[1]);
-    assert!(!pieces.windows(2).any(c1), "nothing is left that steers a terminal: {pieces:?}");
+    assert!(!pieces.windows(2).any(c1), "terminal control codes are left: {pieces:?}");
     let mut marked = Marked::new("t");
     let lines = [marked.lines(&pieces), marked.rest()].concat();
     assert!(
@@ -85,12 +86,12 @@ pub(super) fn output(bytes: &[u8]) {
     );
 }
 
-/// What the host says of a process, some of which the process chose, and of who serves a folder.
+/// The host's data about a process, some of which the process chose, and about the server of a folder.
 pub(super) fn processes(bytes: &[u8]) {
     supervisor::read_of_the_host(bytes);
 }
 
-/// The id of a container and a path in its sandbox, with a zero byte between: what is read was put in there.
+/// The id of a container and a path in its sandbox, with a zero byte between: only files of the sandbox are read.
 pub(super) fn path_in_a_sandbox(bytes: &[u8]) {
     let Ok(text) = std::str::from_utf8(bytes) else { return };
     let (id, path) = text.split_once('\0').unwrap_or(("c", text));
@@ -110,7 +111,7 @@ pub(super) fn path_in_a_sandbox(bytes: &[u8]) {
     }
 }
 
-/// A constraint and an agent's attributes, with a zero byte between: it holds or not, and says why, in the same way twice.
+/// A constraint and two agents' attributes, with zero bytes between: the same input gives the same explanation.
 pub(super) fn placement(bytes: &[u8]) {
     let mut texts = bytes.splitn(3, |byte| *byte == 0);
     let mut next = || std::str::from_utf8(texts.next().unwrap_or_default()).unwrap_or_default();
@@ -125,8 +126,8 @@ pub(super) fn placement(bytes: &[u8]) {
     let (one, other): (Attributes, Attributes) = (one, other);
     let view = ClusterView::new().agent(agent("a", one)).agent(agent("b", other));
     let wanted = TaskRequest::command("t", "true").cpus(1.0).count(3).constraint(constraint);
-    let told = || format!("{:?}", shortage::of(&view, std::slice::from_ref(&wanted)));
-    assert_eq!(told(), told(), "the same question gets the same answer");
+    let explain = || format!("{:?}", shortage::of(&view, std::slice::from_ref(&wanted)));
+    assert_eq!(explain(), explain(), "the same input gives the same explanation");
 }
 
 fn parsed<T: std::str::FromStr>(bytes: &[u8]) -> Option<T> {

@@ -29,7 +29,7 @@ impl Folder {
         }
     }
 
-    /// A new folder of our own, which nobody else may look into.
+    /// A new temporary folder that only this user may read.
     pub(super) fn temporary() -> Result<Self, (PathBuf, io::Error)> {
         let number: u64 = StdRng::from_os_rng().random();
         let path = std::env::temp_dir().join(format!("divvy-local-{}-{number:016x}", std::process::id()));
@@ -47,7 +47,7 @@ impl Folder {
 
     /// Removes it, if it is temporary, without holding up the runtime's threads.
     pub(super) async fn leave(self) {
-        // A removal that panics has nothing to tell that a folder left behind would not.
+        // A removal that panics leaves the folder behind.
         let _ = tokio::task::spawn_blocking(move || drop(self)).await;
     }
 }

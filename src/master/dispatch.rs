@@ -1,6 +1,6 @@
-//! Carries the core's effects out: into the queues of the sessions, to the registry, and back to those who asked.
+//! Executes the core's effects: queues messages for sessions, sends changes to the registry, and answers requests.
 //!
-//! The core says which record each effect follows from; it leaves when that is durable.
+//! The core names the record on which each effect depends. The effect is sent once that record is durable.
 
 use std::collections::{HashMap, VecDeque};
 
@@ -23,20 +23,20 @@ pub(super) enum AnyOutbox {
     Agent(Outbox<Order>),
 }
 
-/// Where effects go.
+/// Executes the effects of the core.
 #[derive(Debug)]
 pub(super) struct Dispatch {
     store: mpsc::Sender<Store>,
-    /// What is to go there.
+    /// What this turn sends there.
     stores: Vec<Store>,
     durable: Durable,
     outboxes: HashMap<SessionId, AnyOutbox>,
-    /// Requests that have no answer yet.
+    /// Requests without an answer.
     replies: HashMap<RequestId, oneshot::Sender<Answer>>,
     requests: u64,
     /// The records that are not durable yet, and since when.
     unsynced: VecDeque<(RecordNumber, Now)>,
-    /// Answers that wait for their record.
+    /// Answers whose record is not durable yet.
     held: VecDeque<(RecordNumber, RequestId, Answer)>,
 }
 
@@ -54,43 +54,43 @@ impl Dispatch {
         }
     }
 
-    pub(super) fn open(&mut self, session: SessionId, outbox: AnyOutbox) {
+    pub(super) fn add_session(&mut self, session: SessionId, outbox: AnyOutbox) {
         self.outboxes.insert(session, outbox);
     }
 
-    /// The core sends nothing to this session any more; what waits for it still leaves.
-    pub(super) fn forget(&mut self, session: SessionId) {
+    /// Removes the session's queue; messages in it are still sent.
+    pub(super) fn remove_session(&mut self, session: SessionId) {
         self.outboxes.remove(&session);
     }
 
-    /// A request whose answer goes there.
-    pub(super) fn await_answer(&mut self, reply: oneshot::Sender<Answer>) -> RequestId {
+    /// Creates a request whose answer is sent to `reply`.
+    pub(super) fn add_request(&mut self, reply: oneshot::Sender<Answer>) -> RequestId {
         self.requests += 1;
         let request = RequestId(self.requests);
         self.replies.insert(request, reply);
         request
     }
 
-    /// Since when the registry has not confirmed the oldest of what it was given.
-    pub(super) fn waits_since(&self) -> Option<Now> {
+    /// Since when the oldest unsynced record has been pending.
+    pub(super) fn unsynced_since(&self) -> Option<Now> {
         self.unsynced.front().map(|(_, since)| *since)
     }
 
-    /// The registry has everything up to this record.
+    /// Marks every record up to this one as durable.
     pub(super) fn synced(&mut self, number: RecordNumber) {
         while self.unsynced.pop_front_if(|(stored, _)| *stored <= number).is_some() {}
         self.durable.advance(number);
     }
 
-    /// Gives the answers that need not wait for the registry any more.
-    pub(super) fn answer_held(&mut self) {
+    /// Sends the held answers whose records are durable.
+    pub(super) fn send_durable_answers(&mut self) {
         let durable = self.durable.number();
         while let Some((_, request, answer)) = self.held.pop_front_if(|(after, ..)| *after <= durable) {
             self.answer(request, answer);
         }
     }
 
-    /// Hands to the registry what this turn has recorded.
+    /// Sends the changes of this turn to the registry.
     ///
     /// # Errors
     /// When the registry's thread has ended.
@@ -104,7 +104,7 @@ impl Dispatch {
 
     fn answer(&mut self, request: RequestId, answer: Answer) {
         if let Some(reply) = self.replies.remove(&request) {
-            // Who asked may have gone meanwhile.
+            // The requester may have disconnected.
             drop(reply.send(answer));
         }
     }
@@ -133,7 +133,7 @@ impl Outlet<Effect> for Dispatch {
                 None => {}
             },
             Effect::Reply { request, answer, .. } if answer.bypasses_gate() => self.answer(request, answer),
-            // Answers keep their order: each waits for all that was recorded before it.
+            // Answers stay in order: each waits for all earlier records.
             Effect::Reply { request, after, answer } => self.held.push_back((after, request, answer)),
         }
     }

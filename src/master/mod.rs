@@ -1,7 +1,7 @@
-//! The master: collects what agents have, offers it to frameworks, and carries launches and statuses between them.
+//! The master: offers the agents' resources to frameworks, and forwards launches and statuses between them.
 //!
-//! [`Master::start`] serves on an address until it is stopped. The core decides and does nothing else; the service
-//! around it owns the threads and the sockets, and the [`registry`] what has to survive.
+//! [`Master::start`] serves on an address until it is stopped. The core makes all decisions without I/O; the service
+//! around it owns threads and sockets. The [`registry`] stores what must survive a restart.
 
 pub(crate) mod api;
 pub(crate) mod core;
@@ -30,47 +30,47 @@ use crate::transport::{
     serve::{self, Limits, ListenError, Listener},
 };
 
-/// How a master is started.
+/// The options of a master.
 #[derive(Debug)]
 #[non_exhaustive]
 pub struct Options {
-    /// Where it listens; port 0 picks a free one.
+    /// The address to listen on; port 0 picks a free one.
     pub listen: SocketAddr,
-    /// Where the registry lives; without one it lives in memory and dies with the process.
+    /// The directory of the registry; without one the registry is in memory and lost with the process.
     pub work_dir: Option<PathBuf>,
-    /// A registry of one's own, instead of one in `work_dir`.
+    /// A custom registry, instead of one in `work_dir`.
     pub registry: Option<Box<dyn Registry>>,
-    /// The name others know this host by; the listening address if none is given.
+    /// The host name to report; the listening address if there is none.
     pub hostname: Option<String>,
-    /// Allows an address that others can reach, although nobody is asked who they are.
+    /// Allows an address that other hosts can reach, although there is no authentication yet.
     pub insecure: bool,
-    /// An offer nobody answers is taken back after this long; `None` leaves it out.
+    /// How long an unanswered offer stays valid; `None`: without limit.
     pub offer_timeout: Option<Duration>,
     /// Time between two pings of an agent.
     pub agent_ping_interval: Duration,
-    /// So many unanswered pings in a row make an agent unreachable.
+    /// How many unanswered pings in a row make an agent unreachable.
     pub agent_pings_missed: u32,
-    /// How long an agent that this master only knows from its registry may take to return. One whose connection broke
-    /// has no longer than it may be silent.
+    /// How long an agent may take to re-register after a change of master. After a lost connection the ping timeout
+    /// applies instead.
     pub agent_reregister_timeout: Duration,
-    /// How fast agents that stay away are given up as unreachable; `None`: each at once.
+    /// How fast agents are marked unreachable; `None`: without limit.
     pub agent_removal_rate: Option<RemovalRate>,
-    /// How often the registry is looked through for agents to forget.
+    /// How often the registry is searched for agents to remove.
     pub registry_gc_interval: Duration,
-    /// Agents unreachable or gone for longer than this are forgotten.
+    /// Agents unreachable or gone for longer than this are removed from the registry.
     pub registry_max_agent_age: Duration,
-    /// So many unreachable agents, and as many gone ones, are remembered; the oldest go first.
+    /// How many unreachable agents, and how many gone ones, are recorded; the oldest are removed first.
     pub registry_max_agents: usize,
-    /// A session whose peer reads nothing for this long, while something waits for it, ends.
+    /// A session whose peer reads none of its pending messages for this long is closed.
     pub peer_stall_timeout: Duration,
-    /// So many bytes may wait to be read by one peer; beyond it the peer gets no offers, and its session ends when
-    /// answers alone exceed it.
+    /// How many bytes one peer may leave unread. Beyond it the peer gets no offers; its session is closed when answers
+    /// alone exceed it.
     pub session_budget_bytes: usize,
-    /// So many bytes may wait to be read by all peers together; beyond it each has an equal share.
+    /// How many bytes all peers together may leave unread; beyond it each has an equal share.
     pub total_budget_bytes: usize,
-    /// So many removed frameworks are kept to be looked at.
+    /// How many removed frameworks are kept for queries.
     pub max_completed_frameworks: usize,
-    /// So many ended tasks of each framework are kept to be looked at.
+    /// How many ended tasks of each framework are kept for queries.
     pub max_completed_tasks_per_framework: usize,
 }
 
@@ -131,21 +131,21 @@ impl Options {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum StartError {
-    /// It cannot listen.
+    /// The address cannot be listened on.
     #[error(transparent)]
     Listen(#[from] ListenError),
-    /// Its registry cannot be used.
+    /// The registry cannot be used.
     #[error(transparent)]
     Registry(#[from] RegistryError),
-    /// Its registry panicked while it was opened: a bug in it.
+    /// The registry panicked while it was opened: a bug in it.
     #[error("opening the registry panicked: {0}")]
     RegistryPanicked(String),
-    /// Its work directory cannot be made.
-    #[error("cannot make work directory {directory}: {source}; give another with --work-dir")]
+    /// The work directory cannot be created.
+    #[error("cannot create work directory {directory}: {source}; give another with --work-dir")]
     WorkDir {
         /// The directory.
         directory: PathBuf,
-        /// What the system said.
+        /// The system's error.
         source: io::Error,
     },
     /// A thread cannot be started.
@@ -153,7 +153,7 @@ pub enum StartError {
     Thread(#[source] io::Error),
 }
 
-/// A running master. Dropping it stops it without waiting; [`stop`](Self::stop) waits.
+/// A running master; dropping it stops it without waiting, [`stop`](Self::stop) waits.
 #[derive(Debug)]
 pub struct Master {
     address: SocketAddr,
@@ -193,19 +193,19 @@ impl Master {
         Ok(Self { address, id, stop, serving, ending })
     }
 
-    /// The address it serves on, with the port that was picked.
+    /// The address the master serves on, with the actual port.
     #[must_use]
     pub fn address(&self) -> SocketAddr {
         self.address
     }
 
-    /// The id of this run of the master; the ids it hands out begin with it.
+    /// The id of this instance of the master; the ids it assigns begin with it.
     #[must_use]
     pub fn id(&self) -> &str {
         &self.id
     }
 
-    /// Ends all connections and the core. Agents and frameworks go on and look for the next master.
+    /// Closes all connections and stops the core. Agents and frameworks continue and look for the next master.
     pub async fn stop(mut self) {
         self.stop.cancel();
         // A panic in a connection was logged where it happened.
@@ -213,7 +213,7 @@ impl Master {
         drop(self.ending.wait_for(Option::is_some).await);
     }
 
-    /// Waits until the master can go on no more and says why.
+    /// Waits until the master fails and returns the reason.
     pub async fn failed(&mut self) -> String {
         match self.ending.wait_for(Option::is_some).await.map(|outcome| outcome.clone()) {
             Ok(Some(Err(text))) => text,
@@ -271,7 +271,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_registry_that_panics_is_not_taken_for_a_lack_of_threads() {
+    async fn a_registry_that_panics_is_reported_as_such() {
         let listen = SocketAddr::from(([127, 0, 0, 1], 0));
         let options = Options { listen, registry: Some(Box::new(Broken)), ..Options::default() };
         let error = Master::start(options).await.expect_err("it cannot start");

@@ -1,10 +1,10 @@
 //! The thread that appends to the registry.
 //!
-//! It takes all changes that are queued in one append and reports how far it has got. While the registry is unavailable it
-//! tries again, without an end: the core goes on, and what needs the changes to be durable waits. A try that failed may
-//! have appended some of the changes: the registry's position says how many, and only the others are appended again. Any
-//! other error ends the thread, and with it the master. While there is nothing to append it looks every few seconds whether
-//! the registry is still there, and still this master's.
+//! It appends all queued changes at once and reports its progress. While the registry is unavailable it retries without
+//! limit: the core continues, and effects that depend on the changes wait. A failed append may have stored some of the
+//! changes. The registry's position shows how many, and only the others are appended again. Any other error ends the
+//! thread and the master. While there is nothing to append, the thread checks every few seconds that the registry
+//! exists and has not been taken over.
 
 use std::{io, thread, time::Duration};
 
@@ -21,17 +21,17 @@ use crate::{proto::internal::RegistryChange, transport::backoff::Backoff};
 const BATCH: usize = 1_024;
 const FIRST_WAIT: Duration = Duration::from_millis(100);
 const LONGEST_WAIT: Duration = Duration::from_secs(2);
-/// After so long without changes the registry is looked at.
-const LOOK: Duration = Duration::from_secs(5);
+/// How long to wait for changes before the registry is checked.
+const CHECK_INTERVAL: Duration = Duration::from_secs(5);
 
-/// Changes, under a number that rises.
+/// Changes with their record number, which rises.
 pub(super) type Store = (u64, Vec<RegistryChange>);
 
-/// The number of the last store that is synced, or why there will be no further.
+/// The number of the last synced store, or why the thread ended.
 pub(super) type Progress = Result<u64, String>;
 
-/// Starts the thread. It ends when the sender of `stores` or every receiver of `progress` is gone, or with an error in
-/// `progress`.
+/// Starts the thread. It ends when the sender of `stores` or every receiver of `progress` is dropped, or with an error
+/// in `progress`.
 pub(super) fn spawn(
     registry: Box<dyn Registry>,
     fence: Fence,
@@ -55,11 +55,11 @@ async fn run_registry(
     let mut appender = Appender { registry, fence, position: None, progress, backoff, rng, failures: 0 };
     let mut batch = Vec::new();
     loop {
-        match timeout(LOOK, stores.recv_many(&mut batch, BATCH)).await {
+        match timeout(CHECK_INTERVAL, stores.recv_many(&mut batch, BATCH)).await {
             Ok(0) => return,
             Ok(_) => {}
             Err(_elapsed) => {
-                if let Err(text) = appender.look() {
+                if let Err(text) = appender.check() {
                     drop(appender.progress.send_replace(Err(text)));
                     return;
                 }
@@ -70,7 +70,7 @@ async fn run_registry(
         let changes: Vec<RegistryChange> = batch.drain(..).flat_map(|(_, changes)| changes).collect();
         let outcome = appender.append_all(&changes).await;
         let ends = outcome.is_err();
-        // What it replaces was seen, or is no longer of interest.
+        // The value it replaces is outdated.
         drop(appender.progress.send_replace(outcome.map(|()| last)));
         if ends {
             return;
@@ -78,21 +78,21 @@ async fn run_registry(
     }
 }
 
-/// Appends to a registry until it is done.
+/// Appends to a registry, with retries.
 struct Appender {
     registry: Box<dyn Registry>,
     fence: Fence,
-    /// How many changes the registry holds, once that is known.
+    /// The registry's position, once it is known.
     position: Option<Position>,
     progress: watch::Sender<Progress>,
     backoff: Backoff,
     rng: StdRng,
-    /// Tries that failed in a row.
+    /// Failures in a row.
     failures: u32,
 }
 
 impl Appender {
-    /// Appends each of these once, however many tries it takes.
+    /// Appends each change exactly once, with any number of retries.
     async fn append_all(&mut self, changes: &[RegistryChange]) -> Result<(), String> {
         let start = match self.position {
             Some(position) => position,
@@ -107,19 +107,20 @@ impl Appender {
                     self.find_position().await?
                 }
             };
-            rest = missing(changes, start, position)?;
+            rest = missing_changes(changes, start, position)?;
         }
         Ok(())
     }
 
-    /// Whether the registry is there, and holds what this master has appended. That it cannot be used now is no more than
-    /// logged: nothing waits for it.
-    fn look(&mut self) -> Result<(), String> {
+    /// Checks that the registry exists and holds what this master appended. If it is unavailable, this only logs a
+    /// warning.
+    fn check(&mut self) -> Result<(), String> {
         match self.registry.append(self.fence, &[]) {
             Ok(position) => match self.position {
-                Some(known) if known != position => {
-                    Err(format!("the registry holds {} changes, and this master knows of {}", position.0, known.0))
-                }
+                Some(known) if known != position => Err(format!(
+                    "the registry holds {} changes, but this master appended up to {}",
+                    position.0, known.0
+                )),
                 Some(_) | None => {
                     self.succeeded(position);
                     Ok(())
@@ -136,7 +137,7 @@ impl Appender {
         }
     }
 
-    /// Asks how many changes the registry holds.
+    /// Reads the registry's position, with retries.
     async fn find_position(&mut self) -> Result<Position, String> {
         loop {
             match self.registry.append(self.fence, &[]) {
@@ -155,18 +156,13 @@ impl Appender {
         position
     }
 
-    /// Waits before the next try, if this error allows one and the master still runs.
+    /// Waits before the next retry. Returns the error if it allows none, or if the master stops.
     async fn wait(&mut self, error: RegistryError) -> Result<(), String> {
         let RegistryError::Unavailable { text } = error else { return Err(error.to_string()) };
         self.failures += 1;
         let wait = self.backoff.next_wait(&mut self.rng);
         if self.failures.is_power_of_two() {
-            tracing::warn!(
-                error = text,
-                failures = self.failures,
-                ?wait,
-                "the registry is unavailable: will try again"
-            );
+            tracing::warn!(error = text, failures = self.failures, ?wait, "the registry is unavailable: retrying");
         }
         if let Err(_elapsed) = timeout(wait, self.progress.closed()).await {
             Ok(())
@@ -180,14 +176,18 @@ impl Appender {
     }
 }
 
-/// Of these changes, which began at `start`, those that a registry at `position` does not hold.
-fn missing(changes: &[RegistryChange], start: Position, position: Position) -> Result<&[RegistryChange], String> {
+/// The part of `changes`, which begin at `start`, that a registry at `position` does not hold.
+fn missing_changes(
+    changes: &[RegistryChange],
+    start: Position,
+    position: Position,
+) -> Result<&[RegistryChange], String> {
     let done = position.0.checked_sub(start.0).and_then(|done| usize::try_from(done).ok());
     done.and_then(|done| changes.get(done..)).ok_or_else(|| {
         let end = start.0.saturating_add(changes.len() as u64);
         format!(
-            "the registry holds {} changes and has to hold {} to {end}: something else writes to it or took from it; \
-             let one master alone have it and start again",
+            "the registry holds {} changes, but {} to {end} are expected: something else changed it; run only one master \
+             on it and restart",
             position.0, start.0
         )
     })

@@ -1,4 +1,4 @@
-//! The registry's thread with registries that fail in every way a store can.
+//! The registry's thread with registries that fail in every possible way.
 
 use std::{
     collections::VecDeque,
@@ -8,18 +8,18 @@ use std::{
 use super::*;
 use crate::master::registry::{Memory, State, conformance::admitted};
 
-/// What a try does.
+/// What an append does.
 #[derive(Clone, Copy, Debug)]
 enum Try {
     Succeeds,
-    /// Fails, and has appended so many of the changes.
+    /// Fails after it has appended this many of the changes.
     FailsAfter(usize),
     IsFenced,
     IsCorrupt,
     IsIndeterminate,
 }
 
-/// A registry whose tries go as written; the later ones succeed.
+/// A registry whose first appends follow a script; later ones succeed.
 #[derive(Clone, Debug)]
 struct Scripted {
     inner: Memory,
@@ -47,7 +47,7 @@ impl Registry for Scripted {
     }
 }
 
-/// The thread's work, as a task under a clock that goes by itself.
+/// The thread's work as a task, with a paused clock.
 struct Running {
     stores: mpsc::Sender<Store>,
     progress: watch::Receiver<Progress>,
@@ -91,7 +91,7 @@ impl Running {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_an_unavailable_registry_was_given_is_appended_once_it_is_available() {
+async fn changes_for_an_unavailable_registry_are_appended_once_it_is_available() {
     let mut thread = Running::new([Try::Succeeds, Try::FailsAfter(0), Try::FailsAfter(0), Try::FailsAfter(0)]);
     thread.store(&["a", "b"]).await;
     assert_eq!(thread.finished().await, Ok(1));
@@ -101,7 +101,7 @@ async fn what_an_unavailable_registry_was_given_is_appended_once_it_is_available
 }
 
 #[tokio::test(start_paused = true)]
-async fn changes_that_a_failed_try_appended_are_not_appended_again() {
+async fn changes_that_a_failed_append_stored_are_not_appended_again() {
     for done in 0..=3 {
         let mut thread =
             Running::new([Try::Succeeds, Try::FailsAfter(done), Try::FailsAfter(0), Try::Succeeds, Try::FailsAfter(1)]);
@@ -115,7 +115,7 @@ async fn changes_that_a_failed_try_appended_are_not_appended_again() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_registry_that_is_unavailable_from_the_start_is_waited_for() {
+async fn an_append_waits_for_a_registry_that_is_unavailable_from_the_start() {
     let mut thread = Running::new([Try::FailsAfter(0); 40]);
     thread.store(&["a"]).await;
     assert_eq!(thread.finished().await, Ok(1));
@@ -123,7 +123,7 @@ async fn a_registry_that_is_unavailable_from_the_start_is_waited_for() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_no_further_try_can_mend_ends_the_thread_with_its_reason_also_between_tries() {
+async fn a_permanent_error_ends_the_thread_with_its_reason_also_between_retries() {
     let ends = [
         (Try::IsFenced, "epoch 1 is over: a master of epoch 9 has taken the registry over"),
         (Try::IsCorrupt, "the registry is damaged: as written"),
@@ -146,13 +146,13 @@ async fn what_no_further_try_can_mend_ends_the_thread_with_its_reason_also_betwe
 async fn a_registry_that_something_else_writes_to_ends_the_thread() {
     let mut thread = Running::new([Try::Succeeds, Try::FailsAfter(0)]);
     thread.store(&["a"]).await;
-    // The first try fails, and before the second another appends under the same epoch.
+    // The first append fails; before the retry another master appends under the same epoch.
     while thread.stores.capacity() < thread.stores.max_capacity() {
         tokio::task::yield_now().await;
     }
     thread.inner.append(Fence::new(1), &[admitted("x"), admitted("y")]).expect("appended");
     let reason = thread.finished().await.expect_err("it cannot go on");
-    assert!(reason.contains("holds 2 changes and has to hold 0 to 1"), "{reason}");
+    assert!(reason.contains("holds 2 changes, but 0 to 1 are expected"), "{reason}");
 }
 
 #[tokio::test(start_paused = true)]
@@ -166,7 +166,7 @@ async fn a_master_that_stops_does_not_wait_for_its_registry() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_registry_without_changes_is_looked_at_and_one_that_another_master_took_over_ends_the_thread() {
+async fn a_registry_is_checked_without_changes_and_one_taken_over_by_another_master_ends_the_thread() {
     let mut thread = Running::new([Try::FailsAfter(0), Try::Succeeds, Try::IsFenced]);
     let reason = thread.progress.wait_for(Result::is_err).await.expect("the thread reports").clone();
     let text = "epoch 1 is over: a master of epoch 9 has taken the registry over";
@@ -175,11 +175,11 @@ async fn a_registry_without_changes_is_looked_at_and_one_that_another_master_too
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_registry_that_lost_what_was_appended_ends_the_thread_while_nothing_is_to_be_appended() {
+async fn a_registry_with_an_unexpected_position_ends_the_thread_while_there_are_no_changes() {
     let mut thread = Running::new([]);
     thread.store(&["a"]).await;
     assert_eq!(thread.finished().await, Ok(1));
     thread.inner.append(Fence::new(1), &[admitted("x")]).expect("appended");
     let reason = thread.progress.wait_for(Result::is_err).await.expect("the thread reports").clone();
-    assert_eq!(reason, Err("the registry holds 2 changes, and this master knows of 1".to_owned()));
+    assert_eq!(reason, Err("the registry holds 2 changes, but this master appended up to 1".to_owned()));
 }

@@ -1,8 +1,8 @@
 //! The thread on which the core runs.
 //!
-//! The core's thread waits for nothing but its mailbox: it takes all that is queued, hands it to the core, lets the core
-//! make its offers, and has the effects carried out ([`Dispatch`]). What connections put into the mailbox carries a permit
-//! of theirs, so that none can have more than so many inputs undigested.
+//! The thread waits only for its mailbox. Each turn passes all queued mail to the core, lets the core make offers, and
+//! executes the effects ([`Dispatch`]). Mail of a connection carries a permit, which bounds the connection's unhandled
+//! inputs.
 
 use std::{
     io,
@@ -19,7 +19,7 @@ use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot, watch};
 use super::{
     core::{Answer, Input, Master, Principal, Question, SessionId},
     dispatch::{AnyOutbox, Dispatch},
-    lag::{self, Lag, Watcher},
+    lag::{self, Lag, LagReporter},
     registry::{Fence, Registry},
     registry_thread::{self, Progress},
 };
@@ -32,14 +32,14 @@ use crate::{
     types::Now,
 };
 
-/// Inputs that go into the mailbox together: half of a connection's, so that the next are made meanwhile.
-pub(super) const TOGETHER: u32 = 32;
+/// How many inputs one mail holds: half of a connection's limit, so that the next are parsed meanwhile.
+pub(super) const INPUTS_PER_MAIL: u32 = 32;
 const MAILBOX: usize = 16_384;
 const BATCH: usize = 1_024;
-/// A batch that takes longer is ended early, so that what it decided leaves and the rest of the mail is a batch of its own.
+/// The longest turn: a longer batch is split, so that its first effects are sent earlier.
 const TURN: Duration = Duration::from_millis(4);
 
-/// What goes into the mailbox.
+/// A message to the core's thread.
 #[derive(Debug)]
 pub(super) enum Mail {
     Opened { session: SessionId, outbox: AnyOutbox },
@@ -47,7 +47,7 @@ pub(super) enum Mail {
     Asked { question: Question, reply: oneshot::Sender<Answer> },
 }
 
-/// A way to the core; cheap to clone.
+/// A handle of the core's thread; cheap to clone.
 #[derive(Clone, Debug)]
 pub(super) struct Handle {
     mailbox: mpsc::Sender<Mail>,
@@ -65,12 +65,12 @@ pub(super) struct Turns {
 }
 
 impl Turns {
-    /// The longest since the start.
+    /// The longest turn since the start.
     pub(super) fn longest(&self) -> Duration {
         Duration::from_nanos(self.longest_ns.load(Ordering::Relaxed))
     }
 
-    fn note(&self, took: Duration) {
+    fn record(&self, took: Duration) {
         self.longest_ns.fetch_max(u64::try_from(took.as_nanos()).unwrap_or(u64::MAX), Ordering::Relaxed);
     }
 }
@@ -81,7 +81,7 @@ impl Turns {
 pub(super) struct Stopped;
 
 impl Handle {
-    /// How long the registry has owed an answer.
+    /// How long the registry's oldest append has been pending.
     pub(super) fn lag(&self) -> &Lag {
         &self.lag
     }
@@ -90,7 +90,7 @@ impl Handle {
         &self.turns
     }
 
-    /// What waits to leave to all sessions.
+    /// The unread messages of all sessions.
     pub(super) fn budget(&self) -> &Budget {
         &self.budget
     }
@@ -111,10 +111,10 @@ impl Handle {
     }
 }
 
-/// How the core's thread ended: `None` while it runs, then why it could not go on, if there was a reason.
+/// How the core's thread ended: `None` while it runs, an error if it failed.
 pub(super) type Ending = watch::Receiver<Option<Result<(), String>>>;
 
-/// Starts both threads. They end when every [`Handle`] is gone, or when the registry fails.
+/// Starts the threads of core and registry. They end when every [`Handle`] is dropped, or when the registry fails.
 pub(super) fn start(
     core: Master,
     registry: Box<dyn Registry>,
@@ -125,23 +125,23 @@ pub(super) fn start(
     let (store, changes) = mpsc::channel(MAILBOX);
     let (ended, ending) = watch::channel(None);
     let (progress, synced) = watch::channel(Ok(0));
-    let (watcher, lag) = lag::watched();
+    let (lag_reporter, lag) = lag::channel();
     let durable = Durable::default();
     let dispatch = Dispatch::new(store, durable.clone());
     let written = Written::new(budget.limits());
     registry_thread::spawn(registry, fence, changes, progress)?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build()?;
     let (report, turns) = (written.clone(), Turns::default());
-    let noted = turns.clone();
+    let recorded_turns = turns.clone();
     thread::Builder::new().name("divvy-master".into()).spawn(move || {
         let harness = Harness::new(core);
         let service = Service {
             harness,
             clock: Clock::system(),
-            watcher,
+            lag_reporter,
             dispatch,
             written: report,
-            turns: noted,
+            turns: recorded_turns,
             detached: Vec::new(),
         };
         let outcome = runtime.block_on(service.run(mail, synced));
@@ -150,15 +150,15 @@ pub(super) fn start(
     Ok((Handle { mailbox, lag, budget, durable, written, turns }, ending))
 }
 
-/// The core with all that carries its effects out.
+/// The core, and what executes its effects.
 struct Service {
     harness: Harness<Master>,
     clock: Clock,
-    watcher: Watcher,
+    lag_reporter: LagReporter,
     dispatch: Dispatch,
     written: Written,
     turns: Turns,
-    /// Sessions that ended in this turn: what the turn sends to them is put in before they are forgotten.
+    /// Sessions detached in this turn. They are removed after the turn's messages to them are queued.
     detached: Vec<SessionId>,
 }
 
@@ -180,7 +180,7 @@ impl Service {
                 }
                 () = self.written.reported() => {}
                 count = mail.recv_many(&mut batch, BATCH) => if count == 0 { return Ok(()) },
-                () = self.due(deadline.into_iter().chain(self.watcher.deadline()).min()) => {}
+                () = self.wait_until(deadline.into_iter().chain(self.lag_reporter.deadline()).min()) => {}
             }
             let now = self.clock.now();
             for (session, bytes) in self.written.take() {
@@ -189,7 +189,7 @@ impl Service {
             }
             let mut began = now;
             for one in batch.drain(..) {
-                self.take(began, one);
+                self.handle_mail(began, one);
                 let passed = self.clock.now();
                 if passed.since(began.mono_ns) >= TURN {
                     self.end_turn(began).await?;
@@ -200,31 +200,31 @@ impl Service {
         }
     }
 
-    /// What the turn decided leaves.
+    /// Ends a turn: executes its effects.
     async fn end_turn(&mut self, now: Now) -> Result<(), String> {
         self.harness.finish(now);
         self.harness.deliver(now, &mut self.dispatch);
-        self.turns.note(self.clock.now().since(now.mono_ns));
+        self.turns.record(self.clock.now().since(now.mono_ns));
         self.dispatch.send_stores().await?;
         for session in self.detached.drain(..) {
-            self.dispatch.forget(session);
+            self.dispatch.remove_session(session);
         }
-        self.watcher.look(now, self.dispatch.waits_since());
-        self.dispatch.answer_held();
+        self.lag_reporter.update(now, self.dispatch.unsynced_since());
+        self.dispatch.send_durable_answers();
         Ok(())
     }
 
-    async fn due(&self, deadline: Option<u64>) {
+    async fn wait_until(&self, deadline: Option<u64>) {
         match deadline {
             Some(at) => self.clock.sleep_until(at).await,
             None => std::future::pending().await,
         }
     }
 
-    fn take(&mut self, now: Now, mail: Mail) {
+    fn handle_mail(&mut self, now: Now, mail: Mail) {
         match mail {
             Mail::Opened { session, outbox } => {
-                self.dispatch.open(session, outbox);
+                self.dispatch.add_session(session, outbox);
                 self.harness.handle(now, Input::Attached { session, principal: Principal::Anonymous });
             }
             Mail::Inputs { inputs, permits } => {
@@ -237,7 +237,7 @@ impl Service {
                 drop(permits);
             }
             Mail::Asked { question, reply } => {
-                let request = self.dispatch.await_answer(reply);
+                let request = self.dispatch.add_request(reply);
                 self.harness.handle(now, Input::Asked { request, principal: Principal::Anonymous, question });
             }
         }

@@ -17,12 +17,12 @@ use crate::{
     transport::clock::Clock,
 };
 
-/// Takes changes when it is let to.
+/// Appends changes only when the test allows it.
 #[derive(Debug)]
 struct Stuck {
     inner: Memory,
     asked: Sender<()>,
-    let_go: Receiver<()>,
+    allowed: Receiver<()>,
 }
 
 impl Registry for Stuck {
@@ -35,15 +35,15 @@ impl Registry for Stuck {
             return self.inner.append(fence, changes);
         }
         self.asked.send(()).expect("the test listens");
-        self.let_go.recv().expect("the test lets go");
+        self.allowed.recv().expect("the test allows it");
         self.inner.append(fence, changes)
     }
 }
 
 #[tokio::test]
-async fn a_master_whose_registry_hangs_is_there_tells_so_and_changes_nothing() {
-    let ((asked, is_asked), (lets, let_go)) = (channel(), channel());
-    let mut registry = Stuck { inner: Memory::default(), asked, let_go };
+async fn a_master_whose_registry_hangs_answers_queries_reports_its_lag_and_changes_nothing() {
+    let ((asked, is_asked), (allow, allowed)) = (channel(), channel());
+    let mut registry = Stuck { inner: Memory::default(), asked, allowed };
     let (state, fence) = registry.load().unwrap();
     let core = Master::new("m", 1, state, Config::default(), StdRng::seed_from_u64(1), Clock::system().now());
     let (handle, _ending) = start(core, Box::new(registry), fence, Budget::default()).unwrap();
@@ -60,7 +60,7 @@ async fn a_master_whose_registry_hangs_is_there_tells_so_and_changes_nothing() {
     assert!(handle.lag().waited() > Duration::ZERO);
     assert!(!change.is_finished(), "what is not durable is not answered");
 
-    lets.send(()).unwrap();
+    allow.send(()).unwrap();
     assert!(matches!(change.await.unwrap(), Ok(Answer::Done)));
     assert_eq!(handle.lag().waited(), Duration::ZERO);
 }

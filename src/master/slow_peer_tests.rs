@@ -1,4 +1,4 @@
-//! Peers that do not read what they are sent, over real sockets: what waits for them is bounded, and they learn why.
+//! Peers that do not read, over real sockets: their unread messages are bounded, and they receive the reason.
 
 use std::time::Duration;
 
@@ -32,7 +32,7 @@ async fn start(options: Options) -> Master {
     Master::start(Options { listen, ..options }).await.expect("it starts")
 }
 
-/// A connection whose windows hold little, so that what is not read waits in the master.
+/// A connection with small windows, so that unread messages stay in the master.
 async fn connect(master: &Master) -> tonic::transport::Channel {
     let endpoint = Endpoint::from_shared(format!("http://{}", master.address())).expect("an address");
     let endpoint = endpoint.initial_stream_window_size(65_535).initial_connection_window_size(1 << 20);
@@ -78,7 +78,7 @@ impl Framework {
         this
     }
 
-    /// False when the master takes no more.
+    /// Sends calls; false when the master has closed the stream.
     async fn send(&mut self, calls: Vec<Call>) -> bool {
         let frame = ext::Calls { seq: self.seq + 1, calls, ..ext::Calls::default() };
         self.seq += frame.calls.len() as u64;
@@ -99,14 +99,14 @@ impl Framework {
     }
 
     /// A call that is refused.
-    fn nonsense(&self) -> Call {
+    fn invalid_call(&self) -> Call {
         let mut call = Call { framework_id: Some(self.id.clone()), ..Call::default() };
         call.set_type(Type::Acknowledge);
         call
     }
 }
 
-/// Registers an agent; its stream is read no further.
+/// Registers an agent that reads nothing after `Registered`.
 async fn register(master: &Master) -> (String, mpsc::Sender<AgentFrame>, Streaming<MasterFrame>) {
     let (reports, receiver) = mpsc::channel(1);
     let info = v1::AgentInfo { hostname: "h".to_owned(), port: Some(5051), ..v1::AgentInfo::default() };
@@ -126,14 +126,14 @@ async fn register(master: &Master) -> (String, mpsc::Sender<AgentFrame>, Streami
 }
 
 #[tokio::test]
-async fn messages_to_an_agent_that_reads_nothing_take_no_more_than_its_budget_and_the_rest_is_counted() {
+async fn messages_to_an_agent_that_reads_nothing_are_bounded_by_its_budget_and_the_dropped_ones_are_counted() {
     let master = start(Options::default()).await;
     let (agent, _reports, mut orders) = register(&master).await;
     let mut framework = Framework::subscribe(&master).await;
     let mut most = 0;
     for _ in 0..40 {
         let call = framework.message(&agent, MIB);
-        assert!(framework.send(vec![call]).await, "the framework is not to blame");
+        assert!(framework.send(vec![call]).await, "the session of the framework stays open");
         most = most.max(metric(&master, "unread_bytes").await);
     }
     assert!(most <= 9 * MIB, "{most} bytes wait: half of the budget, and one message");
@@ -148,12 +148,12 @@ async fn messages_to_an_agent_that_reads_nothing_take_no_more_than_its_budget_an
 }
 
 #[tokio::test]
-async fn a_framework_that_only_ever_calls_loses_its_session_and_reads_why() {
+async fn a_framework_that_only_sends_calls_loses_its_session_and_receives_the_reason() {
     let master = start(Options { session_budget_bytes: 64 << 10, ..Options::default() }).await;
     let mut framework = Framework::subscribe(&master).await;
     let sending = async {
         loop {
-            let calls = (0..500).map(|_| framework.nonsense()).collect();
+            let calls = (0..500).map(|_| framework.invalid_call()).collect();
             if !framework.send(calls).await {
                 return std::future::pending().await;
             }
@@ -165,7 +165,7 @@ async fn a_framework_that_only_ever_calls_loses_its_session_and_reads_why() {
         }
     };
     let ended = async {
-        // What was on its way when the session ended still has to be read before the reason: sending may stall until then.
+        // The reason follows the messages in flight: sending may stall until those are read.
         tokio::select! {
             () = ended => {}
             () = sending => {}
@@ -174,7 +174,7 @@ async fn a_framework_that_only_ever_calls_loses_its_session_and_reads_why() {
     tokio::time::timeout(LIMIT, ended).await.expect("the session ends");
     let status = loop {
         match framework.events.message().await {
-            Ok(frame) => assert!(frame.is_some(), "an end says why"),
+            Ok(frame) => assert!(frame.is_some(), "the stream ends with a reason"),
             Err(status) => break status,
         }
     };

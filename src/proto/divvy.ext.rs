@@ -6,23 +6,23 @@ pub struct PartitionPolicy {
     /// REASON_AGENT_DISCONNECTED. Absent: it runs on.
     #[prost(uint64, optional, tag = "1")]
     pub stop_after_ms: ::core::option::Option<u64>,
-    /// The master tells the framework TASK_LOST once the agent has been unreachable for this long; zero is at once. The
+    /// The master sends the framework TASK_LOST once the agent has been unreachable for this long; zero is at once. The
     /// framework may then take the task for ended and use its id again. Absent: it stays unreachable.
     ///
     /// No second copy runs beside a first one as long as stop_after_ms + the grace + the ping timeout of the master (75 s
-    /// unless told otherwise) are no more than lost_after_ms: an agent may notice that much later than the master.
+    /// by default) are no more than lost_after_ms: an agent may notice that much later than the master.
     #[prost(uint64, optional, tag = "2")]
     pub lost_after_ms: ::core::option::Option<u64>,
     #[prost(enumeration = "OnReturn", tag = "3")]
     pub on_return: i32,
 }
 /// Which copy wins when the agent of a task is back and the task still runs there. A task was replaced once another
-/// was launched that names it in TaskInfo.replaces, or once it was told to be lost after `lost_after_ms`. A copy that was
+/// was launched that names it in TaskInfo.replaces, or once it was reported as lost after `lost_after_ms`. A copy that was
 /// launched under the very same id always wins.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
 #[repr(i32)]
 pub enum OnReturn {
-    /// Both run; the framework is told and decides.
+    /// Both run; the framework receives a status and decides.
     KeepBoth = 0,
     /// The one that came back runs on; a task that names it in TaskInfo.replaces is killed.
     KeepOriginal = 1,
@@ -426,7 +426,7 @@ pub struct Refused {
     pub field: ::prost::alloc::string::String,
     #[prost(string, tag = "3")]
     pub text: ::prost::alloc::string::String,
-    /// Set: the call was taken up, and of every task in it a status tells what became of it. Otherwise nothing of it was done.
+    /// Set: a part of the call was applied, and every task in it gets a status. Otherwise nothing was applied.
     #[prost(bool, tag = "4")]
     pub partially_applied: bool,
 }

@@ -84,14 +84,14 @@ pub struct Register {
     /// The frameworks of those tasks, ids set.
     #[prost(message, repeated, tag = "7")]
     pub frameworks: ::prost::alloc::vec::Vec<super::v1::FrameworkInfo>,
-    /// Drawn once per work directory and on its disk before the first registration: an agent that was given an id and did
-    /// not hear it is given the same again.
+    /// Drawn once per work directory and on its disk before the first registration: an agent that did not
+    /// receive the id it was given is given the same again.
     #[prost(bytes = "bytes", tag = "8")]
     pub installation: ::prost::bytes::Bytes,
     /// Drawn once per run of the agent: two runs at once under one id are two copies of a work directory.
     #[prost(bytes = "bytes", tag = "9")]
     pub instance: ::prost::bytes::Bytes,
-    /// Since version 2. Containers that are being ended and that nobody wants to hear of: of removed frameworks, and such as
+    /// Since version 2. Orphans: containers of removed frameworks that are being killed, and containers that
     /// the agent has no record of (nothing but the container's id is set then).
     #[prost(message, repeated, tag = "10")]
     pub orphans: ::prost::alloc::vec::Vec<AgentTask>,
@@ -721,7 +721,7 @@ pub mod exited {
         Code(i32),
         #[prost(int32, tag = "3")]
         Signal(i32),
-        /// The process is gone and nobody saw how; the text says why.
+        /// The process is gone and how it ended is not known; the text says why.
         #[prost(string, tag = "6")]
         Lost(::prost::alloc::string::String),
     }
@@ -730,7 +730,7 @@ pub mod exited {
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct AgentRecord {
     /// When that was by the host's monotonic clock, in nanoseconds: of `accepted`, `kill` and `cut_off`, beside their time of day. It
-    /// counts while the host runs on; `identity` tells of which boot it is. Zero: not known.
+    /// counts while the host runs on; `identity` holds the boot. Zero: not known.
     #[prost(uint64, tag = "13")]
     pub boot_ns: u64,
     #[prost(

@@ -1,6 +1,6 @@
-//! An agent's process: the core, its log, its link to the master and its way to the supervisors.
+//! An agent's process: the core, its log, its link to the master and its connections to the supervisors.
 //!
-//! Effects are carried out in order; those behind a `Persist` wait until the disk has taken it, while the core goes on.
+//! Effects are executed in order. Those behind a `Persist` wait until the disk has completed it; the core keeps running.
 
 use std::collections::{BTreeSet, VecDeque};
 
@@ -8,6 +8,7 @@ use rand::Rng as _;
 
 use super::{
     chance::{millis, percent},
+    client_link::ClientLink,
     disk::Disk,
     fact::Fact,
     host::Host,
@@ -17,7 +18,6 @@ use super::{
     queue::Event,
     sabotage::Sabotage,
     scheduler::is_last,
-    way::Way,
     world::World,
 };
 use crate::{
@@ -30,10 +30,10 @@ use crate::{
     types::Resources,
 };
 
-/// A log longer than this is compacted when nothing waits for the disk.
+/// A longer log is compacted when no effect waits for the disk.
 const COMPACT_AT: usize = 40;
 
-/// An agent, its host, and what outlives its process.
+/// An agent, its host, and the state that outlives its process.
 #[derive(Debug)]
 pub(super) struct AgentNode {
     pub(super) config: Config,
@@ -49,7 +49,7 @@ pub(super) struct AgentNode {
 #[derive(Debug)]
 pub(super) struct AgentProcess {
     pub(super) harness: Harness<Agent>,
-    pub(super) way: Way,
+    pub(super) link: ClientLink,
     /// Effects that wait for the disk; it is writing `writing`.
     held: VecDeque<Effect>,
     writing: Option<(Vec<AgentRecord>, Level)>,
@@ -89,14 +89,14 @@ impl AgentNode {
 
     /// The containers of whose end the log or a supervisor has a record.
     fn ends_on_disk(&self) -> BTreeSet<String> {
-        let told = self.disk.records().iter().filter_map(|record| match &record.kind {
+        let logged = self.disk.records().iter().filter_map(|record| match &record.kind {
             Some(agent_record::Kind::Status(made)) => {
                 let state = made.status.as_ref().map(v1::TaskStatus::state)?;
                 is_last(state).then(|| made.container_id.clone())
             }
             _ => None,
         });
-        told.chain(self.host.ends()).collect()
+        logged.chain(self.host.ends()).collect()
     }
 }
 
@@ -116,25 +116,24 @@ impl World {
         let core = Agent::recover(node.disk.records(), node.config.clone(), found, rng, now, &mut out);
         node.process = Some(Box::new(AgentProcess {
             harness: Harness::new(core),
-            way: Way::default(),
+            link: ClientLink::default(),
             held: VecDeque::new(),
             writing: None,
             wake_ns: None,
         }));
         self.fact(Fact::AgentStarted { agent: index });
-        self.carry_out_of_agent(index, out);
+        self.execute_agent_effects(index, out);
         for supervisor in supervisors {
-            self.greet(index, supervisor);
+            self.send_welcome(index, supervisor);
         }
         self.restart_started_again(index);
         if self.disk_is_full(Node::Agent(index)) {
             self.queue.at(self.now_ns, Event::DiskChanged { agent: index });
         }
-        self.arm(Node::Agent(index));
+        self.schedule_wake(Node::Agent(index));
     }
 
-    /// Ends the process. What the disk was just writing is in the file up to any record; what was written to sockets may
-    /// still arrive.
+    /// Ends the process. A write under way is in the file up to any record; frames already sent may still arrive.
     pub(super) fn crash_agent(&mut self, index: usize, host: bool) {
         let rng = &mut self.chance.faults;
         let node = &mut self.agents[index];
@@ -151,12 +150,13 @@ impl World {
         self.drop_links(Client::Agent(index), notice);
     }
 
-    /// The host ends, with all that ran and some of what was not synced. Returns the containers whose end nothing on it
-    /// tells of any more.
+    /// Cuts the host's power: its processes end, and some unsynced records are lost.
+    ///
+    /// Returns the containers whose end is no longer on record.
     fn power_cut(&mut self, index: usize) -> Vec<String> {
         let before = self.agents[index].ends_on_disk();
         self.agents[index].disk.lose_unsynced(&mut self.chance.faults);
-        self.host_goes_down(index);
+        self.take_host_down(index);
         let after = self.agents[index].ends_on_disk();
         before.difference(&after).cloned().collect()
     }
@@ -167,26 +167,26 @@ impl World {
         let mut out = Vec::new();
         process.harness.give(now, [input], &mut out);
         self.trace.effects("agent", &out);
-        self.carry_out_of_agent(index, out);
-        self.arm(Node::Agent(index));
+        self.execute_agent_effects(index, out);
+        self.schedule_wake(Node::Agent(index));
     }
 
-    fn carry_out_of_agent(&mut self, index: usize, effects: Vec<Effect>) {
+    fn execute_agent_effects(&mut self, index: usize, effects: Vec<Effect>) {
         let effects = self.sabotage_agent(index, effects);
-        // What is written for one batch of inputs is one write, so no answer to a ping waits for many; and for a sync none.
+        // Pongs bypass the gate: they do not wait for a write or a sync.
         let (pongs, effects): (Vec<_>, Vec<_>) = effects.into_iter().partition(Effect::bypasses_gate);
         for pong in pongs {
-            if self.blows(Node::Agent(index)) {
+            if self.crash_due(Node::Agent(index)) {
                 return self.crash(Node::Agent(index));
             }
-            self.leaves_agent(index, pong);
+            self.execute_agent_effect(index, pong);
         }
         let Some(process) = &mut self.agents[index].process else { return };
         process.held.extend(effects);
         self.drain_agent(index);
     }
 
-    /// Carries out what need not wait.
+    /// Executes the effects that need not wait for the disk.
     fn drain_agent(&mut self, index: usize) {
         loop {
             let Some(process) = &mut self.agents[index].process else { return };
@@ -196,16 +196,16 @@ impl World {
             let Some(effect) = process.held.pop_front() else { break };
             if let Effect::Persist { records, level } = effect {
                 process.writing = Some((records, level));
-                if self.blows(Node::Agent(index)) {
+                if self.crash_due(Node::Agent(index)) {
                     return self.crash(Node::Agent(index));
                 }
                 self.write(index, level);
                 continue;
             }
-            if self.blows(Node::Agent(index)) {
+            if self.crash_due(Node::Agent(index)) {
                 return self.crash(Node::Agent(index));
             }
-            self.leaves_agent(index, effect);
+            self.execute_agent_effect(index, effect);
         }
         self.compact(index);
     }
@@ -226,7 +226,7 @@ impl World {
         self.after(after, Event::Written { agent: index, life });
     }
 
-    /// When there is room for what the agent has to write, if what was kept free for it is used up too.
+    /// When the disk has room again, if the space reserved for necessary writes is used up too.
     fn waits_for_room(&mut self, index: usize) -> Option<u64> {
         let until_ns = self.full_until.get(&Node::Agent(index)).copied().filter(|until_ns| *until_ns > self.now_ns)?;
         percent(&mut self.chance.hosts, 30).then_some(until_ns)
@@ -261,32 +261,32 @@ impl World {
         }
     }
 
-    fn leaves_agent(&mut self, index: usize, effect: Effect) {
+    fn execute_agent_effect(&mut self, index: usize, effect: Effect) {
         let life = self.agents[index].life;
         let Some(process) = &mut self.agents[index].process else { return };
         match effect {
-            // The one step there is is not cut short.
+            // The only step cannot be cancelled.
             Effect::Persist { .. } | Effect::CancelStep { .. } => {}
             Effect::Attach { session, .. } => {
-                let old = process.way.begin(session.0);
+                let old = process.link.start_attempt(session.0);
                 let travel_ns = self.links.travel_ns(&mut self.chance.network);
                 let client = Client::Agent(index);
                 self.queue.at(self.now_ns + travel_ns, Event::Reach { client, life, attempt: session.0 });
-                self.client_lets_go(old);
+                self.close_client_link(old);
             }
             Effect::Detach { session } => {
-                let link = process.way.give_up(session.0);
-                self.client_lets_go(link);
+                let link = process.link.abandon_attempt(session.0);
+                self.close_client_link(link);
             }
             Effect::Send { session, message } => {
-                let Some(link) = process.way.link(session.0) else { return };
-                self.fact(Fact::AgentSaid { agent: index, message: message.clone() });
+                let Some(link) = process.link.link_of_attempt(session.0) else { return };
+                self.fact(Fact::AgentSent { agent: index, message: message.clone() });
                 self.send(link, End::Master, Frame::Reports(AgentFrame { messages: vec![message] }));
             }
-            Effect::Supervise { supervisor, request } => self.ask_supervisor(index, supervisor, request),
+            Effect::Supervise { supervisor, request } => self.send_supervisor_request(index, supervisor, request),
             Effect::Provision { container, step } => {
                 let after = millis(&mut self.chance.hosts, 0, 10);
-                let fails = self.oddities().bad_tasks && percent(&mut self.chance.hosts, 3);
+                let fails = self.misbehaviour().bad_tasks && percent(&mut self.chance.hosts, 3);
                 self.after(after, Event::StepDone { agent: index, life, container, step, fails });
             }
             Effect::EndLeftovers { leftovers } => self.end_leftovers(index, &leftovers),
@@ -297,11 +297,11 @@ impl World {
         }
     }
 
-    /// The agent has left for good. An operator clears its host, which comes back as an agent that nobody knows.
+    /// The agent has stopped for good. An operator clears its host, which registers as a new agent.
     fn agent_stopped(&mut self, index: usize, reason: &StopReason) {
         let id = self.id_of_agent(index);
         if *reason != StopReason::Gone || id.is_none_or(|id| !self.gone.contains(&id)) {
-            self.broken = Some(("settled", format!("agent {index} stopped for {reason:?}, which nobody asked for")));
+            self.broken = Some(("quiescent", format!("agent {index} stopped for {reason:?} without a request")));
             return;
         }
         self.agents[index].process = None;
@@ -312,7 +312,7 @@ impl World {
         self.after(after, Event::Restart { node: Node::Agent(index) });
     }
 
-    /// The host's disk has all up to there.
+    /// The host's disk has synced everything up to there.
     pub(super) fn synced(&mut self, agent: usize, boot: u64, upto: usize) {
         let node = &mut self.agents[agent];
         if node.host.boot == boot {
@@ -332,16 +332,16 @@ impl World {
         })
     }
 
-    /// A frame of the master's has got to the agent.
+    /// The agent receives a frame from the master.
     pub(super) fn agent_received(&mut self, index: usize, link: LinkId, frame: Frame) {
         let Some(process) = &mut self.agents[index].process else { return };
-        let Some(session) = process.way.attempt(link).map(SessionId) else { return };
+        let Some(session) = process.link.attempt_of_link(link).map(SessionId) else { return };
         match frame {
             Frame::Opened => self.give_agent(index, Input::Attached { session }),
             Frame::Orders(MasterFrame { messages }) => {
                 for message in messages {
-                    let message = self.sabotage_order_heard(index, message);
-                    self.fact(Fact::AgentHeard { agent: index, message: message.clone() });
+                    let message = self.sabotage_received_order(index, message);
+                    self.fact(Fact::AgentReceived { agent: index, message: message.clone() });
                     self.give_agent(index, Input::Received { session, message });
                 }
             }
@@ -352,15 +352,15 @@ impl World {
 
     pub(super) fn agent_link_lost(&mut self, index: usize, link: LinkId) {
         let Some(process) = &mut self.agents[index].process else { return };
-        let Some(session) = process.way.lose(link).map(SessionId) else { return };
-        self.client_lets_go(Some(link));
+        let Some(session) = process.link.remove_link(link).map(SessionId) else { return };
+        self.close_client_link(Some(link));
         self.give_agent(index, Input::Detached { session, leader: None });
     }
 
     pub(super) fn agent_unreached(&mut self, index: usize, life: u64, attempt: u64) {
         let node = &mut self.agents[index];
         let Some(process) = node.process.as_mut().filter(|_| node.life == life) else { return };
-        if process.way.fail(attempt) {
+        if process.link.fail_attempt(attempt) {
             self.give_agent(index, Input::Detached { session: SessionId(attempt), leader: None });
         }
     }
@@ -368,7 +368,7 @@ impl World {
     fn restart_started_again(&mut self, index: usize) {
         if self.sabotage == Some(Sabotage::StartsAgainAfterRestart) {
             for (supervisor, request) in self.agents[index].host.requests.clone() {
-                self.ask_supervisor(index, supervisor, request);
+                self.send_supervisor_request(index, supervisor, request);
             }
         }
     }

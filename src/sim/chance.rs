@@ -1,4 +1,4 @@
-//! Chance from one seed, a generator per purpose, so that a draw more for one does not shift what the others draw.
+//! Random generators from one seed, one per purpose, so that draws for one purpose do not shift the others.
 
 use std::time::Duration;
 
@@ -28,7 +28,7 @@ impl Chance {
     }
 }
 
-/// True in so many of a hundred cases.
+/// True with this probability in percent.
 pub(super) fn percent(rng: &mut StdRng, percent: u32) -> bool {
     rng.random_ratio(percent.min(100), 100)
 }

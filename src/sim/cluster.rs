@@ -1,4 +1,4 @@
-//! A cluster under virtual time for a framework's own tests: described, then run.
+//! A simulated cluster for a framework's own tests: first described, then run.
 
 use std::{
     fmt,
@@ -11,12 +11,12 @@ use std::{
 use rand::RngCore;
 
 use super::{
-    author::{AuthorNode, Body, Configure, Watchdog, words_of},
+    author::{AuthorNode, Body, Configure, Watchdog, panic_message},
     failure::Failure,
     faults::{Fault, Faults},
     plan::{AgentPlan, Plan},
     run::Run,
-    task_run::{self, Lives, ShownLives, TaskRun},
+    task_run::{self, OptionalTaskBehaviour, TaskBehaviour, TaskRun},
     world::World,
 };
 use crate::{
@@ -25,21 +25,21 @@ use crate::{
     types::{Attributes, Resources},
 };
 
-/// How often the thread of a simulation is looked at, in real time.
-const LOOK: Duration = Duration::from_millis(100);
+/// How often the thread of a simulation is checked, in real time.
+const CHECK_INTERVAL: Duration = Duration::from_millis(100);
 
 /// Describes a simulated cluster and runs frameworks in it.
 ///
 /// Agents are numbered from 0 and are called `host0`, `host1`, ...; without [`agents`](Self::agents) there are three,
 /// without [`resources`](Self::resources) each has 4 CPUs and 4 GiB of memory. Nothing goes wrong unless
-/// [`faults`](Self::faults) or [`at`](Self::at) say so.
+/// [`faults`](Self::faults) or [`at`](Self::at) is called.
 #[must_use = "a cluster does nothing until one of the run functions is called"]
 pub struct SimCluster {
     seed: u64,
     agents: Vec<AgentPlan>,
     shape: AgentPlan,
     latency: Duration,
-    lives: Lives,
+    task_behaviour: TaskBehaviour,
     faults: Faults,
     faults_for: Option<Duration>,
     planned: Vec<(Duration, Fault, Option<usize>)>,
@@ -58,7 +58,7 @@ impl fmt::Debug for SimCluster {
 }
 
 impl SimCluster {
-    /// A cluster whose every chance comes from this seed.
+    /// A cluster whose randomness comes from this seed alone.
     pub fn new(seed: u64) -> Self {
         let shape = AgentPlan::of(4);
         Self {
@@ -66,7 +66,7 @@ impl SimCluster {
             agents: vec![shape.clone(); 3],
             shape,
             latency: Duration::from_millis(1),
-            lives: Arc::new(task_run::usual),
+            task_behaviour: Arc::new(task_run::usual),
             faults: Faults::none(),
             faults_for: None,
             planned: Vec::new(),
@@ -77,19 +77,19 @@ impl SimCluster {
         }
     }
 
-    /// So many agents, all alike; at least one.
+    /// Sets the number of agents, all alike; at least one.
     pub fn agents(mut self, count: usize) -> Self {
         self.agents = vec![self.shape.clone(); count.max(1)];
         self
     }
 
-    /// What each agent has.
+    /// Sets the resources of each agent.
     pub fn resources(self, resources: Resources) -> Self {
         let attributes = self.shape.attributes.clone();
         self.shaped(AgentPlan { resources, attributes })
     }
 
-    /// What each agent says of itself.
+    /// Sets the attributes of each agent.
     pub fn attributes(self, attributes: Attributes) -> Self {
         let resources = self.shape.resources.clone();
         self.shaped(AgentPlan { resources, attributes })
@@ -103,40 +103,44 @@ impl SimCluster {
         self
     }
 
-    /// One agent more, with resources and attributes of its own.
+    /// Adds one agent with resources and attributes of its own.
     pub fn agent(mut self, resources: Resources, attributes: Attributes) -> Self {
         self.agents.push(AgentPlan { resources, attributes });
         self
     }
 
-    /// The longest that a message is under way; 1 ms unless set.
+    /// Sets the longest time that a message travels; 1 ms by default.
     pub fn latency(self, latency: Duration) -> Self {
         Self { latency, ..self }
     }
 
-    /// What each task does, by what its framework says of it and by chance. Unless set, a task runs for 1 to 60 s and
-    /// exits with 0.
-    pub fn tasks(self, lives: impl Fn(&TaskInfo, &mut dyn RngCore) -> TaskRun + Send + Sync + 'static) -> Self {
-        Self { lives: Arc::new(lives), ..self }
+    /// Sets what each task does, from its `TaskInfo` and a random generator.
+    ///
+    /// By default a task runs for 1 to 60 s and exits with 0.
+    pub fn tasks(
+        self,
+        task_behaviour: impl Fn(&TaskInfo, &mut dyn RngCore) -> TaskRun + Send + Sync + 'static,
+    ) -> Self {
+        Self { task_behaviour: Arc::new(task_behaviour), ..self }
     }
 
-    /// What goes wrong at random, in the first two thirds of the run.
+    /// Sets the random faults of the first two thirds of the run.
     pub fn faults(self, faults: Faults) -> Self {
         Self { faults, ..self }
     }
 
-    /// What goes wrong at random, for so long from the start on.
+    /// Sets random faults that last for `time` from the start on.
     pub fn faults_for(self, faults: Faults, time: Duration) -> Self {
         Self { faults, faults_for: Some(time), ..self }
     }
 
-    /// This goes wrong at this virtual time; where, the seed decides.
+    /// Injects a fault at this virtual time; the seed decides where.
     pub fn at(mut self, time: Duration, fault: Fault) -> Self {
         self.planned.push((time, fault, None));
         self
     }
 
-    /// This goes wrong at this virtual time with the agent of this number.
+    /// Injects a fault at this virtual time into the agent of this number.
     ///
     /// # Panics
     /// When there is no such agent yet.
@@ -146,18 +150,19 @@ impl SimCluster {
         self
     }
 
-    /// What the framework says of itself. The agents run everything as the user that it names, and nothing as another.
+    /// Sets the `FrameworkInfo`. The agents run tasks as its user, and refuse any other user.
     pub fn framework(self, info: FrameworkInfo) -> Self {
         Self { info, ..self }
     }
 
-    /// How the driver is built; the master's address and the seed of it are the simulator's to choose.
+    /// Configures the driver; the simulator sets its master address and its seed.
     pub fn driver(self, configure: impl Fn(DriverBuilder) -> DriverBuilder + Send + Sync + 'static) -> Self {
         Self { configure: Arc::new(configure), ..self }
     }
 
-    /// A second framework beside the one that is run, made anew after each of its crashes. Frameworks are numbered from
-    /// 0, which is the one that is run.
+    /// Adds a second framework, made anew after each of its crashes.
+    ///
+    /// Frameworks are numbered from 0, which is the one that is run.
     pub fn beside<S: Scheduler + 'static>(
         mut self,
         info: FrameworkInfo,
@@ -168,22 +173,25 @@ impl SimCluster {
         self
     }
 
-    /// How long in real time user code may hold the thread before the run is given up; a minute unless set.
+    /// Sets how long, in real time, user code may block the thread before the run fails; a minute by default.
     pub fn blocked_after(self, time: Duration) -> Self {
         Self { blocked_after: time, ..self }
     }
 
-    /// Runs a scheduler for so much virtual time, or until its driver has ended. It is not crashed: nobody could make it
-    /// anew.
+    /// Runs a scheduler for so much virtual time, or until its driver has ended.
+    ///
+    /// It never crashes, because it cannot be made anew.
     ///
     /// # Errors
-    /// What the scheduler did wrong, or a rule that the cluster broke: see [`Failure`].
+    /// The scheduler did what a simulation does not allow, or the cluster broke a rule: see [`Failure`].
     pub fn run(self, scheduler: impl Scheduler + 'static, time: Duration) -> Result<Run, Failure> {
         self.play(Body::Once(Some(Box::new(scheduler))), time)
     }
 
-    /// Runs a scheduler that is made anew whenever its framework starts: at first, and after each crash. The framework
-    /// comes back under its old id, as one does that keeps it on disk; what else outlives a crash `make` has to hand on.
+    /// Runs a scheduler that `make` creates whenever its framework starts: at first, and after each crash.
+    ///
+    /// The framework re-registers with its old id, as if it kept that on disk. `make` passes on any other state that outlives
+    /// a crash.
     ///
     /// # Errors
     /// As [`run`](Self::run).
@@ -195,7 +203,7 @@ impl SimCluster {
         self.play(Body::Schedulers(Box::new(move || Box::new(make()))), time)
     }
 
-    /// Runs an event loop, which is begun anew whenever its framework starts. An error that it returns fails the run.
+    /// Runs an event loop, which starts anew whenever its framework starts. An error that it returns fails the run.
     ///
     /// # Errors
     /// As [`run`](Self::run).
@@ -214,7 +222,7 @@ impl SimCluster {
         self.play_watched(body, time).map_err(|failure| failure.in_test(thread::current().name()))
     }
 
-    /// Plays it on a thread of its own, so that user code that blocks is noticed.
+    /// Plays the run on a thread of its own, so that user code that blocks is detected.
     fn play_watched(self, body: Body, time: Duration) -> Result<Run, Failure> {
         let watchdog = Arc::new(Watchdog::default());
         let (seed, blocked_after) = (self.seed, self.blocked_after);
@@ -224,26 +232,26 @@ impl SimCluster {
         let play = move || {
             let run = || catch_unwind(AssertUnwindSafe(|| self.world(body, time, watched).play_for_authors()));
             let played = tracing::dispatcher::with_default(&dispatch, run);
-            // Nobody waits any more when the run was given up.
-            let _ = done.send(played.unwrap_or_else(|panic| Err(Failure::outside(seed, &words_of(&*panic)))));
+            // The receiver is gone if the run failed because user code blocked.
+            let _ = done.send(played.unwrap_or_else(|panic| Err(Failure::outside(seed, &panic_message(&*panic)))));
         };
         let spawned = thread::Builder::new().name("divvy-sim".to_owned()).spawn(play);
         if let Err(error) = spawned {
             return Err(Failure::outside(seed, &format!("no thread for the simulation: {error}")));
         }
-        let (mut looked_at, mut looks) = (None, 0);
+        let (mut last_turn, mut checks) = (None, 0);
         loop {
-            match outcome.recv_timeout(LOOK) {
+            match outcome.recv_timeout(CHECK_INTERVAL) {
                 Ok(played) => return played,
                 Err(mpsc::RecvTimeoutError::Disconnected) => {
-                    return Err(Failure::outside(seed, "the thread of the simulation ended without a word"));
+                    return Err(Failure::outside(seed, "the thread of the simulation ended without a result"));
                 }
                 Err(mpsc::RecvTimeoutError::Timeout) => {
                     let turn = watchdog.turn();
-                    looks = if turn.is_some() && turn == looked_at { looks + 1 } else { 0 };
-                    looked_at = turn;
-                    if LOOK * looks >= blocked_after {
-                        return Err(Failure::outside(seed, &watchdog.blame()));
+                    checks = if turn.is_some() && turn == last_turn { checks + 1 } else { 0 };
+                    last_turn = turn;
+                    if CHECK_INTERVAL * checks >= blocked_after {
+                        return Err(Failure::outside(seed, &watchdog.error_text()));
                     }
                 }
             }
@@ -254,9 +262,9 @@ impl SimCluster {
         let plan = Plan {
             agents: self.agents,
             latency: self.latency,
-            trouble: self.faults_for.unwrap_or(time * 2 / 3).min(time),
+            fault_time: self.faults_for.unwrap_or(time * 2 / 3).min(time),
             faults: self.faults,
-            ..Plan::calm(0)
+            ..Plan::fault_free(0)
         };
         let plan = Plan { frameworks: Vec::new(), ..plan };
         let mut world = World::new(self.seed, plan, None);
@@ -268,7 +276,7 @@ impl SimCluster {
                 agent.config.user.clone_from(&world.authors[0].info.user);
             }
         }
-        world.lives = ShownLives(Some(self.lives));
+        world.task_behaviour = OptionalTaskBehaviour(Some(self.task_behaviour));
         world.plan_faults(time, &self.planned);
         world
     }

@@ -1,5 +1,6 @@
-//! What was seen to happen at the edges of the cores and in the world around them: the invariants judge by this alone,
-//! so that they believe no core's own account.
+//! Events observed at the edges of the cores and in the world around them.
+//!
+//! The invariants check these facts alone, never a core's own state.
 
 use std::hash::{Hash as _, Hasher};
 use std::sync::Arc;
@@ -20,8 +21,8 @@ use super::nodes::Client;
 pub(super) enum How {
     Code(i32),
     Signal(i32),
-    /// With its supervisor or its host.
-    Torn,
+    /// Because its supervisor or its host ended.
+    WithSupervisor,
 }
 
 /// One thing that happened.
@@ -31,15 +32,15 @@ pub(super) enum Fact {
         epoch: u64,
     },
     MasterCrashed,
-    /// The registry holds these for good; a master of this epoch wrote them.
+    /// These changes are durable in the registry; a master of this epoch wrote them.
     Durable {
         epoch: u64,
         changes: Vec<RegistryChange>,
     },
-    /// The master's core wants these written; they are as [`Fact::Durable`].
+    /// The master's core requested these changes; [`Fact::Durable`] follows once they are written.
     Proposed(Vec<RegistryChange>),
-    /// The core wants the agent to be told that it is registered; it is, as [`Fact::Ordered`].
-    Admits {
+    /// The core admitted the agent; the order leaves the master as [`Fact::OrderSent`].
+    Admitted {
         session: SessionId,
         agent: String,
     },
@@ -47,11 +48,11 @@ pub(super) enum Fact {
         session: SessionId,
         client: Client,
     },
-    /// The core has heard that the session is over.
+    /// The core received the end of the session.
     SessionEnded {
         session: SessionId,
     },
-    /// The master's core is about to take this in.
+    /// The master's core is about to process this call.
     Called {
         session: SessionId,
         call: Call,
@@ -60,27 +61,27 @@ pub(super) enum Fact {
         session: SessionId,
         report: Report,
     },
-    /// The core made these offers; they leave the master as [`Fact::Told`].
-    Made {
+    /// The core made these offers; they leave the master as [`Fact::EventSent`].
+    OffersMade {
         session: SessionId,
         offers: Vec<OfferMade>,
     },
-    /// The core gives its framework to this session; it is told as [`Fact::Told`].
-    Subscribes {
+    /// The core subscribed a framework on this session; the event leaves the master as [`Fact::EventSent`].
+    FrameworkSubscribed {
         session: SessionId,
         framework: Arc<str>,
     },
-    /// The core sends this status; it leaves as [`Fact::Told`], unless a newer one of its task takes its place.
-    Sends {
+    /// The core queued this status. It leaves as [`Fact::EventSent`], unless a newer status of the task replaces it.
+    StatusQueued {
         session: SessionId,
         status: Arc<TaskStatus>,
     },
-    /// The core is done with this session; it ends once all that was said to it has left.
-    Drops {
+    /// The core closed this session; it ends once all queued messages have left.
+    SessionDropped {
         session: SessionId,
     },
-    /// The core took this offer back; it is told as [`Fact::Told`].
-    Withdrawn {
+    /// The core rescinded this offer; the event leaves the master as [`Fact::EventSent`].
+    OfferRescinded {
         offer: OfferKey,
     },
     /// An operator marked an agent gone.
@@ -95,27 +96,27 @@ pub(super) enum Fact {
     TornDown {
         framework: String,
     },
-    /// This has left the master.
-    Told {
+    /// This event has left the master.
+    EventSent {
         session: SessionId,
         event: Event,
     },
-    Ordered {
+    OrderSent {
         session: SessionId,
         order: Order,
     },
     AgentStarted {
         agent: usize,
     },
-    /// `host`: with the whole host, and some of what was not synced.
+    /// `host`: the host lost power, and with it some of what was not synced.
     AgentCrashed {
         agent: usize,
         host: bool,
-        /// Containers of whose end there was a record on the host, and is none any more.
+        /// Containers whose end was on record on the host and is no longer.
         ends_lost: Vec<String>,
     },
-    /// No record tells how this container ends, or ended.
-    EndUnseen {
+    /// No record says how this container ends, or ended.
+    EndUnrecorded {
         container: String,
     },
     /// The records are in the file.
@@ -123,11 +124,11 @@ pub(super) enum Fact {
         agent: usize,
         records: Vec<AgentRecord>,
     },
-    AgentSaid {
+    AgentSent {
         agent: usize,
         message: AgentMessage,
     },
-    AgentHeard {
+    AgentReceived {
         agent: usize,
         message: MasterMessage,
     },
@@ -135,8 +136,8 @@ pub(super) enum Fact {
         agent: usize,
         container: String,
     },
-    /// Whatever runs in this container is to end: of a signal, with its supervisor or its host.
-    IsToEnd {
+    /// The process of this container is expected to end: by a signal, or with its supervisor or host.
+    EndExpected {
         container: String,
     },
     ProcessEnded {
@@ -151,43 +152,43 @@ pub(super) enum Fact {
     DriverCrashed {
         framework: usize,
     },
-    /// Another run is started in the place of the framework's, which goes on as this client.
-    FailsOver {
+    /// A new instance of the framework takes over; the old one still runs as the client `old`.
+    FailedOver {
         framework: usize,
         old: Client,
     },
-    /// An author's driver has ended; with an error where it did not end as it was told.
+    /// An author's driver has ended; with an error if no call stopped it.
     DriverEnded {
         framework: usize,
         error: Option<String>,
     },
     /// The scheduler made a call.
-    Asked {
+    Requested {
         framework: usize,
         request: Request,
     },
-    /// A callback begins with this.
-    Given {
+    /// A callback starts with this event.
+    CallbackStarted {
         framework: usize,
         life: u64,
         event: SchedulerEvent,
     },
-    Returned {
+    CallbackReturned {
         framework: usize,
         life: u64,
         event: SchedulerEvent,
         ok: bool,
     },
-    /// Something went wrong, in words.
+    /// A fault was injected; the text describes it.
     Fault(String),
 }
 
 impl Fact {
-    /// What is cheap to say of it: its kind, and of offers their keys in the order in which they were told.
+    /// Hashes what is cheap to hash: the kind, and for offers their keys in the order in which they were sent.
     pub(super) fn digest(&self, into: &mut impl Hasher) {
         std::mem::discriminant(self).hash(into);
         match self {
-            Self::Told { session, event: Event::Offers(offers) } => {
+            Self::EventSent { session, event: Event::Offers(offers) } => {
                 session.0.hash(into);
                 for offer in offers {
                     offer.key.0.hash(into);

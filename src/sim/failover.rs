@@ -1,8 +1,7 @@
-//! Another run of a framework is started while the first is cut off or merely slow; the first goes on meanwhile, and
-//! comes back.
+//! Failover: a new instance of a framework starts while the old one is isolated or slow, and the old one reconnects.
 //!
-//! Its callbacks do not return any more, but its driver does all that a driver does by itself. It has to be told that it
-//! was replaced, whichever master it comes to, and ends then.
+//! The old instance's callbacks no longer return, but its driver runs. Every master it connects to sends it the error that
+//! it was replaced, and it ends.
 
 use rand::Rng as _;
 
@@ -16,7 +15,7 @@ use super::{
 use crate::framework::core::Finished;
 
 impl World {
-    /// A framework fails over to a new run, if one can: it has its id on disk, and the master knows the old run.
+    /// Fails a framework over to a new instance, if it has its id on disk and was registered.
     pub(super) fn fail_over_some(&mut self) {
         if self.frameworks.is_empty() {
             return;
@@ -27,11 +26,11 @@ impl World {
             && node.process.as_ref().is_some_and(|it| it.harness.core.was_registered());
         let Some(mut process) = node.process.take_if(|_| known) else { return };
         process.wake_ns = None;
-        let under_way = process.way.under_way();
+        let under_way = process.link.pending_attempt();
         *self.counted.entry("Failover".to_owned()).or_default() += 1;
         let old = Client::Replaced(self.replaced.len());
         self.replaced.push(Some(process));
-        self.fact(Fact::FailsOver { framework: index, old });
+        self.fact(Fact::FailedOver { framework: index, old });
         self.links.rename(Client::Framework(index), old);
         if let Some(attempt) = under_way {
             self.queue.at(self.now_ns, Event::Unreached { client: old, life: 0, attempt });
@@ -40,16 +39,16 @@ impl World {
             let until_ns = self.until(90_000);
             self.isolate(old, until_ns);
         }
-        self.arm(Node::Replaced(self.replaced.len() - 1));
+        self.schedule_wake(Node::Replaced(self.replaced.len() - 1));
         let after = self.outage();
         self.after(after, Event::Restart { node: Node::Framework(index) });
     }
 
-    /// The old run has ended, as it has to: its framework has another, or none at all any more.
+    /// Checks the end of a replaced instance: its framework has a newer one, or was removed.
     pub(super) fn replaced_finished(&mut self, index: usize, how: &Finished) {
         let expected = ["Framework failed over", "Framework has been removed"];
         if !matches!(how, Finished::Failed(text) if expected.contains(&text.as_str())) {
-            self.broken = Some(("latest_run", format!("replaced run {index} ended as {how:?}")));
+            self.broken = Some(("latest_run", format!("replaced instance {index} ended as {how:?}")));
         }
         self.replaced[index] = None;
         self.drop_links(Client::Replaced(index), std::time::Duration::from_millis(500));

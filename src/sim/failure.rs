@@ -1,19 +1,20 @@
-//! What is told of a history that went wrong: the seed, the step, the invariant with its data, what happened last, and
-//! the command that plays it again.
+//! The report on a history that failed.
+//!
+//! It names the seed, the step, the broken invariant with its data, the last events, and the command that plays it again.
 
 use std::{collections::VecDeque, fmt, time::Duration};
 
-use super::{fact::Fact, wording};
+use super::{describe, fact::Fact};
 
-/// How many of the last facts are told, and how much of one that is not put in words.
+/// How many of the last facts a report shows, and how many bytes of one that has no description.
 const LAST: usize = 40;
-const UNWORDED: usize = 200;
+const MAX_RAW_LEN: usize = 200;
 
-/// What happened, as far as it is kept.
+/// The last facts of a history, and all of them as text on request.
 #[derive(Debug, Default)]
 pub(super) struct Trace {
     last: VecDeque<(u64, u64, Fact)>,
-    /// Everything, in text, where two runs are to be compared.
+    /// Everything as text, when two runs are compared.
     pub(super) stream: Option<Vec<String>>,
 }
 
@@ -33,15 +34,15 @@ impl Trace {
         self.last.push_back((step, now_ns, fact));
     }
 
-    /// The last facts, in words, or short where they have none.
+    /// The last facts, described, or their debug form cut short.
     fn lines(&self) -> Vec<String> {
         let line = |(step, now_ns, fact): &(u64, u64, Fact)| {
-            let words = wording::of(fact).unwrap_or_else(|| {
+            let text = describe::describe_fact(fact).unwrap_or_else(|| {
                 let mut text = format!("  {fact:?}");
-                text.truncate(text.floor_char_boundary(UNWORDED));
+                text.truncate(text.floor_char_boundary(MAX_RAW_LEN));
                 text
             });
-            format!("{step:>7} {:>12} {words}", seconds(*now_ns))
+            format!("{step:>7} {:>12} {text}", seconds(*now_ns))
         };
         self.last.iter().map(line).collect()
     }
@@ -53,7 +54,9 @@ impl Trace {
     }
 }
 
-/// Why a run failed: what the framework did wrong, or the rule that the cluster broke, with what happened last.
+/// Why a simulated run failed, with its last events.
+///
+/// Either the framework did what a simulation does not allow, or the cluster broke a rule.
 #[derive(Clone)]
 pub struct Failure {
     pub(super) seed: u64,
@@ -74,20 +77,20 @@ impl Failure {
         Self { seed, step, now_ns, invariant, text: text.to_owned(), last: trace.lines(), again }
     }
 
-    /// One of an author's run.
+    /// The failure of an author's run.
     pub(super) fn of_author(self, lines: impl Iterator<Item = String>) -> Self {
         let again = format!("run the same test with SimCluster::new({})", self.seed);
         Self { last: lines.collect(), again, ..self }
     }
 
-    /// The test it happened in, by the name that test threads bear.
+    /// Names the test, by the name of its thread.
     pub(super) fn in_test(self, test: Option<&str>) -> Self {
         let Some(test) = test.filter(|test| *test != "main") else { return self };
         let again = format!("cargo test {test}, with SimCluster::new({})", self.seed);
         Self { again, ..self }
     }
 
-    /// One that the simulation itself cannot tell of.
+    /// A failure outside the simulation: it did not start, or did not return.
     pub(super) fn outside(seed: u64, text: &str) -> Self {
         let failure = Self::new(seed, 0, 0, "framework", text, &Trace::default());
         failure.of_author(std::iter::empty())
@@ -99,7 +102,7 @@ impl Failure {
         self.seed
     }
 
-    /// When it failed, in virtual time since the start.
+    /// When the run failed, in virtual time since its start.
     #[must_use]
     pub fn at(&self) -> Duration {
         Duration::from_nanos(self.now_ns)
@@ -111,13 +114,13 @@ impl Failure {
         self.invariant
     }
 
-    /// What was wrong.
+    /// What went wrong.
     #[must_use]
     pub fn text(&self) -> &str {
         &self.text
     }
 
-    /// What happened last, a line each.
+    /// The last events, one line each.
     pub fn history(&self) -> impl Iterator<Item = &str> {
         self.last.iter().map(String::as_str)
     }

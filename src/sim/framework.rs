@@ -1,4 +1,4 @@
-//! A framework's process: the driver's core, its stream to the master, and the callbacks, run one at a time.
+//! A framework's process: the driver's core, its stream to the master, and its callbacks, which run one at a time.
 
 use std::{collections::VecDeque, time::Duration};
 
@@ -7,13 +7,13 @@ use rand::{Rng as _, rngs::StdRng};
 
 use super::{
     chance::{millis, percent},
+    client_link::ClientLink,
     fact::Fact,
     links::{End, Frame, LinkId},
     nodes::Client,
-    plan::Wishes,
+    plan::FrameworkPlan,
     queue::Event,
     scheduler::Store,
-    way::Way,
     world::World,
 };
 use crate::{
@@ -28,12 +28,12 @@ use crate::{
     },
 };
 
-/// A framework and what outlives its process.
+/// A framework and the state that outlives its process.
 #[derive(Debug)]
 pub(super) struct FrameworkNode {
-    pub(super) wishes: Wishes,
+    pub(super) plan: FrameworkPlan,
     pub(super) role: String,
-    /// What its scheduler keeps on disk.
+    /// The disk of its scheduler.
     pub(super) store: Store,
     pub(super) life: u64,
     pub(super) process: Option<Box<DriverProcess>>,
@@ -45,7 +45,7 @@ pub(super) struct FrameworkNode {
 #[derive(Debug)]
 pub(super) struct DriverProcess {
     pub(super) harness: Harness<Driver>,
-    pub(super) way: Way,
+    pub(super) link: ClientLink,
     callbacks: VecDeque<(u64, SchedulerEvent)>,
     running: Option<SchedulerEvent>,
     seq: u64,
@@ -53,18 +53,18 @@ pub(super) struct DriverProcess {
 }
 
 impl FrameworkNode {
-    pub(super) fn new(index: usize, wishes: Wishes) -> Self {
+    pub(super) fn new(index: usize, plan: FrameworkPlan) -> Self {
         let role = if index.is_multiple_of(2) { "*" } else { "dev" }.to_owned();
-        Self { wishes, role, store: Store::default(), life: 0, process: None, over: false }
+        Self { plan, role, store: Store::default(), life: 0, process: None, over: false }
     }
 
-    /// What its driver is told; the run's name is drawn beside the jitter.
+    /// The options of its driver. The instance is drawn from a copy of the generator of the jitter.
     fn options(&self, rng: &StdRng) -> Options {
         let mut framework = FrameworkInfo::new("simulated")
             .with_role(self.role.clone())
-            .with_failover_timeout(self.wishes.failover)
+            .with_failover_timeout(self.plan.failover)
             .with_capability(capability::Type::TaskKillingState);
-        if self.wishes.partition_aware {
+        if self.plan.partition_aware {
             framework = framework.with_capability(capability::Type::PartitionAware);
         }
         "simulated".clone_into(&mut framework.user);
@@ -73,7 +73,7 @@ impl FrameworkNode {
             framework,
             masters: vec!["master:5050".to_owned()],
             suppressed_roles: Vec::new(),
-            explicit: self.wishes.explicit,
+            explicit: self.plan.explicit,
             hold: Duration::from_secs(10),
             reconcile_every: Some(Duration::from_mins(15)),
             instance: Bytes::copy_from_slice(&rng.clone().random::<[u8; 16]>()),
@@ -92,7 +92,7 @@ impl World {
         let life = node.life;
         node.process = Some(Box::new(DriverProcess {
             harness: Harness::new(Driver::new(node.options(&rng), rng)),
-            way: Way::default(),
+            link: ClientLink::default(),
             callbacks: VecDeque::new(),
             running: None,
             seq: 0,
@@ -109,15 +109,15 @@ impl World {
         self.drop_links(Client::Framework(index), Duration::from_millis(500));
     }
 
-    /// The scheduler makes a call; returns false when it crashed over it.
-    pub(super) fn ask(&mut self, index: usize, request: Request) -> bool {
+    /// Makes a call of the scheduler; returns false if the framework crashed during it.
+    pub(super) fn make_call(&mut self, index: usize, request: Request) -> bool {
         let Some(process) = &mut self.frameworks[index].process else { return false };
         process.seq += 1;
         let seq = process.seq;
         if let Request::Kill { task_id, .. } = &request {
             self.to_be_killed.insert(task_id.value.clone());
         }
-        self.fact(Fact::Asked { framework: index, request: request.clone() });
+        self.fact(Fact::Requested { framework: index, request: request.clone() });
         self.give_framework(index, Input::Called { seq, request });
         self.frameworks[index].process.is_some()
     }
@@ -143,7 +143,7 @@ impl World {
         }
     }
 
-    /// Which life of the client this is; one that was replaced has no other.
+    /// The life of the client; a replaced instance has only one.
     pub(super) fn life_of(&self, client: Client) -> u64 {
         match client {
             Client::Agent(index) => self.agents[index].life,
@@ -161,31 +161,31 @@ impl World {
         process.harness.give(now, [input], &mut out);
         self.trace.effects("framework", &out);
         for effect in out {
-            if self.blows(node) {
+            if self.crash_due(node) {
                 return self.crash(node);
             }
-            self.leaves_driver(client, effect);
+            self.execute_driver_effect(client, effect);
         }
-        self.arm(node);
+        self.schedule_wake(node);
     }
 
-    fn leaves_driver(&mut self, client: Client, effect: Effect) {
+    fn execute_driver_effect(&mut self, client: Client, effect: Effect) {
         let life = self.life_of(client);
         let Some(process) = self.driver_mut(client) else { return };
         match effect {
             Effect::Connect { session, after, .. } => {
-                let old = process.way.begin(session);
+                let old = process.link.start_attempt(session);
                 let travel_ns = self.links.travel_ns(&mut self.chance.network);
                 let at_ns = self.now_ns + u64::try_from(after.as_nanos()).unwrap_or(u64::MAX) + travel_ns;
                 self.queue.at(at_ns, Event::Reach { client, life, attempt: session });
-                self.client_lets_go(old);
+                self.close_client_link(old);
             }
             Effect::Disconnect { session } => {
-                let link = process.way.give_up(session);
-                self.client_lets_go(link);
+                let link = process.link.abandon_attempt(session);
+                self.close_client_link(link);
             }
             Effect::Send { session, seq, call } => {
-                let Some(link) = process.way.link(session) else { return };
+                let Some(link) = process.link.link_of_attempt(session) else { return };
                 let frame = ext::Calls { versions: None, seq, calls: vec![*call] };
                 self.send(link, End::Master, Frame::Calls(frame));
             }
@@ -206,9 +206,9 @@ impl World {
     }
 
     fn finished(&mut self, index: usize, how: &Finished) {
-        if !self.frameworks[index].wishes.torn_down {
-            let text = format!("the driver of framework {index} ended as {how:?}, which nobody asked for");
-            self.broken = Some(("settled", text));
+        if !self.frameworks[index].plan.torn_down {
+            let text = format!("the driver of framework {index} ended as {how:?} without a request");
+            self.broken = Some(("quiescent", text));
         }
         self.frameworks[index].over = true;
         self.crash_framework(index);
@@ -230,15 +230,15 @@ impl World {
         }
         let Some((callback, event)) = process.callbacks.pop_front() else { return };
         process.running = Some(event.clone());
-        self.fact(Fact::Given { framework: index, life, event: event.clone() });
+        self.fact(Fact::CallbackStarted { framework: index, life, event: event.clone() });
         let takes = self.callback_takes();
-        let ok = !(self.oddities().callback_errors && percent(&mut self.chance.workload, 15));
+        let ok = !(self.misbehaviour().callback_errors && percent(&mut self.chance.workload, 15));
         self.after(takes, Event::CallbackEnds { framework: index, life, callback, ok });
-        self.react(index, event);
+        self.run_callback(index, event);
     }
 
     fn callback_takes(&mut self) -> Duration {
-        let hangs = self.oddities().callback_hangs && percent(&mut self.chance.workload, 5);
+        let hangs = self.misbehaviour().callback_hangs && percent(&mut self.chance.workload, 5);
         let rng = &mut self.chance.workload;
         if hangs { millis(rng, 1_000, 40_000) } else { millis(rng, 0, 5) }
     }
@@ -250,13 +250,13 @@ impl World {
         let Some(process) = &mut self.frameworks[index].process else { return };
         let Some(event) = process.running.take() else { return };
         if ok {
-            self.remember(index, &event);
+            self.store_status(index, &event);
         }
-        self.fact(Fact::Returned { framework: index, life, event: event.clone(), ok });
+        self.fact(Fact::CallbackReturned { framework: index, life, event: event.clone(), ok });
         let bad = if self.chance.workload.random() { Outcome::Err } else { Outcome::Panicked };
         let outcome = if ok { Outcome::Ok } else { bad };
         if ok {
-            self.acknowledge_by_hand(index, &event);
+            self.acknowledge_explicitly(index, &event);
         }
         self.give_framework(index, Input::Returned { callback, outcome });
         if self.frameworks[index].process.as_ref().is_some_and(|process| !process.callbacks.is_empty()) {
@@ -264,10 +264,10 @@ impl World {
         }
     }
 
-    /// A frame of the master's has got to the driver.
+    /// The driver receives a frame from the master.
     pub(super) fn driver_received(&mut self, client: Client, link: LinkId, frame: Frame) {
         let Some(process) = self.driver(client) else { return };
-        let Some(session) = process.way.attempt(link) else { return };
+        let Some(session) = process.link.attempt_of_link(link) else { return };
         match frame {
             Frame::Opened => self.give_driver(client, Input::Connected { session }),
             Frame::Events(events) => {
@@ -279,8 +279,8 @@ impl World {
     }
 
     pub(super) fn driver_link_lost(&mut self, client: Client, link: LinkId) {
-        let Some(session) = self.driver_mut(client).and_then(|process| process.way.lose(link)) else { return };
-        self.client_lets_go(Some(link));
+        let Some(session) = self.driver_mut(client).and_then(|process| process.link.remove_link(link)) else { return };
+        self.close_client_link(Some(link));
         let reason = "the stream ended".to_owned();
         self.give_driver(client, Input::Disconnected { session, reason, leader: None });
     }
@@ -290,7 +290,7 @@ impl World {
             return;
         }
         let Some(process) = self.driver_mut(client) else { return };
-        if process.way.fail(attempt) {
+        if process.link.fail_attempt(attempt) {
             let reason = "connection refused".to_owned();
             self.give_driver(client, Input::Disconnected { session: attempt, reason, leader: None });
         }

@@ -1,5 +1,7 @@
-//! An agent's host: its supervisors and the processes they run. A supervisor outlives the agent's process, tells an exit
-//! until it is told to forget it, and takes its processes along when it dies.
+//! An agent's host: its supervisors and the processes they run.
+//!
+//! A supervisor outlives the agent's process. It reports an exit until the agent sends a Forget request for it, and its
+//! processes end with it.
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -27,7 +29,7 @@ use crate::{
 const SIGTERM: i32 = 15;
 const SIGKILL: i32 = 9;
 
-/// What is on one host besides the agent's process.
+/// The state of one host besides the agent's process.
 #[derive(Debug, Default)]
 pub(super) struct Host {
     /// Counts the runs of its kernel.
@@ -35,18 +37,18 @@ pub(super) struct Host {
     pub(super) supervisors: BTreeMap<SupervisorId, Supervisor>,
     latest: u32,
     pids: u32,
-    /// Supervisors that are stopped, and until when.
+    /// Stopped supervisors, with the end of that time.
     pub(super) stopped_until: BTreeMap<SupervisorId, u64>,
     /// Whether the folder of the supervisors was removed since the agent started, or that of one of them copied.
     pub(super) folder_lost: bool,
     pub(super) folder_copied: bool,
-    /// The same is to happen with the next start of a container.
+    /// The fault to inject with the next start of a container.
     pub(super) at_next_start: Option<Fault>,
     /// Sandboxes and when they were made, on the wall clock.
     pub(super) sandboxes: BTreeMap<ContainerId, i64>,
-    /// Starts that were asked for, kept only to be repeated by a planted bug.
+    /// Requested starts, which a planted bug repeats.
     pub(super) requests: Vec<(SupervisorId, SupervisorRequest)>,
-    /// When the last event reached the agent, and the last request a supervisor.
+    /// The times at which the last event reached the agent, and the last request a supervisor.
     event_ns: u64,
     request_ns: u64,
 }
@@ -54,26 +56,26 @@ pub(super) struct Host {
 /// One supervisor.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Supervisor {
-    /// It serves only what a dead one left.
-    heir: bool,
+    /// Whether it only replays the journal of a dead supervisor.
+    is_replay: bool,
     retired: bool,
-    /// Its folder was removed, so no agent finds it any more; it goes on all the same.
+    /// Whether its folder was removed: no agent finds it, but it still runs.
     pub(super) lost: bool,
-    /// The life of the agent's process that it has greeted.
-    greeted: u64,
+    /// The life of the agent's process that it has sent its welcome to.
+    welcomed_life: u64,
     pub(super) containers: BTreeMap<String, Container>,
 }
 
 /// One container.
 #[derive(Clone, Debug)]
 pub(super) enum Container {
-    /// With what it is going to do and the signals that came meanwhile.
+    /// With its planned run and the signals received meanwhile.
     Starting(TaskRun, Vec<i32>),
     Running(Running),
     Ended(Exited),
 }
 
-/// A first process that lives.
+/// A first process that runs.
 #[derive(Clone, Debug)]
 pub(super) struct Running {
     started: Started,
@@ -82,13 +84,13 @@ pub(super) struct Running {
 }
 
 impl Host {
-    /// The supervisors as an agent that starts finds them.
+    /// The supervisors that a starting agent finds.
     pub(super) fn found(&self) -> Vec<FoundSupervisor> {
-        let found = |(id, one): (&SupervisorId, &Supervisor)| FoundSupervisor { id: *id, died: one.heir };
+        let found = |(id, one): (&SupervisorId, &Supervisor)| FoundSupervisor { id: *id, died: one.is_replay };
         self.supervisors.iter().filter(|(_, one)| !one.lost).map(found).collect()
     }
 
-    /// The containers of whose end a supervisor has a record.
+    /// The containers whose end a supervisor has on record.
     pub(super) fn ends(&self) -> impl Iterator<Item = String> {
         let containers = self.supervisors.values().filter(|one| !one.lost).flat_map(|one| &one.containers);
         containers.filter(|(_, container)| matches!(container, Container::Ended(_))).map(|(id, _)| id.clone())
@@ -96,22 +98,22 @@ impl Host {
 }
 
 impl Supervisor {
-    /// Whether it has greeted the agent's process of this life.
-    pub(super) fn has_greeted(&self, life: u64) -> bool {
-        self.greeted == life
+    /// Whether it has sent its welcome to the agent's process of this life.
+    pub(super) fn has_welcomed(&self, life: u64) -> bool {
+        self.welcomed_life == life
     }
 
     pub(super) fn takes_starts(&self) -> bool {
-        !self.heir && !self.retired && !self.lost
+        !self.is_replay && !self.retired && !self.lost
     }
 
-    /// What runs there.
+    /// The running containers.
     pub(super) fn running(&self) -> impl Iterator<Item = &String> {
         self.containers.iter().filter(|(_, it)| matches!(it, Container::Running(_))).map(|(id, _)| id)
     }
 
-    /// What serves its records when it is dead, or those of a copy: whatever had no end was lost for this reason.
-    pub(super) fn served_by_heir(&self, lost: &str) -> Self {
+    /// Replays its records: a container without a recorded end counts as lost for this reason.
+    pub(super) fn to_replay(&self, lost: &str) -> Self {
         let ended = |(id, container): (&String, &Container)| {
             let status = Some(exited::Status::Lost(lost.to_owned()));
             let exited = Exited { container_id: id.clone(), status, wall_ns: 0, core_dumped: false };
@@ -122,35 +124,35 @@ impl Supervisor {
             (id.clone(), Container::Ended(container))
         };
         let containers = self.containers.iter().map(ended).collect();
-        Self { heir: true, retired: self.retired, lost: false, greeted: 0, containers }
+        Self { is_replay: true, retired: self.retired, lost: false, welcomed_life: 0, containers }
     }
 
-    /// Its folder is gone. What served the records of a dead one was a part of the agent's process.
+    /// Marks its folder as removed; returns whether it still runs. A replay is part of the agent's process and does not.
     pub(super) fn lose_folder(&mut self) -> bool {
         self.lost = true;
-        !self.heir
+        !self.is_replay
     }
 
-    /// What is left of it when its host comes back: its journal is not synced, so any prefix of that.
+    /// What a restarted host finds of it: any prefix of its journal, which is not synced.
     fn after_power_cut(mut self, cut_ns: i64) -> Option<Self> {
         if self.lost {
             return None;
         }
         let kept = |container: &Container| matches!(container, Container::Ended(exited) if exited.wall_ns <= cut_ns);
         self.containers.retain(|_, container| kept(container));
-        (self.heir, self.greeted) = (true, 0);
+        (self.is_replay, self.welcomed_life) = (true, 0);
         (!self.containers.is_empty()).then_some(self)
     }
 }
 
 impl World {
-    /// The supervisors an agent finds when it starts; it starts one where there is none.
+    /// The supervisors that a starting agent finds; starts one if none accepts starts.
     pub(super) fn supervisors_found(&mut self, agent: usize) -> Vec<SupervisorId> {
         self.forget_lost_supervisors(agent);
         self.find_copy(agent);
         let upgraded = self.agents[agent].life > 1 && percent(&mut self.chance.hosts, 10);
         let host = &mut self.agents[agent].host;
-        host.supervisors.retain(|_, one| !((one.heir || one.retired) && one.containers.is_empty()));
+        host.supervisors.retain(|_, one| !((one.is_replay || one.retired) && one.containers.is_empty()));
         if upgraded || host.supervisors.values().all(|one| !one.takes_starts()) {
             self.start_supervisor(agent);
         }
@@ -164,15 +166,15 @@ impl World {
         SupervisorId(host.latest)
     }
 
-    /// The supervisor tells all it has to the agent's process that just connected.
-    pub(super) fn greet(&mut self, agent: usize, supervisor: SupervisorId) {
+    /// Sends the supervisor's welcome, with all its containers, to the agent's process.
+    pub(super) fn send_welcome(&mut self, agent: usize, supervisor: SupervisorId) {
         if self.stopped(agent, supervisor).is_some() {
-            return self.wait_for_silent(agent, supervisor);
+            return self.schedule_silence(agent, supervisor);
         }
         let (life, folder) = (self.agents[agent].life, self.folder_of(supervisor));
         let Some(one) = self.agents[agent].host.supervisors.get_mut(&supervisor) else { return };
-        one.greeted = life;
-        let retired = one.heir || one.retired;
+        one.welcomed_life = life;
+        let retired = one.is_replay || one.retired;
         let mut welcome =
             SupervisorWelcome { version: 3, pid: supervisor.0, retired, folder, ..SupervisorWelcome::default() };
         for (id, container) in &one.containers {
@@ -182,14 +184,14 @@ impl World {
                 Container::Ended(exited) => welcome.exited.push(exited.clone()),
             }
         }
-        self.supervisor_says(agent, supervisor, supervisor_event::Kind::Welcome(welcome));
+        self.send_supervisor_event(agent, supervisor, supervisor_event::Kind::Welcome(welcome));
     }
 
-    /// Something for the agent; if its process is another one, or none, that one hears of it in the welcome.
-    fn supervisor_says(&mut self, agent: usize, supervisor: SupervisorId, kind: supervisor_event::Kind) {
+    /// Sends an event to the agent's process that received the welcome; a later process gets the state in its welcome.
+    fn send_supervisor_event(&mut self, agent: usize, supervisor: SupervisorId, kind: supervisor_event::Kind) {
         let (life, running) = (self.agents[agent].life, self.agents[agent].process.is_some());
         let host = &mut self.agents[agent].host;
-        if !running || host.supervisors.get(&supervisor).is_none_or(|one| one.greeted != life) {
+        if !running || host.supervisors.get(&supervisor).is_none_or(|one| one.welcomed_life != life) {
             return;
         }
         let travel_ns = self.chance.hosts.random_range(10_000..300_000);
@@ -202,7 +204,12 @@ impl World {
         self.queue.at(at_ns, Event::Supervised { agent, life, supervisor, event });
     }
 
-    pub(super) fn ask_supervisor(&mut self, agent: usize, supervisor: SupervisorId, request: SupervisorRequest) {
+    pub(super) fn send_supervisor_request(
+        &mut self,
+        agent: usize,
+        supervisor: SupervisorId,
+        request: SupervisorRequest,
+    ) {
         let travel_ns = self.chance.hosts.random_range(10_000..300_000);
         let host = &mut self.agents[agent].host;
         host.request_ns = (self.now_ns + travel_ns).max(host.request_ns + 1);
@@ -214,16 +221,16 @@ impl World {
         let (at_ns, boot, life) = (host.request_ns, host.boot, self.agents[agent].life);
         self.queue.at(at_ns, Event::Requested { agent, boot, life, supervisor, request });
         if let Some(fault) = fault {
-            self.trouble_supervisors(agent, fault);
+            self.inflict_on_supervisors(agent, fault);
         }
     }
 
-    /// What an earlier life of the agent asked for does not count once a later one was greeted.
+    /// Processes a request, unless a later life of the agent has received the welcome.
     pub(super) fn requested(&mut self, agent: usize, life: u64, supervisor: SupervisorId, request: SupervisorRequest) {
         let replays = self.sabotage == Some(Sabotage::StartsAgainAfterRestart);
         let serves_all = self.serves_the_replaced();
         let supervisors = &mut self.agents[agent].host.supervisors;
-        let Some(one) = supervisors.get_mut(&supervisor).filter(|one| serves_all || one.greeted <= life) else {
+        let Some(one) = supervisors.get_mut(&supervisor).filter(|one| serves_all || one.welcomed_life <= life) else {
             return;
         };
         match request.kind {
@@ -232,17 +239,17 @@ impl World {
                 match one.containers.get(&id).filter(|_| !replays).cloned() {
                     Some(Container::Starting(..)) => {}
                     Some(Container::Running(running)) => {
-                        self.supervisor_says(agent, supervisor, supervisor_event::Kind::Started(running.started));
+                        self.send_supervisor_event(agent, supervisor, supervisor_event::Kind::Started(running.started));
                     }
                     Some(Container::Ended(exited)) => {
-                        self.supervisor_says(agent, supervisor, supervisor_event::Kind::Exited(exited));
+                        self.send_supervisor_event(agent, supervisor, supervisor_event::Kind::Exited(exited));
                     }
-                    None if one.retired || one.heir => self.start_fails(agent, supervisor, id, 108),
+                    None if one.retired || one.is_replay => self.start_fails(agent, supervisor, id, 108),
                     None => self.spawn(agent, supervisor, id),
                 }
             }
             Some(supervisor_request::Kind::Signal(signal)) => {
-                self.fact(Fact::IsToEnd { container: signal.container_id.clone() });
+                self.fact(Fact::EndExpected { container: signal.container_id.clone() });
                 self.signal(agent, supervisor, &signal.container_id, signal.signal);
             }
             Some(supervisor_request::Kind::Forget(forget)) => {
@@ -266,20 +273,20 @@ impl World {
         one.containers.insert(container.clone(), Container::Starting(run, Vec::new()));
         self.after(after, Event::Spawned { agent, supervisor, container: container.clone() });
         if lost {
-            self.lose_sight_of(container);
+            self.mark_end_unrecorded(container);
         }
     }
 
-    /// What the task in a container is going to do.
+    /// Decides what the task in a container does.
     fn run_of(&mut self, container: &str) -> TaskRun {
-        if let Some(lives) = &self.lives.0 {
+        if let Some(task_behaviour) = &self.task_behaviour.0 {
             let info = self.launched.remove(container).unwrap_or_default();
-            return lives(&info, &mut self.chance.workload);
+            return task_behaviour(&info, &mut self.chance.workload);
         }
-        let bad = self.oddities().bad_tasks;
+        let bad = self.misbehaviour().bad_tasks;
         let fails = bad && percent(&mut self.chance.workload, 5);
         let ignores_term = bad && percent(&mut self.chance.workload, 30);
-        let pace = if self.phase == Phase::Trouble { self.plan.pace } else { 1 };
+        let pace = if self.phase == Phase::Faults { self.plan.pace } else { 1 };
         let life = millis(&mut self.chance.workload, 0, 20_000) * pace;
         let life = if percent(&mut self.chance.workload, 40) { life / 1_000 } else { life };
         let code = if percent(&mut self.chance.workload, 20) { self.chance.workload.random_range(1..4) } else { 0 };
@@ -291,7 +298,7 @@ impl World {
 
     fn start_fails(&mut self, agent: usize, supervisor: SupervisorId, container_id: String, errno: i32) {
         let failed = StartFailed { container_id, step: "execute".to_owned(), errno };
-        self.supervisor_says(agent, supervisor, supervisor_event::Kind::StartFailed(failed));
+        self.send_supervisor_event(agent, supervisor, supervisor_event::Kind::StartFailed(failed));
     }
 
     pub(super) fn spawned(&mut self, agent: usize, supervisor: SupervisorId, container: String) {
@@ -306,7 +313,7 @@ impl World {
         let running = Running { started: started.clone(), end: run.end, ignores_term: run.ignores_term };
         one.containers.insert(container.clone(), Container::Running(running));
         self.fact(Fact::ProcessStarted { agent, container: container.clone() });
-        self.supervisor_says(agent, supervisor, supervisor_event::Kind::Started(started));
+        self.send_supervisor_event(agent, supervisor, supervisor_event::Kind::Started(started));
         if let Some(life) = run.runs_for {
             self.after(life, Event::ProcessEnds { agent, container: container.clone(), signal: None });
         }
@@ -322,9 +329,9 @@ impl World {
             Some(Container::Running(running)) if signal == SIGKILL || !running.ignores_term => {
                 let after = millis(&mut self.chance.hosts, 0, if signal == SIGTERM { 200 } else { 5 });
                 let ends = |container| Event::ProcessEnds { agent, container, signal: Some(signal) };
-                let besides = self.ended_besides(agent, container).filter(|_| signal == SIGKILL);
+                let other = self.also_ended(agent, container).filter(|_| signal == SIGKILL);
                 self.after(after, ends(container.to_owned()));
-                if let Some(other) = besides {
+                if let Some(other) = other {
                     self.after(after, ends(other));
                 }
             }
@@ -353,20 +360,20 @@ impl World {
         let exited = Exited { container_id: container.to_owned(), status: Some(status), wall_ns, core_dumped: false };
         one.containers.insert(container.to_owned(), Container::Ended(exited.clone()));
         if signal.is_none() {
-            self.fact(Fact::IsToEnd { container: container.to_owned() });
+            self.fact(Fact::EndExpected { container: container.to_owned() });
         }
         self.fact(Fact::ProcessEnded { agent, container: container.to_owned(), how });
-        self.supervisor_says(agent, supervisor, supervisor_event::Kind::Exited(exited));
+        self.send_supervisor_event(agent, supervisor, supervisor_event::Kind::Exited(exited));
     }
 
-    /// A supervisor dies and all it runs with it. What it had recorded is told by an heir; the agent starts another.
+    /// Ends a supervisor and its processes. Its journal is replayed, and the agent starts another supervisor.
     pub(super) fn supervisor_dies(&mut self, agent: usize) {
         let Some(supervisor) = self.latest_supervisor(agent) else { return };
         self.agents[agent].host.stopped_until.remove(&supervisor);
-        self.tear_processes(agent, supervisor, true);
+        self.end_processes(agent, supervisor, true);
         let life = self.agents[agent].life;
         let Some(one) = self.agents[agent].host.supervisors.get_mut(&supervisor) else { return };
-        *one = one.served_by_heir("its supervisor died");
+        *one = one.to_replay("its supervisor died");
         if self.agents[agent].process.is_some() {
             let after = millis(&mut self.chance.hosts, 1, 50);
             self.after(after, Event::SupervisorLost { agent, life, supervisor });
@@ -382,18 +389,18 @@ impl World {
             return;
         }
         if !self.end_supervisor_if_empty(agent, supervisor) {
-            self.greet(agent, supervisor);
+            self.send_welcome(agent, supervisor);
         }
         if self.agents[agent].process.is_some() {
             let next = self.start_supervisor(agent);
-            self.greet(agent, next);
+            self.send_welcome(agent, next);
         }
     }
 
-    /// A supervisor that takes no more starts ends when it has nothing left to tell; the agent hears that it did.
+    /// Ends a supervisor that accepts no starts and has no containers; notifies the agent.
     pub(super) fn end_supervisor_if_empty(&mut self, agent: usize, supervisor: SupervisorId) -> bool {
         let supervisors = &mut self.agents[agent].host.supervisors;
-        let ends = |one: &Supervisor| (one.heir || one.retired) && one.containers.is_empty();
+        let ends = |one: &Supervisor| (one.is_replay || one.retired) && one.containers.is_empty();
         if !supervisors.get(&supervisor).is_some_and(ends) {
             return false;
         }
@@ -405,23 +412,23 @@ impl World {
         true
     }
 
-    /// It ends of its kill or not at all.
+    /// Whether its scheduler requested a kill; such a process does not end by itself.
     fn is_to_be_killed(&self, container: &str) -> bool {
         self.tasks.get(container).is_some_and(|task| self.to_be_killed.contains(task))
     }
 
-    pub(super) fn tear_processes(&mut self, agent: usize, supervisor: SupervisorId, is_due: bool) {
+    pub(super) fn end_processes(&mut self, agent: usize, supervisor: SupervisorId, is_due: bool) {
         let Some(one) = self.agents[agent].host.supervisors.get(&supervisor) else { return };
         let running: Vec<String> = one.running().cloned().collect();
         for container in running {
             if is_due {
-                self.fact(Fact::IsToEnd { container: container.clone() });
+                self.fact(Fact::EndExpected { container: container.clone() });
             }
-            self.fact(Fact::ProcessEnded { agent, container, how: How::Torn });
+            self.fact(Fact::ProcessEnded { agent, container, how: How::WithSupervisor });
         }
     }
 
-    /// All that an agent left on its host is removed. What it ran has ended before it left.
+    /// Removes everything that an agent left on its host; its processes have ended before.
     pub(super) fn clear_host(&mut self, agent: usize) {
         let node = &mut self.agents[agent];
         let containers = node.host.supervisors.values().flat_map(|one| &one.containers);
@@ -435,11 +442,11 @@ impl World {
         node.disk = Disk::default();
     }
 
-    /// The kernel ends, and with it everything that ran.
-    pub(super) fn host_goes_down(&mut self, agent: usize) {
+    /// Ends the kernel, and with it all processes.
+    pub(super) fn take_host_down(&mut self, agent: usize) {
         let all: Vec<SupervisorId> = self.agents[agent].host.supervisors.keys().copied().collect();
         for supervisor in all {
-            self.tear_processes(agent, supervisor, true);
+            self.end_processes(agent, supervisor, true);
         }
         self.agents[agent].host.stopped_until.clear();
         let (rng, host) = (&mut self.chance.faults, &mut self.agents[agent].host);
@@ -469,7 +476,7 @@ impl World {
         self.give_agent(agent, Input::StepDone { container, step });
     }
 
-    /// How long a host is away after a fault of its kind.
+    /// Draws how long a node is down.
     pub(super) fn outage(&mut self) -> Duration {
         let rng = &mut self.chance.faults;
         if percent(rng, 15) { millis(rng, 1_000, 120_000) } else { millis(rng, 1, 3_000) }

@@ -1,6 +1,7 @@
-//! Connections between the master and its clients: each way in order, each frame after a time of its own, until the link
-//! is closed by an end or cut. A cut lets any number of the frames under way arrive and none after them; each end
-//! notices in its own time.
+//! Links between the master and its clients.
+//!
+//! Each direction keeps its order, and each frame has its own latency, until an end closes the link or it is cut. After a
+//! cut a prefix of the frames under way still arrives; each end notices after its own delay.
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -21,7 +22,7 @@ use crate::{
 /// How much longer a frame takes on a slow link, at most.
 const SLOW_NS: u64 = 8_000_000_000;
 
-/// Names a link, for ever.
+/// The id of a link; never reused.
 pub(super) type LinkId = u64;
 
 /// One of the two ends.
@@ -40,7 +41,7 @@ impl End {
     }
 }
 
-/// What travels.
+/// A frame on a link.
 #[derive(Clone, Debug)]
 pub(super) enum Frame {
     /// The master has the stream.
@@ -55,14 +56,14 @@ pub(super) enum Frame {
 
 /// Which directions of a link break.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Ways {
+pub(super) enum Directions {
     Both,
     ToClient,
     ToMaster,
 }
 
-impl Ways {
-    fn reach(self, end: End) -> bool {
+impl Directions {
+    fn includes(self, end: End) -> bool {
         match (self, end) {
             (Self::Both, _) | (Self::ToClient, End::Client) | (Self::ToMaster, End::Master) => true,
             (Self::ToClient, End::Master) | (Self::ToMaster, End::Client) => false,
@@ -72,7 +73,7 @@ impl Ways {
 
 /// One direction.
 #[derive(Debug, Default)]
-struct Way {
+struct Direction {
     sent: u64,
     arrived: u64,
     /// Nothing from this number on arrives.
@@ -88,8 +89,8 @@ pub(super) struct Link {
     /// Whether the end holds it.
     client_holds: bool,
     master_holds: bool,
-    to_client: Way,
-    to_master: Way,
+    to_client: Direction,
+    to_master: Direction,
 }
 
 impl Link {
@@ -100,14 +101,14 @@ impl Link {
         }
     }
 
-    fn let_go(&mut self, end: End) {
+    fn release(&mut self, end: End) {
         match end {
             End::Client => self.client_holds = false,
             End::Master => self.master_holds = false,
         }
     }
 
-    fn way(&mut self, to: End) -> &mut Way {
+    fn direction_mut(&mut self, to: End) -> &mut Direction {
         match to {
             End::Client => &mut self.to_client,
             End::Master => &mut self.to_master,
@@ -121,7 +122,7 @@ pub(super) struct Links {
     all: BTreeMap<LinkId, Link>,
     made: u64,
     latency: Duration,
-    /// Clients for which everything takes long, and until when.
+    /// Clients with slow links, with the end of that time.
     slow: BTreeMap<Client, u64>,
 }
 
@@ -130,17 +131,17 @@ impl Links {
         Self { all: BTreeMap::new(), made: 0, latency, slow: BTreeMap::new() }
     }
 
-    /// Whatever goes to and from this client takes long until then.
+    /// Makes the client's links slow until then.
     pub(super) fn slow(&mut self, client: Client, until_ns: u64) {
         self.slow.insert(client, until_ns);
     }
 
-    /// Nothing takes long any more.
-    pub(super) fn quicken(&mut self) {
+    /// Ends all slowness.
+    pub(super) fn clear_slow(&mut self) {
         self.slow.clear();
     }
 
-    /// A time on the way.
+    /// Draws the travel time of a frame.
     pub(super) fn travel_ns(&self, rng: &mut StdRng) -> u64 {
         let most = u64::try_from(self.latency.as_nanos()).unwrap_or(u64::MAX);
         rng.random_range(most / 20..=most)
@@ -158,14 +159,14 @@ impl Links {
         self.all.iter().filter(|(_, link)| link.client == client).map(|(id, _)| *id).collect()
     }
 
-    /// The links of one client are another's from now on.
+    /// Gives the links of one client to another.
     pub(super) fn rename(&mut self, old: Client, new: Client) {
         for link in self.all.values_mut().filter(|link| link.client == old) {
             link.client = new;
         }
     }
 
-    /// Makes a link that both ends hold.
+    /// Opens a link that both ends hold.
     pub(super) fn open(&mut self, client: Client, session: SessionId) -> LinkId {
         self.made += 1;
         let link = Link {
@@ -173,8 +174,8 @@ impl Links {
             session,
             client_holds: true,
             master_holds: true,
-            to_client: Way::default(),
-            to_master: Way::default(),
+            to_client: Direction::default(),
+            to_master: Direction::default(),
         };
         self.all.insert(self.made, link);
         self.made
@@ -193,29 +194,29 @@ impl Links {
         let Some(found) = self.all.get_mut(&link) else { return };
         let slow = self.slow.get(&found.client).is_some_and(|until_ns| *until_ns > now_ns);
         let travel_ns = if slow { travel_ns.saturating_add(rng.random_range(0..SLOW_NS)) } else { travel_ns };
-        let way = found.way(to);
-        let number = way.sent;
-        way.sent += 1;
-        way.last_ns = (now_ns + travel_ns).max(way.last_ns + 1);
-        let at_ns = way.last_ns;
-        if way.limit.is_none_or(|limit| number < limit) {
+        let direction = found.direction_mut(to);
+        let number = direction.sent;
+        direction.sent += 1;
+        direction.last_ns = (now_ns + travel_ns).max(direction.last_ns + 1);
+        let at_ns = direction.last_ns;
+        if direction.limit.is_none_or(|limit| number < limit) {
             queue.at(at_ns, Event::Arrive { link, to, number, frame: Box::new(frame) });
         }
     }
 
-    /// Whether a frame that was under way gets there; it counts as arrived then.
+    /// Whether a frame under way arrives; if so, counts it as arrived.
     pub(super) fn arrives(&mut self, link: LinkId, to: End, number: u64) -> bool {
         let Some(found) = self.all.get_mut(&link) else { return false };
         let holds = found.holds(to);
-        let way = found.way(to);
-        let arrives = way.limit.is_none_or(|limit| number < limit);
+        let direction = found.direction_mut(to);
+        let arrives = direction.limit.is_none_or(|limit| number < limit);
         if arrives {
-            way.arrived = number + 1;
+            direction.arrived = number + 1;
         }
         arrives && holds
     }
 
-    /// The end lets go of the link; the other one is told in order, unless it is cut.
+    /// Closes the link at one end; the other end receives `Closed` in order, unless the link is cut.
     pub(super) fn close(&mut self, now_ns: u64, rng: &mut StdRng, queue: &mut Queue, link: LinkId, end: End) {
         if self.all.get(&link).is_some_and(|found| found.holds(end)) {
             self.send(now_ns, rng, queue, link, end.other(), Frame::Closed);
@@ -223,33 +224,33 @@ impl Links {
         }
     }
 
-    /// The end has noticed that the link is no more; true if it still held it.
+    /// Releases the link at one end; returns whether that end still held it.
     pub(super) fn release(&mut self, link: LinkId, end: End) -> bool {
         let Some(found) = self.all.get_mut(&link) else { return false };
         let held = found.holds(end);
-        found.let_go(end);
+        found.release(end);
         if !found.client_holds && !found.master_holds {
             self.all.remove(&link);
         }
         held
     }
 
-    /// Breaks the link one way or both; some of what is under way still arrives. Each end notices within `notice`.
+    /// Cuts one or both directions; a prefix of the frames under way still arrives. Each end notices within `notice`.
     pub(super) fn cut(
         &mut self,
         now_ns: u64,
         rng: &mut StdRng,
         queue: &mut Queue,
         link: LinkId,
-        ways: Ways,
+        directions: Directions,
         notice: Duration,
     ) {
         let Some(found) = self.all.get_mut(&link) else { return };
         for end in [End::Client, End::Master] {
-            let way = found.way(end);
-            if ways.reach(end) {
-                let under_way = rng.random_range(way.arrived..=way.sent.max(way.arrived));
-                way.limit = Some(way.limit.map_or(under_way, |limit| limit.min(under_way)));
+            let direction = found.direction_mut(end);
+            if directions.includes(end) {
+                let under_way = rng.random_range(direction.arrived..=direction.sent.max(direction.arrived));
+                direction.limit = Some(direction.limit.map_or(under_way, |limit| limit.min(under_way)));
             }
             let after = super::chance::between(rng, Duration::from_millis(1), notice);
             let after_ns = u64::try_from(after.as_nanos()).unwrap_or(u64::MAX);

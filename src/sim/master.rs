@@ -1,7 +1,7 @@
-//! The master's process: the core, the queues of its sessions, and a registry whose appends take their time.
+//! The master's process: the core, the queues of its sessions, and a registry whose appends take time.
 //!
-//! Wire messages go through the very functions that the sockets use. A crash may fall between any two effects; appends
-//! that were not confirmed yet have reached the registry up to any point.
+//! Wire messages go through the functions that the sockets use. A crash may fall between any two effects; unconfirmed
+//! appends have reached the registry up to any point.
 
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
@@ -14,10 +14,10 @@ use rand::Rng as _;
 use super::{
     chance::{millis, nanos},
     fact::Fact,
-    links::{End, Frame, LinkId, Ways},
+    links::{Directions, End, Frame, LinkId},
     nodes::{Client, Node},
     queue::Event as Coming,
-    reading::Reader,
+    readers::Reader,
     sabotage::{self, Sabotage},
     world::World,
 };
@@ -35,11 +35,11 @@ use crate::{
     types::Now,
 };
 
-/// The master and what outlives its process.
+/// The master and the state that outlives its process.
 #[derive(Debug, Default)]
 pub(super) struct MasterNode {
     registry: Memory,
-    /// What a planted bug writes after its master is gone, and the epoch of that.
+    /// Changes that a planted bug writes after its master has ended, with its epoch.
     ghosts: Vec<(u64, Vec<internal::RegistryChange>)>,
     /// Counts its processes.
     pub(super) life: u64,
@@ -50,19 +50,19 @@ pub(super) struct MasterNode {
 #[derive(Debug)]
 pub(super) struct MasterProcess {
     pub(super) harness: Harness<Master>,
-    /// The last record given to the registry, and the last that it has.
+    /// The last record given to the registry, and the last that is durable.
     pub(super) stored: RecordNumber,
     pub(super) durable: RecordNumber,
     fence: Fence,
     pub(super) facts: MasterFacts,
     pub(super) sessions: BTreeMap<SessionId, Session>,
-    /// Those for which something waits to be written.
+    /// Sessions with messages to be written.
     pub(super) waiting: BTreeSet<SessionId>,
-    /// Whether what was written is about to be reported to the core.
+    /// Whether a report of written bytes is scheduled.
     pub(super) report_is_due: bool,
     opened: u64,
     storing: VecDeque<(u64, Vec<internal::RegistryChange>)>,
-    /// When the registry has the last of it.
+    /// When the registry completes the last write.
     stored_ns: u64,
     pub(super) wake_ns: Option<u64>,
 }
@@ -70,7 +70,7 @@ pub(super) struct MasterProcess {
 #[derive(Debug)]
 pub(super) struct Session {
     pub(super) link: LinkId,
-    pub(super) greeted: bool,
+    pub(super) has_sent_version: bool,
     pub(super) closing: bool,
     pub(super) outbox: Outbox,
     pub(super) reader: Reader,
@@ -82,7 +82,7 @@ pub(super) enum Outbox {
     Agent(SessionQueue<Order>),
 }
 
-/// The agent that this change makes gone.
+/// The agent that this change marks gone.
 fn made_gone(change: &internal::RegistryChange) -> Option<String> {
     match &change.kind {
         Some(internal::registry_change::Kind::AgentGone(gone)) => Some(gone.agent_id.clone()),
@@ -96,8 +96,8 @@ impl MasterProcess {
         self.facts.id.clone()
     }
 
-    /// The state as it is now. Readers ask for it, too: theirs takes several turns, and that it is of one moment is checked
-    /// as the core answers.
+    /// The present state. Also requests a snapshot as readers do, which takes several turns; the core checks that it is
+    /// consistent.
     pub(super) fn snapshot(&mut self, now: crate::types::Now) -> Snapshot {
         let question = Question::Snapshot;
         self.harness.handle(now, Input::Asked { request: RequestId(0), principal: Principal::Anonymous, question });
@@ -117,8 +117,8 @@ impl World {
             address: std::net::SocketAddr::from(([127, 0, 0, 1], 5050)),
             started: now.wall_secs(),
         };
-        let config = sabotage::configured(self.sabotage, &self.plan.master);
-        let core = Master::new(&id, fence.epoch(), sabotage::found(self.sabotage, state), config, rng, now);
+        let config = sabotage::sabotage_config(self.sabotage, &self.plan.master);
+        let core = Master::new(&id, fence.epoch(), sabotage::sabotage_state(self.sabotage, state), config, rng, now);
         self.fact(Fact::MasterStarted { epoch: fence.epoch() });
         for (epoch, changes) in std::mem::take(&mut self.master.ghosts) {
             self.master.registry.append(fence, &changes).expect("the fence is the present master's");
@@ -138,10 +138,10 @@ impl World {
             stored_ns: 0,
             wake_ns: None,
         }));
-        self.arm(Node::Master);
+        self.schedule_wake(Node::Master);
     }
 
-    /// Ends the process; what was written to sockets may still arrive.
+    /// Ends the process; frames already sent may still arrive.
     pub(super) fn crash_master(&mut self) {
         let Some(mut process) = self.master.process.take() else { return };
         if self.sabotage == Some(Sabotage::OldMasterWrites) {
@@ -156,13 +156,13 @@ impl World {
         let notice = Duration::from_millis(500);
         for session in process.sessions.values() {
             let link = session.link;
-            self.links.cut(self.now_ns, &mut self.chance.faults, &mut self.queue, link, Ways::Both, notice);
+            self.links.cut(self.now_ns, &mut self.chance.faults, &mut self.queue, link, Directions::Both, notice);
             self.links.release(session.link, End::Master);
         }
     }
 
     fn append(&mut self, fence: Fence, changes: Vec<internal::RegistryChange>) {
-        let appended = self.master.registry.append(fence, &sabotage::kept(self.sabotage, &changes));
+        let appended = self.master.registry.append(fence, &sabotage::kept_changes(self.sabotage, &changes));
         appended.expect("there is one master at a time, so none is fenced");
         self.gone.extend(changes.iter().filter_map(made_gone));
         self.fact(Fact::Durable { epoch: fence.epoch(), changes });
@@ -186,10 +186,10 @@ impl World {
         self.give_master(vec![Input::Synced { number: RecordNumber(number) }]);
     }
 
-    /// A client's attempt has got to the master.
+    /// A client's connection attempt has reached the master.
     pub(super) fn reached(&mut self, client: Client, life: u64, attempt: u64) {
         let (isolated, now, limits) = (self.isolated(client), self.time(Node::Master), self.plan.master.queues);
-        let wanted = self.wants(client, life, attempt);
+        let wanted = self.expects_attempt(client, life, attempt);
         if isolated || self.master.process.is_none() {
             let after = millis(&mut self.chance.network, 1, if isolated { 20_000 } else { 50 });
             return self.after(after, Coming::Unreached { client, life, attempt });
@@ -208,14 +208,14 @@ impl World {
                 Outbox::Framework(SessionQueue::new(now, limits))
             }
         };
-        process.sessions.insert(session, Session { link, greeted: false, closing: false, outbox, reader });
-        self.hold_link(client, link);
+        process.sessions.insert(session, Session { link, has_sent_version: false, closing: false, outbox, reader });
+        self.set_client_link(client, link);
         self.fact(Fact::SessionOpened { session, client });
         self.send(link, End::Client, Frame::Opened);
         self.give_master(vec![Input::Attached { session, principal: Principal::Anonymous }]);
     }
 
-    /// Something came from a client.
+    /// The master receives a frame from a client.
     pub(super) fn master_received(&mut self, link: LinkId, frame: Frame) {
         let Some(session) = self.links.get(link).map(|link| link.session) else { return };
         let inputs = match frame {
@@ -227,7 +227,7 @@ impl World {
         self.give_master(inputs);
     }
 
-    /// The link of a session is gone.
+    /// The link of a session is lost.
     pub(super) fn session_over(&mut self, link: LinkId) {
         let Some(session) = self.links.get(link).map(|link| link.session) else { return };
         self.links.close(self.now_ns, &mut self.chance.network, &mut self.queue, link, End::Master);
@@ -264,7 +264,7 @@ impl World {
 
     pub(super) fn give_master(&mut self, mut inputs: Vec<Input>) {
         let now = self.time(Node::Master);
-        self.stirred = true;
+        self.needs_inspection = true;
         self.sabotage_inputs(&mut inputs);
         self.readers.is_asked =
             inputs.iter().any(|it| matches!(it, Input::Called { call: Call::Reconcile { .. }, .. }));
@@ -276,7 +276,7 @@ impl World {
         });
         let core = self.master.process.as_ref().map(|process| &process.harness.core);
         if core.is_some_and(|core| breaks.into_iter().any(|session| core.is_registering(session))) {
-            self.count("session that broke while its registration was taken in");
+            self.count("session that broke while its registration was processed");
         }
         let written = self.take_written();
         let Some(process) = &mut self.master.process else { return };
@@ -287,12 +287,12 @@ impl World {
         process.harness.give(now, inputs, &mut effects);
         let effects = self.sabotage_effects(effects);
         self.trace.effects("master", &effects);
-        self.note_decisions(&effects);
-        self.carry_out_of_master(now, effects);
-        self.arm(Node::Master);
+        self.record_decisions(&effects);
+        self.execute_master_effects(now, effects);
+        self.schedule_wake(Node::Master);
     }
 
-    /// An operator marks an agent gone, where there is a master to take it.
+    /// Marks an agent gone as an operator, if a master runs.
     pub(super) fn mark_gone(&mut self, index: usize) {
         let Some(agent) = self.id_of_agent(index) else { return };
         if self.master.process.is_none() || self.paused(Node::Master).is_some() {
@@ -306,23 +306,23 @@ impl World {
         }]);
     }
 
-    /// An operator removes a framework.
+    /// Removes a framework as an operator.
     pub(super) fn tear_down(&mut self, framework: String) {
         self.fact(Fact::TornDown { framework: framework.clone() });
         let question = Question::Teardown { framework };
         self.give_master(vec![Input::Asked { request: RequestId(1), principal: Principal::Anonymous, question }]);
     }
 
-    fn carry_out_of_master(&mut self, now: Now, effects: Vec<Effect>) {
+    fn execute_master_effects(&mut self, now: Now, effects: Vec<Effect>) {
         for effect in effects {
-            if self.blows(Node::Master) {
+            if self.crash_due(Node::Master) {
                 self.flush_master();
                 return self.crash(Node::Master);
             }
-            if let Some((number, changes)) = self.leaves_core(now, effect) {
+            if let Some((number, changes)) = self.queue_effect(now, effect) {
                 self.store(number, changes);
-                // What waits for the registry is held back, so no effect would come before it has written.
-                if self.blows(Node::Master) {
+                // Later effects wait for the registry, so a crash point after the append is needed here.
+                if self.crash_due(Node::Master) {
                     self.flush_master();
                     return self.crash(Node::Master);
                 }
@@ -347,16 +347,16 @@ impl World {
         let life = self.master.life;
         let Some(process) = &mut self.master.process else { return };
         process.storing.push_back((number, changes));
-        // One write after the other.
+        // Writes are sequential.
         process.stored_ns = process.stored_ns.max(self.now_ns.max(self.registry_until_ns) + nanos(after));
         self.queue.at(process.stored_ns, Coming::Stored { life, number });
     }
 
-    /// What tasks do is their author's to say, by what the framework said of them.
+    /// Keeps the launched task, to decide later what it does.
     pub(super) fn note_launch(&mut self, order: &Order) {
         let Order::Run { container, info, .. } = order else { return };
         let Ok(info) = TaskInfo::decode(info.clone()) else { return };
-        if self.lives.0.is_some() {
+        if self.task_behaviour.0.is_some() {
             self.launched.insert(container.to_string(), info);
         } else {
             self.tasks.insert(container.to_string(), info.task_id.value);

@@ -1,5 +1,6 @@
-//! A whole cluster under virtual time, from one seed, for the tests of a framework: an unchanged
-//! [`Scheduler`](crate::framework::Scheduler), the real master, agents and driver, and everything that can go wrong.
+//! A simulated cluster for the tests of a framework, under virtual time and from one seed.
+//!
+//! It runs an unchanged [`Scheduler`](crate::framework::Scheduler) with the real master, agents and driver, and injects faults.
 //!
 //! ```
 //! use std::time::Duration;
@@ -28,30 +29,32 @@
 //! # Ok::<(), divvy::sim::Failure>(())
 //! ```
 //!
-//! What a scheduler waits for has to come from its driver: [`now`](crate::framework::SchedulerDriver::now),
+//! A scheduler may wait only for what its driver provides: [`now`](crate::framework::SchedulerDriver::now),
 //! [`sleep`](crate::framework::SchedulerDriver::sleep), [`spawn`](crate::framework::SchedulerDriver::spawn),
 //! [`rng`](crate::framework::SchedulerDriver::rng) and the calls. A callback that waits for anything else, a panic, and user
-//! code that blocks fail the run with a message that names them. One seed gives one history, byte for byte, unless user
-//! code leaves something to chance of its own: `tokio::select!` without `biased`, the order of a `HashMap`.
+//! code that blocks fail the run; the message names them. One seed gives one history, byte for byte, unless user code has
+//! randomness of its own: `tokio::select!` without `biased`, the order of a `HashMap`.
 //!
-//! Any process crashes at any effect boundary, hosts lose what was not synced, links are cut at any frame; [`invariants`]
-//! says what must hold meanwhile. The messages between the cores are the wire's, translated by the functions that the
-//! sockets use. The crate's own tests play clusters of a few nodes whose sizes, times and faults the seed draws.
+//! Any process crashes at any effect boundary, hosts lose what was not synced, links are cut at any frame. [`invariants`]
+//! lists what must hold meanwhile. The cores exchange the messages of the wire, translated by the functions that the
+//! sockets use. The crate's own tests play clusters of a few nodes; the seed draws their sizes, times and faults.
 
 #![cfg_attr(not(test), expect(dead_code, reason = "the crate's own tests alone play histories drawn from a seed"))]
 
 mod agent;
 mod author;
 mod chance;
+mod client_link;
 mod cluster;
+mod describe;
 mod disk;
 mod fact;
 mod failover;
 mod failure;
 mod faults;
 mod framework;
-mod hardship;
 mod host;
+mod host_faults;
 mod invariants;
 mod links;
 mod master;
@@ -59,18 +62,16 @@ mod nodes;
 mod plan;
 mod queue;
 mod queueing;
-mod reading;
+mod quiescence;
+mod readers;
 mod record;
 mod run;
 mod sabotage;
 mod scheduler;
-mod settling;
 mod task_run;
 #[cfg(test)]
 mod tests;
 mod traffic;
-mod way;
-mod wording;
 mod world;
 mod writing;
 
@@ -80,7 +81,7 @@ pub use self::{
     cluster::SimCluster,
     failure::Failure,
     faults::{Fault, Faults},
-    record::{Counts, Process, TaskHistory, Told},
+    record::{Counts, Process, ReceivedState, TaskHistory},
     run::Run,
     task_run::TaskRun,
 };
@@ -90,10 +91,10 @@ use self::{
     world::{Outcome, World},
 };
 
-/// Plays a history; a core that panics has failed like one that breaks an invariant.
+/// Plays a history. A panic in a core counts as a broken invariant.
 fn play(world: &mut World) -> Result<Outcome, Failure> {
     catch_unwind(AssertUnwindSafe(|| world.run()))
-        .unwrap_or_else(|panic| Err(world.failed("a core's own check", &author::words_of(&*panic))))
+        .unwrap_or_else(|panic| Err(world.failed("a core's own check", &author::panic_message(&*panic))))
 }
 
 /// Plays the history of a seed.

@@ -1,4 +1,4 @@
-//! The names of what there is in a world.
+//! The names of the nodes and clients of a world.
 
 /// A node whose process can crash and start again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -6,9 +6,9 @@ pub(super) enum Node {
     Master,
     Agent(usize),
     Framework(usize),
-    /// A run of a framework that goes on when another was started in its place.
+    /// An instance of a framework that still runs after a newer one took over.
     Replaced(usize),
-    /// A framework whose code is its author's.
+    /// A framework that runs an author's code.
     Author(usize),
 }
 
@@ -17,9 +17,9 @@ pub(super) enum Node {
 pub(super) enum Client {
     Agent(usize),
     Framework(usize),
-    /// A run of a framework that goes on when another was started in its place.
+    /// An instance of a framework that still runs after a newer one took over.
     Replaced(usize),
-    /// A framework whose code is its author's.
+    /// A framework that runs an author's code.
     Author(usize),
 }
 

@@ -1,6 +1,6 @@
-//! What a history is made of: sizes, times, and which faults there are at all; drawn from the seed.
+//! The plan of a history, drawn from the seed: sizes, times and kinds of faults.
 //!
-//! Few kinds of fault in one history reach further than all at once, so each kind is in about a third of them.
+//! Histories with few kinds of faults reach deeper states, so each kind is in about a third of them.
 
 use std::{num::NonZeroU32, time::Duration};
 
@@ -18,32 +18,32 @@ use crate::{
 
 /// How long the registry takes for a write in most histories.
 const REGISTRY_MS: (u64, u64) = (1, 8);
-/// Between two turns where the master has nothing else to do.
+/// The time between two turns of a master without other delays.
 const SHORTEST_TURN: Duration = Duration::from_micros(1);
-/// From this seed on histories go on for hours.
+/// From this seed on histories last for hours.
 pub(super) const FIRST_LONG: u64 = 2_000_000_000;
-/// So many kinds of fault are drawn with the rest of a plan.
+/// How many kinds of faults are drawn with the rest of a plan.
 const FIRST_FAULTS: usize = 14;
 
-/// The measures of one history.
+/// The parameters of one history.
 #[derive(Clone, Debug)]
 pub(super) struct Plan {
     pub(super) agents: Vec<AgentPlan>,
-    pub(super) frameworks: Vec<Wishes>,
+    pub(super) frameworks: Vec<FrameworkPlan>,
     pub(super) latency: Duration,
     pub(super) master: Config,
-    /// How long everything goes wrong.
-    pub(super) trouble: Duration,
+    /// How long faults are injected.
+    pub(super) fault_time: Duration,
     pub(super) faults: Faults,
-    /// The longest that some peers wait between two frames that they read.
+    /// The longest time between two frames that a slow peer reads.
     pub(super) slow_readers: Option<Duration>,
     /// How long the registry takes for a write, at least and at most.
     pub(super) registry_ms: (u64, u64),
-    /// How long after a turn of the master's core the next may begin: what a turn left waits for that long.
+    /// How long after a turn of the master's core the next may begin.
     pub(super) turn: Duration,
     /// How much longer than usual tasks run; beyond 1, new work comes all the time.
     pub(super) pace: u32,
-    pub(super) oddities: Oddities,
+    pub(super) misbehaviour: Misbehaviour,
 }
 
 /// What an agent has.
@@ -61,41 +61,41 @@ impl AgentPlan {
     }
 }
 
-/// What a framework wants and how it behaves.
+/// What a framework launches, and how it behaves.
 #[derive(Clone, Debug)]
 #[expect(clippy::struct_excessive_bools, reason = "each is drawn by itself")]
-pub(super) struct Wishes {
+pub(super) struct FrameworkPlan {
     pub(super) tasks: u32,
     pub(super) partition_aware: bool,
     pub(super) failover: Duration,
-    /// Suppresses its role when nothing is to be launched.
+    /// Suppresses its role when it has no tasks to launch.
     pub(super) suppresses: bool,
-    /// States its demand.
+    /// Sends REQUEST calls with its demand.
     pub(super) requests: bool,
     pub(super) explicit: bool,
-    /// Launches many small tasks at once, some with much data, and asks after all it has.
+    /// Launches many small tasks at once, some with much data, and reconciles all of them.
     pub(super) bursts: bool,
-    /// Is torn down by an operator when the trouble ends,
+    /// An operator tears it down when the faults end.
     pub(super) torn_down: bool,
-    /// or in the midst of it.
+    /// An operator tears it down earlier, after this time.
     pub(super) torn_down_after: Option<Duration>,
 }
 
-/// What schedulers and tasks do now and then that they had better not.
+/// How schedulers and tasks misbehave now and then.
 #[derive(Clone, Debug, Default)]
 #[expect(clippy::struct_excessive_bools, reason = "each is drawn by itself")]
-pub(super) struct Oddities {
-    /// Callbacks that fail, and such that hang.
+pub(super) struct Misbehaviour {
+    /// Callbacks that fail, and callbacks that hang.
     pub(super) callback_errors: bool,
     pub(super) callback_hangs: bool,
     pub(super) kills: bool,
-    /// Tasks that ignore SIGTERM, that fail to start, that ask for too much.
+    /// Tasks that ignore SIGTERM, that fail to start, or that need too many resources.
     pub(super) bad_tasks: bool,
-    /// Frameworks of which another run is started while the first goes on.
+    /// Frameworks that fail over to a new instance while the old one still runs.
     pub(super) failovers: bool,
 }
 
-impl Oddities {
+impl Misbehaviour {
     fn drawn(rng: &mut StdRng) -> Self {
         let mut on = || percent(rng, 35);
         Self { callback_errors: on(), callback_hangs: on(), kills: on(), bad_tasks: on(), failovers: on() }
@@ -111,29 +111,29 @@ fn drawn_faults(rng: &mut StdRng, later: &mut StdRng) -> Faults {
 }
 
 impl Plan {
-    /// One agent, one framework, nothing goes wrong.
-    pub(super) fn calm(tasks: u32) -> Self {
+    /// One agent, one framework, and no faults.
+    pub(super) fn fault_free(tasks: u32) -> Self {
         Self {
             agents: vec![AgentPlan::of(4)],
-            frameworks: vec![Wishes::of(tasks)],
+            frameworks: vec![FrameworkPlan::of(tasks)],
             latency: Duration::from_millis(2),
             master: Config { queues: Limits::default(), ..Config::default() },
-            trouble: Duration::from_secs(1),
+            fault_time: Duration::from_secs(1),
             faults: Faults::none(),
             slow_readers: None,
             registry_ms: REGISTRY_MS,
             turn: SHORTEST_TURN,
             pace: 1,
-            oddities: Oddities::default(),
+            misbehaviour: Misbehaviour::default(),
         }
     }
 
-    /// What the seed gives.
+    /// Draws a plan from the seed.
     pub(super) fn drawn(seed: u64) -> Self {
         let rng = &mut StdRng::seed_from_u64(seed ^ 0x9e37_79b9_7f4a_7c15);
-        let frameworks = (0..rng.random_range(1..=2)).map(|_| Wishes::drawn(rng)).collect();
+        let frameworks = (0..rng.random_range(1..=2)).map(|_| FrameworkPlan::drawn(rng)).collect();
         let long = percent(rng, 25);
-        // From a generator of its own: an offer's life came to be drawn later than the rest.
+        // From a generator of its own, because it was added later than the rest.
         let offers = &mut StdRng::seed_from_u64(seed ^ 0x5bd1_e995);
         let offer_timeout = [Some(120_000), Some(400), None][offers.random_range(0..3)];
         let contended_after = [10_000, 150][offers.random_range(0..2)];
@@ -155,22 +155,22 @@ impl Plan {
             frameworks,
             latency: [1, 20, 300].map(Duration::from_millis)[rng.random_range(0..3)],
             master,
-            trouble: millis(rng, 5_000, 60_000),
+            fault_time: millis(rng, 5_000, 60_000),
             faults: drawn_faults(rng, later),
             slow_readers: None,
             registry_ms: REGISTRY_MS,
             turn: SHORTEST_TURN,
             pace: 1,
-            oddities: Oddities::drawn(rng),
+            misbehaviour: Misbehaviour::drawn(rng),
         };
         plan.lasting_for_hours(seed).tearing_down_some(seed).with_budgets(seed).with_short_turns(seed)
     }
 
-    /// In most, turns of the master so short that what is spread over turns is spread even in a cluster this small.
+    /// Limits the master's work per turn in most plans, so that work spreads over turns even in a small cluster.
     fn with_short_turns(mut self, seed: u64) -> Self {
         let rng = &mut StdRng::seed_from_u64(seed ^ 0x7a11_5eed);
         let millis = Duration::from_millis;
-        let ways = [
+        let choices = [
             (1, SHORTEST_TURN),
             (1, millis(1_500)),
             (1, millis(600)),
@@ -178,24 +178,24 @@ impl Plan {
             (6, millis(150)),
             (1_000, SHORTEST_TURN),
         ];
-        (self.master.work_per_turn, self.turn) = ways[rng.random_range(0..ways.len())];
+        (self.master.work_per_turn, self.turn) = choices[rng.random_range(0..choices.len())];
         self
     }
 
-    /// Those of high seeds go on for hours, with a fault now and then: what only comes about after a quarter of an hour.
+    /// Makes histories of high seeds last for hours, with rare faults, to reach what needs a quarter of an hour.
     fn lasting_for_hours(mut self, seed: u64) -> Self {
         let rng = &mut StdRng::seed_from_u64(seed ^ 0x60a1_f00d);
         if seed < FIRST_LONG {
             return self;
         }
         self.pace = rng.random_range(10..=60);
-        self.trouble = millis(rng, 3_600_000, 6 * 3_600_000);
+        self.fault_time = millis(rng, 3_600_000, 6 * 3_600_000);
         self.faults = self.faults.every(millis(rng, 60_000, 1_200_000));
         self.master.ping_interval = millis(rng, 5_000, 15_000);
         self
     }
 
-    /// Sessions with budgets, peers that read slowly, launches in bursts, and a slow registry; from a generator of its own.
+    /// Adds session budgets, slow readers, bursts of launches and a slow registry; from a generator of its own.
     fn with_budgets(mut self, seed: u64) -> Self {
         let rng = &mut StdRng::seed_from_u64(seed ^ 0x1b87_3593);
         if percent(rng, 25) {
@@ -215,29 +215,29 @@ impl Plan {
         if percent(rng, 70) {
             self.faults = self.faults.with(Fault::SlowReader);
         }
-        for wishes in &mut self.frameworks {
+        for framework in &mut self.frameworks {
             if percent(rng, 70) {
-                wishes.bursts = true;
-                wishes.tasks = rng.random_range(10..=40);
+                framework.bursts = true;
+                framework.tasks = rng.random_range(10..=40);
             }
         }
         self
     }
 
-    /// Some frameworks are torn down while everything goes wrong; from a generator of its own too.
+    /// Tears down some frameworks while faults occur; from a generator of its own too.
     fn tearing_down_some(mut self, seed: u64) -> Self {
         let rng = &mut StdRng::seed_from_u64(seed ^ 0x7ea2_d043);
-        for wishes in &mut self.frameworks {
+        for framework in &mut self.frameworks {
             if percent(rng, 15) {
-                wishes.torn_down = true;
-                wishes.torn_down_after = Some(between(rng, Duration::from_millis(500), self.trouble));
+                framework.torn_down = true;
+                framework.torn_down_after = Some(between(rng, Duration::from_millis(500), self.fault_time));
             }
         }
         self
     }
 }
 
-impl Wishes {
+impl FrameworkPlan {
     fn of(tasks: u32) -> Self {
         Self {
             tasks,

@@ -1,4 +1,4 @@
-//! What is going to happen, in the order of virtual time; at one time, in the order in which it was arranged.
+//! The queue of scheduled events, in the order of virtual time; ties in the order in which they were scheduled.
 
 use std::collections::BTreeMap;
 
@@ -13,7 +13,7 @@ use crate::{
     proto::internal::{SupervisorEvent, SupervisorRequest},
 };
 
-/// Something that is going to happen. What belongs to one life of a node carries its number and is void after it.
+/// A scheduled event. One that belongs to a life of a node carries its number, and is void after that life.
 #[derive(Clone, Debug)]
 pub(super) enum Event {
     /// A node's deadline.
@@ -21,23 +21,23 @@ pub(super) enum Event {
         node: Node,
         life: u64,
     },
-    /// A node starts again.
+    /// A node restarts.
     Restart {
         node: Node,
     },
-    /// An attempt of a client to reach the master gets there.
+    /// A client's connection attempt reaches the master.
     Reach {
         client: Client,
         life: u64,
         attempt: u64,
     },
-    /// It did not, and the client learns of it.
+    /// A client's connection attempt has failed, and the client notices.
     Unreached {
         client: Client,
         life: u64,
         attempt: u64,
     },
-    /// A frame gets to this end.
+    /// A frame arrives at this end.
     Arrive {
         link: LinkId,
         to: End,
@@ -49,26 +49,26 @@ pub(super) enum Event {
         link: LinkId,
         end: End,
     },
-    /// The registry has taken everything up to this number.
+    /// The registry has written everything up to this number.
     Stored {
         life: u64,
         number: u64,
     },
-    /// The peer of a session takes the next frame.
+    /// The peer of a session reads the next frame.
     Read {
         life: u64,
         session: SessionId,
     },
-    /// Whether the peer of a session takes anything is looked at.
+    /// The peer of a session is checked for progress.
     Watch {
         life: u64,
         session: SessionId,
     },
-    /// What was written is reported to the master's core.
+    /// Written bytes are reported to the master's core.
     Report {
         life: u64,
     },
-    /// The agent's disk has taken what was given to it.
+    /// The agent's disk has completed a write.
     Written {
         agent: usize,
         life: u64,
@@ -86,16 +86,16 @@ pub(super) enum Event {
         step: Step,
         fails: bool,
     },
-    /// A request gets to a supervisor, unless the host was restarted meanwhile.
+    /// A supervisor receives a request, unless the host was restarted meanwhile.
     Requested {
         agent: usize,
         boot: u64,
-        /// The life of the agent's process that asks.
+        /// The life of the agent's process that sent it.
         life: u64,
         supervisor: SupervisorId,
         request: SupervisorRequest,
     },
-    /// An event gets to the agent's process.
+    /// The agent's process receives an event.
     Supervised {
         agent: usize,
         life: u64,
@@ -118,12 +118,12 @@ pub(super) enum Event {
         life: u64,
         supervisor: SupervisorId,
     },
-    /// A stopped supervisor goes on.
-    SupervisorGoesOn {
+    /// A stopped supervisor continues.
+    SupervisorContinues {
         agent: usize,
         supervisor: SupervisorId,
     },
-    /// Nothing is left of containers that no supervisor had.
+    /// The leftovers of containers without a supervisor have ended.
     LeftoversEnded {
         agent: usize,
         life: u64,
@@ -133,23 +133,23 @@ pub(super) enum Event {
     DiskChanged {
         agent: usize,
     },
-    /// A supervisor has started what it was asked to.
+    /// A supervisor has started a process.
     Spawned {
         agent: usize,
         supervisor: SupervisorId,
         container: String,
     },
-    /// An operator removes a framework, as soon as the master knows it.
+    /// An operator removes a framework, once the master knows it.
     TearDown {
         framework: usize,
     },
-    /// A process ends by itself, or of a signal.
+    /// A process ends by itself, or by a signal.
     ProcessEnds {
         agent: usize,
         container: String,
         signal: Option<i32>,
     },
-    /// A callback begins, and ends.
+    /// A callback starts.
     CallbackBegins {
         framework: usize,
         life: u64,
@@ -160,29 +160,29 @@ pub(super) enum Event {
         callback: u64,
         ok: bool,
     },
-    /// The scheduler looks after its tasks.
+    /// The scheduler does its periodic work.
     Chores {
         framework: usize,
         life: u64,
     },
-    /// Something goes wrong.
+    /// A random fault is injected.
     Fault,
-    /// Something goes wrong that was asked for.
+    /// A planned fault is injected.
     Planned {
         fault: Fault,
         agent: Option<usize>,
     },
     /// The history is over.
     End,
-    /// The trouble ends.
+    /// All faults end.
     Heal,
-    /// Whether all has settled is looked at.
-    Look,
+    /// The cluster is checked for quiescence.
+    CheckQuiescence,
 }
 
 impl Event {
-    /// The node whose process the event comes to, if it comes to one.
-    pub(super) fn taker(&self, links: &Links) -> Option<Node> {
+    /// The node whose process receives the event, if any.
+    pub(super) fn receiver(&self, links: &Links) -> Option<Node> {
         match self {
             Self::Wake { node, .. } => Some(*node),
             Self::Reach { .. } | Self::Stored { .. } | Self::Read { .. } | Self::Watch { .. } | Self::Report { .. } => {
@@ -207,7 +207,7 @@ impl Event {
             Self::Restart { .. }
             | Self::Synced { .. }
             | Self::Requested { .. }
-            | Self::SupervisorGoesOn { .. }
+            | Self::SupervisorContinues { .. }
             | Self::Spawned { .. }
             | Self::ProcessEnds { .. }
             | Self::Fault
@@ -215,25 +215,25 @@ impl Event {
             | Self::TearDown { .. }
             | Self::End
             | Self::Heal
-            | Self::Look => None,
+            | Self::CheckQuiescence => None,
         }
     }
 }
 
-/// The queue.
+/// The queue of scheduled events.
 #[derive(Debug, Default)]
 pub(super) struct Queue {
     waiting: BTreeMap<(u64, u64), Event>,
-    arranged: u64,
+    scheduled: u64,
 }
 
 impl Queue {
     pub(super) fn at(&mut self, at_ns: u64, event: Event) {
-        self.arranged += 1;
-        self.waiting.insert((at_ns, self.arranged), event);
+        self.scheduled += 1;
+        self.waiting.insert((at_ns, self.scheduled), event);
     }
 
-    /// How much is going to happen.
+    /// The number of scheduled events.
     pub(super) fn len(&self) -> usize {
         self.waiting.len()
     }

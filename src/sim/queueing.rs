@@ -1,9 +1,9 @@
-//! The master's effects on their way into the queues of its sessions, and what becomes of them there.
+//! Puts the effects of the master's core into the queues of its sessions.
 
 use super::{
     fact::Fact,
     master::Outbox,
-    reading::Reader,
+    readers::Reader,
     sabotage::{self, Sabotage},
     world::World,
 };
@@ -14,54 +14,54 @@ use crate::{
     types::Now,
 };
 
-/// What became of a message that was put into a queue.
+/// The result of pushing a message into a queue.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Pushed {
-    Waits,
-    /// It took the place of one that waited, or one that waits stands for it.
+    Queued,
+    /// It replaced a queued message, or a queued message covers it.
     Merged,
-    /// There was no room for it, or the session is at its end.
+    /// There was no room for it, or the session has ended.
     Dropped,
 }
 
 impl World {
-    /// What the core decided, as invariants see it.
-    pub(super) fn note_decisions(&mut self, effects: &[Effect]) {
+    /// Records the core's decisions as facts.
+    pub(super) fn record_decisions(&mut self, effects: &[Effect]) {
         for effect in effects {
             if let Effect::SendEvent { session, event: Event::Offers(offers), .. } = effect {
-                self.fact(Fact::Made { session: *session, offers: offers.clone() });
+                self.fact(Fact::OffersMade { session: *session, offers: offers.clone() });
             }
             if let Effect::Persist { changes, .. } = effect {
                 self.fact(Fact::Proposed(changes.clone()));
             }
             if let Effect::SendOrder { session, order: Order::Registered(registered), .. } = effect {
-                self.fact(Fact::Admits { session: *session, agent: registered.agent_id.clone() });
+                self.fact(Fact::Admitted { session: *session, agent: registered.agent_id.clone() });
                 if !self.readers.is_registered_with {
-                    self.count("registration taken in over several turns");
+                    self.count("registration processed over several turns");
                 }
             }
             if let Effect::SendEvent { event: Event::Rescinded { offer }, .. } = effect {
-                self.fact(Fact::Withdrawn { offer: *offer });
+                self.fact(Fact::OfferRescinded { offer: *offer });
             }
             if let Effect::SendEvent { session, event: Event::Subscribed { framework, .. }, .. } = effect {
-                self.fact(Fact::Subscribes { session: *session, framework: framework.clone() });
+                self.fact(Fact::FrameworkSubscribed { session: *session, framework: framework.clone() });
             }
             if let Effect::SendEvent { session, event: Event::Updated { status }, .. } = effect {
-                self.fact(Fact::Sends { session: *session, status: status.clone() });
+                self.fact(Fact::StatusQueued { session: *session, status: status.clone() });
             }
             if let Effect::Close { session, .. } = effect {
-                self.fact(Fact::Drops { session: *session });
+                self.fact(Fact::SessionDropped { session: *session });
             }
         }
     }
 
-    /// Puts the effect where it waits to leave; gives back what is to be stored.
-    pub(super) fn leaves_core(&mut self, now: Now, effect: Effect) -> Option<(u64, Vec<RegistryChange>)> {
+    /// Queues the effect; returns the changes to be stored.
+    pub(super) fn queue_effect(&mut self, now: Now, effect: Effect) -> Option<(u64, Vec<RegistryChange>)> {
         match effect {
             Effect::Persist { number, changes } => {
                 let sabotage = self.sabotage;
                 self.master.process.as_mut()?.stored = number;
-                let changes = if sabotage::drops(sabotage, &changes) { Vec::new() } else { changes };
+                let changes = if sabotage::drops_changes(sabotage, &changes) { Vec::new() } else { changes };
                 return Some((number.0, changes));
             }
             Effect::SendEvent { session, after, event } => {
@@ -86,7 +86,7 @@ impl World {
     }
 
     fn push_event(&mut self, now: Now, session: SessionId, after: RecordNumber, event: Event) {
-        let held = self.holds_pings() && event.class() == Class::Urgent;
+        let held = self.delays_pings() && event.class() == Class::Urgent;
         let task = task_of(&event);
         if is_answer(&event) && !self.readers.is_asked {
             self.count("answer to RECONCILE of a later turn");
@@ -97,7 +97,7 @@ impl World {
         let allowance = process.allowance(&limits);
         let Some(known) = process.sessions.get_mut(&session) else { return };
         if held {
-            return known.reader.note(event.weight());
+            return known.reader.add_freed(event.weight());
         }
         if let Outbox::Framework(queue) = &mut known.outbox {
             for part in event.into_parts() {
@@ -112,7 +112,7 @@ impl World {
     }
 
     fn push_order(&mut self, now: Now, session: SessionId, after: RecordNumber, order: Order) {
-        let held = self.holds_pings() && order.class() == Class::Urgent;
+        let held = self.delays_pings() && order.class() == Class::Urgent;
         let early = self.sabotage == Some(Sabotage::RegistersTooEarly) && matches!(order, Order::Registered(_));
         let after = if early { RecordNumber::default() } else { after };
         let limits = self.plan.master.queues;
@@ -120,7 +120,7 @@ impl World {
         let allowance = process.allowance(&limits);
         let Some(known) = process.sessions.get_mut(&session) else { return };
         if held {
-            return known.reader.note(order.weight());
+            return known.reader.add_freed(order.weight());
         }
         if let Outbox::Agent(queue) = &mut known.outbox {
             push(queue, &mut known.reader, now, allowance, after, order);
@@ -128,7 +128,7 @@ impl World {
         }
     }
 
-    fn holds_pings(&self) -> bool {
+    fn delays_pings(&self) -> bool {
         let is_behind = self.master.process.as_ref().is_some_and(|process| process.stored > process.durable);
         self.sabotage == Some(Sabotage::HoldsPings) && is_behind
     }
@@ -143,12 +143,12 @@ fn push<M: Message>(
     message: M,
 ) -> Pushed {
     let (before, weight) = (queue.bytes(), message.weight());
-    reader.note(queue.take_freed());
+    reader.add_freed(queue.take_freed());
     queue.push(now, allowance, after, message);
     let freed = queue.take_freed();
-    reader.note(freed);
+    reader.add_freed(freed);
     match queue.take_dropped() {
-        0 if freed == 0 => Pushed::Waits,
+        0 if freed == 0 => Pushed::Queued,
         0 if queue.end_reason().is_none() && (queue.bytes() != before || freed != weight) => Pushed::Merged,
         _ => Pushed::Dropped,
     }

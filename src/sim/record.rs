@@ -1,4 +1,4 @@
-//! What a run is asked about afterwards, gathered from the facts while it happens: each task's life, and counts.
+//! The record of a run, built from its facts: the history of each task, and counts.
 
 use std::{
     collections::{BTreeMap, VecDeque},
@@ -8,9 +8,9 @@ use std::{
 use prost::Message as _;
 
 use super::{
+    describe,
     fact::{Fact, How},
     nodes::Client,
-    wording,
 };
 use crate::{
     framework::{SchedulerEvent, core::Request},
@@ -21,21 +21,21 @@ use crate::{
 /// How many lines of history are kept.
 const LINES: usize = 5_000;
 
-/// A state of a task as its scheduler was told it.
+/// A task state that a scheduler received.
 #[non_exhaustive]
 #[derive(Clone, Debug, PartialEq)]
-pub struct Told {
+pub struct ReceivedState {
     /// Virtual time since the start of the run.
     pub at: Duration,
     /// The state.
     pub state: TaskState,
-    /// What the status said about it.
+    /// The message of the status.
     pub message: String,
     /// Whether the callback returned `Ok`.
     pub taken: bool,
 }
 
-/// One process that was started for a task.
+/// A process that was started for a task.
 #[non_exhaustive]
 #[derive(Clone, Debug, PartialEq)]
 pub struct Process {
@@ -50,7 +50,7 @@ pub struct Process {
 }
 
 impl Process {
-    /// How long it ran; `None` when it has not ended.
+    /// How long it ran; `None` if it has not ended.
     #[must_use]
     pub fn ran_for(&self) -> Option<Duration> {
         Some(self.ended?.saturating_sub(self.started))
@@ -63,7 +63,7 @@ impl Process {
     }
 }
 
-/// Everything that is known about a task.
+/// The history of a task.
 #[non_exhaustive]
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct TaskHistory {
@@ -73,49 +73,49 @@ pub struct TaskHistory {
     pub name: String,
     /// The number of its framework, from 0.
     pub framework: usize,
-    /// When its scheduler launched it; more than once is a bug of the scheduler's.
+    /// When its scheduler launched it; more than one entry is a bug of the scheduler.
     pub launched: Vec<Duration>,
     /// The agents it was launched on.
     pub agents: Vec<AgentId>,
-    /// What its scheduler was told, in order, repeats included.
-    pub states: Vec<Told>,
-    /// What really ran. A task that runs more than once at a time does not happen, or the run fails.
+    /// The states that its scheduler received, in order, repeats included.
+    pub states: Vec<ReceivedState>,
+    /// The processes that ran. Two at a time fail the run.
     pub processes: Vec<Process>,
 }
 
 impl TaskHistory {
-    /// The last state that a callback took; `None` when there was none.
+    /// The last state that a callback accepted, if any.
     #[must_use]
     pub fn state(&self) -> Option<TaskState> {
-        self.states.iter().rev().find(|told| told.taken).map(|told| told.state)
+        self.states.iter().rev().find(|received| received.taken).map(|received| received.state)
     }
 
-    /// Whether a process of its ran at that time.
+    /// Whether one of its processes ran at that time.
     #[must_use]
     pub fn runs_at(&self, at: Duration) -> bool {
         self.processes.iter().any(|process| process.runs_at(at))
     }
 }
 
-/// How often things happened.
+/// Counts of offers, calls and callbacks.
 #[non_exhaustive]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Counts {
-    /// Offers that schedulers got.
+    /// Offers that schedulers received.
     pub offers: u64,
     /// Offers they declined.
     pub declined: u64,
     /// Tasks they launched.
     pub launched: u64,
-    /// Kills they asked for.
+    /// Kills they requested.
     pub kills: u64,
-    /// Statuses their callbacks got.
+    /// Statuses that their callbacks received.
     pub statuses: u64,
     /// Callbacks that returned an `Err`.
     pub errors: u64,
 }
 
-/// What is gathered.
+/// The record of a run so far.
 #[derive(Debug, Default)]
 pub(super) struct Record {
     pub(super) tasks: BTreeMap<(usize, String), TaskHistory>,
@@ -123,32 +123,32 @@ pub(super) struct Record {
     pub(super) lines: VecDeque<String>,
     sessions: BTreeMap<SessionId, usize>,
     frameworks: BTreeMap<String, usize>,
-    /// Whose process runs in a container.
+    /// The framework and task of each container that runs.
     containers: BTreeMap<String, (usize, String)>,
 }
 
 impl Record {
-    pub(super) fn take_in(&mut self, at: Duration, fact: &Fact) {
-        if let Some(words) = wording::of(fact) {
+    pub(super) fn add_fact(&mut self, at: Duration, fact: &Fact) {
+        if let Some(text) = describe::describe_fact(fact) {
             if self.lines.len() == LINES {
                 self.lines.pop_front();
             }
-            self.lines.push_back(format!("{:>12.6} {words}", at.as_secs_f64()));
+            self.lines.push_back(format!("{:>12.6} {text}", at.as_secs_f64()));
         }
         match fact {
             Fact::MasterStarted { .. } => self.sessions.clear(),
             Fact::SessionOpened { session, client: Client::Author(index) } => {
                 self.sessions.insert(*session, *index);
             }
-            Fact::Told { session, event: Event::Subscribed { framework, .. } } => {
+            Fact::EventSent { session, event: Event::Subscribed { framework, .. } } => {
                 if let Some(index) = self.sessions.get(session) {
                     self.frameworks.insert(framework.to_string(), *index);
                 }
             }
-            Fact::Asked { framework, request } => self.asked(at, *framework, request),
-            Fact::Given { framework, event, .. } => self.given(at, *framework, event),
-            Fact::Returned { framework, event, ok, .. } => self.returned(*framework, event, *ok),
-            Fact::Ordered { order: Order::Run { framework, container, info }, .. } => {
+            Fact::Requested { framework, request } => self.asked(at, *framework, request),
+            Fact::CallbackStarted { framework, event, .. } => self.given(at, *framework, event),
+            Fact::CallbackReturned { framework, event, ok, .. } => self.returned(*framework, event, *ok),
+            Fact::OrderSent { order: Order::Run { framework, container, info }, .. } => {
                 if let (Some(index), Ok(info)) = (self.frameworks.get(&**framework), TaskInfo::decode(info.clone())) {
                     self.containers.insert(container.to_string(), (*index, info.task_id.value));
                 }
@@ -167,7 +167,7 @@ impl Record {
                     process.ended = Some(at);
                     process.exit_status = match how {
                         How::Code(code) => Some(*code),
-                        How::Signal(_) | How::Torn => None,
+                        How::Signal(_) | How::WithSupervisor => None,
                     };
                 }
             }
@@ -204,8 +204,8 @@ impl Record {
             SchedulerEvent::StatusUpdate(status) | SchedulerEvent::UnknownTask(status) => {
                 self.counts.statuses += 1;
                 let message = status.message().to_owned();
-                let told = Told { at, state: status.state(), message, taken: false };
-                self.task((framework, status.task_id.value.clone())).states.push(told);
+                let received = ReceivedState { at, state: status.state(), message, taken: false };
+                self.task((framework, status.task_id.value.clone())).states.push(received);
             }
             _ => {}
         }
@@ -214,9 +214,9 @@ impl Record {
     fn returned(&mut self, framework: usize, event: &SchedulerEvent, ok: bool) {
         self.counts.errors += u64::from(!ok);
         if let SchedulerEvent::StatusUpdate(status) | SchedulerEvent::UnknownTask(status) = event
-            && let Some(told) = self.task((framework, status.task_id.value.clone())).states.last_mut()
+            && let Some(received) = self.task((framework, status.task_id.value.clone())).states.last_mut()
         {
-            told.taken = ok;
+            received.taken = ok;
         }
     }
 }

@@ -1,4 +1,4 @@
-//! What a simulated run came to, for the assertions of a framework's tests.
+//! The result of a simulated run, for the assertions of a framework's tests.
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -8,9 +8,9 @@ use super::{
 };
 use crate::proto::v1::TaskState;
 
-/// A run that broke nothing: what became of the tasks, what was offered, what went wrong meanwhile.
+/// The result of a run that broke no invariant: task histories, counts and faults.
 #[derive(Debug)]
-#[must_use = "a run says nothing by itself; ask it"]
+#[must_use = "a run is a result to assert on"]
 pub struct Run {
     pub(super) seed: u64,
     pub(super) elapsed: Duration,
@@ -27,31 +27,31 @@ impl Run {
         self.seed
     }
 
-    /// How much virtual time it took: all that was given, or less when every driver had ended.
+    /// The virtual time that passed: the time given, or less when every driver ended before.
     #[must_use]
     pub fn elapsed(&self) -> Duration {
         self.elapsed
     }
 
-    /// How many single things happened.
+    /// The number of simulated events.
     #[must_use]
     pub fn steps(&self) -> u64 {
         self.steps
     }
 
-    /// How often each kind of fault was inflicted.
+    /// The number of faults injected, by kind.
     #[must_use]
     pub fn faults(&self) -> &BTreeMap<String, u64> {
         &self.faults
     }
 
-    /// How often things happened.
+    /// The counts of offers, launches, statuses and the like.
     #[must_use]
     pub fn counts(&self) -> Counts {
         self.record.counts
     }
 
-    /// All tasks that a scheduler launched or was told about, by framework and id.
+    /// All tasks that a scheduler launched or received a status of, by framework and id.
     pub fn tasks(&self) -> impl Iterator<Item = &TaskHistory> {
         self.record.tasks.values()
     }
@@ -62,13 +62,13 @@ impl Run {
         self.tasks().find(|task| task.id == id)
     }
 
-    /// How many tasks are in this state, by what their schedulers took last.
+    /// The number of tasks whose last status that a callback accepted has this state.
     #[must_use]
     pub fn count(&self, state: TaskState) -> usize {
         self.tasks().filter(|task| task.state() == Some(state)).count()
     }
 
-    /// The tasks of which a process ran at this virtual time.
+    /// The tasks that had a running process at this virtual time.
     #[must_use]
     pub fn running_at(&self, at: Duration) -> Vec<&TaskHistory> {
         self.tasks().filter(|task| task.runs_at(at)).collect()
@@ -92,14 +92,16 @@ impl Run {
         most
     }
 
-    /// Whether the driver of a framework, counted from 0, has ended; with the error where it did not end as it was told.
+    /// How the driver of a framework (numbered from 0) ended; `None` while it runs.
+    ///
+    /// It is an error when the driver ended without a call that stops it.
     #[must_use]
     pub fn driver_ended(&self, framework: usize) -> Option<Result<(), &str>> {
         let ended = self.ended.get(framework)?.as_ref()?;
         Some(ended.as_ref().copied().map_err(String::as_str))
     }
 
-    /// What happened, a line each with its virtual time, in words; only the last 5,000.
+    /// The history of the run, one line per event with its virtual time; only the last 5,000.
     pub fn history(&self) -> impl Iterator<Item = &str> {
         self.record.lines.iter().map(String::as_str)
     }

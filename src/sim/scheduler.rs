@@ -1,7 +1,7 @@
-//! The workload: a scheduler that wants a number of tasks, launches them where they fit, and sometimes does what real
-//! ones do: forgets an offer, uses one twice, asks for too much, kills, fails, hangs.
+//! The workload: a scheduler that launches a number of tasks where they fit.
 //!
-//! It writes a launch down before it makes it, and a state when its callback took it; that is what a successor finds.
+//! Sometimes it misbehaves as real ones do: it ignores an offer, uses one twice, needs too much, kills, fails or hangs. It
+//! stores a launch before it makes it, and a state when its callback accepted it; the next instance reads that.
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -18,40 +18,40 @@ use crate::{
     types::{Milli, Resources},
 };
 
-/// A task of which nothing was heard for so long is asked after.
+/// A task without a status for so long is reconciled.
 const QUIET: Duration = Duration::from_secs(30);
 
-/// The most tasks that one that launches in bursts launches at once, and the most data of each.
+/// The most tasks in a burst, and the most data of each.
 const MOST_AT_ONCE: usize = 16;
 const MOST_DATA: usize = 2 << 10;
 
-/// What a scheduler keeps.
+/// The disk of a scheduler.
 #[derive(Debug, Default)]
 pub(super) struct Store {
     pub(super) framework_id: Option<FrameworkId>,
-    pub(super) tasks: BTreeMap<String, Wanted>,
+    pub(super) tasks: BTreeMap<String, StoredTask>,
 }
 
-/// A task and what its scheduler knows of it.
+/// A task and its state at its scheduler.
 #[derive(Clone, Debug)]
-pub(super) struct Wanted {
+pub(super) struct StoredTask {
     pub(super) resources: Resources,
     /// Where it was launched.
     pub(super) launched: Option<AgentId>,
     pub(super) state: TaskState,
     pub(super) over: bool,
     last_received_ns: u64,
-    /// The life in which the scheduler wanted it to be killed last.
+    /// The life in which the scheduler last requested its kill.
     killed_in: Option<u64>,
 }
 
 impl Store {
-    fn waiting(&self) -> impl Iterator<Item = (&String, &Wanted)> {
+    fn waiting(&self) -> impl Iterator<Item = (&String, &StoredTask)> {
         self.tasks.iter().filter(|(_, task)| task.launched.is_none())
     }
 }
 
-/// Whether nothing more is expected of a task in this state.
+/// Whether no status is expected after this state.
 pub(super) fn is_last(state: TaskState) -> bool {
     match state {
         TaskState::TaskStaging
@@ -72,17 +72,17 @@ pub(super) fn is_last(state: TaskState) -> bool {
 }
 
 impl World {
-    /// The framework wants so many tasks more.
-    pub(super) fn want(&mut self, index: usize, count: u32) {
+    /// Adds tasks for the framework to launch.
+    pub(super) fn add_tasks(&mut self, index: usize, count: u32) {
         for _ in 0..count {
-            let small = if self.frameworks[index].wishes.bursts { 10 } else { 1 };
+            let small = if self.frameworks[index].plan.bursts { 10 } else { 1 };
             let cpus = self.chance.workload.random_range(100..=1_000) / small;
             let mem = (self.chance.workload.random_range(32..=512) / small).max(4);
             let resources =
                 Resources::from_scalars(&[("cpus", Milli::from_raw(cpus)), ("mem", Milli::from_units(mem))]);
             let store = &mut self.frameworks[index].store;
             let id = format!("f{index}-t{}", store.tasks.len());
-            let task = Wanted {
+            let task = StoredTask {
                 resources,
                 launched: None,
                 state: TaskState::TaskStaging,
@@ -94,24 +94,24 @@ impl World {
         }
     }
 
-    /// A callback's body: the calls it makes.
-    pub(super) fn react(&mut self, index: usize, event: SchedulerEvent) {
+    /// Runs the body of a callback: the calls it makes.
+    pub(super) fn run_callback(&mut self, index: usize, event: SchedulerEvent) {
         match event {
             SchedulerEvent::Registered { framework_id, .. } => {
                 self.frameworks[index].store.framework_id = Some(framework_id);
-                self.ask_after(index, Duration::ZERO);
-                self.state_demand(index);
-                self.kill_once_more(index, None);
+                self.reconcile_quiet(index, Duration::ZERO);
+                self.send_demand(index);
+                self.repeat_kills(index, None);
             }
-            SchedulerEvent::Reregistered { .. } => self.ask_after(index, Duration::ZERO),
+            SchedulerEvent::Reregistered { .. } => self.reconcile_quiet(index, Duration::ZERO),
             SchedulerEvent::ResourceOffers(offers) => {
                 for offer in offers {
-                    self.consider(index, &offer);
+                    self.answer_offer(index, &offer);
                 }
             }
             SchedulerEvent::StatusUpdate(status) => {
                 if !is_last(status.state()) {
-                    self.kill_once_more(index, Some(&status.task_id.value));
+                    self.repeat_kills(index, Some(&status.task_id.value));
                 }
             }
             SchedulerEvent::Disconnected
@@ -126,11 +126,11 @@ impl World {
         }
     }
 
-    fn consider(&mut self, index: usize, offer: &Offer) {
+    fn answer_offer(&mut self, index: usize, offer: &Offer) {
         if self.frameworks[index].process.is_none() {
             return;
         }
-        let careless = self.oddities().callback_hangs;
+        let careless = self.misbehaviour().callback_hangs;
         if careless && percent(&mut self.chance.workload, 5) {
             return;
         }
@@ -138,32 +138,32 @@ impl World {
         let (chosen, rest) = self.choose(index, offered);
         let filters = self.filters();
         if chosen.is_empty() {
-            self.ask(index, Request::Decline { offer_ids: vec![offer.id.clone()], filters });
+            self.make_call(index, Request::Decline { offer_ids: vec![offer.id.clone()], filters });
             return self.suppress_if_done(index);
         }
         let mut infos = Vec::new();
         for id in &chosen {
-            infos.push(self.take_on(index, id, offer));
+            infos.push(self.launch_task(index, id, offer));
         }
-        let bad = self.oddities().bad_tasks;
+        let bad = self.misbehaviour().bad_tasks;
         if bad && percent(&mut self.chance.workload, 10) {
-            infos.push(self.too_much(index, offer, &rest));
+            infos.push(self.oversized_task(index, offer, &rest));
         }
         let operations = vec![launch(infos)];
         let offer_ids = vec![offer.id.clone()];
-        let alive = self.ask(index, Request::Accept { offer_ids: offer_ids.clone(), operations, filters });
-        let bursts = self.frameworks[index].wishes.bursts;
+        let alive = self.make_call(index, Request::Accept { offer_ids: offer_ids.clone(), operations, filters });
+        let bursts = self.frameworks[index].plan.bursts;
         if alive && bad && percent(&mut self.chance.workload, if bursts { 30 } else { 10 }) {
             let count = if bursts { MOST_AT_ONCE } else { 1 };
-            let again = (0..count).map(|_| self.too_much(index, offer, &Resources::default())).collect();
-            self.ask(index, Request::Accept { offer_ids, operations: vec![launch(again)], filters: None });
+            let again = (0..count).map(|_| self.oversized_task(index, offer, &Resources::default())).collect();
+            self.make_call(index, Request::Accept { offer_ids, operations: vec![launch(again)], filters: None });
         }
         self.suppress_if_done(index);
     }
 
     /// The waiting tasks that fit, and what they leave.
     fn choose(&mut self, index: usize, offered: Resources) -> (Vec<String>, Resources) {
-        let most = if self.frameworks[index].wishes.bursts { MOST_AT_ONCE } else { 4 };
+        let most = if self.frameworks[index].plan.bursts { MOST_AT_ONCE } else { 4 };
         let most = self.chance.workload.random_range(1..=most);
         let (mut rest, mut chosen) = (offered, Vec::new());
         for (id, task) in self.frameworks[index].store.waiting() {
@@ -178,7 +178,7 @@ impl World {
         (chosen, rest)
     }
 
-    fn take_on(&mut self, index: usize, id: &str, offer: &Offer) -> TaskInfo {
+    fn launch_task(&mut self, index: usize, id: &str, offer: &Offer) -> TaskInfo {
         let now_ns = self.now_ns;
         let role = offer.allocation_info.as_ref().and_then(|info| info.role.clone());
         let task = self.frameworks[index].store.tasks.get_mut(id).expect("chosen from the store");
@@ -186,20 +186,20 @@ impl World {
         task.last_received_ns = now_ns;
         let mut info = TaskInfo::shell("task", "true").with_id(id).with_agent(offer.agent_id.clone());
         info.resources = task.resources.to_proto_as(role.as_deref(), true);
-        if self.frameworks[index].wishes.bursts {
+        if self.frameworks[index].plan.bursts {
             let bytes = self.chance.workload.random_range(0..=MOST_DATA);
             info.data = Some(vec![0; bytes].into());
         }
         info
     }
 
-    /// A task that needs more than there is.
-    fn too_much(&mut self, index: usize, offer: &Offer, rest: &Resources) -> TaskInfo {
+    /// Creates a task that needs more than the offer has.
+    fn oversized_task(&mut self, index: usize, offer: &Offer, rest: &Resources) -> TaskInfo {
         let store = &mut self.frameworks[index].store;
         let id = format!("f{index}-t{}", store.tasks.len());
         let mut resources = rest.clone();
         resources += &Resources::cpus_mem(1.0, 64.0);
-        let task = Wanted {
+        let task = StoredTask {
             resources,
             launched: None,
             state: TaskState::TaskStaging,
@@ -208,7 +208,7 @@ impl World {
             killed_in: None,
         };
         store.tasks.insert(id.clone(), task);
-        self.take_on(index, &id, offer)
+        self.launch_task(index, &id, offer)
     }
 
     fn filters(&mut self) -> Option<Filters> {
@@ -218,20 +218,20 @@ impl World {
 
     fn suppress_if_done(&mut self, index: usize) {
         let node = &self.frameworks[index];
-        if node.wishes.suppresses && node.process.is_some() && node.store.waiting().next().is_none() {
-            self.ask(index, Request::Suppress { roles: Vec::new() });
+        if node.plan.suppresses && node.process.is_some() && node.store.waiting().next().is_none() {
+            self.make_call(index, Request::Suppress { roles: Vec::new() });
         }
     }
 
-    /// There is something to be launched again.
+    /// Revives offers, because there are tasks to launch.
     pub(super) fn revive(&mut self, index: usize) {
-        self.state_demand(index);
-        self.ask(index, Request::Revive { roles: Vec::new() });
+        self.send_demand(index);
+        self.make_call(index, Request::Revive { roles: Vec::new() });
     }
 
-    fn state_demand(&mut self, index: usize) {
+    fn send_demand(&mut self, index: usize) {
         let node = &self.frameworks[index];
-        if !node.wishes.requests {
+        if !node.plan.requests {
             return;
         }
         let mut total = Resources::default();
@@ -239,11 +239,11 @@ impl World {
             total += &task.resources;
         }
         let requests = vec![v1::Request { agent_id: None, resources: total.to_proto() }];
-        self.ask(index, Request::Demand { requests });
+        self.make_call(index, Request::Demand { requests });
     }
 
-    /// The callback took it: written down.
-    pub(super) fn remember(&mut self, index: usize, event: &SchedulerEvent) {
+    /// Stores a state that the callback accepted.
+    pub(super) fn store_status(&mut self, index: usize, event: &SchedulerEvent) {
         let now_ns = self.now_ns;
         if let SchedulerEvent::StatusUpdate(status) = event
             && let Some(task) = self.frameworks[index].store.tasks.get_mut(&status.task_id.value)
@@ -254,17 +254,17 @@ impl World {
         }
     }
 
-    pub(super) fn acknowledge_by_hand(&mut self, index: usize, event: &SchedulerEvent) {
+    pub(super) fn acknowledge_explicitly(&mut self, index: usize, event: &SchedulerEvent) {
         if let SchedulerEvent::StatusUpdate(status) = event
-            && self.frameworks[index].wishes.explicit
+            && self.frameworks[index].plan.explicit
             && let (Some(agent_id), Some(uuid)) = (status.agent_id.clone(), status.uuid.clone())
         {
-            self.ask(index, Request::Acknowledge { task_id: status.task_id.clone(), agent_id, uuid });
+            self.make_call(index, Request::Acknowledge { task_id: status.task_id.clone(), agent_id, uuid });
         }
     }
 
-    /// Asks after tasks of which nothing was heard for `quiet`.
-    fn ask_after(&mut self, index: usize, quiet: Duration) {
+    /// Reconciles tasks without a status for `quiet`.
+    fn reconcile_quiet(&mut self, index: usize, quiet: Duration) {
         let now_ns = self.now_ns;
         let quiet_ns = u64::try_from(quiet.as_nanos()).unwrap_or(u64::MAX);
         let mut tasks = Vec::new();
@@ -275,7 +275,7 @@ impl World {
             }
         }
         if !tasks.is_empty() {
-            self.ask(index, Request::Reconcile { tasks });
+            self.make_call(index, Request::Reconcile { tasks });
         }
     }
 
@@ -283,19 +283,19 @@ impl World {
         if self.frameworks[index].life != life || self.frameworks[index].process.is_none() {
             return;
         }
-        self.ask_after(index, QUIET);
-        if self.plan.pace > 1 && self.phase == Phase::Trouble && percent(&mut self.chance.workload, 2) {
+        self.reconcile_quiet(index, QUIET);
+        if self.plan.pace > 1 && self.phase == Phase::Faults && percent(&mut self.chance.workload, 2) {
             let count = self.chance.workload.random_range(1..=4);
-            self.want(index, count);
+            self.add_tasks(index, count);
             self.revive(index);
         }
-        if self.frameworks[index].wishes.bursts && percent(&mut self.chance.workload, 50) {
-            self.ask(index, Request::Reconcile { tasks: Vec::new() });
+        if self.frameworks[index].plan.bursts && percent(&mut self.chance.workload, 50) {
+            self.make_call(index, Request::Reconcile { tasks: Vec::new() });
         }
         self.after(Duration::from_secs(10), Event::Chores { framework: index, life });
     }
 
-    /// The scheduler wants one of its tasks killed.
+    /// Kills one of the framework's tasks.
     pub(super) fn kill_one(&mut self, index: usize) {
         let live = self.frameworks[index].store.tasks.iter().filter(|(_, it)| it.launched.is_some() && !it.over);
         let live: Vec<String> = live.map(|(id, _)| id.clone()).collect();
@@ -306,20 +306,20 @@ impl World {
         self.kill(index, id);
     }
 
-    /// Written down first: a driver keeps a kill for as long as it lives, and the scheduler for longer.
+    /// Stores the kill, then sends it: the driver keeps it for one life only, the scheduler for longer.
     fn kill(&mut self, index: usize, id: String) {
         let node = &mut self.frameworks[index];
         let life = node.life;
         if let Some(task) = node.store.tasks.get_mut(&id) {
             task.killed_in = Some(life);
-            self.ask(index, Request::Kill { task_id: TaskId { value: id }, policy: None });
+            self.make_call(index, Request::Kill { task_id: TaskId { value: id }, policy: None });
         }
     }
 
-    /// What an earlier life wanted to be killed, and this one finds alive.
-    fn kill_once_more(&mut self, index: usize, of: Option<&str>) {
+    /// Repeats kills of an earlier life for tasks that still run.
+    fn repeat_kills(&mut self, index: usize, of: Option<&str>) {
         let node = &self.frameworks[index];
-        let earlier = |(id, task): &(&String, &Wanted)| {
+        let earlier = |(id, task): &(&String, &StoredTask)| {
             let wanted = task.killed_in.is_some_and(|life| life != node.life);
             wanted && of.map_or(!task.over, |of| of == id.as_str())
         };

@@ -1,4 +1,4 @@
-//! What a task does once it is started in a simulated cluster.
+//! What a task does in a simulated cluster.
 
 use std::{fmt, sync::Arc, time::Duration};
 
@@ -6,10 +6,10 @@ use rand::{Rng as _, RngCore};
 
 use crate::proto::v1::TaskInfo;
 
-/// Decides what a task does, by what its framework says of it and by the seed.
-pub(super) type Lives = Arc<dyn Fn(&TaskInfo, &mut dyn RngCore) -> TaskRun + Send + Sync>;
+/// Decides what a task does, from its `TaskInfo` and the seed.
+pub(super) type TaskBehaviour = Arc<dyn Fn(&TaskInfo, &mut dyn RngCore) -> TaskRun + Send + Sync>;
 
-/// The life of a task's process: when it starts, how long it runs, how it ends, what it makes of SIGTERM.
+/// The run of a task's process: start delay, duration, end, and reaction to SIGTERM.
 ///
 /// ```
 /// use std::time::Duration;
@@ -22,7 +22,7 @@ pub(super) type Lives = Arc<dyn Fn(&TaskInfo, &mut dyn RngCore) -> TaskRun + Sen
 #[derive(Clone, Debug, PartialEq)]
 pub struct TaskRun {
     pub(super) starts_after: Duration,
-    /// For ever without one.
+    /// Until it is killed, if `None`.
     pub(super) runs_for: Option<Duration>,
     pub(super) end: End,
     pub(super) ignores_term: bool,
@@ -37,14 +37,14 @@ pub(super) enum End {
 }
 
 impl TaskRun {
-    /// Ends by itself with this exit status, at once unless [`after`](Self::after) says later.
+    /// Exits with this status, at once unless [`after`](Self::after) sets a time.
     #[must_use]
     pub fn exits(status: i32) -> Self {
         let end = End::Code(status);
         Self { starts_after: Duration::from_millis(2), runs_for: Some(Duration::ZERO), end, ignores_term: false }
     }
 
-    /// Ends of a signal that nobody the framework knows has sent, as the kernel does to one that takes too much memory.
+    /// Ends by a signal from outside the cluster, such as the kernel's OOM kill.
     #[must_use]
     pub fn dies_of(signal: i32) -> Self {
         Self { end: End::Signal(signal), ..Self::exits(0) }
@@ -56,7 +56,7 @@ impl TaskRun {
         Self { runs_for: None, ..Self::exits(0) }
     }
 
-    /// Cannot be started: there is no such program.
+    /// Fails to start: there is no such program.
     #[must_use]
     pub fn cannot_start() -> Self {
         Self { end: End::NotStarted, ..Self::exits(0) }
@@ -68,29 +68,29 @@ impl TaskRun {
         Self { runs_for: Some(time), ..self }
     }
 
-    /// Takes so long to start; 2 ms unless set.
+    /// Takes so long to start; 2 ms by default.
     #[must_use]
     pub fn starting_for(self, time: Duration) -> Self {
         Self { starts_after: time, ..self }
     }
 
-    /// Ends of SIGKILL alone.
+    /// Ignores SIGTERM, and ends only by SIGKILL.
     #[must_use]
     pub fn ignoring_sigterm(self) -> Self {
         Self { ignores_term: true, ..self }
     }
 }
 
-/// What tasks do unless told otherwise: they run for 1 to 60 s and exit with 0.
+/// The default behaviour of tasks: they run for 1 to 60 s and exit with 0.
 pub(super) fn usual(_task: &TaskInfo, chance: &mut dyn RngCore) -> TaskRun {
     TaskRun::exits(0).after(Duration::from_millis(chance.random_range(1_000..=60_000)))
 }
 
-/// A function that decides, for `Debug`.
-pub(super) struct ShownLives(pub(super) Option<Lives>);
+/// A behaviour with a `Debug` implementation.
+pub(super) struct OptionalTaskBehaviour(pub(super) Option<TaskBehaviour>);
 
-impl fmt::Debug for ShownLives {
+impl fmt::Debug for OptionalTaskBehaviour {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(if self.0.is_some() { "as the author says" } else { "as the seed has it" })
+        f.write_str(if self.0.is_some() { "decided by the author" } else { "drawn from the seed" })
     }
 }

@@ -1,11 +1,11 @@
-//! What goes over the links of a world: who gets it, who holds a link, who is told that one is gone.
+//! The frames on the links of a world: which node receives them, who holds a link, and who notices its loss.
 
 use std::time::Duration;
 
 use super::{
-    links::{End, Frame, LinkId, Ways},
+    client_link::ClientLink,
+    links::{Directions, End, Frame, LinkId},
     nodes::Client,
-    way::Way,
     world::World,
 };
 
@@ -40,35 +40,35 @@ impl World {
     }
 
     /// Whether the client still waits for this attempt.
-    pub(super) fn wants(&mut self, client: Client, life: u64, attempt: u64) -> bool {
-        self.life_of(client) == life && self.way(client).is_some_and(|way| way.waits(attempt))
+    pub(super) fn expects_attempt(&mut self, client: Client, life: u64, attempt: u64) -> bool {
+        self.life_of(client) == life && self.client_link(client).is_some_and(|link| link.is_waiting_for(attempt))
     }
 
-    pub(super) fn hold_link(&mut self, client: Client, link: LinkId) {
-        if let Some(way) = self.way(client) {
-            way.arrive(link);
+    pub(super) fn set_client_link(&mut self, client: Client, link: LinkId) {
+        if let Some(client_link) = self.client_link(client) {
+            client_link.set_link(link);
         }
     }
 
-    /// The way of a client whose process runs.
-    fn way(&mut self, client: Client) -> Option<&mut Way> {
+    /// The link of a client whose process runs.
+    fn client_link(&mut self, client: Client) -> Option<&mut ClientLink> {
         match client {
-            Client::Agent(index) => self.agents[index].process.as_mut().map(|process| &mut process.way),
-            Client::Framework(_) | Client::Replaced(_) => self.driver_mut(client).map(|process| &mut process.way),
-            Client::Author(index) => self.authors[index].process.as_mut().map(|process| &mut process.way),
+            Client::Agent(index) => self.agents[index].process.as_mut().map(|process| &mut process.link),
+            Client::Framework(_) | Client::Replaced(_) => self.driver_mut(client).map(|process| &mut process.link),
+            Client::Author(index) => self.authors[index].process.as_mut().map(|process| &mut process.link),
         }
     }
 
-    pub(super) fn client_lets_go(&mut self, link: Option<LinkId>) {
+    pub(super) fn close_client_link(&mut self, link: Option<LinkId>) {
         if let Some(link) = link {
             self.links.close(self.now_ns, &mut self.chance.network, &mut self.queue, link, End::Client);
         }
     }
 
-    /// The client's process is gone; the master notices within `notice`.
+    /// Cuts the links of a client whose process ended; the master notices within `notice`.
     pub(super) fn drop_links(&mut self, client: Client, notice: Duration) {
         for link in self.links.of(client) {
-            self.links.cut(self.now_ns, &mut self.chance.faults, &mut self.queue, link, Ways::Both, notice);
+            self.links.cut(self.now_ns, &mut self.chance.faults, &mut self.queue, link, Directions::Both, notice);
             self.links.release(link, End::Client);
         }
     }

@@ -1,7 +1,7 @@
-//! The world: all nodes, the queue of what is going to happen, and the loop that lets it happen one by one.
+//! The world: all nodes, the queue of scheduled events, and the loop that processes them one by one.
 //!
-//! First everything goes wrong that the plan allows, while the workload runs; then the trouble ends and the cluster has
-//! to settle and to serve new work within a bound of virtual time. After every step the invariants are looked at.
+//! First the faults of the plan are injected while the workload runs. Then the faults end, and the cluster has to become
+//! quiescent and serve new work within a bound of virtual time. The invariants are checked after every step.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -22,38 +22,39 @@ use super::{
     links::Links,
     master::MasterNode,
     nodes::{Client, Node},
-    plan::{Oddities, Plan},
+    plan::{Misbehaviour, Plan},
     queue::{Event, Queue},
-    reading::Readers,
+    readers::Readers,
     record::Record,
     run::Run,
     sabotage::{self, Sabotage},
-    task_run::ShownLives,
+    task_run::OptionalTaskBehaviour,
 };
 use crate::{agent::core::Input as AgentInput, framework::core::Input as DriverInput, proto::v1::TaskInfo, types::Now};
 
-/// The cluster has to settle within this time after the trouble, and to serve new work within it again.
+/// After the faults the cluster becomes quiescent within this time, and serves new work within it again.
 const BOUND: Duration = Duration::from_mins(45);
-/// A history that takes more steps does not come to rest.
+/// A history that takes more steps never becomes quiescent.
 const MOST_STEPS: u64 = 400_000;
-/// Steps for each agent within a moment, after which they do not come to rest either.
+/// The length of a moment.
 const MOMENT_NS: u64 = 1_000_000;
+/// The most steps for each agent within a moment.
 const MOST_AT_ONCE: u64 = 20_000;
-/// A cluster of so many agents is looked at as a whole after every step that may change it, a larger one now and then.
+/// Up to so many agents the whole state is inspected after every step that may change it; beyond, only now and then.
 const SMALL: usize = 8;
 const INSPECT_EVERY: u64 = 10_000;
-/// How much of its history an author's failure tells.
-const TOLD: usize = 60;
-/// What the clocks show when a history begins.
+/// How many lines of history an author's failure shows.
+const FAILURE_LINES: usize = 60;
+/// The clocks at the start of a history.
 const MONO_START_NS: u64 = 1_000_000_000_000;
 const WALL_START_NS: i64 = 1_700_000_000_000_000_000;
-/// How far a history is.
+/// The phase of a history.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Phase {
-    Trouble,
-    /// Nothing goes wrong any more, and the rest is up to the authors.
-    Calm,
-    Settling {
+    Faults,
+    /// The faults have ended, in a history of authors' frameworks.
+    Healed,
+    Quiescing {
         until_ns: u64,
     },
     Serving {
@@ -62,7 +63,7 @@ pub(super) enum Phase {
     Done,
 }
 
-/// What a history came to.
+/// The result of a history.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Outcome {
     pub(super) steps: u64,
@@ -70,14 +71,14 @@ pub(super) struct Outcome {
     pub(super) elapsed: Duration,
     pub(super) tasks: usize,
     pub(super) faults: BTreeMap<String, u64>,
-    /// How often an invariant was asked, and all of them.
+    /// How often invariants were checked, and their names.
     pub(super) checks: u64,
     pub(super) invariants: Vec<&'static str>,
-    /// A number for each step that differs where anything differs that matters to what follows.
+    /// A digest of each step: two runs that differ have different digests soon.
     pub(super) digests: Vec<u64>,
 }
 
-/// Everything.
+/// A simulated cluster and everything around it.
 #[derive(Debug)]
 pub(super) struct World {
     pub(super) seed: u64,
@@ -89,48 +90,48 @@ pub(super) struct World {
     pub(super) master: MasterNode,
     pub(super) agents: Vec<AgentNode>,
     pub(super) frameworks: Vec<FrameworkNode>,
-    /// Runs of frameworks that others were started in the place of, as long as they go on.
+    /// Instances of frameworks that newer ones replaced, as long as they run.
     pub(super) replaced: Vec<Option<Box<DriverProcess>>>,
     pub(super) authors: Vec<AuthorNode>,
     pub(super) watchdog: Arc<Watchdog>,
-    /// What tasks do, where their author says it.
-    pub(super) lives: ShownLives,
-    /// The tasks of containers that were ordered, where no author says what they do.
+    /// What tasks do, if their author decides it.
+    pub(super) task_behaviour: OptionalTaskBehaviour,
+    /// The task of each launched container, unless an author decides what tasks do.
     pub(super) tasks: BTreeMap<String, String>,
-    /// Tasks that their schedulers wanted to be killed.
+    /// Tasks whose kill was requested.
     pub(super) to_be_killed: BTreeSet<String>,
-    /// What such an author is to be asked about, by container.
+    /// The `TaskInfo` of each launched container, if an author decides what tasks do.
     pub(super) launched: BTreeMap<String, TaskInfo>,
     pub(super) sabotage: Option<Sabotage>,
     pub(super) planted: sabotage::Memory,
     pub(super) trace: Trace,
-    /// Nodes about to crash: after so many effects, and whether the host goes with them.
-    pub(super) fuses: BTreeMap<Node, (u32, bool)>,
+    /// Nodes about to crash: after how many effects, and whether the host goes down too.
+    pub(super) crash_points: BTreeMap<Node, (u32, bool)>,
     pub(super) isolated_until: BTreeMap<Client, u64>,
-    /// Nodes whose disks are slow, and such whose disks are full.
+    /// Nodes whose disks are slow, and nodes whose disks are full.
     pub(super) slow_until: BTreeMap<Node, u64>,
     pub(super) full_until: BTreeMap<Node, u64>,
     /// Nodes whose processes are stopped.
     pub(super) paused_until: BTreeMap<Node, u64>,
-    /// Ids of agents that the registry has as gone; what an operator asks of a master that crashes is not.
+    /// Ids of agents that the registry records as gone.
     pub(super) gone: BTreeSet<String>,
-    /// Something happened that the invariants which look at the whole state have to look at.
-    pub(super) stirred: bool,
+    /// Whether the state may have changed since the invariants last inspected it.
+    pub(super) needs_inspection: bool,
     pub(super) registry_until_ns: u64,
     pub(super) readers: Readers,
     pub(super) wall_steps: BTreeMap<Node, i64>,
     pub(super) counted: BTreeMap<String, u64>,
     pub(super) phase: Phase,
-    /// Something that must not be was found in the midst of a step.
+    /// An invariant found broken in the middle of a step.
     pub(super) broken: Option<(&'static str, String)>,
-    /// What the authors' runs are asked about.
+    /// The record of an author's run.
     pub(super) record: Record,
     facts: Vec<Fact>,
     digests: Vec<u64>,
-    /// The present stretch of time, and how many steps fell into it.
+    /// The present moment, and the number of steps in it.
     moment: u64,
     crowded: u64,
-    calm: Oddities,
+    no_misbehaviour: Misbehaviour,
     step: u64,
 }
 
@@ -145,53 +146,55 @@ impl World {
             links: Links::new(plan.latency),
             master: MasterNode::default(),
             agents: plan.agents.iter().enumerate().map(|(index, agent)| AgentNode::new(index, agent)).collect(),
-            frameworks: frameworks.map(|(index, wishes)| FrameworkNode::new(index, wishes.clone())).collect(),
+            frameworks: frameworks.map(|(index, plan)| FrameworkNode::new(index, plan.clone())).collect(),
             replaced: Vec::new(),
             authors: Vec::new(),
             watchdog: Arc::default(),
-            lives: ShownLives(None),
+            task_behaviour: OptionalTaskBehaviour(None),
             tasks: BTreeMap::new(),
             to_be_killed: BTreeSet::new(),
             launched: BTreeMap::new(),
             sabotage,
             planted: sabotage::Memory::default(),
             trace: Trace::default(),
-            fuses: BTreeMap::new(),
+            crash_points: BTreeMap::new(),
             isolated_until: BTreeMap::new(),
             slow_until: BTreeMap::new(),
             full_until: BTreeMap::new(),
             paused_until: BTreeMap::new(),
             gone: BTreeSet::new(),
-            stirred: false,
+            needs_inspection: false,
             registry_until_ns: 0,
             readers: Readers::default(),
             wall_steps: BTreeMap::new(),
             counted: BTreeMap::new(),
-            phase: Phase::Trouble,
+            phase: Phase::Faults,
             broken: None,
             record: Record::default(),
             facts: Vec::new(),
             digests: Vec::new(),
             moment: 0,
             crowded: 0,
-            calm: Oddities::default(),
+            no_misbehaviour: Misbehaviour::default(),
             step: 0,
             plan,
         }
     }
 
-    /// Lets the whole history happen.
+    /// Plays the whole history.
     pub(super) fn run(&mut self) -> Result<Outcome, Failure> {
         let mut invariants = Invariants::new(self);
         self.begin();
         while self.phase != Phase::Done {
-            let Some((at_ns, event)) = self.queue.next() else { return Err(self.failed("settled", "nothing happens")) };
+            let Some((at_ns, event)) = self.queue.next() else {
+                return Err(self.failed("quiescent", "nothing happens"));
+            };
             self.now_ns = self.now_ns.max(at_ns);
             self.step += 1;
-            self.rest(at_ns)?;
-            self.happen(event);
+            self.check_progress(at_ns)?;
+            self.dispatch(event);
             self.digest();
-            self.judge(&mut invariants)?;
+            self.check_invariants(&mut invariants)?;
         }
         let tasks = self.frameworks.iter().map(|one| one.store.tasks.len()).sum();
         Ok(Outcome {
@@ -205,7 +208,7 @@ impl World {
         })
     }
 
-    /// Times, facts and what is still to come: whatever leaks in from outside soon shows in one of them.
+    /// Hashes the time, the facts and the length of the queue: outside influence soon shows in one of them.
     fn digest(&mut self) {
         if self.authors.is_empty() {
             let mut digest = std::hash::DefaultHasher::new();
@@ -217,8 +220,8 @@ impl World {
         }
     }
 
-    /// A cluster that does ever more without time going on is broken, and so is one that does ever more at all.
-    fn rest(&mut self, at_ns: u64) -> Result<(), Failure> {
+    /// Fails if the cluster takes too many steps within a moment, or altogether.
+    fn check_progress(&mut self, at_ns: u64) -> Result<(), Failure> {
         let moment = at_ns / MOMENT_NS;
         self.crowded = if moment == self.moment { self.crowded + 1 } else { 0 };
         self.moment = moment;
@@ -229,12 +232,12 @@ impl World {
             (u64::MAX, MOST_AT_ONCE * self.agents.len() as u64)
         };
         if self.step > most || self.crowded > crowd {
-            return Err(self.failed("settled", "the cluster does not come to rest"));
+            return Err(self.failed("quiescent", "the cluster does not come to rest"));
         }
         Ok(())
     }
 
-    /// Arranges the end, and the faults that were asked for.
+    /// Schedules the end, and the planned faults.
     pub(super) fn plan_faults(&mut self, time: Duration, planned: &[(Duration, Fault, Option<usize>)]) {
         for (at, fault, agent) in planned {
             self.after(*at, Event::Planned { fault: *fault, agent: *agent });
@@ -242,7 +245,7 @@ impl World {
         self.after(time, Event::End);
     }
 
-    /// Lets it happen for the authors of its frameworks.
+    /// Plays the history for the authors of its frameworks.
     pub(super) fn play_for_authors(mut self) -> Result<Run, Failure> {
         let outcome = super::play(&mut self);
         let record = std::mem::take(&mut self.record);
@@ -252,7 +255,7 @@ impl World {
                 Ok(Run { seed: self.seed, elapsed, steps, faults, ended, record })
             }
             Err(failure) => {
-                let skipped = record.lines.len().saturating_sub(TOLD);
+                let skipped = record.lines.len().saturating_sub(FAILURE_LINES);
                 Err(failure.of_author(record.lines.into_iter().skip(skipped)))
             }
         }
@@ -264,23 +267,23 @@ impl World {
             self.start_agent(index);
         }
         for index in 0..self.frameworks.len() {
-            self.want(index, self.frameworks[index].wishes.tasks);
+            self.add_tasks(index, self.frameworks[index].plan.tasks);
             self.start_framework(index);
-            if let Some(after) = self.frameworks[index].wishes.torn_down_after {
+            if let Some(after) = self.frameworks[index].plan.torn_down_after {
                 self.after(after, Event::TearDown { framework: index });
             }
         }
         for index in 0..self.authors.len() {
             self.start_author(index);
         }
-        let Oddities { kills, failovers, .. } = self.plan.oddities;
+        let Misbehaviour { kills, failovers, .. } = self.plan.misbehaviour;
         if kills || failovers || self.plan.faults.kinds().next().is_some() {
             self.next_fault();
         }
-        self.after(self.plan.trouble, Event::Heal);
+        self.after(self.plan.fault_time, Event::Heal);
     }
 
-    fn judge(&mut self, invariants: &mut Invariants) -> Result<(), Failure> {
+    fn check_invariants(&mut self, invariants: &mut Invariants) -> Result<(), Failure> {
         let facts = std::mem::take(&mut self.facts);
         let found = facts.iter().find_map(|fact| invariants.observe(self.now_ns, fact).err());
         let broken = self.broken.take().or(found);
@@ -288,13 +291,13 @@ impl World {
             if self.authors.is_empty() {
                 self.trace.push(self.step, self.now_ns, fact);
             } else {
-                self.record.take_in(Duration::from_nanos(self.now_ns), &fact);
+                self.record.add_fact(Duration::from_nanos(self.now_ns), &fact);
             }
         }
         let mut inspect = |world: &mut Self| {
-            let stirred = std::mem::take(&mut world.stirred);
-            let looks = if world.is_small() { stirred } else { world.step.is_multiple_of(INSPECT_EVERY) };
-            if looks { invariants.inspect(world) } else { Ok(()) }
+            let needs_inspection = std::mem::take(&mut world.needs_inspection);
+            let is_due = if world.is_small() { needs_inspection } else { world.step.is_multiple_of(INSPECT_EVERY) };
+            if is_due { invariants.inspect(world) } else { Ok(()) }
         };
         match broken.map_or_else(|| inspect(self), Err) {
             Ok(()) => Ok(()),
@@ -302,24 +305,25 @@ impl World {
         }
     }
 
-    /// Whether the whole state is looked at after every step that may have changed it.
+    /// Whether the whole state is inspected after every step that may have changed it.
     pub(super) fn is_small(&self) -> bool {
         self.agents.len() <= SMALL
     }
 
-    /// A failure of the present step.
+    /// Creates a failure of the present step.
     pub(super) fn failed(&self, invariant: &'static str, text: &str) -> Failure {
         Failure::new(self.seed, self.step, self.now_ns, invariant, text, &self.trace)
     }
 
     pub(super) fn fact(&mut self, fact: Fact) {
-        self.stirred |= matches!(fact, Fact::ProcessStarted { .. } | Fact::AgentHeard { .. } | Fact::MasterCrashed);
+        self.needs_inspection |=
+            matches!(fact, Fact::ProcessStarted { .. } | Fact::AgentReceived { .. } | Fact::MasterCrashed);
         self.facts.push(fact);
     }
 
-    /// What schedulers and tasks do now and then.
-    pub(super) fn oddities(&self) -> &Oddities {
-        if self.phase == Phase::Trouble { &self.plan.oddities } else { &self.calm }
+    /// How schedulers and tasks misbehave in this phase.
+    pub(super) fn misbehaviour(&self) -> &Misbehaviour {
+        if self.phase == Phase::Faults { &self.plan.misbehaviour } else { &self.no_misbehaviour }
     }
 
     pub(super) fn time(&self, node: Node) -> Now {
@@ -333,8 +337,8 @@ impl World {
         self.queue.at(self.now_ns.saturating_add(nanos), event);
     }
 
-    /// Sees to it that the node is woken at its deadline.
-    pub(super) fn arm(&mut self, node: Node) {
+    /// Schedules the node's wake-up at its deadline.
+    pub(super) fn schedule_wake(&mut self, node: Node) {
         let now_ns = self.now_ns;
         let (deadline, wake_ns, life) = match node {
             Node::Master => {
@@ -358,7 +362,7 @@ impl World {
             Node::Author(index) => {
                 let node = &mut self.authors[index];
                 let Some(process) = &mut node.process else { return };
-                (process.surroundings.deadline(), &mut process.wake_ns, node.life)
+                (process.environment.deadline(), &mut process.wake_ns, node.life)
             }
         };
         let turn = if node == Node::Master { self.plan.turn } else { Duration::from_micros(1) };
@@ -383,10 +387,10 @@ impl World {
         }
     }
 
-    fn happen(&mut self, event: Event) {
-        // What comes to a process that is stopped waits for it, in order.
+    fn dispatch(&mut self, event: Event) {
+        // Events for a stopped process wait, in order.
         if !self.paused_until.is_empty()
-            && let Some(until_ns) = event.taker(&self.links).and_then(|node| self.paused(node))
+            && let Some(until_ns) = event.receiver(&self.links).and_then(|node| self.paused(node))
         {
             return self.queue.at(until_ns, event);
         }
@@ -423,7 +427,7 @@ impl World {
                 }
             }
             Event::SupervisorSilent { agent, life, supervisor } => self.supervisor_silent(agent, life, supervisor),
-            Event::SupervisorGoesOn { agent, supervisor } => self.supervisor_goes_on(agent, supervisor),
+            Event::SupervisorContinues { agent, supervisor } => self.supervisor_continues(agent, supervisor),
             Event::LeftoversEnded { agent, life, containers } => self.leftovers_ended(agent, life, containers),
             Event::DiskChanged { agent } => self.disk_changed(agent),
             Event::SupervisorLost { agent, life, supervisor } => self.supervisor_lost(agent, life, supervisor),
@@ -438,11 +442,11 @@ impl World {
             Event::CallbackEnds { framework, life, callback, ok } => self.callback_ends(framework, life, callback, ok),
             Event::Chores { framework, life } => self.chores(framework, life),
             Event::TearDown { framework } => self.tear_down_soon(framework),
-            Event::Fault => self.fault(),
+            Event::Fault => self.inject_random(),
             Event::Planned { fault, agent } => self.inflict(fault, agent),
             Event::End => self.phase = Phase::Done,
             Event::Heal => self.heal(),
-            Event::Look => self.look(),
+            Event::CheckQuiescence => self.check_quiescence(),
         }
     }
 }

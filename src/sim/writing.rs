@@ -1,4 +1,4 @@
-//! The master's writing: what may leave the queues of its sessions becomes frames on their links.
+//! Writes the messages that may leave the master's session queues as frames to their links.
 
 use rand::Rng as _;
 
@@ -17,7 +17,7 @@ use crate::{
     transport::outbox::Taken,
 };
 
-/// The version of the scheduler stream, told in the first frame.
+/// The version of the scheduler stream, sent in the first frame.
 const VERSION: u32 = 1;
 
 impl World {
@@ -28,8 +28,9 @@ impl World {
         }
     }
 
-    /// Writes what may leave to a peer as far as it takes it: in one frame or, when the writer was quick, in several.
-    /// `waited`: whether it waited for its reader.
+    /// Writes queued messages to a peer as far as it reads, in one or several frames.
+    ///
+    /// `waited`: whether they waited for their reader.
     pub(super) fn flush_session(&mut self, session: SessionId, waited: bool) {
         let now = self.time(Node::Master);
         while self.takes_frame(session) {
@@ -77,15 +78,16 @@ impl World {
     }
 
     fn write_events(&mut self, session: SessionId, link: LinkId, events: Vec<Event>) {
-        let events: Vec<Event> = joined(events).into_iter().map(|event| self.sabotage_event(session, event)).collect();
+        let events: Vec<Event> =
+            join_offers(events).into_iter().map(|event| self.sabotage_event(session, event)).collect();
         for event in &events {
-            self.fact(Fact::Told { session, event: event.clone() });
+            self.fact(Fact::EventSent { session, event: event.clone() });
         }
         let split = self.chance.network.random_range(1..=16);
         for part in events.chunks(split) {
             let Some(process) = &mut self.master.process else { return };
             let Some(known) = process.sessions.get_mut(&session) else { return };
-            let version = if std::mem::replace(&mut known.greeted, true) { 0 } else { VERSION };
+            let version = if std::mem::replace(&mut known.has_sent_version, true) { 0 } else { VERSION };
             let frame = Frame::Events(outgo::framework_frame(&process.facts, version, part.to_vec()));
             self.send(link, End::Client, frame);
         }
@@ -95,7 +97,7 @@ impl World {
         let orders: Vec<Order> = orders.into_iter().flat_map(|order| self.sabotage_order(session, order)).collect();
         for order in &orders {
             self.note_launch(order);
-            self.fact(Fact::Ordered { session, order: order.clone() });
+            self.fact(Fact::OrderSent { session, order: order.clone() });
         }
         let split = self.chance.network.random_range(1..=16);
         for part in orders.chunks(split) {
@@ -104,8 +106,8 @@ impl World {
     }
 }
 
-/// With the offers of neighbouring events in one, as they leave in a frame.
-fn joined(events: Vec<Event>) -> Vec<Event> {
+/// Merges the offers of neighbouring events into one, as a frame carries them.
+fn join_offers(events: Vec<Event>) -> Vec<Event> {
     let mut joined: Vec<Event> = Vec::with_capacity(events.len());
     for event in events {
         match (joined.last_mut(), event) {

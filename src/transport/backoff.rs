@@ -1,13 +1,13 @@
-//! How long to wait before trying again: exponential, capped, with full jitter.
+//! Exponential backoff with a cap and full jitter.
 //!
-//! Pure: chance comes from the generator handed in, so a run with the same seed waits the same. Full jitter (anything
-//! between nothing and the current ceiling) keeps ten thousand agents from coming back in the same millisecond.
+//! Pure: random numbers come from the generator passed in, so the same seed gives the same waits. Full jitter (anything
+//! between zero and the current ceiling) keeps ten thousand agents from reconnecting in the same millisecond.
 
 use std::time::Duration;
 
 use rand::Rng;
 
-/// The state of one sequence of attempts.
+/// The backoff of one sequence of attempts.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Backoff {
     first: Duration,
@@ -16,21 +16,21 @@ pub struct Backoff {
 }
 
 impl Backoff {
-    /// Waits of up to `first`, then up to twice that, and so on up to `cap`.
+    /// Creates a backoff that waits up to `first`, then up to twice that, and so on up to `cap`.
     #[must_use]
     pub fn new(first: Duration, cap: Duration) -> Self {
         let first = first.min(cap);
         Self { first, cap, ceiling: first }
     }
 
-    /// How long to wait before the next attempt. Doubles the ceiling for the one after.
+    /// Returns the wait before the next attempt and doubles the ceiling for the one after.
     pub fn next_wait(&mut self, rng: &mut (impl Rng + ?Sized)) -> Duration {
         let ceiling = self.ceiling;
         self.ceiling = ceiling.saturating_mul(2).min(self.cap);
         rng.random_range(Duration::ZERO..=ceiling)
     }
 
-    /// An attempt succeeded: the next wait is a short one again.
+    /// Starts over after a successful attempt: the next wait is short again.
     pub fn reset(&mut self) {
         self.ceiling = self.first;
     }

@@ -1,7 +1,7 @@
-//! All that is queued, taken at once: what a writer to a stream puts into one frame.
+//! Batches: everything that is queued, taken at once and written as one frame.
 //!
-//! A batch is never empty and never waits to fill up: it holds what was there when the writer came, up to a number of
-//! messages and of bytes. One message over the byte limit travels alone.
+//! A batch is never empty and never waits to fill up. It holds what is queued when the writer polls, up to a number of
+//! messages and of bytes. A message over the byte limit is a batch of its own.
 
 use std::{
     collections::VecDeque,
@@ -12,12 +12,12 @@ use std::{
 use futures::Stream;
 use tokio::sync::mpsc;
 
-/// The most messages in a batch unless told otherwise.
+/// The default limit of messages per batch.
 pub const MAX_BATCH_MESSAGES: usize = 1024;
-/// The most bytes in a batch unless told otherwise.
+/// The default limit of bytes per batch.
 pub const MAX_BATCH_BYTES: usize = 1 << 20;
 
-/// The queue of a bounded channel as a stream of batches, in order. Ends when the senders are gone and all is taken.
+/// A stream of batches from a bounded channel, in order. Ends when all senders are dropped and the queue is empty.
 #[derive(Debug)]
 pub struct Batches<T, W> {
     receiver: mpsc::Receiver<T>,
@@ -29,18 +29,18 @@ pub struct Batches<T, W> {
 }
 
 impl<T, W: Fn(&T) -> usize> Batches<T, W> {
-    /// Batches of what `receiver` holds; `weigh` tells a message's size on the wire in bytes.
+    /// Creates batches from `receiver`; `weigh` returns a message's size on the wire in bytes.
     pub fn new(receiver: mpsc::Receiver<T>, weigh: W) -> Self {
         Self::with_limits(receiver, weigh, MAX_BATCH_MESSAGES, MAX_BATCH_BYTES)
     }
 
-    /// The same with limits of one's own; a limit of zero messages counts as one.
+    /// Creates batches with other limits; a limit of zero messages counts as one.
     pub fn with_limits(receiver: mpsc::Receiver<T>, weigh: W, max_messages: usize, max_bytes: usize) -> Self {
         let max_messages = max_messages.max(1);
         Self { receiver, weigh, max_messages, max_bytes, taken: Vec::new(), pending: VecDeque::new() }
     }
 
-    /// The next batch, or `None` at the end. Nothing is lost when the future is dropped before it is ready.
+    /// Returns the next batch, or `None` at the end. Dropping the future before it is ready loses nothing.
     pub async fn next_batch(&mut self) -> Option<Vec<T>>
     where
         T: Unpin,
@@ -50,7 +50,7 @@ impl<T, W: Fn(&T) -> usize> Batches<T, W> {
     }
 }
 
-/// How many of the first messages make a batch within these limits; none only where none waits.
+/// Returns how many of the first messages fit one batch; 0 only if none is queued.
 pub(crate) fn fitting<T>(
     waiting: &VecDeque<T>,
     max_messages: usize,

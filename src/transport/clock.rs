@@ -1,7 +1,7 @@
-//! The only place that reads the host's clocks.
+//! The clocks: the only module that reads the host's time.
 //!
-//! Shells take a [`Now`] here and hand it to their cores. All clocks of a process share one start, so a reading taken
-//! by one part is comparable with another's. Monotonic time follows tokio's, so a test that pauses it stays in charge.
+//! Shells read a [`Now`] here and pass it to their cores. All clocks of a process share one start, so their readings
+//! are comparable. Monotonic time follows tokio's, so a test can pause it.
 
 use std::{
     sync::OnceLock,
@@ -12,7 +12,7 @@ use tokio::time::Instant;
 
 use crate::types::Now;
 
-/// The process' start as far as monotonic readings are concerned: whenever the first clock was asked for.
+/// The start of monotonic readings in this process: when the first clock is created.
 static START: OnceLock<Instant> = OnceLock::new();
 
 /// A source of time. Cheap to copy.
@@ -22,13 +22,13 @@ pub struct Clock {
 }
 
 impl Clock {
-    /// The host's clocks.
+    /// Returns the host's clocks.
     #[must_use]
     pub fn system() -> Self {
         Self { start: *START.get_or_init(Instant::now) }
     }
 
-    /// Both clocks, read now.
+    /// Reads both clocks.
     #[must_use]
     pub fn now(&self) -> Now {
         Now { mono_ns: nanos(Instant::now().saturating_duration_since(self.start)), wall_ns: wall_ns() }
@@ -43,8 +43,8 @@ impl Clock {
     }
 }
 
-/// What the host's monotonic clock reads, in nanoseconds: all processes of one boot read the same one. Like the readings
-/// of [`Clock`] it stands still while the host sleeps.
+/// Reads the host's monotonic clock, in nanoseconds. All processes of one boot share it; it stops while the host
+/// sleeps.
 #[cfg(feature = "agent")]
 pub(crate) fn host_monotonic_ns() -> u64 {
     let read = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);

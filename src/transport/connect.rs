@@ -1,7 +1,7 @@
-//! Where a server is and how to reach it: addresses as people write them, and gRPC channels with keep-alive.
+//! Server addresses in text form, and gRPC channels with keep-alive.
 //!
-//! A channel notices a dead peer within twenty seconds even when nothing is sent, gives up connecting after five, and
-//! sends small messages at once. Trying again, and when, is the caller's: see [`super::backoff`].
+//! A channel detects a dead peer within 75 s even when nothing is sent, stops connecting after five, and
+//! sends small messages at once. Retries are up to the caller: see [`super::backoff`].
 
 use std::{error::Error, fmt, io, str::FromStr, time::Duration};
 
@@ -10,14 +10,14 @@ use tonic::transport::{Channel, Endpoint};
 use super::{CONNECTION_WINDOW_BYTES, KEEP_ALIVE_SECS, KEEP_ALIVE_TIMEOUT_SECS, STREAM_WINDOW_BYTES};
 use crate::types::{HostPort, quoted};
 
-/// How long a connection may take to come about.
+/// The timeout for opening a connection.
 pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Key of the gRPC metadata in which a master that does not lead names the one that does, as `host:port`; beside the
-/// status that ends or refuses a stream.
+/// The gRPC metadata key under which a follower returns the leading master as `host:port`. It accompanies the status
+/// that ends or refuses a stream.
 pub const LEADER_METADATA: &str = "divvy-leader";
 
-/// The leader that a master named as it ended or refused a stream, if it named one.
+/// Returns the leader's address from the status of an ended or refused stream, if it is there.
 pub(crate) fn leader_named(status: &tonic::Status) -> Option<&str> {
     status.metadata().get(LEADER_METADATA)?.to_str().ok()
 }
@@ -30,7 +30,7 @@ pub struct Address {
 }
 
 impl Address {
-    /// A name or number and a port, taken as they are.
+    /// Creates an address from a host name or IP address and a port, unchecked.
     #[must_use]
     pub fn new(host: impl Into<String>, port: u16) -> Self {
         Self { host: host.into(), port }
@@ -48,10 +48,10 @@ impl Address {
         self.port
     }
 
-    /// How to connect here, with our keep-alive, windows and limits set.
+    /// Returns a tonic endpoint with our keep-alive, windows and timeouts.
     ///
     /// # Errors
-    /// When the host has characters that no URL takes.
+    /// The host has characters that no URL allows.
     pub fn endpoint(&self) -> Result<Endpoint, InvalidAddress> {
         let endpoint = Endpoint::from_shared(format!("http://{self}"))
             .map_err(|error| InvalidAddress { text: self.to_string(), reason: Reason::NotAUrl(error.to_string()) })?;
@@ -94,12 +94,12 @@ impl FromStr for Address {
     }
 }
 
-/// One or more servers of which one is to be used: `host:port[,host:port]`.
+/// One or more alternative servers: `host:port[,host:port]`.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Addresses(Vec<Address>);
 
 impl Addresses {
-    /// The servers in the order they were named; there is at least one.
+    /// Iterates over the servers in the given order; there is at least one.
     pub fn iter(&self) -> impl Iterator<Item = &Address> {
         self.0.iter()
     }
@@ -107,7 +107,7 @@ impl Addresses {
 
 #[cfg(feature = "agent")]
 impl Addresses {
-    /// The same servers, beginning with the one whose turn it is; after the last comes the first.
+    /// Returns the same servers, rotated to begin with number `turn`, modulo their count.
     pub(crate) fn in_turn(&self, turn: u64) -> Self {
         let mut servers = self.0.clone();
         let first = usize::try_from(turn % servers.len().max(1) as u64).unwrap_or(0);
@@ -139,7 +139,7 @@ impl FromStr for Addresses {
     }
 }
 
-/// Text that names no server.
+/// An error for text that is not a server address.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("invalid address {:?}: {}", quoted(text), self.way_out())]
 pub struct InvalidAddress {
@@ -148,7 +148,7 @@ pub struct InvalidAddress {
 }
 
 impl InvalidAddress {
-    /// What is wrong and what would be right, without the text itself.
+    /// Returns what is wrong and what to write instead, without the text itself.
     #[must_use]
     pub fn way_out(&self) -> String {
         format!("{}; write HOST:PORT, for example 127.0.0.1:5050", self.reason)
@@ -167,35 +167,35 @@ enum Reason {
     NotAUrl(String),
 }
 
-/// Why there is no channel.
+/// An error of [`master`] or [`agent`]: no channel was opened.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ConnectError {
-    /// The address cannot be connected to by anybody.
+    /// The address is not valid.
     #[error(transparent)]
     Invalid(#[from] InvalidAddress),
-    /// None of the masters named answers.
+    /// No master accepts a connection.
     #[error("no master at {addresses}: {reason}; start one with `divvy-master` or name another with --master")]
     NoMaster {
-        /// All that were tried.
+        /// All masters that were tried.
         addresses: Addresses,
-        /// What the last of them met, in a few words.
+        /// The error of the last of them, in a few words.
         reason: String,
     },
-    /// The agent does not answer.
+    /// The agent does not accept a connection.
     #[error("no agent at {address}: {reason}; is it running, and does a firewall let port {} through?", address.port())]
     NoAgent {
-        /// Where it should be.
+        /// The agent's address.
         address: Address,
-        /// What went wrong, in a few words.
+        /// The error, in a few words.
         reason: String,
     },
 }
 
-/// A connected channel to the first of the masters that accepts a connection; whether it answers is another matter.
+/// Opens a channel to the first master that accepts a connection. The master may still refuse calls.
 ///
 /// # Errors
-/// When none does; the reason is the last one's.
+/// No master accepts one; the reason is the last one's.
 pub async fn master(addresses: &Addresses) -> Result<Channel, ConnectError> {
     let mut reason = String::new();
     for address in addresses.iter() {
@@ -207,16 +207,16 @@ pub async fn master(addresses: &Addresses) -> Result<Channel, ConnectError> {
     Err(ConnectError::NoMaster { addresses: addresses.clone(), reason })
 }
 
-/// A connected channel to an agent.
+/// Opens a channel to an agent.
 ///
 /// # Errors
-/// When it does not answer.
+/// The agent does not accept a connection.
 pub async fn agent(address: &Address) -> Result<Channel, ConnectError> {
     let failed = |error| ConnectError::NoAgent { address: address.clone(), reason: in_words(&error) };
     address.endpoint()?.connect().await.map_err(failed)
 }
 
-/// The innermost reason of a transport error: "connection refused" rather than "transport error".
+/// Returns the root cause of a transport error: "connection refused" rather than "transport error".
 #[must_use]
 pub fn in_words(error: &tonic::transport::Error) -> String {
     let mut deepest: &dyn Error = error;
@@ -257,7 +257,7 @@ mod tests {
     }
 
     #[test]
-    fn an_address_that_names_no_server_says_what_is_wrong() {
+    fn an_invalid_address_is_refused_with_the_reason() {
         for (text, reason) in [
             ("", "there is no port"),
             ("localhost", "there is no port"),
@@ -281,7 +281,7 @@ mod tests {
         let free = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let address = free.local_addr().expect("bound").to_string();
         drop(free);
-        let error = master(&address.parse().expect("an address")).await.expect_err("nobody listens").to_string();
+        let error = master(&address.parse().expect("an address")).await.expect_err("nothing listens").to_string();
         let wanted = format!(
             "no master at {address}: connection refused; start one with `divvy-master` or name another with --master"
         );

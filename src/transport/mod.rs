@@ -1,7 +1,7 @@
-//! How messages travel: the clock, gRPC channels, the one accept loop, batches and backoff.
+//! Message transport: the clock, gRPC channels, the accept loop, batches, outboxes and backoff.
 //!
-//! Everything here is mechanism; what a message means and what follows from it is decided in the cores. Every wait has
-//! a limit and every queue a bound.
+//! Everything here is mechanism; the cores decide what a message means. Every wait has a timeout and every queue a
+//! bound.
 
 pub mod backoff;
 pub mod batch;
@@ -16,15 +16,16 @@ pub(crate) mod outbox;
 #[cfg(feature = "server")]
 pub mod serve;
 
-/// The largest message either end takes, in bytes; a larger one is refused before it is read whole.
+/// The largest message that either end accepts, in bytes. A larger one is refused before it is read in full.
 pub const MAX_MESSAGE_BYTES: usize = crate::types::limits::MESSAGE_BYTES;
 /// The largest message between an agent and a master, in bytes: a registration is one message.
 pub const MAX_REGISTRATION_BYTES: usize = crate::types::limits::REGISTRATION_BYTES;
-/// The largest answer to an operator's call, in bytes, that the one who asked takes: a whole state is one message.
+/// The largest reply to an operator's call that the caller accepts, in bytes: a whole state is one message.
 pub const MAX_REPLY_BYTES: usize = 1 << 30;
-/// How long a connection may be silent before the other end is asked whether it still lives, in seconds.
+/// Idle time after which a connection sends a keep-alive ping, in seconds.
 pub const KEEP_ALIVE_SECS: u64 = 10;
-/// How long the other end has for that answer, in seconds: a peer that is busy and reads nothing meanwhile is not dead.
+/// How long the peer may take to answer a keep-alive ping, in seconds. A busy peer that reads nothing meanwhile is not
+/// dead.
 pub const KEEP_ALIVE_TIMEOUT_SECS: u64 = 65;
 /// HTTP/2 window of one stream, in bytes: a batch of offers or statuses passes without waiting for the reader.
 pub const STREAM_WINDOW_BYTES: u32 = 4 << 20;

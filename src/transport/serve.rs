@@ -1,9 +1,10 @@
-//! The one accept loop: HTTP/1 and gRPC over HTTP/2 on one port, told apart by their first bytes.
+//! The accept loop: HTTP/1 and gRPC over HTTP/2 on one port, distinguished by their first bytes.
 //!
-//! Rule: nobody holds a connection for nothing. A client that says nothing is dropped at the first-byte deadline, one
-//! that dribbles its header at the header deadline, one that stops reading or sending half-way at the stall limit, one
-//! that is gone at the keep-alive timeout, and there are never more than [`Limits::connections`] of them. What is served is an [`axum::Router`]; the transport below it is plain
-//! TCP, and [`connection::serve`] takes any byte stream, so that encryption goes in between without touching either.
+//! Rule: no idle client occupies a connection. A client that sends nothing is dropped at the first-byte deadline, and
+//! one that sends its header slowly at the header deadline. One that stops reading or sending half-way is dropped at
+//! the stall limit, and a dead one at the keep-alive timeout. There are never more than [`Limits::connections`]. The
+//! served app is an [`axum::Router`]. [`connection::serve`] takes any byte stream, so encryption can be added between
+//! it and TCP without changing either.
 
 mod connection;
 #[cfg_attr(not(feature = "master"), expect(dead_code, reason = "the master alone counts inputs"))]
@@ -27,31 +28,31 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 pub use listener::{ListenError, Listener};
 
-/// What a server puts up with from its clients.
+/// The limits that a server imposes on its clients.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Limits {
-    /// Connections open at a time; more wait in the kernel's queue.
+    /// Open connections; further ones wait in the kernel's queue.
     pub connections: usize,
-    /// How long a new connection may stay silent.
+    /// How long a new connection may send nothing.
     pub first_byte: Duration,
     /// How long an HTTP/1 request head may take, which is also how long a kept-alive connection may idle.
     pub header: Duration,
-    /// How long a client may send nothing of the HTTP/1 body it announced.
+    /// How long a client may pause within an HTTP/1 request body.
     pub stall: Duration,
-    /// How long a client may take nothing of what we write; it may be busy.
+    /// How long a client may read nothing of our response; it may be busy.
     pub write_stall: Duration,
-    /// Largest request head, in bytes; at least 8 KiB.
+    /// The largest request head, in bytes; at least 8 KiB.
     pub header_bytes: usize,
-    /// Largest body of an HTTP request that is read whole, in bytes. Streams and gRPC have limits of their own.
+    /// The largest HTTP request body that is read in full, in bytes. Streams and gRPC have limits of their own.
     pub body_bytes: usize,
-    /// Streams a client may have open on one HTTP/2 connection.
+    /// Streams that a client may open on one HTTP/2 connection.
     pub streams: u32,
-    /// Silence on an HTTP/2 connection after which the client is asked for a sign of life.
+    /// Idle time on an HTTP/2 connection after which the server sends a keep-alive ping.
     pub keep_alive: Duration,
-    /// How long it has to give one.
+    /// How long the client may take to answer it.
     pub keep_alive_timeout: Duration,
-    /// How long requests in progress may go on after the end was asked for.
+    /// How long requests in progress may continue after shutdown begins.
     pub drain: Duration,
 }
 
@@ -74,8 +75,7 @@ impl Default for Limits {
 }
 
 impl Limits {
-    /// The defaults, with another time for which a peer may take nothing. It may be busy with something else for as long,
-    /// so it gets that time to answer a keep-alive too.
+    /// Returns the defaults with another write stall limit. A busy peer gets the same time to answer a keep-alive ping.
     #[must_use]
     pub fn with_write_stall(write_stall: Duration) -> Self {
         let limits = Self::default();
@@ -84,15 +84,15 @@ impl Limits {
     }
 }
 
-/// Who is at the other end of a request's connection; in every request's extensions.
+/// The client of a request's connection; in every request's extensions.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Peer {
-    /// The address the connection came from.
+    /// The remote address of the connection.
     pub address: SocketAddr,
 }
 
-/// What all connections of a server share.
+/// State shared by all connections of a server.
 struct Server {
     app: Router,
     limits: Limits,
@@ -102,8 +102,8 @@ struct Server {
 
 /// Serves `app` on `listener` until `stop` is cancelled.
 ///
-/// Then no more connections are taken, and those that are open may finish their requests within [`Limits::drain`];
-/// what is still open after that is cut.
+/// Then the server accepts no more connections. Open ones may finish their requests within [`Limits::drain`]; the rest
+/// are closed.
 pub async fn serve(listener: Listener, app: Router, limits: Limits, stop: CancellationToken) {
     let app = app.fallback(unknown::unknown).layer(DefaultBodyLimit::max(limits.body_bytes));
     let server = Arc::new(Server { app, limits, stopping: stop, stopped: CancellationToken::new() });
@@ -132,12 +132,12 @@ async fn accept_all(listener: &Listener, server: &Arc<Server>, connections: &Tas
     }
 }
 
-/// The next connection. Running out of descriptors is waited out: connections end, and a busy loop would help nobody.
+/// Accepts the next connection. Without free descriptors it waits until connections end, rather than spin.
 async fn accept(listener: &Listener) -> (TcpStream, SocketAddr) {
     loop {
         match listener.accept().await {
             Ok((stream, address)) => {
-                // Without it small frames wait tens of milliseconds for the acknowledgement of the one before.
+                // Without it small frames wait tens of milliseconds for the previous acknowledgement.
                 if stream.set_nodelay(true).is_ok() {
                     return (stream, address);
                 }

@@ -1,6 +1,6 @@
-//! What distinguishes an agent without being consumed: `rack:r1;zone:a`.
+//! Attributes of an agent, which are not consumed: `rack:r1;zone:a`.
 //!
-//! An ordered list; a name may occur more than once. Values are scalars, ranges or text, never sets.
+//! An ordered list in which a name may occur more than once. Values are scalars, ranges or text, never sets.
 
 use std::fmt;
 use std::str::FromStr;
@@ -15,16 +15,16 @@ use crate::proto::v1::value;
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Attributes(Vec<Attribute>);
 
-/// One name with its value.
+/// One attribute: a name and a value.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Attribute {
-    /// `rack`, `zone`, ...
+    /// The name: `rack`, `zone`, ...
     pub name: String,
-    /// What it is.
+    /// The value.
     pub value: AttributeValue,
 }
 
-/// What an attribute is.
+/// The value of an attribute.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum AttributeValue {
     /// A number.
@@ -35,45 +35,45 @@ pub enum AttributeValue {
     Text(String),
 }
 
-/// An attribute that makes no sense.
+/// An error for an invalid attribute.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("attribute `{attribute}`: {problem}")]
 pub struct AttributeError {
-    /// The part of the text, or `[2] name` for the third of a list.
+    /// The part of the text at fault, or `[2] name` for the third of a list.
     pub attribute: String,
-    /// What is wrong with it, and what would be right.
+    /// What is wrong with it, and what is expected.
     pub problem: String,
 }
 
 impl Attributes {
-    /// Adds one at the end.
+    /// Appends an attribute.
     pub fn push(&mut self, name: impl Into<String>, value: AttributeValue) {
         self.0.push(Attribute { name: name.into(), value });
     }
 
-    /// All in order.
+    /// Iterates over all attributes in order.
     pub fn iter(&self) -> impl Iterator<Item = &Attribute> {
         self.0.iter()
     }
 
-    /// Whether there are none.
+    /// Returns whether there are none.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
-    /// The first value of that name, which is the one that instances are counted by.
+    /// Returns the first value of that name, by which instances are counted.
     #[must_use]
     pub fn get(&self, name: &str) -> Option<&AttributeValue> {
         self.0.iter().find(|attribute| attribute.name == name).map(|attribute| &attribute.value)
     }
 
-    /// Every value of that name.
+    /// Iterates over all values of that name.
     pub fn all<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a AttributeValue> {
         self.0.iter().filter(move |attribute| attribute.name == name).map(|attribute| &attribute.value)
     }
 
-    /// The first value of that name if it is text.
+    /// Returns the first value of that name if it is text.
     #[must_use]
     pub fn text(&self, name: &str) -> Option<&str> {
         match self.get(name)? {
@@ -82,10 +82,10 @@ impl Attributes {
         }
     }
 
-    /// Reads the message form.
+    /// Converts from the protobuf form.
     ///
     /// # Errors
-    /// An attribute without a name, of type SET, or without the value of its type; too many, or one that is too long.
+    /// An attribute has no name, is of type SET, has no value of its type or is too long; or there are too many.
     pub fn from_proto(list: &[v1::Attribute]) -> Result<Self, AttributeError> {
         check_count(list.len())?;
         let read = |(at, message): (usize, &v1::Attribute)| {
@@ -98,7 +98,7 @@ impl Attributes {
         list.iter().enumerate().map(read).collect::<Result<_, _>>().map(Self)
     }
 
-    /// The message form.
+    /// Converts to the protobuf form.
     #[must_use]
     pub fn to_proto(&self) -> Vec<v1::Attribute> {
         self.0.iter().map(Attribute::to_proto).collect()
@@ -162,8 +162,8 @@ impl Attribute {
     }
 }
 
-/// Reads `name:value` joined by semicolons; only the first colon of each divides. A value is a number only if the number
-/// prints as the same text.
+/// Parses `name:value` entries joined by semicolons; only the first colon of each splits. A value is a number only if
+/// the number prints as the same text.
 impl FromStr for Attributes {
     type Err = AttributeError;
 
@@ -182,7 +182,7 @@ fn parse_entry(entry: &str) -> Result<Attribute, String> {
         return Err("has no name; write it like rack:r1".to_owned());
     }
     let value = match TextValue::parse(value) {
-        // `1.10`, `007` and `12345e67` are versions, codes and revisions: as numbers they would become others.
+        // `1.10`, `007` and `12345e67` are versions, codes and revisions: parsing them as numbers would change them.
         Ok(TextValue::Scalar(amount)) if amount.to_string() == value.trim() => AttributeValue::Scalar(amount),
         Ok(TextValue::Scalar(_)) | Err(ValueError::Quantity(_)) => AttributeValue::Text(value.trim().to_owned()),
         Ok(TextValue::Ranges(ranges)) => AttributeValue::Ranges(ranges),
@@ -191,12 +191,12 @@ fn parse_entry(entry: &str) -> Result<Attribute, String> {
         Err(error) => return Err(error.to_string()),
     };
     let attribute = Attribute { name: name.trim().to_owned(), value };
-    // The limits are those of the message form.
+    // The limits are those of the protobuf form.
     read_value(&attribute.to_proto())?;
     Ok(attribute)
 }
 
-/// `rack:r1;zone:a`, as it is read.
+/// Formats `rack:r1;zone:a`, as it is parsed.
 impl fmt::Display for Attributes {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (at, attribute) in self.0.iter().enumerate() {

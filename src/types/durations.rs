@@ -1,4 +1,4 @@
-//! Spans and points of time between Rust and the messages, which count signed nanoseconds.
+//! Conversions of durations and timestamps between Rust and the messages, which count signed nanoseconds.
 
 use std::time::Duration;
 
@@ -13,20 +13,20 @@ impl From<Duration> for DurationInfo {
 }
 
 impl DurationInfo {
-    /// The span; a negative one, which validation refuses, counts as none.
+    /// Returns the duration; a negative one, which validation refuses, counts as zero.
     #[must_use]
     pub fn to_duration(&self) -> Duration {
         Duration::from_nanos(u64::try_from(self.nanoseconds).unwrap_or(0))
     }
 
-    /// Whether it counts backwards, which is nowhere valid.
+    /// Returns whether it is negative, which is never valid.
     #[must_use]
     pub const fn is_negative(&self) -> bool {
         self.nanoseconds < 0
     }
 }
 
-/// The wall clock's reading.
+/// The reading of the wall clock.
 impl From<Now> for TimeInfo {
     fn from(now: Now) -> Self {
         Self { nanoseconds: now.wall_ns }

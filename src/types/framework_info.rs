@@ -1,21 +1,21 @@
-//! What a framework says about itself: its roles, what it understands, how long it may be away.
+//! Builders and accessors of `FrameworkInfo`: roles, capabilities, failover timeout.
 
 use std::time::Duration;
 
 use crate::proto::v1::framework_info::{Capability, capability};
 use crate::proto::v1::{FrameworkId, FrameworkInfo};
 
-/// A failover timeout that is no span of time.
+/// An error for a failover timeout that is not a valid duration.
 #[derive(Clone, Copy, Debug, PartialEq, thiserror::Error)]
 #[error("failover_timeout {0} is not a number of seconds up to 9223372036 (292 years)")]
 pub struct InvalidFailoverTimeout(pub f64);
 
-/// Seconds in a signed 64-bit count of nanoseconds.
+/// The seconds that fit a signed 64-bit count of nanoseconds.
 const LONGEST_FAILOVER_SECS: f64 = 9_223_372_036.0;
 
 impl FrameworkInfo {
-    /// A framework of that name, in role `*`, with nothing else asked for. `user` is who its tasks run as; where it is empty a
-    /// driver names the user that it runs as itself, and fills in more: see `SchedulerDriver::builder`.
+    /// Creates a description of a framework of that name, in role `*`, without capabilities. `user` is the user of its
+    /// tasks. If it is empty, a driver fills in its own user, and more: see `SchedulerDriver::builder`.
     ///
     /// ```
     /// use std::time::Duration;
@@ -30,42 +30,42 @@ impl FrameworkInfo {
         Self { name: name.into(), ..Self::default() }
     }
 
-    /// The same with one more role, which makes it `MULTI_ROLE`.
+    /// Adds a role, which makes the framework `MULTI_ROLE`.
     #[must_use]
     pub fn with_role(mut self, role: impl Into<String>) -> Self {
         self.roles.push(role.into());
         self.with_capability(capability::Type::MultiRole)
     }
 
-    /// The same under this id, to come back as the framework that has it.
+    /// Sets the id, to re-register as the framework that has it.
     #[must_use]
     pub fn with_id(mut self, id: impl Into<FrameworkId>) -> Self {
         self.id = Some(id.into());
         self
     }
 
-    /// The same running its tasks as this user of the agents' hosts.
+    /// Sets the user on the agents' hosts that its tasks run as.
     #[must_use]
     pub fn with_user(mut self, user: impl Into<String>) -> Self {
         self.user = user.into();
         self
     }
 
-    /// The same with this long to come back before its tasks are killed.
+    /// Sets how long the framework may be disconnected before its tasks are killed.
     #[must_use]
     pub fn with_failover_timeout(mut self, timeout: Duration) -> Self {
         self.failover_timeout = Some(timeout.as_secs_f64());
         self
     }
 
-    /// The same with tasks that survive a restart of their agent.
+    /// Enables checkpointing: tasks survive a restart of their agent.
     #[must_use]
     pub fn with_checkpoint(mut self) -> Self {
         self.checkpoint = Some(true);
         self
     }
 
-    /// The same with a capability, once.
+    /// Adds a capability, unless it is there already.
     #[must_use]
     pub fn with_capability(mut self, capability: capability::Type) -> Self {
         if !self.has(capability) {
@@ -74,13 +74,14 @@ impl FrameworkInfo {
         self
     }
 
-    /// Whether it has the capability.
+    /// Returns whether the framework has the capability.
     #[must_use]
     pub fn has(&self, capability: capability::Type) -> bool {
         self.capabilities.iter().any(|own| own.r#type == Some(capability.into()))
     }
 
-    /// The roles it is in, sorted, each once: `roles` if it has `MULTI_ROLE`, `role` otherwise, `*` if that is not set.
+    /// Returns its roles, sorted and distinct: `roles` if it has `MULTI_ROLE`, otherwise `role`, or `*` if that is not
+    /// set.
     #[must_use]
     #[expect(deprecated, reason = "frameworks without MULTI_ROLE have only that field")]
     pub fn all_roles(&self) -> Vec<&str> {
@@ -93,10 +94,10 @@ impl FrameworkInfo {
         roles
     }
 
-    /// How long it may be away before its tasks are killed; none if it says nothing or less than nothing.
+    /// Returns how long it may be disconnected before its tasks are killed; zero if unset or negative.
     ///
     /// # Errors
-    /// Not a number, or more than a signed 64-bit count of nanoseconds holds.
+    /// The value is not a number, or does not fit a signed 64-bit count of nanoseconds.
     pub fn failover_duration(&self) -> Result<Duration, InvalidFailoverTimeout> {
         let seconds = self.failover_timeout.unwrap_or_default();
         if seconds.is_nan() || seconds.abs() > LONGEST_FAILOVER_SECS {
@@ -110,7 +111,7 @@ impl FrameworkInfo {
 mod tests {
     use super::*;
 
-    fn away(seconds: f64) -> Result<Duration, InvalidFailoverTimeout> {
+    fn failover(seconds: f64) -> Result<Duration, InvalidFailoverTimeout> {
         FrameworkInfo { failover_timeout: Some(seconds), ..FrameworkInfo::new("f") }.failover_duration()
     }
 
@@ -125,7 +126,7 @@ mod tests {
     }
 
     #[test]
-    fn a_capability_is_asked_for_once() {
+    fn a_capability_is_added_once() {
         let info = FrameworkInfo::new("f").with_role("a").with_role("b");
         assert_eq!(info.capabilities.len(), 1);
         assert!(info.has(capability::Type::MultiRole) && !info.has(capability::Type::PartitionAware));
@@ -136,10 +137,10 @@ mod tests {
     #[test]
     fn a_failover_timeout_is_a_span_of_time() {
         assert_eq!(FrameworkInfo::new("f").failover_duration(), Ok(Duration::ZERO));
-        assert_eq!((away(1.5), away(-1.0)), (Ok(Duration::from_millis(1500)), Ok(Duration::ZERO)));
-        assert_eq!(away(9_223_372_036.0), Ok(Duration::from_secs(9_223_372_036)));
+        assert_eq!((failover(1.5), failover(-1.0)), (Ok(Duration::from_millis(1500)), Ok(Duration::ZERO)));
+        assert_eq!(failover(9_223_372_036.0), Ok(Duration::from_secs(9_223_372_036)));
         for seconds in [1e10, -1e10, f64::INFINITY, f64::NEG_INFINITY, f64::NAN] {
-            assert!(away(seconds).is_err(), "{seconds}");
+            assert!(failover(seconds).is_err(), "{seconds}");
         }
     }
 }

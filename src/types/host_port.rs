@@ -1,8 +1,8 @@
-//! Where something serves, as text.
+//! The text form of a host and port.
 
 use std::fmt;
 
-/// Prints `host:port`, with brackets around a host that is an IPv6 number.
+/// Formats `host:port`, with brackets around an IPv6 address.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct HostPort<'a, P>(pub(crate) &'a str, pub(crate) P);
 

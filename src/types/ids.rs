@@ -1,4 +1,4 @@
-//! Ids: made from text, shown as text, and checked by the one rule that all of them share.
+//! Ids: conversions from and to text, and the rule that every id has to meet.
 
 use std::fmt;
 
@@ -6,23 +6,23 @@ use super::limits::ID_BYTES;
 use super::quoted;
 use crate::proto::v1;
 
-/// Text that cannot be an id.
+/// An error for text that is not a valid id.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{kind} `{id}` {rule}")]
 pub struct InvalidId {
-    /// What it was to identify, e.g. `task id`.
+    /// The kind of id, e.g. `task id`.
     pub kind: &'static str,
     /// The text, escaped and cut after a line.
     pub id: String,
-    /// The rule it breaks.
+    /// The rule that it breaks.
     pub rule: &'static str,
 }
 
-/// Checks an id: 1 to 255 bytes, not `.` or `..`, no control characters and no slash or backslash. Spaces and any
-/// script are fine.
+/// Validates an id: 1 to 255 bytes, not `.` or `..`, no control characters, slashes or backslashes. Spaces and any
+/// script are allowed.
 ///
 /// # Errors
-/// The rule it breaks; `kind` says in the text what it was to identify.
+/// The rule that it breaks; `kind` names the kind of id in the error.
 pub fn validate_id(kind: &'static str, id: &str) -> Result<(), InvalidId> {
     let rule = if id.is_empty() {
         "must not be empty"
@@ -41,7 +41,7 @@ pub fn validate_id(kind: &'static str, id: &str) -> Result<(), InvalidId> {
 macro_rules! text_ids {
     ($($id:ident),* $(,)?) => {$(
         impl v1::$id {
-            /// The id as text.
+            /// Returns the id as text.
             #[must_use]
             pub fn as_str(&self) -> &str {
                 &self.value
@@ -83,14 +83,14 @@ impl From<&str> for v1::ContainerId {
 }
 
 impl v1::ContainerId {
-    /// A container inside this one.
+    /// Returns the id of a container nested in this one.
     #[must_use]
     pub fn child(&self, id: &str) -> Self {
         Self { value: id.to_owned(), parent: Some(Box::new(self.clone())) }
     }
 }
 
-/// `parent.child`.
+/// Formats `parent.child`.
 impl fmt::Display for v1::ContainerId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut path = vec![self.value.as_str()];

@@ -1,19 +1,19 @@
-//! How much of everything a message from outside may carry.
+//! Limits on messages from outside.
 //!
-//! The rule: every text, list and depth that a peer chooses has a limit here, is tested at it and one past it, and is
-//! refused with an error that names the field, what was given and the limit. `docs/limits.md` shows the same numbers; a test
-//! holds it to [`ALL`]. What has no limit of its own is bounded by the message it is in.
+//! Every text, list and depth that a peer chooses has a limit here, and tests at the limit and one past it. The error
+//! names the field, the value and the limit. `docs/limits.md` lists the same numbers; a test compares it with [`ALL`].
+//! What has no limit of its own is bounded by the message it is in.
 
-/// A limit as the documentation lists it.
+/// One limit, as the documentation lists it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limit {
-    /// The constant's name.
+    /// The name of the constant.
     pub name: &'static str,
-    /// The largest value that is accepted.
+    /// The largest accepted value.
     pub most: usize,
-    /// What is counted.
+    /// The unit.
     pub unit: &'static str,
-    /// What it is a limit of.
+    /// What is limited.
     pub of: &'static str,
 }
 

@@ -1,9 +1,9 @@
-//! What the messages of [`crate::proto`] mean: ids, exact resources, attributes, task states, validation, builders.
+//! Protocol types: ids, exact resources, attributes, task states, validation and builders for [`crate::proto`].
 //!
-//! The messages themselves travel on every surface and get their meaning here by inherent methods, `Display` and
-//! `FromStr`. Only where arithmetic or identity matters is there a type of its own: [`Resources`], [`Ranges`], [`Milli`],
-//! [`Attributes`]. Input is checked once, on the way in ([`validate`], `from_proto`, `parse`), with an error that names the
-//! field; nothing here reads a clock, draws a number or does I/O.
+//! The messages are used everywhere and get their meaning here by inherent methods, `Display` and `FromStr`. Only where
+//! arithmetic or identity matters is there a separate type: [`Resources`], [`Ranges`], [`Milli`], [`Attributes`]. Input
+//! is validated once, where it enters ([`validate`], `from_proto`, `parse`), and errors name the field. Nothing here
+//! reads a clock, generates a random number or does I/O.
 
 mod attributes;
 mod durations;

@@ -1,41 +1,41 @@
-//! What an offer holds, and for how long a refusal of it stands.
+//! Accessors of `Offer`, and the duration of refusal filters.
 
 use std::time::Duration;
 
 use super::{AttributeError, AttributeValue, Attributes, ResourceError, Resources};
 use crate::proto::v1::{Filters, Offer};
 
-/// A refusal that names no time stands this long.
+/// The duration of a filter that names none.
 const DEFAULT_REFUSAL: Duration = Duration::from_secs(5);
 
-/// No refusal stands longer.
+/// The longest duration of a filter.
 const LONGEST_REFUSAL: Duration = Duration::from_hours(365 * 24);
 
 impl Offer {
-    /// Everything in it.
+    /// Returns all resources of the offer.
     ///
     /// # Errors
-    /// Resources that make no sense; a master sends none.
+    /// A resource is invalid; a master sends none such.
     pub fn resources(&self) -> Result<Resources, ResourceError> {
         Resources::from_proto(&self.resources)
     }
 
-    /// The agent's attributes.
+    /// Returns the agent's attributes.
     ///
     /// # Errors
-    /// Attributes that make no sense; a master sends none.
+    /// An attribute is invalid; a master sends none such.
     pub fn attributes(&self) -> Result<Attributes, AttributeError> {
         Attributes::from_proto(&self.attributes)
     }
 
-    /// The agent's first attribute of that name, if it has one that makes sense.
+    /// Returns the agent's first attribute of that name, if there is a valid one.
     #[must_use]
     pub fn attribute(&self, name: &str) -> Option<AttributeValue> {
         let first = self.attributes.iter().find(|attribute| attribute.name == name)?;
         Attributes::from_proto(std::slice::from_ref(first)).ok()?.get(name).cloned()
     }
 
-    /// The role that it was made to; `*` for a framework that has only one role and is not told.
+    /// Returns the role that the offer was made to; `*` for a framework without `MULTI_ROLE`.
     #[must_use]
     pub fn role(&self) -> &str {
         self.allocation_info.as_ref().and_then(|info| info.role.as_deref()).unwrap_or("*")
@@ -43,15 +43,15 @@ impl Offer {
 }
 
 impl Filters {
-    /// Do not offer the same again for this long. Zero asks for no filter.
+    /// Creates a filter that refuses the same resources for this long. Zero sets no filter.
     #[must_use]
     pub fn refuse_for(time: Duration) -> Self {
         Self { refuse_seconds: Some(time.as_secs_f64()) }
     }
 }
 
-/// How long a refusal stands, as the master reads it: 5 s if nothing was said or the number makes no sense, a year at
-/// most, and `None`, no filter at all, for zero.
+/// Returns how long a refusal lasts, as the master reads it: 5 s if unset or invalid, at most a year. `None`, which is
+/// no filter, for zero.
 #[must_use]
 pub fn refuse_duration(filters: Option<&Filters>) -> Option<Duration> {
     let Some(seconds) = filters.and_then(|filters| filters.refuse_seconds) else { return Some(DEFAULT_REFUSAL) };
@@ -71,7 +71,7 @@ mod tests {
     }
 
     #[test]
-    fn a_refusal_stands_five_seconds_unless_told_otherwise() {
+    fn a_refusal_lasts_five_seconds_by_default() {
         let five = Some(Duration::from_secs(5));
         assert_eq!(refuse_duration(None), five);
         assert_eq!(refuse_duration(Some(&Filters::default())), five);
@@ -89,7 +89,7 @@ mod tests {
     }
 
     #[test]
-    fn an_offer_tells_what_it_holds() {
+    fn an_offer_lists_what_it_holds() {
         let resources: Resources = "cpus:2;mem:64".parse().unwrap();
         let attributes: Attributes = "rack:r1;rack:r2".parse().unwrap();
         let offer = Offer {

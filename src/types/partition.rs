@@ -1,8 +1,8 @@
-//! What is to become of a task whose agent is cut off: [`PartitionPolicy`], read and built in spans of time.
+//! Partition policies: what happens to a task whose agent is unreachable.
 //!
-//! The policy travels in `TaskInfo.partition_policy`: its agent carries out [`stop_after`](PartitionPolicy::stop_after),
-//! the master the rest. A task without one runs on, is unreachable for as long as it takes, and is told to run when its
-//! agent is back.
+//! The policy is in `TaskInfo.partition_policy`. The agent carries out [`stop_after`](PartitionPolicy::stop_after), the
+//! master the rest. A task without one keeps running and stays unreachable until its agent re-registers; then it is
+//! reported as running.
 
 use std::time::Duration;
 
@@ -10,11 +10,10 @@ pub use crate::proto::ext::{OnReturn, PartitionPolicy};
 use crate::proto::v1::{TaskId, TaskInfo};
 
 impl PartitionPolicy {
-    /// The same, and the agent kills the task once no master has taken the agent for this long (whole milliseconds,
-    /// rounded up).
+    /// Sets `stop_after`: the agent kills the task after this long without a master (whole milliseconds, rounded up).
     ///
-    /// No two copies run at once as long as this, the task's kill grace and the master's ping timeout (75 s unless told
-    /// otherwise) together are no more than [`lost_after`](Self::lost_after):
+    /// No two copies run at once if the sum of this, the task's kill grace period and the master's ping timeout (75 s
+    /// by default) is at most [`lost_after`](Self::lost_after):
     ///
     /// ```
     /// use divvy::types::{OnReturn, PartitionPolicy};
@@ -32,7 +31,7 @@ impl PartitionPolicy {
         self
     }
 
-    /// The same, and the task counts as lost once its agent has been unreachable for this long (whole milliseconds,
+    /// Sets `lost_after`: the task is lost once its agent has been unreachable for this long (whole milliseconds,
     /// rounded up).
     #[must_use]
     pub fn losing_after(mut self, time: Duration) -> Self {
@@ -40,20 +39,20 @@ impl PartitionPolicy {
         self
     }
 
-    /// The same, with this copy to win when the agent is back.
+    /// Sets which copy is kept when the agent re-registers.
     #[must_use]
     pub fn on_returning(mut self, winner: OnReturn) -> Self {
         self.set_on_return(winner);
         self
     }
 
-    /// How long the agent lets the task run without a master; `None`: for ever.
+    /// Returns how long the agent lets the task run without a master; `None`: for ever.
     #[must_use]
     pub fn stop_after(&self) -> Option<Duration> {
         self.stop_after_ms.map(Duration::from_millis)
     }
 
-    /// How long the task may be unreachable before it counts as lost; `None`: for ever.
+    /// Returns how long the task may be unreachable before it is lost; `None`: for ever.
     #[must_use]
     pub fn lost_after(&self) -> Option<Duration> {
         self.lost_after_ms.map(Duration::from_millis)
@@ -65,15 +64,15 @@ fn millis(time: Duration) -> u64 {
 }
 
 impl TaskInfo {
-    /// The same with this to become of it when its agent is cut off.
+    /// Sets the policy for when its agent is unreachable.
     #[must_use]
     pub fn with_partition_policy(mut self, policy: PartitionPolicy) -> Self {
         self.partition_policy = Some(Box::new(policy));
         self
     }
 
-    /// The same, launched in the place of an unreachable or lost task of this framework. When that one comes back, its
-    /// [`OnReturn`] tells which of the two runs on.
+    /// Marks the task as the replacement of an unreachable or lost task of this framework. When that one returns, its
+    /// [`OnReturn`] decides which of the two is kept.
     #[must_use]
     pub fn with_replaced(mut self, task: impl Into<TaskId>) -> Self {
         self.replaces = Some(task.into());
@@ -88,7 +87,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_policy_comes_back_from_the_wire_as_it_was_given_and_rounds_up() {
+    fn a_policy_survives_the_wire_and_rounds_up() {
         let policy = PartitionPolicy::default()
             .stopping_after(Duration::from_nanos(1))
             .losing_after(Duration::MAX)
@@ -103,7 +102,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_said_means_run_on_and_wait() {
+    fn an_empty_policy_means_run_on_and_wait() {
         let policy = PartitionPolicy::default();
         assert_eq!((policy.stop_after(), policy.lost_after()), (None, None));
         assert_eq!(policy.on_return(), OnReturn::KeepBoth);

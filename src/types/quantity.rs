@@ -1,8 +1,8 @@
 //! Exact amounts: 64-bit thousandths, so that `0.1 + 0.2 == 0.3` and a million additions lose nothing.
 //!
 //! Doubles appear only on the wire. [`Milli::from_f64`] rounds them half away from zero to the third decimal, as Mesos
-//! does, and refuses what is no amount. Arithmetic saturates instead of wrapping: a hostile total ends at the largest
-//! amount, it never turns negative.
+//! does, and refuses what is not an amount. Arithmetic saturates instead of wrapping: a hostile total becomes the
+//! largest amount and never negative.
 
 use std::fmt;
 use std::iter::Sum;
@@ -13,57 +13,57 @@ use std::str::FromStr;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Milli(i64);
 
-/// Thousandths in 2^43 units: up to there doubles lie closer than a thousandth, so every amount survives the wire.
+/// 2^43 units in thousandths. Up to there doubles are less than a thousandth apart, so every amount survives the wire.
 const EXACT_LIMIT: f64 = 8_796_093_022_208_000.0;
 
-/// A number that is not an amount.
+/// An error for a number that is not an amount.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum QuantityError {
-    /// Infinite or not a number.
+    /// It is infinite or not a number.
     #[error("{0} is not a finite number")]
     NotFinite(f64),
-    /// So close to zero that doubles lose precision.
+    /// It is so close to zero that doubles lose precision.
     #[error("{0:e} is too close to zero; the smallest amount is 0.001")]
     Subnormal(f64),
-    /// Below zero where only amounts from zero up make sense.
+    /// It is negative where only amounts from zero up are valid.
     #[error("{0} is negative")]
     Negative(f64),
-    /// Larger than three decimals can be kept for.
+    /// It is too large to keep three decimals.
     #[error("{0} is out of range; amounts go up to 8796093022208")]
     OutOfRange(f64),
-    /// Not zero, but zero once rounded to three decimals.
+    /// It is not zero, but rounds to zero at three decimals.
     #[error("{0} rounds to zero; the smallest amount is 0.001")]
     RoundsToZero(f64),
-    /// Text that is no number.
+    /// The text is not a number.
     #[error("`{0}` is not a number")]
     NotANumber(String),
 }
 
 impl Milli {
-    /// Nothing.
+    /// Zero.
     pub const ZERO: Self = Self(0);
-    /// The smallest amount that is not nothing.
+    /// The smallest amount above zero.
     pub const SMALLEST: Self = Self(1);
-    /// The largest amount; sums stop here.
+    /// The largest amount; sums saturate here.
     pub const MAX: Self = Self(i64::MAX);
 
-    /// Whole units, e.g. `from_units(2)` is two cpus. Saturates.
+    /// Creates an amount of whole units, e.g. `from_units(2)` is two cpus. Saturates.
     #[must_use]
     pub const fn from_units(units: i64) -> Self {
         Self(units.saturating_mul(1000))
     }
 
-    /// Thousandths as they are stored.
+    /// Creates an amount from thousandths.
     #[must_use]
     pub const fn from_raw(thousandths: i64) -> Self {
         Self(thousandths)
     }
 
-    /// Rounds to three decimals, half away from zero.
+    /// Rounds a double to three decimals, half away from zero.
     ///
     /// # Errors
-    /// Not finite, subnormal, or beyond 2^43 units.
+    /// The value is not finite, subnormal, or beyond 2^43 units.
     #[expect(clippy::cast_possible_truncation, reason = "the range is checked before")]
     pub fn from_f64(value: f64) -> Result<Self, QuantityError> {
         if !value.is_finite() {
@@ -82,44 +82,44 @@ impl Milli {
     /// Like [`Milli::from_f64`], for amounts that cannot be negative.
     ///
     /// # Errors
-    /// As [`Milli::from_f64`], and for negative values.
+    /// As [`Milli::from_f64`], and the value is negative.
     pub fn amount(value: f64) -> Result<Self, QuantityError> {
         let amount = Self::from_f64(value)?;
         if value < 0.0 { Err(QuantityError::Negative(value)) } else { Ok(amount) }
     }
 
-    /// The double that the wire carries; exact up to 2^43 units.
+    /// Returns the double for the wire; exact up to 2^43 units.
     #[must_use]
     #[expect(clippy::cast_precision_loss, reason = "quotient and remainder are converted apart, as Mesos does")]
     pub fn as_f64(self) -> f64 {
         (self.0 / 1000) as f64 + (self.0 % 1000) as f64 / 1000.0
     }
 
-    /// Thousandths.
+    /// Returns the thousandths.
     #[must_use]
     pub const fn raw(self) -> i64 {
         self.0
     }
 
-    /// Whether this is exactly nothing.
+    /// Returns whether the amount is zero.
     #[must_use]
     pub const fn is_zero(self) -> bool {
         self.0 == 0
     }
 
-    /// Whether there are no decimals, as `gpus` demands.
+    /// Returns whether there are no decimals, as `gpus` requires.
     #[must_use]
     pub const fn is_whole(self) -> bool {
         self.0 % 1000 == 0
     }
 
-    /// The difference, or nothing if `other` is larger.
+    /// Returns the difference, or zero if `other` is larger.
     #[must_use]
     pub fn saturating_sub(self, other: Self) -> Self {
         Self(self.0.saturating_sub(other.0).max(0))
     }
 
-    /// `count` times as much. Saturates.
+    /// Returns the amount multiplied by `count`. Saturates.
     #[must_use]
     pub const fn times(self, count: i64) -> Self {
         Self(self.0.saturating_mul(count))
@@ -168,7 +168,7 @@ impl Sum for Milli {
     }
 }
 
-/// At most three decimals, none that is a trailing zero: `1.5`, `1000001`, `99999999999.999`.
+/// Formats at most three decimals, without trailing zeros: `1.5`, `1000001`, `99999999999.999`.
 impl fmt::Display for Milli {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (units, rest) = (self.0.unsigned_abs() / 1000, self.0.unsigned_abs() % 1000);
@@ -181,7 +181,7 @@ impl fmt::Display for Milli {
     }
 }
 
-/// Reads what people write: `0.5`, `1024`, `1e3`. Rounds to three decimals.
+/// Parses `0.5`, `1024`, `1e3`. Rounds to three decimals.
 impl FromStr for Milli {
     type Err = QuantityError;
 

@@ -1,16 +1,16 @@
-//! How errors quote what they refuse: escaped, and no more than a line of it.
+//! Quoting of refused values in errors: escaped, and at most one line.
 
 use std::fmt::{self, Write};
 
 use super::limits::QUOTED_CHARS;
 
-/// Shows the first [`QUOTED_CHARS`] characters of a value, control characters escaped, and `...` where more follows.
+/// Formats the first [`QUOTED_CHARS`] characters of a value, control characters escaped, then `...` if there are more.
 ///
-/// What follows is never written out, so that an error about 60 MiB takes no 60 MiB.
+/// The rest is never written, so an error about 60 MiB takes no 60 MiB.
 #[derive(Clone, Copy, Debug)]
 pub struct Quoted<T>(pub T);
 
-/// The same as a text.
+/// Returns the same as text.
 pub fn quoted(value: impl fmt::Display) -> String {
     Quoted(value).to_string()
 }
@@ -27,11 +27,11 @@ impl<T: fmt::Display> fmt::Display for Quoted<T> {
     }
 }
 
-/// Passes on so many characters and then fails, which ends the writing.
+/// A writer that accepts so many characters and then fails, which ends the formatting.
 struct Line<'a, 'b> {
     out: &'a mut fmt::Formatter<'b>,
     left: usize,
-    /// Whether what it writes to failed, and not the limit was reached.
+    /// Whether the underlying writer failed, rather than the limit being reached.
     failed: bool,
 }
 

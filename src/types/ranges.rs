@@ -1,7 +1,8 @@
-//! Sets of whole numbers kept as intervals: ports, mostly.
+//! Sets of integers stored as intervals: mostly ports.
 //!
-//! The one rule: intervals are inclusive, sorted, disjoint and never adjacent, so equal sets are equal values and every
-//! operation is one walk over both. Reading text joins what overlaps; [`Ranges::from_proto`] refuses it, as Mesos does.
+//! Invariant: intervals are inclusive, sorted, disjoint and never adjacent. So equal sets are equal values, and every
+//! operation is one pass over both. Parsing text joins overlapping ranges; [`Ranges::from_proto`] refuses them, as
+//! Mesos does.
 
 use std::fmt;
 use std::ops::{AddAssign, RangeInclusive, SubAssign};
@@ -15,29 +16,29 @@ use crate::proto::v1::value;
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Ranges(Vec<Span>);
 
-/// First and last member of one interval.
+/// The first and last member of one interval.
 type Span = (u64, u64);
 
-/// Text or a message that is not a set of ranges.
+/// An error for text or a message that is not a set of ranges.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum RangesError {
-    /// Not of the form `[1-2,5-5]`.
+    /// The text is not of the form `[1-2,5-5]`.
     #[error("`{0}` is not a list of ranges; write it like [31000-32000,33000-33010]")]
     Syntax(String),
-    /// The end lies before the beginning.
+    /// The end is before the beginning.
     #[error("range {0}-{1} begins after its end")]
     Backwards(u64, u64),
-    /// More ranges than are accepted.
+    /// There are more ranges than are accepted.
     #[error("{0} ranges, where at most {RANGES} are accepted")]
     TooMany(usize),
-    /// Two ranges share a member.
+    /// Two ranges overlap.
     #[error("overlapping ranges {0}-{1} and {2}-{3}")]
     Overlap(u64, u64, u64, u64),
 }
 
 impl Ranges {
-    /// The empty set.
+    /// Creates the empty set.
     #[must_use]
     pub const fn new() -> Self {
         Self(Vec::new())
@@ -74,14 +75,14 @@ impl Ranges {
         self.0.splice(from..to, left.into_iter().chain(right));
     }
 
-    /// Whether `member` is in the set.
+    /// Returns whether `member` is in the set.
     #[must_use]
     pub fn contains(&self, member: u64) -> bool {
         let at = self.0.partition_point(|&(_, last)| last < member);
         self.0.get(at).is_some_and(|&(first, _)| first <= member)
     }
 
-    /// Whether every member of `other` is in the set.
+    /// Returns whether every member of `other` is in the set.
     #[must_use]
     pub fn contains_all(&self, other: &Self) -> bool {
         let mut own = self.0.iter();
@@ -94,7 +95,7 @@ impl Ranges {
         })
     }
 
-    /// The members that both sets have.
+    /// Returns the members that both sets have.
     #[must_use]
     pub fn intersection(&self, other: &Self) -> Self {
         let (mut shared, mut left, mut right) = (Vec::new(), 0, 0);
@@ -111,35 +112,35 @@ impl Ranges {
         Self(shared)
     }
 
-    /// The intervals in rising order.
+    /// Iterates over the intervals in rising order.
     pub fn iter(&self) -> impl Iterator<Item = RangeInclusive<u64>> {
         self.0.iter().map(|&(begin, end)| begin..=end)
     }
 
-    /// Every member in rising order.
+    /// Iterates over the members in rising order.
     pub fn values(&self) -> impl Iterator<Item = u64> {
         self.iter().flatten()
     }
 
-    /// How many members; saturates for the set of all numbers.
+    /// Returns the number of members; saturates for the set of all numbers.
     #[must_use]
     pub fn len(&self) -> u64 {
         self.0.iter().fold(0, |sum: u64, &(begin, end)| sum.saturating_add(end - begin).saturating_add(1))
     }
 
-    /// Whether there is no member.
+    /// Returns whether the set is empty.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
-    /// The smallest member.
+    /// Returns the smallest member.
     #[must_use]
     pub fn first(&self) -> Option<u64> {
         self.0.first().map(|&(begin, _)| begin)
     }
 
-    /// The `count` smallest members, or `None` if there are fewer. The set itself stays as it is.
+    /// Returns the `count` smallest members, or `None` if there are fewer. Does not change the set.
     #[must_use]
     pub fn take(&self, count: u64) -> Option<Self> {
         let (mut taken, mut missing) = (Vec::new(), count);
@@ -152,10 +153,10 @@ impl Ranges {
         (missing == 0).then_some(Self(taken))
     }
 
-    /// Reads the message form.
+    /// Converts from the protobuf form.
     ///
     /// # Errors
-    /// A range that begins after its end, two that overlap, or too many.
+    /// A range begins after its end, two overlap, or there are too many.
     pub fn from_proto(message: &value::Ranges) -> Result<Self, RangesError> {
         if message.range.len() > RANGES {
             return Err(RangesError::TooMany(message.range.len()));
@@ -171,7 +172,7 @@ impl Ranges {
         Ok(Self::coalesced(spans))
     }
 
-    /// The message form.
+    /// Converts to the protobuf form.
     #[must_use]
     pub fn to_proto(&self) -> value::Ranges {
         value::Ranges { range: self.0.iter().map(|&(begin, end)| value::Range { begin, end }).collect() }
@@ -198,7 +199,7 @@ impl AddAssign<&Self> for Ranges {
         }
         let mut spans = std::mem::take(&mut self.0);
         spans.extend_from_slice(&other.0);
-        // Two sorted runs, which this sort finds and merges in one walk.
+        // Two sorted runs, which this sort detects and merges in one pass.
         spans.sort_unstable();
         *self = Self::coalesced(spans);
     }
@@ -227,7 +228,7 @@ impl SubAssign<&Self> for Ranges {
     }
 }
 
-/// Pushes to `left` what the sorted `cuts` leave of one span; a cut that reaches beyond the span stays for the next.
+/// Pushes to `left` what the sorted `cuts` leave of one span. A cut that reaches beyond the span is kept for the next.
 fn cut_span(span: Span, cuts: &mut std::iter::Peekable<impl Iterator<Item = Span>>, left: &mut Vec<Span>) {
     let (mut begin, end) = span;
     while let Some(&(first, last)) = cuts.peek() {
@@ -261,7 +262,7 @@ impl From<RangeInclusive<u64>> for Ranges {
     }
 }
 
-/// `[1-2,5-5]`; the empty set is `[]`.
+/// Formats `[1-2,5-5]`; the empty set is `[]`.
 impl fmt::Display for Ranges {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("[")?;
@@ -273,7 +274,7 @@ impl fmt::Display for Ranges {
     }
 }
 
-/// Reads `[1-2, 5-5]` in any order; overlapping and adjacent ranges are joined, white space is ignored.
+/// Parses `[1-2, 5-5]` in any order. Overlapping and adjacent ranges are joined, white space is ignored.
 impl FromStr for Ranges {
     type Err = RangesError;
 

@@ -1,4 +1,4 @@
-//! Sets of ranges: what they hold, add, subtract and refuse.
+//! Tests of sets of ranges: content, union, difference, and invalid ones.
 
 use proptest::prelude::*;
 

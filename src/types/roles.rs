@@ -1,23 +1,23 @@
-//! Names of roles: `*`, or a path such as `eng/web`.
+//! Role names: `*`, or a path such as `eng/web`.
 
 use super::limits::{ROLE_BYTES, ROLE_DEPTH};
 use super::quoted;
 
-/// A name that no role can have.
+/// An error for an invalid role name.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("role `{role}` {rule}")]
 pub struct InvalidRole {
     /// The name, escaped and cut after a line.
     pub role: String,
-    /// The rule it breaks.
+    /// The rule that it breaks.
     pub rule: &'static str,
 }
 
-/// Checks the name of a role: `*`, or components joined by single slashes, none of which is `.`, `..` or `*`, starts
-/// with `-`, or has white space in it; at most 255 bytes and 16 components.
+/// Validates a role name: `*`, or at most 255 bytes and 16 components joined by single slashes. No component is `.`,
+/// `..` or `*`, starts with `-`, or contains white space.
 ///
 /// # Errors
-/// The rule it breaks.
+/// The rule that it breaks.
 pub fn validate_role(role: &str) -> Result<(), InvalidRole> {
     if role == "*" {
         return Ok(());

@@ -1,4 +1,4 @@
-//! Building tasks, commands and executors the way one speaks of them.
+//! Builders of tasks, commands and executors.
 
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use crate::proto::v1::{
 };
 
 impl TaskInfo {
-    /// A task that runs a line in the shell. It has no id, agent or resources yet.
+    /// Creates a task that runs a shell command. It has no id, agent or resources yet.
     ///
     /// ```
     /// use divvy::{proto::v1::TaskInfo, types::Resources};
@@ -27,7 +27,7 @@ impl TaskInfo {
         Self::running(name, CommandInfo::in_shell(line))
     }
 
-    /// A task that runs a program with these arguments, without a shell.
+    /// Creates a task that runs a program with these arguments, without a shell.
     #[must_use]
     pub fn exec<A: Into<String>>(
         name: impl Into<String>,
@@ -37,40 +37,40 @@ impl TaskInfo {
         Self::running(name, CommandInfo::exec(program, arguments))
     }
 
-    /// A task that runs this command.
+    /// Creates a task that runs this command.
     #[must_use]
     pub fn running(name: impl Into<String>, command: CommandInfo) -> Self {
         Self { name: name.into(), command: Some(Box::new(command)), ..Self::default() }
     }
 
-    /// A task for an executor of the framework's own.
+    /// Creates a task for a custom executor.
     #[must_use]
     pub fn on_executor(name: impl Into<String>, executor: ExecutorInfo) -> Self {
         Self { name: name.into(), executor: Some(Box::new(executor)), ..Self::default() }
     }
 
-    /// The same with this id, unique among the framework's tasks.
+    /// Sets the id, unique among the framework's tasks.
     #[must_use]
     pub fn with_id(mut self, id: impl Into<TaskId>) -> Self {
         self.task_id = id.into();
         self
     }
 
-    /// The same for this agent.
+    /// Sets the agent.
     #[must_use]
     pub fn with_agent(mut self, agent: impl Into<AgentId>) -> Self {
         self.agent_id = agent.into();
         self
     }
 
-    /// The same taking these resources.
+    /// Sets the resources.
     #[must_use]
     pub fn with_resources(mut self, resources: &Resources) -> Self {
         self.resources = resources.to_proto();
         self
     }
 
-    /// The same with one more variable in the environment of its command, or of its executor's if it has none.
+    /// Adds an environment variable to its command, or to its executor's if it has no command.
     #[must_use]
     pub fn with_env(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
         let executor = self.executor.as_mut().filter(|_| self.command.is_none());
@@ -79,7 +79,7 @@ impl TaskInfo {
         self
     }
 
-    /// The same with one more label.
+    /// Adds a label.
     #[must_use]
     pub fn with_label(mut self, key: impl Into<String>, value: impl Into<String>) -> Self {
         let label = Label { key: key.into(), value: Some(value.into()) };
@@ -87,44 +87,44 @@ impl TaskInfo {
         self
     }
 
-    /// The same with data for its executor.
+    /// Sets the data for its executor.
     #[must_use]
     pub fn with_data(mut self, data: impl Into<Bytes>) -> Self {
         self.data = Some(data.into());
         self
     }
 
-    /// The same, given this long to end after it was asked to.
+    /// Sets the grace period between the kill request and the forced kill.
     #[must_use]
     pub fn with_kill_grace(mut self, grace: Duration) -> Self {
         self.kill_policy = Some(KillPolicy { grace_period: Some(grace.into()) });
         self
     }
 
-    /// The same, failed if it runs longer.
+    /// Sets the longest run time, after which the task fails.
     #[must_use]
     pub fn with_max_completion_time(mut self, time: Duration) -> Self {
         self.max_completion_time = Some(time.into());
         self
     }
 
-    /// What it takes, its executor not counted.
+    /// Returns the task's resources, without its executor's.
     ///
     /// # Errors
-    /// Resources that make no sense.
+    /// A resource is invalid.
     pub fn resources(&self) -> Result<Resources, ResourceError> {
         Resources::from_proto(&self.resources)
     }
 }
 
 impl CommandInfo {
-    /// A line for the shell: pipes, variables and all.
+    /// Creates a shell command.
     #[must_use]
     pub fn in_shell(line: impl Into<String>) -> Self {
         Self { shell: Some(true), value: Some(line.into()), ..Self::default() }
     }
 
-    /// A program with its arguments, each passed on as it is.
+    /// Creates a command that runs a program with its arguments, without a shell.
     #[must_use]
     pub fn exec<A: Into<String>>(program: impl Into<String>, arguments: impl IntoIterator<Item = A>) -> Self {
         let program = program.into();
@@ -132,7 +132,7 @@ impl CommandInfo {
         Self { shell: Some(false), value: Some(program), arguments, ..Self::default() }
     }
 
-    /// The same with one more variable in its environment.
+    /// Adds an environment variable.
     #[must_use]
     pub fn with_env(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
         let variable =
@@ -141,14 +141,14 @@ impl CommandInfo {
         self
     }
 
-    /// The same run as this user of the agent's host.
+    /// Sets the user on the agent's host.
     #[must_use]
     pub fn with_user(mut self, user: impl Into<String>) -> Self {
         self.user = Some(user.into());
         self
     }
 
-    /// The same with a file fetched into the sandbox before the start.
+    /// Adds a file to fetch into the sandbox before the start.
     #[must_use]
     pub fn with_uri(mut self, uri: impl Into<String>) -> Self {
         self.uris.push(command_info::Uri { value: uri.into(), ..command_info::Uri::default() });
@@ -157,7 +157,7 @@ impl CommandInfo {
 }
 
 impl ExecutorInfo {
-    /// An executor of the framework's own, started by this command.
+    /// Creates a custom executor, started by this command.
     #[must_use]
     pub fn custom(id: impl Into<crate::proto::v1::ExecutorId>, command: CommandInfo) -> Self {
         Self {
@@ -168,7 +168,7 @@ impl ExecutorInfo {
         }
     }
 
-    /// The same taking these resources beside those of its tasks.
+    /// Sets the executor's own resources, besides those of its tasks.
     #[must_use]
     pub fn with_resources(mut self, resources: &Resources) -> Self {
         self.resources = resources.to_proto();
@@ -199,7 +199,7 @@ mod tests {
     }
 
     #[test]
-    fn resources_come_back_as_they_were_given() {
+    fn resources_survive_the_message_form() {
         let resources = Resources::cpus_mem(0.5, 64.0).with_ports(31000..=31002);
         assert_eq!(TaskInfo::shell("a", "true").with_resources(&resources).resources(), Ok(resources));
     }

@@ -1,17 +1,17 @@
-//! What the states of a task mean: which end it, which hold resources, what may follow, what old frameworks are told.
+//! Semantics of task states: terminal states, resource use, transitions, and the states that old frameworks receive.
 
 use std::fmt;
 use std::str::FromStr;
 
 use crate::proto::v1::TaskState;
 
-/// A number or name that is no task state.
+/// An error for a number or name that is not a task state.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("`{0}` is not a task state; they are called like TASK_RUNNING")]
 pub struct UnknownTaskState(pub String);
 
 impl TaskState {
-    /// Whether the task is over as far as the master reckons. `TASK_UNREACHABLE` is not: the agent may return.
+    /// Returns whether the state is terminal for the master. `TASK_UNREACHABLE` is not: the agent may return.
     #[must_use]
     pub const fn is_terminal(self) -> bool {
         match self {
@@ -32,24 +32,25 @@ impl TaskState {
         }
     }
 
-    /// Whether a task in this state keeps its resources from being offered. They are free once it is over, acknowledged
-    /// or not; nothing of an agent out of reach is offered anyway, and of a task that nothing is known of they may be in use.
+    /// Returns whether a task in this state uses its resources. A terminal task does not, acknowledged or not. Nothing
+    /// of an unreachable agent is offered anyway. A task of unknown state may use its resources.
     #[must_use]
     pub const fn holds_resources(self) -> bool {
         !self.is_terminal() && !matches!(self, Self::TaskUnreachable)
     }
 
-    /// Whether a task may be reported as `next` after this.
+    /// Returns whether a task in this state may be reported as `next` afterwards.
     ///
-    /// An end is final, but for those that were only guessed because the agent was away: it may return with the task
-    /// still running. No task goes back to `TASK_STAGING`, and `TASK_UNKNOWN` is an answer, not a state of a task.
+    /// A terminal state is final, except one that was inferred while the agent was away (lost, unreachable, gone): the
+    /// agent may return with the task still running. No task returns to `TASK_STAGING`. `TASK_UNKNOWN` is a reply, not
+    /// a state of a task.
     #[must_use]
     pub const fn may_become(self, next: Self) -> bool {
         let guessed = matches!(self, Self::TaskLost | Self::TaskGoneByOperator);
         !matches!(next, Self::TaskStaging | Self::TaskUnknown) && (guessed || !self.is_terminal())
     }
 
-    /// What a framework without `PARTITION_AWARE` is told: it knows one word for every way of not being there.
+    /// Returns the state for frameworks without `PARTITION_AWARE`, which know only `TASK_LOST` for partitions.
     #[must_use]
     pub const fn downgraded(self) -> Self {
         match self {
@@ -70,22 +71,23 @@ impl TaskState {
         }
     }
 
-    /// What a framework is told, given whether it has `PARTITION_AWARE`.
+    /// Returns the state that a framework receives, given whether it has `PARTITION_AWARE`.
     #[must_use]
     pub const fn for_framework(self, partition_aware: bool) -> Self {
         if partition_aware { self } else { self.downgraded() }
     }
 
-    /// The state behind a number on the wire. Unlike the generated accessors it takes no unknown number for the default.
+    /// Converts a number on the wire. Unlike the generated accessors it does not replace an unknown number by the
+    /// default.
     ///
     /// # Errors
-    /// A number that stands for no state.
+    /// The number is not a state.
     pub fn from_wire(number: i32) -> Result<Self, UnknownTaskState> {
         Self::try_from(number).ok().ok_or_else(|| UnknownTaskState(number.to_string()))
     }
 }
 
-/// `TASK_RUNNING`, as Mesos calls it.
+/// Formats the name as in Mesos: `TASK_RUNNING`.
 impl fmt::Display for TaskState {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(self.as_str_name())
@@ -113,7 +115,7 @@ mod tests {
     }
 
     #[test]
-    fn eight_states_are_ends() {
+    fn eight_states_are_terminal() {
         let ends = names(all().filter(|state| state.is_terminal()));
         assert_eq!(ends, "FINISHED FAILED KILLED LOST ERROR DROPPED GONE GONE_BY_OPERATOR");
     }
@@ -125,7 +127,7 @@ mod tests {
     }
 
     #[test]
-    fn frameworks_that_do_not_know_partitions_hear_lost() {
+    fn frameworks_without_partition_aware_receive_lost() {
         let lost = names(all().filter(|state| state.downgraded() != *state));
         assert_eq!(lost, "DROPPED UNREACHABLE GONE GONE_BY_OPERATOR UNKNOWN");
         assert!(all().all(|state| state.for_framework(true) == state));
@@ -133,7 +135,7 @@ mod tests {
     }
 
     #[test]
-    fn an_end_is_final_unless_it_was_only_guessed() {
+    fn a_terminal_state_is_final_unless_it_was_inferred() {
         let back = names(all().filter(|state| state.is_terminal() && state.may_become(TaskState::TaskRunning)));
         assert_eq!(back, "LOST GONE_BY_OPERATOR");
         assert!(TaskState::TaskUnreachable.may_become(TaskState::TaskFinished));

@@ -1,10 +1,10 @@
-//! How values are written in flags: `3.5`, `[1-2,5-6]`, `{a,b}`, and anything else is text.
+//! Values in flags: `3.5`, `[1-2,5-6]`, `{a,b}`; anything else is text.
 
 use std::collections::BTreeSet;
 
 use super::{Milli, QuantityError, Ranges, RangesError, quoted};
 
-/// A value read from text, by its form.
+/// A value parsed from text, by its form.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum TextValue {
     Scalar(Milli),
@@ -13,29 +13,29 @@ pub(crate) enum TextValue {
     Text(String),
 }
 
-/// Text that looks like a number, ranges or a set and is none.
+/// An error for text that looks like a number, ranges or a set and is not.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ValueError {
-    /// Nothing there.
+    /// The value is missing.
     #[error("the value is missing")]
     Blank,
-    /// Braces that do not match.
+    /// The braces do not match.
     #[error("`{0}` is not a set; write it like {{a,b}}")]
     Set(String),
-    /// A name twice in one set.
+    /// A name is twice in one set.
     #[error("`{0}` is in the set twice")]
     Duplicate(String),
-    /// Not ranges.
+    /// The ranges are invalid.
     #[error(transparent)]
     Ranges(#[from] RangesError),
-    /// A number out of range.
+    /// The number is out of range.
     #[error(transparent)]
     Quantity(#[from] QuantityError),
 }
 
 impl TextValue {
-    /// Reads one value. Numbers that are negative or not finite are text, as in Mesos.
+    /// Parses one value. Numbers that are negative or not finite are text, as in Mesos.
     pub(crate) fn parse(text: &str) -> Result<Self, ValueError> {
         let text = text.trim();
         match text.chars().next() {

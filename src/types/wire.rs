@@ -1,7 +1,7 @@
-//! Counts on the bytes of a message what it takes once it is decoded, before anything is decoded.
+//! Limits on the memory of a message, computed from its bytes before it is decoded.
 //!
-//! An element of two bytes on the wire can take hundreds in memory, so the length alone bounds nothing. [`measure`] walks over
-//! the bytes by tables generated from `proto/`, allocates nothing, and stops at the first limit that is exceeded.
+//! An element of two bytes on the wire can take hundreds in memory, so a limit on bytes is not enough. [`measure`]
+//! walks over the bytes by tables generated from `proto/`, allocates nothing, and stops at the first exceeded limit.
 
 use std::fmt;
 
@@ -9,50 +9,50 @@ use super::limits::{
     MESSAGE_BYTES, MESSAGE_DEPTH, MESSAGE_ELEMENTS, MESSAGE_MEMORY_BYTES, REGISTRATION_BYTES, REGISTRATION_ELEMENTS,
 };
 
-/// What a kind of message holds that takes memory.
+/// The memory-consuming fields of a message type.
 #[derive(Debug)]
 pub struct Shape {
     /// The size of its Rust type.
     pub bytes: usize,
-    /// Its submessages and lists, by rising number.
+    /// Its submessages and lists, by rising field number.
     pub fields: &'static [Field],
 }
 
 /// A submessage or a list.
 #[derive(Debug)]
 pub struct Field {
-    /// Its number.
+    /// The field number.
     pub number: u32,
-    /// Its name.
+    /// The field name.
     pub name: &'static str,
-    /// What it is.
+    /// The type of the field.
     pub kind: Kind,
 }
 
-/// What takes memory.
+/// The kind of a field that takes memory.
 #[derive(Debug)]
 pub enum Kind {
     /// A submessage, or one of a list of them.
     Message(&'static Shape),
-    /// A submessage without fields of ours.
+    /// A submessage without fields known here.
     Plain,
-    /// A text, which is copied out of the message.
+    /// Text, which is copied out of the message.
     Text,
-    /// A list of texts or of bytes.
+    /// A list of texts or byte strings.
     Texts,
     /// A list of numbers, packed or not.
     Numbers,
 }
 
-/// A message that can arrive from outside.
+/// A message type that is received from outside.
 pub trait Shaped {
-    /// What it holds.
+    /// Its fields.
     const SHAPE: &'static Shape;
-    /// How much it may hold.
+    /// Its limits.
     const MOST: Most = Most::MESSAGE;
 }
 
-/// How much a kind of message may hold.
+/// The limits of a message type.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Most {
     bytes: usize,
@@ -63,10 +63,10 @@ pub struct Most {
 impl Most {
     /// Any message.
     pub const MESSAGE: Self = Self { bytes: MESSAGE_BYTES, elements: MESSAGE_ELEMENTS, memory: MESSAGE_MEMORY_BYTES };
-    /// One between an agent and a master.
+    /// A message between an agent and a master.
     pub const REGISTRATION: Self =
         Self { bytes: REGISTRATION_BYTES, elements: REGISTRATION_ELEMENTS, memory: MESSAGE_MEMORY_BYTES };
-    /// An answer that was asked for.
+    /// A reply to a request.
     pub const REPLY: Self = Self { bytes: usize::MAX, elements: usize::MAX, memory: usize::MAX };
 }
 
@@ -83,22 +83,22 @@ impl<M: Shaped> crate::proto::codec::Measured for M {
     }
 }
 
-/// What an entry of a map takes beside its value.
+/// The memory of a map entry besides its value.
 pub const MAP_ENTRY_BYTES: usize = 64;
 const TEXT_BYTES: usize = size_of::<String>();
-/// The least that an allocation takes.
+/// The smallest memory of an allocation.
 const ALLOCATION_BYTES: usize = 16;
 
-/// What a message takes.
+/// The size of a message.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Size {
-    /// Submessages and entries of lists.
+    /// The number of submessages and list entries.
     pub elements: usize,
-    /// Memory once decoded, beside the message's own bytes, nearly.
+    /// The approximate memory once decoded, besides the message's own bytes.
     pub memory: usize,
 }
 
-/// Why bytes are not decoded.
+/// An error for bytes that are not decoded.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Refused {
     path: Vec<&'static str>,
@@ -124,20 +124,20 @@ enum Problem {
 }
 
 impl Refused {
-    /// Whether it was refused for its size, and not because it is no message.
+    /// Returns whether the message is too large, rather than malformed.
     #[must_use]
     pub fn is_too_large(&self) -> bool {
         matches!(self.problem, Problem::Bytes(..) | Problem::Elements(_) | Problem::Memory)
     }
 }
 
-/// `calls.accept.operations: is element number ...`.
+/// Formats `calls.accept.operations: is element number ...`.
 impl fmt::Display for Refused {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if self.path.is_empty() {
             return write!(f, "the message {}", self.problem);
         }
-        // A path as deep as a message may be is no line.
+        // A path as deep as a message may be does not fit a line.
         let shown = &self.path[self.path.len().saturating_sub(SHOWN_DEPTH)..];
         let cut = if shown.len() < self.path.len() { "..." } else { "" };
         write!(f, "{cut}{}: {}", shown.join("."), self.problem)
@@ -148,10 +148,10 @@ impl std::error::Error for Refused {}
 
 const SHOWN_DEPTH: usize = 8;
 
-/// Counts what `bytes` take as a message of that shape.
+/// Measures `bytes` as a message of that type.
 ///
 /// # Errors
-/// The field at which a limit was exceeded, or bytes that are no message.
+/// The field at which a limit is exceeded, or bytes that are not a message.
 pub fn measure<M: Shaped>(bytes: &[u8]) -> Result<Size, Refused> {
     measure_shape(M::SHAPE, M::MOST, bytes)
 }
@@ -204,7 +204,7 @@ impl Walk {
             // A packed list: every byte may be a number.
             (Kind::Numbers, Value::Bytes(bytes)) => self.add(bytes.len(), bytes.len() * size_of::<u64>()),
             (Kind::Numbers, Value::Number) => self.add(1, size_of::<u64>()),
-            // Decoding refuses these.
+            // The decoder refuses these.
             (Kind::Message(_) | Kind::Plain | Kind::Text | Kind::Texts, Value::Number) => Ok(()),
         }
     }
@@ -233,7 +233,7 @@ enum Value<'a> {
     Bytes(&'a [u8]),
 }
 
-/// The first field of `bytes`, which are left with what follows it.
+/// Takes the first field off `bytes`.
 fn next<'a>(bytes: &mut &'a [u8]) -> Result<(u32, Value<'a>), Problem> {
     let key = varint(bytes)?;
     let number = u32::try_from(key >> 3).map_err(|_too_large| Problem::Number)?;

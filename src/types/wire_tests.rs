@@ -1,4 +1,4 @@
-//! What is counted on bytes, at the limits and one past them, and on bytes that are no message.
+//! Limits computed from bytes, at the limits and one past them, and bytes that are not a message.
 
 use proptest::prelude::*;
 use prost::Message as _;

@@ -1,4 +1,4 @@
-//! The binaries as somebody at a shell meets them.
+//! The binaries as a user at a shell runs them.
 
 use std::{fs, process::Command};
 
@@ -20,9 +20,9 @@ fn run_says_what_does_not_fit_and_starts_when_a_third_agent_joins() {
     agents(&site, &master.address, 2);
     let arguments = ["run", "--count", "6", "--max-per-agent", "2", "--", "pwd"];
     let running = site.divvy("run", &master.address, &arguments);
-    until("it to say what does not fit", || {
-        let said = running.err();
-        if said.contains("2 of 6") && said.contains("limit of 2") { Ok(()) } else { Err(said) }
+    until("it to print what does not fit", || {
+        let stderr = running.err();
+        if stderr.contains("2 of 6") && stderr.contains("limit of 2") { Ok(()) } else { Err(stderr) }
     });
     let _three = site.agent("a3", &master.address, resources);
     let (status, out, err) = running.wait();
@@ -59,8 +59,8 @@ fn a_sandbox_that_cannot_be_made_fails_the_task_with_a_reason() {
     fs::rename(&runs, site.path().join("elsewhere")).expect("moved");
     fs::write(&runs, "in the way").expect("written");
     let output = site.run(divvy(&master.address, &["run", "--", "true"]));
-    let said = String::from_utf8_lossy(&output.stderr);
-    assert!(!output.status.success() && said.contains("runs"), "it says what cannot be made: {said}");
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert!(!output.status.success() && stderr.contains("runs"), "it names what cannot be made: {stderr}");
 }
 
 #[test]
@@ -70,9 +70,9 @@ fn best_effort_runs_what_fits_and_says_what_it_left_out() {
     let _agent = site.agent("a", &master.address, "cpus:2;mem:1024");
     agents(&site, &master.address, 1);
     let output = site.run(divvy(&master.address, &["run", "--count", "5", "--best-effort", "--", "echo", "hi"]));
-    let said = String::from_utf8_lossy(&output.stderr);
+    let stderr = String::from_utf8_lossy(&output.stderr);
     assert_eq!(String::from_utf8_lossy(&output.stdout).matches("hi").count(), 2, "{output:?}");
-    assert!(said.contains("3 of 5"), "{said}");
+    assert!(stderr.contains("3 of 5"), "{stderr}");
 }
 
 #[test]
@@ -118,31 +118,31 @@ fn tables_and_json_show_the_cluster() {
 }
 
 #[test]
-fn an_agent_is_marked_gone_once_it_is_confirmed_and_an_unknown_one_is_told() {
+fn an_agent_is_marked_gone_once_it_is_confirmed_and_an_unknown_one_is_an_error() {
     let site = Site::new();
     let master = site.master();
     let agent = site.agent("a", &master.address, "cpus:2;mem:1024");
     agents(&site, &master.address, 1);
-    let said = |arguments: &[&str]| {
+    let run = |arguments: &[&str]| {
         let output = site.run(divvy(&master.address, arguments));
         let text = |bytes: Vec<u8>| String::from_utf8(bytes).expect("text");
         (output.status.code(), text(output.stdout), text(output.stderr))
     };
     let listed = |arguments: &[&str]| {
-        let (_, out, err) = said(arguments);
+        let (_, out, err) = run(arguments);
         serde_json::from_str::<serde_json::Value>(&out).unwrap_or_else(|error| panic!("{error}: {out}{err}"))
     };
     let before = listed(&["agents", "--json"]);
     let id = before[0]["id"].as_str().expect("an id");
-    let (code, out, err) = said(&["agents", "gone", "nobody", "--yes"]);
+    let (code, out, err) = run(&["agents", "gone", "no-such-agent", "--yes"]);
     assert_eq!((code, out.as_str()), (Some(1), ""));
-    assert!(err.contains("no agent nobody is known") && err.contains("divvy agents --all"), "{err}");
-    let (code, _, err) = said(&["agents", "gone", id]);
+    assert!(err.contains("no agent no-such-agent is known") && err.contains("divvy agents --all"), "{err}");
+    let (code, _, err) = run(&["agents", "gone", id]);
     assert!(code == Some(2) && err.contains("--yes") && err.contains("tasks: 0"), "{err}");
     assert_eq!(listed(&["agents", "--json"])[0]["state"], "active", "nothing was done");
     let done = format!("agent {id} is marked gone\n");
-    assert_eq!(said(&["agents", "gone", id, "--yes"]), (Some(0), done, String::new()));
-    let (code, out, _) = said(&["agents", "gone", id, "--yes"]);
+    assert_eq!(run(&["agents", "gone", id, "--yes"]), (Some(0), done, String::new()));
+    let (code, out, _) = run(&["agents", "gone", id, "--yes"]);
     assert!(code == Some(0) && out.contains("already"), "{out}");
     agents(&site, &master.address, 0);
     let gone = listed(&["agents", "--all", "--json"]);
@@ -250,13 +250,13 @@ fn wrong_input_is_one_clear_line() {
     for (command, wanted) in cases {
         let shown = format!("{command:?}");
         let output = site.run(command);
-        let said = String::from_utf8_lossy(&output.stderr).into_owned();
-        assert!(!output.status.success(), "{shown} fails: {said}");
-        assert!(output.status.code().is_some(), "{shown} ends by itself: {said}");
-        assert!(!said.contains("panicked"), "{shown}: {said}");
+        let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(!output.status.success(), "{shown} fails: {stderr}");
+        assert!(output.status.code().is_some(), "{shown} ends by itself: {stderr}");
+        assert!(!stderr.contains("panicked"), "{shown}: {stderr}");
         assert!(output.stdout.is_empty(), "{shown} prints nothing else");
         for word in wanted {
-            assert!(said.contains(word), "{shown} names {word}: {said}");
+            assert!(stderr.contains(word), "{shown} names {word}: {stderr}");
         }
     }
 }
@@ -265,8 +265,8 @@ fn wrong_input_is_one_clear_line() {
 fn a_local_cluster_serves_other_hosts_only_where_that_is_meant() {
     let site = Site::new();
     let refused = site.run(divvy("127.0.0.1:1", &["local", "--listen", "0.0.0.0:0"]));
-    let said = String::from_utf8_lossy(&refused.stderr);
-    assert!(!refused.status.success() && said.contains("--insecure"), "{said}");
+    let stderr = String::from_utf8_lossy(&refused.stderr);
+    assert!(!refused.status.success() && stderr.contains("--insecure"), "{stderr}");
     let local = site.start("local", divvy("127.0.0.1:1", &["local", "--listen", "0.0.0.0:0", "--insecure"]));
     agents(&site, &local.address, 1);
     assert!(local.stop().success());

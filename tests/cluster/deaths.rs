@@ -1,4 +1,4 @@
-//! `kill -9` of every part while tasks run: each task ends as its process ended, and the callback hears it once.
+//! `kill -9` of every part while tasks run: each task ends as its process ended, and the callback receives it once.
 
 use std::{collections::BTreeMap, fs, path::Path};
 
@@ -6,12 +6,12 @@ use divvy::proto::v1::TaskState;
 
 use super::{
     part::{Site, until},
-    scheduler::{Heard, ended, in_state, start, states},
+    scheduler::{StatusLog, ended, in_state, start, states},
 };
 
 const TASKS: usize = 20;
 
-/// Tasks that note their start, wait to be let go, and end with code 0, 3 or by a signal.
+/// Tasks that record their start, wait for the file `go`, and end with code 0, 3 or by a signal.
 fn commands(folder: &Path) -> Vec<(String, String)> {
     let folder = folder.display();
     let one = |number: usize| {
@@ -34,30 +34,30 @@ fn expected() -> BTreeMap<String, TaskState> {
     (0..TASKS).map(|number| (format!("t{number}"), state(number))).collect()
 }
 
-/// What the processes did, from the files they wrote, against what the callback heard.
-fn assert_each_ended_once(folder: &Path, heard: &Heard) {
+/// Compares what the processes did, from the files they wrote, against what the callback received.
+fn assert_each_ended_once(folder: &Path, received: &StatusLog) {
     for (task, state) in expected() {
-        let told = states(heard, &task);
-        let terminal: Vec<TaskState> = told.iter().copied().filter(|one| one.is_terminal()).collect();
-        assert_eq!(terminal, [state], "{task}: one terminal state, the true one: {told:?}");
+        let states = states(received, &task);
+        let terminal: Vec<TaskState> = states.iter().copied().filter(|one| one.is_terminal()).collect();
+        assert_eq!(terminal, [state], "{task}: one terminal state, the true one: {states:?}");
         let ran = fs::read_to_string(folder.join(task.replace('t', "ran."))).expect("it ran");
         assert_eq!(ran, "start\nend\n", "{task}: started once, ended once");
     }
 }
 
-fn let_go(site: &Site) {
+fn release_tasks(site: &Site) {
     fs::write(site.path().join("go"), "").expect("written");
 }
 
-fn all_running(heard: &Heard) {
-    until("all tasks to run", || match in_state(heard, TaskState::TaskRunning) {
+fn wait_for_all_running(received: &StatusLog) {
+    until("all tasks to run", || match in_state(received, TaskState::TaskRunning) {
         TASKS => Ok(()),
         count => Err(format!("{count} run")),
     });
 }
 
-fn all_ended(heard: &Heard) {
-    until("all tasks to end", || match ended(heard) {
+fn wait_for_all_ended(received: &StatusLog) {
+    until("all tasks to end", || match ended(received) {
         (TASKS, _) => Ok(()),
         other => Err(other),
     });
@@ -68,11 +68,11 @@ async fn an_agent_killed_with_tasks_running_reports_how_each_ended() {
     let site = Site::new();
     let master = site.master();
     let agent = site.agent("agent", &master.address, "cpus:20;mem:2048");
-    let (driver, heard) = start(&master.address, "cpus:1;mem:32", commands(site.path()));
-    all_running(&heard);
+    let (driver, received) = start(&master.address, "cpus:1;mem:32", commands(site.path()));
+    wait_for_all_running(&received);
     agent.kill();
-    let_go(&site);
-    // Most end while nobody is there to see it.
+    release_tasks(&site);
+    // Most end while no agent runs.
     until("the tasks to write their end", || {
         let done = (0..TASKS).filter(|number| {
             fs::read_to_string(site.path().join(format!("ran.{number}"))).is_ok_and(|text| text.contains("end"))
@@ -81,8 +81,8 @@ async fn an_agent_killed_with_tasks_running_reports_how_each_ended() {
         if count == TASKS { Ok(()) } else { Err(count) }
     });
     let _agent = site.agent("agent", &master.address, "cpus:20;mem:2048");
-    all_ended(&heard);
-    assert_each_ended_once(site.path(), &heard);
+    wait_for_all_ended(&received);
+    assert_each_ended_once(site.path(), &received);
     driver.stop_teardown().await.expect("stops");
     driver.join().await.expect("joins");
 }
@@ -92,31 +92,31 @@ async fn an_agent_killed_again_and_again_loses_nothing() {
     let site = Site::new();
     let master = site.master();
     let mut agent = site.agent("agent", &master.address, "cpus:20;mem:2048");
-    let (driver, heard) = start(&master.address, "cpus:1;mem:32", commands(site.path()));
-    all_running(&heard);
+    let (driver, received) = start(&master.address, "cpus:1;mem:32", commands(site.path()));
+    wait_for_all_running(&received);
     for _ in 0..5 {
         agent.kill();
         agent = site.agent("agent", &master.address, "cpus:20;mem:2048");
     }
-    let_go(&site);
-    all_ended(&heard);
-    assert_each_ended_once(site.path(), &heard);
+    release_tasks(&site);
+    wait_for_all_ended(&received);
+    assert_each_ended_once(site.path(), &received);
     drop(agent);
     driver.abort().await.expect("aborts");
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_master_killed_with_tasks_running_forgets_none() {
+async fn a_master_killed_with_tasks_running_loses_none() {
     let site = Site::new();
     let master = site.master();
     let _agent = site.agent("agent", &master.address, "cpus:20;mem:2048");
-    let (driver, heard) = start(&master.address, "cpus:1;mem:32", commands(site.path()));
-    all_running(&heard);
+    let (driver, received) = start(&master.address, "cpus:1;mem:32", commands(site.path()));
+    wait_for_all_running(&received);
     let address = master.kill();
-    let_go(&site);
+    release_tasks(&site);
     let _master = site.master_on(&address);
-    all_ended(&heard);
-    assert_each_ended_once(site.path(), &heard);
+    wait_for_all_ended(&received);
+    assert_each_ended_once(site.path(), &received);
     driver.stop_teardown().await.expect("stops");
     driver.join().await.expect("joins");
 }
@@ -126,8 +126,8 @@ async fn a_framework_torn_down_leaves_no_process() {
     let site = Site::new();
     let master = site.master();
     let _agent = site.agent("agent", &master.address, "cpus:20;mem:2048");
-    let (driver, heard) = start(&master.address, "cpus:1;mem:32", commands(site.path()));
-    all_running(&heard);
+    let (driver, received) = start(&master.address, "cpus:1;mem:32", commands(site.path()));
+    wait_for_all_running(&received);
     driver.stop_teardown().await.expect("stops");
     driver.join().await.expect("joins");
     let runs = site.path().join("agent/runs");

@@ -1,4 +1,4 @@
-//! The cron framework, as the README tells a newcomer to run it.
+//! The cron framework, run as the README describes.
 
 use std::{fs, path::PathBuf, process::Command};
 
@@ -47,7 +47,7 @@ fn a_job_file_with_an_unknown_field_or_a_schedule_that_never_fires_is_refused_in
         let mut command = Command::new(program());
         command.arg("--jobs").arg(&file);
         let output = site.run(command);
-        let said = String::from_utf8_lossy(&output.stderr);
-        assert!(!output.status.success() && said.contains(wanted) && !said.contains("panicked"), "{said}");
+        let stderr = String::from_utf8_lossy(&output.stderr);
+        assert!(!output.status.success() && stderr.contains(wanted) && !stderr.contains("panicked"), "{stderr}");
     }
 }

@@ -1,10 +1,10 @@
-//! Real processes killed, stopped and had back at random while tasks come and go. Each task notes its own start and end,
-//! and that is compared with what the scheduler heard.
+//! Real processes killed, stopped and restarted at random while tasks start and end. Each task records its own start
+//! and end, and the test compares these with the statuses that the scheduler received.
 //!
-//! `DIVVY_FAULT_SECONDS` is how long all of these together strike (60 unless set), `DIVVY_FAULT_SEED` what they draw
-//! from. Seed and figures are printed; a run that fails keeps its folder, the faults with their times in it.
+//! `DIVVY_FAULT_SECONDS` is the time for which all of these tests together apply faults (60 unless set), and
+//! `DIVVY_FAULT_SEED` their seed. A failing run keeps its folder, which holds the faults with their times.
 
-mod diary;
+mod event_log;
 mod framework;
 mod parts;
 mod plan;
@@ -17,12 +17,12 @@ use serde_json::Value;
 
 use self::{
     parts::Parts,
-    plan::{Deed, Target},
+    plan::{Action, Target},
 };
 use crate::part::{Site, processes_below, until};
 
 const AGENTS: usize = 2;
-/// A change is judged by the same blows as the one before it; other seeds explore.
+/// Fixed, so that every change is tested with the same faults; other seeds explore.
 const SEED: u64 = 1;
 const ALL: [Target; 4] = [Target::Master, Target::Agent(0), Target::Agent(1), Target::Framework];
 
@@ -46,27 +46,27 @@ fn everything_killed_and_stopped_at_random_loses_and_doubles_nothing() {
     run("everything", 0.5, &ALL);
 }
 
-/// One run: strikes for this share of the whole time, lets all come to rest, and judges.
+/// Applies faults for this share of the whole time, waits until all tasks have ended, and checks the outcome.
 fn run(name: &str, share: f64, targets: &[Target]) {
     let seed = setting("DIVVY_FAULT_SEED").unwrap_or(SEED);
     let seconds = setting("DIVVY_FAULT_SECONDS").unwrap_or(60);
     eprintln!("{name}: DIVVY_FAULT_SEED={seed} DIVVY_FAULT_SECONDS={seconds}");
     let steps = plan::draw(seed, targets, Duration::from_secs(seconds).mul_f64(share));
-    assert!(steps.iter().any(|step| step.deed == Deed::Kill), "something is killed: {steps:?}");
+    assert!(steps.iter().any(|step| step.action == Action::Kill), "something is killed: {steps:?}");
     let site = Site::new();
     let mut parts = Parts::start(&site, seed, AGENTS);
     let before = parts.agent_ids();
-    parts.suffer(&steps);
-    parts.settle();
+    parts.apply_faults(&steps);
+    parts.drain();
     let after = parts.agent_ids();
-    all_given_back(&parts);
-    parts.dismiss();
-    let verdict = verdict::judge(site.path(), seed, &diary::read(site.path()));
-    eprintln!("{name}: {verdict}, faults {:?}", parts.struck);
+    wait_for_all_released(&parts);
+    parts.stop_framework();
+    let verdict = verdict::judge(site.path(), seed, &event_log::read(site.path()));
+    eprintln!("{name}: {verdict}, faults {:?}", parts.fault_counts);
     assert!(verdict.wrong.is_empty(), "seed {seed}:\n{}", verdict.wrong.join("\n"));
     assert!(verdict.launched > 0, "there was work");
     assert_eq!(before, after, "agents keep their ids");
-    nothing_left(&site, &parts);
+    assert_nothing_left(&site, &parts);
 }
 
 fn setting(name: &str) -> Option<u64> {
@@ -74,9 +74,9 @@ fn setting(name: &str) -> Option<u64> {
     Some(text.parse().unwrap_or_else(|error| panic!("{name} is a number: {text}: {error}")))
 }
 
-/// Every task is off the master's books, and nothing is used.
-fn all_given_back(parts: &Parts<'_>) {
-    until("all to be given back", || {
+/// Waits until the master lists no task and no used resources.
+fn wait_for_all_released(parts: &Parts<'_>) {
+    until("all resources to be released", || {
         let state = parts.state();
         let used = state["slaves"].as_array().into_iter().flatten().map(|agent| &agent["used_resources"]);
         let free = used.clone().all(|used| used["cpus"] == 0 && used["mem"] == 0 && used["ports"] == Value::Null);
@@ -90,8 +90,8 @@ fn all_given_back(parts: &Parts<'_>) {
     });
 }
 
-/// No process of a task is left, and with the framework gone nothing is offered or used.
-fn nothing_left(site: &Site, parts: &Parts<'_>) {
+/// Asserts that no process of a task is left and that, without a framework, nothing is offered or used.
+fn assert_nothing_left(site: &Site, parts: &Parts<'_>) {
     for number in 0..AGENTS {
         until("every task's process to be gone", || {
             let left = processes_below(&parts::runs(site.path(), number));

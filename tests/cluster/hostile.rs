@@ -1,4 +1,5 @@
-//! Peers that send what no sane one does, against a real master: it answers others, and takes little memory for it.
+//! Peers that send malformed or oversized messages to a real master. It still answers others, and its memory is
+//! bounded.
 
 use std::{
     convert::Infallible,
@@ -25,8 +26,8 @@ use tower::{Service as _, ServiceExt as _};
 
 use super::part::{LIMIT, Part, Site, get};
 
-/// No connection makes a master hold more, whatever it sends.
-const MOST_BYTES: u64 = 64 << 20;
+/// The most that one connection may add to a master's memory, whatever it sends.
+const MAX_GROWTH_BYTES: u64 = 64 << 20;
 
 /// Resident memory of a process, in bytes.
 fn resident(part: &Part) -> u64 {
@@ -43,14 +44,14 @@ async fn longest_turn(master: &str) -> Duration {
     Duration::from_secs_f64(values.next().expect("the metric").parse().expect("seconds"))
 }
 
-/// What was seen of a master while a peer was at it.
-struct Watched {
+/// A master under attack, and its memory before it.
+struct WatchedMaster {
     master: Part,
     before: u64,
     _site: Site,
 }
 
-impl Watched {
+impl WatchedMaster {
     async fn start() -> (Self, Channel) {
         let site = Site::new();
         let master = site.master();
@@ -62,7 +63,7 @@ impl Watched {
         (Self { master, before, _site: site }, channel)
     }
 
-    /// The master answers others, and its memory grew by less than a connection may take.
+    /// Asserts that the master answers others and that its memory grew by less than a connection may take.
     async fn assert_unharmed(&self, by: &str) {
         let address = self.master.address.clone();
         let begun = clock();
@@ -72,7 +73,7 @@ impl Watched {
         let grown = resident(&self.master).saturating_sub(self.before);
         let turn = longest_turn(&self.master.address).await;
         eprintln!("{by}: {} MiB more resident, longest turn {turn:?}, /health after {waited:?}", grown >> 20);
-        assert!(grown < MOST_BYTES, "{by}: {} MiB more", grown >> 20);
+        assert!(grown < MAX_GROWTH_BYTES, "{by}: {} MiB more", grown >> 20);
     }
 }
 
@@ -81,7 +82,7 @@ fn clock() -> Instant {
     Instant::now()
 }
 
-/// Opens a stream with this body; the master's answer ends with a status.
+/// Opens a stream with this body and returns the status with which the master ends it.
 async fn attach(channel: &Channel, pieces: impl futures::Stream<Item = Bytes> + Send + 'static) -> Status {
     let body = axum::body::Body::from_stream(pieces.map(Ok::<_, Infallible>));
     let request = axum::http::Request::post("/divvy.ext.SchedulerSession/Attach")
@@ -111,8 +112,8 @@ fn header(length: usize) -> Bytes {
     header.into()
 }
 
-/// A message of that length without its last byte, and then nothing.
-fn half(length: usize) -> impl futures::Stream<Item = Bytes> + Send + 'static {
+/// A message of that length without its last byte.
+fn truncated_message(length: usize) -> impl futures::Stream<Item = Bytes> + Send + 'static {
     const PIECE: usize = 64 << 10;
     let pieces = (length - 1) / PIECE;
     let zeros = Bytes::from(vec![0; PIECE]);
@@ -121,13 +122,13 @@ fn half(length: usize) -> impl futures::Stream<Item = Bytes> + Send + 'static {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn half_messages_on_many_streams_take_no_more_than_a_connection_may() {
-    let (watched, channel) = Watched::start().await;
+    let (watched, channel) = WatchedMaster::start().await;
     let open = |length| {
         let channel = channel.clone();
-        tokio::spawn(async move { attach(&channel, half(length)).await })
+        tokio::spawn(async move { attach(&channel, truncated_message(length)).await })
     };
     let mut streams: FuturesUnordered<_> = (0..64).map(|_| open(limits::MESSAGE_BYTES)).collect();
-    // What fits is held for as long as its peer likes; all else ends at once.
+    // The master holds what fits until its peer ends the stream, and ends all other streams at once.
     for _ in 0..64 - limits::CONNECTION_BYTES / limits::MESSAGE_BYTES {
         let ended = tokio::time::timeout(LIMIT, streams.next()).await.expect("more than a connection may hold");
         let status = ended.expect("a stream").expect("no panic");
@@ -139,8 +140,8 @@ async fn half_messages_on_many_streams_take_no_more_than_a_connection_may() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_frame_that_is_no_message_or_too_much_of_one_ends_its_stream_with_the_reason() {
-    let (watched, channel) = Watched::start().await;
+async fn a_frame_that_is_invalid_or_too_large_ends_its_stream_with_the_reason() {
+    let (watched, channel) = WatchedMaster::start().await;
     let one = |message: Vec<u8>| {
         let pieces = [header(message.len()), message.into()];
         let channel = channel.clone();
@@ -191,8 +192,8 @@ async fn subscribe(channel: &Channel, framework_info: FrameworkInfo) -> (String,
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn roles_that_no_framework_has_are_refused_with_a_line_of_them() {
-    let (watched, channel) = Watched::start().await;
+async fn invalid_roles_of_a_framework_are_refused_with_a_short_error() {
+    let (watched, channel) = WatchedMaster::start().await;
     let (last, end) = subscribe(&channel, FrameworkInfo::new("deep").with_role("a/".repeat(32_767) + "a")).await;
     assert!(last.contains("roles[0]") && last.len() < 400, "{last}");
     assert!(!end.message().is_empty(), "{end:?}");
@@ -212,7 +213,7 @@ async fn roles_that_no_framework_has_are_refused_with_a_line_of_them() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[expect(deprecated, reason = "the old format has the role in the item itself")]
 async fn the_roles_of_an_agents_reservations_are_refused_like_those_of_frameworks() {
-    let (watched, channel) = Watched::start().await;
+    let (watched, channel) = WatchedMaster::start().await;
     let mut resources = "cpus:4;mem:64".parse::<Resources>().expect("resources").to_proto();
     resources[0].role = Some("a/".repeat(16_384) + "a");
     let info = AgentInfo { hostname: "h".to_owned(), resources, ..AgentInfo::default() };

@@ -1,4 +1,4 @@
-//! A link on which everything arrives late: ends of tasks that race with what a master asks and concludes meanwhile.
+//! A link with a second of latency: ends of tasks that race with the requests and decisions of a restarted master.
 
 use std::{
     fs,
@@ -13,26 +13,26 @@ use divvy::transport::clock::Clock;
 
 use super::part::{Site, until};
 
-/// What a link takes each way.
-const LATE: Duration = Duration::from_secs(1);
+/// The latency of a link, in each direction.
+const LATENCY: Duration = Duration::from_secs(1);
 
-/// Carries every connection on to `to`, each byte late, until the test's process ends; where it listens.
+/// Forwards every connection to `to`, each byte delayed, until the test's process ends; returns its own address.
 fn late_link(to: &str) -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
     let (address, to) = (listener.local_addr().expect("bound"), to.to_owned());
     thread::spawn(move || {
         for near in listener.incoming().map_while(Result::ok) {
-            // Nobody is there: the connection is dropped, which is what the other end sees.
+            // The target does not listen: drop the connection, so that the other end sees it closed.
             let Ok(far) = TcpStream::connect(&to) else { continue };
-            carry(near.try_clone().expect("descriptors"), far.try_clone().expect("descriptors"));
-            carry(far, near);
+            forward(near.try_clone().expect("descriptors"), far.try_clone().expect("descriptors"));
+            forward(far, near);
         }
     });
     address
 }
 
-/// One way of a connection.
-fn carry(mut from: TcpStream, mut to: TcpStream) {
+/// Forwards one direction of a connection.
+fn forward(mut from: TcpStream, mut to: TcpStream) {
     let (sender, receiver) = mpsc::channel::<(u64, Vec<u8>)>();
     let (came, leaves) = (Clock::system(), Clock::system());
     thread::spawn(move || {
@@ -45,7 +45,7 @@ fn carry(mut from: TcpStream, mut to: TcpStream) {
     });
     thread::spawn(move || {
         while let Ok((came_ns, bytes)) = receiver.recv() {
-            thread::sleep(LATE.saturating_sub(leaves.now().since(came_ns)));
+            thread::sleep(LATENCY.saturating_sub(leaves.now().since(came_ns)));
             if to.write_all(&bytes).is_err() {
                 break;
             }
@@ -62,7 +62,7 @@ fn an_end_that_arrives_late_is_reported_with_its_exit_code_though_the_master_was
     let _agent = site.agent("agent", &late_link(&master.address).to_string(), "cpus:14;mem:1024");
     let folder = site.path().display();
     let run = |number: u32| {
-        // They end within the five seconds in which the agent comes back, one after the other.
+        // They end one after the other, within the five seconds in which the agent reconnects.
         let line = format!("echo $$ > {folder}/pid.{number}; sleep {}; exit 6", 3.0 + 0.4 * f64::from(number));
         let arguments = ["run", "--cpus", "1", "--mem", "32", "--", "sh", "-c", &line];
         site.divvy(&format!("run.{number}"), &master.address, &arguments)

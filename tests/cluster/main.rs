@@ -1,7 +1,7 @@
 //! Real binaries, real processes, real signals: the cluster as its users run it.
 //!
-//! Each test has a folder of its own, which is kept and named when the test fails. Waits have limits and say what they
-//! last saw.
+//! Each test has a folder of its own. A failing test keeps its folder and prints its name. A wait that exceeds its
+//! limit prints what it last saw.
 #![allow(missing_docs, reason = "a test binary has no users")]
 
 mod agent_recovery;

@@ -13,13 +13,13 @@ const TASKS: usize = 10_000;
 const EARLY: usize = 2_000;
 
 fn resident_kib(pid: u32) -> u64 {
-    let status = fs::read_to_string(format!("/proc/{pid}/status")).expect("it lives");
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).expect("it runs");
     let line = status.lines().find(|line| line.starts_with("VmRSS:")).expect("a line");
     line.split_whitespace().nth(1).and_then(|text| text.parse().ok()).expect("a number")
 }
 
 fn descriptors(pid: u32) -> usize {
-    fs::read_dir(format!("/proc/{pid}/fd")).expect("it lives").count()
+    fs::read_dir(format!("/proc/{pid}/fd")).expect("it runs").count()
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -29,14 +29,14 @@ async fn ten_thousand_true_tasks_end_once_each_and_nothing_grows() {
     let agent = site.agent("agent", &master.address, "cpus:64;mem:65536");
     let commands = (0..TASKS).map(|number| (format!("t{number}"), "true".to_owned())).collect();
     // One task first, so that everything an agent opens once is open.
-    let (first, heard) = start(&master.address, "cpus:1;mem:32", vec![("first".to_owned(), "true".to_owned())]);
-    until("the first task to end", || if ended(&heard).0 == 1 { Ok(()) } else { Err(ended(&heard)) });
+    let (first, received) = start(&master.address, "cpus:1;mem:32", vec![("first".to_owned(), "true".to_owned())]);
+    until("the first task to end", || if ended(&received).0 == 1 { Ok(()) } else { Err(ended(&received)) });
     first.stop_teardown().await.expect("stops");
     first.join().await.expect("joins");
     let before = descriptors(agent.pid());
-    let (driver, heard) = start(&master.address, "cpus:1;mem:32", commands);
+    let (driver, received) = start(&master.address, "cpus:1;mem:32", commands);
     let reached = |count: usize| {
-        until(&format!("{count} tasks to end"), || match ended(&heard) {
+        until(&format!("{count} tasks to end"), || match ended(&received) {
             (ended, _) if ended >= count => Ok(()),
             other => Err(other),
         });
@@ -50,7 +50,7 @@ async fn ten_thousand_true_tasks_end_once_each_and_nothing_grows() {
     let early = memory();
     reached(TASKS);
     let late = memory();
-    for (task, statuses) in heard.lock().expect("not poisoned").iter() {
+    for (task, statuses) in received.lock().expect("not poisoned").iter() {
         let terminal: Vec<TaskState> =
             statuses.iter().map(divvy::proto::v1::TaskStatus::state).filter(|state| state.is_terminal()).collect();
         assert_eq!(terminal, [TaskState::TaskFinished], "{task}");

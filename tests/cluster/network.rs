@@ -1,5 +1,5 @@
-//! Master, agents and framework on hosts of their own, whose links are cut and slowed: what the framework hears, what is
-//! offered, and what really runs.
+//! Master, agents and framework on hosts of their own, whose links are cut and slowed. The tests compare what the
+//! framework receives, what is offered, and what runs.
 
 mod cluster;
 mod directed;
@@ -14,7 +14,7 @@ use divvy::{
 
 use self::{
     cluster::{Cluster, FRAMEWORK, MASTER},
-    directed::{Heard, Wanted},
+    directed::{Callback, Wanted},
 };
 use crate::part::until;
 
@@ -24,12 +24,12 @@ const UNREACHABLE: TaskState = TaskState::TaskUnreachable;
 
 const EACH: &str = "cpus:1;mem:64";
 
-/// How long a fault lasts is part of the case; nothing is waited for.
-fn last(time: Duration) {
+/// Lets a fault last; this sleep waits for no condition.
+fn hold_for(time: Duration) {
     thread::sleep(time);
 }
 
-/// Waits until the callback has heard this last of a task.
+/// Waits until this is the last state that the callback received of a task.
 fn until_state(cluster: &Cluster, task: &str, state: TaskState) {
     until(&format!("{task} to be {state}"), || match cluster.framework.states(task) {
         states if states.last() == Some(&state) => Ok(()),
@@ -43,31 +43,31 @@ fn until_all(cluster: &Cluster, tasks: &[&str], state: TaskState) {
     }
 }
 
-/// Lets tasks end, and waits until the callback has heard it of all.
+/// Lets tasks end and waits until the callback has received every end.
 fn end_all(cluster: &Cluster, tasks: &[&str]) {
     for task in tasks {
-        cluster.let_go(task);
+        cluster.end_task(task);
     }
     until_all(cluster, tasks, FINISHED);
 }
 
-/// By their own notes, tasks ran to their end and did so once.
-fn once(cluster: &Cluster, tasks: &[&str]) {
+/// Asserts that, by their own files, the tasks ran to their end and did so once.
+fn assert_ran_once(cluster: &Cluster, tasks: &[&str]) {
     for task in tasks {
         assert_eq!(cluster.noted(task), "start\nend\n", "{task}");
     }
 }
 
-/// The same, and the callback heard of nothing else.
-fn ran_once(cluster: &Cluster, tasks: &[&str]) {
-    once(cluster, tasks);
+/// The same, and asserts that the callback received no other state.
+fn assert_ran_once_undisturbed(cluster: &Cluster, tasks: &[&str]) {
+    assert_ran_once(cluster, tasks);
     for task in tasks {
         assert_eq!(cluster.framework.states(task), [RUNNING, FINISHED], "{task}");
     }
 }
 
-fn assert_never_given_up(cluster: &Cluster) {
-    let lost = cluster.framework.heard().into_iter().find(|heard| matches!(heard, Heard::AgentLost(_)));
+fn assert_never_unreachable(cluster: &Cluster) {
+    let lost = cluster.framework.callbacks().into_iter().find(|one| matches!(one, Callback::AgentLost(_)));
     assert!(lost.is_none(), "{lost:?}");
     let state = cluster.state();
     assert_eq!((&state["unreachable_slaves"], &state["deactivated_slaves"]), (&0.into(), &0.into()), "{state}");
@@ -80,25 +80,25 @@ fn a_partition_shorter_than_the_timeout_changes_nothing() {
     cluster.framework.launch(tasks.map(|task| cluster.waiting(task, "a", EACH)));
     until_all(&cluster, &tasks, RUNNING);
     cluster.network.cut(MASTER, "a");
-    cluster.let_go("silent");
-    last(Duration::from_secs(3));
-    assert_eq!(cluster.framework.states("silent"), [RUNNING], "its end is on the other side");
+    cluster.end_task("silent");
+    hold_for(Duration::from_secs(3));
+    assert_eq!(cluster.framework.states("silent"), [RUNNING], "its end cannot reach the master");
     cluster.network.mend(MASTER, "a");
     until_state(&cluster, "silent", FINISHED);
     cluster.network.unplug("a");
-    cluster.let_go("unplugged");
-    last(Duration::from_secs(3));
+    cluster.end_task("unplugged");
+    hold_for(Duration::from_secs(3));
     cluster.network.plug_in("a");
     until_state(&cluster, "unplugged", FINISHED);
     assert_eq!(cluster.framework.states("long"), [RUNNING]);
-    assert_never_given_up(&cluster);
-    cluster.let_go("long");
+    assert_never_unreachable(&cluster);
+    cluster.end_task("long");
     until_state(&cluster, "long", FINISHED);
-    ran_once(&cluster, &tasks);
+    assert_ran_once_undisturbed(&cluster, &tasks);
 }
 
 #[test]
-fn a_partition_longer_than_the_timeout_makes_tasks_unreachable_and_healing_tells_what_became_of_them() {
+fn a_partition_longer_than_the_timeout_makes_tasks_unreachable_and_their_states_are_reported_once_it_heals() {
     let cluster = Cluster::start(&["a", "b"], "cpus:4;mem:512;ports:[31000-31001]", Duration::from_secs(5));
     let fixed = |port: u32| format!("{EACH};ports:[{port}-{port}]");
     cluster
@@ -106,13 +106,13 @@ fn a_partition_longer_than_the_timeout_makes_tasks_unreachable_and_healing_tells
         .launch([cluster.waiting("stays", "a", &fixed(31_000)), cluster.waiting("ends", "a", &fixed(31_001))]);
     until_all(&cluster, &["stays", "ends"], RUNNING);
     cluster.network.cut(MASTER, "a");
-    given_up(&cluster, &["stays", "ends"]);
+    assert_unreachable(&cluster, &["stays", "ends"]);
     let cut_off = cluster.framework.mark();
-    // A copy for the same port elsewhere is the framework's own affair.
+    // A copy on another agent may use the same port.
     cluster.framework.launch([cluster.waiting("copy", "b", &fixed(31_000))]);
     until_state(&cluster, "copy", RUNNING);
-    cluster.let_go("ends");
-    last(Duration::from_secs(2));
+    cluster.end_task("ends");
+    hold_for(Duration::from_secs(2));
     assert!(cluster.framework.offers_since(cut_off, "a").is_empty(), "nothing of an unreachable agent is offered");
     assert!(!cluster.framework.offers_since(cut_off, "b").is_empty(), "others are offered");
     cluster.network.mend(MASTER, "a");
@@ -127,7 +127,7 @@ fn a_partition_longer_than_the_timeout_makes_tasks_unreachable_and_healing_tells
     let early = cluster.framework.offers_since(cut_off, "a");
     assert!(early.iter().all(|offer| !offer.ports().contains(31_000)), "the port is in use: {early:?}");
     let held = cluster.framework.mark();
-    cluster.let_go("stays");
+    cluster.end_task("stays");
     until_state(&cluster, "stays", FINISHED);
     until("its port to be offered", || match cluster.framework.offers_since(held, "a") {
         offers if offers.iter().any(|offer| offer.ports().contains(31_000)) => Ok(()),
@@ -135,27 +135,27 @@ fn a_partition_longer_than_the_timeout_makes_tasks_unreachable_and_healing_tells
     });
     assert_eq!(cluster.framework.states("stays"), [RUNNING, UNREACHABLE, RUNNING, FINISHED]);
     assert_eq!(cluster.framework.states("ends"), [RUNNING, UNREACHABLE, FINISHED]);
-    once(&cluster, &["stays", "ends"]);
+    assert_ran_once(&cluster, &["stays", "ends"]);
 }
 
-/// Waits until these tasks are unreachable, and looks at all that goes with it.
-fn given_up(cluster: &Cluster, tasks: &[&str]) {
+/// Waits until these tasks are unreachable, and checks the status, the lost agent and `/state`.
+fn assert_unreachable(cluster: &Cluster, tasks: &[&str]) {
     let clock = Clock::system();
     let began = clock.now();
     for task in tasks {
         until_state(cluster, task, UNREACHABLE);
         let statuses = cluster.framework.statuses(task);
-        let told = statuses.last().expect("just seen");
-        assert_eq!(told.reason(), Reason::AgentRemoved, "{told:?}");
-        assert!(told.unreachable_time.is_some() && told.uuid.is_none(), "{told:?}");
+        let status = statuses.last().expect("just seen");
+        assert_eq!(status.reason(), Reason::AgentRemoved, "{status:?}");
+        assert!(status.unreachable_time.is_some() && status.uuid.is_none(), "{status:?}");
     }
     let passed = Duration::from_nanos(clock.now().mono_ns - began.mono_ns);
     eprintln!("{tasks:?} unreachable after {:.1} s", passed.as_secs_f64());
-    until("the loss of the agent to be heard", || {
-        let heard = cluster.framework.heard();
+    until("the loss of the agent to be reported", || {
+        let callbacks = cluster.framework.callbacks();
         let agent = cluster.framework.statuses(tasks[0]).pop().and_then(|status| status.agent_id);
-        let lost = |heard: &Heard| matches!(heard, Heard::AgentLost(lost) if Some(lost) == agent.as_ref());
-        if heard.iter().any(lost) { Ok(()) } else { Err(heard) }
+        let lost = |one: &Callback| matches!(one, Callback::AgentLost(lost) if Some(lost) == agent.as_ref());
+        if callbacks.iter().any(lost) { Ok(()) } else { Err(callbacks) }
     });
     let state = cluster.state();
     assert_eq!(state["unreachable_slaves"], 1, "{state}");
@@ -163,42 +163,42 @@ fn given_up(cluster: &Cluster, tasks: &[&str]) {
     assert_eq!(listed, tasks.len(), "{state}");
 }
 
-/// A link that carries one way only is as good as none: the agent is given up, and is back when the link is.
-fn one_way(from: &'static str, to: &'static str) {
+/// Cuts one direction of a link: the agent is marked unreachable, and re-registers when the link is mended.
+fn check_one_way_cut(from: &'static str, to: &'static str) {
     let cluster = Cluster::start(&["a"], "cpus:4;mem:512", Duration::from_secs(5));
     cluster.framework.launch([cluster.waiting("stays", "a", EACH), cluster.waiting("ends", "a", EACH)]);
     until_all(&cluster, &["stays", "ends"], RUNNING);
     cluster.network.cut_one_way(from, to);
-    given_up(&cluster, &["stays", "ends"]);
-    cluster.let_go("ends");
+    assert_unreachable(&cluster, &["stays", "ends"]);
+    cluster.end_task("ends");
     cluster.network.mend_one_way(from, to);
     until_state(&cluster, "ends", FINISHED);
     until_state(&cluster, "stays", RUNNING);
-    cluster.let_go("stays");
+    cluster.end_task("stays");
     until_state(&cluster, "stays", FINISHED);
     assert_eq!(cluster.framework.states("stays"), [RUNNING, UNREACHABLE, RUNNING, FINISHED]);
     assert_eq!(cluster.framework.states("ends"), [RUNNING, UNREACHABLE, FINISHED]);
-    once(&cluster, &["stays", "ends"]);
+    assert_ran_once(&cluster, &["stays", "ends"]);
 }
 
 #[test]
-fn an_agent_that_hears_but_is_not_heard_is_given_up_and_comes_back() {
-    one_way("a", MASTER);
+fn an_agent_that_receives_but_cannot_send_is_marked_unreachable_and_reregisters() {
+    check_one_way_cut("a", MASTER);
 }
 
 #[test]
-fn an_agent_that_is_heard_but_does_not_hear_is_given_up_and_comes_back() {
-    one_way(MASTER, "a");
+fn an_agent_that_sends_but_cannot_receive_is_marked_unreachable_and_reregisters() {
+    check_one_way_cut(MASTER, "a");
 }
 
 #[test]
-fn an_agent_on_a_slow_link_is_behind_and_not_given_up() {
+fn an_agent_on_a_slow_link_is_delayed_and_not_marked_unreachable() {
     let cluster = Cluster::start(&["a"], "cpus:64;mem:4096", Duration::from_secs(5));
     // 30 launches of 64 KiB each take three timeouts on this link.
     cluster.network.slow("a", 1_000);
     let names: Vec<String> = (0..30).map(|number| format!("t{number}")).collect();
     let tasks: Vec<&str> = names.iter().map(String::as_str).collect();
-    let wanted = |task: &&str| Wanted { ballast: 64 << 10, ..cluster.waiting(task, "a", EACH) };
+    let wanted = |task: &&str| Wanted { data_bytes: 64 << 10, ..cluster.waiting(task, "a", EACH) };
     let clock = Clock::system();
     let began = clock.now();
     cluster.framework.launch(tasks.iter().map(wanted));
@@ -206,34 +206,34 @@ fn an_agent_on_a_slow_link_is_behind_and_not_given_up() {
     let passed = Duration::from_nanos(clock.now().mono_ns - began.mono_ns);
     eprintln!("30 tasks run after {:.1} s", passed.as_secs_f64());
     assert!(passed > Duration::from_secs(10), "the link is slow");
-    assert_never_given_up(&cluster);
+    assert_never_unreachable(&cluster);
     end_all(&cluster, &tasks);
-    assert_never_given_up(&cluster);
-    ran_once(&cluster, &tasks);
+    assert_never_unreachable(&cluster);
+    assert_ran_once_undisturbed(&cluster, &tasks);
 }
 
 #[test]
-fn a_master_cut_off_from_everybody_is_found_again_by_all() {
+fn every_agent_and_framework_reconnects_to_a_master_that_was_cut_off() {
     let cluster = Cluster::start(&["a", "b"], "cpus:4;mem:512", Duration::from_secs(5));
     let tasks = ["a-stays", "a-ends", "b-stays"];
     let hosts = ["a", "a", "b"];
     cluster.framework.launch(tasks.iter().zip(hosts).map(|(task, host)| cluster.waiting(task, host, EACH)));
     until_all(&cluster, &tasks, RUNNING);
     cluster.network.unplug(MASTER);
-    cluster.let_go("a-ends");
+    cluster.end_task("a-ends");
     until("both agents to be unreachable", || match &cluster.state()["unreachable_slaves"] {
         count if *count == 2 => Ok(()),
         count => Err(count.to_string()),
     });
     cluster.network.plug_in(MASTER);
     until_state(&cluster, "a-ends", FINISHED);
-    until("both agents to be back", || match &cluster.state()["activated_slaves"] {
+    until("both agents to be registered again", || match &cluster.state()["activated_slaves"] {
         count if *count == 2 => Ok(()),
         count => Err(count.to_string()),
     });
     until_all(&cluster, &["a-stays", "b-stays"], RUNNING);
     end_all(&cluster, &["a-stays", "b-stays"]);
-    once(&cluster, &tasks);
+    assert_ran_once(&cluster, &tasks);
     for task in tasks {
         let ends = cluster.framework.states(task).into_iter().filter(|state| state.is_terminal());
         assert_eq!(ends.collect::<Vec<_>>(), [FINISHED], "{task}: {:?}", cluster.framework.states(task));
@@ -241,63 +241,63 @@ fn a_master_cut_off_from_everybody_is_found_again_by_all() {
 }
 
 #[test]
-fn a_framework_cut_off_hears_all_that_happened_when_it_is_back() {
+fn a_framework_that_was_cut_off_receives_every_missed_status_when_it_reconnects() {
     let cluster = Cluster::start(&["a"], "cpus:4;mem:512", Duration::from_secs(5));
     let tasks = ["ends", "stays"];
     cluster.framework.launch(tasks.map(|task| cluster.waiting(task, "a", EACH)));
     until_all(&cluster, &tasks, RUNNING);
     cluster.network.cut(MASTER, FRAMEWORK);
-    cluster.let_go("ends");
-    // The master gives a connection up that takes nothing for ten seconds.
+    cluster.end_task("ends");
+    // The master closes a connection that has accepted nothing for ten seconds.
     until("the master to notice", || match &cluster.state()["frameworks"][0]["connected"] {
         connected if *connected == false => Ok(()),
         connected => Err(connected.to_string()),
     });
     cluster.network.mend(MASTER, FRAMEWORK);
     until_state(&cluster, "ends", FINISHED);
-    let heard = cluster.framework.heard();
-    assert!(heard.iter().any(|heard| matches!(heard, Heard::Reregistered)), "{heard:?}");
+    let callbacks = cluster.framework.callbacks();
+    assert!(callbacks.iter().any(|one| matches!(one, Callback::Reregistered)), "{callbacks:?}");
     cluster.framework.launch([cluster.waiting("new", "a", EACH)]);
     until_state(&cluster, "new", RUNNING);
     end_all(&cluster, &["stays", "new"]);
-    ran_once(&cluster, &["ends", "stays", "new"]);
-    assert_never_given_up(&cluster);
+    assert_ran_once_undisturbed(&cluster, &["ends", "stays", "new"]);
+    assert_never_unreachable(&cluster);
 }
 
 #[test]
-fn a_framework_that_was_replaced_while_it_was_cut_off_is_told_so_and_can_do_no_more() {
+fn a_framework_replaced_while_it_was_cut_off_receives_an_error_and_launches_nothing() {
     let cluster = Cluster::start(&["a"], "cpus:4;mem:512", Duration::from_secs(5));
     cluster.framework.launch([cluster.waiting("old", "a", EACH)]);
     until_all(&cluster, &["old"], RUNNING);
     cluster.network.cut(MASTER, FRAMEWORK);
-    let second = cluster.takes_over();
+    let second = cluster.start_second_instance();
     until("the second to know the task", || match second.states("old") {
         states if states.last() == Some(&RUNNING) => Ok(()),
         states => Err(states),
     });
-    // What the first still wants to do, on offers that it still believes in.
+    // The first instance accepts offers that the master no longer honours.
     cluster.framework.launch([cluster.waiting("late", "a", EACH)]);
     second.launch([cluster.waiting("new", "a", EACH)]);
     until("the second's task to run", || match second.states("new") {
         states if states.last() == Some(&RUNNING) => Ok(()),
         states => Err(states),
     });
-    until("the first to notice that it is cut off", || {
-        let heard = cluster.framework.heard();
-        if heard.iter().any(|heard| matches!(heard, Heard::Disconnected)) { Ok(()) } else { Err(heard.len()) }
+    until("the first to be disconnected", || {
+        let callbacks = cluster.framework.callbacks();
+        if callbacks.iter().any(|one| matches!(one, Callback::Disconnected)) { Ok(()) } else { Err(callbacks.len()) }
     });
     cluster.network.mend(MASTER, FRAMEWORK);
-    until("the first to be told", || match cluster.framework.ended() {
-        Some(told) if told.contains("failed over") => Ok(()),
-        told => Err((told, second.ended(), cluster.framework.heard().len())),
+    until("the first to receive the error", || match cluster.framework.ended() {
+        Some(error) if error.contains("failed over") => Ok(()),
+        error => Err((error, second.ended(), cluster.framework.callbacks().len())),
     });
-    cluster.let_go("old");
-    cluster.let_go("new");
-    until("the second to hear the ends", || match (second.states("old"), second.states("new")) {
+    cluster.end_task("old");
+    cluster.end_task("new");
+    until("the second to receive the ends", || match (second.states("old"), second.states("new")) {
         (old, new) if old.last() == Some(&FINISHED) && new.last() == Some(&FINISHED) => Ok(()),
         other => Err(other),
     });
     assert_eq!(second.ended(), None, "the second stays");
     assert_eq!(cluster.noted("late"), "", "the first launched nothing");
-    once(&cluster, &["old", "new"]);
+    assert_ran_once(&cluster, &["old", "new"]);
 }

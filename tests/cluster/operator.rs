@@ -1,4 +1,4 @@
-//! What operators set and read: resources and attributes as they declared them, output to the last byte, addresses.
+//! What operators set and read: declared resources and attributes, complete output, addresses.
 
 use std::{
     collections::BTreeSet,
@@ -71,7 +71,7 @@ fn what_is_not_declared_is_detected_also_beside_a_zero_alone() {
     }
 }
 
-/// Keeps what it is offered and declines it.
+/// Records every offer and declines it.
 struct Watcher {
     offered: Arc<Mutex<Vec<Resources>>>,
 }
@@ -160,7 +160,7 @@ fn free_port() -> String {
 }
 
 #[test]
-fn the_output_of_a_run_goes_on_when_its_agent_was_started_again() {
+fn the_output_of_a_run_continues_after_its_agent_restarts() {
     let site = Site::new();
     let master = site.master();
     for (name, same_port) in [("same", true), ("other", false)] {
@@ -231,9 +231,9 @@ fn a_reader_that_is_slow_gets_every_byte_though_the_pipe_does_not_block() {
     drop(command);
     let text = read_slowly(&reader);
     let wanted = (1..=300_000).map(|number| number.to_string()).collect::<Vec<_>>().join("\n") + "\n";
-    let said = std::fs::read_to_string(site.path().join("run.err")).expect("text");
-    assert!(text == wanted.as_bytes(), "{} of {} bytes: {said}", text.len(), wanted.len());
-    assert!(child.wait().expect("a child of ours").success(), "{said}");
+    let stderr = std::fs::read_to_string(site.path().join("run.err")).expect("text");
+    assert!(text == wanted.as_bytes(), "{} of {} bytes: {stderr}", text.len(), wanted.len());
+    assert!(child.wait().expect("a child of ours").success(), "{stderr}");
 }
 
 /// Waits until a pipe is full before it reads the first byte of it, and reads to the end.
@@ -291,10 +291,10 @@ fn every_command_names_what_keeps_its_output_from_being_written() {
         command.args(arguments).current_dir(site.path()).stdin(Stdio::null());
         let full = File::options().write(true).open("/dev/full").expect("it is there");
         let output = command.stdout(full).output().expect("runs");
-        let said = String::from_utf8_lossy(&output.stderr);
-        assert_eq!(output.status.code(), Some(1), "{arguments:?}: {said}");
-        assert!(said.contains("standard output: No space left on device"), "{arguments:?}: {said}");
-        assert!(!said.contains("panicked"), "{arguments:?}: {said}");
+        let stderr = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(1), "{arguments:?}: {stderr}");
+        assert!(stderr.contains("standard output: No space left on device"), "{arguments:?}: {stderr}");
+        assert!(!stderr.contains("panicked"), "{arguments:?}: {stderr}");
         let (reader, writer) = pipe_with(PipeFlags::CLOEXEC).expect("a pipe");
         drop(reader);
         if matches!(arguments[0], "local" | "backup") {
@@ -303,10 +303,10 @@ fn every_command_names_what_keeps_its_output_from_being_written() {
         let mut command = divvy(&["--master", &master.address]);
         command.args(arguments).current_dir(site.path()).stdin(Stdio::null());
         let output = command.stdout(Stdio::from(writer)).output().expect("runs");
-        let said = String::from_utf8_lossy(&output.stderr);
+        let stderr = String::from_utf8_lossy(&output.stderr);
         let wanted = if arguments[0] == "run" { 141 } else { 0 };
-        assert_eq!(output.status.code(), Some(wanted), "{arguments:?}: {said}");
-        assert!(said.is_empty(), "{arguments:?}: {said}");
+        assert_eq!(output.status.code(), Some(wanted), "{arguments:?}: {stderr}");
+        assert!(stderr.is_empty(), "{arguments:?}: {stderr}");
     }
 }
 
@@ -320,9 +320,9 @@ fn a_task_is_killed_when_its_output_can_no_longer_be_written() {
         divvy(&["--master", &master.address, "run", "--mem", "64", "--", "sh", "-c", "echo 1; sleep 1000"]);
     let full = File::options().write(true).open("/dev/full").expect("it is there");
     let output = command.current_dir(site.path()).stdout(full).output().expect("runs");
-    let said = String::from_utf8_lossy(&output.stderr);
-    assert_eq!(output.status.code(), Some(1), "{said}");
-    assert!(said.contains("No space left on device") && said.contains("is killed"), "{said}");
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{stderr}");
+    assert!(stderr.contains("No space left on device") && stderr.contains("is killed"), "{stderr}");
     let runs = site.path().join("a/runs");
     until("the task to be gone", || {
         let left = super::part::processes_below(&runs);
@@ -376,7 +376,7 @@ fn a_work_directory_that_is_not_utf_8_is_refused_at_the_start() {
     command.args(["--listen", "127.0.0.1:0", "--master", "127.0.0.1:1", "--work-dir"]);
     command.arg(site.path().join(std::ffi::OsStr::from_bytes(b"work-\xff")));
     let output = site.run(command);
-    let said = String::from_utf8_lossy(&output.stderr);
-    assert_eq!(output.status.code(), Some(1), "{said}");
-    assert!(said.contains("work-\\xFF") && said.contains("--work-dir") && said.lines().count() == 1, "{said}");
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{stderr}");
+    assert!(stderr.contains("work-\\xFF") && stderr.contains("--work-dir") && stderr.lines().count() == 1, "{stderr}");
 }

@@ -14,7 +14,7 @@ use std::{
 use serde_json::Value;
 use tempfile::TempDir;
 
-/// How long anything may take before a test gives up on it.
+/// The longest any wait may take before the test fails.
 pub(crate) const LIMIT: Duration = Duration::from_mins(2);
 
 /// The folder of one test; what it started is killed when it ends.
@@ -55,7 +55,7 @@ impl Site {
         Part::start(self, name, self.agent_command(env!("CARGO_BIN_EXE_divvy-agent"), name, master, resources))
     }
 
-    /// How this program is started as an agent.
+    /// The command that starts this program as an agent.
     pub(crate) fn agent_command(
         &self,
         program: impl AsRef<OsStr>,
@@ -135,7 +135,7 @@ pub(crate) fn supervisors_of(work_dir: &Path) -> Vec<u32> {
         let line = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
         String::from_utf8_lossy(&line).contains("\0supervise\0")
     });
-    // What a supervisor is just starting shows the same command line until its exec.
+    // A child that a supervisor just forked shows the same command line until its exec.
     let parent = |pid: &u32| {
         let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
         stat.rsplit_once(')').and_then(|(_, rest)| rest.split_ascii_whitespace().nth(1)?.parse::<u32>().ok())
@@ -187,7 +187,7 @@ impl Drop for Running {
     }
 }
 
-/// A server: it has said on which address it serves.
+/// A running server, which has printed the address it serves on.
 pub(crate) struct Part {
     child: Child,
     pub(crate) address: String,
@@ -199,14 +199,14 @@ impl Part {
         let command = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(err.expect("a log file"));
         let mut child = command.env("DIVVY_LOG", "debug,h2=info,hyper=info,tower=info").spawn().expect("starts");
         let out = child.stdout.take().expect("piped");
-        let (tell, told) = mpsc::channel();
+        let (sender, lines) = mpsc::channel();
         thread::spawn(move || {
             for line in BufReader::new(out).lines().map_while(Result::ok) {
-                drop(tell.send(line));
+                drop(sender.send(line));
             }
         });
         let line =
-            told.recv_timeout(LIMIT).unwrap_or_else(|error| panic!("{name} said nothing on its output: {error}"));
+            lines.recv_timeout(LIMIT).unwrap_or_else(|error| panic!("{name} printed nothing on its output: {error}"));
         let address = line.rsplit(' ').next().unwrap_or_default().to_owned();
         assert!(address.parse::<std::net::SocketAddr>().is_ok(), "{name} names its address last: {line}");
         Self { child, address }
@@ -220,13 +220,13 @@ impl Part {
         send(self.child.id(), signal);
     }
 
-    /// Asks it to stop, and waits until it has.
+    /// Sends SIGTERM and waits until it has ended.
     pub(crate) fn stop(mut self) -> ExitStatus {
         send(self.child.id(), "TERM");
         wait(&mut self.child, "the part")
     }
 
-    /// `kill -9`, and nobody is there any more.
+    /// Sends SIGKILL, reaps the process and returns its address.
     pub(crate) fn kill(mut self) -> String {
         self.child.kill().expect("killed");
         self.child.wait().expect("reaped");
@@ -241,7 +241,7 @@ impl Drop for Part {
     }
 }
 
-/// What a server answers to a GET, head and body; a body that comes in chunks is put together.
+/// A server's response to a GET, head and body; a chunked body is joined.
 pub(crate) fn get(address: &str, path: &str) -> String {
     let mut stream = std::net::TcpStream::connect(address).expect("connects");
     write!(stream, "GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n").expect("sent");
@@ -274,7 +274,7 @@ pub(crate) fn connected_agents(master: &str, count: usize) -> Vec<String> {
     })
 }
 
-/// The content of a body in chunks, which has to have its end.
+/// The content of a chunked body, which must be complete.
 fn unchunked(mut body: &str) -> String {
     let mut content = String::new();
     loop {
@@ -298,7 +298,7 @@ fn wait(child: &mut Child, name: &str) -> ExitStatus {
     until(&format!("{name} to end"), || child.try_wait().expect("a child of ours").ok_or("it runs"))
 }
 
-/// Tries until it comes out well, at most [`LIMIT`] long; then says what it last saw.
+/// Repeats the attempt until it succeeds; after [`LIMIT`] it panics with the last error.
 pub(crate) fn until<T, E: std::fmt::Debug>(what: &str, mut attempt: impl FnMut() -> Result<T, E>) -> T {
     let pause = Duration::from_millis(20);
     let mut waited = Duration::ZERO;

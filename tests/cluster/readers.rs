@@ -1,4 +1,4 @@
-//! A real master whose large documents many clients read at once.
+//! A real master from which many clients read a large document at once.
 
 use std::{fs, thread};
 
@@ -25,7 +25,7 @@ const TASKS: usize = 1_000;
 const READERS: usize = 50;
 const FRAMEWORK: &str = "old-0000";
 
-/// An agent that says it runs many tasks, and nothing more.
+/// Registers an agent with many running tasks; it sends nothing more.
 async fn attach(address: &str, number: usize) -> mpsc::Sender<AgentFrame> {
     let address: Address = address.parse().expect("an address");
     let channel = address.endpoint().expect("an endpoint").connect().await.expect("connects");
@@ -76,7 +76,7 @@ fn running(agent: usize, number: usize) -> AgentTask {
 
 /// A figure of the process, in KiB.
 fn memory_kib(pid: u32, name: &str) -> u64 {
-    let status = fs::read_to_string(format!("/proc/{pid}/status")).expect("it lives");
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).expect("it runs");
     let line = status.lines().find(|line| line.starts_with(name)).expect("a line");
     line.split_whitespace().nth(1).and_then(|text| text.parse().ok()).expect("a number")
 }

@@ -1,4 +1,4 @@
-//! The master's registry with real binaries: backed up, lost, restored, and taken up again by agents that run tasks.
+//! The master's registry with real binaries: backed up, lost and restored while agents run tasks.
 
 use std::{fs, path::Path, process::Command};
 
@@ -24,14 +24,14 @@ fn backed_up(site: &Site, master: &str, to: &Path) -> (bool, String) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_cluster_goes_on_with_the_registry_of_a_backup_after_its_master_lost_its_disk() {
+async fn a_cluster_continues_with_a_restored_registry_after_its_master_lost_its_disk() {
     let site = Site::new();
     let master = site.master();
     let _agent = site.agent("agent", &master.address, "cpus:4;mem:256");
     let go = site.path().join("go");
     let wait = format!("while [ ! -e {} ]; do sleep 0.05; done", go.display());
-    let (driver, heard) = start(&master.address, "cpus:1;mem:32", vec![("t".to_owned(), wait)]);
-    until("the task to run", || match in_state(&heard, TaskState::TaskRunning) {
+    let (driver, received) = start(&master.address, "cpus:1;mem:32", vec![("t".to_owned(), wait)]);
+    until("the task to run", || match in_state(&received, TaskState::TaskRunning) {
         1 => Ok(()),
         count => Err(count),
     });
@@ -40,7 +40,7 @@ async fn a_cluster_goes_on_with_the_registry_of_a_backup_after_its_master_lost_i
     assert!(fine && text.contains("wrote 1 agents"), "{text}");
     let (fine, text) = backed_up(&site, &master.address, &backup);
     assert!(!fine && text.contains("exists: a backup does not overwrite"), "{text}");
-    // More masters follow, of which the backup knows nothing.
+    // The backup is older than the masters that follow.
     let mut address = master.kill();
     for _ in 0..3 {
         address = site.master_on(&address).kill();
@@ -53,12 +53,12 @@ async fn a_cluster_goes_on_with_the_registry_of_a_backup_after_its_master_lost_i
     assert!(!fine && text.contains("holds 1 agents") && text.contains("--force"), "{text}");
     let _master = site.master_on(&address);
     fs::write(go, "").expect("written");
-    until("the task to end", || match ended(&heard) {
+    until("the task to end", || match ended(&received) {
         (1, _) => Ok(()),
         other => Err(other),
     });
-    let told = states(&heard, "t");
-    assert_eq!(told.last(), Some(&TaskState::TaskFinished), "{told:?}");
+    let states = states(&received, "t");
+    assert_eq!(states.last(), Some(&TaskState::TaskFinished), "{states:?}");
     driver.stop_teardown().await.expect("stops");
     driver.join().await.expect("joins");
 }
@@ -79,12 +79,15 @@ fn a_stopped_master_is_backed_up_from_its_directory_and_a_running_one_is_not() {
     let (fine, text) = master_command(&site, &forced);
     assert!(fine && text.contains("what was there is kept in"), "{text}");
     let (fine, text) = master_command(&site, &["backup", "--work-dir", "nowhere", "--to", "other"]);
-    assert!(!fine && text.contains("there is none in nowhere") && !site.path().join("nowhere").exists(), "{text}");
+    assert!(
+        !fine && text.contains("there is no registry in nowhere") && !site.path().join("nowhere").exists(),
+        "{text}"
+    );
     let _ = site.master();
 }
 
 #[test]
-fn a_registry_of_the_first_format_is_taken_over_by_todays_master() {
+fn a_registry_of_the_first_format_is_read_by_todays_master() {
     let site = Site::new();
     let sample = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/samples/registry/format-1.redb");
     fs::create_dir(site.path().join("master")).expect("made");

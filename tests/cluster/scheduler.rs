@@ -1,4 +1,4 @@
-//! A scheduler of the library's own kind that launches a list of commands and writes down what it hears.
+//! A scheduler on the library's driver that launches a list of commands and records every status it receives.
 
 use std::{
     collections::BTreeMap,
@@ -11,14 +11,14 @@ use divvy::{
     types::Resources,
 };
 
-/// Every status by task, in the order the callback saw them.
-pub(crate) type Heard = Arc<Mutex<BTreeMap<String, Vec<TaskStatus>>>>;
+/// Every status by task, in the order in which the callback received them.
+pub(crate) type StatusLog = Arc<Mutex<BTreeMap<String, Vec<TaskStatus>>>>;
 
 /// Launches each command once, as many at a time as the offers hold.
 pub(crate) struct Launcher {
     pub(crate) waiting: Vec<(String, String)>,
     pub(crate) each: Resources,
-    pub(crate) heard: Heard,
+    pub(crate) received: StatusLog,
 }
 
 #[async_trait::async_trait]
@@ -50,14 +50,14 @@ impl Scheduler for Launcher {
     }
 
     async fn status_update(&mut self, _driver: &SchedulerDriver, status: TaskStatus) -> Result<()> {
-        let mut heard = self.heard.lock().expect("not poisoned");
-        heard.entry(status.task_id.value.clone()).or_default().push(status);
+        let mut received = self.received.lock().expect("not poisoned");
+        received.entry(status.task_id.value.clone()).or_default().push(status);
         Ok(())
     }
 }
 
 /// Starts a driver with such a scheduler.
-pub(crate) fn start(master: &str, each: &str, commands: Vec<(String, String)>) -> (SchedulerDriver, Heard) {
+pub(crate) fn start(master: &str, each: &str, commands: Vec<(String, String)>) -> (SchedulerDriver, StatusLog) {
     start_in("*", master, each, commands)
 }
 
@@ -67,30 +67,30 @@ pub(crate) fn start_in(
     master: &str,
     each: &str,
     commands: Vec<(String, String)>,
-) -> (SchedulerDriver, Heard) {
-    let heard = Heard::default();
-    let launcher = Launcher { waiting: commands, each: each.parse().expect("resources"), heard: heard.clone() };
+) -> (SchedulerDriver, StatusLog) {
+    let received = StatusLog::default();
+    let launcher = Launcher { waiting: commands, each: each.parse().expect("resources"), received: received.clone() };
     let info = FrameworkInfo::new("test").with_role(role);
     let driver = SchedulerDriver::builder(info).master(master).build(launcher).expect("valid");
     driver.start().expect("starts");
-    (driver, heard)
+    (driver, received)
 }
 
 /// The states a task went through.
-pub(crate) fn states(heard: &Heard, task: &str) -> Vec<TaskState> {
-    let heard = heard.lock().expect("not poisoned");
-    heard.get(task).map(|all| all.iter().map(TaskStatus::state).collect()).unwrap_or_default()
+pub(crate) fn states(received: &StatusLog, task: &str) -> Vec<TaskState> {
+    let received = received.lock().expect("not poisoned");
+    received.get(task).map(|all| all.iter().map(TaskStatus::state).collect()).unwrap_or_default()
 }
 
 /// How many tasks have reached a terminal state, and how many are known at all.
-pub(crate) fn ended(heard: &Heard) -> (usize, usize) {
-    let heard = heard.lock().expect("not poisoned");
-    let ended = heard.values().filter(|all| all.iter().any(|one| one.state().is_terminal())).count();
-    (ended, heard.len())
+pub(crate) fn ended(received: &StatusLog) -> (usize, usize) {
+    let received = received.lock().expect("not poisoned");
+    let ended = received.values().filter(|all| all.iter().any(|one| one.state().is_terminal())).count();
+    (ended, received.len())
 }
 
 /// How many tasks are in this state by their last status.
-pub(crate) fn in_state(heard: &Heard, state: TaskState) -> usize {
-    let heard = heard.lock().expect("not poisoned");
-    heard.values().filter(|all| all.last().is_some_and(|one| one.state() == state)).count()
+pub(crate) fn in_state(received: &StatusLog, state: TaskState) -> usize {
+    let received = received.lock().expect("not poisoned");
+    received.values().filter(|all| all.last().is_some_and(|one| one.state() == state)).count()
 }

@@ -1,4 +1,4 @@
-//! Parts that are there and say nothing, or are away for longer than anybody waits.
+//! Agents that are stopped or absent for longer than the ping timeout.
 
 use std::fs;
 
@@ -6,22 +6,22 @@ use divvy::proto::v1::TaskState;
 
 use super::{
     part::{Part, Site, until},
-    scheduler::{Heard, start, states},
+    scheduler::{StatusLog, start, states},
 };
 
 const TIMEOUT: [&str; 2] = ["--agent-ping-timeout", "2s"];
 const RESOURCES: &str = "cpus:4;mem:512";
 
-/// Waits until this is the last that was heard of the task.
-fn until_state(heard: &Heard, task: &str, state: TaskState) {
-    until(&format!("{task} to be {state}"), || match states(heard, task) {
+/// Waits until this is the last state that was received of the task.
+fn until_state(received: &StatusLog, task: &str, state: TaskState) {
+    until(&format!("{task} to be {state}"), || match states(received, task) {
         states if states.last() == Some(&state) => Ok(()),
         states => Err(states),
     });
 }
 
-/// Two tasks on an agent that is silenced until it was given up, then comes back: one ends meanwhile, one goes on.
-async fn silent_for_longer_than_the_timeout(
+/// Runs two tasks on an agent that is silent until it is marked unreachable: one task ends meanwhile, one continues.
+async fn check_silence_beyond_the_timeout(
     silence: impl FnOnce(Part) -> Option<Part>,
     back: impl FnOnce(&Site, &str, Option<Part>) -> Part,
 ) {
@@ -36,26 +36,26 @@ async fn silent_for_longer_than_the_timeout(
         (task.to_owned(), command)
     };
     let noted = |task: &str| fs::read_to_string(file(&format!("{task}.ran"))).unwrap_or_default();
-    let (driver, heard) = start(&master.address, "cpus:1;mem:32", vec![command("ends"), command("stays")]);
-    until_state(&heard, "ends", TaskState::TaskRunning);
-    until_state(&heard, "stays", TaskState::TaskRunning);
+    let (driver, received) = start(&master.address, "cpus:1;mem:32", vec![command("ends"), command("stays")]);
+    until_state(&received, "ends", TaskState::TaskRunning);
+    until_state(&received, "stays", TaskState::TaskRunning);
     let silenced = silence(agent);
     fs::write(file("ends.go"), "").expect("written");
     until("the task to end", || if noted("ends").ends_with("end\n") { Ok(()) } else { Err(noted("ends")) });
-    until_state(&heard, "ends", TaskState::TaskUnreachable);
-    until_state(&heard, "stays", TaskState::TaskUnreachable);
+    until_state(&received, "ends", TaskState::TaskUnreachable);
+    until_state(&received, "stays", TaskState::TaskUnreachable);
     let _agent = back(&site, &master.address, silenced);
-    until_state(&heard, "ends", TaskState::TaskFinished);
-    until_state(&heard, "stays", TaskState::TaskRunning);
+    until_state(&received, "ends", TaskState::TaskFinished);
+    until_state(&received, "stays", TaskState::TaskRunning);
     fs::write(file("stays.go"), "").expect("written");
-    until_state(&heard, "stays", TaskState::TaskFinished);
+    until_state(&received, "stays", TaskState::TaskFinished);
     let (running, unreachable) = (TaskState::TaskRunning, TaskState::TaskUnreachable);
-    // Where the acknowledgement of RUNNING had not reached the agent, that comes once more, before the end.
-    let mut told = states(&heard, "ends");
-    told.retain(|state| *state != running);
-    assert_eq!(told, [unreachable, TaskState::TaskFinished], "{:?}", states(&heard, "ends"));
-    assert_eq!(states(&heard, "ends")[..2], [running, unreachable]);
-    assert_eq!(states(&heard, "stays"), [running, unreachable, running, TaskState::TaskFinished]);
+    // If the acknowledgement of RUNNING had not reached the agent, the agent resends RUNNING before the end.
+    let mut rest = states(&received, "ends");
+    rest.retain(|state| *state != running);
+    assert_eq!(rest, [unreachable, TaskState::TaskFinished], "{:?}", states(&received, "ends"));
+    assert_eq!(states(&received, "ends")[..2], [running, unreachable]);
+    assert_eq!(states(&received, "stays"), [running, unreachable, running, TaskState::TaskFinished]);
     for task in ["ends", "stays"] {
         assert_eq!(noted(task), "start\nend\n", "{task} ran once");
     }
@@ -64,7 +64,7 @@ async fn silent_for_longer_than_the_timeout(
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_stopped_agent_is_given_up_and_what_it_missed_is_told_when_it_goes_on() {
+async fn a_stopped_agent_is_marked_unreachable_and_reports_the_missed_states_when_it_continues() {
     let stop = |agent: Part| {
         agent.signal("STOP");
         Some(agent)
@@ -74,15 +74,15 @@ async fn a_stopped_agent_is_given_up_and_what_it_missed_is_told_when_it_goes_on(
         agent.signal("CONT");
         agent
     };
-    silent_for_longer_than_the_timeout(stop, go_on).await;
+    check_silence_beyond_the_timeout(stop, go_on).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_agent_that_was_killed_is_given_up_and_what_it_missed_is_told_by_the_next() {
+async fn a_killed_agent_is_marked_unreachable_and_its_successor_reports_the_missed_states() {
     let kill = |agent: Part| {
         agent.kill();
         None
     };
     let start_again = |site: &Site, master: &str, _: Option<Part>| site.agent("agent", master, RESOURCES);
-    silent_for_longer_than_the_timeout(kill, start_again).await;
+    check_silence_beyond_the_timeout(kill, start_again).await;
 }

@@ -1,9 +1,9 @@
-//! An upgrade of a whole cluster from the binaries of an earlier commit, with tasks that run over it.
+//! An upgrade of a whole cluster from the binaries of an earlier commit, with tasks that run throughout.
 //!
-//! `cargo xtask upgrade --from COMMIT` builds those binaries and starts these tests with `DIVVY_UPGRADE_FROM`, the folder
-//! that holds them. Each test begins with an old master, two old agents and 40 tasks and more, and replaces part after
-//! part. Some tasks end in every step, others run over all of it; each notes its own end in a file. A framework that is
-//! connected all the time compares what it receives with these files.
+//! `cargo xtask upgrade --from COMMIT` builds those binaries and starts these tests with `DIVVY_UPGRADE_FROM`, the
+//! folder that holds them. Each test begins with an old master, two old agents and 40 tasks and more, and replaces part
+//! after part. Some tasks end in every step, others run throughout; each records its own end in a file. A framework
+//! that stays connected compares the statuses it receives with these files.
 
 mod cluster;
 mod framework;
@@ -100,7 +100,7 @@ struct Run<'a> {
     leaving: SchedulerDriver,
     /// `divvy run` of both versions, connected from the first step to the last.
     shells: Vec<(&'static str, Running)>,
-    /// Tasks whose status the framework does not take before the upgrade is over.
+    /// Tasks whose statuses the framework refuses until the upgrade is over.
     unacknowledged: Vec<String>,
 }
 
@@ -170,7 +170,7 @@ impl<'a> Run<'a> {
         });
     }
 
-    /// Lets the tasks of a step come to their own ends, and kills those that are to be killed.
+    /// Lets the tasks of a step end by themselves, and kills those that do not.
     async fn begin_ends(&self, step: Step, agents: &[&'static str]) {
         for agent in agents {
             fs::write(gate(self.site.path(), agent, step), "").expect("written");
@@ -188,7 +188,7 @@ impl<'a> Run<'a> {
         });
     }
 
-    /// Both: what was held back so far is taken now.
+    /// Does both; in the last step it first lets the framework take the statuses that it refused so far.
     async fn end_tasks(&self, step: Step, agents: &[&'static str]) {
         if step == Step::After {
             self.framework.progress().refused.clear();
@@ -240,7 +240,7 @@ impl<'a> Run<'a> {
         self.check_what_runs();
     }
 
-    /// What has not ended runs, and every list shows just that.
+    /// Asserts that every task that has not ended runs, and that every list shows exactly these.
     fn check_what_runs(&self) {
         let ended = self.framework.progress().in_state(TaskState::is_terminal);
         let mut open: Vec<String> =
@@ -260,7 +260,7 @@ impl<'a> Run<'a> {
         }
     }
 
-    /// New tasks run under new supervisors while the old ones hold what they had.
+    /// Launches new tasks, which run under new supervisors while the old ones keep theirs.
     async fn launch_beside(&self) {
         for agent in AGENTS {
             let programs: Vec<bool> = self.cluster.supervisors(agent).into_iter().map(Cluster::runs_new).collect();
@@ -284,7 +284,7 @@ impl<'a> Run<'a> {
         self.wait_for(&tasks);
     }
 
-    /// The registry remembers a framework that was removed, by an old master perhaps.
+    /// Asserts that a removed framework stays removed, also if an old master removed it.
     async fn check_that_the_removed_stays_removed(&self) {
         let id = self.leaving.framework_id();
         assert!(id.is_some(), "it was registered");
@@ -296,7 +296,7 @@ impl<'a> Run<'a> {
         assert!(matches!(&first, Some(SchedulerEvent::Error(text)) if text.contains("removed")), "{first:?}");
     }
 
-    /// The runs at a shell end, everything is given back, and nothing is left of what was old.
+    /// Ends the runs at a shell; asserts that all resources are released and no old process is left.
     async fn finish(mut self, name: &str) {
         for (shell, running) in std::mem::take(&mut self.shells) {
             fs::write(self.site.path().join(format!("{shell}.go")), "").expect("written");
@@ -310,7 +310,7 @@ impl<'a> Run<'a> {
         }
         self.leaving.join().await.expect("its teardown was confirmed");
         self.check_that_the_removed_stays_removed().await;
-        self.wait_until("everything to be given back, and every old supervisor to end", |run| {
+        self.wait_until("all resources to be released, and every old supervisor to end", |run| {
             let left: Vec<u32> =
                 AGENTS.iter().flat_map(|agent| processes_below(&run.site.path().join(agent).join("runs"))).collect();
             let old =

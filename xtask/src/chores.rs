@@ -14,7 +14,7 @@ type Part = (&'static str, &'static [&'static str], &'static [(&'static str, &'s
 
 const WARNINGS_ARE_ERRORS: &[(&str, &str)] = &[("RUSTDOCFLAGS", "-D warnings")];
 
-/// A change is judged by the same cases as the one before it.
+/// Fixed, so that every change is tested with the same cases.
 const SAME_CASES: &[(&str, &str)] = &[("PROPTEST_RNG_SEED", "1")];
 
 const TESTS: &[Part] = &[
@@ -23,7 +23,7 @@ const TESTS: &[Part] = &[
     ("doc tests", &["test", "--quiet", "--doc", "--workspace", "--all-features"], &[]),
 ];
 
-/// As many histories as three minutes have room for, from a fixed seed on.
+/// As many simulated histories as fit in three minutes, from a fixed seed on.
 const SIMULATION: Part = (
     "simulation",
     &[
@@ -37,7 +37,7 @@ const SIMULATION: Part = (
     &[("DIVVY_SIM_SECONDS", "180")],
 );
 
-/// A minute of histories that go on for hours.
+/// A minute of histories that simulate hours each.
 const SIMULATED_HOURS: Part = (
     "simulated hours",
     &[
@@ -81,9 +81,9 @@ pub fn test() -> anyhow::Result<()> {
     TESTS.iter().try_for_each(run)
 }
 
-/// Checks format, lints and docs, runs every test, plays four minutes of simulated histories, fuzzes every target for
-/// some seconds, counts instructions. Changes nothing in the repository; on this host it installs what is missing, as [`test()`] does, and
-/// callgrind.
+/// Checks format, lints and docs, runs every test, runs four minutes of simulated histories, fuzzes every target for
+/// some seconds, and counts instructions. Changes nothing in the repository. Installs missing programs, as [`test()`]
+/// does, and callgrind.
 ///
 /// # Errors
 /// The part that failed.
@@ -119,7 +119,7 @@ fn run((name, arguments, environment): &Part) -> anyhow::Result<()> {
     })
 }
 
-#[expect(clippy::disallowed_methods, reason = "a chore measures itself; nothing here decides by it")]
+#[expect(clippy::disallowed_methods, reason = "the time is only printed")]
 fn timed(name: &str, part: impl FnOnce() -> anyhow::Result<()>) -> anyhow::Result<()> {
     let started = Instant::now();
     let outcome = part();

@@ -1,8 +1,8 @@
-//! Fuzzing: builds the one program of all targets with coverage counters and lets it look for inputs that break one.
+//! Fuzzing: builds the one program of all targets with coverage counters and runs it to find inputs that break one.
 //!
 //! The compiler's coverage passes are stable options, so neither another toolchain nor another program is needed; the
-//! fuzzer itself is C++. What it finds interesting goes below `target/fuzz`; what breaks a target is written to
-//! `fuzz/broken`, to be mended and moved into the corpus.
+//! fuzzer itself is C++. New inputs go below `target/fuzz`; those that break a target go to `fuzz/broken`, to be moved
+//! into the corpus with a fix.
 
 use std::{
     fs,
@@ -19,10 +19,10 @@ use crate::{packages, root};
 /// Where the instrumented program is built.
 const TARGET_DIR: &str = "target/fuzz";
 
-/// How far the fuzzer looks, for each target.
+/// How long the fuzzer runs, for each target.
 #[derive(Clone, Copy, Debug)]
 pub enum Effort {
-    /// A few seconds' worth of inputs, always the same ones: a change is judged, not luck.
+    /// A few seconds' worth of inputs, the same ones in every run.
     Short,
     /// As many as there is time for, in seconds.
     Seconds(u32),
@@ -31,14 +31,14 @@ pub enum Effort {
 impl Effort {
     fn arguments(self, target: &str) -> [String; 2] {
         match self {
-            Self::Short => [format!("-runs={}", inputs(target)), "-seed=1".to_owned()],
+            Self::Short => [format!("-runs={}", input_count(target)), "-seed=1".to_owned()],
             Self::Seconds(seconds) => [format!("-max_total_time={seconds}"), "-seed=0".to_owned()],
         }
     }
 }
 
-/// What a target takes in about three seconds: a script is a long life, a text a moment.
-fn inputs(target: &str) -> u32 {
+/// How many inputs a target takes in about three seconds.
+fn input_count(target: &str) -> u32 {
     match target.split('-').next() {
         Some("core") => 300,
         Some("store" | "path") => 2_000,
@@ -73,7 +73,7 @@ pub fn run(only: Option<&str>, effort: Effort) -> anyhow::Result<()> {
     if failures.is_empty() { Ok(()) } else { bail!("{}", failures.join("\n\n")) }
 }
 
-/// Builds the program; counters come into divvy itself by `fuzz/instrument`, which cargo calls in place of rustc.
+/// Builds the program; `fuzz/instrument`, which cargo calls in place of rustc, adds the counters to divvy itself.
 fn build() -> anyhow::Result<PathBuf> {
     if !packages::runs("c++", &["--version"]) {
         packages::install("g++").context("the fuzzer is written in C++ and there is no compiler `c++`")?;
@@ -89,38 +89,38 @@ fn build() -> anyhow::Result<PathBuf> {
 }
 
 fn fuzz(program: &Path, target: &str, effort: Effort) -> anyhow::Result<()> {
-    let (found, broken) = (found(target, effort)?, root().join("fuzz/broken"));
+    let (found, broken) = (findings_folder(target, effort)?, root().join("fuzz/broken"));
     fs::create_dir_all(&broken)?;
     let output = Command::new(program)
         .env("DIVVY_FUZZ_TARGET", target)
-        .envs(memory())
+        .envs(tmpfs_env())
         .args(effort.arguments(target))
         .arg(format!("-artifact_prefix={}/{target}-", broken.display()))
-        .args(words(target))
+        .args(dictionary(target))
         .args(["-max_len=4096", "-timeout=20", "-rss_limit_mb=2048", "-print_final_stats=1"])
         .args([found, root().join("fuzz/corpus").join(target)])
         .output()
         .context("cannot run the fuzzer")?;
-    let told = String::from_utf8_lossy(&output.stderr);
-    ensure!(output.status.success(), "{target} is broken:\n{}", essence(&told));
-    let runs = told.lines().find_map(|line| line.strip_prefix("stat::number_of_executed_units:")).unwrap_or("?");
-    eprintln!("{target}: {} inputs, {}, nothing broken", runs.trim(), reach(&told));
+    let log = String::from_utf8_lossy(&output.stderr);
+    ensure!(output.status.success(), "{target} is broken:\n{}", failure_excerpt(&log));
+    let runs = log.lines().find_map(|line| line.strip_prefix("stat::number_of_executed_units:")).unwrap_or("?");
+    eprintln!("{target}: {} inputs, {}, nothing broken", runs.trim(), coverage(&log));
     Ok(())
 }
 
-/// Where files are made that are gone in a moment: syncing costs nothing in memory.
-fn memory() -> Option<(&'static str, &'static str)> {
+/// A temporary directory in memory, where syncing costs nothing.
+fn tmpfs_env() -> Option<(&'static str, &'static str)> {
     Path::new("/dev/shm").is_dir().then_some(("TMPDIR", "/dev/shm"))
 }
 
-/// Texts are made of words; in other bytes these only take the place of what matters.
-fn words(target: &str) -> Option<String> {
+/// The dictionary argument for targets that take text.
+fn dictionary(target: &str) -> Option<String> {
     let takes_text = ["text-", "path-", "store-agent-log", "store-journal"].iter().any(|kind| target.starts_with(kind));
     takes_text.then(|| format!("-dict={}", root().join("fuzz/words").display()))
 }
 
-/// Where what is found goes: an empty folder for a short run, which is to be the same every time.
-fn found(target: &str, effort: Effort) -> anyhow::Result<PathBuf> {
+/// The folder for new inputs: an empty one for a short run, so that every short run is the same.
+fn findings_folder(target: &str, effort: Effort) -> anyhow::Result<PathBuf> {
     let place = root().join(TARGET_DIR);
     let folder = match effort {
         Effort::Short => place.join("short").join(target),
@@ -133,20 +133,20 @@ fn found(target: &str, effort: Effort) -> anyhow::Result<PathBuf> {
     Ok(folder)
 }
 
-/// How much of the program was seen: the fuzzer's last word on it.
-fn reach(told: &str) -> String {
-    let last = told.lines().rev().find_map(|line| Some((line, line.split_once("cov: ")?.1)));
+/// The coverage in the fuzzer's last line that has one.
+fn coverage(log: &str) -> String {
+    let last = log.lines().rev().find_map(|line| Some((line, line.split_once("cov: ")?.1)));
     let edges = last.and_then(|(_, rest)| rest.split(' ').next()).unwrap_or("?");
     format!("{edges} edges")
 }
 
-/// What the target said when it broke, and the end, which names the input.
-fn essence(told: &str) -> String {
-    let lines: Vec<&str> = told.lines().collect();
+/// The panic of a broken target, and the end of the log, which names the input.
+fn failure_excerpt(log: &str) -> String {
+    let lines: Vec<&str> = log.lines().collect();
     let panic = lines.iter().position(|line| line.contains("panicked at")).unwrap_or(lines.len());
-    let said = lines.iter().skip(panic).take(20);
+    let panic_lines = lines.iter().skip(panic).take(20);
     let end = &lines[lines.len().saturating_sub(8).max(panic)..];
-    said.chain(end).copied().collect::<Vec<_>>().join("\n")
+    panic_lines.chain(end).copied().collect::<Vec<_>>().join("\n")
 }
 
 /// The targets are the folders of the corpus; a test of the library holds that to be all of them.

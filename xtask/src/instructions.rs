@@ -1,7 +1,7 @@
-//! The regression gate: instructions counted under callgrind, compared with what is written down beside the benches.
+//! The regression gate: instructions counted under callgrind, compared with the recorded counts beside the benches.
 //!
-//! A count does not depend on the load of the machine, so a limit can be tight: more than [`TOLERANCE_PERCENT`] above the
-//! count written down fails, as much below asks to write the better one down. The compiler is part of the count.
+//! A count does not depend on the load of the machine, so a limit can be tight: a count more than [`TOLERANCE_PERCENT`]
+//! above the recorded one fails, and one as far below has to be recorded. The compiler affects counts.
 
 use std::{
     collections::BTreeMap,
@@ -14,11 +14,11 @@ use anyhow::{Context as _, bail, ensure};
 
 use crate::{packages, root};
 
-/// How far a count may be from what is written down, in percent of it.
+/// How far a count may be from the recorded one, in percent.
 const TOLERANCE_PERCENT: u64 = 5;
 
-/// Where the counts are written down.
-const WRITTEN: &str = "benches/instructions/counts.txt";
+/// The file of the recorded counts.
+const RECORDED: &str = "benches/instructions/counts.txt";
 
 /// The debian package of callgrind.
 const PACKAGE: &str = "valgrind";
@@ -29,9 +29,9 @@ type Counts = BTreeMap<String, u64>;
 /// Counts every case and compares.
 ///
 /// # Errors
-/// Cases that cost too much, or much less than is written down; a case without a count; callgrind missing.
+/// Cases that cost too much, or much less than is recorded; a case without a count; callgrind missing.
 pub fn check() -> anyhow::Result<()> {
-    let (written, counted) = (read(&root().join(WRITTEN))?, count_all()?);
+    let (written, counted) = (read(&root().join(RECORDED))?, count_all()?);
     let problems: Vec<String> = counted.iter().filter_map(|(case, count)| problem(case, *count, &written)).collect();
     let gone =
         written.keys().filter(|case| !counted.contains_key(*case)).map(|case| format!("{case}: is no case any more"));
@@ -46,30 +46,30 @@ pub fn check() -> anyhow::Result<()> {
 /// When a case cannot be counted or the file cannot be written.
 pub fn write() -> anyhow::Result<()> {
     let lines: Vec<String> = count_all()?.iter().map(|(case, count)| format!("{case} {count}\n")).collect();
-    fs::write(root().join(WRITTEN), lines.concat()).with_context(|| format!("cannot write {WRITTEN}"))
+    fs::write(root().join(RECORDED), lines.concat()).with_context(|| format!("cannot write {RECORDED}"))
 }
 
 fn problem(case: &str, count: u64, written: &Counts) -> Option<String> {
-    let way_out = "`cargo xtask instructions --write` writes it down";
+    let hint = "`cargo xtask instructions --write` writes it down";
     let Some(&expected) = written.get(case) else {
-        return Some(format!("{case}: {count}, nothing in {WRITTEN}; {way_out}"));
+        return Some(format!("{case}: {count}, nothing in {RECORDED}; {hint}"));
     };
     let slack = expected / 100 * TOLERANCE_PERCENT;
     if count > expected + slack {
         return Some(format!(
-            "{case}: {count}, over {expected} by more than {TOLERANCE_PERCENT} %; if it is worth it, {way_out}"
+            "{case}: {count}, over {expected} by more than {TOLERANCE_PERCENT} %; if it is worth it, {hint}"
         ));
     }
     (count + slack < expected)
-        .then(|| format!("{case}: {count}, better than {expected} by more than {TOLERANCE_PERCENT} %; {way_out}"))
+        .then(|| format!("{case}: {count}, better than {expected} by more than {TOLERANCE_PERCENT} %; {hint}"))
 }
 
 fn read(path: &Path) -> anyhow::Result<Counts> {
     let text = fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
     let line = |line: &str| {
         let (case, count) =
-            line.split_once(' ').with_context(|| format!("{WRITTEN}: {line:?} is no \"case count\""))?;
-        Ok((case.to_owned(), count.parse().with_context(|| format!("{WRITTEN}: {line:?}"))?))
+            line.split_once(' ').with_context(|| format!("{RECORDED}: {line:?} is no \"case count\""))?;
+        Ok((case.to_owned(), count.parse().with_context(|| format!("{RECORDED}: {line:?}"))?))
     };
     text.lines().map(line).collect()
 }
@@ -90,7 +90,7 @@ fn count_all() -> anyhow::Result<Counts> {
     cases.lines().map(one).collect()
 }
 
-/// Builds the workloads with the pure rooms of the library only, and tells where they are.
+/// Builds the workloads with the pure modules of the library only, and returns their path.
 fn build() -> anyhow::Result<PathBuf> {
     let arguments = ["build", "--release", "--package", "instructions", "--message-format=json"];
     let output =

@@ -1,6 +1,6 @@
 //! Generates `src/proto/` from `proto/`, without protoc. The result is checked in, so that a build of the library runs
-//! no build script; a test here generates again and compares. [`chores`] holds what else is done here,
-//! [`instructions`] the gate on what the pure parts cost, [`upgrade`] the one on running clusters of earlier commits.
+//! no build script; a test here generates again and compares. [`chores`] holds the other commands,
+//! [`instructions`] the limits on instruction counts, [`upgrade`] upgrades of running clusters from earlier commits.
 
 pub mod chores;
 pub mod fuzz;
@@ -71,7 +71,7 @@ const BOXED: &[&str] = &[
     ".divvy.internal.AgentRecord.kind.status",
 ];
 
-/// Messages that identify something, and so have an order.
+/// Messages that are ids, which are ordered.
 const IDS: &[&str] = &[
     ".divvy.v1.FrameworkID",
     ".divvy.v1.OfferID",

@@ -5,10 +5,10 @@ use xtask::fuzz::Effort;
 
 const CHORES: &str = "\
 cargo xtask test       all tests; installs what they need
-cargo xtask verify     what a change has to pass: format, lints, docs, all tests, simulation, fuzzing, instructions
+cargo xtask verify     all checks for a change: format, lints, docs, all tests, simulation, fuzzing, instructions
 cargo xtask instructions [--write]   counts what the pure parts cost and compares, or writes the counts down
-cargo xtask fuzz [TARGET|all] [SECONDS]   lets the fuzzer look for inputs that break something, 60 s a target
-cargo xtask mutants [SEED] [COUNT]   puts faults into the cores, one at a time, and says which no test notices
+cargo xtask fuzz [TARGET|all] [SECONDS]   looks for inputs that break a target, 60 s a target
+cargo xtask mutants [SEED] [COUNT]   puts faults into the cores, one at a time, and prints which no test detects
 cargo xtask upgrade --from COMMIT   upgrades clusters of that commit's binaries while tasks run, in every order
 cargo xtask fix        formats, applies what the lints suggest, generates src/proto
 cargo xtask generate   writes src/proto from proto/";

@@ -1,8 +1,7 @@
-//! Mutants: small faults put into the cores one at a time, to see whether tests and simulator notice them.
+//! Mutants: small faults put into the cores one at a time, to see whether a test fails.
 //!
-//! `cargo-mutants` makes them; they are drawn by a seed, so that a draw can be repeated, and those that are caught are not
-//! chosen. Each is put into a git worktree of its own, where the unit tests of the cores run, and if these notice nothing,
-//! the simulator.
+//! `cargo-mutants` makes them; they are drawn by a seed, so that a draw can be repeated and does not depend on the
+//! outcome. Each is put into a git worktree, where the unit tests of the cores run, and if these pass, the simulator.
 
 use std::{
     fmt, fs,
@@ -20,8 +19,8 @@ use crate::{packages, root};
 /// The pure parts that decide.
 const CORES: [&str; 3] = ["src/master/core/**/*.rs", "src/agent/core/**/*.rs", "src/framework/core/**/*.rs"];
 
-/// What has to notice a mutant, the quick first.
-const JUDGES: [(&str, &str); 2] = [("unit tests", "test(::core::)"), ("simulator", "test(sim::tests::histories)")];
+/// The tests that should fail for a mutant, the quick ones first.
+const SUITES: [(&str, &str); 2] = [("unit tests", "test(::core::)"), ("simulator", "test(sim::tests::histories)")];
 
 /// A fault, as `cargo mutants --list --json --diff` describes it.
 #[derive(Clone, Debug, Deserialize, PartialEq, Eq)]
@@ -30,25 +29,25 @@ struct Mutant {
     diff: String,
 }
 
-/// What became of a mutant.
+/// The result of testing a mutant.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Fate {
+enum TestResult {
     DoesNotCompile,
     KilledBy(&'static str),
-    Lives,
+    Survived,
 }
 
-impl fmt::Display for Fate {
+impl fmt::Display for TestResult {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::DoesNotCompile => f.write_str("does not compile"),
-            Self::KilledBy(judge) => write!(f, "killed by the {judge}"),
-            Self::Lives => f.write_str("LIVES"),
+            Self::KilledBy(suite) => write!(f, "killed by the {suite}"),
+            Self::Survived => f.write_str("SURVIVED"),
         }
     }
 }
 
-/// Draws so many mutants of the cores and says how many the tests kill, and which live.
+/// Draws so many mutants of the cores and prints how many the tests kill, and which survive.
 ///
 /// # Errors
 /// When the tool cannot be installed or run, or the tests fail without any mutant.
@@ -57,18 +56,18 @@ pub fn run(seed: u64, count: usize) -> anyhow::Result<()> {
         let installed = Command::new("cargo").args(["install", "cargo-mutants", "--locked"]).status();
         ensure!(installed.context("cannot run cargo")?.success(), "cargo-mutants cannot be installed");
     }
-    let place = Place::new(&root().join("target/mutants"))?;
-    let all = place.list()?;
+    let worktree = Worktree::new(&root().join("target/mutants"))?;
+    let all = worktree.list()?;
     eprintln!("seed {seed}: {count} of {} mutants of the cores", all.len());
-    ensure!(JUDGES.iter().all(|(_, filter)| place.passes(filter)), "the tests fail without any mutant");
-    let mut fates = Vec::new();
+    ensure!(SUITES.iter().all(|(_, filter)| worktree.passes(filter)), "the tests fail without any mutant");
+    let mut results = Vec::new();
     for mutant in drawn(all, seed, count) {
-        let fate = place.judge(&mutant)?;
-        eprintln!("{:>3} {fate}: {}", fates.len() + 1, mutant.name);
-        fates.push(fate);
+        let result = worktree.test(&mutant)?;
+        eprintln!("{:>3} {result}: {}", results.len() + 1, mutant.name);
+        results.push(result);
     }
-    let compiled = fates.iter().filter(|fate| **fate != Fate::DoesNotCompile).count();
-    let killed = fates.iter().filter(|fate| matches!(fate, Fate::KilledBy(_))).count();
+    let compiled = results.iter().filter(|result| **result != TestResult::DoesNotCompile).count();
+    let killed = results.iter().filter(|result| matches!(result, TestResult::KilledBy(_))).count();
     eprintln!("{killed} of {compiled} mutants that compile are killed");
     Ok(())
 }
@@ -79,26 +78,26 @@ fn drawn(mut all: Vec<Mutant>, seed: u64, count: usize) -> Vec<Mutant> {
     all
 }
 
-/// A git worktree of the last commit, removed at the end, and a folder for what is built of it.
-struct Place {
+/// A git worktree of the last commit, removed at the end, and its build folder.
+struct Worktree {
     source: PathBuf,
     built: PathBuf,
 }
 
-impl Place {
+impl Worktree {
     fn new(folder: &Path) -> anyhow::Result<Self> {
         fs::create_dir_all(folder).with_context(|| format!("cannot make {}", folder.display()))?;
-        let place = Self { source: folder.join("source"), built: folder.join("target") };
-        // One that an interrupted run left is in the way.
-        place.remove();
+        let worktree = Self { source: folder.join("source"), built: folder.join("target") };
+        // An interrupted run may have left one.
+        worktree.remove();
         let added = Command::new("git")
             .args(["worktree", "add", "--force", "--detach"])
-            .arg(&place.source)
+            .arg(&worktree.source)
             .arg("HEAD")
             .current_dir(root())
             .status();
         ensure!(added.context("cannot run git")?.success(), "git cannot make a worktree");
-        Ok(place)
+        Ok(worktree)
     }
 
     fn remove(&self) {
@@ -118,19 +117,19 @@ impl Place {
         serde_json::from_slice(&output.stdout).context("what cargo mutants lists cannot be read")
     }
 
-    fn judge(&self, mutant: &Mutant) -> anyhow::Result<Fate> {
+    fn test(&self, mutant: &Mutant) -> anyhow::Result<TestResult> {
         self.patch(mutant, false)?;
-        let fate = if self.compiles() {
-            let killed = JUDGES.iter().find(|(_, filter)| !self.passes(filter));
-            killed.map_or(Fate::Lives, |(judge, _)| Fate::KilledBy(judge))
+        let result = if self.compiles() {
+            let killed = SUITES.iter().find(|(_, filter)| !self.passes(filter));
+            killed.map_or(TestResult::Survived, |(suite, _)| TestResult::KilledBy(suite))
         } else {
-            Fate::DoesNotCompile
+            TestResult::DoesNotCompile
         };
         self.patch(mutant, true)?;
-        Ok(fate)
+        Ok(result)
     }
 
-    /// Puts the mutant in, or takes it out again.
+    /// Applies the mutant's diff, or reverts it.
     fn patch(&self, mutant: &Mutant, reverse: bool) -> anyhow::Result<()> {
         let mut command = Command::new("git");
         command.args(["apply", "-p0", "--unidiff-zero"]).args(reverse.then_some("--reverse"));
@@ -156,13 +155,13 @@ impl Place {
         let mut command = Command::new("cargo");
         command.args(["nextest", "run", "--all-features", "--lib"]);
         command.env("CARGO_TARGET_DIR", &self.built).current_dir(&self.source);
-        // Nobody debugs these, and a mutant is to cost no more than a minute or two.
+        // Without debug information, and with short simulations, a mutant takes a minute or two.
         command.env("CARGO_PROFILE_TEST_DEBUG", "0").env("CARGO_PROFILE_DEV_DEBUG", "0").env("DIVVY_SIM_SECONDS", "10");
         command
     }
 }
 
-impl Drop for Place {
+impl Drop for Worktree {
     fn drop(&mut self) {
         self.remove();
     }

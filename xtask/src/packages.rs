@@ -1,4 +1,4 @@
-//! What the chores need beside cargo: installed through apt where it is missing, so that nobody reads a list first.
+//! Installs the programs that the chores need beside cargo, through apt where they are missing.
 
 use std::process::Command;
 
@@ -12,13 +12,13 @@ pub(crate) fn runs(program: &str, arguments: &[&str]) -> bool {
 /// Installs a package.
 ///
 /// # Errors
-/// When apt cannot, or is not there.
+/// When apt is missing or cannot install the package.
 pub(crate) fn install(package: &str) -> anyhow::Result<()> {
     let apt = |arguments: &[&str]| {
         eprintln!("== {package} is missing: apt-get {}", arguments.join(" "));
         Command::new("apt-get").args(arguments).status().is_ok_and(|status| status.success())
     };
-    // A list of packages that is out of date, or none, is the usual reason why one is not found.
+    // A missing or outdated package list is the usual reason why a package is not found.
     let install = ["install", "--yes", "--no-install-recommends", package];
     ensure!(apt(&install) || apt(&["update"]) && apt(&install), "{package} is missing and apt-get cannot install it");
     Ok(())

@@ -1,6 +1,6 @@
-//! Generates `src/proto/shapes.rs`: what in the bytes of a message takes memory once they are decoded.
+//! Generates `src/proto/shapes.rs`: how much memory the fields of an encoded message take once they are decoded.
 //!
-//! A table per message that can arrive from outside, so that a walk over the bytes can count before anything is decoded.
+//! There is a table per message that a peer can send, so that the memory can be counted before anything is decoded.
 
 use std::{collections::BTreeMap, fmt::Write as _};
 
@@ -11,7 +11,7 @@ use prost_types::{
     field_descriptor_proto::{Label, Type},
 };
 
-/// What is decoded as a whole; all that these hold follows.
+/// The messages that are decoded as a whole; their submessages follow.
 const ROOTS: &[&str] = &[
     ".divvy.v1.master.Call",
     ".divvy.v1.master.Response",
@@ -28,7 +28,7 @@ const ROOTS: &[&str] = &[
     ".divvy.internal.SupervisorEvent",
 ];
 
-/// Those with limits of their own.
+/// The roots with limits of their own.
 const OTHER_LIMITS: &[(&str, &str)] = &[
     (".divvy.v1.master.Response", "REPLY"),
     (".divvy.internal.AgentFrame", "REGISTRATION"),

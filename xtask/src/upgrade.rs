@@ -1,5 +1,5 @@
-//! An upgrade of a running cluster from an earlier commit: builds the binaries of that commit in a git worktree, which is
-//! removed again, and lets the tests in `tests/cluster/upgrade.rs` start from them.
+//! An upgrade of a running cluster from an earlier commit: builds the binaries of that commit in a git worktree, which
+//! is removed again, and lets the tests in `tests/cluster/upgrade.rs` start from them.
 
 use std::{
     env, fs,
@@ -11,7 +11,7 @@ use anyhow::{Context as _, ensure};
 
 use crate::{packages, root};
 
-/// What the tests read the folder of the old binaries from.
+/// The environment variable that gives the tests the folder of the old binaries.
 const FROM: &str = "DIVVY_UPGRADE_FROM";
 
 /// Upgrades clusters from this commit in every order that the tests know.
@@ -50,7 +50,7 @@ fn build(commit: &str, folder: &Path) -> anyhow::Result<()> {
     let source = folder.join("source");
     let source_text = source.to_str().with_context(|| format!("{}: not a name in UTF-8", source.display()))?;
     fs::create_dir_all(folder).with_context(|| format!("cannot make {}", folder.display()))?;
-    // One that an interrupted run left is in the way.
+    // An interrupted run may have left one.
     remove(&source);
     git(&["worktree", "add", "--force", "--detach", source_text, commit])?;
     let built = cargo(&source, &["build", "--bins", "--target-dir", &folder.display().to_string()], None);

@@ -1,4 +1,4 @@
-//! The checked-in code is what `proto/` says.
+//! The checked-in code is what `proto/` generates.
 
 use std::{collections::BTreeMap, fs, path::Path};
 
@@ -20,6 +20,6 @@ fn the_generated_code_is_current() {
     let (fresh, stored) = (files(fresh.path()), files(&xtask::root().join("src/proto")));
     assert_eq!(fresh.keys().collect::<Vec<_>>(), stored.keys().collect::<Vec<_>>(), "run `cargo xtask generate`");
     for (name, text) in fresh {
-        assert!(text == stored[&name], "src/proto/{name} is stale: run `cargo xtask generate`");
+        assert!(text == stored[&name], "src/proto/{name} is out of date: run `cargo xtask generate`");
     }
 }

@@ -1,8 +1,8 @@
-//! Who asks for a part of the library gets just that part, and each part builds alone.
+//! Each feature of the library builds alone and brings only its own dependencies.
 
 use std::{fs, process::Command};
 
-/// What cargo says, on standard output and standard error.
+/// Runs cargo; returns its standard output and standard error.
 fn cargo(arguments: &[&str]) -> (String, String) {
     let output = Command::new("cargo").args(arguments).current_dir(xtask::root()).output().expect("cargo runs");
     let text = |bytes| String::from_utf8(bytes).expect("text");
@@ -20,8 +20,8 @@ fn features() -> Vec<String> {
     named.map(|(name, _)| name.to_owned()).filter(|name| name != "default").collect()
 }
 
-/// In one test, because cargo would do them one after the other anyway. What no feature of a user's needs is a warning here:
-/// code that only another feature calls.
+/// One test, because cargo runs its builds one after the other anyway. Code that only another feature calls is a
+/// warning here.
 #[test]
 fn each_feature_builds_alone_and_so_does_the_library_without_any() {
     let features = features();
@@ -29,8 +29,8 @@ fn each_feature_builds_alone_and_so_does_the_library_without_any() {
     let alone = features.iter().map(|name| vec!["--features", name]);
     for chosen in std::iter::once(Vec::new()).chain(alone) {
         let check = ["check", "--package", "divvy", "--lib", "--no-default-features"];
-        let (_, said) = cargo(&[check.as_slice(), chosen.as_slice()].concat());
-        assert!(!said.contains("warning"), "with {chosen:?}: {said}");
+        let (_, stderr) = cargo(&[check.as_slice(), chosen.as_slice()].concat());
+        assert!(!stderr.contains("warning"), "with {chosen:?}: {stderr}");
     }
 }
 

@@ -1,4 +1,4 @@
-//! What an agent's core is told when it is made.
+//! The configuration of an agent's core, and what was found on the host before it started.
 
 use std::time::Duration;
 
@@ -6,12 +6,12 @@ use super::{ContainerId, SupervisorId};
 use crate::proto::internal::WorkDirIdentity;
 use crate::proto::v1;
 
-/// How the agent presents itself and where it puts things.
+/// The configuration of an agent's core.
 #[derive(Clone, Debug)]
 pub struct Config {
     /// Hostname, port, resources and attributes as offered to the master; `id` is filled in by the core.
     pub info: v1::AgentInfo,
-    /// The version of the program, told to the master.
+    /// The version of the program, as it is sent to the master.
     pub divvy_version: String,
     /// The user the agent and so every task runs as.
     pub user: String,
@@ -20,16 +20,16 @@ pub struct Config {
     /// How long sandboxes of ended containers are kept.
     pub retention: Retention,
     /// The first attempt to attach falls at random within this time, so that a thousand agents that start together do
-    /// not all come at once.
+    /// not all connect at once.
     pub spread_first: Duration,
 }
 
-/// When the sandboxes of ended containers are removed: the first limit reached counts.
+/// Limits on the sandboxes of ended containers. The first limit reached counts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Retention {
     /// How long after the container's end was acknowledged.
     pub keep: Duration,
-    /// How many; the oldest go first.
+    /// How many are kept; the oldest are removed first.
     pub keep_at_most: usize,
 }
 
@@ -40,7 +40,7 @@ impl Default for Retention {
     }
 }
 
-/// A supervisor, or what is left of one.
+/// A supervisor found on this host, or the records of a dead one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct FoundSupervisor {
     /// Its name.
@@ -52,17 +52,16 @@ pub struct FoundSupervisor {
 /// What the shell found on this host before the core began.
 #[derive(Clone, Debug, Default)]
 pub struct Found {
-    /// Names this run of the host's kernel.
+    /// The id of this boot of the host.
     pub boot_id: String,
-    /// What the kernel's monotonic clock reads now, in nanoseconds, where that is known. Agents that follow one another
-    /// in one boot share it.
+    /// The kernel's monotonic clock now, in nanoseconds, where that is known. All agents of one boot share it.
     pub boot_ns: Option<u64>,
-    /// Supervisors that will either greet or be reported ended: the agent does not register before all have.
+    /// Supervisors that will either greet or be reported as ended. The agent does not register before each has.
     pub supervisors: Vec<FoundSupervisor>,
-    /// Why the records of an earlier run may not tell how it went on, in words: they are damaged, or what was left of it
-    /// was ended. Tasks of which nothing is known are reported with it.
+    /// Why the records of an earlier run may be incomplete: they are damaged, or its leftovers were ended. Tasks
+    /// without a record are reported with this text.
     pub loss: Option<String>,
-    /// Which directory the log lies in; it is written down, so that a copy of the log is known for one.
+    /// The directory of the log. It is recorded, so that a copy of the log is recognized.
     pub work_dir: Option<WorkDirIdentity>,
     /// Sandboxes on disk, each with the time of its last change in nanoseconds since the epoch.
     pub sandboxes: Vec<(ContainerId, i64)>,

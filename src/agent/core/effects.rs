@@ -1,56 +1,56 @@
-//! What goes into the agent's core and what comes out of it: plain data, so that a run can be recorded and replayed.
+//! The inputs and effects of the agent's core: plain data, so that a run can be recorded and replayed.
 
 use super::{ContainerId, Leftover, SessionId, Step, SupervisorId};
 use crate::proto::internal::{
     AgentMessage, AgentRecord, MasterMessage, SupervisorEvent, SupervisorRequest, agent_message,
 };
 
-/// What happened outside.
+/// An event that the core has to handle.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub enum Input {
-    /// The stream to the master that [`Effect::Attach`] asked for stands.
+    /// The stream to the master that [`Effect::Attach`] requested is open.
     Attached {
-        /// The session that was asked for.
+        /// The session that was requested.
         session: SessionId,
     },
-    /// The stream ended, or could not be made.
+    /// The stream was closed or lost, or could not be opened.
     Detached {
         /// The session that is over.
         session: SessionId,
-        /// Where the master said to go instead, as `host:port`.
+        /// The leader that the master named, as `host:port`.
         leader: Option<String>,
     },
     /// The master sent a message.
     Received {
-        /// The session it came on; what an earlier session still brings is dropped.
+        /// The session it was received on; messages of an earlier session are dropped.
         session: SessionId,
         /// The message.
         message: MasterMessage,
     },
-    /// A supervisor reported something.
+    /// A supervisor sent an event.
     Supervised {
         /// Which one.
         supervisor: SupervisorId,
-        /// What it reported.
+        /// The event.
         event: SupervisorEvent,
     },
-    /// A supervisor's process is gone, and with it all it ran. What it had recorded is told by one more greeting, or
-    /// [`Input::SupervisorEnded`] says that there was nothing.
+    /// A supervisor's process has ended, and with it all it ran. One more greeting reports what it had recorded;
+    /// [`Input::SupervisorEnded`] follows instead if it had recorded nothing.
     SupervisorLost {
         /// Which one.
         supervisor: SupervisorId,
         /// How it ended, in words.
         text: String,
     },
-    /// A supervisor lives but does not answer. What it runs goes on; a greeting follows when it answers again.
+    /// A supervisor is alive but does not answer. Its tasks run on; a greeting follows when it answers again.
     SupervisorSilent {
         /// Which one.
         supervisor: SupervisorId,
         /// What was tried and failed.
         text: String,
     },
-    /// Nothing is left of a supervisor and nothing more is heard of it.
+    /// A supervisor has ended, and no more events of it follow.
     SupervisorEnded {
         /// Which one.
         supervisor: SupervisorId,
@@ -62,7 +62,7 @@ pub enum Input {
         /// Which one.
         step: Step,
     },
-    /// A step could not be done, or was cancelled; nothing is left of it.
+    /// A step failed or was cancelled, and has left nothing behind.
     StepFailed {
         /// Whose step.
         container: ContainerId,
@@ -71,51 +71,51 @@ pub enum Input {
         /// What failed, in words.
         text: String,
     },
-    /// Nothing of these containers runs any more: the answer to [`Effect::EndLeftovers`], whole or in parts.
+    /// No process of these containers is left: the answer to [`Effect::EndLeftovers`], whole or in parts.
     LeftoversEnded {
         /// Which ones.
         containers: Vec<ContainerId>,
     },
-    /// The disk of the work directory has no room but what is kept free for the log.
+    /// The disk of the work directory is full, except for the space reserved for the log.
     DiskFull {
-        /// What the system said.
+        /// The system's error.
         text: String,
     },
-    /// The disk has room again.
+    /// The disk has free space again.
     DiskHasRoom,
     /// The agent is to end its tasks and leave the cluster for good.
     ShutDown,
-    /// There is no supervisor that takes starts, and one could not be started; told for every attempt.
+    /// No supervisor accepts starts, and one could not be started. Reported for every attempt.
     NoSupervisor {
         /// Why not, in words.
         text: String,
     },
-    /// The agent's process is about to end; its tasks go on and another will find them.
+    /// The agent's process is about to end. Its tasks run on, and the next agent finds them.
     Stopping,
-    /// The time of [`super::Agent::deadline`] has come. Early, late or doubled ticks do no harm.
+    /// The deadline of the core has passed. Early, late or repeated ticks are harmless.
     Tick,
 }
 
-/// What the shell has to do.
+/// An action that the core requests from the shell.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub enum Effect {
-    /// Append to the log; no later effect leaves before the records have reached `level`, but for one that
-    /// [asserts nothing](Effect::bypasses_gate).
+    /// Append to the log. No later effect is carried out before the records have reached `level`, except those that
+    /// [bypass the gate](Effect::bypasses_gate).
     Persist {
         /// In order.
         records: Vec<AgentRecord>,
-        /// How safe they have to be.
+        /// How durable they have to be.
         level: Level,
     },
     /// Open a stream to the master and answer with [`Input::Attached`] or [`Input::Detached`].
     Attach {
-        /// The name of the session that begins.
+        /// The id of the session that begins.
         session: SessionId,
-        /// How many sessions ended without a master's having taken the agent. Of several masters the one whose turn it
-        /// is comes first: one that took the agent keeps its turn, one that refused it or was silent passes it on.
+        /// How many sessions ended before a master had registered the agent. It selects the master that is tried first:
+        /// a master that registered the agent keeps its turn, one that refused it or was silent loses it.
         turn: u64,
-        /// The master to try in the place of all of them: another one named it as the leader.
+        /// The only master to try: another master named it as the leader.
         leader: Option<String>,
     },
     /// Drop the stream to the master.
@@ -125,7 +125,7 @@ pub enum Effect {
     },
     /// Send to the master.
     Send {
-        /// On which session; void if that one is over.
+        /// On which session; dropped if that session is over.
         session: SessionId,
         /// The message.
         message: AgentMessage,
@@ -144,19 +144,19 @@ pub enum Effect {
         /// Which one.
         step: Step,
     },
-    /// Stop doing a step if it takes long. It is answered all the same.
+    /// Stop doing a step if it takes long. The answer follows in any case.
     CancelStep {
         /// Whose step.
         container: ContainerId,
         /// Which one.
         step: Step,
     },
-    /// End all processes of these containers, which no supervisor has, and answer with [`Input::LeftoversEnded`].
+    /// Kill all processes of these containers, which no supervisor has, and answer with [`Input::LeftoversEnded`].
     EndLeftovers {
         /// Which ones.
         leftovers: Vec<Leftover>,
     },
-    /// Remove a sandbox and all that is in it; one that is not there is removed already.
+    /// Remove a sandbox with its content. A missing one counts as removed.
     RemoveSandbox {
         /// Whose sandbox.
         container: ContainerId,
@@ -169,15 +169,15 @@ pub enum Effect {
 }
 
 impl Effect {
-    /// Whether it stands for nothing that was decided or done: it shows that this agent is there. Such an effect need not
-    /// wait for what is to be on the disk before it.
+    /// Whether this effect is carried out before earlier records are durable. Only answers to pings are: they report no
+    /// state.
     #[must_use]
     pub fn bypasses_gate(&self) -> bool {
         matches!(self, Self::Send { message, .. } if matches!(message.kind, Some(agent_message::Kind::Pong(_))))
     }
 }
 
-/// How safe a record has to be before an effect that follows it leaves.
+/// How durable a record has to be before later effects are carried out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Level {
     /// Written: it survives the end of the process.
@@ -186,11 +186,11 @@ pub enum Level {
     Host,
 }
 
-/// What keeps an agent from doing all that it should, as operators read it.
+/// A problem of an agent, for operators.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Problem {
-    /// A supervisor lives and does not answer: its tasks keep their last known state, and kills wait.
+    /// A supervisor is alive and does not answer: its tasks keep their last known state, and kills wait.
     SilentSupervisor {
         /// Which one.
         supervisor: SupervisorId,
@@ -199,11 +199,11 @@ pub enum Problem {
         /// What was tried and failed.
         text: String,
     },
-    /// The disk of the work directory is full: no tasks are taken.
+    /// The disk of the work directory is full: the agent accepts no tasks.
     DiskFull {
         /// Since when, on the monotonic clock.
         since_ns: u64,
-        /// What the system said.
+        /// The system's error.
         text: String,
     },
 }
@@ -212,9 +212,9 @@ pub enum Problem {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum StopReason {
-    /// An operator marked the agent gone; what it ran has ended.
+    /// An operator marked the agent gone; its tasks have ended.
     Gone,
-    /// The master does not take this agent, now or later, for the reason given.
+    /// The master refused this agent permanently, for this reason.
     Refused(String),
     /// [`Input::ShutDown`] is complete.
     ShutDown,

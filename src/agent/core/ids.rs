@@ -1,27 +1,28 @@
-//! Names of the things an agent keeps: containers, supervisors, sessions with the master.
+//! Ids of containers, supervisors, and sessions with the master.
 //!
-//! A container id becomes the name of a directory, so it is checked where it comes in: a [`ContainerId`] is always a
+//! A container id becomes the name of a directory, so it is checked where it is received: a [`ContainerId`] is always a
 //! single, harmless path component.
 
 use std::fmt;
 use std::sync::Arc;
 
-/// Longest container id taken, in bytes: it has to fit a file name.
+/// Longest container id accepted, in bytes: it has to fit into a file name.
 const LONGEST: usize = 255;
 
-/// Names one container, minted by the master; cheap to clone.
+/// The id of a container, assigned by the master; cheap to clone.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ContainerId(Arc<str>);
 
 impl ContainerId {
-    /// Takes a text as a container id if it is a harmless file name: 1 to 255 letters, digits, `-`, `_` and `.`, and
-    /// neither `.` nor `..`.
+    /// Parses a container id. It has to be a harmless file name: 1 to 255 letters, digits, `-`, `_` and `.`, and
+    /// neither
+    /// `.` nor `..`.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
         Self::is_legal(text).then(|| Self(Arc::from(text)))
     }
 
-    /// Whether [`parse`](Self::parse) takes this text.
+    /// Whether [`parse`](Self::parse) accepts this text.
     #[must_use]
     pub fn is_legal(text: &str) -> bool {
         let legal = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
@@ -46,11 +47,11 @@ impl fmt::Display for ContainerId {
     }
 }
 
-/// Names one supervisor; a later one has a higher number, and new tasks go to the latest.
+/// The id of a supervisor. A later one has a higher number, and new tasks go to the latest.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct SupervisorId(pub u32);
 
-/// Names one attempt to be attached to a master, counted by the core from 1.
+/// The id of one session with a master, counted by the core from 1.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct SessionId(pub u64);
 

@@ -1,10 +1,9 @@
-//! What an agent decides, without a socket, a process, a file, a clock or chance of its own.
+//! The agent's core: a state machine without sockets, processes, files, clocks or randomness of its own.
 //!
-//! The shell feeds it [`Input`]s with the time they happened at, carries out the [`Effect`]s, and gives it a tick at
-//! its deadline. The order rule: *an effect leaves when every earlier [`Effect::Persist`] has reached its level*.
-//! The core itself waits for nothing. After the end of the process [`Agent::recover`] rebuilds the state from whatever
-//! prefix of the log is left, and the supervisors' greetings say what became of the containers in between; the agent
-//! does not attach to a master before it knows.
+//! The shell passes it [`Input`]s with their time, carries out its [`Effect`]s, and sends a tick at its deadline. The
+//! order rule: *an effect is carried out when every earlier [`Effect::Persist`] has reached its level*. The core itself
+//! never waits. After a restart [`Agent::recover`] rebuilds the state from any prefix of the log. The supervisors'
+//! greetings then report the containers' current state; the agent does not attach to a master before that.
 
 mod config;
 mod containers;
@@ -38,7 +37,7 @@ use crate::types::Now;
 use containers::Containers;
 use containers::sandboxes::Sandboxes;
 use containers::supervision::Supervisors;
-use session::Link;
+use session::MasterLink;
 use session::partition::CutOff;
 use space::Space;
 use tasks::Task;
@@ -50,36 +49,36 @@ use time::timers::{Timer, Timers};
 pub struct Agent {
     config: Config,
     boot_id: String,
-    /// How far the host's monotonic clock is ahead of ours, where that is known.
+    /// How far the host's monotonic clock is ahead of the shell's, where that is known.
     booted_before_ns: Option<u64>,
-    /// The boot that the log is of, until a master has heard what became of it.
+    /// The boot that the log was written in, until a master has received the state after the restart.
     logged_boot: String,
     rng: StdRng,
-    /// The id the master gave, empty before the first registration.
+    /// The id that the master assigned, empty before the first registration.
     id: String,
-    /// Names the work directory to a master that gave it an id which was not heard here; empty in those of older agents.
+    /// Identifies the work directory if the agent did not receive its id from the master; empty with older agents.
     installation: Bytes,
-    /// Which directory the log lies in.
+    /// The directory of the log.
     work_dir: Option<WorkDirIdentity>,
-    /// Names this run of the agent.
+    /// Identifies this run of the agent.
     instance: Bytes,
-    /// The highest epoch of a master seen.
+    /// The highest epoch of a master so far.
     epoch: u64,
-    /// Why records may not tell how the run before went on, until a master has heard what follows from it.
+    /// Why records of the previous run may be missing, until a master has received the resulting state.
     loss: Option<String>,
-    link: Link,
+    link: MasterLink,
     cut_off: Option<CutOff>,
     supervisors: Supervisors,
     frameworks: BTreeMap<FrameworkId, Framework>,
     containers: Containers,
-    /// By the id of the launch, which names the container that was made for it too.
+    /// By the id of the launch, which is also the id of the container made for it.
     tasks: BTreeMap<ContainerId, Task>,
     /// The tasks by name; a name may stand for an ended task and its successor at once.
     names: BTreeSet<(FrameworkId, TaskId, ContainerId)>,
     timers: Timers,
     sandboxes: Sandboxes,
     space: Space,
-    /// Why the agent ends as soon as it runs nothing, if it does.
+    /// Why the agent ends as soon as it runs no task, if it does.
     leaving: Option<StopReason>,
     inputs: u64,
 }
@@ -125,19 +124,19 @@ impl Core for Agent {
 }
 
 impl Agent {
-    /// The id the master gave this agent, once it has one.
+    /// The id that the master assigned to this agent, once it has one.
     #[must_use]
     pub fn id(&self) -> Option<&str> {
         (!self.id.is_empty()).then_some(self.id.as_str())
     }
 
-    /// Whether a master has taken the agent on the present session.
+    /// Whether a master has registered the agent on the current session.
     #[must_use]
     pub fn is_registered(&self) -> bool {
         self.session().is_some()
     }
 
-    /// How many tasks are not forgotten: queued, running, or with a status that is not acknowledged.
+    /// How many tasks the agent has: queued, running, or with a status that is not acknowledged.
     #[must_use]
     pub fn task_count(&self) -> usize {
         self.tasks.len()
@@ -149,7 +148,7 @@ impl Agent {
         self.containers.get(container).is_some_and(|container| !container.has_ended())
     }
 
-    /// What an operator should know of: it goes on by itself, but not as well as it should.
+    /// The agent's current problems, for operators.
     #[must_use]
     pub fn problems(&self) -> Vec<Problem> {
         self.supervisors.problems().chain(self.space.problem()).collect()
@@ -169,11 +168,11 @@ impl Agent {
         self.sandboxes.expire(now, out);
     }
 
-    /// Asserts what holds between any two inputs.
+    /// Asserts the invariants that hold between any two inputs.
     ///
     /// # Panics
     ///
-    /// When it does not hold.
+    /// When one does not hold.
     pub fn check(&self) {
         assert_eq!(self.names.len(), self.tasks.len(), "each task has one name");
         for (framework, task, container) in &self.names {
@@ -197,7 +196,7 @@ impl Agent {
 }
 
 impl Agent {
-    /// The log has every supervisor that was asked to start something.
+    /// Asserts that the log names every supervisor that was sent a start.
     fn check_recipients(&self) {
         let asked = |_: &ContainerId, container: &containers::Container| {
             matches!(&container.phase, containers::Phase::Starting(supervisor)
@@ -206,16 +205,17 @@ impl Agent {
         assert_eq!(self.containers.ids(asked), [], "their starts were sent to a supervisor that the log does not name");
     }
 
-    /// What became of a container is open only while a silent supervisor may have it, or its processes are looked for.
+    /// Asserts that a container is unresolved only while a supervisor may still report it, or its processes are looked
+    /// for.
     fn check_unresolved(&self) {
         let open = |_: &ContainerId, container: &containers::Container| {
             matches!(container.phase, containers::Phase::Unresolved(_))
         };
-        let may_be_open = !self.supervisors.is_settled() || self.supervisors.may_have_more();
+        let may_be_open = !self.supervisors.all_answered() || self.supervisors.may_have_more();
         for id in self.containers.ids(open) {
             assert!(
                 may_be_open || self.supervisors.searched.contains(&id),
-                "{id} is unresolved, and nothing will tell"
+                "{id} is unresolved, and no report will follow"
             );
         }
     }
@@ -225,7 +225,7 @@ fn persist(kinds: impl IntoIterator<Item = agent_record::Kind>, level: Level) ->
     Effect::Persist { records: kinds.into_iter().map(record).collect(), level }
 }
 
-/// The same of whole records, at the level of the process.
+/// The same for whole records, at [`Level::Process`].
 fn persist_records(records: Vec<AgentRecord>) -> Effect {
     Effect::Persist { records, level: Level::Process }
 }

@@ -1,6 +1,6 @@
-//! Room on the disk: an agent whose disk is full takes no launches, and writes what it must into room kept free for that.
+//! Disk space: an agent whose disk is full accepts no launches, and writes its records into space reserved for them.
 //!
-//! A launch that comes meanwhile is dropped, not failed: nothing of it began, and its framework may place it elsewhere.
+//! A launch received meanwhile is dropped, not failed: it never began, and its framework can place it elsewhere.
 
 use prost::Message as _;
 use prost::bytes::Bytes;
@@ -13,10 +13,10 @@ use crate::proto::v1::task_status::Reason;
 use crate::proto::v1::{TaskInfo, TaskState};
 use crate::types::Now;
 
-/// What is known of the room on the disk.
+/// The state of the disk of the work directory.
 #[derive(Debug, Default)]
 pub(super) struct Space {
-    /// Since when it is full, on the monotonic clock, and what the system said.
+    /// Since when it is full, on the monotonic clock, and the system's error text.
     full: Option<(u64, String)>,
 }
 
@@ -31,13 +31,13 @@ impl Space {
 }
 
 impl Agent {
-    /// The disk is full, as `text` says, or has room again.
+    /// The disk is full, as `text` says, or has free space again.
     pub(super) fn disk_full(&mut self, now: Now, text: Option<String>) {
         let since = self.space.full.as_ref().map_or(now.mono_ns, |(since, _)| *since);
         self.space.full = text.map(|text| (since, text));
     }
 
-    /// Takes a launch on only to report that it is dropped, in as few bytes as that takes.
+    /// Accepts a launch only to report that it is dropped, in as few bytes as possible.
     pub(super) fn refuse_for_space(
         &mut self,
         now: Now,

@@ -1,8 +1,8 @@
 //! How much memory the cgroups of this process leave to it.
 //!
 //! A limit of any cgroup on the path to the root holds for all below it, so the least one counts. Both hierarchies are
-//! read, as a host may have both: version 2 (`memory.max`) and version 1 (`memory.limit_in_bytes`). Swap is not counted:
-//! what an agent offers is memory. What cannot be read sets no limit.
+//! read, as a host may have both: version 2 (`memory.max`) and version 1 (`memory.limit_in_bytes`). Swap is not
+//! counted: what an agent offers is memory. What cannot be read sets no limit.
 
 use std::{
     fs,

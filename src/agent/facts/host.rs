@@ -1,4 +1,4 @@
-//! What the host says of itself.
+//! Detects the resources and the identity of the host.
 
 use std::{io, path::Path};
 
@@ -6,29 +6,29 @@ use super::{FactsError, cgroup};
 
 const MIB: u64 = 1 << 20;
 
-/// The host as it is, nothing taken off.
+/// The host as detected, with nothing reserved.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Host {
-    /// How many this process may use: what its affinity and its cgroup's quota leave it, and at least one.
+    /// CPUs that this process may use, limited by its affinity and its cgroup's quota; at least one.
     pub cpus: u64,
     /// The memory this process may use, in MiB: all of the host's, or the least that one of its cgroups allows.
     pub mem_mib: u64,
     /// The size of the file system of the work directory, in MiB.
     pub disk_mib: u64,
-    /// The name it gives itself.
+    /// The host name as the kernel reports it.
     pub hostname: String,
-    /// Names this boot.
+    /// The id of this boot.
     pub boot_id: String,
-    /// Whom this process runs as; the number where there is no name.
+    /// The user this process runs as; the user id where there is no name.
     pub user: String,
 }
 
 impl Host {
-    /// Looks at this host. `work_dir` exists.
+    /// Detects this host. `work_dir` exists.
     ///
     /// # Errors
-    /// A part of it that cannot be found out.
-    pub fn look(work_dir: &Path) -> Result<Self, FactsError> {
+    /// A fact that cannot be read from the host.
+    pub fn detect(work_dir: &Path) -> Result<Self, FactsError> {
         let unknown = |what, path: &Path, source| FactsError::Host { what, path: path.to_owned(), source };
         let disk = disk_mib(work_dir).map_err(|error| unknown("the size of the disk", work_dir, error))?;
         let boot_path = Path::new("/proc/sys/kernel/random/boot_id");
@@ -83,8 +83,8 @@ mod tests {
     }
 
     #[test]
-    fn this_host_says_who_it_is_and_what_it_has() {
-        let host = Host::look(Path::new("/")).unwrap();
+    fn the_identity_and_the_resources_of_this_host_are_detected() {
+        let host = Host::detect(Path::new("/")).unwrap();
         assert_eq!(host.boot_id.len(), 36, "{host:?}");
         assert!(host.cpus > 0 && host.mem_mib > 0 && host.disk_mib > 0, "{host:?}");
         assert!(!host.hostname.is_empty() && !host.user.is_empty(), "{host:?}");

@@ -1,8 +1,8 @@
-//! What this host has to give and who it is: found out, unless the operator says otherwise.
+//! The resources and the identity of this host: detected, unless the operator declares them.
 //!
-//! Cpus, memory, disk and ports are each found out only if the operator does not mention them; a mention of zero
-//! means none. Some memory and disk is left for the host itself. It is looked at once, when the agent starts: what an
-//! agent has does not change while it lives.
+//! CPUs, memory, disk and ports are each detected only if the operator does not declare them; a declared zero means
+//! none. Some memory and disk is reserved for the host itself. Detection happens once, when the agent starts: the
+//! resources of an agent do not change while it runs.
 
 mod cgroup;
 mod host;
@@ -15,46 +15,46 @@ use std::{
 pub use self::host::Host;
 use crate::types::{Attributes, DeclaredResources, Milli, Ranges, Resources};
 
-/// The ports offered unless the operator names others: outside of what the kernel gives out by itself.
+/// The ports offered by default, outside of the kernel's ephemeral range.
 const PORTS: std::ops::RangeInclusive<u64> = 31_000..=32_000;
-/// Memory left to the host if it has at least twice as much; otherwise half is left. MiB.
-const MEM_LEFT_MIB: u64 = 1024;
+/// Memory reserved for the host, in MiB, if it has at least twice as much; otherwise half is reserved.
+const HOST_MEM_MIB: u64 = 1024;
 /// The same for the disk.
-const DISK_LEFT_MIB: u64 = 5 * 1024;
+const HOST_DISK_MIB: u64 = 5 * 1024;
 
-/// What an agent says of itself when it registers.
+/// What an agent reports about itself when it registers.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct Facts {
-    /// All it has.
+    /// All resources of the agent.
     pub resources: Resources,
-    /// What distinguishes it.
+    /// The attributes that constraints can refer to.
     pub attributes: Attributes,
-    /// The name that the host gives itself.
+    /// The host name as the kernel reports it.
     pub hostname: String,
-    /// Names this boot of the host: under another, nothing that ran before runs now.
+    /// The id of this boot of the host: under another id, no earlier process is running.
     pub boot_id: String,
     /// The user the agent runs as, by name where there is one.
     pub user: String,
 }
 
-/// Why it cannot be said what this host has.
+/// Why the facts of this host cannot be detected.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum FactsError {
-    /// The host does not tell.
-    #[error("cannot find out {what} from {path}: {source}; say it with --resources", path = path.display())]
+    /// A fact cannot be read from the host.
+    #[error("cannot find out {what} from {path}: {source}; declare it with --resources", path = path.display())]
     Host {
-        /// What was asked, for example `the size of the disk`.
+        /// Which fact, for example `the size of the disk`.
         what: &'static str,
-        /// Where.
+        /// The file or folder that was read.
         path: PathBuf,
-        /// What the system said.
+        /// The system's error.
         source: io::Error,
     },
 }
 
-/// Detects what this host has, and who it is. `work_dir` exists: its file system is the disk that counts.
+/// Detects the resources and the identity of this host. `work_dir` exists: its file system counts as the disk.
 ///
 /// ```no_run
 /// let facts = divvy::agent::facts::detect("/var/lib/divvy".as_ref(), &"cpus:4;disk:0".parse()?, "rack:r1".parse()?)?;
@@ -63,21 +63,21 @@ pub enum FactsError {
 /// ```
 ///
 /// # Errors
-/// A host from which what `declared` leaves out cannot be found out.
+/// A fact that `declared` leaves out cannot be detected.
 pub fn detect(work_dir: &Path, declared: &DeclaredResources, attributes: Attributes) -> Result<Facts, FactsError> {
-    let host = Host::look(work_dir)?;
+    let host = Host::detect(work_dir)?;
     let resources = complete(declared, &host);
     let Host { hostname, boot_id, user, .. } = host;
     Ok(Facts { resources, attributes, hostname, boot_id, user })
 }
 
-/// What the operator declared, and of the rest what the host has.
+/// The declared resources, completed with those that the host has.
 fn complete(declared: &DeclaredResources, host: &Host) -> Resources {
     let mut resources = declared.resources().clone();
     let found = [
         ("cpus", host.cpus),
-        ("mem", spare(host.mem_mib, MEM_LEFT_MIB)),
-        ("disk", spare(host.disk_mib, DISK_LEFT_MIB)),
+        ("mem", spare(host.mem_mib, HOST_MEM_MIB)),
+        ("disk", spare(host.disk_mib, HOST_DISK_MIB)),
     ];
     for (name, units) in found.into_iter().filter(|(name, _)| !declared.mentions(name)) {
         let units = i64::try_from(units).unwrap_or(i64::MAX / 1000);
@@ -86,7 +86,7 @@ fn complete(declared: &DeclaredResources, host: &Host) -> Resources {
     if declared.mentions("ports") { resources } else { resources.with_ports(Ranges::from(PORTS)) }
 }
 
-/// What is given away of `total` when `left` should be left, but never more than half.
+/// What of `total` can be offered when `left` is reserved for the host; at least half.
 fn spare(total: u64, left: u64) -> u64 {
     if total >= 2 * left { total - left } else { total / 2 }
 }
@@ -111,12 +111,12 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_mentioned_is_found_out_and_some_is_left_to_the_host() {
+    fn undeclared_resources_are_detected_and_some_are_reserved_for_the_host() {
         assert_eq!(completed(""), "cpus:8; mem:15360; disk:97280; ports:[31000-32000]");
     }
 
     #[test]
-    fn what_is_mentioned_counts_and_zero_means_none() {
+    fn declared_resources_are_taken_as_they_are_and_zero_means_none() {
         assert_eq!(completed("cpus:2.5;mem:0;ports:[]"), "cpus:2.5; disk:97280");
         assert_eq!(
             completed("cpus(r):2"),
@@ -129,11 +129,11 @@ mod tests {
     }
 
     #[test]
-    fn a_small_host_gives_half() {
-        assert_eq!(spare(2048, MEM_LEFT_MIB), 1024);
-        assert_eq!(spare(2047, MEM_LEFT_MIB), 1023);
-        assert_eq!(spare(10 * 1024, DISK_LEFT_MIB), 5 * 1024);
-        assert_eq!(spare(1, DISK_LEFT_MIB), 0);
+    fn a_small_host_offers_half() {
+        assert_eq!(spare(2048, HOST_MEM_MIB), 1024);
+        assert_eq!(spare(2047, HOST_MEM_MIB), 1023);
+        assert_eq!(spare(10 * 1024, HOST_DISK_MIB), 5 * 1024);
+        assert_eq!(spare(1, HOST_DISK_MIB), 0);
     }
 
     #[test]
@@ -144,7 +144,7 @@ mod tests {
     }
 
     #[test]
-    fn this_host_has_something_to_give() {
+    fn this_host_has_resources_to_offer() {
         let work = tempfile::tempdir().unwrap();
         let facts = detect(work.path(), &DeclaredResources::default(), "rack:r1;zone:a".parse().unwrap()).unwrap();
         assert!(facts.resources.cpus() >= Milli::from_units(1), "{}", facts.resources);

@@ -1,4 +1,4 @@
-//! SIGCHLD as something to read: a handler would run in the midst of other threads' calls, and write to a pipe each time.
+//! Receives SIGCHLD through a descriptor: a handler would interrupt other threads' calls and write to a pipe each time.
 
 #![expect(unsafe_code, reason = "a signal set and its descriptor are had from the kernel alone")]
 
@@ -9,8 +9,8 @@ use std::{
     ptr,
 };
 
-/// A descriptor that can be read, without waiting, when a child of this process has ended. The signal is blocked in this
-/// thread and in those it starts from now on: call it before there are others, or one of them takes the signal.
+/// A descriptor that can be read, without waiting, when a child of this process has ended. The signal is blocked in
+/// this thread and in those it starts from now on: call it before there are others, or one of them takes the signal.
 ///
 /// # Errors
 /// No descriptors are left.
@@ -27,7 +27,7 @@ pub(crate) fn listen() -> io::Result<OwnedFd> {
             return Err(io::Error::last_os_error());
         }
         let descriptor = OwnedFd::from_raw_fd(descriptor);
-        // A parent that ignored it has us ignore it too, and then the kernel reaps our children itself.
+        // Ignoring it is inherited, and then the kernel reaps our children itself.
         if libc::signal(libc::SIGCHLD, libc::SIG_DFL) == libc::SIG_ERR {
             return Err(io::Error::last_os_error());
         }

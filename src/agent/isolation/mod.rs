@@ -1,7 +1,7 @@
-//! What a process takes on itself before it runs other people's commands.
+//! Hardens a process before it runs the commands of tasks.
 //!
-//! Common to all containers, so it is set once on the supervisor and inherited. What is of one container alone is done by
-//! `vfork` in its child. The one module of the agent where `unsafe` is allowed.
+//! Settings common to all containers are set once on the supervisor and inherited. `vfork` applies those of one
+//! container in its child. This is the only module of the agent where `unsafe` is allowed.
 
 pub(crate) mod child_signals;
 pub(crate) mod vfork;
@@ -18,12 +18,12 @@ use rustix::{
     thread::set_no_new_privs,
 };
 
-/// How far the limit of open files goes up when it is in the way.
+/// The highest limit of open files that [`raise_file_limit`] sets.
 const MOST_FILES: u64 = 1 << 20;
 
-/// Confines this process and all it will start: a session of its own, no new privileges by set-user-id programs, no core
-/// dumps, new files not writable by others, none of the descriptors that it inherited itself. Orphaned descendants become its children. Call it on the main thread before
-/// there is another.
+/// Confines this process and all it will start: a session of its own, no new privileges by set-user-id programs, no
+/// core dumps, new files not writable by others, none of the descriptors that it inherited itself. Orphaned descendants
+/// become its children. Call it on the main thread before there is another.
 ///
 /// # Errors
 /// The first step that the kernel refuses.
@@ -37,7 +37,7 @@ pub(crate) fn harden_supervisor() -> io::Result<()> {
     set_no_new_privs(true)?;
     setrlimit(Resource::Core, Rlimit { current: Some(0), maximum: Some(0) })?;
     umask(Mode::WGRP | Mode::WOTH);
-    keep_descriptors()
+    close_descriptors_on_exec()
 }
 
 /// Whether this process leads the session it is in.
@@ -45,10 +45,10 @@ pub(crate) fn leads_session() -> bool {
     getsid(None) == Ok(getpid())
 }
 
-/// Keeps all descriptors but the standard ones from what this process starts. All we open are kept already; these are
-/// those that our own parent left open.
+/// Sets close-on-exec on all descriptors but the standard ones. Those that we open have it already; these are those
+/// that our own parent left open.
 #[expect(unsafe_code, reason = "a descriptor known by its number alone can be had in no other way")]
-fn keep_descriptors() -> io::Result<()> {
+fn close_descriptors_on_exec() -> io::Result<()> {
     let names = std::fs::read_dir("/proc/self/fd")?.flatten().map(|entry| entry.file_name());
     let numbers: Vec<RawFd> = names.filter_map(|name| name.to_str()?.parse().ok()).collect();
     for number in numbers.into_iter().filter(|number| *number > 2) {

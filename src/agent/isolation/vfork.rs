@@ -1,9 +1,9 @@
 //! Starts a program in a child that shares our memory until it executes: no copy of page tables, however large we are.
 //!
-//! `posix_spawn` does the same but asks about and sets the disposition of every signal, 122 calls a start, and can set
-//! neither limits nor a descriptor of the child. Between `clone` and `execve` the child runs on a stack of its own while
-//! the calling thread is suspended. It makes system calls and nothing else: it takes no lock, allocates nothing, and
-//! cannot panic. All signals are blocked meanwhile, so no handler of ours runs in it.
+//! `posix_spawn` does the same but reads and sets the disposition of every signal, 122 calls a start, and can set
+//! neither limits nor a descriptor of the child. Between `clone` and `execve` the child runs on a stack of its own
+//! while the calling thread is suspended. It makes system calls and nothing else: it takes no lock, allocates nothing,
+//! and cannot panic. All signals are blocked meanwhile, so no handler of ours runs in it.
 
 #![expect(unsafe_code, reason = "clone and execve are had in no other way")]
 
@@ -47,7 +47,8 @@ pub(crate) enum Stdio<'a> {
     /// The same as this one, which is none of the standard ones.
     Open(BorrowedFd<'a>),
     /// A regular file that the child opens, to append to it. It is made where it is not there. A link, or what is no
-    /// regular file, is refused with EINVAL or ELOOP, so that nothing can lead the output astray or keep the child waiting.
+    /// regular file, is refused with EINVAL or ELOOP, so that nothing can lead the output astray or keep the child
+    /// waiting.
     Append(&'a CStr),
 }
 
@@ -78,7 +79,7 @@ impl Inheritance {
 
 fn is_default(signal: c_int) -> bool {
     let mut action = DEFAULT;
-    // SAFETY: asks only; the action is our own, and as large as the kernel's.
+    // SAFETY: reads only; the action is our own, and as large as the kernel's.
     unsafe { set_action(signal, ptr::null(), &raw mut action) };
     action.handler == libc::SIG_DFL
 }
@@ -95,7 +96,8 @@ struct Action {
 /// The default disposition of every signal.
 const DEFAULT: Action = Action { handler: libc::SIG_DFL, flags: 0, restorer: 0, mask: 0 };
 
-/// Sets or asks what happens on a signal. Unlike the C library's function it takes those too that the library itself uses.
+/// Sets or reads the disposition of a signal. Unlike the C library's function it takes those too that the library itself
+/// uses.
 ///
 /// # Safety
 /// The pointers are null or to an [`Action`] each.
@@ -139,8 +141,8 @@ enum Source {
     Append(*const c_char),
 }
 
-/// Starts `command` in a process group of its own; the child's number and a descriptor of it. It is a child of the calling
-/// thread, with no signal blocked.
+/// Starts `command` in a process group of its own; the child's number and a descriptor of it. It is a child of the
+/// calling thread, with no signal blocked.
 ///
 /// # Errors
 /// The first step that failed; nothing is left of the child.
@@ -166,7 +168,7 @@ pub(crate) fn spawn(command: &Command<'_>) -> Result<(u32, OwnedFd), (Step, io::
     match plan.failed {
         None => Ok((pid, descriptor)),
         Some((step, errno)) => {
-            // It has ended; it is taken away before anyone else can know of it.
+            // It has ended; it is reaped before its number is returned.
             let _ = waitid(WaitId::PidFd(descriptor.as_fd()), WaitIdOptions::EXITED);
             Err((step, io::Error::from_raw_os_error(errno)))
         }
@@ -195,7 +197,7 @@ fn clone(plan: &mut Plan) -> io::Result<(u32, OwnedFd)> {
     };
     drop(stack);
     let Ok(pid) = u32::try_from(pid) else { return Err(error) };
-    // SAFETY: the call succeeded, so this is an open descriptor that is nobody else's.
+    // SAFETY: the call succeeded, so this is an open descriptor that nothing else owns.
     Ok((pid, unsafe { OwnedFd::from_raw_fd(descriptor) }))
 }
 
@@ -204,10 +206,10 @@ thread_local! {
     static HOLDERS: Cell<usize> = const { Cell::new(0) };
 }
 
-/// While it is there no signal is handled on this thread. A thread that starts many holds one all the time.
+/// Blocks all signals on this thread while it exists. A thread that starts many processes holds one all the time.
 #[derive(Debug)]
 pub(crate) struct BlockedSignals {
-    /// What was blocked before, where this is the first on its thread.
+    /// The signals blocked before, if this is the first on its thread.
     before: Option<u64>,
     /// It stays on its thread.
     _own: PhantomData<*const ()>,
@@ -249,7 +251,7 @@ unsafe fn block_signals(set: *const u64, before: *mut u64) {
 extern "C" fn run(plan: *mut c_void) -> c_int {
     let plan = plan.cast::<Plan>();
     // SAFETY: the suspended parent's plan, of which there is no other user. All pointers in it are to memory of the
-    // parent that lives until it goes on. Only functions are called that are safe in a handler of a signal: each is one
+    // parent that lives until it resumes. Only functions are called that are safe in a handler of a signal: each is one
     // call of the kernel. `_exit` runs nothing of the program's.
     unsafe {
         let step = prepare_and_execute(&raw const *plan);
@@ -274,7 +276,7 @@ unsafe fn prepare_and_execute(plan: *const Plan) -> Step {
             // Fails for SIGKILL and SIGSTOP, which have no other disposition.
             set_action(*plan.reset.add(at), &raw const default, ptr::null_mut());
         }
-        // All are opened before the first takes its place: one of the standard descriptors may be free, and is then taken.
+        // All are opened before the first `dup2`: `open` returns a standard descriptor that happens to be free.
         let mut opened = [-1; 3];
         for (at, source) in plan.stdio.iter().enumerate() {
             let descriptor = match *source {
@@ -290,7 +292,7 @@ unsafe fn prepare_and_execute(plan: *const Plan) -> Step {
         if libc::dup2(stdin, 0) < 0 || libc::dup2(stdout, 1) < 0 || libc::dup2(stderr, 2) < 0 {
             return Step::Stdio;
         }
-        // Whatever else is open here is not passed on, also where the program around us left it open for its children.
+        // No other descriptor is passed on, even if the embedding program left it open for its children.
         libc::syscall(libc::SYS_close_range, 3, libc::c_uint::MAX, libc::CLOSE_RANGE_CLOEXEC);
         if !plan.files.is_null() && libc::setrlimit(libc::RLIMIT_NOFILE, plan.files) != 0 {
             return Step::Limits;
@@ -314,7 +316,7 @@ unsafe fn open_to_append(path: *const c_char) -> RawFd {
     let careful = libc::O_NOFOLLOW | libc::O_NONBLOCK | libc::O_NOCTTY;
     // SAFETY: as demanded of the caller; the `stat` is our own.
     unsafe {
-        // What is made here is a regular file, and nothing need be asked of it.
+        // What is made here is a regular file, which need not be checked.
         let mut descriptor = libc::open(path, flags | careful | libc::O_EXCL, FILE_MODE);
         if descriptor < 0 {
             if *libc::__errno_location() != libc::EEXIST {
@@ -433,7 +435,7 @@ mod tests {
     fn signals_stay_blocked_until_the_last_holder_on_the_thread_is_gone() {
         let blocked = || {
             let mut set = 0_u64;
-            // SAFETY: asks only, into 64 bits of our own.
+            // SAFETY: reads only, into 64 bits of our own.
             unsafe {
                 libc::syscall(
                     libc::SYS_rt_sigprocmask,

@@ -1,7 +1,7 @@
 //! The bytes of a log: a header line, then records as `[length u32 le][crc32 u32 le][payload]`.
 //!
-//! The checksum covers length and payload, and no record is empty: so a run of zeros, which is what some file systems
-//! leave after a power cut, is no record.
+//! The checksum covers length and payload, and no record is empty. So a run of zeros, which some file systems leave
+//! after a power cut, is no record.
 
 use prost::Message as _;
 
@@ -17,14 +17,14 @@ pub(super) const HEADER: &[u8] = b"divvy agent log 1\n";
 const MAGIC: &[u8] = b"divvy agent log ";
 const PREFIX: usize = Records::PREFIX;
 
-/// What a file that does not begin as a log of this version is.
+/// Why a file does not begin as a log of this version.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Unknown {
     Foreign,
     Version(String),
 }
 
-/// Whether writing the header was cut off, which leaves a log without a record.
+/// Whether the header is incomplete, as after a crash: a log without a record.
 pub(super) fn is_unfinished_header(bytes: &[u8]) -> bool {
     bytes.len() < HEADER.len() && HEADER.starts_with(bytes)
 }

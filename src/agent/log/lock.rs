@@ -1,4 +1,4 @@
-//! The work directory: one agent at a time.
+//! The lock of the work directory: one agent at a time.
 
 use std::ffi::OsStr;
 use std::fs::{self, DirBuilder, File, OpenOptions};
@@ -13,14 +13,14 @@ use rustix::fs::{FlockOperation, flock};
 
 use crate::proto::internal::WorkDirIdentity;
 
-/// A work directory that is held. It is free again when this is dropped or the process ends.
+/// A locked work directory. It is unlocked when this is dropped or the process ends.
 #[derive(Debug)]
 pub struct WorkDir {
     path: PathBuf,
     lock: Mutex<File>,
 }
 
-/// Why a work directory cannot be had.
+/// Why a work directory cannot be used.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum WorkDirError {
@@ -58,17 +58,17 @@ pub enum WorkDirError {
         action: &'static str,
         /// The directory.
         path: PathBuf,
-        /// What the system said.
+        /// The system's error.
         source: io::Error,
     },
 }
 
 impl WorkDir {
-    /// Makes the directory if it is not there, readable by its owner only, and takes it.
+    /// Locks the directory; creates it, readable by its owner only, if it is missing.
     ///
     /// # Errors
     ///
-    /// It cannot be made or written, its path is not UTF-8, or another agent has it.
+    /// It cannot be created or written, its path is not UTF-8, or another agent holds it.
     pub fn take(path: &Path) -> Result<Self, WorkDirError> {
         let text = |path: &Path| match path.to_str() {
             Some(_) => Ok(()),
@@ -77,20 +77,20 @@ impl WorkDir {
         text(path)?;
         let failed = |action| move |source| WorkDirError::Io { action, path: path.to_owned(), source };
         DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(failed("create"))?;
-        // Where it is must not depend on where the agent happens to stand.
+        // The path must not depend on the agent's current directory.
         let path = fs::canonicalize(path).map_err(failed("find"))?;
         text(&path)?;
         let lock = Mutex::new(hold(&path)?);
         Ok(Self { path, lock })
     }
 
-    /// Where it is, absolute.
+    /// The absolute path.
     #[must_use]
     pub fn path(&self) -> &Path {
         &self.path
     }
 
-    /// Which directory that is on its host.
+    /// The identity of the directory on its host.
     ///
     /// # Errors
     ///
@@ -99,17 +99,17 @@ impl WorkDir {
         identity(&self.path).map_err(|source| WorkDirError::Io { action: "inspect", path: self.path.clone(), source })
     }
 
-    /// Takes the directory once more if its lock was removed: another agent could take it otherwise.
+    /// Locks the directory again if its lock file was removed: another agent could lock it otherwise.
     ///
     /// # Errors
     ///
-    /// It cannot be taken, or another agent has it by now.
-    pub fn keep(&self) -> Result<(), WorkDirError> {
+    /// It cannot be locked, or another agent holds it by now.
+    pub fn ensure_locked(&self) -> Result<(), WorkDirError> {
         let mut lock = self.lock.lock().unwrap_or_else(PoisonError::into_inner);
         let inode = |metadata: io::Result<fs::Metadata>| metadata.map(|it| (it.dev(), it.ino())).ok();
         if inode(fs::metadata(self.path.join("lock"))) != inode(lock.metadata()) {
             *lock = hold(&self.path)?;
-            tracing::warn!(work_dir = %self.path.display(), "the lock of the work directory was removed: made it again");
+            tracing::warn!(work_dir = %self.path.display(), "the lock of the work directory was removed: locked again");
         }
         Ok(())
     }
@@ -121,8 +121,8 @@ fn identity(path: &Path) -> io::Result<WorkDirIdentity> {
     Ok(WorkDirIdentity { path, device: metadata.dev(), inode: metadata.ino() })
 }
 
-/// Whether `recorded`, which a log says it was begun in, is another directory than `here`, which stands where it stood:
-/// then the log is a copy, and what it tells of runs for the original.
+/// Whether the log in `here` is a copy: the directory `recorded` in it still exists and is another one.
+/// The tasks in a copied log belong to the original's agent.
 #[must_use]
 pub fn is_copy(recorded: &WorkDirIdentity, here: &WorkDirIdentity) -> bool {
     let same = |one: &WorkDirIdentity| (one.device, one.inode) == (recorded.device, recorded.inode);
@@ -134,7 +134,7 @@ pub fn is_copy(recorded: &WorkDirIdentity, here: &WorkDirIdentity) -> bool {
     stands.is_ok_and(|original| same(&original))
 }
 
-/// The lock of a work directory, taken.
+/// Opens and locks the lock file of a work directory.
 fn hold(path: &Path) -> Result<File, WorkDirError> {
     let failed = |action| move |source| WorkDirError::Io { action, path: path.to_owned(), source };
     let file = path.join("lock");
@@ -151,10 +151,10 @@ fn hold(path: &Path) -> Result<File, WorkDirError> {
         Err(error) => return Err(failed("lock")(error.into())),
     }
     let name = format!("{}\n", std::process::id());
-    // In place, so that it takes no room where there is none; who holds it is only for people to read.
+    // In place, so that it needs no space on a full disk. The holder's pid is only for error messages.
     let named = lock.write_all(name.as_bytes()).and_then(|()| lock.set_len(name.len() as u64));
     if let Err(error) = named {
-        tracing::warn!(path = %file.display(), %error, "cannot write down who holds the work directory");
+        tracing::warn!(path = %file.display(), %error, "cannot record the pid in the lock of the work directory");
     }
     Ok(lock)
 }
@@ -196,15 +196,15 @@ mod tests {
     }
 
     #[test]
-    fn a_lock_that_was_removed_is_taken_again_unless_another_agent_was_faster() {
+    fn a_removed_lock_is_acquired_again_unless_another_agent_was_faster() {
         let parent = tempfile::tempdir().unwrap();
         let held = WorkDir::take(parent.path()).unwrap();
         fs::remove_file(held.path().join("lock")).unwrap();
-        held.keep().unwrap();
+        held.ensure_locked().unwrap();
         assert!(matches!(WorkDir::take(parent.path()), Err(WorkDirError::InUse { .. })));
         fs::remove_file(held.path().join("lock")).unwrap();
         let other = WorkDir::take(parent.path()).unwrap();
-        assert!(matches!(held.keep(), Err(WorkDirError::InUse { .. })));
+        assert!(matches!(held.ensure_locked(), Err(WorkDirError::InUse { .. })));
         drop(other);
     }
 

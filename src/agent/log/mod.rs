@@ -1,11 +1,11 @@
-//! What an agent writes down: an append log of checksummed records in its work directory.
+//! The agent's log: an append-only file of checksummed records in its work directory.
 //!
-//! Every prefix of a log is a log. Opening reads up to the first record that is torn or damaged and goes on from there;
-//! a damaged log is kept aside as it was (see [`crate::agent::Recover`]). A batch of records is one write; [`Syncer`]
-//! brings what was written so far to the disk itself, from another thread. How far that has come is written down with
-//! the next batch: what a power cut made of the rest is no damage. A log that has grown far beyond what it says is
-//! written anew, from another thread too. Room is kept for it ahead of what is written ([`space`]), so that what has to be
-//! written on a full disk can be; and a log whose file was removed is noticed and written anew.
+//! Every prefix of a log is a log. Opening reads up to the first torn or damaged record and continues from there; a
+//! copy of a damaged log is preserved (see [`crate::agent::Recover`]). A batch of records is one write; [`Syncer`]
+//! syncs what was written so far, from another thread. The next batch records how far the log is synced: the effect of
+//! a power cut on the rest is no damage. A log that has grown far beyond its content is compacted, from another thread
+//! too. Space is reserved ahead of the log ([`space`]) for writes on a full disk. A log whose file was removed is
+//! noticed and rewritten.
 
 mod format;
 mod lock;
@@ -31,11 +31,11 @@ use format::Records;
 
 /// The log's name in the work directory.
 const NAME: &str = "log";
-/// Its successor's while that is being written.
+/// The successor's name while it is being written.
 const NEW: &str = "log.new";
-/// A log smaller than this, in bytes, is never written anew.
+/// A log smaller than this, in bytes, is never compacted.
 const COMPACT_FROM: u64 = 4 << 20;
-/// A log is written anew when it is this many times as large as when it was last.
+/// A log is compacted when it is this many times as large as after the last compaction.
 const COMPACT_FACTOR: u64 = 4;
 
 /// Why a log cannot be used.
@@ -49,19 +49,19 @@ pub enum LogError {
         action: &'static str,
         /// With which file.
         path: PathBuf,
-        /// What the system said.
+        /// The system's error.
         source: io::Error,
     },
-    /// The disk has no room. What was to be appended is not in the log; it can be tried again.
+    /// The disk is full. The records are not in the log; the append can be retried.
     #[error("no room on the disk to append to {}", .0.display())]
     Full(PathBuf),
-    /// The file in its place is not the one that is written: it was removed or replaced.
+    /// The file was removed or replaced while it was in use.
     #[error("{} was removed or replaced while it was in use", .0.display())]
     Gone(PathBuf),
-    /// The work directory is not this agent's any more.
+    /// Another agent holds the work directory, or it cannot be used.
     #[error(transparent)]
     WorkDir(WorkDirError),
-    /// The file is something else.
+    /// The file is no agent's log.
     #[error(
         "{} is not the log of an agent: move it away, give another --work-dir, or start once with --recover=cleanup",
         .0.display()
@@ -78,21 +78,21 @@ pub enum LogError {
         /// Its version.
         found: String,
     },
-    /// The file is damaged, and that is not to be passed over.
+    /// The file is damaged, and recovery is strict.
     #[error("{0}; nothing was touched: start with --recover=reconnect or --recover=cleanup to go on without the rest")]
     Damaged(Damage),
 }
 
-/// What opening a log gives.
+/// An opened log and its content.
 #[derive(Debug)]
 pub struct Opened {
     /// The log, ready to be appended to.
     pub log: Log,
-    /// What it says.
+    /// Its records.
     pub records: Vec<AgentRecord>,
-    /// How many bytes of a record that a crash cut off were dropped.
+    /// How many bytes of an incomplete record were dropped.
     pub torn_bytes: u64,
-    /// What could not be read.
+    /// The damage, if the log was damaged.
     pub damage: Option<Kept>,
 }
 
@@ -103,15 +103,15 @@ pub struct Log {
     file: Arc<File>,
     /// In bytes.
     length: u64,
-    /// Its length when it was last written anew.
+    /// Its length after the last compaction.
     compact: u64,
     buffer: Vec<u8>,
-    /// How much of it is on the disk itself, and how much it says is.
+    /// How much of it is synced, and how much is recorded as synced.
     synced: Arc<AtomicU64>,
     marked: u64,
-    /// How far room is kept for it.
+    /// How far space is reserved for it.
     reserved: Arc<AtomicU64>,
-    /// Whether the name of the file is on the disk too.
+    /// Whether the name of the file is synced too.
     is_named: Arc<AtomicBool>,
     /// Whether a successor has taken the place of the file.
     is_replaced: Arc<AtomicBool>,
@@ -120,13 +120,13 @@ pub struct Log {
 }
 
 impl Log {
-    /// Opens the log in a work directory, or begins one, in this run of the host. What is read is on the disk itself when this returns: an
-    /// earlier agent may have been killed between a write and its sync.
+    /// Opens the log in a work directory, or creates one. All records are synced when this returns: an earlier agent
+    /// may have been killed between a write and its sync. `boot_id` is the host's current boot.
     ///
     /// # Errors
     ///
-    /// The directory or the file cannot be used, the file is no log of this version, or it is damaged and `recover` does
-    /// not pass over that. What is there stays as it is then.
+    /// The directory or the file cannot be used, the file is no log of this version, or it is damaged and `recover` is
+    /// strict. The file stays unchanged then.
     pub fn open(directory: &Path, boot_id: &str, recover: Recover) -> Result<Opened, LogError> {
         let path = directory.join(NAME);
         let bytes = match fs::read(&path) {
@@ -135,7 +135,7 @@ impl Log {
         };
         if format::is_unfinished_header(&bytes) {
             remove_if_there(&directory.join(NEW))?;
-            return begin(directory, &path);
+            return create(directory, &path);
         }
         let (records, good, ending) = read(&path, &bytes, boot_id, recover)?;
         remove_if_there(&directory.join(NEW))?;
@@ -151,23 +151,23 @@ impl Log {
                 let marked = ending::synced::<Records>(&records);
                 let mut log = Self::new(directory, file, good as u64);
                 log.marked = log.marked.max(marked.unwrap_or(0));
-                Ok(Opened { log, records: said(records), torn_bytes, damage: None })
+                Ok(Opened { log, records: without_marks(records), torn_bytes, damage: None })
             }
             Ending::Damaged { what, later } => {
                 let damage = Damage { file: path, offset: good as u64, what: what.to_owned() };
-                // Who the agent is and which master it has seen depends on nothing that may be missing.
+                // The agent's id and the master's epoch are valid without the records that are missing.
                 let stands_alone =
                     |record: &AgentRecord| matches!(record.kind, Some(Kind::Identity(_) | Kind::Epoch(_)));
                 let facts: Vec<AgentRecord> = later.into_iter().filter(stands_alone).collect();
                 if recover == Recover::Strict {
                     return Err(LogError::Damaged(damage));
                 }
-                set_aside(directory, damage, [said(records), facts].concat())
+                replace_damaged(directory, damage, [without_marks(records), facts].concat())
             }
         }
     }
 
-    /// `length` bytes of it are on the disk itself.
+    /// A log of which `length` bytes are synced.
     fn new(directory: &Path, file: File, length: u64) -> Self {
         Self {
             directory: directory.to_owned(),
@@ -184,12 +184,12 @@ impl Log {
         }
     }
 
-    /// Appends records with one write. What was written survives the end of this process.
+    /// Appends records with one write. They survive the end of this process.
     ///
     /// # Errors
     ///
-    /// [`LogError::Full`] when the disk has no room: the log is as it was. Any other error means that it may end in a torn
-    /// record and takes no more: whoever appends has to stop.
+    /// [`LogError::Full`] when the disk is full: the log is unchanged. After any other error it may end in a torn
+    /// record, and the caller must not append again.
     pub fn append(&mut self, records: &[AgentRecord]) -> Result<(), LogError> {
         self.buffer.clear();
         let synced = self.synced.load(Ordering::Acquire);
@@ -197,7 +197,7 @@ impl Log {
             let mark = AgentRecord { kind: Some(Kind::Synced(synced)), ..AgentRecord::default() };
             format::write(&mark, &mut self.buffer);
         }
-        // What a successor needs: a mark is about this file.
+        // The successor gets the records only: the mark is about this file.
         let from = self.buffer.len();
         for record in records {
             format::write(record, &mut self.buffer);
@@ -214,18 +214,18 @@ impl Log {
         Ok(())
     }
 
-    /// Takes back what a write left that found no room.
+    /// Removes what a failed write left, if the disk was full.
     fn not_appended(&self, error: io::Error) -> LogError {
         let path = self.directory.join(NAME);
         if space::is_shortage(&error) && self.file.set_len(self.length).is_ok() {
-            // Shortening a file gives back what was kept for it.
+            // Shortening a file releases the space reserved for it.
             self.reserved.store(0, Ordering::Release);
             return LogError::Full(path);
         }
         at("append to", &path)(error)
     }
 
-    /// What brings everything appended so far to the disk.
+    /// Returns a [`Syncer`] for everything appended so far.
     #[must_use]
     pub fn syncer(&self) -> Syncer {
         Syncer {
@@ -239,45 +239,44 @@ impl Log {
         }
     }
 
-    /// Whether the log is so much longer than it need be that it is worth writing it anew.
+    /// Whether the log has grown enough to be compacted.
     #[must_use]
-    pub fn wants_compaction(&self) -> bool {
+    pub fn should_compact(&self) -> bool {
         self.tail.is_none() && self.length > COMPACT_FROM.max(self.compact.saturating_mul(COMPACT_FACTOR))
     }
 
-    /// Begins a log with `records` that may take this one's place: [`Draft::write`] writes it, on whatever thread, while
-    /// this one is appended to.
+    /// Begins a successor with `records`. [`Draft::write`] writes it, on any thread, while this log is appended to.
     pub fn draft(&mut self, records: Vec<AgentRecord>) -> Draft {
         self.compact = self.length;
         self.tail = Some(vec![]);
         Draft { path: self.directory.join(NEW), records }
     }
 
-    /// The successor that was begun is not written: this log goes on.
+    /// Drops the successor that was begun; this log stays in use.
     pub fn drop_draft(&mut self) {
         self.tail = None;
     }
 
-    /// Writes `records` as a log that may take this one's place. This one stays as it is.
+    /// Writes `records` as a successor. This log stays unchanged.
     ///
     /// # Errors
     ///
-    /// The file system refused. Nothing is lost by it, and it is not worth trying again soon.
+    /// An I/O error. Nothing is lost, and an immediate retry is not useful.
     pub fn successor(&mut self, records: &[AgentRecord]) -> Result<Successor, LogError> {
         self.draft(records.to_vec()).write()
     }
 
-    /// Goes on with a successor that says all that this log says, and has what was appended meanwhile written to it.
-    /// Whenever this is cut off, one of the two is there whole; the next [`Syncer::sync`] brings its name to the disk.
+    /// Replaces this log by its successor, after appending to it what was written meanwhile. A crash at any point
+    /// leaves one of the two complete; the next [`Syncer::sync`] syncs its name.
     ///
     /// # Errors
     ///
-    /// The file system refused: this log goes on.
+    /// An I/O error: this log stays in use.
     pub fn adopt(&mut self, mut successor: Successor) -> Result<(), LogError> {
         let new = self.directory.join(NEW);
         let tail = self.tail.take().unwrap_or_default();
         successor.file.write_all(&tail).map_err(at("append to", &new))?;
-        // Before the rename: a sync of the file before may be under way.
+        // Before the rename: a sync of the previous file may be under way.
         self.is_replaced.store(true, Ordering::Release);
         if let Err(error) = fs::rename(&new, self.directory.join(NAME)) {
             self.is_replaced.store(false, Ordering::Release);
@@ -287,7 +286,7 @@ impl Log {
         self.length = successor.length + tail.len() as u64;
         self.compact = self.length;
         self.file = Arc::new(successor.file);
-        // Its own: a sync of the log before may still be on its way.
+        // A new counter: a sync of the previous file may still be under way.
         self.synced = Arc::new(AtomicU64::new(successor.length));
         self.marked = format::HEADER.len() as u64;
         self.reserved = Arc::new(AtomicU64::new(0));
@@ -296,7 +295,7 @@ impl Log {
     }
 }
 
-/// A log that is to take the place of another, before it is written.
+/// A successor of a log before it is written.
 #[derive(Debug)]
 pub struct Draft {
     path: PathBuf,
@@ -304,11 +303,11 @@ pub struct Draft {
 }
 
 impl Draft {
-    /// Writes it; all of it is on the disk itself then.
+    /// Writes and syncs it.
     ///
     /// # Errors
     ///
-    /// The file system refused. Nothing is lost by it, and it is not worth trying again soon.
+    /// An I/O error. Nothing is lost, and an immediate retry is not useful.
     pub fn write(self) -> Result<Successor, LogError> {
         let file = write_successor(&self.path, &self.records)?;
         let length = file.metadata().map_err(at("inspect", &self.path))?.len();
@@ -316,7 +315,7 @@ impl Draft {
     }
 }
 
-/// A log that is complete on the disk and may take the place of another.
+/// A successor of a log, written and synced.
 #[derive(Debug)]
 pub struct Successor {
     file: File,
@@ -324,7 +323,7 @@ pub struct Successor {
     length: u64,
 }
 
-/// Brings a log to the disk, from whatever thread.
+/// Syncs a log, from any thread.
 #[derive(Clone, Debug)]
 pub struct Syncer {
     file: Arc<File>,
@@ -338,13 +337,13 @@ pub struct Syncer {
 }
 
 impl Syncer {
-    /// Returns when everything that was appended before this was made survives a power cut.
+    /// Syncs everything that was appended before this was created; it survives a power cut then.
     ///
     /// # Errors
     ///
-    /// The disk refused: nothing can be said of what it holds. [`LogError::Gone`] when the file is not in its place.
+    /// An I/O error: the state of the disk is unknown. [`LogError::Gone`] when the file was removed or replaced.
     pub fn sync(&self) -> Result<(), LogError> {
-        self.look()?;
+        self.check_in_place()?;
         self.file.sync_data().map_err(at("sync", &self.path))?;
         if !self.is_named.load(Ordering::Acquire) {
             sync_directory(self.path.parent().unwrap_or(&self.path))?;
@@ -356,26 +355,26 @@ impl Syncer {
 }
 
 impl Syncer {
-    /// Whether the file is still in its place.
+    /// Checks that the file is still in its place.
     ///
     /// # Errors
     ///
     /// [`LogError::Gone`] when it is not.
-    pub fn look(&self) -> Result<(), LogError> {
+    pub fn check_in_place(&self) -> Result<(), LogError> {
         let own = self.file.metadata().map_err(at("inspect", &self.path))?;
         let is_it = |other: fs::Metadata| (other.dev(), other.ino()) == (own.dev(), own.ino());
         match fs::metadata(&self.path).map(is_it) {
             Ok(true) => Ok(()),
-            // Its successor has its place, as it should.
+            // Its successor replaced it.
             Ok(false) | Err(_) if self.is_replaced.load(Ordering::Acquire) => Ok(()),
             Ok(false) | Err(_) => Err(LogError::Gone(self.path.clone())),
         }
     }
 
-    /// Keeps room ahead of the log, and finds out how much the disk has otherwise.
+    /// Reserves space ahead of the log, and returns how much the disk has left.
     #[must_use]
-    pub fn keep_room(&self) -> Room {
-        space::keep(&self.file, &self.path, self.length, &self.reserved)
+    pub fn reserve_space(&self) -> Room {
+        space::reserve(&self.file, &self.path, self.length, &self.reserved)
     }
 }
 
@@ -390,23 +389,23 @@ fn write_successor(new: &Path, records: &[AgentRecord]) -> Result<File, LogError
     Ok(file)
 }
 
-/// Writes all of a successor. One that does not get whole is removed: on a full disk it would only take up room.
+/// Writes and syncs a successor. An incomplete one is removed: it would only use space on a full disk.
 fn fill(new: &Path, file: &mut File, bytes: &[u8]) -> Result<(), LogError> {
     let written = file.write_all(bytes).and_then(|()| file.sync_all());
     if written.is_err() {
-        // What the disk said first is what counts.
+        // The first error is the one to return.
         let _ = fs::remove_file(new);
     }
     written.map_err(at("write", new))
 }
 
-/// What a log says of the agent, without what it says of itself.
-fn said(records: Vec<AgentRecord>) -> Vec<AgentRecord> {
+/// The records without the log's marks about itself.
+fn without_marks(records: Vec<AgentRecord>) -> Vec<AgentRecord> {
     let of_itself = |record: &AgentRecord| matches!(record.kind, Some(Kind::Synced(_)));
     records.into_iter().filter(|record| !of_itself(record)).collect()
 }
 
-/// What can be read of a log, how many bytes that is, and what comes after.
+/// The readable records of a log, their length in bytes, and what follows.
 type Content = (Vec<AgentRecord>, usize, Ending<AgentRecord>);
 
 fn read(path: &Path, bytes: &[u8], boot_id: &str, recover: Recover) -> Result<Content, LogError> {
@@ -432,7 +431,7 @@ fn judge(rest: &[u8], good: usize, records: &[AgentRecord], boot_id: &str) -> En
     ending::judge::<Records>(rest, good, ending::synced::<Records>(records), !host_ran_on(records, boot_id))
 }
 
-/// Whether the host has been up since the records were written: then nothing that was written is missing.
+/// Whether the host has been up since the records were written: then no written byte is missing.
 fn host_ran_on(records: &[AgentRecord], boot_id: &str) -> bool {
     let mut boots = records.iter().rev().filter_map(|record| match &record.kind {
         Some(Kind::Identity(identity)) => Some(&*identity.boot_id),
@@ -441,8 +440,8 @@ fn host_ran_on(records: &[AgentRecord], boot_id: &str) -> bool {
     boots.next() == Some(boot_id)
 }
 
-/// A log without a record.
-fn begin(directory: &Path, path: &Path) -> Result<Opened, LogError> {
+/// Creates a log without records.
+fn create(directory: &Path, path: &Path) -> Result<Opened, LogError> {
     let mut file = append_to(path)?;
     file.set_len(0).map_err(at("empty", path))?;
     file.write_all(format::HEADER).and_then(|()| file.sync_all()).map_err(at("write", path))?;
@@ -451,9 +450,9 @@ fn begin(directory: &Path, path: &Path) -> Result<Opened, LogError> {
     Ok(Opened { log, records: vec![], torn_bytes: 0, damage: None })
 }
 
-/// Keeps the damaged log under another name, and puts one with `records` in its place. Whenever this is cut off, one of
-/// the two stands there.
-fn set_aside(directory: &Path, damage: Damage, records: Vec<AgentRecord>) -> Result<Opened, LogError> {
+/// Preserves the damaged log under another name, and replaces it by one with `records`. A crash at any point leaves one
+/// of the two in place.
+fn replace_damaged(directory: &Path, damage: Damage, records: Vec<AgentRecord>) -> Result<Opened, LogError> {
     let path = directory.join(NAME);
     let kept = damage::keep(damage, directory, NAME).map_err(at("keep a copy of", &path))?;
     let mut log = Log::new(directory, append_to(&path)?, 0);

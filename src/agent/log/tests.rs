@@ -1,4 +1,4 @@
-//! The log of an agent, written, cut off, damaged and read again.
+//! The log of an agent: written, torn, damaged and read again.
 
 use super::*;
 use crate::proto::internal::Identity;
@@ -90,7 +90,7 @@ fn zeros_at_the_end_are_no_records_and_no_damage() {
     assert_eq!((again.records, again.damage), (vec![record(1)], None));
 }
 
-/// A log of three batches, each synced and the syncs written down, and one that is not; where the last two begin.
+/// A log of three batches with recorded syncs, and one unsynced batch; returns where the last two begin.
 fn partly_synced() -> (Vec<u8>, [usize; 2]) {
     let directory = tempfile::tempdir().unwrap();
     let mut log = open(directory.path()).unwrap().log;
@@ -140,7 +140,7 @@ fn what_was_not_synced_is_damage_too_when_the_host_has_been_up_all_the_time() {
 }
 
 #[test]
-fn what_was_synced_and_cannot_be_read_is_damage_also_when_the_sync_is_told_of_behind_it() {
+fn what_was_synced_and_cannot_be_read_is_damage_also_when_the_sync_is_recorded_behind_it() {
     let (bytes, [third, last]) = partly_synced();
     for at in [third + 40, last - 1] {
         let mut bytes = bytes.clone();
@@ -162,14 +162,14 @@ fn what_was_read_at_the_start_counts_as_synced_from_then_on() {
         ending::read::<Records>(format::body(&marked).unwrap()).0[2].kind,
         Some(Kind::Synced(bytes.len() as u64))
     );
-    assert_eq!(open(directory.path()).unwrap().records, [record(1), text("second")], "the agent is not told of it");
-    // The same is not said twice.
+    assert_eq!(open(directory.path()).unwrap().records, [record(1), text("second")], "the mark is not returned");
+    // The same mark is not written twice.
     again.log.append(&[]).unwrap();
     assert_eq!(fs::read(directory.path().join(NAME)).unwrap(), marked);
 }
 
 #[test]
-fn a_sync_of_a_log_that_was_replaced_says_nothing_of_its_successor() {
+fn a_sync_of_a_replaced_log_does_not_cover_its_successor() {
     let directory = tempfile::tempdir().unwrap();
     let mut log = open(directory.path()).unwrap().log;
     log.append(&[text(&"x".repeat(4096))]).unwrap();
@@ -180,7 +180,7 @@ fn a_sync_of_a_log_that_was_replaced_says_nothing_of_its_successor() {
 }
 
 #[test]
-fn a_log_whose_file_was_removed_is_noticed_and_written_anew_with_what_comes_meanwhile() {
+fn a_removed_log_is_noticed_and_rewritten_with_what_is_appended_meanwhile() {
     let directory = tempfile::tempdir().unwrap();
     let mut log = open(directory.path()).unwrap().log;
     log.append(&[record(1)]).unwrap();
@@ -197,11 +197,11 @@ fn a_log_whose_file_was_removed_is_noticed_and_written_anew_with_what_comes_mean
 }
 
 #[test]
-fn room_is_kept_ahead_of_a_log_without_changing_what_it_says() {
+fn space_is_reserved_ahead_of_a_log_without_changing_its_content() {
     let directory = tempfile::tempdir().unwrap();
     let mut log = open(directory.path()).unwrap().log;
     log.append(&[record(1)]).unwrap();
-    assert_eq!(log.syncer().keep_room(), Room::Enough);
+    assert_eq!(log.syncer().reserve_space(), Room::Enough);
     assert_eq!(fs::metadata(directory.path().join(NAME)).unwrap().len(), log.length);
     log.append(&[record(2)]).unwrap();
     drop(log);
@@ -220,17 +220,17 @@ fn a_successor_for_which_there_is_no_room_is_removed() {
 }
 
 #[test]
-fn a_length_beyond_the_end_is_not_believed() {
+fn a_length_beyond_the_end_is_ignored() {
     let mut bytes = written(&[record(1)]);
     bytes.extend([0xff; 8]);
     assert_eq!(opened(&bytes).1.records, [record(1)]);
 }
 
 #[test]
-fn a_file_that_is_no_log_is_left_alone_unless_all_is_to_be_cleaned_up() {
+fn a_file_that_is_no_log_is_left_unchanged_unless_recovery_is_cleanup() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join(NAME);
-    fs::write(&path, "somebody's notes, longer than a header").unwrap();
+    fs::write(&path, "other notes, longer than a header").unwrap();
     for recover in [Recover::Reconnect, Recover::Strict] {
         let error = Log::open(directory.path(), BOOT, recover).unwrap_err().to_string();
         assert!(error.contains("is not the log of an agent: move it away"), "{error}");
@@ -238,12 +238,12 @@ fn a_file_that_is_no_log_is_left_alone_unless_all_is_to_be_cleaned_up() {
     let cleaned = Log::open(directory.path(), BOOT, Recover::Cleanup).unwrap();
     let kept = cleaned.damage.expect("it is kept");
     assert_eq!(kept.damage.to_string(), format!("{} is damaged at byte 0: nothing in it can be read", path.display()));
-    assert_eq!(fs::read(kept.aside).unwrap(), b"somebody's notes, longer than a header");
+    assert_eq!(fs::read(kept.aside).unwrap(), b"other notes, longer than a header");
     assert_eq!(open(directory.path()).unwrap().records, []);
 }
 
 #[test]
-fn a_log_of_a_later_version_is_refused_whatever_is_asked_for() {
+fn a_log_of_a_later_version_is_refused_in_every_recovery_mode() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join(NAME);
     fs::write(&path, "divvy agent log 7\nsomething later").unwrap();
@@ -256,16 +256,16 @@ fn a_log_of_a_later_version_is_refused_whatever_is_asked_for() {
 }
 
 #[test]
-fn a_rewritten_log_says_the_same_in_less() {
+fn a_rewritten_log_has_the_same_state_in_fewer_bytes() {
     let directory = tempfile::tempdir().unwrap();
     let mut log = open(directory.path()).unwrap().log;
     let wordy = text(&"x".repeat(64 << 10));
-    while !log.wants_compaction() {
+    while !log.should_compact() {
         log.append(std::slice::from_ref(&wordy)).unwrap();
     }
     assert!(log.length > COMPACT_FROM);
     rewrite(&mut log, &[record(1)]);
-    assert!(!log.wants_compaction());
+    assert!(!log.should_compact());
     log.append(&[record(2)]).unwrap();
     assert_eq!(open(directory.path()).unwrap().records, [record(1), record(2)]);
 }
@@ -277,7 +277,7 @@ fn a_log_whose_live_part_is_large_is_not_rewritten_again_and_again() {
     let live = vec![text(&"x".repeat(1 << 20)); 5];
     rewrite(&mut log, &live);
     log.append(&live).unwrap();
-    assert!(!log.wants_compaction(), "twice the live size is not worth it");
+    assert!(!log.should_compact(), "twice the live size is not worth it");
 }
 
 #[test]

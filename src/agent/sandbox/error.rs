@@ -1,4 +1,4 @@
-//! What can be wrong with a sandbox or a path in it, in words for whoever asked.
+//! Errors of a sandbox or of a path in it, worded for the client.
 
 use std::{
     fmt, io,
@@ -9,7 +9,7 @@ use rustix::io::Errno;
 
 use crate::types::Quoted;
 
-/// Why a sandbox could not be used as asked.
+/// Why an operation on a sandbox failed.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum SandboxError {
@@ -41,19 +41,19 @@ pub enum SandboxError {
     #[error("the agent has too many files open to read `{}`; try again", Quoted(.0))]
     Busy(String),
     /// The agent stops while a file is followed.
-    #[error("the agent stops; the file may go on at byte {offset}: ask again once the agent is back")]
+    #[error("the agent stops; the file may continue at byte {offset}: retry once the agent has restarted")]
     AgentStops {
-        /// What was not sent yet begins here.
+        /// The offset of the first byte that was not sent, in bytes.
         offset: u64,
     },
-    /// The system refused.
-    #[error("cannot {action} {path}: {cause}", path = path.display(), cause = Words(source))]
+    /// A system call failed.
+    #[error("cannot {action} {path}: {cause}", path = path.display(), cause = ReadableError(source))]
     Failed {
         /// What was being done.
         action: &'static str,
-        /// With what.
+        /// The file or folder concerned.
         path: PathBuf,
-        /// What the system said.
+        /// The system's error.
         source: io::Error,
     },
 }
@@ -64,10 +64,10 @@ impl SandboxError {
     }
 }
 
-/// A system's error for people: what they meet most often, with the way out.
-struct Words<'a>(&'a io::Error);
+/// Displays a system error; the most frequent ones in plain words.
+struct ReadableError<'a>(&'a io::Error);
 
-impl fmt::Display for Words<'_> {
+impl fmt::Display for ReadableError<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match Errno::from_io_error(self.0) {
             Some(Errno::NOSPC) => f.write_str("the disk is full, or has no room for more files"),
@@ -96,7 +96,7 @@ mod tests {
     }
 
     #[test]
-    fn a_full_disk_is_named_in_words() {
+    fn a_full_disk_is_described_in_plain_words() {
         let error = SandboxError::failed("create the sandbox", "/w/runs/c", Errno::NOSPC);
         let text = "cannot create the sandbox /w/runs/c: the disk is full, or has no room for more files";
         assert_eq!(error.to_string(), text);

@@ -1,8 +1,8 @@
 //! Following a file of a sandbox while its container writes to it.
 //!
-//! The kernel says when the file has changed (inotify); as some file systems do not tell, and there are only so many
-//! such watches, it is looked at from time to time as well. The stream ends when the container has ended and all is read;
-//! when the agent stops before that it ends with an error, as the file may grow on.
+//! The kernel reports changes of the file (inotify). Some file systems do not support that, and the number of watches
+//! is limited, so the file is also polled. The stream ends when the container has ended and all is read. If the agent
+//! stops before that, the stream ends with an error, as the file may still grow.
 
 use std::{fs::File, io, os::fd::AsRawFd as _, time::Duration};
 
@@ -18,27 +18,29 @@ use super::{Part, SandboxError, Sandboxes, read::read_part};
 
 /// The most that one part holds, in bytes.
 const PART_BYTES: usize = 64 << 10;
-/// How long a file is left alone when nothing is heard of it.
-const LOOK: Duration = Duration::from_secs(1);
-/// The same for one that is not there yet.
-const LOOK_FOR: Duration = Duration::from_millis(100);
+/// How often a file is polled when its watch reports nothing.
+const POLL: Duration = Duration::from_secs(1);
+/// How often a file that does not exist yet is looked for.
+const ABSENT_POLL: Duration = Duration::from_millis(100);
 
 /// Why a stream does not wait for more.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum NoMore {
     /// The container has ended, so that nothing is written any more.
     ContainerEnded,
-    /// The agent stops; the container may go on.
+    /// The agent stops; the container may still run.
     AgentStops,
 }
 
 impl Sandboxes {
-    /// The content of a file from `offset` on, as it grows. Ends when `ended` is ready and all is read that is there:
-    /// in order if the container has ended, and with [`SandboxError::AgentStops`] if the agent has. A file that is cut shorter than what was read is read from its beginning again; the
-    /// parts' offsets tell. The file need not be there yet.
+    /// Streams the content of a file from `offset` on, as it grows.
+    ///
+    /// The stream ends when `ended` is ready and all is read: in order if the container has ended, with
+    /// [`SandboxError::AgentStops`] if the agent stops. A file that is truncated below what was read is read from its
+    /// beginning again; the offsets of the parts show that. The file need not exist yet.
     ///
     /// # Errors
-    /// Each item, and then it is the last: as for [`Self::open`], or the file cannot be read.
+    /// As for [`Self::open`], or the file cannot be read. An error is the last item.
     pub fn tail(
         &self,
         container_id: &str,
@@ -51,7 +53,7 @@ impl Sandboxes {
             container_id: container_id.to_owned(),
             path: path.to_owned(),
             offset,
-            was_there: false,
+            has_reached_offset: false,
             ended: ended.boxed().shared(),
             open: None,
         };
@@ -65,12 +67,12 @@ struct Follower {
     path: String,
     offset: u64,
     /// Whether the file was ever as long as `offset`.
-    was_there: bool,
+    has_reached_offset: bool,
     ended: Shared<BoxFuture<'static, NoMore>>,
-    open: Option<Open>,
+    open: Option<OpenFile>,
 }
 
-struct Open {
+struct OpenFile {
     file: File,
     watch: Option<Watch>,
 }
@@ -78,17 +80,17 @@ struct Open {
 impl Follower {
     async fn next(mut self) -> Result<Option<(Part, Self)>, SandboxError> {
         loop {
-            // Asked before the file is read: what was written before the end is then still found.
+            // Checked before the file is read: so what was written before the end is still found.
             let no_more = self.ended.clone().now_or_never();
-            let mut pause = LOOK;
+            let mut pause = POLL;
             match self.read().await {
                 Ok(part) if part.data.is_empty() => {}
                 Ok(part) => {
                     self.offset = part.offset + part.data.len() as u64;
-                    self.was_there = true;
+                    self.has_reached_offset = true;
                     return Ok(Some((part, self)));
                 }
-                Err(SandboxError::NotFound(_)) if no_more != Some(NoMore::ContainerEnded) => pause = LOOK_FOR,
+                Err(SandboxError::NotFound(_)) if no_more != Some(NoMore::ContainerEnded) => pause = ABSENT_POLL,
                 Err(error) => return Err(error),
             }
             match no_more {
@@ -98,7 +100,7 @@ impl Follower {
             }
             let watch = self.open.as_mut().and_then(|open| open.watch.as_mut());
             tokio::select! {
-                () = changed(watch) => {}
+                () = wait_for_change(watch) => {}
                 _ = self.ended.clone() => {}
                 () = tokio::time::sleep(pause) => {}
             }
@@ -108,13 +110,14 @@ impl Follower {
     /// Reads what there is, off the runtime's threads: the disk may be slow.
     async fn read(&mut self) -> Result<Part, SandboxError> {
         let (sandboxes, container_id, path) = (self.sandboxes.clone(), self.container_id.clone(), self.path.clone());
-        let (open, offset, was_there) = (self.open.take(), self.offset, self.was_there);
+        let (open, offset, has_reached_offset) = (self.open.take(), self.offset, self.has_reached_offset);
         let reading = tokio::task::spawn_blocking(move || {
             let open = match open {
                 Some(open) => open,
-                None => Open::new(sandboxes.open(&container_id, &path)?),
+                None => OpenFile::new(sandboxes.open(&container_id, &path)?),
             };
-            let part = open.read(offset, was_there).map_err(|error| SandboxError::failed("read", &path, error))?;
+            let part =
+                open.read(offset, has_reached_offset).map_err(|error| SandboxError::failed("read", &path, error))?;
             Ok((open, part))
         });
         let read = reading.await;
@@ -124,20 +127,20 @@ impl Follower {
     }
 }
 
-impl Open {
-    /// Watched before it is first read, so that no change goes unnoticed between the two.
+impl OpenFile {
+    /// The watch begins before the first read, so that no change between the two is missed.
     fn new(file: File) -> Self {
         let watch = Watch::new(&file).ok();
         Self { file, watch }
     }
 
-    fn read(&self, offset: u64, was_there: bool) -> io::Result<Part> {
+    fn read(&self, offset: u64, has_reached_offset: bool) -> io::Result<Part> {
         let part = read_part(&self.file, offset, PART_BYTES)?;
-        if was_there && part.file_bytes < offset { read_part(&self.file, 0, PART_BYTES) } else { Ok(part) }
+        if has_reached_offset && part.file_bytes < offset { read_part(&self.file, 0, PART_BYTES) } else { Ok(part) }
     }
 }
 
-/// Tells when a file is written to.
+/// Notifies when a file is written to.
 struct Watch(pipe::Receiver);
 
 impl Watch {
@@ -151,12 +154,12 @@ impl Watch {
     }
 }
 
-/// Waits for the next change; for ever where there is no watch.
-async fn changed(watch: Option<&mut Watch>) {
+/// Waits for the next change; without a watch it never returns.
+async fn wait_for_change(watch: Option<&mut Watch>) {
     let Some(Watch(watch)) = watch else { return std::future::pending().await };
-    let mut told = [0; 4096];
+    let mut events = [0; 4096];
     while watch.readable().await.is_ok() {
-        match watch.try_read(&mut told) {
+        match watch.try_read(&mut events) {
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
             Ok(_) | Err(_) => return,
         }
@@ -187,7 +190,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_is_written_is_told_until_the_container_has_ended_and_all_is_read() {
+    async fn what_is_written_is_streamed_until_the_container_has_ended_and_all_is_read() {
         let (_work, sandboxes, path) = sandbox();
         let mut file = File::create(path.join("out")).unwrap();
         file.write_all(b"one two").unwrap();
@@ -203,7 +206,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn an_agent_that_stops_does_not_pass_for_the_end_of_the_file() {
+    async fn an_agent_that_stops_is_not_reported_as_the_end_of_the_file() {
         let (_work, sandboxes, path) = sandbox();
         fs::write(path.join("out"), "so far").unwrap();
         for (name, offset, rest) in [("out", 0, Some("so far")), ("out", 6, None), ("not yet", 0, None)] {
@@ -222,12 +225,12 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_change_is_heard_of_long_before_the_file_is_looked_at_again() {
+    async fn a_change_is_reported_long_before_the_file_is_polled() {
         let (_work, sandboxes, path) = sandbox();
         let mut file = File::create(path.join("out")).unwrap();
-        let mut open = Open::new(sandboxes.open("c", "out").unwrap());
+        let mut open = OpenFile::new(sandboxes.open("c", "out").unwrap());
         file.write_all(b"x").unwrap();
-        tokio::time::timeout(LIMIT, changed(open.watch.as_mut())).await.expect("the watch to tell");
+        tokio::time::timeout(LIMIT, wait_for_change(open.watch.as_mut())).await.expect("the watch to report it");
     }
 
     #[tokio::test]

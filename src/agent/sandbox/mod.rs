@@ -1,8 +1,8 @@
-//! The folders that containers run in, and safe ways into them: `work_dir/runs/CONTAINER_ID/`, flat.
+//! The working directories of containers, and safe access to them: `work_dir/runs/CONTAINER_ID/`, flat.
 //!
-//! What is in a sandbox was put there by somebody else's program, and may change at any moment. So everything in here
-//! goes through descriptors of folders, never through a path that could lead elsewhere by the time it is used: no link
-//! leads out of a sandbox, nothing but a regular file is read, and no mount is crossed.
+//! Untrusted programs write into a sandbox, and may change it at any moment. So this module uses descriptors of
+//! folders, never a path that could lead elsewhere by the time it is used. No link leads out of a sandbox, nothing but
+//! a regular file is read, and no mount is crossed.
 
 mod error;
 mod follow;
@@ -22,7 +22,7 @@ use rustix::{fs::OFlags, io::Errno};
 pub use self::{error::SandboxError, follow::NoMore, read::Part};
 use crate::agent::core::ContainerId;
 
-/// All sandboxes of an agent. Cheap to clone. The calls block for as long as the disk does.
+/// All sandboxes of an agent. Cheap to clone; the calls block on the disk.
 #[derive(Clone, Debug)]
 pub struct Sandboxes {
     root: PathBuf,
@@ -41,18 +41,18 @@ impl Sandboxes {
     }
 
     fn create_root(&self) -> Result<(), SandboxError> {
-        // Other users' containers have to pass through it, but have no business looking around.
+        // Other users' containers have to pass through it, but need not list it.
         let made = DirBuilder::new().recursive(true).mode(0o711).create(&self.root);
         made.map_err(|error| SandboxError::failed("create", &self.root, error))
     }
 
-    /// The folder that holds them all, absolute.
+    /// The absolute path of the folder that holds all sandboxes.
     #[must_use]
     pub fn root(&self) -> &Path {
         &self.root
     }
 
-    /// Where the sandbox of a container is, or would be.
+    /// The path of a container's sandbox, whether it exists or not.
     ///
     /// # Errors
     /// The id is not one.
@@ -64,7 +64,7 @@ impl Sandboxes {
         }
     }
 
-    /// Makes an empty sandbox, open to its owner alone, and returns its path.
+    /// Creates an empty sandbox, accessible to its owner alone, and returns its path.
     ///
     /// # Errors
     /// The id is not one, there is such a sandbox already, or the folder cannot be made.
@@ -72,7 +72,7 @@ impl Sandboxes {
         let path = self.path(container_id)?;
         let mut made = DirBuilder::new().mode(0o700).create(&path);
         if made.as_ref().is_err_and(|error| error.kind() == io::ErrorKind::NotFound) {
-            tracing::warn!(root = %self.root.display(), "the folder of all sandboxes was removed: made it again");
+            tracing::warn!(root = %self.root.display(), "the folder of all sandboxes was removed: created it again");
             self.create_root()?;
             made = DirBuilder::new().mode(0o700).create(&path);
         }
@@ -83,7 +83,7 @@ impl Sandboxes {
         }
     }
 
-    /// The containers that have a sandbox, in order.
+    /// The ids of the containers that have a sandbox, sorted.
     ///
     /// # Errors
     /// The folder cannot be listed.

@@ -28,17 +28,18 @@ pub struct Part {
 }
 
 impl Sandboxes {
-    /// Opens a regular file of a sandbox for reading. `path` is relative to the sandbox; links in it are followed as long
-    /// as they stay inside.
+    /// Opens a regular file of a sandbox for reading. `path` is relative to the sandbox; links in it are followed as
+    /// long as they stay inside.
     ///
     /// # Errors
-    /// There is no such sandbox or file, it is not a regular file, it may not be read, or the path leads out of the sandbox.
+    /// There is no such sandbox or file, it is not a regular file, it may not be read, or the path leads out of the
+    /// sandbox.
     pub fn open(&self, container_id: &str, path: &str) -> Result<File, SandboxError> {
         if path.contains('\0') {
             return Err(SandboxError::BadPath(path.to_owned()));
         }
         let root = self.open_root(container_id)?;
-        // Without these a pipe would keep us waiting for its writer, and a terminal become ours.
+        // Without these, opening a pipe would block, and a terminal would become our controlling terminal.
         let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK | OFlags::NOCTTY;
         let confined = ResolveFlags::BENEATH | ResolveFlags::NO_MAGICLINKS;
         let mut opened = Err(Errno::AGAIN);
@@ -55,7 +56,7 @@ impl Sandboxes {
                 return Err(SandboxError::NotFound(path.to_owned()));
             }
             Err(Errno::XDEV | Errno::LOOP) => return Err(SandboxError::Outside(path.to_owned())),
-            // What a socket, and a device without a driver, answer.
+            // The errors of a socket, and of a device without a driver.
             Err(Errno::NXIO | Errno::NODEV) => return Err(SandboxError::NotAFile(path.to_owned())),
             Err(Errno::ACCESS | Errno::PERM) => return Err(SandboxError::Denied(path.to_owned())),
             Err(Errno::MFILE | Errno::NFILE) => return Err(SandboxError::Busy(path.to_owned())),
@@ -81,7 +82,7 @@ impl Sandboxes {
 /// The file cannot be read.
 pub(super) fn read_part(file: &File, offset: u64, limit: usize) -> io::Result<Part> {
     let file_bytes = file.metadata()?.len();
-    // Room for what is there, not for what somebody asks for.
+    // Memory for what the file holds, not for what was requested.
     let there = usize::try_from(file_bytes.saturating_sub(offset)).unwrap_or(usize::MAX);
     let mut data = vec![0; there.min(limit).min(MAX_READ_BYTES)];
     let mut filled = 0;
@@ -159,7 +160,7 @@ mod tests {
     }
 
     #[test]
-    fn only_regular_files_are_read_and_a_pipe_keeps_nobody_waiting() {
+    fn only_regular_files_are_read_and_a_pipe_does_not_block_the_reader() {
         let (_work, sandboxes, path) = sandbox();
         let mode = Mode::from_raw_mode(0o600);
         rustix::fs::mknodat(rustix::fs::CWD, path.join("pipe"), rustix::fs::FileType::Fifo, mode, 0).unwrap();
@@ -190,7 +191,7 @@ mod tests {
     }
 
     #[test]
-    fn a_folder_swapped_for_a_link_in_the_middle_of_it_never_gives_what_is_outside() {
+    fn a_folder_swapped_for_a_link_during_a_read_never_exposes_what_is_outside() {
         let (_work, sandboxes, path) = sandbox();
         let outside = tempfile::tempdir().unwrap();
         fs::write(outside.path().join("file"), "secret").unwrap();

@@ -1,9 +1,9 @@
 //! Removing a sandbox with all that is in it.
 //!
 //! Every step is relative to a descriptor of the folder it happens in, which was opened without following a link or
-//! entering a mount: what is swapped while we work can only make a step fail. Folders nested deeper than a few levels
-//! are first moved up to the top, so that no depth uses up descriptors or the stack. What appears meanwhile is removed
-//! too, up to a bound.
+//! entering a mount: a concurrent swap can only make a step fail. Folders nested deeper than a few levels are first
+//! moved to the top, so that no depth exhausts descriptors or the stack. What appears meanwhile is removed too, up to a
+//! bound.
 
 use std::{
     ffi::CStr,
@@ -22,15 +22,16 @@ use super::{SandboxError, Sandboxes};
 const MAX_DEPTH: usize = 16;
 /// The files that a supervisor opens for what a command prints.
 const OUTPUT: [&str; 2] = ["stdout", "stderr"];
-/// How often the sandbox is gone through before it counts as one that somebody goes on filling.
+/// How often the sandbox is emptied before the removal fails because a process keeps adding files.
 const MAX_ROUNDS: u32 = 1000;
 
 impl Sandboxes {
-    /// Removes a sandbox; that there is none is no error. Best when the container has ended: while something goes on
-    /// writing, this may have to give up.
+    /// Removes a sandbox; a missing one is no error.
+    ///
+    /// Call it when the container has ended: it fails while a process keeps adding files.
     ///
     /// # Errors
-    /// Something in it cannot be removed: it is a mount point, not ours, or comes back each time.
+    /// Something in it cannot be removed: it is a mount point, not ours, or is created again each time.
     pub fn remove(&self, container_id: &str) -> Result<(), SandboxError> {
         let path = self.path(container_id)?;
         let failed = |error: Errno| SandboxError::failed("remove the sandbox", &path, error);
@@ -62,10 +63,10 @@ struct Removal {
 }
 
 impl Removal {
-    /// Most sandboxes hold nothing else, so it need not be looked for what there is.
+    /// Most sandboxes hold nothing else, so they need not be listed.
     fn remove_output(&self) {
         for name in OUTPUT {
-            // What cannot be removed like that is met again when the sandbox is gone through.
+            // What cannot be removed like that is handled when the sandbox is emptied.
             let _ = unlinkat(&self.top, name, AtFlags::empty());
         }
     }
@@ -85,7 +86,7 @@ impl Removal {
             if entry.file_type() != FileType::Directory {
                 match unlink(folder, name, AtFlags::empty()) {
                     Ok(()) | Err(Errno::NOENT) => continue,
-                    // It has become a folder, or the file system does not tell what is one.
+                    // It has become a folder, or the file system does not report file types.
                     Err(Errno::ISDIR) => {}
                     Err(error) => return Err(error),
                 }
@@ -97,7 +98,7 @@ impl Removal {
 
     fn remove_folder(&mut self, parent: &OwnedFd, name: &CStr, depth: usize) -> Result<(), Errno> {
         match unlink(parent, name, AtFlags::REMOVEDIR) {
-            // What is no folder any more is met again in the next round.
+            // What is no folder any more is handled in the next round.
             Ok(()) | Err(Errno::NOENT | Errno::NOTDIR) => return Ok(()),
             Err(Errno::NOTEMPTY | Errno::EXIST) => {}
             Err(error) => return Err(error),
@@ -109,7 +110,7 @@ impl Removal {
             Ok(folder) => {
                 self.empty_folder(&folder, depth + 1)?;
                 match unlink(parent, name, AtFlags::REMOVEDIR) {
-                    // Something came back, or was swapped: the next round.
+                    // Something was created again, or swapped: the next round.
                     Ok(()) | Err(Errno::NOENT | Errno::NOTDIR | Errno::NOTEMPTY | Errno::EXIST) => Ok(()),
                     Err(error) => Err(error),
                 }
@@ -119,7 +120,7 @@ impl Removal {
         }
     }
 
-    /// Under a name that is free; who takes it first gets another round.
+    /// Renames a folder to a free name at the top; on a conflict the next round tries again.
     fn move_up(&mut self, parent: &OwnedFd, name: &CStr) -> Result<(), Errno> {
         self.moved += 1;
         let target = format!(".removed-{}", self.moved);
@@ -130,7 +131,7 @@ impl Removal {
     }
 }
 
-/// Unlinks something; from a folder that its owner has closed to writing, after opening it again.
+/// Unlinks an entry; makes its folder writable first where that is needed.
 fn unlink(folder: &OwnedFd, name: &CStr, flags: AtFlags) -> Result<(), Errno> {
     match unlinkat(folder, name, flags) {
         Err(Errno::ACCESS) => {
@@ -141,7 +142,7 @@ fn unlink(folder: &OwnedFd, name: &CStr, flags: AtFlags) -> Result<(), Errno> {
     }
 }
 
-/// Opens a folder itself, never through a link; one that its owner has closed to everybody is opened first.
+/// Opens a folder itself, never through a link; without permission, its mode is changed first.
 fn open_folder(parent: impl AsFd, name: impl Arg + Copy, confined: ResolveFlags) -> Result<OwnedFd, Errno> {
     let flags = OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     match openat2(&parent, name, flags | OFlags::RDONLY, Mode::empty(), confined) {
@@ -220,7 +221,7 @@ mod tests {
     }
 
     #[test]
-    fn a_folder_closed_to_everybody_is_removed() {
+    fn a_folder_without_permissions_is_removed() {
         let (_work, sandboxes, path) = sandbox();
         fs::create_dir_all(path.join("closed/inner")).unwrap();
         fs::set_permissions(path.join("closed"), fs::Permissions::from_mode(0o0)).unwrap();

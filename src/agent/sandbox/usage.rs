@@ -1,4 +1,4 @@
-//! How much disk a sandbox takes.
+//! Disk usage of a sandbox.
 
 use std::{
     collections::BTreeSet,
@@ -15,12 +15,14 @@ use super::{SandboxError, Sandboxes};
 
 /// Files looked at before the answer is "at least".
 const MAX_FILES: usize = 1_000_000;
-/// Of a block as the system counts them, whatever the file system's own are.
+/// The size of a block in `st_blocks`, whatever the file system's own are.
 const BLOCK_BYTES: u64 = 512;
 
 impl Sandboxes {
-    /// What the files of a sandbox take on the disk, in bytes: holes count nothing, files linked twice once, mounts not
-    /// at all. What changes meanwhile may or may not be counted; of more than a million files only so many are.
+    /// The disk space used by the files of a sandbox, in bytes.
+    ///
+    /// Holes and mounts are not counted, hard-linked files once. Concurrent changes may or may not be counted; of more
+    /// than a million files only so many are.
     ///
     /// # Errors
     /// There is no such sandbox, or it cannot be read.

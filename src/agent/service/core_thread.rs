@@ -1,9 +1,8 @@
-//! The thread of the core: takes mail, lets the core decide, writes down, and has the effects carried out.
+//! The thread of the core: receives mail, passes it to the core, writes the records, and carries the effects out.
 //!
-//! It waits for nothing but its mailbox and the next deadline, and while it is busy a moment for more mail ([`Pace`]).
-//! Everything that a batch of inputs wants to write is one write, before any effect of that batch leaves, and what the
-//! batch sends leaves together; what follows a record that has to be on the disk waits for that in the queue of its
-//! session, or here.
+//! It waits only for its mailbox and the next deadline, and while it is busy shortly for more mail ([`Pace`]). All
+//! records of a batch of inputs are one write, before any effect of the batch is carried out. All messages of the batch
+//! are sent together. An effect that needs a synced record waits for the sync in the queue of its session, or here.
 
 use std::io;
 use std::sync::Arc;
@@ -13,7 +12,7 @@ use std::time::Duration;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 
-use super::hands::Hands;
+use super::executor::EffectExecutor;
 use super::health::Health;
 use super::mail::Mail;
 use super::sync::SyncThread;
@@ -27,43 +26,43 @@ use crate::transport::clock::Clock;
 use crate::transport::outbox::{Durable, RecordNumber, SessionQueue, Taken};
 use crate::types::Now;
 
-/// The most pieces of mail taken at once.
+/// The most mail received at once.
 const BATCH: usize = 256;
-/// Between two attempts to write what a full disk has no room for.
-const ROOM_AGAIN: Duration = Duration::from_millis(200);
+/// Between two attempts to write to a full disk.
+const RETRY_WRITE: Duration = Duration::from_millis(200);
 
-/// What the thread works with.
+/// The state of the core's thread.
 #[derive(Debug)]
 pub(super) struct CoreThread {
     pub(super) harness: Harness<Agent>,
     pub(super) log: Log,
     pub(super) sync: SyncThread,
-    /// How far the disk has got.
+    /// The last record that is synced.
     pub(super) durable: Durable,
-    /// The last number that the disk has to reach.
+    /// The last record that has to be synced.
     pub(super) recorded: RecordNumber,
-    /// What this thread does itself and waits for the disk.
+    /// Effects of this thread that wait for a sync.
     pub(super) held: SessionQueue<Effect>,
-    pub(super) hands: Hands,
+    pub(super) executor: EffectExecutor,
     pub(super) pace: Pace,
     pub(super) mail: mpsc::Receiver<Mail>,
     pub(super) clock: Clock,
-    /// Cancelled when the agent is to stop: it does not wait for room on the disk then.
+    /// Cancelled when the agent has to stop: it does not wait for disk space then.
     pub(super) stopping: CancellationToken,
-    /// What operators read of the agent's problems.
+    /// The agent's problems, for operators.
     pub(super) health: Health,
-    /// Those who are to be told when a container has ended.
-    pub(super) followers: Vec<(ContainerId, oneshot::Sender<()>)>,
-    /// Whether the log is not in its place, and is being written anew.
+    /// Requests to be notified of the end of a container.
+    pub(super) end_waiters: Vec<(ContainerId, oneshot::Sender<()>)>,
+    /// Whether the log was removed, and is being rewritten.
     pub(super) log_is_gone: bool,
-    /// Held as long as the log is written, and by others who use the directory longer.
+    /// Locked as long as this thread or another user of the directory holds it.
     pub(super) work_dir: Arc<WorkDir>,
-    /// Where the agent's id is announced.
+    /// Publishes the agent's id.
     pub(super) id: watch::Sender<Option<String>>,
 }
 
 impl CoreThread {
-    /// Starts the thread, which first carries out what recovery asked for. How it ended is told to `ended`.
+    /// Starts the thread, which first carries out the effects of recovery. Its result is sent to `ended`.
     pub(super) fn start(mut self, ended: watch::Sender<Option<End>>) -> io::Result<JoinHandle<()>> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build()?;
         thread::Builder::new().name("agent-core".to_owned()).spawn(move || {
@@ -84,9 +83,9 @@ impl CoreThread {
                 return Ok(ended);
             }
             self.announce();
-            self.tell_ends();
+            self.notify_end_waiters();
             if let Some(rest) = self.pace.rest_after(now.mono_ns, self.clock.now().mono_ns, inputs) {
-                // Nothing else is on this thread, and no one is waited for.
+                // This runtime has no other tasks.
                 thread::sleep(rest);
             }
             let deadline = self.harness.deadline();
@@ -121,22 +120,22 @@ impl CoreThread {
                 }
             }
             Mail::Synced(number) => {
-                // What is acted on now is never to be taken for what a power cut left.
+                // Records the sync before its effects are carried out.
                 match self.log.append(&[]) {
                     Ok(()) | Err(LogError::Full(_)) => {}
                     Err(error) => return Err(error.into()),
                 }
                 self.durable.advance(number);
-                return Ok(self.act_on_held(now));
+                return Ok(self.execute_held(now));
             }
             Mail::Drafted(drafted) => self.adopt(drafted)?,
             Mail::LogGone(error) => {
-                tracing::error!(%error, "the log is written anew");
+                tracing::error!(%error, "the agent rewrites its log");
                 self.log_is_gone = true;
                 self.compact();
             }
             Mail::DiskFailed(error) => return Err(error.into()),
-            Mail::TellEnd(container, tell) => self.followers.push((container, tell)),
+            Mail::NotifyEnd(container, notify) => self.end_waiters.push((container, notify)),
             Mail::Stop => {
                 self.harness.handle(now, Input::Stopping);
                 self.carry_out().await?;
@@ -146,7 +145,7 @@ impl CoreThread {
         Ok(None)
     }
 
-    /// Carries out what the core decided since the last time.
+    /// Carries out the core's new effects.
     async fn carry_out(&mut self) -> Result<Option<Ended>, AgentError> {
         let (mut effects, mut records) = (self.harness.take(), vec![]);
         for effect in &mut effects {
@@ -158,33 +157,35 @@ impl CoreThread {
             if !self.write(&records).await? {
                 return Ok(Some(Ended::Stopped));
             }
-            self.sync.soon(self.log.syncer());
+            self.sync.sync_soon(self.log.syncer());
         }
         let now = self.clock.now();
         for effect in effects.drain(..) {
             match effect {
                 Effect::Persist { level: Level::Process, .. } => {}
-                Effect::Persist { level: Level::Host, .. } => self.recorded = self.sync.now(self.log.syncer()),
-                Effect::Send { session, message } => self.hands.send(self.recorded, session, message),
-                Effect::Supervise { supervisor, request } => self.hands.supervise(self.recorded, supervisor, request),
+                Effect::Persist { level: Level::Host, .. } => self.recorded = self.sync.sync_now(self.log.syncer()),
+                Effect::Send { session, message } => self.executor.send(self.recorded, session, message),
+                Effect::Supervise { supervisor, request } => {
+                    self.executor.supervise(self.recorded, supervisor, request);
+                }
                 effect => {
                     self.held.push(now, usize::MAX, self.recorded, effect);
-                    if let Some(ended) = self.act_on_held(now) {
+                    if let Some(ended) = self.execute_held(now) {
                         return Ok(Some(ended));
                     }
                 }
             }
         }
         self.harness.reuse(effects);
-        self.hands.flush(now);
-        if self.log.wants_compaction() {
+        self.executor.flush(now);
+        if self.log.should_compact() {
             self.compact();
         }
         Ok(None)
     }
 
-    /// Writes records down. While the disk has no room for them nothing else is decided, so that nothing leaves that is not
-    /// written; false when the agent is to stop meanwhile.
+    /// Appends records to the log. On a full disk this blocks the core, so that no effect precedes its records. Returns
+    /// false if the agent has to stop meanwhile.
     async fn write(&mut self, records: &[AgentRecord]) -> Result<bool, AgentError> {
         loop {
             match self.log.append(records) {
@@ -194,40 +195,40 @@ impl CoreThread {
             }
             let clock = self.clock;
             tokio::select! {
-                () = clock.sleep_until(clock.now().mono_after(ROOM_AGAIN)) => {}
+                () = clock.sleep_until(clock.now().mono_after(RETRY_WRITE)) => {}
                 () = self.stopping.cancelled() => return Ok(false),
             }
         }
     }
 
-    /// Has the log written anew by the thread that syncs it; [`Mail::Drafted`] follows.
+    /// Starts a compaction of the log on the thread that syncs it; [`Mail::Drafted`] follows.
     fn compact(&mut self) {
         let draft = self.log.draft(self.harness.core.snapshot());
-        self.sync.write(draft);
+        self.sync.write_draft(draft);
     }
 
-    /// Goes on with a log that was written anew. One that could not be is no loss, unless there is no other.
+    /// Switches to the compacted log. A failed compaction is harmless, unless the old log was removed.
     fn adopt(&mut self, drafted: Result<Successor, LogError>) -> Result<(), AgentError> {
         let adopted = drafted.and_then(|successor| self.log.adopt(successor));
         match adopted {
             Ok(()) => {
                 self.log_is_gone = false;
-                self.sync.soon(self.log.syncer());
+                self.sync.sync_soon(self.log.syncer());
             }
             Err(error) if self.log_is_gone => return Err(error.into()),
             Err(error) => {
                 self.log.drop_draft();
-                tracing::warn!(%error, "the log stays longer than it need be");
+                tracing::warn!(%error, "cannot compact the log: it stays as it is");
             }
         }
         Ok(())
     }
 
-    /// Carries out what need not wait for the disk any more.
-    fn act_on_held(&mut self, now: Now) -> Option<Ended> {
+    /// Carries out the effects whose records are synced.
+    fn execute_held(&mut self, now: Now) -> Option<Ended> {
         while let Taken::Frame(effects) = self.held.take(now, self.durable.number()) {
             for effect in effects {
-                if let Some(ended) = self.act(now, effect) {
+                if let Some(ended) = self.execute(now, effect) {
                     return Some(ended);
                 }
             }
@@ -235,28 +236,29 @@ impl CoreThread {
         None
     }
 
-    /// Carries one effect out; the last one ends the agent.
-    fn act(&mut self, now: Now, effect: Effect) -> Option<Ended> {
+    /// Carries one effect out; `Stop` ends the agent.
+    fn execute(&mut self, now: Now, effect: Effect) -> Option<Ended> {
         match effect {
             Effect::Stop { reason } => return Some(Ended::from(reason)),
-            // A step that is cancelled takes no time: its answer follows at once.
+            // A step takes little time: its answer follows without a cancellation.
             Effect::Persist { .. } | Effect::Send { .. } | Effect::Supervise { .. } | Effect::CancelStep { .. } => {}
-            Effect::Attach { session, turn, leader } => self.hands.attach(now, session, turn, leader.as_deref()),
-            Effect::Detach { session } => self.hands.detach(now, session),
-            Effect::Provision { container, step } => self.hands.provision(container, step),
-            Effect::EndLeftovers { leftovers } => self.hands.housekeeping.end_leftovers(leftovers),
-            Effect::RemoveSandbox { container } => self.hands.remove_sandbox(container),
+            Effect::Attach { session, turn, leader } => self.executor.attach(now, session, turn, leader.as_deref()),
+            Effect::Detach { session } => self.executor.detach(now, session),
+            Effect::Provision { container, step } => self.executor.provision(container, step),
+            Effect::EndLeftovers { leftovers } => self.executor.host_workers.end_leftovers(leftovers),
+            Effect::RemoveSandbox { container } => self.executor.remove_sandbox(container),
         }
         None
     }
 
-    fn tell_ends(&mut self) {
+    fn notify_end_waiters(&mut self) {
         let agent = &self.harness.core;
-        let is_over =
-            |(container, tell): &mut (ContainerId, oneshot::Sender<()>)| tell.is_closed() || !agent.is_live(container);
-        for (_, tell) in self.followers.extract_if(.., is_over) {
-            // Whoever asked may have gone away.
-            let _ = tell.send(());
+        let is_over = |(container, notify): &mut (ContainerId, oneshot::Sender<()>)| {
+            notify.is_closed() || !agent.is_live(container)
+        };
+        for (_, notify) in self.end_waiters.extract_if(.., is_over) {
+            // The receiver may be dropped.
+            let _ = notify.send(());
         }
     }
 
@@ -273,13 +275,13 @@ impl CoreThread {
         });
     }
 
-    /// `politely`: what is queued for the master goes out first.
-    fn finish(self, politely: bool) {
-        let Self { mail, sync, hands, work_dir, .. } = self;
-        // Or a thread that is to end could wait for room in it.
+    /// Ends all threads and sessions; with `flush` the messages queued for the master are sent first.
+    fn finish(self, flush: bool) {
+        let Self { mail, sync, executor, work_dir, .. } = self;
+        // Otherwise a thread could block on the full mailbox instead of ending.
         drop(mail);
         drop(sync);
-        hands.finish(politely);
+        executor.finish(flush);
         drop(work_dir);
     }
 }

@@ -1,4 +1,4 @@
-//! What an agent serves on its port: its health, its metrics, its version, and the files of its sandboxes.
+//! The endpoints on an agent's port: its health, metrics and version, and the files of its sandboxes.
 
 use axum::http::header::CONTENT_TYPE;
 use axum::response::IntoResponse;
@@ -8,10 +8,10 @@ use super::health::Health;
 use super::reading::Reading;
 use crate::proto::ext::sandbox_server::SandboxServer;
 
-/// The version of Mesos whose API is spoken.
+/// The Mesos version of the API.
 const MESOS_VERSION: &str = "1.11.0";
 
-/// All that is served.
+/// The router of all endpoints.
 pub(super) fn router(reading: Reading, health: Health) -> Router {
     let grpc = tonic::service::Routes::new(SandboxServer::new(reading)).into_axum_router();
     let metrics = health.clone();

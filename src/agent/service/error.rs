@@ -16,10 +16,10 @@ pub enum StartError {
     /// `--master` names no master.
     #[error("--master: {0}")]
     Master(#[from] InvalidAddress),
-    /// What the operator says this host has makes no sense, or what he does not say cannot be found out.
+    /// The declared resources are invalid, or undeclared ones cannot be detected.
     #[error(transparent)]
     Facts(#[from] FactsError),
-    /// The work directory cannot be had.
+    /// The work directory cannot be used.
     #[error(transparent)]
     WorkDir(#[from] WorkDirError),
     /// The log cannot be used.
@@ -28,10 +28,10 @@ pub enum StartError {
     /// The sandboxes cannot be used.
     #[error(transparent)]
     Sandboxes(#[from] SandboxError),
-    /// No supervisor is there and none can be started.
+    /// No supervisor is running and none can be started.
     #[error(transparent)]
     Supervisor(#[from] SupervisorError),
-    /// The port cannot be had.
+    /// The port cannot be opened.
     #[error(transparent)]
     Listen(#[from] ListenError),
     /// No thread can be started.
@@ -40,8 +40,8 @@ pub enum StartError {
 }
 
 impl StartError {
-    /// Whether records of an earlier run are damaged and [`Recover::Strict`](crate::agent::Recover::Strict) does not
-    /// pass over that: an operator has to decide.
+    /// Whether damaged records prevent the start under [`Recover::Strict`](crate::agent::Recover::Strict): an operator
+    /// has to decide.
     #[must_use]
     pub fn is_damage(&self) -> bool {
         match self {
@@ -57,14 +57,14 @@ impl StartError {
     }
 }
 
-/// Why an agent ended that should not have.
+/// Why an agent failed.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum AgentError {
-    /// What happened cannot be written down any more.
+    /// The log cannot be written any more.
     #[error("{0}; the agent ends: mend that and start it again")]
     Log(#[from] LogError),
-    /// A part of it panicked.
+    /// A thread of it panicked.
     #[error("the agent's core has panicked: this is a defect, please report it")]
     Panicked,
 }
@@ -75,10 +75,10 @@ pub enum AgentError {
 pub enum Ended {
     /// It was stopped.
     Stopped,
-    /// It was shut down: its tasks have ended and the master knows that it left.
+    /// It was shut down: its tasks have ended and it unregistered from the master.
     ShutDown,
     /// An operator marked it gone.
     Gone,
-    /// The master does not take it, for this reason.
+    /// The master refused it permanently, for this reason.
     Refused(String),
 }

@@ -1,4 +1,4 @@
-//! What operators read of an agent: its problems, in `/health`, in `/metrics` and in the log.
+//! The health of an agent for operators: its problems, in `/health`, in `/metrics` and in the log.
 
 use std::fmt::Write as _;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -7,7 +7,7 @@ use crate::agent::core::{Agent, Problem};
 use crate::agent::log::LogError;
 use crate::transport::clock::Clock;
 
-/// What is known of the agent's condition; clones are the same.
+/// The agent's health; clones share it.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Health {
     shared: Arc<Mutex<Condition>>,
@@ -18,12 +18,12 @@ struct Condition {
     problems: Vec<Problem>,
     tasks: usize,
     is_registered: bool,
-    /// Why what was decided cannot be written down at the moment.
+    /// Why records cannot be written at the moment.
     stuck: Option<String>,
 }
 
 impl Health {
-    /// Takes in how the agent is; a problem that comes or goes is logged.
+    /// Updates the health from the agent. New and resolved problems are logged.
     pub(super) fn report(&self, clock: &Clock, agent: &Agent) {
         let problems = agent.problems();
         let mut condition = self.lock();
@@ -40,12 +40,12 @@ impl Health {
         *condition = Condition { problems, tasks, is_registered, stuck: None };
     }
 
-    /// What was decided waits for room on the disk.
+    /// Reports that records wait for disk space.
     pub(super) fn report_stuck(&self, error: &LogError) {
         let mut condition = self.lock();
         if condition.stuck.is_none() {
-            tracing::error!(%error, "nothing is decided until there is room");
-            condition.stuck = Some(format!("{error}: nothing is decided until there is room"));
+            tracing::error!(%error, "the agent waits until there is room");
+            condition.stuck = Some(format!("{error}: the agent waits until there is room"));
         }
     }
 
@@ -57,7 +57,7 @@ impl Health {
         serde_json::json!({ "healthy": problems.is_empty(), "problems": problems }).to_string()
     }
 
-    /// The body of `/metrics`, as Prometheus reads it.
+    /// The body of `/metrics`, in the Prometheus text format.
     pub(super) fn metrics(&self) -> String {
         let condition = self.lock();
         let silent = condition.problems.iter().filter(|it| matches!(it, Problem::SilentSupervisor { .. })).count();
@@ -66,9 +66,9 @@ impl Health {
         for (name, help, value) in [
             ("registered", "Whether a master has the agent", usize::from(condition.is_registered)),
             ("tasks", "Tasks that run or have a status that is not acknowledged", condition.tasks),
-            ("supervisors_silent", "Supervisors that live and do not answer", silent),
-            ("disk_full", "Whether no tasks are taken because the disk is full", full),
-            ("log_waits_for_room", "Whether what was decided waits for room", usize::from(condition.stuck.is_some())),
+            ("supervisors_silent", "Supervisors that are alive and do not answer", silent),
+            ("disk_full", "Whether no tasks are accepted because the disk is full", full),
+            ("log_waits_for_room", "Whether records wait for disk space", usize::from(condition.stuck.is_some())),
         ] {
             // Writing to a string does not fail.
             let _ = writeln!(
@@ -87,12 +87,12 @@ impl Health {
 fn describe(problem: &Problem) -> String {
     match problem {
         Problem::SilentSupervisor { supervisor, text, .. } => format!(
-            "supervisor {} lives and does not answer ({text}): its tasks keep their last known state and kills wait; \
-             --recover=cleanup ends them",
+            "supervisor {} is alive and does not answer ({text}): its tasks keep their last known state and kills \
+             wait; --recover=cleanup ends them",
             supervisor.0
         ),
         Problem::DiskFull { text, .. } => {
-            format!("the disk of the work directory is full ({text}): no tasks are taken until there is room")
+            format!("the disk of the work directory is full ({text}): no tasks are accepted until there is room")
         }
     }
 }

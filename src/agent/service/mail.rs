@@ -1,4 +1,4 @@
-//! What reaches the core's thread, and the way there.
+//! The mailbox of the core's thread.
 
 use tokio::sync::{mpsc, oneshot};
 
@@ -6,25 +6,25 @@ use crate::agent::core::{ContainerId, Input};
 use crate::agent::log::{LogError, Successor};
 use crate::transport::outbox::RecordNumber;
 
-/// How many pieces of mail may wait: beyond that whoever brings more waits.
+/// How much mail may be queued; a sender waits beyond that.
 const CAPACITY: usize = 1024;
 
-/// One piece of mail.
+/// One message to the core's thread.
 #[derive(Debug)]
 pub(super) enum Mail {
     /// For the core, in order.
     Inputs(Vec<Input>),
-    /// The disk has what was written up to there.
+    /// The log is synced up to this record.
     Synced(RecordNumber),
-    /// A successor of the log is written, or could not be.
+    /// The result of writing a successor of the log.
     Drafted(Result<Successor, LogError>),
-    /// The log is not in its place any more.
+    /// The log was removed or replaced.
     LogGone(LogError),
-    /// The disk has not.
+    /// A sync failed.
     DiskFailed(LogError),
-    /// Somebody wants to be told when a container has ended; of one that is not known that is so already.
-    TellEnd(ContainerId, oneshot::Sender<()>),
-    /// The thread is to end and to leave everything as it is.
+    /// A request to be notified of the end of a container. An unknown one has ended already.
+    NotifyEnd(ContainerId, oneshot::Sender<()>),
+    /// The thread has to end; the tasks run on.
     Stop,
 }
 
@@ -37,13 +37,13 @@ impl Mail {
             | Self::Drafted(_)
             | Self::LogGone(_)
             | Self::DiskFailed(_)
-            | Self::TellEnd(..)
+            | Self::NotifyEnd(..)
             | Self::Stop => 0,
         }
     }
 }
 
-/// The way to the core's thread; clones lead to the same one. Mail for a thread that has ended is dropped.
+/// The sender of the core's mailbox; clones share it. Mail for a thread that has ended is dropped.
 #[derive(Clone, Debug)]
 pub(super) struct Mailbox {
     sender: mpsc::Sender<Mail>,
@@ -55,7 +55,7 @@ impl Mailbox {
         (Self { sender }, receiver)
     }
 
-    /// False when nobody reads any more.
+    /// Returns false if the core's thread has ended.
     pub(super) async fn send(&self, mail: Mail) -> bool {
         self.sender.send(mail).await.is_ok()
     }
@@ -64,9 +64,9 @@ impl Mailbox {
         self.send(Mail::Inputs(vec![input])).await
     }
 
-    /// From a thread without a runtime.
+    /// Sends from a thread without a runtime.
     pub(super) fn blocking_send(&self, mail: Mail) {
-        // Nobody reads any more: the agent has ended, and its threads are about to.
+        // An error means that the core's thread has ended; this one is about to end too.
         let _ = self.sender.blocking_send(mail);
     }
 }

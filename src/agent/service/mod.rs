@@ -1,14 +1,14 @@
-//! The agent at work: the core on a thread of its own, a session with the master, supervisors, sandboxes, a port.
+//! The running agent: the core on its own thread, a session with the master, supervisors, sandboxes, a port.
 //!
-//! [`Agent::start`] returns when the agent has its work directory, its port and a supervisor; it attaches to the master
-//! from then on, for as long as it takes. Tasks outlive [`Agent::stop`] where supervisors are processes of their own.
+//! [`Agent::start`] returns when the agent has its work directory, its port and a supervisor. It then retries to attach
+//! to a master until it succeeds. Tasks outlive [`Agent::stop`] where supervisors are processes of their own.
 
 mod core_thread;
 mod endpoints;
 mod error;
-mod hands;
+mod executor;
 mod health;
-mod housekeeping;
+mod host_workers;
 mod mail;
 mod outgoing;
 mod reading;
@@ -37,43 +37,43 @@ use crate::transport::outbox;
 use crate::types::{Attributes, DeclaredResources};
 use mail::{Mail, Mailbox};
 
-/// How long the last words to the master may take.
-const FAREWELL: Duration = Duration::from_secs(2);
+/// How long the last messages to the master may take.
+const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// How an agent is to be.
+/// The options of an agent.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Options {
     /// The masters, `HOST:PORT[,HOST:PORT]`.
     pub master: String,
-    /// Where to serve; port 0 picks a free one.
+    /// The address to serve on; port 0 selects a free one.
     pub listen: SocketAddr,
-    /// Where everything is kept; one agent at a time.
+    /// The work directory; one agent at a time.
     pub work_dir: PathBuf,
-    /// In place of the host's own name.
+    /// The hostname, in place of the host's own.
     pub hostname: Option<String>,
-    /// In place of what is found on the host, for example `"cpus:8;mem:8192;ports:[31000-32000]".parse()?`. The default
-    /// declares nothing, so that everything is looked for.
+    /// The resources, in place of those found on the host, for example
+    /// `"cpus:8;mem:8192;ports:[31000-32000]".parse()?`. The default declares none, so that all are detected.
     pub resources: DeclaredResources,
-    /// What distinguishes the host, for example `"rack:r1;zone:a".parse()?`.
+    /// The attributes of the host, for example `"rack:r1;zone:a".parse()?`.
     pub attributes: Attributes,
-    /// Who runs the tasks.
+    /// Where the tasks' supervisor runs.
     pub supervisor: SupervisorMode,
-    /// How long a supervisor that no agent comes to stays when nothing runs.
+    /// How long a supervisor without tasks runs on when no agent connects to it.
     pub supervisor_idle: Duration,
-    /// How what an earlier agent left here is taken up.
+    /// How the tasks and records of an earlier agent are recovered.
     pub recover: Recover,
     /// How long sandboxes of ended containers are kept.
     pub retention: Retention,
-    /// A session whose peer reads nothing for this long, while something waits for it, ends.
+    /// A session is closed when its peer reads nothing for this long while messages are queued.
     pub peer_stall_timeout: Duration,
-    /// Whether the port may be reachable from other hosts though nobody has to say who he is.
+    /// Whether the port may be reachable from other hosts although there is no authentication.
     pub insecure: bool,
 }
 
 impl Options {
-    /// An agent of `master` that keeps everything in `work_dir`, gives what it finds on this host, and serves on a free
-    /// port that other hosts do not reach.
+    /// Options of an agent of `master` in `work_dir`. It offers the resources found on this host, and serves on a free
+    /// port that is not reachable from other hosts.
     #[must_use]
     pub fn new(master: impl Into<String>, work_dir: impl Into<PathBuf>, supervisor: SupervisorMode) -> Self {
         Self {
@@ -93,7 +93,7 @@ impl Options {
     }
 }
 
-/// Who runs an agent's tasks.
+/// Where an agent's supervisor runs.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum SupervisorMode {
@@ -122,10 +122,10 @@ struct Shared {
     mailbox: Mailbox,
     id: watch::Receiver<Option<String>>,
     ended: watch::Receiver<Option<End>>,
-    /// Ends supervisors within this process with all they run.
+    /// Ends in-process supervisors with all their containers.
     end_containers: CancellationToken,
     end_supervision: CancellationToken,
-    /// Has the core give up waiting for room on the disk.
+    /// Makes the core stop waiting for disk space.
     stop_core: CancellationToken,
     stop_serving: CancellationToken,
     cut_sessions: CancellationToken,
@@ -150,20 +150,20 @@ impl Agent {
         self.shared.address
     }
 
-    /// The id the master gave it, once a master has taken it.
+    /// The id that the master assigned, once the agent is registered.
     #[must_use]
     pub fn id(&self) -> watch::Receiver<Option<String>> {
         self.shared.id.clone()
     }
 
-    /// Ends the agent. Tasks go on where supervisors are processes of their own, and end with it where they are not.
+    /// Stops the agent. Tasks run on where supervisors are processes of their own, and end with the agent otherwise.
     ///
     /// # Errors
     ///
     /// See [`AgentError`].
     pub async fn stop(&self) -> Result<Ended, Arc<AgentError>> {
         if self.shared.in_process {
-            // Their ends are heard and written down, so that the next agent in this directory knows.
+            // The core records the ends of the tasks for the next agent in this directory.
             self.shared.end_containers.cancel();
             self.shared.supervision.wait().await;
         }
@@ -172,7 +172,7 @@ impl Agent {
         self.join().await
     }
 
-    /// Ends the tasks, tells the master that the agent leaves for good, and ends it.
+    /// Ends the tasks, unregisters the agent from the master, and stops it.
     ///
     /// # Errors
     ///
@@ -182,7 +182,7 @@ impl Agent {
         self.join().await
     }
 
-    /// Waits until the agent has ended, by whatever way.
+    /// Waits until the agent has ended for any reason.
     ///
     /// # Errors
     ///
@@ -197,13 +197,13 @@ impl Agent {
             shared.end_containers.cancel();
         }
         shared.others.close();
-        if tokio::time::timeout(FAREWELL, shared.others.wait()).await.is_err() {
+        if tokio::time::timeout(SHUTDOWN_TIMEOUT, shared.others.wait()).await.is_err() {
             tracing::debug!("the last session did not end in time");
             shared.cut_sessions.cancel();
             shared.others.wait().await;
         }
         shared.supervision.wait().await;
-        // A thread that ends without a word has panicked.
+        // A thread that ends without a result has panicked.
         end.unwrap_or_else(|| Err(Arc::new(AgentError::Panicked)))
     }
 }

@@ -1,4 +1,4 @@
-//! How what leaves an agent waits: what each message weighs, how it counts, and which newer one makes it pointless.
+//! The queueing of outgoing messages: their weight, their class, and which newer message replaces an older one.
 
 use prost::Message as _;
 
@@ -7,12 +7,12 @@ use crate::proto::internal::agent_message::Kind;
 use crate::proto::internal::{AgentMessage, SupervisorRequest, Update};
 use crate::transport::outbox::{Class, Message};
 
-/// What a message takes on the wire beside what has no limit, roughly.
+/// The approximate size of a message without its unlimited fields.
 const MESSAGE_BYTES: usize = 64;
-/// The same of a status.
+/// The same for a status.
 const STATUS_BYTES: usize = 256;
 
-/// What a message to the master is about.
+/// The key of a message to the master: a newer message replaces one with the same key.
 #[derive(Debug, PartialEq, Eq, Hash)]
 pub(crate) enum MessageKey {
     /// The status in flight of a container's task: the agent sends one at a time.
@@ -56,7 +56,7 @@ fn payload(update: &Update) -> usize {
     update.status.as_ref().map_or(0, |status| status.data().len() + status.message().len())
 }
 
-/// The core bounds them: a few per container.
+/// The core limits them to a few per container.
 impl Message for SupervisorRequest {
     type Key = ();
 
@@ -69,7 +69,7 @@ impl Message for SupervisorRequest {
     }
 }
 
-/// What the core's own thread carries out, as it waits for the disk.
+/// Effects of the core's own thread, which wait for a sync.
 impl Message for Effect {
     type Key = ();
 

@@ -1,4 +1,4 @@
-//! Lets others read files of a sandbox, and follow those that grow until their container has ended.
+//! The service that reads files of a sandbox, and follows growing ones until their container has ended.
 
 use futures::future::Either;
 use futures::{Stream, StreamExt as _};
@@ -39,7 +39,7 @@ impl Sandbox for Reading {
 /// Ready when the container has ended, or the agent stops.
 async fn ended(container: ContainerId, mailbox: Mailbox) -> NoMore {
     let (report, reported) = oneshot::channel();
-    if mailbox.send(Mail::TellEnd(container, report)).await && reported.await.is_ok() {
+    if mailbox.send(Mail::NotifyEnd(container, report)).await && reported.await.is_ok() {
         NoMore::ContainerEnded
     } else {
         NoMore::AgentStops

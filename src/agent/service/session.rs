@@ -1,4 +1,4 @@
-//! One session with the master: connects, carries messages both ways in batches, and says when it is over.
+//! One session with the master: connects, transfers messages in batches, and reports its end.
 
 use futures::StreamExt as _;
 use tokio_util::sync::CancellationToken;
@@ -13,18 +13,18 @@ use crate::transport::clock::Clock;
 use crate::transport::connect::{self, Addresses};
 use crate::transport::outbox::{EndReason, Outbox, RecordNumber};
 
-/// A session as the core's thread sees it.
+/// The handle of a session with the master.
 #[derive(Debug)]
-pub(super) struct Session {
+pub(super) struct MasterSession {
     pub(super) id: SessionId,
     pub(super) outbox: Outbox<AgentMessage>,
-    /// Cuts it off.
+    /// Aborts it.
     pub(super) cut: CancellationToken,
 }
 
-impl Session {
-    /// Begins a session; the future is its whole life.
-    pub(super) fn begin(
+impl MasterSession {
+    /// Opens a session; the future runs until its end.
+    pub(super) fn open(
         id: SessionId,
         masters: Addresses,
         mailbox: Mailbox,
@@ -32,14 +32,14 @@ impl Session {
         outbox: Outbox<AgentMessage>,
     ) -> (Self, impl Future<Output = ()> + Send + 'static) {
         let session = Self { id, outbox: outbox.clone(), cut: cut.clone() };
-        let life = async move {
-            let talk = async {
+        let task = async move {
+            let exchange = async {
                 tokio::select! {
-                    ended = converse(id, &masters, &mailbox, &outbox) => ended,
-                    reason = unread(&outbox) => Err(SessionError::Unread(reason)),
+                    ended = exchange_messages(id, &masters, &mailbox, &outbox) => ended,
+                    reason = stalled(&outbox) => Err(SessionError::Stalled(reason)),
                 }
             };
-            let ended = cut.run_until_cancelled(talk).await;
+            let ended = cut.run_until_cancelled(exchange).await;
             outbox.close(Clock::system().now(), RecordNumber::default());
             let leader = match ended {
                 Some(Err(error)) => {
@@ -54,11 +54,11 @@ impl Session {
             };
             mailbox.input(Input::Detached { session: id, leader }).await;
         };
-        (session, life)
+        (session, task)
     }
 }
 
-/// Why a session ended that did not just end.
+/// Why a session failed.
 #[derive(Debug, thiserror::Error)]
 enum SessionError {
     #[error(transparent)]
@@ -66,20 +66,20 @@ enum SessionError {
     #[error("the session with the master broke: {}", .0.message())]
     Broke(#[from] Box<tonic::Status>),
     #[error("the session with the master ends: {0}")]
-    Unread(EndReason),
+    Stalled(EndReason),
 }
 
 impl SessionError {
-    /// Where a master that does not lead says to go.
+    /// The leader that the master named, if it is not the leader itself.
     fn leader(&self) -> Option<&str> {
         match self {
             Self::Broke(status) => connect::leader_named(status),
-            Self::Connect(_) | Self::Unread(_) => None,
+            Self::Connect(_) | Self::Stalled(_) => None,
         }
     }
 }
 
-async fn converse(
+async fn exchange_messages(
     id: SessionId,
     masters: &Addresses,
     mailbox: &Mailbox,
@@ -88,7 +88,7 @@ async fn converse(
     let channel = connect::master(masters).await?;
     let client = AgentSessionClient::new(channel).max_decoding_message_size(MAX_REGISTRATION_BYTES);
     let mut client = client.max_encoding_message_size(MAX_REGISTRATION_BYTES);
-    // A master may answer the call only when it has heard who calls.
+    // A master may answer the call only after the registration, which the core sends on this input.
     mailbox.input(Input::Attached { session: id }).await;
     let outgoing = outbox.batches().map(|messages| AgentFrame { messages });
     let frames = client.attach(outgoing).await.map_err(Box::new)?.into_inner();
@@ -116,8 +116,8 @@ fn refusal(message: &MasterMessage) -> Option<&Refused> {
     }
 }
 
-/// Waits until the master is to blame for the end of the queue.
-async fn unread(outbox: &Outbox<AgentMessage>) -> EndReason {
+/// Waits until the outbox closes because the master does not read.
+async fn stalled(outbox: &Outbox<AgentMessage>) -> EndReason {
     let reason = outbox.ended().await;
     if reason.is_failure() { reason } else { std::future::pending().await }
 }

@@ -1,4 +1,4 @@
-//! Brings an agent up, one thing after the other; what was brought up before something fails goes down again.
+//! Starts the parts of an agent in order. If one fails, those started before it are stopped.
 
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt as _;
@@ -14,9 +14,9 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::core_thread::CoreThread;
-use super::hands::{Hands, Supervisors, Turn};
+use super::executor::{EffectBatch, EffectExecutor, SupervisorOutboxes};
 use super::health::Health;
-use super::housekeeping::Housekeeping;
+use super::host_workers::HostWorkers;
 use super::mail::{Mail, Mailbox};
 use super::reading::Reading;
 use super::supervision::Supervision;
@@ -36,49 +36,49 @@ use crate::transport::connect::Addresses;
 use crate::transport::outbox::{self, Budget, Durable, RecordNumber, SessionQueue};
 use crate::transport::serve::{self, Limits, Listener};
 
-/// The first attempts of agents that are started together fall within this time. A cluster within one process is small.
+/// The time over which agents that start together spread their first attempts. Agents in one process need none.
 const SPREAD_FIRST: Duration = Duration::from_secs(1);
 
 pub(super) async fn start(options: Options) -> Result<Shared, StartError> {
     let in_process = options.supervisor == SupervisorMode::InProcess;
     let recover = options.recover;
-    let mut ground = Ground::take(&options).await?;
+    let mut prerequisites = Prerequisites::acquire(&options).await?;
     let (mailbox, mail) = Mailbox::new();
-    let (ways, durable) = (Supervisors::default(), Durable::default());
+    let (outboxes, durable) = (SupervisorOutboxes::default(), Durable::default());
     let queues = outbox::Limits { stall: options.peer_stall_timeout, ..outbox::Limits::default() };
-    let work_dir = ground.work_dir.path().to_owned();
-    let (supervision, damage) = Supervision::bring_up(
+    let work_dir = prerequisites.work_dir.path().to_owned();
+    let (supervision, damage) = Supervision::connect_or_start(
         options.supervisor,
         options.supervisor_idle,
         recover,
         work_dir,
         mailbox.clone(),
-        ways.clone(),
+        outboxes.clone(),
         durable.clone(),
     )
     .await?;
-    ground.found.loss = loss(recover, ground.opened.damage.is_some(), !damage.is_empty());
+    prerequisites.found.loss = loss(recover, prerequisites.opened.damage.is_some(), !damage.is_empty());
     let (end_containers, end_supervision) = (CancellationToken::new(), CancellationToken::new());
     let (others, cut_sessions) = (TaskTracker::new(), CancellationToken::new());
-    let hands = Hands {
-        masters: ground.masters.clone(),
+    let executor = EffectExecutor {
+        masters: prerequisites.masters.clone(),
         mailbox: mailbox.clone(),
         runtime: Handle::current(),
         cut: cut_sessions.clone(),
         sessions: others.clone(),
-        supervisors: ways,
-        housekeeping: Housekeeping::start(&ground.sandboxes, mailbox.clone()).map_err(StartError::Thread)?,
+        supervisors: outboxes,
+        host_workers: HostWorkers::start(&prerequisites.sandboxes, mailbox.clone()).map_err(StartError::Thread)?,
         session: None,
         budget: Budget::new(queues),
         durable,
         end_supervision: end_supervision.clone(),
-        turn: Turn::default(),
+        batch: EffectBatch::default(),
     };
-    let held = Arc::clone(&ground.work_dir);
-    let reading = Reading { sandboxes: ground.sandboxes.clone(), mailbox: mailbox.clone() };
+    let held = Arc::clone(&prerequisites.work_dir);
+    let reading = Reading { sandboxes: prerequisites.sandboxes.clone(), mailbox: mailbox.clone() };
     let (stop_core, health) = (CancellationToken::new(), Health::default());
     let (address, listener, id, ended) =
-        ground.recover(&supervision, hands, mail, stop_core.clone(), health.clone())?;
+        prerequisites.recover(&supervision, executor, mail, stop_core.clone(), health.clone())?;
 
     let supervising = TaskTracker::new();
     supervising.spawn(supervision.run(end_containers.clone(), end_supervision.clone(), held));
@@ -103,8 +103,8 @@ pub(super) async fn start(options: Options) -> Result<Shared, StartError> {
     })
 }
 
-/// What an agent stands on before anything of it runs.
-struct Ground {
+/// What an agent needs before its threads start: the work directory, the log, the port, the host's facts.
+struct Prerequisites {
     masters: Addresses,
     work_dir: Arc<WorkDir>,
     opened: Opened,
@@ -116,8 +116,8 @@ struct Ground {
 
 type Recovered = (std::net::SocketAddr, Listener, watch::Receiver<Option<String>>, watch::Receiver<Option<End>>);
 
-impl Ground {
-    async fn take(options: &Options) -> Result<Self, StartError> {
+impl Prerequisites {
+    async fn acquire(options: &Options) -> Result<Self, StartError> {
         let masters = options.master.parse()?;
         let work_dir = Arc::new(WorkDir::take(&options.work_dir)?);
         let facts = facts::detect(work_dir.path(), &options.resources, options.attributes.clone())?;
@@ -130,7 +130,7 @@ impl Ground {
         let sandboxes = Sandboxes::new(work_dir.path())?;
         let listener = Listener::bind(options.listen, options.insecure).await?;
         let in_process = options.supervisor == SupervisorMode::InProcess;
-        let (boot_id, sandboxes_found) = (facts.boot_id.clone(), Housekeeping::survey(&sandboxes)?);
+        let (boot_id, sandboxes_found) = (facts.boot_id.clone(), HostWorkers::list_sandboxes(&sandboxes)?);
         let found = Found { boot_id, sandboxes: sandboxes_found, work_dir: Some(here), ..Found::default() };
         let config = Config {
             info: info(facts.clone(), options.hostname.clone(), listener.address().port()),
@@ -143,11 +143,11 @@ impl Ground {
         Ok(Self { masters, work_dir, opened, sandboxes, listener, config, found })
     }
 
-    /// Lets the core recover and starts its thread.
+    /// Recovers the core and starts its thread.
     fn recover(
         self,
         supervision: &Supervision,
-        hands: Hands,
+        executor: EffectExecutor,
         mail: mpsc::Receiver<Mail>,
         stopping: CancellationToken,
         health: Health,
@@ -158,23 +158,23 @@ impl Ground {
         let (rng, now) = (StdRng::from_os_rng(), clock.now());
         let core = Agent::recover(&self.opened.records, self.config, found, rng, now, &mut out);
         let ((id, known_id), (end, ended)) = (watch::channel(None), watch::channel(None));
-        let sync = SyncThread::start(hands.mailbox.clone(), self.opened.log.syncer(), Arc::clone(&self.work_dir))
+        let sync = SyncThread::start(executor.mailbox.clone(), self.opened.log.syncer(), Arc::clone(&self.work_dir))
             .map_err(StartError::Thread)?;
         let held = SessionQueue::new(now, outbox::Limits::unlimited());
         let thread = CoreThread {
             harness: Harness::begun(core, out),
             log: self.opened.log,
             sync,
-            durable: hands.durable.clone(),
+            durable: executor.durable.clone(),
             recorded: RecordNumber::default(),
             held,
-            hands,
+            executor,
             pace: Pace::of_inputs(),
             mail,
             clock,
             stopping,
             health,
-            followers: vec![],
+            end_waiters: vec![],
             log_is_gone: false,
             work_dir: self.work_dir,
             id,
@@ -184,8 +184,8 @@ impl Ground {
     }
 }
 
-/// A copy of a work directory has the original's id, and its log tells of the original's tasks: an agent that went on with it
-/// would end them.
+/// Refuses a copy of a work directory: its log names the original's agent id and tasks, and an agent on it would end
+/// them.
 fn refuse_copy(opened: &Opened, here: &WorkDirIdentity) -> Result<(), StartError> {
     let begun_in = opened.records.iter().rev().find_map(|record| match &record.kind {
         Some(agent_record::Kind::Identity(identity)) => identity.work_dir.as_ref(),
@@ -206,7 +206,7 @@ fn info(facts: Facts, hostname: Option<String>, port: u16) -> AgentInfo {
     }
 }
 
-/// Why tasks may have ended unseen, as their statuses say it.
+/// Why ends of tasks may be missing in the records, for their statuses.
 fn loss(recover: Recover, log: bool, journals: bool) -> Option<String> {
     let text = match (recover, log, journals) {
         (Recover::Cleanup, ..) => "the agent was started with --recover=cleanup",

@@ -1,8 +1,9 @@
-//! Keeps a supervisor at hand: finds those that an earlier agent left, starts one where none is, another when it dies.
+//! Provides the core with a supervisor: reconnects to running ones, starts one if none runs, and replaces one that
+//! dies.
 //!
-//! Their names become numbers for the core, later ones higher. What they say goes to the core's mailbox in order; that
-//! nothing more is to be expected of one is said after everything it said. Starting one goes on beside all that: however
-//! long it takes, or fails, the others are heard.
+//! The core knows supervisors by number; a later one has a higher number. Their events are sent to the core's mailbox
+//! in order, and the end of a supervisor after its last event. A start runs concurrently: while it takes long or fails,
+//! the events of other supervisors are still delivered.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -16,7 +17,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::SupervisorMode;
-use super::hands::Supervisors;
+use super::executor::SupervisorOutboxes;
 use super::mail::{Mail, Mailbox};
 use crate::agent::core::{FoundSupervisor, Input, SupervisorId};
 use crate::agent::damage::{Kept, Recover};
@@ -25,188 +26,189 @@ use crate::agent::supervisor::{self, FromSupervisor, Link, SupervisorError};
 use crate::proto::internal::{SupervisorRequest, supervisor_request};
 use crate::transport::outbox::{Budget, Durable, Limits, Outbox};
 
-/// Events that may wait to be passed on.
+/// Events that may be queued for the core.
 const EVENTS: usize = 1024;
 /// Between two attempts to start a supervisor, at first and at most.
 const AGAIN: Duration = Duration::from_secs(1);
 const LONGEST_AGAIN: Duration = Duration::from_secs(5);
-/// How long letting go of supervisors may take. One within this process kills its containers first.
-const LET_GO: Duration = Duration::from_secs(30);
+/// How long the release of supervisors may take. An in-process one kills its containers first.
+const RELEASE_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// A supervisor in the making.
+/// A start of a supervisor that is under way.
 type Attempt = Pin<Box<dyn Future<Output = Result<Link, SupervisorError>> + Send>>;
 
 /// The supervisors of an agent.
 pub(super) struct Supervision {
     mode: SupervisorMode,
-    /// How long one that is left alone with nothing to look after stays.
+    /// How long a supervisor without tasks runs on when no agent connects to it.
     idle: Duration,
     work_dir: PathBuf,
     mailbox: Mailbox,
-    ways: Supervisors,
-    /// What waits for supervisors, which has no limit but that of the core: a few requests per container.
+    outboxes: SupervisorOutboxes,
+    /// Requests to supervisors have no limit but the core's: a few per container.
     budget: Budget,
     durable: Durable,
     links: BTreeMap<SupervisorId, Link>,
     numbers: BTreeMap<supervisor::SupervisorId, SupervisorId>,
-    heard: mpsc::Receiver<FromSupervisor>,
-    hear: mpsc::Sender<FromSupervisor>,
-    ended: mpsc::Receiver<Over>,
-    end: mpsc::Sender<Over>,
+    events: mpsc::Receiver<FromSupervisor>,
+    event_sender: mpsc::Sender<FromSupervisor>,
+    ends: mpsc::Receiver<SupervisorEnd>,
+    end_sender: mpsc::Sender<SupervisorEnd>,
     forwarding: TaskTracker,
     attempt: Option<Attempt>,
-    /// How long to wait after an attempt that fails.
-    pause: Duration,
+    /// How long to wait after a failed attempt.
+    retry_delay: Duration,
 }
 
-/// Nothing more comes from a supervisor.
+/// The end of a supervisor: no more events follow.
 #[derive(Clone, Copy, Debug)]
-struct Over {
+struct SupervisorEnd {
     supervisor: SupervisorId,
-    /// Whether it was told to end.
+    /// Whether it was sent `Retire`.
     retired: bool,
 }
 
 impl Supervision {
-    /// Finds the supervisors there are and starts one if none takes starts. Also tells of damaged records.
-    pub(super) async fn bring_up(
+    /// Connects to the running supervisors, and starts one if none accepts starts. Also returns damaged records.
+    pub(super) async fn connect_or_start(
         mode: SupervisorMode,
         idle: Duration,
         recover: Recover,
         work_dir: PathBuf,
         mailbox: Mailbox,
-        ways: Supervisors,
+        outboxes: SupervisorOutboxes,
         durable: Durable,
     ) -> Result<(Self, Vec<Kept>), SupervisorError> {
-        let ((hear, heard), (end, ended)) = (mpsc::channel(EVENTS), mpsc::channel(16));
+        let ((event_sender, events), (end_sender, ends)) = (mpsc::channel(EVENTS), mpsc::channel(16));
         let (links, numbers, forwarding) = (BTreeMap::new(), BTreeMap::new(), TaskTracker::new());
-        let (attempt, pause) = (None, AGAIN);
+        let (attempt, retry_delay) = (None, AGAIN);
         let mut this = Self {
             mode,
             idle,
             work_dir,
             mailbox,
-            ways,
+            outboxes,
             budget: Budget::new(Limits::unlimited()),
             durable,
             links,
             numbers,
-            heard,
-            hear,
-            ended,
-            end,
+            events,
+            event_sender,
+            ends,
+            end_sender,
             forwarding,
             attempt,
-            pause,
+            retry_delay,
         };
         let program = match &this.mode {
             SupervisorMode::Process { program } => Some(program.clone()),
             SupervisorMode::InProcess => None,
         };
         let earlier = supervisor::Earlier { recover, program };
-        let found = supervisor::reconnect(&this.work_dir, &earlier, this.hear.clone()).await?;
+        let found = supervisor::reconnect(&this.work_dir, &earlier, this.event_sender.clone()).await?;
         for link in found.links {
-            this.take_in(link);
+            this.add_link(link);
         }
         let in_process = matches!(this.mode, SupervisorMode::InProcess);
-        if in_process || !this.is_served() {
-            let link = this.start_one(Duration::ZERO).await?;
-            this.take_in(link);
+        if in_process || !this.has_running_supervisor() {
+            let link = this.start_after(Duration::ZERO).await?;
+            this.add_link(link);
         }
         Ok((this, found.damage))
     }
 
-    /// Those that will greet or be said to have ended.
+    /// The supervisors that will greet or be reported as ended.
     pub(super) fn found(&self) -> Vec<FoundSupervisor> {
         self.links.iter().map(|(id, link)| FoundSupervisor { id: *id, died: link.has_died() }).collect()
     }
 
-    /// Passes on what supervisors say. When `end_containers` is cancelled, supervisors within this process end with all
-    /// they run, which is passed on too; those that are processes of their own are let go. When `end` is cancelled, no
-    /// more requests come: what is queued goes out, then all are let go. `work_dir` is held until then.
+    /// Forwards the supervisors' events to the core. When `end_containers` is cancelled, in-process supervisors end
+    /// with all their containers, whose ends are forwarded too; other supervisors are released. When `end` is
+    /// cancelled, no more requests follow: the queued ones are sent, then all are released. `work_dir` is held until
+    /// then.
     pub(super) async fn run(
         mut self,
         end_containers: CancellationToken,
         end: CancellationToken,
         work_dir: Arc<WorkDir>,
     ) {
-        let (mut letting_go, mut ending) = (false, false);
-        let (mut patience, mut arrived) = (None, Vec::new());
+        let (mut releasing, mut ending) = (false, false);
+        let (mut timeout, mut arrived) = (None, Vec::new());
         loop {
             tokio::select! {
-                _ = self.heard.recv_many(&mut arrived, EVENTS) => self.pass_on(arrived.drain(..)).await,
-                Some(over) = self.ended.recv() => self.forget(over).await,
-                outcome = made(&mut self.attempt) => self.attempted(outcome).await,
-                () = end_containers.cancelled(), if !letting_go => {
-                    letting_go = true;
-                    patience = Some(Box::pin(tokio::time::sleep(LET_GO)));
-                    self.let_go();
+                _ = self.events.recv_many(&mut arrived, EVENTS) => self.forward_events(arrived.drain(..)).await,
+                Some(ended) = self.ends.recv() => self.remove(ended).await,
+                outcome = finished(&mut self.attempt) => self.finish_attempt(outcome).await,
+                () = end_containers.cancelled(), if !releasing => {
+                    releasing = true;
+                    timeout = Some(Box::pin(tokio::time::sleep(RELEASE_TIMEOUT)));
+                    self.release();
                 }
                 () = end.cancelled(), if !ending => {
                     ending = true;
-                    patience = Some(Box::pin(tokio::time::sleep(LET_GO)));
+                    timeout = Some(Box::pin(tokio::time::sleep(RELEASE_TIMEOUT)));
                     self.attempt = None;
                     self.forwarding.close();
                 }
-                () = self.forwarding.wait(), if letting_go || ending => break,
-                () = over(&mut patience) => {
-                    tracing::error!("a supervisor does not let this agent go: it is left as it is");
+                () = self.forwarding.wait(), if releasing || ending => break,
+                () = elapsed(&mut timeout) => {
+                    tracing::error!("a supervisor does not close its connection in time: the agent ends without it");
                     break;
                 }
             }
         }
-        self.pass_on_the_rest().await;
+        self.forward_remaining_events().await;
         drop(work_dir);
     }
 
-    fn is_served(&self) -> bool {
+    fn has_running_supervisor(&self) -> bool {
         self.links.values().any(Link::takes_starts)
     }
 
-    /// Starts a supervisor after a while. Dropped, it leaves nothing of it.
-    fn start_one(&self, after: Duration) -> Attempt {
-        let (mode, work_dir, hear) = (self.mode.clone(), self.work_dir.clone(), self.hear.clone());
+    /// Starts a supervisor after a delay. An attempt that is dropped leaves nothing behind.
+    fn start_after(&self, after: Duration) -> Attempt {
+        let (mode, work_dir, events) = (self.mode.clone(), self.work_dir.clone(), self.event_sender.clone());
         let idle = self.idle;
         Box::pin(async move {
             tokio::time::sleep(after).await;
             match mode {
-                SupervisorMode::InProcess => supervisor::in_process(&work_dir, hear).await,
+                SupervisorMode::InProcess => supervisor::in_process(&work_dir, events).await,
                 SupervisorMode::Process { program } => {
                     let settings = supervisor::Settings::new(program, work_dir).ending_idle_after(idle);
-                    supervisor::launch(&settings, hear).await
+                    supervisor::launch(&settings, events).await
                 }
             }
         })
     }
 
-    /// An attempt came out. Tasks wait in the core until a supervisor greets, or until that has taken too long.
-    async fn attempted(&mut self, outcome: Result<Link, SupervisorError>) {
+    /// Handles the outcome of an attempt. Launches wait in the core for a supervisor for a limited time.
+    async fn finish_attempt(&mut self, outcome: Result<Link, SupervisorError>) {
         self.attempt = None;
         match outcome {
             Ok(link) => {
-                self.pause = AGAIN;
-                self.take_in(link);
+                self.retry_delay = AGAIN;
+                self.add_link(link);
             }
             Err(error) => {
-                tracing::error!(%error, "no task can be started; trying again");
+                tracing::error!(%error, "cannot start a supervisor, so no task can be started: trying again");
                 self.mailbox.input(Input::NoSupervisor { text: error.to_string() }).await;
-                self.replace(self.pause);
-                self.pause = (self.pause * 2).min(LONGEST_AGAIN);
+                self.schedule_replacement(self.retry_delay);
+                self.retry_delay = (self.retry_delay * 2).min(LONGEST_AGAIN);
             }
         }
     }
 
-    fn take_in(&mut self, link: Link) {
+    fn add_link(&mut self, link: Link) {
         let number = SupervisorId(self.numbers.values().map(|number| number.0).max().unwrap_or(0) + 1);
         let outbox = Outbox::new(&self.budget, &self.durable);
         self.numbers.insert(link.id().clone(), number);
-        self.ways.insert(number, outbox.clone());
-        self.forwarding.spawn(forward(number, link.clone(), outbox, self.end.clone()));
+        self.outboxes.insert(number, outbox.clone());
+        self.forwarding.spawn(forward(number, link.clone(), outbox, self.end_sender.clone()));
         self.links.insert(number, link);
     }
 
-    /// Passes on all that has arrived as one piece of mail, in order.
-    async fn pass_on(&mut self, arrived: impl Iterator<Item = FromSupervisor>) {
+    /// Forwards all queued events in one message, in order.
+    async fn forward_events(&mut self, arrived: impl Iterator<Item = FromSupervisor>) {
         let (mut inputs, mut is_missing) = (Vec::new(), false);
         for event in arrived {
             is_missing |= !matches!(event, FromSupervisor::Event(..));
@@ -214,14 +216,14 @@ impl Supervision {
         }
         self.mailbox.send(Mail::Inputs(inputs)).await;
         if is_missing {
-            self.replace(Duration::ZERO);
+            self.schedule_replacement(Duration::ZERO);
         }
     }
 
-    async fn pass_on_the_rest(&mut self) {
-        let arrived: Vec<FromSupervisor> = std::iter::from_fn(|| self.heard.try_recv().ok()).collect();
+    async fn forward_remaining_events(&mut self) {
+        let arrived: Vec<FromSupervisor> = std::iter::from_fn(|| self.events.try_recv().ok()).collect();
         if !arrived.is_empty() {
-            self.pass_on(arrived.into_iter()).await;
+            self.forward_events(arrived.into_iter()).await;
         }
     }
 
@@ -234,28 +236,28 @@ impl Supervision {
         })
     }
 
-    /// Nothing more is heard of it; but what it said before may still be on its way.
-    async fn forget(&mut self, over: Over) {
-        let Over { supervisor, retired } = over;
-        self.pass_on_the_rest().await;
+    /// Removes a supervisor that has ended, after its remaining events are forwarded.
+    async fn remove(&mut self, end: SupervisorEnd) {
+        let SupervisorEnd { supervisor, retired } = end;
+        self.forward_remaining_events().await;
         self.links.remove(&supervisor);
         self.numbers.retain(|_, number| *number != supervisor);
-        self.ways.remove(supervisor);
+        self.outboxes.remove(supervisor);
         self.mailbox.input(Input::SupervisorEnded { supervisor }).await;
         if !retired {
-            self.replace(Duration::ZERO);
+            self.schedule_replacement(Duration::ZERO);
         }
     }
 
-    /// Has another supervisor started, after a while, when none takes starts any more.
-    fn replace(&mut self, after: Duration) {
-        let is_over = self.forwarding.is_closed() || self.ways.are_closed();
-        if !is_over && !self.is_served() && self.attempt.is_none() {
-            self.attempt = Some(self.start_one(after));
+    /// Schedules the start of another supervisor if none accepts starts any more.
+    fn schedule_replacement(&mut self, after: Duration) {
+        let is_over = self.forwarding.is_closed() || self.outboxes.are_closed();
+        if !is_over && !self.has_running_supervisor() && self.attempt.is_none() {
+            self.attempt = Some(self.start_after(after));
         }
     }
 
-    fn let_go(&mut self) {
+    fn release(&mut self) {
         self.attempt = None;
         self.forwarding.close();
         for link in std::mem::take(&mut self.links).into_values() {
@@ -264,24 +266,29 @@ impl Supervision {
     }
 }
 
-/// How the attempt came out; nothing ever where there is none.
-async fn made(attempt: &mut Option<Attempt>) -> Result<Link, SupervisorError> {
+/// Waits for the outcome of the attempt; for ever if there is none.
+async fn finished(attempt: &mut Option<Attempt>) -> Result<Link, SupervisorError> {
     match attempt {
         Some(attempt) => attempt.await,
         None => std::future::pending().await,
     }
 }
 
-/// Returns when the time is over, if it was begun.
-async fn over(patience: &mut Option<Pin<Box<tokio::time::Sleep>>>) {
-    match patience {
-        Some(patience) => patience.await,
+/// Waits for the timeout; for ever if there is none.
+async fn elapsed(timeout: &mut Option<Pin<Box<tokio::time::Sleep>>>) {
+    match timeout {
+        Some(timeout) => timeout.await,
         None => std::future::pending().await,
     }
 }
 
-/// Carries requests to a supervisor until it has ended, or there are no more and it is let go.
-async fn forward(number: SupervisorId, link: Link, outbox: Outbox<SupervisorRequest>, end: mpsc::Sender<Over>) {
+/// Sends requests to a supervisor until it has ended, or until the outbox is closed and empty.
+async fn forward(
+    number: SupervisorId,
+    link: Link,
+    outbox: Outbox<SupervisorRequest>,
+    end: mpsc::Sender<SupervisorEnd>,
+) {
     let mut retired = false;
     let mut batches = outbox.batches();
     loop {
@@ -292,7 +299,7 @@ async fn forward(number: SupervisorId, link: Link, outbox: Outbox<SupervisorRequ
                 Some(requests) => {
                     retired |= requests.iter().any(is_retire);
                     tokio::select! {
-                        // That it has closed shows here.
+                        // The end of the link is detected here.
                         () = link.closed() => break,
                         _ = link.send(requests) => {}
                     }
@@ -300,8 +307,8 @@ async fn forward(number: SupervisorId, link: Link, outbox: Outbox<SupervisorRequ
             },
         }
     }
-    // Nobody is interested when the agent itself has ended.
-    let _ = end.send(Over { supervisor: number, retired }).await;
+    // The receiver is gone if the agent itself has ended.
+    let _ = end.send(SupervisorEnd { supervisor: number, retired }).await;
 }
 
 fn is_retire(request: &SupervisorRequest) -> bool {

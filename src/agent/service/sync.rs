@@ -1,9 +1,8 @@
-//! Brings the log to the disk from a thread of its own: at once when an effect waits for it, else within 50 ms.
+//! Syncs the log on its own thread: at once when an effect waits for it, else within 50 ms.
 //!
-//! The same thread writes the log anew when it has grown, keeps room for it on the disk, and looks now and then whether
-//! what belongs to the agent is still in its place. Waits are
-//! numbered, as the records are that they stand for. A sync covers every number given out before it began, so many waits
-//! cost one sync.
+//! The same thread compacts the log, reserves disk space for it, and regularly checks that the agent's files are in
+//! place. Each request for a sync has the number of its record. A sync covers every number assigned before it began, so
+//! many requests cost one sync.
 
 use std::io;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -15,15 +14,15 @@ use crate::agent::core::Input;
 use crate::agent::log::{Draft, LogError, Room, Syncer, WorkDir};
 use crate::transport::outbox::RecordNumber;
 
-/// The longest that what was written stays unsynced.
+/// The longest time that a write stays unsynced.
 const DELAY: Duration = Duration::from_millis(50);
-/// How often it is looked whether everything is in its place, and whether a full disk has room again.
-const LOOK: Duration = Duration::from_secs(5);
-const LOOK_WHILE_FULL: Duration = Duration::from_millis(500);
+/// How often the files are checked, and how often while the disk is full.
+const CHECK_INTERVAL: Duration = Duration::from_secs(5);
+const CHECK_INTERVAL_WHILE_FULL: Duration = Duration::from_millis(500);
 /// How long the end of the agent waits for the last sync.
-const FAREWELL: Duration = Duration::from_secs(5);
+const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// The thread that syncs.
+/// The handle of the thread that syncs the log.
 #[derive(Debug)]
 pub(super) struct SyncThread {
     shared: Arc<Shared>,
@@ -32,15 +31,15 @@ pub(super) struct SyncThread {
 
 #[derive(Debug, Default)]
 struct Shared {
-    wanted: Mutex<Wanted>,
+    wanted: Mutex<SyncRequests>,
     changed: Condvar,
 }
 
 #[derive(Debug, Default)]
-struct Wanted {
-    /// Of the log as it is now; there when something is unsynced.
+struct SyncRequests {
+    /// The current log, if a part of it is unsynced.
     syncer: Option<Syncer>,
-    /// The last number given out, and the last that a sync was begun for.
+    /// The last number assigned, and the last for which a sync began.
     given: RecordNumber,
     begun: RecordNumber,
     /// A successor of the log to be written.
@@ -50,13 +49,13 @@ struct Wanted {
 }
 
 impl Shared {
-    fn lock(&self) -> MutexGuard<'_, Wanted> {
+    fn lock(&self) -> MutexGuard<'_, SyncRequests> {
         self.wanted.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl SyncThread {
-    /// Starts the thread; `mailbox` receives numbers that are synced and a disk that fails.
+    /// Starts the thread; `mailbox` receives the synced numbers and a failure of the disk.
     pub(super) fn start(mailbox: Mailbox, syncer: Syncer, work_dir: Arc<WorkDir>) -> io::Result<Self> {
         let shared = Arc::<Shared>::default();
         let thread = thread::Builder::new().name("agent-sync".to_owned()).stack_size(128 << 10);
@@ -72,22 +71,22 @@ impl SyncThread {
         Ok(Self { shared, thread: Some(thread) })
     }
 
-    /// Something was written: it is to be on the disk soon.
-    pub(super) fn soon(&self, syncer: Syncer) {
+    /// Requests a sync within the usual delay.
+    pub(super) fn sync_soon(&self, syncer: Syncer) {
         let mut wanted = self.shared.lock();
         if wanted.syncer.replace(syncer).is_none() {
             self.shared.changed.notify_one();
         }
     }
 
-    /// Has a successor of the log written.
-    pub(super) fn write(&self, draft: Draft) {
+    /// Requests the writing of a successor of the log.
+    pub(super) fn write_draft(&self, draft: Draft) {
         self.shared.lock().draft = Some(draft);
         self.shared.changed.notify_one();
     }
 
-    /// Something was written that an effect waits for; its number comes back when it is on the disk.
-    pub(super) fn now(&self, syncer: Syncer) -> RecordNumber {
+    /// Requests an immediate sync, because an effect waits for it. [`Mail::Synced`] follows with the returned number.
+    pub(super) fn sync_now(&self, syncer: Syncer) -> RecordNumber {
         let mut wanted = self.shared.lock();
         wanted.syncer = Some(syncer);
         wanted.given.0 += 1;
@@ -96,34 +95,34 @@ impl SyncThread {
     }
 }
 
-/// Syncs what is left and ends the thread. A disk that does not answer is not waited for without end.
+/// Syncs the rest and ends the thread, within a time limit in case the disk does not respond.
 impl Drop for SyncThread {
     fn drop(&mut self) {
         let mut wanted = self.shared.lock();
         wanted.stop = true;
         self.shared.changed.notify_all();
-        let ends = self.shared.changed.wait_timeout_while(wanted, FAREWELL, |wanted| !wanted.ended);
+        let ends = self.shared.changed.wait_timeout_while(wanted, SHUTDOWN_TIMEOUT, |wanted| !wanted.ended);
         let has_ended = ends.unwrap_or_else(PoisonError::into_inner).0.ended;
         let Some(thread) = self.thread.take() else { return };
         if !has_ended {
-            tracing::error!("the disk does not answer: the agent ends without the last sync");
+            tracing::error!("the disk does not respond: the agent ends without the last sync");
         } else if thread.join().is_err() {
             tracing::error!("the thread that syncs the log has panicked");
         }
     }
 }
 
-/// What the thread is to do next.
+/// The next work of the thread.
 #[derive(Debug)]
 enum Work {
     /// Sync, and report this number.
     Sync(Syncer, Option<RecordNumber>),
     Write(Draft),
-    /// Nothing was wanted for a while.
-    Look,
+    /// Check the files, after some time without requests.
+    Check,
 }
 
-/// The thread's side.
+/// The state of the thread.
 struct Worker<'a> {
     shared: &'a Shared,
     mailbox: &'a Mailbox,
@@ -135,7 +134,7 @@ struct Worker<'a> {
 
 impl Worker<'_> {
     fn run(mut self) {
-        self.look_for_room();
+        self.check_space();
         while let Some(work) = self.next() {
             let done = match work {
                 Work::Sync(syncer, waiting) => self.sync(syncer, waiting),
@@ -143,26 +142,27 @@ impl Worker<'_> {
                     self.mailbox.blocking_send(Mail::Drafted(draft.write()));
                     Ok(())
                 }
-                Work::Look => self.look(),
+                Work::Check => self.check_files(),
             };
             if let Err(error) = done {
                 return self.mailbox.blocking_send(Mail::DiskFailed(error));
             }
-            self.look_for_room();
+            self.check_space();
         }
     }
 
     /// Waits until there is something to do; `None` at the end.
     fn next(&self) -> Option<Work> {
-        let idle = |wanted: &mut Wanted| wanted.syncer.is_none() && wanted.draft.is_none() && !wanted.stop;
-        let unhurried = |wanted: &mut Wanted| wanted.given == wanted.begun && wanted.draft.is_none() && !wanted.stop;
-        let until = if self.full { LOOK_WHILE_FULL } else { LOOK };
+        let idle = |wanted: &mut SyncRequests| wanted.syncer.is_none() && wanted.draft.is_none() && !wanted.stop;
+        let is_delayable =
+            |wanted: &mut SyncRequests| wanted.given == wanted.begun && wanted.draft.is_none() && !wanted.stop;
+        let until = if self.full { CHECK_INTERVAL_WHILE_FULL } else { CHECK_INTERVAL };
         let found = self.shared.changed.wait_timeout_while(self.shared.lock(), until, idle);
         let (wanted, timeout) = found.unwrap_or_else(PoisonError::into_inner);
         if timeout.timed_out() {
-            return Some(Work::Look);
+            return Some(Work::Check);
         }
-        let delayed = self.shared.changed.wait_timeout_while(wanted, DELAY, unhurried);
+        let delayed = self.shared.changed.wait_timeout_while(wanted, DELAY, is_delayable);
         let mut wanted = delayed.unwrap_or_else(PoisonError::into_inner).0;
         if let Some(draft) = wanted.draft.take() {
             return Some(Work::Write(draft));
@@ -184,7 +184,7 @@ impl Worker<'_> {
             }
             (Err(error @ LogError::Gone(_)), waiting) => {
                 if let Some(RecordNumber(number)) = waiting {
-                    // The sync of the log that is written anew covers it.
+                    // The sync of the rewritten log covers it.
                     self.shared.lock().begun = RecordNumber(number - 1);
                 }
                 self.mailbox.blocking_send(Mail::LogGone(error));
@@ -194,17 +194,17 @@ impl Worker<'_> {
         }
     }
 
-    /// Looks whether what belongs to the agent is still in its place.
-    fn look(&self) -> Result<(), LogError> {
-        self.work_dir.keep().map_err(LogError::WorkDir)?;
-        if let Err(error @ LogError::Gone(_)) = self.latest.look() {
+    /// Checks that the lock and the log are still in place.
+    fn check_files(&self) -> Result<(), LogError> {
+        self.work_dir.ensure_locked().map_err(LogError::WorkDir)?;
+        if let Err(error @ LogError::Gone(_)) = self.latest.check_in_place() {
             self.mailbox.blocking_send(Mail::LogGone(error));
         }
         Ok(())
     }
 
-    fn look_for_room(&mut self) {
-        let input = match (self.latest.keep_room(), self.full) {
+    fn check_space(&mut self) {
+        let input = match (self.latest.reserve_space(), self.full) {
             (Room::Full, false) => Input::DiskFull { text: "no space left on device".to_owned() },
             (Room::Enough, true) => Input::DiskHasRoom,
             (Room::Full | Room::Little, _) | (Room::Enough, false) => return,

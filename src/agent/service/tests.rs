@@ -1,4 +1,4 @@
-//! A whole agent with real processes, against a master that a test plays.
+//! A whole agent with real processes, against a test's master.
 
 mod hardship;
 mod reading;
@@ -24,7 +24,7 @@ use crate::proto::internal::{self as wire, agent_message, master_message};
 use crate::proto::v1::{self, TaskState};
 use crate::transport::serve::{Limits, Listener, serve};
 
-const PATIENCE: Duration = Duration::from_secs(30);
+const TIMEOUT: Duration = Duration::from_secs(30);
 
 /// One agent's stream, as the master sees it.
 struct Attached {
@@ -33,33 +33,33 @@ struct Attached {
 }
 
 #[derive(Clone)]
-struct Door {
+struct TestService {
     attached: mpsc::Sender<Attached>,
 }
 
 #[tonic::async_trait]
-impl AgentSession for Door {
+impl AgentSession for TestService {
     type AttachStream = std::pin::Pin<Box<dyn Stream<Item = Result<wire::MasterFrame, Status>> + Send>>;
 
     async fn attach(
         &self,
         request: Request<Streaming<wire::AgentFrame>>,
     ) -> Result<Response<Self::AttachStream>, Status> {
-        let ((heard, messages), (answers, said)) = (mpsc::channel(64), mpsc::channel(64));
+        let ((received, messages), (answers, sent)) = (mpsc::channel(64), mpsc::channel(64));
         let mut frames = request.into_inner();
         tokio::spawn(async move {
             while let Some(Ok(frame)) = frames.next().await {
                 for message in frame.messages {
-                    let _ = heard.send(message).await;
+                    let _ = received.send(message).await;
                 }
             }
         });
         let _ = self.attached.send(Attached { messages, answers }).await;
-        Ok(Response::new(Box::pin(ReceiverStream::new(said))))
+        Ok(Response::new(Box::pin(ReceiverStream::new(sent))))
     }
 }
 
-/// The master a test plays.
+/// A master that the test controls.
 struct Master {
     address: String,
     attached: mpsc::Receiver<Attached>,
@@ -71,14 +71,14 @@ impl Master {
         let (attach, attached) = mpsc::channel(8);
         let listener = Listener::bind("127.0.0.1:0".parse().unwrap(), false).await.unwrap();
         let address = listener.address().to_string();
-        let service = AgentSessionServer::new(Door { attached: attach });
+        let service = AgentSessionServer::new(TestService { attached: attach });
         let router = tonic::service::Routes::new(service).into_axum_router();
         let stop = CancellationToken::new();
         tokio::spawn(serve(listener, router, Limits::default(), stop.clone()));
         Self { address, attached, _stop: stop.drop_guard() }
     }
 
-    /// Waits for an agent and takes it; gives what it registered with.
+    /// Waits for an agent and registers it; returns its registration.
     async fn admit(&mut self) -> (Session, wire::Register) {
         self.admit_as(1).await
     }
@@ -87,7 +87,7 @@ impl Master {
     async fn admit_as(&mut self, epoch: u64) -> (Session, wire::Register) {
         let attached = within(self.attached.recv()).await.expect("an agent attaches");
         let mut session = Session { attached };
-        let agent_message::Kind::Register(register) = session.hear().await else { panic!("no registration") };
+        let agent_message::Kind::Register(register) = session.receive().await else { panic!("no registration") };
         let registered = wire::Registered {
             version: 1,
             agent_id: "S0".to_owned(),
@@ -95,7 +95,7 @@ impl Master {
             epoch,
             ..Default::default()
         };
-        session.say(master_message::Kind::Registered(Box::new(registered))).await;
+        session.send(master_message::Kind::Registered(Box::new(registered))).await;
         (session, *register)
     }
 }
@@ -105,11 +105,11 @@ struct Session {
 }
 
 impl Session {
-    async fn hear(&mut self) -> agent_message::Kind {
+    async fn receive(&mut self) -> agent_message::Kind {
         within(self.attached.messages.recv()).await.expect("the session goes on").kind.unwrap()
     }
 
-    async fn say(&mut self, kind: master_message::Kind) {
+    async fn send(&mut self, kind: master_message::Kind) {
         let messages = vec![wire::MasterMessage { kind: Some(kind) }];
         self.attached.answers.send(Ok(wire::MasterFrame { messages })).await.unwrap();
     }
@@ -121,7 +121,7 @@ impl Session {
             command: Some(Box::new(command)),
             ..Default::default()
         };
-        self.say(master_message::Kind::RunTask(wire::RunTask {
+        self.send(master_message::Kind::RunTask(wire::RunTask {
             framework_id: "f".to_owned(),
             container_id: own(container),
             task_info: Bytes::from(info.encode_to_vec()),
@@ -132,9 +132,9 @@ impl Session {
     /// The next status, acknowledged.
     async fn status(&mut self) -> v1::TaskStatus {
         loop {
-            let agent_message::Kind::Update(update) = self.hear().await else { continue };
+            let agent_message::Kind::Update(update) = self.receive().await else { continue };
             let status = update.status.unwrap();
-            self.say(master_message::Kind::Acknowledge(wire::Acknowledge {
+            self.send(master_message::Kind::Acknowledge(wire::Acknowledge {
                 framework_id: update.framework_id,
                 task_id: status.task_id.value.clone(),
                 uuid: status.uuid.clone().unwrap(),
@@ -169,10 +169,10 @@ fn own(container: &str) -> String {
 }
 
 async fn within<T>(future: impl Future<Output = T>) -> T {
-    tokio::time::timeout(PATIENCE, future).await.expect("it took too long")
+    tokio::time::timeout(TIMEOUT, future).await.expect("it took too long")
 }
 
-/// Looks again and again until it is so.
+/// Polls until the condition holds.
 async fn until(so: impl Fn() -> bool) {
     within(async {
         while !so() {
@@ -230,7 +230,7 @@ async fn a_task_that_ignores_sigterm_dies_of_sigkill() {
     until(|| work_dir.path().join("work/runs").join(own("c1")).join("ready").exists()).await;
     let grace_period = Some(v1::DurationInfo { nanoseconds: 50_000_000 });
     session
-        .say(master_message::Kind::KillTask(wire::KillTask {
+        .send(master_message::Kind::KillTask(wire::KillTask {
             framework_id: "f".to_owned(),
             task_id: "task-c1".to_owned(),
             kill_policy: Some(v1::KillPolicy { grace_period }),
@@ -244,7 +244,7 @@ async fn a_task_that_ignores_sigterm_dies_of_sigkill() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_agent_that_comes_back_keeps_its_id_and_reports_what_ended_with_it() {
+async fn a_restarted_agent_keeps_its_id_and_reports_what_ended_with_it() {
     let (work_dir, mut master) = (tempfile::tempdir().unwrap(), Master::start().await);
     let agent = Agent::start(options(&master, &work_dir)).await.unwrap();
     let (mut session, _) = master.admit().await;
@@ -267,7 +267,7 @@ async fn an_agent_that_comes_back_keeps_its_id_and_reports_what_ended_with_it() 
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_broken_session_is_made_anew_and_nothing_is_lost() {
+async fn a_broken_session_is_reopened_and_nothing_is_lost() {
     let (work_dir, mut master) = (tempfile::tempdir().unwrap(), Master::start().await);
     let agent = Agent::start(options(&master, &work_dir)).await.unwrap();
     let (mut session, _) = master.admit().await;
@@ -280,20 +280,20 @@ async fn a_broken_session_is_made_anew_and_nothing_is_lost() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_agent_that_is_shut_down_ends_its_tasks_and_says_goodbye() {
+async fn an_agent_that_is_shut_down_ends_its_tasks_and_unregisters() {
     let (work_dir, mut master) = (tempfile::tempdir().unwrap(), Master::start().await);
     let agent = Agent::start(options(&master, &work_dir)).await.unwrap();
     let (mut session, _) = master.admit().await;
     session.run("c1", "sleep 1000").await;
     assert_eq!(session.status().await.state(), TaskState::TaskRunning);
     assert_eq!(within(agent.shutdown()).await.unwrap(), Ended::ShutDown);
-    assert_eq!(session.hear().await, agent_message::Kind::Unregister(wire::Unregister {}));
+    assert_eq!(session.receive().await, agent_message::Kind::Unregister(wire::Unregister {}));
     // Its work directory is free again.
     within(Agent::start(options(&master, &work_dir)).await.unwrap().stop()).await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_is_wrong_with_the_options_is_said_with_the_way_out() {
+async fn an_error_in_the_options_names_the_remedy() {
     let (work_dir, master) = (tempfile::tempdir().unwrap(), Master::start().await);
     let wrong = async |change: &dyn Fn(&mut Options)| {
         let mut options = options(&master, &work_dir);
@@ -310,7 +310,7 @@ async fn what_is_wrong_with_the_options_is_said_with_the_way_out() {
     within(agent.stop()).await.unwrap();
 }
 
-/// Options for an agent whose supervisor is a process of its own: this test program, told to be one.
+/// Options for an agent whose supervisor is a process of its own: this test program, run as one.
 fn options_of_process(master: &Master, work_dir: &tempfile::TempDir) -> Options {
     let program = work_dir.path().join("supervisor");
     let tests = std::env::current_exe().unwrap();
@@ -334,7 +334,7 @@ async fn tasks_outlive_an_agent_whose_supervisor_is_a_process() {
     session.run("c2", "while [ ! -e go ]; do sleep 0.05; done; exit 8").await;
     assert_eq!(session.states(2).await, [TaskState::TaskRunning; 2]);
     assert_eq!(within(agent.stop()).await.unwrap(), Ended::Stopped);
-    // One ends while nobody looks, the other afterwards.
+    // One ends while no agent runs, the other afterwards.
     let runs = work_dir.path().join("work/runs");
     std::fs::write(runs.join(own("c1")).join("go"), "").unwrap();
 
@@ -371,7 +371,7 @@ async fn when_a_supervisor_dies_its_tasks_fail_with_that_reason_and_another_take
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn while_no_supervisor_can_be_started_ends_are_heard_and_the_agent_can_stop() {
+async fn while_no_supervisor_can_be_started_ends_are_reported_and_the_agent_can_stop() {
     let (work_dir, mut master) = (tempfile::tempdir().unwrap(), Master::start().await);
     let options = options_of_process(&master, &work_dir);
     let agent = Agent::start(options.clone()).await.unwrap();
@@ -389,7 +389,7 @@ async fn while_no_supervisor_can_be_started_ends_are_heard_and_the_agent_can_sto
     rustix::process::kill_process(supervisor, rustix::process::Signal::KILL).unwrap();
     assert_eq!(session.last_status().await.state(), TaskState::TaskFailed);
     assert_eq!(within(agent.stop()).await.unwrap(), Ended::Stopped);
-    // The work directory is free, and all is well when one can be started again.
+    // The work directory is free, and the agent works when a supervisor can be started again.
     std::fs::write(program, script).unwrap();
     let again = Agent::start(options).await.unwrap();
     let (mut session, _) = master.admit().await;

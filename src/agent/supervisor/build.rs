@@ -1,11 +1,11 @@
-//! Which program file a process was started from: an upgrade puts another file in its place.
+//! Identifies the program file that a process was started from: an upgrade replaces it with another file.
 
 use std::{os::unix::fs::MetadataExt as _, path::Path};
 
 /// This process's own file, whatever has become of its name.
 const OWN: &str = "/proc/self/exe";
 
-/// Names the program file that this process runs; empty where the host does not tell.
+/// Names the program file that this process runs; empty where the host does not report it.
 pub(super) fn own() -> String {
     of(Path::new(OWN)).unwrap_or_default()
 }

@@ -1,9 +1,8 @@
 //! Agents' connections to a supervisor: a thread reads each, another writes events.
 //!
-//! A reader takes no more requests while too many starts are waiting, which is what bounds the supervisor's queues.
-//! What the socket takes at once the deciding thread writes itself, all events of a batch in one piece; a writing thread
-//! sends the rest, so that the deciding one never waits. Nothing of a connection is passed on before its greeting carries
-//! the token.
+//! A reader reads no more requests while too many starts are queued, which bounds the supervisor's queues. The core
+//! thread writes all events of a batch in one call, as far as the socket accepts them without blocking. A writer thread
+//! sends the rest. No request of a connection is forwarded before its `Hello` carries the token.
 
 use std::{
     io::{self, Read as _, Write as _},
@@ -24,25 +23,25 @@ use crate::proto::internal::{
     SupervisorEvent, SupervisorHello, SupervisorRequest, SupervisorWelcome, supervisor_event, supervisor_request::Kind,
 };
 
-/// How long a peer may take to greet.
-const GREETING: Duration = Duration::from_secs(5);
-/// How long a peer that has greeted may take nothing. One that was cut off greets again.
+/// How long a peer may take to send its `Hello`.
+const HELLO_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long a write to an agent may block. An agent whose connection was closed reconnects.
 const LONGEST_WRITE: Duration = Duration::from_mins(1);
 const READ_BYTES: usize = 64 << 10;
 
-/// Where the deciding thread puts what the agent is to receive. Dropped, what is queued is still sent, and then the
-/// connection ends.
+/// The sending half of an agent's connection. When it is dropped, queued events are still sent, and then the connection
+/// is closed.
 #[derive(Debug)]
 pub(super) struct Outbox {
     rest: Arc<Rest>,
     stream: Arc<UnixStream>,
 }
 
-/// What the socket did not take at once.
+/// Events that the socket did not accept at once.
 #[derive(Debug)]
 struct Rest {
     pieces: Queue<BytesMut>,
-    /// Pieces that are queued or being written. Only the deciding thread adds to it.
+    /// Pieces that are queued or being written. Only the core thread adds to it.
     count: AtomicUsize,
 }
 
@@ -57,7 +56,7 @@ impl Outbox {
         }
         if self.rest.count.load(Ordering::Acquire) == 0 {
             let flags = SendFlags::DONTWAIT | SendFlags::NOSIGNAL;
-            // What is wrong with the connection the writing thread finds out too.
+            // The writer thread meets the same error and handles it.
             let sent = rustix::net::send(&*self.stream, &buffer, flags).unwrap_or(0);
             buffer.advance(sent);
         }
@@ -67,7 +66,7 @@ impl Outbox {
         }
     }
 
-    /// Ends the connection at once: another took its place.
+    /// Closes the connection at once: a newer one replaces it.
     pub(super) fn cut(self) {
         let _ = self.stream.shutdown(Shutdown::Both);
     }
@@ -79,7 +78,7 @@ impl Drop for Outbox {
     }
 }
 
-/// A connection to be written to.
+/// A connection that a writer thread writes to.
 #[derive(Debug)]
 pub(super) struct Written {
     stream: Arc<UnixStream>,
@@ -99,24 +98,24 @@ impl Reader {
         Self { stream, buffer: BytesMut::new(), chunk: vec![0; READ_BYTES] }
     }
 
-    /// The greeting of a peer that knows `token`, or `None` where it does not. One that is too old to know any receives
-    /// the answer that no version is in common.
+    /// Receives the `Hello` of a peer; `None` if it does not carry `token`. A peer that is too old to send any token
+    /// receives a `Welcome` without a version.
     ///
     /// # Errors
-    /// It does not greet in time, or not as an agent does.
-    pub(super) fn greeting(&mut self, token: Option<&str>) -> io::Result<Option<SupervisorHello>> {
-        self.stream.set_read_timeout(token.map(|_| GREETING))?;
+    /// The peer sends no `Hello` in time, or something else first.
+    pub(super) fn receive_hello(&mut self, token: Option<&str>) -> io::Result<Option<SupervisorHello>> {
+        self.stream.set_read_timeout(token.map(|_| HELLO_TIMEOUT))?;
         self.stream.set_write_timeout(Some(LONGEST_WRITE))?;
         let hello = match self.next()? {
             Some(SupervisorRequest { kind: Some(Kind::Hello(hello)) }) => hello,
-            Some(_) => return Err(io::Error::other("it does not begin with a greeting")),
+            Some(_) => return Err(io::Error::other("the first message is not a hello")),
             None => return Err(io::ErrorKind::UnexpectedEof.into()),
         };
         self.stream.set_read_timeout(None)?;
         match token {
             Some(token) if !is_equal(token, &hello.token) => {
                 if hello.token.is_empty() {
-                    self.answer_that_no_version_is_in_common()?;
+                    self.reject_version()?;
                 }
                 Ok(None)
             }
@@ -124,21 +123,21 @@ impl Reader {
         }
     }
 
-    fn answer_that_no_version_is_in_common(&self) -> io::Result<()> {
+    fn reject_version(&self) -> io::Result<()> {
         let kind = Some(supervisor_event::Kind::Welcome(SupervisorWelcome::default()));
         let mut buffer = BytesMut::new();
         frame::put(&SupervisorEvent { kind }, &mut buffer).map_err(io::Error::other)?;
         (&*self.stream).write_all(&buffer)
     }
 
-    /// Has `writers` write to the connection what is put into the result.
+    /// Creates the sending half, whose events `writers` write to the connection.
     pub(super) fn outbox(&self, writers: &Queue<Written>) -> Outbox {
         let rest = Arc::new(Rest { pieces: Queue::new(), count: AtomicUsize::new(0) });
         writers.extend([Written { stream: Arc::clone(&self.stream), rest: Arc::clone(&rest) }]);
         Outbox { rest, stream: Arc::clone(&self.stream) }
     }
 
-    /// Passes requests on, all that have arrived at once, until there are no more or `requests` does not want any.
+    /// Forwards requests, in batches as they arrive, until the connection ends or `requests` returns false.
     pub(super) fn read(&mut self, mut requests: impl FnMut(Vec<SupervisorRequest>) -> bool) -> io::Result<()> {
         while let Some(first) = self.next()? {
             let mut batch = vec![first];
@@ -172,14 +171,14 @@ fn is_equal(a: &str, b: &str) -> bool {
     a.len() == b.len() && a.bytes().zip(b.bytes()).fold(0, |all, (a, b)| all | (a ^ b)) == 0
 }
 
-/// Writes to one connection after the other, until `writers` is closed. One that has lost its place is cut, so none
-/// keeps the next waiting.
+/// Writes to one connection after the other, until `writers` is closed. A replaced connection is closed, so it does not
+/// block the next.
 pub(super) fn write_all(writers: &Queue<Written>) {
     while let Some(Written { stream, rest }) = writers.pop() {
         if let Err(error) = write(&stream, &rest) {
             tracing::debug!(%error, "an agent's connection broke");
         }
-        // Ends the reader too.
+        // Ends the reader thread too.
         let _ = stream.shutdown(Shutdown::Both);
         rest.pieces.close();
     }

@@ -1,9 +1,9 @@
-//! What a supervisor decides: which containers there are, what is recorded, what the agent is told.
+//! The state machine of a supervisor: its containers, what it records, and what it sends to the agent.
 //!
-//! Inputs go in, effects come out, in the order in which they are to be done: a `Record` comes before whatever follows
-//! from it, so what the agent hears, or what was started, is on disk. Everything is idempotent by container id, since an
-//! agent that was away asks again. One that no agent comes to ends when it has nothing to look after; what was not taken
-//! over stays on disk for the next agent. No clock, no files, no processes in here.
+//! Each input yields effects, in the order in which they are to be carried out. A `Record` precedes whatever depends on
+//! it, so what the agent receives, or what was started, is on disk. Requests are idempotent by container id, since an
+//! agent that reconnects repeats them. A supervisor without an agent and without running containers ends after a
+//! timeout; unacknowledged exits stay on disk for the next agent. No clock, no files, no processes in here.
 
 use std::{collections::BTreeMap, ops::RangeInclusive, time::Duration};
 
@@ -30,20 +30,20 @@ const SIGNALS: RangeInclusive<i32> = 1..=64;
 /// What happened.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Input {
-    /// An agent connected; it has not said anything yet.
+    /// An agent connected; it has not sent anything yet.
     Attached,
-    /// The agent asked for something.
+    /// The agent sent a request.
     Requested(SupervisorRequest),
-    /// The agent is gone.
+    /// The agent's connection was closed.
     Detached,
-    /// A start that was asked for worked.
+    /// A requested start succeeded.
     Spawned(Started),
-    /// A start that was asked for did not work.
+    /// A requested start failed.
     SpawnFailed(StartFailed),
-    /// A first process ended, and nothing is left of its container.
+    /// A first process ended, and no process of its container is left.
     Ended(Exited),
-    /// Nothing else happened for as long as [`Core::patience`] says.
-    Waited,
+    /// No other input arrived within [`Core::idle_timeout`].
+    IdleTimeout,
 }
 
 /// What is to be done.
@@ -51,23 +51,23 @@ pub(crate) enum Input {
 pub(crate) enum Effect {
     /// Write to the journal.
     Record(SupervisorRecord),
-    /// Tell the agent.
+    /// Send an event to the agent.
     Send(SupervisorEvent),
     /// Start the process; answered by `Spawned` or `SpawnFailed`.
     Spawn(Box<ContainerSpec>),
     /// Send a signal to a container that runs.
     Signal(Signal),
-    /// Nothing is left to remember: the journal may be emptied.
+    /// No container is left: the journal may be emptied.
     Empty,
-    /// Cut the agent off.
+    /// Close the agent's connection.
     Disconnect,
-    /// The supervisor is done.
+    /// End the supervisor.
     End,
 }
 
 #[derive(Clone, Debug, PartialEq)]
 enum Container {
-    /// With the signals that arrived meanwhile.
+    /// With the signals to send once it runs.
     Starting {
         parent: Option<String>,
         marker: String,
@@ -81,44 +81,44 @@ enum Container {
     Ended(Exited),
 }
 
-/// Where the conversation with the agent stands.
+/// The state of the connection to the agent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Session {
+enum AgentSession {
     None,
-    /// Connected, but not yet greeted.
+    /// Connected, but the agent has not sent its `Hello`.
     New,
     Open,
-    /// The agent has said its last but still listens, and all is coming to an end.
-    Over,
+    /// The agent sends no more requests but still receives events, until all containers have ended.
+    Draining,
 }
 
-/// How a supervisor lives and dies.
+/// When a supervisor ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Life {
-    /// It goes on without the agent, until it is retired and empty.
+    /// It outlives the agent, until it is retired and empty.
     Own,
-    /// When the agent goes, it kills all that runs and ends.
+    /// When the agent disconnects, it kills all containers and ends.
     Agents,
-    /// It takes over the records of a supervisor that died: no starts.
+    /// It serves the records of a supervisor that died, without new starts.
     Replay,
 }
 
 /// The state of a supervisor.
 #[derive(Debug)]
 pub(crate) struct Core {
-    /// Sealed into the welcome: the process that serves, the program it runs, and the folder it took.
+    /// Sent in the `Welcome`: the serving process, the program it runs, and the folder that it claimed.
     pid: u32,
     build: String,
     folder: String,
     versions: VersionRange,
     life: Life,
-    /// How long it stays when there is nothing to look after and nobody comes; `None`: for ever.
+    /// How long it stays without an agent and without a running container; `None`: for ever.
     idle: Option<Duration>,
     retired: bool,
     ended: bool,
-    session: Session,
+    session: AgentSession,
     containers: BTreeMap<String, Container>,
-    /// What the containers' markers begin with, and the source of the rest.
+    /// The prefix of all markers, and the random source of the rest.
     marker_start: String,
     markers: StdRng,
 }
@@ -135,47 +135,47 @@ impl Core {
             idle: None,
             retired: life == Life::Replay,
             ended: false,
-            session: Session::None,
+            session: AgentSession::None,
             containers: BTreeMap::new(),
             marker_start: String::new(),
             markers: StdRng::seed_from_u64(0),
         }
     }
 
-    /// The same, whose markers all begin so.
-    pub(super) fn marking(self, marker_start: String) -> Self {
+    /// Sets the prefix of all markers.
+    pub(super) fn with_marker_start(self, marker_start: String) -> Self {
         Self { marker_start, ..self }
     }
 
-    /// The same, whose markers cannot be guessed.
-    pub(super) fn drawing_from(self, markers: StdRng) -> Self {
+    /// Sets the random source of the markers.
+    pub(super) fn with_marker_rng(self, markers: StdRng) -> Self {
         Self { markers, ..self }
     }
 
-    /// The same, which took the folder of this name.
-    pub(super) fn serving(self, folder: String) -> Self {
+    /// Sets the name of the folder that it claimed.
+    pub(super) fn with_folder(self, folder: String) -> Self {
         Self { folder, ..self }
     }
 
-    /// The same, speaking these versions of the protocol.
-    pub(crate) fn speaking(self, versions: VersionRange) -> Self {
+    /// Sets the supported versions of the protocol.
+    pub(crate) fn with_versions(self, versions: VersionRange) -> Self {
         Self { versions, ..self }
     }
 
-    /// The same, which ends when it was without an agent and without a running container for so long.
-    pub(super) fn ending_idle_after(self, idle: Duration) -> Self {
+    /// Sets how long it stays without an agent and without a running container.
+    pub(super) fn with_idle_timeout(self, idle: Duration) -> Self {
         Self { idle: Some(idle), ..self }
     }
 
-    /// How long to wait for the next input before [`Input::Waited`] is due; `None`: for ever.
-    pub(super) fn patience(&self) -> Option<Duration> {
+    /// How long to wait for the next input before [`Input::IdleTimeout`]; `None`: for ever.
+    pub(super) fn idle_timeout(&self) -> Option<Duration> {
         let over = |container: &Container| matches!(container, Container::Ended(_));
-        let idle = self.life == Life::Own && self.session == Session::None && self.containers.values().all(over);
+        let idle = self.life == Life::Own && self.session == AgentSession::None && self.containers.values().all(over);
         self.idle.filter(|_| idle)
     }
 
-    /// What the journal of a dead supervisor says. What was running when it ended is given an exit `lost`, at `wall_ns`,
-    /// to be recorded; the caller has killed what was left of it.
+    /// Restores the state from the journal of a dead supervisor. A container that was running gets an exit `lost` at
+    /// `wall_ns`, which is recorded; the caller has killed its processes.
     pub(crate) fn recover(
         pid: u32,
         records: &[SupervisorRecord],
@@ -219,7 +219,7 @@ impl Core {
         }
     }
 
-    /// What still has to be on record, oldest state first: the content of a journal written anew.
+    /// The records that restore this state: the content of a compacted journal.
     pub(crate) fn snapshot(&self) -> Vec<SupervisorRecord> {
         let kinds = self.containers.iter().map(|(id, container)| match container {
             Container::Starting { marker, .. } => (supervisor_record::Kind::Starting(id.clone()), marker.clone()),
@@ -231,53 +231,53 @@ impl Core {
         kinds.map(|(kind, marker)| SupervisorRecord { kind: Some(kind), marker }).collect()
     }
 
-    /// Whether the agent has taken over all there was to tell.
+    /// Whether no container is left: the agent has acknowledged all exits.
     pub(crate) fn is_empty(&self) -> bool {
         self.containers.is_empty()
     }
 
-    /// Whether there is something to say also after the agent has said its last.
+    /// Whether events are still sent although the agent sends no more requests.
     pub(crate) fn is_draining(&self) -> bool {
-        self.session == Session::Over
+        self.session == AgentSession::Draining
     }
 
-    /// Takes one input.
+    /// Handles one input.
     pub(crate) fn handle(&mut self, input: Input, out: &mut Vec<Effect>) {
         match input {
-            Input::Attached => self.session = Session::New,
-            Input::Requested(request) => self.requested(request, out),
+            Input::Attached => self.session = AgentSession::New,
+            Input::Requested(request) => self.handle_request(request, out),
             Input::Detached => self.detached(out),
             Input::Spawned(started) => self.spawned(started, out),
             Input::SpawnFailed(failed) => self.spawn_failed(failed, out),
             Input::Ended(exited) => self.ended(exited, out),
-            Input::Waited => self.waited(),
+            Input::IdleTimeout => self.idle_timed_out(),
         }
         self.end_if_done(out);
     }
 
-    fn requested(&mut self, request: SupervisorRequest, out: &mut Vec<Effect>) {
+    fn handle_request(&mut self, request: SupervisorRequest, out: &mut Vec<Effect>) {
         match (request.kind, self.session) {
-            (Some(supervisor_request::Kind::Hello(hello)), _) => self.greeted(hello.versions.unwrap_or_default(), out),
-            (_, Session::None | Session::New | Session::Over) => out.push(Effect::Disconnect),
-            (Some(supervisor_request::Kind::Start(start)), Session::Open) => self.start(start, out),
-            (Some(supervisor_request::Kind::Signal(signal)), Session::Open) => self.signal(signal, out),
-            (Some(supervisor_request::Kind::Forget(forget)), Session::Open) => self.forget(&forget, out),
-            (Some(supervisor_request::Kind::Retire(_)), Session::Open) => self.retired = true,
-            // A kind that a later version added; the handshake promised to send none that matters.
-            (None, Session::Open) => {}
+            (Some(supervisor_request::Kind::Hello(hello)), _) => self.on_hello(hello.versions.unwrap_or_default(), out),
+            (_, AgentSession::None | AgentSession::New | AgentSession::Draining) => out.push(Effect::Disconnect),
+            (Some(supervisor_request::Kind::Start(start)), AgentSession::Open) => self.start(start, out),
+            (Some(supervisor_request::Kind::Signal(signal)), AgentSession::Open) => self.signal(signal, out),
+            (Some(supervisor_request::Kind::Forget(forget)), AgentSession::Open) => self.forget(&forget, out),
+            (Some(supervisor_request::Kind::Retire(_)), AgentSession::Open) => self.retired = true,
+            // A kind of a later version; after the handshake an agent sends none that matters.
+            (None, AgentSession::Open) => {}
         }
     }
 
-    fn greeted(&mut self, theirs: VersionRange, out: &mut Vec<Effect>) {
+    fn on_hello(&mut self, theirs: VersionRange, out: &mut Vec<Effect>) {
         let version = theirs.max.min(self.versions.max);
         let mut welcome = SupervisorWelcome { pid: self.pid, ..SupervisorWelcome::default() };
         if version < theirs.min.max(self.versions.min) {
-            out.extend([send(supervisor_event::Kind::Welcome(welcome)), Effect::Disconnect]);
+            out.extend([event(supervisor_event::Kind::Welcome(welcome)), Effect::Disconnect]);
             return;
         }
         welcome.version = version;
-        let says_more = version >= 2;
-        if says_more {
+        let names_more = version >= 2;
+        if names_more {
             welcome.retired = self.retired;
             welcome.build.clone_from(&self.build);
         }
@@ -286,21 +286,21 @@ impl Core {
         }
         for (id, container) in &self.containers {
             match container {
-                Container::Starting { .. } if says_more => welcome.starting.push(id.clone()),
+                Container::Starting { .. } if names_more => welcome.starting.push(id.clone()),
                 Container::Starting { .. } => {}
                 Container::Running { started, .. } => welcome.running.push(started.clone()),
                 Container::Ended(exited) => welcome.exited.push(exited.clone()),
             }
         }
-        self.session = Session::Open;
-        out.push(send(supervisor_event::Kind::Welcome(welcome)));
+        self.session = AgentSession::Open;
+        out.push(event(supervisor_event::Kind::Welcome(welcome)));
     }
 
     fn detached(&mut self, out: &mut Vec<Effect>) {
         match self.life {
-            Life::Own => self.session = Session::None,
+            Life::Own => self.session = AgentSession::None,
             Life::Agents | Life::Replay => {
-                self.session = Session::Over;
+                self.session = AgentSession::Draining;
                 self.retired = true;
                 let all: Vec<String> = self.containers.keys().cloned().collect();
                 for container_id in all {
@@ -310,9 +310,9 @@ impl Core {
         }
     }
 
-    fn waited(&mut self) {
-        if self.patience().is_some() {
-            self.session = Session::Over;
+    fn idle_timed_out(&mut self) {
+        if self.idle_timeout().is_some() {
+            self.session = AgentSession::Draining;
             self.retired = true;
         }
     }
@@ -321,9 +321,9 @@ impl Core {
         match self.containers.get(&start.container_id) {
             Some(Container::Starting { .. }) => return,
             Some(Container::Running { started, .. }) => {
-                return self.tell(supervisor_event::Kind::Started(started.clone()), out);
+                return self.send(supervisor_event::Kind::Started(started.clone()), out);
             }
-            Some(Container::Ended(exited)) => return self.tell(supervisor_event::Kind::Exited(exited.clone()), out),
+            Some(Container::Ended(exited)) => return self.send(supervisor_event::Kind::Exited(exited.clone()), out),
             None => {}
         }
         let refusal = if self.retired {
@@ -333,7 +333,7 @@ impl Core {
         };
         if let Some((step, errno)) = refusal {
             let failed = StartFailed { container_id: start.container_id, step, errno };
-            return self.tell(supervisor_event::Kind::StartFailed(failed), out);
+            return self.send(supervisor_event::Kind::StartFailed(failed), out);
         }
         let marker = format!("{}{:032x}", self.marker_start, self.markers.random::<u128>());
         let (parent, signals) = (start.parent_id.clone(), Vec::new());
@@ -346,7 +346,7 @@ impl Core {
     fn signal(&mut self, signal: Signal, out: &mut Vec<Effect>) {
         match self.containers.get_mut(&signal.container_id) {
             Some(Container::Starting { signals, .. }) => {
-                // Each that there is at most once, so that what is kept is bounded.
+                // Each existing signal at most once, so that the list is bounded.
                 if SIGNALS.contains(&signal.signal) && !signals.contains(&signal) {
                     signals.push(signal);
                 }
@@ -375,15 +375,15 @@ impl Core {
         if orphaned {
             out.push(Effect::Signal(Signal { container_id: started.container_id.clone(), signal: KILL, tree: true }));
         }
-        self.tell(supervisor_event::Kind::Started(started), out);
+        self.send(supervisor_event::Kind::Started(started), out);
     }
 
     fn spawn_failed(&mut self, failed: StartFailed, out: &mut Vec<Effect>) {
         self.drop_container(&failed.container_id, out);
-        self.tell(supervisor_event::Kind::StartFailed(failed), out);
+        self.send(supervisor_event::Kind::StartFailed(failed), out);
     }
 
-    /// A container nested in one that ended ends too.
+    /// Records an exit, and kills the containers nested in the one that ended.
     fn ended(&mut self, exited: Exited, out: &mut Vec<Effect>) {
         let id = exited.container_id.clone();
         self.containers.insert(id.clone(), Container::Ended(exited.clone()));
@@ -393,7 +393,7 @@ impl Core {
                 out.push(Effect::Signal(Signal { container_id: nested.clone(), signal: KILL, tree: true }));
             }
         }
-        self.tell(supervisor_event::Kind::Exited(exited), out);
+        self.send(supervisor_event::Kind::Exited(exited), out);
     }
 
     fn is_alive(&self, container_id: &str) -> bool {
@@ -409,18 +409,18 @@ impl Core {
         }
     }
 
-    /// An agent that is not attached hears of it in the next welcome.
-    fn tell(&self, kind: supervisor_event::Kind, out: &mut Vec<Effect>) {
-        if matches!(self.session, Session::Open | Session::Over) {
-            out.push(send(kind));
+    /// Sends an event; an agent that is not connected receives its content in the next `Welcome`.
+    fn send(&self, kind: supervisor_event::Kind, out: &mut Vec<Effect>) {
+        if matches!(self.session, AgentSession::Open | AgentSession::Draining) {
+            out.push(event(kind));
         }
     }
 
     fn end_if_done(&mut self, out: &mut Vec<Effect>) {
         let is_over = |container: &Container| match container {
             Container::Starting { .. } | Container::Running { .. } => false,
-            // Nobody is going to forget it: it stays on record for the next agent.
-            Container::Ended(_) => self.session == Session::Over,
+            // No agent will send `Forget` for it: it stays on record for the next one.
+            Container::Ended(_) => self.session == AgentSession::Draining,
         };
         let done = self.retired && self.containers.values().all(is_over);
         if done && !self.ended {
@@ -430,7 +430,7 @@ impl Core {
     }
 }
 
-/// What is wrong with a request, if anything.
+/// Why a start request is invalid, if it is.
 fn invalid(start: &Start) -> Option<String> {
     if !crate::agent::core::ContainerId::is_legal(&start.container_id) {
         return Some(format!("with the container id {:?}", start.container_id));
@@ -454,7 +454,7 @@ fn marked(kind: supervisor_record::Kind, marker: String) -> Effect {
     Effect::Record(SupervisorRecord { kind: Some(kind), marker })
 }
 
-fn send(kind: supervisor_event::Kind) -> Effect {
+fn event(kind: supervisor_event::Kind) -> Effect {
     Effect::Send(SupervisorEvent { kind: Some(kind) })
 }
 

@@ -1,7 +1,7 @@
-//! The deciding thread: takes mail, lets the core decide, does what it says.
+//! The core thread: receives mail, feeds the core, and carries out its effects.
 //!
-//! All records of a batch are one write, before anything else of the batch is done. When it ends, by whatever way, the
-//! other threads are told to end too.
+//! All records of a batch are one write, before any other effect of the batch. However this thread ends, it stops the
+//! other threads too.
 
 use std::{
     sync::mpsc::{Receiver, RecvTimeoutError},
@@ -11,9 +11,9 @@ use std::{
 use rustix::process::Signal;
 
 use super::{
+    accept::{ConnectionId, CurrentAgent},
     connection::Outbox,
     core::{Core, Effect, Input},
-    door::{ConnectionId, Current},
     journal::Journal,
     runtime::ContainerRuntime as _,
     service::Shared,
@@ -23,14 +23,14 @@ use crate::{agent::pace::Pace, proto::internal, transport::clock::Clock};
 /// Inputs taken at once.
 const BATCH: usize = 512;
 
-/// What reaches the deciding thread.
+/// A message to the core thread.
 #[derive(Debug)]
 pub(super) enum Mail {
     /// From another thread of the supervisor.
     Happened(Vec<Input>),
-    /// From an agent on this connection. It counts while no other agent has greeted since.
+    /// From an agent on this connection. It is ignored once another agent has connected.
     FromAgent(ConnectionId, Vec<Input>),
-    /// An agent greeted; this is where it receives.
+    /// An agent connected; events are sent to this outbox.
     Attached(ConnectionId, Outbox),
 }
 
@@ -44,11 +44,11 @@ impl Mail {
     }
 }
 
-/// The state of the deciding thread.
+/// The state of the core thread.
 pub(super) struct Decider<'a> {
     core: Core,
     journal: Journal,
-    agent: Current,
+    agent: CurrentAgent,
     shared: &'a Shared,
     effects: Vec<Effect>,
     ended: bool,
@@ -56,18 +56,18 @@ pub(super) struct Decider<'a> {
 
 impl<'a> Decider<'a> {
     pub(super) fn new(core: Core, journal: Journal, shared: &'a Shared) -> Self {
-        Self { core, journal, agent: Current::default(), shared, effects: Vec::new(), ended: false }
+        Self { core, journal, agent: CurrentAgent::default(), shared, effects: Vec::new(), ended: false }
     }
 
-    /// Decides until the core ends.
+    /// Handles mail until the core ends.
     pub(super) fn run(mut self, mailbox: &Receiver<Mail>) {
         let (clock, mut pace) = (Clock::system(), Pace::of_inputs());
         while !self.ended {
-            let Some(first) = self.next(mailbox) else { return };
+            let Some(first) = self.next_mail(mailbox) else { return };
             let (began, mut inputs) = (clock.now(), 0);
             for mail in std::iter::once(first).chain(mailbox.try_iter().take(BATCH)) {
                 inputs += mail.inputs();
-                self.take(mail);
+                self.handle_mail(mail);
             }
             self.perform();
             if let Some(rest) = pace.rest_after(began.mono_ns, clock.now().mono_ns, inputs).filter(|_| !self.ended) {
@@ -79,17 +79,17 @@ impl<'a> Decider<'a> {
         }
     }
 
-    /// Waits for mail as long as the core does. Nothing while nobody is left to send any.
-    fn next(&mut self, mailbox: &Receiver<Mail>) -> Option<Mail> {
-        while let Some(patience) = self.core.patience() {
-            match mailbox.recv_timeout(patience) {
+    /// Waits for mail, or for the idle timeout of the core. `None` when all senders are gone.
+    fn next_mail(&mut self, mailbox: &Receiver<Mail>) -> Option<Mail> {
+        while let Some(timeout) = self.core.idle_timeout() {
+            match mailbox.recv_timeout(timeout) {
                 Ok(mail) => return Some(mail),
                 Err(RecvTimeoutError::Disconnected) => return None,
-                // What is in memory only would be lost with this process: a full disk keeps it.
+                // Unwritten records would be lost with this process: while the disk is full it stays.
                 Err(RecvTimeoutError::Timeout) => {
                     self.journal.flush();
                     if self.journal.is_written() {
-                        return Some(Mail::Happened(vec![Input::Waited]));
+                        return Some(Mail::Happened(vec![Input::IdleTimeout]));
                     }
                 }
             }
@@ -97,20 +97,20 @@ impl<'a> Decider<'a> {
         mailbox.recv().ok()
     }
 
-    /// What was decided for one agent is sent to it, not to the next.
-    fn take(&mut self, mail: Mail) {
+    /// Effects for one agent are carried out before the next agent replaces it.
+    fn handle_mail(&mut self, mail: Mail) {
         match mail {
             Mail::Happened(inputs) => {
                 for input in inputs {
                     self.core.handle(input, &mut self.effects);
                 }
             }
-            Mail::FromAgent(connection, inputs) if self.agent.is(connection) => {
-                let leaves = inputs.last() == Some(&Input::Detached);
+            Mail::FromAgent(connection, inputs) if self.agent.is_current(connection) => {
+                let is_detached = inputs.last() == Some(&Input::Detached);
                 for input in inputs {
                     self.core.handle(input, &mut self.effects);
                 }
-                if leaves && !self.core.is_draining() {
+                if is_detached && !self.core.is_draining() {
                     self.perform();
                     self.agent.outbox = None;
                 }
@@ -126,14 +126,14 @@ impl<'a> Decider<'a> {
 
     fn perform(&mut self) {
         let effects = std::mem::take(&mut self.effects);
-        self.write_down(&effects);
+        self.write_journal(&effects);
         let (mut events, mut starts) = (Vec::new(), Vec::new());
         for effect in effects {
             match effect {
                 Effect::Record(_) | Effect::Empty => {}
                 Effect::Send(event) => events.push(event),
                 Effect::Spawn(spec) => starts.push(*spec),
-                Effect::Signal(signal) => self.signal(signal),
+                Effect::Signal(signal) => self.send_signal(signal),
                 Effect::Disconnect => {
                     self.send(&std::mem::take(&mut events));
                     self.agent.outbox = None;
@@ -145,7 +145,7 @@ impl<'a> Decider<'a> {
         self.send(&events);
     }
 
-    fn write_down(&mut self, effects: &[Effect]) {
+    fn write_journal(&mut self, effects: &[Effect]) {
         for effect in effects {
             match effect {
                 Effect::Record(record) => self.journal.append(record),
@@ -154,7 +154,7 @@ impl<'a> Decider<'a> {
             }
         }
         self.journal.flush();
-        if self.journal.wants_compaction() {
+        if self.journal.needs_compaction() {
             self.journal.compact(self.core.snapshot());
         }
     }
@@ -165,10 +165,10 @@ impl<'a> Decider<'a> {
         }
     }
 
-    fn signal(&self, wanted: internal::Signal) {
+    fn send_signal(&self, wanted: internal::Signal) {
         let internal::Signal { container_id, signal, tree } = wanted;
         let Some(signal) = Signal::from_named_raw(signal) else {
-            tracing::warn!(container_id, signal, "asked for a signal that there is not");
+            tracing::warn!(container_id, signal, "an agent requested a signal that does not exist");
             return;
         };
         self.shared.runtime.signal(&container_id, signal, tree);

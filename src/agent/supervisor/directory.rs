@@ -1,8 +1,8 @@
-//! A supervisor's folder, `work_dir/supervisors/NAME/`: who it is, whether it lives, and its journal.
+//! A supervisor's folder, `work_dir/supervisors/NAME/`: its identity, its lock and its journal.
 //!
-//! `pid` names the serving process and the folder it took, and is replaced as a whole. `lock` is held locked while a
-//! process serves the folder, so that no other does. `socket` is where an agent connects, with what stands in `token`;
-//! `exits` is the journal, `log` what the process wrote to its standard error.
+//! `pid` names the serving process and the folder that it claimed, and is replaced atomically. A process holds `lock`
+//! while it serves the folder, so that no other does. An agent connects to `socket` with the content of `token`.
+//! `exits` is the journal, `log` the standard error of the process.
 
 use std::{
     fs::{DirBuilder, File, OpenOptions},
@@ -20,11 +20,11 @@ use super::{
     process,
 };
 
-/// How often and how far apart a folder's lock is tried: somebody who lets go of it takes milliseconds.
+/// How often and how far apart a folder's lock is tried: its holder releases it within milliseconds.
 const LOCK_ATTEMPTS: u32 = 1_000;
 const LOCK_PAUSE: Duration = Duration::from_millis(10);
 
-/// The file with what an agent has to know.
+/// The file with the secret that an agent has to send.
 const TOKEN: &str = "token";
 
 /// A supervisor's folder.
@@ -34,7 +34,7 @@ pub(super) struct Directory {
 }
 
 impl Directory {
-    /// Makes a new one below `work_dir/supervisors/`.
+    /// Creates a new one below `work_dir/supervisors/`.
     ///
     /// # Errors
     /// The folder cannot be made.
@@ -42,7 +42,7 @@ impl Directory {
         let parent = work_dir.join("supervisors");
         let failed = SupervisorError::directory("create", &parent);
         DirBuilder::new().recursive(true).mode(0o700).create(&parent).map_err(failed)?;
-        // Containers carry this path, and it has to name the same folder whatever way led to it.
+        // Containers carry this path, so it has to be canonical.
         let parent = parent.canonicalize().map_err(SupervisorError::directory("find", &parent))?;
         let next = numbers(&parent)?.last().map_or(1, |highest| highest + 1);
         for number in next.. {
@@ -60,7 +60,7 @@ impl Directory {
     ///
     /// # Errors
     /// It does not exist.
-    pub(super) fn at(path: &Path) -> Result<Self, SupervisorError> {
+    pub(super) fn open(path: &Path) -> Result<Self, SupervisorError> {
         let path = path.canonicalize().map_err(SupervisorError::directory("open", path))?;
         Ok(Self { path })
     }
@@ -92,8 +92,8 @@ impl Directory {
         self.path.join("exits")
     }
 
-    /// Where a damaged journal is kept, which is not in here since this goes away, and under which name.
-    pub(super) fn journal_aside(&self) -> (&Path, String) {
+    /// The folder and the name for a copy of a damaged journal; outside of this folder, which will be removed.
+    pub(super) fn damaged_journal_location(&self) -> (&Path, String) {
         let work_dir = self.path.parent().and_then(Path::parent).unwrap_or(&self.path);
         (work_dir, format!("supervisor-{}.exits", self.id()))
     }
@@ -102,15 +102,15 @@ impl Directory {
         self.path.join("log")
     }
 
-    /// Whether the folder is still there; a supervisor that ended in order takes it along.
+    /// Whether the folder is still there; a supervisor that ends in order removes it.
     pub(super) fn exists(&self) -> bool {
         self.path.exists()
     }
 
-    /// Waits until nobody else serves the folder, within reason, and keeps others from doing so while the result lives.
+    /// Locks the folder while the result lives; waits a bounded time for another process to release it.
     ///
     /// # Errors
-    /// The lock cannot be taken, for example because somebody goes on serving.
+    /// The lock cannot be taken, for example because another process still serves the folder.
     pub(super) fn lock(&self) -> Result<File, SupervisorError> {
         let mut left = LOCK_ATTEMPTS;
         loop {
@@ -152,8 +152,8 @@ impl Directory {
         Ok(file)
     }
 
-    /// Writes down that this process serves; `owns_session` as in [`Identity`]. The folder keeps its name, and a copy of it
-    /// gets one of its own: an agent knows by the name whose starts it sent there.
+    /// Records that this process serves the folder; `owns_session` as in [`Identity`]. The folder keeps its name, and a
+    /// copy of it gets a new one: by the name an agent recognizes the supervisor that it sent starts to.
     ///
     /// # Errors
     /// The file cannot be written.
@@ -162,7 +162,7 @@ impl Directory {
             let before = self.identity()?.and_then(|identity| identity.folder);
             let folder = match before {
                 Some(folder) if folder.is_at(&self.path)? => folder,
-                Some(_) | None => FolderName::draw(&self.path)?,
+                Some(_) | None => FolderName::generate(&self.path)?,
             };
             self.replace("pid", &format!("{}\n", Identity::own(owns_session, folder.clone())?))?;
             Ok(folder)
@@ -170,17 +170,17 @@ impl Directory {
         write().map_err(SupervisorError::directory("write", self.path.join("pid")))
     }
 
-    /// Draws what an agent has to know before it is served.
+    /// Creates the token that an agent has to send.
     ///
     /// # Errors
     /// The file cannot be written.
-    pub(super) fn draw_token(&self) -> Result<String, SupervisorError> {
+    pub(super) fn create_token(&self) -> Result<String, SupervisorError> {
         let token = format!("{:032x}", rand::random::<u128>());
         self.replace(TOKEN, &token).map_err(SupervisorError::directory("write", self.path.join(TOKEN)))?;
         Ok(token)
     }
 
-    /// What [`Self::draw_token`] wrote; empty in the folder of a supervisor before version 3 of the protocol.
+    /// What [`Self::create_token`] wrote; empty in the folder of a supervisor before version 3 of the protocol.
     ///
     /// # Errors
     /// It is there and cannot be read.
@@ -199,8 +199,8 @@ impl Directory {
         std::fs::rename(&draft, self.path.join(name))
     }
 
-    /// Whether the folder says itself that it is a copy, because it names another: its processes are that one's. Those of
-    /// supervisors before version 3 name none.
+    /// Whether the folder is a copy: its `pid` names another folder, to which its processes belong. Supervisors before
+    /// version 3 record no folder.
     ///
     /// # Errors
     /// No descriptors or memory are left.
@@ -214,7 +214,7 @@ impl Directory {
         }
     }
 
-    /// Which process serves, or did; nothing where none ever came to it, or where that is not legible.
+    /// The process that serves or served the folder; `None` if there was none, or if the file cannot be parsed.
     ///
     /// # Errors
     /// No descriptors or memory are left.
@@ -257,7 +257,7 @@ mod tests {
     }
 
     #[test]
-    fn who_serves_is_known_by_process_start_and_boot() {
+    fn the_serving_process_is_identified_by_its_start_and_the_boot() {
         let work = tempfile::tempdir().unwrap();
         let directory = Directory::create(work.path()).unwrap();
         assert_eq!(directory.identity().unwrap(), None);

@@ -1,7 +1,7 @@
 //! Messages on a byte stream, each preceded by its length in bytes (32 bits, big end first).
 //!
-//! Used by both ends, blocking and not, so it works on buffers alone. A length over the limit is refused before
-//! anything is stored for it, room is made only for what has arrived, and a message is measured before it is decoded.
+//! Both ends use it, blocking and not, so it works on buffers alone. A length over the limit is rejected before memory
+//! is allocated for it, memory is allocated only for what has arrived, and a message is measured before it is decoded.
 
 use bytes::{Buf as _, BufMut as _, BytesMut};
 use prost::Message;
@@ -9,7 +9,7 @@ use prost::Message;
 use crate::types::limits::REGISTRATION_BYTES;
 use crate::types::wire::{Refused, Shaped, measure};
 
-/// The largest message, in bytes: a supervisor's first names all its containers.
+/// The largest message, in bytes: a `Welcome` names all containers.
 const MAX_BYTES: usize = REGISTRATION_BYTES;
 const HEADER: usize = 4;
 

@@ -1,10 +1,9 @@
-//! What a supervisor knows, on disk: an append log of checksummed records, `exits` in its folder.
+//! The journal of a supervisor: an append-only log of checksummed records, `exits` in its folder.
 //!
-//! Records are written without syncing: they survive the end of any process, which is all that is asked for, since a
-//! host that goes down takes the containers with it. Any prefix of a journal is a journal; reading stops at the first
-//! record that is cut short. In a damaged one the records behind the damage count too: each stands on its own. A full
-//! disk stops nothing: what could not be written is kept and tried again with the next record. A journal that has grown is
-//! written anew by another thread: who decides waits for no sync.
+//! Records are written without syncing: they survive the end of any process, which is enough, since the containers end
+//! with the host. Any prefix of a journal is a journal; reading stops at the first truncated record. Records behind a
+//! damaged part count too: each is independent. When the disk is full, unwritten records are kept and written with the
+//! next one. Another thread compacts a journal that has grown: the core thread waits for no sync.
 
 use std::{
     fs::{File, OpenOptions},
@@ -29,8 +28,8 @@ use crate::{
 /// The first line of a journal. Version 1 had none.
 const HEADER: &[u8] = b"divvy exits 2\n";
 const MAGIC: &[u8] = b"divvy exits ";
-/// A journal longer than this is written anew when more than half of it is of no use any more.
 const STACK_BYTES: usize = 128 << 10;
+/// A journal longer than this is compacted when more than half of it is obsolete.
 const COMPACT_BYTES: u64 = 1 << 20;
 
 /// An open journal.
@@ -38,36 +37,36 @@ const COMPACT_BYTES: u64 = 1 << 20;
 pub(crate) struct Journal {
     path: PathBuf,
     file: File,
-    /// How far the file is known to be good.
+    /// How many bytes of the file are valid.
     written: u64,
-    /// Its length after it was last written anew.
+    /// Its length after the last compaction.
     compacted: u64,
     pending: BytesMut,
     failing: bool,
     compaction: Option<Compaction>,
-    /// How many compactions were given up, each of which may still write its own file.
+    /// How many compactions were abandoned, each of which may still write its own file.
     abandoned: u32,
 }
 
-/// A journal that is being written by another thread to take this one's place.
+/// A journal that another thread is writing to replace this one.
 #[derive(Debug)]
 struct Compaction {
     path: PathBuf,
     /// The file and its length, synced.
     done: Receiver<io::Result<(File, u64)>>,
-    /// What was written here since.
+    /// The records written to the old file since.
     since: BytesMut,
 }
 
-/// What a journal says.
+/// The content of a journal.
 #[derive(Debug)]
 pub(crate) struct Content {
     pub(crate) records: Vec<SupervisorRecord>,
-    /// What could not be read; what a crash cut off does not count.
+    /// The damage found; a record truncated by a crash does not count.
     pub(crate) damage: Option<Damage>,
-    /// How many bytes of the file can be read.
+    /// The length of the valid part of the file, in bytes.
     good: u64,
-    /// Whether all records stand there, without a break.
+    /// Whether all records are in the valid part.
     whole: bool,
 }
 
@@ -98,21 +97,20 @@ impl Content {
         Ok(Self { records, damage, good, whole })
     }
 
-    /// The same after a restart of the host: records appended to a journal are never synced, so a power cut may have
-    /// left any part of them.
+    /// Ignores damage after a restart of the host: records are never synced, so a power cut may have lost any of them.
     pub(super) fn after_restart(self) -> Self {
         Self { damage: None, ..self }
     }
 
-    /// The same, to go on in a file of its own: another folder may have this one too.
-    pub(super) fn written_anew(self) -> Self {
+    /// Marks the journal to be rewritten to a new file: another folder may share this one (a hard link).
+    pub(super) fn needing_rewrite(self) -> Self {
         Self { whole: false, ..self }
     }
 }
 
 impl Journal {
-    /// Opens or creates the journal at `path` to go on after `content`, which was just read from it: a torn end is cut
-    /// off, and a damaged one is written anew.
+    /// Opens or creates the journal at `path` to append to `content`, which was just read from it. A torn end is cut
+    /// off, and a damaged journal is rewritten.
     ///
     /// # Errors
     /// The file cannot be opened, cut or written.
@@ -132,7 +130,7 @@ impl Journal {
         Ok(Self { path, file, written, compacted, pending, failing: false, compaction: None, abandoned: 0 })
     }
 
-    /// Opens or creates the journal at `path` of a supervisor that has not begun yet.
+    /// Opens or creates the journal at `path` of a new supervisor.
     ///
     /// # Errors
     /// The file cannot be read or opened.
@@ -145,9 +143,9 @@ impl Journal {
         put(record, &mut self.pending);
     }
 
-    /// Writes what was added. On a failure it stays to be written the next time, and the log says so once.
+    /// Writes the added records. After a failure they are written the next time; the failure is logged once.
     pub(crate) fn flush(&mut self) {
-        self.adopt_successor();
+        self.switch_to_successor();
         if self.pending.is_empty() {
             return;
         }
@@ -155,7 +153,7 @@ impl Journal {
             Ok(()) => self.failing = false,
             Err(error) if !self.failing => {
                 self.failing = true;
-                tracing::error!(path = %self.path.display(), %error, "cannot write the journal: exits are in memory only");
+                tracing::error!(path = %self.path.display(), %error, "cannot write the journal: exits stay in memory until it can be written");
             }
             Err(_) => {}
         }
@@ -166,7 +164,7 @@ impl Journal {
         self.pending.is_empty()
     }
 
-    /// At an offset of its own choosing, a write that was cut short is simply written over by the next one.
+    /// Writes at the known offset, so that the next write overwrites one that was cut short.
     fn write_pending(&mut self) -> io::Result<()> {
         let start = if self.written == 0 { HEADER.len() as u64 } else { self.written };
         if self.written == 0 {
@@ -181,7 +179,7 @@ impl Journal {
         Ok(())
     }
 
-    /// Forgets everything.
+    /// Removes all records.
     pub(crate) fn clear(&mut self) {
         self.pending.clear();
         self.abandoned += u32::from(self.compaction.take().is_some());
@@ -190,13 +188,13 @@ impl Journal {
         }
     }
 
-    /// Whether so much of the journal is of no use that it should be written anew.
-    pub(crate) fn wants_compaction(&self) -> bool {
+    /// Whether so much of the journal is obsolete that it should be compacted.
+    pub(crate) fn needs_compaction(&self) -> bool {
         self.compaction.is_none() && self.written > COMPACT_BYTES.max(2 * self.compacted)
     }
 
-    /// Has another thread write a journal that holds `records`, what this one says now. It takes this one's place at a
-    /// later [`Self::flush`]. On a failure this one stays, for a good while.
+    /// Has another thread write a journal of `records`, the current state. A later [`Self::flush`] switches to it.
+    /// After a failure the current file stays until it has doubled.
     pub(crate) fn compact(&mut self, records: Vec<SupervisorRecord>) {
         let extension = if self.abandoned == 0 { "new".to_owned() } else { format!("new{}", self.abandoned) };
         let path = self.path.with_extension(extension);
@@ -204,7 +202,7 @@ impl Journal {
         let body = {
             let path = path.clone();
             move || {
-                // One that is not wanted any more leaves nothing.
+                // An abandoned compaction leaves no file.
                 if sender.send(write_successor(&path, &records)).is_err() {
                     let _ = std::fs::remove_file(&path);
                 }
@@ -212,12 +210,12 @@ impl Journal {
         };
         match thread::Builder::new().name("journal-compact".to_owned()).stack_size(STACK_BYTES).spawn(body) {
             Ok(_) => self.compaction = Some(Compaction { path, done, since: BytesMut::new() }),
-            Err(error) => self.stay(&error),
+            Err(error) => self.keep_current_file(&error),
         }
     }
 
-    /// Goes on in the file that another thread has written, if it has.
-    fn adopt_successor(&mut self) {
+    /// Switches to the compacted file, once the other thread has written it.
+    fn switch_to_successor(&mut self) {
         let Some(compaction) = &self.compaction else { return };
         let outcome = match compaction.done.try_recv() {
             Err(TryRecvError::Empty) => return,
@@ -237,12 +235,12 @@ impl Journal {
             }
             Err(error) => {
                 let _ = std::fs::remove_file(&path);
-                self.stay(&error);
+                self.keep_current_file(&error);
             }
         }
     }
 
-    fn stay(&mut self, error: &io::Error) {
+    fn keep_current_file(&mut self, error: &io::Error) {
         tracing::warn!(path = %self.path.display(), %error, "cannot shorten the journal");
         self.compacted = self.written;
     }
@@ -255,7 +253,7 @@ impl Journal {
             sender.send(compaction.done.recv().unwrap()).unwrap();
             compaction.done = done;
         }
-        self.adopt_successor();
+        self.switch_to_successor();
     }
 }
 
@@ -268,12 +266,12 @@ fn write_successor(path: &Path, records: &[SupervisorRecord]) -> io::Result<(Fil
         }
         let mut file = create(path, true)?;
         file.write_all(&content)?;
-        // Or a power cut could leave the new name without the content, and what the disk had long had would be gone.
+        // Without it a power cut could leave the new name without the content, and records long on disk would be lost.
         file.sync_data()?;
         Ok((file, content.len() as u64))
     };
     write().inspect_err(|_| {
-        // On a full disk what there is of it would only take up room.
+        // On a full disk a partial file would only use up space.
         let _ = std::fs::remove_file(path);
     })
 }
@@ -290,7 +288,7 @@ fn create(path: &Path, truncate: bool) -> io::Result<File> {
     OpenOptions::new().read(true).write(true).create(true).truncate(truncate).mode(0o600).open(path)
 }
 
-/// How long the header is; none in a journal of version 1, in an empty one, and in one that was cut off in it.
+/// The length of the header; 0 in a journal of version 1, in an empty one, and in one truncated within the header.
 fn header_length(bytes: &[u8]) -> io::Result<usize> {
     let Some(rest) = bytes.strip_prefix(MAGIC) else { return Ok(0) };
     if bytes.starts_with(HEADER) {

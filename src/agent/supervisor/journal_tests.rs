@@ -51,16 +51,16 @@ fn a_damaged_record_ends_the_journal() {
 }
 
 #[test]
-fn a_journal_written_anew_holds_what_it_was_given_and_goes_on() {
+fn a_compacted_journal_holds_the_given_records_and_can_be_appended_to() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("exits");
     let mut journal = open(&path).0;
-    while !journal.wants_compaction() {
+    while !journal.needs_compaction() {
         journal.append(&record(&"x".repeat(1000)));
         journal.flush();
     }
     journal.compact(vec![record("kept")]);
-    assert!(!journal.wants_compaction());
+    assert!(!journal.needs_compaction());
     journal.append(&record("meanwhile"));
     journal.flush();
     journal.finish_compaction();
@@ -72,7 +72,7 @@ fn a_journal_written_anew_holds_what_it_was_given_and_goes_on() {
 }
 
 #[test]
-fn a_write_that_fails_is_made_up_for_by_the_next() {
+fn records_of_a_failed_write_are_written_with_the_next() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("exits");
     let mut journal = open(&path).0;
@@ -116,7 +116,7 @@ fn the_samples_of_every_version_are_read_and_the_newest_is_what_is_written() {
         std::fs::write(&path, &sample).unwrap();
         let content = Content::read(&path).unwrap();
         assert_eq!((&content.records, &content.damage), (&records(), &None));
-        // Whoever takes it over goes on in it.
+        // A recovering agent appends to it.
         let mut journal = Journal::go_on(&path, &content).unwrap();
         journal.append(&record("later"));
         journal.flush();
@@ -126,7 +126,7 @@ fn the_samples_of_every_version_are_read_and_the_newest_is_what_is_written() {
 }
 
 #[test]
-fn a_journal_of_a_later_version_is_refused_in_words() {
+fn a_journal_of_a_later_version_is_rejected_with_a_clear_error() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("exits");
     std::fs::write(&path, "divvy exits 3\nsomething later").unwrap();
@@ -148,7 +148,7 @@ fn of_a_damaged_journal_all_counts_that_can_be_read() {
         let mut bytes = whole.clone();
         bytes[position] ^= 0x04;
         std::fs::write(&path, &bytes).unwrap();
-        // A version that there is not.
+        // A version that does not exist.
         let Ok(content) = Content::read(&path) else { continue };
         let expected = [record("one"), record("two"), record("three")];
         let lost = expected.iter().filter(|it| !content.records.contains(it)).count();
@@ -163,7 +163,7 @@ fn of_a_damaged_journal_all_counts_that_can_be_read() {
 }
 
 #[test]
-fn a_new_journal_for_which_there_is_no_room_is_removed_and_the_old_one_stays() {
+fn a_compacted_journal_that_does_not_fit_on_the_disk_is_removed_and_the_old_one_stays() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("exits");
     let mut journal = Journal::begin(&path).unwrap();
@@ -178,7 +178,7 @@ fn a_new_journal_for_which_there_is_no_room_is_removed_and_the_old_one_stays() {
 }
 
 #[test]
-fn after_a_restart_of_the_host_nothing_in_a_journal_is_damage_and_all_that_can_be_read_counts() {
+fn after_a_restart_of_the_host_no_damage_is_reported_and_all_readable_records_count() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("exits");
     let mut journal = Journal::begin(&path).unwrap();
@@ -200,5 +200,5 @@ fn after_a_restart_of_the_host_nothing_in_a_journal_is_damage_and_all_that_can_b
     assert_eq!(content.records, left);
     drop(Journal::go_on(&path, &content).unwrap());
     let again = Content::read(&path).unwrap();
-    assert_eq!((again.records, again.damage), (left.to_vec(), None), "it is written anew without the hole");
+    assert_eq!((again.records, again.damage), (left.to_vec(), None), "it is rewritten without the hole");
 }

@@ -1,4 +1,4 @@
-//! How an agent comes by its supervisors: has one started, finds those that lived on, or keeps one in this process.
+//! Starts a supervisor as a process, reconnects to running ones, or runs one in this process.
 
 use std::{
     ffi::OsString,
@@ -13,19 +13,19 @@ use super::{
     FromSupervisor, Link, SupervisorError, build,
     core::{Core, Life},
     directory::Directory,
-    fresh::Fresh,
     journal::Journal,
-    link_task::{Beginning, attend},
-    look::{Finding, Silence, look},
-    replay::{self, Held, Legacy, Origin},
+    link_task::{LinkStart, spawn_link},
+    probe::{Finding, Silence, probe},
+    replay::{self, Origin, RecoveredJournal, ServiceGuards},
     session::Session,
+    starting::StartingProcess,
 };
 use crate::agent::{
     damage::{Kept, Recover},
     watcher::Watcher,
 };
 
-/// How long a supervisor that was started may take until it can be connected to.
+/// How long a started supervisor may take until it accepts connections.
 const READY: Duration = Duration::from_secs(10);
 
 /// How a supervisor is started.
@@ -46,7 +46,7 @@ impl Settings {
         Self { program: program.into(), arguments: vec!["supervise".into()], work_dir: work_dir.into() }
     }
 
-    /// The same, which ends by itself when no agent came and nothing ran for so long; [`super::IDLE`] unless told.
+    /// Sets how long it stays without an agent and without a running container; [`super::IDLE`] by default.
     #[must_use]
     pub fn ending_idle_after(mut self, idle: Duration) -> Self {
         self.arguments.extend(["--idle-ms".into(), idle.as_millis().to_string().into()]);
@@ -56,15 +56,15 @@ impl Settings {
 
 /// Starts a supervisor as a process of its own. The first event it sends is its `Welcome`.
 ///
-/// Nothing is left of it when this fails, or is given up.
+/// If this fails or is cancelled, the process is killed and its folder removed.
 ///
 /// # Errors
-/// Its folder cannot be made, or it does not come up within 10 seconds.
+/// Its folder cannot be created, or it is not ready within 10 seconds.
 pub async fn launch(settings: &Settings, events: mpsc::Sender<FromSupervisor>) -> Result<Link, SupervisorError> {
     launch_within(settings, events, READY).await
 }
 
-/// The same within another time.
+/// As [`launch`], with another time limit.
 pub(super) async fn launch_within(
     settings: &Settings,
     events: mpsc::Sender<FromSupervisor>,
@@ -74,26 +74,28 @@ pub(super) async fn launch_within(
     let not_started = |text| SupervisorError::NotStarted { program: settings.program.clone(), text };
     let started = {
         let (settings, directory) = (settings.clone(), directory.clone());
-        // Whoever gave the attempt up meanwhile does not remove it any more.
-        replay::spawn_thread(move || Fresh::start(&settings, directory.clone()).inspect_err(|_| directory.remove()))
-            .await
+        // A caller that was cancelled meanwhile does not remove the folder any more.
+        replay::spawn_thread(move || {
+            StartingProcess::start(&settings, directory.clone()).inspect_err(|_| directory.remove())
+        })
+        .await
     };
     let started = started.map_err(|error| not_started(error.to_string())).flatten();
-    let mut fresh = started.inspect_err(|_| directory.remove())?;
-    fresh.ready(limit).await.map_err(not_started)?;
+    let mut starting = started.inspect_err(|_| directory.remove())?;
+    starting.wait_until_ready(limit).await.map_err(not_started)?;
     let session = Session::connect(&directory).await?;
-    fresh.keep();
+    starting.detach();
     let builds = vec![session.build().to_owned()];
-    Ok(attend(directory, Beginning::Greeted(session), builds, events))
+    Ok(spawn_link(directory, LinkStart::Connected(session), builds, events))
 }
 
-/// What becomes of the supervisors that an earlier agent left.
+/// How to treat the supervisors that an earlier agent left.
 #[derive(Clone, Debug, Default)]
 pub struct Earlier {
-    /// What is done with those that live, and about damaged records.
+    /// What to do with running supervisors and damaged records.
     pub recover: Recover,
-    /// The program that is started as a supervisor: one that lives and runs another file, as after an upgrade, is given
-    /// no more containers.
+    /// The program that is started as a supervisor. A running one of another file, as after an upgrade, gets no more
+    /// containers.
     pub program: Option<PathBuf>,
 }
 
@@ -106,19 +108,19 @@ pub struct Reconnected {
     pub damage: Vec<Kept>,
 }
 
-/// Why containers were lost that an agent ended for a clean start.
+/// Why containers are lost that an agent killed for a clean start.
 const CLEANED_UP: &str = "ended when the agent was started with --recover=cleanup";
 
 /// Finds the supervisors that an earlier agent left below `work_dir`.
 ///
-/// One that lives is connected to. One that is silent is left alone, and its link tries again for as long as it takes,
-/// without taking starts. Of one that is dead, what runs is killed, and its link serves its records: a `Welcome` with
-/// every exit that was not forgotten, `lost` where none was recorded; it takes no starts, and ends when all is forgotten.
-/// Processes that a folder names which is a copy belong to the original: they are left alone.
+/// The agent connects to one that answers. One that is silent is left alone: its link retries for ever, without taking
+/// starts. The containers of a dead one are killed, and its link replays its records. That is a `Welcome` with every
+/// exit that was not forgotten, `lost` where none was recorded; the link takes no starts, and ends when all is
+/// forgotten. The processes named in a copied folder belong to the original: they are left alone.
 ///
 /// # Errors
-/// A supervisor speaks another version, or its records cannot be read; under [`Recover::Strict`] also damage, and a
-/// supervisor that lives but does not answer, and nothing was touched then.
+/// A supervisor speaks another version, or its records cannot be read. Under [`Recover::Strict`] also damage, and a
+/// supervisor that runs but does not answer; nothing is changed then.
 pub async fn reconnect(
     work_dir: &Path,
     earlier: &Earlier,
@@ -128,24 +130,24 @@ pub async fn reconnect(
     builds.extend(earlier.program.as_deref().and_then(build::of));
     let (mut living, mut dead, mut copies) = (Vec::new(), Vec::new(), Vec::new());
     for directory in Directory::list(work_dir)? {
-        match (find(&directory).await?, earlier.recover) {
+        match (find_supervisor(&directory).await?, earlier.recover) {
             (Finding::Gone, _) => {}
-            (Finding::Living(session), Recover::Reconnect | Recover::Strict) => {
-                living.push((directory, Beginning::Greeted(session)));
+            (Finding::Alive(session), Recover::Reconnect | Recover::Strict) => {
+                living.push((directory, LinkStart::Connected(session)));
             }
-            (Finding::Living(session), Recover::Cleanup) => dead.push((directory, session.process())),
+            (Finding::Alive(session), Recover::Cleanup) => dead.push((directory, session.process())),
             (Finding::Silent(silence), Recover::Strict) => {
                 return Err(SupervisorError::Silent(Box::new(silence.error)));
             }
             (Finding::Silent(silence), Recover::Reconnect) => {
-                living.push((directory, Beginning::Silent(silence.error.to_string())));
+                living.push((directory, LinkStart::Silent(silence.error.to_string())));
             }
             (Finding::Silent(Silence { process: None, error }), Recover::Cleanup) => return Err(error),
             (Finding::Silent(Silence { process, error }), Recover::Cleanup) => {
                 tracing::warn!(%error, "a supervisor that does not answer is killed, as --recover=cleanup demands");
                 dead.push((directory, process));
             }
-            (Finding::Dead | Finding::Copy, Recover::Strict) if let Some(damage) = replay::inspect(&directory)? => {
+            (Finding::Dead | Finding::Copy, Recover::Strict) if let Some(damage) = replay::find_damage(&directory)? => {
                 return Err(SupervisorError::Damaged(damage));
             }
             (Finding::Dead, _) => dead.push((directory, None)),
@@ -154,19 +156,19 @@ pub async fn reconnect(
     }
     let lost = (earlier.recover == Recover::Cleanup).then_some(CLEANED_UP);
     let mut found = Reconnected::default();
-    for (directory, beginning) in living {
-        found.links.push(attend(directory, beginning, builds.clone(), events.clone()));
+    for (directory, start) in living {
+        found.links.push(spawn_link(directory, start, builds.clone(), events.clone()));
     }
     for (directory, process) in dead {
         if let Some(process) = process {
-            replay::end(process).await;
+            replay::kill_supervisor(process).await;
         }
-        let legacy = replay::inherit(&directory, lost, Origin::Own).await?;
-        found.take_in(directory, legacy, &builds, &events);
+        let recovered = replay::recover_journal(&directory, lost, Origin::Own).await?;
+        found.add_replay(directory, recovered, &builds, &events);
     }
     for directory in copies {
-        match replay::inherit(&directory, lost, Origin::Copied).await {
-            Ok(legacy) => found.take_in(directory, legacy, &builds, &events),
+        match replay::recover_journal(&directory, lost, Origin::Copied).await {
+            Ok(recovered) => found.add_replay(directory, recovered, &builds, &events),
             // A copy by hard links has the original's lock.
             Err(error) => {
                 tracing::error!(%error, supervisor = %directory.id(), "a copied folder of a supervisor is left alone");
@@ -178,31 +180,31 @@ pub async fn reconnect(
 }
 
 impl Reconnected {
-    fn take_in(
+    fn add_replay(
         &mut self,
         directory: Directory,
-        left: Legacy,
+        recovered: RecoveredJournal,
         builds: &[String],
         events: &mpsc::Sender<FromSupervisor>,
     ) {
-        self.damage.extend(left.damage);
-        let replayed = left.session.map(Beginning::Replayed);
-        self.links.extend(replayed.map(|it| attend(directory, it, builds.to_vec(), events.clone())));
+        self.damage.extend(recovered.damage);
+        let replayed = recovered.session.map(LinkStart::Replayed);
+        self.links.extend(replayed.map(|it| spawn_link(directory, it, builds.to_vec(), events.clone())));
     }
 }
 
-/// How often, and how far apart, one is tried to be reached of which nothing is known but that it serves.
+/// How often, and how far apart, the agent tries to connect to a supervisor of which only the lock is known.
 const ATTEMPTS: u32 = 500;
 const PAUSE: Duration = Duration::from_millis(20);
 
-/// Looks until it is clear how a supervisor is found: one may be just coming up or going.
-async fn find(directory: &Directory) -> Result<Finding, SupervisorError> {
+/// Probes until the state of a supervisor is clear: it may be just starting or ending.
+async fn find_supervisor(directory: &Directory) -> Result<Finding, SupervisorError> {
     for _ in 0..ATTEMPTS {
-        match look(directory).await? {
+        match probe(directory).await? {
             Finding::Silent(Silence { process: Some(process), error }) => {
-                // One that is just ending has closed its door already, and still counts as alive.
+                // A supervisor that is just ending has closed its socket already, and still counts as alive.
                 if let Some(process) = replay::wait_briefly(process).await {
-                    // One that lives and does not hold this folder's lock holds another's.
+                    // A running supervisor that does not hold this folder's lock holds another's.
                     let serves = directory.is_served()?;
                     let silent = Silence { process: Some(process), error };
                     return Ok(if serves { Finding::Silent(silent) } else { Finding::Copy });
@@ -212,26 +214,25 @@ async fn find(directory: &Directory) -> Result<Finding, SupervisorError> {
             finding => return Ok(finding),
         }
     }
-    look(directory).await
+    probe(directory).await
 }
 
-/// Keeps a supervisor in threads of this process, behind the same protocol. Its containers end with the last link to it.
-/// When the process is killed, a shell that was waiting for that kills them.
+/// Runs a supervisor in threads of this process, behind the same protocol. Its containers end with the last link to it.
+/// When the process is killed, a waiting shell kills them.
 ///
-/// The program around it stays as it is: its children are never waited for, orphans do not come to it, and nothing of
-/// it is confined, so what a container starts may gain privileges where the program itself may. A descendant that has
-/// left its parents *and* wiped its environment is not found when its container ends; a supervisor that is a process of
-/// its own finds that one too.
+/// The embedding program is not affected: its children are never waited for, it does not adopt orphans, and it is not
+/// confined. So a container may gain privileges where the program itself may. A descendant that has left its parents
+/// *and* wiped its environment is not found when its container ends; a supervisor process finds that one too.
 ///
 /// # Errors
-/// Its folder cannot be made, or no descriptors or threads are left.
+/// Its folder cannot be created, or no descriptors or threads are left.
 pub async fn in_process(work_dir: &Path, events: mpsc::Sender<FromSupervisor>) -> Result<Link, SupervisorError> {
     let directory = Directory::create(work_dir)?;
     let lock = directory.lock()?;
     let journal =
         Journal::begin(&directory.journal()).map_err(SupervisorError::directory("open", directory.journal()))?;
     let folder = directory.claim(false)?;
-    let core = Core::new(std::process::id(), build::own(), Life::Agents).serving(folder.to_string());
+    let core = Core::new(std::process::id(), build::own(), Life::Agents).with_folder(folder.to_string());
     let failed = |source| SupervisorError::Connection { id: directory.id(), source };
     let marker_start = format!("{:016x}-", rand::random::<u64>());
     // The shell is started by a thread that may wait for it.
@@ -239,11 +240,11 @@ pub async fn in_process(work_dir: &Path, events: mpsc::Sender<FromSupervisor>) -
         let marker_start = marker_start.clone();
         replay::spawn_thread(move || Watcher::of_tasks(&marker_start)).await.flatten().map_err(failed)?
     };
-    let core = core.drawing_from(StdRng::from_os_rng()).marking(marker_start);
-    let held = Held { _lock: lock, _watcher: Some(watcher) };
-    let stream = replay::serve_in_thread(directory.clone(), core, journal, held).map_err(failed)?;
+    let core = core.with_marker_rng(StdRng::from_os_rng()).with_marker_start(marker_start);
+    let guards = ServiceGuards { _lock: lock, _watcher: Some(watcher) };
+    let stream = replay::serve_in_thread(directory.clone(), core, journal, guards).map_err(failed)?;
     let stream = tokio::net::UnixStream::from_std(stream).map_err(failed)?;
     let session = Session::open(stream, &directory.id()).await?;
     let builds = vec![build::own()];
-    Ok(attend(directory, Beginning::Within(session), builds, events))
+    Ok(spawn_link(directory, LinkStart::InProcess(session), builds, events))
 }

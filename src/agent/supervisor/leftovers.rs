@@ -1,8 +1,9 @@
-//! Ends what is left of containers whose supervisor, or its record of them, is gone.
+//! Kills the leftovers of containers whose supervisor, or its record of them, is gone.
 //!
-//! A process is a container's if it is the recorded first one, carries the container's id in its environment, or descends
-//! from such a process. This is for an agent that starts and finds containers in its own log that no supervisor has.
-//! A supervisor whose folder was removed is ended first: no agent reaches it again, and it may be about to start one.
+//! A process belongs to a container if it is the recorded first one, carries the container's id in its environment, or
+//! descends from such a process. An agent uses this when its own log has containers that no supervisor has. A
+//! supervisor whose folder was removed is killed first: no agent can reach it, and it may be about to start a
+//! container.
 
 use std::{ffi::OsStr, io, os::unix::ffi::OsStrExt as _, os::unix::fs::MetadataExt as _, path::Path};
 
@@ -15,8 +16,8 @@ use crate::agent::core::{ContainerId, Leftover};
 /// The variables that name a container to its processes: the task's own, and that of earlier builds.
 const NAMES: [&str; 2] = ["MESOS_CONTAINER_ID", CONTAINER_VARIABLE];
 
-/// Kills all processes of these containers, and the supervisors below `work_dir` that no agent reaches; gives the containers
-/// of which nothing is left.
+/// Kills all processes of these containers, and the supervisors below `work_dir` that no agent can reach; returns the
+/// containers of which nothing is left.
 ///
 /// # Errors
 /// No descriptors or memory are left to look or to kill: something may still run.
@@ -32,7 +33,7 @@ pub(crate) fn end(work_dir: &Path, leftovers: &[Leftover]) -> io::Result<Vec<Con
         seen = look_again(before, leftovers)?;
         Ok(Look { found: living(&seen).map(|(stat, _)| stat).collect(), is_unsure: seen.is_unsure() })
     })?;
-    // What does not die is still there.
+    // Processes that do not die are still seen.
     let has_left = |leftover: &&Leftover| living(&seen).any(|(_, container)| *container == leftover.container);
     Ok(leftovers.iter().filter(|leftover| !has_left(leftover)).map(|leftover| leftover.container.clone()).collect())
 }

@@ -1,4 +1,4 @@
-//! An agent's end of the conversation with one supervisor.
+//! An agent's end of the connection to one supervisor.
 
 use std::sync::{
     Arc,
@@ -11,18 +11,18 @@ use tokio_util::sync::CancellationToken;
 use super::SupervisorId;
 use crate::proto::internal::SupervisorRequest;
 
-/// Batches of requests that may wait to be written.
+/// How many batches of requests may be queued.
 const QUEUE: usize = 64;
 
-/// The supervisor has ended, or this agent has let go of it.
+/// The supervisor has ended, or this agent has detached from it.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("supervisor {0} has ended")]
 pub struct LinkClosed(pub SupervisorId);
 
-/// A way to one supervisor. Clones lead to the same one.
+/// A handle to one supervisor. Clones refer to the same one.
 ///
-/// When the last is dropped the agent lets go: a supervisor that is a process of its own goes on, one within this
-/// process kills its containers and ends.
+/// When the last is dropped the agent detaches: a supervisor that is a process of its own keeps running, one within
+/// this process kills its containers and ends.
 #[derive(Clone, Debug)]
 pub struct Link {
     id: SupervisorId,
@@ -30,7 +30,7 @@ pub struct Link {
     state: Arc<State>,
 }
 
-/// What a link and the task that attends to it share.
+/// The state that a link shares with its task.
 #[derive(Debug)]
 pub(super) struct State {
     takes_starts: AtomicBool,
@@ -40,7 +40,7 @@ pub(super) struct State {
 }
 
 impl State {
-    pub(super) fn take_no_more_starts(&self) {
+    pub(super) fn stop_starts(&self) {
         self.takes_starts.store(false, Ordering::Relaxed);
     }
 
@@ -48,8 +48,8 @@ impl State {
         self.has_died.load(Ordering::Relaxed)
     }
 
-    pub(super) fn died(&self) {
-        self.take_no_more_starts();
+    pub(super) fn mark_dead(&self) {
+        self.stop_starts();
         self.has_died.store(true, Ordering::Relaxed);
     }
 }
@@ -63,32 +63,32 @@ impl Link {
         (Self { id, requests, state: state.clone() }, queue, state)
     }
 
-    /// Which supervisor this leads to.
+    /// The id of the supervisor.
     #[must_use]
     pub fn id(&self) -> &SupervisorId {
         &self.id
     }
 
-    /// Whether it is to be given containers to start: not when it died, was retired, or is of another build.
+    /// Whether it takes starts: not when it died, was retired, is silent, or is of another build.
     #[must_use]
     pub fn takes_starts(&self) -> bool {
         self.state.takes_starts.load(Ordering::Relaxed)
     }
 
-    /// Whether it died and only its records are left.
+    /// Whether the supervisor died and only its records are left.
     #[must_use]
     pub fn has_died(&self) -> bool {
         self.state.has_died()
     }
 
-    /// Returns when nothing more comes from the supervisor: it has ended, or this agent has let go of it.
+    /// Returns when no more events follow: the supervisor has ended, or this agent has detached from it.
     pub async fn closed(&self) {
         self.state.done.cancelled().await;
     }
 
     /// Queues requests, in order; waits only when many batches are queued already.
     ///
-    /// That they were queued does not mean that they arrive: see [`super::FromSupervisor::Event`].
+    /// Queued requests may be lost with the connection: see [`super::FromSupervisor::Event`].
     ///
     /// # Errors
     /// The supervisor has ended.
@@ -96,7 +96,7 @@ impl Link {
         self.requests.send(requests).await.map_err(|_refused| LinkClosed(self.id.clone()))
     }
 
-    /// The same from a thread without a runtime.
+    /// As [`Self::send`], from a thread without a runtime.
     ///
     /// # Errors
     /// The supervisor has ended.
@@ -107,8 +107,8 @@ impl Link {
         self.requests.blocking_send(requests).map_err(|_refused| LinkClosed(self.id.clone()))
     }
 
-    /// Lets go of the supervisor and waits until that is done. One within this process kills its containers, whose exits
-    /// are still delivered: somebody has to go on taking them.
+    /// Detaches from the supervisor and waits until that is done. One within this process kills its containers, whose
+    /// exits are still delivered: the caller has to keep receiving events.
     pub async fn shutdown(&self) {
         self.state.stop.cancel();
         self.state.done.cancelled().await;

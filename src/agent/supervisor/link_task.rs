@@ -1,12 +1,12 @@
-//! The task behind a link: carries requests and events, and sees to it that a supervisor's end is reported in order.
+//! The task behind a link: forwards requests and events, and reports a supervisor's end in order.
 //!
-//! When the connection breaks there are four cases. The folder is gone: the supervisor was retired and has ended. It
-//! answers: go on. It is silent: report that and try again for as long as it takes, since silence is not death. The process
-//! is dead: report that, replay its records, and go on serving them to the agent under the same name, so that it sees one
-//! uniform stream and takes every container's end in the same way.
+//! When the connection is lost there are four cases. The folder is gone: the supervisor was retired and has ended. It
+//! answers: continue. It is silent: report that and retry for ever, since a silent supervisor is not dead. The process
+//! is dead: report that and replay its records to the agent under the same name. So the agent receives one uniform
+//! stream and handles every exit in the same way.
 //!
-//! A connection that stands says nothing of a supervisor that is stopped. So one that has not answered a start for a while
-//! counts as silent until it says something; the connection stays, since what was sent over it may not have been read yet.
+//! An open connection does not prove that the supervisor runs: it may be stopped. So one that has not answered a start
+//! for a while counts as silent. The connection stays open, since the requests sent over it may not have been read yet.
 
 use std::{
     collections::BTreeMap,
@@ -28,18 +28,18 @@ use super::{
     directory::Directory,
     frame,
     link::{Link, State},
-    look::{self, Finding},
+    probe::{self, Finding},
     replay,
     session::Session,
 };
 use crate::proto::internal::{SupervisorEvent, SupervisorRequest, supervisor_event, supervisor_request};
 
-/// How long to wait before trying again what failed, at first and at most.
+/// The first and the longest pause before a retry.
 const PAUSE: Duration = Duration::from_millis(100);
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
-/// How often the records of a dead supervisor are tried to be replayed before they are given up.
+/// How often replaying the records of a dead supervisor is tried before the link ends.
 const MAX_REPLAYS: u32 = 6;
-/// Attempts after which a supervisor that could not be reached counts as silent, and not as just coming up or going.
+/// Attempts after which an unreachable supervisor counts as silent, and not as just starting or ending.
 const ATTEMPTS_TO_SILENCE: u32 = 5;
 /// A supervisor that has not answered a start for this long is silent.
 const UNANSWERED: Duration = Duration::from_secs(10);
@@ -48,11 +48,11 @@ const READ_BYTES: usize = 64 << 10;
 const BATCHES: usize = 64;
 
 /// How a session ended.
-enum End {
-    /// This side let go, and the other has sent all it had to send.
-    LetGo,
-    /// It broke, for this reason.
-    Broke(String),
+enum SessionEnd {
+    /// This side detached, and the supervisor has sent its last event.
+    Detached,
+    /// The connection was lost, for this reason.
+    Broken(String),
 }
 
 /// The task behind a link.
@@ -62,52 +62,52 @@ struct LinkTask {
     events: mpsc::Sender<FromSupervisor>,
     requests: mpsc::Receiver<Vec<SupervisorRequest>>,
     state: Arc<State>,
-    /// The program files whose supervisors are given more to start.
+    /// The program files whose supervisors take starts.
     builds: Vec<String>,
-    /// Sessions that broke one after the other without an event.
+    /// Consecutive sessions that were lost without an event.
     broken: u32,
     /// Whether the supervisor is a process of its own: one within this process is never silent by itself.
-    is_process: bool,
+    is_own_process: bool,
 }
 
-/// How a link begins.
+/// The initial state of a link.
 #[derive(Debug)]
-pub(super) enum Beginning {
-    /// With a supervisor that has greeted.
-    Greeted(Session),
-    /// With one within this process.
-    Within(Session),
-    /// With one that does not answer, as the text says.
+pub(super) enum LinkStart {
+    /// Connected to a supervisor process.
+    Connected(Session),
+    /// Connected to a supervisor within this process.
+    InProcess(Session),
+    /// The supervisor does not answer, for this reason.
     Silent(String),
-    /// With the records of one that died.
+    /// Connected to the replayed records of a dead supervisor.
     Replayed(Session),
 }
 
-/// A link attended to by a task of its own; supervisors of other program files than `builds` are given no more to start.
-pub(super) fn attend(
+/// Creates a link and spawns its task; supervisors of other program files than `builds` get no more starts.
+pub(super) fn spawn_link(
     directory: Directory,
-    beginning: Beginning,
+    start: LinkStart,
     builds: Vec<String>,
     events: mpsc::Sender<FromSupervisor>,
 ) -> Link {
     let (link, requests, state) = Link::new(directory.id());
-    match &beginning {
-        Beginning::Greeted(_) | Beginning::Within(_) => {}
-        Beginning::Silent(_) => state.take_no_more_starts(),
-        Beginning::Replayed(_) => state.died(),
+    match &start {
+        LinkStart::Connected(_) | LinkStart::InProcess(_) => {}
+        LinkStart::Silent(_) => state.stop_starts(),
+        LinkStart::Replayed(_) => state.mark_dead(),
     }
-    let is_process = !matches!(beginning, Beginning::Within(_) | Beginning::Replayed(_));
-    let mut task = LinkTask { directory, events, requests, state, builds, broken: 0, is_process };
-    match beginning {
-        Beginning::Greeted(session) | Beginning::Within(session) => {
-            task.judge(&session);
+    let is_own_process = !matches!(start, LinkStart::InProcess(_) | LinkStart::Replayed(_));
+    let mut task = LinkTask { directory, events, requests, state, builds, broken: 0, is_own_process };
+    match start {
+        LinkStart::Connected(session) | LinkStart::InProcess(session) => {
+            task.check_build(&session);
             tokio::spawn(task.run(Some(session)));
         }
-        Beginning::Replayed(session) => {
+        LinkStart::Replayed(session) => {
             task.broken = 1;
             tokio::spawn(task.run(Some(session)));
         }
-        Beginning::Silent(text) => {
+        LinkStart::Silent(text) => {
             tokio::spawn(async move {
                 if report_silence(&task.directory, &task.state, &task.events, text).await {
                     task.run(None).await;
@@ -118,7 +118,7 @@ pub(super) fn attend(
     link
 }
 
-/// The starts of a session that are to be answered, by container, and since when.
+/// When each unanswered start of a session was sent, by container.
 #[derive(Debug, Default)]
 struct Unanswered {
     since: Mutex<BTreeMap<String, Instant>>,
@@ -126,14 +126,14 @@ struct Unanswered {
 }
 
 impl Unanswered {
-    fn asked(&self, request: &SupervisorRequest) {
+    fn record_request(&self, request: &SupervisorRequest) {
         let Some(supervisor_request::Kind::Start(start)) = &request.kind else { return };
         let mut since = self.since.lock().unwrap_or_else(PoisonError::into_inner);
         since.entry(start.container_id.clone()).or_insert_with(Instant::now);
         self.first.notify_one();
     }
 
-    fn answered(&self, event: &SupervisorEvent) {
+    fn record_answer(&self, event: &SupervisorEvent) {
         let container = match &event.kind {
             Some(supervisor_event::Kind::Started(started)) => &started.container_id,
             Some(supervisor_event::Kind::StartFailed(failed)) => &failed.container_id,
@@ -143,8 +143,8 @@ impl Unanswered {
         self.since.lock().unwrap_or_else(PoisonError::into_inner).remove(container);
     }
 
-    /// Returns when an answer is overdue, with words for it.
-    async fn overdue(&self) -> String {
+    /// Waits until an answer is overdue; returns a description.
+    async fn wait_until_overdue(&self) -> String {
         loop {
             let oldest = self.since.lock().unwrap_or_else(PoisonError::into_inner).values().min().copied();
             match oldest {
@@ -160,77 +160,77 @@ impl Unanswered {
 
 impl LinkTask {
     async fn run(mut self, first: Option<Session>) {
-        // Also when this task panics: nothing more comes then either.
+        // Also when this task panics: no more events follow then either.
         let _done = self.state.done.clone().drop_guard();
         let mut next = match first {
             Some(session) => Some(session),
-            None => self.find("it did not answer", true).await,
+            None => self.reconnect("it did not answer", true).await,
         };
         while let Some(session) = next.take() {
-            match self.converse(session).await {
-                End::LetGo => break,
-                End::Broke(reason) => next = self.find(&reason, false).await,
+            match self.run_session(session).await {
+                SessionEnd::Detached => break,
+                SessionEnd::Broken(reason) => next = self.reconnect(&reason, false).await,
             }
         }
     }
 
-    /// A supervisor of another build goes on with what it has and is given nothing more.
-    fn judge(&self, session: &Session) {
+    /// Stops starts on a supervisor that is retired or of another build; its containers keep running.
+    fn check_build(&self, session: &Session) {
         if session.welcome.retired {
-            self.state.take_no_more_starts();
+            self.state.stop_starts();
         } else if !self.state.has_died() && !session.is_current(&self.builds) {
-            tracing::info!(supervisor = %self.directory.id(), "a supervisor of another build goes on with what it has");
-            self.state.take_no_more_starts();
+            tracing::info!(supervisor = %self.directory.id(), "a supervisor of another build keeps its containers and gets no more");
+            self.state.stop_starts();
         }
     }
 
-    async fn converse(&mut self, session: Session) -> End {
+    async fn run_session(&mut self, session: Session) -> SessionEnd {
         let Session { stream, buffer, welcome } = session;
         self.broken += 1;
         let welcome = SupervisorEvent { kind: Some(supervisor_event::Kind::Welcome(welcome)) };
         if !deliver(&self.events, &self.directory.id(), welcome).await {
-            return End::LetGo;
+            return SessionEnd::Detached;
         }
         let (from, to) = stream.into_split();
         let unanswered = Unanswered::default();
         let receiving = receive(from, buffer, &self.events, self.directory.id(), &unanswered, &mut self.broken);
         let sending = send(to, &mut self.requests, &unanswered, &self.state);
         tokio::pin!(receiving, sending);
-        if self.is_process {
+        if self.is_own_process {
             tokio::select! {
                 biased;
                 end = &mut receiving => return end,
-                sent = &mut sending => return after_letting_go(sent, receiving.await),
-                text = unanswered.overdue() => {
+                sent = &mut sending => return end_after_shutdown(sent, receiving.await),
+                text = unanswered.wait_until_overdue() => {
                     if !report_silence(&self.directory, &self.state, &self.events, text).await {
-                        return End::LetGo;
+                        return SessionEnd::Detached;
                     }
                 }
             }
         }
         tokio::select! {
             end = &mut receiving => end,
-            // Having let go, receive what the other side still sends.
-            sent = &mut sending => after_letting_go(sent, receiving.await),
+            // After detaching, receive what the supervisor still sends.
+            sent = &mut sending => end_after_shutdown(sent, receiving.await),
         }
     }
 
-    /// Looks for the supervisor until it answers, or is found dead or gone. It is never killed because it is silent.
-    async fn find(&mut self, reason: &str, mut is_reported: bool) -> Option<Session> {
+    /// Probes the supervisor until it answers, or is dead or gone. It is never killed because it is silent.
+    async fn reconnect(&mut self, reason: &str, mut is_reported: bool) -> Option<Session> {
         let mut pause = PAUSE.saturating_mul(1 << self.broken.min(6));
         for attempt in 1.. {
-            match look::look(&self.directory).await {
+            match probe::probe(&self.directory).await {
                 Ok(Finding::Gone) => return None,
-                Ok(Finding::Living(session)) => {
+                Ok(Finding::Alive(session)) => {
                     if is_reported {
                         tracing::info!(supervisor = %self.directory.id(), "a supervisor that was silent answers again");
                     }
-                    self.judge(&session);
+                    self.check_build(&session);
                     return Some(session);
                 }
-                Ok(Finding::Dead) => return self.died(reason).await,
+                Ok(Finding::Dead) => return self.report_death(reason).await,
                 Ok(Finding::Copy) => {
-                    tracing::error!(supervisor = %self.directory.id(), "another folder has taken a supervisor's place");
+                    tracing::error!(supervisor = %self.directory.id(), "a copy of another folder has replaced a supervisor's");
                     return None;
                 }
                 Ok(Finding::Silent(silence)) => {
@@ -243,21 +243,21 @@ impl LinkTask {
                     }
                 }
                 Err(error) => {
-                    tracing::warn!(supervisor = %self.directory.id(), %error, "cannot look for a supervisor: trying again");
+                    tracing::warn!(supervisor = %self.directory.id(), %error, "cannot probe a supervisor: trying again");
                 }
             }
             tokio::select! {
-                () = rest(&mut pause) => {}
-                // Requests cannot arrive, and the next greeting shows what has to be sent again.
+                () = back_off(&mut pause) => {}
+                // Requests cannot arrive, and the next `Welcome` shows what has to be resent.
                 () = discard_requests(&mut self.requests, &self.state) => return None,
             }
         }
         None
     }
 
-    async fn died(&mut self, reason: &str) -> Option<Session> {
+    async fn report_death(&mut self, reason: &str) -> Option<Session> {
         tracing::error!(supervisor = %self.directory.id(), reason, "a supervisor died: its containers are killed");
-        self.state.died();
+        self.state.mark_dead();
         let lost = FromSupervisor::Lost(self.directory.id(), format!("its supervisor died: {reason}"));
         self.events.send(lost).await.ok()?;
         let Self { directory, requests, state, .. } = self;
@@ -268,15 +268,15 @@ impl LinkTask {
     }
 }
 
-/// How a session ends in which this side sends no more.
-fn after_letting_go(sent: io::Result<()>, received: End) -> End {
+/// How a session ended whose sending half was shut down.
+fn end_after_shutdown(sent: io::Result<()>, received: SessionEnd) -> SessionEnd {
     match (sent, received) {
-        (Ok(()), _) | (_, End::LetGo) => End::LetGo,
-        (Err(error), End::Broke(_)) => End::Broke(error.to_string()),
+        (Ok(()), _) | (_, SessionEnd::Detached) => SessionEnd::Detached,
+        (Err(error), SessionEnd::Broken(_)) => SessionEnd::Broken(error.to_string()),
     }
 }
 
-/// False when the agent listens no more.
+/// Reports a silent supervisor and stops starts on it; false when the agent receives no more events.
 async fn report_silence(
     directory: &Directory,
     state: &State,
@@ -285,35 +285,35 @@ async fn report_silence(
 ) -> bool {
     let supervisor = directory.id();
     tracing::warn!(%supervisor, text, "a supervisor is silent: its tasks are left alone, and others start elsewhere");
-    state.take_no_more_starts();
+    state.stop_starts();
     events.send(FromSupervisor::Silent(supervisor, text)).await.is_ok()
 }
 
-/// Kills what a dead supervisor left, for as long as that takes: nothing of it may be said to have ended before. Then
-/// replays its records, if they can be had.
+/// Kills what a dead supervisor left, however long that takes: no exit may be reported before. Then replays its
+/// records, if they can be read.
 async fn replay_records(directory: &Directory) -> Option<Session> {
     let mut pause = PAUSE;
-    while let Err(error) = replay::clear(directory).await {
+    while let Err(error) = replay::kill_left_in_thread(directory).await {
         tracing::error!(supervisor = %directory.id(), %error, "what it left cannot be killed: trying again");
-        rest(&mut pause).await;
+        back_off(&mut pause).await;
     }
     for _ in 0..MAX_REPLAYS {
-        match replay::inherit(directory, None, replay::Origin::Own).await {
-            Ok(legacy) => return legacy.session,
+        match replay::recover_journal(directory, None, replay::Origin::Own).await {
+            Ok(recovered) => return recovered.session,
             Err(error) => tracing::error!(supervisor = %directory.id(), %error, "its records cannot be replayed"),
         }
-        rest(&mut pause).await;
+        back_off(&mut pause).await;
     }
     None
 }
 
-/// Waits, longer each time.
-async fn rest(pause: &mut Duration) {
+/// Waits, twice as long each time.
+async fn back_off(pause: &mut Duration) {
     tokio::time::sleep(*pause).await;
     *pause = (*pause * 2).min(LONGEST_PAUSE);
 }
 
-/// Drops requests until there are no more or this side lets go.
+/// Discards requests until there are no more or this side detaches.
 async fn discard_requests(requests: &mut mpsc::Receiver<Vec<SupervisorRequest>>, state: &State) {
     tokio::select! {
         () = async { while requests.recv().await.is_some() {} } => {}
@@ -321,7 +321,7 @@ async fn discard_requests(requests: &mut mpsc::Receiver<Vec<SupervisorRequest>>,
     }
 }
 
-/// Delivers events until the other side ends, or the agent takes no more.
+/// Delivers events until the connection is lost, or the agent receives no more.
 async fn receive(
     mut from: OwnedReadHalf,
     mut buffer: BytesMut,
@@ -329,31 +329,31 @@ async fn receive(
     id: SupervisorId,
     unanswered: &Unanswered,
     broken: &mut u32,
-) -> End {
+) -> SessionEnd {
     loop {
         loop {
             match frame::take::<SupervisorEvent>(&mut buffer) {
                 Ok(Some(event)) => {
                     *broken = 0;
-                    unanswered.answered(&event);
+                    unanswered.record_answer(&event);
                     if !deliver(events, &id, event).await {
-                        return End::LetGo;
+                        return SessionEnd::Detached;
                     }
                 }
                 Ok(None) => break,
-                Err(error) => return End::Broke(format!("it sent {error}")),
+                Err(error) => return SessionEnd::Broken(format!("it sent {error}")),
             }
         }
         buffer.reserve(READ_BYTES);
         match from.read_buf(&mut buffer).await {
-            Ok(0) => return End::Broke("it closed the connection".to_owned()),
+            Ok(0) => return SessionEnd::Broken("it closed the connection".to_owned()),
             Ok(_) => {}
-            Err(error) => return End::Broke(error.to_string()),
+            Err(error) => return SessionEnd::Broken(error.to_string()),
         }
     }
 }
 
-/// Writes requests until there are no more, or this side is to let go; then ends its half of the connection.
+/// Sends requests until there are no more, or this side detaches; then shuts down its half of the connection.
 async fn send(
     mut to: OwnedWriteHalf,
     requests: &mut mpsc::Receiver<Vec<SupervisorRequest>>,
@@ -371,7 +371,7 @@ async fn send(
             return to.shutdown().await;
         }
         for request in batches.drain(..).flatten() {
-            unanswered.asked(&request);
+            unanswered.record_request(&request);
             if let Err(error) = frame::put(&request, &mut buffer) {
                 tracing::error!(%error, "a request that is too large is left out");
             }
@@ -381,7 +381,7 @@ async fn send(
     }
 }
 
-/// False when the agent takes no more.
+/// Delivers an event; false when the agent receives no more.
 async fn deliver(events: &mpsc::Sender<FromSupervisor>, id: &SupervisorId, event: SupervisorEvent) -> bool {
     events.send(FromSupervisor::Event(id.clone(), event)).await.is_ok()
 }
@@ -392,30 +392,31 @@ mod tests {
     use crate::proto::internal::{Signal, Start, Started, SupervisorWelcome};
     use tokio::net::UnixStream;
 
-    /// A session whose other end does what the test says.
-    struct Conversation {
+    /// A session whose other end is the test.
+    struct TestSession {
         link: Link,
         peer: UnixStream,
         events: mpsc::Receiver<FromSupervisor>,
-        end: tokio::task::JoinHandle<End>,
+        end: tokio::task::JoinHandle<SessionEnd>,
     }
 
-    impl Conversation {
-        async fn begin(is_process: bool) -> Self {
+    impl TestSession {
+        async fn begin(is_own_process: bool) -> Self {
             let folder = tempfile::tempdir().expect("a folder");
             let directory = Directory::create(folder.path()).expect("made");
             let (link, queue, state) = Link::new(directory.id());
             let (sender, mut events) = mpsc::channel(16);
             let (stream, peer) = UnixStream::pair().expect("a pair");
             let (builds, broken) = (Vec::new(), 0);
-            let mut task = LinkTask { directory, events: sender, requests: queue, state, builds, broken, is_process };
+            let mut task =
+                LinkTask { directory, events: sender, requests: queue, state, builds, broken, is_own_process };
             let session = Session { stream, buffer: BytesMut::new(), welcome: SupervisorWelcome::default() };
-            let end = tokio::spawn(async move { task.converse(session).await });
-            events.recv().await.expect("the greeting");
+            let end = tokio::spawn(async move { task.run_session(session).await });
+            events.recv().await.expect("the welcome");
             Self { link, peer, events, end }
         }
 
-        async fn ask(&self, kind: supervisor_request::Kind) {
+        async fn request(&self, kind: supervisor_request::Kind) {
             self.link.send(vec![SupervisorRequest { kind: Some(kind) }]).await.expect("it is open");
         }
 
@@ -440,34 +441,34 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_supervisor_that_does_not_answer_a_start_is_silent_until_it_goes_on() {
-        let mut conversation = Conversation::begin(true).await;
-        conversation.ask(start("c")).await;
+    async fn a_supervisor_that_does_not_answer_a_start_is_silent_until_it_answers() {
+        let mut session = TestSession::begin(true).await;
+        session.request(start("c")).await;
         let began = Instant::now();
-        let event = conversation.within_a_day().await;
+        let event = session.within_a_day().await;
         assert!(matches!(&event, Some(FromSupervisor::Silent(_, text)) if text.contains("a start waits")), "{event:?}");
         assert_eq!(began.elapsed().as_secs(), UNANSWERED.as_secs());
-        assert!(!conversation.link.takes_starts());
-        assert!(conversation.within_a_day().await.is_none(), "it is said once");
-        conversation.answer("c").await;
-        assert!(!conversation.end.is_finished(), "the connection stands");
+        assert!(!session.link.takes_starts());
+        assert!(session.within_a_day().await.is_none(), "it is reported once");
+        session.answer("c").await;
+        assert!(!session.end.is_finished(), "the connection stays open");
     }
 
     #[tokio::test(start_paused = true)]
-    async fn one_that_has_answered_all_starts_may_be_quiet_for_ever_and_so_may_one_within_this_process() {
+    async fn a_supervisor_without_unanswered_starts_or_within_this_process_is_never_silent() {
         let kill = Signal { container_id: "c".to_owned(), signal: 9, tree: true };
-        let mut answered = Conversation::begin(true).await;
-        answered.ask(start("c")).await;
+        let mut answered = TestSession::begin(true).await;
+        answered.request(start("c")).await;
         answered.answer("c").await;
-        answered.ask(supervisor_request::Kind::Signal(kill)).await;
-        let mut within = Conversation::begin(false).await;
-        within.ask(start("c")).await;
-        for conversation in [&mut answered, &mut within] {
-            assert!(conversation.within_a_day().await.is_none());
-            assert!(conversation.link.takes_starts());
+        answered.request(supervisor_request::Kind::Signal(kill)).await;
+        let mut in_process = TestSession::begin(false).await;
+        in_process.request(start("c")).await;
+        for session in [&mut answered, &mut in_process] {
+            assert!(session.within_a_day().await.is_none());
+            assert!(session.link.takes_starts());
         }
         answered.peer.shutdown().await.expect("closed");
         let end = answered.end.await.expect("no panic");
-        assert!(matches!(end, End::Broke(reason) if reason == "it closed the connection"));
+        assert!(matches!(end, SessionEnd::Broken(reason) if reason == "it closed the connection"));
     }
 }

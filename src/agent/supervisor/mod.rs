@@ -1,35 +1,35 @@
-//! The small process that starts containers' processes, owns and reaps them, and outlives the agent.
+//! The small process that starts, owns and reaps the processes of containers, and outlives the agent.
 //!
-//! An agent holds a [`Link`] per supervisor and hears from all of them on one channel. A supervisor is a process of its
-//! own ([`launch`], found again by [`reconnect`], its body is [`run`]) or a set of threads in this one ([`in_process`]).
-//! What it knows of each container is on disk before anybody hears of it, so an exit is never lost: not when the agent
-//! is away, and not when the supervisor itself dies, after which its containers are killed and reported as lost.
+//! An agent holds a [`Link`] per supervisor and receives the events of all on one channel. A supervisor is a process of
+//! its own ([`launch`], [`reconnect`]; its body is [`run`]) or a set of threads in this one ([`in_process`]). It
+//! records every exit on disk before it reports it. So no exit is lost when the agent is away, nor when the supervisor
+//! itself dies: then its containers are killed and reported as lost.
 //!
-//! It speaks of containers and processes, never of tasks. A pure state machine (`core`) decides; plain threads with
-//! blocking calls do the rest, so that the heap stays small and starting a process stays on the vfork path.
+//! It handles containers and processes, never tasks. A pure state machine (`core`) decides. Plain threads with blocking
+//! calls do the rest, so that the heap stays small and starting a process stays on the vfork path.
 
+mod accept;
 mod build;
 mod connection;
 pub(crate) mod core;
 mod decider;
 mod directory;
-mod door;
 pub(crate) mod frame;
-mod fresh;
 mod identity;
 pub(crate) mod journal;
 mod launch;
 pub(crate) mod leftovers;
 mod link;
 mod link_task;
-mod look;
 mod peer;
+mod probe;
 mod process;
 mod queue;
 mod replay;
 mod runtime;
 mod service;
 mod session;
+mod starting;
 #[cfg(test)]
 mod tests;
 
@@ -44,12 +44,12 @@ pub use self::{
 };
 use crate::proto::{ext::VersionRange, internal::SupervisorEvent};
 
-/// The lowest and the highest version of the protocol spoken here. Since 2 a greeting also names the containers being
-/// started, says whether the supervisor is retired, and which program file it is. Since 3 the agent's carries a token, and
-/// the supervisor's names the folder that it serves.
+/// The lowest and the highest supported version of the protocol. Since 2 a `Welcome` also contains the containers being
+/// started, whether the supervisor is retired, and its program file. Since 3 a `Hello` carries a token, and a `Welcome`
+/// names the folder that the supervisor serves.
 const VERSIONS: VersionRange = VersionRange { min: 1, max: 3 };
 
-/// Reads bytes as each of the texts that the host tells of processes, which may say what they please there.
+/// Parses bytes as each text that processes on the host control: their environment, stat line and `pid` file.
 #[cfg(feature = "fuzz")]
 pub(crate) fn read_of_the_host(bytes: &[u8]) {
     let text = String::from_utf8_lossy(bytes);
@@ -59,7 +59,7 @@ pub(crate) fn read_of_the_host(bytes: &[u8]) {
     drop((process::Stat::parse(&text), identity::Identity::parse(&text)));
 }
 
-/// Names a supervisor: the name of its folder below `work_dir/supervisors/`.
+/// The id of a supervisor: the name of its folder below `work_dir/supervisors/`.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct SupervisorId(String);
 
@@ -68,7 +68,7 @@ impl SupervisorId {
         Self(name.into())
     }
 
-    /// The name.
+    /// The id as a string.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
@@ -81,21 +81,21 @@ impl fmt::Display for SupervisorId {
     }
 }
 
-/// What an agent hears from its supervisors.
+/// An event from a supervisor, for the agent.
 #[derive(Clone, Debug, PartialEq)]
 pub enum FromSupervisor {
-    /// A supervisor said something. The first is a `Welcome`; a later `Welcome` means that the session began anew, and
-    /// that requests sent before may be lost: whatever it does not show has to be asked for again.
+    /// A supervisor sent an event. The first is a `Welcome`. A later `Welcome` begins a new session: requests sent
+    /// before may be lost, and whatever it does not show has to be requested again.
     Event(SupervisorId, SupervisorEvent),
-    /// A supervisor died, for the reason in words, and its containers were killed. A `Welcome` with all exits, recorded
-    /// or lost, follows; the link goes on taking `Forget`, but no more starts.
+    /// A supervisor died, for the given reason, and its containers are killed. A `Welcome` with all exits, recorded or
+    /// lost, follows; the link still accepts `Forget`, but no more starts.
     Lost(SupervisorId, String),
-    /// A supervisor lives but does not answer, as the text says. Its containers are left alone, it takes no more starts,
-    /// and a `Welcome` follows when it answers again.
+    /// A supervisor is alive but does not answer, for the given reason. Its containers are left alone and it takes no
+    /// more starts. A `Welcome` follows when the agent reconnects to it.
     Silent(SupervisorId, String),
 }
 
-/// Why there is no supervisor.
+/// Why a supervisor cannot be started or reached.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum SupervisorError {
@@ -104,9 +104,9 @@ pub enum SupervisorError {
     Directory {
         /// What was being done, for example `create`.
         action: &'static str,
-        /// With what.
+        /// The file or folder concerned.
         path: PathBuf,
-        /// What the system said.
+        /// The system's error.
         source: io::Error,
     },
     /// The program of the supervisor did not start, or ended before it was ready.
@@ -114,7 +114,7 @@ pub enum SupervisorError {
     NotStarted {
         /// The program.
         program: PathBuf,
-        /// What is known of it: an error, or the end of its log.
+        /// An error, or the end of its log.
         text: String,
     },
     /// The supervisor and this agent have no version of their protocol in common.
@@ -122,10 +122,10 @@ pub enum SupervisorError {
         "supervisor {0} speaks no version of the protocol that this agent does: end its tasks, or run the agent it was started by"
     )]
     Version(SupervisorId),
-    /// A supervisor's journal is damaged, and that is not to be passed over.
+    /// A supervisor's journal is damaged, which `--recover=strict` does not accept.
     #[error("{0}; nothing was touched: start with --recover=reconnect or --recover=cleanup to go on without the rest")]
     Damaged(Damage),
-    /// A supervisor lives but does not answer, and that is not to be passed over.
+    /// A supervisor is alive but does not answer, which `--recover=strict` does not accept.
     #[error(
         "{0}: nothing was touched; start with --recover=reconnect to wait for it, or with --recover=cleanup to kill it with its tasks"
     )]
@@ -135,7 +135,7 @@ pub enum SupervisorError {
     Connection {
         /// Which supervisor.
         id: SupervisorId,
-        /// What the system said.
+        /// The system's error.
         source: io::Error,
     },
 }

@@ -1,6 +1,7 @@
-//! Who is at the other end of a connection: what a container runs is never served.
+//! Checks the peer of a connection: processes of containers are never served.
 //!
-//! As subreaper a supervisor is the ancestor of all that its containers start, whatever sessions and parents they left.
+//! As subreaper a supervisor is the ancestor of all processes that its containers start, even if they left their
+//! session or their parents ended.
 
 use std::{fmt, io, os::unix::net::UnixStream};
 
@@ -19,9 +20,9 @@ const MAX_GENERATIONS: u32 = 1 << 15;
 /// Why a peer is not served.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Refusal {
-    /// It runs as this user, which is neither ours nor root.
+    /// It runs as this user, who is neither our user nor root.
     User(u32),
-    /// It was started in one of the containers, or that cannot be ruled out.
+    /// A container started it, or that cannot be ruled out.
     Descendant(i32),
 }
 

@@ -1,8 +1,8 @@
-//! One process, named for ever: its id together with the time it started.
+//! One process, identified uniquely: by its id together with its start time.
 //!
-//! Process ids are used again, on some hosts within seconds. A signal therefore goes through a descriptor of the
-//! process (pidfd) that was opened first and compared with the start time after: what it then names cannot change.
-//! That a process could not be looked at for want of descriptors or memory never means that it is not there.
+//! Process ids are reused, on some hosts within seconds. A signal is therefore sent through a descriptor of the process
+//! (pidfd): it is opened first, then the start time is compared, so it cannot refer to another process. When
+//! descriptors or memory are exhausted, the result is an error and never "no such process".
 
 use std::{io, os::fd::OwnedFd, sync::OnceLock, time::Duration};
 
@@ -12,7 +12,7 @@ use rustix::{
     process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal},
 };
 
-/// What `/proc/PID/stat` says of a process, as far as it matters here.
+/// The fields of `/proc/PID/stat` that are used here.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Stat {
     pub(super) pid: u32,
@@ -28,11 +28,11 @@ pub(super) struct Stat {
     pub(super) environment: Environment,
 }
 
-/// What environment a process has; `/proc/PID/environ` is empty without one and with an empty one.
+/// Whether a process has an environment; `/proc/PID/environ` is empty without one and with an empty one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Environment {
-    /// In the midst of an exec there is none yet, and at the end of a process none any more. The kernel's own processes
-    /// never have one, and what this process may not know looks the same.
+    /// During an exec there is none yet, and at the end of a process none any more. Kernel threads never have one, and
+    /// that of another user's process looks the same.
     Missing,
     /// Without a variable.
     Empty,
@@ -195,8 +195,8 @@ fn other_threads(pid: u32) -> io::Result<Vec<String>> {
     Ok(others.map(|name| format!("{folder}/{name}")).collect())
 }
 
-/// What the process `pid` was started with: its program's name and arguments, each with a zero byte after it. Nothing when
-/// there is no such process.
+/// What the process `pid` was started with: its program's name and arguments, each with a zero byte after it. Nothing
+/// when there is no such process.
 ///
 /// # Errors
 /// No descriptors or memory are left.
@@ -204,7 +204,7 @@ pub(super) fn arguments(pid: u32) -> io::Result<Option<Vec<u8>>> {
     none_unless_exhausted(read_up_to(format!("/proc/{pid}/cmdline"), MAX_ENVIRONMENT_BYTES))
 }
 
-/// The first `limit` bytes of a file of the kernel's, whose size it does not say.
+/// The first `limit` bytes of a file in `/proc`, which reports no size.
 fn read_up_to(path: impl rustix::path::Arg, limit: usize) -> io::Result<Vec<u8>> {
     let file = open_for_reading(path)?;
     let mut buffer = vec![0; LINE_BYTES];
@@ -226,10 +226,10 @@ fn open_for_reading(path: impl rustix::path::Arg) -> io::Result<OwnedFd> {
     Ok(openat(CWD, path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())?)
 }
 
-/// What was found out about a process, or nothing when it is gone or not ours to look at.
+/// Turns an error into `None`: the process is gone or not ours to inspect.
 ///
 /// # Errors
-/// It could not be found out: this process or the host has no descriptors or memory left.
+/// The error is a shortage: this process or the host has no descriptors or memory left.
 pub(super) fn none_unless_exhausted<T>(found: io::Result<T>) -> io::Result<Option<T>> {
     match found {
         Ok(found) => Ok(Some(found)),
@@ -238,13 +238,13 @@ pub(super) fn none_unless_exhausted<T>(found: io::Result<T>) -> io::Result<Optio
     }
 }
 
-/// Whether what failed may work once others have let go of descriptors, memory or threads.
+/// Whether a failed call may succeed once descriptors, memory or threads are freed.
 pub(super) fn is_shortage(error: &io::Error) -> bool {
     let shortages = [Errno::MFILE, Errno::NFILE, Errno::NOMEM, Errno::AGAIN];
     Errno::from_io_error(error).is_some_and(|errno| shortages.contains(&errno))
 }
 
-/// The same, but for what also another process may be short of.
+/// Whether this process is short of descriptors or memory; `EAGAIN` may also come from the other end.
 pub(super) fn is_own_shortage(error: &io::Error) -> bool {
     is_shortage(error) && Errno::from_io_error(error) != Some(Errno::AGAIN)
 }
@@ -260,7 +260,7 @@ pub(super) fn signal(descriptor: &OwnedFd, signal: Signal) -> io::Result<()> {
     }
 }
 
-/// Waits until every one of `descriptors` has ended; gives up on the first that takes longer than `limit_ms`.
+/// Waits until every one of `descriptors` has ended; false if one takes longer than `limit_ms`.
 pub(super) fn wait_all(descriptors: &[OwnedFd], limit_ms: i64) -> bool {
     use rustix::event::{PollFd, PollFlags, Timespec, poll};
     let limit = Timespec { tv_sec: limit_ms / 1000, tv_nsec: (limit_ms % 1000) * 1_000_000 };
@@ -280,10 +280,10 @@ pub(super) fn to_pid(pid: u32) -> Option<Pid> {
     i32::try_from(pid).ok().and_then(Pid::from_raw)
 }
 
-/// Names this boot of the host; empty where the host does not tell.
+/// Names this boot of the host; empty where the host does not report it.
 ///
 /// # Errors
-/// No descriptors or memory are left; once it was found out it is known.
+/// No descriptors or memory are left; once it was read it is cached.
 pub(super) fn boot_id() -> io::Result<String> {
     static KNOWN: OnceLock<String> = OnceLock::new();
     if let Some(known) = KNOWN.get() {
@@ -360,10 +360,10 @@ mod tests {
     }
 
     #[test]
-    fn a_process_that_cannot_be_looked_at_for_want_of_descriptors_is_not_taken_for_gone() {
+    fn a_process_that_cannot_be_inspected_for_want_of_descriptors_does_not_count_as_gone() {
         let error = |errno: Errno| -> io::Result<()> { Err(errno.into()) };
         assert!(none_unless_exhausted(error(Errno::SRCH)).unwrap().is_none());
-        assert!(none_unless_exhausted(error(Errno::ACCESS)).unwrap().is_none(), "somebody else's is not ours");
+        assert!(none_unless_exhausted(error(Errno::ACCESS)).unwrap().is_none(), "another user's process is not ours");
         for shortage in [Errno::MFILE, Errno::NFILE, Errno::NOMEM] {
             assert_eq!(
                 none_unless_exhausted(error(shortage)).unwrap_err().raw_os_error(),

@@ -1,7 +1,7 @@
 //! A queue between plain threads whose producer never waits for room.
 //!
-//! The deciding thread feeds the others through it and must not wait for them, or two threads could wait for each other.
-//! Its length is bounded where work enters: whoever reads requests waits with [`Queue::wait_below`] before taking more.
+//! The core thread feeds the others through it and must not wait for them, or two threads could wait for each other.
+//! Its length is bounded where work enters: the readers of requests call [`Queue::wait_below`] before they read more.
 
 use std::{
     collections::VecDeque,
@@ -136,7 +136,7 @@ mod tests {
     }
 
     #[test]
-    fn a_reader_waits_for_room_until_somebody_takes() {
+    fn a_reader_waits_for_room_until_an_item_is_taken() {
         let queue = Queue::new();
         queue.extend([1, 2]);
         std::thread::scope(|scope| {

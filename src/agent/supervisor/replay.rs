@@ -1,6 +1,6 @@
-//! Takes over what a dead supervisor leaves: kills its containers, completes its records, goes on serving them.
+//! Recovers the journal of a dead supervisor: kills its containers, completes its records, and replays them.
 //!
-//! Until an agent has taken every exit over and said so, the records stay, whoever dies in between.
+//! A record stays on disk until an agent has acknowledged the exit, even if agents die in between.
 
 use std::{
     collections::BTreeMap,
@@ -15,9 +15,9 @@ use rustix::process::Signal;
 
 use super::{
     SupervisorError,
+    accept::Endpoint,
     core::{Core, Effect},
     directory::Directory,
-    door::Door,
     identity::Identity,
     journal::{Content, Journal},
     process::{self, Stat},
@@ -34,28 +34,28 @@ use crate::{
     transport::clock::Clock,
 };
 
-/// How long one that says nothing any more may take to be gone, if it is just ending, in milliseconds.
+/// How long a supervisor that is just ending may take, in milliseconds.
 const MOMENT_MS: i64 = 1_000;
-/// How long is waited where there is no thread to be had.
+/// The pause before a retry when no thread can be started.
 const PAUSE: Duration = Duration::from_millis(100);
-/// How long a supervisor that was killed may take to be gone, in milliseconds.
+/// How long a killed supervisor may take to end, in milliseconds.
 const END_MS: i64 = 10_000;
-/// Why containers are lost whose records are those of another folder.
+/// Why the containers of a copied folder are lost.
 const COPIED: &str = "the agent was started on a copy of a work directory; its processes are the original's";
-/// For threads that look at the host and at records.
+/// For threads that scan the host and read records.
 const STACK_BYTES: usize = 512 << 10;
 
-/// The process that serves `directory`, if it lives and is another than this.
+/// Opens the process that serves `directory`, if it is alive and not this one.
 ///
 /// # Errors
 /// No descriptors or memory are left.
-pub(super) fn living(directory: &Directory) -> io::Result<Option<OwnedFd>> {
+pub(super) fn open_live_process(directory: &Directory) -> io::Result<Option<OwnedFd>> {
     let Some(identity) = directory.identity()? else { return Ok(None) };
     if identity.pid == std::process::id() { Ok(None) } else { identity.open() }
 }
 
-/// Kills a supervisor that lives but does not answer.
-pub(super) async fn end(supervisor: OwnedFd) {
+/// Kills a supervisor that does not answer.
+pub(super) async fn kill_supervisor(supervisor: OwnedFd) {
     let kill = move || {
         let _ = process::signal(&supervisor, Signal::KILL);
         process::wait_all(&[supervisor], END_MS)
@@ -65,27 +65,26 @@ pub(super) async fn end(supervisor: OwnedFd) {
     }
 }
 
-/// The process, unless it ends within a moment.
+/// Waits a moment for a supervisor to end. `None`: it ended, or no thread could wait; the caller retries.
 pub(super) async fn wait_briefly(supervisor: OwnedFd) -> Option<OwnedFd> {
     let wait = move || (!process::wait_all(std::slice::from_ref(&supervisor), MOMENT_MS)).then_some(supervisor);
     if let Ok(left) = spawn_thread(wait).await {
         return left;
     }
-    // Nobody can wait for it: it is looked at again.
     tokio::time::sleep(PAUSE).await;
     None
 }
 
-/// What a dead supervisor left.
+/// The recovered journal of a dead supervisor.
 #[derive(Debug, Default)]
-pub(super) struct Legacy {
-    /// Serves its records; nothing when there is nothing to tell of it.
+pub(super) struct RecoveredJournal {
+    /// Replays its records; `None` when there are none.
     pub(super) session: Option<Session>,
-    /// What of its journal could not be read.
+    /// The damage in its journal, with the kept copy.
     pub(super) damage: Option<Kept>,
 }
 
-/// Whose processes the records of a folder name.
+/// Which folder the processes in the records belong to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Origin {
     /// The folder's own: they are killed.
@@ -94,37 +93,37 @@ pub(super) enum Origin {
     Copied,
 }
 
-/// Takes over the records of a dead supervisor. What ran is said to have been lost because of `lost`, if that is more
-/// than its death.
+/// Recovers the records of a dead supervisor and replays them. Containers that ran are reported lost with reason
+/// `lost`; if `None`, `its supervisor died`.
 ///
 /// # Errors
-/// The records cannot be read, or not be served.
-pub(super) async fn inherit(
+/// The records cannot be read or replayed.
+pub(super) async fn recover_journal(
     directory: &Directory,
     lost: Option<&'static str>,
     origin: Origin,
-) -> Result<Legacy, SupervisorError> {
+) -> Result<RecoveredJournal, SupervisorError> {
     let taken = {
         let directory = directory.clone();
         spawn_thread(move || take_over(directory, lost, origin)).await
     };
     let failed = |source| SupervisorError::Connection { id: directory.id(), source };
     let (stream, damage) = taken.map_err(failed)??;
-    let Some(stream) = stream else { return Ok(Legacy { session: None, damage }) };
+    let Some(stream) = stream else { return Ok(RecoveredJournal { session: None, damage }) };
     let stream = tokio::net::UnixStream::from_std(stream).map_err(failed)?;
     let session = Session::open(stream, &directory.id()).await?;
-    Ok(Legacy { session: Some(session), damage })
+    Ok(RecoveredJournal { session: Some(session), damage })
 }
 
-/// What is wrong with the records of a dead supervisor, if anything.
+/// The damage in the records of a dead supervisor, if any.
 ///
 /// # Errors
 /// They cannot be read.
-pub(super) fn inspect(directory: &Directory) -> Result<Option<Damage>, SupervisorError> {
-    Ok(content(directory, host_restarted(directory)?)?.damage)
+pub(super) fn find_damage(directory: &Directory) -> Result<Option<Damage>, SupervisorError> {
+    Ok(read_journal(directory, host_restarted(directory)?)?.damage)
 }
 
-fn content(directory: &Directory, restarted: bool) -> Result<Content, SupervisorError> {
+fn read_journal(directory: &Directory, restarted: bool) -> Result<Content, SupervisorError> {
     let content = Content::read(&directory.journal());
     let content = content.map_err(SupervisorError::directory("read", directory.journal()))?;
     Ok(if restarted { content.after_restart() } else { content })
@@ -145,15 +144,15 @@ fn take_over(directory: Directory, lost: Option<&'static str>, origin: Origin) -
         Origin::Copied => directory.lock_at_once(),
     };
     let lock = match taken {
-        // It ended in order meanwhile, and took its folder along.
+        // It ended in order meanwhile, and removed its folder.
         Err(_) if !directory.exists() => return Ok((None, None)),
         taken => taken?,
     };
     let path = directory.journal();
     let restarted = host_restarted(&directory)?;
-    let content = content(&directory, restarted)?;
-    let content = if origin == Origin::Copied { content.written_anew() } else { content };
-    let (folder, name) = directory.journal_aside();
+    let content = read_journal(&directory, restarted)?;
+    let content = if origin == Origin::Copied { content.needing_rewrite() } else { content };
+    let (folder, name) = directory.damaged_journal_location();
     let keep =
         |damage| damage::keep(damage, folder, &name).map_err(SupervisorError::directory("keep a copy of", &path));
     let damage = content.damage.clone().map(keep).transpose()?;
@@ -182,22 +181,22 @@ fn take_over(directory: Directory, lost: Option<&'static str>, origin: Origin) -
         directory.remove();
         return Ok((None, damage));
     }
-    let core = core.serving(directory.claim(false)?.to_string());
+    let core = core.with_folder(directory.claim(false)?.to_string());
     let failed = SupervisorError::directory("serve", directory.path().to_owned());
-    let held = Held { _lock: lock, _watcher: None };
-    let stream = serve_in_thread(directory, core, journal, held).map_err(failed)?;
+    let guards = ServiceGuards { _lock: lock, _watcher: None };
+    let stream = serve_in_thread(directory, core, journal, guards).map_err(failed)?;
     Ok((Some(stream), damage))
 }
 
-/// What is held as long as a supervisor in this process serves.
+/// Held as long as a supervisor in this process serves.
 #[derive(Debug)]
-pub(super) struct Held {
+pub(super) struct ServiceGuards {
     pub(super) _lock: std::fs::File,
-    /// Ends what the containers run when this process is killed.
+    /// Kills the processes of the containers when this process is killed.
     pub(super) _watcher: Option<Watcher>,
 }
 
-/// Serves `directory` in threads of this process; the other end of the result is the door.
+/// Serves `directory` in threads of this process; the result is the agent's end of the connection.
 ///
 /// # Errors
 /// No descriptors or threads are left.
@@ -205,23 +204,24 @@ pub(super) fn serve_in_thread(
     directory: Directory,
     core: Core,
     journal: Journal,
-    held: Held,
+    guards: ServiceGuards,
 ) -> std::io::Result<UnixStream> {
     let (ours, theirs) = UnixStream::pair()?;
     ours.set_nonblocking(true)?;
     thread::Builder::new().name("supervisor-reap".to_owned()).spawn(move || {
-        if let Err(error) = service::serve(directory, core, journal, Door::Stream(Arc::new(theirs)), None) {
+        if let Err(error) = service::serve(directory, core, journal, Endpoint::Stream(Arc::new(theirs)), None) {
             tracing::error!(%error, "a supervisor cannot serve");
         }
-        drop(held);
+        drop(guards);
     })?;
     Ok(ours)
 }
 
-/// Kills all that still runs of a dead supervisor's containers. By its number a process is known only within the boot
-/// of the host that the number was given in; what carries the supervisor's marker is known anyway, and so is what is in
-/// a session that was the supervisor's own: it has no marker yet between its fork and its exec. What a copied folder
-/// names is another's and left alone.
+/// Kills all processes of a dead supervisor's containers.
+///
+/// A recorded process id is valid only within the same boot of the host. Processes are also recognized by the
+/// supervisor's markers, and by a session of its own: between fork and exec a process has no marker yet. The processes
+/// named in a copied folder belong to another supervisor and are left alone.
 ///
 /// # Errors
 /// No descriptors or memory are left: something may still run.
@@ -234,7 +234,7 @@ pub(super) fn kill_left(directory: &Directory, records: &[SupervisorRecord]) -> 
     if let Some(identity) = directory.identity()?
         && identity.is_of_this_boot()?
     {
-        known.firsts = firsts(records)?;
+        known.firsts = live_first_processes(records)?;
         let Identity { pid, start_time, owns_session, .. } = identity;
         known.session = owns_session.then_some(Leader { pid, start_time });
     }
@@ -251,11 +251,11 @@ pub(super) fn kill_left(directory: &Directory, records: &[SupervisorRecord]) -> 
     Ok(())
 }
 
-/// The same from an asynchronous task, with what can be read of the supervisor's records.
+/// As [`kill_left`], from an asynchronous task, with the records that can be read.
 ///
 /// # Errors
 /// No descriptors, memory or threads are left.
-pub(super) async fn clear(directory: &Directory) -> io::Result<()> {
+pub(super) async fn kill_left_in_thread(directory: &Directory) -> io::Result<()> {
     let directory = directory.clone();
     spawn_thread(move || {
         let content = Content::read(&directory.journal());
@@ -264,20 +264,20 @@ pub(super) async fn clear(directory: &Directory) -> io::Result<()> {
     .await?
 }
 
-/// Has a thread of its own do something that may block.
+/// Runs blocking work on a thread of its own.
 ///
 /// # Errors
-/// There is no thread to be had, or it panicked.
+/// The thread cannot be started, or it panicked.
 pub(super) async fn spawn_thread<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> io::Result<T> {
     let (done, outcome) = tokio::sync::oneshot::channel();
-    // Whoever asked may have gone away; then the outcome is dropped.
+    // If the caller was cancelled, the outcome is dropped.
     let body = move || drop(done.send(work()));
     thread::Builder::new().name("supervisor-task".to_owned()).stack_size(STACK_BYTES).spawn(body)?;
     outcome.await.map_err(|_panicked| io::Error::other("a thread panicked"))
 }
 
-/// The first processes that still live, as far as records tell.
-fn firsts(records: &[SupervisorRecord]) -> io::Result<BTreeMap<u32, String>> {
+/// The recorded first processes that are still alive.
+fn live_first_processes(records: &[SupervisorRecord]) -> io::Result<BTreeMap<u32, String>> {
     let mut firsts = BTreeMap::new();
     for record in records {
         if let Some(supervisor_record::Kind::Started(Started { container_id, pid, start_time })) = &record.kind

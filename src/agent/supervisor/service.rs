@@ -1,8 +1,8 @@
-//! A supervisor at work: its threads, and the body of the process `divvy-agent supervise`.
+//! The threads of a supervisor, and the body of the process `divvy-agent supervise`.
 //!
-//! One thread decides (`core`) and writes the journal, two start processes, the runtime's look after them, one accepts
-//! connections, one writes to them and a few read. The deciding thread waits for nothing but its mailbox,
-//! and while it is busy a moment for more.
+//! The core thread runs the state machine and writes the journal. Two threads start processes, those of the runtime
+//! watch them, one accepts connections, one writes to them and a few read. The core thread waits for its mailbox only,
+//! and under load a moment for a larger batch.
 
 use std::{
     io::{self, Write as _},
@@ -17,11 +17,12 @@ use std::{
 use rand::{SeedableRng as _, rngs::StdRng};
 
 use super::{
-    SupervisorError, VERSIONS, build, connection,
+    SupervisorError, VERSIONS,
+    accept::{Connections, Endpoint, READERS},
+    build, connection,
     core::{Core, Input, Life},
     decider::{Decider, Mail},
     directory::Directory,
-    door::{Connections, Door, READERS},
     journal::Journal,
     queue::Queue,
     runtime::{ContainerRuntime, ContainerSpec, OrphanReaper, SurveyRuntime},
@@ -31,43 +32,43 @@ use crate::{
     proto::ext::VersionRange,
 };
 
-/// Threads that start processes: one alone is kept waiting by the kernel half of the time.
+/// Threads that start processes: a single one waits for the kernel half of the time.
 const SPAWNERS: usize = 2;
-/// How many a thread starts before it reports, while more are waiting.
+/// How many a thread starts before it reports them, while more are queued.
 const STARTED_AT_ONCE: usize = 8;
-/// Batches of inputs that may wait; who has more waits.
+/// How many batches of inputs may be queued; then senders wait.
 const MAILBOX: usize = 4096;
-/// How long is waited when descriptors or memory are short: others have to let go of some first.
+/// The pause before a retry when descriptors or memory are short.
 pub(super) const SHORTAGE_PAUSE: Duration = Duration::from_millis(100);
-/// Enough for what the threads do, and little for the many small hosts.
+/// Enough for the threads, and little enough for small hosts.
 pub(super) const STACK_BYTES: usize = 256 << 10;
 
-/// What the threads share.
+/// The state that the threads share.
 pub(super) struct Shared {
     pub(super) directory: Directory,
     pub(super) runtime: SurveyRuntime,
     pub(super) starts: Queue<ContainerSpec>,
     pub(super) connections: Connections,
     mail: SyncSender<Mail>,
-    pub(super) door: Door,
+    pub(super) endpoint: Endpoint,
 }
 
-/// How long a supervisor without an agent and without a running container stays, unless told otherwise.
+/// How long a supervisor stays without an agent and without a running container, by default.
 pub const IDLE: Duration = Duration::from_mins(10);
 
-/// The body of `divvy-agent supervise --directory DIRECTORY`: serves until retired and empty, or until it was `idle` for
-/// that long: without an agent, and without a container that runs. Ends that no agent has taken over stay on disk then.
+/// The body of `divvy-agent supervise --directory DIRECTORY`: serves until it is retired and empty, or until it was
+/// without an agent and without a running container for `idle`. Unacknowledged exits stay on disk then.
 ///
-/// Call it on the main thread, before there is any other, since orphans come to that one. It takes the whole process:
-/// own session, no core dumps, no new privileges, all inherited by what it starts. Once it can be connected to it writes
-/// a line `ready` to standard output; what goes wrong before that, it writes to standard error.
+/// Call it on the main thread, before there is any other, since that one adopts orphans. It changes the whole process:
+/// own session, no core dumps, no new privileges, all inherited by what it starts. Once it accepts connections it
+/// writes a line `ready` to standard output; it writes earlier errors to standard error.
 #[must_use]
 pub fn run(directory: &Path, idle: Duration) -> ExitCode {
-    run_speaking(directory, idle, VERSIONS)
+    run_with_versions(directory, idle, VERSIONS)
 }
 
-/// The same, speaking these versions of the protocol.
-pub(super) fn run_speaking(directory: &Path, idle: Duration, versions: VersionRange) -> ExitCode {
+/// As [`run`], with these versions of the protocol.
+pub(super) fn run_with_versions(directory: &Path, idle: Duration, versions: VersionRange) -> ExitCode {
     match prepare(directory, idle, versions) {
         Ok(service) => {
             service();
@@ -81,7 +82,7 @@ pub(super) fn run_speaking(directory: &Path, idle: Duration, versions: VersionRa
 }
 
 fn prepare(path: &Path, idle: Duration, versions: VersionRange) -> Result<impl FnOnce() + use<>, SupervisorError> {
-    let directory = Directory::at(path)?;
+    let directory = Directory::open(path)?;
     isolation::harden_supervisor().map_err(SupervisorError::directory("confine the supervisor of", path))?;
     let lock = directory.lock()?;
     let journal =
@@ -92,32 +93,32 @@ fn prepare(path: &Path, idle: Duration, versions: VersionRange) -> Result<impl F
     let _ = std::fs::remove_file("socket");
     let listener = UnixListener::bind("socket").map_err(SupervisorError::directory("listen at the socket in", path))?;
     // A supervisor before version 3 has none.
-    let token = (versions.max >= 3).then(|| directory.draw_token()).transpose()?;
+    let token = (versions.max >= 3).then(|| directory.create_token()).transpose()?;
     let folder = directory.claim(isolation::leads_session())?;
     Ok(move || {
-        // A thread that fails would leave containers that nobody looks after: end, and have them killed and reported.
+        // If one thread panics, the process aborts, so that the agent kills and reports its containers.
         let report = std::panic::take_hook();
         std::panic::set_hook(Box::new(move |panic| {
             report(panic);
             std::process::abort();
         }));
-        announce();
-        let core = Core::new(std::process::id(), build::own(), Life::Own).serving(folder.to_string());
-        let core = core.speaking(versions).ending_idle_after(idle).drawing_from(StdRng::from_os_rng());
-        if let Err(error) = serve(directory, core, journal, Door::Listener { listener, token }, Some(reaper)) {
+        announce_ready();
+        let core = Core::new(std::process::id(), build::own(), Life::Own).with_folder(folder.to_string());
+        let core = core.with_versions(versions).with_idle_timeout(idle).with_marker_rng(StdRng::from_os_rng());
+        if let Err(error) = serve(directory, core, journal, Endpoint::Listener { listener, token }, Some(reaper)) {
             tracing::error!(%error, "the supervisor cannot serve");
         }
         drop(lock);
     })
 }
 
-fn announce() {
+fn announce_ready() {
     let mut stdout = io::stdout();
     let _ = stdout.write_all(b"ready\n").and_then(|()| stdout.flush());
 }
 
-/// Serves `directory` on this thread until `core` ends, and removes the folder if nothing in it is of use any more.
-/// `reaper` is that of a process which is all the supervisor's.
+/// Serves `directory` on this thread until `core` ends, and removes the folder if no exit is left in it. `reaper` is
+/// given in a process of the supervisor's own.
 ///
 /// # Errors
 /// No descriptors or threads are left; nothing was started.
@@ -125,7 +126,7 @@ pub(super) fn serve(
     directory: Directory,
     core: Core,
     journal: Journal,
-    door: Door,
+    endpoint: Endpoint,
     reaper: Option<OrphanReaper>,
 ) -> io::Result<()> {
     let (mail, mailbox) = sync_channel(MAILBOX);
@@ -135,7 +136,7 @@ pub(super) fn serve(
         starts: Queue::new(),
         connections: Connections::new(),
         mail,
-        door,
+        endpoint,
     };
     thread::scope(|scope| {
         let decider = Decider::new(core, journal, &shared);
@@ -167,21 +168,21 @@ fn start_threads<'scope>(
         spawn("read", Box::new(|| shared.read_connections()))?;
     }
     spawn("write", Box::new(|| connection::write_all(&shared.connections.writers)))?;
-    spawn("door", Box::new(|| shared.receive(scope)))
+    spawn("accept", Box::new(|| shared.accept_connections(scope)))
 }
 
 impl Shared {
-    /// Ends all threads but the deciding one.
+    /// Ends all threads but the core thread.
     pub(super) fn stop(&self) {
         self.starts.close();
         self.connections.close();
         self.runtime.stop();
-        if let Door::Listener { listener, .. } = &self.door {
+        if let Endpoint::Listener { listener, .. } = &self.endpoint {
             let _ = rustix::net::shutdown(listener, rustix::net::Shutdown::Both);
         }
     }
 
-    /// Starts what there is, several before anything is reported of them while more are waiting.
+    /// Starts queued containers; while more are queued, several before their outcomes are reported.
     fn start_processes(&self) {
         let _blocked = BlockedSignals::hold();
         while let Some(specs) = self.starts.pop_some(STARTED_AT_ONCE) {
@@ -195,18 +196,18 @@ impl Shared {
         }
     }
 
-    /// A supervisor that runs out of descriptors may have more.
+    /// Raises the limit of open files, if this process may.
     pub(super) fn more_files(&self) -> bool {
         self.runtime.more_files()
     }
 
-    /// Has the deciding thread know of what happened here.
+    /// Sends inputs to the core thread.
     fn report(&self, inputs: Vec<Input>) {
-        // One that has ended needs to know no more.
+        // It may have ended.
         let _ = self.post(Mail::Happened(inputs));
     }
 
-    /// False when the deciding thread has ended.
+    /// Sends mail to the core thread; false when it has ended.
     pub(super) fn post(&self, mail: Mail) -> bool {
         self.mail.send(mail).is_ok()
     }

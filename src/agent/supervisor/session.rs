@@ -1,4 +1,4 @@
-//! A connection to a supervisor on which greetings were exchanged.
+//! A connection to a supervisor after its handshake.
 
 use std::{
     fs, io,
@@ -21,13 +21,13 @@ use crate::proto::internal::{
     SupervisorEvent, SupervisorHello, SupervisorRequest, SupervisorWelcome, supervisor_event, supervisor_request,
 };
 
-/// How long one attempt to connect and to exchange greetings may take. A supervisor greets from memory; one that takes
-/// longer is asked again.
-const GREETING: Duration = Duration::from_secs(2);
-/// The first version whose greeting names the folder.
+/// How long one attempt to connect, handshake included, may take. A supervisor answers from memory; after a longer
+/// time the agent reconnects.
+const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(2);
+/// The first version whose `Welcome` names the folder.
 const NAMES_FOLDER: u32 = 3;
 
-/// A connection on which greetings were exchanged.
+/// A connection after its handshake.
 #[derive(Debug)]
 pub(super) struct Session {
     pub(super) stream: UnixStream,
@@ -39,7 +39,7 @@ impl Session {
     /// Connects to the supervisor that serves `directory`.
     ///
     /// # Errors
-    /// It is not there, does not greet in time, or speaks another version.
+    /// It does not exist, sends no `Welcome` in time, or supports no common version.
     pub(super) async fn connect(directory: &Directory) -> Result<Self, SupervisorError> {
         let failed = |source| SupervisorError::Connection { id: directory.id(), source };
         // A socket's path may have 107 bytes only; through a descriptor of the folder it is always short enough.
@@ -47,34 +47,34 @@ impl Session {
         let token = directory.token().map_err(failed)?;
         let path = format!("/proc/self/fd/{}/socket", folder.as_raw_fd());
         let stream = UnixStream::connect(path).await.map_err(failed)?;
-        Self::greeted(stream, &directory.id(), token).await
+        Self::with_handshake(stream, &directory.id(), token).await
     }
 
-    /// Exchanges greetings with the supervisor `id` at the other end of `stream`, which was made for this agent.
+    /// Performs the handshake with the supervisor `id` at the other end of `stream`, which was made for this agent.
     ///
     /// # Errors
-    /// It does not greet in time, or speaks another version.
+    /// It sends no `Welcome` in time, or supports no common version.
     pub(super) async fn open(stream: UnixStream, id: &SupervisorId) -> Result<Self, SupervisorError> {
-        Self::greeted(stream, id, String::new()).await
+        Self::with_handshake(stream, id, String::new()).await
     }
 
-    async fn greeted(stream: UnixStream, id: &SupervisorId, token: String) -> Result<Self, SupervisorError> {
+    async fn with_handshake(stream: UnixStream, id: &SupervisorId, token: String) -> Result<Self, SupervisorError> {
         let mut session = Self { stream, buffer: BytesMut::new(), welcome: SupervisorWelcome::default() };
-        let greeted = tokio::time::timeout(GREETING, session.greet(token)).await;
-        let greeted = greeted.unwrap_or_else(|_late| Err(io::ErrorKind::TimedOut.into()));
-        session.welcome = greeted.map_err(|source| SupervisorError::Connection { id: id.clone(), source })?;
+        let handshake = tokio::time::timeout(HANDSHAKE_TIMEOUT, session.handshake(token)).await;
+        let handshake = handshake.unwrap_or_else(|_late| Err(io::ErrorKind::TimedOut.into()));
+        session.welcome = handshake.map_err(|source| SupervisorError::Connection { id: id.clone(), source })?;
         if session.welcome.version == 0 {
             return Err(SupervisorError::Version(id.clone()));
         }
         Ok(session)
     }
 
-    /// Whether the supervisor speaks all that this agent does and runs one of the program files `builds`.
+    /// Whether the supervisor supports the newest version and runs one of the program files `builds`.
     pub(super) fn is_current(&self, builds: &[String]) -> bool {
         self.welcome.version == VERSIONS.max && builds.contains(&self.welcome.build)
     }
 
-    /// The program file that serves; empty before version 2.
+    /// The program file of the supervisor; empty before version 2.
     pub(super) fn build(&self) -> &str {
         &self.welcome.build
     }
@@ -88,7 +88,7 @@ impl Session {
             let folder = FolderName::parse(&self.welcome.folder);
             return folder.map_or(Ok(false), |folder| folder.is_at(directory.path()));
         }
-        // It stands in the folder that it serves.
+        // Its working directory is the folder that it serves.
         let stands = self.pid().map(|pid| format!("/proc/{pid}/cwd"));
         let inode = |folder: fs::Metadata| (folder.dev(), folder.ino());
         let stands =
@@ -99,7 +99,7 @@ impl Session {
 
     /// The process at the other end.
     pub(super) fn process(&self) -> Option<OwnedFd> {
-        // It is there, having greeted, and this connection to it stands.
+        // It has sent a `Welcome`, and the connection is open, so it has not ended.
         pidfd_open(Pid::from_raw(self.pid()?)?, PidfdFlags::empty()).ok()
     }
 
@@ -107,15 +107,15 @@ impl Session {
         self.stream.peer_cred().ok()?.pid()
     }
 
-    async fn greet(&mut self, token: String) -> io::Result<SupervisorWelcome> {
+    async fn handshake(&mut self, token: String) -> io::Result<SupervisorWelcome> {
         let hello = supervisor_request::Kind::Hello(SupervisorHello { versions: Some(VERSIONS), token });
-        let mut greeting = BytesMut::new();
-        frame::put(&SupervisorRequest { kind: Some(hello) }, &mut greeting).map_err(io::Error::other)?;
-        self.stream.write_all(&greeting).await?;
+        let mut request = BytesMut::new();
+        frame::put(&SupervisorRequest { kind: Some(hello) }, &mut request).map_err(io::Error::other)?;
+        self.stream.write_all(&request).await?;
         loop {
             match frame::take::<SupervisorEvent>(&mut self.buffer).map_err(io::Error::other)? {
                 Some(SupervisorEvent { kind: Some(supervisor_event::Kind::Welcome(welcome)) }) => return Ok(welcome),
-                Some(_) => return Err(io::Error::other("it does not begin with a greeting")),
+                Some(_) => return Err(io::Error::other("the first message is not a welcome")),
                 None if self.stream.read_buf(&mut self.buffer).await? == 0 => {
                     return Err(io::ErrorKind::UnexpectedEof.into());
                 }

@@ -20,7 +20,7 @@ use tokio::sync::mpsc;
 
 use super::{
     Earlier, FromSupervisor, IDLE, Link, Settings, VERSIONS, directory::Directory, in_process, launch, process::Stat,
-    reconnect, replay, service::run_speaking,
+    reconnect, replay, service::run_with_versions,
 };
 use crate::proto::ext::VersionRange;
 use crate::proto::internal::{
@@ -36,13 +36,13 @@ const LIMIT: Duration = Duration::from_secs(30);
 #[ignore = "it is the body of the supervisor processes that other tests start"]
 fn serves_as_a_supervisor() {
     let arguments: Vec<String> = std::env::args().collect();
-    // One who runs all that is ignored starts it without an agent.
+    // A run of all ignored tests starts it without an agent.
     let Some(at) = arguments.iter().position(|it| it == "--directory") else { return };
-    // As one did that was built before version 2 of the protocol.
+    // As a supervisor built before version 2 of the protocol.
     let max = if arguments.iter().any(|it| it == "--version-1") { 1 } else { VERSIONS.max };
     let idle_ms = arguments.iter().position(|it| it == "--idle-ms").map(|at| arguments[at + 1].parse().unwrap());
     let idle = idle_ms.map_or(IDLE, Duration::from_millis);
-    let _ = run_speaking(Path::new(&arguments[at + 1]), idle, VersionRange { min: 1, max });
+    let _ = run_with_versions(Path::new(&arguments[at + 1]), idle, VersionRange { min: 1, max });
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -53,7 +53,7 @@ enum Mode {
 
 const BOTH: [Mode; 2] = [Mode::Process, Mode::Threads];
 
-/// An agent's folder. Whatever of its supervisors and containers a test leaves, ends with it.
+/// An agent's folder. Dropping it kills the supervisors and containers that a test left.
 struct Folder(TempDir);
 
 impl Folder {
@@ -72,7 +72,7 @@ impl Drop for Folder {
             if directory.is_copy().unwrap() {
                 continue;
             }
-            if let Some(supervisor) = replay::living(&directory).unwrap() {
+            if let Some(supervisor) = replay::open_live_process(&directory).unwrap() {
                 super::process::signal(&supervisor, rustix::process::Signal::KILL).unwrap();
             }
             replay::kill_left(&directory, &[]).unwrap();
@@ -88,7 +88,7 @@ struct Agent {
     seen: Vec<FromSupervisor>,
 }
 
-/// The supervisors an agent finds that is of the same build.
+/// The supervisors that an agent of the same build reconnects to.
 async fn found(folder: &Folder, events: mpsc::Sender<FromSupervisor>) -> Vec<Link> {
     reconnect(folder.path(), &Earlier::default(), events).await.unwrap().links
 }
@@ -108,8 +108,8 @@ impl Agent {
         Self::within(Folder::new(), mode).await
     }
 
-    /// One whose supervisor ends when it was left alone with nothing to look after for a moment.
-    async fn of_an_impatient_supervisor() -> Self {
+    /// An agent whose supervisor ends after a moment without an agent and without containers.
+    async fn with_short_idle_timeout() -> Self {
         let folder = Folder::new();
         let (sender, events) = mpsc::channel(16);
         let settings = settings(folder.path()).ending_idle_after(Duration::from_millis(50));
@@ -119,7 +119,7 @@ impl Agent {
         agent
     }
 
-    /// The agent goes, without a word; returns what it left.
+    /// The agent is killed; returns its folder.
     fn killed(self) -> Folder {
         self.folder
     }
@@ -135,7 +135,7 @@ impl Agent {
         agent
     }
 
-    /// The agent goes, without a word, and another comes.
+    /// The agent is killed and another reconnects.
     async fn replaced(self) -> Self {
         let Self { folder, link, events, .. } = self;
         drop((link, events));
@@ -154,12 +154,12 @@ impl Agent {
         fs::read_to_string(self.path(name)).unwrap().trim().parse().unwrap()
     }
 
-    async fn ask(&self, kind: Kind) {
+    async fn request(&self, kind: Kind) {
         self.link.send(vec![SupervisorRequest { kind: Some(kind) }]).await.unwrap();
     }
 
     async fn start(&self, start: Start) {
-        self.ask(Kind::Start(start)).await;
+        self.request(Kind::Start(start)).await;
     }
 
     /// Runs a shell script in the agent's folder.
@@ -168,15 +168,15 @@ impl Agent {
     }
 
     async fn signal(&self, container_id: &str, signal: i32, tree: bool) {
-        self.ask(Kind::Signal(Signal { container_id: container_id.to_owned(), signal, tree })).await;
+        self.request(Kind::Signal(Signal { container_id: container_id.to_owned(), signal, tree })).await;
     }
 
     async fn forget(&self, container_id: &str) {
-        self.ask(Kind::Forget(Forget { container_id: container_id.to_owned() })).await;
+        self.request(Kind::Forget(Forget { container_id: container_id.to_owned() })).await;
     }
 
     async fn retire(&self) {
-        self.ask(Kind::Retire(Retire {})).await;
+        self.request(Kind::Retire(Retire {})).await;
     }
 
     /// The next event for which `pick` gives something; others are kept for later.
@@ -241,7 +241,7 @@ impl Agent {
         .await
     }
 
-    /// Nothing more comes: the link has ended.
+    /// Waits until the link has ended.
     async fn ended(&mut self) {
         let ended = tokio::time::timeout(LIMIT, self.events.recv()).await;
         assert_eq!(ended.expect("the link to end"), None);
@@ -282,13 +282,13 @@ fn pipe(agent: &Agent, name: &str) -> PathBuf {
     path
 }
 
-/// Waits until somebody has written to the pipe and closed it.
-async fn hear(pipe: PathBuf) -> String {
-    aside(move || fs::read_to_string(pipe).unwrap()).await
+/// Waits until a container has written to the pipe and closed it.
+async fn read_pipe(pipe: PathBuf) -> String {
+    spawn_thread(move || fs::read_to_string(pipe).unwrap()).await
 }
 
-/// Waits for something that blocks, on a thread that holds up nobody if it never happens.
-async fn aside<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
+/// Runs blocking work on a thread that does not block the runtime if it never returns.
+async fn spawn_thread<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
     let (sender, receiver) = tokio::sync::oneshot::channel();
     std::thread::spawn(move || drop(sender.send(work())));
     tokio::time::timeout(LIMIT, receiver).await.expect("what is waited for to happen").unwrap()

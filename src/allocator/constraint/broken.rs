@@ -1,92 +1,92 @@
-//! Which constraint keeps an instance from an agent, as data, and as a person would say it.
+//! The constraint that excludes an instance from an agent, as data and as text.
 
 use std::fmt;
 use std::sync::Arc;
 
 use super::rule::Test;
 
-/// The constraint that failed, with what was found.
+/// The constraint that failed, with the values found.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Broken {
-    /// An attribute is another one than was asked for, or missing.
+    /// An attribute has another value than requested, or is not set.
     Attribute {
-        /// Its name.
+        /// The attribute's name.
         name: Arc<str>,
         /// Its values, with commas between them; `None` if it is not set.
         found: Option<Arc<str>>,
-        /// What was asked for: `a or c`, `version >= 5.10`.
+        /// The requested values: `a or c`, `version >= 5.10`.
         asked: Arc<str>,
     },
-    /// As many instances as allowed share the value.
+    /// The value has as many instances as allowed.
     PerValue {
         /// The attribute.
         attribute: Arc<str>,
         /// The agent's value of it.
         value: Arc<str>,
-        /// How many instances there are.
+        /// The number of instances.
         there: u64,
-        /// How many are allowed.
+        /// The allowed number.
         limit: u32,
     },
-    /// The value has its share of the instances.
+    /// The value has its full share of the instances.
     Spread {
         /// The attribute.
         attribute: Arc<str>,
         /// The agent's value of it.
         value: Arc<str>,
-        /// How many instances are its share.
+        /// The number of instances in its share.
         share: u64,
     },
-    /// One more instance would be too uneven.
+    /// One more instance would exceed the allowed skew.
     GroupBy {
         /// The attribute.
         attribute: Arc<str>,
         /// The agent's value of it.
         value: Arc<str>,
-        /// How many instances it would have.
+        /// The number of instances it would have.
         would_have: u64,
-        /// How many the least used of the other values has.
+        /// The number that the least used of the other values has.
         least: u64,
-        /// How much more is allowed.
+        /// The allowed difference.
         allowed: u32,
     },
-    /// No task with the label is there.
+    /// No task with the label runs there.
     Colocate {
         /// `app=db`, or `app` for any value.
         label: Arc<str>,
-        /// The value that the place is known by, as `zone a`; `None` for the agent itself.
+        /// The attribute and value that define the place, as `zone a`; `None` for the agent itself.
         same: Option<Arc<str>>,
     },
-    /// A task with the label is there.
+    /// A task with the label runs there.
     Avoid {
         /// `app=db`, or `app` for any value.
         label: Arc<str>,
-        /// The value that the place is known by, as `zone a`; `None` for the agent itself.
+        /// The attribute and value that define the place, as `zone a`; `None` for the agent itself.
         same: Option<Arc<str>>,
     },
-    /// A task is there that was asked to avoid this one's label.
+    /// A task runs there whose request avoids this one's label.
     Avoided {
         /// `app=db`, or `app` for any value.
         label: Arc<str>,
-        /// The request that avoids it.
+        /// The name of the request that avoids it.
         by: Arc<str>,
     },
-    /// It would not be alone.
+    /// Other tasks run on the agent.
     Exclusive {
-        /// The name of a task that is there.
+        /// The name of one of them.
         task: Arc<str>,
     },
-    /// Another has the agent for itself.
+    /// An exclusive task runs on the agent.
     Taken {
-        /// The name of the task that has it.
+        /// The name of that task.
         task: Arc<str>,
     },
 }
 
 impl Broken {
-    /// The kind of the constraint: `attribute`, `unique`, `max_per_value`, `spread`, `group_by`, `colocate`, `avoid` or
-    /// `exclusive`.
+    /// Returns the kind of the constraint: `attribute`, `unique`, `max_per_value`, `spread`, `group_by`, `colocate`,
+    /// `avoid` or `exclusive`.
     #[must_use]
     pub fn rule(&self) -> &'static str {
         match self {
@@ -101,7 +101,7 @@ impl Broken {
         }
     }
 
-    /// The attribute that it is about.
+    /// Returns the attribute of the constraint.
     #[must_use]
     pub fn attribute(&self) -> Option<&str> {
         match self {
@@ -118,7 +118,7 @@ impl Broken {
     }
 }
 
-/// What several agents fail by, in one text: "zone is b or c, asked a".
+/// Summarizes the failures of several agents in one text: "zone is b or c, asked a".
 pub(in crate::allocator) fn in_one_text<'a>(all: impl IntoIterator<Item = &'a Broken>) -> String {
     let mut distinct: Vec<&Broken> = Vec::new();
     for broken in all {
@@ -130,7 +130,7 @@ pub(in crate::allocator) fn in_one_text<'a>(all: impl IntoIterator<Item = &'a Br
         .unwrap_or_else(|| some_of(&distinct.iter().map(ToString::to_string).collect::<Vec<_>>(), "; ", "; "))
 }
 
-/// The text for values that were all asked the same.
+/// Returns the text for values of which all were asked the same.
 fn same_question(distinct: &[&Broken]) -> Option<String> {
     let mut values = Vec::new();
     for broken in distinct {
@@ -143,15 +143,15 @@ fn same_question(distinct: &[&Broken]) -> Option<String> {
     alike.then(|| format!("{name} is {}, asked {asked}", some_of(&found, ", ", " or ")))
 }
 
-/// The first three texts, and how many others there are.
+/// Joins the first three texts, and how many others there are.
 fn some_of(texts: &[String], between: &str, last: &str) -> String {
-    let mut told: Vec<String> = texts.iter().take(3).cloned().collect();
-    if texts.len() > told.len() {
-        told.push(format!("{} others", texts.len() - told.len()));
+    let mut parts: Vec<String> = texts.iter().take(3).cloned().collect();
+    if texts.len() > parts.len() {
+        parts.push(format!("{} others", texts.len() - parts.len()));
     }
-    match told.split_last() {
+    match parts.split_last() {
         Some((end, first)) if !first.is_empty() => format!("{}{last}{end}", first.join(between)),
-        _ => told.concat(),
+        _ => parts.concat(),
     }
 }
 
@@ -193,7 +193,7 @@ impl fmt::Display for Place<'_> {
 }
 
 impl Test {
-    /// What it asks for, beside a value that was found or, when none was, beside "is not set".
+    /// Returns what the test requires, beside a value that was found or, without one, beside "is not set".
     pub(super) fn asked(&self, found: bool) -> String {
         match self {
             Self::OneOf(values) if found => values.join(" or "),
@@ -225,7 +225,7 @@ mod tests {
     }
 
     #[test]
-    fn values_that_were_asked_the_same_are_told_together() {
+    fn values_of_the_same_test_are_listed_together() {
         let together = |found: &[&str]| in_one_text(&found.iter().map(|found| zone(found, "a")).collect::<Vec<_>>());
         assert_eq!(together(&["b", "b"]), "zone is b, asked a");
         assert_eq!(together(&["b", "c", "b"]), "zone is b or c, asked a");
@@ -234,7 +234,7 @@ mod tests {
     }
 
     #[test]
-    fn different_questions_are_told_one_after_the_other() {
+    fn different_tests_are_listed_one_after_the_other() {
         let text = "2 instances with zone a, at most 2 there; 2 instances with zone b, at most 2 there";
         assert_eq!(in_one_text(&[full("a"), full("b"), full("a")]), text);
         assert_eq!(in_one_text(&[zone("b", "a"), zone("b", "> c")]), "zone is b, asked a; zone is b, asked > c");

@@ -1,8 +1,8 @@
-//! Whether the values that an agent has of an attribute pass a test.
+//! Tests of an agent's attribute values.
 //!
-//! Of several values of one name any may pass; a range stands for each of its numbers; text is a set when it is asked what
-//! it contains, with commas between the items. A test of an attribute that is not there is false, but for `!=`, `not in`
-//! and `is not set`. Order: whole numbers as such, other numbers as doubles, anything else byte by byte.
+//! If an agent has several values of one name, any may pass. A range represents each of its numbers. Text counts as a
+//! comma-separated set in `contains` tests. A test of a missing attribute fails, except `!=`, `not in` and `is not
+//! set`. Order: integers as such, other numbers as doubles, anything else byte by byte.
 
 use std::cmp::Ordering;
 
@@ -10,7 +10,7 @@ use super::rule::{Order, Test};
 use crate::types::AttributeValue;
 
 impl Test {
-    /// Whether an attribute with these values passes; none means that it is not set.
+    /// Returns whether an attribute with these values passes; an empty list means that it is not set.
     pub(super) fn holds(&self, values: &[AttributeValue]) -> bool {
         let any_text = |passes: &dyn Fn(&str) -> bool| values.iter().any(|value| passes(&value.to_string()));
         match self {
@@ -58,7 +58,7 @@ fn contains(values: &[AttributeValue], item: &str) -> bool {
     })
 }
 
-/// Numbers by their size, everything else by its bytes.
+/// Compares numbers by value, everything else by bytes.
 pub(super) fn compare(left: &str, right: &str) -> Ordering {
     if let (Ok(left), Ok(right)) = (left.parse::<i64>(), right.parse::<i64>()) {
         return left.cmp(&right);
@@ -87,7 +87,7 @@ mod tests {
     use crate::allocator::constraint::rule::Rule;
     use crate::types::Attributes;
 
-    /// Whether an agent with these attributes passes the constraint.
+    /// Returns whether an agent with these attributes passes the constraint.
     fn holds(constraint: &str, attributes: &str) -> bool {
         let constraint: Constraint = constraint.parse().unwrap();
         let attributes: Attributes = attributes.parse().unwrap();

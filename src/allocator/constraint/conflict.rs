@@ -1,13 +1,14 @@
-//! Pairs of hard rules that obviously no agent can keep.
+//! Pairs of hard constraints that no agent can satisfy.
 //!
-//! Only what is certain whatever the cluster looks like; everything else shows while placing. `zone = a` beside
-//! `zone = b` counts as such a pair, although an agent with two zones would keep both: it is a mistake far more often.
+//! Only conflicts that hold for every cluster are detected here; others appear during placement. `zone = a` beside
+//! `zone = b` counts as a conflict, although an agent with two zones would satisfy both: it is far more often a
+//! mistake.
 
 use super::Constraint;
 use super::compare::compare;
 use super::rule::{Order, Rule, Test};
 
-/// The first two of these that contradict each other.
+/// Returns the first two constraints that contradict each other.
 pub(in crate::allocator) fn conflict(constraints: &[Constraint]) -> Option<(&Constraint, &Constraint)> {
     let hard: Vec<&Constraint> = constraints.iter().filter(|constraint| constraint.is_hard()).collect();
     let with_later = |(at, first): (usize, &&'_ Constraint)| {
@@ -71,7 +72,7 @@ mod tests {
     }
 
     #[test]
-    fn rules_that_no_agent_can_keep_together_are_found_in_either_order() {
+    fn rules_that_no_agent_can_satisfy_together_are_found_in_either_order() {
         for [first, second] in [
             ["zone = a", "zone = b"],
             ["zone in a, b", "zone in c, d"],
@@ -92,7 +93,7 @@ mod tests {
     }
 
     #[test]
-    fn rules_that_some_agent_may_keep_together_are_let_be() {
+    fn rules_that_some_agent_may_satisfy_together_are_accepted() {
         for [first, second] in [
             ["zone = a", "rack = b"],
             ["zone in a, b", "zone in b, c"],

@@ -1,10 +1,10 @@
-//! Constraints: where the instances of a request may run, and where they had better.
+//! Placement constraints: where the instances of a request may run, and where they should.
 //!
-//! A [`Constraint`] is a rule that must hold, or with a weight one that should. Some rules look at an agent's attributes,
-//! others at how instances and their neighbours are distributed over agents. [`ClusterView`] tells what the cluster looks
-//! like beyond the offers at hand. `Rules` holds those of one placement, compiled, with counts that follow what is
-//! placed, so that no answer costs a walk over the agents. The one invariant: whatever was placed with `Rules::check`
-//! granting it keeps every hard rule of everything placed.
+//! A [`Constraint`] is hard (it must hold) or, with a weight, soft (it should). Some constraints test an agent's
+//! attributes, others limit how instances and their neighbours are distributed over agents. [`ClusterView`] describes
+//! the cluster beyond the current offers. `Rules` holds the compiled constraints of one placement, with counts that are
+//! updated as instances are placed, so that no query walks over the agents. Invariant: everything placed after
+//! `Rules::check` allowed it satisfies every hard constraint.
 
 mod broken;
 mod compare;
@@ -27,12 +27,12 @@ use self::version::Bounds;
 pub use self::view::{ClusterAgent, ClusterTasks, ClusterView};
 use crate::types::Quoted;
 
-/// How much text is read as one constraint.
+/// The longest text that is parsed as one constraint.
 const MAX_TEXT_BYTES: usize = 4096;
 
-/// A rule on where instances of a request may run.
+/// A constraint on the agents that instances of a request may run on.
 ///
-/// The attributes `hostname` and `agent` (its id) are always known. As text:
+/// The attributes `hostname` and `agent` (the agent's id) are always set. In text form:
 ///
 /// | text | holds on an agent when |
 /// |---|---|
@@ -51,10 +51,10 @@ const MAX_TEXT_BYTES: usize = 4096;
 /// | `exclusive` | no other task is there, and none is put beside it |
 /// | `prefer 50: ` and any rule, `prefer -50: ` and any rule | always; placing looks for agents where the rule holds, or does not hold |
 ///
-/// Words with spaces, signs or commas stand in double quotes, with `\"` and `\\` inside. An attribute that is missing fails
-/// every test but `!=`, `not in` and `is not set`. Of several values of one name any may pass; rules on distribution look
-/// at the first. A set attribute is several values. Beware of versions of two parts in an agent's flags: `5.10` is the
-/// number 5.1 there, `v5.10` is not.
+/// Words with spaces, signs or commas are in double quotes, with `\"` and `\\` inside. A test of a missing attribute
+/// fails, except `!=`, `not in` and `is not set`. If an agent has several values of one name, any may pass; rules on
+/// distribution use the first. A set attribute is several values. Beware of versions of two parts in an agent's flags:
+/// `5.10` is the number 5.1 there, `v5.10` is not.
 ///
 /// ```
 /// use divvy::allocator::{Constraint, TaskRequest};
@@ -72,171 +72,175 @@ const MAX_TEXT_BYTES: usize = 4096;
 #[derive(Debug, Clone, PartialEq)]
 pub struct Constraint {
     rule: Rule,
-    /// How much the rule matters, if it need not hold.
+    /// The weight of a soft constraint.
     weight: Option<i32>,
 }
 
-/// A constraint that makes no sense, or text that is none.
+/// An error for an invalid constraint.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ConstraintError {
-    /// Text that does not follow the grammar.
+    /// The text does not follow the grammar.
     #[error("constraint `{}`: expected {expected} at character {character}", Quoted(text))]
     Syntax {
         /// The whole text.
         text: String,
-        /// Where it stops making sense, counted from 1.
+        /// Where the text becomes invalid, counted from 1.
         character: usize,
-        /// What would have made sense there.
+        /// What is expected there.
         expected: &'static str,
     },
-    /// A rule that can be read and not be kept.
+    /// The text can be parsed, but no agent could satisfy it.
     #[error("constraint `{}`: {problem}", Quoted(text))]
     Value {
         /// The whole text.
         text: String,
-        /// What is wrong, and what would be right.
+        /// What is wrong, and what is expected.
         problem: String,
     },
-    /// More text than is read.
+    /// The text is too long.
     #[error("a constraint of {bytes} bytes; at most {MAX_TEXT_BYTES} are read")]
     TooLong {
-        /// How long it is.
+        /// Its length.
         bytes: usize,
     },
 }
 
 impl Constraint {
-    /// `attribute = value`.
+    /// Creates `attribute = value`.
     #[must_use]
     pub fn equal(attribute: impl Into<String>, value: impl Into<String>) -> Self {
         Self::one_of(attribute, [value])
     }
 
-    /// `attribute != value`: holds too where the attribute is missing.
+    /// Creates `attribute != value`, which also holds if the attribute is missing.
     #[must_use]
     pub fn not_equal(attribute: impl Into<String>, value: impl Into<String>) -> Self {
         Self::none_of(attribute, [value])
     }
 
-    /// `attribute in a, b`.
+    /// Creates `attribute in a, b`.
     #[must_use]
     pub fn one_of<V: Into<String>>(attribute: impl Into<String>, values: impl IntoIterator<Item = V>) -> Self {
         Self::test(attribute, Test::OneOf(owned(values)))
     }
 
-    /// `attribute not in a, b`: holds too where the attribute is missing.
+    /// Creates `attribute not in a, b`, which also holds if the attribute is missing.
     #[must_use]
     pub fn none_of<V: Into<String>>(attribute: impl Into<String>, values: impl IntoIterator<Item = V>) -> Self {
         Self::test(attribute, Test::NoneOf(owned(values)))
     }
 
-    /// `attribute < bound`, as numbers if both are, else byte by byte.
+    /// Creates `attribute < bound`: as numbers if both are, else byte by byte.
     #[must_use]
     pub fn less(attribute: impl Into<String>, bound: impl Into<String>) -> Self {
         Self::test(attribute, Test::Order(Order::Less, bound.into()))
     }
 
-    /// `attribute <= bound`, ordered as in [`less`](Self::less).
+    /// Creates `attribute <= bound`, ordered as in [`less`](Self::less).
     #[must_use]
     pub fn less_or_equal(attribute: impl Into<String>, bound: impl Into<String>) -> Self {
         Self::test(attribute, Test::Order(Order::LessOrEqual, bound.into()))
     }
 
-    /// `attribute > bound`, ordered as in [`less`](Self::less).
+    /// Creates `attribute > bound`, ordered as in [`less`](Self::less).
     #[must_use]
     pub fn greater(attribute: impl Into<String>, bound: impl Into<String>) -> Self {
         Self::test(attribute, Test::Order(Order::Greater, bound.into()))
     }
 
-    /// `attribute >= bound`, ordered as in [`less`](Self::less).
+    /// Creates `attribute >= bound`, ordered as in [`less`](Self::less).
     #[must_use]
     pub fn greater_or_equal(attribute: impl Into<String>, bound: impl Into<String>) -> Self {
         Self::test(attribute, Test::Order(Order::GreaterOrEqual, bound.into()))
     }
 
-    /// `attribute ~ /pattern/`: the regular expression, in the syntax of the crate `regex`, is found anywhere in it.
+    /// Creates `attribute ~ /pattern/`, a regular expression in the syntax of the crate `regex`, unanchored.
     #[must_use]
     pub fn matches(attribute: impl Into<String>, pattern: impl Into<String>) -> Self {
         Self::test(attribute, Test::Matches(Pattern::new(pattern)))
     }
 
-    /// `attribute version >= 5.10, < 7`, of as many parts as there are.
+    /// Creates `attribute version >= 5.10, < 7`, with any number of parts.
     #[must_use]
     pub fn version(attribute: impl Into<String>, bounds: &str) -> Self {
         Self::test(attribute, Test::Version(Bounds::lenient(bounds)))
     }
 
-    /// `attribute semver >= 1.2.3`, of exactly three parts, prereleases included.
+    /// Creates `attribute semver >= 1.2.3`, with exactly three parts, prereleases included.
     #[must_use]
     pub fn semver(attribute: impl Into<String>, bounds: &str) -> Self {
         Self::test(attribute, Test::Semver(Bounds::strict(bounds)))
     }
 
-    /// `attribute contains all a, b`.
+    /// Creates `attribute contains all a, b`.
     #[must_use]
     pub fn contains_all<V: Into<String>>(attribute: impl Into<String>, items: impl IntoIterator<Item = V>) -> Self {
         Self::test(attribute, Test::ContainsAll(owned(items)))
     }
 
-    /// `attribute contains any a, b`.
+    /// Creates `attribute contains any a, b`.
     #[must_use]
     pub fn contains_any<V: Into<String>>(attribute: impl Into<String>, items: impl IntoIterator<Item = V>) -> Self {
         Self::test(attribute, Test::ContainsAny(owned(items)))
     }
 
-    /// `attribute is set`.
+    /// Creates `attribute is set`.
     #[must_use]
     pub fn is_set(attribute: impl Into<String>) -> Self {
         Self::test(attribute, Test::Set)
     }
 
-    /// `attribute is not set`.
+    /// Creates `attribute is not set`.
     #[must_use]
     pub fn is_not_set(attribute: impl Into<String>) -> Self {
         Self::test(attribute, Test::NotSet)
     }
 
-    /// `unique attribute`: one instance for each value.
+    /// Creates `unique attribute`: one instance for each value.
     #[must_use]
     pub fn unique(attribute: impl Into<String>) -> Self {
         Self::max_per(attribute, 1)
     }
 
-    /// `at most limit per attribute`: so many instances for each value.
+    /// Creates `at most limit per attribute`: so many instances for each value.
     #[must_use]
     pub fn max_per(attribute: impl Into<String>, limit: u32) -> Self {
         Self::hard(Rule::PerValue { attribute: attribute.into(), limit })
     }
 
-    /// `spread attribute a 60% b 40%`: shares of all instances by value, in percent. Values that are not named share evenly
-    /// what is left of 100; without targets all values have the same share.
+    /// Creates `spread attribute a 60% b 40%`: shares of all instances by value, in percent.
+    ///
+    /// Values that are not named share evenly what is left of 100; without targets all values have the same share.
     #[must_use]
     pub fn spread<V: Into<String>>(attribute: impl Into<String>, targets: impl IntoIterator<Item = (V, u32)>) -> Self {
         let targets = targets.into_iter().map(|(value, percent)| (value.into(), percent)).collect();
         Self::hard(Rule::Spread { attribute: attribute.into(), targets })
     }
 
-    /// `group by attribute skew n`: as even over the values as can be, give or take `skew` instances.
+    /// Creates `group by attribute skew n`: even over the values, except for `skew` instances.
     #[must_use]
     pub fn group_by(attribute: impl Into<String>, skew: u32) -> Self {
         Self::hard(Rule::GroupBy { attribute: attribute.into(), skew })
     }
 
-    /// `with label key=value`: on agents where tasks with the label run. The first instance of a request that carries the
-    /// label itself may go anywhere.
+    /// Creates `with label key=value`: on agents where tasks with the label run.
+    ///
+    /// The first instance of a request that carries the label itself may be placed anywhere.
     #[must_use]
     pub fn with_label(key: impl Into<String>, value: impl Into<String>) -> Self {
         Self::hard(Rule::With(Neighbours { key: key.into(), value: Some(value.into()), same: None }))
     }
 
-    /// `avoid label key=value`: on agents where no tasks with the label run; such tasks are not put beside it either.
+    /// Creates `avoid label key=value`: on agents where no tasks with the label run. Such tasks are not placed beside
+    /// it later either.
     #[must_use]
     pub fn avoid_label(key: impl Into<String>, value: impl Into<String>) -> Self {
         Self::hard(Rule::Avoid(Neighbours { key: key.into(), value: Some(value.into()), same: None }))
     }
 
-    /// For rules on labels `on same attribute`: all agents of one value count as one place. Others stay as they are.
+    /// Adds `on same attribute` to a rule on labels: all agents of one value count as one place. Other rules do not
+    /// change.
     #[must_use]
     pub fn on_same(mut self, attribute: impl Into<String>) -> Self {
         if let Rule::With(neighbours) | Rule::Avoid(neighbours) = &mut self.rule {
@@ -245,30 +249,30 @@ impl Constraint {
         self
     }
 
-    /// `exclusive`: alone on the agent.
+    /// Creates `exclusive`: no other task on the agent.
     #[must_use]
     pub fn exclusive() -> Self {
         Self::hard(Rule::Exclusive)
     }
 
-    /// The same rule as a wish: from 1 (hardly) to 100 that it holds, from -1 to -100 that it does not.
+    /// Makes the constraint soft: weights from 1 to 100 prefer that it holds, from -1 to -100 that it does not.
     #[must_use]
     pub fn soft(self, weight: i32) -> Self {
         Self { weight: Some(weight), ..self }
     }
 
-    /// The weight of a wish, `None` for a rule that must hold.
+    /// Returns the weight of a soft constraint, `None` for a hard one.
     #[must_use]
     pub fn weight(&self) -> Option<i32> {
         self.weight
     }
 
-    /// Whether it can be kept at all.
+    /// Validates the constraint.
     ///
     /// # Errors
     ///
-    /// A weight that is 0 or beyond 100, a pattern or version that is none, shares of more than 100 %, limits that allow
-    /// nothing, empty names and lists.
+    /// The weight is 0 or beyond 100, a pattern or version is invalid, shares exceed 100 %, a limit allows nothing, or
+    /// a name or list is empty.
     pub fn check(&self) -> Result<(), ConstraintError> {
         let weight = match self.weight {
             Some(weight) if weight == 0 || weight.unsigned_abs() > 100 => {
@@ -283,7 +287,7 @@ impl Constraint {
         weight.and_then(|()| self.rule.check()).map_err(|problem| ConstraintError::Value { text, problem })
     }
 
-    /// Whether it tests an attribute of each agent alone.
+    /// Returns whether it tests an attribute of each agent alone.
     pub(in crate::allocator) fn is_test(&self) -> bool {
         matches!(self.rule, Rule::Attribute { .. })
     }

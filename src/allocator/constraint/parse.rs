@@ -1,4 +1,4 @@
-//! Reads the text form of constraints; its grammar stands in the documentation of [`Constraint`].
+//! The parser of constraints; the documentation of [`Constraint`] has the grammar.
 
 use std::str::FromStr;
 
@@ -6,13 +6,13 @@ use super::rule::{Neighbours, Order, Pattern, Rule, Test};
 use super::version::Bounds;
 use super::{Constraint, ConstraintError, MAX_TEXT_BYTES};
 
-/// The words that begin a rule which is not the test of an attribute.
+/// The words that begin a rule which is not an attribute test.
 pub(super) const RULE_WORDS: [&str; 8] = ["unique", "at", "spread", "group", "with", "avoid", "exclusive", "prefer"];
 
 const TESTS: &str = "=, !=, <, <=, >, >=, ~, in, not in, regexp, version, semver, contains all, contains any, is set or \
                      is not set";
 
-/// Whether a character may stand in a word without quotes.
+/// Returns whether a character may be in a word without quotes.
 pub(super) fn is_bare(character: char) -> bool {
     !character.is_whitespace()
         && !character.is_control()
@@ -35,7 +35,7 @@ impl FromStr for Constraint {
     }
 }
 
-/// A place in a text. What is asked for and not there leaves the place as it was.
+/// A position in a text. A failed match does not move it.
 struct Reader<'a> {
     text: &'a str,
     at: usize,
@@ -108,7 +108,7 @@ impl<'a> Reader<'a> {
         Err(self.expected(TESTS))
     }
 
-    /// The tests that are written with signs, the longer signs first.
+    /// Parses tests that are written with signs, the longer signs first.
     fn symbol_test(&mut self) -> Result<Option<Test>, ConstraintError> {
         let orders =
             [("<=", Order::LessOrEqual), (">=", Order::GreaterOrEqual), ("<", Order::Less), (">", Order::Greater)];
@@ -190,7 +190,7 @@ impl<'a> Reader<'a> {
         self.text("a value; quote one with spaces or signs")
     }
 
-    /// A word, or anything in quotes.
+    /// Parses a word, or anything in quotes.
     fn text(&mut self, what: &'static str) -> Result<String, ConstraintError> {
         let rest = self.peek();
         if rest.starts_with('"') {
@@ -224,7 +224,7 @@ impl<'a> Reader<'a> {
         Err(self.expected("a closing quote"))
     }
 
-    /// All that is left, without the white space around it.
+    /// Returns the rest of the text, trimmed.
     fn rest(&mut self, what: &'static str) -> Result<&'a str, ConstraintError> {
         let rest = self.peek().trim_end();
         if rest.is_empty() {
@@ -254,7 +254,7 @@ impl<'a> Reader<'a> {
         if self.peek().is_empty() { Ok(()) } else { Err(self.expected("nothing more")) }
     }
 
-    /// What comes next, after white space.
+    /// Returns the rest after white space.
     fn peek(&mut self) -> &'a str {
         let rest = &self.text[self.at..];
         let trimmed = rest.trim_start();

@@ -1,28 +1,28 @@
-//! What a constraint demands, apart from how firmly: tests of one attribute, and rules on how instances are distributed.
+//! The rule of a constraint, without its weight: an attribute test, or a rule on how instances are distributed.
 
 use super::version::{Bounds, Version};
 use crate::types::quoted;
 
-/// One demand.
+/// One rule.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) enum Rule {
     /// The agent's attribute passes a test.
     Attribute { name: String, test: Test },
-    /// At most so many instances on all agents of one value together.
+    /// Limits the instances on all agents of one value together.
     PerValue { attribute: String, limit: u32 },
-    /// So many percent of the instances on each value named; the rest evenly over the other values.
+    /// Targets in percent of the instances for the named values; the rest is even over the other values.
     Spread { attribute: String, targets: Vec<(String, u32)> },
-    /// The most used value has at most `skew` instances more than the least used one.
+    /// Limits how many instances the most used value has more than the least used one.
     GroupBy { attribute: String, skew: u32 },
-    /// Where tasks with the label are.
+    /// Requires tasks with the label.
     With(Neighbours),
-    /// Where no tasks with the label are.
+    /// Requires that no tasks with the label are there.
     Avoid(Neighbours),
-    /// Nothing else on the agent.
+    /// Requires that nothing else is on the agent.
     Exclusive,
 }
 
-/// A question about all values of one attribute of an agent.
+/// A test of all values of one attribute of an agent.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) enum Test {
     OneOf(Vec<String>),
@@ -51,23 +51,23 @@ pub(super) struct Neighbours {
     pub(super) key: String,
     /// Any value if `None`.
     pub(super) value: Option<String>,
-    /// The attribute whose values are compared; the agent itself if `None`.
+    /// The attribute whose values define a place; the agent itself if `None`.
     pub(super) same: Option<String>,
 }
 
-/// A regular expression, compiled where it is written.
+/// A regular expression, compiled when it is created.
 #[derive(Debug, Clone)]
 pub(super) struct Pattern {
     pub(super) text: String,
     compiled: Result<regex::Regex, String>,
 }
 
-/// Bounds for what one pattern may cost, in bytes of its text and of its program.
+/// Limits on a pattern, in bytes of its text and of its compiled program.
 const PATTERN_TEXT_BYTES: usize = 1024;
 const PATTERN_PROGRAM_BYTES: usize = 256 * 1024;
 
 impl Rule {
-    /// The attribute that it looks at.
+    /// Returns the attribute that the rule uses.
     pub(super) fn attribute(&self) -> Option<&str> {
         match self {
             Self::Attribute { name: attribute, .. }
@@ -79,7 +79,7 @@ impl Rule {
         }
     }
 
-    /// What makes it no rule at all.
+    /// Validates the rule.
     pub(super) fn check(&self) -> Result<(), String> {
         if self.attribute().is_some_and(str::is_empty) {
             return Err("the attribute has no name".to_owned());
@@ -127,13 +127,13 @@ impl Test {
 }
 
 impl Neighbours {
-    /// Whether a task with these labels is one of them.
+    /// Returns whether a task with these labels matches.
     pub(super) fn carried<'a>(&self, labels: impl IntoIterator<Item = (&'a str, &'a str)>) -> bool {
         let wanted = self.value.as_deref();
         labels.into_iter().any(|(key, value)| key == self.key && wanted.is_none_or(|wanted| wanted == value))
     }
 
-    /// `app=db`, or `app` for any value.
+    /// Formats `app=db`, or `app` for any value.
     pub(super) fn label(&self) -> String {
         self.value.as_ref().map_or_else(|| self.key.clone(), |value| format!("{}={value}", self.key))
     }
@@ -155,7 +155,7 @@ impl Pattern {
             regex::Error::CompiledTooBig(limit) => {
                 format!("/{}/ needs more than {limit} bytes when compiled", quoted(text))
             }
-            // The last line says what is wrong; those before it draw where.
+            // The last line is the message; those before it show the position.
             error => {
                 format!("/{}/: {}", quoted(text), error.to_string().lines().last().unwrap_or("no regular expression"))
             }
@@ -166,13 +166,13 @@ impl Pattern {
         self.compiled.as_ref().map(|_| ()).map_err(Clone::clone)
     }
 
-    /// Whether it is found anywhere in the text; one that could not be compiled is found nowhere.
+    /// Returns whether it matches anywhere in the text; one that could not be compiled matches nothing.
     pub(super) fn is_found_in(&self, text: &str) -> bool {
         self.compiled.as_ref().is_ok_and(|pattern| pattern.is_match(text))
     }
 }
 
-/// Equal when written equally.
+/// Patterns are equal if their texts are.
 impl PartialEq for Pattern {
     fn eq(&self, other: &Self) -> bool {
         self.text == other.text

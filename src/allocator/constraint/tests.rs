@@ -1,4 +1,4 @@
-//! Constraints as text: what is read, what is written, what is refused and how that is told.
+//! The text form of constraints: what is parsed, printed and refused, and the errors.
 
 use proptest::prelude::*;
 
@@ -55,7 +55,7 @@ fn every_form_is_read_and_written_in_one_way() {
 }
 
 #[test]
-fn an_error_tells_the_text_the_place_and_what_was_expected() {
+fn an_error_names_the_text_the_position_and_what_was_expected() {
     for (text, problem) in [
         ("", "expected an attribute at character 1"),
         (
@@ -88,7 +88,7 @@ fn an_error_tells_the_text_the_place_and_what_was_expected() {
 }
 
 #[test]
-fn what_can_be_read_and_not_be_kept_is_an_error_too() {
+fn what_can_be_parsed_and_not_be_satisfied_is_an_error_too() {
     for (text, problem) in [
         ("m ~ /(/", "/(/: error: unclosed group"),
         ("m ~ /\\w{1000}{10}/", "/\\w{1000}{10}/ needs more than 262144 bytes when compiled"),
@@ -151,7 +151,7 @@ fn constraint() -> impl Strategy<Value = Constraint> {
     (hard, -100..=100).prop_map(|(hard, weight)| if weight == 0 { hard } else { hard.soft(weight) })
 }
 
-/// Text made of the pieces that constraints are made of, most of it nonsense.
+/// Text made of pieces of constraints, most of it invalid.
 fn nonsense() -> impl Strategy<Value = String> {
     let pieces = [
         "zone", "=", "!=", "<", "~", "/", "(", "\"", "\\", ",", "in", "not", "is", "set", "at", "most", "9", "per",

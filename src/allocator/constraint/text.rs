@@ -1,4 +1,4 @@
-//! How constraints are written out: what [`parse`](super::parse) reads back as the same constraint.
+//! Formatting of constraints: [`parse`](super::parse) reads the output as the same constraint.
 
 use std::fmt::{self, Display};
 
@@ -72,7 +72,7 @@ impl Display for Neighbours {
     }
 }
 
-/// A word, in quotes where it could be read as anything else.
+/// A word, in quotes where it could be parsed as anything else.
 struct Word<'a>(&'a str);
 
 impl Display for Word<'_> {
@@ -84,7 +84,7 @@ impl Display for Word<'_> {
     }
 }
 
-/// An attribute that a constraint begins with: in quotes where it would be read as another rule.
+/// An attribute at the beginning of a constraint: in quotes where it would be parsed as another rule.
 struct Name<'a>(&'a str);
 
 impl Display for Name<'_> {

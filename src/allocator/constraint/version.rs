@@ -1,29 +1,29 @@
-//! Versions as attributes have them, and the bounds that constraints put on them.
+//! Versions in attributes, and the bounds that constraints set for them.
 //!
-//! [`Version`] is lenient: any number of numeric parts, an optional `v`, a prerelease with or without its dash. A plain
-//! bound is not met by a prerelease, and one with a prerelease only by prereleases of the same release; `= ` and `!=`
-//! compare plainly. Strict versions (`semver`) are read by the crate of that name, order prereleases like any other
-//! version and know no `~>`. Parts that follow a `+` never matter.
+//! [`Version`] is lenient: any number of numeric parts, an optional `v`, a prerelease with or without its dash. A
+//! prerelease meets no plain bound, and a bound with a prerelease admits only prereleases of the same release; `=` and
+//! `!=` compare plainly. Strict versions (`semver`) are parsed by the crate of that name, order prereleases like any
+//! other version and have no `~>`. Parts after a `+` are ignored.
 
 use std::cmp::Ordering;
 
 use crate::types::quoted;
 
-/// Numbers joined by dots, then perhaps a prerelease.
+/// Numbers joined by dots, then optionally a prerelease.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Version {
     parts: Vec<u64>,
     prerelease: Vec<Identifier>,
 }
 
-/// A part of a prerelease; numbers come before words.
+/// A part of a prerelease; numbers sort before words.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 enum Identifier {
     Number(u64),
     Word(String),
 }
 
-/// Bounds that must all hold, as they were written.
+/// Bounds that must all hold, and their text.
 #[derive(Debug, Clone)]
 pub(super) struct Bounds<V> {
     pub(super) text: String,
@@ -41,7 +41,7 @@ enum Operator {
     Compatible,
 }
 
-/// The longer operators before those they begin with.
+/// The operators, longer ones before their prefixes.
 const OPERATORS: [(&str, Operator); 9] = [
     ("~>", Operator::Compatible),
     ("!=", Operator::NotEqual),
@@ -73,7 +73,7 @@ impl Version {
         self.parts.get(at).copied().unwrap_or(0)
     }
 
-    /// Parts that are left out count as zero.
+    /// Compares releases; missing parts count as zero.
     fn release_cmp(&self, other: &Self) -> Ordering {
         let longest = self.parts.len().max(other.parts.len());
         let differing = (0..longest).map(|at| self.part(at).cmp(&other.part(at)));
@@ -89,7 +89,7 @@ impl Version {
         self.release_cmp(other).then(prereleases)
     }
 
-    /// Whether a bound of this version may be put on a version at all.
+    /// Returns whether a bound of this version applies to a version at all.
     fn bounds(&self, version: &Self) -> bool {
         match (self.prerelease.is_empty(), version.prerelease.is_empty()) {
             (_, true) => true,
@@ -98,7 +98,7 @@ impl Version {
         }
     }
 
-    /// `~> 1.2.3` is at least that and below 1.3; of `~> 1` only the lower bound is left.
+    /// `~> 1.2.3` means at least that and below 1.3; `~> 1` is only a lower bound.
     fn is_compatible(&self, version: &Self) -> bool {
         let last = self.parts.len() - 1;
         let same = (0..last).all(|at| self.part(at) == version.part(at)) && version.part(last) >= self.part(last);
@@ -126,7 +126,7 @@ impl<V> Bounds<V> {
         Self { text: text.trim().to_owned(), read: text.split(',').map(bound).collect() }
     }
 
-    /// What is wrong with the bounds as they were written.
+    /// Returns what is wrong with the bounds.
     pub(super) fn check(&self) -> Result<(), String> {
         self.read.as_ref().map(|_| ()).map_err(Clone::clone)
     }
@@ -136,7 +136,7 @@ impl<V> Bounds<V> {
     }
 }
 
-/// Equal when written equally.
+/// Bounds are equal if their texts are.
 impl<V> PartialEq for Bounds<V> {
     fn eq(&self, other: &Self) -> bool {
         self.text == other.text

@@ -1,14 +1,14 @@
-//! What the whole cluster looks like, beyond the offers at hand.
+//! A view of the whole cluster, beyond the current offers.
 //!
-//! Placing takes from it which values an attribute has, which agents could ever run a request, and what runs already. It is
-//! plain data that any framework can fill; agents that are not in it are known from their offers.
+//! Placement reads from it which values an attribute has, which agents could ever run a request, and what is running.
+//! It is plain data that any framework can fill. Agents that are not in it are known from their offers.
 
 use std::collections::BTreeMap;
 
 use crate::proto::v1;
 use crate::types::{Attributes, Resources};
 
-/// All agents that are known, by id.
+/// The known agents of a cluster, by id.
 ///
 /// ```
 /// use divvy::allocator::{ClusterAgent, ClusterView};
@@ -32,34 +32,34 @@ pub struct ClusterView {
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub struct ClusterAgent {
-    /// Its id.
+    /// The agent's id.
     pub agent_id: v1::AgentId,
-    /// Its host's name.
+    /// Its host name.
     pub hostname: String,
-    /// What distinguishes it.
+    /// Its attributes.
     pub attributes: Attributes,
-    /// All it has, used or not; `None` if that is not known, then any request could fit.
+    /// Its total resources; if `None`, any request could fit.
     pub total: Option<Resources>,
-    /// What no task uses, whether it is offered to somebody or not; `None` if that is not known.
+    /// Its resources that no task uses, offered or not; `None` if not known.
     pub free: Option<Resources>,
-    /// What runs there.
+    /// Its running tasks.
     pub tasks: Vec<ClusterTasks>,
 }
 
-/// Equal tasks on one agent, of whatever framework.
+/// Equal tasks on one agent, of any framework.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ClusterTasks {
-    /// The name of the request they were made from, else their own.
+    /// The name of the request that they were made from, or their own.
     pub name: String,
     /// Their labels, key and value.
     pub labels: Vec<(String, String)>,
-    /// How many.
+    /// How many there are.
     pub count: u32,
 }
 
 impl ClusterView {
-    /// A cluster of which nothing is known.
+    /// Creates a view without agents.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
@@ -72,12 +72,12 @@ impl ClusterView {
         self
     }
 
-    /// The agents in the order of their ids.
+    /// Iterates over the agents in the order of their ids.
     pub fn agents(&self) -> impl Iterator<Item = &ClusterAgent> {
         self.agents.values()
     }
 
-    /// The agent of that id.
+    /// Returns the agent of that id.
     #[must_use]
     pub fn get(&self, agent_id: &v1::AgentId) -> Option<&ClusterAgent> {
         self.agents.get(agent_id)
@@ -85,32 +85,32 @@ impl ClusterView {
 }
 
 impl ClusterAgent {
-    /// An agent without attributes or tasks, of unknown size.
+    /// Creates an agent without attributes or tasks, of unknown size.
     #[must_use]
     pub fn new(agent_id: v1::AgentId, hostname: impl Into<String>) -> Self {
         let (hostname, attributes) = (hostname.into(), Attributes::default());
         Self { agent_id, hostname, attributes, total: None, free: None, tasks: Vec::new() }
     }
 
-    /// What distinguishes it.
+    /// Sets its attributes.
     #[must_use]
     pub fn attributes(self, attributes: Attributes) -> Self {
         Self { attributes, ..self }
     }
 
-    /// All it has, used or not.
+    /// Sets its total resources.
     #[must_use]
     pub fn total(self, total: Resources) -> Self {
         Self { total: Some(total), ..self }
     }
 
-    /// What no task uses, whether it is offered to somebody or not.
+    /// Sets its resources that no task uses, offered or not.
     #[must_use]
     pub fn free(self, free: Resources) -> Self {
         Self { free: Some(free), ..self }
     }
 
-    /// Adds tasks that run there: the name of their request, their labels, and how many.
+    /// Adds running tasks: the name of their request, their labels, and how many.
     #[must_use]
     pub fn task<K: Into<String>, V: Into<String>>(
         mut self,

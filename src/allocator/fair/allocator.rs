@@ -1,8 +1,8 @@
-//! The state behind allocation runs: what is free on each agent, who refused what of it, and all shares and quotas.
+//! The state of allocation: free resources by agent, refusals, shares and quotas.
 //!
-//! It knows clients and agents by the caller's keys, and nothing of sessions. Every change marks as dirty the agents,
-//! clients or pairs it concerns, and a [run](Allocator::step) looks at just those: a run after which nothing changed costs
-//! nothing. What quotas keep back on an agent is looked at again when the quotas allow more.
+//! Clients and agents are known by the caller's keys; sessions are not known. Every change marks the affected agents,
+//! clients or pairs as dirty, and a [run](Allocator::step) visits only those: a run without changes costs nothing. What
+//! quotas hold back on an agent is visited again when the quotas allow more.
 
 mod clients;
 
@@ -22,46 +22,46 @@ use crate::types::{Milli, Now, Resources};
 /// The scalars that an agent has reserved to a role.
 type Reserved = (Arc<str>, Vec<(Arc<str>, Milli)>);
 
-/// What is known of one agent.
+/// The state of one agent.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Account {
+pub(super) struct AgentState {
     pub(super) free: Resources,
-    /// What of `free` counts for quotas.
+    /// The part of `free` that counts for quotas.
     pub(super) counted: Amounts,
-    /// Whether something of `free` is reserved or revocable; and whether something is no scalar.
+    /// Whether a part of `free` is reserved or revocable; and whether a part is not scalar.
     pub(super) special: bool,
     pub(super) composite: bool,
-    /// Whether graphics processors are free.
+    /// Whether gpus are free.
     pub(super) gpus: bool,
     total: Vec<(Arc<str>, Milli)>,
     reserved: Vec<Reserved>,
-    /// What stands between the agent and single clients.
+    /// The state of the agent's pairs with single clients.
     pub(super) pairs: BTreeMap<NodeId, PairState>,
-    /// Counts how often something became free here.
+    /// How often something became free here.
     pub(super) growth: u64,
 }
 
-/// Shares, quotas, agents and refusals, from which offers are [made](Self::step).
+/// The allocator: shares, quotas, agents and refusals, from which offers are [made](Self::step).
 ///
 /// `A` is the caller's key of an agent, `K` that of a framework.
 #[derive(Clone, Debug)]
 pub struct Allocator<A, K> {
     pub(super) shares: Shares<K>,
-    pub(super) agents: BTreeMap<A, Account>,
-    /// What counts for quotas of all that is free.
+    pub(super) agents: BTreeMap<A, AgentState>,
+    /// The sum of all free resources that count for quotas.
     pub(super) free: Amounts,
     /// How many active clients are not idle.
     pub(super) awake: usize,
     /// The agents that have something free.
     pub(super) with_free: BTreeSet<A>,
     pub(super) changes: Changes<A, K>,
-    /// The run that has begun and not ended.
+    /// The current run, if any.
     pub(super) round: Option<Round<A, K>>,
-    /// Agents on which a run left something while there are quotas.
+    /// Agents on which a run left something because of quotas.
     pub(super) kept_back: BTreeSet<A>,
-    /// Counts how often quotas may have come to allow more.
+    /// How often quotas may have come to allow more.
     pub(super) quota_generation: u64,
-    /// Counts the changes of clients, so that what was recorded before one can be told from what came after.
+    /// The number of client changes so far, which orders records before and after a change.
     pub(super) moment: u64,
     /// Where runs skipped a client because of a fresh offer, and until when.
     pub(super) skipped: Vec<(A, u64)>,
@@ -74,7 +74,7 @@ impl<A: Copy + Ord + Debug, K: Copy + Ord + Debug> Default for Allocator<A, K> {
 }
 
 impl<A: Copy + Ord + Debug, K: Copy + Ord + Debug> Allocator<A, K> {
-    /// No agents, and the shares given.
+    /// Creates an allocator with these shares and no agents.
     #[must_use]
     pub fn new(shares: Shares<K>) -> Self {
         Self {
@@ -92,15 +92,16 @@ impl<A: Copy + Ord + Debug, K: Copy + Ord + Debug> Allocator<A, K> {
         }
     }
 
-    /// The shares behind it.
+    /// Returns the shares.
     #[must_use]
     pub fn shares(&self) -> &Shares<K> {
         &self.shares
     }
 
-    /// Whether a run of this kind would have something to look at. Agents with nothing free count for one that serves the
-    /// active clients; for one that serves all they do not, and to find that out takes looks: where these are used up, the
-    /// answer is no for now.
+    /// Returns whether a run of this kind has something to visit.
+    ///
+    /// For a run that serves the active clients, agents with nothing free count. For one that serves all they do not.
+    /// Finding that out uses up `looks`; without any left the result is false for now.
     #[must_use]
     pub fn has_changes(&mut self, serve: Serve, looks: &mut usize) -> bool {
         let Self { changes, with_free, .. } = self;
@@ -113,46 +114,46 @@ impl<A: Copy + Ord + Debug, K: Copy + Ord + Debug> Allocator<A, K> {
         }
     }
 
-    /// Whether a run for all clients may have something to look at.
+    /// Returns whether a run for all clients may have something to visit.
     #[must_use]
     pub fn is_changed(&self) -> bool {
         !self.changes.is_empty(Serve::All)
     }
 
-    /// This agent is to be looked at again.
+    /// Marks an agent as dirty.
     pub fn mark_dirty(&mut self, agent: A) {
         self.changes.add_agent(agent);
     }
 
-    /// An agent joined, came back, or changed what it has in all. Nothing of it is free until [`set_free`](Self::set_free).
+    /// Adds an agent, or replaces its total. Nothing of it is free until [`set_free`](Self::set_free).
     pub fn set_agent(&mut self, agent: A, total: &Resources) {
         let quantities = total.quantities();
         let reservations: Vec<Reserved> =
             total.reservations().into_iter().map(|(role, part)| (role, part.quantities())).collect();
-        let account = self.agents.get(&agent);
-        if account.is_some_and(|account| account.total == quantities && account.reserved == reservations) {
+        let agent_state = self.agents.get(&agent);
+        if agent_state.is_some_and(|it| it.total == quantities && it.reserved == reservations) {
             return;
         }
-        let account = self.agents.entry(agent).or_default();
-        let (old, old_reserved) = (std::mem::take(&mut account.total), std::mem::take(&mut account.reserved));
+        let agent_state = self.agents.entry(agent).or_default();
+        let (old, old_reserved) = (std::mem::take(&mut agent_state.total), std::mem::take(&mut agent_state.reserved));
         self.uncount(&old, &old_reserved);
         self.shares.add_total(&quantities);
         for (role, part) in &reservations {
             self.shares.reserved(role, part);
         }
-        let account = self.agents.entry(agent).or_default();
-        (account.total, account.reserved) = (quantities, reservations);
-        self.quotas_eased();
+        let agent_state = self.agents.entry(agent).or_default();
+        (agent_state.total, agent_state.reserved) = (quantities, reservations);
+        self.advance_quota_generation();
     }
 
-    /// The agent is gone: what it had counts no more, and neither do refusals of it.
+    /// Removes an agent with its total and its refusals.
     pub fn remove_agent(&mut self, agent: A) {
         self.set_free(agent, &Resources::new());
-        if let Some(account) = self.agents.remove(&agent) {
-            self.uncount(&account.total, &account.reserved);
+        if let Some(agent_state) = self.agents.remove(&agent) {
+            self.uncount(&agent_state.total, &agent_state.reserved);
             self.changes.forget_agent(agent);
             self.kept_back.remove(&agent);
-            self.quotas_eased();
+            self.advance_quota_generation();
         }
     }
 
@@ -165,40 +166,42 @@ impl<A: Copy + Ord + Debug, K: Copy + Ord + Debug> Allocator<A, K> {
         }
     }
 
-    /// What is free on an agent now; nothing of one that cannot be reached. Does nothing for an unknown agent.
+    /// Sets what is free on an agent; an unreachable one has nothing. Does nothing for an unknown agent.
     pub fn set_free(&mut self, agent: A, free: &Resources) {
-        let Some(account) = self.agents.get_mut(&agent).filter(|account| account.free != *free) else { return };
-        let grown = !account.free.contains(free);
-        let had_gpus = account.gpus;
+        let Some(agent_state) = self.agents.get_mut(&agent).filter(|it| it.free != *free) else { return };
+        let grown = !agent_state.free.contains(free);
+        let had_gpus = agent_state.gpus;
         if grown {
-            account.growth += 1;
+            agent_state.growth += 1;
         }
         if free.is_empty() {
             self.with_free.remove(&agent);
-        } else if account.free.is_empty() {
+        } else if agent_state.free.is_empty() {
             self.with_free.insert(agent);
         }
-        account.set_free(free.clone());
+        agent_state.set_free(free.clone());
         let counted = self.shares.counted(free);
-        let gone = std::mem::replace(&mut account.counted, counted);
-        self.free.add(&account.counted);
+        let gone = std::mem::replace(&mut agent_state.counted, counted);
+        self.free.add(&agent_state.counted);
         self.free.subtract(&gone);
-        let lost_gpus = had_gpus && !account.gpus;
+        let lost_gpus = had_gpus && !agent_state.gpus;
         if grown || lost_gpus {
             self.mark_dirty(agent);
         }
         if grown {
-            self.quotas_eased();
+            self.advance_quota_generation();
         }
     }
 
-    /// What is free on an agent; `None` for an unknown one.
+    /// Returns what is free on an agent; `None` for an unknown one.
     #[must_use]
     pub fn free(&self, agent: A) -> Option<&Resources> {
-        self.agents.get(&agent).map(|account| &account.free)
+        self.agents.get(&agent).map(|agent_state| &agent_state.free)
     }
 
-    /// A client holds these resources, say of a task that its agent reported. What a run grants is counted already.
+    /// Adds resources to a client's allocation, such as those of a task that its agent reported.
+    ///
+    /// What a run grants is counted already.
     ///
     /// # Panics
     ///
@@ -207,17 +210,17 @@ impl<A: Copy + Ord + Debug, K: Copy + Ord + Debug> Allocator<A, K> {
         self.shares.grant(role, framework, resources);
     }
 
-    /// A client gave resources back, or lost them.
+    /// Subtracts resources from a client's allocation.
     ///
     /// # Panics
     ///
     /// When the client was not added to the role.
     pub fn unallocated(&mut self, role: RoleId, framework: K, resources: &Resources) {
         self.shares.take_back(role, framework, resources);
-        self.quotas_eased();
+        self.advance_quota_generation();
     }
 
-    /// The weight of a role among its siblings; see [`Shares::set_weight`].
+    /// Sets the weight of a role among its siblings; see [`Shares::set_weight`].
     ///
     /// # Panics
     ///
@@ -226,22 +229,23 @@ impl<A: Copy + Ord + Debug, K: Copy + Ord + Debug> Allocator<A, K> {
         self.shares.set_weight(role, weight);
     }
 
-    /// Sets a role's quota, or removes it; the caller has [checked](super::check_quotas) it with all others.
+    /// Sets or removes a role's quota; the caller has [checked](super::check_quotas) it together with all others.
     pub fn set_quota(&mut self, role: &str, quota: Option<&Quota>) {
-        // Before, since no quota may be left after: what refusals were found to cover is more then.
-        self.quotas_eased();
+        // This comes before, since no quota may be left afterwards: cached refusals may cover less then.
+        self.advance_quota_generation();
         self.shares.set_quota(role, quota);
         self.changes.add_everything();
     }
 
-    /// What a role with all below it has of a name of what quotas are about: unreserved scalars offered or in use, and
-    /// all that is reserved to it.
+    /// Returns a role's consumption of a resource, descendants included.
+    ///
+    /// That is unreserved scalars offered or in use, and everything reserved to it.
     #[must_use]
     pub fn consumed(&self, role: &str, name: &str) -> Milli {
         self.shares.consumed(role, name)
     }
 
-    /// The names of which less is free than guarantees keep back.
+    /// Returns the names of which less is free than guarantees require.
     #[must_use]
     pub fn lacking(&self) -> Vec<Arc<str>> {
         let required = self.shares.tree.required();
@@ -249,8 +253,8 @@ impl<A: Copy + Ord + Debug, K: Copy + Ord + Debug> Allocator<A, K> {
         self.shares.totals.names().filter(lacks).map(|(name, _)| name.clone()).collect()
     }
 
-    /// Something was given back, or kept for a role no longer: what quotas kept back may be offered now.
-    pub(super) fn quotas_eased(&mut self) {
+    /// Records that quotas may allow more, so that what they held back is visited again.
+    pub(super) fn advance_quota_generation(&mut self) {
         if self.shares.tree.any_quota() {
             self.quota_generation += 1;
             self.changes.add_unblocked(std::mem::take(&mut self.kept_back));
@@ -258,8 +262,8 @@ impl<A: Copy + Ord + Debug, K: Copy + Ord + Debug> Allocator<A, K> {
     }
 }
 
-impl Account {
-    /// Replaces what is free; `counted` is the caller's to replace.
+impl AgentState {
+    /// Replaces what is free; the caller replaces `counted`.
     pub(super) fn set_free(&mut self, free: Resources) {
         self.composite = free.iter().any(|item| item.scalar().is_none());
         let special = |item: &crate::types::Resource| {

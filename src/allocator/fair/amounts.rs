@@ -1,7 +1,7 @@
-//! Amounts per resource name as short vectors: what the cluster has, and what one node of the tree holds.
+//! Amounts by resource index as short vectors: the cluster's total, and what one node of the tree holds.
 //!
-//! A name gets an index when it is first seen and keeps it. Names excluded from the shares have an index too, since
-//! quotas may be in them, but count as if the cluster had none.
+//! A name gets an index when it first occurs and keeps it. Names excluded from the shares have an index too, since
+//! quotas may limit them, but count as if the cluster had none.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -9,7 +9,7 @@ use std::sync::Arc;
 use super::rank::Share;
 use crate::types::{Milli, Resource, Resources};
 
-/// Up to so many names are found faster by looking at each.
+/// Up to so many names a linear search is faster.
 const FEW_NAMES: usize = 8;
 
 /// Thousandths by name index; missing entries are zero.
@@ -41,7 +41,7 @@ impl Amounts {
         self.0[index] = amount;
     }
 
-    /// One past the last index that may be other than zero.
+    /// Returns one past the last index that may be other than zero.
     pub(super) fn len(&self) -> usize {
         self.0.len()
     }
@@ -64,9 +64,9 @@ pub(super) struct Totals {
     names: Vec<Arc<str>>,
     indices: BTreeMap<Arc<str>, usize>,
     excluded: BTreeSet<Arc<str>>,
-    /// Of every name.
+    /// The total of every name.
     present: Amounts,
-    /// Of the names that count for shares.
+    /// The total of the names that count for shares.
     total: Amounts,
 }
 
@@ -99,7 +99,7 @@ impl Totals {
         amounts
     }
 
-    /// The scalars of the items that `of` says yes to.
+    /// Returns the scalars of the items for which `of` returns true.
     pub(super) fn scalars(&mut self, resources: &Resources, of: impl Fn(&Resource) -> bool) -> Amounts {
         let mut amounts = Amounts(Vec::with_capacity(self.names.len()));
         for item in resources.iter().filter(|item| of(item)) {
@@ -111,12 +111,12 @@ impl Totals {
         amounts
     }
 
-    /// Every name seen, with its index.
+    /// Iterates over every name with its index.
     pub(super) fn names(&self) -> impl Iterator<Item = (&Arc<str>, usize)> {
         self.indices.iter().map(|(name, index)| (name, *index))
     }
 
-    /// The index of a name that was seen before.
+    /// Returns the index of a name that occurred before.
     pub(super) fn index_of(&self, name: &str) -> Option<usize> {
         if self.names.len() <= FEW_NAMES {
             return self.names.iter().position(|known| **known == *name);
@@ -124,15 +124,16 @@ impl Totals {
         self.indices.get(name).copied()
     }
 
-    /// The indices of the names that the cluster has any of.
+    /// Iterates over the indices of the names that the cluster has any of.
     pub(super) fn held_names(&self) -> impl Iterator<Item = usize> {
         (0..self.present.len()).filter(|name| self.present.of(*name) > 0)
     }
 
-    /// The largest fraction of the total, over all names the cluster has any of, per unit of weight.
+    /// Returns the largest fraction of the total, over all names the cluster has any of, per unit of weight.
     ///
-    /// Division rounds correctly, so equal fractions of different resources are equal shares. The weight divides last, as
-    /// clients of the protocol expect: where a weight is no power of two, rounding may decide between shares that tie.
+    /// Division rounds correctly, so equal fractions of different resources are equal shares. The weight divides last,
+    /// as clients of the protocol expect. If a weight is not a power of two, rounding may decide between shares that
+    /// tie.
     #[expect(clippy::cast_precision_loss, reason = "below 2^53 thousandths, nine tera-units, nothing is lost")]
     pub(super) fn share(&self, held: &Amounts, weight: f64) -> Share {
         let fractions = held.0.iter().zip(&self.total.0).filter(|&(_, &total)| total > 0);

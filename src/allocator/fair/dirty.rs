@@ -1,4 +1,4 @@
-//! What a run has to look at: everything that changed since the last one of its kind, and nothing else.
+//! The agents and clients that a run has to visit: everything that changed since the last run of its kind.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::mem;
@@ -6,19 +6,19 @@ use std::ops::Bound::{Excluded, Unbounded};
 
 use super::{RoleId, Serve};
 
-/// The agents, clients, and pairs of both that changed: a pair that is not named would be granted nothing.
+/// The changed agents, clients, and pairs of both. Any other pair would be granted nothing.
 ///
-/// A changed agent is looked at for all clients, a changed client on all agents. A client is named by its role and
-/// its framework.
+/// A changed agent is visited for all clients, a changed client on all agents. A client is identified by its role and
+/// framework.
 #[derive(Clone, Debug)]
 pub(super) struct Dirty<A, K> {
-    /// Every agent for every client, whatever the rest says.
+    /// Visit every agent for every client, whatever the rest contains.
     pub(super) all: bool,
     /// Agents where something became free.
     pub(super) agents: BTreeSet<A>,
-    /// Agents where quotas kept something back and allow more since. Nothing changed on the agent itself.
+    /// Agents where quotas held something back and allow more since. The agent itself did not change.
     pub(super) unblocked: BTreeSet<A>,
-    /// Clients that joined, were revived, or can use more than before.
+    /// Clients that joined, revived, or can use more than before.
     pub(super) clients: BTreeSet<(RoleId, K)>,
     /// Pairs whose refusal ended, or whose last offer is no longer fresh.
     pub(super) pairs: BTreeMap<A, BTreeSet<(RoleId, K)>>,
@@ -36,7 +36,7 @@ impl<A, K> Default for Dirty<A, K> {
     }
 }
 
-/// Puts the smaller set into the larger: `append` would build both anew, however little is added to much.
+/// Merges the smaller set into the larger: `append` would rebuild both.
 fn merge<T: Ord>(into: &mut BTreeSet<T>, mut other: BTreeSet<T>) {
     if other.len() > into.len() {
         std::mem::swap(into, &mut other);
@@ -45,7 +45,7 @@ fn merge<T: Ord>(into: &mut BTreeSet<T>, mut other: BTreeSet<T>) {
 }
 
 impl<A: Copy + Ord, K: Copy + Ord> Dirty<A, K> {
-    /// Whether there is nothing to look at.
+    /// Returns whether there is nothing to visit.
     pub(super) fn is_empty(&self) -> bool {
         !self.all
             && self.agents.is_empty()
@@ -54,7 +54,7 @@ impl<A: Copy + Ord, K: Copy + Ord> Dirty<A, K> {
             && self.pairs.is_empty()
     }
 
-    /// Takes in what another names.
+    /// Adds the agents, clients and pairs of another.
     pub(super) fn join(&mut self, other: Self) {
         self.all |= other.all;
         merge(&mut self.agents, other.agents);
@@ -65,17 +65,17 @@ impl<A: Copy + Ord, K: Copy + Ord> Dirty<A, K> {
         }
     }
 
-    /// Whether every agent is looked at, for some clients or for all.
+    /// Returns whether every agent is visited, for some clients or for all.
     pub(super) fn is_everywhere(&self) -> bool {
         self.all || !self.clients.is_empty()
     }
 
-    /// Whether the agent is looked at for every client.
+    /// Returns whether the agent is visited for every client.
     pub(super) fn is_whole(&self, agent: A) -> bool {
         self.all || self.agents.contains(&agent) || self.unblocked.contains(&agent)
     }
 
-    /// The first of the agents named that comes after this one.
+    /// Returns the first of the named agents after this one.
     pub(super) fn next_agent(&self, after: Option<A>) -> Option<A> {
         let range = (after.map_or(Unbounded, Excluded), Unbounded);
         let first = |agents: &BTreeSet<A>| agents.range(range).next().copied();
@@ -83,7 +83,7 @@ impl<A: Copy + Ord, K: Copy + Ord> Dirty<A, K> {
         [first(&self.agents), first(&self.unblocked), pairs].into_iter().flatten().min()
     }
 
-    /// The agent is gone, was looked at, or has nothing free.
+    /// Removes an agent that is gone, was visited, or has nothing free.
     pub(super) fn forget_agent(&mut self, agent: A) {
         self.agents.remove(&agent);
         self.unblocked.remove(&agent);
@@ -91,8 +91,8 @@ impl<A: Copy + Ord, K: Copy + Ord> Dirty<A, K> {
     }
 }
 
-/// What changed and was not looked at since, by the kind of run: a run for all clients looks also at what those for the
-/// active ones had.
+/// The changes that no run has visited, by the kind of run: a run for all clients also visits the changes for active
+/// ones.
 #[derive(Clone, Debug)]
 pub(super) struct Changes<A, K> {
     active: Dirty<A, K>,
@@ -106,7 +106,7 @@ impl<A, K> Default for Changes<A, K> {
 }
 
 impl<A: Copy + Ord, K: Copy + Ord> Changes<A, K> {
-    /// Whether a run of this kind had nothing to look at.
+    /// Returns whether a run of this kind has nothing to visit.
     pub(super) fn is_empty(&self, serve: Serve) -> bool {
         match serve {
             Serve::Active => self.active.is_empty(),
@@ -114,7 +114,7 @@ impl<A: Copy + Ord, K: Copy + Ord> Changes<A, K> {
         }
     }
 
-    /// What a run of this kind, which begins, looks at, and what no other has to look at any more.
+    /// Returns what a run that begins visits, and what no other run has to visit any more.
     pub(super) fn take(&mut self, serve: Serve) -> (Dirty<A, K>, Dirty<A, K>) {
         let active = mem::take(&mut self.active);
         match serve {
@@ -123,7 +123,7 @@ impl<A: Copy + Ord, K: Copy + Ord> Changes<A, K> {
         }
     }
 
-    /// A run of this kind left this: it is to be looked at again.
+    /// Gives back what a run of this kind did not visit.
     pub(super) fn give_back(&mut self, serve: Serve, left: Dirty<A, K>) {
         if serve == Serve::All {
             self.all.join(left.clone());
@@ -131,8 +131,8 @@ impl<A: Copy + Ord, K: Copy + Ord> Changes<A, K> {
         self.active.join(Dirty { unblocked: BTreeSet::new(), ..left });
     }
 
-    /// Whether a run for all has an agent to look at of which something is free. Those with nothing free that come before it
-    /// are dropped, `looks` of them at most, and then the answer is no: an agent is dirty again when something becomes free.
+    /// Returns whether a run for all has an agent to visit with something free. Drops those with nothing free that come
+    /// before it, at most `looks` of them, and then returns false: an agent is dirty again when something becomes free.
     pub(super) fn skip_full(&mut self, is_free: impl Fn(&A) -> bool, looks: &mut usize) -> bool {
         while !self.all.is_everywhere() {
             let Some(agent) = self.all.next_agent(None) else { return false };
@@ -146,7 +146,7 @@ impl<A: Copy + Ord, K: Copy + Ord> Changes<A, K> {
         true
     }
 
-    /// Every agent is to be looked at for every client.
+    /// Marks every agent for every client.
     pub(super) fn add_everything(&mut self) {
         (self.active.all, self.all.all) = (true, true);
     }
@@ -166,7 +166,7 @@ impl<A: Copy + Ord, K: Copy + Ord> Changes<A, K> {
         self.all.pairs.entry(agent).or_default().insert(client);
     }
 
-    /// Every task's end eases quotas, so what they kept back waits for a run for all.
+    /// Every end of a task may allow quotas more, so what they held back waits for a run for all.
     pub(super) fn add_unblocked(&mut self, agents: BTreeSet<A>) {
         merge(&mut self.all.unblocked, agents);
     }
@@ -181,7 +181,8 @@ impl<A: Copy + Ord, K: Copy + Ord> Changes<A, K> {
         self.all.clients.remove(&client);
     }
 
-    /// Nothing is free anywhere: what becomes free will be dirty for every client. Agents are skipped as they come.
+    /// Drops all clients when nothing is free anywhere: what becomes free is dirty for every client. Agents are skipped
+    /// later.
     pub(super) fn forget_clients(&mut self) {
         for dirty in [&mut self.active, &mut self.all] {
             dirty.all = false;
@@ -189,7 +190,7 @@ impl<A: Copy + Ord, K: Copy + Ord> Changes<A, K> {
         }
     }
 
-    /// What changed for the active clients, with what quotas kept back.
+    /// Returns what changed for the active clients, with what quotas held back.
     #[cfg(test)]
     pub(super) fn take_active_and_unblocked(&mut self) -> Dirty<A, K> {
         Dirty { unblocked: self.all.unblocked.clone(), ..self.take(Serve::Active).0 }

@@ -5,25 +5,25 @@ use std::iter::Peekable;
 
 use super::rank::Rank;
 
-/// What decides whether a walk visits a node.
+/// The state that decides whether a walk visits a node.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) struct Marks {
-    /// Something guaranteed to it, or below it, is missing.
+    /// A guarantee of it, or of a descendant, is not met.
     pub(super) below_guarantee: bool,
-    /// It may have no more of any scalar the cluster has.
+    /// Its limits allow no more of any scalar that the cluster has.
     pub(super) at_limit: bool,
-    /// A run looks at it, or at an active client below it, on every agent.
+    /// A run visits it, or an active client below it, on every agent.
     pub(super) dirty: bool,
 }
 
-/// Which children a walk is about.
+/// The children that a walk visits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Part {
     /// All active ones.
     All,
     /// Those not at their limit.
     Open,
-    /// Those with a guarantee that is not met.
+    /// Those whose guarantee is not met.
     BelowGuarantee,
 }
 
@@ -37,7 +37,7 @@ impl Part {
     }
 }
 
-/// The ranks of active children. Each is in `open` or in `at_limit`, and in the other two besides as its marks say.
+/// The ranks of active children. Each is in `open` or in `at_limit`, and also in the other two as its marks require.
 #[derive(Debug, Clone)]
 pub(super) struct Lines<K> {
     open: BTreeSet<Rank<K>>,
@@ -78,7 +78,7 @@ impl<K: Copy + Ord> Lines<K> {
         self.main(marks).remove(rank);
     }
 
-    /// Moves a child from its old place to its new one.
+    /// Moves a child from its old rank to its new one.
     pub(super) fn replace(&mut self, old: &Rank<K>, new: &Rank<K>, marks: Marks) {
         let main = self.main(marks);
         let mut entry = main.take(old).expect("an active node stands in its parent's line under its rank");
@@ -94,7 +94,7 @@ impl<K: Copy + Ord> Lines<K> {
         }
     }
 
-    /// Puts a child whose marks changed into the lines of its new ones.
+    /// Moves a child whose marks changed to the lines of its new ones.
     pub(super) fn change_marks(&mut self, rank: &Rank<K>, was: Marks, marks: Marks) {
         if was.at_limit != marks.at_limit {
             self.main(was).remove(rank);
@@ -112,14 +112,14 @@ impl<K: Copy + Ord> Lines<K> {
         !self.dirty.is_empty()
     }
 
-    /// Every rank, for a caller that changes many.
+    /// Removes and returns every rank, for a caller that changes many.
     pub(super) fn take_all(&mut self) -> Vec<Rank<K>> {
         self.below_guarantee.clear();
         self.dirty.clear();
         std::mem::take(&mut self.open).into_iter().chain(std::mem::take(&mut self.at_limit)).collect()
     }
 
-    /// The children of a part: all of them, or those that are dirty.
+    /// Returns the children of a part: all of them, or those that are dirty.
     pub(super) fn children(&self, part: Part, dirty: bool) -> LineIter<'_, K> {
         match part {
             _ if dirty => LineIter::Dirty(self.dirty.iter(), part),
@@ -144,17 +144,17 @@ fn change<K: Copy + Ord>(line: &mut BTreeSet<Rank<K>>, rank: &Rank<K>, was: bool
     }
 }
 
-/// Ranks from the smallest up.
+/// An iterator over ranks in rising order.
 #[derive(Debug)]
 pub(super) enum LineIter<'a, K> {
     One(btree_set::Iter<'a, Rank<K>>),
     Both(Peekable<btree_set::Iter<'a, Rank<K>>>, Peekable<btree_set::Iter<'a, Rank<K>>>),
-    /// Of the dirty ones, those of a part.
+    /// The dirty ones of a part.
     Dirty(btree_set::Iter<'a, Rank<K>>, Part),
 }
 
 impl<'a, K: Ord> LineIter<'a, K> {
-    /// The next rank; `marks` gives the marks of its node.
+    /// Returns the next rank; `marks` returns the marks of its node.
     pub(super) fn next(&mut self, marks: impl Fn(&Rank<K>) -> Marks) -> Option<&'a Rank<K>> {
         match self {
             Self::One(line) => line.next(),

@@ -1,4 +1,4 @@
-//! How much of an agent a client may have: what its role and its abilities open to it, cut to what quotas allow.
+//! The part of an agent that a client may get: by its role and abilities, reduced to what quotas allow.
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -8,22 +8,22 @@ use super::spending::counts;
 use super::tree::Allowance;
 use crate::types::{Milli, Resource, Resources};
 
-/// Kinds of resources that only some frameworks can deal with.
+/// Kinds of resources that only frameworks with a capability receive.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[expect(clippy::struct_excessive_bools, reason = "each is a capability of its own")]
 pub struct Abilities {
-    /// Resources that may be taken back at any time.
+    /// Revocable resources.
     pub revocable: bool,
-    /// Volumes that several tasks use.
+    /// Shared volumes.
     pub shared: bool,
-    /// Reservations on top of reservations.
+    /// Refined reservations.
     pub refinement: bool,
-    /// Agents with graphics processors, and all that is beside them.
+    /// Agents with gpus, and everything else on them.
     pub gpus: bool,
 }
 
-/// The part of `free` that a client of this role and these abilities may have, quotas aside; `gpus` says whether any
-/// are among it.
+/// Returns the part of `free` for a client of this role and these abilities, without quotas; `gpus` is whether it
+/// includes any.
 pub(super) fn suitable<'r>(free: &'r Resources, gpus: bool, role: &str, able: Abilities) -> Cow<'r, Resources> {
     if gpus && !able.gpus {
         return Cow::Owned(Resources::default());
@@ -38,17 +38,17 @@ pub(super) fn suitable<'r>(free: &'r Resources, gpus: bool, role: &str, able: Ab
     if free.iter().all(fits) { Cow::Borrowed(free) } else { Cow::Owned(free.filter(fits)) }
 }
 
-/// What quotas leave to one client at one moment.
+/// The quota of one client at one moment.
 #[derive(Debug)]
 pub(super) struct Measure<'a> {
     pub(super) totals: &'a Totals,
     pub(super) allowance: Allowance,
-    /// What is free beyond all that is kept back for guarantees.
+    /// What is free beyond everything that guarantees require.
     pub(super) surplus: &'a Amounts,
 }
 
 impl Measure<'_> {
-    /// Cuts what counts for quotas; reservations, ranges, sets and what is revocable pass.
+    /// Reduces what counts for quotas; reservations, ranges, sets and revocable resources pass.
     pub(super) fn cut<'r>(&self, part: Cow<'r, Resources>) -> Cow<'r, Resources> {
         let mut most: Vec<(Arc<str>, Milli)> = Vec::new();
         let mut tight = false;
@@ -66,8 +66,8 @@ impl Measure<'_> {
         Cow::Owned(cut)
     }
 
-    /// Whether this holds something that is guaranteed to the client's role and missing.
-    pub(super) fn feeds(&self, part: &Resources) -> bool {
+    /// Returns whether this contains something that the client's role is guaranteed and lacks.
+    pub(super) fn has_missing_guarantee(&self, part: &Resources) -> bool {
         part.iter().filter(|item| counts(item)).any(|item| {
             let kept = self.totals.index_of(item.name()).map_or(0, |name| self.allowance.kept.of(name));
             kept > 0 && item.scalar().is_some_and(|amount| !amount.is_zero())

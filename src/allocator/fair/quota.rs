@@ -1,4 +1,4 @@
-//! Quotas of roles: what a role is guaranteed, and what it may not exceed, for its whole subtree.
+//! Quotas of roles: guarantees and limits for a role and its descendants.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -7,9 +7,9 @@ use super::Shares;
 use super::tree::Bounds;
 use crate::types::{InvalidRole, Milli, QuantityError, validate_role};
 
-/// What a role with all below it is guaranteed and limited to, per name of a scalar (memory and disk in MiB).
+/// The guarantees and limits of a role with its descendants, per name of a scalar (memory and disk in MiB).
 ///
-/// A name without a guarantee is guaranteed nothing, a name without a limit is not limited.
+/// A name without a guarantee is guaranteed nothing; a name without a limit is not limited.
 ///
 /// ```
 /// use divvy::allocator::fair::Quota;
@@ -20,47 +20,47 @@ use crate::types::{InvalidRole, Milli, QuantityError, validate_role};
 /// ```
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Quota {
-    /// At least so much is kept for the role.
+    /// The amounts that are kept for the role.
     pub guarantees: BTreeMap<Arc<str>, Milli>,
-    /// The role gets no more than this.
+    /// The amounts that the role may not exceed.
     pub limits: BTreeMap<Arc<str>, Milli>,
 }
 
-/// Why a quota cannot be set.
+/// An error for a quota that cannot be set.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum QuotaError {
-    /// No role can have that name.
+    /// The role name is invalid.
     #[error(transparent)]
     Role(#[from] InvalidRole),
-    /// The role of everybody.
+    /// The default role cannot have a quota.
     #[error("role `*` cannot have a quota; give the frameworks roles of their own")]
     Star,
-    /// Not an amount.
+    /// An amount is invalid.
     #[error("{what} of {name}: {source}")]
     Amount {
         /// `guarantee` or `limit`.
         what: &'static str,
         /// The resource.
         name: String,
-        /// What is wrong with it.
+        /// What is wrong with the amount.
         source: QuantityError,
     },
-    /// More is guaranteed than allowed.
+    /// A guarantee exceeds a limit.
     #[error("{role} is guaranteed {name}:{guarantee}, but {limited} is limited to {name}:{limit}")]
     OverLimit {
         /// The role with the guarantee.
         role: String,
-        /// The role with the limit, the same or one above.
+        /// The role with the limit, the same or an ancestor.
         limited: String,
         /// The resource.
         name: String,
-        /// What is guaranteed.
+        /// The guarantee.
         guarantee: Milli,
-        /// What is allowed.
+        /// The limit.
         limit: Milli,
     },
-    /// More is guaranteed below a role than to it.
+    /// The guarantees below a role exceed its own.
     #[error(
         "the roles below {parent} are guaranteed {name}:{children}, {parent} itself only {name}:{guarantee}; raise that first"
     )]
@@ -69,7 +69,7 @@ pub enum QuotaError {
         parent: String,
         /// The resource.
         name: String,
-        /// The sum of the guarantees right below it.
+        /// The sum of the guarantees of its children.
         children: Milli,
         /// Its own guarantee.
         guarantee: Milli,
@@ -77,10 +77,10 @@ pub enum QuotaError {
 }
 
 impl Quota {
-    /// A quota of guarantees and limits.
+    /// Creates a quota of guarantees and limits.
     ///
     /// # Errors
-    /// Amounts that are negative, not finite, or too large.
+    /// An amount is negative, not finite, or too large.
     pub fn new<N: AsRef<str>>(
         guarantees: impl IntoIterator<Item = (N, f64)>,
         limits: impl IntoIterator<Item = (N, f64)>,
@@ -89,7 +89,7 @@ impl Quota {
         Ok(Self { guarantees: guarantees.collect(), limits: amounts("limit", limits)? })
     }
 
-    /// Whether it says nothing, and so removes the role's quota.
+    /// Returns whether it is empty, and so removes the role's quota.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.guarantees.is_empty() && self.limits.is_empty()
@@ -121,13 +121,13 @@ fn amounts<N: AsRef<str>>(
     given.into_iter().map(one).collect()
 }
 
-/// Checks all quotas together, as they would be after a change.
+/// Validates all quotas together, as they would be after a change.
 ///
-/// Per name, a guarantee must not exceed the limit of its role or of one above it, and the guarantees right below a role
-/// must not exceed the role's own, where it has one.
+/// Per name, a guarantee must not exceed the limit of its role or of an ancestor. The guarantees of a role's children
+/// must not exceed the role's own, if it has one.
 ///
 /// # Errors
-/// The first rule that is broken, with the roles and amounts at odds.
+/// The first broken rule, with the conflicting roles and amounts.
 pub fn check_quotas(quotas: &BTreeMap<String, Quota>) -> Result<(), QuotaError> {
     for (role, quota) in quotas {
         validate_role(role)?;
@@ -156,11 +156,11 @@ fn check_own_limits(quotas: &BTreeMap<String, Quota>, role: &str, quota: &Quota)
     Ok(())
 }
 
-/// What each role needs of a name is its guarantee, or, where it has none, the sum of what those below it need.
+/// A role needs its guarantee of a name or, if it has none, the sum of what its children need.
 fn check_sums(quotas: &BTreeMap<String, Quota>, name: &Arc<str>) -> Result<(), QuotaError> {
     let mut below: BTreeMap<&str, Milli> = BTreeMap::new();
     let mut roles: BTreeSet<&str> = quotas.keys().flat_map(|role| with_ancestors(role)).collect();
-    // A role sorts before those below it, so from the end each comes after all its children.
+    // A role sorts before its descendants, so in reverse order each comes after all its children.
     while let Some(role) = roles.pop_last() {
         let children = below.get(role).copied().unwrap_or_default();
         let own = quotas.get(role).and_then(|quota| quota.guarantees.get(name)).copied();
@@ -191,13 +191,13 @@ fn check_needed(
     }
 }
 
-/// `a/b/c`, `a/b`, `a`.
+/// Iterates over `a/b/c`, `a/b`, `a`.
 fn with_ancestors(role: &str) -> impl Iterator<Item = &str> {
     std::iter::successors(Some(role), |role| role.rsplit_once('/').map(|(parent, _)| parent))
 }
 
 impl<K: Copy + Ord + std::fmt::Debug> Shares<K> {
-    /// Sets or removes the quota of a role, known or not. The caller has it [checked](check_quotas).
+    /// Sets or removes the quota of a role, existing or not. The caller has [checked](check_quotas) it.
     pub(super) fn set_quota(&mut self, role: &str, quota: Option<&Quota>) {
         let bounds = quota.map(|quota| {
             let mut bounds = Bounds::default();
@@ -267,7 +267,7 @@ mod tests {
     }
 
     #[test]
-    fn amounts_and_names_that_make_no_sense_are_refused() {
+    fn invalid_amounts_and_names_are_refused() {
         let none: [(&str, f64); 0] = [];
         let text = Quota::new([("cpus", -1.0)], none).expect_err("negative").to_string();
         assert_eq!(text, "guarantee of cpus: -1 is negative");

@@ -1,4 +1,4 @@
-//! The place of a node among its siblings, as a key that sorts.
+//! The rank of a node among its siblings, as a sort key.
 
 use std::cmp::Ordering;
 use std::sync::Arc;
@@ -34,16 +34,16 @@ impl PartialOrd for Share {
     }
 }
 
-/// What a node of the tree stands for; the order breaks the last tie.
+/// What a node of the tree represents; its order breaks the last tie.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Label<K> {
-    /// The frameworks of the parent role itself, beside its child roles.
+    /// The frameworks of the parent role itself, a sibling of its child roles.
     Own,
-    /// A role by its whole path: siblings share the beginning, so this orders by the last part.
+    /// A role by its whole path: siblings have the same prefix, so this orders them by the last part.
     Role(Arc<str>),
     /// One framework. All siblings have the same role.
     Client {
-        /// The role, so that a walk can name it.
+        /// The role, for the items of a walk.
         role: RoleId,
         /// The caller's key.
         client: K,

@@ -1,7 +1,7 @@
-//! What a client refused of an agent, and for how long; and whether an offer of it was made a moment ago.
+//! Refusals of an agent's resources by a client, and recent offers of them.
 //!
-//! Refusals stand beside one another: a short one does not end a long one. One that says no more than another is not
-//! kept. Beyond [`MOST`] the one that ends first goes: an offer too many is harmless, a refusal made wider than it was meant
+//! Refusals are independent: a short one does not end a long one. One that another covers is not stored. Beyond
+//! [`MOST`] the one that ends first is dropped: one offer too many is harmless, but a refusal made wider than intended
 //! would starve its client.
 
 use std::sync::Arc;
@@ -9,46 +9,46 @@ use std::sync::Arc;
 use super::tree::ClientState;
 use crate::types::{Now, Resources};
 
-/// So many refusals of one agent are kept per client.
+/// The most refusals that a client has of one agent.
 pub(super) const MOST: usize = 8;
 
-/// One refusal.
+/// One refusal of a client.
 #[derive(Clone, Debug)]
 pub struct Refusal {
     /// Until this monotonic time, in nanoseconds, nothing of the agent is offered to the client.
     pub floor_ns: u64,
-    /// Until this monotonic time nothing that is contained in `resources` is.
+    /// Until this monotonic time nothing that is contained in `resources` is offered.
     pub until_ns: u64,
-    /// What was refused.
+    /// The refused resources.
     pub resources: Arc<Resources>,
 }
 
-/// What has to grow before a filter that was found to hold may hold no more: what is free on the agent, what quotas
-/// allow, what the client can use.
+/// Counters of what may end a cached refusal: what becomes free on the agent, what quotas allow, what the client can
+/// use.
 pub(super) type Growth = (u64, u64, u64);
 
-/// What stands between one agent and one client: refusals, and an offer made a moment ago.
+/// The state of one agent and one client: refusals, and a recent offer.
 #[derive(Clone, Debug, Default)]
 pub(super) struct PairState {
-    /// When it was written to last; see [`ClientState`].
+    /// When it was last written; see [`ClientState`].
     stamp: u64,
     floor_ns: u64,
     filters: Vec<(u64, Arc<Resources>)>,
-    /// Until when, and as of which growth, a filter is known to hold.
+    /// Until when a filter applies, and the growth for which that is known.
     filtered_cached: Option<(u64, Growth)>,
     /// Until then no second offer is made.
     fresh_until_ns: u64,
-    /// A run skipped the client because of the fresh offer.
+    /// Whether a run skipped the client because of the fresh offer.
     skipped: bool,
 }
 
 impl PairState {
-    /// Whether its refusals are of another client, or from before this one was revived.
+    /// Returns whether its refusals belong to an earlier client, or to the time before a revive.
     pub(super) fn is_void(&self, client: ClientState) -> bool {
         self.stamp < client.revived
     }
 
-    /// Drops what was recorded of another client, or before this one was revived.
+    /// Drops records of an earlier client, and refusals from before a revive.
     pub(super) fn forget_void(&mut self, client: ClientState) {
         if self.stamp < client.added {
             *self = Self::default();
@@ -57,7 +57,7 @@ impl PairState {
         }
     }
 
-    /// Records a refusal of the client at this moment.
+    /// Adds a refusal of the client at this moment.
     pub(super) fn refuse(&mut self, refusal: Refusal, client: ClientState, stamp: u64) {
         self.forget_void(client);
         self.stamp = stamp;
@@ -80,13 +80,13 @@ impl PairState {
         self.filters.clear();
     }
 
-    /// An offer was made that is fresh until then.
+    /// Records an offer that is fresh until then.
     pub(super) fn set_fresh(&mut self, until_ns: u64, client: ClientState, stamp: u64) {
         self.forget_void(client);
         (self.stamp, self.fresh_until_ns, self.skipped) = (stamp, until_ns, false);
     }
 
-    /// The offer that is fresh until then was answered, or rescinded; true if a run skipped the client because of it.
+    /// Records that the offer that is fresh until then ended; returns whether a run skipped the client because of it.
     pub(super) fn clear_fresh(&mut self, until_ns: u64) -> bool {
         if self.fresh_until_ns != until_ns {
             return false;
@@ -95,17 +95,18 @@ impl PairState {
         std::mem::take(&mut self.skipped)
     }
 
-    /// Notes that a run skipped the client because of a fresh offer: until when, unless that was noted before.
+    /// Records that a run skipped the client because of a fresh offer. Returns until when, unless it was recorded
+    /// before.
     pub(super) fn note_skipped(&mut self) -> Option<u64> {
         (!std::mem::replace(&mut self.skipped, true)).then_some(self.fresh_until_ns)
     }
 
-    /// Whether an offer of the agent was made a moment ago.
+    /// Returns whether a recent offer of the agent is fresh.
     pub(super) fn is_fresh(&self, now: Now) -> bool {
         self.fresh_until_ns > now.mono_ns
     }
 
-    /// Drops what has ended; true if something did that kept the client from an offer.
+    /// Drops what is over; returns whether anything that excluded the client from offers was.
     pub(super) fn forget_ended(&mut self, now: Now) -> bool {
         let count = self.filters.len();
         self.filters.retain(|(until, _)| *until > now.mono_ns);
@@ -120,30 +121,30 @@ impl PairState {
         ended
     }
 
-    /// Whether it says nothing.
+    /// Returns whether nothing is recorded.
     pub(super) fn is_blank(&self) -> bool {
         self.filters.is_empty() && self.floor_ns == 0 && self.fresh_until_ns == 0
     }
 
-    /// When the next of what keeps the client from an offer ends.
+    /// Returns when the next refusal or fresh offer ends.
     pub(super) fn next_end(&self, now: Now) -> Option<u64> {
         let fresh = self.skipped.then_some(self.fresh_until_ns);
         let ends = self.filters.iter().map(|(until_ns, _)| *until_ns).chain([self.floor_ns]).chain(fresh);
         ends.filter(|end_ns| *end_ns > now.mono_ns).min()
     }
 
-    /// Whether a refusal is known to hold without a look at what is free.
+    /// Returns whether a cached refusal applies, without checking what is free.
     pub(super) fn is_filtered_cached(&self, now: Now, growth: Growth) -> bool {
         self.floor_ns > now.mono_ns
             || self.filtered_cached.is_some_and(|(until, at)| at == growth && until > now.mono_ns)
     }
 
-    /// Notes until when a filter holds as long as nothing grows.
+    /// Caches until when a filter applies as long as nothing grows.
     pub(super) fn cache_filtered(&mut self, until_ns: u64, growth: Growth) {
         self.filtered_cached = Some((until_ns, growth));
     }
 
-    /// Until when `part` must not be offered; `None` if it may be now.
+    /// Returns until when `part` must not be offered; `None` if it may be now.
     pub(super) fn filtered_until(&self, now: Now, part: &Resources) -> Option<u64> {
         if self.floor_ns > now.mono_ns {
             return Some(self.floor_ns);

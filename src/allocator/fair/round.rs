@@ -1,12 +1,12 @@
-//! A run over what is dirty: first for the roles that miss something guaranteed to them, then for all.
+//! A run over what is dirty: first for the roles whose guarantees are not met, then for all.
 //!
-//! On each agent the clients are walked in the order of their shares, and the first that may have something worth an
-//! offer gets all it may have; the walk begins again until none is left. In the first pass an offer has to bring
-//! something that its role is guaranteed and misses; the rest of the agent rides along, as far as limits and the guarantees
-//! of others allow. Reservations go to their role's subtree in either pass, whatever quotas say.
+//! On each agent the clients are visited in the order of their shares. The first that may get something worth an offer
+//! gets everything it may have; the walk restarts until none is left. In the first pass an offer has to contain
+//! something that its role is guaranteed and lacks; it includes the rest of the agent, as far as limits and other
+//! guarantees allow. Reservations are offered to their role's subtree in either pass, whatever the quotas.
 //!
-//! A run grants what one over all agents and all clients would. It can stop after a bounded number of looks and go on
-//! later: it sees every agent as it is then, and what changes meanwhile is looked at by the next run.
+//! A run grants what one over all agents and all clients would. It can pause after a bounded number of looks and
+//! continue later: it uses every agent's current state, and the next run visits what changed meanwhile.
 
 use std::borrow::Cow;
 use std::fmt::Debug;
@@ -14,7 +14,7 @@ use std::mem;
 use std::ops::Bound::{Excluded, Unbounded};
 use std::sync::Arc;
 
-use super::allocator::{Account, Allocator};
+use super::allocator::{AgentState, Allocator};
 use super::amounts::Amounts;
 use super::dirty::Dirty;
 use super::lines::Part;
@@ -27,97 +27,97 @@ use crate::types::{Milli, Now, Resources};
 /// Scalars per resource name.
 type Quantities = Vec<(Arc<str>, Milli)>;
 
-/// A grant takes as long as so many looks.
+/// A grant costs as much as so many looks.
 const LOOKS_PER_GRANT: usize = 16;
 
-/// What the caller knows of clients and a run has to ask.
+/// The clients' properties that a run needs, provided by the caller.
 pub trait Clients<K> {
-    /// What a client can use and wants.
+    /// Returns what a client can use and wants.
     fn terms(&self, role: RoleId, framework: K) -> Terms<'_>;
 
-    /// Whether there is any client whose minimum is nothing at all.
+    /// Returns whether any client's minimum is nothing at all.
     fn accepts_any(&self) -> bool;
 }
 
 /// What a client can use and wants.
 #[derive(Clone, Debug, Default)]
 pub struct Terms<'a> {
-    /// What the framework can deal with.
+    /// The abilities of the framework.
     pub abilities: Abilities,
-    /// An offer to the client holds at least one of these bundles; none means that anything will do. It is a floor and
-    /// says nothing about how much the client wants.
+    /// The minimum: an offer contains at least one of these bundles; empty means that any offer is accepted. It does
+    /// not limit how much the client wants.
     pub minimum: &'a [Quantities],
-    /// The most the framework wants to be offered, if it said so. An offer of all it still wants is enough, even below its
-    /// minimum.
+    /// The most that the framework wants to be offered, if it set a demand. An offer of the whole demand suffices, even
+    /// below the minimum.
     pub demand: Option<Quantities>,
 }
 
-/// Which clients a run serves.
+/// The clients that a run serves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Serve {
-    /// Those that are not idle.
+    /// Clients that are not idle.
     Active,
-    /// The idle ones too.
+    /// All clients, idle ones included.
     All,
 }
 
-/// What a client is given of an agent.
+/// The resources of an agent that a run grants to a client.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Grant<A, K> {
-    /// Whose resources they are.
+    /// The agent.
     pub agent: A,
     /// The client's role.
     pub role: RoleId,
     /// The client's framework.
     pub framework: K,
-    /// What it is given.
+    /// The granted resources.
     pub resources: Resources,
 }
 
-/// How a run went on.
+/// The outcome of one step of a run.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Step<A, K> {
-    /// This was granted: it is counted as allocated and taken from what is free.
+    /// A grant: it is counted as allocated and no longer free.
     Granted(Grant<A, K>),
-    /// The budget is used up; the run goes on with the next step.
+    /// The budget is used up; the next step continues the run.
     Paused,
-    /// The run is over.
+    /// The run has ended.
     Done,
 }
 
-/// How far a run has got.
+/// The progress of a run.
 #[derive(Clone, Debug)]
 pub(super) struct Round<A, K> {
     serve: Serve,
     scope: Dirty<A, K>,
-    /// The agent at hand; where there is none, the next is looked for.
+    /// The current agent; if there is none, the next is searched for.
     at: Option<A>,
-    /// The last agent that this pass is done with.
+    /// The last agent that this pass has finished.
     passed: Option<A>,
-    /// What no run has to look at, to be dropped piece by piece: to drop much at once takes long.
+    /// What no run has to visit, to be dropped piece by piece: dropping much at once takes long.
     covered: Dirty<A, K>,
-    /// Whether this is the pass for roles that miss something guaranteed.
+    /// Whether this is the pass for roles whose guarantees are not met.
     below_guarantee: bool,
-    /// Whether `whole` and `here` are those of the agent at hand.
+    /// Whether `whole` and `here` are those of the current agent.
     entered: bool,
-    /// Whether the agent at hand is looked at for every client.
+    /// Whether the current agent is visited for every client.
     whole: bool,
-    /// The clients marked as dirty for the whole run, and for the agent at hand.
+    /// The clients marked as dirty for the whole run, and for the current agent.
     marked: Vec<NodeId>,
     here: Vec<NodeId>,
 }
 
-/// What stays the same while one agent's clients are walked.
+/// What does not change while one agent's clients are visited.
 struct View<'a, C> {
     now: Now,
     clients: &'a C,
     below_guarantee: bool,
-    /// What is free beyond what guarantees keep back; `None` without quotas.
+    /// What is free beyond what guarantees require; `None` without quotas.
     surplus: Option<Amounts>,
     quota_generation: u64,
 }
 
-/// A client that is walked.
+/// A client that a walk visits.
 #[derive(Clone, Copy)]
 struct Candidate<K> {
     node: NodeId,
@@ -127,8 +127,8 @@ struct Candidate<K> {
 }
 
 impl<A: Copy + Ord, K: Copy + Ord> Round<A, K> {
-    /// Drops the agents that were not looked at, having nothing free, and those of which it is no more needed to know, as
-    /// many as the budget has looks; true when all are.
+    /// Drops the agents that were not visited because nothing was free, and what no run has to visit, as far as the
+    /// budget has looks. Returns whether all are dropped.
     fn drop_rest(&mut self, budget: &mut usize) -> bool {
         for dirty in [&mut self.scope, &mut self.covered] {
             while let Some(agent) = dirty.next_agent(None) {
@@ -141,15 +141,15 @@ impl<A: Copy + Ord, K: Copy + Ord> Round<A, K> {
     }
 }
 
-/// What a client may have of an agent: all that is free, or a part of it.
+/// The part of an agent that a client may get: everything free, or less.
 enum Portion {
     Whole,
     Part(Resources),
 }
 
 impl<A: Copy + Ord + Debug, K: Copy + Ord + Debug> Allocator<A, K> {
-    /// Begins a run over what changed since the last one of its kind. What a run that has not ended had left to look at
-    /// joins it.
+    /// Begins a run over what changed since the last one of its kind. What an unfinished run has not visited is
+    /// included.
     pub fn begin(&mut self, serve: Serve) {
         let (scope, covered) = self.changes.take(serve);
         self.begin_over(scope, covered, serve);
@@ -161,7 +161,7 @@ impl<A: Copy + Ord + Debug, K: Copy + Ord + Debug> Allocator<A, K> {
             scope.join(round.scope);
         }
         let mut marked = Vec::new();
-        // Where most clients are dirty it is cheaper to walk them all: the others are granted nothing.
+        // If most clients are dirty it is cheaper to visit them all: the others are granted nothing.
         if scope.clients.len() * 2 > self.shares.client_count() {
             scope.all = true;
         }
@@ -186,7 +186,7 @@ impl<A: Copy + Ord + Debug, K: Copy + Ord + Debug> Allocator<A, K> {
         });
     }
 
-    /// Ends a run before its time: what it had left to look at is to be looked at by the next.
+    /// Stops a run early: the next one visits the rest.
     pub fn stop(&mut self) {
         if let Some(round) = self.round.take() {
             self.unmark(&round);
@@ -194,14 +194,16 @@ impl<A: Copy + Ord + Debug, K: Copy + Ord + Debug> Allocator<A, K> {
         }
     }
 
-    /// Whether a run has begun and not ended.
+    /// Returns whether a run is in progress.
     #[must_use]
     pub fn is_running(&self) -> bool {
         self.round.is_some()
     }
 
-    /// The next grant of the run, if there is one before `budget` agents and clients have been looked at; takes those
-    /// looks from the budget, and more for a grant. The clients of one agent are always looked at in one go.
+    /// Returns the next grant of the run, or pauses after `budget` looks at agents and clients.
+    ///
+    /// It subtracts the looks from the budget, and more for a grant. The clients of one agent are always visited in one
+    /// step.
     pub fn step<C: Clients<K>>(&mut self, now: Now, clients: &C, budget: &mut usize) -> Step<A, K> {
         let Some(mut round) = self.round.take() else { return Step::Done };
         self.shares.refresh();
@@ -255,7 +257,7 @@ impl<A: Copy + Ord + Debug, K: Copy + Ord + Debug> Allocator<A, K> {
         }
     }
 
-    /// The next agent that has something free or changed.
+    /// Returns the next agent that has something free or changed.
     fn next_agent(&self, round: &Round<A, K>) -> Option<A> {
         if !round.scope.is_everywhere() {
             return round.scope.next_agent(round.passed);
@@ -263,7 +265,7 @@ impl<A: Copy + Ord + Debug, K: Copy + Ord + Debug> Allocator<A, K> {
         self.with_free.range((round.passed.map_or(Unbounded, Excluded), Unbounded)).next().copied()
     }
 
-    /// Finds the clients for whom the agent is looked at.
+    /// Marks the clients for whom the agent is visited.
     fn enter_agent(&mut self, round: &mut Round<A, K>, agent: A) {
         (round.entered, round.whole) = (true, round.scope.is_whole(agent));
         let Some(pairs) = round.scope.pairs.get(&agent).filter(|_| !round.whole) else { return };
@@ -291,7 +293,7 @@ impl<A: Copy + Ord + Debug, K: Copy + Ord + Debug> Allocator<A, K> {
         }
     }
 
-    /// The first client of the agent that may have something worth an offer.
+    /// Returns the first client of the agent that may get something worth an offer.
     fn pick<C: Clients<K>>(
         &mut self,
         agent: A,
@@ -301,9 +303,9 @@ impl<A: Copy + Ord + Debug, K: Copy + Ord + Debug> Allocator<A, K> {
         budget: &mut usize,
     ) -> Option<(Candidate<K>, Portion)> {
         let Self { shares, agents, free, quota_generation, skipped, .. } = self;
-        let account = agents.get_mut(&agent).filter(|account| !account.free.is_empty())?;
+        let agent_state = agents.get_mut(&agent).filter(|agent_state| !agent_state.free.is_empty())?;
         let surplus = shares.tree.any_quota().then(|| surplus(free, shares.tree.required()));
-        let part = part(account, round.below_guarantee, surplus.as_ref(), clients)?;
+        let part = part(agent_state, round.below_guarantee, surplus.as_ref(), clients)?;
         let below_guarantee = round.below_guarantee;
         let view = View { now, clients, below_guarantee, surplus, quota_generation: *quota_generation };
         shares.tree.walk(part, !round.whole).find_map(|(node, role, framework)| {
@@ -313,49 +315,49 @@ impl<A: Copy + Ord + Debug, K: Copy + Ord + Debug> Allocator<A, K> {
                 return None;
             }
             let client = Candidate { node, role, framework, state };
-            let portion = view.portion(shares, account, client, |until| skipped.push((agent, until)))?;
+            let portion = view.portion(shares, agent_state, client, |until| skipped.push((agent, until)))?;
             Some((client, portion))
         })
     }
 
-    /// Takes what is granted from what is free, and counts it as allocated.
+    /// Subtracts a grant from what is free, and counts it as allocated.
     fn grant(&mut self, agent: A, round: &mut Round<A, K>, client: Candidate<K>, portion: Portion) -> Grant<A, K> {
         let Candidate { node, role, framework, .. } = client;
         let Self { shares, agents, free, with_free, .. } = self;
-        let account = agents.get_mut(&agent).expect("the agent that was picked for is known");
-        let had_gpus = account.gpus;
-        let counted = mem::take(&mut account.counted);
+        let agent_state = agents.get_mut(&agent).expect("the agent that was picked for is known");
+        let had_gpus = agent_state.gpus;
+        let counted = mem::take(&mut agent_state.counted);
         let resources = match portion {
             Portion::Whole => {
-                let resources = mem::take(&mut account.free);
-                account.set_free(Resources::new());
+                let resources = mem::take(&mut agent_state.free);
+                agent_state.set_free(Resources::new());
                 shares.grant_counted(node, role, &resources, &counted);
                 resources
             }
             Portion::Part(resources) => {
-                let mut left = mem::take(&mut account.free);
+                let mut left = mem::take(&mut agent_state.free);
                 left -= &resources;
-                account.counted = shares.counted(&left);
-                account.set_free(left);
+                agent_state.counted = shares.counted(&left);
+                agent_state.set_free(left);
                 let taken = shares.counted(&resources);
                 shares.grant_counted(node, role, &resources, &taken);
                 resources
             }
         };
-        free.add(&account.counted);
+        free.add(&agent_state.counted);
         free.subtract(&counted);
-        if account.free.is_empty() {
+        if agent_state.free.is_empty() {
             with_free.remove(&agent);
         }
-        // What is left is open to clients now that cannot deal with graphics processors.
-        if had_gpus && !account.gpus && !round.whole {
+        // The rest is now open to clients that cannot use gpus.
+        if had_gpus && !agent_state.gpus && !round.whole {
             round.scope.agents.insert(agent);
             round.whole = true;
         }
         Grant { agent, role, framework, resources }
     }
 
-    /// Whether a client could use these resources of an agent if they were free, as far as anything but their quotas says.
+    /// Returns whether a client could use these resources of an agent if they were free, quotas aside.
     pub fn could_use<C: Clients<K>>(
         &self,
         agent: A,
@@ -368,17 +370,17 @@ impl<A: Copy + Ord + Debug, K: Copy + Ord + Debug> Allocator<A, K> {
         let Some(node) = self.shares.find_client(role, framework) else { return false };
         let terms = clients.terms(role, framework);
         let part = suitable(resources, resources.gpus().raw() > 0, self.shares.path(role), terms.abilities);
-        let pair = self.agents.get(&agent).and_then(|account| account.pairs.get(&node));
+        let pair = self.agents.get(&agent).and_then(|agent_state| agent_state.pairs.get(&node));
         let state = self.shares.tree.state(node);
         enough(&part, None, terms.minimum)
             && pair.filter(|pair| !pair.is_void(state)).is_none_or(|pair| pair.filtered_until(now, &part).is_none())
     }
 }
 
-/// The clients worth walking: those at a limit, or for whom nothing is left beside what is kept back, can be given only
-/// reservations, revocable resources and what is no scalar.
+/// Returns the clients worth visiting. Those at a limit, or for whom nothing is left beyond the guarantees, can only
+/// get reservations, revocable resources and what is not scalar.
 fn part<K, C: Clients<K>>(
-    account: &Account,
+    agent_state: &AgentState,
     below_guarantee: bool,
     surplus: Option<&Amounts>,
     clients: &C,
@@ -386,14 +388,14 @@ fn part<K, C: Clients<K>>(
     let Some(surplus) = surplus.filter(|_| !below_guarantee) else {
         return Some(if below_guarantee { Part::BelowGuarantee } else { Part::All });
     };
-    if account.special || (account.composite && clients.accepts_any()) {
+    if agent_state.special || (agent_state.composite && clients.accepts_any()) {
         return Some(Part::All);
     }
-    let open = |name: usize| account.counted.of(name) > 0 && surplus.of(name) > 0;
-    (0..account.counted.len()).any(open).then_some(Part::Open)
+    let open = |name: usize| agent_state.counted.of(name) > 0 && surplus.of(name) > 0;
+    (0..agent_state.counted.len()).any(open).then_some(Part::Open)
 }
 
-/// What is free beyond what is kept back.
+/// Returns what is free beyond what guarantees require.
 fn surplus(free: &Amounts, required: &Amounts) -> Amounts {
     let mut surplus = free.clone();
     for name in 0..free.len() {
@@ -403,12 +405,12 @@ fn surplus(free: &Amounts, required: &Amounts) -> Amounts {
 }
 
 impl<C> View<'_, C> {
-    /// What the client is offered of the agent; `None` if that is nothing, not enough, refused or not called for. `skip`
-    /// takes until when an offer is fresh that keeps it from being offered more.
+    /// Returns what the client is offered of the agent; `None` if that is nothing, not enough, refused or not needed.
+    /// `skip` is set to the end of a fresh offer that prevents another.
     fn portion<K: Copy + Ord + Debug>(
         &self,
         shares: &Shares<K>,
-        account: &mut Account,
+        agent_state: &mut AgentState,
         client: Candidate<K>,
         skip: impl FnOnce(u64),
     ) -> Option<Portion>
@@ -416,8 +418,8 @@ impl<C> View<'_, C> {
         C: Clients<K>,
     {
         let Candidate { node, role, framework, state } = client;
-        let growth: Growth = (account.growth, self.quota_generation, state.changed);
-        let mut pair = account.pairs.get_mut(&node);
+        let growth: Growth = (agent_state.growth, self.quota_generation, state.changed);
+        let mut pair = agent_state.pairs.get_mut(&node);
         if let Some(pair) = &mut pair {
             pair.forget_void(state);
             if pair.is_filtered_cached(self.now, growth) {
@@ -429,7 +431,7 @@ impl<C> View<'_, C> {
             }
         }
         let terms = self.clients.terms(role, framework);
-        let whole = suitable(&account.free, account.gpus, shares.path(role), terms.abilities);
+        let whole = suitable(&agent_state.free, agent_state.gpus, shares.path(role), terms.abilities);
         let measure = self.surplus.as_ref().map(|surplus| Measure {
             totals: &shares.totals,
             allowance: shares.tree.allowance(role.node()),
@@ -454,7 +456,7 @@ impl<C> View<'_, C> {
         };
         let refused = pair.filter(|_| terms.demand.is_some());
         let stands = refused.is_some_and(|pair| pair.filtered_until(self.now, &asked).is_some());
-        let called_for = !self.below_guarantee || measure.is_some_and(|measure| measure.feeds(&asked));
+        let called_for = !self.below_guarantee || measure.is_some_and(|measure| measure.has_missing_guarantee(&asked));
         let granted = !stands && called_for && enough(&asked, terms.demand.as_ref(), terms.minimum);
         granted.then(|| match asked {
             Cow::Borrowed(_) => Portion::Whole,
@@ -463,7 +465,7 @@ impl<C> View<'_, C> {
     }
 }
 
-/// Whether this is worth an offer: it holds one of the minimal bundles, or all that was asked for.
+/// Returns whether this is worth an offer: it contains one of the minimal bundles, or the whole demand.
 fn enough(part: &Resources, demand: Option<&Quantities>, minimum: &[Quantities]) -> bool {
     let holds = |bundle: &Quantities| bundle.iter().all(|(name, least)| part.scalar(name) >= *least);
     let all_asked = |open: &Quantities| open.iter().any(|(_, amount)| !amount.is_zero()) && holds(open);

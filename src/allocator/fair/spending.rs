@@ -1,4 +1,4 @@
-//! What quotas are about: unreserved scalars that are not revocable, and reservations, allocated or not.
+//! Resources that count for quotas: unreserved scalars that are not revocable, and reservations, allocated or not.
 
 use std::fmt::Debug;
 use std::sync::Arc;
@@ -8,31 +8,31 @@ use super::tree::NodeId;
 use super::{RoleId, Shares};
 use crate::types::{Milli, Resource, Resources};
 
-/// Whether an item counts for quotas when it is allocated, and for what is kept back while it is free. Reservations
-/// count from the moment they are made, so they do not count here.
+/// Returns whether an item counts for quotas when it is allocated, and for guarantees while it is free. Reservations
+/// count from when they are made, so they do not count here.
 pub(super) fn counts(item: &Resource) -> bool {
     let kind = item.kind();
     kind.reservations().is_empty() && !kind.is_revocable() && !kind.is_shared() && item.scalar().is_some()
 }
 
 impl<K: Copy + Ord + Debug> Shares<K> {
-    /// What counts for quotas of free or allocated resources.
+    /// Returns what counts for quotas of free or allocated resources.
     pub(super) fn counted(&mut self, resources: &Resources) -> Amounts {
         self.totals.scalars(resources, counts)
     }
 
-    /// What a role has of what quotas are about.
+    /// Returns a role's consumption of its quota.
     pub(super) fn consumed(&self, role: &str, name: &str) -> Milli {
         let found = self.roles.get(role).zip(self.totals.index_of(name));
         Milli::from_raw(found.map_or(0, |(&role, name)| self.tree.consumed(role).map_or(0, |all| all.of(name))))
     }
 
-    /// Every client: the framework and its role.
+    /// Iterates over every client: the framework and its role.
     pub fn clients(&self) -> impl Iterator<Item = (K, RoleId)> {
         self.clients.keys().map(|(role, client)| (*client, *role))
     }
 
-    /// What a client holds of each name that counts for shares, where that is not nothing.
+    /// Returns a client's allocation of each name that counts for shares, without zeros.
     ///
     /// # Panics
     ///
@@ -44,27 +44,27 @@ impl<K: Copy + Ord + Debug> Shares<K> {
         all.filter(|(_, amount)| !amount.is_zero()).collect()
     }
 
-    /// A client was given resources: one allocation.
+    /// Adds resources to a client's allocation; counts as one allocation.
     pub(super) fn grant(&mut self, role: RoleId, client: K, resources: &Resources) {
         let (node, counted) = (self.client_node(role, client), self.counted(resources));
         self.grant_counted(node, role, resources, &counted);
     }
 
-    /// The same, for a client's node and what counts for quotas of the resources.
+    /// The same, given the client's node and what counts for quotas.
     pub(super) fn grant_counted(&mut self, client: NodeId, role: RoleId, resources: &Resources, counted: &Amounts) {
         let held = self.totals.scalars(resources, |_| true);
-        self.tree.charge(client, &held, &self.totals);
+        self.tree.allocate(client, &held, &self.totals);
         if !counted.is_zero() {
             self.tree.spend(client, counted);
             self.tree.consume(role.node(), counted, &self.totals);
         }
     }
 
-    /// A client gave resources back.
+    /// Subtracts resources from a client's allocation.
     pub(super) fn take_back(&mut self, role: RoleId, client: K, resources: &Resources) {
         let node = self.client_node(role, client);
         let (held, counted) = (self.totals.scalars(resources, |_| true), self.counted(resources));
-        self.tree.discharge(node, &held, &self.totals);
+        self.tree.release(node, &held, &self.totals);
         if !counted.is_zero() {
             self.tree.unspend(node, &counted);
             let gone = self.tree.give_back(role.node(), &counted, &self.totals);
@@ -72,13 +72,13 @@ impl<K: Copy + Ord + Debug> Shares<K> {
         }
     }
 
-    /// Scalars were reserved to a role.
+    /// Adds scalars that were reserved to a role.
     pub(super) fn reserved(&mut self, role: &str, quantities: &[(Arc<str>, Milli)]) {
         let (node, amounts) = (self.role_node(role), self.totals.amounts(quantities));
         self.tree.consume(node, &amounts, &self.totals);
     }
 
-    /// They are reserved no longer, or their agent went.
+    /// Subtracts scalars that are no longer reserved, or whose agent is gone.
     pub(super) fn unreserved(&mut self, role: &str, quantities: &[(Arc<str>, Milli)]) {
         let (node, amounts) = (self.role_node(role), self.totals.amounts(quantities));
         let gone = self.tree.give_back(node, &amounts, &self.totals);

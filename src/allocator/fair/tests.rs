@@ -1,11 +1,11 @@
-//! The published figures as tables, and the comparison with a slow reference.
+//! Published examples as tables, and the comparison with a slow reference.
 
 mod allocations;
 mod figures;
 mod from_scratch;
 mod quotas;
 mod reference;
-mod stage;
+mod script;
 mod world;
 
 use super::*;
@@ -19,7 +19,7 @@ fn quantities(text: &str) -> Vec<(String, Milli)> {
         .collect()
 }
 
-/// One framework, `()`, in each role, so that roles can be written as the clients of the published figures.
+/// One framework, `()`, in each role, so that roles are the clients of the published examples.
 #[derive(Default)]
 struct Table {
     shares: Shares<()>,
@@ -27,9 +27,9 @@ struct Table {
 }
 
 impl Table {
-    /// Runs lines such as `total cpus:1`, `add a`, `remove a`, `weight a 2`, `deactivate a`, `+a cpus:1`, `-a cpus:1` and compares the
-    /// order at each `=> a,b`.
-    fn play(lines: &[&str]) {
+    /// Runs lines such as `total cpus:1`, `add a`, `remove a`, `weight a 2`, `deactivate a`, `+a cpus:1`, `-a cpus:1`,
+    /// and compares the order at each `=> a,b`.
+    fn check(lines: &[&str]) {
         let mut table = Self::default();
         for (number, line) in lines.iter().enumerate() {
             match line.strip_prefix("=> ") {

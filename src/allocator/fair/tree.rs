@@ -1,15 +1,15 @@
 //! The tree of roles, own groups and clients, each node with its active children in order.
 //!
-//! Invariant: a node stands in its parent's lines exactly when it is an active client or has an active child, under
-//! the rank and the marks that it also keeps itself. While totals have changed and [`Tree::rank_all`] has not run, ranks
-//! may be of yesterday, but both copies are the same.
+//! Invariant: a node is in its parent's lines exactly when it is an active client or has an active child, under the
+//! rank and the marks that it also stores itself. After totals changed and until [`Tree::rank_all`] runs, ranks may be
+//! outdated, but both copies are equal.
 
-mod books;
+mod quota_state;
 
 use std::sync::Arc;
 
-use self::books::Book;
-pub(super) use self::books::{Allowance, Bounds};
+use self::quota_state::QuotaState;
+pub(super) use self::quota_state::{Allowance, Bounds};
 use super::RoleId;
 use super::amounts::{Amounts, Totals};
 use super::lines::{LineIter, Lines, Marks, Part};
@@ -31,30 +31,30 @@ struct Node<K> {
     rank: Option<Rank<K>>,
     marks: Marks,
     lines: Lines<K>,
-    /// What a client has of what quotas are about.
+    /// A client's allocation that counts for quotas.
     spent: Amounts,
-    /// What quotas say of a role; clients and own groups have none.
-    book: Option<Box<Book>>,
-    /// A client's part in runs.
+    /// The quota state of a role; clients and own groups have none.
+    quota: Option<Box<QuotaState>>,
+    /// A client's state in runs.
     state: ClientState,
 }
 
-/// What a run has to know of a client, besides its shares.
+/// The state of a client in runs, besides its shares.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct ClientState {
-    /// Runs for the active clients skip it.
+    /// Whether runs for the active clients skip it.
     pub(super) idle: bool,
-    /// What was recorded of it before this moment is of another client.
+    /// Records from before this moment belong to an earlier client.
     pub(super) added: u64,
-    /// Its refusals from before this moment have ended.
+    /// Refusals from before this moment have ended.
     pub(super) revived: u64,
-    /// When what it can use changed last.
+    /// When what it can use last changed.
     pub(super) changed: u64,
 }
 
 impl<K> Node<K> {
     fn new(parent: NodeId, label: Label<K>) -> Self {
-        let book = matches!(label, Label::Role(_)).then(Box::default);
+        let quota = matches!(label, Label::Role(_)).then(Box::default);
         Self {
             label,
             parent,
@@ -67,7 +67,7 @@ impl<K> Node<K> {
             marks: Marks::default(),
             lines: Lines::default(),
             spent: Amounts::default(),
-            book,
+            quota,
             state: ClientState::default(),
         }
     }
@@ -81,9 +81,9 @@ impl<K> Node<K> {
 pub(super) struct Tree<K> {
     nodes: Vec<Node<K>>,
     free: Vec<NodeId>,
-    /// How many roles have a quota.
+    /// The number of roles with a quota.
     quotas: usize,
-    /// What is missing of all guarantees.
+    /// The sum of all guarantees that are not met.
     required: Amounts,
 }
 
@@ -92,7 +92,7 @@ impl<K: Copy + Ord> Tree<K> {
         Self { nodes: vec![Node::new(ROOT, Label::Own)], free: Vec::new(), quotas: 0, required: Amounts::default() }
     }
 
-    /// A new node, not in the order yet.
+    /// Adds a node, not in the order yet.
     pub(super) fn add(&mut self, parent: NodeId, label: Label<K>) -> NodeId {
         self.nodes[parent].children += 1;
         let node = Node::new(parent, label);
@@ -104,7 +104,7 @@ impl<K: Copy + Ord> Tree<K> {
         self.nodes.len() - 1
     }
 
-    /// The node under which a role's own clients stand, made when missing.
+    /// Returns the parent node of a role's own clients, created if missing.
     pub(super) fn own_group(&mut self, role: NodeId) -> NodeId {
         if let Some(own) = self.nodes[role].own_group {
             return own;
@@ -114,10 +114,10 @@ impl<K: Copy + Ord> Tree<K> {
         own
     }
 
-    /// Removes a childless node and every ancestor that this leaves without children and with nothing to remember;
-    /// answers the paths of the roles gone.
+    /// Removes a childless node and every ancestor that then has no children and no state to keep. Returns the paths of
+    /// the removed roles.
     pub(super) fn remove(&mut self, node: NodeId) -> Vec<Arc<str>> {
-        self.leave(node);
+        self.deactivate(node);
         self.prune(node)
     }
 
@@ -125,7 +125,7 @@ impl<K: Copy + Ord> Tree<K> {
     pub(super) fn prune(&mut self, node: NodeId) -> Vec<Arc<str>> {
         let mut gone = Vec::new();
         let mut at = node;
-        let idle = |node: &Node<K>| node.children == 0 && node.book.as_ref().is_none_or(|book| book.is_blank());
+        let idle = |node: &Node<K>| node.children == 0 && node.quota.as_ref().is_none_or(|quota| quota.is_blank());
         while at != ROOT && idle(&self.nodes[at]) {
             let parent = self.nodes[at].parent;
             match std::mem::replace(&mut self.nodes[at], Node::new(ROOT, Label::Own)).label {
@@ -140,8 +140,8 @@ impl<K: Copy + Ord> Tree<K> {
         gone
     }
 
-    /// Puts a node into its parent's order, and the ancestors that were not in theirs.
-    pub(super) fn enter(&mut self, node: NodeId, totals: &Totals) {
+    /// Adds a node to its parent's order, and the ancestors that were not in theirs.
+    pub(super) fn activate(&mut self, node: NodeId, totals: &Totals) {
         let mut at = node;
         while at != ROOT && self.nodes[at].rank.is_none() {
             let rank = self.rank(at, totals);
@@ -153,8 +153,8 @@ impl<K: Copy + Ord> Tree<K> {
         self.spread_dirty(self.nodes[node].parent);
     }
 
-    /// Takes a node out of its parent's order, and the ancestors that this leaves without an active child.
-    pub(super) fn leave(&mut self, node: NodeId) {
+    /// Removes a node from its parent's order, and the ancestors that then have no active child.
+    pub(super) fn deactivate(&mut self, node: NodeId) {
         let mut at = node;
         while let Some(rank) = self.nodes[at].rank.take() {
             let marks = self.nodes[at].marks;
@@ -167,7 +167,7 @@ impl<K: Copy + Ord> Tree<K> {
         self.spread_dirty(self.nodes[node].parent);
     }
 
-    /// Marks a client for walks over the dirty ones, or takes the mark away.
+    /// Marks a client for walks over the dirty ones, or removes the mark.
     pub(super) fn set_dirty(&mut self, client: NodeId, dirty: bool) {
         self.mark(client, Marks { dirty, ..self.nodes[client].marks });
         self.spread_dirty(self.nodes[client].parent);
@@ -191,7 +191,7 @@ impl<K: Copy + Ord> Tree<K> {
         self.nodes[node].marks.dirty
     }
 
-    /// The client that a node stands for; `None` if it stands for none.
+    /// Returns the client of a node; `None` if it is not a client.
     pub(super) fn client(&self, node: NodeId) -> Option<(RoleId, K)> {
         match self.nodes.get(node)?.label {
             Label::Client { role, client } => Some((role, client)),
@@ -211,16 +211,16 @@ impl<K: Copy + Ord> Tree<K> {
         self.nodes[node].rank.is_some()
     }
 
-    /// Adds one allocation to a node and all above it.
-    pub(super) fn charge(&mut self, node: NodeId, amounts: &Amounts, totals: &Totals) {
+    /// Adds one allocation to a node and all its ancestors.
+    pub(super) fn allocate(&mut self, node: NodeId, amounts: &Amounts, totals: &Totals) {
         self.update_up(node, totals, |node| {
             node.held.add(amounts);
             node.allocations += 1;
         });
     }
 
-    /// Takes amounts from a node and all above it.
-    pub(super) fn discharge(&mut self, node: NodeId, amounts: &Amounts, totals: &Totals) {
+    /// Subtracts amounts from a node and all its ancestors.
+    pub(super) fn release(&mut self, node: NodeId, amounts: &Amounts, totals: &Totals) {
         self.update_up(node, totals, |node| node.held.subtract(amounts));
     }
 
@@ -244,7 +244,7 @@ impl<K: Copy + Ord> Tree<K> {
         }
     }
 
-    /// Ranks every active node anew. A set that is nearly in order is rebuilt in nearly linear time.
+    /// Computes the rank of every active node anew. A set that is nearly in order is rebuilt in nearly linear time.
     pub(super) fn rank_all(&mut self, totals: &Totals) {
         for parent in 0..self.nodes.len() {
             let mut ranks = self.nodes[parent].lines.take_all();
@@ -260,8 +260,7 @@ impl<K: Copy + Ord> Tree<K> {
         }
     }
 
-    /// Active clients in order: all, those not at their limit, or those with a guarantee that is not met; where `dirty`
-    /// is set, those of them that are dirty.
+    /// Iterates over the active clients of a part in order; only over dirty ones if `dirty` is set.
     pub(super) fn walk(&self, part: Part, dirty: bool) -> Walk<'_, K> {
         Walk { tree: self, part, dirty, levels: vec![(self.nodes[ROOT].lines.children(part, dirty), false)] }
     }
@@ -300,13 +299,13 @@ impl<K: Copy + Ord> Tree<K> {
     }
 }
 
-/// Depth first through the lines, smallest rank first.
+/// A depth-first walk through the lines, smallest rank first.
 #[derive(Debug)]
 pub(super) struct Walk<'a, K> {
     tree: &'a Tree<K>,
     part: Part,
     dirty: bool,
-    /// The rest of each line on the way down, and whether all below it may use what is kept back for a role above.
+    /// The rest of each line on the way down, and whether all below it may use what is kept for an ancestor.
     levels: Vec<(LineIter<'a, K>, bool)>,
 }
 

@@ -1,11 +1,11 @@
-//! Names of resources as indices, so that deciding compares numbers.
+//! Resource names as indices, so that checks compare numbers.
 
 use std::sync::Arc;
 
 use crate::allocator::request::TaskRequest;
 
-/// The names that some request asks for. Scalars stand in the order in which they are checked; `cpus` and `mem` are
-/// always among them.
+/// The names that some request uses. Scalars are in the order in which they are checked; `cpus` and `mem` are always
+/// among them.
 #[derive(Debug)]
 pub(in crate::allocator) struct Names {
     scalars: Vec<Arc<str>>,
@@ -32,7 +32,7 @@ impl Names {
         Self { scalars: shared(scalars), sets: shared(sets) }
     }
 
-    /// The place of a resource where several are told: the usual four in their order, then the others.
+    /// Returns the position of a resource in lists: the usual four in their order, then the others.
     pub(in crate::allocator) fn rank(name: &str) -> usize {
         let usual = ["cpus", "mem", "disk", "gpus"];
         usual.iter().position(|known| *known == name).unwrap_or(usual.len())

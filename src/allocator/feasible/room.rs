@@ -1,11 +1,11 @@
-//! What an agent has left, in the numbers that deciding needs.
+//! The resources left on an agent, as numbers.
 //!
-//! Ports and items that are asked for by number or name are taken at once; of the others only the count is promised,
-//! and which ones they are is settled when everything is placed. So the order of placing never takes a port from the
-//! one who needs just that port, and taking is undone by giving the same back.
+//! Ports and items that are requested by number or name are taken at once. Of the others only the count is reserved;
+//! which ones they are is decided when everything is placed. So the order of placing never takes a port from a request
+//! for just that port, and taking is undone by giving the same back.
 //!
 //! Invariant: the amounts of a [`Room`] are the sums over the plain items of the resources it was made from, less what
-//! was taken; so whatever a room grants can be taken from those items, in whatever pieces.
+//! was taken. So whatever a room grants can be taken from those items, in any pieces.
 
 use std::collections::BTreeSet;
 
@@ -14,12 +14,12 @@ use super::want::{SetWant, Want};
 use crate::allocator::reason::Reason;
 use crate::types::{Amount, Kind, Milli, Ranges, Resources};
 
-/// Whether a plain request may use items of this kind.
+/// Returns whether a plain request may use items of this kind.
 pub(in crate::allocator) fn is_plain(kind: &Kind) -> bool {
     !kind.is_revocable() && !kind.is_shared() && kind.disk().is_none()
 }
 
-/// What an agent has left.
+/// The resources left on an agent.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub(in crate::allocator) struct Room {
     pub(in crate::allocator) scalars: Vec<Milli>,
@@ -30,7 +30,7 @@ pub(in crate::allocator) struct Room {
     sets: Vec<SetRoom>,
 }
 
-/// What is left of a set.
+/// The items left in a set.
 #[derive(Debug, Clone, Default, PartialEq)]
 struct SetRoom {
     /// All but the ones taken by name.
@@ -38,7 +38,7 @@ struct SetRoom {
     promised: u64,
 }
 
-/// What all agents have together; of ports and items only the number, since agents have the same ones.
+/// The sums over all agents; of ports and items only the number, since agents have the same ones.
 #[derive(Debug, Clone)]
 pub(in crate::allocator) struct Total {
     pub(in crate::allocator) scalars: Vec<Milli>,
@@ -71,7 +71,7 @@ impl Total {
     }
 }
 
-/// The first amount that does not suffice.
+/// The first amount that is too small.
 #[derive(Debug, Clone, PartialEq)]
 pub(in crate::allocator) enum Shortfall {
     Scalar { name: usize, asked: Milli, left: Milli },
@@ -104,7 +104,7 @@ impl Room {
                         room.scalars[name] += *amount;
                     }
                 }
-                // A union: nobody may own a port or an item twice, whatever an offer says.
+                // A union: no port or item exists twice, whatever an offer contains.
                 Amount::Ranges(ranges) if item.name() == "ports" => room.ports += ranges,
                 Amount::Set(set) => {
                     if let Some(name) = names.set(item.name()) {
@@ -118,7 +118,7 @@ impl Room {
         room
     }
 
-    /// How many instances fit, at least one.
+    /// Returns how many instances fit, at least one.
     pub(in crate::allocator) fn check(&self, want: &Want) -> Result<u32, Shortfall> {
         let mut instances = u64::from(u32::MAX);
         for &(name, asked) in &want.scalars {
@@ -149,7 +149,7 @@ impl Room {
         Ok(if fixed > 0 { 1 } else { left / want.ports })
     }
 
-    /// Takes what so many instances want, which [`check`](Self::check) has granted.
+    /// Takes what so many instances need, which [`check`](Self::check) has allowed.
     pub(in crate::allocator) fn take(&mut self, want: &Want, instances: u32) {
         for &(name, asked) in &want.scalars {
             self.scalars[name] -= asked.times(i64::from(instances));

@@ -1,4 +1,4 @@
-//! Whether a task fits, and the reasons why one does not.
+//! Whether a task fits, and the reason if it does not.
 
 use proptest::prelude::*;
 
@@ -44,7 +44,7 @@ fn margins_and_rules_are_data() {
 }
 
 #[test]
-fn the_first_failing_rule_is_told() {
+fn the_first_failing_rule_is_returned() {
     let left = resources("cpus:1;mem:64");
     let request = task().cpus(2.0).mem_mib(128).ports(1).max_per_agent(1).on_role("web");
     let agent = Candidate::new(&left).offered_to("batch").with_instances(1);
@@ -84,7 +84,7 @@ fn why_not_in(available: &Resources) -> String {
 }
 
 #[test]
-fn a_shortage_of_exact_resources_is_told_by_amount_then_port_then_kind() {
+fn a_shortage_of_exact_resources_names_the_amount_then_port_then_kind() {
     let left = resources("cpus:2;cpus(web):1;mem:512;ports:[31000-31009]");
     let text = |wanted: &str| shortage(&left, &resources(wanted)).map(|reason| reason.to_string());
     assert_eq!(text("cpus:2;cpus(web):1;ports:[31000-31004]"), None);

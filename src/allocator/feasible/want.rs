@@ -1,4 +1,4 @@
-//! What one instance wants, in the numbers that deciding needs.
+//! The needs of one instance, as numbers.
 
 use std::collections::BTreeSet;
 
@@ -7,7 +7,7 @@ use super::room::Total;
 use crate::allocator::request::Demand;
 use crate::types::Milli;
 
-/// What one instance wants by one of its demands.
+/// The needs of one instance by one of its demands.
 #[derive(Debug)]
 pub(in crate::allocator) struct Want {
     /// By index of the name; all over zero.
@@ -17,7 +17,7 @@ pub(in crate::allocator) struct Want {
     pub(in crate::allocator) sets: Vec<SetWant>,
 }
 
-/// What one instance wants of one set.
+/// The needed items of one set.
 #[derive(Debug)]
 pub(in crate::allocator) struct SetWant {
     pub(in crate::allocator) name: usize,
@@ -26,7 +26,8 @@ pub(in crate::allocator) struct SetWant {
 }
 
 impl Want {
-    /// Amounts that are zero are not wanted, and negative ones, which [`Demand::check`] refuses, count as zero.
+    /// Converts a demand. Amounts of zero are dropped, and negative ones, which [`Demand::check`] refuses, count as
+    /// zero.
     pub(in crate::allocator) fn new(demand: &Demand, names: &Names) -> Self {
         let wanted = demand.scalars.iter().filter(|&(_, &amount)| amount > Milli::ZERO);
         let mut scalars: Vec<_> = wanted.filter_map(|(name, &amount)| Some((names.scalar(name)?, amount))).collect();
@@ -42,12 +43,12 @@ impl Want {
         }
     }
 
-    /// How many ports an instance gets, fixed ones included.
+    /// Returns how many ports an instance gets, fixed ones included.
     pub(in crate::allocator) fn width(&self) -> usize {
         self.fixed_ports.len() + usize::try_from(self.ports).expect("it was a u32")
     }
 
-    /// The largest fraction of a total that one instance takes.
+    /// Returns the largest fraction of a total that one instance takes.
     #[expect(clippy::cast_precision_loss, reason = "it only decides who is placed first")]
     pub(in crate::allocator) fn dominant_share(&self, total: &Total) -> f64 {
         let share = |asked: f64, of: f64| if asked > 0.0 { asked / of } else { 0.0 };
@@ -60,7 +61,7 @@ impl Want {
 }
 
 impl SetWant {
-    /// How many items an instance gets, named ones included.
+    /// Returns how many items an instance gets, named ones included.
     pub(in crate::allocator) fn width(&self) -> u64 {
         self.items.len() as u64 + self.any
     }

@@ -1,28 +1,28 @@
-//! One instance after the other onto the best of several groups, where what rules say of groups changes as instances are placed.
+//! Greedy placement on the best of several groups, where the groups' scores change as instances are placed.
 //!
-//! An instance changes little: what the rules say of the groups that share an attribute value with its agent, and now and
-//! then a figure that all groups are measured by, as the least used value. So a [`Few`] groups are all scored once, and
-//! again only when what was placed concerns them: the answer is that of scoring every group for every instance.
-//! Of [`Many`], those that scored best when they were looked at last are scored for each instance.
+//! An instance changes little: the scores of the groups that share an attribute value with its agent, and at times a
+//! figure that all groups are measured by, such as the least used value. So a [`Few`] groups are all scored once, and
+//! again only when a placement affects them: the result is that of scoring every group for every instance. Of [`Many`],
+//! those with the best last scores are scored again for each instance.
 
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
 use std::collections::binary_heap::BinaryHeap;
 
-use super::greedy::{Filling, Key, Standing};
+use super::greedy::{Filling, Key, RankedPool};
 use crate::allocator::board::Board;
 use crate::allocator::fitness::Score;
 
-/// So many groups are a few: one score of each stays cheap even where every instance changes all of them.
+/// Up to so many groups each is scored: that stays cheap even if every instance changes all of them.
 const FEW: usize = 128;
 
-/// Of many groups so many of the best are looked at for an instance.
+/// Of many groups so many of the best are scored for an instance.
 const AT_ONCE: usize = 64;
 
-/// The pools of a group, the best on top as they were scored last.
-type Group = BinaryHeap<Standing>;
+/// The pools of a group, the one with the best last score on top.
+type Group = BinaryHeap<RankedPool>;
 
-/// Places instances in whichever group's best pool scores best.
+/// Places instances in the best pool of all groups.
 pub(super) fn fill(filling: &Filling<'_>, board: &mut Board<'_>, groups: Vec<Group>) {
     if groups.len() <= FEW {
         Few::new(filling, board, groups).fill(board);
@@ -31,36 +31,36 @@ pub(super) fn fill(filling: &Filling<'_>, board: &mut Board<'_>, groups: Vec<Gro
     }
 }
 
-/// Groups of which each is known with its best pool and that pool's score.
+/// Groups with the best pool of each and its score.
 struct Few<'s> {
     filling: &'s Filling<'s>,
     groups: Vec<Group>,
-    best: Vec<Option<Standing>>,
-    /// The scores of the best.
+    best: Vec<Option<RankedPool>>,
+    /// The scores of the best pools.
     scores: Vec<Option<Score>>,
-    /// For each group those that an instance in it concerns, itself among them.
+    /// For each group the groups that an instance in it affects, itself included.
     concerned: Vec<Vec<usize>>,
-    /// What all groups were measured by when they were scored.
-    horizon: Vec<u64>,
+    /// The figures that all groups were measured by when they were scored.
+    shared_figures: Vec<u64>,
 }
 
 impl<'s> Few<'s> {
     fn new(filling: &'s Filling<'s>, board: &Board<'_>, groups: Vec<Group>) -> Self {
         let concerned = concerned(board, filling.request, &groups);
         let (best, scores) = (vec![None; groups.len()], vec![None; groups.len()]);
-        let mut few = Self { filling, groups, best, scores, concerned, horizon: Vec::new() };
+        let mut few = Self { filling, groups, best, scores, concerned, shared_figures: Vec::new() };
         few.score_all(board);
         few
     }
 
     fn fill(&mut self, board: &mut Board<'_>) {
-        let mut horizon = Vec::new();
+        let mut shared_figures = Vec::new();
         while board.missing[self.filling.request] > 0 {
             let best = self.best.iter().enumerate().filter_map(|(group, best)| Some(((*best)?, group)));
             let Some(((_, Reverse(pool)), group)) = best.max() else { return };
             self.filling.place(board, pool, 1, self.scores[group]);
-            board.rules.horizon(self.filling.request, &mut horizon);
-            if horizon == self.horizon {
+            board.rules.shared_figures(self.filling.request, &mut shared_figures);
+            if shared_figures == self.shared_figures {
                 for at in 0..self.concerned[group].len() {
                     self.score(board, self.concerned[group][at]);
                 }
@@ -71,7 +71,7 @@ impl<'s> Few<'s> {
     }
 
     fn score_all(&mut self, board: &Board<'_>) {
-        board.rules.horizon(self.filling.request, &mut self.horizon);
+        board.rules.shared_figures(self.filling.request, &mut self.shared_figures);
         (0..self.groups.len()).for_each(|group| self.score(board, group));
     }
 
@@ -82,11 +82,11 @@ impl<'s> Few<'s> {
     }
 }
 
-/// For each group the groups with an agent of the same value in an attribute that instances of the request are counted by.
+/// Returns for each group the groups with an agent of the same value in an attribute by which instances are counted.
 fn concerned(board: &Board<'_>, request: usize, groups: &[Group]) -> Vec<Vec<usize>> {
     let is_mixed = board.rules.counts_by_identity(request);
     let values = |group: &Group| {
-        // Unless by identity, all agents of a group have the same values.
+        // Unless they count by identity, all agents of a group have the same values.
         let pools = group.iter().take(if is_mixed { group.len() } else { 1 });
         let values = pools.flat_map(|&(_, Reverse(pool))| board.rules.counted_values(request, board.agent(pool)));
         values.collect::<Vec<_>>()
@@ -107,13 +107,13 @@ fn concerned(board: &Board<'_>, request: usize, groups: &[Group]) -> Vec<Vec<usi
     values.iter().enumerate().map(concerned).collect()
 }
 
-/// Groups in the order of their best pools as they were scored last.
+/// Groups in the order of the last scores of their best pools.
 struct Many<'s> {
     filling: &'s Filling<'s>,
     groups: Vec<Group>,
-    order: BinaryHeap<Standing>,
-    /// Groups that a rule kept out when they were looked at.
-    kept_out: Vec<Standing>,
+    order: BinaryHeap<RankedPool>,
+    /// Groups that a rule excluded when they were last scored.
+    kept_out: Vec<RankedPool>,
 }
 
 impl<'s> Many<'s> {
@@ -126,7 +126,7 @@ impl<'s> Many<'s> {
     fn fill(&mut self, board: &mut Board<'_>) {
         while board.missing[self.filling.request] > 0 {
             let best = self.best(board).or_else(|| {
-                // What was placed meanwhile may let others in.
+                // Later placements may have opened others.
                 self.order.extend(self.kept_out.drain(..));
                 self.best(board)
             });
@@ -135,7 +135,7 @@ impl<'s> Many<'s> {
         }
     }
 
-    /// The best pool of the groups that stand first.
+    /// Returns the best pool of the groups with the best last scores.
     fn best(&mut self, board: &Board<'_>) -> Option<(Key, Reverse<usize>, Score)> {
         let mut looked_at = Vec::new();
         let mut best: Option<(Key, Reverse<usize>, Score)> = None;

@@ -1,4 +1,4 @@
-//! From numbers to a plan: launches by agent, and reasons for what is left over.
+//! Converts a placement to a plan: launches by agent, and reasons for what is left over.
 
 use std::sync::Arc;
 
@@ -40,11 +40,11 @@ fn unplaced(board: &Board<'_>, request: usize, sizes: &Sizes, search: Search) ->
     }
 }
 
-/// What the agents of the view have when they are empty; `None` where it is not known.
+/// The total resources of the view's agents; `None` where they are not known.
 struct Sizes(Vec<Option<Room>>);
 
 impl Sizes {
-    /// Nothing without a view, or when everything is placed.
+    /// Empty without a view, or if everything is placed.
     fn new(board: &Board<'_>) -> Self {
         let is_needed = board.missing.iter().any(|&missing| missing > 0);
         let agents = board.view.filter(|_| is_needed).into_iter().flat_map(ClusterView::agents);
@@ -52,7 +52,7 @@ impl Sizes {
         Self(agents.map(room).collect())
     }
 
-    /// Whether no agent of the view will ever do for a request.
+    /// Returns why no agent of the view can ever run a request, if none can.
     fn hopeless(&self, board: &Board<'_>, request: usize) -> Option<Hopeless> {
         board.view?;
         if board.rules.passes_nowhere(request) {
@@ -75,7 +75,7 @@ fn reasons(board: &Board<'_>, request: usize) -> Vec<AgentReason> {
     pools.all.iter().enumerate().filter_map(why).chain(unusable).collect()
 }
 
-/// The tasks of each request and demand, and how many instances of each request are numbered so far.
+/// The tasks of each request and demand, and the instance numbers used so far of each request.
 struct Tasks<'p> {
     problem: &'p Problem<'p>,
     shared: Vec<Vec<Option<Arc<Task>>>>,
@@ -88,7 +88,7 @@ impl<'p> Tasks<'p> {
         Self { problem, shared, numbered: vec![0; problem.requests.len()] }
     }
 
-    /// Settles which ports and items everybody gets.
+    /// Assigns ports and items to all instances.
     fn batches(&mut self, entries: &[Entry], resources: &crate::types::Resources) -> Vec<Batch> {
         let demand = |entry: &Entry| self.problem.requests[entry.request].nth_demand(entry.variant);
         let in_pieces = entries.iter().any(|entry| demand(entry).is_in_pieces());

@@ -1,8 +1,8 @@
-//! One request after the other, each instance onto the best place there is.
+//! Greedy placement: one request after the other, each instance in the best place.
 //!
-//! Placing one instance changes the fitness of one pool, and what rules say of whole groups of agents at once. So each
-//! request has one heap of pools per group, best pool on top: an instance costs a logarithm of the pools and a look at
-//! the groups it concerns, not a scan. Ties go to the pool that was offered first.
+//! Placing one instance changes the fitness of one pool, and the scores of whole groups of agents by constraints. So
+//! each request has one heap of pools per group, best pool on top. An instance costs a logarithm of the pools and a
+//! check of the groups it affects, not a scan. Ties go to the pool that was offered first.
 
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
@@ -15,13 +15,13 @@ use crate::allocator::fitness::{BinPack, Fitness, Prospect, Score, WorstFit, bou
 /// How places are scored.
 pub(super) struct Scoring<'f> {
     pub(super) fitness: Measure<'f>,
-    /// Whether instances of a request push each other away.
+    /// Whether instances of a request repel each other.
     pub(super) spread: bool,
-    /// A place that scores as much is taken without looking at others.
+    /// A place with this score is taken without looking at others.
     pub(super) good_enough: Option<f64>,
 }
 
-/// The fitness in use; the usual ones without a call through a pointer.
+/// The fitness in use; the usual ones without dynamic dispatch.
 pub(super) enum Measure<'f> {
     BinPack,
     WorstFit,
@@ -29,17 +29,18 @@ pub(super) enum Measure<'f> {
 }
 
 impl Scoring<'_> {
-    /// Whether the pool just used stays the best one until it is full: then it is filled at once.
+    /// Returns whether the pool just used stays the best one until it is full, so that it can be filled at once.
     fn fills(&self) -> bool {
         matches!(self.fitness, Measure::BinPack) && !self.spread
     }
 
-    /// What one more instance in a pool scores, rules apart.
+    /// Scores one more instance in a pool, without constraints.
     fn own(&self, board: &Board<'_>, request: usize, variant: usize, pool: usize) -> Score {
         self.own_like(board, request, variant, pool, &mut None)
     }
 
-    /// The same. The pool scored before, of the same request, lends its fitness to one that has as much: many are alike.
+    /// As [`own`](Self::own), but reuses the fitness of the pool scored `before` if it has the same resources: many
+    /// have.
     fn own_like(
         &self,
         board: &Board<'_>,
@@ -71,14 +72,14 @@ impl Scoring<'_> {
         Score { fitness: bounded(fitness), own_instances: crowd.map(|crowd| crowd.max(-1.0)), constraints: None }
     }
 
-    /// The whole score of one more instance in a pool.
+    /// Scores one more instance in a pool, constraints included.
     pub(super) fn whole(&self, board: &Board<'_>, request: usize, variant: usize, pool: usize) -> Score {
         let own = self.own(board, request, variant, pool);
         Score { constraints: board.rules.score(request, board.agent(pool)), ..own }
     }
 }
 
-/// Places what it can of one request.
+/// Places as many instances of one request as possible.
 pub(super) fn fill(board: &mut Board<'_>, scoring: &Scoring<'_>, request: usize) {
     for variant in 0..board.problem.wants[request].len() {
         if board.missing[request] == 0 {
@@ -94,17 +95,17 @@ pub(super) fn fill(board: &mut Board<'_>, scoring: &Scoring<'_>, request: usize)
     }
 }
 
-/// A pool by its score; the greatest is the best.
-pub(super) type Standing = (Key, Reverse<usize>);
+/// A pool and its score; the greatest is the best.
+pub(super) type RankedPool = (Key, Reverse<usize>);
 
-/// A score in an order.
+/// A score as an ordered key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Key(i64);
 
 impl Key {
     pub(super) fn of(score: f64) -> Self {
         let bits = score.to_bits().cast_signed();
-        // Of negative numbers all bits but the sign count downwards.
+        // In negative numbers all bits but the sign count downwards.
         Self(if bits < 0 { bits ^ i64::MAX } else { bits })
     }
 }
@@ -113,14 +114,14 @@ pub(super) struct Filling<'s> {
     scoring: &'s Scoring<'s>,
     pub(super) request: usize,
     variant: usize,
-    /// Whether nothing that rules say of the request changes while placing.
+    /// Whether placing changes no result of the request's rules.
     is_static: bool,
 }
 
 impl Filling<'_> {
-    /// The pools with room for an instance, a heap for each group. Places at once what is good enough.
-    fn candidates(&self, board: &mut Board<'_>) -> Vec<BinaryHeap<Standing>> {
-        let mut groups: BTreeMap<u32, Vec<Standing>> = BTreeMap::new();
+    /// Returns the pools with room for an instance, a heap for each group. Pools that are good enough are used at once.
+    fn candidates(&self, board: &mut Board<'_>) -> Vec<BinaryHeap<RankedPool>> {
+        let mut groups: BTreeMap<u32, Vec<RankedPool>> = BTreeMap::new();
         let (mut only, mut before) = (Vec::new(), None);
         for pool in 0..board.rooms.len() {
             if board.fit(self.request, self.variant, pool) == 0 {
@@ -134,18 +135,18 @@ impl Filling<'_> {
                 continue;
             }
             let own = self.scoring.own_like(board, self.request, self.variant, pool, &mut before);
-            let standing = (self.rank_of(board, pool, own).0, Reverse(pool));
+            let ranked = (self.rank_of(board, pool, own).0, Reverse(pool));
             if self.is_static {
-                only.push(standing);
+                only.push(ranked);
             } else {
-                groups.entry(board.rules.score_group(self.request, agent)).or_default().push(standing);
+                groups.entry(board.rules.score_group(self.request, agent)).or_default().push(ranked);
             }
         }
         let only = (!only.is_empty()).then_some(only);
         groups.into_values().chain(only).map(BinaryHeap::from).collect()
     }
 
-    /// Places instances in a pool as long as that is good enough; answers whether there is nothing more to be had of it.
+    /// Places instances in a pool while its score is good enough; returns whether the pool is used up.
     fn place_good(&self, board: &mut Board<'_>, pool: usize) -> bool {
         let Some(good_enough) = self.scoring.good_enough else { return false };
         while board.missing[self.request] > 0 && board.allows(self.request, self.variant, pool) {
@@ -158,8 +159,8 @@ impl Filling<'_> {
         true
     }
 
-    /// What a pool is ranked by within its group, and that score. Excludes rules whose score changes during placement: that
-    /// part is equal within a group.
+    /// Returns the key of a pool within its group, and its score. Excludes rules whose score changes during placement:
+    /// that part is equal within a group.
     fn ranked(&self, board: &Board<'_>, pool: usize) -> (Key, Score) {
         self.rank_of(board, pool, self.scoring.own(board, self.request, self.variant, pool))
     }
@@ -172,8 +173,8 @@ impl Filling<'_> {
         (Key::of(mean([Some(own.fitness), own.own_instances])), own)
     }
 
-    /// Places instances in the best pool of a group; answers whether more may be tried.
-    fn place_best(&self, board: &mut Board<'_>, group: &mut BinaryHeap<Standing>) -> bool {
+    /// Places instances in the best pool of a group; returns whether more may be tried.
+    fn place_best(&self, board: &mut Board<'_>, group: &mut BinaryHeap<RankedPool>) -> bool {
         let missing = board.missing[self.request];
         if missing == 0 {
             return false;
@@ -185,9 +186,9 @@ impl Filling<'_> {
         true
     }
 
-    /// The best pool of a group that takes one more instance, and its whole score. Pools that take none leave the group; when a rule keeps the whole group
-    /// out, it stays as it is.
-    pub(super) fn best(&self, board: &Board<'_>, group: &mut BinaryHeap<Standing>) -> Option<(usize, Score)> {
+    /// Returns the best pool of a group that takes one more instance, and its whole score. Pools that take none are
+    /// removed from the group; if a rule excludes the whole group, the group does not change.
+    pub(super) fn best(&self, board: &Board<'_>, group: &mut BinaryHeap<RankedPool>) -> Option<(usize, Score)> {
         while let Some(mut top) = group.peek_mut() {
             let (was, Reverse(pool)) = *top;
             if board.fit(self.request, self.variant, pool) == 0 {

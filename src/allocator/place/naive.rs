@@ -1,7 +1,7 @@
-//! The oldest way: one queue of offers, biggest first, carried from request to request.
+//! Naive placement: one queue of offers, largest first, carried over from request to request.
 //!
-//! Size is memory, then cpus. A request fills the offer in front as far as room and limit go, then puts it aside; the ones put aside
-//! come to the front again for the next request, the last one first.
+//! Size is memory, then cpus. A request fills the offer in front as far as room and limit allow, then skips it. The
+//! skipped offers return to the front for the next request, the last one first.
 
 use std::cmp::Reverse;
 use std::collections::VecDeque;
@@ -10,7 +10,7 @@ use crate::allocator::board::{Board, Entry};
 use crate::allocator::feasible::Names;
 use crate::types::Milli;
 
-/// Memory in MiB times 1000, and cpus: memory decides.
+/// Memory in MiB times 1000, then cpus: memory decides.
 type Size = i128;
 
 fn size(mem: Milli, cpus: Milli) -> Size {
@@ -35,17 +35,17 @@ pub(super) fn fill(board: &mut Board<'_>) {
 }
 
 fn fill_one(board: &mut Board<'_>, queue: &mut VecDeque<usize>, request: usize) {
-    let mut aside = Vec::new();
+    let mut skipped = Vec::new();
     while board.missing[request] > 0
         && let Some(&pool) = queue.front()
     {
         let mut variants = 0..board.problem.wants[request].len();
         match variants.find(|&variant| board.allows(request, variant, pool)) {
             Some(variant) => board.place(pool, Entry { request, variant, instances: 1, score: None }),
-            None => aside.extend(queue.pop_front()),
+            None => skipped.extend(queue.pop_front()),
         }
     }
-    for pool in aside {
+    for pool in skipped {
         queue.push_front(pool);
     }
 }

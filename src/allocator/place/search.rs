@@ -1,10 +1,10 @@
-//! When greedy placing leaves something over: looking for an answer that places more.
+//! The search for a result that places more than the greedy one.
 //!
-//! Better means more instances of the highest priority, then of the next, and so on; the greedy answer is the floor. Up to
-//! [`SMALL_INSTANCES`] instances on [`SMALL_AGENTS`] agents everything is looked at, so that a placement of everything is found whenever
-//! there is one. Beyond that [`exact`] search runs on parts: a few agents are emptied and filled again together with
-//! what is left over, the agents where least is missing first. Every step counts as a node; the budget of nodes is the only limit, so the same
-//! input gives the same answer on any machine.
+//! Better means more instances of the highest priority, then of the next, and so on; the result is never worse than the
+//! greedy one. Up to [`SMALL_INSTANCES`] instances on [`SMALL_AGENTS`] agents the search is complete, so that it finds
+//! a placement of everything if there is one. Beyond that [`exact`] search runs on parts: it empties a few agents and
+//! fills them again together with what is left over, first the agents that lack least. Every step counts as a node. The
+//! budget of nodes is the only limit, so the same input gives the same result on any machine.
 
 mod bounds;
 mod exact;
@@ -16,30 +16,30 @@ use crate::allocator::board::Board;
 const SMALL_INSTANCES: u64 = 12;
 const SMALL_AGENTS: usize = 6;
 
-/// Nodes for small problems; only constraints between the tasks themselves could ask for more.
+/// The node budget of small problems; only constraints between the tasks themselves could need more.
 const SMALL_BUDGET: u64 = 1 << 23;
 
-/// Nodes for larger problems: some tens of milliseconds.
+/// The node budget of larger problems: some tens of milliseconds.
 const LARGE_BUDGET: u64 = 200_000;
 
-/// How long a search took, and whether it came to its end.
+/// The statistics of a search.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Search {
-    /// How many steps were taken; 0 when the greedy answer could not be bettered for certain.
+    /// The number of steps; 0 if the greedy result is certainly optimal.
     pub nodes: u64,
-    /// Whether the budget ended it: then there may be a better answer.
+    /// Whether the budget ended the search: then a better result may exist.
     pub exhausted_budget: bool,
 }
 
-/// What may still be spent.
+/// The remaining node budget.
 pub(super) struct Budget {
     limit: u64,
     spent: u64,
 }
 
 impl Budget {
-    /// Takes one node; answers whether there was one.
+    /// Takes one node; returns whether there was one.
     fn take(&mut self) -> bool {
         let left = self.spent < self.limit;
         self.spent += u64::from(left);
@@ -56,7 +56,7 @@ impl Budget {
     }
 }
 
-/// Betters what is on the board where it can.
+/// Improves the placement on the board where possible.
 pub(super) fn improve(board: &mut Board<'_>, budget: Option<u64>) -> Search {
     let problem = board.problem;
     let wanted: Vec<usize> = problem.order();
@@ -69,9 +69,9 @@ pub(super) fn improve(board: &mut Board<'_>, budget: Option<u64>) -> Search {
     let limit = budget.unwrap_or(if small { SMALL_BUDGET } else { LARGE_BUDGET });
     let mut budget = Budget { limit, spent: 0 };
     let all: Vec<usize> = (0..agents).collect();
-    let is_settled = exact::is_manageable(board, &all, &wanted) && {
+    let is_conclusive = exact::is_manageable(board, &all, &wanted) && {
         let mut blank = Board::new(problem, board.view, false);
-        // Some nodes are left for parts.
+        // Some nodes are kept for parts.
         let most = if small { limit } else { limit / 2 };
         let ended = exact::solve(&mut blank, &all, &wanted, &board.missing, &mut budget, most);
         if ended.is_better {
@@ -79,13 +79,13 @@ pub(super) fn improve(board: &mut Board<'_>, budget: Option<u64>) -> Search {
         }
         !ended.is_cut
     };
-    if !is_settled && !small {
+    if !is_conclusive && !small {
         parts::improve(board, &wanted, &mut budget);
     }
-    Search { nodes: budget.spent, exhausted_budget: !is_settled && could_be_better(board, &wanted) }
+    Search { nodes: budget.spent, exhausted_budget: !is_conclusive && could_be_better(board, &wanted) }
 }
 
-/// Whether some request is short of instances that would find room if it had all agents to itself.
+/// Returns whether some request lacks instances that would fit if it had all agents to itself.
 fn could_be_better(board: &Board<'_>, wanted: &[usize]) -> bool {
     wanted.iter().any(|&request| {
         let placed = board.problem.requests[request].count - board.missing[request];

@@ -1,4 +1,4 @@
-//! What is placed where, and how it is told. Sizes are `O(cpus, mem)` offers and `T(cpus, mem)` requests.
+//! What is placed where, and the texts. Sizes are `O(cpus, mem)` offers and `T(cpus, mem)` requests.
 
 mod demands;
 mod explained;
@@ -26,7 +26,7 @@ fn offer_of(id: &str, agent: &str, resources: &str) -> v1::Offer {
     }
 }
 
-/// The offer of an agent of its own.
+/// Creates the offer of a separate agent.
 fn offer(id: &str, resources: &str) -> v1::Offer {
     offer_of(id, id, resources)
 }
@@ -44,8 +44,8 @@ fn task(name: &str, cpus: f64, mem_mib: f64) -> TaskRequest {
     TaskRequest::command(name, "true").cpus(cpus).mem_mib(mem_mib)
 }
 
-/// "a@o1 a@o1 b@o2:31000+31001": tasks by agent, with their ports.
-fn told(plan: &Plan) -> String {
+/// Formats "a@o1 a@o1 b@o2:31000+31001": tasks by agent, with their ports.
+fn placements(plan: &Plan) -> String {
     let one = |launch: &Launch, task: Placed<'_>| {
         let ports = task.ports.iter().map(u64::to_string).collect::<Vec<_>>().join("+");
         let colon = if ports.is_empty() { "" } else { ":" };

@@ -1,7 +1,7 @@
-//! Which ports and items of sets each instance gets.
+//! Assignment of ports and items of sets to instances.
 //!
-//! What is asked for by number or name is set aside first, for everybody on the agent; the others get the lowest of the
-//! rest, reserved ones before unreserved.
+//! What the instances on the agent request by number or name is reserved first, for all of them. The others get the
+//! lowest of the rest, reserved ones before unreserved.
 
 use std::cmp::Reverse;
 use std::collections::BTreeSet;
@@ -12,20 +12,20 @@ use crate::allocator::feasible::is_plain;
 use crate::allocator::request::Demand;
 use crate::types::{Amount, Ranges, Resources};
 
-/// Items of one instance, by set.
+/// The items of one instance, by set.
 pub(in crate::allocator) type Items = Vec<(Arc<str>, BTreeSet<String>)>;
 
-/// The pieces of equal instances on one agent.
+/// The ports and items of equal instances on one agent.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub(in crate::allocator) struct Pieces {
-    /// Of all instances, `width` for each.
+    /// The ports of all instances, `width` for each.
     pub(in crate::allocator) ports: Vec<u64>,
     pub(in crate::allocator) width: usize,
-    /// One entry for each instance; none at all when no items are asked for.
+    /// One entry for each instance; empty if no items are requested.
     pub(in crate::allocator) items: Vec<Items>,
 }
 
-/// What is left of a pool's ports and sets, the ones to be taken first in front.
+/// The ports and sets left in a pool, the ones to be taken first in front.
 #[derive(Default)]
 pub(in crate::allocator) struct Free {
     ports: Vec<Ranges>,
@@ -47,7 +47,7 @@ impl Free {
         free
     }
 
-    /// Takes what a demand names.
+    /// Removes what a demand names.
     pub(in crate::allocator) fn set_aside(&mut self, demand: &Demand) {
         self.remove_ports(&demand.fixed_ports.iter().map(|&port| u64::from(port)..=u64::from(port)).collect());
         for (name, set) in &demand.sets {
@@ -55,7 +55,7 @@ impl Free {
         }
     }
 
-    /// Chooses the pieces of so many instances; what they name is set aside already.
+    /// Assigns ports and items to so many instances; the named ones are removed already.
     pub(in crate::allocator) fn take(&mut self, demand: &Demand, instances: u32) -> Pieces {
         let mut pieces = Pieces { width: demand.fixed_ports.len(), ..Pieces::default() };
         pieces.width += usize::try_from(demand.ports).expect("ports were placed, so there are so many");
@@ -95,7 +95,7 @@ impl Free {
         all
     }
 
-    /// Of every kind: nobody may own a port twice, whatever an offer says.
+    /// Removes them from every kind: no port exists twice, whatever an offer contains.
     fn remove_ports(&mut self, taken: &Ranges) {
         for ranges in &mut self.ports {
             *ranges -= taken;

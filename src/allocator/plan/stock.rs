@@ -1,4 +1,4 @@
-//! The items of a pool, handed out task by task: exact kinds instead of the sums that placing decided on.
+//! Takes exact items of a pool task by task; placement decided only on their sums.
 
 use std::cmp::Reverse;
 use std::collections::BTreeSet;
@@ -7,7 +7,7 @@ use std::sync::Arc;
 use crate::allocator::feasible::is_plain;
 use crate::types::{Amount, KindRef, Milli, Ranges, Resource, Resources};
 
-/// What is left of a pool's plain items, the ones to be taken first in front: the deeper the role that an item is reserved for,
+/// The plain items left in a pool, the ones to be taken first in front: the deeper the role of an item's reservation,
 /// the fewer others could use it.
 pub(super) struct Stock {
     scalars: Vec<(KindRef, Milli)>,
@@ -34,7 +34,7 @@ impl Stock {
         stock
     }
 
-    /// Takes one task's resources, which placing has found to be there.
+    /// Takes one task's resources, which placement has found to be there.
     pub(super) fn take(
         &mut self,
         scalars: &[(String, Milli)],
@@ -92,7 +92,7 @@ impl Stock {
     }
 }
 
-/// The length of the path of the role it is reserved for; all such roles lie on one line, so this orders them.
+/// Returns the path length of the reservation's role; all such roles are ancestors of one role, so this orders them.
 pub(super) fn depth(kind: &KindRef) -> usize {
     kind.reservation().map_or(0, |reservation| reservation.role.len())
 }

@@ -1,4 +1,4 @@
-//! What would make room for missing instances, as people read it.
+//! What would make room for missing instances.
 
 use std::fmt;
 
@@ -7,17 +7,17 @@ use crate::allocator::feasible::Names;
 use crate::allocator::request::{Demand, TaskRequest};
 use crate::types::Milli;
 
-/// What would make room for missing instances. Its text reads "1 more agent with 0.5 cpus and 64 MiB".
+/// What would make room for missing instances; its text reads "1 more agent with 0.5 cpus and 64 MiB".
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub struct Unblock {
-    /// How many instances are missing.
+    /// The number of missing instances.
     pub instances: u32,
     /// How many of them one agent may run; no limit if `None`.
     pub per_agent: Option<u32>,
-    /// What one instance needs: any of these, the preferred first.
+    /// The needs of one instance: any of these, the preferred first.
     pub demands: Vec<Demand>,
-    /// What the agents must be like besides.
+    /// The attribute tests that the agents must pass as well.
     pub constraints: Vec<Constraint>,
 }
 
@@ -31,14 +31,14 @@ impl Unblock {
         (per_agent != Some(0)).then_some(Self { instances: missing, per_agent, demands, constraints })
     }
 
-    /// What so many instances need: "1 cpu, 128 MiB and 2 ports, or 4 cpus".
+    /// Formats the needs of so many instances: "1 cpu, 128 MiB and 2 ports, or 4 cpus".
     fn amounts(&self, instances: u32) -> String {
         let tests: Vec<String> = self.constraints.iter().filter(|it| it.is_test()).map(test).collect();
         let all: Vec<String> = self.demands.iter().map(|demand| amounts(&tests, demand, instances)).collect();
         all.join(", or ")
     }
 
-    /// The rules on how instances are distributed, which more agents have to keep as well.
+    /// Formats the rules on how instances are distributed, which more agents have to satisfy as well.
     fn keeping(&self) -> String {
         let others: Vec<String> =
             self.constraints.iter().filter(|it| !it.is_test()).map(Constraint::to_string).collect();
@@ -61,7 +61,7 @@ impl fmt::Display for Unblock {
     }
 }
 
-/// "zone a" for `zone = a`, other tests as they are written.
+/// Formats "zone a" for `zone = a`, other tests as they are written.
 fn test(constraint: &Constraint) -> String {
     constraint.to_string().replacen(" = ", " ", 1)
 }
@@ -85,7 +85,7 @@ fn amounts(tests: &[String], demand: &Demand, instances: u32) -> String {
     listed(&parts)
 }
 
-/// "a, b and c".
+/// Formats "a, b and c".
 fn listed(parts: &[String]) -> String {
     match parts.split_last() {
         Some((last, rest)) if !rest.is_empty() => format!("{} and {last}", rest.join(", ")),
@@ -93,12 +93,12 @@ fn listed(parts: &[String]) -> String {
     }
 }
 
-/// "1 port", "2 ports".
+/// Formats "1 port", "2 ports".
 fn counted(count: u64, noun: &str) -> String {
     format!("{count} {noun}{}", if count == 1 { "" } else { "s" })
 }
 
-/// An amount in its unit: "0.5 cpus", "1 cpu", "64 MiB", "10 MiB of disk", "3 licences".
+/// Formats an amount in its unit: "0.5 cpus", "1 cpu", "64 MiB", "10 MiB of disk", "3 licences".
 fn measured(name: &str, amount: Milli) -> String {
     match name {
         "mem" => format!("{amount} MiB"),

@@ -1,4 +1,4 @@
-//! What was not placed: how many, why on each agent, and what would help.
+//! Instances that were not placed: how many, why on each agent, and what would help.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -10,25 +10,25 @@ use crate::allocator::reason::{AgentReason, Reason};
 use crate::allocator::request::{RequestError, TaskRequest};
 use crate::types::Milli;
 
-/// A request, or the rest of one, that is not placed.
+/// A request that is not placed in full.
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub struct Unplaced {
     /// The request's name.
     pub task: String,
-    /// How many instances were asked for.
+    /// The number of requested instances.
     pub asked: u32,
-    /// How many of them are not placed.
+    /// The number of them that are not placed.
     pub missing: u32,
-    /// Why the next instance does not fit, one entry for each agent and role offered, in the order of the offers.
+    /// Why the next instance does not fit: one entry for each agent and role offered, in the order of the offers.
     pub reasons: Vec<AgentReason>,
-    /// Set when the request makes no sense: then there are no reasons, and no offer helps.
+    /// Set if the request is invalid: then there are no reasons, and no offer helps.
     pub error: Option<RequestError>,
-    /// What would make room for the missing instances; `None` when nothing would.
+    /// What would make room for the missing instances; `None` if nothing would.
     pub unblock: Option<Unblock>,
-    /// Set when the view of the cluster shows that none of its agents will ever do, whatever it offers.
+    /// Set if no agent in the view of the cluster can ever run the request.
     pub hopeless: Option<Hopeless>,
-    /// Set when the search ran out of nodes before it knew that there is no better answer: how many it took.
+    /// Set if the search used up its nodes, so that a better result may exist: how many it took.
     pub searched: Option<u64>,
 }
 
@@ -36,23 +36,23 @@ pub struct Unplaced {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Hopeless {
-    /// No agent passes the tests of its attributes.
+    /// No agent passes the attribute tests.
     Constraints,
     /// No agent is large enough, even when it is empty.
     Size,
 }
 
-/// All agents that refuse an instance for the same reason, without looking at the numbers.
+/// Agents that refuse an instance for the same reason, whatever the numbers.
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub struct Refusal {
     /// The resource, the attribute or the rule.
     pub subject: String,
-    /// How many agents.
+    /// The number of agents.
     pub agents: u32,
-    /// The first one's reason.
+    /// The reason of the first of them.
     pub example: Reason,
-    /// How much the agent lacks that lacks least, where that is a number.
+    /// How much the agent that lacks least lacks, if that is a number.
     pub least_margin: Option<Milli>,
 }
 
@@ -75,7 +75,7 @@ impl Unplaced {
         Self { error: Some(error), unblock: None, ..unplaced }
     }
 
-    /// The reasons by what they are about, the most frequent first.
+    /// Groups the reasons by subject, the most frequent first.
     #[must_use]
     pub fn refusals(&self) -> Vec<Refusal> {
         let mut by_subject: BTreeMap<&str, Refusal> = BTreeMap::new();
@@ -95,7 +95,7 @@ impl Unplaced {
         refusals
     }
 
-    /// The reasons in one line: "2 agents: at their limit of 2", "12 agents: 7 cpus, 4 zone, 1 port".
+    /// Summarizes the reasons in one line: "2 agents: at their limit of 2", "12 agents: 7 cpus, 4 zone, 1 port".
     #[must_use]
     pub fn summary(&self) -> String {
         let Some(first) = self.reasons.first() else { return "nothing is offered".to_owned() };
@@ -104,11 +104,11 @@ impl Unplaced {
         if refusals.len() == 1 {
             return format!("{agents}: {}", self.one_rule(first.reason()));
         }
-        let told: Vec<String> = refusals.iter().map(|it| format!("{} {}", it.agents, it.subject)).collect();
-        format!("{agents}: {}", told.join(", "))
+        let parts: Vec<String> = refusals.iter().map(|it| format!("{} {}", it.agents, it.subject)).collect();
+        format!("{agents}: {}", parts.join(", "))
     }
 
-    /// The text for agents that all fail by the first one's rule.
+    /// Returns the text for agents that all fail by the first one's rule.
     fn one_rule(&self, first: &Reason) -> String {
         if self.reasons.len() == 1 {
             return first.to_string();
@@ -148,7 +148,7 @@ impl fmt::Display for Unplaced {
             None => write!(f, "; a limit of 0 allows none anywhere")?,
         }
         match self.searched {
-            Some(nodes) => write!(f, "; a search of {nodes} nodes did not settle whether there is a better answer"),
+            Some(nodes) => write!(f, "; the search stopped after {nodes} nodes, so a better plan may exist"),
             None => Ok(()),
         }
     }
@@ -163,7 +163,7 @@ impl fmt::Display for Hopeless {
     }
 }
 
-/// "1 agent", "2 agents".
+/// Formats "1 agent", "2 agents".
 fn counted(count: usize, noun: &str) -> String {
     format!("{count} {noun}{}", if count == 1 { "" } else { "s" })
 }
@@ -206,17 +206,17 @@ mod tests {
     }
 
     #[test]
-    fn agents_that_fail_by_one_attribute_are_told_with_its_values() {
+    fn agents_that_fail_by_one_attribute_are_shown_with_its_values() {
         assert_eq!(summary(vec![zone("b"), zone("c"), zone("b")]), "3 agents: zone is b or c, asked a");
     }
 
     #[test]
-    fn refusals_tell_how_many_agents_refuse_for_what_and_how_near_the_nearest_is() {
-        let told: Vec<(String, u32, Option<Milli>)> = unplaced(vec![cpus(1), zone("b"), cpus(3)])
+    fn refusals_count_agents_by_subject_and_have_the_least_margin() {
+        let counted: Vec<(String, u32, Option<Milli>)> = unplaced(vec![cpus(1), zone("b"), cpus(3)])
             .refusals()
             .into_iter()
             .map(|it| (it.subject, it.agents, it.least_margin))
             .collect();
-        assert_eq!(told, [("cpus".to_owned(), 2, Some(Milli::from_units(1))), ("zone".to_owned(), 1, None)]);
+        assert_eq!(counted, [("cpus".to_owned(), 2, Some(Milli::from_units(1))), ("zone".to_owned(), 1, None)]);
     }
 }

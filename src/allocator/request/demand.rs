@@ -1,103 +1,103 @@
-//! What one instance takes of an agent: amounts, ports and items of sets.
+//! The resources of one instance: amounts, ports and items of sets.
 //!
-//! The setters never fail, so that a demand reads as one expression; an amount that makes no sense is remembered and
-//! reported by [`Demand::check`].
+//! The setters never fail, so that a demand reads as one expression. An invalid amount is stored and reported by
+//! [`Demand::check`].
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::RequestError;
 use crate::types::{Milli, QuantityError};
 
-/// What one instance takes. A request has one, and any number of alternatives to it.
+/// The resources of one instance. A request has one demand, and any number of alternatives to it.
 #[derive(Debug, Clone, Default, PartialEq)]
 #[non_exhaustive]
 pub struct Demand {
-    /// How much of each scalar resource, by name; `mem` and `disk` in MiB.
+    /// The amount of each scalar resource, by name; `mem` and `disk` in MiB.
     pub scalars: BTreeMap<String, Milli>,
-    /// How many ports besides the fixed ones; which, is chosen while placing.
+    /// The number of ports besides the fixed ones; placement chooses them.
     pub ports: u32,
-    /// Ports by number.
+    /// The fixed ports.
     pub fixed_ports: BTreeSet<u16>,
-    /// Items of sets, by the set's name.
+    /// The items of sets, by the set's name.
     pub sets: BTreeMap<String, SetDemand>,
     invalid: Option<RequestError>,
 }
 
-/// What one instance takes of a set.
+/// The items of one set that an instance needs.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct SetDemand {
-    /// Items by name.
+    /// The items requested by name.
     pub items: BTreeSet<String>,
-    /// How many items besides those; which, is chosen while placing.
+    /// The number of items besides those; placement chooses them.
     pub any: u32,
 }
 
 impl Demand {
-    /// Processors, in steps of 0.001.
+    /// Sets the cpus, in steps of 0.001.
     #[must_use]
     pub fn cpus(self, cpus: f64) -> Self {
         self.amount("cpus", cpus)
     }
 
-    /// Memory in MiB.
+    /// Sets the memory in MiB.
     #[must_use]
     pub fn mem_mib(self, mebibytes: impl Into<f64>) -> Self {
         self.amount("mem", mebibytes.into())
     }
 
-    /// Disk space in MiB.
+    /// Sets the disk space in MiB.
     #[must_use]
     pub fn disk_mib(self, mebibytes: impl Into<f64>) -> Self {
         self.amount("disk", mebibytes.into())
     }
 
-    /// Graphics processors.
+    /// Sets the gpus.
     #[must_use]
     pub fn gpus(self, gpus: u32) -> Self {
         self.resource("gpus", Milli::from_units(i64::from(gpus)))
     }
 
-    /// So much of a scalar resource of any name.
+    /// Sets the amount of a scalar resource.
     #[must_use]
     pub fn resource(mut self, name: impl Into<String>, amount: Milli) -> Self {
         self.scalars.insert(name.into(), amount);
         self
     }
 
-    /// How many ports; the lowest free ones.
+    /// Sets the number of ports; the lowest free ones are used.
     #[must_use]
     pub fn ports(mut self, count: u32) -> Self {
         self.ports = count;
         self
     }
 
-    /// Ports by number, before those of [`ports`](Self::ports).
+    /// Sets the fixed ports, before those of [`ports`](Self::ports).
     #[must_use]
     pub fn fixed_ports(mut self, ports: impl IntoIterator<Item = u16>) -> Self {
         self.fixed_ports = ports.into_iter().collect();
         self
     }
 
-    /// So many items of a set, besides those of [`set_items`](Self::set_items).
+    /// Sets the number of items of a set, besides those of [`set_items`](Self::set_items).
     #[must_use]
     pub fn set_of(mut self, name: impl Into<String>, count: u32) -> Self {
         self.sets.entry(name.into()).or_default().any = count;
         self
     }
 
-    /// Items of a set by name.
+    /// Sets the items of a set by name.
     #[must_use]
     pub fn set_items<I: Into<String>>(mut self, name: impl Into<String>, items: impl IntoIterator<Item = I>) -> Self {
         self.sets.entry(name.into()).or_default().items = items.into_iter().map(Into::into).collect();
         self
     }
 
-    /// Whether the demand makes sense.
+    /// Validates the demand.
     ///
     /// # Errors
     ///
-    /// When an amount is negative, not finite or too large, when it asks for parts of a gpu, or for nothing at all.
+    /// An amount is negative, not finite or too large, or part of a gpu or nothing at all is requested.
     pub fn check(&self) -> Result<(), RequestError> {
         if let Some(error) = &self.invalid {
             return Err(error.clone());
@@ -113,12 +113,12 @@ impl Demand {
         if self.is_nothing() { Err(RequestError::Nothing) } else { Ok(()) }
     }
 
-    /// Whether two instances cannot share an agent, because they take the same port or item.
+    /// Returns whether two instances cannot share an agent, because they take the same port or item.
     pub(in crate::allocator) fn is_exclusive(&self) -> bool {
         !self.fixed_ports.is_empty() || self.sets.values().any(|set| !set.items.is_empty())
     }
 
-    /// Whether it takes ports or items, which are somebody's in particular.
+    /// Returns whether it needs ports or items, which are assigned one by one.
     pub(in crate::allocator) fn is_in_pieces(&self) -> bool {
         self.ports > 0 || !self.fixed_ports.is_empty() || !self.sets.is_empty()
     }

@@ -1,4 +1,4 @@
-//! The answer as JSON: field names and their order are a contract with those who read it.
+//! The answer as JSON; field names and their order are a stable format.
 
 use serde::{Serialize, Serializer, ser::SerializeStruct as _};
 
@@ -8,7 +8,7 @@ use crate::{
     proto::v1,
 };
 
-/// A plan to be written: `{"placements":[...],"unplaced":[...]}`.
+/// A plan in its JSON form: `{"placements":[...],"unplaced":[...]}`.
 pub(super) struct Answer<'a> {
     plan: &'a Plan,
     offers: &'a [v1::Offer],
@@ -24,14 +24,14 @@ struct Placement<'a> {
 }
 
 #[derive(Serialize)]
-struct Rest<'a> {
+struct UnplacedTask<'a> {
     task: &'a str,
     missing: u32,
-    reasons: Vec<Refusal<'a>>,
+    reasons: Vec<AgentRefusal<'a>>,
 }
 
 #[derive(Serialize)]
-struct Refusal<'a> {
+struct AgentRefusal<'a> {
     agent: &'a str,
     rule: &'a str,
     text: String,
@@ -46,7 +46,7 @@ impl<'a> Answer<'a> {
         self.plan.launches.iter().flat_map(|launch| self.placed_by(launch)).collect()
     }
 
-    /// The instances of one agent, each with the offer that holds it.
+    /// The instances on one agent, each with its offer.
     fn placed_by(&self, launch: &'a Launch) -> Vec<Placement<'a>> {
         let mut fragments = Fragments::of(launch, self.offers);
         let agent = launch.agent_id().value.as_str();
@@ -63,19 +63,19 @@ impl Serialize for Answer<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let mut answer = serializer.serialize_struct("Answer", 2)?;
         answer.serialize_field("placements", &self.placements())?;
-        answer.serialize_field("unplaced", &self.plan.unplaced.iter().map(Rest::of).collect::<Vec<_>>())?;
+        answer.serialize_field("unplaced", &self.plan.unplaced.iter().map(UnplacedTask::of).collect::<Vec<_>>())?;
         answer.end()
     }
 }
 
-impl<'a> Rest<'a> {
+impl<'a> UnplacedTask<'a> {
     fn of(unplaced: &'a Unplaced) -> Self {
-        let reasons = unplaced.reasons.iter().map(Refusal::of).collect();
+        let reasons = unplaced.reasons.iter().map(AgentRefusal::of).collect();
         Self { task: &unplaced.task, missing: unplaced.missing, reasons }
     }
 }
 
-impl<'a> Refusal<'a> {
+impl<'a> AgentRefusal<'a> {
     fn of(reason: &'a AgentReason) -> Self {
         let rule = reason.reason().rule();
         Self { agent: &reason.agent_id().value, rule, text: reason.reason().to_string() }

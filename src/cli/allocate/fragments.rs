@@ -1,7 +1,8 @@
-//! Which of an agent's offers an instance is written down to.
+//! Assigns each instance to one of an agent's offers.
 //!
-//! An agent's offers are merged before placing, so an instance may take from several. It goes to the first that holds all
-//! of it; where none does, to the first that holds some of it, ports before amounts, and the rest comes from the others.
+//! An agent's offers are merged before placing, so an instance may use several. It is assigned to the first offer that
+//! holds all of its demand. Otherwise it is assigned to the first that holds some of it, ports before amounts, and the
+//! rest is taken from the others.
 
 use crate::{
     allocator::Launch,
@@ -21,7 +22,7 @@ impl<'a> Fragments<'a> {
         Self { left: left.collect() }
     }
 
-    /// The offer that an instance is written down to; its resources are gone afterwards.
+    /// Assigns an instance to an offer, and subtracts its resources from what is left.
     pub(super) fn take(&mut self, wanted: &[v1::Resource]) -> &'a str {
         let mut wanted = Resources::from_proto(wanted).expect("the allocator writes resources that make sense");
         let whole = self.left.iter().position(|(_, left)| left.contains(&wanted));

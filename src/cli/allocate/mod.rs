@@ -1,7 +1,7 @@
 //! `divvy allocate`: the allocator on JSON, with no cluster.
 //!
-//! Reads offers and tasks, prints what is placed where and why the rest is not. The exit code is 0 when everything is
-//! placed, 1 when something is not, 2 when the input makes no sense. The same input gives the same output, byte for byte.
+//! It reads offers and tasks, and prints the placements and the reasons for unplaced tasks. The exit code is 0 when
+//! everything is placed, 1 when something is not, and 2 for invalid input. The output is deterministic to the byte.
 
 mod answer;
 mod fragments;
@@ -24,7 +24,7 @@ use crate::{
     proto::v1,
 };
 
-/// The answer names every instance: no more than these are asked for in one call.
+/// The most instances in one call: the answer lists every one.
 const MOST_INSTANCES: u64 = 10_000_000;
 
 /// Places tasks of a file on offers of a file.
@@ -43,7 +43,7 @@ pub struct AllocateArgs {
 /// How to place.
 #[derive(Args, Clone, Copy, Debug)]
 pub(crate) struct Way {
-    /// Which of the agents with room are taken
+    /// How agents with enough free resources are chosen
     #[arg(long, value_enum, default_value_t)]
     pub(crate) strategy: StrategyName,
     /// Place what fits even if not everything does
@@ -63,19 +63,19 @@ pub(crate) enum StrategyName {
     Spread,
 }
 
-/// What is taken of a list of tasks.
+/// Limits for a list of tasks.
 #[derive(Clone, Copy, Debug)]
 struct Limits {
     /// The most instances in all.
     instances: u64,
-    /// Whether a task may ask for no resources.
-    nothing_is_fine: bool,
+    /// Whether a task may request no resources.
+    allows_empty: bool,
 }
 
 /// Reads the files, places, prints.
 ///
 /// # Errors
-/// [`Failure::Usage`] when a file cannot be read or makes no sense, [`Failure::Failed`] when the answer cannot
+/// [`Failure::Usage`] when a file cannot be read or is invalid, [`Failure::Failed`] when the answer cannot
 /// be written.
 pub fn run(args: &AllocateArgs) -> Result<ExitCode, Failure> {
     if args.offers == args.tasks && args.offers.as_os_str() == "-" {
@@ -90,9 +90,9 @@ pub fn run(args: &AllocateArgs) -> Result<ExitCode, Failure> {
 /// The answer as JSON, and whether it is complete.
 pub(crate) fn allocate(offers: &Input, tasks: &Input, way: Way, instances: u64) -> Result<(String, bool), Failure> {
     let (offer_texts, task_texts) = (offers.list::<OfferText>()?, tasks.list::<TaskText>()?);
-    let placed_on: Vec<v1::Offer> = offers::offers(&offer_texts).map_err(|error| offers.wrong(&error))?;
-    let limits = Limits { instances, nothing_is_fine: matches!(way.strategy, StrategyName::Naive) };
-    let requests = tasks::requests(&task_texts, limits).map_err(|error| tasks.wrong(&error))?;
+    let placed_on: Vec<v1::Offer> = offers::offers(&offer_texts).map_err(|error| offers.error(&error))?;
+    let limits = Limits { instances, allows_empty: matches!(way.strategy, StrategyName::Naive) };
+    let requests = tasks::requests(&task_texts, limits).map_err(|error| tasks.error(&error))?;
     let plan = way.placer().place(&placed_on, &requests);
     let text = serde_json::to_string(&Answer::of(&plan, &placed_on)).context("cannot write the answer as JSON")?;
     Ok((text, plan.is_complete()))

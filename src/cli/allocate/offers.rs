@@ -1,4 +1,4 @@
-//! Offers as people write them in a file.
+//! The file format of offers.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -39,7 +39,7 @@ pub(super) struct OfferText {
     sets: BTreeMap<String, BTreeSet<String>>,
 }
 
-/// The value of an attribute; a list stands for its items with commas between them.
+/// The value of an attribute; a list is joined with commas.
 #[derive(Debug, Deserialize)]
 #[serde(untagged)]
 enum AttributeText {
@@ -123,7 +123,7 @@ impl OfferText {
     }
 }
 
-/// A number that three decimals cannot hold exactly stays text, as in an agent's flags.
+/// A number that needs more than three decimals stays text, as in an agent's flags.
 fn number_or_text(number: &serde_json::Number) -> AttributeValue {
     let exact = |value: f64| Milli::from_f64(value).ok().filter(|milli| milli.as_f64().total_cmp(&value).is_eq());
     number.as_f64().and_then(exact).map_or_else(|| AttributeValue::Text(number.to_string()), AttributeValue::Scalar)

@@ -1,4 +1,4 @@
-//! Files of JSON, with errors that say where in which file.
+//! Reads JSON files; errors name the file and the position.
 
 use std::{
     fmt,
@@ -11,10 +11,10 @@ use serde::de::DeserializeOwned;
 
 use crate::cli::Failure;
 
-/// A file larger than this is refused before it fills the memory: 256 MiB.
+/// The largest file that is read into memory: 256 MiB.
 const MAX_BYTES: u64 = 256 << 20;
 
-/// What a file holds, with its name for errors.
+/// The content of a file, with its name for errors.
 #[derive(Debug)]
 pub(crate) struct Input {
     name: String,
@@ -27,17 +27,17 @@ impl Input {
         Self { name: name.into(), bytes: bytes.into() }
     }
 
-    pub(super) fn wrong(&self, problem: &dyn fmt::Display) -> Failure {
+    pub(super) fn error(&self, problem: &dyn fmt::Display) -> Failure {
         Failure::Usage(format!("{}: {problem}", self.name))
     }
 
-    /// The list that it holds; an element that makes no sense is named by its place and field.
+    /// Parses the list in the file; an error names the element's index and field.
     pub(super) fn list<T: DeserializeOwned>(&self) -> Result<Vec<T>, Failure> {
         let mut json = serde_json::Deserializer::from_slice(&self.bytes);
         serde_path_to_error::deserialize(&mut json)
-            .map_err(|error| wrong(&error.path().to_string(), error.inner()))
+            .map_err(|error| describe_error(&error.path().to_string(), error.inner()))
             .and_then(|value| json.end().map(|()| value).map_err(|error| error.to_string()))
-            .map_err(|problem| self.wrong(&problem))
+            .map_err(|problem| self.error(&problem))
     }
 }
 
@@ -52,7 +52,7 @@ pub(super) fn file(path: &Path) -> Result<Input, Failure> {
     Ok(Input { name, bytes })
 }
 
-fn wrong(path: &str, error: &serde_json::Error) -> String {
+fn describe_error(path: &str, error: &serde_json::Error) -> String {
     if path == "." { format!("{error}; a JSON array is wanted") } else { format!("{path}: {error}") }
 }
 

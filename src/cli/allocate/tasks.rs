@@ -1,4 +1,4 @@
-//! Tasks as people write them in a file.
+//! The file format of tasks.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -18,7 +18,7 @@ pub(super) struct TaskText {
     name: String,
     #[serde(default = "one", alias = "instances")]
     count: u32,
-    /// Below zero allows none, as zero does.
+    /// A negative limit counts as zero: no instance is allowed.
     #[serde(alias = "colocation", alias = "maxcol")]
     max_per_agent: Option<i64>,
     role: Option<String>,
@@ -31,10 +31,10 @@ pub(super) struct TaskText {
     running: BTreeMap<String, u32>,
     #[serde(default)]
     labels: BTreeMap<String, String>,
-    /// What an instance may take instead, the preferred first.
+    /// Alternative demands of an instance, in order of preference.
     #[serde(default)]
     or: Vec<DemandText>,
-    // What an instance takes: the fields of [`DemandText`], side by side with the others so that a wrong one is named.
+    // The fields of [`DemandText`], repeated here because a flattened struct loses the name of an unknown field.
     #[serde(default)]
     cpus: f64,
     #[serde(default)]
@@ -53,7 +53,7 @@ pub(super) struct TaskText {
     sets: BTreeMap<String, SetText>,
 }
 
-/// What an instance takes.
+/// The demand of an instance.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 #[derive(Default)]
@@ -67,7 +67,7 @@ struct DemandText {
     fixed_ports: BTreeSet<u16>,
     /// Amounts of other scalar resources by name.
     resources: BTreeMap<String, f64>,
-    /// So many items of a set, or these.
+    /// A number of items of a set, or particular ones.
     sets: BTreeMap<String, SetText>,
 }
 
@@ -82,8 +82,8 @@ fn one() -> u32 {
     1
 }
 
-/// The tasks as requests that make sense; what makes none is named by its place and field. Asking for nothing makes
-/// sense where `nothing_is_fine`.
+/// Converts the tasks to valid requests; an error names the task's index and field. A task without resources is valid
+/// with `allows_empty`.
 pub(super) fn requests(texts: &[TaskText], limits: Limits) -> Result<Vec<TaskRequest>, String> {
     let (mut requests, mut instances) = (Vec::with_capacity(texts.len()), 0);
     let mut names = BTreeSet::new();
@@ -95,7 +95,7 @@ pub(super) fn requests(texts: &[TaskText], limits: Limits) -> Result<Vec<TaskReq
         let request = text.request().map_err(|error| format!("[{index}]{error}"))?;
         match request.check() {
             Ok(()) => {}
-            Err(RequestError::Nothing) if limits.nothing_is_fine => {}
+            Err(RequestError::Nothing) if limits.allows_empty => {}
             Err(error) => return Err(format!("[{index}]: {error}")),
         }
         requests.push(request);

@@ -1,4 +1,4 @@
-//! What is printed for which files, to the byte.
+//! The exact output for given files.
 
 use super::*;
 
@@ -23,25 +23,25 @@ fn what_fits_is_placed_and_the_rest_explained() {
 }
 
 #[test]
-fn the_words_of_older_files_are_understood() {
+fn the_field_names_of_older_files_are_accepted() {
     for tasks in
         [r#"[{"name":"a","cpus":1,"instances":2,"colocation":2}]"#, r#"[{"name":"a","cpus":1,"count":2,"maxcol":2}]"#]
     {
-        let (text, complete) = answer(WEB_OFFER, tasks, false).expect("it makes sense");
+        let (text, complete) = answer(WEB_OFFER, tasks, false).expect("valid input");
         assert!(complete, "{text}");
     }
 }
 
 #[test]
-fn nothing_to_do_is_done() {
+fn empty_input_is_complete() {
     assert_eq!(answer("[]", "[]", false), Ok((r#"{"placements":[],"unplaced":[]}"#.to_owned(), true)));
 }
 
 #[test]
-fn an_instance_is_written_down_to_the_offer_that_holds_it() {
+fn an_instance_is_assigned_to_an_offer_that_holds_it() {
     let offers = r#"[{"id":"o1","agent":"a1","cpus":1,"mem":64,"ports":[[1,1]]},{"id":"o2","agent":"a1","cpus":4,"mem":64,"ports":[[5,6]]}]"#;
     let tasks = r#"[{"name":"t","cpus":1.5,"mem":32,"fixed_ports":[5]},{"name":"u","cpus":1,"fixed_ports":[1]},{"name":"v","cpus":2,"mem":64}]"#;
-    let (text, complete) = answer(offers, tasks, false).expect("it makes sense");
+    let (text, complete) = answer(offers, tasks, false).expect("valid input");
     assert!(complete, "{text}");
     for part in [r#""task":"t","instance":0,"offer":"o2""#, r#""task":"u","instance":0,"offer":"o1""#] {
         assert!(text.contains(part), "{part} in {text}");
@@ -49,10 +49,10 @@ fn an_instance_is_written_down_to_the_offer_that_holds_it() {
 }
 
 #[test]
-fn a_variant_a_set_and_a_priority_are_understood() {
+fn alternatives_sets_and_priorities_are_accepted() {
     let offers = r#"[{"id":"o1","agent":"a1","cpus":4,"mem":64,"gpus":1,"sets":{"racks":["a","b"]}}]"#;
     let tasks = r#"[{"name":"low","cpus":4},{"name":"high","cpus":16,"or":[{"cpus":1,"gpus":1}],"sets":{"racks":["b"]},"priority":5}]"#;
-    let (text, complete) = answer(offers, tasks, true).expect("it makes sense");
+    let (text, complete) = answer(offers, tasks, true).expect("valid input");
     assert!(!complete);
     assert!(
         text.starts_with(r#"{"placements":[{"task":"high","instance":0,"offer":"o1","agent":"a1","ports":[]}],"#),
@@ -62,17 +62,17 @@ fn a_variant_a_set_and_a_priority_are_understood() {
 }
 
 #[test]
-fn the_naive_strategy_places_what_asks_for_nothing() {
+fn the_naive_strategy_places_a_task_without_resources() {
     let (offers, tasks) = (Input::new("o", r#"[{"id":"o1","agent":"a1"}]"#), Input::new("t", r#"[{"name":"a"}]"#));
     let way = Way { strategy: StrategyName::Naive, best_effort: false };
-    let (text, complete) = allocate(&offers, &tasks, way, 1).expect("it makes sense");
+    let (text, complete) = allocate(&offers, &tasks, way, 1).expect("valid input");
     assert!(complete && text.contains(r#""task":"a","instance":0,"offer":"o1""#), "{text}");
 }
 
 #[test]
-fn bad_input_is_told_by_file_place_and_field() {
-    let wrong = |offers: &str, tasks: &str| answer(offers, tasks, false).expect_err("it makes no sense");
-    for (offers, told) in [
+fn an_input_error_names_file_position_and_field() {
+    let wrong = |offers: &str, tasks: &str| answer(offers, tasks, false).expect_err("invalid input");
+    for (offers, wanted) in [
         ("", "offers.json: EOF while parsing a value at line 1 column 0; a JSON array is wanted"),
         ("{}", "offers.json: invalid type: map, expected a sequence at line 1 column 0; a JSON array is wanted"),
         ("[] []", "offers.json: trailing characters at line 1 column 4"),
@@ -86,9 +86,9 @@ fn bad_input_is_told_by_file_place_and_field() {
         (r#"[{"id":"o","agent":"a"},{"id":"o","agent":"b"}]"#, "offers.json: [1].id: \"o\" is the id of an offer"),
     ] {
         let text = wrong(offers, "[]");
-        assert!(text.starts_with(told), "{text}");
+        assert!(text.starts_with(wanted), "{text}");
     }
-    for (tasks, told) in [
+    for (tasks, wanted) in [
         (r#"[{"name":"","cpus":1}]"#, "tasks.json: [0].name: it is empty"),
         (
             r#"[{"name":"a","cpus":1},{"name":"b","cpus":1},{"name":"a","cpus":2}]"#,
@@ -111,6 +111,6 @@ fn bad_input_is_told_by_file_place_and_field() {
         (r#"[{"name":"a","cpus":1,"fixed_ports":[70000]}]"#, "tasks.json: [0].fixed_ports[0]: invalid value"),
     ] {
         let text = wrong("[]", tasks);
-        assert!(text.starts_with(told), "{text}");
+        assert!(text.starts_with(wanted), "{text}");
     }
 }

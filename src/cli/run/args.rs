@@ -1,4 +1,4 @@
-//! How `divvy run` is called, and the request that this makes.
+//! The arguments of `divvy run`, and the task request they describe.
 
 use clap::Args;
 
@@ -13,9 +13,9 @@ const MAX_NAME: usize = 200;
 
 /// Runs a command on the cluster and shows its output.
 ///
-/// It waits for the reader of the output, however slow that is. When the output can no longer be written, what still runs of the
-/// command is killed; the exit code is then 141 if the reader has gone, and 1 with the reason otherwise. While an agent is
-/// away the output stops, and goes on where it stopped once the agent is back; what is missing in the end is named.
+/// It waits for a slow reader of the output. When the output can no longer be written, all running instances are
+/// killed; the exit code is 141 if the reader closed it, and 1 with the reason otherwise. While an agent is
+/// disconnected, its output pauses; it continues where it stopped. Output that is missing at the end is reported.
 #[derive(Args, Clone, Debug)]
 pub struct RunArgs {
     /// Processors for each instance
@@ -33,10 +33,10 @@ pub struct RunArgs {
     /// An environment variable for the command; may be given several times
     #[arg(long, value_name = "NAME=VALUE")]
     env: Vec<String>,
-    /// What to call the run; its tasks are NAME.0, NAME.1, ... [default: the command's name]
+    /// The name of the run; its tasks are NAME.0, NAME.1, ... [default: the command's name]
     #[arg(long)]
     name: Option<String>,
-    /// Run what fits now, say what does not, and do not wait for room
+    /// Run what fits now, report what does not, and do not wait for resources
     #[arg(long)]
     pub(super) best_effort: bool,
     /// The program and its arguments, after `--`; write `-- sh -c '...'` for a shell's syntax
@@ -45,10 +45,10 @@ pub struct RunArgs {
 }
 
 impl RunArgs {
-    /// What to ask the cluster for.
+    /// The task request.
     ///
     /// # Errors
-    /// When an amount, the name or a variable makes no sense.
+    /// When an amount, the name or a variable is invalid.
     pub(super) fn request(&self) -> Result<TaskRequest, SettingsError> {
         let program = self.command.first().map(String::as_str).unwrap_or_default();
         if program.is_empty() {
@@ -80,7 +80,7 @@ impl RunArgs {
         })
     }
 
-    /// The name given, which has to be legal, or the program's with whatever is not legal replaced.
+    /// The name given, if it is valid, or the program's name with invalid characters replaced.
     fn name(&self) -> Result<String, SettingsError> {
         let legal = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
         if let Some(name) = &self.name {
@@ -135,7 +135,7 @@ mod tests {
     }
 
     #[test]
-    fn a_run_is_called_after_its_program_unless_named() {
+    fn a_run_has_the_name_of_its_program_unless_named() {
         for (program, name) in
             [("/bin/echo", "echo"), ("./my prog", "my-prog"), ("a/", "run"), ("../.hidden", "hidden")]
         {
@@ -144,7 +144,7 @@ mod tests {
     }
 
     #[test]
-    fn what_makes_no_sense_is_told_by_flag() {
+    fn an_invalid_value_is_reported_with_its_flag() {
         for (line, wanted) in [
             (vec!["--cpus", "0", "--", "a"], "--cpus \"0\": it has to be a number over 0"),
             (vec!["--cpus", "-1", "--", "a"], "--cpus \"-1\": it has to be a number over 0"),

@@ -1,4 +1,4 @@
-//! What a task's end means for ours.
+//! The exit code of `divvy run`, from the ends of its tasks.
 
 use crate::proto::{
     ext::{ProcessEnd, process_end::How},
@@ -10,8 +10,9 @@ const UNKNOWN_FAILURE: u8 = 1;
 /// What shells add to a signal's number.
 const SIGNAL_BASE: i32 = 128;
 
-/// The exit code that tells how a task ended: 0 when it finished, its own or 128 and the signal where the
-/// agent saw its process end, and 1 for every other end. `None` while it has not ended.
+/// The exit code for the end of a task; `None` while it has not ended.
+///
+/// It is 0 for a finished task, the process's own code or 128 plus its signal if the agent reported that, otherwise 1.
 pub(super) fn code(status: &TaskStatus) -> Option<u8> {
     let failed = || status.process_end.and_then(of_process).filter(|code| *code != 0).unwrap_or(UNKNOWN_FAILURE);
     match TaskState::try_from(status.state).ok()? {
@@ -31,7 +32,7 @@ pub(super) fn code(status: &TaskStatus) -> Option<u8> {
     }
 }
 
-/// Its own exit code, or 128 and the signal, as shells put it.
+/// The process's own exit code, or 128 plus the signal, as shells do.
 fn of_process(end: ProcessEnd) -> Option<u8> {
     match end.how? {
         How::ExitCode(code) => u8::try_from(code & 0xff).ok(),
@@ -66,9 +67,9 @@ mod tests {
         }
     }
 
-    /// The words are for people, and may change.
+    /// Messages are for people and may change.
     #[test]
-    fn a_message_has_no_say_in_it() {
+    fn the_message_does_not_affect_the_code() {
         let status = TaskStatus::new("t", TaskState::TaskFailed).with_message("command exited with status 3");
         assert_eq!(code(&status), Some(1));
     }

@@ -1,7 +1,7 @@
-//! Reading what a task writes, while it writes it, from the agent that runs it.
+//! Follows a task's output: reads it from the agent while the task runs.
 //!
-//! A stream that ends is the end of the file only if the container has ended. Until that is known, whatever breaks a
-//! stream is passing: the agent is restarted, on another port perhaps, and the stream goes on at the byte it reached.
+//! The end of a stream is the end of the file only if the container has ended. Until then every error is temporary: the
+//! agent may restart, also on another port, and a new stream continues at the byte reached.
 
 use std::time::Duration;
 
@@ -22,12 +22,12 @@ use crate::{
     },
 };
 
-/// Connections in a row that may fail without a byte read before that is reported.
+/// How many connections in a row may fail without a byte read before a notice is printed.
 const QUIET_ATTEMPTS: u32 = 6;
 const FIRST_WAIT: Duration = Duration::from_millis(200);
 const LONGEST_WAIT: Duration = Duration::from_secs(3);
 
-/// Where an agent that made an offer serves.
+/// The address of the agent of an offer.
 pub(super) fn address(offer: &Offer) -> Option<Address> {
     let url = &offer.url.as_ref()?.address;
     let port = u16::try_from(url.port).ok()?;
@@ -38,35 +38,35 @@ pub(super) fn address(offer: &Offer) -> Option<Address> {
 /// A file of a container's sandbox.
 #[derive(Clone, Debug)]
 pub(super) struct File {
-    /// What the file is called towards people: `w.0: stdout`.
+    /// The name shown to users: `w.0: stdout`.
     pub(super) name: String,
-    /// Where the agent was last.
+    /// The last known address of the agent.
     pub(super) agent: Address,
     pub(super) container_id: String,
     /// Relative to the sandbox.
     pub(super) path: &'static str,
 }
 
-/// Where the pieces of a file go.
-pub(super) trait Taker {
-    /// Takes the next piece; false when no more is wanted.
-    fn take(&mut self, bytes: Bytes) -> impl Future<Output = bool> + Send;
+/// Receives the pieces of a file.
+pub(super) trait OutputSink {
+    /// Writes the next piece; false to stop reading.
+    fn write(&mut self, bytes: Bytes) -> impl Future<Output = bool> + Send;
 }
 
-/// Knows where the agent is by now.
+/// Finds the current address of an agent.
 pub(super) trait Locator {
-    /// Its present address, if it is known and can be reached.
+    /// The agent's current address, if the agent is connected.
     fn locate(&self) -> impl Future<Output = Option<Address>> + Send;
 }
 
-/// Asks the masters for an agent.
+/// Finds an agent's address through the master.
 #[derive(Clone, Debug)]
-pub(super) struct AskMaster {
+pub(super) struct MasterLocator {
     pub(super) masters: Addresses,
     pub(super) agent_id: AgentId,
 }
 
-impl Locator for AskMaster {
+impl Locator for MasterLocator {
     async fn locate(&self) -> Option<Address> {
         let answer = Operator::connect(&self.masters).await.ok()?.agents().await.ok()?;
         let agent = answer.agents.into_iter().find(|agent| agent.agent_info.id.as_ref() == Some(&self.agent_id))?;
@@ -75,11 +75,11 @@ impl Locator for AskMaster {
     }
 }
 
-/// Whether the container is known to have ended.
+/// Whether the task is known to have ended.
 #[derive(Clone, Debug)]
 pub(super) struct TaskEnd {
     ended: watch::Receiver<bool>,
-    /// How long a stream may bring nothing after the end.
+    /// How long a stream may deliver nothing after the end.
     limit: Duration,
 }
 
@@ -89,25 +89,25 @@ impl TaskEnd {
     }
 
     /// Whether the task has ended, or its end can no longer be reported.
-    fn has_come(&self) -> bool {
+    fn has_ended(&self) -> bool {
         *self.ended.borrow() || self.ended.has_changed().is_err()
     }
 
-    /// Waits, but not beyond the end if that comes meanwhile.
-    async fn or_wait(&mut self, wait: Duration) {
-        if self.has_come() {
+    /// Waits for this time, or until the task ends.
+    async fn wait_at_most(&mut self, wait: Duration) {
+        if self.has_ended() {
             return tokio::time::sleep(wait).await;
         }
         tokio::select! {
             () = tokio::time::sleep(wait) => {}
-            // An error means that the end can no longer be reported, which counts as one.
+            // An error means that the end can no longer be reported: the task counts as ended.
             _ = self.ended.wait_for(|ended| *ended) => {}
         }
     }
 
-    /// Ready once the task has ended and the limit has passed since then, or since this was asked if that is later.
-    async fn and_limit(&mut self) {
-        // An error means that the end can no longer be reported, which counts as one.
+    /// Waits until the task has ended, and then for the limit.
+    async fn wait_past_limit(&mut self) {
+        // An error means that the end can no longer be reported: the task counts as ended.
         let _ = self.ended.wait_for(|ended| *ended).await;
         tokio::time::sleep(self.limit).await;
     }
@@ -123,63 +123,63 @@ pub(super) struct CutOff {
     reason: String,
 }
 
-/// Hands every piece of the file to `taker` until the container has ended and all is read, or `taker` wants no more.
+/// Writes the file to `sink` until the task has ended and all is read, or until `sink` stops reading.
 ///
-/// A connection that breaks is made again and goes on where it stopped, for as long as the task has not ended, and for a
-/// while after that.
+/// A lost connection is opened again and reading continues where it stopped, until the task has ended and for a while
+/// after that.
 pub(super) async fn follow(
     mut file: File,
     locator: &impl Locator,
     mut end: TaskEnd,
-    taker: &mut impl Taker,
+    sink: &mut impl OutputSink,
 ) -> Result<(), CutOff> {
-    let (mut offset, mut attempts, mut give_up) = (0, 0, None);
+    let (mut offset, mut attempts, mut deadline) = (0, 0, None);
     let (mut backoff, mut rng) = (Backoff::new(FIRST_WAIT, LONGEST_WAIT), StdRng::from_os_rng());
     loop {
         let before = offset;
-        // Looked at before the file is read: what was written before the end is then still read.
-        let has_ended = end.has_come();
-        let outcome = read(&file, &mut offset, &mut end, taker).await;
+        // Checked before the file is read, so that everything written before the end is read.
+        let has_ended = end.has_ended();
+        let outcome = read(&file, &mut offset, &mut end, sink).await;
         if offset > before {
-            (attempts, give_up) = (0, None);
+            (attempts, deadline) = (0, None);
             backoff = Backoff::new(FIRST_WAIT, LONGEST_WAIT);
         }
-        if end.has_come() {
-            give_up.get_or_insert_with(|| Instant::now() + end.limit);
+        if end.has_ended() {
+            deadline.get_or_insert_with(|| Instant::now() + end.limit);
         }
         match outcome {
             Ok(Reached::Enough) => return Ok(()),
             Ok(Reached::End) if has_ended => return Ok(()),
-            // The end is about to be reported, or this is an agent of an earlier version that stops.
-            Ok(Reached::End) => end.or_wait(backoff.next_wait(&mut rng)).await,
-            Err(status) if is_final(&status) || give_up.is_some_and(|at| Instant::now() >= at) => {
+            // The end is about to be reported, or an agent of an earlier version stops.
+            Ok(Reached::End) => end.wait_at_most(backoff.next_wait(&mut rng)).await,
+            Err(status) if is_final(&status) || deadline.is_some_and(|at| Instant::now() >= at) => {
                 let File { name, agent, .. } = file;
                 return Err(CutOff { name, agent, offset, reason: status.message().to_owned() });
             }
             Err(status) => {
                 attempts += 1;
                 if attempts == QUIET_ATTEMPTS {
-                    report(&file.name, offset, status.message());
+                    print_notice(&file.name, offset, status.message());
                 }
-                end.or_wait(backoff.next_wait(&mut rng)).await;
+                end.wait_at_most(backoff.next_wait(&mut rng)).await;
                 file.agent = locator.locate().await.unwrap_or(file.agent);
             }
         }
     }
 }
 
-fn report(name: &str, offset: u64, reason: &str) {
+fn print_notice(name: &str, offset: u64, reason: &str) {
     output::note(format_args!("divvy: {name}: waiting for the output from byte {offset} on: {reason}"));
 }
 
-/// How a stream came to its end.
+/// How a stream ended.
 enum Reached {
     End,
-    /// The taker wants no more.
+    /// The sink stopped reading.
     Enough,
 }
 
-async fn read(file: &File, offset: &mut u64, end: &mut TaskEnd, taker: &mut impl Taker) -> Result<Reached, Status> {
+async fn read(file: &File, offset: &mut u64, end: &mut TaskEnd, sink: &mut impl OutputSink) -> Result<Reached, Status> {
     let channel = connect::agent(&file.agent).await.map_err(|error| Status::unavailable(error.to_string()))?;
     let request = ReadRequest {
         container_id: file.container_id.clone(),
@@ -191,17 +191,17 @@ async fn read(file: &File, offset: &mut u64, end: &mut TaskEnd, taker: &mut impl
     loop {
         let chunk = tokio::select! {
             chunk = chunks.message() => chunk?,
-            () = end.and_limit() => return Err(Status::deadline_exceeded("nothing came for a while after the end")),
+            () = end.wait_past_limit() => return Err(Status::deadline_exceeded("nothing was received after the end")),
         };
         let Some(chunk) = chunk else { return Ok(Reached::End) };
         *offset = chunk.offset + chunk.data.len() as u64;
-        if !taker.take(chunk.data).await {
+        if !sink.write(chunk.data).await {
             return Ok(Reached::Enough);
         }
     }
 }
 
-/// Whether asking again cannot help.
+/// Whether a retry cannot succeed.
 fn is_final(status: &Status) -> bool {
     matches!(
         status.code(),

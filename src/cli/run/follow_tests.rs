@@ -1,4 +1,4 @@
-//! Following a file over real connections that break.
+//! Following a file over real connections that are lost.
 
 use std::{
     net::SocketAddr,
@@ -24,10 +24,10 @@ use crate::{
 
 const TEXT: &[u8] = b"one two three";
 
-/// Serves `TEXT` three bytes at a time and breaks off after each three as often as it is told.
+/// Serves `TEXT` three bytes at a time and closes the first `breaks` streams after three bytes.
 struct Breaking {
     breaks: AtomicU64,
-    /// Whether it breaks off as if that were the end.
+    /// Whether it closes them without an error.
     clean: bool,
     refusal: Option<Code>,
 }
@@ -72,7 +72,7 @@ fn ended() -> TaskEnd {
     TaskEnd::new(watch::channel(true).1, Duration::from_secs(10))
 }
 
-/// The agent is there, or where it was.
+/// Finds the agent at this address, or not at all.
 struct Found(Option<Address>);
 
 impl Locator for Found {
@@ -81,47 +81,47 @@ impl Locator for Found {
     }
 }
 
-/// The same file at an agent that nothing serves.
+/// The same file at an address where nothing listens.
 async fn moved(file: &File) -> File {
     let free = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a free port");
     File { agent: Address::new("127.0.0.1", free.local_addr().expect("bound").port()), ..file.clone() }
 }
 
-/// Keeps what it gets until it has enough.
-struct Kept {
+/// Collects what it receives, up to `enough` bytes.
+struct Collector {
     text: Vec<u8>,
     enough: usize,
 }
 
-/// Keeps what it gets, and the task ends once it has all of the text.
+/// Collects what it receives, and ends the task once it has all of the text.
 struct EndsTask {
     text: Vec<u8>,
     end: watch::Sender<bool>,
 }
 
-impl Taker for EndsTask {
-    async fn take(&mut self, bytes: Bytes) -> bool {
+impl OutputSink for EndsTask {
+    async fn write(&mut self, bytes: Bytes) -> bool {
         self.text.extend_from_slice(&bytes);
         self.end.send_replace(self.text.len() >= TEXT.len());
         true
     }
 }
 
-impl Taker for Kept {
-    async fn take(&mut self, bytes: Bytes) -> bool {
+impl OutputSink for Collector {
+    async fn write(&mut self, bytes: Bytes) -> bool {
         self.text.extend_from_slice(&bytes);
         self.text.len() < self.enough
     }
 }
 
 async fn read_all(file: &File) -> (Vec<u8>, Result<(), CutOff>) {
-    let mut kept = Kept { text: Vec::new(), enough: usize::MAX };
-    let outcome = follow(file.clone(), &Found(None), ended(), &mut kept).await;
-    (kept.text, outcome)
+    let mut collector = Collector { text: Vec::new(), enough: usize::MAX };
+    let outcome = follow(file.clone(), &Found(None), ended(), &mut collector).await;
+    (collector.text, outcome)
 }
 
 #[tokio::test]
-async fn a_connection_that_breaks_goes_on_where_it_stopped() {
+async fn reading_continues_where_a_lost_connection_stopped() {
     let (file, _serving) = served(3, None).await;
     let (text, outcome) = read_all(&file).await;
     assert_eq!(text, TEXT);
@@ -133,38 +133,38 @@ async fn an_end_of_the_stream_before_the_end_of_the_task_is_not_the_end_of_the_f
     for clean in [true, false] {
         let (file, _serving) = serve_breaking(Breaking { breaks: AtomicU64::new(3), clean, refusal: None }).await;
         let (end, ended) = watch::channel(false);
-        let mut taker = EndsTask { text: Vec::new(), end };
-        let outcome = follow(file, &Found(None), TaskEnd::new(ended, Duration::from_secs(10)), &mut taker).await;
-        assert!(outcome.is_ok() && taker.text == TEXT, "{outcome:?}: {:?}", taker.text);
+        let mut sink = EndsTask { text: Vec::new(), end };
+        let outcome = follow(file, &Found(None), TaskEnd::new(ended, Duration::from_secs(10)), &mut sink).await;
+        assert!(outcome.is_ok() && sink.text == TEXT, "{outcome:?}: {:?}", sink.text);
     }
 }
 
 #[tokio::test]
-async fn an_agent_that_came_back_on_another_port_is_found() {
+async fn an_agent_that_restarted_on_another_port_is_found() {
     let (file, _serving) = served(1, None).await;
     let before = moved(&file).await;
     let (end, ended) = watch::channel(false);
-    let mut taker = EndsTask { text: Vec::new(), end };
+    let mut sink = EndsTask { text: Vec::new(), end };
     let (found, end) = (Found(Some(file.agent)), TaskEnd::new(ended, Duration::from_secs(10)));
-    assert!(follow(before, &found, end, &mut taker).await.is_ok());
-    assert_eq!(taker.text, TEXT);
+    assert!(follow(before, &found, end, &mut sink).await.is_ok());
+    assert_eq!(sink.text, TEXT);
 }
 
 #[tokio::test]
-async fn what_no_agent_sends_any_more_is_named_once_the_task_has_ended() {
+async fn missing_output_is_reported_once_the_task_has_ended() {
     let (file, _serving) = served(0, None).await;
     let file = moved(&file).await;
     let (end, ended) = watch::channel(false);
     // Its end can never be reported.
     drop(end);
-    let mut kept = Kept { text: Vec::new(), enough: usize::MAX };
-    let outcome = follow(file, &Found(None), TaskEnd::new(ended, Duration::ZERO), &mut kept).await;
+    let mut collector = Collector { text: Vec::new(), enough: usize::MAX };
+    let outcome = follow(file, &Found(None), TaskEnd::new(ended, Duration::ZERO), &mut collector).await;
     let error = outcome.expect_err("nothing serves there").to_string();
     assert!(error.starts_with("w.0: stdout: the output from byte 0 on is missing, 127.0.0.1:"), "{error}");
 }
 
 #[tokio::test]
-async fn a_refusal_that_is_final_is_reported_at_once() {
+async fn a_permanent_error_is_reported_at_once() {
     let (file, _serving) = served(0, Some(Code::InvalidArgument)).await;
     let (text, outcome) = read_all(&file).await;
     assert!(text.is_empty());
@@ -175,11 +175,11 @@ async fn a_refusal_that_is_final_is_reported_at_once() {
 }
 
 #[tokio::test]
-async fn a_reader_that_has_enough_stops_the_stream() {
+async fn a_sink_that_stops_reading_ends_the_stream() {
     let (file, _serving) = served(0, None).await;
-    let mut kept = Kept { text: Vec::new(), enough: 1 };
-    assert!(follow(file, &Found(None), ended(), &mut kept).await.is_ok());
-    assert_eq!(kept.text, b"one");
+    let mut collector = Collector { text: Vec::new(), enough: 1 };
+    assert!(follow(file, &Found(None), ended(), &mut collector).await.is_ok());
+    assert_eq!(collector.text, b"one");
 }
 
 #[test]

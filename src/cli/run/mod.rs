@@ -1,6 +1,7 @@
-//! `divvy run`: a framework of one command, written with the public framework interface like anybody's.
+//! `divvy run`: a framework of one command, on the public framework API.
 //!
-//! [`state`] decides, [`session`] carries out, [`follow`] reads what the tasks write and [`printer`] shows it.
+//! [`state`] makes the decisions, [`session`] executes them, [`follow`] reads the tasks' output and [`printer`] prints
+//! it.
 
 mod args;
 mod exit;
@@ -23,18 +24,18 @@ use crate::{
     transport::connect::{self, Addresses},
 };
 
-/// How long the tasks of a run that was cut off live on, in seconds: long enough for a master to be restarted.
+/// How long tasks outlive a disconnected run, in seconds: long enough to restart a master.
 const FAILOVER_SECS: f64 = 60.0;
 
-/// Runs the command and tells the exit code.
+/// Runs the command and returns the exit code.
 ///
 /// # Errors
-/// A command line that makes no sense, a master that is not there, a request that no agent could ever satisfy.
+/// Invalid arguments, an unreachable master, or a request that no agent can ever satisfy.
 pub async fn run(args: RunArgs, masters: Addresses) -> Result<ExitCode, Failure> {
     let request = args.request()?;
     let mut framework = FrameworkInfo::new(format!("divvy run {}", request.name));
     framework.failover_timeout = Some(FAILOVER_SECS);
-    // The driver would look for a master for ever; somebody at a shell wants to know that there is none.
+    // The driver retries without limit, but a shell command must report that there is no master.
     drop(connect::master(&masters).await.map_err(anyhow::Error::from)?);
     let stop = Stop::listen()?;
     let (printer, finished) = Printer::start().context("cannot start a thread")?;

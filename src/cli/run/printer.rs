@@ -1,4 +1,4 @@
-//! One thread that writes what the tasks wrote, so that a slow reader of ours slows the tasks' streams and nothing else.
+//! A thread that prints the tasks' output, so that a slow reader delays only the streams of output.
 
 use std::{
     io::{self, IsTerminal},
@@ -9,37 +9,37 @@ use bytes::Bytes;
 use tokio::sync::{mpsc, oneshot};
 
 use super::{
-    follow::Taker,
+    follow::OutputSink,
     screen::{Marked, Plain},
 };
-use crate::cli::output::{self, Unwritten};
+use crate::cli::output::{self, WriteError};
 
-/// Pieces on their way to the screen.
+/// How many pieces may be queued.
 const QUEUED: usize = 64;
 
-/// Which of our outputs a piece goes to.
+/// The output that a piece is written to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Target {
     Out,
     Err,
 }
 
-/// The way to the printing thread; it ends when all are dropped.
+/// A handle of the printing thread, which ends when all handles are dropped.
 #[derive(Clone, Debug)]
 pub(super) struct Printer {
     pieces: mpsc::Sender<(Target, Vec<u8>)>,
 }
 
-/// Resolves when everything is written, or nothing more can be.
+/// Resolves when everything is written, or when writing fails.
 pub(super) type Finished = oneshot::Receiver<Ended>;
 
 /// How printing ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Ended {
     AllWritten,
-    /// The reader of an output has gone, as `head` does.
+    /// The reader closed an output, as `head` does.
     ReaderGone,
-    /// An output takes nothing more; one line that says why.
+    /// An output failed, with the reason in one line.
     Failed(String),
 }
 
@@ -47,19 +47,19 @@ impl Printer {
     /// Starts the thread.
     ///
     /// # Errors
-    /// When the system has no thread left.
+    /// When the thread cannot be started.
     pub(super) fn start() -> io::Result<(Self, Finished)> {
         let (pieces, queue) = mpsc::channel(QUEUED);
         let (done, finished) = oneshot::channel();
         thread::Builder::new().name("divvy-printer".to_owned()).spawn(move || {
-            // The run may have ended without waiting for it.
+            // The run may have ended already.
             let _ = done.send(print(queue));
         })?;
         Ok((Self { pieces }, finished))
     }
 
     /// Queues a piece; false when nothing more can be printed.
-    async fn write(&self, target: Target, bytes: Vec<u8>) -> bool {
+    async fn queue(&self, target: Target, bytes: Vec<u8>) -> bool {
         bytes.is_empty() || self.pieces.send((target, bytes)).await.is_ok()
     }
 }
@@ -72,14 +72,14 @@ fn print(mut queue: mpsc::Receiver<(Target, Vec<u8>)>) -> Ended {
         };
         match written {
             Ok(()) => {}
-            Err(Unwritten::ReaderGone) => return Ended::ReaderGone,
+            Err(WriteError::ReaderGone) => return Ended::ReaderGone,
             Err(refused) => return Ended::Failed(refused.describe(name)),
         }
     }
     Ended::AllWritten
 }
 
-/// The output of one file of one task on its way to the printer.
+/// Filters the output of one file of a task and queues it for printing.
 #[derive(Debug)]
 pub(super) struct Channel {
     printer: Printer,
@@ -89,7 +89,7 @@ pub(super) struct Channel {
 }
 
 impl Channel {
-    /// Lines are marked with `name`, where there is one; terminal sequences are taken out where we write to a terminal.
+    /// Prefixes lines with `name`, if there is one; removes terminal sequences if the target is a terminal.
     pub(super) fn new(printer: Printer, target: Target, name: Option<&str>) -> Self {
         let terminal = match target {
             Target::Out => io::stdout().is_terminal(),
@@ -98,23 +98,23 @@ impl Channel {
         Self { printer, target, plain: terminal.then(Plain::default), marked: name.map(Marked::new) }
     }
 
-    /// Passes on what was held back for a line end that never came.
+    /// Prints the last, incomplete line.
     pub(super) async fn finish(mut self) {
         if let Some(marked) = &mut self.marked {
             let rest = marked.rest();
-            self.printer.write(self.target, rest).await;
+            self.printer.queue(self.target, rest).await;
         }
     }
 }
 
-impl Taker for Channel {
-    async fn take(&mut self, bytes: Bytes) -> bool {
+impl OutputSink for Channel {
+    async fn write(&mut self, bytes: Bytes) -> bool {
         let stripped = self.plain.as_mut().map(|plain| plain.strip(&bytes));
         let bytes = stripped.as_deref().unwrap_or(&bytes);
         let lines = match &mut self.marked {
             Some(marked) => marked.lines(bytes),
             None => bytes.to_vec(),
         };
-        self.printer.write(self.target, lines).await
+        self.printer.queue(self.target, lines).await
     }
 }

@@ -1,7 +1,8 @@
-//! What other people's programs print, on its way to ours: terminal sequences taken out, lines marked with who wrote
-//! them. Works on pieces as they come; a sequence or a line may be spread over any number of them.
+//! Filters the output of tasks: removes terminal sequences, and prefixes lines with the task's name.
+//!
+//! It works on pieces of any size: a sequence or a line may be spread over several of them.
 
-/// Longest line that is held back for its end, in bytes.
+/// The longest line that is buffered until its end, in bytes.
 const MAX_LINE_BYTES: usize = 64 << 10;
 const ESCAPE: u8 = 0x1b;
 const BELL: u8 = 0x07;
@@ -10,7 +11,7 @@ const C1_LEAD: u8 = 0xc2;
 /// Second byte of U+009B, which begins a sequence as ESC [ does.
 const C1_SEQUENCE: u8 = 0x9b;
 
-/// Takes out what would steer a terminal: escape sequences and control characters other than tab and line ends.
+/// Removes escape sequences and control characters other than tab and line ends.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Plain {
     state: State,
@@ -35,7 +36,7 @@ enum State {
 }
 
 impl Plain {
-    /// What remains of `bytes`.
+    /// Returns `bytes` without them.
     pub(crate) fn strip(&mut self, bytes: &[u8]) -> Vec<u8> {
         let mut out = Vec::with_capacity(bytes.len());
         for byte in bytes {
@@ -92,7 +93,7 @@ fn escaped(byte: u8) -> State {
     }
 }
 
-/// Puts a name before every line and holds back a line that has not ended.
+/// Prefixes every line with a name, and buffers a line until its end.
 #[derive(Clone, Debug)]
 pub(crate) struct Marked {
     prefix: String,
@@ -104,7 +105,7 @@ impl Marked {
         Self { prefix: format!("{name} | "), line: Vec::new() }
     }
 
-    /// The lines that are whole now.
+    /// The lines that are now complete.
     pub(crate) fn lines(&mut self, bytes: &[u8]) -> Vec<u8> {
         let mut out = Vec::new();
         for piece in bytes.split_inclusive(|byte| *byte == b'\n') {
@@ -116,7 +117,7 @@ impl Marked {
         out
     }
 
-    /// What is left at the end of everything, with the line end it lacks.
+    /// The last, incomplete line with a line end.
     pub(crate) fn rest(&mut self) -> Vec<u8> {
         let mut out = Vec::new();
         if !self.line.is_empty() {
@@ -145,7 +146,7 @@ mod tests {
     }
 
     #[test]
-    fn terminal_sequences_are_taken_out_however_they_are_cut() {
+    fn terminal_sequences_are_removed_however_they_are_split() {
         for (text, left) in [
             ("plain\ttext\r\n", "plain\ttext\r\n"),
             ("\u{1b}[31mred\u{1b}[0m", "red"),
@@ -168,7 +169,7 @@ mod tests {
     }
 
     #[test]
-    fn broken_characters_carry_no_control_through() {
+    fn invalid_utf_8_does_not_hide_control_characters() {
         for bytes in [&b"\xc2\xc2\x9b1m"[..], b"\xc2\x9b\xc2\x07\x9b", b"\xc2\x07\x9b", b"\xc2\x00", b"\xc2\x1b[1m"] {
             let left = Plain::default().strip(bytes);
             let steers = |pair: &[u8]| pair[0] == 0xc2 && pair[1] < 0xa0;
@@ -180,7 +181,7 @@ mod tests {
     }
 
     #[test]
-    fn every_line_is_marked_and_kept_whole() {
+    fn every_line_is_prefixed_and_not_split() {
         let mut marked = Marked::new("web.1");
         assert_eq!(marked.lines(b"one\ntw"), b"web.1 | one\n");
         assert_eq!(marked.lines(b"o\n\nthree"), b"web.1 | two\nweb.1 | \n");
@@ -189,7 +190,7 @@ mod tests {
     }
 
     #[test]
-    fn a_line_without_end_is_not_held_for_ever() {
+    fn a_line_without_end_is_not_buffered_without_limit() {
         let mut marked = Marked::new("a");
         let out = marked.lines(&vec![b'x'; MAX_LINE_BYTES]);
         assert_eq!(out.len(), "a | ".len() + MAX_LINE_BYTES + 1);

@@ -1,4 +1,4 @@
-//! A run while it lasts: offers and statuses come in; tasks, output and words to people go out.
+//! Executes a run: receives offers and statuses, launches tasks, and prints output and notices.
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -10,7 +10,7 @@ use tokio::{
 };
 
 use super::{
-    follow::{self, AskMaster, File, TaskEnd},
+    follow::{self, File, MasterLocator, TaskEnd},
     printer::{Channel, Ended as Printed, Finished, Printer, Target},
     state::{Answer, Change, Run},
 };
@@ -21,46 +21,46 @@ use crate::{
     transport::connect::{Address, Addresses},
 };
 
-/// How long offers may go on coming before what does not fit is told: those of several agents need not come together.
+/// How long to wait for further offers before reporting what does not fit: agents may be offered one by one.
 const QUIET: Duration = Duration::from_millis(300);
-/// How long to wait for a first offer before that is told, or given up with `--best-effort`.
+/// How long to wait for a first offer before that is reported, or with `--best-effort` the run ends.
 const NO_OFFERS: Duration = Duration::from_secs(5);
 /// How long an agent may send nothing of the output of a task that has ended.
 const LAST_OUTPUT: Duration = Duration::from_secs(10);
-/// How long offers on which not all fits are held before they are given back, all together.
+/// How long offers that do not fit everything are held before all are declined together.
 const HOLD: Duration = Duration::from_secs(5);
-/// How long an offer that nothing is launched on is refused for.
+/// The refusal time of an unused offer.
 const REFUSE: Duration = Duration::from_secs(1);
-/// The exit code of a program whose reader has gone, as shells give it: 128 and SIGPIPE.
+/// The exit code when the reader closed the output, as in shells: 128 plus SIGPIPE.
 const READER_GONE: u8 = 141;
 /// The exit code when the output cannot be written.
 const UNWRITTEN: u8 = 1;
 
-/// Everything a run holds.
+/// A run with its connections.
 #[derive(Debug)]
 pub(super) struct Session {
     pub(super) run: Run,
     pub(super) driver: SchedulerDriver,
     pub(super) best_effort: bool,
-    /// More than one instance writes, so lines say which.
+    /// Whether lines are prefixed with the task's name, because there are several instances.
     pub(super) marked: bool,
     pub(super) printer: Printer,
     masters: Addresses,
     agents: BTreeMap<AgentId, Address>,
     followers: JoinSet<()>,
-    /// By task whose output is shown: where its end is announced.
+    /// For each task whose output is shown: reports its end.
     ends: BTreeMap<TaskId, watch::Sender<bool>>,
     notices: Notices,
-    /// When the offers at hand are given back.
-    give_back: Option<Instant>,
+    /// When the pooled offers are declined.
+    decline_at: Option<Instant>,
     interrupted: Option<u8>,
 }
 
-/// What does not fit, held back until the offers have come in and told once.
+/// What does not fit: reported once, after a pause in the offers.
 #[derive(Debug, Default)]
 struct Notices {
     unplaced: Option<String>,
-    told: Option<String>,
+    reported: Option<String>,
     due: Option<Instant>,
 }
 
@@ -73,7 +73,7 @@ impl Session {
         masters: Addresses,
     ) -> Self {
         Self {
-            marked: run.asked() > 1,
+            marked: run.requested() > 1,
             run,
             driver,
             best_effort,
@@ -83,12 +83,12 @@ impl Session {
             followers: JoinSet::new(),
             ends: BTreeMap::new(),
             notices: Notices { due: Some(Instant::now() + NO_OFFERS), ..Notices::default() },
-            give_back: None,
+            decline_at: None,
             interrupted: None,
         }
     }
 
-    /// Goes on until everything has ended and tells the exit code.
+    /// Runs until everything has ended and returns the exit code.
     pub(super) async fn serve(
         mut self,
         mut events: EventStream,
@@ -97,36 +97,36 @@ impl Session {
     ) -> Result<u8, Failure> {
         let mut printed = None;
         while !self.run.is_over() {
-            let (due, give_back) = (self.notices.due, self.give_back);
+            let (due, decline_at) = (self.notices.due, self.decline_at);
             tokio::select! {
                 event = events.next() => match event {
-                    Some(event) => self.heard(event).await?,
+                    Some(event) => self.on_event(event).await?,
                     None => return Err(self.driver_ended().await),
                 },
-                code = stop.asked() => {
+                code = stop.requested() => {
                     if self.interrupted.is_some() {
                         break;
                     }
                     self.interrupt(code).await?;
                 }
                 ended = &mut finished, if printed.is_none() => {
-                    let code = exit_code(printed.insert(reported(ended.ok())));
+                    let code = exit_code(printed.insert(report_printed(ended.ok())));
                     self.interrupt(code.unwrap_or(UNWRITTEN)).await?;
                 }
-                () = sleep_until(due.unwrap_or_else(Instant::now)), if due.is_some() => self.tell().await?,
-                () = sleep_until(give_back.unwrap_or_else(Instant::now)), if give_back.is_some() => {
-                    self.give_back().await?;
+                () = sleep_until(due.unwrap_or_else(Instant::now)), if due.is_some() => self.report().await?,
+                () = sleep_until(decline_at.unwrap_or_else(Instant::now)), if decline_at.is_some() => {
+                    self.decline_pool().await?;
                 }
             }
         }
         self.finish(printed, finished, events, stop).await
     }
 
-    async fn heard(&mut self, event: SchedulerEvent) -> Result<(), Failure> {
+    async fn on_event(&mut self, event: SchedulerEvent) -> Result<(), Failure> {
         match event {
-            SchedulerEvent::ResourceOffers(offers) => self.offered(offers).await?,
+            SchedulerEvent::ResourceOffers(offers) => self.on_offers(offers).await?,
             SchedulerEvent::OfferRescinded(offer_id) => self.run.rescinded(&offer_id),
-            SchedulerEvent::StatusUpdate(status) => self.reported(&status).await?,
+            SchedulerEvent::StatusUpdate(status) => self.on_status(&status).await?,
             SchedulerEvent::Disconnected => output::note("divvy: lost the master; looking for it again"),
             SchedulerEvent::Reregistered { .. } => output::note("divvy: connected to the master again"),
             SchedulerEvent::AgentLost(agent_id) => output::note(format_args!("divvy: agent {agent_id} is lost")),
@@ -143,12 +143,12 @@ impl Session {
         Ok(())
     }
 
-    async fn offered(&mut self, offers: Vec<Offer>) -> Result<(), Failure> {
+    async fn on_offers(&mut self, offers: Vec<Offer>) -> Result<(), Failure> {
         let addresses = offers.iter().filter_map(|offer| Some((offer.agent_id.clone(), follow::address(offer)?)));
         self.agents.extend(addresses);
         let answer = self.run.offered(offers);
-        if self.give_back.is_none() && answer.unplaced.is_some() {
-            self.give_back = Some(Instant::now() + HOLD);
+        if self.decline_at.is_none() && answer.unplaced.is_some() {
+            self.decline_at = Some(Instant::now() + HOLD);
         }
         self.answer(answer).await
     }
@@ -168,7 +168,7 @@ impl Session {
             return Err(anyhow::anyhow!("{text}").into());
         }
         if unplaced.is_none() {
-            self.give_back = None;
+            self.decline_at = None;
         }
         self.notices.placed(unplaced);
         if !self.run.wants_offers() {
@@ -177,25 +177,25 @@ impl Session {
         Ok(())
     }
 
-    /// Lets others have a go at the offers that were held; they are offered again soon, together.
-    async fn give_back(&mut self) -> Result<(), Failure> {
-        self.give_back = None;
+    /// Declines the pooled offers for a short time, so that other frameworks can use them.
+    async fn decline_pool(&mut self) -> Result<(), Failure> {
+        self.decline_at = None;
         let filters = Filters::refuse_for(REFUSE);
-        for offer_id in self.run.give_back() {
+        for offer_id in self.run.take_offers() {
             let declined = self.driver.decline_offer(&offer_id, Some(filters)).await;
             DriverError::unless_disconnected(declined).map_err(failed)?;
         }
         Ok(())
     }
 
-    async fn reported(&mut self, status: &TaskStatus) -> Result<(), Failure> {
+    async fn on_status(&mut self, status: &TaskStatus) -> Result<(), Failure> {
         let task = &status.task_id;
         match self.run.status(status) {
             Some(Change::Started) => self.follow(status),
             Some(Change::Unreachable) => {
-                output::note(format_args!("divvy: {task}: its agent cannot be reached; waiting for it to return"));
+                output::note(format_args!("divvy: {task}: its agent cannot be reached; waiting for it to reconnect"));
             }
-            Some(Change::Again { text }) => {
+            Some(Change::Retry { text }) => {
                 output::note(format_args!("divvy: {task} did not start: {text}; trying again"));
                 self.driver.revive_offers(&[]).await.map_err(failed)?;
             }
@@ -207,7 +207,7 @@ impl Session {
                     output::note(format_args!("divvy: {task}: {text}"));
                 }
                 if self.run.wants_offers() {
-                    // Its agent may have room for another now, whatever was refused before.
+                    // Its agent may have room for another now, so earlier refusals are cleared.
                     self.driver.revive_offers(&[]).await.map_err(failed)?;
                 }
             }
@@ -216,16 +216,19 @@ impl Session {
         Ok(())
     }
 
-    /// Begins to show what a task writes.
+    /// Starts to show a task's output.
     fn follow(&mut self, status: &TaskStatus) {
         let container = status.container_status.as_ref().and_then(|status| status.container_id.as_ref());
         let agent = status.agent_id.as_ref().and_then(|id| self.agents.get_key_value(id));
         let (Some(container), Some((agent_id, agent))) = (container, agent) else {
-            output::note(format_args!("divvy: {}: its agent does not say where its output is", status.task_id));
+            output::note(format_args!(
+                "divvy: {}: its status does not name the container or its agent is unknown; cannot show its output",
+                status.task_id
+            ));
             return;
         };
         let (announce_end, ended) = watch::channel(false);
-        let locator = AskMaster { masters: self.masters.clone(), agent_id: agent_id.clone() };
+        let locator = MasterLocator { masters: self.masters.clone(), agent_id: agent_id.clone() };
         for (path, target) in [("stdout", Target::Out), ("stderr", Target::Err)] {
             let task = status.task_id.value.as_str();
             let name = format!("{task}: {path}");
@@ -237,10 +240,10 @@ impl Session {
         self.ends.insert(status.task_id.clone(), announce_end);
     }
 
-    /// Kills what runs and asks for nothing more.
+    /// Kills what runs and stops placing.
     async fn interrupt(&mut self, code: u8) -> Result<(), Failure> {
         self.interrupted = Some(code);
-        self.run.settle();
+        self.run.stop_placing();
         self.notices = Notices::default();
         let live: Vec<_> = self.run.live().cloned().collect();
         for task_id in live {
@@ -249,15 +252,15 @@ impl Session {
         Ok(())
     }
 
-    /// The offers have come in: says what does not fit, and with best effort goes on without it.
-    async fn tell(&mut self) -> Result<(), Failure> {
+    /// Reports what does not fit; with best effort launches the rest.
+    async fn report(&mut self) -> Result<(), Failure> {
         self.notices.due = None;
         if self.best_effort {
-            let answer = self.run.take_what_fits();
+            let answer = self.run.launch_what_fits();
             let why = answer.unplaced.clone().unwrap_or_else(|| "nothing is offered".to_owned());
-            let left_out = self.run.settle();
+            let left_out = self.run.stop_placing();
             if left_out > 0 {
-                output::note(format_args!("divvy: left out {left_out} of {}: {why}", self.run.asked()));
+                output::note(format_args!("divvy: left out {left_out} of {}: {why}", self.run.requested()));
             }
             self.answer(Answer { unplaced: None, ..answer }).await?;
             return Ok(());
@@ -268,9 +271,9 @@ impl Session {
             }
             return Ok(());
         };
-        if self.notices.told.as_ref() != Some(&text) {
+        if self.notices.reported.as_ref() != Some(&text) {
             output::note(format_args!("divvy: {text}; waiting"));
-            self.notices.told = Some(text);
+            self.notices.reported = Some(text);
         }
         Ok(())
     }
@@ -282,7 +285,7 @@ impl Session {
         }
     }
 
-    /// Waits until the last output is printed, however long its reader takes, and leaves the cluster.
+    /// Waits until all output is printed, tears the framework down, and returns the exit code.
     async fn finish(
         self,
         mut printed: Option<Printed>,
@@ -291,19 +294,19 @@ impl Session {
         mut stop: Stop,
     ) -> Result<u8, Failure> {
         let Self { run, printer, mut followers, ends, mut interrupted, driver, .. } = self;
-        // Once its senders have gone nothing can be printed any more, and no end of a task reported.
+        // Printing ends once its senders are dropped; no end of a task is reported any more.
         drop((printer, ends));
         if !run.is_over() {
             followers.abort_all();
         }
         while printed.is_none() {
             tokio::select! {
-                ended = &mut finished => printed = Some(reported(ended.ok())),
-                code = stop.asked() => {
+                ended = &mut finished => printed = Some(report_printed(ended.ok())),
+                code = stop.requested() => {
                     interrupted = Some(code);
                     break;
                 }
-                // Read on, so that the driver need not keep what comes.
+                // Events are read so that they do not pile up in the driver.
                 Some(_) = events.next() => {}
             }
         }
@@ -317,16 +320,16 @@ impl Session {
     }
 }
 
-/// How the printing ended; a reason that has to be named is named.
-fn reported(ended: Option<Printed>) -> Printed {
+/// How printing ended; a failure is reported.
+fn report_printed(ended: Option<Printed>) -> Printed {
     let ended = ended.unwrap_or(Printed::AllWritten);
     if let Printed::Failed(text) = &ended {
-        output::note(format_args!("divvy: {text}; what still runs of the command is killed"));
+        output::note(format_args!("divvy: {text}; every running instance is killed"));
     }
     ended
 }
 
-/// What that means for our exit code.
+/// The exit code for the end of printing.
 fn exit_code(printed: &Printed) -> Option<u8> {
     match printed {
         Printed::AllWritten => None,
@@ -336,7 +339,7 @@ fn exit_code(printed: &Printed) -> Option<u8> {
 }
 
 impl Notices {
-    /// Offers were answered with this left over.
+    /// Records what an answer to offers left unplaced.
     fn placed(&mut self, unplaced: Option<String>) {
         if unplaced.is_none() {
             *self = Self::default();
@@ -348,7 +351,7 @@ impl Notices {
 }
 
 /// Shows a file of a sandbox to its end.
-async fn show(file: File, locator: AskMaster, end: TaskEnd, mut channel: Channel) {
+async fn show(file: File, locator: MasterLocator, end: TaskEnd, mut channel: Channel) {
     let outcome = follow::follow(file, &locator, end, &mut channel).await;
     channel.finish().await;
     if let Err(cut_off) = outcome {

@@ -1,8 +1,8 @@
-//! Where a `divvy run` stands: what is still to be placed, what runs, how it ended, and with which code we end.
+//! The state of a `divvy run`: what is to be placed, what runs, how it ended, and the exit code.
 //!
-//! Decides and does nothing else: offers and statuses go in, tasks to launch and words for people come out. All instances
-//! start together: offers are pooled until all fit, and given back together when that takes too long, so that they
-//! come back together too.
+//! It makes decisions without I/O: offers and statuses go in, tasks to launch and notices come out. All instances start
+//! together: offers are pooled until all instances fit. If that takes too long, all offers are declined together, so
+//! that they are offered again together.
 
 use std::collections::BTreeMap;
 
@@ -12,20 +12,20 @@ use crate::{
     proto::v1::{AgentId, Offer, OfferId, TaskId, TaskInfo, TaskState, TaskStatus},
 };
 
-/// How often instances that never came to run are put back before that counts as a failure.
-const MAX_SECOND_TRIES: u32 = 10;
+/// How often instances that never started are placed again before that is a failure.
+const MAX_RETRIES: u32 = 10;
 
 /// All instances of one command.
 #[derive(Debug)]
 pub(super) struct Run {
-    /// `count` is what is still to be placed.
+    /// The request; `count` is the number still to be placed.
     wanted: TaskRequest,
-    asked: u32,
+    requested: u32,
     launched: u32,
-    second_tries: u32,
+    retries: u32,
     pool: Vec<Offer>,
     instances: BTreeMap<TaskId, Instance>,
-    /// Code of the first that ended with another than 0.
+    /// The exit code of the first instance that failed.
     failure: Option<u8>,
 }
 
@@ -49,25 +49,25 @@ pub(super) struct Launch {
     pub(super) tasks: Vec<TaskInfo>,
 }
 
-/// What to do with offers.
+/// How to answer offers.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Answer {
     pub(super) launches: Vec<Launch>,
     pub(super) decline: Vec<OfferId>,
-    /// What does not fit where, if anything does not.
+    /// Why something does not fit, if anything does not.
     pub(super) unplaced: Option<String>,
-    /// The request makes no sense, so that no offer will ever do.
+    /// No offer can ever satisfy the request.
     pub(super) hopeless: bool,
 }
 
-/// What a status changed.
+/// The change that a status makes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Change {
     Started,
-    /// Its agent cannot be reached; it may come back.
+    /// Its agent is unreachable; it may reconnect.
     Unreachable,
-    /// It never ran and is wanted again.
-    Again {
+    /// It never ran and will be placed again.
+    Retry {
         text: String,
     },
     Ended {
@@ -78,44 +78,36 @@ pub(super) enum Change {
 
 impl Run {
     pub(super) fn new(wanted: TaskRequest) -> Self {
-        let asked = wanted.count;
-        Self {
-            wanted,
-            asked,
-            launched: 0,
-            second_tries: 0,
-            pool: Vec::new(),
-            instances: BTreeMap::new(),
-            failure: None,
-        }
+        let requested = wanted.count;
+        Self { wanted, requested, launched: 0, retries: 0, pool: Vec::new(), instances: BTreeMap::new(), failure: None }
     }
 
-    /// Adds offers to those at hand and launches what is still to be placed if all of it fits on them.
+    /// Adds offers to the pool, and launches all instances to be placed if they fit on it.
     pub(super) fn offered(&mut self, offers: Vec<Offer>) -> Answer {
         self.pool.extend(offers);
         self.place(allocator::place_all)
     }
 
-    /// Launches what fits on the offers at hand.
-    pub(super) fn take_what_fits(&mut self) -> Answer {
+    /// Launches what fits on the pooled offers.
+    pub(super) fn launch_what_fits(&mut self) -> Answer {
         let mut answer = self.place(allocator::place);
-        answer.decline.extend(self.give_back());
+        answer.decline.extend(self.take_offers());
         answer
     }
 
-    /// An offer is gone.
+    /// Removes a rescinded offer.
     pub(super) fn rescinded(&mut self, offer_id: &OfferId) {
         self.pool.retain(|offer| offer.id != *offer_id);
     }
 
-    /// Parts with the offers at hand: somebody else may use them meanwhile.
-    pub(super) fn give_back(&mut self) -> Vec<OfferId> {
+    /// Removes all offers from the pool, to be declined so that other frameworks can use them.
+    pub(super) fn take_offers(&mut self) -> Vec<OfferId> {
         self.pool.drain(..).map(|offer| offer.id).collect()
     }
 
     fn place(&mut self, place: fn(&[Offer], &[TaskRequest]) -> Plan) -> Answer {
         if self.wanted.count == 0 {
-            return Answer { launches: Vec::new(), decline: self.give_back(), unplaced: None, hopeless: false };
+            return Answer { launches: Vec::new(), decline: self.take_offers(), unplaced: None, hopeless: false };
         }
         let plan = place(&self.pool, std::slice::from_ref(&self.wanted));
         let launches: Vec<Launch> = plan
@@ -130,7 +122,7 @@ impl Run {
         self.pool.retain(|offer| !used(offer));
         let unplaced = plan.unplaced.first();
         Answer {
-            decline: if unplaced.is_none() { self.give_back() } else { Vec::new() },
+            decline: if unplaced.is_none() { self.take_offers() } else { Vec::new() },
             launches,
             unplaced: unplaced.map(ToString::to_string),
             hopeless: unplaced.is_some_and(|unplaced| unplaced.error.is_some() || unplaced.unblock.is_none()),
@@ -147,7 +139,7 @@ impl Run {
         task
     }
 
-    /// Takes in a status; `None` if it says nothing new.
+    /// Applies a status; `None` if it changes nothing.
     pub(super) fn status(&mut self, status: &TaskStatus) -> Option<Change> {
         let instance = self.instances.get_mut(&status.task_id).filter(|instance| instance.stage != Stage::Ended)?;
         let state = TaskState::try_from(status.state).ok()?;
@@ -168,10 +160,10 @@ impl Run {
             *running = running.saturating_sub(1);
         }
         let text = status.message().to_owned();
-        if never_ran && self.second_tries < MAX_SECOND_TRIES {
-            self.second_tries += 1;
+        if never_ran && self.retries < MAX_RETRIES {
+            self.retries += 1;
             self.wanted.count += 1;
-            return Some(Change::Again { text });
+            return Some(Change::Retry { text });
         }
         if code != 0 {
             self.failure.get_or_insert(code);
@@ -179,12 +171,12 @@ impl Run {
         Some(Change::Ended { code, text })
     }
 
-    /// Asks for no more instances and tells how many are left out.
-    pub(super) fn settle(&mut self) -> u32 {
+    /// Stops placing instances and returns how many were not placed.
+    pub(super) fn stop_placing(&mut self) -> u32 {
         std::mem::take(&mut self.wanted.count)
     }
 
-    /// Whether there is something to place.
+    /// Whether there are instances to place.
     pub(super) fn wants_offers(&self) -> bool {
         self.wanted.count > 0
     }
@@ -199,12 +191,12 @@ impl Run {
         self.instances.iter().filter(|(_, instance)| instance.stage != Stage::Ended).map(|(id, _)| id)
     }
 
-    /// How many instances were asked for.
-    pub(super) fn asked(&self) -> u32 {
-        self.asked
+    /// How many instances were requested.
+    pub(super) fn requested(&self) -> u32 {
+        self.requested
     }
 
-    /// The exit code: the first that was not 0, or 1 when nothing ran at all.
+    /// The exit code: that of the first failure, or 1 if nothing ran.
     pub(super) fn code(&self) -> u8 {
         self.failure.unwrap_or_else(|| u8::from(self.instances.is_empty()))
     }

@@ -1,4 +1,4 @@
-//! A run's decisions, one input at a time.
+//! The decisions of a run, one input at a time.
 
 use super::*;
 use crate::{
@@ -47,10 +47,10 @@ fn all_start_together_when_another_agent_makes_them_fit_within_the_limit_per_age
 }
 
 #[test]
-fn offers_given_back_or_rescinded_are_not_used() {
+fn offers_declined_or_rescinded_are_not_used() {
     let mut run = Run::new(request(2).max_per_agent(1));
     run.offered(vec![offer("a", 8.0)]);
-    assert_eq!(run.give_back().len(), 1);
+    assert_eq!(run.take_offers().len(), 1);
     assert!(run.offered(vec![offer("b", 8.0)]).launches.is_empty());
     run.rescinded(&OfferId { value: "offer-of-b".to_owned() });
     assert!(run.offered(vec![offer("c", 8.0)]).launches.is_empty());
@@ -62,7 +62,7 @@ fn a_run_is_over_with_its_last_instance_and_has_the_first_failures_code() {
     let mut run = Run::new(request(3));
     run.offered(vec![offer("a", 8.0)]);
     assert_eq!(run.status(&status("hello.1", TaskState::TaskRunning, "")), Some(Change::Started));
-    assert_eq!(run.status(&status("hello.1", TaskState::TaskRunning, "")), None, "a repeat is no news");
+    assert_eq!(run.status(&status("hello.1", TaskState::TaskRunning, "")), None, "a repeat changes nothing");
     let ended = |code, text: &str| Some(Change::Ended { code, text: text.to_owned() });
     let failed = |name: &str, code| {
         let process_end = Some(ProcessEnd { how: Some(process_end::How::ExitCode(code)) });
@@ -78,16 +78,16 @@ fn a_run_is_over_with_its_last_instance_and_has_the_first_failures_code() {
 }
 
 #[test]
-fn an_instance_that_never_ran_is_tried_again_but_not_for_ever() {
+fn an_instance_that_never_ran_is_placed_again_but_not_without_limit() {
     let mut run = Run::new(request(1));
-    for attempt in 0..MAX_SECOND_TRIES {
+    for attempt in 0..MAX_RETRIES {
         run.offered(vec![offer("a", 8.0)]);
         let change = run.status(&status(&format!("hello.{attempt}"), TaskState::TaskDropped, "the agent is gone"));
-        assert_eq!(change, Some(Change::Again { text: "the agent is gone".to_owned() }));
+        assert_eq!(change, Some(Change::Retry { text: "the agent is gone".to_owned() }));
         assert!(run.wants_offers());
     }
     run.offered(vec![offer("a", 8.0)]);
-    let change = run.status(&status(&format!("hello.{MAX_SECOND_TRIES}"), TaskState::TaskDropped, ""));
+    let change = run.status(&status(&format!("hello.{MAX_RETRIES}"), TaskState::TaskDropped, ""));
     assert_eq!(change, Some(Change::Ended { code: 1, text: String::new() }));
     assert!(run.is_over());
     assert_eq!(run.code(), 1);
@@ -108,7 +108,7 @@ fn an_instance_that_ran_and_was_lost_is_a_failure() {
 }
 
 #[test]
-fn an_instance_put_back_finds_no_room_beside_one_that_runs_at_the_limit() {
+fn an_instance_placed_again_respects_the_limit_per_agent() {
     let mut run = Run::new(request(2).max_per_agent(1));
     run.offered(vec![offer("a", 8.0), offer("b", 8.0)]);
     run.status(&status("hello.1", TaskState::TaskDropped, ""));
@@ -121,10 +121,10 @@ fn an_instance_put_back_finds_no_room_beside_one_that_runs_at_the_limit() {
 fn best_effort_leaves_out_what_does_not_fit() {
     let mut run = Run::new(request(3));
     assert!(run.offered(vec![offer("a", 2.0)]).launches.is_empty());
-    let answer = run.take_what_fits();
+    let answer = run.launch_what_fits();
     assert_eq!(ids(&answer), ["hello.0", "hello.1"]);
     assert!(answer.unplaced.is_some_and(|text| text.starts_with("1 of 3")));
-    assert_eq!(run.settle(), 1);
+    assert_eq!(run.stop_placing(), 1);
     run.status(&status("hello.0", TaskState::TaskFinished, ""));
     run.status(&status("hello.1", TaskState::TaskFinished, ""));
     assert!(run.is_over());
@@ -132,15 +132,15 @@ fn best_effort_leaves_out_what_does_not_fit() {
 }
 
 #[test]
-fn nothing_run_is_a_failure() {
+fn a_run_without_instances_is_a_failure() {
     let mut run = Run::new(request(3));
-    assert_eq!(run.settle(), 3);
+    assert_eq!(run.stop_placing(), 3);
     assert!(run.is_over());
     assert_eq!(run.code(), 1);
 }
 
 #[test]
-fn a_request_that_no_offer_can_satisfy_is_known_as_such() {
+fn a_request_that_no_offer_can_satisfy_is_hopeless() {
     let mut run = Run::new(request(1).cpus(-1.0));
     let answer = run.offered(vec![offer("a", 8.0)]);
     assert!(answer.hopeless && answer.launches.is_empty());

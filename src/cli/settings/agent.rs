@@ -1,11 +1,11 @@
-//! What `divvy-agent` is told.
+//! The settings of `divvy-agent`.
 
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use clap::Args;
 use serde::Deserialize;
 
-use super::{SettingsError, duration, hostname, listen_address, master_addresses, meaning, read_file, resources};
+use super::{SettingsError, duration, hostname, listen_address, master_addresses, parsed, read_file, resources};
 use crate::{
     agent::{Recover, supervisor},
     cli::logging::LogFormat,
@@ -13,7 +13,7 @@ use crate::{
     types::{Attributes, DeclaredResources},
 };
 
-/// The flags; each also as an environment variable and, with underscores, in the file that `--config` names.
+/// The flags; each may also be an environment variable or, with underscores, in the file named by `--config`.
 #[derive(Args, Clone, Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct AgentArgs {
@@ -23,40 +23,40 @@ pub struct AgentArgs {
     /// Address and port to serve on; port 0 picks a free one [default: 127.0.0.1:5051]
     #[arg(long, env = "DIVVY_LISTEN", value_name = "ADDR:PORT")]
     pub listen: Option<String>,
-    /// Where records and sandboxes are kept; made if it is not there [default: ./divvy-agent]
+    /// The directory for records and sandboxes; created if it does not exist [default: ./divvy-agent]
     #[arg(long, env = "DIVVY_WORK_DIR", value_name = "DIR")]
     pub work_dir: Option<PathBuf>,
-    /// What to offer, for example 'cpus:8;mem(web):8192;ports:[31000-32000]', as a JSON array of Mesos' resources, or the
-    /// absolute path of a file with either. What is not named is detected, zero of a name means none [default: what
+    /// What to offer, for example 'cpus:8;mem(web):8192;ports:[31000-32000]', as a JSON array of Mesos' resources, or
+    /// the absolute path of a file with either. What is not named is detected, zero of a name means none [default: what
     /// this host has]
     #[arg(long, env = "DIVVY_RESOURCES", value_name = "TEXT|JSON|FILE")]
     pub resources: Option<String>,
     /// The role to which resources are reserved that name no role; `*` reserves them to none [default: *]
     #[arg(long, env = "DIVVY_DEFAULT_ROLE", value_name = "ROLE")]
     pub default_role: Option<String>,
-    /// What is special about this host, for example 'rack:r1;zone:a'
+    /// Attributes of this host, for example 'rack:r1;zone:a'
     #[arg(long, env = "DIVVY_ATTRIBUTES", value_name = "TEXT")]
     pub attributes: Option<String>,
     /// The name or number under which others reach this host [default: its host name]
     #[arg(long, env = "DIVVY_HOSTNAME", value_name = "NAME")]
     pub hostname: Option<String>,
-    /// What to do with what an earlier agent left here: reconnect, cleanup (end it all and tell of it) or strict
-    /// (as reconnect, but end with code 3 and touch nothing when a record is damaged) [default: reconnect]
+    /// How to recover the tasks of an earlier agent: reconnect, cleanup (kill and report them) or strict (as reconnect,
+    /// but exit with code 3 and change nothing when a record is damaged) [default: reconnect]
     #[arg(long, env = "DIVVY_RECOVER", value_name = "HOW")]
     pub recover: Option<String>,
-    /// How long a supervisor stays that no agent comes to and that runs nothing [default: 10m]
+    /// How long a supervisor runs without an agent and without containers [default: 10m]
     #[arg(long, env = "DIVVY_SUPERVISOR_IDLE", value_name = "TIME")]
     pub supervisor_idle: Option<String>,
-    /// How long a peer may read nothing while something waits for it, before its session ends [default: 75s]
+    /// How long a peer may leave its messages unread before its session is closed [default: 75s]
     #[arg(long, env = "DIVVY_PEER_STALL_TIMEOUT", value_name = "TIME")]
     pub peer_stall_timeout: Option<String>,
-    /// Serve on an address that other hosts can reach although nothing asks them who they are
+    /// Serve on an address that other hosts can reach although there is no authentication yet
     #[arg(long, env = "DIVVY_INSECURE", num_args = 0..=1, default_missing_value = "true", require_equals = true)]
     pub insecure: Option<bool>,
     /// What to log: error, warn, info, debug, trace, or by part: info,divvy=debug [default: info]
     #[arg(long, env = "DIVVY_LOG", value_name = "FILTER")]
     pub log: Option<String>,
-    /// How log lines look [default: text]
+    /// The format of log lines [default: text]
     #[arg(long, env = "DIVVY_LOG_FORMAT")]
     pub log_format: Option<LogFormat>,
     /// A TOML file with any of these settings
@@ -65,7 +65,7 @@ pub struct AgentArgs {
     pub config: Option<PathBuf>,
 }
 
-/// The same, read for its meaning.
+/// The parsed settings.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct AgentSettings {
@@ -73,44 +73,44 @@ pub struct AgentSettings {
     pub master: Addresses,
     /// Where to serve.
     pub listen: SocketAddr,
-    /// Where records and sandboxes are.
+    /// The directory of records and sandboxes.
     pub work_dir: PathBuf,
     /// What to offer; what it does not mention is detected.
     pub resources: DeclaredResources,
-    /// What is special about the host.
+    /// The attributes of the host.
     pub attributes: Attributes,
-    /// The name to be known by.
+    /// The host name to report.
     pub hostname: Option<String>,
-    /// How to take up what an earlier agent left.
+    /// How to recover the tasks of an earlier agent.
     pub recover: Recover,
-    /// How long a supervisor that no agent comes to stays when nothing runs.
+    /// How long a supervisor runs without an agent and without containers.
     pub supervisor_idle: Duration,
-    /// How long a peer may read nothing; `None`: the agent's own default.
+    /// How long a peer may leave its messages unread; `None`: the agent's default.
     pub peer_stall_timeout: Option<Duration>,
-    /// Whether an address others can reach is meant.
+    /// Whether an address that other hosts can reach is allowed.
     pub insecure: bool,
     /// What to log.
     pub log: Option<String>,
-    /// How log lines look.
+    /// The format of log lines.
     pub log_format: LogFormat,
 }
 
 impl AgentArgs {
-    /// Adds what the file says and reads everything.
+    /// Adds the settings of the file and parses all of them.
     ///
     /// # Errors
-    /// When the file or a value cannot be understood.
+    /// When the file or a value is invalid.
     pub fn resolve(self) -> Result<AgentSettings, SettingsError> {
         let file: Self = read_file(self.config.as_deref())?;
-        let all = self.over(file);
+        let all = self.with_defaults(file);
         Ok(AgentSettings {
             master: master_addresses(all.master.as_deref())?,
             listen: listen_address(all.listen.as_deref(), SocketAddr::from(([127, 0, 0, 1], 5051)))?,
             work_dir: all.work_dir.unwrap_or_else(|| PathBuf::from("divvy-agent")),
             resources: resources(all.resources.as_deref(), all.default_role.as_deref())?,
-            attributes: meaning("--attributes", all.attributes.as_deref(), "rack:r1;zone:a")?.unwrap_or_default(),
+            attributes: parsed("--attributes", all.attributes.as_deref(), "rack:r1;zone:a")?.unwrap_or_default(),
             hostname: hostname(all.hostname)?,
-            recover: meaning("--recover", all.recover.as_deref(), "reconnect")?.unwrap_or_default(),
+            recover: parsed("--recover", all.recover.as_deref(), "reconnect")?.unwrap_or_default(),
             supervisor_idle: duration("--supervisor-idle", all.supervisor_idle.as_deref())?.unwrap_or(supervisor::IDLE),
             peer_stall_timeout: duration("--peer-stall-timeout", all.peer_stall_timeout.as_deref())?,
             insecure: all.insecure.unwrap_or(false),
@@ -119,7 +119,7 @@ impl AgentArgs {
         })
     }
 
-    fn over(self, file: Self) -> Self {
+    fn with_defaults(self, file: Self) -> Self {
         Self {
             master: self.master.or(file.master),
             listen: self.listen.or(file.listen),
@@ -144,7 +144,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn resources_that_cannot_be_read_are_told_with_an_example() {
+    fn an_error_in_resources_has_an_example() {
         let args = AgentArgs { resources: Some("cpus:many".to_owned()), ..AgentArgs::default() };
         let error = args.resolve().expect_err("many is no number").to_string();
         assert!(error.starts_with("--resources \"cpus:many\": "), "{error}");
@@ -152,7 +152,7 @@ mod tests {
     }
 
     #[test]
-    fn a_setting_means_the_same_from_a_flag_and_from_the_file() {
+    fn a_setting_has_the_same_meaning_as_a_flag_and_in_the_file() {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("agent.toml");
         let text = "cpus:2;mem:0;disk:0;ports:[];gpus(web):1";
@@ -176,7 +176,7 @@ mod tests {
     }
 
     #[test]
-    fn a_way_to_recover_that_there_is_not_is_told_with_those_that_there_are() {
+    fn an_error_in_recover_lists_the_valid_values() {
         let args = |how: &str| AgentArgs { recover: Some(how.to_owned()), ..AgentArgs::default() };
         assert_eq!(args("strict").resolve().expect("known").recover, Recover::Strict);
         let error = args("hope").resolve().expect_err("unknown").to_string();
@@ -184,7 +184,7 @@ mod tests {
     }
 
     #[test]
-    fn several_masters_are_read_and_a_wrong_one_is_told() {
+    fn several_masters_are_parsed_and_an_invalid_one_is_reported() {
         let args = |master: &str| AgentArgs { master: Some(master.to_owned()), ..AgentArgs::default() };
         assert_eq!(args("a:1,b:2").resolve().expect("two").master.to_string(), "a:1,b:2");
         let error = args("a:1,b").resolve().expect_err("no port").to_string();

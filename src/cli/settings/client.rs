@@ -1,4 +1,4 @@
-//! What `divvy` is told whatever its command.
+//! The settings of `divvy` that all its commands share.
 
 use std::path::PathBuf;
 
@@ -8,7 +8,7 @@ use serde::Deserialize;
 use super::{SettingsError, master_addresses, read_file};
 use crate::{cli::logging::LogFormat, transport::connect::Addresses};
 
-/// The flags; each also as an environment variable and, with underscores, in the file that `--config` names.
+/// The flags; each may also be an environment variable or, with underscores, in the file named by `--config`.
 #[derive(Args, Clone, Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct ClientArgs {
@@ -18,7 +18,7 @@ pub struct ClientArgs {
     /// What to log: error, warn, info, debug, trace, or by part: info,divvy=debug [default: warn]
     #[arg(long, global = true, env = "DIVVY_LOG", value_name = "FILTER")]
     pub log: Option<String>,
-    /// How log lines look [default: text]
+    /// The format of log lines [default: text]
     #[arg(long, global = true, env = "DIVVY_LOG_FORMAT")]
     pub log_format: Option<LogFormat>,
     /// A TOML file with any of these settings
@@ -27,7 +27,7 @@ pub struct ClientArgs {
     pub config: Option<PathBuf>,
 }
 
-/// The same, read for its meaning.
+/// The parsed settings.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct ClientSettings {
@@ -35,15 +35,15 @@ pub struct ClientSettings {
     pub master: Addresses,
     /// What to log.
     pub log: Option<String>,
-    /// How log lines look.
+    /// The format of log lines.
     pub log_format: LogFormat,
 }
 
 impl ClientArgs {
-    /// Adds what the file says and reads everything.
+    /// Adds the settings of the file and parses all of them.
     ///
     /// # Errors
-    /// When the file or a value cannot be understood.
+    /// When the file or a value is invalid.
     pub fn resolve(self) -> Result<ClientSettings, SettingsError> {
         let file: Self = read_file(self.config.as_deref())?;
         Ok(ClientSettings {

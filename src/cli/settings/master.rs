@@ -1,4 +1,4 @@
-//! What `divvy-master` is told.
+//! The settings of `divvy-master`.
 
 use std::{net::SocketAddr, num::NonZeroU32, path::PathBuf, time::Duration};
 
@@ -11,14 +11,14 @@ use crate::{
     master::{Options, RemovalRate},
 };
 
-/// The flags; each also as an environment variable and, with underscores, in the file that `--config` names.
+/// The flags; each may also be an environment variable or, with underscores, in the file named by `--config`.
 #[derive(Args, Clone, Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct MasterArgs {
     /// Address and port to serve on; port 0 picks a free one [default: 127.0.0.1:5050]
     #[arg(long, env = "DIVVY_LISTEN", value_name = "ADDR:PORT")]
     pub listen: Option<String>,
-    /// Where the registry is kept; made if it is not there [default: ./divvy-master]
+    /// The directory of the registry; created if it does not exist [default: ./divvy-master]
     #[arg(long, env = "DIVVY_WORK_DIR", value_name = "DIR")]
     pub work_dir: Option<PathBuf>,
     /// The name or number under which others reach this host [default: the address listened on]
@@ -27,40 +27,40 @@ pub struct MasterArgs {
     /// How long a framework may hold an offer that no other framework wants, or `none` for no limit [default: 2m]
     #[arg(long, env = "DIVVY_OFFER_TIMEOUT", value_name = "TIME")]
     pub offer_timeout: Option<String>,
-    /// How long an agent may be silent before its tasks are told to be unreachable [default: 75s]
+    /// How long an agent may be silent before its tasks are reported unreachable [default: 75s]
     #[arg(long, env = "DIVVY_AGENT_PING_TIMEOUT", value_name = "TIME")]
     pub agent_ping_timeout: Option<String>,
-    /// How long an agent may take to come back to a master that only knows it from its registry [default: 10m]
+    /// How long agents may take to re-register after a change of master [default: 10m]
     #[arg(long, env = "DIVVY_AGENT_REREGISTER_TIMEOUT", value_name = "TIME")]
     pub agent_reregister_timeout: Option<String>,
-    /// Give agents that are away up no faster than this, for example 1/20m; no limit unless set
+    /// Mark agents unreachable no faster than this, for example 1/20m; no limit unless set
     #[arg(long, env = "DIVVY_AGENT_REMOVAL_RATE_LIMIT", value_name = "N/TIME")]
     pub agent_removal_rate_limit: Option<String>,
-    /// How often to look for agents that may be forgotten [default: 15m]
+    /// How often to search the registry for agents to remove [default: 15m]
     #[arg(long, env = "DIVVY_REGISTRY_GC_INTERVAL", value_name = "TIME")]
     pub registry_gc_interval: Option<String>,
-    /// Forget agents that were unreachable or gone for longer [default: 2w]
+    /// Remove agents from the registry that were unreachable or gone for longer than this [default: 2w]
     #[arg(long, env = "DIVVY_REGISTRY_MAX_AGENT_AGE", value_name = "TIME")]
     pub registry_max_agent_age: Option<String>,
-    /// Remember so many unreachable agents, and as many gone ones [default: 102400]
+    /// How many unreachable agents, and how many gone ones, the registry holds [default: 102400]
     #[arg(long, env = "DIVVY_REGISTRY_MAX_AGENT_COUNT", value_name = "N")]
     pub registry_max_agent_count: Option<usize>,
-    /// How long a peer may read nothing while something waits for it, before its session ends [default: 75s]
+    /// How long a peer may leave its messages unread before its session is closed [default: 75s]
     #[arg(long, env = "DIVVY_PEER_STALL_TIMEOUT", value_name = "TIME")]
     pub peer_stall_timeout: Option<String>,
-    /// Keep so many removed frameworks to be looked at [default: 50]
+    /// How many removed frameworks to keep for queries [default: 50]
     #[arg(long, env = "DIVVY_MAX_COMPLETED_FRAMEWORKS", value_name = "N")]
     pub max_completed_frameworks: Option<usize>,
-    /// Keep so many ended tasks of each framework to be looked at [default: 1000]
+    /// How many ended tasks of each framework to keep for queries [default: 1000]
     #[arg(long, env = "DIVVY_MAX_COMPLETED_TASKS_PER_FRAMEWORK", value_name = "N")]
     pub max_completed_tasks_per_framework: Option<usize>,
-    /// Serve on an address that other hosts can reach although nothing asks them who they are
+    /// Serve on an address that other hosts can reach although there is no authentication yet
     #[arg(long, env = "DIVVY_INSECURE", num_args = 0..=1, default_missing_value = "true", require_equals = true)]
     pub insecure: Option<bool>,
     /// What to log: error, warn, info, debug, trace, or by part: info,divvy=debug [default: info]
     #[arg(long, env = "DIVVY_LOG", value_name = "FILTER")]
     pub log: Option<String>,
-    /// How log lines look [default: text]
+    /// The format of log lines [default: text]
     #[arg(long, env = "DIVVY_LOG_FORMAT")]
     pub log_format: Option<LogFormat>,
     /// A TOML file with any of these settings
@@ -69,52 +69,52 @@ pub struct MasterArgs {
     pub config: Option<PathBuf>,
 }
 
-/// The same, read for its meaning.
+/// The parsed settings.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct MasterSettings {
     /// Where to serve.
     pub listen: SocketAddr,
-    /// Where the registry is.
+    /// The directory of the registry.
     pub work_dir: PathBuf,
-    /// The name to be known by.
+    /// The host name to report.
     pub hostname: Option<String>,
-    /// How long an offer holds; `None`: without a limit.
+    /// How long an offer stays valid; `None`: without limit.
     pub offer_timeout: Option<Duration>,
-    /// How long an agent may be silent; `None`: the master's own default.
+    /// How long an agent may be silent; `None`: the master's default.
     pub agent_ping_timeout: Option<Duration>,
-    /// How long an agent may be away; `None` here and below: the master's own default.
+    /// How long agents may take to re-register; `None` here and below: the master's default.
     pub agent_reregister_timeout: Option<Duration>,
-    /// How fast agents are given up.
+    /// How fast agents are marked unreachable.
     pub agent_removal_rate: Option<RemovalRate>,
-    /// How often to look for what may be forgotten.
+    /// How often to search the registry for agents to remove.
     pub registry_gc_interval: Option<Duration>,
-    /// How long lost agents are remembered.
+    /// How long unreachable and gone agents are recorded.
     pub registry_max_agent_age: Option<Duration>,
-    /// How many lost agents are remembered.
+    /// How many unreachable agents, and how many gone ones, are recorded.
     pub registry_max_agents: Option<usize>,
-    /// How long a peer may read nothing.
+    /// How long a peer may leave its messages unread.
     pub peer_stall_timeout: Option<Duration>,
     /// How many removed frameworks are kept.
     pub max_completed_frameworks: Option<usize>,
     /// How many ended tasks of a framework are kept.
     pub max_completed_tasks_per_framework: Option<usize>,
-    /// Whether an address others can reach is meant.
+    /// Whether an address that other hosts can reach is allowed.
     pub insecure: bool,
     /// What to log.
     pub log: Option<String>,
-    /// How log lines look.
+    /// The format of log lines.
     pub log_format: LogFormat,
 }
 
 impl MasterArgs {
-    /// Adds what the file says and reads everything.
+    /// Adds the settings of the file and parses all of them.
     ///
     /// # Errors
-    /// When the file or a value cannot be understood.
+    /// When the file or a value is invalid.
     pub fn resolve(self) -> Result<MasterSettings, SettingsError> {
         let file: Self = read_file(self.config.as_deref())?;
-        let all = self.over(file);
+        let all = self.with_defaults(file);
         Ok(MasterSettings {
             listen: listen_address(all.listen.as_deref(), SocketAddr::from(([127, 0, 0, 1], 5050)))?,
             work_dir: all.work_dir.unwrap_or_else(|| PathBuf::from("divvy-master")),
@@ -135,7 +135,7 @@ impl MasterArgs {
         })
     }
 
-    fn over(self, file: Self) -> Self {
+    fn with_defaults(self, file: Self) -> Self {
         Self {
             listen: self.listen.or(file.listen),
             work_dir: self.work_dir.or(file.work_dir),
@@ -160,7 +160,7 @@ impl MasterArgs {
     }
 }
 
-/// `N/TIME`: so many agents in that time.
+/// Parses `N/TIME`: at most N agents in that time.
 fn removal_rate(text: Option<&str>) -> Result<Option<RemovalRate>, SettingsError> {
     const NAME: &str = "--agent-removal-rate-limit";
     let Some(text) = text else { return Ok(None) };
@@ -185,7 +185,7 @@ mod tests {
     }
 
     #[test]
-    fn a_flag_beats_the_file_and_the_file_beats_the_default() {
+    fn a_flag_overrides_the_file_and_the_file_overrides_the_default() {
         let args = MasterArgs { listen: Some("127.0.0.1:7".to_owned()), ..MasterArgs::default() };
         let file =
             "listen = \"127.0.0.1:8\"\nwork_dir = \"/data\"\noffer_timeout = \"1m 30s\"\nlog_format = \"json\"\n";
@@ -208,7 +208,7 @@ mod tests {
     }
 
     #[test]
-    fn a_rate_is_read_as_so_many_in_a_time() {
+    fn a_rate_is_parsed_as_a_number_in_a_time() {
         for (text, seconds) in [("1/20mins", 1_200), ("4 / 20m", 300), ("2/1s", 0)] {
             let args = MasterArgs { agent_removal_rate_limit: Some(text.to_owned()), ..MasterArgs::default() };
             let rate = args.resolve().expect("all is well").agent_removal_rate.expect("set");
@@ -217,7 +217,7 @@ mod tests {
     }
 
     #[test]
-    fn an_unknown_name_in_the_file_is_told_with_its_line_and_the_known_ones() {
+    fn an_unknown_name_in_the_file_is_reported_with_its_line_and_the_known_names() {
         let error =
             with_file("insecure = true\nlisen = \"x\"\n", MasterArgs::default()).expect_err("lisen").to_string();
         assert!(
@@ -227,7 +227,7 @@ mod tests {
     }
 
     #[test]
-    fn a_value_that_makes_no_sense_is_told_with_an_example() {
+    fn an_invalid_value_is_reported_with_an_example() {
         for (file, wanted) in [
             ("listen = \"5050\"", "--listen \"5050\": write ADDR:PORT with numbers, for example 127.0.0.1:5050"),
             ("offer_timeout = \"soon\"", "--offer-timeout \"soon\": expected number at 0; for example 90s, 2m or 1h"),

@@ -1,8 +1,7 @@
-//! What `--resources` accepts: text, a JSON array of Mesos' `Resource` messages, or the path of a file with either.
+//! Parses `--resources`: text, a JSON array of Mesos' `Resource` messages, or the path of a file with either.
 //!
-//! All three become one [`DeclaredResources`], which is handed on as it is. A flag declares what a host has by itself:
-//! plain amounts, disks, and reservations. Volumes and revocable or shared resources come from operations only, so
-//! the JSON form has no fields for them.
+//! All three become a [`DeclaredResources`]. A flag declares plain amounts, disks and reservations. Volumes and
+//! revocable or shared resources are created by operations only, so the JSON form has no fields for them.
 
 use std::{fs::File, io::Read as _, path::Path};
 
@@ -27,7 +26,7 @@ const EXAMPLE: &str = "cpus:8;mem(web):8192;ports:[31000-32000]";
 /// The longest file that is read, in bytes.
 const MAX_FILE_BYTES: u64 = 1 << 20;
 
-/// Reads a setting of resources; without one, or where it is empty, nothing is declared.
+/// Parses a setting of resources; a missing or empty one declares nothing.
 pub(crate) fn resources(text: Option<&str>, default_role: Option<&str>) -> Result<DeclaredResources, SettingsError> {
     let text = text.unwrap_or_default().trim();
     let default_role = default_role.unwrap_or("*");
@@ -293,7 +292,7 @@ mod tests {
     }
 
     #[test]
-    fn json_that_makes_no_sense_is_named_by_its_place() {
+    fn an_error_in_json_names_its_position() {
         for (json, wanted) in [
             (r#"[{"name": "cpus"}]"#, "[0]: missing field `type`"),
             (r#"[{"name": "cpus", "type": "SCALAR"}]"#, "[0].scalar: is missing"),

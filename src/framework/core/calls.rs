@@ -1,11 +1,11 @@
-//! What the framework asks for: sent when subscribed; otherwise kept, answered here, or refused, by its kind.
+//! The calls of the framework: sent when subscribed; otherwise kept, answered here, or refused, by kind.
 
 use bytes::Bytes;
 
 use super::{
     Driver,
     input::{Effect, Request},
-    link::Sent,
+    master_link::Sent,
     wire,
 };
 use crate::{
@@ -14,10 +14,10 @@ use crate::{
     types::Now,
 };
 
-/// Why a call that cannot wait was not carried out.
-const NO_MASTER: &str = "there is no master at the moment; make the call again when registered";
+/// Why a call that cannot wait was refused.
+const NO_MASTER: &str = "not connected to a master; make the call again when registered";
 const IN_USE: &str = "a task of that id is live; a new task needs a new id";
-const TOO_MANY_QUESTIONS: &str = "too many tasks were asked about that the master has not answered";
+const TOO_MANY_QUESTIONS: &str = "too many questions about tasks wait for an answer of the master";
 
 impl Driver {
     pub(super) fn called(&mut self, now: Now, seq: u64, request: Request, out: &mut Vec<Effect>) {
@@ -43,7 +43,7 @@ impl Driver {
         }
     }
 
-    /// Takes offers; gives them back at once when the callback is stuck and would not see them in time.
+    /// Queues offers; declines them at once when a callback has been running for longer than the hold time.
     pub(super) fn offered(&mut self, now: Now, offers: Vec<v1::Offer>, out: &mut Vec<Effect>) {
         let stuck = self.deliveries.busy_since_ns().is_some_and(|since_ns| now.since(since_ns) > self.options.hold);
         if stuck || self.stopping.is_some() {
@@ -60,14 +60,14 @@ impl Driver {
         if expired.is_empty() {
             return;
         }
-        for offer in expired.iter().filter(|offer| offer.handed_over) {
-            self.tell(SchedulerEvent::OfferRescinded(offer.id.clone()));
+        for offer in expired.iter().filter(|offer| offer.delivered) {
+            self.queue_event(SchedulerEvent::OfferRescinded(offer.id.clone()));
         }
         let ids = expired.into_iter().map(|offer| offer.id).collect();
         self.send(wire::decline(ids, None), 0, Sent::Plain, out);
     }
 
-    /// What waited for a master.
+    /// Sends the calls that waited for a master.
     pub(super) fn send_queued(&mut self, out: &mut Vec<Effect>) {
         let revived = std::mem::take(&mut self.queued.revived);
         if !revived.is_empty() {
@@ -111,12 +111,12 @@ impl Driver {
             }
             launched.push(self.tasks.launched(task));
         }
-        // With no operation it is a decline, and void once the offers are.
+        // Without operations it is a decline, void once the offers are.
         let sent = if operations.is_empty() { Sent::Plain } else { Sent::Accept(launched) };
         self.send(wire::accept(offer_ids, operations, filters), seq, sent, out);
     }
 
-    /// A task whose id a live one has is not launched: what the master would say of it were said of the live one.
+    /// Refuses tasks whose id a live task has: the master's statuses would be attributed to the live one.
     fn refuse_in_use(&mut self, seq: u64, operations: &mut [Operation]) {
         for tasks in operations.iter_mut().filter_map(wire::launched) {
             tasks.retain(|task| {
@@ -129,7 +129,7 @@ impl Driver {
         }
     }
 
-    /// Answers operations that the master will not see: tasks by a status, others by a refusal.
+    /// Answers operations that are not sent to the master: tasks by a status, others by a refusal.
     fn drop_all(
         &mut self,
         now: Now,
@@ -160,7 +160,7 @@ impl Driver {
         }
     }
 
-    /// Without a master the questions are asked at registration, with the driver's own.
+    /// Without a master the questions are sent at registration, with the driver's own.
     fn reconcile(&mut self, seq: u64, tasks: Vec<(TaskId, Option<AgentId>)>, out: &mut Vec<Effect>) {
         if tasks.is_empty() {
             self.tasks.asked_all();
@@ -213,12 +213,12 @@ impl Driver {
         self.send(wire::revive(roles), seq, sent, out);
     }
 
-    /// The roles meant; no name means all of them.
+    /// The roles that a call is about; none named means all of them.
     fn named(&self, roles: Vec<String>) -> Vec<String> {
         if roles.is_empty() { self.roles.clone() } else { roles }
     }
 
-    /// All roles are written as none.
+    /// On the wire, all roles are encoded as none.
     fn all_or(&self, roles: Vec<String>) -> Vec<String> {
         if self.roles.iter().all(|role| roles.contains(role)) { Vec::new() } else { roles }
     }

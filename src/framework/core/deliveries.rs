@@ -1,9 +1,9 @@
-//! What the callbacks are still to hear, in which order, and which of it they are at.
+//! The queue of events for the callbacks, and the callbacks that are running.
 //!
-//! One batch is out at a time, status updates before offers: offers wait for at most one batch of updates, and what the
-//! callback has not begun can still be taken back. All that waits has a bound: statuses by the number of tasks, because
-//! an agent has one per task under way; what became of calls, because with [`UNHEARD`] of it no further call is taken; a
-//! lost agent waits once; of the connection's ups and downs the last are kept. Only messages are ever lost.
+//! One batch is delivered at a time, status updates before offers. Offers wait for at most one batch of updates, and an
+//! offer that still waits can be rescinded. The queue is bounded by kind: an agent sends one status per task at a time;
+//! with [`OUTCOME_BACKLOG`] call outcomes no further call is accepted; a lost agent waits once; of the connection
+//! events the last are kept. Only messages are ever dropped.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
@@ -17,43 +17,43 @@ use crate::{
 
 /// The most events handed to the callbacks at once.
 pub(crate) const BATCH: usize = 256;
-/// The most messages that wait for a callback.
+/// The most messages that wait for a callback; further ones are dropped.
 const MESSAGES: usize = 1024;
-/// With so many refusals and doubts that no callback has taken, calls are not taken any more.
-pub(crate) const UNHEARD: usize = 1024;
-/// The most of them: one for each call that had been taken by then, were all to go wrong.
-const UNHEARD_MOST: usize = 2 * 65_536;
+/// With so many refusals and launches in doubt in the queue, no further call is accepted.
+pub(crate) const OUTCOME_BACKLOG: usize = 1024;
+/// The most of them: every call accepted by then may be refused.
+const MAX_OUTCOMES: usize = 2 * 65_536;
 
 #[derive(Debug, Default)]
 pub(super) struct Deliveries {
     next: u64,
     queue: VecDeque<SchedulerEvent>,
     messages: usize,
-    /// Refusals and doubts.
-    unheard: usize,
-    /// Agents and executors of which it waits to be told that they are lost.
+    /// Refusals and launches in doubt in the queue.
+    outcomes: usize,
+    /// Lost agents and executors in the queue.
     failures: BTreeSet<Failed>,
     lost: u64,
-    under_way: BTreeMap<u64, UnderWay>,
-    /// When the callback that runs now began.
+    pending: BTreeMap<u64, PendingCallback>,
+    /// When the running callback started.
     began_ns: u64,
 }
 
-/// What a callback was given, as far as its end has consequences.
+/// A callback that has not returned.
 #[derive(Debug)]
-pub(super) enum UnderWay {
-    Status(Told),
+pub(super) enum PendingCallback {
+    Status(DeliveredStatus),
     Other,
 }
 
-/// A status that a callback was given.
+/// A status that was delivered to a callback.
 #[derive(Debug)]
-pub(super) struct Told {
+pub(super) struct DeliveredStatus {
     pub(super) task_id: TaskId,
     pub(super) agent_id: Option<AgentId>,
     pub(super) state: TaskState,
     pub(super) uuid: Option<Bytes>,
-    /// To be told again if need be.
+    /// Delivered again if the callback fails.
     pub(super) status: Box<TaskStatus>,
 }
 
@@ -62,11 +62,11 @@ impl Deliveries {
         let bound = Bound::of(&event);
         let waits = match &bound {
             Bound::Message => self.messages < MESSAGES,
-            Bound::Unheard => self.unheard < UNHEARD_MOST,
+            Bound::CallOutcome => self.outcomes < MAX_OUTCOMES,
             Bound::Failed(failed) if self.failures.contains(failed) => return,
             Bound::Own | Bound::Failed(_) => true,
             Bound::Connection => {
-                self.forget_turns_before(&event);
+                self.drop_obsolete_connection_events(&event);
                 true
             }
         };
@@ -78,8 +78,8 @@ impl Deliveries {
         }
     }
 
-    /// The connection came or went as it did before, and the callbacks have not heard of that: what lies between is over.
-    fn forget_turns_before(&mut self, event: &SchedulerEvent) {
+    /// Removes obsolete connection events: those from the first queued event of the same kind on.
+    fn drop_obsolete_connection_events(&mut self, event: &SchedulerEvent) {
         let same = |other: &SchedulerEvent| std::mem::discriminant(other) == std::mem::discriminant(event);
         if let Some(first) = self.queue.iter().position(same) {
             let mut place = 0;
@@ -93,7 +93,7 @@ impl Deliveries {
     fn count(&mut self, bound: Bound) {
         match bound {
             Bound::Message => self.messages += 1,
-            Bound::Unheard => self.unheard += 1,
+            Bound::CallOutcome => self.outcomes += 1,
             Bound::Failed(failed) => drop(self.failures.insert(failed)),
             Bound::Own | Bound::Connection => {}
         }
@@ -102,25 +102,25 @@ impl Deliveries {
     fn uncount(&mut self, event: &SchedulerEvent) {
         match Bound::of(event) {
             Bound::Message => self.messages -= 1,
-            Bound::Unheard => self.unheard -= 1,
+            Bound::CallOutcome => self.outcomes -= 1,
             Bound::Failed(failed) => drop(self.failures.remove(&failed)),
             Bound::Own | Bound::Connection => {}
         }
     }
 
-    /// True when the callbacks leave so much of what became of calls unheard that no further call is to be taken.
-    pub(super) fn are_unheard(&self) -> bool {
-        self.unheard >= UNHEARD
+    /// True when so many call outcomes wait that no further call is accepted.
+    pub(super) fn is_backlog_full(&self) -> bool {
+        self.outcomes >= OUTCOME_BACKLOG
     }
 
-    /// True while it costs nothing to look at all that waits after every input.
-    pub(super) fn are_few(&self) -> bool {
+    /// True while the queue is small enough to be checked after every input.
+    pub(super) fn is_small(&self) -> bool {
         self.queue.len() < 64
     }
 
-    /// True when the callbacks are done with all they were given.
+    /// True when all callbacks have returned.
     pub(super) fn idle(&self) -> bool {
-        self.under_way.is_empty()
+        self.pending.is_empty()
     }
 
     pub(super) fn is_waiting(&self) -> bool {
@@ -143,41 +143,45 @@ impl Deliveries {
         (self.begin(&event), event)
     }
 
-    /// An event after which there is none, past all that waits.
+    /// The final event, ahead of the queue.
     pub(super) fn last(&mut self, event: SchedulerEvent) -> (u64, SchedulerEvent) {
         (self.begin(&event), event)
     }
 
-    /// A callback ended; `None` when it was not under way.
-    pub(super) fn returned(&mut self, now: Now, callback: u64) -> Option<UnderWay> {
+    /// Removes a callback that returned; `None` when it was not running.
+    pub(super) fn returned(&mut self, now: Now, callback: u64) -> Option<PendingCallback> {
         self.began_ns = now.mono_ns;
-        self.under_way.remove(&callback)
+        self.pending.remove(&callback)
     }
 
-    /// When the callback that runs now began; `None` when none runs.
+    /// When the running callback started; `None` when none runs.
     pub(super) fn busy_since_ns(&self) -> Option<u64> {
         if self.idle() { None } else { Some(self.began_ns) }
     }
 
-    /// How many messages were lost because no callback took them.
+    /// The number of dropped messages.
     pub(super) fn lost(&self) -> u64 {
         self.lost
     }
 
     pub(super) fn check(&self) {
-        assert!(self.under_way.len() <= BATCH + 1, "more than one batch is under way");
+        assert!(self.pending.len() <= BATCH + 1, "more than one batch was delivered");
         let count = |bound: fn(&Bound) -> bool| self.queue.iter().map(Bound::of).filter(bound).count();
-        assert_eq!(self.messages, count(|bound| matches!(bound, Bound::Message)), "the count of messages is off");
-        assert_eq!(self.unheard, count(|bound| matches!(bound, Bound::Unheard)), "the count of refusals is off");
-        assert_eq!(self.failures.len(), count(|bound| matches!(bound, Bound::Failed(_))), "a loss waits twice");
-        assert!(count(|bound| matches!(bound, Bound::Connection)) <= 2, "the connection's turns have no bound");
+        assert_eq!(self.messages, count(|bound| matches!(bound, Bound::Message)), "the count of messages is wrong");
+        assert_eq!(self.outcomes, count(|bound| matches!(bound, Bound::CallOutcome)), "the count of refusals is wrong");
+        assert_eq!(
+            self.failures.len(),
+            count(|bound| matches!(bound, Bound::Failed(_))),
+            "a lost agent or executor waits twice"
+        );
+        assert!(count(|bound| matches!(bound, Bound::Connection)) <= 2, "connection events have no bound");
     }
 
     fn begin(&mut self, event: &SchedulerEvent) -> u64 {
         self.next += 1;
-        let under_way = match event {
+        let pending = match event {
             SchedulerEvent::StatusUpdate(status) | SchedulerEvent::UnknownTask(status) => {
-                UnderWay::Status(Told::of(status))
+                PendingCallback::Status(DeliveredStatus::of(status))
             }
             SchedulerEvent::Registered { .. }
             | SchedulerEvent::Reregistered { .. }
@@ -189,14 +193,14 @@ impl Deliveries {
             | SchedulerEvent::ExecutorLost { .. }
             | SchedulerEvent::Refused(_)
             | SchedulerEvent::InDoubt(_)
-            | SchedulerEvent::Error(_) => UnderWay::Other,
+            | SchedulerEvent::Error(_) => PendingCallback::Other,
         };
-        self.under_way.insert(self.next, under_way);
+        self.pending.insert(self.next, pending);
         self.next
     }
 }
 
-impl Told {
+impl DeliveredStatus {
     fn of(status: &TaskStatus) -> Self {
         Self {
             task_id: status.task_id.clone(),
@@ -208,16 +212,16 @@ impl Told {
     }
 }
 
-/// An agent that is lost, or an executor of it.
+/// A lost agent, or a lost executor of it.
 type Failed = (String, Option<String>);
 
-/// What keeps the events of a kind from waiting without end.
+/// The bound on queued events of a kind.
 #[derive(Debug)]
 enum Bound {
-    /// Tasks, offers, or that it comes once.
+    /// Bounded elsewhere: by task, by offer, or delivered once.
     Own,
     Message,
-    Unheard,
+    CallOutcome,
     Failed(Failed),
     Connection,
 }
@@ -232,7 +236,7 @@ impl Bound {
             | SchedulerEvent::UnknownTask(_)
             | SchedulerEvent::Error(_) => Self::Own,
             SchedulerEvent::FrameworkMessage { .. } => Self::Message,
-            SchedulerEvent::Refused(_) | SchedulerEvent::InDoubt(_) => Self::Unheard,
+            SchedulerEvent::Refused(_) | SchedulerEvent::InDoubt(_) => Self::CallOutcome,
             SchedulerEvent::AgentLost(agent_id) => Self::Failed((agent_id.value.clone(), None)),
             SchedulerEvent::ExecutorLost { executor_id, agent_id, .. } => {
                 Self::Failed((agent_id.value.clone(), Some(executor_id.value.clone())))

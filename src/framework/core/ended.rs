@@ -1,6 +1,6 @@
-//! Tasks that ended, remembered against the repeats that an agent sends when an acknowledgement got lost on the way.
+//! Ended tasks, kept to recognise the statuses that an agent resends after a lost acknowledgement.
 //!
-//! Bounded: the oldest is forgotten first, and a repeat that comes later than that is told as news.
+//! Bounded: the oldest is removed first, and a repeat that arrives later is delivered as new.
 
 use std::{collections::VecDeque, sync::Arc};
 
@@ -9,32 +9,32 @@ use uuid::Uuid;
 
 use super::{
     kills::Kill,
-    tasks::{Seen, Verdict, over, stale},
+    tasks::{StatusDigest, Verdict, is_over, outdated_verdict},
 };
 use crate::proto::v1::TaskState;
 
-/// How many ended tasks are remembered.
+/// The most ended tasks that are kept.
 const LIMIT: usize = 65_536;
 
 #[derive(Debug, Default)]
 pub(super) struct EndedTasks {
     by_id: IndexMap<Arc<str>, Ended>,
-    /// In the order of their ends; tasks that were forgotten early are left in.
+    /// In the order of their ends; tasks that were removed early are left in.
     order: VecDeque<Arc<str>>,
 }
 
-/// How a task ended, and the uuid of the status that told it if it had one.
+/// The record of an ended task, with the uuid of its last acknowledged status.
 #[derive(Debug)]
 pub(super) struct Ended {
     pub(super) state: TaskState,
     pub(super) uuid: Option<Uuid>,
-    /// Whether an agent told the end.
-    pub(super) by_agent: bool,
-    /// Whether a master concluded it from a summary: the agent's own status, which says how the process ended, is to come.
-    pub(super) inferred: bool,
-    /// Whether it was the framework's own, as it said.
+    /// Whether an agent reported the end.
+    pub(super) from_agent: bool,
+    /// Whether a master inferred it from a summary: the agent's own status, with the `process_end`, follows.
+    pub(super) from_summary: bool,
+    /// Whether it was known as the framework's own.
     pub(super) known: bool,
-    /// Where the end was only guessed: the task may be back, and is to be killed then.
+    /// For an inferred end: kills the task if it reappears.
     pub(super) kill: Option<Box<Kill>>,
 }
 
@@ -53,7 +53,7 @@ impl EndedTasks {
         self.by_id.swap_remove(task_id)
     }
 
-    /// The framework says that the task is its own; false when it is not known to have ended.
+    /// Records that the framework named the task as its own; false when it is not known to have ended.
     pub(super) fn claim(&mut self, task_id: &str) -> bool {
         self.by_id.get_mut(task_id).is_some_and(|ended| {
             ended.known = true;
@@ -74,18 +74,18 @@ impl EndedTasks {
     }
 
     /// What to do with a status of an ended task; `None` when the task is not known to have ended.
-    pub(super) fn judge(&mut self, task_id: &str, seen: &Seen) -> Option<Verdict> {
+    pub(super) fn judge(&mut self, task_id: &str, digest: &StatusDigest) -> Option<Verdict> {
         let ended = self.by_id.get_mut(task_id)?;
-        let same_end = seen.uuid.is_some() && seen.state == ended.state;
-        // The end that was inferred before is now reported by the one that saw it.
-        let completes = same_end && seen.says_how && ended.inferred && !ended.by_agent;
-        let repeat = (same_end && !completes) || (seen.uuid.is_some() && seen.uuid == ended.uuid);
-        let told_by_agent = ended.by_agent || same_end;
-        ended.by_agent = told_by_agent;
-        let answer = seen.uuid.is_none() && over(seen.state);
-        // An agent that told the end and tells something else now has lost its memory in a power cut.
-        let news = completes || (!repeat && !answer && !told_by_agent && ended.state.may_become(seen.state));
-        Some(if news { Verdict::Deliver } else { stale(seen) })
+        let same_end = digest.uuid.is_some() && digest.state == ended.state;
+        // The agent now reports the end that the master inferred from a summary before.
+        let completes = same_end && digest.has_process_end && ended.from_summary && !ended.from_agent;
+        let repeat = (same_end && !completes) || (digest.uuid.is_some() && digest.uuid == ended.uuid);
+        let from_agent = ended.from_agent || same_end;
+        ended.from_agent = from_agent;
+        let answer = digest.uuid.is_none() && is_over(digest.state);
+        // An agent that reported the end and reports another state now has lost its records in a power cut.
+        let is_new = completes || (!repeat && !answer && !from_agent && ended.state.may_become(digest.state));
+        Some(if is_new { Verdict::Deliver } else { outdated_verdict(digest) })
     }
 
     pub(super) fn ids(&self) -> impl Iterator<Item = &Arc<str>> {
@@ -97,8 +97,8 @@ impl EndedTasks {
     }
 
     pub(super) fn check(&self) {
-        assert!(self.order.len() <= LIMIT, "the memory of ended tasks has a bound");
-        assert!(self.by_id.len() <= self.order.len(), "an ended task would never be forgotten");
+        assert!(self.order.len() <= LIMIT, "too many ended tasks are kept");
+        assert!(self.by_id.len() <= self.order.len(), "an ended task would never be removed");
     }
 }
 
@@ -106,27 +106,40 @@ impl EndedTasks {
 mod tests {
     use super::*;
 
-    const FINISHED: Seen =
-        Seen { state: TaskState::TaskFinished, uuid: Some(Uuid::from_u128(7)), reconciled: false, says_how: true };
+    const FINISHED: StatusDigest = StatusDigest {
+        state: TaskState::TaskFinished,
+        uuid: Some(Uuid::from_u128(7)),
+        reconciled: false,
+        has_process_end: true,
+    };
 
     #[test]
-    fn an_end_is_news_after_a_loss_though_an_earlier_status_was_repeated_meanwhile() {
+    fn an_end_is_delivered_after_a_loss_though_an_earlier_status_was_repeated_meanwhile() {
         let mut ended = after(TaskState::TaskLost);
-        let running = Seen { state: TaskState::TaskRunning, uuid: Some(Uuid::from_u128(7)), ..FINISHED };
+        let running = StatusDigest { state: TaskState::TaskRunning, uuid: Some(Uuid::from_u128(7)), ..FINISHED };
         assert_eq!(ended.judge("t", &running), Some(Verdict::Acknowledge));
-        assert_eq!(ended.judge("t", &Seen { uuid: Some(Uuid::from_u128(8)), ..FINISHED }), Some(Verdict::Deliver));
+        assert_eq!(
+            ended.judge("t", &StatusDigest { uuid: Some(Uuid::from_u128(8)), ..FINISHED }),
+            Some(Verdict::Deliver)
+        );
     }
 
     fn after(state: TaskState) -> EndedTasks {
         let mut ended = EndedTasks::default();
-        let one =
-            Ended { state, uuid: Some(Uuid::from_u128(7)), by_agent: false, inferred: false, known: true, kill: None };
+        let one = Ended {
+            state,
+            uuid: Some(Uuid::from_u128(7)),
+            from_agent: false,
+            from_summary: false,
+            known: true,
+            kill: None,
+        };
         ended.insert("t".into(), one);
         ended
     }
 
     #[test]
-    fn the_oldest_is_forgotten_first() {
+    fn the_oldest_is_removed_first() {
         let mut ended = EndedTasks::default();
         for task in 0..LIMIT + 10 {
             ended.insert(
@@ -134,8 +147,8 @@ mod tests {
                 Ended {
                     state: TaskState::TaskFinished,
                     uuid: Some(Uuid::from_u128(7)),
-                    by_agent: false,
-                    inferred: false,
+                    from_agent: false,
+                    from_summary: false,
                     known: true,
                     kill: None,
                 },
@@ -147,31 +160,31 @@ mod tests {
     }
 
     #[test]
-    fn an_end_is_final_unless_it_was_guessed() {
-        let running = Seen { state: TaskState::TaskRunning, uuid: Some(Uuid::from_u128(8)), ..FINISHED };
+    fn an_end_is_final_unless_it_was_inferred() {
+        let running = StatusDigest { state: TaskState::TaskRunning, uuid: Some(Uuid::from_u128(8)), ..FINISHED };
         assert_eq!(after(TaskState::TaskFinished).judge("t", &running), Some(Verdict::Acknowledge));
         assert_eq!(after(TaskState::TaskLost).judge("t", &running), Some(Verdict::Deliver));
-        let answer = Seen { uuid: None, reconciled: true, ..running };
+        let answer = StatusDigest { uuid: None, reconciled: true, ..running };
         assert_eq!(after(TaskState::TaskFinished).judge("t", &answer), Some(Verdict::Drop));
         assert_eq!(after(TaskState::TaskUnknown).judge("t", &answer), Some(Verdict::Deliver));
     }
 
     #[test]
-    fn the_end_that_the_agent_saw_is_delivered_after_one_that_was_inferred_and_then_never_again() {
+    fn the_end_that_the_agent_reports_is_delivered_after_one_from_a_summary_and_then_never_again() {
         let mut ended = after(TaskState::TaskFinished);
-        ended.get_mut("t").unwrap().inferred = true;
+        ended.get_mut("t").unwrap().from_summary = true;
         ended.get_mut("t").unwrap().uuid = None;
-        assert_eq!(ended.judge("t", &Seen { uuid: None, reconciled: true, ..FINISHED }), Some(Verdict::Drop));
+        assert_eq!(ended.judge("t", &StatusDigest { uuid: None, reconciled: true, ..FINISHED }), Some(Verdict::Drop));
         assert_eq!(ended.judge("t", &FINISHED), Some(Verdict::Deliver));
         assert_eq!(ended.judge("t", &FINISHED), Some(Verdict::Acknowledge));
     }
 
     #[test]
-    fn an_end_that_an_agent_told_is_never_taken_back() {
+    fn an_end_that_an_agent_reported_is_never_revoked() {
         let mut ended = after(TaskState::TaskLost);
-        let told = Seen { state: TaskState::TaskLost, uuid: Some(Uuid::from_u128(9)), ..FINISHED };
-        assert_eq!(ended.judge("t", &told), Some(Verdict::Acknowledge));
-        let running = Seen { state: TaskState::TaskRunning, uuid: Some(Uuid::from_u128(8)), ..FINISHED };
+        let end = StatusDigest { state: TaskState::TaskLost, uuid: Some(Uuid::from_u128(9)), ..FINISHED };
+        assert_eq!(ended.judge("t", &end), Some(Verdict::Acknowledge));
+        let running = StatusDigest { state: TaskState::TaskRunning, uuid: Some(Uuid::from_u128(8)), ..FINISHED };
         assert_eq!(ended.judge("t", &running), Some(Verdict::Acknowledge));
     }
 }

@@ -1,4 +1,4 @@
-//! What goes into the driver's core and what comes out: plain data, so that a run can be recorded and replayed.
+//! The inputs and effects of the driver's core: plain data, so that a run can be recorded and replayed.
 
 use std::time::Duration;
 
@@ -7,26 +7,26 @@ use bytes::Bytes;
 use crate::framework::event::SchedulerEvent;
 use crate::proto::{ext, v1, v1::scheduler::Call};
 
-/// What happened.
+/// An input of the core.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Input {
-    /// The driver shall begin.
+    /// The driver was started.
     Started,
-    /// The framework made a call, numbered by the handle it made it with.
+    /// The framework made a call, numbered by its handle.
     Called { seq: u64, request: Request },
-    /// The connection asked for under this number stands.
+    /// The connection of this session is open.
     Connected { session: u64 },
-    /// It could not be made, or is gone. `leader` is where the master said to go instead.
+    /// It failed or was lost. `leader` is the address that the master named instead.
     Disconnected { session: u64, reason: String, leader: Option<String> },
-    /// A frame came from the master.
+    /// A frame of the master arrived.
     Received { session: u64, events: Box<ext::Events> },
-    /// A callback finished.
+    /// A callback returned.
     Returned { callback: u64, outcome: Outcome },
     /// The deadline passed. Harmless when early or repeated.
     Tick,
 }
 
-/// What the framework wants.
+/// A call of the framework.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Request {
     Accept {
@@ -42,7 +42,7 @@ pub(crate) enum Request {
         task_id: v1::TaskId,
         policy: Option<v1::KillPolicy>,
     },
-    /// Empty: everything the master knows.
+    /// Empty: all tasks that the master knows.
     Reconcile {
         tasks: Vec<(v1::TaskId, Option<v1::AgentId>)>,
     },
@@ -75,9 +75,9 @@ pub(crate) enum Request {
 pub(crate) enum Stop {
     /// The framework and its tasks end.
     Teardown,
-    /// The tasks go on; another driver with the same framework id takes over.
+    /// The tasks keep running; another driver with the same framework id may take over.
     Failover,
-    /// At once; to the master it looks like a failover.
+    /// At once; for the master it is a failover.
     Abort,
 }
 
@@ -89,32 +89,32 @@ pub(crate) enum Outcome {
     Panicked,
 }
 
-/// What the shell has to do, in this order.
+/// An effect that the shell carries out, in order.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Effect {
-    /// Wait, then connect, and tell under this number how it went. Replaces an earlier attempt.
+    /// Wait, then connect, and report the result for this session. Replaces an earlier attempt.
     Connect { session: u64, master: String, after: Duration },
     /// Send what is queued for this session, then close it.
     Disconnect { session: u64 },
     /// Queue a call; `seq` is its number on this session's stream.
     Send { session: u64, seq: u64, call: Box<Call> },
-    /// Run a callback after those delivered before, and tell how it ended.
+    /// Run a callback after those delivered before, and report its outcome.
     Deliver { callback: u64, event: SchedulerEvent },
-    /// The driver is done; nothing follows.
+    /// The driver has ended; nothing follows.
     Finish(Finished),
 }
 
 /// How a driver ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Finished {
-    /// The master confirmed that the framework is gone.
+    /// The master confirmed the teardown.
     TornDown,
-    /// The master could not be told in time that the framework shall go.
+    /// No master confirmed the teardown in time.
     TeardownUnconfirmed,
     /// Another driver may take over.
     LeftForFailover,
-    /// The user gave up.
+    /// The user aborted the driver.
     Aborted,
-    /// The master ended the session for good.
+    /// The master ended the framework's session permanently.
     Failed(String),
 }

@@ -1,15 +1,15 @@
 //! Kills, kept until they are known to have arrived.
 //!
-//! That a master took a kill says little: it may be gone before its order leaves, or may not know the task yet because
-//! the agent is still coming back, and then it says nothing at all. So a kill stays with its task until the task is told
-//! to be killed or to have ended, and goes out again with every question after the task and whenever the task is told to
-//! run. Where an end was only guessed, the kill is kept for the day the task is back.
+//! A master that received a kill may die before it forwards it. It may also not know the task yet, because the agent
+//! has not re-registered, and then it sends no answer. So a kill stays with its task until the task is reported as
+//! being killed or ended. The driver resends it with every question about the task, and whenever the task is reported
+//! as running. After an inferred end the kill is kept in case the task reappears.
 
 use super::{
     Driver,
     input::Effect,
-    link::Sent,
-    tasks::{Tasks, over},
+    master_link::Sent,
+    tasks::{Tasks, is_over},
     wire,
 };
 use crate::{
@@ -17,14 +17,14 @@ use crate::{
     types::Now,
 };
 
-/// The most kills of tasks of which nothing is known.
+/// The most kills of tasks that are neither live nor ended here.
 const LIMIT: usize = 65_536;
-const TOO_MANY: &str = "too many tasks were to be killed that the master has said nothing of";
+const TOO_MANY: &str = "too many kills of tasks without any status wait for the master";
 
-/// A kill that the framework asked for.
+/// A kill that the framework requested.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Kill {
-    /// The number the user knows it by; 0 for the driver's own.
+    /// The number of the user's call; 0 for the driver's own.
     pub(super) seq: u64,
     pub(super) policy: Option<KillPolicy>,
 }
@@ -34,7 +34,7 @@ pub(super) struct Kill {
 pub(super) struct Full;
 
 impl Driver {
-    /// A kill of the framework's, or of the driver's own: sent if there is a master, and kept in any case.
+    /// Kills a task: keeps the kill, and sends it if there is a master.
     pub(super) fn kill(
         &mut self,
         now: Now,
@@ -44,19 +44,19 @@ impl Driver {
         out: &mut Vec<Effect>,
     ) {
         let kill = Kill { seq, policy };
-        if self.tasks.killed(&task_id.value, kill) == Err(Full) {
+        if self.tasks.keep_kill(&task_id.value, kill) == Err(Full) {
             return self.refuse(seq, "kill", TOO_MANY);
         }
         if self.subscribed() {
             self.send_kill(&task_id.value, kill, out);
             if self.tasks.kills.contains_key(task_id.value.as_str()) {
-                self.wonder(now, &task_id.value);
+                self.query_until_answered(now, &task_id.value);
             }
         }
     }
 
-    /// Sends the kill of this task, if there is one, once more.
-    pub(super) fn kill_again(&mut self, task_id: &str, out: &mut Vec<Effect>) {
+    /// Resends the kill of this task, if there is one.
+    pub(super) fn resend_kill(&mut self, task_id: &str, out: &mut Vec<Effect>) {
         if let Some(kill) = self.tasks.kill_of(task_id) {
             self.send_kill(task_id, kill, out);
         }
@@ -70,12 +70,12 @@ impl Driver {
 }
 
 impl Tasks {
-    /// Keeps a kill for as long as the task may live.
-    fn killed(&mut self, task_id: &str, kill: Kill) -> Result<(), Full> {
+    /// Keeps a kill while the task may be alive.
+    fn keep_kill(&mut self, task_id: &str, kill: Kill) -> Result<(), Full> {
         if let Some(task) = self.live.get_mut(task_id) {
-            task.kill = Some(Box::new(kill)).filter(|_| !over(task.state) || is_guess(task.state));
+            task.kill = Some(Box::new(kill)).filter(|_| !is_over(task.state) || is_inferred(task.state));
         } else if let Some(ended) = self.ended.get_mut(task_id) {
-            ended.kill = Some(Box::new(kill)).filter(|_| is_guess(ended.state) && !ended.by_agent);
+            ended.kill = Some(Box::new(kill)).filter(|_| is_inferred(ended.state) && !ended.from_agent);
         } else if let Some(before) = self.kills.get_mut(task_id) {
             *before = kill;
         } else if self.is_full_of_kills() {
@@ -86,7 +86,7 @@ impl Tasks {
         Ok(())
     }
 
-    /// A task that nobody here launched is to be killed by the driver's own wish.
+    /// Records the driver's own kill of an unknown task.
     pub(super) fn kill_unknown(&mut self, task_id: &str) {
         if let Some(task) = self.live.get_mut(task_id) {
             task.kill.get_or_insert_with(|| Box::new(Kill { seq: 0, policy: None }));
@@ -98,7 +98,7 @@ impl Tasks {
         self.kill_of(task_id).is_some() || self.ended.is_killed(task_id)
     }
 
-    /// The master will not have the kill: it is of no use to ask again.
+    /// The master refused the kill: drop it instead of resending it.
     pub(super) fn kill_refused(&mut self, task_id: &str) {
         self.kills.remove(task_id);
         if let Some(task) = self.live.get_mut(task_id) {
@@ -106,7 +106,7 @@ impl Tasks {
         }
     }
 
-    /// The kill of a task that may live.
+    /// The kill of a task that may be alive.
     fn kill_of(&self, task_id: &str) -> Option<Kill> {
         let of_live = self.live.get(task_id).and_then(|task| task.kill.as_deref());
         of_live.or_else(|| self.kills.get(task_id)).copied()
@@ -117,12 +117,12 @@ impl Tasks {
     }
 }
 
-/// True when a task that is said to have ended this way may live all the same.
-pub(super) fn is_guess(state: TaskState) -> bool {
-    over(state) && state.may_become(TaskState::TaskRunning)
+/// True when the end is inferred (lost, unknown, gone): the task may still be alive.
+pub(super) fn is_inferred(state: TaskState) -> bool {
+    is_over(state) && state.may_become(TaskState::TaskRunning)
 }
 
-/// True when a task is told to be where a kill gets to.
+/// True when a task in this state can receive a kill.
 pub(super) fn may_be_killed(state: TaskState) -> bool {
     matches!(state, TaskState::TaskStaging | TaskState::TaskStarting | TaskState::TaskRunning)
 }

@@ -1,30 +1,29 @@
-//! The driver as a state machine: what a framework calls and what a master tells go in, calls to send and callbacks to
+//! The driver as a state machine: calls of the framework and frames of the master go in, calls to send and callbacks to
 //! run come out.
 //!
-//! It owns no socket, clock or task. The shell feeds it [`Input`]s with the time they happened at, carries out the
-//! [`Effect`]s in the order given, and sends [`Input::Tick`] when its deadline has passed. Rule: a status is
-//! acknowledged when the callback that got it returned `Ok`, never before; an offer that reached the driver is answered
-//! or given back, whatever the callbacks do.
+//! It owns no socket, clock or task. The shell feeds it timestamped [`Input`]s, carries out the [`Effect`]s in order,
+//! and sends [`Input::Tick`] when its deadline has passed. Rules: a status is acknowledged after its callback returned
+//! `Ok`, never before. Every offer is accepted or declined, whatever the callbacks do.
 
+mod admission;
 mod calls;
 mod deliveries;
 mod ended;
 mod input;
 mod kills;
-mod lanes;
-mod link;
+mod loss_deadlines;
+mod master_link;
 mod offers;
 mod queued;
 mod reconcile;
 mod session;
-mod standing;
+mod status_queues;
 mod statuses;
 mod stop;
 mod tasks;
 #[cfg(test)]
 mod tests;
 mod wire;
-mod write_offs;
 
 use std::time::Duration;
 
@@ -32,13 +31,13 @@ use bytes::Bytes;
 use rand::rngs::StdRng;
 
 pub(crate) use self::{
+    admission::{CallAdmission, RefusalReason},
     deliveries::BATCH,
     input::{Effect, Finished, Input, Outcome, Request, Stop},
-    standing::{Objection, Standing},
 };
 use self::{
-    deliveries::Deliveries, lanes::Lanes, link::Link, offers::Offers, queued::Queued, reconcile::Reconciliation,
-    stop::Stopping, tasks::Tasks,
+    deliveries::Deliveries, master_link::MasterLink, offers::Offers, queued::Queued, reconcile::Reconciliation,
+    status_queues::StatusQueues, stop::Stopping, tasks::Tasks,
 };
 use super::{counts::DriverCounts, event::SchedulerEvent, unknown::UnknownTasks};
 use crate::{
@@ -50,33 +49,33 @@ use crate::{
     types::Now,
 };
 
-/// Versions of the stream that this driver speaks.
+/// The version of the stream that this driver supports.
 pub(crate) const VERSION: u32 = 1;
 
-/// Full checks of the invariants are this many inputs apart where more than a few tasks are remembered.
+/// The inputs between full checks of the invariants, when the state is large.
 const CHECK_EVERY: u64 = 1000;
 
-/// What a driver is told once.
+/// The configuration of a driver.
 #[derive(Clone, Debug)]
 pub(crate) struct Options {
     pub(crate) framework: FrameworkInfo,
     /// `host:port` each; at least one.
     pub(crate) masters: Vec<String>,
-    /// Roles that want no offers at first.
+    /// Roles that are suppressed at the start.
     pub(crate) suppressed_roles: Vec<String>,
     /// The user acknowledges, not the driver.
     pub(crate) explicit: bool,
-    /// How long offers may go unanswered.
+    /// The time after which an unanswered offer is declined.
     pub(crate) hold: Duration,
-    /// About how often all tasks are reconciled; never between registrations when unset.
+    /// The interval of periodic reconciliations; `None` for none.
     pub(crate) reconcile_every: Option<Duration>,
-    /// By what the master tells this run of the framework from those before and after it.
+    /// The unique name of this instance of the framework.
     pub(crate) instance: Bytes,
     /// Tasks that an earlier instance launched, with their agents where known.
     pub(crate) known_tasks: Vec<(TaskId, Option<AgentId>)>,
-    /// What those were launched with, where it was more than nothing.
+    /// The partition policies of those, where they have one.
     pub(crate) partition_policies: Vec<(TaskId, PartitionPolicy)>,
-    /// What is done about tasks that are not known.
+    /// The policy for unknown tasks.
     pub(crate) unknown_tasks: UnknownTasks,
 }
 
@@ -87,38 +86,38 @@ pub(crate) struct Driver {
     roles: Vec<String>,
     rng: StdRng,
     phase: Phase,
-    /// The master has told the framework its id, in this driver's life or before.
+    /// The id that a master assigned, to this instance or an earlier one.
     framework_id: Option<FrameworkId>,
-    /// SUBSCRIBE was sent at some time, whether or not it was answered.
-    introduced: bool,
+    /// SUBSCRIBE was sent at least once, answered or not.
+    subscribe_sent: bool,
     registered: bool,
     stopping: Option<Stopping>,
-    link: Link,
+    link: MasterLink,
     offers: Offers,
     tasks: Tasks,
     queued: Queued,
     reconciliation: Reconciliation,
-    lanes: Lanes,
+    status_queues: StatusQueues,
     deliveries: Deliveries,
     finished: Option<Finished>,
     repeats: u64,
     inputs: u64,
 }
 
-/// Where the driver stands with the master.
+/// The state of the connection to the master.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Phase {
     /// Not started.
     Disconnected,
-    /// A connection was asked for; later inputs of other sessions do not count.
+    /// A connection was requested; inputs of other sessions are ignored.
     Connecting,
-    /// SUBSCRIBE was sent; without an answer the connection is given up at `due_ns`.
+    /// SUBSCRIBE was sent; without an answer the connection is closed at `due_ns`.
     Subscribing { due_ns: u64 },
-    /// Without a word from the master the connection is given up at `due_ns`.
+    /// Without a frame from the master the connection is closed at `due_ns`.
     Subscribed { due_ns: u64 },
-    /// The driver ended as it was told, or because the master said so.
+    /// The user stopped the driver, or the master ended its session.
     Stopped,
-    /// The driver was aborted.
+    /// The user aborted the driver.
     Aborted,
 }
 
@@ -143,7 +142,7 @@ impl Core for Driver {
         self.inputs += 1;
         if cfg!(debug_assertions) {
             self.check_session();
-            let few = self.tasks.are_few() && self.deliveries.are_few();
+            let few = self.tasks.is_small() && self.deliveries.is_small();
             if few || self.inputs.is_multiple_of(CHECK_EVERY) {
                 self.check();
             }
@@ -157,7 +156,7 @@ impl Core for Driver {
             Phase::Stopped | Phase::Aborted => return None,
         };
         let stopping = self.stopping.as_ref().map(|stopping| stopping.due_ns);
-        let others = [self.offers.deadline_ns(), self.reconciliation.deadline_ns(), self.lanes.deadline_ns()];
+        let others = [self.offers.deadline_ns(), self.reconciliation.deadline_ns(), self.status_queues.deadline_ns()];
         others.into_iter().chain([phase, stopping]).flatten().min()
     }
 
@@ -167,7 +166,7 @@ impl Core for Driver {
 }
 
 impl Driver {
-    /// A driver that has not begun. `rng` decides its jitter.
+    /// A driver that is not started. `rng` decides its jitter.
     pub(crate) fn new(mut options: Options, rng: StdRng) -> Self {
         let mut queued = Queued::default();
         queued.suppress(&options.suppressed_roles);
@@ -176,21 +175,21 @@ impl Driver {
             tasks.claimed(&task_id.value, agent_id.as_ref());
         }
         for (task_id, policy) in std::mem::take(&mut options.partition_policies) {
-            tasks.has_policy(&task_id.value, policy);
+            tasks.set_policy(&task_id.value, policy);
         }
         Self {
             phase: Phase::Disconnected,
             roles: options.framework.all_roles().into_iter().map(str::to_owned).collect(),
             framework_id: options.framework.id.clone().filter(|id| !id.value.is_empty()),
-            introduced: false,
+            subscribe_sent: false,
             registered: false,
             stopping: None,
-            link: Link::new(options.masters.clone()),
+            link: MasterLink::new(options.masters.clone()),
             offers: Offers::new(options.hold),
             tasks,
             queued,
             reconciliation: Reconciliation::default(),
-            lanes: Lanes::default(),
+            status_queues: StatusQueues::default(),
             deliveries: Deliveries::default(),
             finished: None,
             repeats: 0,
@@ -200,12 +199,12 @@ impl Driver {
         }
     }
 
-    /// The framework's id, once the master has given one.
+    /// The framework's id, once the master has assigned one.
     pub(crate) fn framework_id(&self) -> Option<&FrameworkId> {
         self.framework_id.as_ref()
     }
 
-    /// Whether a master has ever subscribed this run.
+    /// True when a master has registered this instance.
     #[cfg(any(test, feature = "sim"))]
     pub(crate) fn was_registered(&self) -> bool {
         self.registered
@@ -216,16 +215,16 @@ impl Driver {
         self.finished.as_ref()
     }
 
-    /// True while the master settles calls as they are made; otherwise they are better left where they are.
+    /// True while the number of unconfirmed calls is below its limit.
     pub(crate) fn takes_calls(&self) -> bool {
         self.link.has_room()
     }
 
-    /// What was counted so far, but for the callbacks.
+    /// The counters, except those of the callbacks.
     pub(crate) fn counts(&self) -> DriverCounts {
         DriverCounts {
             repeats: self.repeats,
-            redelivered: self.lanes.redelivered(),
+            redelivered: self.status_queues.redelivered(),
             lost: self.deliveries.lost(),
             unknown_tasks: self.tasks.found_unknown(),
             reconciliations: self.reconciliation.runs(),
@@ -235,12 +234,12 @@ impl Driver {
         }
     }
 
-    /// Asserts what holds between any two inputs.
+    /// Asserts the invariants.
     pub(crate) fn check(&self) {
         self.offers.check();
         self.tasks.check();
         self.deliveries.check();
-        self.lanes.check();
+        self.status_queues.check();
         self.check_session();
     }
 
@@ -259,18 +258,18 @@ impl Driver {
             return;
         }
         match self.phase {
-            Phase::Subscribing { due_ns } if due_ns <= now.mono_ns => self.give_up("no answer to SUBSCRIBE", out),
-            Phase::Subscribed { due_ns } if due_ns <= now.mono_ns => self.give_up("no heartbeat", out),
+            Phase::Subscribing { due_ns } if due_ns <= now.mono_ns => self.reconnect("no answer to SUBSCRIBE", out),
+            Phase::Subscribed { due_ns } if due_ns <= now.mono_ns => self.reconnect("no heartbeat", out),
             Phase::Subscribed { .. } => {
                 self.return_overdue_offers(now, out);
                 self.reconcile_due(now, out);
             }
             Phase::Disconnected | Phase::Connecting | Phase::Subscribing { .. } | Phase::Stopped | Phase::Aborted => {}
         }
-        self.tell_again(now, out);
+        self.redeliver(now, out);
     }
 
-    /// Hands the callbacks their next batch when they are done with the last one.
+    /// Delivers the next batch when all callbacks of the last one have returned.
     fn deliver(&mut self, now: Now, out: &mut Vec<Effect>) {
         if self.ended() || self.stopping.is_some() || !self.deliveries.idle() {
             return;
@@ -282,13 +281,13 @@ impl Driver {
             out.push(Effect::Deliver { callback, event });
         }
         if self.offers.has_waiting() {
-            let offers = self.offers.hand_over();
+            let offers = self.offers.take_waiting();
             let (callback, event) = self.deliveries.offers(offers);
             out.push(Effect::Deliver { callback, event });
         }
     }
 
-    fn tell(&mut self, event: SchedulerEvent) {
+    fn queue_event(&mut self, event: SchedulerEvent) {
         self.deliveries.push(event);
     }
 

@@ -1,7 +1,7 @@
-//! The offers a framework may still answer, and when the driver gives them back for it.
+//! The outstanding offers of a framework, and when the driver declines them.
 //!
-//! An offer is known from its arrival until it is used, declined, rescinded, or held for too long. Until it is handed to
-//! the callback it waits here whole; after that only its id and agent are kept.
+//! An offer is outstanding from its arrival until it is accepted, declined, rescinded, or expires after the hold time.
+//! It waits here whole until its callback starts; after that only its id and agent are kept.
 
 use std::{
     collections::{BTreeMap, VecDeque},
@@ -34,8 +34,8 @@ struct Held {
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Expired {
     pub(super) id: OfferId,
-    /// The callback had already seen it.
-    pub(super) handed_over: bool,
+    /// It was delivered to a callback.
+    pub(super) delivered: bool,
 }
 
 impl Offers {
@@ -50,8 +50,8 @@ impl Offers {
         self.waiting.insert(offer.id.clone(), offer);
     }
 
-    /// What the next callback gets.
-    pub(super) fn hand_over(&mut self) -> Vec<Offer> {
+    /// Removes and returns the offers for the next callback.
+    pub(super) fn take_waiting(&mut self) -> Vec<Offer> {
         std::mem::take(&mut self.waiting).into_values().collect()
     }
 
@@ -59,10 +59,10 @@ impl Offers {
         !self.waiting.is_empty()
     }
 
-    /// Takes the offers for an answer and tells their agent.
+    /// Removes the offers of an accept, and returns their agent.
     ///
     /// # Errors
-    /// Which offer is not there any more, and the ids of those that were and are now taken.
+    /// An offer is no longer valid: the message, and the ids of the offers that were removed.
     pub(super) fn take(&mut self, ids: &[OfferId]) -> Result<AgentId, (String, Vec<OfferId>)> {
         let mut agent_id = None;
         let mut taken = Vec::with_capacity(ids.len());
@@ -84,15 +84,15 @@ impl Offers {
         }
     }
 
-    /// The offers among `ids` that can still be declined.
+    /// Removes the valid offers among `ids`, and returns their ids.
     pub(super) fn take_known(&mut self, ids: Vec<OfferId>) -> Vec<OfferId> {
         ids.into_iter().filter(|id| self.remove(id).is_some()).collect()
     }
 
-    /// The master took it back; true when the callback has seen it and so has to hear of it.
+    /// The master rescinded an offer; true when a callback received it, so that the rescind is delivered.
     pub(super) fn rescinded(&mut self, id: &OfferId) -> bool {
-        let unseen = self.waiting.contains_key(id);
-        self.remove(id).is_some() && !unseen
+        let undelivered = self.waiting.contains_key(id);
+        self.remove(id).is_some() && !undelivered
     }
 
     pub(super) fn expired(&mut self, now: Now) -> Vec<Expired> {
@@ -102,9 +102,9 @@ impl Offers {
             && let Some((due_ns, id)) = self.order.pop_front()
         {
             if self.known.get(&id).is_some_and(|held| held.due_ns == due_ns) {
-                let handed_over = !self.waiting.contains_key(&id);
+                let delivered = !self.waiting.contains_key(&id);
                 self.remove(&id);
-                expired.push(Expired { id, handed_over });
+                expired.push(Expired { id, delivered });
             }
         }
         expired
@@ -179,7 +179,7 @@ mod tests {
         let mut offers = with(&["O1", "O2"]);
         offers.take(&[id("O1")]).expect("known");
         let late = Now::default().advanced(HOLD);
-        assert_eq!(offers.expired(late), [Expired { id: id("O2"), handed_over: false }]);
+        assert_eq!(offers.expired(late), [Expired { id: id("O2"), delivered: false }]);
         assert_eq!(offers.deadline_ns(), None);
     }
 
@@ -191,10 +191,10 @@ mod tests {
     }
 
     #[test]
-    fn a_rescinded_offer_that_nobody_saw_disappears_silently() {
+    fn a_rescinded_offer_that_no_callback_received_is_not_reported() {
         let mut offers = with(&["O1", "O2"]);
         assert!(!offers.rescinded(&id("O1")));
-        assert_eq!(offers.hand_over().len(), 1);
+        assert_eq!(offers.take_waiting().len(), 1);
         assert!(offers.rescinded(&id("O2")));
         assert!(!offers.rescinded(&id("O2")));
     }

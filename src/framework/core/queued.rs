@@ -1,8 +1,8 @@
-//! Calls made while there is no master, kept until there is one: bounded, and one per task and kind.
+//! Calls made without a master, kept until there is one: bounded, and one per task and kind.
 //!
-//! Only calls that are harmless when they come late or twice are kept. The roles that are suppressed and the resources
-//! asked for are states rather than calls: they are told with every subscription. Kills are kept whether or not there is
-//! a master: see [`kills`](super::kills).
+//! Only calls that are harmless when they arrive late or twice are kept. The suppressed roles and the requested
+//! resources are states rather than calls: they are sent with every subscription. Kills are kept in any case, see
+//! [`kills`](super::kills).
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -18,9 +18,9 @@ pub(super) struct Queued {
     pub(super) acknowledgements: BTreeMap<TaskId, (AgentId, Bytes)>,
     /// Roles to revive.
     pub(super) revived: BTreeSet<String>,
-    /// Roles that want no offers.
+    /// Suppressed roles: they receive no offers.
     pub(super) suppressed: BTreeSet<String>,
-    /// Resources asked for last.
+    /// The resources requested last.
     pub(super) demand: Vec<Request>,
 }
 
@@ -48,7 +48,7 @@ impl Queued {
         }
     }
 
-    /// The roles are wanted again; the call itself still has to reach the master.
+    /// Removes the roles from the suppressed ones; the REVIVE itself is sent or kept separately.
     pub(super) fn unsuppress(&mut self, roles: &[String]) {
         for role in roles {
             self.suppressed.remove(role);

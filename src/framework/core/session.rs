@@ -1,11 +1,11 @@
-//! One stream to the master: it comes about, is subscribed on, brings frames, and breaks.
+//! One stream to the master: connecting, subscribing, receiving frames, and losing the connection.
 
 use std::time::Duration;
 
 use super::{
     Driver, Phase,
     input::{Effect, Finished},
-    link::{Sent, Unsettled},
+    master_link::{PendingCall, Sent},
     wire,
 };
 use crate::{
@@ -36,7 +36,7 @@ impl Driver {
             return;
         }
         self.phase = Phase::Subscribing { due_ns: now.mono_after(SUBSCRIBE_WAIT) };
-        self.introduced = true;
+        self.subscribe_sent = true;
         let framework_info = FrameworkInfo { id: self.framework_id.clone(), ..self.options.framework.clone() };
         let suppressed_roles = self.queued.suppressed.iter().cloned().collect();
         let instance = Some(self.options.instance.clone());
@@ -47,7 +47,7 @@ impl Driver {
 
     pub(super) fn disconnected(&mut self, session: u64, reason: &str, leader: Option<String>, out: &mut Vec<Effect>) {
         if session == self.link.session() && self.phase != Phase::Disconnected {
-            self.lost(reason, leader, out);
+            self.connection_lost(reason, leader, out);
         }
     }
 
@@ -60,14 +60,14 @@ impl Driver {
                 format!("the master speaks version {} of the stream, this driver {}", frame.version, super::VERSION);
             return self.fail(text, out);
         }
-        self.heard(now);
+        self.record_liveness(now);
         for event in frame.events {
-            self.happened(now, event, out);
+            self.event_received(now, event, out);
             if self.ended() {
                 return;
             }
         }
-        // What the master says of the tasks in a call comes before its refusal, in this frame or an earlier one.
+        // The statuses of a call's tasks precede its refusal, in this frame or an earlier one.
         for refused in frame.refused {
             self.refused(now, refused, out);
         }
@@ -76,43 +76,43 @@ impl Driver {
         }
     }
 
-    /// Closes the connection and asks for another.
-    pub(super) fn give_up(&mut self, reason: &str, out: &mut Vec<Effect>) {
+    /// Closes the connection and requests another one.
+    pub(super) fn reconnect(&mut self, reason: &str, out: &mut Vec<Effect>) {
         out.push(Effect::Disconnect { session: self.link.session() });
-        self.lost(reason, None, out);
+        self.connection_lost(reason, None, out);
     }
 
-    /// Sends a call; without a subscription this is the caller's mistake only before SUBSCRIBE.
+    /// Sends a call on the current stream.
     pub(super) fn send(&mut self, mut call: Call, user_seq: u64, sent: Sent, out: &mut Vec<Effect>) {
         call.framework_id.clone_from(&self.framework_id);
         self.link.send(call, user_seq, sent, out);
     }
 
-    /// A call of the user's cannot be carried out.
+    /// Reports that a call of the user was refused.
     pub(super) fn refuse(&mut self, seq: u64, field: &str, text: impl Into<String>) {
-        self.tell(SchedulerEvent::Refused(Refusal { seq, field: field.to_owned(), text: text.into() }));
+        self.queue_event(SchedulerEvent::Refused(Refusal { seq, field: field.to_owned(), text: text.into() }));
     }
 
-    fn lost(&mut self, reason: &str, leader: Option<String>, out: &mut Vec<Effect>) {
-        if leader.is_some() || std::mem::replace(&mut self.link.complained, true) {
-            tracing::debug!(leader, "still no master: {reason}");
+    fn connection_lost(&mut self, reason: &str, leader: Option<String>, out: &mut Vec<Effect>) {
+        if leader.is_some() || std::mem::replace(&mut self.link.outage_logged, true) {
+            tracing::debug!(leader, "still not connected to a master: {reason}");
         } else {
-            tracing::warn!("no master: {reason}; trying until there is one");
+            tracing::warn!("not connected to a master: {reason}; retrying");
         }
         if self.subscribed() {
-            self.tell(SchedulerEvent::Disconnected);
+            self.queue_event(SchedulerEvent::Disconnected);
         }
         self.offers.clear();
-        self.reconciliation.pause();
-        for call in self.link.unsettled() {
-            self.keep(call);
+        self.reconciliation.reset();
+        for call in self.link.take_pending() {
+            self.carry_over(call);
         }
         self.phase = Phase::Connecting;
         self.link.reopen(leader, &mut self.rng, out);
     }
 
-    /// Keeps what was sent in vain for the next session; the fate of launches is found by reconciling.
-    fn keep(&mut self, call: Unsettled) {
+    /// Carries a call without a confirmation over to the next session; launches are resolved by reconciliation.
+    fn carry_over(&mut self, call: PendingCall) {
         match call.sent {
             Sent::Revive(roles) => {
                 let suppressed = &self.queued.suppressed;
@@ -120,24 +120,24 @@ impl Driver {
                 self.queued.revived.extend(wanted);
             }
             Sent::Accept(tasks) => {
-                let unheard = tasks.iter().filter(|task_id| self.tasks.only_launched(task_id));
-                let task_ids: Vec<_> = unheard.map(|task_id| TaskId { value: task_id.to_string() }).collect();
+                let in_doubt = tasks.iter().filter(|task_id| self.tasks.is_unreported(task_id));
+                let task_ids: Vec<_> = in_doubt.map(|task_id| TaskId { value: task_id.to_string() }).collect();
                 if tasks.is_empty() || !task_ids.is_empty() {
-                    self.tell(SchedulerEvent::InDoubt(InDoubt { seq: call.user_seq, task_ids }));
+                    self.queue_event(SchedulerEvent::InDoubt(InDoubt { seq: call.user_seq, task_ids }));
                 }
             }
-            // Kept anyway, told anew at registration, or void by now.
+            // Kept elsewhere, sent again at registration, or void.
             Sent::Kill(_) | Sent::Plain | Sent::Teardown => {}
         }
     }
 
-    fn heard(&mut self, now: Now) {
+    fn record_liveness(&mut self, now: Now) {
         if self.subscribed() {
-            self.phase = Phase::Subscribed { due_ns: now.mono_after(self.link.patience()) };
+            self.phase = Phase::Subscribed { due_ns: now.mono_after(self.link.idle_timeout()) };
         }
     }
 
-    fn happened(&mut self, now: Now, event: Event, out: &mut Vec<Effect>) {
+    fn event_received(&mut self, now: Now, event: Event, out: &mut Vec<Effect>) {
         let kind = event.r#type.and_then(|kind| event::Type::try_from(kind).ok()).unwrap_or(event::Type::Unknown);
         if kind == event::Type::Subscribed {
             if let Some(subscribed) = event.subscribed {
@@ -152,39 +152,39 @@ impl Driver {
         if !self.subscribed() {
             return;
         }
-        self.told(now, kind, event, out);
+        self.dispatch_event(now, kind, event, out);
     }
 
-    fn told(&mut self, now: Now, kind: event::Type, event: Event, out: &mut Vec<Effect>) {
+    fn dispatch_event(&mut self, now: Now, kind: event::Type, event: Event, out: &mut Vec<Effect>) {
         match kind {
             event::Type::Offers => self.offered(now, event.offers.map(|offers| offers.offers).unwrap_or_default(), out),
             event::Type::Rescind => {
                 if let Some(rescind) = event.rescind.filter(|rescind| self.offers.rescinded(&rescind.offer_id)) {
-                    self.tell(SchedulerEvent::OfferRescinded(rescind.offer_id));
+                    self.queue_event(SchedulerEvent::OfferRescinded(rescind.offer_id));
                 }
             }
             event::Type::Update => {
                 if let Some(update) = event.update {
-                    self.status(now, update.status, out);
+                    self.status_received(now, update.status, out);
                 }
             }
             event::Type::Message => {
                 if let Some(message) = event.message {
                     let event::Message { agent_id, executor_id, data } = *message;
-                    self.tell(SchedulerEvent::FrameworkMessage { agent_id, executor_id, data });
+                    self.queue_event(SchedulerEvent::FrameworkMessage { agent_id, executor_id, data });
                 }
             }
             event::Type::Failure => self.failure(event.failure.map(|failure| *failure)),
             event::Type::Heartbeat | event::Type::Unknown | event::Type::Subscribed | event::Type::Error => {}
             event::Type::InverseOffers | event::Type::RescindInverseOffer | event::Type::UpdateOperationStatus => {
-                tracing::debug!(kind = kind.as_str_name(), "an event that this driver has no callback for");
+                tracing::debug!(kind = kind.as_str_name(), "ignored an event without a callback");
             }
         }
     }
 
     fn failure(&mut self, failure: Option<event::Failure>) {
         let Some(event::Failure { agent_id: Some(agent_id), executor_id, status }) = failure else { return };
-        self.tell(match executor_id {
+        self.queue_event(match executor_id {
             None => SchedulerEvent::AgentLost(agent_id),
             Some(executor_id) => SchedulerEvent::ExecutorLost { executor_id, agent_id, status: status.unwrap_or(-1) },
         });
@@ -192,13 +192,13 @@ impl Driver {
 
     fn subscription(&mut self, now: Now, subscribed: event::Subscribed, out: &mut Vec<Effect>) {
         self.link.established(subscribed.heartbeat_interval_seconds);
-        self.phase = Phase::Subscribed { due_ns: now.mono_after(self.link.patience()) };
+        self.phase = Phase::Subscribed { due_ns: now.mono_after(self.link.idle_timeout()) };
         self.framework_id = Some(subscribed.framework_id.clone());
         if self.stopping.is_some() {
             return self.send_teardown(out);
         }
         let master = Box::new(subscribed.master_info.unwrap_or_default());
-        self.tell(if self.registered {
+        self.queue_event(if self.registered {
             SchedulerEvent::Reregistered { master }
         } else {
             SchedulerEvent::Registered { framework_id: subscribed.framework_id, master }

@@ -1,4 +1,4 @@
-//! A status update's way: judged, told, and acknowledged when the callback took it.
+//! The path of a status update: classified, delivered, and acknowledged when the callback returned `Ok`.
 
 use std::sync::Arc;
 
@@ -7,12 +7,12 @@ use uuid::Uuid;
 
 use super::{
     Driver,
-    deliveries::{Told, UnderWay},
+    deliveries::{DeliveredStatus, PendingCallback},
     input::{Effect, Outcome},
     kills::may_be_killed,
-    lanes::Entrance,
-    link::Sent,
-    tasks::{Verdict, over},
+    master_link::Sent,
+    status_queues::Enqueued,
+    tasks::{Verdict, is_over},
     wire,
 };
 use crate::{
@@ -25,24 +25,24 @@ use crate::{
 };
 
 impl Driver {
-    /// The master told a status, or passed one on.
-    pub(super) fn status(&mut self, now: Now, status: TaskStatus, out: &mut Vec<Effect>) {
+    /// The master sent a status, or forwarded one of an agent.
+    pub(super) fn status_received(&mut self, now: Now, status: TaskStatus, out: &mut Vec<Effect>) {
         self.answered(&status.task_id.value, out);
         let runs = may_be_killed(status.state()) && self.tasks.is_killed(&status.task_id.value);
         let killed_in_vain = runs.then(|| status.task_id.value.clone());
         self.note_unreachable(now, &status);
-        self.news(Box::new(status), out);
+        self.on_status(Box::new(status), out);
         if let Some(task_id) = killed_in_vain {
-            self.kill_again(&task_id, out);
+            self.resend_kill(&task_id, out);
         }
     }
 
-    /// Tells a status unless the callback has it, or has one of the same task before it.
-    fn news(&mut self, status: Box<TaskStatus>, out: &mut Vec<Effect>) {
-        let status = match self.lanes.enter(status) {
-            Entrance::Free(status) => status,
-            Entrance::Repeat => return self.repeats += 1,
-            Entrance::Waits => return,
+    /// Delivers a status, unless it is a repeat or waits behind another one of its task.
+    fn on_status(&mut self, status: Box<TaskStatus>, out: &mut Vec<Effect>) {
+        let status = match self.status_queues.enqueue(status) {
+            Enqueued::Deliver(status) => status,
+            Enqueued::Repeat => return self.repeats += 1,
+            Enqueued::Waiting => return,
         };
         match self.tasks.judge(&status) {
             Verdict::Deliver => self.deliver_status(status, out),
@@ -62,41 +62,47 @@ impl Driver {
             match self.options.unknown_tasks {
                 UnknownTasks::Report => {}
                 UnknownTasks::Adopt => self.tasks.claimed(&task_id.value, None),
-                UnknownTasks::Kill if over(status.state()) || status.state() == TaskState::TaskKilling => {}
+                UnknownTasks::Kill if is_over(status.state()) || status.state() == TaskState::TaskKilling => {}
                 UnknownTasks::Kill => {
                     self.tasks.kill_unknown(&task_id.value);
-                    self.kill_again(&task_id.value, out);
+                    self.resend_kill(&task_id.value, out);
                 }
             }
         }
-        self.lanes.open(&status);
-        self.tell_status(status);
+        self.status_queues.start_delivery(&status);
+        self.queue_status(status);
     }
 
-    fn tell_status(&mut self, status: Box<TaskStatus>) {
+    fn queue_status(&mut self, status: Box<TaskStatus>) {
         let known = self.tasks.is_known(&status.task_id.value);
-        self.tell(if known { SchedulerEvent::StatusUpdate(status) } else { SchedulerEvent::UnknownTask(status) });
+        self.queue_event(if known {
+            SchedulerEvent::StatusUpdate(status)
+        } else {
+            SchedulerEvent::UnknownTask(status)
+        });
     }
 
     pub(super) fn returned(&mut self, now: Now, callback: u64, outcome: Outcome, out: &mut Vec<Effect>) {
-        let Some(UnderWay::Status(told)) = self.deliveries.returned(now, callback) else { return };
+        let Some(PendingCallback::Status(delivered)) = self.deliveries.returned(now, callback) else { return };
         let by_hand = self.options.explicit && {
-            let uuid = told.status.acknowledgement();
-            self.tasks.was_acknowledged(&told.task_id.value, uuid)
+            let uuid = delivered.status.acknowledgement();
+            self.tasks.was_acknowledged(&delivered.task_id.value, uuid)
         };
         match outcome {
-            Outcome::Err | Outcome::Panicked if !by_hand => self.lanes.failed(now, told.status),
-            Outcome::Ok | Outcome::Err | Outcome::Panicked => self.took(told, out),
+            Outcome::Err | Outcome::Panicked if !by_hand => {
+                self.status_queues.schedule_redelivery(now, delivered.status);
+            }
+            Outcome::Ok | Outcome::Err | Outcome::Panicked => self.status_handled(delivered, out),
         }
     }
 
-    /// The user acknowledges by hand.
+    /// The user acknowledged a status explicitly.
     pub(super) fn acknowledged(&mut self, task_id: TaskId, agent_id: AgentId, uuid: Bytes, out: &mut Vec<Effect>) {
         self.tasks.acknowledged(&task_id.value, Uuid::from_slice(&uuid).ok());
         self.acknowledge(task_id, agent_id, uuid, out);
     }
 
-    /// A task that never got to the master, told as the master would tell it.
+    /// Reports a task that was not sent to the master as the master would report it.
     pub(super) fn drop_task(
         &mut self,
         now: Now,
@@ -107,11 +113,11 @@ impl Driver {
     ) {
         self.tasks.launched(task);
         let state = TaskState::TaskDropped.for_framework(self.capable_of(capability::Type::PartitionAware));
-        self.news(Box::new(wire::dropped(now, task, state, reason, message)), out);
+        self.on_status(Box::new(wire::dropped(now, task, state, reason, message)), out);
     }
 
-    /// The master did not carry a call out, or not all of it. What it took up it answers for itself, task by task: some of
-    /// them may run.
+    /// The master refused a call, or a part of it. The tasks of a call that it applied in part it reports itself: some
+    /// of them may run.
     pub(super) fn refused(&mut self, now: Now, refused: ext::Refused, out: &mut Vec<Effect>) {
         let Some(call) = self.link.refused(refused.seq) else {
             return self.refuse(0, &refused.field, refused.text);
@@ -129,7 +135,7 @@ impl Driver {
 
     fn drop_refused(&mut self, now: Now, task_ids: &[Arc<str>], text: &str, out: &mut Vec<Effect>) {
         for task_id in task_ids {
-            if self.tasks.only_launched(task_id) {
+            if self.tasks.is_unreported(task_id) {
                 let agent_id = self.tasks.agent_of(task_id).unwrap_or_default();
                 let task = TaskInfo { task_id: TaskId { value: task_id.to_string() }, agent_id, ..TaskInfo::default() };
                 self.drop_task(now, &task, Reason::TaskInvalid, text.to_owned(), out);
@@ -137,45 +143,45 @@ impl Driver {
         }
     }
 
-    /// Tells statuses again whose callbacks did not take them.
-    pub(super) fn tell_again(&mut self, now: Now, out: &mut Vec<Effect>) {
-        while let Some(status) = self.lanes.next_due(now) {
+    /// Delivers statuses again whose callbacks failed.
+    pub(super) fn redeliver(&mut self, now: Now, out: &mut Vec<Effect>) {
+        while let Some(status) = self.status_queues.next_due(now) {
             let uuid = status.acknowledgement();
             if self.options.explicit && self.tasks.was_acknowledged(&status.task_id.value, uuid) {
-                self.go_on(&status.task_id, out);
+                self.deliver_waiting(&status.task_id, out);
             } else {
-                self.tell_status(status);
+                self.queue_status(status);
             }
         }
     }
 
-    /// What waited behind a status has its turn.
-    fn go_on(&mut self, task_id: &TaskId, out: &mut Vec<Effect>) {
-        for status in self.lanes.close(&task_id.value) {
-            self.news(status, out);
+    /// Delivers the statuses that waited behind a handled one.
+    fn deliver_waiting(&mut self, task_id: &TaskId, out: &mut Vec<Effect>) {
+        for status in self.status_queues.finish_delivery(&task_id.value) {
+            self.on_status(status, out);
         }
     }
 
-    fn took(&mut self, told: Told, out: &mut Vec<Effect>) {
+    fn status_handled(&mut self, delivered: DeliveredStatus, out: &mut Vec<Effect>) {
         let explicit = self.options.explicit;
-        let uuid = told.status.acknowledgement();
-        self.tasks.handled(&told.task_id.value, told.state, uuid, !explicit);
-        if uuid.is_some() && over(told.state) {
-            // That answers every question about the task, also one that waits for a master.
-            self.answered(&told.task_id.value, out);
-            self.tasks.answered(&told.task_id.value);
+        let uuid = delivered.status.acknowledgement();
+        self.tasks.handled(&delivered.task_id.value, delivered.state, uuid, !explicit);
+        if uuid.is_some() && is_over(delivered.state) {
+            // An end from the agent answers every question about the task, also one that is still to be sent.
+            self.answered(&delivered.task_id.value, out);
+            self.tasks.answered(&delivered.task_id.value);
         }
-        if let (false, Some(agent_id), Some(uuid)) = (explicit, told.agent_id, told.uuid) {
-            self.acknowledge(told.task_id.clone(), agent_id, uuid, out);
+        if let (false, Some(agent_id), Some(uuid)) = (explicit, delivered.agent_id, delivered.uuid) {
+            self.acknowledge(delivered.task_id.clone(), agent_id, uuid, out);
         }
-        self.go_on(&told.task_id, out);
+        self.deliver_waiting(&delivered.task_id, out);
     }
 
     fn acknowledge(&mut self, task_id: TaskId, agent_id: AgentId, uuid: Bytes, out: &mut Vec<Effect>) {
         if self.subscribed() {
             self.send(wire::acknowledge(task_id, agent_id, uuid), 0, Sent::Plain, out);
         } else if self.queued.acknowledge(task_id, agent_id, uuid).is_err() {
-            tracing::debug!("too many acknowledgements wait; the agent will ask again");
+            tracing::debug!("acknowledgement dropped, too many wait for a master; the agent resends the status");
         }
     }
 }

@@ -1,19 +1,19 @@
-//! How a driver ends: torn down, left for a successor, aborted, or cut off by the master.
+//! How a driver ends: teardown, failover, abort, or an error of the master.
 
 use std::time::Duration;
 
 use super::{
     Driver, Phase,
     input::{Effect, Finished, Stop},
-    link::Sent,
+    master_link::Sent,
     wire,
 };
 use crate::{framework::event::SchedulerEvent, proto::v1::scheduler::call, types::Now};
 
-/// How long the driver tries to tell the master that the framework shall go.
+/// How long the driver tries to tear the framework down.
 const TEARDOWN_WAIT: Duration = Duration::from_secs(10);
 
-/// A teardown that the master has not confirmed.
+/// A teardown without a confirmation of the master.
 #[derive(Debug)]
 pub(super) struct Stopping {
     pub(super) due_ns: u64,
@@ -38,10 +38,10 @@ impl Driver {
         }
     }
 
-    /// False when no master can have heard of the framework. One that was asked to subscribe it may have done so although
-    /// its answer did not come: the next SUBSCRIBE of this run gets the same framework, which can then be torn down.
+    /// False when no master can have the framework. A master that received SUBSCRIBE may have it although its answer
+    /// was lost: the next SUBSCRIBE of this instance returns the same framework, which can then be torn down.
     fn may_be_known(&self) -> bool {
-        self.framework_id.is_some() || self.introduced
+        self.framework_id.is_some() || self.subscribe_sent
     }
 
     pub(super) fn send_teardown(&mut self, out: &mut Vec<Effect>) {
@@ -57,7 +57,7 @@ impl Driver {
         }
     }
 
-    /// The master will not have this framework any more; after a teardown that is what was wanted.
+    /// The master ended the session; after a teardown that counts as its confirmation.
     pub(super) fn fail(&mut self, message: String, out: &mut Vec<Effect>) {
         if self.stopping.as_ref().is_some_and(|stopping| stopping.sent) {
             return self.finish(Finished::TornDown, out);

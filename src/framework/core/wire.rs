@@ -1,4 +1,4 @@
-//! The calls and statuses that the driver itself puts together.
+//! Constructors of calls and statuses.
 
 use bytes::Bytes;
 
@@ -11,7 +11,7 @@ use crate::{
     types::Now,
 };
 
-/// A call of this framework with nothing in it.
+/// A call of this framework without a body.
 pub(super) fn bare(framework_id: Option<&FrameworkId>, kind: call::Type) -> Call {
     Call { framework_id: framework_id.cloned(), r#type: Some(kind as i32), ..Call::default() }
 }
@@ -59,7 +59,7 @@ pub(super) fn message(agent_id: AgentId, executor_id: v1::ExecutorId, data: Byte
     Call { message, ..bare(None, call::Type::Message) }
 }
 
-/// What the master would say of a task that never got to an agent.
+/// The status that the master would send for a task that never reached an agent.
 pub(super) fn dropped(now: Now, task: &v1::TaskInfo, state: TaskState, reason: Reason, message: String) -> TaskStatus {
     TaskStatus {
         task_id: task.task_id.clone(),

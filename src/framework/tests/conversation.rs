@@ -1,4 +1,4 @@
-//! What is said between a driver and its master, message by message.
+//! The messages between a driver and its master, one by one.
 
 use super::{
     fake_master::{launched, offer, status},
@@ -17,15 +17,15 @@ fn task(id: &str) -> TaskInfo {
     TaskInfo::shell("t", "true").with_id(id).with_resources(&Resources::cpus_mem(1.0, 32.0))
 }
 
-async fn offers(ear: &mut Ear) -> Vec<Offer> {
-    match ear.next().await {
+async fn offers(recording: &mut Recording) -> Vec<Offer> {
+    match recording.next().await {
         SchedulerEvent::ResourceOffers(offers) => offers,
-        other => panic!("expected offers, was told {other:?}"),
+        other => panic!("expected offers, received {other:?}"),
     }
 }
 
 #[tokio::test]
-async fn a_driver_subscribes_with_what_nearly_all_frameworks_want() {
+async fn a_driver_subscribes_with_the_defaults_of_unset_fields() {
     let mut master = FakeMaster::start().await;
     let driver = describe(&master).build(recorder().0).unwrap();
     driver.start().unwrap();
@@ -39,9 +39,9 @@ async fn a_driver_subscribes_with_what_nearly_all_frameworks_want() {
 #[tokio::test]
 async fn a_plan_is_launched_and_its_statuses_are_acknowledged_after_the_callback() {
     let mut master = FakeMaster::start().await;
-    let (driver, mut ear, mut session) = subscribed(&mut master).await;
+    let (driver, mut recording, mut session) = subscribed(&mut master).await;
     session.send([offer("O1"), offer("O2")]).await;
-    let offers = offers(&mut ear).await;
+    let offers = offers(&mut recording).await;
     let hello = TaskRequest::command("hello", "echo hello").cpus(1.0).mem_mib(32).count(2);
     driver.apply(place(&offers, &[hello])).await.unwrap();
     let launch = session.expect(Type::Accept).await;
@@ -54,7 +54,7 @@ async fn a_plan_is_launched_and_its_statuses_are_acknowledged_after_the_callback
         assert_ne!(declined.offer_ids, used);
     }
     session.send([status(&ids[0], TaskState::TaskRunning, 1)]).await;
-    assert_eq!(ear.status().await.state(), TaskState::TaskRunning);
+    assert_eq!(recording.status().await.state(), TaskState::TaskRunning);
     let acknowledge = session.expect(Type::Acknowledge).await.acknowledge.unwrap();
     assert_eq!((acknowledge.task_id, &acknowledge.uuid[..]), (ids[0].clone(), &1_u128.to_be_bytes()[..]));
 }
@@ -62,18 +62,18 @@ async fn a_plan_is_launched_and_its_statuses_are_acknowledged_after_the_callback
 #[tokio::test]
 async fn a_failed_or_panicking_callback_leaves_the_status_to_be_sent_again() {
     let mut master = FakeMaster::start().await;
-    let (driver, mut ear, mut session) = subscribed(&mut master).await;
+    let (driver, mut recording, mut session) = subscribed(&mut master).await;
     let running = status(&TaskId::from("t1"), TaskState::TaskRunning, 1);
-    for (mood, count) in [(Mood::Fail, 1), (Mood::Panic, 2)] {
-        ear.mood(mood);
+    for (outcome, count) in [(Outcome::Fail, 1), (Outcome::Panic, 2)] {
+        recording.set_outcome(outcome);
         session.send([running.clone()]).await;
-        ear.status().await;
+        recording.status().await;
         while driver.counts().callbacks_failed + driver.counts().callbacks_panicked < count {
             tokio::task::yield_now().await;
         }
     }
     session.send([running]).await;
-    ear.status().await;
+    recording.status().await;
     session.expect(Type::Acknowledge).await;
     driver.kill_task(&TaskId::from("x")).await.unwrap();
     session.expect(Type::Kill).await;
@@ -81,30 +81,30 @@ async fn a_failed_or_panicking_callback_leaves_the_status_to_be_sent_again() {
 }
 
 #[tokio::test]
-async fn a_repeated_status_is_told_once_and_acknowledged_twice() {
+async fn a_repeated_status_is_delivered_once_and_acknowledged_twice() {
     let mut master = FakeMaster::start().await;
-    let (driver, mut ear, mut session) = subscribed(&mut master).await;
+    let (driver, mut recording, mut session) = subscribed(&mut master).await;
     let finished = status(&TaskId::from("t1"), TaskState::TaskFinished, 1);
     session.send([finished.clone()]).await;
     session.expect(Type::Acknowledge).await;
     session.send([finished]).await;
     session.expect(Type::Acknowledge).await;
-    ear.status().await;
-    ear.nothing_more();
+    recording.status().await;
+    recording.nothing_more();
     assert_eq!((driver.counts().repeats, driver.counts().live_tasks), (1, 0));
 }
 
 #[tokio::test]
 async fn in_explicit_mode_nothing_is_acknowledged_until_the_user_does() {
     let mut master = FakeMaster::start().await;
-    let (scheduler, mut ear) = recorder();
+    let (scheduler, mut recording) = recorder();
     let driver = describe(&master).explicit_acknowledgements().build(scheduler).unwrap();
     driver.start().unwrap();
     let mut session = master.session().await;
     session.subscribe().await;
     session.send([status(&TaskId::from("t1"), TaskState::TaskRunning, 1)]).await;
-    ear.next().await;
-    let running = ear.status().await;
+    recording.next().await;
+    let running = recording.status().await;
     driver.kill_task(&running.task_id).await.unwrap();
     session.expect(Type::Kill).await;
     driver.acknowledge(&running).await.unwrap();
@@ -112,7 +112,7 @@ async fn in_explicit_mode_nothing_is_acknowledged_until_the_user_does() {
 }
 
 #[tokio::test]
-async fn a_driver_that_acknowledges_by_itself_says_so_when_asked_to() {
+async fn an_explicit_acknowledgement_without_explicit_mode_returns_an_error() {
     let master = FakeMaster::start().await;
     let driver = describe(&master).build(recorder().0).unwrap();
     let status = TaskStatus::new("t1", TaskState::TaskRunning);
@@ -121,24 +121,24 @@ async fn a_driver_that_acknowledges_by_itself_says_so_when_asked_to() {
 }
 
 #[tokio::test]
-async fn a_refused_call_is_told_with_the_number_that_the_call_returned() {
+async fn a_refused_call_is_reported_with_the_number_that_the_call_returned() {
     let mut master = FakeMaster::start().await;
-    let (driver, mut ear, mut session) = subscribed(&mut master).await;
+    let (driver, mut recording, mut session) = subscribed(&mut master).await;
     driver.revive_offers(&[]).await.unwrap();
     session.expect(Type::Revive).await;
     let number = driver.suppress_offers(&["eng"]).await.unwrap();
     let (seq, _) = session.call().await;
     session.refuse(seq, "suppress.roles[0]", "not a role of this framework").await;
-    let SchedulerEvent::Refused(refusal) = ear.next().await else { panic!("expected a refusal") };
+    let SchedulerEvent::Refused(refusal) = recording.next().await else { panic!("expected a refusal") };
     assert_eq!((refusal.seq, refusal.field.as_str()), (number, "suppress.roles[0]"));
 }
 
 #[tokio::test]
 async fn a_call_that_breaks_a_rule_returns_the_field_and_sends_nothing() {
     let mut master = FakeMaster::start().await;
-    let (driver, mut ear, mut session) = subscribed(&mut master).await;
+    let (driver, mut recording, mut session) = subscribed(&mut master).await;
     session.send([offer("O1")]).await;
-    let offers = offers(&mut ear).await;
+    let offers = offers(&mut recording).await;
     let error = driver.launch_tasks(&[offers[0].id.clone()], vec![task("a/b")], None).await.unwrap_err();
     assert!(error.to_string().starts_with("accept.operations[0].launch.task_infos[0].task_id: "), "{error}");
     driver.launch_tasks(&[offers[0].id.clone()], vec![task("ab")], None).await.unwrap();
@@ -148,9 +148,9 @@ async fn a_call_that_breaks_a_rule_returns_the_field_and_sends_nothing() {
 #[tokio::test]
 async fn a_launch_on_an_offer_that_never_was_is_answered_without_the_master() {
     let mut master = FakeMaster::start().await;
-    let (driver, mut ear, _session) = subscribed(&mut master).await;
+    let (driver, mut recording, _session) = subscribed(&mut master).await;
     driver.launch_tasks(&["O9".into()], vec![task("t1")], None).await.unwrap();
-    let status = ear.status().await;
+    let status = recording.status().await;
     assert_eq!((status.state(), status.reason()), (TaskState::TaskDropped, Reason::InvalidOffers));
 }
 
@@ -167,20 +167,20 @@ async fn many_calls_share_a_frame_and_keep_their_order() {
     }
 }
 
-/// A scheduler that never comes back from its first offers.
-struct Stuck;
+/// A scheduler whose first callback for offers never returns.
+struct HangingScheduler;
 
 #[async_trait]
-impl Scheduler for Stuck {
+impl Scheduler for HangingScheduler {
     async fn resource_offers(&mut self, _: &SchedulerDriver, _: Vec<Offer>) -> Result<()> {
         std::future::pending().await
     }
 }
 
 #[tokio::test]
-async fn offers_go_back_while_a_callback_hangs() {
+async fn offers_are_declined_while_a_callback_hangs() {
     let mut master = FakeMaster::start().await;
-    let driver = describe(&master).offer_hold(Duration::from_millis(50)).build(Stuck).unwrap();
+    let driver = describe(&master).offer_hold(Duration::from_millis(50)).build(HangingScheduler).unwrap();
     driver.start().unwrap();
     let mut session = master.session().await;
     session.subscribe().await;

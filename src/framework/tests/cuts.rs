@@ -1,4 +1,5 @@
-//! The link is cut after the first message, the second, and so on: each time the tasks are told to their end, once.
+//! The connection is cut after the first message, the second, and so on: each time every task is reported to its end,
+//! once.
 
 use std::collections::{BTreeMap, VecDeque};
 
@@ -16,13 +17,13 @@ use crate::{
 };
 
 /// Launches a task, and another one whenever one did not run.
-struct Persistent {
+struct RelaunchingScheduler {
     wanted: TaskRequest,
     seen: mpsc::Sender<TaskStatus>,
 }
 
 #[async_trait]
-impl Scheduler for Persistent {
+impl Scheduler for RelaunchingScheduler {
     async fn resource_offers(&mut self, driver: &SchedulerDriver, offers: Vec<Offer>) -> Result<()> {
         let plan = place(&offers, std::slice::from_ref(&self.wanted));
         self.wanted.count -= plan.placed();
@@ -39,7 +40,7 @@ impl Scheduler for Persistent {
     }
 }
 
-/// What a master and an agent keep over cut links: tasks, and statuses that are not acknowledged.
+/// What a master and an agent keep across connections: tasks, and statuses that are not acknowledged.
 #[derive(Default)]
 struct World {
     tasks: BTreeMap<TaskId, VecDeque<TaskState>>,
@@ -48,7 +49,7 @@ struct World {
 }
 
 impl World {
-    /// What the master says to a call.
+    /// The events with which the master answers a call.
     fn answer(&mut self, call: &Call) -> Vec<Event> {
         match call.r#type() {
             Type::Subscribe => {
@@ -59,8 +60,8 @@ impl World {
             Type::Accept => {
                 let fresh = launched(call).into_iter().map(|task_id| (task_id, STATES.into()));
                 self.tasks.extend(fresh);
-                let news = launched(call).into_iter().filter_map(|task_id| head(&task_id, &self.tasks[&task_id]));
-                news.collect()
+                let statuses = launched(call).into_iter().filter_map(|task_id| head(&task_id, &self.tasks[&task_id]));
+                statuses.collect()
             }
             Type::Acknowledge => {
                 let acknowledged = call.acknowledge.clone().expect("a body");
@@ -75,7 +76,7 @@ impl World {
                 unknown.map(|task| update(gone(&task.task_id))).collect()
             }
             Type::Decline | Type::Revive => vec![self.offer()],
-            other => panic!("nobody asked for {other:?}"),
+            other => panic!("unexpected call {other:?}"),
         }
     }
 
@@ -100,15 +101,15 @@ fn gone(task_id: &TaskId) -> TaskStatus {
     TaskStatus::new(task_id.clone(), TaskState::TaskGone).with_reason(Reason::Reconciliation)
 }
 
-/// Serves one link until the world is done or `limit` messages were exchanged in all; true when it is done.
-async fn serve(world: &mut World, session: &mut Session, limit: usize) -> bool {
+/// Serves one connection until the world is done or `limit` messages were exchanged in all; true when it is done.
+async fn serve(world: &mut World, session: &mut FakeSession, limit: usize) -> bool {
     while world.messages < limit {
         let Some((seq, call)) = session.try_call().await else { return false };
         world.messages += 1;
         let subscribing = call.r#type() == Type::Subscribe;
         let answer = world.answer(&call);
         if subscribing && world.messages < limit {
-            session.greet().await;
+            session.answer_subscribe().await;
         }
         for event in answer {
             if world.messages >= limit {
@@ -131,7 +132,7 @@ async fn a_link_cut_after_any_message_loses_nothing_and_repeats_nothing() {
         let mut master = FakeMaster::start().await;
         let (to, mut seen) = mpsc::channel(64);
         let wanted = TaskRequest::command("t", "true").cpus(1.0);
-        let driver = describe(&master).seed(cut).build(Persistent { wanted, seen: to }).unwrap();
+        let driver = describe(&master).seed(cut).build(RelaunchingScheduler { wanted, seen: to }).unwrap();
         driver.start().unwrap();
         let mut world = World::default();
         let mut session = master.session().await;
@@ -144,14 +145,14 @@ async fn a_link_cut_after_any_message_loses_nothing_and_repeats_nothing() {
         driver.stop_failover().await.unwrap();
         drop(session);
         join(&driver).await.unwrap();
-        let mut told: BTreeMap<TaskId, Vec<TaskState>> = BTreeMap::new();
+        let mut reported: BTreeMap<TaskId, Vec<TaskState>> = BTreeMap::new();
         while let Ok(status) = seen.try_recv() {
-            told.entry(status.task_id.clone()).or_default().push(status.state());
+            reported.entry(status.task_id.clone()).or_default().push(status.state());
         }
-        for (task_id, states) in &told {
+        for (task_id, states) in &reported {
             let expected: &[TaskState] = if world.tasks.contains_key(task_id) { &STATES } else { &states[..1] };
             assert_eq!(states, expected, "cut after {cut} messages, task {task_id}");
         }
-        assert_eq!(world.tasks.len(), 1, "cut after {cut} messages: one task ran, {told:?}");
+        assert_eq!(world.tasks.len(), 1, "cut after {cut} messages: one task ran, {reported:?}");
     }
 }

@@ -1,4 +1,4 @@
-//! A master that does what a test tells it, one stream at a time.
+//! A master scripted by a test, one stream at a time.
 
 use std::{collections::VecDeque, pin::Pin};
 
@@ -27,28 +27,28 @@ use crate::{
     types::Resources,
 };
 
-/// A master on a port of its own; gone when dropped.
+/// A master on a port of its own, stopped when dropped.
 pub(super) struct FakeMaster {
     address: String,
-    sessions: mpsc::Receiver<Session>,
+    sessions: mpsc::Receiver<FakeSession>,
     server: AbortHandle,
 }
 
 /// The master's end of one stream.
-pub(super) struct Session {
+pub(super) struct FakeSession {
     calls: Streaming<Calls>,
     events: mpsc::Sender<Result<Events, Status>>,
     received: VecDeque<(u64, Call)>,
     expected: u64,
 }
 
-struct Doorman {
-    sessions: mpsc::Sender<Session>,
+struct SessionAcceptor {
+    sessions: mpsc::Sender<FakeSession>,
     leader: Option<String>,
 }
 
 #[tonic::async_trait]
-impl SchedulerSession for Doorman {
+impl SchedulerSession for SessionAcceptor {
     type AttachStream = Pin<Box<dyn Stream<Item = Result<Events, Status>> + Send>>;
 
     async fn attach(&self, request: Request<Streaming<Calls>>) -> Result<Response<Self::AttachStream>, Status> {
@@ -56,13 +56,13 @@ impl SchedulerSession for Doorman {
             return Err(not_leading(leader));
         }
         let (events, from) = mpsc::channel(64);
-        let session = Session { calls: request.into_inner(), events, received: VecDeque::new(), expected: 1 };
+        let session = FakeSession { calls: request.into_inner(), events, received: VecDeque::new(), expected: 1 };
         self.sessions.send(session).await.map_err(|_closed| Status::unavailable("the test is over"))?;
         Ok(Response::new(Box::pin(ReceiverStream::new(from))))
     }
 }
 
-/// What a master says that does not lead.
+/// The status with which a master that does not lead ends a stream.
 fn not_leading(leader: &str) -> Status {
     let mut status = Status::failed_precondition("another master leads");
     let leader = MetadataValue::try_from(leader).expect("an address is plain text");
@@ -84,7 +84,7 @@ impl FakeMaster {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let address = listener.local_addr().expect("bound").to_string();
         let (to, sessions) = mpsc::channel(16);
-        let service = SchedulerSessionServer::new(Doorman { sessions: to, leader });
+        let service = SchedulerSessionServer::new(SessionAcceptor { sessions: to, leader });
         let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
         let server = Server::builder().add_service(service).serve_with_incoming(incoming);
         Self { address, sessions, server: tokio::spawn(server).abort_handle() }
@@ -94,16 +94,16 @@ impl FakeMaster {
         self.address.clone()
     }
 
-    /// True when no driver has attached since the last session was taken.
-    pub(super) async fn nobody_comes(&mut self) -> bool {
-        // All tasks of the runtime get to run; an attempt made by now shows.
+    /// True when no driver has attached since the last session.
+    pub(super) async fn is_idle(&mut self) -> bool {
+        // All tasks of the runtime get to run; an attempt made by now is visible.
         for _ in 0..1000 {
             tokio::task::yield_now().await;
         }
         self.sessions.try_recv().is_err()
     }
 
-    pub(super) async fn session(&mut self) -> Session {
+    pub(super) async fn session(&mut self) -> FakeSession {
         let next = tokio::time::timeout(LIMIT, self.sessions.recv()).await;
         next.expect("a driver attaches within the limit").expect("the server lives")
     }
@@ -115,14 +115,14 @@ impl Drop for FakeMaster {
     }
 }
 
-impl Session {
-    /// The next call; `None` when the driver closed its side or is gone.
+impl FakeSession {
+    /// The next call; `None` when the driver closed its side or ended.
     pub(super) async fn try_call(&mut self) -> Option<(u64, Call)> {
         while self.received.is_empty() {
             let frame = tokio::time::timeout(LIMIT, self.calls.message()).await;
             let frame = frame.expect("a call comes within the limit").ok().flatten()?;
             assert_eq!(frame.seq, self.expected, "calls are numbered without gaps");
-            assert_eq!(frame.versions.is_some(), frame.seq == 1, "the first frame tells the versions");
+            assert_eq!(frame.versions.is_some(), frame.seq == 1, "only the first frame has the versions");
             self.expected += frame.calls.len() as u64;
             self.received.extend((frame.seq..).zip(frame.calls));
         }
@@ -132,7 +132,7 @@ impl Session {
     /// The next call but for the driver's own reconciliation.
     pub(super) async fn call(&mut self) -> (u64, Call) {
         loop {
-            let (seq, call) = self.try_call().await.expect("the driver says something");
+            let (seq, call) = self.try_call().await.expect("a call of the driver");
             if call.reconcile.is_none() {
                 return (seq, call);
             }
@@ -148,12 +148,12 @@ impl Session {
     /// Takes SUBSCRIBE and answers it.
     pub(super) async fn subscribe(&mut self) -> call::Subscribe {
         let call = self.expect(call::Type::Subscribe).await;
-        self.greet().await;
+        self.answer_subscribe().await;
         *call.subscribe.expect("SUBSCRIBE has a body")
     }
 
     /// Answers SUBSCRIBE.
-    pub(super) async fn greet(&self) {
+    pub(super) async fn answer_subscribe(&self) {
         self.send([subscribed()]).await;
     }
 
@@ -170,7 +170,7 @@ impl Session {
         self.frame(Events { applied_seq: seq, refused, ..Events::default() }).await;
     }
 
-    /// True when the driver has closed its side without saying anything more.
+    /// True when the driver has closed its side without a further call.
     pub(super) async fn is_closed(&mut self) -> bool {
         loop {
             match self.try_call().await {
@@ -182,12 +182,12 @@ impl Session {
 
     /// Ends the stream because another master leads now.
     pub(super) async fn hand_over(self, leader: &FakeMaster) {
-        // A driver that has gone hears nothing.
+        // Sending fails when the driver has ended.
         let _ = self.events.send(Err(not_leading(&leader.address))).await;
     }
 
     async fn frame(&self, events: Events) {
-        // A driver that has gone hears nothing.
+        // Sending fails when the driver has ended.
         let _ = self.events.send(Ok(events)).await;
     }
 }

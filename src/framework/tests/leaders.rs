@@ -1,4 +1,4 @@
-//! Finding the master that leads.
+//! Finding the leading master.
 
 use super::*;
 
@@ -9,8 +9,8 @@ fn driver_of(masters: &[&str]) -> SchedulerDriver {
     driver
 }
 
-/// An address where nobody listens.
-async fn nowhere() -> String {
+/// An address without a listener.
+async fn unused_address() -> String {
     FakeMaster::start().await.address()
 }
 
@@ -23,27 +23,27 @@ async fn the_leader_named_by_another_master_is_found() {
 }
 
 #[tokio::test]
-async fn the_second_master_of_a_list_is_tried_when_the_first_is_not_there() {
+async fn the_second_master_of_a_list_is_tried_when_the_first_is_down() {
     let mut there = FakeMaster::start().await;
-    let _driver = driver_of(&[&nowhere().await, &there.address()]);
+    let _driver = driver_of(&[&unused_address().await, &there.address()]);
     there.session().await.subscribe().await;
 }
 
 #[tokio::test]
 async fn a_master_that_ceases_to_lead_passes_the_framework_on() {
     let (mut first, mut second) = (FakeMaster::start().await, FakeMaster::start().await);
-    let (_driver, mut ear, session) = subscribed(&mut first).await;
+    let (_driver, mut recording, session) = subscribed(&mut first).await;
     session.hand_over(&second).await;
     let subscribe = second.session().await.subscribe().await;
     assert_eq!(subscribe.framework_info.id, Some("F1".into()));
-    assert_eq!(ear.next().await, SchedulerEvent::Disconnected);
-    assert!(matches!(ear.next().await, SchedulerEvent::Reregistered { .. }));
+    assert_eq!(recording.next().await, SchedulerEvent::Disconnected);
+    assert!(matches!(recording.next().await, SchedulerEvent::Reregistered { .. }));
 }
 
 #[tokio::test]
-async fn masters_that_name_one_another_do_not_hold_the_driver_in_a_circle() {
+async fn masters_that_name_one_another_do_not_keep_the_driver_in_a_loop() {
     let mut leader = FakeMaster::start().await;
-    let dead = nowhere().await;
+    let dead = unused_address().await;
     let first = FakeMaster::following(&dead).await;
     let second = FakeMaster::following(&first.address()).await;
     let _driver = driver_of(&[&second.address(), &first.address(), &leader.address()]);
@@ -51,7 +51,7 @@ async fn masters_that_name_one_another_do_not_hold_the_driver_in_a_circle() {
 }
 
 #[tokio::test]
-async fn a_hint_that_is_no_address_is_as_good_as_none() {
+async fn a_hint_that_is_no_address_is_ignored() {
     let mut leader = FakeMaster::start().await;
     let confused = FakeMaster::following("over there").await;
     let _driver = driver_of(&[&confused.address(), &leader.address()]);
@@ -59,12 +59,12 @@ async fn a_hint_that_is_no_address_is_as_good_as_none() {
 }
 
 #[tokio::test]
-async fn a_broken_stream_is_told_and_followed_by_another() {
+async fn a_lost_stream_is_reported_and_followed_by_another() {
     let mut master = FakeMaster::start().await;
-    let (_driver, mut ear, session) = subscribed(&mut master).await;
+    let (_driver, mut recording, session) = subscribed(&mut master).await;
     drop(session);
-    assert_eq!(ear.next().await, SchedulerEvent::Disconnected);
+    assert_eq!(recording.next().await, SchedulerEvent::Disconnected);
     let subscribe = master.session().await.subscribe().await;
     assert_eq!(subscribe.framework_info.id, Some("F1".into()));
-    assert!(matches!(ear.next().await, SchedulerEvent::Reregistered { .. }));
+    assert!(matches!(recording.next().await, SchedulerEvent::Reregistered { .. }));
 }

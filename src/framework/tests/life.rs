@@ -1,12 +1,12 @@
-//! Starting, stopping, moving between masters.
+//! Starting, stopping, and failover to another instance.
 
 use super::{fake_master::error, *};
 use crate::proto::v1::scheduler::call::Type;
 
 #[tokio::test]
-async fn a_teardown_is_told_to_the_master_and_joined_when_confirmed() {
+async fn a_teardown_is_sent_to_the_master_and_joined_when_confirmed() {
     let mut master = FakeMaster::start().await;
-    let (driver, mut ear, mut session) = subscribed(&mut master).await;
+    let (driver, mut recording, mut session) = subscribed(&mut master).await;
     driver.stop_teardown().await.unwrap();
     let (seq, call) = session.call().await;
     assert_eq!(call.r#type(), Type::Teardown);
@@ -14,12 +14,12 @@ async fn a_teardown_is_told_to_the_master_and_joined_when_confirmed() {
     assert!(session.is_closed().await);
     drop(session);
     join(&driver).await.unwrap();
-    ear.nothing_more();
+    recording.nothing_more();
     assert!(matches!(driver.revive_offers(&[]).await, Err(DriverError::Ended)));
 }
 
 #[tokio::test]
-async fn leaving_for_a_successor_sends_what_was_called_before_and_no_teardown() {
+async fn a_failover_sends_the_calls_made_before_and_no_teardown() {
     let mut master = FakeMaster::start().await;
     let (driver, _ear, mut session) = subscribed(&mut master).await;
     driver.kill_task(&"t1".into()).await.unwrap();
@@ -31,7 +31,7 @@ async fn leaving_for_a_successor_sends_what_was_called_before_and_no_teardown() 
 }
 
 #[tokio::test]
-async fn everything_called_before_leaving_reaches_the_master_however_much_it_is() {
+async fn all_calls_made_before_a_failover_reach_the_master_however_many() {
     const CALLS: usize = 10_000;
     let mut master = FakeMaster::start().await;
     let (driver, _ear, mut session) = subscribed(&mut master).await;
@@ -52,7 +52,7 @@ async fn everything_called_before_leaving_reaches_the_master_however_much_it_is(
 }
 
 #[tokio::test]
-async fn a_successor_comes_with_the_framework_id() {
+async fn a_successor_registers_with_the_framework_id() {
     let mut master = FakeMaster::start().await;
     let (driver, _ear, session) = subscribed(&mut master).await;
     let id = driver.framework_id().expect("registered");
@@ -108,13 +108,13 @@ async fn a_driver_starts_once_and_is_joined_only_after() {
 }
 
 #[test]
-fn a_driver_outside_a_runtime_says_what_it_needs() {
+fn a_driver_outside_a_runtime_is_not_started() {
     let driver = SchedulerDriver::builder(FrameworkInfo::new("test")).build(recorder().0).unwrap();
     assert!(matches!(driver.start(), Err(DriverError::NoRuntime)));
 }
 
 #[test]
-fn a_driver_that_can_never_work_is_not_built() {
+fn a_driver_with_an_invalid_configuration_is_not_built() {
     let build = |info: FrameworkInfo, master: &str| {
         let error = SchedulerDriver::builder(info).master(master).build(recorder().0).unwrap_err();
         error.to_string()
@@ -126,11 +126,11 @@ fn a_driver_that_can_never_work_is_not_built() {
 }
 
 #[tokio::test]
-async fn an_older_instance_is_told_that_it_was_replaced_and_can_do_no_more() {
+async fn an_older_instance_that_was_replaced_receives_an_error_and_makes_no_further_call() {
     let mut master = FakeMaster::start().await;
-    let (driver, mut ear, session) = subscribed(&mut master).await;
+    let (driver, mut recording, session) = subscribed(&mut master).await;
     session.send([error("Framework failed over")]).await;
-    assert_eq!(ear.next().await, SchedulerEvent::Error("Framework failed over".into()));
+    assert_eq!(recording.next().await, SchedulerEvent::Error("Framework failed over".into()));
     drop(session);
     for outcome in [
         join(&driver).await,
@@ -141,47 +141,47 @@ async fn an_older_instance_is_told_that_it_was_replaced_and_can_do_no_more() {
         let error = outcome.expect_err("another instance has the framework");
         assert!(matches!(&error, DriverError::Failed(message) if message == "Framework failed over"), "{error}");
     }
-    assert!(master.nobody_comes().await, "the older instance must not come back and throw the younger one out");
+    assert!(master.is_idle().await, "the older instance must not reconnect and replace the newer one");
 }
 
 #[tokio::test]
-async fn who_has_stopped_the_driver_hears_nothing_more_though_a_master_fails_it_then() {
+async fn no_callback_runs_after_a_stop_even_if_the_master_sends_an_error_then() {
     let mut master = FakeMaster::start().await;
-    let (driver, mut ear, session) = subscribed(&mut master).await;
+    let (driver, mut recording, session) = subscribed(&mut master).await;
     drop(session);
-    assert_eq!(ear.next().await, SchedulerEvent::Disconnected);
-    driver.stop_teardown().await.expect("told to stop");
+    assert_eq!(recording.next().await, SchedulerEvent::Disconnected);
+    driver.stop_teardown().await.expect("stopping");
     let mut again = master.session().await;
     again.expect(Type::Subscribe).await;
     again.send([error("Framework failed over")]).await;
     assert!(matches!(join(&driver).await, Err(DriverError::Failed(_))));
-    ear.nothing_more();
+    recording.nothing_more();
 }
 
 #[tokio::test]
-async fn a_run_keeps_its_name_and_another_with_the_same_seed_has_another() {
+async fn an_instance_keeps_its_name_and_another_with_the_same_seed_has_another() {
     let mut master = FakeMaster::start().await;
     let mut names = Vec::new();
     for _ in 0..2 {
         let driver = describe(&master).seed(7).build(recorder().0).expect("a driver");
         driver.start().expect("started");
         let mut session = master.session().await;
-        let name = session.subscribe().await.instance.expect("it says which run it is");
+        let name = session.subscribe().await.instance.expect("the name of the instance");
         drop(session);
         let mut again = master.session().await;
-        assert_eq!(again.subscribe().await.instance.as_ref(), Some(&name), "it is the same run");
+        assert_eq!(again.subscribe().await.instance.as_ref(), Some(&name), "it is the same instance");
         names.push((name, driver.mint("web", 0)));
         driver.abort().await.expect("aborted");
     }
-    assert_ne!(names[0].0, names[1].0, "the master has to tell them apart");
+    assert_ne!(names[0].0, names[1].0, "the master has to distinguish them");
     assert_ne!(names[0].1, names[1].1, "their tasks must not have the same ids");
 }
 
-/// Stops the driver from within a callback and goes on for a while.
-struct Leaver(Arc<AtomicUsize>);
+/// Stops the driver from within a callback and returns later.
+struct StoppingScheduler(Arc<AtomicUsize>);
 
 #[async_trait]
-impl Scheduler for Leaver {
+impl Scheduler for StoppingScheduler {
     async fn resource_offers(&mut self, _: &SchedulerDriver, _: Vec<Offer>) -> Result<()> {
         Ok(())
     }
@@ -200,7 +200,7 @@ impl Scheduler for Leaver {
 async fn a_callback_that_stops_the_driver_runs_to_its_end_before_join_returns() {
     let mut master = FakeMaster::start().await;
     let ended = Arc::new(AtomicUsize::new(0));
-    let driver = describe(&master).build(Leaver(Arc::clone(&ended))).unwrap();
+    let driver = describe(&master).build(StoppingScheduler(Arc::clone(&ended))).unwrap();
     driver.start().unwrap();
     master.session().await.subscribe().await;
     join(&driver).await.unwrap();

@@ -20,49 +20,49 @@ use std::{
 use async_trait::async_trait;
 use tokio::sync::mpsc;
 
-use self::fake_master::{FakeMaster, Session};
+use self::fake_master::{FakeMaster, FakeSession};
 use super::*;
 use crate::proto::v1::{FrameworkId, MasterInfo, Offer, TaskStatus};
 
-/// How long anything may take before a test gives up on it.
+/// The timeout of every wait in these tests.
 const LIMIT: Duration = Duration::from_secs(20);
 
-/// What becomes of a status that is told.
+/// How the callback of a status ends.
 #[derive(Clone, Copy, PartialEq)]
-enum Mood {
-    Take,
+enum Outcome {
+    Succeed,
     Fail,
     Panic,
 }
 
-/// A scheduler that tells the test what it is told.
+/// A scheduler that forwards its events to the test.
 struct Recorder {
     seen: mpsc::Sender<SchedulerEvent>,
-    moods: mpsc::Receiver<Mood>,
+    outcomes: mpsc::Receiver<Outcome>,
 }
 
 /// The test's end of a recorder.
-struct Ear {
+struct Recording {
     seen: mpsc::Receiver<SchedulerEvent>,
-    moods: mpsc::Sender<Mood>,
+    outcomes: mpsc::Sender<Outcome>,
 }
 
-fn recorder() -> (Recorder, Ear) {
+fn recorder() -> (Recorder, Recording) {
     let (to, seen) = mpsc::channel(4096);
-    let (moods, from) = mpsc::channel(64);
-    (Recorder { seen: to, moods: from }, Ear { seen, moods })
+    let (outcomes, from) = mpsc::channel(64);
+    (Recorder { seen: to, outcomes: from }, Recording { seen, outcomes })
 }
 
-impl Ear {
+impl Recording {
     async fn next(&mut self) -> SchedulerEvent {
         let next = tokio::time::timeout(LIMIT, self.seen.recv()).await;
-        next.expect("something was told within the limit").expect("the scheduler lives")
+        next.expect("an event within the limit").expect("the scheduler is not dropped")
     }
 
     async fn status(&mut self) -> TaskStatus {
         match self.next().await {
             SchedulerEvent::StatusUpdate(status) => *status,
-            other => panic!("expected a status, was told {other:?}"),
+            other => panic!("expected a status, received {other:?}"),
         }
     }
 
@@ -70,69 +70,69 @@ impl Ear {
         assert_eq!(self.seen.try_recv().ok(), None);
     }
 
-    /// The next status meets this mood.
-    fn mood(&self, mood: Mood) {
-        self.moods.try_send(mood).expect("room for a mood");
+    /// Sets the outcome of the next status.
+    fn set_outcome(&self, outcome: Outcome) {
+        self.outcomes.try_send(outcome).expect("room for an outcome");
     }
 }
 
 impl Recorder {
-    fn tell(&self, event: SchedulerEvent) -> Result<()> {
-        self.seen.try_send(event).map_err(|_full| "the test does not listen".into())
+    fn record(&self, event: SchedulerEvent) -> Result<()> {
+        self.seen.try_send(event).map_err(|_full| "the test does not read its events".into())
     }
 }
 
 #[async_trait]
 impl Scheduler for Recorder {
     async fn registered(&mut self, _: &SchedulerDriver, framework_id: FrameworkId, master: MasterInfo) -> Result<()> {
-        self.tell(SchedulerEvent::Registered { framework_id, master: Box::new(master) })
+        self.record(SchedulerEvent::Registered { framework_id, master: Box::new(master) })
     }
 
     async fn reregistered(&mut self, _: &SchedulerDriver, master: MasterInfo) -> Result<()> {
-        self.tell(SchedulerEvent::Reregistered { master: Box::new(master) })
+        self.record(SchedulerEvent::Reregistered { master: Box::new(master) })
     }
 
     async fn disconnected(&mut self, _: &SchedulerDriver) -> Result<()> {
-        self.tell(SchedulerEvent::Disconnected)
+        self.record(SchedulerEvent::Disconnected)
     }
 
     async fn resource_offers(&mut self, _: &SchedulerDriver, offers: Vec<Offer>) -> Result<()> {
-        self.tell(SchedulerEvent::ResourceOffers(offers))
+        self.record(SchedulerEvent::ResourceOffers(offers))
     }
 
     async fn status_update(&mut self, _: &SchedulerDriver, status: TaskStatus) -> Result<()> {
-        self.tell(SchedulerEvent::StatusUpdate(Box::new(status)))?;
-        match self.moods.try_recv().unwrap_or(Mood::Take) {
-            Mood::Take => Ok(()),
-            Mood::Fail => Err("not in the mood".into()),
-            Mood::Panic => panic!("not in the mood at all"),
+        self.record(SchedulerEvent::StatusUpdate(Box::new(status)))?;
+        match self.outcomes.try_recv().unwrap_or(Outcome::Succeed) {
+            Outcome::Succeed => Ok(()),
+            Outcome::Fail => Err("the test wants a failure".into()),
+            Outcome::Panic => panic!("the test wants a panic"),
         }
     }
 
     async fn refused(&mut self, _: &SchedulerDriver, refusal: Refusal) -> Result<()> {
-        self.tell(SchedulerEvent::Refused(refusal))
+        self.record(SchedulerEvent::Refused(refusal))
     }
 
     async fn error(&mut self, _: &SchedulerDriver, message: String) -> Result<()> {
-        self.tell(SchedulerEvent::Error(message))
+        self.record(SchedulerEvent::Error(message))
     }
 }
 
-/// A driver whose tasks need not have been launched by it.
+/// A driver that adopts unknown tasks.
 fn describe(master: &FakeMaster) -> DriverBuilder {
     let framework = SchedulerDriver::builder(FrameworkInfo::new("test"));
     framework.master(master.address()).unknown_tasks(UnknownTasks::Adopt)
 }
 
-/// A started driver whose subscription was taken, and told.
-async fn subscribed(master: &mut FakeMaster) -> (SchedulerDriver, Ear, Session) {
-    let (scheduler, mut ear) = recorder();
+/// A started driver that is registered.
+async fn subscribed(master: &mut FakeMaster) -> (SchedulerDriver, Recording, FakeSession) {
+    let (scheduler, mut recording) = recorder();
     let driver = describe(master).build(scheduler).expect("a driver");
     driver.start().expect("started");
     let mut session = master.session().await;
     session.subscribe().await;
-    assert!(matches!(ear.next().await, SchedulerEvent::Registered { .. }));
-    (driver, ear, session)
+    assert!(matches!(recording.next().await, SchedulerEvent::Registered { .. }));
+    (driver, recording, session)
 }
 
 /// Waits for the driver's end with a limit.

@@ -4,7 +4,7 @@ use futures::{FutureExt as _, StreamExt as _};
 
 use super::{
     fake_master::{error, offer, status, subscribed},
-    time::Still,
+    time::StoppedClock,
     *,
 };
 use crate::proto::{
@@ -14,11 +14,11 @@ use crate::proto::{
 
 async fn next(events: &mut EventStream) -> SchedulerEvent {
     let next = tokio::time::timeout(LIMIT, events.next()).await;
-    next.expect("an event comes within the limit").expect("the stream goes on")
+    next.expect("an event within the limit").expect("the stream has not ended")
 }
 
 #[tokio::test]
-async fn a_status_is_acknowledged_when_the_next_event_is_asked_for() {
+async fn a_status_is_acknowledged_when_the_next_event_is_requested() {
     let mut master = FakeMaster::start().await;
     let (driver, mut events) = describe(&master).stream().unwrap();
     driver.start().unwrap();
@@ -35,7 +35,7 @@ async fn a_status_is_acknowledged_when_the_next_event_is_asked_for() {
 }
 
 #[tokio::test]
-async fn offers_go_back_while_nobody_reads_the_stream() {
+async fn offers_are_declined_while_the_stream_is_not_read() {
     let mut master = FakeMaster::start().await;
     let (driver, events) = describe(&master).offer_hold(Duration::from_millis(50)).stream().unwrap();
     driver.start().unwrap();
@@ -74,7 +74,7 @@ async fn dropping_the_stream_leaves_the_framework_to_a_successor() {
 }
 
 #[tokio::test]
-async fn a_driver_is_joined_though_nobody_reads_the_stream_to_its_end() {
+async fn a_driver_is_joined_though_the_stream_is_not_read_to_its_end() {
     let mut master = FakeMaster::start().await;
     let (driver, mut events) = describe(&master).stream().unwrap();
     driver.start().unwrap();
@@ -88,14 +88,14 @@ async fn a_driver_is_joined_though_nobody_reads_the_stream_to_its_end() {
     assert_eq!(call.r#type(), Type::Teardown);
     session.applied(seq).await;
     drop(session);
-    // A callback would be waited for five seconds.
+    // The driver would wait five seconds for a callback.
     let joined = tokio::time::timeout(Duration::from_secs(3), driver.join()).await;
-    joined.expect("nobody is waited for").unwrap();
+    joined.expect("the driver waits for no reader").unwrap();
     drop(events);
 }
 
 #[tokio::test]
-async fn the_last_word_of_a_master_stays_in_the_stream_and_holds_nobody_up() {
+async fn the_final_error_of_a_master_stays_in_the_stream_and_does_not_delay_the_end() {
     let mut master = FakeMaster::start().await;
     let (driver, mut events) = describe(&master).stream().unwrap();
     driver.start().unwrap();
@@ -107,29 +107,30 @@ async fn the_last_word_of_a_master_stays_in_the_stream_and_holds_nobody_up() {
     assert!(events.next().now_or_never().is_none());
     session.send([error("Framework failed over")]).await;
     drop(session);
-    let joined = tokio::time::timeout(Duration::from_secs(3), driver.join()).await.expect("nobody is waited for");
+    let joined =
+        tokio::time::timeout(Duration::from_secs(3), driver.join()).await.expect("the driver waits for no reader");
     assert!(matches!(joined, Err(DriverError::Failed(_))));
     assert_eq!(next(&mut events).await, SchedulerEvent::Error("Framework failed over".into()));
     assert_eq!(tokio::time::timeout(LIMIT, events.next()).await.expect("an end within the limit"), None);
 }
 
-/// The driver's end takes no time at all: here none passes.
+/// The end of the driver must not wait: the clock is stopped.
 #[tokio::test]
-async fn a_reader_that_has_not_finished_with_an_event_does_not_hold_up_the_end_of_a_driver_that_was_cut_off() {
+async fn a_reader_that_has_not_completed_an_event_does_not_delay_the_end_after_an_error() {
     for taken in [true, false] {
-        let (say, said) = mpsc::channel(8);
-        let still = Arc::new(Still::new(said));
+        let (frames, received) = mpsc::channel(8);
+        let stopped = Arc::new(StoppedClock::new(received));
         let described = SchedulerDriver::builder(FrameworkInfo::new("test")).unknown_tasks(UnknownTasks::Adopt);
-        let (driver, mut events) = described.environment(still).stream().expect("a driver");
+        let (driver, mut events) = described.environment(stopped).stream().expect("a driver");
         driver.start().expect("started");
-        let told = [subscribed(), offer("O1"), status(&"t1".into(), TaskState::TaskRunning, 1)];
-        say.send(Ok(Events { version: 1, events: told.into(), ..Events::default() })).await.expect("heard");
+        let script = [subscribed(), offer("O1"), status(&"t1".into(), TaskState::TaskRunning, 1)];
+        frames.send(Ok(Events { version: 1, events: script.into(), ..Events::default() })).await.expect("received");
         if taken {
             assert!(matches!(next(&mut events).await, SchedulerEvent::Registered { .. }));
         }
         let last = vec![error("Framework failed over")];
-        say.send(Ok(Events { version: 1, events: last, ..Events::default() })).await.expect("heard");
-        drop(say);
+        frames.send(Ok(Events { version: 1, events: last, ..Events::default() })).await.expect("received");
+        drop(frames);
         let joined = join(&driver).await;
         assert!(matches!(joined, Err(DriverError::Failed(_))), "taken: {taken}: {joined:?}");
         let rest: Vec<SchedulerEvent> = events.collect().await;
@@ -138,7 +139,7 @@ async fn a_reader_that_has_not_finished_with_an_event_does_not_hold_up_the_end_o
 }
 
 #[tokio::test]
-async fn a_status_that_the_reader_could_not_deal_with_comes_again() {
+async fn a_status_that_the_reader_did_not_complete_is_delivered_again() {
     let mut master = FakeMaster::start().await;
     let (driver, mut events) = describe(&master).stream().unwrap();
     driver.start().unwrap();
@@ -147,7 +148,7 @@ async fn a_status_that_the_reader_could_not_deal_with_comes_again() {
     assert!(matches!(next(&mut events).await, SchedulerEvent::Registered { .. }));
     session.send([status(&TaskId::from("t1"), TaskState::TaskRunning, 1)]).await;
     let first = next(&mut events).await;
-    events.tell_again();
+    events.redeliver();
     assert_eq!(next(&mut events).await, first);
     assert!(events.next().now_or_never().is_none());
     session.expect(Type::Acknowledge).await;

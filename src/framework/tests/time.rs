@@ -1,4 +1,4 @@
-//! A driver in surroundings that are not the host's.
+//! A driver in an environment other than the host.
 
 use std::sync::Mutex;
 
@@ -11,19 +11,19 @@ use super::{
 };
 use crate::{proto::ext::Events, types::Now};
 
-/// Time that moves only by sleeping, which takes none.
+/// An environment whose clock advances only by sleeping, which returns at once.
 #[derive(Debug, Default)]
-struct Virtual {
+struct VirtualClock {
     now: Mutex<Now>,
 }
 
-impl Environment for Virtual {
+impl Environment for VirtualClock {
     fn now(&self) -> Now {
-        *self.now.lock().expect("nobody panics with it")
+        *self.now.lock().expect("no panic while locked")
     }
 
     fn sleep(&self, duration: Duration) -> BoxFuture<'static, ()> {
-        let mut now = self.now.lock().expect("nobody panics with it");
+        let mut now = self.now.lock().expect("no panic while locked");
         *now = now.advanced(duration);
         Box::pin(std::future::ready(()))
     }
@@ -49,23 +49,23 @@ impl Environment for Virtual {
     }
 
     fn user(&self) -> String {
-        "nobody".into()
+        "ann".into()
     }
 }
 
-/// Time that does not pass at all, and a master that says what it is given to say.
+/// An environment with a stopped clock, and a scripted master.
 #[derive(Debug)]
-pub(super) struct Still {
-    says: Mutex<Option<mpsc::Receiver<Result<Events, Gone>>>>,
+pub(super) struct StoppedClock {
+    frames: Mutex<Option<mpsc::Receiver<Result<Events, Gone>>>>,
 }
 
-impl Still {
-    pub(super) fn new(says: mpsc::Receiver<Result<Events, Gone>>) -> Self {
-        Self { says: Mutex::new(Some(says)) }
+impl StoppedClock {
+    pub(super) fn new(frames: mpsc::Receiver<Result<Events, Gone>>) -> Self {
+        Self { frames: Mutex::new(Some(frames)) }
     }
 }
 
-impl Environment for Still {
+impl Environment for StoppedClock {
     fn now(&self) -> Now {
         Now::default()
     }
@@ -92,23 +92,23 @@ impl Environment for Still {
 
     fn attach(&self, _: String, calls: CallFrames) -> BoxFuture<'static, Result<EventFrames, Gone>> {
         tokio::spawn(calls.for_each(|_| std::future::ready(())));
-        let says = self.says.lock().expect("nobody panics with it").take().expect("it is attached once");
-        let events = futures::stream::unfold(says, |mut says| async { Some((says.recv().await?, says)) });
+        let frames = self.frames.lock().expect("no panic while locked").take().expect("it is attached once");
+        let events = futures::stream::unfold(frames, |mut frames| async { Some((frames.recv().await?, frames)) });
         Box::pin(std::future::ready(Ok::<EventFrames, Gone>(Box::pin(events))))
     }
 
     fn user(&self) -> String {
-        "nobody".into()
+        "ann".into()
     }
 }
 
 fn in_virtual_time() -> SchedulerDriver {
-    let described = SchedulerDriver::builder(FrameworkInfo::new("test")).environment(Arc::new(Virtual::default()));
+    let described = SchedulerDriver::builder(FrameworkInfo::new("test")).environment(Arc::new(VirtualClock::default()));
     described.build(recorder().0).expect("a driver")
 }
 
 #[tokio::test]
-async fn time_and_timers_come_from_the_surroundings() {
+async fn time_and_timers_come_from_the_environment() {
     let driver = in_virtual_time();
     assert_eq!(driver.now(), Now::default());
     driver.sleep(Duration::from_hours(1)).await;
@@ -116,7 +116,7 @@ async fn time_and_timers_come_from_the_surroundings() {
 }
 
 #[test]
-fn chance_comes_from_the_seed_and_differs_at_every_call() {
+fn random_numbers_depend_on_the_seed_and_differ_at_every_call() {
     let (one, other) = (in_virtual_time(), in_virtual_time());
     let first: u64 = one.rng().random();
     assert_eq!(first, other.rng().random::<u64>());

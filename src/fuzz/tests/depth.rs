@@ -1,4 +1,4 @@
-//! How deep the corpus of each core reaches: a script that gets nowhere tests nothing.
+//! Checks that the corpus of each core reaches deep states.
 
 use std::{collections::BTreeSet, fs};
 
@@ -7,7 +7,7 @@ use crate::fuzz::{agent, driver, master, supervisor};
 
 type Reached = BTreeSet<&'static str>;
 
-/// All of this comes of the inputs of a target's corpus. Which of them came to what is told where something is missing.
+/// Asserts that a target's corpus reaches all of this; prints what each input reaches.
 fn assert_reached(target: &str, play: fn(&[u8]) -> Reached, wanted: &[&str]) {
     let entries = fs::read_dir(corpus().join(target)).expect("readable");
     let mut all = Reached::new();
@@ -24,17 +24,17 @@ fn assert_reached(target: &str, play: fn(&[u8]) -> Reached, wanted: &[&str]) {
 #[test]
 fn the_corpus_of_the_masters_core_launches_tasks_and_sees_them_end() {
     let wanted =
-        ["resources were offered", "a task was launched", "a task's end was told", "an acknowledgement was passed on"];
+        ["resources were offered", "a task was launched", "a task's end was sent", "an acknowledgement was forwarded"];
     assert_reached("core-master", master::play, &wanted);
 }
 
 #[test]
-fn the_corpus_of_the_agents_core_starts_tasks_and_tells_of_their_end_also_after_a_restart() {
+fn the_corpus_of_the_agents_core_starts_tasks_and_reports_their_end_also_after_a_restart() {
     let wanted = [
         "a container was started",
-        "a task's end was told",
+        "a task's end was sent",
         "a status was acknowledged",
-        "a task's end was told after a restart",
+        "a task's end was sent after a restart",
     ];
     assert_reached("core-agent", agent::play, &wanted);
 }
@@ -43,19 +43,19 @@ fn the_corpus_of_the_agents_core_starts_tasks_and_tells_of_their_end_also_after_
 fn the_corpus_of_the_drivers_core_launches_tasks_and_has_their_end_acknowledged() {
     let wanted = [
         "a task was launched",
-        "the end of a task that was launched was told",
+        "the end of a task that was launched was delivered",
         "the end of a task that was launched was acknowledged",
     ];
     assert_reached("core-driver", driver::play, &wanted);
 }
 
 #[test]
-fn the_corpus_of_the_supervisors_core_tells_of_exits_also_to_those_who_come_back_or_inherit() {
+fn the_corpus_of_the_supervisors_core_reports_exits_also_after_a_reconnection_or_a_replay() {
     let wanted = [
         "a process was sent a signal",
-        "an agent heard of an exit",
-        "an agent that came back heard of an exit",
-        "an heir was asked to forget all it knew",
+        "an agent received an exit",
+        "an agent that reconnected received an exit",
+        "a replay was sent Forget for all its containers",
     ];
     assert_reached("core-supervisor", supervisor::play, &wanted);
 }

@@ -1,4 +1,4 @@
-//! Seeds: of the targets that take messages, one of every kind as the parts send them; and scripts of a whole life.
+//! Seeds: one message of every kind for the targets that take messages, and whole scripts.
 
 use std::fs;
 
@@ -13,7 +13,7 @@ use crate::{
         ext,
         internal::{
             self, AgentMessage, MasterMessage, SupervisorEvent, SupervisorRequest, agent_message::Kind as Report,
-            master_message::Kind as Order, supervisor_event::Kind as Told, supervisor_request::Kind as Asked,
+            master_message::Kind as Order, supervisor_event::Kind as Reply, supervisor_request::Kind as Asked,
         },
         v1::{
             self,
@@ -50,7 +50,7 @@ fn seeds() -> Vec<Seed> {
         ),
         ("frame-to-an-agent", "orders", internal::MasterFrame { messages: orders() }.encode_to_vec()),
         ("frame-to-a-supervisor", "requests", stream(&requests())),
-        ("frame-of-a-supervisor", "events", stream(&told())),
+        ("frame-of-a-supervisor", "events", stream(&replies())),
         ("store-registry-changes", "facts", changes.encode_to_vec()),
         ("store-backup", "facts", backup.encode()),
         ("core-agent", "a-task-ends-after-a-restart", scripts::a_task_ends_after_a_restart()),
@@ -236,7 +236,7 @@ fn requests() -> Vec<SupervisorRequest> {
     kinds.map(|kind| SupervisorRequest { kind: Some(kind) }).to_vec()
 }
 
-fn told() -> Vec<SupervisorEvent> {
+fn replies() -> Vec<SupervisorEvent> {
     let started = |id: &str| internal::Started { container_id: id.to_owned(), pid: 7, start_time: 1 };
     let exited = |id: &str, status| internal::Exited {
         container_id: id.to_owned(),
@@ -253,11 +253,11 @@ fn told() -> Vec<SupervisorEvent> {
     };
     let failed = internal::StartFailed { container_id: "c1".to_owned(), step: "execute".to_owned(), errno: 2 };
     let kinds = [
-        Told::Started(started("c0")),
-        Told::StartFailed(failed),
-        Told::Exited(exited("c0", internal::exited::Status::Code(0))),
-        Told::Welcome(welcome),
-        Told::Exited(exited("c2", internal::exited::Status::Signal(9))),
+        Reply::Started(started("c0")),
+        Reply::StartFailed(failed),
+        Reply::Exited(exited("c0", internal::exited::Status::Code(0))),
+        Reply::Welcome(welcome),
+        Reply::Exited(exited("c2", internal::exited::Status::Signal(9))),
     ];
     kinds.map(|kind| SupervisorEvent { kind: Some(kind) }).to_vec()
 }

@@ -1,7 +1,7 @@
-//! A backup of the registry out of a running master: what is synced at the moment of the answer, as a file's bytes.
+//! Streams a backup of a running master's registry: the facts that are synced, as the bytes of a backup file.
 //!
-//! The bytes are made as the reader takes them, from a copy of the facts. One copy is held at a time, and none for longer
-//! than [`LONGEST`]: a reader that is not done by then gets an error, and the next has its turn.
+//! The bytes are encoded as the client reads them, from a copy of the facts. One copy exists at a time, and for at most
+//! [`LONGEST`]. A client that has not read everything by then gets an error, and the next request is served.
 
 use std::{
     sync::{Arc, Weak},
@@ -35,7 +35,9 @@ impl Registry for Api {
         let stopped = |_| Status::unavailable("the master has stopped");
         let permit = self.backups.clone().acquire_owned().await.map_err(stopped)?;
         let answer = self.core.ask(Question::Registry).await.map_err(|error| Status::unavailable(error.to_string()))?;
-        let Answer::Registry(state, epoch) = answer else { return Err(Status::internal("no registry came")) };
+        let Answer::Registry(state, epoch) = answer else {
+            return Err(Status::internal("the core returned no registry"));
+        };
         let wall_ns = Clock::system().now().wall_ns;
         let made = tokio::task::spawn_blocking(move || {
             let pieces = Arc::new(std::sync::Mutex::new(Pieces::new(Backup::new(*state, epoch, wall_ns))));
@@ -45,7 +47,7 @@ impl Registry for Api {
         let (reading, done) = oneshot::channel::<()>();
         tokio::spawn(async move {
             if timeout(LONGEST, done).await.is_err() {
-                tracing::warn!("a backup was read too slowly and is cut off");
+                tracing::warn!("a backup is read too slowly: closing its stream");
             }
             drop((held, permit));
         });
@@ -58,10 +60,10 @@ impl Registry for Api {
     }
 }
 
-/// The next bytes, and whether nothing can follow them.
+/// The next bytes, and whether they are the last.
 fn next_chunk(read: &Weak<std::sync::Mutex<Pieces<Backup>>>) -> Option<(Part, bool)> {
     let Some(pieces) = read.upgrade() else {
-        return Some((Err(Status::deadline_exceeded("the backup was read too slowly: ask again")), true));
+        return Some((Err(Status::deadline_exceeded("the backup was read too slowly: request it again")), true));
     };
     let mut pieces = pieces.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
     let mut data = Vec::with_capacity(CHUNK_BYTES);

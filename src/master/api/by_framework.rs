@@ -1,4 +1,4 @@
-//! What of a snapshot belongs to which framework: keys into it, gathered once for all who read it.
+//! An index of a snapshot by framework, built once for all its readers.
 
 use std::collections::HashMap;
 
@@ -7,74 +7,74 @@ use crate::{
     types::Resources,
 };
 
-/// Where something is on an agent: the agent's place in the snapshot, and a key there.
-type On<K> = (u32, K);
+/// An item of an agent: the agent's index in the snapshot, and the item's key.
+type AgentItem<K> = (u32, K);
 
-/// What belongs to one framework.
+/// The tasks, offers and resources of one framework.
 #[derive(Debug, Default)]
-pub(super) struct Belongings {
-    /// Tasks of agents that can be reached, in the order of the snapshot.
-    tasks: Vec<On<TaskKey>>,
-    /// Those of the others.
-    unreachable: Vec<On<TaskKey>>,
-    offers: Vec<On<OfferKey>>,
+pub(super) struct FrameworkContents {
+    /// Tasks on reachable agents, in the order of the snapshot.
+    tasks: Vec<AgentItem<TaskKey>>,
+    /// Tasks on unreachable agents.
+    unreachable: Vec<AgentItem<TaskKey>>,
+    offers: Vec<AgentItem<OfferKey>>,
     pub(super) used: Resources,
     pub(super) offered: Resources,
 }
 
-/// The belongings of every framework that has any.
+/// The contents of every framework that has any.
 #[derive(Debug, Default)]
-pub(super) struct ByFramework {
-    of: HashMap<FrameworkKey, Belongings>,
-    none: Belongings,
+pub(super) struct FrameworkIndex {
+    frameworks: HashMap<FrameworkKey, FrameworkContents>,
+    empty: FrameworkContents,
 }
 
-impl ByFramework {
+impl FrameworkIndex {
     pub(super) fn new(snapshot: &Snapshot) -> Self {
-        let mut of: HashMap<FrameworkKey, Belongings> = HashMap::new();
-        for (place, agent) in (0..).zip(&snapshot.agents) {
-            let reachable = super::render::reachable(agent);
+        let mut frameworks: HashMap<FrameworkKey, FrameworkContents> = HashMap::new();
+        for (index, agent) in (0..).zip(&snapshot.agents) {
+            let reachable = super::render::is_reachable(agent);
             for (key, task) in agent.tasks.iter() {
-                let belongings = of.entry(task.framework).or_default();
-                let list = if reachable { &mut belongings.tasks } else { &mut belongings.unreachable };
-                list.push((place, key));
+                let contents = frameworks.entry(task.framework).or_default();
+                let list = if reachable { &mut contents.tasks } else { &mut contents.unreachable };
+                list.push((index, key));
                 if task.state.holds_resources() {
-                    belongings.used += &*task.resources;
+                    contents.used += &*task.resources;
                 }
             }
             for (key, offer) in &agent.offers {
-                let belongings = of.entry(offer.client.framework).or_default();
-                belongings.offers.push((place, *key));
-                belongings.offered += &offer.resources;
+                let contents = frameworks.entry(offer.client.framework).or_default();
+                contents.offers.push((index, *key));
+                contents.offered += &offer.resources;
             }
         }
-        for belongings in of.values_mut() {
-            belongings.tasks.shrink_to_fit();
-            belongings.unreachable.shrink_to_fit();
-            belongings.offers.shrink_to_fit();
+        for contents in frameworks.values_mut() {
+            contents.tasks.shrink_to_fit();
+            contents.unreachable.shrink_to_fit();
+            contents.offers.shrink_to_fit();
         }
-        Self { of, none: Belongings::default() }
+        Self { frameworks, empty: FrameworkContents::default() }
     }
 
-    pub(super) fn of(&self, framework: FrameworkKey) -> &Belongings {
-        self.of.get(&framework).unwrap_or(&self.none)
+    pub(super) fn get(&self, framework: FrameworkKey) -> &FrameworkContents {
+        self.frameworks.get(&framework).unwrap_or(&self.empty)
     }
 }
 
-impl Belongings {
-    /// The task at this place among those that can be reached, or among the others.
+impl FrameworkContents {
+    /// The task at this index among those on reachable agents, or on unreachable ones.
     pub(super) fn task<'a>(
         &self,
         snapshot: &'a Snapshot,
         reachable: bool,
-        place: usize,
+        index: usize,
     ) -> Option<(&'a AgentView, &'a Task)> {
-        let (agent, key) = if reachable { &self.tasks } else { &self.unreachable }.get(place)?;
+        let (agent, key) = if reachable { &self.tasks } else { &self.unreachable }.get(index)?;
         let agent = snapshot.agents.get(usize::try_from(*agent).ok()?)?;
         Some((agent, agent.tasks.get(*key)?))
     }
 
-    /// Its offers: each with its agent, its role and what it holds.
+    /// The framework's offers, each with its agent, role and resources.
     pub(super) fn offers<'a>(
         &'a self,
         snapshot: &'a Snapshot,

@@ -1,4 +1,4 @@
-//! The document against the one that the versions before wrote in one piece.
+//! The document is compared with the one that earlier versions rendered in one piece.
 
 use super::*;
 use crate::{
@@ -6,7 +6,7 @@ use crate::{
     types::Now,
 };
 
-/// What a master of 0.1 wrote of the mixed scene when it rendered `/state` in one piece, indented.
+/// `/state` of the mixed scene as a master of version 0.1 rendered it in one piece, indented.
 const WHOLE: &str = include_str!("../../../tests/samples/state/mixed.json");
 
 fn master() -> MasterFacts {
@@ -14,7 +14,7 @@ fn master() -> MasterFacts {
     MasterFacts { id, hostname, address: ([127, 0, 0, 1], 5050).into(), started: 1.5 }
 }
 
-/// The document, and how many chunks it came in.
+/// Renders the document; returns it with the number of chunks.
 fn written(snapshot: Snapshot) -> (Vec<u8>, usize) {
     let view = View::new(snapshot, Now::default());
     let master = master();
@@ -29,7 +29,7 @@ fn written(snapshot: Snapshot) -> (Vec<u8>, usize) {
 }
 
 #[test]
-fn the_state_written_in_pieces_is_the_state_that_was_written_whole() {
+fn the_state_rendered_in_chunks_equals_the_state_rendered_in_one_piece() {
     let (document, _) = written(scenes::mixed());
     let mut document: Value = serde_json::from_slice(&document).expect("JSON");
     let mut before: Value = serde_json::from_str(WHOLE).expect("JSON");
@@ -53,7 +53,7 @@ fn an_empty_cluster_is_a_document_with_empty_lists() {
 }
 
 #[test]
-fn a_document_of_many_tasks_comes_in_many_chunks_of_about_the_same_size() {
+fn a_document_of_many_tasks_has_many_chunks_of_about_the_same_size() {
     let (document, chunks) = written(scenes::crowded(1_000));
     assert!(chunks > 3 && document.len() / chunks <= CHUNK_BYTES + 4_096, "{} bytes in {chunks}", document.len());
     let document: Value = serde_json::from_slice(&document).expect("JSON");

@@ -1,4 +1,4 @@
-//! The pages for machines: `/health`, `/version`, `/metrics`, `/state`.
+//! The HTTP pages: `/health`, `/version`, `/metrics`, `/state`.
 
 use axum::{
     Router,
@@ -12,7 +12,7 @@ use serde_json::json;
 
 use super::{Api, MESOS_VERSION, metrics::Measured};
 
-/// The routes, each also under `/master` as clients of Mesos ask for them.
+/// The routes, each also under `/master`, where clients of Mesos request them.
 pub(super) fn routes(api: Api) -> Router {
     let pages = || {
         Router::new()
@@ -54,7 +54,7 @@ async fn prometheus(State(api): State<Api>) -> Response {
     }
 }
 
-/// The document is written as the client takes it. A client that is too slow gets a transfer that is cut off.
+/// Streams the document as the client reads it. If the client is too slow, the transfer is aborted.
 async fn whole_state(State(api): State<Api>) -> Response {
     match api.pages.reader().await {
         Ok(reader) => as_json(Body::from_stream(reader.state(api.facts.clone()))),

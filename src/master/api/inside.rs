@@ -1,11 +1,11 @@
-//! For the fuzzer: what the operator API asks of the core, and all pages of a snapshot.
+//! Entry points for the fuzzer: parsing of operator calls, and rendering of a snapshot in every form.
 
 use prost::Message as _;
 
 use super::{
     MasterFacts,
     document::{Cursor, Document},
-    lists::Walk,
+    lists::Pager,
     metrics::{self, Measured},
     operator, roles,
     views::View,
@@ -20,18 +20,18 @@ use crate::{
     types::Now,
 };
 
-/// What a call asks to be changed, if it makes sense.
+/// The question to the core of a valid call that changes something.
 pub(crate) fn asked(call: Call) -> Option<Question> {
     let kind = call::Type::try_from(call.r#type.unwrap_or_default()).unwrap_or(call::Type::Unknown);
     operator::question(kind, call).ok()
 }
 
-/// Quotas that make sense, or none.
+/// The quotas if they are valid, or none.
 pub(crate) fn quotas(configs: &[QuotaConfig]) -> Vec<(String, Quota)> {
     roles::parse_quotas(configs).unwrap_or_default()
 }
 
-/// Renders everything; `/state` is JSON that can be read.
+/// Renders the snapshot in every form, and checks that `/state` is valid JSON.
 pub(crate) fn look(snapshot: &Snapshot) {
     let view = View::new(snapshot.clone(), Now::default());
     let (id, hostname) = ("m".to_owned(), "h".to_owned());
@@ -40,8 +40,8 @@ pub(crate) fn look(snapshot: &Snapshot) {
     drop(serde_json::from_slice::<serde_json::Value>(&document).expect("what was written can be read"));
     let text = metrics::render(snapshot, &Measured::default());
     assert!(text.ends_with("# EOF\n"), "all metrics are written");
-    let mut walk = Walk::new(facts.id.as_str().into(), call::Type::GetState, Vec::new());
-    while let Some(part) = walk.part(&view, 1_000) {
+    let mut pager = Pager::new(facts.id.as_str().into(), call::Type::GetState, Vec::new());
+    while let Some(part) = pager.part(&view, 1_000) {
         drop(part.encode_to_vec());
     }
     drop(roles::roles(snapshot).encode_to_vec());

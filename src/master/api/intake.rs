@@ -1,4 +1,4 @@
-//! Wire messages become the core's inputs: parsed, validated, with what is wrong said of the field it is wrong with.
+//! Parses and validates wire messages into the core's inputs; an error names its field.
 
 use std::{collections::HashSet, sync::Arc, time::Duration};
 
@@ -29,43 +29,43 @@ use crate::{
     },
 };
 
-/// A framework's call. One that is wrong becomes [`Call::Invalid`], so that it is refused in its turn.
+/// Parses a framework's call. An invalid one becomes [`Call::Invalid`], which the core refuses in order.
 pub(crate) fn call(call: scheduler::Call) -> Call {
     if let Err(invalid) = validate::scheduler_call(&call) {
         return Call::Invalid { field: invalid.field, text: invalid.text };
     }
-    digest(call).unwrap_or_else(|(field, text)| Call::Invalid { field, text })
+    parse_call(call).unwrap_or_else(|(field, text)| Call::Invalid { field, text })
 }
 
-/// The refusal of a framework whose versions of the stream do not include this master's.
+/// An invalid call if the framework's versions of the stream do not include this master's.
 pub(super) fn version_mismatch(versions: ext::VersionRange) -> Option<Call> {
     let own = super::sessions::VERSION;
     let text =
         format!("this master speaks version {own} of the stream, the framework {} to {}", versions.min, versions.max);
-    let spoken = (versions.min..=versions.max).contains(&own);
-    (!spoken).then(|| Call::Invalid { field: "versions".to_owned(), text })
+    let supported = (versions.min..=versions.max).contains(&own);
+    (!supported).then(|| Call::Invalid { field: "versions".to_owned(), text })
 }
 
-type Wrong = (String, String);
+type FieldError = (String, String);
 
-fn wrong(field: &str, text: &impl ToString) -> Wrong {
+fn field_error(field: &str, text: &impl ToString) -> FieldError {
     (field.to_owned(), text.to_string())
 }
 
-fn digest(call: scheduler::Call) -> Result<Call, Wrong> {
+fn parse_call(call: scheduler::Call) -> Result<Call, FieldError> {
     let kind = Type::try_from(call.r#type.unwrap_or_default()).unwrap_or(Type::Unknown);
     Ok(match kind {
         Type::Subscribe => {
             let subscribe = call.subscribe.map(|one| *one).unwrap_or_default();
-            unconstrained("subscribe", subscribe.offer_constraints.as_ref())?;
+            refuse_constraints("subscribe", subscribe.offer_constraints.as_ref())?;
             let (info, suppressed) = (subscribe.framework_info, subscribe.suppressed_roles);
             let instance = subscribe.instance.unwrap_or_default();
             let subscribe = self::subscribe(info, suppressed, "subscribe")?;
-            Call::Subscribe(Box::new(Subscribe { instance: own(&instance), ..subscribe }))
+            Call::Subscribe(Box::new(Subscribe { instance: copy(&instance), ..subscribe }))
         }
         Type::UpdateFramework => {
             let update = call.update_framework.map(|one| *one).unwrap_or_default();
-            unconstrained("update_framework", update.offer_constraints.as_ref())?;
+            refuse_constraints("update_framework", update.offer_constraints.as_ref())?;
             let (info, suppressed) = (update.framework_info, update.suppressed_roles);
             Call::UpdateFramework(Box::new(self::subscribe(info, suppressed, "update_framework")?))
         }
@@ -85,7 +85,7 @@ fn digest(call: scheduler::Call) -> Result<Call, Wrong> {
             let list: Vec<v1::Resource> =
                 call.request.unwrap_or_default().requests.into_iter().flat_map(|one| one.resources).collect();
             let resources =
-                Resources::from_proto(&list).map_err(|error| wrong("request.requests.resources", &error))?;
+                Resources::from_proto(&list).map_err(|error| field_error("request.requests.resources", &error))?;
             Call::Request { resources }
         }
         Type::Kill => {
@@ -103,7 +103,7 @@ fn digest(call: scheduler::Call) -> Result<Call, Wrong> {
         }
         Type::Reconcile => {
             let tasks = call.reconcile.unwrap_or_default().tasks.into_iter();
-            Call::Reconcile { tasks: tasks.map(doubt).collect() }
+            Call::Reconcile { tasks: tasks.map(reconcile_task).collect() }
         }
         Type::Message => {
             let message = call.message.unwrap_or_default();
@@ -115,27 +115,26 @@ fn digest(call: scheduler::Call) -> Result<Call, Wrong> {
         | Type::Shutdown
         | Type::AcknowledgeOperationStatus
         | Type::ReconcileOperations => {
-            return Err(wrong("type", &format!("{} is not served by this master", kind.as_str_name())));
+            return Err(field_error("type", &format!("{} is not served by this master", kind.as_str_name())));
         }
     })
 }
 
-/// Constraints on offers are refused and not passed over: a framework that relies on them would be made offers it excluded.
-fn unconstrained(path: &str, constraints: Option<&scheduler::OfferConstraints>) -> Result<(), Wrong> {
+/// Refuses offer constraints: if they were ignored, the framework would receive offers that it excluded.
+fn refuse_constraints(path: &str, constraints: Option<&scheduler::OfferConstraints>) -> Result<(), FieldError> {
     if constraints.is_none_or(|constraints| constraints.role_constraints.is_empty()) {
         return Ok(());
     }
     let text = "is not served by this master; leave it out and decline offers of agents that do not fit";
-    Err(wrong(&format!("{path}.offer_constraints"), &text))
+    Err(field_error(&format!("{path}.offer_constraints"), &text))
 }
 
-/// The same bytes in memory of their own. Those of a message are a part of the whole buffer it was received in, and what the
-/// core keeps of it would keep all of that.
-fn own(bytes: &Bytes) -> Bytes {
+/// Copies bytes out of a message: they are a slice of its receive buffer and would keep all of that in memory.
+fn copy(bytes: &Bytes) -> Bytes {
     Bytes::copy_from_slice(bytes)
 }
 
-fn doubt(task: scheduler::call::reconcile::Task) -> ReconcileTask {
+fn reconcile_task(task: scheduler::call::reconcile::Task) -> ReconcileTask {
     ReconcileTask {
         task: task.task_id.value,
         agent: task.agent_id.map(|id| id.value),
@@ -143,8 +142,8 @@ fn doubt(task: scheduler::call::reconcile::Task) -> ReconcileTask {
     }
 }
 
-/// A framework's info with what the core decides on, or what is wrong with it.
-fn subscribe(info: v1::FrameworkInfo, suppressed: Vec<String>, path: &str) -> Result<Subscribe, Wrong> {
+/// Parses a framework's info, or returns what is wrong with it.
+fn subscribe(info: v1::FrameworkInfo, suppressed: Vec<String>, path: &str) -> Result<Subscribe, FieldError> {
     validate::subscription(&info, &suppressed, None)
         .map_err(|invalid| invalid.under(path))
         .map_err(|invalid| (invalid.field, invalid.text))?;
@@ -202,7 +201,7 @@ fn operation(operation: v1::offer::Operation, framework: &v1::FrameworkId) -> Op
     Operation::Unsupported { name, id, text, tasks }
 }
 
-/// What depends on the cluster's state (is the id free, is it the offer's agent, does it fit) is left to the core.
+/// Parses a task to launch. The core checks what depends on the cluster's state: its id, agent and resources.
 fn launch(task: &v1::TaskInfo, framework: &v1::FrameworkId, forbidden: Option<&String>) -> Launch {
     let context = LaunchContext { framework_id: framework, agent_id: &task.agent_id, agent_has_limits: false };
     let needs = match forbidden {
@@ -223,10 +222,10 @@ fn launch(task: &v1::TaskInfo, framework: &v1::FrameworkId, forbidden: Option<&S
     }
 }
 
-/// Said of a task that brings an executor.
+/// The error for a task with an executor.
 const EXECUTORS: &str = "executor: agents of this version run commands only; give the task a command instead";
 
-/// An agent's message.
+/// Parses an agent's message.
 pub(crate) fn report(message: internal::AgentMessage, peer: &str) -> Report {
     let Some(kind) = message.kind else { return Report::Invalid { text: "an empty message".to_owned() } };
     let outcome = match kind {
@@ -258,12 +257,12 @@ fn register(register: internal::Register, peer: &str) -> Result<Register, String
     let frameworks = register.frameworks.into_iter().enumerate().map(framework).collect::<Result<Vec<_>, String>>()?;
     let tasks = register.tasks.into_iter().map(task).collect::<Result<Vec<_>, String>>()?;
     let orphans = register.orphans.into_iter().map(task).collect::<Result<Vec<_>, String>>()?;
-    all_of_named_frameworks(&tasks, &frameworks)?;
+    check_task_frameworks(&tasks, &frameworks)?;
     Ok(Register {
         version,
         id: info.id.as_ref().map(|id| id.value.clone()).filter(|id| !id.is_empty()),
-        installation: own(&register.installation),
-        instance: own(&register.instance),
+        installation: copy(&register.installation),
+        instance: copy(&register.instance),
         facts: AgentFacts {
             hostname: info.hostname.clone(),
             address: peer.to_owned(),
@@ -281,9 +280,10 @@ fn register(register: internal::Register, peer: &str) -> Result<Register, String
     })
 }
 
-/// A live task whose framework nobody knows could not be counted for anybody, and what it holds would be offered again.
-/// Of one that never arrived at the agent there may be an end to report while the agent has not heard of its framework.
-fn all_of_named_frameworks(tasks: &[ReportedTask], frameworks: &[Subscribe]) -> Result<(), String> {
+/// Checks that the registration describes the framework of every live task: otherwise the task's resources would be
+/// offered again. Ended tasks need none: a task that never reached the agent may end before its framework is described
+/// there.
+fn check_task_frameworks(tasks: &[ReportedTask], frameworks: &[Subscribe]) -> Result<(), String> {
     let named: HashSet<&str> = frameworks.iter().filter_map(|one| Some(one.info.id.as_ref()?.value.as_str())).collect();
     match tasks.iter().find(|task| !task.state.is_terminal() && !named.contains(task.framework.as_str())) {
         Some(task) => {
@@ -294,8 +294,8 @@ fn all_of_named_frameworks(tasks: &[ReportedTask], frameworks: &[Subscribe]) -> 
     }
 }
 
-/// A framework of an agent's tasks, which may have been described to it by a master with other limits: only what the core
-/// could not bear is refused.
+/// Parses a framework of an agent's tasks. A master with other limits may have accepted it, so only what the core
+/// cannot handle is refused.
 fn framework((number, info): (usize, v1::FrameworkInfo)) -> Result<Subscribe, String> {
     validate::framework_info(&info)
         .map_err(|invalid| invalid.under(&format!("register.frameworks[{number}]")).to_string())?;
@@ -303,7 +303,7 @@ fn framework((number, info): (usize, v1::FrameworkInfo)) -> Result<Subscribe, St
     Ok(Subscribe { info, facts, suppressed: Vec::new(), instance: Bytes::new() })
 }
 
-/// Bytes from an executor to its framework.
+/// Parses a message from an executor to its framework.
 fn message(message: internal::FrameworkMessage) -> Result<Report, String> {
     id("message.framework_id", &message.framework_id)?;
     id("message.executor_id", &message.executor_id)?;
@@ -359,8 +359,8 @@ fn update(update: internal::Update) -> Result<Update, String> {
     if status.uuid.as_ref().is_none_or(Bytes::is_empty) {
         return Err(format!("update.status.uuid: {id}: missing"));
     }
-    status.uuid = status.uuid.as_ref().map(own);
-    status.data = status.data.as_ref().map(own);
+    status.uuid = status.uuid.as_ref().map(copy);
+    status.data = status.data.as_ref().map(copy);
     Ok(Update {
         framework: update.framework_id,
         container: update.container_id.as_str().into(),

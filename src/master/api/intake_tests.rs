@@ -1,4 +1,4 @@
-//! What is refused on the way in, each with its field.
+//! Invalid messages are refused with their field.
 
 use super::*;
 use crate::proto::v1::{
@@ -17,7 +17,7 @@ fn subscribing(subscribe: scheduler::call::Subscribe) -> scheduler::Call {
 fn refused(call: scheduler::Call) -> (String, String) {
     match self::call(call) {
         Call::Invalid { field, text } => (field, text),
-        other => panic!("taken as {other:?}"),
+        other => panic!("accepted as {other:?}"),
     }
 }
 
@@ -31,7 +31,7 @@ fn constraints_on_offers_are_refused_with_their_field() {
             ..Default::default()
         })
     };
-    assert!(matches!(call(with(OfferConstraints::default())), Call::Subscribe(_)), "none are no constraints");
+    assert!(matches!(call(with(OfferConstraints::default())), Call::Subscribe(_)), "an empty list is no constraint");
     let constraints =
         OfferConstraints { role_constraints: [("*".to_owned(), offer_constraints::RoleConstraints::default())].into() };
     assert_eq!(refused(with(constraints.clone())).0, "subscribe.offer_constraints");
@@ -50,7 +50,7 @@ fn constraints_on_offers_are_refused_with_their_field() {
 }
 
 #[test]
-fn a_role_of_sixty_mebibytes_is_refused_with_a_line_of_it() {
+fn a_role_of_sixty_mebibytes_is_refused_with_a_short_quote() {
     let framework_info = FrameworkInfo::new("f").with_role("a/".repeat(30 << 20));
     let (field, text) =
         refused(subscribing(scheduler::call::Subscribe { framework_info, ..scheduler::call::Subscribe::default() }));
@@ -68,13 +68,13 @@ fn registering(change: impl FnOnce(&mut internal::Register)) -> Result<(), Strin
     match report(message, "127.0.0.1") {
         Report::Register(_) => Ok(()),
         Report::Invalid { text } => Err(text),
-        other => panic!("taken as {other:?}"),
+        other => panic!("accepted as {other:?}"),
     }
 }
 
 #[test]
 #[expect(deprecated, reason = "the old format has the role in the item itself")]
-fn what_a_registering_agent_says_has_limits() {
+fn a_registration_has_limits() {
     let resource = |register: &mut internal::Register, role: String| {
         register.info.as_mut().expect("an info").resources[0].role = Some(role);
     };

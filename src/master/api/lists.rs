@@ -1,7 +1,7 @@
 //! The operator API's large answers, in parts.
 //!
-//! A [`Walk`] goes over a snapshot item after item and puts them into responses of about as many bytes as it is asked for.
-//! The lists of all parts, one after the other, are the whole answer.
+//! A [`Pager`] reads a snapshot item by item and returns responses of about the requested size. The concatenated lists
+//! of all parts are the complete answer.
 
 use std::{collections::VecDeque, sync::Arc};
 
@@ -20,7 +20,7 @@ use crate::{
     },
 };
 
-/// What a list adds to each of its items.
+/// Encoded bytes that a list adds to each item.
 const FRAMING_BYTES: usize = 4;
 
 /// The lists that answers are made of.
@@ -62,31 +62,31 @@ enum Item {
     RecoveredAgent(Box<v1::AgentInfo>),
 }
 
-/// How far an answer has got.
+/// The position in an answer.
 #[derive(Debug)]
-pub(super) struct Walk {
+pub(super) struct Pager {
     master: Arc<str>,
     kind: Type,
     lists: VecDeque<List>,
-    /// The place of an agent or framework in the present list,
+    /// The index of the agent or framework in the current list,
     at: usize,
-    /// and of a task there: the last that was listed, or how many were.
+    /// and of the task there: the last key listed, or how many were listed.
     last: Option<TaskKey>,
     within: usize,
-    /// Items that come before any other.
+    /// Items to return before any other.
     ready: VecDeque<Item>,
     departed: Vec<get_agents::Departed>,
 }
 
-impl Walk {
+impl Pager {
     /// The answer to a call of this kind; `departed` belongs to one for agents.
     pub(super) fn new(master: Arc<str>, kind: Type, departed: Vec<get_agents::Departed>) -> Self {
         let (lists, ready) = (lists_of(kind).into(), VecDeque::new());
         Self { master, kind, lists, at: 0, last: None, within: 0, ready, departed }
     }
 
-    /// Whether a call of this kind is answered with lists.
-    pub(super) fn is_for(kind: Type) -> bool {
+    /// Whether the answer to a call of this kind has lists.
+    pub(super) fn has_lists(kind: Type) -> bool {
         !lists_of(kind).is_empty()
     }
 
@@ -95,7 +95,7 @@ impl Walk {
         Parts::default().reply(kind)
     }
 
-    /// The next part: items until they have so many bytes, and one at least. `None` after the last.
+    /// The next part: items of about `bytes` bytes in all, and at least one. `None` after the last.
     pub(super) fn part(&mut self, view: &View, bytes: usize) -> Option<Reply> {
         let mut parts = Parts::default();
         parts.agents.departed = std::mem::take(&mut self.departed);
@@ -142,13 +142,13 @@ impl Walk {
             if let Some((key, task)) = agent.tasks.after(self.last) {
                 self.last = Some(key);
                 let task = render::task(task, &agent.id, &render::framework_id(&view.snapshot, task));
-                return Some(if render::reachable(agent) { Item::Task(task) } else { Item::Unreachable(task) });
+                return Some(if render::is_reachable(agent) { Item::Task(task) } else { Item::Unreachable(task) });
             }
             (self.at, self.last) = (self.at + 1, None);
         }
     }
 
-    /// Those of one agent become ready together.
+    /// The orphans of one agent become ready together.
     fn next_orphans(&mut self, view: &View) -> Option<Item> {
         while self.ready.is_empty() {
             let agent = view.snapshot.agents.get(self.at)?;
@@ -175,8 +175,8 @@ impl Walk {
         let frameworks = if completed { &view.snapshot.completed } else { &view.snapshot.frameworks };
         let framework: &FrameworkBucket = frameworks.get(self.at)?;
         self.at += 1;
-        let belongings = view.by_framework.of(framework.key);
-        let shown = Box::new(render::framework(&view.snapshot, &self.master, framework, belongings));
+        let contents = view.by_framework.get(framework.key);
+        let shown = Box::new(render::framework(&view.snapshot, &self.master, framework, contents));
         Some(if completed { Item::CompletedFramework(shown) } else { Item::Framework(shown) })
     }
 
@@ -184,7 +184,7 @@ impl Walk {
         loop {
             let agent = view.snapshot.agents.get(self.at)?;
             self.at += 1;
-            if render::reachable(agent) {
+            if render::is_reachable(agent) {
                 return Some(Item::Agent(Box::new(render::agent(agent))));
             }
         }
@@ -220,7 +220,7 @@ struct Parts {
 }
 
 impl Parts {
-    #[expect(deprecated, reason = "Mesos has no orphans any more, and its word for what ours are is free")]
+    #[expect(deprecated, reason = "Mesos no longer uses this field; it holds divvy's orphans")]
     fn add(&mut self, item: Item) {
         match item {
             Item::Task(task) => self.tasks.tasks.push(task),

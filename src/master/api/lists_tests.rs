@@ -1,21 +1,21 @@
-//! Answers in parts against those in one piece.
+//! Answers in parts are compared with answers in one piece.
 
 use super::*;
 use crate::{master::core::tests::scenes, types::Now};
 
 fn parts(view: &View, kind: Type, bytes: usize) -> Vec<Reply> {
-    let mut walk = Walk::new("m".into(), kind, Vec::new());
-    std::iter::from_fn(|| walk.part(view, bytes)).collect()
+    let mut pager = Pager::new("m".into(), kind, Vec::new());
+    std::iter::from_fn(|| pager.part(view, bytes)).collect()
 }
 
-/// As a client puts parts together: an encoded message behind another adds to its lists.
+/// Merges parts as a client does: decoding concatenated messages concatenates their lists.
 fn merged(parts: &[Reply]) -> Reply {
     let bytes: Vec<u8> = parts.iter().flat_map(Reply::encode_to_vec).collect();
     Reply::decode(&*bytes).expect("valid")
 }
 
 #[test]
-fn the_parts_of_an_answer_are_the_answer_whatever_their_size() {
+fn the_parts_of_an_answer_add_up_to_the_answer_for_any_part_size() {
     let view = View::new(scenes::mixed(), Now::default());
     for kind in [Type::GetTasks, Type::GetFrameworks, Type::GetAgents, Type::GetState] {
         let whole = parts(&view, kind, usize::MAX);
@@ -34,7 +34,7 @@ fn every_list_holds_what_the_snapshot_holds() {
     let state = merged(&parts(&view, Type::GetState, 1)).get_state.expect("a state");
     let (tasks, agents) = (state.get_tasks.expect("tasks"), state.get_agents.expect("agents"));
     let frameworks = state.get_frameworks.expect("frameworks");
-    #[expect(deprecated, reason = "Mesos has no orphans any more, and its word for what ours are is free")]
+    #[expect(deprecated, reason = "Mesos no longer uses this field; it holds divvy's orphans")]
     let orphans = tasks.orphan_tasks.len();
     let snapshot = &view.snapshot;
     let live: usize = snapshot.agents.iter().map(|agent| agent.tasks.len()).sum();
@@ -58,7 +58,7 @@ fn every_list_holds_what_the_snapshot_holds() {
 }
 
 #[test]
-fn a_part_holds_no_more_than_it_is_asked_for_and_one_item() {
+fn a_part_exceeds_the_requested_size_by_at_most_one_item() {
     let view = View::new(scenes::crowded(500), Now::default());
     let largest = parts(&view, Type::GetTasks, 1).iter().map(Reply::encoded_len).max().expect("tasks");
     for part in parts(&view, Type::GetTasks, 10_000) {

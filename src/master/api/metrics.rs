@@ -1,4 +1,4 @@
-//! `/metrics`: the core's counters and what a snapshot adds up to, as Prometheus reads them.
+//! `/metrics`: the core's counters and the totals of a snapshot, in the format of Prometheus.
 
 use std::{sync::atomic::AtomicU64, time::Duration};
 
@@ -17,14 +17,14 @@ use crate::{
 
 type Labels = [(&'static str, String); 1];
 
-/// What the master's shell measures.
+/// Measurements taken outside the core.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Measured {
-    /// How long the registry has not given its oldest answer.
+    /// How long the oldest unanswered append has been pending.
     pub(super) registry_waited: Duration,
     /// The longest turn of the core since the start.
     pub(super) longest_turn: Duration,
-    /// What waits to be read.
+    /// Messages that peers have not read.
     pub(super) unread: Budget,
 }
 
@@ -35,8 +35,12 @@ pub(super) fn render(snapshot: &Snapshot, measured: &Measured) -> String {
     population(&mut registry, snapshot);
     resources(&mut registry, snapshot);
     for (name, help, time) in [
-        ("registry_waited_seconds", "How long the registry has not given its oldest answer", measured.registry_waited),
-        ("longest_turn_seconds", "The longest that inputs waited for each other in the core", measured.longest_turn),
+        (
+            "registry_waited_seconds",
+            "How long the registry has not answered its oldest append",
+            measured.registry_waited,
+        ),
+        ("longest_turn_seconds", "The longest turn of the core: the time for which inputs wait", measured.longest_turn),
     ] {
         let gauge = Gauge::<f64, AtomicU64>::default();
         gauge.set(time.as_secs_f64());
@@ -50,18 +54,18 @@ pub(super) fn render(snapshot: &Snapshot, measured: &Measured) -> String {
     }
 }
 
-/// `dropped`: messages that the core did not send because their peer had read too little.
+/// `dropped`: messages that the core did not send because their peer reads too slowly.
 fn queues(registry: &mut Registry, unread: &Budget, dropped: u64) {
     let bytes = Gauge::<i64>::default();
     bytes.set(i64::try_from(unread.waiting_bytes()).unwrap_or(i64::MAX));
-    registry.register("unread_bytes", "Bytes that wait to be read by agents and frameworks", bytes);
+    registry.register("unread_bytes", "Bytes that agents and frameworks have not read", bytes);
     for (name, help, value) in [
         (
             "messages_dropped",
-            "Messages without promise of delivery to peers that read too slowly",
+            "Best-effort messages dropped because their peer reads too slowly",
             unread.dropped_messages() + dropped,
         ),
-        ("sessions_ended_unread", "Sessions whose peer did not read what waited for it", unread.ended_sessions()),
+        ("sessions_ended_unread", "Sessions closed because their peer read too slowly", unread.ended_sessions()),
     ] {
         let counter = Counter::<u64>::default();
         counter.inc_by(value);
@@ -79,21 +83,29 @@ fn counters(registry: &mut Registry, snapshot: &Snapshot) {
         ("offers_made", "Offers made", counts.offers_made),
         ("offers_accepted", "ACCEPT calls on valid offers", counts.offers_accepted),
         ("offers_declined", "Offers declined", counts.offers_declined),
-        ("offers_rescinded", "Offers taken back because their agent or role went", counts.offers_rescinded),
-        ("offers_expired", "Offers taken back because nobody answered", counts.offers_expired),
+        ("offers_rescinded", "Offers rescinded because their agent or role was removed", counts.offers_rescinded),
+        ("offers_expired", "Offers that expired without an answer", counts.offers_expired),
         ("allocation_runs", "Allocation runs", counts.allocation_runs),
         ("tasks_launched", "Tasks launched", counts.tasks_launched),
         ("tasks_invalid", "Launches answered with TASK_ERROR", counts.tasks_invalid),
         ("agents_registered", "Agents that registered", counts.agents_registered),
-        ("agents_reregistered", "Agents that came back", counts.agents_reregistered),
-        ("agent_disconnections", "Agents whose stream broke", counts.agents_disconnected),
-        ("agents_made_unreachable", "Agents given up as unreachable", counts.agents_unreachable),
-        ("agents_unreachable_scheduled", "Agents that were to be given up", counts.agents_unreachable_scheduled),
-        ("agents_unreachable_canceled", "Those that were back before", counts.agents_unreachable_canceled),
-        ("agents_unregistered", "Agents that left by themselves", counts.agents_unregistered),
-        ("agents_displaced", "Agents whose place a new one has taken", counts.agents_displaced),
-        ("agents_marked_gone", "Agents that an operator marked gone", counts.agents_gone),
-        ("agents_forgotten", "Agents unreachable or gone for too long", counts.agents_forgotten),
+        ("agents_reregistered", "Agents that re-registered", counts.agents_reregistered),
+        ("agent_disconnections", "Agents whose connection was lost", counts.agents_disconnected),
+        ("agents_made_unreachable", "Agents marked unreachable", counts.agents_unreachable),
+        (
+            "agents_unreachable_scheduled",
+            "Agents scheduled to be marked unreachable",
+            counts.agents_unreachable_scheduled,
+        ),
+        (
+            "agents_unreachable_canceled",
+            "Scheduled agents that re-registered in time",
+            counts.agents_unreachable_canceled,
+        ),
+        ("agents_unregistered", "Agents that unregistered", counts.agents_unregistered),
+        ("agents_displaced", "Agents replaced by a new agent at the same address", counts.agents_displaced),
+        ("agents_marked_gone", "Agents marked gone by an operator", counts.agents_gone),
+        ("agents_forgotten", "Unreachable or gone agents removed from the registry", counts.agents_forgotten),
         ("frameworks_registered", "Frameworks that subscribed for the first time", counts.frameworks_registered),
         ("frameworks_removed", "Frameworks removed", counts.frameworks_removed),
     ] {
@@ -114,7 +126,7 @@ fn population(registry: &mut Registry, snapshot: &Snapshot) {
         let count = snapshot.agents.iter().filter(|agent| agent.presence == counted).count();
         agents.get_or_create(&[("state", state.to_owned())]).set(gauge(count));
     }
-    let unreachable = snapshot.agents.iter().filter(|agent| !render::reachable(agent)).count();
+    let unreachable = snapshot.agents.iter().filter(|agent| !render::is_reachable(agent)).count();
     agents.get_or_create(&[("state", "unreachable".to_owned())]).set(gauge(unreachable));
     registry.register("agents", "Agents by state", agents);
     let frameworks = Family::<Labels, Gauge>::default();
@@ -135,7 +147,7 @@ fn population(registry: &mut Registry, snapshot: &Snapshot) {
     registry.register("orphans", "Containers of removed frameworks that have not ended", orphans);
     let outstanding = Gauge::<i64>::default();
     outstanding.set(gauge(snapshot.agents.iter().map(|agent| agent.offers.len()).sum()));
-    registry.register("offers_outstanding", "Offers that wait for an answer", outstanding);
+    registry.register("offers_outstanding", "Outstanding offers", outstanding);
 }
 
 fn resources(registry: &mut Registry, snapshot: &Snapshot) {
@@ -145,7 +157,7 @@ fn resources(registry: &mut Registry, snapshot: &Snapshot) {
         ("resources_offered", "Scalar resources in outstanding offers", offered),
     ] {
         let family = Family::<Labels, Gauge<f64, AtomicU64>>::default();
-        for agent in snapshot.agents.iter().filter(|agent| render::reachable(agent)) {
+        for agent in snapshot.agents.iter().filter(|agent| render::is_reachable(agent)) {
             for (resource, amount) in part(agent).quantities() {
                 family.get_or_create(&[("resource", resource.to_string())]).inc_by(amount.as_f64());
             }
@@ -189,14 +201,14 @@ mod tests {
         render(&master.snapshot(), &Measured { registry_waited: Duration::from_millis(1), ..Measured::default() })
     }
 
-    /// A counter's samples get `_total` behind its name, and nothing else may have it: so readers tell rates from levels.
+    /// Only the samples of counters end in `_total`, so that readers distinguish counters from gauges.
     #[test]
     fn counters_and_no_others_end_in_total_once() {
         let text = rendered();
         let mut counters = 0;
         for line in text.lines().filter_map(|line| line.strip_prefix("# TYPE divvy_master_")) {
             let (name, kind) = line.split_once(' ').expect("a name and a type");
-            assert!(!name.contains("total") && !name.contains("count"), "{name} says what its type says");
+            assert!(!name.contains("total") && !name.contains("count"), "{name} repeats its type");
             assert!(matches!(kind, "counter" | "gauge"), "{name} is a {kind}");
             let sample = format!("\ndivvy_master_{name}_total ");
             counters += usize::from(kind == "counter" && text.contains(&sample));

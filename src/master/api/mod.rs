@@ -1,6 +1,6 @@
-//! What the master says to the world: gRPC streams for frameworks and agents, calls for operators, pages for machines.
+//! The master's API: gRPC streams for frameworks and agents, operator calls, and HTTP pages.
 //!
-//! Everything here runs on the connections' tasks: it decodes, validates and encodes, and decides nothing.
+//! It runs on the tasks of the connections: it decodes, validates and encodes. All decisions are the core's.
 
 mod backup;
 mod by_framework;
@@ -41,41 +41,41 @@ use crate::{
     transport::{MAX_MESSAGE_BYTES, MAX_REGISTRATION_BYTES},
 };
 
-/// What every handler knows of the master it serves.
+/// The state that all handlers share.
 #[derive(Clone, Debug)]
 pub(super) struct Api {
     pub(super) core: Handle,
     pub(super) facts: Arc<MasterFacts>,
     pub(super) sessions: Arc<AtomicU64>,
-    /// What `/state` and `/metrics` show.
+    /// Snapshots for `/state` and `/metrics`.
     pages: Views,
-    /// What calls of operators are answered from.
-    questions: Views,
-    /// One backup is made at a time.
+    /// Snapshots for operator calls.
+    calls: Views,
+    /// Limits backups to one at a time.
     backups: Arc<Semaphore>,
 }
 
 impl Api {
     pub(super) fn new(core: Handle, facts: MasterFacts) -> Self {
-        let (pages, questions) = (Views::of_pages(core.clone()), Views::of_questions(core.clone()));
+        let (pages, calls) = (Views::for_pages(core.clone()), Views::for_calls(core.clone()));
         Self {
             core,
             facts: Arc::new(facts),
             sessions: Arc::default(),
             pages,
-            questions,
+            calls,
             backups: Arc::new(Semaphore::new(1)),
         }
     }
 }
 
-/// What the master says of itself.
+/// The master's description of itself.
 #[derive(Clone, Debug)]
 pub(crate) struct MasterFacts {
     pub(crate) id: String,
     pub(crate) hostname: String,
     pub(crate) address: SocketAddr,
-    /// Seconds since the epoch.
+    /// When it started, in seconds since 1970.
     pub(crate) started: f64,
 }
 
@@ -89,5 +89,5 @@ pub(super) fn router(api: Api) -> Router {
     http::routes(api).merge(grpc.into_axum_router())
 }
 
-/// The version of the Mesos API this master answers with.
+/// The version of the Mesos API that this master reports.
 pub(super) const MESOS_VERSION: &str = "1.11.0";

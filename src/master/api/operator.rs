@@ -1,9 +1,9 @@
-//! The operator calls of Mesos v1 over gRPC: what there is to see, and the changes this master does.
+//! The operator calls of Mesos v1 over gRPC: queries and changes.
 
 use futures::stream::{self, BoxStream, StreamExt as _};
 use tonic::{Request, Response, Status};
 
-use super::{Api, MESOS_VERSION, lists::Walk, render, roles, views::Reader};
+use super::{Api, MESOS_VERSION, lists::Pager, render, roles, views::Reader};
 use crate::{
     master::core::{Answer, Question, Snapshot},
     proto::{
@@ -16,9 +16,9 @@ use crate::{
     types::limits::ID_BYTES,
 };
 
-/// A part of a large answer has about so many bytes.
+/// The approximate size of a part of a large answer.
 const PART_BYTES: usize = 64 << 10;
-/// More than this is not sent in one answer.
+/// The largest answer that is sent in one piece.
 const WHOLE_BYTES: usize = 1 << 20;
 
 #[tonic::async_trait]
@@ -27,15 +27,15 @@ impl Operator for Api {
 
     async fn list(&self, request: Request<Call>) -> Result<Response<Self::ListStream>, Status> {
         let kind = kind(&request.into_inner());
-        if !Walk::is_for(kind) {
+        if !Pager::has_lists(kind) {
             let text = format!("type: {} has no list to send in parts: use Call", kind.as_str_name());
             return Err(Status::invalid_argument(text));
         }
-        let (reader, walk) = self.walk(kind).await?;
-        let parts = stream::unfold(Some((reader, walk)), |at| async move {
-            let (reader, mut walk) = at?;
+        let (reader, pager) = self.pager(kind).await?;
+        let parts = stream::unfold(Some((reader, pager)), |at| async move {
+            let (reader, mut pager) = at?;
             match reader.view() {
-                Ok(view) => Some((Ok(walk.part(&view, PART_BYTES)?), Some((reader, walk)))),
+                Ok(view) => Some((Ok(pager.part(&view, PART_BYTES)?), Some((reader, pager)))),
                 Err(cut_off) => Some((Err(cut_off), None)),
             }
         });
@@ -45,7 +45,7 @@ impl Operator for Api {
     async fn call(&self, request: Request<Call>) -> Result<Response<Reply>, Status> {
         let call = request.into_inner();
         let kind = kind(&call);
-        if let Some(reply) = self.shown(kind).await? {
+        if let Some(reply) = self.answer_query(kind).await? {
             return Ok(Response::new(reply));
         }
         self.change(question(kind, call)?).await?;
@@ -57,7 +57,7 @@ fn kind(call: &Call) -> Type {
     Type::try_from(call.r#type.unwrap_or_default()).unwrap_or(Type::Unknown)
 }
 
-/// What a call that changes something asks of the core.
+/// The question to the core of a call that changes something.
 pub(super) fn question(kind: Type, call: Call) -> Result<Question, Status> {
     Ok(match kind {
         Type::Teardown => {
@@ -85,7 +85,7 @@ pub(super) fn question(kind: Type, call: Call) -> Result<Question, Status> {
     })
 }
 
-/// An id that a refusal may name.
+/// Checks the length of an id, so that an error may quote it.
 fn id(field: &str, id: String) -> Result<String, Status> {
     if id.len() <= ID_BYTES {
         return Ok(id);
@@ -98,8 +98,8 @@ fn missing(field: &str) -> Status {
 }
 
 impl Api {
-    /// The answer to a call that changes nothing; `None` to any other.
-    async fn shown(&self, kind: Type) -> Result<Option<Reply>, Status> {
+    /// The answer to a call that changes nothing; `None` for any other call.
+    async fn answer_query(&self, kind: Type) -> Result<Option<Reply>, Status> {
         let mut reply = Reply::default();
         match kind {
             Type::GetHealth => {
@@ -136,14 +136,14 @@ impl Api {
         Ok(Some(reply))
     }
 
-    /// A large answer in one piece, unless it is too large for that; `None` where no large answer is asked for.
+    /// An answer of lists in one piece, or an error if it is too large; `None` for calls without lists.
     async fn whole(&self, kind: Type) -> Result<Option<Reply>, Status> {
-        if !Walk::is_for(kind) {
+        if !Pager::has_lists(kind) {
             return Ok(None);
         }
-        let (reader, mut walk) = self.walk(kind).await?;
+        let (reader, mut pager) = self.pager(kind).await?;
         let view = reader.view()?;
-        let rendered = tokio::task::spawn_blocking(move || (walk.part(&view, WHOLE_BYTES), walk.part(&view, 1)));
+        let rendered = tokio::task::spawn_blocking(move || (pager.part(&view, WHOLE_BYTES), pager.part(&view, 1)));
         let (whole, more) = rendered.await.map_err(|error| Status::internal(format!("rendering failed: {error}")))?;
         if more.is_some() {
             return Err(Status::resource_exhausted(format!(
@@ -151,24 +151,24 @@ impl Api {
                 kind.as_str_name()
             )));
         }
-        Ok(Some(whole.unwrap_or_else(|| Walk::empty(kind))))
+        Ok(Some(whole.unwrap_or_else(|| Pager::empty(kind))))
     }
 
-    async fn walk(&self, kind: Type) -> Result<(Reader, Walk), Status> {
+    async fn pager(&self, kind: Type) -> Result<(Reader, Pager), Status> {
         let departed = if kind == Type::GetAgents { self.departed().await? } else { Vec::new() };
-        let reader = self.questions.reader().await?;
-        Ok((reader, Walk::new(self.facts.id.as_str().into(), kind, departed)))
+        let reader = self.calls.reader().await?;
+        Ok((reader, Pager::new(self.facts.id.as_str().into(), kind, departed)))
     }
 
-    /// Takes a snapshot and renders it away from the core's thread and from the connections'.
+    /// Takes a snapshot and renders it on a blocking thread, not the core's or a connection's.
     async fn rendered<T: Send + 'static>(
         &self,
-        render: impl FnOnce(&Snapshot) -> T + Send + 'static,
+        write: impl FnOnce(&Snapshot) -> T + Send + 'static,
     ) -> Result<T, Status> {
-        let place = self.questions.reader().await?;
-        let view = place.view()?;
-        let rendered = tokio::task::spawn_blocking(move || render(&view.snapshot)).await;
-        drop(place);
+        let reader = self.calls.reader().await?;
+        let view = reader.view()?;
+        let rendered = tokio::task::spawn_blocking(move || write(&view.snapshot)).await;
+        drop(reader);
         rendered.map_err(|error| Status::internal(format!("rendering failed: {error}")))
     }
 
@@ -176,7 +176,7 @@ impl Api {
         match self.core.ask(Question::Departed).await.map_err(|error| Status::unavailable(error.to_string()))? {
             Answer::Departed(departed) => Ok(departed.into_iter().map(render::departed).collect()),
             Answer::Snapshot(_) | Answer::Registry(..) | Answer::Alive | Answer::Done | Answer::Refused(_) => {
-                Err(Status::internal("no list of departed agents came"))
+                Err(Status::internal("the core returned no list of departed agents"))
             }
         }
     }

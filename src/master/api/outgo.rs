@@ -1,4 +1,4 @@
-//! Compact events and orders become the messages that go out.
+//! Encodes the core's events and orders as wire messages.
 
 use super::MasterFacts;
 use crate::{
@@ -10,7 +10,7 @@ use crate::{
     },
 };
 
-/// One frame of all these events.
+/// Encodes events as one frame.
 pub(crate) fn framework_frame(master: &MasterFacts, version: u32, events: Vec<Event>) -> ext::Events {
     let mut frame = ext::Events { version, ..ext::Events::default() };
     for event in events {
@@ -19,7 +19,7 @@ pub(crate) fn framework_frame(master: &MasterFacts, version: u32, events: Vec<Ev
             Event::Refused { seq, field, text, partially_applied } => {
                 frame.refused.push(ext::Refused { seq, field, text, partially_applied });
             }
-            // Those of one frame are offered together, as they were made.
+            // The offers of one frame are sent in one event.
             Event::Offers(offers) => {
                 let offers = offers.iter().map(|made| offer(master, made));
                 match frame.events.last_mut().and_then(|last| last.offers.as_mut()) {
@@ -100,7 +100,7 @@ fn offers_event(offers: Vec<v1::Offer>) -> scheduler::Event {
     message
 }
 
-/// An offer as its framework sees it: the allocation role only where it understands several roles.
+/// An offer as sent to its framework; with an allocation role only if the framework is multi-role.
 fn offer(master: &MasterFacts, made: &OfferMade) -> v1::Offer {
     let role = made.multi_role.then_some(&*made.role);
     v1::Offer {
@@ -127,7 +127,7 @@ fn offer(master: &MasterFacts, made: &OfferMade) -> v1::Offer {
     }
 }
 
-/// One frame of all these orders.
+/// Encodes orders as one frame.
 pub(crate) fn agent_frame(orders: Vec<Order>) -> internal::MasterFrame {
     let messages = orders.into_iter().map(|order| internal::MasterMessage { kind: Some(agent_order(order)) });
     internal::MasterFrame { messages: messages.collect() }
@@ -168,10 +168,10 @@ fn agent_order(order: Order) -> Kind {
 }
 
 impl MasterFacts {
-    /// The master as the wire knows it.
+    /// The master's description as a wire message.
     pub(super) fn info(&self) -> v1::MasterInfo {
         let ip = match self.address.ip() {
-            // Mesos keeps the address in network byte order inside a native integer.
+            // Mesos stores the address in network byte order inside a native integer.
             std::net::IpAddr::V4(ip) => u32::from_ne_bytes(ip.octets()),
             std::net::IpAddr::V6(_) => 0,
         };

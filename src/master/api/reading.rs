@@ -1,7 +1,7 @@
-//! The reading side of a session: frames become inputs of the core, no faster than the core handles them.
+//! The reading side of a session: sends frames to the core as inputs, no faster than the core handles them.
 //!
-//! One decoded frame of a connection is in memory at a time, and what the core has not handled is bounded in number and in
-//! bytes, whatever the number of streams. However reading ends, the stream that answers ends with the reason.
+//! A connection has one decoded frame in memory at a time. Inputs that the core has not handled are bounded in number
+//! and in bytes, for any number of streams. When reading ends, the answering stream ends with the reason.
 
 use std::{
     sync::{Arc, OnceLock},
@@ -16,28 +16,28 @@ use tonic::{Status, Streaming};
 use crate::{
     master::{
         core::Input,
-        service::{Handle, Mail, TOGETHER},
+        service::{Handle, INPUTS_PER_MAIL, Mail},
     },
     transport::serve::inflow::{INPUT_BYTES, INPUTS, Inflow},
 };
 
-/// How a session ended: the last that its stream carries.
+/// How a session ended: the final status of its stream.
 #[derive(Clone, Debug, Default)]
 pub(super) struct EndStatus(Arc<OnceLock<Option<Status>>>);
 
 impl EndStatus {
-    /// Sets the reason; the first counts, since it is the cause of what comes after it.
+    /// Sets the reason; only the first counts, because it causes the later ones.
     pub(super) fn set(&self, status: Status) {
         let _ = self.0.set(Some(status));
     }
 
-    /// The peer ended its side, so it needs no reason.
-    pub(super) fn set_left(&self) {
+    /// Records that the peer closed its side: the stream ends without a reason.
+    pub(super) fn set_closed_by_peer(&self) {
         let _ = self.0.set(None);
     }
 
-    /// The same frames, and the reason behind the last.
-    pub(super) fn after<T, S>(&self, frames: S) -> impl Stream<Item = Result<T, Status>> + use<T, S>
+    /// Appends the reason to these frames.
+    pub(super) fn append_to<T, S>(&self, frames: S) -> impl Stream<Item = Result<T, Status>> + use<T, S>
     where
         S: Stream<Item = Result<T, Status>>,
     {
@@ -48,24 +48,24 @@ impl EndStatus {
     }
 }
 
-/// Feeds frame after frame to the core. `digest` makes inputs of a frame, each with its weight in bytes.
+/// Sends the inputs of every frame to the core. `parse` returns the inputs of a frame, each with its size in bytes.
 ///
 /// # Errors
-/// Why reading ended, unless the peer ended its side.
+/// Why reading ended, unless the peer closed its side.
 pub(super) async fn feed<F, I>(
     core: Handle,
     inflow: Inflow,
     mut stream: Streaming<F>,
-    digest: impl Fn(F) -> I,
+    parse: impl Fn(F) -> I,
 ) -> Result<(), Status>
 where
     I: Iterator<Item = (Input, usize)>,
 {
     let mut turn = PollSemaphore::new(inflow.turn());
     while let Some((frame, _turn)) = next_frame(&mut stream, &mut turn).await? {
-        let mut digested = digest(frame).peekable();
-        while digested.peek().is_some() {
-            let (inputs, permits) = take_together(&mut digested);
+        let mut parsed = parse(frame).peekable();
+        while parsed.peek().is_some() {
+            let (inputs, permits) = take_group(&mut parsed);
             let permits = inflow.inputs().acquire_many_owned(permits).await.ok();
             core.send(Mail::Inputs { inputs, permits })
                 .await
@@ -75,30 +75,31 @@ where
     Ok(())
 }
 
-/// The next frame, with the permit to hold it: nothing is decoded while another stream of the connection holds one.
+/// Reads the next frame, with the permit to hold it. No frame is decoded while another stream of the connection holds
+/// one.
 async fn next_frame<F>(
     stream: &mut Streaming<F>,
     turn: &mut PollSemaphore,
 ) -> Result<Option<(F, OwnedSemaphorePermit)>, Status> {
     std::future::poll_fn(|cx| {
         let Some(permit) = ready!(turn.poll_acquire(cx)) else { return Poll::Ready(Ok(None)) };
-        // While there is nothing to decode the permit goes back at once.
+        // Without a frame to decode, the permit is returned at once.
         let Some(frame) = ready!(stream.poll_next_unpin(cx)) else { return Poll::Ready(Ok(None)) };
         Poll::Ready(frame.map(|frame| Some((frame, permit))))
     })
     .await
 }
 
-/// The next inputs that go to the core together, and how many permits they take: one, or more for a heavy one.
-fn take_together(digested: &mut impl Iterator<Item = (Input, usize)>) -> (Vec<Input>, u32) {
+/// Takes the next inputs to send together, and how many permits they need: one each, more for a large one.
+fn take_group(parsed: &mut impl Iterator<Item = (Input, usize)>) -> (Vec<Input>, u32) {
     let (mut inputs, mut permits) = (Vec::new(), 0_u32);
-    while permits < TOGETHER
-        && let Some((input, bytes)) = digested.next()
+    while permits < INPUTS_PER_MAIL
+        && let Some((input, bytes)) = parsed.next()
     {
         permits = permits.saturating_add(u32::try_from(bytes / INPUT_BYTES).unwrap_or(u32::MAX)).saturating_add(1);
         inputs.push(input);
     }
-    // One that is heavier than all a connection may have waits until it has nothing else.
+    // An input above the connection's limit waits until all permits are free.
     (inputs, permits.min(u32::try_from(INPUTS).unwrap_or(u32::MAX)))
 }
 
@@ -110,12 +111,12 @@ mod tests {
     fn inputs(weights: &[usize]) -> (usize, u32) {
         let input = || Input::Detached { session: SessionId(1) };
         let mut all = weights.iter().map(|bytes| (input(), *bytes)).collect::<Vec<_>>().into_iter();
-        let (inputs, permits) = take_together(&mut all);
+        let (inputs, permits) = take_group(&mut all);
         (inputs.len(), permits)
     }
 
     #[test]
-    fn light_inputs_go_together_and_heavy_ones_take_the_place_of_many() {
+    fn small_inputs_are_sent_together_and_large_ones_need_many_permits() {
         assert_eq!(inputs(&[0; 100]), (32, 32));
         assert_eq!(inputs(&[INPUT_BYTES - 1, 0]), (2, 2));
         assert_eq!(inputs(&[INPUT_BYTES, INPUT_BYTES]), (2, 4));
@@ -124,19 +125,19 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_stream_ends_with_the_first_reason_that_was_given() {
+    async fn a_stream_ends_with_the_first_reason_that_was_set() {
         let end = EndStatus::default();
-        let frames = end.after(stream::iter([Ok(1)]));
+        let frames = end.append_to(stream::iter([Ok(1)]));
         end.set(Status::invalid_argument("the first"));
         end.set(Status::internal("the second"));
         let all: Vec<Result<i32, String>> =
             frames.map(|frame| frame.map_err(|status| status.message().to_owned())).collect().await;
         assert_eq!(all, [Ok(1), Err("the first".to_owned())]);
         let left = EndStatus::default();
-        left.set_left();
-        let quiet: Vec<Result<i32, Status>> = left.after(stream::iter([Ok(1)])).collect().await;
+        left.set_closed_by_peer();
+        let quiet: Vec<Result<i32, Status>> = left.append_to(stream::iter([Ok(1)])).collect().await;
         assert_eq!(quiet.len(), 1);
-        let closed: Vec<Result<i32, Status>> = EndStatus::default().after(stream::iter([Ok(1)])).collect().await;
+        let closed: Vec<Result<i32, Status>> = EndStatus::default().append_to(stream::iter([Ok(1)])).collect().await;
         assert!(matches!(&closed[..], [Ok(1), Err(status)] if !status.message().is_empty()), "{closed:?}");
     }
 }

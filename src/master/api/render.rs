@@ -1,8 +1,8 @@
-//! A snapshot in the operator API's own messages.
+//! Renders a snapshot as messages of the operator API.
 
 use prost::Message as _;
 
-use super::by_framework::Belongings;
+use super::by_framework::FrameworkContents;
 use crate::{
     master::core::{
         AgentView, Departed, FrameworkBucket, Link, OfferKey, Presence, Snapshot, StatusRecord, Task, offer_id,
@@ -11,7 +11,7 @@ use crate::{
     types::{HostPort, Resources},
 };
 
-/// One that went, for `GET_AGENTS`.
+/// An unreachable or gone agent, for `GET_AGENTS`.
 pub(super) fn departed(agent: Departed) -> response::get_agents::Departed {
     response::get_agents::Departed {
         agent_id: v1::AgentId { value: agent.id },
@@ -21,8 +21,8 @@ pub(super) fn departed(agent: Departed) -> response::get_agents::Departed {
     }
 }
 
-/// Whether the agent counts as one of the cluster's.
-pub(super) fn reachable(agent: &AgentView) -> bool {
+/// Whether the agent is registered and not marked unreachable.
+pub(super) fn is_reachable(agent: &AgentView) -> bool {
     match agent.presence {
         Presence::Connected | Presence::Disconnected => true,
         Presence::Unreachable { .. } => false,
@@ -53,7 +53,7 @@ pub(super) fn agent(agent: &AgentView) -> response::get_agents::Agent {
     }
 }
 
-/// What an agent still runs of removed frameworks: it is being killed.
+/// Tasks of removed frameworks that the agent is still killing.
 pub(super) fn orphans(agent: &AgentView) -> impl Iterator<Item = v1::Task> {
     agent.orphans.iter().map(|(container, orphan)| {
         let mut status = v1::TaskStatus {
@@ -79,7 +79,7 @@ pub(super) fn orphans(agent: &AgentView) -> impl Iterator<Item = v1::Task> {
     })
 }
 
-/// Nanoseconds since the epoch in seconds.
+/// Converts nanoseconds since 1970 to seconds.
 #[expect(clippy::cast_precision_loss, reason = "microseconds survive")]
 pub(super) fn seconds(wall_ns: i64) -> f64 {
     wall_ns as f64 / 1e9
@@ -91,7 +91,7 @@ pub(super) fn framework_id(snapshot: &Snapshot, task: &Task) -> String {
     found.map(|at| snapshot.frameworks[at].id.to_string()).unwrap_or_default()
 }
 
-/// A task with what its encoded info says of it.
+/// A task, with the fields of its encoded info.
 pub(super) fn task(task: &Task, agent: &str, framework: &str) -> v1::Task {
     let info = v1::TaskInfo::decode(&*task.info).unwrap_or_default();
     let mut message = v1::Task {
@@ -139,7 +139,7 @@ pub(super) fn framework(
     snapshot: &Snapshot,
     master: &str,
     one: &FrameworkBucket,
-    belongings: &Belongings,
+    contents: &FrameworkContents,
 ) -> response::get_frameworks::Framework {
     let time = |nanoseconds| v1::TimeInfo { nanoseconds };
     let offer = |(agent, key, role, resources): (&AgentView, OfferKey, &str, &Resources)| v1::Offer {
@@ -158,14 +158,14 @@ pub(super) fn framework(
         registered_time: Some(time(one.registered_ns)),
         reregistered_time: one.reregistered_ns.map(time),
         unregistered_time: one.unregistered_ns.map(time),
-        offers: belongings.offers(snapshot).map(offer).collect(),
-        allocated_resources: belongings.used.to_proto(),
-        offered_resources: belongings.offered.to_proto(),
+        offers: contents.offers(snapshot).map(offer).collect(),
+        allocated_resources: contents.used.to_proto(),
+        offered_resources: contents.offered.to_proto(),
         ..response::get_frameworks::Framework::default()
     }
 }
 
-/// How many live tasks are in each state, of those that readers see.
+/// Counts the tasks of the snapshot by state.
 pub(super) fn states(snapshot: &Snapshot) -> std::collections::BTreeMap<TaskState, u64> {
     let mut counts = std::collections::BTreeMap::new();
     for task in snapshot.agents.iter().flat_map(|agent| agent.tasks.values()) {

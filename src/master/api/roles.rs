@@ -13,7 +13,7 @@ use crate::{
     },
 };
 
-/// `GET_QUOTA`: every quota, and the guarantees once more in the older form.
+/// `GET_QUOTA`: every quota, with the guarantees in the older form too.
 pub(super) fn quotas(snapshot: &Snapshot) -> response::GetQuota {
     let mut status = v1::quota::QuotaStatus::default();
     for config in snapshot.quotas.values() {
@@ -29,7 +29,7 @@ pub(super) fn quotas(snapshot: &Snapshot) -> response::GetQuota {
     response::GetQuota { status }
 }
 
-/// `GET_ROLES`: every role that has a framework, resources, a weight or a quota, and those above them.
+/// `GET_ROLES`: every role with a framework, resources, a weight or a quota, and their ancestors.
 pub(super) fn roles(snapshot: &Snapshot) -> response::GetRoles {
     let mut allocated: BTreeMap<&str, BTreeMap<String, Milli>> = BTreeMap::new();
     let mut count = |role, resources: &Resources| {
@@ -82,10 +82,10 @@ fn known(snapshot: &Snapshot) -> BTreeSet<String> {
     names
 }
 
-/// Reads `UPDATE_WEIGHTS`. What a weight may be is the core's to say: a registry's have to be so too.
+/// Parses `UPDATE_WEIGHTS`. The core validates the weights, as it does those of a registry.
 ///
 /// # Errors
-/// The field that is missing.
+/// Names the field that is missing or invalid.
 pub(super) fn parse_weights(infos: Vec<v1::WeightInfo>) -> Result<Vec<(String, f64)>, String> {
     bounded("update_weights.weight_infos", "weights", infos.len(), WEIGHTS)?;
     let one = |(number, info): (usize, v1::WeightInfo)| {
@@ -97,10 +97,10 @@ pub(super) fn parse_weights(infos: Vec<v1::WeightInfo>) -> Result<Vec<(String, f
     infos.into_iter().enumerate().map(one).collect()
 }
 
-/// Reads `UPDATE_QUOTA`.
+/// Parses `UPDATE_QUOTA`.
 ///
 /// # Errors
-/// The field that makes no sense.
+/// Names the field that is invalid.
 pub(super) fn parse_quotas(configs: &[QuotaConfig]) -> Result<Vec<(String, Quota)>, String> {
     bounded("update_quota.quota_configs", "quotas", configs.len(), QUOTAS)?;
     let mut seen = BTreeSet::new();
@@ -151,14 +151,14 @@ mod tests {
     }
 
     #[test]
-    fn roles_with_a_quota_or_a_weight_are_known_and_so_are_those_above_them() {
+    fn roles_with_a_quota_or_a_weight_are_listed_with_their_ancestors() {
         let mut state = State::default();
         state.set_quota(&limited("a/b", 2.0));
         state.weights.insert("w".to_owned(), 3.0);
         let snapshot = snapshot(state);
-        let told = roles(&snapshot).roles;
-        let told: Vec<(&str, f64)> = told.iter().map(|role| (role.name.as_str(), role.weight)).collect();
-        assert_eq!(told, [("a", 1.0), ("a/b", 1.0), ("w", 3.0)]);
+        let listed = roles(&snapshot).roles;
+        let listed: Vec<(&str, f64)> = listed.iter().map(|role| (role.name.as_str(), role.weight)).collect();
+        assert_eq!(listed, [("a", 1.0), ("a/b", 1.0), ("w", 3.0)]);
         assert_eq!(quotas(&snapshot).status.configs, [limited("a/b", 2.0)]);
     }
 
@@ -174,7 +174,7 @@ mod tests {
     }
 
     #[test]
-    fn a_quota_that_makes_no_sense_is_refused_with_its_field() {
+    fn an_invalid_quota_is_refused_with_its_field() {
         let refused = |configs: &[QuotaConfig]| parse_quotas(configs).expect_err("refused");
         let negative = refused(&[limited("a", 1.0), limited("b", -1.0)]);
         assert_eq!(negative, "update_quota.quota_configs[1]: limit of cpus: -1 is negative");

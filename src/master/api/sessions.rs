@@ -1,4 +1,4 @@
-//! The two streams: one per framework, one per agent. The stream is the session.
+//! The streams of frameworks and agents: one stream is one session.
 
 use std::{
     panic::AssertUnwindSafe,
@@ -34,8 +34,8 @@ use crate::{
 /// The version of the scheduler stream this master speaks.
 pub(super) const VERSION: u32 = 1;
 
-/// A session's reading side, until it ends and with the reason. There are as many as connections: futures that hold this
-/// one would have room for it at each level.
+/// A session's reading side; resolves to the reason why it ended. Boxed because there is one per connection: futures
+/// that contain it would reserve its size at each level.
 type Reading = Pin<Box<dyn Future<Output = Result<(), Status>> + Send>>;
 type Frames<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
 
@@ -54,7 +54,7 @@ impl SchedulerSession for Api {
             outgo::framework_frame(&facts, version, events)
         });
         let end = EndStatus::default();
-        let frames = end.after(frames);
+        let frames = end.append_to(frames);
         let reading = self.clone().read_calls(session, inflow(&request), request.into_inner());
         tokio::spawn(self.clone().serve_session(session, outbox, reading, end));
         Ok(Response::new(Box::pin(frames)))
@@ -78,14 +78,15 @@ impl AgentSession for Api {
         let outbox: Outbox<Order> = self.core.outbox(session);
         self.open(session, AnyOutbox::Agent(outbox.clone())).await?;
         let end = EndStatus::default();
-        let frames = end.after(frames(&outbox, outgo::agent_frame));
+        let frames = end.append_to(frames(&outbox, outgo::agent_frame));
         let reading = self.clone().read_reports(session, inflow(&request), request.into_inner(), peer);
         tokio::spawn(self.clone().serve_session(session, outbox, reading, end));
         Ok(Response::new(Box::pin(frames)))
     }
 }
 
-/// All that waits, each batch as a frame; after the last, what the peer is to blame for, if that ended the session.
+/// Renders each batch of the outbox as a frame; if the peer's slow reading ended the session, an error is the last
+/// item.
 fn frames<M, F>(outbox: &Outbox<M>, mut render: impl FnMut(Vec<M>) -> F + Send + 'static) -> Frames<F>
 where
     M: Message + Send + 'static,
@@ -108,35 +109,35 @@ impl Api {
         sent.map_err(|error| Status::unavailable(error.to_string()))
     }
 
-    /// Reads until the stream ends, however it does, or the peer's queue has ended; then the session is over for the core,
-    /// also when reading panicked. `end` is given the reason. What waits for the peer still leaves while it takes it.
+    /// Reads until the stream or the peer's queue ends, then detaches the session from the core, also when reading
+    /// panics. `end` receives the reason. Queued messages are still sent while the peer reads them.
     async fn serve_session<M>(self, session: SessionId, outbox: Outbox<M>, reading: Reading, end: EndStatus)
     where
         M: Message + Send,
     {
         tokio::select! {
             ended = AssertUnwindSafe(reading).catch_unwind() => match ended {
-                Ok(Ok(())) => end.set_left(),
+                Ok(Ok(())) => end.set_closed_by_peer(),
                 Ok(Err(status)) => end.set(status),
                 Err(_panic) => {
-                    tracing::error!(session = session.0, "reading a session panicked, and it ends; this is a bug in divvy");
+                    tracing::error!(session = session.0, "reading a session panicked: closing it; this is a bug in divvy");
                     end.set(Status::internal("the master failed to read a message; this is a bug in divvy"));
                 }
             },
             reason = outbox.ended() => if reason.is_failure() {
-                tracing::warn!(session = session.0, "the session ends: {reason}");
+                tracing::warn!(session = session.0, "closing the session: {reason}");
             },
         }
         outbox.close(Clock::system().now(), RecordNumber::default());
         let inputs = vec![Input::Detached { session }];
-        // A core that has ended has no sessions left to end.
+        // A core that has ended has no sessions.
         drop(self.core.send(Mail::Inputs { inputs, permits: None }).await);
         outbox.ended().await;
     }
 
-    /// Feeds the framework's calls to the core until the stream ends.
+    /// Sends the framework's calls to the core until the stream ends.
     fn read_calls(self, session: SessionId, inflow: Inflow, stream: Streaming<ext::Calls>) -> Reading {
-        let digest = move |frame: ext::Calls| {
+        let parse = move |frame: ext::Calls| {
             let version_mismatch = frame.versions.and_then(intake::version_mismatch);
             let calls = if version_mismatch.is_some() { Vec::new() } else { frame.calls };
             let first = frame.seq;
@@ -146,7 +147,7 @@ impl Api {
             });
             version_mismatch.map(|call| (Input::Called { session, seq: 0, call }, 0)).into_iter().chain(calls)
         };
-        Box::pin(feed(self.core, inflow, stream, digest))
+        Box::pin(feed(self.core, inflow, stream, parse))
     }
 
     fn read_reports(
@@ -157,18 +158,18 @@ impl Api {
         peer: String,
     ) -> Reading {
         let peer: Arc<str> = peer.into();
-        let digest = move |frame: internal::AgentFrame| {
+        let parse = move |frame: internal::AgentFrame| {
             let peer = peer.clone();
             frame.messages.into_iter().map(move |message| {
                 let bytes = message.encoded_len();
                 (Input::Reported { session, report: intake::report(message, &peer) }, bytes)
             })
         };
-        Box::pin(feed(self.core, inflow, stream, digest))
+        Box::pin(feed(self.core, inflow, stream, parse))
     }
 }
 
-/// What the connection of a request may hold; of one that came some other way, what a connection may.
+/// The input limits of the request's connection, or a connection's default.
 fn inflow<T>(request: &Request<T>) -> Inflow {
     request.extensions().get::<Inflow>().cloned().unwrap_or_default()
 }

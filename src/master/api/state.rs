@@ -1,20 +1,20 @@
-//! The parts of `/state`, in the words clients of Mesos read (agents are slaves there). How they are put together:
-//! [`document`](super::document).
+//! The parts of `/state` with Mesos' field names (agents are slaves there); [`document`](super::document) combines
+//! them.
 
 use prost::Message as _;
 use serde_json::{Map, Value, json};
 
-use super::{MESOS_VERSION, MasterFacts, by_framework::Belongings, render::seconds};
+use super::{MESOS_VERSION, MasterFacts, by_framework::FrameworkContents, render::seconds};
 use crate::{
     master::core::{AgentView, FrameworkBucket, Link, Presence, Snapshot, Task},
     proto::v1,
     types::{HostPort, Resources},
 };
 
-/// What stands before the lists.
+/// The fields before the lists.
 pub(super) fn head(master: &MasterFacts, snapshot: &Snapshot) -> Value {
     let (mut active, mut slaves) = (0_usize, 0_usize);
-    for agent in snapshot.agents.iter().filter(|agent| super::render::reachable(agent)) {
+    for agent in snapshot.agents.iter().filter(|agent| super::render::is_reachable(agent)) {
         slaves += 1;
         active += usize::from(agent.presence == Presence::Connected);
     }
@@ -53,7 +53,7 @@ pub(super) fn slave(agent: &AgentView) -> Value {
     })
 }
 
-/// What an agent still runs of removed frameworks, killed and not dead.
+/// Tasks of removed frameworks that the agent is still killing.
 pub(super) fn orphans(agent: &AgentView) -> impl Iterator<Item = Value> {
     agent.orphans.iter().map(|(container, orphan)| {
         json!({
@@ -76,9 +76,9 @@ pub(super) fn orphans(agent: &AgentView) -> impl Iterator<Item = Value> {
 }
 
 /// A framework without its tasks.
-pub(super) fn framework(one: &FrameworkBucket, belongings: &Belongings) -> Value {
+pub(super) fn framework(one: &FrameworkBucket, contents: &FrameworkContents) -> Value {
     let info = v1::FrameworkInfo::decode(one.info.clone()).unwrap_or_default();
-    let (used, offered) = (&belongings.used, &belongings.offered);
+    let (used, offered) = (&contents.used, &contents.offered);
     let mut both = used.clone();
     both += offered;
     let mut value = json!({
@@ -133,7 +133,7 @@ pub(super) fn task(task: &Task, agent: &str, framework: &str) -> Value {
     })
 }
 
-/// Resources as one flat object: the four well-known scalars always, ranges and sets as text.
+/// Resources as one flat object: always the four well-known scalars; ranges and sets as text.
 fn flat(resources: &Resources) -> Value {
     let mut flat = Map::new();
     for name in ["cpus", "gpus", "mem", "disk"] {

@@ -1,8 +1,8 @@
 //! Snapshots that readers share.
 //!
-//! Callers within one second of each other read the same snapshot; a later one has a new one taken. Nothing that readers do
-//! keeps much memory: so many read at once and the others wait for their turn, so many snapshots are held at once, and
-//! none for longer than [`LONGEST`]. A reader that is not done by then gets an error instead of the rest.
+//! Callers within one second of each other read the same snapshot; a later one gets a new one. Memory is bounded: the
+//! numbers of concurrent readers and of snapshots are limited, and a snapshot is dropped after [`LONGEST`]. A reader
+//! that has not finished by then gets an error instead of the rest.
 
 use std::{
     collections::{HashMap, VecDeque},
@@ -19,45 +19,45 @@ use super::{
         service::Handle,
     },
     MasterFacts,
-    by_framework::ByFramework,
+    by_framework::FrameworkIndex,
     document::{Cursor, Document},
     metrics::{self, Measured},
 };
 use crate::{transport::clock::Clock, types::Now};
 
-/// So long a snapshot may be read.
+/// How long a snapshot may be read.
 const LONGEST: Duration = Duration::from_mins(1);
-/// So many chunks are kept for readers that are not at the end of what was written.
+/// How many rendered chunks are kept for slower readers.
 const WINDOW: usize = 16;
 
-/// What a reader gets that was too slow.
+/// The error for a reader that is too slow.
 pub(super) const CUT_OFF: &str =
-    "the state was read too slowly: a snapshot is kept for 60 s; ask again and read faster";
+    "the state was read too slowly: a snapshot is kept for 60 s; request it again and read faster";
 
-/// Who may share a snapshot, and how much may be read at once.
+/// How snapshots are shared, and how many may be read at once.
 #[derive(Clone, Copy, Debug)]
 struct Bounds {
-    /// So long a snapshot is given to those who ask.
+    /// How long new readers get an existing snapshot.
     shared: Duration,
-    /// So many are held: the oldest goes for one more.
+    /// How many snapshots are held: a further one replaces the oldest.
     views: usize,
-    /// So many read.
+    /// How many may read at once.
     readers: usize,
 }
 
-/// Pages: many may ask for the same at once.
+/// For pages: many clients may request the same page at once.
 const PAGES: Bounds = Bounds { shared: Duration::from_secs(1), views: 4, readers: 64 };
-/// Questions of operators: the answer is never older than the question.
-const QUESTIONS: Bounds = Bounds { shared: Duration::ZERO, views: 4, readers: 4 };
+/// For operator calls: the answer is never older than the call.
+const CALLS: Bounds = Bounds { shared: Duration::ZERO, views: 4, readers: 4 };
 
-/// Gives out snapshots; clones give out the same.
+/// A cache of snapshots; clones share it.
 #[derive(Clone, Debug)]
 pub(crate) struct Views {
     source: Source,
     clock: Clock,
     bounds: Bounds,
     held: Held,
-    places: Arc<Semaphore>,
+    permits: Arc<Semaphore>,
 }
 
 /// Where snapshots come from.
@@ -74,7 +74,7 @@ impl Source {
             Self::Core(core) => {
                 match core.ask(Question::Snapshot).await.map_err(|error| Status::unavailable(error.to_string()))? {
                     Answer::Snapshot(snapshot) => Ok(snapshot),
-                    _ => Err(Status::internal("no snapshot came")),
+                    _ => Err(Status::internal("the core returned no snapshot")),
                 }
             }
             #[cfg(test)]
@@ -86,18 +86,18 @@ impl Source {
 /// The snapshots that are held, the oldest first.
 type Held = Arc<Mutex<VecDeque<Arc<View>>>>;
 
-/// A snapshot and what was made of it for its readers.
+/// A snapshot, with what was rendered from it.
 #[derive(Debug)]
 pub(super) struct View {
     pub(super) snapshot: Arc<Snapshot>,
-    pub(super) by_framework: ByFramework,
+    pub(super) by_framework: FrameworkIndex,
     taken: Now,
     readers: Readers,
     window: Mutex<Window>,
     metrics: OnceCell<Arc<str>>,
 }
 
-/// Who reads a snapshot. Their permits go with it, so that those who are late keep no place.
+/// The readers of a snapshot. Their permits are released with it, so that slow readers do not block others.
 #[derive(Debug)]
 struct Readers {
     permits: SyncMutex<HashMap<u64, OwnedSemaphorePermit>>,
@@ -105,15 +105,15 @@ struct Readers {
     last: std::sync::atomic::AtomicU64,
 }
 
-/// The latest chunks of `/state` that were written.
+/// The latest rendered chunks of `/state`.
 #[derive(Debug, Default)]
 struct Window {
-    /// The number of the first.
+    /// The number of the first chunk.
     first: usize,
     chunks: VecDeque<(bytes::Bytes, Cursor)>,
 }
 
-/// One who reads a snapshot.
+/// A reader of a snapshot.
 #[derive(Debug)]
 pub(super) struct Reader {
     view: Weak<View>,
@@ -154,40 +154,40 @@ impl Readers {
 }
 
 impl Views {
-    /// For pages.
-    pub(crate) fn of_pages(core: Handle) -> Self {
+    /// Snapshots for pages.
+    pub(crate) fn for_pages(core: Handle) -> Self {
         Self::new(Source::Core(core), PAGES)
     }
 
-    /// For questions of operators.
-    pub(crate) fn of_questions(core: Handle) -> Self {
-        Self::new(Source::Core(core), QUESTIONS)
+    /// Snapshots for operator calls.
+    pub(crate) fn for_calls(core: Handle) -> Self {
+        Self::new(Source::Core(core), CALLS)
     }
 
     fn new(source: Source, bounds: Bounds) -> Self {
-        let places = Arc::new(Semaphore::new(bounds.readers));
-        Self { source, clock: Clock::system(), bounds, held: Arc::default(), places }
+        let permits = Arc::new(Semaphore::new(bounds.readers));
+        Self { source, clock: Clock::system(), bounds, held: Arc::default(), permits }
     }
 
-    /// A place among the readers of the present snapshot, once there is one.
+    /// Waits for a permit and returns a reader of the current snapshot.
     pub(super) async fn reader(&self) -> Result<Reader, Status> {
         let closed = |_| Status::unavailable("the master has stopped");
-        let permit = self.places.clone().acquire_owned().await.map_err(closed)?;
-        // Those who come while a snapshot is taken wait here, and share it.
+        let permit = self.permits.clone().acquire_owned().await.map_err(closed)?;
+        // Callers that arrive while a snapshot is taken wait here, and share it.
         let mut held = self.held.lock().await;
         let now = self.clock.now();
         let present = held.back().filter(|view| now.since(view.taken.mono_ns) < self.bounds.shared).cloned();
         let view = match present {
             Some(view) => view,
-            None => self.take(now, &mut held).await?,
+            None => self.take_snapshot(now, &mut held).await?,
         };
         Ok(Reader { view: Arc::downgrade(&view), number: view.readers.add(permit) })
     }
 
-    async fn take(&self, taken: Now, held: &mut VecDeque<Arc<View>>) -> Result<Arc<View>, Status> {
+    async fn take_snapshot(&self, taken: Now, held: &mut VecDeque<Arc<View>>) -> Result<Arc<View>, Status> {
         let snapshot = self.source.snapshot().await?;
         let made = tokio::task::spawn_blocking(move || View::new(snapshot, taken));
-        let view = made.await.map_err(|error| Status::internal(format!("a snapshot cannot be read: {error}")))?;
+        let view = made.await.map_err(|error| Status::internal(format!("a snapshot cannot be indexed: {error}")))?;
         let view = Arc::new(view);
         held.push_back(view.clone());
         while held.len() > self.bounds.views {
@@ -195,9 +195,9 @@ impl Views {
                 oldest.report_cut_off();
             }
         }
-        // Without a way to the core: nothing that only reads keeps the core's thread.
+        // The task has no handle of the core: readers must not keep the core's thread running.
         let shared_until_ns = taken.mono_after(self.bounds.shared);
-        tokio::spawn(drop_in_time(self.held.clone(), self.clock, Arc::downgrade(&view), shared_until_ns));
+        tokio::spawn(drop_when_read(self.held.clone(), self.clock, Arc::downgrade(&view), shared_until_ns));
         Ok(view)
     }
 
@@ -208,11 +208,11 @@ impl Views {
     }
 }
 
-/// Drops a view when no reader can come to it any more and its readers are done, or have had their time.
-async fn drop_in_time(held: Held, clock: Clock, view: Weak<View>, shared_until_ns: u64) {
+/// Drops a view once it gets no new readers and the present ones have finished or exceeded their time.
+async fn drop_when_read(held: Held, clock: Clock, view: Weak<View>, shared_until_ns: u64) {
     clock.sleep_until(shared_until_ns).await;
     loop {
-        let Some((mut readers, until_ns)) = view.upgrade().map(|view| view.ends()) else { return };
+        let Some((mut readers, until_ns)) = view.upgrade().map(|view| view.lifetime()) else { return };
         let late = tokio::select! {
             biased;
             _ = readers.wait_for(|count| *count == 0) => false,
@@ -220,7 +220,7 @@ async fn drop_in_time(held: Held, clock: Clock, view: Weak<View>, shared_until_n
         };
         let mut held = held.lock().await;
         let Some(view) = view.upgrade() else { return };
-        // One may have come while the lock was waited for.
+        // A reader may have arrived while this waited for the lock.
         if late || *view.readers.count.borrow() == 0 {
             held.retain(|other| !Arc::ptr_eq(other, &view));
             view.report_cut_off();
@@ -232,7 +232,7 @@ async fn drop_in_time(held: Held, clock: Clock, view: Weak<View>, shared_until_n
 impl View {
     pub(super) fn new(snapshot: impl Into<Arc<Snapshot>>, taken: Now) -> Self {
         let snapshot = snapshot.into();
-        let by_framework = ByFramework::new(&snapshot);
+        let by_framework = FrameworkIndex::new(&snapshot);
         Self {
             snapshot,
             by_framework,
@@ -243,20 +243,19 @@ impl View {
         }
     }
 
-    /// What shows whether it is read, and until when it may be.
-    fn ends(&self) -> (watch::Receiver<usize>, u64) {
+    /// The number of readers, and until when the view may be read.
+    fn lifetime(&self) -> (watch::Receiver<usize>, u64) {
         (self.readers.count.subscribe(), self.taken.mono_after(LONGEST))
     }
 
     fn report_cut_off(&self) {
         let readers = *self.readers.count.borrow();
         if readers > 0 {
-            tracing::warn!(readers, "a snapshot of the state is dropped: its readers are too slow and are cut off");
+            tracing::warn!(readers, "dropping a snapshot of the state: its readers are too slow and get an error");
         }
     }
 
-    /// This chunk of `/state`, of which the cursor says where it begins: from those that another reader had written, or
-    /// written now.
+    /// The chunk of `/state` that begins at the cursor: from the window, or rendered now.
     async fn chunk(&self, master: &MasterFacts, number: usize, cursor: Cursor) -> Option<(bytes::Bytes, Cursor)> {
         let document = Document { master, snapshot: &self.snapshot, by_framework: &self.by_framework };
         let write = || document.chunk(cursor).map(|(bytes, next)| (bytes::Bytes::from(bytes), next));
@@ -284,18 +283,18 @@ impl Reader {
         self.view.upgrade().ok_or_else(|| Status::deadline_exceeded(CUT_OFF))
     }
 
-    /// The text of `/metrics`; the first who asks has it written.
+    /// The text of `/metrics`; the first reader renders it.
     pub(super) async fn metrics(&self, measured: Measured) -> Result<Arc<str>, Status> {
         let view = self.view()?;
         let written = view.clone();
         let write = || async move {
             let text = tokio::task::spawn_blocking(move || metrics::render(&written.snapshot, &measured).into());
-            text.await.map_err(|error| Status::internal(format!("the metrics cannot be written: {error}")))
+            text.await.map_err(|error| Status::internal(format!("the metrics cannot be rendered: {error}")))
         };
         view.metrics.get_or_try_init(write).await.cloned()
     }
 
-    /// Chunk after chunk of `/state`, each when it is asked for.
+    /// The chunks of `/state`, each rendered when it is polled.
     pub(super) fn state(self, master: Arc<MasterFacts>) -> impl futures::Stream<Item = Result<bytes::Bytes, Status>> {
         let start = Some((self, 0_usize, Cursor::default()));
         futures::stream::unfold(start, move |at| {

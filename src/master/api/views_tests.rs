@@ -1,4 +1,4 @@
-//! Snapshots and their readers, under a clock the tests move.
+//! Snapshots and their readers, with a paused clock.
 
 use futures::{StreamExt as _, future::poll_immediate, stream::BoxStream};
 
@@ -28,7 +28,7 @@ async fn whole(mut state: State) -> Vec<u8> {
     whole
 }
 
-/// Lets tasks that wait for a lock or a count have it.
+/// Advances the clock and runs the tasks that wait for a lock or a count.
 async fn advance(time: Duration) {
     tokio::time::advance(time).await;
     for _ in 0..10 {
@@ -37,7 +37,7 @@ async fn advance(time: Duration) {
 }
 
 #[tokio::test(start_paused = true)]
-async fn fifty_readers_at_once_read_one_snapshot_and_the_very_same_chunks() {
+async fn fifty_concurrent_readers_share_one_snapshot_and_its_chunks() {
     let views = views(PAGES, scenes::crowded(6_000));
     let mut readers = Vec::new();
     for _ in 0..50 {
@@ -60,7 +60,7 @@ async fn fifty_readers_at_once_read_one_snapshot_and_the_very_same_chunks() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_reader_that_falls_behind_gets_the_same_bytes_and_holds_nobody_up() {
+async fn a_slow_reader_gets_the_same_bytes_and_delays_no_other_reader() {
     let views = views(PAGES, scenes::crowded(6_000));
     let (mut slow, fast) = (state(&views).await, state(&views).await);
     let first = slow.next().await.expect("a chunk").expect("not cut off");
@@ -90,25 +90,25 @@ async fn a_late_caller_gets_a_new_snapshot_and_one_without_readers_is_dropped() 
     drop(whole(third).await);
     advance(Duration::from_secs(1)).await;
     assert_eq!(views.count().await, 0);
-    assert_eq!(views.places.available_permits(), PAGES.readers);
+    assert_eq!(views.permits.available_permits(), PAGES.readers);
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_reader_that_takes_longer_than_a_minute_is_cut_off_with_a_reason_and_keeps_no_place() {
+async fn a_reader_that_takes_longer_than_a_minute_gets_an_error_and_releases_its_permit() {
     let views = views(PAGES, scenes::crowded(1_000));
     let mut slow = state(&views).await;
     assert!(slow.next().await.expect("a chunk").is_ok());
     advance(LONGEST.saturating_sub(Duration::from_millis(1))).await;
     assert!(slow.next().await.expect("a chunk").is_ok());
     advance(Duration::from_millis(1)).await;
-    assert_eq!((views.count().await, views.places.available_permits()), (0, PAGES.readers));
+    assert_eq!((views.count().await, views.permits.available_permits()), (0, PAGES.readers));
     let cut_off = slow.next().await.expect("an end").expect_err("cut off");
     assert_eq!((cut_off.code(), cut_off.message()), (tonic::Code::DeadlineExceeded, CUT_OFF));
     assert!(slow.next().await.is_none());
 }
 
 #[tokio::test(start_paused = true)]
-async fn of_too_many_snapshots_the_oldest_is_dropped_and_its_readers_are_cut_off() {
+async fn of_too_many_snapshots_the_oldest_is_dropped_and_its_readers_get_an_error() {
     let views = views(PAGES, scenes::mixed());
     let mut readers = Vec::new();
     for _ in 0..=PAGES.views {
@@ -124,7 +124,7 @@ async fn of_too_many_snapshots_the_oldest_is_dropped_and_its_readers_are_cut_off
 }
 
 #[tokio::test(start_paused = true)]
-async fn more_readers_than_there_are_places_wait_for_their_turn() {
+async fn readers_above_the_limit_wait_for_a_permit() {
     let views = views(Bounds { readers: 2, ..PAGES }, scenes::mixed());
     let (first, second) = (state(&views).await, state(&views).await);
     let mut third = Box::pin(state(&views));
@@ -135,8 +135,8 @@ async fn more_readers_than_there_are_places_wait_for_their_turn() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_operators_question_is_answered_from_a_snapshot_of_its_own() {
-    let views = views(QUESTIONS, scenes::mixed());
+async fn each_operator_call_is_answered_from_a_snapshot_of_its_own() {
+    let views = views(CALLS, scenes::mixed());
     let (first, second) = (views.reader().await.expect("a snapshot"), views.reader().await.expect("a snapshot"));
     advance(Duration::ZERO).await;
     assert!(first.view().is_ok() && second.view().is_ok() && views.count().await == 2);

@@ -1,8 +1,8 @@
 //! A backup: all facts of a registry at one moment, as bytes that can be checked.
 //!
 //! The file is 8 bytes `DIVVYREG`, the version of this layout (1), the length and the CRC-32 of what follows, all
-//! little-endian, and then an encoded `divvy.internal.RegistryBackup`. It is written beside its place, synced and renamed,
-//! so that a file under its name is a whole one; one that exists is never overwritten.
+//! little-endian, and then an encoded `divvy.internal.RegistryBackup`. It is written under another name, synced and
+//! renamed, so that a file under its name is complete. An existing file is never overwritten.
 
 use std::{
     borrow::Borrow,
@@ -21,7 +21,7 @@ const LAYOUT: u32 = 1;
 /// Magic, layout, length, checksum.
 const HEADER_BYTES: usize = 8 + 4 + 8 + 4;
 
-/// All facts of a registry, and when they were so.
+/// All facts of a registry at one moment.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct Backup {
@@ -29,7 +29,7 @@ pub struct Backup {
     pub epoch: u64,
     /// When it was made, in nanoseconds since 1970.
     pub wall_ns: i64,
-    /// The divvy that made it.
+    /// The version of divvy that made it.
     pub divvy_version: String,
     /// The facts.
     pub state: State,
@@ -39,39 +39,39 @@ pub struct Backup {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum BackupError {
-    /// These bytes are something else.
-    #[error("this is no backup of a registry: it does not begin with DIVVYREG")]
+    /// The bytes are not a backup.
+    #[error("this is not a backup of a registry: it does not begin with DIVVYREG")]
     Foreign,
-    /// A later divvy wrote it.
+    /// A later version of divvy wrote it.
     #[error("the backup has {what} {found}, and this divvy reads up to {known}: use the one it was written by")]
     Newer {
-        /// Of what it is newer: its layout or the registry's format.
+        /// What is newer: `layout` or `format`.
         what: &'static str,
         /// The version found.
         found: u32,
         /// The highest known.
         known: u32,
     },
-    /// It is not as it was written.
+    /// The content was altered or cut off.
     #[error("the backup is damaged: {0}")]
     Damaged(String),
-    /// A file of that name is there.
+    /// A file of that name exists.
     #[error("{} exists: a backup does not overwrite, give another name", .0.display())]
     Exists(PathBuf),
-    /// The file system refused.
+    /// The file system returned an error.
     #[error("cannot {action} {path}: {source}", path = path.display())]
     Io {
-        /// What was being done.
+        /// What was attempted.
         action: &'static str,
-        /// With which file.
+        /// The file.
         path: PathBuf,
-        /// What the system said.
+        /// The system's error.
         source: io::Error,
     },
 }
 
 impl Backup {
-    /// The facts as they are at `wall_ns`, under this epoch.
+    /// A backup of these facts under this epoch, made at `wall_ns`.
     #[must_use]
     pub fn new(state: State, epoch: u64, wall_ns: i64) -> Self {
         Self { epoch, wall_ns, divvy_version: env!("CARGO_PKG_VERSION").to_owned(), state }
@@ -99,7 +99,8 @@ impl Backup {
         let (sum, content) = rest.split_first_chunk().ok_or_else(cut)?;
         let length = u64::from_le_bytes(*length);
         if u64::try_from(content.len()) != Ok(length) {
-            let text = format!("it has {} bytes, and says {length} behind a header of {HEADER_BYTES}", bytes.len());
+            let text =
+                format!("it has {} bytes, and its header of {HEADER_BYTES} bytes announces {length} more", bytes.len());
             return Err(BackupError::Damaged(text));
         }
         if crc32fast::hash(content) != u32::from_le_bytes(*sum) {
@@ -133,7 +134,7 @@ impl Backup {
     }
 }
 
-/// The bytes of a backup's file, a piece for the header and one for the facts about each subject.
+/// The bytes of a backup's file: one piece for the header, one for the facts about each subject.
 #[derive(Debug)]
 pub(crate) struct Pieces<B> {
     backup: B,
@@ -142,7 +143,7 @@ pub(crate) struct Pieces<B> {
 }
 
 impl<B: Borrow<Backup>> Pieces<B> {
-    /// Goes over all facts once, for the length and the checksum that come first.
+    /// Encodes all facts once, for the length and the checksum in the header.
     pub(crate) fn new(backup: B) -> Self {
         let whole: &Backup = backup.borrow();
         let subjects: Vec<Subject> = whole.state.subjects().into_iter().collect();
@@ -169,7 +170,7 @@ impl<B: Borrow<Backup>> Iterator for Pieces<B> {
     }
 }
 
-/// An encoded message is its fields one after the other, so those of a list need not be in memory together.
+/// An encoded message is the concatenation of its fields, so the elements of a list are encoded one at a time.
 impl Backup {
     fn first(&self) -> Vec<u8> {
         let (epoch, wall_ns, divvy_version) = (self.epoch, self.wall_ns, self.divvy_version.clone());
@@ -181,7 +182,7 @@ impl Backup {
     }
 }
 
-/// Writes a file that must not be there yet: whole and synced, or not at all.
+/// Writes a file that must not exist yet: complete and synced, or not at all.
 fn write_new(path: &Path, mut pieces: impl Iterator<Item = Vec<u8>>) -> Result<(), BackupError> {
     if path.exists() {
         return Err(BackupError::Exists(path.to_owned()));
@@ -213,7 +214,7 @@ mod tests {
     }
 
     #[test]
-    fn a_backup_comes_back_from_its_file_and_never_overwrites_one() {
+    fn a_backup_is_read_from_its_file_and_never_overwrites_one() {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let path = folder.path().join("backup");
         backup().write_to(&path).expect("written");
@@ -236,7 +237,7 @@ mod tests {
     }
 
     #[test]
-    fn a_backup_of_a_later_divvy_is_refused_by_name() {
+    fn a_backup_of_a_later_divvy_is_refused_with_both_versions() {
         let mut later = backup().encode();
         later[8] = 9;
         let text = Backup::decode(&later).expect_err("newer").to_string();

@@ -1,9 +1,9 @@
 //! The registry in one file of the work directory, on an embedded transactional store.
 //!
-//! The file holds an entry per agent, framework and role, and no history: an append changes the entries that its changes are
-//! about, in one synced transaction. So what a crash leaves is a prefix of the appends, and the size of the file and the time
-//! of a start follow what is alive. Whatever does not add up is [`RegistryError::Corrupt`]: part of the facts is never taken
-//! for all of them.
+//! The file holds an entry per agent, framework and role, and no history. An append updates the entries of its subjects
+//! in one synced transaction, so a crash leaves a prefix of the appends. File size and start time are proportional to
+//! what is alive. An inconsistent file is [`RegistryError::Corrupt`]: part of the facts is never returned as all of
+//! them.
 
 mod changes;
 mod entries;
@@ -16,15 +16,15 @@ use std::path::Path;
 use redb::{Database, ReadableDatabase as _, WriteTransaction};
 
 use self::{
-    failure::{Outcome, corrupt, guarded},
+    failure::{Outcome, catch_panic, corrupt},
     numbers::{FACTS, Numbers},
-    place::{Place, Whereabouts},
+    place::{FileState, Place},
 };
 use super::{FORMAT, Fence, Position, Registry, RegistryChange, RegistryError, State};
 
 /// The file's name in the work directory.
 pub(super) const NAME: &str = "registry.redb";
-/// A file is made smaller at a load when it is this many times as large as what it holds,
+/// A load compacts a file that is this many times as large as its content,
 const SPARSE: u64 = 4;
 /// and larger than this.
 const SMALL_BYTES: u64 = 4 << 20;
@@ -33,18 +33,18 @@ const SMALL_BYTES: u64 = 4 << 20;
 #[derive(Debug)]
 pub struct Embedded {
     place: Place,
-    /// Closed after the store could not be used: only opening it anew shows what it holds then.
+    /// `None` after the store could not be used: it has to be reopened.
     database: Option<Database>,
 }
 
-/// Closing writes too, and fails on damage as all else does.
+/// Closing writes too, and may fail on a damaged file.
 impl Drop for Embedded {
     fn drop(&mut self) {
         self.close();
     }
 }
 
-/// Everything that is stored.
+/// The content of a store.
 #[derive(Debug, Default)]
 struct Stored {
     numbers: Numbers,
@@ -53,35 +53,35 @@ struct Stored {
 }
 
 impl Embedded {
-    /// Opens the registry in `work_dir/registry.redb`, or makes it.
+    /// Opens the registry in `work_dir/registry.redb`, or creates it.
     ///
     /// # Errors
-    /// [`RegistryError::Unavailable`] when another process has it open or the file cannot be used, and
+    /// [`RegistryError::Unavailable`] when another process has it open or the file cannot be used.
     /// [`RegistryError::Corrupt`] when its content cannot be read.
     pub fn open(work_dir: &Path) -> Result<Self, RegistryError> {
         Self::open_file(work_dir, &work_dir.join(NAME))
     }
 
-    /// Opens the registry in `work_dir/registry.redb` if there is one.
+    /// Opens an existing registry in `work_dir/registry.redb`.
     ///
     /// # Errors
     /// As [`open`](Self::open), and [`RegistryError::Unavailable`] where there is none.
     pub fn open_existing(work_dir: &Path) -> Result<Self, RegistryError> {
         if !work_dir.join(NAME).exists() {
-            let text = format!("there is none in {}; name another --work-dir", work_dir.display());
+            let text = format!("there is no registry in {}; give another --work-dir", work_dir.display());
             return Err(RegistryError::Unavailable { text });
         }
         Self::open(work_dir)
     }
 
-    /// Opens a file that may not be the registry yet; the error about a file in use names `work_dir`.
+    /// Opens a file under any name; the error about a file in use names `work_dir`.
     pub(super) fn open_file(work_dir: &Path, path: &Path) -> Result<Self, RegistryError> {
         let place = Place::file(work_dir, path);
         let database = Some(place.create()?);
         Ok(Self { place, database })
     }
 
-    /// Stores in something else than a file.
+    /// Opens a registry on a storage backend instead of a file.
     #[cfg(any(test, feature = "fuzz"))]
     pub(crate) fn on(backend: impl redb::StorageBackend + Clone) -> Result<Self, RegistryError> {
         let place = Place::backend(backend);
@@ -89,61 +89,63 @@ impl Embedded {
         Ok(Self { place, database })
     }
 
-    /// All facts and the epoch of the last load, which is not raised.
+    /// Returns all facts and the epoch of the last load, without raising it.
     ///
     /// # Errors
     /// As [`load`](Registry::load).
     pub fn peek(&self) -> Result<(State, u64), RegistryError> {
-        let stored = guarded(|| read(self.opened()?))?;
+        let stored = catch_panic(|| read(self.database()?))?;
         Ok((stored.state, stored.numbers.epoch))
     }
 
-    /// Writes a whole registry into an empty file: the next load has an epoch above this one.
+    /// Writes a complete registry into an empty file; the next load returns an epoch above this one.
     pub(super) fn fill(&self, state: &State, epoch: u64) -> Result<(), RegistryError> {
         let next = u64::try_from(state.as_changes().len()).unwrap_or(u64::MAX);
-        guarded(|| rewrite(self.opened()?, state, Numbers { epoch, next, ..Numbers::default() }))
+        catch_panic(|| rewrite(self.database()?, state, Numbers { epoch, next, ..Numbers::default() }))
     }
 
-    fn opened(&self) -> Outcome<&Database> {
+    fn database(&self) -> Outcome<&Database> {
         self.database.as_ref().ok_or_else(|| redb::Error::DatabaseClosed.into())
     }
 
     fn close(&mut self) {
         let database = self.database.take();
-        // What could not be closed cleanly is repaired, or found out, when it is opened.
-        drop(guarded(|| {
+        // A store that is not closed cleanly is repaired or reported when it is opened.
+        drop(catch_panic(|| {
             drop(database);
             Ok(())
         }));
     }
 
-    /// Sees to it that what is open is what a start would find: a file that was removed is written anew, one that took its
-    /// name is opened in its place, and its epoch says whether it may be used.
-    fn keep_in_place(&mut self) -> Result<(), RegistryError> {
+    /// Checks that the open file is the one a start would open. A removed file is recreated. A file that replaced it is
+    /// opened instead, and its epoch decides whether appends are refused.
+    fn check_file(&mut self) -> Result<(), RegistryError> {
         if self.database.is_none() {
             return Ok(());
         }
-        match self.place.whereabouts() {
-            Whereabouts::InPlace => return Ok(()),
-            Whereabouts::Removed => {
-                let Stored { numbers, state, .. } = guarded(|| read(self.opened()?))?;
-                self.place.make_anew(|new| guarded(|| rewrite(new, &state, numbers)))?;
-                tracing::warn!("the registry's file was removed while it was open; it was written anew");
+        match self.place.file_state() {
+            FileState::InPlace => return Ok(()),
+            FileState::Removed => {
+                let Stored { numbers, state, .. } = catch_panic(|| read(self.database()?))?;
+                self.place.recreate(|new| catch_panic(|| rewrite(new, &state, numbers)))?;
+                tracing::warn!("the registry's file was removed while it was open and has been recreated");
             }
-            Whereabouts::Replaced => tracing::warn!("another file took the place of the registry's while it was open"),
+            FileState::Replaced => {
+                tracing::warn!("the registry's file was replaced by another while it was open; opening that one");
+            }
         }
         self.close();
         Ok(())
     }
 
-    /// Does the work on the store, which is opened anew where it was closed, and closes it where it cannot be used.
+    /// Runs work on the store: reopens it if it was closed, and closes it when it is unavailable.
     fn with_store<T>(&mut self, work: impl FnOnce(&mut Database) -> Outcome<T>) -> Result<T, RegistryError> {
-        self.keep_in_place()?;
+        self.check_file()?;
         let database = match &mut self.database {
             Some(database) => database,
             closed => closed.insert(self.place.reopen()?),
         };
-        let outcome = guarded(|| work(database));
+        let outcome = catch_panic(|| work(database));
         if matches!(outcome, Err(RegistryError::Unavailable { .. })) {
             self.close();
         }
@@ -176,7 +178,7 @@ fn read(database: &Database) -> Outcome<Stored> {
         Err(redb::TableError::TableDoesNotExist(_)) => return Ok(Stored::default()),
         Err(other) => return Err(other.into()),
     };
-    let (state, bytes) = if numbers.keeps_changes() {
+    let (state, bytes) = if numbers.has_changes() {
         changes::read(&transaction.open_table(changes::CHANGES)?, numbers)?
     } else {
         entries::read(&transaction.open_table(entries::ENTRIES)?, numbers)?
@@ -184,7 +186,7 @@ fn read(database: &Database) -> Outcome<Stored> {
     Ok(Stored { numbers, state, bytes })
 }
 
-/// Writes the state's entries in place of all there is.
+/// Replaces everything in the store with the state's entries.
 fn rewrite(database: &Database, state: &State, numbers: Numbers) -> Outcome<()> {
     let transaction = database.begin_write()?;
     transaction.delete_table(changes::CHANGES)?;
@@ -197,7 +199,8 @@ fn raise_epoch(database: &Database) -> Outcome<u64> {
     let transaction = database.begin_write()?;
     transaction.open_table(entries::ENTRIES)?;
     let mut numbers = stored_numbers(&transaction)?;
-    numbers.epoch = numbers.epoch.checked_add(1).ok_or_else(|| corrupt("its epoch is the last there is".to_owned()))?;
+    numbers.epoch =
+        numbers.epoch.checked_add(1).ok_or_else(|| corrupt("its epoch is the highest possible".to_owned()))?;
     numbers.write(&mut transaction.open_table(FACTS)?)?;
     transaction.commit()?;
     Ok(numbers.epoch)

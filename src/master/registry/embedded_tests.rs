@@ -1,12 +1,12 @@
-//! The file of the registry in the hands of others while it is open.
+//! The registry's file is removed, moved or replaced while it is open.
 
 use std::fs;
 
 use super::*;
 use crate::master::registry::conformance::admitted;
 
-/// What a start finds in this work directory: the agents, and the epoch that the last master had.
-fn found(work_dir: &Path) -> (Vec<String>, u64) {
+/// The agents and the epoch of the last master, as a start reads them from this work directory.
+fn stored(work_dir: &Path) -> (Vec<String>, u64) {
     let (state, epoch) = Embedded::open_existing(work_dir).expect("opens").peek().expect("is sound");
     (state.agents.into_keys().collect(), epoch)
 }
@@ -23,10 +23,10 @@ fn a_file_that_is_removed_while_it_is_open_is_written_anew_with_all_that_was_in_
     assert_eq!(registry.append(fence, &[admitted("b")]).expect("appended"), Position(2));
     // The whole directory too, and without anything to append.
     fs::remove_dir_all(&work_dir).expect("removed");
-    assert_eq!(registry.append(fence, &[]).expect("looked at"), Position(2));
+    assert_eq!(registry.append(fence, &[]).expect("checked"), Position(2));
     registry.append(fence, &[admitted("c")]).expect("appended");
     drop(registry);
-    assert_eq!(found(&work_dir), (vec!["a".to_owned(), "b".to_owned(), "c".to_owned()], fence.epoch()));
+    assert_eq!(stored(&work_dir), (vec!["a".to_owned(), "b".to_owned(), "c".to_owned()], fence.epoch()));
     let left: Vec<_> =
         fs::read_dir(&work_dir).expect("readable").map(|entry| entry.expect("readable").path()).collect();
     assert_eq!(left, [work_dir.join(NAME)], "nothing else is left");
@@ -43,7 +43,7 @@ fn a_file_that_is_moved_while_it_is_open_is_written_to_where_it_is() {
     registry.append(fence, &[admitted("a")]).expect("appended");
     assert!(!before.exists());
     drop(registry);
-    assert_eq!(found(&after).0, ["a"]);
+    assert_eq!(stored(&after).0, ["a"]);
 }
 
 #[test]
@@ -60,13 +60,13 @@ fn a_master_whose_file_was_replaced_by_that_of_a_later_one_is_fenced() {
 }
 
 #[test]
-fn a_file_that_cannot_be_made_anew_is_unavailable_until_it_can() {
+fn a_file_that_cannot_be_recreated_is_unavailable_until_it_can() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let mut registry = Embedded::open(folder.path()).expect("opens");
     let (_, fence) = registry.load().expect("loads");
     registry.append(fence, &[admitted("a")]).expect("appended");
     fs::remove_file(folder.path().join(NAME)).expect("removed");
-    // A directory is where the new file is to be made.
+    // A directory has the name of the new file.
     let obstacle = folder.path().join("registry.anew");
     fs::create_dir(&obstacle).expect("made");
     let refused = registry.append(fence, &[admitted("b")]).expect_err("there is no file");
@@ -74,5 +74,5 @@ fn a_file_that_cannot_be_made_anew_is_unavailable_until_it_can() {
     fs::remove_dir(&obstacle).expect("removed");
     assert_eq!(registry.append(fence, &[admitted("b")]).expect("appended"), Position(2));
     drop(registry);
-    assert_eq!(found(folder.path()).0, ["a", "b"]);
+    assert_eq!(stored(folder.path()).0, ["a", "b"]);
 }

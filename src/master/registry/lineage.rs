@@ -1,17 +1,19 @@
-//! Which run of a framework's driver is the present one, and which were replaced.
+//! Which instance of a framework's driver is current, and which were replaced.
 //!
-//! A run that was cut off when another took its framework over may come back after its session is long gone, and after
-//! the master that saw it replaced. It must not take the framework back. Runs are in the order in which a master first
-//! took their SUBSCRIBE: a token says nothing of when its run began, because the clocks of hosts differ.
+//! A replaced instance may reconnect long after its session ended, and to a later master. It must not take the
+//! framework over again. Instances are in the order in which a master first accepted their SUBSCRIBE. Their tokens
+//! carry no start time, because the clocks of hosts differ.
 
 use std::collections::VecDeque;
 
 use bytes::Bytes;
 
-/// So many that were replaced are remembered, the latest.
-const REMEMBERED: usize = 64;
+/// How many replaced instances are recorded: the latest.
+const MAX_REPLACED: usize = 64;
 
-/// The runs of one framework. A run that does not name itself can neither be replaced nor kept out.
+/// The instances of one framework's driver.
+///
+/// An instance without a token can be neither replaced nor refused.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Lineage {
     present: Bytes,
@@ -20,31 +22,31 @@ pub struct Lineage {
 }
 
 impl Lineage {
-    /// As the run that has the framework names itself; empty where it does not.
+    /// The token of the current instance; empty where it sent none.
     #[must_use]
     pub fn present(&self) -> &Bytes {
         &self.present
     }
 
-    /// When the present run took the framework over, in nanoseconds since 1970.
+    /// When the current instance took the framework over, in nanoseconds since 1970.
     #[must_use]
     pub fn since_ns(&self) -> i64 {
         self.since_ns
     }
 
-    /// Whether another has taken the framework over from this run.
+    /// Whether another instance took the framework over from this one.
     #[must_use]
     pub fn was_replaced(&self, instance: &Bytes) -> bool {
         self.replaced.contains(instance)
     }
 
-    /// All runs in order, the present one last.
+    /// All instances in order, the current one last.
     pub fn runs(&self) -> impl Iterator<Item = &Bytes> {
         self.replaced.iter().chain([&self.present])
     }
 
-    /// This run has the framework from now on.
-    pub(super) fn takes_over(&mut self, instance: &Bytes, wall_ns: i64) {
+    /// Makes this instance the current one.
+    pub(super) fn take_over(&mut self, instance: &Bytes, wall_ns: i64) {
         self.since_ns = wall_ns;
         if *instance == self.present {
             return;
@@ -53,7 +55,7 @@ impl Lineage {
         if !old.is_empty() {
             self.replaced.push_back(old);
         }
-        while self.replaced.len() > REMEMBERED {
+        while self.replaced.len() > MAX_REPLACED {
             self.replaced.pop_front();
         }
     }
@@ -64,15 +66,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_latest_that_were_replaced_are_remembered_and_no_more() {
+    fn only_the_latest_replaced_instances_are_recorded() {
         let mut lineage = Lineage::default();
         let run = |number: usize| Bytes::from(number.to_string());
-        lineage.takes_over(&Bytes::new(), 0);
-        (0..REMEMBERED + 2).for_each(|number| lineage.takes_over(&run(number), 1));
-        lineage.takes_over(&run(REMEMBERED + 1), 2);
-        assert!(!lineage.was_replaced(&run(REMEMBERED + 1)), "it is the present one");
-        assert!(lineage.was_replaced(&run(REMEMBERED)) && lineage.was_replaced(&run(1)));
+        lineage.take_over(&Bytes::new(), 0);
+        (0..MAX_REPLACED + 2).for_each(|number| lineage.take_over(&run(number), 1));
+        lineage.take_over(&run(MAX_REPLACED + 1), 2);
+        assert!(!lineage.was_replaced(&run(MAX_REPLACED + 1)), "it is the current one");
+        assert!(lineage.was_replaced(&run(MAX_REPLACED)) && lineage.was_replaced(&run(1)));
         assert!(!lineage.was_replaced(&run(0)) && !lineage.was_replaced(&Bytes::new()));
-        assert_eq!((lineage.runs().count(), lineage.since_ns()), (REMEMBERED + 1, 2));
+        assert_eq!((lineage.runs().count(), lineage.since_ns()), (MAX_REPLACED + 1, 2));
     }
 }

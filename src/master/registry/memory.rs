@@ -1,10 +1,10 @@
-//! A registry in memory: for a cluster inside a process, and for tests. It survives its master, not its process.
+//! A registry in memory, for a cluster inside a process and for tests. It outlives its master, not its process.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::{Fence, Position, Registry, RegistryChange, RegistryError, State};
 
-/// Facts shared by all clones: a clone given to a second master is the same registry.
+/// A registry in memory; all clones share its facts.
 #[derive(Clone, Debug, Default)]
 pub struct Memory {
     inner: Arc<Mutex<Inner>>,

@@ -1,8 +1,8 @@
-//! Making a registry out of a backup, with an epoch above all that agents may have seen.
+//! Creating a registry from a backup, with an epoch above all that agents may have recorded.
 //!
-//! Agents refuse a master of a lower epoch than they know, and a backup does not tell how many masters there were after
-//! it. So the epoch jumps to 2^20 for every second since 1970, or 2^20 above the backup's and the registry's in place,
-//! whichever is higher: a later restore is always above an earlier one and above all masters that followed that.
+//! Agents refuse a master of a lower epoch than they know, and a backup does not show how many masters followed it. So
+//! the new epoch is the higher of two: 2^20 for every second since 1970, or 2^20 above the epochs of the backup and of
+//! the existing registry. A later restore is always above an earlier one and above all masters that followed that.
 
 use std::{
     fs, io,
@@ -11,27 +11,27 @@ use std::{
 
 use super::{Backup, BackupError, Embedded, RegistryError, State, embedded::NAME};
 
-/// Masters that may follow a restore within a second, and more than any that were never restored.
-const JUMP: u64 = 1 << 20;
+/// How many masters may follow a restore within a second.
+const EPOCH_STEP: u64 = 1 << 20;
 
 /// What a restore did.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Restored {
-    /// The registry's epoch; the next master's is one above.
+    /// The registry's epoch; the next master gets one above.
     pub epoch: u64,
-    /// Where the registry is kept that was there before.
+    /// Where the registry that was replaced is kept.
     pub aside: Option<PathBuf>,
 }
 
-/// Why nothing was restored.
+/// Why a backup was not restored.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum RestoreError {
     /// The backup cannot be read.
     #[error(transparent)]
     Backup(#[from] BackupError),
-    /// There are facts already.
+    /// The existing registry holds facts.
     #[error(
         "the registry in {directory} holds {agents} agents and is of epoch {epoch}: give another --work-dir, or --force \
          to put it aside"
@@ -39,37 +39,39 @@ pub enum RestoreError {
     NotEmpty {
         /// The work directory.
         directory: PathBuf,
-        /// How many agents it knows.
+        /// How many agents it holds.
         agents: usize,
         /// Its epoch.
         epoch: u64,
     },
-    /// The registry in place cannot be read, or the new one not be written.
+    /// The existing registry cannot be read, or the new one cannot be written.
     #[error(transparent)]
     Registry(#[from] RegistryError),
-    /// The file system refused.
+    /// The file system returned an error.
     #[error("cannot {action} {path}: {source}", path = path.display())]
     Io {
-        /// What was being done.
+        /// What was attempted.
         action: &'static str,
-        /// With which file.
+        /// The file.
         path: PathBuf,
-        /// What the system said.
+        /// The system's error.
         source: io::Error,
     },
 }
 
-/// Puts the registry of `backup` into `work_dir`, at the wall time `wall_ns`. With `force` a registry that holds something,
-/// or cannot be read, is put aside; one that a master has open is left alone in any case.
+/// Writes the registry of `backup` into `work_dir`, at the wall time `wall_ns`.
+///
+/// With `force` an existing registry that holds facts or cannot be read is renamed. A registry that a master has open
+/// is never replaced.
 ///
 /// # Errors
-/// [`RestoreError::NotEmpty`] without `force`, and whatever the file system or the store says; the registry in place is
-/// then as it was.
+/// [`RestoreError::NotEmpty`] without `force`, and errors of the file system or the store. The existing registry is
+/// then unchanged.
 pub fn restore(backup: &Backup, work_dir: &Path, force: bool, wall_ns: i64) -> Result<Restored, RestoreError> {
     fs::create_dir_all(work_dir).map_err(at("make", work_dir))?;
     let place = work_dir.join(NAME);
-    let present = if place.exists() { present(work_dir, force)? } else { None };
-    let epoch = epoch(backup.epoch, present.unwrap_or_default(), wall_ns);
+    let existing = if place.exists() { existing_epoch(work_dir, force)? } else { None };
+    let epoch = next_epoch(backup.epoch, existing.unwrap_or_default(), wall_ns);
     let new = work_dir.join("registry.restoring");
     match fs::remove_file(&new) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(at("remove", &new)(error)),
@@ -78,7 +80,7 @@ pub fn restore(backup: &Backup, work_dir: &Path, force: bool, wall_ns: i64) -> R
     Embedded::open_file(work_dir, &new)?.fill(&backup.state, epoch)?;
     let aside = place.exists().then(|| work_dir.join(format!("registry.before-{epoch}.redb")));
     if let Some(aside) = &aside {
-        // A second name first, so that at no moment there is none: a master would take that for a new cluster.
+        // The second name comes first: without any name, a master would start a new cluster.
         fs::hard_link(&place, aside).map_err(at("put aside", &place))?;
     }
     fs::rename(&new, &place).map_err(at("put in place", &place))?;
@@ -87,8 +89,8 @@ pub fn restore(backup: &Backup, work_dir: &Path, force: bool, wall_ns: i64) -> R
     Ok(Restored { epoch, aside })
 }
 
-/// The epoch of the registry that is there; none where it cannot be read and `force` says that it need not.
-fn present(work_dir: &Path, force: bool) -> Result<Option<u64>, RestoreError> {
+/// The epoch of the existing registry; with `force`, `None` for one that cannot be read.
+fn existing_epoch(work_dir: &Path, force: bool) -> Result<Option<u64>, RestoreError> {
     let read = Embedded::open(work_dir).and_then(|registry| registry.peek());
     match read {
         Ok((state, epoch)) if !force && state != State::default() => {
@@ -100,9 +102,9 @@ fn present(work_dir: &Path, force: bool) -> Result<Option<u64>, RestoreError> {
     }
 }
 
-fn epoch(backup: u64, present: u64, wall_ns: i64) -> u64 {
+fn next_epoch(backup: u64, existing: u64, wall_ns: i64) -> u64 {
     let seconds = u64::try_from(wall_ns / 1_000_000_000).unwrap_or_default();
-    backup.max(present).saturating_add(JUMP).max(seconds.saturating_mul(JUMP))
+    backup.max(existing).saturating_add(EPOCH_STEP).max(seconds.saturating_mul(EPOCH_STEP))
 }
 
 fn at(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> RestoreError {
@@ -133,7 +135,7 @@ mod tests {
         assert_eq!(restored.aside, None);
         let (state, epoch) = load(folder.path());
         assert_eq!((state, epoch), (backup().state, restored.epoch + 1));
-        assert!(epoch > 7 + JUMP);
+        assert!(epoch > 7 + EPOCH_STEP);
         let again = restore(&backup(), folder.path(), true, NOW_NS + 1_000_000_000).expect("restored");
         assert!(again.epoch > epoch, "a later restore is above the masters that followed the first");
         let backward = restore(&backup(), folder.path(), true, 0).expect("restored");
@@ -141,7 +143,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_there_is_not_overwritten_unless_forced_and_then_put_aside() {
+    fn an_existing_registry_is_not_replaced_unless_forced_and_then_renamed() {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let mut registry = Embedded::open(folder.path()).expect("opens");
         let (_, fence) = registry.load().expect("loads");
@@ -151,12 +153,12 @@ mod tests {
         assert!(refused.contains("holds 1 agents and is of epoch 1") && refused.contains("--force"), "{refused}");
         assert_eq!(load(folder.path()).0.agents.len(), 1);
         let restored = restore(&backup(), folder.path(), true, NOW_NS).expect("restored");
-        assert!(restored.aside.expect("put aside").exists());
+        assert!(restored.aside.expect("renamed").exists());
         assert_eq!(load(folder.path()).0, backup().state);
     }
 
     #[test]
-    fn an_empty_registry_is_replaced_and_one_in_use_is_left_alone() {
+    fn an_empty_registry_is_replaced_and_one_in_use_is_not() {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let mut held = Embedded::open(folder.path()).expect("opens");
         held.load().expect("loads");
@@ -168,7 +170,7 @@ mod tests {
     }
 
     #[test]
-    fn a_damaged_registry_can_be_replaced_by_force_only() {
+    fn a_damaged_registry_is_replaced_with_force_only() {
         let folder = tempfile::tempdir().expect("a temporary folder");
         fs::write(folder.path().join(NAME), "not a database").expect("written");
         let refused = restore(&backup(), folder.path(), false, NOW_NS);

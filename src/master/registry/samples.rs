@@ -10,10 +10,10 @@ use redb::TableDefinition;
 
 use super::{Embedded, FORMAT, Registry as _, RegistryError, State, conformance::facts, embedded::NAME};
 
-/// So many of the facts are in the sample of the second format.
-const OF_THE_SECOND: usize = 13;
-/// And so many in that of the third.
-const OF_THE_THIRD: usize = 18;
+/// How many of the facts the sample of the second format holds.
+const SECOND_FORMAT_FACTS: usize = 13;
+/// How many of the facts the sample of the third format holds.
+const THIRD_FORMAT_FACTS: usize = 18;
 
 fn sample(format: u32) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("tests/samples/registry/format-{format}.redb"))
@@ -27,7 +27,7 @@ fn copied(format: u32) -> tempfile::TempDir {
 }
 
 #[test]
-fn a_registry_of_the_first_format_is_read_and_goes_on_in_this_one() {
+fn a_registry_of_the_first_format_is_read_and_converted_to_this_one() {
     let folder = copied(1);
     let check = |state: &State| {
         let ids: Vec<&str> = state.agents.keys().map(String::as_str).collect();
@@ -44,30 +44,30 @@ fn a_registry_of_the_first_format_is_read_and_goes_on_in_this_one() {
     assert_eq!(fence.epoch(), 3, "the sample's master was of epoch 2");
     registry.append(fence, &facts()).expect("appended");
     let (again, _) = registry.load().expect("loads");
-    assert_eq!(again.gone.len(), 1, "what the first format could not tell is kept");
+    assert_eq!(again.gone.len(), 1, "what the first format cannot hold is stored");
 }
 
 #[test]
-fn a_registry_of_the_second_format_is_read_and_goes_on_in_this_one() {
+fn a_registry_of_the_second_format_is_read_and_converted_to_this_one() {
     let folder = copied(2);
     let mut registry = Embedded::open(folder.path()).expect("opens");
     let (state, fence) = registry.load().expect("loads");
-    assert_eq!((state, fence.epoch()), (facts()[..OF_THE_SECOND].iter().collect(), 2));
-    registry.append(fence, &facts()[OF_THE_SECOND..]).expect("appended");
+    assert_eq!((state, fence.epoch()), (facts()[..SECOND_FORMAT_FACTS].iter().collect(), 2));
+    registry.append(fence, &facts()[SECOND_FORMAT_FACTS..]).expect("appended");
     let (again, _) = registry.load().expect("loads");
-    assert_eq!(again, facts().iter().collect(), "what the second format could not tell is kept");
+    assert_eq!(again, facts().iter().collect(), "what the second format cannot hold is stored");
 }
 
 #[test]
-fn a_registry_of_the_third_format_is_read_and_goes_on_in_this_one() {
+fn a_registry_of_the_third_format_is_read_and_converted_to_this_one() {
     let folder = copied(3);
     let mut registry = Embedded::open(folder.path()).expect("opens");
     let (state, fence) = registry.load().expect("loads");
-    assert_eq!((state, fence.epoch()), (facts()[..OF_THE_THIRD].iter().collect(), 2));
-    let position = registry.append(fence, &facts()[OF_THE_THIRD..]).expect("appended");
-    assert_eq!(usize::try_from(position.0), Ok(facts().len()), "the count of changes goes on");
+    assert_eq!((state, fence.epoch()), (facts()[..THIRD_FORMAT_FACTS].iter().collect(), 2));
+    let position = registry.append(fence, &facts()[THIRD_FORMAT_FACTS..]).expect("appended");
+    assert_eq!(usize::try_from(position.0), Ok(facts().len()), "the count of changes continues");
     let (again, _) = registry.load().expect("loads");
-    assert_eq!(again, facts().iter().collect(), "what the third format could not tell is kept");
+    assert_eq!(again, facts().iter().collect(), "what the third format cannot hold is stored");
 }
 
 #[test]
@@ -78,7 +78,7 @@ fn a_registry_of_this_format_is_read() {
 }
 
 #[test]
-fn a_registry_of_a_later_format_is_refused_and_left_as_it_is() {
+fn a_registry_of_a_later_format_is_refused_and_not_changed() {
     let folder = copied(FORMAT);
     let database = redb::Database::open(folder.path().join(NAME)).expect("opens");
     let transaction = database.begin_write().expect("begins");
@@ -97,10 +97,10 @@ fn a_registry_of_a_later_format_is_refused_and_left_as_it_is() {
     assert!(matches!(refused, RegistryError::Newer { found: 9 }), "{refused:?}");
     assert!(refused.to_string().contains("format 9, and this master reads up to 4"), "{refused}");
     let again = Embedded::open(folder.path()).and_then(|registry| registry.peek());
-    assert!(matches!(again, Err(RegistryError::Newer { found: 9 })), "it was not touched: {again:?}");
+    assert!(matches!(again, Err(RegistryError::Newer { found: 9 })), "it was not changed: {again:?}");
 }
 
-/// Makes the stored sample of this format; run by hand when the format is raised, never to change one.
+/// Writes the stored sample of this format. Run it by hand when the format is raised, never to change a sample.
 #[test]
 #[ignore = "writes the sample of a new format"]
 fn write_the_sample_of_this_format() {

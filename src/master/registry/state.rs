@@ -1,8 +1,8 @@
 //! The facts a registry holds, and what each change does to them.
 //!
-//! A state is what its changes make of nothing, in their order; a change applied twice in a row is applied once. How many
-//! agents that are unreachable or gone, tombstones, and the runs of how many frameworks are remembered is the master's
-//! decision, and comes as a change too.
+//! A state is the result of its changes, applied in order to an empty state. A change applied twice in a row has the
+//! effect of one. The master limits how many unreachable or gone agents, tombstones and framework lineages are
+//! recorded, and removes the others by changes.
 
 use std::collections::BTreeMap;
 
@@ -15,15 +15,15 @@ use crate::proto::{
 /// All facts of a registry.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct State {
-    /// Admitted agents by id, as they described themselves last.
+    /// Admitted agents by id, with their latest description.
     pub agents: BTreeMap<String, v1::AgentInfo>,
-    /// Those given up as unreachable, and since when (nanoseconds since the epoch).
+    /// Agents marked unreachable, and since when (nanoseconds since 1970).
     pub unreachable: BTreeMap<String, i64>,
-    /// Agents an operator marked gone, and when: they never come back.
+    /// Agents an operator marked gone, and when: they cannot register again.
     pub gone: BTreeMap<String, i64>,
-    /// Ids that are not taken again.
+    /// Tombstones of removed frameworks: their ids are refused.
     pub removed_frameworks: Tombstones,
-    /// Who has each framework that was not removed, and who had it before.
+    /// The current and the replaced instances of each framework that was not removed.
     pub runs: BTreeMap<String, Lineage>,
     /// Weights of roles; 1 where absent.
     pub weights: BTreeMap<String, f64>,
@@ -31,7 +31,7 @@ pub struct State {
     pub quotas: BTreeMap<String, QuotaConfig>,
 }
 
-/// What these changes make of nothing.
+/// Applies these changes to an empty state.
 impl<'a> FromIterator<&'a RegistryChange> for State {
     fn from_iter<I: IntoIterator<Item = &'a RegistryChange>>(changes: I) -> Self {
         let mut state = Self::default();
@@ -43,7 +43,7 @@ impl<'a> FromIterator<&'a RegistryChange> for State {
 }
 
 impl State {
-    /// Takes a change in.
+    /// Applies a change.
     pub fn apply(&mut self, change: &RegistryChange) {
         let Some(kind) = &change.kind else { return };
         match kind {
@@ -78,7 +78,7 @@ impl State {
                 self.weights.insert(weight.role().to_owned(), weight.weight);
             }
             Kind::FrameworkRun(run) => {
-                self.runs.entry(run.framework_id.clone()).or_default().takes_over(&run.instance, run.wall_ns);
+                self.runs.entry(run.framework_id.clone()).or_default().take_over(&run.instance, run.wall_ns);
             }
             Kind::FrameworkForgotten(id) => {
                 self.runs.remove(id);
@@ -88,7 +88,7 @@ impl State {
         }
     }
 
-    /// Sets the quota of a role, or removes it when there is nothing in it.
+    /// Sets the quota of a role; an empty one removes it.
     pub fn set_quota(&mut self, config: &QuotaConfig) {
         if config.guarantees.is_empty() && config.limits.is_empty() {
             self.quotas.remove(&config.role);
@@ -97,13 +97,13 @@ impl State {
         }
     }
 
-    /// Sets a tombstone: no run has the framework any more.
+    /// Sets a tombstone and removes the framework's instances.
     pub(crate) fn remove_framework(&mut self, id: &str, wall_ns: i64) {
         self.runs.remove(id);
         self.removed_frameworks.insert(id, wall_ns);
     }
 
-    /// The changes that make this state out of nothing.
+    /// The changes that produce this state from an empty one.
     #[must_use]
     pub fn as_changes(&self) -> Vec<RegistryChange> {
         self.subjects().iter().flat_map(|subject| self.changes_about(subject)).collect()
@@ -116,20 +116,20 @@ mod tests {
     use crate::{master::registry::conformance::facts, proto::internal::Quotas};
 
     #[test]
-    fn a_state_is_what_its_own_changes_make() {
+    fn the_changes_of_a_state_produce_the_same_state() {
         let state: State = facts().iter().collect();
         let again: State = state.as_changes().iter().collect();
         assert_eq!(again, state);
     }
 
-    /// A limit for a role; none at all when it is zero.
+    /// A quota with a limit for a role; an empty quota when the limit is zero.
     fn limit(role: &str, cpus: f64) -> QuotaConfig {
         let limits = (cpus > 0.0).then(|| ("cpus".to_owned(), v1::value::Scalar { value: cpus }));
         QuotaConfig { role: role.into(), limits: limits.into_iter().collect(), ..QuotaConfig::default() }
     }
 
     #[test]
-    fn quotas_are_set_together_and_an_empty_one_removes_a_roles() {
+    fn quotas_are_set_together_and_an_empty_one_removes_that_of_its_role() {
         let mut state = State::default();
         for configs in [vec![limit("a", 1.0), limit("b", 2.0)], vec![limit("a", 0.0), limit("b", 3.0)]] {
             state.apply(&RegistryChange { kind: Some(Kind::Quotas(Quotas { configs })) });

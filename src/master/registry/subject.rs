@@ -1,7 +1,7 @@
 //! What a change is about: one agent, one framework, or one role's weight or quota.
 //!
-//! A change depends on nothing but the facts of its subjects, and changes nothing else. So a store may keep an entry per
-//! subject and no history: its size follows what is alive.
+//! A change depends only on the facts about its subjects, and changes only those. So a store may hold one entry per
+//! subject and no history: its size is proportional to what is alive.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -23,8 +23,8 @@ pub(super) enum Subject {
 }
 
 impl Subject {
-    /// What this change is about; nothing where it is of no kind.
-    pub(super) fn of(change: &RegistryChange) -> Vec<Self> {
+    /// The subjects of a change; none where it has no kind.
+    pub(super) fn of_change(change: &RegistryChange) -> Vec<Self> {
         match &change.kind {
             None => Vec::new(),
             Some(Kind::AgentAdmitted(info)) => info.id.iter().map(|id| Self::Agent(id.value.clone())).collect(),
@@ -60,7 +60,7 @@ impl Subject {
 }
 
 impl State {
-    /// Everything there are facts about.
+    /// All subjects that have facts.
     pub(super) fn subjects(&self) -> BTreeSet<Subject> {
         let agents = self.agents.keys().chain(self.unreachable.keys()).chain(self.gone.keys());
         let frameworks =
@@ -72,11 +72,11 @@ impl State {
         agents.chain(frameworks).chain(weights).chain(quotas).collect()
     }
 
-    /// The changes that make the facts about this subject out of nothing; none where there are no facts.
+    /// The changes that produce the facts about this subject from an empty state.
     pub(super) fn changes_about(&self, subject: &Subject) -> Vec<RegistryChange> {
         let kinds = match subject {
-            Subject::Agent(id) => self.about_agent(id),
-            Subject::Framework(id) => self.about_framework(id),
+            Subject::Agent(id) => self.agent_changes(id),
+            Subject::Framework(id) => self.framework_changes(id),
             Subject::Weight(role) => {
                 let weight = |weight: &f64| Kind::Weight(v1::WeightInfo { weight: *weight, role: Some(role.clone()) });
                 self.weights.get(role).map(weight).into_iter().collect()
@@ -89,8 +89,8 @@ impl State {
         kinds.into_iter().map(|kind| RegistryChange { kind: Some(kind) }).collect()
     }
 
-    /// That it is gone comes first: it takes away what was known before.
-    fn about_agent(&self, id: &str) -> Vec<Kind> {
+    /// `AgentGone` comes first, because it removes the other facts.
+    fn agent_changes(&self, id: &str) -> Vec<Kind> {
         let agent_id = id.to_owned();
         let gone = self.gone.get(id).map(|at| Kind::AgentGone(AgentGone { agent_id: agent_id.clone(), wall_ns: *at }));
         let admitted = self.agents.get(id).map(|info| Kind::AgentAdmitted(info.clone()));
@@ -98,7 +98,7 @@ impl State {
         gone.into_iter().chain(admitted).chain(self.unreachable.get(id).map(unreachable)).collect()
     }
 
-    fn about_framework(&self, id: &str) -> Vec<Kind> {
+    fn framework_changes(&self, id: &str) -> Vec<Kind> {
         let tombstone = |wall_ns| FrameworkTombstone { framework_id: id.to_owned(), wall_ns };
         let tombstone = self.removed_frameworks.since_ns(id).map(|at| Kind::FrameworkTombstone(tombstone(at)));
         let runs = self.runs.get(id).into_iter().flat_map(|lineage| {
@@ -111,15 +111,15 @@ impl State {
     }
 }
 
-/// What stays of many changes: the entries of the subjects they touched, made from those entries as they were.
+/// Applies changes to the entries of their subjects and returns the new entries.
 ///
-/// `before` gives the changes of a subject's entry.
+/// `before` returns the changes in a subject's present entry.
 pub(super) fn entries_after<E>(
     changes: &[RegistryChange],
     mut before: impl FnMut(&Subject) -> Result<Vec<RegistryChange>, E>,
 ) -> Result<BTreeMap<Subject, Vec<RegistryChange>>, E> {
     let mut part = State::default();
-    let subjects: BTreeSet<Subject> = changes.iter().flat_map(Subject::of).collect();
+    let subjects: BTreeSet<Subject> = changes.iter().flat_map(Subject::of_change).collect();
     for subject in &subjects {
         for change in before(subject)? {
             part.apply(&change);
@@ -140,7 +140,7 @@ mod tests {
     use super::*;
     use crate::master::registry::conformance::{admitted, facts};
 
-    /// Changes of all kinds about few subjects, in an order of chance.
+    /// Changes of all kinds about few subjects, in random order.
     fn history(rng: &mut StdRng) -> Vec<RegistryChange> {
         let mut kinds = facts();
         for id in ["a1", "a3"] {
@@ -155,7 +155,7 @@ mod tests {
     }
 
     #[test]
-    fn entries_per_subject_hold_what_the_whole_history_makes() {
+    fn entries_per_subject_produce_the_same_state_as_the_whole_history() {
         let mut rng = StdRng::seed_from_u64(3);
         for _ in 0..400 {
             let history = history(&mut rng);

@@ -1,6 +1,6 @@
 //! Tombstones: the ids of frameworks that were removed, and since when.
 //!
-//! The oldest is found without a search, so that the master can drop it as soon as there is one too many.
+//! The oldest is found without a search, so that the master drops it as soon as there is one too many.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -30,7 +30,7 @@ impl Tombstones {
         self.since_ns.is_empty()
     }
 
-    /// When the framework was removed, in nanoseconds since 1970; 0 where an older registry does not say.
+    /// When the framework was removed, in nanoseconds since 1970; 0 where an older registry did not record it.
     #[must_use]
     pub fn since_ns(&self, id: &str) -> Option<i64> {
         self.since_ns.get(id).copied()
@@ -41,7 +41,7 @@ impl Tombstones {
         self.by_age.iter().map(|(since_ns, id)| (id.as_str(), *since_ns))
     }
 
-    /// Sets one. A framework is removed once: a second time changes nothing.
+    /// Adds a tombstone; a second one for the same framework changes nothing.
     pub(super) fn insert(&mut self, id: &str, wall_ns: i64) {
         if !self.contains(id) {
             self.since_ns.insert(id.to_owned(), wall_ns);
@@ -49,7 +49,7 @@ impl Tombstones {
         }
     }
 
-    /// Drops one.
+    /// Removes a tombstone.
     pub(super) fn remove(&mut self, id: &str) {
         if let Some((id, wall_ns)) = self.since_ns.remove_entry(id) {
             self.by_age.remove(&(wall_ns, id));

@@ -1,7 +1,8 @@
-//! Scripted agents and frameworks around the core, for benches.
+//! Scripted agents and frameworks around the master's core, for benches.
 //!
-//! Frameworks and agents arrive as their sessions would, offers are made by [`settle`](ScriptedCluster::settle), and the clock
-//! stands still until [`tick`](ScriptedCluster::tick) moves it. Nothing travels: what is measured here is what the core decides.
+//! Frameworks and agents register as they would over sessions. [`allocate_all`](ScriptedCluster::allocate_all) makes
+//! the offers, and [`tick`](ScriptedCluster::tick) advances the clock. There is no network: benches measure the core
+//! only.
 
 use std::{sync::Arc, time::Duration};
 
@@ -25,7 +26,7 @@ use crate::{
 
 pub(super) const MASTER: &str = "00000000-0000-4000-8000-000000000000";
 
-/// A core and all who are attached to it.
+/// A master's core with scripted agents and frameworks attached.
 #[derive(Debug)]
 pub struct ScriptedCluster {
     harness: Harness<Master>,
@@ -37,12 +38,12 @@ pub struct ScriptedCluster {
     outstanding: usize,
 }
 
-/// What came of one turn of the core.
+/// The result of one turn of the core.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Turned {
-    /// Effects that left the core.
+pub struct TurnResult {
+    /// How many effects the core returned.
     pub effects: usize,
-    /// Whether the next turn is due already.
+    /// Whether the next turn is already due.
     pub goes_on: bool,
 }
 
@@ -62,7 +63,7 @@ impl Default for ScriptedCluster {
 }
 
 impl ScriptedCluster {
-    /// A master nobody has found yet, whose offers do not expire.
+    /// A master without agents and frameworks, whose offers do not expire.
     #[must_use]
     pub fn new() -> Self {
         let now = Now { mono_ns: 1_000_000_000_000, wall_ns: 1_700_000_000_000_000_000 };
@@ -82,15 +83,15 @@ impl ScriptedCluster {
             Call::Subscribe(Box::new(Subscribe { info, facts, suppressed: Vec::new(), instance: bytes::Bytes::new() }));
         self.frameworks.push(Framework { session, id: String::new(), calls: 1, offers: Vec::new(), launched: 0 });
         self.feed(Input::Called { session, seq: 1, call });
-        self.carry_out();
+        self.deliver_effects();
     }
 
-    /// Registers an agent. What is `used` of it belongs to a running task, of each framework in turn.
+    /// Registers an agent. `used` is held by a running task; agents take turns among the frameworks.
     pub fn add_agent(&mut self, total: &Resources, used: &Resources) {
         self.add_agent_with(total, used, usize::from(!used.is_empty()));
     }
 
-    /// Registers an agent with so many running tasks, each with what is `used`, of each framework in turn.
+    /// Registers an agent with this many running tasks, each of `used`, of the frameworks in turn.
     pub fn add_agent_with(&mut self, total: &Resources, used: &Resources, tasks: usize) {
         let session = self.attach();
         let number = self.agents.len() as u64;
@@ -105,7 +106,7 @@ impl ScriptedCluster {
             domain: None,
             version: "0".to_owned(),
         };
-        let tasks = (0..tasks).filter_map(|task| self.running(number, task, used)).collect();
+        let tasks = (0..tasks).filter_map(|task| self.running_task(number, task, used)).collect();
         let register = Register {
             version: 2,
             id: None,
@@ -120,10 +121,10 @@ impl ScriptedCluster {
             frameworks: Vec::new(),
         };
         self.feed(Input::Reported { session, report: Report::Register(Box::new(register)) });
-        self.carry_out();
+        self.deliver_effects();
     }
 
-    fn running(&self, number: u64, task: usize, used: &Resources) -> Option<ReportedTask> {
+    fn running_task(&self, number: u64, task: usize, used: &Resources) -> Option<ReportedTask> {
         let turn =
             (usize::try_from(number).unwrap_or(usize::MAX).wrapping_add(task)).checked_rem(self.frameworks.len())?;
         let id = format!("task{number}-{task}");
@@ -140,7 +141,7 @@ impl ScriptedCluster {
         })
     }
 
-    /// The streams of these agents, by the order in which they were added, break.
+    /// Closes the streams of these agents, numbered in the order in which they were added.
     pub fn detach_agents(&mut self, agents: std::ops::Range<usize>) {
         for at in agents {
             let session = self.agents[at];
@@ -148,7 +149,7 @@ impl ScriptedCluster {
         }
     }
 
-    /// The stream of this framework breaks.
+    /// Closes the stream of this framework.
     pub fn detach_framework(&mut self, framework: usize) {
         let framework = &mut self.frameworks[framework];
         self.outstanding -= framework.offers.len();
@@ -157,12 +158,12 @@ impl ScriptedCluster {
         self.feed(Input::Detached { session });
     }
 
-    /// This framework is over.
+    /// Sends this framework's TEARDOWN.
     pub fn tear_down(&mut self, framework: usize) {
         self.call(framework, Call::Teardown);
     }
 
-    /// This framework asks what has become of all its tasks.
+    /// Sends this framework's RECONCILE for all its tasks.
     pub fn reconcile(&mut self, framework: usize) {
         self.call(framework, Call::Reconcile { tasks: Vec::new() });
     }
@@ -174,18 +175,18 @@ impl ScriptedCluster {
         self.feed(Input::Called { session, seq, call });
     }
 
-    /// One turn, as the service takes it: what is due, and the offers that came to be possible.
-    pub fn turn(&mut self) -> Turned {
+    /// Runs one turn as the service does: what is due, and an allocation.
+    pub fn turn(&mut self) -> TurnResult {
         let mut effects = Vec::new();
         self.harness.finish(self.now);
         self.harness.deliver(self.now, &mut effects);
         let goes_on = self.harness.deadline().is_some_and(|at| at <= self.now.mono_ns);
-        let turned = Turned { effects: effects.len(), goes_on };
-        self.take_note(effects);
-        turned
+        let result = TurnResult { effects: effects.len(), goes_on };
+        self.apply_effects(effects);
+        result
     }
 
-    /// A reader asks for a snapshot, as `/state` does.
+    /// Requests a snapshot, as `/state` does.
     pub fn snapshot(&mut self) {
         self.feed(Input::Asked {
             request: RequestId(0),
@@ -194,13 +195,13 @@ impl ScriptedCluster {
         });
     }
 
-    /// Moves the clock.
+    /// Advances the clock.
     pub fn advance(&mut self, by: Duration) {
         self.now = self.now.advanced(by);
     }
 
-    /// Ends a batch of inputs: the offers they made possible are made. Answers how many.
-    pub fn settle(&mut self) -> usize {
+    /// Ends a batch of inputs and allocates until the run is complete; returns the number of offers made.
+    pub fn allocate_all(&mut self) -> usize {
         let mut made = self.allocate_slice();
         while self.is_running() {
             made += self.allocate_slice();
@@ -208,25 +209,25 @@ impl ScriptedCluster {
         made
     }
 
-    /// As much of it as the core does in one turn.
+    /// Allocates as much as the core does in one turn; returns the number of offers made.
     pub fn allocate_slice(&mut self) -> usize {
         self.harness.end_batch(self.now);
-        self.carry_out()
+        self.deliver_effects()
     }
 
-    /// Whether an allocation run goes on in the next turn.
+    /// Whether the allocation run continues in the next turn.
     #[must_use]
     pub fn is_running(&self) -> bool {
         self.harness.core.is_running()
     }
 
-    /// This framework, by the order in which they were added, ends its refusals and wants offers.
+    /// Sends this framework's REVIVE. Frameworks are numbered in the order in which they were added.
     pub fn revive(&mut self, framework: usize) {
         self.call(framework, Call::Revive { roles: Vec::new() });
-        self.carry_out();
+        self.deliver_effects();
     }
 
-    /// Every framework declines all it was offered, with a filter of that length, in one call each.
+    /// Every framework declines all its offers in one call, with a filter of this length.
     pub fn decline_all(&mut self, refuse: Duration) {
         for at in 0..self.frameworks.len() {
             let framework = &mut self.frameworks[at];
@@ -239,26 +240,26 @@ impl ScriptedCluster {
             self.outstanding -= offers.len();
             self.feed(Input::Called { session, seq, call: Call::Decline { offers, refuse: Some(refuse) } });
         }
-        self.carry_out();
+        self.deliver_effects();
     }
 
-    /// Sets quotas, whatever the cluster has.
+    /// Sets quotas, even ones above the cluster's capacity.
     pub fn set_quotas(&mut self, quotas: Vec<(String, Quota)>) {
         let question = Question::Quotas { quotas, force: true };
         self.feed(Input::Asked { request: RequestId(0), principal: Principal::Anonymous, question });
-        self.carry_out();
+        self.deliver_effects();
     }
 
-    /// These frameworks, by the order in which they were added, want no offers for now.
+    /// Sends SUPPRESS of these frameworks.
     pub fn suppress(&mut self, frameworks: std::ops::Range<usize>) {
         for at in frameworks {
             self.call(at, Call::Suppress { roles: Vec::new() });
         }
-        self.carry_out();
+        self.deliver_effects();
     }
 
-    /// Every framework uses each of its offers for up to `most(framework)` tasks of `task(framework)`, and gives the rest
-    /// back without a filter. Answers how many tasks were launched.
+    /// Every framework launches up to `most(framework)` tasks of `task(framework)` on each of its offers, without a
+    /// filter for the rest. Returns the number of tasks launched.
     pub fn launch_all(&mut self, task: impl Fn(usize) -> Resources, most: impl Fn(usize, u64) -> u64) -> u64 {
         let mut all = 0;
         for at in 0..self.frameworks.len() {
@@ -275,11 +276,11 @@ impl ScriptedCluster {
                 all += count;
             }
         }
-        self.carry_out();
+        self.deliver_effects();
         all
     }
 
-    /// How many tasks this framework, by the order in which they were added, has launched.
+    /// How many tasks this framework has launched.
     #[must_use]
     pub fn launched(&self, framework: usize) -> u64 {
         self.frameworks[framework].launched
@@ -304,25 +305,25 @@ impl ScriptedCluster {
         self.feed(Input::Called { session, seq, call: Call::Accept(Box::new(accept)) });
     }
 
-    /// Every framework takes back a demand it never stated: all are warm, and the next run looks at every agent.
+    /// Every framework sends an empty REQUEST: all clients become active, and the next run visits every agent.
     pub fn look_again(&mut self) {
         for at in 0..self.frameworks.len() {
             self.call(at, Call::Request { resources: Resources::default() });
         }
-        self.carry_out();
+        self.deliver_effects();
     }
 
-    /// Offers that wait for an answer.
+    /// How many offers are outstanding.
     #[must_use]
     pub fn offers_outstanding(&self) -> usize {
         self.outstanding
     }
 
-    /// Moves the clock and lets the core do what is due; agents answer their pings. Answers how many offers were made.
+    /// Advances the clock and runs what is due; agents answer pings. Returns the number of offers made.
     pub fn tick(&mut self, by: Duration) -> usize {
         self.now = self.now.advanced(by);
         self.feed(Input::Ticked);
-        self.settle()
+        self.allocate_all()
     }
 
     fn attach(&mut self) -> SessionId {
@@ -336,16 +337,17 @@ impl ScriptedCluster {
         self.harness.handle(self.now, input);
     }
 
-    /// Takes note of offers and answers pings; what else the core wants done is dropped.
-    fn carry_out(&mut self) -> usize {
+    /// Delivers the core's effects; returns the number of offers made.
+    fn deliver_effects(&mut self) -> usize {
         let before = self.outstanding;
         let mut effects = Vec::new();
         self.harness.deliver(self.now, &mut effects);
-        self.take_note(effects);
+        self.apply_effects(effects);
         self.outstanding - before
     }
 
-    fn take_note(&mut self, effects: Vec<Effect>) {
+    /// Records offers and answers pings; other effects are dropped.
+    fn apply_effects(&mut self, effects: Vec<Effect>) {
         for effect in effects {
             match effect {
                 Effect::SendEvent { session, event: Event::Offers(offers), .. } => {
@@ -373,7 +375,7 @@ impl ScriptedCluster {
     }
 }
 
-/// A framework of one role that can do all that asks for nothing special.
+/// A framework of one role, with the capabilities that need no special resources.
 pub(in crate::master) fn facts(name: &str, role: &str) -> FrameworkFacts {
     FrameworkFacts {
         name: name.to_owned(),
@@ -396,7 +398,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn tasks_are_launched_and_quotas_and_suppression_are_heard() {
+    fn tasks_are_launched_within_quotas_and_suppressed_frameworks_get_no_offers() {
         let mut cluster = ScriptedCluster::new();
         for role in ["a", "b", "c"] {
             cluster.add_framework(role);
@@ -404,7 +406,7 @@ mod tests {
         cluster.set_quotas(vec![("a".to_owned(), Quota::new([], [("cpus", 1.0)]).expect("a quota"))]);
         cluster.suppress(2..3);
         (0..2).for_each(|_| cluster.add_agent(&Resources::cpus_mem(4.0, 1024.0), &Resources::default()));
-        cluster.settle();
+        cluster.allocate_all();
         let launched = cluster.launch_all(|_| Resources::cpus_mem(1.0, 10.0), |_, _| 100);
         assert_eq!(
             launched,
@@ -414,12 +416,12 @@ mod tests {
     }
 
     #[test]
-    fn what_is_declined_for_long_goes_to_the_next_framework_until_all_have_declined_it() {
+    fn declined_resources_are_offered_to_the_next_framework_until_all_have_declined_them() {
         let mut cluster = ScriptedCluster::new();
         (0..2).for_each(|_| cluster.add_framework("*"));
         let (total, used) = (Resources::cpus_mem(4.0, 1024.0), Resources::cpus_mem(1.0, 512.0));
         (0..4).for_each(|_| cluster.add_agent(&total, &used));
-        let mut made = vec![cluster.settle()];
+        let mut made = vec![cluster.allocate_all()];
         for _ in 0..3 {
             cluster.decline_all(Duration::from_hours(24 * 365));
             made.push(cluster.tick(Duration::from_secs(2)));

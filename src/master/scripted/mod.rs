@@ -1,4 +1,4 @@
-//! Scripted agents and frameworks around the core, for benches only: no promise is made of them.
+//! Scripted agents and frameworks around the master's core, for benches only: not a stable API.
 
 mod cluster;
 mod restart;
@@ -6,6 +6,6 @@ mod restart;
 #[cfg(test)]
 pub(super) use self::cluster::facts;
 pub use self::{
-    cluster::{ScriptedCluster, Turned},
+    cluster::{ScriptedCluster, TurnResult},
     restart::{Played, Restart, Restarted},
 };

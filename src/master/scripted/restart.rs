@@ -1,4 +1,4 @@
-//! A master that starts anew in front of agents that all register again, from their bytes to the bytes it answers.
+//! A restarted master with which all agents re-register: from the bytes received to the bytes sent.
 
 use std::time::Duration;
 
@@ -23,31 +23,31 @@ use crate::{
 };
 
 const FRAMEWORK: &str = "framework-0000";
-/// Registrations that the core takes before it makes offers, as it would under load.
+/// How many registrations the core handles before it makes offers, as under load.
 const BATCH: usize = 32;
 
-/// What every agent says, and what the registry knows of them.
+/// The registrations of all agents, and the registry's facts about them.
 #[derive(Debug)]
 pub struct Restart {
     frames: Vec<Bytes>,
     registry: registry::State,
 }
 
-/// What came of a restart.
+/// The result of a restart.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Restarted {
-    /// Agents that were told that they are registered.
+    /// Agents to which `Registered` was sent.
     pub agents: usize,
-    /// Tasks that the master knows.
+    /// Tasks that the master recorded.
     pub tasks: usize,
-    /// Offers that it made.
+    /// Offers made.
     pub offers: usize,
-    /// Bytes that it had to send.
+    /// Bytes sent.
     pub bytes: usize,
 }
 
 impl Restart {
-    /// So many agents with so many running tasks each, half of every agent in use.
+    /// A restart with this many agents and running tasks on each; half of every agent is in use.
     #[must_use]
     pub fn new(agents: usize, tasks: usize) -> Self {
         let mut registry = registry::State::default();
@@ -62,17 +62,17 @@ impl Restart {
         Self { frames: frames.collect(), registry }
     }
 
-    /// Bytes that the agents send.
+    /// How many bytes the agents send.
     #[must_use]
     pub fn bytes(&self) -> usize {
         self.frames.iter().map(Bytes::len).sum()
     }
 
-    /// The baseline: decodes what every agent says and encodes the plainest answer; nothing is decided. Answers with the
-    /// number of tasks.
+    /// The baseline: decodes every registration and encodes a minimal answer, without the core. Returns the number of
+    /// tasks.
     ///
     /// # Panics
-    /// If what was encoded here cannot be decoded.
+    /// If a message that was encoded here cannot be decoded.
     #[must_use]
     pub fn decoded_only(&self) -> usize {
         let mut tasks = 0;
@@ -91,26 +91,26 @@ impl Restart {
         tasks
     }
 
-    /// A new master: loads the registry, takes every registration, offers what is free to one framework.
+    /// Runs a new master: loads the registry, handles every registration, offers what is free to one framework.
     ///
     /// # Panics
-    /// If what was encoded here cannot be decoded.
+    /// If a message that was encoded here cannot be decoded.
     #[must_use]
     pub fn play(&self) -> Restarted {
         self.played().restarted()
     }
 
-    /// The same, and the master stays: for what it weighs.
+    /// As [`play`](Self::play), but returns the master too, so that a bench can measure its memory.
     ///
     /// # Panics
-    /// If what was encoded here cannot be decoded.
+    /// If a message that was encoded here cannot be decoded.
     #[must_use]
     pub fn played(&self) -> Played {
         let now = Now { mono_ns: 1_000_000_000_000, wall_ns: 1_700_000_000_000_000_000 };
         let rng = StdRng::seed_from_u64(1);
         let core = Master::new(MASTER, 2, self.registry.clone(), Config::default(), rng, now);
         let mut harness = Harness::new(core);
-        let mut shell = Shell::new();
+        let mut encoder = Encoder::new();
         let framework = SessionId(0);
         harness.handle(now, Input::Attached { session: framework, principal: Principal::Anonymous });
         harness.handle(now, Input::Called { session: framework, seq: 1, call: subscribe() });
@@ -118,7 +118,7 @@ impl Restart {
             for (frame, number) in frames.iter().zip(first..) {
                 let session = SessionId(number);
                 harness.handle(now, Input::Attached { session, principal: Principal::Anonymous });
-                // As it comes from a socket: in a buffer of its own.
+                // In a buffer of its own, as from a socket.
                 let frame = AgentFrame::decode(Bytes::copy_from_slice(frame)).expect("encoded here");
                 for message in frame.messages {
                     let report = intake::report(message, "127.0.0.1");
@@ -126,10 +126,10 @@ impl Restart {
                 }
             }
             harness.finish(now);
-            harness.deliver(now, &mut shell);
-            shell.flush();
+            harness.deliver(now, &mut encoder);
+            encoder.flush();
         }
-        Played { harness, restarted: shell.restarted }
+        Played { harness, restarted: encoder.restarted }
     }
 }
 
@@ -141,7 +141,7 @@ pub struct Played {
 }
 
 impl Played {
-    /// What came of it.
+    /// The result.
     #[must_use]
     pub fn restarted(&self) -> Restarted {
         let tasks = self.harness.core.snapshot().agents.iter().map(|agent| agent.tasks.len()).sum();
@@ -202,15 +202,15 @@ fn registration(number: usize, tasks: usize) -> Register {
     }
 }
 
-/// Makes bytes of what the core wants said.
+/// Encodes the messages that the core sends.
 #[derive(Debug)]
-struct Shell {
+struct Encoder {
     facts: MasterFacts,
     restarted: Restarted,
     events: Vec<Event>,
 }
 
-impl Shell {
+impl Encoder {
     fn new() -> Self {
         let facts = MasterFacts {
             id: MASTER.to_owned(),
@@ -221,7 +221,7 @@ impl Shell {
         Self { facts, restarted: Restarted::default(), events: Vec::new() }
     }
 
-    /// Makes one frame of all that the batch has for the framework.
+    /// Encodes one frame of all events of the batch.
     fn flush(&mut self) {
         let events = std::mem::take(&mut self.events);
         let frame = outgo::framework_frame(&self.facts, 1, events);
@@ -229,7 +229,7 @@ impl Shell {
     }
 }
 
-impl Outlet<Effect> for Shell {
+impl Outlet<Effect> for Encoder {
     fn take(&mut self, _: Now, effect: Effect) {
         match effect {
             Effect::SendOrder { order, .. } => {
@@ -253,7 +253,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn all_that_agents_bring_is_known_and_what_is_left_of_each_is_offered() {
+    fn all_reported_tasks_are_recorded_and_the_free_resources_are_offered() {
         let restart = Restart::new(70, 5);
         let restarted = restart.play();
         assert_eq!((restarted.agents, restarted.tasks, restarted.offers), (70, 350, 70));

@@ -1,7 +1,7 @@
 //! Runs the futures of one life of a framework on the simulator's own thread, without a runtime.
 //!
-//! All that are ready are polled in the order in which they were spawned, again and again until none is ready: virtual
-//! time stands still meanwhile. A wake-up from another thread is no part of a history that a seed decides, so it is noted.
+//! It polls ready futures in the order in which they were spawned until none is ready; virtual time stands still meanwhile.
+//! A wake-up from another thread does not depend on the seed, so it is an error.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -18,19 +18,19 @@ use std::{
 use futures::future::BoxFuture;
 
 use super::{
-    surroundings::{Owner, Surroundings},
+    environment::{AuthorEnvironment, Owner},
     watchdog::Watchdog,
 };
 
-/// Futures polled at one moment of virtual time before they count as never coming to rest.
+/// The most polls at one moment of virtual time.
 const MOST_POLLS: u32 = 1_000_000;
 
-/// The futures.
+/// The futures of a framework.
 pub(super) struct Executor {
     tasks: BTreeMap<u64, (Owner, BoxFuture<'static, ()>)>,
     spawned: u64,
     ready: Arc<Ready>,
-    surroundings: Surroundings,
+    environment: AuthorEnvironment,
     watchdog: Arc<Watchdog>,
 }
 
@@ -40,13 +40,13 @@ impl fmt::Debug for Executor {
     }
 }
 
-/// Which futures are to be polled.
+/// The futures that are ready to be polled.
 #[derive(Debug)]
 struct Ready {
     numbers: Mutex<BTreeSet<u64>>,
     thread: ThreadId,
-    /// Somebody on another thread woke one.
-    foreign: AtomicBool,
+    /// Whether another thread woke a future.
+    foreign_wake: AtomicBool,
 }
 
 impl Ready {
@@ -60,38 +60,38 @@ impl Ready {
 }
 
 /// Wakes one future.
-struct Ring {
+struct TaskWaker {
     number: u64,
     ready: Arc<Ready>,
 }
 
-impl Wake for Ring {
+impl Wake for TaskWaker {
     fn wake(self: Arc<Self>) {
         if thread::current().id() != self.ready.thread {
-            self.ready.foreign.store(true, Ordering::Release);
+            self.ready.foreign_wake.store(true, Ordering::Release);
         }
         self.ready.add(self.number);
     }
 }
 
 impl Executor {
-    pub(super) fn new(surroundings: Surroundings, watchdog: Arc<Watchdog>) -> Self {
+    pub(super) fn new(environment: AuthorEnvironment, watchdog: Arc<Watchdog>) -> Self {
         let ready =
-            Ready { numbers: Mutex::default(), thread: thread::current().id(), foreign: AtomicBool::new(false) };
-        Self { tasks: BTreeMap::new(), spawned: 0, ready: Arc::new(ready), surroundings, watchdog }
+            Ready { numbers: Mutex::default(), thread: thread::current().id(), foreign_wake: AtomicBool::new(false) };
+        Self { tasks: BTreeMap::new(), spawned: 0, ready: Arc::new(ready), environment, watchdog }
     }
 
     /// Polls until nothing is ready.
     ///
     /// # Errors
-    /// What no future of a simulated framework may do, in words.
+    /// A future did what a simulation does not allow.
     pub(super) fn run(&mut self) -> Result<(), String> {
         let mut polls = 0;
         loop {
-            self.take_in();
+            self.add_spawned();
             let ready = self.ready.take();
-            if self.ready.foreign.swap(false, Ordering::AcqRel) {
-                return Err(self.surroundings.blame("was woken by another thread"));
+            if self.ready.foreign_wake.swap(false, Ordering::AcqRel) {
+                return Err(self.environment.error_text("was woken by another thread"));
             }
             if ready.is_empty() {
                 return Ok(());
@@ -99,15 +99,15 @@ impl Executor {
             for number in ready {
                 polls += 1;
                 if polls > MOST_POLLS {
-                    return Err(self.surroundings.blame("does not come to rest at one moment of virtual time"));
+                    return Err(self.environment.error_text("does not come to rest at one moment of virtual time"));
                 }
                 self.poll(number)?;
             }
         }
     }
 
-    fn take_in(&mut self) {
-        for (owner, task) in self.surroundings.spawned() {
+    fn add_spawned(&mut self) {
+        for (owner, task) in self.environment.take_spawned() {
             self.spawned += 1;
             self.tasks.insert(self.spawned, (owner, task));
             self.ready.add(self.spawned);
@@ -116,9 +116,9 @@ impl Executor {
 
     fn poll(&mut self, number: u64) -> Result<(), String> {
         let Some((owner, task)) = self.tasks.get_mut(&number) else { return Ok(()) };
-        let waker = Waker::from(Arc::new(Ring { number, ready: Arc::clone(&self.ready) }));
-        self.surroundings.polls(*owner);
-        let watched = self.watchdog.watch(&self.surroundings);
+        let waker = Waker::from(Arc::new(TaskWaker { number, ready: Arc::clone(&self.ready) }));
+        self.environment.set_polled(*owner);
+        let watched = self.watchdog.watch(&self.environment);
         let polled = catch_unwind(AssertUnwindSafe(|| task.as_mut().poll(&mut Context::from_waker(&waker))));
         drop(watched);
         match polled {
@@ -130,7 +130,7 @@ impl Executor {
             }
             Err(panic) => {
                 self.tasks.remove(&number);
-                Err(format!("a task beside the callbacks panicked: {}", super::words_of(&*panic)))
+                Err(format!("a task beside the callbacks panicked: {}", super::panic_message(&*panic)))
             }
         }
     }

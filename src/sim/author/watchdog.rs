@@ -1,39 +1,39 @@
-//! Sees to it that user code which blocks the thread fails the run instead of hanging it.
+//! Fails a run whose user code blocks the thread, instead of hanging.
 //!
-//! The simulation runs on a thread of its own and says when it begins and ends to run user code; whoever waits for it
-//! looks now and then whether the same piece is still running.
+//! The simulation runs on a thread of its own, and notes when user code starts and ends. The waiting thread checks now and
+//! then whether the same piece still runs.
 
 use std::sync::{
     Mutex, PoisonError,
     atomic::{AtomicU64, Ordering},
 };
 
-use super::surroundings::Surroundings;
+use super::environment::AuthorEnvironment;
 
-/// What both threads look at.
+/// The state shared by both threads.
 #[derive(Debug, Default)]
 pub(in crate::sim) struct Watchdog {
     /// Odd while user code runs.
     turns: AtomicU64,
-    whose: Mutex<Option<Surroundings>>,
+    running: Mutex<Option<AuthorEnvironment>>,
 }
 
-/// User code runs as long as this is there.
+/// A guard: user code runs until it is dropped.
 #[derive(Debug)]
-pub(super) struct Watched<'a>(&'a Watchdog);
+pub(super) struct WatchGuard<'a>(&'a Watchdog);
 
-impl Drop for Watched<'_> {
+impl Drop for WatchGuard<'_> {
     fn drop(&mut self) {
         self.0.turns.fetch_add(1, Ordering::AcqRel);
     }
 }
 
 impl Watchdog {
-    /// User code is about to run.
-    pub(super) fn watch(&self, surroundings: &Surroundings) -> Watched<'_> {
-        *self.whose.lock().unwrap_or_else(PoisonError::into_inner) = Some(surroundings.clone());
+    /// Notes that user code is about to run.
+    pub(super) fn watch(&self, environment: &AuthorEnvironment) -> WatchGuard<'_> {
+        *self.running.lock().unwrap_or_else(PoisonError::into_inner) = Some(environment.clone());
         self.turns.fetch_add(1, Ordering::AcqRel);
-        Watched(self)
+        WatchGuard(self)
     }
 
     /// A number that is the same as long as the same piece of user code runs; `None` when none does.
@@ -42,10 +42,11 @@ impl Watchdog {
         (turn % 2 == 1).then_some(turn)
     }
 
-    /// What to say of user code that does not return.
-    pub(in crate::sim) fn blame(&self) -> String {
-        let whose = self.whose.lock().unwrap_or_else(PoisonError::into_inner);
-        let blame = whose.as_ref().map(|whose| whose.blame("blocks the thread: it calls what waits without .await"));
-        blame.unwrap_or_default()
+    /// The error text for user code that does not return.
+    pub(in crate::sim) fn error_text(&self) -> String {
+        let running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
+        let text =
+            running.as_ref().map(|running| running.error_text("blocks the thread: it calls what waits without .await"));
+        text.unwrap_or_default()
     }
 }

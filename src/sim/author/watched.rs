@@ -1,43 +1,43 @@
-//! The author's scheduler, with every callback told to the world when it begins and when it ends.
+//! The author's scheduler, with the start and the end of every callback reported to the world.
 
 use std::panic::AssertUnwindSafe;
 
 use async_trait::async_trait;
 use futures::FutureExt as _;
 
-use super::surroundings::{Ask, Surroundings};
+use super::environment::{AuthorEffect, AuthorEnvironment};
 use crate::framework::{
     Result, Scheduler, SchedulerDriver, SchedulerEvent,
     listener::{Listener, ListenerAdapter},
     scheduler,
 };
 
-/// A scheduler that is looked at.
-pub(super) struct Watched {
+/// A scheduler whose callbacks are observed.
+pub(super) struct ObservedScheduler {
     scheduler: Box<dyn Scheduler>,
-    surroundings: Surroundings,
+    environment: AuthorEnvironment,
 }
 
-impl Watched {
-    pub(super) fn new(scheduler: Box<dyn Scheduler>, surroundings: Surroundings) -> ListenerAdapter<Self> {
-        ListenerAdapter(Self { scheduler, surroundings })
+impl ObservedScheduler {
+    pub(super) fn new(scheduler: Box<dyn Scheduler>, environment: AuthorEnvironment) -> ListenerAdapter<Self> {
+        ListenerAdapter(Self { scheduler, environment })
     }
 }
 
 #[async_trait]
-impl Listener for Watched {
-    async fn tell(&mut self, driver: &SchedulerDriver, event: SchedulerEvent) -> Result<()> {
+impl Listener for ObservedScheduler {
+    async fn handle_event(&mut self, driver: &SchedulerDriver, event: SchedulerEvent) -> Result<()> {
         let callback = event.callback();
-        self.surroundings.begins(callback);
-        self.surroundings.ask(Ask::Given(event.clone()));
+        self.environment.begin_callback(callback);
+        self.environment.push_effect(AuthorEffect::CallbackStarted(event.clone()));
         let called = scheduler::call(&mut *self.scheduler, driver, event.clone());
         let result = AssertUnwindSafe(called).catch_unwind().await.unwrap_or_else(|panic| {
-            let words = super::words_of(&*panic);
-            self.surroundings.panics(self.surroundings.blame(&format!("panicked: {words}")));
+            let text = super::panic_message(&*panic);
+            self.environment.set_user_error(self.environment.error_text(&format!("panicked: {text}")));
             Err("a callback panicked".into())
         });
-        self.surroundings.ends();
-        self.surroundings.ask(Ask::Returned { event, ok: result.is_ok() });
+        self.environment.end_callback();
+        self.environment.push_effect(AuthorEffect::CallbackReturned { event, ok: result.is_ok() });
         result
     }
 }

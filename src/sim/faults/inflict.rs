@@ -1,4 +1,4 @@
-//! Inflicts faults: what goes wrong, when, and for how long.
+//! Injects faults: draws their kind, time, node and duration, and carries them out.
 
 use std::time::Duration;
 
@@ -8,7 +8,7 @@ use super::Fault;
 use crate::sim::{
     chance::{between, millis, nanos, percent},
     fact::Fact,
-    links::Ways,
+    links::Directions,
     nodes::{Client, Node},
     queue::Event,
     world::{Phase, World, bound_ns},
@@ -21,16 +21,16 @@ impl World {
         self.after(after, Event::Fault);
     }
 
-    /// A fault of any kind there is.
-    pub(in crate::sim) fn fault(&mut self) {
-        if self.phase != Phase::Trouble {
+    /// Injects a fault of a random kind, and schedules the next one.
+    pub(in crate::sim) fn inject_random(&mut self) {
+        if self.phase != Phase::Faults {
             return;
         }
         self.next_fault();
-        if self.plan.oddities.kills && percent(&mut self.chance.faults, 30) {
+        if self.plan.misbehaviour.kills && percent(&mut self.chance.faults, 30) {
             return self.kill_some();
         }
-        if self.plan.oddities.failovers && percent(&mut self.chance.faults, 15) {
+        if self.plan.misbehaviour.failovers && percent(&mut self.chance.faults, 15) {
             return self.fail_over_some();
         }
         let kinds: Vec<Fault> = self.plan.faults.kinds().collect();
@@ -41,32 +41,32 @@ impl World {
         self.inflict(kind, None);
     }
 
-    /// A fault of this kind, on this agent where it is one that strikes an agent.
+    /// Injects a fault of this kind, on this agent if the kind affects agents.
     pub(in crate::sim) fn inflict(&mut self, kind: Fault, agent: Option<usize>) {
         let drawn = self.chance.faults.random_range(0..self.agents.len());
         let agent = agent.unwrap_or(drawn);
         self.count(&format!("{kind:?}"));
         self.fact(Fact::Fault(format!("{kind:?}")));
         match kind {
-            Fault::AgentCrash => self.doom(Node::Agent(agent), false),
-            Fault::HostCrash => self.doom(Node::Agent(agent), true),
-            Fault::LongAbsence => self.send_away(agent),
-            Fault::MassLoss => self.lose_most(),
+            Fault::AgentCrash => self.schedule_crash(Node::Agent(agent), false),
+            Fault::HostCrash => self.schedule_crash(Node::Agent(agent), true),
+            Fault::LongAbsence => self.start_long_absence(agent),
+            Fault::MassLoss => self.crash_most(),
             Fault::SupervisorDeath => self.supervisor_dies(agent),
-            Fault::MasterCrash => self.doom(Node::Master, false),
+            Fault::MasterCrash => self.schedule_crash(Node::Master, false),
             Fault::RegistryOutage => {
                 let time = millis(&mut self.chance.faults, 500, 60_000);
                 self.registry_until_ns = self.now_ns + nanos(time);
             }
             Fault::FrameworkCrash => {
                 if let Some(node) = self.some_framework() {
-                    self.doom(node, false);
+                    self.schedule_crash(node, false);
                 }
             }
-            Fault::Cut => self.cut_one(Ways::Both),
+            Fault::Cut => self.cut_one(Directions::Both),
             Fault::OneWayCut => {
-                let ways = if self.chance.faults.random() { Ways::ToClient } else { Ways::ToMaster };
-                self.cut_one(ways);
+                let directions = if self.chance.faults.random() { Directions::ToClient } else { Directions::ToMaster };
+                self.cut_one(directions);
             }
             Fault::Isolation => self.isolate_some(agent),
             Fault::SlowLink => {
@@ -90,7 +90,7 @@ impl World {
             }
             Fault::Pause => self.pause_some(agent),
             Fault::SupervisorStopped | Fault::SupervisorsRemoved | Fault::FolderCopied => {
-                self.trouble_supervisors_soon(agent, kind);
+                self.inflict_on_supervisors_soon(agent, kind);
             }
             Fault::SlowReader => {
                 let framework = (!self.frameworks.is_empty() && percent(&mut self.chance.faults, 50))
@@ -101,7 +101,7 @@ impl World {
         }
     }
 
-    /// Something that is counted came about.
+    /// Counts an event by its name.
     pub(in crate::sim) fn count(&mut self, what: &str) {
         match self.counted.get_mut(what) {
             Some(times) => *times += 1,
@@ -109,7 +109,7 @@ impl World {
         }
     }
 
-    /// A time to come, within so many milliseconds.
+    /// A random time within the next `most_ms` milliseconds.
     pub(in crate::sim) fn until(&mut self, most_ms: u64) -> u64 {
         self.now_ns + nanos(millis(&mut self.chance.faults, 100, most_ms))
     }
@@ -117,12 +117,12 @@ impl World {
     /// A framework that may crash.
     fn some_framework(&mut self) -> Option<Node> {
         let own = (0..self.frameworks.len()).map(Node::Framework);
-        let authors = (0..self.authors.len()).filter(|index| self.authors[*index].restarts()).map(Node::Author);
+        let authors = (0..self.authors.len()).filter(|index| self.authors[*index].can_restart()).map(Node::Author);
         let all: Vec<Node> = own.chain(authors).collect();
         (!all.is_empty()).then(|| all[self.chance.faults.random_range(0..all.len())])
     }
 
-    /// This agent, or less often a framework.
+    /// This agent, or less often a random client.
     fn some_client(&mut self, agent: usize) -> Client {
         let own = (0..self.frameworks.len()).map(Client::Framework);
         let all: Vec<Client> = own.chain((0..self.authors.len()).map(Client::Author)).collect();
@@ -132,32 +132,32 @@ impl World {
         all[self.chance.faults.random_range(0..all.len())]
     }
 
-    /// The node crashes at one of its next effects, or now.
-    fn doom(&mut self, node: Node, host: bool) {
+    /// Makes the node crash at one of its next effects, or now.
+    fn schedule_crash(&mut self, node: Node, host: bool) {
         let effects = self.chance.faults.random_range(0..12);
-        self.fuses.insert(node, (effects, host));
+        self.crash_points.insert(node, (effects, host));
         if effects == 0 {
             self.crash(node);
         }
     }
 
-    /// Whether the node crashes before its next effect.
-    pub(in crate::sim) fn blows(&mut self, node: Node) -> bool {
-        let Some((left, _)) = self.fuses.get_mut(&node) else { return false };
+    /// Counts down to the node's crash point; returns whether it crashes before its next effect.
+    pub(in crate::sim) fn crash_due(&mut self, node: Node) -> bool {
+        let Some((left, _)) = self.crash_points.get_mut(&node) else { return false };
         *left = left.saturating_sub(1);
         *left == 0
     }
 
-    /// Ends the node's process here and now; it starts again after a while.
+    /// Ends the node's process now; it restarts after a while.
     pub(in crate::sim) fn crash(&mut self, node: Node) {
-        let host = self.fuses.remove(&node).is_some_and(|(_, host)| host);
-        if self.goes_down(node, host) {
+        let host = self.crash_points.remove(&node).is_some_and(|(_, host)| host);
+        if self.stop_process(node, host) {
             let after = self.outage();
             self.after(after, Event::Restart { node });
         }
     }
 
-    /// A process is stopped. One that is already goes on when it was to.
+    /// Stops a process for a while, unless it is already stopped.
     fn pause_some(&mut self, agent: usize) {
         let node = if percent(&mut self.chance.faults, 40) { Node::Master } else { self.some_client(agent).node() };
         let long = percent(&mut self.chance.faults, 30);
@@ -173,7 +173,7 @@ impl World {
         self.paused_until.get(&node).copied().filter(|until_ns| *until_ns > self.now_ns)
     }
 
-    /// Whether the node's disk takes nothing.
+    /// Whether the node's disk is full.
     pub(in crate::sim) fn disk_is_full(&self, node: Node) -> bool {
         self.full_until.get(&node).is_some_and(|until_ns| *until_ns > self.now_ns)
     }
@@ -189,7 +189,7 @@ impl World {
     }
 
     /// Ends the node's process, if there is one.
-    fn goes_down(&mut self, node: Node, host: bool) -> bool {
+    fn stop_process(&mut self, node: Node, host: bool) -> bool {
         self.paused_until.remove(&node);
         match node {
             Node::Master if self.master.process.is_some() => self.crash_master(),
@@ -215,19 +215,19 @@ impl World {
         }
     }
 
-    /// The agent's host goes down for longer than the master waits.
-    fn send_away(&mut self, agent: usize) {
+    /// Takes the agent's host down for longer than the master waits.
+    fn start_long_absence(&mut self, agent: usize) {
         let config = &self.plan.master;
-        let patience = config.ping_interval * (config.pings_missed + 1);
-        let least = patience.max(config.reregister_timeout);
-        if self.goes_down(Node::Agent(agent), true) {
+        let ping_timeout = config.ping_interval * (config.pings_missed + 1);
+        let least = ping_timeout.max(config.reregister_timeout);
+        if self.stop_process(Node::Agent(agent), true) {
             let after = between(&mut self.chance.faults, least, least * 2);
             self.after(after, Event::Restart { node: Node::Agent(agent) });
         }
     }
 
-    /// Most agents crash, or are cut off, at once.
-    fn lose_most(&mut self) {
+    /// Crashes or isolates most agents at once.
+    fn crash_most(&mut self) {
         let isolates = percent(&mut self.chance.faults, 50);
         let host = !isolates && percent(&mut self.chance.faults, 50);
         for agent in 0..self.agents.len() {
@@ -237,22 +237,22 @@ impl World {
             if isolates {
                 let until_ns = self.until(90_000);
                 self.isolate(Client::Agent(agent), until_ns);
-            } else if self.goes_down(Node::Agent(agent), host) {
+            } else if self.stop_process(Node::Agent(agent), host) {
                 let after = self.outage();
                 self.after(after, Event::Restart { node: Node::Agent(agent) });
             }
         }
     }
 
-    fn cut_one(&mut self, ways: Ways) {
+    fn cut_one(&mut self, directions: Directions) {
         let links = self.links.ids();
         if links.is_empty() {
             return;
         }
         let link = links[self.chance.faults.random_range(0..links.len())];
-        let quiet = ways != Ways::Both || percent(&mut self.chance.faults, 30);
+        let quiet = directions != Directions::Both || percent(&mut self.chance.faults, 30);
         let notice = Duration::from_millis(if quiet { 90_000 } else { 200 });
-        self.links.cut(self.now_ns, &mut self.chance.faults, &mut self.queue, link, ways, notice);
+        self.links.cut(self.now_ns, &mut self.chance.faults, &mut self.queue, link, directions, notice);
     }
 
     fn isolate_some(&mut self, agent: usize) {
@@ -262,12 +262,12 @@ impl World {
         self.isolate(client, until_ns);
     }
 
-    /// A client and the master cannot reach each other for a while; neither is told.
+    /// Isolates a client from the master for a while; neither is notified.
     pub(in crate::sim) fn isolate(&mut self, client: Client, until_ns: u64) {
         self.isolated_until.insert(client, until_ns);
         for link in self.links.of(client) {
             let notice = Duration::from_mins(1);
-            self.links.cut(self.now_ns, &mut self.chance.faults, &mut self.queue, link, Ways::Both, notice);
+            self.links.cut(self.now_ns, &mut self.chance.faults, &mut self.queue, link, Directions::Both, notice);
         }
     }
 
@@ -275,7 +275,7 @@ impl World {
         self.isolated_until.get(&client).is_some_and(|until_ns| *until_ns > self.now_ns)
     }
 
-    /// Whether what the node writes takes long.
+    /// Whether the node's disk is slow.
     pub(in crate::sim) fn writes_slowly(&self, node: Node) -> bool {
         self.slow_until.get(&node).is_some_and(|until_ns| *until_ns > self.now_ns)
     }
@@ -300,9 +300,9 @@ impl World {
         }
     }
 
-    /// From here on nothing goes wrong; what is down comes up.
+    /// Ends all faults; no new ones are injected.
     pub(in crate::sim) fn heal(&mut self) {
-        self.fuses.clear();
+        self.crash_points.clear();
         self.isolated_until.clear();
         self.slow_until.clear();
         self.full_until.clear();
@@ -310,18 +310,18 @@ impl World {
             self.queue.at(self.now_ns, Event::DiskChanged { agent });
             for supervisor in std::mem::take(&mut self.agents[agent].host.stopped_until).into_keys() {
                 self.agents[agent].host.stopped_until.insert(supervisor, self.now_ns);
-                self.queue.at(self.now_ns, Event::SupervisorGoesOn { agent, supervisor });
+                self.queue.at(self.now_ns, Event::SupervisorContinues { agent, supervisor });
             }
         }
-        self.links.quicken();
-        self.read_on();
+        self.links.clear_slow();
+        self.resume_reading();
         self.registry_until_ns = 0;
-        self.fact(Fact::Fault("the trouble ends".to_owned()));
+        self.fact(Fact::Fault("the faults end".to_owned()));
         if self.authors.is_empty() {
-            self.phase = Phase::Settling { until_ns: self.now_ns + bound_ns() };
-            self.after(Duration::from_secs(1), Event::Look);
+            self.phase = Phase::Quiescing { until_ns: self.now_ns + bound_ns() };
+            self.after(Duration::from_secs(1), Event::CheckQuiescence);
         } else {
-            self.phase = Phase::Calm;
+            self.phase = Phase::Healed;
         }
     }
 }

@@ -1,58 +1,59 @@
-//! What may go wrong in a simulated cluster, and how often.
+//! The kinds of faults of a simulated cluster, and how often they occur.
 //!
-//! A crash falls between any two effects of its process. Links keep the order of one stream and no order among streams;
-//! whatever of a stream was under way when it broke arrives up to any point. [`inflict`] carries it out.
+//! A crash falls between any two effects of its process. Links keep the order within a stream, but not among streams. When
+//! a stream breaks, the frames under way arrive up to any point. [`inflict`] injects the faults.
 
 mod inflict;
 
 use std::{collections::BTreeSet, time::Duration};
 
-/// A kind of fault. Which node it strikes, and how long it lasts, is drawn from the seed.
+/// A kind of fault. The seed decides which node it affects, and for how long.
 #[non_exhaustive]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Fault {
-    /// An agent's process ends, and starts again after a while; its tasks go on.
+    /// An agent's process ends, and restarts after a while; its tasks keep running.
     AgentCrash,
-    /// A host loses its power: its tasks end, and of what the agent had not synced any suffix is gone.
+    /// A host loses power: its tasks end, and any suffix of the agent's unsynced records is lost.
     HostCrash,
-    /// An agent's host is away for longer than the master waits for it.
+    /// An agent's host is down for longer than the master waits for it.
     LongAbsence,
     /// Most agents crash, or lose the master, at once.
     MassLoss,
-    /// The supervisor of an agent dies, and its tasks with it.
+    /// The supervisor of an agent ends, and its tasks with it.
     SupervisorDeath,
-    /// The master's process ends, and starts again after a while.
+    /// The master's process ends, and restarts after a while.
     MasterCrash,
-    /// The registry takes nothing for a while.
+    /// The registry completes no write for a while.
     RegistryOutage,
-    /// A framework's process ends, and starts again after a while.
+    /// A framework's process ends, and restarts after a while.
     FrameworkCrash,
     /// A connection breaks.
     Cut,
-    /// A connection carries nothing any more in one direction, and neither end knows.
+    /// A connection loses everything in one direction; neither end is notified.
     OneWayCut,
     /// A node and the master cannot reach each other for a while.
     Isolation,
-    /// What a node and the master say to each other takes long for a while.
+    /// Messages between a node and the master are slow for a while.
     SlowLink,
-    /// Everything that a node writes takes long for a while.
+    /// The disk writes of a node are slow for a while.
     SlowDisk,
     /// The wall clock of a node is set forward or back.
     WallStep,
-    /// An operator marks an agent gone, which ends all it runs; its host comes back as an agent that nobody knows.
+    /// An operator marks an agent gone, which ends its tasks; its host registers as a new agent.
     MarkedGone,
-    /// The disk of an agent or of the master is full for a while: the agent takes no tasks and writes what it must as soon as
-    /// it can; the master ends when it has to write, and is started again.
+    /// The disk of an agent or of the master is full for a while.
+    ///
+    /// The agent accepts no tasks and retries necessary writes. The master ends when it has to write, and restarts.
     FullDisk,
-    /// A node's process is stopped for a while and then goes on, as if no time had passed.
+    /// A node's process is stopped for a while (as by SIGSTOP) and then continues.
     Pause,
-    /// The supervisor of an agent is stopped for a while and then goes on; what it runs goes on all the time.
+    /// The supervisor of an agent is stopped for a while and then continues; its tasks keep running.
     SupervisorStopped,
-    /// The folder of an agent's supervisors is removed, and the agent is started again.
+    /// The folder of an agent's supervisors is removed, and the agent is restarted.
     SupervisorsRemoved,
-    /// A node reads nothing of what the master sends for a while, though its connection stands.
+    /// A node reads nothing from the master for a while; its connection stays open.
     SlowReader,
-    /// The folder of an agent's supervisor is copied beside it, and the agent is started again.
+    /// The folder of an agent's supervisor is copied, and the agent is restarted.
     FolderCopied,
 }
 
@@ -81,7 +82,7 @@ pub(super) const ALL: [Fault; 21] = [
     Fault::FolderCopied,
 ];
 
-/// Which faults there are and how often one comes.
+/// Which kinds of faults occur, and how often.
 ///
 /// ```
 /// use std::time::Duration;
@@ -103,46 +104,46 @@ impl Default for Faults {
 }
 
 impl Faults {
-    /// Nothing goes wrong.
+    /// No faults.
     #[must_use]
     pub fn none() -> Self {
         Self { kinds: BTreeSet::new(), every: Duration::from_mins(1) }
     }
 
-    /// What happens on every cluster now and then, one a minute: processes end and connections break.
+    /// The common faults, one a minute: processes end and connections break.
     #[must_use]
     pub fn mild() -> Self {
         let kinds = [Fault::AgentCrash, Fault::MasterCrash, Fault::FrameworkCrash, Fault::Cut, Fault::SlowLink];
         Self::none().with_all(kinds)
     }
 
-    /// Every kind, one each 5 s.
+    /// All kinds of faults, one every 5 s.
     #[must_use]
     pub fn wild() -> Self {
         Self::none().with_all(ALL).every(Duration::from_secs(5))
     }
 
-    /// This kind too.
+    /// Adds a kind of fault.
     #[must_use]
     pub fn with(mut self, fault: Fault) -> Self {
         self.kinds.insert(fault);
         self
     }
 
-    /// All but this kind.
+    /// Removes a kind of fault.
     #[must_use]
     pub fn without(mut self, fault: Fault) -> Self {
         self.kinds.remove(&fault);
         self
     }
 
-    /// The mean time between two faults.
+    /// Sets the mean time between two faults.
     #[must_use]
     pub fn every(self, every: Duration) -> Self {
         Self { every, ..self }
     }
 
-    /// Whether there are such faults.
+    /// Whether this kind of fault occurs.
     #[must_use]
     pub fn has(&self, fault: Fault) -> bool {
         self.kinds.contains(&fault)

@@ -1,4 +1,4 @@
-//! What the master's core has charged to a session is what was put into its queue and is not yet reported as written.
+//! The bytes that the master's core charges to a session are those in its queue or not yet reported as written.
 
 use std::collections::BTreeMap;
 

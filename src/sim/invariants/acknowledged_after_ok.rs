@@ -1,7 +1,7 @@
-//! An agent hears an acknowledgement only of what a callback took.
+//! An agent receives an acknowledgement only of a status that a callback accepted.
 //!
-//! A state that a callback took from an answer to a reconciliation may be acknowledged when the agent tells it itself,
-//! and whatever an agent still says of a task whose end was taken.
+//! There are two exceptions: a state that a callback accepted from an answer to RECONCILE, and any status of a task whose
+//! end was accepted.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -16,12 +16,12 @@ use crate::{
 
 #[derive(Debug, Default)]
 pub(super) struct AcknowledgedAfterOk {
-    /// What each uuid says: container, task and state.
+    /// The container, task and state of each uuid.
     made: BTreeMap<Bytes, (String, (String, i32))>,
     taken: BTreeSet<Bytes>,
-    /// Containers whose end was taken.
+    /// Containers whose end was accepted.
     ended: BTreeSet<String>,
-    /// Tasks whose end was taken from the master, which names no container.
+    /// Tasks whose end was accepted from the master, which names no container.
     ended_tasks: BTreeSet<String>,
     states: BTreeSet<(String, i32)>,
 }
@@ -39,12 +39,12 @@ impl Invariant for AcknowledgedAfterOk {
                         && let Some(status) = &made.status
                         && let Some(uuid) = &status.uuid
                     {
-                        let says = (status.task_id.value.clone(), status.state);
-                        self.made.insert(uuid.clone(), (made.container_id.clone(), says));
+                        let content = (status.task_id.value.clone(), status.state);
+                        self.made.insert(uuid.clone(), (made.container_id.clone(), content));
                     }
                 }
             }
-            Fact::Returned {
+            Fact::CallbackReturned {
                 event: SchedulerEvent::StatusUpdate(status) | SchedulerEvent::UnknownTask(status),
                 ok: true,
                 ..
@@ -57,16 +57,18 @@ impl Invariant for AcknowledgedAfterOk {
                 self.taken.extend(status.uuid.clone());
                 self.states.insert((status.task_id.value.clone(), status.state));
             }
-            Fact::AgentHeard { agent, message } => {
+            Fact::AgentReceived { agent, message } => {
                 let Some(master_message::Kind::Acknowledge(acknowledge)) = &message.kind else { return Ok(()) };
                 let uuid = &acknowledge.uuid;
-                let told = self.made.get(uuid).is_some_and(|(container, says)| {
-                    let over = self.ended.contains(container) || self.ended_tasks.contains(&says.0);
-                    over || self.states.contains(says)
+                let is_covered = self.made.get(uuid).is_some_and(|(container, content)| {
+                    let over = self.ended.contains(container) || self.ended_tasks.contains(&content.0);
+                    over || self.states.contains(content)
                 });
-                if !self.taken.contains(uuid) && !told {
+                if !self.taken.contains(uuid) && !is_covered {
                     let what = self.made.get(uuid);
-                    return Err(format!("agent {agent} hears {what:?} acknowledged, which no callback has taken"));
+                    return Err(format!(
+                        "agent {agent} receives an acknowledgement of {what:?}, which no callback has accepted"
+                    ));
                 }
             }
             _ => {}

@@ -1,5 +1,6 @@
-//! A framework that asks after all its tasks is sent the state of each, and one that subscribes what it has not
-//! acknowledged, as soon as it has room for that.
+//! A framework that reconciles all its tasks is sent the state of each, as soon as it has room.
+//!
+//! A framework that subscribes is sent its unacknowledged statuses in the same way.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -10,19 +11,19 @@ use crate::{
     sim::nodes::Node,
 };
 
-/// Within this time and so many turns, if nothing waits for the framework.
+/// The bound, in time and in turns, for a framework with room.
 const BOUND_NS: u64 = 2_000_000_000;
 const TURNS: u64 = 256;
 
 #[derive(Debug, Default)]
 pub(super) struct Answered {
-    /// Sessions that are over: what still arrives in them changes nothing.
+    /// Sessions that have ended: calls that still arrive in them have no effect.
     over: BTreeSet<SessionId>,
-    /// What each session is to be sent.
+    /// The tasks whose states each session has to be sent.
     open: BTreeMap<SessionId, Open>,
-    /// Sessions of which the tasks are to be looked up, and whether all or those with something not acknowledged.
+    /// Sessions whose tasks are to be looked up; true for all tasks, false for those with an unacknowledged status.
     asked: Vec<(SessionId, bool)>,
-    /// What was sent in the step of the question, which came before the tasks were looked up.
+    /// Statuses sent in the step of the call, before the tasks were looked up.
     sent: Vec<(SessionId, String)>,
 }
 
@@ -41,7 +42,7 @@ impl Answered {
                 continue;
             };
             if !all {
-                // It has replaced any other session of the framework, whose questions are void.
+                // It has replaced any other session of the framework, whose calls are void.
                 self.open.retain(|other, open| *other == session || open.framework != *framework);
             }
             let mut tasks = BTreeSet::new();
@@ -82,7 +83,7 @@ impl Invariant for Answered {
     fn observe(&mut self, _known: &Known, fact: &Fact) -> Result<(), String> {
         match fact {
             Fact::MasterStarted { .. } => *self = Self::default(),
-            Fact::SessionEnded { session } | Fact::Drops { session } => {
+            Fact::SessionEnded { session } | Fact::SessionDropped { session } => {
                 self.over.insert(*session);
                 self.open.remove(session);
             }
@@ -91,8 +92,8 @@ impl Invariant for Answered {
             {
                 self.asked.push((*session, true));
             }
-            Fact::Subscribes { session, .. } => self.asked.push((*session, false)),
-            Fact::Sends { session, status } => {
+            Fact::FrameworkSubscribed { session, .. } => self.asked.push((*session, false)),
+            Fact::StatusQueued { session, status } => {
                 if let Some(open) = self.open.get_mut(session) {
                     open.tasks.remove(&status.task_id.value);
                 }
@@ -119,13 +120,16 @@ impl Invariant for Answered {
                 same.any(|task| is_live(task.state))
             };
             open.tasks.retain(is_there);
-            if stopped || view.world.reads_behind(*session) {
+            if stopped || view.world.is_reader_behind(*session) {
                 open.since_ns = known.now_ns;
             }
             if known.now_ns > open.since_ns + BOUND_NS + known.turn_ns * TURNS
                 && let Some(task) = open.tasks.first()
             {
-                return Err(format!("{} asked in {session:?}, and is not sent the state of {task}", open.framework));
+                return Err(format!(
+                    "{} reconciled in {session:?}, and is not sent the state of {task}",
+                    open.framework
+                ));
             }
         }
         Ok(())

@@ -1,5 +1,6 @@
-//! What the master's core sends leaves for as long as the session stands: of each task's statuses the newest that waits, and
-//! the withdrawal of each offer that had left.
+//! Events that the master's core sends leave the master while the session lasts.
+//!
+//! These are the newest queued status of each task, and the rescind of each offer that had left.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -9,14 +10,14 @@ use crate::master::core::{Event, OfferKey, SessionId};
 #[derive(Debug, Default)]
 pub(super) struct Delivered {
     sessions: BTreeMap<SessionId, Waiting>,
-    /// Whose each offer is that has left.
+    /// The session of each offer that has left.
     offers: BTreeMap<OfferKey, SessionId>,
 }
 
 #[derive(Debug, Default)]
 struct Waiting {
     tasks: BTreeSet<String>,
-    withdrawn: BTreeSet<OfferKey>,
+    rescinded: BTreeSet<OfferKey>,
 }
 
 impl Delivered {
@@ -30,7 +31,7 @@ impl Delivered {
             Event::Rescinded { offer } => {
                 self.offers.remove(offer);
                 let waiting = self.sessions.entry(session).or_default();
-                waiting.withdrawn.remove(offer);
+                waiting.rescinded.remove(offer);
             }
             _ => {}
         }
@@ -46,15 +47,15 @@ impl Invariant for Delivered {
         match fact {
             Fact::MasterStarted { .. } => (self.sessions, self.offers) = Default::default(),
             Fact::SessionEnded { session } => drop(self.sessions.remove(session)),
-            Fact::Sends { session, status } => {
+            Fact::StatusQueued { session, status } => {
                 self.sessions.entry(*session).or_default().tasks.insert(status.task_id.value.clone());
             }
-            Fact::Withdrawn { offer } => {
+            Fact::OfferRescinded { offer } => {
                 if let Some(session) = self.offers.get(offer) {
-                    self.sessions.entry(*session).or_default().withdrawn.insert(*offer);
+                    self.sessions.entry(*session).or_default().rescinded.insert(*offer);
                 }
             }
-            Fact::Told { session, event } => self.left(*session, event),
+            Fact::EventSent { session, event } => self.left(*session, event),
             _ => {}
         }
         Ok(())
@@ -70,8 +71,8 @@ impl Invariant for Delivered {
             if let Some(task) = waiting.tasks.first() {
                 return Err(format!("a status of {task} was sent in {session:?} and never left"));
             }
-            if let Some(offer) = waiting.withdrawn.first() {
-                return Err(format!("{offer:?} was withdrawn, and its framework in {session:?} does not learn of it"));
+            if let Some(offer) = waiting.rescinded.first() {
+                return Err(format!("{offer:?} was rescinded, and the rescind never left in {session:?}"));
             }
         }
         Ok(())

@@ -1,9 +1,8 @@
-//! What is free on a connected agent is offered within seconds to a client that wants offers and has not refused that much
-//! of it.
+//! Free resources of a connected agent are offered within seconds to a client that has not refused them.
 //!
-//! What an ACCEPT leaves of its offers counts as refused. A client that has not answered an offer of the agent has to do so
-//! first. One that let an offer be taken back is withheld for a while,
-//! and one that stated its demand gets no more than that: of those nothing is asked.
+//! The unused part of an ACCEPT counts as refused. A client with an unanswered offer of the agent has to answer it first.
+//! Two kinds of clients are not checked: one whose offer was rescinded gets none for a while, and one that stated its demand
+//! gets no more than that.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -23,56 +22,56 @@ use crate::{
 
 /// The idle share one run a second; this is several of them.
 const BOUND_NS: u64 = 5_000_000_000;
-/// A turn that may do little makes one offer at least: so many turns more, for all agents and frameworks of a small cluster.
+/// Turns added to the bound: a short turn makes at least one offer, in a small cluster.
 const TURNS: u64 = 12;
-/// How often it is looked at.
-const LOOK_NS: u64 = 500_000_000;
-/// The longest that a client is withheld, and a little.
-const WITHHELD_NS: u64 = 65_000_000_000;
+/// How often the state is inspected.
+const INSPECT_NS: u64 = 500_000_000;
+/// The longest backoff of a client, and a little more.
+const BACKOFF_NS: u64 = 65_000_000_000;
 
 #[derive(Debug, Default)]
 pub(super) struct FreeIsOffered {
     refusals: Refusals,
-    /// Since when something of an agent was free that a framework could have, in each look at it.
+    /// Since when each framework could have been offered resources of each agent.
     since_ns: BTreeMap<(String, String), u64>,
-    looked_ns: u64,
+    inspected_ns: u64,
     /// Frameworks that state their demand, by number.
     demands: BTreeSet<usize>,
-    /// When an offer of a framework was last taken back.
-    withdrawn_ns: BTreeMap<String, u64>,
-    /// Whose offer it is, of which agent, and what it holds.
+    /// When an offer of a framework was last rescinded.
+    rescinded_ns: BTreeMap<String, u64>,
+    /// The live offers by id.
     offers: BTreeMap<String, OfferMade>,
-    /// What was offered and not used, by framework and agent.
+    /// The unused parts of offers, by framework and agent.
     unused: BTreeMap<(String, String), Vec<Refused>>,
 }
 
 impl FreeIsOffered {
-    fn wants(&self, known: &Known, world: &World, framework: &FrameworkBucket) -> bool {
+    fn should_get_offers(&self, known: &Known, world: &World, framework: &FrameworkBucket) -> bool {
         let id = &*framework.id;
         let of = |session| known.frameworks.get(session).is_some_and(|of| of == id);
         let mut subscribing = known.subscribing.iter().filter(|(_, of)| of.as_str() == id);
-        let behind = subscribing.any(|(session, _)| world.reads_behind(*session));
+        let behind = subscribing.any(|(session, _)| world.is_reader_behind(*session));
         let demands = known.sessions.iter().any(|(session, client)| match client {
             Client::Framework(index) | Client::Author(index) => of(session) && self.demands.contains(index),
-            // What a run asked for before it was replaced is not known under its new name.
+            // The demand of a replaced instance is not known under its new name.
             Client::Replaced(_) => of(session),
             Client::Agent(_) => false,
         });
-        let withheld = self.withdrawn_ns.get(id).is_some_and(|at_ns| known.now_ns < at_ns + WITHHELD_NS);
-        framework.link == Link::Connected && !behind && !demands && !withheld && !self.refusals.suppresses(id)
+        let backs_off = self.rescinded_ns.get(id).is_some_and(|at_ns| known.now_ns < at_ns + BACKOFF_NS);
+        framework.link == Link::Connected && !behind && !demands && !backs_off && !self.refusals.is_suppressed(id)
     }
 
-    fn could_have(&self, known: &Known, framework: &FrameworkBucket, agent: &AgentView) -> bool {
+    fn can_offer(&self, known: &Known, framework: &FrameworkBucket, agent: &AgentView) -> bool {
         let enough = |name, least| agent.amounts.free.scalar(name) >= Milli::from_units(least);
         let worth_it = enough("cpus", 1) || enough("mem", 32);
         agent.presence == Presence::Connected
             && worth_it
-            && !self.refusals.refuses(known.now_ns, &framework.id, &agent.id, &agent.amounts.free)
-            && !self.left_over(known, framework, agent)
+            && !self.refusals.has_refused(known.now_ns, &framework.id, &agent.id, &agent.amounts.free)
+            && !self.is_unused(known, framework, agent)
             && !agent.offers.values().any(|offer| offer.client.framework == framework.key)
     }
 
-    fn left_over(&self, known: &Known, framework: &FrameworkBucket, agent: &AgentView) -> bool {
+    fn is_unused(&self, known: &Known, framework: &FrameworkBucket, agent: &AgentView) -> bool {
         let unused = self.unused.get(&(framework.id.to_string(), agent.id.to_string()));
         unused.is_some_and(|all| all.iter().any(|one| one.holds(known.now_ns, &agent.amounts.free)))
     }
@@ -97,7 +96,7 @@ impl Invariant for FreeIsOffered {
         "free_is_offered"
     }
 
-    /// A large cluster is looked at too rarely.
+    /// A large cluster is inspected too rarely.
     fn suits(&self, world: &World) -> bool {
         world.is_small()
     }
@@ -107,23 +106,23 @@ impl Invariant for FreeIsOffered {
             Fact::MasterStarted { .. } => {
                 self.since_ns.clear();
                 self.offers.clear();
-                self.withdrawn_ns.clear();
+                self.rescinded_ns.clear();
                 self.unused.clear();
             }
             Fact::Called { session, call } => self.called(known, *session, call),
-            Fact::Asked { framework, request: Request::Demand { .. } } => drop(self.demands.insert(*framework)),
-            Fact::Made { offers, .. } => {
+            Fact::Requested { framework, request: Request::Demand { .. } } => drop(self.demands.insert(*framework)),
+            Fact::OffersMade { offers, .. } => {
                 let name = |key| offer_id(&format!("m{}", known.epoch), key);
                 self.offers.extend(offers.iter().map(|offer| (name(offer.key), offer.clone())));
             }
-            Fact::Withdrawn { offer } => {
+            Fact::OfferRescinded { offer } => {
                 if let Some(offer) = self.offers.remove(&offer_id(&format!("m{}", known.epoch), *offer)) {
-                    self.withdrawn_ns.insert(offer.framework.to_string(), known.now_ns);
+                    self.rescinded_ns.insert(offer.framework.to_string(), known.now_ns);
                 }
             }
             _ => {}
         }
-        // It judges what is made; here only what is refused counts.
+        // Its own result is another invariant's; only the refusals are used here.
         let _ = self.refusals.observe(known, fact);
         Ok(())
     }
@@ -133,18 +132,18 @@ impl Invariant for FreeIsOffered {
             self.since_ns.clear();
             return Ok(());
         };
-        if known.now_ns < self.looked_ns + LOOK_NS {
+        if known.now_ns < self.inspected_ns + INSPECT_NS {
             return Ok(());
         }
-        // Where nothing was looked at for long, nothing is known of the time between.
-        let blind = known.now_ns > self.looked_ns + BOUND_NS;
+        // After a long time without an inspection, nothing is known of the time between.
+        let was_blind = known.now_ns > self.inspected_ns + BOUND_NS;
         let bound_ns = BOUND_NS + known.turn_ns * TURNS;
-        self.looked_ns = known.now_ns;
-        let before = if blind { BTreeMap::new() } else { std::mem::take(&mut self.since_ns) };
+        self.inspected_ns = known.now_ns;
+        let before = if was_blind { BTreeMap::new() } else { std::mem::take(&mut self.since_ns) };
         self.since_ns.clear();
         for framework in &snapshot.frameworks {
             for agent in &snapshot.agents {
-                if !(self.wants(known, view.world, framework) && self.could_have(known, framework, agent)) {
+                if !(self.should_get_offers(known, view.world, framework) && self.can_offer(known, framework, agent)) {
                     continue;
                 }
                 let key = (framework.id.to_string(), agent.id.to_string());

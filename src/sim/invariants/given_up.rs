@@ -1,6 +1,6 @@
-//! An agent that is registered, runs, and whose links are whole is not given up, however slow a registry or a disk is.
+//! A registered agent with intact links is not marked unreachable, however slow a registry or a disk is.
 //!
-//! Judged as long as no link has been cut or slowed in the history: from then on an agent may well seem silent.
+//! Checked until a link is cut or slowed in the history, because an agent may seem silent after that.
 
 use std::collections::BTreeSet;
 
@@ -10,24 +10,27 @@ use crate::{
     sim::{faults::Fault, world::World},
 };
 
-/// Whatever may come between an agent and the master.
-const BETWEEN: [Fault; 7] =
+/// The faults that may disturb the link between an agent and the master.
+const LINK_FAULTS: [Fault; 7] =
     [Fault::Cut, Fault::OneWayCut, Fault::Isolation, Fault::SlowLink, Fault::MassLoss, Fault::Pause, Fault::SlowReader];
 
 #[derive(Debug, Default)]
 pub(super) struct GivenUp {
-    /// Those that are registered with the present master, and run: by number and id.
+    /// Running agents registered with the present master, by number and id.
     well: BTreeSet<(usize, String)>,
-    blurred: bool,
+    links_disturbed: bool,
 }
 
 impl GivenUp {
-    fn judge(&self, changes: &[RegistryChange]) -> Result<(), String> {
-        for change in changes.iter().filter(|_| !self.blurred) {
+    fn check_changes(&self, changes: &[RegistryChange]) -> Result<(), String> {
+        for change in changes.iter().filter(|_| !self.links_disturbed) {
             if let Some(Kind::AgentUnreachable(gone)) = &change.kind
                 && self.well.iter().any(|(_, id)| *id == gone.agent_id)
             {
-                return Err(format!("{} is given up, and nothing was wrong with it or its links", gone.agent_id));
+                return Err(format!(
+                    "{} is marked unreachable without a fault of its own or of its links",
+                    gone.agent_id
+                ));
             }
         }
         Ok(())
@@ -45,17 +48,17 @@ impl Invariant for GivenUp {
 
     fn observe(&mut self, known: &Known, fact: &Fact) -> Result<(), String> {
         match fact {
-            Fact::Fault(text) => self.blurred |= BETWEEN.iter().any(|fault| format!("{fault:?}") == *text),
+            Fact::Fault(text) => self.links_disturbed |= LINK_FAULTS.iter().any(|fault| format!("{fault:?}") == *text),
             Fact::MasterStarted { .. } => self.well.clear(),
             Fact::AgentCrashed { agent, .. } => self.well.retain(|(index, _)| index != agent),
-            Fact::AgentHeard { agent, message } => {
+            Fact::AgentReceived { agent, message } => {
                 if let Some(master_message::Kind::Registered(registered)) = &message.kind
                     && registered.epoch == known.epoch
                 {
                     self.well.insert((*agent, registered.agent_id.clone()));
                 }
             }
-            Fact::Proposed(changes) => self.judge(changes)?,
+            Fact::Proposed(changes) => self.check_changes(changes)?,
             _ => {}
         }
         Ok(())

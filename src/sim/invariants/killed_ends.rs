@@ -1,10 +1,10 @@
-//! What was to be killed runs no more when the trouble is over and the cluster had its time to come to rest.
+//! After the faults, and the time to become quiescent, no task runs whose kill was requested.
 //!
-//! Here a task that its scheduler wants to be killed does not end by itself any more, so a kill that got lost shows.
+//! The simulator keeps such a task from ending by itself, so a lost kill shows.
 
 use crate::sim::{host::Container, world::World};
 
-/// A container that still runs although its task was to be killed.
+/// A container that still runs although the kill of its task was requested.
 pub(in crate::sim) fn survivor(world: &World) -> Option<String> {
     let hosts = world.agents.iter().enumerate();
     let mut containers = hosts.flat_map(|(agent, node)| {
@@ -13,6 +13,6 @@ pub(in crate::sim) fn survivor(world: &World) -> Option<String> {
     containers.find_map(|(agent, (id, container))| {
         let task = world.tasks.get(id).filter(|task| world.to_be_killed.contains(*task))?;
         let runs = matches!(container, Container::Running(_));
-        runs.then(|| format!("{task} runs on agent {agent} as {id}, and its scheduler wanted it to be killed"))
+        runs.then(|| format!("{task} runs on agent {agent} as {id}, and its scheduler requested its kill"))
     })
 }

@@ -1,5 +1,4 @@
-//! A framework belongs to the latest of its runs: one that another took it over from is never subscribed again, by
-//! whichever master, and is told nothing any more.
+//! A framework belongs to its latest instance: no master subscribes a replaced instance again or sends it anything more.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -13,19 +12,19 @@ use crate::{
 
 #[derive(Debug, Default)]
 pub(super) struct LatestRun {
-    /// As what run the session asked to be subscribed.
+    /// The instance named by each session's SUBSCRIBE.
     asked: BTreeMap<SessionId, Bytes>,
-    /// As what framework, if it named one.
+    /// The framework named by each session's SUBSCRIBE, if any.
     named: BTreeMap<SessionId, String>,
-    /// The run that has each framework by what the registry has.
+    /// The instance of each framework in the registry.
     durable: BTreeMap<String, Bytes>,
-    /// The framework and the run of each session that was subscribed.
+    /// The framework and the instance of each subscribed session.
     subscribed: BTreeMap<SessionId, (String, Bytes)>,
-    /// Sessions whose framework the core has given to another: they may read what was on its way, and the error.
+    /// Sessions that the core has replaced: they may receive what was queued, and the error.
     replaced: BTreeSet<SessionId>,
-    /// Those that were sent the error.
+    /// Sessions that were sent the error.
     ended: BTreeSet<SessionId>,
-    /// The runs of each framework, in the order in which they were told that they have it.
+    /// The instances of each framework, in the order in which they were subscribed.
     runs: BTreeMap<String, Vec<Bytes>>,
 }
 
@@ -36,7 +35,7 @@ impl LatestRun {
         match runs.iter().position(|one| *one == run) {
             Some(place) if place + 1 < runs.len() => {
                 return Err(format!(
-                    "run {} of {framework} is subscribed, and {} have replaced it",
+                    "instance {} of {framework} is subscribed, and {} have replaced it",
                     place,
                     runs.len() - place - 1
                 ));
@@ -63,16 +62,16 @@ impl Invariant for LatestRun {
                 self.replaced.clear();
                 self.ended.clear();
             }
-            Fact::Subscribes { session, framework } => {
+            Fact::FrameworkSubscribed { session, framework } => {
                 let others = self.subscribed.iter().filter(|(one, (of, _))| *one != session && **of == **framework);
                 self.replaced.extend(others.map(|(one, _)| *one));
             }
-            Fact::Made { session, .. } if self.replaced.contains(session) => {
+            Fact::OffersMade { session, .. } if self.replaced.contains(session) => {
                 return Err(format!("{session:?} is offered something, and another session has its framework"));
             }
             Fact::Called { session, call: Call::Subscribe(subscribe) } => {
                 if subscribe.instance.is_empty() {
-                    return Err("a driver does not say which run it is".to_owned());
+                    return Err("a driver does not name its instance".to_owned());
                 }
                 self.asked.insert(*session, subscribe.instance.clone());
                 self.named.extend(subscribe.info.id.as_ref().map(|id| (*session, id.value.clone())));
@@ -84,24 +83,26 @@ impl Invariant for LatestRun {
                     }
                 }
             }
-            Fact::Told { session, event: Event::Error { text } }
+            Fact::EventSent { session, event: Event::Error { text } }
                 if text == "Framework failed over" && !self.subscribed.contains_key(session) =>
             {
                 let named = self.named.get(session).and_then(|id| Some((id, self.durable.get(id)?)));
                 if let Some((id, run)) = named
                     && self.asked.get(session) == Some(run)
                 {
-                    return Err(format!("a run of {id} is refused as replaced, and the registry has no later one"));
+                    return Err(format!(
+                        "an instance of {id} is refused as replaced, and the registry has no later one"
+                    ));
                 }
             }
-            Fact::Told { session, event: Event::Subscribed { framework, .. } } => {
+            Fact::EventSent { session, event: Event::Subscribed { framework, .. } } => {
                 return self.subscribed(*session, framework);
             }
-            Fact::Told { session, event } => {
+            Fact::EventSent { session, event } => {
                 let Some((framework, run)) = self.subscribed.get(session) else { return Ok(()) };
                 let is_last = self.runs[framework].last() == Some(run);
                 if self.ended.contains(session) || !is_last && !self.replaced.contains(session) {
-                    return Err(format!("a run of {framework} that was replaced is told {event:?}"));
+                    return Err(format!("a replaced instance of {framework} is sent {event:?}"));
                 }
                 if self.replaced.contains(session) && matches!(event, Event::Error { .. }) {
                     self.ended.insert(*session);

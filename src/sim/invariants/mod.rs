@@ -1,31 +1,31 @@
-//! What must hold, whatever goes wrong. Each judges by the facts of the world, not by a core's own account.
+//! What must hold under all faults. Each invariant checks the facts of the world, not a core's own state.
 //!
 //! | file | what holds |
 //! |---|---|
-//! | `accounts` | what is charged to a session is what was sent to it and is not yet reported as written |
+//! | `accounts` | the bytes charged to a session are those sent to it and not yet reported as written |
 //! | `conservation` | per agent and resource: offered + used + free = total, and the cores' own checks hold |
-//! | `delivered` | what the core sends leaves, or a newer status of the same task does |
-//! | `answered` | who asks after all its tasks, or subscribes, is sent the states of all as soon as it has room |
-//! | `spared` | no process ends because something else was to end |
-//! | `single_offer` | a resource of an agent is in at most one live offer, and not in use besides |
+//! | `delivered` | a status that the core sends leaves the master, or a newer status of the same task does |
+//! | `answered` | a framework that reconciles all its tasks, or subscribes, is sent their states as soon as it has room |
+//! | `spared` | no process ends because of the kill of another one |
+//! | `single_offer` | a resource of an agent is in at most one live offer, and not also in use |
 //! | `started_once` | a container is started at most once ever, and no task runs in two containers at once |
 //! | `own_offers` | a task is launched only out of a live offer of its own framework, once per ACCEPT |
 //! | `status_order` | a scheduler sees a task's statuses in the agent's order, its end once, nothing else after it |
 //! | `written_first` | a status is sent, and a process started, only after it was written |
-//! | `acknowledged_after_ok` | an agent hears an acknowledgement only of what a callback took |
+//! | `acknowledged_after_ok` | an agent receives an acknowledgement only of a status that a callback accepted |
 //! | `held_while_running` | what runs on a connected agent is counted as used there, until it ends |
-//! | `given_up` | an agent with which and with whose links nothing is wrong is not given up |
-//! | `registry_first` | admission, loss and removal are durable before anybody is told |
-//! | `one_writer` | the registry takes nothing of a master that was replaced |
-//! | `latest_run` | a run of a framework that was replaced never has it again, and is told nothing more |
+//! | `given_up` | an agent without faults, of its own or of its links, is not marked unreachable |
+//! | `registry_first` | admission, loss and removal are durable before they are reported |
+//! | `one_writer` | the registry accepts nothing from a master that was replaced |
+//! | `latest_run` | a replaced instance of a framework is never subscribed again, and receives nothing more |
 //! | `refusals` | no offer to a suppressed client, nor within a refusal |
 //! | `free_is_offered` | what is free and was not refused is offered within seconds |
-//! | `gone` | an agent marked gone is never taken again, nothing of it is offered, its end is told once |
-//! | `removal_rate` | agents are given up no faster than operators allow |
-//! | `unique_ids` | no two things share an id, and no run of a driver has two frameworks |
-//! | `truth` | a task's last status is what its process came to |
-//! | `killed_ends` | what was to be killed runs no more when all has come to rest |
-//! | `settled` | when the trouble ends, everything finds back together, and new work is served |
+//! | `gone` | an agent marked gone is never admitted again, nothing of it is offered, its tasks end once |
+//! | `removal_rate` | agents are marked unreachable no faster than the configured rate |
+//! | `unique_ids` | no two things share an id, and no instance of a driver has two frameworks |
+//! | `truth` | a task's last status matches how its process ended |
+//! | `killed_ends` | no task whose kill was requested runs once the cluster is quiescent |
+//! | `quiescent` | after the faults all parts reconnect, no task is left, and new work is served |
 
 mod accounts;
 mod acknowledged_after_ok;
@@ -40,10 +40,10 @@ pub(super) mod killed_ends;
 mod latest_run;
 mod one_writer;
 mod own_offers;
+pub(super) mod quiescent;
 mod refusals;
 mod registry_first;
 mod removal_rate;
-pub(super) mod settled;
 mod single_offer;
 mod spared;
 mod started_once;
@@ -68,14 +68,14 @@ use crate::{
     types::Resources,
 };
 
-/// What was broken, and how.
+/// The name of a broken invariant, and how it was broken.
 pub(super) type Broken = (&'static str, String);
 
-/// One invariant: it may look at every fact, and at the world after every step.
+/// One invariant: it observes every fact, and inspects the world after every step.
 pub(super) trait Invariant: std::fmt::Debug {
     fn name(&self) -> &'static str;
 
-    /// Whether it can judge such a world.
+    /// Whether it applies to this world.
     fn suits(&self, _world: &World) -> bool {
         true
     }
@@ -89,14 +89,14 @@ pub(super) trait Invariant: std::fmt::Debug {
     }
 }
 
-/// What invariants may look at besides the facts.
+/// What invariants may inspect besides the facts.
 pub(super) struct View<'a> {
     pub(super) world: &'a World,
     /// The master's state, if there is one and it may have changed.
     pub(super) snapshot: Option<&'a Snapshot>,
 }
 
-/// What several invariants have to know.
+/// The state that several invariants need.
 #[derive(Debug, Default)]
 pub(super) struct Known {
     pub(super) now_ns: u64,
@@ -104,20 +104,20 @@ pub(super) struct Known {
     pub(super) sessions: BTreeMap<SessionId, Client>,
     /// The framework behind a session, by id.
     pub(super) frameworks: BTreeMap<SessionId, String>,
-    /// The same of one that subscribes and was not sent the answer yet.
+    /// The framework of a session that subscribes and has not received the answer yet.
     pub(super) subscribing: BTreeMap<SessionId, String>,
     pub(super) containers: BTreeMap<String, Launched>,
-    /// What each agent really runs.
+    /// The containers that each agent really runs.
     running: BTreeMap<usize, BTreeSet<String>>,
     /// Frameworks that were torn down.
     pub(super) torn_down: Vec<String>,
-    /// What each agent has.
+    /// The resources of each agent.
     pub(super) totals: Vec<Resources>,
     /// How long after a turn of the master's the next may begin.
     pub(super) turn_ns: u64,
 }
 
-/// A container that a master had launched.
+/// A container that a master launched.
 #[derive(Clone, Debug)]
 pub(super) struct Launched {
     pub(super) framework: String,
@@ -139,7 +139,7 @@ impl Launched {
 pub(super) struct Invariants {
     known: Known,
     all: Vec<Box<dyn Invariant>>,
-    /// How often one of them was asked.
+    /// How many checks were made.
     pub(super) checks: u64,
 }
 
@@ -175,15 +175,15 @@ impl Invariants {
         Self { known: Known { totals, turn_ns, ..Known::default() }, all, checks: 0 }
     }
 
-    /// What they are called.
+    /// Their names.
     pub(super) fn names(&self) -> Vec<&'static str> {
-        self.all.iter().map(|one| one.name()).chain(["killed_ends", "settled"]).collect()
+        self.all.iter().map(|one| one.name()).chain(["killed_ends", "quiescent"]).collect()
     }
 
-    /// Shows a fact to all.
+    /// Lets all invariants observe a fact.
     pub(super) fn observe(&mut self, now_ns: u64, fact: &Fact) -> Result<(), Broken> {
         self.known.now_ns = now_ns;
-        self.known.learn(fact);
+        self.known.update(fact);
         self.checks += self.all.len() as u64;
         for one in &mut self.all {
             one.observe(&self.known, fact).map_err(|text| (one.name(), text))?;
@@ -191,7 +191,7 @@ impl Invariants {
         Ok(())
     }
 
-    /// Shows the world to all.
+    /// Lets all invariants inspect the world.
     pub(super) fn inspect(&mut self, world: &mut World) -> Result<(), Broken> {
         let now = world.time(Node::Master);
         self.known.now_ns = world.now_ns;
@@ -209,13 +209,13 @@ impl Invariants {
 }
 
 impl Known {
-    /// What really runs on an agent.
+    /// The containers that really run on an agent.
     pub(super) fn running_on(&self, agent: usize) -> impl Iterator<Item = (&String, &Launched)> {
         let ids = self.running.get(&agent).into_iter().flatten();
         ids.filter_map(|id| self.containers.get_key_value(id)).filter(|(_, one)| one.runs())
     }
 
-    /// What really runs anywhere.
+    /// The containers that really run on any agent.
     pub(super) fn running(&self) -> impl Iterator<Item = (&String, &Launched)> {
         self.running.keys().flat_map(|agent| self.running_on(*agent))
     }
@@ -228,7 +228,7 @@ impl Known {
         }
     }
 
-    fn learn(&mut self, fact: &Fact) {
+    fn update(&mut self, fact: &Fact) {
         match fact {
             Fact::MasterStarted { epoch } => {
                 self.epoch = *epoch;
@@ -237,17 +237,17 @@ impl Known {
                 self.subscribing.clear();
             }
             Fact::SessionOpened { session, client } => drop(self.sessions.insert(*session, *client)),
-            Fact::Told { session, event: Event::Subscribed { framework, .. } } => {
+            Fact::EventSent { session, event: Event::Subscribed { framework, .. } } => {
                 self.frameworks.insert(*session, framework.to_string());
             }
-            Fact::Subscribes { session, framework } => {
+            Fact::FrameworkSubscribed { session, framework } => {
                 self.subscribing.insert(*session, framework.to_string());
             }
             Fact::Called { session, call: Call::Teardown } => {
                 self.torn_down.extend(self.frameworks.get(session).cloned());
             }
             Fact::TornDown { framework } => self.torn_down.push(framework.clone()),
-            Fact::Ordered { session, order: Order::Run { framework, container, info } } => {
+            Fact::OrderSent { session, order: Order::Run { framework, container, info } } => {
                 let (Some(agent), Ok(info)) = (self.agent_of(*session), TaskInfo::decode(info.clone())) else { return };
                 let launched = Launched {
                     framework: framework.to_string(),

@@ -1,4 +1,4 @@
-//! The registry takes nothing of a master after another one has loaded it.
+//! The registry accepts nothing from a master after another one has loaded it.
 
 use super::{Fact, Invariant, Known};
 

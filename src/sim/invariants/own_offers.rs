@@ -10,9 +10,9 @@ use crate::{
 
 #[derive(Debug, Default)]
 pub(super) struct OwnOffers {
-    /// What was offered, to whom; the id is never given again.
+    /// The live offers by id, with their session and resources.
     live: BTreeMap<String, (SessionId, Resources)>,
-    /// Launches that an ACCEPT was good for: by framework and task.
+    /// Launches that an ACCEPT covers, by framework and task.
     due: BTreeMap<(String, String), u32>,
 }
 
@@ -50,19 +50,19 @@ impl Invariant for OwnOffers {
                 self.live.clear();
                 self.due.clear();
             }
-            Fact::Told { session, event: Event::Offers(offers) } => {
+            Fact::EventSent { session, event: Event::Offers(offers) } => {
                 for offer in offers {
                     let id = crate::master::core::offer_id(&format!("m{}", known.epoch), offer.key);
                     self.live.insert(id, (*session, (*offer.resources).clone()));
                 }
             }
-            Fact::Told { event: Event::Rescinded { offer }, .. } => {
+            Fact::EventSent { event: Event::Rescinded { offer }, .. } => {
                 self.live.remove(&crate::master::core::offer_id(&format!("m{}", known.epoch), *offer));
             }
             Fact::Called { session, call: Call::Accept(accept) } => {
                 self.accepted(known, *session, &accept.offers, &accept.operations);
             }
-            Fact::Ordered { order: Order::Run { framework, container, .. }, .. } => {
+            Fact::OrderSent { order: Order::Run { framework, container, .. }, .. } => {
                 let task = known.containers.get(&container.to_string()).map(|one| one.task.clone()).unwrap_or_default();
                 let due = self.due.get_mut(&(framework.to_string(), task.clone())).filter(|due| **due > 0);
                 let Some(due) = due else {

@@ -1,5 +1,6 @@
-//! No offer to a suppressed client, none of an agent within the floor of its refusal, and none within its filter that
-//! holds no more than was refused.
+//! No offer reaches a suppressed client, and none contradicts a refusal.
+//!
+//! Within the floor of a refusal the agent is not offered at all; within its filter, not without more than was refused.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -16,7 +17,7 @@ use crate::{
 /// A refusal holds at least this long.
 const FLOOR_NS: u64 = 1_000_000_000;
 
-/// So much of an agent, refused at a time and until a time.
+/// Refused resources of an agent, with the start and the end of the refusal.
 #[derive(Debug)]
 pub(super) struct Refused {
     at_ns: u64,
@@ -39,11 +40,11 @@ impl Refused {
 pub(super) struct Refusals {
     offers: BTreeMap<String, (SessionId, String, Resources)>,
     suppressed: BTreeSet<String>,
-    /// By framework and agent; they stand beside one another.
+    /// The refusals by framework and agent; several may hold at a time.
     refused: BTreeMap<(String, String), Vec<Refused>>,
-    /// Sessions that ask for a framework, and whether it was suppressed before.
-    asking: BTreeMap<SessionId, (String, bool)>,
-    /// Sessions that the master is done with: it does not hear what they call.
+    /// Sessions that subscribe as a framework, and whether it was suppressed before.
+    subscribing: BTreeMap<SessionId, (String, bool)>,
+    /// Sessions that the master has closed: it ignores their calls.
     dropped: BTreeSet<SessionId>,
 }
 
@@ -55,7 +56,7 @@ impl Refusals {
         if let Call::Subscribe(subscribe) = call
             && let Some(id) = &subscribe.info.id
         {
-            self.asking.insert(session, (id.value.clone(), self.suppressed.contains(&id.value)));
+            self.subscribing.insert(session, (id.value.clone(), self.suppressed.contains(&id.value)));
             // A framework of the simulation has one role.
             self.set_suppressed(&id.value, !subscribe.suppressed.is_empty());
         }
@@ -92,26 +93,26 @@ impl Refusals {
         }
     }
 
-    /// The session does not get what it asks for, or has it no more.
-    fn drops(&mut self, session: SessionId) {
+    /// The session is not subscribed, or no longer.
+    fn drop_session(&mut self, session: SessionId) {
         self.dropped.insert(session);
-        if let Some((framework, suppressed)) = self.asking.remove(&session) {
+        if let Some((framework, suppressed)) = self.subscribing.remove(&session) {
             self.set_suppressed(&framework, suppressed);
         }
     }
 
-    /// Whether the framework wants no offers.
-    pub(super) fn suppresses(&self, framework: &str) -> bool {
+    /// Whether the framework has suppressed offers.
+    pub(super) fn is_suppressed(&self, framework: &str) -> bool {
         self.suppressed.contains(framework)
     }
 
-    /// Whether the framework has refused this much of the agent, or refused anything of it just now.
-    pub(super) fn refuses(&self, now_ns: u64, framework: &str, agent: &str, what: &Resources) -> bool {
+    /// Whether a refusal of the framework covers these resources of the agent.
+    pub(super) fn has_refused(&self, now_ns: u64, framework: &str, agent: &str, what: &Resources) -> bool {
         let refused = self.refused.get(&(framework.to_owned(), agent.to_owned()));
         refused.is_some_and(|all| all.iter().any(|one| one.holds(now_ns, what)))
     }
 
-    fn allowed(&self, known: &Known, offer: &OfferMade) -> Result<(), String> {
+    fn check_offer(&self, known: &Known, offer: &OfferMade) -> Result<(), String> {
         let (framework, agent, what) = (offer.framework.to_string(), &offer.agent, &offer.resources);
         if self.suppressed.contains(&framework) {
             return Err(format!("{framework} is suppressed and is offered {what}"));
@@ -132,16 +133,16 @@ impl Invariant for Refusals {
     fn observe(&mut self, known: &Known, fact: &Fact) -> Result<(), String> {
         match fact {
             Fact::MasterStarted { .. } => *self = Self::default(),
-            Fact::Withdrawn { offer } => {
+            Fact::OfferRescinded { offer } => {
                 self.offers.remove(&crate::master::core::offer_id(&format!("m{}", known.epoch), *offer));
             }
-            Fact::Subscribes { session, .. } => drop(self.asking.remove(session)),
-            Fact::Drops { session } => self.drops(*session),
+            Fact::FrameworkSubscribed { session, .. } => drop(self.subscribing.remove(session)),
+            Fact::SessionDropped { session } => self.drop_session(*session),
             Fact::SessionEnded { session } => self.offers.retain(|_, (to, ..)| to != session),
             Fact::Called { session, call } => self.called(known, *session, call),
-            Fact::Made { session, offers } => {
+            Fact::OffersMade { session, offers } => {
                 for offer in offers {
-                    self.allowed(known, offer)?;
+                    self.check_offer(known, offer)?;
                     let id = crate::master::core::offer_id(&format!("m{}", known.epoch), offer.key);
                     self.offers.insert(id, (*session, offer.agent.to_string(), (*offer.resources).clone()));
                 }

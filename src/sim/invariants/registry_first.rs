@@ -1,4 +1,4 @@
-//! Admission, loss and removal are durable before anybody is told; what was removed never comes back.
+//! Admission, loss and removal are durable before they are reported. A removed framework never re-registers.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -15,21 +15,21 @@ use crate::{
 pub(super) struct RegistryFirst {
     admitted: BTreeSet<String>,
     unreachable: BTreeSet<String>,
-    /// The same by what the core has decided; a slow registry has it later.
+    /// Agents that the core decided to mark unreachable; a slow registry records them later.
     decided_unreachable: BTreeSet<String>,
-    /// What this master has wanted to be written, and what is.
+    /// How many changes this master has requested, and how many are written.
     proposed: usize,
     written: usize,
-    /// How much had been wanted with the last of each agent's own changes.
+    /// How many changes had been requested with the last change of each agent.
     of_agent: BTreeMap<String, usize>,
-    /// How much has to be written before the agent of a session may be told that it is registered.
+    /// How many changes have to be written before the agent of a session may be sent its registration.
     admits: BTreeMap<SessionId, usize>,
-    /// Those that were so at some time.
+    /// Agents that were unreachable or gone at some time.
     lost: BTreeSet<String>,
     removed: BTreeSet<String>,
-    /// The framework that a session asked to be subscribed as.
+    /// The framework named by each session's SUBSCRIBE.
     asked: BTreeMap<SessionId, String>,
-    /// Sessions that asked to be subscribed as a framework that was removed.
+    /// Sessions that subscribe as a removed framework.
     void: BTreeSet<SessionId>,
 }
 
@@ -50,7 +50,7 @@ impl RegistryFirst {
                 self.lost.insert(agent.agent_id.clone());
             }
             Kind::AgentReachable(id) => drop(self.unreachable.remove(id)),
-            // That it was admitted may have been decided before and be told after: see `gone` for what is not.
+            // Its admission may have been decided before and sent after; `gone` checks the rest.
             Kind::AgentGone(agent) => drop(self.lost.insert(agent.agent_id.clone())),
             Kind::AgentRemoved(id) | Kind::AgentForgotten(id) => {
                 self.admitted.remove(id);
@@ -83,9 +83,9 @@ impl Invariant for RegistryFirst {
                     self.decided(kind);
                 }
             }
-            Fact::Admits { session, agent } => {
+            Fact::Admitted { session, agent } => {
                 if self.decided_unreachable.contains(agent) {
-                    return Err(format!("{agent} is taken back, and is to be written as unreachable"));
+                    return Err(format!("{agent} is admitted, and is about to be written as unreachable"));
                 }
                 self.admits.insert(*session, self.of_agent.get(agent).copied().unwrap_or(0));
             }
@@ -95,19 +95,17 @@ impl Invariant for RegistryFirst {
                     self.durable(kind);
                 }
             }
-            Fact::Ordered { session, order: Order::Registered(registered) } => {
+            Fact::OrderSent { session, order: Order::Registered(registered) } => {
                 let id = &registered.agent_id;
                 if !self.admitted.contains(id) {
-                    return Err(format!("{id} is told that it is registered, and the registry does not know it"));
+                    return Err(format!("{id} is sent its registration, and the registry does not have it"));
                 }
                 if self.admits.get(session).is_none_or(|writes| self.written < *writes) {
-                    return Err(format!(
-                        "{id} is told that it is registered before what was decided of it earlier is written"
-                    ));
+                    return Err(format!("{id} is sent its registration before earlier changes of it are written"));
                 }
             }
-            Fact::Ordered { order: Order::Shutdown { framework }, .. } if !self.removed.contains(&**framework) => {
-                return Err(format!("the tasks of {framework} are to end, and the registry has no tombstone of it"));
+            Fact::OrderSent { order: Order::Shutdown { framework }, .. } if !self.removed.contains(&**framework) => {
+                return Err(format!("the tasks of {framework} are shut down, and the registry has no tombstone of it"));
             }
             Fact::MasterStarted { .. } => {
                 self.void.clear();
@@ -125,18 +123,18 @@ impl Invariant for RegistryFirst {
                     }
                 }
             }
-            Fact::Told { session, event: Event::Error { text } } if text == "Framework has been removed" => {
+            Fact::EventSent { session, event: Event::Error { text } } if text == "Framework has been removed" => {
                 if let Some(id) = self.asked.get(session).filter(|id| !self.removed.contains(*id)) {
                     return Err(format!("{id} is refused as removed, and the registry has no tombstone of it"));
                 }
             }
-            Fact::Told { session, event: Event::Subscribed { framework, .. } } if self.void.contains(session) => {
+            Fact::EventSent { session, event: Event::Subscribed { framework, .. } } if self.void.contains(session) => {
                 return Err(format!("{framework} is subscribed after it was removed"));
             }
-            Fact::Told { event: Event::Failures { agents }, .. } => {
+            Fact::EventSent { event: Event::Failures { agents }, .. } => {
                 let unknown = |agent: &&Arc<str>| self.admitted.contains(&***agent) && !self.lost.contains(&***agent);
                 if let Some(agent) = agents.iter().find(unknown) {
-                    return Err(format!("{agent} is reported lost, and the registry never had it as unreachable"));
+                    return Err(format!("{agent} is reported lost, and the registry never recorded it as unreachable"));
                 }
             }
             _ => {}

@@ -1,4 +1,4 @@
-//! Agents are given up no faster than operators allow.
+//! Agents are marked unreachable no faster than the configured rate.
 
 use super::{Fact, Invariant, Known};
 use crate::{master::core::RemovalRate, proto::internal::registry_change::Kind, sim::chance::nanos};
@@ -7,7 +7,7 @@ use crate::{master::core::RemovalRate, proto::internal::registry_change::Kind, s
 pub(super) struct SlowRemovals {
     /// From one removal to the next.
     interval_ns: u64,
-    /// When the present master last gave an agent up.
+    /// When the present master last marked an agent unreachable.
     last_ns: Option<u64>,
 }
 
@@ -35,7 +35,7 @@ impl Invariant for SlowRemovals {
                         let (passed, interval) = (passed / 1_000_000, self.interval_ns / 1_000_000);
                         let id = &agent.agent_id;
                         return Err(format!(
-                            "{id} is given up {passed} ms after another, and the rate is one in {interval} ms"
+                            "{id} is marked unreachable {passed} ms after another, and the rate is one in {interval} ms"
                         ));
                     }
                 }

@@ -1,7 +1,7 @@
-//! A resource of an agent is in at most one live offer, and not in use besides.
+//! A resource of an agent is in at most one live offer, and not also in use.
 //!
-//! An offer lives from the moment it is made until it is answered, withdrawn, or its framework's session is over. What
-//! processes use counts as long as they really run.
+//! An offer is live from the moment it is made until it is answered, rescinded, or its framework's session ends. Resources
+//! are in use as long as their processes really run.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -21,10 +21,10 @@ struct Live {
 #[derive(Debug, Default)]
 pub(super) struct SingleOffer {
     live: BTreeMap<u64, Live>,
-    /// Those of each agent.
+    /// The live offers of each agent.
     of: BTreeMap<String, BTreeSet<u64>>,
-    /// The id each agent has now. A power cut before its first id was synced makes a new agent of the host, and nothing
-    /// that the master still offers of the old one can be launched there.
+    /// The present id of each agent. A power cut before its first id was synced makes a new agent of the host; offers of the
+    /// old one cannot be launched there.
     agents: BTreeMap<usize, String>,
     indices: BTreeMap<String, usize>,
 }
@@ -79,7 +79,7 @@ impl Invariant for SingleOffer {
                 self.of.clear();
             }
             Fact::SessionEnded { session } => self.live.retain(|_, live| live.session != *session),
-            Fact::Admits { session, agent } => {
+            Fact::Admitted { session, agent } => {
                 if let Some(index) = known.agent_of(*session) {
                     self.agents.insert(index, agent.clone());
                     self.indices.insert(agent.clone(), index);
@@ -94,14 +94,14 @@ impl Invariant for SingleOffer {
             Fact::TornDown { framework } => {
                 self.live.retain(|_, live| known.frameworks.get(&live.session) != Some(framework));
             }
-            // What is sent to different sessions has no order among them: what the core decided has.
-            Fact::Subscribes { session, framework } => {
+            // Messages to different sessions have no order among them; the core's decisions have.
+            Fact::FrameworkSubscribed { session, framework } => {
                 let of = |session: &SessionId| known.frameworks.get(session).map(String::as_str);
                 self.live.retain(|_, live| live.session == *session || of(&live.session) != Some(&**framework));
             }
-            Fact::Drops { session } => self.live.retain(|_, live| live.session != *session),
-            Fact::Withdrawn { offer } => self.over(offer.0),
-            Fact::Made { session, offers } => {
+            Fact::SessionDropped { session } => self.live.retain(|_, live| live.session != *session),
+            Fact::OfferRescinded { offer } => self.over(offer.0),
+            Fact::OffersMade { session, offers } => {
                 for offer in offers.iter().filter(|offer| !known.torn_down.iter().any(|one| **one == *offer.framework))
                 {
                     let (agent, resources) = (offer.agent.to_string(), (*offer.resources).clone());

@@ -1,5 +1,6 @@
-//! A process ends by itself, of a signal its agent asked for, with its supervisor or its host, or as a leftover: never
-//! because something else was to end.
+//! A process ends by itself, by a requested signal, with its supervisor or host, or as a leftover.
+//!
+//! It never ends because of the kill of another one.
 
 use std::collections::BTreeSet;
 
@@ -17,13 +18,13 @@ impl Invariant for Spared {
 
     fn observe(&mut self, _known: &Known, fact: &Fact) -> Result<(), String> {
         match fact {
-            Fact::IsToEnd { container } => {
+            Fact::EndExpected { container } => {
                 self.to_end.insert(container.clone());
             }
-            Fact::ProcessEnded { container, how: How::Signal(_) | How::Torn, agent }
+            Fact::ProcessEnded { container, how: How::Signal(_) | How::WithSupervisor, agent }
                 if !self.to_end.contains(container) =>
             {
-                return Err(format!("{container} was killed on agent {agent}, and nothing asked for that"));
+                return Err(format!("{container} was killed on agent {agent}, without a request"));
             }
             _ => {}
         }

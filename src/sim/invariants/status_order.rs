@@ -1,10 +1,10 @@
-//! A scheduler sees a task's statuses in the order the agent made them, its end once, and nothing else after it.
+//! A scheduler receives a task's statuses in the order the agent made them, its end once, and nothing after it.
 //!
-//! The end is told again only to a callback that did not take it, to a successor, or in answer to a question. A state
-//! that the master says of its own (lost, unreachable, unknown) is no end of the task's own making.
+//! The end is redelivered only after a callback failed, to a new instance, or in answer to RECONCILE. A state that the
+//! master infers (lost, unreachable, unknown) does not count as the task's end.
 //!
-//! Another end may follow where nobody is left that knows the first: a power cut took it from its host, the masters that
-//! had heard of it have ended, and so has the run of the framework that took it.
+//! Another end may follow once no part knows the first: a power cut removed it from its host, and the masters that received
+//! it and the framework's instance that accepted it have ended.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -23,77 +23,83 @@ use crate::{
 
 #[derive(Debug, Default)]
 pub(super) struct StatusOrder {
-    /// Each status' place among those of its container.
+    /// The position of each status among those of its container.
     made: BTreeMap<Bytes, (String, usize)>,
     count: BTreeMap<String, usize>,
     lives: BTreeMap<usize, u64>,
-    /// Containers whose end a power cut took from their host.
+    /// Containers whose end a power cut removed from their host.
     lost: BTreeSet<String>,
-    /// The epoch of the last master that heard of a container's end.
-    heard: BTreeMap<String, u64>,
-    /// What callbacks took, by framework and task.
-    seen: BTreeMap<(usize, String), Seen>,
+    /// The epoch of the last master that received a container's end.
+    received_epoch: BTreeMap<String, u64>,
+    /// The statuses that callbacks received, by framework and task.
+    tasks: BTreeMap<(usize, String), TaskStatuses>,
 }
 
 #[derive(Debug, Default)]
-struct Seen {
+struct TaskStatuses {
     life: u64,
-    /// The last place told in this life, per container.
-    place: BTreeMap<String, usize>,
-    /// Taken in this life.
+    /// The position of the last status received in this life, per container.
+    position: BTreeMap<String, usize>,
+    /// The uuids accepted in this life.
     taken: BTreeSet<Bytes>,
-    /// The end that the agent told and a callback took, in any life, and its container.
+    /// The end that the agent reported and a callback accepted, in any life, and its container.
     end: Option<(TaskState, String)>,
-    /// In this life.
+    /// Whether the end was accepted in this life.
     end_taken: bool,
-    asked: bool,
+    reconciled: bool,
 }
 
 impl StatusOrder {
-    fn of(&mut self, framework: usize, life: u64, task: &str) -> &mut Seen {
-        let seen = self.seen.entry((framework, task.to_owned())).or_default();
+    fn of(&mut self, framework: usize, life: u64, task: &str) -> &mut TaskStatuses {
+        let seen = self.tasks.entry((framework, task.to_owned())).or_default();
         if seen.life != life {
-            *seen = Seen { life, end: seen.end.take(), ..Seen::default() };
+            *seen = TaskStatuses { life, end: seen.end.take(), ..TaskStatuses::default() };
         }
         seen
     }
 
-    /// Whether this may be the end that a power cut took later, and is not what the agent made of its loss.
+    /// Whether this may be the end that a power cut removed later, and is not inferred from the loss.
     fn is_first(&self, container: &str, state: TaskState) -> bool {
-        let guessed = matches!(state, TaskState::TaskGone | TaskState::TaskLost | TaskState::TaskDropped);
-        is_last(state) && !(guessed && self.lost.contains(container))
+        let inferred = matches!(state, TaskState::TaskGone | TaskState::TaskLost | TaskState::TaskDropped);
+        is_last(state) && !(inferred && self.lost.contains(container))
     }
 
-    /// Whether no part that runs knows the end of a container, its framework's run aside.
-    fn forgotten(&self, known: &Known, container: &str) -> bool {
-        self.lost.contains(container) && self.heard.get(container).is_none_or(|epoch| *epoch < known.epoch)
+    /// Whether no running part except the framework knows the end of a container.
+    fn is_forgotten(&self, known: &Known, container: &str) -> bool {
+        self.lost.contains(container) && self.received_epoch.get(container).is_none_or(|epoch| *epoch < known.epoch)
     }
 
-    fn given(&mut self, known: &Known, framework: usize, life: u64, status: &TaskStatus) -> Result<(), String> {
+    fn callback_started(
+        &mut self,
+        known: &Known,
+        framework: usize,
+        life: u64,
+        status: &TaskStatus,
+    ) -> Result<(), String> {
         let task = status.task_id.value.clone();
         let state = status.state();
         let made = status.uuid.as_ref().map(|uuid| (uuid.clone(), self.made.get(uuid).cloned()));
         let seen = self.of(framework, life, &task);
         let (end, in_this_life) = (seen.end.clone(), seen.end_taken);
         if let Some((end, container)) = end.filter(|(end, _)| *end != state)
-            && (in_this_life || !self.forgotten(known, &container))
+            && (in_this_life || !self.is_forgotten(known, &container))
         {
-            return Err(format!("{task}: {state:?} is told after its end, {end:?}"));
+            return Err(format!("{task}: {state:?} is delivered after its end, {end:?}"));
         }
         let seen = self.of(framework, life, &task);
-        if seen.end_taken && !(seen.asked && status.uuid.is_none()) {
-            return Err(format!("{task}: its end {state:?} is told again after the callback took it"));
+        if seen.end_taken && !(seen.reconciled && status.uuid.is_none()) {
+            return Err(format!("{task}: its end {state:?} is redelivered after the callback accepted it"));
         }
         let Some((uuid, made)) = made else { return Ok(()) };
-        let Some((container, place)) = made else {
+        let Some((container, position)) = made else {
             return Err(format!("{task}: {state:?} was never made by an agent"));
         };
         if seen.taken.contains(&uuid) {
-            return Err(format!("{task}: {state:?} is told again after the callback took it"));
+            return Err(format!("{task}: {state:?} is redelivered after the callback accepted it"));
         }
-        let last = seen.place.insert(container, place);
-        if last.is_some_and(|last| last > place) {
-            return Err(format!("{task}: {state:?} is told after a later status"));
+        let last = seen.position.insert(container, position);
+        if last.is_some_and(|last| last > position) {
+            return Err(format!("{task}: {state:?} is delivered after a later status"));
         }
         Ok(())
     }
@@ -119,26 +125,26 @@ impl Invariant for StatusOrder {
             Fact::Reported { report: Report::Updated(update), .. }
                 if self.is_first(&update.container.to_string(), update.latest) =>
             {
-                self.heard.insert(update.container.to_string(), known.epoch);
+                self.received_epoch.insert(update.container.to_string(), known.epoch);
             }
             Fact::Reported { report: Report::Register(register), .. } => {
                 for task in &register.tasks {
                     if self.is_first(&task.container.to_string(), task.state) {
-                        self.heard.insert(task.container.to_string(), known.epoch);
+                        self.received_epoch.insert(task.container.to_string(), known.epoch);
                     }
                 }
             }
             Fact::DriverStarted { framework, life } => drop(self.lives.insert(*framework, *life)),
-            Fact::Asked { framework, request: Request::Reconcile { tasks } } => {
+            Fact::Requested { framework, request: Request::Reconcile { tasks } } => {
                 let life = self.lives.get(framework).copied().unwrap_or_default();
                 for (task, _) in tasks {
-                    self.of(*framework, life, &task.value).asked = true;
+                    self.of(*framework, life, &task.value).reconciled = true;
                 }
             }
-            Fact::Given { framework, life, event: SchedulerEvent::StatusUpdate(status) } => {
-                self.given(known, *framework, *life, status)?;
+            Fact::CallbackStarted { framework, life, event: SchedulerEvent::StatusUpdate(status) } => {
+                self.callback_started(known, *framework, *life, status)?;
             }
-            Fact::Returned { framework, life, event: SchedulerEvent::StatusUpdate(status), ok: true } => {
+            Fact::CallbackReturned { framework, life, event: SchedulerEvent::StatusUpdate(status), ok: true } => {
                 let state = status.state();
                 let made = status.uuid.as_ref().and_then(|uuid| self.made.get(uuid)).cloned();
                 let seen = self.of(*framework, *life, &status.task_id.value);

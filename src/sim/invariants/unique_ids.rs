@@ -1,5 +1,6 @@
-//! No two things share an id: agents, frameworks, offers, containers, statuses. No run of a driver has two frameworks of
-//! one master.
+//! No two agents, frameworks, offers, containers or statuses share an id.
+//!
+//! No instance of a driver has two frameworks of one master.
 
 use std::collections::BTreeMap;
 
@@ -18,14 +19,14 @@ pub(super) struct UniqueIds {
     offers: BTreeMap<(u64, u64), String>,
     containers: BTreeMap<String, (String, Bytes)>,
     statuses: BTreeMap<Bytes, (String, i32)>,
-    /// The runs of drivers that subscribe on these sessions.
-    runs: BTreeMap<SessionId, Bytes>,
-    /// The framework that a master gave to a run.
-    of_runs: BTreeMap<(u64, Bytes), String>,
+    /// The instances of drivers that subscribe on these sessions.
+    instances: BTreeMap<SessionId, Bytes>,
+    /// The framework that a master gave to an instance.
+    of_instances: BTreeMap<(u64, Bytes), String>,
 }
 
-/// Notes who has the id, and fails if that is another one than before.
-fn one<K: Ord + Clone + std::fmt::Debug, V: PartialEq + std::fmt::Debug>(
+/// Records the owner of an id; fails if the id has another owner.
+fn record_owner<K: Ord + Clone + std::fmt::Debug, V: PartialEq + std::fmt::Debug>(
     all: &mut BTreeMap<K, V>,
     id: K,
     owner: V,
@@ -48,32 +49,34 @@ impl Invariant for UniqueIds {
     fn observe(&mut self, known: &Known, fact: &Fact) -> Result<(), String> {
         match fact {
             Fact::Called { session, call: Call::Subscribe(subscribe) } => {
-                self.runs.insert(*session, subscribe.instance.clone());
+                self.instances.insert(*session, subscribe.instance.clone());
                 Ok(())
             }
-            Fact::Ordered { session, order: Order::Registered(registered) } => known
+            Fact::OrderSent { session, order: Order::Registered(registered) } => known
                 .agent_of(*session)
-                .map_or(Ok(()), |agent| one(&mut self.agents, registered.agent_id.clone(), agent)),
-            Fact::Ordered { order: Order::Run { framework, container, info }, .. } => {
-                one(&mut self.containers, container.to_string(), (framework.to_string(), info.clone()))
+                .map_or(Ok(()), |agent| record_owner(&mut self.agents, registered.agent_id.clone(), agent)),
+            Fact::OrderSent { order: Order::Run { framework, container, info }, .. } => {
+                record_owner(&mut self.containers, container.to_string(), (framework.to_string(), info.clone()))
             }
-            Fact::Told { session, event: Event::Subscribed { framework, .. } } => match known.sessions.get(session) {
-                Some(client @ (Client::Framework(_) | Client::Author(_))) => {
-                    one(&mut self.frameworks, framework.to_string(), *client)?;
-                    let run = self.runs.get(session).cloned().unwrap_or_default();
-                    one(&mut self.of_runs, (known.epoch, run), framework.to_string())
+            Fact::EventSent { session, event: Event::Subscribed { framework, .. } } => {
+                match known.sessions.get(session) {
+                    Some(client @ (Client::Framework(_) | Client::Author(_))) => {
+                        record_owner(&mut self.frameworks, framework.to_string(), *client)?;
+                        let instance = self.instances.get(session).cloned().unwrap_or_default();
+                        record_owner(&mut self.of_instances, (known.epoch, instance), framework.to_string())
+                    }
+                    Some(Client::Agent(_) | Client::Replaced(_)) | None => Ok(()),
                 }
-                Some(Client::Agent(_) | Client::Replaced(_)) | None => Ok(()),
-            },
-            Fact::Told { event: Event::Offers(offers), .. } => offers.iter().try_for_each(|offer| {
+            }
+            Fact::EventSent { event: Event::Offers(offers), .. } => offers.iter().try_for_each(|offer| {
                 let owner = format!("{} of {} to {}", offer.resources, offer.agent, offer.framework);
-                one(&mut self.offers, (known.epoch, offer.key.0), owner)
+                record_owner(&mut self.offers, (known.epoch, offer.key.0), owner)
             }),
             Fact::Wrote { records, .. } => records.iter().try_for_each(|record| {
                 let Some(agent_record::Kind::Status(made)) = &record.kind else { return Ok(()) };
                 let Some(status) = &made.status else { return Ok(()) };
                 let uuid = status.uuid.clone().unwrap_or_default();
-                one(&mut self.statuses, uuid, (made.container_id.clone(), status.state))
+                record_owner(&mut self.statuses, uuid, (made.container_id.clone(), status.state))
             }),
             _ => Ok(()),
         }

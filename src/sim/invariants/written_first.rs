@@ -33,7 +33,7 @@ impl Invariant for WrittenFirst {
                     }
                 }
             }
-            Fact::AgentSaid { agent, message } => {
+            Fact::AgentSent { agent, message } => {
                 if let Some(agent_message::Kind::Update(update)) = &message.kind
                     && let Some(status) = &update.status
                     && status.uuid.as_ref().is_none_or(|uuid| !self.statuses.contains(uuid))

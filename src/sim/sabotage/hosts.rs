@@ -1,4 +1,4 @@
-//! Bugs planted on agents' hosts: in what supervisors do, and in what is believed of their folders.
+//! Bugs planted on agents' hosts: in supervisors, and in how their folders are trusted.
 
 use crate::{
     agent::core::SupervisorId,
@@ -6,24 +6,24 @@ use crate::{
 };
 
 impl World {
-    /// How a supervisor names the folder that it serves.
+    /// The name of the folder that a supervisor serves.
     pub(in crate::sim) fn folder_of(&self, supervisor: SupervisorId) -> String {
         let number = if self.sabotage == Some(Sabotage::TrustsFreshSupervisors) { 0 } else { supervisor.0 };
         format!("folder {number}")
     }
 
-    /// Whether a supervisor carries out what an agent asks for that was replaced meanwhile.
+    /// Whether a supervisor executes requests of a replaced agent process.
     pub(in crate::sim) fn serves_the_replaced(&self) -> bool {
         self.sabotage == Some(Sabotage::StartsForTheReplaced)
     }
 
-    /// Whether the processes that a copied folder names are ended.
-    pub(in crate::sim) fn believes_copies(&self) -> bool {
+    /// Whether the processes named by a copied folder are ended.
+    pub(in crate::sim) fn trusts_copies(&self) -> bool {
         self.sabotage == Some(Sabotage::BelievesCopiedFolders)
     }
 
-    /// Which container besides is ended by the kill of this one.
-    pub(in crate::sim) fn ended_besides(&self, agent: usize, container: &str) -> Option<String> {
+    /// The other container that the kill of this one ends.
+    pub(in crate::sim) fn also_ended(&self, agent: usize, container: &str) -> Option<String> {
         if self.sabotage != Some(Sabotage::BelievesMarkersOfOthers) {
             return None;
         }

@@ -1,4 +1,4 @@
-//! Bugs planted at the edges of the cores, to show that the invariants bite.
+//! Bugs planted at the edges of the cores, to show that the invariants find them.
 
 mod hosts;
 mod queues;
@@ -22,19 +22,19 @@ use crate::{
 /// One planted bug.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Sabotage {
-    /// An agent is told that it is registered before the registry holds it.
+    /// The master sends an agent its registration before the registry holds it.
     RegistersTooEarly,
-    /// Pings do not leave while the registry owes an answer.
+    /// Pings do not leave while a registry write is pending.
     HoldsPings,
     /// The tombstone of a removed framework is not written.
     DropsTombstones,
-    /// Which run has a framework is not kept.
+    /// The registry does not record which instance has a framework.
     ForgetsRuns,
     /// A status leaves the agent before it is written.
     SendsBeforeWriting,
     /// A status is not written at all.
     DropsStatusRecords,
-    /// An acknowledgement is taken for one of another task.
+    /// An acknowledgement names another task.
     AcknowledgesAnother,
     /// No acknowledgement reaches an agent.
     LosesAcknowledgements,
@@ -42,101 +42,101 @@ pub(super) enum Sabotage {
     FreesTooEarly,
     /// The resources of a removed framework's tasks are freed before their containers are gone.
     FreesTheRemovedAtOnce,
-    /// What one ACCEPT launched is launched again out of the same offer.
+    /// The launch of one ACCEPT is repeated out of the same offer.
     UsesOffersTwice,
-    /// An offer that was taken back is accepted in the place of one that is live.
+    /// An ACCEPT of a rescinded offer uses a live offer instead.
     AcceptsRescinded,
-    /// A restarted agent starts again what it had started.
+    /// A restarted agent repeats its starts.
     StartsAgainAfterRestart,
-    /// A restarted agent does not look for the sandboxes that were to be removed.
+    /// A restarted agent does not recover the sandboxes to be removed.
     RecoversNoSandboxes,
-    /// An agent that comes back names no tasks.
+    /// An agent re-registers without its tasks.
     LosesTasksAtReregistration,
     /// A master that was replaced writes to the registry.
     OldMasterWrites,
-    /// What is refused is refused for no time.
+    /// Refusals have no duration.
     ForgetsFilters,
-    /// A removed framework is launched for when an agent is pinged next.
+    /// A task of a removed framework is launched with an agent's next ping.
     LaunchesForTheRemoved,
     /// A kill does not reach the agent.
     LosesKills,
-    /// Nobody answers a question after tasks.
+    /// RECONCILE calls are not answered.
     IgnoresReconciliation,
-    /// Offers are told in the order of a hash map.
+    /// Offers are sent in the order of a hash map.
     LeaksMapOrder,
-    /// A refusal keeps away more than what was refused: everything, until its time is over.
+    /// A refusal filters every offer until it expires.
     FiltersEverything,
-    /// All agents that are to be given up are given up at once.
+    /// Agents are marked unreachable without a rate limit.
     GivesUpAtOnce,
-    /// The registry is not told that an agent is gone.
+    /// The registry does not record that an agent is gone.
     ForgetsTheGone,
-    /// An agent that is marked gone does not hear of it.
+    /// An agent that is marked gone does not receive the order.
     KeepsTheGone,
     /// A supervisor that does not answer counts as dead.
     TakesSilenceForDeath,
     /// A container that no supervisor has is reported to have ended while its processes run.
     EndsBeforeDead,
-    /// What an agent has to write while its disk is full is dropped.
+    /// Statuses written while an agent's disk is full are dropped.
     LosesEndsOnAFullDisk,
-    /// What was written to a session is reported to the core twice.
+    /// Bytes written to a session are reported to the core twice.
     FreesBytesTwice,
-    /// What waits for a session counts as written.
+    /// Bytes queued for a session count as written.
     ChargesNothing,
-    /// What was written to a session that was over its budget is not reported.
+    /// Bytes written to a session over its budget are not reported.
     ForgetsWhatWasWritten,
     /// An effect leaves before the records of its subjects are durable.
     ForgetsRecordNumbers,
-    /// Of two statuses of one task that wait for a session, none is sent.
+    /// If two queued statuses of a task are merged, neither is sent.
     LosesMergedStatuses,
-    /// Offers of an agent that went are not withdrawn.
+    /// Rescinds of offers are lost.
     LosesRescinds,
-    /// An answer to RECONCILE that waited for its framework skips every third task.
+    /// An answer to RECONCILE over several turns skips every third task.
     SkipsTasksOfACursor,
-    /// Of what a framework is sent again when it subscribes, one is forgotten.
+    /// One of the statuses to be resent after a subscription is lost.
     ForgetsResends,
     /// A tombstone is gone when the next master starts.
     PrunesTombstonesEarly,
-    /// The latest state that an agent names takes the place of a status that is still on its way.
+    /// The latest state in an update replaces the state of its status.
     EndsFromASummary,
-    /// Whatever supervisor an agent started itself counts as the one that was sent the starts.
+    /// Any supervisor counts as the one that received the starts.
     TrustsFreshSupervisors,
     /// The records of a copied folder are believed.
     BelievesCopiedFolders,
-    /// A kill of one container also ends another one that forged its marker.
+    /// A kill of one container also ends one that forged its marker.
     BelievesMarkersOfOthers,
-    /// A start that comes from an agent that was replaced is carried out.
+    /// A start from a replaced agent process is executed.
     StartsForTheReplaced,
 }
 
-/// What planted bugs keep in mind.
+/// The state of the planted bugs.
 #[derive(Debug, Default)]
 pub(super) struct Memory {
-    /// The offers that each session has and has not answered.
+    /// The unanswered offers of each session.
     live: BTreeMap<SessionId, Vec<String>>,
     /// The last launch of each framework.
     launched: BTreeMap<Arc<str>, Order>,
     removed: Vec<Order>,
     pub(super) queues: queues::QueueMemory,
-    /// Sessions that are kept from everything, and until when.
-    kept_away: BTreeMap<SessionId, u64>,
+    /// Sessions that get no offers, with the end of that time.
+    suppressed_until: BTreeMap<SessionId, u64>,
 }
 
-/// The measures of a master that is started.
-pub(super) fn configured(sabotage: Option<Sabotage>, config: &Config) -> Config {
+/// The configuration of a master that starts.
+pub(super) fn sabotage_config(sabotage: Option<Sabotage>, config: &Config) -> Config {
     let removal_rate = config.removal_rate.filter(|_| sabotage != Some(Sabotage::GivesUpAtOnce));
     Config { removal_rate, ..config.clone() }
 }
 
-/// What a master that starts finds.
-pub(super) fn found(sabotage: Option<Sabotage>, mut state: registry::State) -> registry::State {
+/// The registry state that a starting master loads.
+pub(super) fn sabotage_state(sabotage: Option<Sabotage>, mut state: registry::State) -> registry::State {
     if sabotage == Some(Sabotage::PrunesTombstonesEarly) {
         state.removed_frameworks = registry::State::default().removed_frameworks;
     }
     state
 }
 
-/// Whether the changes are lost on their way to the registry.
-pub(super) fn drops(sabotage: Option<Sabotage>, changes: &[RegistryChange]) -> bool {
+/// Whether the changes are lost before they reach the registry.
+pub(super) fn drops_changes(sabotage: Option<Sabotage>, changes: &[RegistryChange]) -> bool {
     let tombstone = |change: &RegistryChange| matches!(change.kind, Some(registry_change::Kind::FrameworkTombstone(_)));
     let gone = |change: &RegistryChange| matches!(change.kind, Some(registry_change::Kind::AgentGone(_)));
     match sabotage {
@@ -146,8 +146,8 @@ pub(super) fn drops(sabotage: Option<Sabotage>, changes: &[RegistryChange]) -> b
     }
 }
 
-/// What the registry keeps of what it says it has.
-pub(super) fn kept(sabotage: Option<Sabotage>, changes: &[RegistryChange]) -> Vec<RegistryChange> {
+/// The changes that the registry really keeps.
+pub(super) fn kept_changes(sabotage: Option<Sabotage>, changes: &[RegistryChange]) -> Vec<RegistryChange> {
     let run = |change: &RegistryChange| matches!(change.kind, Some(registry_change::Kind::FrameworkRun(_)));
     let lost = |change: &RegistryChange| sabotage == Some(Sabotage::ForgetsRuns) && run(change);
     changes.iter().filter(|change| !lost(change)).cloned().collect()
@@ -166,7 +166,7 @@ impl World {
         }
     }
 
-    /// What reaches the core of a call.
+    /// The call as it reaches the core.
     pub(super) fn sabotage_call(&mut self, session: SessionId, mut call: Call) -> Option<Call> {
         match (self.sabotage, &mut call) {
             (Some(Sabotage::IgnoresReconciliation), Call::Reconcile { .. }) => return None,
@@ -188,30 +188,30 @@ impl World {
         Some(call)
     }
 
-    /// What a refusal does besides.
+    /// An additional input that a refusal causes.
     pub(super) fn sabotage_refusal(&mut self, session: SessionId, call: &Call) -> Option<Input> {
         let Some(Sabotage::FiltersEverything) = self.sabotage else { return None };
         let refuse = match call {
             Call::Decline { refuse, .. } => refuse.filter(|time| time.as_secs() > 1)?,
             Call::Revive { .. } => {
-                self.planted.kept_away.remove(&session);
+                self.planted.suppressed_until.remove(&session);
                 return None;
             }
             _ => return None,
         };
-        self.planted.kept_away.insert(session, self.now_ns + super::chance::nanos(refuse));
+        self.planted.suppressed_until.insert(session, self.now_ns + super::chance::nanos(refuse));
         Some(Input::Called { session, seq: 0, call: Call::Suppress { roles: Vec::new() } })
     }
 
-    /// What reaches the core besides its inputs.
+    /// Adds inputs that reach the core.
     pub(super) fn sabotage_inputs(&mut self, inputs: &mut Vec<Input>) {
         let now_ns = self.now_ns;
-        let over = self.planted.kept_away.extract_if(.., |_, until_ns| *until_ns <= now_ns);
+        let over = self.planted.suppressed_until.extract_if(.., |_, until_ns| *until_ns <= now_ns);
         let revive = |(session, _)| Input::Called { session, seq: 0, call: Call::Revive { roles: Vec::new() } };
         inputs.extend(over.map(revive));
     }
 
-    /// What is told in the place of an event.
+    /// The event that is sent instead of this one.
     pub(super) fn sabotage_event(&mut self, session: SessionId, event: Event) -> Event {
         let master = self.master.process.as_ref().map(|process| process.id()).unwrap_or_default();
         match (self.sabotage, event) {
@@ -280,8 +280,8 @@ impl World {
         }
     }
 
-    /// The acknowledgement names the status that another task of the agent waits for.
-    pub(super) fn sabotage_order_heard(&self, index: usize, mut message: MasterMessage) -> MasterMessage {
+    /// The acknowledgement names a pending status of another task of the agent.
+    pub(super) fn sabotage_received_order(&self, index: usize, mut message: MasterMessage) -> MasterMessage {
         if self.sabotage != Some(Sabotage::AcknowledgesAnother) {
             return message;
         }

@@ -9,24 +9,24 @@ use crate::{
     transport::outbox::{Message as _, RecordNumber},
 };
 
-/// What these bugs keep in mind.
+/// The state of these bugs.
 #[derive(Debug, Default)]
 pub(in crate::sim) struct QueueMemory {
-    /// Tasks of which two statuses waited for a session.
+    /// Tasks with two statuses queued for a session.
     merged: BTreeSet<(SessionId, String)>,
-    /// Answers that waited for their frameworks.
+    /// Answers sent in a later turn.
     answers: u64,
-    /// Sessions in which one was forgotten.
+    /// Sessions in which a resent status was lost.
     resent: BTreeSet<SessionId>,
 }
 
 impl World {
-    /// What an effect waits for.
+    /// The record number that an effect waits for.
     pub(in crate::sim) fn sabotage_record_number(&self, after: RecordNumber) -> RecordNumber {
         if self.sabotage == Some(Sabotage::ForgetsRecordNumbers) { RecordNumber::default() } else { after }
     }
 
-    /// What the core says it wants to be sent.
+    /// The effects without those that the bug loses.
     pub(in crate::sim) fn sabotage_effects(&mut self, effects: Vec<Effect>) -> Vec<Effect> {
         if !matches!(self.sabotage, Some(Sabotage::SkipsTasksOfACursor | Sabotage::ForgetsResends)) {
             return effects;
@@ -54,7 +54,7 @@ impl World {
         forgets
     }
 
-    /// What is put into the queue.
+    /// The event that is queued.
     pub(in crate::sim) fn sabotage_push(&mut self, session: SessionId, event: Event) -> Option<Event> {
         match (self.sabotage, &event) {
             (Some(Sabotage::LosesRescinds), Event::Rescinded { .. }) => {
@@ -69,14 +69,14 @@ impl World {
         }
     }
 
-    /// A status was merged with one that waited.
+    /// Notes that a status was merged with a queued one.
     pub(in crate::sim) fn sabotage_merged(&mut self, session: SessionId, task: &str) {
         if self.sabotage == Some(Sabotage::LosesMergedStatuses) {
             self.planted.queues.merged.insert((session, task.to_owned()));
         }
     }
 
-    /// What is written of a frame.
+    /// The events of a frame that are written.
     pub(in crate::sim) fn sabotage_frame(&mut self, session: SessionId, events: Vec<Event>) -> Vec<Event> {
         if self.planted.queues.merged.is_empty() {
             return events;
@@ -92,7 +92,7 @@ impl World {
     fn count_as_written(&mut self, session: SessionId, bytes: usize) {
         let process = self.master.process.as_mut();
         if let Some(known) = process.and_then(|process| process.sessions.get_mut(&session)) {
-            known.reader.note(bytes);
+            known.reader.add_freed(bytes);
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Unchanged schedulers in a simulated cluster, and what they may not do there.
+//! Unchanged schedulers in a simulated cluster, and what fails there.
 
 use std::{
     collections::BTreeSet,
@@ -110,7 +110,7 @@ fn a_service_on_a_thousand_agents_for_an_hour_fits_into_a_test() {
     println!("{run}");
 }
 
-fn words(run: &Run) -> Vec<String> {
+fn lines(run: &Run) -> Vec<String> {
     run.history().map(str::to_owned).collect()
 }
 
@@ -118,14 +118,14 @@ fn words(run: &Run) -> Vec<String> {
 fn one_seed_gives_an_author_one_history_and_another_seed_another() {
     let run = |seed| {
         let cluster = SimCluster::new(seed).faults(Faults::wild().without(Fault::FrameworkCrash));
-        words(&cluster.run(Batch::of(50), HOUR).expect("nothing breaks"))
+        lines(&cluster.run(Batch::of(50), HOUR).expect("nothing breaks"))
     };
     assert_eq!(run(3), run(3));
     assert_ne!(run(3), run(4));
 }
 
 #[test]
-fn the_author_says_what_tasks_do() {
+fn the_author_decides_what_tasks_do() {
     let cluster = SimCluster::new(5).agents(1).resources(Resources::cpus_mem(1.0, 128.0)).tasks(|task, chance| {
         assert_eq!(task.name, "batch");
         if chance.random() { TaskRun::exits(3) } else { TaskRun::exits(0).after(Duration::from_mins(1)) }
@@ -142,14 +142,14 @@ fn the_author_says_what_tasks_do() {
     }
 }
 
-/// What a framework keeps on disk.
+/// The disk of a framework.
 #[derive(Clone, Default)]
 struct Store(Arc<Mutex<Kept>>);
 
 #[derive(Default)]
 struct Kept {
     lives: u32,
-    /// Tasks that were written down before they were launched, and have not ended.
+    /// Tasks stored before their launch that have not ended.
     open: BTreeSet<String>,
     tried: usize,
     finished: usize,
@@ -161,13 +161,13 @@ impl Store {
     }
 }
 
-/// Brings twenty tasks to their end, whatever happens to it.
+/// Runs twenty tasks to their end across crashes.
 struct Careful {
     store: Store,
 }
 
 impl Careful {
-    fn write_down(&self) -> Option<String> {
+    fn store_task(&self) -> Option<String> {
         self.store.with(|kept| {
             let wanted = kept.finished + kept.open.len() < 20;
             wanted.then(|| {
@@ -195,7 +195,7 @@ impl Scheduler for Careful {
 
     async fn resource_offers(&mut self, driver: &SchedulerDriver, offers: Vec<Offer>) -> Result<()> {
         for offer in offers {
-            let Some(id) = self.write_down() else {
+            let Some(id) = self.store_task() else {
                 driver.decline_offer(&offer.id, None).await?;
                 continue;
             };
@@ -206,13 +206,13 @@ impl Scheduler for Careful {
         Ok(())
     }
 
-    /// The driver of a second life knows none of the first one's tasks until they are asked after.
+    /// The driver of a second life does not know the first one's tasks until they are reconciled.
     async fn unknown_task(&mut self, driver: &SchedulerDriver, status: TaskStatus) -> Result<()> {
         self.status_update(driver, status).await
     }
 
     async fn status_update(&mut self, _driver: &SchedulerDriver, status: TaskStatus) -> Result<()> {
-        // One that crashed between writing a task down and launching it hears that nobody knows the task.
+        // After a crash between storing a task and launching it, the master answers TASK_UNKNOWN.
         if status.state().is_terminal() || status.state() == TaskState::TaskUnknown {
             self.store.with(|kept| {
                 let was_open = kept.open.remove(&status.task_id.value);
@@ -224,7 +224,7 @@ impl Scheduler for Careful {
 }
 
 #[test]
-fn a_framework_that_crashes_comes_back_under_its_id_with_what_it_kept() {
+fn a_framework_that_crashes_reregisters_with_its_id_and_its_stored_tasks() {
     for seed in 0..20 {
         let store = Store::default();
         let made = store.clone();
@@ -277,7 +277,7 @@ fn frameworks_share_the_cluster() {
 }
 
 #[test]
-fn a_lost_host_is_told_and_its_tasks_with_it() {
+fn the_tasks_of_a_lost_host_are_reported_as_ended() {
     let lost = Duration::from_secs(10);
     let cluster =
         SimCluster::new(9).agents(2).tasks(|_task, _chance| TaskRun::forever()).at_agent(lost, Fault::HostCrash, 1);
@@ -285,7 +285,7 @@ fn a_lost_host_is_told_and_its_tasks_with_it() {
     assert_eq!(run.running_at(Duration::from_secs(9)).len(), 16, "{run}");
     let on_lost = run.tasks().filter(|task| task.processes.iter().any(|process| process.agent == 1));
     for task in on_lost {
-        let state = task.state().expect("it was told of");
+        let state = task.state().expect("a status was received");
         assert!(state.is_terminal() && state != TaskState::TaskFinished, "{task:?}");
     }
     assert_eq!(run.count(TaskState::TaskRunning), 8, "those of the other agent: {run}");
@@ -375,7 +375,7 @@ fn a_wake_up_from_another_thread_is_noticed() {
             let polled = receive.as_mut().poll(cx).map(|_sent| ());
             if let Some(send) = send.take() {
                 let other = std::thread::spawn(move || send.send(()));
-                other.join().expect("it does not panic").expect("somebody receives");
+                other.join().expect("it does not panic").expect("the receiver is there");
             }
             polled
         })
@@ -398,19 +398,19 @@ fn a_callback_that_never_lets_time_go_on_is_named() {
 #[test]
 fn time_timers_tasks_and_chance_of_the_driver_are_simulated() {
     let seen = Arc::new(Mutex::new(Vec::new()));
-    let told = Arc::clone(&seen);
+    let record = Arc::clone(&seen);
     let does = move |driver: SchedulerDriver| async move {
         let (start, drawn): (_, u32) = (driver.now(), driver.rng().random());
-        let (beside, told) = (driver.clone(), Arc::clone(&told));
+        let (beside, record) = (driver.clone(), Arc::clone(&record));
         driver.spawn(async move {
             beside.sleep(Duration::from_mins(30)).await;
-            told.lock().expect("nobody panics").push((beside.now().since(start.mono_ns), drawn));
+            record.lock().expect("no thread panics").push((beside.now().since(start.mono_ns), drawn));
         });
         driver.sleep(Duration::from_mins(10)).await;
     };
     let run = SimCluster::new(11).run(Does(Some(does)), HOUR).expect("nothing breaks");
     assert_eq!(run.elapsed(), HOUR);
-    let seen = seen.lock().expect("nobody panics").clone();
+    let seen = seen.lock().expect("no thread panics").clone();
     let [(passed, _)] = seen.as_slice() else { panic!("{seen:?}") };
     assert_eq!(*passed, Duration::from_mins(30));
 }

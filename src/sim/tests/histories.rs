@@ -1,4 +1,4 @@
-//! Nothing breaks: in the histories of fixed seeds, and in as many others as there is time for.
+//! No invariant breaks in the histories of fixed seeds, and in as many others as time allows.
 
 use std::{collections::BTreeMap, thread, time::Duration};
 
@@ -6,7 +6,7 @@ use super::{tally::play_many, *};
 
 const AS_LONG_AS_IT_TAKES: Duration = Duration::from_mins(4);
 
-/// What has to come about in an ordinary run, beside every kind of fault.
+/// What an ordinary run has to reach, besides every kind of fault.
 const REACHED: [&str; 14] = [
     "Failover",
     "Kill",
@@ -14,10 +14,10 @@ const REACHED: [&str; 14] = [
     "a start of which no record is left",
     "answer to RECONCILE of a later turn",
     "launch that waited for its reader",
-    "registration taken in over several turns",
+    "registration processed over several turns",
     "registry that took 50 ms to 5 s",
     "session over its budget",
-    "session that broke while its registration was taken in",
+    "session that broke while its registration was processed",
     "session whose peer read nothing for too long",
     "status merged with one that waited",
     "status sent again",
@@ -58,7 +58,7 @@ fn histories_that_go_on_for_hours_break_nothing() {
     assert!(tally.histories > 0);
 }
 
-/// What a range of seeds breaks, each kind once with the seed that shows it in the fewest steps: `DIVVY_SIM_SURVEY` of
+/// Lists what a range of seeds breaks, each kind once with the seed that needs the fewest steps: `DIVVY_SIM_SURVEY` of
 /// them from `DIVVY_SIM_BASE` on.
 #[test]
 #[ignore = "surveys as many seeds as DIVVY_SIM_SURVEY says"]

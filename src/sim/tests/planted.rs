@@ -1,4 +1,4 @@
-//! Each bug that is planted at the edge of a core is found, by the invariant that is there for it.
+//! Each bug planted at the edge of a core is found by its invariant.
 
 use super::*;
 
@@ -28,7 +28,7 @@ fn what_is_not_written_at_all() {
 #[test]
 fn acknowledgements_that_go_astray() {
     is_found_by(Sabotage::AcknowledgesAnother, &["acknowledged_after_ok"]);
-    is_found_by(Sabotage::LosesAcknowledgements, &["settled"]);
+    is_found_by(Sabotage::LosesAcknowledgements, &["quiescent"]);
 }
 
 #[test]
@@ -51,7 +51,7 @@ fn offers_that_are_used_after_their_end() {
 #[test]
 fn restarts_that_start_again_or_forget_what_is_to_be_removed() {
     is_found_by(Sabotage::StartsAgainAfterRestart, &["started_once", "spared"]);
-    is_found_by(Sabotage::RecoversNoSandboxes, &["settled"]);
+    is_found_by(Sabotage::RecoversNoSandboxes, &["quiescent"]);
 }
 
 #[test]
@@ -81,7 +81,7 @@ fn refusals_that_hold_for_more_than_was_refused() {
 }
 
 #[test]
-fn agents_that_are_given_up_all_at_once() {
+fn agents_that_are_marked_unreachable_all_at_once() {
     is_found_by(Sabotage::GivesUpAtOnce, &["removal_rate"]);
 }
 
@@ -97,7 +97,7 @@ fn ends_that_are_reported_before_they_are_ends() {
 
 #[test]
 fn ends_that_a_full_disk_takes() {
-    is_found_by(Sabotage::LosesEndsOnAFullDisk, &["written_first", "settled"]);
+    is_found_by(Sabotage::LosesEndsOnAFullDisk, &["written_first", "quiescent"]);
 }
 
 #[test]
@@ -120,13 +120,13 @@ fn what_is_lost_in_the_queue_of_a_session() {
 
 #[test]
 fn answers_that_skip_a_task_once_they_had_to_wait() {
-    is_found_by(Sabotage::SkipsTasksOfACursor, &["answered", "settled"]);
+    is_found_by(Sabotage::SkipsTasksOfACursor, &["answered", "quiescent"]);
     is_found_by(Sabotage::ForgetsResends, &["answered"]);
 }
 
 #[test]
 fn tombstones_that_are_pruned_too_early() {
-    is_found_by(Sabotage::PrunesTombstonesEarly, &["settled", "registry_first", "gone", "own_offers"]);
+    is_found_by(Sabotage::PrunesTombstonesEarly, &["quiescent", "registry_first", "gone", "own_offers"]);
 }
 
 #[test]
@@ -153,7 +153,7 @@ fn a_start_from_an_agent_that_was_replaced() {
 #[test]
 fn agents_that_are_marked_gone_and_stay() {
     is_found_by(Sabotage::ForgetsTheGone, &["gone", "registry_first"]);
-    is_found_by(Sabotage::KeepsTheGone, &["settled", "gone"]);
+    is_found_by(Sabotage::KeepsTheGone, &["quiescent", "gone"]);
 }
 
 #[test]
@@ -167,8 +167,8 @@ fn kills_that_go_astray() {
 }
 
 #[test]
-fn questions_that_nobody_answers() {
-    is_found_by(Sabotage::IgnoresReconciliation, &["answered", "settled"]);
+fn reconciliations_that_are_not_answered() {
+    is_found_by(Sabotage::IgnoresReconciliation, &["answered", "quiescent"]);
 }
 
 #[test]

@@ -1,18 +1,18 @@
-//! A history that fails, made smaller as long as it fails in the same way: fewer kinds of fault, fewer nodes, less time.
+//! Shrinks a failing history while it fails in the same way: fewer kinds of faults, fewer nodes, less time.
 
 use super::*;
 
 /// How many smaller histories are tried.
 const TRIES: usize = 80;
 
-/// The smallest history found, in words, with what happened last in it.
+/// Describes the smallest history found, with its last events.
 pub(super) fn smaller(failure: &Failure, sabotage: Option<Sabotage>) -> String {
     let (plan, shrunk, tries) = shrink(failure.clone(), Plan::drawn(failure.seed), sabotage);
     let faults: Vec<_> = plan.faults.kinds().collect();
     let (agents, frameworks) = (plan.agents.len(), plan.frameworks.len());
     format!(
-        "smaller, after {tries} tries: {agents} agents, {frameworks} frameworks, trouble for {:?}, {faults:?}, {:?}:\n{shrunk}",
-        plan.trouble, plan.oddities
+        "smaller, after {tries} tries: {agents} agents, {frameworks} frameworks, faults for {:?}, {faults:?}, {:?}:\n{shrunk}",
+        plan.fault_time, plan.misbehaviour
     )
 }
 
@@ -37,7 +37,7 @@ fn shrink(failure: Failure, plan: Plan, sabotage: Option<Sabotage>) -> (Plan, Fa
     (best.0, best.1, tries)
 }
 
-/// What is a little less than the plan.
+/// Plans that are a little smaller.
 fn candidates(plan: &Plan) -> Vec<Plan> {
     let mut all = Vec::new();
     let mut with = |change: &dyn Fn(&mut Plan)| {
@@ -54,12 +54,12 @@ fn candidates(plan: &Plan) -> Vec<Plan> {
     for fault in plan.faults.kinds() {
         with(&|plan| plan.faults = plan.faults.clone().without(fault));
     }
-    let odd = &plan.oddities;
-    if odd.bad_tasks || odd.callback_errors || odd.callback_hangs || odd.kills || odd.failovers {
-        with(&|plan| plan.oddities = plan::Oddities::default());
+    let bad = &plan.misbehaviour;
+    if bad.bad_tasks || bad.callback_errors || bad.callback_hangs || bad.kills || bad.failovers {
+        with(&|plan| plan.misbehaviour = plan::Misbehaviour::default());
     }
-    if plan.trouble > std::time::Duration::from_secs(2) {
-        with(&|plan| plan.trouble /= 2);
+    if plan.fault_time > std::time::Duration::from_secs(2) {
+        with(&|plan| plan.fault_time /= 2);
     }
     all
 }
@@ -70,6 +70,6 @@ fn a_failing_history_shrinks_to_what_it_takes() {
     let planted = Some(Sabotage::LosesAcknowledgements);
     let failure = history(seed, Plan::drawn(seed), planted).expect_err("no task is ever forgotten");
     let (plan, shrunk, _) = shrink(failure.clone(), Plan::drawn(seed), planted);
-    assert_eq!((shrunk.invariant, plan.faults.kinds().count()), ("settled", 0), "{}", smaller(&failure, planted));
+    assert_eq!((shrunk.invariant, plan.faults.kinds().count()), ("quiescent", 0), "{}", smaller(&failure, planted));
     assert_eq!((plan.agents.len(), plan.frameworks.len()), (1, 1));
 }

@@ -1,22 +1,23 @@
-//! A registry that takes nothing and disks that are slow, for much longer than an agent may be silent, and nothing else.
+//! Registry outages and slow disks, for much longer than an agent may be silent, without any other fault.
 
 use std::time::Duration;
 
 use super::*;
 use crate::{
     master::core::Config,
-    sim::plan::{AgentPlan, Wishes},
+    sim::plan::{AgentPlan, FrameworkPlan},
 };
 
-/// Agents that are given up after 4 s of silence; every few seconds something has to be written, and everything that
-/// writes is slow. Frameworks that are torn down have the master write.
+/// Agents are marked unreachable after 4 s of silence, and all writes are slow.
+///
+/// Every few seconds a write is due: frameworks that are torn down make the master write.
 fn plan() -> Plan {
-    let torn_down = |after| Wishes {
+    let torn_down = |after| FrameworkPlan {
         torn_down: true,
         torn_down_after: Some(Duration::from_secs(after)),
-        ..Plan::calm(3).frameworks.remove(0)
+        ..Plan::fault_free(3).frameworks.remove(0)
     };
-    let mut frameworks = Plan::calm(6).frameworks;
+    let mut frameworks = Plan::fault_free(6).frameworks;
     frameworks.extend([8, 16, 24, 32].map(torn_down));
     Plan {
         agents: vec![AgentPlan::of(4); 3],
@@ -27,9 +28,9 @@ fn plan() -> Plan {
             reregister_timeout: Duration::from_mins(10),
             ..Config::default()
         },
-        trouble: Duration::from_mins(1),
+        fault_time: Duration::from_mins(1),
         faults: Faults::none().with(Fault::RegistryOutage).with(Fault::SlowDisk).every(Duration::from_secs(5)),
-        ..Plan::calm(0)
+        ..Plan::fault_free(0)
     }
 }
 

@@ -1,4 +1,4 @@
-//! Plays many seeds, each twice, on several threads, and counts what there was in them.
+//! Plays many seeds, each twice, on several threads, and counts what occurred.
 
 use std::{
     collections::BTreeMap,
@@ -14,7 +14,7 @@ use std::{
 use super::*;
 use crate::transport::clock::Clock;
 
-/// What many histories came to.
+/// The sum of many histories.
 #[derive(Debug, Default)]
 pub(super) struct Tally {
     pub(super) histories: u64,
@@ -111,11 +111,11 @@ pub(super) fn differing(seed: u64, sabotage: Option<Sabotage>) -> String {
     }
 }
 
-/// Everything that happens in a history, in text.
+/// All facts and effects of a history, as text.
 pub(super) fn stream(seed: u64, sabotage: Option<Sabotage>) -> Vec<String> {
     let mut world = World::new(seed, Plan::drawn(seed), sabotage);
     world.trace.record();
-    // Whether it fails or not: what is compared is what happened.
+    // The result does not matter: only the stream is compared.
     let _ = play(&mut world);
     world.trace.stream.take().unwrap_or_default()
 }

@@ -1,4 +1,4 @@
-//! How many bytes may wait, for one session and for all of a process together.
+//! Limits on queued bytes, per session and for the whole process.
 
 use std::{
     sync::{
@@ -8,14 +8,14 @@ use std::{
     time::Duration,
 };
 
-/// Bounds of what waits to leave.
+/// Limits of what may be queued.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Limits {
-    /// Bytes that may wait for one session.
+    /// Bytes that may be queued for one session.
     pub(crate) session_bytes: usize,
-    /// Bytes that may wait for all sessions together; beyond it each has its fair share.
+    /// Bytes that may be queued for all sessions; beyond it each session gets an equal share.
     pub(crate) total_bytes: usize,
-    /// A session whose peer takes nothing for this long, while something may leave, ends.
+    /// A session ends when its peer reads nothing for this long although frames are ready.
     pub(crate) stall: Duration,
 }
 
@@ -26,12 +26,12 @@ impl Default for Limits {
 }
 
 impl Limits {
-    /// For queues whose content others bound.
+    /// No limits, for queues whose content is bounded elsewhere.
     pub(crate) fn unlimited() -> Self {
         Self { session_bytes: usize::MAX, total_bytes: usize::MAX, stall: Duration::MAX }
     }
 
-    /// The bytes that may wait for one of so many sessions while so many wait in all.
+    /// Returns the bytes that one session may queue while `total` bytes are queued in `sessions` sessions.
     pub(crate) fn allowance(&self, total: usize, sessions: usize) -> usize {
         if total <= self.total_bytes {
             return self.session_bytes;
@@ -40,7 +40,7 @@ impl Limits {
     }
 }
 
-/// What waits in all sessions of a process, and what became of what had no room; clones share it.
+/// The queued bytes of all sessions of a process, and counters of what was dropped. Clones share them.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Budget {
     limits: Limits,
@@ -65,27 +65,27 @@ impl Budget {
         &self.limits
     }
 
-    /// Bytes that wait in all sessions.
+    /// Returns the bytes queued in all sessions.
     pub(crate) fn waiting_bytes(&self) -> usize {
         self.shared.bytes.load(Ordering::Relaxed)
     }
 
-    /// Messages that were dropped because their session was over its budget.
+    /// Returns how many messages were dropped because their session was over its budget.
     pub(crate) fn dropped_messages(&self) -> u64 {
         self.shared.dropped.load(Ordering::Relaxed)
     }
 
-    /// Sessions that ended because their peer did not take what waited for it.
+    /// Returns how many sessions ended because their peer did not read.
     pub(crate) fn ended_sessions(&self) -> u64 {
         self.shared.ended.load(Ordering::Relaxed)
     }
 
-    /// The bytes that may wait for one session now.
+    /// Returns the bytes that one session may queue now.
     pub(super) fn allowance(&self) -> usize {
         self.limits.allowance(self.waiting_bytes(), self.shared.sessions.load(Ordering::Relaxed))
     }
 
-    /// A session begins; its number among those of this budget.
+    /// Counts a new session and returns its number.
     pub(super) fn open(&self) -> u64 {
         self.shared.sessions.fetch_add(1, Ordering::Relaxed);
         self.shared.opened.fetch_add(1, Ordering::Relaxed)
@@ -95,7 +95,7 @@ impl Budget {
         self.shared.sessions.fetch_sub(1, Ordering::Relaxed);
     }
 
-    /// What waits for a session changed from so many bytes to so many.
+    /// Records that a session's queue changed from `before` bytes to `after`.
     pub(super) fn changed(&self, before: usize, after: usize) {
         if after >= before {
             self.shared.bytes.fetch_add(after - before, Ordering::Relaxed);

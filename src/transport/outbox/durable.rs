@@ -1,4 +1,4 @@
-//! How far the store has got, shared by all sessions that wait for it.
+//! The number of the last durable record, shared by all sessions.
 
 use std::{
     collections::BTreeMap,
@@ -23,16 +23,16 @@ struct Shared {
     waiting: Mutex<Waiting>,
 }
 
-/// Readers whose first message waits for a record, by its number and theirs.
+/// The wakers of readers whose first message waits, by record number and reader.
 type Waiting = BTreeMap<(RecordNumber, u64), Waker>;
 
 impl Durable {
-    /// Everything up to here is durable.
+    /// Returns the number of the last durable record.
     pub(crate) fn number(&self) -> RecordNumber {
         RecordNumber(self.shared.number.load(Ordering::Acquire))
     }
 
-    /// Everything up to `number` is durable: wakes those that wait for no more, and only those.
+    /// Records that everything up to `number` is durable, and wakes only the readers that wait for no more.
     pub(crate) fn advance(&self, number: RecordNumber) {
         let woken = {
             let mut waiting = self.waiting();
@@ -43,7 +43,7 @@ impl Durable {
         woken.into_values().for_each(Waker::wake);
     }
 
-    /// Has this reader woken when `number` is durable; false if it is by now.
+    /// Registers a reader to be woken when `number` is durable; false if it already is.
     pub(super) fn wait(&self, number: RecordNumber, reader: u64, waker: &Waker) -> bool {
         let mut waiting = self.waiting();
         if self.number() >= number {
@@ -53,7 +53,7 @@ impl Durable {
         true
     }
 
-    /// This reader waits for it no more.
+    /// Removes a reader's registration.
     pub(super) fn forget(&self, number: RecordNumber, reader: u64) {
         self.waiting().remove(&(number, reader));
     }

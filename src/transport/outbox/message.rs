@@ -1,60 +1,60 @@
-//! What a queue has to know of a message.
+//! The properties of a message that its queue uses.
 
 use std::{fmt::Debug, hash::Hash};
 
-/// How a message that waits counts, and what may become of it.
+/// How a queued message counts against the budget, and whether it may be dropped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Class {
     /// It opens the session: nothing overtakes it.
     Opening,
-    /// What waits of it is bounded by what exists, such as tasks: it is never dropped and never ends the session.
+    /// Its count is bounded elsewhere, such as by tasks: it is never dropped and never ends the session.
     Bounded,
-    /// It keeps its place, and counts against the budget for control messages.
+    /// It keeps its place and counts against the budget for control messages.
     Control,
-    /// Its origin sends it again when it is lost: dropped while the queue is over its budget.
+    /// Its sender resends it when it is lost: dropped while the queue is over its budget.
     Repeated,
-    /// Its delivery is not promised: dropped while more than half of the budget waits.
+    /// Its delivery is not guaranteed: dropped while more than half of the budget is used.
     BestEffort,
-    /// It shows that this end is alive: it overtakes everything once the opening message has left.
+    /// A ping or heartbeat: it overtakes everything once the opening message has been sent.
     Urgent,
 }
 
-/// What becomes of a newer message whose key waits already.
+/// What happens to a newer message whose key is already queued.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Merge {
-    /// Both leave, the newer one in its own place.
+    /// Both are sent, each in its own place.
     Both,
-    /// The newer takes the place of the one that waits.
+    /// The newer replaces the queued one.
     Replace,
-    /// The one that waits leaves and the newer does not.
+    /// The queued one is sent; the newer is dropped.
     KeepWaiting,
-    /// Neither leaves.
+    /// Both are dropped.
     Cancel,
 }
 
-/// A message on its way to a peer.
+/// A message to a peer.
 pub(crate) trait Message: Sized {
-    /// Names what a message is about.
+    /// What identifies the subject of a message.
     type Key: Eq + Hash + Debug + Send;
 
-    /// About how many bytes it takes on the wire; never zero, and always the same for the same message.
+    /// Returns its approximate bytes on the wire; never zero, and constant for one message.
     fn weight(&self) -> usize;
 
-    /// How it counts.
+    /// Returns how it counts.
     fn class(&self) -> Class;
 
-    /// What it is about, where a newer message can make an older one pointless.
+    /// Returns the key under which a newer message may replace this one.
     fn key(&self) -> Option<Self::Key> {
         None
     }
 
-    /// What becomes of `newer`, which has the same key. `is_last`: nothing came after this one.
+    /// Decides between this message and a `newer` one of the same key. `is_last`: nothing was queued after this one.
     fn merge(&self, newer: &Self, is_last: bool) -> Merge {
         let _ = (newer, is_last);
         Merge::Replace
     }
 
-    /// The most bytes of a frame that it may be part of, beside others.
+    /// Returns the byte limit of a frame that holds other messages beside it.
     fn frame_bytes(&self) -> usize {
         super::FRAME_BYTES
     }

@@ -1,8 +1,8 @@
-//! What waits to leave to one peer: one queue per session, at once gate and outbox.
+//! Outboxes: one queue of outgoing messages per session, which is also the durability gate.
 //!
-//! Rule: a message leaves when the store has the record it follows from, in the order in which it came, and what waits is
-//! bounded in bytes. [`queue`] decides and does no I/O; [`Outbox`] lets one thread put messages in without waiting and a
-//! connection take frames out.
+//! Rule: a message is sent once the store has the record that it follows from, in the order of pushes. The waiting
+//! bytes are bounded. [`queue`] decides and does no I/O. Through [`Outbox`] one thread pushes without waiting, and a
+//! connection takes frames.
 
 pub(crate) mod budget;
 pub(crate) mod durable;
@@ -26,7 +26,7 @@ pub(crate) use self::{
     written::Written,
 };
 
-/// A frame takes no more bytes unless a single message is larger, so that on a slow link a peer receives frame after frame.
+/// The byte limit of a frame, unless a single message is larger. On a slow link the peer receives frame after frame.
 pub(crate) const FRAME_BYTES: usize = 64 << 10;
-/// A frame takes no more messages.
+/// The message limit of a frame.
 pub(crate) const FRAME_MESSAGES: usize = 1_024;

@@ -1,4 +1,4 @@
-//! The queue beside a slow model of it: whatever is done with it, order, keys, gate and account are the same.
+//! Compares the queue with a slow model: order, keys, gate and byte counts must be equal after every step.
 
 use proptest::prelude::*;
 

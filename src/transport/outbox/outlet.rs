@@ -1,4 +1,4 @@
-//! The two ends of a queue: one thread puts messages in and never waits, a connection takes frames out.
+//! The two ends of a queue: one thread pushes messages and never waits, a connection takes frames.
 
 use std::{
     pin::Pin,
@@ -18,7 +18,7 @@ use super::{
 };
 use crate::{transport::clock::Clock, types::Now};
 
-/// The end that puts in; clones are the same queue.
+/// The sending end; clones share the queue.
 #[derive(Debug)]
 pub(crate) struct Outbox<M: Message> {
     shared: Arc<Shared<M>>,
@@ -33,18 +33,18 @@ struct Shared<M: Message> {
     number: u64,
     ended: CancellationToken,
     clock: Clock,
-    /// Who learns what was written, and by which name.
+    /// Where written bytes are reported, and under which name.
     report: Option<(Written, u64)>,
 }
 
 #[derive(Debug)]
 struct State<M: Message> {
     queue: SessionQueue<M>,
-    /// There while a reader waits.
+    /// Set while a reader waits.
     reader: Option<Waker>,
-    /// The record for which the reader is woken.
+    /// The record for which the reader is registered.
     awaited: Option<RecordNumber>,
-    /// What was freed since the queue was empty.
+    /// Bytes freed since the queue was last empty.
     since_empty: usize,
 }
 
@@ -59,7 +59,7 @@ impl<M: Message> Outbox<M> {
         Self::build(budget, durable, None)
     }
 
-    /// One that reports what was written, under this name.
+    /// Creates an outbox that reports written bytes under this name.
     pub(crate) fn reporting(budget: &Budget, durable: &Durable, written: &Written, name: u64) -> Self {
         Self::build(budget, durable, Some((written.clone(), name)))
     }
@@ -79,12 +79,12 @@ impl<M: Message> Outbox<M> {
         Self { shared: Arc::new(shared) }
     }
 
-    /// Puts messages in, which may leave when `after` is durable.
+    /// Pushes messages that may be sent once `after` is durable.
     pub(crate) fn push(&self, now: Now, after: RecordNumber, messages: impl IntoIterator<Item = M>) {
         self.push_all(now, messages.into_iter().map(|message| (after, message)));
     }
 
-    /// Puts messages in, each of which may leave when its record is durable, and wakes the reader once.
+    /// Pushes messages, each of which may be sent once its record is durable, and wakes the reader once.
     pub(crate) fn push_all(&self, now: Now, messages: impl IntoIterator<Item = (RecordNumber, M)>) {
         let allowance = self.shared.budget.allowance();
         self.shared.change(|queue| {
@@ -94,13 +94,12 @@ impl<M: Message> Outbox<M> {
         });
     }
 
-    /// No more is put in; what waits still leaves, then the session ends.
+    /// Closes the queue: queued messages are still sent, then the session ends.
     pub(crate) fn close(&self, now: Now, after: RecordNumber) {
         self.shared.change(|queue| queue.close(now, after));
     }
 
-    /// Waits until nothing leaves any more, for whatever reason. While this is not waited for, a peer that takes nothing
-    /// is not noticed.
+    /// Waits until the session has ended, for any reason. Only this future detects a stalled peer.
     pub(crate) async fn ended(&self) -> EndReason {
         let shared = &self.shared;
         loop {
@@ -121,12 +120,12 @@ impl<M: Message> Outbox<M> {
         }
     }
 
-    /// Why the peer is to blame for the end, if it is.
+    /// Returns the end reason if the peer caused it.
     pub(crate) fn failure(&self) -> Option<EndReason> {
         self.shared.lock().queue.end_reason().filter(|reason| reason.is_failure()).cloned()
     }
 
-    /// The end that takes out; there is one.
+    /// Returns the reading end; there is one.
     pub(crate) fn batches(&self) -> Batches<M> {
         Batches { shared: Arc::clone(&self.shared) }
     }
@@ -137,7 +136,7 @@ impl<M: Message> Shared<M> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Changes the queue, keeps the account, and wakes the reader if there is something for it.
+    /// Changes the queue, updates the byte counts, and wakes the reader if a message may be sent.
     fn change(&self, change: impl FnOnce(&mut SessionQueue<M>)) {
         let reader = {
             let mut state = self.lock();
@@ -177,7 +176,8 @@ impl<M: Message> Shared<M> {
         }
     }
 
-    /// A reader that waits is woken when something may leave; while the first message waits for a record, that wakes it.
+    /// Returns the reader's waker if a message may be sent. If the first message waits for a record, registers the
+    /// reader there.
     fn reader_to_wake(&self, state: &mut State<M>) -> Option<Waker> {
         let record = state.queue.waits_for()?;
         let reader = state.reader.as_ref()?;
@@ -199,7 +199,7 @@ impl<M: Message> Drop for Shared<M> {
     }
 }
 
-/// All that may leave, frame by frame.
+/// A stream of frames with everything that may be sent.
 #[derive(Debug)]
 pub(crate) struct Batches<M: Message> {
     shared: Arc<Shared<M>>,

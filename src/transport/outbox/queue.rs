@@ -1,9 +1,8 @@
-//! What waits for one peer, pure: order, gate, keys and budget. There is no socket, clock or lock here.
+//! The queue of one session, pure: order, durability gate, keys and budget. No socket, clock or lock.
 //!
-//! Rules: a message leaves when the record it follows from is durable, and no later message before it. At most one
-//! message of a key waits, unless both have to be delivered ([`Merge`]). What is sent only to show that this end is alive
-//! overtakes the rest once the opening message has left. Every byte that is put in is taken out, dropped or merged away
-//! exactly once, and counts as freed then.
+//! Rules: a message is sent once its record is durable, and no later message overtakes it. At most one message per key
+//! is queued, unless both have to be delivered ([`Merge`]). Pings and heartbeats overtake the rest once the opening
+//! message has been sent. Every pushed byte is taken, dropped or merged away exactly once, and counts as freed then.
 
 use std::{collections::HashMap, time::Duration};
 
@@ -15,46 +14,47 @@ use super::{
 };
 use crate::types::Now;
 
-/// An empty queue keeps room for so many messages: thousands of sessions would keep that of their largest burst.
+/// The capacity that an empty queue keeps, in messages. Thousands of sessions would otherwise keep that of their
+/// largest burst.
 pub(super) const KEPT_ROOM: usize = 32;
 
-/// Numbers the records of a store, rising from 1; 0 stands for no record.
+/// The number of a record in the store, rising from 1; 0 stands for no record.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct RecordNumber(pub(crate) u64);
 
-/// Why nothing leaves any more.
+/// Why a session ended.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum EndReason {
-    /// It was closed, and all that waited has left.
+    /// It was closed and all queued messages were sent.
     #[error("the session was closed")]
     Closed,
-    /// The peer's connection is gone.
+    /// The connection was lost.
     #[error("the connection is gone")]
     Gone,
-    /// More control messages wait than the budget allows.
+    /// More control messages are queued than the budget allows.
     #[error(
         "{bytes} bytes of answers wait to be read, the limit is {limit}: read the stream while calls are sent, or send fewer"
     )]
     OverBudget {
-        /// Bytes of control messages that wait.
+        /// Bytes of queued control messages.
         bytes: usize,
         /// The budget of a session.
         limit: usize,
     },
-    /// The peer took nothing for as long as it may.
+    /// The peer read nothing for the whole stall limit.
     #[error(
         "the peer has read nothing for {} s while {bytes} bytes waited for it; --peer-stall-timeout sets the limit", .after.as_secs()
     )]
     Stalled {
         /// The limit.
         after: Duration,
-        /// Bytes that waited.
+        /// Bytes that were queued.
         bytes: usize,
     },
 }
 
 impl EndReason {
-    /// Whether the peer is to blame: then the session ends with this reason.
+    /// Returns whether the peer caused the end. Then the session fails with this reason.
     pub(crate) fn is_failure(&self) -> bool {
         match self {
             Self::OverBudget { .. } | Self::Stalled { .. } => true,
@@ -63,23 +63,23 @@ impl EndReason {
     }
 }
 
-/// What a reader gets.
+/// What a reader receives.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Taken<M> {
-    /// These leave together.
+    /// One frame of messages.
     Frame(Vec<M>),
-    /// Nothing may leave; if a record is named, something waits for that.
+    /// No message may be sent yet; the record that the first one waits for, if any.
     Wait(Option<RecordNumber>),
-    /// Nothing leaves any more.
+    /// The session has ended.
     End,
 }
 
-/// Whether the peer takes something.
+/// The state of stall detection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Watch {
-    /// It does as far as is known: look again at this monotonic reading.
+    /// The peer is reading, as far as known: check again at this monotonic reading.
     LookAt(u64),
-    /// It took nothing for as long as it may.
+    /// The peer read nothing for the whole stall limit.
     Stalled,
 }
 
@@ -88,7 +88,7 @@ struct Entry<M> {
     after: RecordNumber,
     weight: usize,
     class: Class,
-    /// Whether a newer message of its key meets it.
+    /// Whether a newer message of its key may merge with it.
     is_latest: bool,
     message: M,
 }
@@ -96,7 +96,7 @@ struct Entry<M> {
 #[derive(Debug, PartialEq, Eq)]
 enum State {
     Open,
-    /// Ends when all is taken and this record is durable; the peer has until then to take it.
+    /// Ends once all is taken and this record is durable; until then the peer has to keep reading.
     Closing {
         after: RecordNumber,
         until_ns: u64,
@@ -110,18 +110,18 @@ pub(crate) struct SessionQueue<M: Message> {
     limits: Limits,
     state: State,
     slots: Slots<Entry<M>>,
-    /// Where the latest message of each key waits.
+    /// The slot of the latest message of each key.
     by_key: HashMap<M::Key, SlotNumber>,
-    /// What may overtake: a few, one of each key.
+    /// Urgent messages: a few, one of each key.
     urgent: Vec<Entry<M>>,
     opened: bool,
     bytes: usize,
     control_bytes: usize,
     freed_bytes: usize,
     dropped: u64,
-    /// The time of the latest push, and how many control bytes waited before the first of that time.
+    /// The time of the latest push, and how many control bytes were queued before the first push of that time.
     turn: (u64, usize),
-    /// When the peer took something last, and whether it was ready for more.
+    /// When the peer last took a frame, and whether it was ready for more.
     taken_ns: u64,
     is_ready: bool,
 }
@@ -145,34 +145,34 @@ impl<M: Message> SessionQueue<M> {
         }
     }
 
-    /// Bytes that wait.
+    /// Returns the queued bytes.
     pub(crate) fn bytes(&self) -> usize {
         self.bytes
     }
 
-    /// Messages that wait.
+    /// Returns the queued messages.
     #[cfg(test)]
     pub(crate) fn len(&self) -> usize {
         self.slots.len() + self.urgent.len()
     }
 
-    /// The room they take, in messages.
+    /// Returns the slots that they occupy.
     #[cfg(test)]
     pub(super) fn slots(&self) -> usize {
         self.slots.room()
     }
 
-    /// Bytes that were taken, dropped or merged away since the last call.
+    /// Returns the bytes taken, dropped or merged away since the last call.
     pub(crate) fn take_freed(&mut self) -> usize {
         std::mem::take(&mut self.freed_bytes)
     }
 
-    /// Messages that had no room since the last call.
+    /// Returns the messages dropped since the last call.
     pub(crate) fn take_dropped(&mut self) -> u64 {
         std::mem::take(&mut self.dropped)
     }
 
-    /// Why nothing leaves any more, once that is so.
+    /// Returns why the session ended, once it has.
     pub(crate) fn end_reason(&self) -> Option<&EndReason> {
         match &self.state {
             State::Ended(reason) => Some(reason),
@@ -180,8 +180,8 @@ impl<M: Message> SessionQueue<M> {
         }
     }
 
-    /// Puts a message in, which may leave when `after` is durable. `allowance`: the bytes that may wait. All pushes of one
-    /// turn come at one time: what a single turn puts in never ends the session.
+    /// Pushes a message that may be sent once `after` is durable. `allowance`: the bytes that may be queued. All pushes
+    /// of one turn share one time, and what one turn pushes never ends the session.
     pub(crate) fn push(&mut self, now: Now, allowance: usize, after: RecordNumber, message: M) {
         let entry = Entry { after, weight: message.weight(), class: message.class(), is_latest: true, message };
         if self.turn.0 != now.mono_ns {
@@ -205,14 +205,14 @@ impl<M: Message> SessionQueue<M> {
         }
     }
 
-    /// No more is put in. What waits still leaves, while the peer takes it, and the end comes when `after` is durable.
+    /// Closes the queue. Queued messages are still sent while the peer reads; the session ends once `after` is durable.
     pub(crate) fn close(&mut self, now: Now, after: RecordNumber) {
         if self.state == State::Open {
             self.state = State::Closing { after, until_ns: now.mono_after(self.limits.stall) };
         }
     }
 
-    /// Nothing leaves any more. What waits is dropped.
+    /// Ends the session and drops what is queued.
     pub(crate) fn end(&mut self, reason: EndReason) {
         if matches!(self.state, State::Ended(_)) {
             return;
@@ -223,7 +223,7 @@ impl<M: Message> SessionQueue<M> {
         (self.slots, self.by_key, self.urgent) = (Slots::default(), HashMap::new(), Vec::new());
     }
 
-    /// Takes what may leave, as much as fits one frame.
+    /// Takes one frame of what may be sent.
     pub(crate) fn take(&mut self, now: Now, durable: RecordNumber) -> Taken<M> {
         if matches!(self.state, State::Ended(_)) {
             return Taken::End;
@@ -264,7 +264,8 @@ impl<M: Message> SessionQueue<M> {
         }
     }
 
-    /// What the first of those that wait needs: nothing waits (`None`), or this record, which may be durable already.
+    /// Returns the record that the first queued message waits for, which may be durable already; `None` if nothing is
+    /// queued.
     pub(crate) fn waits_for(&self) -> Option<RecordNumber> {
         if !self.urgent.is_empty() || matches!(self.state, State::Ended(_)) {
             return Some(RecordNumber(0));
@@ -276,8 +277,8 @@ impl<M: Message> SessionQueue<M> {
         self.slots.front().map(|front| front.after).or(closing)
     }
 
-    /// Whether the peer still takes what waits for it; when it does not, the session is to end with
-    /// [`stalled`](Self::end_stalled).
+    /// Checks whether the peer still reads. When it does not, the caller ends the session with
+    /// [`end_stalled`](Self::end_stalled).
     pub(crate) fn watch(&self, now: Now, durable: RecordNumber) -> Watch {
         let later = now.mono_after(self.limits.stall);
         if let State::Closing { until_ns, .. } = self.state
@@ -296,10 +297,10 @@ impl<M: Message> SessionQueue<M> {
         if due_ns <= now.mono_ns { Watch::Stalled } else { Watch::LookAt(due_ns.min(closes_ns)) }
     }
 
-    /// The peer has not taken what it could for as long as it may.
+    /// Ends the session because the peer read nothing for the whole stall limit.
     pub(crate) fn end_stalled(&mut self) {
         let reason = match self.state {
-            // What was said to it last was the reason of the end; it had its time to read that.
+            // A closed queue keeps its reason: the peer had its time to read the last messages.
             State::Closing { .. } if self.is_ready => EndReason::Closed,
             State::Open | State::Closing { .. } | State::Ended(_) => {
                 EndReason::Stalled { after: self.limits.stall, bytes: self.bytes }
@@ -356,7 +357,7 @@ impl<M: Message> SessionQueue<M> {
         }
     }
 
-    /// In the place of the older one, and not before either's record is durable.
+    /// Replaces the older one in its place; the merged entry waits for both records.
     fn replace(&mut self, number: SlotNumber, mut entry: Entry<M>) {
         self.add(&entry);
         let Some(waiting) = self.slots.get_mut(number) else { return };

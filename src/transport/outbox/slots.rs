@@ -1,16 +1,16 @@
-//! Entries in order, each with a number that stays its own, so that any of them can be found, changed and removed.
+//! An ordered list whose entries have permanent numbers, so that any of them can be found, changed and removed.
 
 use std::collections::VecDeque;
 
 use super::queue::KEPT_ROOM;
 
-/// Names a slot, for as long as its entry waits.
+/// The number of a slot, valid while its entry is queued.
 pub(super) type SlotNumber = u64;
 
-/// A queue from whose middle entries can be taken.
+/// A queue that supports removal from the middle.
 #[derive(Debug)]
 pub(super) struct Slots<T> {
-    /// Begins with an entry, or is empty. A hole is where an entry was removed.
+    /// Begins with an entry, or is empty. `None` is a hole where an entry was removed.
     entries: VecDeque<Option<T>>,
     /// The number of the first slot.
     first: SlotNumber,
@@ -48,7 +48,7 @@ impl<T> Slots<T> {
         self.entries.front()?.as_ref()
     }
 
-    /// Whether this is the number of the last slot.
+    /// Returns whether this is the number of the last slot.
     pub(super) fn is_last(&self, number: SlotNumber) -> bool {
         number + 1 == self.first + self.entries.len() as u64
     }
@@ -62,7 +62,7 @@ impl<T> Slots<T> {
         self.entries.get_mut(index)?.as_mut()
     }
 
-    /// Takes the first entry and its number.
+    /// Removes the first entry and returns it with its number.
     pub(super) fn pop(&mut self) -> Option<(SlotNumber, T)> {
         let entry = self.entries.pop_front()??;
         let number = self.first;
@@ -74,7 +74,7 @@ impl<T> Slots<T> {
         Some((number, entry))
     }
 
-    /// Takes an entry out of the middle.
+    /// Removes an entry from the middle.
     pub(super) fn remove(&mut self, number: SlotNumber) -> Option<T> {
         let index = self.index(number)?;
         let entry = self.entries.get_mut(index)?.take()?;
@@ -83,12 +83,12 @@ impl<T> Slots<T> {
         Some(entry)
     }
 
-    /// Whether holes take more room than entries: then [`compact`](Self::compact) pays.
+    /// Returns whether there are more holes than entries, so that [`compact`](Self::compact) pays.
     pub(super) fn is_sparse(&self) -> bool {
         self.holes > 64 && self.holes > self.entries.len() / 2
     }
 
-    /// Closes all holes: entries get new numbers, which `renumbered` receives.
+    /// Closes all holes. Entries get new numbers, which are passed to `renumbered`.
     pub(super) fn compact(&mut self, mut renumbered: impl FnMut(SlotNumber, &T)) {
         self.entries.retain(Option::is_some);
         self.holes = 0;

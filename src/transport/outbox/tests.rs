@@ -41,7 +41,7 @@ fn push(queue: &mut SessionQueue<Drawn>, seconds: u64, after: u64, message: Draw
     queue.push(at(seconds), LIMITS.session_bytes, RecordNumber(after), message);
 }
 
-/// The numbers that leave when everything up to `durable` is durable.
+/// Takes the numbers of the messages that may be sent when everything up to `durable` is durable.
 fn take(queue: &mut SessionQueue<Drawn>, seconds: u64, durable: u64) -> Vec<u32> {
     match queue.take(at(seconds), RecordNumber(durable)) {
         Taken::Frame(frame) => frame.into_iter().map(|message| message.number).collect(),
@@ -147,7 +147,7 @@ fn a_peer_is_stalled_when_it_takes_nothing_of_what_may_leave_for_the_whole_limit
     push(&mut queue, 100, 0, control(1));
     push(&mut queue, 100, 7, control(2));
     assert_eq!(take(&mut queue, 100, 0), [1]);
-    assert_eq!(queue.watch(at(500), NONE), Watch::LookAt(at(575).mono_ns), "the store is to blame, not the peer");
+    assert_eq!(queue.watch(at(500), NONE), Watch::LookAt(at(575).mono_ns), "the store is slow, not the peer");
     let durable = RecordNumber(7);
     assert_eq!(queue.watch(at(174), durable), Watch::LookAt(at(175).mono_ns));
     assert_eq!(queue.watch(at(175), durable), Watch::Stalled);
@@ -234,7 +234,7 @@ async fn a_reader_wakes_when_something_may_leave_and_the_end_comes_after_it() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_peer_that_reads_nothing_is_given_up_after_the_limit_and_a_slow_one_is_not() {
+async fn a_session_whose_peer_reads_nothing_ends_after_the_limit_and_a_slow_ones_does_not() {
     let (outbox, budget, _durable) = outbox(LIMITS);
     let mut batches = outbox.batches();
     let started = tokio::time::Instant::now();

@@ -1,4 +1,4 @@
-//! What was written to each session, as it goes back to the core that decides by it.
+//! The bytes written to each session, reported back to the core.
 
 use std::{
     collections::BTreeMap,
@@ -9,10 +9,10 @@ use tokio::sync::Notify;
 
 use super::budget::Limits;
 
-/// So many bytes written wake the one who waits for reports; less is reported when it looks next.
+/// So many written bytes wake the waiting reader of reports; fewer are included in its next report.
 const REPORT_BYTES: usize = 256 << 10;
 
-/// Bytes written, dropped or merged away since they were last taken, by session; clones share them.
+/// Bytes written, dropped or merged away since they were last taken, by session. Clones share them.
 #[derive(Clone, Debug)]
 pub(crate) struct Written {
     shared: Arc<Shared>,
@@ -31,17 +31,17 @@ impl Written {
         Self { shared: Arc::new(Shared { bytes: Mutex::default(), threshold, enough: Notify::new() }) }
     }
 
-    /// Waits until enough was written to one session, or a large queue has run empty.
+    /// Waits until enough bytes were written to one session, or a large queue became empty.
     pub(crate) async fn reported(&self) {
         self.shared.enough.notified().await;
     }
 
-    /// What was written to each session since the last call.
+    /// Returns the bytes written to each session since the last call.
     pub(crate) fn take(&self) -> BTreeMap<u64, usize> {
         std::mem::take(&mut *self.shared.bytes.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// `since_empty`: what was written since the queue was empty, if it is empty now.
+    /// Adds written bytes. `since_empty`: the bytes written since the queue was last empty, if it is empty now.
     pub(super) fn add(&self, session: u64, bytes: usize, since_empty: Option<usize>) {
         let sum = {
             let mut all = self.shared.bytes.lock().unwrap_or_else(PoisonError::into_inner);

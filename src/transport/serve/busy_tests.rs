@@ -1,4 +1,4 @@
-//! Peers that read nothing for a while, in virtual time: one that is busy is left alone, one that is gone is not.
+//! Peers that read nothing for a while, in virtual time: a busy one stays connected, a dead one is dropped.
 
 use axum::Router;
 use hyper_util::rt::TokioIo;
@@ -12,7 +12,7 @@ use tonic::{Code, Status, transport::Endpoint};
 use super::{connection, *};
 use crate::proto::ext::{Chunk, ReadRequest, sandbox_client::SandboxClient, sandbox_server::SandboxServer};
 
-/// Bytes that the way between client and server holds.
+/// Bytes that the link between client and server buffers.
 const WAY_BYTES: usize = 64 << 10;
 
 /// Serves one connection whose client takes nothing while `is_busy`.
@@ -57,12 +57,12 @@ async fn carry(near: DuplexStream, far: DuplexStream, mut is_busy: watch::Receiv
     }
 }
 
-/// What a client gets that asks for much, then reads nothing for a while; and how long it took.
+/// Requests much data, then reads nothing for a while. Returns the result and how long it took.
 async fn read_after(pause: Duration) -> (Result<Option<Chunk>, Status>, Duration) {
     let (busy, is_busy) = watch::channel(false);
     let mut client = connected(is_busy).await;
     let started = Instant::now();
-    // The chunk that comes back holds the path.
+    // The returned chunk holds the path.
     let request = ReadRequest { path: "x".repeat(1 << 20), ..ReadRequest::default() };
     let reading = tokio::spawn(async move {
         let mut chunks = client.read(request).await?.into_inner();

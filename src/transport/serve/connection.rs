@@ -23,7 +23,7 @@ use crate::transport::{CONNECTION_WINDOW_BYTES, STREAM_WINDOW_BYTES};
 /// hyper takes no smaller read buffer.
 const MIN_HEADER_BYTES: usize = 8 << 10;
 
-/// Serves whatever `stream` carries until the client leaves, misbehaves, or the server stops.
+/// Serves a connection until the client closes it, violates a limit, or the server stops.
 pub(super) async fn serve<S>(stream: S, peer: Peer, server: &Server)
 where
     S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
@@ -37,7 +37,7 @@ where
     };
     let builder = builder(protocol, &server.limits);
     let (app, caller) = (server.app.clone(), peer.clone());
-    // A stream over HTTP/2 may rest for hours; its keep-alive tells whether anybody is there.
+    // An HTTP/2 stream may be idle for hours; keep-alive detects a dead client.
     let body_stall = (protocol == Protocol::Http1).then_some(server.limits.stall);
     let inflow = Inflow::default();
     let service = service_fn(move |request| answer(request, &caller, &inflow, &app, body_stall));
@@ -72,7 +72,7 @@ fn answer(
     async move { Ok(answering.await?.map(|body| Body::new(Lean::new(body)))) }
 }
 
-/// The protocol is known, so hyper's own telling apart, which waits without a limit, never runs.
+/// The protocol is known, so hyper's own detection, which waits without a limit, never runs.
 fn builder(protocol: Protocol, limits: &Limits) -> auto::Builder<TokioExecutor> {
     let mut builder = auto::Builder::new(TokioExecutor::new());
     builder

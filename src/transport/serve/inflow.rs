@@ -1,11 +1,11 @@
-//! What one connection may make this end hold: messages that are not complete, one that is decoded, inputs not yet handled.
+//! Limits on what one connection makes the server hold: incomplete messages, one decoded message, unhandled inputs.
 //!
-//! A stream is charged for the longest message that it announced, for as long as it is open. One that would bring its
-//! connection over the limit ends with that reason; the others go on.
+//! A stream is charged for the longest message that it announced, for as long as it is open. A stream that would exceed
+//! its connection's limit ends with that reason; the others continue.
 //!
-//! A body is handed on in pieces that end where a message's header or the message ends. A decoder that gets a header in
-//! memory of its own, and has used up its buffer, takes that memory for the next one: so what a stream keeps between two
-//! messages is as long as the last, and not as the longest.
+//! A body is passed on in pieces that end where a message's header or the message ends. A decoder whose buffer is used
+//! up takes the memory of the next header's piece. So a stream keeps memory for its last message between two messages,
+//! and not for its longest.
 
 use std::{
     pin::Pin,
@@ -28,10 +28,10 @@ use crate::types::limits::CONNECTION_BYTES;
 
 /// Inputs of one connection that the core has not handled, each of at most [`INPUT_BYTES`] or counted as several.
 pub(crate) const INPUTS: usize = 64;
-/// What counts as one input, in bytes: a heavier one counts as several, so that [`INPUTS`] are at most 8 MiB.
+/// The bytes that count as one input. A larger one counts as several, so that [`INPUTS`] are at most 8 MiB.
 pub(crate) const INPUT_BYTES: usize = 128 << 10;
 
-/// What all streams of one connection share; in every request's extensions.
+/// State shared by all streams of one connection; in every request's extensions.
 #[derive(Clone, Debug)]
 pub(crate) struct Inflow {
     unfinished: Arc<AtomicUsize>,
@@ -46,12 +46,12 @@ impl Default for Inflow {
 }
 
 impl Inflow {
-    /// The one permit to hold a decoded message: a stream decodes its next when those of the others are handed on.
+    /// Returns the one permit to hold a decoded message: a stream decodes its next once the others' are passed on.
     pub(crate) fn turn(&self) -> Arc<Semaphore> {
         Arc::clone(&self.turn)
     }
 
-    /// The permits of inputs that are not handled yet.
+    /// Returns the permits for unhandled inputs.
     pub(crate) fn inputs(&self) -> Arc<Semaphore> {
         Arc::clone(&self.inputs)
     }
@@ -70,7 +70,7 @@ impl Inflow {
     }
 }
 
-/// A request's body that charges its connection for the messages in it.
+/// A request body that charges its connection for the messages in it.
 #[derive(Debug)]
 pub(super) struct Metered<B> {
     body: B,
@@ -78,13 +78,13 @@ pub(super) struct Metered<B> {
     charged: usize,
     header: [u8; HEADER],
     filled: usize,
-    /// Bytes of the message that are still to come.
+    /// Bytes of the current message that have not arrived.
     missing: usize,
-    /// What was received and not handed on.
+    /// Received bytes that have not been passed on.
     rest: Bytes,
 }
 
-/// A flag and the length, big end first.
+/// A flag and the length in big-endian order.
 const HEADER: usize = 5;
 
 impl<B> Metered<B> {
@@ -92,7 +92,7 @@ impl<B> Metered<B> {
         Self { body, inflow, charged: 0, header: [0; HEADER], filled: 0, missing: 0, rest: Bytes::new() }
     }
 
-    /// The next piece of what was received: a part of a message, or a header when it is complete.
+    /// Returns the next piece of what was received: a part of a message, or a complete header.
     fn next_piece(&mut self) -> Result<Option<Bytes>, Status> {
         if self.missing > 0 && !self.rest.is_empty() {
             let piece = self.rest.split_to(self.missing.min(self.rest.len()));
@@ -111,7 +111,7 @@ impl<B> Metered<B> {
         Ok(Some(Bytes::copy_from_slice(&self.header)))
     }
 
-    /// What there is of a header when the body ends.
+    /// Returns the incomplete header when the body ends.
     fn cut_off(&mut self) -> Option<Bytes> {
         let filled = std::mem::take(&mut self.filled);
         (filled > 0).then(|| Bytes::copy_from_slice(&self.header[..filled]))
@@ -119,7 +119,7 @@ impl<B> Metered<B> {
 
     fn begin(&mut self, length: usize) -> Result<(), Status> {
         self.missing = length;
-        // One that no stream takes is refused where its limit is known, before there is room for it.
+        // A message over every stream's limit is refused by the decoder, before there is memory for it.
         if length > self.charged && length <= CONNECTION_BYTES {
             self.inflow.charge(length - self.charged)?;
             self.charged = length;
@@ -153,7 +153,7 @@ where
             };
             match frame.into_data() {
                 Ok(data) => this.rest = data,
-                // What is cut off has to show; trailers of a request say nothing that is read here.
+                // A truncated message must be visible to the decoder. Trailers of a request are not used.
                 Err(trailers) => {
                     let frame = this.cut_off().map_or(trailers, Frame::data);
                     return Poll::Ready(Some(Ok(frame)));
@@ -201,7 +201,7 @@ mod tests {
         inflow.unfinished.load(Ordering::Relaxed)
     }
 
-    /// What a body hands on of what it receives.
+    /// Returns the pieces that a body passes on.
     fn receive(body: &mut Metered<Body>, bytes: &[u8]) -> Result<Vec<Bytes>, Status> {
         body.rest = Bytes::copy_from_slice(bytes);
         std::iter::from_fn(|| body.next_piece().transpose()).collect()

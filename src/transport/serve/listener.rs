@@ -1,4 +1,4 @@
-//! Taking a port: the rule that a server without authentication stays on this host, and errors with the way out.
+//! Listening sockets: without authentication a server stays on loopback, and errors say what to do.
 
 use std::{
     io,
@@ -7,12 +7,11 @@ use std::{
 
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 
-/// Connections that may wait to be taken; the kernel cuts it to `net.core.somaxconn`. All agents and frameworks come back
-/// at once after a restart, and of a queue that is full the kernel resets some connections and leaves others to be tried
-/// again seconds later.
+/// The accept queue; the kernel cuts it to `net.core.somaxconn`. After a restart all agents and frameworks reconnect at
+/// once. If the queue is full, the kernel resets some connections and delays others by seconds.
 const BACKLOG: u32 = 65_535;
 
-/// A port that is ours but not served yet. Connections queue up from here on.
+/// A bound port that is not served yet. Connections queue up from here on.
 #[derive(Debug)]
 pub struct Listener {
     tcp: TcpListener,
@@ -20,11 +19,10 @@ pub struct Listener {
 }
 
 impl Listener {
-    /// Takes `address`; port 0 picks a free one.
+    /// Binds `address`; port 0 picks a free one.
     ///
     /// # Errors
-    /// When the port is taken or not ours to take, and when the address is reachable from other hosts without
-    /// `insecure` saying that this is meant.
+    /// The port is in use or not permitted, or the address is reachable from other hosts and `insecure` is not set.
     #[expect(clippy::unused_async, reason = "it is for a runtime only, and says so")]
     pub async fn bind(address: SocketAddr, insecure: bool) -> Result<Self, ListenError> {
         if !insecure && !is_loopback(address.ip()) {
@@ -35,7 +33,7 @@ impl Listener {
         Ok(Self { tcp, address })
     }
 
-    /// The address taken, with the real port.
+    /// Returns the bound address, with the actual port.
     #[must_use]
     pub fn address(&self) -> SocketAddr {
         self.address
@@ -48,7 +46,7 @@ impl Listener {
 
 fn listen(address: SocketAddr) -> io::Result<TcpListener> {
     let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
-    // A port whose last owner's connections are still being closed is free.
+    // A port stays usable while connections of its last owner are closing.
     socket.set_reuseaddr(true)?;
     socket.bind(address)?;
     socket.listen(BACKLOG)
@@ -59,46 +57,46 @@ fn is_loopback(ip: IpAddr) -> bool {
     ip.to_canonical().is_loopback()
 }
 
-/// Why an address cannot be listened on.
+/// An error from binding an address.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ListenError {
-    /// Another program has the port.
+    /// Another program uses the port.
     #[error(
         "cannot listen on {address}: the port is taken; stop the other program or choose another with --listen \
          (port 0 picks a free one)"
     )]
     Taken {
-        /// What was asked for.
+        /// The requested address.
         address: SocketAddr,
     },
     /// The port is reserved to the superuser.
     #[error("cannot listen on {address}: permission denied; choose a port over 1023 with --listen")]
     Denied {
-        /// What was asked for.
+        /// The requested address.
         address: SocketAddr,
     },
     /// No interface of this host has the address.
     #[error("cannot listen on {address}: this host has no such address; choose another with --listen")]
     NotHere {
-        /// What was asked for.
+        /// The requested address.
         address: SocketAddr,
     },
-    /// Other hosts could reach it, and there is no authentication.
+    /// Other hosts could reach the address, and there is no authentication.
     #[error(
         "refusing to listen on {address}: other hosts can reach it and nothing asks them who they are; listen on \
          127.0.0.1, or say --insecure if that is meant"
     )]
     Public {
-        /// What was asked for.
+        /// The requested address.
         address: SocketAddr,
     },
-    /// Anything else.
+    /// Any other error of the system.
     #[error("cannot listen on {address}: {source}")]
     Other {
-        /// What was asked for.
+        /// The requested address.
         address: SocketAddr,
-        /// What the system said.
+        /// The system's error.
         source: io::Error,
     },
 }
@@ -148,9 +146,9 @@ mod tests {
         assert!(Listener::bind(address("0.0.0.0:0"), true).await.is_ok());
     }
 
-    /// Nobody takes them, so each has to find a place in the queue. Those that are closed keep theirs, and no descriptor.
+    /// Accepts none of them, so each needs a place in the queue. Closed ones keep their place, but no descriptor.
     #[tokio::test]
-    async fn agents_that_come_back_all_at_once_wait_in_the_queue() {
+    async fn agents_that_reconnect_all_at_once_wait_in_the_queue() {
         let most = fs::read_to_string("/proc/sys/net/core/somaxconn").expect("the kernel's limit");
         let agents = most.trim().parse::<usize>().expect("a number").min(2_000);
         let listener = Listener::bind(address("127.0.0.1:0"), false).await.expect("a free port");

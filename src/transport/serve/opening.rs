@@ -1,4 +1,4 @@
-//! The first bytes of a connection: which protocol it speaks, read under a deadline and put back.
+//! Protocol detection: the first bytes of a connection, read under a deadline and put back.
 
 use std::{
     io,
@@ -15,14 +15,14 @@ use tokio::{
 /// What every HTTP/2 client sends first (RFC 9113, section 3.4).
 const PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
-/// What a connection speaks.
+/// The protocol of a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Protocol {
     Http1,
     Http2,
 }
 
-/// A byte stream that gives back what was read ahead before it goes on.
+/// A byte stream that first returns the bytes that were read ahead.
 #[derive(Debug)]
 pub(super) struct Reopened<S> {
     head: [u8; PREFACE.len()],
@@ -31,7 +31,8 @@ pub(super) struct Reopened<S> {
     stream: S,
 }
 
-/// Reads as little as tells the protocol. `None`: the client said nothing, left, or stopped inside the preface.
+/// Reads as few bytes as identify the protocol. `None`: the client sent nothing, disconnected, or stopped inside the
+/// preface.
 pub(super) async fn open<S>(mut stream: S, limit: Duration) -> Option<(Protocol, Reopened<S>)>
 where
     S: AsyncRead + Unpin,
@@ -101,8 +102,8 @@ mod tests {
 
     const LIMIT: Duration = Duration::from_secs(10);
 
-    /// Sends `bytes` in pieces of `piece` and reads all back after the protocol has been told.
-    async fn told(bytes: &'static [u8], piece: usize) -> Option<(Protocol, Vec<u8>)> {
+    /// Sends `bytes` in pieces of `piece`; returns the detected protocol and all bytes read back.
+    async fn detect(bytes: &'static [u8], piece: usize) -> Option<(Protocol, Vec<u8>)> {
         let (mut client, server) = tokio::io::duplex(piece);
         tokio::spawn(async move {
             client.write_all(bytes).await.expect("the server reads on");
@@ -116,20 +117,20 @@ mod tests {
     use tokio::io::AsyncWriteExt;
 
     #[tokio::test(start_paused = true)]
-    async fn the_protocol_is_told_by_the_preface_and_no_byte_is_lost() {
+    async fn the_preface_identifies_the_protocol_and_no_byte_is_lost() {
         for piece in [1, 3, 24, 100] {
             let h2 = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\nrest of it";
-            assert_eq!(told(h2, piece).await, Some((Protocol::Http2, h2.to_vec())));
+            assert_eq!(detect(h2, piece).await, Some((Protocol::Http2, h2.to_vec())));
             let post = b"PRIVATE /x HTTP/1.1\r\n\r\n";
-            assert_eq!(told(post, piece).await, Some((Protocol::Http1, post.to_vec())));
-            assert_eq!(told(b"G", piece).await, Some((Protocol::Http1, b"G".to_vec())));
+            assert_eq!(detect(post, piece).await, Some((Protocol::Http1, post.to_vec())));
+            assert_eq!(detect(b"G", piece).await, Some((Protocol::Http1, b"G".to_vec())));
         }
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_client_that_leaves_or_stalls_inside_the_preface_is_dropped() {
-        assert_eq!(told(b"", 1).await, None);
-        assert_eq!(told(b"PRI * HT", 1).await, None);
+        assert_eq!(detect(b"", 1).await, None);
+        assert_eq!(detect(b"PRI * HT", 1).await, None);
         let (mut client, server) = tokio::io::duplex(64);
         client.write_all(b"PRI * HT").await.expect("there is room");
         assert!(open(server, LIMIT).await.is_none());

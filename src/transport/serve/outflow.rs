@@ -1,7 +1,8 @@
-//! What the encoder of a response's messages keeps between two of them.
+//! Memory limits of the encoder of a response's messages.
 //!
-//! An encoder cuts each piece of a body off one buffer and uses that again once the piece was sent: a stream that carried a
-//! large message would hold as much until it ends. A buffer of which a piece is still held is let go of instead.
+//! An encoder splits each piece of a body off one buffer and reuses the buffer once the piece was sent. So a stream
+//! that sent a large message would keep its memory until it ends. If a piece is still held, the encoder allocates a new
+//! buffer.
 
 use std::{
     pin::Pin,
@@ -11,7 +12,7 @@ use std::{
 use axum::body::{Bytes, HttpBody};
 use hyper::body::{Frame, SizeHint};
 
-/// A body that holds its last piece until the next one is made, so that what it keeps is as long as what it last carried.
+/// A body that holds its last piece until the next one is made, so that its memory is that of its last message.
 #[derive(Debug)]
 pub(super) struct Lean<B> {
     body: B,

@@ -1,6 +1,6 @@
-//! Peers that stop half-way: one that does not read what we write, one that does not send the body it announced.
+//! Timeouts for stalled peers: one that does not read our response, one that does not send the body it announced.
 //!
-//! Being behind is no crime, standing still is: every byte that moves starts the time anew.
+//! A slow peer is fine, a stalled one is not: every byte that moves restarts the timer.
 
 use std::{
     io,
@@ -19,19 +19,19 @@ use tokio::{
     time::{Sleep, sleep},
 };
 
-/// Time that runs only while something is waited for.
+/// A timer that runs only while an operation is pending.
 #[derive(Debug)]
-struct Patience {
-    limit: Duration,
+struct StallTimer {
+    idle_timeout: Duration,
     waiting: Option<Pin<Box<Sleep>>>,
 }
 
-impl Patience {
-    fn new(limit: Duration) -> Self {
-        Self { limit, waiting: None }
+impl StallTimer {
+    fn new(idle_timeout: Duration) -> Self {
+        Self { idle_timeout, waiting: None }
     }
 
-    /// Passes an outcome on; one that is pending for the whole limit becomes an error.
+    /// Passes an outcome on. One that is pending for the whole idle timeout becomes an error.
     fn watch<T, E: From<io::Error>>(
         &mut self,
         cx: &mut Context<'_>,
@@ -41,22 +41,22 @@ impl Patience {
             self.waiting = None;
             return outcome;
         }
-        let waiting = self.waiting.get_or_insert_with(|| Box::pin(sleep(self.limit)));
+        let waiting = self.waiting.get_or_insert_with(|| Box::pin(sleep(self.idle_timeout)));
         ready!(waiting.as_mut().poll(cx));
         Poll::Ready(Err(E::from(io::Error::from(io::ErrorKind::TimedOut))))
     }
 }
 
-/// A byte stream whose writes fail once the peer has taken nothing for a while.
+/// A byte stream whose writes fail once the peer has read nothing for a while.
 #[derive(Debug)]
 pub(super) struct Progressing<S> {
     stream: S,
-    writing: Patience,
+    writing: StallTimer,
 }
 
 impl<S> Progressing<S> {
     pub(super) fn new(stream: S, stall: Duration) -> Self {
-        Self { stream, writing: Patience::new(stall) }
+        Self { stream, writing: StallTimer::new(stall) }
     }
 }
 
@@ -96,16 +96,16 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Progressing<S> {
     }
 }
 
-/// A request's body that fails once the client has sent nothing of it for a while.
+/// A request body that fails once the client has sent nothing of it for a while.
 #[derive(Debug)]
 pub(super) struct ProgressingBody<B> {
     body: B,
-    reading: Patience,
+    reading: StallTimer,
 }
 
 impl<B> ProgressingBody<B> {
     pub(super) fn new(body: B, stall: Duration) -> Self {
-        Self { body, reading: Patience::new(stall) }
+        Self { body, reading: StallTimer::new(stall) }
     }
 }
 
@@ -134,7 +134,7 @@ where
     }
 }
 
-/// The body with its limit, as handlers take it.
+/// Wraps a body in its timeout, as handlers take it.
 pub(super) fn limited<B>(body: B, stall: Duration) -> Body
 where
     B: HttpBody<Data = Bytes, Error: Into<BoxError>> + Send + Unpin + 'static,

@@ -21,7 +21,7 @@ use crate::{
     transport::connect::{self, Address},
 };
 
-const PATIENCE: Duration = Duration::from_secs(10);
+const TEST_TIMEOUT: Duration = Duration::from_secs(10);
 
 struct Running {
     address: SocketAddr,
@@ -29,7 +29,7 @@ struct Running {
     serving: JoinHandle<()>,
 }
 
-/// Limits short enough for tests; what is not tested in a case must not strike.
+/// Limits short enough for tests. Limits that a case does not test must not be reached.
 fn limits() -> Limits {
     Limits {
         first_byte: Duration::from_millis(200),
@@ -66,7 +66,7 @@ async fn exchange(address: SocketAddr, bytes: &[u8]) -> String {
 
 async fn read_to_close(client: &mut TcpStream) -> String {
     let mut back = Vec::new();
-    let read = timeout(PATIENCE, client.read_to_end(&mut back)).await.expect("the server closes the connection");
+    let read = timeout(TEST_TIMEOUT, client.read_to_end(&mut back)).await.expect("the server closes the connection");
     drop(read);
     String::from_utf8_lossy(&back).into_owned()
 }
@@ -128,7 +128,7 @@ async fn a_client_that_dribbles_its_header_is_dropped() {
         }
     });
     let mut back = Vec::new();
-    drop(timeout(PATIENCE, reading.read_to_end(&mut back)).await.expect("the server closes the connection"));
+    drop(timeout(TEST_TIMEOUT, reading.read_to_end(&mut back)).await.expect("the server closes the connection"));
     assert!(!String::from_utf8_lossy(&back).contains("200 OK"));
     dribble.abort();
 }
@@ -172,14 +172,14 @@ async fn a_client_that_stops_inside_its_body_is_answered_and_dropped() {
 
 #[tokio::test]
 async fn a_client_that_does_not_read_is_dropped() {
-    let server = start(Limits { connections: 1, header: PATIENCE, ..limits() }).await;
-    let mut deaf = TcpStream::connect(server.address).await.expect("the server listens");
-    deaf.write_all(b"GET /large HTTP/1.1\r\nHost: x\r\n\r\n").await.expect("the server reads");
+    let server = start(Limits { connections: 1, header: TEST_TIMEOUT, ..limits() }).await;
+    let mut stalled = TcpStream::connect(server.address).await.expect("the server listens");
+    stalled.write_all(b"GET /large HTTP/1.1\r\nHost: x\r\n\r\n").await.expect("the server reads");
     // Its place is free again although it keeps its end open.
     let answer =
-        timeout(PATIENCE, exchange(server.address, b"GET /health HTTP/1.0\r\n\r\n")).await.expect("a free place");
+        timeout(TEST_TIMEOUT, exchange(server.address, b"GET /health HTTP/1.0\r\n\r\n")).await.expect("a free place");
     assert!(answer.starts_with("HTTP/1.0 200"), "{answer}");
-    drop(deaf);
+    drop(stalled);
 }
 
 #[tokio::test]
@@ -208,7 +208,7 @@ async fn an_open_stream_does_not_hold_up_the_end_for_ever() {
     let mut slow = TcpStream::connect(server.address).await.expect("the server listens");
     slow.write_all(b"GET /slow HTTP/1.1\r\nHost: x\r\n\r\n").await.expect("the server reads");
     server.stop.cancel();
-    timeout(PATIENCE, server.serving).await.expect("the server ends").expect("without a panic");
+    timeout(TEST_TIMEOUT, server.serving).await.expect("the server ends").expect("without a panic");
     assert!(!matches!(chunks.message().await, Ok(Some(_))), "the stream is cut");
     TcpStream::connect(server.address).await.expect_err("the port is free again");
 }

@@ -1,4 +1,4 @@
-//! The answer to a path that nobody serves: in the caller's own terms.
+//! The response to an unknown path, in the caller's protocol.
 
 use axum::{
     extract::Request,
@@ -8,7 +8,7 @@ use axum::{
 
 use crate::types::quoted;
 
-/// 404 in words, or for a gRPC call the status `unimplemented`.
+/// Returns 404 with a text, or for a gRPC call the status `unimplemented`.
 pub(super) async fn unknown(request: Request) -> Response {
     let kind = request.headers().get(header::CONTENT_TYPE);
     if kind.is_some_and(|kind| kind.as_bytes().starts_with(b"application/grpc")) {

@@ -1,7 +1,8 @@
-//! Adding, taking and comparing: walks over two lists that are sorted by *place*.
+//! Addition, subtraction and comparison of resources: passes over two lists that are sorted by *place*.
 //!
-//! A place is the kind and shape of an item, and for exclusive and shared kinds its amount too. Items of one place merge
-//! by amount, are counted (shared), or stand side by side (exclusive); so every operation only ever looks at one place.
+//! The place of an item is its kind and shape, and for exclusive and shared kinds its amount too. Items of one place
+//! merge by amount, are counted (shared), or are listed separately (exclusive). So every operation looks at one place
+//! at a time.
 
 use std::cmp::Ordering;
 use std::iter::Sum;
@@ -36,7 +37,7 @@ impl Resources {
         self.add_from(0, item);
     }
 
-    /// The sum of items in any order: sorted once, then merged in one walk, however many there are.
+    /// Returns the sum of items in any order: sorted once, then merged in one pass.
     pub(super) fn merged(mut items: Vec<Resource>) -> Self {
         items.retain(|item| !item.amount.is_empty());
         items.sort_by(Resource::cmp_place);
@@ -55,7 +56,7 @@ impl Resources {
         Self { items: sum }
     }
 
-    /// Whether every item of `other` is here in full: the whole volume, enough copies, every port.
+    /// Returns whether every item of `other` is here in full: the whole volume, enough copies, every port.
     #[must_use]
     pub fn contains(&self, other: &Self) -> bool {
         let mut at = 0;
@@ -65,20 +66,20 @@ impl Resources {
         })
     }
 
-    /// What is left once `other` is taken, or `None` if that is not all here.
+    /// Returns what is left without `other`, or `None` if `other` is not contained.
     #[must_use]
     pub fn checked_sub(&self, other: &Self) -> Option<Self> {
         let mut rest = self.clone();
         rest.take_out(other).then_some(rest)
     }
 
-    /// Takes `other` out if all of it is here, and says whether it was. Without a copy, unlike [`Self::checked_sub`].
+    /// Subtracts `other` if it is contained, and returns whether it was. Unlike [`Self::checked_sub`] it makes no copy.
     #[must_use = "nothing is taken if not all of it was there"]
     pub fn take(&mut self, other: &Self) -> bool {
         self.contains(other) && self.take_out(other)
     }
 
-    /// The first place at or after `from` that does not come before `item`'s.
+    /// Returns the index of the first item from `from` on that is not before `item`.
     fn place_of(&self, from: usize, item: &Resource) -> usize {
         let before = |own: &&Resource| own.cmp_place(item).is_lt();
         from + self.items[from..].iter().take_while(before).count()
@@ -88,7 +89,7 @@ impl Resources {
         self.items.get(at).is_some_and(|own| own.cmp_place(item).is_eq())
     }
 
-    /// How many items equal to the one at `index`, side by side because they are exclusive, stand before it.
+    /// Counts the equal items directly before the one at `index`, which are there because they are exclusive.
     fn repeats_before(&self, index: usize) -> usize {
         let item = &self.items[index];
         if !item.kind.is_exclusive() {
@@ -97,13 +98,13 @@ impl Resources {
         self.items[..index].iter().rev().take_while(|own| *own == item).count()
     }
 
-    /// Whether the item found `at` its place, or the `skip`th after it, covers `item`.
+    /// Returns whether the item at `at`, or the `skip`th after it, covers `item`.
     fn has_at(&self, at: usize, item: &Resource, skip: usize) -> bool {
         let own = at + skip;
         self.is_at(own, item) && self.items[own].copies >= item.copies && self.items[own].amount.contains(&item.amount)
     }
 
-    /// Adds an item whose place is not before `from`; returns its place.
+    /// Adds an item whose place is not before `from`; returns its index.
     fn add_from(&mut self, from: usize, item: &Resource) -> usize {
         if item.amount.is_empty() {
             return from;
@@ -119,7 +120,7 @@ impl Resources {
         at
     }
 
-    /// Takes out what is here of `other`; false if that was not all of it.
+    /// Subtracts what is here of `other`; false if that was not all of it.
     fn take_out(&mut self, other: &Self) -> bool {
         let (mut at, mut complete) = (0, true);
         for item in &other.items {
@@ -160,7 +161,7 @@ impl AddAssign<&Self> for Resources {
     }
 }
 
-/// Taking what is not there leaves nothing, as in Mesos; [`Resources::checked_sub`] notices.
+/// Subtracting what is not there leaves zero, as in Mesos; [`Resources::checked_sub`] detects it.
 impl SubAssign<&Self> for Resources {
     fn sub_assign(&mut self, other: &Self) {
         self.take_out(other);

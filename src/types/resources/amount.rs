@@ -1,21 +1,21 @@
-//! How much of a kind: a number, ranges or a set, with the three operations the algebra needs.
+//! The amount of an item: a scalar, ranges or a set.
 
 use std::collections::BTreeSet;
 
 use crate::types::{Milli, Ranges};
 
-/// How much of a kind there is.
+/// The amount of one item.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Amount {
-    /// A number of units: cpus, MiB, devices.
+    /// A scalar: cpus, MiB, devices.
     Scalar(Milli),
-    /// Whole numbers, such as ports.
+    /// Ranges of integers, such as ports.
     Ranges(Ranges),
-    /// Names.
+    /// A set of names.
     Set(BTreeSet<String>),
 }
 
-/// What an amount is made of; amounts of different shape never meet.
+/// The type of an amount; amounts of different shapes are never combined.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Shape {
     Scalar,
@@ -24,7 +24,7 @@ pub(super) enum Shape {
 }
 
 impl Amount {
-    /// Whether there is nothing of it.
+    /// Returns whether the amount is zero or empty.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         match self {
@@ -42,7 +42,7 @@ impl Amount {
         }
     }
 
-    /// Whether all of `other` is in this; amounts of another shape are not.
+    /// Returns whether `other` is contained; an amount of another shape is not.
     pub(super) fn contains(&self, other: &Self) -> bool {
         match (self, other) {
             (Self::Scalar(own), Self::Scalar(other)) => own >= other,
@@ -62,7 +62,7 @@ impl Amount {
         }
     }
 
-    /// Adds amounts of the same shape; sets of ranges are sorted once for all of them.
+    /// Adds amounts of the same shape; ranges are sorted once for all of them.
     pub(super) fn add_all<'a>(&mut self, others: impl Iterator<Item = &'a Self>) {
         match self {
             Self::Scalar(_) | Self::Set(_) => others.for_each(|other| self.add(other)),
@@ -79,7 +79,7 @@ impl Amount {
         }
     }
 
-    /// Takes out what is there of an amount of the same shape.
+    /// Subtracts what is there of an amount of the same shape.
     pub(super) fn subtract(&mut self, other: &Self) {
         match (self, other) {
             (Self::Scalar(own), Self::Scalar(other)) => *own = own.saturating_sub(*other),

@@ -1,7 +1,7 @@
-//! What an operator declares that a host has: resources, and the names that are not to be looked for.
+//! Resources that an operator declares for a host, and the names that are then not detected.
 //!
-//! Text cannot be replaced by the [`Resources`] in it: `mem:0` adds nothing to them, yet forbids to detect any memory. So
-//! text is parsed once, where it enters, and this value is handed on.
+//! [`Resources`] alone cannot represent the text: `mem:0` adds nothing, yet prevents the detection of memory. So the
+//! text is parsed once, where it enters, and this value is passed on.
 
 use std::collections::BTreeMap;
 use std::convert::Infallible;
@@ -14,10 +14,10 @@ use super::{Amount, Resource, ResourceError, Resources};
 use crate::proto::v1;
 use crate::types::quoted;
 
-/// The largest port there is.
+/// The largest port number.
 const MAX_PORT: u64 = 65_535;
 
-/// Resources of a host as its operator declares them. Names that are not mentioned are detected on the host.
+/// Resources of a host as its operator declares them. Names that are not mentioned are detected.
 ///
 /// ```
 /// use divvy::types::DeclaredResources;
@@ -34,10 +34,10 @@ pub struct DeclaredResources {
 }
 
 impl DeclaredResources {
-    /// Reads `name:value` or `name(role):value`, joined by semicolons. Entries without a role get `default_role`.
+    /// Parses `name:value` or `name(role):value`, joined by semicolons. Entries without a role get `default_role`.
     ///
     /// # Errors
-    /// The first entry that makes no sense, or a `default_role` that is not a valid name.
+    /// An entry is invalid (the first is named), or `default_role` is not a valid role.
     pub fn parse(text: &str, default_role: &str) -> Result<Self, ResourceError> {
         let mut declared = Self::default();
         for item in items(text, default_role) {
@@ -45,12 +45,12 @@ impl DeclaredResources {
             let wrong = |problem| ResourceError::Text { text: quoted(entry), problem };
             declared.add(&item).map_err(wrong)?;
         }
-        // The limits are those of the message form, also of what several entries make together.
+        // The limits are those of the protobuf form, also for several entries together.
         Resources::from_proto(&declared.resources.to_proto())?;
         Ok(declared)
     }
 
-    /// Reads messages; an item of zero mentions its name and adds nothing.
+    /// Converts from the protobuf form; an item of zero mentions its name and adds nothing.
     ///
     /// # Errors
     /// As [`Resources::from_proto`].
@@ -63,7 +63,7 @@ impl DeclaredResources {
         Ok(declared)
     }
 
-    /// Adds an item that a host can have beside what was declared before.
+    /// Adds an item that does not conflict with those declared before.
     fn add(&mut self, item: &Resource) -> Result<(), String> {
         let (name, shape) = (item.name(), item.amount().shape());
         let wanted = match name {
@@ -101,13 +101,13 @@ impl DeclaredResources {
         Ok(())
     }
 
-    /// What was declared; entries of zero are not in it.
+    /// Returns the declared resources, without entries of zero.
     #[must_use]
     pub fn resources(&self) -> &Resources {
         &self.resources
     }
 
-    /// Whether the operator decided on that name, also by declaring zero of it.
+    /// Returns whether the operator declared that name, even with zero.
     #[must_use]
     pub fn mentions(&self, name: &str) -> bool {
         self.names.contains_key(name)
@@ -121,7 +121,7 @@ impl From<Resources> for DeclaredResources {
     }
 }
 
-/// As [`DeclaredResources::parse`], unreserved unless an entry names a role.
+/// Parses as [`DeclaredResources::parse`] does, unreserved unless an entry names a role.
 impl FromStr for DeclaredResources {
     type Err = ResourceError;
 

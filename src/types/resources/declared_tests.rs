@@ -1,4 +1,4 @@
-//! What an operator's text declares, and which texts no host can mean.
+//! Declared resources of a host, and invalid declarations.
 
 use super::*;
 
@@ -46,7 +46,7 @@ fn what_is_printed_is_read_back() {
 }
 
 #[test]
-fn reservations_that_make_no_sense_are_refused() {
+fn invalid_reservations_are_refused() {
     for text in [
         "cpus(reservations: [(STATIC,*)]):2",
         "cpus(reservations: [(STATIC)]):2",

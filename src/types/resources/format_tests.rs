@@ -1,4 +1,4 @@
-//! Messages in both reservation formats, and those that are refused.
+//! Messages in both reservation formats, and invalid ones.
 
 use super::*;
 use crate::proto::v1;
@@ -54,7 +54,7 @@ fn the_old_format_becomes_a_stack() {
 }
 
 #[test]
-fn stacks_that_make_no_sense_are_refused() {
+fn invalid_stacks_are_refused() {
     for (message, problem) in [
         (old(Some("*"), Some(by("ops"))), "[0].reservation: needs a role other than `*` beside it"),
         (old(Some("a b"), None), "[0].role: role `a b` must not contain white space"),
@@ -91,7 +91,7 @@ fn both_formats_at_once_have_to_agree() {
 
 #[test]
 #[expect(deprecated, reason = "the old format is what is tested")]
-fn a_framework_sees_the_format_and_the_role_it_asked_for() {
+fn a_framework_receives_the_format_and_the_role_it_supports() {
     let shown = |message: v1::Resource, refinement| {
         Resources::from_proto(&[message]).unwrap().to_proto_as(Some("a/b"), refinement).remove(0)
     };
@@ -125,7 +125,7 @@ fn a_shared_item_is_shown_once_and_stored_as_often_as_it_is_held() {
 }
 
 #[test]
-fn amounts_that_make_no_sense_are_refused_with_their_path() {
+fn invalid_amounts_are_refused_with_their_path() {
     let scalar = |value| v1::Resource { scalar: Some(value::Scalar { value }), ..message("cpus:1") };
     for value in [-1.0, f64::NAN, f64::INFINITY, f64::NEG_INFINITY, 7.639_18e-313, 1e300] {
         assert!(read(scalar(value)).is_err(), "{value}");

@@ -1,8 +1,8 @@
-//! What kind of thing an item of resources is: everything about it but the amount.
+//! The kind of a resource item: everything about it but the amount.
 //!
-//! The one rule: two items merge exactly if their kinds are equal and not exclusive. The plain kinds that nearly every
-//! item has (`cpus`, `mem`, `disk`, `gpus`, `ports`) are statics, so cloning and comparing them costs a pointer. The role
-//! an item is *allocated* to is no part of its kind; it is stamped on the message form on the way out.
+//! Rule: two items merge exactly if their kinds are equal and not exclusive. The plain kinds of most items (`cpus`,
+//! `mem`, `disk`, `gpus`, `ports`) are statics, so cloning and comparing them is cheap. The role that an item is
+//! *allocated* to is not part of its kind; it is set when the message is written.
 
 use std::cmp::Ordering;
 use std::fmt;
@@ -13,7 +13,7 @@ use prost::Message as _;
 
 use crate::proto::v1::resource::{DiskInfo, disk_info::source};
 
-/// Everything about an item of resources but its amount.
+/// Everything about a resource item but its amount.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Kind {
     rank: u8,
@@ -28,24 +28,24 @@ pub struct Kind {
 /// One entry of a reservation stack. The last entry is the one in force.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Reservation {
-    /// Made by an operation, not by the agent's flags; only such a one can be taken back.
+    /// Whether an operation made it, rather than the agent's flags; only such a reservation can be removed.
     pub dynamic: bool,
-    /// The role it is reserved to, never `*`.
+    /// The role that it is reserved to, never `*`.
     pub role: Arc<str>,
-    /// Who made it.
+    /// The principal that made it.
     pub principal: Option<Arc<str>>,
     /// Sorted, so that equal sets of labels are equal.
     pub labels: Vec<(String, Option<String>)>,
 }
 
-/// The disk an item stands for: a persistent volume, a source, or both.
+/// The disk of an item: a persistent volume, a source, or both.
 #[derive(Clone, Debug)]
 struct Disk {
     info: DiskInfo,
     encoded: Vec<u8>,
 }
 
-/// A kind as items hold it: a static for the plain ones, shared otherwise.
+/// A shared reference to a kind; a static for the plain ones.
 #[derive(Clone)]
 pub struct KindRef(Held);
 
@@ -55,13 +55,13 @@ enum Held {
     Shared(Arc<Kind>),
 }
 
-/// The names with a static kind, in the order in which items are kept and shown.
+/// The names with a static kind, in the order in which items are stored and printed.
 const PLAIN_NAMES: [&str; 5] = ["cpus", "mem", "disk", "gpus", "ports"];
 
 static PLAIN: LazyLock<[Kind; 5]> = LazyLock::new(|| PLAIN_NAMES.map(Kind::new));
 
 impl Kind {
-    /// The unreserved kind of that name.
+    /// Creates the unreserved kind of that name.
     #[must_use]
     pub fn new(name: &str) -> Self {
         let rank = PLAIN_NAMES.iter().zip(0_u8..).find(|(plain, _)| **plain == name).map_or(u8::MAX, |(_, rank)| rank);
@@ -76,103 +76,103 @@ impl Kind {
         }
     }
 
-    /// The same, reserved by this stack, the entry in force last.
+    /// Sets the reservation stack; the last entry is in force.
     #[must_use]
     pub fn with_reservations(mut self, reservations: Vec<Reservation>) -> Self {
         self.reservations = reservations;
         self
     }
 
-    /// The same on this disk.
+    /// Sets the disk.
     #[must_use]
     pub fn with_disk(mut self, disk: Option<DiskInfo>) -> Self {
         self.disk = disk.map(Disk::new);
         self
     }
 
-    /// The same, but liable to be taken back at any time.
+    /// Sets whether it is revocable.
     #[must_use]
     pub fn with_revocable(mut self, revocable: bool) -> Self {
         self.revocable = revocable;
         self
     }
 
-    /// The same, but usable by many tasks at once.
+    /// Sets whether several tasks may share it.
     #[must_use]
     pub fn with_shared(mut self, shared: bool) -> Self {
         self.shared = shared;
         self
     }
 
-    /// The same from this resource provider.
+    /// Sets the resource provider.
     #[must_use]
     pub fn with_provider_id(mut self, provider_id: Option<&str>) -> Self {
         self.provider_id = provider_id.map(Arc::from);
         self
     }
 
-    /// `cpus`, `mem`, ...
+    /// Returns the name: `cpus`, `mem`, ...
     #[must_use]
     pub fn name(&self) -> &Arc<str> {
         &self.name
     }
 
-    /// The stack of reservations, the one in force last; empty for unreserved items.
+    /// Returns the reservation stack, the one in force last; empty for unreserved items.
     #[must_use]
     pub fn reservations(&self) -> &[Reservation] {
         &self.reservations
     }
 
-    /// The reservation in force.
+    /// Returns the reservation in force.
     #[must_use]
     pub fn reservation(&self) -> Option<&Reservation> {
         self.reservations.last()
     }
 
-    /// The disk, if this is more than plain space.
+    /// Returns the disk, unless it is plain disk space.
     #[must_use]
     pub fn disk(&self) -> Option<&DiskInfo> {
         self.disk.as_ref().map(|disk| &disk.info)
     }
 
-    /// The persistent volume's id.
+    /// Returns the id of the persistent volume.
     #[must_use]
     pub fn persistence_id(&self) -> Option<&str> {
         self.disk()?.persistence.as_ref().map(|persistence| persistence.id.as_str())
     }
 
-    /// Whether it may be taken back at any time.
+    /// Returns whether it is revocable.
     #[must_use]
     pub fn is_revocable(&self) -> bool {
         self.revocable
     }
 
-    /// Whether many tasks may use it at once.
+    /// Returns whether several tasks may share it.
     #[must_use]
     pub fn is_shared(&self) -> bool {
         self.shared
     }
 
-    /// Whether it was reserved more than once, which only frameworks with `RESERVATION_REFINEMENT` understand.
+    /// Returns whether it was reserved more than once, which only frameworks with `RESERVATION_REFINEMENT` understand.
     #[must_use]
     pub fn is_refined(&self) -> bool {
         self.reservations.len() > 1
     }
 
-    /// The resource provider that has it; `None` for the agent itself.
+    /// Returns the id of its resource provider; `None` for the agent itself.
     #[must_use]
     pub fn provider_id(&self) -> Option<&str> {
         self.provider_id.as_deref()
     }
 
-    /// Whether items of this kind are never merged and only taken whole: persistent volumes and `MOUNT`, `BLOCK` and
-    /// identified `RAW` disks.
+    /// Returns whether items of this kind never merge and are only taken whole: persistent volumes and `MOUNT`, `BLOCK`
+    /// and identified `RAW` disks.
     #[must_use]
     pub fn is_exclusive(&self) -> bool {
         !self.shared && self.disk.as_ref().is_some_and(Disk::is_exclusive)
     }
 
-    /// Whether a framework in `role` may use it: unreserved, or reserved to the role or to one above it.
+    /// Returns whether a framework in `role` may use it: it is unreserved, or reserved to the role or an ancestor.
     #[must_use]
     pub fn is_allocatable_to(&self, role: &str) -> bool {
         self.reservation().is_none_or(|reservation| is_self_or_below(role, &reservation.role))
@@ -188,19 +188,19 @@ impl Kind {
     }
 }
 
-/// Whether `role` is `ancestor` or lies below it in the hierarchy of roles.
+/// Returns whether `role` is `ancestor` or a descendant of it.
 pub(crate) fn is_self_or_below(role: &str, ancestor: &str) -> bool {
     role.strip_prefix(ancestor).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
 }
 
 impl Reservation {
-    /// Made by the agent's flags.
+    /// Creates a static reservation, made by the agent's flags.
     #[must_use]
     pub fn fixed(role: &str) -> Self {
         Self { dynamic: false, role: role.into(), principal: None, labels: Vec::new() }
     }
 
-    /// Made by an operation.
+    /// Creates a dynamic reservation, made by an operation.
     #[must_use]
     pub fn dynamic(role: &str, principal: Option<&str>) -> Self {
         Self { dynamic: true, role: role.into(), principal: principal.map(Arc::from), labels: Vec::new() }
@@ -226,7 +226,7 @@ impl Disk {
     }
 }
 
-/// By the encoded bytes, which are canonical because the generated messages keep their maps in order.
+/// Compares the encoded bytes, which are canonical because the generated messages order their maps.
 impl Ord for Disk {
     fn cmp(&self, other: &Self) -> Ordering {
         self.encoded.cmp(&other.encoded)
@@ -254,7 +254,7 @@ impl std::hash::Hash for Disk {
 }
 
 impl KindRef {
-    /// The unreserved kind of that name; free for the plain names.
+    /// Returns the unreserved kind of that name; without allocation for the plain names.
     #[must_use]
     pub fn plain(name: &str) -> Self {
         match PLAIN_NAMES.iter().position(|plain| *plain == name) {

@@ -1,11 +1,11 @@
-//! What holds for all resources, whatever their kinds.
+//! Laws that hold for all resources of any kind.
 
 use proptest::prelude::*;
 
 use super::*;
 use crate::proto::v1::resource::{DiskInfo, disk_info};
 
-/// A small world, so that items meet: few names, roles, disks and ports.
+/// Few names, roles, disks and ports, so that items often meet.
 fn any_amount(name: &'static str) -> BoxedStrategy<Amount> {
     match name {
         "ports" => prop::collection::vec((0_u64..40, 0_u64..8), 0..4)
@@ -57,12 +57,13 @@ fn any_resources() -> impl Strategy<Value = Resources> {
     any_items().prop_map(Resources::from_iter)
 }
 
-/// What text can say: unreserved, plain.
+/// Resources that text can represent: unreserved and plain.
 fn any_plain() -> impl Strategy<Value = Resources> {
     any_resources().prop_map(|all| all.filter(|item| item.kind.is_plain()))
 }
 
-/// Ranges and sets are no numbers: what both sides have is had once, so adding and taking need not undo each other.
+/// Ranges and sets are not numbers: a member of both sides is in the sum once, so adding and taking need not be
+/// inverse.
 fn apart(left: &Resources, right: &Resources) -> Resources {
     let overlap = |item: &Resource| match &item.amount {
         Amount::Scalar(_) => false,

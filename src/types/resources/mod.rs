@@ -1,10 +1,10 @@
-//! What an agent has, an offer carries and a task takes: an exact algebra of scalars, ranges and sets.
+//! Resources of agents, offers and tasks: exact arithmetic of scalars, ranges and sets.
 //!
-//! [`Resources`] keeps its items sorted by kind with everything merged that may be merged, so equal resources are equal
-//! values and every operation is one walk over two short sorted lists. Three things never merge: different kinds (role,
-//! disk, revocable, provider), exclusive disks and volumes, which are only taken whole, and shared volumes of different
-//! size; copies of a shared volume are counted. Amounts are fixed point. Reading messages and text is where input is
-//! checked; past that there are no invalid resources.
+//! [`Resources`] keeps its items sorted by kind and merged where possible. So equal resources are equal values, and
+//! every operation is one pass over two short sorted lists. Three things never merge: different kinds (role, disk,
+//! revocable, provider); exclusive disks and volumes, which are only taken whole; and shared volumes of different
+//! sizes. Copies of a shared volume are counted. Amounts are fixed point. Messages and text are validated when they are
+//! read; afterwards there are no invalid resources.
 
 mod algebra;
 mod amount;
@@ -23,13 +23,13 @@ pub(crate) use self::kind::is_self_or_below;
 pub use self::kind::{Kind, KindRef, Reservation};
 use super::{Milli, Ranges};
 
-/// A sum of resources. See the [module](self) for its rules.
+/// A sum of resource items. See the [module](self) for its rules.
 #[derive(Clone, Default, PartialEq, Eq, Hash)]
 pub struct Resources {
     items: Vec<Resource>,
 }
 
-/// One item: so much of one kind.
+/// One item: an amount of one kind.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Resource {
     kind: KindRef,
@@ -37,54 +37,54 @@ pub struct Resource {
     copies: u32,
 }
 
-/// Resources that make no sense, with the field or the text at fault.
+/// An error for invalid resources, with the field or the text at fault.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ResourceError {
-    /// A message's field, relative to the list: `[1].scalar`.
+    /// A field of a message is invalid.
     #[error("{path}: {problem}")]
     Field {
-        /// Which field of which item.
+        /// The field, relative to the list: `[1].scalar`.
         path: String,
         /// What is wrong with it.
         problem: String,
     },
-    /// A part of a text.
+    /// A part of a text is invalid.
     #[error("`{text}`: {problem}")]
     Text {
         /// The part between two semicolons.
         text: String,
-        /// What is wrong with it, and what would be right.
+        /// What is wrong with it, and what is expected.
         problem: String,
     },
 }
 
 impl Resource {
-    /// So much of that kind; a shared kind counts as one copy.
+    /// Creates an item; one of a shared kind counts as one copy.
     #[must_use]
     pub fn new(kind: impl Into<KindRef>, amount: Amount) -> Self {
         Self { kind: kind.into(), amount, copies: 1 }
     }
 
-    /// `cpus`, `mem`, ...
+    /// Returns the name: `cpus`, `mem`, ...
     #[must_use]
     pub fn name(&self) -> &str {
         self.kind.name()
     }
 
-    /// Everything but the amount.
+    /// Returns the kind: everything but the amount.
     #[must_use]
     pub fn kind(&self) -> &KindRef {
         &self.kind
     }
 
-    /// How much.
+    /// Returns the amount.
     #[must_use]
     pub fn amount(&self) -> &Amount {
         &self.amount
     }
 
-    /// How much, if it is a number.
+    /// Returns the amount if it is a scalar.
     #[must_use]
     pub fn scalar(&self) -> Option<Milli> {
         match self.amount {
@@ -93,7 +93,7 @@ impl Resource {
         }
     }
 
-    /// How many hold it; always one unless it is shared.
+    /// Returns how many copies there are; always one unless it is shared.
     #[must_use]
     pub fn copies(&self) -> u32 {
         self.copies
@@ -101,19 +101,19 @@ impl Resource {
 }
 
 impl Resources {
-    /// No resources.
+    /// Creates empty resources.
     #[must_use]
     pub const fn new() -> Self {
         Self { items: Vec::new() }
     }
 
-    /// Unreserved scalars, added up by name.
+    /// Creates unreserved scalars, added up by name.
     #[must_use]
     pub fn from_scalars(scalars: &[(&str, Milli)]) -> Self {
         scalars.iter().map(|&(name, amount)| Resource::new(KindRef::plain(name), Amount::Scalar(amount))).collect()
     }
 
-    /// Unreserved cpus and memory: what most tasks ask for.
+    /// Creates unreserved cpus and memory, which most tasks need.
     ///
     /// # Panics
     /// If a number is negative, not finite or beyond the largest amount; meant for numbers in the source.
@@ -123,80 +123,80 @@ impl Resources {
         Self::from_scalars(&[("cpus", amount(cpus)), ("mem", amount(mem_mib))])
     }
 
-    /// The same and these unreserved ports.
+    /// Adds unreserved ports.
     #[must_use]
     pub fn with_ports(mut self, ports: impl Into<Ranges>) -> Self {
         self.add(&Resource::new(KindRef::plain("ports"), Amount::Ranges(ports.into())));
         self
     }
 
-    /// The same and so much of an unreserved scalar.
+    /// Adds an unreserved scalar.
     #[must_use]
     pub fn with_scalar(mut self, name: &str, amount: Milli) -> Self {
         self.add(&Resource::new(KindRef::plain(name), Amount::Scalar(amount)));
         self
     }
 
-    /// Whether there is nothing.
+    /// Returns whether there are no items.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.items.is_empty()
     }
 
-    /// How many items there are after merging.
+    /// Returns the number of items after merging.
     #[must_use]
     pub fn len(&self) -> usize {
         self.items.len()
     }
 
-    /// The items, sorted by kind: cpus, mem, disk, gpus, ports, then the others by name.
+    /// Iterates over the items, sorted by kind: cpus, mem, disk, gpus, ports, then the others by name.
     pub fn iter(&self) -> impl Iterator<Item = &Resource> {
         self.items.iter()
     }
 
-    /// The sum of the scalars of that name over all kinds; a shared item counts once.
+    /// Returns the sum of the scalars of that name over all kinds; a shared item counts once.
     #[must_use]
     pub fn scalar(&self, name: &str) -> Milli {
         self.named(name).filter_map(Resource::scalar).sum()
     }
 
-    /// Processors.
+    /// Returns the cpus.
     #[must_use]
     pub fn cpus(&self) -> Milli {
         self.scalar("cpus")
     }
 
-    /// Memory in MiB.
+    /// Returns the memory in MiB.
     #[must_use]
     pub fn mem_mib(&self) -> Milli {
         self.scalar("mem")
     }
 
-    /// Disk space in MiB, volumes included.
+    /// Returns the disk space in MiB, volumes included.
     #[must_use]
     pub fn disk_mib(&self) -> Milli {
         self.scalar("disk")
     }
 
-    /// Graphics processors; whole by rule.
+    /// Returns the gpus, which are whole numbers.
     #[must_use]
     pub fn gpus(&self) -> Milli {
         self.scalar("gpus")
     }
 
-    /// The ports of all kinds.
+    /// Returns the ports of all kinds.
     #[must_use]
     pub fn ports(&self) -> Ranges {
         self.ranges("ports")
     }
 
-    /// How many ports there are.
+    /// Returns the number of ports.
     #[must_use]
     pub fn total_ports(&self) -> u64 {
         self.ports().len()
     }
 
-    /// The union of the ranges of that name over all kinds.
+    /// Returns the union of the ranges of that name over all kinds.
     #[must_use]
     pub fn ranges(&self, name: &str) -> Ranges {
         let ranges = self.named(name).filter_map(|item| match &item.amount {
@@ -206,7 +206,7 @@ impl Resources {
         ranges.collect()
     }
 
-    /// The union of the sets of that name over all kinds.
+    /// Returns the union of the sets of that name over all kinds.
     #[must_use]
     pub fn set(&self, name: &str) -> BTreeSet<String> {
         let mut all = BTreeSet::new();
@@ -218,7 +218,7 @@ impl Resources {
         all
     }
 
-    /// The scalars summed per name, sorted by name: what fair shares are reckoned in.
+    /// Returns the sums of the scalars by name, sorted by name. Fair shares are computed from them.
     #[must_use]
     pub fn quantities(&self) -> Vec<(Arc<str>, Milli)> {
         let mut sums: Vec<(Arc<str>, Milli)> = Vec::with_capacity(self.items.len());

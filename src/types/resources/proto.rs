@@ -1,5 +1,6 @@
-//! Messages in and out. Either reservation format is read (a role with at most one dynamic reservation, or a stack) and
-//! becomes a stack inside; what goes out is the stack, or the old form for frameworks that know nothing else.
+//! Conversions from and to messages. Both reservation formats are accepted (a role with at most one dynamic
+//! reservation, or a stack) and stored as a stack. The output is the stack, or the old format for frameworks that know
+//! nothing else.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -16,30 +17,31 @@ use crate::types::limits::{
 };
 use crate::types::{Milli, Ranges, is_self_or_below, quoted, validate_role};
 
-/// Which field, and what is wrong with it.
+/// The field, and what is wrong with it.
 type Problem = (&'static str, String);
 
 impl Resources {
-    /// Reads and checks a list, in either reservation format. The role that items are allocated to is not kept.
+    /// Converts and validates a list in either reservation format. The role that items are allocated to is dropped.
     ///
     /// # Errors
-    /// The first field that makes no sense, with its path relative to the list: `[1].scalar: -1 is negative`.
+    /// The first invalid field, with its path relative to the list: `[1].scalar: -1 is negative`.
     pub fn from_proto(list: &[v1::Resource]) -> Result<Self, ResourceError> {
         check_size(list)?;
         Ok(Self::merged(Resource::list_from_proto(list)?))
     }
 
-    /// The list in the format of reservation stacks, each copy of a shared item apart, so that reading it gives the same.
+    /// Converts to messages with reservation stacks. Each copy of a shared item is separate, so that reading gives the
+    /// same.
     #[must_use]
     pub fn to_proto(&self) -> Vec<v1::Resource> {
         let copies = |item| std::iter::repeat_n(item, usize::try_from(Resource::copies(item)).unwrap_or(usize::MAX));
         self.items.iter().flat_map(copies).map(Resource::to_proto).collect()
     }
 
-    /// The list as a framework is shown it: allocated to a role if it has `MULTI_ROLE`, with reservation stacks if it has
-    /// `RESERVATION_REFINEMENT` and in the old format otherwise. A shared item appears once, however many hold it.
+    /// Converts to messages for a framework: allocated to a role if it has `MULTI_ROLE`, with reservation stacks if it
+    /// has `RESERVATION_REFINEMENT`, and in the old format otherwise. A shared item appears once, whatever its copies.
     ///
-    /// Refined reservations have no old form and stay stacks: leave them out with [`Resources::without_refined`].
+    /// Refined reservations have no old form and stay stacks: remove them first with [`Resources::without_refined`].
     #[must_use]
     pub fn to_proto_as(&self, allocation_role: Option<&str>, refinement: bool) -> Vec<v1::Resource> {
         let shown = |item: &Resource| {
@@ -55,7 +57,7 @@ impl Resources {
 }
 
 impl Resource {
-    /// Reads a list item by item, also those of zero.
+    /// Converts a list item by item, including items of zero.
     pub(super) fn list_from_proto(list: &[v1::Resource]) -> Result<Vec<Self>, ResourceError> {
         list.iter().enumerate().map(|(at, message)| Self::read_at(at, message)).collect()
     }
@@ -240,7 +242,7 @@ fn read_reservation(info: &ReservationInfo) -> Result<Reservation, Problem> {
     Ok(Reservation { dynamic, ..with_principal(role, info) })
 }
 
-/// Who made a reservation and what it is labelled with have a limit, since each item of a kind carries them.
+/// The principal and the labels of a reservation have limits, since each item of a kind carries them.
 fn check_maker(field: &'static str, info: &ReservationInfo) -> Result<(), Problem> {
     at_most(field, "bytes in a principal", info.principal.as_ref().map_or(0, String::len), NAME_BYTES)?;
     let labels = info.labels.as_ref().map_or(&[][..], |labels| &labels.labels);
@@ -255,7 +257,7 @@ fn at_most(field: &'static str, unit: &str, given: usize, most: usize) -> Result
     if given <= most { Ok(()) } else { Err((field, format!("has {given} {unit}; at most {most} are accepted"))) }
 }
 
-/// The list as a whole, before anything of it is read.
+/// Checks the size of the list before any item is read.
 pub(super) fn check_size(list: &[v1::Resource]) -> Result<(), ResourceError> {
     let ranges: usize = list.iter().filter_map(|item| item.ranges.as_ref()).map(|ranges| ranges.range.len()).sum();
     for (unit, given, most) in [("items", list.len(), RESOURCES), ("ranges in all", ranges, LIST_RANGES)] {
@@ -287,7 +289,7 @@ pub(super) fn check_stack(stack: &[Reservation]) -> Result<(), Problem> {
     Ok(())
 }
 
-/// Both forms at once are what endpoints print; they have to say the same.
+/// Endpoints print both formats at once; they have to agree.
 fn check_forms_agree(
     stack: &[Reservation],
     role: Option<&str>,
@@ -318,7 +320,7 @@ impl From<&Reservation> for ReservationInfo {
     }
 }
 
-/// The old format; a refined stack has none and stays.
+/// Converts to the old format; a refined stack has none and stays.
 #[expect(deprecated, reason = "the old format has the role in the item itself")]
 fn downgrade(message: &mut v1::Resource) {
     match message.reservations.as_mut_slice() {

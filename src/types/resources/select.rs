@@ -1,4 +1,4 @@
-//! Parts of resources: by role, by what may be taken back, by a target quantity; and the same under other reservations.
+//! Parts of resources: by role, by revocability, by a target quantity; and changes of reservations.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -7,25 +7,25 @@ use super::{Amount, Kind, Reservation, Resource, Resources};
 use crate::types::Milli;
 
 impl Resources {
-    /// The items that `keep` says.
+    /// Returns the items for which `keep` returns true.
     #[must_use]
     pub fn filter(&self, keep: impl Fn(&Resource) -> bool) -> Self {
         Self { items: self.items.iter().filter(|item| keep(item)).cloned().collect() }
     }
 
-    /// What is reserved to nobody.
+    /// Returns the unreserved items.
     #[must_use]
     pub fn unreserved(&self) -> Self {
         self.filter(|item| item.kind.reservations().is_empty())
     }
 
-    /// What is reserved to exactly this role.
+    /// Returns the items reserved to exactly this role.
     #[must_use]
     pub fn reserved_to(&self, role: &str) -> Self {
         self.filter(|item| item.kind.reservation().is_some_and(|reservation| *reservation.role == *role))
     }
 
-    /// What is reserved, by role.
+    /// Returns the reserved items by role.
     #[must_use]
     pub fn reservations(&self) -> BTreeMap<Arc<str>, Self> {
         let mut by_role: BTreeMap<Arc<str>, Self> = BTreeMap::new();
@@ -37,70 +37,70 @@ impl Resources {
         by_role
     }
 
-    /// What a framework in `role` may use: unreserved, reserved to the role, or reserved to one above it.
+    /// Returns the items that a framework in `role` may use: unreserved, or reserved to the role or an ancestor.
     #[must_use]
     pub fn allocatable_to(&self, role: &str) -> Self {
         self.filter(|item| item.kind.is_allocatable_to(role))
     }
 
-    /// What is not taken back.
+    /// Returns the items that are not revocable.
     #[must_use]
     pub fn non_revocable(&self) -> Self {
         self.filter(|item| !item.kind.is_revocable())
     }
 
-    /// What may be taken back.
+    /// Returns the revocable items.
     #[must_use]
     pub fn revocable(&self) -> Self {
         self.filter(|item| item.kind.is_revocable())
     }
 
-    /// What only one task can use at a time.
+    /// Returns the items that are not shared.
     #[must_use]
     pub fn without_shared(&self) -> Self {
         self.filter(|item| !item.kind.is_shared())
     }
 
-    /// What many tasks can use at once.
+    /// Returns the shared items.
     #[must_use]
     pub fn shared(&self) -> Self {
         self.filter(|item| item.kind.is_shared())
     }
 
-    /// What was reserved at most once, and so can be shown to a framework without `RESERVATION_REFINEMENT`.
+    /// Returns the items reserved at most once, which frameworks without `RESERVATION_REFINEMENT` can receive.
     #[must_use]
     pub fn without_refined(&self) -> Self {
         self.filter(|item| !item.kind.is_refined())
     }
 
-    /// The same amounts, reserved to nobody.
+    /// Returns the same amounts without reservations.
     #[must_use]
     pub fn to_unreserved(&self) -> Self {
         self.with_stacks(|_| Vec::new())
     }
 
-    /// The same amounts with one more reservation on top of each stack.
+    /// Returns the same amounts with one more reservation on top of each stack.
     #[must_use]
     pub fn push_reservation(&self, reservation: &Reservation) -> Self {
         self.with_stacks(|stack| stack.iter().chain([reservation]).cloned().collect())
     }
 
-    /// The same amounts without the topmost reservation of each stack.
+    /// Returns the same amounts without the topmost reservation of each stack.
     #[must_use]
     pub fn pop_reservation(&self) -> Self {
         self.with_stacks(|stack| stack[..stack.len().saturating_sub(1)].to_vec())
     }
 
-    /// Scalars cut down to `target`; names that are not in it go. Ranges and sets stay as they are.
+    /// Returns the scalars reduced to `target`; names that are not in it are removed. Ranges and sets do not change.
     ///
-    /// Where several items share a name, earlier ones are kept first; an exclusive item that does not fit whole is left
+    /// Where several items share a name, earlier ones are kept first. An exclusive item that does not fit whole is left
     /// out, not cut.
     #[must_use]
     pub fn shrink_to(&self, target: &[(Arc<str>, Milli)]) -> Self {
         self.shrink(target, false)
     }
 
-    /// Like [`Self::shrink_to`], but a name that `limits` does not mention has no limit.
+    /// Returns the scalars reduced to `limits`; a name that is not in it has no limit.
     #[must_use]
     pub fn shrink_within(&self, limits: &[(Arc<str>, Milli)]) -> Self {
         self.shrink(limits, true)

@@ -1,4 +1,4 @@
-//! The figures of the field's own tests: text, arithmetic, roles, volumes. Formats are in `format_tests`, laws in `laws`.
+//! Examples: text, arithmetic, roles, volumes. Formats are in `format_tests`, laws in `laws`.
 
 use super::*;
 use crate::proto::v1;
@@ -65,7 +65,7 @@ fn text_becomes_items_by_form() {
 }
 
 #[test]
-fn text_that_makes_no_sense_is_quoted_with_what_would_be_right() {
+fn invalid_text_is_quoted_with_what_is_expected() {
     assert_eq!(error("mem:1;cpus"), "`cpus`: has no `:`; write it like cpus:4, ports:[31000-32000] or mem(role):512");
     assert_eq!(error("cpus:lots"), "`cpus:lots`: `lots` is not an amount; give a number from 0 up, [1-2] or {a,b}");
     assert_eq!(error("ports:[9-1]"), "`ports:[9-1]`: range 9-1 begins after its end");
@@ -108,7 +108,7 @@ fn equal_kinds_merge_and_different_roles_do_not() {
 }
 
 #[test]
-fn taking_more_than_is_there_leaves_nothing_and_is_noticed() {
+fn taking_more_than_is_there_leaves_nothing_and_is_detected() {
     let (some, more) = (resources("cpus:1;ports:[1-5]"), resources("cpus:2;ports:[4-9];mem:1"));
     assert_eq!(some.clone() - &more, resources("ports:[1-3]"));
     assert_eq!(some.checked_sub(&more), None);
@@ -184,7 +184,7 @@ fn shrinking_leaves_out_what_cannot_be_cut() {
 }
 
 #[test]
-fn principal_and_labels_tell_reservations_apart() {
+fn principal_and_labels_distinguish_reservations() {
     let with = |principal, label: &str, cpus| {
         let labels = vec![("key".to_owned(), Some(label.to_owned()))];
         let stack = vec![Reservation { labels, ..Reservation::dynamic("role", Some(principal)) }];

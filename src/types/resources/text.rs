@@ -1,4 +1,4 @@
-//! The text form: `cpus:4;mem:8192;ports:[31000-32000];cpus(role):1` in, Mesos' message form out.
+//! The text form: reads `cpus:4;mem:8192;ports:[31000-32000];cpus(role):1`, prints as Mesos prints messages.
 
 use std::fmt;
 use std::str::FromStr;
@@ -10,19 +10,19 @@ use crate::proto::v1::resource::{DiskInfo, disk_info::Source};
 use crate::types::text_value::TextValue;
 use crate::types::{Milli, quoted, validate_role};
 
-/// Reads `name:value` or `name(role):value`, joined by semicolons, and what [`Display`](fmt::Display) prints of scalars,
-/// ranges and sets with reservations that have no labels.
+/// Parses `name:value` or `name(role):value`, joined by semicolons. Also parses the [`Display`](fmt::Display) form of
+/// scalars, ranges and sets whose reservations have no labels.
 impl FromStr for Resources {
     type Err = ResourceError;
 
     fn from_str(text: &str) -> Result<Self, ResourceError> {
         let items = items(text, "*").map(|item| item.map(|(_, item)| item)).collect::<Result<Vec<Resource>, _>>()?;
-        // The limits are those of the message form, also of what several entries make together.
+        // The limits are those of the protobuf form, also for several entries together.
         Self::from_proto(&Self::merged(items).to_proto())
     }
 }
 
-/// The items of a text, each with the entry it was read from. Entries without a role get `default_role`.
+/// Returns the items of a text, each with its entry. Entries without a role get `default_role`.
 pub(super) fn items<'a>(
     text: &'a str,
     default_role: &'a str,
@@ -54,7 +54,7 @@ fn parse_entry(entry: &str, default_role: &str) -> Result<Resource, String> {
         Some(Ok(stack)) => parse_stack(stack.trim())?,
     };
     let item = Resource::new(Kind::new(name).with_reservations(stack), amount);
-    // The limits are those of the message form.
+    // The limits are those of the protobuf form.
     Resource::from_proto(&item.to_proto()).map_err(|(field, problem)| format!("{field}: {problem}"))
 }
 
@@ -115,7 +115,7 @@ fn parse_stack(text: &str) -> Result<Vec<Reservation>, String> {
     Ok(stack)
 }
 
-/// `gpus` come whole.
+/// Checks that `gpus` are whole.
 pub(super) fn check_whole(name: &str, amount: &Amount) -> Result<(), String> {
     match amount {
         Amount::Scalar(count) if name == "gpus" && !count.is_whole() => Err(format!("{count} gpus; they come whole")),
@@ -123,7 +123,7 @@ pub(super) fn check_whole(name: &str, amount: &Amount) -> Result<(), String> {
     }
 }
 
-/// `cpus:1; mem:512; ports:[1-2]; disk(reservations: [(DYNAMIC,role,principal)])[id:path]:64`; `{}` if there is nothing.
+/// Formats `cpus:1; mem:512; ports:[1-2]; disk(reservations: [(DYNAMIC,role,principal)])[id:path]:64`; `{}` if empty.
 impl fmt::Display for Resources {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if self.items.is_empty() {
@@ -171,7 +171,7 @@ impl fmt::Display for Amount {
     }
 }
 
-/// `(DYNAMIC,role,principal,{key: value})`, without what it does not have.
+/// Formats `(DYNAMIC,role,principal,{key: value})`, without what is not set.
 impl fmt::Display for Reservation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "({},{}", if self.dynamic { "DYNAMIC" } else { "STATIC" }, self.role)?;

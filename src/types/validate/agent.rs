@@ -1,4 +1,4 @@
-//! What an agent says of itself, and of its tasks.
+//! Validation of agents' descriptions and of the task statuses that they report.
 
 use super::sizes::{bounded, labels, text};
 use super::{Invalid, ensure};
@@ -6,10 +6,10 @@ use crate::proto::v1::{AgentInfo, TaskStatus};
 use crate::types::limits::{HOSTNAME_BYTES, ID_BYTES, NAME_BYTES, STATUS_BYTES};
 use crate::types::{AttributeError, Attributes, Resources, validate_id};
 
-/// Checks an agent's description and reads what it has. Reservations name roles like those of frameworks.
+/// Validates an agent's description and returns its resources. Reservations name roles like those of frameworks.
 ///
 /// # Errors
-/// The first rule that is broken; the path is relative to the description.
+/// The first broken rule; the path is relative to the description.
 pub fn agent_info(info: &AgentInfo) -> Result<Resources, Invalid> {
     text("hostname", &info.hostname, HOSTNAME_BYTES)?;
     if let Some(id) = info.id.as_ref().filter(|id| !id.as_str().is_empty()) {
@@ -26,10 +26,10 @@ pub fn agent_info(info: &AgentInfo) -> Result<Resources, Invalid> {
     Resources::from_proto(&info.resources).map_err(|error| Invalid::from(error).under("resources"))
 }
 
-/// Checks the sizes of what an agent reports of a task.
+/// Validates the sizes of a task status that an agent reports.
 ///
 /// # Errors
-/// The first rule that is broken; the path is relative to the status.
+/// The first broken rule; the path is relative to the status.
 pub fn task_status(status: &TaskStatus) -> Result<(), Invalid> {
     bounded("", "bytes", prost::Message::encoded_len(status), STATUS_BYTES)?;
     text("task_id", status.task_id.as_str(), ID_BYTES)?;
@@ -57,7 +57,7 @@ mod tests {
     }
 
     #[test]
-    fn an_agent_tells_what_it_has_within_the_limits() {
+    fn an_agents_description_stays_within_the_limits() {
         assert_eq!(agent_info(&agent()), Ok(Resources::cpus_mem(1.0, 64.0)));
         let name = |bytes| AgentInfo { hostname: "h".repeat(bytes), ..agent() };
         assert!(agent_info(&name(HOSTNAME_BYTES)).is_ok());

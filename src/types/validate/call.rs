@@ -1,8 +1,8 @@
-//! A framework's call: the body that its type names is there, and so are the ids in it.
+//! Validation of a framework's call: its type's body is there, and so are the ids in it.
 //!
-//! The generated messages cannot tell a required field that was left out from an empty one, so an empty id counts as
-//! missing. What the ids stand for is not looked up here, so one that no thing can have is not known to anybody; how long
-//! an id may be is checked, since a refusal names it.
+//! The generated messages cannot distinguish a missing required field from an empty one, so an empty id counts as
+//! missing. Ids are not looked up here, and an id that is not valid is merely unknown. Their length is checked, since
+//! errors quote them.
 
 use super::sizes::bounded;
 use super::{Invalid, each, ensure};
@@ -15,7 +15,7 @@ use crate::types::limits::{
 };
 use crate::types::{limits, quoted};
 
-/// Checks that a call is complete.
+/// Validates that a call is complete.
 ///
 /// # Errors
 /// The first field that is missing or does not agree with another.
@@ -73,18 +73,18 @@ fn given(field: &str, id: &str) -> Result<(), Invalid> {
     bounded(field, "bytes", id.len(), ID_BYTES)
 }
 
-/// An id that may be left out.
+/// Validates an optional id.
 fn optional(field: &str, id: Option<&str>) -> Result<(), Invalid> {
     bounded(field, "bytes", id.map_or(0, str::len), ID_BYTES)
 }
 
-/// Names of roles in a call that only names them.
+/// Validates role names in a call that only names them.
 fn roles(field: &str, roles: &[String]) -> Result<(), Invalid> {
     bounded(field, "roles", roles.len(), FRAMEWORK_ROLES)?;
     each(field, roles, |role| bounded("", "bytes", role.len(), ROLE_BYTES))
 }
 
-/// The id beside a framework's description is the one in it; left out and empty are the same.
+/// The id beside a framework's description equals the one in it; missing and empty are the same.
 fn own_description(field: &str, outer: Option<&FrameworkId>, info: &FrameworkInfo) -> Result<(), Invalid> {
     let (outer, inner) = (outer.map_or("", FrameworkId::as_str), info.id.as_ref().map_or("", FrameworkId::as_str));
     let differs = format_args!("`{}` differs from framework_id `{}`", quoted(inner), quoted(outer)).to_string();
@@ -106,7 +106,7 @@ fn accept(accept: &call::Accept) -> Result<(), Invalid> {
     each("accept.operations", &accept.operations, operation)
 }
 
-/// An operation of a type that is not known here has no body to ask for; the master passes it over.
+/// An operation of an unknown type has no body to check; the master skips it.
 fn operation(operation: &Operation) -> Result<(), Invalid> {
     use operation::Type;
     optional("id", operation.id.as_ref().map(crate::proto::v1::OperationId::as_str))?;
@@ -145,7 +145,7 @@ fn kill(kill: &call::Kill) -> Result<(), Invalid> {
     optional("kill.agent_id", kill.agent_id.as_ref().map(crate::proto::v1::AgentId::as_str))
 }
 
-/// What is asked for in one call is one sum, so the items of all requests count together.
+/// The requests of one call are added up, so their items count together.
 fn request(request: &call::Request) -> Result<(), Invalid> {
     bounded("request.requests", "requests", request.requests.len(), REQUESTS)?;
     let items = request.requests.iter().map(|one| one.resources.len()).sum();

@@ -1,4 +1,4 @@
-//! Calls of schedulers, each with one thing wrong, and the field that is named.
+//! Calls of schedulers with one error each, and the field that the error names.
 
 use bytes::Bytes;
 

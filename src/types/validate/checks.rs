@@ -1,4 +1,4 @@
-//! Checks and health checks: a type, the message that belongs to it, and times that run forward.
+//! Validation of checks and health checks: a type, its message, and times that are not negative.
 
 use super::command::command;
 use super::sizes::optional;
@@ -28,7 +28,7 @@ pub(super) fn check(check: &CheckInfo) -> Result<(), Invalid> {
     seconds("timeout_seconds", check.timeout_seconds)
 }
 
-/// Rule: a health check has what its type needs; the type may be left out where the rest tells it.
+/// Rule: a health check has what its type needs; the type may be left out where the body implies it.
 pub(super) fn health_check(check: &HealthCheck) -> Result<(), Invalid> {
     use health_check::Type;
     match health_check_type(check) {
@@ -52,7 +52,7 @@ pub(super) fn health_check(check: &HealthCheck) -> Result<(), Invalid> {
     seconds("grace_period_seconds", check.grace_period_seconds)
 }
 
-/// Old clients leave the type out; a command or http body tells it then.
+/// Old clients leave the type out; a command or http body implies it.
 fn health_check_type(check: &HealthCheck) -> health_check::Type {
     match check.r#type {
         Some(number) => health_check::Type::try_from(number).unwrap_or(health_check::Type::Unknown),
@@ -144,7 +144,7 @@ mod tests {
     }
 
     #[test]
-    fn the_type_of_a_health_check_may_be_told_by_its_body() {
+    fn the_body_of_a_health_check_may_imply_its_type() {
         let command = Some(Box::new(CommandInfo::in_shell("true")));
         assert_eq!(health_check(&HealthCheck { command: command.clone(), ..HealthCheck::default() }), Ok(()));
         assert_eq!(health_check(&HealthCheck { r#type: None, ..http_health(None, None) }), Ok(()));

@@ -1,4 +1,4 @@
-//! Commands: their environment and the secrets in it.
+//! Validation of commands: their environment and the secrets in it.
 
 use super::sizes::{bounded, optional, text};
 use super::{Invalid, each, ensure, inside};
@@ -6,7 +6,7 @@ use crate::proto::v1::{CommandInfo, Secret, command_info, environment, secret};
 use crate::types::limits::{ARGUMENTS, COMMAND_BYTES, NAME_BYTES, URIS, URL_BYTES, VARIABLE_BYTES, VARIABLES};
 use crate::types::quoted;
 
-/// Rule: each variable has exactly what its type says.
+/// Rule: each variable has exactly what its type requires.
 pub(super) fn command(command: &CommandInfo) -> Result<(), Invalid> {
     optional("value", command.value.as_ref(), COMMAND_BYTES)?;
     optional("user", command.user.as_ref(), NAME_BYTES)?;
@@ -64,7 +64,7 @@ fn variable(variable: &environment::Variable) -> Result<(), Invalid> {
     }
 }
 
-/// Rule: a secret is a reference or a value, and has what it says it is.
+/// Rule: a secret is a reference or a value, and has what its type requires.
 pub(super) fn secret(secret: &Secret) -> Result<(), Invalid> {
     match secret::Type::try_from(secret.r#type.unwrap_or_default()).unwrap_or(secret::Type::Unknown) {
         secret::Type::Unknown => Err(Invalid::new("type", "must be REFERENCE or VALUE")),
@@ -107,7 +107,7 @@ mod tests {
     }
 
     #[test]
-    fn a_variable_has_what_its_type_says() {
+    fn a_variable_has_what_its_type_requires() {
         assert_eq!(checked(None, Some(""), None), Ok(()));
         assert_eq!(checked(Some(Type::Secret.into()), None, Some(valued(b"x"))), Ok(()));
         assert_eq!(

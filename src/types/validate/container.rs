@@ -1,4 +1,4 @@
-//! Containers: each volume comes from one place, and docker knows its image.
+//! Validation of containers: each volume has one origin, and a DOCKER container has its `docker` part.
 
 use super::command::secret;
 use super::sizes::bounded;

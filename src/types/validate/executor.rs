@@ -1,4 +1,4 @@
-//! Executors of LAUNCH: the framework's own, complete, and the same as any running one of that id.
+//! Validation of executors in LAUNCH: custom, complete, and equal to any running one of that id.
 
 use super::sizes::{labels, optional};
 use super::{Invalid, command, container, ensure, inside, resources};
@@ -6,7 +6,7 @@ use crate::proto::v1::{ExecutorInfo, FrameworkId, executor_info};
 use crate::types::limits::NAME_BYTES;
 use crate::types::{Resources, quoted, validate_id};
 
-/// Rules on an executor as such.
+/// Validates an executor by itself.
 pub(super) fn executor(info: &ExecutorInfo, framework: &FrameworkId) -> Result<Resources, Invalid> {
     kind(info)?;
     validate_id("executor id", info.executor_id.as_str()).map_err(|error| Invalid::from_id("executor_id", &error))?;
@@ -25,7 +25,7 @@ pub(super) fn executor(info: &ExecutorInfo, framework: &FrameworkId) -> Result<R
     }
 }
 
-/// Rules on an executor in LAUNCH, where it is always the framework's own.
+/// Validates an executor in LAUNCH, which is always custom.
 pub(super) fn launched(info: &ExecutorInfo, resources: &Resources) -> Result<(), Invalid> {
     let own = info.r#type.is_none_or(|kind| kind == i32::from(executor_info::Type::Custom));
     ensure(own, "type", "must be CUSTOM or left out in LAUNCH; a DEFAULT executor takes LAUNCH_GROUP")?;
@@ -36,7 +36,7 @@ pub(super) fn launched(info: &ExecutorInfo, resources: &Resources) -> Result<(),
     ensure(!shares, "container.linux_info.share_cgroups", "must not be true on an executor")
 }
 
-/// The same as an agent has it: with the framework's id, and the type that leaving it out means.
+/// Returns an executor as an agent stores it: with the framework's id, and the default type filled in.
 #[must_use]
 pub fn complete_executor(mut info: ExecutorInfo, framework: &FrameworkId) -> ExecutorInfo {
     info.framework_id.get_or_insert_with(|| framework.clone());
@@ -44,7 +44,7 @@ pub fn complete_executor(mut info: ExecutorInfo, framework: &FrameworkId) -> Exe
     info
 }
 
-/// Checks that a task names the executor of that id as it already runs on the agent.
+/// Validates that a task names an executor as it already runs on the agent.
 ///
 /// # Errors
 /// The fields that differ.
@@ -101,7 +101,7 @@ mod tests {
     }
 
     #[test]
-    fn a_complete_executor_passes_and_tells_its_resources() {
+    fn a_complete_executor_is_valid_and_its_resources_are_returned() {
         assert_eq!(checked(&custom()), Ok(Resources::cpus_mem(0.1, 32.0)));
         assert_eq!(launched(&custom(), &Resources::new()), Ok(()));
         assert!(checked(&ExecutorInfo { framework_id: Some("F".into()), ..custom() }).is_ok());

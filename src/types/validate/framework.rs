@@ -1,4 +1,4 @@
-//! What a framework may say about itself when it subscribes or updates.
+//! Validation of a framework's description in a subscription or an update.
 
 use std::collections::BTreeSet;
 
@@ -15,10 +15,10 @@ use crate::types::limits::{
 };
 use crate::types::{Milli, quoted, validate_id, validate_role};
 
-/// Checks a framework's description by itself: roles, id, filters, failover timeout.
+/// Validates a framework's description by itself: roles, id, filters, failover timeout.
 ///
 /// # Errors
-/// The first rule that is broken; the path is relative to the description.
+/// The first broken rule; the path is relative to the description.
 pub fn framework_info(info: &FrameworkInfo) -> Result<(), Invalid> {
     roles(info)?;
     if let Some(id) = info.id.as_ref().filter(|id| !id.as_str().is_empty()) {
@@ -40,17 +40,17 @@ pub fn framework_info(info: &FrameworkInfo) -> Result<(), Invalid> {
     info.failover_duration().map(drop).map_err(|error| Invalid::new("failover_timeout", error.to_string()))
 }
 
-/// Checks a subscription, or an update, as a whole: the description, the roles it suppresses, its constraints on offers.
+/// Validates a subscription or an update as a whole: description, suppressed roles, offer constraints.
 ///
 /// # Errors
-/// The first rule that is broken; the path is relative to the call's body.
+/// The first broken rule; the path is relative to the call's body.
 pub fn subscription(
     info: &FrameworkInfo,
     suppressed_roles: &[String],
     constraints: Option<&OfferConstraints>,
 ) -> Result<(), Invalid> {
     framework_info(info).map_err(|error| error.under("framework_info"))?;
-    // Sorted, so each is found without looking at all.
+    // Sorted, for a binary search.
     let own = info.all_roles();
     let known = |role: &String| {
         let is_own = own.binary_search(&role.as_str()).is_ok();
@@ -78,7 +78,7 @@ pub fn subscription(
     Ok(())
 }
 
-/// Checks that an update changes nothing that is fixed for a framework's life: principal, user, checkpoint.
+/// Validates that an update changes no immutable field: principal, user, checkpoint.
 ///
 /// # Errors
 /// The field that would change.
@@ -188,7 +188,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_framework_says_of_itself_has_limits() {
+    fn a_frameworks_description_has_limits() {
         let info = || FrameworkInfo::new("f");
         let named = |bytes| FrameworkInfo { name: "n".repeat(bytes), ..info() };
         assert_eq!(framework_info(&named(NAME_BYTES)), Ok(()));

@@ -1,8 +1,8 @@
-//! What a message must satisfy before anything is done with it.
+//! Validation of messages from outside.
 //!
-//! Every check stops at the first rule that is broken and names the field by its path in the message given. The rules
-//! are those of the Mesos master, in its order, so that a client sees the refusal it knows. What needs the master's
-//! memory (is the id taken? does the task fit?) comes in as an argument or stays with the master.
+//! Every check stops at the first broken rule and names the field by its path in the message. The rules are those of
+//! the Mesos master, in its order, so that a client receives the error it knows. What depends on the master's state (is
+//! the id in use? does the task fit?) is an argument or stays with the master.
 
 mod agent;
 mod call;
@@ -27,24 +27,24 @@ pub(crate) use self::sizes::bounded;
 pub use self::task::{LaunchContext, TaskNeeds, task};
 use super::{InvalidId, InvalidRole, ResourceError};
 
-/// A field that breaks a rule.
+/// An error for a field that breaks a rule.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{field}: {text}")]
 pub struct Invalid {
     /// The path of the field, e.g. `accept.operations[0].launch.task_infos[3].task_id`.
     pub field: String,
-    /// The rule, with the value and what would be right.
+    /// The rule, with the value and what is expected.
     pub text: String,
 }
 
 impl Invalid {
-    /// That field breaks that rule.
+    /// Creates an error: this field breaks this rule.
     #[must_use]
     pub fn new(field: impl Into<String>, text: impl Into<String>) -> Self {
         Self { field: field.into(), text: text.into() }
     }
 
-    /// The same error, seen from the message that holds the one it was found in as `outer`.
+    /// Prefixes the path with `outer`, the field of the enclosing message.
     #[must_use]
     pub fn under(mut self, outer: &str) -> Self {
         let joint = if self.field.is_empty() || self.field.starts_with('[') { "" } else { "." };
@@ -75,7 +75,7 @@ impl From<ResourceError> for Invalid {
     }
 }
 
-/// One rule about one field; its text is only written out when the rule is broken.
+/// Checks one rule about one field; its text is only formatted when the rule is broken.
 fn ensure(holds: bool, field: &str, text: impl fmt::Display) -> Result<(), Invalid> {
     if holds { Ok(()) } else { Err(Invalid::new(field, text.to_string())) }
 }

@@ -1,4 +1,4 @@
-//! Resources of a task or an executor: valid, of one allocation, and not half liable to be taken back.
+//! Validation of resources of a task or an executor: valid, of one allocation, not mixed with revocable ones.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -6,10 +6,11 @@ use super::{Invalid, each, ensure};
 use crate::proto::v1;
 use crate::types::{Amount, Resource, Resources, quoted, validate_id};
 
-/// So many roles are named where items are allocated to several.
+/// The most roles that an error names where items are allocated to several.
 const SHOWN_ROLES: usize = 4;
 
-/// Rules on one list: items valid, disks complete, no volume twice, one allocation role, no mix of revocable and kept.
+/// Validates one list: valid items, complete disks, no duplicate volume, one allocation role, no mix of revocable and
+/// others.
 pub(super) fn resources(list: &[v1::Resource]) -> Result<Resources, Invalid> {
     let read = Resources::from_proto(list).map_err(|error| Invalid::from(error).under("resources"))?;
     each("resources", list, item)?;
@@ -19,9 +20,9 @@ pub(super) fn resources(list: &[v1::Resource]) -> Result<Resources, Invalid> {
     Ok(read)
 }
 
-/// Rules on a task together with its executor.
+/// Validates a task together with its executor.
 pub(super) fn together(task: &Resources, executor: &Resources) -> Result<(), Invalid> {
-    // Of one kind there is one set of ranges and one set of items, since those merge.
+    // Each kind has one set of ranges and one set of items, since those merge.
     let by_kind: BTreeMap<_, _> = executor.iter().map(|item| ((item.kind(), shape(item)), item)).collect();
     let overlap = |item: &Resource| by_kind.get(&(item.kind(), shape(item))).is_some_and(|other| meet(item, other));
     if let Some(item) = task.iter().find(|item| overlap(item)) {
@@ -32,10 +33,10 @@ pub(super) fn together(task: &Resources, executor: &Resources) -> Result<(), Inv
     unmixed(&both)
 }
 
-/// Checks that what a launch takes is still there.
+/// Checks that the resources of a launch are still available.
 ///
 /// # Errors
-/// What it takes and what there is.
+/// The needed and the available resources.
 pub fn fits(needed: &Resources, available: &Resources) -> Result<(), Invalid> {
     if available.contains(needed) {
         return Ok(());
@@ -220,7 +221,7 @@ mod tests {
     }
 
     #[test]
-    fn what_does_not_fit_is_told_with_what_there_is() {
+    fn what_does_not_fit_is_reported_with_what_is_available() {
         assert_eq!(fits(&parsed("cpus:1"), &parsed("cpus:1;mem:1")), Ok(()));
         assert_eq!(
             fits(&parsed("cpus:2"), &parsed("cpus:1")).unwrap_err().to_string(),

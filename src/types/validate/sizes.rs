@@ -1,4 +1,4 @@
-//! Lengths of texts and lists, against the limits of [`crate::types::limits`].
+//! Validation of the lengths of texts and lists, against [`crate::types::limits`].
 
 use super::{Invalid, each};
 use crate::proto::v1::{Label, Labels};
@@ -9,12 +9,12 @@ pub(super) fn text(field: &str, text: &str, most: usize) -> Result<(), Invalid> 
     bounded(field, "bytes", text.len(), most)
 }
 
-/// The same for one that may be left out.
+/// Validates an optional text.
 pub(super) fn optional(field: &str, given: Option<&String>, most: usize) -> Result<(), Invalid> {
     given.map_or(Ok(()), |given| text(field, given, most))
 }
 
-/// Rule: there are at most so many of something.
+/// Rule: a list has at most so many entries.
 pub(crate) fn bounded(field: &str, unit: &str, given: usize, most: usize) -> Result<(), Invalid> {
     if given <= most {
         return Ok(());
@@ -22,7 +22,7 @@ pub(crate) fn bounded(field: &str, unit: &str, given: usize, most: usize) -> Res
     Err(Invalid::new(field, format!("has {given} {unit}; at most {most} are accepted")))
 }
 
-/// Rule: a list of labels, each label's key and its value have a limit.
+/// Rule: the list of labels, each key and each value have a limit.
 pub(super) fn labels(field: &str, labels: Option<&Labels>) -> Result<(), Invalid> {
     let Some(labels) = labels else { return Ok(()) };
     bounded(field, "labels", labels.labels.len(), LABELS)?;

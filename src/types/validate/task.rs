@@ -1,4 +1,4 @@
-//! One task of a LAUNCH, by the rules that need no memory, in the master's order.
+//! Validation of one task of a LAUNCH, by the rules that need no state, in the master's order.
 
 use super::sizes::{bounded, labels, text};
 use super::{Invalid, checks, command, container, ensure, executor, inside, resources};
@@ -6,31 +6,31 @@ use crate::proto::v1::{AgentId, FrameworkId, TaskInfo};
 use crate::types::limits::{NAME_BYTES, QUANTITIES, TASK_BYTES};
 use crate::types::{Milli, OnReturn, Resources, quoted, validate_id};
 
-/// What the rules have to know about the launch.
+/// The context of a launch.
 #[derive(Clone, Copy, Debug)]
 pub struct LaunchContext<'a> {
     /// The framework that launches.
     pub framework_id: &'a FrameworkId,
-    /// The agent of the offers it launches on.
+    /// The agent of the offers.
     pub agent_id: &'a AgentId,
-    /// Whether that agent can hold tasks to limits above what they ask for.
+    /// Whether that agent supports limits above the requested resources.
     pub agent_has_limits: bool,
 }
 
-/// What a valid task takes.
+/// The resources of a valid task.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TaskNeeds {
-    /// What the task takes by itself.
+    /// The task's own resources.
     pub task: Resources,
-    /// What its executor takes, once per agent; `None` for a command.
+    /// Its executor's resources, needed once per agent; `None` for a command.
     pub executor: Option<Resources>,
 }
 
-/// Checks a task of a LAUNCH. Whether its id is free, its executor is the running one and all of it fits is the
-/// master's to check, with [`super::same_executor`] and [`super::fits`].
+/// Validates a task of a LAUNCH. The master checks that its id is unused, that its executor equals a running one, and
+/// that it fits, with [`super::same_executor`] and [`super::fits`].
 ///
 /// # Errors
-/// The first rule that is broken; the path is relative to the task.
+/// The first broken rule; the path is relative to the task.
 pub fn task(task: &TaskInfo, context: &LaunchContext<'_>) -> Result<TaskNeeds, Invalid> {
     identity(task, context)?;
     bounded("", "bytes", prost::Message::encoded_len(task), TASK_BYTES)?;

@@ -1,4 +1,4 @@
-//! Tasks, each with one thing wrong, and the field that is named.
+//! Tasks with one error each, and the field that the error names.
 
 use super::*;
 use crate::proto::v1::{
@@ -38,7 +38,7 @@ fn contained(container: ContainerInfo) -> TaskInfo {
 }
 
 #[test]
-fn a_valid_task_tells_what_it_takes() {
+fn a_valid_task_needs_the_resources_it_names() {
     let needs = checked(&valid()).unwrap();
     assert_eq!(needs, TaskNeeds { task: Resources::cpus_mem(1.0, 64.0), executor: None });
     let executor = custom().with_resources(&Resources::cpus_mem(0.1, 32.0));
@@ -62,7 +62,7 @@ fn times_do_not_run_backwards() {
 }
 
 #[test]
-fn a_partition_policy_is_understood_and_nothing_replaces_itself() {
+fn a_partition_policy_is_known_and_no_task_replaces_itself() {
     let policy = PartitionPolicy { on_return: 9, ..PartitionPolicy::default() };
     assert_eq!(refused(&valid().with_partition_policy(policy)), "partition_policy.on_return: 9 is unknown");
     let own = valid().task_id;

@@ -1,7 +1,7 @@
 //! The scheduler of a run, in a process of its own that can be killed: the test binary, started once more for this.
 //!
-//! It launches as much as is offered until it is told to stop, kills the tasks that are to be killed, and asks after
-//! those of which it has heard nothing in its present life. What it must not forget it writes down first.
+//! It launches tasks on every offer until the file `stop` exists, kills the tasks that do not end by themselves, and
+//! reconciles those for which its process has received no status. It records each launch and kill before it sends it.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -21,7 +21,7 @@ use divvy::{
 };
 
 use super::{
-    diary::{self, Diary, Entry},
+    event_log::{self, Entry, EventLog},
     work::{Ending, Work},
 };
 
@@ -29,12 +29,12 @@ const FOLDER: &str = "DIVVY_FAULT_FOLDER";
 const MASTER: &str = "DIVVY_FAULT_MASTER";
 const SEED: &str = "DIVVY_FAULT_SEED";
 
-/// A file with this name in the folder ends the launching.
+/// A file with this name in the folder stops the launching.
 pub(super) const STOP: &str = "stop";
-/// A file with this name in the folder ends the framework.
+/// A file with this name in the folder makes the scheduler tear its framework down.
 pub(super) const LEAVE: &str = "leave";
 
-/// How often it looks after its tasks.
+/// Between two checks of its tasks.
 const ROUND: Duration = Duration::from_millis(200);
 
 /// The command that runs such a scheduler.
@@ -53,13 +53,13 @@ fn the_scheduler_of_a_run() {
     let (folder, master) = (PathBuf::from(read(FOLDER)), read(MASTER));
     let seed = read(SEED).parse().expect("a number");
     let runtime = tokio::runtime::Runtime::new().expect("a runtime");
-    runtime.block_on(live(folder, &master, seed));
+    runtime.block_on(run(folder, &master, seed));
 }
 
-/// What the callbacks and the rounds share.
-struct Life {
+/// What the callbacks and the periodic checks share.
+struct RunState {
     folder: PathBuf,
-    diary: Diary,
+    log: EventLog,
     seed: u64,
     tasks: Mutex<Tasks>,
 }
@@ -69,19 +69,19 @@ struct Tasks {
     launched: u64,
     /// Where each open task is.
     open: BTreeMap<String, String>,
-    /// Those written down whose launch has not been handed to the driver: a question that overtook the launch would be
-    /// answered with the truth, that the agent does not know them.
+    /// Recorded tasks whose launch has not been passed to the driver. A reconciliation that overtook the launch would
+    /// be answered that the agent does not know them.
     drafted: BTreeSet<String>,
-    /// Those of which something was heard in this life.
-    heard: BTreeSet<String>,
-    /// When to kill each task that does not end by itself, by this life's clock.
+    /// Tasks with a status that this process received.
+    reported: BTreeSet<String>,
+    /// When to kill each task that does not end by itself, by this process's clock.
     kill_at_ns: BTreeMap<String, u64>,
     killed: BTreeSet<String>,
 }
 
-async fn live(folder: PathBuf, master: &str, seed: u64) {
-    let entries = diary::read(&folder);
-    let (open, launched) = diary::open_tasks(&entries);
+async fn run(folder: PathBuf, master: &str, seed: u64) {
+    let entries = event_log::read(&folder);
+    let (open, launched) = event_log::open_tasks(&entries);
     let id = entries.iter().find_map(|entry| match entry {
         Entry::Framework(id) => Some(id.clone()),
         _ => None,
@@ -91,22 +91,22 @@ async fn live(folder: PathBuf, master: &str, seed: u64) {
         |(task, agent): (&String, &String)| (TaskId { value: task.clone() }, Some(AgentId { value: agent.clone() }));
     let known: Vec<_> = open.iter().map(mine).collect();
     let tasks = Tasks { launched, kill_at_ns: kill_at_ns.collect(), open, ..Tasks::default() };
-    let life = Arc::new(Life { diary: Diary::open(&folder), folder, seed, tasks: Mutex::new(tasks) });
-    life.diary.add(&Entry::Life);
+    let run = Arc::new(RunState { log: EventLog::open(&folder), folder, seed, tasks: Mutex::new(tasks) });
+    run.log.add(&Entry::Start);
     let mut info = FrameworkInfo::new("faults");
     info.id = id.map(|value| FrameworkId { value });
-    // What ended and was not acknowledged comes again, and is to be seen.
+    // Adopt unknown tasks, so that unacknowledged ends reach the callback again.
     let builder = SchedulerDriver::builder(info).master(master).known_tasks(known).unknown_tasks(UnknownTasks::Adopt);
-    let driver = builder.build(Steady { life: life.clone() }).expect("a valid framework");
+    let driver = builder.build(LoggingScheduler { run: run.clone() }).expect("a valid framework");
     driver.start().expect("starts");
-    let (leave, mut settled, mut round) = (life.folder.join(LEAVE), false, 0_u32);
+    let (leave, mut drained, mut round) = (run.folder.join(LEAVE), false, 0_u32);
     while !leave.exists() {
         driver.sleep(ROUND).await;
-        life.look_after(&driver, round.is_multiple_of(5)).await;
+        run.check_tasks(&driver, round.is_multiple_of(5)).await;
         round += 1;
-        if !settled && life.is_settled() {
-            settled = true;
-            life.diary.add(&Entry::Settled);
+        if !drained && run.is_drained() {
+            drained = true;
+            run.log.add(&Entry::Drained);
         }
     }
     driver.stop_teardown().await.expect("stops");
@@ -126,17 +126,17 @@ pub(super) fn number(task: &str) -> u64 {
     task.strip_prefix('t').and_then(|text| text.parse().ok()).unwrap_or_else(|| panic!("no task of a run: {task}"))
 }
 
-impl Life {
-    fn stopping(&self) -> bool {
+impl RunState {
+    fn is_stopping(&self) -> bool {
         self.folder.join(STOP).exists()
     }
 
-    fn is_settled(&self) -> bool {
-        self.stopping() && self.tasks.lock().expect("not poisoned").open.is_empty()
+    fn is_drained(&self) -> bool {
+        self.is_stopping() && self.tasks.lock().expect("not poisoned").open.is_empty()
     }
 
-    /// Kills what is to be killed, again until it has ended, and now and then asks after what was not heard of.
-    async fn look_after(&self, driver: &SchedulerDriver, ask: bool) {
+    /// Sends the kills that are due. With `repeat`, also repeats kills and reconciles tasks without a received status.
+    async fn check_tasks(&self, driver: &SchedulerDriver, repeat: bool) {
         let now_ns = driver.now().mono_ns;
         let (first, again, silent) = {
             let mut tasks = self.tasks.lock().expect("not poisoned");
@@ -144,31 +144,31 @@ impl Life {
                 tasks.kill_at_ns.iter().filter(|(_, at)| **at <= now_ns).map(|(task, _)| task.clone()).collect();
             let (again, first): (Vec<_>, Vec<_>) = due.into_iter().partition(|task| tasks.killed.contains(task));
             tasks.killed.extend(first.iter().cloned());
-            let is_silent = |task: &String| !tasks.heard.contains(task) && !tasks.drafted.contains(task);
+            let is_silent = |task: &String| !tasks.reported.contains(task) && !tasks.drafted.contains(task);
             let silent = tasks.open.iter().filter(|(task, _)| is_silent(task));
             let silent: Vec<_> = silent.map(|(task, agent)| (task.clone(), agent.clone())).collect();
             (first, again, silent)
         };
         for task in &first {
-            self.diary.add(&Entry::Kill(task.clone()));
+            self.log.add(&Entry::Kill(task.clone()));
         }
-        for task in first.into_iter().chain(again.into_iter().filter(|_| ask)) {
+        for task in first.into_iter().chain(again.into_iter().filter(|_| repeat)) {
             driver.kill_task(&TaskId { value: task }).await.expect("a driver that runs");
         }
-        if ask && !silent.is_empty() {
+        if repeat && !silent.is_empty() {
             let named = silent.into_iter().map(|(task, value)| (TaskId { value: task }, Some(AgentId { value })));
             driver.reconcile_tasks(named).await.expect("a driver that runs");
         }
     }
 
-    /// The next task on this agent, written down.
+    /// Records and returns the next task for this agent.
     fn next(&self, now_ns: u64, agent: &AgentId, port: u64) -> (String, Work) {
         let mut tasks = self.tasks.lock().expect("not poisoned");
         let number = tasks.launched;
         tasks.launched += 1;
         let task = format!("t{number}");
         let agent = agent.value.clone();
-        self.diary.add(&Entry::Launch { task: task.clone(), agent: agent.clone(), port });
+        self.log.add(&Entry::Launch { task: task.clone(), agent: agent.clone(), port });
         let work = Work::of(self.seed, number);
         if let Ending::Killed(after) = work.ending {
             let after_ns = u64::try_from(after.as_nanos()).expect("seconds");
@@ -179,36 +179,36 @@ impl Life {
         (task, work)
     }
 
-    /// All that was written down is with the driver.
-    fn handed_over(&self) {
+    /// Marks every recorded launch as passed to the driver.
+    fn clear_drafts(&self) {
         self.tasks.lock().expect("not poisoned").drafted.clear();
     }
 }
 
-struct Steady {
-    life: Arc<Life>,
+struct LoggingScheduler {
+    run: Arc<RunState>,
 }
 
 #[async_trait::async_trait]
-impl Scheduler for Steady {
+impl Scheduler for LoggingScheduler {
     async fn registered(&mut self, _: &SchedulerDriver, id: FrameworkId, _: MasterInfo) -> Result<()> {
-        self.life.diary.add(&Entry::Framework(id.value));
+        self.run.log.add(&Entry::Framework(id.value));
         Ok(())
     }
 
     async fn reregistered(&mut self, _: &SchedulerDriver, master: MasterInfo) -> Result<()> {
-        self.life.diary.add(&Entry::Note(format!("reregistered with {}", master.id)));
+        self.run.log.add(&Entry::Note(format!("reregistered with {}", master.id)));
         Ok(())
     }
 
     async fn disconnected(&mut self, _: &SchedulerDriver) -> Result<()> {
-        self.life.diary.add(&Entry::Note("disconnected".to_owned()));
+        self.run.log.add(&Entry::Note("disconnected".to_owned()));
         Ok(())
     }
 
     async fn resource_offers(&mut self, driver: &SchedulerDriver, offers: Vec<Offer>) -> Result<()> {
         for offer in offers {
-            if self.life.stopping() {
+            if self.run.is_stopping() {
                 driver.decline_offer(&offer.id, Some(Filters::refuse_for(Duration::from_hours(1)))).await?;
                 continue;
             }
@@ -221,8 +221,8 @@ impl Scheduler for Steady {
                     break;
                 }
                 left -= &each;
-                let (task, work) = self.life.next(driver.now().mono_ns, &offer.agent_id, port);
-                let file = self.life.folder.join("ledger").join(&task);
+                let (task, work) = self.run.next(driver.now().mono_ns, &offer.agent_id, port);
+                let file = self.run.folder.join("tasks").join(&task);
                 let mut info = TaskInfo::shell(task.as_str(), work.command(&file));
                 info.task_id = TaskId { value: task };
                 info.agent_id = offer.agent_id.clone();
@@ -231,41 +231,41 @@ impl Scheduler for Steady {
             }
             let again = Some(Filters::refuse_for(Duration::ZERO));
             let launched = driver.launch_tasks(std::slice::from_ref(&offer.id), tasks, again).await;
-            self.life.handed_over();
+            self.run.clear_drafts();
             launched?;
         }
         Ok(())
     }
 
     async fn status_update(&mut self, _: &SchedulerDriver, status: TaskStatus) -> Result<()> {
-        self.life.diary.add(&Entry::status(&status));
+        self.run.log.add(&Entry::status(&status));
         let task = status.task_id.value.clone();
-        let mut tasks = self.life.tasks.lock().expect("not poisoned");
+        let mut tasks = self.run.tasks.lock().expect("not poisoned");
         if status.state().is_terminal() {
             tasks.open.remove(&task);
             tasks.kill_at_ns.remove(&task);
-            tasks.heard.remove(&task);
+            tasks.reported.remove(&task);
         } else if status.state() == TaskState::TaskUnknown {
-            // The answer to a kill that named no agent; the agent may come back with the task.
-            tasks.heard.remove(&task);
+            // The answer to a kill that named no agent; the agent may re-register with the task.
+            tasks.reported.remove(&task);
         } else {
-            tasks.heard.insert(task);
+            tasks.reported.insert(task);
         }
         Ok(())
     }
 
     async fn refused(&mut self, _: &SchedulerDriver, refusal: divvy::framework::Refusal) -> Result<()> {
-        self.life.diary.add(&Entry::Note(format!("refused {}: {}", refusal.field, refusal.text)));
+        self.run.log.add(&Entry::Note(format!("refused {}: {}", refusal.field, refusal.text)));
         Ok(())
     }
 
     async fn agent_lost(&mut self, _: &SchedulerDriver, agent: AgentId) -> Result<()> {
-        self.life.diary.add(&Entry::Note(format!("lost agent {}", agent.value)));
+        self.run.log.add(&Entry::Note(format!("lost agent {}", agent.value)));
         Ok(())
     }
 
     async fn error(&mut self, _: &SchedulerDriver, message: String) -> Result<()> {
-        self.life.diary.add(&Entry::Error(message));
+        self.run.log.add(&Entry::Error(message));
         Ok(())
     }
 }

@@ -1,4 +1,4 @@
-//! The parts of a run: a master, agents and a scheduler, each a process that can be killed, stopped and had back.
+//! The parts of a run: a master, agents and a scheduler, each a process that can be killed, stopped and restarted.
 
 use std::{
     collections::BTreeMap,
@@ -14,7 +14,7 @@ use serde_json::Value;
 
 use super::{
     framework,
-    plan::{Deed, Step, Target},
+    plan::{Action, Step, Target},
 };
 use crate::part::{Part, Running, Site, connected_agents, state, until};
 
@@ -28,17 +28,17 @@ pub(super) struct Parts<'a> {
     master: Option<Part>,
     agents: Vec<Option<Part>>,
     framework: Option<Running>,
-    pub(super) struck: BTreeMap<String, u64>,
+    pub(super) fault_counts: BTreeMap<String, u64>,
 }
 
 impl<'a> Parts<'a> {
     pub(super) fn start(site: &'a Site, seed: u64, agents: usize) -> Self {
-        fs::create_dir_all(site.path().join("ledger")).expect("a folder");
-        // A master comes back on its port, so the port is none that the system hands out to others meanwhile.
+        fs::create_dir_all(site.path().join("tasks")).expect("a folder");
+        // A master restarts on its port, so the port must be outside the range that the system gives to connections.
         let address = own_port();
         let master = Some(master(site, &address));
         let agents = (0..agents).map(|number| Some(agent(site, &address, number))).collect();
-        let mut parts = Self { site, seed, address, master, agents, framework: None, struck: BTreeMap::new() };
+        let mut parts = Self { site, seed, address, master, agents, framework: None, fault_counts: BTreeMap::new() };
         parts.framework = Some(parts.start_framework());
         parts
     }
@@ -47,33 +47,33 @@ impl<'a> Parts<'a> {
         Running::start(self.site, "framework", framework::command(self.site.path(), &self.address, self.seed))
     }
 
-    /// Takes every step at its time.
-    pub(super) fn suffer(&mut self, steps: &[Step]) {
+    /// Applies every step at its time.
+    pub(super) fn apply_faults(&mut self, steps: &[Step]) {
         let clock = Clock::system();
         let began = clock.now();
         let file = self.site.path().join("timeline");
         let mut timeline = File::create(file).expect("a file");
         for step in steps {
             let passed = Duration::from_nanos(clock.now().mono_ns - began.mono_ns);
-            // When things happen is what the seed decides; nothing is waited for here.
+            // The seed decides the times; this sleep waits for no condition.
             std::thread::sleep(step.at.saturating_sub(passed));
             writeln!(timeline, "{step}").expect("written");
-            *self.struck.entry(format!("{:?} {}", step.deed, kind(step.target))).or_default() += 1;
-            self.take(*step);
+            *self.fault_counts.entry(format!("{:?} {}", step.action, kind(step.target))).or_default() += 1;
+            self.apply(*step);
         }
     }
 
-    fn take(&mut self, step: Step) {
+    fn apply(&mut self, step: Step) {
         let site = self.site;
-        match (step.deed, step.target) {
-            (Deed::Kill, Target::Master) => drop(self.master.take().expect("it runs").kill()),
-            (Deed::Kill, Target::Agent(number)) => drop(self.agents[number].take().expect("it runs").kill()),
-            (Deed::Kill, Target::Framework) => drop(self.framework.take().expect("it runs")),
-            (Deed::Start, Target::Master) => self.master = Some(master(site, &self.address)),
-            (Deed::Start, Target::Agent(number)) => self.agents[number] = Some(agent(site, &self.address, number)),
-            (Deed::Start, Target::Framework) => self.framework = Some(self.start_framework()),
-            (Deed::Stop, target) => self.signal(target, "STOP"),
-            (Deed::Continue, target) => self.signal(target, "CONT"),
+        match (step.action, step.target) {
+            (Action::Kill, Target::Master) => drop(self.master.take().expect("it runs").kill()),
+            (Action::Kill, Target::Agent(number)) => drop(self.agents[number].take().expect("it runs").kill()),
+            (Action::Kill, Target::Framework) => drop(self.framework.take().expect("it runs")),
+            (Action::Start, Target::Master) => self.master = Some(master(site, &self.address)),
+            (Action::Start, Target::Agent(number)) => self.agents[number] = Some(agent(site, &self.address, number)),
+            (Action::Start, Target::Framework) => self.framework = Some(self.start_framework()),
+            (Action::Stop, target) => self.signal(target, "STOP"),
+            (Action::Continue, target) => self.signal(target, "CONT"),
         }
     }
 
@@ -85,21 +85,21 @@ impl<'a> Parts<'a> {
         }
     }
 
-    /// Tells the scheduler to launch no more and waits until all it launched has ended.
-    pub(super) fn settle(&self) {
+    /// Stops the scheduler's launching and waits until every launched task has ended.
+    pub(super) fn drain(&self) {
         fs::write(self.site.path().join(framework::STOP), "").expect("written");
         until("every task to have ended at the callback", || {
-            let entries = super::diary::read(self.site.path());
-            if entries.contains(&super::diary::Entry::Settled) {
+            let entries = super::event_log::read(self.site.path());
+            if entries.contains(&super::event_log::Entry::Drained) {
                 return Ok(());
             }
-            let (open, launched) = super::diary::open_tasks(&entries);
+            let (open, launched) = super::event_log::open_tasks(&entries);
             Err(format!("{} of {launched} are open: {open:?}", open.len()))
         });
     }
 
-    /// Ends the framework and waits for its process.
-    pub(super) fn dismiss(&mut self) {
+    /// Tears the framework down and waits for its process.
+    pub(super) fn stop_framework(&mut self) {
         fs::write(self.site.path().join(framework::LEAVE), "").expect("written");
         let (status, _, err) = self.framework.take().expect("it runs").wait();
         assert!(status.success(), "the scheduler ends well: {err}");
@@ -110,7 +110,7 @@ impl<'a> Parts<'a> {
         state(&self.address)
     }
 
-    /// The ids of all agents, by the master's word; waits until all are connected.
+    /// The ids of all agents, as the master lists them; waits until all are connected.
     pub(super) fn agent_ids(&self) -> Vec<String> {
         connected_agents(&self.address, self.agents.len())
     }
@@ -124,7 +124,7 @@ fn kind(target: Target) -> &'static str {
     }
 }
 
-/// Its patience is shorter than the longest absences.
+/// Its ping timeout is shorter than the longest faults.
 fn master(site: &Site, address: &str) -> Part {
     site.master_with(address, &["--agent-ping-timeout", "2500ms"])
 }

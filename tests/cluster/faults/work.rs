@@ -1,8 +1,7 @@
-//! What the tasks of a run do: each a function of seed and number, known alike to the scheduler, which is killed and
-//! comes back, and to the oracle at the end.
+//! What the tasks of a run do. Each is a function of seed and number, so the scheduler and the oracle derive the same
+//! work, even after a restart.
 //!
-//! A task notes in a file of its own when it starts and ends. The times are the machine's uptime, which no fault
-//! touches.
+//! A task records its start and end in a file of its own. The times are the machine's uptime, which no fault changes.
 
 use std::{fmt::Write as _, fs, path::Path, time::Duration};
 
@@ -41,7 +40,7 @@ impl Work {
         Self { lasts: Duration::from_millis(lasts), ending }
     }
 
-    /// What a shell is given to do.
+    /// The shell command of the task.
     pub(super) fn command(self, file: &Path) -> String {
         let note = format!("n() {{ read -r up _ < /proc/uptime; echo \"$1 $$ $up\" >> '{}'; }}", file.display());
         let mut line = format!("{note}; n start; ");
@@ -60,13 +59,13 @@ impl Work {
         line + &end
     }
 
-    /// The state of a task that came to its own end.
+    /// The state of a task that ended by itself.
     pub(super) fn own_end(self) -> TaskState {
         if self.ending == Ending::Code(0) { TaskState::TaskFinished } else { TaskState::TaskFailed }
     }
 }
 
-/// What a task noted.
+/// What a task recorded.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(super) struct Noted {
     /// Uptimes in seconds.
@@ -74,7 +73,7 @@ pub(super) struct Noted {
     pub(super) ends: Vec<f64>,
 }
 
-/// Reads what a task noted; nothing when it never ran.
+/// Reads what a task recorded; nothing when it never ran.
 pub(super) fn noted(file: &Path) -> Noted {
     let mut noted = Noted::default();
     for line in fs::read_to_string(file).unwrap_or_default().lines() {

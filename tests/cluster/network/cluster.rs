@@ -15,7 +15,7 @@ pub(super) const FRAMEWORK: &str = "framework";
 /// Where another instance of the framework may be started.
 pub(super) const OTHER: &str = "other";
 
-/// Fields are dropped in this order: the network goes when nobody uses it any more.
+/// Master, agents and framework. Fields drop in this order: the network last, when no process uses it.
 pub(super) struct Cluster {
     pub(super) framework: Framework,
     _agents: Vec<Part>,
@@ -25,7 +25,7 @@ pub(super) struct Cluster {
 }
 
 impl Cluster {
-    /// A master that gives agents up after this silence, agents on hosts of these names, and a framework.
+    /// Starts a master with this ping timeout, agents on hosts of these names, and a framework.
     pub(super) fn start(agents: &[&'static str], resources: &str, ping_timeout: Duration) -> Self {
         let hosts: Vec<&'static str> = [MASTER, FRAMEWORK, OTHER].into_iter().chain(agents.iter().copied()).collect();
         let network = Network::new(&hosts);
@@ -47,19 +47,19 @@ impl Cluster {
         Self { framework, _agents: started, master, site, network }
     }
 
-    /// Another instance of the framework, which takes over.
-    pub(super) fn takes_over(&self) -> Framework {
+    /// Starts another instance of the framework, which takes over.
+    pub(super) fn start_second_instance(&self) -> Framework {
         Framework::start(&self.network, OTHER, &self.master.address, self.framework.id())
     }
 
-    /// A task for that host that runs until it is let go, and notes its start and end.
+    /// A task for that host that runs until its file `go` exists, and records its start and end.
     pub(super) fn waiting(&self, task: &str, host: &'static str, resources: &str) -> Wanted {
         let (ran, go) = (self.ran(task), self.go(task));
         let (ran, go) = (ran.display(), go.display());
         let command =
             format!("echo start >> {ran}; while [ ! -e {go} ]; do sleep 0.05; done; echo end >> {ran}; exit 0");
         let resources = resources.parse().expect("resources");
-        Wanted { task: task.to_owned(), host, resources, command, ballast: 0 }
+        Wanted { task: task.to_owned(), host, resources, command, data_bytes: 0 }
     }
 
     fn ran(&self, task: &str) -> PathBuf {
@@ -70,8 +70,8 @@ impl Cluster {
         self.site.path().join(format!("{task}.go"))
     }
 
-    /// Lets a task end, and waits until it did.
-    pub(super) fn let_go(&self, task: &str) {
+    /// Lets a task end, and waits until it has.
+    pub(super) fn end_task(&self, task: &str) {
         fs::write(self.go(task), "").expect("written");
         until(&format!("{task} to end"), || match self.noted(task) {
             noted if noted.ends_with("end\n") => Ok(()),
@@ -79,7 +79,7 @@ impl Cluster {
         });
     }
 
-    /// What a task noted of itself.
+    /// What a task recorded.
     pub(super) fn noted(&self, task: &str) -> String {
         fs::read_to_string(self.ran(task)).unwrap_or_default()
     }

@@ -1,4 +1,4 @@
-//! A scheduler that launches what it is told where it is told, and writes down all it hears, in order.
+//! A scheduler that launches given tasks on given hosts and records every callback in order.
 
 use std::{
     sync::{Arc, Mutex, MutexGuard},
@@ -14,9 +14,9 @@ use tokio::runtime::Runtime;
 
 use super::hosts::Network;
 
-/// What the callbacks heard.
+/// A callback of the scheduler.
 #[derive(Clone, Debug)]
-pub(super) enum Heard {
+pub(super) enum Callback {
     /// Host and what was offered of it.
     Offer(String, Resources),
     Status(Box<TaskStatus>),
@@ -32,19 +32,19 @@ pub(super) struct Wanted {
     pub(super) host: &'static str,
     pub(super) resources: Resources,
     pub(super) command: String,
-    /// Ballast that travels with it, in bytes.
-    pub(super) ballast: usize,
+    /// The size of its `data`, in bytes.
+    pub(super) data_bytes: usize,
 }
 
 #[derive(Debug, Default)]
 struct Shared {
     wanted: Vec<Wanted>,
-    heard: Vec<Heard>,
-    /// Why the master ended it.
+    callbacks: Vec<Callback>,
+    /// The error with which the master ended it.
     ended: Option<String>,
 }
 
-/// The scheduler at work on a host of the network.
+/// A scheduler and its driver on a host of the network.
 pub(super) struct Framework {
     driver: SchedulerDriver,
     shared: Arc<Mutex<Shared>>,
@@ -52,13 +52,13 @@ pub(super) struct Framework {
 }
 
 impl Framework {
-    /// With an id it takes over from whoever had it.
+    /// With an id it takes over from the instance that has this id.
     pub(super) fn start(network: &Network, host: &str, master: &str, id: Option<FrameworkId>) -> Self {
-        // Its threads are made on that host, and so are their connections.
+        // The runtime's threads start on that host, so their connections do too.
         let build = || tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
         let runtime = network.within(host, build).expect("a runtime");
         let shared = Arc::<Mutex<Shared>>::default();
-        let directed = Directed { shared: shared.clone() };
+        let directed = DirectedScheduler { shared: shared.clone() };
         let info = FrameworkInfo { id, ..FrameworkInfo::new("directed") };
         let builder = SchedulerDriver::builder(info).master(master).unknown_tasks(UnknownTasks::Adopt);
         let driver = builder.build(directed).expect("a valid framework");
@@ -74,16 +74,16 @@ impl Framework {
     /// Launches these as soon as their hosts are offered.
     pub(super) fn launch(&self, wanted: impl IntoIterator<Item = Wanted>) {
         self.lock().wanted.extend(wanted);
-        // One that was ended launches nothing any more, and is not to be told.
+        // An instance that was ended returns an error here, which does not matter.
         drop(self.runtime.block_on(self.driver.revive_offers(&[])));
     }
 
-    /// All that was heard so far.
-    pub(super) fn heard(&self) -> Vec<Heard> {
-        self.lock().heard.clone()
+    /// All callbacks so far.
+    pub(super) fn callbacks(&self) -> Vec<Callback> {
+        self.lock().callbacks.clone()
     }
 
-    /// Why the master ended it, if it did.
+    /// The error with which the master ended it, if it did.
     pub(super) fn ended(&self) -> Option<String> {
         self.lock().ended.clone()
     }
@@ -93,9 +93,9 @@ impl Framework {
     }
 
     pub(super) fn statuses(&self, task: &str) -> Vec<TaskStatus> {
-        let heard = self.heard().into_iter();
-        let of_task = heard.filter_map(|heard| match heard {
-            Heard::Status(status) if status.task_id.value == task => Some(*status),
+        let callbacks = self.callbacks().into_iter();
+        let of_task = callbacks.filter_map(|callback| match callback {
+            Callback::Status(status) if status.task_id.value == task => Some(*status),
             _ => None,
         });
         of_task.collect()
@@ -105,50 +105,50 @@ impl Framework {
         self.statuses(task).iter().map(TaskStatus::state).collect()
     }
 
-    /// What was offered of a host since that many things were heard.
+    /// What was offered of a host after the first `mark` callbacks.
     pub(super) fn offers_since(&self, mark: usize, host: &str) -> Vec<Resources> {
-        let heard = self.heard().into_iter().skip(mark);
-        let of_host = heard.filter_map(|heard| match heard {
-            Heard::Offer(of, resources) if of == host => Some(resources),
+        let callbacks = self.callbacks().into_iter().skip(mark);
+        let of_host = callbacks.filter_map(|callback| match callback {
+            Callback::Offer(of, resources) if of == host => Some(resources),
             _ => None,
         });
         of_host.collect()
     }
 
-    /// How many things were heard so far.
+    /// The number of callbacks so far.
     pub(super) fn mark(&self) -> usize {
-        self.lock().heard.len()
+        self.lock().callbacks.len()
     }
 }
 
 impl Drop for Framework {
     fn drop(&mut self) {
-        // A driver that has ended needs no telling.
+        // A driver that has ended returns an error, which does not matter.
         drop(self.runtime.block_on(self.driver.abort()));
     }
 }
 
-struct Directed {
+struct DirectedScheduler {
     shared: Arc<Mutex<Shared>>,
 }
 
-impl Directed {
-    fn note(&self, heard: Heard) {
-        self.shared.lock().expect("not poisoned").heard.push(heard);
+impl DirectedScheduler {
+    fn record(&self, callback: Callback) {
+        self.shared.lock().expect("not poisoned").callbacks.push(callback);
     }
 
-    /// Takes what is wanted of that host and fits.
-    fn take(&self, offer: &Offer) -> Result<Vec<TaskInfo>> {
+    /// Removes and returns the tasks for that host that fit.
+    fn take_tasks(&self, offer: &Offer) -> Result<Vec<TaskInfo>> {
         let mut left = offer.resources()?;
         let mut shared = self.shared.lock().expect("not poisoned");
-        shared.heard.push(Heard::Offer(offer.hostname.clone(), left.clone()));
+        shared.callbacks.push(Callback::Offer(offer.hostname.clone(), left.clone()));
         let fits = |wanted: &mut Wanted| wanted.host == offer.hostname && left.take(&wanted.resources);
         let chosen = shared.wanted.extract_if(.., fits);
         let task = |wanted: Wanted| TaskInfo {
             task_id: TaskId { value: wanted.task.clone() },
             agent_id: offer.agent_id.clone(),
             resources: wanted.resources.to_proto_as(Some(offer.role()), true),
-            data: Some(vec![7; wanted.ballast].into()),
+            data: Some(vec![7; wanted.data_bytes].into()),
             ..TaskInfo::shell(wanted.task, wanted.command)
         };
         Ok(chosen.map(task).collect())
@@ -156,33 +156,33 @@ impl Directed {
 }
 
 #[async_trait::async_trait]
-impl Scheduler for Directed {
+impl Scheduler for DirectedScheduler {
     async fn resource_offers(&mut self, driver: &SchedulerDriver, offers: Vec<Offer>) -> Result<()> {
         let at_once = Some(Filters::refuse_for(Duration::ZERO));
         for offer in offers {
-            let tasks = self.take(&offer)?;
+            let tasks = self.take_tasks(&offer)?;
             driver.launch_tasks(&[offer.id], tasks, at_once).await?;
         }
         Ok(())
     }
 
     async fn reregistered(&mut self, _: &SchedulerDriver, _: divvy::proto::v1::MasterInfo) -> Result<()> {
-        self.note(Heard::Reregistered);
+        self.record(Callback::Reregistered);
         Ok(())
     }
 
     async fn disconnected(&mut self, _: &SchedulerDriver) -> Result<()> {
-        self.note(Heard::Disconnected);
+        self.record(Callback::Disconnected);
         Ok(())
     }
 
     async fn status_update(&mut self, _: &SchedulerDriver, status: TaskStatus) -> Result<()> {
-        self.note(Heard::Status(Box::new(status)));
+        self.record(Callback::Status(Box::new(status)));
         Ok(())
     }
 
     async fn agent_lost(&mut self, _: &SchedulerDriver, agent: AgentId) -> Result<()> {
-        self.note(Heard::AgentLost(agent));
+        self.record(Callback::AgentLost(agent));
         Ok(())
     }
 

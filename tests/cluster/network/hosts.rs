@@ -1,9 +1,9 @@
-//! Hosts that are network namespaces: each with one interface on a switch of the test's own, so that links can be cut,
-//! one way too, unplugged and slowed without touching the machine's network.
+//! Hosts that are network namespaces, each with one interface on a switch of the test's own. Their links can be cut in
+//! one or both directions, unplugged and slowed without any effect on the machine's network.
 //!
-//! Who has which hardware address is written down in every host and never asked for on the wire. A cut is a wrong
-//! address: what is sent goes into the void, and nobody is told. Everything has the test's process id in its name and is
-//! removed at its end, also when it fails; what a killed test left is removed by the next.
+//! Every host has permanent neighbour entries, so none sends ARP requests. A cut replaces such an entry with an unused
+//! address: packets are lost, and no end receives an error. Every name contains the test's process id. A test removes
+//! its namespaces at its end, also when it fails; those of a killed test are removed by the next.
 
 use std::{
     fs::{self, File},
@@ -20,7 +20,7 @@ use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 /// Where the names of namespaces are kept.
 const NAMES: &str = "/run/netns";
 const PREFIX: &str = "divvy-test-";
-/// Nobody has it.
+/// An address that no interface has.
 const VOID: &str = "02:00:00:00:ff:ff";
 
 /// The hosts of one test and the switch between them.
@@ -87,7 +87,7 @@ impl Network {
         command
     }
 
-    /// Does something on that host: the threads it starts stay there.
+    /// Runs a closure on that host; threads that it starts stay there.
     pub(super) fn within<T: Send>(&self, host: &str, act: impl FnOnce() -> T + Send) -> T {
         let namespace = File::open(Path::new(NAMES).join(self.namespace(host))).expect("a namespace");
         let moved = || {
@@ -97,21 +97,21 @@ impl Network {
         thread::scope(|scope| scope.spawn(moved).join()).unwrap_or_else(|panic| std::panic::resume_unwind(panic))
     }
 
-    /// Whatever `from` sends to `to` is lost, and neither is told.
+    /// Loses all packets from `from` to `to`; neither end receives an error.
     pub(super) fn cut_one_way(&self, from: &str, to: &str) {
-        self.point(from, to, VOID);
+        self.set_neighbour(from, to, VOID);
     }
 
     pub(super) fn mend_one_way(&self, from: &str, to: &str) {
-        self.point(from, to, &hardware(self.number(to)));
+        self.set_neighbour(from, to, &hardware(self.number(to)));
     }
 
-    fn point(&self, from: &str, to: &str, hardware: &str) {
+    fn set_neighbour(&self, from: &str, to: &str, hardware: &str) {
         let (namespace, to) = (self.namespace(from), self.address(to).to_string());
         ip(&["-n", &namespace, "neigh", "replace", &to, "lladdr", hardware, "dev", "eth0", "nud", "permanent"]);
     }
 
-    /// Both ways.
+    /// Loses all packets in both directions.
     pub(super) fn cut(&self, one: &str, other: &str) {
         self.cut_one_way(one, other);
         self.cut_one_way(other, one);
@@ -131,7 +131,7 @@ impl Network {
         ip(&["-n", &self.namespace("switch"), "link", "set", &port(self.number(host)), "up"]);
     }
 
-    /// So many kilobits a second pass from and to the host, and no more.
+    /// Limits the host's link to so many kilobits a second in each direction.
     pub(super) fn slow(&self, host: &str, kilobits: u32) {
         let rate = format!("{kilobits}kbit");
         let shape = ["root", "tbf", "rate", &rate, "burst", "4kb", "latency", "500ms"];
@@ -157,7 +157,7 @@ fn hardware(number: usize) -> String {
     format!("02:00:00:00:00:{number:02x}")
 }
 
-/// Says what is missing and how to come by it, before anything fails for that reason.
+/// Fails first, with a way to install what is missing.
 fn assert_usable() {
     let there = |program: &str| Command::new(program).arg("-V").output().is_ok_and(|output| output.status.success());
     let missing = ["ip", "tc"].into_iter().find(|program| !there(program));
@@ -194,6 +194,6 @@ fn ip(arguments: &[&str]) {
 
 fn run(program: &str, arguments: &[&str]) {
     let output = Command::new(program).args(arguments).output().expect("starts");
-    let said = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "{program} {}: {said}", arguments.join(" "));
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{program} {}: {stderr}", arguments.join(" "));
 }

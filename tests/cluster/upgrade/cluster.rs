@@ -124,7 +124,7 @@ impl<'a> Cluster<'a> {
         supervisors_of(&self.site.path().join(agent))
     }
 
-    /// The program file that a process runs.
+    /// Whether a process runs the new agent's program file.
     pub(super) fn runs_new(pid: u32) -> bool {
         let file = |path: &Path| fs::canonicalize(path).ok();
         file(&PathBuf::from(format!("/proc/{pid}/exe"))) == file(Path::new(env!("CARGO_BIN_EXE_divvy-agent")))
@@ -171,7 +171,7 @@ fn end(part: Part, how: End) {
     }
 }
 
-/// Free ports below those that the system gives to connections, so that a part finds its own free when it comes back.
+/// Free ports below those that the system gives to connections, so that a part finds its own free after a restart.
 fn own_ports<const N: usize>() -> [String; N] {
     let first = 10_000 + u16::try_from(std::process::id() % 15_000).expect("small");
     let bound = (first..first + 1_000).filter_map(|port| TcpListener::bind(("127.0.0.1", port)).ok());

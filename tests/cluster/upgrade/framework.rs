@@ -1,4 +1,4 @@
-//! A framework that is connected over the whole upgrade, and judges each status when it arrives.
+//! A framework that stays connected during the whole upgrade and checks each status when it arrives.
 
 use std::{
     collections::{BTreeMap, BTreeSet},

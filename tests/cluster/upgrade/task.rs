@@ -1,4 +1,4 @@
-//! What the tasks of an upgrade do, what each notes in a file of its own, and whether a reported end agrees with that.
+//! What the tasks of an upgrade do, what each records in its own file, and whether a reported end agrees with that.
 
 use std::{
     fs,
@@ -63,7 +63,7 @@ impl Ending {
         }
     }
 
-    /// The state and the words that are true of such an end.
+    /// The true state and message of such an end.
     fn truth(self) -> (TaskState, String) {
         let code = |code: u8| format!("command exited with status {code}");
         match self {
@@ -90,7 +90,7 @@ impl Task {
         format!("{}.{}.{}", self.agent, self.step.name(), self.ending.name())
     }
 
-    /// What a shell is given to do.
+    /// The shell command of the task.
     pub(super) fn command(self, site: &Path) -> String {
         let file = notes(site, &self.id());
         let note = |text: &str| format!("echo \"{text}\" >> '{}'", file.display());

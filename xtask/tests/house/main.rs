@@ -1,7 +1,8 @@
-//! The rules of the house that a compiler does not check: what a core may not name, which way imports run, how long a file
-//! is and how it begins. How long a function is, clippy checks (`clippy.toml`).
+//! The rules of the house that a compiler does not check: what a core may not name, which way imports run, how long a
+//! file is and how it begins. How long a function is, clippy checks (`clippy.toml`).
 
 mod source;
+mod words;
 
 use std::{
     collections::BTreeMap,
@@ -11,11 +12,11 @@ use std::{
 
 use source::{Named, Source};
 
-/// What decides and does nothing else.
+/// The modules that decide and perform no input or output.
 const PURE: [&str; 6] =
     ["types", "allocator", "master/core", "agent/core", "framework/core", "agent/supervisor/core.rs"];
 
-/// What only a shell may name, wherever it is imported from.
+/// The paths that only a shell may name.
 const IMPURE: [&[&str]; 11] = [
     &["tokio"],
     &["tokio_util"],
@@ -30,10 +31,10 @@ const IMPURE: [&[&str]; 11] = [
     &["rand", "thread_rng"],
 ];
 
-/// The same, as the last part of whatever path.
+/// The same, as the last part of any path.
 const IMPURE_NAMES: [&str; 3] = ["Instant", "SystemTime", "from_os_rng"];
 
-/// The rooms, and for each those that it may not name.
+/// The modules, and for each those that it may not import.
 const ABOVE: [(&str, &[&str]); 9] = [
     ("proto", &["types", "allocator", "transport", "framework", "master", "agent", "local", "sim", "cli", "fuzz"]),
     ("types", &["allocator", "transport", "framework", "master", "agent", "local", "sim", "cli", "fuzz"]),
@@ -87,12 +88,12 @@ fn files_for_tests(path: &Path, source: &Source) -> Vec<PathBuf> {
     source.test_modules.iter().map(file).collect()
 }
 
-/// Whether the file is the room's, which is a folder, a file, or both.
-fn is_in(path: &Path, room: &str) -> bool {
-    path.starts_with(room) || path == Path::new(room).with_extension("rs")
+/// Whether the file belongs to the module, which is a folder, a file, or both.
+fn is_in(path: &Path, module: &str) -> bool {
+    path.starts_with(module) || path == Path::new(module).with_extension("rs")
 }
 
-/// What a core names that it may not.
+/// The paths that a core may not name.
 fn impurities(source: &Source) -> Vec<&Named> {
     let impure = |path: &&Named| {
         IMPURE.iter().any(|start| path.is_below(start))
@@ -101,22 +102,22 @@ fn impurities(source: &Source) -> Vec<&Named> {
     source.paths.iter().filter(impure).collect()
 }
 
-/// What a room names of those above it.
-fn upward<'s>(source: &'s Source, above: &[&str]) -> Vec<&'s Named> {
-    let is_above = |path: &&Named| above.iter().any(|room| path.is_below(&["crate", room]));
+/// The paths of modules above that a module names.
+fn upward_paths<'s>(source: &'s Source, above: &[&str]) -> Vec<&'s Named> {
+    let is_above = |path: &&Named| above.iter().any(|module| path.is_below(&["crate", module]));
     source.paths.iter().filter(is_above).collect()
 }
 
-/// What is wrong with the form of a file, if anything.
-fn misshapen(text: &str) -> Option<String> {
+/// The rule that the form of a file breaks, if any.
+fn form_error(text: &str) -> Option<String> {
     let lines = text.lines().count();
     if lines > LONGEST_FILE {
-        return Some(format!("has {lines} lines: what second thing lives there?"));
+        return Some(format!("has {lines} lines: move its second subject to another file"));
     }
-    (!text.starts_with("//! ")).then(|| "does not begin with what it is for (`//! ...`)".to_owned())
+    (!text.starts_with("//! ")).then(|| "does not begin with its purpose (`//! ...`)".to_owned())
 }
 
-fn told(found: &[(&Path, &Named)]) -> Vec<String> {
+fn describe(found: &[(&Path, &Named)]) -> Vec<String> {
     found
         .iter()
         .map(|(path, named)| format!("src/{}:{}: {}", path.display(), named.line, named.segments.join("::")))
@@ -126,26 +127,26 @@ fn told(found: &[(&Path, &Named)]) -> Vec<String> {
 #[test]
 fn a_core_names_no_runtime_file_socket_process_clock_or_chance() {
     let library = library();
-    let cores: Vec<_> = library.iter().filter(|(path, _)| PURE.iter().any(|room| is_in(path, room))).collect();
+    let cores: Vec<_> = library.iter().filter(|(path, _)| PURE.iter().any(|module| is_in(path, module))).collect();
     assert!(cores.len() > 100, "the cores are {} files", cores.len());
     let found: Vec<(&Path, &Named)> = cores
         .iter()
         .flat_map(|(path, source)| impurities(source).into_iter().map(|named| (path.as_path(), named)))
         .collect();
-    assert!(found.is_empty(), "{:#?}", told(&found));
+    assert!(found.is_empty(), "{:#?}", describe(&found));
 }
 
 #[test]
 fn imports_run_one_way() {
     let library = library();
-    for (room, above) in ABOVE {
-        let files: Vec<_> = library.iter().filter(|(path, _)| is_in(path, room)).collect();
-        assert!(!files.is_empty(), "there is no room {room}");
+    for (module, above) in ABOVE {
+        let files: Vec<_> = library.iter().filter(|(path, _)| is_in(path, module)).collect();
+        assert!(!files.is_empty(), "there is no module {module}");
         let found: Vec<(&Path, &Named)> = files
             .iter()
-            .flat_map(|(path, source)| upward(source, above).into_iter().map(|named| (path.as_path(), named)))
+            .flat_map(|(path, source)| upward_paths(source, above).into_iter().map(|named| (path.as_path(), named)))
             .collect();
-        assert!(found.is_empty(), "{room}: {:#?}", told(&found));
+        assert!(found.is_empty(), "{module}: {:#?}", describe(&found));
     }
 }
 
@@ -157,7 +158,7 @@ fn a_file_says_what_it_is_for_and_has_one_subject_in_at_most_five_hundred_lines(
     let ours = folders.iter().flat_map(|folder| files(folder)).filter(|path| !path.starts_with(&generated));
     let wrong = |path: PathBuf| {
         let text = fs::read_to_string(&path).expect("text");
-        misshapen(&text).map(|wrong| format!("{} {wrong}", path.display()))
+        form_error(&text).map(|wrong| format!("{} {wrong}", path.display()))
     };
     let found: Vec<String> = ours.filter_map(wrong).collect();
     assert!(found.is_empty(), "{found:#?}");
@@ -184,7 +185,7 @@ fn without_a_test<'p>(page: &'p str, sources: &str) -> Vec<&'p str> {
     named.into_iter().filter(|name| !sources.contains(&format!("fn {name}("))).collect()
 }
 
-/// Each rule, broken on purpose.
+/// Each rule with an input that breaks it.
 mod broken {
     use super::*;
 
@@ -205,20 +206,20 @@ mod broken {
     }
 
     #[test]
-    fn an_import_of_a_room_above_is_found_in_braces_and_in_the_midst_of_code() {
+    fn an_import_of_a_module_above_is_found_in_braces_and_in_the_midst_of_code() {
         let planted = "use crate::{\n    agent::sandbox,\n    types::{self, Now},\n};\n\
                        fn f() { matches!(x, crate::cli::Failure) }\n#[cfg(test)]\nuse crate::sim::World;\n";
         let found = Source::read(planted);
-        let (_, above) = ABOVE.iter().find(|(room, _)| *room == "master").expect("a room");
-        assert_eq!(names(&upward(&found, above)), ["2: crate::agent::sandbox", "5: crate::cli::Failure"]);
+        let (_, above) = ABOVE.iter().find(|(module, _)| *module == "master").expect("a module");
+        assert_eq!(names(&upward_paths(&found, above)), ["2: crate::agent::sandbox", "5: crate::cli::Failure"]);
     }
 
     #[test]
     fn a_file_that_is_too_long_or_does_not_say_what_it_is_for_is_found() {
         let long = format!("//! A file.\n{}", "\n".repeat(LONGEST_FILE));
-        assert!(misshapen(&long).is_some_and(|text| text.starts_with("has 501 lines")));
-        assert!(misshapen("use std::fs;\n").is_some());
-        assert_eq!(misshapen("//! A file.\n"), None);
+        assert!(form_error(&long).is_some_and(|text| text.starts_with("has 501 lines")));
+        assert!(form_error("use std::fs;\n").is_some());
+        assert_eq!(form_error("//! A file.\n"), None);
     }
 
     #[test]

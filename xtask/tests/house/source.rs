@@ -1,10 +1,11 @@
-//! Sources read as tokens: every path they name, with imports in braces taken apart, and what of them is for tests only.
+//! Sources read as tokens: every path they name, with imports in braces taken apart, and what of them is for tests
+//! only.
 //!
 //! Comments and strings are no tokens, so nothing here is taken for code that is not.
 
 use proc_macro2::{Delimiter, TokenStream, TokenTree};
 
-/// What a file of the library is made of, as far as the rules ask.
+/// The paths and test modules of a source file.
 #[derive(Debug, Default)]
 pub(crate) struct Source {
     pub(crate) paths: Vec<Named>,
@@ -54,7 +55,7 @@ impl Source {
         }
     }
 
-    /// A path, a group, or a token that is neither; what comes after it.
+    /// Reads a path, a group, or another token; returns the index after it.
     fn walk_one(&mut self, tokens: &[TokenTree], at: usize) -> usize {
         match &tokens[at] {
             TokenTree::Ident(_) => self.path(&[], tokens, at),
@@ -66,7 +67,7 @@ impl Source {
         }
     }
 
-    /// The path that begins here, or all of them where it ends in braces; what comes after it.
+    /// Reads the path that begins here, or all of them where it ends in braces; returns the index after it.
     fn path(&mut self, prefix: &[String], tokens: &[TokenTree], mut at: usize) -> usize {
         let line = tokens[at].span().start().line;
         let mut segments = prefix.to_vec();
@@ -106,7 +107,7 @@ fn is_separator(tokens: &[TokenTree], at: usize) -> bool {
     tokens.len() > at + 1 && is_punct(&tokens[at], ':') && is_punct(&tokens[at + 1], ':')
 }
 
-/// The tokens between the brackets of an attribute that begins here, and what comes after it.
+/// The tokens between the brackets of an attribute that begins here, and the index after it.
 fn attribute(tokens: &[TokenTree], at: usize) -> Option<(Vec<TokenTree>, usize)> {
     let inner = is_punct(&tokens[at], '#') && tokens.get(at + 1).is_some_and(|token| is_punct(token, '!'));
     let brackets = at + 1 + usize::from(inner);

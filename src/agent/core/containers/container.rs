@@ -1,4 +1,4 @@
-//! One container: where it stands, what it may take, and whether it is being killed.
+//! One container: its phase, its limits, and its kill.
 
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use crate::agent::core::{ContainerId, SupervisorId};
 use crate::proto::internal::{Start, Started};
 use crate::proto::v1::TaskInfo;
 
-/// One container that is not forgotten.
+/// One container that the agent has not removed yet.
 #[derive(Debug)]
 pub(in crate::agent::core) struct Container {
     /// The container it is nested in.
@@ -18,18 +18,18 @@ pub(in crate::agent::core) struct Container {
     pub(in crate::agent::core) phase: Phase,
     pub(in crate::agent::core) limits: Limits,
     pub(in crate::agent::core) kill: Option<Kill>,
-    /// When it has run as long as it may.
+    /// When its completion time is over, on the monotonic clock.
     pub(in crate::agent::core) overdue_at: Option<u64>,
-    /// When it has been without a master as long as it may, while there is none.
+    /// When it is stopped for lack of a master, while no master has the agent.
     pub(in crate::agent::core) stop_at: Option<u64>,
-    /// Whether a directory was or is being made for it.
+    /// Whether a sandbox was or is being made for it.
     pub(in crate::agent::core) sandbox: bool,
 }
 
-/// How long things may take.
+/// The time limits of a container.
 #[derive(Clone, Copy, Debug, Default)]
 pub(in crate::agent::core) struct Limits {
-    /// Between SIGTERM and SIGKILL, where its own kill policy says so.
+    /// The grace period of the task's own kill policy, if it has one.
     pub(in crate::agent::core) grace: Option<Duration>,
     /// The longest it may run.
     pub(in crate::agent::core) completion: Option<Duration>,
@@ -47,7 +47,7 @@ impl Limits {
     }
 }
 
-/// Where a container stands.
+/// The phase of a container.
 #[derive(Debug)]
 pub(in crate::agent::core) enum Phase {
     /// It waits for its parent to run.
@@ -59,13 +59,13 @@ pub(in crate::agent::core) enum Phase {
     /// The supervisor was asked to start it.
     Starting(SupervisorId),
     Running(SupervisorId, Process),
-    /// Taken from the log; no supervisor has reported yet what became of it. The process, if it was seen to start.
+    /// Replayed from the log; no supervisor has reported its state yet. The process, if its start was recorded.
     Unresolved(Option<Process>),
-    /// All its processes have ended. The supervisor keeps the exit until it is asked to forget it.
+    /// All its processes have ended. The supervisor keeps the exit until the agent sends `Forget`.
     Ended(Option<SupervisorId>),
 }
 
-/// The first process of a container: the two together name it for ever.
+/// The first process of a container. Pid and start time together identify it for ever.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Process {
     /// Its number.
@@ -100,7 +100,7 @@ impl Container {
     }
 
     /// Between SIGTERM and SIGKILL when a kill does not set it.
-    pub(in crate::agent::core) fn own_grace(&self) -> Duration {
+    pub(in crate::agent::core) fn grace_or_default(&self) -> Duration {
         self.limits.grace.unwrap_or(GRACE)
     }
 

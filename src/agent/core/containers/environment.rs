@@ -1,25 +1,25 @@
-//! The environment of a task, built from nothing: what the agent tells it, then its own variables, which win.
+//! The environment of a task: the agent's variables, then the task's own, which override them. Nothing is inherited.
 //!
-//! The one exception is [`MARKER`]: it names the container for ever, so that processes left behind can be found.
+//! The one exception is [`MARKER`]: no task overrides it, so that processes left behind can be found by it.
 
 use std::collections::BTreeMap;
 
 use crate::agent::core::ContainerId;
-use crate::agent::core::containers::launch::Refusal;
+use crate::agent::core::containers::launch::LaunchError;
 use crate::proto::internal::EnvironmentVariable;
 use crate::proto::v1;
 
-/// The variable that names the container of a process.
+/// The environment variable that holds the container id of a process.
 pub const MARKER: &str = "DIVVY_CONTAINER_ID";
 
-/// Where programs are looked up unless the task says otherwise.
+/// The default `PATH` of a task.
 const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
-/// Most ports that get variables of their own; a whole range of thousands would not fit an environment.
+/// The most ports that get variables; a range of thousands would not fit into an environment.
 const MOST_PORTS: usize = 256;
 
-/// What a task is told of where it runs.
-pub(in crate::agent::core) struct Surroundings<'a> {
+/// The ids and paths that the agent's variables of a task are made from.
+pub(in crate::agent::core) struct TaskEnvironment<'a> {
     pub(in crate::agent::core) agent: &'a str,
     pub(in crate::agent::core) framework: &'a str,
     pub(in crate::agent::core) container: &'a ContainerId,
@@ -28,35 +28,35 @@ pub(in crate::agent::core) struct Surroundings<'a> {
 
 /// All variables of a task, sorted by name.
 pub(in crate::agent::core) fn environment(
-    around: &Surroundings<'_>,
+    context: &TaskEnvironment<'_>,
     task: &v1::TaskInfo,
-) -> Result<Vec<EnvironmentVariable>, Refusal> {
-    let mut variables = told(around, task);
+) -> Result<Vec<EnvironmentVariable>, LaunchError> {
+    let mut variables = agent_variables(context, task);
     for variable in task.command.iter().flat_map(|command| &command.environment).flat_map(|all| &all.variables) {
-        let (name, value) = own(variable)?;
+        let (name, value) = task_variable(variable)?;
         variables.insert(name, value);
     }
-    variables.insert(MARKER.to_owned(), around.container.to_string());
+    variables.insert(MARKER.to_owned(), context.container.to_string());
     Ok(variables.into_iter().map(|(name, value)| EnvironmentVariable { name, value }).collect())
 }
 
-fn told(around: &Surroundings<'_>, task: &v1::TaskInfo) -> BTreeMap<String, String> {
-    let container = around.container.as_str();
+fn agent_variables(context: &TaskEnvironment<'_>, task: &v1::TaskInfo) -> BTreeMap<String, String> {
+    let container = context.container.as_str();
     let fixed = [
         ("PATH", PATH),
-        ("HOME", around.sandbox),
-        ("MESOS_SANDBOX", around.sandbox),
-        ("MESOS_DIRECTORY", around.sandbox),
+        ("HOME", context.sandbox),
+        ("MESOS_SANDBOX", context.sandbox),
+        ("MESOS_DIRECTORY", context.sandbox),
         ("MESOS_TASK_ID", &task.task_id.value),
         ("MESOS_EXECUTOR_ID", &task.task_id.value),
-        ("MESOS_FRAMEWORK_ID", around.framework),
-        ("MESOS_AGENT_ID", around.agent),
-        ("MESOS_SLAVE_ID", around.agent),
+        ("MESOS_FRAMEWORK_ID", context.framework),
+        ("MESOS_AGENT_ID", context.agent),
+        ("MESOS_SLAVE_ID", context.agent),
         ("MESOS_CONTAINER_ID", container),
-        ("DIVVY_SANDBOX", around.sandbox),
+        ("DIVVY_SANDBOX", context.sandbox),
         ("DIVVY_TASK_ID", &task.task_id.value),
-        ("DIVVY_FRAMEWORK_ID", around.framework),
-        ("DIVVY_AGENT_ID", around.agent),
+        ("DIVVY_FRAMEWORK_ID", context.framework),
+        ("DIVVY_AGENT_ID", context.agent),
     ];
     let ports: Vec<String> = ports(&task.resources).take(MOST_PORTS).map(|port| port.to_string()).collect();
     let numbered = ports.iter().enumerate().map(|(index, port)| (format!("PORT{index}"), port.clone()));
@@ -70,26 +70,26 @@ fn ports(resources: &[v1::Resource]) -> impl Iterator<Item = u64> {
     ranges.flat_map(|ranges| &ranges.range).flat_map(|range| range.begin..=range.end)
 }
 
-fn own(variable: &v1::environment::Variable) -> Result<(String, String), Refusal> {
+fn task_variable(variable: &v1::environment::Variable) -> Result<(String, String), LaunchError> {
     let v1::environment::Variable { name, value, secret, .. } = variable;
     if name.is_empty() || name.contains(['=', '\0']) {
-        return Err(Refusal::VariableName(name.clone()));
+        return Err(LaunchError::VariableName(name.clone()));
     }
     if secret.is_some() || variable.r#type() == v1::environment::variable::Type::Secret {
-        return Err(Refusal::Secret(name.clone()));
+        return Err(LaunchError::Secret(name.clone()));
     }
     let value = value.clone().unwrap_or_default();
-    if value.contains('\0') { Err(Refusal::VariableValue(name.clone())) } else { Ok((name.clone(), value)) }
+    if value.contains('\0') { Err(LaunchError::VariableValue(name.clone())) } else { Ok((name.clone(), value)) }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn variables(task: &v1::TaskInfo) -> Result<BTreeMap<String, String>, Refusal> {
+    fn variables(task: &v1::TaskInfo) -> Result<BTreeMap<String, String>, LaunchError> {
         let container = ContainerId::parse("c1").unwrap();
-        let around = Surroundings { agent: "S0", framework: "F", container: &container, sandbox: "/w/runs/c1" };
-        environment(&around, task).map(|all| all.into_iter().map(|v| (v.name, v.value)).collect())
+        let context = TaskEnvironment { agent: "S0", framework: "F", container: &container, sandbox: "/w/runs/c1" };
+        environment(&context, task).map(|all| all.into_iter().map(|v| (v.name, v.value)).collect())
     }
 
     fn task(own: &[(&str, &str)]) -> v1::TaskInfo {
@@ -107,7 +107,7 @@ mod tests {
     }
 
     #[test]
-    fn a_task_is_told_who_it_is_and_inherits_nothing() {
+    fn a_task_receives_its_ids_as_variables_and_inherits_nothing() {
         let all = variables(&task(&[])).unwrap();
         assert_eq!(all["MESOS_TASK_ID"], "t");
         assert_eq!(all["MESOS_SANDBOX"], "/w/runs/c1");
@@ -117,7 +117,7 @@ mod tests {
     }
 
     #[test]
-    fn the_tasks_own_variables_win_except_over_the_marker() {
+    fn the_tasks_own_variables_override_all_but_the_marker() {
         let all = variables(&task(&[("PATH", "/opt"), ("A", "1"), ("A", "2"), (MARKER, "forged")])).unwrap();
         assert_eq!((all["PATH"].as_str(), all["A"].as_str(), all[MARKER].as_str()), ("/opt", "2", "c1"));
     }
@@ -144,12 +144,12 @@ mod tests {
     #[test]
     fn a_variable_that_cannot_be_set_is_refused_by_name() {
         for name in ["", "a=b", "a\0"] {
-            assert_eq!(variables(&task(&[(name, "x")])), Err(Refusal::VariableName(name.to_owned())));
+            assert_eq!(variables(&task(&[(name, "x")])), Err(LaunchError::VariableName(name.to_owned())));
         }
-        assert_eq!(variables(&task(&[("A", "x\0")])), Err(Refusal::VariableValue("A".to_owned())));
+        assert_eq!(variables(&task(&[("A", "x\0")])), Err(LaunchError::VariableValue("A".to_owned())));
         let mut secret = task(&[("A", "x")]);
         let own = &mut secret.command.as_mut().unwrap().environment.as_mut().unwrap().variables[0];
         own.set_type(v1::environment::variable::Type::Secret);
-        assert_eq!(variables(&secret), Err(Refusal::Secret("A".to_owned())));
+        assert_eq!(variables(&secret), Err(LaunchError::Secret("A".to_owned())));
     }
 }

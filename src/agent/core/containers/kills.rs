@@ -1,8 +1,8 @@
-//! Ending containers: SIGTERM to the whole container, and after a grace SIGKILL. What is nested in one ends with it.
+//! Kills of containers: SIGTERM to all processes, and SIGKILL after a grace period. Nested containers are killed too.
 //!
-//! A kill is written down before the first signal, so that an agent that comes back goes on with it. A repeated kill
-//! may only shorten the time that is left. While a container's supervisor is silent its kill waits: the grace begins with
-//! the signal that is sent when the supervisor answers again.
+//! A kill is recorded before the first signal, so that a restarted agent continues it. A repeated kill can only shorten
+//! the grace period. While a container's supervisor is silent its kill waits. The grace period then begins with the
+//! SIGTERM that is sent when the supervisor answers again.
 
 use std::time::Duration;
 
@@ -21,41 +21,41 @@ use crate::proto::v1::task_status::Reason;
 use crate::proto::v1::{FrameworkId, TaskId, TaskState};
 use crate::types::Now;
 
-/// Between SIGTERM and SIGKILL when neither the kill nor the task says otherwise.
+/// The default grace period between SIGTERM and SIGKILL.
 pub(in crate::agent::core) const GRACE: Duration = Duration::from_secs(3);
-/// Between two SIGKILLs: a process that is stuck in the kernel dies of the one it finds when it comes out.
+/// Between two SIGKILLs, for a process that is stuck in the kernel.
 const AGAIN: Duration = Duration::from_secs(10);
 
 const SIGTERM: i32 = 15;
 pub(in crate::agent::core) const SIGKILL: i32 = 9;
 
-/// A kill that was written down.
+/// A recorded kill.
 #[derive(Clone, Debug)]
 pub(in crate::agent::core) struct Kill {
     pub(in crate::agent::core) grace: Duration,
-    pub(in crate::agent::core) asked_at: Moment,
-    /// Why the agent kills by itself; `None` when a scheduler asked.
+    pub(in crate::agent::core) requested_at: Moment,
+    /// Why the agent kills; `None` when a scheduler requested it.
     pub(in crate::agent::core) reason: Option<Reason>,
-    /// When SIGKILL follows; `None` as long as there is no process to send SIGTERM to.
-    pub(in crate::agent::core) hard_at: Option<u64>,
-    /// Whether its signal waits for a supervisor that is silent.
+    /// When SIGKILL is sent; `None` until SIGTERM was sent.
+    pub(in crate::agent::core) sigkill_at: Option<u64>,
+    /// Whether its signal waits for a silent supervisor.
     pub(in crate::agent::core) waits: bool,
 }
 
 impl Kill {
-    pub(in crate::agent::core) fn new(grace: Duration, asked_at: Moment, reason: Option<Reason>) -> Self {
-        Self { grace, asked_at, reason, hard_at: None, waits: false }
+    pub(in crate::agent::core) fn new(grace: Duration, requested_at: Moment, reason: Option<Reason>) -> Self {
+        Self { grace, requested_at, reason, sigkill_at: None, waits: false }
     }
 
-    /// The record of it.
-    pub(in crate::agent::core) fn asked(&self, id: &ContainerId) -> AgentRecord {
+    /// The log record of this kill.
+    pub(in crate::agent::core) fn to_record(&self, id: &ContainerId) -> AgentRecord {
         let asked = KillAsked {
             container_id: id.to_string(),
             grace_ms: u64::try_from(self.grace.as_millis()).unwrap_or(u64::MAX),
-            wall_ns: self.asked_at.wall_ns,
+            wall_ns: self.requested_at.wall_ns,
             reason: self.reason.map(|reason| reason as i32),
         };
-        self.asked_at.record(Kind::Kill(asked))
+        self.requested_at.record(Kind::Kill(asked))
     }
 
     /// The last status of a task that never ran.
@@ -71,7 +71,7 @@ impl Kill {
         }
     }
 
-    /// The last status of a task that ended as `text` says.
+    /// The last status of a task whose processes ended; `text` says how.
     pub(in crate::agent::core) fn after_exit(&self, text: &str, limits: &Limits) -> Report {
         match self.reason {
             Some(Reason::AgentDisconnected) => cut_off(limits, text),
@@ -92,12 +92,12 @@ impl Kill {
 
 fn cut_off(limits: &Limits, text: &str) -> Report {
     let time = limits.without_master.unwrap_or_default();
-    let text = format!("killed after {time:?} without a master, as its partition policy wants: {text}");
+    let text = format!("killed after {time:?} without a master, as its partition policy requires: {text}");
     Report::by_agent(TaskState::TaskKilled, Reason::AgentDisconnected, text)
 }
 
 impl Agent {
-    /// A scheduler wants a task killed. A task that is not known needs no killing.
+    /// A scheduler requested a kill. One of an unknown task is ignored.
     pub(in crate::agent::core) fn kill_task(&mut self, now: Now, kill: KillTask, out: &mut Vec<Effect>) {
         let asked = kill.kill_policy.and_then(|policy| policy.grace_period).map(|grace| nanos(grace.nanoseconds));
         let framework = FrameworkId { value: kill.framework_id };
@@ -110,7 +110,7 @@ impl Agent {
         }
     }
 
-    /// Ends everything; the agent ends when nothing is left.
+    /// Kills all tasks; the agent ends when the last has ended.
     pub(in crate::agent::core) fn leave(&mut self, now: Now, reason: StopReason, out: &mut Vec<Effect>) {
         self.leaving = Some(reason);
         let mut frameworks: Vec<FrameworkId> = self.names.iter().map(|(framework, ..)| framework.clone()).collect();
@@ -134,7 +134,7 @@ impl Agent {
         out.push(Effect::Stop { reason });
     }
 
-    /// Kills a container with all that is nested in it, whatever its phase; what its task reports depends on `reason`.
+    /// Kills a container and those nested in it, in any phase. `reason` decides what their tasks report.
     pub(in crate::agent::core) fn kill(
         &mut self,
         now: Now,
@@ -160,14 +160,15 @@ impl Agent {
             }
             (Phase::Starting(_) | Phase::Running(..) | Phase::Unresolved(_), Some(before)) => {
                 let until = now.mono_after(grace);
-                if before.hard_at.map_or(before.grace > grace, |hard_at| until < hard_at) {
-                    *before = Kill { hard_at: before.hard_at, reason: before.reason, waits: before.waits, ..kill };
-                    out.push(persist_records(vec![before.asked(id)]));
-                    self.harden(id, until);
+                if before.sigkill_at.map_or(before.grace > grace, |sigkill_at| until < sigkill_at) {
+                    *before =
+                        Kill { sigkill_at: before.sigkill_at, reason: before.reason, waits: before.waits, ..kill };
+                    out.push(persist_records(vec![before.to_record(id)]));
+                    self.shorten_grace(id, until);
                 }
             }
             (Phase::Starting(_) | Phase::Running(..) | Phase::Unresolved(_), none @ None) => {
-                out.push(persist_records(vec![kill.asked(id)]));
+                out.push(persist_records(vec![kill.to_record(id)]));
                 *none = Some(kill);
                 self.report_killing(now, id, out);
                 self.resume_kill(now, id, out);
@@ -175,23 +176,23 @@ impl Agent {
         }
     }
 
-    /// A container has ended: what is nested in it and was not killed with it ends too.
-    pub(in crate::agent::core) fn end_children(&mut self, now: Now, id: &ContainerId, out: &mut Vec<Effect>) {
+    /// A container has ended: kills those nested in it that are not being killed yet.
+    pub(in crate::agent::core) fn kill_children(&mut self, now: Now, id: &ContainerId, out: &mut Vec<Effect>) {
         for child in self.containers.children(id) {
             if let Some(container) = self.containers.get(&child).filter(|child| child.kill.is_none()) {
-                let grace = container.own_grace();
+                let grace = container.grace_or_default();
                 self.kill(now, &child, grace, Some(Reason::ExecutorTerminated), out);
             }
         }
     }
 
-    /// A crash may have come between the end of a container and the kills of what is nested in it.
-    pub(in crate::agent::core) fn end_parentless(&mut self, now: Now, out: &mut Vec<Effect>) {
+    /// Kills containers whose parent has ended: a crash may have come before their kills were recorded.
+    pub(in crate::agent::core) fn kill_parentless(&mut self, now: Now, out: &mut Vec<Effect>) {
         let lost = |container: &super::Container| {
             !container.has_ended() && container.kill.is_none() && self.containers.has_lost_parent(container)
         };
         for id in self.containers.ids(|_, container| lost(container)) {
-            let grace = self.containers.get(&id).map(super::Container::own_grace).unwrap_or_default();
+            let grace = self.containers.get(&id).map(super::Container::grace_or_default).unwrap_or_default();
             self.kill(now, &id, grace, Some(Reason::ExecutorTerminated), out);
         }
     }
@@ -204,61 +205,58 @@ impl Agent {
         }
     }
 
-    /// Sends SIGTERM to a container with a process and a kill that has not been signalled, and sets the end of its
-    /// grace. The grace counts from the asking: an agent that was away gives no more than what is left.
+    /// Sends SIGTERM to a running container whose kill has sent none yet, and arms the timer for SIGKILL. The grace
+    /// period counts from the request, also through a restart of the agent.
     pub(in crate::agent::core) fn resume_kill(&mut self, now: Now, id: &ContainerId, out: &mut Vec<Effect>) {
-        let asked_at = self.containers.get(id).and_then(|it| it.kill.as_ref()).map(|kill| kill.asked_at);
-        let passed = asked_at.map(|at| self.passed_since(now, at)).unwrap_or_default();
+        let requested_at = self.containers.get(id).and_then(|it| it.kill.as_ref()).map(|kill| kill.requested_at);
+        let passed = requested_at.map(|at| self.passed_since(now, at)).unwrap_or_default();
         let Some(container) = self.containers.get_mut(id) else { return };
         let (Phase::Running(supervisor, _), Some(kill)) = (&container.phase, &mut container.kill) else { return };
-        if kill.hard_at.is_some() || kill.waits {
-            return;
-        }
         if self.supervisors.is_silent(*supervisor) {
             kill.waits = true;
             return;
         }
         let until = now.mono_after(kill.grace.saturating_sub(passed));
-        kill.hard_at = Some(until);
+        kill.sigkill_at = Some(until);
         signal(*supervisor, id, SIGTERM, out);
         self.timers.arm(None, until, Timer::Kill(id.clone()));
     }
 
-    /// The supervisor was away or silent: it may not have received the signal, and a kill may have waited for it.
-    pub(in crate::agent::core) fn term_again(&mut self, now: Now, id: &ContainerId, out: &mut Vec<Effect>) {
+    /// Sends SIGTERM again after its supervisor was disconnected or silent: the first may not have been received.
+    pub(in crate::agent::core) fn resend_sigterm(&mut self, now: Now, id: &ContainerId, out: &mut Vec<Effect>) {
         let Some(container) = self.containers.get_mut(id) else { return };
         let (Phase::Running(supervisor, _), Some(kill)) = (&container.phase, &mut container.kill) else { return };
         signal(*supervisor, id, SIGTERM, out);
         if std::mem::take(&mut kill.waits) {
             let until = now.mono_after(kill.grace);
-            let before = kill.hard_at.replace(until);
+            let before = kill.sigkill_at.replace(until);
             self.timers.arm(before, until, Timer::Kill(id.clone()));
         }
     }
 
-    /// Brings the end of a running grace forward.
-    fn harden(&mut self, id: &ContainerId, until: u64) {
+    /// Moves the SIGKILL of a running grace period to an earlier time.
+    fn shorten_grace(&mut self, id: &ContainerId, until: u64) {
         let Some(kill) = self.containers.get_mut(id).and_then(|container| container.kill.as_mut()) else { return };
-        let Some(before) = kill.hard_at else { return };
-        kill.hard_at = Some(until);
+        let Some(before) = kill.sigkill_at else { return };
+        kill.sigkill_at = Some(until);
         self.timers.arm(Some(before), until, Timer::Kill(id.clone()));
     }
 
     pub(in crate::agent::core) fn kill_due(&mut self, now: Now, id: &ContainerId, out: &mut Vec<Effect>) {
         let Some(container) = self.containers.get_mut(id) else { return };
         let (Phase::Running(supervisor, _), Some(kill)) = (&container.phase, &mut container.kill) else { return };
-        kill.hard_at = None;
+        kill.sigkill_at = None;
         if self.supervisors.is_silent(*supervisor) {
             kill.waits = true;
             return;
         }
         signal(*supervisor, id, SIGKILL, out);
         let again = now.mono_after(AGAIN);
-        kill.hard_at = Some(again);
+        kill.sigkill_at = Some(again);
         self.timers.arm(None, again, Timer::Kill(id.clone()));
     }
 
-    /// Sees to it that a container does not take longer than it may.
+    /// Arms the timer for the maximum completion time of a container.
     pub(in crate::agent::core) fn watch_completion(&mut self, now: Now, id: &ContainerId) {
         let Some(accepted_at) = self.containers.get(id).map(|container| container.accepted_at) else { return };
         let passed = self.passed_since(now, accepted_at);
@@ -273,7 +271,7 @@ impl Agent {
     pub(in crate::agent::core) fn overdue(&mut self, now: Now, id: &ContainerId, out: &mut Vec<Effect>) {
         let Some(container) = self.containers.get_mut(id) else { return };
         container.overdue_at = None;
-        let (grace, killed) = (container.own_grace(), container.kill.is_some());
+        let (grace, killed) = (container.grace_or_default(), container.kill.is_some());
         if !killed {
             self.kill(now, id, grace, Some(Reason::MaxCompletionTimeReached), out);
         }

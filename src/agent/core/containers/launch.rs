@@ -1,16 +1,16 @@
-//! From a task's description to the process to be started, or to a refusal that says what to change.
+//! Turns a task's description into the process to start, or into an error that says what to change.
 //!
-//! Everything that can be refused is refused here, before a sandbox is made. Whatever an agent does not honour yet is
-//! refused too: a task never runs with a part of its description silently left out.
+//! A task is refused here, before its sandbox is made. A field that the agent does not support yet is refused too: no
+//! part of a description is silently ignored.
 
-use crate::agent::core::containers::environment::{Surroundings, environment};
+use crate::agent::core::containers::environment::{TaskEnvironment, environment};
 use crate::agent::core::{Config, ContainerId};
 use crate::proto::internal::{Output, Start, output};
 use crate::proto::v1::{self, FrameworkId};
 
 /// Why a task is not started.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub(in crate::agent::core) enum Refusal {
+pub(in crate::agent::core) enum LaunchError {
     #[error("task.executor is set, and executors come later: use task.command")]
     Executor,
     #[error("task.{field} is not supported by this agent yet: leave it out")]
@@ -42,18 +42,18 @@ pub(in crate::agent::core) struct Launch<'a> {
 }
 
 impl Launch<'_> {
-    /// The process that is the task.
-    pub(in crate::agent::core) fn prepare(&self, task: &v1::TaskInfo) -> Result<Start, Refusal> {
+    /// The process to start for the task, or why it is refused.
+    pub(in crate::agent::core) fn prepare(&self, task: &v1::TaskInfo) -> Result<Start, LaunchError> {
         if let Some(field) = unsupported(task) {
-            return Err(Refusal::Unsupported { field });
+            return Err(LaunchError::Unsupported { field });
         }
         let Some(command) = task.command.as_deref().filter(|_| task.executor.is_none()) else {
-            return Err(if task.executor.is_some() { Refusal::Executor } else { Refusal::NoCommand });
+            return Err(if task.executor.is_some() { LaunchError::Executor } else { LaunchError::NoCommand });
         };
         self.check_user(command)?;
         let sandbox = format!("{}/{}", self.config.sandboxes, self.container);
         let (program, arguments) = process(command, &sandbox)?;
-        let around = Surroundings {
+        let context = TaskEnvironment {
             agent: self.agent,
             framework: &self.framework.value,
             container: self.container,
@@ -64,36 +64,36 @@ impl Launch<'_> {
             parent_id: self.parent.map(ToString::to_string),
             program,
             arguments,
-            environment: environment(&around, task)?,
+            environment: environment(&context, task)?,
             stdout: Some(file(&sandbox, "stdout")),
             stderr: Some(file(&sandbox, "stderr")),
             working_directory: sandbox,
         })
     }
 
-    fn check_user(&self, command: &v1::CommandInfo) -> Result<(), Refusal> {
+    fn check_user(&self, command: &v1::CommandInfo) -> Result<(), LaunchError> {
         let own = &self.config.user;
         let asked = command.user.as_deref().or(self.framework_user).filter(|user| !user.is_empty());
         match asked {
-            Some(asked) if asked != own => Err(Refusal::User { asked: asked.to_owned(), own: own.clone() }),
+            Some(asked) if asked != own => Err(LaunchError::User { asked: asked.to_owned(), own: own.clone() }),
             Some(_) | None => Ok(()),
         }
     }
 }
 
-fn process(command: &v1::CommandInfo, sandbox: &str) -> Result<(String, Vec<String>), Refusal> {
+fn process(command: &v1::CommandInfo, sandbox: &str) -> Result<(String, Vec<String>), LaunchError> {
     let value = command.value.as_deref().unwrap_or_default();
     if value.is_empty() {
-        return Err(Refusal::NoCommand);
+        return Err(LaunchError::NoCommand);
     }
     if value.contains('\0') || command.arguments.iter().any(|argument| argument.contains('\0')) {
-        return Err(Refusal::ZeroByte);
+        return Err(LaunchError::ZeroByte);
     }
     if command.shell() {
         return Ok(("/bin/sh".to_owned(), vec!["sh".to_owned(), "-c".to_owned(), value.to_owned()]));
     }
     let arguments = if command.arguments.is_empty() { vec![value.to_owned()] } else { command.arguments.clone() };
-    // A bare name is looked up in PATH; a relative path is meant from the sandbox.
+    // A bare name is looked up in PATH; a relative path is relative to the sandbox.
     let relative = value.contains('/') && !value.starts_with('/');
     Ok((if relative { format!("{sandbox}/{value}") } else { value.to_owned() }, arguments))
 }
@@ -118,7 +118,7 @@ fn unsupported(task: &v1::TaskInfo) -> Option<&'static str> {
     found.into_iter().find_map(|(field, present)| present.then_some(field))
 }
 
-/// Without a name it is the host's own network, which is what a task gets.
+/// A network without a name is the host's own, which every task uses.
 fn is_named(network: &v1::NetworkInfo) -> bool {
     network.name.is_some() || !network.port_mappings.is_empty()
 }

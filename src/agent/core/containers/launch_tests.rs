@@ -1,11 +1,11 @@
-//! Launches that an agent takes or refuses, and what it starts for them.
+//! Launches that an agent accepts or refuses, and what it starts for them.
 
 use std::time::Duration;
 
 use super::*;
 use crate::agent::core::Retention;
 
-fn prepare(task: &v1::TaskInfo, framework_user: Option<&str>) -> Result<Start, Refusal> {
+fn prepare(task: &v1::TaskInfo, framework_user: Option<&str>) -> Result<Start, LaunchError> {
     let retention = Retention { keep: Duration::ZERO, keep_at_most: 0 };
     let config = Config {
         info: v1::AgentInfo::default(),
@@ -65,7 +65,7 @@ fn without_a_shell_the_arguments_go_through_untouched() {
 
 #[test]
 fn another_user_than_the_agents_own_is_refused_naming_both() {
-    let asked = Refusal::User { asked: "root".to_owned(), own: "me".to_owned() };
+    let asked = LaunchError::User { asked: "root".to_owned(), own: "me".to_owned() };
     assert_eq!(prepare(&command(|command| command.user = Some("root".to_owned())), None), Err(asked.clone()));
     assert_eq!(prepare(&command(|_| {}), Some("root")), Err(asked));
     assert!(prepare(&command(|command| command.user = Some("me".to_owned())), Some("root")).is_ok());
@@ -73,21 +73,21 @@ fn another_user_than_the_agents_own_is_refused_naming_both() {
 }
 
 #[test]
-fn what_the_agent_cannot_honour_is_refused_by_its_field() {
+fn an_unsupported_field_is_refused_by_name() {
     let mut executor = command(|_| {});
     executor.executor = Some(Box::default());
-    assert_eq!(prepare(&executor, None), Err(Refusal::Executor));
+    assert_eq!(prepare(&executor, None), Err(LaunchError::Executor));
     let mut image = command(|_| {});
     image.container = Some(Box::new(v1::ContainerInfo { docker: Some(Box::default()), ..Default::default() }));
-    assert_eq!(prepare(&image, None), Err(Refusal::Unsupported { field: "container.docker" }));
+    assert_eq!(prepare(&image, None), Err(LaunchError::Unsupported { field: "container.docker" }));
     let fetched = command(|command| command.uris.push(v1::command_info::Uri::default()));
-    assert_eq!(prepare(&fetched, None), Err(Refusal::Unsupported { field: "command.uris" }));
+    assert_eq!(prepare(&fetched, None), Err(LaunchError::Unsupported { field: "command.uris" }));
 }
 
 #[test]
 fn a_command_no_process_can_be_given_is_refused() {
-    assert_eq!(prepare(&v1::TaskInfo::default(), None), Err(Refusal::NoCommand));
-    assert_eq!(prepare(&command(|command| command.value = None), None), Err(Refusal::NoCommand));
-    assert_eq!(prepare(&command(|command| command.value = Some("a\0b".to_owned())), None), Err(Refusal::ZeroByte));
-    assert_eq!(prepare(&command(|command| command.arguments.push("\0".to_owned())), None), Err(Refusal::ZeroByte));
+    assert_eq!(prepare(&v1::TaskInfo::default(), None), Err(LaunchError::NoCommand));
+    assert_eq!(prepare(&command(|command| command.value = None), None), Err(LaunchError::NoCommand));
+    assert_eq!(prepare(&command(|command| command.value = Some("a\0b".to_owned())), None), Err(LaunchError::ZeroByte));
+    assert_eq!(prepare(&command(|command| command.arguments.push("\0".to_owned())), None), Err(LaunchError::ZeroByte));
 }

@@ -1,7 +1,8 @@
-//! Containers that no supervisor reports any more: nothing is reported to have ended before all of it has.
+//! Containers that no supervisor reports any more. None is reported as ended before all its processes have ended.
 //!
-//! A container of the run before may be running although its supervisor's folder is gone, or its record. The shell looks
-//! for its processes and ends them; only its answer ends the container. Until then the task keeps its last known state.
+//! A container of the previous run may still run although its supervisor's folder or record is gone. The shell looks
+//! for its processes and kills them; only its answer ends the container. Until then the task keeps its last known
+//! state.
 
 use super::{Phase, Process};
 use crate::agent::core::tasks::statuses::Report;
@@ -10,17 +11,17 @@ use crate::proto::v1::TaskState;
 use crate::proto::v1::task_status::Reason;
 use crate::types::Now;
 
-/// A container of which processes may be left.
+/// A container that may have left processes behind.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Leftover {
-    /// Which one.
+    /// Its id.
     pub container: ContainerId,
     /// Its first process, where that was recorded.
     pub process: Option<Process>,
 }
 
 impl Agent {
-    /// The containers that no greeting has named, when all that could name them have greeted or died.
+    /// Looks for processes of containers that no supervisor named, once each supervisor has greeted or died.
     pub(in crate::agent::core) fn look_for_leftovers(&mut self, now: Now, out: &mut Vec<Effect>) {
         if self.supervisors.may_have_more() {
             return;
@@ -50,7 +51,7 @@ impl Agent {
         out.push(Effect::EndLeftovers { leftovers: leftovers.collect() });
     }
 
-    /// Nothing of these containers runs any more.
+    /// No process of these containers is left.
     pub(in crate::agent::core) fn leftovers_ended(
         &mut self,
         now: Now,
@@ -62,7 +63,7 @@ impl Agent {
                 self.end_unresolved(now, id, out);
             }
         }
-        self.settle(now, out);
+        self.attach_once_answered(now, out);
     }
 
     fn end_unresolved(&mut self, now: Now, id: &ContainerId, out: &mut Vec<Effect>) {
@@ -72,7 +73,7 @@ impl Agent {
         let started = process.is_some() || latest != TaskState::TaskStaging;
         let is_known = started || !self.supervisors.recipients.has_unknown();
         let unknown = |loss: &str| format!("{loss}; what became of the task is not known");
-        let lost = || self.lost_with_the_run_before(id, unknown);
+        let lost = || self.lost_with_previous_run(id, unknown);
         let report = match &container.kill {
             Some(kill) if !started && is_known => kill.before_start(&container.limits),
             Some(_) | None if let Some(lost) = lost() => lost,

@@ -1,4 +1,4 @@
-//! The life of a container between its provisioning and its end, as its supervisor reports it.
+//! The states of a container between its provisioning and its end, as its supervisor reports them.
 
 use super::{Container, Phase, Process, wording};
 use crate::agent::core::tasks::statuses::Report;
@@ -20,7 +20,7 @@ impl Agent {
         }
     }
 
-    /// Has a container started if it is provisioned and there is a supervisor: its parent's if it has one.
+    /// Sends the start of a provisioned container to its parent's supervisor, or to the latest one.
     pub(in crate::agent::core) fn start(&mut self, id: &ContainerId, out: &mut Vec<Effect>) {
         let parent = self.containers.get(id).and_then(|container| container.parent.as_ref());
         let supervisor = match parent {
@@ -46,7 +46,7 @@ impl Agent {
         out: &mut Vec<Effect>,
     ) {
         let Some((id, container)) = self.known(&started.container_id) else {
-            return self.end_stranger(now, supervisor, started.container_id, out);
+            return self.kill_unrecorded(now, supervisor, started.container_id, out);
         };
         let never_reported = |state| state == TaskState::TaskStaging;
         let first = match &container.phase {
@@ -55,9 +55,9 @@ impl Agent {
                 let seen = seen.is_some();
                 !seen && self.tasks.get(&id).is_none_or(|task| never_reported(task.latest))
             }
-            Phase::Running(..) => return self.term_again(now, &id, out),
+            Phase::Running(..) => return self.resend_sigterm(now, &id, out),
             Phase::Accepted(_) | Phase::Provisioning(..) | Phase::Provisioned(_) | Phase::Ended(_) => {
-                return self.end_stranger(now, supervisor, started.container_id, out);
+                return self.kill_unrecorded(now, supervisor, started.container_id, out);
             }
         };
         let is_orphan = self.tasks.get(&id).is_some_and(|task| task.orphaned);
@@ -84,7 +84,7 @@ impl Agent {
         failed: &StartFailed,
         out: &mut Vec<Effect>,
     ) {
-        self.stranger_ended(now, supervisor, &failed.container_id, out);
+        self.unrecorded_ended(now, supervisor, &failed.container_id, out);
         let Some((id, container)) = self.known(&failed.container_id) else { return };
         if container.has_ended() {
             return;
@@ -106,7 +106,7 @@ impl Agent {
         exited: &Exited,
         out: &mut Vec<Effect>,
     ) {
-        self.stranger_ended(now, supervisor, &exited.container_id, out);
+        self.unrecorded_ended(now, supervisor, &exited.container_id, out);
         let others_may_have_it = self.supervisors.others_may_have_more(supervisor);
         let Some((id, container)) = self.known(&exited.container_id) else {
             return forget_container(supervisor, exited.container_id.clone(), out);
@@ -114,18 +114,18 @@ impl Agent {
         let is_lost = matches!(exited.status, Some(exited::Status::Lost(_)));
         match &mut container.phase {
             Phase::Ended(keeper) => {
-                // Two that name it, of which one is a copy: the end is recorded, and one is enough to keep it.
+                // Two supervisors name it, one of them a copy. The end is recorded, and one needs to keep it.
                 if *keeper.get_or_insert(supervisor) != supervisor {
                     forget_container(supervisor, exited.container_id.clone(), out);
                 }
                 return;
             }
-            // A copy of its supervisor's folder names it too, and does not know how it goes on.
+            // A copy of its supervisor's folder names it too, with an outdated state.
             Phase::Running(other, _) | Phase::Starting(other) if is_lost && *other != supervisor => {
                 return forget_container(supervisor, exited.container_id.clone(), out);
             }
             Phase::Unresolved(_) if is_lost && others_may_have_it => {
-                self.supervisors.unsure_ends.push((supervisor, exited.clone()));
+                self.supervisors.unconfirmed_ends.push((supervisor, exited.clone()));
                 return;
             }
             Phase::Accepted(_)
@@ -140,10 +140,10 @@ impl Agent {
         self.end(now, &id, report, out);
     }
 
-    /// All supervisors have greeted: what none of them runs has ended as the records of dead ones have it.
-    pub(in crate::agent::core) fn apply_unsure_ends(&mut self, now: Now, out: &mut Vec<Effect>) {
+    /// Applies the ends that dead supervisors reported, once all have greeted and none runs these containers.
+    pub(in crate::agent::core) fn apply_unconfirmed_ends(&mut self, now: Now, out: &mut Vec<Effect>) {
         if !self.supervisors.may_have_more() {
-            for (supervisor, exited) in std::mem::take(&mut self.supervisors.unsure_ends) {
+            for (supervisor, exited) in std::mem::take(&mut self.supervisors.unconfirmed_ends) {
                 self.exited(now, supervisor, &exited, out);
             }
         }
@@ -160,8 +160,8 @@ impl Agent {
                 Report::by_executor(TaskState::TaskFailed, text)
             }
             (None, Some(exited::Status::Lost(_)) | None) => self
-                .lost_with_the_run_before(id, |_| text.clone())
-                .filter(|_| !self.supervisors.is_settled())
+                .lost_with_previous_run(id, |_| text.clone())
+                .filter(|_| !self.supervisors.all_answered())
                 .unwrap_or_else(|| Report::by_agent(TaskState::TaskFailed, Reason::ExecutorTerminated, text)),
         };
         let process_end = exited.status.as_ref().and_then(process_end);

@@ -1,10 +1,10 @@
-//! Containers: what a task's description becomes, where it runs, who runs it, and how it ends.
+//! Containers: how a task's description becomes a process, which supervisor runs it, and how it ends.
 //!
 //! A container is not a task: a command task has one container, an executor has one that its tasks name, a pod has one
-//! with a child for each task. [`Containers`] holds them and who is nested in whom. [`launch`] turns a description into a
-//! process to be started, [`provisioning`] makes what that needs, [`life`] follows it, [`kills`] ends it, [`supervision`]
-//! knows the supervisors, [`recipients`] those that may have received starts, and [`sandboxes`] keeps the directories of
-//! ended ones for a while.
+//! with a child for each task. [`Containers`] holds them and how they are nested. [`launch`] turns a description into a
+//! process to start, [`provisioning`] prepares it, [`life`] tracks it, [`kills`] ends it, [`supervision`] tracks the
+//! supervisors, [`recipients`] those that may have received starts, and [`sandboxes`] decides how long the directories
+//! of ended containers are kept.
 
 mod container;
 pub(in crate::agent::core) mod environment;

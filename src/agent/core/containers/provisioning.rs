@@ -1,8 +1,8 @@
-//! What a container needs before it can start, made step by step.
+//! Provisioning of a container: the steps before it can start.
 //!
-//! The steps are data, done in order, one at a time. One that is under way can be cancelled: the container then ends when
-//! that step has answered. When a step fails or the container is not to start any more, the steps done before it are
-//! undone in reverse order, and the task's status says which step failed and why.
+//! The steps are data, done in order, one at a time. The step under way can be cancelled: the container then ends when
+//! that step has answered. When a step fails or the start is cancelled, the steps done before it are undone in reverse
+//! order, and the task's status names the failed step and the error.
 
 use std::fmt;
 
@@ -14,11 +14,11 @@ use crate::proto::v1::TaskState;
 use crate::proto::v1::task_status::Reason;
 use crate::types::Now;
 
-/// One thing that is made for a container.
+/// One step of a container's provisioning.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 #[non_exhaustive]
 pub enum Step {
-    /// The directory that it runs in.
+    /// Make the directory that it runs in.
     Sandbox,
 }
 
@@ -33,7 +33,7 @@ impl fmt::Display for Step {
 /// The steps of a container that runs a command.
 const OF_A_COMMAND: [Step; 1] = [Step::Sandbox];
 
-/// How far the steps have come.
+/// The progress of a container's provisioning.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(in crate::agent::core) struct Provisioning<S> {
     steps: Vec<S>,
@@ -42,7 +42,7 @@ pub(in crate::agent::core) struct Provisioning<S> {
     cancelled: bool,
 }
 
-/// What follows from a step's outcome.
+/// The consequence of a step's outcome.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(in crate::agent::core) enum Next<S> {
     /// This step is to be done now.
@@ -51,7 +51,7 @@ pub(in crate::agent::core) enum Next<S> {
     Complete,
     /// It was cancelled; these are to be undone, in this order.
     Undo(Vec<S>),
-    /// The answer is not about the step under way.
+    /// The answer is not for the step under way.
     Nothing,
 }
 
@@ -83,7 +83,7 @@ impl<S: Clone + PartialEq> Provisioning<S> {
         if self.current() == Some(step) { Next::Undo(self.undo()) } else { Next::Nothing }
     }
 
-    /// The container is not to start any more: gives the step to cancel, once.
+    /// Cancels the provisioning; returns the step under way, once.
     pub(in crate::agent::core) fn cancel(&mut self) -> Option<S> {
         let first = !std::mem::replace(&mut self.cancelled, true);
         self.current().filter(|_| first).cloned()
@@ -98,7 +98,7 @@ impl<S: Clone + PartialEq> Provisioning<S> {
 }
 
 impl Agent {
-    /// Begins to provision a container that only waits for that.
+    /// Begins to provision an accepted container.
     pub(in crate::agent::core) fn provision(&mut self, id: &ContainerId, out: &mut Vec<Effect>) {
         let Some(container) = self.containers.get_mut(id) else { return };
         let Phase::Accepted(start) = &mut container.phase else { return };
@@ -124,7 +124,7 @@ impl Agent {
         match self.steps_of(id).map(|(_, steps)| steps.succeed(&step)) {
             Some(Next::Do(next)) => self.begin_step(id, next, out),
             Some(Next::Complete) => self.provisioned(id, out),
-            Some(Next::Undo(steps)) => self.give_up_start(now, id, &steps, None, out),
+            Some(Next::Undo(steps)) => self.abandon_start(now, id, &steps, None, out),
             Some(Next::Nothing) | None => {}
         }
     }
@@ -139,7 +139,7 @@ impl Agent {
         out: &mut Vec<Effect>,
     ) {
         if let Some(Next::Undo(steps)) = self.steps_of(id).map(|(_, steps)| steps.fail(&step)) {
-            self.give_up_start(now, id, &steps, Some(format!("cannot {step}: {text}")), out);
+            self.abandon_start(now, id, &steps, Some(format!("cannot {step}: {text}")), out);
         }
     }
 
@@ -150,8 +150,8 @@ impl Agent {
         }
     }
 
-    /// Undoes what was made for a container that never starts, and reports its end: that of its kill if there is one.
-    fn give_up_start(
+    /// Undoes the steps of a container that never starts, and reports its end: that of its kill if there is one.
+    fn abandon_start(
         &mut self,
         now: Now,
         id: &ContainerId,
@@ -161,7 +161,7 @@ impl Agent {
     ) {
         for step in undone {
             match step {
-                // Users look there for what went wrong: it is kept for a while, as that of any ended container.
+                // Kept as that of any ended container: users look there for the error.
                 Step::Sandbox => {}
             }
         }

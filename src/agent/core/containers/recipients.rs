@@ -1,8 +1,8 @@
-//! Which supervisors starts may have been sent to, as the log has it: the proof that a launch never left.
+//! The recorded supervisors that may have received starts. They prove that a launch never began.
 //!
-//! A supervisor is recorded before the first start is sent to it, and taken off the record when nothing of it is left. A
-//! launch that no supervisor names did not begin only if every supervisor on record has greeted: one that this run of the
-//! agent started itself does not know what an earlier one received.
+//! A supervisor is recorded before the first start is sent to it, and removed from the record when it has ended. A
+//! launch that no supervisor names certainly did not begin only if every recorded supervisor has greeted: a supervisor
+//! that this run of the agent started has no record of what an earlier one received.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -10,7 +10,7 @@ use crate::agent::core::{Effect, Level, SupervisorId, persist, record};
 use crate::proto::internal::agent_record::Kind;
 use crate::proto::internal::{AgentRecord, SupervisorWelcome};
 
-/// In the place of a name: every supervisor is recorded from here on.
+/// In place of a name: every supervisor is recorded from here on.
 const ALL_FROM_HERE: &str = "";
 
 /// The supervisors that may have received starts.
@@ -18,14 +18,14 @@ const ALL_FROM_HERE: &str = "";
 pub(in crate::agent::core) struct StartRecipients {
     /// By the names of their folders.
     recorded: BTreeSet<String>,
-    /// Those that have greeted in this run and are not gone.
+    /// Those that have greeted in this run and have not ended.
     greeted: BTreeMap<SupervisorId, String>,
     /// Whether the log has all of them: earlier versions recorded none.
     is_complete: bool,
 }
 
 impl StartRecipients {
-    /// Takes in a record of the log.
+    /// Replays a record of the log.
     pub(in crate::agent::core) fn replay(&mut self, name: &str) {
         if name == ALL_FROM_HERE {
             self.is_complete = true;
@@ -38,19 +38,19 @@ impl StartRecipients {
         self.recorded.remove(name);
     }
 
-    /// Nothing that was started before is open: from here on the log has all of them.
+    /// Records that from here on the log has every recipient: no earlier start is open.
     pub(in crate::agent::core) fn begin(&mut self, out: &mut Vec<Effect>) {
         if !std::mem::replace(&mut self.is_complete, true) {
             out.push(persist([Kind::StartsGoTo(ALL_FROM_HERE.to_owned())], Level::Process));
         }
     }
 
-    /// This one greets, perhaps not for the first time: what it is known by is what it said first.
+    /// This supervisor greets. Its name stays the one of its first greeting.
     pub(super) fn greeted(&mut self, supervisor: SupervisorId, welcome: &SupervisorWelcome) {
         self.greeted.entry(supervisor).or_insert_with(|| name(welcome));
     }
 
-    /// This one, which has greeted, is about to be sent a start, or was sent one.
+    /// Records a supervisor that has greeted before a start is sent to it, or one that has a start already.
     pub(super) fn record(&mut self, supervisor: SupervisorId, out: &mut Vec<Effect>) {
         if let Some(name) = self.greeted.get(&supervisor)
             && !self.recorded.contains(name)
@@ -60,7 +60,7 @@ impl StartRecipients {
         }
     }
 
-    /// Nothing of this supervisor is left.
+    /// This supervisor has ended.
     pub(super) fn ended(&mut self, supervisor: SupervisorId, out: &mut Vec<Effect>) {
         if let Some(name) = self.greeted.remove(&supervisor)
             && !self.greeted.values().any(|other| *other == name)
@@ -70,12 +70,12 @@ impl StartRecipients {
         }
     }
 
-    /// Whether a supervisor may have received starts and has not said so in this run.
+    /// Whether a supervisor that may have received starts has not greeted in this run.
     pub(super) fn has_unknown(&self) -> bool {
         !self.is_complete || self.missing().next().is_some()
     }
 
-    /// What the missing ones may have started has been ended.
+    /// Removes the missing supervisors: all they may have started has ended.
     pub(super) fn forget_missing(&mut self, out: &mut Vec<Effect>) {
         self.begin(out);
         let missing: Vec<String> = self.missing().cloned().collect();
@@ -85,7 +85,7 @@ impl StartRecipients {
         }
     }
 
-    /// Whether the log has that starts may go to this supervisor.
+    /// Whether the log names this supervisor as a recipient.
     pub(in crate::agent::core) fn is_recorded(&self, supervisor: SupervisorId) -> bool {
         self.greeted.get(&supervisor).is_some_and(|name| self.recorded.contains(name))
     }
@@ -103,7 +103,7 @@ impl StartRecipients {
     }
 }
 
-/// What names a supervisor for good. Those before version 3 of the protocol name no folder; no two that live have one pid.
+/// The permanent name of a supervisor: its folder, or its pid before version 3 of the protocol.
 fn name(welcome: &SupervisorWelcome) -> String {
     if welcome.folder.is_empty() { format!("pid {}", welcome.pid) } else { welcome.folder.clone() }
 }
@@ -132,5 +132,18 @@ mod tests {
         recipients.ended(ONE, &mut out);
         let ended = Kind::SupervisorEnded("folder".to_owned());
         assert!(matches!(&out[1], Effect::Persist { records, .. } if records[0].kind == Some(ended)), "{out:?}");
+    }
+
+    #[test]
+    fn a_supervisor_whose_end_is_on_record_is_not_missing_after_a_restart() {
+        let mut recipients = StartRecipients::default();
+        for name in [ALL_FROM_HERE, "one", "two"] {
+            recipients.replay(name);
+        }
+        recipients.greeted(TWO, &welcome("two"));
+        assert!(recipients.has_unknown());
+        recipients.replay_ended("one");
+        assert!(!recipients.has_unknown());
+        assert_eq!(recipients.records().count(), 2);
     }
 }

@@ -1,4 +1,4 @@
-//! Which sandboxes of ended containers are kept, and until when: by age and by number, the oldest go first.
+//! Retention of the sandboxes of ended containers, by age and by number. The oldest are removed first.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -6,11 +6,11 @@ use std::time::Duration;
 use crate::agent::core::{ContainerId, Effect, Retention};
 use crate::types::Now;
 
-/// The sandboxes of containers that have ended and are forgotten otherwise.
+/// The sandboxes of containers that have ended and are removed otherwise.
 #[derive(Debug)]
 pub(in crate::agent::core) struct Sandboxes {
     retention: Retention,
-    /// By the monotonic time of their removal, so the first is always the next to go.
+    /// By the monotonic time of their removal, so the first is the next one removed.
     ended: BTreeSet<(u64, ContainerId)>,
     /// The same by container: every launch asks for its own.
     due: BTreeMap<ContainerId, u64>,
@@ -21,7 +21,7 @@ impl Sandboxes {
         Self { retention, ended: BTreeSet::new(), due: BTreeMap::new() }
     }
 
-    /// Takes in a container's sandbox that nobody has changed for `idle`, and removes what is too much.
+    /// Adds a container's sandbox that was last changed `idle` ago, and removes those over the limit.
     pub(in crate::agent::core) fn retire(
         &mut self,
         now: Now,
@@ -30,7 +30,7 @@ impl Sandboxes {
         out: &mut Vec<Effect>,
     ) {
         let remove_at = now.mono_after(self.retention.keep.saturating_sub(idle));
-        self.take_back(&container);
+        self.reclaim(&container);
         self.due.insert(container.clone(), remove_at);
         self.ended.insert((remove_at, container));
         while self.ended.len() > self.retention.keep_at_most {
@@ -38,8 +38,8 @@ impl Sandboxes {
         }
     }
 
-    /// Takes a container's sandbox out again, if it is among them: the container is accounted for once more.
-    pub(in crate::agent::core) fn take_back(&mut self, container: &ContainerId) -> bool {
+    /// Takes a container's sandbox out again, if it is retired: the container is in use once more.
+    pub(in crate::agent::core) fn reclaim(&mut self, container: &ContainerId) -> bool {
         self.due.remove(container).is_some_and(|at| self.ended.remove(&(at, container.clone())))
     }
 
@@ -84,7 +84,7 @@ mod tests {
     }
 
     #[test]
-    fn a_sandbox_goes_when_its_age_is_reached_and_not_before() {
+    fn a_sandbox_is_removed_at_its_age_and_not_before() {
         let mut kept = Sandboxes::new(Retention { keep: Duration::from_secs(10), keep_at_most: 5 });
         let (start, mut out) = (Now::default(), vec![]);
         kept.retire(start, id("young"), Duration::ZERO, &mut out);
@@ -97,7 +97,7 @@ mod tests {
     }
 
     #[test]
-    fn the_oldest_goes_when_there_are_too_many() {
+    fn the_oldest_is_removed_when_there_are_too_many() {
         let mut kept = Sandboxes::new(Retention { keep: Duration::from_secs(10), keep_at_most: 1 });
         let (start, mut out) = (Now::default(), vec![]);
         kept.retire(start, id("z"), Duration::ZERO, &mut out);

@@ -1,4 +1,4 @@
-//! Supervisors that live and do not answer, and containers that none of them names.
+//! Supervisors that are alive and do not answer, and containers that none of them names.
 
 use std::time::Duration;
 
@@ -92,7 +92,7 @@ fn a_kill_waits_for_a_silent_supervisor_and_its_grace_begins_with_the_signal() {
 }
 
 #[test]
-fn a_supervisor_that_was_silent_over_a_connection_that_stands_is_back_with_its_first_word() {
+fn a_supervisor_that_was_silent_on_an_open_connection_counts_as_answering_with_its_first_event() {
     let mut agent = Fixture::registered(&[]);
     agent.running_and_known("c1");
     agent.running_and_known("c2");
@@ -148,7 +148,7 @@ fn registration_waits_a_while_for_leftovers_and_then_reports_them_as_they_were()
 }
 
 #[test]
-fn a_launch_while_the_disk_is_full_is_dropped_and_taken_again_when_there_is_room() {
+fn a_launch_while_the_disk_is_full_is_dropped_and_accepted_again_when_there_is_room() {
     let mut agent = Fixture::registered(&[Capability::PartitionAware]);
     agent.running_and_known("c0");
     agent.give(Input::DiskFull { text: "no space left on device".to_owned() });
@@ -167,7 +167,7 @@ fn a_launch_while_the_disk_is_full_is_dropped_and_taken_again_when_there_is_room
     assert_eq!(agent.effects(), ["persist accepted c2", "make the sandbox c2"]);
 }
 
-/// An agent that asked its supervisor to start `c1`, and crashed before any answer.
+/// An agent that sent the start of `c1` to its supervisor, and crashed before any answer.
 fn crashed_while_starting() -> Fixture {
     let mut before = Fixture::registered(&[Capability::PartitionAware]);
     before.run("c1", &task("c1"));
@@ -191,7 +191,7 @@ fn a_start_that_may_have_reached_a_supervisor_that_is_not_found_is_gone_and_not_
 }
 
 #[test]
-fn a_kill_of_such_a_start_does_not_say_that_it_never_began() {
+fn a_kill_of_such_a_start_is_not_reported_as_before_the_start() {
     let mut before = crashed_while_starting();
     before.kill("c1", None);
     let mut agent = Fixture::recovered_at(&before.log, before.now, found(&[ONE]));
@@ -200,17 +200,17 @@ fn a_kill_of_such_a_start_does_not_say_that_it_never_began() {
 }
 
 #[test]
-fn a_start_that_never_left_is_dropped_because_every_supervisor_on_record_says_so() {
+fn a_start_that_was_never_sent_is_dropped_once_every_recorded_supervisor_has_greeted() {
     let before = crashed_while_starting();
     let mut agent = Fixture::recovered_at(&before.log, before.now, found(&[ONE, TWO]));
     greets_as(&mut agent, TWO, "another folder");
-    assert!(agent.harness.core.is_live(&id("c1")), "the one that may know has not greeted");
+    assert!(agent.harness.core.is_live(&id("c1")), "the one that may have it has not greeted");
     greets(&mut agent, ONE, &[]);
     assert_eq!(agent.status("c1").state(), TaskState::TaskDropped);
 }
 
 #[test]
-fn a_launch_while_no_start_had_left_yet_is_dropped() {
+fn a_launch_before_the_first_sent_start_is_dropped() {
     let mut before = Fixture::registered(&[Capability::PartitionAware]);
     before.run("c1", &task("c1"));
     let mut again = Fixture::recovered_at(&before.log, before.now, found(&[ONE]));
@@ -246,7 +246,7 @@ fn greets_as(agent: &mut Fixture, supervisor: SupervisorId, folder: &str) {
     agent.give(Input::Supervised { supervisor, event });
 }
 
-/// What stands in the records of a copy of the folder of `c1`'s supervisor.
+/// Greets with the records of a copy of the folder of `c1`'s supervisor.
 fn copy_greets(agent: &mut Fixture) {
     let lost = wire::exited::Status::Lost("started on a copy".to_owned());
     let exited = vec![wire::Exited { container_id: "c1".to_owned(), status: Some(lost), ..Default::default() }];
@@ -257,7 +257,7 @@ fn copy_greets(agent: &mut Fixture) {
 }
 
 #[test]
-fn a_copy_of_the_folder_of_a_supervisor_that_lives_ends_nothing_whoever_greets_first() {
+fn a_copy_of_the_folder_of_a_live_supervisor_ends_nothing_whichever_greets_first() {
     for copy_first in [false, true] {
         let mut before = Fixture::registered(&[]);
         before.running_and_known("c1");

@@ -14,7 +14,8 @@ pub(in crate::agent::core) struct Containers {
 }
 
 impl Containers {
-    /// Adds a container. A parent that is nested in the container itself, which only a damaged record can name, is none.
+    /// Adds a container. A parent that is nested in the container itself, which only a damaged record can name, is
+    /// none.
     pub(in crate::agent::core) fn insert(&mut self, id: &ContainerId, mut container: Container) {
         self.remove(id);
         container.parent.take_if(|parent| self.is_within(parent, id));

@@ -1,4 +1,4 @@
-//! Containers nested in others: who starts after whom, and who ends with whom.
+//! Nested containers: a child starts after its parent and ends with it.
 
 use std::time::Duration;
 
@@ -64,7 +64,7 @@ fn a_kill_of_a_parent_kills_what_is_nested_in_it_first() {
 }
 
 #[test]
-fn a_parent_that_ends_ends_what_is_nested_in_it_and_says_why() {
+fn the_end_of_a_parent_kills_nested_containers_and_reports_why() {
     let mut agent = pod();
     agent.exited("pod", 3);
     assert_eq!(signals(&mut agent), ["supervise 1: signal a 15 tree", "supervise 1: signal b 15 tree"]);
@@ -84,7 +84,7 @@ fn the_end_of_a_child_leaves_its_parent_and_siblings_alone() {
 }
 
 #[test]
-fn a_child_of_a_parent_that_is_not_there_fails_with_its_name() {
+fn a_child_of_an_unknown_parent_fails_with_its_name() {
     let mut agent = Fixture::registered(&[]);
     agent.run_in("pod", "a");
     let status = agent.status("a");
@@ -93,7 +93,7 @@ fn a_child_of_a_parent_that_is_not_there_fails_with_its_name() {
 }
 
 #[test]
-fn an_agent_that_comes_back_knows_what_is_nested_in_what() {
+fn a_restarted_agent_knows_what_is_nested_in_what() {
     let mut agent = pod();
     for log in [agent.log.clone(), agent.harness.core.snapshot()] {
         let mut again = Fixture::recovered_at(&log, agent.now, found(&[ONE]));
@@ -110,8 +110,6 @@ fn an_agent_that_comes_back_knows_what_is_nested_in_what() {
     assert_eq!(signals(&mut again), ["supervise 1: signal a 15 tree", "supervise 1: signal b 15 tree"]);
 }
 
-/// Whatever the tree and whichever container ends or is killed first: nothing goes on without its parent, and all of it
-/// has ended once every kill was carried out.
 #[test]
 fn records_that_nest_containers_in_each_other_are_read_and_their_kill_ends() {
     let mut agent = Fixture::registered(&[]);
@@ -133,6 +131,8 @@ fn records_that_nest_containers_in_each_other_are_read_and_their_kill_ends() {
     );
 }
 
+/// In random trees with random ends and kills: no container runs on without its parent, and all have ended once every
+/// kill was carried out.
 #[test]
 fn nothing_outlives_its_parent_in_any_tree() {
     for seed in 0..200 {

@@ -1,4 +1,4 @@
-//! How processes end, in words that people can act on.
+//! Status messages on how processes end and why they do not start.
 
 use crate::proto::internal::{Exited, StartFailed, exited::Status};
 
@@ -69,18 +69,18 @@ fn uncapitalised(text: &str) -> String {
 mod tests {
     use super::*;
 
-    fn said(status: Status, core_dumped: bool) -> String {
+    fn message(status: Status, core_dumped: bool) -> String {
         exit(&Exited { status: Some(status), core_dumped, ..Exited::default() })
     }
 
     #[test]
-    fn an_exit_is_told_by_its_status_or_its_signal() {
-        assert_eq!(said(Status::Code(3), false), "command exited with status 3");
-        assert_eq!(said(Status::Signal(9), false), "command ended by signal SIGKILL (9)");
-        assert_eq!(said(Status::Signal(11), true), "command ended by signal SIGSEGV (11) and dumped core");
-        assert_eq!(said(Status::Signal(40), false), "command ended by signal 40");
-        assert_eq!(said(Status::Signal(-1), false), "command ended by signal -1");
-        assert_eq!(said(Status::Lost("nobody saw".to_owned()), false), "nobody saw");
+    fn an_exit_is_described_by_its_status_or_its_signal() {
+        assert_eq!(message(Status::Code(3), false), "command exited with status 3");
+        assert_eq!(message(Status::Signal(9), false), "command ended by signal SIGKILL (9)");
+        assert_eq!(message(Status::Signal(11), true), "command ended by signal SIGSEGV (11) and dumped core");
+        assert_eq!(message(Status::Signal(40), false), "command ended by signal 40");
+        assert_eq!(message(Status::Signal(-1), false), "command ended by signal -1");
+        assert_eq!(message(Status::Lost("unobserved".to_owned()), false), "unobserved");
     }
 
     #[test]

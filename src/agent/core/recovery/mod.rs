@@ -1,7 +1,7 @@
-//! Rebuilds an agent from what is left of its log, which may be any prefix of what was written. What a damaged log
-//! says of a container after its end is passed over.
+//! Rebuilds an agent from its log, of which any prefix may be left. Records of a container after its end, as in a
+//! damaged log, are ignored.
 //!
-//! Only the log speaks here. What became of the processes in the meantime the supervisors say afterwards.
+//! Only the log is replayed here. The supervisors report the current state of the processes afterwards.
 
 #[cfg(test)]
 mod recovery_tests;
@@ -19,7 +19,7 @@ use crate::agent::core::containers::kills::Kill;
 use crate::agent::core::containers::sandboxes::Sandboxes;
 use crate::agent::core::containers::supervision::Supervisors;
 use crate::agent::core::containers::{Container, Containers, Limits, Phase, Process};
-use crate::agent::core::session::Link;
+use crate::agent::core::session::MasterLink;
 use crate::agent::core::space::Space;
 use crate::agent::core::tasks::Task;
 use crate::agent::core::tasks::frameworks::Framework;
@@ -34,9 +34,9 @@ use crate::proto::v1::{FrameworkId, FrameworkInfo, TaskInfo, TaskState};
 use crate::types::Now;
 
 impl Agent {
-    /// The agent that `records` describe; with none it is a new one.
+    /// Rebuilds the agent that `records` describe; without records it is a new one.
     ///
-    /// `records` may be any prefix of what [`Effect::Persist`] asked to write. `rng` is the source of all its chance.
+    /// `records` may be any prefix of what [`Effect::Persist`] wrote. `rng` is the source of all randomness.
     #[must_use]
     pub fn recover(
         records: &[AgentRecord],
@@ -50,14 +50,14 @@ impl Agent {
             booted_before_ns: found.boot_ns.map(|boot_ns| boot_ns.saturating_sub(now.mono_ns)),
             boot_id: found.boot_id,
             logged_boot: String::new(),
-            instance: drawn(&mut rng),
+            instance: random_id(&mut rng),
             rng,
             id: String::new(),
             installation: Bytes::new(),
             work_dir: None,
             epoch: 0,
             loss: found.loss,
-            link: Link::off(),
+            link: MasterLink::off(),
             cut_off: None,
             supervisors: Supervisors::awaiting(found.supervisors),
             frameworks: BTreeMap::new(),
@@ -76,7 +76,7 @@ impl Agent {
                 agent.replay(kind, record.boot_ns);
             }
         }
-        agent.forget_what_is_told();
+        agent.remove_acknowledged();
         if agent.tasks.is_empty() {
             agent.supervisors.recipients.begin(out);
         }
@@ -84,7 +84,7 @@ impl Agent {
             agent.age_moments();
         }
         if agent.id.is_empty() && agent.installation.is_empty() {
-            agent.installation = drawn(&mut agent.rng);
+            agent.installation = random_id(&mut agent.rng);
             agent.logged_boot.clone_from(&agent.boot_id);
             agent.work_dir = found.work_dir;
             out.push(persist([agent.identity()], Level::Host));
@@ -93,9 +93,9 @@ impl Agent {
             out.push(persist([agent.identity()], Level::Host));
         }
         agent.kill_orphans(now, out);
-        agent.end_parentless(now, out);
-        agent.take_in_sandboxes(now, found.sandboxes, out);
-        agent.settle(now, out);
+        agent.kill_parentless(now, out);
+        agent.add_found_sandboxes(now, found.sandboxes, out);
+        agent.attach_once_answered(now, out);
         agent
     }
 
@@ -121,7 +121,7 @@ impl Agent {
                         return;
                     }
                     container.phase = Phase::Unresolved(Some(process));
-                    // Its status may be acknowledged and gone from a compacted log.
+                    // Its status may be acknowledged and absent from a compacted log.
                     if task.latest == TaskState::TaskStaging {
                         task.latest = TaskState::TaskRunning;
                     }
@@ -134,7 +134,7 @@ impl Agent {
             Kind::CutOff(since_wall_ns) => self.replay_cut_off(*since_wall_ns, boot_ns),
             Kind::StartsGoTo(name) => self.supervisors.recipients.replay(name),
             Kind::SupervisorEnded(name) => self.supervisors.recipients.replay_ended(name),
-            // It is about the log.
+            // A mark about the log itself.
             Kind::Synced(_) => {}
         }
     }
@@ -193,10 +193,10 @@ impl Agent {
         let task = ContainerId::parse(&asked.container_id).and_then(|id| self.tasks.get(&id));
         let framework = task.map(|task| task.framework.clone());
         let framework = framework.and_then(|id| self.frameworks.get(&id));
-        let told = framework.is_some_and(|framework| framework.killing_state);
+        let reports_killing = framework.is_some_and(|framework| framework.killing_state);
         let reason = asked.reason.and_then(|reason| Reason::try_from(reason).ok());
         self.replay_task(&asked.container_id, |task, container| {
-            if told && !container.has_ended() {
+            if reports_killing && !container.has_ended() {
                 task.latest = TaskState::TaskKilling;
             }
             let at = Moment::read(asked.wall_ns, boot_ns);
@@ -218,8 +218,8 @@ impl Agent {
         }
     }
 
-    /// Drops tasks that have ended and of which nothing is to be told: the log was cut just before it said so.
-    fn forget_what_is_told(&mut self) {
+    /// Removes ended tasks whose statuses are all acknowledged: the log was cut just before that record.
+    fn remove_acknowledged(&mut self) {
         let has_ended = |id: &ContainerId| self.containers.get(id).is_some_and(Container::has_ended);
         let done = |id: &ContainerId, task: &Task| has_ended(id) && task.pending.is_empty();
         let done = self.tasks.iter().filter(|(id, task)| done(id, task)).map(|(id, _)| id.to_string());
@@ -229,7 +229,7 @@ impl Agent {
         }
     }
 
-    fn take_in_sandboxes(&mut self, now: Now, found: Vec<(ContainerId, i64)>, out: &mut Vec<Effect>) {
+    fn add_found_sandboxes(&mut self, now: Now, found: Vec<(ContainerId, i64)>, out: &mut Vec<Effect>) {
         for (id, changed_wall_ns) in found {
             let idle = u64::try_from(now.wall_ns.saturating_sub(changed_wall_ns)).unwrap_or(0);
             match self.containers.get_mut(&id) {
@@ -240,7 +240,7 @@ impl Agent {
     }
 }
 
-/// A name that nobody else draws.
-fn drawn(rng: &mut StdRng) -> Bytes {
+/// A random id of 16 bytes.
+fn random_id(rng: &mut StdRng) -> Bytes {
     Bytes::copy_from_slice(&rng.random::<[u8; 16]>())
 }

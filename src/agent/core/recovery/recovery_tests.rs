@@ -1,4 +1,4 @@
-//! What an agent that comes back makes of its log, its supervisors and its disk.
+//! Recovery of a restarted agent from its log, its supervisors and its disk.
 
 use std::time::Duration;
 
@@ -17,7 +17,7 @@ use crate::proto::v1::{self, TaskState};
 const SECOND: Duration = Duration::from_secs(1);
 
 #[test]
-fn a_container_nobody_knows_is_ended_and_dropped() {
+fn a_container_without_a_record_is_killed_and_dropped() {
     let mut agent = Fixture::recovered(&[]);
     agent.take();
     agent.welcome(&["stray"], &[("old", 0)]);
@@ -40,7 +40,7 @@ fn a_log_with_a_record_of_it_twice_or_elsewhere_is_read_too() {
         for to in 0..=log.len() {
             let mut twice = log.clone();
             twice.insert(to, record.clone());
-            // The agent is checked as a whole whenever it has taken something in.
+            // The agent checks all its invariants after every input.
             Fixture::recovered(&twice).welcome(&["c1", "c2", "c3"], &[]);
             twice.remove(if to <= from { from + 1 } else { from });
             Fixture::recovered(&twice).welcome(&[], &[("c1", 0), ("c2", 0), ("c3", 0)]);
@@ -49,12 +49,12 @@ fn a_log_with_a_record_of_it_twice_or_elsewhere_is_read_too() {
 }
 
 #[test]
-fn the_agent_does_not_register_before_what_nobody_knows_has_ended() {
+fn the_agent_does_not_register_before_containers_without_a_record_have_ended() {
     let mut agent = Fixture::recovered(&[]);
     agent.welcome(&["stray", "other"], &[]);
     agent.exited("stray", 9);
     agent.supervised(supervisor_event::Kind::StartFailed(wire::StartFailed {
-        container_id: "unheard of".to_owned(),
+        container_id: "unknown".to_owned(),
         ..Default::default()
     }));
     agent.take();
@@ -67,7 +67,7 @@ fn the_agent_does_not_register_before_what_nobody_knows_has_ended() {
 }
 
 #[test]
-fn what_nobody_knows_and_does_not_die_holds_up_the_agent_for_a_while_only() {
+fn a_container_without_a_record_that_does_not_die_delays_the_agent_for_a_limited_time() {
     let mut agent = Fixture::recovered(&[]);
     agent.welcome(&["stuck"], &[]);
     agent.take();
@@ -77,20 +77,20 @@ fn what_nobody_knows_and_does_not_die_holds_up_the_agent_for_a_while_only() {
 }
 
 #[test]
-fn a_launch_that_is_under_way_when_the_agent_comes_back_is_waited_for() {
+fn a_restarted_agent_waits_for_a_launch_that_is_under_way() {
     let mut agent = Fixture::registered(&[]);
     for container in ["c1", "c2"] {
         agent.run(container, &task(container));
         agent.give(Input::StepDone { container: id(container), step: Step::Sandbox });
     }
     let mut again = Fixture::recovered(&agent.log);
-    again.welcome_starting(&["c1", "nobody's"]);
-    let told = ["supervise 1: signal nobody's 9 tree", "persist status c2 LOST"];
-    assert_eq!(again.effects(), told, "what is not known is ended as soon as it starts, and c2 is nowhere");
+    again.welcome_starting(&["c1", "unrecorded"]);
+    let expected = ["supervise 1: signal unrecorded 9 tree", "persist status c2 LOST"];
+    assert_eq!(again.effects(), expected, "an unrecorded one is killed as soon as it starts, and c2 is nowhere");
     again.supervised(supervisor_event::Kind::Started(started("c1")));
     assert_eq!(again.effects(), ["persist status c1 RUNNING + started c1"]);
     again.supervised(supervisor_event::Kind::StartFailed(wire::StartFailed {
-        container_id: "nobody's".to_owned(),
+        container_id: "unrecorded".to_owned(),
         ..Default::default()
     }));
     assert_eq!(again.effects(), Vec::<String>::new());
@@ -98,7 +98,7 @@ fn a_launch_that_is_under_way_when_the_agent_comes_back_is_waited_for() {
 }
 
 #[test]
-fn a_supervisor_that_an_earlier_agent_retired_is_given_nothing() {
+fn a_supervisor_that_an_earlier_agent_retired_receives_no_starts() {
     let mut agent = Fixture::recovered(&[]);
     let welcome = wire::SupervisorWelcome { version: 2, retired: true, ..Default::default() };
     agent.supervised(supervisor_event::Kind::Welcome(welcome));
@@ -114,7 +114,7 @@ fn a_supervisor_that_an_earlier_agent_retired_is_given_nothing() {
 }
 
 #[test]
-fn an_agent_that_stops_lets_its_supervisors_end_if_they_have_nothing_to_do() {
+fn an_agent_that_stops_retires_its_supervisors_if_they_run_nothing() {
     let mut agent = Fixture::registered(&[]);
     agent.running_and_known("c1");
     agent.give(Input::Stopping);
@@ -128,7 +128,7 @@ fn an_agent_that_stops_lets_its_supervisors_end_if_they_have_nothing_to_do() {
 }
 
 #[test]
-fn what_damaged_records_do_not_tell_is_reported_as_lost_with_that_reason() {
+fn what_damaged_records_do_not_contain_is_reported_as_lost_with_that_reason() {
     for (capabilities, state) in
         [(vec![], TaskState::TaskLost), (vec![Capability::PartitionAware], TaskState::TaskGone)]
     {
@@ -142,7 +142,7 @@ fn what_damaged_records_do_not_tell_is_reported_as_lost_with_that_reason() {
         assert_eq!(again.status("c1").reason, Some(Reason::AgentRestarted as i32));
         let text = "the log was damaged; what became of the task is not known";
         assert_eq!(again.status("c1").message.unwrap(), text);
-        assert_eq!(again.status("c2").state(), TaskState::TaskFinished, "what is known is told as it was");
+        assert_eq!(again.status("c2").state(), TaskState::TaskFinished, "what is known is reported as it was");
         let session = again.attach();
         let mut message = registered_by(1);
         if let Some(wire::master_message::Kind::Registered(registered)) = &mut message.kind {
@@ -156,7 +156,7 @@ fn what_damaged_records_do_not_tell_is_reported_as_lost_with_that_reason() {
 }
 
 #[test]
-fn after_a_restart_of_the_agent_running_tasks_go_on_and_ended_ones_are_told() {
+fn after_a_restart_of_the_agent_running_tasks_run_on_and_ended_ones_are_reported() {
     let mut agent = Fixture::registered(&[]);
     for container in ["c1", "c2", "c3"] {
         agent.running_and_known(container);
@@ -170,7 +170,7 @@ fn after_a_restart_of_the_agent_running_tasks_go_on_and_ended_ones_are_told() {
     assert_eq!(again.status("c5").message.unwrap(), "the launch was cut off by an agent restart");
     let session = again.attach();
     again.give(Input::Received { session, message: registered_by(1) });
-    let told = [
+    let expected = [
         "attach 1",
         "send 1: register [c1 RUNNING, c2 FAILED, c3 FAILED, c4 RUNNING, c5 LOST]",
         "send 1: update c2 FAILED of FAILED",
@@ -178,11 +178,11 @@ fn after_a_restart_of_the_agent_running_tasks_go_on_and_ended_ones_are_told() {
         "send 1: update c4 RUNNING of RUNNING",
         "send 1: update c5 LOST of LOST",
     ];
-    assert_eq!(again.effects(), told);
+    assert_eq!(again.effects(), expected);
 }
 
 #[test]
-fn a_kill_goes_on_after_a_restart_with_what_is_left_of_its_grace() {
+fn a_kill_continues_after_a_restart_with_the_rest_of_its_grace_period() {
     let mut agent = Fixture::registered(&[]);
     agent.running_and_known("c1");
     agent.kill("c1", Some(10 * SECOND));
@@ -197,7 +197,7 @@ fn a_kill_goes_on_after_a_restart_with_what_is_left_of_its_grace() {
 }
 
 #[test]
-fn after_a_restart_of_the_host_no_task_is_said_to_run() {
+fn after_a_restart_of_the_host_no_task_is_reported_as_running() {
     for (capabilities, state) in
         [(vec![], TaskState::TaskLost), (vec![Capability::PartitionAware], TaskState::TaskGone)]
     {
@@ -235,7 +235,7 @@ fn what_a_dead_supervisor_recorded_before_the_host_went_down_still_counts() {
 }
 
 #[test]
-fn the_agent_does_not_register_before_every_supervisor_was_heard() {
+fn the_agent_does_not_register_before_every_supervisor_has_answered() {
     let mut agent = Fixture::recovered_at(&[], Now::default(), found(&[ONE, SupervisorId(2)]));
     agent.welcome(&[], &[]);
     assert_eq!(agent.harness.core.deadline(), None);
@@ -283,7 +283,7 @@ fn sandboxes_are_kept_by_age_and_survive_a_restart() {
 }
 
 #[test]
-fn a_launch_that_a_power_cut_took_and_whose_sandbox_it_left_is_told_to_be_lost() {
+fn a_launch_that_a_power_cut_took_and_whose_sandbox_it_left_is_reported_as_lost() {
     let found = Found { sandboxes: vec![(id("c9"), 0)], ..found(&[ONE]) };
     let mut agent = Fixture::recovered_at(&[], Now::default(), found);
     agent.welcome(&[], &[]);
@@ -302,7 +302,7 @@ fn a_launch_that_a_power_cut_took_and_whose_sandbox_it_left_is_told_to_be_lost()
 }
 
 #[test]
-fn a_container_that_a_log_tells_of_twice_is_the_later_task_and_has_one_name() {
+fn a_container_that_a_log_names_twice_is_the_later_task_and_has_one_name() {
     let accepted = |task_id: &str| {
         let info = v1::TaskInfo { task_id: v1::TaskId { value: task_id.to_owned() }, ..task("c1") };
         let task_info = info.encode_to_vec().into();
@@ -321,7 +321,7 @@ fn a_launch_that_a_power_cut_took_may_have_run_so_it_is_gone_and_not_dropped() {
     let before = agent.log.clone();
     agent.running_and_known("c1");
     let found = Found { boot_id: "another".to_owned(), ..found(&[]) };
-    // The agent is killed once more before a master has heard of the restart.
+    // The agent is killed once more before a master has received the state after the restart.
     let log = Fixture::recovered_at(&before, agent.now, found.clone()).log;
     let mut again = Fixture::recovered_at(&log, agent.now, found);
     let session = again.attach();
@@ -334,7 +334,7 @@ fn a_launch_that_a_power_cut_took_may_have_run_so_it_is_gone_and_not_dropped() {
     again.give(Input::Received { session, message });
     assert_eq!(again.status("c1").state(), TaskState::TaskGone);
     assert_eq!(again.status("c1").message.unwrap(), "the host restarted; the agent knows nothing of the task");
-    assert_eq!(again.effects().last().unwrap(), "persist identity S0 another", "only now it is of the past");
+    assert_eq!(again.effects().last().unwrap(), "persist identity S0 another", "the restart is recorded only now");
 }
 
 #[test]

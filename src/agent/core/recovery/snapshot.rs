@@ -1,4 +1,4 @@
-//! The shortest log that describes the present state: what a compaction writes in place of a long one.
+//! The shortest log that describes the current state. A compaction writes it in place of a long one.
 
 use std::collections::BTreeSet;
 
@@ -27,7 +27,7 @@ impl Agent {
         for (id, task) in &orphans {
             records.extend(self.described(id, task));
         }
-        // What makes the tasks so far orphans, and has to stand before those that are none.
+        // These records make the tasks so far orphans, so they come before the other tasks.
         let gone: BTreeSet<&FrameworkId> = orphans.iter().map(|(_, task)| &task.framework).collect();
         let forgotten = |framework: &FrameworkId| record(Kind::FrameworkForgotten(framework.value.clone()));
         records.extend(gone.into_iter().map(forgotten));
@@ -59,9 +59,9 @@ fn describe(id: &ContainerId, task: &Task, container: &Container) -> Vec<AgentRe
         let started = Started { container_id: container_id.clone(), pid, start_time };
         records.push(record(Kind::Started(started)));
     }
-    // A kill that only cancels what is made for a container is not written down: without its agent that is over.
+    // A kill that only cancels provisioning is not recorded: provisioning ends with the agent.
     let kill = container.kill.as_ref().filter(|_| !matches!(container.phase, Phase::Provisioning(..)));
-    records.extend(kill.map(|kill| kill.asked(id)));
+    records.extend(kill.map(|kill| kill.to_record(id)));
     for pending in &task.pending {
         let made = StatusMade { container_id: container_id.clone(), status: Some(pending.decoded()) };
         records.push(record(Kind::Status(Box::new(made))));

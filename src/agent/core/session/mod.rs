@@ -1,8 +1,8 @@
-//! The link to the master: when to attach, what to say first, whom to believe, and when to give up on a silent one.
+//! The link to the master: when to attach, how to register, which masters to accept, and when to leave a silent one.
 //!
-//! The stream is the session. The first attempt falls at random within a given time; after a refusal or a failure they spread over
-//! 2 s, 4 s and so on up to a minute, and it is another master's turn. A session that broke after the master had taken the
-//! agent is made anew at once, with the same master first.
+//! The stream is the session. The first attempt falls at random within a given time. After a refusal or a failure the
+//! attempts spread over 2 s, 4 s and so on up to a minute, and another master is tried. The agent reopens a session
+//! that broke after registration at once, with the same master first.
 
 pub(in crate::agent::core) mod partition;
 #[cfg(test)]
@@ -24,40 +24,40 @@ use crate::proto::internal::{
 use crate::proto::v1::{AgentId, AgentInfo};
 use crate::types::Now;
 
-/// The versions of the protocol between agent and master that this agent speaks.
+/// The versions of the protocol between agent and master that this agent supports.
 const VERSIONS: VersionRange = VersionRange { min: 1, max: 2 };
-/// The first version in which the master wants to hear of orphans.
+/// The first version in which the agent reports orphans.
 const ORPHANS_SINCE: u32 = 2;
 /// The next attempt after a session broke falls within this time.
 const SPREAD_BROKEN: Duration = Duration::from_millis(200);
 const SPREAD_REFUSED: Duration = Duration::from_secs(2);
 const SPREAD_WIDEST: Duration = Duration::from_mins(1);
-/// Masters that may pass the agent on to another one in a row; then the list has its turn again.
+/// How many hints to another leader are followed in a row before the list of masters is used again.
 const HINTS: u32 = 3;
 /// How long a master may take to answer a registration.
 const ANSWER: Duration = Duration::from_secs(30);
-/// Without pings for this long a master is taken for lost, where it does not say otherwise.
+/// Without messages for this long a master counts as lost, unless it sets another time.
 const SILENCE: Duration = Duration::from_secs(75);
 
 /// The link to the master.
 #[derive(Debug)]
-pub(in crate::agent::core) struct Link {
+pub(in crate::agent::core) struct MasterLink {
     state: State,
     /// The latest session's number.
     latest: u64,
-    /// Whose turn it is among the masters.
+    /// Selects the master that is tried first.
     turn: u64,
-    /// The leader that the last one named, while that is to be followed.
+    /// The leader that the last master named, if that hint is followed.
     leader: Option<String>,
     /// Hints followed in a row.
     followed: u32,
-    /// Within which time after the next failure an attempt falls.
+    /// The time within which the attempt after the next failure falls.
     spread: Duration,
 }
 
 #[derive(Debug)]
 enum State {
-    /// Not wanted yet, or no more.
+    /// Before the first attempt, or after the last.
     Off,
     Waiting {
         attach_at: u64,
@@ -69,14 +69,14 @@ enum State {
     },
     Registered {
         session: SessionId,
-        /// Of the protocol, as the master has chosen it.
+        /// The version of the protocol that the master chose.
         version: u32,
         silence: Duration,
         until: u64,
     },
 }
 
-impl Link {
+impl MasterLink {
     pub(in crate::agent::core) fn off() -> Self {
         Self { state: State::Off, latest: 0, turn: 0, leader: None, followed: 0, spread: SPREAD_REFUSED }
     }
@@ -89,8 +89,8 @@ impl Link {
         }
     }
 
-    /// The session, if it is the present one.
-    fn is(&self, session: SessionId) -> bool {
+    /// Whether this is the current session.
+    fn is_current(&self, session: SessionId) -> bool {
         match self.state {
             State::Off | State::Waiting { .. } => false,
             State::Attaching(present)
@@ -105,15 +105,15 @@ impl Link {
         self.state = State::Waiting { attach_at };
     }
 
-    /// A session ended, and its master may have said where to go. Whether to go there at once: masters may pass the agent
-    /// round.
-    fn is_sent_on(&mut self, leader: Option<String>) -> bool {
+    /// Records the hint of a session's end, if any. Returns whether to follow it at once: only the first in a row, as
+    /// masters may send the agent in circles.
+    fn follow_hint(&mut self, leader: Option<String>) -> bool {
         self.leader = leader.filter(|_| self.followed < HINTS);
         self.followed = if self.leader.is_some() { self.followed + 1 } else { 0 };
         self.followed == 1
     }
 
-    /// Tries again after ever longer times, another master first.
+    /// Schedules the next attempt after a growing time, with another master first.
     fn back_off(&mut self, now: Now, rng: &mut StdRng) {
         self.turn += u64::from(self.leader.is_none());
         let spread = self.spread;
@@ -123,7 +123,7 @@ impl Link {
 }
 
 impl Agent {
-    /// The session on which a master has taken this agent, if any.
+    /// The session on which this agent is registered, if any.
     pub(in crate::agent::core) fn session(&self) -> Option<SessionId> {
         match self.link.state {
             State::Off | State::Waiting { .. } | State::Attaching(_) | State::Registering { .. } => None,
@@ -131,15 +131,15 @@ impl Agent {
         }
     }
 
-    /// The session on which a master wants to hear of orphans, if there is one.
-    pub(in crate::agent::core) fn orphans_told_to(&self) -> Option<SessionId> {
+    /// The session on which orphans are reported, if there is one.
+    pub(in crate::agent::core) fn orphan_session(&self) -> Option<SessionId> {
         match self.link.state {
             State::Off | State::Waiting { .. } | State::Attaching(_) | State::Registering { .. } => None,
             State::Registered { session, version, .. } => (version >= ORPHANS_SINCE).then_some(session),
         }
     }
 
-    /// The agent knows what it runs and may tell a master.
+    /// Schedules the first attempt: the agent knows what it runs.
     pub(in crate::agent::core) fn begin_attaching(&mut self, now: Now) {
         self.link.wait(now, self.config.spread_first, &mut self.rng);
     }
@@ -165,14 +165,14 @@ impl Agent {
         leader: Option<String>,
         out: &mut Vec<Effect>,
     ) {
-        if !self.link.is(session) {
+        if !self.link.is_current(session) {
             return;
         }
-        let sent_on = self.link.is_sent_on(leader);
+        let follows_hint = self.link.follow_hint(leader);
         if self.session().is_some() {
             self.link.wait(now, SPREAD_BROKEN, &mut self.rng);
-            self.lost_touch(now, out);
-        } else if sent_on {
+            self.begin_cut_off(now, out);
+        } else if follows_hint {
             self.link.wait(now, SPREAD_BROKEN, &mut self.rng);
         } else {
             self.link.back_off(now, &mut self.rng);
@@ -205,29 +205,29 @@ impl Agent {
         message: MasterMessage,
         out: &mut Vec<Effect>,
     ) {
-        let Some(kind) = message.kind.filter(|_| self.link.is(session)) else { return };
+        let Some(kind) = message.kind.filter(|_| self.link.is_current(session)) else { return };
         let registering = matches!(self.link.state, State::Registering { .. });
-        self.heard(now);
+        self.record_liveness(now);
         match kind {
             master_message::Kind::Registered(it) if registering => self.registered(now, session, *it, out),
             master_message::Kind::Refused(refused) => self.refused(now, session, refused, out),
             master_message::Kind::Gone(_) => self.leave(now, StopReason::Gone, out),
-            // Also while the master's registry keeps it from answering: that is not to count as silence.
+            // Also while the master's registry delays the registration: that does not count as silence.
             master_message::Kind::Ping(_) => out.push(pong(session)),
-            // A master that has not taken the agent yet has nothing else to say to it.
+            // Before the registration no other message is valid.
             _ if registering => {}
             master_message::Kind::RunTask(run) => self.run_task(now, run, out),
             master_message::Kind::KillTask(kill) => self.kill_task(now, kill, out),
             master_message::Kind::Acknowledge(acknowledge) => self.acknowledge(now, acknowledge, out),
             master_message::Kind::UpdateFramework(update) => self.update_framework(update.info, out),
             master_message::Kind::ShutdownFramework(shut) => self.shut_down_framework(now, shut.framework_id, out),
-            // Bytes for an executor: command tasks have none. A second answer to one registration says nothing new.
+            // Command tasks have no executor for these bytes. A second answer to one registration has nothing new.
             master_message::Kind::Message(_) | master_message::Kind::Registered(_) => {}
         }
     }
 
-    /// Any word of the master shows that it is there.
-    fn heard(&mut self, now: Now) {
+    /// Restarts the silence timer: any message shows that the master is alive.
+    fn record_liveness(&mut self, now: Now) {
         if let State::Registered { silence, until, .. } = &mut self.link.state {
             *until = now.mono_after(*silence);
         }
@@ -239,19 +239,19 @@ impl Agent {
             return self.link.back_off(now, &mut self.rng);
         }
         self.remember_master(&registered, out);
-        let told = Duration::from_millis(registered.ping_timeout_ms);
-        let silence = if told.is_zero() { SILENCE } else { told };
+        let timeout = Duration::from_millis(registered.ping_timeout_ms);
+        let silence = if timeout.is_zero() { SILENCE } else { timeout };
         self.link.spread = SPREAD_REFUSED;
         self.link.followed = 0;
         self.link.state =
             State::Registered { session, version: registered.version, silence, until: now.mono_after(silence) };
-        self.in_touch(out);
+        self.end_cut_off(out);
         for framework in registered.removed_frameworks {
             self.shut_down_framework(now, framework, out);
         }
         self.send_all_first(now, out);
         self.report_missing(now, registered.missing, out);
-        // A launch that goes missing from now on does so for another reason.
+        // A launch that is lost from now on is lost for another reason.
         self.loss = None;
         if self.host_restarted() {
             self.logged_boot.clone_from(&self.boot_id);
@@ -259,12 +259,12 @@ impl Agent {
         }
     }
 
-    /// Whether the host restarted since a master last heard what this agent has.
+    /// Whether the host restarted since a master last received this agent's state.
     pub(in crate::agent::core) fn host_restarted(&self) -> bool {
         self.logged_boot != self.boot_id
     }
 
-    /// Writes down, against power cuts too, who the agent is and how new a master it has seen.
+    /// Records the agent's id and the master's epoch if they are new, synced against power cuts.
     fn remember_master(&mut self, registered: &Registered, out: &mut Vec<Effect>) {
         let mut facts = vec![];
         if registered.agent_id != self.id {
@@ -295,7 +295,7 @@ impl Agent {
     fn refused(&mut self, now: Now, session: SessionId, refused: Refused, out: &mut Vec<Effect>) {
         out.push(Effect::Detach { session });
         if self.session().is_some() {
-            self.lost_touch(now, out);
+            self.begin_cut_off(now, out);
         }
         if refused.permanent {
             self.link_stopped();
@@ -307,7 +307,7 @@ impl Agent {
 
     fn full_state(&self) -> Register {
         let id = self.id().map(|id| AgentId { value: id.to_owned() });
-        let told = self.tasks.iter().filter(|(_, task)| !task.orphaned);
+        let tasks = self.tasks.iter().filter(|(_, task)| !task.orphaned);
         Register {
             versions: Some(VERSIONS),
             divvy_version: self.config.divvy_version.clone(),
@@ -316,7 +316,7 @@ impl Agent {
             boot_id: self.boot_id.clone(),
             installation: self.installation.clone(),
             instance: self.instance.clone(),
-            tasks: told.map(|(id, task)| described(id.as_str(), task)).collect(),
+            tasks: tasks.map(|(id, task)| described(id.as_str(), task)).collect(),
             orphans: self.orphans(),
             frameworks: self
                 .frameworks

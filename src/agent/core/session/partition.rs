@@ -1,8 +1,8 @@
-//! Tasks that are not to run on when the agent is cut off: `partition_policy.stop_after` of each.
+//! Stops tasks while no master has the agent: `partition_policy.stop_after` of each task.
 //!
-//! The agent counts from when it notices that no master has it any more, on its host's clock. That moment is written down
-//! if a task asks for it, so that an agent which is restarted meanwhile does not give more time. An agent that comes up
-//! without such a moment on record counts from its own start.
+//! The time counts from when the agent notices that it lost its master, on its host's clock. That moment is recorded if
+//! a task has such a policy, so that a restart of the agent does not extend the time. An agent that starts without such
+//! a record counts from its own start.
 
 use crate::agent::core::containers::Container;
 use crate::agent::core::time::moments::Moment;
@@ -13,11 +13,11 @@ use crate::proto::internal::agent_record::Kind;
 use crate::proto::v1::task_status::Reason;
 use crate::types::Now;
 
-/// No master has the agent.
+/// Since when no master has the agent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::agent::core) struct CutOff {
     pub(in crate::agent::core) since: Moment,
-    /// Whether the log says so.
+    /// Whether it is recorded in the log.
     pub(in crate::agent::core) written: bool,
 }
 
@@ -27,17 +27,17 @@ impl CutOff {
     }
 }
 
-/// What the log says when a master has the agent again.
-pub(in crate::agent::core) const IN_TOUCH: i64 = 0;
+/// The recorded time when a master has the agent again.
+pub(in crate::agent::core) const NOT_CUT_OFF: i64 = 0;
 
 impl Agent {
     pub(in crate::agent::core) fn replay_cut_off(&mut self, since_wall_ns: i64, boot_ns: u64) {
-        let written = since_wall_ns != IN_TOUCH;
+        let written = since_wall_ns != NOT_CUT_OFF;
         self.cut_off = written.then_some(CutOff { since: Moment::read(since_wall_ns, boot_ns), written });
     }
 
     /// No master has the agent, now or still.
-    pub(in crate::agent::core) fn lost_touch(&mut self, now: Now, out: &mut Vec<Effect>) {
+    pub(in crate::agent::core) fn begin_cut_off(&mut self, now: Now, out: &mut Vec<Effect>) {
         let stopping = |_: &ContainerId, it: &Container| it.limits.without_master.is_some() && !it.has_ended();
         let stopping = self.containers.ids(stopping);
         let begun = CutOff { since: self.moment(now), written: false };
@@ -56,22 +56,22 @@ impl Agent {
         }
     }
 
-    /// A master has taken the agent: what was not stopped yet runs on.
-    pub(in crate::agent::core) fn in_touch(&mut self, out: &mut Vec<Effect>) {
+    /// A master has registered the agent: tasks that were not stopped yet run on.
+    pub(in crate::agent::core) fn end_cut_off(&mut self, out: &mut Vec<Effect>) {
         if self.cut_off.take().is_some_and(|cut_off| cut_off.written) {
-            out.push(persist([Kind::CutOff(IN_TOUCH)], Level::Process));
+            out.push(persist([Kind::CutOff(NOT_CUT_OFF)], Level::Process));
         }
         for (id, container) in self.containers.iter_mut() {
             self.timers.disarm(container.stop_at.take(), Timer::CutOff(id.clone()));
         }
     }
 
-    /// A task has been cut off for as long as it may.
+    /// Kills a task whose time without a master is over.
     pub(in crate::agent::core) fn stop_due(&mut self, now: Now, id: &ContainerId, out: &mut Vec<Effect>) {
         let Some(container) = self.containers.get_mut(id) else { return };
         container.stop_at = None;
         if container.kill.is_none() {
-            let grace = container.own_grace();
+            let grace = container.grace_or_default();
             self.kill(now, id, grace, Some(Reason::AgentDisconnected), out);
         }
     }
@@ -109,7 +109,7 @@ mod tests {
         agent.give(Input::Detached { session: SessionId(1), leader: None });
     }
 
-    /// The core's doings but for its tries to attach.
+    /// The effects without attempts to attach.
     fn effects(agent: &mut Fixture) -> Vec<String> {
         agent.effects().into_iter().filter(|effect| !effect.starts_with("attach")).collect()
     }
@@ -127,13 +127,13 @@ mod tests {
         let status = agent.status("c1");
         assert_eq!(status.state(), TaskState::TaskKilled);
         assert_eq!(status.reason, Some(Reason::AgentDisconnected as i32));
-        let text = "killed after 10s without a master, as its partition policy wants: command exited with status 0";
+        let text = "killed after 10s without a master, as its partition policy requires: command exited with status 0";
         assert_eq!(status.message.unwrap(), text);
         assert!(agent.harness.core.is_live(&id("c2")));
     }
 
     #[test]
-    fn a_task_whose_agent_is_back_in_time_runs_on_and_has_all_its_time_again() {
+    fn a_task_whose_agent_reregisters_in_time_runs_on_and_has_its_full_time_again() {
         let mut agent = agent();
         cut(&mut agent);
         agent.pass(9 * SECOND);
@@ -152,7 +152,7 @@ mod tests {
     }
 
     #[test]
-    fn an_agent_that_is_restarted_while_cut_off_gives_no_more_time() {
+    fn a_restart_while_cut_off_does_not_extend_the_time() {
         let mut agent = agent();
         cut(&mut agent);
         for log in [agent.log.clone(), agent.harness.core.snapshot()] {
@@ -166,7 +166,7 @@ mod tests {
     }
 
     #[test]
-    fn an_agent_that_was_restarted_and_finds_no_master_counts_from_its_start() {
+    fn a_restarted_agent_without_a_master_counts_from_its_start() {
         let mut agent = agent();
         let later = agent.now.advanced(60 * SECOND);
         let mut again = Fixture::recovered_at(&agent.log, later, found(&[ONE]));
@@ -178,7 +178,7 @@ mod tests {
     }
 
     #[test]
-    fn a_clock_that_was_set_back_gives_all_the_time_once_more_and_no_longer() {
+    fn a_clock_that_was_set_back_restarts_the_time_and_does_not_extend_it() {
         let mut agent = agent();
         cut(&mut agent);
         let mut earlier = agent.now;
@@ -191,7 +191,7 @@ mod tests {
     }
 
     #[test]
-    fn a_task_that_is_to_stop_at_once_does_also_before_it_has_started() {
+    fn a_task_that_stops_at_once_also_stops_before_it_has_started() {
         let mut agent = Fixture::registered(&[]);
         agent.run("c1", &stopping("c1", Duration::ZERO));
         agent.take();

@@ -1,4 +1,4 @@
-//! Registering with a master: who the agent says it is, whom it believes, and when it turns away.
+//! Registration with a master: the agent's identity, and which masters it accepts, follows and leaves.
 
 use std::time::Duration;
 
@@ -11,10 +11,10 @@ use crate::proto::internal::{self as wire, agent_message, master_message};
 const SECOND: Duration = Duration::from_secs(1);
 
 #[test]
-fn a_new_agent_writes_down_against_power_cuts_who_it_is() {
+fn a_new_agent_syncs_its_identity() {
     let mut agent = Fixture::recovered(&[]);
     assert_eq!(agent.effects(), ["persist starts go to ", "persist! identity  boot"]);
-    assert_eq!(agent.harness.core.deadline(), None, "it knows not yet what it runs");
+    assert_eq!(agent.harness.core.deadline(), None, "it does not know yet what it runs");
     agent.welcome(&[], &[]);
     assert!(agent.harness.core.deadline().unwrap() < 1_000_000_000);
     agent.register();
@@ -23,7 +23,7 @@ fn a_new_agent_writes_down_against_power_cuts_who_it_is() {
 }
 
 #[test]
-fn an_agent_that_did_not_hear_its_id_registers_as_the_same_work_directory_in_another_run() {
+fn an_agent_that_did_not_receive_its_id_registers_as_the_same_work_directory_in_another_run() {
     let registration = |agent: &mut Fixture| {
         agent.welcome(&[], &[]);
         agent.attach();
@@ -72,7 +72,7 @@ fn a_ping_is_answered_before_the_master_has_taken_the_agent_and_changes_nothing_
 }
 
 #[test]
-fn a_silent_master_is_left_and_attached_to_again() {
+fn a_silent_master_is_detached_and_attached_to_again() {
     let mut agent = Fixture::registered(&[]);
     agent.pass(75 * SECOND);
     assert_eq!(agent.effects(), ["detach 1"]);
@@ -82,7 +82,7 @@ fn a_silent_master_is_left_and_attached_to_again() {
 }
 
 #[test]
-fn a_master_of_a_lower_epoch_is_not_believed() {
+fn a_master_of_a_lower_epoch_is_not_accepted() {
     let mut agent = Fixture::registered(&[]);
     agent.give(Input::Detached { session: SessionId(1), leader: None });
     let session = agent.attach();
@@ -97,7 +97,7 @@ fn a_master_of_a_lower_epoch_is_not_believed() {
 }
 
 #[test]
-fn refusals_are_met_with_patience_and_a_final_one_ends_the_agent() {
+fn refusals_are_retried_with_growing_waits_and_a_permanent_one_ends_the_agent() {
     let mut agent = Fixture::recovered(&[]);
     agent.welcome(&[], &[]);
     let refused = |permanent| wire::MasterMessage {
@@ -122,7 +122,7 @@ fn refusals_are_met_with_patience_and_a_final_one_ends_the_agent() {
 }
 
 #[test]
-fn the_turn_passes_on_from_a_master_that_does_not_take_the_agent_and_stays_with_one_that_does() {
+fn the_turn_passes_on_from_a_master_that_does_not_register_the_agent_and_stays_with_one_that_does() {
     let mut agent = Fixture::recovered(&[]);
     agent.welcome(&[], &[]);
     let turn = |agent: &mut Fixture| {
@@ -143,15 +143,15 @@ fn the_turn_passes_on_from_a_master_that_does_not_take_the_agent_and_stays_with_
     agent.give(Input::Attached { session });
     agent.give(Input::Received { session, message: registered_by(2) });
     agent.give(Input::Detached { session, leader: None });
-    let (session, after_it_took_the_agent) = turn(&mut agent);
+    let (session, after_registration) = turn(&mut agent);
     agent.give(Input::Attached { session });
     agent.give(Input::Received { session, message: registered_by(1) });
     let (_, after_a_lower_epoch) = turn(&mut agent);
-    assert_eq!([first, second, third, after_it_took_the_agent, after_a_lower_epoch], [0, 1, 2, 2, 3]);
+    assert_eq!([first, second, third, after_registration, after_a_lower_epoch], [0, 1, 2, 2, 3]);
 }
 
 #[test]
-fn the_leader_that_a_master_names_is_tried_at_once_and_hints_are_not_followed_for_ever() {
+fn the_leader_that_a_master_names_is_tried_at_once_and_hints_are_followed_a_limited_number_of_times() {
     let mut agent = Fixture::recovered(&[]);
     agent.welcome(&[], &[]);
     let next = |agent: &mut Fixture| {
@@ -180,6 +180,6 @@ fn the_leader_that_a_master_names_is_tried_at_once_and_hints_are_not_followed_fo
         agent.give(Input::Detached { session, leader: Some("d:4".to_owned()) });
         let (_, (again, _, leader)) = next(&mut agent);
         session = again;
-        assert!(leader.is_some(), "those before it was taken do not count");
+        assert!(leader.is_some(), "hints before the registration do not count");
     }
 }

@@ -1,4 +1,4 @@
-//! What the agent knows of the frameworks whose tasks it runs: their description, and what it decides by.
+//! The frameworks whose tasks the agent runs: their description and the capabilities it acts on.
 
 use prost::Message as _;
 use prost::bytes::Bytes;
@@ -29,7 +29,7 @@ impl Framework {
         }
     }
 
-    /// The description as it came.
+    /// The description as it was received.
     pub(in crate::agent::core) fn decoded(&self) -> FrameworkInfo {
         FrameworkInfo::decode(self.info.clone()).expect("encoded by us from a message")
     }
@@ -45,8 +45,7 @@ impl Agent {
         }
     }
 
-    /// A new session begins, on which the master names every framework again before its first task: those without
-    /// tasks need not be remembered.
+    /// Removes the frameworks without tasks: on a new session the master sends each one again before its first task.
     pub(in crate::agent::core) fn drop_idle_frameworks(&mut self, out: &mut Vec<Effect>) {
         let names = &self.names;
         let busy = |id: &FrameworkId| {
@@ -61,12 +60,12 @@ impl Agent {
         out.push(persist(idle.into_iter().map(|id| Kind::FrameworkForgotten(id.value)), Level::Process));
     }
 
-    /// The same of the task in a container.
+    /// The same for the task in a container.
     pub(in crate::agent::core) fn lost_state_of(&self, id: &super::super::ContainerId, aware: TaskState) -> TaskState {
         self.tasks.get(id).map_or(aware, |task| self.lost_state(&task.framework, aware))
     }
 
-    /// The state of a task that ended without anybody's doing, as far as the framework understands it.
+    /// The state of a task that was lost: `aware`, or `TASK_LOST` for a framework without partition awareness.
     pub(in crate::agent::core) fn lost_state(&self, framework: &FrameworkId, aware: TaskState) -> TaskState {
         let partition_aware = self.frameworks.get(framework).is_some_and(|framework| framework.partition_aware);
         aware.for_framework(partition_aware)

@@ -1,4 +1,4 @@
-//! Tasks: taken on and written down, reported, forgotten. What they run in is a container.
+//! Tasks: accepted, recorded, reported, removed. Each runs in a container.
 
 pub(in crate::agent::core) mod frameworks;
 #[cfg(test)]
@@ -25,7 +25,7 @@ use crate::proto::v1::task_status::Reason;
 use crate::proto::v1::{FrameworkId, TaskId, TaskInfo, TaskState};
 use crate::types::Now;
 
-/// One task that is not forgotten. The agent keeps it under the id that its launch was given, which is also the id of the
+/// One task that the agent has not removed yet. It is stored under the id of its launch, which is also the id of the
 /// container that was made for it.
 #[derive(Debug)]
 pub(in crate::agent::core) struct Task {
@@ -36,7 +36,7 @@ pub(in crate::agent::core) struct Task {
     /// The encoded `TaskInfo`.
     pub(in crate::agent::core) info: Bytes,
     pub(in crate::agent::core) latest: TaskState,
-    /// Its framework is gone: it is killed, and no status is sent.
+    /// Its framework was removed: it is killed, and no status is sent.
     pub(in crate::agent::core) orphaned: bool,
     /// Statuses not yet acknowledged; the first is in flight.
     pub(in crate::agent::core) pending: VecDeque<Pending>,
@@ -69,8 +69,8 @@ impl Task {
 }
 
 impl Agent {
-    /// Takes on a task. A container that is known is taken on already; an id that is no container's is dropped, and
-    /// the master learns of it at the next registration.
+    /// Accepts a task. A launch with a known container id is a duplicate. One with an invalid id is dropped, and the
+    /// master detects that at the next registration.
     pub(in crate::agent::core) fn run_task(&mut self, now: Now, run: RunTask, out: &mut Vec<Effect>) {
         self.launch(now, run, None, out);
     }
@@ -84,8 +84,8 @@ impl Agent {
         out: &mut Vec<Effect>,
     ) {
         let Some(id) = ContainerId::parse(&run.container_id) else { return };
-        // What a supervisor still runs under this id is no task of this agent's and is being ended: an id is started once.
-        let is_being_ended = self.supervisors.strangers().any(|stranger| stranger == id.as_str());
+        // A supervisor still runs this id without a record, and it is being killed: an id is started once.
+        let is_being_ended = self.supervisors.unrecorded().any(|unrecorded| unrecorded == id.as_str());
         if self.tasks.contains_key(&id) || is_being_ended || self.leaving.is_some() {
             return;
         }
@@ -126,7 +126,7 @@ impl Agent {
         }
     }
 
-    /// Writes down that a task is this agent's from now on, with its container as `(parent, phase)`.
+    /// Records a task as accepted, with its container as `(parent, phase)`.
     pub(in crate::agent::core) fn accept(
         &mut self,
         now: Now,
@@ -140,15 +140,15 @@ impl Agent {
         let parent_id = parent.as_ref().map(ToString::to_string);
         let accepted = TaskAccepted { framework_id, container_id, task_info, wall_ns: now.wall_ns, parent_id };
         let at = self.moment(now);
-        // Left by a power cut that took the launch from the log, or by a container whose id is used again.
-        let sandbox = self.sandboxes.take_back(id);
+        // Left by a power cut that removed the launch from the log, or by a container whose id is used again.
+        let sandbox = self.sandboxes.reclaim(id);
         let container = Container { sandbox, ..Container::new(parent, at, Limits::of(info), phase) };
         self.insert(id, Task::new(id, &accepted, info), container);
         self.watch_completion(now, id);
         out.push(persist_records(vec![at.record(Kind::Accepted(accepted))]));
     }
 
-    /// A log may tell of one container twice, if a master used its id again; the later task is the one there is.
+    /// Adds a task. A log may name one container twice if a master reused its id; the later task replaces the earlier.
     pub(in crate::agent::core) fn insert(&mut self, id: &ContainerId, task: Task, container: Container) {
         if let Some(earlier) = self.tasks.get(id) {
             self.names.remove(&(earlier.framework.clone(), earlier.name.clone(), id.clone()));
@@ -158,15 +158,15 @@ impl Agent {
         self.containers.insert(id, container);
     }
 
-    /// Ends a container and makes its task's last status; one whose framework is gone is forgotten at once.
+    /// Ends a container and reports its task's last status; an orphan is removed at once.
     pub(in crate::agent::core) fn end(&mut self, now: Now, id: &ContainerId, report: Report, out: &mut Vec<Effect>) {
         let Some(container) = self.containers.get_mut(id) else { return };
-        let kill_at = container.kill.as_mut().and_then(|kill| kill.hard_at.take());
+        let kill_at = container.kill.as_mut().and_then(|kill| kill.sigkill_at.take());
         self.timers.disarm(kill_at, Timer::Kill(id.clone()));
         self.timers.disarm(container.overdue_at.take(), Timer::Overdue(id.clone()));
         self.timers.disarm(container.stop_at.take(), Timer::CutOff(id.clone()));
         container.phase = Phase::Ended(container.supervisor());
-        self.end_children(now, id, out);
+        self.kill_children(now, id, out);
         if self.tasks.get(id).is_some_and(|task| task.orphaned) {
             self.forget(now, id, None, out);
         } else {
@@ -174,7 +174,7 @@ impl Agent {
         }
     }
 
-    /// Drops all that is known of an ended task and its container but the sandbox. `first` is written in the same write.
+    /// Removes an ended task and its container but not the sandbox. `first` is part of the same write.
     pub(in crate::agent::core) fn forget(
         &mut self,
         now: Now,
@@ -187,7 +187,7 @@ impl Agent {
         self.timers.disarm(task.retry.and_then(|retry| retry.at), Timer::Retry(id.clone()));
         let records = first.into_iter().chain([Kind::Forgotten(id.to_string())]).map(record).collect();
         out.push(persist_records(records));
-        let keeper = container.supervisor().filter(|supervisor| self.supervisors.has(*supervisor));
+        let keeper = container.supervisor().filter(|supervisor| self.supervisors.is_known(*supervisor));
         if let Some(supervisor) = keeper {
             forget_container(supervisor, id.to_string(), out);
         }

@@ -1,8 +1,8 @@
-//! Orphans: containers that nobody wants to hear of, and that are being ended.
+//! Orphans: containers that are being killed and whose states no framework receives.
 //!
-//! They are those of a framework that was removed, and those that a supervisor has and no record tells of. They use what
-//! they use until they have ended, so the master is told which there are when the agent registers, and of each when
-//! nothing is left of it. A process that is stuck in the kernel keeps its container an orphan for as long as that lasts.
+//! They belong to a removed framework, or a supervisor has them and no record names them. They use resources until they
+//! have ended. So the agent lists them when it registers, and reports each one when it has ended. A container with a
+//! process that is stuck in the kernel stays an orphan for as long as that lasts.
 
 use crate::agent::core::session::described;
 use crate::agent::core::{Agent, ContainerId, Effect, Level, persist};
@@ -13,7 +13,7 @@ use crate::proto::v1::task_status::Reason;
 use crate::types::Now;
 
 impl Agent {
-    /// The framework is gone: what it runs is killed, and nothing of it is told any more but its end to the master.
+    /// A framework was removed: kills its tasks, which become orphans.
     pub(in crate::agent::core) fn shut_down_framework(
         &mut self,
         now: Now,
@@ -31,13 +31,13 @@ impl Agent {
         }
     }
 
-    /// Ends a task nobody wants to hear of.
+    /// Makes a task an orphan and kills it.
     fn orphan(&mut self, now: Now, id: &ContainerId, out: &mut Vec<Effect>) {
         let Some(task) = self.tasks.get_mut(id) else { return };
         task.orphaned = true;
         task.pending.clear();
         let Some(container) = self.containers.get(id) else { return };
-        let grace = container.own_grace();
+        let grace = container.grace_or_default();
         if container.has_ended() {
             self.forget(now, id, None, out);
         } else {
@@ -45,7 +45,7 @@ impl Agent {
         }
     }
 
-    /// A crash may have come between the record that makes orphans and those of their kills.
+    /// Kills orphans without a recorded kill: a crash may have come before those records.
     pub(in crate::agent::core) fn kill_orphans(&mut self, now: Now, out: &mut Vec<Effect>) {
         let is_killed = |id: &ContainerId| self.containers.get(id).is_some_and(|container| container.kill.is_some());
         let spared = self.tasks.iter().filter(|(id, task)| task.orphaned && !is_killed(id));
@@ -55,19 +55,19 @@ impl Agent {
         }
     }
 
-    /// All orphans, as the master is told of them.
+    /// All orphans, as they are reported to the master.
     pub(in crate::agent::core) fn orphans(&self) -> Vec<AgentTask> {
         let tasks = self.tasks.iter().filter(|(id, task)| task.orphaned && self.is_live(id));
-        let strangers = self
+        let unrecorded = self
             .supervisors
-            .strangers()
+            .unrecorded()
             .map(|container_id| AgentTask { container_id: container_id.to_owned(), ..AgentTask::default() });
-        tasks.map(|(id, task)| described(id.as_str(), task)).chain(strangers).collect()
+        tasks.map(|(id, task)| described(id.as_str(), task)).chain(unrecorded).collect()
     }
 
-    /// Nothing is left of an orphan. Without a session, the next registration does not name it.
+    /// Reports that an orphan has ended. Without a session, the next registration does not list it.
     pub(in crate::agent::core) fn orphan_gone(&self, container_id: String, out: &mut Vec<Effect>) {
-        if let Some(session) = self.orphans_told_to() {
+        if let Some(session) = self.orphan_session() {
             let gone = agent_message::Kind::OrphanGone(OrphanGone { container_id });
             out.push(Effect::Send { session, message: AgentMessage { kind: Some(gone) } });
         }

@@ -1,4 +1,4 @@
-//! Statuses until they are acknowledged: again and again, in order, through restarts of agent and master.
+//! Statuses until they are acknowledged: resent in order, through restarts of agent and master.
 
 use std::time::Duration;
 
@@ -27,14 +27,14 @@ fn register_again(agent: &mut Fixture) {
 }
 
 #[test]
-fn a_status_is_sent_ever_more_rarely_until_it_is_acknowledged() {
+fn a_status_is_resent_at_growing_intervals_until_it_is_acknowledged() {
     let mut agent = Fixture::registered(&[]);
     agent.running("c1");
     let first = sent(&mut agent);
     assert_eq!(first.len(), 1);
     for wait in [10, 20, 40, 80, 160, 320, 600, 600] {
         let end = agent.now.advanced(wait * SECOND);
-        // The master is there all the time.
+        // The master is connected all the time.
         while agent.now.mono_ns < end.mono_ns {
             assert_eq!(sent(&mut agent), vec![], "before {wait} s are over");
             agent.receive(master_message::Kind::Ping(wire::Ping {}));
@@ -60,7 +60,7 @@ fn a_new_session_sends_at_once_what_is_not_acknowledged_and_waits_as_at_first() 
     agent.take();
     agent.give(Input::Detached { session: SessionId(1), leader: None });
     agent.pass(Duration::ZERO);
-    assert_eq!(sent(&mut agent), vec![], "to nobody nothing is sent");
+    assert_eq!(sent(&mut agent), vec![], "nothing is sent without a session");
     register_again(&mut agent);
     assert_eq!(sent(&mut agent), first);
     agent.pass(10 * SECOND);
@@ -68,7 +68,7 @@ fn a_new_session_sends_at_once_what_is_not_acknowledged_and_waits_as_at_first() 
 }
 
 #[test]
-fn a_status_survives_the_agent_as_it_was_and_the_next_one_waits_for_it() {
+fn a_status_survives_the_agent_unchanged_and_the_next_one_waits_for_it() {
     let mut agent = Fixture::registered(&[]);
     agent.running("c1");
     let first = sent(&mut agent);
@@ -87,7 +87,7 @@ fn a_status_survives_the_agent_as_it_was_and_the_next_one_waits_for_it() {
         let mut third = Fixture::recovered(&again.log);
         third.welcome(&[], &[]);
         register_again(&mut third);
-        assert_eq!(sent(&mut third), vec![], "an end that was acknowledged is not told again");
+        assert_eq!(sent(&mut third), vec![], "an acknowledged end is not sent again");
         assert_eq!(third.harness.core.task_count(), 0);
     }
 }

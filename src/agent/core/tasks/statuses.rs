@@ -1,7 +1,7 @@
-//! Statuses on their way to the scheduler: written before they are sent, in order per task, one in flight until it is
-//! acknowledged, tried again after 10 s and then ever more rarely, up to 10 minutes.
+//! Statuses on their way to the scheduler. Each is recorded before it is sent, in order per task, one in flight at a
+//! time. The agent resends it until it is acknowledged: after 10 s, then at doubled intervals up to 10 minutes.
 //!
-//! While the agent is not registered nothing is sent and no retry counts; registration sends every first one again.
+//! While the agent is not registered it sends no status. Registration resends the first one of every task.
 
 use std::time::Duration;
 
@@ -25,7 +25,7 @@ use crate::agent::core::tasks::Task;
 
 /// The first wait for an acknowledgement.
 const RETRY_FIRST: Duration = Duration::from_secs(10);
-/// The longest wait between two tries.
+/// The longest wait between two attempts.
 const RETRY_LONGEST: Duration = Duration::from_mins(10);
 
 /// A status that is not acknowledged.
@@ -56,7 +56,7 @@ pub(in crate::agent::core) struct Retry {
     wait: Duration,
 }
 
-/// What there is to tell of a task.
+/// A new state of a task, to be reported.
 #[derive(Debug)]
 pub(in crate::agent::core) struct Report {
     pub(in crate::agent::core) state: TaskState,
@@ -64,9 +64,9 @@ pub(in crate::agent::core) struct Report {
     pub(in crate::agent::core) reason: Option<Reason>,
     pub(in crate::agent::core) message: Option<String>,
     pub(in crate::agent::core) pid: Option<u32>,
-    /// How its process ended, on the last status of one that was seen to.
+    /// How its process ended, on the last status if that was observed.
     pub(in crate::agent::core) process_end: Option<ProcessEnd>,
-    /// When it happened, if that was not just now.
+    /// When it happened, if not now.
     pub(in crate::agent::core) wall_ns: Option<i64>,
 }
 
@@ -76,7 +76,7 @@ impl Report {
         Self { message: None, pid: Some(pid), ..Self::by_executor(TaskState::TaskRunning, String::new()) }
     }
 
-    /// What the task itself did.
+    /// A state that the task's own process caused.
     pub(in crate::agent::core) fn by_executor(state: TaskState, message: String) -> Self {
         Self {
             state,
@@ -89,7 +89,7 @@ impl Report {
         }
     }
 
-    /// What the agent found or did.
+    /// A state that the agent found or caused.
     pub(in crate::agent::core) fn by_agent(state: TaskState, reason: Reason, message: String) -> Self {
         Self { source: Source::Agent, reason: Some(reason), ..Self::by_executor(state, message) }
     }
@@ -117,7 +117,7 @@ impl Report {
 }
 
 impl Agent {
-    /// Makes a status and sends it if no other is in flight. `also` is written in the same breath.
+    /// Records a status and sends it if no other is in flight. `also` is part of the same write.
     pub(in crate::agent::core) fn report(
         &mut self,
         now: Now,
@@ -141,7 +141,7 @@ impl Agent {
         }
     }
 
-    /// The scheduler has the status; the next one goes, or all is told and the task is forgotten.
+    /// The scheduler acknowledged a status: sends the next one, or removes the task after its last one.
     pub(in crate::agent::core) fn acknowledge(&mut self, now: Now, acknowledge: Acknowledge, out: &mut Vec<Effect>) {
         let framework = FrameworkId { value: acknowledge.framework_id };
         let task_id = TaskId { value: acknowledge.task_id };
@@ -162,7 +162,7 @@ impl Agent {
         self.send_first(now, &id, RETRY_FIRST, out);
     }
 
-    /// After registration: everything that is not acknowledged goes again.
+    /// Resends the first unacknowledged status of every task, after registration.
     pub(in crate::agent::core) fn send_all_first(&mut self, now: Now, out: &mut Vec<Effect>) {
         let waiting = self.tasks.iter().filter(|(_, task)| !task.pending.is_empty());
         let waiting: Vec<ContainerId> = waiting.map(|(id, _)| id.clone()).collect();
@@ -178,7 +178,7 @@ impl Agent {
         self.send_first(now, id, wait, out);
     }
 
-    /// Tells of tasks the master launched here that never arrived.
+    /// Reports tasks that the master launched here and that the agent does not have.
     pub(in crate::agent::core) fn report_missing(
         &mut self,
         now: Now,
@@ -205,8 +205,8 @@ impl Agent {
         }
     }
 
-    /// What to say of a task the agent knows nothing of: that it was dropped on its way, unless records are missing. Then
-    /// it may have run.
+    /// The status of a task that the agent does not have. It was dropped on its way, or may have run if records are
+    /// missing.
     fn missing_report(&self, state: TaskState) -> Report {
         let loss = self.loss.as_deref().or_else(|| self.host_restarted().then_some("the host restarted"));
         let (state, text) = match (loss, state) {

@@ -13,7 +13,7 @@ use crate::proto::v1::{self, TaskState};
 const SECOND: Duration = Duration::from_secs(1);
 
 #[test]
-fn a_task_is_written_down_given_a_sandbox_started_and_reported() {
+fn a_task_is_recorded_given_a_sandbox_started_and_reported() {
     let mut agent = Fixture::registered(&[]);
     agent.run("c1", &task("c1"));
     assert_eq!(agent.effects(), ["persist accepted c1", "make the sandbox c1"]);
@@ -24,8 +24,8 @@ fn a_task_is_written_down_given_a_sandbox_started_and_reported() {
         "the first start of a supervisor"
     );
     agent.supervised(supervisor_event::Kind::Started(started("c1")));
-    let told = ["persist status c1 RUNNING + started c1", "send 1: update c1 RUNNING of RUNNING"];
-    assert_eq!(agent.effects(), told);
+    let expected = ["persist status c1 RUNNING + started c1", "send 1: update c1 RUNNING of RUNNING"];
+    assert_eq!(agent.effects(), expected);
     let status = agent.status("c1");
     assert_eq!(status.uuid.as_ref().map(prost::bytes::Bytes::len), Some(16));
     assert_eq!(status.agent_id.unwrap().value, "S0");
@@ -63,7 +63,7 @@ fn a_status_in_flight_carries_the_latest_state_when_it_is_sent_again() {
 }
 
 #[test]
-fn a_launch_that_came_before_is_done_already() {
+fn a_repeated_launch_changes_nothing() {
     let mut agent = Fixture::registered(&[]);
     agent.running_and_known("c1");
     agent.run("c1", &task("c1"));
@@ -83,8 +83,8 @@ fn a_task_that_is_refused_fails_before_a_sandbox_is_made() {
     let mut with_executor = task("c1");
     with_executor.executor = Some(Box::default());
     agent.run("c1", &with_executor);
-    let told = ["persist accepted c1", "persist status c1 FAILED", "send 1: update c1 FAILED of FAILED"];
-    assert_eq!(agent.effects(), told);
+    let expected = ["persist accepted c1", "persist status c1 FAILED", "send 1: update c1 FAILED of FAILED"];
+    assert_eq!(agent.effects(), expected);
     let status = agent.status("c1");
     assert_eq!(status.reason, Some(Reason::ContainerLaunchFailed as i32));
     assert!(status.message.unwrap().contains("use task.command"));
@@ -93,7 +93,7 @@ fn a_task_that_is_refused_fails_before_a_sandbox_is_made() {
 }
 
 #[test]
-fn a_sandbox_that_cannot_be_made_fails_the_task_in_words() {
+fn a_sandbox_that_cannot_be_made_fails_the_task_with_the_error() {
     let mut agent = Fixture::registered(&[]);
     agent.run("c1", &task("c1"));
     agent.take();
@@ -117,17 +117,17 @@ fn a_start_that_failed_names_the_step() {
 }
 
 #[test]
-fn a_kill_ends_the_whole_container_first_softly_then_hard() {
+fn a_kill_sends_sigterm_then_sigkill_to_the_whole_container() {
     let mut agent = Fixture::registered(&[Capability::TaskKillingState]);
     agent.running_and_known("c1");
     agent.kill("c1", Some(5 * SECOND));
-    let told = [
+    let expected = [
         "persist kill c1 5000ms",
         "persist status c1 KILLING",
         "send 1: update c1 KILLING of KILLING",
         "supervise 1: signal c1 15 tree",
     ];
-    assert_eq!(agent.effects(), told);
+    assert_eq!(agent.effects(), expected);
     agent.pass(5 * SECOND);
     assert_eq!(agent.effects(), ["supervise 1: signal c1 9 tree"]);
     let mut exit = exit("c1", 0);
@@ -149,6 +149,19 @@ fn a_repeated_kill_only_shortens_the_grace() {
     agent.kill("c1", Some(SECOND));
     assert_eq!(agent.effects(), ["persist kill c1 1000ms"]);
     agent.pass(SECOND);
+    assert_eq!(agent.effects(), ["supervise 1: signal c1 9 tree"]);
+}
+
+#[test]
+fn a_start_that_is_reported_again_repeats_the_signal_and_does_not_prolong_the_grace() {
+    let mut agent = Fixture::registered(&[]);
+    agent.running_and_known("c1");
+    agent.kill("c1", Some(Duration::from_secs(5)));
+    agent.pass(Duration::from_secs(4));
+    agent.take();
+    agent.supervised(supervisor_event::Kind::Started(started("c1")));
+    assert_eq!(agent.effects(), ["supervise 1: signal c1 15 tree"]);
+    agent.pass(Duration::from_secs(1));
     assert_eq!(agent.effects(), ["supervise 1: signal c1 9 tree"]);
 }
 
@@ -185,7 +198,7 @@ fn a_kill_of_an_unknown_task_is_ignored() {
 }
 
 #[test]
-fn a_task_that_takes_longer_than_it_may_fails_with_that_reason() {
+fn a_task_that_exceeds_its_completion_time_fails_with_that_reason() {
     let mut agent = Fixture::registered(&[]);
     let mut limited = task("c1");
     limited.max_completion_time = Some(v1::DurationInfo { nanoseconds: 5_000_000_000 });
@@ -232,13 +245,13 @@ fn a_task_the_master_launched_that_never_arrived_is_reported_and_not_forgotten()
         }];
     }
     agent.give(Input::Received { session, message });
-    let told = [
+    let expected = [
         "persist! identity S0 boot + epoch 1",
         "persist accepted c9",
         "persist status c9 DROPPED",
         "send 1: update c9 DROPPED of DROPPED",
     ];
-    assert_eq!(agent.effects(), told);
+    assert_eq!(agent.effects(), expected);
     let status = agent.status("c9");
     assert_eq!((status.reason, status.source), (Some(Reason::Reconciliation as i32), Some(Source::Agent as i32)));
     let again = Fixture::recovered(&agent.log);
@@ -246,21 +259,21 @@ fn a_task_the_master_launched_that_never_arrived_is_reported_and_not_forgotten()
 }
 
 #[test]
-fn a_removed_frameworks_tasks_are_killed_and_nobody_is_told() {
+fn a_removed_frameworks_tasks_are_killed_without_status_updates() {
     let mut agent = Fixture::registered(&[]);
     agent.running("c1");
     agent.running_and_known("c2");
     agent.receive(master_message::Kind::ShutdownFramework(wire::ShutdownFramework {
         framework_id: FRAMEWORK.to_owned(),
     }));
-    let told = [
+    let expected = [
         "persist framework forgotten f",
         "persist kill c1 3000ms",
         "supervise 1: signal c1 15 tree",
         "persist kill c2 3000ms",
         "supervise 1: signal c2 15 tree",
     ];
-    assert_eq!(agent.effects(), told);
+    assert_eq!(agent.effects(), expected);
     agent.exited("c1", 0);
     assert_eq!(agent.effects(), ["persist forgotten c1", "supervise 1: forget c1", "send 1: orphan gone c1"]);
     let mut again = Fixture::recovered(&agent.log);
@@ -278,18 +291,18 @@ fn an_agent_marked_gone_kills_what_it_runs_and_ends() {
     agent.receive(master_message::Kind::Gone(wire::Gone {}));
     agent.take();
     agent.exited("c1", 0);
-    let told = [
+    let expected = [
         "persist forgotten c1",
         "supervise 1: forget c1",
         "send 1: orphan gone c1",
         "supervise 1: retire",
         "stop Gone",
     ];
-    assert_eq!(agent.effects(), told);
+    assert_eq!(agent.effects(), expected);
 }
 
 #[test]
-fn an_agent_that_leaves_says_so_when_nothing_runs_any_more() {
+fn an_agent_that_shuts_down_unregisters_when_nothing_runs_any_more() {
     let mut agent = Fixture::registered(&[]);
     agent.give(Input::ShutDown);
     assert_eq!(agent.effects(), ["send 1: unregister", "supervise 1: retire", "stop ShutDown"]);
@@ -301,15 +314,15 @@ fn a_lost_supervisors_tasks_fail_with_that_reason_and_new_ones_wait_for_the_next
     agent.running_and_known("c1");
     agent.running_and_known("c3");
     agent.give(Input::SupervisorLost { supervisor: ONE, text: "the supervisor ended by signal 9".to_owned() });
-    assert_eq!(agent.effects(), Vec::<String>::new(), "what it recorded is told first");
+    assert_eq!(agent.effects(), Vec::<String>::new(), "what it recorded is reported first");
     agent.welcome(&[], &[("c3", 0)]);
-    let told = [
+    let expected = [
         "persist status c3 FINISHED",
         "send 1: update c3 FINISHED of FINISHED",
         "persist status c1 FAILED",
         "send 1: update c1 FAILED of FAILED",
     ];
-    assert_eq!(agent.effects(), told);
+    assert_eq!(agent.effects(), expected);
     assert_eq!(agent.status("c1").reason, Some(Reason::ExecutorTerminated as i32));
     assert_eq!(agent.status("c1").message.unwrap(), "the supervisor ended by signal 9");
     agent.run("c2", &task("c2"));
@@ -345,7 +358,7 @@ fn a_launch_waits_ten_seconds_for_a_supervisor_that_cannot_be_started_and_is_dro
     let status = agent.status("c1");
     assert_eq!(status.reason, Some(Reason::ContainerLaunchFailed as i32));
     assert!(status.message.unwrap().ends_with("cannot start one: no space left on device"));
-    // One comes after all, and goes again: the ten seconds begin anew.
+    // A supervisor greets after all, and ends again: the ten seconds begin anew.
     let welcome = supervisor_event::Kind::Welcome(wire::SupervisorWelcome::default());
     let event = wire::SupervisorEvent { kind: Some(welcome) };
     agent.give(Input::Supervised { supervisor: SupervisorId(2), event });
@@ -357,12 +370,12 @@ fn a_launch_waits_ten_seconds_for_a_supervisor_that_cannot_be_started_and_is_dro
 }
 
 #[test]
-fn a_supervisor_that_ends_without_a_word_takes_its_tasks_along() {
+fn a_supervisor_that_ends_without_a_report_ends_its_tasks() {
     let mut agent = Fixture::registered(&[]);
     agent.running_and_known("c1");
     agent.give(Input::SupervisorEnded { supervisor: ONE });
-    let told = ["persist status c1 FAILED", "send 1: update c1 FAILED of FAILED", "persist supervisor ended pid 1"];
-    assert_eq!(agent.effects(), told);
+    let expected = ["persist status c1 FAILED", "send 1: update c1 FAILED of FAILED", "persist supervisor ended pid 1"];
+    assert_eq!(agent.effects(), expected);
     agent.acknowledge("c1");
     assert_eq!(agent.effects(), ["persist acknowledged c1 + forgotten c1"]);
 }

@@ -49,7 +49,7 @@ pub(in crate::agent::core) fn id(text: &str) -> ContainerId {
 }
 
 impl Fixture {
-    /// An agent out of a log, waiting for supervisor 1.
+    /// An agent recovered from a log, waiting for supervisor 1.
     pub(in crate::agent::core) fn recovered(log: &[wire::AgentRecord]) -> Self {
         Self::recovered_at(log, Now { mono_ns: 0, wall_ns: 1_000_000_000_000 }, found(&[ONE]))
     }
@@ -58,7 +58,7 @@ impl Fixture {
         Self::recovered_by(StdRng::seed_from_u64(7), log, now, found)
     }
 
-    /// As another run would be, with chances of its own.
+    /// The same with another source of randomness, as in another run.
     pub(in crate::agent::core) fn recovered_by(rng: StdRng, log: &[wire::AgentRecord], now: Now, found: Found) -> Self {
         let mut out = vec![];
         let agent = Agent::recover(log, config(), found, rng, now, &mut out);
@@ -96,7 +96,7 @@ impl Fixture {
         self.end_leftovers(before);
     }
 
-    /// The host answers at once, unless the test wants to answer itself, that nothing of them is left.
+    /// Answers at once that nothing of them is left, unless the test answers itself.
     fn end_leftovers(&mut self, from: usize) {
         let mut ended = vec![];
         for effect in &self.out[from..] {

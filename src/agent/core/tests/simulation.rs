@@ -1,7 +1,7 @@
 //! One agent's core against a simulated master, supervisor and disk, with the agent crashing between any two effects,
 //! connections breaking, and records torn apart; everything from one seed.
 //!
-//! The oracle: whatever breaks, a scheduler sees each task's states in order, each after it was written down, and
+//! The oracle: whatever breaks, a scheduler sees each task's states in order, each after it was recorded, and
 //! exactly one last state, which is the one its process ended in; and no task is started twice.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -19,10 +19,10 @@ use crate::proto::internal::{self as wire, agent_message, agent_record, master_m
 use crate::proto::v1::{TaskState, framework_info::capability::Type as Capability};
 use crate::types::Now;
 
-/// What the supervisor has of a container.
+/// A container at the supervisor.
 #[derive(Clone, Copy, PartialEq)]
 enum Process {
-    /// With the hardest signal that came meanwhile.
+    /// With the highest signal received meanwhile.
     Starting(Option<i32>),
     Running,
     Exited(End),
@@ -34,7 +34,7 @@ enum End {
     Signal(i32),
 }
 
-/// What the master launched, and what came back.
+/// A task that the master launched, and the statuses received for it.
 #[derive(Default)]
 struct Launched {
     seen: Vec<(Bytes, TaskState)>,
@@ -58,7 +58,7 @@ struct World {
     supervisor: SupervisorId,
     processes: BTreeMap<String, Process>,
     starts: BTreeSet<String>,
-    /// Those of which there was a process.
+    /// Containers that had a process.
     ran: BTreeSet<String>,
     ends: BTreeMap<String, End>,
     /// Inputs on their way to the agent, in order.
@@ -298,8 +298,8 @@ impl World {
         }
     }
 
-    /// The agent took in what the master's acknowledgement said: from here on the master forgets too.
-    fn settle_acknowledged(&mut self) {
+    /// Marks tasks that the agent removed after the acknowledgement of their end: the master removes them too.
+    fn mark_acknowledged(&mut self) {
         for (container, task) in &mut self.tasks {
             task.acknowledged_last = task.last().is_some() && !self.harness.core.tasks.contains_key(&id(container));
         }
@@ -366,7 +366,7 @@ impl World {
                 self.give(Input::Tick);
             }
         }
-        self.settle_acknowledged();
+        self.mark_acknowledged();
         self.harness.core.check();
     }
 
@@ -388,15 +388,15 @@ impl World {
                 Some(End::Code(_) | End::Signal(_)) | None if self.starts.contains(container) => {
                     &[TaskState::TaskFailed, TaskState::TaskLost, TaskState::TaskGone]
                 }
-                // That it never began cannot be known where a supervisor that may have received it is gone.
+                // Whether it began is not known where a supervisor that may have received it is gone.
                 Some(_) | None if self.supervisors_die => {
                     &[TaskState::TaskLost, TaskState::TaskDropped, TaskState::TaskGone]
                 }
                 Some(_) | None => &[TaskState::TaskLost, TaskState::TaskDropped],
             };
             let began = self.ran.contains(container) == self.ends.contains_key(container);
-            assert!(began || self.supervisors_die, "seed {seed}: {container} ran and nobody saw its end");
-            // A supervisor that died took the exits it had not told along.
+            assert!(began || self.supervisors_die, "seed {seed}: {container} ran and its end was not observed");
+            // The exits that a dead supervisor had not reported are lost.
             let unseen = [TaskState::TaskFailed, TaskState::TaskLost, TaskState::TaskGone];
             let known = expected.contains(&last) || (self.supervisor.0 > 1 && unseen.contains(&last));
             assert!(known, "seed {seed}: {container} ended {last:?}, expected {expected:?}");

@@ -1,4 +1,4 @@
-//! Time in the core: deadlines to come, and moments that were written down.
+//! Time in the core: timers, and recorded moments.
 
 pub(in crate::agent::core) mod moments;
 pub(in crate::agent::core) mod timers;

@@ -1,7 +1,7 @@
-//! Moments that are written down, and how long ago they were for an agent that reads them again.
+//! Recorded moments, and how long ago they were after a restart of the agent.
 //!
-//! Within one boot of the host its monotonic clock tells, which nobody sets; only what was written down before the host
-//! restarted is told by the time of day. So a clock that is put right ends no task before its time.
+//! Within one boot of the host its monotonic clock counts, which cannot be set. The wall clock counts only for moments
+//! recorded before the host restarted. So an adjustment of the wall clock ends no task early.
 
 use std::time::Duration;
 
@@ -9,33 +9,33 @@ use crate::agent::core::Agent;
 use crate::proto::internal::{AgentRecord, agent_record};
 use crate::types::Now;
 
-/// When something was.
+/// A point in time that can be recorded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::agent::core) struct Moment {
     pub(in crate::agent::core) wall_ns: i64,
-    /// On the host's monotonic clock, if it was in this boot.
+    /// On the host's monotonic clock, if in this boot.
     boot_ns: Option<u64>,
 }
 
 impl Moment {
-    /// As a record tells it.
+    /// The moment that a record holds.
     pub(in crate::agent::core) fn read(wall_ns: i64, boot_ns: u64) -> Self {
         Self { wall_ns, boot_ns: (boot_ns != 0).then_some(boot_ns) }
     }
 
-    /// The record of something that was then.
+    /// The record of an event at this moment.
     pub(in crate::agent::core) fn record(self, kind: agent_record::Kind) -> AgentRecord {
         AgentRecord { kind: Some(kind), boot_ns: self.boot_ns.unwrap_or(0) }
     }
 
-    /// It was before the host restarted.
+    /// Marks it as before the host's restart.
     fn age(&mut self) {
         self.boot_ns = None;
     }
 }
 
 impl Agent {
-    /// This moment.
+    /// The current moment.
     pub(in crate::agent::core) fn moment(&self, now: Now) -> Moment {
         Moment { wall_ns: now.wall_ns, boot_ns: self.boot_ns(now) }
     }
@@ -49,17 +49,17 @@ impl Agent {
         Duration::from_nanos(passed_ns)
     }
 
-    /// What the host's monotonic clock reads. Ours began to count some time after it.
+    /// The host's monotonic clock. The shell's began to count some time after it.
     fn boot_ns(&self, now: Now) -> Option<u64> {
         self.booted_before_ns.map(|before| now.mono_ns.saturating_add(before))
     }
 
-    /// The host restarted after all that is known so far.
+    /// Marks all moments so far as before the host's restart.
     pub(in crate::agent::core) fn age_moments(&mut self) {
         for (_, container) in self.containers.iter_mut() {
             container.accepted_at.age();
             if let Some(kill) = &mut container.kill {
-                kill.asked_at.age();
+                kill.requested_at.age();
             }
         }
         if let Some(cut_off) = &mut self.cut_off {
@@ -138,7 +138,7 @@ mod tests {
     }
 
     #[test]
-    fn moments_are_kept_by_a_compaction_and_told_by_the_wall_where_nothing_else_is_known() {
+    fn a_compaction_keeps_moments_and_the_wall_clock_counts_where_nothing_else_is_known() {
         let limit = Some(DurationInfo { nanoseconds: 10_000_000_000 });
         let mut agent = agent(&TaskInfo { max_completion_time: limit, ..task("c1") });
         agent.log = agent.harness.core.snapshot();
@@ -163,7 +163,7 @@ mod tests {
         let other = Found { boot_id: "another".to_owned(), ..at(now) };
         let again = Fixture::recovered_at(&agent.log, now, other);
         assert!(!known(&again) && again.harness.core.moment(now).boot_ns.is_some());
-        // The log goes on in the other boot: what it says of the one before stays old.
+        // The log continues in the other boot: moments of the previous one stay marked as old.
         let identity = agent_record::Kind::Identity(crate::proto::internal::Identity {
             agent_id: "S0".to_owned(),
             boot_id: "another".to_owned(),

@@ -1,22 +1,22 @@
-//! The timers of tasks: each at most once per task and kind, ordered by when they are due.
+//! The timers of tasks, at most one per task and kind, ordered by due time.
 //!
-//! The owner keeps the time it armed a timer with, and disarms with that time; so nothing stale piles up.
+//! The owner stores the time it armed a timer with, and disarms it with that time, so no outdated timers accumulate.
 
 use std::collections::BTreeSet;
 
 use crate::agent::core::ContainerId;
 use crate::types::Now;
 
-/// What is due for a container.
+/// A timer of a container, by kind.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(in crate::agent::core) enum Timer {
     /// The status in flight was not acknowledged.
     Retry(ContainerId),
-    /// The grace of a kill is over.
+    /// The grace period of a kill is over.
     Kill(ContainerId),
-    /// The task has run as long as it may.
+    /// The task's completion time is over.
     Overdue(ContainerId),
-    /// The agent has been without a master for as long as the task may be.
+    /// The task's time without a master is over.
     CutOff(ContainerId),
 }
 
@@ -30,7 +30,7 @@ impl Timer {
     }
 }
 
-/// All timers that are armed.
+/// All armed timers.
 #[derive(Debug, Default)]
 pub(in crate::agent::core) struct Timers {
     armed: BTreeSet<(u64, Timer)>,
@@ -45,14 +45,14 @@ impl Timers {
         self.armed.insert((at, timer));
     }
 
-    /// Takes back the timer armed for `at`, if any.
+    /// Disarms the timer armed for `at`, if any.
     pub(in crate::agent::core) fn disarm(&mut self, at: Option<u64>, timer: Timer) {
         if let Some(at) = at {
             self.armed.remove(&(at, timer));
         }
     }
 
-    /// Takes out the next timer whose time has come.
+    /// Takes out the next due timer.
     pub(in crate::agent::core) fn due(&mut self, now: Now) -> Option<Timer> {
         self.deadline().filter(|at| *at <= now.mono_ns)?;
         self.armed.pop_first().map(|(_, timer)| timer)
@@ -62,7 +62,7 @@ impl Timers {
         self.armed.first().map(|(at, _)| *at)
     }
 
-    /// Asserts that every timer belongs to something known, and that none is armed twice.
+    /// Asserts that every timer belongs to a known container, and that none is armed twice.
     pub(in crate::agent::core) fn check(&self, known: impl Fn(&ContainerId) -> bool) {
         let mut seen = BTreeSet::new();
         for (_, timer) in &self.armed {

@@ -1,4 +1,4 @@
-//! Logs with a changed bit, a changed beginning, a hole: what is read of them, and what is kept.
+//! Logs with a changed bit, a changed beginning, a hole: what is read of them, and what is preserved.
 
 use proptest::prelude::*;
 
@@ -16,9 +16,9 @@ fn some_records() -> Vec<AgentRecord> {
     vec![identity("S7"), record(3), text("one"), text("two"), record(4), text("three"), text("four")]
 }
 
-/// What a log with these bytes gives, opened in each way: the records, and what is kept. Strict has to refuse exactly
-/// what the others keep aside, and to change nothing.
-fn opened_in_each_way(bytes: &[u8]) -> Result<(Vec<AgentRecord>, Option<Damage>), String> {
+/// The records and the damage of a log with these bytes, opened in each recovery mode. Strict has to refuse exactly
+/// what the others preserve, and to change nothing.
+fn opened_in_each_mode(bytes: &[u8]) -> Result<(Vec<AgentRecord>, Option<Damage>), String> {
     let at_work = tempfile::tempdir().unwrap();
     let path = at_work.path().join(NAME);
     fs::write(&path, bytes).unwrap();
@@ -51,8 +51,8 @@ fn opened_in_each_way(bytes: &[u8]) -> Result<(Vec<AgentRecord>, Option<Damage>)
     Ok(answers.remove(0))
 }
 
-/// `read` is a beginning of what was written, and then who the agent is, if that was found behind the damage.
-fn assert_a_true_beginning(read: &[AgentRecord], written: &[AgentRecord]) {
+/// Asserts that `read` is a prefix of `written`, plus the agent's identity if that was found behind the damage.
+fn assert_true_prefix(read: &[AgentRecord], written: &[AgentRecord]) {
     let same = read.iter().zip(written).take_while(|(read, written)| read == written).count();
     for fact in &read[same..] {
         assert!(matches!(fact.kind, Some(Kind::Identity(_) | Kind::Epoch(_))), "{fact:?} behind the damage");
@@ -61,12 +61,12 @@ fn assert_a_true_beginning(read: &[AgentRecord], written: &[AgentRecord]) {
 }
 
 #[test]
-fn a_bit_changed_before_the_end_is_told_with_its_place_and_the_agent_stays_who_it_was() {
+fn a_bit_changed_before_the_end_is_reported_with_its_offset_and_the_agent_keeps_its_id() {
     let records = some_records();
     let third = written(&records[..2]).len();
     let mut bytes = written(&records);
     bytes[third + 9] ^= 0x20;
-    let (read, damage) = opened_in_each_way(&bytes).unwrap();
+    let (read, damage) = opened_in_each_mode(&bytes).unwrap();
     assert_eq!(read, [identity("S7"), record(3), record(4)]);
     let damage = damage.unwrap();
     assert_eq!(damage.offset, third as u64);
@@ -74,12 +74,12 @@ fn a_bit_changed_before_the_end_is_told_with_its_place_and_the_agent_stays_who_i
 }
 
 #[test]
-fn a_log_without_its_beginning_still_says_who_the_agent_is() {
+fn a_log_without_its_beginning_still_has_the_agents_id() {
     let records = some_records();
     for garbage in [&b"garbage"[..], &[0; 64], &[0xff; 18], b"divvy agent log x\n"] {
         for lost in [0, 5, format::HEADER.len()] {
             let bytes = [garbage, &written(&records)[lost..]].concat();
-            let (read, damage) = opened_in_each_way(&bytes).unwrap();
+            let (read, damage) = opened_in_each_mode(&bytes).unwrap();
             assert_eq!(read, [identity("S7"), record(3), record(4)], "{garbage:?} for {lost} bytes");
             assert_eq!(damage.unwrap().offset, 0);
         }
@@ -90,13 +90,13 @@ fn a_log_without_its_beginning_still_says_who_the_agent_is() {
 fn the_last_record_with_a_changed_content_is_damage_too() {
     let mut bytes = written(&some_records());
     *bytes.last_mut().unwrap() ^= 1;
-    let (read, damage) = opened_in_each_way(&bytes).unwrap();
+    let (read, damage) = opened_in_each_mode(&bytes).unwrap();
     assert_eq!(read, some_records()[..6]);
     assert_eq!(damage.unwrap().what, "a record of the right length has the wrong checksum");
 }
 
 #[test]
-fn a_record_hidden_in_another_is_not_believed() {
+fn a_record_hidden_in_another_is_ignored() {
     let hidden = &written(&[identity("forged"), record(u64::MAX)])[format::HEADER.len()..];
     let carrier = text(&String::from_utf8_lossy(hidden));
     let mut bytes = written(&[identity("S7"), carrier.clone(), text("last")]);
@@ -104,7 +104,7 @@ fn a_record_hidden_in_another_is_not_believed() {
     // The damage leaves what is hidden whole, as far as it is text.
     bytes[at] ^= 1;
     bytes.splice(at + 20..at + 20, hidden.iter().copied());
-    let (read, damage) = opened_in_each_way(&bytes).unwrap();
+    let (read, damage) = opened_in_each_mode(&bytes).unwrap();
     assert_eq!(read, [identity("S7")]);
     assert!(damage.is_some());
 }
@@ -131,9 +131,9 @@ proptest! {
         let mut bytes = written(&records);
         let position = place(position, bytes.len());
         bytes[position] ^= change;
-        match opened_in_each_way(&bytes) {
+        match opened_in_each_mode(&bytes) {
             Ok((read, damage)) => {
-                assert_a_true_beginning(&read, &records);
+                assert_true_prefix(&read, &records);
                 prop_assert!(read != records, "the change at {} went unseen", position);
                 // What a crash could have left as well is the one thing that is passed over: a last length too long.
                 let last = written(&records[..6]).len();
@@ -152,10 +152,10 @@ proptest! {
         let position = place(position, bytes.len());
         let end = (position + cut).min(bytes.len());
         bytes.splice(position..end, put);
-        if let Ok((read, _)) = opened_in_each_way(&bytes)
+        if let Ok((read, _)) = opened_in_each_mode(&bytes)
             && !is_without_whole_records(&read, &records)
         {
-            assert_a_true_beginning(&read, &records);
+            assert_true_prefix(&read, &records);
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Logs that earlier builds wrote are read as they were meant.
+//! Logs that earlier builds wrote are read correctly.
 
 use prost::Message as _;
 use prost::bytes::Bytes;

@@ -1,4 +1,4 @@
-//! What an agent makes of a work directory that is copied, cleared or full.
+//! An agent whose work directory is copied, cleared or full.
 
 use std::io::{Read as _, Write as _};
 use std::path::Path;
@@ -41,7 +41,7 @@ async fn a_copy_of_a_work_directory_is_refused_and_the_originals_tasks_run_on() 
     assert!(matches!(error, StartError::WorkDir(WorkDirError::Copy { .. })), "{error}");
     assert!(error.to_string().contains("is a copy of"), "{error}");
     assert!(lives(pid), "the original's task runs on");
-    // Also while the original's agent is away.
+    // Also while the original's agent is stopped.
     within(agent.stop()).await.unwrap();
     let copy = work_dir.path().join("copy");
     Agent::start(Options { work_dir: copy, ..original.clone() }).await.unwrap_err();
@@ -115,7 +115,7 @@ impl Drop for Small<'_> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_agent_whose_disk_is_full_takes_no_tasks_reports_ends_and_goes_on_when_there_is_room() {
+async fn an_agent_whose_disk_is_full_accepts_no_tasks_reports_ends_and_continues_when_there_is_room() {
     let (disk, outside) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     let Some(small) = Small::mounted(disk.path()) else {
         println!("not tried: no file system may be mounted here");

@@ -1,4 +1,4 @@
-//! What readers of sandboxes are answered.
+//! Answers to readers of sandboxes.
 
 use tonic::Code;
 
@@ -9,7 +9,7 @@ async fn client(agent: &Agent) -> SandboxClient<tonic::transport::Channel> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn bad_input_of_a_reader_is_never_the_agents_fault() {
+async fn bad_input_of_a_reader_is_never_an_internal_error() {
     let (work_dir, mut master) = (tempfile::tempdir().unwrap(), Master::start().await);
     let agent = Agent::start(options(&master, &work_dir)).await.unwrap();
     let (mut session, _) = master.admit().await;
@@ -54,7 +54,7 @@ async fn bad_input_of_a_reader_is_never_the_agents_fault() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_stream_that_ends_because_the_agent_stops_says_so_and_goes_on_with_the_next_agent() {
+async fn a_stream_that_ends_because_the_agent_stops_reports_that_and_continues_with_the_next_agent() {
     let (work_dir, mut master) = (tempfile::tempdir().unwrap(), Master::start().await);
     let agent = Agent::start(options_of_process(&master, &work_dir)).await.unwrap();
     let (mut session, _) = master.admit().await;

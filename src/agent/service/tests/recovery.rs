@@ -1,4 +1,4 @@
-//! What an agent makes of a host that was restarted.
+//! Recovery of an agent after a restart of the host.
 
 use super::*;
 use crate::agent::Recover;
@@ -6,7 +6,7 @@ use crate::agent::log::Log;
 use crate::proto::internal::agent_record::Kind;
 use crate::proto::internal::{AgentRecord, Identity};
 
-/// The power goes: everything of the supervisor ends, and all that is on disk was written in an earlier boot.
+/// Simulates a power cut: the supervisor ends with its tasks, and all files are of an earlier boot.
 fn restart_host(work_dir: &std::path::Path) {
     let file = work_dir.join("supervisors/1/pid");
     let text = std::fs::read_to_string(&file).unwrap();
@@ -41,11 +41,11 @@ async fn after_a_restart_of_the_host_tasks_are_lost_with_that_reason_and_the_age
     let (mut session, register) = master.admit().await;
     assert_eq!(register.info.unwrap().id.unwrap().value, "S0");
     assert_eq!(register.boot_id, before.boot_id, "it is of the present boot");
-    let mut told = [session.last_status().await, session.last_status().await];
-    told.sort_by(|a, b| a.task_id.value.cmp(&b.task_id.value));
-    assert_eq!(told[0].state(), TaskState::TaskLost);
-    assert_eq!(told[0].reason(), v1::task_status::Reason::AgentRestarted);
-    assert_eq!(told[0].message(), "the host restarted");
-    assert_eq!(told[1].message(), "command exited with status 7");
+    let mut statuses = [session.last_status().await, session.last_status().await];
+    statuses.sort_by(|a, b| a.task_id.value.cmp(&b.task_id.value));
+    assert_eq!(statuses[0].state(), TaskState::TaskLost);
+    assert_eq!(statuses[0].reason(), v1::task_status::Reason::AgentRestarted);
+    assert_eq!(statuses[0].message(), "the host restarted");
+    assert_eq!(statuses[1].message(), "command exited with status 7");
     assert_eq!(within(again.shutdown()).await.unwrap(), Ended::ShutDown);
 }

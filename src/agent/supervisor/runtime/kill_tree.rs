@@ -1,8 +1,8 @@
-//! Stops processes until a look at the host shows no other, then kills them, until a look shows none at all.
+//! Kills process trees: stops processes until a scan finds no new one, kills them, and repeats until a scan finds none.
 //!
-//! A process that is stopped cannot start another, so one that does nothing but that is caught between two of its lives.
-//! A look that could not be had is an error and never an empty one: who cannot look has to try again later. Processes
-//! that are stuck in the kernel do not die; after a bound they are given up, and that is reported.
+//! A stopped process cannot start another, so this also catches one that does nothing but restart itself. A failed scan
+//! is an error and never an empty result: the caller retries. Processes stuck in the kernel do not die; after a bounded
+//! number of rounds that is reported.
 
 use std::{collections::BTreeMap, io, os::fd::OwnedFd};
 
@@ -10,7 +10,7 @@ use rustix::process::Signal;
 
 use super::super::process::{self, Stat};
 
-/// How often the host is looked over for processes that are left.
+/// How many rounds are made before remaining processes count as stuck.
 pub(super) const MAX_ROUNDS: u32 = 200;
 /// How long a round waits for those it killed, in milliseconds.
 pub(super) const ROUND_MS: i64 = 50;
@@ -19,17 +19,17 @@ const MAX_LOOKS: u32 = 400;
 /// How many it waits for, so that a container of thousands does not take all descriptors.
 const WAITED_FOR: usize = 64;
 
-/// What one look shows.
+/// The result of one look at the host.
 #[derive(Debug, Default)]
 pub(in crate::agent::supervisor) struct Look {
-    /// What is to be killed.
+    /// The processes to kill.
     pub(in crate::agent::supervisor) found: Vec<Stat>,
     /// Whether there may be others: some ended while they were looked at, and may have started another before.
     pub(in crate::agent::supervisor) is_unsure: bool,
 }
 
-/// Kills what `look` shows until it shows nothing; false when some do not die. `look` is told whether it is the first of
-/// a round, which is to look at everything anew.
+/// Kills what `look` finds until it finds nothing; false when some processes do not die. The argument of `look` is true
+/// for the first look of a round, which has to scan all processes.
 ///
 /// # Errors
 /// No descriptors or memory are left to look or to kill: there may be others.
@@ -42,7 +42,8 @@ pub(in crate::agent::supervisor) fn kill_all(mut look: impl FnMut(bool) -> io::R
     Ok(false)
 }
 
-/// Stops what `look` shows until it shows nothing new, then kills all of it and waits a while; true when there was nothing.
+/// Stops what `look` finds until it finds nothing new, then kills all of it and waits a while; true if it found
+/// nothing.
 ///
 /// # Errors
 /// As [`kill_all`].
@@ -65,7 +66,7 @@ pub(super) fn kill_round(look: &mut impl FnMut(bool) -> io::Result<Look>) -> io:
     Ok(stopped.is_empty())
 }
 
-/// Kills each of them; some to wait for.
+/// Kills the processes; returns descriptors of some to wait for.
 fn kill<'a>(left: impl IntoIterator<Item = &'a Stat>) -> io::Result<Vec<OwnedFd>> {
     let mut killed = Vec::new();
     for stat in left {
@@ -87,7 +88,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_look_that_fails_is_not_a_look_that_shows_nothing() {
+    fn a_failed_look_does_not_count_as_an_empty_one() {
         assert!(kill_all(|_| Err(rustix::io::Errno::MFILE.into())).is_err());
         assert!(kill_all(|_| Ok(Look::default())).unwrap());
     }

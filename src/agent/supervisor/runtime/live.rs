@@ -1,8 +1,8 @@
-//! The first processes of the containers that run, and the moment each of them ends.
+//! The table of the first processes of running containers, and the detection of their ends.
 //!
 //! Each is held by a descriptor (pidfd) that an epoll set reports once, when the process has ended. Until it is reaped
-//! its number is taken, so a signal to its group reaches nobody else: signalling and reaping exclude each other. Only
-//! processes entered here are ever waited for, which makes it safe inside a program with children of its own.
+//! its number is not reused, so a signal to its group cannot reach another: signalling and reaping exclude each other.
+//! Only processes entered here are ever waited for, which makes it safe inside a program with children of its own.
 
 use std::{
     collections::BTreeMap,
@@ -37,7 +37,7 @@ pub(super) type Key = u64;
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Woken {
     pub(super) is_to_stop: bool,
-    /// The source of [`Live::also_wake_by`] can be read.
+    /// The source of [`Live::also_wake_by`] is readable.
     pub(super) by_child: bool,
 }
 
@@ -80,7 +80,7 @@ impl Live {
         Ok(Self { epoll, stop, table: Mutex::default() })
     }
 
-    /// Has [`Self::wait`] return also when `source` can be read.
+    /// Makes [`Self::wait`] also return when `source` is readable.
     ///
     /// # Errors
     /// No memory is left.
@@ -88,7 +88,7 @@ impl Live {
         Ok(epoll::add(&self.epoll, source, epoll::EventData::new_u64(CHILD), epoll::EventFlags::IN)?)
     }
 
-    /// Says that a process is about to be started; [`Self::enter`] or [`Self::abandon`] follows.
+    /// Registers a process that is about to be started; [`Self::enter`] or [`Self::abandon`] follows.
     pub(super) fn begin(&self, spec: &ContainerSpec) {
         let mut table = self.lock();
         table.starting += 1;
@@ -96,7 +96,7 @@ impl Live {
         table.markers.insert(spec.marker.clone(), spec.start.container_id.clone());
     }
 
-    /// The start did not work.
+    /// Unregisters a start that failed.
     pub(super) fn abandon(&self, spec: &ContainerSpec) {
         let mut table = self.lock();
         table.starting -= 1;
@@ -127,7 +127,7 @@ impl Live {
         Ok((key, Started { container_id, pid: number, start_time }))
     }
 
-    /// Has [`Self::wait`] report the entry once its process has ended.
+    /// Makes [`Self::wait`] report the entry once its process has ended.
     ///
     /// # Errors
     /// No memory is left.
@@ -157,7 +157,7 @@ impl Live {
         woken
     }
 
-    /// Has [`Self::wait`] return false, now and from now on.
+    /// Makes [`Self::wait`] report the stop, now and from now on.
     pub(super) fn stop(&self) {
         // The only way this fails is a counter that is full, which wakes as well.
         let _ = rustix::io::write(&self.stop, &1_u64.to_ne_bytes());
@@ -188,8 +188,8 @@ impl Live {
         self.lock().keys.get(container_id).copied()
     }
 
-    /// Looks at the host, and gives what names its processes' owners: the containers of before the look and of after it.
-    /// One that is seen may have begun since the one, or have been reaped before the other.
+    /// Surveys the host, and returns what identifies the owners of its processes: the containers before and after the
+    /// survey. A process may belong to a container that started or was reaped meanwhile.
     ///
     /// # Errors
     /// Those of `look`.
@@ -206,8 +206,8 @@ impl Live {
         Ok((survey, Known { markers, firsts, reaper, ..Known::default() }))
     }
 
-    /// If nothing is starting and nothing runs besides the `ending`: how many starts there have been. The same answer
-    /// twice means that it was so all the time between.
+    /// The number of starts so far, if nothing is starting and nothing runs besides the `ending`. The same number twice
+    /// means that no container started in between.
     pub(super) fn quiet_since(&self, ending: impl Fn(Key) -> bool) -> Option<u64> {
         let table = self.lock();
         (table.starting == 0 && table.entries.keys().all(|key| ending(*key))).then_some(table.begun)
@@ -241,7 +241,7 @@ impl Entry {
     /// The first process leads its group, unless it has moved to another one by itself.
     fn signal(&self, signal: Signal) {
         if kill_process_group(self.pid, signal).is_err() {
-            // Ended in the meantime: its exit is on the way.
+            // It may have ended meanwhile: its exit is about to be reported.
             let _ = pidfd_send_signal(&self.descriptor, signal);
         }
     }

@@ -1,7 +1,7 @@
-//! How containers come about and end on this host: the seam between what a supervisor decides and what carries it out.
+//! Starts and ends containers on this host: the interface between a supervisor's core and the operating system.
 //!
-//! There is one implementation, [`SurveyRuntime`], for hosts where no cgroup may be used: it finds a container's
-//! processes by looking at all there are.
+//! There is one implementation, [`SurveyRuntime`], for hosts without access to cgroups: it finds a container's
+//! processes by scanning all processes.
 
 mod kill_tree;
 mod live;
@@ -25,10 +25,10 @@ pub(super) use self::{
 };
 use crate::proto::internal::{Exited, Start, StartFailed, Started};
 
-/// In every container's environment: a random value. Processes that left their parents are known by it.
+/// The variable with a random value in every container's environment, which identifies orphaned processes.
 pub(in crate::agent) const MARKER_VARIABLE: &str = "DIVVY_MARKER";
 
-/// What a container is made of.
+/// The specification of a container.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct ContainerSpec {
     pub(crate) start: Start,
@@ -36,7 +36,7 @@ pub(crate) struct ContainerSpec {
     pub(crate) marker: String,
 }
 
-/// Nothing is left of a container.
+/// Proof that no process of a container is left.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::agent::supervisor) struct Empty;
 
@@ -44,13 +44,13 @@ pub(in crate::agent::supervisor) struct Empty;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Usage {
     pub(super) processes: u64,
-    /// Time of a processor, of those that live.
+    /// CPU time of the living processes.
     pub(super) cpu: Duration,
-    /// Memory that is resident.
+    /// Resident memory.
     pub(super) memory_bytes: u64,
 }
 
-/// Starts containers, and knows their processes until nothing is left of them.
+/// Starts containers, and tracks their processes until none is left.
 ///
 /// All calls block, and may come from several threads. One container has one first process; its exit, found by its
 /// number, is the container's, and is reported when nothing else is left.
@@ -59,8 +59,8 @@ pub(super) trait ContainerRuntime: Sync {
     /// exit of any can be reported. Of a container that failed, at the step that is named, nothing is left.
     fn start(&self, specs: &[ContainerSpec], started: &mut dyn FnMut(Vec<Result<Started, StartFailed>>));
 
-    /// Sends `signal` to the group of the first process, and with `tree` to all other processes of the container, some of
-    /// which it may reach later. One that is not there has ended.
+    /// Sends `signal` to the group of the first process, and with `tree` to all other processes of the container, some
+    /// of which it may reach later. One that is not there has ended.
     fn signal(&self, container_id: &str, signal: Signal, tree: bool);
 
     /// Kills all of a container but its first process, and returns when nothing of it is left.
@@ -70,21 +70,21 @@ pub(super) trait ContainerRuntime: Sync {
     #[cfg_attr(not(test), expect(dead_code, reason = "the sweeper ends many containers with one look; others do not"))]
     fn kill_all(&self, container_id: &str) -> io::Result<Empty>;
 
-    /// What a container uses.
+    /// What the processes of a container use now.
     ///
     /// # Errors
     /// No descriptors or memory are left to look.
     #[cfg_attr(not(test), expect(dead_code, reason = "read once limits are enforced"))]
     fn usage(&self, container_id: &str) -> io::Result<Usage>;
 
-    /// Reports the exits of containers, several at once where they are there, until [`Self::stop`]. It is called once, on
+    /// Reports the exits of containers, in batches, until [`Self::stop`]. It is called once, on
     /// the main thread where `reaper` is given: where the process is a supervisor's own, orphans become its children.
     ///
     /// # Errors
     /// No threads or descriptors are left for that; nothing was reported.
     fn exits(&self, reaper: Option<OrphanReaper>, ended: &(dyn Fn(Vec<Exited>) + Sync)) -> io::Result<()>;
 
-    /// Has [`Self::exits`] return.
+    /// Makes [`Self::exits`] return.
     fn stop(&self);
 }
 

@@ -1,8 +1,8 @@
-//! Orphans that come to a supervisor because it is their subreaper: reaped as they end, and told apart from none.
+//! Reaps the orphans of which a supervisor is the subreaper, and detects whether there are any.
 //!
-//! Orphans become children of the main thread, containers' first processes are children of the threads that started
-//! them. So the main thread, waiting for its own children alone, gets orphans and nothing else, and never takes an exit
-//! status that somebody waits for.
+//! Orphans become children of the main thread; containers' first processes are children of the threads that started
+//! them. So the main thread, waiting for its own children alone, reaps orphans only, and never consumes the exit status
+//! of a first process.
 
 use std::{
     io,
@@ -22,7 +22,7 @@ const SIGNAL_BYTES: usize = 128;
 /// `__WNOTHREAD`: children of the calling thread only.
 const OWN_THREAD: u32 = 0x2000_0000;
 
-/// Belongs to the main thread of a supervisor process.
+/// Reaps orphans on the main thread of a supervisor process.
 #[derive(Debug)]
 pub(in crate::agent::supervisor) struct OrphanReaper {
     signals: OwnedFd,
@@ -30,8 +30,8 @@ pub(in crate::agent::supervisor) struct OrphanReaper {
 }
 
 impl OrphanReaper {
-    /// Listens for ended children (SIGCHLD). On any other than the main thread orphans are not reaped before the process
-    /// ends, and are always presumed to exist.
+    /// Listens for ended children (SIGCHLD). On any other than the main thread orphans are not reaped before the
+    /// process ends, and are always presumed to exist.
     ///
     /// # Errors
     /// No descriptors are left, or the signal cannot be listened for.
@@ -39,10 +39,11 @@ impl OrphanReaper {
         Ok(Self { signals: child_signals::listen()?, on_main_thread: gettid() == getpid() })
     }
 
-    /// Reaps the orphans that have ended; true if there are others. `is_signalled`: a child has ended since the last time.
+    /// Reaps the orphans that have ended; true if there are others. `is_signalled`: a child has ended since the last
+    /// time.
     pub(in crate::agent::supervisor) fn collect(&self, is_signalled: bool) -> bool {
         if is_signalled {
-            // One signal at most waits. Read before looking, so that what ends after the look signals anew.
+            // At most one signal is pending. It is read before reaping, so that a later end signals anew.
             let mut buffer = [0; SIGNAL_BYTES];
             let _ = rustix::io::read(&self.signals, &mut buffer);
         }

@@ -1,8 +1,8 @@
 //! Starts one process.
 //!
 //! A process has a group of its own, its own environment and directory, three files, the default disposition of every
-//! signal and none blocked. The program is looked up here, in the PATH of that environment. Every failure says which step
-//! failed and with which error number.
+//! signal and none blocked. The program is searched here, in the PATH of that environment. Every error names the step
+//! that failed and the error number.
 
 use std::{
     ffi::{CStr, CString},
@@ -31,7 +31,7 @@ const DEFAULT_PATH: &str = "/usr/local/bin:/usr/bin:/bin";
 /// A step that failed.
 type Failure = (String, io::Error);
 
-/// What all starts have in common.
+/// Starts processes; holds what all starts share.
 #[derive(Debug)]
 pub(super) struct Spawner {
     null: OwnedFd,
@@ -83,7 +83,7 @@ impl Spawner {
     }
 
     fn output<'a>(&'a self, path: Option<&'a CStr>) -> Stdio<'a> {
-        // It may be named, and is no regular file.
+        // `/dev/null` is allowed although it is no regular file.
         path.filter(|path| *path != c"/dev/null").map_or_else(|| Stdio::Open(self.null.as_fd()), Stdio::Append)
     }
 }
@@ -101,7 +101,7 @@ fn environment(spec: &ContainerSpec) -> Result<Vec<CString>, Failure> {
     texts.collect()
 }
 
-/// A descriptor that is none of the standard ones, which the child's would be put in the place of.
+/// Moves a descriptor above the standard ones, which the child replaces.
 fn above_standard(file: OwnedFd) -> io::Result<OwnedFd> {
     if file.as_raw_fd() > 2 { Ok(file) } else { Ok(fcntl_dupfd_cloexec(&file, 3)?) }
 }
@@ -129,13 +129,13 @@ pub(super) fn failed(start: &Start, step: String, error: &io::Error) -> StartFai
     StartFailed { container_id: start.container_id.clone(), step, errno }
 }
 
-/// The file that the process appends an output to; nothing where no output is wanted.
+/// The file that the process appends an output to; `None` without one.
 fn output_path(wanted: Option<&Output>) -> Result<Option<CString>, Failure> {
     let Some(output::Kind::File(path)) = wanted.and_then(|it| it.kind.as_ref()) else { return Ok(None) };
     text(path.as_bytes(), "a path for output").map(Some)
 }
 
-/// That the child could not open its descriptor of this number.
+/// Describes that the child could not open its descriptor of this number.
 fn cannot_open(number: usize, [stdout, stderr]: &[Option<CString>; 2]) -> String {
     let (name, path) = if number == 1 { ("stdout", stdout) } else { ("stderr", stderr) };
     format!("open {name} at {}", path.as_deref().unwrap_or_default().to_string_lossy())

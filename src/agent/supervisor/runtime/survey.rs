@@ -1,11 +1,11 @@
-//! Which processes belong to which container, as far as the host shows.
+//! Finds which processes belong to which container, by scanning the host.
 //!
-//! A process belongs to the container whose first process it descends from. One whose parents are gone is known by the
-//! random marker that every container has in its environment, and so are its descendants. Under a supervisor of its own
-//! process, orphans become the supervisor's children. One of them whose marker is of no container was altered by the
-//! container itself: it is *forged*. One without a marker is a *stray*, known to be some container's but not whose.
+//! A process belongs to the container whose first process it descends from. An orphan is recognized by the random
+//! marker that every container has in its environment, and so are its descendants. In a supervisor process, orphans
+//! become the supervisor's children. If such an orphan has an unknown marker, its container altered it: it is *forged*.
+//! Without a marker it is a *stray*: it belongs to some container, but not known which.
 //!
-//! A survey is a moment's view: repeat it until it shows nothing more and is sure. It looks at the newest processes first,
+//! A survey is a snapshot: repeat it until it finds no new process and is sure. It reads the newest processes first,
 //! since those that only start others live for a moment.
 
 use std::{collections::BTreeMap, io};
@@ -28,7 +28,7 @@ const MAX_MARKER_BYTES: usize = 128;
 /// The longest path there is.
 const MAX_NAME_BYTES: usize = 4096;
 
-/// Whose a process is.
+/// The owner of a process.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(in crate::agent::supervisor) enum Owner {
     Container(String),
@@ -38,12 +38,12 @@ pub(in crate::agent::supervisor) enum Owner {
     Foreign,
 }
 
-/// What a process has in its environment.
+/// The marker that a process has in its environment.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(in crate::agent::supervisor) enum Mark {
     /// A container's marker, or what a process made of it.
     Marker(Vec<u8>),
-    /// The name of a container under a supervisor of before, which said its folder too.
+    /// The container id and the folder that an older supervisor set.
     Named { folder: Vec<u8>, container: String },
 }
 
@@ -55,7 +55,7 @@ impl Mark {
             variables.find_map(|it| it.strip_prefix(name.as_bytes())?.strip_prefix(b"="))
         };
         if let Some(marker) = value(MARKER_VARIABLE) {
-            // What is longer is of no container, whatever it says.
+            // A longer value is of no container.
             return Some(Self::Marker(marker.get(..MAX_MARKER_BYTES).unwrap_or(marker).to_vec()));
         }
         let (folder, container) = (value(SUPERVISOR_VARIABLE)?, value(CONTAINER_VARIABLE)?);
@@ -78,8 +78,8 @@ pub(in crate::agent::supervisor) fn markers(records: &[SupervisorRecord]) -> BTr
     containers
 }
 
-/// What names processes as containers'. It has to be taken after the survey that it is applied to: of a process that began
-/// in between, a survey shows a marker that was not known before.
+/// What identifies processes as containers'. It has to be read after the survey that it is applied to: a survey may
+/// show the marker of a container that has just started.
 #[derive(Clone, Debug, Default)]
 pub(in crate::agent::supervisor) struct Known {
     /// Containers by their markers.
@@ -88,7 +88,7 @@ pub(in crate::agent::supervisor) struct Known {
     pub(in crate::agent::supervisor) folder: Option<Vec<u8>>,
     /// The first processes of containers.
     pub(in crate::agent::supervisor) firsts: BTreeMap<u32, String>,
-    /// The process that orphans come to, if it is the supervisor's own.
+    /// The process that adopts orphans, if it is the supervisor's own.
     pub(in crate::agent::supervisor) reaper: Option<u32>,
     /// The dead supervisor that led a session of its own: whatever is in it was started by it or by its containers.
     pub(in crate::agent::supervisor) session: Option<Leader>,
@@ -113,7 +113,7 @@ pub(in crate::agent::supervisor) struct Leader {
     pub(in crate::agent::supervisor) start_time: u64,
 }
 
-/// What is known of one process.
+/// One process of a survey.
 #[derive(Clone, Debug)]
 struct Seen<M> {
     stat: Stat,
@@ -136,8 +136,8 @@ impl<M> Default for Survey<M> {
 }
 
 impl<M> Survey<M> {
-    /// Looks at every process that was not seen before, and at those seen of which `is_of_interest` says so; `mark_of` reads
-    /// the mark of a process off its environment.
+    /// Looks at every process that was not seen before, and again at those for which `is_of_interest` is true; `mark_of`
+    /// reads the mark of a process off its environment.
     ///
     /// # Errors
     /// Not every process could be looked at: what was not seen may be there.
@@ -158,7 +158,7 @@ impl<M> Survey<M> {
             }
             match Seen::look(pid, earlier.as_ref().map_or(0, |seen| seen.changing), &mark_of)? {
                 Some(seen) => {
-                    // What has just ended may have started another before.
+                    // A process that has just ended may have started another before.
                     is_unsure |= !seen.stat.alive && earlier.as_ref().is_none_or(|earlier| earlier.stat.alive);
                     is_unsure |= seen.stat.alive && seen.is_changing();
                     processes.insert(pid, seen);
@@ -166,7 +166,7 @@ impl<M> Survey<M> {
                 None => is_unsure = true,
             }
         }
-        // Those of before that are not listed any more have ended.
+        // Processes that are not listed any more have ended.
         is_unsure |= self.processes.values().any(|seen| seen.stat.alive && seen.mark.is_some());
         Ok(Self { processes, is_unsure })
     }
@@ -198,7 +198,7 @@ impl Survey {
         Self::default().again(|_| true)
     }
 
-    /// Looks again at those of which `is_of_interest` says so, for the marks of containers.
+    /// Looks again at those for which `is_of_interest` is true, for the marks of containers.
     ///
     /// # Errors
     /// As [`Self::look_again`].
@@ -214,8 +214,8 @@ impl Survey {
         owners.filter(|(_, owner)| *owner != Owner::Foreign).collect()
     }
 
-    /// A number stays taken as long as a session bears it. One that another process has now was free before, so of the
-    /// leader's session nothing is left.
+    /// Whether the leader's number was not reused. The kernel does not reuse a number while a session has it: if
+    /// another process has it now, no process of the leader's session is left.
     fn is_free_or_of(&self, leader: Leader) -> bool {
         self.processes.get(&leader.pid).is_none_or(|seen| seen.stat.start_time == leader.start_time)
     }

@@ -1,4 +1,4 @@
-//! Containers without cgroups: processes are found by parents, markers and, in a process of our own, as orphans.
+//! Runs containers without cgroups: finds their processes by parents, markers and, in a process of our own, as orphans.
 
 use std::{
     io,
@@ -26,18 +26,18 @@ use crate::{
     transport::clock::Clock,
 };
 
-/// How long is waited when descriptors or memory are short: others have to let go of some first.
+/// The pause before a retry when descriptors or memory are short.
 const SHORTAGE_PAUSE: Duration = Duration::from_millis(100);
 const STACK_BYTES: usize = 256 << 10;
 
-/// Finds containers' processes by looking at all there are.
+/// A runtime that finds containers' processes by scanning all processes.
 #[derive(Debug)]
 pub(in crate::agent::supervisor) struct SurveyRuntime {
     live: Live,
     spawner: Spawner,
     sweeps: Queue<Job>,
     clock: Clock,
-    /// Whether orphans come to this process, and it may change its own limits.
+    /// Whether this process adopts orphans, and may change its own limits.
     owns_process: bool,
 }
 
@@ -57,7 +57,7 @@ impl SurveyRuntime {
         })
     }
 
-    /// A supervisor that runs out of descriptors may have more; a program that it is only part of decides by itself.
+    /// Raises the limit of open files in a process of the supervisor's own; an embedding program keeps its limit.
     pub(in crate::agent::supervisor) fn more_files(&self) -> bool {
         self.owns_process && isolation::raise_file_limit()
     }
@@ -80,10 +80,10 @@ impl SurveyRuntime {
         loop {
             match self.live.enter(spec, pid, &mut descriptor) {
                 Ok(entered) => return entered,
-                // It is there until it is reaped, so it can be looked at as soon as there is a descriptor for that.
+                // It exists until it is reaped, so it can be inspected as soon as a descriptor is free.
                 Err(error) => {
                     if !self.more_files() {
-                        tracing::error!(%error, "cannot look at a process that was started: trying again");
+                        tracing::error!(%error, "cannot inspect a process that was started: trying again");
                         thread::sleep(SHORTAGE_PAUSE);
                     }
                 }
@@ -96,7 +96,7 @@ impl SurveyRuntime {
         keys.into_iter().filter_map(|key| self.live.reap(key, wall_ns)).collect()
     }
 
-    /// Reports ends. Without orphans there is nothing that an ended process could have left.
+    /// Reports exits. Without orphans an ended process cannot have left others.
     fn watch(&self, reaper: Option<&OrphanReaper>, ended: &(dyn Fn(Vec<Exited>) + Sync)) {
         let (mut keys, mut pace) = (Vec::new(), Pace::of_ends());
         loop {

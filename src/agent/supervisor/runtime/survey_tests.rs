@@ -1,8 +1,9 @@
-//! Whose processes are, from surveys made up.
+//! The owners of processes, in made-up surveys.
 
 use super::*;
 
-/// Processes as (pid, parent, marker), where containers are named by their markers; the supervisor is process 10, and the session 9 belongs to none.
+/// Processes as (pid, parent, marker), where markers are the ids of containers. The supervisor is process 10, and
+/// session 9 belongs to none.
 fn survey(processes: &[(u32, u32, Option<&str>)]) -> Survey {
     let processes = processes.iter().map(|&(pid, parent, mark)| {
         let stat = stat(pid, parent, 9);
@@ -42,7 +43,7 @@ fn descendants_belong_to_the_container_even_without_a_marker() {
 }
 
 #[test]
-fn an_orphan_is_known_by_its_marker_and_brings_its_children() {
+fn an_orphan_is_recognized_by_its_marker_and_so_are_its_children() {
     let survey = survey(&[(10, 1, None), (30, 1, Some("a")), (40, 30, None)]);
     assert_eq!(owned(&survey, &[], None), [(30, of("a")), (40, of("a"))]);
 }

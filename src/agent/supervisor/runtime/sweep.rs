@@ -1,8 +1,8 @@
-//! Finds and kills what containers leave behind: processes that left their group, their session, their parents.
+//! Finds and kills the processes that containers leave behind: those that left their group, session or parents.
 //!
-//! One thread serves all containers, so one look at the host serves all that wait for it; and it rests between looks, so
-//! that a small host is left to its containers. An exit is reported when a look finds nothing more of the container, or
-//! after a bound that only a process stuck in the kernel reaches; never because the look failed.
+//! One thread serves all containers, so one survey of the host serves all that end. It pauses between surveys, to leave
+//! a small host to its containers. An exit is reported when a survey finds no more processes of the container, or after
+//! a bounded number of rounds if a process is stuck in the kernel; never because a survey failed.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -23,13 +23,13 @@ use super::{
 };
 use crate::transport::clock::Clock;
 
-/// One part of looking, three of rest, but no longer than this.
+/// The pause after a survey: three times its duration, but no longer than [`MAX_REST`].
 const REST: u32 = 3;
 const MAX_REST: Duration = Duration::from_millis(2);
-/// How long it rests when there are no descriptors or memory to look with.
+/// The pause when no descriptors or memory are left for a survey.
 const SHORTAGE_REST: Duration = Duration::from_millis(100);
 
-/// What is asked of the sweeper.
+/// A job for the sweeper.
 #[derive(Debug)]
 pub(super) enum Job {
     /// The first process ended and was not reaped: kill what is left.
@@ -38,17 +38,17 @@ pub(super) enum Job {
     Signal { container_id: String, signal: Signal },
 }
 
-/// Looks at the host and kills.
+/// Surveys the host and kills what containers leave behind.
 pub(super) struct Sweeper<'a> {
     live: &'a Live,
-    /// The process that orphans come to, if it is our own.
+    /// The process that adopts orphans, if it is our own.
     reaper: Option<u32>,
-    /// Sees to it that this process may have more files open, if it can.
+    /// Raises the limit of open files of this process, if it may.
     more_files: &'a dyn Fn() -> bool,
     clock: Clock,
     /// Signals that are still to be sent.
     signals: Vec<(String, Signal)>,
-    /// Whether the last look failed.
+    /// Whether the last survey failed.
     scan_failed: bool,
     /// Containers being finished, with the rounds they took.
     finishing: BTreeMap<Key, u32>,
@@ -70,7 +70,7 @@ impl<'a> Sweeper<'a> {
                     None => return,
                 }
             }
-            self.sort(batch);
+            self.queue_jobs(batch);
             let before = self.clock.now();
             let outcome = self.sweep_once();
             let cost = self.clock.now().since(before.mono_ns);
@@ -88,7 +88,7 @@ impl<'a> Sweeper<'a> {
         }
     }
 
-    fn sort(&mut self, jobs: impl IntoIterator<Item = Job>) {
+    fn queue_jobs(&mut self, jobs: impl IntoIterator<Item = Job>) {
         for job in jobs {
             match job {
                 Job::Finish(key) => drop(self.finishing.insert(key, 0)),
@@ -97,13 +97,14 @@ impl<'a> Sweeper<'a> {
         }
     }
 
-    /// One round, and the containers of which nothing is left. Signals that were not all sent are sent again with the next.
+    /// Makes one round; returns the containers of which nothing is left. If a signal cannot be sent, the next round
+    /// repeats all signals.
     fn sweep_once(&mut self) -> io::Result<Vec<Key>> {
         if !self.signals.is_empty() {
             let (survey, known) = self.live.survey(self.reaper, Survey::take)?;
             let owned = survey.owned(&known);
             for (container_id, signal) in &self.signals {
-                reach(&owned, &known, container_id, *signal)?;
+                signal_outside_group(&owned, &known, container_id, *signal)?;
             }
             self.signals.clear();
         }
@@ -116,16 +117,17 @@ impl<'a> Sweeper<'a> {
         Ok(self.count_rounds(&left))
     }
 
-    /// Stops and kills what is left of the `ending` containers; those of which something was.
+    /// Stops and kills what is left of the `ending` containers; returns those of which something was left.
     fn kill_round(&self, ending: &BTreeMap<String, Key>) -> io::Result<BTreeSet<Key>> {
         let (mut left, mut earlier) = (BTreeSet::new(), Survey::default());
         kill_tree::kill_round(&mut |is_first| {
-            let quiet = self.quiet();
+            let quiet = self.starts_while_quiet();
             let is_orphan = |stat: &Stat| Some(stat.parent) == self.reaper;
             let look = || if is_first { Survey::take() } else { std::mem::take(&mut earlier).again(is_orphan) };
             let (survey, known) = self.live.survey(self.reaper, look)?;
-            // Between its clone and its own environment a first process looks like a stray: none may have begun meanwhile.
-            let strays_are_left = quiet.is_some() && quiet == self.quiet();
+            // Between its clone and its own environment a first process looks like a stray: none may have begun
+            // meanwhile.
+            let strays_are_left = quiet.is_some() && quiet == self.starts_while_quiet();
             let mut found = Vec::new();
             for (stat, owner) in survey.owned(&known) {
                 match owner {
@@ -134,7 +136,7 @@ impl<'a> Sweeper<'a> {
                         None => continue,
                     },
                     Owner::Stray if strays_are_left => left.extend(ending.values()),
-                    // Which container's it was cannot be known, so all that end wait until it is dead.
+                    // Its container is not known, so all that end wait until it is dead.
                     Owner::Forged => left.extend(ending.values()),
                     Owner::Stray | Owner::Foreign => continue,
                 }
@@ -150,7 +152,7 @@ impl<'a> Sweeper<'a> {
     }
 
     /// How many starts there were, if nothing runs or starts but what is being finished.
-    fn quiet(&self) -> Option<u64> {
+    fn starts_while_quiet(&self) -> Option<u64> {
         self.live.quiet_since(|key| self.finishing.contains_key(&key))
     }
 
@@ -167,17 +169,17 @@ impl<'a> Sweeper<'a> {
         over.map(|(key, _)| key).collect()
     }
 
-    /// What cannot be looked for may be there: nothing is finished before there is a look.
+    /// Logs the first of consecutive failures. No container is finished before a survey succeeds.
     fn rest_after_failure(&mut self, error: &io::Error) -> Duration {
         if !std::mem::replace(&mut self.scan_failed, true) {
-            tracing::error!(%error, "cannot look for what containers leave: their exits are reported when that is possible");
+            tracing::error!(%error, "cannot look for what containers leave: their exits are reported once that works");
         }
         if (self.more_files)() { Duration::ZERO } else { SHORTAGE_REST }
     }
 }
 
-/// Sends `signal` to all of a container but the group of its first process, which had it already.
-fn reach(owned: &[(Stat, Owner)], known: &Known, container_id: &str, signal: Signal) -> io::Result<()> {
+/// Sends `signal` to all processes of a container but the group of its first process, which received it already.
+fn signal_outside_group(owned: &[(Stat, Owner)], known: &Known, container_id: &str, signal: Signal) -> io::Result<()> {
     for (stat, owner) in owned {
         let is_its = matches!(owner, Owner::Container(id) if id == container_id);
         if is_its

@@ -19,7 +19,7 @@ fn spec(id: &str, folder: &std::path::Path, script: &str) -> ContainerSpec {
     ContainerSpec { start, marker: format!("marker-of-{id}-{}", std::process::id()) }
 }
 
-/// Ends the thread that waits for exits, so that a failed assertion fails the test rather than leave its scope waiting.
+/// Ends the thread that waits for exits, so that a failed assertion does not leave the scope waiting.
 struct StopAtTheEnd<'a>(&'a SurveyRuntime);
 
 impl Drop for StopAtTheEnd<'_> {
@@ -28,8 +28,8 @@ impl Drop for StopAtTheEnd<'_> {
     }
 }
 
-/// Starts a container whose first process waits, and that leaves another running `left`; kills all of it once `is_ready`
-/// says so of that one.
+/// Starts a container whose first process waits, and that leaves another running `left`; kills all of it once
+/// `is_ready` says so of that one.
 fn kill_all_of(folder: &std::path::Path, left: &str, is_ready: impl Fn(&Stat) -> bool) {
     let (runtime, exits) = (SurveyRuntime::new(false).unwrap(), Mutex::new(Vec::new()));
     thread::scope(|scope| {

@@ -1,11 +1,11 @@
-//! What a container gets, and how its end is told.
+//! The environment of a container, and how its exit is reported.
 
 use std::os::unix::fs::PermissionsExt as _;
 
 use super::*;
 
 #[tokio::test]
-async fn an_exit_is_told_with_its_code_or_its_signal() {
+async fn an_exit_is_reported_with_its_code_or_its_signal() {
     for mode in BOTH {
         let mut agent = Agent::new(mode).await;
         agent.shell("code", "exit 7").await;
@@ -180,7 +180,7 @@ async fn output_goes_neither_through_a_link_nor_into_a_pipe() {
 }
 
 #[tokio::test]
-async fn a_start_asked_for_twice_is_done_once_and_told_twice() {
+async fn a_start_requested_twice_is_executed_once_and_reported_twice() {
     let mut agent = Agent::new(Mode::Process).await;
     let hold = pipe(&agent, "hold");
     agent.shell("once", "echo x >> count; cat hold").await;

@@ -1,4 +1,4 @@
-//! What a folder says is checked: a copy of one leaves the original's processes alone.
+//! The content of a folder is verified: an agent on a copy leaves the original's processes alone.
 
 use std::process::Command;
 
@@ -12,7 +12,7 @@ fn copy(from: &Path, option: &str) -> Folder {
     copy
 }
 
-async fn take_up(copy: &Folder, recover: Recover) -> Vec<Link> {
+async fn reconnect_to(copy: &Folder, recover: Recover) -> Vec<Link> {
     let (sender, mut events) = mpsc::channel(64);
     tokio::spawn(async move { while events.recv().await.is_some() {} });
     reconnect(copy.path(), &Earlier { recover, program: None }, sender).await.unwrap().links
@@ -27,7 +27,7 @@ async fn an_agent_on_a_copy_leaves_the_originals_supervisor_and_containers_alone
     for recover in [Recover::Reconnect, Recover::Cleanup] {
         for option in ["-a", "-al"] {
             let copied = copy(agent.folder.path(), option);
-            let links = take_up(&copied, recover).await;
+            let links = reconnect_to(&copied, recover).await;
             assert!(links.iter().all(Link::has_died), "{option} {recover:?}: there is no supervisor in a copy");
             assert!(is_alive(supervisor) && is_alive(runs.pid), "{option} {recover:?}");
         }
@@ -51,7 +51,7 @@ async fn containers_of_a_copy_are_reported_with_that_reason() {
 }
 
 #[tokio::test]
-async fn a_copy_made_of_an_older_supervisors_folder_is_known_by_the_lock_that_nothing_holds() {
+async fn a_copy_of_an_older_supervisors_folder_is_recognized_by_its_free_lock() {
     let mut agent = Agent::new(Mode::Process).await;
     agent.shell("runs", "exec sleep 1000").await;
     let runs = agent.started("runs").await;
@@ -60,7 +60,7 @@ async fn a_copy_made_of_an_older_supervisors_folder_is_known_by_the_lock_that_no
     let as_before: Vec<&str> = now.split(' ').take(4).collect();
     fs::write(&pid, as_before.join(" ")).unwrap();
     let copied = copy(agent.folder.path(), "-a");
-    take_up(&copied, Recover::Reconnect).await;
+    reconnect_to(&copied, Recover::Reconnect).await;
     assert!(is_alive(supervisor) && is_alive(runs.pid));
 }
 
@@ -73,8 +73,8 @@ async fn a_copy_left_by_a_supervisor_that_died_kills_nothing_of_the_original() {
     let copied = copy(agent.folder.path(), "-a");
     let original = agent.killed();
     lives::kill(supervisor);
-    take_up(&copied, Recover::Reconnect).await;
+    reconnect_to(&copied, Recover::Reconnect).await;
     assert!(is_alive(runs.pid), "the original's agent ends it");
-    take_up(&original, Recover::Reconnect).await;
+    reconnect_to(&original, Recover::Reconnect).await;
     assert!(!is_alive(runs.pid));
 }

@@ -1,4 +1,4 @@
-//! Who is not served: what containers run, and peers without the token.
+//! Peers that are not served: processes of containers, and peers without the token.
 
 use std::{
     io::{Read as _, Write as _},
@@ -40,7 +40,7 @@ fn answers(mut stream: UnixStream, requests: &[Kind]) -> Vec<SupervisorEvent> {
     std::iter::from_fn(|| frame::take(&mut answer).unwrap()).collect()
 }
 
-/// Not a test: what a container runs that wants to harm another.
+/// Not a test: the program of a container that attacks another.
 #[test]
 #[ignore = "it is the body of a container that other tests start"]
 fn intrudes() {
@@ -59,7 +59,7 @@ fn intrudes() {
     let token = fs::read_to_string(folder.join("supervisors/1/token")).unwrap();
     let start = shell(&folder, "intruder", "echo > started");
     let count = answers(stream, &[hello(&token), kill("victim"), Kind::Start(start)]).len();
-    // Who waits for it reads it as soon as it is there.
+    // The test reads it as soon as it exists.
     fs::write(folder.join("draft"), count.to_string()).unwrap();
     fs::rename(folder.join("draft"), folder.join("answers")).unwrap();
 }
@@ -82,7 +82,7 @@ async fn appears(path: PathBuf) {
 }
 
 #[tokio::test]
-async fn what_a_container_runs_is_not_served_even_when_it_knows_the_token_and_the_agent_is_away() {
+async fn a_process_of_a_container_is_not_served_even_with_the_token_while_the_agent_is_away() {
     let mut agent = Agent::new(Mode::Process).await;
     let go = pipe(&agent, "go");
     agent.shell("victim", "exec sleep 1000").await;
@@ -93,7 +93,7 @@ async fn what_a_container_runs_is_not_served_even_when_it_knows_the_token_and_th
     agent.started("intruder").await;
     let supervisor = agent.supervisor_pid();
     let folder = agent.killed();
-    aside(move || fs::write(go, "").unwrap()).await;
+    spawn_thread(move || fs::write(go, "").unwrap()).await;
     appears(folder.path().join("answers")).await;
     assert_eq!(fs::read_to_string(folder.path().join("answers")).unwrap(), "0");
     assert!(is_alive(victim.pid) && is_alive(supervisor) && !folder.path().join("started").exists());
@@ -104,7 +104,7 @@ async fn what_a_container_runs_is_not_served_even_when_it_knows_the_token_and_th
 }
 
 #[tokio::test]
-async fn a_container_that_holds_the_socket_open_keeps_no_agent_from_being_served() {
+async fn a_container_that_holds_the_socket_open_does_not_block_an_agent() {
     let agent = Agent::new(Mode::Process).await;
     agent.start(intruder(&agent, KEEPS_OPEN)).await;
     appears(agent.path("open")).await;
@@ -114,7 +114,7 @@ async fn a_container_that_holds_the_socket_open_keeps_no_agent_from_being_served
 }
 
 #[tokio::test]
-async fn peers_that_say_nothing_keep_no_agent_from_being_served() {
+async fn peers_that_send_nothing_do_not_block_an_agent() {
     let agent = Agent::new(Mode::Process).await;
     let socket = agent.path("supervisors/1/socket");
     let silent: Vec<UnixStream> = (0..8).map(|_| UnixStream::connect(&socket).unwrap()).collect();
@@ -131,10 +131,10 @@ async fn a_peer_that_does_not_know_the_token_is_not_served() {
     let connect = || UnixStream::connect(agent.path("supervisors/1/socket")).unwrap();
     let wrong = "0".repeat(32);
     let (first, second) = (connect(), connect());
-    let answer = aside(move || answers(first, &[hello(&wrong), kill("victim")])).await;
+    let answer = spawn_thread(move || answers(first, &[hello(&wrong), kill("victim")])).await;
     assert_eq!(answer, []);
-    // One that was built before there were tokens is told that it is too old.
-    let none = aside(move || answers(second, &[hello(""), kill("victim")])).await;
+    // A peer built before there were tokens receives a `Welcome` without a version.
+    let none = spawn_thread(move || answers(second, &[hello(""), kill("victim")])).await;
     let too_old = supervisor_event::Kind::Welcome(SupervisorWelcome::default());
     assert_eq!(none, [SupervisorEvent { kind: Some(too_old) }]);
     assert!(is_alive(victim.pid));

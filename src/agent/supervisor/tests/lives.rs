@@ -1,4 +1,4 @@
-//! Agents and supervisors that come and go.
+//! Agents and supervisors that restart, reconnect and die.
 
 use super::*;
 use crate::{
@@ -10,14 +10,14 @@ use crate::{
 };
 
 #[tokio::test]
-async fn an_agent_that_was_away_hears_of_what_runs_and_of_what_ended() {
+async fn an_agent_that_reconnects_receives_what_runs_and_what_ended() {
     let mut agent = Agent::new(Mode::Process).await;
     let (hold, gone) = (pipe(&agent, "hold"), pipe(&agent, "gone"));
     agent.shell("stays", "cat hold; exit 4").await;
     agent.shell("ends", "echo > gone; exit 3").await;
     let stays = agent.started("stays").await;
     agent.started("ends").await;
-    hear(gone).await;
+    read_pipe(gone).await;
     let mut agent = agent.replaced().await;
     let welcome = agent.welcome().await;
     assert_eq!(welcome.running.iter().find(|it| it.container_id == "stays"), Some(&stays));
@@ -32,7 +32,7 @@ async fn an_agent_that_was_away_hears_of_what_runs_and_of_what_ended() {
     let mut agent = agent.replaced().await;
     let welcome = agent.welcome().await;
     let ended: Vec<_> = welcome.exited.iter().map(|it| it.container_id.as_str()).collect();
-    assert_eq!((welcome.running.len(), ended), (0, vec!["stays"]), "what was forgotten is not told again");
+    assert_eq!((welcome.running.len(), ended), (0, vec!["stays"]), "what was forgotten is not sent again");
 }
 
 #[tokio::test]
@@ -55,14 +55,14 @@ async fn a_retired_supervisor_ends_when_its_last_container_is_forgotten() {
 }
 
 #[tokio::test]
-async fn a_supervisor_that_dies_takes_its_containers_along_and_its_records_stay() {
+async fn containers_of_a_supervisor_that_dies_are_killed_and_its_records_stay() {
     let mut agent = Agent::new(Mode::Process).await;
     let ready = pipe(&agent, "ready");
     agent.shell("ended", "exit 6").await;
     agent.exited("ended").await;
     agent.shell("runs", "setsid sh -c 'echo $$ > other; echo > ready; exec sleep 1000' & exec sleep 1000").await;
     let runs = agent.started("runs").await;
-    hear(ready).await;
+    read_pipe(ready).await;
     kill(agent.supervisor_pid());
     let reason = agent.lost().await;
     assert!(!reason.is_empty());
@@ -83,7 +83,7 @@ async fn a_supervisor_that_dies_takes_its_containers_along_and_its_records_stay(
 }
 
 #[tokio::test]
-async fn a_supervisor_that_died_with_its_agent_is_settled_by_the_next_and_the_one_after() {
+async fn a_supervisor_that_died_with_its_agent_is_replayed_by_the_next_agent_and_the_one_after() {
     let mut agent = Agent::new(Mode::Process).await;
     agent.shell("runs", "exec sleep 1000").await;
     let runs = agent.started("runs").await;
@@ -98,7 +98,7 @@ async fn a_supervisor_that_died_with_its_agent_is_settled_by_the_next_and_the_on
     let first = agent.welcome().await;
     assert_eq!(statuses(&first), [("runs", Status::Lost("its supervisor died".to_owned()))]);
     assert!(!is_alive(runs.pid));
-    // This agent dies before it has settled anything.
+    // This agent dies before it has acknowledged anything.
     let mut agent = agent.replaced().await;
     assert_eq!(agent.welcome().await.exited, first.exited);
     agent.forget("runs").await;
@@ -108,7 +108,7 @@ async fn a_supervisor_that_died_with_its_agent_is_settled_by_the_next_and_the_on
 }
 
 #[tokio::test]
-async fn letting_go_of_a_supervisor_in_this_process_kills_its_containers_and_tells() {
+async fn detaching_from_a_supervisor_in_this_process_kills_its_containers_and_reports_that() {
     let mut agent = Agent::new(Mode::Threads).await;
     agent.shell("runs", "exec sleep 1000").await;
     let runs = agent.started("runs").await;
@@ -116,13 +116,13 @@ async fn letting_go_of_a_supervisor_in_this_process_kills_its_containers_and_tel
     assert_eq!(agent.status("runs").await, Status::Signal(9));
     assert!(!is_alive(runs.pid));
     agent.ended().await;
-    // Nobody forgot the exit: the next agent hears of it.
+    // The exit was not forgotten: the next agent receives it.
     let mut agent = agent.replaced().await;
     assert_eq!(statuses(&agent.welcome().await), [("runs", Status::Signal(9))]);
 }
 
 #[tokio::test]
-async fn a_supervisor_of_its_own_process_survives_that_an_agent_lets_go() {
+async fn a_supervisor_process_survives_that_an_agent_detaches() {
     let mut agent = Agent::new(Mode::Process).await;
     agent.shell("runs", "exec sleep 1000").await;
     let runs = agent.started("runs").await;
@@ -136,7 +136,7 @@ async fn a_supervisor_of_its_own_process_survives_that_an_agent_lets_go() {
 }
 
 #[tokio::test]
-async fn a_program_that_is_no_supervisor_is_named_with_what_it_said() {
+async fn a_program_that_is_no_supervisor_is_reported_with_its_output() {
     let folder = Folder::new();
     for (script, expected) in [("echo out of order >&2; exit 1", "out of order"), ("exit 3", "exit status: 3")] {
         let (sender, _events) = mpsc::channel(1);
@@ -149,7 +149,7 @@ async fn a_program_that_is_no_supervisor_is_named_with_what_it_said() {
 }
 
 #[tokio::test]
-async fn a_program_that_never_gets_ready_is_given_up_and_killed() {
+async fn a_program_that_is_not_ready_in_time_is_killed() {
     let folder = Folder::new();
     let (sender, _events) = mpsc::channel(1);
     let script = "echo $$ > \"${0%/supervisors*}/pid\"; exec sleep 1000";
@@ -185,7 +185,7 @@ async fn agent_of_an_older_supervisor() -> Agent {
 }
 
 #[tokio::test]
-async fn a_supervisor_one_version_back_is_served_to_its_end_and_given_nothing_more() {
+async fn a_supervisor_one_version_back_is_served_to_its_end_and_gets_no_starts() {
     let mut agent = agent_of_an_older_supervisor().await;
     assert_eq!(agent.welcome().await.version, 1);
     let hold = pipe(&agent, "hold");
@@ -206,7 +206,7 @@ async fn a_supervisor_one_version_back_is_served_to_its_end_and_given_nothing_mo
 }
 
 #[tokio::test]
-async fn a_supervisor_of_the_same_build_is_given_more_and_one_of_another_is_not() {
+async fn a_supervisor_of_the_same_build_gets_starts_and_one_of_another_build_does_not() {
     let agent = Agent::new(Mode::Process).await;
     let agent = agent.replaced().await;
     assert!(agent.link.takes_starts());
@@ -221,18 +221,18 @@ async fn a_supervisor_of_the_same_build_is_given_more_and_one_of_another_is_not(
 }
 
 #[tokio::test]
-async fn a_supervisor_whose_pid_file_is_damaged_is_not_taken_for_dead() {
+async fn a_supervisor_whose_pid_file_is_damaged_does_not_count_as_dead() {
     for damaged in ["", "garbage", "1 1 another-boot\n"] {
         let mut agent = Agent::new(Mode::Process).await;
         agent.shell("runs", "exec sleep 1000").await;
         let runs = agent.started("runs").await;
         let (file, supervisor) = (agent.path("supervisors/1/pid"), agent.supervisor_pid());
-        let true_words = fs::read_to_string(&file).unwrap();
+        let intact = fs::read_to_string(&file).unwrap();
         fs::write(&file, damaged).unwrap();
         let mut agent = agent.replaced().await;
         assert_eq!(agent.welcome().await.running, [runs], "{damaged:?}");
         assert!(is_alive(supervisor));
-        fs::write(&file, true_words).unwrap();
+        fs::write(&file, intact).unwrap();
     }
 }
 
@@ -260,12 +260,12 @@ async fn a_process_of_this_boot_that_bears_a_number_of_an_earlier_boot_is_left_a
     let mut links = found(&folder, sender).await;
     let mut agent = Agent { folder, link: links.remove(0), events, seen: Vec::new() };
     assert_eq!(statuses(&agent.welcome().await), [("runs", Status::Lost("the host was restarted".to_owned()))]);
-    assert!(is_alive(innocent.id()), "it is nobody's container");
+    assert!(is_alive(innocent.id()), "it belongs to no container");
     innocent.kill().and_then(|()| innocent.wait()).unwrap();
 }
 
 #[tokio::test]
-async fn a_damaged_journal_is_kept_aside_and_what_ran_is_ended_and_told_with_that_reason() {
+async fn a_damaged_journal_is_kept_and_running_containers_are_killed_and_reported_with_that_reason() {
     let mut agent = Agent::new(Mode::Process).await;
     agent.shell("first", "exit 1").await;
     agent.exited("first").await;
@@ -278,7 +278,7 @@ async fn a_damaged_journal_is_kept_aside_and_what_ran_is_ended_and_told_with_tha
     drop((link, events));
     kill(supervisor);
     let mut bytes = fs::read(&journal).unwrap();
-    // Where it says that `runs` was started.
+    // In the record of the start of `runs`.
     let place = bytes.windows(4).rposition(|four| four == b"runs").unwrap();
     bytes[place] ^= 1;
     fs::write(&journal, &bytes).unwrap();
@@ -297,13 +297,13 @@ async fn a_damaged_journal_is_kept_aside_and_what_ran_is_ended_and_told_with_tha
     assert_eq!(fs::read(kept).unwrap(), bytes);
     let mut agent = Agent { folder, link: again.links.remove(0), events, seen: Vec::new() };
     let lost = Status::Lost("its supervisor died, and its journal is damaged".to_owned());
-    let told = agent.welcome().await;
-    assert_eq!(statuses(&told), [("first", Status::Code(1)), ("last", Status::Code(2)), ("runs", lost)]);
+    let welcome = agent.welcome().await;
+    assert_eq!(statuses(&welcome), [("first", Status::Code(1)), ("last", Status::Code(2)), ("runs", lost)]);
     assert!(!is_alive(runs.pid), "found by its marker");
 }
 
 #[tokio::test]
-async fn a_clean_start_ends_all_that_lives_and_tells_what_had_ended_before() {
+async fn a_clean_start_kills_all_that_runs_and_reports_what_had_ended_before() {
     let mut agent = Agent::new(Mode::Process).await;
     agent.shell("ended", "exit 6").await;
     agent.exited("ended").await;
@@ -322,20 +322,20 @@ async fn a_clean_start_ends_all_that_lives_and_tells_what_had_ended_before() {
     assert!(agent.link.has_died());
 }
 
-/// Waits until the process has ended.
-async fn gone(supervisor: std::os::fd::OwnedFd) {
-    assert!(aside(move || super::super::process::wait_all(&[supervisor], 30_000)).await, "it ends by itself");
+/// Waits until the supervisor has ended.
+async fn wait_until_ended(supervisor: std::os::fd::OwnedFd) {
+    assert!(spawn_thread(move || super::super::process::wait_all(&[supervisor], 30_000)).await, "it ends by itself");
 }
 
 #[tokio::test]
-async fn an_idle_supervisor_that_no_agent_comes_to_ends_and_leaves_nothing() {
-    let mut agent = Agent::of_an_impatient_supervisor().await;
+async fn an_idle_supervisor_that_no_agent_connects_to_ends_and_leaves_nothing() {
+    let mut agent = Agent::with_short_idle_timeout().await;
     agent.shell("done", "exit 3").await;
     agent.exited("done").await;
     agent.forget("done").await;
-    let supervisor = replay::living(&Directory::list(agent.folder.path()).unwrap()[0]).unwrap().unwrap();
+    let supervisor = replay::open_live_process(&Directory::list(agent.folder.path()).unwrap()[0]).unwrap().unwrap();
     let folder = agent.killed();
-    gone(supervisor).await;
+    wait_until_ended(supervisor).await;
     assert!(Directory::list(folder.path()).unwrap().is_empty(), "its folder went with it");
     let (sender, _events) = mpsc::channel(16);
     let strict = Earlier { recover: Recover::Strict, program: None };
@@ -343,15 +343,15 @@ async fn an_idle_supervisor_that_no_agent_comes_to_ends_and_leaves_nothing() {
 }
 
 #[tokio::test]
-async fn what_ended_before_an_idle_supervisor_ended_is_told_to_the_next_agent_as_it_was() {
-    let agent = Agent::of_an_impatient_supervisor().await;
+async fn an_exit_before_an_idle_supervisor_ended_is_reported_unchanged_to_the_next_agent() {
+    let agent = Agent::with_short_idle_timeout().await;
     let hold = pipe(&agent, "hold");
     agent.shell("runs", "cat hold; exit 6").await;
-    let supervisor = replay::living(&Directory::list(agent.folder.path()).unwrap()[0]).unwrap().unwrap();
+    let supervisor = replay::open_live_process(&Directory::list(agent.folder.path()).unwrap()[0]).unwrap().unwrap();
     let folder = agent.killed();
     // It runs something, so it stays until that has ended.
-    aside(move || fs::write(hold, "").unwrap()).await;
-    gone(supervisor).await;
+    spawn_thread(move || fs::write(hold, "").unwrap()).await;
+    wait_until_ended(supervisor).await;
     let (sender, events) = mpsc::channel(16);
     let mut links = found(&folder, sender).await;
     let mut agent = Agent { folder, link: links.remove(0), events, seen: Vec::new() };
@@ -361,9 +361,9 @@ async fn what_ended_before_an_idle_supervisor_ended_is_told_to_the_next_agent_as
     assert!(!agent.path("supervisors/1").exists());
 }
 
-/// What a supervisor looks like that closes its door because it is just ending.
+/// A supervisor that closes its socket because it is just ending.
 #[tokio::test]
-async fn a_supervisor_that_ends_while_it_is_greeted_is_not_one_that_lives_and_does_not_answer() {
+async fn a_supervisor_that_ends_during_the_handshake_does_not_count_as_silent() {
     let folder = Folder::new();
     let directory = Directory::create(folder.path()).unwrap();
     let mut ends = std::process::Command::new("sleep").arg("1000").spawn().unwrap();
@@ -378,6 +378,6 @@ async fn a_supervisor_that_ends_while_it_is_greeted_is_not_one_that_lives_and_do
     let (sender, _events) = mpsc::channel(16);
     let strict = Earlier { recover: Recover::Strict, program: None };
     let found = reconnect(folder.path(), &strict, sender).await.unwrap();
-    assert!(found.links.is_empty() && !directory.exists(), "there was nothing to tell of it");
+    assert!(found.links.is_empty() && !directory.exists(), "there was nothing to report");
     ending.join().unwrap();
 }

@@ -1,9 +1,9 @@
-//! What becomes of the containers and records of a supervisor that died.
+//! The containers and records of a supervisor that died.
 
 use super::{lives::kill, *};
 
 #[tokio::test]
-async fn what_ran_is_killed_also_when_the_records_cannot_be_read_and_then_the_link_ends() {
+async fn running_containers_are_killed_even_if_the_records_cannot_be_read_and_then_the_link_ends() {
     let mut agent = Agent::new(Mode::Process).await;
     agent.shell("c", "exec sleep 1000").await;
     let started = agent.started("c").await;
@@ -15,7 +15,7 @@ async fn what_ran_is_killed_also_when_the_records_cannot_be_read_and_then_the_li
 }
 
 #[tokio::test]
-async fn records_that_can_be_read_after_all_are_served() {
+async fn records_that_become_readable_later_are_replayed() {
     let mut agent = Agent::new(Mode::Process).await;
     agent.shell("ended", "exit 6").await;
     agent.exited("ended").await;
@@ -39,7 +39,7 @@ async fn an_orphan_that_wiped_its_environment_ends_with_a_supervisor_that_dies()
         "sh -c 'env -i /bin/sh -c \"echo \\$\\$ > stray; echo > ready; exec /bin/sleep 1000\" &'; exec sleep 1000";
     agent.shell("c", wipe).await;
     let started = agent.started("c").await;
-    hear(ready).await;
+    read_pipe(ready).await;
     assert!(is_alive(agent.pid("stray")));
     kill(agent.supervisor_pid());
     agent.lost().await;

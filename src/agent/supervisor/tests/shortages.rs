@@ -1,11 +1,11 @@
-//! A host that has run out of something: nothing is said to have ended that has not, and nobody is given up for it.
+//! A host that has run out of descriptors or threads: no exit is reported too early, and no supervisor is marked dead.
 
 use rustix::process::{Resource, Rlimit, getrlimit, prlimit};
 
 use super::*;
 
 #[tokio::test]
-async fn an_exit_is_not_told_while_nobody_can_look_for_what_the_container_left() {
+async fn an_exit_is_not_reported_while_leftovers_of_the_container_cannot_be_looked_for() {
     let mut agent = Agent::new(Mode::Process).await;
     for name in ["one", "ready", "hold"] {
         pipe(&agent, name);
@@ -14,7 +14,7 @@ async fn an_exit_is_not_told_while_nobody_can_look_for_what_the_container_left()
         cat one; echo > ready; cat hold; exit 5";
     agent.shell("c", script).await;
     agent.started("c").await;
-    hear(agent.path("ready")).await;
+    read_pipe(agent.path("ready")).await;
     // None are left, and only the supervisor itself can allow more.
     let limit = Rlimit { current: Some(3), ..getrlimit(Resource::Nofile) };
     let supervisor = super::super::process::to_pid(agent.supervisor_pid());
@@ -25,7 +25,7 @@ async fn an_exit_is_not_told_while_nobody_can_look_for_what_the_container_left()
 }
 
 #[tokio::test]
-async fn an_agent_is_let_in_also_when_the_supervisor_has_no_descriptors_left() {
+async fn an_agent_is_accepted_even_when_the_supervisor_has_no_descriptors_left() {
     let mut agent = Agent::new(Mode::Process).await;
     agent.shell("c", "exec sleep 1000").await;
     let started = agent.started("c").await;
@@ -38,7 +38,7 @@ async fn an_agent_is_let_in_also_when_the_supervisor_has_no_descriptors_left() {
 }
 
 #[tokio::test]
-async fn a_supervisor_needs_no_new_thread_to_let_an_agent_in() {
+async fn a_supervisor_needs_no_new_thread_to_accept_an_agent() {
     let agent = Agent::new(Mode::Process).await;
     let mut agent = agent.replaced().await;
     agent.welcome().await;
@@ -52,7 +52,7 @@ async fn a_supervisor_needs_no_new_thread_to_let_an_agent_in() {
         names
     };
     let expected =
-        ["core", "door", "read", "read", "spaw", "spaw", "swee", "writ"].map(|name| format!("supervisor-{name}\n"));
+        ["acce", "core", "read", "read", "spaw", "spaw", "swee", "writ"].map(|name| format!("supervisor-{name}\n"));
     // A thread names itself once it runs.
     let all_named = async {
         while names() != expected {

@@ -17,7 +17,7 @@ async fn stopped() -> (Folder, u32, u32) {
     let supervisor = agent.supervisor_pid();
     let folder = agent.killed();
     send(supervisor, Signal::STOP);
-    // A thread that runs goes on until it takes note.
+    // A running thread does not stop at once.
     let has_stopped = |thread: std::io::Result<fs::DirEntry>| {
         let stat = fs::read_to_string(thread.unwrap().path().join("stat")).unwrap_or_default();
         stat.rsplit_once(") ").is_none_or(|(_, rest)| rest.starts_with('T'))
@@ -32,7 +32,7 @@ async fn stopped() -> (Folder, u32, u32) {
 }
 
 #[tokio::test]
-async fn a_silent_supervisor_is_reported_and_left_alone_and_goes_on_when_it_answers_again() {
+async fn a_silent_supervisor_is_reported_and_left_alone_and_used_again_when_it_answers() {
     let (folder, supervisor, runs) = stopped().await;
     let (sender, events) = mpsc::channel(16);
     let mut links = found(&folder, sender).await;
@@ -49,10 +49,10 @@ async fn a_silent_supervisor_is_reported_and_left_alone_and_goes_on_when_it_answ
     send(supervisor, Signal::CONT);
     let welcome = agent.welcome().await;
     assert_eq!(welcome.running.iter().map(|it| it.pid).collect::<Vec<_>>(), [runs]);
-    // What was asked on a connection that had been given up meanwhile is asked again on the next.
+    // A request sent on a connection that was lost meanwhile is sent again on the next.
     let status = loop {
         agent.signal("runs", 9, true).await;
-        let next = agent.next("the end or another greeting", |event| match event {
+        let next = agent.next("the end or another welcome", |event| match event {
             FromSupervisor::Event(_, event) => match &event.kind {
                 Some(supervisor_event::Kind::Exited(exited)) => Some(exited.status.clone()),
                 Some(supervisor_event::Kind::Welcome(_)) => Some(None),
@@ -81,7 +81,7 @@ async fn a_silent_supervisor_that_dies_is_reported_as_dead_and_its_containers_en
 }
 
 #[tokio::test]
-async fn an_agent_can_let_go_of_a_silent_supervisor() {
+async fn an_agent_can_detach_from_a_silent_supervisor() {
     let (folder, supervisor, runs) = stopped().await;
     let (sender, mut events) = mpsc::channel(16);
     let links = found(&folder, sender).await;

@@ -2,8 +2,8 @@
 
 use super::*;
 
-/// Starts processes that are hard to find, each of which writes its id to a file and then to a pipe: one in a session of
-/// its own that ignores SIGTERM, and one whose parents are gone. Then goes on.
+/// Starts processes that are hard to find, each of which writes its id to a file and then to a pipe: one in a session
+/// of its own that ignores SIGTERM, and one whose parents are gone. Then runs `then`.
 const SCATTER: &str = "
     setsid sh -c 'trap \"\" TERM; echo $$ > leaver; echo > one; exec sleep 1000' &
     sh -c 'setsid sh -c \"echo \\$\\$ > orphan; echo > two; exec sleep 1000\" &'
@@ -16,12 +16,12 @@ async fn scatter(agent: &mut Agent, then: &str) -> [u32; 2] {
     let ready = pipe(agent, "ready");
     agent.shell("c", &format!("{SCATTER}{then}")).await;
     agent.started("c").await;
-    hear(ready).await;
+    read_pipe(ready).await;
     [agent.pid("leaver"), agent.pid("orphan")]
 }
 
 #[tokio::test]
-async fn a_kill_of_the_tree_reaches_who_left_the_group_the_session_and_the_parents() {
+async fn a_kill_of_the_tree_reaches_processes_that_left_the_group_the_session_and_the_parents() {
     for mode in BOTH {
         let mut agent = Agent::new(mode).await;
         let others = scatter(&mut agent, "echo > ready; exec sleep 1000").await;
@@ -33,7 +33,7 @@ async fn a_kill_of_the_tree_reaches_who_left_the_group_the_session_and_the_paren
 }
 
 #[tokio::test]
-async fn what_a_first_process_leaves_is_dead_before_its_exit_is_told() {
+async fn what_a_first_process_leaves_is_dead_before_its_exit_is_reported() {
     for mode in BOTH {
         let mut agent = Agent::new(mode).await;
         let others = scatter(&mut agent, "echo > ready; exit 5").await;
@@ -43,16 +43,16 @@ async fn what_a_first_process_leaves_is_dead_before_its_exit_is_told() {
 }
 
 #[tokio::test]
-async fn a_soft_signal_to_the_tree_ends_all_but_who_ignores_it() {
+async fn a_term_signal_to_the_tree_ends_all_processes_but_those_that_ignore_it() {
     for mode in BOTH {
         let mut agent = Agent::new(mode).await;
         pipe(&agent, "done");
         let others = scatter(&mut agent, "trap '' TERM; echo > ready; cat done").await;
         let first = agent.seen.len();
         agent.signal("c", 15, true).await;
-        // The orphan does not ignore the signal; somebody who waits for it hears of its end.
+        // The orphan does not ignore the signal.
         wait_for_end(others[1]).await;
-        assert!(is_alive(others[0]), "who ignores the signal lives on");
+        assert!(is_alive(others[0]), "a process that ignores the signal keeps running");
         assert_eq!(agent.seen.len(), first, "the container has not ended");
         fs::write(agent.path("done"), "").unwrap();
         agent.exited("c").await;
@@ -68,7 +68,7 @@ async fn a_signal_to_the_group_alone_leaves_the_others() {
     let others =
         scatter(&mut agent, "trap 'echo > signalled' TERM; echo > ready; while :; do cat done & wait; done").await;
     agent.signal("c", 15, false).await;
-    hear(agent.path("signalled")).await;
+    read_pipe(agent.path("signalled")).await;
     assert_eq!(others.map(is_alive), [true, true]);
     agent.signal("c", 9, false).await;
     agent.exited("c").await;
@@ -117,7 +117,7 @@ async fn a_process_that_only_starts_itself_anew_ends_with_its_container() {
             assert_eq!(agent.status(&container).await, Status::Code(4), "{mode:?} {round}");
             let mut held = held.await.unwrap();
             // The pipe ends when the last that has it open is dead.
-            let left = aside(move || std::io::Read::read(&mut held, &mut [0; 8]).unwrap()).await;
+            let left = spawn_thread(move || std::io::Read::read(&mut held, &mut [0; 8]).unwrap()).await;
             assert_eq!(left, 0, "{mode:?} {round}");
         }
     }
@@ -160,6 +160,6 @@ async fn a_nested_container_ends_with_the_one_around_it() {
 async fn wait_for_end(pid: u32) {
     let Some(stat) = Stat::read(pid).unwrap() else { return };
     let Some(descriptor) = super::super::process::open(pid, stat.start_time).unwrap() else { return };
-    let ended = aside(move || super::super::process::wait_all(&[descriptor], 30_000)).await;
+    let ended = spawn_thread(move || super::super::process::wait_all(&[descriptor], 30_000)).await;
     assert!(ended, "process {pid} did not end");
 }

@@ -1,7 +1,7 @@
-//! What is known of every agent: those offered, then those that only the view has, and their attributes by number.
+//! All known agents, first those offered, then those only in the view, and their attributes by number.
 //!
-//! A [`Column`] numbers what the agents have of one attribute, so that a test is asked once for equal agents and a count is
-//! an index away.
+//! A [`Column`] numbers the agents' values of one attribute. So a test runs once for equal agents, and a count is found
+//! by index.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -22,9 +22,9 @@ pub(super) struct Known<'a> {
 #[derive(Debug)]
 pub(super) struct Column {
     pub(super) name: Arc<str>,
-    /// Which list of values each agent has.
+    /// The index of each agent's list of values.
     pub(super) list_of: Vec<usize>,
-    /// All that some agent has of it; several values of one name are one list.
+    /// The distinct lists of values; several values of one name are one list.
     pub(super) lists: Vec<Vec<AttributeValue>>,
     /// The number of the first value of each list; `None` for an empty one.
     key_of: Vec<Option<usize>>,
@@ -32,7 +32,7 @@ pub(super) struct Column {
 }
 
 impl<'a> Known<'a> {
-    /// The offered agents in their order, then the others of the view.
+    /// Returns the offered agents in their order, then the others of the view.
     pub(super) fn all(hosts: &'a [Described], view: Option<&'a ClusterView>) -> Vec<Self> {
         let mut viewed: HashMap<&v1::AgentId, &ClusterAgent> =
             view.into_iter().flat_map(ClusterView::agents).map(|agent| (&agent.agent_id, agent)).collect();
@@ -57,7 +57,7 @@ impl<'a> Known<'a> {
         offered.or_else(|| self.viewed.map(|agent| agent.hostname.as_str()))
     }
 
-    /// What the offer says of the attribute, or else the view.
+    /// Returns the offer's values of the attribute, or else the view's.
     fn values(&self, name: &str) -> Vec<AttributeValue> {
         let text = |text: &str| vec![AttributeValue::Text(text.to_owned())];
         match name {
@@ -94,12 +94,12 @@ impl Column {
         Self { name: name.into(), list_of, key_of: key_of.collect(), lists, keys }
     }
 
-    /// Whether it tells agents apart, more or less.
+    /// Returns whether the attribute identifies agents, nearly.
     pub(super) fn is_identity(&self) -> bool {
         matches!(&*self.name, "hostname" | "agent")
     }
 
-    /// The number of the value that instances on the agent are counted by.
+    /// Returns the number of the value by which instances on the agent are counted.
     pub(super) fn key(&self, agent: usize) -> Option<usize> {
         self.key_of[self.list_of[agent]]
     }
@@ -108,7 +108,7 @@ impl Column {
         self.keys.iter().position(|key| **key == *value)
     }
 
-    /// The values in one text, for people; `None` if there are none.
+    /// Returns the values as one text; `None` if there are none.
     pub(super) fn text(&self, agent: usize) -> Option<Arc<str>> {
         let values: Vec<String> = self.lists[self.list_of[agent]].iter().map(AttributeValue::to_string).collect();
         (!values.is_empty()).then(|| values.join(", ").into())

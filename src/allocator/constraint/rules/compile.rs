@@ -1,11 +1,11 @@
-//! Makes [`Rules`] of requests: columns of the attributes they name, answers of tests, counts of what runs already.
+//! Compiles [`Rules`] of requests: columns of their attributes, results of tests, counts of running instances.
 
 use std::collections::HashMap;
 
 use super::columns::{Column, Known};
 use super::counts::{Change, Counts, Limit, Targets};
 use super::groups::Groupings;
-use super::surroundings::{Occupancy, Watch};
+use super::watches::{Occupancy, Watch};
 use super::{Compiled, Described, Distributed, Near, Rules, Tested};
 use crate::allocator::constraint::rule::{Neighbours, Rule, Test};
 use crate::allocator::constraint::{ClusterView, Constraint};
@@ -14,10 +14,10 @@ use crate::allocator::request::TaskRequest;
 use crate::proto::v1;
 
 impl<'a> Rules<'a> {
-    /// `hosts[i]` describes agent number `i`; what its offer does not say of it is taken from the view.
+    /// Compiles the rules; `hosts[i]` describes agent number `i`, and the view adds what its offer lacks.
     ///
-    /// Running instances count where the request says that they run, as tasks beside others only as far as the view does
-    /// not show them under the request's name.
+    /// Running instances count where the request lists them. As neighbours of other tasks they count only as far as the
+    /// view does not list them under the request's name.
     pub(in crate::allocator) fn new(
         requests: &'a [TaskRequest],
         hosts: &'a [Described],
@@ -35,7 +35,7 @@ impl<'a> Rules<'a> {
         rules
     }
 
-    /// What a request's rules mean for the others.
+    /// Links a request's rules to the others' tasks.
     fn connect(&mut self, offered: usize) {
         let any_exclusive = self.compiled.iter().any(|compiled| compiled.is_exclusive);
         if any_exclusive || self.compiled.iter().any(|compiled| !compiled.alone_wished.is_empty()) {
@@ -92,11 +92,11 @@ impl<'a> Rules<'a> {
     }
 }
 
-/// What requests with like rules share.
+/// State shared by requests with equal rules.
 struct Compiler<'a> {
     agents: Vec<Known<'a>>,
     names: Names,
-    /// What the agents have in all; `None` where it is not known.
+    /// The agents' total resources; `None` where they are not known.
     totals: Vec<Option<Room>>,
     columns: Vec<Column>,
     column_of: HashMap<&'a str, usize>,
@@ -125,7 +125,7 @@ impl<'a> Compiler<'a> {
         Self { agents, names, totals, columns, column_of, tests, test_of, watches, watch_of }
     }
 
-    /// The rules of one request; the tests first, since they decide which values it can reach.
+    /// Compiles the rules of one request; the tests first, since they decide which values it can reach.
     fn compile(&mut self, request: &'a TaskRequest) -> Compiled {
         let mut compiled = Compiled::default();
         let rules = || request.constraints.iter().enumerate();
@@ -146,7 +146,7 @@ impl<'a> Compiler<'a> {
         compiled
     }
 
-    /// One of the rules that what is placed changes.
+    /// Compiles a rule whose result changes as instances are placed.
     fn compile_moving(
         &mut self,
         compiled: &mut Compiled,
@@ -194,7 +194,7 @@ impl<'a> Compiler<'a> {
         })
     }
 
-    /// The counts of the request by that attribute; rules on the same one share them.
+    /// Returns the request's counts by that attribute; rules on the same one share them.
     fn counts(&self, compiled: &mut Compiled, attribute: &str, request: &TaskRequest) -> usize {
         let column = self.column_of[attribute];
         let known = compiled.counts.iter().position(|counts| counts.column == column);
@@ -210,7 +210,7 @@ impl<'a> Compiler<'a> {
         })
     }
 
-    /// Which values have an agent that passes the request's tests and is large enough for it.
+    /// Returns which values have an agent that passes the request's tests and is large enough for it.
     fn reachable(&self, compiled: &Compiled, column: usize, request: &TaskRequest) -> Vec<bool> {
         let column = &self.columns[column];
         let mut reachable = vec![false; column.keys.len()];
@@ -258,7 +258,7 @@ impl<'a> Compiler<'a> {
     }
 }
 
-/// Whether a rule compares the counts of several values, so that it matters which values there are.
+/// Returns whether a rule compares the counts of several values, so that it matters which values exist.
 fn compares(rule: &Rule) -> bool {
     matches!(rule, Rule::Spread { .. } | Rule::GroupBy { .. })
 }

@@ -1,20 +1,20 @@
-//! Instances of one request by attribute value, and how rules on their distribution read those counts.
+//! Counts of a request's instances by attribute value, and the distribution rules that read them.
 //!
-//! A [`Counts`] keeps, beside the counts, how many values have which count, so that the least and the most used value are
-//! known without a walk.
+//! A [`Counts`] also keeps how many values have which count, so that the least and the most used value are known
+//! without a scan.
 
 use std::collections::BTreeMap;
 
-/// How many instances each value has.
+/// The number of instances of each value.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Counts {
-    /// The attribute, as the number of its column.
+    /// The column number of the attribute.
     pub(super) column: usize,
     by_value: Vec<u64>,
-    /// Which values some agent has that could ever run the request; only these are compared with each other. None are where
-    /// no rule compares.
+    /// The values of agents that could run the request when empty; only these are compared with each other. Empty if no
+    /// rule compares.
     reachable: Vec<bool>,
-    /// How many of the reachable values have so many instances.
+    /// How many reachable values have each count.
     histogram: BTreeMap<u64, usize>,
 }
 
@@ -30,17 +30,17 @@ pub(super) enum Limit {
 /// Shares of all instances by value.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Targets {
-    /// Percents by the value's number, in its order.
+    /// Percentages by the value's number.
     percents: Vec<(usize, u32)>,
-    /// What is left for all other values together.
+    /// The percentage that all other values share.
     rest_percent: u32,
-    /// How many other values there are.
+    /// The number of other values.
     others: u64,
-    /// How many instances there shall be.
+    /// The number of instances wanted in all.
     total: u64,
 }
 
-/// More or fewer instances.
+/// An increase or decrease of a count.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Change {
     Add(u64),
@@ -60,7 +60,7 @@ impl Change {
 }
 
 impl Counts {
-    /// None yet, for values of which these are reachable.
+    /// Creates zero counts, given which values are reachable.
     pub(super) fn new(column: usize, reachable: Vec<bool>) -> Self {
         let values = reachable.iter().filter(|reachable| **reachable).count();
         let histogram = if values == 0 { BTreeMap::new() } else { BTreeMap::from([(0, values)]) };
@@ -85,7 +85,7 @@ impl Counts {
         self.by_value[value]
     }
 
-    /// What the values share evenly, rounded up.
+    /// Returns the even share of a value, rounded up.
     pub(super) fn even_share(&self, total: u64) -> u64 {
         total.div_ceil(self.reachable_values().max(1))
     }
@@ -98,29 +98,29 @@ impl Counts {
         self.histogram.values().map(|&values| values as u64).sum()
     }
 
-    /// What the least used of the other reachable values has.
+    /// Returns the count of the least used other reachable value.
     pub(super) fn least_other(&self, value: usize) -> Option<u64> {
         let own = self.reachable[value].then_some(self.by_value[value]);
         let others = self.histogram.iter().map(|(&count, &values)| (count, values - usize::from(own == Some(count))));
         others.into_iter().find(|&(_, values)| values > 0).map(|(count, _)| count)
     }
 
-    /// What [`least_other`](Self::least_other) reads of all values: the fewest instances of any, whether several have as few,
-    /// and the next number.
+    /// Returns what [`least_other`](Self::least_other) reads of all values: the lowest count, whether several values
+    /// have it, and the next count.
     pub(super) fn lowest(&self) -> [u64; 3] {
         let mut counts = self.histogram.iter().map(|(&count, &values)| (count, values));
         let (least, values) = counts.next().unwrap_or((u64::MAX, 0));
         [least, u64::from(values > 1), counts.next().map_or(u64::MAX, |(count, _)| count)]
     }
 
-    /// The fewest and the most instances that a reachable value has.
+    /// Returns the lowest and the highest count of the reachable values.
     pub(super) fn extremes(&self) -> Option<(u64, u64)> {
         Some((*self.histogram.first_key_value()?.0, *self.histogram.last_key_value()?.0))
     }
 }
 
 impl Limit {
-    /// How many more instances of the value it grants.
+    /// Returns how many more instances of the value are allowed.
     pub(super) fn room(&self, counts: &Counts, value: usize) -> u64 {
         let most = match self {
             Self::PerValue { limit } => u64::from(*limit),
@@ -134,10 +134,11 @@ impl Limit {
         most.saturating_sub(counts.at(value))
     }
 
-    /// How well one more instance of the value would do, from -1 to 1.
+    /// Scores one more instance of the value, from -1 to 1.
     ///
-    /// A limit that is kept counts 1, one that is not counts 0, or less the more it is exceeded. Shares count as in Nomad's
-    /// spread: by how much of the desired number is missing, or without targets by the distance to the least used value.
+    /// A satisfied limit scores 1; an exceeded one scores 0 or less, and less the more it is exceeded. Shares score as
+    /// in Nomad's spread: by how much of the desired number is missing, or without targets by the distance to the least
+    /// used value.
     pub(super) fn score(&self, counts: &Counts, value: usize) -> f64 {
         let there = counts.at(value);
         let score = match self {
@@ -156,7 +157,7 @@ impl Limit {
 }
 
 impl Targets {
-    /// `percents` are those of values that some agent has; `sum` is that of all.
+    /// Creates targets. `percents` are those of values that some agent has; `sum` is that of all.
     pub(super) fn new(mut percents: Vec<(usize, u32)>, sum: u32, reachable: &[bool], total: u64) -> Self {
         percents.sort_unstable();
         let is_target = |value: usize| percents.binary_search_by_key(&value, |&(target, _)| target).is_ok();
@@ -165,7 +166,7 @@ impl Targets {
         Self { percents, rest_percent, others: (others as u64).max(1), total }
     }
 
-    /// A value's share in hundredths of instances, to be divided by the second number.
+    /// Returns a value's share in hundredths of instances, and the divisor.
     fn hundredths(&self, value: usize) -> (u64, u64) {
         match self.percents.binary_search_by_key(&value, |&(target, _)| target) {
             Ok(at) => (self.total.saturating_mul(self.percents[at].1.into()), 100),
@@ -184,12 +185,12 @@ impl Targets {
     }
 }
 
-/// 1 when nothing is exceeded; 0, -1/2, -2/3, ... when something is by 1, 2, 3, ...
+/// Returns 1 if nothing is exceeded, and 0, -1/2, -2/3, ... if a limit is exceeded by 1, 2, 3, ...
 pub(super) fn kept(exceeded_by: u64) -> f64 {
     if exceeded_by == 0 { 1.0 } else { 1.0 / number(exceeded_by) - 1.0 }
 }
 
-/// The boost of an even spread for a value with `there` instances, where values have from `least` to `most`.
+/// Returns the boost of an even spread for a value with `there` instances, where values have `least` to `most`.
 fn even(there: u64, least: u64, most: u64) -> f64 {
     let relative = |distance: u64| number(distance) / number(least);
     if most == 0 {

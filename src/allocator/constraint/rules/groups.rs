@@ -1,4 +1,4 @@
-//! Agents that a request's rules cannot tell apart.
+//! Groups of agents that a request's rules do not distinguish.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -6,26 +6,26 @@ use std::sync::Arc;
 use super::columns::Column;
 use super::{Compiled, Tested};
 
-/// Which agents always score alike for a request.
+/// The groups of agents that always have the same score for a request.
 #[derive(Debug, Clone, Default)]
 pub(super) enum Groups {
-    /// All of them.
+    /// All agents are one group.
     #[default]
     One,
-    /// Each only with itself.
+    /// Each agent is its own group.
     Each,
-    /// Those of one number.
+    /// Agents of one number are a group.
     Numbered(Arc<[u32]>),
 }
 
-/// What tells agents apart.
+/// What distinguishes groups.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 enum Sign {
     Test(usize),
     Value(usize),
 }
 
-/// The groupings made so far, by their signs: requests with like rules share one.
+/// The groupings computed so far, by their signs: requests with equal rules share one.
 #[derive(Debug, Default)]
 pub(super) struct Groupings(HashMap<Vec<Sign>, Groups>);
 
@@ -40,7 +40,7 @@ impl Groups {
 }
 
 impl Groupings {
-    /// The groups of a request, among the first `offered` agents.
+    /// Returns the groups of a request, among the first `offered` agents.
     pub(super) fn group(
         &mut self,
         compiled: &Compiled,
@@ -54,7 +54,7 @@ impl Groupings {
     }
 }
 
-/// `None` when wishes look at each agent alone. Hard rules that do are left to the check.
+/// Returns `None` if soft constraints depend on each agent alone. Hard rules that do are left to the check.
 fn signs(compiled: &Compiled, near: &[Option<usize>], columns: &[Column]) -> Option<Vec<Sign>> {
     let required = compiled.required.iter().map(|&(test, _)| Sign::Test(test));
     let wished = compiled.wished.iter().map(|&(test, _)| Sign::Test(test));

@@ -1,31 +1,31 @@
-//! The constraints of all requests of one placement, compiled, with counts that follow what is placed.
+//! The compiled constraints of all requests of one placement, with counts that are updated as instances are placed.
 //!
-//! Agents are numbers: the offered ones first, in the order given, then those that only the view has. Placing instances
-//! changes a few counters by attribute value, and every answer reads a few; none walks over agents. `remove` undoes
-//! `place` exactly, so that a search can go back.
+//! Agents are numbers: the offered ones first, in the order given, then those only in the view. Placing instances
+//! changes a few counters by attribute value, and each query reads a few; none scans the agents. `remove` undoes
+//! `place` exactly, so that a search can backtrack.
 
-mod answers;
 mod columns;
 mod compile;
 mod counts;
+mod effects;
 mod groups;
-mod ripples;
-mod surroundings;
+mod queries;
 #[cfg(test)]
 mod tests;
+mod watches;
 
 use std::sync::Arc;
 
 use self::columns::{Column, Known};
 use self::counts::{Change, Counts, Limit};
 use self::groups::Groups;
-use self::surroundings::{Occupancy, Watch};
+use self::watches::{Occupancy, Watch};
 use crate::allocator::reason::Host;
 use crate::allocator::request::TaskRequest;
 use crate::proto::v1;
 use crate::types::{AttributeValue, Attributes};
 
-/// An agent that is offered.
+/// An offered agent.
 #[derive(Debug, Clone, PartialEq)]
 pub(in crate::allocator) struct Described {
     pub(in crate::allocator) host: Arc<Host>,
@@ -44,50 +44,50 @@ pub(in crate::allocator) struct Rules<'a> {
     occupancy: Occupancy,
 }
 
-/// The answers to one test, by the lists of its column.
+/// The results of one test, by the value lists of its column.
 #[derive(Debug)]
 struct Tested {
     column: usize,
     passes: Vec<bool>,
 }
 
-/// The constraints of one request. Where a rule is kept with a number, that is its place in the request's list.
+/// The constraints of one request. A number beside a rule is its index in the request's list.
 #[derive(Debug, Default)]
 struct Compiled {
-    /// Tests that must pass.
+    /// Hard tests.
     required: Vec<(usize, usize)>,
-    /// Tests that should, with their weights.
+    /// Soft tests, with their weights.
     wished: Vec<(usize, f64)>,
     counts: Vec<Counts>,
     distributed: Vec<Distributed>,
     near: Vec<Near>,
-    /// Whether an instance must be alone.
+    /// Whether instances are exclusive.
     is_exclusive: bool,
-    /// How much it matters that an instance is alone, each wish of its own.
+    /// The weights of soft `exclusive` constraints.
     alone_wished: Vec<f64>,
-    /// The sum of all weights without their signs; 0 if there are no wishes.
+    /// The sum of the absolute weights; 0 without soft constraints.
     weights: f64,
     /// The watches whose label its tasks carry.
     carries: Vec<usize>,
-    /// The watches whose tasks it must not have beside it.
+    /// The watches whose tasks it avoids.
     avoids: Vec<usize>,
-    /// Whether nothing that is placed changes what its rules say.
+    /// Whether placing changes no result of its rules.
     is_static: bool,
     groups: Groups,
 }
 
-/// A rule on the distribution over the values that one of the request's counts has.
+/// A rule on the distribution over the values of one of the request's counts.
 #[derive(Debug)]
 struct Distributed {
     counts: usize,
     limit: Limit,
     rule: usize,
-    /// The weight of a wish.
+    /// The weight of a soft constraint.
     weight: Option<f64>,
 }
 
 impl Distributed {
-    /// Whether it is a hard rule that placing more elsewhere fulfils.
+    /// Returns whether it is a hard rule that placing more elsewhere can satisfy.
     fn opens(&self) -> bool {
         self.weight.is_none() && matches!(self.limit, Limit::GroupBy { .. })
     }
@@ -100,19 +100,19 @@ struct Near {
     avoid: bool,
     /// Whether the request carries the label itself.
     carries: bool,
-    /// The weight of a wish.
+    /// The weight of a soft constraint.
     weight: Option<f64>,
 }
 
 impl Near {
-    /// Whether it is a hard rule that placing its neighbours fulfils.
+    /// Returns whether it is a hard rule that placing its neighbours can satisfy.
     fn opens(&self) -> bool {
         !self.avoid && self.weight.is_none()
     }
 }
 
 impl Described {
-    /// The agent of an offer, with its attributes; one that cannot be read is left out, and a set is several values.
+    /// Describes an offered agent. Invalid attributes are left out, and a set is several values.
     pub(in crate::allocator) fn new(host: Arc<Host>, list: &[v1::Attribute]) -> Self {
         let mut attributes = Attributes::default();
         for attribute in list {
@@ -127,8 +127,8 @@ impl Described {
 }
 
 impl Rules<'_> {
-    /// Counts instances that are put on an agent; [`check`](Self::check) has granted each of them, or will grant all of an
-    /// answer in some order.
+    /// Counts instances placed on an agent. [`check`](Self::check) has allowed each of them, or will allow all in some
+    /// order.
     pub(in crate::allocator) fn place(&mut self, request: usize, agent: usize, instances: u32) {
         self.change_own(request, agent, Change::Add(instances.into()));
         self.change_others(request, agent, Change::Add(instances.into()));
@@ -140,7 +140,7 @@ impl Rules<'_> {
         self.change_others(request, agent, Change::Remove(instances.into()));
     }
 
-    /// Changes what only the request's own instances count for.
+    /// Updates the counts of the request's own instances.
     fn change_own(&mut self, request: usize, agent: usize, change: Change) {
         let compiled = &mut self.compiled[request];
         for counts in &mut compiled.counts {
@@ -159,7 +159,7 @@ impl Rules<'_> {
         }
     }
 
-    /// Changes what the instances count for as tasks among others.
+    /// Updates what the instances count for as neighbours of others.
     fn change_others(&mut self, request: usize, agent: usize, change: Change) {
         for &watch in &self.compiled[request].carries {
             self.watches[watch].change(&self.columns, agent, change);

@@ -1,4 +1,4 @@
-//! What the rules say of a few agents, as people read it.
+//! Results of the rules for a few agents, as text.
 
 mod laws;
 mod reasons;
@@ -8,7 +8,7 @@ use super::*;
 use crate::allocator::constraint::{ClusterAgent, ClusterView};
 
 impl Rules<'_> {
-    /// How many more instances may go onto this agent, one after the other, before [`check`](Self::check) says no.
+    /// Returns how many more instances the agent may have, one after the other, until [`check`](Self::check) fails.
     fn room(&self, request: usize, agent: usize) -> u32 {
         if self.passes_all(request, agent) { self.moving_room(request, agent, true) } else { 0 }
     }
@@ -27,7 +27,7 @@ fn id(number: usize) -> v1::AgentId {
     v1::AgentId { value: format!("s{number}") }
 }
 
-/// A request with these constraints, each of which makes sense.
+/// Creates a request with these valid constraints.
 fn request(name: &str, constraints: &[&str]) -> TaskRequest {
     let request = TaskRequest::command(name, "true").cpus(1.0);
     let request = constraints.iter().fold(request, |request, text| request.constrained(text));
@@ -35,7 +35,7 @@ fn request(name: &str, constraints: &[&str]) -> TaskRequest {
     request
 }
 
-/// Why not, or "yes".
+/// Returns the reason, or "yes".
 fn answer(rules: &Rules<'_>, request: usize, agent: usize) -> String {
     rules.check(request, agent).map_or_else(|reason| reason.to_string(), |()| "yes".to_owned())
 }

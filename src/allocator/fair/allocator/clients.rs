@@ -1,4 +1,4 @@
-//! Clients in runs: who takes part, what each refused of which agent.
+//! Clients in runs: which ones take part, and what each has refused of which agent.
 
 use std::fmt::Debug;
 
@@ -6,7 +6,7 @@ use super::{Allocator, Now, Refusal, RoleId};
 use crate::allocator::fair::tree::ClientState;
 
 impl<A: Copy + Ord + Debug, K: Copy + Ord + Debug> Allocator<A, K> {
-    /// Puts a framework into a role, active. One that is there already stays as it is.
+    /// Adds a framework to a role, active. An existing one does not change.
     pub fn add_client(&mut self, role: &str, framework: K) -> RoleId {
         if let Some(id) = self.shares.role(role).filter(|id| self.shares.has_client(*id, framework)) {
             return id;
@@ -20,17 +20,17 @@ impl<A: Copy + Ord + Debug, K: Copy + Ord + Debug> Allocator<A, K> {
         id
     }
 
-    /// Takes a framework out of a role; what it still held counts no more, and neither do its refusals.
+    /// Removes a framework from a role with its allocations and refusals.
     pub fn remove_client(&mut self, role: RoleId, framework: K) {
         if self.shares.has_client(role, framework) {
             self.awake -= usize::from(self.is_awake(role, framework));
         }
         self.shares.remove_client(role, framework);
         self.changes.forget_client((role, framework));
-        self.quotas_eased();
+        self.advance_quota_generation();
     }
 
-    /// Whether a client takes part in runs: it does not while it is suppressed or away.
+    /// Sets whether a client takes part in runs; it does not while it is suppressed or disconnected.
     ///
     /// # Panics
     ///
@@ -48,7 +48,7 @@ impl<A: Copy + Ord + Debug, K: Copy + Ord + Debug> Allocator<A, K> {
         self.count_awake(role, framework, was_awake);
     }
 
-    /// Whether any client that takes part in runs is not idle.
+    /// Returns whether any client that takes part in runs is not idle.
     #[must_use]
     pub fn any_awake(&self) -> bool {
         self.awake > 0
@@ -64,8 +64,9 @@ impl<A: Copy + Ord + Debug, K: Copy + Ord + Debug> Allocator<A, K> {
         self.awake -= usize::from(was);
     }
 
-    /// Whether only runs for [all](super::super::Serve::All) clients look at this one. What it missed while it was idle is
-    /// for the caller to have looked at, in the next of those.
+    /// Sets whether only runs for [all](super::super::Serve::All) clients serve this one.
+    ///
+    /// The caller marks what it missed while it was idle for the next of those runs.
     ///
     /// # Panics
     ///
@@ -76,7 +77,7 @@ impl<A: Copy + Ord + Debug, K: Copy + Ord + Debug> Allocator<A, K> {
         self.count_awake(role, framework, was_awake);
     }
 
-    /// A client can use more than before, say for a new capability or a new demand.
+    /// Records that a client can use more than before, for example by a new capability or demand.
     ///
     /// # Panics
     ///
@@ -87,20 +88,20 @@ impl<A: Copy + Ord + Debug, K: Copy + Ord + Debug> Allocator<A, K> {
         self.changes.add_client((role, framework));
     }
 
-    /// A client does not want this of an agent.
+    /// Records a client's refusal of resources of an agent.
     ///
     /// # Panics
     ///
     /// When the client was not added to the role.
     pub fn refuse(&mut self, agent: A, role: RoleId, framework: K, refusal: Refusal) {
         let node = self.shares.client_node(role, framework);
-        if let Some(account) = self.agents.get_mut(&agent) {
+        if let Some(agent_state) = self.agents.get_mut(&agent) {
             let state = self.shares.tree.state(node);
-            account.pairs.entry(node).or_default().refuse(refusal, state, self.moment);
+            agent_state.pairs.entry(node).or_default().refuse(refusal, state, self.moment);
         }
     }
 
-    /// Every refusal of a client ends, as with REVIVE. Costs the same however many there are.
+    /// Ends every refusal of a client, as for REVIVE. Costs the same however many there are.
     ///
     /// # Panics
     ///
@@ -111,51 +112,51 @@ impl<A: Copy + Ord + Debug, K: Copy + Ord + Debug> Allocator<A, K> {
         self.changes.add_client((role, framework));
     }
 
-    /// Every refusal of an agent ends, as when its attributes changed.
+    /// Ends every refusal of an agent, as when its attributes change.
     pub fn forget_refusals_of(&mut self, agent: A) {
-        if let Some(account) = self.agents.get_mut(&agent) {
-            account.pairs.values_mut().for_each(super::PairState::forget_refusals);
-            account.pairs.retain(|_, pair| !pair.is_blank());
+        if let Some(agent_state) = self.agents.get_mut(&agent) {
+            agent_state.pairs.values_mut().for_each(super::PairState::forget_refusals);
+            agent_state.pairs.retain(|_, pair| !pair.is_blank());
             self.mark_dirty(agent);
         }
     }
 
-    /// An offer of the agent was made to a client: until then it is made no second one.
+    /// Records an offer of the agent to a client: until then no second one is made.
     ///
     /// # Panics
     ///
     /// When the client was not added to the role.
     pub fn set_fresh(&mut self, agent: A, role: RoleId, framework: K, until_ns: u64) {
         let node = self.shares.client_node(role, framework);
-        if let Some(account) = self.agents.get_mut(&agent) {
+        if let Some(agent_state) = self.agents.get_mut(&agent) {
             let state = self.shares.tree.state(node);
-            account.pairs.entry(node).or_default().set_fresh(until_ns, state, self.moment);
+            agent_state.pairs.entry(node).or_default().set_fresh(until_ns, state, self.moment);
         }
     }
 
-    /// The offer that was [fresh](Self::set_fresh) until then is outstanding no more.
+    /// Records that the offer that was [fresh](Self::set_fresh) until then is no longer outstanding.
     ///
     /// # Panics
     ///
     /// When the client was not added to the role.
     pub fn clear_fresh(&mut self, agent: A, role: RoleId, framework: K, until_ns: u64) {
         let node = self.shares.client_node(role, framework);
-        let Some(account) = self.agents.get_mut(&agent) else { return };
-        let Some(pair) = account.pairs.get_mut(&node) else { return };
+        let Some(agent_state) = self.agents.get_mut(&agent) else { return };
+        let Some(pair) = agent_state.pairs.get_mut(&node) else { return };
         pair.forget_void(self.shares.tree.state(node));
         if pair.clear_fresh(until_ns) {
             self.changes.add_pair(agent, (role, framework));
         }
         if pair.is_blank() {
-            account.pairs.remove(&node);
+            agent_state.pairs.remove(&node);
         }
     }
 
-    /// Refusals of an agent may have ended by now, or offers of it be no longer fresh.
+    /// Ends refusals and fresh offers of an agent that are over by now.
     pub fn refusals_ended(&mut self, agent: A, now: Now) {
         let Self { shares, agents, changes, .. } = self;
-        let Some(account) = agents.get_mut(&agent) else { return };
-        account.pairs.retain(|node, pair| {
+        let Some(agent_state) = agents.get_mut(&agent) else { return };
+        agent_state.pairs.retain(|node, pair| {
             pair.forget_void(shares.tree.state(*node));
             if pair.forget_ended(now)
                 && let Some(client) = shares.tree.client(*node)
@@ -166,13 +167,14 @@ impl<A: Copy + Ord + Debug, K: Copy + Ord + Debug> Allocator<A, K> {
         });
     }
 
-    /// When the first of the refusals of an agent ends that have not, or of the fresh offers that a run waits for.
+    /// Returns when the next refusal of an agent ends, or the next fresh offer that a run waits for.
     #[must_use]
     pub fn next_refusal_end(&self, agent: A, now: Now) -> Option<u64> {
         self.agents.get(&agent)?.pairs.values().filter_map(|pair| pair.next_end(now)).min()
     }
 
-    /// The agents where runs since the last call skipped a client because of a fresh offer, and until when it is that:
+    /// Returns the agents where runs since the last call skipped a client because of a fresh offer, and until when.
+    ///
     /// [`refusals_ended`](Self::refusals_ended) is due then.
     #[must_use]
     pub fn take_skipped(&mut self) -> Vec<(A, u64)> {

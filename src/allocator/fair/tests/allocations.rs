@@ -1,14 +1,14 @@
 //! Allocations that operators and clients of the protocol rely on: who gets what of which agent, one table each.
 //!
-//! A line `=> F1 A1 cpus:2` is one run over what was touched. Agents are visited in the order of their keys, where Mesos
-//! shuffles them, and a run follows each change, where Mesos waits for its interval: "expires after three
-//! intervals" reads as a time here.
+//! A line `=> F1 A1 cpus:2` is one run over what is dirty. Agents are visited in the order of their keys, where Mesos
+//! shuffles them. A run follows each change, where Mesos waits for its interval: "expires after three intervals" is a
+//! time here.
 
-use super::stage::Stage;
+use super::script::ScriptedCluster;
 
 #[test]
 fn unreserved_resources_go_by_dominant_shares() {
-    Stage::play(&[
+    ScriptedCluster::check(&[
         "agent A1 cpus:2;mem:1024",
         "framework F1 role1",
         "=> F1 A1 cpus:2;mem:1024",
@@ -28,7 +28,7 @@ fn unreserved_resources_go_by_dominant_shares() {
 
 #[test]
 fn what_is_excluded_from_shares_changes_nothing_in_them() {
-    Stage::play(&[
+    ScriptedCluster::check(&[
         "exclude gpus",
         "agent A1 cpus:2;mem:1024;gpus:1",
         "framework F1 role1",
@@ -49,7 +49,7 @@ fn what_is_excluded_from_shares_changes_nothing_in_them() {
 
 #[test]
 fn reserved_resources_count_for_the_share_of_who_holds_them() {
-    Stage::play(&[
+    ScriptedCluster::check(&[
         "agent A1 cpus:1;mem:512;cpus(role1):100;mem(role1):1024",
         "framework F1 role1",
         "=> F1 A1 cpus:1;mem:512;cpus(role1):100;mem(role1):1024",
@@ -66,7 +66,7 @@ fn reserved_resources_count_for_the_share_of_who_holds_them() {
 
 #[test]
 fn nested_roles_share_within_their_parents() {
-    Stage::play(&[
+    ScriptedCluster::check(&[
         "agent A1 cpus:2;mem:1024",
         "framework F1 a/b",
         "=> F1 A1 cpus:2;mem:1024",
@@ -82,7 +82,7 @@ fn nested_roles_share_within_their_parents() {
 
 #[test]
 fn two_roles_get_one_agent_each() {
-    Stage::play(&[
+    ScriptedCluster::check(&[
         "framework F1 role1",
         "framework F2 role2",
         "agent A1 cpus:2;mem:1024",
@@ -97,12 +97,12 @@ fn equals_take_turns() {
     for _ in 0..5 {
         lines.extend(["=> F1 A1 cpus:2;mem:1024", "free F1 A1", "=> F2 A1 cpus:2;mem:1024", "free F2 A1"]);
     }
-    Stage::play(&lines);
+    ScriptedCluster::check(&lines);
 }
 
 #[test]
 fn what_was_declined_is_offered_when_its_filter_ends() {
-    Stage::play(&[
+    ScriptedCluster::check(&[
         "framework F1 role1",
         "agent A1 cpus:2;mem:1024",
         "=> F1 A1 cpus:2;mem:1024",
@@ -117,7 +117,7 @@ fn what_was_declined_is_offered_when_its_filter_ends() {
 
 #[test]
 fn each_gets_its_own_reservations_and_the_rest_goes_by_shares() {
-    Stage::play(&[
+    ScriptedCluster::check(&[
         "agent A1 cpus(role1):2;mem(role1):1024;cpus(role2):1;mem(role2):512;cpus:1;mem:512",
         "framework F1 role1",
         "=> F1 A1 cpus(role1):2;mem(role1):1024;cpus:1;mem:512",
@@ -133,7 +133,7 @@ fn each_gets_its_own_reservations_and_the_rest_goes_by_shares() {
 
 #[test]
 fn an_agent_below_the_minimum_is_offered_only_with_what_is_reserved_beside_it() {
-    Stage::play(&[
+    ScriptedCluster::check(&[
         "minimum cpus:0.01|mem:32",
         "framework F1 role1",
         "agent A1 cpus:0.005;mem:16",
@@ -149,7 +149,7 @@ fn an_agent_below_the_minimum_is_offered_only_with_what_is_reserved_beside_it() 
 
 #[test]
 fn a_minimum_of_ones_own_takes_the_place_of_the_clusters() {
-    Stage::play(&[
+    ScriptedCluster::check(&[
         "minimum cpus:0.01|mem:32",
         "framework F1 role1",
         "own F1 cpus:2;mem:64",
@@ -164,7 +164,7 @@ fn a_minimum_of_ones_own_takes_the_place_of_the_clusters() {
 
 #[test]
 fn a_minimum_is_no_ceiling_and_a_demand_is() {
-    Stage::play(&[
+    ScriptedCluster::check(&[
         "framework F1 role1",
         "own F1 cpus:2",
         "agent A1 cpus:8;mem:1024",
@@ -180,7 +180,7 @@ fn a_minimum_is_no_ceiling_and_a_demand_is() {
 
 #[test]
 fn weights_share_out_agents_in_proportion() {
-    Stage::play(&[
+    ScriptedCluster::check(&[
         "framework F1 role1",
         "framework F2 role2",
         "agent A1 cpus:2;mem:1024",
@@ -196,7 +196,7 @@ fn weights_share_out_agents_in_proportion() {
 
 #[test]
 fn a_weight_changed_later_holds_for_what_is_given_out_next() {
-    Stage::play(&[
+    ScriptedCluster::check(&[
         "framework F1 role1",
         "framework F2 role2",
         "agent A1 cpus:2;mem:1024",
@@ -211,7 +211,7 @@ fn a_weight_changed_later_holds_for_what_is_given_out_next() {
 
 #[test]
 fn the_suppressed_get_nothing_and_reviving_ends_their_filters() {
-    Stage::play(&[
+    ScriptedCluster::check(&[
         "framework F1 role1",
         "framework F1 role2",
         "agent A1 cpus:2;mem:1024",
@@ -234,7 +234,7 @@ fn the_suppressed_get_nothing_and_reviving_ends_their_filters() {
 
 #[test]
 fn what_an_agent_grows_by_is_offered_and_one_that_shrank_offers_nothing() {
-    Stage::play(&[
+    ScriptedCluster::check(&[
         "framework F1 role1",
         "agent A1 cpus:2;mem:1024",
         "=> F1 A1 cpus:2;mem:1024",
@@ -247,7 +247,7 @@ fn what_an_agent_grows_by_is_offered_and_one_that_shrank_offers_nothing() {
 
 #[test]
 fn filters_go_with_their_agent() {
-    Stage::play(&[
+    ScriptedCluster::check(&[
         "framework F1 role1",
         "agent A1 cpus:2;mem:1024",
         "=> F1 A1 cpus:2;mem:1024",
@@ -260,7 +260,7 @@ fn filters_go_with_their_agent() {
 
 #[test]
 fn what_may_be_taken_back_goes_to_those_who_can_deal_with_it() {
-    Stage::play(&[
+    ScriptedCluster::check(&[
         "framework F1 role1",
         "agent A1 cpus:2;spare:3",
         "=> F1 A1 cpus:2",
@@ -272,7 +272,7 @@ fn what_may_be_taken_back_goes_to_those_who_can_deal_with_it() {
 
 #[test]
 fn who_cannot_take_an_agent_does_not_stop_the_others() {
-    Stage::play(&[
+    ScriptedCluster::check(&[
         "framework F1 role1",
         "able F1 none",
         "framework F2 role2",
@@ -284,7 +284,7 @@ fn who_cannot_take_an_agent_does_not_stop_the_others() {
 
 #[test]
 fn reservations_of_a_role_are_offered_to_all_below_it() {
-    Stage::play(&[
+    ScriptedCluster::check(&[
         "framework F1 a/b/c",
         "agent A1 cpus(a):1;mem(a):512",
         "=> F1 A1 cpus(a):1;mem(a):512",
@@ -297,7 +297,7 @@ fn reservations_of_a_role_are_offered_to_all_below_it() {
 
 #[test]
 fn what_is_left_beside_processors_that_a_changed_client_took_goes_to_clients_that_did_not_change() {
-    Stage::play(&[
+    ScriptedCluster::check(&[
         "able plain shared",
         "framework plain a",
         "agent A1 cpus:2;gpus:1",
@@ -310,7 +310,7 @@ fn what_is_left_beside_processors_that_a_changed_client_took_goes_to_clients_tha
 
 #[test]
 fn a_client_that_is_revived_is_offered_what_others_refused_and_they_are_not() {
-    Stage::play(&[
+    ScriptedCluster::check(&[
         "framework F1 a",
         "framework F2 b",
         "agent A1 cpus:2",

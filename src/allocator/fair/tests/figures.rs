@@ -4,7 +4,7 @@ use super::*;
 
 #[test]
 fn the_order_follows_dominant_shares() {
-    Table::play(&[
+    Table::check(&[
         "total cpus:100;mem:100",
         "=> ",
         "add a",
@@ -38,7 +38,7 @@ fn the_order_follows_dominant_shares() {
 
 #[test]
 fn weights_divide_shares() {
-    Table::play(&[
+    Table::check(&[
         "total cpus:100;mem:100",
         "add a",
         "+a cpus:5;mem:5",
@@ -68,7 +68,7 @@ fn weights_divide_shares() {
 
 #[test]
 fn a_new_weight_holds_at_once() {
-    Table::play(&[
+    Table::check(&[
         "total cpus:100;mem:100",
         "add a",
         "+a cpus:5;mem:5",
@@ -82,7 +82,7 @@ fn a_new_weight_holds_at_once() {
 
 #[test]
 fn equal_shares_are_ordered_by_the_number_of_allocations() {
-    Table::play(&[
+    Table::check(&[
         "total cpus:100;mem:100",
         "add a",
         "add b",
@@ -119,7 +119,7 @@ fn equal_shares_are_ordered_by_the_number_of_allocations() {
 
 #[test]
 fn what_children_hold_counts_for_their_parent() {
-    Table::play(&[
+    Table::check(&[
         "total cpus:100;mem:100",
         "add a",
         "add b/c",
@@ -148,7 +148,7 @@ fn what_children_hold_counts_for_their_parent() {
 
 #[test]
 fn a_subtree_is_walked_before_its_next_sibling() {
-    Table::play(&[
+    Table::check(&[
         "total cpus:100;mem:100",
         "add a/b",
         "add c",
@@ -167,7 +167,7 @@ fn a_subtree_is_walked_before_its_next_sibling() {
 
 #[test]
 fn a_role_with_frameworks_may_get_child_roles() {
-    Table::play(&[
+    Table::check(&[
         "total cpus:100;mem:100",
         "add a",
         "+a cpus:10;mem:10",
@@ -193,7 +193,7 @@ fn a_role_with_frameworks_may_get_child_roles() {
 
 #[test]
 fn a_role_with_child_roles_may_get_frameworks() {
-    Table::play(&[
+    Table::check(&[
         "total cpus:100;mem:100",
         "add x/a",
         "+x/a cpus:10;mem:10",
@@ -213,7 +213,7 @@ fn a_role_with_child_roles_may_get_frameworks() {
 
 #[test]
 fn what_an_inactive_framework_holds_still_counts_for_its_role() {
-    Table::play(&[
+    Table::check(&[
         "total cpus:100;mem:100",
         "add a",
         "+a cpus:10;mem:10",
@@ -229,7 +229,7 @@ fn what_an_inactive_framework_holds_still_counts_for_its_role() {
 
 #[test]
 fn a_weight_set_before_its_role_exists_holds_for_the_whole_subtree() {
-    Table::play(&[
+    Table::check(&[
         "total cpus:100;mem:100",
         "weight b 3",
         "weight a 2",
@@ -254,14 +254,14 @@ fn a_weight_set_before_its_role_exists_holds_for_the_whole_subtree() {
 #[test]
 fn a_new_total_may_make_another_resource_dominant() {
     let before = ["add a", "add b", "total cpus:10;mem:100", "+a cpus:2;mem:1", "+b cpus:1;mem:2", "=> b,a"];
-    Table::play(&[&before[..], &["total cpus:100;mem:10", "=> a,b"]].concat());
+    Table::check(&[&before[..], &["total cpus:100;mem:10", "=> a,b"]].concat());
     let agents = ["add a", "add b", "total cpus:10;mem:100", "+a cpus:2;mem:1", "+b cpus:1;mem:3", "=> b,a"];
-    Table::play(&[&agents[..], &["total cpus:100;mem:100", "=> a,b"]].concat());
+    Table::check(&[&agents[..], &["total cpus:100;mem:100", "=> a,b"]].concat());
 }
 
 #[test]
 fn freed_resources_lower_a_share() {
-    Table::play(&[
+    Table::check(&[
         "add a",
         "add b",
         "total cpus:10",
@@ -276,7 +276,7 @@ fn freed_resources_lower_a_share() {
 
 #[test]
 fn parts_of_one_resource_are_summed() {
-    Table::play(&[
+    Table::check(&[
         "total cpus:100;mem:100;disk:100",
         "add a",
         "add b",
@@ -288,7 +288,7 @@ fn parts_of_one_resource_are_summed() {
 
 #[test]
 fn the_dominant_resource_may_differ_between_clients() {
-    Table::play(&[
+    Table::check(&[
         "total cpus:100;mem:100;disk:1000",
         "add a",
         "+a cpus:5;mem:5;disk:100",
@@ -303,7 +303,7 @@ fn the_dominant_resource_may_differ_between_clients() {
 
 #[test]
 fn nothing_of_a_resource_in_the_cluster_means_no_share_of_it() {
-    Table::play(&["total cpus:10", "add a", "add b", "+a gpus:8", "+b cpus:1", "=> a,b"]);
+    Table::check(&["total cpus:10", "add a", "add b", "+a gpus:8", "+b cpus:1", "=> a,b"]);
 }
 
 #[test]
@@ -318,7 +318,7 @@ fn an_excluded_resource_counts_for_no_share() {
 }
 
 #[test]
-fn frameworks_of_one_role_take_turns_when_everything_comes_back() {
+fn frameworks_of_one_role_take_turns_when_everything_is_released() {
     let mut shares = Shares::new();
     shares.add_total(&quantities("cpus:2;mem:1024"));
     let role = shares.add_client("*", 1);
@@ -334,7 +334,7 @@ fn frameworks_of_one_role_take_turns_when_everything_comes_back() {
 }
 
 #[test]
-fn agents_go_to_the_framework_and_role_that_are_owed_most() {
+fn agents_go_to_the_framework_and_role_with_the_smallest_share() {
     let mut shares = Shares::new();
     let give = |shares: &mut Shares<u32>, agent: &str| {
         shares.add_total(&quantities(agent));

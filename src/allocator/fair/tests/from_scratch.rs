@@ -1,5 +1,5 @@
-//! Whole runs against a slow reference: it visits every agent for every client after every event and works out shares,
-//! quotas and what is kept back from nothing but who holds what. The allocator looks only at the agents and clients that
+//! Whole runs against a slow reference. It visits every agent for every client after every event, and computes shares,
+//! quotas and guarantees from nothing but who holds what. The allocator visits only the agents and clients that
 //! changed, in slices, and must grant the same.
 
 use std::sync::Arc;
@@ -59,16 +59,16 @@ fn event() -> impl Strategy<Value = Event> {
     ]
 }
 
-/// The allocator, informed of what happens in the world.
+/// The allocator and the reference, updated by the same events.
 #[derive(Default)]
 struct Pairing {
     world: World,
     allocator: Allocator<u32, u32>,
-    /// When agents are looked at again where a client was skipped.
+    /// When agents are visited again where a client was skipped.
     skipped: Vec<(u32, u64)>,
 }
 
-/// What clients can use and want, by the number of their framework. A demand takes the place of a minimum.
+/// What clients can use and want, by the number of their framework. A demand replaces a minimum.
 #[derive(Default)]
 struct Facts {
     demands: BTreeMap<u32, Quantities>,
@@ -241,7 +241,7 @@ impl Pairing {
         }
     }
 
-    /// A task that is known from elsewhere, whatever the quotas say of it.
+    /// Records a task that is known from elsewhere, whatever the quotas.
     fn hold(&mut self, role: usize, client: u32, agent: u32, what: Pair) {
         let Some((role, client)) = self.known(role, client) else { return };
         if self.world.machines.contains_key(&agent) && covers(self.world.free(agent).0, what) {
@@ -279,7 +279,7 @@ impl Pairing {
         }
     }
 
-    /// Begins a run over what changed; also over what quotas kept back, which the reference looks at every time.
+    /// Begins a run over what changed; also over what quotas held back, which the reference visits every time.
     fn begin(&mut self, serve: Serve) {
         if serve == Serve::All {
             return self.allocator.begin(serve);
@@ -288,7 +288,7 @@ impl Pairing {
         self.allocator.begin_over(scope, Dirty::default(), serve);
     }
 
-    /// Goes on with it for so many looks; what it granted, and whether it is over.
+    /// Continues the run for so many looks; returns what it granted, and whether it has ended.
     fn slice(&mut self, facts: &mut Facts, mut looks: usize) -> (Vec<Held>, bool) {
         let mut granted = Vec::new();
         let now = Now { mono_ns: self.world.now, wall_ns: 0 };
@@ -313,7 +313,7 @@ impl Pairing {
         Held { agent, role, client: framework, open, reserved: minus(units(&resources), open), fresh_until }
     }
 
-    /// Goes on with a run, or begins one if none is under way. The world follows what is granted.
+    /// Continues a run, or begins one if none is in progress. The reference follows what is granted.
     fn go_on(&mut self, serve: Serve, looks: usize) {
         if !self.allocator.is_running() {
             self.begin(serve);
@@ -325,7 +325,7 @@ impl Pairing {
         self.skipped.extend(self.allocator.take_skipped());
     }
 
-    /// Both runs, each by its own account.
+    /// Runs both, each on its own state.
     fn run(&mut self, serve: Serve, looks: usize) -> (Vec<Held>, Vec<Held>) {
         let mut facts = self.facts();
         self.begin(serve);

@@ -1,13 +1,13 @@
-//! What quotas do to allocations: guarantees, limits, what is kept back, and reservations within them.
+//! Quotas in allocations: guarantees, limits, what is held back, and reservations within them.
 //!
-//! The figures are Mesos', where a quota without more said is guarantee and limit at once. Two rules are our own: a limit
-//! holds for the whole subtree of its role, and roles below another may have quotas.
+//! The examples are Mesos', where a quota is guarantee and limit at once unless it names both. Two rules are our own: a
+//! limit holds for the whole subtree of its role, and roles below another may have quotas.
 
-use super::stage::Stage;
+use super::script::ScriptedCluster;
 
 #[test]
 fn a_guarantee_comes_before_shares_and_is_kept_back_while_it_is_declined() {
-    Stage::play(&[
+    ScriptedCluster::check(&[
         "quota Q least cpus:2;mem:1024",
         "framework F1 Q",
         "framework F2 N",
@@ -24,7 +24,7 @@ fn a_guarantee_comes_before_shares_and_is_kept_back_while_it_is_declined() {
 
 #[test]
 fn a_limit_cuts_what_is_given() {
-    Stage::play(&[
+    ScriptedCluster::check(&[
         "quota Q most cpus:0;mem:0;disk:0",
         "framework F1 Q",
         "framework F2 N",
@@ -38,7 +38,7 @@ fn a_limit_cuts_what_is_given() {
 
 #[test]
 fn without_its_quota_a_role_is_like_any_other() {
-    Stage::play(&[
+    ScriptedCluster::check(&[
         "quota Q least cpus:2;mem:1024 most cpus:2;mem:1024",
         "framework F1 Q",
         "framework F2 N",
@@ -53,7 +53,7 @@ fn without_its_quota_a_role_is_like_any_other() {
 
 #[test]
 fn frameworks_of_one_role_share_its_quota() {
-    Stage::play(&[
+    ScriptedCluster::check(&[
         "quota Q least cpus:4;mem:2048 most cpus:4;mem:2048",
         "framework F1a Q",
         "agent A1 cpus:1;mem:512",
@@ -70,7 +70,7 @@ fn frameworks_of_one_role_share_its_quota() {
 
 #[test]
 fn a_quota_is_met_to_the_thousandth() {
-    Stage::play(&[
+    ScriptedCluster::check(&[
         "quota Q least cpus:0.5;mem:200 most cpus:0.5;mem:200",
         "framework F1 Q",
         "agent A cpus:1;mem:512",
@@ -82,7 +82,7 @@ fn a_quota_is_met_to_the_thousandth() {
 
 #[test]
 fn a_disk_that_cannot_be_cut_is_left_out_when_it_is_too_large() {
-    Stage::play(&[
+    ScriptedCluster::check(&[
         "quota Q least cpus:2;mem:2048;disk:150 most cpus:2;mem:2048;disk:150",
         "framework F1 Q",
         "agent A1 cpus:0.5;mem:512;mount:100",
@@ -94,7 +94,7 @@ fn a_disk_that_cannot_be_cut_is_left_out_when_it_is_too_large() {
 
 #[test]
 fn disks_of_several_kinds_add_up_to_a_quota() {
-    Stage::play(&[
+    ScriptedCluster::check(&[
         "quota Q least cpus:1;mem:512;disk:100 most cpus:1;mem:512;disk:100",
         "framework F1 Q",
         "agent A1 cpus:1;mem:512;disk:50;mount:50",
@@ -102,11 +102,11 @@ fn disks_of_several_kinds_add_up_to_a_quota() {
     ]);
 }
 
-/// The published figure says 1024 for the second role, with which one agent would be enough to meet it and the third
-/// agent's memory would be nobody's guarantee; with 2048 both are kept back, as the figure goes on.
+/// The published example has 1024 for the second role. Then one agent would meet it, and no guarantee would need the
+/// third agent's memory; with 2048 both are held back, as in the rest of the example.
 #[test]
 fn what_is_no_part_of_a_quota_rides_along_unless_another_role_is_guaranteed_it() {
-    Stage::play(&[
+    ScriptedCluster::check(&[
         "quota Q1 least cpus:2 most cpus:2",
         "framework F Q1",
         "agent A1 cpus:1;mem:1024;ports:[31000-32000]",
@@ -121,7 +121,7 @@ fn what_is_no_part_of_a_quota_rides_along_unless_another_role_is_guaranteed_it()
 
 #[test]
 fn a_quota_ends_starvation() {
-    Stage::play(&[
+    ScriptedCluster::check(&[
         "framework F1 Q",
         "framework F2 R",
         "agent A1 cpus:1;mem:512",
@@ -138,7 +138,7 @@ fn a_quota_ends_starvation() {
 
 #[test]
 fn the_guarantee_of_a_role_without_frameworks_is_kept_back() {
-    Stage::play(&[
+    ScriptedCluster::check(&[
         "quota Q least cpus:2;mem:1024 most cpus:2;mem:1024",
         "framework F N",
         "agent A1 cpus:2;mem:1024",
@@ -149,7 +149,7 @@ fn the_guarantee_of_a_role_without_frameworks_is_kept_back() {
 
 #[test]
 fn a_guarantee_is_not_held_up_by_that_of_an_absent_role() {
-    Stage::play(&[
+    ScriptedCluster::check(&[
         "quota Q1 least cpus:1;mem:1024 most cpus:1;mem:1024",
         "quota Q2 least cpus:2;mem:2048 most cpus:2;mem:2048",
         "framework F Q2",
@@ -160,7 +160,7 @@ fn a_guarantee_is_not_held_up_by_that_of_an_absent_role() {
 
 #[test]
 fn only_what_is_missing_of_a_quota_is_given() {
-    Stage::play(&[
+    ScriptedCluster::check(&[
         "quota Q1 least cpus:1;mem:200 most cpus:1;mem:200",
         "quota Q2 least cpus:2;mem:2000 most cpus:2;mem:2000",
         "framework F1 Q1",
@@ -180,7 +180,7 @@ fn only_what_is_missing_of_a_quota_is_given() {
 
 #[test]
 fn reservations_are_part_of_the_quota() {
-    Stage::play(&[
+    ScriptedCluster::check(&[
         "quota Q least cpus:2;mem:256 most cpus:2;mem:256",
         "framework F1 Q",
         "framework F2 N",
@@ -193,7 +193,7 @@ fn reservations_are_part_of_the_quota() {
 
 #[test]
 fn what_is_kept_back_for_a_quota_is_not_made_of_others_reservations() {
-    Stage::play(&[
+    ScriptedCluster::check(&[
         "quota Q least cpus:4 most cpus:4",
         "framework F1 Q",
         "framework F2 N",
@@ -206,7 +206,7 @@ fn what_is_kept_back_for_a_quota_is_not_made_of_others_reservations() {
 
 #[test]
 fn a_quota_may_be_larger_in_one_resource_than_agents_are() {
-    Stage::play(&[
+    ScriptedCluster::check(&[
         "quota Q least cpus:4;mem:1024 most cpus:4;mem:1024",
         "framework F Q",
         "agent A1 cpus:2;mem:1024",
@@ -219,7 +219,7 @@ fn a_quota_may_be_larger_in_one_resource_than_agents_are() {
 /// In Mesos the child would be given the second agent, since only top roles have limits there.
 #[test]
 fn what_a_child_holds_consumes_its_parents_quota_and_the_limit_holds_for_both() {
-    Stage::play(&[
+    ScriptedCluster::check(&[
         "quota a least cpus:1;mem:1024 most cpus:1;mem:1024",
         "framework F1 a/b",
         "agent A1 cpus:1;mem:1024",
@@ -234,7 +234,7 @@ fn what_a_child_holds_consumes_its_parents_quota_and_the_limit_holds_for_both() 
 
 #[test]
 fn a_childs_reservation_consumes_its_parents_quota() {
-    Stage::play(&[
+    ScriptedCluster::check(&[
         "quota a least cpus:1;mem:1024 most cpus:1;mem:1024",
         "framework F1 a",
         "framework F2 c",
@@ -247,7 +247,7 @@ fn a_childs_reservation_consumes_its_parents_quota() {
 
 #[test]
 fn a_childs_guarantee_counts_within_its_parents() {
-    Stage::play(&[
+    ScriptedCluster::check(&[
         "quota a least cpus:4",
         "quota a/b least cpus:3",
         "framework F1 a/c",
@@ -262,7 +262,7 @@ fn a_childs_guarantee_counts_within_its_parents() {
 
 #[test]
 fn a_role_with_more_reserved_than_guaranteed_leaves_others_what_they_are_guaranteed() {
-    Stage::play(&[
+    ScriptedCluster::check(&[
         "quota Q1 least cpus:1 most cpus:1",
         "quota Q2 least cpus:1 most cpus:1",
         "framework F N",
@@ -275,7 +275,7 @@ fn a_role_with_more_reserved_than_guaranteed_leaves_others_what_they_are_guarant
 
 #[test]
 fn reservations_count_once_whether_they_are_allocated_or_not() {
-    Stage::play(&[
+    ScriptedCluster::check(&[
         "quota Q least cpus:3 most cpus:3",
         "framework F1 Q",
         "framework F2 N",
@@ -292,7 +292,7 @@ fn reservations_count_once_whether_they_are_allocated_or_not() {
 
 #[test]
 fn what_may_be_taken_back_is_no_part_of_a_quota() {
-    Stage::play(&[
+    ScriptedCluster::check(&[
         "quota Q least cpus:1 most cpus:1",
         "framework F1 Q",
         "able F1 revocable",
@@ -302,8 +302,8 @@ fn what_may_be_taken_back_is_no_part_of_a_quota() {
 }
 
 #[test]
-fn what_was_kept_back_is_given_out_when_the_guarantee_is_met_elsewhere() {
-    Stage::play(&[
+fn what_was_held_back_is_offered_when_the_guarantee_is_met_elsewhere() {
+    ScriptedCluster::check(&[
         "quota Q least cpus:2",
         "framework F2 N",
         "agent A1 cpus:2",
@@ -317,7 +317,7 @@ fn what_was_kept_back_is_given_out_when_the_guarantee_is_met_elsewhere() {
 
 #[test]
 fn room_made_under_a_limit_is_used_on_any_agent() {
-    Stage::play(&[
+    ScriptedCluster::check(&[
         "quota Q most cpus:2",
         "framework F1 Q",
         "agent A1 cpus:2",
@@ -331,7 +331,7 @@ fn room_made_under_a_limit_is_used_on_any_agent() {
 
 #[test]
 fn a_refusal_of_what_a_quota_left_does_not_cover_what_its_removal_adds() {
-    Stage::play(&[
+    ScriptedCluster::check(&[
         "quota Q least cpus:1",
         "framework F2 N",
         "agent A1 cpus:1;mem:512",

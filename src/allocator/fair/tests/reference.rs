@@ -1,5 +1,5 @@
 //! A slow reference that sorts from scratch with exact fractions, and the comparison after every event. Weights are
-//! powers of two, where the kept order promises to find every tie.
+//! powers of two, where the kept order detects every tie.
 
 use std::cmp::Ordering;
 
@@ -41,7 +41,8 @@ pub(super) struct Client {
     pub(super) active: bool,
 }
 
-/// Everything by its definition: no tree, no order kept. Counts are kept per path prefix and last as long as the prefix has clients.
+/// Everything by its definition: no tree, no kept order. Counts are kept per path prefix as long as the prefix has
+/// clients.
 #[derive(Debug, Default)]
 pub(super) struct Reference {
     pub(super) total: [i64; 2],

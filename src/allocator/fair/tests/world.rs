@@ -1,4 +1,4 @@
-//! The slow reference of whole runs: who holds what, and everything else worked out from that.
+//! The slow reference of whole runs: who holds what, and everything else computed from that.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -10,7 +10,7 @@ use crate::types::{Kind, Reservation, Resource, Resources, is_self_or_below};
 
 pub(super) type Pair = [i64; 2];
 
-/// For so long an offer is fresh.
+/// How long an offer is fresh.
 pub(super) const FRESH: u64 = 2;
 
 /// What a client has of an agent: unreserved, and of what the agent has reserved.
@@ -21,7 +21,7 @@ pub(super) struct Held {
     pub(super) client: u32,
     pub(super) open: Pair,
     pub(super) reserved: Pair,
-    /// An offer until then: no second one is made.
+    /// Until when it is an offer: no second one is made.
     pub(super) fresh_until: u64,
 }
 
@@ -37,7 +37,7 @@ pub(super) struct Refused {
     pub(super) until: u64,
 }
 
-/// Nothing but facts.
+/// The state of the cluster, without anything derived.
 #[derive(Debug, Default)]
 pub(super) struct World {
     pub(super) now: u64,
@@ -45,7 +45,7 @@ pub(super) struct World {
     pub(super) held: Vec<Held>,
     pub(super) refused: Vec<Refused>,
     pub(super) quotas: BTreeMap<String, Quota>,
-    /// Per client's number, as of a framework with several roles.
+    /// By client number, as of a framework with several roles.
     pub(super) demands: BTreeMap<u32, Pair>,
     pub(super) minima: BTreeMap<u32, Pair>,
     pub(super) idle: BTreeSet<(String, u32)>,
@@ -111,7 +111,7 @@ impl World {
         Self::children("").iter().map(|role| self.missing(role, name)).sum()
     }
 
-    /// What is kept back for a role, its children's included.
+    /// Returns what is kept for a role, its children's included.
     fn kept(&self, role: &str, name: usize) -> i64 {
         let (above, from) = match role.rsplit_once('/') {
             Some((parent, _)) => (parent, self.kept(parent, name)),
@@ -132,7 +132,7 @@ impl World {
         (kept, (surplus + kept).min(room.min().unwrap_or(i64::MAX)))
     }
 
-    /// What a client wants of what it may have, and whether that is enough to be worth an offer.
+    /// Returns what a client wants of what it may have, if that is worth an offer.
     fn wanted(&self, part: &Held) -> Option<Held> {
         let machine = &self.machines[&part.agent];
         let role = machine.reserved.as_ref().map(|(role, _)| role.as_str());
@@ -192,7 +192,7 @@ impl World {
         granted
     }
 
-    /// A client is offered something: it wants that much less.
+    /// Offers something to a client: it wants that much less.
     pub(super) fn offer(&mut self, held: Held) {
         if let Some(demand) = self.demands.get_mut(&held.client) {
             let all = plus(held.open, held.reserved);

@@ -1,14 +1,14 @@
-//! More than this cannot be placed, whatever is tried: bounds by which a search turns back.
+//! Upper bounds on what can be placed, by which a search prunes.
 
 use crate::allocator::board::Board;
 use crate::allocator::feasible::{Names, SetWant, Total, Want};
 
-/// How many instances of a request would fit on everything that was offered if nothing else were there.
+/// Returns how many instances of a request would fit on all offers if nothing else were placed.
 pub(super) fn alone(board: &Board<'_>, request: usize) -> u64 {
     (0..board.problem.pools_of.len()).map(|agent| u64::from(alone_on(board, request, agent))).sum()
 }
 
-/// The same on one agent.
+/// Returns the same for one agent.
 pub(super) fn alone_on(board: &Board<'_>, request: usize, agent: usize) -> u32 {
     let problem = board.problem;
     if board.rules.check_static(request, agent).is_err() {
@@ -28,17 +28,17 @@ pub(super) fn alone_on(board: &Board<'_>, request: usize, agent: usize) -> u32 {
     by_room.min(by_limit)
 }
 
-/// Bounds for requests on agents that are gone through in order.
+/// Bounds for requests on a sequence of agents.
 pub(super) struct Bounds {
-    /// By request's place and agent's place: how many fit on this and all later agents if alone.
+    /// By index of request and agent: how many fit on this and all later agents if alone.
     alone: Vec<Vec<u64>>,
-    /// By agent's place: what this and all later agents have.
+    /// By index of agent: the resources of this and all later agents.
     totals: Vec<Total>,
-    /// By dimension: the requests' places with what one instance takes at least, the least first.
+    /// By dimension: the requests' indices with what one instance takes at least, the least first.
     least: Vec<(Dimension, Vec<(usize, u64)>)>,
 }
 
-/// A resource whose sums are looked at.
+/// A resource whose sums are compared.
 #[derive(Clone, Copy)]
 enum Dimension {
     Scalar(usize),
@@ -100,7 +100,7 @@ impl Bounds {
         Self { alone: requests.iter().map(suffix).collect(), totals, least }
     }
 
-    /// How many more instances of the requests at `places` may at most come onto the agents from one on.
+    /// Returns an upper bound of the further instances of the requests at `places` on the agents from `from` on.
     pub(super) fn most(&self, from: usize, places: std::ops::Range<usize>, missing: impl Fn(usize) -> u32) -> u64 {
         let possible = |place: usize| u64::from(missing(place)).min(self.alone[place][from]);
         let by_sums = self.least.iter().map(|(dimension, asked)| {

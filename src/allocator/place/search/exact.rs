@@ -1,9 +1,9 @@
-//! The best filling of a few agents, agent by agent.
+//! Exact search: the best filling of a few agents, agent by agent.
 //!
-//! For each agent in turn the walk tries every set of instances that it can hold, large sets first, and goes on with what is left for
-//! the next agent. Equal instances are only counted, and a state (agent, what is left, and what rules can tell
-//! of the placed) is entered once, whichever way leads to it; of `n` instances in all there are at most `2^n` states
-//! per agent. Where rules cannot forbid it, a set that something could still be added to is passed over.
+//! For each agent in turn the walk tries every set of instances that fits, large sets first, and continues with the
+//! rest on the next agent. Equal instances are only counted. A state (agent, what is left, and what rules distinguish
+//! of the placed instances) is visited once, whichever path leads to it. Of `n` instances in all there are at most
+//! `2^n` states per agent. Where rules cannot forbid it, a set that something could still be added to is skipped.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
@@ -13,29 +13,29 @@ use super::bounds::Bounds;
 use crate::allocator::board::{Board, Entry};
 use crate::allocator::constraint::Rules;
 
-/// No more states are remembered; what is not remembered may be looked at twice.
+/// The most states that are remembered; a state that is not remembered may be visited twice.
 const MOST_STATES: usize = 1 << 19;
 
-/// How a walk ended.
+/// The result of a walk.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Ended {
     /// The board holds something better; otherwise the agents are as empty as before.
     pub(super) is_better: bool,
-    /// The nodes ran out, so there may be something better still.
+    /// The nodes ran out, so a better result may exist.
     pub(super) is_cut: bool,
 }
 
-/// A walk nests once for each choice on each agent; the stack holds so many.
+/// The maximum nesting: a walk nests once for each choice on each agent.
 const DEEPEST: usize = 2_000;
 
-/// Whether a walk does not nest too deeply.
+/// Returns whether a walk stays within the maximum nesting.
 pub(super) fn is_manageable(board: &Board<'_>, agents: &[usize], requests: &[usize]) -> bool {
     let variants: usize = requests.iter().map(|&request| board.problem.wants[request].len()).sum();
     let pools: usize = agents.iter().map(|&agent| board.problem.pools_of[agent].len()).sum();
     variants.saturating_mul(pools).saturating_add(agents.len()) <= DEEPEST
 }
 
-/// Fills empty agents with the requests, given in the order of priority. `missing` is what the answer known so far leaves
+/// Fills empty agents with the requests, given in the order of priority. `missing` is what the best known result leaves
 /// over; the walk may take `most` nodes of the budget.
 pub(super) fn solve(
     board: &mut Board<'_>,
@@ -74,7 +74,7 @@ pub(super) fn solve(
     Ended { is_better: found.is_some(), is_cut }
 }
 
-/// The places of the requests of each priority, the highest first.
+/// Returns the index ranges of the requests of each priority, the highest first.
 fn levels(board: &Board<'_>, requests: &[usize]) -> Vec<Range<usize>> {
     let mut levels: Vec<Range<usize>> = Vec::new();
     for (place, &request) in requests.iter().enumerate() {
@@ -108,9 +108,9 @@ struct Walk<'w, 'p> {
     levels: &'w [Range<usize>],
     bounds: Bounds,
     classes: Classes,
-    /// Whether no rule changes with what is placed.
+    /// Whether placing changes no result of the rules.
     free: bool,
-    /// What the best answer so far leaves over, by priority.
+    /// What the best result so far leaves over, by priority.
     best: Vec<u64>,
     found: Option<Vec<(usize, Vec<Entry>)>>,
     seen: BTreeSet<Vec<u32>>,
@@ -118,10 +118,10 @@ struct Walk<'w, 'p> {
 }
 
 impl Walk<'_, '_> {
-    /// Goes on from the agent at a place; answers whether the walk is over.
+    /// Continues with the agent at an index; returns whether the walk is over.
     fn agent(&mut self, place: usize) -> bool {
         if self.left_over() < self.best && self.is_in_order(place) {
-            self.keep(place);
+            self.save_best(place);
             if self.best.iter().all(|&left_over| left_over == 0) {
                 return true;
             }
@@ -177,8 +177,8 @@ impl Walk<'_, '_> {
 
     fn most(&self, Choice { request, pool, variant }: Choice) -> u32 {
         let most = self.board.fit(request, variant, pool).min(self.board.missing[request]);
-        // Rules that open as more is placed are looked at in the end. What the others forbid is never entered: of two
-        // states that are described alike, both can be completed or none.
+        // Rules that placing can open are checked in the end. States that the other rules forbid are never visited: of
+        // two states with the same description, both can be completed or none.
         most.min(self.board.rules.closing_room(request, self.board.agent(pool)))
     }
 
@@ -190,7 +190,7 @@ impl Walk<'_, '_> {
         self.levels.iter().map(|level| left_over(self.requests, level, &self.board.missing)).collect()
     }
 
-    /// Whether the agents from one on could hold enough to better the best answer.
+    /// Returns whether the agents from `from` on could hold enough to improve on the best result.
     fn may_better(&self, from: usize) -> bool {
         let missing = |place: usize| self.board.missing[self.requests[place]];
         let least = |level: &Range<usize>| {
@@ -200,7 +200,7 @@ impl Walk<'_, '_> {
         self.levels.iter().map(least).lt(self.best.iter().copied())
     }
 
-    /// Whether this state was not entered before; what leads on from it does not depend on the way to it.
+    /// Returns whether this state is visited for the first time; its continuations do not depend on the path to it.
     fn is_new(&mut self, place: usize) -> bool {
         if self.seen.len() >= MOST_STATES {
             return true;
@@ -211,8 +211,8 @@ impl Walk<'_, '_> {
         self.seen.insert(state)
     }
 
-    /// Whether there is an order in which rules let everything in that is placed on the agents before one. Only rules that
-    /// open as more is placed care.
+    /// Returns whether some order of placing satisfies the rules on all agents before `place`. Only rules that placing
+    /// can open depend on the order.
     fn is_in_order(&mut self, place: usize) -> bool {
         if !self.requests.iter().any(|&request| self.board.rules.may_open(request)) {
             return true;
@@ -220,7 +220,7 @@ impl Walk<'_, '_> {
         self.replays(place, true) || self.replays(place, false)
     }
 
-    /// Takes the placed out of the rules and puts it in again, instance by instance, the opening requests first or last.
+    /// Removes the placed instances from the rules and adds them again one by one, the opening requests first or last.
     fn replays(&mut self, place: usize, opening_first: bool) -> bool {
         let mut waiting = Vec::new();
         for &agent in &self.agents[..place] {
@@ -250,16 +250,16 @@ impl Walk<'_, '_> {
         waiting.is_empty()
     }
 
-    fn keep(&mut self, place: usize) {
+    fn save_best(&mut self, place: usize) {
         self.best = self.left_over();
         let pools = self.agents[..place].iter().flat_map(|&agent| &self.board.problem.pools_of[agent]);
         self.found = Some(pools.map(|&pool| (pool, self.board.placed[pool].clone())).collect());
     }
 }
 
-/// Which agents rules cannot tell apart, so that it does not matter on which of them something is.
+/// Classes of agents that rules do not distinguish, so that it does not matter on which of them an instance is.
 struct Classes {
-    /// By agent's number; 0 for all where no rule changes.
+    /// By agent number; 0 for all if no rule changes.
     of: Vec<u32>,
     dynamic: bool,
 }
@@ -280,7 +280,7 @@ impl Classes {
         }
         let sign = |agent: usize| {
             let groups = requests.iter().map(|&request| rules.score_group(request, agent)).collect::<Vec<u32>>();
-            // A rule on host names ties agents together that share one.
+            // A rule on host names connects agents that share one.
             let tied = Some(hostname(agent)).filter(|name| of_host[name].len() > 1);
             (groups, by_agent.then_some(agent), tied)
         };
@@ -292,7 +292,7 @@ impl Classes {
         Self { of, dynamic }
     }
 
-    /// Adds to a state how many instances of which request are in which class.
+    /// Appends to a state how many instances of each request are in each class.
     fn describe(&self, board: &Board<'_>, agents: &[usize], state: &mut Vec<u32>) {
         if !self.dynamic {
             return;

@@ -1,24 +1,24 @@
-//! Bettering a large answer part by part.
+//! Improves a large placement part by part.
 //!
-//! For a request that is short, a few agents that could run it are emptied and filled again, together with what is left
-//! over. A part that does not get better is put back as it was, so the answer never gets worse.
+//! For a request that lacks instances, the search empties a few agents that could run it and fills them again, together
+//! with what is left over. A part that does not improve is restored, so the result never gets worse.
 
 use super::exact;
 use super::{Budget, bounds};
 use crate::allocator::board::{Board, Entry};
 
-/// So many agents are emptied at once.
+/// The number of agents that are emptied at once.
 const AGENTS: usize = 4;
 
-/// And no more requests than these are on them.
+/// The most requests on them.
 const REQUESTS: usize = 24;
 
-/// What one part may take of the budget.
+/// The most nodes for one part.
 const NODES: u64 = 20_000;
 
-/// Betters the answer until nothing is left to try or the budget is spent.
+/// Improves the placement until nothing is left to try or the budget is spent.
 pub(super) fn improve(board: &mut Board<'_>, wanted: &[usize], budget: &mut Budget) {
-    // What others depend on must not be moved from under them.
+    // Requests that others depend on must not be moved.
     if wanted.iter().any(|&request| board.rules.may_open(request)) {
         return;
     }
@@ -32,7 +32,7 @@ pub(super) fn improve(board: &mut Board<'_>, wanted: &[usize], budget: &mut Budg
     }
 }
 
-/// Betters the answer for one request; answers whether that did anything.
+/// Improves the placement for one request; returns whether anything changed.
 fn improve_request(board: &mut Board<'_>, wanted: &[usize], request: usize, budget: &mut Budget) -> bool {
     budget.spend(board.problem.pools_of.len() as u64);
     let agents = candidates(board, request);
@@ -46,14 +46,15 @@ fn improve_request(board: &mut Board<'_>, wanted: &[usize], request: usize, budg
     is_better
 }
 
-/// Agents to be emptied together: fuller ones with emptier ones first, since exchanging is between those, then alike ones.
+/// Returns agents to be emptied together: first fuller ones with emptier ones, since those can exchange, then similar
+/// ones.
 fn parts(agents: &[usize]) -> impl Iterator<Item = Vec<usize>> {
     let apart = agents.len().div_ceil(AGENTS).max(1);
     let mixed = (0..apart).map(move |from| agents.iter().copied().skip(from).step_by(apart).collect());
     mixed.chain(agents.chunks(AGENTS).map(<[usize]>::to_vec))
 }
 
-/// The agents that could run a request if they were empty, the ones with most room left first.
+/// Returns the agents that could run a request if they were empty, the ones with most room left first.
 fn candidates(board: &Board<'_>, request: usize) -> Vec<usize> {
     let able = |&agent: &usize| bounds::alone_on(board, request, agent) > 0;
     let mut agents: Vec<(u64, usize)> =
@@ -62,7 +63,7 @@ fn candidates(board: &Board<'_>, request: usize) -> Vec<usize> {
     agents.into_iter().map(|(_, agent)| agent).collect()
 }
 
-/// How much an agent lacks for one instance, in thousandths of what is asked, summed over the resources.
+/// Returns how much an agent lacks for one instance, in thousandths of what is needed, summed over the resources.
 fn shortfall(board: &Board<'_>, request: usize, agent: usize) -> u64 {
     let pool_lacks = |&pool: &usize| {
         let want = &board.problem.wants[request][0];

@@ -46,7 +46,7 @@ fn a_variant_is_taken_where_the_preferred_demand_has_no_room() {
     let offers = [offer("plain", "cpus:32;mem:64"), offer("gpu", "cpus:8;mem:64;gpus:1")];
     let train = task("train", 4.0, 1.0).gpus(1).or(|instead| instead.cpus(16.0).mem_mib(1)).count(3);
     let plan = place(&offers, std::slice::from_ref(&train));
-    assert_eq!(told(&plan), "train@plain train@plain train@gpu");
+    assert_eq!(placements(&plan), "train@plain train@plain train@gpu");
     let variants: Vec<usize> = plan.launches.iter().flat_map(Launch::instances).map(|it| it.variant).collect();
     assert_eq!(variants, [1, 1, 0]);
     let cpus: Vec<Milli> =
@@ -68,27 +68,27 @@ fn each_demand_of_a_refused_request_has_its_reason() {
 }
 
 #[test]
-fn a_higher_priority_goes_first_and_is_never_given_up_for_a_lower() {
+fn a_higher_priority_goes_first_and_never_yields_to_a_lower() {
     let offers = [offer("o", "cpus:4;mem:64")];
     let requests = [task("big", 4.0, 1.0), task("urgent", 1.0, 1.0).priority(5), task("many", 1.0, 1.0).count(4)];
     let plan = place(&offers, &requests);
-    assert_eq!(told(&plan), "urgent@o many@o many@o many@o");
+    assert_eq!(placements(&plan), "urgent@o many@o many@o many@o");
     let requests = [task("many", 1.0, 1.0).count(4), task("big", 4.0, 1.0).priority(1)];
-    assert_eq!(told(&place(&offers, &requests)), "big@o");
+    assert_eq!(placements(&place(&offers, &requests)), "big@o");
 }
 
 #[test]
 fn within_a_priority_as_many_instances_as_can_be_are_placed() {
     let offers = [offer("o", "cpus:4;mem:64")];
     let requests = [task("big", 4.0, 1.0), task("small", 1.0, 1.0).count(4)];
-    assert_eq!(told(&place(&offers, &requests)), "small@o small@o small@o small@o");
+    assert_eq!(placements(&place(&offers, &requests)), "small@o small@o small@o small@o");
 }
 
 #[test]
 fn binpack_fills_agents_and_spread_levels_them() {
     let offers = [offer("o1", "cpus:8;mem:80"), offer("o2", "cpus:8;mem:80"), offer("o3", "cpus:8;mem:40")];
     let four = [task("a", 1.0, 10.0).count(4)];
-    let with = |strategy| told(&Placer::new().strategy(strategy).place(&offers, &four));
+    let with = |strategy| placements(&Placer::new().strategy(strategy).place(&offers, &four));
     assert_eq!(with(Strategy::Binpack), "a@o3 a@o3 a@o3 a@o3");
     assert_eq!(with(Strategy::Spread), "a@o1 a@o1 a@o2 a@o3");
 }
@@ -98,7 +98,7 @@ fn spread_counts_instances_that_run_already() {
     let offers = [offer("o1", "cpus:8;mem:80"), offer("o2", "cpus:8;mem:80")];
     let request = task("a", 1.0, 10.0).running_on(offers[0].agent_id.clone(), 1);
     let plan = Placer::new().strategy(Strategy::Spread).place(&offers, &[request]);
-    assert_eq!(told(&plan), "a@o2");
+    assert_eq!(placements(&plan), "a@o2");
 }
 
 #[test]
@@ -118,7 +118,7 @@ fn the_second_instance_of_three_on_an_agent_scores_minus_two_thirds() {
 fn fitness_can_be_replaced_and_a_good_enough_place_ends_the_looking() {
     let offers = [offer("o1", "cpus:8;mem:80"), offer("o2", "cpus:2;mem:80"), offer("o3", "cpus:1;mem:80")];
     let one = [task("a", 1.0, 1.0)];
-    let with = |placer: Placer<'_>| told(&placer.place(&offers, &one));
+    let with = |placer: Placer<'_>| placements(&placer.place(&offers, &one));
     assert_eq!(with(Placer::new().fitness(DominantShare)), "a@o3");
     assert_eq!(with(Placer::new().fitness(DominantShare).good_enough(0.5)), "a@o2");
     assert_eq!(with(Placer::new().fitness(|place: &Prospect<'_>| place.free("cpus").unwrap_or(0.0))), "a@o1");
@@ -132,12 +132,12 @@ fn pairs(times: u32) -> (Vec<v1::Offer>, [TaskRequest; 2]) {
 }
 
 #[test]
-fn a_search_that_runs_out_of_nodes_says_so() {
+fn a_search_that_runs_out_of_nodes_reports_it() {
     let (offers, requests) = pairs(1);
     let none = Placer::new().node_budget(0).place(&offers, &requests);
     assert!(!none.is_complete() && none.search().exhausted_budget, "{none}");
     let text = none.unplaced[0].to_string();
-    assert!(text.ends_with("; a search of 0 nodes did not settle whether there is a better answer"), "{text}");
+    assert!(text.ends_with("; the search stopped after 0 nodes, so a better plan may exist"), "{text}");
     let all = Placer::new().place(&offers, &requests);
     assert!(all.is_complete() && !all.search().exhausted_budget && all.search().nodes > 0, "{all}");
 }
@@ -150,7 +150,7 @@ fn what_can_never_fit_is_not_searched_for() {
 }
 
 #[test]
-fn a_large_answer_is_bettered_in_parts() {
+fn a_large_placement_is_improved_in_parts() {
     let (offers, requests) = pairs(40);
     let greedy = Placer::new().node_budget(0).place(&offers, &requests);
     let plan = place(&offers, &requests);
@@ -163,8 +163,8 @@ fn places_are_ranked_with_the_parts_of_their_scores() {
     let offers = [offer("o1", "cpus:8;mem:80"), offer("o2", "cpus:2;mem:20"), offer("o3", "cpus:0.5;mem:80")];
     let request = task("a", 1.0, 10.0).or(|instead| instead.cpus(0.5));
     let ranked = Placer::new().rank(&offers, &request);
-    let told: Vec<(&str, usize)> = ranked.iter().map(|it| (it.host.hostname.as_str(), it.variant)).collect();
-    assert_eq!(told, [("host-o2", 0), ("host-o3", 1), ("host-o1", 0)]);
+    let places: Vec<(&str, usize)> = ranked.iter().map(|it| (it.host.hostname.as_str(), it.variant)).collect();
+    assert_eq!(places, [("host-o2", 0), ("host-o3", 1), ("host-o1", 0)]);
     assert!((ranked[0].score.fitness - (20.0 - 2.0 * 10_f64.sqrt()) / 18.0).abs() < 1e-9);
     assert!((ranked[0].score.total() - ranked[0].score.fitness).abs() < 1e-9);
 }
@@ -178,12 +178,12 @@ fn with_a_view_an_agent_that_is_half_used_counts_as_half_full() {
     };
     let view = ClusterView::new().agent(agent("small", "cpus:4;mem:40")).agent(agent("busy", "cpus:64;mem:640"));
     let one = [task("a", 1.0, 10.0)];
-    assert_eq!(told(&place(&offers, &one)), "a@small");
-    assert_eq!(told(&Placer::new().cluster(&view).place(&offers, &one)), "a@busy");
+    assert_eq!(placements(&place(&offers, &one)), "a@small");
+    assert_eq!(placements(&Placer::new().cluster(&view).place(&offers, &one)), "a@busy");
 }
 
 #[test]
-fn what_no_agent_of_the_cluster_can_run_is_told_as_such() {
+fn what_no_agent_of_the_cluster_can_run_is_reported_as_such() {
     let id = v1::AgentId { value: "o1".to_owned() };
     let agent = ClusterAgent::new(id, "h").total("cpus:8;mem:80".parse().expect("resources in text form"));
     let view = ClusterView::new().agent(agent.attributes("zone:a".parse().expect("attributes")));

@@ -1,4 +1,4 @@
-//! What did not fit, as people read it.
+//! Reasons of what did not fit, as text.
 
 use super::*;
 
@@ -7,7 +7,7 @@ fn why(offers: &[v1::Offer], request: TaskRequest) -> String {
 }
 
 #[test]
-fn the_limit_per_agent_is_told_with_the_agents_that_would_help() {
+fn the_limit_per_agent_is_shown_with_the_agents_that_would_help() {
     let offers = [offer("o1", "cpus:8;mem:1024"), offer("o2", "cpus:8;mem:1024")];
     let plan = place(&offers, &[task("hello", 0.5, 64.0).count(6).max_per_agent(2)]);
     let text = "2 of 6 do not fit: 2 agents: at their limit of 2; needs 1 more agent with 1 cpu and 128 MiB";
@@ -20,7 +20,7 @@ fn the_limit_per_agent_is_told_with_the_agents_that_would_help() {
 }
 
 #[test]
-fn one_agent_is_told_with_its_margin_and_several_with_the_best_one() {
+fn one_agent_is_shown_with_its_margin_and_several_with_the_best_one() {
     let one = offer("o1", "cpus:2.5;mem:1024");
     assert_eq!(
         why(std::slice::from_ref(&one), task("a", 4.0, 64.0)),
@@ -50,12 +50,12 @@ fn different_rules_are_counted_the_most_frequent_first() {
 }
 
 #[test]
-fn without_offers_the_need_is_still_told() {
+fn without_offers_the_need_is_still_shown() {
     assert_eq!(why(&[], task("a", 0.5, 0.0)), "1 of 1 does not fit: nothing is offered; needs an agent with 0.5 cpus");
 }
 
 #[test]
-fn a_limit_of_zero_is_told_as_such() {
+fn a_limit_of_zero_is_shown_as_such() {
     assert_eq!(
         why(&[offer("o1", "cpus:4;mem:10")], task("a", 1.0, 1.0).max_per_agent(0)),
         "1 of 1 does not fit: 1 agent: at its limit of 0 on this agent; a limit of 0 allows none anywhere"
@@ -63,10 +63,10 @@ fn a_limit_of_zero_is_told_as_such() {
 }
 
 #[test]
-fn a_request_that_makes_no_sense_is_told_and_does_not_stop_the_others() {
+fn an_invalid_request_is_reported_and_does_not_stop_the_others() {
     let offers = [offer("o1", "cpus:4;mem:10")];
     let plan = place(&offers, &[task("bad", -1.0, 1.0), TaskRequest::command("empty", "true"), task("good", 1.0, 1.0)]);
-    assert_eq!(told(&plan), "good@o1");
+    assert_eq!(placements(&plan), "good@o1");
     assert_eq!(
         plan.to_string(),
         "1 placed on 1 agent\nbad: cannot be placed: cpus: -1 is negative\n\
@@ -75,13 +75,13 @@ fn a_request_that_makes_no_sense_is_told_and_does_not_stop_the_others() {
 }
 
 #[test]
-fn an_offer_that_makes_no_sense_is_unusable_with_a_reason() {
+fn an_invalid_offer_is_unusable_with_a_reason() {
     let mut bad = offer("bad", "cpus:4;mem:10");
     bad.resources[1].scalar = Some(v1::value::Scalar { value: -1.0 });
     let mut empty = offer("empty", "cpus:4");
     empty.resources[0].name.clear();
     let plan = place(&[bad, empty, offer("ok", "cpus:1;mem:1")], &[task("a", 1.0, 1.0).count(2)]);
-    assert_eq!((told(&plan).as_str(), ids(&plan.unused)), ("a@ok", vec!["bad", "empty"]));
+    assert_eq!((placements(&plan).as_str(), ids(&plan.unused)), ("a@ok", vec!["bad", "empty"]));
     let reasons: Vec<String> = plan.unplaced[0].reasons.iter().map(ToString::to_string).collect();
     assert_eq!(reasons[0], "host-ok: cpus: asked 1, 0 left");
     assert!(reasons[1].starts_with("host-bad: the offer cannot be used: resources[1].scalar"), "{reasons:?}");
@@ -89,7 +89,7 @@ fn an_offer_that_makes_no_sense_is_unusable_with_a_reason() {
 }
 
 #[test]
-fn a_role_that_nobody_offers_to_is_told() {
+fn a_role_without_offers_is_reported() {
     let offers = [for_role(offer("o1", "cpus:4;mem:10"), "batch")];
     let text = why(&offers, task("a", 1.0, 1.0).on_role("web"));
     assert!(text.contains("1 agent: offered to role batch, asked for web"), "{text}");

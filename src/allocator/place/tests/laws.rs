@@ -102,8 +102,8 @@ proptest! {
         prop_assert_eq!(all.into_iter().collect::<BTreeSet<_>>().len(), offers.len());
         let agents: BTreeSet<_> = offers.iter().map(|offer| &offer.agent_id).collect();
         for unplaced in &plan.unplaced {
-            let told: BTreeSet<_> = unplaced.reasons.iter().map(AgentReason::agent_id).collect();
-            prop_assert_eq!(&told, &agents);
+            let explained: BTreeSet<_> = unplaced.reasons.iter().map(AgentReason::agent_id).collect();
+            prop_assert_eq!(&explained, &agents);
         }
     }
 

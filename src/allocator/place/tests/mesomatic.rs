@@ -1,7 +1,8 @@
-//! The rows of Mesomatic's allocator by their ids: `Strategy::Naive` answers as it does, and rightly where that was wrong.
+//! The rows of Mesomatic's allocator by their ids. `Strategy::Naive` gives the same results, and right ones where those
+//! were wrong.
 //!
-//! Not expressible: T19's limit of -1, T21 (no count), T22-T24 (task ids, which are the caller's), T33 and T34 (port mappings of
-//! containers). Ports shifted by a request's first range (T30, T31b) are fixed ports here.
+//! Not expressible: T19's limit of -1, T21 (no count), T22-T24 (task ids, which the caller assigns), T33 and T34 (port
+//! mappings of containers). Ports shifted by a request's first range (T30, T31b) are fixed ports here.
 
 use super::*;
 use crate::allocator::{Placer, Strategy};
@@ -36,12 +37,12 @@ fn one_request(text: &str) -> TaskRequest {
 
 fn naive(offers: &[v1::Offer], requests: &[TaskRequest]) -> String {
     let plan = Placer::new().strategy(Strategy::Naive).all_or_nothing().place(offers, requests);
-    if plan.is_complete() { told(&plan) } else { "nil".to_owned() }
+    if plan.is_complete() { placements(&plan) } else { "nil".to_owned() }
 }
 
 fn best(offers: &[v1::Offer], requests: &[TaskRequest]) -> String {
     let plan = place_all(offers, requests);
-    if plan.is_complete() { told(&plan) } else { "nil".to_owned() }
+    if plan.is_complete() { placements(&plan) } else { "nil".to_owned() }
 }
 
 /// Offers, requests, and who comes to which offer, in the order of the offers.
@@ -68,7 +69,7 @@ const ROWS: [(&str, &str, &str, &str); 27] = [
     ("T15b", "o1(1,9) o2(1,8) o3(1,7) o4(4,6)", "wide(4,2) t1(1,1) t2(1,0.5)", "t2@o2 t1@o3 wide@o4"),
     ("T16", "o1(4,8)", "ok(1,1) no(1,100)", "nil"),
     ("T19", "o1(4,10)", "a(1,1)x1/0", "nil"),
-    // Nothing to do and impossible are told apart here.
+    // "Nothing to do" and "impossible" differ here.
     ("T20", "o1(4,10)", "a(1,1)x0", ""),
     ("T37", "o(1,1000)", "a(0.1,1)x10", "a@o a@o a@o a@o a@o a@o a@o a@o a@o a@o"),
     ("T38", "A(6,10) B(4,9)", "x(4,6) y(3,5) z(3,4)", "nil"),

@@ -1,4 +1,4 @@
-//! The groups and heaps of greedy placing against the plain form: every instance looks at every pool.
+//! The groups and heaps of greedy placement against the plain algorithm: every instance checks every pool.
 
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
@@ -13,7 +13,7 @@ use crate::allocator::problem::Problem;
 use crate::allocator::{Placer, Strategy as Way, TaskRequest};
 use crate::types::Attributes;
 
-/// Rules that keep no agent out for good which something placed later would let in again.
+/// Rules that exclude no agent for good that a later placement would open again.
 const RULES: [&str; 18] = [
     "prefer 50: spread rack",
     "prefer 80: spread rack r0 50% r1 20%",
@@ -82,7 +82,7 @@ fn requests(jobs: &[Job]) -> Vec<TaskRequest> {
     jobs.iter().enumerate().map(one).collect()
 }
 
-/// Every instance looks at every pool: which is best by itself in each group, and which of these is best in all.
+/// Plain algorithm: finds the best pool of each group by its own score, then the best of these in all.
 fn plain(placer: &Placer<'_>, board: &mut Board<'_>, request: usize) {
     for variant in 0..board.problem.wants[request].len() {
         while board.missing[request] > 0 {
@@ -109,7 +109,7 @@ fn best(placer: &Placer<'_>, board: &Board<'_>, request: usize, variant: usize) 
     whole.max_by_key(|&(key, pool, _)| (key, pool)).map(|(_, Reverse(pool), score)| (pool, score))
 }
 
-/// What was put into each pool. Of instances that fill a pool at once only the first is scored.
+/// What was placed in each pool. Of instances that fill a pool at once only the first is scored.
 fn put(board: &Board<'_>, spread: bool) -> Vec<Vec<Entry>> {
     let each = |entry: &Entry| spread || !board.rules.is_static(entry.request);
     let entry = |entry: &Entry| Entry { score: entry.score.filter(|_| each(entry)), ..*entry };

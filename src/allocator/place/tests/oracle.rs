@@ -1,4 +1,4 @@
-//! Small workloads against a solver that tries everything.
+//! Small workloads against an exhaustive solver.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -8,7 +8,7 @@ use super::{offer, place, place_all, v1};
 use crate::allocator::{Demand, Plan, TaskRequest};
 use crate::types::{Milli, Resources};
 
-/// An agent in the plainest words.
+/// An agent in plain numbers.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 struct Agent {
     cpus: i64,
@@ -88,10 +88,10 @@ impl Job {
     }
 }
 
-/// Every instance in turn onto every agent in every way; the most that can be placed in all.
+/// Tries every instance in turn on every agent; returns the most that can be placed in all.
 struct Solver<'a> {
     jobs: &'a [Job],
-    /// What was seen: the job and its instance, what is left, and how many of the job are where.
+    /// Visited states: the job and its instance, what is left, and how many of the job are where.
     seen: BTreeMap<(usize, u32, Vec<Agent>, Vec<u32>), u32>,
 }
 
@@ -160,7 +160,7 @@ fn jobs() -> impl Strategy<Value = Vec<Job>> {
     let ask = (1..5_i64, 0..5_i64, 0..8_i64, pieces).prop_map(|(cpus, mem, gpus, (ports, port, items, item))| Ask {
         cpus,
         mem,
-        // Seldom, as in life.
+        // Rarely, as in practice.
         gpus: gpus / 7,
         ports: ports / 2,
         port,

@@ -1,4 +1,4 @@
-//! Small workloads with constraints between tasks against a solver that tries everything.
+//! Small workloads with constraints between tasks against an exhaustive solver.
 
 use proptest::prelude::*;
 
@@ -6,7 +6,7 @@ use super::{Launch, offer, place, v1};
 use crate::allocator::{Placer, Plan, Strategy as Way, TaskRequest};
 use crate::types::Attributes;
 
-/// What a job demands of where its instances are.
+/// A constraint of a job.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Demanded {
     Nothing,
@@ -78,7 +78,7 @@ impl Demanded {
     }
 }
 
-/// Whether everything that is demanded holds once all this is placed.
+/// Returns whether all constraints hold once all this is placed.
 fn holds(placement: &Placement, agents: &[Agent], jobs: &[Job]) -> bool {
     let zone = |agent: usize| agents[agent].zone;
     let fits = (0..agents.len()).all(|at| {
@@ -111,7 +111,7 @@ fn holds(placement: &Placement, agents: &[Agent], jobs: &[Job]) -> bool {
     })
 }
 
-/// The most that can be placed: every instance on every agent or nowhere, equal ones in order.
+/// Returns the most that can be placed: tries every instance on every agent or nowhere, equal ones in order.
 fn most(placement: &mut Placement, job: usize, left: usize, from: usize, agents: &[Agent], jobs: &[Job]) -> usize {
     let Some(wanted) = jobs.get(job) else {
         return if holds(placement, agents, jobs) { placement.len() } else { 0 };
@@ -163,14 +163,15 @@ fn agents() -> impl Strategy<Value = Vec<Agent>> {
 fn jobs() -> impl Strategy<Value = Vec<Job>> {
     let job = (1..4_i64, 1..4_usize, prop::sample::select(&ALL[..]), any::<bool>()).prop_map(
         |(cpus, count, demanded, db)| {
-            // Those that want company do not bring it themselves: who is the first then is a question of its own.
+            // Jobs with such a rule do not carry the label themselves: which is the first then is another question.
             Job { cpus, count, demanded, is_db: db && !demanded.is_with() }
         },
     );
     prop::collection::vec(job, 1..4)
 }
 
-/// Of two ways to put the same instances into one zone, a search that meets the forbidden one first still takes the other.
+/// Of two ways to place the same instances in one zone, a search that meets the forbidden one first still finds the
+/// other.
 #[test]
 fn what_one_rule_forbids_does_not_hide_what_an_opening_rule_lets_in() {
     let agents = [(4, 'a'), (1, 'a'), (3, 'b')].map(|(cpus, zone)| Agent { cpus, zone });

@@ -1,4 +1,4 @@
-//! What the framework asks for, with and without a master, and the offers it asks it on.
+//! Calls of the framework, with and without a master, and the offers they use.
 
 use super::*;
 
@@ -21,28 +21,28 @@ fn a_launch_on_a_known_offer_is_sent_with_the_offers_agent() {
 #[test]
 fn a_launch_on_an_offer_that_is_gone_is_answered_with_dropped_tasks() {
     let mut bench = Bench::subscribed();
-    let (_, status) = told(&bench.launch("O9", &["t1"]));
+    let (_, status) = delivered_status(&bench.launch("O9", &["t1"]));
     assert_eq!((status.state(), status.reason()), (TaskState::TaskDropped, Reason::InvalidOffers));
     assert_eq!(status.message(), "offer O9 is no longer valid");
     assert_eq!(status.uuid, None);
 }
 
 #[test]
-fn a_launch_on_one_known_and_one_unknown_offer_gives_the_known_one_back() {
+fn a_launch_on_one_known_and_one_unknown_offer_declines_the_known_one() {
     let mut bench = Bench::subscribed();
     bench.receive([offers(&["O1"])]);
     bench.take_all();
     let offer_ids = vec![offer_id("O1"), offer_id("O9")];
     let effects = bench.ask(Request::Accept { offer_ids, operations: vec![launch(&["t1"])], filters: None });
     assert_eq!(decline(&effects), ["O1"]);
-    told(&effects[1..]);
+    delivered_status(&effects[1..]);
 }
 
 #[test]
-fn a_framework_that_is_not_partition_aware_hears_of_lost_tasks_instead_of_dropped_ones() {
+fn a_framework_that_is_not_partition_aware_receives_lost_instead_of_dropped() {
     let mut plain = options();
     plain.framework.capabilities.clear();
-    let (_, status) = told(&Bench::subscribed_with(plain).launch("O9", &["t1"]));
+    let (_, status) = delivered_status(&Bench::subscribed_with(plain).launch("O9", &["t1"]));
     assert_eq!(status.state(), TaskState::TaskLost);
 }
 
@@ -61,7 +61,7 @@ fn an_id_used_again_after_its_task_ended_can_be_dropped() {
     let mut bench = Bench::subscribed();
     bench.receive([update(status("t1", TaskState::TaskFinished, 1))]);
     bench.take_all();
-    let (_, status) = told(&bench.launch("O9", &["t1"]));
+    let (_, status) = delivered_status(&bench.launch("O9", &["t1"]));
     assert_eq!(status.state(), TaskState::TaskDropped);
 }
 
@@ -71,7 +71,7 @@ fn a_launch_without_a_master_is_answered_with_dropped_tasks() {
     bench.receive([offers(&["O1"])]);
     bench.cut();
     bench.take_all();
-    let (_, status) = told(&bench.launch("O1", &["t1"]));
+    let (_, status) = delivered_status(&bench.launch("O1", &["t1"]));
     assert_eq!((status.state(), status.reason()), (TaskState::TaskDropped, Reason::MasterDisconnected));
 }
 
@@ -83,30 +83,30 @@ fn offers_go_back_after_the_hold_time_while_a_callback_hangs() {
         matches!(&delivered[..], [Effect::Deliver { event: SchedulerEvent::ResourceOffers(offers), .. }] if offers.len() == 1)
     );
     bench.now = bench.now.advanced(Duration::from_secs(4));
-    assert_eq!(bench.receive([offers(&["O2"])]), [], "the callback is still at it");
+    assert_eq!(bench.receive([offers(&["O2"])]), [], "the callback is still running");
     assert_eq!(decline(&bench.after(Duration::from_secs(6))), ["O1"]);
     assert_eq!(decline(&bench.after(Duration::from_secs(4))), ["O2"]);
-    assert_eq!(decline(&bench.receive([offers(&["O3"])])), ["O3"], "a stuck callback is given no offers to hold");
+    assert_eq!(decline(&bench.receive([offers(&["O3"])])), ["O3"], "no offers wait behind a stuck callback");
     let Effect::Deliver { callback, .. } = delivered[0] else { panic!("{delivered:?}") };
     let effects = bench.returned(callback, Outcome::Ok);
     let [Effect::Deliver { event: SchedulerEvent::OfferRescinded(id), .. }] = &effects[..] else {
         panic!("{effects:?}")
     };
-    assert_eq!(id.value, "O1", "only the offer that the callback saw is told to be void");
+    assert_eq!(id.value, "O1", "only the offer that the callback received is reported as void");
 }
 
 #[test]
-fn a_launch_on_an_offer_that_went_back_is_dropped() {
+fn a_launch_on_an_expired_offer_is_dropped() {
     let mut bench = Bench::subscribed();
     bench.receive([offers(&["O1"])]);
     bench.take_all();
     bench.after(Duration::from_secs(10));
     bench.take_all();
-    assert_eq!(told(&bench.launch("O1", &["t1"])).1.reason(), Reason::InvalidOffers);
+    assert_eq!(delivered_status(&bench.launch("O1", &["t1"])).1.reason(), Reason::InvalidOffers);
 }
 
 #[test]
-fn an_offer_rescinded_before_the_callback_saw_it_is_never_told() {
+fn an_offer_rescinded_before_its_callback_is_never_delivered() {
     let mut bench = Bench::subscribed();
     bench.receive([offers(&["O1"])]);
     let running = bench.out.clone();
@@ -120,7 +120,7 @@ fn an_offer_rescinded_before_the_callback_saw_it_is_never_told() {
 }
 
 #[test]
-fn statuses_are_told_before_offers_that_came_earlier() {
+fn statuses_are_delivered_before_offers_that_arrived_earlier() {
     let mut bench = Bench::subscribed();
     let first = bench.receive([offers(&["O1"])]);
     bench.receive([offers(&["O2"]), update(status("t1", TaskState::TaskRunning, 1))]);
@@ -177,7 +177,7 @@ fn a_message_without_a_master_is_refused_with_the_number_of_its_call() {
 }
 
 #[test]
-fn suppressed_roles_are_told_again_with_every_subscription() {
+fn suppressed_roles_are_sent_with_every_subscription() {
     let mut bench = Bench::subscribed();
     assert_eq!(sent(&bench.ask(Request::Suppress { roles: vec![] })), [call::Type::Suppress]);
     bench.cut();
@@ -189,11 +189,14 @@ fn suppressed_roles_are_told_again_with_every_subscription() {
     bench.ask(Request::Revive { roles: vec![] });
     bench.cut();
     assert_eq!(suppressed(&bench.connect()), [""; 0]);
-    assert!(sent(&bench.receive([subscribed()])).contains(&call::Type::Revive), "the cut may have taken it");
+    assert!(
+        sent(&bench.receive([subscribed()])).contains(&call::Type::Revive),
+        "it may have been lost with the connection"
+    );
 }
 
 #[test]
-fn a_refused_launch_is_told_by_number_and_its_tasks_are_dropped() {
+fn a_refused_launch_is_reported_by_number_and_its_tasks_are_dropped() {
     let mut bench = Bench::subscribed();
     bench.receive([offers(&["O1"])]);
     bench.take_all();
@@ -221,7 +224,7 @@ fn number(effects: &[Effect]) -> u64 {
     seq
 }
 
-/// A frame that refuses the call of this number, of which the rest was done or nothing.
+/// A frame that refuses the call of this number, entirely or in part.
 fn refused(seq: u64, partially_applied: bool) -> ext::Events {
     let (field, text) = ("accept.operations[1].reserve".into(), "not served".into());
     let refused = vec![ext::Refused { seq, field, text, partially_applied }];
@@ -229,19 +232,19 @@ fn refused(seq: u64, partially_applied: bool) -> ext::Events {
 }
 
 #[test]
-fn of_a_call_that_was_taken_up_the_master_alone_says_what_became_of_its_tasks() {
+fn the_tasks_of_a_partially_applied_call_are_reported_by_the_master_alone() {
     let mut bench = Bench::subscribed();
     bench.receive([offers(&["O1"])]);
     bench.take_all();
     let seq = number(&bench.launch("O1", &["t1"]));
     bench.frame(refused(seq, true));
     assert!(matches!(&bench.take_all()[..], [SchedulerEvent::Refused(refusal)] if refusal.seq == 1));
-    let (_, status) = told(&bench.receive([update(status("t1", TaskState::TaskRunning, 1))]));
+    let (_, status) = delivered_status(&bench.receive([update(status("t1", TaskState::TaskRunning, 1))]));
     assert_eq!(status.state(), TaskState::TaskRunning);
 }
 
 #[test]
-fn what_the_master_says_of_a_task_is_told_before_the_refusal_of_its_call_and_in_its_words() {
+fn a_status_by_the_master_is_delivered_unchanged_before_the_refusal_of_its_call() {
     let mut bench = Bench::subscribed();
     bench.receive([offers(&["O1"])]);
     bench.take_all();
@@ -249,13 +252,13 @@ fn what_the_master_says_of_a_task_is_told_before_the_refusal_of_its_call_and_in_
     let mut dropped = TaskStatus { uuid: None, ..status("t1", TaskState::TaskDropped, 0) };
     dropped.set_reason(Reason::InvalidOffers);
     bench.frame(ext::Events { events: vec![update(dropped)], ..refused(seq, false) });
-    let told = bench.take_all();
-    let [SchedulerEvent::StatusUpdate(status), SchedulerEvent::Refused(_)] = &told[..] else { panic!("{told:?}") };
+    let events = bench.take_all();
+    let [SchedulerEvent::StatusUpdate(status), SchedulerEvent::Refused(_)] = &events[..] else { panic!("{events:?}") };
     assert_eq!(status.reason(), Reason::InvalidOffers);
 }
 
 #[test]
-fn a_task_on_its_way_is_not_launched_twice_and_what_becomes_of_a_second_call_is_not_said_of_it() {
+fn a_task_is_not_launched_twice_and_the_outcome_of_a_second_call_is_not_attributed_to_it() {
     let mut bench = Bench::subscribed();
     bench.receive([offers(&["O1", "O2"])]);
     bench.take_all();
@@ -272,16 +275,16 @@ fn a_task_on_its_way_is_not_launched_twice_and_what_becomes_of_a_second_call_is_
     bench.launch("O9", &["t1"]);
     bench.cut();
     bench.launch("O1", &["t1"]);
-    let told = bench.take_all();
+    let events = bench.take_all();
     let dropped = |event: &SchedulerEvent| matches!(event, SchedulerEvent::StatusUpdate(_));
-    assert!(!told.iter().any(dropped), "{told:?}");
+    assert!(!events.iter().any(dropped), "{events:?}");
     let refused = |event: &&SchedulerEvent| matches!(event, SchedulerEvent::Refused(_));
-    assert_eq!(told.iter().filter(refused).count(), 3);
+    assert_eq!(events.iter().filter(refused).count(), 3);
     assert_eq!(bench.harness.core.counts().live_tasks, 2);
 }
 
 #[test]
-fn refusals_that_no_callback_takes_are_all_kept_and_no_further_call_is_taken() {
+fn refusals_that_wait_for_a_callback_are_all_kept_and_no_further_call_is_accepted() {
     let mut bench = Bench::subscribed();
     let hanging = bench.receive([offers(&["O1"])]);
     bench.cut();
@@ -293,27 +296,27 @@ fn refusals_that_no_callback_takes_are_all_kept_and_no_further_call_is_taken() {
     let (reconcile, kill) =
         (Request::Reconcile { tasks: vec![] }, Request::Kill { task_id: task_id("t1"), policy: None });
     for _ in 0..1024 {
-        assert_eq!(bench.harness.core.standing().objection(&reconcile), None);
+        assert_eq!(bench.harness.core.admission().refusal_reason(&reconcile), None);
         bench.ask(message());
     }
-    let standing = bench.harness.core.standing();
+    let admission = bench.harness.core.admission();
     for refused in [message(), reconcile, Request::Revive { roles: vec![] }] {
-        assert_eq!(standing.objection(&refused), Some(Objection::Unheard), "{refused:?}");
+        assert_eq!(admission.refusal_reason(&refused), Some(RefusalReason::EventBacklogFull), "{refused:?}");
     }
-    assert_eq!(standing.objection(&kill), None, "a status answers it");
+    assert_eq!(admission.refusal_reason(&kill), None, "its result is a status");
     for _ in 0..1000 {
         bench.ask(message());
     }
     let Effect::Deliver { callback, .. } = hanging[0] else { panic!("{hanging:?}") };
     bench.returned(callback, Outcome::Ok);
-    let told = bench.take_all();
-    let refused = told.iter().filter(|event| matches!(event, SchedulerEvent::Refused(_))).count();
+    let events = bench.take_all();
+    let refused = events.iter().filter(|event| matches!(event, SchedulerEvent::Refused(_))).count();
     assert_eq!((refused, bench.harness.core.counts().lost), (2024, 0));
-    assert_eq!(bench.harness.core.standing().objection(&message()), Some(Objection::Disconnected));
+    assert_eq!(bench.harness.core.admission().refusal_reason(&message()), Some(RefusalReason::Disconnected));
 }
 
 #[test]
-fn of_what_happens_again_and_again_while_a_callback_hangs_the_last_is_told_once() {
+fn of_events_that_repeat_while_a_callback_hangs_the_last_is_delivered_once() {
     let mut bench = Bench::subscribed();
     let hanging = bench.receive([offers(&["O1"])]);
     for round in 0..3000 {
@@ -333,7 +336,7 @@ fn of_what_happens_again_and_again_while_a_callback_hangs_the_last_is_told_once(
 }
 
 #[test]
-fn a_master_that_settles_nothing_is_not_given_calls_without_end() {
+fn a_master_that_applies_nothing_does_not_receive_calls_without_bound() {
     let mut bench = Bench::subscribed();
     let mut last = 0;
     while bench.harness.core.takes_calls() {
@@ -347,23 +350,27 @@ fn a_master_that_settles_nothing_is_not_given_calls_without_end() {
 }
 
 #[test]
-fn what_the_core_would_not_take_is_said_by_kind() {
+fn the_admission_of_calls_depends_on_their_kind() {
     let accept = Request::Accept { offer_ids: vec![], operations: vec![], filters: None };
     let kill = |n: usize| Request::Kill { task_id: task_id(&n.to_string()), policy: None };
     let mut bench = Bench::subscribed();
-    assert_eq!(bench.harness.core.standing().objection(&accept), None);
+    assert_eq!(bench.harness.core.admission().refusal_reason(&accept), None);
     bench.cut();
     for n in 0..65_536 {
-        assert_eq!(bench.harness.core.standing().objection(&kill(n)), None);
+        assert_eq!(bench.harness.core.admission().refusal_reason(&kill(n)), None);
         bench.ask(kill(n));
     }
-    let standing = bench.harness.core.standing();
-    assert_eq!(standing.objection(&accept), Some(Objection::Disconnected));
-    assert_eq!(standing.objection(&kill(0)), Some(Objection::Full));
-    assert_eq!(standing.objection(&Request::Revive { roles: vec![] }), None);
+    let admission = bench.harness.core.admission();
+    assert_eq!(admission.refusal_reason(&accept), Some(RefusalReason::Disconnected));
+    assert_eq!(admission.refusal_reason(&kill(0)), Some(RefusalReason::Full));
+    assert_eq!(admission.refusal_reason(&Request::Revive { roles: vec![] }), None);
     let effects = bench.resubscribe();
     assert_eq!(calls(&effects).filter(|call| call.kill.is_some()).count(), 65_536);
-    assert_eq!(bench.harness.core.standing().objection(&kill(0)), Some(Objection::Full), "nothing was answered yet");
+    assert_eq!(
+        bench.harness.core.admission().refusal_reason(&kill(0)),
+        Some(RefusalReason::Full),
+        "nothing was answered yet"
+    );
     bench.receive([update(answer("0", TaskState::TaskUnknown))]);
-    assert_eq!(bench.harness.core.standing().objection(&kill(0)), None);
+    assert_eq!(bench.harness.core.admission().refusal_reason(&kill(0)), None);
 }

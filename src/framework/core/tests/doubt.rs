@@ -1,4 +1,4 @@
-//! Launches that were on their way when the connection broke: told as in doubt, settled once by reconciliation.
+//! Launches without a confirmation when the connection was lost: reported in doubt, resolved once by reconciliation.
 
 use super::*;
 
@@ -19,7 +19,7 @@ fn doubts(events: &[SchedulerEvent]) -> Vec<(u64, Vec<&str>)> {
 }
 
 #[test]
-fn a_launch_on_its_way_when_the_connection_breaks_is_told_as_in_doubt_and_not_sent_again() {
+fn a_launch_on_its_way_when_the_connection_is_lost_is_reported_in_doubt_and_not_sent_again() {
     let (mut bench, _) = launched();
     bench.cut();
     assert_eq!(doubts(&bench.take_all()), [(1, vec!["t1", "t2"])]);
@@ -35,7 +35,7 @@ fn a_launch_that_the_master_applied_is_not_in_doubt() {
 }
 
 #[test]
-fn a_task_that_was_heard_of_is_not_in_doubt() {
+fn a_task_with_a_status_is_not_in_doubt() {
     let (mut bench, _) = launched();
     bench.receive([update(status("t1", TaskState::TaskRunning, 1))]);
     bench.take_all();
@@ -57,7 +57,7 @@ fn an_operation_without_tasks_is_in_doubt_and_a_decline_is_not() {
 }
 
 #[test]
-fn a_launch_in_doubt_that_the_master_never_got_ends_once() {
+fn a_launch_in_doubt_that_never_reached_the_master_ends_once() {
     for state in [TaskState::TaskUnknown, TaskState::TaskGone, TaskState::TaskLost] {
         let (mut bench, _) = launched();
         bench.cut();
@@ -78,14 +78,14 @@ fn a_launch_in_doubt_that_the_master_never_got_ends_once() {
 }
 
 #[test]
-fn a_launch_in_doubt_that_ran_is_told_to_its_end_once() {
+fn a_launch_in_doubt_that_ran_is_reported_to_its_end_once() {
     let (mut bench, _) = launched();
     bench.cut();
     bench.resubscribe();
     bench.take_all();
     let finished = update(status("t1", TaskState::TaskFinished, 1));
     bench.receive([update(answer("t1", TaskState::TaskFinished)), finished.clone()]);
-    let told: Vec<_> = bench.take_all();
-    assert!(matches!(&told[..], [SchedulerEvent::StatusUpdate(_)]), "{told:?}");
+    let events: Vec<_> = bench.take_all();
+    assert!(matches!(&events[..], [SchedulerEvent::StatusUpdate(_)]), "{events:?}");
     assert_eq!(acknowledged(&bench.receive([finished])), [ack("t1", 1)]);
 }

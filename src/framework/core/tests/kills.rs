@@ -36,12 +36,12 @@ fn reconnected(bench: &mut Bench) -> Vec<Effect> {
 fn a_kill_that_a_master_applied_is_sent_to_the_next_one_too() {
     let mut bench = killed();
     for _ in 0..3 {
-        assert_eq!(kills(&reconnected(&mut bench)), ["t1"], "the order may have been lost with the master");
+        assert_eq!(kills(&reconnected(&mut bench)), ["t1"], "the kill may have been lost with the master");
     }
 }
 
 #[test]
-fn a_kill_goes_with_every_question_after_its_task_and_keeps_its_policy() {
+fn a_kill_is_sent_with_every_question_about_its_task_and_keeps_its_policy() {
     let mut bench = killed();
     let policy = Some(KillPolicy::default());
     bench.ask(Request::Kill { task_id: task_id("t1"), policy });
@@ -49,24 +49,24 @@ fn a_kill_goes_with_every_question_after_its_task_and_keeps_its_policy() {
     for wait in [8, 16, 30] {
         let effects = bench.after(Duration::from_secs(wait));
         bench.receive([heartbeat()]);
-        assert_eq!(asked(&effects), [["t1"]], "the master says nothing while the agent is expected");
+        assert_eq!(asked(&effects), [["t1"]], "the master sends no answer while the agent may re-register");
         let again = calls(&effects).find_map(|call| call.kill.clone()).expect("a kill");
         assert_eq!((again.kill_policy, again.agent_id), (policy, Some(agent_id())));
     }
 }
 
 #[test]
-fn a_task_that_is_told_to_run_though_it_was_killed_is_killed_again() {
+fn a_task_that_is_reported_as_running_though_it_was_killed_is_killed_again() {
     let mut bench = killed();
     let effects = bench.receive([update(answer("t1", TaskState::TaskRunning))]);
-    assert_eq!(kills(&effects), ["t1"], "though the answer is no news");
+    assert_eq!(kills(&effects), ["t1"], "though the answer is a repeat");
     let effects = bench.receive([update(answer("t1", TaskState::TaskUnreachable))]);
-    assert_eq!(kills(&effects), [""; 0], "nobody is there to be told");
+    assert_eq!(kills(&effects), [""; 0], "its agent is unreachable");
     assert_eq!(kills(&bench.receive([update(answer("t1", TaskState::TaskRunning))])), ["t1"]);
 }
 
 #[test]
-fn a_kill_is_done_with_once_its_task_is_being_killed_or_has_ended() {
+fn a_kill_is_dropped_once_its_task_is_being_killed_or_has_ended() {
     for state in [TaskState::TaskKilling, TaskState::TaskKilled, TaskState::TaskFinished] {
         let mut bench = killed();
         bench.receive([update(status("t1", state, 2))]);
@@ -77,19 +77,23 @@ fn a_kill_is_done_with_once_its_task_is_being_killed_or_has_ended() {
 }
 
 #[test]
-fn a_kill_outlives_an_end_that_was_only_guessed() {
+fn a_kill_outlives_an_inferred_end() {
     let mut bench = killed();
     bench.receive([update(TaskStatus { uuid: None, ..status("t1", TaskState::TaskLost, 0) })]);
     bench.take_all();
     assert_eq!(bench.harness.core.counts().live_tasks, 0);
     assert_eq!(kills(&reconnected(&mut bench)), [""; 0]);
-    assert_eq!(kills(&bench.receive([update(answer("t1", TaskState::TaskRunning))])), ["t1"], "its agent is back");
+    assert_eq!(
+        kills(&bench.receive([update(answer("t1", TaskState::TaskRunning))])),
+        ["t1"],
+        "its agent re-registered"
+    );
     bench.take_all();
     assert_eq!(kills(&reconnected(&mut bench)), ["t1"]);
 }
 
 #[test]
-fn an_id_that_is_used_again_is_not_killed_for_its_namesake() {
+fn an_id_that_is_used_again_is_not_killed_for_the_earlier_task() {
     let mut bench = killed();
     bench.receive([update(TaskStatus { uuid: None, ..status("t1", TaskState::TaskLost, 0) }), offers(&["O2"])]);
     bench.take_all();
@@ -98,7 +102,7 @@ fn an_id_that_is_used_again_is_not_killed_for_its_namesake() {
 }
 
 #[test]
-fn a_kill_of_a_task_that_nothing_is_known_of_is_not_for_a_later_launch_of_its_id() {
+fn a_kill_of_a_task_without_a_status_does_not_apply_to_a_later_launch_of_its_id() {
     let mut bench = Bench::subscribed();
     bench.ask(kill("t1"));
     bench.receive([offers(&["O1"])]);
@@ -108,7 +112,7 @@ fn a_kill_of_a_task_that_nothing_is_known_of_is_not_for_a_later_launch_of_its_id
 }
 
 #[test]
-fn a_launch_while_the_guessed_end_of_its_namesake_is_being_told_is_a_task_of_its_own() {
+fn a_launch_while_the_inferred_end_of_an_earlier_task_is_delivered_is_a_task_of_its_own() {
     let mut bench = killed();
     bench.receive([offers(&["O2"])]);
     bench.take_all();
@@ -117,14 +121,14 @@ fn a_launch_while_the_guessed_end_of_its_namesake_is_being_told_is_a_task_of_its
     bench.cut();
     let in_doubt =
         |event: &SchedulerEvent| matches!(event, SchedulerEvent::InDoubt(doubt) if doubt.task_ids == [task_id("t1")]);
-    assert!(bench.take_all().iter().any(in_doubt), "the first's end says nothing of the second");
+    assert!(bench.take_all().iter().any(in_doubt), "the end of the first is not that of the second");
     assert_eq!(bench.harness.core.counts().live_tasks, 1);
     assert_eq!(kills(&bench.resubscribe()), [""; 0]);
     assert_eq!(kills(&bench.receive([update(status("t1", TaskState::TaskRunning, 9))])), [""; 0]);
 }
 
 #[test]
-fn a_task_that_nothing_is_known_of_is_killed_and_asked_for_until_the_master_says_what_it_is() {
+fn a_task_without_a_status_is_killed_and_asked_for_until_the_master_answers() {
     let mut bench = Bench::subscribed();
     assert_eq!(kills(&bench.ask(kill("t9"))), ["t9"]);
     let effects = bench.after(Duration::from_secs(8));
@@ -139,7 +143,7 @@ fn a_task_that_nothing_is_known_of_is_killed_and_asked_for_until_the_master_says
 }
 
 #[test]
-fn a_kill_that_the_master_refuses_is_told_once_and_not_sent_again() {
+fn a_kill_that_the_master_refuses_is_reported_once_and_not_sent_again() {
     let mut bench = Bench::subscribed();
     let effects = bench.ask(kill("t9"));
     let [Effect::Send { seq, .. }] = effects[..] else { panic!("{effects:?}") };

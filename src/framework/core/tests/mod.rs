@@ -26,7 +26,7 @@ use crate::proto::{
     },
 };
 
-/// A driver, its time, and what it did last. Dropping it checks the invariants.
+/// A driver, its time, and its last effects. Dropping it checks the invariants.
 struct Bench {
     harness: Harness<Driver>,
     now: Now,
@@ -72,7 +72,7 @@ impl Bench {
         }
     }
 
-    /// Subscribed, with `registered` told and taken.
+    /// Subscribed, after the callback of `registered` returned.
     fn subscribed() -> Self {
         Self::subscribed_with(options())
     }
@@ -136,14 +136,14 @@ impl Bench {
         self.give(Input::Returned { callback, outcome })
     }
 
-    /// Lets every callback that runs return `Ok`, and those it makes room for; what they were told.
+    /// Lets every callback return `Ok`, the following ones included; returns their events.
     fn take_all(&mut self) -> Vec<SchedulerEvent> {
-        let mut told = Vec::new();
+        let mut events = Vec::new();
         while let Some((callback, event)) = self.running.pop_first() {
-            told.push(event);
+            events.push(event);
             self.returned(callback, Outcome::Ok);
         }
-        told
+        events
     }
 
     fn after(&mut self, wait: Duration) -> Vec<Effect> {
@@ -186,7 +186,7 @@ fn update(status: TaskStatus) -> Event {
     Event { r#type: Some(event::Type::Update as i32), update, ..Event::default() }
 }
 
-/// As an agent sends it; `uuid` tells statuses apart.
+/// As an agent sends it; `uuid` identifies the status.
 fn status(task: &str, state: TaskState, uuid: u8) -> TaskStatus {
     let uuid = Some(Bytes::from(vec![uuid; 16]));
     let (task_id, agent_id) = (task_id(task), Some(agent_id()));
@@ -228,7 +228,7 @@ fn calls(effects: &[Effect]) -> impl Iterator<Item = &Call> {
 
 /// The one status delivered.
 #[track_caller]
-fn told(effects: &[Effect]) -> (u64, TaskStatus) {
+fn delivered_status(effects: &[Effect]) -> (u64, TaskStatus) {
     match effects {
         [Effect::Deliver { callback, event: SchedulerEvent::StatusUpdate(status) }] => (*callback, *status.clone()),
         other => panic!("expected one status, found {other:?}"),

@@ -1,4 +1,4 @@
-//! Asking what became of the tasks: after every registration and now and then, until each was answered.
+//! Reconciliation: after every registration and periodically, until each task was answered.
 
 use super::*;
 
@@ -10,7 +10,7 @@ fn with_tasks() -> Bench {
     bench
 }
 
-/// Keeps the connection alive for so long; what was asked meanwhile.
+/// Keeps the connection alive for so long; returns the questions sent meanwhile.
 fn wait(bench: &mut Bench, secs: u64) -> Vec<Vec<String>> {
     let mut questions = Vec::new();
     for _ in 0..secs {
@@ -60,12 +60,12 @@ fn when_answers_took_several_rounds_everything_is_asked_for_once_more() {
     bench.receive([update(answer("t1", TaskState::TaskStaging))]);
     bench.after(Duration::from_secs(8));
     let effects = bench.receive([update(answer("t2", TaskState::TaskRunning))]);
-    assert_eq!(asked(&effects), [[""; 0]], "agents came back, perhaps with tasks that nobody here knows");
+    assert_eq!(asked(&effects), [[""; 0]], "agents re-registered, perhaps with unknown tasks");
     assert_eq!(bench.harness.core.counts().unanswered_tasks, 0);
 }
 
 #[test]
-fn a_status_of_an_agent_is_as_good_as_an_answer() {
+fn a_status_of_an_agent_counts_as_an_answer() {
     let mut bench = with_tasks();
     bench.cut();
     bench.resubscribe();
@@ -74,7 +74,7 @@ fn a_status_of_an_agent_is_as_good_as_an_answer() {
 }
 
 #[test]
-fn a_later_run_adds_its_questions_to_the_one_that_goes_on() {
+fn a_later_run_adds_its_questions_to_the_active_one() {
     let mut bench = Bench::subscribed_with(Options { reconcile_every: Some(Duration::from_secs(20)), ..options() });
     bench.receive([offers(&["O1", "O2"])]);
     bench.take_all();
@@ -111,7 +111,7 @@ fn without_the_timer_nothing_is_asked_between_registrations() {
     assert_eq!(asked(&bench.resubscribe()), [[""; 0]]);
 }
 
-/// A launch of `t1` that counts as lost a minute after its agent went.
+/// A launch of `t1` that counts as lost when its agent is unreachable for a minute.
 fn with_policy() -> Bench {
     let mut bench = Bench::subscribed();
     bench.receive([offers(&["O1"])]);
@@ -131,7 +131,7 @@ fn unreachable(since_secs: i64) -> Event {
 }
 
 #[test]
-fn an_unreachable_task_is_asked_for_with_its_policy_when_that_writes_it_off() {
+fn an_unreachable_task_is_asked_for_with_its_policy_when_it_counts_as_lost() {
     let mut bench = with_policy();
     bench.cut();
     let effects = bench.resubscribe();
@@ -144,8 +144,10 @@ fn an_unreachable_task_is_asked_for_with_its_policy_when_that_writes_it_off() {
     bench.receive([unreachable(0)]);
     assert_eq!(wait(&mut bench, 30), [["t1"]], "a master whose clock is behind is asked again");
     bench.receive([update(answer("t1", TaskState::TaskLost))]);
-    let told = bench.take_all();
-    assert!(matches!(told.last(), Some(SchedulerEvent::StatusUpdate(status)) if status.state() == TaskState::TaskLost));
+    let events = bench.take_all();
+    assert!(
+        matches!(events.last(), Some(SchedulerEvent::StatusUpdate(status)) if status.state() == TaskState::TaskLost)
+    );
     assert_eq!(wait(&mut bench, 120), [[""; 0]; 0]);
 }
 
@@ -161,7 +163,7 @@ fn a_task_that_is_reachable_again_or_has_no_policy_is_not_asked_for() {
 }
 
 #[test]
-fn policies_of_tasks_of_an_earlier_instance_are_named_as_well() {
+fn policies_of_tasks_of_an_earlier_instance_are_sent_as_well() {
     let policy = PartitionPolicy::default().losing_after(Duration::from_mins(1));
     let known_tasks = vec![(task_id("t1"), Some(agent_id()))];
     let mut bench =
@@ -184,7 +186,7 @@ fn many_tasks_are_asked_for_a_thousand_at_a_time() {
 }
 
 #[test]
-fn tasks_of_an_earlier_instance_are_asked_for_where_they_are_and_told_whatever_their_state() {
+fn tasks_of_an_earlier_instance_are_asked_for_with_their_agents_and_reported_in_any_state() {
     let known_tasks = vec![(task_id("t1"), Some(agent_id())), (task_id("t2"), None)];
     let mut bench = Bench::with(Options { known_tasks, unknown_tasks: UnknownTasks::Report, ..options() });
     bench.give(Input::Started);
@@ -195,13 +197,16 @@ fn tasks_of_an_earlier_instance_are_asked_for_where_they_are_and_told_whatever_t
     assert_eq!(agents, [Some(agent_id()), None]);
     bench.take_all();
     bench.receive([update(answer("t1", TaskState::TaskStaging)), update(answer("t2", TaskState::TaskUnknown))]);
-    let told = bench.take_all();
-    assert!(told.iter().all(|event| matches!(event, SchedulerEvent::StatusUpdate(_))) && told.len() == 2, "{told:?}");
+    let events = bench.take_all();
+    assert!(
+        events.iter().all(|event| matches!(event, SchedulerEvent::StatusUpdate(_))) && events.len() == 2,
+        "{events:?}"
+    );
     assert_eq!((bench.harness.core.counts().live_tasks, bench.harness.core.counts().unknown_tasks), (1, 0));
 }
 
 #[test]
-fn a_question_whose_answer_was_cut_off_is_asked_again() {
+fn a_question_whose_answer_was_lost_is_sent_again() {
     let mut bench = Bench::subscribed();
     let effects = bench.ask(Request::Reconcile { tasks: vec![(task_id("t9"), Some(agent_id()))] });
     let [Effect::Send { seq, .. }] = effects[..] else { panic!("{effects:?}") };
@@ -212,11 +217,11 @@ fn a_question_whose_answer_was_cut_off_is_asked_again() {
     bench.take_all();
     let effects = bench.receive([update(answer("t9", TaskState::TaskGone))]);
     assert_eq!(asked(&effects), [[""; 0]], "the question took two rounds");
-    told(&effects[1..]);
+    delivered_status(&effects[1..]);
 }
 
 #[test]
-fn questions_that_nobody_answers_are_bounded() {
+fn unanswered_questions_are_bounded() {
     let mut bench = Bench::subscribed();
     let tasks = |from: usize| (from..from + 65_536).map(|n| (task_id(&format!("t{n}")), None)).collect();
     bench.ask(Request::Reconcile { tasks: tasks(0) });
@@ -226,5 +231,5 @@ fn questions_that_nobody_answers_are_bounded() {
     for _ in 0..3 {
         bench.harness.core.tasks.sweep();
     }
-    assert!(bench.harness.core.tasks.asked(&[(task_id("one"), None)]), "old questions are given up");
+    assert!(bench.harness.core.tasks.asked(&[(task_id("one"), None)]), "old questions are removed");
 }

@@ -1,4 +1,4 @@
-//! Connecting, subscribing, losing the master and finding it again.
+//! Connecting, subscribing, losing the connection and reconnecting.
 
 use super::*;
 
@@ -18,7 +18,7 @@ fn the_first_call_on_a_stream_subscribes() {
 }
 
 #[test]
-fn a_subscription_is_told_and_followed_by_a_reconciliation_of_everything() {
+fn a_subscription_is_reported_and_followed_by_a_reconciliation_of_everything() {
     let mut bench = Bench::with(options());
     bench.give(Input::Started);
     bench.connect();
@@ -31,7 +31,7 @@ fn a_subscription_is_told_and_followed_by_a_reconciliation_of_everything() {
 }
 
 #[test]
-fn a_cut_connection_is_told_and_made_again_with_the_same_framework_id() {
+fn a_lost_connection_is_reported_and_opened_again_with_the_same_framework_id() {
     let mut bench = Bench::subscribed();
     let effects = bench.cut();
     let [Effect::Connect { session: 2, master, after }, Effect::Deliver { event: SchedulerEvent::Disconnected, .. }] =
@@ -47,7 +47,7 @@ fn a_cut_connection_is_told_and_made_again_with_the_same_framework_id() {
 }
 
 #[test]
-fn a_second_subscription_is_told_as_a_reregistration() {
+fn a_second_subscription_is_reported_as_a_reregistration() {
     let mut bench = Bench::subscribed();
     bench.cut();
     bench.take_all();
@@ -87,7 +87,7 @@ fn a_named_leader_is_followed_at_once_but_not_in_circles() {
 }
 
 #[test]
-fn after_three_hints_in_a_row_the_list_has_its_turn() {
+fn after_three_hints_in_a_row_the_list_of_masters_continues() {
     let mut bench = Bench::with(options());
     bench.give(Input::Started);
     let mut tried = Vec::new();
@@ -121,7 +121,7 @@ fn five_missed_heartbeats_end_a_connection() {
 }
 
 #[test]
-fn an_unanswered_subscription_is_given_up() {
+fn a_connection_without_an_answer_to_subscribe_is_closed() {
     let mut bench = Bench::with(options());
     bench.give(Input::Started);
     bench.connect();
@@ -131,7 +131,7 @@ fn an_unanswered_subscription_is_given_up() {
 }
 
 #[test]
-fn what_comes_from_an_earlier_session_is_dropped() {
+fn inputs_of_an_earlier_session_are_dropped() {
     let mut bench = Bench::subscribed();
     bench.cut();
     let events = Box::new(ext::Events { events: vec![offers(&["O1"])], ..ext::Events::default() });
@@ -141,7 +141,7 @@ fn what_comes_from_an_earlier_session_is_dropped() {
 }
 
 #[test]
-fn an_error_of_the_master_is_told_and_ends_the_driver() {
+fn an_error_of_the_master_is_delivered_and_ends_the_driver() {
     let mut bench = Bench::subscribed();
     let effects = bench.receive([error("Framework failed over"), offers(&["O1"])]);
     let message = "Framework failed over".to_owned();
@@ -158,7 +158,7 @@ fn an_error_of_the_master_is_told_and_ends_the_driver() {
 }
 
 #[test]
-fn a_version_this_driver_does_not_speak_ends_it_with_both_numbers() {
+fn a_version_that_this_driver_does_not_support_ends_it_with_both_numbers() {
     let mut bench = Bench::subscribed();
     let effects = bench.frame(ext::Events { version: 7, ..ext::Events::default() });
     let Some(Effect::Finish(Finished::Failed(text))) = effects.last() else { panic!("{effects:?}") };
@@ -166,7 +166,7 @@ fn a_version_this_driver_does_not_speak_ends_it_with_both_numbers() {
 }
 
 #[test]
-fn lost_agents_and_executors_are_told_apart() {
+fn lost_agents_and_lost_executors_are_separate_events() {
     let mut bench = Bench::subscribed();
     let failure = |executor_id, status| Event {
         r#type: Some(event::Type::Failure as i32),

@@ -1,4 +1,4 @@
-//! Teardown, leaving for a successor, aborting.
+//! Teardown, failover, abort.
 
 use super::*;
 
@@ -17,7 +17,7 @@ fn a_teardown_is_finished_when_the_master_applied_it() {
 }
 
 #[test]
-fn a_teardown_without_a_master_waits_for_one_and_says_when_none_came() {
+fn a_teardown_without_a_master_waits_for_one_and_is_unconfirmed_after_a_timeout() {
     let mut bench = Bench::subscribed();
     bench.cut();
     assert_eq!(bench.give(teardown()), []);
@@ -55,7 +55,7 @@ fn a_registration_under_way_is_waited_for_and_torn_down() {
 }
 
 #[test]
-fn a_teardown_after_an_answer_to_subscribe_was_lost_asks_again_and_says_when_nobody_answered() {
+fn a_teardown_after_the_answer_to_subscribe_was_lost_subscribes_again_or_is_unconfirmed() {
     let lost = || {
         let mut bench = Bench::with(options());
         bench.give(Input::Started);
@@ -72,14 +72,14 @@ fn a_teardown_after_an_answer_to_subscribe_was_lost_asks_again_and_says_when_nob
 }
 
 #[test]
-fn leaving_for_a_successor_closes_the_connection_and_sends_nothing() {
+fn a_failover_closes_the_connection_and_sends_nothing() {
     let mut bench = Bench::subscribed();
     let effects = bench.ask(Request::Stop(Stop::Failover));
     assert_eq!(effects, [Effect::Disconnect { session: 1 }, Effect::Finish(Finished::LeftForFailover)]);
 }
 
 #[test]
-fn nothing_is_told_and_nothing_taken_after_an_abort() {
+fn nothing_is_delivered_and_no_call_accepted_after_an_abort() {
     let mut bench = Bench::subscribed();
     assert_eq!(bench.ask(Request::Stop(Stop::Abort))[1..], [Effect::Finish(Finished::Aborted)]);
     assert_eq!(bench.receive([offers(&["O1"])]), []);

@@ -1,4 +1,4 @@
-//! Tasks that the driver neither launched nor was told of: reported, adopted or killed.
+//! Unknown tasks: reported, adopted or killed.
 
 use super::*;
 
@@ -14,11 +14,11 @@ fn killed(effects: &[Effect]) -> Vec<(String, Option<AgentId>)> {
 /// The one callback that was run, by name and number.
 #[track_caller]
 fn only(effects: &[Effect]) -> (&'static str, u64) {
-    let told = effects.iter().filter_map(|effect| match effect {
+    let delivered = effects.iter().filter_map(|effect| match effect {
         Effect::Deliver { callback, event } => Some((event.callback(), *callback)),
         Effect::Connect { .. } | Effect::Disconnect { .. } | Effect::Send { .. } | Effect::Finish(_) => None,
     });
-    let [only] = told.collect::<Vec<_>>()[..] else { panic!("expected one callback in {effects:?}") };
+    let [only] = delivered.collect::<Vec<_>>()[..] else { panic!("expected one callback in {effects:?}") };
     only
 }
 
@@ -36,7 +36,7 @@ fn an_unknown_task_is_reported_until_its_end_and_each_status_acknowledged() {
 }
 
 #[test]
-fn an_adopted_task_is_told_like_any_other_and_counted() {
+fn an_adopted_task_is_reported_like_any_other_and_counted() {
     let mut bench = with(UnknownTasks::Adopt);
     for (state, uuid) in [(TaskState::TaskRunning, 1), (TaskState::TaskFinished, 2)] {
         let (name, callback) = only(&bench.receive([update(status("t1", state, uuid))]));
@@ -62,7 +62,7 @@ fn an_unknown_task_is_killed_where_it_runs_and_reported() {
 }
 
 #[test]
-fn a_kill_of_an_unknown_task_that_the_link_swallowed_is_sent_again() {
+fn a_kill_of_an_unknown_task_that_was_lost_with_the_connection_is_sent_again() {
     let mut bench = with(UnknownTasks::Kill);
     bench.receive([update(status("t1", TaskState::TaskRunning, 1))]);
     bench.cut();
@@ -70,15 +70,15 @@ fn a_kill_of_an_unknown_task_that_the_link_swallowed_is_sent_again() {
 }
 
 #[test]
-fn a_task_is_known_by_launch_by_word_at_the_start_and_by_a_question() {
-    let known_tasks = vec![(task_id("told"), None)];
+fn a_task_is_known_by_launch_by_configuration_and_by_a_question() {
+    let known_tasks = vec![(task_id("configured"), None)];
     let policy = UnknownTasks::Kill;
     let mut bench = Bench::subscribed_with(Options { known_tasks, unknown_tasks: policy, ..options() });
     bench.receive([offers(&["O1"])]);
     bench.take_all();
     bench.launch("O1", &["launched"]);
     bench.ask(Request::Reconcile { tasks: vec![(task_id("asked"), None)] });
-    for task in ["told", "launched", "asked"] {
+    for task in ["configured", "launched", "asked"] {
         let effects = bench.receive([update(status(task, TaskState::TaskRunning, 1))]);
         assert_eq!((only(&effects).0, effects.len()), ("status_update", 1), "{task}");
         bench.take_all();
@@ -96,7 +96,7 @@ fn a_question_about_everything_makes_no_task_known() {
 }
 
 #[test]
-fn a_task_stays_known_when_it_comes_back_after_it_was_given_up() {
+fn a_task_stays_known_when_it_reappears_after_it_was_lost() {
     let mut bench = with(UnknownTasks::Report);
     bench.receive([offers(&["O1"])]);
     bench.take_all();
@@ -108,7 +108,7 @@ fn a_task_stays_known_when_it_comes_back_after_it_was_given_up() {
 }
 
 #[test]
-fn an_unknown_status_whose_callback_failed_is_told_again() {
+fn an_unknown_status_whose_callback_failed_is_delivered_again() {
     let mut bench = with(UnknownTasks::Report);
     let (_, callback) = only(&bench.receive([update(status("t1", TaskState::TaskRunning, 1))]));
     bench.returned(callback, Outcome::Err);

@@ -1,8 +1,8 @@
-//! The contract of [`Registry`] as a suite that any implementation can be run against.
+//! The contract of [`Registry`] as a test suite for any implementation.
 //!
-//! An implementer says where a registry of theirs is kept ([`Place`]) and calls [`run`] in a test; every rule gets a new
-//! place. A rule that needs something from outside which a place cannot do (damaging what is stored, cutting the store
-//! off) is reported as skipped, never passed over in silence.
+//! An implementation provides a [`Place`] for its registry and calls [`run`] in a test; every rule gets a new place.
+//! Some rules damage the stored facts or disconnect the store. Where a place does not support that, the rule is
+//! reported as skipped.
 
 mod rules;
 #[cfg(test)]
@@ -16,50 +16,51 @@ use crate::proto::{
     v1::{self, quota::QuotaConfig},
 };
 
-/// Where a registry under test keeps its facts. It starts with none.
+/// Where a registry under test stores its facts; it starts empty.
 pub trait Place {
-    /// Opens the registry at this place. What was opened before is dropped by then, unless the place is
-    /// [shared](Self::shared).
+    /// Opens the registry at this place.
+    ///
+    /// The value opened before has been dropped, unless the place is [shared](Self::shared).
     ///
     /// # Errors
-    /// Whatever the registry says, for example that what it finds is damaged.
+    /// The registry's error, for example that its content is damaged.
     fn open(&self) -> Result<Box<dyn Registry>, RegistryError>;
 
-    /// Whether it can be open twice at once, as a store for several masters can.
+    /// Whether the registry can be open twice at once, as a store for several masters can.
     fn shared(&self) -> bool {
         false
     }
 
-    /// Damages what is stored so that it cannot be read in full; false where that cannot be done.
+    /// Damages the stored facts so that they cannot all be read; false if that is not supported.
     fn damage(&self) -> bool {
         false
     }
 
-    /// Cuts what is open off from its store, or connects it again; false where that cannot be done.
+    /// Disconnects the open registry from its store, or reconnects it; false if that is not supported.
     fn cut_off(&self, _off: bool) -> bool {
         false
     }
 }
 
-/// What a run has shown.
+/// The result of a run of the suite.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Report {
     /// Rules that hold.
     pub passed: Vec<&'static str>,
-    /// Rules that could not be tried here.
+    /// Rules that the place does not support.
     pub skipped: Vec<&'static str>,
 }
 
-/// How a rule came out.
-enum Tried {
-    Holds,
-    CannotBeTried,
+/// The result of one rule.
+enum RuleResult {
+    Passed,
+    Skipped,
 }
 
-type Rule<P> = (&'static str, fn(&P) -> Tried);
+type Rule<P> = (&'static str, fn(&P) -> RuleResult);
 
-/// Runs the whole suite; `fresh` gives a new place for each rule.
+/// Runs the whole suite; `fresh` returns a new place for each rule.
 ///
 /// ```
 /// use divvy::master::registry::{Memory, Registry, RegistryError, conformance};
@@ -80,20 +81,20 @@ type Rule<P> = (&'static str, fn(&P) -> Tried);
 /// ```
 ///
 /// # Panics
-/// At the first rule that is broken, with its name and what was seen.
+/// At the first rule that is broken, with what was observed.
 pub fn run<P: Place>(mut fresh: impl FnMut() -> P) -> Report {
     let mut report = Report::default();
     for (name, rule) in rules::all::<P>() {
         let place = fresh();
         match rule(&place) {
-            Tried::Holds => report.passed.push(name),
-            Tried::CannotBeTried => report.skipped.push(name),
+            RuleResult::Passed => report.passed.push(name),
+            RuleResult::Skipped => report.skipped.push(name),
         }
     }
     report
 }
 
-/// Changes of every kind there is; together they leave something of each that can be seen.
+/// Changes of every kind, each with a visible effect on the final state.
 #[must_use]
 pub fn facts() -> Vec<RegistryChange> {
     let unreachable = |id: &str| Kind::AgentUnreachable(AgentUnreachable { agent_id: id.to_owned(), wall_ns: 7 });
@@ -127,20 +128,20 @@ pub fn facts() -> Vec<RegistryChange> {
     kinds.into_iter().map(|kind| RegistryChange { kind }).collect()
 }
 
-/// This run of the framework took it over then.
+/// The change that an instance of a framework took it over.
 fn taken_over(framework: &str, instance: &'static str, wall_ns: i64) -> RegistryChange {
     let instance = instance.as_bytes().into();
     let run = FrameworkRun { framework_id: framework.to_owned(), instance, wall_ns };
     RegistryChange { kind: Some(Kind::FrameworkRun(run)) }
 }
 
-/// This framework was removed then.
+/// The change that a framework was removed.
 fn removed(framework: &str, wall_ns: i64) -> RegistryChange {
     let tombstone = FrameworkTombstone { framework_id: framework.to_owned(), wall_ns };
     RegistryChange { kind: Some(Kind::FrameworkTombstone(tombstone)) }
 }
 
-/// An agent of this id was admitted.
+/// The change that an agent of this id was admitted.
 #[must_use]
 pub fn admitted(id: &str) -> RegistryChange {
     let info = v1::AgentInfo {

@@ -1,4 +1,4 @@
-//! The suite run against the registries that come with divvy, and shown to bite.
+//! The suite runs against divvy's registries, and fails against broken ones.
 
 mod crashes;
 
@@ -59,12 +59,12 @@ impl Place for Folder {
     }
 }
 
-/// A disk in memory: what was not synced may be lost, and it can be cut off.
+/// A disk in memory that can lose unsynced writes and can be disconnected.
 #[derive(Clone, Debug, Default)]
 struct Disk {
     content: Arc<Mutex<Content>>,
     off: Arc<AtomicBool>,
-    /// So many more writes and syncs are done before all fail.
+    /// How many more writes and syncs succeed before all fail.
     left: Arc<Mutex<Option<u32>>>,
 }
 
@@ -82,7 +82,7 @@ enum Write {
     At(usize, Vec<u8>),
 }
 
-fn carry_out(bytes: &mut Vec<u8>, write: &Write) {
+fn apply_write(bytes: &mut Vec<u8>, write: &Write) {
     match write {
         Write::Length(length) => bytes.resize(*length, 0),
         Write::At(at, data) => {
@@ -93,7 +93,7 @@ fn carry_out(bytes: &mut Vec<u8>, write: &Write) {
     }
 }
 
-/// The write, or the sectors that it got done.
+/// The write, or a random part of its sectors.
 fn torn(write: &Write, rng: &mut StdRng) -> Write {
     match write {
         Write::At(at, data) if rng.random_bool(0.25) => {
@@ -109,10 +109,10 @@ impl Disk {
         if self.off.load(SeqCst) {
             return Err(io::Error::other("the disk is cut off"));
         }
-        Ok(self.content.lock().expect("nobody panics holding it"))
+        Ok(self.content.lock().expect("no test panics holding it"))
     }
 
-    /// From now on so many writes and syncs are done, and all that come after them fail.
+    /// Lets this many writes and syncs succeed, and fails all later ones.
     fn fail_after(&self, writes: u32) {
         *self.left.lock().expect("no test panics holding it") = Some(writes);
     }
@@ -121,8 +121,8 @@ impl Disk {
         self.content.lock().expect("no test panics holding it").bytes.len()
     }
 
-    /// Counts a write or a sync, if there may be another.
-    fn count(&self) -> io::Result<()> {
+    /// Counts a write or a sync; fails where none is left.
+    fn count_write(&self) -> io::Result<()> {
         match &mut *self.left.lock().expect("no test panics holding it") {
             None => Ok(()),
             Some(0) => Err(io::Error::other("the power is gone")),
@@ -133,13 +133,13 @@ impl Disk {
         }
     }
 
-    /// A power cut now: each write since the last sync is there, or not, or in part, as chance will have it.
+    /// The disk after a power cut: each write since the last sync is complete, partial or missing, at random.
     fn after_power_cut(&self, rng: &mut StdRng) -> Self {
-        let content = self.content.lock().expect("nobody panics holding it");
+        let content = self.content.lock().expect("no test panics holding it");
         let mut bytes = content.synced.clone();
         for write in &content.unsynced {
             if rng.random_bool(0.5) {
-                carry_out(&mut bytes, &torn(write, rng));
+                apply_write(&mut bytes, &torn(write, rng));
             }
         }
         let content = Content { synced: bytes.clone(), bytes, unsynced: Vec::new() };
@@ -147,9 +147,9 @@ impl Disk {
     }
 
     fn write_down(&self, write: Write) -> io::Result<()> {
-        self.count()?;
+        self.count_write()?;
         let mut content = self.reached()?;
-        carry_out(&mut content.bytes, &write);
+        apply_write(&mut content.bytes, &write);
         content.unsynced.push(write);
         Ok(())
     }
@@ -173,7 +173,7 @@ impl redb::StorageBackend for Disk {
     }
 
     fn sync_data(&self) -> io::Result<()> {
-        self.count()?;
+        self.count_write()?;
         let mut content = self.reached()?;
         content.synced = content.bytes.clone();
         content.unsynced.clear();
@@ -215,7 +215,7 @@ fn the_registry_on_a_disk_that_can_be_cut_off_conforms() {
 }
 
 #[test]
-fn what_a_power_cut_leaves_is_all_that_was_appended_and_perhaps_what_was_being_appended() {
+fn after_a_power_cut_all_that_was_appended_is_stored_and_perhaps_the_append_in_progress() {
     let mut rng = StdRng::seed_from_u64(11);
     for _ in 0..60 {
         let disk = Disk::default();
@@ -231,12 +231,12 @@ fn what_a_power_cut_leaves_is_all_that_was_appended_and_perhaps_what_was_being_a
         }
         let (found, later) = Embedded::on(disk.after_power_cut(&mut rng)).and_then(|mut it| it.load()).expect("loads");
         assert_eq!(found, state);
-        assert!(later > fence, "the epoch was durable before anybody was given it");
+        assert!(later > fence, "the epoch was durable before it was returned");
     }
 }
 
 #[test]
-fn no_changed_byte_makes_other_facts_of_a_file() {
+fn a_changed_byte_never_changes_the_facts_that_are_loaded() {
     let folder = Folder::new();
     let mut registry = folder.open().expect("opens");
     let (_, fence) = registry.load().expect("loads");
@@ -261,11 +261,11 @@ fn an_epoch_that_cannot_be_raised_is_damage() {
     let disk = Disk::default();
     Embedded::on(disk.clone()).and_then(|registry| registry.fill(&State::default(), u64::MAX)).expect("filled");
     let text = Embedded::on(disk).and_then(|mut registry| registry.load()).expect_err("no epoch is left").to_string();
-    assert!(text.contains("is damaged: its epoch is the last there is"), "{text}");
+    assert!(text.contains("is damaged: its epoch is the highest possible"), "{text}");
 }
 
 #[test]
-fn a_registry_in_use_names_the_directory_and_the_way_out() {
+fn a_registry_in_use_names_the_directory_and_the_flag() {
     let folder = Folder::new();
     let _held = folder.open().expect("opens");
     let text = folder.open().expect_err("in use").to_string();
@@ -277,28 +277,28 @@ fn a_registry_in_use_names_the_directory_and_the_way_out() {
 struct Broken {
     sound: Memory,
     how: &'static str,
-    /// What it was given and has not kept.
-    late: Vec<RegistryChange>,
+    /// Changes it accepted but has not stored.
+    withheld: Vec<RegistryChange>,
 }
 
 impl Registry for Broken {
     fn load(&mut self) -> Result<(State, Fence), RegistryError> {
         let (state, fence) = self.sound.load()?;
-        Ok(if self.how == "hands out the same epoch" { (state, Fence::new(1)) } else { (state, fence) })
+        Ok(if self.how == "returns the same epoch" { (state, Fence::new(1)) } else { (state, fence) })
     }
 
     fn append(&mut self, fence: Fence, changes: &[RegistryChange]) -> Result<Position, RegistryError> {
         let mut changes = changes.to_vec();
         match self.how {
-            "turns them round" => changes.reverse(),
-            "keeps the last back" => {
-                std::mem::swap(&mut self.late, &mut changes);
+            "reverses the changes" => changes.reverse(),
+            "stores an append one call late" => {
+                std::mem::swap(&mut self.withheld, &mut changes);
             }
-            "drops who has a framework" => changes.retain(|it| !matches!(it.kind, Some(Kind::FrameworkRun(_)))),
+            "drops framework instances" => changes.retain(|it| !matches!(it.kind, Some(Kind::FrameworkRun(_)))),
             "drops tombstones" => changes.retain(|it| !matches!(it.kind, Some(Kind::FrameworkTombstone(_)))),
             _ => {}
         }
-        if self.how == "forgets the fence" {
+        if self.how == "ignores the fence" {
             let (_, fence) = self.sound.load()?;
             return self.sound.append(fence, &changes);
         }
@@ -313,23 +313,23 @@ impl Place for Broken {
 }
 
 #[test]
-fn the_suite_bites() {
+fn the_suite_fails_for_a_broken_registry() {
     for how in [
-        "hands out the same epoch",
-        "turns them round",
-        "keeps the last back",
+        "returns the same epoch",
+        "reverses the changes",
+        "stores an append one call late",
         "drops tombstones",
-        "drops who has a framework",
-        "forgets the fence",
+        "drops framework instances",
+        "ignores the fence",
     ] {
-        let suite = || run(|| Broken { sound: Memory::default(), how, late: Vec::new() });
+        let suite = || run(|| Broken { sound: Memory::default(), how, withheld: Vec::new() });
         assert!(std::panic::catch_unwind(suite).is_err(), "a registry that {how} passes");
     }
-    run(|| Broken { sound: Memory::default(), how: "is sound", late: Vec::new() });
+    run(|| Broken { sound: Memory::default(), how: "is sound", withheld: Vec::new() });
 }
 
-/// How many kinds of change there are, and which of them this is. Whoever adds a kind adds it to [`facts`] too: only then
-/// does the suite ask an implementation for it.
+/// How many kinds of change there are, and the number of this one. A new kind must be added to [`facts`] too: only then
+/// does the suite test it.
 fn kind_of(kind: &Kind) -> (usize, usize) {
     let number = match kind {
         Kind::AgentAdmitted(_) => 0,

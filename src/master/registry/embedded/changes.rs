@@ -1,4 +1,4 @@
-//! What formats 1 to 3 hold: the changes as they came, numbered without a gap. They are read, and written anew as entries.
+//! Formats 1 to 3: the appended changes, numbered without a gap. They are read, then rewritten as entries.
 
 use std::collections::VecDeque;
 
@@ -14,10 +14,10 @@ use crate::proto::internal::registry_change::Kind;
 
 pub(super) const CHANGES: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("changes");
 const CHECKSUM_BYTES: usize = 4;
-/// The masters that wrote these formats kept so many tombstones, and left the older to readers.
-const TOMBSTONES: usize = 10_000;
+/// How many tombstones a master of these formats had: readers drop the older ones.
+const MAX_TOMBSTONES: usize = 10_000;
 
-/// All facts, and how many bytes their changes take.
+/// Reads all facts, and how many bytes their changes take.
 pub(super) fn read<T>(table: &T, numbers: Numbers) -> Outcome<(State, u64)>
 where
     T: ReadableTable<u64, &'static [u8]> + ReadableTableMetadata,
@@ -30,15 +30,15 @@ where
         let (number, stored) = entry?;
         let (number, stored) = (number.value(), stored.value());
         if expected != Some(number) {
-            return Err(corrupt(format!("change {number} is not where it belongs")).into());
+            return Err(corrupt(format!("change {number} is out of order")).into());
         }
         expected = number.checked_add(1);
-        let change = unsealed(numbers.format, number, stored)?;
+        let change = decode_change(numbers.format, number, stored)?;
         state.apply(&change);
         if let Some(Kind::FrameworkRemoved(id)) = change.kind {
             removed.push_back(id);
         }
-        if removed.len() > TOMBSTONES
+        if removed.len() > MAX_TOMBSTONES
             && let Some(oldest) = removed.pop_front()
         {
             state.apply(&RegistryChange { kind: Some(Kind::FrameworkForgotten(oldest)) });
@@ -46,13 +46,13 @@ where
         bytes += stored.len() as u64;
     }
     if expected != Some(numbers.next) {
-        return Err(corrupt(format!("{} changes were appended, and {count} are there", numbers.next)).into());
+        return Err(corrupt(format!("{} changes were appended, and {count} are stored", numbers.next)).into());
     }
     Ok((state, bytes))
 }
 
-/// A change is stored behind the checksum of its number and itself, but for the first format.
-fn unsealed(format: u64, number: u64, stored: &[u8]) -> Result<RegistryChange, RegistryError> {
+/// Checks and decodes a stored change. All formats but the first store the checksum of number and change before it.
+fn decode_change(format: u64, number: u64, stored: &[u8]) -> Result<RegistryChange, RegistryError> {
     let bytes = if format == 1 {
         stored
     } else {

@@ -1,6 +1,6 @@
-//! The entries: what is known of each agent, framework and role, under its name and with its checksum.
+//! The entries: the facts about each agent, framework and role, under its key and with a checksum.
 //!
-//! Count and digest of all entries stand beside them, so that one that is missing, or is older than the others, is noticed.
+//! Count and digest of all entries are stored beside them, so that a missing or outdated entry is detected.
 
 use prost::Message as _;
 use redb::{ReadableTable, Table, TableDefinition};
@@ -18,21 +18,21 @@ use crate::proto::internal::RegistryEntry;
 pub(super) const ENTRIES: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("entries");
 const CHECKSUM_BYTES: usize = 4;
 
-/// All facts, and how many bytes they take.
+/// Reads all facts, and how many bytes they take.
 pub(super) fn read(table: &impl ReadableTable<&'static str, &'static [u8]>, numbers: Numbers) -> Outcome<(State, u64)> {
     let (mut state, mut bytes) = (State::default(), 0);
     let (mut count, mut sum) = (0_u64, 0_u64);
     for entry in table.iter()? {
         let (key, stored) = entry?;
         let (key, stored) = (key.value(), stored.value());
-        unsealed(key, stored)?.iter().for_each(|change| state.apply(change));
+        decode_entry(key, stored)?.iter().for_each(|change| state.apply(change));
         count += 1;
         sum = sum.wrapping_add(digest(stored));
         bytes += (key.len() + stored.len()) as u64;
     }
     if (count, sum) != (numbers.count, numbers.digest) {
         let text =
-            format!("{} entries were written, and {count} are there, or others than were written", numbers.count);
+            format!("{} entries were written, and {count} are stored, or others than were written", numbers.count);
         return Err(corrupt(text).into());
     }
     Ok((state, bytes))
@@ -47,12 +47,12 @@ pub(super) fn write(
     let after = entries_after(changes, |subject| {
         let key = subject.key();
         match table.get(&*key)? {
-            Some(stored) => Ok::<_, Failure>(unsealed(&key, stored.value())?),
+            Some(stored) => Ok::<_, Failure>(decode_entry(&key, stored.value())?),
             None => Ok(Vec::new()),
         }
     })?;
     for (subject, changes) in after {
-        put(table, &subject, changes, &mut numbers)?;
+        write_entry(table, &subject, changes, &mut numbers)?;
     }
     numbers.next = numbers.next.saturating_add(changes.len() as u64);
     Ok(numbers)
@@ -67,13 +67,13 @@ pub(super) fn replace_all(
     table.retain(|_, _| false)?;
     (numbers.count, numbers.digest) = (0, 0);
     for subject in state.subjects() {
-        put(table, &subject, state.changes_about(&subject), &mut numbers)?;
+        write_entry(table, &subject, state.changes_about(&subject), &mut numbers)?;
     }
     Ok(numbers)
 }
 
-/// Writes an entry, or removes it where there is nothing to write; keeps count and digest.
-fn put(
+/// Writes an entry, or removes it where there are no changes, and updates count and digest.
+fn write_entry(
     table: &mut Table<'_, &'static str, &'static [u8]>,
     subject: &Subject,
     changes: Vec<RegistryChange>,
@@ -83,7 +83,7 @@ fn put(
     let before = if changes.is_empty() {
         table.remove(&*key)?.map(|stored| digest(stored.value()))
     } else {
-        let stored = sealed(&key, changes);
+        let stored = encode_entry(&key, changes);
         numbers.count = numbers.count.saturating_add(1);
         numbers.digest = numbers.digest.wrapping_add(digest(&stored));
         table.insert(&*key, stored.as_slice())?.map(|stored| digest(stored.value()))
@@ -95,15 +95,15 @@ fn put(
     Ok(())
 }
 
-/// An entry as it is stored: the checksum of its name and content, then its content.
-fn sealed(key: &str, changes: Vec<RegistryChange>) -> Vec<u8> {
+/// Encodes an entry: the checksum of its key and content, then its content.
+fn encode_entry(key: &str, changes: Vec<RegistryChange>) -> Vec<u8> {
     let bytes = RegistryEntry { changes }.encode_to_vec();
     let mut stored = checksum(key, &bytes).to_le_bytes().to_vec();
     stored.extend(bytes);
     stored
 }
 
-fn unsealed(key: &str, stored: &[u8]) -> Result<Vec<RegistryChange>, RegistryError> {
+fn decode_entry(key: &str, stored: &[u8]) -> Result<Vec<RegistryChange>, RegistryError> {
     let (sum, bytes) = stored.split_at_checked(CHECKSUM_BYTES).unwrap_or_default();
     if sum != checksum(key, bytes).to_le_bytes() {
         return Err(corrupt(format!("entry {key:.100} is not as written")));
@@ -122,7 +122,7 @@ fn checksum(key: &str, bytes: &[u8]) -> u32 {
     hasher.finalize()
 }
 
-/// What an entry adds to the digest of all: its checksum, and its length above that.
+/// What an entry adds to the digest of all: its length in the high 32 bits, its checksum in the low ones.
 fn digest(stored: &[u8]) -> u64 {
     let sum = stored.first_chunk().map_or(0, |sum| u32::from_le_bytes(*sum));
     (stored.len() as u64) << 32 | u64::from(sum)

@@ -1,4 +1,4 @@
-//! Errors of the store, and what each means for a registry.
+//! Errors of the store, and the registry error of each.
 
 use std::{
     io,
@@ -45,12 +45,12 @@ impl From<RegistryError> for Failure {
     }
 }
 
-/// Runs what touches the store. A damaged file makes the store return an error or, where it trusts what it finds, panic.
-pub(super) fn guarded<T>(work: impl FnOnce() -> Outcome<T>) -> Result<T, RegistryError> {
+/// Runs work on the store and catches its panics: on a damaged file the store returns an error or panics.
+pub(super) fn catch_panic<T>(work: impl FnOnce() -> Outcome<T>) -> Result<T, RegistryError> {
     match catch_unwind(AssertUnwindSafe(work)) {
         Ok(Ok(done)) => Ok(done),
         Ok(Err(Failure::Registry(error))) => Err(error),
-        Ok(Err(Failure::Store(error))) => Err(meaning(error)),
+        Ok(Err(Failure::Store(error))) => Err(registry_error(error)),
         Err(_) => Err(corrupt("the store panicked on what it found".to_owned())),
     }
 }
@@ -59,8 +59,8 @@ pub(super) fn corrupt(text: String) -> RegistryError {
     RegistryError::Corrupt { text }
 }
 
-/// The same error with the file's name.
-pub(super) fn located(error: RegistryError, path: &Path) -> RegistryError {
+/// Adds the file's name to an error.
+pub(super) fn with_path(error: RegistryError, path: &Path) -> RegistryError {
     match error {
         RegistryError::Corrupt { text } => corrupt(format!("{}: {text}", path.display())),
         RegistryError::Unavailable { text } => {
@@ -73,14 +73,14 @@ pub(super) fn located(error: RegistryError, path: &Path) -> RegistryError {
     }
 }
 
-pub(super) fn meaning(error: redb::Error) -> RegistryError {
+pub(super) fn registry_error(error: redb::Error) -> RegistryError {
     match error {
         redb::Error::Corrupted(text) => corrupt(text),
         redb::Error::TableDoesNotExist(_) | redb::Error::TableTypeMismatch { .. } | redb::Error::UpgradeRequired(_) => {
             corrupt(error.to_string())
         }
         redb::Error::Io(io) if io.kind() == io::ErrorKind::InvalidData => corrupt(io.to_string()),
-        // Of a sync that failed the system may say nothing the second time, though the pages are not on the disk.
+        // After a failed sync the system may report success the next time, though the pages are not on the disk.
         redb::Error::Io(io) if io.raw_os_error() == Some(INPUT_OUTPUT_ERROR) => {
             RegistryError::Indeterminate { text: io.to_string() }
         }

@@ -1,7 +1,7 @@
-//! The numbers beside the entries, under checksums of their own.
+//! The numbers stored beside the entries, with checksums of their own.
 //!
-//! Format, epoch and position keep their place and checksum in every format since the second, so that an older divvy sees
-//! that a registry is of a later one.
+//! Format, epoch and position have the same keys and checksum in every format since the second. So an older divvy
+//! recognizes a registry of a later format.
 
 use redb::{ReadableTable, Table, TableDefinition};
 
@@ -12,7 +12,7 @@ use super::{
 
 pub(super) const FACTS: TableDefinition<'_, &str, u64> = TableDefinition::new("facts");
 const EPOCH: &str = "epoch";
-/// The number of the next change: so many were ever appended.
+/// The number of the next change: how many were ever appended.
 const NEXT: &str = "next";
 /// Absent in the first format, whose changes have no checksums.
 const STORED_FORMAT: &str = "format";
@@ -22,8 +22,8 @@ const COUNT: &str = "entries";
 const DIGEST: &str = "entries_digest";
 /// Over count, digest and next.
 const ENTRIES_CHECKSUM: &str = "entries_checksum";
-/// The last format that kept changes and not entries.
-const LAST_OF_CHANGES: u64 = 3;
+/// The last format that stores changes instead of entries.
+const LAST_CHANGES_FORMAT: u64 = 3;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Numbers {
@@ -43,12 +43,12 @@ impl Default for Numbers {
 }
 
 impl Numbers {
-    /// Whether the store holds changes, as older formats do, and no entries.
-    pub(super) fn keeps_changes(&self) -> bool {
-        self.format <= LAST_OF_CHANGES
+    /// Whether the store holds changes, as older formats do, instead of entries.
+    pub(super) fn has_changes(&self) -> bool {
+        self.format <= LAST_CHANGES_FORMAT
     }
 
-    /// Those of a new registry where there are none.
+    /// Reads the numbers; those of a new registry where there are none.
     pub(super) fn read(table: &impl ReadableTable<&'static str, u64>) -> Outcome<Self> {
         let number = |name| Ok::<_, redb::StorageError>(table.get(name)?.map(|value| value.value()));
         let missing = || corrupt("a number beside the entries is missing".to_owned());
@@ -67,7 +67,7 @@ impl Numbers {
             return Err(super::super::RegistryError::Newer { found: format }.into());
         }
         let mut numbers = Self { format, epoch, next, ..Self::default() };
-        if !numbers.keeps_changes() {
+        if !numbers.has_changes() {
             numbers.count = number(COUNT)?.ok_or_else(missing)?;
             numbers.digest = number(DIGEST)?.ok_or_else(missing)?;
             if number(ENTRIES_CHECKSUM)? != Some(checksum([numbers.count, numbers.digest, next])) {
@@ -77,7 +77,7 @@ impl Numbers {
         Ok(numbers)
     }
 
-    /// Writes them in the present format.
+    /// Writes the numbers in the current format.
     pub(super) fn write(self, table: &mut Table<'_, &'static str, u64>) -> Outcome<()> {
         let Self { epoch, next, count, digest, .. } = self;
         let format = FORMAT.into();

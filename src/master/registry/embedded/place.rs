@@ -1,4 +1,4 @@
-//! Where an embedded registry is stored, and how it is opened, the first time and again.
+//! Where an embedded registry is stored, and how its file is opened, reopened and recreated.
 
 use std::{
     cell::RefCell,
@@ -13,32 +13,32 @@ use redb::Database;
 
 use super::{
     super::RegistryError,
-    failure::{guarded, located, meaning},
+    failure::{catch_panic, registry_error, with_path},
 };
 
 type Open = Box<dyn Fn(bool) -> Result<Database, RegistryError> + Send>;
 
-/// A file, or what stands for one in tests.
+/// A file, or a backend that replaces one in tests.
 pub(super) struct Place {
-    /// Creates it where it is new and that is asked for.
+    /// Opens the store; with `true` it creates one that is missing.
     open: Open,
     len: Box<dyn Fn() -> u64 + Send>,
     file: Option<OpenFile>,
 }
 
-/// The file as it was when it was opened: an open file can be written to long after its name is gone, and all of that is lost.
+/// The file as it was opened. An open file stays writable after its name is removed, and what is written then is lost.
 struct OpenFile {
     work_dir: PathBuf,
     path: PathBuf,
-    /// The file once more, to see which it is and whether it has a name left.
+    /// A second handle: shows the file's identity and whether it has a name left.
     open: RefCell<Option<File>>,
 }
 
-/// What has become of the file that is open.
+/// What happened to the open file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Whereabouts {
+pub(super) enum FileState {
     InPlace,
-    /// It has no name any more.
+    /// Its name was removed.
     Removed,
     /// Another file has its name.
     Replaced,
@@ -65,25 +65,25 @@ impl Place {
         let sized = backend.clone();
         Self {
             open: Box::new(move |_| {
-                let opened = guarded(|| Ok(Database::builder().create_with_backend(backend.clone())))?;
-                opened.map_err(|error| meaning(error.into()))
+                let opened = catch_panic(|| Ok(Database::builder().create_with_backend(backend.clone())))?;
+                opened.map_err(|error| registry_error(error.into()))
             }),
             len: Box::new(move || sized.len().unwrap_or_default()),
             file: None,
         }
     }
 
-    /// Opens the registry, or makes it.
+    /// Opens the registry, or creates it.
     pub(super) fn create(&self) -> Result<Database, RegistryError> {
-        self.opened(true)
+        self.open_database(true)
     }
 
-    /// Opens the registry that was there.
+    /// Opens an existing registry.
     pub(super) fn reopen(&self) -> Result<Database, RegistryError> {
-        self.opened(false)
+        self.open_database(false)
     }
 
-    fn opened(&self, create: bool) -> Result<Database, RegistryError> {
+    fn open_database(&self, create: bool) -> Result<Database, RegistryError> {
         let database = (self.open)(create)?;
         if let Some(file) = &self.file {
             *file.open.borrow_mut() = File::open(&file.path).ok();
@@ -91,32 +91,32 @@ impl Place {
         Ok(database)
     }
 
-    /// What has become of the file since it was opened. One that was moved is written to where it is now, as is one of which
-    /// this cannot be found out.
-    pub(super) fn whereabouts(&self) -> Whereabouts {
-        let Some(file) = &self.file else { return Whereabouts::InPlace };
+    /// What happened to the file since it was opened. A moved file counts as in place, as does one whose state is
+    /// unknown.
+    pub(super) fn file_state(&self) -> FileState {
+        let Some(file) = &self.file else { return FileState::InPlace };
         let open = file.open.borrow();
         let opened = open.as_ref().and_then(|open| open.metadata().ok());
         let identity = |file: &fs::Metadata| (file.dev(), file.ino());
         match (opened, fs::metadata(&file.path)) {
-            (Some(opened), Ok(found)) if identity(&opened) != identity(&found) => Whereabouts::Replaced,
+            (Some(opened), Ok(found)) if identity(&opened) != identity(&found) => FileState::Replaced,
             (Some(opened), Err(error)) if error.kind() == io::ErrorKind::NotFound && opened.nlink() == 0 => {
-                Whereabouts::Removed
+                FileState::Removed
             }
-            (_, Ok(_) | Err(_)) => Whereabouts::InPlace,
+            (_, Ok(_) | Err(_)) => FileState::InPlace,
         }
     }
 
-    /// Makes the file that was removed anew: `write` writes into a file beside its place, which takes the name if nothing else
-    /// has it by then.
-    pub(super) fn make_anew(
+    /// Recreates a removed file: `write` fills a file beside it, which is then linked to the name, if that is still
+    /// free.
+    pub(super) fn recreate(
         &self,
         write: impl FnOnce(&Database) -> Result<(), RegistryError>,
     ) -> Result<(), RegistryError> {
         let Some(file) = &self.file else { return Ok(()) };
         let new = file.work_dir.join("registry.anew");
         let unavailable = |path: &Path, error: &io::Error| RegistryError::Unavailable {
-            text: format!("{} was removed and cannot be made anew: {}: {error}", file.path.display(), path.display()),
+            text: format!("{} was removed and cannot be recreated: {}: {error}", file.path.display(), path.display()),
         };
         let is_new = !file.work_dir.exists();
         fs::create_dir_all(&file.work_dir).map_err(|error| unavailable(&file.work_dir, &error))?;
@@ -130,7 +130,7 @@ impl Place {
         }
         let database = open_file(&file.work_dir, &new, true)?;
         write(&database)?;
-        guarded(|| {
+        catch_panic(|| {
             drop(database);
             Ok(())
         })?;
@@ -147,15 +147,15 @@ impl Place {
 fn open_file(work_dir: &Path, path: &Path, create: bool) -> Result<Database, RegistryError> {
     let new = create && !path.exists();
     let open = || if create { Database::create(path) } else { Database::open(path) };
-    let database = guarded(|| Ok(open())).and_then(|opened| {
+    let database = catch_panic(|| Ok(open())).and_then(|opened| {
         opened.map_err(|error| match error {
             redb::DatabaseError::DatabaseAlreadyOpen => RegistryError::Unavailable { text: in_use(work_dir) },
-            other => meaning(other.into()),
+            other => registry_error(other.into()),
         })
     });
-    let database = database.map_err(|error| located(error, path))?;
+    let database = database.map_err(|error| with_path(error, path))?;
     if new {
-        // The file's name has to survive a power cut as its content does.
+        // The file's name has to survive a power cut, too.
         let synced = File::open(work_dir).and_then(|directory| directory.sync_all());
         synced.map_err(|error| RegistryError::Unavailable { text: format!("{}: {error}", work_dir.display()) })?;
     }

@@ -1,4 +1,4 @@
-//! What holds for random clusters, requests and placements.
+//! Laws for random clusters, requests and placements.
 
 use proptest::prelude::*;
 
@@ -79,7 +79,7 @@ fn world() -> impl Strategy<Value = World> {
     })
 }
 
-/// All that can be seen of rules: every answer for every request and agent.
+/// Returns the result of every query for every request and agent.
 fn seen(rules: &Rules<'_>, offered: usize) -> Vec<String> {
     let pairs = (0..rules.requests.len()).flat_map(|request| (0..offered).map(move |agent| (request, agent)));
     let one = |(request, agent)| {
@@ -89,12 +89,12 @@ fn seen(rules: &Rules<'_>, offered: usize) -> Vec<String> {
     pairs.map(one).collect()
 }
 
-/// Steps of a search: a request, an agent, how many, and whether the last step is taken back instead.
+/// Steps of a search: a request, an agent, how many, and whether the last step is undone instead.
 fn steps() -> impl Strategy<Value = Vec<(usize, usize, u32, bool)>> {
     prop::collection::vec((0..5_usize, 0..7_usize, 1..4_u32, prop::bool::weighted(0.3)), 0..24)
 }
 
-/// Does the steps as far as the rules grant them; answers what is placed.
+/// Takes the steps that the rules allow; returns what is placed.
 fn search(rules: &mut Rules<'_>, offered: usize, steps: &[(usize, usize, u32, bool)]) -> Vec<(usize, usize, u32)> {
     let mut placed = Vec::new();
     for &(request, agent, instances, back) in steps {
@@ -116,7 +116,7 @@ fn search(rules: &mut Rules<'_>, offered: usize, steps: &[(usize, usize, u32, bo
 
 proptest! {
     #[test]
-    fn what_is_taken_back_leaves_no_trace(world in world(), steps in steps()) {
+    fn removing_undoes_placing_exactly(world in world(), steps in steps()) {
         let offered = world.hosts.len();
         let mut rules = Rules::new(&world.requests, &world.hosts, Some(&world.view));
         let before = seen(&rules, offered);

@@ -1,8 +1,8 @@
-//! Each constraint refuses with a text that a person would write.
+//! The text of each constraint that fails.
 
 use super::*;
 
-/// What the only request says of the first agent.
+/// Returns the result of the only request for the first agent.
 #[track_caller]
 fn first(attributes: &str, constraint: &str) -> String {
     let (hosts, requests) = (hosts(&[attributes]), [request("web", &[constraint])]);
@@ -10,7 +10,7 @@ fn first(attributes: &str, constraint: &str) -> String {
 }
 
 #[test]
-fn an_attribute_is_told_with_what_was_asked() {
+fn an_attribute_is_shown_with_the_value_asked_for() {
     for (attributes, constraint, text) in [
         ("zone:b", "zone = b", "yes"),
         ("zone:b", "zone = a", "zone is b, asked a"),
@@ -144,7 +144,7 @@ fn neighbours_are_found_by_label_on_the_agent_and_on_its_like() {
 }
 
 #[test]
-fn who_avoids_a_label_is_left_alone_by_those_that_carry_it() {
+fn tasks_with_a_label_are_not_placed_beside_those_that_avoid_it() {
     let hosts = hosts(&["", ""]);
     let requests = [request("shy", &["avoid label app=db"]), request("db", &[]).label("app", "db")];
     let mut rules = Rules::new(&requests, &hosts, None);
@@ -208,7 +208,7 @@ fn what_the_offer_leaves_out_is_taken_from_the_view() {
 }
 
 #[test]
-fn a_set_attribute_is_several_values_and_one_that_makes_no_sense_is_none() {
+fn a_set_attribute_is_several_values_and_an_invalid_one_is_none() {
     let mut set = v1::Attribute { name: "tags".into(), ..Default::default() };
     set.set_type(v1::value::Type::Set);
     set.set = Some(v1::value::Set { item: vec!["a".into(), "b".into()] });

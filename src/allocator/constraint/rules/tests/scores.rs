@@ -1,15 +1,15 @@
-//! How well agents do by wishes, in the figures of the formulas.
+//! Scores by soft constraints, in the figures of the formulas.
 
 use super::*;
 
 #[track_caller]
 fn close(actual: Option<f64>, expected: f64) {
-    let actual = actual.expect("there are wishes");
+    let actual = actual.expect("there are soft constraints");
     assert!((actual - expected).abs() < 1e-9, "{actual} is not {expected}");
 }
 
 #[test]
-fn wishes_for_attributes_count_by_their_weights() {
+fn soft_tests_count_by_their_weights() {
     let hosts = hosts(&["zone:a;kind:fast", "zone:b;kind:fast", "zone:b"]);
     let requests = [request("web", &["prefer 50: zone = a", "prefer -30: kind = fast"]), request("db", &["zone = a"])];
     let rules = Rules::new(&requests, &hosts, None);
@@ -17,7 +17,7 @@ fn wishes_for_attributes_count_by_their_weights() {
     close(rules.score(0, 1), -30.0 / 80.0);
     close(rules.score(0, 2), 0.0);
     assert_eq!(rules.score(1, 0), None);
-    assert_eq!([0, 1, 2].map(|agent| rules.room(0, agent)), [u32::MAX; 3], "a wish refuses nothing");
+    assert_eq!([0, 1, 2].map(|agent| rules.room(0, agent)), [u32::MAX; 3], "a soft constraint refuses nothing");
     assert_eq!((rules.is_static(0), rules.is_static(1)), (true, true));
 }
 
@@ -66,7 +66,7 @@ fn an_even_spread_pulls_to_the_least_used_value() {
 }
 
 #[test]
-fn neighbours_and_solitude_can_be_wished_for() {
+fn neighbours_and_exclusive_use_may_be_soft() {
     let hosts = hosts(&["", ""]);
     let requests = [
         request("web", &["prefer 50: with label app=db"]),
@@ -84,7 +84,7 @@ fn neighbours_and_solitude_can_be_wished_for() {
     close(both(2)[0], -2.0 / 3.0);
     assert_eq!(both(2)[1], Some(1.0));
     assert_eq!(both(4), [Some(0.0), Some(1.0)]);
-    assert_eq!(rules.room(3, 0), u32::MAX, "a wish to be alone keeps nobody away");
+    assert_eq!(rules.room(3, 0), u32::MAX, "a soft exclusive refuses nothing");
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! Crashes at any write: what is found then is what was appended before, and perhaps what was being appended.
+//! Crashes at any write: the completed appends are stored, and perhaps the append in progress.
 
 use rand::{Rng as _, SeedableRng as _, rngs::StdRng, seq::IndexedRandom as _};
 
@@ -8,7 +8,7 @@ use crate::{
     proto::internal::{FrameworkRun, FrameworkTombstone, RegistryChange, registry_change::Kind},
 };
 
-/// Changes of every kind about few subjects, so that entries are written over and removed.
+/// Changes of every kind about few subjects, so that entries are overwritten and removed.
 fn some_changes(rng: &mut StdRng) -> Vec<RegistryChange> {
     let all = facts();
     (0..rng.random_range(1..6))
@@ -22,10 +22,10 @@ fn some_changes(rng: &mut StdRng) -> Vec<RegistryChange> {
         .collect()
 }
 
-/// Every state the registry may be found in: all appends that were answered, and some of the one that was not.
-fn prefixes(known: &State, unanswered: &[RegistryChange]) -> Vec<State> {
+/// Every state a load may return: all completed appends, and a prefix of the one in progress.
+fn prefixes(known: &State, in_progress: &[RegistryChange]) -> Vec<State> {
     let mut states = vec![known.clone()];
-    for change in unanswered {
+    for change in in_progress {
         let mut next = states.last().cloned().unwrap_or_default();
         next.apply(change);
         states.push(next);
@@ -34,18 +34,18 @@ fn prefixes(known: &State, unanswered: &[RegistryChange]) -> Vec<State> {
 }
 
 #[test]
-fn a_crash_at_any_write_leaves_what_was_appended_and_perhaps_what_was_being_appended() {
+fn after_a_crash_at_any_write_all_that_was_appended_is_stored_and_perhaps_the_append_in_progress() {
     let mut cut_in_an_append = 0;
     for seed in 0..120 {
         let mut rng = StdRng::seed_from_u64(seed);
         let mut disk = Disk::default();
-        let (mut known, mut epoch, mut unanswered) = (State::default(), 0, Vec::new());
+        let (mut known, mut epoch, mut in_progress) = (State::default(), 0, Vec::new());
         for _ in 0..4 {
             let mut registry = Embedded::on(disk.clone()).expect("opens after a crash");
             let (found, mut fence) = registry.load().expect("loads after a crash");
-            assert!(prefixes(&known, &unanswered).contains(&found), "seed {seed}: {found:?}");
-            assert!(fence.epoch() > epoch, "seed {seed}: the epoch was durable before it was given out");
-            (known, epoch, unanswered) = (found, fence.epoch(), Vec::new());
+            assert!(prefixes(&known, &in_progress).contains(&found), "seed {seed}: {found:?}");
+            assert!(fence.epoch() > epoch, "seed {seed}: the epoch was durable before it was returned");
+            (known, epoch, in_progress) = (found, fence.epoch(), Vec::new());
             disk.fail_after(rng.random_range(0..60));
             loop {
                 if rng.random_bool(0.1) {
@@ -61,7 +61,7 @@ fn a_crash_at_any_write_leaves_what_was_appended_and_perhaps_what_was_being_appe
                     Err(error) => {
                         assert!(matches!(error, RegistryError::Unavailable { .. }), "seed {seed}: {error}");
                         cut_in_an_append += 1;
-                        unanswered = changes;
+                        in_progress = changes;
                         break;
                     }
                 }
@@ -73,7 +73,7 @@ fn a_crash_at_any_write_leaves_what_was_appended_and_perhaps_what_was_being_appe
     assert!(cut_in_an_append > 100, "{cut_in_an_append} appends were cut off");
 }
 
-/// What a framework that comes and goes leaves behind once `remembered` others came after it.
+/// The changes of a short-lived framework; the one `remembered` before it is forgotten.
 fn short_framework(number: usize, remembered: usize) -> Vec<RegistryChange> {
     let id = |number: usize| format!("00000000-0000-4000-8000-000000000000-{number:04}");
     let run = FrameworkRun { framework_id: id(number), instance: vec![7; 16].into(), wall_ns: 1 };
@@ -84,7 +84,7 @@ fn short_framework(number: usize, remembered: usize) -> Vec<RegistryChange> {
 }
 
 #[test]
-fn the_registry_is_as_large_after_many_short_frameworks_as_after_few() {
+fn the_registry_has_the_same_size_after_many_short_lived_frameworks_as_after_few() {
     const REMEMBERED: usize = 500;
     let disk = Disk::default();
     let mut registry = Embedded::on(disk.clone()).expect("opens");
@@ -102,7 +102,7 @@ fn the_registry_is_as_large_after_many_short_frameworks_as_after_few() {
 }
 
 #[test]
-fn a_file_that_held_much_more_is_made_smaller_at_the_next_load_and_a_crash_meanwhile_loses_nothing() {
+fn a_sparse_file_is_compacted_at_the_next_load_and_a_crash_meanwhile_loses_nothing() {
     let filled = Disk::default();
     let mut registry = Embedded::on(filled.clone()).expect("opens");
     let (_, fence) = registry.load().expect("loads");

@@ -1,23 +1,23 @@
-//! When the trouble ends, everything finds back together, and new work is served.
+//! After the faults the cluster becomes quiescent and serves new work.
 //!
-//! Every agent is registered and remembers no task, every framework is subscribed, every task that was wanted has one
-//! last state at its scheduler (or is unreachable on an agent that lost its very name), the master holds nothing, and no
-//! agent keeps more sandboxes than it may.
+//! Every agent is registered and has no task, and every framework is subscribed. Every task has a last state at its
+//! scheduler, or is unreachable on an agent that lost its id. The master holds no task, and no agent keeps more sandboxes
+//! than its limit.
 
 use crate::{
     proto::v1::TaskState,
     sim::{host::Container, world::World},
 };
 
-/// Whether the master has the framework among those that may run something.
-pub(in crate::sim) fn knows(world: &mut World, framework: &str) -> bool {
+/// Whether the master has the framework.
+pub(in crate::sim) fn has_framework(world: &mut World, framework: &str) -> bool {
     let now = world.time(crate::sim::nodes::Node::Master);
     let Some(process) = &mut world.master.process else { return false };
     process.snapshot(now).frameworks.iter().any(|one| *one.id == *framework)
 }
 
-/// Nothing, or the first thing that is not as it should be.
-pub(in crate::sim) fn settled(world: &mut World) -> Result<(), String> {
+/// Returns the first thing that is not quiescent, as an error.
+pub(in crate::sim) fn check_quiescent(world: &mut World) -> Result<(), String> {
     agents(world)?;
     frameworks(world)?;
     let now = world.time(crate::sim::nodes::Node::Master);
@@ -44,14 +44,14 @@ fn agents(world: &World) -> Result<(), String> {
             return Err(format!("agent {index} is not registered"));
         }
         if process.harness.core.task_count() > 0 {
-            return Err(format!("agent {index} remembers tasks: {:?}", process.harness.core.snapshot()));
+            return Err(format!("agent {index} still has tasks: {:?}", process.harness.core.snapshot()));
         }
         let (kept, most) = (agent.host.sandboxes.len(), agent.config.retention.keep_at_most);
         if kept > most {
             return Err(format!("agent {index} keeps {kept} sandboxes, and is to keep at most {most}"));
         }
         for supervisor in agent.host.supervisors.values() {
-            // One that no agent finds any more keeps its records for none, and ends by itself.
+            // A supervisor that no agent finds keeps its records, and ends by itself.
             let is_open = |(_, it): &(&String, &Container)| !supervisor.lost || !matches!(it, Container::Ended(_));
             if let Some((container, _)) = supervisor.containers.iter().find(is_open) {
                 return Err(format!("a supervisor of agent {index} still has {container}"));
@@ -63,7 +63,7 @@ fn agents(world: &World) -> Result<(), String> {
 
 fn frameworks(world: &World) -> Result<(), String> {
     if let Some(index) = world.replaced.iter().position(Option::is_some) {
-        return Err(format!("replaced run {index} of a framework goes on"));
+        return Err(format!("replaced instance {index} of a framework still runs"));
     }
     let present: Vec<&str> = world
         .agents
@@ -71,7 +71,7 @@ fn frameworks(world: &World) -> Result<(), String> {
         .filter_map(|agent| agent.process.as_ref().and_then(|process| process.harness.core.id()))
         .collect();
     for (index, framework) in world.frameworks.iter().enumerate() {
-        if framework.wishes.torn_down {
+        if framework.plan.torn_down {
             continue;
         }
         if framework.process.is_none() {

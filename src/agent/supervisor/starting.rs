@@ -1,7 +1,7 @@
 //! A supervisor's process between its start and the first connection to it.
 //!
-//! Whoever starts one may give up or be given up at any moment: unless it is kept, the process is killed and its folder
-//! removed. A thread takes its exit status whenever it ends, so that it is never left behind as a zombie.
+//! The caller may cancel the start at any moment: unless it is detached, the process is killed and its folder removed.
+//! A thread waits for its exit, so that it never remains as a zombie.
 
 use std::{
     fs::OpenOptions,
@@ -21,28 +21,28 @@ use tokio::{
 
 use super::{Settings, SupervisorError, directory::Directory, process};
 
-/// Of our own environment, what a supervisor gets: how much it logs. Its containers get none of it.
-const PASSED_ON: [&str; 2] = ["RUST_LOG", "RUST_BACKTRACE"];
+/// Variables that a supervisor inherits: they control its log. Its containers get none of them.
+const PASSED_VARIABLES: [&str; 2] = ["RUST_LOG", "RUST_BACKTRACE"];
 /// How much of a log an error quotes, in lines.
 const QUOTED_LINES: usize = 5;
-/// How much is read of what a program says before it is ready, in bytes.
-const MAX_SAID: u64 = 64 << 10;
-/// How long one that was killed may take to be gone, in milliseconds.
+/// How much output is read before the program is ready, in bytes.
+const MAX_OUTPUT_BYTES: u64 = 64 << 10;
+/// How long a killed process may take to end, in milliseconds.
 const END_MS: i64 = 1_000;
 const STACK_BYTES: usize = 64 << 10;
 
 /// A process that was started and is not connected to yet.
 #[derive(Debug)]
-pub(super) struct Fresh {
+pub(super) struct StartingProcess {
     directory: Directory,
-    /// There until it is kept.
+    /// `None` once it is detached.
     process: Option<OwnedFd>,
     stdout: Option<ChildStdout>,
     ended: oneshot::Receiver<ExitStatus>,
 }
 
-impl Fresh {
-    /// Starts the process that is to serve `directory`. It blocks until the program is being executed.
+impl StartingProcess {
+    /// Starts the process that is to serve `directory`. Blocks until the program is executed.
     ///
     /// # Errors
     /// It cannot be started.
@@ -55,23 +55,23 @@ impl Fresh {
         let log = log.map_err(SupervisorError::directory("open", directory.log()))?;
         let mut command = Command::new(&settings.program);
         command.args(&settings.arguments).arg("--directory").arg(directory.path()).env_clear();
-        command.envs(PASSED_ON.iter().filter_map(|name| Some((name, std::env::var_os(name)?))));
+        command.envs(PASSED_VARIABLES.iter().filter_map(|name| Some((name, std::env::var_os(name)?))));
         command.current_dir("/").stdin(Stdio::null()).stdout(Stdio::piped()).stderr(log);
         let mut child = command.spawn().map_err(not_started)?;
         let stdout = child.stdout.take();
-        let (process, ended) = watch(child).map_err(not_started)?;
+        let (process, ended) = watch_exit(child).map_err(not_started)?;
         Ok(Self { directory, process: Some(process), stdout, ended })
     }
 
-    /// Returns when it says that it can be connected to.
+    /// Waits until the process reports that it accepts connections.
     ///
     /// # Errors
-    /// It ended, or did not say so within `limit`; what is known of it in words.
-    pub(super) async fn ready(&mut self, limit: Duration) -> Result<(), String> {
-        let said = tokio::time::timeout(limit, say_ready(self.stdout.take())).await;
-        let verdict = match said {
+    /// It ended, or was not ready within `limit`; as a text.
+    pub(super) async fn wait_until_ready(&mut self, limit: Duration) -> Result<(), String> {
+        let outcome = tokio::time::timeout(limit, read_ready_line(self.stdout.take())).await;
+        let verdict = match outcome {
             Ok(Ok(true)) => return Ok(()),
-            Ok(Ok(false)) => self.end().await,
+            Ok(Ok(false)) => self.kill_and_describe().await,
             Ok(Err(error)) => error.to_string(),
             Err(_late) => format!("it was not ready within {limit:?}"),
         };
@@ -80,13 +80,13 @@ impl Fresh {
         Err(if quoted.is_empty() { verdict } else { quoted.into_iter().rev().collect::<Vec<_>>().join("; ") })
     }
 
-    /// It is connected to: from now on it ends by itself.
-    pub(super) fn keep(mut self) {
+    /// Leaves the process running: from now on it ends by itself.
+    pub(super) fn detach(mut self) {
         self.process = None;
     }
 
-    /// How it ended, which it is made to if it has not.
-    async fn end(&mut self) -> String {
+    /// Kills the process if it has not ended, and describes how it ended.
+    async fn kill_and_describe(&mut self) -> String {
         if let Some(process) = &self.process {
             // One that has ended already keeps its own status.
             let _ = process::signal(process, Signal::KILL);
@@ -94,12 +94,12 @@ impl Fresh {
         let limit = Duration::from_millis(END_MS.unsigned_abs());
         match tokio::time::timeout(limit, &mut self.ended).await {
             Ok(Ok(status)) => status.to_string(),
-            Ok(Err(_)) | Err(_) => "it said nothing and does not end".to_owned(),
+            Ok(Err(_)) | Err(_) => "it reported nothing and does not end".to_owned(),
         }
     }
 }
 
-impl Drop for Fresh {
+impl Drop for StartingProcess {
     fn drop(&mut self) {
         let Some(process) = self.process.take() else { return };
         let _ = process::signal(&process, Signal::KILL);
@@ -108,15 +108,15 @@ impl Drop for Fresh {
     }
 }
 
-/// A descriptor of a child, whose exit status is taken when it ends. A child for which that cannot be done is ended.
-fn watch(mut child: Child) -> io::Result<(OwnedFd, oneshot::Receiver<ExitStatus>)> {
+/// Waits for a child on a thread of its own, and returns a descriptor of it. If that fails, the child is killed.
+fn watch_exit(mut child: Child) -> io::Result<(OwnedFd, oneshot::Receiver<ExitStatus>)> {
     let number = process::to_pid(child.id()).ok_or(rustix::io::Errno::SRCH)?;
-    let (tell, ended) = oneshot::channel();
+    let (sender, ended) = oneshot::channel();
     let (hand_over, handed_over) = std::sync::mpsc::sync_channel::<Child>(1);
     let body = move || {
         if let Ok(status) = handed_over.recv().map_err(io::Error::other).and_then(|mut child| child.wait()) {
-            // Nobody waits for it once it is kept.
-            let _ = tell.send(status);
+            // The receiver is gone once the process is detached.
+            let _ = sender.send(status);
         }
     };
     let wait = thread::Builder::new().name("supervisor-wait".to_owned()).stack_size(STACK_BYTES);
@@ -135,11 +135,11 @@ fn watch(mut child: Child) -> io::Result<(OwnedFd, oneshot::Receiver<ExitStatus>
     }
 }
 
-/// Whether a line says so, before there are no more.
-async fn say_ready(stdout: Option<ChildStdout>) -> io::Result<bool> {
+/// Reads lines until `ready`; false at the end of the output.
+async fn read_ready_line(stdout: Option<ChildStdout>) -> io::Result<bool> {
     let Some(stdout) = stdout else { return Ok(false) };
     let stdout = pipe::Receiver::from_owned_fd(stdout.into())?;
-    let mut lines = BufReader::new(stdout.take(MAX_SAID)).lines();
+    let mut lines = BufReader::new(stdout.take(MAX_OUTPUT_BYTES)).lines();
     while let Some(line) = lines.next_line().await? {
         if line == "ready" {
             return Ok(true);

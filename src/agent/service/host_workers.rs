@@ -1,5 +1,5 @@
-//! What takes a while on the host: makes and removes sandboxes, each on a thread so that a large removal holds up no
-//! launch, and ends what is left of containers that no supervisor has.
+//! Threads for slow work on the host: one creates sandboxes, one removes them, so that a large removal delays no
+//! launch. A third kills the processes of containers that no supervisor has.
 
 use std::io;
 use std::path::Path;
@@ -14,16 +14,16 @@ use crate::agent::core::{ContainerId, Input, Leftover, Step};
 use crate::agent::sandbox::{SandboxError, Sandboxes};
 use crate::agent::supervisor::leftovers;
 
-/// The most sandboxes made before the core hears of them.
+/// The most sandboxes created before they are reported to the core.
 const BATCH: usize = 64;
-/// How long the end of the agent waits for what is under way. What is not removed then, the next agent removes.
-const FAREWELL: Duration = Duration::from_secs(3);
-/// Between two attempts to end what does not die, or cannot be looked for.
+/// How long the end of the agent waits for the work under way. The next agent removes the remaining sandboxes.
+const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(3);
+/// Between two attempts to kill or find leftover processes.
 const AGAIN: Duration = Duration::from_secs(1);
 
-/// The threads that make and remove.
+/// The handles of the worker threads.
 #[derive(Debug)]
-pub(super) struct Housekeeping {
+pub(super) struct HostWorkers {
     make: Sender<Vec<(ContainerId, Step)>>,
     remove: Sender<Vec<ContainerId>>,
     end: Sender<Vec<Leftover>>,
@@ -32,17 +32,17 @@ pub(super) struct Housekeeping {
     ended: Receiver<()>,
 }
 
-impl Housekeeping {
-    /// Which sandboxes are there, each with the time of its last change in nanoseconds since the epoch.
-    pub(super) fn survey(sandboxes: &Sandboxes) -> Result<Vec<(ContainerId, i64)>, SandboxError> {
+impl HostWorkers {
+    /// All sandboxes on disk, each with the time of its last change in nanoseconds since the epoch.
+    pub(super) fn list_sandboxes(sandboxes: &Sandboxes) -> Result<Vec<(ContainerId, i64)>, SandboxError> {
         let ids = sandboxes.list()?;
         let ids = ids.iter().filter_map(|id| ContainerId::parse(id));
         Ok(ids.map(|id| (id.clone(), changed_wall_ns(sandboxes, &id))).collect())
     }
 
-    /// Starts the threads; what was made or could not be is told to `mailbox`.
+    /// Starts the threads; the results are sent to `mailbox`.
     pub(super) fn start(sandboxes: &Sandboxes, mailbox: Mailbox) -> io::Result<Self> {
-        // The queues are as long as there are containers or retired sandboxes at most.
+        // The numbers of containers and of retired sandboxes bound the queues.
         let ((make, to_make), (remove, to_remove), (end, to_end)) = (channel(), channel(), channel());
         let spawn = |name: &str| thread::Builder::new().name(name.to_owned());
         let (making, removing, mail) = (sandboxes.clone(), sandboxes.clone(), mailbox.clone());
@@ -68,12 +68,12 @@ impl Housekeeping {
 
     pub(super) fn provision(&self, steps: Vec<(ContainerId, Step)>) {
         if !steps.is_empty() {
-            // Without its thread nothing is answered any more: the agent is about to end.
+            // An error means that the thread has ended: the agent is about to end.
             let _ = self.make.send(steps);
         }
     }
 
-    /// Ends all processes of these containers; each is reported when nothing of it is left.
+    /// Kills all processes of these containers; each container is reported when none is left.
     pub(super) fn end_leftovers(&self, leftovers: Vec<Leftover>) {
         let _ = self.end.send(leftovers);
     }
@@ -84,11 +84,11 @@ impl Housekeeping {
         }
     }
 
-    /// Finishes what is under way, unless that takes long.
+    /// Finishes the work under way, for a limited time.
     pub(super) fn stop(self) {
         self.is_over.store(true, Ordering::Relaxed);
         drop((self.make, self.remove, self.end));
-        if self.ended.recv_timeout(FAREWELL) == Err(RecvTimeoutError::Timeout) {
+        if self.ended.recv_timeout(SHUTDOWN_TIMEOUT) == Err(RecvTimeoutError::Timeout) {
             tracing::warn!("sandboxes are still being removed while the agent ends: the next one removes the rest");
         }
     }
@@ -117,7 +117,7 @@ fn provision(sandboxes: &Sandboxes, container: ContainerId, step: Step) -> Input
     }
 }
 
-/// Looks again for as long as something is left, or nothing can be looked for: an end is reported when it is one.
+/// Repeats the search until no process is left; only then is the end of a container reported.
 fn end_all(work_dir: &Path, asked: &Receiver<Vec<Leftover>>, mailbox: &Mailbox, is_over: &AtomicBool) {
     let mut left: Vec<Leftover> = vec![];
     loop {
@@ -146,12 +146,12 @@ fn remove_all(sandboxes: &Sandboxes, asked: &Receiver<Vec<ContainerId>>, is_over
             return;
         }
         if let Err(error) = sandboxes.remove(container.as_str()) {
-            tracing::warn!(%container, %error, "a sandbox stays");
+            tracing::warn!(%container, %error, "cannot remove a sandbox: it stays until the next agent removes it");
         }
     }
 }
 
-/// Zero, which is long ago, where it cannot be told.
+/// The time of a sandbox's last change; zero, which is long ago, if it is unknown.
 fn changed_wall_ns(sandboxes: &Sandboxes, id: &ContainerId) -> i64 {
     let metadata = sandboxes.path(id.as_str()).ok().and_then(|path| path.symlink_metadata().ok());
     let changed = metadata.and_then(|metadata| metadata.modified().ok());
@@ -164,30 +164,30 @@ mod tests {
     use super::*;
 
     #[test]
-    fn sandboxes_are_made_found_again_and_removed() {
+    fn sandboxes_are_created_listed_and_removed() {
         let work_dir = tempfile::tempdir().unwrap();
         let sandboxes = Sandboxes::new(work_dir.path()).unwrap();
         let id = ContainerId::parse("c1").unwrap();
         let (mailbox, mut mail) = Mailbox::new();
-        let housekeeping = Housekeeping::start(&sandboxes, mailbox.clone()).unwrap();
-        housekeeping.provision(vec![(id.clone(), Step::Sandbox)]);
+        let workers = HostWorkers::start(&sandboxes, mailbox.clone()).unwrap();
+        workers.provision(vec![(id.clone(), Step::Sandbox)]);
         let made = mail.blocking_recv().unwrap();
         let done = Input::StepDone { container: id.clone(), step: Step::Sandbox };
         assert!(matches!(&made, Mail::Inputs(it) if *it == [done.clone()]), "{made:?}");
-        let found = Housekeeping::survey(&sandboxes).unwrap();
+        let found = HostWorkers::list_sandboxes(&sandboxes).unwrap();
         assert!(found.len() == 1 && found[0].0 == id && found[0].1 > 0, "{found:?}");
 
-        housekeeping.provision(vec![(id.clone(), Step::Sandbox)]);
+        workers.provision(vec![(id.clone(), Step::Sandbox)]);
         let failed = mail.blocking_recv().unwrap();
         assert!(matches!(&failed, Mail::Inputs(it) if matches!(it[0], Input::StepFailed { .. })), "{failed:?}");
-        housekeeping.remove(vec![id]);
+        workers.remove(vec![id]);
         for _ in 0..1_000 {
-            if Housekeeping::survey(&sandboxes).unwrap().is_empty() {
+            if HostWorkers::list_sandboxes(&sandboxes).unwrap().is_empty() {
                 break;
             }
             thread::sleep(Duration::from_millis(10));
         }
-        assert_eq!(Housekeeping::survey(&sandboxes).unwrap(), []);
-        housekeeping.stop();
+        assert_eq!(HostWorkers::list_sandboxes(&sandboxes).unwrap(), []);
+        workers.stop();
     }
 }

@@ -1,4 +1,4 @@
-//! What masters and supervisors say in a script.
+//! Generates the messages of masters and supervisors in a script.
 
 use prost::Message as _;
 
@@ -6,7 +6,7 @@ use crate::{
     fuzz::script::Script,
     proto::{
         internal::{
-            self, AgentRecord, agent_record::Kind as Recorded, master_message::Kind as Said,
+            self, AgentRecord, agent_record::Kind as Recorded, master_message::Kind as Order,
             supervisor_event::Kind as Event,
         },
         v1,
@@ -69,8 +69,8 @@ pub(super) fn exited(script: &mut Script<'_>) -> internal::Exited {
     internal::Exited { container_id: script.name("c", 4), status: Some(status), wall_ns: 1, core_dumped: false }
 }
 
-/// The launch of a task; rarely of something that is none.
-pub(super) fn run_task(script: &mut Script<'_>, framework_id: String, task_id: String) -> Said {
+/// The launch of a task; rarely with bytes that are no task.
+pub(super) fn run_task(script: &mut Script<'_>, framework_id: String, task_id: String) -> Order {
     let command = v1::CommandInfo { value: Some("true".to_owned()), ..Default::default() };
     let task = v1::TaskInfo {
         name: "t".to_owned(),
@@ -79,7 +79,7 @@ pub(super) fn run_task(script: &mut Script<'_>, framework_id: String, task_id: S
         ..Default::default()
     };
     let task_info = if script.one_in(8) { script.raw().to_vec() } else { task.encode_to_vec() };
-    Said::RunTask(internal::RunTask { framework_id, container_id: script.name("c", 4), task_info: task_info.into() })
+    Order::RunTask(internal::RunTask { framework_id, container_id: script.name("c", 4), task_info: task_info.into() })
 }
 
 /// A record as a log may hold it.
@@ -103,7 +103,7 @@ pub(super) fn record(script: &mut Script<'_>) -> AgentRecord {
         4 => Recorded::FrameworkForgotten(script.name("f", 2)),
         5 => {
             let (framework_id, task_id) = (script.name("f", 2), script.name("t", 4));
-            let Said::RunTask(run) = run_task(script, framework_id.clone(), task_id) else { return epoch() };
+            let Order::RunTask(run) = run_task(script, framework_id.clone(), task_id) else { return epoch() };
             let task_info = run.task_info;
             let parent_id = script.one_in(4).then(|| script.name("c", 4));
             Recorded::Accepted(internal::TaskAccepted { framework_id, container_id, task_info, wall_ns: 1, parent_id })

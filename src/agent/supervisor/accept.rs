@@ -1,7 +1,7 @@
-//! How agents come to a supervisor: connections are accepted, their peers looked at, and a thread reads each.
+//! Accepts the connections of agents, checks their peers, and has a thread read each.
 //!
-//! A few reading threads stand ready, so that an agent is served also when the host has no threads left. More are started
-//! while all are taken: a peer that holds its connection open keeps no other from being served.
+//! A few reader threads are started in advance, so that an agent is served even when the host has no threads left. More
+//! are started while all are busy: an idle connection does not block the next one.
 
 use std::{
     collections::BTreeMap,
@@ -26,37 +26,37 @@ use super::{
 };
 use crate::proto::internal::{SupervisorRequest, supervisor_request::Kind};
 
-/// Threads that stand ready to read.
+/// Reader threads that are started in advance.
 pub(super) const READERS: usize = 2;
-/// Connections served at once, greeted or not.
+/// Connections served at once, with or without a `Hello`.
 const MAX_CONNECTIONS: usize = 32;
-/// Starts that may wait before no more requests are read.
+/// How many starts may be queued before no more requests are read.
 const MAX_WAITING_STARTS: usize = 1024;
 
-/// How agents come to a service.
+/// Where a service accepts agents.
 #[derive(Debug)]
-pub(super) enum Door {
-    /// Whatever connects, if it knows the token.
+pub(super) enum Endpoint {
+    /// Every connection that sends the token.
     Listener { listener: UnixListener, token: Option<String> },
     /// The other end of this stream, and no other.
     Stream(Arc<UnixStream>),
 }
 
-/// Names a connection.
+/// Identifies a connection.
 pub(super) type ConnectionId = u64;
 
 /// Connections that were accepted.
 #[derive(Debug)]
 pub(super) struct Connections {
     accepted: Queue<(ConnectionId, Arc<UnixStream>)>,
-    /// Threads that have none to read, less the connections that no thread has taken yet.
+    /// Idle reader threads, less the connections that no thread has taken yet.
     free: AtomicIsize,
-    open: Mutex<Open>,
+    open: Mutex<OpenConnections>,
     pub(super) writers: Queue<Written>,
 }
 
 #[derive(Debug, Default)]
-struct Open {
+struct OpenConnections {
     streams: BTreeMap<ConnectionId, Arc<UnixStream>>,
     next: ConnectionId,
     closed: bool,
@@ -68,7 +68,7 @@ impl Connections {
         Self { accepted: Queue::new(), free, open: Mutex::default(), writers: Queue::new() }
     }
 
-    /// Ends them all; what is queued for an agent is still sent.
+    /// Closes them all; what is queued for an agent is still sent.
     pub(super) fn close(&self) {
         self.accepted.close();
         self.writers.close();
@@ -79,8 +79,8 @@ impl Connections {
         }
     }
 
-    /// Takes a connection in, if there is room.
-    fn enter(&self, stream: UnixStream) -> Option<(ConnectionId, Arc<UnixStream>)> {
+    /// Registers a connection, unless there are too many.
+    fn insert(&self, stream: UnixStream) -> Option<(ConnectionId, Arc<UnixStream>)> {
         let mut open = self.lock();
         if open.closed || open.streams.len() >= MAX_CONNECTIONS {
             return None;
@@ -91,43 +91,43 @@ impl Connections {
         Some((id, stream))
     }
 
-    fn leave(&self, id: ConnectionId) {
+    fn remove(&self, id: ConnectionId) {
         self.lock().streams.remove(&id);
     }
 
-    fn lock(&self) -> MutexGuard<'_, Open> {
+    fn lock(&self) -> MutexGuard<'_, OpenConnections> {
         self.open.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Shared {
     /// Accepts connections, and has them read by threads of `scope`.
-    pub(super) fn receive<'scope>(&'scope self, scope: &'scope Scope<'scope, '_>) {
-        match &self.door {
-            Door::Listener { listener, .. } => {
+    pub(super) fn accept_connections<'scope>(&'scope self, scope: &'scope Scope<'scope, '_>) {
+        match &self.endpoint {
+            Endpoint::Listener { listener, .. } => {
                 for stream in listener.incoming() {
                     match stream {
-                        Ok(stream) => self.let_in(stream, scope),
+                        Ok(stream) => self.accept(stream, scope),
                         // Closed by `stop`.
                         Err(error) if Errno::from_io_error(&error) == Some(Errno::INVAL) => return,
                         Err(error) => {
-                            tracing::error!(%error, "an agent cannot be let in: trying again");
-                            self.recover_from_shortage();
+                            tracing::error!(%error, "cannot accept a connection: trying again");
+                            self.wait_for_resources();
                         }
                     }
                 }
             }
-            Door::Stream(stream) => self.converse(0, Reader::new(Arc::clone(stream)), None),
+            Endpoint::Stream(stream) => self.serve_connection(0, Reader::new(Arc::clone(stream)), None),
         }
     }
 
-    fn let_in<'scope>(&'scope self, stream: UnixStream, scope: &'scope Scope<'scope, '_>) {
+    fn accept<'scope>(&'scope self, stream: UnixStream, scope: &'scope Scope<'scope, '_>) {
         let refusal = loop {
             match peer::refusal(&stream, std::process::id()) {
                 Ok(refusal) => break refusal,
                 Err(error) => {
-                    tracing::error!(%error, "cannot look at who connects: trying again");
-                    self.recover_from_shortage();
+                    tracing::error!(%error, "cannot check the peer of a connection: trying again");
+                    self.wait_for_resources();
                 }
             }
         };
@@ -135,28 +135,28 @@ impl Shared {
             tracing::warn!("a connection is refused: {refusal}");
             return;
         }
-        let Some(entered) = self.connections.enter(stream) else {
+        let Some(inserted) = self.connections.insert(stream) else {
             tracing::warn!(MAX_CONNECTIONS, "a connection is refused: there are too many");
             return;
         };
         let connections = &self.connections;
         if connections.free.fetch_sub(1, Ordering::SeqCst) <= 0 {
             let reader = Builder::new().name("supervisor-read-more".to_owned()).stack_size(STACK_BYTES);
-            // Where there is no thread to be had the next that is free takes it.
+            // If no thread can be started, the next idle one reads it.
             if reader.spawn_scoped(scope, || self.read_next()).is_ok() {
                 connections.free.fetch_add(1, Ordering::SeqCst);
             }
         }
-        connections.accepted.extend([entered]);
+        connections.accepted.extend([inserted]);
     }
 
-    fn recover_from_shortage(&self) {
+    fn wait_for_resources(&self) {
         if !self.more_files() {
             std::thread::sleep(SHORTAGE_PAUSE);
         }
     }
 
-    /// Reads one connection after the other: what each of the threads that stand ready does.
+    /// Reads one connection after the other: the body of a reader thread.
     pub(super) fn read_connections(&self) {
         while self.read_next() {
             self.connections.free.fetch_add(1, Ordering::SeqCst);
@@ -165,23 +165,23 @@ impl Shared {
 
     fn read_next(&self) -> bool {
         let next = self.connections.accepted.pop();
-        let (Some((id, stream)), Door::Listener { token, .. }) = (next, &self.door) else { return false };
-        self.converse(id, Reader::new(stream), token.as_deref());
-        self.connections.leave(id);
+        let (Some((id, stream)), Endpoint::Listener { token, .. }) = (next, &self.endpoint) else { return false };
+        self.serve_connection(id, Reader::new(stream), token.as_deref());
+        self.connections.remove(id);
         true
     }
 
-    fn converse(&self, id: ConnectionId, mut reader: Reader, token: Option<&str>) {
-        let hello = match reader.greeting(token) {
+    fn serve_connection(&self, id: ConnectionId, mut reader: Reader, token: Option<&str>) {
+        let hello = match reader.receive_hello(token) {
             Ok(Some(hello)) => hello,
             Ok(None) => return tracing::warn!("a connection is refused: it does not carry the token"),
             Err(error) => {
-                // An agent that goes before it has said anything.
-                if matches!(self.door, Door::Stream(_)) {
+                // The agent disconnected before it sent anything.
+                if matches!(self.endpoint, Endpoint::Stream(_)) {
                     self.post(Mail::Attached(id, reader.outbox(&self.connections.writers)));
                     self.post(Mail::FromAgent(id, vec![Input::Detached]));
                 }
-                return tracing::debug!(%error, "a connection ends before its greeting");
+                return tracing::debug!(%error, "a connection was closed before its hello");
             }
         };
         self.post(Mail::Attached(id, reader.outbox(&self.connections.writers)));
@@ -197,15 +197,15 @@ impl Shared {
     }
 }
 
-/// Whose requests count: the connection that greeted last.
+/// The current agent: the connection that sent its `Hello` last.
 #[derive(Debug, Default)]
-pub(super) struct Current {
+pub(super) struct CurrentAgent {
     id: ConnectionId,
     pub(super) outbox: Option<Outbox>,
 }
 
-impl Current {
-    /// Another connection takes the place of the one there is, which is cut.
+impl CurrentAgent {
+    /// Replaces the current connection, which is closed.
     pub(super) fn replace(&mut self, id: ConnectionId, outbox: Outbox) {
         self.id = id;
         if let Some(before) = self.outbox.replace(outbox) {
@@ -213,7 +213,7 @@ impl Current {
         }
     }
 
-    pub(super) fn is(&self, id: ConnectionId) -> bool {
+    pub(super) fn is_current(&self, id: ConnectionId) -> bool {
         self.id == id
     }
 }

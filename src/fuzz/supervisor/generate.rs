@@ -1,4 +1,4 @@
-//! What agents ask of a supervisor in a script, and what its journal may hold.
+//! Generates the requests to a supervisor in a script, and the records of its journal.
 
 use crate::{
     fuzz::script::Script,

@@ -1,16 +1,16 @@
-//! What the search asks: may it, how many, how well, and which agents are alike.
+//! Queries of the search: whether an instance is allowed, how many are, their score, and which agents are equivalent.
 
 use std::sync::Arc;
 
 use super::counts::{Limit, kept};
-use super::surroundings::Watch;
+use super::watches::Watch;
 use super::{Compiled, Distributed, Near, Rules, Tested};
 use crate::allocator::constraint::Broken;
 use crate::allocator::constraint::rule::Rule;
 use crate::allocator::reason::Reason;
 
 impl Rules<'_> {
-    /// Whether one more instance keeps all hard rules, its own and those of what is there.
+    /// Checks that one more instance satisfies all hard rules, its own and those of placed instances.
     pub(in crate::allocator) fn check(&self, request: usize, agent: usize) -> Result<(), Reason> {
         self.check_static(request, agent)?;
         if self.moving_room(request, agent, true) > 0 {
@@ -19,7 +19,7 @@ impl Rules<'_> {
         Err(Reason::Constraint(self.broken(request, agent)))
     }
 
-    /// The same for those rules that nothing changes by being placed.
+    /// Checks only the rules that placing cannot change.
     pub(in crate::allocator) fn check_static(&self, request: usize, agent: usize) -> Result<(), Reason> {
         let failing = self.compiled[request].required.iter().find(|(test, _)| !self.passes(*test, agent));
         let Some(&(test, rule)) = failing else { return Ok(()) };
@@ -32,15 +32,16 @@ impl Rules<'_> {
         Err(Reason::Constraint(Broken::Attribute { name: Arc::clone(&column.name), found, asked: asked.into() }))
     }
 
-    /// Whether no rule of the request, hard or soft, says anything else once something is placed.
+    /// Returns whether placing changes no result of the request's rules, hard or soft.
     pub(in crate::allocator) fn is_static(&self, request: usize) -> bool {
         self.compiled[request].is_static
     }
 
-    /// How well one more instance would do by the request's wishes, from -1 to 1; `None` if it has none.
+    /// Scores one more instance by the request's soft constraints, from -1 to 1; `None` if it has none.
     ///
-    /// The mean of what its rules say, weighted by their weights. A rule that holds says 1, a test that does not says 0; a
-    /// limit that is exceeded 0 or less, the more the lower; a spread by how much of a value's share is missing.
+    /// The mean of the rules' scores, weighted by their weights. A rule that holds scores 1, a failed test 0. An
+    /// exceeded limit scores 0 or less, and less the more it is exceeded. A spread scores by how much of a value's
+    /// share is missing.
     pub(in crate::allocator) fn score(&self, request: usize, agent: usize) -> Option<f64> {
         let compiled = &self.compiled[request];
         if compiled.weights == 0.0 {
@@ -57,13 +58,14 @@ impl Rules<'_> {
         Some(tests.chain(distributed).chain(near).chain(alone).sum::<f64>() / compiled.weights)
     }
 
-    /// Agents of one number always have the same [`score`](Self::score) and pass the same tests. Hard rules that look at
-    /// each agent alone (`unique hostname`, neighbours on the agent, `exclusive`) may still refuse one and not another.
+    /// Returns the number of the agent's group: agents of one group always have the same [`score`](Self::score) and
+    /// pass the same tests. Hard rules about each agent alone (`unique hostname`, neighbours on the agent, `exclusive`)
+    /// may still refuse one and not another.
     pub(in crate::allocator) fn score_group(&self, request: usize, agent: usize) -> u32 {
         self.compiled[request].groups.of(agent)
     }
 
-    /// Whether a hard rule that all agents of the group share keeps any more out for now.
+    /// Returns whether a hard rule that all agents of the group share excludes further instances for now.
     pub(in crate::allocator) fn is_group_full(&self, request: usize, agent: usize) -> bool {
         let compiled = &self.compiled[request];
         let is_full = |rule: &&Distributed| {
@@ -77,19 +79,19 @@ impl Rules<'_> {
         compiled.distributed.iter().any(|rule| is_full(&rule)) || compiled.near.iter().any(|near| is_unfit(&near))
     }
 
-    /// Whether placing something may let in instances that hard rules keep out now.
+    /// Returns whether placing something may allow instances that hard rules exclude now.
     pub(in crate::allocator) fn may_open(&self, request: usize) -> bool {
         let compiled = &self.compiled[request];
         compiled.distributed.iter().any(Distributed::opens) || compiled.near.iter().any(Near::opens)
     }
 
-    /// How many more instances may go onto this agent by those rules alone that what is placed can only narrow: they say the
-    /// same of an answer in whichever order its instances are placed.
+    /// Returns how many more instances the agent may have by those rules alone that placing can only tighten. Their
+    /// result does not depend on the order in which instances are placed.
     pub(in crate::allocator) fn closing_room(&self, request: usize, agent: usize) -> u32 {
         if self.passes_all(request, agent) { self.moving_room(request, agent, false) } else { 0 }
     }
 
-    /// Whether it matters for that on which agent something is, and not only in which group.
+    /// Returns whether the rules that placing can open depend on the agent, and not only on its group.
     pub(in crate::allocator) fn opens_by_agent(&self, request: usize) -> bool {
         let compiled = &self.compiled[request];
         let on_identity = |rule: &Distributed| {
@@ -100,12 +102,12 @@ impl Rules<'_> {
         compiled.distributed.iter().any(on_identity) || compiled.near.iter().any(on_agent)
     }
 
-    /// Whether no agent, offered or in the view, passes the tests of a request.
+    /// Returns whether no agent, offered or in the view, passes the tests of a request.
     pub(in crate::allocator) fn passes_nowhere(&self, request: usize) -> bool {
         (0..self.agents.len()).all(|agent| self.check_static(request, agent).is_err())
     }
 
-    /// The room by those rules that change, those that placing opens among them or not.
+    /// Returns the room by the rules that placing changes: those that it can open, or the others.
     pub(super) fn moving_room(&self, request: usize, agent: usize, opening: bool) -> u32 {
         let compiled = &self.compiled[request];
         let mut room = self.room_alone(compiled, agent);
@@ -138,7 +140,7 @@ impl Rules<'_> {
     fn room_near(&self, near: &Near, agent: usize) -> u64 {
         let watch = &self.watches[near.watch];
         if !near.avoid {
-            return if watch.is_company(&self.columns, agent, near.carries) { u64::MAX } else { 0 };
+            return if watch.has_match(&self.columns, agent, near.carries) { u64::MAX } else { 0 };
         }
         match watch.place(&self.columns, agent) {
             Some(place) if watch.there[place] > 0 => 0,
@@ -156,7 +158,7 @@ impl Rules<'_> {
         if near.avoid {
             return kept(watch.beside(&self.columns, agent));
         }
-        f64::from(u8::from(watch.is_company(&self.columns, agent, near.carries)))
+        f64::from(u8::from(watch.has_match(&self.columns, agent, near.carries)))
     }
 
     pub(super) fn passes_all(&self, request: usize, agent: usize) -> bool {
@@ -168,7 +170,7 @@ impl Rules<'_> {
         passes[self.columns[*column].list_of[agent]]
     }
 
-    /// The rule that leaves no room; called only where there is none.
+    /// Returns the rule that leaves no room; there must be one.
     fn broken(&self, request: usize, agent: usize) -> Broken {
         let compiled = &self.compiled[request];
         if self.room_alone(compiled, agent) == 0 {

@@ -1,5 +1,5 @@
-//! What the scheduler of a run writes down, line by line, before it acts and as it hears. It survives `kill -9`, and the
-//! next life of the scheduler begins by reading it.
+//! The event log of a run's scheduler: one line for each action before it is taken, and for each callback. It survives
+//! `kill -9`, and the scheduler's next process begins by reading it.
 
 use std::{
     collections::BTreeMap,
@@ -14,10 +14,10 @@ use divvy::proto::v1::{TaskState, TaskStatus};
 /// One line.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum Entry {
-    /// A life of the scheduler begins.
-    Life,
+    /// A process of the scheduler starts.
+    Start,
     Framework(String),
-    /// About to be launched, on this agent and with this port.
+    /// A launch that follows, on this agent and with this port.
     Launch {
         task: String,
         agent: String,
@@ -30,11 +30,11 @@ pub(super) enum Entry {
         uuid: String,
         text: String,
     },
-    /// All that was launched has ended.
-    Settled,
-    /// The master cut this instance off.
+    /// Every launched task has ended.
+    Drained,
+    /// The master ended this instance.
     Error(String),
-    /// Something else that helps to understand the rest.
+    /// Something else that helps to read the log.
     Note(String),
 }
 
@@ -46,24 +46,24 @@ impl Entry {
         Self::Status { task: status.task_id.value.clone(), state: status.state(), uuid, text }
     }
 
-    fn line(&self) -> String {
+    fn to_line(&self) -> String {
         match self {
-            Self::Life => format!("life {}", std::process::id()),
+            Self::Start => format!("start {}", std::process::id()),
             Self::Framework(id) => format!("framework {id}"),
             Self::Launch { task, agent, port } => format!("launch {task} {agent} {port}"),
             Self::Kill(task) => format!("kill {task}"),
             Self::Status { task, state, uuid, text } => format!("status {task} {state} {uuid} {text}"),
-            Self::Settled => "settled".to_owned(),
+            Self::Drained => "drained".to_owned(),
             Self::Error(text) => format!("error {text}"),
             Self::Note(text) => format!("note {text}"),
         }
     }
 
-    fn read(line: &str) -> Option<Self> {
+    fn from_line(line: &str) -> Option<Self> {
         let (kind, rest) = line.split_once(' ').unwrap_or((line, ""));
         let mut words = rest.splitn(4, ' ').map(str::to_owned);
         Some(match kind {
-            "life" => Self::Life,
+            "start" => Self::Start,
             "framework" => Self::Framework(rest.to_owned()),
             "launch" => Self::Launch { task: words.next()?, agent: words.next()?, port: words.next()?.parse().ok()? },
             "kill" => Self::Kill(rest.to_owned()),
@@ -73,7 +73,7 @@ impl Entry {
                 uuid: words.next()?,
                 text: words.next().unwrap_or_default(),
             },
-            "settled" => Self::Settled,
+            "drained" => Self::Drained,
             "error" => Self::Error(rest.to_owned()),
             "note" => Self::Note(rest.to_owned()),
             _ => return None,
@@ -83,33 +83,33 @@ impl Entry {
 
 /// The file, open for adding; clones add to the same.
 #[derive(Clone, Debug)]
-pub(super) struct Diary {
+pub(super) struct EventLog {
     file: Arc<File>,
 }
 
-/// Where the diary of a run is kept.
+/// The path of a run's event log.
 pub(super) fn path(folder: &Path) -> PathBuf {
-    folder.join("diary")
+    folder.join("event-log")
 }
 
-impl Diary {
+impl EventLog {
     pub(super) fn open(folder: &Path) -> Self {
-        let file = File::options().create(true).append(true).open(path(folder)).expect("a diary");
+        let file = File::options().create(true).append(true).open(path(folder)).expect("an event log");
         Self { file: Arc::new(file) }
     }
 
     /// Adds a line in one write, so that a kill leaves it whole or out.
     pub(super) fn add(&self, entry: &Entry) {
-        (&*self.file).write_all(format!("{}\n", entry.line()).as_bytes()).expect("written");
+        (&*self.file).write_all(format!("{}\n", entry.to_line()).as_bytes()).expect("written");
     }
 }
 
 /// All lines so far.
 pub(super) fn read(folder: &Path) -> Vec<Entry> {
     let text = fs::read_to_string(path(folder)).unwrap_or_default();
-    // The last line may just be on its way.
+    // The last line may be written in part only.
     let whole = text.rsplit_once('\n').map_or("", |(whole, _)| whole);
-    let entry = |line| Entry::read(line).unwrap_or_else(|| panic!("no line of a diary: {line}"));
+    let entry = |line| Entry::from_line(line).unwrap_or_else(|| panic!("no line of an event log: {line}"));
     whole.lines().map(entry).collect()
 }
 

@@ -1,4 +1,4 @@
-//! A small cluster played from lines, so that published figures read as they are published.
+//! A small cluster driven by a script of lines, so that published examples read as they are published.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -10,9 +10,9 @@ use crate::types::{Amount, Kind, Milli, Now, Resource, Resources};
 
 type Quantities = Vec<(Arc<str>, Milli)>;
 
-/// What the frameworks of a play are like: all alike, but for minima of their own.
+/// The properties of the script's frameworks: all equal, but for minima of their own.
 #[derive(Default)]
-struct Cast {
+struct Frameworks {
     minimum: Vec<Quantities>,
     own: BTreeMap<String, Vec<Quantities>>,
     able: BTreeMap<String, Abilities>,
@@ -24,16 +24,16 @@ type Held = (&'static str, RoleId, &'static str, Resources);
 
 /// The allocator, and who holds what.
 #[derive(Default)]
-pub(super) struct Stage {
+pub(super) struct ScriptedCluster {
     allocator: Allocator<&'static str, &'static str>,
-    cast: Cast,
+    frameworks: Frameworks,
     clients: BTreeMap<&'static str, Vec<(String, RoleId)>>,
     free: BTreeMap<&'static str, Resources>,
     held: Vec<Held>,
     now: u64,
 }
 
-impl Clients<&'static str> for Cast {
+impl Clients<&'static str> for Frameworks {
     fn terms(&self, _: RoleId, framework: &'static str) -> Terms<'_> {
         let able = self.able.get(framework).copied();
         Terms {
@@ -48,7 +48,7 @@ impl Clients<&'static str> for Cast {
     }
 }
 
-/// As [`Resources`] in text, and `mount:5` for a disk that is taken whole, `spare:5` for cpus that may be taken back.
+/// Parses [`Resources`], and `mount:5` for a disk that is taken whole, `spare:5` for revocable cpus.
 pub(super) fn resources(text: &str) -> Resources {
     let mut all = Resources::new();
     for item in text.split(';').filter(|item| !item.is_empty()) {
@@ -77,14 +77,15 @@ fn pairs(text: &str) -> Vec<(String, f64)> {
     text.split(';').filter_map(one).collect()
 }
 
-impl Stage {
-    /// Plays lines; at each `=> F1 A1 cpus:2 | F2 A2 cpus:1` or `=> nothing` a run over what is dirty has to grant just that.
-    pub(super) fn play(lines: &[&'static str]) {
-        let mut stage = Self::default();
+impl ScriptedCluster {
+    /// Runs lines. At each `=> F1 A1 cpus:2 | F2 A2 cpus:1` or `=> nothing` a run over what is dirty has to grant just
+    /// that.
+    pub(super) fn check(lines: &[&'static str]) {
+        let mut cluster = Self::default();
         for (number, line) in lines.iter().enumerate() {
             match line.strip_prefix("=> ") {
-                Some(expected) => assert_eq!(stage.run(), Self::read(expected), "line {number}: {line}"),
-                None => stage.step(line),
+                Some(expected) => assert_eq!(cluster.run(), Self::read(expected), "line {number}: {line}"),
+                None => cluster.step(line),
             }
         }
     }
@@ -101,9 +102,9 @@ impl Stage {
         self.allocator.begin(Serve::All);
         let mut granted = Vec::new();
         let now = Now { mono_ns: self.now, wall_ns: 0 };
-        while let Step::Granted(grant) = self.allocator.step(now, &self.cast, &mut usize::MAX.clone()) {
+        while let Step::Granted(grant) = self.allocator.step(now, &self.frameworks, &mut usize::MAX.clone()) {
             granted.push((grant.framework.to_owned(), grant.agent.to_owned(), grant.resources.to_string()));
-            if let Some(open) = self.cast.demand.get_mut(grant.framework) {
+            if let Some(open) = self.frameworks.demand.get_mut(grant.framework) {
                 for (name, left) in open {
                     *left = left.saturating_sub(grant.resources.scalar(name));
                 }
@@ -133,13 +134,13 @@ impl Stage {
                 self.clients.entry(words[1]).or_default().push((words[2].to_owned(), role));
             }
             "exclude" => self.allocator = Allocator::new(Shares::excluding([words[1]])),
-            "able" => drop(self.cast.able.insert(words[1].to_owned(), able(words[2]))),
-            "minimum" => self.cast.minimum = words[1].split('|').map(quantities).collect(),
-            "own" => drop(self.cast.own.insert(
+            "able" => drop(self.frameworks.able.insert(words[1].to_owned(), able(words[2]))),
+            "minimum" => self.frameworks.minimum = words[1].split('|').map(quantities).collect(),
+            "own" => drop(self.frameworks.own.insert(
                 words[1].to_owned(),
                 words[2].split('|').filter(|one| *one != "anything").map(quantities).collect(),
             )),
-            "demand" => drop(self.cast.demand.insert(words[1].to_owned(), quantities(words[2]))),
+            "demand" => drop(self.frameworks.demand.insert(words[1].to_owned(), quantities(words[2]))),
             "weight" => self.allocator.set_weight(words[1], words[2].parse().expect("a weight")),
             "quota" => {
                 let part = |word| words.iter().position(|one| *one == word).map_or("", |at| words[at + 1]);
@@ -175,7 +176,7 @@ impl Stage {
         self.free.insert(agent, free);
     }
 
-    /// A framework's task of these resources is known to run in its first role.
+    /// Records that a framework's task of these resources runs in its first role.
     fn hold(&mut self, framework: &'static str, agent: &'static str, what: &Resources) {
         let role = self.clients[framework][0].1;
         let free = self.free[agent].clone() - what;

@@ -1,23 +1,24 @@
-//! What an instance changes for other agents than its own: by what they are all measured by, and by values they share.
+//! Effects of an instance on other agents: through figures that all agents share, and through attribute values.
 
 use super::Rules;
 use super::counts::{Counts, Limit};
 
 impl Rules<'_> {
-    /// Writes into `figures` all that rules on a request read wherever the agent is, besides the agent itself and its
-    /// [`counted_values`](Self::counted_values). As long as it is the same, an instance that is placed changes nothing for
-    /// agents that share no value with its own.
-    pub(in crate::allocator) fn horizon(&self, request: usize, figures: &mut Vec<u64>) {
+    /// Writes to `figures` what rules on a request read, other than the agent itself and its
+    /// [`counted_values`](Self::counted_values). While the figures are the same, placing an instance changes nothing
+    /// for agents that share no value with its agent.
+    pub(in crate::allocator) fn shared_figures(&self, request: usize, figures: &mut Vec<u64>) {
         let compiled = &self.compiled[request];
         figures.clear();
         for rule in &compiled.distributed {
-            rule.limit.horizon(&compiled.counts[rule.counts], figures);
+            rule.limit.shared_figures(&compiled.counts[rule.counts], figures);
         }
-        // The first of those that want to be together may go anywhere.
+        // The first of those that require their own label may be placed anywhere.
         figures.extend(compiled.near.iter().map(|near| u64::from(self.watches[near.watch].anywhere == 0)));
     }
 
-    /// The values, each with its attribute, by which an instance of the request on this agent counts for others as well.
+    /// Returns the values, each with its attribute, through which an instance of the request on this agent affects
+    /// others.
     pub(in crate::allocator) fn counted_values(
         &self,
         request: usize,
@@ -29,16 +30,16 @@ impl Rules<'_> {
         counted.chain(watched).filter_map(move |column| Some((column, self.columns[column].key(agent)?)))
     }
 
-    /// Whether agents of one [group](Self::score_group) may differ in their counted values: where a hard rule counts by what
-    /// tells agents apart.
+    /// Returns whether agents of one [group](Self::score_group) may differ in their counted values: a hard rule counts
+    /// by an attribute that identifies agents.
     pub(in crate::allocator) fn counts_by_identity(&self, request: usize) -> bool {
         self.compiled[request].counts.iter().any(|counts| self.columns[counts.column].is_identity())
     }
 }
 
 impl Limit {
-    /// What the rule reads of all values together.
-    fn horizon(&self, counts: &Counts, figures: &mut Vec<u64>) {
+    /// Writes what the rule reads of all values together.
+    fn shared_figures(&self, counts: &Counts, figures: &mut Vec<u64>) {
         match self {
             Self::PerValue { .. } | Self::Targets(_) => {}
             Self::GroupBy { .. } => figures.extend(counts.lowest()),

@@ -1,7 +1,7 @@
-//! The way to the master: which one, after how long, what was sent on this stream and is not settled yet.
+//! The link to the master: which address, after which wait, and the calls without a confirmation.
 //!
-//! Sessions are numbered; whatever comes from another than the current one is dropped. A call that was sent on a stream
-//! which broke before the master said so is either sent again (what is harmless twice) or left to reconciliation.
+//! Sessions are numbered; inputs of any but the current one are dropped. A call whose stream was lost before its
+//! confirmation is either sent again, if that is harmless, or left to reconciliation.
 
 use std::{collections::VecDeque, sync::Arc, time::Duration};
 
@@ -18,37 +18,37 @@ const BACKOFF_CAP: Duration = Duration::from_secs(15);
 /// Heartbeats that may be missed.
 const MISSED: u32 = 5;
 const HEARTBEAT: Duration = Duration::from_secs(15);
-/// With so many calls that the master has not settled, no more are taken of the framework.
-const UNSETTLED: usize = 65_536;
-/// Masters that may pass the driver on to another one in a row.
+/// With so many calls without a confirmation, no further call of the framework is processed.
+const MAX_PENDING_CALLS: usize = 65_536;
+/// The most leader hints that are followed in a row.
 const HINTS: u32 = 3;
 
 #[derive(Debug)]
-pub(super) struct Link {
+pub(super) struct MasterLink {
     masters: Vec<String>,
     next_master: usize,
     leader: Option<String>,
-    /// Hints followed in a row. The first is followed at once; after the last the list has its turn again.
+    /// Hints followed in a row. The first is followed at once; after the last, the list of masters continues.
     followed: u32,
-    /// The user was told that there is no master.
-    pub(super) complained: bool,
+    /// A warning about the lost connection was logged.
+    pub(super) outage_logged: bool,
     backoff: Backoff,
     session: u64,
     seq: u64,
-    unsettled: VecDeque<Unsettled>,
+    pending_calls: VecDeque<PendingCall>,
     interval: Duration,
 }
 
-/// A call on its way.
+/// A call without a confirmation of the master.
 #[derive(Debug)]
-pub(super) struct Unsettled {
+pub(super) struct PendingCall {
     seq: u64,
-    /// The number the user knows it by; 0 for the driver's own.
+    /// The number of the user's call; 0 for the driver's own.
     pub(super) user_seq: u64,
     pub(super) sent: Sent,
 }
 
-/// What to know of a call until it is settled.
+/// The part of a call that is kept until the master confirms it.
 #[derive(Debug)]
 pub(super) enum Sent {
     Plain,
@@ -59,28 +59,28 @@ pub(super) enum Sent {
     Teardown,
 }
 
-impl Link {
+impl MasterLink {
     pub(super) fn new(masters: Vec<String>) -> Self {
         Self {
             masters,
             next_master: 0,
             leader: None,
             followed: 0,
-            complained: false,
+            outage_logged: false,
             backoff: Backoff::new(BACKOFF_FIRST, BACKOFF_CAP),
             session: 0,
             seq: 0,
-            unsettled: VecDeque::new(),
+            pending_calls: VecDeque::new(),
             interval: HEARTBEAT,
         }
     }
 
-    /// Asks for the first connection.
+    /// Requests the first connection.
     pub(super) fn open(&mut self, out: &mut Vec<Effect>) -> u64 {
         self.connect(Duration::ZERO, out)
     }
 
-    /// Asks for another connection: to the leader if one was named, otherwise to the next master after a while.
+    /// Requests another connection: to the leader if one was named, otherwise to the next master after a wait.
     pub(super) fn reopen(&mut self, leader: Option<String>, rng: &mut StdRng, out: &mut Vec<Effect>) -> u64 {
         self.leader = leader.filter(|leader| !leader.is_empty() && self.followed < HINTS);
         self.followed = if self.leader.is_some() { self.followed + 1 } else { 0 };
@@ -91,55 +91,55 @@ impl Link {
         self.connect(after, out)
     }
 
-    /// The master took the subscription and beats every `interval_secs`.
+    /// The master accepted the subscription and sends a heartbeat every `interval_secs`.
     pub(super) fn established(&mut self, interval_secs: Option<f64>) {
         self.backoff.reset();
-        self.complained = false;
+        self.outage_logged = false;
         self.followed = 0;
-        let told = interval_secs.filter(|secs| *secs > 0.0).and_then(|secs| Duration::try_from_secs_f64(secs).ok());
-        self.interval = told.unwrap_or(HEARTBEAT);
+        let interval = interval_secs.filter(|secs| *secs > 0.0).and_then(|secs| Duration::try_from_secs_f64(secs).ok());
+        self.interval = interval.unwrap_or(HEARTBEAT);
     }
 
     pub(super) fn session(&self) -> u64 {
         self.session
     }
 
-    /// How long the master may be silent.
-    pub(super) fn patience(&self) -> Duration {
+    /// The time without a frame after which the connection is closed.
+    pub(super) fn idle_timeout(&self) -> Duration {
         self.interval.saturating_mul(MISSED)
     }
 
     pub(super) fn send(&mut self, call: Call, user_seq: u64, sent: Sent, out: &mut Vec<Effect>) {
         self.seq += 1;
         if user_seq != 0 || !matches!(sent, Sent::Plain) {
-            self.unsettled.push_back(Unsettled { seq: self.seq, user_seq, sent });
+            self.pending_calls.push_back(PendingCall { seq: self.seq, user_seq, sent });
         }
         out.push(Effect::Send { session: self.session, seq: self.seq, call: Box::new(call) });
     }
 
-    /// True when more calls of the framework can be on their way.
+    /// True while the number of calls without a confirmation is below its limit.
     pub(super) fn has_room(&self) -> bool {
-        self.unsettled.len() < UNSETTLED
+        self.pending_calls.len() < MAX_PENDING_CALLS
     }
 
-    /// The call the master refused as number `seq` of this stream.
-    pub(super) fn refused(&mut self, seq: u64) -> Option<Unsettled> {
-        let index = self.unsettled.binary_search_by_key(&seq, |call| call.seq).ok()?;
-        self.unsettled.remove(index)
+    /// Removes the call that the master refused, number `seq` of this stream.
+    pub(super) fn refused(&mut self, seq: u64) -> Option<PendingCall> {
+        let index = self.pending_calls.binary_search_by_key(&seq, |call| call.seq).ok()?;
+        self.pending_calls.remove(index)
     }
 
-    /// The master settled every call up to `seq`; true when the teardown is among them.
+    /// The master applied every call up to `seq`; true when the teardown is among them.
     pub(super) fn applied(&mut self, seq: u64) -> bool {
         let mut torn_down = false;
-        while let Some(call) = self.unsettled.pop_front_if(|call| call.seq <= seq) {
+        while let Some(call) = self.pending_calls.pop_front_if(|call| call.seq <= seq) {
             torn_down |= matches!(call.sent, Sent::Teardown);
         }
         torn_down
     }
 
-    /// What was sent on the broken stream and may not have arrived.
-    pub(super) fn unsettled(&mut self) -> VecDeque<Unsettled> {
-        std::mem::take(&mut self.unsettled)
+    /// Removes and returns the calls that may not have arrived.
+    pub(super) fn take_pending(&mut self) -> VecDeque<PendingCall> {
+        std::mem::take(&mut self.pending_calls)
     }
 
     fn connect(&mut self, after: Duration, out: &mut Vec<Effect>) -> u64 {

@@ -1,7 +1,7 @@
-//! What surrounds a framework's driver in the simulation: virtual time, timers, tasks, and a line to the simulated master.
+//! The environment of a framework's driver in the simulation: virtual time, timers, tasks, and connections to the master.
 //!
-//! User code and the driver's own futures come here from within a poll; what they ask for is kept until the world takes
-//! it after all futures have come to rest.
+//! User code and the driver's own futures use it from within a poll. Their effects are kept until all futures wait; then the
+//! world takes them.
 
 use std::{
     collections::{BTreeMap, VecDeque},
@@ -15,7 +15,7 @@ use std::{
 use futures::future::BoxFuture;
 use rand::{Rng as _, SeedableRng as _, rngs::StdRng};
 
-use super::line;
+use super::connection;
 use crate::{
     framework::{
         SchedulerEvent,
@@ -27,83 +27,83 @@ use crate::{
     types::Now,
 };
 
-/// Whom everything in a simulated cluster runs as.
+/// The user of all processes in a simulated cluster.
 const USER: &str = "simulated";
 
-/// Whose future it is.
+/// The owner of a future.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Owner {
     /// The driver's own.
     Driver,
-    /// The callbacks, and what they spawned.
+    /// The callbacks and the tasks they spawned.
     User,
 }
 
-/// What the futures want of the world, in order.
+/// An effect of the futures, which the world executes.
 #[derive(Debug)]
-pub(in crate::sim) enum Ask {
-    /// A connection to the master.
-    Reach {
+pub(in crate::sim) enum AuthorEffect {
+    /// Open a connection to the master.
+    Connect {
         attempt: u64,
     },
     Send {
         attempt: u64,
         calls: ext::Calls,
     },
-    LetGo {
+    Disconnect {
         attempt: u64,
     },
     Called(Request),
-    Given(SchedulerEvent),
-    Returned {
+    CallbackStarted(SchedulerEvent),
+    CallbackReturned {
         event: SchedulerEvent,
         ok: bool,
     },
-    /// The driver has ended; with an error where it did not end as it was told.
-    Ended(Result<(), String>),
+    /// The driver has ended; with an error if no call stopped it.
+    DriverEnded(Result<(), String>),
 }
 
 type Spawned = (Owner, BoxFuture<'static, ()>);
 
-/// A handle on the surroundings of one life of a framework.
+/// A handle to the environment of one life of a framework.
 #[derive(Clone)]
-pub(in crate::sim) struct Surroundings(Arc<Mutex<State>>);
+pub(in crate::sim) struct AuthorEnvironment(Arc<Mutex<State>>);
 
 struct State {
     name: String,
     now: Now,
     seed: u64,
     spawned: Vec<Spawned>,
-    /// Whose future is polled.
+    /// The owner of the future being polled.
     polled: Owner,
     timers: BTreeMap<(u64, u64), (Owner, Waker)>,
     /// Counts the timers.
     timed: u64,
-    asks: Vec<Ask>,
-    lines: BTreeMap<u64, Inbox>,
+    effects: Vec<AuthorEffect>,
+    connections: BTreeMap<u64, Inbox>,
     /// Counts the connections.
     opened: u64,
     /// The callback that runs.
     callback: Option<&'static str>,
-    /// A callback that panicked, and its words.
-    panicked: Option<String>,
+    /// The error of user code: a panic, or the error of an event loop.
+    user_error: Option<String>,
     stopping: bool,
 }
 
-/// What came for a connection.
+/// The frames received on a connection.
 #[derive(Debug, Default)]
 struct Inbox {
     frames: VecDeque<Frame>,
     waker: Option<Waker>,
 }
 
-impl fmt::Debug for Surroundings {
+impl fmt::Debug for AuthorEnvironment {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("Surroundings").field(&self.lock().name).finish()
+        f.debug_tuple("AuthorEnvironment").field(&self.lock().name).finish()
     }
 }
 
-impl Surroundings {
+impl AuthorEnvironment {
     pub(super) fn new(name: &str, now: Now, seed: u64) -> Self {
         Self(Arc::new(Mutex::new(State {
             name: name.to_owned(),
@@ -113,11 +113,11 @@ impl Surroundings {
             polled: Owner::User,
             timers: BTreeMap::new(),
             timed: 0,
-            asks: Vec::new(),
-            lines: BTreeMap::new(),
+            effects: Vec::new(),
+            connections: BTreeMap::new(),
             opened: 0,
             callback: None,
-            panicked: None,
+            user_error: None,
             stopping: false,
         })))
     }
@@ -126,7 +126,7 @@ impl Surroundings {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Lets the time be `now`, and wakes whoever waited for it.
+    /// Sets the time to `now`, and wakes the timers that are due.
     pub(super) fn advance(&self, now: Now) {
         let mut state = self.lock();
         state.now = now;
@@ -143,12 +143,12 @@ impl Surroundings {
         self.lock().timers.first_key_value().map(|((at_ns, _), _)| *at_ns)
     }
 
-    pub(super) fn spawned(&self) -> Vec<Spawned> {
+    pub(super) fn take_spawned(&self) -> Vec<Spawned> {
         std::mem::take(&mut self.lock().spawned)
     }
 
-    /// From here on a future of this owner is polled.
-    pub(super) fn polls(&self, owner: Owner) {
+    /// Sets the owner of the future being polled.
+    pub(super) fn set_polled(&self, owner: Owner) {
         self.lock().polled = owner;
     }
 
@@ -156,41 +156,42 @@ impl Surroundings {
         self.lock().spawned.push((owner, task));
     }
 
-    pub(super) fn ask(&self, ask: Ask) {
-        self.lock().asks.push(ask);
+    pub(super) fn push_effect(&self, effect: AuthorEffect) {
+        self.lock().effects.push(effect);
     }
 
-    pub(super) fn asks(&self) -> Vec<Ask> {
-        std::mem::take(&mut self.lock().asks)
+    pub(super) fn take_effects(&self) -> Vec<AuthorEffect> {
+        std::mem::take(&mut self.lock().effects)
     }
 
-    /// A callback begins.
-    pub(super) fn begins(&self, callback: &'static str) {
+    /// A callback starts.
+    pub(super) fn begin_callback(&self, callback: &'static str) {
         self.lock().callback = Some(callback);
     }
 
-    pub(super) fn ends(&self) {
+    pub(super) fn end_callback(&self) {
         self.lock().callback = None;
     }
 
-    pub(super) fn panics(&self, words: String) {
-        self.lock().panicked.get_or_insert(words);
+    pub(super) fn set_user_error(&self, text: String) {
+        self.lock().user_error.get_or_insert(text);
     }
 
-    pub(super) fn panicked(&self) -> Option<String> {
-        self.lock().panicked.clone()
+    pub(super) fn user_error(&self) -> Option<String> {
+        self.lock().user_error.clone()
     }
 
-    /// What is wrong with the callback that runs when all has come to rest: it waits, and no timer of the framework's own
-    /// can wake it. A driver that is about to end needs none.
-    pub(super) fn waits_in_vain(&self) -> bool {
+    /// Whether a callback waits although all futures wait and no timer of user code can wake it.
+    ///
+    /// A driver that is about to end needs no timer.
+    pub(super) fn is_stuck(&self) -> bool {
         let state = self.lock();
         let timed = state.timers.values().any(|(owner, _)| *owner == Owner::User);
         state.callback.is_some() && !timed && !state.stopping
     }
 
-    /// Who did something wrong, and what.
-    pub(super) fn blame(&self, what: &str) -> String {
+    /// An error text that names the running callback or the framework.
+    pub(super) fn error_text(&self, what: &str) -> String {
         let state = self.lock();
         match state.callback {
             Some(callback) => format!("the callback {callback} of framework {} {what}", state.name),
@@ -198,10 +199,10 @@ impl Surroundings {
         }
     }
 
-    /// Something has come for a connection.
-    pub(super) fn arrived(&self, attempt: u64, frame: Frame) {
+    /// Delivers a frame to a connection.
+    pub(super) fn deliver_frame(&self, attempt: u64, frame: Frame) {
         let mut state = self.lock();
-        let Some(inbox) = state.lines.get_mut(&attempt) else { return };
+        let Some(inbox) = state.connections.get_mut(&attempt) else { return };
         inbox.frames.push_back(frame);
         let waker = inbox.waker.take();
         drop(state);
@@ -210,26 +211,26 @@ impl Surroundings {
         }
     }
 
-    /// Asks for a connection; returns its number.
-    pub(super) fn open_line(&self) -> u64 {
+    /// Opens a connection; returns its number.
+    pub(super) fn open_connection(&self) -> u64 {
         let mut state = self.lock();
         state.opened += 1;
         let attempt = state.opened;
-        state.lines.insert(attempt, Inbox::default());
-        state.asks.push(Ask::Reach { attempt });
+        state.connections.insert(attempt, Inbox::default());
+        state.effects.push(AuthorEffect::Connect { attempt });
         attempt
     }
 
-    pub(super) fn close_line(&self, attempt: u64) {
+    pub(super) fn close_connection(&self, attempt: u64) {
         let mut state = self.lock();
-        if state.lines.remove(&attempt).is_some() {
-            state.asks.push(Ask::LetGo { attempt });
+        if state.connections.remove(&attempt).is_some() {
+            state.effects.push(AuthorEffect::Disconnect { attempt });
         }
     }
 
-    pub(super) fn poll_line(&self, attempt: u64, cx: &mut Context<'_>) -> Poll<Frame> {
+    pub(super) fn poll_connection(&self, attempt: u64, cx: &mut Context<'_>) -> Poll<Frame> {
         let mut state = self.lock();
-        let Some(inbox) = state.lines.get_mut(&attempt) else { return Poll::Pending };
+        let Some(inbox) = state.connections.get_mut(&attempt) else { return Poll::Pending };
         if let Some(frame) = inbox.frames.pop_front() {
             return Poll::Ready(frame);
         }
@@ -238,15 +239,15 @@ impl Surroundings {
     }
 }
 
-impl Environment for Surroundings {
+impl Environment for AuthorEnvironment {
     fn now(&self) -> Now {
         self.lock().now
     }
 
     fn sleep(&self, duration: Duration) -> BoxFuture<'static, ()> {
-        // A loop that sleeps for no time at all would never let time pass.
+        // A loop of zero sleeps would keep time from passing.
         let at_ns = self.now().mono_after(duration.max(Duration::from_nanos(1)));
-        Box::pin(Sleep { at_ns, number: None, surroundings: self.clone() })
+        Box::pin(Sleep { at_ns, number: None, environment: self.clone() })
     }
 
     fn spawn(&self, task: BoxFuture<'static, ()>) {
@@ -264,7 +265,7 @@ impl Environment for Surroundings {
     }
 
     fn identity(&self) -> [u8; 16] {
-        // Another stream of chance than the driver's own, which begins with the seed itself.
+        // Another random stream than the driver's own, which starts with the seed itself.
         StdRng::seed_from_u64(!self.lock().seed).random()
     }
 
@@ -273,7 +274,7 @@ impl Environment for Surroundings {
     }
 
     fn attach(&self, _master: String, calls: CallFrames) -> BoxFuture<'static, Result<EventFrames, Gone>> {
-        Box::pin(line::attach(self.clone(), calls))
+        Box::pin(connection::attach(self.clone(), calls))
     }
 
     fn user(&self) -> String {
@@ -283,7 +284,7 @@ impl Environment for Surroundings {
     fn called(&self, request: &Request) {
         let mut state = self.lock();
         state.stopping |= matches!(request, Request::Stop(_));
-        state.asks.push(Ask::Called(request.clone()));
+        state.effects.push(AuthorEffect::Called(request.clone()));
     }
 }
 
@@ -291,7 +292,7 @@ impl Environment for Surroundings {
 struct Sleep {
     at_ns: u64,
     number: Option<u64>,
-    surroundings: Surroundings,
+    environment: AuthorEnvironment,
 }
 
 impl Future for Sleep {
@@ -299,7 +300,7 @@ impl Future for Sleep {
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         let this = &mut *self;
-        let mut state = this.surroundings.lock();
+        let mut state = this.environment.lock();
         if state.now.mono_ns >= this.at_ns {
             return Poll::Ready(());
         }
@@ -316,7 +317,7 @@ impl Future for Sleep {
 impl Drop for Sleep {
     fn drop(&mut self) {
         if let Some(number) = self.number {
-            self.surroundings.lock().timers.remove(&(self.at_ns, number));
+            self.environment.lock().timers.remove(&(self.at_ns, number));
         }
     }
 }

@@ -1,7 +1,7 @@
-//! What runs on and around the agents: tasks by label, and who has an agent for itself.
+//! Tasks on and around the agents: by label, and by exclusive use of an agent.
 //!
-//! Counted are tasks of the view, running instances that it does not show, and what is placed. A [`Watch`] follows the
-//! tasks of one label by agent or by attribute value, and the instances that avoid them there.
+//! Counts the tasks of the view, running instances that it does not list, and placed instances. A [`Watch`] counts the
+//! tasks of one label by agent or attribute value, and the instances that avoid them there.
 
 use std::collections::BTreeMap;
 
@@ -13,23 +13,23 @@ use crate::allocator::constraint::rule::Neighbours;
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Watch<'a> {
     pub(super) neighbours: &'a Neighbours,
-    /// The column whose values are places; agents are if `None`.
+    /// The column whose values are places; the agents are places if `None`.
     pub(super) column: Option<usize>,
     pub(super) there: Vec<u64>,
     pub(super) anywhere: u64,
-    /// Instances that must not have such tasks beside them.
+    /// Instances that avoid such tasks.
     pub(super) avoiders: Vec<u64>,
-    /// Whether some request must avoid them.
+    /// Whether some request avoids them.
     pub(super) is_avoided: bool,
 }
 
-/// What runs on each agent; kept only where some request is exclusive.
+/// The tasks on each agent; kept only if some request is exclusive.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub(super) struct Occupancy {
     pub(super) tasks: Vec<u64>,
-    /// Instances that have the agent for themselves.
+    /// The exclusive instances.
     pub(super) alone: Vec<u64>,
-    /// Instances of each request.
+    /// The instances of each request.
     pub(super) instances: Vec<BTreeMap<usize, u64>>,
 }
 
@@ -40,12 +40,12 @@ impl<'a> Watch<'a> {
         Self { neighbours, column, there, anywhere: 0, avoiders, is_avoided: false }
     }
 
-    /// Which place the agent is; `None` where the attribute is missing.
+    /// Returns the place of an agent; `None` if the attribute is missing.
     pub(super) fn place(&self, columns: &[Column], agent: usize) -> Option<usize> {
         self.column.map_or(Some(agent), |column| columns[column].key(agent))
     }
 
-    /// Tasks with the label at the agent's place.
+    /// Returns the tasks with the label at the agent's place.
     pub(super) fn beside(&self, columns: &[Column], agent: usize) -> u64 {
         self.place(columns, agent).map_or(0, |place| self.there[place])
     }
@@ -63,8 +63,8 @@ impl<'a> Watch<'a> {
         }
     }
 
-    /// Whether the place is fit for those that want to be with such tasks: also when they would be the first of them.
-    pub(super) fn is_company(&self, columns: &[Column], agent: usize, carries: bool) -> bool {
+    /// Returns whether the place satisfies a request for such tasks, also if the instance would be the first of them.
+    pub(super) fn has_match(&self, columns: &[Column], agent: usize, carries: bool) -> bool {
         self.place(columns, agent).is_some_and(|place| self.there[place] > 0 || (carries && self.anywhere == 0))
     }
 }

@@ -1,4 +1,4 @@
-//! What frameworks and operators say in a script, whoever they are.
+//! Generates the calls of frameworks and operators in a script.
 
 use crate::{
     fuzz::script::Script,
@@ -47,7 +47,7 @@ pub(super) fn subscribe(script: &mut Script<'_>, id: Option<v1::FrameworkId>) ->
     call::Subscribe { framework_info, ..subscriber(Vec::new()) }
 }
 
-/// A framework of these roles, with several capabilities that matter.
+/// The subscription of a framework with these roles.
 pub(super) fn subscriber(roles: Vec<String>) -> call::Subscribe {
     let multi_role = v1::framework_info::capability::Type::MultiRole;
     let framework_info = v1::FrameworkInfo {
@@ -59,7 +59,7 @@ pub(super) fn subscriber(roles: Vec<String>) -> call::Subscribe {
     call::Subscribe { framework_info, suppressed_roles: Vec::new(), offer_constraints: None, instance: None }
 }
 
-/// Launches these tasks, on no offer yet.
+/// An ACCEPT that launches these tasks, without offers yet.
 pub(super) fn accept(task_infos: Vec<v1::TaskInfo>) -> call::Accept {
     let launch = v1::offer::operation::Launch { task_infos };
     let kind = v1::offer::operation::Type::Launch.into();

@@ -1,7 +1,8 @@
-//! Peers that read slowly or nothing for a while: what waits for them is bounded, and counts as written only as they read.
+//! Slow readers: peers that read slowly, or nothing for a while.
 //!
-//! One that stops reading takes a frame more, which its socket holds. What was taken, dropped or merged away is reported
-//! to the core as connections do it: when it is much, or when a queue that held much has run empty.
+//! The bytes queued for them are bounded, and count as written only when read. A peer that stops reading takes one more
+//! frame, which its socket holds. Freed bytes are reported to the core as connections do it: when they are many, or when a
+//! queue that held many has run empty.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -26,19 +27,19 @@ use crate::{
     types::Now,
 };
 
-/// So many bytes written to one session are reported at once; less when the core is given something else.
+/// Bytes written to one session that are reported at once; fewer are reported with the core's next input.
 const REPORT_BYTES: usize = 256 << 10;
 
-/// What is known of those who read.
+/// The state of all readers.
 #[derive(Debug, Default)]
 pub(super) struct Readers {
-    /// Clients that read nothing, and until when.
+    /// Clients that read nothing, with the end of that time.
     stopped_until: BTreeMap<Client, u64>,
     /// The statuses that were sent.
     sent: BTreeSet<Bytes>,
-    /// Whether the core was asked for the states of tasks with the inputs that it is being given.
+    /// Whether the inputs being processed contain a RECONCILE.
     pub(super) is_asked: bool,
-    /// Whether an agent registers with them.
+    /// Whether they contain the registration of an agent.
     pub(super) is_registered_with: bool,
 }
 
@@ -53,29 +54,29 @@ impl Readers {
 #[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own")]
 #[derive(Debug, Default)]
 pub(super) struct Reader {
-    /// The longest between two frames; zero where it takes all at once.
+    /// The longest time between two frames; zero for a peer that reads at once.
     every: Duration,
     next_ns: u64,
     /// It reads nothing, and its socket holds a frame.
     holds_frame: bool,
-    /// Whether its next frame, or the end of its time, is arranged.
+    /// Whether its next frame, or the end of its time, is scheduled.
     is_awaited: bool,
     is_watched: bool,
-    /// Freed bytes of which the core does not know.
+    /// Freed bytes not yet reported to the core.
     pub(super) unreported: usize,
     since_empty: usize,
     pub(super) is_over: bool,
 }
 
 impl Reader {
-    /// Takes note of what a queue freed.
-    pub(super) fn note(&mut self, freed: usize) {
+    /// Adds the bytes that a queue freed.
+    pub(super) fn add_freed(&mut self, freed: usize) {
         self.unreported += freed;
         self.since_empty += freed;
     }
 
-    /// Whether what was freed is reported at once.
-    fn reports(&mut self, limits: &Limits, is_empty: bool) -> bool {
+    /// Whether the freed bytes are reported at once.
+    fn should_report(&mut self, limits: &Limits, is_empty: bool) -> bool {
         let threshold = REPORT_BYTES.min(limits.session_bytes / 4).max(1);
         let enough = self.unreported >= threshold || (is_empty && self.since_empty >= threshold);
         if is_empty {
@@ -107,7 +108,7 @@ impl Outbox {
         }
     }
 
-    /// How the peer takes what waits for it; one that does not is at its end.
+    /// Checks whether the peer reads; ends the queue of one that stalled.
     fn watch(&mut self, now: Now, durable: RecordNumber) -> Watch {
         fn of<M: crate::transport::outbox::Message>(
             queue: &mut SessionQueue<M>,
@@ -128,7 +129,7 @@ impl Outbox {
 }
 
 impl MasterProcess {
-    /// The bytes that may wait for one session now.
+    /// The bytes that may be queued for one session now.
     pub(super) fn allowance(&self, limits: &Limits) -> usize {
         let total = self.sessions.values().map(|known| known.outbox.bytes()).sum();
         limits.allowance(total, self.sessions.len())
@@ -136,20 +137,20 @@ impl MasterProcess {
 }
 
 impl World {
-    /// How the peer of a session that begins is going to read.
+    /// Draws how the peer of a new session reads.
     pub(super) fn new_reader(&mut self) -> Reader {
-        let slow = self.plan.slow_readers.filter(|_| self.phase == Phase::Trouble);
+        let slow = self.plan.slow_readers.filter(|_| self.phase == Phase::Faults);
         let every = slow.filter(|_| percent(&mut self.chance.network, 40)).unwrap_or_default();
         Reader { every, ..Reader::default() }
     }
 
-    /// A client reads nothing for a while, though its connection stands.
+    /// Stops a client from reading for a while; its connection stays open.
     pub(super) fn stop_reading(&mut self, client: Client, until_ns: u64) {
         self.readers.stopped_until.insert(client, until_ns);
     }
 
-    /// Everybody reads from here on.
-    pub(super) fn read_on(&mut self) {
+    /// Makes all clients read again.
+    pub(super) fn resume_reading(&mut self) {
         self.readers.stopped_until.clear();
         let life = self.master.life;
         let Some(process) = &mut self.master.process else { return };
@@ -160,13 +161,13 @@ impl World {
         }
     }
 
-    /// Until when a client reads nothing, because it does not or because its process is stopped.
+    /// Until when a client reads nothing: it stopped reading, or its process is stopped.
     fn reads_again(&self, client: Client) -> Option<u64> {
         let stopped = self.readers.stopped_until.get(&client).copied().filter(|until_ns| *until_ns > self.now_ns);
         stopped.max(self.paused(client.node()))
     }
 
-    /// Whether the peer takes a frame now; if not, it is looked at again when it does.
+    /// Whether the peer takes a frame now; if not, schedules the next attempt.
     pub(super) fn takes_frame(&mut self, session: SessionId) -> bool {
         let life = self.master.life;
         let link = self.master.process.as_ref().and_then(|process| process.sessions.get(&session)).map(|it| it.link);
@@ -204,7 +205,7 @@ impl World {
         }
     }
 
-    /// Arranges that the session ends if its peer takes nothing for as long as it may.
+    /// Schedules the end of the session in case its peer reads nothing until the stall timeout.
     fn watch_reader(&mut self, session: SessionId) {
         let (now, life) = (self.time(Node::Master), self.master.life);
         let Some(process) = &mut self.master.process else { return };
@@ -223,7 +224,7 @@ impl World {
         }
     }
 
-    /// A session's peer is looked at: whether it has taken something.
+    /// Checks whether the peer of a session has read something.
     pub(super) fn watch_is_due(&mut self, life: u64, session: SessionId) {
         if self.master.life != life {
             return;
@@ -236,7 +237,7 @@ impl World {
         }
     }
 
-    /// A session's peer takes what waits for it.
+    /// The peer of a session reads what is queued for it.
     pub(super) fn read_is_due(&mut self, life: u64, session: SessionId) {
         if self.master.life != life {
             return;
@@ -249,7 +250,7 @@ impl World {
         }
     }
 
-    /// What the session's queue freed is reported to the core, at once if it is much.
+    /// Schedules a report of the freed bytes to the core, if they are enough.
     pub(super) fn report_written(&mut self, session: SessionId) {
         let (life, limits) = (self.master.life, self.plan.master.queues);
         let mut over = None;
@@ -257,9 +258,9 @@ impl World {
             && let Some(known) = process.sessions.get_mut(&session)
         {
             let freed = known.outbox.take_freed();
-            known.reader.note(freed);
+            known.reader.add_freed(freed);
             let is_empty = known.outbox.bytes() == 0;
-            if known.reader.reports(&limits, is_empty) && !std::mem::replace(&mut process.report_is_due, true) {
+            if known.reader.should_report(&limits, is_empty) && !std::mem::replace(&mut process.report_is_due, true) {
                 self.queue.at(self.now_ns + 50_000, Coming::Report { life });
             }
             let is_over = process.harness.core.is_over_budget(session);
@@ -271,14 +272,14 @@ impl World {
         }
     }
 
-    /// What was written goes to the core by itself.
+    /// Reports written bytes to the core without any other input.
     pub(super) fn report_is_due(&mut self, life: u64) {
         if self.master.life == life && self.master.process.is_some() {
             self.give_master(Vec::new());
         }
     }
 
-    /// What was written to each session since the core was given something, as it gets to the core.
+    /// Takes the bytes written to each session since the core's last input.
     pub(super) fn take_written(&mut self) -> Vec<(SessionId, usize)> {
         let sabotage = self.sabotage;
         let Some(process) = &mut self.master.process else { return Vec::new() };
@@ -295,7 +296,7 @@ impl World {
         process.sessions.iter_mut().filter_map(written).collect()
     }
 
-    /// Counts what of these events had waited for its reader, and what was sent before.
+    /// Counts the statuses that waited for their reader, and those that were sent before.
     pub(super) fn count_events(&mut self, events: &[Event], waited: bool) {
         for event in events {
             let Event::Updated { status } = event else { continue };
@@ -310,7 +311,7 @@ impl World {
         }
     }
 
-    /// Why a session ended by itself.
+    /// Counts why a session ended by itself; returns whether it did.
     pub(super) fn count_end(&mut self, reason: Option<&EndReason>) -> bool {
         match reason {
             Some(EndReason::Stalled { .. }) => self.count("session whose peer read nothing for too long"),
@@ -320,7 +321,7 @@ impl World {
         true
     }
 
-    /// Some client reads nothing for a while, often for longer than it may.
+    /// Stops a client from reading for a while, often beyond the stall timeout.
     pub(super) fn stop_some_reader(&mut self, client: Client) {
         let stall_ms = u64::try_from(self.plan.master.queues.stall.as_millis()).unwrap_or(u64::MAX).min(90_000);
         let long = percent(&mut self.chance.faults, 40);
@@ -329,15 +330,15 @@ impl World {
         self.stop_reading(client, self.now_ns + nanos(time));
     }
 
-    /// Whether more waits for one of the framework's sessions than may, or its peer reads nothing.
-    pub(super) fn reads_behind(&self, session: SessionId) -> bool {
+    /// Whether the session is over its budget.
+    pub(super) fn is_reader_behind(&self, session: SessionId) -> bool {
         let Some(known) = self.master.process.as_ref().and_then(|process| process.sessions.get(&session)) else {
             return false;
         };
         known.reader.is_over
     }
 
-    /// Arranges the end of a session that ended by itself, as its connection does.
+    /// Schedules the end of a session that ended by itself, as its connection does.
     pub(super) fn end_session_soon(&mut self, link: super::links::LinkId) {
         self.queue.at(self.now_ns + 1_000, Coming::Notice { link, end: End::Master });
     }

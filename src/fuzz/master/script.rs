@@ -1,8 +1,8 @@
-//! What frameworks and agents say in a script: mostly of the offers, tasks and containers that there are.
+//! Generates the messages of frameworks and agents in a script, mostly about existing offers, tasks and containers.
 
 use prost::Message as _;
 
-use super::{Play, words};
+use super::{Play, generate};
 use crate::{
     fuzz::script::Script,
     proto::{
@@ -23,7 +23,7 @@ impl Play {
             3 => Kind::Pong(internal::Pong {}),
             4 if script.one_in(4) => Kind::Unregister(internal::Unregister {}),
             4 if script.one_in(2) => {
-                let container_id = script.pick(&self.ordered).map(|(_, id, _)| id.clone()).unwrap_or_default();
+                let container_id = script.pick(&self.launched).map(|(_, id, _)| id.clone()).unwrap_or_default();
                 Kind::OrphanGone(internal::OrphanGone { container_id })
             }
             _ => Kind::Update(Box::new(self.update(script))),
@@ -59,9 +59,9 @@ impl Play {
     }
 
     fn reported(&self, script: &mut Script<'_>) -> Option<internal::AgentTask> {
-        let (framework_id, container_id, task) = script.pick(&self.ordered)?.clone();
-        let unacknowledged = script.one_in(2).then(|| words::state(script).into());
-        let state = words::state(script).into();
+        let (framework_id, container_id, task) = script.pick(&self.launched)?.clone();
+        let unacknowledged = script.one_in(2).then(|| generate::state(script).into());
+        let state = generate::state(script).into();
         Some(internal::AgentTask {
             framework_id,
             container_id,
@@ -72,15 +72,20 @@ impl Play {
     }
 
     fn update(&self, script: &mut Script<'_>) -> internal::Update {
-        let (framework_id, container_id, task) = script.pick(&self.ordered).cloned().unwrap_or_default();
+        let (framework_id, container_id, task) = script.pick(&self.launched).cloned().unwrap_or_default();
         let status = v1::TaskStatus {
             task_id: task.task_id,
             agent_id: Some(task.agent_id),
-            state: words::state(script).into(),
-            uuid: Some(words::uuid(script)),
+            state: generate::state(script).into(),
+            uuid: Some(generate::uuid(script)),
             ..Default::default()
         };
-        internal::Update { framework_id, container_id, status: Some(status), latest_state: words::state(script).into() }
+        internal::Update {
+            framework_id,
+            container_id,
+            status: Some(status),
+            latest_state: generate::state(script).into(),
+        }
     }
 
     pub(super) fn call(&self, script: &mut Script<'_>, id: Option<String>) -> Call {
@@ -92,7 +97,7 @@ impl Play {
         let mut made = Call { framework_id: Some(v1::FrameworkId { value }), ..Call::default() };
         let kind = match kind {
             1 | 2 => {
-                made.subscribe = Some(Box::new(words::subscribe(script, made.framework_id.take())));
+                made.subscribe = Some(Box::new(generate::subscribe(script, made.framework_id.take())));
                 call::Type::Subscribe
             }
             3 if script.one_in(3) => call::Type::Teardown,
@@ -102,15 +107,15 @@ impl Play {
             }
             7 => {
                 made.decline =
-                    Some(call::Decline { offer_ids: self.offer_ids(script), filters: words::filters(script) });
+                    Some(call::Decline { offer_ids: self.offer_ids(script), filters: generate::filters(script) });
                 call::Type::Decline
             }
             8 => {
-                made.revive = Some(call::Revive { roles: words::roles(script) });
+                made.revive = Some(call::Revive { roles: generate::roles(script) });
                 call::Type::Revive
             }
             9 => {
-                made.suppress = Some(call::Suppress { roles: words::roles(script) });
+                made.suppress = Some(call::Suppress { roles: generate::roles(script) });
                 call::Type::Suppress
             }
             10 => {
@@ -120,7 +125,7 @@ impl Play {
             }
             11 => {
                 let (task_id, agent_id) = self.task(script);
-                made.acknowledge = Some(call::Acknowledge { agent_id, task_id, uuid: words::uuid(script) });
+                made.acknowledge = Some(call::Acknowledge { agent_id, task_id, uuid: generate::uuid(script) });
                 call::Type::Acknowledge
             }
             _ => {
@@ -146,12 +151,12 @@ impl Play {
         let offer_ids = self.offer_ids(script);
         let agent = offer_ids.first().and_then(|id| self.offers.iter().find(|(offer, _)| *offer == id.value));
         let agent_id = v1::AgentId { value: agent.map(|(_, agent)| agent.clone()).unwrap_or_default() };
-        let task_infos = (0..script.below(4)).map(|_| words::task_info(script, &agent_id)).collect();
-        call::Accept { offer_ids, filters: words::filters(script), ..words::accept(task_infos) }
+        let task_infos = (0..script.below(4)).map(|_| generate::task_info(script, &agent_id)).collect();
+        call::Accept { offer_ids, filters: generate::filters(script), ..generate::accept(task_infos) }
     }
 
     fn task(&self, script: &mut Script<'_>) -> (v1::TaskId, v1::AgentId) {
-        match script.pick(&self.ordered) {
+        match script.pick(&self.launched) {
             Some((_, _, task)) => (task.task_id.clone(), task.agent_id.clone()),
             None => (v1::TaskId { value: script.name("t", 6) }, v1::AgentId { value: script.name("m-S", 3) }),
         }

@@ -1,41 +1,41 @@
-//! What quotas say of roles: what each has consumed of its guarantees and limits, and what is still missing.
+//! The quota state of roles: what each has consumed, and what is missing of its guarantees.
 //!
-//! All of it is about whole subtrees. What is *missing* of a role is the larger of its own gap (guaranteed, not consumed)
-//! and the sum of its children's, but no more than its limit leaves room for: a child's guarantee counts within its
-//! parent's. What is missing of all top roles is *required*: so much of what is free must not go to anybody else.
+//! All amounts are those of whole subtrees. What is *missing* of a role is the larger of its own gap (guaranteed, not
+//! consumed) and the sum of its children's, but at most what its limit allows: a child's guarantee counts within its
+//! parent's. The sum over all top roles is *required*: so much of what is free is kept for them.
 
 use std::sync::Arc;
 
 use super::{Amounts, Marks, NodeId, ROOT, Tree};
 use crate::allocator::fair::amounts::Totals;
 
-/// A quota by name index.
+/// A quota by resource index.
 #[derive(Debug, Clone, Default)]
 pub(in crate::allocator::fair) struct Bounds {
     pub(in crate::allocator::fair) guarantees: Amounts,
     pub(in crate::allocator::fair) limits: Vec<(usize, i64)>,
 }
 
-/// The state of one role.
+/// The quota state of one role.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Book {
+pub(super) struct QuotaState {
     bounds: Option<Bounds>,
     consumed: Amounts,
     missing: Amounts,
-    /// What is missing of the child roles, summed.
+    /// The sum of what is missing of the child roles.
     below: Amounts,
 }
 
-/// What a client of a role may be given of what quotas are about, by name index.
+/// What quotas allow a client of a role, by resource index.
 #[derive(Debug, Clone, Default)]
 pub(in crate::allocator::fair) struct Allowance {
-    /// Kept back for its role or one above.
+    /// What is kept for its role or an ancestor.
     pub(in crate::allocator::fair) kept: Amounts,
-    /// What the limits leave room for; no limit for names that are not here.
+    /// What the limits still allow; names that are not here have no limit.
     pub(in crate::allocator::fair) room: Vec<(usize, i64)>,
 }
 
-impl Book {
+impl QuotaState {
     pub(super) fn is_blank(&self) -> bool {
         self.bounds.is_none() && self.consumed.is_zero()
     }
@@ -45,7 +45,7 @@ impl Book {
         limits.map(|&(name, limit)| (name, limit.saturating_sub(self.consumed.of(name)).max(0)))
     }
 
-    fn reckon(&self) -> Amounts {
+    fn compute_missing(&self) -> Amounts {
         let mut missing = self.below.clone();
         if let Some(bounds) = &self.bounds {
             for name in 0..bounds.guarantees.len() {
@@ -59,7 +59,7 @@ impl Book {
         missing
     }
 
-    /// Whether something is missing that is not just its children's.
+    /// Returns whether more is missing than of its children.
     fn has_slack(&self) -> bool {
         (0..self.missing.len()).any(|name| self.missing.of(name) > self.below.of(name))
     }
@@ -73,45 +73,45 @@ impl Book {
 }
 
 impl<K: Copy + Ord> Tree<K> {
-    /// Whether any role has a quota.
+    /// Returns whether any role has a quota.
     pub(in crate::allocator::fair) fn any_quota(&self) -> bool {
         self.quotas > 0
     }
 
-    /// What is missing of all guarantees.
+    /// Returns the sum of all guarantees that are not met.
     pub(in crate::allocator::fair) fn required(&self) -> &Amounts {
         &self.required
     }
 
     pub(in crate::allocator::fair) fn set_bounds(&mut self, role: NodeId, bounds: Option<Bounds>, totals: &Totals) {
-        let Some(book) = self.nodes[role].book.as_mut() else { return };
-        self.quotas -= usize::from(book.bounds.is_some());
+        let Some(quota) = self.nodes[role].quota.as_mut() else { return };
+        self.quotas -= usize::from(quota.bounds.is_some());
         self.quotas += usize::from(bounds.is_some());
-        book.bounds = bounds;
-        self.reckon_up(role, totals);
+        quota.bounds = bounds;
+        self.update_missing(role, totals);
     }
 
-    /// Counts amounts, reserved or allocated, for a role and all above it.
+    /// Adds amounts, reserved or allocated, to a role and all its ancestors.
     pub(in crate::allocator::fair) fn consume(&mut self, role: NodeId, amounts: &Amounts, totals: &Totals) {
-        self.book_up(role, totals, |consumed| consumed.add(amounts));
+        self.update_consumed(role, totals, |consumed| consumed.add(amounts));
     }
 
-    /// Counts them no longer; answers the paths of roles nobody has anything to do with any more.
+    /// Subtracts them; returns the paths of roles that are no longer used and were removed.
     pub(in crate::allocator::fair) fn give_back(
         &mut self,
         role: NodeId,
         amounts: &Amounts,
         totals: &Totals,
     ) -> Vec<Arc<str>> {
-        self.book_up(role, totals, |consumed| consumed.subtract(amounts));
+        self.update_consumed(role, totals, |consumed| consumed.subtract(amounts));
         self.prune(role)
     }
 
     pub(in crate::allocator::fair) fn consumed(&self, role: NodeId) -> Option<&Amounts> {
-        self.nodes[role].book.as_ref().map(|book| &book.consumed)
+        self.nodes[role].quota.as_ref().map(|quota| &quota.consumed)
     }
 
-    /// Counts amounts a client was given as its own, so that they can be taken from its role when it goes.
+    /// Adds amounts to a client's own, so that they can be subtracted from its role when it is removed.
     pub(in crate::allocator::fair) fn spend(&mut self, client: NodeId, amounts: &Amounts) {
         self.nodes[client].spent.add(amounts);
     }
@@ -124,17 +124,17 @@ impl<K: Copy + Ord> Tree<K> {
         &self.nodes[client].spent
     }
 
-    /// Names came or went in the cluster: whether a role is at its limit everywhere is seen anew.
+    /// Updates the marks of roles with limits after the cluster's names changed.
     pub(in crate::allocator::fair) fn mark_all(&mut self, totals: &Totals) {
         for node in 0..self.nodes.len() {
-            if let Some(book) = self.nodes[node].book.as_ref().filter(|book| book.bounds.is_some()) {
-                let marks = book.marks(totals, self.nodes[node].marks);
+            if let Some(quota) = self.nodes[node].quota.as_ref().filter(|quota| quota.bounds.is_some()) {
+                let marks = quota.marks(totals, self.nodes[node].marks);
                 self.mark(node, marks);
             }
         }
     }
 
-    /// What clients of this very role may be given.
+    /// Returns what quotas allow clients of this very role.
     pub(in crate::allocator::fair) fn allowance(&self, role: NodeId) -> Allowance {
         let mut path = Vec::with_capacity(4);
         let mut at = role;
@@ -144,10 +144,10 @@ impl<K: Copy + Ord> Tree<K> {
         }
         let mut allowance = Allowance { kept: self.required.clone(), room: Vec::new() };
         let mut siblings = &self.required;
-        for book in path.iter().rev().filter_map(|node| self.nodes[*node].book.as_ref()) {
-            descend(&mut allowance.kept, siblings, &book.missing);
-            siblings = &book.below;
-            for (name, room) in book.room() {
+        for quota in path.iter().rev().filter_map(|node| self.nodes[*node].quota.as_ref()) {
+            descend(&mut allowance.kept, siblings, &quota.missing);
+            siblings = &quota.below;
+            for (name, room) in quota.room() {
                 match allowance.room.iter_mut().find(|(limited, _)| *limited == name) {
                     Some((_, least)) => *least = room.min(*least),
                     None => allowance.room.push((name, room)),
@@ -159,32 +159,32 @@ impl<K: Copy + Ord> Tree<K> {
     }
 
     pub(super) fn has_slack(&self, node: NodeId) -> bool {
-        self.nodes[node].book.as_ref().is_some_and(|book| book.has_slack())
+        self.nodes[node].quota.as_ref().is_some_and(|quota| quota.has_slack())
     }
 
-    fn book_up(&mut self, role: NodeId, totals: &Totals, change: impl Fn(&mut Amounts)) {
+    fn update_consumed(&mut self, role: NodeId, totals: &Totals, change: impl Fn(&mut Amounts)) {
         let mut at = role;
         while at != ROOT {
-            if let Some(book) = self.nodes[at].book.as_mut() {
-                change(&mut book.consumed);
+            if let Some(quota) = self.nodes[at].quota.as_mut() {
+                change(&mut quota.consumed);
             }
             at = self.nodes[at].parent;
         }
         if self.quotas > 0 {
-            self.reckon_up(role, totals);
+            self.update_missing(role, totals);
         }
     }
 
-    fn reckon_up(&mut self, role: NodeId, totals: &Totals) {
+    fn update_missing(&mut self, role: NodeId, totals: &Totals) {
         let mut at = role;
         while at != ROOT {
             let (parent, was_marked) = (self.nodes[at].parent, self.nodes[at].marks);
-            let Some(book) = self.nodes[at].book.as_mut() else { return };
-            let missing = book.reckon();
-            let was = std::mem::replace(&mut book.missing, missing.clone());
-            let marks = book.marks(totals, was_marked);
-            let sum = match self.nodes[parent].book.as_mut() {
-                Some(book) => &mut book.below,
+            let Some(quota) = self.nodes[at].quota.as_mut() else { return };
+            let missing = quota.compute_missing();
+            let was = std::mem::replace(&mut quota.missing, missing.clone());
+            let marks = quota.marks(totals, was_marked);
+            let sum = match self.nodes[parent].quota.as_mut() {
+                Some(quota) => &mut quota.below,
                 None => &mut self.required,
             };
             sum.add(&missing);
@@ -195,7 +195,8 @@ impl<K: Copy + Ord> Tree<K> {
     }
 }
 
-/// From what is kept for a role to what is kept for one child: what its siblings do not miss, and at least what it does.
+/// Reduces what is kept for a role to what is kept for one child: without what its siblings miss, but at least what it
+/// misses.
 fn descend(kept: &mut Amounts, siblings: &Amounts, missing: &Amounts) {
     for name in 0..kept.len().max(missing.len()) {
         let others = siblings.of(name).saturating_sub(missing.of(name));
