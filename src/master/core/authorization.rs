@@ -1,19 +1,19 @@
-//! Who may do what. Every input of a peer or an operator passes here once, before anything is done about it.
+//! Authorization: every input of a peer or an operator is checked once, before it is processed.
 //!
 //! There is no authentication yet, so every principal is [`Principal::Anonymous`] and [`allow_all`] is the only policy
 //! outside tests. Rules per principal take its place; the actions are the rows of their table.
 
 use super::{Call, Question, Report};
 
-/// On whose behalf an input comes.
+/// On whose behalf an input is sent.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) enum Principal {
-    /// The connection did not say, and was not asked.
+    /// Unauthenticated.
     #[default]
     Anonymous,
 }
 
-/// What a principal wants to do.
+/// What a principal asks to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Action {
     RegisterFramework,
@@ -38,17 +38,17 @@ pub(crate) enum Action {
 /// What an action is done to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Object<'a> {
-    /// The peer's own framework or agent, or the one it is about to be.
+    /// The peer's own framework or agent, also one that is about to subscribe or register.
     Own,
     Framework(&'a str),
     Agent(&'a str),
     Cluster,
 }
 
-/// Whether a principal may do this.
+/// Whether a principal may perform an action on an object.
 pub(super) type Policy = fn(&Principal, Action, Object<'_>) -> bool;
 
-/// Everybody may do everything.
+/// Allows everything to every principal.
 pub(super) fn allow_all(_: &Principal, _: Action, _: Object<'_>) -> bool {
     true
 }
@@ -56,7 +56,7 @@ pub(super) fn allow_all(_: &Principal, _: Action, _: Object<'_>) -> bool {
 /// Applies the policy.
 ///
 /// # Errors
-/// What the principal may not do, in words.
+/// A text that names the principal, the action and the object.
 pub(super) fn authorize(
     policy: Policy,
     principal: &Principal,
@@ -69,7 +69,7 @@ pub(super) fn authorize(
 }
 
 impl Call {
-    /// What it asks leave for; nothing where it is refused anyway.
+    /// The action to be authorized; `None` if it is refused anyway.
     pub(super) fn action(&self) -> Option<(Action, Object<'_>)> {
         let action = match self {
             Self::Subscribe(_) => Action::RegisterFramework,
@@ -88,7 +88,7 @@ impl Call {
 }
 
 impl Report {
-    /// What it asks leave for; nothing where it is refused anyway.
+    /// The action to be authorized; `None` if it is refused anyway.
     pub(super) fn action(&self) -> Option<(Action, Object<'_>)> {
         let action = match self {
             Self::Register(_) => Action::RegisterAgent,
@@ -102,7 +102,7 @@ impl Report {
 }
 
 impl Question {
-    /// What it asks leave for; whether the master is alive may be asked by anybody.
+    /// The action to be authorized; `None` for a liveness check, which needs no authorization.
     pub(super) fn action(&self) -> Option<(Action, Object<'_>)> {
         Some(match self {
             Self::Alive => return None,

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-/// The keys of what changed since a snapshot was begun; nothing is kept while there is none.
+/// The keys that changed since a snapshot was begun; empty while none is being taken.
 #[derive(Debug)]
 pub(super) struct Changes<K>(Option<BTreeSet<K>>);
 
@@ -13,19 +13,19 @@ impl<K> Default for Changes<K> {
 }
 
 impl<K: Ord> Changes<K> {
-    /// A snapshot begins.
+    /// Starts to record changes.
     pub(super) fn begin(&mut self) {
         self.0 = Some(BTreeSet::new());
     }
 
-    /// This changed, was added or was removed.
+    /// Records that this was changed, added or removed.
     pub(super) fn note(&mut self, key: impl FnOnce() -> K) {
         if let Some(keys) = &mut self.0 {
             keys.insert(key());
         }
     }
 
-    /// The snapshot ends with these.
+    /// Stops recording and returns the keys that changed.
     pub(super) fn end(&mut self) -> BTreeSet<K> {
         self.0.take().unwrap_or_default()
     }

@@ -1,5 +1,6 @@
-//! The invariants, asserted: a broken one is a bug in this module's neighbours, never bad input. In debug builds those of
-//! the agents an input changed after each input, all of them every so often.
+//! Assertions of the core's invariants: a violation is a bug in the core, never bad input.
+//!
+//! Debug builds check the changed agents after each input, and the whole state every so many inputs.
 
 use super::{Master, agents::Agent, keys::AgentKey, ledger::Holding, sessions::Peer};
 
@@ -21,11 +22,11 @@ impl Master {
         self.check_tasks();
     }
 
-    /// A session and the peer it is of agree.
+    /// Asserts that sessions and peers refer to each other.
     fn check_sessions(&self) {
         for (session, peer) in self.sessions.identified() {
             let current = match peer {
-                Peer::Stranger => None,
+                Peer::Unidentified => None,
                 Peer::Framework(key) => self.frameworks.get(key).and_then(|framework| framework.session),
                 Peer::Agent(key) => self.agents.get(key).and_then(Agent::contact),
             };
@@ -50,8 +51,8 @@ impl Master {
 
     fn check_agent(&self, key: AgentKey, agent: &Agent) {
         assert!(self.ledger.amounts(key).is_some(), "{key:?}: the ledger has an account of it");
-        let offers = &agent.bucket.offers;
-        assert!(agent.reachable() || offers.is_empty(), "{key:?}: nothing of an agent that is away is offered");
+        let offers = &agent.record.offers;
+        assert!(agent.is_reachable() || offers.is_empty(), "{key:?}: nothing of a disconnected agent is offered");
         for (offer, made) in offers {
             assert_eq!(self.offers.get(offer), Some(&key), "{key:?}: {offer:?} is found where it is kept");
             assert!(self.ledger.has(key, Holding::Offer(*offer)), "{key:?}: {offer:?} is in the ledger");
@@ -59,19 +60,19 @@ impl Master {
             let connected = self.frameworks.get(its).is_some_and(|one| one.session.is_some());
             assert!(connected || self.frameworks.is_withdrawing(its), "{offer:?} is of a connected framework");
         }
-        for orphan in agent.bucket.orphans.values() {
+        for orphan in agent.record.orphans.values() {
             assert!(self.ledger.has(key, Holding::Orphan(orphan.key)), "{key:?}: {orphan:?} is in the ledger");
         }
-        for (number, task) in agent.bucket.tasks.iter() {
+        for (number, task) in agent.record.tasks.iter() {
             assert!(self.frameworks.get(task.framework).is_some(), "{}: its framework is there", task.id);
             let held = self.ledger.has(key, Holding::Task(number));
             assert_eq!(held, task.state.holds_resources(), "{}: it holds resources by its state", task.id);
         }
     }
 
-    /// Every offer is in one place and counted for its framework.
+    /// Asserts that each offer belongs to one agent and is counted for its framework.
     fn check_offers(&self) {
-        let kept: usize = self.agents.values().map(|agent| agent.bucket.offers.len()).sum();
+        let kept: usize = self.agents.values().map(|agent| agent.record.offers.len()).sum();
         assert_eq!(kept, self.offers.len(), "every offer is kept by one agent");
         for (key, framework) in self.frameworks.iter() {
             for offer in &framework.outstanding {
@@ -79,7 +80,7 @@ impl Master {
             }
             for (role, state) in &framework.roles {
                 let mine = |agent: &Agent| {
-                    let offers = agent.bucket.offers.values();
+                    let offers = agent.record.offers.values();
                     offers.filter(|one| one.client.framework == key && one.client.role == *role).count()
                 };
                 let outstanding: usize = self.agents.values().map(mine).sum();
@@ -88,11 +89,11 @@ impl Master {
         }
     }
 
-    /// A task and the framework's index of it agree.
+    /// Asserts that each framework's index of tasks leads to its tasks.
     fn check_tasks(&self) {
         for (key, framework) in self.frameworks.iter() {
             for (id, (agent, task)) in framework.tasks.iter() {
-                let record = &self.agents[*agent].bucket.tasks[*task];
+                let record = &self.agents[*agent].record.tasks[*task];
                 assert!(record.id == *id && record.framework == key, "{key:?}: {id} is where the index says");
             }
             framework.check_roles(key);

@@ -1,10 +1,10 @@
-//! The id of a container, in few bytes: there is one for each task.
+//! Container ids, stored in few bytes: there is one for each task.
 
 use std::{cmp::Ordering, fmt, sync::Arc};
 
 use uuid::{Uuid, fmt::Hyphenated};
 
-/// The id of a container. Those that masters give are UUIDs and kept as numbers; any other text stays text.
+/// The id of a container. Masters issue UUIDs, which are stored as numbers; any other text is stored as text.
 ///
 /// Ids are ordered as their texts are.
 #[derive(Clone, PartialEq, Eq, Hash)]
@@ -62,7 +62,7 @@ impl fmt::Debug for ContainerId {
     }
 }
 
-/// The text of a UUID in the one form that is kept as a number.
+/// The canonical text of a UUID; only that form is stored as a number.
 fn spelled<'a>(uuid: &Uuid, buffer: &'a mut [u8; Hyphenated::LENGTH]) -> &'a str {
     uuid.hyphenated().encode_lower(buffer)
 }

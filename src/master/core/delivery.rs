@@ -1,7 +1,8 @@
-//! How events and orders wait for their peer: what each weighs, how it counts, and which newer one makes it pointless.
+//! How events and orders are queued: their size, their class, and which newer message replaces them.
 //!
-//! The rule for statuses: a newer one takes the place of its task's that waits, but a final end gives way to its own repeat
-//! alone (else both are sent), and one that has to be acknowledged never gives way to an answer (which is left out).
+//! A newer status replaces the queued one of its task, with two exceptions. A final end is replaced only by its own
+//! repeat; otherwise both are sent. A status that has to be acknowledged is never replaced by an answer, which is
+//! dropped.
 
 use std::{
     hash::{Hash, Hasher},
@@ -17,17 +18,17 @@ use crate::{
     types::Amount,
 };
 
-/// What a message takes on the wire beside texts and bytes without a limit, roughly.
+/// The size of a message on the wire without its texts and data, roughly.
 const MESSAGE_BYTES: usize = 128;
-/// The same of an offer, of one resource in it, and of what that may hold.
+/// The same for an offer, one resource in it, and the parts of that resource.
 const OFFER_BYTES: usize = 256;
 const RESOURCE_BYTES: usize = 64;
 const RESERVATION_BYTES: usize = 64;
 const DISK_BYTES: usize = 256;
 const RANGE_BYTES: usize = 20;
-/// The same of a status.
+/// The same for a status.
 const STATUS_BYTES: usize = 192;
-/// The offers of a round leave in frames of at most this much.
+/// The offers of a round are sent in frames of at most this size.
 const OFFERS_FRAME_BYTES: usize = 1 << 20;
 
 /// What an event is about.
@@ -120,7 +121,7 @@ impl Message for Event {
         match (self, newer) {
             (Self::Updated { status }, Self::Updated { status: newer }) => merge_statuses(status, newer),
             (Self::Offers(_), Self::Rescinded { .. }) => Merge::Cancel,
-            // What was refused is sent before the call counts as applied.
+            // A refusal is sent before its call is reported as applied.
             (Self::Applied { .. }, _) if !is_last => Merge::Both,
             _ => Merge::Replace,
         }
@@ -135,7 +136,7 @@ impl Message for Event {
 }
 
 impl Event {
-    /// The same, such that each part can wait, leave and be withdrawn by itself: offers one by one.
+    /// Splits an event into parts that are queued, sent and withdrawn one by one: each offer is a part.
     pub(crate) fn into_parts(self) -> impl Iterator<Item = Self> {
         let (offers, other) = match self {
             Self::Offers(offers) => (offers, None),
@@ -165,17 +166,17 @@ fn payload(status: &v1::TaskStatus) -> usize {
     status.data().len() + status.message().len() + labels
 }
 
-/// Whether it says that a launch came to nothing: there is no task behind it that would bound how many there are.
+/// Whether it refuses a launch; there is no task whose record would bound the number of such statuses.
 fn is_refusal(status: &v1::TaskStatus) -> bool {
     let reasons = [Reason::InvalidOffers, Reason::TaskInvalid, Reason::TaskUnauthorized, Reason::TaskGroupInvalid];
     status.uuid.is_none() && reasons.contains(&status.reason())
 }
 
-/// What becomes of a newer status of a task of which one waits.
+/// Decides between the queued status of a task and a newer one.
 fn merge_statuses(waiting: &v1::TaskStatus, newer: &v1::TaskStatus) -> Merge {
     let repeats = waiting.uuid == newer.uuid && (waiting.uuid.is_some() || waiting.state == newer.state);
     let is_answer = newer.uuid.is_none() && newer.reason() == Reason::Reconciliation;
-    // An end that this master inferred is not final: the agent may return.
+    // An inferred end is not final: the agent may re-register.
     let is_final = waiting.state().is_terminal() && (waiting.uuid.is_some() || is_refusal(waiting));
     match (repeats, is_final) {
         (false, true) => Merge::Both,
@@ -188,7 +189,7 @@ fn merge_statuses(waiting: &v1::TaskStatus, newer: &v1::TaskStatus) -> Merge {
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum OrderKey {
     Run(ContainerId),
-    /// By container and task: an old agent may name no container.
+    /// By container and task: agents of older versions may name no container.
     Kill(ContainerId, Arc<str>),
     Framework(Arc<str>),
     Shutdown(Arc<str>),
@@ -218,7 +219,7 @@ impl Message for Order {
                 Class::Bounded
             }
             Self::Refused { .. } | Self::Gone => Class::Control,
-            // The agent sends the status again until it is acknowledged.
+            // The agent resends the status until it is acknowledged.
             Self::Acknowledge { .. } => Class::Repeated,
             Self::Message { .. } => Class::BestEffort,
             Self::Ping => Class::Urgent,

@@ -1,4 +1,4 @@
-//! Every pair of statuses of one task, and the other messages that make one another pointless.
+//! Every pair of statuses of one task, and the other messages that replace one another.
 
 use super::*;
 use crate::{
@@ -7,7 +7,7 @@ use crate::{
     types::Now,
 };
 
-/// A kind of status, as the rule tells them apart.
+/// A kind of status, as the merge rule distinguishes them.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Kind {
     /// By the agent, to be acknowledged; the number stands for its uuid.
@@ -67,7 +67,7 @@ fn leaving<M: Message>(messages: impl IntoIterator<Item = M>) -> Vec<M> {
     left(&mut queue)
 }
 
-/// The rule once more, by cases.
+/// The merge rule once more, by cases.
 fn expected(waiting: Kind, newer: Kind) -> Vec<Kind> {
     match (waiting, newer) {
         (waiting, newer) if waiting == newer => vec![newer],

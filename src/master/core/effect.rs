@@ -1,6 +1,7 @@
-//! What comes out of the core, compact.
+//! The effects of the core, compact.
 //!
-//! The connections' tasks turn these into wire messages ([`crate::master::api::outgo`]), so the core's thread does not encode.
+//! The connections' tasks turn these into wire messages ([`crate::master::api::outgo`]), so the core's thread does not
+//! encode.
 
 use std::{sync::Arc, time::Duration};
 
@@ -19,49 +20,48 @@ use crate::{
     types::Resources,
 };
 
-/// What the shell has to do. An effect leaves when the record that it names in `after` is durable; those of one session in
-/// this order, but for pings and heartbeats, which overtake once the session is open.
+/// What the shell has to do. An effect leaves when the record named in `after` is durable. Effects of one session leave
+/// in order, except that pings and heartbeats bypass the gate once the session is open.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Effect {
-    /// Append to the registry and sync it; records are numbered from 1.
+    /// Append to the registry and sync; records are numbered from 1.
     Persist { number: RecordNumber, changes: Vec<internal::RegistryChange> },
     /// Send to the framework of this session.
     SendEvent { session: SessionId, after: RecordNumber, event: Event },
     /// Send to the agent of this session.
     SendOrder { session: SessionId, after: RecordNumber, order: Order },
-    /// End the session once all that was sent before has gone out.
+    /// Close the session once everything sent before was written.
     Close { session: SessionId, after: RecordNumber },
     /// Answer a request.
     Reply { request: RequestId, after: RecordNumber, answer: Answer },
 }
 
-/// An agent that was given up as unreachable, or marked gone.
+/// An agent that was marked unreachable or gone.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Departed {
     pub(crate) id: String,
-    /// Empty where it is not known.
+    /// Empty if unknown.
     pub(crate) hostname: String,
     /// Nanoseconds since 1970.
     pub(crate) since_ns: i64,
     pub(crate) gone: bool,
 }
 
-/// What an operator is told.
+/// An answer to an operator.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Answer {
-    /// It answers.
+    /// This master is alive.
     Alive,
     Snapshot(Arc<Snapshot>),
     Departed(Vec<Departed>),
-    /// What the registry holds, synced, and the epoch of this master.
+    /// The synced contents of the registry, and the epoch of this master.
     Registry(Box<State>, u64),
     Done,
     Refused(String),
 }
 
 impl Answer {
-    /// Whether it stands for no decision: it shows that this master is there, or what it has in mind just now. Such an
-    /// answer need not wait for what is to be synced before it.
+    /// Whether it shows state only and rests on no decision. Such an answer does not wait for records to be synced.
     pub(crate) fn bypasses_gate(&self) -> bool {
         match self {
             Self::Alive | Self::Snapshot(_) | Self::Departed(_) => true,
@@ -70,12 +70,12 @@ impl Answer {
     }
 }
 
-/// What a framework is told.
+/// A message to a framework.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Event {
     Subscribed {
         framework: Arc<str>,
-        /// So often the framework hears something, and may conclude from silence that the master is gone.
+        /// The interval of heartbeats; a framework that receives none may assume that the connection is lost.
         heartbeat: Duration,
     },
     Offers(Vec<OfferMade>),
@@ -90,7 +90,7 @@ pub(crate) enum Event {
         executor: String,
         data: Bytes,
     },
-    /// These agents are lost: an event each for the framework.
+    /// These agents are lost; the framework receives one event for each.
     Failures {
         agents: Arc<[Arc<str>]>,
     },
@@ -98,7 +98,7 @@ pub(crate) enum Event {
         text: String,
     },
     Heartbeat,
-    /// All calls up to here are done with.
+    /// All calls up to this one were processed.
     Applied {
         seq: u64,
     },
@@ -106,7 +106,7 @@ pub(crate) enum Event {
         seq: u64,
         field: String,
         text: String,
-        /// The call was carried out but for this, and its tasks are answered for by their statuses.
+        /// The rest of the call was applied, and each of its tasks gets a status.
         partially_applied: bool,
     },
     OperationFailed {
@@ -115,7 +115,7 @@ pub(crate) enum Event {
     },
 }
 
-/// An offer, compact; the framework's connection makes the message of it.
+/// An offer, compact; the framework's connection encodes the message.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct OfferMade {
     pub(crate) key: OfferKey,
@@ -128,7 +128,7 @@ pub(crate) struct OfferMade {
     pub(crate) refinement: bool,
 }
 
-/// What an agent is told.
+/// A message to an agent.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Order {
     Registered(Box<internal::Registered>),

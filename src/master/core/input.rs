@@ -1,6 +1,7 @@
-//! What goes into the core, past the edge: parsed, validated, compact.
+//! The inputs of the core: parsed, validated, compact.
 //!
-//! The connections' tasks turn wire messages into these ([`crate::master::api::intake`]), so the core's thread does not decode.
+//! The connections' tasks turn wire messages into these ([`crate::master::api::intake`]), so the core's thread does not
+//! decode.
 
 use std::{sync::Arc, time::Duration};
 
@@ -19,22 +20,22 @@ use crate::{
     types::{Milli, Resources},
 };
 
-/// What happened outside.
+/// An event outside the core.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Input {
     /// A framework or an agent opened its stream.
     Attached { session: SessionId, principal: Principal },
-    /// The stream ended, however it did.
+    /// The stream ended, for any reason.
     Detached { session: SessionId },
-    /// A framework called; calls of one session are numbered from 1.
+    /// A framework sent a call; calls of one session are numbered from 1.
     Called { session: SessionId, seq: u64, call: Call },
-    /// An agent said something.
+    /// An agent sent a message.
     Reported { session: SessionId, report: Report },
-    /// An operator asked for something.
+    /// An operator sent a request.
     Asked { request: RequestId, principal: Principal, question: Question },
-    /// The registry has everything up to this record.
+    /// The registry has synced everything up to this record.
     Synced { number: RecordNumber },
-    /// So many bytes of what was sent to this session were written, dropped or merged away.
+    /// Of the messages to this session, so many bytes were written, dropped or merged away.
     Written { session: SessionId, bytes: usize },
     /// The deadline passed.
     Ticked,
@@ -78,24 +79,24 @@ pub(crate) enum Call {
         data: Bytes,
     },
     UpdateFramework(Box<Subscribe>),
-    /// The edge found it wrong, or this master does not do it: refused with these words.
+    /// Malformed, or not supported by this master: refused with this text.
     Invalid {
         field: String,
         text: String,
     },
 }
 
-/// A task that a framework asks after.
+/// A task that a framework reconciles.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct ReconcileTask {
     pub(crate) task: String,
     pub(crate) agent: Option<String>,
-    /// When it counts as lost, by the policy it was launched with.
+    /// When it counts as lost, by the policy of its launch.
     pub(crate) lost_after: Option<Duration>,
 }
 
 impl ReconcileTask {
-    /// Of a task of which nobody says when it counts as lost.
+    /// Names a task without a time after which it counts as lost.
     pub(crate) fn of(task: &str, agent: Option<&str>) -> Self {
         Self { task: task.to_owned(), agent: agent.map(str::to_owned), lost_after: None }
     }
@@ -107,7 +108,7 @@ pub(crate) struct Subscribe {
     pub(crate) info: v1::FrameworkInfo,
     pub(crate) facts: FrameworkFacts,
     pub(crate) suppressed: Vec<String>,
-    /// Which run of the framework's driver it is; empty where it does not say.
+    /// The instance of the framework's driver; empty if it names none.
     pub(crate) instance: Bytes,
 }
 
@@ -145,7 +146,7 @@ pub(crate) struct Accept {
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Operation {
     Launch(Vec<Launch>),
-    /// Not done by this master, or malformed; the id asks for feedback. Tasks that it was to launch are answered for.
+    /// Not supported by this master, or malformed; an id asks for feedback. Each of its tasks gets a status.
     Unsupported {
         name: String,
         id: Option<String>,
@@ -163,17 +164,17 @@ pub(crate) struct Launch {
     /// The encoded `TaskInfo`, as it goes to the agent.
     pub(crate) info: Bytes,
     pub(crate) partition: Option<Box<Partition>>,
-    /// What is wrong with it whatever the state of the cluster.
+    /// What is wrong with it, whatever the state of the cluster.
     pub(crate) invalid: Option<String>,
 }
 
-/// What an agent says.
+/// A message of an agent.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Report {
     Register(Box<Register>),
     Updated(Box<Update>),
     Ponged,
-    /// Nothing is left of a container of a removed framework.
+    /// A container of a removed framework has ended.
     OrphanGone {
         container: ContainerId,
     },
@@ -183,7 +184,7 @@ pub(crate) enum Report {
         data: Bytes,
     },
     Unregistered,
-    /// The edge found it wrong: the session ends with these words.
+    /// Malformed: the session is closed with this text.
     Invalid {
         text: String,
     },
@@ -192,24 +193,24 @@ pub(crate) enum Report {
 /// An agent's first message.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Register {
-    /// The version of the protocol that it and this master speak.
+    /// The protocol version that it and this master have in common.
     pub(crate) version: u32,
     pub(crate) id: Option<String>,
-    /// The agent's work directory.
+    /// Identifies the agent's work directory.
     pub(crate) installation: Bytes,
-    /// The run of the agent.
+    /// Identifies the agent's process.
     pub(crate) instance: Bytes,
     pub(crate) facts: AgentFacts,
     pub(crate) total: Resources,
     pub(crate) info: v1::AgentInfo,
     pub(crate) epoch: u64,
     pub(crate) tasks: Vec<ReportedTask>,
-    /// Containers that are being ended and are nobody's tasks.
+    /// Containers that are being ended and belong to no task.
     pub(crate) orphans: Vec<ReportedTask>,
     pub(crate) frameworks: Vec<Subscribe>,
 }
 
-/// A task an agent still has.
+/// A task that an agent reports at registration.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct ReportedTask {
     pub(crate) framework: String,
@@ -219,7 +220,7 @@ pub(crate) struct ReportedTask {
     pub(crate) resources: Resources,
     pub(crate) role: Arc<str>,
     pub(crate) state: v1::TaskState,
-    /// The state of the status that is not acknowledged yet, where one is not.
+    /// The state of the status that is not acknowledged yet, if any.
     pub(crate) unacknowledged: Option<v1::TaskState>,
     pub(crate) partition: Option<Box<Partition>>,
 }
@@ -234,23 +235,23 @@ pub(crate) struct Update {
     pub(crate) status: Arc<v1::TaskStatus>,
 }
 
-/// What an operator asks.
+/// A request of an operator.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Question {
-    /// Whether it answers.
+    /// Whether this master is alive.
     Alive,
-    /// All there is to see.
+    /// The whole state.
     Snapshot,
     /// Remove a framework and kill its tasks.
     Teardown { framework: String },
-    /// The agents that went, as far as they are remembered.
+    /// The agents recorded as unreachable or gone.
     Departed,
-    /// End an agent for good.
+    /// Mark an agent gone for good.
     MarkGone { agent: String },
-    /// All that the registry holds.
+    /// The contents of the registry.
     Registry,
     /// Set weights of roles, all or none.
     Weights { weights: Vec<(String, f64)> },
-    /// Set or remove quotas, all or none. `force` leaves out what depends on the state of the cluster.
+    /// Set or remove quotas, all or none. `force` skips the checks against the state of the cluster.
     Quotas { quotas: Vec<(String, Quota)>, force: bool },
 }

@@ -1,11 +1,11 @@
-//! The integer names the core uses inside, and how they look outside.
+//! The integer keys of the core, and their text forms.
 //!
-//! Keys are handed out once and never again. Text forms are those clients of Mesos know: `<master>-S3` for an agent,
+//! No key is issued twice. The text forms are those of Mesos: `<master>-S3` for an agent,
 //! `<master>-O12` for an offer, `<master>-0001` for a framework.
 
 use super::container::ContainerId;
 
-/// One connection, from its accept to its end. The shell counts them; a reconnect is a new session.
+/// One connection, from accepted to closed. The shell numbers them; a reconnect is a new session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct SessionId(pub(crate) u64);
 
@@ -25,11 +25,11 @@ pub(crate) struct OfferKey(pub(crate) u64);
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct TaskKey(pub(crate) u64);
 
-/// A read or change that waits for its answer.
+/// An operator's request that waits for its answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct RequestId(pub(crate) u64);
 
-/// Gives out keys.
+/// Issues keys.
 #[derive(Debug, Default)]
 pub(crate) struct Counters {
     agents: u32,
@@ -63,7 +63,7 @@ impl Counters {
         format!("{master}-{number:04}")
     }
 
-    /// Whether this id came from [`framework_id`](Self::framework_id).
+    /// Whether [`framework_id`](Self::framework_id) issued this id.
     pub(crate) fn gave_framework_id(&self, master: &str, id: &str) -> bool {
         let number = id.strip_prefix(master).and_then(|rest| rest.strip_prefix('-'));
         let number = number.filter(|digits| digits.bytes().all(|digit| digit.is_ascii_digit()));
@@ -82,7 +82,7 @@ impl Counters {
         TaskKey(self.tasks)
     }
 
-    /// The key that the next task is given.
+    /// The key of the next task.
     pub(crate) fn next_task(&self) -> TaskKey {
         TaskKey(self.tasks + 1)
     }
@@ -93,9 +93,9 @@ pub(crate) fn offer_id(master: &str, key: OfferKey) -> String {
     format!("{master}-O{}", key.0)
 }
 
-/// The id of the container in which a task is launched: a UUID of version 8 that holds the master's epoch, the number of the
-/// task and chance, in this order. So ids never repeat, and of two launches, by whichever masters, the later has the id
-/// that sorts later.
+/// The id of the container in which a task is launched: a UUID of version 8 made of the master's epoch, the number of
+/// the task and random bits, in this order. So ids never repeat, and of two launches the later has the id that sorts
+/// later, also across masters.
 pub(crate) fn container_id(epoch: u64, task: TaskKey, chance: u32) -> ContainerId {
     let high = (epoch >> 12) << 16 | 8 << 12 | epoch & 0xfff;
     let low = 0b10 << 62 | (task.0 & 0xffff_ffff) << 30 | u64::from(chance >> 2);

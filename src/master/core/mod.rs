@@ -1,8 +1,8 @@
-//! The master's state machine: who is in the cluster, what each has, and who was promised what.
+//! The master's state machine: the agents and frameworks of the cluster, their tasks and their offers.
 //!
-//! Inputs and the time go in, effects come out; there is no socket, clock or file here, and chance comes from the
-//! generator handed in. The shell lets an effect leave when the record that it follows from is durable. After each batch
-//! of inputs it calls [`Core::end_batch`], which makes the offers.
+//! Inputs and the time go in, effects come out. There is no socket, clock or file here, and random numbers come from
+//! the generator handed in. The shell sends an effect once the record that it depends on is durable. After each batch
+//! of inputs the shell calls [`Core::end_batch`], which makes the offers.
 //!
 //! One rule holds after every input: for each agent, offered + used + free = total.
 
@@ -42,7 +42,7 @@ use self::{
     keys::Counters,
     ledger::Ledger,
     offers::Overdue,
-    operators::{HeldOff, Look},
+    operators::{AllocationHold, SnapshotBuilder},
     outgoing::Outgoing,
     sessions::{Peer, Sessions},
     tasks::Interned,
@@ -71,7 +71,7 @@ use crate::{
     types::Now,
 };
 
-/// Every this many inputs the whole state is checked, in debug builds.
+/// In debug builds the whole state is checked every so many inputs.
 const FULL_CHECK_EVERY: u64 = 1_000;
 
 /// The state of a master.
@@ -84,33 +84,33 @@ pub(crate) struct Master {
     counters: Counters,
     sessions: Sessions,
     outgoing: Outgoing,
-    /// Frameworks for which answers can go on at once.
+    /// Frameworks whose pending answers can be sent at once.
     answering: BTreeSet<FrameworkKey>,
-    /// The first of the frameworks whose answers go on in the next turn.
+    /// The framework whose answers are sent first in the next turn.
     answers_next: FrameworkKey,
     policy: Policy,
     agents: Agents,
     frameworks: Frameworks,
-    /// Where each outstanding offer is kept.
+    /// The agent of each outstanding offer.
     offers: BTreeMap<OfferKey, AgentKey>,
     overdue: Overdue,
     ledger: Ledger,
     timers: Timers,
     last_idle_run_ns: u64,
     quotas: BTreeMap<String, Quota>,
-    held_off: HeldOff,
-    /// Agents and frameworks the registry knows.
+    allocation_hold: AllocationHold,
+    /// What the registry holds.
     facts: registry::State,
     /// How long agents have been unreachable or gone.
     absences: Absences,
-    /// Agents that may have tasks which this master does not know.
+    /// Agents that may have tasks unknown to this master.
     recovered: Recovered,
     /// The snapshot that is being taken.
-    look: Option<Look>,
-    /// Agents that are given up as soon as the rate allows.
+    snapshot_builder: Option<SnapshotBuilder>,
+    /// Agents that are marked unreachable as soon as the rate allows.
     removals: Removals,
-    /// What tasks take.
-    taken: Interned,
+    /// The resources of tasks, equal ones stored once.
+    interned_resources: Interned,
     counts: Counts,
     inputs: u64,
 }
@@ -138,9 +138,9 @@ impl Core for Master {
         for session in turn.closing() {
             self.detached(&mut turn, session);
         }
-        self.announce_failures(&mut turn);
+        self.send_failures(&mut turn);
         self.outgoing = turn.end();
-        self.budgets_changed();
+        self.apply_budget_changes();
         if cfg!(debug_assertions) {
             self.check_changed();
             if self.inputs.is_multiple_of(FULL_CHECK_EVERY) {
@@ -149,25 +149,25 @@ impl Core for Master {
         }
     }
 
-    /// Makes the offers that the inputs since the last call have made possible.
+    /// Makes the offers that the inputs since the last call allow.
     fn end_batch(&mut self, now: Now, out: &mut Vec<Effect>) {
         let mut turn = Turn::new(now, out, std::mem::take(&mut self.outgoing), self.config.work_per_turn);
         self.allocate(&mut turn);
         self.outgoing = turn.end();
-        self.budgets_changed();
+        self.apply_budget_changes();
         if cfg!(debug_assertions) {
             self.check_changed();
         }
     }
 
     fn deadline(&self) -> Option<u64> {
-        let idle_run_ns = || self.next_idle_run_ns().max(self.held_off_until_ns());
+        let idle_run_ns = || self.next_idle_run_ns().max(self.allocation_held_until_ns());
         let idle_run = self.ledger.shares().is_changed().then(idle_run_ns);
         let unfinished = self.is_running()
             || !self.answering.is_empty()
             || self.frameworks.are_unfinished()
             || self.agents.are_arriving()
-            || self.look.is_some();
+            || self.snapshot_builder.is_some();
         let unfinished = unfinished.then_some(0);
         [self.timers.next(), idle_run, self.next_overdue_ns(), unfinished].into_iter().flatten().min()
     }
@@ -178,9 +178,9 @@ impl Core for Master {
 }
 
 impl Master {
-    /// A master that starts with what the registry holds. `id` is new at every start.
+    /// Creates a master from what the registry holds. `id` is new at every start.
     pub(crate) fn new(id: &str, epoch: u64, mut facts: registry::State, config: Config, rng: StdRng, now: Now) -> Self {
-        operators::keep_sound(&mut facts.weights);
+        operators::remove_invalid_weights(&mut facts.weights);
         let mut allocator = Allocator::default();
         for (role, weight) in &facts.weights {
             allocator.set_weight(role, *weight);
@@ -192,7 +192,7 @@ impl Master {
         let recovered: BTreeSet<String> =
             facts.agents.keys().filter(|id| !facts.unreachable.contains_key(*id)).cloned().collect();
         let until_ns = now.mono_after(config.reregister_timeout);
-        let held_off = HeldOff { agents: recovered.len(), until_ns };
+        let allocation_hold = AllocationHold { agents: recovered.len(), until_ns };
         let mut timers = Timers::default();
         timers.arm(now.mono_after(config.registry_gc_interval), Timer::RegistryGc);
         if !recovered.is_empty() {
@@ -217,24 +217,24 @@ impl Master {
             timers,
             last_idle_run_ns: now.mono_ns,
             quotas,
-            held_off,
+            allocation_hold,
             facts,
             absences: Absences::new(now),
             recovered: Recovered::new(recovered),
-            look: None,
+            snapshot_builder: None,
             removals: Removals::default(),
-            taken: Interned::default(),
+            interned_resources: Interned::default(),
             counts: Counts::default(),
             inputs: 0,
         }
     }
 
-    /// Whether an allocation run goes on at the next [`end_batch`](Core::end_batch).
+    /// Whether an allocation run continues at the next [`end_batch`](Core::end_batch).
     pub(crate) fn is_running(&self) -> bool {
         self.ledger.shares().is_running()
     }
 
-    /// How many timers are armed.
+    /// The number of armed timers.
     #[cfg(test)]
     fn timers(&self) -> usize {
         self.timers.len()
@@ -242,7 +242,7 @@ impl Master {
 
     fn detached(&mut self, turn: &mut Turn<'_>, session: SessionId) {
         match self.sessions.remove(session) {
-            None | Some(Peer::Stranger) => {}
+            None | Some(Peer::Unidentified) => {}
             Some(Peer::Framework(key)) => self.framework_detached(turn, key, session),
             Some(Peer::Agent(key)) => self.agent_detached(turn, key, session),
         }
@@ -253,28 +253,28 @@ impl Master {
         self.counts.calls += 1;
         let outcome = match (peer, call) {
             (peer, call) if let Err(text) = self.authorize_peer(session, call.action()) => {
-                if peer == Peer::Stranger {
+                if peer == Peer::Unidentified {
                     Self::subscription_error(turn, session, &text);
                 }
                 Err(Refusal::new("type", text))
             }
-            (Peer::Stranger, Call::Subscribe(subscribe)) => {
+            (Peer::Unidentified, Call::Subscribe(subscribe)) => {
                 self.subscribe(turn, session, *subscribe);
                 Ok(())
             }
-            (Peer::Stranger, Call::Invalid { field, text }) => {
+            (Peer::Unidentified, Call::Invalid { field, text }) => {
                 let text = format!("{field}: {text}");
                 Self::subscription_error(turn, session, &text);
                 Ok(())
             }
             (Peer::Framework(key), call) => self.framework_called(turn, key, call),
-            (Peer::Stranger | Peer::Agent(_), _) => Err(Refusal::new("type", "subscribe first")),
+            (Peer::Unidentified | Peer::Agent(_), _) => Err(Refusal::new("type", "subscribe first")),
         };
         if let Err(Refusal { field, text, partially_applied }) = outcome {
             self.counts.refused += 1;
-            turn.tell(Some(session), Event::Refused { seq, field, text, partially_applied });
+            turn.send_event(Some(session), Event::Refused { seq, field, text, partially_applied });
         }
-        turn.tell(Some(session), Event::Applied { seq });
+        turn.send_event(Some(session), Event::Applied { seq });
     }
 
     fn framework_called(&mut self, turn: &mut Turn<'_>, key: FrameworkKey, call: Call) -> Result<(), Refusal> {
@@ -313,14 +313,14 @@ impl Master {
             return Self::refuse_agent(turn, session, text);
         }
         if let Peer::Agent(key) = peer {
-            self.heard_of(key);
+            self.record_liveness(key);
         }
         match (peer, report) {
             (Peer::Agent(_), Report::Ponged) => {}
             (Peer::Agent(key), _) if self.agents[key].session.is_none() => {
                 Self::refuse_agent(turn, session, "the registration has not been answered".to_owned());
             }
-            (Peer::Stranger, Report::Register(register)) => self.register(turn, session, *register),
+            (Peer::Unidentified, Report::Register(register)) => self.register(turn, session, *register),
             (Peer::Agent(key), Report::Updated(update)) => self.updated(turn, key, *update),
             (Peer::Agent(key), Report::Sent { framework, executor, data }) => {
                 self.forward_message(turn, key, &framework, executor, data);
@@ -328,19 +328,19 @@ impl Master {
             (Peer::Agent(key), Report::OrphanGone { container }) => self.orphan_gone(key, &container),
             (Peer::Agent(key), Report::Unregistered) => self.agent_unregistered(turn, key),
             (_, Report::Invalid { text }) => Self::refuse_agent(turn, session, text),
-            (Peer::Stranger | Peer::Framework(_) | Peer::Agent(_), _) => {
+            (Peer::Unidentified | Peer::Framework(_) | Peer::Agent(_), _) => {
                 Self::refuse_agent(turn, session, "a session starts with one registration".to_owned());
             }
         }
     }
 
-    /// Ends a session in which an agent broke the rules; the agent may attach again.
+    /// Closes a session in which an agent broke the protocol; the agent may reconnect.
     fn refuse_agent(turn: &mut Turn<'_>, session: SessionId, text: String) {
-        turn.order(Some(session), Order::Refused { text, permanent: false });
+        turn.send_order(Some(session), Order::Refused { text, permanent: false });
         turn.close(session);
     }
 
-    /// The one place where inputs of sessions are authorized.
+    /// Authorizes an input of a session; no other code does.
     fn authorize_peer(&self, session: SessionId, wanted: Option<(Action, Object<'_>)>) -> Result<(), String> {
         let principal = self.sessions.principal(session);
         principal.zip(wanted).map_or(Ok(()), |(principal, wanted)| authorize(self.policy, principal, wanted))
@@ -351,13 +351,13 @@ impl Master {
         turn.begin_part(PARTS);
         self.answers_due(turn);
         turn.begin_part(PARTS);
-        self.go_on_removing(turn);
+        self.continue_removals(turn);
         turn.begin_part(PARTS);
-        self.go_on_registering(turn);
+        self.continue_registrations(turn);
         turn.begin_part(PARTS);
-        self.go_on_looking(turn);
+        self.continue_snapshot(turn);
         turn.begin_part(PARTS);
-        // What is left is due still, and goes on in the next turn.
+        // Timers that are left are still due: the next turn handles them.
         while !turn.is_spent()
             && let Some(timer) = self.timers.due(turn.now)
         {

@@ -11,39 +11,39 @@ pub(crate) struct Config {
     pub(crate) ping_interval: Duration,
     pub(crate) pings_missed: u32,
     pub(crate) reregister_timeout: Duration,
-    /// An offer nobody answered is taken back after this long; `None` leaves it out.
+    /// An unanswered offer expires after this long; `None`: never.
     pub(crate) offer_timeout: Option<Duration>,
-    /// An offer somebody else could use is taken back after this long.
+    /// An unanswered offer that another client could use expires after this long.
     pub(crate) contended_after: Duration,
-    /// A refusal holds at least this long, and an outstanding offer keeps others to the same client away for it.
+    /// A refusal holds at least this long; as long, an outstanding offer blocks others to the same client.
     pub(crate) refusal_floor: Duration,
-    /// The cool clients share one allocation run in this time.
-    pub(crate) cool_interval: Duration,
+    /// The idle clients share one allocation run in this time.
+    pub(crate) idle_interval: Duration,
     pub(crate) heartbeat: Duration,
     pub(crate) completed_tasks: usize,
     pub(crate) completed_frameworks: usize,
     pub(crate) unreachable_agents: usize,
-    /// How fast agents may be given up; `None`: at once.
+    /// How fast agents may be marked unreachable; `None`: at once.
     pub(crate) removal_rate: Option<RemovalRate>,
-    /// The registry is looked through this often,
+    /// The registry is garbage-collected this often,
     pub(crate) registry_gc_interval: Duration,
     /// and forgets agents that were unreachable or gone for longer than this,
     pub(crate) registry_max_age: Duration,
-    /// and of each kind the oldest beyond so many; the same with the runs of frameworks nothing is known of.
+    /// and of each kind the oldest beyond so many; likewise the instances of unknown frameworks.
     pub(crate) registry_max_agents: usize,
-    /// The bytes that may wait to be read. A core that is driven alone has no limit: nothing says what was written.
+    /// The bytes that may wait to be read. A core without connections has no limit: no writes are reported to it.
     pub(crate) queues: Limits,
-    /// So many tombstones of frameworks are kept, and none for longer than `registry_max_age`.
+    /// At most so many tombstones of frameworks are kept, and none for longer than `registry_max_age`.
     pub(crate) removed_frameworks: usize,
     /// An offer has to hold one of these.
     pub(crate) minimum: Vec<Quantities>,
-    /// So much work a turn does of what can as well be done in the next: about 2 us each, and as much again for the offers
-    /// that it makes possible, so that no turn takes 10 ms.
+    /// The work that a turn does before it leaves the rest to the next: about 2 us a unit, and as much again for the
+    /// offers that it allows, so that no turn takes 10 ms.
     pub(crate) work_per_turn: usize,
 }
 
 impl Config {
-    /// How long an agent may be silent.
+    /// How long an agent may send nothing.
     pub(super) fn ping_timeout(&self) -> Duration {
         self.ping_interval * self.pings_missed
     }
@@ -60,7 +60,7 @@ impl Default for Config {
             offer_timeout: Some(Duration::from_mins(2)),
             contended_after: Duration::from_secs(10),
             refusal_floor: Duration::from_secs(1),
-            cool_interval: Duration::from_secs(1),
+            idle_interval: Duration::from_secs(1),
             heartbeat: Duration::from_secs(15),
             completed_tasks: 1_000,
             completed_frameworks: 50,

@@ -1,8 +1,8 @@
-//! What leaves the core: the record that each effect follows from, and the bytes that wait to be read in each session.
+//! Outgoing effects: the record that each waits for, and the unread bytes of each session.
 //!
-//! An effect follows from what was recorded in the same input, and from what is recorded of the agents and frameworks it
-//! names and is not durable yet. Every byte is charged to its session when it leaves the core, and freed when the shell
-//! says that it was written, so that the core alone decides what a peer that reads slowly gets.
+//! An effect waits for the record of its own input, and for pending records of the agents and frameworks that it names.
+//! Every byte is charged to its session when it leaves the core, and freed when the shell reports it written. So the
+//! core alone decides what a slow reader is sent.
 
 use std::collections::BTreeMap;
 
@@ -12,11 +12,11 @@ use crate::{
     transport::outbox::{Limits, Message as _, RecordNumber},
 };
 
-/// What waits in one session.
+/// The bytes that wait to be read in one session.
 #[derive(Debug, Default)]
 struct Unread {
     bytes: usize,
-    /// It was over its budget, and half of that has not been read since.
+    /// It went over its budget, and more than half of the budget is still unread.
     is_over: bool,
 }
 
@@ -25,11 +25,11 @@ struct Unread {
 pub(super) struct Outgoing {
     limits: Limits,
     last: RecordNumber,
-    /// The last record of each agent and framework, by its id, as long as it is not durable.
+    /// The last record of each agent and framework that is not durable yet, by id.
     pending: BTreeMap<String, RecordNumber>,
     sessions: BTreeMap<SessionId, Unread>,
     total_bytes: usize,
-    /// Sessions that went over their budget, or are within it again.
+    /// Sessions that went over their budget or are within it again.
     changed: Vec<SessionId>,
     /// Sessions of agents whose REGISTERED waits for this record.
     unopened: BTreeMap<SessionId, RecordNumber>,
@@ -45,7 +45,7 @@ impl Outgoing {
         self.last
     }
 
-    /// Numbers what is recorded.
+    /// Numbers a record and notes the agents and frameworks that it changes.
     pub(super) fn record(&mut self, changes: &[RegistryChange]) -> RecordNumber {
         self.last.0 += 1;
         for subject in changes.iter().filter_map(subject) {
@@ -54,13 +54,13 @@ impl Outgoing {
         self.last
     }
 
-    /// Everything up to this number is durable.
+    /// Marks everything up to this number as durable.
     pub(super) fn synced(&mut self, number: RecordNumber) {
         self.pending.retain(|_, record| *record > number);
         self.unopened.retain(|_, record| *record > number);
     }
 
-    /// The last record of these subjects.
+    /// The last pending record of these agents and frameworks.
     pub(super) fn after<'a>(&self, subjects: impl IntoIterator<Item = &'a str>) -> RecordNumber {
         if self.pending.is_empty() {
             return RecordNumber::default();
@@ -68,7 +68,7 @@ impl Outgoing {
         subjects.into_iter().filter_map(|subject| self.pending.get(subject)).copied().max().unwrap_or_default()
     }
 
-    /// The record that an event follows from, and its bytes charged to the session.
+    /// Charges an event to the session; returns the record that the event waits for.
     pub(super) fn event(&mut self, session: SessionId, event: &Event) -> RecordNumber {
         self.charge(session, event.weight());
         match event {
@@ -86,7 +86,7 @@ impl Outgoing {
         }
     }
 
-    /// The same of an order.
+    /// The same for an order.
     pub(super) fn order(&mut self, session: SessionId, order: &Order) -> RecordNumber {
         self.charge(session, order.weight());
         match order {
@@ -126,7 +126,7 @@ impl Outgoing {
         self.limits.allowance(self.total_bytes, self.sessions.len())
     }
 
-    /// So much of what waited was written or is not to be written any more.
+    /// Frees bytes that were written or dropped.
     pub(super) fn written(&mut self, session: SessionId, bytes: usize) {
         let allowance = self.allowance();
         let Some(unread) = self.sessions.get_mut(&session) else { return };
@@ -139,12 +139,12 @@ impl Outgoing {
         }
     }
 
-    /// Whether REGISTERED has not left in this session.
+    /// Whether the session's REGISTERED still waits for its record.
     pub(super) fn is_unopened(&self, session: SessionId) -> bool {
         self.unopened.contains_key(&session)
     }
 
-    /// The session is over, for its peer too.
+    /// Forgets a session that its peer has closed, too.
     pub(super) fn forget(&mut self, session: SessionId) {
         self.unopened.remove(&session);
         if let Some(unread) = self.sessions.remove(&session) {
@@ -152,23 +152,23 @@ impl Outgoing {
         }
     }
 
-    /// Whether more waits in the session than may: then its peer gets no offers, and answers wait.
+    /// Whether the session is over its budget: its peer gets no offers, and answers wait.
     pub(super) fn is_over(&self, session: SessionId) -> bool {
         self.sessions.get(&session).is_some_and(|unread| unread.is_over)
     }
 
-    /// Bytes that wait in the session, as far as the core knows.
+    /// The unread bytes of the session, as far as the core knows.
     #[cfg(test)]
     pub(super) fn unread_bytes(&self, session: SessionId) -> usize {
         self.sessions.get(&session).map_or(0, |unread| unread.bytes)
     }
 
-    /// Sessions that went over their budget or are within it again since the last call.
+    /// Takes the sessions that went over their budget, or came within it, since the last call.
     pub(super) fn take_changed(&mut self) -> Vec<SessionId> {
         std::mem::take(&mut self.changed)
     }
 
-    /// What is charged adds up.
+    /// Asserts that the charges add up.
     pub(super) fn check(&self) {
         let sum: usize = self.sessions.values().map(|unread| unread.bytes).sum();
         assert_eq!(sum, self.total_bytes, "the bytes that wait add up");
@@ -177,18 +177,18 @@ impl Outgoing {
 
 #[cfg(any(test, feature = "sim"))]
 impl super::Master {
-    /// The bytes that each session is charged with.
+    /// The bytes charged to each session.
     pub(crate) fn charged_bytes(&self) -> impl Iterator<Item = (SessionId, usize)> {
         self.outgoing.sessions.iter().map(|(session, unread)| (*session, unread.bytes))
     }
 
-    /// Whether more waits in the session than may.
+    /// Whether the session is over its budget.
     pub(crate) fn is_over_budget(&self, session: SessionId) -> bool {
         self.outgoing.is_over(session)
     }
 }
 
-/// Whose record it is.
+/// The agent or framework that a change is about.
 fn subject(change: &RegistryChange) -> Option<&str> {
     match change.kind.as_ref()? {
         Kind::AgentAdmitted(info) => info.id.as_ref().map(|id| id.value.as_str()),

@@ -1,8 +1,8 @@
-//! A map that grows part by part.
+//! A hash map that grows incrementally.
 //!
-//! A hash table or a vector that is full moves all it holds at once: tens of milliseconds for a million entries, in the
-//! turn in which the next is added. Here entries lie in chunks that never move, and are found through several tables that
-//! are full one after another. A table keeps enough of each hash to grow without a look at the entries.
+//! A full hash table or vector moves all its entries at once: tens of milliseconds for a million entries, in the turn
+//! that adds the next. Here entries lie in chunks that never move, and several small tables find them, which grow one
+//! at a time. A table keeps enough of each hash to grow without reading the entries.
 
 use std::{
     borrow::Borrow,
@@ -15,11 +15,12 @@ const TABLES: usize = 16;
 /// Entries of a chunk: few in tests, so that all of them cross its bounds.
 const CHUNK: usize = if cfg!(test) { 8 } else { 4096 };
 
-/// See the [module](self). Its entries have an order, which follows from what was put in and taken out alone: that of
-/// insertion, but that the last takes the place of one that goes.
+/// A hash map that grows incrementally; see the [module](self).
+///
+/// Entries are in the order of insertion, except that the last one takes the place of a removed one.
 #[derive(Debug)]
 pub(super) struct PartedMap<K, V> {
-    /// None until there is something to hold.
+    /// Empty until the first insertion.
     tables: Vec<HashTable<Slot>>,
     chunks: Vec<Vec<(K, V)>>,
     len: usize,
@@ -33,15 +34,15 @@ struct Slot {
     at: u32,
 }
 
-/// The hash of a key: which table it is in, and what the table keeps of it.
+/// The hash of a key: its table, and the bits that the table keeps.
 #[derive(Clone, Copy)]
 struct Hashed {
     table: usize,
     hash: u32,
 }
 
-/// How far a visit has got: so many entries, the first, are still to be visited. It goes from the last to the first, so
-/// what takes the place of an entry that goes was visited, and none is left out.
+/// The position of a visit: the number of entries still to be visited. A visit goes from the last entry to the first.
+/// So the entry that takes the place of a removed one was already visited, and none is missed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Cursor(usize);
 
@@ -73,7 +74,7 @@ impl<K: Hash + Eq, V> PartedMap<K, V> {
         self.get(key).is_some()
     }
 
-    /// Puts an entry in; gives what was there under its key.
+    /// Inserts an entry; returns the former value of its key.
     ///
     /// # Panics
     /// There are four billion entries.
@@ -89,7 +90,7 @@ impl<K: Hash + Eq, V> PartedMap<K, V> {
         let at = u32::try_from(self.len).expect("fewer entries than memory holds");
         self.tables[table].insert_unique(spread(hash), Slot { hash, at }, |slot| spread(slot.hash));
         if self.chunks.len() <= self.len / CHUNK {
-            // The first is as large as its entries ask for; behind it come only large maps.
+            // The first chunk grows with its entries; only large maps have more.
             self.chunks.push(if self.len == 0 { Vec::new() } else { Vec::with_capacity(CHUNK) });
         }
         self.chunks[self.len / CHUNK].push((key, value));
@@ -97,7 +98,7 @@ impl<K: Hash + Eq, V> PartedMap<K, V> {
         None
     }
 
-    /// Takes an entry out; the last takes its place.
+    /// Removes an entry; the last takes its place.
     pub(super) fn remove<Q: Hash + Eq + ?Sized>(&mut self, key: &Q) -> Option<V>
     where
         K: Borrow<Q>,
@@ -110,7 +111,7 @@ impl<K: Hash + Eq, V> PartedMap<K, V> {
         self.len -= 1;
         let chunk = self.len / CHUNK;
         let mut entry = self.chunks[chunk].pop().expect("the last chunk has the last entry");
-        // One more is kept, so that a count that goes up and down across a bound allocates nothing.
+        // One more chunk is kept, so that a length around a bound allocates nothing.
         self.chunks.truncate(chunk + 2);
         let last = u32::try_from(self.len).expect("it had a number");
         if at != last {
@@ -126,12 +127,12 @@ impl<K: Hash + Eq, V> PartedMap<K, V> {
         self.chunks.iter().flatten().map(|(key, value)| (key, value))
     }
 
-    /// Where a visit of all entries begins.
+    /// The start of a visit of all entries.
     pub(super) fn end(&self) -> Cursor {
         Cursor(self.len)
     }
 
-    /// The next entry of a visit. What was put in since it began is not visited.
+    /// The next entry of a visit; entries inserted since it began are not visited.
     pub(super) fn visit(&self, cursor: &mut Cursor) -> Option<(&K, &V)> {
         let at = cursor.0.min(self.len).checked_sub(1);
         cursor.0 = at.unwrap_or(0);
@@ -160,7 +161,7 @@ fn entry<T>(chunks: &[Vec<T>], at: u32) -> &T {
     &chunks[at / CHUNK][at % CHUNK]
 }
 
-/// A table looks at the first bits of a hash and at the last.
+/// Spreads a hash over 64 bits: a table uses the highest and the lowest ones.
 fn spread(hash: u32) -> u64 {
     u64::from(hash).wrapping_mul(0x9e37_79b9_7f4a_7c15)
 }

@@ -1,17 +1,17 @@
-//! Sessions: for each open one, who is at the other end.
+//! Sessions: the peer of each open one.
 //!
-//! A session that the core closed is forgotten with the input that closed it: whatever of its inputs is still on the way
-//! changes nothing, while what was said to it before still leaves.
+//! The core forgets a session with the input that closes it. Later inputs of that session change nothing; messages sent
+//! to it before still leave.
 
 use std::collections::BTreeMap;
 
 use super::{AgentKey, FrameworkKey, Principal, SessionId};
 
-/// Who is at the other end of a session.
+/// The peer of a session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Peer {
-    /// Attached, and has not said who it is.
-    Stranger,
+    /// It has neither subscribed nor registered.
+    Unidentified,
     Framework(FrameworkKey),
     Agent(AgentKey),
 }
@@ -29,36 +29,36 @@ pub(super) struct Sessions {
 }
 
 impl Sessions {
-    /// The stream was opened.
+    /// Adds a session whose stream was opened.
     pub(super) fn attach(&mut self, session: SessionId, principal: Principal) {
-        self.open.insert(session, Session { peer: Peer::Stranger, principal });
+        self.open.insert(session, Session { peer: Peer::Unidentified, principal });
     }
 
-    /// The peer of an open session has said who it is.
+    /// Sets the peer of an open session.
     pub(super) fn identify(&mut self, session: SessionId, peer: Peer) {
         if let Some(session) = self.open.get_mut(&session) {
             session.peer = peer;
         }
     }
 
-    /// Who is at the other end; `None` once the session is over.
+    /// The peer of a session; `None` once the session is closed.
     pub(super) fn peer(&self, session: SessionId) -> Option<Peer> {
         self.open.get(&session).map(|session| session.peer)
     }
 
-    /// On whose behalf the peer acts; `None` once the session is over.
+    /// The principal of a session; `None` once the session is closed.
     pub(super) fn principal(&self, session: SessionId) -> Option<&Principal> {
         self.open.get(&session).map(|session| &session.principal)
     }
 
-    /// The session is over; answers who was at the other end.
+    /// Removes a session and returns its peer.
     pub(super) fn remove(&mut self, session: SessionId) -> Option<Peer> {
         self.open.remove(&session).map(|session| session.peer)
     }
 
-    /// The sessions of those who have said who they are.
+    /// The sessions of frameworks and agents.
     pub(super) fn identified(&self) -> impl Iterator<Item = (SessionId, Peer)> {
         let all = self.open.iter().map(|(id, session)| (*id, session.peer));
-        all.filter(|(_, peer)| *peer != Peer::Stranger)
+        all.filter(|(_, peer)| *peer != Peer::Unidentified)
     }
 }

@@ -1,34 +1,34 @@
 //! The deadlines of the master, in one ordered set. A timer that fires late or for something that is gone does nothing.
 //!
-//! What may be armed again long before it is due is armed as the only one of its name, so that frameworks that come and
-//! go, and offers that are declined for a year, leave nothing behind.
+//! A timer that may be armed again long before it is due replaces the earlier one of its name. So frameworks that
+//! reconnect often, and offers that are declined for a year, leave no timers behind.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::keys::{AgentKey, FrameworkKey, SessionId, TaskKey};
 use crate::types::Now;
 
-/// What is due.
+/// What a deadline is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Timer {
-    /// Of that session: it ends with it.
+    /// The next ping of that session; void once the session is closed.
     Ping(AgentKey, SessionId),
-    /// The agent whose stream broke was away for as long as it may be; the number tells one absence from the next.
+    /// The disconnected agent did not re-register in time; the number identifies the absence.
     Reregistration(AgentKey, u64),
-    /// The framework was away for its failover timeout.
+    /// The framework did not reconnect within its failover timeout.
     Failover(FrameworkKey),
     Heartbeat(FrameworkKey, SessionId),
-    /// The first of the refusals of the agent's resources ends.
+    /// The first refusal of the agent's resources ends.
     RefusalEnded(AgentKey),
-    /// A client of the framework that was silent may be offered something again.
+    /// The backoff of a client of the framework ends.
     BackoffEnded(FrameworkKey),
-    /// The task was unreachable for as long as its policy lets it; the number tells one absence of its agent from the next.
+    /// The task was unreachable for as long as its policy allows; the number identifies the absence of its agent.
     WriteOff(AgentKey, TaskKey, u64),
-    /// The next agent that waits for it may be given up.
+    /// The removal rate allows the next waiting agent to be marked unreachable.
     Removal,
-    /// The registry is looked through for what may be forgotten.
+    /// The registry is garbage-collected.
     RegistryGc,
-    /// The re-registration timeout is over: agents of the registry that did not come back are given up now.
+    /// The re-registration timeout after the master's start is over: missing agents are marked unreachable.
     Recovery,
 }
 
@@ -39,7 +39,7 @@ const GRID_NS: u64 = 10_000_000;
 #[derive(Debug, Default)]
 pub(super) struct Timers {
     armed: BTreeSet<(u64, Timer)>,
-    /// Those that are the only ones of their names.
+    /// The deadlines of timers of which there is one per name.
     sole: BTreeMap<Timer, u64>,
 }
 
@@ -48,7 +48,7 @@ impl Timers {
         self.armed.insert((at_ns, timer));
     }
 
-    /// Arms the only timer of that name, in the place of any earlier one.
+    /// Arms the only timer of that name and disarms any earlier one.
     pub(super) fn arm_sole(&mut self, at_ns: u64, timer: Timer) {
         self.disarm_sole(timer);
         self.sole.insert(timer, at_ns);
@@ -61,7 +61,7 @@ impl Timers {
         }
     }
 
-    /// Sees to it that the only timer of that name fires no later than at `at_ns`, or up to 10 ms later: on a grid.
+    /// Makes the only timer of that name fire at `at_ns` at the latest, rounded up to a grid of 10 ms.
     pub(super) fn arm_roughly(&mut self, at_ns: u64, timer: Timer) {
         let at_ns = at_ns.div_ceil(GRID_NS).saturating_mul(GRID_NS);
         if self.sole.get(&timer).is_none_or(|armed_ns| *armed_ns > at_ns) {
@@ -73,7 +73,7 @@ impl Timers {
         self.armed.first().map(|(at, _)| *at)
     }
 
-    /// Takes the earliest timer whose time has come.
+    /// Removes and returns the earliest timer that is due.
     pub(super) fn due(&mut self, now: Now) -> Option<Timer> {
         let (at, _) = self.armed.first()?;
         if *at > now.mono_ns {

@@ -1,26 +1,27 @@
-//! One input on its way through the core.
+//! The processing of one input.
 
 use std::sync::Arc;
 
 use super::{Answer, Effect, Event, Order, RequestId, SessionId, outgoing::Outgoing};
 use crate::{proto::internal::RegistryChange, transport::outbox::RecordNumber, types::Now};
 
-/// What one input may use: the time it came at and the place for its effects.
+/// The time of one input, and its effects.
 ///
-/// What an input sends follows from what it records, so it waits for that, and for the pending records of those it is about.
+/// What an input sends waits for the records that the input makes, and for pending records of the agents and frameworks
+/// that it names.
 #[derive(Debug)]
 pub(super) struct Turn<'a> {
     pub(super) now: Now,
     out: &'a mut Vec<Effect>,
     closing: Vec<SessionId>,
     outgoing: Outgoing,
-    /// The last record that all effects of this input follow from.
+    /// The record that all effects of this input wait for.
     recorded: RecordNumber,
-    /// Effects made, tasks gone through and the like, and how much of that a turn may do, or the part of it at hand.
+    /// Effects made, tasks visited and the like; how much of that a turn may do, and the current part of it.
     work: usize,
     most_work: usize,
     limit: usize,
-    /// Agents that this input loses: one event for each framework names all of them.
+    /// Agents that this input loses; one event to each framework names them all.
     lost: Vec<Arc<str>>,
 }
 
@@ -31,69 +32,70 @@ impl<'a> Turn<'a> {
         Self { now, out, closing, outgoing, recorded: RecordNumber::default(), work: 0, most_work, limit, lost }
     }
 
-    /// So many tasks, or what costs as much, were gone through.
+    /// Counts work: one unit for each task visited, or for what costs as much.
     pub(super) fn spend(&mut self, work: usize) {
         self.work += work;
     }
 
-    /// One of so many parts of the turn begins: what the others have to do does not keep it from its share of the work.
+    /// Begins one of so many parts of the turn; each has its share of the work, however much the others do.
     pub(super) fn begin_part(&mut self, parts: usize) {
         self.limit = self.work + self.most_work.div_ceil(parts);
     }
 
-    /// Whether what can wait for the next turn should.
+    /// Whether work that can wait is left to the next turn.
     pub(super) fn is_spent(&self) -> bool {
         self.work >= self.limit
     }
 
-    /// What leaves the core, and what waits.
+    /// The records and bytes on their way out.
     pub(super) fn outgoing(&mut self) -> &mut Outgoing {
         &mut self.outgoing
     }
 
-    /// Whether more waits for this peer than may; nothing waits for one that is not connected.
+    /// Whether more bytes wait for this peer than its budget; false for one that is not connected.
     pub(super) fn is_over_budget(&self, session: Option<SessionId>) -> bool {
         session.is_some_and(|session| self.outgoing.is_over(session))
     }
 
-    /// Whether the first message of an agent's session still waits for its record.
+    /// Whether the REGISTERED of an agent's session still waits for its record.
     pub(super) fn is_unopened(&self, session: SessionId) -> bool {
         self.outgoing.is_unopened(session)
     }
 
-    /// What this input sends from here on follows from what was recorded of this agent or framework, too.
-    pub(super) fn follow(&mut self, subject: &str) {
+    /// Makes all further effects of this input wait for the records of this agent or framework.
+    pub(super) fn wait_for_records_of(&mut self, subject: &str) {
         self.recorded = self.recorded.max(self.outgoing.after([subject]));
     }
 
-    /// The session ends with this input, after all that is said to it on the way.
+    /// Closes the session at the end of this input, after all messages to it.
     pub(super) fn close(&mut self, session: SessionId) {
         self.closing.push(session);
     }
 
-    /// The sessions that end with this input.
+    /// The sessions that this input closes.
     pub(super) fn closing(&self) -> Vec<SessionId> {
         self.closing.clone()
     }
 
-    /// The frameworks are to be sent, after all else of this input, that the agent is lost.
-    pub(super) fn lose(&mut self, agent: &Arc<str>) {
+    /// Reports the agent as lost to every framework, at the end of this input.
+    pub(super) fn report_lost(&mut self, agent: &Arc<str>) {
         self.lost.push(agent.clone());
     }
 
-    /// The agents that this input loses, if it does.
+    /// Takes the agents that this input loses, if any.
     pub(super) fn take_lost(&mut self) -> Option<Arc<[Arc<str>]>> {
         (!self.lost.is_empty()).then(|| std::mem::take(&mut self.lost).into())
     }
 
-    /// Gives back what leaves the core.
+    /// Ends the input and returns the records and bytes on their way out.
     pub(super) fn end(self) -> Outgoing {
         let after = self.recorded;
         self.out.extend(self.closing.into_iter().map(|session| Effect::Close { session, after }));
         self.outgoing
     }
 
-    pub(super) fn tell(&mut self, session: Option<SessionId>, event: Event) {
+    /// Sends an event to a framework, if it is connected.
+    pub(super) fn send_event(&mut self, session: Option<SessionId>, event: Event) {
         if let Some(session) = session {
             let after = self.outgoing.event(session, &event).max(self.recorded);
             self.work += 1;
@@ -101,7 +103,8 @@ impl<'a> Turn<'a> {
         }
     }
 
-    pub(super) fn order(&mut self, session: Option<SessionId>, order: Order) {
+    /// Sends an order to an agent, if it is connected.
+    pub(super) fn send_order(&mut self, session: Option<SessionId>, order: Order) {
         if let Some(session) = session {
             let after = self.outgoing.order(session, &order).max(self.recorded);
             self.work += 1;
@@ -109,7 +112,7 @@ impl<'a> Turn<'a> {
         }
     }
 
-    /// All of them are stored, or none.
+    /// Appends these changes to the registry as one record.
     pub(super) fn persist(&mut self, changes: Vec<RegistryChange>) {
         if !changes.is_empty() {
             self.recorded = self.outgoing.record(&changes);
@@ -118,19 +121,19 @@ impl<'a> Turn<'a> {
         }
     }
 
-    /// An answer follows from all that is recorded, unless it stands for no decision.
+    /// Answers an operator; the answer waits for all records, unless it bypasses the gate.
     pub(super) fn reply(&mut self, request: RequestId, answer: Answer) {
         let after = if answer.bypasses_gate() { RecordNumber::default() } else { self.outgoing.last() };
         self.out.push(Effect::Reply { request, after, answer });
     }
 }
 
-/// Why a call was not applied, or not all of it.
+/// Why a call was not applied, or only in part.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Refusal {
     pub(super) field: String,
     pub(super) text: String,
-    /// It was applied otherwise, and its tasks are answered for by their statuses.
+    /// The rest of the call was applied, and each of its tasks gets a status.
     pub(super) partially_applied: bool,
 }
 

@@ -1,19 +1,19 @@
-//! How long agents have been away, whatever is done to the clock on the wall meanwhile.
+//! How long agents have been absent, independent of steps of the wall clock.
 //!
-//! What this master saw go it times itself. What an earlier one wrote down has the time of day alone: of that counts what
-//! had passed when this master started and what has passed since, and no more than the clock on the wall says now, in
-//! case it was wrong then. So a clock that is put forward lets nobody be forgotten or written off before his time.
+//! Absences that began under this master are timed by its monotonic clock. Of those that an earlier master recorded,
+//! only the wall time is known. They count the time up to this master's start and the monotonic time since, but no more
+//! than the wall clock shows now. So a clock that is set forward forgets or writes off no agent early.
 
 use std::{collections::BTreeMap, time::Duration};
 
 use crate::types::Now;
 
-/// When agents went, on this master's own clock.
+/// When agents became unreachable or gone, on this master's monotonic clock.
 #[derive(Debug)]
 pub(in crate::master::core) struct Absences {
     /// When this master started.
     pub(in crate::master::core) began: Now,
-    /// Agents that it noted as unreachable or gone.
+    /// Agents that this master recorded as unreachable or gone.
     noted: BTreeMap<String, u64>,
 }
 
@@ -22,12 +22,12 @@ impl Absences {
         Self { began, noted: BTreeMap::new() }
     }
 
-    /// The agent is noted as away from now on.
+    /// Records that the absence of the agent begins now.
     pub(in crate::master::core) fn note(&mut self, now: Now, id: &str) {
         self.noted.insert(id.to_owned(), now.mono_ns);
     }
 
-    /// How long an agent has been away that the registry says went at `since_ns`, by the clock on the wall.
+    /// How long an agent has been absent that the registry records as absent since `since_ns` (wall time).
     pub(in crate::master::core) fn lasted(&self, now: Now, id: &str, since_ns: i64) -> Duration {
         if let Some(noted) = self.noted.get(id) {
             return now.since(*noted);
@@ -36,7 +36,7 @@ impl Absences {
         before.min(passed(since_ns, now.wall_ns))
     }
 
-    /// Keeps those that are still away.
+    /// Keeps the agents that are still absent.
     pub(in crate::master::core) fn retain(&mut self, is_away: impl Fn(&str) -> bool) {
         self.noted.retain(|id, _| is_away(id));
     }
@@ -67,7 +67,7 @@ mod tests {
     }
 
     #[test]
-    fn a_clock_that_was_ahead_when_the_master_started_is_not_believed_once_it_is_put_right() {
+    fn a_clock_that_was_ahead_when_the_master_started_does_not_count_once_it_is_corrected() {
         let absences = Absences::new(Now { mono_ns: 0, wall_ns: 2 * YEAR_NS });
         let now = Now { mono_ns: 3_600_000_000_000, wall_ns: YEAR_NS };
         assert_eq!(absences.lasted(now, "a", YEAR_NS - 3_600_000_000_000), HOUR);

@@ -1,8 +1,8 @@
-//! Registrations that are being taken in: an agent may bring tens of thousands of tasks, and each turn takes some of them.
+//! Registrations in progress: an agent may report tens of thousands of tasks, and each turn registers some of them.
 //!
-//! Until the last is taken in the agent counts as disconnected and as one of which not all tasks are known: nothing of it is
-//! offered, nothing is sent to it, and questions after tasks that it may have wait. What was taken in by then is true even if
-//! its session ends.
+//! Until the last task is registered, the agent counts as disconnected. Nothing of it is offered, nothing is sent to
+//! it, and reconciliation of tasks that it may have waits. The tasks registered so far stay even if its session is
+//! lost.
 
 use std::collections::BTreeSet;
 
@@ -24,9 +24,9 @@ pub(super) struct Arrival {
     version: u32,
     total: Resources,
     tasks: std::vec::IntoIter<ReportedTask>,
-    /// The frameworks it named.
+    /// The frameworks that the agent named.
     frameworks: BTreeSet<String>,
-    /// The records of tasks it named.
+    /// The records of tasks that it reported.
     named: BTreeSet<TaskKey>,
     /// The containers of its orphans, and of tasks of removed frameworks.
     orphans: BTreeSet<ContainerId>,
@@ -45,29 +45,29 @@ impl Arrival {
 }
 
 impl Master {
-    /// Takes in more of the registrations that are under way.
-    pub(in crate::master::core) fn go_on_registering(&mut self, turn: &mut Turn<'_>) {
+    /// Continues the registrations in progress.
+    pub(in crate::master::core) fn continue_registrations(&mut self, turn: &mut Turn<'_>) {
         while !turn.is_spent()
             && let Some(key) = self.agents.next_arriving()
         {
-            self.take_in(turn, key);
+            self.register_tasks(turn, key);
         }
     }
 
-    /// Takes in tasks of an agent, one at least and no more than a turn may; with the last the agent is registered.
-    pub(super) fn take_in(&mut self, turn: &mut Turn<'_>, key: AgentKey) {
-        // Their tasks on this agent end before it says what it has of them.
-        self.end_tasks_of_leaving(turn, key);
+    /// Registers tasks of an agent, at least one and no more than a turn may; the last completes the registration.
+    pub(super) fn register_tasks(&mut self, turn: &mut Turn<'_>, key: AgentKey) {
+        // Removed frameworks' tasks on this agent end before the agent's report of them is processed.
+        self.end_tasks_of_removed(turn, key);
         let Some(mut arrival) = self.agents.take_arrival(key) else { return };
         let first_new = self.counters.next_task();
         while let Some(task) = arrival.tasks.next() {
             turn.spend(1);
-            self.take_in_task(turn, key, &mut arrival, &task);
+            self.register_task(turn, key, &mut arrival, &task);
             if turn.is_spent() {
                 break;
             }
         }
-        let tasks = &self.agents[key].bucket.tasks;
+        let tasks = &self.agents[key].record.tasks;
         let learnt: Vec<TaskKey> = tasks.since(first_new).map(|(task, _)| task).collect();
         self.allocate_tasks(key, &learnt);
         if arrival.tasks.len() > 0 {
@@ -77,7 +77,7 @@ impl Master {
         }
     }
 
-    fn take_in_task(&mut self, turn: &mut Turn<'_>, key: AgentKey, arrival: &mut Arrival, task: &ReportedTask) {
+    fn register_task(&mut self, turn: &mut Turn<'_>, key: AgentKey, arrival: &mut Arrival, task: &ReportedTask) {
         if self.was_removed(&task.framework) {
             self.orphan_reported(turn.now, key, task);
             arrival.orphans.insert(task.container.clone());
@@ -87,14 +87,14 @@ impl Master {
         arrival.named.insert(known);
         if let Some(away) = self.agents[key].away.filter(|_| current) {
             self.note_absence(away, key, known);
-            self.announce_reregistered(turn, key, known);
+            self.send_reregistered(turn, key, known);
         }
         if current {
-            self.settle_copies(turn, key, known);
+            self.apply_return_policies(turn, key, known);
         }
     }
 
-    /// All that the agent has is known: it is registered, and is sent what is missing or too much.
+    /// Completes the registration: sends REGISTERED with the missing tasks and the removed frameworks.
     fn arrived(&mut self, turn: &mut Turn<'_>, key: AgentKey, arrival: Arrival) {
         let missing = self.missing_tasks(turn, key, &arrival.named);
         self.drop_unnamed_orphans(key, &arrival);
@@ -104,10 +104,10 @@ impl Master {
         let Some(agent) = self.agents.get_mut(key) else { return };
         agent.session = Some(arrival.session);
         agent.away = None;
-        let id = agent.bucket.id.clone();
+        let id = agent.record.id.clone();
         self.agents.arrived(key);
         self.recovered.remove(&id);
-        turn.order(
+        turn.send_order(
             Some(arrival.session),
             Order::Registered(Box::new(Registered {
                 version: arrival.version,
@@ -121,25 +121,25 @@ impl Master {
         );
         self.resend_kills(turn, key);
         self.timers.arm(turn.now.mono_after(self.config.ping_interval), Timer::Ping(key, arrival.session));
-        self.touch(key);
+        self.mark_dirty(key);
     }
 
-    /// Of tasks whose framework was removed meanwhile, those that the agent does not have leave no orphan.
+    /// Drops orphans that the agent did not report; they are tasks of frameworks removed during the registration.
     fn drop_unnamed_orphans(&mut self, key: AgentKey, arrival: &Arrival) {
         let is_there = |container: &ContainerId, task: TaskKey| {
             arrival.orphans.contains(container) || arrival.named.contains(&task)
         };
-        let orphans = &self.agents[key].bucket.orphans;
+        let orphans = &self.agents[key].record.orphans;
         let gone = orphans.iter().filter(|(container, orphan)| !is_there(container, orphan.key));
         for container in gone.map(|(container, _)| container.clone()).collect::<Vec<_>>() {
             self.orphan_gone(key, &container);
         }
     }
 
-    /// The tasks that never arrived at the agent, of those that it did not name.
+    /// The tasks that the agent did not report and is to report as missing.
     fn missing_tasks(&mut self, turn: &Turn<'_>, key: AgentKey, named: &BTreeSet<TaskKey>) -> Vec<MissingTask> {
-        // Some that it named may have ended since.
-        let tasks = &self.agents[key].bucket.tasks;
+        // Some reported tasks may have ended since.
+        let tasks = &self.agents[key].record.tasks;
         let unnamed: Vec<TaskKey> = tasks.keys().filter(|task| !named.contains(task)).collect();
         unnamed.into_iter().filter_map(|task| self.task_missing(key, task, turn)).collect()
     }
@@ -147,7 +147,7 @@ impl Master {
 
 #[cfg(any(test, feature = "sim"))]
 impl Master {
-    /// Whether the registration of this session is being taken in.
+    /// Whether the registration of this session is in progress.
     pub(crate) fn is_registering(&self, session: SessionId) -> bool {
         self.agents.values().any(|agent| agent.arrival.as_ref().is_some_and(|arrival| arrival.session == session))
     }

@@ -1,8 +1,7 @@
-//! Agents that go: unreachable until they are back, gone because an operator said so, unregistered by themselves, and
-//! in the end forgotten.
+//! Departures of agents: unreachable, marked gone by an operator, unregistered, and finally forgotten.
 //!
-//! The registry holds a departure before anybody hears of it. What is unreachable or gone is remembered so that questions
-//! after its tasks have an answer; how many and how long has a bound.
+//! The registry stores a departure before any event reports it. Unreachable and gone agents are remembered so that
+//! their tasks can be reconciled; their number and age are bounded.
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -15,12 +14,12 @@ use crate::{
 };
 
 impl Master {
-    /// Has the change stored, and takes it in.
+    /// Records a change in the registry and applies it.
     pub(in crate::master::core) fn record(&mut self, turn: &mut Turn<'_>, kind: Kind) {
         self.record_all(turn, vec![kind]);
     }
 
-    /// The same with several at once: all of them are stored, or none.
+    /// Records several changes at once: all of them are stored, or none.
     pub(in crate::master::core) fn record_all(&mut self, turn: &mut Turn<'_>, kinds: Vec<Kind>) {
         let changes: Vec<_> = kinds.into_iter().map(|kind| RegistryChange { kind: Some(kind) }).collect();
         for change in &changes {
@@ -29,24 +28,24 @@ impl Master {
         turn.persist(changes);
     }
 
-    /// The agent has been away for too long: first the registry, then its tasks, then everybody hears of it.
-    pub(in crate::master::core) fn unreachable(&mut self, turn: &mut Turn<'_>, key: AgentKey) {
+    /// Marks an agent unreachable in the registry, updates its tasks, and reports it lost to every framework.
+    pub(in crate::master::core) fn set_unreachable(&mut self, turn: &mut Turn<'_>, key: AgentKey) {
         let Some(agent) = self.agents.get(key) else { return };
-        let (id, since_ns) = (agent.bucket.id.clone(), turn.now.wall_ns);
+        let (id, since_ns) = (agent.record.id.clone(), turn.now.wall_ns);
         self.agents.set_presence(key, Presence::Unreachable { since_ns });
         self.recovered.remove(&id);
         self.note_unreachable(turn, &id, since_ns);
         self.rescind_all(turn, key);
         self.ledger.set_unreachable(key);
-        self.tasks_unreachable(turn, key, since_ns);
-        turn.lose(&id);
+        self.set_tasks_unreachable(turn, key, since_ns);
+        turn.report_lost(&id);
         self.forget_surplus_unreachable();
     }
 
-    /// The same for an agent that has not come back since this master started: of its tasks nothing is known.
-    pub(in crate::master::core) fn recovered_unreachable(&mut self, turn: &mut Turn<'_>, id: &Arc<str>) {
+    /// The same for an agent that has not re-registered since this master started; its tasks are unknown.
+    pub(in crate::master::core) fn set_recovered_unreachable(&mut self, turn: &mut Turn<'_>, id: &Arc<str>) {
         self.note_unreachable(turn, id, turn.now.wall_ns);
-        turn.lose(id);
+        turn.report_lost(id);
     }
 
     fn note_unreachable(&mut self, turn: &mut Turn<'_>, id: &Arc<str>, wall_ns: i64) {
@@ -55,26 +54,26 @@ impl Master {
         self.record(turn, Kind::AgentUnreachable(AgentUnreachable { agent_id: id.to_string(), wall_ns }));
     }
 
-    /// The agent said it leaves for good.
+    /// Removes an agent that unregistered.
     pub(in crate::master::core) fn agent_unregistered(&mut self, turn: &mut Turn<'_>, key: AgentKey) {
         self.counts.agents_unregistered += 1;
         self.remove_agent(turn, key);
     }
 
-    /// The agent will never come back: its tasks are lost.
+    /// Removes an agent for good; its tasks are lost.
     pub(in crate::master::core) fn remove_agent(&mut self, turn: &mut Turn<'_>, key: AgentKey) {
         let Some(agent) = self.agents.get(key) else { return };
-        let (id, session) = (agent.bucket.id.clone(), agent.contact());
+        let (id, session) = (agent.record.id.clone(), agent.contact());
         self.record(turn, Kind::AgentRemoved(id.to_string()));
-        self.dismiss(turn, key, Ending::Removed);
-        turn.lose(&id);
+        self.end_and_drop(turn, key, Ending::Removed);
+        turn.report_lost(&id);
         if let Some(session) = session {
             self.sessions.remove(session);
             turn.close(session);
         }
     }
 
-    /// An operator says that the agent is gone for good: it is told so whenever it comes, and its tasks have ended.
+    /// Marks an agent gone for an operator: its tasks end, and whenever it registers it receives `Gone`.
     pub(in crate::master::core) fn mark_gone(&mut self, turn: &mut Turn<'_>, id: &str) -> Answer {
         if self.facts.gone.contains_key(id) {
             return Answer::Done;
@@ -91,56 +90,56 @@ impl Master {
         self.removals.cancel(id);
         if let Some(key) = key {
             if let Some(session) = self.agents[key].contact() {
-                turn.order(Some(session), Order::Gone);
+                turn.send_order(Some(session), Order::Gone);
                 self.sessions.remove(session);
                 turn.close(session);
             }
-            self.dismiss(turn, key, Ending::Gone);
+            self.end_and_drop(turn, key, Ending::Gone);
         }
-        turn.lose(&id.into());
+        turn.report_lost(&id.into());
         Answer::Done
     }
 
-    /// The agent does not come back: its tasks end, its offers go, and nothing of it stays.
-    fn dismiss(&mut self, turn: &mut Turn<'_>, key: AgentKey, ending: Ending) {
+    /// Rescinds the offers of an agent, ends its tasks and drops its record.
+    fn end_and_drop(&mut self, turn: &mut Turn<'_>, key: AgentKey, ending: Ending) {
         self.rescind_all(turn, key);
         self.end_tasks_of(turn, key, ending);
-        self.removals.cancel(&self.agents[key].bucket.id);
+        self.removals.cancel(&self.agents[key].record.id);
         self.drop_agent(key);
     }
 
-    /// Each framework is sent which agents the input has lost: one event, however many they are.
-    pub(in crate::master::core) fn announce_failures(&self, turn: &mut Turn<'_>) {
+    /// Sends each framework one event that names all agents lost by this input.
+    pub(in crate::master::core) fn send_failures(&self, turn: &mut Turn<'_>) {
         let Some(agents) = turn.take_lost() else { return };
         for framework in self.frameworks.values() {
-            turn.tell(framework.session, Event::Failures { agents: agents.clone() });
+            turn.send_event(framework.session, Event::Failures { agents: agents.clone() });
         }
     }
 
     fn drop_agent(&mut self, key: AgentKey) {
         let Some(agent) = self.agents.remove(key) else { return };
-        self.recovered.remove(&agent.bucket.id);
+        self.recovered.remove(&agent.record.id);
         self.timers.disarm_sole(Timer::RefusalEnded(key));
         self.ledger.remove_agent(key);
-        for (task_key, task) in agent.bucket.tasks.iter() {
+        for (task_key, task) in agent.record.tasks.iter() {
             self.counts.left(task.state);
-            self.task_gone(key, task_key, task);
+            self.unindex_task(key, task_key, task);
         }
         for framework in self.frameworks.values_mut() {
-            framework.introduced.remove(&key);
+            framework.info_sent.remove(&key);
         }
     }
 
-    /// Memory for unreachable agents has a bound: those lost longest ago go first.
+    /// Drops the agents that have been unreachable for longest where there are too many.
     fn forget_surplus_unreachable(&mut self) {
         while let Some(longest) = self.agents.surplus_unreachable(self.config.unreachable_agents) {
             self.drop_agent(longest);
         }
     }
 
-    /// The registry forgets agents that have been unreachable or gone for too long, frameworks of which nothing but their
-    /// runs or their tombstone has been known for as long, and the oldest where there are too many. What comes back after
-    /// that is taken as something that nothing is known of.
+    /// Collects garbage in the registry: agents that were unreachable or gone for too long, frameworks of which only
+    /// instances or a tombstone were known for as long, and the oldest beyond the limits. A forgotten agent or
+    /// framework that registers again counts as unknown.
     pub(in crate::master::core) fn registry_due(&mut self, turn: &mut Turn<'_>) {
         self.timers.arm(turn.now.mono_after(self.config.registry_gc_interval), Timer::RegistryGc);
         let facts = &self.facts;
@@ -160,13 +159,13 @@ impl Master {
         self.forget_awaited_kills();
     }
 
-    /// Frameworks that have not been here since this master started, nor tasks of theirs, and since when.
+    /// Frameworks without a subscription or a task since this master started, and since when.
     fn unknown_frameworks(&self) -> BTreeMap<String, i64> {
         let unknown = self.facts.runs.iter().filter(|(id, _)| self.frameworks.by_id(id.as_str()).is_none());
         unknown.map(|(id, lineage)| (id.clone(), lineage.since_ns().max(self.absences.began.wall_ns))).collect()
     }
 
-    /// Those of the list that have been away for longer than may be, and the oldest beyond the number that may be.
+    /// The entries of the list that exceed the maximum age, and the oldest beyond the maximum number.
     fn surplus(&self, list: &BTreeMap<String, i64>, now: Now) -> Vec<String> {
         let mut by_age: Vec<(i64, &String)> = list.iter().map(|(id, since)| (*since, id)).collect();
         by_age.sort_unstable();

@@ -1,8 +1,8 @@
-//! Which agent it is that registers.
+//! The identity of a registering agent.
 //!
-//! An agent is who its id says. One that was given an id and did not hear it is known by its work directory; one that
-//! lost its work directory takes the place of the agent that was at its address. Two runs of agents under one id are two
-//! copies of a work directory: whoever is connected and answers stays, and the other is refused.
+//! An agent is identified by its id. One that was given an id and did not receive it is identified by its work
+//! directory. One that lost its work directory replaces the agent that was at its address. Two instances under one id
+//! are copies of one work directory: the one that is connected and answers stays, the other is refused.
 
 use std::{sync::Arc, time::Duration};
 
@@ -16,43 +16,43 @@ use crate::master::core::{
 };
 use crate::types::HostPort;
 
-/// How long a connected agent may take to show that it is alive when another run of it registers.
-const PROOF_OF_LIFE: Duration = Duration::from_secs(10);
+/// How long a connected agent may take to answer when another instance of it registers.
+const LIVENESS_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// The run of an agent that has its id at present.
+/// The instance of an agent that has its id at present.
 #[derive(Clone, Debug, Default)]
-pub(in crate::master::core) struct Run {
+pub(in crate::master::core) struct AgentInstance {
     installation: Bytes,
     instance: Bytes,
-    /// Since when it is to show that it is alive (monotonic nanoseconds), if it is.
-    doubted_ns: Option<u64>,
+    /// When it was asked to show that it is alive (monotonic nanoseconds), until it does.
+    challenged_ns: Option<u64>,
 }
 
-impl Run {
+impl AgentInstance {
     pub(in crate::master::core) fn of(register: &Register) -> Self {
         let (installation, instance) = (register.installation.clone(), register.instance.clone());
-        Self { installation, instance, doubted_ns: None }
+        Self { installation, instance, challenged_ns: None }
     }
 
-    pub(in crate::master::core) fn heard(&mut self) {
-        self.doubted_ns = None;
+    pub(in crate::master::core) fn record_liveness(&mut self) {
+        self.challenged_ns = None;
     }
 
-    /// An agent that names no run, as older ones do, is whoever comes.
+    /// False if either names no instance, as agents of older versions do.
     fn is_another(&self, register: &Register) -> bool {
         !self.instance.is_empty() && !register.instance.is_empty() && self.instance != register.instance
     }
 }
 
-/// Host name, address and port: no two agents that live have all of them in common.
+/// Host name, address and port: no two running agents have all of them in common.
 type Place = (String, String, u16);
 
-/// Where the agent serves; one that serves nowhere has no place that another could take.
+/// Where the agent serves; `None` if it listens on no port.
 fn place(facts: &AgentFacts) -> Option<Place> {
     (facts.port > 0).then(|| (facts.hostname.clone(), facts.address.clone(), facts.port))
 }
 
-/// What agents are known by besides their ids.
+/// Indexes of agents by work directory and by address.
 #[derive(Debug, Default)]
 pub(in crate::master::core) struct Identities {
     installations: PartedMap<Bytes, AgentKey>,
@@ -69,33 +69,33 @@ impl Identities {
         }
     }
 
-    /// The agent is forgotten, or comes anew under another description.
+    /// Removes an agent that is forgotten or describes itself anew.
     pub(in crate::master::core) fn remove(&mut self, key: AgentKey, agent: &Agent) {
-        if let Some(place) = place(&agent.bucket.facts).filter(|place| self.places.get(place) == Some(&key)) {
+        if let Some(place) = place(&agent.record.facts).filter(|place| self.places.get(place) == Some(&key)) {
             self.places.remove(&place);
         }
-        if self.installations.get(&agent.run.installation) == Some(&key) {
-            self.installations.remove(&agent.run.installation);
+        if self.installations.get(&agent.instance.installation) == Some(&key) {
+            self.installations.remove(&agent.instance.installation);
         }
     }
 }
 
 impl Master {
-    /// The id under which the agent registers: its own, the one it did not hear of, or a new one.
+    /// The id under which the agent registers: its own, the one it did not receive, or a new one.
     pub(in crate::master::core) fn identify(&mut self, turn: &mut Turn<'_>, register: &mut Register) -> Arc<str> {
         if let Some(id) = register.id.take() {
             return id.into();
         }
         if let Some(key) = self.agents.identities().installations.get(&register.installation) {
-            return self.agents[*key].bucket.id.clone();
+            return self.agents[*key].record.id.clone();
         }
-        self.displace(turn, register);
+        self.remove_predecessor(turn, register);
         self.counters.agent_id(&self.id).into()
     }
 
-    /// The agent that was at the newcomer's address and is not connected has lost its work directory, and with it all
-    /// that it knew. (Mesos does the same: `RegisterDisconnectedSlave`.)
-    fn displace(&mut self, turn: &mut Turn<'_>, register: &Register) {
+    /// Removes the disconnected agent that was at the address of a new one: it has lost its work directory. (Mesos does
+    /// the same: `RegisterDisconnectedSlave`.)
+    fn remove_predecessor(&mut self, turn: &mut Turn<'_>, register: &Register) {
         let before = place(&register.facts).and_then(|place| self.agents.identities().places.get(&place).copied());
         if let Some(before) = before.filter(|key| self.agents[*key].contact().is_none()) {
             self.counts.agents_displaced += 1;
@@ -103,9 +103,9 @@ impl Master {
         }
     }
 
-    /// Why this run of an agent cannot have its id, if another has it. The other is asked, and when it has been silent for
-    /// long enough it is no more in the way; the newcomer tries again until then.
-    pub(in crate::master::core) fn contest(
+    /// Why this instance of an agent cannot have its id: a connected instance has it. That one is pinged, and once it
+    /// has not answered for long enough, the new one may register; the new one retries until then.
+    pub(in crate::master::core) fn instance_conflict(
         &mut self,
         turn: &mut Turn<'_>,
         id: &str,
@@ -113,16 +113,16 @@ impl Master {
     ) -> Option<String> {
         let key = self.agents.by_id(id)?;
         let agent = self.agents.get_mut(key)?;
-        let session = agent.contact().filter(|_| agent.run.is_another(register))?;
-        match agent.run.doubted_ns {
-            Some(since) if turn.now.since(since) >= PROOF_OF_LIFE => return None,
+        let session = agent.contact().filter(|_| agent.instance.is_another(register))?;
+        match agent.instance.challenged_ns {
+            Some(since) if turn.now.since(since) >= LIVENESS_TIMEOUT => return None,
             Some(_) => {}
             None => {
-                agent.run.doubted_ns = Some(turn.now.mono_ns);
-                turn.order(Some(session), Order::Ping);
+                agent.instance.challenged_ns = Some(turn.now.mono_ns);
+                turn.send_order(Some(session), Order::Ping);
             }
         }
-        let AgentFacts { hostname, address, port, .. } = &*agent.bucket.facts;
+        let AgentFacts { hostname, address, port, .. } = &*agent.record.facts;
         Some(format!(
             "agent {id} is connected from {hostname} ({}) and is asked whether it is alive; if this work \
              directory is a copy of that one's, start with an empty one",

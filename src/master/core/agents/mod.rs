@@ -1,7 +1,7 @@
-//! Agents: what they are, what they have, whether they can be reached.
+//! Agents: their descriptions, their tasks, and whether they can be reached.
 //!
-//! What readers may see of an agent stands in its [`AgentBucket`], which is shared with snapshots and copied only when
-//! it changes while one is held. What the agent has is the ledger's.
+//! What readers may see of an agent is its [`AgentRecord`], which snapshots share; a change while a snapshot holds it
+//! copies it. The amounts of its resources are in the ledger.
 
 mod absences;
 mod all;
@@ -20,7 +20,7 @@ use bytes::Bytes;
 use self::arrivals::Arrival;
 pub use self::removals::RemovalRate;
 pub(in crate::master::core) use self::{
-    absences::Absences, all::Agents, identity::Run, recovered::Recovered, removals::Removals,
+    absences::Absences, all::Agents, identity::AgentInstance, recovered::Recovered, removals::Removals,
 };
 pub(crate) use self::{partitions::Partition, registration::common_version};
 
@@ -35,7 +35,7 @@ use crate::{
     proto::v1,
 };
 
-/// What an agent said of itself and what does not change while it is registered.
+/// An agent's description of itself, which does not change while it is registered.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct AgentFacts {
     pub(crate) hostname: String,
@@ -50,9 +50,9 @@ pub(crate) struct AgentFacts {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Presence {
     Connected,
-    /// Its stream broke; it has as long as it may be silent to come back, and no longer than the re-registration timeout.
+    /// Its connection was lost; it has the ping timeout to re-register, and at most the re-registration timeout.
     Disconnected,
-    /// Since this wall time (nanoseconds) its tasks count as unreachable.
+    /// It did not answer in time; its tasks are unreachable since this wall time (nanoseconds).
     Unreachable {
         since_ns: i64,
     },
@@ -60,12 +60,12 @@ pub(crate) enum Presence {
 
 /// An agent as readers see it.
 #[derive(Clone, Debug, PartialEq)]
-pub(crate) struct AgentBucket {
+pub(crate) struct AgentRecord {
     pub(crate) id: Arc<str>,
     pub(crate) facts: Arc<AgentFacts>,
     pub(crate) presence: Presence,
     pub(crate) tasks: TaskTable,
-    /// Containers of removed frameworks that have not ended yet; what they hold is used.
+    /// Containers of removed frameworks that have not ended yet; their resources count as used.
     pub(crate) orphans: BTreeMap<ContainerId, Orphan>,
     pub(crate) offers: BTreeMap<OfferKey, Offer>,
     pub(crate) registered_ns: i64,
@@ -75,53 +75,53 @@ pub(crate) struct AgentBucket {
 /// An agent as the core keeps it.
 #[derive(Debug)]
 pub(in crate::master::core) struct Agent {
-    pub(in crate::master::core) bucket: Arc<AgentBucket>,
+    pub(in crate::master::core) record: Arc<AgentRecord>,
     /// The session in which it is registered.
     pub(in crate::master::core) session: Option<SessionId>,
-    /// The registration that is being taken in; there is no session then.
+    /// The registration in progress; `session` is `None` then.
     arrival: Option<Box<Arrival>>,
     pub(in crate::master::core) pings_missed: u32,
-    /// Whether it says when an orphan is gone.
+    /// Whether it reports when an orphan is gone.
     pub(in crate::master::core) reports_orphans: bool,
-    /// Tells one absence from the next.
+    /// Counts absences, so that a timer of an earlier one does nothing.
     pub(in crate::master::core) absence: u64,
-    /// For how long it was unreachable before the registration that is not complete yet.
+    /// How long it was unreachable before the registration in progress.
     away: Option<std::time::Duration>,
-    pub(in crate::master::core) run: Run,
+    pub(in crate::master::core) instance: AgentInstance,
 }
 
 impl Agent {
-    pub(in crate::master::core) fn new(bucket: AgentBucket, run: Run) -> Self {
-        let bucket = Arc::new(bucket);
+    pub(in crate::master::core) fn new(record: AgentRecord, instance: AgentInstance) -> Self {
+        let record = Arc::new(record);
         Self {
-            bucket,
+            record,
             session: None,
             arrival: None,
             pings_missed: 0,
             reports_orphans: false,
             absence: 0,
             away: None,
-            run,
+            instance,
         }
     }
 
-    /// The session in which it is registered, or is being.
+    /// The session in which it is registered or registering.
     pub(in crate::master::core) fn contact(&self) -> Option<SessionId> {
         self.session.or_else(|| Some(self.arrival.as_ref()?.session()))
     }
 
-    pub(in crate::master::core) fn bucket_mut(&mut self) -> &mut AgentBucket {
-        Arc::make_mut(&mut self.bucket)
+    pub(in crate::master::core) fn record_mut(&mut self) -> &mut AgentRecord {
+        Arc::make_mut(&mut self.record)
     }
 
-    pub(in crate::master::core) fn reachable(&self) -> bool {
-        self.bucket.presence == Presence::Connected
+    pub(in crate::master::core) fn is_reachable(&self) -> bool {
+        self.record.presence == Presence::Connected
     }
 }
 
 impl Master {
-    /// The next event run looks at this agent, and so does the next run for the idle clients.
-    pub(in crate::master::core) fn touch(&mut self, agent: AgentKey) {
+    /// Marks the agent for the next allocation run of the active clients and of the idle ones.
+    pub(in crate::master::core) fn mark_dirty(&mut self, agent: AgentKey) {
         self.ledger.shares_mut().mark_dirty(agent);
     }
 
@@ -131,65 +131,70 @@ impl Master {
         let was_arriving = agent.arrival.take().is_some();
         agent.absence += 1;
         let absence = agent.absence;
-        if agent.bucket.presence == Presence::Connected || was_arriving {
+        if agent.record.presence == Presence::Connected || was_arriving {
             self.agents.set_presence(key, Presence::Disconnected);
             self.ledger.set_disconnected(key);
             self.rescind_all(turn, key);
-            // Without a stream it is as silent as one that answers no pings, and is not given more time.
-            let patience = self.config.reregister_timeout.min(self.config.ping_timeout());
-            self.timers.arm(turn.now.mono_after(patience), Timer::Reregistration(key, absence));
+            // An agent without a connection gets no more time than one that answers no pings.
+            let timeout = self.config.reregister_timeout.min(self.config.ping_timeout());
+            self.timers.arm(turn.now.mono_after(timeout), Timer::Reregistration(key, absence));
             self.counts.agents_disconnected += 1;
         }
     }
 
     pub(in crate::master::core) fn reregistration_due(&mut self, turn: &mut Turn<'_>, key: AgentKey, absence: u64) {
-        let away = |agent: &Agent| agent.absence == absence && agent.bucket.presence == Presence::Disconnected;
+        let away = |agent: &Agent| agent.absence == absence && agent.record.presence == Presence::Disconnected;
         if let Some(agent) = self.agents.get(key).filter(|agent| away(agent)) {
-            let id = agent.bucket.id.clone();
-            self.give_up(turn, &id);
+            let id = agent.record.id.clone();
+            self.mark_unreachable_at_rate(turn, &id);
         }
     }
 
     pub(in crate::master::core) fn ping_due(&mut self, turn: &mut Turn<'_>, key: AgentKey, session: SessionId) {
         let Some(agent) = self.agents.get_mut(key).filter(|agent| agent.session == Some(session)) else { return };
         if turn.is_unopened(session) {
-            // REGISTERED still waits for the registry, and pings behind it: nothing is concluded from silence.
+            // REGISTERED still waits for the registry, and pings behind it: missing answers mean nothing yet.
             self.timers.arm(turn.now.mono_after(self.config.ping_interval), Timer::Ping(key, session));
             return;
         }
         if agent.pings_missed >= self.config.pings_missed {
-            // The stream is the session: an agent that is alive attaches again at once, and is not given up.
-            let id = agent.bucket.id.clone();
+            // An agent that is alive reconnects at once and is not marked unreachable.
+            let id = agent.record.id.clone();
             turn.close(session);
             self.sessions.remove(session);
             self.agent_detached(turn, key, session);
-            self.give_up(turn, &id);
+            self.mark_unreachable_at_rate(turn, &id);
             return;
         }
         agent.pings_missed += 1;
-        turn.order(Some(session), Order::Ping);
+        turn.send_order(Some(session), Order::Ping);
         self.timers.arm(turn.now.mono_after(self.config.ping_interval), Timer::Ping(key, session));
     }
 
-    /// Any word of an agent shows that it is there: answers to pings come after all else that it has to say.
-    pub(in crate::master::core) fn heard_of(&mut self, key: AgentKey) {
+    /// Records that the agent is alive. Any message counts, as answers to pings queue behind other messages.
+    pub(in crate::master::core) fn record_liveness(&mut self, key: AgentKey) {
         if let Some(agent) = self.agents.get_mut(key) {
             agent.pings_missed = 0;
-            agent.run.heard();
+            agent.instance.record_liveness();
         }
     }
 
-    /// Sends the framework's info before anything else of it goes to this agent's session.
-    pub(in crate::master::core) fn introduce(&mut self, turn: &mut Turn<'_>, agent: AgentKey, framework: FrameworkKey) {
+    /// Sends the framework's info, unless this agent's session has received it already.
+    pub(in crate::master::core) fn send_framework_info(
+        &mut self,
+        turn: &mut Turn<'_>,
+        agent: AgentKey,
+        framework: FrameworkKey,
+    ) {
         let Some(session) = self.agents.get(agent).and_then(|agent| agent.session) else { return };
         let Some(framework) = self.frameworks.get_mut(framework) else { return };
-        if framework.introduced.insert(agent, session) != Some(session) {
-            let (framework, info) = (framework.bucket.id.clone(), framework.bucket.info.clone());
-            turn.order(Some(session), Order::UpdateFramework { framework, info });
+        if framework.info_sent.insert(agent, session) != Some(session) {
+            let (framework, info) = (framework.record.id.clone(), framework.record.info.clone());
+            turn.send_order(Some(session), Order::UpdateFramework { framework, info });
         }
     }
 
-    /// Bytes from a framework to one of its executors, at most once.
+    /// Forwards a framework's message to one of its executors, at most once.
     pub(in crate::master::core) fn message(
         &mut self,
         turn: &mut Turn<'_>,
@@ -206,12 +211,12 @@ impl Master {
             self.counts.messages_dropped += 1;
             return Ok(());
         }
-        let framework = self.frameworks[framework].bucket.id.clone();
-        turn.order(self.agents[key].session, Order::Message { framework, executor, data });
+        let framework = self.frameworks[framework].record.id.clone();
+        turn.send_order(self.agents[key].session, Order::Message { framework, executor, data });
         Ok(())
     }
 
-    /// Bytes from an executor to its framework, at most once.
+    /// Forwards an executor's message to its framework, at most once.
     pub(in crate::master::core) fn forward_message(
         &mut self,
         turn: &mut Turn<'_>,
@@ -227,8 +232,8 @@ impl Master {
             self.counts.messages_dropped += 1;
             return;
         }
-        let agent = self.agents[agent].bucket.id.clone();
-        turn.tell(framework.session, Event::Message { agent, executor, data });
+        let agent = self.agents[agent].record.id.clone();
+        turn.send_event(framework.session, Event::Message { agent, executor, data });
     }
 }
 

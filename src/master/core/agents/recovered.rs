@@ -1,11 +1,10 @@
-//! Agents that may have tasks which this master does not know.
+//! Agents that may have tasks unknown to this master.
 
 use std::{collections::BTreeSet, ops::Deref};
 
 use crate::master::core::changes::Changes;
 
-/// The ids of admitted agents that have not come back since this master started, and of those that never were registered
-/// in full.
+/// The ids of admitted agents that have not re-registered since this master started, or never completed a registration.
 #[derive(Debug, Default)]
 pub(in crate::master::core) struct Recovered {
     ids: BTreeSet<String>,
@@ -21,7 +20,7 @@ impl Recovered {
         self.ids.insert(id);
     }
 
-    /// Whether it was there.
+    /// Removes an id; returns whether it was there.
     pub(super) fn remove(&mut self, id: &str) -> bool {
         self.removed.note(|| id.to_owned());
         self.ids.remove(id)

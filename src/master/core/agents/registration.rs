@@ -1,14 +1,14 @@
-//! Registration: an agent names itself and all it has, the master answers with what is missing or too much.
+//! Registration: an agent reports its whole state, the master answers with missing tasks and removed frameworks.
 //!
-//! The stream is the session and nothing survives it, so both sides exchange full state here and need no other way to
-//! agree. An agent is told that it is registered only after the registry holds it.
+//! No state of a session survives its connection, so both sides exchange full state here and need no other
+//! reconciliation. The master sends REGISTERED only after the registry has stored the agent.
 
 use std::{collections::BTreeSet, sync::Arc};
 
 use crate::{
     master::core::{
         Event, Master, Order, Peer, Register, ReportedTask, Turn,
-        agents::{Agent, AgentBucket, Presence, Run, arrivals::Arrival},
+        agents::{Agent, AgentInstance, AgentRecord, Presence, arrivals::Arrival},
         keys::{AgentKey, FrameworkKey, SessionId, TaskKey},
         tasks::{StatusRecord, Task, TaskTable, master_status},
     },
@@ -18,7 +18,7 @@ use crate::{
     },
 };
 
-/// The versions of the agent protocol this master speaks. Since 2, agents tell of their orphans.
+/// The versions of the agent protocol that this master speaks. Since version 2, agents report their orphans.
 const VERSIONS: std::ops::RangeInclusive<u32> = 1..=2;
 
 /// The latest version that this master and an agent that speaks these versions have in common.
@@ -44,14 +44,14 @@ impl Master {
             return refuse(turn, session, text, false);
         }
         if let Some(id) = register.id.as_ref().filter(|id| self.facts.gone.contains_key(*id)) {
-            // The agent ends all it has: a master that comes after this one must know it as gone.
-            turn.follow(id);
-            turn.order(Some(session), Order::Gone);
+            // The agent ends all its tasks: a later master must know it as gone.
+            turn.wait_for_records_of(id);
+            turn.send_order(Some(session), Order::Gone);
             turn.close(session);
             return;
         }
         let id = self.identify(turn, &mut register);
-        if let Some(text) = self.contest(turn, &id, &register) {
+        if let Some(text) = self.instance_conflict(turn, &id, &register) {
             return refuse(turn, session, text, false);
         }
         let since_ns = self.facts.unreachable.get(&*id).copied();
@@ -59,16 +59,16 @@ impl Master {
         self.admit(turn, &id, &register);
         let key = match self.agents.by_id(&id) {
             Some(key) => {
-                self.end_tasks_of_leaving(turn, key);
-                self.agent_returned(turn, key, &register);
+                self.end_tasks_of_removed(turn, key);
+                self.update_agent(turn, key, &register);
                 key
             }
-            None => self.agent_added(turn, &id, &register),
+            None => self.add_agent(turn, &id, &register),
         };
         if self.agents.is_incomplete(key) {
             self.recovered.insert(id.to_string());
         }
-        // What it was before a registration that was not taken in whole still counts.
+        // The absence before an incomplete registration still counts.
         if let Some(agent) = self.agents.get_mut(key) {
             agent.away = away.or(agent.away);
         }
@@ -79,10 +79,10 @@ impl Master {
         self.reconcile_orphans(turn.now, key, &register, &removed);
         turn.spend(register.orphans.len());
         self.agents.begin_arrival(key, Arrival::new(session, register, frameworks));
-        self.take_in(turn, key);
+        self.register_tasks(turn, key);
     }
 
-    /// The registry holds the agent, reachable and as it describes itself, before anything else is said to it.
+    /// Records the agent as it describes itself, and as reachable, before anything is sent to it.
     fn admit(&mut self, turn: &mut Turn<'_>, id: &Arc<str>, register: &Register) {
         let mut info = register.info.clone();
         info.id = Some(v1::AgentId { value: id.to_string() });
@@ -97,10 +97,10 @@ impl Master {
         }
     }
 
-    /// A new agent, of whose tasks nothing is known.
-    fn agent_added(&mut self, turn: &mut Turn<'_>, id: &Arc<str>, register: &Register) -> AgentKey {
+    /// Adds a new agent without tasks.
+    fn add_agent(&mut self, turn: &mut Turn<'_>, id: &Arc<str>, register: &Register) -> AgentKey {
         let key = self.counters.agent();
-        let bucket = AgentBucket {
+        let record = AgentRecord {
             id: id.clone(),
             facts: Arc::new(register.facts.clone()),
             presence: Presence::Disconnected,
@@ -110,15 +110,15 @@ impl Master {
             registered_ns: turn.now.wall_ns,
             reregistered_ns: None,
         };
-        self.agents.insert(key, Agent::new(bucket, Run::of(register)), register);
+        self.agents.insert(key, Agent::new(record, AgentInstance::of(register)), register);
         self.ledger.set_total(key, &register.total);
         self.ledger.set_disconnected(key);
         self.counts.agents_registered += 1;
         key
     }
 
-    /// Takes back an agent that was away, for however long.
-    fn agent_returned(&mut self, turn: &mut Turn<'_>, key: AgentKey, register: &Register) {
+    /// Updates a known agent that re-registers.
+    fn update_agent(&mut self, turn: &mut Turn<'_>, key: AgentKey, register: &Register) {
         self.rescind_all(turn, key);
         self.agents.redescribe(key, register);
         self.agents.set_presence(key, Presence::Disconnected);
@@ -131,18 +131,18 @@ impl Master {
         }
         agent.absence += 1;
         agent.pings_missed = 0;
-        agent.run = Run::of(register);
-        let changed = *agent.bucket.facts != register.facts;
-        let bucket = agent.bucket_mut();
-        bucket.facts = Arc::new(register.facts.clone());
-        bucket.reregistered_ns = Some(turn.now.wall_ns);
+        agent.instance = AgentInstance::of(register);
+        let changed = *agent.record.facts != register.facts;
+        let record = agent.record_mut();
+        record.facts = Arc::new(register.facts.clone());
+        record.reregistered_ns = Some(turn.now.wall_ns);
         if changed {
             self.ledger.shares_mut().forget_refusals_of(key);
         }
         self.counts.agents_reregistered += 1;
     }
 
-    /// Known, it takes the state the agent says; unknown, it is learnt. Answers with its record, and whether that is the
+    /// Updates a known task to its reported state, or adds an unknown one. Returns its record, and whether that is the
     /// task of its name and not an older copy.
     pub(super) fn task_reported(
         &mut self,
@@ -152,12 +152,12 @@ impl Master {
     ) -> Option<(TaskKey, bool)> {
         let framework = self.frameworks.by_id(&reported.framework)?;
         let Some((on, task)) = self.frameworks[framework].tasks.get(&*reported.id).copied() else {
-            if self.has_sent_the_end(framework, &reported.container) {
+            if self.has_acknowledged_end(framework, &reported.container) {
                 return self.copy_reported(turn, key, framework, reported).map(|task| (task, false));
             }
             return Some((self.learn_task(turn, key, framework, reported, true), true));
         };
-        let known = &self.agents[on].bucket.tasks[task].container;
+        let known = &self.agents[on].record.tasks[task].container;
         if on == key && *known == reported.container {
             self.set_state(key, task, reported.state);
             if let Some(known) = self.task_mut(key, task).filter(|known| known.state == reported.state) {
@@ -165,15 +165,15 @@ impl Master {
             }
             return Some((task, true));
         }
-        // The same id runs, or ran, elsewhere too: the later launch is the framework's.
+        // The same id was launched twice: the later launch is the framework's task.
         if *known < reported.container {
-            self.end_copy(turn, on, task, key);
+            self.kill_copy(turn, on, task, key);
             return Some((self.learn_task(turn, key, framework, reported, true), true));
         }
         self.copy_reported(turn, key, framework, reported).map(|task| (task, false))
     }
 
-    /// A container that is not its framework's any more: it is counted as long as it is there, and ended.
+    /// Kills a container that is no longer its framework's task; it is counted until it ends.
     fn copy_reported(
         &mut self,
         turn: &mut Turn<'_>,
@@ -186,11 +186,11 @@ impl Master {
             return Some(known);
         }
         if reported.state.is_terminal() {
-            let said = self.has_sent_the_end(framework, &reported.container);
-            return (!said).then(|| self.learn_task(turn, key, framework, reported, false));
+            let acknowledged = self.has_acknowledged_end(framework, &reported.container);
+            return (!acknowledged).then(|| self.learn_task(turn, key, framework, reported, false));
         }
         let task = self.learn_task(turn, key, framework, reported, false);
-        self.end_copy(turn, key, task, key);
+        self.kill_copy(turn, key, task, key);
         Some(task)
     }
 
@@ -203,7 +203,7 @@ impl Master {
         current: bool,
     ) -> TaskKey {
         let task_key = self.counters.task();
-        let on = &self.agents[key].bucket.id;
+        let on = &self.agents[key].record.id;
         let its = self.frameworks.get_mut(framework).filter(|_| current);
         let kill = its.and_then(|framework| framework.awaited_kills.take(&reported.id, on));
         let task = Task {
@@ -212,7 +212,7 @@ impl Master {
             container: reported.container.clone(),
             role: reported.role.clone(),
             info: reported.info.clone(),
-            resources: self.taken.share(&reported.resources),
+            resources: self.interned_resources.share(&reported.resources),
             state: reported.state,
             forwarded: Some(reported.in_flight()),
             unacknowledged: None,
@@ -225,12 +225,12 @@ impl Master {
         task_key
     }
 
-    /// A task the agent did not name. One whose end was acknowledged is done; any other never arrived, or a power cut took
-    /// it, and the agent will say so in a status that is delivered like all others.
+    /// Handles a task that the agent did not report. If its end was acknowledged, it is complete. Any other was never
+    /// launched or was lost in a power cut; the agent reports that in a status, which is delivered like all others.
     pub(super) fn task_missing(&mut self, key: AgentKey, task_key: TaskKey, turn: &Turn<'_>) -> Option<MissingTask> {
-        let task = &self.agents[key].bucket.tasks[task_key];
+        let task = &self.agents[key].record.tasks[task_key];
         if task.state.is_terminal() {
-            // An end that a power cut took from the agent is still to be acknowledged by the framework.
+            // The framework still has to acknowledge an end that the agent lost in a power cut.
             if task.unacknowledged.is_none() {
                 self.complete(key, task_key, turn.now);
             }
@@ -238,44 +238,44 @@ impl Master {
         }
         let framework = &self.frameworks[task.framework];
         let state = if task.was_seen_running() { v1::TaskState::TaskGone } else { v1::TaskState::TaskDropped };
-        let state = state.for_framework(framework.bucket.facts.partition_aware);
+        let state = state.for_framework(framework.record.facts.partition_aware);
         Some(MissingTask {
-            framework_id: framework.bucket.id.to_string(),
+            framework_id: framework.record.id.to_string(),
             task_id: task.id.to_string(),
             container_id: task.container.to_string(),
             state: state.into(),
         })
     }
 
-    /// The agent was given up and is back: its tasks' frameworks receive the true state from the master. An end they receive
-    /// from the agent, with how the process ended.
-    pub(super) fn announce_reregistered(&mut self, turn: &mut Turn<'_>, key: AgentKey, task: TaskKey) {
-        let task = &self.agents[key].bucket.tasks[task];
+    /// Sends the state of a task whose agent was unreachable and re-registers. The agent itself reports an end, with
+    /// how the process ended.
+    pub(super) fn send_reregistered(&mut self, turn: &mut Turn<'_>, key: AgentKey, task: TaskKey) {
+        let task = &self.agents[key].record.tasks[task];
         let framework = &self.frameworks[task.framework];
         let state = task.forwarded.unwrap_or(task.state);
         if state.is_terminal() {
             return;
         }
-        let mut status = master_status(&task.id, Some(&self.agents[key].bucket.id), state, turn.now);
+        let mut status = master_status(&task.id, Some(&self.agents[key].record.id), state, turn.now);
         status.set_reason(v1::task_status::Reason::AgentReregistered);
         status.message = Some("the agent is reachable again".to_owned());
-        turn.tell(framework.session, Event::Updated { status: Arc::new(status) });
+        turn.send_event(framework.session, Event::Updated { status: Arc::new(status) });
     }
 }
 
 impl ReportedTask {
-    /// The state its framework is to know: what is still to be acknowledged comes before the latest.
+    /// The state that is sent to the framework: the unacknowledged one, if any, else the latest.
     fn in_flight(&self) -> v1::TaskState {
         self.unacknowledged.unwrap_or(self.state)
     }
 }
 
 fn refuse(turn: &mut Turn<'_>, session: SessionId, text: String, permanent: bool) {
-    turn.order(Some(session), Order::Refused { text, permanent });
+    turn.send_order(Some(session), Order::Refused { text, permanent });
     turn.close(session);
 }
 
-/// The frameworks that the agent names, or has tasks of. Tasks mostly come one framework after the other.
+/// The frameworks that the agent names, or whose tasks it has. Tasks are mostly grouped by framework.
 fn named_frameworks(register: &Register) -> BTreeSet<String> {
     let named = register.frameworks.iter().filter_map(|one| Some(one.info.id.as_ref()?.value.clone()));
     let mut frameworks: BTreeSet<String> = named.collect();

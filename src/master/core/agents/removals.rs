@@ -1,8 +1,8 @@
-//! Giving agents up that stay away: one after the other, no faster than operators allow.
+//! Marking absent agents unreachable, no faster than operators allow.
 //!
-//! When a switch or a power supply fails, many agents are away at once, and what looks like their loss is mostly over in
-//! minutes. A rate spreads the removals out; an agent that is back before its turn was never lost. Agents that a new
-//! master knows from its registry only go the same way.
+//! When a switch or a power supply fails, many agents disconnect at once, and most reconnect within minutes. A rate
+//! spreads the removals out; an agent that re-registers before its turn was never lost. The same applies to agents that
+//! a new master knows only from its registry.
 
 use std::{
     collections::BTreeMap,
@@ -14,7 +14,7 @@ use std::{
 
 use crate::master::core::{Master, Turn, agents::Presence, timers::Timer};
 
-/// How fast agents may be given up: so many in so long, evenly spread, the first at once.
+/// How fast agents may be marked unreachable: evenly spread, the first at once.
 ///
 /// ```
 /// use divvy::master::RemovalRate;
@@ -29,7 +29,7 @@ pub struct RemovalRate {
 }
 
 impl RemovalRate {
-    /// So many agents in that time.
+    /// A rate of so many agents in that time.
     #[must_use]
     pub fn new(agents: NonZeroU32, per: Duration) -> Self {
         Self { interval: per / agents.get() }
@@ -42,20 +42,20 @@ impl RemovalRate {
     }
 }
 
-/// Agents that are to be given up, in the order in which it was decided.
+/// Agents that are to be marked unreachable, in order.
 #[derive(Debug, Default)]
 pub(in crate::master::core) struct Removals {
     waiting: BTreeMap<u64, Arc<str>>,
     places: BTreeMap<Arc<str>, u64>,
     decided: u64,
-    /// When the next may go.
+    /// When the next may be marked.
     next_ns: u64,
-    /// Of the agents of the registry that did not come back, these and all before them were added.
+    /// The last id of the registry up to which missing agents were added.
     added_to: Option<String>,
 }
 
 impl Removals {
-    /// False if it waits already.
+    /// Adds an agent; returns false if it waits already.
     fn add(&mut self, id: &Arc<str>) -> bool {
         if self.places.contains_key(id) {
             return false;
@@ -66,7 +66,7 @@ impl Removals {
         true
     }
 
-    /// False if it did not wait.
+    /// Removes an agent; returns false if it did not wait.
     pub(in crate::master::core) fn cancel(&mut self, id: &str) -> bool {
         let place = self.places.remove(id);
         place.is_some_and(|place| self.waiting.remove(&place).is_some())
@@ -80,8 +80,8 @@ impl Removals {
 }
 
 impl Master {
-    /// The agent has been away for too long: it is unreachable as soon as the rate allows, unless it is back before.
-    pub(in crate::master::core) fn give_up(&mut self, turn: &mut Turn<'_>, id: &Arc<str>) {
+    /// Marks an absent agent unreachable as soon as the rate allows, unless it re-registers before.
+    pub(in crate::master::core) fn mark_unreachable_at_rate(&mut self, turn: &mut Turn<'_>, id: &Arc<str>) {
         self.schedule_removal(id);
         self.removals_due(turn);
     }
@@ -92,7 +92,7 @@ impl Master {
         }
     }
 
-    /// Gives up those whose time has come: one at least, and no more than a turn may.
+    /// Marks waiting agents unreachable, as many as the rate allows and no more than a turn may.
     pub(in crate::master::core) fn removals_due(&mut self, turn: &mut Turn<'_>) {
         while !self.removals.waiting.is_empty() {
             if let Some(rate) = self.config.removal_rate {
@@ -111,14 +111,14 @@ impl Master {
 
     fn mark_unreachable(&mut self, turn: &mut Turn<'_>, id: &Arc<str>) {
         let known = self.agents.by_id(id);
-        match known.filter(|key| self.agents[*key].bucket.presence == Presence::Disconnected) {
-            Some(key) => self.unreachable(turn, key),
-            None if known.is_none() && self.recovered.remove(id) => self.recovered_unreachable(turn, id),
+        match known.filter(|key| self.agents[*key].record.presence == Presence::Disconnected) {
+            Some(key) => self.set_unreachable(turn, key),
+            None if known.is_none() && self.recovered.remove(id) => self.set_recovered_unreachable(turn, id),
             None => {}
         }
     }
 
-    /// The agents of the registry had their time to come back after this master started.
+    /// The agents of the registry had their time to re-register: the missing ones are scheduled for removal.
     pub(in crate::master::core) fn recovery_over(&mut self, turn: &mut Turn<'_>) {
         let added_to = self.removals.added_to.take();
         let after = added_to.as_deref().map_or(Unbounded, Excluded);

@@ -1,4 +1,4 @@
-//! All frameworks this master knows, found by key and by id, and the last of those that were removed.
+//! The frameworks of this master, with indexes by key and id, and the latest completed ones.
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap, VecDeque},
@@ -9,14 +9,14 @@ use std::{
 use super::{Framework, FrameworkBucket};
 use crate::master::core::keys::FrameworkKey;
 
-/// The frameworks of this master. Every index of them is kept here and nowhere else.
+/// The frameworks of this master, and every index of them.
 #[derive(Debug, Default)]
 pub(in crate::master::core) struct Frameworks {
     by_key: BTreeMap<FrameworkKey, Framework>,
     by_id: HashMap<Arc<str>, FrameworkKey>,
-    /// Those that are removed, and still have tasks on agents: no id leads to them.
-    leaving: BTreeSet<FrameworkKey>,
-    /// Those that left or were taken over, and whose offers of before are still being taken back.
+    /// Removed frameworks that still have tasks on agents; they are not found by id.
+    removing: BTreeSet<FrameworkKey>,
+    /// Frameworks that disconnected, failed over or were removed, and whose former offers are still being removed.
     withdrawing: BTreeSet<FrameworkKey>,
     /// Oldest first.
     completed: VecDeque<Arc<FrameworkBucket>>,
@@ -24,27 +24,27 @@ pub(in crate::master::core) struct Frameworks {
 
 impl Frameworks {
     pub(super) fn insert(&mut self, key: FrameworkKey, framework: Framework) {
-        self.by_id.insert(framework.bucket.id.clone(), key);
+        self.by_id.insert(framework.record.id.clone(), key);
         self.by_key.insert(key, framework);
     }
 
-    /// The framework is over: its id leads nowhere from now on.
-    pub(super) fn leave(&mut self, key: FrameworkKey) -> Option<&mut Framework> {
+    /// Begins the removal of a framework: it is not found by its id from now on.
+    pub(super) fn begin_removal(&mut self, key: FrameworkKey) -> Option<&mut Framework> {
         let framework = self.by_key.get_mut(&key)?;
-        self.by_id.remove(&framework.bucket.id);
-        self.leaving.insert(key);
+        self.by_id.remove(&framework.record.id);
+        self.removing.insert(key);
         Some(framework)
     }
 
-    /// Nothing is left of a framework that is over.
+    /// Drops a removed framework without tasks.
     pub(super) fn remove(&mut self, key: FrameworkKey) -> Option<Framework> {
-        self.leaving.remove(&key);
+        self.removing.remove(&key);
         self.by_key.remove(&key)
     }
 
-    /// Whether tasks of frameworks that left, or offers of them or of runs that were replaced, are still there.
+    /// Whether removals of frameworks or withdrawals of offers are in progress.
     pub(in crate::master::core) fn are_unfinished(&self) -> bool {
-        !(self.leaving.is_empty() && self.withdrawing.is_empty())
+        !(self.removing.is_empty() && self.withdrawing.is_empty())
     }
 
     pub(in crate::master::core) fn begin_withdrawal(&mut self, key: FrameworkKey) {
@@ -57,19 +57,19 @@ impl Frameworks {
         self.withdrawing.remove(&key);
     }
 
-    /// The next of those whose offers are being taken back.
+    /// The next framework whose offers are being removed.
     pub(in crate::master::core) fn withdrawing(&self) -> Option<FrameworkKey> {
         self.withdrawing.first().copied()
     }
 
-    /// Whether its offers are being taken back.
+    /// Whether the framework's former offers are still being removed.
     pub(in crate::master::core) fn is_withdrawing(&self, key: FrameworkKey) -> bool {
         self.withdrawing.contains(&key)
     }
 
-    /// Those that are over and still have tasks on agents.
-    pub(super) fn leaving(&self) -> impl Iterator<Item = FrameworkKey> {
-        self.leaving.iter().copied()
+    /// Removed frameworks that still have tasks on agents.
+    pub(super) fn removing(&self) -> impl Iterator<Item = FrameworkKey> {
+        self.removing.iter().copied()
     }
 
     pub(in crate::master::core) fn get(&self, key: FrameworkKey) -> Option<&Framework> {
@@ -85,7 +85,7 @@ impl Frameworks {
         self.by_id.get(id).copied()
     }
 
-    /// In the order in which they were met.
+    /// All frameworks, in the order in which they were added.
     pub(in crate::master::core) fn iter(&self) -> impl Iterator<Item = (FrameworkKey, &Framework)> {
         self.by_key.iter().map(|(key, framework)| (*key, framework))
     }
@@ -98,25 +98,25 @@ impl Frameworks {
         self.by_key.values_mut()
     }
 
-    /// Keeps what readers see of a framework that is over, and no more than `limit` of them.
-    pub(super) fn keep_completed(&mut self, bucket: Arc<FrameworkBucket>, limit: usize) {
-        self.completed.push_back(bucket);
+    /// Keeps a completed framework for readers, and at most `limit` of them.
+    pub(super) fn keep_completed(&mut self, record: Arc<FrameworkBucket>, limit: usize) {
+        self.completed.push_back(record);
         while self.completed.len() > limit {
             self.completed.pop_front();
         }
     }
 
-    /// Frameworks that are over, oldest first.
+    /// Completed frameworks, oldest first.
     pub(in crate::master::core) fn completed(&self) -> impl Iterator<Item = &Arc<FrameworkBucket>> {
         self.completed.iter()
     }
 
-    /// The indexes lead to the frameworks, and to no others.
+    /// Asserts that the indexes lead to exactly these frameworks.
     pub(in crate::master::core) fn check(&self) {
-        assert_eq!(self.by_id.len() + self.leaving.len(), self.by_key.len(), "every framework has one id");
+        assert_eq!(self.by_id.len() + self.removing.len(), self.by_key.len(), "every framework has one id");
         for (key, framework) in self.iter() {
-            let expected = (!self.leaving.contains(&key)).then_some(key);
-            assert_eq!(self.by_id(&framework.bucket.id), expected, "{key:?} is found by its id, unless it is over");
+            let expected = (!self.removing.contains(&key)).then_some(key);
+            assert_eq!(self.by_id(&framework.record.id), expected, "{key:?} is found by its id, unless it is removed");
         }
     }
 }

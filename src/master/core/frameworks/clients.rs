@@ -1,4 +1,4 @@
-//! A client is one role of one framework: what offers are made to, and what refuses them.
+//! Clients: a client is one role of one framework, and offers are made to clients.
 
 use std::{sync::Arc, time::Duration};
 
@@ -11,35 +11,35 @@ pub(crate) struct Client {
     pub(crate) role: Arc<str>,
 }
 
-/// Longest time a client that let offers expire gets none.
+/// The longest backoff of a client that lets offers expire.
 const BACKOFF_MAX: Duration = Duration::from_mins(1);
 
-/// How a client behaves, which decides when it is served.
+/// The state of a client, which decides when the allocator serves it.
 #[derive(Clone, Debug)]
 pub(in crate::master::core) struct ClientState {
-    /// Every change serves the active clients, the idle ones share one run a second.
+    /// Whether it waits for the run of idle clients once a second; every change serves the active ones.
     pub(in crate::master::core) idle: bool,
     pub(in crate::master::core) suppressed: bool,
-    /// Offers not answered yet.
+    /// The number of unanswered offers.
     pub(in crate::master::core) outstanding: u32,
-    /// Whether the offers since the round began brought a launch.
+    /// Whether an offer of the current round brought a launch.
     pub(in crate::master::core) launched: bool,
     backoff: Option<Backoff>,
-    /// How long the last backoff was, until the client answers.
+    /// The length of the last backoff; zero once the client has answered.
     last_backoff: Duration,
 }
 
-/// A client that was silent gets no offers for a while.
+/// A time without offers for a client that let offers expire.
 #[derive(Clone, Copy, Debug)]
 struct Backoff {
-    /// Offers from before this moment are of the same silence.
+    /// Offers made before this moment belong to the same unanswered period.
     since_ns: u64,
-    /// `None` once it is over.
+    /// `None` once it has ended.
     until_ns: Option<u64>,
 }
 
 impl ClientState {
-    /// A client that has just subscribed.
+    /// Creates the state of a newly subscribed client.
     pub(in crate::master::core) fn new(suppressed: bool) -> Self {
         Self { idle: false, suppressed, outstanding: 0, launched: false, backoff: None, last_backoff: Duration::ZERO }
     }
@@ -53,7 +53,7 @@ impl ClientState {
         self.outstanding += 1;
     }
 
-    /// The client said what it does with an offer.
+    /// Records that the client accepted or declined an offer.
     pub(in crate::master::core) fn answered(&mut self, launched: bool) {
         (self.backoff, self.last_backoff) = (None, Duration::ZERO);
         self.idle &= !launched;
@@ -61,7 +61,7 @@ impl ClientState {
         self.returned();
     }
 
-    /// An offer is no longer outstanding; after a whole round without a launch the client is idle.
+    /// Records that an offer is no longer outstanding; after a round without a launch the client is idle.
     pub(in crate::master::core) fn returned(&mut self) {
         self.outstanding = self.outstanding.saturating_sub(1);
         if self.outstanding == 0 {
@@ -70,14 +70,14 @@ impl ClientState {
         }
     }
 
-    /// The master took an offer back for reasons of its own: that says nothing of the client, but the round may be over.
+    /// Records that the master rescinded an offer; the round may end, but the client does not become idle.
     pub(in crate::master::core) fn rescinded(&mut self) {
         self.outstanding = self.outstanding.saturating_sub(1);
         self.launched &= self.outstanding > 0;
     }
 
-    /// The client did not answer an offer made at that time: it gets none for 1, 2, 4 ... 60 s, until it answers. One silence
-    /// counts once, however many offers it held. Answers when the backoff ends, if it began now.
+    /// Records that an offer made at `made_ns` expired: a backoff of 1, 2, 4 ... 60 s begins. Offers of the same
+    /// unanswered period count once. Returns when the backoff ends, if it begins now.
     pub(in crate::master::core) fn expired(&mut self, now: Now, made_ns: u64) -> Option<u64> {
         self.returned();
         if self.backoff.is_some_and(|backoff| made_ns < backoff.since_ns) {
@@ -89,14 +89,14 @@ impl ClientState {
         until_ns
     }
 
-    /// The backoff is over if its time has come.
+    /// Ends the backoff if its time is over.
     pub(in crate::master::core) fn end_backoff(&mut self, now: Now) {
         if let Some(backoff) = &mut self.backoff {
             backoff.until_ns = backoff.until_ns.filter(|until_ns| *until_ns > now.mono_ns);
         }
     }
 
-    pub(in crate::master::core) fn in_backoff(&self) -> bool {
+    pub(in crate::master::core) fn is_in_backoff(&self) -> bool {
         self.backoff.is_some_and(|backoff| backoff.until_ns.is_some())
     }
 }
@@ -135,19 +135,19 @@ mod tests {
         let waits: Vec<Option<u64>> = (0..8).map(|_| expire(&mut state)).collect();
         assert_eq!(waits, [1, 2, 4, 8, 16, 32, 60, 60].map(Some));
         state.answered(false);
-        assert!(!state.in_backoff());
+        assert!(!state.is_in_backoff());
         assert_eq!(expire(&mut state), Some(1));
     }
 
     #[test]
-    fn offers_from_before_a_backoff_are_of_the_same_silence() {
+    fn offers_from_before_a_backoff_belong_to_the_same_unanswered_period() {
         let mut state = ClientState::new(false);
         let at = |secs: u64| Now { mono_ns: secs * 1_000_000_000, wall_ns: 0 };
         assert_eq!(state.expired(at(120), 0), Some(at(121).mono_ns));
         assert_eq!(state.expired(at(120), 0), None, "expired at once with the first");
-        assert_eq!(state.expired(at(180), at(60).mono_ns), None, "made and lost while it was silent already");
+        assert_eq!(state.expired(at(180), at(60).mono_ns), None, "made and expired before the backoff");
         state.end_backoff(at(121));
-        assert!(!state.in_backoff());
+        assert!(!state.is_in_backoff());
         assert_eq!(state.expired(at(300), at(121).mono_ns), Some(at(302).mono_ns), "made after the backoff");
     }
 }

@@ -1,8 +1,8 @@
-//! Frameworks: subscribing, failing over, leaving.
+//! Frameworks: subscription, failover, removal.
 //!
-//! A framework is known by its id. Who subscribes with an id takes it over; the older instance is told and cut off, and
-//! the registry knows of it before anybody does. One that is away longer than its failover timeout is removed, and a
-//! removed id never comes back.
+//! A framework is identified by its id. An instance that subscribes with an id takes over the framework; the older
+//! instance receives an error and is closed. The registry stores the takeover before either is notified. A framework
+//! that is disconnected longer than its failover timeout is removed, and a removed id cannot subscribe again.
 
 mod all;
 mod clients;
@@ -37,18 +37,18 @@ use crate::{
     types::Milli,
 };
 
-/// What a run of a framework hears when another has taken over.
+/// The error that an instance receives when another has taken over.
 const REPLACED: &str = "Framework failed over";
 
 /// Whether a framework's scheduler can be reached.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Link {
     Connected,
-    /// It has its failover timeout to come back.
+    /// It has its failover timeout to reconnect.
     Disconnected,
-    /// Learnt from an agent after this master started; it has not subscribed here yet.
+    /// Reported by an agent after this master started; it has not subscribed here yet.
     Recovered,
-    /// Removed; kept only to be looked at.
+    /// Removed; kept for readers only.
     Completed,
 }
 
@@ -64,48 +64,48 @@ pub(crate) struct FrameworkBucket {
     pub(crate) registered_ns: i64,
     pub(crate) reregistered_ns: Option<i64>,
     pub(crate) unregistered_ns: Option<i64>,
-    /// The last tasks that ended, with the agents they ran on.
+    /// The latest completed tasks, each with its agent.
     pub(crate) completed: VecDeque<Arc<(Arc<str>, Task)>>,
 }
 
 /// A framework as the core keeps it.
 #[derive(Debug)]
 pub(crate) struct Framework {
-    pub(in crate::master::core) bucket: Arc<FrameworkBucket>,
+    pub(in crate::master::core) record: Arc<FrameworkBucket>,
     pub(in crate::master::core) session: Option<SessionId>,
-    /// Where each task is.
+    /// The agent and record of each task.
     pub(in crate::master::core) tasks: PartedMap<Arc<str>, (AgentKey, TaskKey)>,
-    /// The older copies of its tasks on each agent, by container, as long as they are known.
+    /// The older copies of its tasks on each agent, by container.
     copies: BTreeMap<AgentKey, BTreeSet<(ContainerId, TaskKey)>>,
-    /// The containers of its completed tasks, and of how many each is.
+    /// The containers of its completed tasks, each with its number of tasks.
     completed_containers: HashMap<ContainerId, usize>,
     pub(in crate::master::core) awaited_kills: AwaitedKills,
-    /// The agents that were sent its info, and in which of their sessions: it holds no longer than that.
-    pub(in crate::master::core) introduced: BTreeMap<AgentKey, SessionId>,
-    /// The tasks that were launched in the place of others, by the names of those.
+    /// The agents that were sent its info, each with the session in which it was sent.
+    pub(in crate::master::core) info_sent: BTreeMap<AgentKey, SessionId>,
+    /// The replacements of its tasks, by the id of the replaced one.
     pub(in crate::master::core) replacements: BTreeMap<Arc<str>, (AgentKey, TaskKey)>,
     pub(in crate::master::core) roles: BTreeMap<Arc<str>, ClientState>,
-    /// Every role in which it has a place among the shares: its roles, and former ones with tasks.
-    entered: BTreeMap<Arc<str>, RoleId>,
-    /// How many records of tasks there are in each role.
+    /// The allocator's ids of its roles, and of former roles in which it has tasks.
+    role_ids: BTreeMap<Arc<str>, RoleId>,
+    /// The number of task records in each role.
     tasks_in: BTreeMap<Arc<str>, usize>,
-    /// What it is still to be sent, as it reads.
+    /// The reconciliation answers still to be sent.
     pub(in crate::master::core) answers: Answers,
-    /// More waits to be read by it than may: it gets no offers.
+    /// Too many bytes wait to be read by it: it gets no offers.
     pub(in crate::master::core) is_over_budget: bool,
-    /// Where the minimum of a role stands in its facts.
+    /// The index in `facts.minimum` of each role that has one.
     minimum_at: Vec<(RoleId, usize)>,
-    /// What it asked for and has not launched: it is offered no more than this.
+    /// The demand it stated and has not launched yet: it is offered no more than this.
     pub(in crate::master::core) demand: Option<Quantities>,
-    /// The offers it has not answered.
+    /// Its unanswered offers.
     pub(in crate::master::core) outstanding: BTreeSet<OfferKey>,
-    /// The scalars its outstanding offers hold. Resources of different agents are never added up.
+    /// The scalars in its outstanding offers; only these are summed over agents.
     offered: BTreeMap<Arc<str>, Milli>,
 }
 
 impl Framework {
-    pub(in crate::master::core) fn bucket_mut(&mut self) -> &mut FrameworkBucket {
-        Arc::make_mut(&mut self.bucket)
+    pub(in crate::master::core) fn record_mut(&mut self) -> &mut FrameworkBucket {
+        Arc::make_mut(&mut self.record)
     }
 
     /// The record of an older copy of one of its tasks, by its container.
@@ -115,13 +115,13 @@ impl Framework {
         (found == container).then_some(*key)
     }
 
-    /// Keeps a note of a task that is over, and no more than so many of them.
+    /// Keeps a completed task, and at most `limit` of them.
     pub(in crate::master::core) fn keep_completed(&mut self, agent: Arc<str>, task: Task, limit: usize) {
         *self.completed_containers.entry(task.container.clone()).or_default() += 1;
-        let bucket = Arc::make_mut(&mut self.bucket);
-        bucket.completed.push_back(Arc::new((agent, task)));
-        while bucket.completed.len() > limit
-            && let Some(dropped) = bucket.completed.pop_front()
+        let record = Arc::make_mut(&mut self.record);
+        record.completed.push_back(Arc::new((agent, task)));
+        while record.completed.len() > limit
+            && let Some(dropped) = record.completed.pop_front()
         {
             let container = &dropped.1.container;
             match self.completed_containers.get_mut(container) {
@@ -131,7 +131,7 @@ impl Framework {
         }
     }
 
-    /// Whether a task that is over, and of which there is a note, was in this container.
+    /// Whether a kept completed task was in this container.
     pub(in crate::master::core) fn has_completed(&self, container: &ContainerId) -> bool {
         self.completed_containers.contains_key(container)
     }
@@ -140,7 +140,7 @@ impl Framework {
         self.copies.values().map(BTreeSet::len).sum()
     }
 
-    /// The task's record goes: what leads to it goes too.
+    /// Removes a task from all indexes.
     fn forget_task(&mut self, agent: AgentKey, key: TaskKey, task: &Task) {
         if let Some(copies) = self.copies.get_mut(&agent) {
             copies.remove(&(task.container.clone(), key));
@@ -166,15 +166,15 @@ impl Framework {
 }
 
 impl Master {
-    /// Notes where a task is that has a record. One that is not `current` is an older copy of the task of its name, and one
-    /// whose place it takes becomes such.
+    /// Indexes a task record. If it is not `current`, it is an older copy of the task of its name; if it is, the record
+    /// that it replaces becomes an older copy.
     pub(in crate::master::core) fn index_task(&mut self, agent: AgentKey, key: TaskKey, current: bool) {
-        let Some(task) = self.agents.get(agent).and_then(|agent| agent.bucket.tasks.get(key)) else { return };
+        let Some(task) = self.agents.get(agent).and_then(|agent| agent.record.tasks.get(key)) else { return };
         let Some(framework) = self.frameworks.get_mut(task.framework) else { return };
         *framework.tasks_in.entry(task.role.clone()).or_default() += 1;
         let older = if current { framework.tasks.insert(task.id.clone(), (agent, key)) } else { Some((agent, key)) };
         if let Some((on, older)) = older {
-            let container = self.agents[on].bucket.tasks[older].container.clone();
+            let container = self.agents[on].record.tasks[older].container.clone();
             framework.copies.entry(on).or_default().insert((container, older));
         }
     }
@@ -187,19 +187,19 @@ impl Master {
     ) {
         let instance = std::mem::take(&mut subscribe.instance);
         let given = subscribe.info.id.as_ref().map(|id| id.value.clone()).filter(|id| !id.is_empty());
-        // Nobody who has an id comes without it: the answer to this run's first SUBSCRIBE was lost.
-        let given = given.or_else(|| self.framework_of(&instance));
+        // Without an id, a known instance did not receive the answer to its first SUBSCRIBE.
+        let given = given.or_else(|| self.framework_id_of(&instance));
         if let Some(id) = &given {
-            // A driver that is refused ends: what it is refused for must be stored.
-            turn.follow(id);
+            // A refused driver ends: the reason must be durable first.
+            turn.wait_for_records_of(id);
         }
         let known = given.as_ref().and_then(|id| self.frameworks.by_id(id.as_str()));
-        if let Some(text) = self.objection(given.as_deref(), known, &subscribe.facts, &instance) {
+        if let Some(text) = self.refusal_reason(given.as_deref(), known, &subscribe.facts, &instance) {
             Self::subscription_error(turn, session, text);
             return;
         }
         let id: Arc<str> = given.unwrap_or_else(|| self.counters.framework_id(&self.id)).into();
-        self.note_run(turn, &id, instance);
+        self.record_instance(turn, &id, instance);
         let key = if let Some(key) = known {
             self.take_over(turn, key, session);
             self.replace_info(turn, key, subscribe);
@@ -211,16 +211,16 @@ impl Master {
         self.connect_framework(turn, key, session);
     }
 
-    /// The id of the framework that this run of a driver has.
-    fn framework_of(&self, instance: &Bytes) -> Option<String> {
+    /// The id of the framework that this instance of a driver has.
+    fn framework_id_of(&self, instance: &Bytes) -> Option<String> {
         if instance.is_empty() {
             return None;
         }
         self.facts.runs.iter().find(|(_, lineage)| lineage.present() == instance).map(|(id, _)| id.clone())
     }
 
-    /// Why the framework of this id cannot be had by this run.
-    fn objection(
+    /// Why this instance may not subscribe with this id.
+    fn refusal_reason(
         &self,
         id: Option<&str>,
         known: Option<FrameworkKey>,
@@ -231,15 +231,15 @@ impl Master {
         if self.was_removed(id) {
             return Some("Framework has been removed");
         }
-        if known.is_some_and(|key| self.frameworks[key].bucket.facts.principal != facts.principal) {
+        if known.is_some_and(|key| self.frameworks[key].record.facts.principal != facts.principal) {
             return Some("the principal of a framework must not change");
         }
         self.facts.runs.get(id).is_some_and(|lineage| lineage.was_replaced(instance)).then_some(REPLACED)
     }
 
-    /// Has it stored which run has the framework from now on, unless that is stored already. The first run is stored too:
-    /// a later master may be the one that sees it replaced.
-    fn note_run(&mut self, turn: &mut Turn<'_>, id: &str, instance: Bytes) {
+    /// Records which instance has the framework, unless that is recorded already. The first instance is recorded, too:
+    /// it may be replaced under a later master.
+    fn record_instance(&mut self, turn: &mut Turn<'_>, id: &str, instance: Bytes) {
         let same = match self.facts.runs.get(id) {
             Some(lineage) => *lineage.present() == instance,
             None => instance.is_empty(),
@@ -251,7 +251,7 @@ impl Master {
     }
 
     pub(in crate::master::core) fn subscription_error(turn: &mut Turn<'_>, session: SessionId, text: &str) {
-        turn.tell(Some(session), Event::Error { text: text.to_owned() });
+        turn.send_event(Some(session), Event::Error { text: text.to_owned() });
         turn.close(session);
     }
 
@@ -261,27 +261,27 @@ impl Master {
         framework.session = Some(session);
         framework.answers = Answers::default();
         framework.is_over_budget = false;
-        if framework.bucket.link != Link::Connected {
-            framework.bucket_mut().link = Link::Connected;
+        if framework.record.link != Link::Connected {
+            framework.record_mut().link = Link::Connected;
         }
         framework.roles.values_mut().for_each(ClientState::activate);
-        let id = framework.bucket.id.clone();
-        turn.tell(Some(session), Event::Subscribed { framework: id, heartbeat: self.config.heartbeat });
-        turn.tell(Some(session), Event::Heartbeat);
+        let id = framework.record.id.clone();
+        turn.send_event(Some(session), Event::Subscribed { framework: id, heartbeat: self.config.heartbeat });
+        turn.send_event(Some(session), Event::Heartbeat);
         self.timers.arm_sole(turn.now.mono_after(self.config.heartbeat), Timer::Heartbeat(key, session));
         self.serve_framework(key);
         self.resend_unacknowledged(turn, key);
     }
 
-    /// The older instance, if one is connected, is sent that it was replaced; its offers are void, and none is made before
-    /// they are all taken back.
+    /// Hands the framework over to a new instance. A connected older one receives an error and is closed. New offers
+    /// are made once all former ones are removed.
     fn take_over(&mut self, turn: &mut Turn<'_>, key: FrameworkKey, session: SessionId) {
         self.withdraw_offers(turn, key);
         let Some(framework) = self.frameworks.get_mut(key) else { return };
-        framework.bucket_mut().reregistered_ns = Some(turn.now.wall_ns);
+        framework.record_mut().reregistered_ns = Some(turn.now.wall_ns);
         if let Some(old) = framework.session.take().filter(|old| *old != session) {
             self.sessions.remove(old);
-            turn.tell(Some(old), Event::Error { text: REPLACED.to_owned() });
+            turn.send_event(Some(old), Event::Error { text: REPLACED.to_owned() });
             turn.close(old);
         }
     }
@@ -302,7 +302,7 @@ impl Master {
         });
         let framework = Framework {
             roles: roles.collect(),
-            entered: BTreeMap::new(),
+            role_ids: BTreeMap::new(),
             tasks_in: BTreeMap::new(),
             minimum_at: Vec::new(),
             session: None,
@@ -310,14 +310,14 @@ impl Master {
             copies: BTreeMap::new(),
             completed_containers: HashMap::new(),
             awaited_kills: AwaitedKills::default(),
-            introduced: BTreeMap::new(),
+            info_sent: BTreeMap::new(),
             answers: Answers::default(),
             is_over_budget: false,
             replacements: BTreeMap::new(),
             demand: None,
             outstanding: BTreeSet::new(),
             offered: BTreeMap::new(),
-            bucket: Arc::new(FrameworkBucket {
+            record: Arc::new(FrameworkBucket {
                 key,
                 id,
                 info: info.encode_to_vec().into(),
@@ -342,12 +342,12 @@ impl Master {
         key: FrameworkKey,
         update: Subscribe,
     ) -> Result<(), Refusal> {
-        let bucket = &self.frameworks[key].bucket;
-        let facts = &bucket.facts;
+        let record = &self.frameworks[key].record;
+        let facts = &record.facts;
         let forbidden = [
             ("principal", facts.principal != update.facts.principal),
             ("user", facts.user != update.facts.user),
-            ("checkpoint", checkpoint_of(&bucket.info).unwrap_or_default() != update.info.checkpoint()),
+            ("checkpoint", checkpoint_of(&record.info).unwrap_or_default() != update.info.checkpoint()),
         ];
         if let Some((field, _)) = forbidden.iter().find(|(_, changed)| *changed) {
             return Err(Refusal::new(&format!("update_framework.framework_info.{field}"), "must not change"));
@@ -356,16 +356,16 @@ impl Master {
         Ok(())
     }
 
-    /// Takes the new info, keeping user and checkpoint; offers of roles that went are taken back.
+    /// Replaces the info except for user and checkpoint; rescinds the offers of dropped roles.
     fn replace_info(&mut self, turn: &mut Turn<'_>, key: FrameworkKey, update: Subscribe) {
         let Some(framework) = self.frameworks.get_mut(key) else { return };
         let Subscribe { mut info, mut facts, suppressed, instance: _ } = update;
-        facts.user.clone_from(&framework.bucket.facts.user);
+        facts.user.clone_from(&framework.record.facts.user);
         info.user.clone_from(&facts.user);
-        info.checkpoint = checkpoint_of(&framework.bucket.info);
-        info.id = Some(v1::FrameworkId { value: framework.bucket.id.to_string() });
+        info.checkpoint = checkpoint_of(&framework.record.info);
+        info.id = Some(v1::FrameworkId { value: framework.record.id.to_string() });
         let encoded = Bytes::from(info.encode_to_vec());
-        let changed = encoded != framework.bucket.info;
+        let changed = encoded != framework.record.info;
         let gone: Vec<Arc<str>> = framework.roles.keys().filter(|role| !facts.roles.contains(role)).cloned().collect();
         for role in &facts.roles {
             let quiet = suppressed.iter().any(|one| **one == **role);
@@ -375,16 +375,16 @@ impl Master {
                 framework.roles.insert(role.clone(), ClientState::new(quiet));
             }
         }
-        let bucket = framework.bucket_mut();
-        bucket.facts = facts;
-        bucket.info = encoded;
+        let record = framework.record_mut();
+        record.facts = facts;
+        record.info = encoded;
         for role in gone {
             self.drop_role(turn, key, &role);
         }
         self.serve_framework(key);
         self.index_minima(key);
         if changed {
-            self.reintroduce(turn, key);
+            self.resend_framework_info(turn, key);
         }
         self.framework_changed(key);
     }
@@ -394,20 +394,20 @@ impl Master {
         if let Some(framework) = self.frameworks.get_mut(key) {
             framework.roles.remove(role);
         }
-        if let Some(id) = self.enter(key, role) {
+        if let Some(id) = self.ensure_client(key, role) {
             self.ledger.shares_mut().set_active(id, key, false);
         }
-        self.leave_role(key, role);
+        self.remove_unused_client(key, role);
     }
 
-    /// Agents that know the framework get its new info.
-    fn reintroduce(&mut self, turn: &mut Turn<'_>, key: FrameworkKey) {
-        let bucket = &self.frameworks[key].bucket;
-        let (framework, info) = (bucket.id.clone(), bucket.info.clone());
-        for (agent, session) in &self.frameworks[key].introduced {
+    /// Sends the new info to the agents that were sent the former one.
+    fn resend_framework_info(&mut self, turn: &mut Turn<'_>, key: FrameworkKey) {
+        let record = &self.frameworks[key].record;
+        let (framework, info) = (record.id.clone(), record.info.clone());
+        for (agent, session) in &self.frameworks[key].info_sent {
             let current = self.agents.get(*agent).is_some_and(|agent| agent.session == Some(*session));
             let order = Order::UpdateFramework { framework: framework.clone(), info: info.clone() };
-            turn.order(current.then_some(*session), order);
+            turn.send_order(current.then_some(*session), order);
         }
     }
 
@@ -420,8 +420,8 @@ impl Master {
         let Some(framework) = self.frameworks.get_mut(key).filter(|one| one.session == Some(session)) else { return };
         framework.session = None;
         self.timers.disarm_sole(Timer::Heartbeat(key, session));
-        let timeout = framework.bucket.facts.failover;
-        framework.bucket_mut().link = Link::Disconnected;
+        let timeout = framework.record.facts.failover;
+        framework.record_mut().link = Link::Disconnected;
         self.withdraw_offers(turn, key);
         self.serve_framework(key);
         self.timers.arm_sole(turn.now.mono_after(timeout), Timer::Failover(key));
@@ -440,13 +440,13 @@ impl Master {
         session: SessionId,
     ) {
         if self.frameworks.get(key).is_some_and(|framework| framework.session == Some(session)) {
-            turn.tell(Some(session), Event::Heartbeat);
+            turn.send_event(Some(session), Event::Heartbeat);
             self.timers.arm_sole(turn.now.mono_after(self.config.heartbeat), Timer::Heartbeat(key, session));
         }
     }
 
-    /// Frameworks of a registering agent's tasks that this master does not know yet have their failover timeout to come,
-    /// and as long as an agent has at least: that their master went is no fault of theirs.
+    /// Adds unknown frameworks that a registering agent names. They have their failover timeout to subscribe, and at
+    /// least the re-registration timeout of agents, since the restart of the master disconnected them.
     pub(in crate::master::core) fn learn_frameworks(&mut self, turn: &mut Turn<'_>, register: &Register) {
         for known in &register.frameworks {
             let Some(id) = known.info.id.as_ref().map(|id| id.value.as_str()) else { continue };
@@ -460,7 +460,7 @@ impl Master {
     }
 }
 
-/// Whether a framework asked for checkpoints when it first subscribed, which stays for its life.
+/// Whether the framework's info asks for checkpoints, which an update cannot change.
 fn checkpoint_of(info: &Bytes) -> Option<bool> {
     v1::FrameworkInfo::decode(info.clone()).ok()?.checkpoint
 }

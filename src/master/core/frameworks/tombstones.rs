@@ -1,9 +1,9 @@
-//! Frameworks that were removed do not come back.
+//! Tombstones: removed frameworks cannot subscribe again.
 //!
-//! The registry holds tombstones, the latest and for as long as lost agents are remembered. Ids that this run of the master
-//! gave out need none while it runs: one that no framework has is one of a removed framework. An id of an earlier master
-//! whose tombstone was dropped is one that nothing is known of, as in Mesos: its framework is taken for one that this
-//! master has not met, from its own SUBSCRIBE or from an agent that still has tasks of it.
+//! The registry keeps the latest tombstones, for as long as it remembers lost agents. Ids that this master issued need
+//! none while it runs: such an id without a framework is that of a removed one. An id of an earlier master whose
+//! tombstone was dropped is unknown, as in Mesos. Its framework counts as a new one when it subscribes, or when an
+//! agent reports tasks of it.
 
 use crate::{
     master::core::{Master, Turn},
@@ -12,13 +12,13 @@ use crate::{
 };
 
 impl Master {
-    /// Whether the framework of this id was removed, as far as that is known.
+    /// Whether the framework of this id is known to have been removed.
     pub(in crate::master::core) fn was_removed(&self, id: &str) -> bool {
         self.frameworks.by_id(id).is_none()
             && (self.facts.removed_frameworks.contains(id) || self.counters.gave_framework_id(&self.id, id))
     }
 
-    /// Has a tombstone stored, and in the same step the oldest dropped where there are too many.
+    /// Records a tombstone, and in the same record drops the oldest ones beyond the limit.
     pub(in crate::master::core) fn record_removal(&mut self, turn: &mut Turn<'_>, id: &str) {
         let tombstone = FrameworkTombstone { framework_id: id.to_owned(), wall_ns: turn.now.wall_ns };
         let tombstones = &self.facts.removed_frameworks;
@@ -28,12 +28,12 @@ impl Master {
         self.record_all(turn, kinds);
     }
 
-    /// Tombstones that are older than anything the registry remembers, and those beyond the number.
+    /// The tombstones that exceed the registry's maximum age, and the oldest beyond the limit.
     pub(in crate::master::core) fn surplus_tombstones(&self, now: Now) -> Vec<String> {
         let tombstones = &self.facts.removed_frameworks;
         let too_many = tombstones.len().saturating_sub(self.config.removed_frameworks);
         let too_old = |id: &str, since_ns| {
-            // Of those in older formats the time is not known.
+            // Older formats have no time.
             let since_ns = if since_ns == 0 { self.absences.began.wall_ns } else { since_ns };
             self.absences.lasted(now, id, since_ns) > self.config.registry_max_age
         };

@@ -1,4 +1,4 @@
-//! The ledger's law, asserted. A broken one is a bug in the ledger, never bad input.
+//! Assertions of the ledger's invariant: a violation is a bug in the ledger, never bad input.
 
 use std::{collections::BTreeMap, mem, sync::Arc};
 
@@ -10,7 +10,7 @@ use crate::{
 };
 
 impl Ledger {
-    /// Asserts the law for every account, and that the shares count what clients hold.
+    /// Asserts the invariant for every account, and that the shares count what clients hold.
     ///
     /// # Panics
     /// When it does not hold.
@@ -21,7 +21,7 @@ impl Ledger {
         self.check_clients();
     }
 
-    /// Asserts the law for the accounts that changed since the last call.
+    /// Asserts the invariant for the accounts that changed since the last call.
     pub(in crate::master::core) fn check_changed(&mut self) {
         for key in mem::take(&mut self.unchecked) {
             if let Some(account) = self.accounts.get(&key) {
@@ -51,11 +51,14 @@ impl Ledger {
         }
         let known = self.shares.free(key).expect("the shares know every account");
         let nothing = Resources::default();
-        assert_eq!(known, account.open().unwrap_or(&nothing), "{key:?}: the shares know what is free");
-        assert!(account.open().is_some() || offered.is_empty(), "{key:?}: nothing of an agent that is away is offered");
+        assert_eq!(known, account.available().unwrap_or(&nothing), "{key:?}: the shares know what is free");
+        assert!(
+            account.available().is_some() || offered.is_empty(),
+            "{key:?}: nothing of a disconnected agent is offered"
+        );
     }
 
-    /// Every client has among the shares what it holds here.
+    /// Asserts that the shares count for each client what it holds here.
     fn check_clients(&self) {
         let mut held: BTreeMap<(FrameworkKey, RoleId), BTreeMap<Arc<str>, Milli>> = BTreeMap::new();
         for one in self.accounts.values().flat_map(|account| account.holdings.values()) {

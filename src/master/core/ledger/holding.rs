@@ -1,4 +1,4 @@
-//! Who holds resources of an agent.
+//! What holds resources of an agent.
 
 use std::sync::Arc;
 
@@ -12,18 +12,18 @@ use crate::{
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 #[cfg_attr(
     not(test),
-    expect(dead_code, reason = "executors, reservations and volumes are not made yet; the laws use them")
+    expect(dead_code, reason = "executors, reservations and volumes are not made yet; the tests use them")
 )]
 pub(in crate::master::core) enum Holding {
     Offer(OfferKey),
     Task(TaskKey),
-    /// An executor, besides its tasks.
+    /// An executor, without its tasks.
     Executor(u64),
-    /// A container whose framework was removed, or of which its agent has no record; held for no client.
+    /// A container whose framework was removed, or of which its agent has no record; counts for no client.
     Orphan(TaskKey),
-    /// What an operation is reserving or unreserving, until its agent confirms.
+    /// Resources that an operation reserves or unreserves, until its agent confirms.
     Reservation(u64),
-    /// What an operation makes a volume of or destroys, until its agent confirms.
+    /// Resources of a volume that an operation creates or destroys, until its agent confirms.
     Volume(u64),
 }
 
@@ -43,7 +43,7 @@ impl Holding {
     }
 }
 
-/// What is held, and for whose share it counts.
+/// The resources of a holding, and the client for whose share they count.
 #[derive(Clone, Debug, PartialEq)]
 pub(in crate::master::core) struct Held {
     /// `None`: for no client's share.
@@ -51,12 +51,12 @@ pub(in crate::master::core) struct Held {
     pub(in crate::master::core) resources: Arc<Resources>,
 }
 
-/// Whether an agent can be reached, as far as its amounts are concerned.
+/// Whether an agent's amounts may be offered and count.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Reach {
     Connected,
-    /// Nothing of it may be offered.
+    /// Nothing of it may be offered; its total counts.
     Disconnected,
-    /// Nor does what it has count for the cluster.
+    /// Nothing of it may be offered, and its total does not count for the cluster.
     Unreachable,
 }

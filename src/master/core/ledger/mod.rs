@@ -1,11 +1,11 @@
-//! The ledger: what every agent has, and who holds what of it.
+//! The ledger: the resources of every agent, and what holds them.
 //!
-//! It alone moves amounts, and with every move it informs the fair shares. Its law: for each agent, offered + used + free =
-//! total. An agent that came back with less than its tasks have is the exception: nothing of it is free. Readers share
-//! an agent's [`Amounts`] by pointer; they are copied when they change while a snapshot has them.
+//! Only the ledger changes amounts, and with every change it updates the fair shares. Its invariant: for each agent,
+//! offered + used + free = total. The exception is an agent that re-registers with less than its tasks hold: nothing of
+//! it is free. Snapshots share an agent's [`Amounts`] by pointer; a change while one is held copies them.
 //!
-//! It knows keys, resources and whether an agent can be reached; which tasks, offers and orphans there are is the business
-//! of others, and why one ends is too.
+//! It knows keys, resources and whether an agent can be reached. It does not know why a task, an offer or an orphan
+//! ends.
 
 mod check;
 mod holding;
@@ -40,7 +40,7 @@ impl Amounts {
         }
     }
 
-    /// What is left of the total.
+    /// Recomputes what is free.
     fn balance(&mut self) {
         self.free.clone_from(&self.total);
         self.free -= &self.used;
@@ -48,7 +48,7 @@ impl Amounts {
     }
 }
 
-/// One agent's amounts, and all that is held of it.
+/// One agent's amounts and holdings.
 #[derive(Debug)]
 struct Account {
     amounts: Arc<Amounts>,
@@ -57,25 +57,25 @@ struct Account {
 }
 
 impl Account {
-    /// What the shares may grant of it.
-    fn open(&self) -> Option<&Resources> {
+    /// What the allocator may grant of it.
+    fn available(&self) -> Option<&Resources> {
         (self.reach == Reach::Connected).then_some(&self.amounts.free)
     }
 }
 
-/// All accounts, and the shares that follow them.
+/// All accounts, and the fair shares computed from them.
 #[derive(Debug)]
 pub(super) struct Ledger {
     accounts: BTreeMap<AgentKey, Account>,
     shares: Allocator<AgentKey, FrameworkKey>,
-    /// Accounts that changed since they were last checked; only debug builds look.
+    /// Accounts that changed since the last check; only debug builds check them.
     unchecked: BTreeSet<AgentKey>,
-    /// And since a snapshot was begun.
+    /// Accounts that changed since a snapshot was begun.
     pub(super) changes: Changes<AgentKey>,
 }
 
 impl Ledger {
-    /// No agents, and these shares.
+    /// Creates a ledger without agents.
     pub(super) fn new(shares: Allocator<AgentKey, FrameworkKey>) -> Self {
         Self { accounts: BTreeMap::new(), shares, unchecked: BTreeSet::new(), changes: Changes::default() }
     }
@@ -84,23 +84,23 @@ impl Ledger {
         &self.shares
     }
 
-    /// The shares, for what moves no amounts: clients, refusals, weights, quotas, allocation runs. A run's grant moves
-    /// amounts, so [`record_offer`](Self::record_offer) follows it at once.
+    /// The shares, for changes of clients, refusals, weights, quotas and for allocation runs. A run's grant changes
+    /// amounts: call [`record_offer`](Self::record_offer) right after it.
     pub(super) fn shares_mut(&mut self) -> &mut Allocator<AgentKey, FrameworkKey> {
         &mut self.shares
     }
 
-    /// What an agent has; `None` for one that has no account.
+    /// The amounts of an agent; `None` if it has no account.
     pub(super) fn amounts(&self, agent: AgentKey) -> Option<&Arc<Amounts>> {
         self.accounts.get(&agent).map(|account| &account.amounts)
     }
 
-    /// Whether this is held.
+    /// Whether the agent's account has this holding.
     pub(super) fn has(&self, agent: AgentKey, holding: Holding) -> bool {
         self.accounts.get(&agent).is_some_and(|account| account.holdings.contains_key(&holding))
     }
 
-    /// An agent that can be reached has this in all from now on; an unknown one gets an account.
+    /// Sets the total of an agent and marks it connected; an unknown one gets an account.
     pub(super) fn set_total(&mut self, agent: AgentKey, total: &Resources) {
         let account = self.accounts.entry(agent).or_insert_with(|| Account {
             amounts: Arc::default(),
@@ -115,13 +115,13 @@ impl Ledger {
         self.publish(agent);
     }
 
-    /// The agent is disconnected: nothing of it may be offered, and all of it still counts.
+    /// Marks the agent disconnected: nothing of it may be offered, and its total still counts for the cluster.
     pub(super) fn set_disconnected(&mut self, agent: AgentKey) {
         self.set_reach(agent, Reach::Disconnected);
     }
 
-    /// The agent is unreachable: nothing of it may be offered, and it no longer counts for the cluster. It stays known, so
-    /// that what was refused of it stays refused when it is back.
+    /// Marks the agent unreachable: nothing of it may be offered, and its total no longer counts for the cluster. Its
+    /// account stays, so that refusals still hold when it re-registers.
     pub(super) fn set_unreachable(&mut self, agent: AgentKey) {
         if self.set_reach(agent, Reach::Unreachable) {
             self.shares.set_agent(agent, &Resources::new());
@@ -135,7 +135,7 @@ impl Ledger {
         true
     }
 
-    /// The agent is forgotten, and with it all that is held of it.
+    /// Removes the agent's account and releases its holdings.
     pub(super) fn remove_agent(&mut self, agent: AgentKey) {
         let Some(account) = self.accounts.remove(&agent) else { return };
         for held in account.holdings.into_values() {
@@ -145,7 +145,7 @@ impl Ledger {
         self.unchecked.remove(&agent);
     }
 
-    /// Counts resources as held. False, and nothing happens, where the agent has no account or this is held already.
+    /// Adds a holding. Returns false and changes nothing if the agent has no account or has this holding already.
     pub(super) fn allocate(&mut self, agent: AgentKey, holding: Holding, held: Held) -> bool {
         let Some(account) = self.accounts.get_mut(&agent) else { return false };
         if account.holdings.contains_key(&holding) {
@@ -162,8 +162,8 @@ impl Ledger {
         true
     }
 
-    /// Counts all of these as held by an agent, as [`allocate`](Self::allocate) does one by one: the shares are informed once
-    /// for each client. Those that are held already stay as they are.
+    /// Adds many holdings of one agent, as [`allocate`](Self::allocate) does one by one, and updates the shares once
+    /// for each client. Existing holdings stay as they are.
     pub(super) fn allocate_all(&mut self, agent: AgentKey, all: impl IntoIterator<Item = (Holding, Held)>) {
         let Some(account) = self.accounts.get_mut(&agent) else { return };
         let amounts = Arc::make_mut(&mut account.amounts);
@@ -183,7 +183,7 @@ impl Ledger {
         self.publish(agent);
     }
 
-    /// Enters the offer that an allocation run has granted: the shares have counted it.
+    /// Adds the offer that an allocation run has granted; the shares have counted it already.
     pub(super) fn record_offer(&mut self, agent: AgentKey, key: OfferKey, held: Held) {
         let Some(account) = self.accounts.get_mut(&agent) else { return };
         let amounts = Arc::make_mut(&mut account.amounts);
@@ -195,7 +195,7 @@ impl Ledger {
         self.note(agent);
     }
 
-    /// Counts resources as held no longer, once: what is not held is `None`, and nothing happens.
+    /// Removes a holding and frees its resources; returns `None` and changes nothing if there is none.
     pub(super) fn release(&mut self, agent: AgentKey, holding: Holding) -> Option<Held> {
         let account = self.accounts.get_mut(&agent)?;
         let held = account.holdings.remove(&holding)?;
@@ -213,15 +213,15 @@ impl Ledger {
         }
     }
 
-    /// A framework leaves a role of the shares; nothing may be held for it there any more.
+    /// Removes a client from the shares; it must have no holdings.
     pub(super) fn remove_client(&mut self, role: RoleId, framework: FrameworkKey) {
         self.shares.remove_client(role, framework);
     }
 
-    /// Informs the shares of what is free on an agent: of one that cannot be reached, nothing.
+    /// Updates the shares with what is free on an agent: nothing if it cannot be reached.
     fn publish(&mut self, agent: AgentKey) {
         if let Some(account) = self.accounts.get(&agent) {
-            match account.open() {
+            match account.available() {
                 Some(free) => self.shares.set_free(agent, free),
                 None => self.shares.set_free(agent, &Resources::new()),
             }

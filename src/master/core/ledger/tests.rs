@@ -1,4 +1,4 @@
-//! The laws of the ledger, under any sequence of operations.
+//! The invariants of the ledger, under any sequence of operations.
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -64,7 +64,7 @@ fn cpus(count: u8) -> Resources {
     Resources::cpus_mem(f64::from(count), f64::from(count) * 10.0)
 }
 
-/// A ledger, and what it is to hold by the simplest of books.
+/// A ledger, and a simple model of its holdings.
 struct Books {
     ledger: Ledger,
     roles: Vec<crate::allocator::fair::RoleId>,
@@ -122,7 +122,7 @@ impl Books {
                 let held = Held { client, resources: Arc::new(cpus(count)) };
                 let new = self.totals.contains_key(&agent) && !self.held.contains_key(&(agent, holding));
                 if !matches!(holding, Holding::Offer(_)) && !free {
-                    // A task that its agent told of may take what is offered; its offers go back.
+                    // A task that its agent reports may use what is offered; the agent's offers are rescinded.
                     self.withdraw(agent);
                 }
                 assert_eq!(self.ledger.allocate(agent, holding, held.clone()), new);
@@ -159,7 +159,7 @@ impl Books {
 
 proptest! {
     #[test]
-    fn every_operation_keeps_the_law_and_the_shares_follow(operations in proptest::collection::vec(operation(), 0..80)) {
+    fn every_operation_keeps_amounts_and_shares_consistent(operations in proptest::collection::vec(operation(), 0..80)) {
         let mut books = Books::new();
         for operation in operations {
             books.apply(operation);

@@ -1,4 +1,4 @@
-//! Offers: made, answered, taken back. An offer is answered once; whatever happens to it first is all that happens.
+//! Offers: made, accepted, declined, rescinded, expired. Exactly one of the last four ends an offer.
 
 mod allocation;
 mod overdue;
@@ -19,7 +19,7 @@ use crate::{
     types::{Milli, Resources},
 };
 
-/// Resources of one agent that wait for one client's answer.
+/// Resources of one agent offered to one client.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Offer {
     pub(crate) client: Client,
@@ -27,21 +27,21 @@ pub(crate) struct Offer {
     pub(crate) made_ns: u64,
 }
 
-/// An offer that has just been answered.
+/// An offer that was removed because it was accepted, declined, rescinded or expired.
 #[derive(Debug)]
-pub(in crate::master::core) struct Taken {
+pub(in crate::master::core) struct RemovedOffer {
     pub(in crate::master::core) agent: AgentKey,
     pub(in crate::master::core) offer: Offer,
 }
 
-/// What taking an offer back costs, in the units of [`Turn::spend`].
+/// The cost of rescinding an offer, in the units of [`Turn::spend`].
 const WORK_PER_OFFER: usize = 2;
 
 impl Master {
-    /// Removes an offer and frees what it held; the caller says why.
-    fn take(&mut self, key: OfferKey) -> Option<Taken> {
+    /// Removes an offer and frees its resources; the caller counts and reports it.
+    fn remove_offer(&mut self, key: OfferKey) -> Option<RemovedOffer> {
         let agent_key = self.offers.remove(&key)?;
-        let offer = self.agents.get_mut(agent_key)?.bucket_mut().offers.remove(&key)?;
+        let offer = self.agents.get_mut(agent_key)?.record_mut().offers.remove(&key)?;
         let held = self.ledger.release(agent_key, Holding::Offer(key));
         if let Some((framework, role)) = held.and_then(|held| held.client) {
             let fresh_until_ns = offer.made_ns.saturating_add(nanos(self.config.refusal_floor));
@@ -49,14 +49,14 @@ impl Master {
         }
         let quantities = offer.resources.quantities();
         if let Some(framework) = self.frameworks.get_mut(offer.client.framework) {
-            framework.answered_for(key, &quantities);
+            framework.remove_outstanding(key, &quantities);
         }
-        self.demand_opened(offer.client.framework);
-        self.touch(agent_key);
-        Some(Taken { agent: agent_key, offer })
+        self.reopen_demand(offer.client.framework);
+        self.mark_dirty(agent_key);
+        Some(RemovedOffer { agent: agent_key, offer })
     }
 
-    /// Changes how a client behaves, and has the allocator serve it accordingly.
+    /// Changes the state of a client and updates the allocator.
     fn change_client(&mut self, client: &Client, change: impl FnOnce(&mut ClientState)) {
         if let Some(framework) = self.frameworks.get_mut(client.framework)
             && let Some(state) = framework.roles.get_mut(&client.role)
@@ -66,31 +66,31 @@ impl Master {
         }
     }
 
-    /// Takes an offer back and says so to its framework.
+    /// Removes an offer and sends RESCIND to its framework.
     pub(in crate::master::core) fn rescind(&mut self, turn: &mut Turn<'_>, key: OfferKey) {
-        let Some(taken) = self.take(key) else { return };
+        let Some(removed) = self.remove_offer(key) else { return };
         self.counts.offers_rescinded += 1;
-        self.change_client(&taken.offer.client, ClientState::rescinded);
-        self.tell_rescinded(turn, &taken, key);
+        self.change_client(&removed.offer.client, ClientState::rescinded);
+        self.send_rescinded(turn, &removed, key);
     }
 
-    fn tell_rescinded(&mut self, turn: &mut Turn<'_>, taken: &Taken, key: OfferKey) {
-        let key_of = taken.offer.client.framework;
-        // A run that took over was never sent what is being withdrawn.
+    fn send_rescinded(&mut self, turn: &mut Turn<'_>, removed: &RemovedOffer, key: OfferKey) {
+        let key_of = removed.offer.client.framework;
+        // An instance that took over was never sent the offers that are being withdrawn.
         if let Some(framework) = self.frameworks.get(key_of).filter(|_| !self.frameworks.is_withdrawing(key_of)) {
-            turn.tell(framework.session, Event::Rescinded { offer: key });
+            turn.send_event(framework.session, Event::Rescinded { offer: key });
         }
     }
 
-    /// Takes all offers of an agent back.
+    /// Rescinds all offers of an agent.
     pub(in crate::master::core) fn rescind_all(&mut self, turn: &mut Turn<'_>, agent: AgentKey) {
-        let keys: Vec<OfferKey> = self.agents[agent].bucket.offers.keys().copied().collect();
+        let keys: Vec<OfferKey> = self.agents[agent].record.offers.keys().copied().collect();
         for key in keys {
             self.rescind(turn, key);
         }
     }
 
-    /// Takes a framework's offers back, of one role or all.
+    /// Rescinds a framework's offers, of one role or all.
     pub(in crate::master::core) fn rescind_of(
         &mut self,
         turn: &mut Turn<'_>,
@@ -102,15 +102,15 @@ impl Master {
         }
     }
 
-    /// A framework that left, or that another run takes over, has no offers: they are taken back without a word, as many as a
-    /// turn may.
+    /// Removes the offers of a framework that disconnected, failed over or was removed, as many as a turn may. No
+    /// RESCIND is sent.
     pub(in crate::master::core) fn withdraw_offers(&mut self, turn: &mut Turn<'_>, framework: FrameworkKey) {
         self.frameworks.begin_withdrawal(framework);
-        self.go_on_withdrawing(turn);
+        self.continue_withdrawals(turn);
     }
 
-    /// Takes back what is left of such offers.
-    pub(in crate::master::core) fn go_on_withdrawing(&mut self, turn: &mut Turn<'_>) {
+    /// Continues to remove such offers.
+    pub(in crate::master::core) fn continue_withdrawals(&mut self, turn: &mut Turn<'_>) {
         while !turn.is_spent()
             && let Some(framework) = self.frameworks.withdrawing()
         {
@@ -122,12 +122,12 @@ impl Master {
         }
     }
 
-    /// False if there is none.
+    /// Removes one such offer; returns false if there is none.
     fn withdraw_one(&mut self, framework: FrameworkKey) -> bool {
         let offer = self.frameworks.get(framework).and_then(|one| one.outstanding.first().copied());
-        let Some(taken) = offer.and_then(|offer| self.take(offer)) else { return false };
+        let Some(removed) = offer.and_then(|offer| self.remove_offer(offer)) else { return false };
         let one = self.frameworks.get_mut(framework);
-        if let Some(state) = one.and_then(|one| one.roles.get_mut(&taken.offer.client.role)) {
+        if let Some(state) = one.and_then(|one| one.roles.get_mut(&removed.offer.client.role)) {
             state.rescinded();
         }
         true
@@ -136,7 +136,7 @@ impl Master {
     fn offers_of(&self, framework: FrameworkKey, role: Option<&Arc<str>>) -> Vec<OfferKey> {
         let Some(one) = self.frameworks.get(framework) else { return Vec::new() };
         let of = |key: &OfferKey| {
-            role.is_none_or(|role| self.agents[self.offers[key]].bucket.offers[key].client.role == *role)
+            role.is_none_or(|role| self.agents[self.offers[key]].record.offers[key].client.role == *role)
         };
         one.outstanding.iter().filter(|key| of(key)).copied().collect()
     }
@@ -156,35 +156,35 @@ impl Master {
     ) {
         for id in offers {
             let Some(key) = self.own_offer(framework, id) else { continue };
-            let Some(taken) = self.take(key) else { continue };
+            let Some(removed) = self.remove_offer(key) else { continue };
             self.counts.offers_declined += 1;
-            self.change_client(&taken.offer.client, |state| state.answered(false));
-            self.refuse(turn, &taken, refuse, true);
+            self.change_client(&removed.offer.client, |state| state.answered(false));
+            self.record_refusal(turn, &removed, refuse, true);
         }
     }
 
     fn own_offer(&self, framework: FrameworkKey, id: &str) -> Option<OfferKey> {
         let key = offer_key(&self.id, id)?;
         let agent = self.offers.get(&key)?;
-        let is_its = self.agents[*agent].bucket.offers[&key].client.framework == framework;
+        let is_its = self.agents[*agent].record.offers[&key].client.framework == framework;
         (is_its && !self.frameworks.is_withdrawing(framework)).then_some(key)
     }
 
-    /// Notes that a client does not want this of an agent: for at least the floor where `whole`, and for as long as the
-    /// filter says where no more than this would be offered.
-    fn refuse(&mut self, turn: &Turn<'_>, taken: &Taken, refuse: Option<Duration>, whole: bool) {
+    /// Records a refusal. It holds for at least the floor if `whole`, and for the time of the filter against offers of
+    /// no more than these resources.
+    fn record_refusal(&mut self, turn: &Turn<'_>, removed: &RemovedOffer, refuse: Option<Duration>, whole: bool) {
         let floor_ns = if whole { turn.now.mono_after(self.config.refusal_floor) } else { turn.now.mono_ns };
         let until_ns = refuse.map_or(turn.now.mono_ns, |refuse| turn.now.mono_after(refuse));
-        if floor_ns.max(until_ns) <= turn.now.mono_ns || taken.offer.resources.is_empty() {
+        if floor_ns.max(until_ns) <= turn.now.mono_ns || removed.offer.resources.is_empty() {
             return;
         }
-        let Client { framework, role } = &taken.offer.client;
-        let Some(id) = self.enter(*framework, role) else { return };
-        let refused = Refused { floor_ns, until_ns, resources: taken.offer.resources.clone() };
-        self.ledger.shares_mut().refuse(taken.agent, id, *framework, refused);
-        // The end after the first one is armed when that comes.
+        let Client { framework, role } = &removed.offer.client;
+        let Some(id) = self.ensure_client(*framework, role) else { return };
+        let refused = Refused { floor_ns, until_ns, resources: removed.offer.resources.clone() };
+        self.ledger.shares_mut().refuse(removed.agent, id, *framework, refused);
+        // The timer of the second end is armed when the first one fires.
         if let Some(first_ns) = [floor_ns, until_ns].into_iter().filter(|at| *at > turn.now.mono_ns).min() {
-            self.timers.arm_roughly(first_ns, Timer::RefusalEnded(taken.agent));
+            self.timers.arm_roughly(first_ns, Timer::RefusalEnded(removed.agent));
         }
     }
 
@@ -211,9 +211,9 @@ impl Master {
         };
         let mut remaining = Resources::default();
         for id in &accept.offers {
-            if let Some(taken) = self.own_offer(framework, id).and_then(|key| self.take(key)) {
-                remaining += &taken.offer.resources;
-                self.change_client(&taken.offer.client, |state| state.answered(launches));
+            if let Some(removed) = self.own_offer(framework, id).and_then(|key| self.remove_offer(key)) {
+                remaining += &removed.offer.resources;
+                self.change_client(&removed.offer.client, |state| state.answered(launches));
             }
         }
         self.counts.offers_accepted += 1;
@@ -228,7 +228,7 @@ impl Master {
                 Operation::Unsupported { name, id, text, tasks } => {
                     if let Some(id) = id {
                         let session = self.frameworks[framework].session;
-                        turn.tell(session, Event::OperationFailed { id, text: text.clone() });
+                        turn.send_event(session, Event::OperationFailed { id, text: text.clone() });
                     }
                     for task in tasks {
                         let task = Launch { invalid: Some(text.clone()), ..task };
@@ -241,12 +241,12 @@ impl Master {
                 }
             }
         }
-        let left = Taken { agent, offer: Offer { client, resources: Arc::new(remaining), made_ns: 0 } };
-        self.refuse(turn, &left, accept.refuse, !launches);
+        let left = RemovedOffer { agent, offer: Offer { client, resources: Arc::new(remaining), made_ns: 0 } };
+        self.record_refusal(turn, &left, accept.refuse, !launches);
         outcome
     }
 
-    /// Offers named in an ACCEPT have to exist, be this framework's, and be of one agent and one role.
+    /// Checks that the offers of an ACCEPT exist, are this framework's, and are of one agent and one role.
     fn one_agent_of(&self, framework: FrameworkKey, ids: &[String]) -> Result<(AgentKey, Client), String> {
         let mut seen = std::collections::BTreeSet::new();
         let mut found: Option<(AgentKey, &Client)> = None;
@@ -258,7 +258,7 @@ impl Master {
             let key =
                 offer_key(&self.id, id).filter(|_| !self.frameworks.is_withdrawing(framework)).ok_or_else(gone)?;
             let agent = *self.offers.get(&key).ok_or_else(gone)?;
-            let client = &self.agents[agent].bucket.offers[&key].client;
+            let client = &self.agents[agent].record.offers[&key].client;
             if client.framework != framework {
                 return Err(format!("offer {id} was made to another framework"));
             }
@@ -271,17 +271,17 @@ impl Master {
             }
         }
         let (agent, client) = found.ok_or_else(|| "no offer is named".to_owned())?;
-        if self.agents[agent].bucket.presence != Presence::Connected {
-            return Err(format!("agent {} is disconnected", self.agents[agent].bucket.id));
+        if self.agents[agent].record.presence != Presence::Connected {
+            return Err(format!("agent {} is disconnected", self.agents[agent].record.id));
         }
         Ok((agent, client.clone()))
     }
 
-    /// An ACCEPT of offers that cannot be used together: each goes back, and every task in it is answered for.
+    /// Handles an ACCEPT of offers that cannot be used together: removes each offer, and sends a status for every task.
     fn accept_void(&mut self, turn: &mut Turn<'_>, framework: FrameworkKey, accept: Accept, text: &str) {
         for id in &accept.offers {
-            if let Some(taken) = self.own_offer(framework, id).and_then(|key| self.take(key)) {
-                self.change_client(&taken.offer.client, |state| state.answered(true));
+            if let Some(removed) = self.own_offer(framework, id).and_then(|key| self.remove_offer(key)) {
+                self.change_client(&removed.offer.client, |state| state.answered(true));
             }
         }
         for operation in accept.operations {
@@ -294,7 +294,7 @@ impl Master {
                 Operation::Unsupported { id, tasks, .. } => {
                     if let Some(id) = id {
                         let session = self.frameworks[framework].session;
-                        turn.tell(session, Event::OperationFailed { id, text: text.to_owned() });
+                        turn.send_event(session, Event::OperationFailed { id, text: text.to_owned() });
                     }
                     for task in tasks {
                         self.drop_launch(turn, framework, &task, text);
@@ -317,7 +317,7 @@ impl Master {
         named.collect()
     }
 
-    /// Ends suppression and all refusals of the roles, and offers at once.
+    /// Ends suppression and all refusals of the roles, and makes offers at once.
     pub(in crate::master::core) fn revive(
         &mut self,
         _turn: &mut Turn<'_>,
@@ -330,14 +330,14 @@ impl Master {
                 state.suppressed = false;
                 state.activate();
             });
-            if let Some(id) = self.enter(framework, &client.role) {
+            if let Some(id) = self.ensure_client(framework, &client.role) {
                 self.ledger.shares_mut().forget_refusals(id, framework);
             }
         }
         Ok(())
     }
 
-    /// No offers for these roles until they are revived; those outstanding stay.
+    /// Stops offers for these roles until they are revived; outstanding offers stay.
     pub(in crate::master::core) fn suppress(
         &mut self,
         framework: FrameworkKey,
@@ -349,8 +349,8 @@ impl Master {
         Ok(())
     }
 
-    /// The framework says what it needs: it is offered no more than that until it has launched it. An empty request takes
-    /// the statement back.
+    /// Sets the framework's demand: it is offered no more than that until it has launched it. An empty request removes
+    /// the demand.
     pub(in crate::master::core) fn request(
         &mut self,
         _turn: &mut Turn<'_>,
@@ -364,15 +364,15 @@ impl Master {
         self.framework_changed(framework);
     }
 
-    /// An offer was answered: if its framework stated a demand, it may be offered as much elsewhere now.
-    fn demand_opened(&mut self, framework: FrameworkKey) {
+    /// After an offer was removed: a framework with a demand may be offered as much elsewhere now.
+    fn reopen_demand(&mut self, framework: FrameworkKey) {
         if self.frameworks.get(framework).is_some_and(Framework::has_open_demand) {
             self.framework_changed(framework);
         }
     }
 
-    /// What was launched is no longer asked for.
-    pub(in crate::master::core) fn demand_met(&mut self, framework: FrameworkKey, launched: &Resources) {
+    /// Subtracts what was launched from the framework's demand.
+    pub(in crate::master::core) fn reduce_demand(&mut self, framework: FrameworkKey, launched: &Resources) {
         let Some(framework) = self.frameworks.get_mut(framework) else { return };
         let Some(demand) = &mut framework.demand else { return };
         for (name, amount) in launched.quantities() {

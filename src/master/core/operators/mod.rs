@@ -1,4 +1,4 @@
-//! What operators ask: to see everything, to remove a framework, to end an agent, to weigh roles, to set quotas.
+//! Operators' requests: snapshots, teardown of frameworks, agents marked gone, weights and quotas.
 
 mod quotas;
 mod view;
@@ -9,9 +9,9 @@ pub(crate) use self::{
     view::{AgentView, Counts, Snapshot},
 };
 pub(in crate::master::core) use self::{
-    quotas::{HeldOff, quotas_of},
-    view::Look,
-    weights::keep_sound,
+    quotas::{AllocationHold, quotas_of},
+    view::SnapshotBuilder,
+    weights::remove_invalid_weights,
 };
 use crate::master::core::{
     Answer, Departed, Master, Principal, Question, Turn, authorization::authorize, keys::RequestId,
@@ -35,12 +35,12 @@ impl Master {
         }
     }
 
-    /// Nothing where the answer may take several turns.
+    /// Processes a request; `None` if the answer may take several turns.
     fn answer(&mut self, turn: &mut Turn<'_>, request: RequestId, question: Question) -> Option<Answer> {
         Some(match question {
             Question::Alive => Answer::Alive,
             Question::Snapshot => {
-                self.look(turn, request);
+                self.request_snapshot(turn, request);
                 return None;
             }
             Question::Teardown { framework } => match self.frameworks.by_id(framework.as_str()) {

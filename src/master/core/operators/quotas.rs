@@ -1,8 +1,8 @@
-//! Quotas: set all or none, written before anything else is said, and made room for by taking offers back.
+//! Quotas: set all or none, recorded before they are confirmed, and enforced by rescinding offers.
 //!
-//! What contradicts itself is refused whatever the cluster looks like. What the cluster cannot meet now, or exceeds already,
-//! is refused unless the operator insists. After a master's start nothing is offered for a while where there are quotas:
-//! until most agents are back it cannot know what is consumed.
+//! Quotas that contradict one another are always refused. Quotas that the cluster cannot meet now, or exceeds already,
+//! are refused unless the operator forces them. A master with quotas offers nothing after its start until most agents
+//! have re-registered: before, it does not know what is consumed.
 
 use std::collections::BTreeMap;
 
@@ -21,16 +21,16 @@ use crate::{
     types::{Milli, Now, is_self_or_below},
 };
 
-/// So many of five agents have to be back before a master with quotas offers anything.
-const BACK_OF_FIVE: usize = 4;
+/// So many of five agents have to re-register before a master with quotas makes offers.
+const REREGISTERED_OF_FIVE: usize = 4;
 
-/// The quotas of a registry. One that makes no sense was not written by any master, and is left out.
+/// The quotas of a registry, without invalid ones, which no master records.
 pub(in crate::master::core) fn quotas_of(facts: &registry::State) -> BTreeMap<String, Quota> {
     let valid = facts.quotas.iter().filter_map(|(role, config)| Some((role.clone(), quota(config).ok()?)));
     valid.collect()
 }
 
-/// What a message says.
+/// Converts a quota from its message.
 pub(crate) fn quota(config: &QuotaConfig) -> Result<Quota, QuotaError> {
     let amounts = |map: &BTreeMap<String, Scalar>| -> Vec<(String, f64)> {
         map.iter().map(|(name, scalar)| (name.clone(), scalar.value)).collect()
@@ -45,25 +45,25 @@ fn config(role: &str, quota: &Quota) -> QuotaConfig {
     QuotaConfig { role: role.to_owned(), guarantees: scalars(&quota.guarantees), limits: scalars(&quota.limits) }
 }
 
-/// How long a master with quotas waits for agents before it offers anything.
+/// How long a master with quotas waits for agents before it makes offers.
 #[derive(Debug)]
-pub(in crate::master::core) struct HeldOff {
-    /// How many agents the registry named at the start.
+pub(in crate::master::core) struct AllocationHold {
+    /// The number of agents in the registry at the start.
     pub(in crate::master::core) agents: usize,
     pub(in crate::master::core) until_ns: u64,
 }
 
 impl Master {
-    /// Whether too few agents are back to know what the quotas leave.
-    pub(in crate::master::core) fn holds_off(&self, now: Now) -> bool {
-        now.mono_ns < self.held_off_until_ns()
+    /// Whether too few agents have re-registered to know what is consumed of the quotas.
+    pub(in crate::master::core) fn is_allocation_held(&self, now: Now) -> bool {
+        now.mono_ns < self.allocation_held_until_ns()
     }
 
-    /// Until when that is, as long as no more agents come back; 0 where nothing is held off.
-    pub(in crate::master::core) fn held_off_until_ns(&self) -> u64 {
+    /// When that ends if no more agents re-register; 0 if allocation is not held.
+    pub(in crate::master::core) fn allocation_held_until_ns(&self) -> u64 {
         let missing = self.recovered.len().saturating_sub(self.agents.count_incomplete());
-        let waits = !self.quotas.is_empty() && missing * 5 > self.held_off.agents * (5 - BACK_OF_FIVE);
-        if waits { self.held_off.until_ns } else { 0 }
+        let waits = !self.quotas.is_empty() && missing * 5 > self.allocation_hold.agents * (5 - REREGISTERED_OF_FIVE);
+        if waits { self.allocation_hold.until_ns } else { 0 }
     }
 
     pub(in crate::master::core) fn set_quotas(
@@ -81,7 +81,7 @@ impl Master {
             }
         }
         let checked = check_quotas(&all).map_err(|error| error.to_string());
-        let checked = checked.and_then(|()| if force { Ok(()) } else { self.quotas_can_be_kept(changes, &all) });
+        let checked = checked.and_then(|()| if force { Ok(()) } else { self.check_feasible(changes, &all) });
         if let Err(text) = checked {
             return Answer::Refused(text);
         }
@@ -92,14 +92,14 @@ impl Master {
             self.ledger.shares_mut().set_quota(role, (!quota.is_empty()).then_some(quota));
         }
         for (role, quota) in changes {
-            self.make_room_below(turn, role, quota);
+            self.rescind_over_limit(turn, role, quota);
         }
-        self.make_room_for_guarantees(turn);
+        self.rescind_for_guarantees(turn);
         Answer::Done
     }
 
-    /// A limit must not be below what is consumed, nor all guarantees above what the cluster has.
-    fn quotas_can_be_kept(&self, changes: &[(String, Quota)], all: &BTreeMap<String, Quota>) -> Result<(), String> {
+    /// Checks that no limit is below what is consumed, and that the guarantees do not exceed the cluster.
+    fn check_feasible(&self, changes: &[(String, Quota)], all: &BTreeMap<String, Quota>) -> Result<(), String> {
         for (role, quota) in changes {
             for (name, &limit) in &quota.limits {
                 let consumed = self.ledger.shares().consumed(role, name);
@@ -114,7 +114,7 @@ impl Master {
         for name in names {
             let guaranteed = guaranteed(all, name);
             let registered =
-                self.agents.iter().filter(|(_, agent)| !matches!(agent.bucket.presence, Presence::Unreachable { .. }));
+                self.agents.iter().filter(|(_, agent)| !matches!(agent.record.presence, Presence::Unreachable { .. }));
             let amounts = registered.filter_map(|(key, _)| self.ledger.amounts(key));
             let total: Milli = amounts.map(|amounts| amounts.total.non_revocable().scalar(name)).sum();
             if guaranteed > total {
@@ -126,8 +126,8 @@ impl Master {
         Ok(())
     }
 
-    /// Offers in a role that is over its limit go back, the newest first.
-    fn make_room_below(&mut self, turn: &mut Turn<'_>, role: &str, quota: &Quota) {
+    /// Rescinds offers in a role that is over its limit, the newest first.
+    fn rescind_over_limit(&mut self, turn: &mut Turn<'_>, role: &str, quota: &Quota) {
         for (name, &limit) in &quota.limits {
             if self.ledger.shares().consumed(role, name) <= limit {
                 continue;
@@ -136,7 +136,7 @@ impl Master {
                 if self.ledger.shares().consumed(role, name) <= limit {
                     break;
                 }
-                let offer = &self.agents[agent].bucket.offers[&key];
+                let offer = &self.agents[agent].record.offers[&key];
                 if is_self_or_below(&offer.client.role, role) && !offer.resources.unreserved().scalar(name).is_zero() {
                     self.rescind(turn, key);
                 }
@@ -144,8 +144,8 @@ impl Master {
         }
     }
 
-    /// Offers of what guarantees lack go back, the newest first, but for those of roles with guarantees of their own.
-    fn make_room_for_guarantees(&mut self, turn: &mut Turn<'_>) {
+    /// Rescinds offers of resources that guarantees lack, the newest first, but none of roles with guarantees.
+    fn rescind_for_guarantees(&mut self, turn: &mut Turn<'_>) {
         if self.ledger.shares().lacking().is_empty() {
             return;
         }
@@ -154,7 +154,7 @@ impl Master {
             if lacking.is_empty() {
                 return;
             }
-            let offer = &self.agents[agent].bucket.offers[&key];
+            let offer = &self.agents[agent].record.offers[&key];
             let guaranteed = self
                 .quotas
                 .iter()
@@ -171,7 +171,7 @@ impl Master {
     }
 }
 
-/// What all roles together are guaranteed: a guarantee below another is part of it.
+/// The sum of all guarantees; a guarantee of a role below another guaranteed role is part of that one's.
 fn guaranteed(all: &BTreeMap<String, Quota>, name: &std::sync::Arc<str>) -> Milli {
     let has = |role: &str| all.get(role).is_some_and(|quota| quota.guarantees.contains_key(name));
     let above = |role: &str| {

@@ -1,4 +1,4 @@
-//! What readers get: pointers to the buckets as they are now, and the counters. Rendering happens on other threads.
+//! Snapshots for readers: pointers to the current records, and the counters. Other threads render them.
 
 use std::{
     collections::BTreeMap,
@@ -12,7 +12,7 @@ use std::{
 use crate::{
     master::core::{
         AgentKey, Answer, Master, RequestId, Turn,
-        agents::{Agent, AgentBucket},
+        agents::{Agent, AgentRecord},
         frameworks::FrameworkBucket,
         ledger::Amounts,
     },
@@ -23,7 +23,7 @@ use crate::{
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Snapshot {
     pub(crate) agents: Vec<AgentView>,
-    /// Ids of admitted agents that have not come back since the master started.
+    /// Ids of admitted agents that have not re-registered since the master started.
     pub(crate) recovered: Vec<String>,
     pub(crate) frameworks: Vec<Arc<FrameworkBucket>>,
     pub(crate) completed: Vec<Arc<FrameworkBucket>>,
@@ -32,17 +32,17 @@ pub(crate) struct Snapshot {
     pub(crate) counts: Counts,
 }
 
-/// An agent at one moment: what is known of it, and what it has.
+/// An agent at one moment: its record and its amounts.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct AgentView {
-    record: Arc<AgentBucket>,
+    record: Arc<AgentRecord>,
     pub(crate) amounts: Arc<Amounts>,
 }
 
 impl Deref for AgentView {
-    type Target = AgentBucket;
+    type Target = AgentRecord;
 
-    fn deref(&self) -> &AgentBucket {
+    fn deref(&self) -> &AgentRecord {
         &self.record
     }
 }
@@ -52,7 +52,7 @@ impl Deref for AgentView {
 pub(crate) struct Counts {
     pub(crate) calls: u64,
     pub(crate) refused: u64,
-    /// Messages to frameworks and executors whose peer was over its budget.
+    /// Messages dropped because their receiver was over its budget.
     pub(crate) messages_dropped: u64,
     pub(crate) updates: u64,
     pub(crate) acknowledgements: u64,
@@ -76,7 +76,7 @@ pub(crate) struct Counts {
     pub(crate) agents_forgotten: u64,
     pub(crate) frameworks_registered: u64,
     pub(crate) frameworks_removed: u64,
-    /// How many tasks entered and left each state since the start.
+    /// How many tasks entered each state since the start, and how many left it.
     pub(crate) entered: BTreeMap<TaskState, u64>,
     pub(crate) left: BTreeMap<TaskState, u64>,
 }
@@ -91,17 +91,17 @@ impl Counts {
     }
 }
 
-/// A snapshot that is being taken: agents are gone through over turns, and those that changed meanwhile once more in the
-/// last, so that all of it is of one moment.
+/// A snapshot that is being taken over several turns. The last turn visits again what changed meanwhile, so that the
+/// whole snapshot is of one moment.
 #[derive(Debug, Default)]
-pub(in crate::master::core) struct Look {
+pub(in crate::master::core) struct SnapshotBuilder {
     waiting: Vec<RequestId>,
     recovered: Vec<String>,
-    /// The last id that was gone through, until all were.
+    /// The last visited id.
     recovered_to: Option<String>,
-    /// Nothing in the place of one that went meanwhile.
+    /// `None` in the place of an agent that was removed meanwhile.
     agents: Vec<(AgentKey, Option<AgentView>)>,
-    /// Where it has got to.
+    /// What is visited next.
     stage: Stage,
 }
 
@@ -110,74 +110,75 @@ enum Stage {
     #[default]
     Recovered,
     Agents,
-    Over,
+    Done,
 }
 
 /// So many agents count as one unit of a turn's work.
 const AGENTS_PER_WORK: usize = 16;
 
 impl Master {
-    /// A snapshot is asked for. One that is being taken will be of a later moment than this, so it serves, too.
-    pub(super) fn look(&mut self, turn: &mut Turn<'_>, request: RequestId) {
-        if self.look.is_none() {
+    /// Takes a snapshot for a request. One in progress will be of a later moment than the request, so it serves it,
+    /// too.
+    pub(super) fn request_snapshot(&mut self, turn: &mut Turn<'_>, request: RequestId) {
+        if self.snapshot_builder.is_none() {
             self.agents.changes.begin();
             self.ledger.changes.begin();
             self.recovered.removed.begin();
         }
-        self.look.get_or_insert_default().waiting.push(request);
-        self.go_on_looking(turn);
+        self.snapshot_builder.get_or_insert_default().waiting.push(request);
+        self.continue_snapshot(turn);
     }
 
-    /// Goes on with the snapshot that is being taken, as far as the turn may.
-    pub(in crate::master::core) fn go_on_looking(&mut self, turn: &mut Turn<'_>) {
-        let Some(mut look) = self.look.take() else { return };
-        while look.stage != Stage::Over {
+    /// Continues the snapshot in progress, as far as the turn may.
+    pub(in crate::master::core) fn continue_snapshot(&mut self, turn: &mut Turn<'_>) {
+        let Some(mut builder) = self.snapshot_builder.take() else { return };
+        while builder.stage != Stage::Done {
             if turn.is_spent() {
-                self.look = Some(look);
+                self.snapshot_builder = Some(builder);
                 return;
             }
             turn.spend(1);
-            match look.stage {
-                Stage::Recovered => self.look_at_recovered(&mut look),
-                Stage::Agents => self.look_at_agents(&mut look),
-                Stage::Over => {}
+            match builder.stage {
+                Stage::Recovered => self.visit_recovered(&mut builder),
+                Stage::Agents => self.visit_agents(&mut builder),
+                Stage::Done => {}
             }
         }
-        let waiting = std::mem::take(&mut look.waiting);
-        let snapshot = Arc::new(self.end_look(look));
+        let waiting = std::mem::take(&mut builder.waiting);
+        let snapshot = Arc::new(self.finish_snapshot(builder));
         for request in waiting {
             turn.reply(request, Answer::Snapshot(snapshot.clone()));
         }
     }
 
-    fn look_at_recovered(&self, look: &mut Look) {
-        let after = look.recovered_to.as_deref().map_or(Unbounded, Excluded);
+    fn visit_recovered(&self, builder: &mut SnapshotBuilder) {
+        let after = builder.recovered_to.as_deref().map_or(Unbounded, Excluded);
         let mut next = self.recovered.range::<str, _>((after, Unbounded)).take(AGENTS_PER_WORK).peekable();
         if next.peek().is_none() {
-            look.stage = Stage::Agents;
+            builder.stage = Stage::Agents;
         }
         let mut last = None;
         for id in next {
             last = Some(id.clone());
             if self.agents.by_id(id).is_none() {
-                look.recovered.push(id.clone());
+                builder.recovered.push(id.clone());
             }
         }
-        look.recovered_to = last;
+        builder.recovered_to = last;
     }
 
-    fn look_at_agents(&self, look: &mut Look) {
-        let before = look.agents.len();
-        let after = look.agents.last().map(|(key, _)| *key);
+    fn visit_agents(&self, builder: &mut SnapshotBuilder) {
+        let before = builder.agents.len();
+        let after = builder.agents.last().map(|(key, _)| *key);
         let next = self.agents.after(after).take(AGENTS_PER_WORK);
-        look.agents.extend(next.map(|(key, agent)| (key, Some(self.view(key, agent)))));
-        if look.agents.len() == before {
-            look.stage = Stage::Over;
+        builder.agents.extend(next.map(|(key, agent)| (key, Some(self.view(key, agent)))));
+        if builder.agents.len() == before {
+            builder.stage = Stage::Done;
         }
     }
 
-    fn end_look(&mut self, look: Look) -> Snapshot {
-        let Look { mut recovered, mut agents, .. } = look;
+    fn finish_snapshot(&mut self, builder: SnapshotBuilder) -> Snapshot {
+        let SnapshotBuilder { mut recovered, mut agents, .. } = builder;
         let mut changed = self.agents.changes.end();
         changed.append(&mut self.ledger.changes.end());
         let mut known = self.recovered.removed.end();
@@ -197,16 +198,16 @@ impl Master {
         recovered.retain(|id| !id.is_empty());
         let agents: Vec<AgentView> = agents.into_iter().filter_map(|(_, view)| view).collect();
         let snapshot = self.snapshot_of(agents, recovered);
-        debug_assert!(snapshot.is(&self.snapshot()), "a snapshot over turns is what one in one go is");
+        debug_assert!(snapshot.shares_agents_with(&self.snapshot()), "a snapshot over turns equals one taken at once");
         snapshot
     }
 
     fn view(&self, key: AgentKey, agent: &Agent) -> AgentView {
         let amounts = self.ledger.amounts(key).expect("every agent has an account").clone();
-        AgentView { record: agent.bucket.clone(), amounts }
+        AgentView { record: agent.record.clone(), amounts }
     }
 
-    /// A snapshot in one go, for tests and checks.
+    /// A snapshot taken at once, for tests and checks.
     pub(crate) fn snapshot(&self) -> Snapshot {
         let agents = self.agents.iter().map(|(key, agent)| self.view(key, agent)).collect();
         let recovered = self.recovered.iter().filter(|id| self.agents.by_id(id).is_none()).cloned().collect();
@@ -217,7 +218,7 @@ impl Master {
         Snapshot {
             agents,
             recovered,
-            frameworks: self.frameworks.values().map(|framework| framework.bucket.clone()).collect(),
+            frameworks: self.frameworks.values().map(|framework| framework.record.clone()).collect(),
             completed: self.frameworks.completed().cloned().collect(),
             weights: self.facts.weights.clone(),
             quotas: self.facts.quotas.clone(),
@@ -227,8 +228,8 @@ impl Master {
 }
 
 impl Snapshot {
-    /// Whether both are of the same agents, to the pointer.
-    fn is(&self, other: &Self) -> bool {
+    /// Whether both share the same records of the same agents.
+    fn shares_agents_with(&self, other: &Self) -> bool {
         let same = |(one, other): (&AgentView, &AgentView)| {
             Arc::ptr_eq(&one.record, &other.record) && Arc::ptr_eq(&one.amounts, &other.amounts)
         };

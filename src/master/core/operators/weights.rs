@@ -1,4 +1,4 @@
-//! Weights of roles: set all or none, written before they are confirmed, and kept over a restart.
+//! Weights of roles: set all or none, recorded before they are confirmed, and kept over a restart.
 
 use std::collections::BTreeMap;
 
@@ -8,8 +8,8 @@ use crate::{
     types::validate_role,
 };
 
-/// Leaves out what makes no sense, as no master wrote it: a registry may be another's, or restored by hand.
-pub(in crate::master::core) fn keep_sound(weights: &mut BTreeMap<String, f64>) {
+/// Removes invalid weights, which no master records: a registry may be another cluster's, or edited by hand.
+pub(in crate::master::core) fn remove_invalid_weights(weights: &mut BTreeMap<String, f64>) {
     weights.retain(|role, weight| match check(role, *weight) {
         Ok(()) => true,
         Err((_, text)) => {
@@ -19,7 +19,7 @@ pub(in crate::master::core) fn keep_sound(weights: &mut BTreeMap<String, f64>) {
     });
 }
 
-/// What is wrong with a weight, and in which field.
+/// Checks a weight; an error names the field that is wrong.
 fn check(role: &str, weight: f64) -> Result<(), (&'static str, String)> {
     if !(weight.is_finite() && weight > 0.0) {
         return Err(("weight", format!("{weight} for role {role}: it must be over 0 and finite")));
@@ -28,7 +28,7 @@ fn check(role: &str, weight: f64) -> Result<(), (&'static str, String)> {
 }
 
 impl Master {
-    /// Sets all of these weights, or none where one makes no sense. Of a role named twice the last counts, as in Mesos.
+    /// Sets all of these weights, or none if one is invalid. Of a role named twice the last weight counts, as in Mesos.
     pub(in crate::master::core) fn set_weights(&mut self, turn: &mut Turn<'_>, weights: Vec<(String, f64)>) -> Answer {
         for (number, (role, weight)) in weights.iter().enumerate() {
             if let Err((field, text)) = check(role, *weight) {

@@ -1,22 +1,22 @@
-//! Resources of tasks, equal ones once: most tasks take what thousands of others take.
+//! Resources of tasks, interned: most tasks have the same resources as thousands of others.
 
 use std::{collections::HashSet, sync::Arc};
 
 use crate::types::Resources;
 
-/// So many are kept before those that no task takes any more are looked for.
+/// So many amounts are kept before unused ones are dropped.
 const FEW: usize = 64;
 
-/// Every amount that some task takes, and some that none takes any more: at most about as many again.
+/// The resources of all tasks, and some unused ones: at most about as many again.
 #[derive(Debug, Default)]
 pub(in crate::master::core) struct Interned {
     known: HashSet<Arc<Resources>>,
-    /// How many there may be until those without a task are forgotten.
+    /// How many there may be before unused ones are dropped.
     most: usize,
 }
 
 impl Interned {
-    /// The same resources, shared with all tasks that take as much.
+    /// Returns equal resources, shared with all tasks that have them.
     pub(in crate::master::core) fn share(&mut self, resources: &Resources) -> Arc<Resources> {
         if let Some(known) = self.known.get(resources) {
             return known.clone();

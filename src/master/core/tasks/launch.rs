@@ -1,4 +1,4 @@
-//! LAUNCH: each task is checked by itself, the first failing rule answers for it, and the others go on.
+//! LAUNCH: each task is validated by itself; the first rule that fails gives its `TASK_ERROR`, and the others launch.
 
 use std::sync::Arc;
 
@@ -26,20 +26,20 @@ impl Master {
         remaining: &mut Resources,
         launch: Launch,
     ) {
-        if let Err(text) = self.acceptable(agent, client.framework, remaining, &launch) {
+        if let Err(text) = self.check_launch(agent, client.framework, remaining, &launch) {
             self.counts.tasks_invalid += 1;
             self.answer_launch(turn, client.framework, &launch, TaskState::TaskError, Reason::TaskInvalid, &text);
             return;
         }
         let Some(rest) = remaining.checked_sub(&launch.resources) else { return };
         *remaining = rest;
-        self.demand_met(client.framework, &launch.resources);
+        self.reduce_demand(client.framework, &launch.resources);
         if let Some((agent, lost)) = self.frameworks[client.framework].tasks.get(launch.id.as_str()).copied() {
-            // Its framework was told that it is lost: from here on the name is this launch's.
+            // Its framework was sent `TASK_LOST`: the id belongs to this launch from now on.
             self.complete(agent, lost, turn.now);
         }
         if let Some(replaced) = launch.partition.as_ref().and_then(|partition| partition.replaces.clone()) {
-            self.note_replaced(client.framework, &replaced);
+            self.mark_replaced(client.framework, &replaced);
         }
         let key = self.counters.task();
         let container = container_id(self.epoch, key, self.rng.random());
@@ -50,7 +50,7 @@ impl Master {
             container: container.clone(),
             role: client.role.clone(),
             info: (*launch.info).into(),
-            resources: self.taken.share(&launch.resources),
+            resources: self.interned_resources.share(&launch.resources),
             state: TaskState::TaskStaging,
             forwarded: None,
             unacknowledged: None,
@@ -65,12 +65,15 @@ impl Master {
         self.index_task(agent, key, true);
         let Some(framework) = self.frameworks.get_mut(client.framework) else { return };
         framework.awaited_kills.forget(&id);
-        let framework_id = framework.bucket.id.clone();
-        self.introduce(turn, agent, client.framework);
-        turn.order(self.agents[agent].session, Order::Run { framework: framework_id, container, info: launch.info });
+        let framework_id = framework.record.id.clone();
+        self.send_framework_info(turn, agent, client.framework);
+        turn.send_order(
+            self.agents[agent].session,
+            Order::Run { framework: framework_id, container, info: launch.info },
+        );
     }
 
-    fn acceptable(
+    fn check_launch(
         &self,
         agent: AgentKey,
         framework: FrameworkKey,
@@ -81,17 +84,17 @@ impl Master {
             return Err(text.clone());
         }
         if let Some((on, task)) = self.frameworks[framework].tasks.get(launch.id.as_str()) {
-            let unreachable = matches!(self.agents[*on].bucket.presence, Presence::Unreachable { .. });
-            let known = &self.agents[*on].bucket.tasks[*task];
+            let unreachable = matches!(self.agents[*on].record.presence, Presence::Unreachable { .. });
+            let known = &self.agents[*on].record.tasks[*task];
             if !(unreachable && known.written_off()) {
                 let of = if unreachable { " from an unreachable task" } else { "" };
                 return Err(format!("Task has duplicate ID: {}{of} ({})", launch.id, known.state.as_str_name()));
             }
         }
         if let Some(replaced) = launch.partition.as_ref().and_then(|partition| partition.replaces.as_ref()) {
-            self.replaceable(framework, replaced)?;
+            self.check_replaceable(framework, replaced)?;
         }
-        let id = &self.agents[agent].bucket.id;
+        let id = &self.agents[agent].record.id;
         if *launch.agent != **id {
             return Err(format!("Task uses invalid agent {} while agent {id} is expected", launch.agent));
         }
@@ -100,7 +103,7 @@ impl Master {
         })
     }
 
-    /// A task whose offers were not valid: it never was.
+    /// Reports a task whose offers were not valid as dropped.
     pub(in crate::master::core) fn drop_launch(
         &mut self,
         turn: &mut Turn<'_>,
@@ -110,10 +113,10 @@ impl Master {
     ) {
         let known = self.frameworks[framework].tasks.contains_key(launch.id.as_str());
         if known {
-            // Saying DROPPED of this id would be read as the end of the task that runs under it.
+            // The framework would take DROPPED for the end of the task that runs under this id.
             return;
         }
-        let aware = self.frameworks[framework].bucket.facts.partition_aware;
+        let aware = self.frameworks[framework].record.facts.partition_aware;
         let state = TaskState::TaskDropped.for_framework(aware);
         self.answer_launch(turn, framework, launch, state, Reason::InvalidOffers, text);
     }
@@ -131,6 +134,6 @@ impl Master {
         let mut status: v1::TaskStatus = master_status(&launch.id, agent.as_ref(), state, turn.now);
         status.set_reason(reason);
         status.message = Some(text.to_owned());
-        turn.tell(self.frameworks[framework].session, Event::Updated { status: Arc::new(status) });
+        turn.send_event(self.frameworks[framework].session, Event::Updated { status: Arc::new(status) });
     }
 }

@@ -1,8 +1,8 @@
-//! Tasks: compact records, the states they go through, and when they hold resources.
+//! Tasks: compact records, their states, and when they hold resources.
 //!
-//! A task is in its agent's bucket from the launch until its end was acknowledged; then a note of it joins its
-//! framework's completed tasks, of which only so many are kept. There may be a million: a record is shared with snapshots
-//! until it changes, and what is equal in many is kept once.
+//! A task is in its agent's record from the launch until its end is acknowledged. Then its framework keeps it as a
+//! completed task, up to a limit. There may be a million: snapshots share a record until it changes, and equal values
+//! are stored once.
 
 mod interned;
 mod kills;
@@ -30,8 +30,8 @@ use crate::{
     types::{Now, Resources},
 };
 
-/// Entries of a task's history: more than there are states, so one of them came twice.
-const MOST_SEEN: usize = 32;
+/// The length of a task's history: more than there are states, so a full one has a state twice.
+const MAX_HISTORY: usize = 32;
 
 /// A task of a framework on an agent.
 #[derive(Clone, Debug, PartialEq)]
@@ -47,24 +47,24 @@ pub(crate) struct Task {
     pub(crate) state: TaskState,
     /// The state of the last status that was sent to the framework.
     pub(crate) forwarded: Option<TaskState>,
-    /// The status the framework has not acknowledged: a new instance of the framework is sent it at once.
+    /// The status that the framework has not acknowledged; a new instance is sent it at once.
     pub(crate) unacknowledged: Option<Arc<v1::TaskStatus>>,
-    /// A kill to send again when the agent comes back.
+    /// A kill to resend when the agent re-registers.
     pub(crate) kill: Option<Box<Kill>>,
     /// One entry per consecutive state.
     pub(crate) history: Vec<StatusRecord>,
-    /// What is to become of it when its agent cannot be reached, where that was said.
+    /// Its partition policy, if it states one.
     pub(crate) partition: Option<Box<Partition>>,
 }
 
 impl Task {
-    /// Whether its agent ever said that it runs.
+    /// Whether its agent ever reported it running.
     pub(in crate::master::core) fn was_seen_running(&self) -> bool {
         self.history.iter().any(|seen| matches!(seen.state, TaskState::TaskRunning | TaskState::TaskKilling))
     }
 }
 
-/// Why the tasks of an agent end with it.
+/// Why an agent's tasks end with it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::master::core) enum Ending {
     /// The agent left.
@@ -74,8 +74,8 @@ pub(in crate::master::core) enum Ending {
 }
 
 impl Ending {
-    /// What a framework is told, one that knows of partitions or another.
-    fn told(self, aware: bool) -> (TaskState, Reason, &'static str) {
+    /// State, reason and text of the status for a framework, by whether it is partition-aware.
+    fn status_fields(self, aware: bool) -> (TaskState, Reason, &'static str) {
         match (self, aware) {
             (Self::Removed, _) => (TaskState::TaskLost, Reason::AgentRemoved, "the agent was removed"),
             (Self::Gone, true) => {
@@ -87,7 +87,7 @@ impl Ending {
     }
 }
 
-/// What is kept of a status for readers and for reconciliation.
+/// The part of a status that is kept for readers and for reconciliation.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct StatusRecord {
     pub(crate) state: TaskState,
@@ -117,7 +117,7 @@ impl StatusRecord {
     }
 }
 
-/// A status of the master's own: no uuid, so not to be acknowledged.
+/// A status made by the master: it has no uuid and is not acknowledged.
 pub(in crate::master::core) fn master_status(
     task: &str,
     agent: Option<&Arc<str>>,
@@ -143,32 +143,32 @@ impl Master {
             framework.replacements.insert(replaced, (agent, key));
         }
         if let Some(agent) = self.agents.get_mut(agent) {
-            agent.bucket_mut().tasks.push(key, Arc::new(task));
+            agent.record_mut().tasks.push(key, Arc::new(task));
         }
     }
 
     pub(in crate::master::core) fn task_mut(&mut self, agent: AgentKey, key: TaskKey) -> Option<&mut Task> {
-        self.agents.get_mut(agent)?.bucket_mut().tasks.get_mut(key).map(Arc::make_mut)
+        self.agents.get_mut(agent)?.record_mut().tasks.get_mut(key).map(Arc::make_mut)
     }
 
-    /// Counts the task's resources as used: for one learnt from its agent, out of what is free.
+    /// Allocates the task's resources in the ledger; those of a task that its agent reported come out of what is free.
     pub(in crate::master::core) fn allocate_task(&mut self, key: AgentKey, task_key: TaskKey) {
-        let Some(task) = self.agents.get(key).and_then(|agent| agent.bucket.tasks.get(task_key)).cloned() else {
+        let Some(task) = self.agents.get(key).and_then(|agent| agent.record.tasks.get(task_key)).cloned() else {
             return;
         };
-        let role = self.enter(task.framework, &task.role);
+        let role = self.ensure_client(task.framework, &task.role);
         let client = role.map(|role| (task.framework, role));
         self.ledger.allocate(key, Holding::Task(task_key), Held { client, resources: task.resources.clone() });
     }
 
-    /// The same for many tasks of one agent; those that hold nothing, or are gone again, are left out.
+    /// The same for many tasks of one agent; skips those that are gone or hold no resources.
     pub(in crate::master::core) fn allocate_tasks(&mut self, key: AgentKey, tasks: &[TaskKey]) {
-        let Some(bucket) = self.agents.get(key).map(|agent| agent.bucket.clone()) else { return };
-        let known = tasks.iter().filter_map(|task| Some((*task, bucket.tasks.get(*task)?)));
+        let Some(record) = self.agents.get(key).map(|agent| agent.record.clone()) else { return };
+        let known = tasks.iter().filter_map(|task| Some((*task, record.tasks.get(*task)?)));
         let holding = known.filter(|(_, task)| task.state.holds_resources());
         let all: Vec<(Holding, Held)> = holding
             .map(|(task_key, task)| {
-                let role = self.enter(task.framework, &task.role);
+                let role = self.ensure_client(task.framework, &task.role);
                 let client = role.map(|role| (task.framework, role));
                 (Holding::Task(task_key), Held { client, resources: task.resources.clone() })
             })
@@ -176,15 +176,15 @@ impl Master {
         self.ledger.allocate_all(key, all);
     }
 
-    /// The agent's word on a task's latest state. A terminal task stays what it is, except that an agent which comes back
-    /// may say that a task given up as lost still runs.
+    /// Sets a task's latest state. A terminal state is final, except that a re-registering agent may report that a lost
+    /// task still runs.
     pub(in crate::master::core) fn set_state(&mut self, agent: AgentKey, key: TaskKey, state: TaskState) {
         let Some(task) = self.task_mut(agent, key) else { return };
         if task.state == state {
             return;
         }
-        let final_word = task.state.is_terminal() && task.state != TaskState::TaskLost;
-        if final_word {
+        let is_final = task.state.is_terminal() && task.state != TaskState::TaskLost;
+        if is_final {
             return;
         }
         let was = task.state;
@@ -198,45 +198,45 @@ impl Master {
         }
     }
 
-    /// The task is over and acknowledged: only a note of it stays.
+    /// Moves a task that ended and was acknowledged to its framework's completed tasks.
     pub(in crate::master::core) fn complete(&mut self, agent: AgentKey, key: TaskKey, now: Now) {
         self.ledger.release(agent, Holding::Task(key));
-        let Some(bucket) = self.agents.get_mut(agent).map(Agent::bucket_mut) else { return };
-        let Some(mut task) = bucket.tasks.remove(key).map(Arc::unwrap_or_clone) else { return };
-        let agent_id = bucket.id.clone();
+        let Some(record) = self.agents.get_mut(agent).map(Agent::record_mut) else { return };
+        let Some(mut task) = record.tasks.remove(key).map(Arc::unwrap_or_clone) else { return };
+        let agent_id = record.id.clone();
         task.unacknowledged = None;
         if task.history.is_empty() {
             task.history.push(StatusRecord::state_only(task.state, now));
         }
         self.counts.left(task.state);
         let limit = self.config.completed_tasks;
-        self.task_gone(agent, key, &task);
+        self.unindex_task(agent, key, &task);
         if let Some(framework) = self.frameworks.get_mut(task.framework) {
             framework.keep_completed(agent_id, task, limit);
         }
     }
 
-    /// Every task of an agent that does not come back.
+    /// Ends and completes every task of an agent that is removed.
     pub(in crate::master::core) fn end_tasks_of(&mut self, turn: &mut Turn<'_>, key: AgentKey, ending: Ending) {
         let Some(agent) = self.agents.get(key) else { return };
-        let all: Vec<TaskKey> = agent.bucket.tasks.keys().collect();
+        let all: Vec<TaskKey> = agent.record.tasks.keys().collect();
         turn.spend(all.len());
         for task_key in all {
-            let task = &self.agents[key].bucket.tasks[task_key];
+            let task = &self.agents[key].record.tasks[task_key];
             if !task.state.is_terminal() {
-                let (state, reason, text) = ending.told(self.is_aware(key, task_key));
-                let mut status = master_status(&task.id, Some(&self.agents[key].bucket.id), state, turn.now);
+                let (state, reason, text) = ending.status_fields(self.is_aware(key, task_key));
+                let mut status = master_status(&task.id, Some(&self.agents[key].record.id), state, turn.now);
                 status.set_reason(reason);
                 status.message = Some(text.to_owned());
                 self.set_state(key, task_key, state);
-                self.tell_master_status(turn, key, task_key, status);
+                self.send_master_status(turn, key, task_key, status);
             }
             self.complete(key, task_key, turn.now);
         }
     }
 
-    /// Sends a status of the master's own making, which nobody acknowledges, and notes it.
-    pub(in crate::master::core) fn tell_master_status(
+    /// Records a status made by the master and sends it; it is not acknowledged.
+    pub(in crate::master::core) fn send_master_status(
         &mut self,
         turn: &mut Turn<'_>,
         agent: AgentKey,
@@ -246,38 +246,38 @@ impl Master {
         let now = turn.now;
         let current = self.is_current(agent, task);
         let Some(record) = self.task_mut(agent, task) else { return };
-        record.note(&status, now);
+        record.record_status(&status, now);
         record.forwarded = Some(record.state);
         if !current {
             return;
         }
         let framework = record.framework;
         let session = self.frameworks.get(framework).and_then(|framework| framework.session);
-        turn.tell(session, Event::Updated { status: Arc::new(status) });
+        turn.send_event(session, Event::Updated { status: Arc::new(status) });
     }
 }
 
 impl Task {
-    /// Adds a status to the history; a repeated state replaces the last entry. Of one that goes to and fro for ever only the
-    /// latest are kept, and of each state at least one.
-    pub(in crate::master::core) fn note(&mut self, status: &v1::TaskStatus, now: Now) {
+    /// Adds a status to the history; a repeated state replaces the last entry. A full history keeps the latest entries,
+    /// and at least one of each state.
+    pub(in crate::master::core) fn record_status(&mut self, status: &v1::TaskStatus, now: Now) {
         let Ok(state) = TaskState::try_from(status.state) else { return };
         let seen = StatusRecord::of(status, state, now);
         match self.history.last_mut() {
             Some(last) if last.state == state => *last = seen,
             Some(_) | None => {
-                // Few states follow, and every task has a history: no room is kept in advance.
+                // Few states follow, and every task has a history: it reserves no spare capacity.
                 self.history.reserve_exact(1);
                 self.history.push(seen);
-                if self.history.len() > MOST_SEEN {
-                    self.forget_one_seen();
+                if self.history.len() > MAX_HISTORY {
+                    self.drop_repeated_state();
                 }
             }
         }
     }
 
-    /// Drops the earliest entry, but for the first, whose state came again.
-    fn forget_one_seen(&mut self) {
+    /// Drops the earliest entry after the first whose state occurs again later.
+    fn drop_repeated_state(&mut self) {
         let came_again = |at: &usize| self.history[at + 1..].iter().any(|later| later.state == self.history[*at].state);
         if let Some(at) = (1..self.history.len()).find(came_again) {
             self.history.remove(at);

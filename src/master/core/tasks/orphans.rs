@@ -1,9 +1,9 @@
-//! Orphans: containers whose framework was removed, until their agent says that they are gone.
+//! Orphans: containers whose framework was removed, until their agent reports them gone.
 //!
-//! A removed framework has no tasks any more, but their processes die in their own time. Until then what they were given
-//! is in use, though it counts for nobody's share. An agent that speaks a recent enough protocol says of each orphan that
-//! it is gone, and when it registers, which are left. Of an older one nothing would ever be heard: what its orphans were
-//! given is free at once.
+//! A removed framework has no tasks any more, but their processes take time to end. Until then their resources are
+//! used, but count for no client's share. An agent of protocol version 2 or later reports each orphan that is gone, and
+//! at registration the ones left. Agents that speak version 1 never report it: the resources of their orphans are free
+//! at once.
 
 use std::{collections::BTreeSet, sync::Arc};
 
@@ -17,20 +17,20 @@ use crate::{
     types::{Now, Resources},
 };
 
-/// The first version of the agent protocol in which orphans are told of.
-pub(in crate::master::core) const TOLD_SINCE: u32 = 2;
+/// The first version of the agent protocol in which agents report orphans.
+pub(in crate::master::core) const ORPHANS_REPORTED_SINCE: u32 = 2;
 
-/// What is known of such a container.
+/// A container of a removed framework.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Orphan {
-    /// The framework that was removed, and its task; empty where the agent itself knows no more than the container.
+    /// The removed framework, and its task; empty if the agent knows no more than the container.
     pub(crate) framework: Arc<str>,
     pub(crate) task: Arc<str>,
     pub(crate) role: Arc<str>,
     pub(crate) resources: Arc<Resources>,
-    /// Its number among the holdings of the agent.
+    /// Its key in the ledger.
     pub(crate) key: TaskKey,
-    /// Since when this master has it as an orphan, on the wall clock.
+    /// When this master recorded it (nanoseconds of wall time).
     pub(crate) since_ns: i64,
 }
 
@@ -59,7 +59,7 @@ impl Orphan {
 }
 
 impl Master {
-    /// What becomes of a task whose framework is being removed: its container, where its agent will tell of its end.
+    /// The orphan of a task whose framework is being removed; `None` if its agent will not report its end.
     pub(in crate::master::core) fn orphan_of(
         &self,
         agent: AgentKey,
@@ -69,7 +69,7 @@ impl Master {
     ) -> Option<(ContainerId, Orphan)> {
         let held = self.ledger.has(agent, Holding::Task(key));
         let agent = self.agents.get(agent).filter(|agent| held && agent.reports_orphans)?;
-        let task = agent.bucket.tasks.get(key)?;
+        let task = agent.record.tasks.get(key)?;
         Some((task.container.clone(), Orphan::of_task(key, task, framework, now)))
     }
 
@@ -77,34 +77,34 @@ impl Master {
         let Some(agent) = self.agents.get_mut(key) else { return };
         let held = Held { client: None, resources: orphan.resources.clone() };
         self.ledger.allocate(key, Holding::Orphan(orphan.key), held);
-        if let Some(before) = agent.bucket_mut().orphans.insert(container, orphan) {
+        if let Some(before) = agent.record_mut().orphans.insert(container, orphan) {
             self.ledger.release(key, Holding::Orphan(before.key));
         }
     }
 
-    /// Nothing is left of the container. One that is no orphan of this agent is somebody's task, or was forgotten.
+    /// Frees an orphan that is gone; a container that is no orphan of this agent is ignored.
     pub(in crate::master::core) fn orphan_gone(&mut self, key: AgentKey, container: &ContainerId) {
         let Some(agent) = self.agents.get_mut(key) else { return };
-        if !agent.bucket.orphans.contains_key(container) {
+        if !agent.record.orphans.contains_key(container) {
             return;
         }
-        if let Some(orphan) = agent.bucket_mut().orphans.remove(container) {
+        if let Some(orphan) = agent.record_mut().orphans.remove(container) {
             self.ledger.release(key, Holding::Orphan(orphan.key));
         }
     }
 
-    /// A task of a framework that was removed, on an agent that registers.
+    /// Adds the orphan of a task that a registering agent reports of a removed framework.
     pub(in crate::master::core) fn orphan_reported(&mut self, now: Now, key: AgentKey, task: &ReportedTask) {
         let agent = &self.agents[key];
-        let is_known = agent.bucket.orphans.contains_key(&task.container);
+        let is_known = agent.record.orphans.contains_key(&task.container);
         if agent.reports_orphans && task.state.holds_resources() && !is_known {
-            let orphan = Orphan::reported(self.counters.task(), task, self.taken.share(&task.resources), now);
+            let orphan =
+                Orphan::reported(self.counters.task(), task, self.interned_resources.share(&task.resources), now);
             self.add_orphan(key, task.container.clone(), orphan);
         }
     }
 
-    /// An agent that registers names its orphans, and tasks that become such by what it is answered: these there are, and
-    /// no others.
+    /// Replaces the orphans of a registering agent by those that it reports and by its tasks of removed frameworks.
     pub(in crate::master::core) fn reconcile_orphans(
         &mut self,
         now: Now,
@@ -112,21 +112,22 @@ impl Master {
         register: &Register,
         removed: &BTreeSet<String>,
     ) {
-        let tells = register.version >= TOLD_SINCE;
-        let bereft = |task: &&ReportedTask| removed.contains(&task.framework) && task.state.holds_resources();
-        let named = register.orphans.iter().chain(register.tasks.iter().filter(bereft));
-        let named: Vec<&ReportedTask> = named.filter(|_| tells).collect();
+        let reports = register.version >= ORPHANS_REPORTED_SINCE;
+        let newly_orphaned = |task: &&ReportedTask| removed.contains(&task.framework) && task.state.holds_resources();
+        let named = register.orphans.iter().chain(register.tasks.iter().filter(newly_orphaned));
+        let named: Vec<&ReportedTask> = named.filter(|_| reports).collect();
         let there: BTreeSet<&ContainerId> = named.iter().map(|one| &one.container).collect();
         let Some(agent) = self.agents.get_mut(key) else { return };
-        agent.reports_orphans = tells;
-        let known = agent.bucket.orphans.keys();
+        agent.reports_orphans = reports;
+        let known = agent.record.orphans.keys();
         let gone: Vec<ContainerId> = known.filter(|container| !there.contains(container)).cloned().collect();
         for container in gone {
             self.orphan_gone(key, &container);
         }
         for one in named {
-            if !self.agents[key].bucket.orphans.contains_key(&one.container) {
-                let orphan = Orphan::reported(self.counters.task(), one, self.taken.share(&one.resources), now);
+            if !self.agents[key].record.orphans.contains_key(&one.container) {
+                let orphan =
+                    Orphan::reported(self.counters.task(), one, self.interned_resources.share(&one.resources), now);
                 self.add_orphan(key, one.container.clone(), orphan);
             }
         }

@@ -1,4 +1,4 @@
-//! Reconciliation: a framework asks what has become of its tasks, and is told what this master knows.
+//! Reconciliation: a framework requests the states of its tasks, and the master sends those that it knows.
 
 use std::{collections::VecDeque, sync::Arc};
 
@@ -14,21 +14,21 @@ use crate::{
     types::Now,
 };
 
-/// The part of a turn's work that answers to one framework may take.
+/// Answers to one framework may take this fraction of a turn's work.
 const SHARE_OF_ONE: usize = 2;
-/// So many tasks that a framework asks after by name may wait for their answers.
+/// So many tasks of explicit reconciliation may wait for their answers.
 const MOST_NAMED: usize = 65_536;
 
-/// What a framework is still to be sent: pieces leave as it reads, so that a call costs no more than itself.
+/// The answers still to be sent to a framework, in pieces as it reads: a call costs no more memory than itself.
 ///
-/// Each run visits all its tasks.
+/// Each run visits all tasks of the framework.
 #[derive(Debug, Default)]
 pub(in crate::master::core) struct Answers {
-    /// The run that sends again what is not acknowledged.
+    /// The run that resends unacknowledged statuses.
     resends: Cursor,
-    /// The run that sends the states of all.
+    /// The run of implicit reconciliation, which sends the state of every task.
     implicit: Cursor,
-    /// Another question for all came meanwhile: those that were visited before it are to be visited again.
+    /// Another implicit request arrived meanwhile: tasks visited before it are visited again.
     again: bool,
     named: VecDeque<ReconcileTask>,
 }
@@ -38,7 +38,7 @@ impl Answers {
         self.resends.is_over() && self.implicit.is_over() && !self.again && self.named.is_empty()
     }
 
-    /// What is not acknowledged of all tasks up to this end is to be sent again.
+    /// Starts to resend the unacknowledged statuses of all tasks up to this end.
     pub(in crate::master::core) fn resend(&mut self, end: Cursor) {
         self.resends = end;
     }
@@ -56,8 +56,8 @@ impl Answers {
         if let Some((_, &(agent, task))) = tasks.visit(&mut self.resends) {
             return Some(Step::Resend(agent, task));
         }
-        if let Some(doubt) = self.named.pop_front() {
-            return Some(Step::Named(doubt));
+        if let Some(query) = self.named.pop_front() {
+            return Some(Step::Named(query));
         }
         if self.implicit.is_over() && std::mem::take(&mut self.again) {
             self.implicit = tasks.end();
@@ -68,15 +68,15 @@ impl Answers {
 
 /// One answer.
 enum Step {
-    /// What is not acknowledged of a task.
+    /// The unacknowledged status of a task.
     Resend(AgentKey, TaskKey),
-    /// The state of a task.
+    /// The state of a known task.
     State(AgentKey, TaskKey),
     Named(ReconcileTask),
 }
 
 impl Master {
-    /// With an empty list, one answer per task of the framework; otherwise one per task named, as far as it is known.
+    /// Answers an empty list with the state of every task of the framework, any other with those of the named tasks.
     pub(in crate::master::core) fn reconcile(
         &mut self,
         turn: &mut Turn<'_>,
@@ -96,18 +96,18 @@ impl Master {
             framework.answers.ask_all(framework.tasks.end());
         }
         framework.answers.named.extend(tasks);
-        self.go_on_answering(turn, key);
+        self.continue_answers(turn, key);
         Ok(())
     }
 
     /// Sends the next answers, as many as a turn may take and the framework has room for.
-    pub(in crate::master::core) fn go_on_answering(&mut self, turn: &mut Turn<'_>, key: FrameworkKey) {
+    pub(in crate::master::core) fn continue_answers(&mut self, turn: &mut Turn<'_>, key: FrameworkKey) {
         self.answering.remove(&key);
         for _ in 0..self.config.work_per_turn.div_ceil(SHARE_OF_ONE) {
             let Some(framework) = self.frameworks.get_mut(key) else { return };
             let session = framework.session;
             if session.is_none() || turn.is_over_budget(session) {
-                // It goes on once the framework has read: nothing is due until then.
+                // The answers continue once the framework has read: nothing is due until then.
                 return;
             }
             let Some(step) = framework.answers.next(&framework.tasks) else { return };
@@ -122,33 +122,33 @@ impl Master {
         let framework = &self.frameworks[key];
         match step {
             Step::Resend(agent, task) => {
-                if let Some(status) = &self.agents[agent].bucket.tasks[task].unacknowledged {
-                    turn.tell(framework.session, Event::Updated { status: status.clone() });
+                if let Some(status) = &self.agents[agent].record.tasks[task].unacknowledged {
+                    turn.send_event(framework.session, Event::Updated { status: status.clone() });
                 }
             }
             Step::State(agent, task) => {
-                if self.agents[agent].bucket.tasks[task].state != TaskState::TaskUnreachable {
+                if self.agents[agent].record.tasks[task].state != TaskState::TaskUnreachable {
                     self.answer_known(turn, key, agent, task);
                 }
             }
-            Step::Named(doubt) => self.answer_named(turn, key, &doubt),
+            Step::Named(query) => self.answer_named(turn, key, &query),
         }
     }
 
-    /// Answers that can go on without the framework's reading anything.
+    /// Continues the answers to frameworks that are within their budget.
     pub(in crate::master::core) fn answers_due(&mut self, turn: &mut Turn<'_>) {
         let waiting = self.answering.len();
         for _ in 0..waiting {
-            // Each in turn, so that one that never stops asking does not keep the others from their answers.
+            // Round robin, so that a framework that never stops asking does not starve the others.
             let next = self.answering.range(self.answers_next..).next().or_else(|| self.answering.first()).copied();
             let Some(key) = next.filter(|_| !turn.is_spent()) else { return };
             self.answers_next = FrameworkKey(key.0.wrapping_add(1));
-            self.go_on_answering(turn, key);
+            self.continue_answers(turn, key);
         }
     }
 
-    /// Peers that went over their budget get no offers; those within it again get the answers that waited.
-    pub(in crate::master::core) fn budgets_changed(&mut self) {
+    /// Stops offers to frameworks that went over their budget; resumes offers and answers to those within it again.
+    pub(in crate::master::core) fn apply_budget_changes(&mut self) {
         for session in self.outgoing.take_changed() {
             let Some(Peer::Framework(key)) = self.sessions.peer(session) else { continue };
             let is_over = self.outgoing.is_over(session);
@@ -161,52 +161,52 @@ impl Master {
         }
     }
 
-    /// One task that the framework is unsure of; the answer waits while more than may is still to be read.
+    /// Reconciles one task; the answer waits while the framework is over its budget.
     pub(in crate::master::core) fn reconcile_one(
         &mut self,
         turn: &mut Turn<'_>,
         key: FrameworkKey,
-        doubt: &ReconcileTask,
+        query: &ReconcileTask,
     ) {
         let Some(framework) = self.frameworks.get_mut(key) else { return };
         if !turn.is_over_budget(framework.session) {
-            self.answer_named(turn, key, doubt);
+            self.answer_named(turn, key, query);
         } else if framework.answers.named.len() < MOST_NAMED {
-            framework.answers.named.push_back(doubt.clone());
+            framework.answers.named.push_back(query.clone());
         }
     }
 
-    fn answer_named(&self, turn: &mut Turn<'_>, framework: FrameworkKey, doubt: &ReconcileTask) {
-        let known = self.frameworks[framework].tasks.get(doubt.task.as_str()).copied();
+    fn answer_named(&self, turn: &mut Turn<'_>, framework: FrameworkKey, query: &ReconcileTask) {
+        let known = self.frameworks[framework].tasks.get(query.task.as_str()).copied();
         if let Some((agent, key)) = known {
             return self.answer_known(turn, framework, agent, key);
         }
-        if let Some(status) = self.unknown_status(framework, doubt, turn.now) {
-            turn.tell(self.frameworks[framework].session, Event::Updated { status: Arc::new(status) });
+        if let Some(status) = self.unknown_status(framework, query, turn.now) {
+            turn.send_event(self.frameworks[framework].session, Event::Updated { status: Arc::new(status) });
         }
     }
 
-    /// Answers for a task this master knows, unless the answer would be an end whose own status is still on its way from the
-    /// agent: that one carries how the process ended, and an answer that overtakes it would take its place.
+    /// Sends the state of a known task, unless it is an end whose status the agent has still to deliver. That status
+    /// carries how the process ended, and an answer that overtakes it would replace it.
     fn answer_known(&self, turn: &mut Turn<'_>, framework: FrameworkKey, agent: AgentKey, key: TaskKey) {
-        let bucket = &self.agents[agent].bucket;
-        let task = &bucket.tasks[key];
+        let record = &self.agents[agent].record;
+        let task = &record.tasks[key];
         let is_end = task.forwarded.unwrap_or(task.state).is_terminal();
-        let is_expected = !matches!(bucket.presence, Presence::Unreachable { .. });
+        let is_expected = !matches!(record.presence, Presence::Unreachable { .. });
         let is_sent = task.unacknowledged.as_ref().is_some_and(|sent| sent.state().is_terminal());
         if is_end && !is_sent && is_expected {
             return;
         }
         let status = self.known_status(agent, key, turn.now);
-        turn.tell(self.frameworks[framework].session, Event::Updated { status: Arc::new(status) });
+        turn.send_event(self.frameworks[framework].session, Event::Updated { status: Arc::new(status) });
     }
 
-    /// The latest state the framework was sent, or the current one.
+    /// A status with the latest state that the framework was sent, or the current one.
     fn known_status(&self, agent: AgentKey, key: TaskKey, now: Now) -> v1::TaskStatus {
-        let bucket = &self.agents[agent].bucket;
-        let task = &bucket.tasks[key];
+        let record = &self.agents[agent].record;
+        let task = &record.tasks[key];
         let state = task.forwarded.unwrap_or(task.state);
-        let mut status = master_status(&task.id, Some(&bucket.id), state, now);
+        let mut status = master_status(&task.id, Some(&record.id), state, now);
         status.set_reason(v1::task_status::Reason::Reconciliation);
         status.message = Some("Reconciliation: latest task state".to_owned());
         if let Some(sent) = task.unacknowledged.as_ref().filter(|sent| sent.state() == state && state.is_terminal()) {
@@ -219,15 +219,15 @@ impl Master {
             container_id: Some(v1::ContainerId { value: task.container.to_string(), parent: None }),
             ..v1::ContainerStatus::default()
         }));
-        if let Presence::Unreachable { since_ns } = bucket.presence {
+        if let Presence::Unreachable { since_ns } = record.presence {
             status.unreachable_time = Some(v1::TimeInfo { nanoseconds: since_ns });
         }
         status
     }
 
-    /// What can be said of a task this master does not know; nothing while agents that may have it are still expected.
-    fn unknown_status(&self, framework: FrameworkKey, doubt: &ReconcileTask, now: Now) -> Option<v1::TaskStatus> {
-        let agent = doubt.agent.as_deref();
+    /// A status for a task unknown to this master; `None` while agents that may have it are still expected.
+    fn unknown_status(&self, framework: FrameworkKey, query: &ReconcileTask, now: Now) -> Option<v1::TaskStatus> {
+        let agent = query.agent.as_deref();
         let expected = match agent {
             Some(agent) => self.recovered.contains(agent),
             None => !self.recovered.is_empty(),
@@ -237,7 +237,7 @@ impl Master {
         }
         let since_ns = agent.and_then(|agent| self.facts.unreachable.get(agent)).copied();
         let (state, text) = match agent {
-            Some(agent) if since_ns.is_some_and(|since_ns| self.counts_as_lost(doubt, now, agent, since_ns)) => {
+            Some(agent) if since_ns.is_some_and(|since_ns| self.counts_as_lost(query, now, agent, since_ns)) => {
                 (TaskState::TaskLost, "the agent did not answer for as long as the task's partition policy allows")
             }
             Some(_) if since_ns.is_some() => (TaskState::TaskUnreachable, "the task's agent is unreachable"),
@@ -249,18 +249,18 @@ impl Master {
             }
             Some(_) | None => (TaskState::TaskUnknown, "the task is unknown"),
         };
-        let aware = self.frameworks[framework].bucket.facts.partition_aware;
+        let aware = self.frameworks[framework].record.facts.partition_aware;
         let agent: Option<Arc<str>> = agent.map(Arc::from);
-        let mut status = master_status(&doubt.task, agent.as_ref(), state.for_framework(aware), now);
+        let mut status = master_status(&query.task, agent.as_ref(), state.for_framework(aware), now);
         status.set_reason(v1::task_status::Reason::Reconciliation);
         status.message = Some(format!("Reconciliation: {text}"));
         status.unreachable_time = since_ns.map(|nanoseconds| v1::TimeInfo { nanoseconds });
         Some(status)
     }
 
-    /// Whether a task whose agent is unreachable since then counts as lost by now. A master that was started meanwhile does
-    /// not know the task, and goes by what its framework says of the policy.
-    fn counts_as_lost(&self, doubt: &ReconcileTask, now: Now, agent: &str, since_ns: i64) -> bool {
-        doubt.lost_after.is_some_and(|time| time <= self.absences.lasted(now, agent, since_ns))
+    /// Whether a task whose agent is unreachable since then counts as lost by now. A master that was restarted
+    /// meanwhile does not know the task and applies the policy that the framework states.
+    fn counts_as_lost(&self, query: &ReconcileTask, now: Now, agent: &str, since_ns: i64) -> bool {
+        query.lost_after.is_some_and(|time| time <= self.absences.lasted(now, agent, since_ns))
     }
 }

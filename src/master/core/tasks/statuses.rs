@@ -1,7 +1,7 @@
-//! The way of a status through the master: from the agent to the framework, and its acknowledgement back.
+//! Statuses: forwarded from the agent to the framework, their acknowledgements back.
 //!
-//! The agent repeats a status until it is acknowledged; the master adds nothing to it and loses nothing by losing it. It
-//! keeps the one in flight of each task, so that a framework that comes back has it at once.
+//! The agent resends a status until it is acknowledged, so the master need not store it. It keeps the one in flight of
+//! each task, to resend it at once to a framework that reconnects.
 
 use std::sync::Arc;
 
@@ -25,29 +25,29 @@ impl Master {
         let task_id = update.status.task_id.value.as_str();
         let known =
             self.frameworks[framework].tasks.get(task_id).copied().filter(|(on, task)| {
-                *on == agent && self.agents[*on].bucket.tasks[*task].container == update.container
+                *on == agent && self.agents[*on].record.tasks[*task].container == update.container
             });
         if let Some((_, key)) = known {
-            if let Some(first) = self.another_end(agent, key, &update) {
-                return turn.tell(self.frameworks[framework].session, Event::Updated { status: first });
+            if let Some(first) = self.forgotten_end(agent, key, &update) {
+                return turn.send_event(self.frameworks[framework].session, Event::Updated { status: first });
             }
-            self.agent_says(turn, agent, key, update.latest);
+            self.apply_reported_state(turn, agent, key, update.latest);
             let now = turn.now;
             if let Some(task) = self.task_mut(agent, key) {
-                task.note(&update.status, now);
+                task.record_status(&update.status, now);
                 task.forwarded = Some(update.state);
                 task.unacknowledged = Some(update.status.clone());
             }
         }
-        if known.is_none() && self.updated_for_history(turn, agent, framework, &update) {
+        if known.is_none() && self.acknowledge_superseded(turn, agent, framework, &update) {
             return;
         }
-        turn.tell(self.frameworks[framework].session, Event::Updated { status: update.status });
+        turn.send_event(self.frameworks[framework].session, Event::Updated { status: update.status });
     }
 
-    /// A task has this state by its agent's word. What an agent had given up may be offered by now: one that takes it back
-    /// has its offers taken back too.
-    fn agent_says(&mut self, turn: &mut Turn<'_>, agent: AgentKey, key: TaskKey, state: TaskState) {
+    /// Sets the state that the agent reports. If the task holds resources again that may have been offered since, the
+    /// agent's offers are rescinded.
+    fn apply_reported_state(&mut self, turn: &mut Turn<'_>, agent: AgentKey, key: TaskKey, state: TaskState) {
         let held = self.ledger.has(agent, Holding::Task(key));
         self.set_state(agent, key, state);
         if !held && self.ledger.has(agent, Holding::Task(key)) {
@@ -55,9 +55,9 @@ impl Master {
         }
     }
 
-    /// The status of a container whose end the framework knows, or of an older copy of a task: not the framework's any
-    /// more, so the master answers for it.
-    fn updated_for_history(
+    /// Acknowledges a status in place of the framework if it is of an older copy of a task, or of a container whose end
+    /// was acknowledged. Returns false for any other.
+    fn acknowledge_superseded(
         &mut self,
         turn: &mut Turn<'_>,
         agent: AgentKey,
@@ -65,12 +65,12 @@ impl Master {
         update: &Update,
     ) -> bool {
         let older = self.frameworks[framework].older_copy(agent, &update.container);
-        if older.is_none() && !self.has_sent_the_end(framework, &update.container) {
+        if older.is_none() && !self.has_acknowledged_end(framework, &update.container) {
             return false;
         }
-        self.acknowledge_itself(turn, agent, update);
+        self.acknowledge_for_framework(turn, agent, update);
         if let Some(key) = older {
-            self.agent_says(turn, agent, key, update.latest);
+            self.apply_reported_state(turn, agent, key, update.latest);
             if update.state.is_terminal() {
                 self.complete(agent, key, turn.now);
             }
@@ -78,33 +78,37 @@ impl Master {
         true
     }
 
-    /// The status of a framework that was removed: nobody will acknowledge it, so the agent has to be told to forget.
+    /// Answers a status of a removed framework, which nothing will acknowledge: the agent is sent a shutdown instead.
     fn orphaned_status(&mut self, turn: &mut Turn<'_>, agent: AgentKey, update: &Update) {
-        self.end_tasks_of_leaving(turn, agent);
+        self.end_tasks_of_removed(turn, agent);
         if self.was_removed(&update.framework) {
             let framework = update.framework.as_str().into();
-            turn.order(self.agents[agent].session, Order::Shutdown { framework });
+            turn.send_order(self.agents[agent].session, Order::Shutdown { framework });
         }
     }
 
-    /// An end of this task that the framework was sent and the agent has forgotten: that one counts, and is sent again.
-    /// The agent tells its own again too, and is answered when the framework has acknowledged the first.
-    fn another_end(&self, agent: AgentKey, task: TaskKey, update: &Update) -> Option<Arc<v1::TaskStatus>> {
-        let sent = self.agents[agent].bucket.tasks[task].unacknowledged.as_ref()?;
+    /// The unacknowledged end of this task that the agent has forgotten, if `update` reports another. The first counts
+    /// and is resent. The agent resends its own, and is acknowledged once the framework has acknowledged the first.
+    fn forgotten_end(&self, agent: AgentKey, task: TaskKey, update: &Update) -> Option<Arc<v1::TaskStatus>> {
+        let sent = self.agents[agent].record.tasks[task].unacknowledged.as_ref()?;
         (sent.state().is_terminal() && sent.uuid != update.status.uuid).then(|| sent.clone())
     }
 
-    /// Whether the framework has acknowledged the end of this container. An agent may not know: a power cut takes what
-    /// it had not synced, and what it then says of the container comes after the end.
-    pub(in crate::master::core) fn has_sent_the_end(&self, framework: FrameworkKey, container: &ContainerId) -> bool {
+    /// Whether the framework has acknowledged the end of this container. The agent may have lost that end in a power
+    /// cut, and report another state of the container after it.
+    pub(in crate::master::core) fn has_acknowledged_end(
+        &self,
+        framework: FrameworkKey,
+        container: &ContainerId,
+    ) -> bool {
         self.frameworks.get(framework).is_some_and(|framework| framework.has_completed(container))
     }
 
-    fn acknowledge_itself(&self, turn: &mut Turn<'_>, agent: AgentKey, update: &Update) {
+    fn acknowledge_for_framework(&self, turn: &mut Turn<'_>, agent: AgentKey, update: &Update) {
         let status = &update.status;
         let (task, uuid) = (status.task_id.value.clone(), status.uuid.clone().unwrap_or_default());
         let framework = update.framework.as_str().into();
-        turn.order(self.agents[agent].session, Order::Acknowledge { framework, task, uuid });
+        turn.send_order(self.agents[agent].session, Order::Acknowledge { framework, task, uuid });
     }
 
     pub(in crate::master::core) fn acknowledge(
@@ -119,11 +123,11 @@ impl Master {
         let Some(key) = self.agents.by_id(agent) else {
             return Err(Refusal::new("acknowledge.agent_id", format!("agent {agent} is not registered")));
         };
-        // Where the agent is away it says the status again when it is back, unless a power cut took it: an end counts as
-        // acknowledged now, and the master answers for it then.
+        // A disconnected agent resends the status when it re-registers, unless it lost it in a power cut. The end
+        // counts as acknowledged now; the master acknowledges it to the agent then.
         let session = self.agents[key].session;
-        let id = self.frameworks[framework].bucket.id.clone();
-        turn.order(session, Order::Acknowledge { framework: id, task: task_id.to_owned(), uuid: uuid.clone() });
+        let id = self.frameworks[framework].record.id.clone();
+        turn.send_order(session, Order::Acknowledge { framework: id, task: task_id.to_owned(), uuid: uuid.clone() });
         let known = self.frameworks[framework].tasks.get(task_id).copied().filter(|(on, _)| *on == key);
         if let Some((_, task_key)) = known
             && let Some(task) = self.task_mut(key, task_key)
@@ -135,10 +139,10 @@ impl Master {
         Ok(())
     }
 
-    /// A framework that subscribed again gets what it has not acknowledged, without waiting for the agents to repeat it.
+    /// Resends a framework's unacknowledged statuses, without waiting for the agents to resend them.
     pub(in crate::master::core) fn resend_unacknowledged(&mut self, turn: &mut Turn<'_>, key: FrameworkKey) {
         let Some(framework) = self.frameworks.get_mut(key) else { return };
         framework.answers.resend(framework.tasks.end());
-        self.go_on_answering(turn, key);
+        self.continue_answers(turn, key);
     }
 }

@@ -1,14 +1,15 @@
-//! The tasks of an agent, in few bytes.
+//! The tasks of an agent, stored in few bytes.
 //!
-//! Keys of tasks only grow, so the table is a vector in order of keys, and a new task goes to its end. A task that goes leaves
-//! its place empty until half of all places are; so each costs the same, however many there are.
+//! Keys of tasks only grow, so the table is a vector sorted by key, and a new task is appended. A removed task leaves
+//! its place empty until half of all places are; then the vector is compacted. So a removal moves few entries on
+//! average.
 
 use std::{ops::Index, sync::Arc};
 
 use super::Task;
 use crate::master::core::keys::TaskKey;
 
-/// See the [module](self).
+/// The tasks of an agent by key; see the [module](self).
 #[derive(Clone, Debug, Default)]
 pub(crate) struct TaskTable {
     places: Vec<(TaskKey, Option<Arc<Task>>)>,
@@ -38,7 +39,7 @@ impl TaskTable {
         self.get(key).is_some()
     }
 
-    /// In order of their keys.
+    /// All tasks, in the order of their keys.
     pub(crate) fn iter(&self) -> impl Iterator<Item = (TaskKey, &Arc<Task>)> {
         self.starting_at(0)
     }
@@ -51,20 +52,20 @@ impl TaskTable {
         self.iter().map(|(_, task)| task)
     }
 
-    /// Those of this key and later ones.
+    /// The tasks of this key and later ones.
     pub(in crate::master::core) fn since(&self, first: TaskKey) -> impl Iterator<Item = (TaskKey, &Arc<Task>)> {
         self.starting_at(self.places.partition_point(|(key, _)| *key < first))
     }
 
-    /// The first after this key; without a key, the first.
+    /// The first task after this key; without a key, the first.
     pub(crate) fn after(&self, key: Option<TaskKey>) -> Option<(TaskKey, &Arc<Task>)> {
         self.starting_at(self.places.partition_point(|(earlier, _)| Some(*earlier) <= key)).next()
     }
 
-    /// Puts a new task in.
+    /// Adds a new task.
     ///
     /// # Panics
-    /// There is or was one of this key or a later one.
+    /// When the table has or had this key or a later one.
     pub(in crate::master::core) fn push(&mut self, key: TaskKey, task: Arc<Task>) {
         assert!(self.places.last().is_none_or(|(last, _)| *last < key), "{key:?} is not the latest");
         self.places.push((key, Some(task)));

@@ -1,4 +1,4 @@
-//! What comes of a session after the core has closed it.
+//! Inputs of a session that the core has closed.
 
 use super::world::{World, known, register, reported};
 use crate::{

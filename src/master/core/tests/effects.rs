@@ -1,4 +1,4 @@
-//! The inputs that matter most, each with everything it causes, in order, and nothing else.
+//! The main inputs, each with all its effects in order.
 
 use std::{sync::Arc, time::Duration};
 
@@ -16,11 +16,11 @@ use crate::{
 
 const TOTAL: &str = "cpus:4;mem:1024";
 
-fn tell(session: SessionId, event: Event) -> Effect {
+fn event(session: SessionId, event: Event) -> Effect {
     Effect::SendEvent { session, after: RecordNumber::default(), event }
 }
 
-/// The effects, each as if it followed from no record.
+/// The effects, each without the record that it waits for.
 fn plain(effects: &[Effect]) -> Vec<Effect> {
     let mut effects = effects.to_vec();
     for effect in &mut effects {
@@ -49,18 +49,18 @@ pub(super) fn offered() -> (World, SessionId, SessionId, OfferMade) {
 }
 
 #[test]
-fn a_framework_that_subscribes_hears_its_id_a_heartbeat_and_that_the_call_is_done() {
+fn a_framework_that_subscribes_receives_its_id_a_heartbeat_and_that_the_call_is_done() {
     let mut world = World::new();
     let (session, id) = world.framework("f");
     let subscribed = Event::Subscribed { framework: id.into(), heartbeat: Duration::from_secs(15) };
     assert_eq!(
         plain(&world.effects),
-        [tell(session, subscribed), tell(session, Event::Heartbeat), tell(session, Event::Applied { seq: 1 })]
+        [event(session, subscribed), event(session, Event::Heartbeat), event(session, Event::Applied { seq: 1 })]
     );
 }
 
 #[test]
-fn an_agent_is_written_down_before_it_is_registered_and_then_offered() {
+fn an_agent_is_recorded_before_it_is_registered_and_then_offered() {
     let mut world = World::new();
     let (framework, framework_id) = world.framework("f");
     let (agent, id) = world.agent(TOTAL);
@@ -85,11 +85,11 @@ fn an_agent_is_written_down_before_it_is_registered_and_then_offered() {
         multi_role: true,
         refinement: true,
     };
-    assert_eq!(plain(std::slice::from_ref(offers)), [tell(framework, Event::Offers(vec![made]))]);
+    assert_eq!(plain(std::slice::from_ref(offers)), [event(framework, Event::Offers(vec![made]))]);
 }
 
 #[test]
-fn a_launch_introduces_the_framework_to_the_agent_runs_the_task_and_is_done() {
+fn a_launch_sends_the_agent_the_framework_and_the_task_and_is_done() {
     let (mut world, framework, agent, offer) = offered();
     world.launch(framework, &offer, &[("a", "cpus:1;mem:32")]);
     let info = world.harness.core.snapshot().frameworks[0].info.clone();
@@ -98,7 +98,7 @@ fn a_launch_introduces_the_framework_to_the_agent_runs_the_task_and_is_done() {
         container: world.runs(agent)[0].1.as_str().into(),
         info: launch("a", &offer.agent, "cpus:1;mem:32").info,
     };
-    let done = tell(framework, Event::Applied { seq: 2 });
+    let done = event(framework, Event::Applied { seq: 2 });
     let introduction = Order::UpdateFramework { framework: offer.framework, info };
     assert_eq!(plain(&world.effects), [order(agent, introduction), order(agent, run), done]);
 }
@@ -119,21 +119,21 @@ fn a_status_goes_on_as_it_came_and_its_acknowledgement_back() {
         status: status.clone(),
     };
     world.feed(Input::Reported { session: agent, report: Report::Updated(Box::new(update)) });
-    assert_eq!(plain(&world.effects), [tell(framework, Event::Updated { status })]);
+    assert_eq!(plain(&world.effects), [event(framework, Event::Updated { status })]);
     world.acknowledge(framework, &offer.agent, "a", &uuid);
     let back = Order::Acknowledge { framework: offer.framework, task: "a".to_owned(), uuid };
-    assert_eq!(plain(&world.effects), [order(agent, back), tell(framework, Event::Applied { seq: 3 })]);
+    assert_eq!(plain(&world.effects), [order(agent, back), event(framework, Event::Applied { seq: 3 })]);
 }
 
 #[test]
 fn a_refusal_is_done_and_nothing_is_offered_in_its_place() {
     let (mut world, framework, _, offer) = offered();
     world.decline(framework, &offer, 5);
-    assert_eq!(plain(&world.effects), [tell(framework, Event::Applied { seq: 2 })]);
+    assert_eq!(plain(&world.effects), [event(framework, Event::Applied { seq: 2 })]);
 }
 
 #[test]
-fn a_framework_that_is_torn_down_is_written_off_before_its_agents_end_its_tasks() {
+fn a_framework_that_is_torn_down_is_recorded_as_removed_before_its_agents_end_its_tasks() {
     let (mut world, framework, agent, offer) = offered();
     world.launch(framework, &offer, &[("a", "cpus:1;mem:32")]);
     world.call(framework, Call::Teardown);
@@ -144,21 +144,21 @@ fn a_framework_that_is_torn_down_is_written_off_before_its_agents_end_its_tasks(
         [
             Effect::Persist { number: RecordNumber::default(), changes: vec![removed] },
             order(agent, Order::Shutdown { framework: offer.framework }),
-            tell(framework, Event::Applied { seq: 3 }),
+            event(framework, Event::Applied { seq: 3 }),
             Effect::Close { session: framework, after: RecordNumber::default() },
         ]
     );
 }
 
 #[test]
-fn an_agent_whose_stream_breaks_takes_its_offers_back_and_says_nothing_else() {
+fn the_offers_of_an_agent_whose_stream_breaks_are_rescinded_and_nothing_else_is_sent() {
     let (mut world, framework, agent, offer) = offered();
     world.detach(agent);
-    assert_eq!(plain(&world.effects), [tell(framework, Event::Rescinded { offer: offer.key })]);
+    assert_eq!(plain(&world.effects), [event(framework, Event::Rescinded { offer: offer.key })]);
 }
 
 #[test]
-fn a_framework_that_names_itself_wrongly_is_told_so_and_its_stream_ends() {
+fn a_framework_with_an_invalid_info_is_sent_an_error_and_its_stream_ends() {
     let mut world = World::new();
     let session = world.attach();
     world.call(session, Call::Invalid { field: "subscribe.framework_info.name".into(), text: "missing".into() });
@@ -166,8 +166,8 @@ fn a_framework_that_names_itself_wrongly_is_told_so_and_its_stream_ends() {
     assert_eq!(
         plain(&world.effects),
         [
-            tell(session, error),
-            tell(session, Event::Applied { seq: 1 }),
+            event(session, error),
+            event(session, Event::Applied { seq: 1 }),
             Effect::Close { session, after: RecordNumber::default() }
         ]
     );

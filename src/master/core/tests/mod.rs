@@ -6,5 +6,5 @@ pub(super) mod world;
 
 mod closed;
 mod effects;
-mod sent_away;
+mod refused;
 mod unread;

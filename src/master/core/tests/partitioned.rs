@@ -29,7 +29,7 @@ pub(in crate::master::core) fn running_for(
     (world, framework, agent, task)
 }
 
-/// The agent answers no more until it is given up; what the framework heard meanwhile.
+/// Lets the agent answer no pings until it is marked unreachable; returns the statuses sent to the framework.
 pub(in crate::master::core) fn cut_off(world: &mut World, framework: SessionId) -> Vec<TaskStatus> {
     world.lively = false;
     world.wait(Duration::from_secs(91));

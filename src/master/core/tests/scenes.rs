@@ -1,4 +1,4 @@
-//! A cluster in which everything is that readers may see, for tests of what they get.
+//! A cluster with one of everything that readers may see, for tests of snapshots.
 
 use std::{sync::Arc, time::Duration};
 
@@ -11,8 +11,8 @@ use crate::{
     proto::v1::{self, TaskState},
 };
 
-/// Agents that are connected, disconnected, unreachable and not back yet; frameworks of one and two roles, one that was
-/// removed; tasks that run, ended, and cannot be reached, orphans and outstanding offers.
+/// Agents that are connected, disconnected, unreachable and not re-registered yet; frameworks of one and two roles, a
+/// removed one; tasks that run, ended and are unreachable; orphans and outstanding offers.
 pub(in crate::master) fn mixed() -> Snapshot {
     let mut state = State::default();
     state.agents.insert("old-S9".to_owned(), v1::AgentInfo::default());
@@ -54,7 +54,7 @@ pub(in crate::master) fn mixed() -> Snapshot {
     world.harness.core.snapshot()
 }
 
-/// A master that no agent and no framework has found.
+/// A master without agents and frameworks.
 pub(in crate::master) fn empty() -> Snapshot {
     World::new().harness.core.snapshot()
 }
@@ -68,7 +68,7 @@ pub(in crate::master) fn crowded(tasks: usize) -> Snapshot {
     let running = |names| reported("old-0000", &names, "cpus:1;mem:32", TaskState::TaskRunning);
     agent.tasks = names.map(running).collect();
     world.register(agent);
-    // They are more than a turn takes in.
+    // More tasks than a turn registers.
     world.wait(Duration::ZERO);
     world.harness.core.snapshot()
 }

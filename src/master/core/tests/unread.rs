@@ -1,4 +1,4 @@
-//! What a peer has not read: its bytes are bounded, what it asked for waits, and no other peer waits with it.
+//! Peers that read slowly: their unread bytes are bounded, their answers wait, and no other peer waits with them.
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -17,7 +17,7 @@ fn config() -> Config {
     Config { queues, work_per_turn: 2_000, ..Config::default() }
 }
 
-/// Bytes sent to this session, and the tasks whose status was.
+/// The bytes sent to this session, and the tasks whose status was sent.
 fn sent(effects: &[Effect], to: SessionId) -> (usize, Vec<String>) {
     let events = effects.iter().filter_map(|effect| match effect {
         Effect::SendEvent { session, event, .. } if *session == to => Some(event),
@@ -147,7 +147,7 @@ fn a_status_does_not_wait_for_what_is_recorded_of_another_agent() {
 }
 
 #[test]
-fn what_is_said_of_an_agent_waits_for_its_record_until_that_is_durable() {
+fn what_names_an_agent_waits_for_its_record_until_that_is_durable() {
     let mut world = World::with(crate::master::registry::State::default(), config());
     let (framework, _) = world.framework("f");
     world.agent("cpus:4;mem:1024");

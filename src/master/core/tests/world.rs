@@ -1,4 +1,4 @@
-//! A core with scripted agents and frameworks around it, under a clock the test moves.
+//! A core with scripted agents and frameworks, under a clock that the test advances.
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
@@ -40,7 +40,7 @@ pub(in crate::master::core) struct World {
     pub(in crate::master::core) stores: bool,
     /// Whether every step is followed by a check of the whole state; large worlds leave it to the core's own.
     pub(in crate::master::core) checked: bool,
-    /// Offers of all steps that [`World::inbox`] has not handed out.
+    /// Offers of all steps that [`World::inbox`] has not returned yet.
     inbox: Vec<(SessionId, OfferMade)>,
     /// What the registry holds.
     pub(in crate::master::core) stored: registry::State,
@@ -159,7 +159,7 @@ impl World {
         self.subscribe_as("", facts, id)
     }
 
-    /// The same, as this run of the driver.
+    /// The same, as this instance of the driver.
     pub(in crate::master::core) fn subscribe_as(
         &mut self,
         instance: &'static str,
@@ -227,25 +227,25 @@ impl World {
     }
 
     pub(in crate::master::core) fn statuses(&self, session: SessionId) -> Vec<v1::TaskStatus> {
-        let told = self.events(session).into_iter().filter_map(|event| match event {
+        let sent = self.events(session).into_iter().filter_map(|event| match event {
             Event::Updated { status } => Some((*status).clone()),
             _ => None,
         });
-        told.collect()
+        sent.collect()
     }
 
-    /// States in the statuses told, with their task.
+    /// The tasks and states of the statuses sent.
     pub(in crate::master::core) fn states(&self, session: SessionId) -> Vec<(String, TaskState)> {
         let pair = |status: v1::TaskStatus| (status.task_id.value.clone(), status.state());
         self.statuses(session).into_iter().map(pair).collect()
     }
 
     pub(in crate::master::core) fn refusals(&self, session: SessionId) -> Vec<(String, String)> {
-        let told = self.events(session).into_iter().filter_map(|event| match event {
+        let sent = self.events(session).into_iter().filter_map(|event| match event {
             Event::Refused { field, text, .. } => Some((field, text)),
             _ => None,
         });
-        told.collect()
+        sent.collect()
     }
 
     pub(in crate::master::core) fn closed(&self, session: SessionId) -> bool {
@@ -257,7 +257,7 @@ impl World {
         self.call(session, Call::Decline { offers: vec![offer_id(MASTER, offer.key)], refuse });
     }
 
-    /// An operator asks; the answer.
+    /// Sends an operator's request; returns the answer.
     pub(in crate::master::core) fn ask(&mut self, question: Question) -> Answer {
         self.feed(Input::Asked { request: RequestId(1), principal: Principal::Anonymous, question });
         let answer = self.effects.iter().find_map(|effect| match effect {
@@ -290,7 +290,7 @@ impl World {
         task: &str,
         agent: &str,
     ) -> Vec<v1::TaskStatus> {
-        self.call(session, Call::Reconcile { tasks: vec![doubt(task, Some(agent))] });
+        self.call(session, Call::Reconcile { tasks: vec![query(task, Some(agent))] });
         self.statuses(session)
     }
 
@@ -394,7 +394,7 @@ pub(in crate::master::core) fn launch(id: &str, agent: &str, wanted: &str) -> La
     }
 }
 
-pub(in crate::master::core) fn doubt(task: &str, agent: Option<&str>) -> ReconcileTask {
+pub(in crate::master::core) fn query(task: &str, agent: Option<&str>) -> ReconcileTask {
     ReconcileTask { task: task.to_owned(), agent: agent.map(str::to_owned), lost_after: None }
 }
 

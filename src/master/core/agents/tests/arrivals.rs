@@ -1,8 +1,8 @@
-//! Registrations with more tasks than a turn takes in.
+//! Registrations with more tasks than a turn registers.
 
 use std::time::Duration;
 
-use super::world::{World, doubt, register, reported};
+use super::world::{World, query, register, reported};
 use crate::{
     allocator::fair::Quota,
     master::{
@@ -18,7 +18,7 @@ use crate::{
 
 const TASKS: usize = 20;
 
-/// A master that takes in a few tasks a turn, and a framework.
+/// A master that registers a few tasks a turn, and a framework.
 fn world() -> (World, SessionId, String) {
     let config = Config { work_per_turn: 4, ..Config::default() };
     let mut world = World::with(registry::State::default(), config);
@@ -35,7 +35,7 @@ fn crowded(framework: &str) -> Register {
     register
 }
 
-/// The tasks known of the only agent.
+/// The number of known tasks of the only agent.
 fn known(world: &World) -> usize {
     world.harness.core.snapshot().agents[0].tasks.len()
 }
@@ -45,7 +45,7 @@ fn presence(world: &World) -> Presence {
 }
 
 #[test]
-fn nothing_is_offered_or_sent_of_an_agent_before_its_last_task_is_taken_in_and_others_are_served_meanwhile() {
+fn nothing_is_offered_or_sent_of_an_agent_before_its_last_task_is_registered_and_others_are_served_meanwhile() {
     let (mut world, framework, id) = world();
     let agent = world.register(crowded(&id));
     assert!((1..TASKS).contains(&known(&world)), "{} tasks in the first turn", known(&world));
@@ -63,7 +63,7 @@ fn nothing_is_offered_or_sent_of_an_agent_before_its_last_task_is_taken_in_and_o
 }
 
 #[test]
-fn a_session_that_breaks_meanwhile_leaves_what_was_taken_in_and_the_rest_is_still_expected() {
+fn a_session_lost_meanwhile_leaves_what_was_registered_and_the_rest_is_still_expected() {
     let (mut world, framework, id) = world();
     let agent = world.register(crowded(&id));
     let taken_in = known(&world);
@@ -72,14 +72,14 @@ fn a_session_that_breaks_meanwhile_leaves_what_was_taken_in_and_the_rest_is_stil
     world.wait(Duration::from_secs(1));
     assert_eq!((known(&world), presence(&world)), (taken_in, Presence::Disconnected));
     let last = format!("t{}", TASKS - 1);
-    world.call(framework, Call::Reconcile { tasks: vec![doubt(&last, Some("m-S7")), doubt("t0", Some("m-S7"))] });
+    world.call(framework, Call::Reconcile { tasks: vec![query(&last, Some("m-S7")), query("t0", Some("m-S7"))] });
     let answered = world.states(framework);
     assert_eq!(answered, [("t0".to_owned(), TaskState::TaskRunning)], "the other may well run");
     let again = world.register(crowded(&id));
     world.wait(Duration::ZERO);
     assert!(world.registered(again).is_some());
     assert_eq!((known(&world), presence(&world)), (TASKS, Presence::Connected));
-    world.call(framework, Call::Reconcile { tasks: vec![doubt(&last, Some("m-S7")), doubt("x", Some("m-S7"))] });
+    world.call(framework, Call::Reconcile { tasks: vec![query(&last, Some("m-S7")), query("x", Some("m-S7"))] });
     assert_eq!(
         world.states(framework),
         [(last, TaskState::TaskRunning), ("x".to_owned(), TaskState::TaskGone)],
@@ -88,19 +88,19 @@ fn a_session_that_breaks_meanwhile_leaves_what_was_taken_in_and_the_rest_is_stil
 }
 
 #[test]
-fn an_agent_that_never_comes_back_after_that_is_unreachable_and_so_are_all_its_tasks() {
+fn an_agent_that_never_reregisters_after_that_is_unreachable_and_so_are_all_its_tasks() {
     let (mut world, framework, id) = world();
     let agent = world.register(crowded(&id));
     world.detach(agent);
     world.wait(Duration::from_mins(11));
     assert!(matches!(presence(&world), Presence::Unreachable { .. }));
     let last = format!("t{}", TASKS - 1);
-    world.call(framework, Call::Reconcile { tasks: vec![doubt(&last, Some("m-S7"))] });
+    world.call(framework, Call::Reconcile { tasks: vec![query(&last, Some("m-S7"))] });
     assert_eq!(world.states(framework), [(last, TaskState::TaskUnreachable)]);
 }
 
 #[test]
-fn a_kill_of_a_task_that_is_not_taken_in_yet_is_sent_once_the_agent_is_registered() {
+fn a_kill_of_a_task_that_is_not_registered_yet_is_sent_once_the_agent_is() {
     let (mut world, framework, id) = world();
     let agent = world.register(crowded(&id));
     let last = format!("t{}", TASKS - 1);
@@ -136,11 +136,11 @@ fn the_tasks_of_a_framework_that_is_torn_down_meanwhile_are_ended_and_held_until
 }
 
 #[test]
-fn an_agent_that_says_more_before_it_is_answered_or_that_is_marked_gone_is_sent_so_and_its_session_ends() {
+fn an_agent_that_sends_more_before_it_is_registered_or_that_is_marked_gone_is_refused_and_its_session_ends() {
     let (mut world, _, id) = world();
     let agent = world.register(crowded(&id));
     world.feed(Input::Reported { session: agent, report: Report::Ponged });
-    assert!(!world.closed(agent), "an answer to a ping says nothing");
+    assert!(!world.closed(agent), "an answer to a ping is allowed");
     world.feed(Input::Reported { session: agent, report: Report::Unregistered });
     assert!(matches!(&world.orders(agent)[..], [Order::Refused { permanent: false, .. }]));
     assert!(world.closed(agent));
@@ -154,7 +154,7 @@ fn an_agent_that_says_more_before_it_is_answered_or_that_is_marked_gone_is_sent_
 }
 
 #[test]
-fn frameworks_that_never_stop_asking_keep_no_ping_and_no_registration_from_its_turn() {
+fn frameworks_that_never_stop_reconciling_delay_no_ping_and_no_registration() {
     let (mut world, framework, id) = world();
     let (second, second_id) = world.framework("g");
     let mut busy = crowded(&id);
@@ -184,8 +184,8 @@ fn frameworks_that_never_stop_asking_keep_no_ping_and_no_registration_from_its_t
     assert_eq!((is_pinged, is_registered), (true, true));
 }
 
-/// The agent with all its tasks running, the first of which ended and is not acknowledged, and one more that was launched
-/// there and never arrived. Answers with the uuid of the end.
+/// The agent with all its tasks running, the first of which ended and is not acknowledged, and one more that was
+/// launched there and never arrived. Returns the uuid of the end.
 fn with_a_launch_that_never_arrived(world: &mut World, framework: SessionId, id: &str) -> bytes::Bytes {
     let agent = world.register(crowded(id));
     world.wait(Duration::ZERO);
@@ -196,7 +196,7 @@ fn with_a_launch_that_never_arrived(world: &mut World, framework: SessionId, id:
     uuid
 }
 
-/// What the agent brings then.
+/// The agent's next registration, without the launch.
 fn without_it(id: &str) -> Register {
     let mut back = crowded(id);
     back.tasks[0].state = TaskState::TaskFinished;
@@ -249,14 +249,14 @@ fn a_registration_that_breaks_leaves_the_next_to_say_which_tasks_are_reachable_a
 }
 
 #[test]
-fn an_agent_that_never_was_registered_in_full_is_not_answered_for_when_it_tries_again() {
+fn no_status_is_sent_for_tasks_of_an_agent_that_never_completed_a_registration_when_it_retries() {
     let (mut world, framework, id) = world();
     let first = world.register(crowded(&id));
     world.detach(first);
     world.wait(Duration::from_mins(11));
     let second = world.register(crowded(&id));
     let last = format!("t{}", TASKS - 1);
-    world.call(framework, Call::Reconcile { tasks: vec![doubt(&last, Some("m-S7"))] });
+    world.call(framework, Call::Reconcile { tasks: vec![query(&last, Some("m-S7"))] });
     assert_eq!(world.states(framework), []);
     world.call(framework, Call::Kill { task: last.clone(), agent: Some("m-S7".to_owned()), policy: None });
     world.wait(Duration::ZERO);
@@ -265,7 +265,7 @@ fn an_agent_that_never_was_registered_in_full_is_not_answered_for_when_it_tries_
 }
 
 #[test]
-fn an_agent_that_breaks_off_meanwhile_holds_no_offers_back_where_there_are_quotas() {
+fn an_agent_that_disconnects_meanwhile_delays_no_offers_where_there_are_quotas() {
     let (mut world, framework, id) = world();
     let limit = Quota::new([], [("cpus", 1.0)]).expect("a quota");
     let question = Question::Quotas { quotas: vec![("elsewhere".to_owned(), limit)], force: true };
@@ -280,7 +280,7 @@ fn an_agent_that_breaks_off_meanwhile_holds_no_offers_back_where_there_are_quota
 }
 
 #[test]
-fn of_two_copies_the_policy_chooses_though_the_agent_of_the_first_is_not_taken_in_yet() {
+fn of_two_copies_the_policy_chooses_though_the_agent_of_the_first_is_not_registered_yet() {
     let (mut world, _, id) = world();
     let policy = PartitionPolicy::default().on_returning(OnReturn::KeepReplacement);
     let mut first = crowded(&id);

@@ -1,4 +1,4 @@
-//! Which agent it is that registers: ids that were not heard, work directories that were lost or copied.
+//! The identity of a registering agent: ids that were not received, work directories that were lost or copied.
 
 use std::time::Duration;
 
@@ -26,7 +26,7 @@ fn refusal(world: &World, session: SessionId) -> Option<(String, bool)> {
 }
 
 #[test]
-fn an_agent_that_did_not_hear_its_id_is_given_the_same_again() {
+fn an_agent_that_did_not_receive_its_id_is_given_the_same_again() {
     let mut world = World::new();
     let first = world.register(run(None, "w", "1"));
     let (id, ..) = world.registered(first).expect("registered");
@@ -56,7 +56,7 @@ fn of_two_copies_of_a_work_directory_the_one_that_is_alive_stays() {
 }
 
 #[test]
-fn a_run_of_an_agent_that_is_dead_without_its_stream_having_ended_is_in_the_way_for_ten_seconds() {
+fn a_dead_instance_of_an_agent_whose_stream_has_not_ended_blocks_the_next_for_ten_seconds() {
     let mut world = World::new();
     let first = world.register(run(None, "w", "1"));
     let (id, ..) = world.registered(first).expect("registered");
@@ -99,7 +99,7 @@ fn an_agent_that_lost_its_work_directory_replaces_the_one_that_was_at_its_addres
     let anew = world.register(at(run(None, "z", "5"), 5051));
     assert_ne!(world.registered(anew).expect("registered").0, id);
     let (state, reason) = (TaskState::TaskLost, Some(Reason::AgentRemoved as i32));
-    let told = world.statuses(framework);
-    assert_eq!(told.iter().map(|one| (one.state(), one.reason)).collect::<Vec<_>>(), [(state, reason)]);
+    let sent = world.statuses(framework);
+    assert_eq!(sent.iter().map(|one| (one.state(), one.reason)).collect::<Vec<_>>(), [(state, reason)]);
     assert!(world.harness.core.snapshot().agents.iter().all(|agent| *agent.id != *id));
 }

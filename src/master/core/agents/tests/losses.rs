@@ -1,4 +1,4 @@
-//! Many agents that go at once.
+//! Many agents that are lost at once.
 
 use std::{collections::BTreeSet, time::Duration};
 
@@ -42,7 +42,7 @@ fn named(effects: &[Effect], session: SessionId) -> Vec<Vec<String>> {
 }
 
 #[test]
-fn agents_that_go_together_are_given_up_over_several_turns_with_one_event_a_turn_for_each_framework() {
+fn agents_lost_together_are_marked_unreachable_over_several_turns_with_one_event_a_turn_for_each_framework() {
     let (mut world, frameworks, agents) = many();
     for agent in agents {
         world.detach(agent);
@@ -72,7 +72,7 @@ fn agents_that_go_together_are_given_up_over_several_turns_with_one_event_a_turn
 }
 
 #[test]
-fn agents_of_the_registry_that_stay_away_are_given_up_over_several_turns() {
+fn agents_of_the_registry_that_do_not_reregister_are_marked_unreachable_over_several_turns() {
     let mut state = crate::master::registry::State::default();
     for at in 0..3 * AGENTS {
         state.agents.insert(format!("old-S{at}"), crate::proto::v1::AgentInfo::default());

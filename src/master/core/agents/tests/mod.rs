@@ -1,4 +1,4 @@
-//! Agents: registering, being known again, staying away, coming back.
+//! Agents: registration, identity, absence, re-registration.
 
 mod arrivals;
 mod identity;

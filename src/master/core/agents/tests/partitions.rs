@@ -1,4 +1,4 @@
-//! Agents that cannot be reached, and what their tasks' frameworks hear. The numbers are rows of the behaviour page.
+//! Unreachable agents, and what their tasks' frameworks receive. The numbers are rows of the behaviour page.
 
 use std::time::Duration;
 
@@ -27,21 +27,21 @@ fn back(world: &mut World, agent: &str, framework: &str, task: &(String, String)
 
 /// 76, 77.
 #[test]
-fn a_partition_is_told_with_its_time_and_healing_with_the_true_state_and_nothing_is_killed() {
+fn a_partition_is_reported_with_its_time_and_healing_with_the_true_state_and_nothing_is_killed() {
     for (facts, away) in [(facts("f", "*"), TaskState::TaskUnreachable), (unaware(), TaskState::TaskLost)] {
         let (mut world, framework, agent, task) = running_for(facts, Config::default());
-        let told = cut_off(&mut world, framework.0);
-        assert_eq!((told.len(), told[0].state(), told[0].reason()), (1, away, Reason::AgentRemoved));
-        assert!(told[0].unreachable_time.is_some() && told[0].uuid.is_none());
+        let sent = cut_off(&mut world, framework.0);
+        assert_eq!((sent.len(), sent[0].state(), sent[0].reason()), (1, away, Reason::AgentRemoved));
+        assert!(sent[0].unreachable_time.is_some() && sent[0].uuid.is_none());
         let session = back(&mut world, &agent.1, &framework.1, &task, TaskState::TaskRunning);
-        let told = world.statuses(framework.0);
-        assert_eq!((told.len(), told[0].state()), (1, TaskState::TaskRunning));
-        assert_eq!(told[0].reason(), Reason::AgentReregistered);
+        let sent = world.statuses(framework.0);
+        assert_eq!((sent.len(), sent[0].state()), (1, TaskState::TaskRunning));
+        assert_eq!(sent[0].reason(), Reason::AgentReregistered);
         assert!(world.orders(session).iter().all(|order| !matches!(order, Order::Kill { .. })));
     }
 }
 
-/// 75, and what must not be: its ports in an offer while it is away, or when it is back.
+/// 75, and what must not happen: its ports in an offer while it is unreachable, or when it re-registers.
 #[test]
 fn nothing_of_an_unreachable_agent_is_offered_and_its_tasks_are_counted_before_it_is() {
     let (mut world, framework, agent, task) = running_for(facts("f", "*"), Config::default());
@@ -63,7 +63,7 @@ fn an_end_while_cut_off_is_reported_once_by_the_agent_which_knows_how_it_ended()
         let (mut world, framework, agent, task) = running_for(facts, Config::default());
         cut_off(&mut world, framework.0);
         let session = back(&mut world, &agent.1, &framework.1, &task, TaskState::TaskFinished);
-        assert!(world.statuses(framework.0).is_empty(), "the agent's own status is on its way");
+        assert!(world.statuses(framework.0).is_empty(), "the agent's own status is in flight");
         assert!(world.reconcile(framework.0, "t", &agent.1).is_empty(), "and no answer overtakes it");
         let uuid = world.update(session, &framework.1, &task, TaskState::TaskFinished);
         assert_eq!(world.states(framework.0), [("t".into(), TaskState::TaskFinished)]);
@@ -86,16 +86,16 @@ fn a_framework_removed_while_its_agent_is_cut_off_has_nothing_left_there_afterwa
 
 /// 79.
 #[test]
-fn a_framework_that_was_away_learns_of_the_partition_by_asking() {
+fn a_framework_that_was_disconnected_learns_of_the_partition_by_reconciliation() {
     let (mut world, framework, agent, _) = running_for(unaware(), Config::default());
     world.lively = false;
     world.wait(Duration::from_mins(1));
     world.detach(framework.0);
     world.wait(Duration::from_secs(31));
     let (again, _) = world.subscribe(unaware(), Some(&framework.1));
-    let told = world.reconcile(again, "t", &agent.1);
-    assert_eq!((told[0].state(), told[0].reason()), (TaskState::TaskLost, Reason::Reconciliation));
-    assert!(told[0].unreachable_time.is_some());
+    let sent = world.reconcile(again, "t", &agent.1);
+    assert_eq!((sent[0].state(), sent[0].reason()), (TaskState::TaskLost, Reason::Reconciliation));
+    assert!(sent[0].unreachable_time.is_some());
 }
 
 /// 80.
@@ -110,7 +110,7 @@ fn an_agent_that_registers_again_for_no_reason_changes_nothing() {
 
 /// 81.
 #[test]
-fn what_an_agent_says_on_the_session_it_was_given_up_on_is_not_heard() {
+fn messages_on_a_session_that_was_closed_for_silence_are_ignored() {
     let (mut world, framework, agent, task) = running_for(facts("f", "*"), Config::default());
     cut_off(&mut world, framework.0);
     world.update(agent.0, &framework.1, &task, TaskState::TaskFinished);
@@ -119,7 +119,7 @@ fn what_an_agent_says_on_the_session_it_was_given_up_on_is_not_heard() {
 
 /// 84.
 #[test]
-fn an_end_nobody_acknowledged_stays_what_it_is_on_a_lost_agent() {
+fn an_unacknowledged_end_stays_what_it_is_on_a_lost_agent() {
     let (mut world, framework, agent, task) = running_for(facts("f", "*"), Config::default());
     world.update(agent.0, &framework.1, &task, TaskState::TaskFinished);
     assert!(cut_off(&mut world, framework.0).is_empty(), "it has ended, so it is not unreachable");
@@ -136,11 +136,11 @@ fn the_registry_forgets_the_oldest_and_the_too_old() {
     let since = cut_off(&mut world, framework.0)[0].unreachable_time;
     let second = world.agent(TOTAL);
     cut_off(&mut world, framework.0);
-    let told = world.reconcile(framework.0, "t", &first.1);
-    assert_eq!((told[0].state(), told[0].unreachable_time), (TaskState::TaskUnreachable, since));
+    let sent = world.reconcile(framework.0, "t", &first.1);
+    assert_eq!((sent[0].state(), sent[0].unreachable_time), (TaskState::TaskUnreachable, since));
     world.wait(Duration::from_mins(15));
-    let told = world.reconcile(framework.0, "t", &first.1);
-    assert_eq!((told[0].state(), told[0].unreachable_time), (TaskState::TaskUnknown, None));
+    let sent = world.reconcile(framework.0, "t", &first.1);
+    assert_eq!((sent[0].state(), sent[0].unreachable_time), (TaskState::TaskUnknown, None));
     assert_eq!(world.reconcile(framework.0, "t", &second.1)[0].state(), TaskState::TaskUnreachable);
     assert!(!world.facts().agents.contains_key(&first.1));
 
@@ -154,15 +154,15 @@ fn the_registry_forgets_the_oldest_and_the_too_old() {
 }
 
 #[test]
-fn operators_are_told_which_agents_went_and_since_when() {
+fn operators_see_which_agents_departed_and_since_when() {
     let (mut world, framework, lost, _) = running_for(facts("f", "*"), Config::default());
     cut_off(&mut world, framework.0);
     let gone = world.agent(TOTAL);
     assert!(matches!(world.ask(Question::MarkGone { agent: gone.1.clone() }), Answer::Done));
     let since_ns = world.now.wall_ns;
     let Answer::Departed(departed) = world.ask(Question::Departed) else { panic!("they were asked for") };
-    let told: Vec<_> = departed.iter().map(|one| (&one.id, one.hostname.as_str(), one.gone)).collect();
-    assert_eq!(told, [(&lost.1, "h", false), (&gone.1, "", true)]);
+    let sent: Vec<_> = departed.iter().map(|one| (&one.id, one.hostname.as_str(), one.gone)).collect();
+    assert_eq!(sent, [(&lost.1, "h", false), (&gone.1, "", true)]);
     assert!(departed[0].since_ns < since_ns && departed[1].since_ns == since_ns, "{departed:?}");
 }
 
@@ -173,7 +173,7 @@ fn a_clock_put_forward_by_a_year_lets_no_agent_be_forgotten() {
     world.now.wall_ns += 365 * 24 * 3_600_000_000_000;
     world.wait(Duration::from_mins(40));
     assert_eq!(world.reconcile(framework.0, "t", &agent.1)[0].state(), TaskState::TaskUnreachable);
-    // Nor one that an earlier master knew as unreachable.
+    // Nor one that an earlier master recorded as unreachable.
     let mut world = world.next();
     world.now.wall_ns += 365 * 24 * 3_600_000_000_000;
     world.wait(Duration::from_mins(40));
@@ -182,18 +182,18 @@ fn a_clock_put_forward_by_a_year_lets_no_agent_be_forgotten() {
 
 /// 87, 88.
 #[test]
-fn an_agent_marked_gone_is_told_and_so_are_its_tasks_frameworks_for_good() {
+fn an_agent_marked_gone_and_the_frameworks_of_its_tasks_are_notified_for_good() {
     let gone = (TaskState::TaskGoneByOperator, Reason::AgentRemovedByOperator);
-    for (facts, told) in [(facts("f", "*"), gone), (unaware(), (TaskState::TaskLost, Reason::AgentRemoved))] {
+    for (facts, sent) in [(facts("f", "*"), gone), (unaware(), (TaskState::TaskLost, Reason::AgentRemoved))] {
         let (mut world, framework, agent, task) = running_for(facts, Config::default());
         assert!(matches!(world.ask(Question::MarkGone { agent: agent.1.clone() }), Answer::Done));
         let first =
             world.effects.iter().position(|effect| matches!(effect, crate::master::core::Effect::Persist { .. }));
         assert_eq!(first, Some(0), "the registry first");
         let status = world.statuses(framework.0).remove(0);
-        assert_eq!((status.state(), status.reason()), told);
+        assert_eq!((status.state(), status.reason()), sent);
         assert!(world.closed(agent.0) && matches!(&world.orders(agent.0)[..], [Order::Gone]));
-        assert_eq!(world.reconcile(framework.0, "t", &agent.1)[0].state(), told.0);
+        assert_eq!(world.reconcile(framework.0, "t", &agent.1)[0].state(), sent.0);
         let session = back(&mut world, &agent.1, &framework.1, &task, TaskState::TaskRunning);
         assert!(matches!(&world.orders(session)[..], [Order::Gone]));
         assert!(matches!(world.ask(Question::MarkGone { agent: agent.1 }), Answer::Done), "twice is once");
@@ -221,14 +221,14 @@ fn the_id_of_an_unreachable_task_is_taken() {
     world.agent(TOTAL);
     let offer = world.offers(framework.0)[0].clone();
     world.launch(framework.0, &offer, &[("t", WANTED)]);
-    let told = world.statuses(framework.0);
-    assert_eq!(told[0].state(), TaskState::TaskError);
-    assert!(told[0].message().contains("duplicate ID: t from an unreachable task"), "{}", told[0].message());
+    let sent = world.statuses(framework.0);
+    assert_eq!(sent[0].state(), TaskState::TaskError);
+    assert!(sent[0].message().contains("duplicate ID: t from an unreachable task"), "{}", sent[0].message());
 }
 
-/// 94, for agents that broke off.
+/// 94, for agents that disconnected.
 #[test]
-fn agents_are_given_up_no_faster_than_the_rate_and_those_that_are_back_not_at_all() {
+fn agents_are_marked_unreachable_no_faster_than_the_rate_and_those_that_reregister_are_not() {
     let rate = RemovalRate::new(1.try_into().expect("over 0"), Duration::from_mins(20));
     let mut world = World::with(<_>::default(), Config { removal_rate: Some(rate), ..Config::default() });
     let agents: Vec<Party> = (0..3).map(|_| world.agent(TOTAL)).collect();

@@ -1,4 +1,4 @@
-//! The partition policy of a task: when it counts as lost, and which copy wins when it is back.
+//! The partition policy of a task: when it counts as lost, and which copy stays when its agent re-registers.
 
 use std::time::Duration;
 
@@ -64,23 +64,23 @@ fn killed(world: &World, session: SessionId) -> Vec<String> {
 #[test]
 fn a_task_counts_as_lost_when_its_policy_says_so_and_not_before() {
     let (mut world, framework, _, _) = running(after_a_minute(OnReturn::KeepBoth));
-    let told = cut_off(&mut world, framework.0);
-    assert_eq!(told[0].state(), TaskState::TaskUnreachable);
+    let sent = cut_off(&mut world, framework.0);
+    assert_eq!(sent[0].state(), TaskState::TaskUnreachable);
     world.wait(Duration::from_secs(58));
     assert!(world.statuses(framework.0).is_empty());
     world.wait(Duration::from_secs(2));
     let lost = world.statuses(framework.0);
     assert_eq!(
         (lost.len(), lost[0].state(), lost[0].unreachable_time),
-        (1, TaskState::TaskLost, told[0].unreachable_time)
+        (1, TaskState::TaskLost, sent[0].unreachable_time)
     );
 }
 
 #[test]
 fn with_no_time_at_all_a_task_is_lost_and_never_unreachable() {
     let (mut world, framework, _, _) = running(PartitionPolicy::default().losing_after(Duration::ZERO));
-    let told: Vec<TaskState> = cut_off(&mut world, framework.0).iter().map(TaskStatus::state).collect();
-    assert_eq!(told, [TaskState::TaskLost]);
+    let sent: Vec<TaskState> = cut_off(&mut world, framework.0).iter().map(TaskStatus::state).collect();
+    assert_eq!(sent, [TaskState::TaskLost]);
 }
 
 #[test]
@@ -89,7 +89,7 @@ fn an_agent_that_is_back_in_time_stops_the_clock() {
     cut_off(&mut world, framework.0);
     world.wait(Duration::from_secs(30));
     let session = back(&mut world, &agent, &framework, &[&task]);
-    assert!(killed(&world, session).is_empty(), "nobody has replaced it");
+    assert!(killed(&world, session).is_empty(), "no task has replaced it");
     world.wait(Duration::from_mins(5));
     assert!(world.statuses(framework.0).is_empty());
 }
@@ -138,7 +138,7 @@ fn of_a_task_and_the_one_launched_in_its_place_the_policy_chooses() {
 }
 
 #[test]
-fn a_new_master_chooses_as_the_old_one_would_whichever_copy_it_hears_of_first() {
+fn a_new_master_chooses_as_the_old_one_would_whichever_copy_is_reported_first() {
     for winner in [OnReturn::KeepOriginal, OnReturn::KeepReplacement] {
         for original_first in [true, false] {
             let mut world = World::new();
@@ -172,8 +172,8 @@ fn only_what_cannot_be_reached_or_has_ended_is_replaced() {
     let offer = world.inbox().pop().expect("offered").1;
     let instead = launched("u", &agent.1, None, Some("t"));
     world.accept(framework.0, vec![offer_id(super::world::MASTER, offer.key)], vec![instead]);
-    let told = world.statuses(framework.0);
-    assert_eq!(told[0].message(), "Task replaces t, which is TASK_RUNNING and whose agent can be reached");
+    let sent = world.statuses(framework.0);
+    assert_eq!(sent[0].message(), "Task replaces t, which is TASK_RUNNING and whose agent can be reached");
 }
 
 #[test]
@@ -186,12 +186,12 @@ fn the_id_of_a_lost_task_is_free_and_the_later_copy_is_the_task() {
     assert!(later.1 > task.1, "launches sort by their containers");
     let session = back(&mut world, &agent, &framework, &[&task]);
     assert_eq!(killed(&world, session), std::slice::from_ref(&task.1));
-    assert!(world.statuses(framework.0).is_empty(), "the older copy is nobody's business");
+    assert!(world.statuses(framework.0).is_empty(), "no status of the older copy is sent");
     let used = |world: &World| world.harness.core.snapshot().agents[0].amounts.used.clone();
     assert_eq!(used(&world), super::world::resources(WANTED), "it is counted as long as it is there");
     world.update(session, &framework.1, &task, TaskState::TaskKilled);
     assert!(world.statuses(framework.0).is_empty());
-    assert!(matches!(&world.orders(session)[..], [Order::Acknowledge { .. }]), "the master answers for it");
+    assert!(matches!(&world.orders(session)[..], [Order::Acknowledge { .. }]), "the master acknowledges it");
     assert!(used(&world).is_empty());
     assert_eq!(world.reconcile(framework.0, "t", &other.1)[0].state(), TaskState::TaskRunning);
 }

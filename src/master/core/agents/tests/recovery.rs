@@ -1,4 +1,4 @@
-//! A master that starts anew: what it knows from its registry, what it learns, what it says meanwhile. The numbers are
+//! A restarted master: what it reads from its registry, what agents report, what it sends meanwhile. The numbers are
 //! rows of the behaviour page.
 
 use std::time::Duration;
@@ -33,22 +33,22 @@ fn back(world: &mut World, agent: &str, state: TaskState) -> crate::master::core
 
 /// 62, 92, 93.
 #[test]
-fn an_agent_that_does_not_come_back_is_lost_without_a_word_of_its_tasks_until_it_does() {
+fn an_agent_that_does_not_reregister_is_lost_and_no_status_of_its_tasks_is_sent_until_it_does() {
     let unaware = FrameworkFacts { partition_aware: false, ..facts("f", "*") };
     for (facts, away) in [(facts("f", "*"), TaskState::TaskUnreachable), (unaware, TaskState::TaskLost)] {
         let mut world = restarted(&["old-S0"], Config::default());
         let (framework, _) = world.subscribe(facts, Some("old-0000"));
-        assert!(world.reconcile(framework, "t", "old-S0").is_empty(), "it may come any moment");
+        assert!(world.reconcile(framework, "t", "old-S0").is_empty(), "it may register any moment");
         world.wait(Duration::from_mins(10));
         assert!(world.events(framework).iter().any(|event| matches!(event, Event::Failures { .. })));
         assert!(world.statuses(framework).is_empty(), "nothing is known of its tasks");
-        let told = world.reconcile(framework, "t", "old-S0");
+        let sent = world.reconcile(framework, "t", "old-S0");
         let since = world.facts().unreachable["old-S0"];
-        assert_eq!((told[0].state(), told[0].reason()), (away, Reason::Reconciliation));
-        assert_eq!(told[0].unreachable_time.map(|time| time.nanoseconds), Some(since));
+        assert_eq!((sent[0].state(), sent[0].reason()), (away, Reason::Reconciliation));
+        assert_eq!(sent[0].unreachable_time.map(|time| time.nanoseconds), Some(since));
         back(&mut world, "old-S0", TaskState::TaskRunning);
-        let told = world.statuses(framework);
-        assert_eq!((told[0].state(), told[0].reason()), (TaskState::TaskRunning, Reason::AgentReregistered));
+        let sent = world.statuses(framework);
+        assert_eq!((sent[0].state(), sent[0].reason()), (TaskState::TaskRunning, Reason::AgentReregistered));
         assert!(world.facts().unreachable.is_empty());
     }
 }
@@ -62,16 +62,16 @@ fn since_when_an_agent_is_unreachable_is_known_to_the_next_master() {
     let mut world = World::with(state, Config::default());
     let unaware = FrameworkFacts { partition_aware: false, ..facts("f", "*") };
     let (framework, _) = world.subscribe(unaware, Some("old-0000"));
-    let told = world.reconcile(framework, "t", "old-S0");
+    let sent = world.reconcile(framework, "t", "old-S0");
     assert_eq!(
-        (told[0].state(), told[0].unreachable_time.map(|time| time.nanoseconds)),
+        (sent[0].state(), sent[0].unreachable_time.map(|time| time.nanoseconds)),
         (TaskState::TaskLost, Some(77))
     );
 }
 
 /// 94.
 #[test]
-fn recovered_agents_are_given_up_at_the_rate_and_one_that_registers_before_is_not() {
+fn recovered_agents_are_marked_unreachable_at_the_rate_and_one_that_registers_before_is_not() {
     let rate = RemovalRate::new(2.try_into().expect("over 0"), Duration::from_mins(20));
     let config = Config { removal_rate: Some(rate), ..Config::default() };
     let mut world = restarted(&["old-S0", "old-S1", "old-S2"], config);
@@ -100,7 +100,7 @@ fn a_framework_is_recovered_with_its_tasks_until_it_subscribes() {
     assert_eq!(*world.offers(framework)[0].resources, super::world::resources("cpus:1;mem:1000"), "nothing twice");
 }
 
-/// 103: a framework that is not to outlive its scheduler is given the time its agents are given.
+/// 103: a framework without a failover timeout has the re-registration timeout of its agents.
 #[test]
 fn a_failover_timeout_of_nothing_does_not_end_tasks_because_the_master_went() {
     let mut world = restarted(&["old-S0"], Config::default());
@@ -115,7 +115,7 @@ fn a_failover_timeout_of_nothing_does_not_end_tasks_because_the_master_went() {
     let (session, _) = world.subscribe(framework.facts, Some("old-0000"));
     world.detach(session);
     world.wait(Duration::ZERO);
-    assert!(world.orders(agent).iter().any(|order| matches!(order, Order::Shutdown { .. })), "now it is its own doing");
+    assert!(world.orders(agent).iter().any(|order| matches!(order, Order::Shutdown { .. })), "its own disconnection");
 }
 
 /// 99.
@@ -150,7 +150,7 @@ fn a_framework_that_was_removed_or_is_another_is_not_subscribed_by_the_next_mast
 
 /// 123.
 #[test]
-fn an_agent_that_leaves_takes_its_tasks_along_at_once_and_may_come_back_as_a_new_one() {
+fn the_tasks_of_an_agent_that_unregisters_end_at_once_and_it_may_register_as_a_new_one() {
     let mut world = restarted(&["old-S0"], Config::default());
     let (framework, _) = world.subscribe(facts("f", "*"), Some("old-0000"));
     let agent = back(&mut world, "old-S0", TaskState::TaskRunning);
@@ -158,15 +158,15 @@ fn an_agent_that_leaves_takes_its_tasks_along_at_once_and_may_come_back_as_a_new
         session: agent,
         report: crate::master::core::Report::Unregistered,
     });
-    let told = world.statuses(framework);
-    assert_eq!((told[0].state(), told[0].reason()), (TaskState::TaskLost, Reason::AgentRemoved));
+    let sent = world.statuses(framework);
+    assert_eq!((sent[0].state(), sent[0].reason()), (TaskState::TaskLost, Reason::AgentRemoved));
     assert!(world.events(framework).iter().any(|event| matches!(event, Event::Failures { .. })));
     assert!(world.facts().agents.is_empty());
 }
 
 /// 125.
 #[test]
-fn a_kill_while_the_agent_is_away_is_said_again_when_it_is_back() {
+fn a_kill_while_the_agent_is_disconnected_is_resent_when_it_reregisters() {
     let mut world = restarted(&["old-S0"], Config::default());
     let (framework, _) = world.subscribe(facts("f", "*"), Some("old-0000"));
     let agent = back(&mut world, "old-S0", TaskState::TaskRunning);
@@ -183,25 +183,25 @@ fn a_kill_while_the_agent_is_away_is_said_again_when_it_is_back() {
 }
 
 #[test]
-fn a_kill_of_a_task_that_its_agent_has_not_brought_back_yet_is_carried_out_when_it_has() {
+fn a_kill_of_a_task_that_its_agent_has_not_reported_yet_is_carried_out_when_it_has() {
     for named in [None, Some("old-S0")] {
-        for given_up in [false, true] {
+        for is_unreachable in [false, true] {
             let mut world = restarted(&["old-S0"], Config::default());
             let (framework, _) = world.subscribe(facts("f", "*"), Some("old-0000"));
-            if given_up {
+            if is_unreachable {
                 world.wait(Duration::from_mins(11));
             }
             let agent = named.map(str::to_owned);
             world.call(framework, Call::Kill { task: "t".into(), agent, policy: None });
-            let told: Vec<TaskState> = world.statuses(framework).iter().map(TaskStatus::state).collect();
-            let expected = match (given_up, named) {
+            let sent: Vec<TaskState> = world.statuses(framework).iter().map(TaskStatus::state).collect();
+            let expected = match (is_unreachable, named) {
                 (false, _) => vec![],
                 (true, Some(_)) => vec![TaskState::TaskUnreachable],
                 (true, None) => vec![TaskState::TaskUnknown],
             };
-            assert_eq!(told, expected, "{named:?}, given up: {given_up}");
+            assert_eq!(sent, expected, "{named:?}, unreachable: {is_unreachable}");
             let session = back(&mut world, "old-S0", TaskState::TaskRunning);
-            assert_eq!(kills(&world, session), 1, "{named:?}, given up: {given_up}");
+            assert_eq!(kills(&world, session), 1, "{named:?}, unreachable: {is_unreachable}");
         }
     }
 }

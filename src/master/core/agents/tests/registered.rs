@@ -1,4 +1,4 @@
-//! Agents: registering, breaking off, coming back, being given up.
+//! Agents: registration, disconnection, re-registration, and agents marked unreachable.
 
 use std::time::Duration;
 
@@ -15,17 +15,17 @@ use crate::{
 };
 
 #[test]
-fn an_agent_is_told_it_is_registered_after_the_registry_was() {
+fn an_agent_is_sent_registered_after_the_registry_has_stored_it() {
     let mut world = World::new();
     let session = world.register(register(None, "cpus:1;mem:64"));
     let persist = world.effects.iter().position(|effect| matches!(effect, Effect::Persist { .. }));
-    let told = world.effects.iter().position(|effect| matches!(effect, Effect::SendOrder { .. }));
-    assert!(persist < told && persist.is_some(), "{:?}", world.effects);
+    let sent = world.effects.iter().position(|effect| matches!(effect, Effect::SendOrder { .. }));
+    assert!(persist < sent && persist.is_some(), "{:?}", world.effects);
     assert_eq!(world.registered(session).expect("registered").0, "m-S0");
 }
 
 #[test]
-fn an_agent_that_comes_back_in_time_loses_nothing() {
+fn an_agent_that_reregisters_in_time_loses_nothing() {
     let mut world = World::new();
     let (framework, id) = world.framework("f");
     let (agent, agent_id) = world.agent("cpus:4;mem:1024");
@@ -44,7 +44,7 @@ fn an_agent_that_comes_back_in_time_loses_nothing() {
 }
 
 #[test]
-fn offers_of_an_agent_that_broke_off_are_rescinded() {
+fn offers_of_an_agent_that_disconnected_are_rescinded() {
     let mut world = World::new();
     let (framework, _) = world.framework("f");
     let (agent, _) = world.agent("cpus:4;mem:1024");
@@ -84,12 +84,12 @@ fn a_task_that_ran_and_is_missing_is_gone_and_not_dropped() {
     let mut missing: Vec<_> =
         missing.expect("registered").into_iter().map(|it| (it.task_id.clone(), it.state())).collect();
     missing.sort();
-    let told = [("never".to_owned(), TaskState::TaskDropped), ("ran".to_owned(), TaskState::TaskGone)];
-    assert_eq!(missing, told);
+    let sent = [("never".to_owned(), TaskState::TaskDropped), ("ran".to_owned(), TaskState::TaskGone)];
+    assert_eq!(missing, sent);
 }
 
 #[test]
-fn a_silent_agent_is_given_up_and_its_tasks_are_unreachable_until_it_returns() {
+fn a_silent_agent_and_its_tasks_are_unreachable_until_it_reregisters() {
     let mut world = World::new();
     let (framework, id) = world.framework("f");
     let (agent, agent_id) = world.agent("cpus:4;mem:1024");
@@ -174,7 +174,7 @@ fn an_agent_that_has_seen_a_later_epoch_is_not_taken() {
 }
 
 #[test]
-fn an_agent_marked_gone_is_told_so() {
+fn an_agent_marked_gone_is_sent_gone_when_it_registers() {
     let mut state = registry::State::default();
     state.gone.insert("x-S0".into(), 1);
     let mut world = World::with(state, Config::default());
@@ -183,7 +183,7 @@ fn an_agent_marked_gone_is_told_so() {
 }
 
 #[test]
-fn an_agent_that_unregisters_takes_its_tasks_along() {
+fn the_tasks_of_an_agent_that_unregisters_end_with_it() {
     let mut world = World::new();
     let (framework, _) = world.framework("f");
     let (agent, _) = world.agent("cpus:4;mem:1024");

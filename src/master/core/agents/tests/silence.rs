@@ -1,4 +1,4 @@
-//! Silence: when an agent that says nothing is given up, with its stream or without.
+//! Silence: when an agent that sends nothing is marked unreachable, with its stream or without.
 
 use std::time::Duration;
 
@@ -13,7 +13,7 @@ fn presence(world: &World) -> Presence {
 }
 
 #[test]
-fn an_agent_that_came_back_often_is_given_as_much_time_as_any_other() {
+fn an_agent_that_reconnected_often_is_given_as_much_time_as_any_other() {
     let mut world = World::new();
     let (_, id) = world.agent("cpus:4;mem:1024");
     let mut session = None;
@@ -61,7 +61,7 @@ fn nothing_is_concluded_from_silence_while_the_registration_waits_for_the_regist
     (world.stores, world.lively) = (false, false);
     world.agent("cpus:4;mem:1024");
     world.wait(Duration::from_hours(1));
-    assert_eq!(presence(&world), Presence::Connected, "pings wait behind what says that it is registered");
+    assert_eq!(presence(&world), Presence::Connected, "pings wait behind REGISTERED");
     world.stores = true;
     world.wait(TIMEOUT);
     assert_eq!(presence(&world), Presence::Connected, "from then on it has as much time as any other");

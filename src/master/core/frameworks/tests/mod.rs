@@ -1,4 +1,4 @@
-//! Frameworks: subscribing, taking over, being removed.
+//! Frameworks: subscription, failover, removal.
 
 mod removed;
 mod subscribed;

@@ -74,18 +74,18 @@ fn the_tasks_of_a_framework_end_over_several_turns_and_nothing_of_it_is_left() {
 }
 
 #[test]
-fn while_its_tasks_end_the_id_of_a_framework_leads_nowhere() {
+fn while_its_tasks_end_a_framework_is_not_found_by_its_id() {
     let (mut world, id, agents) = torn_down();
     let before = left(&world);
     assert!(before > 0);
     let late = world.subscribe(facts("f", "*"), Some(&id)).0;
     assert!(matches!(&world.events(late)[..], [Event::Error { text }, ..] if text == "Framework has been removed"));
     assert_eq!(left(&world), before);
-    assert!(world.registered(agents[0]).is_none(), "nothing more was said to the agents");
+    assert!(world.registered(agents[0]).is_none(), "nothing more was sent to the agents");
 }
 
 #[test]
-fn an_agent_that_comes_back_meanwhile_ends_those_that_it_has() {
+fn an_agent_that_reregisters_meanwhile_ends_those_that_it_has() {
     let (mut world, id, agents) = torn_down();
     let (at, agent) = agents.iter().enumerate().find(|(_, agent)| !shut_down(&world, **agent)).expect("one that waits");
     let agent = *agent;
@@ -114,7 +114,7 @@ fn a_status_that_arrives_meanwhile_is_answered_with_the_end_of_all_its_tasks_the
     world.harness.core.check();
 }
 
-/// A framework that holds more offers than a turn takes back, and one that would take them.
+/// A framework with more offers than a turn withdraws, and one that could use them.
 fn holding_many() -> (World, Party, Party) {
     let mut world = World::new();
     world.checked = false;
@@ -151,7 +151,7 @@ fn the_offers_of_a_framework_whose_stream_breaks_go_to_others_over_several_turns
 }
 
 #[test]
-fn a_framework_that_is_back_meanwhile_can_use_none_of_its_former_offers_and_is_made_new_ones_after_them() {
+fn a_framework_that_reconnects_meanwhile_can_use_none_of_its_former_offers_and_is_made_new_ones_after_them() {
     let (mut world, first, second) = holding_many();
     world.call(second.0, Call::Suppress { roles: Vec::new() });
     let snapshot = world.harness.core.snapshot();
@@ -159,11 +159,11 @@ fn a_framework_that_is_back_meanwhile_can_use_none_of_its_former_offers_and_is_m
     let former = vec![offer_id(MASTER, offer.expect("an offer"))];
     world.detach(first.0);
     let (session, _) = world.subscribe(facts("f", "*"), Some(&first.1));
-    assert!(outstanding(&world) > 0, "more than one turn takes back");
+    assert!(outstanding(&world) > 0, "more than one turn withdraws");
     world.accept(session, former, vec![launch("t", &agent.id, "cpus:1;mem:32")]);
     let statuses = world.statuses(session);
     assert_eq!(statuses.iter().map(v1::TaskStatus::state).collect::<Vec<_>>(), [TaskState::TaskDropped]);
-    assert!(world.offers(session).is_empty(), "none is made while the former are being taken back");
+    assert!(world.offers(session).is_empty(), "none is made while the former are being withdrawn");
     world.harness.core.check();
     world.wait(Duration::from_secs(2));
     assert_eq!(world.offers(session).len(), 1_500);
@@ -171,18 +171,18 @@ fn a_framework_that_is_back_meanwhile_can_use_none_of_its_former_offers_and_is_m
 }
 
 #[test]
-fn offers_that_a_replaced_run_left_unanswered_are_not_held_against_its_successor_nor_named_to_it() {
+fn offers_that_a_replaced_instance_left_unanswered_do_not_count_against_the_next_nor_are_rescinded_to_it() {
     let (mut world, first, second) = holding_many();
     world.call(second.0, Call::Suppress { roles: Vec::new() });
     world.now = world.now.advanced(Duration::from_mins(3));
     world.detach(first.0);
     let (session, _) = world.subscribe(facts("f", "*"), Some(&first.1));
-    assert!(outstanding(&world) > 0, "more than one turn takes back");
+    assert!(outstanding(&world) > 0, "more than one turn withdraws");
     let mut made = world.offers(session).len();
     while world.harness.deadline().is_some_and(|at| at <= world.now.mono_ns) {
         world.feed(Input::Ticked);
         assert!(!world.events(session).iter().any(|event| matches!(event, Event::Rescinded { .. })));
         made += world.offers(session).len();
     }
-    assert_eq!(made, 1_500, "it is not withheld from either");
+    assert_eq!(made, 1_500, "neither is in backoff");
 }

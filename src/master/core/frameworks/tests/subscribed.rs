@@ -1,4 +1,4 @@
-//! Frameworks: taking over, staying away, being removed.
+//! Frameworks: subscription, failover, removal.
 
 use std::time::Duration;
 
@@ -27,7 +27,7 @@ fn ids_are_given_in_order_and_kept() {
 }
 
 #[test]
-fn a_run_that_did_not_hear_its_id_gets_the_framework_it_has() {
+fn an_instance_that_did_not_receive_its_id_gets_the_framework_it_has() {
     let mut world = World::new();
     let (lost, id) = world.subscribe_as("run", facts("f", "*"), None);
     world.detach(lost);
@@ -77,7 +77,7 @@ fn a_second_instance_takes_over_and_the_first_can_do_no_more() {
 }
 
 #[test]
-fn a_run_that_was_replaced_while_it_was_cut_off_does_not_get_the_framework_back() {
+fn an_instance_that_was_replaced_while_it_was_cut_off_does_not_get_the_framework_back() {
     let mut world = World::new();
     let (first, id) = world.subscribe_as("first", facts("f", "*"), None);
     world.detach(first);
@@ -86,11 +86,11 @@ fn a_run_that_was_replaced_while_it_was_cut_off_does_not_get_the_framework_back(
     assert_eq!(error(&world, late).as_deref(), Some("Framework failed over"));
     assert!(world.closed(late) && !world.closed(second) && error(&world, second).is_none());
     let (again, same) = world.subscribe_as("second", facts("f", "*"), Some(&id));
-    assert_eq!(same, id, "the present run may come back");
+    assert_eq!(same, id, "the present instance may reconnect");
     assert!(!world.closed(again));
 }
 
-/// What is stored and told, in order: `Some` for a run that is stored, `None` for a SUBSCRIBED.
+/// What is recorded and sent, in order: `Some` for an instance recorded, `None` for a SUBSCRIBED.
 fn stored_and_subscribed(world: &World) -> Vec<Option<&[u8]>> {
     let of = world.effects.iter().filter_map(|effect| match effect {
         Effect::Persist { changes, .. } => match &changes[0].kind {
@@ -104,7 +104,7 @@ fn stored_and_subscribed(world: &World) -> Vec<Option<&[u8]>> {
 }
 
 #[test]
-fn who_has_a_framework_is_stored_before_it_is_told_and_not_again_when_it_comes_back() {
+fn the_instance_of_a_framework_is_stored_before_it_is_subscribed_and_not_again_when_it_reconnects() {
     let mut world = World::new();
     let (first, id) = world.subscribe_as("first", facts("f", "*"), None);
     assert_eq!(stored_and_subscribed(&world), [Some(&b"first"[..]), None]);
@@ -116,15 +116,15 @@ fn who_has_a_framework_is_stored_before_it_is_told_and_not_again_when_it_comes_b
     let error =
         world.effects.iter().position(|effect| matches!(effect, Effect::SendEvent { event: Event::Error { .. }, .. }));
     let stored = world.effects.iter().position(|effect| matches!(effect, Effect::Persist { .. }));
-    assert!(stored < error, "who is replaced hears of it when it is stored: {:?}", world.effects);
+    assert!(stored < error, "the error is sent after the record: {:?}", world.effects);
     let _ = world.subscribe(facts("f", "*"), Some(&id));
-    assert_eq!(stored_and_subscribed(&world), [Some(&b""[..]), None], "one that does not name itself replaces too");
+    assert_eq!(stored_and_subscribed(&world), [Some(&b""[..]), None], "an instance without a name replaces too");
     let _ = world.framework("g");
-    assert_eq!(stored_and_subscribed(&world), [None], "of one that never named itself there is nothing to store");
+    assert_eq!(stored_and_subscribed(&world), [None], "an instance without a name is not recorded");
 }
 
 #[test]
-fn a_run_that_was_replaced_does_not_get_the_framework_back_from_any_later_master() {
+fn an_instance_that_was_replaced_does_not_get_the_framework_back_from_any_later_master() {
     let mut world = World::new();
     let (first, id) = world.subscribe_as("first", facts("f", "*"), None);
     world.detach(first);
@@ -138,13 +138,13 @@ fn a_run_that_was_replaced_does_not_get_the_framework_back_from_any_later_master
         assert!(world.closed(late));
     }
     let (again, _) = world.subscribe_as("second", facts("f", "*"), Some(&id));
-    assert!(!world.closed(again) && error(&world, second).is_none(), "the present run may come back");
+    assert!(!world.closed(again) && error(&world, second).is_none(), "the present instance may reconnect");
     world.call(again, Call::Teardown);
-    assert!(world.stored.runs.is_empty(), "a removed framework has no runs");
+    assert!(world.stored.runs.is_empty(), "a removed framework has no instances");
 }
 
 #[test]
-fn runs_of_frameworks_that_nobody_has_heard_of_for_long_are_forgotten_and_no_others() {
+fn instances_of_frameworks_that_have_been_unknown_for_long_are_forgotten_and_no_others() {
     let config = Config { registry_max_age: Duration::from_mins(20), ..Config::default() };
     let mut world = World::with(State::default(), config.clone());
     let (_, gone) = world.subscribe_as("a", facts("f", "*"), None);
@@ -168,7 +168,7 @@ fn runs_of_frameworks_that_nobody_has_heard_of_for_long_are_forgotten_and_no_oth
 }
 
 #[test]
-fn a_framework_away_for_its_failover_timeout_is_removed_and_never_comes_back() {
+fn a_framework_disconnected_for_its_failover_timeout_is_removed_for_good() {
     let mut world = World::new();
     let (framework, id) = world.framework("f");
     let (agent, _) = world.agent("cpus:4;mem:1024");
@@ -185,7 +185,7 @@ fn a_framework_away_for_its_failover_timeout_is_removed_and_never_comes_back() {
 }
 
 #[test]
-fn a_framework_that_comes_back_in_time_is_not_removed_later() {
+fn a_framework_that_reconnects_in_time_is_not_removed_later() {
     let mut world = World::new();
     let (framework, id) = world.framework("f");
     world.detach(framework);
@@ -197,7 +197,7 @@ fn a_framework_that_comes_back_in_time_is_not_removed_later() {
 }
 
 #[test]
-fn teardown_ends_tasks_also_on_agents_that_come_back_later() {
+fn teardown_ends_tasks_also_on_agents_that_reregister_later() {
     let mut world = World::new();
     let (framework, id) = world.framework("f");
     let (agent, agent_id) = world.agent("cpus:4;mem:1024");
@@ -239,14 +239,14 @@ fn an_operator_removes_a_framework_by_its_id() {
             question,
         });
     };
-    ask(&mut world, "nobody");
+    ask(&mut world, "unknown");
     assert!(!world.closed(framework));
     ask(&mut world, &id);
     assert!(world.closed(framework));
 }
 
 #[test]
-fn nothing_but_subscribe_is_taken_from_a_stranger() {
+fn nothing_but_subscribe_is_accepted_before_a_subscription() {
     let mut world = World::new();
     let session = world.attach();
     world.call(session, Call::Revive { roles: Vec::new() });
@@ -276,7 +276,7 @@ fn completed_frameworks_are_kept_up_to_a_number() {
 }
 
 #[test]
-fn an_update_takes_back_offers_of_roles_that_went() {
+fn an_update_rescinds_offers_of_dropped_roles() {
     let mut world = World::new();
     let (framework, _) = world.subscribe(facts("f", "a"), None);
     let _ = world.agent("cpus:4;mem:1024");
@@ -314,9 +314,9 @@ fn checkpoint_stays_as_the_framework_first_subscribed_with_it() {
     assert_eq!(kept(&world), Some(true));
 }
 
-/// The places that the framework has among the shares.
-fn places(world: &World) -> usize {
-    world.harness.core.frameworks.values().map(|one| one.entered.len()).sum()
+/// The number of roles of which the framework is a client.
+fn clients(world: &World) -> usize {
+    world.harness.core.frameworks.values().map(|one| one.role_ids.len()).sum()
 }
 
 #[test]
@@ -328,11 +328,11 @@ fn a_framework_that_changes_its_roles_for_ever_leaves_nothing_behind() {
         update.facts.roles = (0..10).map(|number| format!("role{round}-{number}").into()).collect();
         world.call(session, Call::UpdateFramework(Box::new(update)));
         assert!(world.refusals(session).is_empty());
-        assert_eq!(places(&world), 10, "round {round}");
+        assert_eq!(clients(&world), 10, "round {round}");
     }
     let shares = world.harness.core.ledger.shares().shares();
     assert!(shares.role("role49-9").is_some());
-    assert_eq!(shares.role("role48-9"), None, "the shares have forgotten it too");
+    assert_eq!(shares.role("role48-9"), None, "the shares have dropped it too");
 }
 
 #[test]
@@ -346,9 +346,9 @@ fn a_role_that_a_framework_left_is_kept_until_its_last_task_there_has_ended() {
     let mut update = known("m-0000", "f");
     update.facts.roles = vec!["another".into()];
     world.call(session, Call::UpdateFramework(Box::new(update)));
-    assert_eq!(places(&world), 2, "what it runs still counts for its former role");
+    assert_eq!(clients(&world), 2, "what it runs still counts for its former role");
     let uuid = world.update(agent, &id, &task, TaskState::TaskFinished);
     let on = world.harness.core.snapshot().agents[0].id.to_string();
     world.acknowledge(session, &on, "t", &uuid);
-    assert_eq!(places(&world), 1);
+    assert_eq!(clients(&world), 1);
 }

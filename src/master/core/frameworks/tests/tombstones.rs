@@ -1,4 +1,4 @@
-//! Removed frameworks: how many are remembered, for how long, and what becomes of those that are not.
+//! Tombstones: how many are kept, for how long, and what happens to frameworks without one.
 
 use std::time::Duration;
 
@@ -25,16 +25,16 @@ fn short(world: &mut World) -> String {
 #[test]
 fn a_tombstone_is_kept_for_as_long_as_the_registry_remembers_and_no_longer() {
     let age = Duration::from_mins(30);
-    let looks = Duration::from_mins(15);
+    let interval = Duration::from_mins(15);
     let mut world = World::with(
         State::default(),
-        Config { registry_max_age: age, registry_gc_interval: looks, ..Config::default() },
+        Config { registry_max_age: age, registry_gc_interval: interval, ..Config::default() },
     );
     short(&mut world);
     let kept = |world: &World| world.stored.removed_frameworks.len();
     world.wait(age);
-    assert_eq!(kept(&world), 1, "it is just as old as may be");
-    world.wait(looks);
+    assert_eq!(kept(&world), 1, "it has exactly the maximum age");
+    world.wait(interval);
     assert_eq!(kept(&world), 0);
 }
 
@@ -46,7 +46,7 @@ fn frameworks_that_come_and_go_leave_no_more_than_the_latest_tombstones() {
     for _ in 0..50 {
         world.wait(Duration::from_millis(10));
         ids.push(short(&mut world));
-        assert!(world.stored.removed_frameworks.len() <= 3, "also between two looks through the registry");
+        assert!(world.stored.removed_frameworks.len() <= 3, "also between two garbage collections");
     }
     let left: Vec<&str> = world.stored.removed_frameworks.oldest_first().map(|(id, _)| id).collect();
     assert_eq!(left, ids[47..]);

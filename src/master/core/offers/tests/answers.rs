@@ -1,4 +1,4 @@
-//! The five rules of offers, and their ends.
+//! The five rules of offers, and how offers end.
 
 use std::time::Duration;
 
@@ -139,7 +139,7 @@ fn a_call_that_names_a_foreign_role_is_refused_whole() {
 }
 
 #[test]
-fn a_cool_framework_waits_for_the_shared_run_and_a_warm_one_does_not() {
+fn an_idle_framework_waits_for_the_shared_run_and_an_active_one_does_not() {
     let mut world = World::new();
     let (cool, _) = world.framework("cool");
     let _ = world.agent("cpus:4;mem:1024");
@@ -171,7 +171,7 @@ fn what_frees_up_joins_the_next_offer_while_one_is_fresh() {
 }
 
 #[test]
-fn an_offer_nobody_answers_is_taken_back_and_its_framework_waits() {
+fn an_unanswered_offer_expires_and_its_framework_waits() {
     let mut world = World::new();
     let (framework, _) = world.framework("f");
     let _ = world.agent("cpus:4;mem:1024");
@@ -184,13 +184,13 @@ fn an_offer_nobody_answers_is_taken_back_and_its_framework_waits() {
         .iter()
         .any(|event| matches!(event, Event::Rescinded { offer: one } if *one == offer.key));
     assert!(rescinded);
-    assert!(world.offers(framework).is_empty(), "withheld for a second");
+    assert!(world.offers(framework).is_empty(), "a backoff of a second");
     world.wait(CALM * 2);
     assert_eq!(world.offers(framework).len(), 1);
 }
 
 #[test]
-fn a_silence_counts_once_however_many_offers_it_held() {
+fn an_unanswered_period_counts_once_however_many_offers_it_held() {
     for agents in [1_u16, 3, 7, 40] {
         let mut world = World::new();
         let (framework, _) = world.framework("f");
@@ -210,7 +210,7 @@ fn a_silence_counts_once_however_many_offers_it_held() {
 }
 
 #[test]
-fn a_client_that_stays_silent_waits_twice_as_long_each_time() {
+fn a_client_that_never_answers_waits_twice_as_long_each_time() {
     let mut world = World::new();
     let _ = world.framework("f");
     for _ in 0..3 {
@@ -227,7 +227,7 @@ fn a_client_that_stays_silent_waits_twice_as_long_each_time() {
 }
 
 #[test]
-fn an_offer_somebody_else_could_use_is_taken_back_after_ten_seconds() {
+fn an_offer_another_client_could_use_expires_after_ten_seconds() {
     let mut world = World::new();
     let (idle, _) = world.framework("idle");
     let _ = world.agent("cpus:4;mem:1024");
@@ -250,7 +250,7 @@ fn without_an_offer_timeout_an_uncontended_offer_stays() {
 }
 
 #[test]
-fn who_states_a_demand_is_offered_no_more_than_that() {
+fn a_framework_that_states_a_demand_is_offered_no_more_than_that() {
     let mut world = World::new();
     let (framework, _) = world.framework("f");
     world.call(framework, Call::Request { resources: resources("cpus:3;mem:600") });
@@ -390,7 +390,7 @@ fn offers_of_others_and_made_up_ids_are_not_declined() {
 }
 
 #[test]
-fn fifty_idle_frameworks_on_a_thousand_agents_settle_to_one_round_a_second() {
+fn fifty_idle_frameworks_on_a_thousand_agents_converge_to_one_round_a_second() {
     let mut world = World::new();
     world.checked = false;
     for number in 0..50 {

@@ -1,4 +1,4 @@
-//! Offers: the rules by which they are made, and their ends.
+//! Offers: the rules by which they are made, and how they end.
 
 mod answers;
 mod shares;

@@ -1,7 +1,7 @@
 //! Operators: snapshots, quotas and weights.
 
-mod looks;
 mod quotas;
+mod snapshots;
 mod weights;
 
 use crate::master::core::tests::world;

@@ -1,4 +1,4 @@
-//! Quotas through the core: set, refused, written, kept over a restart, and made room for.
+//! Quotas in the core: set, refused, recorded, kept over a restart, and enforced by rescinding offers.
 
 use std::time::Duration;
 
@@ -22,7 +22,7 @@ fn quota(least: &[(&str, f64)], most: &[(&str, f64)]) -> Quota {
     Quota::new(least.iter().copied(), most.iter().copied()).expect("a quota")
 }
 
-/// Sets a quota; the words of the refusal, if it is refused.
+/// Sets a quota; returns the text of the refusal, if it is refused.
 fn set(world: &mut World, role: &str, quota: Quota, force: bool) -> Result<(), String> {
     let question = Question::Quotas { quotas: vec![(role.to_owned(), quota)], force };
     world.feed(Input::Asked { request: RequestId(7), principal: Principal::Anonymous, question });
@@ -42,7 +42,7 @@ fn persisted(world: &World) -> Vec<RegistryChange> {
     changes.flatten().collect()
 }
 
-/// Takes what was written in the last step into a registry's state.
+/// Applies what was recorded in the last step to a registry's state.
 fn apply(world: &World, state: &mut State) {
     for change in persisted(world) {
         state.apply(&change);
@@ -86,20 +86,20 @@ fn a_limit_is_not_passed_by_the_offers_and_tasks_of_a_whole_subtree() {
 }
 
 #[test]
-fn a_guarantee_takes_offers_from_others_back() {
+fn a_guarantee_rescinds_offers_of_others() {
     let mut world = World::new();
     let (other, _) = world.subscribe(facts("other", "n"), None);
     let (wanting, _) = world.subscribe(facts("wanting", "q"), None);
     let _ = world.agent("cpus:4;mem:64");
     let offer = world.offers(other)[0].clone();
     set(&mut world, "q", quota(&[("cpus", 2.0)], &[("cpus", 2.0)]), false).expect("set");
-    let told = world.events(other);
-    assert!(matches!(told[0], Event::Rescinded { offer: one } if one == offer.key), "{told:?}");
+    let sent = world.events(other);
+    assert!(matches!(sent[0], Event::Rescinded { offer: one } if one == offer.key), "{sent:?}");
     assert_eq!(world.offers(wanting)[0].resources.cpus(), cpus(2));
 }
 
 #[test]
-fn a_limit_below_what_is_consumed_is_refused_unless_forced_and_then_takes_offers_back() {
+fn a_limit_below_what_is_consumed_is_refused_unless_forced_and_then_rescinds_offers() {
     let mut world = World::new();
     let (framework, _) = world.subscribe(facts("f", "q"), None);
     let _ = world.agent("cpus:4;mem:64");
@@ -156,7 +156,7 @@ fn restarted(agents: usize) -> World {
 }
 
 #[test]
-fn nothing_is_offered_after_a_start_before_most_agents_are_back() {
+fn nothing_is_offered_after_a_start_before_most_agents_have_reregistered() {
     let mut world = restarted(5);
     let (framework, _) = world.subscribe(facts("f", "q"), Some("f-1"));
     for number in 0..5 {
@@ -168,7 +168,7 @@ fn nothing_is_offered_after_a_start_before_most_agents_are_back() {
             back.frameworks = vec![known("f-1", "f")];
         }
         world.register(back);
-        assert!(number >= 3 || world.inbox().is_empty(), "{number} of five are back");
+        assert!(number >= 3 || world.inbox().is_empty(), "{number} of five have re-registered");
     }
     world.wait(CALM);
     let offered = world.inbox();
@@ -198,7 +198,7 @@ fn while_nothing_may_be_offered_no_turn_leaves_anything_that_is_due_at_once() {
     let mut world = World::with(state, Config::default());
     let (framework, _) = world.framework("f");
     let _ = world.agent("cpus:4;mem:64");
-    assert_eq!(world.offers(framework).len(), 1, "without quotas nothing is held off");
+    assert_eq!(world.offers(framework).len(), 1, "without quotas allocation is not held");
     set(&mut world, "q", quota(&[], &[("cpus", 2.0)]), false).expect("set");
     for second in 0..60 {
         world.now = world.now.advanced(Duration::from_secs(1));

@@ -1,4 +1,4 @@
-//! Weights through the core: set together, refused together, and those of a registry that make no sense.
+//! Weights in the core: set together, refused together, and removed from a registry if invalid.
 
 use super::world::World;
 use crate::{
@@ -33,8 +33,8 @@ fn weights_are_written_together_before_they_are_confirmed() {
 }
 
 #[test]
-fn one_weight_that_makes_no_sense_leaves_all_as_they_were_and_is_told_with_its_number() {
-    for (role, weight, told) in [
+fn one_invalid_weight_leaves_all_as_they_were_and_the_refusal_names_its_number() {
+    for (role, weight, prefix) in [
         ("c", 0.0, "update_weights.weight_infos[2].weight: 0 for role c: it must be over 0 and finite"),
         ("c", f64::NAN, "update_weights.weight_infos[2].weight: NaN for role c: it must be over 0 and finite"),
         ("c", f64::INFINITY, "update_weights.weight_infos[2].weight: inf for role c: it must be over 0 and finite"),
@@ -42,15 +42,15 @@ fn one_weight_that_makes_no_sense_leaves_all_as_they_were_and_is_told_with_its_n
     ] {
         let mut world = World::new();
         let answer = set(&mut world, &[("a", 2.0), ("b", 3.0), (role, weight)]);
-        assert!(matches!(&answer, Answer::Refused(text) if text.starts_with(told)), "{answer:?}");
+        assert!(matches!(&answer, Answer::Refused(text) if text.starts_with(prefix)), "{answer:?}");
         assert!(world.persisted().is_empty());
         assert!(world.facts().weights.is_empty());
     }
 }
 
-/// A registry may be anybody's, and a backup of another's can be restored.
+/// A registry may be another cluster's, or restored from its backup.
 #[test]
-fn a_registrys_weights_that_make_no_sense_are_left_out_at_the_start() {
+fn invalid_weights_of_a_registry_are_removed_at_the_start() {
     let mut state = State::default();
     for (role, weight) in [("nothing", 0.0), ("no number", f64::NAN), ("negative", -1.0), ("/", 2.0), ("sound", 3.0)] {
         state.weights.insert(role.to_owned(), weight);

@@ -1,4 +1,4 @@
-//! ACCEPT with LAUNCH: what is run, what is answered, what goes back.
+//! ACCEPT with LAUNCH: which tasks run, which statuses are sent, which resources are freed.
 
 use super::world::{MASTER, World, launch, resources};
 use crate::{
@@ -7,7 +7,7 @@ use crate::{
 };
 
 #[test]
-fn a_launch_reaches_the_agent_after_the_framework_was_introduced() {
+fn a_launch_reaches_the_agent_after_the_info_of_its_framework() {
     let mut world = World::new();
     let (framework, _) = world.framework("f");
     let (agent, _) = world.agent("cpus:4;mem:1024");
@@ -16,7 +16,7 @@ fn a_launch_reaches_the_agent_after_the_framework_was_introduced() {
     let orders = world.orders(agent);
     assert!(matches!(orders[0], Order::UpdateFramework { .. }), "{orders:?}");
     assert_eq!(world.runs(agent).iter().map(|task| task.0.as_str()).collect::<Vec<_>>(), ["a", "b"]);
-    assert_eq!(orders.len(), 3, "introduced once");
+    assert_eq!(orders.len(), 3, "the info is sent once");
 }
 
 #[test]
@@ -38,10 +38,10 @@ fn each_task_is_checked_by_itself() {
     world.accept(framework, vec![offer_id(MASTER, offer.key)], tasks);
     let ran: Vec<String> = world.runs(agent).into_iter().map(|task| task.0).collect();
     assert_eq!(ran, ["ok", "last"]);
-    let told = world.statuses(framework);
-    assert!(told.iter().all(|one| one.state() == TaskState::TaskError && one.reason() == Reason::TaskInvalid));
-    assert!(told.iter().all(|one| one.uuid.is_none()), "nobody acknowledges the master's own");
-    let texts: Vec<String> = told.into_iter().map(|one| one.message.unwrap_or_default()).collect();
+    let sent = world.statuses(framework);
+    assert!(sent.iter().all(|one| one.state() == TaskState::TaskError && one.reason() == Reason::TaskInvalid));
+    assert!(sent.iter().all(|one| one.uuid.is_none()), "statuses of the master are not acknowledged");
+    let texts: Vec<String> = sent.into_iter().map(|one| one.message.unwrap_or_default()).collect();
     assert_eq!(texts.len(), 4);
     assert!(texts[0].contains("duplicate ID: ok"), "{}", texts[0]);
     assert!(texts[1].contains("'wrong'"), "{}", texts[1]);
@@ -93,7 +93,7 @@ fn an_offer_is_used_once() {
     assert!(world.runs(agent).is_empty());
     assert_eq!(world.states(framework), [("b".into(), TaskState::TaskDropped)]);
     world.launch(framework, &offer, &[("a", "cpus:1;mem:32")]);
-    assert!(world.states(framework).is_empty(), "a runs: saying it was dropped would end it for the framework");
+    assert!(world.states(framework).is_empty(), "a runs: DROPPED would end it for the framework");
 }
 
 #[test]
@@ -108,7 +108,7 @@ fn an_accept_with_no_task_declines() {
 }
 
 #[test]
-fn an_operation_this_master_does_not_do_is_answered_for() {
+fn an_unsupported_operation_fails_with_a_status_for_each_task() {
     let mut world = World::new();
     let (framework, _) = world.framework("f");
     let _ = world.agent("cpus:4;mem:1024");
@@ -145,11 +145,11 @@ fn of_an_accept_each_operation_stands_for_itself_and_its_tasks_are_answered_for_
     assert_eq!(world.runs(agent).len(), 1);
     assert_eq!(world.states(framework), [("t2".into(), TaskState::TaskError)]);
     let refused = |world: &World| {
-        let told = world.events(framework).into_iter().find_map(|event| match event {
+        let sent = world.events(framework).into_iter().find_map(|event| match event {
             Event::Refused { field, partially_applied, .. } => Some((field, partially_applied)),
             _ => None,
         });
-        told.expect("refused")
+        sent.expect("refused")
     };
     assert_eq!(refused(&world), ("accept.operations[1].launch_group".into(), true), "the first that was wrong");
     world.call(framework, Call::Accept(Box::new(accept)));
@@ -166,9 +166,9 @@ fn two_uses_of_a_tenth_add_up_exactly() {
     let third = "cpus:0.1;mem:32";
     world.launch(framework, &offer, &[("a", third), ("b", third), ("c", third)]);
     assert_eq!(world.runs(agent).len(), 3);
-    let bucket = &world.harness.core.snapshot().agents[0];
+    let record = &world.harness.core.snapshot().agents[0];
     assert_eq!(
-        (bucket.amounts.free.clone(), bucket.amounts.used.clone()),
+        (record.amounts.free.clone(), record.amounts.used.clone()),
         (resources(""), resources("cpus:0.3;mem:96"))
     );
 }

@@ -1,4 +1,4 @@
-//! What removed frameworks leave behind on agents: in use until it is gone.
+//! Orphans: containers of removed frameworks, whose resources are used until they are gone.
 
 use super::{
     partitioned::{Party, cut_off, running_for},
@@ -25,7 +25,7 @@ fn used(world: &World) -> Resources {
     world.harness.core.snapshot().agents[0].amounts.used.clone()
 }
 
-/// The containers the master has as orphans, with their frameworks.
+/// The master's orphans: containers, with their frameworks.
 fn orphans(world: &World) -> Vec<(String, String)> {
     let snapshot = world.harness.core.snapshot();
     let all = snapshot.agents.iter().flat_map(|agent| agent.orphans.iter());
@@ -45,7 +45,7 @@ fn with_orphan(agent: &str, framework: &str, task: &(String, String)) -> Registe
 }
 
 #[test]
-fn what_a_removed_framework_ran_is_in_use_until_its_agent_says_that_it_is_gone() {
+fn what_a_removed_framework_ran_is_in_use_until_its_agent_reports_it_gone() {
     let (mut world, framework, agent, task, other) = running();
     world.call(framework.0, Call::Teardown);
     assert!(matches!(&world.orders(agent.0)[..], [Order::Shutdown { .. }]));
@@ -53,7 +53,7 @@ fn what_a_removed_framework_ran_is_in_use_until_its_agent_says_that_it_is_gone()
     assert_eq!(used(&world), resources(WANTED));
     assert_eq!(orphans(&world), [(task.1.clone(), framework.1.clone())]);
     let snapshot = world.harness.core.snapshot();
-    assert!(snapshot.agents[0].tasks.is_empty(), "it is nobody's task any more");
+    assert!(snapshot.agents[0].tasks.is_empty(), "the task is completed");
     assert_eq!(snapshot.completed[0].completed[0].1.state, TaskState::TaskKilled);
 
     gone(&mut world, agent.0, "another");
@@ -61,7 +61,7 @@ fn what_a_removed_framework_ran_is_in_use_until_its_agent_says_that_it_is_gone()
     gone(&mut world, agent.0, &task.1);
     assert!(used(&world).is_empty() && orphans(&world).is_empty());
     gone(&mut world, agent.0, &task.1);
-    assert!(used(&world).is_empty(), "a second time says nothing new");
+    assert!(used(&world).is_empty(), "a second report changes nothing");
     world.wait(std::time::Duration::from_secs(2));
     assert_eq!(*world.offers(other.0)[0].resources, resources(WANTED), "now it is offered again");
 }
@@ -84,7 +84,7 @@ fn an_operators_teardown_and_a_failover_timeout_leave_orphans_too() {
 }
 
 #[test]
-fn an_end_that_was_on_its_way_when_the_framework_was_removed_is_not_the_word_that_frees_what_the_task_had() {
+fn an_end_in_flight_when_the_framework_was_removed_does_not_free_what_the_task_had() {
     let (mut world, framework, agent, task, _) = running();
     world.call(framework.0, Call::Teardown);
     world.update(agent.0, &framework.1, &task, TaskState::TaskRunning);
@@ -96,7 +96,7 @@ fn an_end_that_was_on_its_way_when_the_framework_was_removed_is_not_the_word_tha
 }
 
 #[test]
-fn an_agent_that_comes_back_says_which_orphans_are_left() {
+fn an_agent_that_reregisters_reports_which_orphans_are_left() {
     let (mut world, framework, agent, task, _) = running();
     world.call(framework.0, Call::Teardown);
     world.detach(agent.0);
@@ -108,7 +108,7 @@ fn an_agent_that_comes_back_says_which_orphans_are_left() {
 }
 
 #[test]
-fn an_agent_that_did_not_hear_of_the_teardown_has_orphans_when_it_is_back() {
+fn an_agent_that_missed_the_teardown_has_orphans_when_it_reregisters() {
     for away_for_long in [false, true] {
         let (mut world, framework, agent, task, _) = running();
         if away_for_long {
@@ -144,7 +144,7 @@ fn a_new_master_learns_what_a_framework_that_was_removed_before_it_came_still_us
 }
 
 #[test]
-fn of_an_agent_that_does_not_tell_of_orphans_everything_is_free_at_once() {
+fn of_an_agent_that_does_not_report_orphans_everything_is_free_at_once() {
     let (mut world, framework, agent, task, _) = running();
     let mut older = register(Some(&agent.1), TOTAL);
     older.version = 1;
@@ -157,7 +157,7 @@ fn of_an_agent_that_does_not_tell_of_orphans_everything_is_free_at_once() {
     assert!(used(&world).is_empty());
     let session = world.register(older);
     assert_eq!(world.registered(session).expect("registered").2, [framework.1]);
-    assert!(used(&world).is_empty(), "it would never say that they are gone");
+    assert!(used(&world).is_empty(), "it would never report that they are gone");
 }
 
 #[test]

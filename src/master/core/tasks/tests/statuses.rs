@@ -2,13 +2,13 @@
 
 use std::time::Duration;
 
-use super::world::{World, doubt, resources};
+use super::world::{World, query, resources};
 use crate::{
     master::core::{Call, Input, Order, ReconcileTask, Report, ReportedTask, SessionId, Update},
     proto::v1::{TaskId, TaskState, TaskStatus, task_status::Reason},
 };
 
-/// A session and the id of who is at its other end.
+/// A session and the id of its peer.
 type Party = (SessionId, String);
 
 /// A framework with one task `t` running.
@@ -47,21 +47,21 @@ fn resources_are_free_with_the_latest_state_not_with_the_acknowledgement() {
 }
 
 #[test]
-fn an_agent_that_forgot_an_acknowledged_end_is_answered_by_the_master_and_nobody_is_told() {
+fn an_agent_that_forgot_an_acknowledged_end_is_answered_by_the_master_and_the_framework_is_sent_nothing() {
     let (mut world, framework, agent, task) = running();
     let uuid = world.update(agent.0, &framework.1, &task, TaskState::TaskFinished);
     world.acknowledge(framework.0, &agent.1, "t", &uuid);
     let mut back = super::world::register(Some(&agent.1), "cpus:4;mem:1024");
     back.tasks = vec![super::world::reported(&framework.1, &task, "cpus:1;mem:32", TaskState::TaskGone)];
     let again = world.register(back);
-    assert!(world.harness.core.snapshot().agents[0].tasks.is_empty(), "it is not taken for a task nobody knew");
+    assert!(world.harness.core.snapshot().agents[0].tasks.is_empty(), "it is not added as an unknown task");
     let uuid = world.update(again, &framework.1, &task, TaskState::TaskGone);
     assert!(world.statuses(framework.0).is_empty());
     assert!(matches!(&world.orders(again)[..], [Order::Acknowledge { uuid: answered, .. }] if *answered == uuid));
 }
 
 #[test]
-fn an_agent_that_forgot_an_end_on_its_way_does_not_tell_another() {
+fn an_agent_that_forgot_an_end_in_flight_does_not_replace_it_by_another() {
     let (mut world, framework, agent, task) = running();
     let first = world.update(agent.0, &framework.1, &task, TaskState::TaskFinished);
     let mut back = super::world::register(Some(&agent.1), "cpus:4;mem:1024");
@@ -87,7 +87,7 @@ fn an_end_that_its_agent_forgot_is_kept_until_it_is_acknowledged() {
 }
 
 #[test]
-fn an_agent_that_tells_of_a_removed_framework_is_told_to_forget_it() {
+fn an_agent_that_reports_a_task_of_a_removed_framework_is_sent_a_shutdown() {
     let (mut world, framework, agent, task) = running();
     world.call(framework.0, Call::Teardown);
     world.update(agent.0, &framework.1, &task, TaskState::TaskKilled);
@@ -95,7 +95,7 @@ fn an_agent_that_tells_of_a_removed_framework_is_told_to_forget_it() {
 }
 
 #[test]
-fn a_question_after_an_agent_came_back_is_answered_with_the_status_that_is_under_way() {
+fn a_reconciliation_after_an_agent_reregistered_is_answered_with_the_status_in_flight() {
     let (mut world, framework, agent, task) = running();
     world.detach(agent.0);
     let mut back = super::world::register(Some(&agent.1), "cpus:4;mem:1024");
@@ -107,14 +107,14 @@ fn a_question_after_an_agent_came_back_is_answered_with_the_status_that_is_under
 }
 
 #[test]
-fn an_answer_never_overtakes_an_end_that_is_on_its_way_and_carries_how_the_process_ended() {
+fn an_answer_never_overtakes_an_end_in_flight_and_carries_how_the_process_ended() {
     let (mut world, framework, agent, task) = running();
     world.detach(agent.0);
     let mut back = super::world::register(Some(&agent.1), "cpus:4;mem:1024");
     let reported = super::world::reported(&framework.1, &task, "cpus:1;mem:32", TaskState::TaskFailed);
     back.tasks = vec![ReportedTask { unacknowledged: Some(TaskState::TaskFailed), ..reported }];
     let session = world.register(back);
-    for tasks in [Vec::new(), vec![doubt("t", None)]] {
+    for tasks in [Vec::new(), vec![query("t", None)]] {
         world.call(framework.0, Call::Reconcile { tasks });
         assert!(world.states(framework.0).is_empty(), "the agent's status answers");
     }
@@ -135,7 +135,7 @@ fn an_acknowledgement_of_another_status_does_not_end_the_task() {
 }
 
 #[test]
-fn a_framework_that_comes_back_has_the_open_statuses_at_once() {
+fn a_framework_that_resubscribes_receives_the_unacknowledged_statuses_at_once() {
     let (mut world, framework, _, _) = running();
     world.detach(framework.0);
     let (again, id) = world.subscribe(super::world::facts("f", "*"), Some(&framework.1));
@@ -145,7 +145,7 @@ fn a_framework_that_comes_back_has_the_open_statuses_at_once() {
 }
 
 #[test]
-fn a_kill_goes_to_the_agent_and_again_when_it_comes_back() {
+fn a_kill_is_sent_to_the_agent_and_again_when_it_reregisters() {
     let (mut world, framework, agent, task) = running();
     world.detach(agent.0);
     world.call(framework.0, Call::Kill { task: "t".into(), agent: None, policy: None });
@@ -173,20 +173,20 @@ fn reconciliation_answers_for_all_or_for_those_named() {
     assert_eq!((status.reason(), status.uuid), (Reason::Reconciliation, None));
     let named = status.container_status.and_then(|it| it.container_id).map(|id| id.value);
     assert_eq!(named, Some(container));
-    let tasks = vec![doubt("t", None), doubt("nope", None), doubt("nope", Some(&agent.1)), doubt("nope", Some("m-S9"))];
+    let tasks = vec![query("t", None), query("nope", None), query("nope", Some(&agent.1)), query("nope", Some("m-S9"))];
     world.call(framework.0, Call::Reconcile { tasks });
-    let told: Vec<TaskState> = world.states(framework.0).into_iter().map(|(_, state)| state).collect();
+    let sent: Vec<TaskState> = world.states(framework.0).into_iter().map(|(_, state)| state).collect();
     let unknown = TaskState::TaskUnknown;
-    assert_eq!(told, [TaskState::TaskRunning, unknown, TaskState::TaskGone, unknown]);
+    assert_eq!(sent, [TaskState::TaskRunning, unknown, TaskState::TaskGone, unknown]);
 }
 
 #[test]
-fn nothing_is_said_of_unknown_tasks_while_agents_are_expected_back() {
+fn no_status_of_unknown_tasks_is_sent_while_agents_are_expected_to_reregister() {
     let mut facts = crate::master::registry::State::default();
     facts.agents.insert("old-S0".into(), crate::proto::v1::AgentInfo::default());
     let mut world = World::with(facts, crate::master::core::Config::default());
     let (framework, _) = world.framework("f");
-    let ask = |agent: Option<&str>| Call::Reconcile { tasks: vec![doubt("t", agent)] };
+    let ask = |agent: Option<&str>| Call::Reconcile { tasks: vec![query("t", agent)] };
     world.call(framework, ask(None));
     world.call(framework, ask(Some("old-S0")));
     assert!(world.states(framework).is_empty());
@@ -206,7 +206,7 @@ fn a_terminal_task_stays_what_it_is() {
 }
 
 #[test]
-fn what_an_agent_takes_back_for_a_task_it_had_given_up_is_offered_to_nobody() {
+fn what_an_agent_uses_again_for_a_task_it_reported_lost_is_not_offered() {
     let (mut world, framework, agent, task) = running();
     let says = |latest: TaskState| {
         let mut status = TaskStatus { task_id: TaskId { value: task.0.clone() }, ..TaskStatus::default() };
@@ -224,14 +224,14 @@ fn what_an_agent_takes_back_for_a_task_it_had_given_up_is_offered_to_nobody() {
 }
 
 #[test]
-fn a_master_started_anew_tells_an_unknown_task_lost_when_its_policy_says_so_and_not_before() {
+fn a_restarted_master_reports_an_unknown_task_lost_when_its_policy_says_so_and_not_before() {
     let mut facts = crate::master::registry::State::default();
     facts.agents.insert("old-S0".into(), crate::proto::v1::AgentInfo::default());
     let mut world = World::with(facts, crate::master::core::Config::default());
     let (framework, _) = world.framework("f");
     let ask = |lost_after: Option<Duration>| {
-        let doubt = ReconcileTask { lost_after, ..doubt("t", Some("old-S0")) };
-        Call::Reconcile { tasks: vec![doubt] }
+        let query = ReconcileTask { lost_after, ..query("t", Some("old-S0")) };
+        Call::Reconcile { tasks: vec![query] }
     };
     let soon = Some(Duration::from_mins(5));
     world.wait(Duration::from_mins(11));
@@ -248,7 +248,7 @@ fn a_master_started_anew_tells_an_unknown_task_lost_when_its_policy_says_so_and_
 }
 
 #[test]
-fn the_history_of_a_task_that_goes_to_and_fro_for_ever_is_bounded_and_misses_no_state() {
+fn the_history_of_a_task_whose_state_changes_for_ever_is_bounded_and_misses_no_state() {
     let (mut world, framework, agent, task) = running();
     let uuid = world.update(agent.0, &framework.1, &task, TaskState::TaskKilling);
     world.acknowledge(framework.0, &agent.1, "t", &uuid);

@@ -1,4 +1,4 @@
-//! Snapshots of more agents than one turn goes through.
+//! Snapshots of more agents than one turn visits.
 
 use std::{sync::Arc, time::Duration};
 
@@ -13,7 +13,7 @@ use crate::{
 
 const AGENTS: usize = 100;
 
-/// A master of short turns that has as many agents as it still waits for.
+/// A master with short turns, with as many agents registered as missing.
 fn many() -> (World, Vec<SessionId>) {
     let mut state = State::default();
     for at in 0..AGENTS {
@@ -74,7 +74,7 @@ fn a_snapshot_takes_several_turns_and_serves_all_who_asked_meanwhile() {
 
 #[test]
 fn a_snapshot_is_of_the_moment_of_its_last_turn_whatever_happens_before() {
-    // After so many turns of it.
+    // The number of turns before the changes.
     for after in 0..13 {
         let (mut world, agents) = many();
         ask(&mut world, 1);

@@ -1,4 +1,4 @@
-//! Who is sent away for good ends, so the registry must have the reason first: else a later master knows nothing of it.
+//! Final refusals: the refused peer ends, so the registry must store the reason first, for a later master.
 
 use super::world::{World, facts, register};
 use crate::{
@@ -17,7 +17,7 @@ fn recorded(world: &World) -> RecordNumber {
     number.expect("it is recorded")
 }
 
-/// What everything waits for that the session was sent with the last input.
+/// The records that the effects of the last input for this session wait for.
 fn afters(world: &World, to: SessionId) -> Vec<RecordNumber> {
     let afters = world.effects.iter().filter_map(|effect| match effect {
         Effect::SendEvent { session, after, .. }
@@ -33,7 +33,7 @@ fn afters(world: &World, to: SessionId) -> Vec<RecordNumber> {
 }
 
 #[test]
-fn an_agent_that_comes_back_is_sent_away_as_gone_only_when_the_registry_has_it_so() {
+fn an_agent_that_reregisters_is_refused_as_gone_only_when_the_registry_has_it_so() {
     let mut world = World::new();
     let (session, id) = world.agent(TOTAL);
     world.detach(session);
@@ -60,7 +60,7 @@ fn a_framework_is_refused_as_removed_only_when_its_tombstone_is_stored() {
 }
 
 #[test]
-fn a_run_is_refused_as_replaced_only_when_the_later_run_is_stored() {
+fn an_instance_is_refused_as_replaced_only_when_the_later_one_is_stored() {
     let mut world = World::new();
     let (_, id) = world.subscribe_as("first", facts("f", "*"), None);
     world.subscribe_as("second", facts("f", "*"), Some(&id));
