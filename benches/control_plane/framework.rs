@@ -121,22 +121,6 @@ pub(crate) async fn run(address: &str, fleet: &Fleet, demand: Demand) -> Outcome
     Ok((framework.measured, Attached { _calls: framework.frames, _events: incoming }))
 }
 
-/// Subscribes a framework, waits for the answer, and closes the connection: without a failover timeout it is removed then.
-pub(crate) async fn subscribe_and_leave(address: &str) -> Outcome<()> {
-    let channel = address.parse::<Address>()?.endpoint()?.connect().await?;
-    let mut client = SchedulerSessionClient::new(channel);
-    let (frames, receiver) = mpsc::channel(1);
-    let versions = Some(ext::VersionRange { min: 1, max: 1 });
-    frames.send(ext::Calls { versions, seq: 1, calls: vec![subscribe()] }).await?;
-    let mut incoming = client.attach(ReceiverStream::new(receiver)).await?.into_inner();
-    loop {
-        let frame = incoming.message().await?.ok_or("the master ended the stream")?;
-        if frame.events.iter().any(|event| event.r#type() == EventType::Subscribed) {
-            return Ok(());
-        }
-    }
-}
-
 fn subscribe() -> scheduler::Call {
     let capability = |kind: Capability| v1::framework_info::Capability { r#type: Some(kind.into()) };
     let info = v1::FrameworkInfo {

@@ -1,10 +1,9 @@
 //! The control plane under load: a real master in a process of its own, simulated agents and one framework over TCP.
 //!
-//! `cargo bench --bench control_plane -- [--agents N] [--tasks N] [--slots N] [--hold | --churn | --latency | --slow-registry | --echo]`;
+//! `cargo bench --bench control_plane -- [--agents N] [--tasks N] [--slots N] [--hold | --churn | --latency | --echo]`;
 //! without a mode all run in turn, the bare echo of as many messages last. *hold* starts all tasks and keeps them;
 //! *churn* ends each once its RUNNING is acknowledged, `slots` at a time on an agent; *latency* runs one task at a
-//! time; *slow registry* does the same beside frameworks that subscribe and leave, with a registry in memory and with one
-//! that takes 50 ms a write.
+//! time.
 //!
 //! CPU is what the kernel charged to every thread of both processes, by thread name. Memory is the resident set of the
 //! master's process; the peers are in this one.
@@ -16,7 +15,6 @@ mod framework;
 #[path = "../measure/mod.rs"]
 mod measure;
 mod scenario;
-mod slow_registry;
 mod usage;
 
 use std::{error::Error, net::SocketAddr};
@@ -55,7 +53,6 @@ fn wanted() -> Outcome<Wanted> {
             "--hold" => wanted.modes.push(Mode::Hold),
             "--churn" => wanted.modes.push(Mode::Churn),
             "--latency" => wanted.modes.push(Mode::Latency),
-            "--slow-registry" => wanted.modes.push(Mode::SlowRegistry),
             "--echo" => wanted.modes.push(Mode::Echo),
             // What `cargo bench` itself adds.
             "--bench" => {}
@@ -63,7 +60,7 @@ fn wanted() -> Outcome<Wanted> {
         }
     }
     if wanted.modes.is_empty() {
-        wanted.modes = vec![Mode::Hold, Mode::Churn, Mode::Latency, Mode::SlowRegistry, Mode::Echo];
+        wanted.modes = vec![Mode::Hold, Mode::Churn, Mode::Latency, Mode::Echo];
     }
     Ok(wanted)
 }
@@ -73,12 +70,6 @@ fn main() -> Outcome<()> {
         Some(scenario::MASTER) => {
             let mut options = Options::default();
             options.listen = SocketAddr::from(([127, 0, 0, 1], 0));
-            return child::master(options);
-        }
-        Some(scenario::SLOW_MASTER) => {
-            let mut options = Options::default();
-            options.listen = SocketAddr::from(([127, 0, 0, 1], 0));
-            options.registry = Some(Box::new(slow_registry::SlowRegistry::default()));
             return child::master(options);
         }
         Some(_) => return child::serve(async { echo::serve() }),

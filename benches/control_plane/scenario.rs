@@ -14,13 +14,11 @@ use crate::{
     echo,
     framework::{self, Demand, Measured},
     measure::{child::Served, resident_kib, timed},
-    slow_registry::Subscriptions,
     usage::{Cpu, micros_per},
 };
 
 /// The roles of the other process.
 pub(crate) const MASTER: &str = "master";
-pub(crate) const SLOW_MASTER: &str = "slow master";
 const ECHO: &str = "echo";
 
 /// What is run.
@@ -29,7 +27,6 @@ pub(crate) enum Mode {
     Hold,
     Churn,
     Latency,
-    SlowRegistry,
     Echo,
 }
 
@@ -42,7 +39,6 @@ pub(crate) fn play(wanted: &Wanted) -> Outcome<()> {
             Mode::Hold => load = peers.hold(wanted)?,
             Mode::Churn => drop(peers.churn(wanted)?),
             Mode::Latency => peers.latency()?,
-            Mode::SlowRegistry => peers.slow_registry()?,
             Mode::Echo => peers.echo(wanted, load)?,
         }
     }
@@ -81,18 +77,7 @@ struct Run {
 
 impl Peers {
     fn run(&self, agents: usize, resources: &Resources, ends: bool, demand: Demand, rest: Duration) -> Outcome<Run> {
-        self.run_on(&Served::start(MASTER)?, agents, resources, ends, demand, rest)
-    }
-
-    fn run_on(
-        &self,
-        master: &Served,
-        agents: usize,
-        resources: &Resources,
-        ends: bool,
-        demand: Demand,
-        rest: Duration,
-    ) -> Outcome<Run> {
+        let master = Served::start(MASTER)?;
         let empty = resident_kib(master.pid())?;
         let fleet =
             self.agents.block_on(async { agents::connect(&master.address.to_string(), agents, resources, ends) })?;
@@ -148,29 +133,6 @@ impl Peers {
             launched.quantile(0.99)
         );
         print_offer_latency(&run.measured);
-        Ok(())
-    }
-
-    /// One task at a time, beside frameworks that subscribe and leave: with a registry in memory and with a slow one.
-    fn slow_registry(&self) -> Outcome<()> {
-        let tasks = 1_000;
-        println!(
-            "\nslow registry: {tasks} tasks on one agent, one at a time, while other frameworks subscribe and leave"
-        );
-        for (role, name) in [(MASTER, "registry in memory"), (SLOW_MASTER, "registry of 50 ms a write")] {
-            let master = Served::start(role)?;
-            let address = master.address.to_string();
-            let subscriptions = self.agents.block_on(async { Subscriptions::start(&address) });
-            let demand = Demand { tasks, until: TaskState::TaskFinished, at_once: 1 };
-            let run = self.run_on(&master, 1, &room_for(1), true, demand, Duration::ZERO)?;
-            let (launched, took) = (&run.measured.launched, run.measured.took);
-            println!(
-                "  {name:<26} ACCEPT sent -> RUNNING received p50 {:.2?}  p99 {:.2?}; {} subscriptions answered in {took:.2?}",
-                launched.median(),
-                launched.quantile(0.99),
-                subscriptions.answered()
-            );
-        }
         Ok(())
     }
 

@@ -26,7 +26,6 @@ mod tests;
 
 use std::collections::BTreeMap;
 use std::fmt::Debug;
-use std::num::NonZeroU32;
 use std::sync::Arc;
 
 pub use self::allocator::Allocator;
@@ -44,18 +43,7 @@ use crate::types::Milli;
 ///
 /// It is valid while the role or a descendant has clients, and may be reused for another role afterwards.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct RoleId(NonZeroU32);
-
-impl RoleId {
-    /// The root is no role. Every record of allocations holds one of these.
-    fn of(node: NodeId) -> Self {
-        Self(u32::try_from(node).ok().and_then(NonZeroU32::new).expect("one of four billion roles"))
-    }
-
-    fn node(self) -> NodeId {
-        self.0.get() as NodeId
-    }
-}
+pub struct RoleId(NodeId);
 
 /// The shares of all roles and frameworks, kept in order as allocations change.
 ///
@@ -146,9 +134,9 @@ impl<K: Copy + Ord + Debug> Shares<K> {
 
     /// Adds a framework to a role, active and with nothing allocated. An existing one does not change.
     pub fn add_client(&mut self, role: &str, client: K) -> RoleId {
-        let id = RoleId::of(self.role_node(role));
+        let id = RoleId(self.role_node(role));
         if !self.clients.contains_key(&(id, client)) {
-            let own = self.tree.own_group(id.node());
+            let own = self.tree.own_group(id.0);
             let node = self.tree.add(own, Label::Client { role: id, client });
             self.clients.insert((id, client), node);
             self.tree.activate(node, &self.totals);
@@ -163,8 +151,7 @@ impl<K: Copy + Ord + Debug> Shares<K> {
             self.tree.release(node, &held, &self.totals);
             let gone = self.tree.remove(node);
             self.forget(gone);
-            let gone =
-                if spent.is_zero() { Vec::new() } else { self.tree.give_back(role.node(), &spent, &self.totals) };
+            let gone = if spent.is_zero() { Vec::new() } else { self.tree.give_back(role.0, &spent, &self.totals) };
             self.forget(gone);
         }
     }
@@ -246,7 +233,7 @@ impl<K: Copy + Ord + Debug> Shares<K> {
     /// Returns the id of a role that has clients, or whose descendants have some.
     #[must_use]
     pub fn role(&self, path: &str) -> Option<RoleId> {
-        self.roles.get(path).copied().map(RoleId::of)
+        self.roles.get(path).copied().map(RoleId)
     }
 
     /// Returns the path of a role.
@@ -256,7 +243,7 @@ impl<K: Copy + Ord + Debug> Shares<K> {
     /// When the id is not one of these shares.
     #[must_use]
     pub fn path(&self, role: RoleId) -> &Arc<str> {
-        self.tree.path(role.node()).expect("a role id stands for a role node while the role has clients")
+        self.tree.path(role.0).expect("a role id stands for a role node while the role has clients")
     }
 
     /// Returns what the order compares: the role's dominant share divided by its weight; 0 for an unknown role.

@@ -434,7 +434,7 @@ impl<C> View<'_, C> {
         let whole = suitable(&agent_state.free, agent_state.gpus, shares.path(role), terms.abilities);
         let measure = self.surplus.as_ref().map(|surplus| Measure {
             totals: &shares.totals,
-            allowance: shares.tree.allowance(role.node()),
+            allowance: shares.tree.allowance(role.0),
             surplus,
         });
         let part = match &measure {

@@ -56,7 +56,7 @@ impl<K: Copy + Ord + Debug> Shares<K> {
         self.tree.allocate(client, &held, &self.totals);
         if !counted.is_zero() {
             self.tree.spend(client, counted);
-            self.tree.consume(role.node(), counted, &self.totals);
+            self.tree.consume(role.0, counted, &self.totals);
         }
     }
 
@@ -67,7 +67,7 @@ impl<K: Copy + Ord + Debug> Shares<K> {
         self.tree.release(node, &held, &self.totals);
         if !counted.is_zero() {
             self.tree.unspend(node, &counted);
-            let gone = self.tree.give_back(role.node(), &counted, &self.totals);
+            let gone = self.tree.give_back(role.0, &counted, &self.totals);
             self.forget(gone);
         }
     }
