@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::world::{World, query, resources};
 use crate::{
-    master::core::{Call, Input, Order, ReconcileTask, Report, ReportedTask, SessionId, Update},
+    master::core::{Call, Input, Order, ReconcileTask, Report, ReportedTask, SessionId, Task, Update},
     proto::v1::{TaskId, TaskState, TaskStatus, task_status::Reason},
 };
 
@@ -32,6 +32,22 @@ fn a_status_goes_on_to_the_framework_and_its_acknowledgement_back() {
     assert!(matches!(&world.orders(agent.0)[..], [Order::Acknowledge { task, .. }] if task == "t"));
     assert!(world.harness.core.snapshot().agents[0].tasks.is_empty(), "the end was acknowledged");
     assert_eq!(world.harness.core.snapshot().frameworks[0].completed.len(), 1);
+}
+
+#[test]
+fn a_container_is_completed_as_long_as_one_of_its_completed_tasks_is_kept() {
+    let (mut world, framework, ..) = running();
+    let task = world.harness.core.snapshot().agents[0].tasks.values().next().expect("it runs").clone();
+    let key = world.harness.core.frameworks.by_id(&framework.1).expect("it is subscribed");
+    let record = world.harness.core.frameworks.get_mut(key).expect("it is subscribed");
+    let other = Task { container: "another".into(), ..(*task).clone() };
+    for completed in [(*task).clone(), (*task).clone(), other] {
+        record.keep_completed("agent".into(), completed, 2);
+    }
+    assert!(record.has_completed(&task.container), "one of two is kept");
+    record.keep_completed("agent".into(), Task { container: "a third".into(), ..(*task).clone() }, 2);
+    assert!(!record.has_completed(&task.container));
+    assert!(record.has_completed(&"another".into()) && record.has_completed(&"a third".into()));
 }
 
 #[test]
